@@ -1,0 +1,281 @@
+//! The engine's instruction set: one variant per kernel.
+//!
+//! In: geometry by value, inputs by `&Buffer`, outputs by `&mut Buffer` (so that the borrow checker
+//! forbids an output that aliases an input). Out: nothing; a `Call` is a value that can be run,
+//! printed, counted and timed. Activations are NHWC, convolution weights OHWI, dense weights
+//! `[c_out, c_in]`, everything f32 and dense in memory unless said otherwise.
+
+use super::Buffer;
+use crate::random::Stream;
+use crate::shape::{Conv2d, Dense, Pool2d};
+
+/// How a picture's bytes become the network's input: `y[c] = pixel[order[c]] * scale[c] + offset[c]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalize {
+    /// Which of the picture's R, G, B feeds channel `c`.
+    pub order: [u8; 3],
+    /// Factor per output channel.
+    pub scale: [f32; 3],
+    /// Summand per output channel.
+    pub offset: [f32; 3],
+}
+
+/// Where the random words of a dropout mask come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaskSource {
+    /// The run's seed.
+    pub seed: u64,
+    /// The purpose; [`Stream::Dropout`].
+    pub stream: Stream,
+    /// The draw (of four words) that element 0 begins with.
+    pub counter: u64,
+}
+
+/// The numbers of one RMSprop step; as `keras.optimizers.RMSprop`, epsilon inside the root.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rmsprop {
+    /// Learning rate.
+    pub rate: f32,
+    /// Share of the old mean square that is kept.
+    pub rho: f32,
+    /// Added to the mean square before the root.
+    pub epsilon: f32,
+}
+
+/// One piece of work for a device.
+#[derive(Debug)]
+pub enum Call<'a> {
+    /// `y[n,h,w,c] = pixels[n,h,w,order[c]] * scale[c] + offset[c]`, from u8 to f32, `rows` = n·h·w.
+    Normalize {
+        /// Pixels in all pictures together.
+        rows: usize,
+        /// Order, factors and summands.
+        rule: Normalize,
+        /// `[rows, 3]`, u8.
+        pixels: &'a Buffer,
+        /// `[rows, 3]`.
+        y: &'a mut Buffer,
+    },
+    /// `y[n,i,j,o] = f(bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c])`, zero outside the
+    /// map, `f` = ReLU or nothing.
+    Conv2dForward {
+        /// Sizes.
+        geometry: Conv2d,
+        /// `[n, h, w, c_in]`.
+        x: &'a Buffer,
+        /// `[c_out, 3, 3, c_in]`.
+        weight: &'a Buffer,
+        /// `[c_out]`.
+        bias: &'a Buffer,
+        /// Whether `f` is ReLU.
+        relu: bool,
+        /// `[n, h, w, c_out]`.
+        y: &'a mut Buffer,
+    },
+    /// `dx[n,i,j,c] = Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c]`.
+    Conv2dBackwardInput {
+        /// Sizes.
+        geometry: Conv2d,
+        /// `[n, h, w, c_out]`.
+        dy: &'a Buffer,
+        /// `[c_out, 3, 3, c_in]`.
+        weight: &'a Buffer,
+        /// `[n, h, w, c_in]`.
+        dx: &'a mut Buffer,
+    },
+    /// `dweight[o,a,b,c] = Σ_{n,i,j} dy[n,i,j,o] · x[n,i+a-1,j+b-1,c]`.
+    Conv2dBackwardWeight {
+        /// Sizes.
+        geometry: Conv2d,
+        /// `[n, h, w, c_in]`.
+        x: &'a Buffer,
+        /// `[n, h, w, c_out]`.
+        dy: &'a Buffer,
+        /// `[c_out, 3, 3, c_in]`.
+        dweight: &'a mut Buffer,
+    },
+    /// `dbias[c] = Σ_row dy[row,c]`.
+    BiasBackward {
+        /// Rows: n·h·w of a convolution, n of a dense layer.
+        rows: usize,
+        /// Channels or units.
+        channels: usize,
+        /// `[rows, channels]`.
+        dy: &'a Buffer,
+        /// `[channels]`.
+        dbias: &'a mut Buffer,
+    },
+    /// `y[n,i,j,c] = max x[n,2i+a,2j+b,c]` over a, b in {0, 1}; `winner` keeps `2a+b` of the maximum,
+    /// the first in row order among equals, as TensorFlow and PyTorch.
+    Maxpool2dForward {
+        /// Sizes.
+        geometry: Pool2d,
+        /// `[n, h, w, c]`.
+        x: &'a Buffer,
+        /// `[n, h/2, w/2, c]`.
+        y: &'a mut Buffer,
+        /// `[n, h/2, w/2, c]`, u8; only training asks for it.
+        winner: Option<&'a mut Buffer>,
+    },
+    /// `dx` is `dy` at each window's winner and zero elsewhere, dropped rows and columns included.
+    Maxpool2dBackward {
+        /// Sizes.
+        geometry: Pool2d,
+        /// `[n, h/2, w/2, c]`.
+        dy: &'a Buffer,
+        /// `[n, h/2, w/2, c]`, u8.
+        winner: &'a Buffer,
+        /// `[n, h, w, c]`.
+        dx: &'a mut Buffer,
+    },
+    /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[o,i])`, `f` = ReLU or nothing.
+    DenseForward {
+        /// Sizes.
+        geometry: Dense,
+        /// `[n, c_in]`.
+        x: &'a Buffer,
+        /// `[c_out, c_in]`.
+        weight: &'a Buffer,
+        /// `[c_out]`.
+        bias: &'a Buffer,
+        /// Whether `f` is ReLU.
+        relu: bool,
+        /// `[n, c_out]`.
+        y: &'a mut Buffer,
+    },
+    /// `dx[n,i] = Σ_o dy[n,o] · weight[o,i]`.
+    DenseBackwardInput {
+        /// Sizes.
+        geometry: Dense,
+        /// `[n, c_out]`.
+        dy: &'a Buffer,
+        /// `[c_out, c_in]`.
+        weight: &'a Buffer,
+        /// `[n, c_in]`.
+        dx: &'a mut Buffer,
+    },
+    /// `dweight[o,i] = Σ_n dy[n,o] · x[n,i]`.
+    DenseBackwardWeight {
+        /// Sizes.
+        geometry: Dense,
+        /// `[n, c_in]`.
+        x: &'a Buffer,
+        /// `[n, c_out]`.
+        dy: &'a Buffer,
+        /// `[c_out, c_in]`.
+        dweight: &'a mut Buffer,
+    },
+    /// `y[i] = max(x[i], 0)`.
+    ReluForward {
+        /// Any shape.
+        x: &'a Buffer,
+        /// As `x`.
+        y: &'a mut Buffer,
+    },
+    /// `gradient[i] = y[i] > 0 ? gradient[i] : 0`, in place; `y` is the ReLU's output.
+    ReluBackward {
+        /// Any shape.
+        y: &'a Buffer,
+        /// As `y`.
+        gradient: &'a mut Buffer,
+    },
+    /// `y[i] = unit(word[i]) < rate ? 0 : x[i] / (1 - rate)`; forward on activations and, with the same
+    /// `source`, backward on gradients: the mask is drawn again, never stored.
+    Dropout {
+        /// Share of elements that become 0, in [0, 1).
+        rate: f32,
+        /// The mask's words.
+        source: MaskSource,
+        /// Any shape.
+        x: &'a Buffer,
+        /// As `x`.
+        y: &'a mut Buffer,
+    },
+    /// Binary cross-entropy from logits, `loss = max(z,0) - z·t + ln(1 + e^-|z|)`, and the gradient of
+    /// the mean loss, `dlogits = (sigmoid(z) - t) / rows`.
+    SigmoidCrossEntropy {
+        /// `[rows]`.
+        logits: &'a Buffer,
+        /// `[rows]`, 0 or 1 (or between, for soft targets).
+        targets: &'a Buffer,
+        /// `[rows, 2]`: the loss, and 1 where `(z > 0) == (t > 0.5)`.
+        outcome: &'a mut Buffer,
+        /// `[rows]`.
+        dlogits: Option<&'a mut Buffer>,
+    },
+    /// Cross-entropy of a softmax, `loss = ln Σ_k e^(z_k) - z_label`, and the gradient of the mean
+    /// loss, `dlogits = (softmax(z) - onehot) / rows`.
+    SoftmaxCrossEntropy {
+        /// Columns.
+        classes: usize,
+        /// `[rows, classes]`.
+        logits: &'a Buffer,
+        /// `[rows]`, u32.
+        labels: &'a Buffer,
+        /// `[rows, 2]`: the loss, and 1 where the first largest logit is the label's.
+        outcome: &'a mut Buffer,
+        /// `[rows, classes]`.
+        dlogits: Option<&'a mut Buffer>,
+    },
+    /// `y[i] = 1 / (1 + e^-x[i])`.
+    Sigmoid {
+        /// Any shape.
+        x: &'a Buffer,
+        /// As `x`.
+        y: &'a mut Buffer,
+    },
+    /// `y[row,k] = e^(x[row,k]) / Σ_j e^(x[row,j])`.
+    Softmax {
+        /// Columns.
+        classes: usize,
+        /// `[rows, classes]`.
+        x: &'a Buffer,
+        /// `[rows, classes]`.
+        y: &'a mut Buffer,
+    },
+    /// `v = rho·v + (1-rho)·g²; w = w - rate·g / sqrt(v + epsilon)`.
+    RmspropStep {
+        /// Rate, rho, epsilon.
+        rule: Rmsprop,
+        /// Any shape.
+        gradient: &'a Buffer,
+        /// As `gradient`; the mean square, 0 before the first step.
+        velocity: &'a mut Buffer,
+        /// As `gradient`.
+        weight: &'a mut Buffer,
+    },
+    /// `into[i] = into[i] + x[i]`: gradients that meet.
+    Add {
+        /// Any shape.
+        x: &'a Buffer,
+        /// As `x`.
+        into: &'a mut Buffer,
+    },
+}
+
+impl Call<'_> {
+    /// The kernel's name: the same in CUDA, on the cpu, in tests, benches and traces.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Normalize { .. } => "normalize",
+            Self::Conv2dForward { .. } => "conv2d_forward",
+            Self::Conv2dBackwardInput { .. } => "conv2d_backward_input",
+            Self::Conv2dBackwardWeight { .. } => "conv2d_backward_weight",
+            Self::BiasBackward { .. } => "bias_backward",
+            Self::Maxpool2dForward { .. } => "maxpool2d_forward",
+            Self::Maxpool2dBackward { .. } => "maxpool2d_backward",
+            Self::DenseForward { .. } => "dense_forward",
+            Self::DenseBackwardInput { .. } => "dense_backward_input",
+            Self::DenseBackwardWeight { .. } => "dense_backward_weight",
+            Self::ReluForward { .. } => "relu_forward",
+            Self::ReluBackward { .. } => "relu_backward",
+            Self::Dropout { .. } => "dropout",
+            Self::SigmoidCrossEntropy { .. } => "sigmoid_cross_entropy",
+            Self::SoftmaxCrossEntropy { .. } => "softmax_cross_entropy",
+            Self::Sigmoid { .. } => "sigmoid",
+            Self::Softmax { .. } => "softmax",
+            Self::RmspropStep { .. } => "rmsprop_step",
+            Self::Add { .. } => "add",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The cpu device: Rust, SIMD by run-time detection, threads by rayon.

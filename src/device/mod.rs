@@ -1,0 +1,95 @@
+//! Where numbers live and work is done.
+//!
+//! In: [`Call`]s on [`Buffer`]s. Out: the same buffers, changed. A [`Device`] has six verbs and is
+//! chosen at run time; everything above speaks to `&dyn Device` and knows no backend.
+
+pub mod buffer;
+pub mod call;
+pub mod cpu;
+
+pub use buffer::{Buffer, Dtype, Element};
+pub use call::Call;
+
+use crate::error::{Error, Kind, Result};
+
+/// What a device says of itself, printed at the start of every run.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// `cpu`, `cuda:0`, `emulator`: what `--device` takes.
+    pub name: String,
+    /// The hardware in words: "2 threads, AVX2+FMA".
+    pub hardware: String,
+}
+
+/// Something that holds buffers and runs calls on them.
+///
+/// Calls run in the order they are given; `run` may return before the work is done, and `download`
+/// and `synchronize` wait for it.
+pub trait Device: Send + Sync {
+    /// What this device is.
+    fn describe(&self) -> Description;
+
+    /// `len` elements with unspecified content.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when the memory is not there, with what was asked for.
+    fn alloc(&self, dtype: Dtype, len: usize) -> Result<Buffer>;
+
+    /// Copies host bytes into the whole of `to`.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when the lengths differ or the buffer is another device's.
+    fn upload_bytes(&self, from: &[u8], to: &mut Buffer) -> Result<()>;
+
+    /// Copies the whole of `from` into host bytes, after all earlier calls.
+    ///
+    /// # Errors
+    /// As [`Device::upload_bytes`].
+    fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()>;
+
+    /// Does the work that `call` describes.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when a buffer has the wrong length, element type or device, naming the call.
+    fn run(&self, call: Call<'_>) -> Result<()>;
+
+    /// Waits until all work is done.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] with what went wrong since the last wait.
+    fn synchronize(&self) -> Result<()>;
+}
+
+impl dyn Device + '_ {
+    /// A new buffer that holds `from`.
+    ///
+    /// # Errors
+    /// As [`Device::alloc`].
+    pub fn upload<T: Element>(&self, from: &[T]) -> Result<Buffer> {
+        let mut to = self.alloc(T::DTYPE, from.len())?;
+        self.upload_bytes(bytemuck::cast_slice(from), &mut to)?;
+        Ok(to)
+    }
+
+    /// The content of `from`.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when `from` holds another element type.
+    pub fn download<T: Element>(&self, from: &Buffer) -> Result<Vec<T>> {
+        if from.dtype() != T::DTYPE {
+            return Err(Error::new(Kind::Device, "a buffer is read as another type")
+                .expected_got(from.dtype(), T::DTYPE));
+        }
+        let mut to = vec![T::zeroed(); from.len()];
+        self.download_bytes(from, bytemuck::cast_slice_mut(&mut to))?;
+        Ok(to)
+    }
+
+    /// A new buffer of zeros.
+    ///
+    /// # Errors
+    /// As [`Device::alloc`].
+    pub fn zeros(&self, len: usize) -> Result<Buffer> {
+        self.upload(&vec![0.0f32; len])
+    }
+}

@@ -1,0 +1,176 @@
+//! The one error of the engine: what went wrong, expected and got, where, and what to do.
+//!
+//! In: facts from whoever found the fault. Out: text for a person (`Display`, several lines) and an
+//! exit code for the shell. Rising through a room adds one line of context ([`Context`]).
+
+use std::fmt;
+use std::path::Path;
+
+/// What family a failure belongs to. Tests match on it; people read the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The command line or a configuration file asks for something that cannot be. Exit code 2.
+    Usage,
+    /// Pictures, folders, features: what the user gave us to learn from.
+    Data,
+    /// A weights file is missing, damaged or of another network.
+    Weights,
+    /// Axes or sizes that do not fit each other.
+    Shape,
+    /// The device refused: missing driver, out of memory, failed launch.
+    Device,
+    /// The operating system refused: permission, full disk, missing file.
+    Io,
+    /// Numbers left the finite world (a NaN loss).
+    Numeric,
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+}
+
+/// A failure with everything that is needed to act on it.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    facts: Vec<(String, String)>,
+    context: Vec<String>,
+    help: Option<String>,
+}
+
+/// `Result` with the engine's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A new error; `message` is one line that names the thing, without a full stop.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            facts: Vec::new(),
+            context: Vec::new(),
+            help: None,
+        }))
+    }
+
+    /// What the operating system said about `path` while we tried to `verb` it ("read", "write" …).
+    pub fn io(verb: &str, path: &Path, error: &std::io::Error) -> Self {
+        let out = Self::new(Kind::Io, format!("cannot {verb} {}", path.display())).fact("reason", error);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => out.help("check the path"),
+            std::io::ErrorKind::PermissionDenied => {
+                out.help("check the permissions, or choose another folder")
+            }
+            std::io::ErrorKind::StorageFull => {
+                out.help("free some space, or choose a folder on another disk")
+            }
+            _ => out,
+        }
+    }
+
+    /// Adds a named fact, printed under the message ("expected", "got", a tensor's name …).
+    #[must_use]
+    pub fn fact(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
+        self.0.facts.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// The pair that most errors need.
+    #[must_use]
+    pub fn expected_got(self, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        self.fact("expected", expected).fact("got", got)
+    }
+
+    /// What the user can do about it; printed last.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
+        self
+    }
+
+    /// What was being done, in words that follow "while" ("reading cats/7.jpg").
+    #[must_use]
+    pub fn context(mut self, doing: impl Into<String>) -> Self {
+        self.0.context.push(doing.into());
+        self
+    }
+
+    /// The family of the failure.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The first line alone, for lists of many failures.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// 2 for what was typed, 1 for everything else.
+    pub fn exit_code(&self) -> u8 {
+        if self.0.kind == Kind::Usage { 2 } else { 1 }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.message)?;
+        let width = self.0.facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in &self.0.facts {
+            // A value of several lines keeps its margin.
+            let value = value.replace('\n', &format!("\n  {:width$}  ", ""));
+            write!(f, "\n  {name:width$}  {value}")?;
+        }
+        for doing in &self.0.context {
+            write!(f, "\n  while {doing}")?;
+        }
+        if let Some(help) = &self.0.help {
+            write!(f, "\n  help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{:?}] {self}", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Adds a line of context to a failure on its way up.
+pub trait Context<T> {
+    /// `doing` follows the word "while".
+    fn context(self, doing: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Context<T> for Result<T> {
+    fn context(self, doing: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| error.context(doing()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_from_what_to_why_to_cure() {
+        let error = Error::new(Kind::Shape, "conv2d: the input has 4 channels, the weight expects 3")
+            .fact("x", "[8, 224, 224, 4]")
+            .fact("weight", "[64, 3, 3, 3]")
+            .help("VGG16 reads RGB")
+            .context("classifying photos/cat.png");
+        assert_eq!(
+            error.to_string(),
+            "conv2d: the input has 4 channels, the weight expects 3\n\
+             \x20 x       [8, 224, 224, 4]\n\
+             \x20 weight  [64, 3, 3, 3]\n\
+             \x20 while classifying photos/cat.png\n\
+             \x20 help: VGG16 reads RGB"
+        );
+        assert_eq!(error.exit_code(), 1);
+        assert_eq!(Error::new(Kind::Usage, "x").exit_code(), 2);
+    }
+}

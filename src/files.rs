@@ -1,0 +1,89 @@
+//! Files that are whole or absent: written under a temporary name beside their place, then renamed.
+//!
+//! In: a path and a closure that writes. Out: the complete file, or the old one untouched and the
+//! temporary one gone.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes `path` through `fill`. The file appears under its name only when `fill` succeeded and the
+/// bytes are on the disk; on any failure the previous file stays and nothing else is left behind.
+///
+/// # Errors
+/// What `fill` returns, or [`Kind::Io`](crate::error::Kind::Io) with the path.
+pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let temporary = temporary_name(path);
+    let outcome = write_and_rename(&temporary, path, fill);
+    if outcome.is_err() {
+        // The failure that matters is the first one; that the rest could not be removed is not news.
+        let _ = fs::remove_file(&temporary);
+    }
+    outcome
+}
+
+fn write_and_rename(
+    temporary: &Path,
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
+) -> Result<()> {
+    let file = File::create(temporary).map_err(|e| Error::io("create", temporary, &e))?;
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    fill(&mut writer)?;
+    writer.flush().map_err(|e| Error::io("write", path, &e))?;
+    writer.get_ref().sync_all().map_err(|e| Error::io("write", path, &e))?;
+    drop(writer);
+    fs::rename(temporary, path).map_err(|e| Error::io("write", path, &e))
+}
+
+/// [`write_atomic`] for bytes at hand.
+///
+/// # Errors
+/// [`Kind::Io`](crate::error::Kind::Io) with the path.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic(path, |out| out.write_all(bytes).map_err(|e| Error::io("write", path, &e)))
+}
+
+/// Makes `path` and its parents.
+///
+/// # Errors
+/// [`Kind::Io`](crate::error::Kind::Io) with the path, also when a file stands in the way.
+pub fn create_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, &e))
+}
+
+// The process id keeps two runs that write the same file from sharing a temporary one.
+fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.partial", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history.csv");
+        write_bytes(&path, b"old").unwrap();
+        let failed = write_atomic(&path, |out| {
+            out.write_all(b"half").unwrap();
+            Err(Error::new(Kind::Interrupted, "stopped"))
+        });
+        assert_eq!(failed.unwrap_err().kind(), Kind::Interrupted);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_unwritable_place_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = write_bytes(&dir.path().join("no/such/folder/x"), b"1").unwrap_err();
+        assert_eq!(error.kind(), Kind::Io);
+        assert!(error.to_string().contains("no/such/folder/x"), "{error}");
+    }
+}

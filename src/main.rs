@@ -1,0 +1,3 @@
+//! The command `vgg-ft`.
+
+fn main() {}
