@@ -45,6 +45,12 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |out| out.write_all(bytes).map_err(|e| Error::io("write", path, &e)))
 }
 
+/// SHA-256 in hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Makes `path` and its parents.
 ///
 /// # Errors

@@ -3,9 +3,21 @@
 //! The modules stand in the order in which the data meets them; a module uses only modules below it
 //! (`tests/house.rs` reads the `use crate::` lines and says no).
 
+pub mod train;
+
+pub mod model;
+
+pub mod weights;
+
+pub mod op;
+
+pub mod graph;
+
 pub mod device;
+
 // The cellar: used by all, uses nothing above.
 pub mod error;
 pub mod files;
+pub mod interrupt;
 pub mod random;
 pub mod shape;

@@ -1,0 +1,357 @@
+//! Extracted features on disk: one safetensors file per split, mapped, not read.
+//!
+//! In: rows of activations, batch by batch. Out: a file with the tensors `features` `[n, …]` (f32) and
+//! `labels` `[n]` (u32) and, in its metadata, what they were made from. While it grows it is called
+//! `<name>.partial`, with `<name>.progress` beside it that says how many rows are safely on the disk;
+//! an interrupted extraction goes on from there if its key is still the same.
+
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use crate::interrupt;
+use crate::shape::Shape;
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// Everything that decides what an extraction gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// SHA-256 of the weights file.
+    pub weights: String,
+    /// Network, for example `vgg16`.
+    pub variant: String,
+    /// `[h, w]` of the pictures.
+    pub input: [usize; 2],
+    /// How pixels were scaled.
+    pub preprocess: String,
+    /// How pictures were resized.
+    pub resize: String,
+    /// The last layer run.
+    pub layer: String,
+    /// Class names in label order.
+    pub classes: Vec<String>,
+    /// Files relative to the split's folder, in row order, each with its size in bytes and its
+    /// modification time in nanoseconds since 1970.
+    pub files: Vec<(String, u64, u64)>,
+    /// Shape of one row as a batch of one.
+    pub row: Vec<usize>,
+    /// Class of each row.
+    pub labels: Vec<u32>,
+}
+
+impl Recipe {
+    /// A fingerprint of all of it: two extractions with the same key give the same rows.
+    ///
+    /// # Errors
+    /// None in practice: the fields always serialize.
+    pub fn key(&self) -> Result<String> {
+        let json = serde_json::to_vec(self).map_err(|e| broken_recipe(&e))?;
+        Ok(files::sha256_hex(&json))
+    }
+}
+
+fn broken_recipe(error: &serde_json::Error) -> Error {
+    Error::new(Kind::Data, "the extraction's description cannot be written as JSON").fact("reason", error)
+}
+
+/// A finished extraction, memory-mapped.
+pub struct Features {
+    /// What the rows are.
+    pub recipe: Recipe,
+    /// Its fingerprint.
+    pub key: String,
+    map: Mmap,
+    values: std::ops::Range<usize>,
+}
+
+impl Features {
+    /// Maps the file at `path`.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when it cannot be read; [`Kind::Data`] when it is no extraction of ours or damaged.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| {
+            let error = Error::io("read", path, &e);
+            if e.kind() == std::io::ErrorKind::NotFound {
+                error.help("run `vgg-ft extract DATA -o FEATURES` first")
+            } else {
+                error
+            }
+        })?;
+        // SAFETY: our writers replace such files by rename and never cut them short in place, so the
+        // mapping stays valid for as long as it lives.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))?;
+        let refuse = |why: &dyn std::fmt::Display| {
+            Error::new(Kind::Data, format!("{} is not a file of features", path.display()))
+                .fact("reason", why)
+                .help("remove it and run `vgg-ft extract` again")
+        };
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| refuse(&e))?;
+        let described = metadata.metadata().as_ref().and_then(|m| m.get("recipe"));
+        let described = described.ok_or_else(|| refuse(&"there is no description in its metadata"))?;
+        let recipe: Recipe = serde_json::from_str(described).map_err(|e| refuse(&e))?;
+        let info = metadata.info("features").ok_or_else(|| refuse(&"there is no tensor `features`"))?;
+        let begin = 8 + header;
+        let values = begin + info.data_offsets.0..begin + info.data_offsets.1;
+        let expected = recipe.labels.len() * recipe.row.iter().product::<usize>() * 4;
+        if values.len() != expected || values.end > map.len() || recipe.row.is_empty() || recipe.row.len() > 4 {
+            return Err(refuse(&"its tensors and its description do not agree"));
+        }
+        let key = recipe.key()?;
+        Ok(Self { recipe, key, map, values })
+    }
+
+    /// `[rows, row.len()]`, row after row.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] when the mapping is not aligned, which no file of ours is.
+    pub fn values(&self) -> Result<&[f32]> {
+        bytemuck::try_cast_slice(&self.map[self.values.clone()])
+            .map_err(|e| Error::new(Kind::Data, "the features are not aligned in their file").fact("reason", e))
+    }
+
+    /// The class of each row.
+    pub fn labels(&self) -> &[u32] {
+        &self.recipe.labels
+    }
+
+    /// Shape of one row as a batch of one.
+    pub fn row(&self) -> Shape {
+        Shape::new(&self.recipe.row)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Progress {
+    key: String,
+    rows: usize,
+}
+
+/// An extraction under way.
+pub struct Writer {
+    path: PathBuf,
+    key: String,
+    file: File,
+    first_value: u64,
+    row: usize,
+    rows: usize,
+    done: usize,
+    safe: usize,
+}
+
+/// What was found at the place where features should go.
+pub enum Begin {
+    /// They are there already, made from the very same things.
+    Complete(Features),
+    /// They are to be written from row [`Writer::done`] on.
+    From(Writer),
+}
+
+impl Writer {
+    /// Rows between two points at which the file is made safe on the disk.
+    const SAFE_EVERY: usize = 200;
+
+    /// Looks what is at `path` and prepares the rest.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] naming the file.
+    pub fn begin(path: &Path, recipe: &Recipe) -> Result<Begin> {
+        let key = recipe.key()?;
+        if path.exists()
+            && let Ok(found) = Features::open(path)
+            && found.key == key
+        {
+            return Ok(Begin::Complete(found));
+        }
+        let partial = suffixed(path, "partial");
+        let done = fs::read(suffixed(path, "progress"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Progress>(&bytes).ok())
+            .filter(|progress| progress.key == key && partial.exists())
+            .map_or(0, |progress| progress.rows.min(recipe.labels.len()));
+        let header = header(recipe, &key)?;
+        let row: usize = recipe.row.iter().product();
+        let rows = recipe.labels.len();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(done == 0);
+        let file = options.open(&partial).map_err(|e| Error::io("create", &partial, &e))?;
+        let first_value = header.len() as u64 + (rows * 4) as u64;
+        let mut writer =
+            Self { path: path.to_owned(), key, file, first_value, row, rows, done, safe: done };
+        writer.lay_out(&header, &recipe.labels)?;
+        Ok(Begin::From(writer))
+    }
+
+    fn lay_out(&mut self, header: &[u8], labels: &[u32]) -> Result<()> {
+        let whole = self.first_value + (self.rows * self.row * 4) as u64;
+        let result = (|| {
+            self.file.seek(SeekFrom::Start(0))?;
+            self.file.write_all(header)?;
+            self.file.write_all(bytemuck::cast_slice(labels))?;
+            self.file.set_len(whole)?;
+            self.file.seek(SeekFrom::Start(self.first_value + (self.done * self.row * 4) as u64))
+        })();
+        result.map(|_| ()).map_err(|e| Error::io("write", &self.path, &e))
+    }
+
+    /// Rows that are written already.
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Appends whole rows.
+    ///
+    /// # Errors
+    /// [`Kind::Io`], for example when the disk is full; what was safe stays safe.
+    pub fn append(&mut self, values: &[f32]) -> Result<()> {
+        self.file
+            .write_all(bytemuck::cast_slice(values))
+            .map_err(|e| Error::io("write", &suffixed(&self.path, "partial"), &e))?;
+        self.done += values.len() / self.row;
+        if self.done - self.safe >= Self::SAFE_EVERY { self.make_safe() } else { Ok(()) }
+    }
+
+    /// Puts what is written on the disk and remembers how far it goes: after this, a kill loses none
+    /// of it.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn make_safe(&mut self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io("write", &self.path, &e))?;
+        self.safe = self.done;
+        let progress = Progress { key: self.key.clone(), rows: self.done };
+        let bytes = serde_json::to_vec(&progress).map_err(|e| broken_recipe(&e))?;
+        files::write_bytes(&suffixed(&self.path, "progress"), &bytes)
+    }
+
+    /// Gives the complete file its name.
+    ///
+    /// # Errors
+    /// [`Kind::Io`]; [`Kind::Data`] when rows are missing.
+    pub fn finish(self) -> Result<Features> {
+        if self.done != self.rows {
+            return Err(Error::new(Kind::Data, format!("{} is not complete", self.path.display()))
+                .expected_got(format!("{} rows", self.rows), self.done));
+        }
+        interrupt::check()?;
+        self.file.sync_all().map_err(|e| Error::io("write", &self.path, &e))?;
+        fs::rename(suffixed(&self.path, "partial"), &self.path)
+            .map_err(|e| Error::io("write", &self.path, &e))?;
+        // Without its .partial the progress means nothing; a leftover does no harm.
+        let _ = fs::remove_file(suffixed(&self.path, "progress"));
+        Features::open(&self.path)
+    }
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The safetensors header: length, JSON, spaces up to a multiple of eight. Labels come first, so that
+/// the long tensor ends the file.
+fn header(recipe: &Recipe, key: &str) -> Result<Vec<u8>> {
+    let rows = recipe.labels.len();
+    let mut shape = vec![rows];
+    shape.extend(&recipe.row[1..]);
+    let labels_end = rows * 4;
+    let end = labels_end + rows * recipe.row.iter().product::<usize>() * 4;
+    let names: Vec<&str> = recipe.files.iter().map(|(name, _, _)| name.as_str()).collect();
+    let text = |value: serde_json::Result<String>| value.map_err(|e| broken_recipe(&e));
+    let metadata = BTreeMap::from([
+        ("format", "vgg-ft features".to_owned()),
+        ("key", key.to_owned()),
+        ("files", text(serde_json::to_string(&names))?),
+        ("classes", text(serde_json::to_string(&recipe.classes))?),
+        ("recipe", text(serde_json::to_string(recipe))?),
+    ]);
+    let json = serde_json::json!({
+        "__metadata__": metadata,
+        "labels": { "dtype": "U32", "shape": [rows], "data_offsets": [0, labels_end] },
+        "features": { "dtype": "F32", "shape": shape, "data_offsets": [labels_end, end] },
+    });
+    let mut json = text(serde_json::to_string(&json))?.into_bytes();
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.extend(json);
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(rows: usize) -> Recipe {
+        Recipe {
+            weights: "w".into(),
+            variant: "vgg16".into(),
+            input: [32, 32],
+            preprocess: "notebook".into(),
+            resize: "nearest".into(),
+            layer: "block5_pool".into(),
+            classes: vec!["cats".into(), "dogs \"x\"".into()],
+            files: (0..rows).map(|i| (format!("cats/{i}.png"), 10, 20)).collect(),
+            row: vec![1, 1, 1, 3],
+            labels: (0..rows as u32).map(|i| i % 2).collect(),
+        }
+    }
+
+    fn writer(begin: Begin) -> Writer {
+        match begin {
+            Begin::From(writer) => writer,
+            Begin::Complete(_) => panic!("complete already"),
+        }
+    }
+
+    #[test]
+    fn an_interrupted_extraction_goes_on_and_gives_the_same_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let values: Vec<f32> = (0..15).map(|i| i as f32).collect();
+        let whole = dir.path().join("whole.safetensors");
+        let mut w = writer(Writer::begin(&whole, &recipe(5)).unwrap());
+        w.append(&values).unwrap();
+        assert_eq!(w.finish().unwrap().values().unwrap(), values);
+
+        let path = dir.path().join("train.safetensors");
+        let mut w = writer(Writer::begin(&path, &recipe(5)).unwrap());
+        w.append(&values[..6]).unwrap();
+        w.make_safe().unwrap();
+        // Written, but not yet declared safe: must be written again.
+        w.append(&[f32::NAN; 3]).unwrap();
+        drop(w);
+        assert!(!path.exists());
+        let mut w = writer(Writer::begin(&path, &recipe(5)).unwrap());
+        assert_eq!(w.done(), 2);
+        w.append(&values[6..]).unwrap();
+        w.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), fs::read(&whole).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing temporary is left");
+        assert!(matches!(Writer::begin(&path, &recipe(5)).unwrap(), Begin::Complete(_)));
+
+        // Another file list is another extraction.
+        assert_eq!(writer(Writer::begin(&path, &recipe(4)).unwrap()).done(), 0);
+    }
+
+    #[test]
+    fn damage_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("train.safetensors");
+        let mut w = writer(Writer::begin(&path, &recipe(2)).unwrap());
+        w.append(&[1.0; 3]).unwrap();
+        assert_eq!(w.finish().err().unwrap().kind(), Kind::Data);
+
+        let mut w = writer(Writer::begin(&path, &recipe(2)).unwrap());
+        w.append(&[1.0; 6]).unwrap();
+        w.finish().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(Features::open(&path).err().unwrap().kind(), Kind::Data);
+        assert!(Features::open(&dir.path().join("none")).err().unwrap().to_string().contains("vgg-ft extract"));
+    }
+}

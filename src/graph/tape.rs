@@ -1,0 +1,154 @@
+//! The tape: what happened, in order, and how to go back.
+//!
+//! In: an op's output and a closure that turns its gradient into those of the inputs. Out: one
+//! gradient per learning parameter, handed over as soon as it is complete, so that the optimizer can
+//! use it and its memory goes back before the next layer's gradient is computed.
+
+use super::tensor::{Parameter, Tensor};
+use crate::device::{Buffer, Call, Device, Dtype};
+use crate::error::{Error, Kind, Result};
+use crate::shape::Shape;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Whether a forward pass is for learning. Dropout follows this, not freezing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Dropout drops; what learns is recorded.
+    Training,
+    /// Dropout is the identity; nothing is recorded and no activation outlives its use.
+    Inference,
+}
+
+/// From the gradient of an op's output to those of its inputs, in order; `None` where none is asked for.
+pub type Backward = Box<dyn FnOnce(&dyn Device, Buffer) -> Result<Vec<Option<Buffer>>>>;
+
+enum Step {
+    /// A parameter enters the graph; its index in the caller's list.
+    Leaf(usize),
+    /// An op, the nodes of its inputs, and the way back.
+    Op { inputs: Vec<Option<usize>>, backward: Backward },
+}
+
+struct Node {
+    name: &'static str,
+    step: Step,
+}
+
+/// A record of one forward pass.
+pub struct Tape<'d> {
+    device: &'d dyn Device,
+    mode: Mode,
+    nodes: RefCell<Vec<Node>>,
+}
+
+impl<'d> Tape<'d> {
+    /// An empty tape.
+    pub fn new(device: &'d dyn Device, mode: Mode) -> Self {
+        Self { device, mode, nodes: RefCell::new(Vec::new()) }
+    }
+
+    /// Where the work is done.
+    pub fn device(&self) -> &'d dyn Device {
+        self.device
+    }
+
+    /// Whether this pass is for learning.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How many ops and learning parameters are recorded.
+    pub fn recorded(&self) -> usize {
+        self.nodes.borrow().len()
+    }
+
+    /// Brings a parameter into the graph. `index` is what [`Tape::backward`] will call it.
+    pub fn parameter(&self, index: usize, parameter: &Parameter) -> Tensor {
+        let learns = parameter.learns && self.mode == Mode::Training;
+        let node = learns.then(|| self.push("parameter", Step::Leaf(index)));
+        Tensor::on_tape(parameter.shape(), Rc::clone(parameter.shared()), node)
+    }
+
+    /// Turns an op's output into a tensor. If no input learns, nothing is recorded and `backward` is
+    /// never called, so whatever it would have kept alive is not. Otherwise it is told which inputs
+    /// learn and given the output, and returns the way back.
+    pub fn record<const N: usize>(
+        &self,
+        name: &'static str,
+        shape: Shape,
+        y: Buffer,
+        inputs: [&Tensor; N],
+        backward: impl FnOnce([bool; N], &Tensor) -> Backward,
+    ) -> Tensor {
+        let mut y = Tensor::on_tape(shape, Rc::new(y), None);
+        if inputs.iter().any(|input| input.learns()) {
+            let backward = backward(inputs.map(Tensor::learns), &y);
+            let inputs = inputs.iter().map(|input| input.node).collect();
+            y.node = Some(self.push(name, Step::Op { inputs, backward }));
+        }
+        y
+    }
+
+    /// The same memory under another shape of the same length.
+    ///
+    /// # Errors
+    /// [`Kind::Shape`] when the lengths differ.
+    pub fn reshape(&self, x: &Tensor, shape: Shape) -> Result<Tensor> {
+        if x.shape().len() != shape.len() {
+            return Err(Error::new(Kind::Shape, "reshape: the lengths differ").expected_got(x.shape(), shape));
+        }
+        // The gradient's memory has no shape of its own, so the node of `x` serves as it is.
+        Ok(Tensor::on_tape(shape, Rc::clone(x.shared()), x.node))
+    }
+
+    fn push(&self, name: &'static str, step: Step) -> usize {
+        let mut nodes = self.nodes.borrow_mut();
+        nodes.push(Node { name, step });
+        nodes.len() - 1
+    }
+
+    /// Walks back from `loss`, whose op supplies its own gradient (the mean loss's derivative by
+    /// itself is one). `learned` receives each learning parameter's index and complete gradient, once,
+    /// when nothing that remains on the tape needs the parameter: it may be updated there and then.
+    ///
+    /// # Errors
+    /// What the device or `learned` returns; [`Kind::Shape`] when `loss` depends on nothing that learns.
+    pub fn backward(self, loss: &Tensor, mut learned: impl FnMut(usize, Buffer) -> Result<()>) -> Result<()> {
+        let Some(last) = loss.node else {
+            return Err(Error::new(Kind::Shape, "backward: nothing that leads to this loss learns")
+                .help("unfreeze a layer, or run in training mode"));
+        };
+        let device = self.device;
+        let mut nodes = self.nodes.into_inner();
+        nodes.truncate(last + 1);
+        let mut gradients: Vec<Option<Buffer>> = nodes.iter().map(|_| None).collect();
+        gradients[last] = Some(device.alloc(Dtype::F32, 1)?);
+        while let Some(node) = nodes.pop() {
+            let Some(dy) = gradients.pop().flatten() else { continue };
+            match node.step {
+                Step::Leaf(index) => learned(index, dy)?,
+                Step::Op { inputs, backward } => {
+                    let found = backward(device, dy)
+                        .map_err(|error| error.context(format!("going back through {}", node.name)))?;
+                    for (input, gradient) in inputs.into_iter().zip(found) {
+                        if let (Some(input), Some(gradient)) = (input, gradient) {
+                            accumulate(device, &mut gradients[input], gradient)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn accumulate(device: &dyn Device, into: &mut Option<Buffer>, gradient: Buffer) -> Result<()> {
+    match into {
+        Some(into) => device.run(Call::Add { x: &gradient, into }),
+        None => {
+            *into = Some(gradient);
+            Ok(())
+        }
+    }
+}

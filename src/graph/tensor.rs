@@ -1,0 +1,103 @@
+//! A value in the graph, and a value that can learn.
+
+use crate::device::{Buffer, Device};
+use crate::error::{Error, Kind, Result};
+use crate::shape::Shape;
+use std::rc::Rc;
+
+/// A shaped buffer and, if something before it learns, its place on the tape. Cloning shares the
+/// buffer.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    shape: Shape,
+    buffer: Rc<Buffer>,
+    pub(super) node: Option<usize>,
+}
+
+impl Tensor {
+    /// A value that nothing learns from: a batch of pictures, features from below the boundary.
+    ///
+    /// # Errors
+    /// [`Kind::Shape`] when the buffer does not hold `shape.len()` elements.
+    pub fn constant(shape: Shape, buffer: Buffer) -> Result<Self> {
+        if buffer.len() != shape.len() {
+            return Err(Error::new(Kind::Shape, format!("a tensor of shape {shape} over another length"))
+                .expected_got(shape.len(), buffer.len()));
+        }
+        Ok(Self { shape, buffer: Rc::new(buffer), node: None })
+    }
+
+    pub(super) fn on_tape(shape: Shape, buffer: Rc<Buffer>, node: Option<usize>) -> Self {
+        Self { shape, buffer, node }
+    }
+
+    /// The axes.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The memory.
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
+    pub(super) fn shared(&self) -> &Rc<Buffer> {
+        &self.buffer
+    }
+
+    /// Whether a gradient will flow back to here.
+    pub fn learns(&self) -> bool {
+        self.node.is_some()
+    }
+}
+
+/// A named weight. It learns or it is frozen; a frozen one enters the graph as a constant.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Layer and role, as Keras writes them: `block5_conv1.kernel`.
+    pub name: String,
+    /// Whether training changes it.
+    pub learns: bool,
+    shape: Shape,
+    value: Rc<Buffer>,
+}
+
+impl Parameter {
+    /// A parameter with a value on `device`. It learns until somebody freezes it.
+    ///
+    /// # Errors
+    /// [`Kind::Shape`] when `value` does not hold `shape.len()` elements; [`Kind::Device`] from the upload.
+    pub fn new(device: &dyn Device, name: String, shape: Shape, value: &[f32]) -> Result<Self> {
+        if value.len() != shape.len() {
+            return Err(Error::new(Kind::Shape, format!("{name} has shape {shape}"))
+                .expected_got(shape.len(), value.len()));
+        }
+        Ok(Self { name, learns: true, shape, value: Rc::new(device.upload(value)?) })
+    }
+
+    /// The axes: OHWI for convolutions, `[c_out, c_in]` for dense layers.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The value.
+    pub fn value(&self) -> &Buffer {
+        &self.value
+    }
+
+    pub(super) fn shared(&self) -> &Rc<Buffer> {
+        &self.value
+    }
+
+    /// The value, to change it.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] while a tape still holds it: an update now would falsify the gradients that
+    /// are yet to come.
+    pub fn value_mut(&mut self) -> Result<&mut Buffer> {
+        Rc::get_mut(&mut self.value).ok_or_else(|| {
+            Error::new(Kind::Device, format!("{} is updated while the tape still needs it", self.name))
+                .help("this is a bug in vgg-ft; please report it")
+        })
+    }
+}

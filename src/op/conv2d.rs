@@ -1,0 +1,72 @@
+//! 3x3 convolution with bias, and ReLU if asked.
+//!
+//! `z[n,i,j,o] = bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c]`, `y = max(z, 0)` or `z`.
+//! Backward, with `dz = dy` where `y > 0` (ReLU's derivative at 0 is taken as 0, as TensorFlow does):
+//! `dx` is a convolution of `dz` with the flipped weight, `dweight` correlates `x` with `dz`, `dbias`
+//! sums `dz` over pictures and places.
+
+use super::output;
+use crate::device::Call;
+use crate::error::Result;
+use crate::graph::{Tape, Tensor};
+use crate::shape::Conv2d;
+
+/// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]`, `bias` `[c_out]` → `[n, h, w, c_out]`.
+///
+/// # Errors
+/// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit; the device's errors.
+pub fn conv2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: bool) -> Result<Tensor> {
+    let geometry = Conv2d::of(x.shape(), weight.shape())?;
+    let mut y = output(tape.device(), geometry.y())?;
+    tape.device().run(Call::Conv2dForward {
+        geometry,
+        x: x.buffer(),
+        weight: weight.buffer(),
+        bias: bias.buffer(),
+        relu,
+        y: &mut y,
+    })?;
+    Ok(tape.record("conv2d", geometry.y(), y, [x, weight, bias], |[x_learns, weight_learns, bias_learns], y| {
+        let y = relu.then(|| y.clone());
+        let x = weight_learns.then(|| x.clone());
+        let weight = x_learns.then(|| weight.clone());
+        Box::new(move |device, mut dz| {
+            if let Some(y) = y {
+                device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut dz })?;
+            }
+            let mut gradients = vec![None, None, None];
+            if bias_learns {
+                let mut dbias = device.alloc(dz.dtype(), geometry.c_out)?;
+                let rows = geometry.n * geometry.h * geometry.w;
+                device.run(Call::BiasBackward {
+                    rows,
+                    channels: geometry.c_out,
+                    dy: &dz,
+                    dbias: &mut dbias,
+                })?;
+                gradients[2] = Some(dbias);
+            }
+            if let Some(x) = x {
+                let mut dweight = output(device, geometry.weight())?;
+                device.run(Call::Conv2dBackwardWeight {
+                    geometry,
+                    x: x.buffer(),
+                    dy: &dz,
+                    dweight: &mut dweight,
+                })?;
+                gradients[1] = Some(dweight);
+            }
+            if let Some(weight) = weight {
+                let mut dx = output(device, geometry.x())?;
+                device.run(Call::Conv2dBackwardInput {
+                    geometry,
+                    dy: &dz,
+                    weight: weight.buffer(),
+                    dx: &mut dx,
+                })?;
+                gradients[0] = Some(dx);
+            }
+            Ok(gradients)
+        })
+    }))
+}

@@ -1,0 +1,86 @@
+//! Cross-entropy from logits, binary and many-class, with its gradient from the same pass.
+//!
+//! Binary: `loss = max(z,0) - z·t + ln(1 + e^-|z|)`, `dz = (sigmoid(z) - t) / rows`.
+//! Many-class: `loss = ln Σ_k e^(z_k) - z_label`, `dz = (softmax(z) - onehot) / rows`.
+//! Both are what Keras on TensorFlow computes when the last layer is a sigmoid or a softmax: it looks
+//! through the activation to the logits, so nothing is clipped.
+
+use crate::device::{Buffer, Call, Device, Dtype};
+use crate::error::{Error, Kind, Result};
+use crate::graph::{Tape, Tensor};
+use crate::shape::Shape;
+
+/// A batch's loss: a tensor to go back from, and what to tell the reader.
+pub struct Loss {
+    /// `[rows, 2]`: each row's loss, and whether it was right (1) or not (0).
+    pub outcome: Tensor,
+    rows: usize,
+}
+
+impl Loss {
+    /// The sum of the rows' losses and the number of rows that were right. Waits for the device.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn totals(&self, device: &dyn Device) -> Result<(f64, usize)> {
+        let outcome: Vec<f32> = device.download(self.outcome.buffer())?;
+        let loss = outcome.chunks_exact(2).map(|row| f64::from(row[0])).sum();
+        let right = outcome.chunks_exact(2).filter(|row| row[1] == 1.0).count();
+        Ok((loss, right))
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+/// `logits` `[rows, 1]`, `targets` `[rows]` f32 in [0, 1].
+///
+/// # Errors
+/// [`Kind::Shape`] when the rows differ; the device's errors.
+pub fn sigmoid_cross_entropy(tape: &Tape<'_>, logits: &Tensor, targets: &Buffer) -> Result<Loss> {
+    let [rows, columns] = logits.shape().matrix("sigmoid_cross_entropy: the logits")?;
+    if columns != 1 {
+        return Err(Error::new(Kind::Shape, "sigmoid_cross_entropy: one logit per row").expected_got(1, columns));
+    }
+    loss(tape, "sigmoid_cross_entropy", logits, rows, |outcome, dlogits| {
+        tape.device().run(Call::SigmoidCrossEntropy { logits: logits.buffer(), targets, outcome, dlogits })
+    })
+}
+
+/// `logits` `[rows, classes]`, `labels` `[rows]` u32 below `classes`.
+///
+/// # Errors
+/// [`Kind::Shape`] when the rows differ; the device's errors.
+pub fn softmax_cross_entropy(tape: &Tape<'_>, logits: &Tensor, labels: &Buffer) -> Result<Loss> {
+    let [rows, classes] = logits.shape().matrix("softmax_cross_entropy: the logits")?;
+    loss(tape, "softmax_cross_entropy", logits, rows, |outcome, dlogits| {
+        tape.device().run(Call::SoftmaxCrossEntropy {
+            classes,
+            logits: logits.buffer(),
+            labels,
+            outcome,
+            dlogits,
+        })
+    })
+}
+
+fn loss(
+    tape: &Tape<'_>,
+    name: &'static str,
+    logits: &Tensor,
+    rows: usize,
+    run: impl FnOnce(&mut Buffer, Option<&mut Buffer>) -> Result<()>,
+) -> Result<Loss> {
+    let device = tape.device();
+    let mut outcome = device.alloc(Dtype::F32, rows * 2)?;
+    let mut dlogits =
+        if logits.learns() { Some(super::output(device, logits.shape())?) } else { None };
+    run(&mut outcome, dlogits.as_mut())?;
+    let outcome = tape.record(name, Shape::new(&[rows, 2]), outcome, [logits], |_, _| {
+        // The loss is where the walk back begins: its own gradient is one, so dlogits is complete.
+        Box::new(move |_, _| Ok(vec![dlogits]))
+    });
+    Ok(Loss { outcome, rows })
+}

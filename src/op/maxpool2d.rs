@@ -1,0 +1,31 @@
+//! 2x2 maximum with stride 2.
+//!
+//! `y[n,i,j,c] = max_{a,b in {0,1}} x[n,2i+a,2j+b,c]`; backward gives `dy` to the winner, the first in
+//! row order among equals. Two bits per output are remembered, not the input.
+
+use super::output;
+use crate::device::{Call, Dtype};
+use crate::error::Result;
+use crate::graph::{Tape, Tensor};
+use crate::shape::Pool2d;
+
+/// `x` `[n, h, w, c]` → `[n, h/2, w/2, c]`.
+///
+/// # Errors
+/// [`Kind::Shape`](crate::error::Kind::Shape) when the map is smaller than the window; the device's errors.
+pub fn maxpool2d(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
+    let geometry = Pool2d::of(x.shape())?;
+    let device = tape.device();
+    let mut y = output(device, geometry.y())?;
+    let mut winner =
+        if x.learns() { Some(device.alloc(Dtype::U8, geometry.y().len())?) } else { None };
+    device.run(Call::Maxpool2dForward { geometry, x: x.buffer(), y: &mut y, winner: winner.as_mut() })?;
+    Ok(tape.record("maxpool2d", geometry.y(), y, [x], |_, _| {
+        Box::new(move |device, dy| {
+            let Some(winner) = winner else { return Ok(vec![None]) };
+            let mut dx = output(device, geometry.x())?;
+            device.run(Call::Maxpool2dBackward { geometry, dy: &dy, winner: &winner, dx: &mut dx })?;
+            Ok(vec![Some(dx)])
+        })
+    }))
+}

@@ -1,0 +1,31 @@
+//! The operations, one file each: formula, shape rule, forward, backward.
+//!
+//! In: tensors and the tape. Out: a tensor, recorded if something behind it learns. An op makes
+//! [`Call`](crate::device::Call)s and knows nothing of how a device does them.
+
+mod conv2d;
+mod dense;
+mod dropout;
+mod loss;
+mod maxpool2d;
+mod normalize;
+mod output;
+mod relu;
+
+pub use conv2d::conv2d;
+pub use dense::dense;
+pub use dropout::dropout;
+pub use loss::{Loss, sigmoid_cross_entropy, softmax_cross_entropy};
+pub use maxpool2d::maxpool2d;
+pub use normalize::normalize;
+pub use output::{sigmoid, softmax};
+pub use relu::relu;
+
+use crate::device::{Buffer, Device, Dtype};
+use crate::error::Result;
+use crate::shape::Shape;
+
+/// Memory for a result of `shape`.
+fn output(device: &dyn Device, shape: Shape) -> Result<Buffer> {
+    device.alloc(Dtype::F32, shape.len())
+}

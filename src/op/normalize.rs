@@ -1,0 +1,20 @@
+//! From a picture's bytes to the network's input: `y[c] = pixel[order[c]] · scale[c] + offset[c]`.
+//! Pictures do not learn, so there is no way back.
+
+use super::output;
+use crate::device::call::Normalize;
+use crate::device::{Buffer, Call, Device};
+use crate::error::Result;
+use crate::graph::Tensor;
+use crate::shape::Shape;
+
+/// `pixels` u8 `[n, h, w, 3]` → f32 `[n, h, w, 3]`.
+///
+/// # Errors
+/// [`Kind::Shape`](crate::error::Kind::Shape) when `shape` is not four axes; the device's errors.
+pub fn normalize(device: &dyn Device, pixels: &Buffer, shape: Shape, rule: Normalize) -> Result<Tensor> {
+    let [n, h, w, _] = shape.nhwc("normalize: the pictures")?;
+    let mut y = output(device, shape)?;
+    device.run(Call::Normalize { rows: n * h * w, rule, pixels, y: &mut y })?;
+    Tensor::constant(shape, y)
+}

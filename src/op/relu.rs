@@ -1,0 +1,22 @@
+//! ReLU on its own: `y = max(x, 0)`; `dx = dy` where `y > 0`, else 0.
+
+use super::output;
+use crate::device::Call;
+use crate::error::Result;
+use crate::graph::{Tape, Tensor};
+
+/// Any shape.
+///
+/// # Errors
+/// The device's errors.
+pub fn relu(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
+    let mut y = output(tape.device(), x.shape())?;
+    tape.device().run(Call::ReluForward { x: x.buffer(), y: &mut y })?;
+    Ok(tape.record("relu", x.shape(), y, [x], |_, y| {
+        let y = y.clone();
+        Box::new(move |device, mut gradient| {
+            device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut gradient })?;
+            Ok(vec![Some(gradient)])
+        })
+    }))
+}

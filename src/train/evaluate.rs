@@ -1,0 +1,104 @@
+//! Loss, accuracy and probabilities of a network on samples, dropout off.
+
+use super::samples::Samples;
+use crate::device::Device;
+use crate::error::Result;
+use crate::graph::{Mode, Tape, Tensor};
+use crate::interrupt;
+use crate::model::{Network, Output};
+use crate::op::{self, Loss};
+
+/// A network's result on a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Score {
+    /// Sum of the samples' losses.
+    pub loss_sum: f64,
+    /// Samples that were right.
+    pub right: usize,
+    /// Samples seen.
+    pub seen: usize,
+}
+
+impl Score {
+    /// Mean loss.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.seen as f64
+    }
+
+    /// Share of samples that were right.
+    pub fn accuracy(&self) -> f64 {
+        self.right as f64 / self.seen as f64
+    }
+
+    pub(super) fn add(&mut self, device: &dyn Device, loss: &Loss) -> Result<f64> {
+        let (loss_sum, right) = loss.totals(device)?;
+        self.loss_sum += loss_sum;
+        self.right += right;
+        self.seen += loss.rows();
+        Ok(loss_sum)
+    }
+}
+
+/// The loss that the network's output asks for.
+pub(super) fn loss(tape: &Tape<'_>, output: Output, logits: &Tensor, labels: &[u32]) -> Result<Loss> {
+    let device = tape.device();
+    match output {
+        Output::Sigmoid => {
+            let targets: Vec<f32> = labels.iter().map(|&label| label as f32).collect();
+            op::sigmoid_cross_entropy(tape, logits, &device.upload(&targets)?)
+        }
+        Output::Softmax(_) | Output::Features => {
+            op::softmax_cross_entropy(tape, logits, &device.upload(labels)?)
+        }
+    }
+}
+
+/// Runs `samples`, which enter at layer `from`, through the rest of the network.
+///
+/// # Errors
+/// The device's errors; [`Kind::Interrupted`](crate::error::Kind::Interrupted).
+pub fn evaluate(
+    device: &dyn Device,
+    network: &Network,
+    from: usize,
+    samples: &dyn Samples,
+    batch: usize,
+) -> Result<Score> {
+    let mut score = Score::default();
+    let all: Vec<u32> = (0..samples.len() as u32).collect();
+    for indices in all.chunks(batch) {
+        interrupt::check()?;
+        let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
+        let tape = Tape::new(device, Mode::Inference);
+        let x = samples.batch(device, indices)?;
+        let end = network.architecture().layers().len();
+        let logits = network.forward(&tape, x, from..end, 0, 0)?;
+        score.add(device, &loss(&tape, network.architecture().output(), &logits, &labels)?)?;
+    }
+    Ok(score)
+}
+
+/// Class probabilities of a batch that enters at layer `from`: one row per sample, one column per
+/// class (two for a sigmoid: the complement, and the unit's own).
+///
+/// # Errors
+/// The device's errors.
+pub fn predict(device: &dyn Device, network: &Network, from: usize, x: Tensor) -> Result<Vec<Vec<f32>>> {
+    let tape = Tape::new(device, Mode::Inference);
+    let logits = network.forward(&tape, x, from..network.architecture().layers().len(), 0, 0)?;
+    match network.architecture().output() {
+        Output::Sigmoid => {
+            let second: Vec<f32> = device.download(op::sigmoid(device, &logits)?.buffer())?;
+            Ok(second.into_iter().map(|p| vec![1.0 - p, p]).collect())
+        }
+        Output::Softmax(classes) => {
+            let all: Vec<f32> = device.download(op::softmax(device, &logits)?.buffer())?;
+            Ok(all.chunks_exact(classes).map(<[f32]>::to_vec).collect())
+        }
+        Output::Features => {
+            let all: Vec<f32> = device.download(logits.buffer())?;
+            let row = all.len() / logits.shape().axes()[0].max(1);
+            Ok(all.chunks_exact(row.max(1)).map(<[f32]>::to_vec).collect())
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What each epoch gave.
+
+use serde::{Deserialize, Serialize};
+
+/// One epoch's figures. Training figures are running means over the epoch's batches, dropout on, as
+/// Keras reports them; validation figures are of the whole set, dropout off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// `head` or `finetune`.
+    pub stage: String,
+    /// From 1 within its stage.
+    pub epoch: usize,
+    /// Mean training loss.
+    pub loss: f64,
+    /// Share of training samples that were right.
+    pub accuracy: f64,
+    /// Mean validation loss.
+    pub val_loss: Option<f64>,
+    /// Share of validation samples that were right.
+    pub val_accuracy: Option<f64>,
+    /// Learning rate.
+    pub rate: f64,
+    /// Wall-clock time of training and validation together.
+    pub seconds: f64,
+}
+
+/// All epochs in order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// In the order they were run.
+    pub epochs: Vec<Epoch>,
+}

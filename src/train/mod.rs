@@ -1,0 +1,15 @@
+//! One step, and what it remembers.
+//!
+//! In: a network, samples, the optimizer's numbers. Out: a network that knows more, and a history.
+
+mod evaluate;
+mod fit;
+mod history;
+mod rmsprop;
+mod samples;
+
+pub use evaluate::{Score, evaluate, predict};
+pub use fit::{Fit, Observer};
+pub use history::{Epoch, History};
+pub use rmsprop::Optimizer;
+pub use samples::{FeatureSamples, PictureSamples, Samples};

@@ -1,0 +1,39 @@
+//! RMSprop as Keras: `v = rho·v + (1-rho)·g²; w = w - rate·g / sqrt(v + epsilon)`, v begins at 0, no
+//! bias correction. State exists only for parameters that have learned.
+
+use crate::device::call::Rmsprop;
+use crate::device::{Buffer, Call, Device};
+use crate::error::Result;
+use crate::graph::Parameter;
+
+/// The rule and the mean squares it keeps, by parameter index.
+pub struct Optimizer {
+    /// Rate, rho, epsilon.
+    pub rule: Rmsprop,
+    velocity: Vec<Option<Buffer>>,
+}
+
+impl Optimizer {
+    /// A fresh optimizer for `parameters` parameters.
+    pub fn new(rule: Rmsprop, parameters: usize) -> Self {
+        Self { rule, velocity: (0..parameters).map(|_| None).collect() }
+    }
+
+    /// One update of `parameter`, the `index`-th of its network.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn step(
+        &mut self,
+        device: &dyn Device,
+        index: usize,
+        parameter: &mut Parameter,
+        gradient: &Buffer,
+    ) -> Result<()> {
+        if self.velocity[index].is_none() {
+            self.velocity[index] = Some(device.zeros(gradient.len())?);
+        }
+        let Some(velocity) = &mut self.velocity[index] else { return Ok(()) };
+        device.run(Call::RmspropStep { rule: self.rule, gradient, velocity, weight: parameter.value_mut()? })
+    }
+}

@@ -1,0 +1,91 @@
+//! What a network is trained on: pictures, or the activations of a frozen prefix.
+//!
+//! In: indices. Out: the batch on the device, ready for the layer at which training begins.
+
+use crate::device::Device;
+use crate::device::call::Normalize;
+use crate::error::Result;
+use crate::graph::Tensor;
+use crate::op;
+use crate::shape::Shape;
+
+/// A set of labelled inputs.
+pub trait Samples {
+    /// The class of every sample.
+    fn labels(&self) -> &[u32];
+
+    /// The inputs of the samples at `indices`, in that order.
+    ///
+    /// # Errors
+    /// The device's errors.
+    fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor>;
+
+    /// The number of samples.
+    fn len(&self) -> usize {
+        self.labels().len()
+    }
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Rows of numbers: extracted features.
+pub struct FeatureSamples<'a> {
+    /// Shape of one row as a batch of one.
+    pub shape: Shape,
+    /// `[rows, shape.len()]`.
+    pub values: &'a [f32],
+    /// `[rows]`.
+    pub labels: &'a [u32],
+}
+
+impl Samples for FeatureSamples<'_> {
+    fn labels(&self) -> &[u32] {
+        self.labels
+    }
+
+    fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
+        let rows = gather(self.values, self.shape.len(), indices);
+        Tensor::constant(batch_of(self.shape, indices.len()), device.upload(&rows)?)
+    }
+}
+
+/// Pictures as bytes; they are normalized on the device.
+pub struct PictureSamples<'a> {
+    /// `[1, h, w, 3]`.
+    pub shape: Shape,
+    /// From bytes to the network's input.
+    pub rule: Normalize,
+    /// `[rows, h, w, 3]`.
+    pub pixels: &'a [u8],
+    /// `[rows]`.
+    pub labels: &'a [u32],
+}
+
+impl Samples for PictureSamples<'_> {
+    fn labels(&self) -> &[u32] {
+        self.labels
+    }
+
+    fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
+        let pixels = device.upload(&gather(self.pixels, self.shape.len(), indices))?;
+        op::normalize(device, &pixels, batch_of(self.shape, indices.len()), self.rule)
+    }
+}
+
+fn gather<T: Copy>(values: &[T], row: usize, indices: &[u32]) -> Vec<T> {
+    let mut out = Vec::with_capacity(row * indices.len());
+    for &index in indices {
+        out.extend_from_slice(&values[index as usize * row..][..row]);
+    }
+    out
+}
+
+/// `shape` of a batch of one, made a batch of `n`.
+pub(super) fn batch_of(shape: Shape, n: usize) -> Shape {
+    let mut axes = shape.axes().to_vec();
+    axes[0] = n;
+    Shape::new(&axes)
+}
