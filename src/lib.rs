@@ -4,6 +4,7 @@
 //! (`tests/house.rs` reads the `use crate::` lines and says no).
 
 pub mod device;
+pub mod weights;
 // The cellar: used by all, uses nothing above.
 pub mod error;
 pub mod files;
