@@ -178,9 +178,12 @@ impl Architecture {
     /// [`Kind::Usage`] when a side is under 32 pixels: five poolings would leave nothing.
     pub fn vgg(variant: Variant, input: [usize; 2]) -> Result<Self> {
         if input.iter().any(|&side| side < 32) {
-            return Err(Error::new(Kind::Usage, format!("pictures of {}x{} are too small", input[0], input[1]))
-                .expected_got("at least 32x32", format!("{}x{}", input[0], input[1]))
-                .help("VGG halves its input five times; choose a larger --size"));
+            return Err(Error::new(
+                Kind::Usage,
+                format!("pictures of {}x{} are too small", input[0], input[1]),
+            )
+            .expected_got("at least 32x32", format!("{}x{}", input[0], input[1]))
+            .help("VGG halves its input five times; choose a larger --size"));
         }
         let mut out = Self {
             variant,
@@ -190,7 +193,8 @@ impl Architecture {
             base: 0,
             output: Output::Features,
         };
-        for (block, (convolutions, filters)) in variant.blocks().into_iter().zip(Variant::FILTERS).enumerate() {
+        for (block, (convolutions, filters)) in variant.blocks().into_iter().zip(Variant::FILTERS).enumerate()
+        {
             for conv in 1..=convolutions {
                 out.push(format!("block{}_conv{conv}", block + 1), Layer::Conv2d { filters })?;
             }
@@ -224,7 +228,9 @@ impl Architecture {
                 .help("put the pictures of each class into a folder of their own"));
         }
         if head.units == 0 {
-            return Err(Error::new(Kind::Usage, "a dense layer needs at least one unit").help("choose --units 256"));
+            return Err(
+                Error::new(Kind::Usage, "a dense layer needs at least one unit").help("choose --units 256")
+            );
         }
         if !(0.0..1.0).contains(&head.dropout) {
             return Err(Error::new(Kind::Usage, "dropout is a share of the units")
@@ -318,7 +324,9 @@ impl Architecture {
 
     /// The number of weights of one layer, bias included.
     pub fn parameters_of(&self, placed: &Placed) -> u64 {
-        placed.kernel.map_or(0, |k| (self.parameters[k].shape.len() + self.parameters[k + 1].shape.len()) as u64)
+        placed
+            .kernel
+            .map_or(0, |k| (self.parameters[k].shape.len() + self.parameters[k + 1].shape.len()) as u64)
     }
 }
 

@@ -25,10 +25,10 @@ pub enum Source<'w> {
     },
 }
 
-impl Source<'_> {
+impl<'w> Source<'w> {
     /// The values of `spec` in the engine's layout. `position` (of the layer) keeps the random words
     /// of different layers apart.
-    pub(super) fn values(self, spec: &ParameterSpec, position: usize) -> Result<Cow<'_, [f32]>> {
+    pub(super) fn values(self, spec: &ParameterSpec, position: usize) -> Result<Cow<'w, [f32]>> {
         match self {
             Self::File(weights) => match *spec.shape.axes() {
                 [o, h, w, i] => {
@@ -70,15 +70,15 @@ impl Network {
             let value: Vec<f32> = device.download(parameter.value())?;
             stored.push(match *parameter.shape().axes() {
                 [o, h, w, i] => {
-                    (&parameter.name, vec![h, w, i, o], layout::ohwi_to_hwio(&value, [h, w, i, o]))
+                    (parameter.name.clone(), vec![h, w, i, o], layout::ohwi_to_hwio(&value, [h, w, i, o]))
                 }
-                [o, i] => (&parameter.name, vec![i, o], layout::transpose(&value, o, i)),
-                _ => (&parameter.name, parameter.shape().axes().to_vec(), value),
+                [o, i] => (parameter.name.clone(), vec![i, o], layout::transpose(&value, o, i)),
+                _ => (parameter.name.clone(), parameter.shape().axes().to_vec(), value),
             });
         }
         let tensors: Vec<_> = stored
             .iter()
-            .map(|(name, shape, data)| NamedTensor { name, shape, data })
+            .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
             .collect();
         save(path, &tensors, FloatType::F32, metadata)
     }
@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn glorot_fills_its_interval_evenly_and_layers_differ() {
-        let spec = ParameterSpec { name: "dense.kernel".into(), shape: Shape::new(&[256, 8192]), fans: [8192, 256] };
+        let spec =
+            ParameterSpec { name: "dense.kernel".into(), shape: Shape::new(&[256, 8192]), fans: [8192, 256] };
         let values = glorot_uniform(&spec, 1, 19);
         // Keras' limit for 8192 → 256.
         let limit = 0.026_650;

@@ -103,9 +103,7 @@ impl Network {
                 let rows = x.shape().axes()[0];
                 tape.reshape(&x, Shape::new(&[rows, x.shape().len() / rows.max(1)]))
             }
-            (Layer::Dropout { rate }, _) => {
-                op::dropout(tape, &x, rate, dropout_source(seed, step, position))
-            }
+            (Layer::Dropout { rate }, _) => op::dropout(tape, &x, rate, dropout_source(seed, step, position)),
             // Architecture gives these layers a kernel; the pair cannot come apart.
             (Layer::Conv2d { .. } | Layer::Dense { .. }, None) => Ok(x),
         }

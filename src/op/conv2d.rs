@@ -26,47 +26,53 @@ pub fn conv2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu:
         relu,
         y: &mut y,
     })?;
-    Ok(tape.record("conv2d", geometry.y(), y, [x, weight, bias], |[x_learns, weight_learns, bias_learns], y| {
-        let y = relu.then(|| y.clone());
-        let x = weight_learns.then(|| x.clone());
-        let weight = x_learns.then(|| weight.clone());
-        Box::new(move |device, mut dz| {
-            if let Some(y) = y {
-                device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut dz })?;
-            }
-            let mut gradients = vec![None, None, None];
-            if bias_learns {
-                let mut dbias = device.alloc(dz.dtype(), geometry.c_out)?;
-                let rows = geometry.n * geometry.h * geometry.w;
-                device.run(Call::BiasBackward {
-                    rows,
-                    channels: geometry.c_out,
-                    dy: &dz,
-                    dbias: &mut dbias,
-                })?;
-                gradients[2] = Some(dbias);
-            }
-            if let Some(x) = x {
-                let mut dweight = output(device, geometry.weight())?;
-                device.run(Call::Conv2dBackwardWeight {
-                    geometry,
-                    x: x.buffer(),
-                    dy: &dz,
-                    dweight: &mut dweight,
-                })?;
-                gradients[1] = Some(dweight);
-            }
-            if let Some(weight) = weight {
-                let mut dx = output(device, geometry.x())?;
-                device.run(Call::Conv2dBackwardInput {
-                    geometry,
-                    dy: &dz,
-                    weight: weight.buffer(),
-                    dx: &mut dx,
-                })?;
-                gradients[0] = Some(dx);
-            }
-            Ok(gradients)
-        })
-    }))
+    Ok(tape.record(
+        "conv2d",
+        geometry.y(),
+        y,
+        [x, weight, bias],
+        |[x_learns, weight_learns, bias_learns], y| {
+            let y = relu.then(|| y.clone());
+            let x = weight_learns.then(|| x.clone());
+            let weight = x_learns.then(|| weight.clone());
+            Box::new(move |device, mut dz| {
+                if let Some(y) = y {
+                    device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut dz })?;
+                }
+                let mut gradients = vec![None, None, None];
+                if bias_learns {
+                    let mut dbias = device.alloc(dz.dtype(), geometry.c_out)?;
+                    let rows = geometry.n * geometry.h * geometry.w;
+                    device.run(Call::BiasBackward {
+                        rows,
+                        channels: geometry.c_out,
+                        dy: &dz,
+                        dbias: &mut dbias,
+                    })?;
+                    gradients[2] = Some(dbias);
+                }
+                if let Some(x) = x {
+                    let mut dweight = output(device, geometry.weight())?;
+                    device.run(Call::Conv2dBackwardWeight {
+                        geometry,
+                        x: x.buffer(),
+                        dy: &dz,
+                        dweight: &mut dweight,
+                    })?;
+                    gradients[1] = Some(dweight);
+                }
+                if let Some(weight) = weight {
+                    let mut dx = output(device, geometry.x())?;
+                    device.run(Call::Conv2dBackwardInput {
+                        geometry,
+                        dy: &dz,
+                        weight: weight.buffer(),
+                        dx: &mut dx,
+                    })?;
+                    gradients[0] = Some(dx);
+                }
+                Ok(gradients)
+            })
+        },
+    ))
 }

@@ -42,7 +42,9 @@ impl Loss {
 pub fn sigmoid_cross_entropy(tape: &Tape<'_>, logits: &Tensor, targets: &Buffer) -> Result<Loss> {
     let [rows, columns] = logits.shape().matrix("sigmoid_cross_entropy: the logits")?;
     if columns != 1 {
-        return Err(Error::new(Kind::Shape, "sigmoid_cross_entropy: one logit per row").expected_got(1, columns));
+        return Err(
+            Error::new(Kind::Shape, "sigmoid_cross_entropy: one logit per row").expected_got(1, columns)
+        );
     }
     loss(tape, "sigmoid_cross_entropy", logits, rows, |outcome, dlogits| {
         tape.device().run(Call::SigmoidCrossEntropy { logits: logits.buffer(), targets, outcome, dlogits })
@@ -75,8 +77,7 @@ fn loss(
 ) -> Result<Loss> {
     let device = tape.device();
     let mut outcome = device.alloc(Dtype::F32, rows * 2)?;
-    let mut dlogits =
-        if logits.learns() { Some(super::output(device, logits.shape())?) } else { None };
+    let mut dlogits = if logits.learns() { Some(super::output(device, logits.shape())?) } else { None };
     run(&mut outcome, dlogits.as_mut())?;
     let outcome = tape.record(name, Shape::new(&[rows, 2]), outcome, [logits], |_, _| {
         // The loss is where the walk back begins: its own gradient is one, so dlogits is complete.

@@ -65,8 +65,9 @@ impl Fit<'_> {
             let mut score = Score::default();
             for (done, indices) in order.chunks(self.batch).enumerate() {
                 interrupt::check()?;
-                self.step(network, optimizer, indices, step, &mut score)
-                    .map_err(|e| e.context(format!("training, epoch {epoch}, step {} of {steps}", done + 1)))?;
+                self.step(network, optimizer, indices, step, &mut score).map_err(|e| {
+                    e.context(format!("training, epoch {epoch}, step {} of {steps}", done + 1))
+                })?;
                 step += 1;
                 observer.step(epoch, done + 1, steps, &score);
             }

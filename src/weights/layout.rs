@@ -1,0 +1,91 @@
+//! Layouts of kernels: files keep the outputs last (Keras: HWIO, in × out), the engine keeps them
+//! first (OHWI, out × in). Pure functions on slices.
+//!
+//! With h, w and i taken together as one axis, both are the same matrix and its transpose.
+
+use rayon::prelude::*;
+
+/// A tile of 32 × 32 floats: 32 cache lines read and 64 written stay in the first-level cache.
+const TILE: usize = 32;
+
+/// `[h, w, i, o]` → `[o, h, w, i]`: a convolution kernel of Keras as the engine wants it.
+///
+/// # Panics
+/// When `kernel` has not the size that `[h, w, i, o]` says.
+pub fn hwio_to_ohwi(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
+    transpose(kernel, h * w * i, o)
+}
+
+/// `[o, h, w, i]` → `[h, w, i, o]`: a convolution kernel of the engine as Keras wants it. The sizes
+/// are given in the order of the file, `[h, w, i, o]`, as for [`hwio_to_ohwi`].
+///
+/// # Panics
+/// When `kernel` has not the size that `[h, w, i, o]` says.
+pub fn ohwi_to_hwio(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
+    transpose(kernel, o, h * w * i)
+}
+
+/// `[rows, columns]` → `[columns, rows]`: a dense kernel between Keras (in × out) and us (out × in).
+///
+/// # Panics
+/// When `matrix` has not `rows · columns` values.
+pub fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    assert_eq!(matrix.len(), rows * columns, "a matrix of {rows} × {columns}");
+    let mut out = vec![0.0; matrix.len()];
+    if out.is_empty() {
+        return out;
+    }
+    // Each task owns TILE whole rows of the output, which are TILE columns of the input.
+    out.par_chunks_mut(TILE * rows).enumerate().for_each(|(band, out)| {
+        let first = band * TILE;
+        let width = out.len() / rows;
+        for top in (0..rows).step_by(TILE) {
+            let height = TILE.min(rows - top);
+            for c in 0..width {
+                let to = &mut out[c * rows + top..][..height];
+                for (r, to) in to.iter_mut().enumerate() {
+                    *to = matrix[(top + r) * columns + first + c];
+                }
+            }
+        }
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(n: usize) -> Vec<f32> {
+        (0..n).map(|x| x as f32).collect()
+    }
+
+    #[test]
+    fn a_matrix_is_transposed_as_by_two_loops() {
+        // Empty, single, thin, one below, at and past a tile.
+        for (rows, columns) in [(0, 3), (3, 0), (1, 1), (1, 70), (70, 1), (31, 33), (32, 32), (65, 97)] {
+            let a = numbered(rows * columns);
+            let b = transpose(&a, rows, columns);
+            for r in 0..rows {
+                for c in 0..columns {
+                    assert_eq!(b[c * rows + r], a[r * columns + c], "[{r}, {c}] of {rows} × {columns}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_is_permuted_as_by_four_loops_and_back() {
+        for [h, w, i, o] in [[3, 3, 3, 64], [1, 1, 5, 7], [3, 2, 33, 35], [2, 3, 1, 1]] {
+            let hwio = numbered(h * w * i * o);
+            let ohwi = hwio_to_ohwi(&hwio, [h, w, i, o]);
+            for (y, x, c, k) in
+                (0..h * w * i * o).map(|n| (n / (w * i * o), n / (i * o) % w, n / o % i, n % o))
+            {
+                let (from, to) = (((y * w + x) * i + c) * o + k, ((k * h + y) * w + x) * i + c);
+                assert_eq!(ohwi[to], hwio[from], "h {y} w {x} i {c} o {k}");
+            }
+            assert_eq!(ohwi_to_hwio(&ohwi, [h, w, i, o]), hwio);
+        }
+    }
+}

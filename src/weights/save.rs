@@ -1,0 +1,197 @@
+//! Writing: named tensors of `f32` in, one whole safetensors file out.
+//!
+//! The same tensors make the same bytes: names and metadata are sorted, the header is padded to
+//! eight bytes. (The official writer takes its metadata from a hash map, in another order each time.)
+
+use super::header::{MAX_HEADER, MAX_RANK, METADATA};
+use crate::error::{Error, Kind, Result};
+use crate::files::write_atomic;
+use bytemuck::cast_slice;
+use half::vec::HalfFloatVecExt;
+use half::{bf16, f16};
+use safetensors::Dtype;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::path::Path;
+
+/// The type in which a file keeps its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloatType {
+    /// 32 bits: exact.
+    F32,
+    /// 16 bits with 11 significant: up to 65504, full precision from 6.1e-5.
+    F16,
+    /// 16 bits with 8 significant: the range of `f32`.
+    Bf16,
+}
+
+impl FloatType {
+    /// The type's name in the file.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::BF16,
+        }
+    }
+
+    /// Bytes of one number.
+    pub fn size(self) -> usize {
+        self.dtype().bitsize() / 8
+    }
+
+    /// The largest number the type holds.
+    pub fn max(self) -> f32 {
+        match self {
+            Self::F32 => f32::MAX,
+            Self::F16 => f16::MAX.to_f32(),
+            Self::Bf16 => bf16::MAX.to_f32(),
+        }
+    }
+
+    /// The smallest positive number of full precision.
+    pub fn min_normal(self) -> f32 {
+        match self {
+            Self::F32 => f32::MIN_POSITIVE,
+            Self::F16 => f16::MIN_POSITIVE.to_f32(),
+            Self::Bf16 => bf16::MIN_POSITIVE.to_f32(),
+        }
+    }
+
+    /// `values` rounded to the type (nearest, ties to even), as bytes of the file.
+    fn encode(self, values: &[f32], out: &mut Vec<u8>) {
+        out.clear();
+        match self {
+            Self::F32 => out.extend_from_slice(cast_slice(values)),
+            Self::F16 => out.extend_from_slice(cast_slice(&Vec::<f16>::from_f32_slice(values))),
+            Self::Bf16 => out.extend_from_slice(cast_slice(&Vec::<bf16>::from_f32_slice(values))),
+        }
+    }
+}
+
+/// A tensor on its way into a file.
+#[derive(Clone, Debug)]
+pub struct NamedTensor<'a> {
+    /// Its name in the file, `block1_conv1.kernel`.
+    pub name: String,
+    /// The axes in the order of the file (HWIO, in × out), slowest first.
+    pub shape: Vec<usize>,
+    /// The values, dense, in that order.
+    pub data: &'a [f32],
+}
+
+/// Writes `tensors` to `path` as safetensors; the file is whole or absent. Equal input makes equal bytes.
+///
+/// # Errors
+/// [`Kind::Weights`] when a name is empty, reserved or there twice, a shape does not fit its data, a
+/// value is not finite or too large for `float`. [`Kind::Io`] with the path when it cannot be written.
+pub fn save(
+    path: &Path,
+    tensors: &[NamedTensor<'_>],
+    float: FloatType,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let mut sorted: Vec<&NamedTensor<'_>> = tensors.iter().collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    for (at, tensor) in sorted.iter().enumerate() {
+        check(path, tensor, float)?;
+        if at > 0 && sorted[at - 1].name == tensor.name {
+            return Err(refused(path, tensor, "is there twice"));
+        }
+    }
+    let header = header(path, &sorted, float, metadata)?;
+    write_atomic(path, |out| {
+        let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|e| Error::io("write", path, &e));
+        put(&(header.len() as u64).to_le_bytes())?;
+        put(&header)?;
+        let mut bytes = Vec::new();
+        for values in sorted.iter().flat_map(|tensor| tensor.data.chunks(CHUNK)) {
+            float.encode(values, &mut bytes);
+            put(&bytes)?;
+        }
+        Ok(())
+    })
+}
+
+/// Values encoded at a time: the buffer stays in the cache.
+const CHUNK: usize = 1 << 16;
+
+fn refused(path: &Path, tensor: &NamedTensor<'_>, why: impl fmt::Display) -> Error {
+    Error::new(Kind::Weights, format!("cannot save the tensor `{}`: {why}", tensor.name))
+        .context(format!("writing {}", path.display()))
+}
+
+fn check(path: &Path, tensor: &NamedTensor<'_>, float: FloatType) -> Result<()> {
+    if tensor.name.is_empty() || tensor.name == METADATA {
+        return Err(refused(path, tensor, "the name is empty or reserved"));
+    }
+    let size = tensor.shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
+    if size != Some(tensor.data.len()) || tensor.shape.len() > MAX_RANK {
+        return Err(refused(path, tensor, "its shape does not fit its data")
+            .expected_got(format!("{:?}", tensor.shape), format!("{} values", tensor.data.len())));
+    }
+    let max = float.max();
+    // Not `abs() > max`: a NaN is neither.
+    let Some(at) = tensor.data.iter().position(|x| !(x.abs() <= max)) else { return Ok(()) };
+    let value = tensor.data[at];
+    if value.is_finite() {
+        return Err(refused(path, tensor, format!("a value is too large for {}", float.dtype()))
+            .fact("expected", format!("at most {max}"))
+            .fact("got", format!("{value} at index {at}"))
+            .help("save in F32 or BF16"));
+    }
+    Err(refused(path, tensor, "a value is not finite")
+        .fact("first", format!("{value} at index {at}"))
+        .help("the training diverged; lower the learning rate"))
+}
+
+/// The JSON of the header, padded so that the data after it begins at a multiple of eight bytes.
+fn header(
+    path: &Path,
+    sorted: &[&NamedTensor<'_>],
+    float: FloatType,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
+    let mut json = serde_json::to_vec(&HeaderJson { sorted, float, metadata }).map_err(|e| {
+        Error::new(Kind::Weights, format!("cannot make the header of {}", path.display())).fact("reason", e)
+    })?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    if json.len() as u64 > MAX_HEADER {
+        return Err(Error::new(Kind::Weights, format!("the header of {} is too long", path.display()))
+            .expected_got(format!("at most {MAX_HEADER} bytes"), json.len())
+            .help("shorten the metadata"));
+    }
+    Ok(json)
+}
+
+struct HeaderJson<'a> {
+    sorted: &'a [&'a NamedTensor<'a>],
+    float: FloatType,
+    metadata: &'a BTreeMap<String, String>,
+}
+
+#[derive(serde::Serialize)]
+struct EntryJson<'a> {
+    dtype: Dtype,
+    shape: &'a [usize],
+    data_offsets: (usize, usize),
+}
+
+impl Serialize for HeaderJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if !self.metadata.is_empty() {
+            map.serialize_entry(METADATA, self.metadata)?;
+        }
+        let mut begin = 0;
+        for tensor in self.sorted {
+            let end = begin + tensor.data.len() * self.float.size();
+            let (dtype, shape) = (self.float.dtype(), tensor.shape.as_slice());
+            map.serialize_entry(&tensor.name, &EntryJson { dtype, shape, data_offsets: (begin, end) })?;
+            begin = end;
+        }
+        map.end()
+    }
+}
