@@ -1,1 +1,217 @@
 //! The cpu device: Rust, SIMD by run-time detection, threads by rayon.
+//!
+//! In: [`Call`]s. Out: the same bits for any number of threads: every sum is taken in an order that
+//! the geometry alone decides. One file per op; each arm of [`CpuDevice::run`] opens its buffers
+//! (checking type and length) and calls the function that bears the call's name.
+
+mod add;
+mod bias_backward;
+mod conv2d_backward_input;
+mod conv2d_backward_weight;
+mod conv2d_forward;
+mod dense;
+mod dropout;
+mod loss;
+mod maxpool2d;
+mod memory;
+mod normalize;
+mod relu;
+mod rmsprop_step;
+mod sigmoid;
+mod simd;
+mod softmax;
+mod threads;
+mod view;
+
+use super::{Buffer, Call, Description, Device, Dtype};
+use crate::error::Result;
+use memory::{Memory, Storage};
+use std::sync::Arc;
+use threads::Threads;
+use view::Arm;
+
+/// The processor and its main memory.
+pub struct CpuDevice {
+    threads: Threads,
+    memory: Arc<Memory>,
+}
+
+impl CpuDevice {
+    /// A device with its own pool of `threads` threads; as many as the machine offers when `None`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for zero threads,
+    /// [`Kind::Device`](crate::error::Kind::Device) when the system gives no threads.
+    pub fn new(threads: Option<usize>) -> Result<Self> {
+        Ok(Self { threads: Threads::new(threads)?, memory: Memory::new(None) })
+    }
+
+    /// For tests: [`CpuDevice::new`], but every new buffer holds NaN (all bits one), so that a kernel
+    /// that reads what nobody wrote, or leaves a part of its output unwritten, shows.
+    ///
+    /// # Errors
+    /// As [`CpuDevice::new`].
+    pub fn poisoned(threads: Option<usize>) -> Result<Self> {
+        Ok(Self { threads: Threads::new(threads)?, memory: Memory::new(Some(0xFF)) })
+    }
+}
+
+impl Device for CpuDevice {
+    fn describe(&self) -> Description {
+        let count = self.threads.count();
+        let plural = if count == 1 { "" } else { "s" };
+        Description { name: "cpu".into(), hardware: format!("{count} thread{plural}, {}", simd::name()) }
+    }
+
+    fn alloc(&self, dtype: Dtype, len: usize) -> Result<Buffer> {
+        Ok(Buffer::new(dtype, len, Memory::take(&self.memory, dtype, len)?))
+    }
+
+    fn upload_bytes(&self, from: &[u8], to: &mut Buffer) -> Result<()> {
+        let len = to.len() * to.dtype().size();
+        view::same_length("upload", len, from.len())?;
+        to.storage_mut::<Storage>()?.bytes_mut()[..len].copy_from_slice(from);
+        Ok(())
+    }
+
+    fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()> {
+        let len = from.len() * from.dtype().size();
+        view::same_length("download", len, to.len())?;
+        to.copy_from_slice(&from.storage::<Storage>()?.bytes()[..len]);
+        Ok(())
+    }
+
+    fn run(&self, call: Call<'_>) -> Result<()> {
+        let arm = Arm::new(call.name());
+        let t = &self.threads;
+        match call {
+            Call::Normalize { rows, rule, pixels, y } => normalize::normalize(
+                t,
+                rule,
+                arm.input("pixels", pixels, rows * 3)?,
+                arm.output("y", y, rows * 3)?,
+            ),
+            Call::Conv2dForward { geometry: g, x, weight, bias, relu, y } => conv2d_forward::conv2d_forward(
+                t,
+                g,
+                arm.input("x", x, g.x().len())?,
+                arm.input("weight", weight, g.weight().len())?,
+                arm.input("bias", bias, g.c_out)?,
+                relu,
+                arm.output("y", y, g.y().len())?,
+            ),
+            Call::Conv2dBackwardInput { geometry: g, dy, weight, dx } => {
+                conv2d_backward_input::conv2d_backward_input(
+                    t,
+                    g,
+                    arm.input("dy", dy, g.y().len())?,
+                    arm.input("weight", weight, g.weight().len())?,
+                    arm.output("dx", dx, g.x().len())?,
+                );
+            }
+            Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight } => {
+                conv2d_backward_weight::conv2d_backward_weight(
+                    t,
+                    g,
+                    arm.input("x", x, g.x().len())?,
+                    arm.input("dy", dy, g.y().len())?,
+                    arm.output("dweight", dweight, g.weight().len())?,
+                );
+            }
+            Call::BiasBackward { rows, channels, dy, dbias } => bias_backward::bias_backward(
+                t,
+                channels,
+                arm.input("dy", dy, rows * channels)?,
+                arm.output("dbias", dbias, channels)?,
+            ),
+            Call::Maxpool2dForward { geometry: g, x, y, winner } => maxpool2d::maxpool2d_forward(
+                t,
+                g,
+                arm.input("x", x, g.x().len())?,
+                arm.output("y", y, g.y().len())?,
+                winner.map(|winner| arm.output("winner", winner, g.y().len())).transpose()?,
+            ),
+            Call::Maxpool2dBackward { geometry: g, dy, winner, dx } => maxpool2d::maxpool2d_backward(
+                t,
+                g,
+                arm.input("dy", dy, g.y().len())?,
+                arm.input("winner", winner, g.y().len())?,
+                arm.output("dx", dx, g.x().len())?,
+            ),
+            Call::DenseForward { geometry: g, x, weight, bias, relu, y } => dense::dense_forward(
+                t,
+                g,
+                arm.input("x", x, g.x().len())?,
+                arm.input("weight", weight, g.weight().len())?,
+                arm.input("bias", bias, g.c_out)?,
+                relu,
+                arm.output("y", y, g.y().len())?,
+            ),
+            Call::DenseBackwardInput { geometry: g, dy, weight, dx } => dense::dense_backward_input(
+                t,
+                g,
+                arm.input("dy", dy, g.y().len())?,
+                arm.input("weight", weight, g.weight().len())?,
+                arm.output("dx", dx, g.x().len())?,
+            ),
+            Call::DenseBackwardWeight { geometry: g, x, dy, dweight } => dense::dense_backward_weight(
+                t,
+                g,
+                arm.input("x", x, g.x().len())?,
+                arm.input("dy", dy, g.y().len())?,
+                arm.output("dweight", dweight, g.weight().len())?,
+            ),
+            Call::ReluForward { x, y } => {
+                relu::relu_forward(t, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?);
+            }
+            Call::ReluBackward { y, gradient } => relu::relu_backward(
+                t,
+                arm.input("y", y, y.len())?,
+                arm.output("gradient", gradient, y.len())?,
+            ),
+            Call::Dropout { rate, source, x, y } => {
+                dropout::dropout(t, rate, source, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?)
+            }
+            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits } => loss::sigmoid_cross_entropy(
+                arm.input("logits", logits, logits.len())?,
+                arm.input("targets", targets, logits.len())?,
+                arm.output("outcome", outcome, logits.len() * 2)?,
+                dlogits.map(|dlogits| arm.output("dlogits", dlogits, logits.len())).transpose()?,
+            ),
+            Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits } => {
+                loss::softmax_cross_entropy(
+                    arm,
+                    classes,
+                    arm.input("logits", logits, labels.len() * classes)?,
+                    arm.input("labels", labels, labels.len())?,
+                    arm.output("outcome", outcome, labels.len() * 2)?,
+                    dlogits.map(|dlogits| arm.output("dlogits", dlogits, logits.len())).transpose()?,
+                )?;
+            }
+            Call::Sigmoid { x, y } => {
+                sigmoid::sigmoid(t, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?);
+            }
+            Call::Softmax { classes, x, y } => softmax::softmax(
+                t,
+                arm.columns("x", classes, x)?,
+                arm.input("x", x, x.len())?,
+                arm.output("y", y, x.len())?,
+            ),
+            Call::RmspropStep { rule, gradient, velocity, weight } => rmsprop_step::rmsprop_step(
+                t,
+                rule,
+                arm.input("gradient", gradient, gradient.len())?,
+                arm.output("velocity", velocity, gradient.len())?,
+                arm.output("weight", weight, gradient.len())?,
+            ),
+            Call::Add { x, into } => {
+                add::add(t, arm.input("x", x, x.len())?, arm.output("into", into, x.len())?);
+            }
+        }
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! Gradients that meet.
+
+use super::threads::{CHUNK, Threads};
+
+/// `into[i] += x[i]`.
+pub fn add(threads: &Threads, x: &[f32], into: &mut [f32]) {
+    threads.each(into.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(into, x)| {
+        for (into, x) in into.iter_mut().zip(x) {
+            *into += x;
+        }
+    });
+}

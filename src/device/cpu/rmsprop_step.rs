@@ -1,0 +1,22 @@
+//! The optimizer's step.
+
+use super::threads::{CHUNK, Threads};
+use crate::device::call::Rmsprop;
+
+/// `v = rho·v + (1-rho)·g²; w = w - rate·g / sqrt(v + epsilon)`.
+pub fn rmsprop_step(
+    threads: &Threads,
+    rule: Rmsprop,
+    gradient: &[f32],
+    velocity: &mut [f32],
+    weight: &mut [f32],
+) {
+    let Rmsprop { rate, rho, epsilon } = rule;
+    let chunks = velocity.chunks_mut(CHUNK).zip(weight.chunks_mut(CHUNK)).zip(gradient.chunks(CHUNK));
+    threads.each(chunks, |((velocity, weight), gradient)| {
+        for ((v, w), &g) in velocity.iter_mut().zip(weight).zip(gradient) {
+            *v = rho * *v + (1.0 - rho) * (g * g);
+            *w -= rate * g / (*v + epsilon).sqrt();
+        }
+    });
+}
