@@ -5,6 +5,8 @@
 
 pub mod train;
 
+pub mod data;
+
 pub mod model;
 
 pub mod weights;

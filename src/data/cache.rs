@@ -1,0 +1,329 @@
+//! All pictures of a folder, decoded and resized once, kept in memory or in a mapped file.
+//!
+//! In: a [`Folder`] and the wanted size. Out: [`Pictures`], with the files that could not be read
+//! listed beside them. The cache file remembers length and time of every picture file: what changed
+//! is decoded again, the rest is not touched.
+
+use super::batch::{Batch, Source};
+use super::folder::{self, Folder};
+use super::resize::{Resize, Size};
+use super::store::{Key, Stamp, Store, Writer};
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use rayon::prelude::*;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How pictures are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Want<'a> {
+    /// Every picture is brought to this size.
+    pub size: Size,
+    /// The way it is brought there.
+    pub resize: Resize,
+    /// The folder for the cache file, made if it is missing; None keeps the pixels in memory.
+    pub cache: Option<&'a Path>,
+    /// Whether the first unreadable picture ends it all, instead of being listed and left out.
+    pub strict: bool,
+}
+
+/// Decoded pictures with labels.
+pub struct Pictures {
+    /// Size of each.
+    pub size: Size,
+    /// Label of each.
+    pub labels: Vec<u32>,
+    /// File of each, relative to the folder's root.
+    pub files: Vec<PathBuf>,
+    /// Files left out, in the folder's order, and why.
+    pub skipped: Vec<(PathBuf, Error)>,
+    /// How many were decoded now; the others came from the cache.
+    pub decoded: usize,
+    /// What the user should hear about the cache: why it was made again.
+    pub notes: Vec<String>,
+    pixels: Pixels,
+}
+
+enum Pixels {
+    Memory(Vec<u8>),
+    Mapped { store: Store, slots: Vec<usize> },
+}
+
+impl Pictures {
+    /// Decodes what the cache does not hold.
+    ///
+    /// `progress(done, total)` is called on this thread after every picture that had to be decoded,
+    /// not at all if none had. When `stop` turns true the work ends within one picture per thread and
+    /// the cache file stays as it was.
+    ///
+    /// # Errors
+    /// [`Kind::Interrupted`]; [`Kind::Io`] for the cache; [`Kind::Data`] if a class has no readable
+    /// picture, and with `strict` for the first unreadable one in the folder's order.
+    pub fn load(
+        folder: &Folder,
+        want: &Want<'_>,
+        progress: &dyn Fn(usize, usize),
+        stop: &AtomicBool,
+    ) -> Result<Self> {
+        let job = Job { folder, want, progress, stop };
+        let pictures = match want.cache {
+            None => job.in_memory()?,
+            Some(dir) => job.cached(dir)?,
+        };
+        pictures.require_every_class(folder)?;
+        Ok(pictures)
+    }
+
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Pixels of picture `i`: (h, w, 3) u8, row-major RGB.
+    pub fn picture(&self, i: usize) -> &[u8] {
+        match &self.pixels {
+            Pixels::Memory(all) => &all[i * self.size.bytes()..][..self.size.bytes()],
+            Pixels::Mapped { store, slots } => store.picture(slots[i]),
+        }
+    }
+
+    fn require_every_class(&self, folder: &Folder) -> Result<()> {
+        let mut counts = vec![0; folder.classes.len()];
+        for &label in &self.labels {
+            counts[label as usize] += 1;
+        }
+        let wanted = folder.counts();
+        let Some(lost) = (0..counts.len()).find(|&c| counts[c] == 0 && wanted[c] > 0) else {
+            return Ok(());
+        };
+        let class = &folder.classes[lost];
+        let mut error = Error::new(Kind::Data, format!("no picture of class \"{class}\" can be read"))
+            .fact("folder", folder.root.display())
+            .fact("readable", folder::census(&folder.classes, &counts));
+        let is_of_class =
+            |path: &Path| folder.files.iter().any(|f| f.path == path && f.label as usize == lost);
+        if let Some((_, first)) = self.skipped.iter().find(|(path, _)| is_of_class(path)) {
+            error = error.fact("first", first);
+        }
+        Err(error.help("replace the damaged files"))
+    }
+}
+
+impl Source for Pictures {
+    // On the calling thread: a copy is quicker than waiting for a pool that is busy computing.
+    fn batch(&self, indices: &[u32]) -> Result<Batch> {
+        let mut pixels = Vec::with_capacity(indices.len() * self.size.bytes());
+        for &i in indices {
+            pixels.extend_from_slice(self.picture(i as usize));
+        }
+        let labels = indices.iter().map(|&i| self.labels[i as usize]).collect();
+        Ok(Batch { indices: indices.to_vec(), pixels, labels })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    folder: &'a Folder,
+    want: &'a Want<'a>,
+    progress: &'a dyn Fn(usize, usize),
+    stop: &'a AtomicBool,
+}
+
+/// A picture's position in the folder, and its pixels or why there are none.
+type Outcome = (usize, Result<Vec<u8>>);
+
+impl<'a> Job<'a> {
+    fn in_memory(self) -> Result<Pictures> {
+        let mut pixels = Vec::new();
+        let mut kept = Vec::new();
+        let mut skipped = Vec::new();
+        for outcome in self.decode((0..self.folder.len()).collect()) {
+            match outcome? {
+                (i, Ok(bytes)) => {
+                    pixels.extend_from_slice(&bytes);
+                    kept.push(i);
+                }
+                (i, Err(error)) => skipped.push((i, error)),
+            }
+        }
+        let decoded = kept.len();
+        Ok(self.pictures(&kept, skipped, decoded, Vec::new(), Pixels::Memory(pixels)))
+    }
+
+    fn cached(self, dir: &Path) -> Result<Pictures> {
+        files::create_dir(dir)?;
+        let key = Key::new(dir, self.folder, self.want.size, self.want.resize)?;
+        let mut notes = Vec::new();
+        // Two runs that use one folder at once may replace each other's file; each replacement holds
+        // more, so looking again ends.
+        for _ in 0..3 {
+            if let Some(pictures) = self.look_and_add(&key, &mut notes)? {
+                return Ok(pictures);
+            }
+        }
+        Err(Error::new(
+            Kind::Io,
+            format!("{} is changed by another program again and again", key.path.display()),
+        )
+        .help("wait for the other run, or choose another cache folder"))
+    }
+
+    // None if the file was replaced by another run between writing and opening.
+    fn look_and_add(self, key: &Key, notes: &mut Vec<String>) -> Result<Option<Pictures>> {
+        let name = key.path.display();
+        let old = Store::open(key).unwrap_or_else(|reason| {
+            notes.push(format!("the picture cache {name} is made again: {reason}"));
+            None
+        });
+        if let Some(n) = old.as_ref().map(|store| store.damaged).filter(|&n| n > 0) {
+            notes.push(format!("{n} pictures of the cache {name} were damaged and are decoded again"));
+        }
+        let files = &self.folder.files;
+        let stamps: Vec<Option<Stamp>> = (0..files.len()).map(|i| Stamp::of(&self.folder.path(i))).collect();
+        let find = |store: &Option<Store>, i: usize| store.as_ref()?.find(&files[i].path, stamps[i]);
+        let missing = (0..files.len()).filter(|&i| find(&old, i).is_none()).collect();
+
+        let mut skipped = Vec::new();
+        let mut decoded = 0;
+        let mut outcomes = self.decode(missing);
+        // Files that were unreadable before are the usual case of "nothing to add": no new cache then.
+        let store = match next_readable(&mut outcomes, &mut skipped)? {
+            None => old,
+            Some(first) => {
+                files::write_atomic(&key.path, |out| {
+                    let mut writer = Writer::begin(out, key)?;
+                    if let Some(old) = &old {
+                        writer.copy(old, &self.folder.root)?;
+                    }
+                    let mut next = Some(first);
+                    while let Some((i, pixels)) = next {
+                        if let Some(stamp) = stamps[i] {
+                            writer.add(&files[i].path, stamp, &pixels)?;
+                        }
+                        decoded += 1;
+                        next = next_readable(&mut outcomes, &mut skipped)?;
+                    }
+                    writer.finish()
+                })?;
+                Store::open(key).map_err(|reason| {
+                    Error::new(Kind::Io, format!("cannot read {name}, which was just written"))
+                        .fact("reason", reason)
+                        .help("check the disk, or choose another cache folder")
+                })?
+            }
+        };
+
+        let mut slots = Vec::new();
+        let mut kept = Vec::new();
+        let mut bad = skipped.iter().map(|(i, _)| *i).peekable();
+        for i in 0..files.len() {
+            if bad.next_if_eq(&i).is_some() {
+                continue;
+            }
+            let Some(slot) = find(&store, i) else { return Ok(None) };
+            slots.push(slot);
+            kept.push(i);
+        }
+        let pixels = match store {
+            Some(store) => Pixels::Mapped { store, slots },
+            None => Pixels::Memory(Vec::new()),
+        };
+        Ok(Some(self.pictures(&kept, skipped, decoded, std::mem::take(notes), pixels)))
+    }
+
+    fn pictures(
+        self,
+        kept: &[usize],
+        skipped: Vec<(usize, Error)>,
+        decoded: usize,
+        notes: Vec<String>,
+        pixels: Pixels,
+    ) -> Pictures {
+        let files = &self.folder.files;
+        Pictures {
+            size: self.want.size,
+            labels: kept.iter().map(|&i| files[i].label).collect(),
+            files: kept.iter().map(|&i| files[i].path.clone()).collect(),
+            skipped: skipped.into_iter().map(|(i, error)| (files[i].path.clone(), error)).collect(),
+            decoded,
+            notes,
+            pixels,
+        }
+    }
+
+    fn decode(self, wanted: Vec<usize>) -> Decoding<'a> {
+        Decoding { job: self, wanted, begun: 0, done: 0, ready: VecDeque::new() }
+    }
+}
+
+fn next_readable(
+    outcomes: &mut Decoding<'_>,
+    skipped: &mut Vec<(usize, Error)>,
+) -> Result<Option<(usize, Vec<u8>)>> {
+    for outcome in outcomes {
+        match outcome? {
+            (i, Ok(pixels)) => return Ok(Some((i, pixels))),
+            (i, Err(error)) => skipped.push((i, error)),
+        }
+    }
+    Ok(None)
+}
+
+/// Decodes in parallel, hands out in order. An outer error ends the work.
+struct Decoding<'a> {
+    job: Job<'a>,
+    wanted: Vec<usize>,
+    begun: usize,
+    done: usize,
+    ready: VecDeque<Outcome>,
+}
+
+impl Decoding<'_> {
+    // A piece is long enough that waiting for its last picture costs little, and short enough that
+    // its pixels fit in memory (67 kB each at 150x150).
+    fn refill(&mut self) -> Result<()> {
+        let Job { folder, want, stop, .. } = self.job;
+        let piece = 32 * rayon::current_num_threads();
+        let rest = &self.wanted[self.begun..];
+        let rest = &rest[..rest.len().min(piece)];
+        let outcomes: Vec<Option<Outcome>> = rest
+            .par_iter()
+            .map(|&i| {
+                let go_on = !stop.load(Ordering::Relaxed);
+                go_on.then(|| (i, super::load(&folder.path(i), want.size, want.resize)))
+            })
+            .collect();
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::new(Kind::Interrupted, "stopped while decoding pictures")
+                .fact("decoded", format!("{} of {}", self.done, self.wanted.len())));
+        }
+        self.begun += rest.len();
+        self.ready.extend(outcomes.into_iter().flatten());
+        Ok(())
+    }
+}
+
+impl Iterator for Decoding<'_> {
+    type Item = Result<Outcome>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ready.is_empty()
+            && let Err(error) = self.refill()
+        {
+            return Some(Err(error));
+        }
+        let (i, pixels) = self.ready.pop_front()?;
+        self.done += 1;
+        (self.job.progress)(self.done, self.wanted.len());
+        match pixels {
+            Err(error) if self.job.want.strict => Some(Err(error)),
+            pixels => Some(Ok((i, pixels))),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Which pictures a folder holds: one sub-folder per class, in the order of Keras'
+//! `flow_from_directory`, so that labels and positions agree with a run there.
+//!
+//! In: a path. Out: [`Folder`], or an error that says what was found instead.
+
+use crate::error::{Error, Kind, Result};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, FileType};
+use std::path::{Path, PathBuf};
+
+/// Endings that make a file a picture, without regard to case. Keras reads the first seven; the last
+/// two are ours. As in Keras the dot is not asked for: `photojpg` counts.
+pub const ENDINGS: [&str; 9] = ["png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff", "gif", "webp"];
+
+/// One picture of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Relative to [`Folder::root`]; begins with the class.
+    pub path: PathBuf,
+    /// Position of the class in [`Folder::classes`].
+    pub label: u32,
+}
+
+/// The pictures of a folder with one sub-folder per class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it is.
+    pub root: PathBuf,
+    /// Names of the sub-folders, sorted; the label is the position.
+    pub classes: Vec<String>,
+    /// The pictures, class by class.
+    pub files: Vec<Sample>,
+}
+
+impl Folder {
+    /// Lists the pictures below `root`, without opening them.
+    ///
+    /// As Keras: classes are the folders directly in `root` (hidden ones and links to folders too),
+    /// sorted by name; a class is searched with all folders below it (links to folders are not
+    /// followed there), folder by folder in the order of their paths as text, files sorted by name:
+    /// `cat.1`, `cat.10`, `cat.2`. Unlike Keras, a class without pictures is an error.
+    ///
+    /// # Errors
+    /// [`Kind::Data`]: no such folder, not a folder, no classes, a class without pictures.
+    pub fn scan(root: &Path) -> Result<Self> {
+        let entries = list(root)?;
+        let folders: Vec<&OsString> = entries.iter().filter(|e| e.is_dir).map(|e| &e.name).collect();
+        if folders.is_empty() {
+            return Err(no_classes(root, &entries));
+        }
+        let classes: Vec<String> = folders.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        if let Some(twice) =
+            classes.iter().enumerate().find_map(|(i, c)| classes[..i].contains(c).then_some(c))
+        {
+            let message = format!("two class folders of {} are both called \"{twice}\"", root.display());
+            return Err(Error::new(Kind::Data, message).help("rename one of them, in plain UTF-8"));
+        }
+
+        let mut files = Vec::new();
+        for (label, class) in (0..).zip(folders) {
+            walk(root, class, label, &mut files)?;
+        }
+        let folder = Self { root: root.to_path_buf(), classes, files };
+        folder.require_pictures()?;
+        Ok(folder)
+    }
+
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether there are no pictures at all.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Path of picture `i` with the root before it.
+    pub fn path(&self, i: usize) -> PathBuf {
+        self.root.join(&self.files[i].path)
+    }
+
+    /// Pictures of each class, in the order of the classes.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for file in &self.files {
+            counts[file.label as usize] += 1;
+        }
+        counts
+    }
+
+    /// "cats 1000\ndogs 1000", for a fact of an error or a line of a report.
+    pub fn census(&self) -> String {
+        census(&self.classes, &self.counts())
+    }
+
+    fn require_pictures(&self) -> Result<()> {
+        let counts = self.counts();
+        let Some(empty) = counts.iter().position(|&n| n == 0) else { return Ok(()) };
+        let name = &self.classes[empty];
+        let help = if name.starts_with('.') {
+            format!("every folder is a class, hidden ones too: remove {name}")
+        } else {
+            format!("put pictures into {name}, or remove the folder; read are {}", ENDINGS.join(", "))
+        };
+        let message = format!("class \"{name}\" of {} has no pictures", self.root.display());
+        Err(Error::new(Kind::Data, message).fact("pictures", census(&self.classes, &counts)).help(help))
+    }
+}
+
+pub(super) fn census(classes: &[String], counts: &[usize]) -> String {
+    let mut lines: Vec<String> =
+        classes.iter().zip(counts).take(20).map(|(class, n)| format!("{class} {n}")).collect();
+    if classes.len() > lines.len() {
+        lines.push(format!("and {} more classes", classes.len() - lines.len()));
+    }
+    lines.join("\n")
+}
+
+pub(super) struct Entry {
+    pub name: OsString,
+    pub is_dir: bool,
+    is_link: bool,
+}
+
+/// What is directly in `dir`, sorted by name.
+pub(super) fn list(dir: &Path) -> Result<Vec<Entry>> {
+    let fail = |e: &std::io::Error| unlisted(dir, e);
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| fail(&e))? {
+        let entry = entry.map_err(|e| fail(&e))?;
+        let is_link = entry.file_type().is_ok_and(|t: FileType| t.is_symlink());
+        // Through the link, as Python's isdir; a broken link is not a folder.
+        let is_dir = fs::metadata(entry.path()).is_ok_and(|m| m.is_dir());
+        entries.push(Entry { name: entry.file_name(), is_dir, is_link });
+    }
+    // Bytes of UTF-8 sort like the code points by which Python sorts.
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// Whether Keras, or we, would take a file of this name for a picture.
+pub fn is_picture_name(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    ENDINGS.iter().any(|ending| {
+        name.len() >= ending.len()
+            && name[name.len() - ending.len()..].eq_ignore_ascii_case(ending.as_bytes())
+    })
+}
+
+fn walk(root: &Path, class: &OsStr, label: u32, files: &mut Vec<Sample>) -> Result<()> {
+    let mut found: Vec<(PathBuf, Vec<OsString>)> = Vec::new();
+    let mut open = vec![PathBuf::from(class)];
+    while let Some(dir) = open.pop() {
+        let mut names = Vec::new();
+        for entry in list(&root.join(&dir))? {
+            if entry.is_dir && !entry.is_link {
+                open.push(dir.join(&entry.name));
+            } else if !entry.is_dir && is_picture_name(&entry.name) {
+                names.push(entry.name);
+            }
+        }
+        found.push((dir, names));
+    }
+    // As text, not part by part: "a-b" stands before "a/c", because '-' stands before '/'.
+    found.sort_unstable_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
+    for (dir, names) in found {
+        files.extend(names.iter().map(|name| Sample { path: dir.join(name), label }));
+    }
+    Ok(())
+}
+
+fn unlisted(dir: &Path, error: &std::io::Error) -> Error {
+    let name = dir.display();
+    if dir.is_file() {
+        return Error::new(Kind::Data, format!("{name} is a file, not a folder"))
+            .help("give the folder that holds one sub-folder per class");
+    }
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return Error::new(Kind::Data, format!("cannot list the folder {name}"))
+            .fact("reason", error)
+            .help("check the permissions");
+    }
+    let out = Error::new(Kind::Data, format!("there is no folder {name}"));
+    match dir.ancestors().skip(1).find(|above| above.is_dir()) {
+        Some(above) => out.fact("exists", above.display()).help("check the path"),
+        None => out.help("check the path"),
+    }
+}
+
+fn no_classes(root: &Path, entries: &[Entry]) -> Error {
+    let pictures = entries.iter().filter(|e| is_picture_name(&e.name)).count();
+    let found = match (pictures, entries.len()) {
+        (_, 0) => "nothing, the folder is empty".to_string(),
+        (0, n) => format!("{n} files that are not pictures"),
+        (1, _) => "1 picture directly in it".to_string(),
+        (n, _) => format!("{n} pictures directly in it"),
+    };
+    Error::new(Kind::Data, format!("{} holds no class folders", root.display()))
+        .expected_got("one folder per class, with pictures in each", found)
+        .help("put the pictures of each class into a folder of its own, named like the class")
+}

@@ -1,0 +1,209 @@
+//! One picture file to RGB pixels, as PIL's `Image.open(path).convert("RGB")` makes them.
+//!
+//! In: a path or bytes in PNG, JPEG, BMP, GIF, WebP, PNM or TIFF, recognised by content, not by
+//! name. Out: [`Rgb8`], or an error that names the file. EXIF orientation, gamma and colour profiles
+//! are not applied, because PIL and Keras do not; alpha is dropped, not blended.
+
+use super::resize::Size;
+use crate::error::{Error, Kind, Result};
+use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// A picture in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgb8 {
+    /// Rows and columns, none of them 0.
+    pub size: Size,
+    /// (h, w, 3), row-major; `size.bytes()` of them.
+    pub pixels: Vec<u8>,
+}
+
+impl Rgb8 {
+    /// The bytes of row `y`.
+    pub(super) fn row(&self, y: usize) -> &[u8] {
+        &self.pixels[y * self.size.w * 3..][..self.size.w * 3]
+    }
+}
+
+/// More pixels than this are taken for a decompression bomb; the bound at which PIL refuses.
+pub const MAX_PIXELS: u64 = 178_956_970;
+
+// MAX_PIXELS in RGBA with 16 bits each is 1.4 GB; the rest is for what a decoder needs beside it.
+const MAX_BYTES: u64 = 2 << 30;
+
+const FORMATS: &str = "JPEG, PNG, BMP, GIF, WebP, PPM and TIFF";
+
+/// Reads and decodes a file.
+///
+/// # Errors
+/// [`Kind::Data`] naming the file: missing, empty, not a picture, cut off, damaged, too large. A file
+/// that PIL calls truncated is refused here too; damaged PNGs are refused in more cases than by PIL.
+pub fn decode(path: &Path) -> Result<Rgb8> {
+    // A named pipe would wait for a writer for ever.
+    let kind = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+    if !kind.is_file() {
+        return Err(Error::new(Kind::Data, format!("{} is not a file", path.display())));
+    }
+    let bytes = std::fs::read(path).map_err(|e| unreadable(path, &e))?;
+    decode_bytes(&bytes, path)
+}
+
+/// [`decode`] for bytes at hand; `path` only names them in errors.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_bytes(bytes: &[u8], path: &Path) -> Result<Rgb8> {
+    // Decoders of files from anywhere have bugs; one bad picture must not end a night's run.
+    let outcome = catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, path)));
+    outcome.unwrap_or_else(|_| Err(damaged(path, "the decoder gave up on it")))
+}
+
+fn decode_inner(bytes: &[u8], path: &Path) -> Result<Rgb8> {
+    let name = path.display();
+    if bytes.is_empty() {
+        return Err(Error::new(Kind::Data, format!("{name} is empty")).help("copy the picture again"));
+    }
+    let Ok(format) = ::image::guess_format(bytes) else { return Err(not_a_picture(bytes, path)) };
+    if format == ImageFormat::Jpeg && !has_jpeg_end(bytes) {
+        return Err(truncated(path, "the end of the JPEG"));
+    }
+
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|e| refused(path, bytes, e))?;
+    let (w, h) = decoder.dimensions();
+    if u64::from(w) * u64::from(h) > MAX_PIXELS {
+        return Err(too_large(path).fact("size", format!("{w} x {h}")));
+    }
+    let image = DynamicImage::from_decoder(decoder).map_err(|e| refused(path, bytes, e))?;
+    let size = Size { h: h as usize, w: w as usize };
+    let pixels =
+        to_rgb(image, format, bytes).ok_or_else(|| unsupported(path, "samples of more than 16 bits"))?;
+    if size.bytes() == 0 || pixels.len() != size.bytes() {
+        return Err(damaged(path, "it has no pixels"));
+    }
+    Ok(Rgb8 { size, pixels })
+}
+
+// The modes of PIL: L and LA repeat grey, alpha goes, 16-bit colour keeps its high byte, but 16-bit
+// grey (PIL's I;16) is clipped at 255 and so is nearly always white. A trap of PIL that we keep,
+// because a model trained with Keras saw those pixels.
+fn to_rgb(image: DynamicImage, format: ImageFormat, bytes: &[u8]) -> Option<Vec<u8>> {
+    let grey = |level: u8| [level; 3];
+    let clip = |level: u16| [level.min(255) as u8; 3];
+    let high = |level: u16| (level >> 8) as u8;
+    Some(match image {
+        DynamicImage::ImageRgb8(b) => b.into_raw(),
+        DynamicImage::ImageRgba8(b) => b.pixels().flat_map(|p| [p[0], p[1], p[2]]).collect(),
+        DynamicImage::ImageLuma8(b) => b.pixels().flat_map(|p| grey(p[0])).collect(),
+        DynamicImage::ImageLumaA8(b) => b.pixels().flat_map(|p| grey(p[0])).collect(),
+        DynamicImage::ImageLuma16(b) => b.pixels().flat_map(|p| clip(p[0])).collect(),
+        // The PNG decoder turns a grey picture with a clear level into grey and alpha; PIL does not.
+        DynamicImage::ImageLumaA16(b) if format == ImageFormat::Png && png_color_type(bytes) == Some(0) => {
+            b.pixels().flat_map(|p| clip(p[0])).collect()
+        }
+        DynamicImage::ImageLumaA16(b) => b.pixels().flat_map(|p| grey(high(p[0]))).collect(),
+        DynamicImage::ImageRgb16(b) => b.into_raw().into_iter().map(high).collect(),
+        DynamicImage::ImageRgba16(b) => {
+            b.pixels().flat_map(|p| [high(p[0]), high(p[1]), high(p[2])]).collect()
+        }
+        _ => return None,
+    })
+}
+
+// Signature (8), length and name of IHDR (8), width and height (8), bit depth (1), colour type.
+fn png_color_type(bytes: &[u8]) -> Option<u8> {
+    bytes.get(25).copied()
+}
+
+// Our JPEG decoder fills what is missing with grey and says nothing; libjpeg under PIL reads on to
+// the end marker and fails without it. So the segments are walked here, up to the first EOI.
+fn has_jpeg_end(bytes: &[u8]) -> bool {
+    const SOI: u8 = 0xD8;
+    const EOI: u8 = 0xD9;
+    const TEM: u8 = 0x01;
+    let mut rest = bytes;
+    loop {
+        // Whatever stands before a marker is skipped: coded data, padding, rubbish. FF 00 is a data
+        // byte, FF FF padding, RST0..7 stand inside the data.
+        let Some(at) = rest.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xFF))
+        else {
+            return false;
+        };
+        let marker = rest[at + 1];
+        rest = &rest[at + 2..];
+        match marker {
+            EOI => return true,
+            SOI | TEM | 0xD0..=0xD7 => {}
+            _ => {
+                // A segment; its length counts the two length bytes.
+                let Some(length) = rest.first_chunk().map(|&pair| u16::from_be_bytes(pair)) else {
+                    return false;
+                };
+                let Some(after) = rest.get(usize::from(length)..) else { return false };
+                rest = after;
+            }
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let out = Error::new(Kind::Data, format!("cannot read {}", path.display())).fact("reason", error);
+    match error.kind() {
+        std::io::ErrorKind::NotFound => out.help("check the path"),
+        std::io::ErrorKind::PermissionDenied => out.help("check the permissions"),
+        _ => out,
+    }
+}
+
+fn not_a_picture(bytes: &[u8], path: &Path) -> Error {
+    let start = &bytes[..bytes.len().min(16)];
+    let out = Error::new(Kind::Data, format!("{} is not a picture that can be read", path.display()))
+        .fact("begins with", format!("\"{}\"", start.escape_ascii()));
+    if bytes.starts_with(b"version https://git-lfs") {
+        return out.help("this is a pointer of Git LFS; fetch the picture with `git lfs pull`");
+    }
+    if matches!(bytes.get(4..12), Some(b"ftypheic" | b"ftypheix" | b"ftypmif1" | b"ftypavif")) {
+        return out.help("this is HEIC or AVIF; save it as JPEG or PNG");
+    }
+    out.help(format!("pictures are {FORMATS}, told by their first bytes"))
+}
+
+fn truncated(path: &Path, missing: &str) -> Error {
+    Error::new(Kind::Data, format!("{} is cut off", path.display()))
+        .fact("missing", missing)
+        .help("copy or download the picture again")
+}
+
+fn damaged(path: &Path, reason: &str) -> Error {
+    Error::new(Kind::Data, format!("{} is damaged", path.display()))
+        .fact("reason", reason)
+        .help("copy or download the picture again")
+}
+
+fn unsupported(path: &Path, what: &str) -> Error {
+    Error::new(Kind::Data, format!("{} is a kind of picture that is not supported", path.display()))
+        .fact("found", what)
+        .help("save it as an ordinary JPEG or PNG")
+}
+
+fn too_large(path: &Path) -> Error {
+    Error::new(Kind::Data, format!("{} is too large to be decoded safely", path.display()))
+        .fact("limit", format!("{MAX_PIXELS} pixels"))
+        .help("save the picture in a smaller size")
+}
+
+fn refused(path: &Path, bytes: &[u8], error: ImageError) -> Error {
+    match error {
+        ImageError::Limits(_) => too_large(path),
+        ImageError::Unsupported(e) => unsupported(path, &e.to_string()),
+        ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            truncated(path, &format!("data after {} bytes", bytes.len()))
+        }
+        other => damaged(path, &other.to_string()),
+    }
+}

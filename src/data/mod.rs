@@ -1,0 +1,31 @@
+//! Files to host batches: which pictures there are, their pixels, and who goes into which batch.
+//!
+//! In: a folder with one sub-folder per class, or a list of files. Out: [`Batch`]es of u8 RGB
+//! pixels (n, h, w, 3) with labels, prepared one ahead. No device is known here; scaling and
+//! augmentation happen where the pixels go.
+
+pub mod batch;
+pub mod cache;
+pub mod folder;
+pub mod image;
+pub mod resize;
+pub mod split;
+mod store;
+
+pub use batch::{Batch, Batches, Files, Prefetch, Source, batches, prefetch};
+pub use cache::{Pictures, Want};
+pub use folder::{Folder, Sample};
+pub use image::Rgb8;
+pub use resize::{Resize, Size};
+pub use split::Splits;
+
+use crate::error::Result;
+use std::path::Path;
+
+/// Decodes one file and resizes it: `size.h * size.w * 3` bytes, row-major RGB.
+///
+/// # Errors
+/// As [`image::decode`].
+pub fn load(path: &Path, size: Size, how: Resize) -> Result<Vec<u8>> {
+    Ok(image::decode(path)?.resize(size, how).pixels)
+}

@@ -1,0 +1,186 @@
+//! Resizing exactly as PIL does, bit for bit, because Keras resizes through PIL and a network sees
+//! every pixel.
+//!
+//! In: an [`Rgb8`]. Out: an [`Rgb8`] of the asked size. The reference is Pillow up to 11.3; later
+//! ones choose the order of the two bilinear passes by cost, which can differ by one grey level.
+
+use super::image::Rgb8;
+use std::fmt;
+use std::str::FromStr;
+
+/// Height and width in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Size {
+    /// Rows.
+    pub h: usize,
+    /// Columns.
+    pub w: usize,
+}
+
+impl Size {
+    /// `side` by `side`.
+    pub fn square(side: usize) -> Self {
+        Self { h: side, w: side }
+    }
+
+    /// Bytes of one RGB picture: h * w * 3.
+    pub fn bytes(self) -> usize {
+        self.h * self.w * 3
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.h, self.w)
+    }
+}
+
+/// How a picture is brought to another size. The aspect ratio is not kept, as in Keras.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Resize {
+    /// PIL `NEAREST`, the default of Keras' `flow_from_directory`.
+    #[default]
+    Nearest,
+    /// PIL `BILINEAR`: a triangle filter, widened when shrinking, so that nothing aliases.
+    Bilinear,
+}
+
+impl Resize {
+    /// The word for it on a command line and in a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Bilinear => "bilinear",
+        }
+    }
+}
+
+impl fmt::Display for Resize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Resize {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "nearest" => Ok(Self::Nearest),
+            "bilinear" => Ok(Self::Bilinear),
+            _ => Err(format!("unknown resize `{word}`: nearest or bilinear")),
+        }
+    }
+}
+
+impl Rgb8 {
+    /// The picture in another size; itself if it has that size. An empty target gives no pixels.
+    #[must_use]
+    pub fn resize(self, to: Size, how: Resize) -> Self {
+        if self.size == to {
+            return self;
+        }
+        match how {
+            Resize::Nearest => nearest(&self, to),
+            Resize::Bilinear => bilinear(self, to),
+        }
+    }
+}
+
+// Source index of every output. PIL adds up the step in f64 instead of multiplying; the closed form
+// floor((i + 0.5) * from / to) picks another pixel on about a fifth of all sizes.
+fn nearest_indices(from: usize, to: usize) -> Vec<usize> {
+    let step = from as f64 / to as f64;
+    let mut at = step * 0.5;
+    let mut indices = Vec::with_capacity(to);
+    for _ in 0..to {
+        // The sum ends half a step below `from`; min() only keeps the bound visible.
+        indices.push((at as usize).min(from - 1));
+        at += step;
+    }
+    indices
+}
+
+fn nearest(picture: &Rgb8, to: Size) -> Rgb8 {
+    let columns = nearest_indices(picture.size.w, to.w);
+    let mut pixels = Vec::with_capacity(to.bytes());
+    for y in nearest_indices(picture.size.h, to.h) {
+        let (row, _) = picture.row(y).as_chunks::<3>();
+        pixels.extend(columns.iter().flat_map(|&x| row[x]));
+    }
+    Rgb8 { size: to, pixels }
+}
+
+/// Weights are 22-bit fixed point: 32 bits less 8 of the pixel and 2 of headroom.
+const FRACTION_BITS: u32 = 22;
+
+/// The inputs of one output pixel along one axis.
+struct Tap {
+    first: usize,
+    weights: Vec<i32>,
+}
+
+// Pillow, Resample.c, precompute_coeffs and normalize_coeffs_8bpc with the triangle filter. The
+// order of the f64 operations is PIL's; another order gives other last bits.
+fn taps(from: usize, to: usize) -> Vec<Tap> {
+    let scale = from as f64 / to as f64;
+    let support = scale.max(1.0);
+    let narrow = 1.0 / support;
+    (0..to)
+        .map(|i| {
+            let center = (i as f64 + 0.5) * scale;
+            let first = (center - support + 0.5).max(0.0) as usize;
+            let end = ((center + support + 0.5) as usize).min(from);
+            let weights: Vec<f64> =
+                (first..end).map(|x| (1.0 - ((x as f64 - center + 0.5) * narrow).abs()).max(0.0)).collect();
+            let sum: f64 = weights.iter().sum();
+            let one = f64::from(1 << FRACTION_BITS);
+            let weights = weights.iter().map(|w| (0.5 + w / sum * one) as i32).collect();
+            Tap { first, weights }
+        })
+        .collect()
+}
+
+fn to_grey_level(sum: i32) -> u8 {
+    (sum >> FRACTION_BITS).clamp(0, 255) as u8
+}
+
+// Across first, then down, with u8 in between: PIL's order, and visible in the result.
+fn bilinear(picture: Rgb8, to: Size) -> Rgb8 {
+    let across = Size { h: picture.size.h, w: to.w };
+    let picture = if picture.size == across { picture } else { resize_rows(&picture, across) };
+    if across == to { picture } else { resize_columns(&picture, to) }
+}
+
+fn resize_rows(picture: &Rgb8, to: Size) -> Rgb8 {
+    let taps = taps(picture.size.w, to.w);
+    let mut pixels = Vec::with_capacity(to.bytes());
+    for y in 0..to.h {
+        let (row, _) = picture.row(y).as_chunks::<3>();
+        for tap in &taps {
+            let mut sum = [1 << (FRACTION_BITS - 1); 3];
+            for (weight, pixel) in tap.weights.iter().zip(&row[tap.first..]) {
+                for (s, &p) in sum.iter_mut().zip(pixel) {
+                    *s += weight * i32::from(p);
+                }
+            }
+            pixels.extend(sum.map(to_grey_level));
+        }
+    }
+    Rgb8 { size: to, pixels }
+}
+
+fn resize_columns(picture: &Rgb8, to: Size) -> Rgb8 {
+    let mut pixels = Vec::with_capacity(to.bytes());
+    let mut sums = vec![0i32; to.w * 3];
+    for tap in taps(picture.size.h, to.h) {
+        sums.fill(1 << (FRACTION_BITS - 1));
+        for (y, weight) in (tap.first..).zip(&tap.weights) {
+            for (s, &p) in sums.iter_mut().zip(picture.row(y)) {
+                *s += weight * i32::from(p);
+            }
+        }
+        pixels.extend(sums.iter().map(|&s| to_grey_level(s)));
+    }
+    Rgb8 { size: to, pixels }
+}

@@ -1,0 +1,180 @@
+//! Who is learned from, who is asked in between, and who at the end.
+//!
+//! In: a folder with `train/`, `validation/` and `test/`, or one of classes and a fraction. Out:
+//! [`Splits`] whose parts have the same classes.
+
+use super::folder::{self, Folder, Sample};
+use crate::error::{Error, Kind, Result};
+use crate::random::{self, Stream};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// The parts of a data set. All have the same classes.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    /// Learned from.
+    pub train: Folder,
+    /// Measured on after every epoch.
+    pub validation: Option<Folder>,
+    /// Measured on once, at the end.
+    pub test: Option<Folder>,
+}
+
+/// Names under which people keep the validation part.
+const VALIDATION: [&str; 3] = ["validation", "val", "valid"];
+
+impl Splits {
+    /// Finds the parts of `data`.
+    ///
+    /// With `train/` in it, that, and `validation/` (or `val/`, `valid/`) and `test/` where they are;
+    /// otherwise `data` itself is a folder of classes. A `train/` that holds pictures but no folders
+    /// is a class, unless nothing but parts stands beside it. `validation_split`, above 0 and below
+    /// 1, takes that share of each class of the training part for validation; who goes depends on
+    /// `seed` and on the paths inside the folder alone, so that another class or another picture does
+    /// not shuffle the rest (it moves at most the last one in or out).
+    ///
+    /// # Errors
+    /// [`Kind::Usage`]: a fraction out of range, or one given beside a validation folder.
+    /// [`Kind::Data`]: as [`Folder::scan`]; fewer than two classes; parts whose classes differ; a
+    /// class too small to be split.
+    pub fn open(data: &Path, validation_split: Option<f32>, seed: u64) -> Result<Self> {
+        if let Some(share) = validation_split
+            && !(share > 0.0 && share < 1.0)
+        {
+            let message = "the validation split is not a share of the pictures";
+            return Err(Error::new(Kind::Usage, message)
+                .expected_got("above 0 and below 1", share)
+                .help("0.2 keeps a fifth of each class for validation"));
+        }
+        let parts = Parts::find(data)?;
+        let train = Folder::scan(parts.train.as_deref().unwrap_or(data))?;
+        require_two_classes(&train)?;
+        let open = |part: &Option<PathBuf>| part.as_deref().map(|p| same_classes(&train, p)).transpose();
+        let validation = open(&parts.validation)?;
+        let test = open(&parts.test)?;
+
+        match (validation_split, validation) {
+            (Some(_), Some(there)) => Err(Error::new(
+                Kind::Usage,
+                "a validation split was asked for, but there is a validation folder",
+            )
+            .fact("folder", there.root.display())
+            .help("leave out the split, or move the folder away")),
+            (Some(share), None) => {
+                let (train, validation) = split(&train, share, seed)?;
+                Ok(Self { train, validation: Some(validation), test })
+            }
+            (None, validation) => Ok(Self { train, validation, test }),
+        }
+    }
+}
+
+struct Parts {
+    train: Option<PathBuf>,
+    validation: Option<PathBuf>,
+    test: Option<PathBuf>,
+}
+
+impl Parts {
+    fn find(data: &Path) -> Result<Self> {
+        let entries = folder::list(data)?;
+        let names: Vec<_> = entries.iter().filter(|e| e.is_dir).map(|e| e.name.as_os_str()).collect();
+        let is_part = |name: &str| name == "train" || name == "test" || VALIDATION.contains(&name);
+        let only_parts = names.iter().all(|name| name.to_str().is_some_and(is_part));
+        let train = data.join("train");
+        let is_split = train.is_dir() && (only_parts || folder::list(&train)?.iter().any(|e| e.is_dir));
+        if !is_split {
+            return Ok(Self { train: None, validation: None, test: None });
+        }
+        let there = |name: &&str| names.iter().any(|n| n.to_str() == Some(name));
+        let found: Vec<&str> = VALIDATION.iter().filter(|name| there(name)).copied().collect();
+        if found.len() > 1 {
+            let message = format!("{} has more than one validation folder", data.display());
+            return Err(Error::new(Kind::Data, message)
+                .fact("found", found.join(", "))
+                .help("keep one of them"));
+        }
+        Ok(Self {
+            train: Some(train),
+            validation: found.first().map(|name| data.join(name)),
+            test: there(&"test").then(|| data.join("test")),
+        })
+    }
+}
+
+fn require_two_classes(folder: &Folder) -> Result<()> {
+    if folder.classes.len() > 1 {
+        return Ok(());
+    }
+    let message = format!("{} has only one class", folder.root.display());
+    Err(Error::new(Kind::Data, message)
+        .fact("pictures", folder.census())
+        .help("a classifier needs two classes or more: give the folder above, or add a class"))
+}
+
+fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {
+    let folder = Folder::scan(part)?;
+    let lacks = |a: &Folder, b: &Folder| {
+        let lack: Vec<&str> =
+            b.classes.iter().filter(|c| !a.classes.contains(c)).map(String::as_str).collect();
+        lack.join(", ")
+    };
+    let (missing, extra) = (lacks(&folder, train), lacks(train, &folder));
+    if missing.is_empty() && extra.is_empty() {
+        return Ok(folder);
+    }
+    let message = format!("the classes of {} are not those of {}", part.display(), train.root.display());
+    let mut error = Error::new(Kind::Data, message);
+    for (what, classes) in [("missing", missing), ("not in train", extra)] {
+        if !classes.is_empty() {
+            error = error.fact(what, classes);
+        }
+    }
+    Err(error.help("give every part the same class folders; names count, letter for letter"))
+}
+
+fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
+    let mut by_class = vec![Vec::new(); all.classes.len()];
+    for (i, file) in all.files.iter().enumerate() {
+        by_class[file.label as usize].push(i);
+    }
+    let mut is_held = vec![false; all.len()];
+    for (class, mut members) in all.classes.iter().zip(by_class) {
+        if members.len() < 2 {
+            let message = format!("class \"{class}\" has too few pictures for a validation split");
+            return Err(Error::new(Kind::Data, message)
+                .expected_got("2 or more", members.len())
+                .help("add pictures, or give a validation folder"));
+        }
+        // Both sides get someone, however small the class.
+        let held = (members.len() as f64 * f64::from(share)).round() as usize;
+        let held = held.clamp(1, members.len() - 1);
+        members.sort_by_cached_key(|&i| (rank(&all.files[i].path, seed), i));
+        for &i in &members[..held] {
+            is_held[i] = true;
+        }
+    }
+    let take = |want: bool| Folder {
+        files: keep(&all.files, |i| is_held[i] == want),
+        root: all.root.clone(),
+        classes: all.classes.clone(),
+    };
+    Ok((take(false), take(true)))
+}
+
+fn keep(files: &[Sample], wanted: impl Fn(usize) -> bool) -> Vec<Sample> {
+    files.iter().enumerate().filter(|&(i, _)| wanted(i)).map(|(_, file)| file.clone()).collect()
+}
+
+// A random place in the queue for validation that belongs to the picture, not to its position.
+fn rank(path: &Path, seed: u64) -> u64 {
+    let mut hash = Sha256::new();
+    for part in path.components() {
+        hash.update(part.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+    }
+    let digest = hash.finalize();
+    let counter = digest.iter().take(8).fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+    let [a, b, ..] = random::draw(seed, Stream::Split, counter);
+    u64::from(a) << 32 | u64::from(b)
+}

@@ -1,0 +1,256 @@
+//! The file of decoded pictures under [`Pictures`](super::Pictures): written once, mapped ever after.
+//!
+//! Layout, little-endian: header (64 bytes: magic, version, h, w, resize, 0, key), `count` pictures of
+//! h * w * 3 bytes, an index with one [`Record`] each, footer (56 bytes: count, length of the index,
+//! SHA-256 of the index, magic). A file that was cut anywhere has no footer in its place.
+
+use super::folder::Folder;
+use super::resize::{Resize, Size};
+use crate::error::{Error, Result};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+const MAGIC: [u8; 8] = *b"VGGFTPIX";
+// Part of the key: pixels that a newer decoder would make otherwise must not be found.
+const VERSION: u32 = 1;
+const HEADER: usize = 64;
+const FOOTER: usize = 56;
+
+/// What a cache file is for. One file serves all splits of a folder.
+pub(super) struct Key {
+    pub path: PathBuf,
+    pub size: Size,
+    header: [u8; HEADER],
+}
+
+impl Key {
+    /// The file in `dir` for the pictures of `folder` in this size.
+    pub fn new(dir: &Path, folder: &Folder, size: Size, resize: Resize) -> Result<Self> {
+        let root = fs::canonicalize(&folder.root).map_err(|e| Error::io("find", &folder.root, &e))?;
+        let mut header = [0; HEADER];
+        header[..8].copy_from_slice(&MAGIC);
+        let words = [VERSION, size.h as u32, size.w as u32, resize as u32];
+        for (slot, word) in header[8..].chunks_exact_mut(4).zip(words) {
+            slot.copy_from_slice(&word.to_le_bytes());
+        }
+        let mut hash = Sha256::new();
+        hash.update(header);
+        hash.update(root.as_os_str().as_encoded_bytes());
+        header[HEADER - 32..].copy_from_slice(&hash.finalize());
+        let short: String = header[HEADER - 32..][..8].iter().map(|b| format!("{b:02x}")).collect();
+        Ok(Self { path: dir.join(format!("pictures-{short}.cache")), size, header })
+    }
+}
+
+/// What tells that a picture file is still the one that was decoded. A file rewritten with the same
+/// length within the clock tick of its file system is not noticed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    bytes: u64,
+    seconds: i64,
+    nanos: u32,
+}
+
+impl Stamp {
+    /// The stamp of a file; None if it cannot be asked, which decoding will then report.
+    pub fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        let modified = meta.modified().ok()?;
+        // Before 1970 the distance counts backwards; it only has to be the same next time.
+        let (seconds, nanos) = match modified.duration_since(UNIX_EPOCH) {
+            Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
+            Err(before) => (-(before.duration().as_secs() as i64) - 1, before.duration().subsec_nanos()),
+        };
+        Some(Self { bytes: meta.len(), seconds, nanos })
+    }
+}
+
+/// One picture in the index.
+struct Record {
+    path: Vec<u8>,
+    stamp: Stamp,
+    sum: u64,
+}
+
+impl Record {
+    fn write(&self, index: &mut Vec<u8>) {
+        index.extend((self.path.len() as u32).to_le_bytes());
+        index.extend(&self.path);
+        index.extend(self.stamp.bytes.to_le_bytes());
+        index.extend(self.stamp.seconds.to_le_bytes());
+        index.extend(self.stamp.nanos.to_le_bytes());
+        index.extend(self.sum.to_le_bytes());
+    }
+
+    fn read(index: &mut &[u8]) -> Option<Self> {
+        let length = u32::from_le_bytes(take(index)?) as usize;
+        let (path, rest) = index.split_at_checked(length)?;
+        *index = rest;
+        let stamp = Stamp {
+            bytes: u64::from_le_bytes(take(index)?),
+            seconds: i64::from_le_bytes(take(index)?),
+            nanos: u32::from_le_bytes(take(index)?),
+        };
+        Some(Self { path: path.to_vec(), stamp, sum: u64::from_le_bytes(take(index)?) })
+    }
+}
+
+fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = from.split_first_chunk()?;
+    *from = rest;
+    Some(*head)
+}
+
+// FNV-1a over words instead of bytes: every step is a bijection, so one changed word always shows.
+fn checksum(pixels: &[u8]) -> u64 {
+    let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
+    let (words, rest) = pixels.as_chunks::<8>();
+    let sum = words.iter().fold(0xCBF2_9CE4_8422_2325, |sum, &word| mix(sum, u64::from_le_bytes(word)));
+    rest.iter().fold(sum, |sum, &byte| mix(sum, u64::from(byte)))
+}
+
+/// An opened cache file.
+pub(super) struct Store {
+    map: Mmap,
+    size: Size,
+    slots: HashMap<Vec<u8>, (usize, Record)>,
+    /// Pictures whose bytes changed on the disk; they are not in `slots`.
+    pub damaged: usize,
+}
+
+impl Store {
+    /// Maps the file of `key`: None if there is none, a reason if it cannot be used.
+    pub fn open(key: &Key) -> Result<Option<Self>, String> {
+        let file = match File::open(&key.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e.to_string()),
+        };
+        // SAFETY: the mapping is sound while nobody shortens or rewrites the file under it. We never
+        // do: a cache is only ever replaced by renaming a new file over its name, which leaves the
+        // mapped one as it is until the last mapping goes.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| e.to_string())?;
+        Self::read(map, key).map(Some)
+    }
+
+    fn read(map: Mmap, key: &Key) -> Result<Self, String> {
+        let cut = || "it was cut off".to_string();
+        let header = map.get(..HEADER).ok_or_else(cut)?;
+        if header != key.header {
+            return Err("it belongs to other pictures or another version".into());
+        }
+        let footer_at = map.len().checked_sub(FOOTER).filter(|&at| at >= HEADER).ok_or_else(cut)?;
+        let mut footer = &map[footer_at..];
+        let (Some(count), Some(length), Some(digest)) = (
+            take(&mut footer).map(u64::from_le_bytes),
+            take(&mut footer).map(u64::from_le_bytes),
+            take::<32>(&mut footer),
+        ) else {
+            return Err(cut());
+        };
+        let index_at = usize::try_from(length).ok().and_then(|n| footer_at.checked_sub(n)).ok_or_else(cut)?;
+        let pixels = usize::try_from(count).ok().and_then(|n| n.checked_mul(key.size.bytes()));
+        if footer != MAGIC || pixels.and_then(|n| n.checked_add(HEADER)) != Some(index_at) {
+            return Err(cut());
+        }
+        let mut index = &map[index_at..footer_at];
+        if Sha256::digest(index)[..] != digest {
+            return Err("its index is damaged".into());
+        }
+
+        let mut records = Vec::new();
+        while let Some(record) = Record::read(&mut index) {
+            records.push(record);
+        }
+        let bytes = key.size.bytes();
+        let is_whole: Vec<bool> = map[HEADER..index_at]
+            .par_chunks_exact(bytes)
+            .zip(&records)
+            .map(|(pixels, record)| checksum(pixels) == record.sum)
+            .collect();
+        let damaged = is_whole.iter().filter(|&&ok| !ok).count();
+        let slots = (0..)
+            .zip(records)
+            .filter(|&(slot, _)| is_whole.get(slot).is_some_and(|&ok| ok))
+            .map(|(slot, record)| (record.path.clone(), (slot, record)))
+            .collect();
+        Ok(Self { map, size: key.size, slots, damaged })
+    }
+
+    /// The slot of a picture, if it was decoded from a file with this stamp.
+    pub fn find(&self, path: &Path, stamp: Option<Stamp>) -> Option<usize> {
+        let (slot, record) = self.slots.get(path.as_os_str().as_encoded_bytes())?;
+        (Some(record.stamp) == stamp).then_some(*slot)
+    }
+
+    /// The pixels in a slot, (h, w, 3).
+    pub fn picture(&self, slot: usize) -> &[u8] {
+        let bytes = self.size.bytes();
+        &self.map[HEADER + slot * bytes..][..bytes]
+    }
+
+    // Pictures that are still what is on the disk, in the order of the file.
+    fn living(&self, root: &Path) -> Vec<&(usize, Record)> {
+        let is_living = |record: &Record| {
+            // A name that is not UTF-8 is given up here and decoded again when it is asked for.
+            let path = std::str::from_utf8(&record.path).ok();
+            path.is_some_and(|path| Stamp::of(&root.join(path)) == Some(record.stamp))
+        };
+        let mut living: Vec<_> = self.slots.values().filter(|(_, record)| is_living(record)).collect();
+        living.sort_unstable_by_key(|(slot, _)| *slot);
+        living
+    }
+}
+
+/// Writes a cache file front to back.
+pub(super) struct Writer<'a, W: Write> {
+    out: &'a mut W,
+    key: &'a Key,
+    index: Vec<u8>,
+    count: u64,
+}
+
+impl<'a, W: Write> Writer<'a, W> {
+    pub fn begin(out: &'a mut W, key: &'a Key) -> Result<Self> {
+        let mut writer = Self { out, key, index: Vec::new(), count: 0 };
+        writer.put(&key.header)?;
+        Ok(writer)
+    }
+
+    /// Takes over from an older file what still holds.
+    pub fn copy(&mut self, old: &Store, root: &Path) -> Result<()> {
+        for (slot, record) in old.living(root) {
+            self.put(old.picture(*slot))?;
+            record.write(&mut self.index);
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    pub fn add(&mut self, path: &Path, stamp: Stamp, pixels: &[u8]) -> Result<()> {
+        self.put(pixels)?;
+        let path = path.as_os_str().as_encoded_bytes().to_vec();
+        Record { path, stamp, sum: checksum(pixels) }.write(&mut self.index);
+        self.count += 1;
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> Result<()> {
+        let index = std::mem::take(&mut self.index);
+        self.put(&index)?;
+        self.put(&self.count.to_le_bytes())?;
+        self.put(&(index.len() as u64).to_le_bytes())?;
+        self.put(&Sha256::digest(&index))?;
+        self.put(&MAGIC)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(|e| Error::io("write", &self.key.path, &e))
+    }
+}
