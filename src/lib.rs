@@ -3,6 +3,12 @@
 //! The modules stand in the order in which the data meets them; a module uses only modules below it
 //! (`tests/house.rs` reads the `use crate::` lines and says no).
 
+pub mod cli;
+
+pub mod task;
+
+pub mod report;
+
 pub mod train;
 
 pub mod data;

@@ -1,3 +1,7 @@
-//! The command `vgg-ft`.
+//! The command `vgg-ft`: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vgg_ft::cli::main()
+}

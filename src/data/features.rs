@@ -98,7 +98,8 @@ impl Features {
         let begin = 8 + header;
         let values = begin + info.data_offsets.0..begin + info.data_offsets.1;
         let expected = recipe.labels.len() * recipe.row.iter().product::<usize>() * 4;
-        if values.len() != expected || values.end > map.len() || recipe.row.is_empty() || recipe.row.len() > 4 {
+        if values.len() != expected || values.end > map.len() || recipe.row.is_empty() || recipe.row.len() > 4
+        {
             return Err(refuse(&"its tensors and its description do not agree"));
         }
         let key = recipe.key()?;
@@ -110,8 +111,9 @@ impl Features {
     /// # Errors
     /// [`Kind::Data`] when the mapping is not aligned, which no file of ours is.
     pub fn values(&self) -> Result<&[f32]> {
-        bytemuck::try_cast_slice(&self.map[self.values.clone()])
-            .map_err(|e| Error::new(Kind::Data, "the features are not aligned in their file").fact("reason", e))
+        bytemuck::try_cast_slice(&self.map[self.values.clone()]).map_err(|e| {
+            Error::new(Kind::Data, "the features are not aligned in their file").fact("reason", e)
+        })
     }
 
     /// The class of each row.
@@ -180,8 +182,7 @@ impl Writer {
         options.write(true).create(true).truncate(done == 0);
         let file = options.open(&partial).map_err(|e| Error::io("create", &partial, &e))?;
         let first_value = header.len() as u64 + (rows * 4) as u64;
-        let mut writer =
-            Self { path: path.to_owned(), key, file, first_value, row, rows, done, safe: done };
+        let mut writer = Self { path: path.to_owned(), key, file, first_value, row, rows, done, safe: done };
         writer.lay_out(&header, &recipe.labels)?;
         Ok(Begin::From(writer))
     }
@@ -352,6 +353,8 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert_eq!(Features::open(&path).err().unwrap().kind(), Kind::Data);
-        assert!(Features::open(&dir.path().join("none")).err().unwrap().to_string().contains("vgg-ft extract"));
+        assert!(
+            Features::open(&dir.path().join("none")).err().unwrap().to_string().contains("vgg-ft extract")
+        );
     }
 }

@@ -6,6 +6,8 @@
 
 pub mod batch;
 pub mod cache;
+pub mod draw;
+pub mod features;
 pub mod folder;
 pub mod image;
 pub mod resize;
@@ -14,6 +16,7 @@ mod store;
 
 pub use batch::{Batch, Batches, Files, Prefetch, Source, batches, prefetch};
 pub use cache::{Pictures, Want};
+pub use features::{Begin, Features, Recipe, Writer};
 pub use folder::{Folder, Sample};
 pub use image::Rgb8;
 pub use resize::{Resize, Size};

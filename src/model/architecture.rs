@@ -161,8 +161,8 @@ pub struct Head {
 /// Layers, sizes and names.
 #[derive(Clone, Debug)]
 pub struct Architecture {
-    /// Which VGG.
-    pub variant: Variant,
+    /// What the network is called: `vgg16`.
+    pub name: String,
     /// `[h, w]` of the pictures.
     pub input: [usize; 2],
     layers: Vec<Placed>,
@@ -185,20 +185,32 @@ impl Architecture {
             .expected_got("at least 32x32", format!("{}x{}", input[0], input[1]))
             .help("VGG halves its input five times; choose a larger --size"));
         }
+        let mut layers = Vec::new();
+        for (block, (convolutions, filters)) in variant.blocks().into_iter().zip(Variant::FILTERS).enumerate()
+        {
+            for conv in 1..=convolutions {
+                layers.push((format!("block{}_conv{conv}", block + 1), Layer::Conv2d { filters }));
+            }
+            layers.push((format!("block{}_pool", block + 1), Layer::Maxpool2d));
+        }
+        Self::base_of(variant.name(), input, layers)
+    }
+
+    /// A convolutional base of any layers: the narrow twins that tests run.
+    ///
+    /// # Errors
+    /// [`Kind::Shape`] when a layer does not fit what comes before it.
+    pub fn base_of(name: &str, input: [usize; 2], layers: Vec<(String, Layer)>) -> Result<Self> {
         let mut out = Self {
-            variant,
+            name: name.to_owned(),
             input,
             layers: Vec::new(),
             parameters: Vec::new(),
             base: 0,
             output: Output::Features,
         };
-        for (block, (convolutions, filters)) in variant.blocks().into_iter().zip(Variant::FILTERS).enumerate()
-        {
-            for conv in 1..=convolutions {
-                out.push(format!("block{}_conv{conv}", block + 1), Layer::Conv2d { filters })?;
-            }
-            out.push(format!("block{}_pool", block + 1), Layer::Maxpool2d)?;
+        for (name, layer) in layers {
+            out.push(name, layer)?;
         }
         out.base = out.layers.len();
         Ok(out)
@@ -312,7 +324,7 @@ impl Architecture {
     pub fn position(&self, name: &str) -> Result<usize> {
         self.layers.iter().position(|placed| placed.name == name).ok_or_else(|| {
             let names: Vec<_> = self.layers.iter().map(|placed| placed.name.as_str()).collect();
-            Error::new(Kind::Usage, format!("{} has no layer called `{name}`", self.variant))
+            Error::new(Kind::Usage, format!("{} has no layer called `{name}`", self.name))
                 .fact("layers", names.join(" "))
         })
     }

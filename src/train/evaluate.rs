@@ -78,6 +78,42 @@ pub fn evaluate(
     Ok(score)
 }
 
+/// Which class the network gives each row of `x`, which enters at layer `from`, and the sum of the
+/// losses against `labels`.
+///
+/// # Errors
+/// The device's errors.
+pub fn judge(
+    device: &dyn Device,
+    network: &Network,
+    from: usize,
+    x: Tensor,
+    labels: &[u32],
+) -> Result<(Vec<usize>, f64)> {
+    let tape = Tape::new(device, Mode::Inference);
+    let logits = network.forward(&tape, x, from..network.architecture().layers().len(), 0, 0)?;
+    let output = network.architecture().output();
+    let (loss, _) = loss(&tape, output, &logits, labels)?.totals(device)?;
+    let values: Vec<f32> = device.download(logits.buffer())?;
+    let classes = match output {
+        Output::Sigmoid => values.iter().map(|&logit| usize::from(logit > 0.0)).collect(),
+        Output::Softmax(_) | Output::Features => {
+            values.chunks_exact(values.len() / labels.len().max(1)).map(first_largest).collect()
+        }
+    };
+    Ok((classes, loss))
+}
+
+fn first_largest(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (k, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = k;
+        }
+    }
+    best
+}
+
 /// Class probabilities of a batch that enters at layer `from`: one row per sample, one column per
 /// class (two for a sigmoid: the complement, and the unit's own).
 ///

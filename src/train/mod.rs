@@ -8,8 +8,8 @@ mod history;
 mod rmsprop;
 mod samples;
 
-pub use evaluate::{Score, evaluate, predict};
+pub use evaluate::{Score, evaluate, judge, predict};
 pub use fit::{Fit, Observer};
 pub use history::{Epoch, History};
 pub use rmsprop::Optimizer;
-pub use samples::{FeatureSamples, PictureSamples, Samples};
+pub use samples::{FeatureSamples, PictureSamples, Samples, input};

@@ -2,6 +2,7 @@
 //!
 //! In: indices. Out: the batch on the device, ready for the layer at which training begins.
 
+use crate::data::{Batch, Pictures, Size, Source};
 use crate::device::Device;
 use crate::device::call::Normalize;
 use crate::error::Result;
@@ -54,28 +55,32 @@ impl Samples for FeatureSamples<'_> {
 
 /// Pictures as bytes; they are normalized on the device.
 pub struct PictureSamples<'a> {
-    /// `[1, h, w, 3]`.
-    pub shape: Shape,
+    /// The decoded pictures.
+    pub pictures: &'a Pictures,
     /// From bytes to the network's input.
     pub rule: Normalize,
-    /// `[rows, h, w, 3]`.
-    pub pixels: &'a [u8],
-    /// `[rows]`.
-    pub labels: &'a [u32],
 }
 
 impl Samples for PictureSamples<'_> {
     fn labels(&self) -> &[u32] {
-        self.labels
+        &self.pictures.labels
     }
 
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
-        let pixels = device.upload(&gather(self.pixels, self.shape.len(), indices))?;
-        op::normalize(device, &pixels, batch_of(self.shape, indices.len()), self.rule)
+        input(device, &self.pictures.batch(indices)?, self.pictures.size, self.rule)
     }
 }
 
-fn gather<T: Copy>(values: &[T], row: usize, indices: &[u32]) -> Vec<T> {
+/// A batch of pictures as the network's input, `[n, h, w, 3]`.
+///
+/// # Errors
+/// The device's errors.
+pub fn input(device: &dyn Device, batch: &Batch, size: Size, rule: Normalize) -> Result<Tensor> {
+    let pixels = device.upload(&batch.pixels)?;
+    op::normalize(device, &pixels, Shape::new(&[batch.n(), size.h, size.w, 3]), rule)
+}
+
+fn gather(values: &[f32], row: usize, indices: &[u32]) -> Vec<f32> {
     let mut out = Vec::with_capacity(row * indices.len());
     for &index in indices {
         out.extend_from_slice(&values[index as usize * row..][..row]);

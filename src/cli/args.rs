@@ -1,0 +1,405 @@
+//! What can be typed: clap definitions, pure data.
+
+use crate::data::Resize;
+use crate::model::{Preprocess, Variant};
+use crate::weights::FloatType;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Fine-tune VGG16 on your own pictures.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vgg-ft",
+    version,
+    about,
+    after_help = "Start with `vgg-ft demo`, or `vgg-ft finetune DATA -o RUN` on a folder with one folder per class."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Where to compute
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = ["auto", "cpu"])]
+    pub device: String,
+    /// Threads of the cpu device and of decoding; all cores if not given
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Print results as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress and no remarks on stderr, only errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the table of layers: shapes, parameters, what learns
+    Summary(SummaryArgs),
+    /// Run pictures through the frozen base and keep the activations on disk
+    Extract(ExtractArgs),
+    /// Train a dense classifier on extracted features
+    Fit(FitArgs),
+    /// The main job: extract, train a classifier, unfreeze, train jointly, evaluate, save
+    Finetune(FinetuneArgs),
+    /// Loss, accuracy and confusion matrix of a run on labelled pictures
+    Evaluate(EvaluateArgs),
+    /// Classify pictures with a run
+    Predict(PredictArgs),
+    /// Draw a small picture set and run the main job on it
+    Demo(DemoArgs),
+    /// Convert and inspect weights files
+    Weights(WeightsArgs),
+}
+
+/// Which network, on what input.
+#[derive(Args, Clone, Debug)]
+pub struct NetworkArgs {
+    /// Network
+    #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant)]
+    pub network: Variant,
+    /// Picture size in pixels: one number, or HEIGHTxWIDTH
+    #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
+    pub size: [usize; 2],
+}
+
+/// How pictures become input.
+#[derive(Args, Clone, Debug)]
+pub struct PictureArgs {
+    /// Pixel scaling: `caffe` is what the ImageNet weights were trained with, `notebook` is RGB/255
+    #[arg(long, value_name = "RECIPE", default_value = "caffe", value_parser = preprocess)]
+    pub preprocess: Preprocess,
+    /// How pictures are brought to size
+    #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize)]
+    pub resize: Resize,
+    /// Weights of the convolutional base; the ImageNet weights of this repository if not given
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArgs,
+}
+
+/// How folders are read.
+#[derive(Args, Clone, Debug)]
+pub struct ReadingArgs {
+    /// End at the first picture that cannot be read, instead of listing and skipping it
+    #[arg(long)]
+    pub strict: bool,
+    /// Folder for decoded pictures, kept between runs
+    #[arg(long, value_name = "DIR", env = "VGG_FT_CACHE")]
+    pub cache: Option<PathBuf>,
+    /// Decode into memory and keep nothing
+    #[arg(long, conflicts_with = "cache")]
+    pub no_cache: bool,
+}
+
+/// How the classifier is built and trained.
+#[derive(Args, Clone, Debug)]
+pub struct HeadArgs {
+    /// Units of the hidden dense layer
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub units: usize,
+    /// Share of hidden units dropped in training
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub dropout: f32,
+    /// Samples per step
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    pub batch: usize,
+    /// Decides initial weights, order and dropout; the same seed gives the same run, bit for bit
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `summary`
+#[derive(Args, Debug)]
+pub struct SummaryArgs {
+    /// A run whose network to show; otherwise the network that the options describe
+    #[arg(value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub network: NetworkArgs,
+    /// With the ImageNet classifier (fc1, fc2, predictions) on top
+    #[arg(long, conflicts_with = "units")]
+    pub include_top: bool,
+    /// With the book's classifier on top: a hidden layer of N units
+    #[arg(long, value_name = "N")]
+    pub units: Option<usize>,
+    /// Classes of that classifier
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "units")]
+    pub classes: usize,
+    /// Dropout of that classifier
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "units")]
+    pub dropout: f32,
+    /// Freeze the convolutional base
+    #[arg(long)]
+    pub freeze: bool,
+    /// Freeze everything before this layer
+    #[arg(long, value_name = "LAYER", conflicts_with = "freeze")]
+    pub unfreeze_from: Option<String>,
+}
+
+/// `extract`
+#[derive(Args, Debug)]
+pub struct ExtractArgs {
+    /// Folder with train/, validation/, test/, or with one folder per class
+    pub data: PathBuf,
+    /// Folder for the features, one file per split
+    #[arg(long, short, value_name = "FEATURES")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub network: NetworkArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pictures: PictureArgs,
+    /// The last layer to run
+    #[arg(long, value_name = "LAYER", default_value = "block5_pool")]
+    pub layer: String,
+    /// Share of each class that becomes the validation split
+    #[arg(long, value_name = "SHARE")]
+    pub validation_split: Option<f32>,
+    /// Decides which pictures belong to that split
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Pictures per pass
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    pub batch: usize,
+}
+
+/// `fit`
+#[derive(Args, Debug)]
+pub struct FitArgs {
+    /// Folder that `extract` wrote
+    pub features: PathBuf,
+    /// Folder for the run
+    #[arg(long, short, value_name = "RUN")]
+    pub output: PathBuf,
+    /// Write over a run that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Passes over the training set
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = positive)]
+    pub epochs: usize,
+    /// Learning rate of RMSprop
+    #[arg(long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
+    pub rate: f32,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub head: HeadArgs,
+    /// Weights of the convolutional base, to be saved with the classifier; must be those of the features
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+}
+
+/// `finetune`
+#[derive(Args, Clone, Debug)]
+pub struct FinetuneArgs {
+    /// Folder with train/, validation/, test/, or with one folder per class
+    pub data: PathBuf,
+    /// Folder for the run
+    #[arg(long, short, value_name = "RUN")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobArgs,
+    /// Share of each class that becomes the validation split
+    #[arg(long, value_name = "SHARE")]
+    pub validation_split: Option<f32>,
+}
+
+/// What `finetune` and `demo` share.
+#[derive(Args, Clone, Debug)]
+pub struct JobArgs {
+    /// Write over a run that is there
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub network: NetworkArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pictures: PictureArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub head: HeadArgs,
+    /// Passes over the training set with the base frozen
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = positive)]
+    pub head_epochs: usize,
+    /// Learning rate while the base is frozen
+    #[arg(long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
+    pub head_rate: f32,
+    /// The first layer that learns in the second stage
+    #[arg(long, value_name = "LAYER", default_value = "block5_conv1")]
+    pub unfreeze_from: String,
+    /// Passes over the training set with the top of the base unfrozen
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    pub epochs: usize,
+    /// Learning rate of the second stage
+    #[arg(long, value_name = "RATE", default_value_t = 1e-5, value_parser = rate)]
+    pub rate: f32,
+    /// Keep the activations at the freeze boundary in RUN/features when done
+    #[arg(long)]
+    pub keep_features: bool,
+}
+
+/// `evaluate`
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// Folder that `fit` or `finetune` wrote
+    pub run: PathBuf,
+    /// Folder with train/, validation/, test/, or with one folder per class
+    pub data: PathBuf,
+    /// Which split of DATA; test if it is there, else validation
+    #[arg(long, value_enum, value_name = "SPLIT")]
+    pub split: Option<Split>,
+    /// Pictures per pass
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    pub batch: usize,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArgs,
+}
+
+/// A split of a data folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Split {
+    /// `train/`
+    Train,
+    /// `validation/` or `val/`
+    Validation,
+    /// `test/`
+    Test,
+}
+
+/// `predict`
+#[derive(Args, Debug)]
+pub struct PredictArgs {
+    /// Folder that `fit` or `finetune` wrote
+    pub run: PathBuf,
+    /// Pictures
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    /// How many classes to show, the most probable first
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = positive)]
+    pub top: usize,
+}
+
+/// `demo`
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Folder for the pictures and the run
+    #[arg(long, short, value_name = "DIR", default_value = "runs/demo")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobArgs,
+}
+
+/// `weights`
+#[derive(Args, Debug)]
+pub struct WeightsArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: WeightsCommand,
+}
+
+/// The subcommands of `weights`.
+#[derive(Debug, Subcommand)]
+pub enum WeightsCommand {
+    /// Rewrite a weights file in another float type
+    Convert {
+        /// safetensors file to read
+        from: PathBuf,
+        /// safetensors file to write
+        to: PathBuf,
+        /// Float type of the new file
+        #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = float_type)]
+        dtype: FloatType,
+        /// A remark to keep in the new file, such as its licence; may be given more than once
+        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+        metadata: Vec<(String, String)>,
+    },
+    /// List tensors: names, shapes, types, statistics
+    Inspect {
+        /// safetensors file; the repository's own if not given
+        file: Option<PathBuf>,
+    },
+}
+
+fn variant(text: &str) -> Result<Variant, String> {
+    text.parse().map_err(one_line)
+}
+
+fn preprocess(text: &str) -> Result<Preprocess, String> {
+    text.parse().map_err(one_line)
+}
+
+fn resize(text: &str) -> Result<Resize, String> {
+    text.parse()
+}
+
+fn float_type(text: &str) -> Result<FloatType, String> {
+    match text {
+        "f32" => Ok(FloatType::F32),
+        "f16" => Ok(FloatType::F16),
+        "bf16" => Ok(FloatType::Bf16),
+        _ => Err("choose f32, f16 or bf16".into()),
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("write KEY=VALUE".into()),
+    }
+}
+
+fn one_line(error: crate::error::Error) -> String {
+    error.to_string().replace("\n  help:", ";").replace("\n ", " ")
+}
+
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let (h, w) = text.split_once('x').unwrap_or((text, text));
+    match (h.parse(), w.parse()) {
+        (Ok(h), Ok(w)) if (32..=4096).contains(&h) && (32..=4096).contains(&w) => Ok([h, w]),
+        (Ok(_), Ok(_)) => Err("VGG needs pictures from 32x32 to 4096x4096".into()),
+        _ => Err("write one number (150) or HEIGHTxWIDTH (120x160)".into()),
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a whole number from 1 up".into()),
+        Ok(n) => Ok(n),
+    }
+}
+
+fn rate(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("a number above 0, such as 2e-5".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_or_refused() {
+        assert_eq!(size("150"), Ok([150, 150]));
+        assert_eq!(size("120x160"), Ok([120, 160]));
+        for bad in ["31", "0", "150x", "x", "15.5", "99999", "-3"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What was typed becomes a task; what a task returns becomes an exit code.
+//!
+//! In: `argv`. Out: results on stdout, remarks and errors on stderr, 0 for success, 1 for a job that
+//! failed, 2 for a command that cannot be.
+
+mod args;
+
+use crate::device::cpu::CpuDevice;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt;
+use crate::model::Head;
+use crate::task::{self, Host};
+use args::{Cli, Command, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split, WeightsCommand};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match interrupt::install().and_then(|()| run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let host = host(&cli)?;
+    match cli.command {
+        Command::Summary(a) => task::summary(
+            &host,
+            &task::Summary {
+                run: a.run,
+                variant: a.network.network,
+                size: a.network.size,
+                top: match a.units {
+                    _ if a.include_top => task::Top::ImageNet,
+                    Some(units) => task::Top::Head(Head { units, dropout: a.dropout, classes: a.classes }),
+                    None => task::Top::None,
+                },
+                freeze: a.freeze,
+                unfreeze_from: a.unfreeze_from,
+            },
+        ),
+        Command::Extract(a) => task::extract(
+            &host,
+            &task::Extract {
+                data: a.data,
+                output: a.output,
+                variant: a.network.network,
+                size: a.network.size,
+                pictures: pictures(a.pictures),
+                layer: a.layer,
+                validation_split: a.validation_split,
+                seed: a.seed,
+                batch: a.batch,
+            },
+        ),
+        Command::Fit(a) => task::fit(
+            &host,
+            &task::Fit {
+                features: a.features,
+                output: a.output,
+                force: a.force,
+                epochs: a.epochs,
+                rate: a.rate,
+                head: head(&a.head),
+                weights: a.weights,
+            },
+        ),
+        Command::Finetune(a) => task::finetune(&host, &finetune(a.data, a.output, a.validation_split, a.job)),
+        Command::Evaluate(a) => task::evaluate(
+            &host,
+            &task::Evaluate {
+                run: a.run,
+                data: a.data,
+                split: a.split.map(|split| match split {
+                    Split::Train => task::SplitName::Train,
+                    Split::Validation => task::SplitName::Validation,
+                    Split::Test => task::SplitName::Test,
+                }),
+                batch: a.batch,
+                reading: reading(a.reading),
+            },
+        ),
+        Command::Predict(a) => {
+            task::predict(&host, &task::Predict { run: a.run, images: a.images, top: a.top })
+        }
+        Command::Demo(a) => {
+            let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job);
+            task::demo(&host, &task::Demo { output: a.output, job })
+        }
+        Command::Weights(a) => match a.command {
+            WeightsCommand::Convert { from, to, dtype, metadata } => {
+                task::convert(&host, &from, &to, dtype, metadata)
+            }
+            WeightsCommand::Inspect { file } => task::inspect(&host, file.as_deref()),
+        },
+    }
+}
+
+fn host(cli: &Cli) -> Result<Host> {
+    let threads = cli.threads.map(usize::from);
+    if let Some(threads) = threads {
+        // Decoding runs on rayon's global pool; the device has its own of the same size.
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|e| Error::new(Kind::Device, "cannot start the threads").fact("reason", e))?;
+    }
+    // `auto` and `cpu` are all this version builds; clap refuses other names.
+    let device = Box::new(CpuDevice::new(threads)?);
+    Ok(Host { device, json: cli.json, quiet: cli.quiet })
+}
+
+fn pictures(a: PictureArgs) -> task::PictureOptions {
+    task::PictureOptions {
+        preprocess: a.preprocess,
+        resize: a.resize,
+        weights: a.weights,
+        reading: reading(a.reading),
+    }
+}
+
+fn reading(a: ReadingArgs) -> task::Reading {
+    let cache = if a.no_cache { None } else { a.cache.or_else(default_cache) };
+    task::Reading { strict: a.strict, cache }
+}
+
+/// `$XDG_CACHE_HOME/vgg-ft` or `~/.cache/vgg-ft`; without a home, decoded pictures stay in memory.
+fn default_cache() -> Option<PathBuf> {
+    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    of("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| of("HOME").map(|home| Path::new(&home).join(".cache")))
+        .map(|cache| cache.join("vgg-ft"))
+}
+
+fn head(a: &HeadArgs) -> task::HeadOptions {
+    task::HeadOptions { units: a.units, dropout: a.dropout, batch: a.batch, seed: a.seed }
+}
+
+fn finetune(data: PathBuf, output: PathBuf, validation_split: Option<f32>, a: JobArgs) -> task::Finetune {
+    task::Finetune {
+        data,
+        output,
+        force: a.force,
+        validation_split,
+        variant: a.network.network,
+        size: a.network.size,
+        head: head(&a.head),
+        pictures: pictures(a.pictures),
+        head_epochs: a.head_epochs,
+        head_rate: a.head_rate,
+        unfreeze_from: a.unfreeze_from,
+        epochs: a.epochs,
+        rate: a.rate,
+        keep_features: a.keep_features,
+    }
+}

@@ -1,0 +1,100 @@
+//! What every task needs: a device, a voice, and the weights of the convolutional base.
+
+use crate::device::Device;
+use crate::error::{Error, Kind, Result};
+use crate::model::{Architecture, Network, Source};
+use crate::report::Progress;
+use crate::weights::{Weights, find_default};
+use serde::Serialize;
+use std::io::Write;
+use std::path::Path;
+
+/// Where tasks compute and how they speak.
+pub struct Host {
+    /// The device that was chosen.
+    pub device: Box<dyn Device>,
+    /// Results as JSON.
+    pub json: bool,
+    /// No remarks on stderr.
+    pub quiet: bool,
+}
+
+impl Host {
+    /// A remark on stderr.
+    pub fn say(&self, remark: impl std::fmt::Display) {
+        if !self.quiet {
+            // A closed stderr is no reason to fail the work.
+            let _ = writeln!(std::io::stderr(), "{remark}");
+        }
+    }
+
+    /// Progress of long work on stderr.
+    pub fn progress(&self, what: &str, total: usize, unit: &str) -> Progress {
+        if self.quiet { Progress::silent() } else { Progress::new(what, total as u64, unit) }
+    }
+
+    /// A result on stdout: `text` for people, `value` with `--json`.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when stdout is full; a reader that went away is no error.
+    pub fn result(&self, text: &str, value: &impl Serialize) -> Result<()> {
+        let mut line = if self.json {
+            serde_json::to_string(value)
+                .map_err(|e| Error::new(Kind::Io, "a result cannot be written as JSON").fact("reason", e))?
+        } else {
+            text.trim_end().to_owned()
+        };
+        line.push('\n');
+        match std::io::stdout().write_all(line.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::io("write", Path::new("stdout"), &e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what computes, how precisely.
+    pub fn introduce(&self) {
+        let device = self.device.describe();
+        self.say(format_args!("device     {} ({}), f32", device.name, device.hardware));
+    }
+}
+
+/// The weights of a convolutional base.
+pub struct Base {
+    /// The mapped file.
+    pub weights: Weights,
+    /// Its SHA-256.
+    pub sha256: String,
+}
+
+impl Base {
+    /// Opens `path`, or the repository's own file, and says which.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] when there is none or it is damaged.
+    pub fn open(host: &Host, path: Option<&Path>) -> Result<Self> {
+        let found;
+        let path = match path {
+            Some(path) => path,
+            None => {
+                found = find_default()?;
+                &found
+            }
+        };
+        let weights = Weights::open(path)?;
+        let sha256 = weights.sha256();
+        host.say(format_args!("weights    {} (sha256 {}…)", path.display(), &sha256[..12]));
+        Ok(Self { weights, sha256 })
+    }
+
+    /// `architecture` with this base; layers above it begin at random from `seed`.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] when the file is of another network.
+    pub fn network(&self, host: &Host, architecture: Architecture, seed: u64) -> Result<Network> {
+        Network::new(host.device.as_ref(), architecture, |layer| {
+            if layer.starts_with("block") { Source::File(&self.weights) } else { Source::Glorot { seed } }
+        })
+    }
+}

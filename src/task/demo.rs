@@ -1,0 +1,44 @@
+//! `demo`: a picture set of our own and the main job on it, for a machine where none is at hand.
+
+use super::{Finetune, Host, finetune};
+use crate::data::draw::{Counts, draw};
+use crate::error::Result;
+use crate::files;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What to show.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    /// Folder for pictures and run.
+    pub output: PathBuf,
+    /// The job; its data folder and run folder are ours.
+    pub job: Finetune,
+}
+
+/// Draws the pictures, fine-tunes, and says what to try next.
+///
+/// # Errors
+/// Those of [`finetune`].
+pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
+    let began = Instant::now();
+    let pictures = demo.output.join("pictures");
+    let counts = Counts::default();
+    files::create_dir(&demo.output)?;
+    draw(&pictures, &counts, demo.job.size, demo.job.head.seed)?;
+    host.say(format_args!(
+        "drew {} cartoon cats and dogs into {} in {:.1} s",
+        counts.total(),
+        pictures.display(),
+        began.elapsed().as_secs_f64()
+    ));
+    let run = demo.output.join("run");
+    let job = Finetune { data: pictures.clone(), output: run.clone(), ..demo.job.clone() };
+    finetune(host, &job)?;
+    host.say(format_args!(
+        "\nthe curves are in {run}/curves.svg; try the model on one picture:\n  vgg-ft predict {run} {picture}\nand the same job on your own, one folder per class:\n  vgg-ft finetune DATA -o runs/mine --validation-split 0.2",
+        run = run.display(),
+        picture = pictures.join("test/cats/cat.0.png").display(),
+    ));
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! `extract`: pictures through the frozen base, activations to disk.
+
+use super::base::Base;
+use super::pictures::decode;
+use super::{Host, PictureOptions};
+use crate::data::{Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
+use crate::error::{Context, Error, Kind, Result};
+use crate::files;
+use crate::graph::{Mode, Tape, Tensor};
+use crate::interrupt;
+use crate::model::{Architecture, Network, Variant};
+use crate::train::{FeatureSamples, Samples, input};
+use serde_json::json;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, UNIX_EPOCH};
+
+/// What to extract.
+#[derive(Clone, Debug)]
+pub struct Extract {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The features folder.
+    pub output: PathBuf,
+    /// Network.
+    pub variant: Variant,
+    /// `[h, w]`.
+    pub size: [usize; 2],
+    /// Scaling, resize, weights, reading.
+    pub pictures: PictureOptions,
+    /// The last layer run.
+    pub layer: String,
+    /// Share of each class for validation.
+    pub validation_split: Option<f32>,
+    /// Seed of that split.
+    pub seed: u64,
+    /// Pictures per pass.
+    pub batch: usize,
+}
+
+/// Extracts every split of the data folder.
+///
+/// # Errors
+/// Of data, weights, device and files; what was extracted so far is kept and used next time.
+pub fn extract(host: &Host, job: &Extract) -> Result<()> {
+    host.introduce();
+    let architecture = Architecture::vgg(job.variant, job.size)?;
+    let last = architecture.position(&job.layer)?;
+    let splits = Splits::open(&job.data, job.validation_split, job.seed)?;
+    let base = Base::open(host, job.pictures.weights.as_deref())?;
+    let network = base.network(host, architecture, 0)?;
+    files::create_dir(&job.output)?;
+
+    let mut reports = Vec::new();
+    let mut text = String::new();
+    for (name, folder) in named(&splits) {
+        let pictures = decode(host, name, folder, job.size, job.pictures.resize, &job.pictures.reading)?;
+        let from = From { variant: job.variant, base: &base, pictures: &job.pictures, batch: job.batch };
+        let path = job.output.join(format!("{name}.safetensors"));
+        let features =
+            from.pictures(host, &network, name, folder, &Arc::new(pictures), 0..last + 1, &path)?;
+        let row = features.row();
+        text += &format!("{}  {} x {:?}\n", path.display(), features.labels().len(), &row.axes()[1..]);
+        reports.push(json!({
+            "split": name,
+            "file": path,
+            "rows": features.labels().len(),
+            "shape": &row.axes()[1..],
+            "key": features.key,
+        }));
+    }
+    host.result(&text, &json!({ "features": reports, "layer": job.layer }))
+}
+
+/// The splits that are there, with their names.
+pub(super) fn named(splits: &Splits) -> Vec<(&'static str, &Folder)> {
+    [
+        ("train", Some(&splits.train)),
+        ("validation", splits.validation.as_ref()),
+        ("test", splits.test.as_ref()),
+    ]
+    .into_iter()
+    .filter_map(|(name, folder)| Some((name, folder?)))
+    .collect()
+}
+
+/// What activations are made from.
+pub(super) struct From<'a> {
+    pub variant: Variant,
+    pub base: &'a Base,
+    pub pictures: &'a PictureOptions,
+    pub batch: usize,
+}
+
+impl From<'_> {
+    /// `pictures` through the layers `range`, which begins at the first, into `path`; takes up what is
+    /// there already.
+    #[allow(clippy::too_many_arguments)]
+    pub fn pictures(
+        &self,
+        host: &Host,
+        network: &Network,
+        name: &str,
+        folder: &Folder,
+        pictures: &Arc<Pictures>,
+        range: Range<usize>,
+        path: &Path,
+    ) -> Result<Features> {
+        let recipe = self.recipe(network, folder, pictures, range.end)?;
+        let mut writer = match Writer::begin(path, &recipe)? {
+            Begin::Complete(features) => {
+                host.say(format_args!("{name}: features are there already, nothing to do"));
+                return Ok(features);
+            }
+            Begin::From(writer) => writer,
+        };
+        if writer.done() > 0 {
+            host.say(format_args!("{name}: going on after {} of {}", writer.done(), pictures.len()));
+        }
+        let order = (writer.done() as u32..pictures.len() as u32).collect();
+        let rule = self.pictures.preprocess.rule();
+        let device = host.device.as_ref();
+        let source: Arc<dyn crate::data::Source> = pictures.clone();
+        let inputs =
+            batches(source, order, self.batch)?.map(|batch| input(device, &batch?, pictures.size, rule));
+        through(host, network, name, pictures.len(), range, inputs, &mut writer)?;
+        writer.finish()
+    }
+
+    /// Features through further layers.
+    pub fn features(
+        &self,
+        host: &Host,
+        network: &Network,
+        name: &str,
+        features: &Features,
+        range: Range<usize>,
+        path: &Path,
+    ) -> Result<Features> {
+        let mut recipe = features.recipe.clone();
+        recipe.layer = last_layer(network, range.end);
+        recipe.row = network.architecture().shape_before(range.end).axes().to_vec();
+        let mut writer = match Writer::begin(path, &recipe)? {
+            Begin::Complete(features) => return Ok(features),
+            Begin::From(writer) => writer,
+        };
+        let samples =
+            FeatureSamples { shape: features.row(), values: features.values()?, labels: features.labels() };
+        let order: Vec<u32> = (writer.done() as u32..features.labels().len() as u32).collect();
+        let device = host.device.as_ref();
+        let inputs = order.chunks(self.batch).map(|indices| samples.batch(device, indices));
+        through(host, network, name, samples.len(), range, inputs, &mut writer)?;
+        writer.finish()
+    }
+
+    fn recipe(&self, network: &Network, folder: &Folder, pictures: &Pictures, end: usize) -> Result<Recipe> {
+        Ok(Recipe {
+            weights: self.base.sha256.clone(),
+            variant: self.variant.name().into(),
+            input: [pictures.size.h, pictures.size.w],
+            preprocess: self.pictures.preprocess.name().into(),
+            resize: self.pictures.resize.name().into(),
+            layer: last_layer(network, end),
+            classes: folder.classes.clone(),
+            files: pictures.files.iter().map(|file| stamp(&folder.root, file)).collect::<Result<_>>()?,
+            row: network.architecture().shape_before(end).axes().to_vec(),
+            labels: pictures.labels.clone(),
+        })
+    }
+}
+
+fn last_layer(network: &Network, end: usize) -> String {
+    end.checked_sub(1).map_or("input".into(), |last| network.architecture().layers()[last].name.clone())
+}
+
+/// A picture file's name, size in bytes and time of last change.
+fn stamp(root: &Path, file: &Path) -> Result<(String, u64, u64)> {
+    let path = root.join(file);
+    let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
+    let changed = found.modified().map_err(|e| Error::io("read", &path, &e))?;
+    let nanoseconds = changed.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    Ok((file.to_string_lossy().into_owned(), found.len(), nanoseconds))
+}
+
+fn through(
+    host: &Host,
+    network: &Network,
+    name: &str,
+    total: usize,
+    range: Range<usize>,
+    inputs: impl Iterator<Item = Result<Tensor>>,
+    writer: &mut Writer,
+) -> Result<()> {
+    let layer = last_layer(network, range.end);
+    let began = Instant::now();
+    let first = writer.done();
+    let progress = host.progress(&format!("{name} to {layer}"), total, "images");
+    let outcome = (|| {
+        for x in inputs {
+            interrupt::check()?;
+            let tape = Tape::new(host.device.as_ref(), Mode::Inference);
+            let y = network.forward(&tape, x?, range.clone(), 0, 0)?;
+            let rows: Vec<f32> = host.device.download(y.buffer())?;
+            if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
+                let row = at / (rows.len() / y.shape().axes()[0].max(1)).max(1);
+                return Err(Error::new(
+                    Kind::Numeric,
+                    format!("layer {layer} gives a number that is not finite"),
+                )
+                .fact("sample", writer.done() + row)
+                .help("check the weights file with `vgg-ft weights inspect`"));
+            }
+            writer.append(&rows)?;
+            progress.set(writer.done() as u64);
+        }
+        Ok(())
+    })();
+    if outcome.is_err() {
+        // What was computed is worth keeping whatever stopped us; the first error is the one to tell.
+        let _ = writer.make_safe();
+        return outcome.context(|| format!("extracting {name}, {} of {total} done", writer.done()));
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let images = writer.done() - first;
+    progress.finish(&format!(
+        "{name:10} {images} x {layer} in {seconds:.1} s, {:.1} images/s",
+        images as f64 / seconds.max(1e-9)
+    ));
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! From a folder to decoded pictures, with everything that was skipped said aloud.
+
+use super::Host;
+use crate::data::{Folder, Pictures, Resize, Size, Want};
+use crate::error::Result;
+use crate::interrupt;
+use crate::model::Preprocess;
+use std::path::PathBuf;
+
+/// How folders are read.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// End at the first unreadable picture.
+    pub strict: bool,
+    /// Where decoded pictures are kept; `None` keeps them in memory.
+    pub cache: Option<PathBuf>,
+}
+
+/// How pictures become input.
+#[derive(Clone, Debug)]
+pub struct PictureOptions {
+    /// Pixel scaling.
+    pub preprocess: Preprocess,
+    /// Way to size.
+    pub resize: Resize,
+    /// Weights of the base.
+    pub weights: Option<PathBuf>,
+    /// Reading of folders.
+    pub reading: Reading,
+}
+
+/// Decodes `folder`; lists on stderr what could not be read.
+///
+/// # Errors
+/// As [`Pictures::load`].
+pub fn decode(
+    host: &Host,
+    name: &str,
+    folder: &Folder,
+    size: [usize; 2],
+    resize: Resize,
+    reading: &Reading,
+) -> Result<Pictures> {
+    let want = Want {
+        size: Size { h: size[0], w: size[1] },
+        resize,
+        cache: reading.cache.as_deref(),
+        strict: reading.strict,
+    };
+    let progress = host.progress(&format!("decoding {name}"), folder.len(), "images");
+    let pictures = Pictures::load(folder, &want, &|done, _| progress.set(done as u64), interrupt::flag())?;
+    let counts: Vec<String> =
+        folder.classes.iter().zip(folder.counts()).map(|(class, n)| format!("{n} {class}")).collect();
+    progress.finish(&format!(
+        "{name:10} {} pictures ({}), {} decoded, {} from the cache",
+        pictures.len(),
+        counts.join(", "),
+        pictures.decoded,
+        pictures.len() - pictures.decoded.min(pictures.len()),
+    ));
+    for note in &pictures.notes {
+        host.say(format_args!("note: {note}"));
+    }
+    if !pictures.skipped.is_empty() {
+        host.say(format_args!("{name}: {} pictures cannot be read and are skipped:", pictures.skipped.len()));
+        for (path, error) in pictures.skipped.iter().take(20) {
+            host.say(format_args!("  {}: {}", path.display(), error.message()));
+        }
+        if pictures.skipped.len() > 20 {
+            host.say(format_args!("  … and {} more", pictures.skipped.len() - 20));
+        }
+    }
+    Ok(pictures)
+}

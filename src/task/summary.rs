@@ -1,0 +1,96 @@
+//! `summary`: the table of layers.
+
+use super::Host;
+use super::run::Run;
+use crate::error::Result;
+use crate::model::{Architecture, Head, Trainable, Variant};
+use crate::report::{Row, Table, Weight};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// What stands on the base.
+#[derive(Clone, Copy, Debug)]
+pub enum Top {
+    /// Nothing.
+    None,
+    /// fc1, fc2, predictions.
+    ImageNet,
+    /// The book's classifier.
+    Head(Head),
+}
+
+/// What to show.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// A run to read the network from.
+    pub run: Option<PathBuf>,
+    /// Network.
+    pub variant: Variant,
+    /// `[h, w]`.
+    pub size: [usize; 2],
+    /// What stands on the base.
+    pub top: Top,
+    /// Freeze the base.
+    pub freeze: bool,
+    /// Freeze everything before this layer.
+    pub unfreeze_from: Option<String>,
+}
+
+/// Prints the table.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::error::Kind::Usage) for sizes and names that cannot be.
+pub fn summary(host: &Host, job: &Summary) -> Result<()> {
+    let architecture = match &job.run {
+        Some(run) => Run::open(run)?.architecture,
+        None => {
+            let base = Architecture::vgg(job.variant, job.size)?;
+            match job.top {
+                Top::None => base,
+                Top::ImageNet => base.with_top()?,
+                Top::Head(head) => base.with_head(head)?,
+            }
+        }
+    };
+    let trainable = match &job.unfreeze_from {
+        Some(layer) => Trainable::from(&architecture, layer)?,
+        None if job.freeze => Trainable::head(&architecture),
+        None => Trainable::all(),
+    };
+    let table = table(&architecture, trainable);
+    let (learning, frozen) = table.parameters();
+    host.result(
+        &table.text(),
+        &json!({
+            "layers": table.rows,
+            "parameters": learning + frozen,
+            "trainable": learning,
+            "frozen": frozen,
+            "trainable_tensors": table.learning_tensors(),
+        }),
+    )
+}
+
+fn table(architecture: &Architecture, trainable: Trainable) -> Table {
+    let [h, w] = architecture.input;
+    let input = Row {
+        name: "input_layer".into(),
+        kind: "InputLayer".into(),
+        output_shape: format!("(None, {h}, {w}, 3)"),
+        weights: Vec::new(),
+    };
+    let layers = architecture.layers().iter().enumerate().map(|(position, placed)| {
+        let axes: Vec<String> = placed.output.axes()[1..].iter().map(usize::to_string).collect();
+        let specs = placed.kernel.map_or(&[][..], |k| &architecture.parameters()[k..k + 2]);
+        Row {
+            name: placed.name.clone(),
+            kind: placed.layer.kind().into(),
+            output_shape: format!("(None, {})", axes.join(", ")),
+            weights: specs
+                .iter()
+                .map(|spec| Weight { elements: spec.shape.len() as u64, learns: trainable.learns(position) })
+                .collect(),
+        }
+    });
+    Table { title: architecture.name.clone(), rows: std::iter::once(input).chain(layers).collect() }
+}
