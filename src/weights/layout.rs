@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-/// A tile of 32 × 32 floats: 32 cache lines read and 64 written stay in the first-level cache.
+/// A tile of 32 × 32 floats is 4 kB and moves in whole cache lines, two per row.
 const TILE: usize = 32;
 
 /// `[h, w, i, o]` → `[o, h, w, i]`: a convolution kernel of Keras as the engine wants it.
@@ -31,20 +31,25 @@ pub fn ohwi_to_hwio(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
 /// When `matrix` has not `rows · columns` values.
 pub fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     assert_eq!(matrix.len(), rows * columns, "a matrix of {rows} × {columns}");
-    let mut out = vec![0.0; matrix.len()];
+    let mut out = vec![0.0; rows * columns];
     if out.is_empty() {
         return out;
     }
-    // Each task owns TILE whole rows of the output, which are TILE columns of the input.
+    // Each task owns TILE whole rows of the output, which are TILE columns of the input. The way
+    // through a small tile is for the sake of power-of-two sizes: walking down a column of the input
+    // would put all lines into the same few sets of the cache.
     out.par_chunks_mut(TILE * rows).enumerate().for_each(|(band, out)| {
         let first = band * TILE;
         let width = out.len() / rows;
+        let mut tile = [[0.0; TILE]; TILE];
         for top in (0..rows).step_by(TILE) {
             let height = TILE.min(rows - top);
-            for c in 0..width {
-                let to = &mut out[c * rows + top..][..height];
-                for (r, to) in to.iter_mut().enumerate() {
-                    *to = matrix[(top + r) * columns + first + c];
+            for (r, line) in tile[..height].iter_mut().enumerate() {
+                line[..width].copy_from_slice(&matrix[(top + r) * columns + first..][..width]);
+            }
+            for (c, out) in out.chunks_exact_mut(rows).enumerate() {
+                for (to, line) in out[top..][..height].iter_mut().zip(&tile) {
+                    *to = line[c];
                 }
             }
         }

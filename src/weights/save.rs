@@ -133,8 +133,7 @@ fn check(path: &Path, tensor: &NamedTensor<'_>, float: FloatType) -> Result<()> 
             .expected_got(format!("{:?}", tensor.shape), format!("{} values", tensor.data.len())));
     }
     let max = float.max();
-    // Not `abs() > max`: a NaN is neither.
-    let Some(at) = tensor.data.iter().position(|x| !(x.abs() <= max)) else { return Ok(()) };
+    let Some(at) = tensor.data.iter().position(|x| x.abs() > max || x.is_nan()) else { return Ok(()) };
     let value = tensor.data[at];
     if value.is_finite() {
         return Err(refused(path, tensor, format!("a value is too large for {}", float.dtype()))
