@@ -1,0 +1,16 @@
+//! What a person looks at: curves, tables, progress, the verdict of an evaluation.
+//!
+//! In: plain numbers and names. Out: text, SVG, CSV, or lines on stderr. Nothing here decides or
+//! computes anything that training would need.
+
+pub mod curves;
+pub mod history;
+pub mod outcome;
+pub mod progress;
+pub mod table;
+
+pub use curves::curves_svg;
+pub use history::{Epoch, History};
+pub use outcome::Outcome;
+pub use progress::Progress;
+pub use table::{Row, Table, Weight};

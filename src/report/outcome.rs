@@ -1,0 +1,254 @@
+//! The verdict of `vgg-ft evaluate`: accuracy with its interval, the confusion matrix, and precision,
+//! recall and F1 of every class.
+//!
+//! In: true and predicted classes. Out: [`Outcome`], as text or (serde) as JSON.
+
+use crate::error::{Error, Kind, Result};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// How a model did on labelled pictures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// How many pictures were judged.
+    pub pictures: u64,
+    /// How many were right.
+    pub correct: u64,
+    /// `correct / pictures`.
+    pub accuracy: f64,
+    /// The 95 % Wilson interval of the accuracy, see [`wilson`].
+    pub interval: [f64; 2],
+    /// The mean loss.
+    pub loss: f64,
+    /// The names of the classes, in the order of the rows and columns of `confusion`.
+    pub classes: Vec<String>,
+    /// `confusion[truth][prediction]`: how many pictures.
+    pub confusion: Vec<Vec<u64>>,
+    /// One entry per class, in their order.
+    pub scores: Vec<Score>,
+}
+
+/// How a model did on one class. A share of nothing is absent, not zero.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Score {
+    /// The class.
+    pub class: String,
+    /// How many pictures are of it.
+    pub pictures: u64,
+    /// Of the pictures called so, the share that are.
+    pub precision: Option<f64>,
+    /// Of the pictures that are so, the share called so.
+    pub recall: Option<f64>,
+    /// The harmonic mean of both: 2 TP / (2 TP + FP + FN).
+    pub f1: Option<f64>,
+}
+
+impl Outcome {
+    /// Counts pairs of (true class, predicted class).
+    ///
+    /// # Errors
+    /// [`Kind::Data`] when there are no pictures, or when a class is not one of `classes`.
+    pub fn new(
+        classes: Vec<String>,
+        pairs: impl IntoIterator<Item = (usize, usize)>,
+        loss: f64,
+    ) -> Result<Self> {
+        let n = classes.len();
+        let mut confusion = vec![vec![0u64; n]; n];
+        for (truth, prediction) in pairs {
+            if truth.max(prediction) >= n {
+                return Err(Error::new(Kind::Data, "a class has no name")
+                    .expected_got(format!("a class below {n}"), truth.max(prediction)));
+            }
+            confusion[truth][prediction] += 1;
+        }
+        let pictures = confusion.iter().flatten().sum();
+        if pictures == 0 {
+            return Err(Error::new(Kind::Data, "there are no pictures to evaluate")
+                .help("give a folder with one subfolder of pictures per class"));
+        }
+        let correct = (0..n).map(|i| confusion[i][i]).sum();
+        let scores = classes.iter().enumerate().map(|(i, class)| score(class, i, &confusion)).collect();
+        Ok(Self {
+            pictures,
+            correct,
+            accuracy: correct as f64 / pictures as f64,
+            interval: wilson(correct, pictures),
+            loss,
+            classes,
+            confusion,
+            scores,
+        })
+    }
+
+    /// The verdict for a person, several lines.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let [low, high] = self.interval;
+        let _ = writeln!(
+            out,
+            "accuracy  {:.4}   {} of {} pictures, 95 % interval {low:.4} to {high:.4}",
+            self.accuracy, self.correct, self.pictures
+        );
+        let _ = writeln!(out, "loss      {:.4}\n", self.loss);
+        let names: Vec<String> = self.classes.iter().map(|name| short(name)).collect();
+
+        let mut header = vec!["true \\ predicted".to_owned()];
+        header.extend(names.iter().cloned());
+        let mut rows = vec![header];
+        for (name, counts) in names.iter().zip(&self.confusion) {
+            let mut row = vec![name.clone()];
+            row.extend(counts.iter().map(u64::to_string));
+            rows.push(row);
+        }
+        columns(&mut out, &rows);
+
+        out.push('\n');
+        let mut rows = vec![["class", "precision", "recall", "F1", "pictures"].map(str::to_owned).to_vec()];
+        for (name, s) in names.iter().zip(&self.scores) {
+            let share = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.4}"));
+            rows.push(vec![
+                name.clone(),
+                share(s.precision),
+                share(s.recall),
+                share(s.f1),
+                s.pictures.to_string(),
+            ]);
+        }
+        columns(&mut out, &rows);
+        out
+    }
+}
+
+fn score(class: &str, i: usize, confusion: &[Vec<u64>]) -> Score {
+    let right = confusion[i][i];
+    let pictures: u64 = confusion[i].iter().sum();
+    let called: u64 = confusion.iter().map(|row| row[i]).sum();
+    let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+    Score {
+        class: class.to_owned(),
+        pictures,
+        precision: share(right, called),
+        recall: share(right, pictures),
+        f1: share(2 * right, called + pictures),
+    }
+}
+
+/// The Wilson score interval of a share at 95 %, `[low, high]`; `[0, 1]` of nothing.
+///
+/// With p = correct / n and z = 1.96: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n).
+/// Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+/// JASA 22 (1927), 209–212; recommended for shares near 0 or 1 by Brown, Cai and DasGupta,
+/// Statistical Science 16 (2001), 101–133.
+pub fn wilson(correct: u64, n: u64) -> [f64; 2] {
+    if n == 0 {
+        return [0.0, 1.0];
+    }
+    /// The 97.5 % quantile of the normal distribution.
+    const Z: f64 = 1.959_963_984_540_054;
+    let (p, n) = (correct as f64 / n as f64, n as f64);
+    let scale = 1.0 / (1.0 + Z * Z / n);
+    let middle = (p + Z * Z / (2.0 * n)) * scale;
+    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt() * scale;
+    // Exact at the ends, where rounding would leave 1e-17.
+    let low = if correct == 0 { 0.0 } else { middle - half };
+    let high = if p == 1.0 { 1.0 } else { middle + half };
+    [low, high]
+}
+
+/// A class name that fits a column.
+fn short(name: &str) -> String {
+    const LONGEST: usize = 16;
+    let clean: String = name.chars().filter(|c| !c.is_control()).collect();
+    if clean.chars().count() <= LONGEST {
+        return clean;
+    }
+    clean.chars().take(LONGEST - 1).chain(['…']).collect()
+}
+
+/// Rows of equal length: the first column to the left, numbers to the right.
+fn columns(out: &mut String, rows: &[Vec<String>]) {
+    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
+    for row in rows {
+        for (i, (cell, w)) in row.iter().zip(&widths).enumerate() {
+            let _ = if i == 0 { write!(out, "{cell:w$}") } else { write!(out, "  {cell:>w$}") };
+        }
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(confusion: [[usize; 2]; 2]) -> impl Iterator<Item = (usize, usize)> {
+        (0..2).flat_map(move |t| (0..2).flat_map(move |p| std::iter::repeat_n((t, p), confusion[t][p])))
+    }
+
+    fn cats_and_dogs(confusion: [[usize; 2]; 2]) -> Outcome {
+        Outcome::new(vec!["cats".into(), "dogs".into()], pairs(confusion), 0.25).unwrap()
+    }
+
+    #[test]
+    fn the_text_says_it_all() {
+        assert_eq!(
+            cats_and_dogs([[47, 3], [1, 49]]).text(),
+            "accuracy  0.9600   96 of 100 pictures, 95 % interval 0.9016 to 0.9843\n\
+             loss      0.2500\n\
+             \n\
+             true \\ predicted  cats  dogs\n\
+             cats                47     3\n\
+             dogs                 1    49\n\
+             \n\
+             class  precision  recall      F1  pictures\n\
+             cats      0.9792  0.9400  0.9592        50\n\
+             dogs      0.9423  0.9800  0.9608        50\n"
+        );
+    }
+
+    #[test]
+    fn a_share_of_nothing_is_absent() {
+        let outcome = cats_and_dogs([[5, 0], [0, 0]]);
+        let dogs = &outcome.scores[1];
+        assert_eq!((dogs.pictures, dogs.precision, dogs.recall, dogs.f1), (0, None, None, None));
+        // Dogs exist and are never recognised: recall is a true zero.
+        let dogs = &cats_and_dogs([[5, 0], [2, 0]]).scores[1];
+        assert_eq!((dogs.precision, dogs.recall, dogs.f1), (None, Some(0.0), Some(0.0)));
+        assert!(outcome.text().contains("dogs           –       –       –         0"), "{}", outcome.text());
+    }
+
+    /// `statsmodels.stats.proportion.proportion_confint(k, n, method="wilson")`, 12 digits.
+    #[test]
+    fn wilson_gives_the_textbook_intervals() {
+        for (correct, n, low, high) in [
+            (96, 100, 0.901629285641, 0.984336696008),
+            (0, 10, 0.0, 0.277532799863),
+            (10, 10, 0.722467200137, 1.0),
+            (1, 3, 0.061491944720, 0.792340399198),
+            (902, 1000, 0.882005297701, 0.918917988477),
+        ] {
+            let [l, h] = wilson(correct, n);
+            // Half a unit of the twelfth digit: what was printed.
+            assert!((l - low).abs() < 5e-13 && (h - high).abs() < 5e-13, "{correct} of {n}: {l} {h}");
+        }
+        assert_eq!(wilson(0, 0), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn nothing_and_nonsense_are_errors() {
+        let none = Outcome::new(vec!["a".into()], [], 0.0).unwrap_err();
+        assert_eq!(none.kind(), Kind::Data);
+        let wild = Outcome::new(vec!["a".into()], [(0, 1)], 0.0).unwrap_err();
+        assert!(wild.to_string().contains("got       1"), "{wild}");
+    }
+
+    #[test]
+    fn many_long_names_stay_in_line() {
+        let classes: Vec<String> = (0..3).map(|i| format!("a very long class name {i}")).collect();
+        let text = Outcome::new(classes, [(0, 0), (1, 2), (2, 2)], 0.5).unwrap().text();
+        let widths: Vec<usize> = text.lines().skip(3).take(4).map(|l| l.chars().count()).collect();
+        assert_eq!(widths, [widths[0]; 4], "{text}");
+        assert!(text.contains("a very long cla…"));
+    }
+}
