@@ -166,3 +166,83 @@ impl<T> Drop for Prefetch<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Sample i is one pixel of level i with label i / 10; sample 13 does not exist.
+    struct Levels(AtomicUsize);
+
+    impl Source for Levels {
+        fn batch(&self, indices: &[u32]) -> Result<Batch> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            if indices.contains(&13) {
+                return Err(Error::new(Kind::Data, "no sample 13"));
+            }
+            let pixels = indices.iter().flat_map(|&i| [i as u8; 3]).collect();
+            Ok(Batch { indices: indices.to_vec(), pixels, labels: indices.iter().map(|i| i / 10).collect() })
+        }
+    }
+
+    fn levels() -> Arc<Levels> {
+        Arc::new(Levels(AtomicUsize::new(0)))
+    }
+
+    #[test]
+    fn every_sample_comes_once_in_the_order_asked_for() {
+        let order = vec![4, 2, 11, 0, 30, 7, 9];
+        let all: Vec<Batch> = batches(levels(), order.clone(), 3).unwrap().collect::<Result<_>>().unwrap();
+        assert_eq!(all.iter().map(Batch::n).collect::<Vec<_>>(), [3, 3, 1]);
+        assert_eq!(all.iter().flat_map(|b| b.indices.clone()).collect::<Vec<_>>(), order);
+        assert_eq!(all[0].pixels, [4, 4, 4, 2, 2, 2, 11, 11, 11]);
+        assert_eq!(all[0].labels, [0, 0, 1]);
+        assert!(batches(levels(), Vec::new(), 3).unwrap().next().is_none());
+        assert_eq!(batches(levels(), order, 0).err().unwrap().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn an_error_comes_in_its_place_and_ends_the_batches() {
+        let mut all = batches(levels(), (10..20).collect(), 2).unwrap();
+        assert!(all.next().unwrap().is_ok());
+        assert_eq!(all.next().unwrap().unwrap_err().message(), "no sample 13");
+        assert!(all.next().is_none());
+        assert!(all.next().is_none());
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_is_an_error_with_its_words() {
+        let mut items = prefetch((0..3).map(|i| {
+            assert!(i < 1, "item {i} is cursed");
+            Ok(i)
+        }))
+        .unwrap();
+        assert_eq!(items.next().unwrap().unwrap(), 0);
+        let error = items.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("item 1 is cursed"), "{error}");
+        assert!(items.next().is_none());
+    }
+
+    #[test]
+    fn dropping_early_ends_the_thread() {
+        let source = levels();
+        let mut endless = batches(source.clone(), vec![1; 1_000_000], 1).unwrap();
+        assert!(endless.next().is_some());
+        drop(endless);
+        // Dropping waited for the thread, so the source is ours alone again, and little was made.
+        assert_eq!(Arc::strong_count(&source), 1);
+        assert!(source.0.load(Ordering::SeqCst) <= 4);
+    }
+
+    #[test]
+    fn work_goes_on_ahead_but_not_far() {
+        let source = levels();
+        let mut all = batches(source.clone(), vec![1; 100], 1).unwrap();
+        assert!(all.next().is_some());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        // Taken 1, waiting 1, made and not yet handed over 1.
+        let made = source.0.load(Ordering::SeqCst);
+        assert!((2..=3).contains(&made), "{made}");
+    }
+}

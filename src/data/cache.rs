@@ -287,7 +287,7 @@ struct Decoding<'a> {
 impl Decoding<'_> {
     // A piece is long enough that waiting for its last picture costs little, and short enough that
     // its pixels fit in memory (67 kB each at 150x150).
-    fn refill(&mut self) -> Result<()> {
+    fn refill(&mut self) {
         let Job { folder, want, stop, .. } = self.job;
         let piece = 32 * rayon::current_num_threads();
         let rest = &self.wanted[self.begun..];
@@ -299,13 +299,8 @@ impl Decoding<'_> {
                 go_on.then(|| (i, super::load(&folder.path(i), want.size, want.resize)))
             })
             .collect();
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::new(Kind::Interrupted, "stopped while decoding pictures")
-                .fact("decoded", format!("{} of {}", self.done, self.wanted.len())));
-        }
         self.begun += rest.len();
         self.ready.extend(outcomes.into_iter().flatten());
-        Ok(())
     }
 }
 
@@ -313,10 +308,13 @@ impl Iterator for Decoding<'_> {
     type Item = Result<Outcome>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ready.is_empty()
-            && let Err(error) = self.refill()
-        {
-            return Some(Err(error));
+        if self.ready.is_empty() {
+            self.refill();
+        }
+        // After the refill, which the flag may have cut short.
+        if self.job.stop.load(Ordering::Relaxed) {
+            let error = Error::new(Kind::Interrupted, "stopped while decoding pictures");
+            return Some(Err(error.fact("decoded", format!("{} of {}", self.done, self.wanted.len()))));
         }
         let (i, pixels) = self.ready.pop_front()?;
         self.done += 1;

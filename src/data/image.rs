@@ -2,7 +2,9 @@
 //!
 //! In: a path or bytes in PNG, JPEG, BMP, GIF, WebP, PNM or TIFF, recognised by content, not by
 //! name. Out: [`Rgb8`], or an error that names the file. EXIF orientation, gamma and colour profiles
-//! are not applied, because PIL and Keras do not; alpha is dropped, not blended.
+//! are not applied, because PIL and Keras do not; alpha is dropped, not blended. All is PIL's bit for
+//! bit, except up to 4 grey levels in JPEG, where decoders are free to round, and 1 in 16-bit BMP,
+//! CMYK TIFF and PNM with an odd maximum.
 
 use super::resize::Size;
 use crate::error::{Error, Kind, Result};
@@ -39,7 +41,8 @@ const FORMATS: &str = "JPEG, PNG, BMP, GIF, WebP, PPM and TIFF";
 ///
 /// # Errors
 /// [`Kind::Data`] naming the file: missing, empty, not a picture, cut off, damaged, too large. A file
-/// that PIL calls truncated is refused here too; damaged PNGs are refused in more cases than by PIL.
+/// that PIL calls truncated is refused here too. PNGs are judged by their pixels: a wrong checksum or
+/// a missing end is refused, although PIL lets some of that pass; damage in a text chunk is not.
 pub fn decode(path: &Path) -> Result<Rgb8> {
     // A named pipe would wait for a writer for ever.
     let kind = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
@@ -107,6 +110,10 @@ fn to_rgb(image: DynamicImage, format: ImageFormat, bytes: &[u8]) -> Option<Vec<
             b.pixels().flat_map(|p| clip(p[0])).collect()
         }
         DynamicImage::ImageLumaA16(b) => b.pixels().flat_map(|p| grey(high(p[0]))).collect(),
+        // PIL scales a PPM of 16 bits, and truncates everything else.
+        DynamicImage::ImageRgb16(b) if format == ImageFormat::Pnm => {
+            b.into_raw().into_iter().map(|level| ((u32::from(level) * 255 + 32_767) / 65_535) as u8).collect()
+        }
         DynamicImage::ImageRgb16(b) => b.into_raw().into_iter().map(high).collect(),
         DynamicImage::ImageRgba16(b) => {
             b.pixels().flat_map(|p| [high(p[0]), high(p[1]), high(p[2])]).collect()

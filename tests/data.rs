@@ -1,0 +1,483 @@
+//! Folders to batches: the order of Keras, the splits, the cache and its mishaps, and one real set.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+use tempfile::TempDir;
+use vgg_ft::data::{self, Batch, Files, Folder, Pictures, Resize, Size, Splits, Want};
+use vgg_ft::error::{Kind, Result};
+
+/// Makes empty files; enough for everything that does not open them.
+fn tree(files: &[&str]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for file in files {
+        let path = dir.path().join(file);
+        if file.ends_with('/') {
+            fs::create_dir_all(path).unwrap();
+            continue;
+        }
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"").unwrap();
+    }
+    dir
+}
+
+/// A 3x2 PNG of one colour.
+fn write_png(path: &Path, level: u8) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::save_buffer_with_format(
+        path,
+        &[level; 18],
+        3,
+        2,
+        image::ExtendedColorType::Rgb8,
+        image::ImageFormat::Png,
+    )
+    .unwrap();
+}
+
+/// Classes a and b with `n` pictures each; a/i.png has level i, b/i.png level 100 + i.
+fn pictures(n: u8) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..n {
+        write_png(&dir.path().join(format!("a/{i}.png")), i);
+        write_png(&dir.path().join(format!("b/{i}.png")), 100 + i);
+    }
+    dir
+}
+
+fn paths(folder: &Folder) -> Vec<String> {
+    folder.files.iter().map(|f| f.path.to_str().unwrap().replace('\\', "/")).collect()
+}
+
+fn failure<T>(result: Result<T>, kind: Kind) -> String {
+    let error = result.err().expect("this should have failed");
+    assert_eq!(error.kind(), kind, "{error}");
+    error.to_string()
+}
+
+fn contains_all(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "\"{word}\" is not in:\n{text}");
+    }
+}
+
+#[test]
+fn the_order_is_that_of_flow_from_directory() {
+    let dir = tree(&[
+        "dogs/dog.2.jpg",
+        "dogs/dog.10.jpg",
+        "dogs/dog.1.jpg",
+        "cats/b/1.png",
+        "cats/b-c/2.png",
+        "cats/b/z/3.png",
+        "cats/cat.JPG",
+        "cats/Cat.jpeg",
+        "cats/photojpg",
+        "cats/scan.TIFF",
+        "cats/move.gif",
+        "cats/notes.txt",
+        "cats/jpg",
+        ".hidden/x.bmp",
+        "readme.png",
+    ]);
+    let folder = Folder::scan(dir.path()).unwrap();
+    assert_eq!(folder.classes, [".hidden", "cats", "dogs"]);
+    // What Keras 3.15 lists for this tree, plus the GIF, which is ours.
+    assert_eq!(
+        paths(&folder),
+        [
+            ".hidden/x.bmp",
+            "cats/Cat.jpeg",
+            "cats/cat.JPG",
+            "cats/jpg",
+            "cats/move.gif",
+            "cats/photojpg",
+            "cats/scan.TIFF",
+            "cats/b/1.png",
+            "cats/b-c/2.png",
+            "cats/b/z/3.png",
+            "dogs/dog.1.jpg",
+            "dogs/dog.10.jpg",
+            "dogs/dog.2.jpg",
+        ]
+    );
+    assert_eq!(folder.counts(), [1, 9, 3]);
+    assert_eq!(folder.files[10].label, 2);
+    assert_eq!(folder.path(0), dir.path().join(".hidden/x.bmp"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_strange_names_do_no_harm() {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    let dir = tree(&["a/1.png", "elsewhere/deep/2.png", "elsewhere/3.png"]);
+    let root = dir.path().join("data");
+    fs::create_dir(&root).unwrap();
+    symlink(dir.path().join("a"), root.join("a")).unwrap();
+    fs::create_dir(root.join("b")).unwrap();
+    // A link to a folder inside a class is not followed, a loop neither; a file through a link counts.
+    symlink(dir.path().join("elsewhere"), root.join("b/link")).unwrap();
+    symlink(&root, root.join("b/loop")).unwrap();
+    symlink(dir.path().join("elsewhere/3.png"), root.join("b/3.png")).unwrap();
+    symlink(dir.path().join("nowhere.png"), root.join("b/4.png")).unwrap();
+    fs::write(root.join("b").join(OsStr::from_bytes(b"\xff\xfe.png")), b"").unwrap();
+    let folder = Folder::scan(&root).unwrap();
+    assert_eq!(folder.classes, ["a", "b"]);
+    assert_eq!(folder.counts(), [1, 3]);
+
+    let dir = tree(&["a/1.png"]);
+    for name in [&b"\xff"[..], b"\xfe"] {
+        let class = dir.path().join(OsStr::from_bytes(name));
+        fs::create_dir(&class).unwrap();
+        fs::write(class.join("1.png"), b"").unwrap();
+    }
+    contains_all(&failure(Folder::scan(dir.path()), Kind::Data), &["both called", "rename"]);
+}
+
+#[test]
+fn a_folder_that_is_none_says_what_was_found() {
+    let dir = tree(&["x.png", "y.png", "full/cats/1.png", "full/dogs/", "only/text/a.txt", "empty/"]);
+    let scan = |name: &str| failure(Folder::scan(&dir.path().join(name)), Kind::Data);
+    contains_all(&scan("no/such"), &["no folder", "no/such", "exists", "help"]);
+    contains_all(&scan("x.png"), &["x.png is a file, not a folder"]);
+    contains_all(&scan("full"), &["class \"dogs\"", "no pictures", "cats 1", "dogs 0"]);
+    contains_all(&scan("empty"), &["no class folders", "the folder is empty"]);
+    contains_all(
+        &scan("full/cats"),
+        &["no class folders", "1 picture directly in it", "one folder per class"],
+    );
+
+    let hidden = tree(&["a/1.png", "b/1.png", ".ipynb_checkpoints/"]);
+    contains_all(&failure(Folder::scan(hidden.path()), Kind::Data), &["remove .ipynb_checkpoints"]);
+}
+
+fn hundred() -> Vec<String> {
+    ["a", "b"].iter().flat_map(|c| (0..100).map(move |i| format!("{c}/{i}.png"))).collect()
+}
+
+fn open(files: &[String], split: Option<f32>, seed: u64) -> Result<Splits> {
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    Splits::open(tree(&files).path(), split, seed)
+}
+
+fn held(files: &[String], split: f32, seed: u64) -> Vec<String> {
+    paths(&open(files, Some(split), seed).unwrap().validation.unwrap())
+}
+
+#[test]
+fn a_split_takes_its_share_of_every_class_and_loses_nobody() {
+    let splits = open(&hundred(), Some(0.2), 7).unwrap();
+    let validation = splits.validation.unwrap();
+    assert_eq!(splits.train.counts(), [80, 80]);
+    assert_eq!(validation.counts(), [20, 20]);
+    let mut all = [paths(&splits.train), paths(&validation)].concat();
+    all.sort();
+    let mut expected = hundred();
+    expected.sort();
+    assert_eq!(all, expected);
+    // Not simply the first ones, and both parts keep the folder's order.
+    assert_ne!(paths(&validation)[..20], expected[..20]);
+    assert!(paths(&validation).is_sorted());
+    assert!(splits.test.is_none());
+}
+
+#[test]
+fn a_split_depends_on_the_seed_and_on_little_else() {
+    let files = hundred();
+    let first = held(&files, 0.2, 7);
+    assert_eq!(first, held(&files, 0.2, 7));
+    assert_ne!(first, held(&files, 0.2, 8));
+    // Another class changes nothing for a and b.
+    let mut more = files.clone();
+    more.extend((0..10).map(|i| format!("aa/{i}.png")));
+    let of_a_and_b: Vec<String> = held(&more, 0.2, 7).into_iter().filter(|p| !p.starts_with("aa/")).collect();
+    assert_eq!(first, of_a_and_b);
+    // One more picture in a class moves at most itself in and one other out.
+    let mut one_more = files.clone();
+    one_more.push("a/new.png".into());
+    let gone = first.iter().filter(|p| !held(&one_more, 0.2, 7).contains(p)).count();
+    assert!(gone <= 1, "{gone}");
+    // The smallest class still feeds both sides.
+    let tiny: Vec<String> = ["a/1.png", "a/2.png", "b/1.png", "b/2.png"].map(String::from).into();
+    assert_eq!(open(&tiny, Some(0.01), 1).unwrap().validation.unwrap().counts(), [1, 1]);
+    assert_eq!(open(&tiny, Some(0.99), 1).unwrap().train.counts(), [1, 1]);
+}
+
+#[test]
+fn the_folders_of_a_split_set_are_found() {
+    let base = ["train/a/1.png", "train/b/1.png"];
+    let with = |more: &[&str]| tree(&[&base[..], more].concat());
+    let splits = |dir: &TempDir, share| Splits::open(dir.path(), share, 1);
+
+    let found = splits(&with(&[]), None).unwrap();
+    assert!(found.validation.is_none() && found.test.is_none());
+    let found = splits(&with(&["val/a/2.png", "val/b/2.png", "test/a/3.png", "test/b/3.png"]), None).unwrap();
+    assert!(found.train.root.ends_with("train"));
+    assert!(found.validation.unwrap().root.ends_with("val"));
+    assert!(found.test.unwrap().root.ends_with("test"));
+    // train/ is split itself if nothing else is there.
+    let dir = with(&["train/a/2.png", "train/b/2.png", "test/a/3.png", "test/b/3.png"]);
+    let found = splits(&dir, Some(0.5)).unwrap();
+    assert_eq!((found.train.len(), found.validation.unwrap().len(), found.test.unwrap().len()), (2, 2, 2));
+    // A folder of vehicles with a class of trains.
+    let dir = tree(&["train/1.png", "bus/1.png"]);
+    assert_eq!(splits(&dir, None).unwrap().train.classes, ["bus", "train"]);
+
+    let both = with(&["val/a/2.png", "val/b/2.png"]);
+    contains_all(&failure(splits(&both, Some(0.2)), Kind::Usage), &["val", "leave out the split"]);
+    let two = with(&["val/a/1.png", "val/b/1.png", "validation/a/1.png", "validation/b/1.png"]);
+    contains_all(&failure(splits(&two, None), Kind::Data), &["validation, val"]);
+    let other = with(&["validation/a/2.png", "validation/c/2.png"]);
+    contains_all(
+        &failure(splits(&other, None), Kind::Data),
+        &["missing       b", "not in train  c", "letter for letter"],
+    );
+    contains_all(&failure(splits(&tree(&["a/1.png"]), None), Kind::Data), &["only one class", "a 1"]);
+    contains_all(&failure(splits(&with(&[]), Some(0.5)), Kind::Data), &["too few", "\"a\""]);
+    contains_all(
+        &failure(splits(&tree(&["train/1.png", "validation/2.png"]), None), Kind::Data),
+        &["train", "1 picture directly in it"],
+    );
+    for share in [0.0, 1.0, -0.1, f32::NAN] {
+        failure(splits(&with(&[]), Some(share)), Kind::Usage);
+    }
+}
+
+const SMALL: Size = Size { h: 2, w: 3 };
+
+fn want(cache: Option<&Path>) -> Want<'_> {
+    Want { size: SMALL, resize: Resize::Nearest, cache, strict: false }
+}
+
+fn load(root: &Path, want: &Want<'_>) -> Result<Pictures> {
+    Pictures::load(&Folder::scan(root)?, want, &|_, _| (), &AtomicBool::new(false))
+}
+
+/// File and level of every picture.
+fn levels(pictures: &Pictures) -> Vec<(PathBuf, u8)> {
+    (0..pictures.len())
+        .map(|i| {
+            let pixels = pictures.picture(i);
+            assert!(pixels.len() == SMALL.bytes() && pixels.iter().all(|&p| p == pixels[0]));
+            (pictures.files[i].clone(), pixels[0])
+        })
+        .collect()
+}
+
+fn only_file(dir: &Path) -> PathBuf {
+    let files: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files[0].clone()
+}
+
+#[test]
+fn the_cache_gives_what_memory_gives_and_decodes_once() {
+    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+    let memory = load(dir.path(), &want(None)).unwrap();
+    assert_eq!(memory.labels, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);
+    assert_eq!(levels(&memory)[7], ("b/2.png".into(), 102));
+
+    let want = want(Some(cache.path()));
+    let first = load(dir.path(), &want).unwrap();
+    assert_eq!((first.decoded, levels(&first)), (10, levels(&memory)));
+    let second = load(dir.path(), &want).unwrap();
+    assert_eq!((second.decoded, levels(&second)), (0, levels(&memory)));
+    assert!(second.notes.is_empty(), "{:?}", second.notes);
+
+    // Other sizes and ways live in files of their own.
+    let other = Want { resize: Resize::Bilinear, ..want };
+    assert_eq!(load(dir.path(), &other).unwrap().decoded, 10);
+    assert_eq!(load(dir.path(), &Want { size: Size::square(4), ..want }).unwrap().decoded, 10);
+    assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 3);
+    assert_eq!(load(dir.path(), &want).unwrap().decoded, 0);
+}
+
+#[test]
+fn a_changed_file_is_decoded_again_and_the_others_are_not() {
+    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+    let want = want(Some(cache.path()));
+    let old = load(dir.path(), &want).unwrap();
+    let length = fs::metadata(only_file(cache.path())).unwrap().len();
+    // Same length, another time; one gone, one new.
+    let changed = dir.path().join("a/3.png");
+    write_png(&changed, 77);
+    let later = fs::metadata(&changed).unwrap().modified().unwrap() + std::time::Duration::from_secs(2);
+    fs::File::options().write(true).open(&changed).unwrap().set_modified(later).unwrap();
+    fs::remove_file(dir.path().join("b/0.png")).unwrap();
+    write_png(&dir.path().join("b/9.png"), 109);
+
+    let new = load(dir.path(), &want).unwrap();
+    assert_eq!(new.decoded, 2);
+    assert_eq!(levels(&new)[3], ("a/3.png".into(), 77));
+    assert_eq!(levels(&new).last().unwrap(), &("b/9.png".into(), 109));
+    // What is gone or stale is not carried along.
+    assert_eq!(fs::metadata(only_file(cache.path())).unwrap().len(), length);
+    // The replaced file stays as it was for whoever has it mapped.
+    assert_eq!(levels(&old)[3], ("a/3.png".into(), 3));
+}
+
+#[test]
+fn the_parts_of_one_folder_share_a_cache() {
+    let (dir, cache) = (pictures(10), tempfile::tempdir().unwrap());
+    let want = want(Some(cache.path()));
+    let get = |seed| {
+        let splits = Splits::open(dir.path(), Some(0.3), seed).unwrap();
+        [splits.train, splits.validation.unwrap()].map(|part| {
+            let pictures = Pictures::load(&part, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
+            for (file, level) in levels(&pictures) {
+                let number: u8 = file.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+                assert_eq!(level % 100, number);
+            }
+            pictures.decoded
+        })
+    };
+    assert_eq!(get(1), [14, 6]);
+    assert_eq!(get(1), [0, 0]);
+    assert_eq!(get(2), [0, 0]);
+    only_file(cache.path());
+}
+
+#[test]
+fn a_damaged_cache_is_made_again_and_says_so() {
+    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+    let want = want(Some(cache.path()));
+    let right = levels(&load(dir.path(), &want).unwrap());
+    let file = only_file(cache.path());
+    let whole = fs::read(&file).unwrap();
+
+    for length in [0, 7, 63, 64, 119, 120, 200, whole.len() / 2, whole.len() - 57, whole.len() - 1] {
+        fs::write(&file, &whole[..length]).unwrap();
+        let again = load(dir.path(), &want).unwrap();
+        assert_eq!((again.decoded, again.notes.len(), levels(&again)), (10, 1, right.clone()), "{length}");
+        assert!(again.notes[0].contains("made again"), "{}", again.notes[0]);
+    }
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        fs::write(&file, &bytes).unwrap();
+        let again = load(dir.path(), &want).unwrap();
+        // Pixels lie between header (64) and index; damage there costs one picture, elsewhere all.
+        let is_pixel = (64..64 + 10 * SMALL.bytes()).contains(&at);
+        let expected = if is_pixel { 1 } else { 10 };
+        assert_eq!((again.decoded, again.notes.len(), levels(&again)), (expected, 1, right.clone()), "{at}");
+    }
+}
+
+#[test]
+fn unreadable_pictures_are_listed_or_end_it_all() {
+    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+    fs::write(dir.path().join("a/2.png"), b"").unwrap();
+    fs::write(dir.path().join("b/1.png"), b"no picture").unwrap();
+    for cache in [None, Some(cache.path()), Some(cache.path())] {
+        let pictures = load(dir.path(), &want(cache)).unwrap();
+        let skipped: Vec<&PathBuf> = pictures.skipped.iter().map(|(path, _)| path).collect();
+        assert_eq!(skipped, [Path::new("a/2.png"), Path::new("b/1.png")]);
+        contains_all(&pictures.skipped[0].1.to_string(), &["a/2.png is empty"]);
+        assert_eq!(pictures.labels, [0, 0, 0, 0, 1, 1, 1, 1]);
+        assert_eq!(levels(&pictures)[2], ("a/3.png".into(), 3));
+        // The first in order, not the quickest.
+        let error = failure(load(dir.path(), &Want { strict: true, ..want(cache) }), Kind::Data);
+        contains_all(&error, &["a/2.png is empty"]);
+    }
+    // Unreadable files alone are no reason to write.
+    let before = fs::metadata(only_file(cache.path())).unwrap().modified().unwrap();
+    load(dir.path(), &want(Some(cache.path()))).unwrap();
+    assert_eq!(fs::metadata(only_file(cache.path())).unwrap().modified().unwrap(), before);
+
+    for i in 0..5 {
+        fs::write(dir.path().join(format!("b/{i}.png")), b"").unwrap();
+    }
+    for cache in [None, Some(cache.path())] {
+        let error = failure(load(dir.path(), &want(cache)), Kind::Data);
+        contains_all(&error, &["class \"b\"", "a 4", "b 0", "b/0.png is empty"]);
+    }
+}
+
+#[test]
+fn stopping_leaves_nothing_half_written() {
+    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+    let folder = Folder::scan(dir.path()).unwrap();
+    let stop = AtomicBool::new(false);
+    let seen = AtomicUsize::new(0);
+    // In the middle of writing the file.
+    let progress = |done: usize, total: usize| {
+        assert_eq!((done, total), (seen.fetch_add(1, Ordering::SeqCst) + 1, 10));
+        stop.store(done == 4, Ordering::SeqCst);
+    };
+    let stopped = Pictures::load(&folder, &want(Some(cache.path())), &progress, &stop);
+    contains_all(&failure(stopped, Kind::Interrupted), &["4 of 10"]);
+    assert_eq!(seen.load(Ordering::SeqCst), 4);
+    assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
+
+    let at_once = Pictures::load(&folder, &want(None), &progress, &AtomicBool::new(true));
+    contains_all(&failure(at_once, Kind::Interrupted), &["0 of 10"]);
+    assert_eq!(seen.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn batches_come_from_pictures_and_from_files_alike() {
+    let dir = pictures(5);
+    let folder = Folder::scan(dir.path()).unwrap();
+    let kept = Arc::new(load(dir.path(), &want(None)).unwrap());
+    let files = Arc::new(Files {
+        paths: (0..folder.len()).map(|i| folder.path(i)).collect(),
+        labels: folder.files.iter().map(|f| f.label).collect(),
+        size: SMALL,
+        resize: Resize::Nearest,
+    });
+    let order = vec![9, 0, 5, 3];
+    let a: Vec<Batch> = data::batches(kept, order.clone(), 3).unwrap().collect::<Result<_>>().unwrap();
+    let b: Vec<Batch> = data::batches(files, order, 3).unwrap().collect::<Result<_>>().unwrap();
+    assert_eq!(a, b);
+    assert_eq!(a[0].labels, [1, 0, 1]);
+    assert_eq!(a[1].pixels, [3; 18]);
+
+    let paths = vec![folder.path(0), dir.path().join("a/none.png"), dir.path().join("a")];
+    let files = Arc::new(Files { paths, labels: Vec::new(), size: SMALL, resize: Resize::Nearest });
+    let mut lost = data::batches(files.clone(), vec![0, 1], 1).unwrap();
+    assert!(lost.next().unwrap().unwrap().labels.is_empty());
+    contains_all(&failure(lost.next().unwrap(), Kind::Data), &["a/none.png", "check the path"]);
+    let mut folder = data::batches(files, vec![2], 1).unwrap();
+    contains_all(&failure(folder.next().unwrap(), Kind::Data), &["is not a file"]);
+}
+
+#[test]
+fn the_cats_and_dogs_of_the_book() {
+    let Some(root) = std::env::var_os("VGG_FT_TEST_DATA") else {
+        println!("skipped: VGG_FT_TEST_DATA is not set");
+        return;
+    };
+    let splits = Splits::open(&PathBuf::from(root).join("cats_and_dogs_small"), None, 1).unwrap();
+    let train = &splits.train;
+    assert_eq!(train.classes, ["cats", "dogs"]);
+    assert_eq!(train.counts(), [1000, 1000]);
+    assert_eq!(paths(train)[..3], ["cats/cat.1.jpg", "cats/cat.10.jpg", "cats/cat.100.jpg"]);
+    assert_eq!((train.files[999].label, train.files[1000].label), (0, 1));
+    assert_eq!(splits.validation.unwrap().counts(), [500, 500]);
+
+    let cache = tempfile::tempdir().unwrap();
+    // Means that Pillow 11.3 gives for these files.
+    for (resize, expected) in [(Resize::Nearest, 114.845_786), (Resize::Bilinear, 114.849_469)] {
+        let want = Want { size: Size::square(150), resize, cache: Some(cache.path()), strict: true };
+        let load = || Pictures::load(train, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
+        let start = Instant::now();
+        let pictures = load();
+        let decoded = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        assert_eq!((load().decoded, pictures.decoded), (0, 2000));
+        let found = start.elapsed().as_secs_f64();
+        println!("{resize}: {:.0} pictures/s decoded, all found again in {found:.2} s", 2000.0 / decoded);
+
+        let bytes = (0..2000).flat_map(|i| pictures.picture(i)).map(|&p| u64::from(p)).sum::<u64>();
+        let mean = bytes as f64 / (2000 * want.size.bytes()) as f64;
+        // JPEG decoders differ by a few levels in both directions; over 135 million values that
+        // leaves 0.0005. A row or channel out of place moves the mean by far more than this bound.
+        println!("mean {mean} against {expected}");
+        assert!((mean - expected).abs() < 0.01, "{mean} against {expected}");
+    }
+}

@@ -1,0 +1,179 @@
+//! Pixels against Pillow: decoding, conversion to RGB and resizing, from the files that
+//! `tests/golden/make_pixels.py` made. Also damaged files, those of the index and random ones.
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use vgg_ft::data::{Resize, Rgb8, Size, image};
+use vgg_ft::error::Kind;
+
+#[derive(Deserialize)]
+struct Index {
+    convert: Vec<Convert>,
+    resize: Vec<Resized>,
+    broken: Vec<Broken>,
+}
+
+#[derive(Deserialize)]
+struct Convert {
+    file: String,
+    exact: bool,
+    expected: String,
+}
+
+#[derive(Deserialize)]
+struct Resized {
+    source: String,
+    /// Width, height.
+    to: [usize; 2],
+    accumulated: bool,
+    nearest: String,
+    bilinear: String,
+}
+
+#[derive(Deserialize)]
+struct Broken {
+    file: String,
+    exact: Option<bool>,
+    /// Absent if Pillow refuses the file.
+    expected: Option<String>,
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pixels").join(name)
+}
+
+fn index() -> Index {
+    serde_json::from_str(&fs::read_to_string(golden("index.json")).unwrap()).unwrap()
+}
+
+fn decode(name: &str) -> Rgb8 {
+    image::decode(&golden(name)).unwrap()
+}
+
+fn largest_difference(a: &Rgb8, b: &Rgb8) -> u8 {
+    assert_eq!(a.size, b.size);
+    a.pixels.iter().zip(&b.pixels).map(|(x, y)| x.abs_diff(*y)).max().unwrap()
+}
+
+/// JPEG leaves the rounding of the inverse cosine transform and of the chroma upsampling to the
+/// decoder; zune-jpeg and libjpeg-turbo come out at most this far apart.
+const JPEG_LEVELS: u8 = 4;
+
+#[test]
+fn pictures_become_the_rgb_that_pillow_makes() {
+    let mut failed = Vec::new();
+    let entries = index().convert;
+    assert!(entries.len() >= 30, "the index has only {} files", entries.len());
+    for entry in entries {
+        let bound = if entry.exact { 0 } else { JPEG_LEVELS };
+        let off = match image::decode(&golden(&entry.file)) {
+            Ok(picture) => largest_difference(&picture, &decode(&entry.expected)).to_string(),
+            Err(error) => error.to_string(),
+        };
+        if off.parse::<u8>().is_ok_and(|off| off <= bound) {
+            continue;
+        }
+        failed.push(format!("{}: {off}", entry.file));
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn resizing_is_pillows_bit_for_bit() {
+    let entries = index().resize;
+    // Else the closed form of NEAREST would pass as well.
+    assert!(entries.iter().any(|entry| entry.accumulated));
+    for entry in entries {
+        let source = decode(&entry.source);
+        let to = Size { h: entry.to[1], w: entry.to[0] };
+        for (how, expected) in [(Resize::Nearest, &entry.nearest), (Resize::Bilinear, &entry.bilinear)] {
+            let ours = source.clone().resize(to, how);
+            assert_eq!(largest_difference(&ours, &decode(expected)), 0, "{expected}");
+        }
+    }
+}
+
+/// Here the decoder reads on where Pillow does not: a text chunk is damaged, the pixels are whole.
+const ONLY_PILLOW_REFUSES: &str = "broken/crc_text.png";
+
+#[test]
+fn damaged_files_are_refused_where_pillow_refuses() {
+    for entry in index().broken {
+        let name = Path::new(&entry.file).file_name().unwrap().to_str().unwrap();
+        match (image::decode(&golden(&entry.file)), entry.expected) {
+            (Ok(picture), Some(expected)) => {
+                let bound = if entry.exact == Some(true) { 0 } else { JPEG_LEVELS };
+                let off = largest_difference(&picture, &decode(&expected));
+                assert!(off <= bound, "{name}: {off}");
+            }
+            (Ok(_), None) => assert_eq!(entry.file, ONLY_PILLOW_REFUSES),
+            // We may be stricter; then too the error names the file.
+            (Err(error), _) => {
+                assert_eq!(error.kind(), Kind::Data, "{error}");
+                assert!(error.message().contains(name), "{error}");
+                assert!(!error.message().contains("gave up"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_error_says_what_is_wrong_with_the_file() {
+    for (file, words) in [
+        ("truncated.jpg", "is cut off"),
+        ("no_eoi.jpg", "is cut off"),
+        ("truncated.png", "is cut off"),
+        ("empty.jpg", "is empty"),
+        ("text.png", "is not a picture"),
+        ("idat.png", "is damaged"),
+        ("bomb.png", "is too large"),
+    ] {
+        let error = image::decode(&golden("broken").join(file)).unwrap_err();
+        assert!(error.message().ends_with(words) || error.message().contains(words), "{error}");
+        assert!(error.to_string().contains("help: "), "{error}");
+    }
+    let said = image::decode(&golden("broken/text.png")).unwrap_err().to_string();
+    assert!(said.contains("\"This is not a pi\""), "{said}");
+}
+
+#[test]
+fn a_jpeg_cut_anywhere_is_refused() {
+    for file in ["sources/s420.jpg", "sources/progressive.jpg"] {
+        let whole = fs::read(golden(file)).unwrap();
+        assert!(image::decode_bytes(&whole, Path::new(file)).is_ok());
+        for length in 0..whole.len() {
+            assert!(image::decode_bytes(&whole[..length], Path::new(file)).is_err(), "{file} {length}");
+        }
+        // What follows the end is not ours, nor Pillow's.
+        let longer = [&whole[..], b"\xff\xda rubbish"].concat();
+        assert!(image::decode_bytes(&longer, Path::new(file)).is_ok());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever happens to the bytes of a picture, there is a picture or an error, and no panic: a
+    /// panic inside a decoder counts as one, though it is caught.
+    #[test]
+    fn mutated_files_never_panic(
+        which in 0usize..100,
+        cut in 0.3f64..1.0,
+        changes in prop::collection::vec((0.0f64..1.0, any::<u8>()), 0..8),
+    ) {
+        let sources = index().convert;
+        let file = &sources[which % sources.len()].file;
+        let mut bytes = fs::read(golden(file)).unwrap();
+        for (at, value) in changes {
+            let at = (at * bytes.len() as f64) as usize;
+            bytes[at] = value;
+        }
+        bytes.truncate((cut.powf(0.25) * bytes.len() as f64) as usize);
+        match image::decode_bytes(&bytes, Path::new(file)) {
+            Ok(picture) => prop_assert_eq!(picture.pixels.len(), picture.size.bytes()),
+            Err(error) => prop_assert_eq!(error.kind(), Kind::Data),
+        }
+    }
+}
