@@ -15,15 +15,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// learning, are 0.6 GB.
 const KEPT: usize = 1 << 30;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Lines on each side of poisoned storage: more than a tile of any kernel is wide.
+const GUARD: usize = 64;
+
 /// One cache line; as a type, so that a `Vec` of it is aligned for SIMD.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-struct Line([u8; 64]);
+struct Line([u8; LINE]);
 
 /// The device's memory.
 pub struct Memory {
-    /// What fresh buffers are filled with, if it matters.
     poison: Option<u8>,
+    /// [`KEPT`], or less in a test.
+    kept: usize,
     waiting: Mutex<Waiting>,
 }
 
@@ -36,7 +43,7 @@ struct Waiting {
 
 impl Memory {
     pub fn new(poison: Option<u8>) -> Arc<Self> {
-        Arc::new(Self { poison, waiting: Mutex::default() })
+        Arc::new(Self { poison, kept: KEPT, waiting: Mutex::default() })
     }
 
     /// Storage for `len` elements of `dtype`, its content unspecified (or the poison).
@@ -46,21 +53,22 @@ impl Memory {
                 .fact("asked for", format!("{dtype}[{len}]"))
                 .help("use a smaller batch or smaller pictures, or end other programs")
         };
-        let bytes = len.checked_mul(dtype.size()).ok_or_else(refuse)?;
-        let count = bytes.div_ceil(size_of::<Line>());
+        let used = len.checked_mul(dtype.size()).ok_or_else(refuse)?;
+        let guard = if self.poison.is_some() { GUARD } else { 0 };
+        let count = used.div_ceil(LINE) + 2 * guard;
         let mut lines = match self.reuse(count) {
             Some(lines) => lines,
             None => {
                 let mut fresh = Vec::new();
                 fresh.try_reserve_exact(count).map_err(|_| refuse())?;
-                fresh.resize(count, Line([0; 64]));
+                fresh.resize(count, Line([0; LINE]));
                 fresh
             }
         };
         if let Some(poison) = self.poison {
-            lines.fill(Line([poison; 64]));
+            lines.fill(Line([poison; LINE]));
         }
-        Ok(Storage { lines, home: Arc::clone(self) })
+        Ok(Storage { lines, begin: guard * LINE, used, home: Arc::clone(self) })
     }
 
     fn reuse(&self, count: usize) -> Option<Vec<Line>> {
@@ -73,10 +81,10 @@ impl Memory {
     fn keep(&self, lines: Vec<Line>) {
         let bytes = size_of_val(lines.as_slice());
         let mut waiting = self.waiting();
-        if waiting.bytes + bytes > KEPT {
+        if waiting.bytes + bytes > self.kept {
             *waiting = Waiting::default();
         }
-        if bytes <= KEPT {
+        if bytes <= self.kept {
             waiting.bytes += bytes;
             waiting.lists.entry(lines.len()).or_default().push(lines);
         }
@@ -91,18 +99,29 @@ impl Memory {
 /// A piece of [`Memory`].
 pub struct Storage {
     lines: Vec<Line>,
+    /// Where the bytes that were asked for begin.
+    begin: usize,
+    /// How many they are.
+    used: usize,
     home: Arc<Memory>,
 }
 
 impl Storage {
-    /// All bytes; up to 63 more than were asked for.
+    /// The bytes that were asked for.
     pub fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.lines)
+        &bytemuck::cast_slice(&self.lines)[self.begin..][..self.used]
     }
 
     /// [`Storage::bytes`], to write.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut(&mut self.lines)
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[self.begin..][..self.used]
+    }
+
+    /// Whether everything around the bytes still holds the poison, if there is one.
+    pub fn guarded(&self) -> bool {
+        let Some(poison) = self.home.poison else { return true };
+        let all: &[u8] = bytemuck::cast_slice(&self.lines);
+        all[..self.begin].iter().chain(&all[self.begin + self.used..]).all(|&byte| byte == poison)
     }
 }
 
@@ -118,7 +137,7 @@ mod tests {
 
     #[test]
     fn storage_is_aligned_reused_and_bounded() {
-        let memory = Memory::new(None);
+        let memory = Arc::new(Memory { poison: None, kept: 8000, waiting: Mutex::default() });
         let first = Memory::take(&memory, Dtype::F32, 1000).unwrap();
         let place = first.bytes().as_ptr();
         assert_eq!(place as usize % 64, 0);
@@ -126,10 +145,10 @@ mod tests {
         let again = Memory::take(&memory, Dtype::U8, 4000).unwrap();
         assert_eq!(again.bytes().as_ptr(), place, "the same number of lines comes from the list");
         drop(again);
-        drop(Memory::take(&memory, Dtype::U8, KEPT - 64).unwrap());
-        assert_eq!(memory.waiting().bytes, KEPT - 64, "the small one was let go to stay below the bound");
-        drop(Memory::take(&memory, Dtype::U8, KEPT + 64).unwrap());
-        assert_eq!(memory.waiting().bytes, 0);
+        drop(Memory::take(&memory, Dtype::U8, 6400).unwrap());
+        assert_eq!(memory.waiting().bytes, 6400, "the first was let go to stay below the bound");
+        drop(Memory::take(&memory, Dtype::U8, 8001).unwrap());
+        assert_eq!(memory.waiting().bytes, 0, "what is larger than the bound does not wait");
     }
 
     #[test]
@@ -142,12 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn poison_returns_with_every_take() {
+    fn poison_returns_with_every_take_and_shows_what_wrote_past_the_end() {
         let memory = Memory::new(Some(0xFF));
         for _ in 0..2 {
-            let mut storage = Memory::take(&memory, Dtype::F32, 16).unwrap();
+            let mut storage = Memory::take(&memory, Dtype::F32, 5).unwrap();
             assert!(bytemuck::cast_slice::<u8, f32>(storage.bytes()).iter().all(|x| x.is_nan()));
             storage.bytes_mut().fill(0);
+            assert!(storage.guarded());
+            storage.used -= 1;
+            assert!(!storage.guarded(), "the last byte now counts as a neighbour");
         }
     }
 }

@@ -24,7 +24,7 @@ mod threads;
 mod view;
 
 use super::{Buffer, Call, Description, Device, Dtype};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use memory::{Memory, Storage};
 use std::sync::Arc;
 use threads::Threads;
@@ -40,14 +40,15 @@ impl CpuDevice {
     /// A device with its own pool of `threads` threads; as many as the machine offers when `None`.
     ///
     /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage) for zero threads,
-    /// [`Kind::Device`](crate::error::Kind::Device) when the system gives no threads.
+    /// [`Kind::Usage`] for zero threads,
+    /// [`Kind::Device`] when the system gives no threads.
     pub fn new(threads: Option<usize>) -> Result<Self> {
         Ok(Self { threads: Threads::new(threads)?, memory: Memory::new(None) })
     }
 
     /// For tests: [`CpuDevice::new`], but every new buffer holds NaN (all bits one), so that a kernel
-    /// that reads what nobody wrote, or leaves a part of its output unwritten, shows.
+    /// that reads what nobody wrote, or leaves a part of its output unwritten, shows; and downloads
+    /// refuse a buffer beside which something was written.
     ///
     /// # Errors
     /// As [`CpuDevice::new`].
@@ -70,15 +71,21 @@ impl Device for CpuDevice {
     fn upload_bytes(&self, from: &[u8], to: &mut Buffer) -> Result<()> {
         let len = to.len() * to.dtype().size();
         view::same_length("upload", len, from.len())?;
-        to.storage_mut::<Storage>()?.bytes_mut()[..len].copy_from_slice(from);
+        to.storage_mut::<Storage>()?.bytes_mut().copy_from_slice(from);
         Ok(())
     }
 
     fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()> {
         let len = from.len() * from.dtype().size();
         view::same_length("download", len, to.len())?;
-        to.copy_from_slice(&from.storage::<Storage>()?.bytes()[..len]);
-        Ok(())
+        let storage = from.storage::<Storage>()?;
+        to.copy_from_slice(storage.bytes());
+        if storage.guarded() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Device, "an earlier call wrote outside a buffer")
+            .fact("buffer", format!("{from:?}"))
+            .help("this is a bug in a kernel of vgg-ft"))
     }
 
     fn run(&self, call: Call<'_>) -> Result<()> {

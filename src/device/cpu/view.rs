@@ -20,7 +20,7 @@ impl Arm {
     pub fn input<'a, T: Element>(&self, name: &str, buffer: &'a Buffer, len: usize) -> Result<&'a [T]> {
         self.fits::<T>(name, buffer, len)?;
         let storage = buffer.storage::<Storage>().context(|| self.doing(name))?;
-        Ok(&bytemuck::cast_slice(storage.bytes())[..len])
+        Ok(bytemuck::cast_slice(storage.bytes()))
     }
 
     /// The `len` elements of `buffer`, to write.
@@ -32,7 +32,7 @@ impl Arm {
     ) -> Result<&'a mut [T]> {
         self.fits::<T>(name, buffer, len)?;
         let storage = buffer.storage_mut::<Storage>().context(|| self.doing(name))?;
-        Ok(&mut bytemuck::cast_slice_mut(storage.bytes_mut())[..len])
+        Ok(bytemuck::cast_slice_mut(storage.bytes_mut()))
     }
 
     /// `columns`, if the buffer divides into rows of that many.

@@ -1,0 +1,419 @@
+//! The table: every call at sizes that hurt.
+//!
+//! Sums run over two kinds of numbers. Small integers make every partial sum exact in f32 whatever its
+//! order, so the result must be equal and a single wrong or missing term shows. Reals show how
+//! rounding grows.
+
+use super::close::Near;
+use super::naive;
+use super::run::{Case, Data, Make, Output};
+use std::fmt::Debug;
+use vgg_ft::device::Call;
+use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
+use vgg_ft::random::{Draws, Stream};
+use vgg_ft::shape::{Conv2d, Dense, Pool2d};
+
+/// `(n, h, w, c_in, c_out)`.
+const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
+    (1, 1, 1, 5, 3),     // one pixel: eight of nine taps fall outside
+    (1, 1, 7, 3, 64),    // one row
+    (3, 7, 1, 16, 16),   // one column
+    (1, 2, 2, 1, 1),     // nothing but borders
+    (1, 5, 7, 3, 4),     // nothing divides anything
+    (2, 9, 9, 64, 64),   // block 5's map
+    (2, 17, 16, 65, 65), // one past a tile in pixels, in and out
+    (1, 13, 19, 33, 96), // one past a block of input channels
+    (1, 37, 37, 16, 17), // block 3's map: more pixels than a job takes
+    (5, 6, 4, 128, 33),  // jobs and tiles that run across pictures
+    (1, 4, 70, 3, 6),    // a long row
+    (2, 8, 8, 31, 15),   // one short of everything
+];
+
+/// `(n, c_in, c_out)`.
+const DENSE: &[(usize, usize, usize)] = &[
+    (1, 1, 1),
+    (1, 7, 5),       // nothing divides anything
+    (20, 8192, 3),   // the head's long sums
+    (20, 256, 1),    // the last layer of two classes
+    (3, 65, 64),     // one past a vector
+    (21, 1030, 257), // one past everything
+    (5, 33, 17),
+    (64, 40, 31), // more rows than a tile
+];
+
+/// `(n, h, w, c)`.
+const POOL2D: &[(usize, usize, usize, usize)] = &[
+    (1, 2, 2, 1),
+    (1, 5, 7, 3), // an odd row and column are dropped
+    (2, 9, 9, 65),
+    (3, 4, 6, 8),
+    (1, 75, 74, 5),
+    (2, 3, 2, 64), // one window per picture
+];
+
+/// Lengths of elementwise calls; the last is one past several jobs.
+const LENGTHS: &[usize] = &[1, 7, 8, 64, 65, 1003, 100_001];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Numbers {
+    /// From -4 to 4.
+    Integers,
+    /// Uniform in [-1, 1).
+    Reals,
+}
+use Numbers::{Integers, Reals};
+
+/// Numbers from a seed of their own.
+struct Source(Draws);
+
+impl Source {
+    fn new(seed: u64) -> Self {
+        Self(Draws::new(seed, Stream::Demo, 0))
+    }
+
+    fn f32(&mut self, kind: Numbers, len: usize) -> Vec<f32> {
+        let one = |_| match kind {
+            Integers => self.0.below(9) as f32 - 4.0,
+            Reals => self.0.range(-1.0, 1.0),
+        };
+        (0..len).map(one).collect()
+    }
+
+    fn u8(&mut self, bound: u32, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.0.below(bound) as u8).collect()
+    }
+}
+
+/// Sums of integers are exact: no bound but equality.
+fn bound(kind: Numbers, want: Vec<Near>) -> Vec<Near> {
+    match kind {
+        Integers => want.into_iter().map(|near| Near::exactly(near.value)).collect(),
+        Reals => want,
+    }
+}
+
+fn case(title: impl Debug, inputs: Vec<Data>, outputs: Vec<Output>, make: Make) -> Case {
+    Case { title: format!("{title:?}"), inputs, outputs, make }
+}
+
+/// Takes buffers by name: `make!([x, weight] => [y], Call::…)`.
+macro_rules! make {
+    ([$($input:ident),*] => [$($output:ident),*], $call:expr) => {
+        Box::new(move |inputs, outputs| {
+            let ([$($input),*], [$($output),*]) = (inputs, outputs) else { panic!("number of buffers") };
+            $call
+        })
+    };
+}
+
+/// All rows.
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for kind in [Integers, Reals] {
+        for &(n, h, w, c_in, c_out) in CONV2D {
+            conv2d(&mut cases, kind, Conv2d { n, h, w, c_in, c_out });
+        }
+        for &(n, c_in, c_out) in DENSE {
+            dense(&mut cases, kind, Dense { n, c_in, c_out });
+        }
+        for (rows, channels) in [(1, 1), (1, 65), (300, 3), (1000, 64), (81, 65), (20, 256), (20_000, 17)] {
+            let dy = Source::new(1).f32(kind, rows * channels);
+            let want = bound(kind, naive::bias_backward(channels, &dy));
+            cases.push(case(
+                (kind, rows, channels),
+                vec![dy.into()],
+                vec![Output::fresh(want)],
+                make!([dy] => [dbias], Call::BiasBackward { rows, channels, dy, dbias }),
+            ));
+        }
+        for &(n, h, w, c) in POOL2D {
+            maxpool2d(&mut cases, kind, Pool2d { n, h, w, c });
+        }
+    }
+    maxpool2d_nan(&mut cases);
+    for &len in LENGTHS {
+        elementwise(&mut cases, len);
+        dropout(&mut cases, len);
+        rmsprop_step(&mut cases, len);
+    }
+    for rows in [1, 2, 21, 1000, 22_500] {
+        normalize(&mut cases, rows);
+    }
+    losses(&mut cases);
+    cases
+}
+
+fn conv2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Conv2d) {
+    let mut source = Source::new(2);
+    let x = source.f32(kind, geometry.x().len());
+    let weight = source.f32(kind, geometry.weight().len());
+    let bias = source.f32(kind, geometry.c_out);
+    let dy = source.f32(kind, geometry.y().len());
+    for relu in [false, true] {
+        let want = bound(kind, naive::conv2d_forward(&geometry, &x, &weight, &bias, relu));
+        cases.push(case(
+            (kind, geometry, relu),
+            vec![x.clone().into(), weight.clone().into(), bias.clone().into()],
+            vec![Output::fresh(want)],
+            make!([x, weight, bias] => [y], Call::Conv2dForward { geometry, x, weight, bias, relu, y }),
+        ));
+    }
+    let want = bound(kind, naive::conv2d_backward_input(&geometry, &dy, &weight));
+    cases.push(case(
+        (kind, geometry),
+        vec![dy.clone().into(), weight.into()],
+        vec![Output::fresh(want)],
+        make!([dy, weight] => [dx], Call::Conv2dBackwardInput { geometry, dy, weight, dx }),
+    ));
+    let want = bound(kind, naive::conv2d_backward_weight(&geometry, &x, &dy));
+    cases.push(case(
+        (kind, geometry),
+        vec![x.into(), dy.into()],
+        vec![Output::fresh(want)],
+        make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry, x, dy, dweight }),
+    ));
+}
+
+fn dense(cases: &mut Vec<Case>, kind: Numbers, geometry: Dense) {
+    let mut source = Source::new(3);
+    let x = source.f32(kind, geometry.x().len());
+    let weight = source.f32(kind, geometry.weight().len());
+    let bias = source.f32(kind, geometry.c_out);
+    let dy = source.f32(kind, geometry.y().len());
+    for relu in [false, true] {
+        let want = bound(kind, naive::dense_forward(&geometry, &x, &weight, &bias, relu));
+        cases.push(case(
+            (kind, geometry, relu),
+            vec![x.clone().into(), weight.clone().into(), bias.clone().into()],
+            vec![Output::fresh(want)],
+            make!([x, weight, bias] => [y], Call::DenseForward { geometry, x, weight, bias, relu, y }),
+        ));
+    }
+    let want = bound(kind, naive::dense_backward_input(&geometry, &dy, &weight));
+    cases.push(case(
+        (kind, geometry),
+        vec![dy.clone().into(), weight.into()],
+        vec![Output::fresh(want)],
+        make!([dy, weight] => [dx], Call::DenseBackwardInput { geometry, dy, weight, dx }),
+    ));
+    let want = bound(kind, naive::dense_backward_weight(&geometry, &x, &dy));
+    cases.push(case(
+        (kind, geometry),
+        vec![x.into(), dy.into()],
+        vec![Output::fresh(want)],
+        make!([x, dy] => [dweight], Call::DenseBackwardWeight { geometry, x, dy, dweight }),
+    ));
+}
+
+/// With integers most windows tie.
+fn maxpool2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Pool2d) {
+    let mut source = Source::new(4);
+    let x = source.f32(kind, geometry.x().len());
+    maxpool2d_forward(cases, (kind, geometry), geometry, x);
+
+    let dy = source.f32(kind, geometry.y().len());
+    let winner = source.u8(4, geometry.y().len());
+    let want = naive::maxpool2d_backward(&geometry, &dy, &winner);
+    cases.push(case(
+        (kind, geometry),
+        vec![dy.into(), winner.into()],
+        vec![Output::fresh(want)],
+        make!([dy, winner] => [dx], Call::Maxpool2dBackward { geometry, dy, winner, dx }),
+    ));
+}
+
+fn maxpool2d_forward(cases: &mut Vec<Case>, title: impl Debug, geometry: Pool2d, x: Vec<f32>) {
+    let (want, winner) = naive::maxpool2d_forward(&geometry, &x);
+    cases.push(case(
+        (&title, "training"),
+        vec![x.clone().into()],
+        vec![Output::fresh(want.clone()), Output::fresh_u8(winner)],
+        make!([x] => [y, winner], Call::Maxpool2dForward { geometry, x, y, winner: Some(winner) }),
+    ));
+    cases.push(case(
+        (&title, "inference"),
+        vec![x.into()],
+        vec![Output::fresh(want)],
+        make!([x] => [y], Call::Maxpool2dForward { geometry, x, y, winner: None }),
+    ));
+}
+
+/// Every set of corners that are NaN, others that tie, and infinities, in every lane of a vector.
+fn maxpool2d_nan(cases: &mut Vec<Case>) {
+    let geometry = Pool2d { n: 1, h: 2, w: 2 * 16, c: 17 };
+    let mut x = vec![1.0; geometry.x().len()];
+    for set in 0..16 {
+        for (which, c) in (0..4).flat_map(|which| (0..17).map(move |c| (which, c))) {
+            let at = ((which / 2) * geometry.w + 2 * set + which % 2) * geometry.c + c;
+            if set >> which & 1 == 1 {
+                x[at] = f32::NAN;
+            } else if (which + c) % 3 == 0 {
+                x[at] = f32::NEG_INFINITY;
+            }
+        }
+    }
+    maxpool2d_forward(cases, ("NaN", geometry), geometry, x);
+}
+
+fn elementwise(cases: &mut Vec<Case>, len: usize) {
+    let mut source = Source::new(5);
+    let mut x = source.f32(Reals, len);
+    // Zeros of both signs and NaN, which must pass.
+    for (at, special) in [(len / 3, 0.0), (len / 2, -0.0), (len - 1, f32::NAN)] {
+        x[at] = special;
+    }
+    let other = source.f32(Reals, len);
+
+    let want = naive::relu_forward(&x);
+    cases.push(case(
+        len,
+        vec![x.clone().into()],
+        vec![Output::fresh(want)],
+        make!([x] => [y], Call::ReluForward { x, y }),
+    ));
+    let want = naive::relu_backward(&x, &other);
+    cases.push(case(
+        len,
+        vec![x.clone().into()],
+        vec![Output::in_place(other.clone(), want)],
+        make!([y] => [gradient], Call::ReluBackward { y, gradient }),
+    ));
+    let want = naive::add(&x, &other);
+    cases.push(case(
+        len,
+        vec![x.into()],
+        vec![Output::in_place(other, want)],
+        make!([x] => [into], Call::Add { x, into }),
+    ));
+    let x: Vec<f32> = source.f32(Reals, len).iter().map(|x| x * 20.0).collect();
+    let want = naive::sigmoid(&x);
+    cases.push(case(
+        len,
+        vec![x.into()],
+        vec![Output::fresh(want)],
+        make!([x] => [y], Call::Sigmoid { x, y }),
+    ));
+}
+
+fn dropout(cases: &mut Vec<Case>, len: usize) {
+    let x = Source::new(6).f32(Reals, len);
+    let far = (1 << 40) + 3; // the counter's high half counts too
+    for (rate, seed, counter) in [(0.5, 7, 0), (0.0, 7, 1), (0.9, u64::MAX, far)] {
+        let source = MaskSource { seed, stream: Stream::Dropout, counter };
+        let want = naive::dropout(rate, &source, &x);
+        cases.push(case(
+            (len, rate, source),
+            vec![x.clone().into()],
+            vec![Output::fresh(want)],
+            make!([x] => [y], Call::Dropout { rate, source, x, y }),
+        ));
+    }
+}
+
+fn rmsprop_step(cases: &mut Vec<Case>, len: usize) {
+    let mut source = Source::new(8);
+    let mut gradient = source.f32(Reals, len);
+    let mut velocity: Vec<f32> = source.f32(Reals, len).iter().map(|v| v * v).collect();
+    // No gradient yet; one so small that epsilon decides the step; a huge one.
+    for (at, g, v) in [(len / 4, 0.0, 0.0), (len / 2, 1e-8, 0.0), (len - 1, 1e3, 1e-3)] {
+        (gradient[at], velocity[at]) = (g, v);
+    }
+    let weight = source.f32(Reals, len);
+    for rule in
+        [Rmsprop { rate: 2e-5, rho: 0.9, epsilon: 1e-7 }, Rmsprop { rate: 1e-3, rho: 0.99, epsilon: 1e-3 }]
+    {
+        let (v, w) = naive::rmsprop_step(&rule, &gradient, &velocity, &weight);
+        cases.push(case(
+            (len, rule),
+            vec![gradient.clone().into()],
+            vec![Output::in_place(velocity.clone(), v), Output::in_place(weight.clone(), w)],
+            make!([gradient] => [velocity, weight],
+                Call::RmspropStep { rule, gradient, velocity, weight }),
+        ));
+    }
+}
+
+fn normalize(cases: &mut Vec<Case>, rows: usize) {
+    let mut source = Source::new(9);
+    let pixels = source.u8(256, rows * 3);
+    for rule in [
+        // Keras' preprocess_input of VGG16: BGR, the mean of ImageNet taken off.
+        Normalize { order: [2, 1, 0], scale: [1.0; 3], offset: [-103.939, -116.779, -123.68] },
+        Normalize { order: [0, 1, 2], scale: [1.0 / 255.0; 3], offset: [0.0; 3] },
+        Normalize { order: [1, 1, 0], scale: [1.0, -2.0, 0.5], offset: [0.25, 0.0, -1.0] },
+    ] {
+        let want = naive::normalize(&rule, &pixels);
+        cases.push(case(
+            (rows, rule),
+            vec![pixels.clone().into()],
+            vec![Output::fresh(want)],
+            make!([pixels] => [y], Call::Normalize { rows, rule, pixels, y }),
+        ));
+    }
+}
+
+fn losses(cases: &mut Vec<Case>) {
+    let mut source = Source::new(10);
+    let edges = [0.0, 1e-4, -1e-4, 0.5, 3.0, -30.0, 100.0, -100.0];
+    let mut logits: Vec<f32> = edges.iter().chain(&edges).chain(&edges).copied().collect();
+    let mut targets: Vec<f32> = (0..3).flat_map(|t| [t as f32 / 2.0; 8]).collect(); // 0, 0.5, 1
+    logits.extend(source.f32(Reals, 13).iter().map(|z| z * 5.0));
+    targets.extend((0..13).map(|i| (i % 2) as f32));
+    for rows in [1, 20, logits.len()] {
+        sigmoid_cross_entropy(cases, &logits[..rows], &targets[..rows]);
+    }
+
+    for (rows, classes) in [(1, 1), (1, 2), (20, 2), (7, 5), (3, 33), (2, 1000), (33, 7)] {
+        let mut logits: Vec<f32> = source.f32(Reals, rows * classes).iter().map(|z| z * 5.0).collect();
+        // The first row at the edges, the last a tie of all.
+        logits[..classes].iter_mut().zip(edges.iter().cycle()).for_each(|(z, edge)| *z = *edge);
+        logits[(rows - 1) * classes..].iter_mut().skip(rows).for_each(|z| *z = 100.0);
+        let labels: Vec<u32> = (0..rows).map(|row| (row * 3 % classes) as u32).collect();
+        softmax_cross_entropy(cases, classes, &logits, &labels);
+        let want = naive::softmax(classes, &logits);
+        cases.push(case(
+            (rows, classes),
+            vec![logits.into()],
+            vec![Output::fresh(want)],
+            make!([x] => [y], Call::Softmax { classes, x, y }),
+        ));
+    }
+}
+
+fn sigmoid_cross_entropy(cases: &mut Vec<Case>, logits: &[f32], targets: &[f32]) {
+    let (outcome, dlogits) = naive::sigmoid_cross_entropy(logits, targets);
+    let inputs = || vec![logits.to_vec().into(), targets.to_vec().into()];
+    cases.push(case(
+        (logits.len(), "training"),
+        inputs(),
+        vec![Output::fresh(outcome.clone()), Output::fresh(dlogits)],
+        make!([logits, targets] => [outcome, dlogits],
+            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits: Some(dlogits) }),
+    ));
+    cases.push(case(
+        (logits.len(), "evaluation"),
+        inputs(),
+        vec![Output::fresh(outcome)],
+        make!([logits, targets] => [outcome],
+            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits: None }),
+    ));
+}
+
+fn softmax_cross_entropy(cases: &mut Vec<Case>, classes: usize, logits: &[f32], labels: &[u32]) {
+    let (outcome, dlogits) = naive::softmax_cross_entropy(classes, logits, labels);
+    let inputs = || vec![logits.to_vec().into(), labels.to_vec().into()];
+    cases.push(case(
+        (labels.len(), classes, "training"),
+        inputs(),
+        vec![Output::fresh(outcome.clone()), Output::fresh(dlogits)],
+        make!([logits, labels] => [outcome, dlogits],
+            Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits: Some(dlogits) }),
+    ));
+    cases.push(case(
+        (labels.len(), classes, "evaluation"),
+        inputs(),
+        vec![Output::fresh(outcome)],
+        make!([logits, labels] => [outcome],
+            Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits: None }),
+    ));
+}

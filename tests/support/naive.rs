@@ -1,0 +1,292 @@
+//! What every call means, as loops in f64 that follow the formulas of `Call` letter by letter.
+
+use super::close::{EPS, Near, Sum, TINY};
+use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
+use vgg_ft::random;
+use vgg_ft::shape::{Conv2d, Dense, Pool2d};
+
+fn wide(x: f32) -> f64 {
+    f64::from(x)
+}
+
+/// The nine window positions.
+fn taps() -> impl Iterator<Item = (usize, usize)> {
+    (0..3).flat_map(|a| (0..3).map(move |b| (a, b)))
+}
+
+/// The pixel of the map that lies under tap (a, b) of output (i, j), if any.
+fn under(g: &Conv2d, i: usize, j: usize, (a, b): (usize, usize)) -> Option<(usize, usize)> {
+    let (u, v) = ((i + a).checked_sub(1)?, (j + b).checked_sub(1)?);
+    (u < g.h && v < g.w).then_some((u, v))
+}
+
+fn rectified(sum: Sum, relu: bool) -> Near {
+    let near = sum.near();
+    // `max` of f64 would hide NaN.
+    if relu && near.value < 0.0 { Near { value: 0.0, ..near } } else { near }
+}
+
+pub fn normalize(rule: &Normalize, pixels: &[u8]) -> Vec<Near> {
+    let one = |i: usize| {
+        let (row, c) = (i / 3, i % 3);
+        let product = f64::from(pixels[row * 3 + usize::from(rule.order[c])]) * wide(rule.scale[c]);
+        let value = product + wide(rule.offset[c]);
+        // One rounding of the product, one of the sum.
+        Near { value, within: EPS / 2.0 * (product.abs() + value.abs()) }
+    };
+    (0..pixels.len()).map(one).collect()
+}
+
+pub fn conv2d_forward(g: &Conv2d, x: &[f32], weight: &[f32], bias: &[f32], relu: bool) -> Vec<Near> {
+    let mut y = Vec::new();
+    for (n, i, j) in pixels(g) {
+        for (o, &bias) in bias.iter().enumerate() {
+            let mut sum = Sum::default();
+            sum.add(wide(bias));
+            for (a, b) in taps() {
+                let Some((u, v)) = under(g, i, j, (a, b)) else { continue };
+                for c in 0..g.c_in {
+                    let x = wide(x[((n * g.h + u) * g.w + v) * g.c_in + c]);
+                    sum.add(x * wide(weight[((o * 3 + a) * 3 + b) * g.c_in + c]));
+                }
+            }
+            y.push(rectified(sum, relu));
+        }
+    }
+    y
+}
+
+fn pixels(g: &Conv2d) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+    let Conv2d { n, h, w, .. } = *g;
+    (0..n * h * w).map(move |p| (p / (h * w), p / w % h, p % w))
+}
+
+/// Scatters as the forward pass gathers.
+pub fn conv2d_backward_input(g: &Conv2d, dy: &[f32], weight: &[f32]) -> Vec<Near> {
+    let mut dx = vec![Sum::default(); g.x().len()];
+    for (p, (n, i, j)) in pixels(g).enumerate() {
+        for (a, b) in taps() {
+            let Some((u, v)) = under(g, i, j, (a, b)) else { continue };
+            for o in 0..g.c_out {
+                let dy = wide(dy[p * g.c_out + o]);
+                for c in 0..g.c_in {
+                    let weight = wide(weight[((o * 3 + a) * 3 + b) * g.c_in + c]);
+                    dx[((n * g.h + u) * g.w + v) * g.c_in + c].add(dy * weight);
+                }
+            }
+        }
+    }
+    dx.into_iter().map(Sum::near).collect()
+}
+
+pub fn conv2d_backward_weight(g: &Conv2d, x: &[f32], dy: &[f32]) -> Vec<Near> {
+    let mut dweight = vec![Sum::default(); g.weight().len()];
+    for (p, (n, i, j)) in pixels(g).enumerate() {
+        for (a, b) in taps() {
+            let Some((u, v)) = under(g, i, j, (a, b)) else { continue };
+            for o in 0..g.c_out {
+                let dy = wide(dy[p * g.c_out + o]);
+                for c in 0..g.c_in {
+                    let x = wide(x[((n * g.h + u) * g.w + v) * g.c_in + c]);
+                    dweight[((o * 3 + a) * 3 + b) * g.c_in + c].add(dy * x);
+                }
+            }
+        }
+    }
+    dweight.into_iter().map(Sum::near).collect()
+}
+
+pub fn bias_backward(channels: usize, dy: &[f32]) -> Vec<Near> {
+    let mut dbias = vec![Sum::default(); channels];
+    for (i, &dy) in dy.iter().enumerate() {
+        dbias[i % channels].add(wide(dy));
+    }
+    dbias.into_iter().map(Sum::near).collect()
+}
+
+/// `y` and `winner`. NaN passes through; the first of equals (and of NaNs) wins.
+pub fn maxpool2d_forward(g: &Pool2d, x: &[f32]) -> (Vec<Near>, Vec<u8>) {
+    let mut out = (Vec::new(), Vec::new());
+    for (n, i, j, c) in windows(g) {
+        let corner = |which: usize| x[corner(g, (n, i, j, c), which)];
+        let nan = (0..4).find(|&which| corner(which).is_nan());
+        let largest = (0..4).map(corner).fold(f32::NEG_INFINITY, f32::max);
+        let which = nan.unwrap_or_else(|| (0..4).find(|&which| corner(which) == largest).unwrap());
+        out.0.push(Near::exactly(wide(corner(which))));
+        out.1.push(which as u8);
+    }
+    out
+}
+
+fn windows(g: &Pool2d) -> impl Iterator<Item = (usize, usize, usize, usize)> + use<> {
+    let Pool2d { n, h, w, c } = *g;
+    let (h, w) = (h / 2, w / 2);
+    (0..n * h * w * c).map(move |p| (p / (h * w * c), p / (w * c) % h, p / c % w, p % c))
+}
+
+fn corner(g: &Pool2d, (n, i, j, c): (usize, usize, usize, usize), which: usize) -> usize {
+    ((n * g.h + 2 * i + which / 2) * g.w + 2 * j + which % 2) * g.c + c
+}
+
+pub fn maxpool2d_backward(g: &Pool2d, dy: &[f32], winner: &[u8]) -> Vec<Near> {
+    let mut dx = vec![Near::exactly(0.0); g.x().len()];
+    for (p, at) in windows(g).enumerate() {
+        dx[corner(g, at, usize::from(winner[p]))] = Near::exactly(wide(dy[p]));
+    }
+    dx
+}
+
+pub fn dense_forward(g: &Dense, x: &[f32], weight: &[f32], bias: &[f32], relu: bool) -> Vec<Near> {
+    let one = |p: usize| {
+        let (n, o) = (p / g.c_out, p % g.c_out);
+        let mut sum = Sum::default();
+        sum.add(wide(bias[o]));
+        for i in 0..g.c_in {
+            sum.add(wide(x[n * g.c_in + i]) * wide(weight[o * g.c_in + i]));
+        }
+        rectified(sum, relu)
+    };
+    (0..g.n * g.c_out).map(one).collect()
+}
+
+pub fn dense_backward_input(g: &Dense, dy: &[f32], weight: &[f32]) -> Vec<Near> {
+    let one = |p: usize| {
+        let (n, i) = (p / g.c_in, p % g.c_in);
+        let mut sum = Sum::default();
+        for o in 0..g.c_out {
+            sum.add(wide(dy[n * g.c_out + o]) * wide(weight[o * g.c_in + i]));
+        }
+        sum.near()
+    };
+    (0..g.n * g.c_in).map(one).collect()
+}
+
+pub fn dense_backward_weight(g: &Dense, x: &[f32], dy: &[f32]) -> Vec<Near> {
+    let one = |p: usize| {
+        let (o, i) = (p / g.c_in, p % g.c_in);
+        let mut sum = Sum::default();
+        for n in 0..g.n {
+            sum.add(wide(dy[n * g.c_out + o]) * wide(x[n * g.c_in + i]));
+        }
+        sum.near()
+    };
+    (0..g.c_out * g.c_in).map(one).collect()
+}
+
+pub fn relu_forward(x: &[f32]) -> Vec<Near> {
+    x.iter().map(|&x| Near::exactly(if x < 0.0 { 0.0 } else { wide(x) })).collect()
+}
+
+pub fn relu_backward(y: &[f32], gradient: &[f32]) -> Vec<Near> {
+    y.iter().zip(gradient).map(|(&y, &g)| Near::exactly(if y > 0.0 { wide(g) } else { 0.0 })).collect()
+}
+
+pub fn dropout(rate: f32, source: &MaskSource, x: &[f32]) -> Vec<Near> {
+    let one = |(i, &x): (usize, &f32)| {
+        let word = random::word(source.seed, source.stream, source.counter * 4 + i as u64);
+        if random::unit(word) < rate {
+            return Near::exactly(0.0);
+        }
+        // Roundings: 1 - rate, its reciprocal, the product.
+        Near::rounded(wide(x) / (1.0 - wide(rate)), 3.0)
+    };
+    x.iter().enumerate().map(one).collect()
+}
+
+fn logistic(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// `outcome` and `dlogits`.
+pub fn sigmoid_cross_entropy(logits: &[f32], targets: &[f32]) -> (Vec<Near>, Vec<Near>) {
+    let rows = logits.len() as f64;
+    let mut out = (Vec::new(), Vec::new());
+    for (&z, &t) in logits.iter().zip(targets) {
+        let (z, t) = (wide(z), wide(t));
+        let positive = if z < 0.0 { 0.0 } else { z };
+        let soft = (-z.abs()).exp().ln_1p();
+        // Three summands, each good to two roundings, and two sums.
+        let within = 4.0 * EPS * (positive + (z * t).abs() + soft) + TINY;
+        out.0.push(Near { value: positive - z * t + soft, within });
+        out.0.push(Near::exactly(if (z > 0.0) == (t > 0.5) { 1.0 } else { 0.0 }));
+        // The sigmoid is at most 1 and good to a few roundings; the difference may cancel.
+        out.1.push(Near { value: (logistic(z) - t) / rows, within: 4.0 * EPS / rows });
+    }
+    out
+}
+
+/// `outcome` and `dlogits`.
+pub fn softmax_cross_entropy(classes: usize, logits: &[f32], labels: &[u32]) -> (Vec<Near>, Vec<Near>) {
+    let mut out = (Vec::new(), Vec::new());
+    for (row, &label) in labels.iter().enumerate() {
+        let z = &logits[row * classes..][..classes];
+        let label = label as usize;
+        let largest = z.iter().copied().map(wide).fold(f64::NEG_INFINITY, f64::max);
+        let whole = largest + z.iter().map(|&z| (wide(z) - largest).exp()).sum::<f64>().ln();
+        let first = z.iter().position(|&z| wide(z) == largest);
+        // The logarithm of a sum of k exponentials, and two sums of numbers as large as the logits.
+        let within =
+            4.0 * EPS * (largest.abs() + wide(z[label]).abs() + whole.abs() + (classes as f64).sqrt());
+        out.0.push(Near { value: whole - wide(z[label]), within });
+        out.0.push(Near::exactly(if first == Some(label) { 1.0 } else { 0.0 }));
+        for near in softmax(classes, z).into_iter().enumerate().map(|(k, p)| {
+            let value = p.value - if k == label { 1.0 } else { 0.0 };
+            Near { value, within: p.within + EPS * value.abs() }
+        }) {
+            let rows = labels.len() as f64;
+            out.1.push(Near { value: near.value / rows, within: near.within / rows });
+        }
+    }
+    out
+}
+
+pub fn sigmoid(x: &[f32]) -> Vec<Near> {
+    // The exponential, the sum, the reciprocal; `TINY` because e^-100 is not a normal f32.
+    let one = |&x: &f32| {
+        let near = Near::rounded(logistic(wide(x)), 4.0);
+        Near { within: near.within + TINY, ..near }
+    };
+    x.iter().map(one).collect()
+}
+
+pub fn softmax(classes: usize, x: &[f32]) -> Vec<Near> {
+    let mut y = Vec::new();
+    for x in x.chunks_exact(classes) {
+        let largest = x.iter().copied().map(wide).fold(f64::NEG_INFINITY, f64::max);
+        let whole: f64 = x.iter().map(|&x| (wide(x) - largest).exp()).sum();
+        for &x in x {
+            let below = largest - wide(x);
+            let value = (-below).exp() / whole;
+            // An exponent of size `below` carries its rounding into the result as a relative error;
+            // the sum of k exponentials errs as √k.
+            let within = EPS * (4.0 + below + (classes as f64).sqrt()) * value + TINY;
+            y.push(Near { value, within });
+        }
+    }
+    y
+}
+
+/// `velocity` and `weight`.
+pub fn rmsprop_step(
+    rule: &Rmsprop,
+    gradient: &[f32],
+    velocity: &[f32],
+    weight: &[f32],
+) -> (Vec<Near>, Vec<Near>) {
+    let mut out = (Vec::new(), Vec::new());
+    for ((&g, &v), &w) in gradient.iter().zip(velocity).zip(weight) {
+        let (g, v, w) = (wide(g), wide(v), wide(w));
+        let v = wide(rule.rho) * v + (1.0 - wide(rule.rho)) * g * g;
+        let step = wide(rule.rate) * g / (v + wide(rule.epsilon)).sqrt();
+        // Two products of positive summands, one sum; a denormal square may flush.
+        out.0.push(Near { value: v, within: 3.0 * EPS * v + TINY });
+        // The root halves the error of `v`; product, root, quotient; then one rounding of `w`.
+        out.1.push(Near { value: w - step, within: 4.0 * EPS * step.abs() + EPS / 2.0 * (w - step).abs() });
+    }
+    out
+}
+
+pub fn add(x: &[f32], into: &[f32]) -> Vec<Near> {
+    let one = |(&x, &into): (&f32, &f32)| Near::exactly(f64::from(x + into));
+    x.iter().zip(into).map(one).collect()
+}
