@@ -6,7 +6,7 @@
 mod axis;
 mod smooth;
 
-use crate::report::history::{Epoch, History};
+use crate::train::{Epoch, History};
 use axis::{Axis, FARTHEST};
 use std::fmt::Write as _;
 use std::ops::Range;

@@ -5,42 +5,13 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use serde::Serialize;
+use crate::train::{Epoch, History};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
 const HEADER: &str = "epoch,stage,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds";
-
-/// The measurements of one epoch.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Epoch {
-    /// Which part of the run it belongs to: `head`, `fine-tune`.
-    pub stage: String,
-    /// The number of the epoch within its stage, from 1.
-    pub epoch: usize,
-    /// Wall-clock time, validation included.
-    pub seconds: f64,
-    /// Mean training loss.
-    pub loss: f64,
-    /// Share of training pictures that were right, 0 to 1.
-    pub accuracy: f64,
-    /// Mean loss on the validation pictures; absent when there are none.
-    pub val_loss: Option<f64>,
-    /// Share of validation pictures that were right, 0 to 1; absent when there are none.
-    pub val_accuracy: Option<f64>,
-    /// The learning rate.
-    #[serde(rename = "learning_rate")]
-    pub rate: f64,
-}
-
-/// All epochs of a run, oldest first, stage after stage.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct History {
-    /// The epochs in the order in which they were run.
-    pub epochs: Vec<Epoch>,
-}
 
 impl History {
     /// The CSV text: a header, then one line per epoch; an absent value is an empty field.

@@ -10,7 +10,6 @@ pub mod progress;
 pub mod table;
 
 pub use curves::curves_svg;
-pub use history::{Epoch, History};
 pub use outcome::Outcome;
-pub use progress::Progress;
+pub use progress::{Progress, epoch_heading, epoch_line};
 pub use table::{Row, Table, Weight};

@@ -3,7 +3,7 @@
 //! In: counts, from any thread. Out: a bar where a person watches, a few plain lines where a log file
 //! does, nothing where silence was asked for.
 
-use crate::report::history::Epoch;
+use crate::train::Epoch;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr};

@@ -3,13 +3,14 @@
 //! In: layers with their weights, as plain data. Out: text of 80 columns, `line_length=80`. The golden files in
 //! `tests/golden` were printed by Keras itself.
 
+use serde::Serialize;
 use std::fmt::Write as _;
 
 /// The widths of the three columns without their padding: Keras' shares of 45 %, 35 % and 20 %.
 const WIDTHS: [usize; 3] = [33, 24, 13];
 
 /// One weight tensor of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Weight {
     /// How many numbers it holds, four bytes each.
     pub elements: u64,
@@ -18,7 +19,7 @@ pub struct Weight {
 }
 
 /// One layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// `block1_conv1`.
     pub name: String,

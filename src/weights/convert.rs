@@ -6,12 +6,13 @@ use crate::error::Result;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 /// What a conversion did.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// How many tensors there are.
     pub tensors: usize,
@@ -26,7 +27,7 @@ pub struct Report {
 }
 
 /// The difference between values and what a [`FloatType`] makes of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Rounding {
     /// Largest |rounded − value| / |value| where the value is normal in the new type. At most 2⁻¹¹ for
     /// F16 and 2⁻⁸ · ½ for BF16.

@@ -4,12 +4,13 @@ use super::file::Weights;
 use crate::error::Result;
 use rayon::prelude::*;
 use safetensors::Dtype;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A weights file at a glance; `Display` prints it as a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Table {
     /// The file.
     pub path: PathBuf,
@@ -24,7 +25,7 @@ pub struct Table {
 }
 
 /// One tensor of a [`Table`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// The name in the file.
     pub name: String,
@@ -39,7 +40,7 @@ pub struct Row {
 }
 
 /// Of the finite values of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Stats {
     /// Smallest.
     pub min: f32,
