@@ -8,6 +8,7 @@ mod add;
 mod bias_backward;
 mod conv2d_backward_input;
 mod conv2d_backward_weight;
+mod conv2d_direct;
 mod conv2d_forward;
 mod dense;
 mod dropout;
@@ -21,6 +22,7 @@ mod sigmoid;
 mod simd;
 mod softmax;
 mod threads;
+mod tile;
 mod view;
 
 use super::{Buffer, Call, Description, Device, Dtype};
@@ -90,7 +92,7 @@ impl Device for CpuDevice {
 
     fn run(&self, call: Call<'_>) -> Result<()> {
         let arm = Arm::new(call.name());
-        let t = &self.threads;
+        let (t, m) = (&self.threads, &self.memory);
         match call {
             Call::Normalize { rows, rule, pixels, y } => normalize::normalize(
                 t,
@@ -100,21 +102,23 @@ impl Device for CpuDevice {
             ),
             Call::Conv2dForward { geometry: g, x, weight, bias, relu, y } => conv2d_forward::conv2d_forward(
                 t,
+                m,
                 g,
                 arm.input("x", x, g.x().len())?,
                 arm.input("weight", weight, g.weight().len())?,
                 arm.input("bias", bias, g.c_out)?,
                 relu,
                 arm.output("y", y, g.y().len())?,
-            ),
+            )?,
             Call::Conv2dBackwardInput { geometry: g, dy, weight, dx } => {
                 conv2d_backward_input::conv2d_backward_input(
                     t,
+                    m,
                     g,
                     arm.input("dy", dy, g.y().len())?,
                     arm.input("weight", weight, g.weight().len())?,
                     arm.output("dx", dx, g.x().len())?,
-                );
+                )?;
             }
             Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight } => {
                 conv2d_backward_weight::conv2d_backward_weight(
