@@ -123,11 +123,12 @@ impl Device for CpuDevice {
             Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight } => {
                 conv2d_backward_weight::conv2d_backward_weight(
                     t,
+                    m,
                     g,
                     arm.input("x", x, g.x().len())?,
                     arm.input("dy", dy, g.y().len())?,
                     arm.output("dweight", dweight, g.weight().len())?,
-                );
+                )?;
             }
             Call::BiasBackward { rows, channels, dy, dbias } => bias_backward::bias_backward(
                 t,

@@ -11,12 +11,27 @@ pub const ROWS: usize = 6;
 /// Columns of a tile, and of a packed panel.
 pub const COLUMNS: usize = 16;
 
-/// How the summed index lies in a row of `a`: `count` runs of `len` numbers, `stride` apart.
+/// How the summed index lies in memory: `count` runs of `len`.
 #[derive(Clone, Copy)]
 pub struct Runs {
     pub count: usize,
     pub len: usize,
+    /// Numbers from one run of a row of `a` to the next.
     pub stride: usize,
+    /// Lines (of 16 numbers) from one run of the panel to the next.
+    pub lines: usize,
+}
+
+impl Runs {
+    /// One run.
+    pub fn one(len: usize) -> Self {
+        Self { count: 1, len, stride: 0, lines: 0 }
+    }
+
+    /// How far the last run reaches when runs are `stride` apart.
+    fn reach(self, stride: usize) -> usize {
+        if self.count == 0 { 0 } else { (self.count - 1) * stride + self.len }
+    }
 }
 
 /// What the sums begin with.
@@ -50,10 +65,9 @@ pub fn multiply(
     corner: Corner<'_>,
 ) {
     let Corner { matrix, stride, rows: live, columns } = corner;
-    let reach = if runs.count == 0 { 0 } else { (runs.count - 1) * runs.stride + runs.len };
     assert!((1..=ROWS).contains(&live) && (1..=COLUMNS).contains(&columns) && columns <= stride);
-    assert!(rows[..live].iter().all(|row| row + reach <= a.len()));
-    assert!(panel.len() == runs.count * runs.len * COLUMNS);
+    assert!(rows[..live].iter().all(|row| row + runs.reach(runs.stride) <= a.len()));
+    assert!(runs.reach(runs.lines) * COLUMNS <= panel.len());
     assert!((live - 1) * stride + columns <= matrix.len());
     // Rows that do not count repeat the first; they are computed and dropped.
     let rows = std::array::from_fn(|r| if r < live { &a[rows[r]..] } else { &a[rows[0]..] });
@@ -92,7 +106,9 @@ fn whole(
         // SAFETY: `multiply` asserted that every row reaches to the end of the last run, that the panel
         // holds a line per summed index, and that the matrix holds six rows of sixteen; the processor
         // has the instructions.
-        unsafe { avx2::whole(rows.map(<[f32]>::as_ptr), runs, panel.as_ptr(), from, from_stride, floor, to, stride) };
+        unsafe {
+            avx2::whole(rows.map(<[f32]>::as_ptr), runs, panel.as_ptr(), from, from_stride, floor, to, stride)
+        };
         return;
     }
     portable(rows, runs, panel, start, floor, matrix, stride);
@@ -111,12 +127,14 @@ fn portable(
         Start::Columns(columns) => *columns,
         Start::Output => std::array::from_fn(|j| matrix[r * stride + j]),
     });
-    let places = (0..runs.count).flat_map(|run| (0..runs.len).map(move |k| run * runs.stride + k));
-    for (k, line) in places.zip(panel.chunks_exact(COLUMNS)) {
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            let a = row[k];
-            for (sum, b) in sums.iter_mut().zip(line) {
-                *sum += a * b;
+    for run in 0..runs.count {
+        let lines = panel[run * runs.lines * COLUMNS..].chunks_exact(COLUMNS).take(runs.len);
+        for (k, line) in (run * runs.stride..).zip(lines) {
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                let a = row[k];
+                for (sum, b) in sums.iter_mut().zip(line) {
+                    *sum += a * b;
+                }
             }
         }
     }
@@ -129,7 +147,7 @@ fn portable(
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{ROWS, Runs};
+    use super::{COLUMNS, ROWS, Runs};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -139,7 +157,7 @@ mod avx2 {
     pub unsafe fn whole(
         rows: [*const f32; ROWS],
         runs: Runs,
-        mut panel: *const f32,
+        panel: *const f32,
         from: *const f32,
         from_stride: usize,
         floor: f32,
@@ -155,9 +173,10 @@ mod avx2 {
             }
             for run in 0..runs.count {
                 let first = run * runs.stride;
+                let mut line = panel.add(run * runs.lines * COLUMNS);
                 for k in first..first + runs.len {
-                    let (low, high) = (_mm256_loadu_ps(panel), _mm256_loadu_ps(panel.add(8)));
-                    panel = panel.add(16);
+                    let (low, high) = (_mm256_loadu_ps(line), _mm256_loadu_ps(line.add(8)));
+                    line = line.add(COLUMNS);
                     for (sums, row) in sums.iter_mut().zip(rows) {
                         let a = _mm256_broadcast_ss(&*row.add(k));
                         sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
