@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 /// `dx[n,i,j,c] = Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c]`.
 pub fn conv2d_backward_input(
-    threads: &Threads,
-    memory: &Arc<Memory>,
+    (threads, memory): (&Threads, &Arc<Memory>),
     geometry: Conv2d,
     dy: &[f32],
     weight: &[f32],

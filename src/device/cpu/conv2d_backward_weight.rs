@@ -56,8 +56,7 @@ fn blocks(geometry: &Conv2d) -> impl Iterator<Item = Block> + use<> {
 
 /// `dweight[o,a,b,c] = Σ_{n,i,j} dy[n,i,j,o] · x[n,i+a-1,j+b-1,c]`.
 pub fn conv2d_backward_weight(
-    threads: &Threads,
-    memory: &Arc<Memory>,
+    (threads, memory): (&Threads, &Arc<Memory>),
     geometry: Conv2d,
     x: &[f32],
     dy: &[f32],
@@ -148,7 +147,8 @@ fn multiply(
 ) {
     let Conv2d { w, c_in, .. } = *geometry;
     let (pixels, filters) = (block.pixels(w), dweight.len() / (9 * c_in));
-    let runs = Runs { count: block.rows * block.pictures, len: w, stride: w, lines: w + 2 };
+    let runs =
+        Runs { count: block.rows * block.pictures, len: w, stride: w, panel_stride: (w + 2) * COLUMNS };
     for first in (0..filters).step_by(ROWS) {
         for tap in 0..9 {
             let shift = (tap / 3 * block.pictures * (w + 2) + tap % 3) * COLUMNS;

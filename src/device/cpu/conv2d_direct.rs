@@ -106,7 +106,7 @@ impl Direct<'_> {
             let c = block.len();
             let map = &mut desk[..padded.len() * (w + 2) * c];
             self.copy(map, padded.clone(), block.clone());
-            let runs = Runs { count: 3, len: 3 * c, stride: (w + 2) * c, lines: 3 * c };
+            let runs = Runs { count: 3, len: 3 * c, stride: (w + 2) * c, panel_stride: 3 * c * COLUMNS };
             let floor = if block.end == c_in { self.floor } else { f32::NEG_INFINITY };
             for column in 0..columns {
                 let (panel, rest) = weights.split_at(9 * c * COLUMNS);

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 /// `y[n,i,j,o] = f(bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c])`.
 pub fn conv2d_forward(
-    threads: &Threads,
-    memory: &Arc<Memory>,
+    (threads, memory): (&Threads, &Arc<Memory>),
     geometry: Conv2d,
     x: &[f32],
     weight: &[f32],

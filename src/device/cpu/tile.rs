@@ -18,19 +18,19 @@ pub struct Runs {
     pub len: usize,
     /// Numbers from one run of a row of `a` to the next.
     pub stride: usize,
-    /// Lines (of 16 numbers) from one run of the panel to the next.
-    pub lines: usize,
+    /// Numbers from one run of the panel to the next; within a run, lines of 16 follow each other.
+    pub panel_stride: usize,
 }
 
 impl Runs {
     /// One run.
     pub fn one(len: usize) -> Self {
-        Self { count: 1, len, stride: 0, lines: 0 }
+        Self { count: 1, len, stride: 0, panel_stride: 0 }
     }
 
-    /// How far the last run reaches when runs are `stride` apart.
-    fn reach(self, stride: usize) -> usize {
-        if self.count == 0 { 0 } else { (self.count - 1) * stride + self.len }
+    /// How far the last run reaches when runs are `stride` apart and `len` long.
+    fn reach(self, stride: usize, len: usize) -> usize {
+        if self.count == 0 { 0 } else { (self.count - 1) * stride + len }
     }
 }
 
@@ -66,8 +66,8 @@ pub fn multiply(
 ) {
     let Corner { matrix, stride, rows: live, columns } = corner;
     assert!((1..=ROWS).contains(&live) && (1..=COLUMNS).contains(&columns) && columns <= stride);
-    assert!(rows[..live].iter().all(|row| row + runs.reach(runs.stride) <= a.len()));
-    assert!(runs.reach(runs.lines) * COLUMNS <= panel.len());
+    assert!(rows[..live].iter().all(|row| row + runs.reach(runs.stride, runs.len) <= a.len()));
+    assert!(runs.reach(runs.panel_stride, runs.len * COLUMNS) <= panel.len());
     assert!((live - 1) * stride + columns <= matrix.len());
     // Rows that do not count repeat the first; they are computed and dropped.
     let rows = std::array::from_fn(|r| if r < live { &a[rows[r]..] } else { &a[rows[0]..] });
@@ -128,7 +128,7 @@ fn portable(
         Start::Output => std::array::from_fn(|j| matrix[r * stride + j]),
     });
     for run in 0..runs.count {
-        let lines = panel[run * runs.lines * COLUMNS..].chunks_exact(COLUMNS).take(runs.len);
+        let lines = panel[run * runs.panel_stride..].chunks_exact(COLUMNS).take(runs.len);
         for (k, line) in (run * runs.stride..).zip(lines) {
             for (sums, row) in sums.iter_mut().zip(rows) {
                 let a = row[k];
@@ -173,7 +173,7 @@ mod avx2 {
             }
             for run in 0..runs.count {
                 let first = run * runs.stride;
-                let mut line = panel.add(run * runs.lines * COLUMNS);
+                let mut line = panel.add(run * runs.panel_stride);
                 for k in first..first + runs.len {
                     let (low, high) = (_mm256_loadu_ps(line), _mm256_loadu_ps(line.add(8)));
                     line = line.add(COLUMNS);
