@@ -1,12 +1,17 @@
 //! Gradients that meet.
 
+use super::simd::widest;
 use super::threads::{CHUNK, Threads};
 
 /// `into[i] += x[i]`.
 pub fn add(threads: &Threads, x: &[f32], into: &mut [f32]) {
-    threads.each(into.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(into, x)| {
+    threads.each(into.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(into, x)| chunk(x, into));
+}
+
+widest! {
+    fn chunk(x: &[f32], into: &mut [f32]) {
         for (into, x) in into.iter_mut().zip(x) {
             *into += x;
         }
-    });
+    }
 }

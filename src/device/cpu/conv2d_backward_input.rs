@@ -1,37 +1,31 @@
-//! The convolution's gradient with respect to its input.
+//! The convolution's gradient with respect to its input: a correlation with the weights turned by half
+//! a turn, from the output's channels to the input's.
 
+use super::conv2d_direct::{Direct, Panels};
+use super::memory::Memory;
 use super::threads::Threads;
+use super::tile::COLUMNS;
+use crate::error::Result;
 use crate::shape::Conv2d;
+use std::sync::Arc;
 
 /// `dx[n,i,j,c] = Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c]`.
 pub fn conv2d_backward_input(
-    threads: &Threads,
+    (threads, memory): (&Threads, &Arc<Memory>),
     geometry: Conv2d,
     dy: &[f32],
     weight: &[f32],
     dx: &mut [f32],
-) {
-    let Conv2d { h, w, c_in, c_out, .. } = geometry;
-    if dx.is_empty() {
-        return;
-    }
-    threads.each(dx.chunks_mut(w * c_in).enumerate(), |(row, dx)| {
-        let (picture, i) = (row / h, row % h);
-        for (j, dx) in dx.chunks_exact_mut(c_in).enumerate() {
-            dx.fill(0.0);
-            for (a, b) in (0..3).flat_map(|a| (0..3).map(move |b| (a, b))) {
-                let (Some(u), Some(v)) = ((i + 1).checked_sub(a), (j + 1).checked_sub(b)) else { continue };
-                if u >= h || v >= w {
-                    continue;
-                }
-                let dy = &dy[((picture * h + u) * w + v) * c_out..][..c_out];
-                for (o, dy) in dy.iter().enumerate() {
-                    let weight = &weight[((o * 3 + a) * 3 + b) * c_in..][..c_in];
-                    for (dx, weight) in dx.iter_mut().zip(weight) {
-                        *dx += dy * weight;
-                    }
-                }
-            }
+) -> Result<()> {
+    let Conv2d { c_in, c_out, .. } = geometry;
+    let panels = Panels::pack(threads, memory, (c_out, c_in), |panel, block, outs| {
+        let lines = (0..9).flat_map(|tap| block.clone().map(move |o| (tap, o)));
+        for (line, (tap, o)) in panel.chunks_exact_mut(COLUMNS).zip(lines) {
+            line[..outs.len()].copy_from_slice(&weight[(o * 9 + 8 - tap) * c_in..][outs.clone()]);
+            line[outs.len()..].fill(0.0);
         }
-    });
+    })?;
+    let turned = Conv2d { c_in: c_out, c_out: c_in, ..geometry };
+    let floor = f32::NEG_INFINITY;
+    Direct { geometry: turned, x: dy, panels: &panels, bias: None, floor }.run(threads, memory, dx)
 }

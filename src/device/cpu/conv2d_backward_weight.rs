@@ -1,34 +1,166 @@
-//! The convolution's gradient with respect to its weight.
+//! The convolution's gradient with respect to its weight: a product whose summed index is the pixel.
+//!
+//! A job owns some filters and walks over all pixels, in blocks and always in the same order. For a block
+//! it lays out `dy` with the pixels of a filter side by side, and `x` with zeros around, 16 channels
+//! a line; then a tap of the window is a shift of `x`, and a run is a row of the map.
 
+use super::memory::Memory;
 use super::threads::Threads;
+use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
+use crate::device::Dtype;
+use crate::error::Result;
 use crate::shape::Conv2d;
+use std::sync::Arc;
+
+/// Pixels of a block, about: with the pixels around them, 16 channels of `x` take some 15 kB, so that
+/// they stay in the first cache while all taps and filters pass.
+const PIXELS: usize = 176;
+/// Filters of a job, at least: each job lays out `x` for itself.
+const FILTERS: usize = 8 * ROWS;
+
+/// Some rows of some whole pictures.
+#[derive(Clone, Copy)]
+struct Block {
+    picture: usize,
+    pictures: usize,
+    row: usize,
+    rows: usize,
+}
+
+impl Block {
+    fn pixels(&self, w: usize) -> usize {
+        self.pictures * self.rows * w
+    }
+
+    /// Lines of `x` for 16 channels, zeros around included.
+    fn lines(&self, w: usize) -> usize {
+        self.pictures * (self.rows + 2) * (w + 2)
+    }
+}
+
+/// Cuts the batch: whole small pictures together, or rows of one.
+fn blocks(geometry: &Conv2d) -> impl Iterator<Item = Block> + use<> {
+    let Conv2d { n, h, w, .. } = *geometry;
+    let pictures = (PIXELS / (h * w)).clamp(1, n);
+    let parts = if pictures > 1 { 1 } else { (h * w).div_ceil(PIXELS).min(h) };
+    let rows = h.div_ceil(parts);
+    (0..n).step_by(pictures).flat_map(move |picture| {
+        (0..h).step_by(rows).map(move |row| Block {
+            picture,
+            pictures: pictures.min(n - picture),
+            row,
+            rows: rows.min(h - row),
+        })
+    })
+}
 
 /// `dweight[o,a,b,c] = Σ_{n,i,j} dy[n,i,j,o] · x[n,i+a-1,j+b-1,c]`.
 pub fn conv2d_backward_weight(
-    threads: &Threads,
+    (threads, memory): (&Threads, &Arc<Memory>),
     geometry: Conv2d,
     x: &[f32],
     dy: &[f32],
     dweight: &mut [f32],
-) {
+) -> Result<()> {
     let Conv2d { n, h, w, c_in, c_out } = geometry;
-    if dweight.is_empty() {
-        return;
-    }
-    threads.each(dweight.chunks_mut(9 * c_in).enumerate(), |(o, dweight)| {
+    if n * h * w == 0 || dweight.is_empty() {
         dweight.fill(0.0);
-        for (row, i) in (0..n).flat_map(|picture| (0..h).map(move |i| (picture * h + i, i))) {
-            for (j, (a, b)) in (0..w).flat_map(|j| (0..9).map(move |tap| (j, (tap / 3, tap % 3)))) {
-                let (Some(u), Some(v)) = ((i + a).checked_sub(1), (j + b).checked_sub(1)) else { continue };
-                if u >= h || v >= w {
-                    continue;
-                }
-                let dy = dy[(row * w + j) * c_out + o];
-                let x = &x[((row - i + u) * w + v) * c_in..][..c_in];
-                for (dweight, x) in dweight[(a * 3 + b) * c_in..][..c_in].iter_mut().zip(x) {
-                    *dweight += dy * x;
-                }
+        return Ok(());
+    }
+    let filters = c_out.div_ceil(4 * threads.count()).max(FILTERS).min(c_out);
+    let jobs = c_out.div_ceil(filters).next_multiple_of(threads.count());
+    let filters = c_out.div_ceil(jobs).next_multiple_of(ROWS);
+    // Blocks differ in size only at the edges; the first is the largest.
+    let (pixels, lines) = blocks(&geometry).next().map_or((0, 0), |b| (b.pixels(w), b.lines(w)));
+    let mut desks = Vec::new();
+    for _ in 0..threads.count() {
+        desks.push([
+            Memory::take(memory, Dtype::F32, filters * pixels)?,
+            Memory::take(memory, Dtype::F32, lines * COLUMNS)?,
+        ]);
+    }
+    let jobs = dweight.chunks_mut(filters * 9 * c_in).enumerate();
+    threads.each_at(&mut desks, jobs, |[columns, lines], (job, dweight)| {
+        let columns: &mut [f32] = bytemuck::cast_slice_mut(columns.bytes_mut());
+        let lines: &mut [f32] = bytemuck::cast_slice_mut(lines.bytes_mut());
+        for (at, block) in blocks(&geometry).enumerate() {
+            let (columns, fresh) = (&mut columns[..filters * block.pixels(w)], at == 0);
+            lay_out_dy(&geometry, block, dy, job * filters, columns);
+            for channel in (0..c_in).step_by(COLUMNS) {
+                let lines = &mut lines[..block.lines(w) * COLUMNS];
+                lay_out_x(&geometry, block, x, channel, lines);
+                multiply(&geometry, block, columns, lines, fresh, channel, dweight);
             }
         }
     });
+    Ok(())
+}
+
+/// `columns[o - first][i, picture, j] = dy[picture, i, j, o]`.
+fn lay_out_dy(geometry: &Conv2d, block: Block, dy: &[f32], first: usize, columns: &mut [f32]) {
+    let Conv2d { h, w, c_out, .. } = *geometry;
+    let pixels = block.pixels(w);
+    let filters = (columns.len() / pixels).min(c_out - first);
+    let rows = (0..block.rows).flat_map(|i| (0..block.pictures).map(move |picture| (picture, i)));
+    for (at, (picture, i)) in (0..).step_by(w).zip(rows) {
+        let from = ((block.picture + picture) * h + block.row + i) * w;
+        for j in 0..w {
+            let pixel = &dy[(from + j) * c_out + first..][..filters];
+            for (o, &dy) in pixel.iter().enumerate() {
+                columns[o * pixels + at + j] = dy;
+            }
+        }
+    }
+}
+
+/// `lines[i + 1, picture, j + 1][c - channel] = x[picture, i, j, c]`, zero around the map and past the
+/// last channel.
+fn lay_out_x(geometry: &Conv2d, block: Block, x: &[f32], channel: usize, lines: &mut [f32]) {
+    let Conv2d { h, w, c_in, .. } = *geometry;
+    let live = COLUMNS.min(c_in - channel);
+    let rows = (0..block.rows + 2).flat_map(|i| (0..block.pictures).map(move |picture| (picture, i)));
+    for (lines, (picture, i)) in lines.chunks_exact_mut((w + 2) * COLUMNS).zip(rows) {
+        let Some(i) = (block.row + i).checked_sub(1).filter(|&i| i < h) else {
+            lines.fill(0.0);
+            continue;
+        };
+        lines[..COLUMNS].fill(0.0);
+        lines[(w + 1) * COLUMNS..].fill(0.0);
+        let from = ((block.picture + picture) * h + i) * w * c_in + channel;
+        for (j, line) in lines[COLUMNS..].chunks_exact_mut(COLUMNS).take(w).enumerate() {
+            let pixel = &x[from + j * c_in..][..live];
+            line[..live].copy_from_slice(pixel);
+            line[live..].fill(0.0);
+        }
+    }
+}
+
+/// Adds the block's share to sixteen channels of the job's filters, or begins them.
+fn multiply(
+    geometry: &Conv2d,
+    block: Block,
+    columns: &[f32],
+    lines: &[f32],
+    fresh: bool,
+    channel: usize,
+    dweight: &mut [f32],
+) {
+    let Conv2d { w, c_in, .. } = *geometry;
+    let (pixels, filters) = (block.pixels(w), dweight.len() / (9 * c_in));
+    let runs =
+        Runs { count: block.rows * block.pictures, len: w, stride: w, panel_stride: (w + 2) * COLUMNS };
+    for first in (0..filters).step_by(ROWS) {
+        for tap in 0..9 {
+            let shift = (tap / 3 * block.pictures * (w + 2) + tap % 3) * COLUMNS;
+            let start = if fresh { Start::Columns(&[0.0; COLUMNS]) } else { Start::Output };
+            let corner = Corner {
+                matrix: &mut dweight[(first * 9 + tap) * c_in + channel..],
+                stride: 9 * c_in,
+                rows: ROWS.min(filters - first),
+                columns: COLUMNS.min(c_in - channel),
+            };
+            let rows = std::array::from_fn(|r| (first + r) * pixels);
+            tile::multiply(columns, &rows, runs, &lines[shift..], start, f32::NEG_INFINITY, corner);
+        }
+    }
 }

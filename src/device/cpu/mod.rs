@@ -8,8 +8,11 @@ mod add;
 mod bias_backward;
 mod conv2d_backward_input;
 mod conv2d_backward_weight;
+mod conv2d_direct;
 mod conv2d_forward;
-mod dense;
+mod dense_backward_input;
+mod dense_backward_weight;
+mod dense_forward;
 mod dropout;
 mod loss;
 mod maxpool2d;
@@ -21,6 +24,7 @@ mod sigmoid;
 mod simd;
 mod softmax;
 mod threads;
+mod tile;
 mod view;
 
 use super::{Buffer, Call, Description, Device, Dtype};
@@ -90,7 +94,7 @@ impl Device for CpuDevice {
 
     fn run(&self, call: Call<'_>) -> Result<()> {
         let arm = Arm::new(call.name());
-        let t = &self.threads;
+        let (t, m) = (&self.threads, &self.memory);
         match call {
             Call::Normalize { rows, rule, pixels, y } => normalize::normalize(
                 t,
@@ -99,31 +103,31 @@ impl Device for CpuDevice {
                 arm.output("y", y, rows * 3)?,
             ),
             Call::Conv2dForward { geometry: g, x, weight, bias, relu, y } => conv2d_forward::conv2d_forward(
-                t,
+                (t, m),
                 g,
                 arm.input("x", x, g.x().len())?,
                 arm.input("weight", weight, g.weight().len())?,
                 arm.input("bias", bias, g.c_out)?,
                 relu,
                 arm.output("y", y, g.y().len())?,
-            ),
+            )?,
             Call::Conv2dBackwardInput { geometry: g, dy, weight, dx } => {
                 conv2d_backward_input::conv2d_backward_input(
-                    t,
+                    (t, m),
                     g,
                     arm.input("dy", dy, g.y().len())?,
                     arm.input("weight", weight, g.weight().len())?,
                     arm.output("dx", dx, g.x().len())?,
-                );
+                )?;
             }
             Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight } => {
                 conv2d_backward_weight::conv2d_backward_weight(
-                    t,
+                    (t, m),
                     g,
                     arm.input("x", x, g.x().len())?,
                     arm.input("dy", dy, g.y().len())?,
                     arm.output("dweight", dweight, g.weight().len())?,
-                );
+                )?;
             }
             Call::BiasBackward { rows, channels, dy, dbias } => bias_backward::bias_backward(
                 t,
@@ -145,29 +149,33 @@ impl Device for CpuDevice {
                 arm.input("winner", winner, g.y().len())?,
                 arm.output("dx", dx, g.x().len())?,
             ),
-            Call::DenseForward { geometry: g, x, weight, bias, relu, y } => dense::dense_forward(
-                t,
+            Call::DenseForward { geometry: g, x, weight, bias, relu, y } => dense_forward::dense_forward(
+                (t, m),
                 g,
                 arm.input("x", x, g.x().len())?,
                 arm.input("weight", weight, g.weight().len())?,
                 arm.input("bias", bias, g.c_out)?,
                 relu,
                 arm.output("y", y, g.y().len())?,
-            ),
-            Call::DenseBackwardInput { geometry: g, dy, weight, dx } => dense::dense_backward_input(
-                t,
-                g,
-                arm.input("dy", dy, g.y().len())?,
-                arm.input("weight", weight, g.weight().len())?,
-                arm.output("dx", dx, g.x().len())?,
-            ),
-            Call::DenseBackwardWeight { geometry: g, x, dy, dweight } => dense::dense_backward_weight(
-                t,
-                g,
-                arm.input("x", x, g.x().len())?,
-                arm.input("dy", dy, g.y().len())?,
-                arm.output("dweight", dweight, g.weight().len())?,
-            ),
+            )?,
+            Call::DenseBackwardInput { geometry: g, dy, weight, dx } => {
+                dense_backward_input::dense_backward_input(
+                    t,
+                    g,
+                    arm.input("dy", dy, g.y().len())?,
+                    arm.input("weight", weight, g.weight().len())?,
+                    arm.output("dx", dx, g.x().len())?,
+                )
+            }
+            Call::DenseBackwardWeight { geometry: g, x, dy, dweight } => {
+                dense_backward_weight::dense_backward_weight(
+                    (t, m),
+                    g,
+                    arm.input("x", x, g.x().len())?,
+                    arm.input("dy", dy, g.y().len())?,
+                    arm.output("dweight", dweight, g.weight().len())?,
+                )?
+            }
             Call::ReluForward { x, y } => {
                 relu::relu_forward(t, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?);
             }

@@ -1,27 +1,36 @@
 //! The rectifier. NaN passes through it, so that a network that left the finite world is seen.
 
+use super::simd::widest;
 use super::threads::{CHUNK, Threads};
 
 /// `max(x, 0)`, and NaN for NaN (`f32::max` would hide it).
-#[inline]
+#[inline(always)]
 pub fn rectify(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
 }
 
 /// `y[i] = max(x[i], 0)`.
 pub fn relu_forward(threads: &Threads, x: &[f32], y: &mut [f32]) {
-    threads.each(y.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(y, x)| {
+    threads.each(y.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(y, x)| forward(x, y));
+}
+
+widest! {
+    fn forward(x: &[f32], y: &mut [f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = rectify(x);
         }
-    });
+    }
 }
 
 /// `gradient[i] = y[i] > 0 ? gradient[i] : 0`.
 pub fn relu_backward(threads: &Threads, y: &[f32], gradient: &mut [f32]) {
-    threads.each(gradient.chunks_mut(CHUNK).zip(y.chunks(CHUNK)), |(gradient, y)| {
+    threads.each(gradient.chunks_mut(CHUNK).zip(y.chunks(CHUNK)), |(gradient, y)| backward(y, gradient));
+}
+
+widest! {
+    fn backward(y: &[f32], gradient: &mut [f32]) {
         for (gradient, &y) in gradient.iter_mut().zip(y) {
             *gradient = if y > 0.0 { *gradient } else { 0.0 };
         }
-    });
+    }
 }

@@ -1,5 +1,6 @@
 //! The optimizer's step.
 
+use super::simd::widest;
 use super::threads::{CHUNK, Threads};
 use crate::device::call::Rmsprop;
 
@@ -11,12 +12,16 @@ pub fn rmsprop_step(
     velocity: &mut [f32],
     weight: &mut [f32],
 ) {
-    let Rmsprop { rate, rho, epsilon } = rule;
     let chunks = velocity.chunks_mut(CHUNK).zip(weight.chunks_mut(CHUNK)).zip(gradient.chunks(CHUNK));
-    threads.each(chunks, |((velocity, weight), gradient)| {
+    threads.each(chunks, |((velocity, weight), gradient)| chunk(rule, gradient, velocity, weight));
+}
+
+widest! {
+    fn chunk(rule: Rmsprop, gradient: &[f32], velocity: &mut [f32], weight: &mut [f32]) {
+        let Rmsprop { rate, rho, epsilon } = rule;
         for ((v, w), &g) in velocity.iter_mut().zip(weight).zip(gradient) {
             *v = rho * *v + (1.0 - rho) * (g * g);
             *w -= rate * g / (*v + epsilon).sqrt();
         }
-    });
+    }
 }

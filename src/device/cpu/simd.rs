@@ -17,3 +17,29 @@ pub fn avx2() -> bool {
 pub fn name() -> &'static str {
     if avx2() { "AVX2+FMA" } else { "portable code" }
 }
+
+/// Compiles a function twice, for any processor and for AVX2, and chooses at run time. The results are
+/// the same bits: Rust never contracts a product and a sum on its own.
+macro_rules! widest {
+    ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+        $(#[$meta])*
+        $visibility fn $name($($argument: $type),*) {
+            #[inline(always)]
+            fn body($($argument: $type),*) $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn wide($($argument: $type),*) {
+                    body($($argument),*);
+                }
+                if $crate::device::cpu::simd::avx2() {
+                    // SAFETY: the processor has the instructions.
+                    return unsafe { wide($($argument),*) };
+                }
+            }
+            body($($argument),*);
+        }
+    };
+}
+pub(super) use widest;

@@ -56,27 +56,40 @@ impl Threads {
         I: ExactSizeIterator + Send,
         I::Item: Send,
     {
-        let (Some(helpers), 2..) = (&self.helpers, jobs.len()) else {
-            return jobs.for_each(work);
-        };
-        let wanted = (self.count - 1).min(jobs.len() - 1);
+        self.each_at(&mut vec![(); self.count], jobs, |(), job| work(job));
+    }
+
+    /// [`Threads::each`], where every thread sits at a desk of its own: scratch memory that it keeps
+    /// from job to job. There must be a desk for every thread.
+    pub fn each_at<D, I>(&self, desks: &mut [D], jobs: I, work: impl Fn(&mut D, I::Item) + Sync)
+    where
+        D: Send,
+        I: ExactSizeIterator + Send,
+        I::Item: Send,
+    {
+        assert!(desks.len() >= self.count, "a desk for every thread");
+        let count = jobs.len();
         let jobs = Mutex::new(jobs);
-        let take_turns = || {
+        let take_turns = |desk: &mut D| {
             loop {
                 // Not `while let`: the lock would be held during the work.
                 let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
                 match job {
-                    Some(job) => work(job),
+                    Some(job) => work(desk, job),
                     None => break,
                 }
             }
         };
-        helpers.in_place_scope(|scope| {
-            for _ in 0..wanted {
-                scope.spawn(|_| take_turns());
-            }
-            take_turns();
-        });
+        let (own, others) = desks.split_at_mut(1);
+        match &self.helpers {
+            Some(helpers) if count > 1 => helpers.in_place_scope(|scope| {
+                for desk in others.iter_mut().take(self.count.min(count) - 1) {
+                    scope.spawn(|_| take_turns(desk));
+                }
+                take_turns(&mut own[0]);
+            }),
+            _ => take_turns(&mut own[0]),
+        }
     }
 }
 

@@ -1,0 +1,163 @@
+//! A 3x3 correlation as a product without im2col, shared by forward and backward-input.
+//!
+//! In: a map `[n, h, w, c_in]`, packed weights, a bias. Out: a map `[n, h, w, c_out]`. A job is a range
+//! of output pixels. It copies the pixels under its windows into a small map with zeros around; there
+//! the three taps of a window row lie side by side, so a window is three runs of `3 c` numbers and the
+//! tile reads it in place. Input channels come in blocks, so that a panel of weights stays in the first
+//! cache while the job's pixels pass it.
+
+use super::memory::{Memory, Storage};
+use super::threads::Threads;
+use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
+use crate::device::Dtype;
+use crate::error::Result;
+use crate::shape::Conv2d;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Input channels of a block, about: a panel of 9 · 32 · 16 numbers takes 18 kB of a 32 kB first cache.
+const BLOCK: usize = 32;
+/// Output pixels of a job, at least (if there are as many per thread): each job reads all weights.
+const PIXELS: usize = 192;
+/// Output pixels of a job, at most, so that its pixels stay in the second cache.
+const PIXELS_MOST: usize = 960;
+
+/// The blocks of `channels`, all about equally long.
+fn blocks(channels: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
+    let count = ((channels + BLOCK / 2) / BLOCK).max(1);
+    (0..count).map(move |i| i * channels / count..(i + 1) * channels / count)
+}
+
+/// Weights in the order in which the tiles read them.
+pub struct Panels {
+    storage: Storage,
+}
+
+impl Panels {
+    /// `weight(o, a, b, c)` gives the run of weights... (see callers).
+    pub fn pack(
+        threads: &Threads,
+        memory: &Arc<Memory>,
+        (c_in, c_out): (usize, usize),
+        fill: impl Fn(&mut [f32], Range<usize>, Range<usize>) + Sync,
+    ) -> Result<Self> {
+        let count = c_out.div_ceil(COLUMNS);
+        let mut storage = Memory::take(memory, Dtype::F32, 9 * c_in * count * COLUMNS)?;
+        let mut jobs = Vec::new();
+        let mut rest: &mut [f32] = bytemuck::cast_slice_mut(storage.bytes_mut());
+        for block in blocks(c_in) {
+            for panel in 0..count {
+                let (panel_data, tail) = rest.split_at_mut(9 * block.len() * COLUMNS);
+                let outs = panel * COLUMNS..((panel + 1) * COLUMNS).min(c_out);
+                jobs.push((panel_data, block.clone(), outs));
+                rest = tail;
+            }
+        }
+        threads.each(jobs.into_iter(), |(panel, block, outs)| fill(panel, block, outs));
+        Ok(Self { storage })
+    }
+
+    fn numbers(&self) -> &[f32] {
+        bytemuck::cast_slice(self.storage.bytes())
+    }
+}
+
+/// What is computed: `y = max(floor, bias + x * weights)`.
+pub struct Direct<'a> {
+    pub geometry: Conv2d,
+    pub x: &'a [f32],
+    pub panels: &'a Panels,
+    pub bias: Option<&'a [f32]>,
+    pub floor: f32,
+}
+
+impl Direct<'_> {
+    pub fn run(&self, threads: &Threads, memory: &Arc<Memory>, y: &mut [f32]) -> Result<()> {
+        let Conv2d { n, h, w, c_in, c_out } = self.geometry;
+        if y.is_empty() {
+            return Ok(());
+        }
+        let pixels = job_pixels(n * h * w, w, threads.count());
+        let widest = blocks(c_in).map(|block| block.len()).max().unwrap_or(0);
+        // A range of pixels touches at most this many rows, and each picture adds two of zeros.
+        let rows = (pixels - 1).div_ceil(w) + 1;
+        let rows = rows + 2 * (rows.div_ceil(h) + 1);
+        let mut desks = Vec::new();
+        for _ in 0..threads.count() {
+            desks.push(Memory::take(memory, Dtype::F32, rows * (w + 2) * widest)?);
+        }
+        threads.each_at(&mut desks, y.chunks_mut(pixels * c_out).enumerate(), |desk, (job, y)| {
+            self.job(bytemuck::cast_slice_mut(desk.bytes_mut()), job * pixels, y);
+        });
+        Ok(())
+    }
+
+    /// Computes the pixels from `first` that fill `y`.
+    fn job(&self, desk: &mut [f32], first: usize, y: &mut [f32]) {
+        let Conv2d { h, w, c_in, c_out, .. } = self.geometry;
+        let pixels = y.len() / c_out;
+        // Padded rows: picture p has h + 2, its row i is number (h + 2) p + i + 1.
+        let top = |row: usize| row / h * (h + 2) + row % h;
+        let first_row = top(first / w);
+        let padded = first_row..top((first + pixels - 1) / w) + 3;
+        let columns = c_out.div_ceil(COLUMNS);
+        let mut weights = self.panels.numbers();
+        for block in blocks(c_in) {
+            let c = block.len();
+            let map = &mut desk[..padded.len() * (w + 2) * c];
+            self.copy(map, padded.clone(), block.clone());
+            let runs = Runs { count: 3, len: 3 * c, stride: (w + 2) * c, panel_stride: 3 * c * COLUMNS };
+            let floor = if block.end == c_in { self.floor } else { f32::NEG_INFINITY };
+            for column in 0..columns {
+                let (panel, rest) = weights.split_at(9 * c * COLUMNS);
+                weights = rest;
+                let live = COLUMNS.min(c_out - column * COLUMNS);
+                let mut bias = [0.0; COLUMNS];
+                if let Some(all) = self.bias {
+                    bias[..live].copy_from_slice(&all[column * COLUMNS..][..live]);
+                }
+                let start = if block.start == 0 { Start::Columns(&bias) } else { Start::Output };
+                for tile in (0..pixels).step_by(ROWS) {
+                    let rows = std::array::from_fn(|r| {
+                        let pixel = first + (tile + r).min(pixels - 1);
+                        ((top(pixel / w) - first_row) * (w + 2) + pixel % w) * c
+                    });
+                    let corner = Corner {
+                        matrix: &mut y[tile * c_out + column * COLUMNS..],
+                        stride: c_out,
+                        rows: ROWS.min(pixels - tile),
+                        columns: live,
+                    };
+                    tile::multiply(map, &rows, runs, panel, start, floor, corner);
+                }
+            }
+        }
+    }
+
+    /// Copies the channels `block` of padded rows.
+    fn copy(&self, map: &mut [f32], padded: Range<usize>, block: Range<usize>) {
+        let Conv2d { h, w, c_in, .. } = self.geometry;
+        let c = block.len();
+        for (to, row) in map.chunks_exact_mut((w + 2) * c).zip(padded) {
+            let (picture, i) = (row / (h + 2), row % (h + 2));
+            if i == 0 || i == h + 1 {
+                to.fill(0.0);
+                continue;
+            }
+            to[..c].fill(0.0);
+            to[(w + 1) * c..].fill(0.0);
+            let from = &self.x[(picture * h + i - 1) * w * c_in..][..w * c_in];
+            for (to, from) in to[c..].chunks_exact_mut(c).zip(from.chunks_exact(c_in)) {
+                to.copy_from_slice(&from[block.clone()]);
+            }
+        }
+    }
+}
+
+/// How many pixels a job computes: enough to pay for reading the weights and for the rows above and
+/// below, and so few that every thread has several jobs, in equal numbers.
+fn job_pixels(all: usize, w: usize, threads: usize) -> usize {
+    let wished = (4 * w).clamp(PIXELS, PIXELS_MOST);
+    let jobs = all.div_ceil(wished).next_multiple_of(threads);
+    all.div_ceil(jobs).next_multiple_of(ROWS)
+}
