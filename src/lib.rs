@@ -4,28 +4,18 @@
 //! (`tests/house.rs` reads the `use crate::` lines and says no).
 
 pub mod cli;
-
 pub mod task;
-
 pub mod report;
-
 pub mod train;
-
 pub mod data;
-
 pub mod model;
-
 pub mod weights;
-
 pub mod op;
-
 pub mod graph;
-
 pub mod device;
-
 // The cellar: used by all, uses nothing above.
-pub mod error;
-pub mod files;
-pub mod interrupt;
-pub mod random;
 pub mod shape;
+pub mod random;
+pub mod interrupt;
+pub mod files;
+pub mod error;

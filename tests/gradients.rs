@@ -1,0 +1,204 @@
+//! Every op's way back against finite differences, through the tape, on every device present.
+//!
+//! The scalar is `Σ y·r` with fixed random `r`; its derivative is what `backward` must give when the
+//! gradient of `y` is `r`. A loss op that is linear in its logits stands in for the `Σ y·r`.
+
+mod support;
+
+use support::devices;
+use vgg_ft::device::call::MaskSource;
+use vgg_ft::device::{Buffer, Device};
+use vgg_ft::error::Result;
+use vgg_ft::graph::{Mode, Parameter, Tape, Tensor};
+use vgg_ft::op;
+use vgg_ft::random::{Draws, Stream};
+use vgg_ft::shape::Shape;
+
+/// Numbers in ±1 that keep away from 0 and from each other, so that a step of a finite difference
+/// crosses no kink of ReLU and no tie of a maximum.
+fn spread(shape: Shape, seed: u64) -> Vec<f32> {
+    let order = Draws::new(seed, Stream::Weights, 0).permutation(shape.len());
+    let n = shape.len() as f32;
+    order.into_iter().map(|k| (k as f32 + 0.5) / n * 2.0 - 1.0).collect()
+}
+
+/// A graph from learning inputs to a scalar.
+type Graph<'a> = dyn Fn(&Tape<'_>, &[Tensor]) -> Result<op::Loss> + 'a;
+
+fn scalar(device: &dyn Device, shapes: &[Shape], values: &[Vec<f32>], graph: &Graph<'_>) -> f64 {
+    let tape = Tape::new(device, Mode::Training);
+    let inputs: Vec<Tensor> = shapes
+        .iter()
+        .zip(values)
+        .map(|(shape, value)| Tensor::constant(*shape, device.upload(value).unwrap()).unwrap())
+        .collect();
+    let loss = graph(&tape, &inputs).unwrap();
+    let (sum, _) = loss.totals(device).unwrap();
+    sum / loss.rows() as f64
+}
+
+/// Compares the gradient of every input, element by element. `step` trades truncation (∝ step²)
+/// against the rounding of an f32 loss (∝ eps / step): 1e-2 leaves both near 1e-4 of the loss's scale.
+fn check(name: &str, shapes: &[Shape], graph: &Graph<'_>) {
+    let step = 1e-2f32;
+    for device in devices::all() {
+        let device = device.as_ref();
+        let mut values: Vec<Vec<f32>> =
+            shapes.iter().enumerate().map(|(i, shape)| spread(*shape, i as u64 + 1)).collect();
+        let parameters: Vec<Parameter> = shapes
+            .iter()
+            .zip(&values)
+            .map(|(shape, value)| Parameter::new(device, "p".into(), *shape, value).unwrap())
+            .collect();
+        let tape = Tape::new(device, Mode::Training);
+        let inputs: Vec<Tensor> = parameters.iter().enumerate().map(|(i, p)| tape.parameter(i, p)).collect();
+        let loss = graph(&tape, &inputs).unwrap();
+        let mut gradients: Vec<Option<Vec<f32>>> = vec![None; shapes.len()];
+        tape.backward(&loss.outcome, |index, gradient: Buffer| {
+            gradients[index] = Some(device.download(&gradient)?);
+            Ok(())
+        })
+        .unwrap();
+        for (i, gradient) in gradients.iter().enumerate() {
+            let gradient = gradient.as_ref().unwrap_or_else(|| panic!("{name}: input {i} has no gradient"));
+            let scale = gradient.iter().fold(0.0f32, |m, g| m.max(g.abs()));
+            assert!(scale > 0.0, "{name}: the gradient of input {i} is zero everywhere");
+            // A dozen elements spread over the tensor; every op treats its elements alike.
+            for e in (0..gradient.len()).step_by((gradient.len() / 12).max(1)) {
+                let kept = values[i][e];
+                values[i][e] = kept + step;
+                let above = scalar(device, shapes, &values, graph);
+                values[i][e] = kept - step;
+                let below = scalar(device, shapes, &values, graph);
+                values[i][e] = kept;
+                let expected = (above - below) / f64::from(2.0 * step);
+                let error = (f64::from(gradient[e]) - expected).abs();
+                assert!(
+                    error <= 2e-3 * f64::from(scale) + 1e-5,
+                    "{name} on {}: input {i}, element {e}: {} by the tape, {expected} by differences",
+                    devices::name(device),
+                    gradient[e],
+                );
+            }
+        }
+    }
+}
+
+/// A smooth scalar of any tensor: a fixed dense layer to three logits, and their cross-entropy.
+fn ending(tape: &Tape<'_>, y: &Tensor) -> Result<op::Loss> {
+    let rows = y.shape().axes()[0];
+    let columns = y.shape().len() / rows;
+    let flat = tape.reshape(y, Shape::new(&[rows, columns]))?;
+    let device = tape.device();
+    let shape = Shape::new(&[3, columns]);
+    let weight = Tensor::constant(shape, device.upload(&spread(shape, 77))?)?;
+    let bias = Tensor::constant(Shape::new(&[3]), device.upload(&[0.1f32, -0.2, 0.3])?)?;
+    let logits = op::dense(tape, &flat, &weight, &bias, false)?;
+    let labels: Vec<u32> = (0..rows as u32).map(|row| row % 3).collect();
+    op::softmax_cross_entropy(tape, &logits, &device.upload(&labels)?)
+}
+
+#[test]
+fn conv2d() {
+    let shapes = [Shape::new(&[2, 5, 4, 3]), Shape::new(&[4, 3, 3, 3]), Shape::new(&[4])];
+    for relu in [false, true] {
+        check(&format!("conv2d relu={relu}"), &shapes, &|tape, x| {
+            // Pre-activations are kept off the kink by a smooth op's absence of one: without ReLU any
+            // point will do; with it, elements whose sign a step would change are rare and the 2e-3
+            // of the scale covers them.
+            ending(tape, &op::conv2d(tape, &x[0], &x[1], &x[2], relu)?)
+        });
+    }
+}
+
+#[test]
+fn dense() {
+    let shapes = [Shape::new(&[5, 7]), Shape::new(&[6, 7]), Shape::new(&[6])];
+    for relu in [false, true] {
+        check(&format!("dense relu={relu}"), &shapes, &|tape, x| {
+            ending(tape, &op::dense(tape, &x[0], &x[1], &x[2], relu)?)
+        });
+    }
+}
+
+#[test]
+fn maxpool2d() {
+    // Few enough elements that neighbours in the spread differ by more than two steps.
+    check("maxpool2d", &[Shape::new(&[1, 5, 4, 3])], &|tape, x| ending(tape, &op::maxpool2d(tape, &x[0])?));
+}
+
+#[test]
+fn relu() {
+    check("relu", &[Shape::new(&[3, 12])], &|tape, x| ending(tape, &op::relu(tape, &x[0])?));
+}
+
+#[test]
+fn dropout() {
+    let source = MaskSource { seed: 5, stream: Stream::Dropout, counter: 9 };
+    check("dropout", &[Shape::new(&[4, 30])], &|tape, x| {
+        ending(tape, &op::dropout(tape, &x[0], 0.5, source)?)
+    });
+}
+
+#[test]
+fn sigmoid_cross_entropy() {
+    check("sigmoid_cross_entropy", &[Shape::new(&[7, 1])], &|tape, x| {
+        let targets = tape.device().upload(&[0.0f32, 1.0, 1.0, 0.0, 1.0, 0.25, 0.0])?;
+        op::sigmoid_cross_entropy(tape, &x[0], &targets)
+    });
+}
+
+#[test]
+fn softmax_cross_entropy() {
+    check("softmax_cross_entropy", &[Shape::new(&[4, 5])], &|tape, x| {
+        op::softmax_cross_entropy(tape, &x[0], &tape.device().upload(&[4u32, 0, 2, 2])?)
+    });
+}
+
+/// Two paths from one tensor meet again: their gradients add up.
+#[test]
+fn gradients_that_meet_are_added() {
+    let shapes = [Shape::new(&[2, 6]), Shape::new(&[6, 6]), Shape::new(&[6])];
+    check("a weight used twice", &shapes, &|tape, x| {
+        let once = op::dense(tape, &x[0], &x[1], &x[2], false)?;
+        ending(tape, &op::dense(tape, &once, &x[1], &x[2], false)?)
+    });
+}
+
+#[test]
+fn what_does_not_learn_is_not_recorded() {
+    for device in devices::all() {
+        let device = device.as_ref();
+        let tape = Tape::new(device, Mode::Training);
+        let shape = Shape::new(&[1, 4, 4, 2]);
+        let x = Tensor::constant(shape, device.upload(&spread(shape, 1)).unwrap()).unwrap();
+        let kernel_shape = Shape::new(&[2, 3, 3, 2]);
+        let new =
+            |name: &str, shape: Shape| Parameter::new(device, name.into(), shape, &spread(shape, 2)).unwrap();
+        let mut frozen = [new("kernel", kernel_shape), new("bias", Shape::new(&[2]))];
+        frozen.iter_mut().for_each(|parameter| parameter.learns = false);
+        let [kernel, bias] = [tape.parameter(0, &frozen[0]), tape.parameter(1, &frozen[1])];
+        let y = op::conv2d(&tape, &x, &kernel, &bias, true).unwrap();
+        let y = op::maxpool2d(&tape, &y).unwrap();
+        assert_eq!(tape.recorded(), 0);
+        assert!(!y.learns());
+
+        // Above the boundary the op is recorded, but nothing flows below it.
+        let learning = [new("kernel", kernel_shape), new("bias", Shape::new(&[2]))];
+        let [kernel, bias] = [tape.parameter(2, &learning[0]), tape.parameter(3, &learning[1])];
+        let y = op::conv2d(&tape, &y, &kernel, &bias, true).unwrap();
+        let loss = ending(&tape, &y).unwrap();
+        let mut learned = Vec::new();
+        tape.backward(&loss.outcome, |index, _| {
+            learned.push(index);
+            Ok(())
+        })
+        .unwrap();
+        learned.sort_unstable();
+        assert_eq!(learned, [2, 3]);
+
+        let tape = Tape::new(device, Mode::Inference);
+        let kernel = tape.parameter(0, &learning[0]);
+        assert!(!kernel.learns(), "in inference nothing learns");
+    }
+}

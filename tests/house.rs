@@ -1,0 +1,105 @@
+//! The order of the house: a module uses only modules that stand below it in `lib.rs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Modules in the order of `lib.rs`, top of the house first.
+fn order() -> Vec<String> {
+    let text = fs::read_to_string(source().join("lib.rs")).unwrap();
+    text.lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';').map(str::to_owned))
+        .collect()
+}
+
+/// The modules that a line names: `use crate::{a::X, b}` and paths inside code alike.
+fn modules_named(line: &str) -> Vec<String> {
+    let code = line.split("//").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(group) => group.split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            found.push(name);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_module_uses_only_what_stands_below_it() {
+    let order = order();
+    assert_eq!(order.first().map(String::as_str), Some("cli"), "lib.rs lists the modules from the top");
+    let place = |name: &str| order.iter().position(|module| module == name);
+    let mut files = Vec::new();
+    rust_files(&source(), &mut files);
+    let mut checked = 0;
+    let mut wrong = Vec::new();
+    for file in files {
+        let relative = file.strip_prefix(source()).unwrap();
+        let own = relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        let Some(own_place) = place(own) else { continue };
+        for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
+            for name in modules_named(line) {
+                if let Some(used) = place(&name) {
+                    checked += 1;
+                    if used < own_place {
+                        wrong.push(format!("{}:{}: {}", relative.display(), number + 1, line.trim()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(checked > 100, "only {checked} uses were found: has the search rotted?");
+    assert!(wrong.is_empty(), "these look up the stairs:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_search_sees_groups_and_paths() {
+    assert_eq!(modules_named("use crate::{error::Result, shape};"), ["error", "shape"]);
+    assert_eq!(modules_named("    crate::files::create_dir(x)"), ["files"]);
+    assert!(modules_named("// use crate::cli;").is_empty());
+}
+
+/// One name from top to bottom: what `Call::name` says is a function of the cpu device and a row of the
+/// case table.
+#[test]
+fn every_call_is_tested_under_its_name() {
+    let calls = fs::read_to_string(source().join("device/call.rs")).unwrap();
+    let names: Vec<&str> = calls
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""))
+        .map(|(_, name)| name.trim_end_matches("\","))
+        .collect();
+    assert!(names.len() >= 19, "{names:?}");
+    let mut files = Vec::new();
+    rust_files(&source().join("device/cpu"), &mut files);
+    let cpu: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut files = vec![tests.join("kernels.rs")];
+    rust_files(&tests.join("support"), &mut files);
+    let table: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    for name in names {
+        assert!(cpu.contains(&format!("fn {name}")), "the cpu device has no function `{name}`");
+        let variant: String = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+        assert!(table.contains(name) || table.contains(&variant), "no test names `{name}`");
+    }
+}
