@@ -59,13 +59,18 @@ impl Pictures {
     ///
     /// # Errors
     /// [`Kind::Interrupted`]; [`Kind::Io`] for the cache; [`Kind::Data`] if a class has no readable
-    /// picture, and with `strict` for the first unreadable one in the folder's order.
+    /// picture, and with `strict` for the first unreadable one in the folder's order; [`Kind::Usage`]
+    /// for a size of 0.
     pub fn load(
         folder: &Folder,
         want: &Want<'_>,
         progress: &dyn Fn(usize, usize),
         stop: &AtomicBool,
     ) -> Result<Self> {
+        if want.size.bytes() == 0 {
+            return Err(Error::new(Kind::Usage, format!("a picture size of {}", want.size))
+                .help("give a height and a width of 1 or more"));
+        }
         let job = Job { folder, want, progress, stop };
         let pictures = match want.cache {
             None => job.in_memory()?,
