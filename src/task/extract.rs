@@ -195,7 +195,8 @@ fn through(
     let layer = last_layer(network, range.end);
     let began = Instant::now();
     let first = writer.done();
-    let progress = host.progress(&format!("{name} to {layer}"), total, "images");
+    // What an earlier run did is not this run's speed.
+    let progress = host.progress(&format!("{name} to {layer}"), total - first, "images");
     let outcome = (|| {
         for x in inputs {
             interrupt::check()?;
@@ -212,7 +213,7 @@ fn through(
                 .help("check the weights file with `vgg-ft weights inspect`"));
             }
             writer.append(&rows)?;
-            progress.set(writer.done() as u64);
+            progress.set((writer.done() - first) as u64);
         }
         Ok(())
     })();

@@ -1,0 +1,376 @@
+//! The command as a user types it: results, exit codes, messages, files, and nothing half-written.
+
+use assert_cmd::Command;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use vgg_ft::random::{Draws, Stream};
+use vgg_ft::weights::{FloatType, NamedTensor, Weights, find_default, save};
+
+/// `vgg-ft` with a cache and a weights file of its own.
+fn vgg_ft(dir: &Path) -> Command {
+    let mut command = Command::cargo_bin("vgg-ft").unwrap();
+    command
+        .env("VGG_FT_CACHE", dir.join("cache"))
+        .env("VGG_FT_WEIGHTS", find_default().unwrap())
+        .env("RUST_BACKTRACE", "0")
+        .current_dir(dir);
+    command
+}
+
+fn stdout(command: &mut Command) -> String {
+    String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+}
+
+/// The error of a command that must fail with `code`.
+fn fails(command: &mut Command, code: i32) -> String {
+    let output = command.assert().code(code).get_output().clone();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+/// Noisy 40x36 PNGs, reddish `warm/` and bluish `cold/`, `n` of each in every split.
+fn draw(data: &Path, splits: &[(&str, usize)]) {
+    let mut draws = Draws::new(1, Stream::Demo, 0);
+    for (split, n) in splits {
+        for (class, lift) in [("cold", 2), ("warm", 0)] {
+            let dir = data.join(split).join(class);
+            fs::create_dir_all(&dir).unwrap();
+            for i in 0..*n {
+                let mut picture = image::RgbImage::new(40, 36);
+                for pixel in picture.pixels_mut() {
+                    let mut rgb = [0; 3].map(|_: u8| draws.below(120) as u8);
+                    rgb[lift] += 100;
+                    pixel.0 = rgb;
+                }
+                picture.save(dir.join(format!("{i}.png"))).unwrap();
+            }
+        }
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+#[test]
+fn summary_gives_the_numbers_of_the_notebook() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = stdout(vgg_ft(dir.path()).args(["summary", "--units", "256", "--freeze"]));
+    assert!(text.contains("Trainable params: 2,097,665"), "{text}");
+    assert!(text.contains("Non-trainable params: 14,714,688"), "{text}");
+    assert!(text.contains("Trainable weight tensors: 4"), "{text}");
+    let text = stdout(vgg_ft(dir.path()).args(["summary", "--units", "256", "--json"]));
+    assert_eq!(json(&text)["trainable_tensors"], 30);
+    let text = stdout(vgg_ft(dir.path()).args(["summary", "--json", "--unfreeze-from", "block5_conv1"]));
+    assert_eq!(json(&text)["trainable"], 3 * 2_359_808);
+    let text = stdout(vgg_ft(dir.path()).args(["summary", "--include-top", "--size", "224", "--json"]));
+    assert_eq!(json(&text)["parameters"], 138_357_544);
+}
+
+#[test]
+fn extract_fit_evaluate_predict() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 20), ("validation", 8)]);
+    let text = stdout(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "36x40", "--json"]));
+    assert_eq!(json(&text)["features"][0]["rows"], 40);
+    assert_eq!(names(&here.join("features")), ["train.safetensors", "validation.safetensors"]);
+
+    let fit = ["fit", "features", "-o", "run", "--epochs", "6", "--units", "16", "--rate", "1e-3", "--json"];
+    let result = json(&stdout(vgg_ft(here).args(fit)));
+    assert_eq!(result["history"].as_array().unwrap().len(), 6);
+    // Red against blue is no riddle for VGG's first filters.
+    assert!(result["result"]["val_accuracy"].as_f64().unwrap() > 0.9, "{result}");
+    assert_eq!(names(&here.join("run")), ["curves.svg", "history.csv", "model.safetensors", "run.toml"]);
+    let csv = fs::read_to_string(here.join("run/history.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 7, "{csv}");
+
+    let error = fails(vgg_ft(here).args(fit), 2);
+    assert!(error.contains("holds a finished run") && error.contains("--force"), "{error}");
+
+    let outcome = json(&stdout(vgg_ft(here).args(["evaluate", "run", "data", "--json"])));
+    assert_eq!(outcome["accuracy"], result["result"]["val_accuracy"], "evaluate agrees with the last epoch");
+    let difference = outcome["loss"].as_f64().unwrap() - result["result"]["val_loss"].as_f64().unwrap();
+    // The same pictures through the same weights, in batches of the same size.
+    assert!(difference.abs() < 1e-6, "{difference}");
+    let text = stdout(vgg_ft(here).args(["evaluate", "run", "data", "--split", "train"]));
+    assert!(text.contains("cold") && text.contains("warm"), "{text}");
+    let error = fails(vgg_ft(here).args(["evaluate", "run", "data", "--split", "test"]), 2);
+    assert!(error.contains("no split `test`"), "{error}");
+
+    let picture = "data/validation/warm/0.png";
+    let text = stdout(vgg_ft(here).args(["predict", "run", picture, "--top", "2"]));
+    assert!(text.starts_with(&format!("{picture}\twarm\t")), "{text}");
+    fs::write(here.join("empty.png"), b"").unwrap();
+    let output = vgg_ft(here).args(["predict", "run", "empty.png", picture, "--json"]).assert().code(1);
+    let output = output.get_output();
+    assert_eq!(json(&String::from_utf8_lossy(&output.stdout))["top"][0]["class"], "warm");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 of 2 pictures could not be read"));
+}
+
+fn tensors(path: &Path) -> BTreeMap<String, Vec<u32>> {
+    let weights = Weights::open(path).unwrap();
+    let names: Vec<String> = weights.names().map(str::to_owned).collect();
+    let bits = |name: &String| {
+        let shape = weights.shape(name).unwrap().to_vec();
+        weights.tensor(name, &shape).unwrap().iter().map(|value| value.to_bits()).collect()
+    };
+    names.iter().map(|name| (name.clone(), bits(name))).collect()
+}
+
+#[test]
+fn finetune_moves_what_is_unfrozen_and_nothing_else_and_repeats_bit_for_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 12), ("validation", 6), ("test", 6)]);
+    let job = |out: &str, threads: &str, seed: &str| {
+        let text = stdout(vgg_ft(here).args([
+            "finetune",
+            "data",
+            "-o",
+            out,
+            "--size",
+            "32",
+            "--units",
+            "8",
+            "--head-epochs",
+            "2",
+            "--epochs",
+            "2",
+            "--threads",
+            threads,
+            "--seed",
+            seed,
+            "--json",
+        ]));
+        json(&text)
+    };
+    let result = job("a", "2", "1");
+    assert_eq!(result["history"].as_array().unwrap().len(), 4);
+    assert!(result["test"]["accuracy"].is_f64(), "{result}");
+    assert_eq!(names(&here.join("a")), ["curves.svg", "history.csv", "model.safetensors", "run.toml"]);
+
+    let base = tensors(&find_default().unwrap());
+    let tuned = tensors(&here.join("a/model.safetensors"));
+    assert_eq!(tuned.len(), 30);
+    for (name, bits) in &base {
+        if name.starts_with("block5") {
+            assert_ne!(bits, &tuned[name], "{name} should have learned");
+        } else {
+            assert_eq!(bits, &tuned[name], "{name} is frozen");
+        }
+    }
+    job("b", "1", "1");
+    assert_eq!(tuned, tensors(&here.join("b/model.safetensors")), "the same seed on one thread and on two");
+    job("c", "2", "2");
+    assert_ne!(tuned["dense.kernel"], tensors(&here.join("c/model.safetensors"))["dense.kernel"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_extraction_goes_on_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 300)]);
+    let args = |out: &str| {
+        ["extract", "data", "-o", out, "--size", "64", "--threads", "1"].map(str::to_owned).to_vec()
+    };
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"))
+        .args(args("stopped"))
+        .env("VGG_FT_CACHE", here.join("cache"))
+        .env("VGG_FT_WEIGHTS", find_default().unwrap())
+        .current_dir(here)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let partial = here.join("stopped/train.safetensors.partial");
+    while !partial.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("error: stopped by the user"), "{error}");
+    assert_eq!(names(&here.join("stopped")), ["train.safetensors.partial", "train.safetensors.progress"]);
+
+    let output = vgg_ft(here).args(args("stopped")).assert().success().get_output().clone();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("going on after"), "{said}");
+    vgg_ft(here).args(args("whole")).assert().success();
+    let [stopped, whole] =
+        ["stopped", "whole"].map(|d| fs::read(here.join(d).join("train.safetensors")).unwrap());
+    assert!(stopped == whole, "a resumed extraction equals an uninterrupted one");
+}
+
+#[test]
+fn unreadable_pictures_are_listed_and_skipped_or_fatal() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 4)]);
+    fs::write(here.join("data/train/cold/empty.jpg"), b"").unwrap();
+    let jpeg = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pixels/broken");
+    let truncated = names(&jpeg).into_iter().find(|n| n.contains("trunc") && n.ends_with(".jpg")).unwrap();
+    fs::copy(jpeg.join(truncated), here.join("data/train/warm/cut.jpg")).unwrap();
+    let args = ["extract", "data", "-o", "features", "--size", "32"];
+    let output = vgg_ft(here).args(args).assert().success().get_output().clone();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("2 pictures cannot be read and are skipped"), "{said}");
+    assert!(said.contains("cold/empty.jpg") && said.contains("warm/cut.jpg"), "{said}");
+    let error = fails(vgg_ft(here).args(args).arg("--strict"), 1);
+    assert!(error.contains("empty.jpg"), "{error}");
+}
+
+#[test]
+fn folders_that_are_no_data_set_are_refused_with_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let try_on = |data: &str| fails(vgg_ft(here).args(["extract", data, "-o", "out", "--size", "32"]), 1);
+    assert!(try_on("nowhere").contains("nowhere"));
+    fs::create_dir(here.join("bare")).unwrap();
+    let error = try_on("bare");
+    assert!(error.contains("bare") && error.contains("help:"), "{error}");
+    draw(here, &[("data", 2)]);
+    fs::create_dir(here.join("data/none")).unwrap();
+    let error = try_on("data");
+    assert!(error.contains("none"), "{error}");
+    fs::create_dir(here.join("flat")).unwrap();
+    fs::copy(here.join("data/cold/0.png"), here.join("flat/0.png")).unwrap();
+    let error = try_on("flat");
+    assert!(error.contains("one folder per class") || error.contains("folder"), "{error}");
+    assert!(!here.join("out/train.safetensors").exists());
+}
+
+#[test]
+fn a_folder_of_classes_is_split_by_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(here, &[("data", 10)]);
+    let args = ["extract", "data", "-o", "features", "--size", "32", "--validation-split", "0.2", "--json"];
+    let result = json(&stdout(vgg_ft(here).args(args)));
+    assert_eq!((&result["features"][0]["rows"], &result["features"][1]["rows"]), (&16.into(), &4.into()));
+}
+
+#[test]
+fn wrong_weights_are_refused_before_any_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 2)]);
+    let good = Weights::open(&find_default().unwrap()).unwrap();
+    let all: Vec<(String, Vec<usize>, Vec<f32>)> = good
+        .names()
+        .map(|name| {
+            let shape = good.shape(name).unwrap().to_vec();
+            (name.to_owned(), shape.clone(), good.tensor(name, &shape).unwrap().into_owned())
+        })
+        .collect();
+    let write = |path: &Path, change: &dyn Fn(&str, &mut Vec<usize>, &mut Vec<f32>) -> bool| {
+        let mut all = all.clone();
+        all.retain_mut(|(name, shape, data)| change(name, shape, data));
+        let tensors: Vec<_> = all
+            .iter()
+            .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
+            .collect();
+        save(path, &tensors, FloatType::F16, &BTreeMap::new()).unwrap();
+    };
+    let refused = |file: &str| {
+        let args = ["extract", "data", "-o", "features", "--size", "32", "--weights", file];
+        let error = fails(vgg_ft(here).args(args), 1);
+        assert!(!here.join("features/train.safetensors").exists());
+        error
+    };
+    write(&here.join("shape"), &|name, shape, data| {
+        if name == "block3_conv1.kernel" {
+            shape[3] = 128;
+            data.truncate(data.len() / 2);
+        }
+        true
+    });
+    let error = refused("shape");
+    assert!(error.contains("block3_conv1.kernel") && error.contains("expected"), "{error}");
+    write(&here.join("name"), &|name, _, _| name != "block5_conv3.bias");
+    assert!(refused("name").contains("block5_conv3.bias"));
+    let bytes = fs::read(find_default().unwrap()).unwrap();
+    fs::write(here.join("cut"), &bytes[..bytes.len() / 2]).unwrap();
+    let error = refused("cut");
+    assert!(error.contains("cut"), "{error}");
+    assert!(refused("missing").contains("missing"));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 2), ("validation", 1)]);
+    // Root may write anywhere, so permissions prove nothing; a file in the way stops everybody.
+    fs::write(here.join("file"), b"mine").unwrap();
+    for args in [
+        vec!["extract", "data", "-o", "file", "--size", "32"],
+        vec!["finetune", "data", "-o", "file/run", "--size", "32"],
+    ] {
+        let error = fails(vgg_ft(here).args(&args), 1);
+        assert!(error.contains("file"), "{error}");
+    }
+    assert_eq!(fs::read(here.join("file")).unwrap(), b"mine");
+}
+
+#[test]
+fn what_cannot_be_asked_is_a_usage_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 1)]);
+    for (args, word) in [
+        (vec!["summary", "--size", "16"], "32x32"),
+        (vec!["summary", "--unfreeze-from", "block9_conv1"], "block9_conv1"),
+        (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "dense"], "classifier"),
+        (vec!["evaluate", "nowhere", "data"], "not a finished run"),
+        (vec!["finetune", "data", "-o", "r", "--rate", "0"], "rate"),
+        (vec!["--device", "cuda", "summary"], "cuda"),
+        (vec!["frobnicate"], "frobnicate"),
+    ] {
+        let error = fails(vgg_ft(here).args(&args), 2);
+        assert!(error.contains(word), "{args:?}: {error}");
+    }
+    assert_eq!(names(here), ["data"], "nothing is left behind");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"))
+        .args(["summary", "--include-top"])
+        .current_dir(dir.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The weights that are committed are what the command makes of the f32 file.
+#[test]
+fn convert_makes_the_committed_weights_again() {
+    let Some(data) = std::env::var_os("VGG_FT_TEST_DATA") else {
+        println!("skipped: VGG_FT_TEST_DATA is not set, so there is no f32 weights file");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let f32_file = PathBuf::from(data).join("vgg16_imagenet_notop.safetensors");
+    let out = dir.path().join("f16.safetensors");
+    vgg_ft(dir.path()).args(["weights", "convert"]).arg(&f32_file).arg(&out).assert().success();
+    assert_eq!(tensors(&out), tensors(&find_default().unwrap()));
+}
