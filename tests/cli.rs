@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::weights::{FloatType, NamedTensor, Weights, find_default, save};
 
+/// The repository's weights, wherever a command is run from.
+fn weights() -> PathBuf {
+    find_default().unwrap().canonicalize().unwrap()
+}
+
 /// `vgg-ft` with a cache and a weights file of its own.
 fn vgg_ft(dir: &Path) -> Command {
     let mut command = Command::cargo_bin("vgg-ft").unwrap();
     command
         .env("VGG_FT_CACHE", dir.join("cache"))
-        .env("VGG_FT_WEIGHTS", find_default().unwrap())
+        .env("VGG_FT_WEIGHTS", weights())
         .env("RUST_BACKTRACE", "0")
         .current_dir(dir);
     command
@@ -159,7 +164,7 @@ fn finetune_moves_what_is_unfrozen_and_nothing_else_and_repeats_bit_for_bit() {
     assert!(result["test"]["accuracy"].is_f64(), "{result}");
     assert_eq!(names(&here.join("a")), ["curves.svg", "history.csv", "model.safetensors", "run.toml"]);
 
-    let base = tensors(&find_default().unwrap());
+    let base = tensors(&weights());
     let tuned = tensors(&here.join("a/model.safetensors"));
     assert_eq!(tuned.len(), 30);
     for (name, bits) in &base {
@@ -184,10 +189,10 @@ fn an_interrupted_extraction_goes_on_to_the_same_bytes() {
     let args = |out: &str| {
         ["extract", "data", "-o", out, "--size", "64", "--threads", "1"].map(str::to_owned).to_vec()
     };
-    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"))
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"))
         .args(args("stopped"))
         .env("VGG_FT_CACHE", here.join("cache"))
-        .env("VGG_FT_WEIGHTS", find_default().unwrap())
+        .env("VGG_FT_WEIGHTS", weights())
         .current_dir(here)
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -195,6 +200,7 @@ fn an_interrupted_extraction_goes_on_to_the_same_bytes() {
         .unwrap();
     let partial = here.join("stopped/train.safetensors.partial");
     while !partial.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the extraction ended before it began to write");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     std::thread::sleep(std::time::Duration::from_millis(300));
@@ -268,7 +274,7 @@ fn wrong_weights_are_refused_before_any_work() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("data"), &[("train", 2)]);
-    let good = Weights::open(&find_default().unwrap()).unwrap();
+    let good = Weights::open(&weights()).unwrap();
     let all: Vec<(String, Vec<usize>, Vec<f32>)> = good
         .names()
         .map(|name| {
@@ -302,7 +308,7 @@ fn wrong_weights_are_refused_before_any_work() {
     assert!(error.contains("block3_conv1.kernel") && error.contains("expected"), "{error}");
     write(&here.join("name"), &|name, _, _| name != "block5_conv3.bias");
     assert!(refused("name").contains("block5_conv3.bias"));
-    let bytes = fs::read(find_default().unwrap()).unwrap();
+    let bytes = fs::read(weights()).unwrap();
     fs::write(here.join("cut"), &bytes[..bytes.len() / 2]).unwrap();
     let error = refused("cut");
     assert!(error.contains("cut"), "{error}");
@@ -372,5 +378,5 @@ fn convert_makes_the_committed_weights_again() {
     let f32_file = PathBuf::from(data).join("vgg16_imagenet_notop.safetensors");
     let out = dir.path().join("f16.safetensors");
     vgg_ft(dir.path()).args(["weights", "convert"]).arg(&f32_file).arg(&out).assert().success();
-    assert_eq!(tensors(&out), tensors(&find_default().unwrap()));
+    assert_eq!(tensors(&out), tensors(&weights()));
 }

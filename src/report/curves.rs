@@ -46,9 +46,12 @@ svg.curves{fill:#9aa4b0}\
 /// Training and validation, in the order of [`Panel::series`].
 const SERIES: [&str; 2] = ["training", "validation"];
 
+/// What a series shows of an epoch.
+type Measure = fn(&Epoch) -> Option<f64>;
+
 struct Panel {
     name: &'static str,
-    series: [fn(&Epoch) -> Option<f64>; 2],
+    series: [Measure; 2],
     top: f64,
     bottom: f64,
 }
@@ -71,7 +74,7 @@ pub fn curves_svg(history: &History) -> String {
     legend(&mut out, if has_validation { 2 } else { 1 });
 
     let x = Axis::epochs(epochs.len(), LEFT, RIGHT);
-    let panels: [(&str, [fn(&Epoch) -> Option<f64>; 2]); 2] = [
+    let panels: [(&str, [Measure; 2]); 2] = [
         ("Loss", [|e| Some(e.loss), |e| e.val_loss]),
         ("Accuracy", [|e| Some(e.accuracy), |e| e.val_accuracy]),
     ];
