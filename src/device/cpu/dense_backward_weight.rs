@@ -3,7 +3,7 @@
 
 use super::memory::Memory;
 use super::threads::Threads;
-use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
+use super::tile::{COLUMNS, ROWS};
 use crate::device::Dtype;
 use crate::error::Result;
 use crate::shape::Dense;
@@ -30,12 +30,19 @@ pub fn dense_backward_weight(
     let lines: &mut [f32] = bytemuck::cast_slice_mut(lines.bytes_mut());
     let together = (NUMBERS / (n * COLUMNS)).max(1);
     threads.each(lines.chunks_mut(together * n * COLUMNS).enumerate(), |(job, lines)| {
-        for (panel, lines) in lines.chunks_exact_mut(n * COLUMNS).enumerate() {
-            let first = (job * together + panel) * COLUMNS;
-            let columns = COLUMNS.min(c_in - first);
-            for (line, row) in lines.chunks_exact_mut(COLUMNS).zip(x.chunks_exact(c_in)) {
-                line[..columns].copy_from_slice(&row[first..][..columns]);
-                line[columns..].fill(0.0);
+        let first = job * together * COLUMNS;
+        for (k, row) in x.chunks_exact(c_in).enumerate() {
+            let row = &row[first..];
+            for (panel, lines) in lines.chunks_exact_mut(n * COLUMNS).enumerate() {
+                let line = &mut lines[k * COLUMNS..][..COLUMNS];
+                match row[panel * COLUMNS..].first_chunk::<COLUMNS>() {
+                    Some(whole) => line.copy_from_slice(whole),
+                    None => {
+                        let rest = &row[panel * COLUMNS..];
+                        line[..rest.len()].copy_from_slice(rest);
+                        line[rest.len()..].fill(0.0);
+                    }
+                }
             }
         }
     });
@@ -53,21 +60,91 @@ pub fn dense_backward_weight(
     threads.each(dweight.chunks_mut(job_units * c_in).enumerate(), |(job, dweight)| {
         let live = dweight.len() / c_in;
         for (at, lines) in lines.chunks(together * n * COLUMNS).enumerate() {
+            let first = at * together * COLUMNS;
             for unit in (0..live).step_by(ROWS) {
-                let rows = std::array::from_fn(|r| (job * job_units + unit + r).min(c_out - 1) * n);
-                for (panel, lines) in lines.chunks_exact(n * COLUMNS).enumerate() {
-                    let first = (at * together + panel) * COLUMNS;
-                    let corner = Corner {
-                        matrix: &mut dweight[unit * c_in + first..],
-                        stride: c_in,
-                        rows: ROWS.min(live - unit),
-                        columns: COLUMNS.min(c_in - first),
-                    };
-                    let start = Start::Columns(&[0.0; COLUMNS]);
-                    tile::multiply(units, &rows, Runs::one(n), lines, start, f32::NEG_INFINITY, corner);
-                }
+                // The last tile reaches back over the one before it, rather than be a slow small one.
+                let unit = unit.min(live.saturating_sub(ROWS));
+                let rows =
+                    std::array::from_fn(|r| &units[(job * job_units + unit + r).min(c_out - 1) * n..][..n]);
+                let live = ROWS.min(live - unit);
+                outer(rows, lines, &mut dweight[unit * c_in + first..], c_in, live, c_in - first);
             }
         }
     });
     Ok(())
+}
+
+/// `corner[r][16 p + j] = Σ_k rows[r][k] · lines[p][k][j]`, as far as the corner has rows and columns.
+fn outer(
+    rows: [&[f32]; ROWS],
+    lines: &[f32],
+    corner: &mut [f32],
+    stride: usize,
+    live_rows: usize,
+    live_columns: usize,
+) {
+    let n = rows[0].len();
+    let mut first = 0;
+    #[cfg(target_arch = "x86_64")]
+    if live_rows == ROWS && super::simd::avx2() {
+        let panels = (lines.len() / (n * COLUMNS)).min(live_columns / COLUMNS);
+        assert!(rows.iter().all(|row| row.len() == n));
+        assert!(panels == 0 || (ROWS - 1) * stride + panels * COLUMNS <= corner.len());
+        // SAFETY: asserted above; `lines` holds that many panels; the processor has the instructions.
+        unsafe { avx2::outer(rows, n, lines.as_ptr(), panels, corner.as_mut_ptr(), stride) };
+        first = panels;
+    }
+    for (panel, lines) in lines.chunks_exact(n * COLUMNS).enumerate().skip(first) {
+        let at = panel * COLUMNS;
+        for (r, row) in rows.iter().enumerate().take(live_rows) {
+            let mut sums = [0.0; COLUMNS];
+            for (a, line) in row.iter().zip(lines.chunks_exact(COLUMNS)) {
+                for (sum, b) in sums.iter_mut().zip(line) {
+                    *sum += a * b;
+                }
+            }
+            let columns = COLUMNS.min(live_columns - at);
+            corner[r * stride + at..][..columns].copy_from_slice(&sums[..columns]);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::{COLUMNS, ROWS};
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// Each row must hold `n` numbers, `lines` `panels` times `n` lines, `to` six rows of `panels` lines.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn outer(
+        rows: [&[f32]; ROWS],
+        n: usize,
+        mut lines: *const f32,
+        panels: usize,
+        to: *mut f32,
+        stride: usize,
+    ) {
+        let rows = rows.map(<[f32]>::as_ptr);
+        for panel in 0..panels {
+            // SAFETY: the caller's promise covers every address.
+            unsafe {
+                let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+                for k in 0..n {
+                    let (low, high) = (_mm256_loadu_ps(lines), _mm256_loadu_ps(lines.add(8)));
+                    lines = lines.add(COLUMNS);
+                    for (sums, row) in sums.iter_mut().zip(rows) {
+                        let a = _mm256_broadcast_ss(&*row.add(k));
+                        sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
+                        sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
+                    }
+                }
+                for (r, sums) in sums.iter().enumerate() {
+                    let to = to.add(r * stride + panel * COLUMNS);
+                    _mm256_storeu_ps(to, sums[0]);
+                    _mm256_storeu_ps(to.add(8), sums[1]);
+                }
+            }
+        }
+    }
 }

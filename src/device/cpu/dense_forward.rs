@@ -1,7 +1,7 @@
 //! A dense layer: products of long rows with long rows.
 //!
 //! The weight is read once and in place; it is larger than the caches. The batch is cut into blocks of
-//! inputs that stay in the first cache while the rows of the weight pass. A tile is four rows of the batch
+//! inputs that stay in the second cache while the rows of the weight pass through the first. A tile is four rows of the batch
 //! by three of the weight; its sums, eight to a product, wait in memory between blocks.
 
 use super::memory::Memory;
@@ -20,10 +20,10 @@ const UNITS: usize = 3;
 const LANES: usize = 8;
 /// Sums of a tile.
 const SUMS: usize = ROWS * UNITS * LANES;
-/// Inputs of a block, for a batch of 20 rows or less: 20 kB.
-const BLOCK: usize = 256;
-/// Numbers of a block for larger batches.
-const BLOCK_NUMBERS: usize = 20 * BLOCK;
+/// Inputs of a block, at most: three rows of the weight take 12 kB of the first cache.
+const BLOCK: usize = 1024;
+/// Numbers of a block of the batch, so that it stays in the second cache.
+const NUMBERS: usize = 32 * BLOCK;
 
 /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[o,i])`.
 pub fn dense_forward(
@@ -39,7 +39,7 @@ pub fn dense_forward(
     if y.is_empty() {
         return Ok(());
     }
-    let block = if n <= 20 { BLOCK } else { (BLOCK_NUMBERS / n).next_multiple_of(LANES) };
+    let block = (NUMBERS / n).next_multiple_of(LANES).min(BLOCK);
     let even = c_in / LANES * LANES;
     // The rows of `x` are a power of two apart, usually, and would meet in the same few lines of a
     // cache; side by side they do not.
@@ -87,30 +87,27 @@ fn block_sums(geometry: Dense, x: &[f32], input: usize, weight: &[f32], unit: us
         std::array::from_fn(|o| &weight[(unit + first + o).min(c_out - 1) * c_in + input..][..len])
     };
     let live = c_out.saturating_sub(unit);
-    let mut next = units(0);
     for (tile, sums) in sums.chunks_exact_mut(n.div_ceil(ROWS) * SUMS).enumerate() {
         if tile * UNITS >= live {
             break;
         }
-        let weight = next;
-        next = units((tile + 1) * UNITS);
+        let weight = units(tile * UNITS);
         for (first, sums) in (0..n).step_by(ROWS).zip(sums.chunks_exact_mut(SUMS)) {
             let rows = std::array::from_fn(|r| &x[(first + r).min(n - 1) * len..][..len]);
-            add_products(rows, weight, next, sums);
+            add_products(rows, weight, sums);
         }
     }
 }
 
-fn add_products(x: [&[f32]; ROWS], weight: [&[f32]; UNITS], next: [&[f32]; UNITS], sums: &mut [f32]) {
+fn add_products(x: [&[f32]; ROWS], weight: [&[f32]; UNITS], sums: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if super::simd::avx2() {
         let len = x[0].len();
         assert!(x.iter().chain(&weight).all(|row| row.len() == len) && sums.len() == SUMS);
         // SAFETY: asserted above; the processor has the instructions.
-        unsafe { avx2::add_products(x, weight, next, len, sums.as_mut_ptr()) };
+        unsafe { avx2::add_products(x, weight, len, sums.as_mut_ptr()) };
         return;
     }
-    let _ = next;
     for (sums, (x, weight)) in
         sums.chunks_exact_mut(LANES).zip(x.iter().flat_map(|x| weight.iter().map(move |w| (x, w))))
     {
@@ -128,16 +125,10 @@ mod avx2 {
     use std::arch::x86_64::*;
 
     /// # Safety
-    /// All slices but `next` must hold `len` numbers, a multiple of eight; `to` a tile's sums.
+    /// All slices must hold `len` numbers, a multiple of eight; `to` a tile's sums.
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn add_products(
-        x: [&[f32]; ROWS],
-        weight: [&[f32]; UNITS],
-        next: [&[f32]; UNITS],
-        len: usize,
-        to: *mut f32,
-    ) {
-        // SAFETY: the caller's promise covers every address; a prefetch may go anywhere.
+    pub unsafe fn add_products(x: [&[f32]; ROWS], weight: [&[f32]; UNITS], len: usize, to: *mut f32) {
+        // SAFETY: the caller's promise covers every address.
         unsafe {
             let mut sums: [[__m256; UNITS]; ROWS] = std::array::from_fn(|r| {
                 std::array::from_fn(|o| _mm256_loadu_ps(to.add((r * UNITS + o) * LANES)))
@@ -154,7 +145,6 @@ mod avx2 {
                 }
                 k += LANES;
             }
-            let _ = next;
             for (r, sums) in sums.iter().enumerate() {
                 for (o, sum) in sums.iter().enumerate() {
                     _mm256_storeu_ps(to.add((r * UNITS + o) * LANES), *sum);
