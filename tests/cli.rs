@@ -1,4 +1,5 @@
 //! The command as a user types it: results, exit codes, messages, files, and nothing half-written.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use assert_cmd::Command;
 use std::collections::BTreeMap;
@@ -269,6 +270,9 @@ fn a_folder_of_classes_is_split_by_seed() {
     assert_eq!((&result["features"][0]["rows"], &result["features"][1]["rows"]), (&16.into(), &4.into()));
 }
 
+/// What to do to a tensor; false leaves it out.
+type Change<'a> = &'a dyn Fn(&str, &mut Vec<usize>, &mut Vec<f32>) -> bool;
+
 #[test]
 fn wrong_weights_are_refused_before_any_work() {
     let dir = tempfile::tempdir().unwrap();
@@ -282,7 +286,7 @@ fn wrong_weights_are_refused_before_any_work() {
             (name.to_owned(), shape.clone(), good.tensor(name, &shape).unwrap().into_owned())
         })
         .collect();
-    let write = |path: &Path, change: &dyn Fn(&str, &mut Vec<usize>, &mut Vec<f32>) -> bool| {
+    let write = |path: &Path, change: Change<'_>| {
         let mut all = all.clone();
         all.retain_mut(|(name, shape, data)| change(name, shape, data));
         let tensors: Vec<_> = all

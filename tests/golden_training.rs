@@ -1,5 +1,6 @@
 //! Ten training steps of a narrow VGG against Keras: losses and final weights, with four choices of
 //! what learns. `tests/golden/make_training.py` made the numbers.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;

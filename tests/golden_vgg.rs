@@ -1,6 +1,7 @@
 //! VGG16's features against Keras + TensorFlow: real ImageNet weights, drawn pictures.
 //!
 //! `tests/golden/make_vgg.py` made the numbers, in float64, rounded once.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
