@@ -1,6 +1,7 @@
 //! The convolution itself.
 
 use super::conv2d_direct::{Direct, Panels};
+use super::conv2d_winograd::{self, Points, Winograd};
 use super::memory::Memory;
 use super::threads::Threads;
 use super::tile::COLUMNS;
@@ -19,6 +20,17 @@ pub fn conv2d_forward(
     y: &mut [f32],
 ) -> Result<()> {
     let Conv2d { c_in, c_out, .. } = geometry;
+    if conv2d_winograd::pays(&geometry) {
+        let points = Points::transform((threads, memory), (c_in, c_out), |c, outputs, taps| {
+            for (column, o) in outputs.enumerate() {
+                for (tap, line) in taps.iter_mut().enumerate() {
+                    line[column] = weight[(o * 9 + tap) * c_in + c];
+                }
+            }
+        })?;
+        let winograd = Winograd { geometry, x, points: &points, bias: Some(bias), relu };
+        return winograd.run((threads, memory), y);
+    }
     let panels = Panels::pack(threads, memory, (c_in, c_out), |panel, block, outs| {
         for (column, o) in (0..COLUMNS).zip(outs.start..) {
             let mut at = column;

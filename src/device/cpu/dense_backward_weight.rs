@@ -3,7 +3,7 @@
 
 use super::memory::Memory;
 use super::threads::Threads;
-use super::tile::{COLUMNS, ROWS};
+use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
 use crate::device::Dtype;
 use crate::error::Result;
 use crate::shape::Dense;
@@ -62,50 +62,42 @@ pub fn dense_backward_weight(
         for (at, lines) in lines.chunks(together * n * COLUMNS).enumerate() {
             let first = at * together * COLUMNS;
             for unit in (0..live).step_by(ROWS) {
-                // The last tile reaches back over the one before it, rather than be a slow small one.
+                // The last tile reaches back over the one before it, rather than be small and slow.
                 let unit = unit.min(live.saturating_sub(ROWS));
-                let rows =
-                    std::array::from_fn(|r| &units[(job * job_units + unit + r).min(c_out - 1) * n..][..n]);
-                let live = ROWS.min(live - unit);
-                outer(rows, lines, &mut dweight[unit * c_in + first..], c_in, live, c_in - first);
+                let rows = std::array::from_fn(|r| (job * job_units + unit + r).min(c_out - 1) * n);
+                let corner = Corner {
+                    matrix: &mut dweight[unit * c_in + first..],
+                    stride: c_in,
+                    rows: ROWS.min(live - unit),
+                    columns: c_in - first,
+                };
+                tiles(units, &rows, n, lines, corner);
             }
         }
     });
     Ok(())
 }
 
-/// `corner[r][16 p + j] = Σ_k rows[r][k] · lines[p][k][j]`, as far as the corner has rows and columns.
-fn outer(
-    rows: [&[f32]; ROWS],
-    lines: &[f32],
-    corner: &mut [f32],
-    stride: usize,
-    live_rows: usize,
-    live_columns: usize,
-) {
-    let n = rows[0].len();
-    let mut first = 0;
+/// `corner[r][16 p + j] = Σ_k units[rows[r] + k] · lines[p][k][j]`, for all panels that `lines` holds.
+fn tiles(units: &[f32], rows: &[usize; ROWS], n: usize, lines: &[f32], corner: Corner<'_>) {
+    let Corner { matrix, stride, rows: live, columns } = corner;
+    let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if live_rows == ROWS && super::simd::avx2() {
-        let panels = (lines.len() / (n * COLUMNS)).min(live_columns / COLUMNS);
-        assert!(rows.iter().all(|row| row.len() == n));
-        assert!(panels == 0 || (ROWS - 1) * stride + panels * COLUMNS <= corner.len());
-        // SAFETY: asserted above; `lines` holds that many panels; the processor has the instructions.
-        unsafe { avx2::outer(rows, n, lines.as_ptr(), panels, corner.as_mut_ptr(), stride) };
-        first = panels;
+    if live == ROWS && super::simd::avx2() {
+        let panels = (lines.len() / (n * COLUMNS)).min(columns / COLUMNS);
+        let rows = rows.map(|row| units[row..][..n].as_ptr());
+        assert!(panels == 0 || (ROWS - 1) * stride + panels * COLUMNS <= matrix.len());
+        // SAFETY: sliced and asserted above; `lines` holds that many panels; the processor has the
+        // instructions.
+        unsafe { avx2::tiles(rows, n, lines.as_ptr(), panels, matrix.as_mut_ptr(), stride) };
+        done = panels;
     }
-    for (panel, lines) in lines.chunks_exact(n * COLUMNS).enumerate().skip(first) {
-        let at = panel * COLUMNS;
-        for (r, row) in rows.iter().enumerate().take(live_rows) {
-            let mut sums = [0.0; COLUMNS];
-            for (a, line) in row.iter().zip(lines.chunks_exact(COLUMNS)) {
-                for (sum, b) in sums.iter_mut().zip(line) {
-                    *sum += a * b;
-                }
-            }
-            let columns = COLUMNS.min(live_columns - at);
-            corner[r * stride + at..][..columns].copy_from_slice(&sums[..columns]);
-        }
+    for (panel, lines) in lines.chunks_exact(n * COLUMNS).enumerate().skip(done) {
+        let first = panel * COLUMNS;
+        let columns = COLUMNS.min(columns - first);
+        let corner = Corner { matrix: &mut matrix[first..], stride, rows: live, columns };
+        let start = Start::Columns(&[0.0; COLUMNS]);
+        tile::multiply(units, rows, Runs::one(n), lines, start, f32::NEG_INFINITY, corner);
     }
 }
 
@@ -117,15 +109,14 @@ mod avx2 {
     /// # Safety
     /// Each row must hold `n` numbers, `lines` `panels` times `n` lines, `to` six rows of `panels` lines.
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn outer(
-        rows: [&[f32]; ROWS],
+    pub unsafe fn tiles(
+        rows: [*const f32; ROWS],
         n: usize,
         mut lines: *const f32,
         panels: usize,
         to: *mut f32,
         stride: usize,
     ) {
-        let rows = rows.map(<[f32]>::as_ptr);
         for panel in 0..panels {
             // SAFETY: the caller's promise covers every address.
             unsafe {

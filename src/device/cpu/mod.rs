@@ -10,6 +10,7 @@ mod conv2d_backward_input;
 mod conv2d_backward_weight;
 mod conv2d_direct;
 mod conv2d_forward;
+mod conv2d_winograd;
 mod dense_backward_input;
 mod dense_backward_weight;
 mod dense_forward;
