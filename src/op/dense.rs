@@ -3,6 +3,7 @@
 //! `z[n,o] = bias[o] + Σ_i x[n,i] · weight[o,i]`, `y = max(z, 0)` or `z`.
 //! Backward, with `dz = dy` where `y > 0`: `dx = dz · weight`, `dweight = dzᵀ · x`, `dbias = Σ_n dz`.
 
+use super::affine::{Affine, Part};
 use super::output;
 use crate::device::Call;
 use crate::error::Result;
@@ -30,46 +31,29 @@ pub fn dense(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: 
         y,
         [x, weight, bias],
         |[x_learns, weight_learns, bias_learns], y| {
-            let y = relu.then(|| y.clone());
-            let x = weight_learns.then(|| x.clone());
-            let weight = x_learns.then(|| weight.clone());
-            Box::new(move |device, mut dz| {
-                if let Some(y) = y {
-                    device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut dz })?;
-                }
-                let mut gradients = vec![None, None, None];
-                if bias_learns {
-                    let mut dbias = device.alloc(dz.dtype(), geometry.c_out)?;
-                    device.run(Call::BiasBackward {
-                        rows: geometry.n,
-                        channels: geometry.c_out,
-                        dy: &dz,
-                        dbias: &mut dbias,
-                    })?;
-                    gradients[2] = Some(dbias);
-                }
-                if let Some(x) = x {
-                    let mut dweight = output(device, geometry.weight())?;
-                    device.run(Call::DenseBackwardWeight {
-                        geometry,
-                        x: x.buffer(),
-                        dy: &dz,
-                        dweight: &mut dweight,
-                    })?;
-                    gradients[1] = Some(dweight);
-                }
-                if let Some(weight) = weight {
-                    let mut dx = output(device, geometry.x())?;
-                    device.run(Call::DenseBackwardInput {
-                        geometry,
-                        dy: &dz,
-                        weight: weight.buffer(),
-                        dx: &mut dx,
-                    })?;
-                    gradients[0] = Some(dx);
-                }
-                Ok(gradients)
-            })
+            let affine = Affine {
+                rectified: relu.then(|| y.clone()),
+                bias: bias_learns.then_some([geometry.n, geometry.c_out]),
+                weight: weight_learns.then(|| dweight(geometry, x.clone())),
+                x: x_learns.then(|| dx(geometry, weight.clone())),
+            };
+            affine.backward()
         },
     ))
+}
+
+fn dweight(geometry: Dense, x: Tensor) -> Part {
+    Box::new(move |device, dy| {
+        let mut dweight = output(device, geometry.weight())?;
+        device.run(Call::DenseBackwardWeight { geometry, x: x.buffer(), dy, dweight: &mut dweight })?;
+        Ok(dweight)
+    })
+}
+
+fn dx(geometry: Dense, weight: Tensor) -> Part {
+    Box::new(move |device, dy| {
+        let mut dx = output(device, geometry.x())?;
+        device.run(Call::DenseBackwardInput { geometry, dy, weight: weight.buffer(), dx: &mut dx })?;
+        Ok(dx)
+    })
 }

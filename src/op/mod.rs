@@ -3,6 +3,7 @@
 //! In: tensors and the tape. Out: a tensor, recorded if something behind it learns. An op makes
 //! [`Call`](crate::device::Call)s and knows nothing of how a device does them.
 
+mod affine;
 mod conv2d;
 mod dense;
 mod dropout;

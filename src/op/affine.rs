@@ -1,0 +1,44 @@
+//! What conv2d and dense share: the way back of `y = f(bias + x ∘ weight)`, `f` = ReLU or nothing.
+//!
+//! In: the gradient of `y`, and how an op makes the gradients of its weight and its input from that
+//! of the sum. Out: the gradients of `x`, weight and bias, of those that learn.
+
+use crate::device::{Buffer, Call, Device, Dtype};
+use crate::error::Result;
+use crate::graph::{Backward, Tensor};
+
+/// Makes one gradient from `dz`, the gradient of the sum before ReLU.
+pub(super) type Part = Box<dyn FnOnce(&dyn Device, &Buffer) -> Result<Buffer>>;
+
+/// The pieces of the way back; a piece that nobody asks for is `None`.
+pub(super) struct Affine {
+    /// The output, if ReLU followed: where it is 0, nothing flows back.
+    pub rectified: Option<Tensor>,
+    /// Rows and channels of the output, if the bias learns.
+    pub bias: Option<[usize; 2]>,
+    /// The weight's gradient.
+    pub weight: Option<Part>,
+    /// The input's gradient.
+    pub x: Option<Part>,
+}
+
+impl Affine {
+    /// Gradients of `[x, weight, bias]`.
+    pub fn backward(self) -> Backward {
+        Box::new(move |device, mut dz| {
+            if let Some(y) = self.rectified {
+                device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut dz })?;
+            }
+            let dbias = self.bias.map(|[rows, channels]| dbias(device, rows, channels, &dz)).transpose()?;
+            let dweight = self.weight.map(|part| part(device, &dz)).transpose()?;
+            let dx = self.x.map(|part| part(device, &dz)).transpose()?;
+            Ok(vec![dx, dweight, dbias])
+        })
+    }
+}
+
+fn dbias(device: &dyn Device, rows: usize, channels: usize, dy: &Buffer) -> Result<Buffer> {
+    let mut dbias = device.alloc(Dtype::F32, channels)?;
+    device.run(Call::BiasBackward { rows, channels, dy, dbias: &mut dbias })?;
+    Ok(dbias)
+}
