@@ -2,7 +2,7 @@
 
 use super::{Finetune, Host, finetune};
 use crate::data::draw::{Counts, draw};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -21,17 +21,27 @@ pub struct Demo {
 /// # Errors
 /// Those of [`finetune`].
 pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
-    let began = Instant::now();
     let pictures = demo.output.join("pictures");
-    let counts = Counts::default();
-    files::create_dir(&demo.output)?;
-    draw(&pictures, &counts, demo.job.size, demo.job.head.seed)?;
-    host.say(format_args!(
-        "drew {} cartoon cats and dogs into {} in {:.1} s",
-        counts.total(),
-        pictures.display(),
-        began.elapsed().as_secs_f64()
-    ));
+    if pictures.exists() {
+        host.say(format_args!("pictures   {} is there already", pictures.display()));
+    } else {
+        let began = Instant::now();
+        let counts = Counts::default();
+        // Drawn beside its place and renamed: a folder of that name is whole.
+        let partial = demo.output.join("pictures.partial");
+        if partial.exists() {
+            std::fs::remove_dir_all(&partial).map_err(|e| Error::io("remove", &partial, &e))?;
+        }
+        files::create_dir(&demo.output)?;
+        draw(&partial, &counts, demo.job.size, demo.job.head.seed)?;
+        std::fs::rename(&partial, &pictures).map_err(|e| Error::io("write", &pictures, &e))?;
+        host.say(format_args!(
+            "pictures   drew {} cartoon cats and dogs into {} in {:.1} s",
+            counts.total(),
+            pictures.display(),
+            began.elapsed().as_secs_f64()
+        ));
+    }
     let run = demo.output.join("run");
     let job = Finetune { data: pictures.clone(), output: run.clone(), ..demo.job.clone() };
     finetune(host, &job)?;
