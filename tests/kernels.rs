@@ -5,9 +5,13 @@
 
 mod support;
 
-use support::{cases, devices};
-use vgg_ft::device::{Buffer, Device};
+use support::run::{Case, Data};
+use support::{cases, devices, naive};
+use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
+use vgg_ft::device::{Buffer, Call, Device, Dtype};
 use vgg_ft::error::Kind;
+use vgg_ft::random::{Draws, Stream};
+use vgg_ft::shape::{Conv2d, Dense, Pool2d};
 
 fn fail_together(failures: &[String]) {
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
@@ -78,15 +82,15 @@ fn wrong_buffers_are_refused_by_name() {
 }
 
 /// What is wrong with the answer to a damaged buffer, if anything.
-fn accepts(device: &dyn Device, case: &support::run::Case, which: usize, damage: usize) -> Option<String> {
+fn accepts(device: &dyn Device, case: &Case, which: usize, damage: usize) -> Option<String> {
     let (mut inputs, mut outputs) = case.buffers(device);
     let name = (case.make)(&inputs, &mut outputs).name();
     let all = inputs.len();
     let buffer: &mut Buffer = if which < all { &mut inputs[which] } else { &mut outputs[which - all] };
     let blank = match buffer.dtype() {
-        vgg_ft::device::Dtype::F32 => support::run::Data::F32(vec![0.0; buffer.len()]),
-        vgg_ft::device::Dtype::U32 => support::run::Data::U32(vec![0; buffer.len()]),
-        vgg_ft::device::Dtype::U8 => support::run::Data::U8(vec![0; buffer.len()]),
+        Dtype::F32 => Data::F32(vec![0.0; buffer.len()]),
+        Dtype::U32 => Data::U32(vec![0; buffer.len()]),
+        Dtype::U8 => Data::U8(vec![0; buffer.len()]),
     };
     let wrong = [blank.resized(false), blank.resized(true), blank.retyped()][damage].upload(device);
     let what = format!("{name} {}: buffer {which} as {wrong:?}", case.title);
@@ -99,6 +103,81 @@ fn accepts(device: &dyn Device, case: &support::run::Case, which: usize, damage:
     }
 }
 
+/// An empty batch, and sums of nothing, which are zero.
+#[test]
+fn the_cpu_takes_calls_with_nothing_to_do() {
+    for device in devices::cpus(&[1, 2]) {
+        let device = &*device;
+        let nothing = || device.zeros(0).unwrap();
+        let (none, none_u8) = (nothing(), device.upload::<u8>(&[]).unwrap());
+        let some = |len: usize| device.alloc(Dtype::F32, len).unwrap();
+        let none_u32 = device.upload::<u32>(&[]).unwrap();
+        let source = MaskSource { seed: 1, stream: Stream::Dropout, counter: 0 };
+        let rule = Rmsprop { rate: 1.0, rho: 0.9, epsilon: 1e-7 };
+        let normalize = Normalize { order: [0; 3], scale: [1.0; 3], offset: [0.0; 3] };
+        let conv = Conv2d { n: 0, h: 4, w: 4, c_in: 32, c_out: 32 };
+        let narrow = Conv2d { n: 1, h: 2, w: 2, c_in: 0, c_out: 2 };
+        let (dense, pool) = (Dense { n: 0, c_in: 3, c_out: 2 }, Pool2d { n: 0, h: 4, w: 4, c: 2 });
+        let (weight, bias) = (some(conv.weight().len()), device.upload(&[5.0f32; 32]).unwrap());
+        let two = device.upload(&[5.0f32; 2]).unwrap();
+        let six = some(6);
+        let (mut y, mut z, mut e) = (nothing(), nothing(), device.upload::<u8>(&[]).unwrap());
+        let (mut big, mut small, mut eight) = (some(conv.weight().len()), some(6), some(8));
+        let run = |call: Call<'_>| device.run(call).unwrap();
+        run(Call::Normalize { rows: 0, rule: normalize, pixels: &none_u8, y: &mut y });
+        run(Call::Conv2dForward {
+            geometry: conv,
+            x: &none,
+            weight: &weight,
+            bias: &bias,
+            relu: true,
+            y: &mut y,
+        });
+        run(Call::Conv2dBackwardInput { geometry: conv, dy: &none, weight: &weight, dx: &mut y });
+        run(Call::Conv2dBackwardWeight { geometry: conv, x: &none, dy: &none, dweight: &mut big });
+        run(Call::Conv2dForward {
+            geometry: narrow,
+            x: &none,
+            weight: &none,
+            bias: &two,
+            relu: true,
+            y: &mut eight,
+        });
+        run(Call::Conv2dBackwardInput { geometry: narrow, dy: &eight, weight: &none, dx: &mut y });
+        run(Call::DenseForward {
+            geometry: dense,
+            x: &none,
+            weight: &six,
+            bias: &two,
+            relu: true,
+            y: &mut y,
+        });
+        run(Call::DenseBackwardInput { geometry: dense, dy: &none, weight: &six, dx: &mut y });
+        run(Call::DenseBackwardWeight { geometry: dense, x: &none, dy: &none, dweight: &mut small });
+        run(Call::BiasBackward { rows: 0, channels: 0, dy: &none, dbias: &mut y });
+        run(Call::Maxpool2dForward { geometry: pool, x: &none, y: &mut y, winner: Some(&mut e) });
+        run(Call::Maxpool2dBackward { geometry: pool, dy: &none, winner: &none_u8, dx: &mut y });
+        run(Call::ReluForward { x: &none, y: &mut y });
+        run(Call::ReluBackward { y: &none, gradient: &mut y });
+        run(Call::Dropout { rate: 0.5, source, x: &none, y: &mut y });
+        run(Call::Sigmoid { x: &none, y: &mut y });
+        run(Call::Softmax { classes: 3, x: &none, y: &mut y });
+        run(Call::Add { x: &none, into: &mut y });
+        run(Call::RmspropStep { rule, gradient: &none, velocity: &mut y, weight: &mut z });
+        run(Call::SigmoidCrossEntropy { logits: &none, targets: &none, outcome: &mut y, dlogits: None });
+        run(Call::SoftmaxCrossEntropy {
+            classes: 3,
+            logits: &none,
+            labels: &none_u32,
+            outcome: &mut y,
+            dlogits: Some(&mut z),
+        });
+        assert!(device.download::<f32>(&big).unwrap().iter().all(|&x| x == 0.0));
+        assert!(device.download::<f32>(&small).unwrap().iter().all(|&x| x == 0.0));
+        assert!(device.download::<f32>(&eight).unwrap().iter().all(|&x| x == 5.0), "the bias alone");
+    }
+}
+
 /// A device that runs its calls later may find this out later; the cpu knows at once.
 #[test]
 fn a_label_that_is_no_class_is_refused() {
@@ -107,7 +186,7 @@ fn a_label_that_is_no_class_is_refused() {
         let logits = device.zeros(4).unwrap();
         let labels = device.upload(&[0u32, 2]).unwrap();
         let mut outcome = device.zeros(4).unwrap();
-        let call = vgg_ft::device::Call::SoftmaxCrossEntropy {
+        let call = Call::SoftmaxCrossEntropy {
             classes: 2,
             logits: &logits,
             labels: &labels,
@@ -116,5 +195,54 @@ fn a_label_that_is_no_class_is_refused() {
         };
         let error = device.run(call).unwrap_err();
         assert!(error.message().contains("the label of row 1"), "{error}");
+    }
+}
+
+/// VGG16's thirteen convolutions with five pools between, as one network on random numbers, against
+/// f64. A layer's relative error is a few EPS (rounding is random, and averages over the sum), and the
+/// errors of layers add up as √13: about 1e-6. 5e-6 is what the engine promises for its features.
+#[test]
+fn thirteen_layers_stay_within_5e_6_of_f64() {
+    for device in devices::all() {
+        let device = &*device;
+        let mut draws = Draws::new(11, Stream::Demo, 0);
+        let mut uniform =
+            |len: usize, limit: f32| -> Vec<f32> { (0..len).map(|_| draws.range(-limit, limit)).collect() };
+        let (mut side, mut c_in) = (32, 3);
+        let first = uniform(side * side * c_in, 1.0);
+        let mut wide: Vec<f64> = first.iter().map(|&x| f64::from(x)).collect();
+        let mut x = device.upload(&first).unwrap();
+        for (convolutions, c_out) in [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)] {
+            for _ in 0..convolutions {
+                let geometry = Conv2d { n: 1, h: side, w: side, c_in, c_out };
+                // He's uniform limit keeps the size of the numbers from layer to layer.
+                let weight = uniform(geometry.weight().len(), (6.0 / (9 * c_in) as f32).sqrt());
+                let bias = uniform(c_out, 0.1);
+                wide = naive::conv2d_relu_f64(&geometry, &wide, &weight, &bias);
+                let [weight, bias] = [&weight, &bias].map(|data| device.upload(data).unwrap());
+                let mut y = device.zeros(geometry.y().len()).unwrap();
+                let call = Call::Conv2dForward {
+                    geometry,
+                    x: &x,
+                    weight: &weight,
+                    bias: &bias,
+                    relu: true,
+                    y: &mut y,
+                };
+                device.run(call).unwrap();
+                (x, c_in) = (y, c_out);
+            }
+            let geometry = Pool2d { n: 1, h: side, w: side, c: c_in };
+            wide = naive::maxpool2d_f64(&geometry, &wide);
+            let mut y = device.zeros(geometry.y().len()).unwrap();
+            device.run(Call::Maxpool2dForward { geometry, x: &x, y: &mut y, winner: None }).unwrap();
+            (x, side) = (y, side / 2);
+        }
+        let got = device.download::<f32>(&x).unwrap();
+        let error: f64 = got.iter().zip(&wide).map(|(&got, want)| (f64::from(got) - want).powi(2)).sum();
+        let size: f64 = wide.iter().map(|want| want.powi(2)).sum();
+        let relative = (error / size).sqrt();
+        println!("{}: relative error {relative:.1e}", devices::name(device));
+        assert!(relative <= 5e-6, "{}: relative error {relative:.1e}", devices::name(device));
     }
 }

@@ -27,6 +27,9 @@ const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
     (5, 6, 4, 128, 33),  // jobs and tiles that run across pictures
     (1, 4, 70, 3, 6),    // a long row
     (2, 8, 8, 31, 15),   // one short of everything
+    (3, 7, 5, 40, 32),   // odd maps in tiles of 2x2 (Winograd)
+    (2, 1, 1, 32, 72),   // a tile with one pixel
+    (1, 6, 3, 264, 40),  // input channels past a block
 ];
 
 /// `(n, c_in, c_out)`.

@@ -290,3 +290,27 @@ pub fn add(x: &[f32], into: &[f32]) -> Vec<Near> {
     let one = |(&x, &into): (&f32, &f32)| Near::exactly(f64::from(x + into));
     x.iter().zip(into).map(one).collect()
 }
+
+/// Convolution and ReLU on activations in f64, for networks deeper than one layer.
+pub fn conv2d_relu_f64(g: &Conv2d, x: &[f64], weight: &[f32], bias: &[f32]) -> Vec<f64> {
+    let mut y = Vec::new();
+    for (n, i, j) in pixels(g) {
+        for (o, &bias) in bias.iter().enumerate() {
+            let mut sum = wide(bias);
+            for (a, b) in taps() {
+                let Some((u, v)) = under(g, i, j, (a, b)) else { continue };
+                let x = &x[((n * g.h + u) * g.w + v) * g.c_in..][..g.c_in];
+                let weight = &weight[((o * 3 + a) * 3 + b) * g.c_in..][..g.c_in];
+                sum += x.iter().zip(weight).map(|(x, &weight)| x * wide(weight)).sum::<f64>();
+            }
+            y.push(sum.max(0.0));
+        }
+    }
+    y
+}
+
+/// Pooling of activations in f64.
+pub fn maxpool2d_f64(g: &Pool2d, x: &[f64]) -> Vec<f64> {
+    let largest = |at| (0..4).map(|which| x[corner(g, at, which)]).fold(f64::NEG_INFINITY, f64::max);
+    windows(g).map(largest).collect()
+}

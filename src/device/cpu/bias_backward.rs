@@ -1,18 +1,45 @@
 //! Column sums.
 
+use super::memory::Memory;
+use super::simd::widest;
 use super::threads::Threads;
+use crate::device::Dtype;
+use crate::error::Result;
+use std::sync::Arc;
 
-/// Columns of one job: one cache line of `dy` per row.
-const COLUMNS: usize = 16;
+/// Rows that are summed together before the sums are: the number, not the threads, fixes the order.
+const ROWS: usize = 1024;
 
 /// `dbias[c] = Σ_row dy[row,c]`.
-pub fn bias_backward(threads: &Threads, channels: usize, dy: &[f32], dbias: &mut [f32]) {
-    threads.each(dbias.chunks_mut(COLUMNS).enumerate(), |(job, dbias)| {
-        dbias.fill(0.0);
-        for row in dy.chunks_exact(channels) {
-            for (sum, dy) in dbias.iter_mut().zip(&row[job * COLUMNS..]) {
-                *sum += dy;
+pub fn bias_backward(
+    (threads, memory): (&Threads, &Arc<Memory>),
+    channels: usize,
+    dy: &[f32],
+    dbias: &mut [f32],
+) -> Result<()> {
+    dbias.fill(0.0);
+    if dy.len() <= ROWS * channels {
+        add_rows(dy, dbias);
+        return Ok(());
+    }
+    let parts = dy.chunks(ROWS * channels);
+    let mut sums = Memory::take(memory, Dtype::F32, parts.len() * channels)?;
+    let sums: &mut [f32] = bytemuck::cast_slice_mut(sums.bytes_mut());
+    sums.fill(0.0);
+    threads.each(sums.chunks_mut(channels).zip(parts), |(sums, rows)| add_rows(rows, sums));
+    add_rows(sums, dbias);
+    Ok(())
+}
+
+widest! {
+    fn add_rows(rows: &[f32], sums: &mut [f32]) {
+        if sums.is_empty() {
+            return;
+        }
+        for row in rows.chunks_exact(sums.len()) {
+            for (sum, x) in sums.iter_mut().zip(row) {
+                *sum += x;
             }
         }
-    });
+    }
 }

@@ -138,6 +138,9 @@ impl Direct<'_> {
     fn copy(&self, map: &mut [f32], padded: Range<usize>, block: Range<usize>) {
         let Conv2d { h, w, c_in, .. } = self.geometry;
         let c = block.len();
+        if c == 0 {
+            return;
+        }
         for (to, row) in map.chunks_exact_mut((w + 2) * c).zip(padded) {
             let (picture, i) = (row / (h + 2), row % (h + 2));
             if i == 0 || i == h + 1 {

@@ -1,11 +1,15 @@
 //! The maximum of 2x2 windows, and the way back to the winner.
 
+use super::simd::widest;
 use super::threads::Threads;
 use crate::shape::Pool2d;
 
+/// Channels that are compared side by side.
+const LANES: usize = 8;
+
 /// Whether `x` takes the place of `best`: larger, or the first NaN. So the first of equals stays, and
 /// NaN passes through.
-#[inline]
+#[inline(always)]
 fn beats(x: f32, best: f32) -> bool {
     x > best || (x.is_nan() && !best.is_nan())
 }
@@ -30,55 +34,88 @@ pub fn maxpool2d_forward(
     match winner {
         Some(winner) => {
             let jobs = y.chunks_mut(row).zip(winner.chunks_mut(row)).enumerate();
-            threads.each(jobs, |(at, (y, winner))| pool_row(window(at), c, y, Some(winner)));
+            threads.each(jobs, |(at, (y, winner))| row_and_winners(window(at), c, y, winner));
         }
-        None => threads.each(y.chunks_mut(row).enumerate(), |(at, y)| pool_row(window(at), c, y, None)),
+        None => threads.each(y.chunks_mut(row).enumerate(), |(at, y)| row_alone(window(at), c, y)),
     }
 }
 
-fn pool_row([top, bottom]: [&[f32]; 2], c: usize, y: &mut [f32], mut winner: Option<&mut [u8]>) {
-    for (j, y) in y.chunks_exact_mut(c).enumerate() {
-        let at = 2 * j * c;
-        let corners = [&top[at..][..c], &top[at + c..][..c], &bottom[at..][..c], &bottom[at + c..][..c]];
-        for k in 0..c {
-            let mut best = corners[0][k];
-            let mut which = 0;
-            for (corner, name) in corners[1..].iter().zip(1..) {
-                if beats(corner[k], best) {
-                    (best, which) = (corner[k], name);
+/// The four corners of window `j`.
+#[inline(always)]
+fn corners([top, bottom]: [&[f32]; 2], c: usize, j: usize) -> [&[f32]; 4] {
+    let at = 2 * j * c;
+    [&top[at..][..c], &top[at + c..][..c], &bottom[at..][..c], &bottom[at + c..][..c]]
+}
+
+widest! {
+    fn row_alone(rows: [&[f32]; 2], c: usize, y: &mut [f32]) {
+        for (j, y) in y.chunks_exact_mut(c).enumerate() {
+            let [first, others @ ..] = corners(rows, c, j);
+            y.copy_from_slice(first);
+            for corner in others {
+                for (best, &x) in y.iter_mut().zip(corner) {
+                    *best = if beats(x, *best) { x } else { *best };
                 }
             }
-            y[k] = best;
-            if let Some(winner) = winner.as_deref_mut() {
-                winner[j * c + k] = which;
+        }
+    }
+}
+
+widest! {
+    fn row_and_winners(rows: [&[f32]; 2], c: usize, y: &mut [f32], winner: &mut [u8]) {
+        for (j, (y, winner)) in y.chunks_exact_mut(c).zip(winner.chunks_exact_mut(c)).enumerate() {
+            let [first, others @ ..] = corners(rows, c, j);
+            let blocks = y.chunks_mut(LANES).zip(winner.chunks_mut(LANES)).enumerate();
+            for (block, (y, winner)) in blocks {
+                let channels = block * LANES..block * LANES + y.len();
+                // As wide as the numbers, so that both are chosen by one mask.
+                let mut which = [0u32; LANES];
+                y.copy_from_slice(&first[channels.clone()]);
+                for (name, corner) in (1..).zip(others) {
+                    for ((best, which), &x) in y.iter_mut().zip(&mut which).zip(&corner[channels.clone()]) {
+                        let wins = beats(x, *best);
+                        *best = if wins { x } else { *best };
+                        *which = if wins { name } else { *which };
+                    }
+                }
+                for (winner, which) in winner.iter_mut().zip(which) {
+                    *winner = which as u8;
+                }
             }
         }
     }
 }
 
-/// `dx` is `dy` at each window's winner and zero elsewhere. One job per picture and pair of rows.
+/// `dx` is `dy` at each window's winner and zero elsewhere. One job per row of `dx`.
 pub fn maxpool2d_backward(threads: &Threads, geometry: Pool2d, dy: &[f32], winner: &[u8], dx: &mut [f32]) {
     let Pool2d { h, w, c, .. } = geometry;
     let row = w / 2 * c;
     if dx.is_empty() {
         return;
     }
-    // Jobs are single rows of `dx`, so that an odd last row needs no case of its own.
     threads.each(dx.chunks_mut(w * c).enumerate(), |(at, dx)| {
-        dx.fill(0.0);
         let (picture, i) = (at / h, at % h);
         if i / 2 == h / 2 {
+            dx.fill(0.0);
             return;
         }
         let from = (picture * (h / 2) + i / 2) * row;
-        let side = (i % 2 * 2) as u8;
-        let windows = dy[from..][..row].chunks_exact(c).zip(winner[from..][..row].chunks_exact(c));
-        for (dx, (dy, winner)) in dx.chunks_exact_mut(2 * c).zip(windows) {
+        row_back(&dy[from..][..row], &winner[from..][..row], (i % 2 * 2) as u8, c, dx);
+    });
+}
+
+widest! {
+    /// A row of `dx` takes what its windows' winners `side` and `side + 1` got.
+    fn row_back(dy: &[f32], winner: &[u8], side: u8, c: usize, dx: &mut [f32]) {
+        let windows = dy.chunks_exact(c).zip(winner.chunks_exact(c));
+        let (whole, dropped) = dx.split_at_mut(dy.len() * 2);
+        for (dx, (dy, winner)) in whole.chunks_exact_mut(2 * c).zip(windows) {
             let (left, right) = dx.split_at_mut(c);
-            for k in 0..c {
-                left[k] = if winner[k] == side { dy[k] } else { 0.0 };
-                right[k] = if winner[k] == side + 1 { dy[k] } else { 0.0 };
+            for (((left, right), &dy), &winner) in left.iter_mut().zip(right).zip(dy).zip(winner) {
+                *left = if winner == side { dy } else { 0.0 };
+                *right = if winner == side + 1 { dy } else { 0.0 };
             }
         }
-    });
+        dropped.fill(0.0);
+    }
 }

@@ -131,11 +131,11 @@ impl Device for CpuDevice {
                 )?;
             }
             Call::BiasBackward { rows, channels, dy, dbias } => bias_backward::bias_backward(
-                t,
+                (t, m),
                 channels,
                 arm.input("dy", dy, rows * channels)?,
                 arm.output("dbias", dbias, channels)?,
-            ),
+            )?,
             Call::Maxpool2dForward { geometry: g, x, y, winner } => maxpool2d::maxpool2d_forward(
                 t,
                 g,
