@@ -1,11 +1,12 @@
 //! Gradients that meet.
 
 use super::simd::widest;
-use super::threads::{CHUNK, Threads};
+use super::threads::CHUNK;
+use super::workshop::Workshop;
 
 /// `into[i] += x[i]`.
-pub fn add(threads: &Threads, x: &[f32], into: &mut [f32]) {
-    threads.each(into.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(into, x)| chunk(x, into));
+pub fn add(shop: &Workshop, x: &[f32], into: &mut [f32]) {
+    shop.threads.each(into.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(into, x)| chunk(x, into));
 }
 
 widest! {

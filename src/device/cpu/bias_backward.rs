@@ -1,33 +1,24 @@
 //! Column sums.
 
-use super::memory::Memory;
 use super::simd::widest;
-use super::threads::Threads;
-use crate::device::Dtype;
+use super::workshop::Workshop;
 use crate::error::Result;
-use std::sync::Arc;
 
 /// Rows that are summed together before the sums are: the number, not the threads, fixes the order.
 const ROWS: usize = 1024;
 
 /// `dbias[c] = Σ_row dy[row,c]`.
-pub fn bias_backward(
-    (threads, memory): (&Threads, &Arc<Memory>),
-    channels: usize,
-    dy: &[f32],
-    dbias: &mut [f32],
-) -> Result<()> {
+pub fn bias_backward(shop: &Workshop, channels: usize, dy: &[f32], dbias: &mut [f32]) -> Result<()> {
     dbias.fill(0.0);
     if dy.len() <= ROWS * channels {
         add_rows(dy, dbias);
         return Ok(());
     }
     let parts = dy.chunks(ROWS * channels);
-    let mut sums = Memory::take(memory, Dtype::F32, parts.len() * channels)?;
-    let sums: &mut [f32] = bytemuck::cast_slice_mut(sums.bytes_mut());
+    let mut sums = shop.scratch(parts.len() * channels)?;
     sums.fill(0.0);
-    threads.each(sums.chunks_mut(channels).zip(parts), |(sums, rows)| add_rows(rows, sums));
-    add_rows(sums, dbias);
+    shop.threads.each(sums.chunks_mut(channels).zip(parts), |(sums, rows)| add_rows(rows, sums));
+    add_rows(&sums, dbias);
     Ok(())
 }
 

@@ -1,18 +1,18 @@
 //! The convolution's gradient with respect to its input: a correlation with the weights turned by half
 //! a turn, from the output's channels to the input's.
 
-use super::conv2d_direct::{Direct, Panels};
-use super::conv2d_winograd::{self, Points, Winograd};
-use super::memory::Memory;
-use super::threads::Threads;
+use super::conv2d_direct::{self, Direct};
+use super::conv2d_winograd::{self, Winograd, transform_weights};
+use super::panels::Panels;
 use super::tile::COLUMNS;
+use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Conv2d;
-use std::sync::Arc;
+use std::ops::Range;
 
 /// `dx[n,i,j,c] = Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c]`.
 pub fn conv2d_backward_input(
-    (threads, memory): (&Threads, &Arc<Memory>),
+    shop: &Workshop,
     geometry: Conv2d,
     dy: &[f32],
     weight: &[f32],
@@ -20,23 +20,23 @@ pub fn conv2d_backward_input(
 ) -> Result<()> {
     let Conv2d { c_in, c_out, .. } = geometry;
     let turned = Conv2d { c_in: c_out, c_out: c_in, ..geometry };
+    // The weights of input channels `inputs` at the turned window position `tap`.
+    let line = |o: usize, tap: usize, inputs: Range<usize>| &weight[(o * 9 + 8 - tap) * c_in..][inputs];
     if conv2d_winograd::pays(&turned) {
-        let points = Points::transform((threads, memory), (c_out, c_in), |o, outputs, taps| {
-            for (tap, line) in taps.iter_mut().enumerate() {
-                let weight = &weight[(o * 9 + 8 - tap) * c_in..][outputs.clone()];
-                line[..weight.len()].copy_from_slice(weight);
+        let panels = transform_weights(shop, (c_out, c_in), |o, inputs, taps| {
+            for (tap, to) in taps.iter_mut().enumerate() {
+                to[..inputs.len()].copy_from_slice(line(o, tap, inputs.clone()));
             }
         })?;
-        let winograd = Winograd { geometry: turned, x: dy, points: &points, bias: None, relu: false };
-        return winograd.run((threads, memory), dx);
+        return Winograd { geometry: turned, x: dy, panels: &panels, bias: None, relu: false }.run(shop, dx);
     }
-    let panels = Panels::pack(threads, memory, (c_out, c_in), |panel, block, outs| {
+    let blocks = conv2d_direct::blocks(c_out);
+    let panels = Panels::pack(shop, blocks, (c_out, c_in), 9, |panel, block, inputs| {
         let lines = (0..9).flat_map(|tap| block.clone().map(move |o| (tap, o)));
-        for (line, (tap, o)) in panel.chunks_exact_mut(COLUMNS).zip(lines) {
-            line[..outs.len()].copy_from_slice(&weight[(o * 9 + 8 - tap) * c_in..][outs.clone()]);
-            line[outs.len()..].fill(0.0);
+        for (to, (tap, o)) in panel.chunks_exact_mut(COLUMNS).zip(lines) {
+            to[..inputs.len()].copy_from_slice(line(o, tap, inputs.clone()));
+            to[inputs.len()..].fill(0.0);
         }
     })?;
-    let floor = f32::NEG_INFINITY;
-    Direct { geometry: turned, x: dy, panels: &panels, bias: None, floor }.run(threads, memory, dx)
+    Direct { geometry: turned, x: dy, panels: &panels, bias: None, relu: false }.run(shop, dx)
 }

@@ -4,13 +4,10 @@
 //! it lays out `dy` with the pixels of a filter side by side, and `x` with zeros around, 16 channels
 //! a line; then a tap of the window is a shift of `x`, and a run is a row of the map.
 
-use super::memory::Memory;
-use super::threads::Threads;
 use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
-use crate::device::Dtype;
+use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Conv2d;
-use std::sync::Arc;
 
 /// Pixels of a block, about: with the pixels around them, 16 channels of `x` take some 15 kB, so that
 /// they stay in the first cache while all taps and filters pass.
@@ -56,7 +53,7 @@ fn blocks(geometry: &Conv2d) -> impl Iterator<Item = Block> + use<> {
 
 /// `dweight[o,a,b,c] = Σ_{n,i,j} dy[n,i,j,o] · x[n,i+a-1,j+b-1,c]`.
 pub fn conv2d_backward_weight(
-    (threads, memory): (&Threads, &Arc<Memory>),
+    shop: &Workshop,
     geometry: Conv2d,
     x: &[f32],
     dy: &[f32],
@@ -67,22 +64,15 @@ pub fn conv2d_backward_weight(
         dweight.fill(0.0);
         return Ok(());
     }
-    let filters = c_out.div_ceil(4 * threads.count()).max(FILTERS).min(c_out);
-    let jobs = c_out.div_ceil(filters).next_multiple_of(threads.count());
+    let filters = c_out.div_ceil(4 * shop.threads.count()).max(FILTERS).min(c_out);
+    let jobs = c_out.div_ceil(filters).next_multiple_of(shop.threads.count());
     let filters = c_out.div_ceil(jobs).next_multiple_of(ROWS);
     // Blocks differ in size only at the edges; the first is the largest.
     let (pixels, lines) = blocks(&geometry).next().map_or((0, 0), |b| (b.pixels(w), b.lines(w)));
-    let mut desks = Vec::new();
-    for _ in 0..threads.count() {
-        desks.push([
-            Memory::take(memory, Dtype::F32, filters * pixels)?,
-            Memory::take(memory, Dtype::F32, lines * COLUMNS)?,
-        ]);
-    }
+    let mut desks = shop.desks(filters * pixels + lines * COLUMNS)?;
     let jobs = dweight.chunks_mut(filters * 9 * c_in).enumerate();
-    threads.each_at(&mut desks, jobs, |[columns, lines], (job, dweight)| {
-        let columns: &mut [f32] = bytemuck::cast_slice_mut(columns.bytes_mut());
-        let lines: &mut [f32] = bytemuck::cast_slice_mut(lines.bytes_mut());
+    shop.threads.each_at(&mut desks, jobs, |desk, (job, dweight)| {
+        let (columns, lines) = desk.split_at_mut(filters * pixels);
         for (at, block) in blocks(&geometry).enumerate() {
             let (columns, fresh) = (&mut columns[..filters * block.pixels(w)], at == 0);
             lay_out_dy(&geometry, block, dy, job * filters, columns);

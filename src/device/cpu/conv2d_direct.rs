@@ -6,14 +6,12 @@
 //! tile reads it in place. Input channels come in blocks, so that a panel of weights stays in the first
 //! cache while the job's pixels pass it.
 
-use super::memory::{Memory, Storage};
-use super::threads::Threads;
+use super::panels::{self, Panels};
 use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
-use crate::device::Dtype;
+use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Conv2d;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Input channels of a block, about: a panel of 9 · 32 · 16 numbers takes 18 kB of a 32 kB first cache.
 const BLOCK: usize = 32;
@@ -22,73 +20,35 @@ const PIXELS: usize = 192;
 /// Output pixels of a job, at most, so that its pixels stay in the second cache.
 const PIXELS_MOST: usize = 960;
 
-/// The blocks of `channels`, all about equally long.
-fn blocks(channels: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
-    let count = ((channels + BLOCK / 2) / BLOCK).max(1);
-    (0..count).map(move |i| i * channels / count..(i + 1) * channels / count)
+/// The blocks of input channels.
+pub fn blocks(channels: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    panels::blocks(channels, ((channels + BLOCK / 2) / BLOCK).max(1))
 }
 
-/// Weights in the order in which the tiles read them.
-pub struct Panels {
-    storage: Storage,
-}
-
-impl Panels {
-    /// `weight(o, a, b, c)` gives the run of weights... (see callers).
-    pub fn pack(
-        threads: &Threads,
-        memory: &Arc<Memory>,
-        (c_in, c_out): (usize, usize),
-        fill: impl Fn(&mut [f32], Range<usize>, Range<usize>) + Sync,
-    ) -> Result<Self> {
-        let count = c_out.div_ceil(COLUMNS);
-        let mut storage = Memory::take(memory, Dtype::F32, 9 * c_in * count * COLUMNS)?;
-        let mut jobs = Vec::new();
-        let mut rest: &mut [f32] = bytemuck::cast_slice_mut(storage.bytes_mut());
-        for block in blocks(c_in) {
-            for panel in 0..count {
-                let (panel_data, tail) = rest.split_at_mut(9 * block.len() * COLUMNS);
-                let outs = panel * COLUMNS..((panel + 1) * COLUMNS).min(c_out);
-                jobs.push((panel_data, block.clone(), outs));
-                rest = tail;
-            }
-        }
-        threads.each(jobs.into_iter(), |(panel, block, outs)| fill(panel, block, outs));
-        Ok(Self { storage })
-    }
-
-    fn numbers(&self) -> &[f32] {
-        bytemuck::cast_slice(self.storage.bytes())
-    }
-}
-
-/// What is computed: `y = max(floor, bias + x * weights)`.
+/// What is computed: `y = f(bias + x * weights)`, `f` = ReLU or nothing.
 pub struct Direct<'a> {
     pub geometry: Conv2d,
     pub x: &'a [f32],
+    /// Nine lines per input channel, by window position: `[a, b, c]`.
     pub panels: &'a Panels,
     pub bias: Option<&'a [f32]>,
-    pub floor: f32,
+    pub relu: bool,
 }
 
 impl Direct<'_> {
-    pub fn run(&self, threads: &Threads, memory: &Arc<Memory>, y: &mut [f32]) -> Result<()> {
+    pub fn run(&self, shop: &Workshop, y: &mut [f32]) -> Result<()> {
         let Conv2d { n, h, w, c_in, c_out } = self.geometry;
         if y.is_empty() {
             return Ok(());
         }
-        let pixels = job_pixels(n * h * w, w, threads.count());
+        let pixels = job_pixels(n * h * w, w, shop.threads.count());
         let widest = blocks(c_in).map(|block| block.len()).max().unwrap_or(0);
         // A range of pixels touches at most this many rows, and each picture adds two of zeros.
         let rows = (pixels - 1).div_ceil(w) + 1;
         let rows = rows + 2 * (rows.div_ceil(h) + 1);
-        let mut desks = Vec::new();
-        for _ in 0..threads.count() {
-            desks.push(Memory::take(memory, Dtype::F32, rows * (w + 2) * widest)?);
-        }
-        threads.each_at(&mut desks, y.chunks_mut(pixels * c_out).enumerate(), |desk, (job, y)| {
-            self.job(bytemuck::cast_slice_mut(desk.bytes_mut()), job * pixels, y);
-        });
+        let mut desks = shop.desks(rows * (w + 2) * widest)?;
+        let jobs = y.chunks_mut(pixels * c_out).enumerate();
+        shop.threads.each_at(&mut desks, jobs, |desk, (job, y)| self.job(desk, job * pixels, y));
         Ok(())
     }
 
@@ -107,7 +67,7 @@ impl Direct<'_> {
             let map = &mut desk[..padded.len() * (w + 2) * c];
             self.copy(map, padded.clone(), block.clone());
             let runs = Runs { count: 3, len: 3 * c, stride: (w + 2) * c, panel_stride: 3 * c * COLUMNS };
-            let floor = if block.end == c_in { self.floor } else { f32::NEG_INFINITY };
+            let floor = if self.relu && block.end == c_in { 0.0 } else { f32::NEG_INFINITY };
             for column in 0..columns {
                 let (panel, rest) = weights.split_at(9 * c * COLUMNS);
                 weights = rest;

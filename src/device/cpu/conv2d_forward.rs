@@ -1,54 +1,43 @@
-//! The convolution itself.
+//! The convolution itself: through Winograd's transform where the channels allow, else directly.
 
-use super::conv2d_direct::{Direct, Panels};
-use super::conv2d_winograd::{self, Points, Winograd};
-use super::memory::Memory;
-use super::threads::Threads;
+use super::conv2d_direct::{self, Direct};
+use super::conv2d_winograd::{self, Winograd, transform_weights};
+use super::panels::Panels;
 use super::tile::COLUMNS;
+use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Conv2d;
-use std::sync::Arc;
 
-/// `y[n,i,j,o] = f(bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c])`.
+/// `y[n,i,j,o] = f(bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c])`, `f` = ReLU or nothing.
 pub fn conv2d_forward(
-    (threads, memory): (&Threads, &Arc<Memory>),
+    shop: &Workshop,
     geometry: Conv2d,
     x: &[f32],
     weight: &[f32],
-    bias: &[f32],
-    relu: bool,
+    (bias, relu): (&[f32], bool),
     y: &mut [f32],
 ) -> Result<()> {
     let Conv2d { c_in, c_out, .. } = geometry;
+    let bias = Some(bias);
     if conv2d_winograd::pays(&geometry) {
-        let points = Points::transform((threads, memory), (c_in, c_out), |c, outputs, taps| {
+        let panels = transform_weights(shop, (c_in, c_out), |c, outputs, taps| {
             for (column, o) in outputs.enumerate() {
                 for (tap, line) in taps.iter_mut().enumerate() {
                     line[column] = weight[(o * 9 + tap) * c_in + c];
                 }
             }
         })?;
-        let winograd = Winograd { geometry, x, points: &points, bias: Some(bias), relu };
-        return winograd.run((threads, memory), y);
+        return Winograd { geometry, x, panels: &panels, bias, relu }.run(shop, y);
     }
-    let panels = Panels::pack(threads, memory, (c_in, c_out), |panel, block, outs| {
-        for (column, o) in (0..COLUMNS).zip(outs.start..) {
-            let mut at = column;
-            for tap in 0..9 {
-                if o < outs.end {
-                    for &w in &weight[(o * 9 + tap) * c_in..][block.clone()] {
-                        panel[at] = w;
-                        at += COLUMNS;
-                    }
-                } else {
-                    for _ in block.clone() {
-                        panel[at] = 0.0;
-                        at += COLUMNS;
-                    }
-                }
+    let blocks = conv2d_direct::blocks(c_in);
+    let panels = Panels::pack(shop, blocks, (c_in, c_out), 9, |panel, block, outputs| {
+        let taps = (0..9).flat_map(|tap| block.clone().map(move |c| tap * c_in + c));
+        for (line, at) in panel.chunks_exact_mut(COLUMNS).zip(taps) {
+            line.fill(0.0);
+            for (to, o) in line.iter_mut().zip(outputs.clone()) {
+                *to = weight[o * 9 * c_in + at];
             }
         }
     })?;
-    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-    Direct { geometry, x, panels: &panels, bias: Some(bias), floor }.run(threads, memory, y)
+    Direct { geometry, x, panels: &panels, bias, relu }.run(shop, y)
 }

@@ -8,16 +8,14 @@
 //!
 //! All factors are 1, 1/2 and 1/4, so the error stays that of the direct sum, within a factor of two.
 
-use super::memory::{Memory, Storage};
+use super::panels::{self, Panels};
 use super::relu::rectify;
 use super::simd::widest;
-use super::threads::Threads;
 use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
-use crate::device::Dtype;
+use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Conv2d;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Points of a transformed tile.
 const POINTS: usize = 16;
@@ -39,47 +37,29 @@ pub fn pays(geometry: &Conv2d) -> bool {
 
 /// The blocks of input channels.
 fn blocks(channels: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    let count = channels.div_ceil(BLOCK);
-    (0..count).map(move |i| i * channels / count..(i + 1) * channels / count)
+    panels::blocks(channels, channels.div_ceil(BLOCK))
 }
 
-/// Transformed weights: for each block of input channels and each sixteen outputs, for each point, a
-/// panel.
-pub struct Points(Storage);
-
-impl Points {
-    /// `window(c, outputs, taps)` writes the nine taps of up to sixteen outputs for input channel `c`.
-    pub fn transform(
-        (threads, memory): (&Threads, &Arc<Memory>),
-        (c_in, c_out): (usize, usize),
-        window: impl Fn(usize, Range<usize>, &mut [[f32; COLUMNS]; 9]) + Sync,
-    ) -> Result<Self> {
-        let panels = c_out.div_ceil(COLUMNS);
-        let mut storage = Memory::take(memory, Dtype::F32, POINTS * c_in * panels * COLUMNS)?;
-        let mut jobs = Vec::new();
-        let mut rest: &mut [f32] = bytemuck::cast_slice_mut(storage.bytes_mut());
-        for block in blocks(c_in) {
-            for panel in 0..panels {
-                let (points, tail) = rest.split_at_mut(POINTS * block.len() * COLUMNS);
-                jobs.push((points, block.clone(), panel * COLUMNS..c_out.min((panel + 1) * COLUMNS)));
-                rest = tail;
-            }
+/// Transforms the weights; `window(c, outputs, taps)` writes the nine taps of up to sixteen outputs for
+/// input channel `c`. A panel holds, for each point, a line per channel.
+pub fn transform_weights(
+    shop: &Workshop,
+    (c_in, c_out): (usize, usize),
+    window: impl Fn(usize, Range<usize>, &mut [[f32; COLUMNS]; 9]) + Sync,
+) -> Result<Panels> {
+    Panels::pack(shop, blocks(c_in), (c_in, c_out), POINTS, |panel, block, outputs| {
+        let mut taps = [[0.0; COLUMNS]; 9];
+        let len = block.len();
+        for (k, c) in block.enumerate() {
+            window(c, outputs.clone(), &mut taps);
+            transform_windows(&taps, k, len, panel);
         }
-        threads.each(jobs.into_iter(), |(points, block, outputs)| {
-            let mut taps = [[0.0; COLUMNS]; 9];
-            let len = block.len();
-            for (k, c) in block.enumerate() {
-                window(c, outputs.clone(), &mut taps);
-                transform_weights(&taps, k, len, points);
-            }
-        });
-        Ok(Self(storage))
-    }
+    })
 }
 
 widest! {
     /// Writes G g Gᵀ to line `k` of each point's panel of `len` lines.
-    fn transform_weights(taps: &[[f32; COLUMNS]; 9], k: usize, len: usize, points: &mut [f32]) {
+    fn transform_windows(taps: &[[f32; COLUMNS]; 9], k: usize, len: usize, points: &mut [f32]) {
         let mut half = [[0.0; COLUMNS]; 12]; // G g: 4 rows of 3
         for b in 0..3 {
             for j in 0..COLUMNS {
@@ -110,21 +90,14 @@ widest! {
 pub struct Winograd<'a> {
     pub geometry: Conv2d,
     pub x: &'a [f32],
-    pub points: &'a Points,
+    /// From [`transform_weights`].
+    pub panels: &'a Panels,
     pub bias: Option<&'a [f32]>,
     pub relu: bool,
 }
 
-/// A thread's scratch memory.
-struct Desk {
-    /// `[point][tile][c_in]`.
-    x: Storage,
-    /// `[point][tile][c_out]`.
-    y: Storage,
-}
-
 impl Winograd<'_> {
-    pub fn run(&self, (threads, memory): (&Threads, &Arc<Memory>), y: &mut [f32]) -> Result<()> {
+    pub fn run(&self, shop: &Workshop, y: &mut [f32]) -> Result<()> {
         let Conv2d { n, h, w, c_in, c_out } = self.geometry;
         if y.is_empty() {
             return Ok(());
@@ -132,15 +105,10 @@ impl Winograd<'_> {
         // Rows of tiles, in all pictures together.
         let all = n * h.div_ceil(2);
         let wide = w.div_ceil(2);
-        let jobs = (all * wide).div_ceil(TILES).next_multiple_of(threads.count());
+        let jobs = (all * wide).div_ceil(TILES).next_multiple_of(shop.threads.count());
         let rows = all.div_ceil(jobs);
-        let mut desks = Vec::new();
-        for _ in 0..threads.count() {
-            desks.push(Desk {
-                x: Memory::take(memory, Dtype::F32, POINTS * rows * wide * c_in)?,
-                y: Memory::take(memory, Dtype::F32, POINTS * rows * wide * c_out)?,
-            });
-        }
+        // For each thread `[point][tile][c_in]` and `[point][tile][c_out]`.
+        let mut desks = shop.desks(POINTS * rows * wide * (c_in + c_out))?;
         let mut jobs = Vec::new();
         let mut rest = y;
         for first in (0..all).step_by(rows) {
@@ -150,7 +118,7 @@ impl Winograd<'_> {
             jobs.push((rows, part));
             rest = tail;
         }
-        threads.each_at(&mut desks, jobs.into_iter(), |desk, (rows, y)| self.job(desk, rows, y));
+        shop.threads.each_at(&mut desks, jobs.into_iter(), |desk, (rows, y)| self.job(desk, rows, y));
         Ok(())
     }
 
@@ -161,13 +129,11 @@ impl Winograd<'_> {
         tiles / high * h + tiles % high * 2
     }
 
-    fn job(&self, desk: &mut Desk, rows: Range<usize>, y: &mut [f32]) {
+    fn job(&self, desk: &mut [f32], rows: Range<usize>, y: &mut [f32]) {
         let Conv2d { w, c_in, c_out, .. } = self.geometry;
         let tiles = rows.len() * w.div_ceil(2);
-        let points: &mut [f32] = bytemuck::cast_slice_mut(desk.x.bytes_mut());
-        let points = &mut points[..POINTS * tiles * c_in];
-        let products: &mut [f32] = bytemuck::cast_slice_mut(desk.y.bytes_mut());
-        let products = &mut products[..POINTS * tiles * c_out];
+        let (points, rest) = desk.split_at_mut(POINTS * tiles * c_in);
+        let products = &mut rest[..POINTS * tiles * c_out];
         self.transform(rows.clone(), points);
         for point in 0..POINTS {
             let x = &points[point * tiles * c_in..][..tiles * c_in];
@@ -200,7 +166,7 @@ impl Winograd<'_> {
     fn multiply(&self, point: usize, x: &[f32], y: &mut [f32]) {
         let Conv2d { c_in, c_out, .. } = self.geometry;
         let tiles = x.len() / c_in;
-        let mut weights: &[f32] = bytemuck::cast_slice(self.points.0.bytes());
+        let mut weights = self.panels.numbers();
         for block in blocks(c_in) {
             let len = block.len() * COLUMNS;
             let start = if block.start == 0 { Start::Columns(&[0.0; COLUMNS]) } else { Start::Output };

@@ -1,19 +1,19 @@
 //! The dense layer's gradient with respect to its input.
 
-use super::threads::Threads;
 use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
+use super::workshop::Workshop;
 use crate::shape::Dense;
 
 /// Units that pass over `dx` at once: as many rows of the weight are read side by side, in place.
 const UNITS: usize = 16;
 
 /// `dx[n,i] = Σ_o dy[n,o] · weight[o,i]`. A job is six rows of the batch.
-pub fn dense_backward_input(threads: &Threads, geometry: Dense, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
+pub fn dense_backward_input(shop: &Workshop, geometry: Dense, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
     let Dense { n, c_in, c_out } = geometry;
     if dx.is_empty() {
         return;
     }
-    threads.each(dx.chunks_mut(ROWS * c_in).enumerate(), |(job, dx)| {
+    shop.threads.each(dx.chunks_mut(ROWS * c_in).enumerate(), |(job, dx)| {
         let first = job * ROWS;
         let mut start = Start::Columns(&[0.0; COLUMNS]);
         for unit in (0..c_out).step_by(UNITS) {

@@ -1,20 +1,17 @@
 //! The dense layer's gradient with respect to its weight: sums over the batch, which is short, into a
 //! matrix that is larger than the caches and is written once.
 
-use super::memory::Memory;
-use super::threads::Threads;
 use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
-use crate::device::Dtype;
+use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Dense;
-use std::sync::Arc;
 
 /// Numbers of `x` that stay in the first cache while the units pass.
 const NUMBERS: usize = 5120;
 
 /// `dweight[o,i] = Σ_n dy[n,o] · x[n,i]`.
 pub fn dense_backward_weight(
-    (threads, memory): (&Threads, &Arc<Memory>),
+    shop: &Workshop,
     geometry: Dense,
     x: &[f32],
     dy: &[f32],
@@ -26,10 +23,9 @@ pub fn dense_backward_weight(
         return Ok(());
     }
     let panels = c_in.div_ceil(COLUMNS);
-    let mut lines = Memory::take(memory, Dtype::F32, panels * n * COLUMNS)?;
-    let lines: &mut [f32] = bytemuck::cast_slice_mut(lines.bytes_mut());
+    let mut lines = shop.scratch(panels * n * COLUMNS)?;
     let together = (NUMBERS / (n * COLUMNS)).max(1);
-    threads.each(lines.chunks_mut(together * n * COLUMNS).enumerate(), |(job, lines)| {
+    shop.threads.each(lines.chunks_mut(together * n * COLUMNS).enumerate(), |(job, lines)| {
         let first = job * together * COLUMNS;
         for (k, row) in x.chunks_exact(c_in).enumerate() {
             let row = &row[first..];
@@ -47,8 +43,7 @@ pub fn dense_backward_weight(
         }
     });
     let lines = &*lines;
-    let mut units = Memory::take(memory, Dtype::F32, c_out * n)?;
-    let units: &mut [f32] = bytemuck::cast_slice_mut(units.bytes_mut());
+    let mut units = shop.scratch(c_out * n)?;
     for (row, dy) in dy.chunks_exact(c_out).enumerate() {
         for (o, &dy) in dy.iter().enumerate() {
             units[o * n + row] = dy;
@@ -56,8 +51,8 @@ pub fn dense_backward_weight(
     }
     let units = &*units;
 
-    let job_units = c_out.div_ceil(4 * threads.count()).next_multiple_of(ROWS);
-    threads.each(dweight.chunks_mut(job_units * c_in).enumerate(), |(job, dweight)| {
+    let job_units = c_out.div_ceil(4 * shop.threads.count()).next_multiple_of(ROWS);
+    shop.threads.each(dweight.chunks_mut(job_units * c_in).enumerate(), |(job, dweight)| {
         let live = dweight.len() / c_in;
         for (at, lines) in lines.chunks(together * n * COLUMNS).enumerate() {
             let first = at * together * COLUMNS;

@@ -1,16 +1,14 @@
 //! A dense layer: products of long rows with long rows.
 //!
 //! The weight is read once and in place; it is larger than the caches. The batch is cut into blocks of
-//! inputs that stay in the second cache while the rows of the weight pass through the first. A tile is four rows of the batch
-//! by three of the weight; its sums, eight to a product, wait in memory between blocks.
+//! inputs that stay in the second cache while the rows of the weight pass through the first. A tile is
+//! four rows of the batch by three of the weight; its sums, eight to a product, wait in memory between
+//! blocks.
 
-use super::memory::Memory;
 use super::relu::rectify;
-use super::threads::Threads;
-use crate::device::Dtype;
+use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Dense;
-use std::sync::Arc;
 
 /// Rows of the batch in a tile.
 const ROWS: usize = 4;
@@ -27,12 +25,11 @@ const NUMBERS: usize = 32 * BLOCK;
 
 /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[o,i])`.
 pub fn dense_forward(
-    (threads, memory): (&Threads, &Arc<Memory>),
+    shop: &Workshop,
     geometry: Dense,
     x: &[f32],
     weight: &[f32],
-    bias: &[f32],
-    relu: bool,
+    (bias, relu): (&[f32], bool),
     y: &mut [f32],
 ) -> Result<()> {
     let Dense { n, c_in, c_out } = geometry;
@@ -43,9 +40,8 @@ pub fn dense_forward(
     let even = c_in / LANES * LANES;
     // The rows of `x` are a power of two apart, usually, and would meet in the same few lines of a
     // cache; side by side they do not.
-    let mut blocks = Memory::take(memory, Dtype::F32, n * even)?;
-    let blocks: &mut [f32] = bytemuck::cast_slice_mut(blocks.bytes_mut());
-    threads.each(blocks.chunks_mut(n * block).enumerate(), |(at, to)| {
+    let mut blocks = shop.scratch(n * even)?;
+    shop.threads.each(blocks.chunks_mut(n * block).enumerate(), |(at, to)| {
         let len = to.len() / n;
         for (to, row) in to.chunks_exact_mut(len).zip(x.chunks_exact(c_in)) {
             to.copy_from_slice(&row[at * block..][..len]);
@@ -53,12 +49,10 @@ pub fn dense_forward(
     });
     let blocks = &*blocks;
 
-    let units = c_out.div_ceil(threads.count()).next_multiple_of(UNITS);
-    let mut sums =
-        Memory::take(memory, Dtype::F32, c_out.div_ceil(units) * units * n.next_multiple_of(ROWS) * LANES)?;
-    let sums: &mut [f32] = bytemuck::cast_slice_mut(sums.bytes_mut());
+    let units = c_out.div_ceil(shop.threads.count()).next_multiple_of(UNITS);
+    let mut sums = shop.scratch(c_out.div_ceil(units) * units * n.next_multiple_of(ROWS) * LANES)?;
     let jobs = sums.chunks_mut(units * n.next_multiple_of(ROWS) * LANES).enumerate();
-    threads.each(jobs, |(job, sums)| {
+    shop.threads.each(jobs, |(job, sums)| {
         sums.fill(0.0);
         for (at, x) in blocks.chunks(n * block).enumerate() {
             block_sums(geometry, x, at * block, weight, job * units, sums);
@@ -108,6 +102,10 @@ fn add_products(x: [&[f32]; ROWS], weight: [&[f32]; UNITS], sums: &mut [f32]) {
         unsafe { avx2::add_products(x, weight, len, sums.as_mut_ptr()) };
         return;
     }
+    portable(x, weight, sums);
+}
+
+fn portable(x: [&[f32]; ROWS], weight: [&[f32]; UNITS], sums: &mut [f32]) {
     for (sums, (x, weight)) in
         sums.chunks_exact_mut(LANES).zip(x.iter().flat_map(|x| weight.iter().map(move |w| (x, w))))
     {
@@ -116,6 +114,25 @@ fn add_products(x: [&[f32]; ROWS], weight: [&[f32]; UNITS], sums: &mut [f32]) {
                 *sum += x * weight;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of small integers, so that both are exact.
+    #[test]
+    fn the_portable_products_are_those_of_the_chosen_instructions() {
+        let row =
+            |seed: usize| -> Vec<f32> { (0..24).map(|i| ((i * i + seed * 7) % 9) as f32 - 4.0).collect() };
+        let x: [Vec<f32>; ROWS] = std::array::from_fn(row);
+        let weight: [Vec<f32>; UNITS] = std::array::from_fn(|o| row(o + 10));
+        let (x, weight) = (std::array::from_fn(|r| &x[r][..]), std::array::from_fn(|o| &weight[o][..]));
+        let (mut chosen, mut plain) = ([1.0; SUMS], [1.0; SUMS]);
+        add_products(x, weight, &mut chosen);
+        portable(x, weight, &mut plain);
+        assert_eq!(chosen, plain);
     }
 }
 

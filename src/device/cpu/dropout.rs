@@ -1,6 +1,6 @@
 //! Dropout by counter: the mask is a function of seed and position, drawn again in backward.
 
-use super::threads::Threads;
+use super::workshop::Workshop;
 use crate::device::call::MaskSource;
 use crate::random::{draw, unit};
 
@@ -9,10 +9,10 @@ use crate::random::{draw, unit};
 const CHUNK: usize = 1 << 13;
 
 /// `y[i] = unit(word[i]) < rate ? 0 : x[i] / (1 - rate)`.
-pub fn dropout(threads: &Threads, rate: f32, source: MaskSource, x: &[f32], y: &mut [f32]) {
+pub fn dropout(shop: &Workshop, rate: f32, source: MaskSource, x: &[f32], y: &mut [f32]) {
     let scale = 1.0 / (1.0 - rate);
     let chunks = y.chunks_mut(CHUNK).zip(x.chunks(CHUNK)).enumerate();
-    threads.each(chunks, |(chunk, (y, x))| {
+    shop.threads.each(chunks, |(chunk, (y, x))| {
         let first = source.counter.wrapping_add((chunk * (CHUNK / 4)) as u64);
         for (i, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
             let words = draw(source.seed, source.stream, first.wrapping_add(i as u64));

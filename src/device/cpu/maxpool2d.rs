@@ -1,7 +1,7 @@
 //! The maximum of 2x2 windows, and the way back to the winner.
 
 use super::simd::widest;
-use super::threads::Threads;
+use super::workshop::Workshop;
 use crate::shape::Pool2d;
 
 /// Channels that are compared side by side.
@@ -16,7 +16,7 @@ fn beats(x: f32, best: f32) -> bool {
 
 /// `y[n,i,j,c] = max x[n,2i+a,2j+b,c]`; `winner` keeps `2a+b`. One job per row of `y`.
 pub fn maxpool2d_forward(
-    threads: &Threads,
+    shop: &Workshop,
     geometry: Pool2d,
     x: &[f32],
     y: &mut [f32],
@@ -34,9 +34,9 @@ pub fn maxpool2d_forward(
     match winner {
         Some(winner) => {
             let jobs = y.chunks_mut(row).zip(winner.chunks_mut(row)).enumerate();
-            threads.each(jobs, |(at, (y, winner))| row_and_winners(window(at), c, y, winner));
+            shop.threads.each(jobs, |(at, (y, winner))| row_and_winners(window(at), c, y, winner));
         }
-        None => threads.each(y.chunks_mut(row).enumerate(), |(at, y)| row_alone(window(at), c, y)),
+        None => shop.threads.each(y.chunks_mut(row).enumerate(), |(at, y)| row_alone(window(at), c, y)),
     }
 }
 
@@ -87,13 +87,13 @@ widest! {
 }
 
 /// `dx` is `dy` at each window's winner and zero elsewhere. One job per row of `dx`.
-pub fn maxpool2d_backward(threads: &Threads, geometry: Pool2d, dy: &[f32], winner: &[u8], dx: &mut [f32]) {
+pub fn maxpool2d_backward(shop: &Workshop, geometry: Pool2d, dy: &[f32], winner: &[u8], dx: &mut [f32]) {
     let Pool2d { h, w, c, .. } = geometry;
     let row = w / 2 * c;
     if dx.is_empty() {
         return;
     }
-    threads.each(dx.chunks_mut(w * c).enumerate(), |(at, dx)| {
+    shop.threads.each(dx.chunks_mut(w * c).enumerate(), |(at, dx)| {
         let (picture, i) = (at / h, at % h);
         if i / 2 == h / 2 {
             dx.fill(0.0);

@@ -19,6 +19,7 @@ mod loss;
 mod maxpool2d;
 mod memory;
 mod normalize;
+mod panels;
 mod relu;
 mod rmsprop_step;
 mod sigmoid;
@@ -27,18 +28,34 @@ mod softmax;
 mod threads;
 mod tile;
 mod view;
+mod workshop;
 
 use super::{Buffer, Call, Description, Device, Dtype};
 use crate::error::{Error, Kind, Result};
+use add::add;
+use bias_backward::bias_backward;
+use conv2d_backward_input::conv2d_backward_input;
+use conv2d_backward_weight::conv2d_backward_weight;
+use conv2d_forward::conv2d_forward;
+use dense_backward_input::dense_backward_input;
+use dense_backward_weight::dense_backward_weight;
+use dense_forward::dense_forward;
+use dropout::dropout;
+use loss::{sigmoid_cross_entropy, softmax_cross_entropy};
+use maxpool2d::{maxpool2d_backward, maxpool2d_forward};
 use memory::{Memory, Storage};
-use std::sync::Arc;
+use normalize::normalize;
+use relu::{relu_backward, relu_forward};
+use rmsprop_step::rmsprop_step;
+use sigmoid::sigmoid;
+use softmax::softmax;
 use threads::Threads;
 use view::Arm;
+use workshop::Workshop;
 
 /// The processor and its main memory.
 pub struct CpuDevice {
-    threads: Threads,
-    memory: Arc<Memory>,
+    shop: Workshop,
 }
 
 impl CpuDevice {
@@ -48,7 +65,7 @@ impl CpuDevice {
     /// [`Kind::Usage`] for zero threads,
     /// [`Kind::Device`] when the system gives no threads.
     pub fn new(threads: Option<usize>) -> Result<Self> {
-        Ok(Self { threads: Threads::new(threads)?, memory: Memory::new(None) })
+        Self::with(threads, None)
     }
 
     /// For tests: [`CpuDevice::new`], but every new buffer holds NaN (all bits one), so that a kernel
@@ -58,19 +75,23 @@ impl CpuDevice {
     /// # Errors
     /// As [`CpuDevice::new`].
     pub fn poisoned(threads: Option<usize>) -> Result<Self> {
-        Ok(Self { threads: Threads::new(threads)?, memory: Memory::new(Some(0xFF)) })
+        Self::with(threads, Some(0xFF))
+    }
+
+    fn with(threads: Option<usize>, poison: Option<u8>) -> Result<Self> {
+        Ok(Self { shop: Workshop { threads: Threads::new(threads)?, memory: Memory::new(poison) } })
     }
 }
 
 impl Device for CpuDevice {
     fn describe(&self) -> Description {
-        let count = self.threads.count();
+        let count = self.shop.threads.count();
         let plural = if count == 1 { "" } else { "s" };
         Description { name: "cpu".into(), hardware: format!("{count} thread{plural}, {}", simd::name()) }
     }
 
     fn alloc(&self, dtype: Dtype, len: usize) -> Result<Buffer> {
-        Ok(Buffer::new(dtype, len, Memory::take(&self.memory, dtype, len)?))
+        Ok(Buffer::new(dtype, len, Memory::take(&self.shop.memory, dtype, len)?))
     }
 
     fn upload_bytes(&self, from: &[u8], to: &mut Buffer) -> Result<()> {
@@ -95,26 +116,22 @@ impl Device for CpuDevice {
 
     fn run(&self, call: Call<'_>) -> Result<()> {
         let arm = Arm::new(call.name());
-        let (t, m) = (&self.threads, &self.memory);
+        let shop = &self.shop;
         match call {
-            Call::Normalize { rows, rule, pixels, y } => normalize::normalize(
-                t,
-                rule,
-                arm.input("pixels", pixels, rows * 3)?,
-                arm.output("y", y, rows * 3)?,
-            ),
-            Call::Conv2dForward { geometry: g, x, weight, bias, relu, y } => conv2d_forward::conv2d_forward(
-                (t, m),
+            Call::Normalize { rows, rule, pixels, y } => {
+                normalize(shop, rule, arm.input("pixels", pixels, rows * 3)?, arm.output("y", y, rows * 3)?)
+            }
+            Call::Conv2dForward { geometry: g, x, weight, bias, relu, y } => conv2d_forward(
+                shop,
                 g,
                 arm.input("x", x, g.x().len())?,
                 arm.input("weight", weight, g.weight().len())?,
-                arm.input("bias", bias, g.c_out)?,
-                relu,
+                (arm.input("bias", bias, g.c_out)?, relu),
                 arm.output("y", y, g.y().len())?,
             )?,
             Call::Conv2dBackwardInput { geometry: g, dy, weight, dx } => {
-                conv2d_backward_input::conv2d_backward_input(
-                    (t, m),
+                conv2d_backward_input(
+                    shop,
                     g,
                     arm.input("dy", dy, g.y().len())?,
                     arm.input("weight", weight, g.weight().len())?,
@@ -122,80 +139,73 @@ impl Device for CpuDevice {
                 )?;
             }
             Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight } => {
-                conv2d_backward_weight::conv2d_backward_weight(
-                    (t, m),
+                conv2d_backward_weight(
+                    shop,
                     g,
                     arm.input("x", x, g.x().len())?,
                     arm.input("dy", dy, g.y().len())?,
                     arm.output("dweight", dweight, g.weight().len())?,
                 )?;
             }
-            Call::BiasBackward { rows, channels, dy, dbias } => bias_backward::bias_backward(
-                (t, m),
+            Call::BiasBackward { rows, channels, dy, dbias } => bias_backward(
+                shop,
                 channels,
                 arm.input("dy", dy, rows * channels)?,
                 arm.output("dbias", dbias, channels)?,
             )?,
-            Call::Maxpool2dForward { geometry: g, x, y, winner } => maxpool2d::maxpool2d_forward(
-                t,
+            Call::Maxpool2dForward { geometry: g, x, y, winner } => maxpool2d_forward(
+                shop,
                 g,
                 arm.input("x", x, g.x().len())?,
                 arm.output("y", y, g.y().len())?,
                 winner.map(|winner| arm.output("winner", winner, g.y().len())).transpose()?,
             ),
-            Call::Maxpool2dBackward { geometry: g, dy, winner, dx } => maxpool2d::maxpool2d_backward(
-                t,
+            Call::Maxpool2dBackward { geometry: g, dy, winner, dx } => maxpool2d_backward(
+                shop,
                 g,
                 arm.input("dy", dy, g.y().len())?,
                 arm.input("winner", winner, g.y().len())?,
                 arm.output("dx", dx, g.x().len())?,
             ),
-            Call::DenseForward { geometry: g, x, weight, bias, relu, y } => dense_forward::dense_forward(
-                (t, m),
+            Call::DenseForward { geometry: g, x, weight, bias, relu, y } => dense_forward(
+                shop,
                 g,
                 arm.input("x", x, g.x().len())?,
                 arm.input("weight", weight, g.weight().len())?,
-                arm.input("bias", bias, g.c_out)?,
-                relu,
+                (arm.input("bias", bias, g.c_out)?, relu),
                 arm.output("y", y, g.y().len())?,
             )?,
-            Call::DenseBackwardInput { geometry: g, dy, weight, dx } => {
-                dense_backward_input::dense_backward_input(
-                    t,
-                    g,
-                    arm.input("dy", dy, g.y().len())?,
-                    arm.input("weight", weight, g.weight().len())?,
-                    arm.output("dx", dx, g.x().len())?,
-                )
-            }
-            Call::DenseBackwardWeight { geometry: g, x, dy, dweight } => {
-                dense_backward_weight::dense_backward_weight(
-                    (t, m),
-                    g,
-                    arm.input("x", x, g.x().len())?,
-                    arm.input("dy", dy, g.y().len())?,
-                    arm.output("dweight", dweight, g.weight().len())?,
-                )?
-            }
-            Call::ReluForward { x, y } => {
-                relu::relu_forward(t, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?);
-            }
-            Call::ReluBackward { y, gradient } => relu::relu_backward(
-                t,
-                arm.input("y", y, y.len())?,
-                arm.output("gradient", gradient, y.len())?,
+            Call::DenseBackwardInput { geometry: g, dy, weight, dx } => dense_backward_input(
+                shop,
+                g,
+                arm.input("dy", dy, g.y().len())?,
+                arm.input("weight", weight, g.weight().len())?,
+                arm.output("dx", dx, g.x().len())?,
             ),
-            Call::Dropout { rate, source, x, y } => {
-                dropout::dropout(t, rate, source, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?)
+            Call::DenseBackwardWeight { geometry: g, x, dy, dweight } => dense_backward_weight(
+                shop,
+                g,
+                arm.input("x", x, g.x().len())?,
+                arm.input("dy", dy, g.y().len())?,
+                arm.output("dweight", dweight, g.weight().len())?,
+            )?,
+            Call::ReluForward { x, y } => {
+                relu_forward(shop, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?);
             }
-            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits } => loss::sigmoid_cross_entropy(
+            Call::ReluBackward { y, gradient } => {
+                relu_backward(shop, arm.input("y", y, y.len())?, arm.output("gradient", gradient, y.len())?)
+            }
+            Call::Dropout { rate, source, x, y } => {
+                dropout(shop, rate, source, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?)
+            }
+            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits } => sigmoid_cross_entropy(
                 arm.input("logits", logits, logits.len())?,
                 arm.input("targets", targets, logits.len())?,
                 arm.output("outcome", outcome, logits.len() * 2)?,
                 dlogits.map(|dlogits| arm.output("dlogits", dlogits, logits.len())).transpose()?,
             ),
             Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits } => {
-                loss::softmax_cross_entropy(
+                softmax_cross_entropy(
                     arm,
                     classes,
                     arm.input("logits", logits, labels.len() * classes)?,
@@ -205,23 +215,23 @@ impl Device for CpuDevice {
                 )?;
             }
             Call::Sigmoid { x, y } => {
-                sigmoid::sigmoid(t, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?);
+                sigmoid(shop, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?);
             }
-            Call::Softmax { classes, x, y } => softmax::softmax(
-                t,
+            Call::Softmax { classes, x, y } => softmax(
+                shop,
                 arm.columns("x", classes, x)?,
                 arm.input("x", x, x.len())?,
                 arm.output("y", y, x.len())?,
             ),
-            Call::RmspropStep { rule, gradient, velocity, weight } => rmsprop_step::rmsprop_step(
-                t,
+            Call::RmspropStep { rule, gradient, velocity, weight } => rmsprop_step(
+                shop,
                 rule,
                 arm.input("gradient", gradient, gradient.len())?,
                 arm.output("velocity", velocity, gradient.len())?,
                 arm.output("weight", weight, gradient.len())?,
             ),
             Call::Add { x, into } => {
-                add::add(t, arm.input("x", x, x.len())?, arm.output("into", into, x.len())?);
+                add(shop, arm.input("x", x, x.len())?, arm.output("into", into, x.len())?);
             }
         }
         Ok(())

@@ -1,12 +1,14 @@
 //! Bytes of pictures become the network's input.
 
 use super::simd::widest;
-use super::threads::{CHUNK, Threads};
+use super::threads::CHUNK;
+use super::workshop::Workshop;
 use crate::device::call::Normalize;
 
 /// `y[row,c] = pixels[row,order[c]] * scale[c] + offset[c]`.
-pub fn normalize(threads: &Threads, rule: Normalize, pixels: &[u8], y: &mut [f32]) {
-    threads.each(y.chunks_mut(CHUNK * 3).zip(pixels.chunks(CHUNK * 3)), |(y, pixels)| chunk(rule, pixels, y));
+pub fn normalize(shop: &Workshop, rule: Normalize, pixels: &[u8], y: &mut [f32]) {
+    shop.threads
+        .each(y.chunks_mut(CHUNK * 3).zip(pixels.chunks(CHUNK * 3)), |(y, pixels)| chunk(rule, pixels, y));
 }
 
 widest! {

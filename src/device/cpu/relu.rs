@@ -1,7 +1,8 @@
 //! The rectifier. NaN passes through it, so that a network that left the finite world is seen.
 
 use super::simd::widest;
-use super::threads::{CHUNK, Threads};
+use super::threads::CHUNK;
+use super::workshop::Workshop;
 
 /// `max(x, 0)`, and NaN for NaN (`f32::max` would hide it).
 #[inline(always)]
@@ -10,8 +11,8 @@ pub fn rectify(x: f32) -> f32 {
 }
 
 /// `y[i] = max(x[i], 0)`.
-pub fn relu_forward(threads: &Threads, x: &[f32], y: &mut [f32]) {
-    threads.each(y.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(y, x)| forward(x, y));
+pub fn relu_forward(shop: &Workshop, x: &[f32], y: &mut [f32]) {
+    shop.threads.each(y.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(y, x)| forward(x, y));
 }
 
 widest! {
@@ -23,8 +24,8 @@ widest! {
 }
 
 /// `gradient[i] = y[i] > 0 ? gradient[i] : 0`.
-pub fn relu_backward(threads: &Threads, y: &[f32], gradient: &mut [f32]) {
-    threads.each(gradient.chunks_mut(CHUNK).zip(y.chunks(CHUNK)), |(gradient, y)| backward(y, gradient));
+pub fn relu_backward(shop: &Workshop, y: &[f32], gradient: &mut [f32]) {
+    shop.threads.each(gradient.chunks_mut(CHUNK).zip(y.chunks(CHUNK)), |(gradient, y)| backward(y, gradient));
 }
 
 widest! {

@@ -1,19 +1,20 @@
 //! The optimizer's step.
 
 use super::simd::widest;
-use super::threads::{CHUNK, Threads};
+use super::threads::CHUNK;
+use super::workshop::Workshop;
 use crate::device::call::Rmsprop;
 
 /// `v = rho·v + (1-rho)·g²; w = w - rate·g / sqrt(v + epsilon)`.
 pub fn rmsprop_step(
-    threads: &Threads,
+    shop: &Workshop,
     rule: Rmsprop,
     gradient: &[f32],
     velocity: &mut [f32],
     weight: &mut [f32],
 ) {
     let chunks = velocity.chunks_mut(CHUNK).zip(weight.chunks_mut(CHUNK)).zip(gradient.chunks(CHUNK));
-    threads.each(chunks, |((velocity, weight), gradient)| chunk(rule, gradient, velocity, weight));
+    shop.threads.each(chunks, |((velocity, weight), gradient)| chunk(rule, gradient, velocity, weight));
 }
 
 widest! {

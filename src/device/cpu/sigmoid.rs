@@ -1,6 +1,7 @@
 //! The logistic function.
 
-use super::threads::{CHUNK, Threads};
+use super::threads::CHUNK;
+use super::workshop::Workshop;
 
 /// `1 / (1 + e^-x)` without overflow.
 pub fn logistic(x: f64) -> f64 {
@@ -8,8 +9,8 @@ pub fn logistic(x: f64) -> f64 {
 }
 
 /// `y[i] = 1 / (1 + e^-x[i])`; computed in f64 and rounded once.
-pub fn sigmoid(threads: &Threads, x: &[f32], y: &mut [f32]) {
-    threads.each(y.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(y, x)| {
+pub fn sigmoid(shop: &Workshop, x: &[f32], y: &mut [f32]) {
+    shop.threads.each(y.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(y, x)| {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = logistic(f64::from(x)) as f32;
         }

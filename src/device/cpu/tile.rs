@@ -145,6 +145,40 @@ fn portable(
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of small integers, so that both are exact.
+    #[test]
+    fn the_portable_tile_is_that_of_the_chosen_instructions() {
+        let data: Vec<f32> = (0..600).map(|i| ((i * i + i / 7) % 9) as f32 - 4.0).collect();
+        let rows = std::array::from_fn(|r| &data[r * 11..]);
+        let runs = Runs { count: 3, len: 5, stride: 13, panel_stride: 7 * COLUMNS };
+        let bias = std::array::from_fn(|j| j as f32);
+        for start in [Start::Columns(&bias), Start::Output] {
+            for floor in [0.0, f32::NEG_INFINITY] {
+                let (mut chosen, mut plain) = ([3.0; 6 * 20], [3.0; 6 * 20]);
+                whole(rows, runs, &data[100..], start, floor, &mut chosen, 20);
+                portable(rows, runs, &data[100..], start, floor, &mut plain, 20);
+                assert_eq!(chosen, plain);
+            }
+        }
+    }
+
+    #[test]
+    fn nan_passes_through_the_floor() {
+        let (a, panel) = ([f32::NAN], [1.0; COLUMNS]);
+        let rows = [&a[..]; ROWS];
+        let bias = [0.0; COLUMNS];
+        for product in [whole, portable] {
+            let mut y = [0.0; ROWS * COLUMNS];
+            product(rows, Runs::one(1), &panel, Start::Columns(&bias), 0.0, &mut y, COLUMNS);
+            assert!(y.iter().all(|y| y.is_nan()));
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use super::{COLUMNS, ROWS, Runs};
