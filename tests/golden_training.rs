@@ -100,7 +100,7 @@ fn run(scenario: &str, unfreeze_from: Option<&str>, classes: usize) {
         losses.push((loss.totals(device).unwrap().0 / BATCH as f64) as f32);
         drop(logits);
         tape.backward(&loss.outcome, |index, gradient| -> Result<()> {
-            optimizer.step(device, index, &mut network.parameters_mut()[index], &gradient)
+            optimizer.step(device, index, &mut network.parameters_mut()[index], gradient)
         })
         .unwrap();
     }

@@ -7,8 +7,8 @@
 mod support;
 
 use support::devices;
+use vgg_ft::device::Device;
 use vgg_ft::device::call::MaskSource;
-use vgg_ft::device::{Buffer, Device};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Parameter, Tape, Tensor};
 use vgg_ft::op;
@@ -55,8 +55,8 @@ fn check(name: &str, shapes: &[Shape], graph: &Graph<'_>) {
         let inputs: Vec<Tensor> = parameters.iter().enumerate().map(|(i, p)| tape.parameter(i, p)).collect();
         let loss = graph(&tape, &inputs).unwrap();
         let mut gradients: Vec<Option<Vec<f32>>> = vec![None; shapes.len()];
-        tape.backward(&loss.outcome, |index, gradient: Buffer| {
-            gradients[index] = Some(device.download(&gradient)?);
+        tape.backward(&loss.outcome, |index, gradient| {
+            gradients[index] = Some(device.download(&gradient.store(device)?)?);
             Ok(())
         })
         .unwrap();

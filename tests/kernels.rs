@@ -246,3 +246,47 @@ fn thirteen_layers_stay_within_5e_6_of_f64() {
         assert!(relative <= 5e-6, "{}: relative error {relative:.1e}", devices::name(device));
     }
 }
+
+/// `dense_rmsprop_step` is `dense_backward_weight` and `rmsprop_step` in one pass: the same sums in the
+/// same order, so the same bits, on the device that claims it.
+#[test]
+fn dense_rmsprop_step_equals_its_two_halves() {
+    let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7 };
+    // One past a panel, one short of one, batch 1, a batch whose gradients are all zero, more than a job.
+    for (n, c_in, c_out) in [(1, 33, 5), (20, 31, 7), (3, 1, 1), (20, 1000, 13), (6, 64, 6)] {
+        let geometry = Dense { n, c_in, c_out };
+        let mut draws = Draws::new(3, Stream::Weights, c_in as u64);
+        let mut some = |len: usize| -> Vec<f32> { (0..len).map(|_| draws.range(-1.0, 1.0)).collect() };
+        let (x, mut dy) = (some(n * c_in), some(n * c_out));
+        let (weight, velocity) = (some(c_in * c_out), some(c_in * c_out));
+        let velocity: Vec<f32> = velocity.iter().map(|v| v * v).collect();
+        // As ReLU and dropout leave it; the third unit gets nothing at all.
+        for (i, dy) in dy.iter_mut().enumerate() {
+            if i % 3 == 1 || i % c_out == 2 {
+                *dy = 0.0;
+            }
+        }
+        for device in devices::all() {
+            let device = device.as_ref();
+            let up = |values: &[f32]| device.upload(values).unwrap();
+            let (x, dy) = (&up(&x), &up(&dy));
+            let (mut v1, mut w1) = (up(&velocity), up(&weight));
+            let (mut v2, mut w2) = (up(&velocity), up(&weight));
+            let mut gradient = device.alloc(Dtype::F32, c_in * c_out).unwrap();
+            let calls = [
+                Call::DenseBackwardWeight { geometry, x, dy, dweight: &mut gradient },
+                Call::DenseRmspropStep { geometry, rule, x, dy, velocity: &mut v2, weight: &mut w2 },
+            ];
+            for call in calls {
+                device.run(call).unwrap();
+            }
+            let (v, w) = (&mut v1, &mut w1);
+            device.run(Call::RmspropStep { rule, gradient: &gradient, velocity: v, weight: w }).unwrap();
+            for (apart, fused) in [(&v1, &v2), (&w1, &w2)] {
+                let [apart, fused] = [apart, fused].map(|b| device.download::<f32>(b).unwrap());
+                let differs = apart.iter().zip(&fused).position(|(a, b)| a.to_bits() != b.to_bits());
+                assert_eq!(differs, None, "{geometry:?} on {}", devices::name(device));
+            }
+        }
+    }
+}

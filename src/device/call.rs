@@ -244,6 +244,22 @@ pub enum Call<'a> {
         /// As `gradient`.
         weight: &'a mut Buffer,
     },
+    /// [`Call::DenseBackwardWeight`] and [`Call::RmspropStep`] in one pass: the gradient is used where
+    /// it arises and never stored.
+    DenseRmspropStep {
+        /// Sizes.
+        geometry: Dense,
+        /// Rate, rho, epsilon.
+        rule: Rmsprop,
+        /// `[n, c_in]`.
+        x: &'a Buffer,
+        /// `[n, c_out]`.
+        dy: &'a Buffer,
+        /// `[c_out, c_in]`; the mean square, 0 before the first step.
+        velocity: &'a mut Buffer,
+        /// `[c_out, c_in]`.
+        weight: &'a mut Buffer,
+    },
     /// `into[i] = into[i] + x[i]`: gradients that meet.
     Add {
         /// Any shape.
@@ -275,6 +291,7 @@ impl Call<'_> {
             Self::Sigmoid { .. } => "sigmoid",
             Self::Softmax { .. } => "softmax",
             Self::RmspropStep { .. } => "rmsprop_step",
+            Self::DenseRmspropStep { .. } => "dense_rmsprop_step",
             Self::Add { .. } => "add",
         }
     }

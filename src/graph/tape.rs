@@ -4,6 +4,7 @@
 //! gradient per learning parameter, handed over as soon as it is complete, so that the optimizer can
 //! use it and its memory goes back before the next layer's gradient is computed.
 
+use super::gradient::Gradient;
 use super::tensor::{Parameter, Tensor};
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
@@ -21,7 +22,7 @@ pub enum Mode {
 }
 
 /// From the gradient of an op's output to those of its inputs, in order; `None` where none is asked for.
-pub type Backward = Box<dyn FnOnce(&dyn Device, Buffer) -> Result<Vec<Option<Buffer>>>>;
+pub type Backward = Box<dyn FnOnce(&dyn Device, Buffer) -> Result<Vec<Option<Gradient>>>>;
 
 enum Step {
     /// A parameter enters the graph; its index in the caller's list.
@@ -114,7 +115,11 @@ impl<'d> Tape<'d> {
     ///
     /// # Errors
     /// What the device or `learned` returns; [`Kind::Shape`] when `loss` depends on nothing that learns.
-    pub fn backward(self, loss: &Tensor, mut learned: impl FnMut(usize, Buffer) -> Result<()>) -> Result<()> {
+    pub fn backward(
+        self,
+        loss: &Tensor,
+        mut learned: impl FnMut(usize, Gradient) -> Result<()>,
+    ) -> Result<()> {
         let Some(last) = loss.node else {
             return Err(Error::new(Kind::Shape, "backward: nothing that leads to this loss learns")
                 .help("unfreeze a layer, or run in training mode"));
@@ -122,14 +127,16 @@ impl<'d> Tape<'d> {
         let device = self.device;
         let mut nodes = self.nodes.into_inner();
         nodes.truncate(last + 1);
-        let mut gradients: Vec<Option<Buffer>> = nodes.iter().map(|_| None).collect();
-        gradients[last] = Some(device.alloc(Dtype::F32, 1)?);
+        let mut gradients: Vec<Option<Gradient>> = nodes.iter().map(|_| None).collect();
+        gradients[last] = Some(Gradient::Stored(device.alloc(Dtype::F32, 1)?));
         while let Some(node) = nodes.pop() {
             let Some(dy) = gradients.pop().flatten() else { continue };
             match node.step {
                 Step::Leaf(index) => learned(index, dy)?,
                 Step::Op { inputs, backward } => {
-                    let found = backward(device, dy)
+                    let found = dy
+                        .store(device)
+                        .and_then(|dy| backward(device, dy))
                         .map_err(|error| error.context(format!("going back through {}", node.name)))?;
                     for (input, gradient) in inputs.into_iter().zip(found) {
                         if let (Some(input), Some(gradient)) = (input, gradient) {
@@ -143,12 +150,14 @@ impl<'d> Tape<'d> {
     }
 }
 
-fn accumulate(device: &dyn Device, into: &mut Option<Buffer>, gradient: Buffer) -> Result<()> {
-    match into {
-        Some(into) => device.run(Call::Add { x: &gradient, into }),
-        None => {
-            *into = Some(gradient);
-            Ok(())
+fn accumulate(device: &dyn Device, into: &mut Option<Gradient>, gradient: Gradient) -> Result<()> {
+    *into = Some(match into.take() {
+        None => gradient,
+        Some(first) => {
+            let mut sum = first.store(device)?;
+            device.run(Call::Add { x: &gradient.store(device)?, into: &mut sum })?;
+            Gradient::Stored(sum)
         }
-    }
+    });
+    Ok(())
 }

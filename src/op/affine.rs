@@ -5,10 +5,12 @@
 
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::Result;
-use crate::graph::{Backward, Tensor};
+use crate::graph::{Backward, Gradient, Tensor};
 
-/// Makes one gradient from `dz`, the gradient of the sum before ReLU.
-pub(super) type Part = Box<dyn FnOnce(&dyn Device, &Buffer) -> Result<Buffer>>;
+/// Makes the input's gradient from `dz`, the gradient of the sum before ReLU.
+pub(super) type Dx = Box<dyn FnOnce(&dyn Device, &Buffer) -> Result<Buffer>>;
+/// Makes the weight's gradient from `dz`; last of all, so it may keep it.
+pub(super) type Dweight = Box<dyn FnOnce(&dyn Device, Buffer) -> Result<Gradient>>;
 
 /// The pieces of the way back; a piece that nobody asks for is `None`.
 pub(super) struct Affine {
@@ -17,9 +19,9 @@ pub(super) struct Affine {
     /// Rows and channels of the output, if the bias learns.
     pub bias: Option<[usize; 2]>,
     /// The weight's gradient.
-    pub weight: Option<Part>,
+    pub weight: Option<Dweight>,
     /// The input's gradient.
-    pub x: Option<Part>,
+    pub x: Option<Dx>,
 }
 
 impl Affine {
@@ -30,9 +32,9 @@ impl Affine {
                 device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut dz })?;
             }
             let dbias = self.bias.map(|[rows, channels]| dbias(device, rows, channels, &dz)).transpose()?;
-            let dweight = self.weight.map(|part| part(device, &dz)).transpose()?;
-            let dx = self.x.map(|part| part(device, &dz)).transpose()?;
-            Ok(vec![dx, dweight, dbias])
+            let dx = self.x.map(|dx| dx(device, &dz)).transpose()?;
+            let dweight = self.weight.map(|dweight| dweight(device, dz)).transpose()?;
+            Ok(vec![dx.map(Gradient::Stored), dweight, dbias.map(Gradient::Stored)])
         })
     }
 }

@@ -5,11 +5,11 @@
 //! `dx` is a convolution of `dz` with the flipped weight, `dweight` correlates `x` with `dz`, `dbias`
 //! sums `dz` over pictures and places.
 
-use super::affine::{Affine, Part};
+use super::affine::{Affine, Dweight, Dx};
 use super::output;
 use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Tape, Tensor};
+use crate::graph::{Gradient, Tape, Tensor};
 use crate::shape::Conv2d;
 
 /// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]`, `bias` `[c_out]` → `[n, h, w, c_out]`.
@@ -44,15 +44,15 @@ pub fn conv2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu:
     ))
 }
 
-fn dweight(geometry: Conv2d, x: Tensor) -> Part {
+fn dweight(geometry: Conv2d, x: Tensor) -> Dweight {
     Box::new(move |device, dy| {
         let mut dweight = output(device, geometry.weight())?;
-        device.run(Call::Conv2dBackwardWeight { geometry, x: x.buffer(), dy, dweight: &mut dweight })?;
-        Ok(dweight)
+        device.run(Call::Conv2dBackwardWeight { geometry, x: x.buffer(), dy: &dy, dweight: &mut dweight })?;
+        Ok(Gradient::Stored(dweight))
     })
 }
 
-fn dx(geometry: Conv2d, weight: Tensor) -> Part {
+fn dx(geometry: Conv2d, weight: Tensor) -> Dx {
     Box::new(move |device, dy| {
         let mut dx = output(device, geometry.x())?;
         device.run(Call::Conv2dBackwardInput { geometry, dy, weight: weight.buffer(), dx: &mut dx })?;

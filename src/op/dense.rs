@@ -3,11 +3,11 @@
 //! `z[n,o] = bias[o] + Σ_i x[n,i] · weight[o,i]`, `y = max(z, 0)` or `z`.
 //! Backward, with `dz = dy` where `y > 0`: `dx = dz · weight`, `dweight = dzᵀ · x`, `dbias = Σ_n dz`.
 
-use super::affine::{Affine, Part};
+use super::affine::{Affine, Dweight, Dx};
 use super::output;
 use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Tape, Tensor};
+use crate::graph::{Gradient, Tape, Tensor};
 use crate::shape::Dense;
 
 /// `x` `[n, c_in]`, `weight` `[c_out, c_in]`, `bias` `[c_out]` → `[n, c_out]`.
@@ -42,15 +42,12 @@ pub fn dense(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: 
     ))
 }
 
-fn dweight(geometry: Dense, x: Tensor) -> Part {
-    Box::new(move |device, dy| {
-        let mut dweight = output(device, geometry.weight())?;
-        device.run(Call::DenseBackwardWeight { geometry, x: x.buffer(), dy, dweight: &mut dweight })?;
-        Ok(dweight)
-    })
+fn dweight(geometry: Dense, x: Tensor) -> Dweight {
+    // Large and cheap: left as a product until somebody needs the numbers.
+    Box::new(move |_, dy| Ok(Gradient::Dense { geometry, x, dy }))
 }
 
-fn dx(geometry: Dense, weight: Tensor) -> Part {
+fn dx(geometry: Dense, weight: Tensor) -> Dx {
     Box::new(move |device, dy| {
         let mut dx = output(device, geometry.x())?;
         device.run(Call::DenseBackwardInput { geometry, dy, weight: weight.buffer(), dx: &mut dx })?;

@@ -5,7 +5,7 @@ use super::output;
 use crate::device::Call;
 use crate::device::call::MaskSource;
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Mode, Tape, Tensor};
+use crate::graph::{Gradient, Mode, Tape, Tensor};
 
 /// Any shape.
 ///
@@ -26,7 +26,7 @@ pub fn dropout(tape: &Tape<'_>, x: &Tensor, rate: f32, source: MaskSource) -> Re
         Box::new(move |device, dy| {
             let mut dx = output(device, shape)?;
             device.run(Call::Dropout { rate, source, x: &dy, y: &mut dx })?;
-            Ok(vec![Some(dx)])
+            Ok(vec![Some(Gradient::Stored(dx))])
         })
     }))
 }

@@ -6,7 +6,7 @@
 use super::output;
 use crate::device::{Call, Dtype};
 use crate::error::Result;
-use crate::graph::{Tape, Tensor};
+use crate::graph::{Gradient, Tape, Tensor};
 use crate::shape::Pool2d;
 
 /// `x` `[n, h, w, c]` → `[n, h/2, w/2, c]`.
@@ -24,7 +24,7 @@ pub fn maxpool2d(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
             let Some(winner) = winner else { return Ok(vec![None]) };
             let mut dx = output(device, geometry.x())?;
             device.run(Call::Maxpool2dBackward { geometry, dy: &dy, winner: &winner, dx: &mut dx })?;
-            Ok(vec![Some(dx)])
+            Ok(vec![Some(Gradient::Stored(dx))])
         })
     }))
 }

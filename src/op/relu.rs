@@ -3,7 +3,7 @@
 use super::output;
 use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Tape, Tensor};
+use crate::graph::{Gradient, Tape, Tensor};
 
 /// Any shape.
 ///
@@ -16,7 +16,7 @@ pub fn relu(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
         let y = y.clone();
         Box::new(move |device, mut gradient| {
             device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut gradient })?;
-            Ok(vec![Some(gradient)])
+            Ok(vec![Some(Gradient::Stored(gradient))])
         })
     }))
 }

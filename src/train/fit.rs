@@ -119,7 +119,7 @@ impl Fit<'_> {
         }
         drop(logits);
         tape.backward(&loss.outcome, |index, gradient| {
-            optimizer.step(self.device, index, &mut network.parameters_mut()[index], &gradient)
+            optimizer.step(self.device, index, &mut network.parameters_mut()[index], gradient)
         })
     }
 }

@@ -4,7 +4,7 @@
 use crate::device::call::Rmsprop;
 use crate::device::{Buffer, Call, Device};
 use crate::error::Result;
-use crate::graph::Parameter;
+use crate::graph::{Gradient, Parameter};
 
 /// The rule and the mean squares it keeps, by parameter index.
 pub struct Optimizer {
@@ -28,12 +28,21 @@ impl Optimizer {
         device: &dyn Device,
         index: usize,
         parameter: &mut Parameter,
-        gradient: &Buffer,
+        gradient: Gradient,
     ) -> Result<()> {
         if self.velocity[index].is_none() {
-            self.velocity[index] = Some(device.zeros(gradient.len())?);
+            self.velocity[index] = Some(device.zeros(parameter.shape().len())?);
         }
         let Some(velocity) = &mut self.velocity[index] else { return Ok(()) };
-        device.run(Call::RmspropStep { rule: self.rule, gradient, velocity, weight: parameter.value_mut()? })
+        let (rule, weight) = (self.rule, parameter.value_mut()?);
+        match gradient {
+            Gradient::Stored(gradient) => {
+                device.run(Call::RmspropStep { rule, gradient: &gradient, velocity, weight })
+            }
+            Gradient::Dense { geometry, x, dy } => {
+                let (x, dy) = (x.buffer(), &dy);
+                device.run(Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight })
+            }
+        }
     }
 }

@@ -202,9 +202,20 @@ fn dense(cases: &mut Vec<Case>, kind: Numbers, geometry: Dense) {
     let want = bound(kind, naive::dense_backward_weight(&geometry, &x, &dy));
     cases.push(case(
         (kind, geometry),
-        vec![x.into(), dy.into()],
-        vec![Output::fresh(want)],
+        vec![x.clone().into(), dy.clone().into()],
+        vec![Output::fresh(want.clone())],
         make!([x, dy] => [dweight], Call::DenseBackwardWeight { geometry, x, dy, dweight }),
+    ));
+    let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-3 };
+    let velocity: Vec<f32> = source.f32(Reals, want.len()).iter().map(|v| v * v).collect();
+    let weight = source.f32(Reals, want.len());
+    let (v, w) = naive::dense_rmsprop_step(&rule, &want, &velocity, &weight);
+    cases.push(case(
+        (kind, geometry, rule),
+        vec![x.into(), dy.into()],
+        vec![Output::in_place(velocity, v), Output::in_place(weight, w)],
+        make!([x, dy] => [velocity, weight],
+            Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight }),
     ));
 }
 

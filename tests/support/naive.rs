@@ -286,6 +286,28 @@ pub fn rmsprop_step(
     out
 }
 
+/// `gradient` is a sum that is itself only near: its distance moves the mean square by its derivative
+/// `2 (1-rho) g`, and the step by at most `rate / sqrt(epsilon)` for each unit.
+pub fn dense_rmsprop_step(
+    rule: &Rmsprop,
+    gradient: &[Near],
+    velocity: &[f32],
+    weight: &[f32],
+) -> (Vec<Near>, Vec<Near>) {
+    let mut out = (Vec::new(), Vec::new());
+    for ((g, &v), &w) in gradient.iter().zip(velocity).zip(weight) {
+        let (off, g) = (g.within, g.value);
+        let v = wide(rule.rho) * wide(v) + (1.0 - wide(rule.rho)) * g * g;
+        let step = wide(rule.rate) * g / (v + wide(rule.epsilon)).sqrt();
+        let of_v = (1.0 - wide(rule.rho)) * (2.0 * g.abs() + off) * off;
+        let of_step = wide(rule.rate) / wide(rule.epsilon).sqrt() * off;
+        out.0.push(Near { value: v, within: 3.0 * EPS * v + TINY + of_v });
+        let w = wide(w) - step;
+        out.1.push(Near { value: w, within: 4.0 * EPS * step.abs() + EPS / 2.0 * w.abs() + of_step });
+    }
+    out
+}
+
 pub fn add(x: &[f32], into: &[f32]) -> Vec<Near> {
     let one = |(&x, &into): (&f32, &f32)| Near::exactly(f64::from(x + into));
     x.iter().zip(into).map(one).collect()

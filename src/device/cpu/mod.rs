@@ -14,6 +14,7 @@ mod conv2d_winograd;
 mod dense_backward_input;
 mod dense_backward_weight;
 mod dense_forward;
+mod dense_rmsprop_step;
 mod dropout;
 mod loss;
 mod maxpool2d;
@@ -40,6 +41,7 @@ use conv2d_forward::conv2d_forward;
 use dense_backward_input::dense_backward_input;
 use dense_backward_weight::dense_backward_weight;
 use dense_forward::dense_forward;
+use dense_rmsprop_step::dense_rmsprop_step;
 use dropout::dropout;
 use loss::{sigmoid_cross_entropy, softmax_cross_entropy};
 use maxpool2d::{maxpool2d_backward, maxpool2d_forward};
@@ -230,6 +232,15 @@ impl Device for CpuDevice {
                 arm.output("velocity", velocity, gradient.len())?,
                 arm.output("weight", weight, gradient.len())?,
             ),
+            Call::DenseRmspropStep { geometry: g, rule, x, dy, velocity, weight } => dense_rmsprop_step(
+                shop,
+                g,
+                rule,
+                arm.input("x", x, g.x().len())?,
+                arm.input("dy", dy, g.y().len())?,
+                arm.output("velocity", velocity, g.weight().len())?,
+                arm.output("weight", weight, g.weight().len())?,
+            )?,
             Call::Add { x, into } => {
                 add(shop, arm.input("x", x, x.len())?, arm.output("into", into, x.len())?);
             }
