@@ -46,7 +46,7 @@ pub fn dense_rmsprop_step(
         for (o, rows) in rows.iter().enumerate() {
             // SAFETY: jobs are distinct, so no two threads are given the same columns of a row.
             let (velocity, weight) = unsafe { blocks.part(o, first, columns) };
-            unit(rule, rows, n, lines, velocity, weight);
+            unit(rule, rows, n, lines, c_in, velocity, weight);
         }
     });
     Ok(())
@@ -99,12 +99,14 @@ fn pack(x: &[f32], n: usize, c_in: usize, first: usize, columns: usize, lines: &
     }
 }
 
-/// One unit's columns.
+/// One unit's columns. The next unit's, `stride` numbers on, are asked for while these are worked on:
+/// they lie in another page, where the processor does not look ahead by itself.
 fn unit(
     rule: Rmsprop,
     rows: &[(usize, f32)],
     n: usize,
     lines: &[f32],
+    stride: usize,
     velocity: &mut [f32],
     weight: &mut [f32],
 ) {
@@ -112,6 +114,10 @@ fn unit(
     for ((lines, velocity), weight) in
         panels.zip(velocity.chunks_mut(COLUMNS)).zip(weight.chunks_mut(COLUMNS))
     {
+        for next in [velocity.as_ptr(), weight.as_ptr()].map(|at| at.wrapping_add(stride)) {
+            prefetch(next);
+            prefetch(next.wrapping_add(COLUMNS / 2));
+        }
         match (velocity.first_chunk_mut(), weight.first_chunk_mut()) {
             (Some(velocity), Some(weight)) => panel(rule, rows, lines, velocity, weight),
             _ => {
@@ -123,6 +129,15 @@ fn unit(
                 weight.copy_from_slice(&w[..weight.len()]);
             }
         }
+    }
+}
+
+/// Asks for a cache line; any address will do.
+fn prefetch(_at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program can see and faults nowhere.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(_at.cast());
     }
 }
 
