@@ -109,6 +109,8 @@ macro_rules! make {
     };
 }
 
+pub(crate) use make;
+
 /// All rows.
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();

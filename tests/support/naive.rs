@@ -38,62 +38,64 @@ pub fn normalize(rule: &Normalize, pixels: &[u8]) -> Vec<Near> {
 }
 
 pub fn conv2d_forward(g: &Conv2d, x: &[f32], weight: &[f32], bias: &[f32], relu: bool) -> Vec<Near> {
-    let mut y = Vec::new();
-    for (n, i, j) in pixels(g) {
-        for (o, &bias) in bias.iter().enumerate() {
-            let mut sum = Sum::default();
-            sum.add(wide(bias));
-            for (a, b) in taps() {
-                let Some((u, v)) = under(g, i, j, (a, b)) else { continue };
-                for c in 0..g.c_in {
-                    let x = wide(x[((n * g.h + u) * g.w + v) * g.c_in + c]);
-                    sum.add(x * wide(weight[((o * 3 + a) * 3 + b) * g.c_in + c]));
-                }
-            }
-            y.push(rectified(sum, relu));
+    (0..g.y().len()).map(|at| conv2d_forward_at(g, x, weight, bias, relu, at)).collect()
+}
+
+/// Element `at` of [`conv2d_forward`].
+pub fn conv2d_forward_at(g: &Conv2d, x: &[f32], weight: &[f32], bias: &[f32], relu: bool, at: usize) -> Near {
+    let ((n, i, j), o) = (pixel(g, at / g.c_out), at % g.c_out);
+    let mut sum = Sum::default();
+    sum.add(wide(bias[o]));
+    for (a, b) in taps() {
+        let Some((u, v)) = under(g, i, j, (a, b)) else { continue };
+        for c in 0..g.c_in {
+            let x = wide(x[((n * g.h + u) * g.w + v) * g.c_in + c]);
+            sum.add(x * wide(weight[((o * 3 + a) * 3 + b) * g.c_in + c]));
         }
     }
-    y
+    rectified(sum, relu)
 }
 
-fn pixels(g: &Conv2d) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
-    let Conv2d { n, h, w, .. } = *g;
-    (0..n * h * w).map(move |p| (p / (h * w), p / w % h, p % w))
+fn pixel(g: &Conv2d, p: usize) -> (usize, usize, usize) {
+    (p / (g.h * g.w), p / g.w % g.h, p % g.w)
 }
 
-/// Scatters as the forward pass gathers.
 pub fn conv2d_backward_input(g: &Conv2d, dy: &[f32], weight: &[f32]) -> Vec<Near> {
-    let mut dx = vec![Sum::default(); g.x().len()];
-    for (p, (n, i, j)) in pixels(g).enumerate() {
-        for (a, b) in taps() {
-            let Some((u, v)) = under(g, i, j, (a, b)) else { continue };
-            for o in 0..g.c_out {
-                let dy = wide(dy[p * g.c_out + o]);
-                for c in 0..g.c_in {
-                    let weight = wide(weight[((o * 3 + a) * 3 + b) * g.c_in + c]);
-                    dx[((n * g.h + u) * g.w + v) * g.c_in + c].add(dy * weight);
-                }
-            }
+    (0..g.x().len()).map(|at| conv2d_backward_input_at(g, dy, weight, at)).collect()
+}
+
+/// Element `at` of [`conv2d_backward_input`]: what the forward pass gave to (i, j) of `y` from (u, v)
+/// of `x`, asked from the side of `x`.
+pub fn conv2d_backward_input_at(g: &Conv2d, dy: &[f32], weight: &[f32], at: usize) -> Near {
+    let ((n, u, v), c) = (pixel(g, at / g.c_in), at % g.c_in);
+    let mut sum = Sum::default();
+    for (a, b) in taps() {
+        let (Some(i), Some(j)) = ((u + 1).checked_sub(a), (v + 1).checked_sub(b)) else { continue };
+        if i >= g.h || j >= g.w {
+            continue;
+        }
+        for o in 0..g.c_out {
+            let dy = wide(dy[((n * g.h + i) * g.w + j) * g.c_out + o]);
+            sum.add(dy * wide(weight[((o * 3 + a) * 3 + b) * g.c_in + c]));
         }
     }
-    dx.into_iter().map(Sum::near).collect()
+    sum.near()
 }
 
 pub fn conv2d_backward_weight(g: &Conv2d, x: &[f32], dy: &[f32]) -> Vec<Near> {
-    let mut dweight = vec![Sum::default(); g.weight().len()];
-    for (p, (n, i, j)) in pixels(g).enumerate() {
-        for (a, b) in taps() {
-            let Some((u, v)) = under(g, i, j, (a, b)) else { continue };
-            for o in 0..g.c_out {
-                let dy = wide(dy[p * g.c_out + o]);
-                for c in 0..g.c_in {
-                    let x = wide(x[((n * g.h + u) * g.w + v) * g.c_in + c]);
-                    dweight[((o * 3 + a) * 3 + b) * g.c_in + c].add(dy * x);
-                }
-            }
-        }
+    (0..g.weight().len()).map(|at| conv2d_backward_weight_at(g, x, dy, at)).collect()
+}
+
+/// Element `at` of [`conv2d_backward_weight`].
+pub fn conv2d_backward_weight_at(g: &Conv2d, x: &[f32], dy: &[f32], at: usize) -> Near {
+    let (o, a, b, c) = (at / (9 * g.c_in), at / (3 * g.c_in) % 3, at / g.c_in % 3, at % g.c_in);
+    let mut sum = Sum::default();
+    for p in 0..g.n * g.h * g.w {
+        let (n, i, j) = pixel(g, p);
+        let Some((u, v)) = under(g, i, j, (a, b)) else { continue };
+        sum.add(wide(dy[p * g.c_out + o]) * wide(x[((n * g.h + u) * g.w + v) * g.c_in + c]));
     }
-    dweight.into_iter().map(Sum::near).collect()
+    sum.near()
 }
 
 pub fn bias_backward(channels: usize, dy: &[f32]) -> Vec<Near> {
@@ -137,40 +139,46 @@ pub fn maxpool2d_backward(g: &Pool2d, dy: &[f32], winner: &[u8]) -> Vec<Near> {
 }
 
 pub fn dense_forward(g: &Dense, x: &[f32], weight: &[f32], bias: &[f32], relu: bool) -> Vec<Near> {
-    let one = |p: usize| {
-        let (n, o) = (p / g.c_out, p % g.c_out);
-        let mut sum = Sum::default();
-        sum.add(wide(bias[o]));
-        for i in 0..g.c_in {
-            sum.add(wide(x[n * g.c_in + i]) * wide(weight[o * g.c_in + i]));
-        }
-        rectified(sum, relu)
-    };
-    (0..g.n * g.c_out).map(one).collect()
+    (0..g.y().len()).map(|at| dense_forward_at(g, x, weight, bias, relu, at)).collect()
+}
+
+/// Element `at` of [`dense_forward`].
+pub fn dense_forward_at(g: &Dense, x: &[f32], weight: &[f32], bias: &[f32], relu: bool, at: usize) -> Near {
+    let (n, o) = (at / g.c_out, at % g.c_out);
+    let mut sum = Sum::default();
+    sum.add(wide(bias[o]));
+    for i in 0..g.c_in {
+        sum.add(wide(x[n * g.c_in + i]) * wide(weight[o * g.c_in + i]));
+    }
+    rectified(sum, relu)
 }
 
 pub fn dense_backward_input(g: &Dense, dy: &[f32], weight: &[f32]) -> Vec<Near> {
-    let one = |p: usize| {
-        let (n, i) = (p / g.c_in, p % g.c_in);
-        let mut sum = Sum::default();
-        for o in 0..g.c_out {
-            sum.add(wide(dy[n * g.c_out + o]) * wide(weight[o * g.c_in + i]));
-        }
-        sum.near()
-    };
-    (0..g.n * g.c_in).map(one).collect()
+    (0..g.x().len()).map(|at| dense_backward_input_at(g, dy, weight, at)).collect()
+}
+
+/// Element `at` of [`dense_backward_input`].
+pub fn dense_backward_input_at(g: &Dense, dy: &[f32], weight: &[f32], at: usize) -> Near {
+    let (n, i) = (at / g.c_in, at % g.c_in);
+    let mut sum = Sum::default();
+    for o in 0..g.c_out {
+        sum.add(wide(dy[n * g.c_out + o]) * wide(weight[o * g.c_in + i]));
+    }
+    sum.near()
 }
 
 pub fn dense_backward_weight(g: &Dense, x: &[f32], dy: &[f32]) -> Vec<Near> {
-    let one = |p: usize| {
-        let (o, i) = (p / g.c_in, p % g.c_in);
-        let mut sum = Sum::default();
-        for n in 0..g.n {
-            sum.add(wide(dy[n * g.c_out + o]) * wide(x[n * g.c_in + i]));
-        }
-        sum.near()
-    };
-    (0..g.c_out * g.c_in).map(one).collect()
+    (0..g.weight().len()).map(|at| dense_backward_weight_at(g, x, dy, at)).collect()
+}
+
+/// Element `at` of [`dense_backward_weight`].
+pub fn dense_backward_weight_at(g: &Dense, x: &[f32], dy: &[f32], at: usize) -> Near {
+    let (o, i) = (at / g.c_in, at % g.c_in);
+    let mut sum = Sum::default();
+    for n in 0..g.n {
+        sum.add(wide(dy[n * g.c_out + o]) * wide(x[n * g.c_in + i]));
+    }
+    sum.near()
 }
 
 pub fn relu_forward(x: &[f32]) -> Vec<Near> {
@@ -316,7 +324,7 @@ pub fn add(x: &[f32], into: &[f32]) -> Vec<Near> {
 /// Convolution and ReLU on activations in f64, for networks deeper than one layer.
 pub fn conv2d_relu_f64(g: &Conv2d, x: &[f64], weight: &[f32], bias: &[f32]) -> Vec<f64> {
     let mut y = Vec::new();
-    for (n, i, j) in pixels(g) {
+    for (n, i, j) in (0..g.n * g.h * g.w).map(|p| pixel(g, p)) {
         for (o, &bias) in bias.iter().enumerate() {
             let mut sum = wide(bias);
             for (a, b) in taps() {

@@ -11,7 +11,8 @@ const LANES: usize = 8;
 /// NaN passes through.
 #[inline(always)]
 fn beats(x: f32, best: f32) -> bool {
-    x > best || (x.is_nan() && !best.is_nan())
+    // Not `||` and `&&`: they branch.
+    (x > best) | (x.is_nan() & !best.is_nan())
 }
 
 /// `y[n,i,j,c] = max x[n,2i+a,2j+b,c]`; `winner` keeps `2a+b`. One job per row of `y`.
@@ -61,26 +62,38 @@ widest! {
     }
 }
 
+/// The winners of some channels side by side.
+#[inline(always)]
+fn best_of<const N: usize>([first, others @ ..]: [[f32; N]; 4], y: &mut [f32; N], winner: &mut [u8; N]) {
+    let mut best = first;
+    // As wide as the numbers, so that one mask chooses both.
+    let mut which = [0u32; N];
+    for (name, x) in (1..).zip(others) {
+        for i in 0..N {
+            let wins = beats(x[i], best[i]);
+            best[i] = if wins { x[i] } else { best[i] };
+            which[i] = if wins { name } else { which[i] };
+        }
+    }
+    *y = best;
+    *winner = which.map(|which| which as u8);
+}
+
 widest! {
     fn row_and_winners(rows: [&[f32]; 2], c: usize, y: &mut [f32], winner: &mut [u8]) {
         for (j, (y, winner)) in y.chunks_exact_mut(c).zip(winner.chunks_exact_mut(c)).enumerate() {
-            let [first, others @ ..] = corners(rows, c, j);
-            let blocks = y.chunks_mut(LANES).zip(winner.chunks_mut(LANES)).enumerate();
-            for (block, (y, winner)) in blocks {
-                let channels = block * LANES..block * LANES + y.len();
-                // As wide as the numbers, so that both are chosen by one mask.
-                let mut which = [0u32; LANES];
-                y.copy_from_slice(&first[channels.clone()]);
-                for (name, corner) in (1..).zip(others) {
-                    for ((best, which), &x) in y.iter_mut().zip(&mut which).zip(&corner[channels.clone()]) {
-                        let wins = beats(x, *best);
-                        *best = if wins { x } else { *best };
-                        *which = if wins { name } else { *which };
-                    }
-                }
-                for (winner, which) in winner.iter_mut().zip(which) {
-                    *winner = which as u8;
-                }
+            let corners = corners(rows, c, j);
+            let (y, y_rest) = y.as_chunks_mut::<LANES>();
+            let (winner, winner_rest) = winner.as_chunks_mut::<LANES>();
+            let whole = corners.map(|corner| corner.as_chunks::<LANES>().0);
+            for (at, (y, winner)) in y.iter_mut().zip(winner).enumerate() {
+                best_of(whole.map(|corner| corner[at]), y, winner);
+            }
+            let rest = corners.map(|corner| corner.as_chunks::<LANES>().1);
+            for (at, (y, winner)) in y_rest.iter_mut().zip(winner_rest).enumerate() {
+                let (mut one, mut which) = ([0.0], [0]);
+                best_of(rest.map(|corner| [corner[at]]), &mut one, &mut which);
+                (*y, *winner) = (one[0], which[0]);
             }
         }
     }
