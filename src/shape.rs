@@ -177,7 +177,7 @@ impl Pool2d {
     }
 }
 
-/// A matrix product with a bias. Input `[n, c_in]`, weight `[c_out, c_in]`, output `[n, c_out]`.
+/// A matrix product with a bias. Input `[n, c_in]`, weight `[c_in, c_out]`, output `[n, c_out]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dense {
     /// Rows of the batch.
@@ -195,7 +195,7 @@ impl Dense {
     /// [`Kind::Shape`] when the axes do not fit.
     pub fn of(x: Shape, weight: Shape) -> Result<Self> {
         let [n, c_in] = x.matrix("dense: the input")?;
-        let [c_out, c] = weight.matrix("dense: the weight")?;
+        let [c, c_out] = weight.matrix("dense: the weight")?;
         if c != c_in {
             return Err(Error::new(
                 Kind::Shape,
@@ -213,9 +213,9 @@ impl Dense {
         Shape::new(&[self.n, self.c_in])
     }
 
-    /// `[c_out, c_in]`.
+    /// `[c_in, c_out]`.
     pub fn weight(&self) -> Shape {
-        Shape::new(&[self.c_out, self.c_in])
+        Shape::new(&[self.c_in, self.c_out])
     }
 
     /// `[n, c_out]`.
@@ -238,6 +238,6 @@ mod tests {
 
         assert_eq!(Pool2d::of(Shape::new(&[1, 75, 9, 2])).unwrap().y(), Shape::new(&[1, 37, 4, 2]));
         assert!(Pool2d::of(Shape::new(&[1, 1, 9, 2])).is_err());
-        assert!(Dense::of(Shape::new(&[1, 8192]), Shape::new(&[256, 25088])).is_err());
+        assert!(Dense::of(Shape::new(&[1, 8192]), Shape::new(&[25088, 256])).is_err());
     }
 }

@@ -149,7 +149,7 @@ fn dense(device: &dyn Device, golden: &Golden, case: &str, geometry: Dense, relu
     let get = |last: &str| golden.f32(&format!("dense/{case}/{last}"));
     let Dense { n, c_in, c_out } = geometry;
     let x = device.upload(&get("x")).unwrap();
-    let weight = device.upload(&transpose(&get("w"), c_out)).unwrap();
+    let weight = device.upload(&get("w")).unwrap();
     let bias = device.upload(&get("b")).unwrap();
 
     let mut y = blank(device, geometry.y().len());
@@ -164,7 +164,7 @@ fn dense(device: &dyn Device, golden: &Golden, case: &str, geometry: Dense, relu
 
     let mut dweight = blank(device, geometry.weight().len());
     device.run(Call::DenseBackwardWeight { geometry, x: &x, dy: &dy, dweight: &mut dweight }).unwrap();
-    assert_close(&format!("{case}/dw"), device, &dweight, &sums(&transpose(&get("dw"), c_out), n));
+    assert_close(&format!("{case}/dw"), device, &dweight, &sums(&get("dw"), n));
 
     let mut dbias = blank(device, c_out);
     device.run(Call::BiasBackward { rows: n, channels: c_out, dy: &dy, dbias: &mut dbias }).unwrap();

@@ -91,7 +91,7 @@ fn ending(tape: &Tape<'_>, y: &Tensor) -> Result<op::Loss> {
     let columns = y.shape().len() / rows;
     let flat = tape.reshape(y, Shape::new(&[rows, columns]))?;
     let device = tape.device();
-    let shape = Shape::new(&[3, columns]);
+    let shape = Shape::new(&[columns, 3]);
     let weight = Tensor::constant(shape, device.upload(&spread(shape, 77))?)?;
     let bias = Tensor::constant(Shape::new(&[3]), device.upload(&[0.1f32, -0.2, 0.3])?)?;
     let logits = op::dense(tape, &flat, &weight, &bias, false)?;
@@ -114,7 +114,7 @@ fn conv2d() {
 
 #[test]
 fn dense() {
-    let shapes = [Shape::new(&[5, 7]), Shape::new(&[6, 7]), Shape::new(&[6])];
+    let shapes = [Shape::new(&[5, 7]), Shape::new(&[7, 6]), Shape::new(&[6])];
     for relu in [false, true] {
         check(&format!("dense relu={relu}"), &shapes, &|tape, x| {
             ending(tape, &op::dense(tape, &x[0], &x[1], &x[2], relu)?)

@@ -3,7 +3,7 @@
 //! In: geometry by value, inputs by `&Buffer`, outputs by `&mut Buffer` (so that the borrow checker
 //! forbids an output that aliases an input). Out: nothing; a `Call` is a value that can be run,
 //! printed, counted and timed. Activations are NHWC, convolution weights OHWI, dense weights
-//! `[c_out, c_in]`, everything f32 and dense in memory unless said otherwise.
+//! `[c_in, c_out]`, everything f32 and dense in memory unless said otherwise.
 
 use super::Buffer;
 use crate::random::Stream;
@@ -128,13 +128,13 @@ pub enum Call<'a> {
         /// `[n, h, w, c]`.
         dx: &'a mut Buffer,
     },
-    /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[o,i])`, `f` = ReLU or nothing.
+    /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o])`, `f` = ReLU or nothing.
     DenseForward {
         /// Sizes.
         geometry: Dense,
         /// `[n, c_in]`.
         x: &'a Buffer,
-        /// `[c_out, c_in]`.
+        /// `[c_in, c_out]`.
         weight: &'a Buffer,
         /// `[c_out]`.
         bias: &'a Buffer,
@@ -143,18 +143,18 @@ pub enum Call<'a> {
         /// `[n, c_out]`.
         y: &'a mut Buffer,
     },
-    /// `dx[n,i] = Σ_o dy[n,o] · weight[o,i]`.
+    /// `dx[n,i] = Σ_o dy[n,o] · weight[i,o]`.
     DenseBackwardInput {
         /// Sizes.
         geometry: Dense,
         /// `[n, c_out]`.
         dy: &'a Buffer,
-        /// `[c_out, c_in]`.
+        /// `[c_in, c_out]`.
         weight: &'a Buffer,
         /// `[n, c_in]`.
         dx: &'a mut Buffer,
     },
-    /// `dweight[o,i] = Σ_n dy[n,o] · x[n,i]`.
+    /// `dweight[i,o] = Σ_n dy[n,o] · x[n,i]`.
     DenseBackwardWeight {
         /// Sizes.
         geometry: Dense,
@@ -162,7 +162,7 @@ pub enum Call<'a> {
         x: &'a Buffer,
         /// `[n, c_out]`.
         dy: &'a Buffer,
-        /// `[c_out, c_in]`.
+        /// `[c_in, c_out]`.
         dweight: &'a mut Buffer,
     },
     /// `y[i] = max(x[i], 0)`.
@@ -255,9 +255,9 @@ pub enum Call<'a> {
         x: &'a Buffer,
         /// `[n, c_out]`.
         dy: &'a Buffer,
-        /// `[c_out, c_in]`; the mean square, 0 before the first step.
+        /// `[c_in, c_out]`; the mean square, 0 before the first step.
         velocity: &'a mut Buffer,
-        /// `[c_out, c_in]`.
+        /// `[c_in, c_out]`.
         weight: &'a mut Buffer,
     },
     /// `into[i] = into[i] + x[i]`: gradients that meet.

@@ -13,7 +13,7 @@ use crate::shape::Dense;
 pub enum Gradient {
     /// The numbers.
     Stored(Buffer),
-    /// `dweight[o,i] = Σ_n dy[n,o] · x[n,i]`, not yet computed.
+    /// `dweight[i,o] = Σ_n dy[n,o] · x[n,i]`, not yet computed.
     Dense {
         /// Sizes of the layer.
         geometry: Dense,

@@ -75,7 +75,7 @@ impl Parameter {
         Ok(Self { name, learns: true, shape, value: Rc::new(device.upload(value)?) })
     }
 
-    /// The axes: OHWI for convolutions, `[c_out, c_in]` for dense layers.
+    /// The axes: OHWI for convolutions, `[c_in, c_out]` for dense layers.
     pub fn shape(&self) -> Shape {
         self.shape
     }

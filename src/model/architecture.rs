@@ -110,7 +110,7 @@ impl Layer {
 pub struct ParameterSpec {
     /// `block1_conv1.kernel`.
     pub name: String,
-    /// OHWI for convolutions, `[c_out, c_in]` for dense layers, `[c_out]` for biases.
+    /// OHWI for convolutions, `[c_in, c_out]` for dense layers, `[c_out]` for biases.
     pub shape: Shape,
     /// Inputs and outputs of a unit, window included: what glorot_uniform asks for.
     pub fans: [usize; 2],
@@ -266,14 +266,14 @@ impl Architecture {
             Layer::Conv2d { filters } => {
                 let [_, _, _, c_in] = input.nhwc(&name)?;
                 let shape = Shape::new(&[filters, 3, 3, c_in]);
-                kernel = Some(self.weigh(&name, shape, [9 * c_in, 9 * filters]));
+                kernel = Some(self.weigh(&name, shape, [9 * c_in, 9 * filters], filters));
                 Conv2d::of(input, shape)?.y()
             }
             Layer::Maxpool2d => Pool2d::of(input)?.y(),
             Layer::Flatten => Shape::new(&[1, input.len()]),
             Layer::Dense { units, .. } => {
                 let [_, c_in] = input.matrix(&name)?;
-                kernel = Some(self.weigh(&name, Shape::new(&[units, c_in]), [c_in, units]));
+                kernel = Some(self.weigh(&name, Shape::new(&[c_in, units]), [c_in, units], units));
                 Shape::new(&[1, units])
             }
             Layer::Dropout { .. } => input,
@@ -282,8 +282,8 @@ impl Architecture {
         Ok(())
     }
 
-    fn weigh(&mut self, layer: &str, shape: Shape, fans: [usize; 2]) -> usize {
-        let bias = Shape::new(&shape.axes()[..1]);
+    fn weigh(&mut self, layer: &str, shape: Shape, fans: [usize; 2], outputs: usize) -> usize {
+        let bias = Shape::new(&[outputs]);
         self.parameters.push(ParameterSpec { name: format!("{layer}.kernel"), shape, fans });
         self.parameters.push(ParameterSpec { name: format!("{layer}.bias"), shape: bias, fans });
         self.parameters.len() - 2

@@ -1,7 +1,7 @@
 //! Where parameters come from, and how they go back to files.
 //!
 //! In: a weights file in Keras' names and layouts (HWIO, `[in, out]`), or a seed. Out: values in the
-//! engine's layouts (OHWI, `[out, in]`), and back. Every shape is checked before the first copy.
+//! engine's layouts (OHWI, `[in, out]`), and back. Every shape is checked before the first copy.
 
 use super::architecture::ParameterSpec;
 use super::network::Network;
@@ -34,10 +34,6 @@ impl<'w> Source<'w> {
                 [o, h, w, i] => {
                     let stored = weights.tensor(&spec.name, &[h, w, i, o])?;
                     Ok(Cow::Owned(layout::hwio_to_ohwi(&stored, [h, w, i, o])))
-                }
-                [o, i] => {
-                    let stored = weights.tensor(&spec.name, &[i, o])?;
-                    Ok(Cow::Owned(layout::transpose(&stored, i, o)))
                 }
                 _ => weights.tensor(&spec.name, spec.shape.axes()),
             },
@@ -72,7 +68,6 @@ impl Network {
                 [o, h, w, i] => {
                     (parameter.name.clone(), vec![h, w, i, o], layout::ohwi_to_hwio(&value, [h, w, i, o]))
                 }
-                [o, i] => (parameter.name.clone(), vec![i, o], layout::transpose(&value, o, i)),
                 _ => (parameter.name.clone(), parameter.shape().axes().to_vec(), value),
             });
         }
@@ -92,7 +87,7 @@ mod tests {
     #[test]
     fn glorot_fills_its_interval_evenly_and_layers_differ() {
         let spec =
-            ParameterSpec { name: "dense.kernel".into(), shape: Shape::new(&[256, 8192]), fans: [8192, 256] };
+            ParameterSpec { name: "dense.kernel".into(), shape: Shape::new(&[8192, 256]), fans: [8192, 256] };
         let values = glorot_uniform(&spec, 1, 19);
         // Keras' limit for 8192 → 256.
         let limit = 0.026_650;

@@ -1,7 +1,7 @@
 //! Dense layer: matrix product with bias, and ReLU if asked.
 //!
-//! `z[n,o] = bias[o] + Σ_i x[n,i] · weight[o,i]`, `y = max(z, 0)` or `z`.
-//! Backward, with `dz = dy` where `y > 0`: `dx = dz · weight`, `dweight = dzᵀ · x`, `dbias = Σ_n dz`.
+//! `z[n,o] = bias[o] + Σ_i x[n,i] · weight[i,o]`, `y = max(z, 0)` or `z`.
+//! Backward, with `dz = dy` where `y > 0`: `dx = dz · weightᵀ`, `dweight = xᵀ · dz`, `dbias = Σ_n dz`.
 
 use super::affine::{Affine, Dweight, Dx};
 use super::output;
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::graph::{Gradient, Tape, Tensor};
 use crate::shape::Dense;
 
-/// `x` `[n, c_in]`, `weight` `[c_out, c_in]`, `bias` `[c_out]` → `[n, c_out]`.
+/// `x` `[n, c_in]`, `weight` `[c_in, c_out]`, `bias` `[c_out]` → `[n, c_out]`.
 ///
 /// # Errors
 /// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit; the device's errors.

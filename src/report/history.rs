@@ -179,8 +179,8 @@ mod tests {
         e.loss = f64::NAN;
         assert_eq!(
             serde_json::to_string(&e).unwrap(),
-            "{\"stage\":\"head\",\"epoch\":1,\"seconds\":0.25,\"loss\":null,\"accuracy\":0.96,\
-             \"val_loss\":0.3333333333333333,\"val_accuracy\":null,\"learning_rate\":0.00002}"
+            "{\"stage\":\"head\",\"epoch\":1,\"loss\":null,\"accuracy\":0.96,\
+             \"val_loss\":0.3333333333333333,\"val_accuracy\":null,\"learning_rate\":0.00002,\"seconds\":0.25}"
         );
     }
 

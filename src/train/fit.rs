@@ -73,9 +73,7 @@ impl Fit<'_> {
             }
             let checked = self
                 .validation
-                .map(|samples| {
-                    evaluate(self.device, network, self.from, samples, self.checking_batch(network))
-                })
+                .map(|samples| evaluate(self.device, network, self.from, samples, self.batch))
                 .transpose()?;
             observer.epoch(&Epoch {
                 stage: self.stage.to_owned(),
@@ -89,12 +87,6 @@ impl Fit<'_> {
             })?;
         }
         Ok(step)
-    }
-
-    /// Rows at a time when nothing is learned. A classifier's rows are small and its weights large, so
-    /// many rows share one reading of the weights; maps need the memory for themselves.
-    fn checking_batch(&self, network: &Network) -> usize {
-        if self.from >= network.architecture().base() { self.batch.max(256) } else { self.batch }
     }
 
     fn step(

@@ -19,6 +19,7 @@ pub struct Epoch {
     /// Share of validation samples that were right.
     pub val_accuracy: Option<f64>,
     /// Learning rate.
+    #[serde(rename = "learning_rate")]
     pub rate: f64,
     /// Wall-clock time of training and validation together.
     pub seconds: f64,

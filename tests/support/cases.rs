@@ -109,6 +109,7 @@ macro_rules! make {
     };
 }
 
+#[allow(unused_imports)] // only some of the tests that share this module have cases of their own
 pub(crate) use make;
 
 /// All rows.

@@ -148,7 +148,7 @@ pub fn dense_forward_at(g: &Dense, x: &[f32], weight: &[f32], bias: &[f32], relu
     let mut sum = Sum::default();
     sum.add(wide(bias[o]));
     for i in 0..g.c_in {
-        sum.add(wide(x[n * g.c_in + i]) * wide(weight[o * g.c_in + i]));
+        sum.add(wide(x[n * g.c_in + i]) * wide(weight[i * g.c_out + o]));
     }
     rectified(sum, relu)
 }
@@ -162,7 +162,7 @@ pub fn dense_backward_input_at(g: &Dense, dy: &[f32], weight: &[f32], at: usize)
     let (n, i) = (at / g.c_in, at % g.c_in);
     let mut sum = Sum::default();
     for o in 0..g.c_out {
-        sum.add(wide(dy[n * g.c_out + o]) * wide(weight[o * g.c_in + i]));
+        sum.add(wide(dy[n * g.c_out + o]) * wide(weight[i * g.c_out + o]));
     }
     sum.near()
 }
@@ -173,7 +173,7 @@ pub fn dense_backward_weight(g: &Dense, x: &[f32], dy: &[f32]) -> Vec<Near> {
 
 /// Element `at` of [`dense_backward_weight`].
 pub fn dense_backward_weight_at(g: &Dense, x: &[f32], dy: &[f32], at: usize) -> Near {
-    let (o, i) = (at / g.c_in, at % g.c_in);
+    let (i, o) = (at / g.c_out, at % g.c_out);
     let mut sum = Sum::default();
     for n in 0..g.n {
         sum.add(wide(dy[n * g.c_out + o]) * wide(x[n * g.c_in + i]));

@@ -183,7 +183,7 @@ impl Device for CpuDevice {
                 arm.input("dy", dy, g.y().len())?,
                 arm.input("weight", weight, g.weight().len())?,
                 arm.output("dx", dx, g.x().len())?,
-            ),
+            )?,
             Call::DenseBackwardWeight { geometry: g, x, dy, dweight } => dense_backward_weight(
                 shop,
                 g,
@@ -236,8 +236,7 @@ impl Device for CpuDevice {
                 shop,
                 g,
                 rule,
-                arm.input("x", x, g.x().len())?,
-                arm.input("dy", dy, g.y().len())?,
+                (arm.input("x", x, g.x().len())?, arm.input("dy", dy, g.y().len())?),
                 arm.output("velocity", velocity, g.weight().len())?,
                 arm.output("weight", weight, g.weight().len())?,
             )?,

@@ -18,7 +18,8 @@ pub fn rmsprop_step(
 }
 
 widest! {
-    fn chunk(rule: Rmsprop, gradient: &[f32], velocity: &mut [f32], weight: &mut [f32]) {
+    /// One thread's part.
+    pub fn chunk(rule: Rmsprop, gradient: &[f32], velocity: &mut [f32], weight: &mut [f32]) {
         let Rmsprop { rate, rho, epsilon } = rule;
         for ((v, w), &g) in velocity.iter_mut().zip(weight).zip(gradient) {
             *v = rho * *v + (1.0 - rho) * (g * g);
