@@ -1,13 +1,13 @@
 //! The dense layer's gradient with respect to its weight: for each input, the rows of `dy` that saw
 //! it, added up.
 
-use super::dense_forward::{add_scaled, gather_columns};
+use super::sparse::{Term, add_rows};
 use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Dense;
 
-/// Inputs of a job; their columns take 40 kB at a batch of 20.
-pub const INPUTS: usize = 512;
+/// Inputs of a job.
+pub const INPUTS: usize = 256;
 
 /// `dweight[i,o] = Σ_n x[n,i] · dy[n,o]`.
 pub fn dense_backward_weight(
@@ -18,27 +18,49 @@ pub fn dense_backward_weight(
     dweight: &mut [f32],
 ) -> Result<()> {
     let Dense { n, c_out, .. } = geometry;
+    dweight.fill(0.0);
     if n == 0 || dweight.is_empty() {
-        dweight.fill(0.0);
         return Ok(());
     }
-    let mut desks = shop.desks(INPUTS * n)?;
     let jobs = dweight.chunks_mut(INPUTS * c_out).enumerate();
-    shop.threads.each_at(&mut desks, jobs, |columns, (job, dweight)| {
-        gather_columns(x, geometry, job * INPUTS, columns);
-        for (sums, column) in dweight.chunks_exact_mut(c_out).zip(columns.chunks_exact(n)) {
-            outer_sum(column, dy, sums);
+    shop.threads.each_at(&mut desks(shop, n), jobs, |columns, (job, dweight)| {
+        columns.read(x, geometry, job * INPUTS);
+        for (i, sums) in dweight.chunks_exact_mut(c_out).enumerate() {
+            add_rows(columns.of(i), dy, sums);
         }
     });
     Ok(())
 }
 
-/// `sums[o] = Σ_n column[n] · dy[n,o]`, in the order of the batch, zeros left out.
-pub fn outer_sum(column: &[f32], dy: &[f32], sums: &mut [f32]) {
-    sums.fill(0.0);
-    for (&x, dy) in column.iter().zip(dy.chunks_exact(sums.len())) {
-        if x != 0.0 {
-            add_scaled(x, dy, sums);
+/// For each input of a job the samples in which it is not zero.
+pub struct Columns {
+    terms: Vec<Term>,
+    counts: [usize; INPUTS],
+    n: usize,
+}
+
+/// One for each thread.
+pub fn desks(shop: &Workshop, n: usize) -> Vec<Columns> {
+    let new = || Columns { terms: vec![Term::default(); INPUTS * n], counts: [0; INPUTS], n };
+    (0..shop.threads.count()).map(|_| new()).collect()
+}
+
+impl Columns {
+    /// Reads the columns of `x` from `first` on.
+    pub fn read(&mut self, x: &[f32], geometry: Dense, first: usize) {
+        self.counts.fill(0);
+        for (k, row) in x.chunks_exact(geometry.c_in).enumerate() {
+            let columns = self.terms.chunks_exact_mut(self.n).zip(&mut self.counts);
+            for ((column, count), &x) in columns.zip(&row[first..]) {
+                // Without a branch, as in `sparse::terms`.
+                column[*count] = (k as u32, x);
+                *count += usize::from(x != 0.0);
+            }
         }
+    }
+
+    /// The samples of the `i`-th column read.
+    pub fn of(&self, i: usize) -> &[Term] {
+        &self.terms[i * self.n..][..self.counts[i]]
     }
 }

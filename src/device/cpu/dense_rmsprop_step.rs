@@ -2,9 +2,9 @@
 //! lives in the first cache only, so the weight and its mean square are the whole traffic, and both
 //! are walked from front to back.
 
-use super::dense_backward_weight::{INPUTS, outer_sum};
-use super::dense_forward::gather_columns;
+use super::dense_backward_weight::{INPUTS, desks};
 use super::rmsprop_step;
+use super::sparse::add_rows;
 use super::workshop::Workshop;
 use crate::device::call::Rmsprop;
 use crate::error::Result;
@@ -23,14 +23,14 @@ pub fn dense_rmsprop_step(
     if n == 0 || weight.is_empty() {
         return Ok(());
     }
-    let mut desks = shop.desks(INPUTS * n + c_out)?;
+    let mut desks: Vec<_> = desks(shop, n).into_iter().map(|columns| (columns, vec![0.0; c_out])).collect();
     let jobs = velocity.chunks_mut(INPUTS * c_out).zip(weight.chunks_mut(INPUTS * c_out)).enumerate();
-    shop.threads.each_at(&mut desks, jobs, |desk, (job, (velocity, weight))| {
-        let (gradient, columns) = desk.split_at_mut(c_out);
-        gather_columns(x, geometry, job * INPUTS, columns);
+    shop.threads.each_at(&mut desks, jobs, |(columns, gradient), (job, (velocity, weight))| {
+        columns.read(x, geometry, job * INPUTS);
         let rows = velocity.chunks_exact_mut(c_out).zip(weight.chunks_exact_mut(c_out));
-        for ((velocity, weight), column) in rows.zip(columns.chunks_exact(n)) {
-            outer_sum(column, dy, gradient);
+        for (i, (velocity, weight)) in rows.enumerate() {
+            gradient.fill(0.0);
+            add_rows(columns.of(i), dy, gradient);
             rmsprop_step::chunk(rule, gradient, velocity, weight);
         }
     });

@@ -26,6 +26,7 @@ mod rmsprop_step;
 mod sigmoid;
 mod simd;
 mod softmax;
+mod sparse;
 mod threads;
 mod tile;
 mod view;
