@@ -2,6 +2,7 @@
 //! nothing half-written behind. A second signal ends the process at once.
 
 use crate::error::{Error, Kind, Result};
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
@@ -15,7 +16,11 @@ pub fn install() -> Result<()> {
         if REQUESTED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after the piece of work in hand; press Ctrl-C again to stop at once");
+        // A closed stderr must not end the thread that waits for the second signal.
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nstopping after the piece of work in hand; press Ctrl-C again to stop at once"
+        );
     })
     .map_err(|e| Error::new(Kind::Device, "cannot listen for Ctrl-C").fact("reason", e))
 }

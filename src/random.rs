@@ -1,5 +1,4 @@
-//! Random numbers that are a function of where they are used: Philox4x32-10, the twin of
-//! `kernels/philox.cuh`.
+//! Random numbers that are a function of where they are used: Philox4x32-10.
 //!
 //! In: `(seed, stream, counter)`. Out: four words. No state is kept, so a mask can be drawn again in
 //! backward, a run can resume anywhere, and threads draw in any order.
@@ -9,9 +8,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Stream {
-    /// Initial weights; the low half of the counter is the element, the high half the tensor.
+    /// Initial weights; the low half of the counter is the draw of four elements, the high half the layer.
     Weights = 1,
-    /// Dropout masks; the counter is the element index plus the step's offset.
+    /// Dropout masks; the counter is the draw of four elements plus the offset of step and layer.
     Dropout = 2,
     /// The order of samples in an epoch.
     Shuffle = 3,
@@ -19,8 +18,6 @@ pub enum Stream {
     Split = 4,
     /// Pictures that the demo draws.
     Demo = 5,
-    /// Parameters of augmentation.
-    Augment = 6,
 }
 
 const MULTIPLY: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];

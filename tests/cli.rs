@@ -175,7 +175,11 @@ fn finetune_moves_what_is_unfrozen_and_nothing_else_and_repeats_bit_for_bit() {
             assert_eq!(bits, &tuned[name], "{name} is frozen");
         }
     }
+    // What is not ours in the run folder stays.
+    fs::create_dir_all(here.join("b/features")).unwrap();
+    fs::write(here.join("b/features/mine.txt"), b"mine").unwrap();
     job("b", "1", "1");
+    assert_eq!(names(&here.join("b/features")), ["mine.txt"]);
     assert_eq!(tuned, tensors(&here.join("b/model.safetensors")), "the same seed on one thread and on two");
     job("c", "2", "2");
     assert_ne!(tuned["dense.kernel"], tensors(&here.join("c/model.safetensors"))["dense.kernel"]);
@@ -265,9 +269,22 @@ fn a_folder_of_classes_is_split_by_seed() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(here, &[("data", 10)]);
-    let args = ["extract", "data", "-o", "features", "--size", "32", "--validation-split", "0.2", "--json"];
-    let result = json(&stdout(vgg_ft(here).args(args)));
+    let args = ["extract", "data", "-o", "features", "--size", "32", "--json"];
+    let split = ["--validation-split", "0.2"];
+    let result = json(&stdout(vgg_ft(here).args(args).args(split)));
     assert_eq!((&result["features"][0]["rows"], &result["features"][1]["rows"]), (&16.into(), &4.into()));
+    // Extracted again without a split, the old one would be measured on what is learned from.
+    stdout(vgg_ft(here).args(args));
+    assert_eq!(names(&here.join("features")), ["train.safetensors"]);
+
+    // The README's example: the run remembers the split that it was trained with.
+    let args =
+        ["finetune", "data", "-o", "run", "--size", "32", "--head-epochs", "1", "--epochs", "1", "--json"];
+    let result = json(&stdout(vgg_ft(here).args(args).args(split)));
+    let args = ["evaluate", "run", "data", "--split", "validation", "--json"];
+    let outcome = json(&stdout(vgg_ft(here).args(args)));
+    assert_eq!((&outcome["split"], &outcome["pictures"]), (&"validation".into(), &4.into()));
+    assert_eq!(outcome["accuracy"], result["result"]["val_accuracy"]);
 }
 
 /// What to do to a tensor; false leaves it out.
@@ -348,6 +365,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["evaluate", "nowhere", "data"], "not a finished run"),
         (vec!["finetune", "data", "-o", "r", "--rate", "0"], "rate"),
         (vec!["--device", "cuda", "summary"], "cuda"),
+        (vec!["summary", "--units", "18446744073709551615"], "65536"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
         let error = fails(vgg_ft(here).args(&args), 2);

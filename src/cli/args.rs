@@ -99,7 +99,7 @@ pub struct ReadingArgs {
 #[derive(Args, Clone, Debug)]
 pub struct HeadArgs {
     /// Units of the hidden dense layer
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
     pub units: usize,
     /// Share of hidden units dropped in training
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
@@ -125,10 +125,10 @@ pub struct SummaryArgs {
     #[arg(long, conflicts_with = "units")]
     pub include_top: bool,
     /// With the book's classifier on top: a hidden layer of N units
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = width)]
     pub units: Option<usize>,
     /// Classes of that classifier
-    #[arg(long, value_name = "N", default_value_t = 2, requires = "units")]
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "units", value_parser = width)]
     pub classes: usize,
     /// Dropout of that classifier
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "units")]
@@ -367,6 +367,13 @@ fn size(text: &str) -> Result<[usize; 2], String> {
         (Ok(h), Ok(w)) if (32..=4096).contains(&h) && (32..=4096).contains(&w) => Ok([h, w]),
         (Ok(_), Ok(_)) => Err("VGG needs pictures from 32x32 to 4096x4096".into()),
         _ => Err("write one number (150) or HEIGHTxWIDTH (120x160)".into()),
+    }
+}
+
+fn width(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=65_536) => Ok(n),
+        _ => Err("a whole number from 1 to 65536".into()),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::model::Head;
 use crate::task::{self, Host};
 use args::{Cli, Command, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split, WeightsCommand};
 use clap::Parser;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,7 +22,8 @@ pub fn main() -> ExitCode {
     match interrupt::install().and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // The exit code still tells when nobody reads stderr.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::from(error.exit_code())
         }
     }

@@ -7,19 +7,22 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::interrupt;
 use crate::shape::Shape;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Everything that decides what an extraction gives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
+    /// Version of vgg-ft: other kernels and decoders may give other bits.
+    pub engine: String,
+    /// The split's folder.
+    pub root: String,
     /// SHA-256 of the weights file.
     pub weights: String,
     /// Network, for example `vgg16`.
@@ -44,6 +47,17 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Whether rows of `self` and `other` mean the same: all but the pictures and their labels.
+    pub fn comparable(&self, other: &Self) -> bool {
+        let bare = |recipe: &Self| Self {
+            root: String::new(),
+            files: Vec::new(),
+            labels: Vec::new(),
+            ..recipe.clone()
+        };
+        bare(self) == bare(other)
+    }
+
     /// A fingerprint of all of it: two extractions with the same key give the same rows.
     ///
     /// # Errors
@@ -82,8 +96,8 @@ impl Features {
                 error
             }
         })?;
-        // SAFETY: our writers replace such files by rename and never cut them short in place, so the
-        // mapping stays valid for as long as it lives.
+        // SAFETY: a file gets this name by rename when it is complete, from a writer that held its lock
+        // alone; nobody of ours writes to it or cuts it short afterwards.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))?;
         let refuse = |why: &dyn std::fmt::Display| {
             Error::new(Kind::Data, format!("{} is not a file of features", path.display()))
@@ -97,9 +111,15 @@ impl Features {
         let info = metadata.info("features").ok_or_else(|| refuse(&"there is no tensor `features`"))?;
         let begin = 8 + header;
         let values = begin + info.data_offsets.0..begin + info.data_offsets.1;
-        let expected = recipe.labels.len() * recipe.row.iter().product::<usize>() * 4;
-        if values.len() != expected || values.end > map.len() || recipe.row.is_empty() || recipe.row.len() > 4
-        {
+        let row = recipe.row.iter().try_fold(4usize, |bytes, axis| bytes.checked_mul(*axis));
+        let expected = row.and_then(|row| row.checked_mul(recipe.labels.len()));
+        let right = info.dtype == safetensors::Dtype::F32
+            && expected == Some(values.len())
+            && values.end <= map.len()
+            && (1..=4).contains(&recipe.row.len())
+            && recipe.files.len() == recipe.labels.len()
+            && recipe.labels.iter().all(|&label| (label as usize) < recipe.classes.len());
+        if !right {
             return Err(refuse(&"its tensors and its description do not agree"));
         }
         let key = recipe.key()?;
@@ -148,7 +168,7 @@ pub struct Writer {
 /// What was found at the place where features should go.
 pub enum Begin {
     /// They are there already, made from the very same things.
-    Complete(Features),
+    Complete(Box<Features>),
     /// They are to be written from row [`Writer::done`] on.
     From(Writer),
 }
@@ -167,21 +187,29 @@ impl Writer {
             && let Ok(found) = Features::open(path)
             && found.key == key
         {
-            return Ok(Begin::Complete(found));
+            return Ok(Begin::Complete(Box::new(found)));
         }
         let partial = suffixed(path, "partial");
-        let done = fs::read(suffixed(path, "progress"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Progress>(&bytes).ok())
-            .filter(|progress| progress.key == key && partial.exists())
-            .map_or(0, |progress| progress.rows.min(recipe.labels.len()));
+        let mut options = OpenOptions::new();
+        // Not cut short here: it may be another's, which the lock will tell.
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&partial).map_err(|e| Error::io("create", &partial, &e))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(Error::new(Kind::Io, format!("another vgg-ft is writing {}", partial.display()))
+                .help("wait for it, or choose another folder"));
+        }
         let header = header(recipe, &key)?;
         let row: usize = recipe.row.iter().product();
         let rows = recipe.labels.len();
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(done == 0);
-        let file = options.open(&partial).map_err(|e| Error::io("create", &partial, &e))?;
         let first_value = header.len() as u64 + (rows * 4) as u64;
+        let whole = first_value + (rows * row * 4) as u64;
+        let done = safe_rows(path, &mut file, &key, &header, whole).min(rows);
+        if done == 0 {
+            // First what vouches for the rows, then the rows: the other way round a kill in between
+            // would leave a promise about rows that are gone.
+            remove_if_there(&suffixed(path, "progress"))?;
+            file.set_len(0).map_err(|e| Error::io("write", &partial, &e))?;
+        }
         let mut writer = Self { path: path.to_owned(), key, file, first_value, row, rows, done, safe: done };
         writer.lay_out(&header, &recipe.labels)?;
         Ok(Begin::From(writer))
@@ -238,13 +266,38 @@ impl Writer {
             return Err(Error::new(Kind::Data, format!("{} is not complete", self.path.display()))
                 .expected_got(format!("{} rows", self.rows), self.done));
         }
-        interrupt::check()?;
         self.file.sync_all().map_err(|e| Error::io("write", &self.path, &e))?;
+        remove_if_there(&suffixed(&self.path, "progress"))?;
         fs::rename(suffixed(&self.path, "partial"), &self.path)
             .map_err(|e| Error::io("write", &self.path, &e))?;
-        // Without its .partial the progress means nothing; a leftover does no harm.
-        let _ = fs::remove_file(suffixed(&self.path, "progress"));
-        Features::open(&self.path)
+        let features = Features::open(&self.path)?;
+        if features.key == self.key {
+            Ok(features)
+        } else {
+            Err(Error::new(Kind::Data, format!("{} was replaced by somebody else", self.path.display()))
+                .help("give each run a folder of its own"))
+        }
+    }
+}
+
+/// How many rows of the partial file can be relied on: those that its progress vouches for, if both
+/// belong to this very extraction.
+fn safe_rows(path: &Path, file: &mut File, key: &str, header: &[u8], whole: u64) -> usize {
+    let mut vouched = || {
+        let bytes = fs::read(suffixed(path, "progress")).ok()?;
+        let progress: Progress = serde_json::from_slice(&bytes).ok()?;
+        let mut found = vec![0; header.len()];
+        file.read_exact(&mut found).ok()?;
+        let same = progress.key == key && found == header && file.metadata().ok()?.len() == whole;
+        same.then_some(progress.rows)
+    };
+    vouched().unwrap_or(0)
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
+        _ => Ok(()),
     }
 }
 
@@ -290,6 +343,8 @@ mod tests {
 
     fn recipe(rows: usize) -> Recipe {
         Recipe {
+            engine: "0".into(),
+            root: "data".into(),
             weights: "w".into(),
             variant: "vgg16".into(),
             input: [32, 32],
@@ -335,8 +390,32 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing temporary is left");
         assert!(matches!(Writer::begin(&path, &recipe(5)).unwrap(), Begin::Complete(_)));
 
+        // Nobody else may write where somebody writes.
+        let other = dir.path().join("other.safetensors");
+        let held = writer(Writer::begin(&other, &recipe(5)).unwrap());
+        let error = Writer::begin(&other, &recipe(5)).err().unwrap();
+        assert!(error.message().contains("another vgg-ft is writing"), "{error}");
+        drop(held);
+
         // Another file list is another extraction.
         assert_eq!(writer(Writer::begin(&path, &recipe(4)).unwrap()).done(), 0);
+    }
+
+    /// A, stopped; B over it, killed before it vouched for anything; A again: nothing of B's may be
+    /// taken for A's.
+    #[test]
+    fn rows_of_another_extraction_are_never_relied_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("train.safetensors");
+        let mut a = writer(Writer::begin(&path, &recipe(5)).unwrap());
+        a.append(&[1.0; 9]).unwrap();
+        a.make_safe().unwrap();
+        drop(a);
+        let mut b = writer(Writer::begin(&path, &Recipe { layer: "other".into(), ..recipe(5) }).unwrap());
+        assert_eq!(b.done(), 0);
+        b.append(&[2.0; 3]).unwrap();
+        drop(b);
+        assert_eq!(writer(Writer::begin(&path, &recipe(5)).unwrap()).done(), 0);
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub struct Demo {
 /// # Errors
 /// Those of [`finetune`].
 pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
-    let pictures = demo.output.join("pictures");
+    let ([h, w], seed) = (demo.job.size, demo.job.head.seed);
+    let pictures = demo.output.join(format!("pictures-{h}x{w}-seed{seed}"));
     if pictures.exists() {
         host.say(format_args!("pictures   {} is there already", pictures.display()));
     } else {

@@ -9,6 +9,7 @@ use crate::interrupt;
 use crate::model::{Network, Preprocess};
 use crate::report::Outcome;
 use crate::train::{PictureSamples, Samples, judge};
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// A split by name.
@@ -54,13 +55,22 @@ pub struct Evaluate {
 pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     host.introduce();
     let run = Run::open(&job.run)?;
-    let splits = Splits::open(&job.data, None, 0)?;
+    let mut splits = Splits::open(&job.data, None, 0)?;
+    let training = &run.config.training;
+    if let Some(share) = training.validation_split
+        && splits.validation.is_none()
+        && job.split != Some(SplitName::Test)
+    {
+        // The split that the run was trained with.
+        splits = Splits::open(&job.data, Some(share), training.seed)?;
+    }
     let there = extract::named(&splits);
     let chosen = match job.split {
         Some(split) => there.iter().find(|(name, _)| *name == split.name()).ok_or_else(|| {
             let names: Vec<_> = there.iter().map(|(name, _)| *name).collect();
             Error::new(Kind::Usage, format!("{} has no split `{}`", job.data.display(), split.name()))
                 .fact("splits", names.join(" "))
+                .help("choose one of these with --split")
         })?,
         // Train, validation, test is the order of preference backwards.
         None => there.last().ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?,
@@ -78,9 +88,20 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let network = run.network(host)?;
     let size = run.architecture.input;
     let pictures = decode(host, name, folder, size, run.resize()?, &job.reading)?;
-    let preprocess = run.config.network.preprocess.parse()?;
+    if name == "train" {
+        host.say("note: there is no other split, so pictures that the run was trained on may be among these");
+    }
+    let preprocess = run.preprocess()?;
     let outcome = test(host, &network, &pictures, preprocess, classes, job.batch)?;
-    host.result(&outcome.text(), &outcome)
+    host.result(&format!("{name}\n{}", outcome.text()), &Named { split: name, outcome })
+}
+
+/// An outcome and the split it is of.
+#[derive(Serialize)]
+struct Named {
+    split: &'static str,
+    #[serde(flatten)]
+    outcome: Outcome,
 }
 
 /// Runs the whole network over `pictures`.

@@ -52,6 +52,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     let network = base.network(host, architecture, 0)?;
     files::create_dir(&job.output)?;
 
+    remove_former_splits(host, &splits, &job.output)?;
     let mut reports = Vec::new();
     let mut text = String::new();
     for (name, folder) in named(&splits) {
@@ -71,6 +72,18 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
         }));
     }
     host.result(&text, &json!({ "features": reports, "layer": job.layer }))
+}
+
+/// Features of a split that is no more would be taken for this data's.
+fn remove_former_splits(host: &Host, splits: &Splits, output: &Path) -> Result<()> {
+    for name in ["train", "validation", "test"] {
+        let path = output.join(format!("{name}.safetensors"));
+        if path.exists() && !named(splits).iter().any(|(there, _)| *there == name) {
+            host.say(format_args!("note: {} is removed, the data has no such split now", path.display()));
+            std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
+        }
+    }
+    Ok(())
 }
 
 /// The splits that are there, with their names.
@@ -111,7 +124,7 @@ impl From<'_> {
         let mut writer = match Writer::begin(path, &recipe)? {
             Begin::Complete(features) => {
                 host.say(format_args!("{name}: features are there already, nothing to do"));
-                return Ok(features);
+                return Ok(*features);
             }
             Begin::From(writer) => writer,
         };
@@ -142,7 +155,7 @@ impl From<'_> {
         recipe.layer = last_layer(network, range.end);
         recipe.row = network.architecture().shape_before(range.end).axes().to_vec();
         let mut writer = match Writer::begin(path, &recipe)? {
-            Begin::Complete(features) => return Ok(features),
+            Begin::Complete(features) => return Ok(*features),
             Begin::From(writer) => writer,
         };
         let samples =
@@ -156,6 +169,8 @@ impl From<'_> {
 
     fn recipe(&self, network: &Network, folder: &Folder, pictures: &Pictures, end: usize) -> Result<Recipe> {
         Ok(Recipe {
+            engine: env!("CARGO_PKG_VERSION").into(),
+            root: folder.root.canonicalize().unwrap_or_else(|_| folder.root.clone()).display().to_string(),
             weights: self.base.sha256.clone(),
             variant: self.variant.name().into(),
             input: [pictures.size.h, pictures.size.w],

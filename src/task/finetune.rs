@@ -98,12 +98,16 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     tell_what_learns(host, &network, boundary, job);
 
     let mut parts = Vec::new();
+    let mut test_pictures = None;
+    let mut written = Vec::new();
     for (name, split) in named(&splits) {
-        if name == "test" {
-            continue;
-        }
         let pictures =
             Arc::new(decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?);
+        if name == "test" {
+            // Decoded now, so that what is wrong with it is known before the long work.
+            test_pictures = Some(pictures);
+            continue;
+        }
         let from = extract::From {
             variant: job.variant,
             base: &base,
@@ -112,6 +116,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
         };
         let end = network.architecture().base();
         let at = |layer: usize| features.join(format!("{name}.{layer:02}.safetensors"));
+        written.extend([boundary, end].map(at));
         let all_learn = boundary == 0;
         let first = if all_learn { end } else { boundary };
         let lower = from.pictures(host, &network, name, split, &pictures, 0..first, &at(first))?;
@@ -145,19 +150,26 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
         text += &format!("validation {before:.4} with the frozen base, {after:.4} after fine-tuning\n");
     }
     let mut tested = None;
-    if let Some(split) = &splits.test {
-        let pictures = decode(host, "test", split, job.size, job.pictures.resize, &job.pictures.reading)?;
+    result.seconds = began.elapsed().as_secs_f64();
+    let samples = [train.pictures.len(), validation.map_or(0, |part| part.pictures.len())];
+    // Whole from here on; the test's figures are added when they are there.
+    folder.finish(&config(host, job, &base, &classes, samples, result))?;
+    if let Some(pictures) = test_pictures {
         let outcome = test(host, &network, &pictures, job.pictures.preprocess, &classes, job.head.batch)?;
         text += &format!("\ntest\n{}", outcome.text());
         (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
         tested = Some(outcome);
     }
     result.seconds = began.elapsed().as_secs_f64();
-    let samples = [train.pictures.len(), validation.map_or(0, |part| part.pictures.len())];
     folder.finish(&config(host, job, &base, &classes, samples, result))?;
     drop(parts);
     if !job.keep_features {
-        std::fs::remove_dir_all(&features).map_err(|e| Error::io("remove", &features, &e))?;
+        // Only what this job wrote, and the folder only if nothing else is in it. That something stays
+        // is no reason to fail a finished run.
+        for path in &written {
+            let _ = std::fs::remove_file(path);
+        }
+        let _ = std::fs::remove_dir(&features);
     }
     host.result(
         &text,
@@ -266,6 +278,7 @@ fn config(
             device: format!("{} f32", host.device.describe().name),
             seed: job.head.seed,
             batch: job.head.batch,
+            validation_split: job.validation_split,
             samples,
             head_epochs: job.head_epochs,
             head_rate: job.head_rate,

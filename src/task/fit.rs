@@ -4,12 +4,13 @@ use super::Host;
 use super::base::Base;
 use super::run::{Config, Folder, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::Watch;
-use crate::data::Features;
+use crate::data::{Features, Recipe};
 use crate::device::call::Rmsprop;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head, Trainable};
 use crate::train::{self, FeatureSamples, Optimizer};
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -62,11 +63,10 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let validation = if path.exists() { Some(Features::open(&path)?) } else { None };
     let recipe = &train.recipe;
     if let Some(validation) = &validation
-        && (validation.recipe.row != recipe.row || validation.recipe.classes != recipe.classes)
+        && !belong_together(recipe, &validation.recipe)
     {
         return Err(Error::new(Kind::Data, "training and validation features do not belong together")
-            .fact("train", format!("{:?} {:?}", recipe.row, recipe.classes))
-            .fact("validation", format!("{:?} {:?}", validation.recipe.row, validation.recipe.classes))
+            .fact("reason", "other settings, or pictures that are in both")
             .help("extract both again into one folder"));
     }
     let base = Base::open(host, job.weights.as_deref())?;
@@ -156,6 +156,14 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         _ => format!("{}  acc {:.4}", job.output.display(), result.accuracy),
     };
     host.result(&text, &json!({ "run": job.output, "result": result, "history": watch.history.epochs }))
+}
+
+/// Made alike, and from different pictures.
+fn belong_together(train: &Recipe, validation: &Recipe) -> bool {
+    let known: HashSet<&str> = train.files.iter().map(|(name, _, _)| name.as_str()).collect();
+    let overlap = train.root == validation.root
+        && validation.files.iter().any(|(name, _, _)| known.contains(name.as_str()));
+    train.comparable(validation) && !overlap
 }
 
 /// Features as samples.

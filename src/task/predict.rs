@@ -8,6 +8,7 @@ use crate::interrupt;
 use crate::train::{input, predict as probabilities};
 use rayon::prelude::*;
 use serde_json::json;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// What to classify.
@@ -34,7 +35,7 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     let network = run.network(host)?;
     let size = Size { h: run.architecture.input[0], w: run.architecture.input[1] };
     let resize = run.resize()?;
-    let rule = run.config.network.preprocess.parse::<crate::model::Preprocess>()?.rule();
+    let rule = run.preprocess()?.rule();
     let classes = &run.config.network.classes;
     let mut unreadable = 0;
     for paths in job.images.chunks(BATCH) {
@@ -51,7 +52,7 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
                 Err(error) => {
                     unreadable += 1;
                     // Said even with --quiet: it is an error.
-                    eprintln!("error: {error}");
+                    let _ = writeln!(std::io::stderr(), "error: {error}");
                 }
             }
         }
@@ -81,7 +82,8 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
         return Err(Error::new(
             Kind::Data,
             format!("{unreadable} of {} pictures could not be read", job.images.len()),
-        ));
+        )
+        .help("the errors above say which and why; the other pictures were classified"));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::Host;
 use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::{Architecture, Head, Network, Source};
+use crate::model::{Architecture, Head, Network, Preprocess, Source};
 use crate::report::curves_svg;
 use crate::train::History;
 use crate::weights::Weights;
@@ -60,6 +60,9 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// Samples per step.
     pub batch: usize,
+    /// Share of each class that was the validation split, if the data had none of its own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub validation_split: Option<f32>,
     /// Training and validation samples.
     pub samples: [usize; 2],
     /// Epochs with the base frozen.
@@ -122,6 +125,10 @@ impl Folder {
                 .help("choose another folder with -o, or write over it with --force"));
         }
         files::create_dir(path)?;
+        if config.exists() {
+            // From here on the folder is not whole.
+            std::fs::remove_file(&config).map_err(|e| Error::io("remove", &config, &e))?;
+        }
         Ok(Self { path: path.to_owned() })
     }
 
@@ -187,10 +194,7 @@ impl Run {
             }
             text => text.map_err(|e| Error::io("read", &file, &e))?,
         };
-        let config: Config = toml::from_str(&text).map_err(|e| {
-            Error::new(Kind::Data, format!("{} cannot be understood", file.display()))
-                .fact("reason", e.message())
-        })?;
+        let config: Config = toml::from_str(&text).map_err(|e| damaged(&file, e.message()))?;
         if config.format != 1 {
             return Err(Error::new(Kind::Data, format!("{} is of another version", file.display()))
                 .expected_got("format = 1", config.format)
@@ -198,7 +202,12 @@ impl Run {
         }
         let network = &config.network;
         let head = Head { units: network.units, dropout: network.dropout, classes: network.classes.len() };
-        let architecture = Architecture::vgg(network.variant.parse()?, network.size)?.with_head(head)?;
+        let architecture = network
+            .variant
+            .parse()
+            .and_then(|variant| Architecture::vgg(variant, network.size))
+            .and_then(|base| base.with_head(head))
+            .map_err(|e| damaged(&file, e.message()))?;
         Ok(Self { config, architecture, path: path.to_owned() })
     }
 
@@ -211,13 +220,27 @@ impl Run {
         Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(&weights))
     }
 
+    /// How pixels were scaled.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] for a name that this version does not know.
+    pub fn preprocess(&self) -> Result<Preprocess> {
+        let name = &self.config.network.preprocess;
+        name.parse().map_err(|e: Error| damaged(&self.path.join("run.toml"), e.message()))
+    }
+
     /// How pictures were brought to size.
     ///
     /// # Errors
     /// [`Kind::Data`] for a name that this version does not know.
     pub fn resize(&self) -> Result<Resize> {
-        self.config.network.resize.parse().map_err(|reason: String| {
-            Error::new(Kind::Data, "run.toml names a way to resize that is not known").fact("reason", reason)
-        })
+        let name = &self.config.network.resize;
+        name.parse().map_err(|reason: String| damaged(&self.path.join("run.toml"), &reason))
     }
+}
+
+fn damaged(file: &Path, reason: &str) -> Error {
+    Error::new(Kind::Data, format!("{} cannot be understood", file.display()))
+        .fact("reason", reason)
+        .help("mend it, or train again")
 }

@@ -50,7 +50,7 @@ impl Fit<'_> {
     ///
     /// # Errors
     /// [`Kind::Numeric`] when the loss is no longer finite; [`Kind::Interrupted`]; the device's and the
-    /// observer's errors. The network is then as the last complete step left it.
+    /// observer's errors. The network is then of no use.
     pub fn run(
         &self,
         network: &mut Network,
@@ -75,6 +75,12 @@ impl Fit<'_> {
                 .validation
                 .map(|samples| evaluate(self.device, network, self.from, samples, self.batch))
                 .transpose()?;
+            if let Some(checked) = checked
+                && !checked.loss().is_finite()
+            {
+                return Err(Error::new(Kind::Numeric, "the validation loss is not a finite number")
+                    .help("training diverged: use a lower learning rate (--rate, --head-rate)"));
+            }
             observer.epoch(&Epoch {
                 stage: self.stage.to_owned(),
                 epoch,
@@ -107,7 +113,7 @@ impl Fit<'_> {
         if !sum.is_finite() {
             return Err(Error::new(Kind::Numeric, "the loss is no longer a finite number")
                 .fact("loss", sum / indices.len() as f64)
-                .help("use a lower learning rate; the weights of the last complete step are unharmed"));
+                .help("training diverged: use a lower learning rate (--rate, --head-rate)"));
         }
         drop(logits);
         tape.backward(&loss.outcome, |index, gradient| {
