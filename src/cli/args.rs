@@ -87,7 +87,7 @@ pub struct ReadingArgs {
     /// End at the first picture that cannot be read, instead of listing and skipping it
     #[arg(long)]
     pub strict: bool,
-    /// Folder for decoded pictures, kept between runs
+    /// Folder for decoded pictures, kept between runs; ~/.cache/vgg-ft if not given
     #[arg(long, value_name = "DIR", env = "VGG_FT_CACHE")]
     pub cache: Option<PathBuf>,
     /// Decode into memory and keep nothing
@@ -252,7 +252,7 @@ pub struct EvaluateArgs {
     pub run: PathBuf,
     /// Folder with train/, validation/, test/, or with one folder per class
     pub data: PathBuf,
-    /// Which split of DATA; test if it is there, else validation
+    /// Which split of DATA; if not given the first that is there of test, validation, train
     #[arg(long, value_enum, value_name = "SPLIT")]
     pub split: Option<Split>,
     /// Pictures per pass

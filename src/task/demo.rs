@@ -4,7 +4,7 @@ use super::{Finetune, Host, finetune};
 use crate::data::draw::{Counts, draw};
 use crate::error::{Error, Result};
 use crate::files;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What to show.
@@ -46,10 +46,28 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
     let run = demo.output.join("run");
     let job = Finetune { data: pictures.clone(), output: run.clone(), ..demo.job.clone() };
     finetune(host, &job)?;
+    let command = std::env::current_exe().map_or_else(|_| "vgg-ft".into(), |path| shorter(&path));
+    let picture = first_test_picture(&pictures);
     host.say(format_args!(
-        "\nthe curves are in {run}/curves.svg; try the model on one picture:\n  vgg-ft predict {run} {picture}\nand the same job on your own, one folder per class:\n  vgg-ft finetune DATA -o runs/mine --validation-split 0.2",
+        "\nthe curves are in {run}/curves.svg; try the model on one picture:\n  {command} predict {run} {picture}\n\
+         and the same job on your own, one folder per class:\n  \
+         {command} finetune DATA -o runs/mine --validation-split 0.2",
         run = run.display(),
-        picture = pictures.join("test/cats/cat.0.png").display(),
+        picture = picture.display(),
     ));
     Ok(())
+}
+
+/// A path as seen from here, if that is shorter.
+fn shorter(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}
+
+fn first_test_picture(pictures: &Path) -> PathBuf {
+    let cats = pictures.join("test/cats");
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(&cats).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    found.sort();
+    found.into_iter().next().unwrap_or(cats)
 }

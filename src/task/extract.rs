@@ -4,7 +4,7 @@ use super::base::Base;
 use super::pictures::decode;
 use super::{Host, PictureOptions};
 use crate::data::{Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::graph::{Mode, Tape, Tensor};
 use crate::interrupt;
@@ -235,7 +235,14 @@ fn through(
     if outcome.is_err() {
         // What was computed is worth keeping whatever stopped us; the first error is the one to tell.
         let _ = writer.make_safe();
-        return outcome.context(|| format!("extracting {name}, {} of {total} done", writer.done()));
+        return outcome.map_err(|error| {
+            let kept = format!("extracting {name}, {} of {total} done", writer.done());
+            let error = error.context(kept);
+            match error.kind() {
+                Kind::Interrupted => error.help("the same command goes on from there"),
+                _ => error,
+            }
+        });
     }
     let seconds = began.elapsed().as_secs_f64();
     let images = writer.done() - first;

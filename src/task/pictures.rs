@@ -49,8 +49,12 @@ pub fn decode(
     };
     let progress = host.progress(&format!("decoding {name}"), folder.len(), "images");
     let pictures = Pictures::load(folder, &want, &|done, _| progress.set(done as u64), interrupt::flag())?;
-    let counts: Vec<String> =
-        folder.classes.iter().zip(folder.counts()).map(|(class, n)| format!("{n} {class}")).collect();
+    let counts: Vec<String> = (0u32..)
+        .zip(&folder.classes)
+        .map(|(label, class)| {
+            format!("{} {class}", pictures.labels.iter().filter(|&&of| of == label).count())
+        })
+        .collect();
     progress.finish(&format!(
         "{name:10} {} pictures ({}), {} decoded, {} from the cache",
         pictures.len(),
@@ -62,9 +66,12 @@ pub fn decode(
         host.say(format_args!("note: {note}"));
     }
     if !pictures.skipped.is_empty() {
-        host.say(format_args!("{name}: {} pictures cannot be read and are skipped:", pictures.skipped.len()));
-        for (path, error) in pictures.skipped.iter().take(20) {
-            host.say(format_args!("  {}: {}", path.display(), error.message()));
+        host.say(format_args!(
+            "{name}: pictures that cannot be read and are skipped: {}",
+            pictures.skipped.len()
+        ));
+        for (_, error) in pictures.skipped.iter().take(20) {
+            host.say(format_args!("  {}", error.message()));
         }
         if pictures.skipped.len() > 20 {
             host.say(format_args!("  … and {} more", pictures.skipped.len() - 20));
