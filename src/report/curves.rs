@@ -1,7 +1,7 @@
 //! The training curves as one self-contained SVG: loss above, accuracy below, epochs to the right.
 //!
 //! In: a [`History`]. Out: text of an SVG of 800 x 600 units that follows the reader's light or dark
-//! theme. Points are what was measured; lines are a local fit ([`smooth`]), stage by stage.
+//! theme. Points are what was measured; lines are a local fit (`smooth`), stage by stage.
 
 mod axis;
 mod smooth;

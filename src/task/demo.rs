@@ -19,7 +19,7 @@ pub struct Demo {
 /// Draws the pictures, fine-tunes, and says what to try next.
 ///
 /// # Errors
-/// Those of [`finetune`].
+/// Those of `finetune`.
 pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
     let ([h, w], seed) = (demo.job.size, demo.job.head.seed);
     let pictures = demo.output.join(format!("pictures-{h}x{w}-seed{seed}"));

@@ -188,7 +188,7 @@ impl fmt::Debug for Weights {
     }
 }
 
-/// The bytes as numbers: in place when they are aligned (files of [`save`](super::save) always are).
+/// The bytes as numbers: in place when they are aligned (files of [`save`](super::save()) always are).
 fn aligned<T: Pod>(bytes: &[u8]) -> Cow<'_, [T]> {
     match try_cast_slice(bytes) {
         Ok(values) => Cow::Borrowed(values),

@@ -382,10 +382,13 @@ fn losses(cases: &mut Vec<Case>) {
 
     for (rows, classes) in [(1, 1), (1, 2), (20, 2), (7, 5), (3, 33), (2, 1000), (33, 7)] {
         let mut logits: Vec<f32> = source.f32(Reals, rows * classes).iter().map(|z| z * 5.0).collect();
-        // The first row at the edges, the last a tie of all.
         logits[..classes].iter_mut().zip(edges.iter().cycle()).for_each(|(z, edge)| *z = *edge);
-        logits[(rows - 1) * classes..].iter_mut().skip(rows).for_each(|z| *z = 100.0);
-        let labels: Vec<u32> = (0..rows).map(|row| (row * 3 % classes) as u32).collect();
+        let mut labels: Vec<u32> = (0..rows).map(|row| (row * 3 % classes) as u32).collect();
+        if rows > 2 {
+            // Ties of all: the first is meant, so label 0 is right and the last is wrong.
+            logits[(rows - 2) * classes..].fill(100.0);
+            labels[rows - 2..].copy_from_slice(&[0, classes as u32 - 1]);
+        }
         softmax_cross_entropy(cases, classes, &logits, &labels);
         let want = naive::softmax(classes, &logits);
         cases.push(case(

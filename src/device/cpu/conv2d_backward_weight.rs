@@ -103,8 +103,8 @@ fn lay_out_dy(geometry: &Conv2d, block: Block, dy: &[f32], first: usize, columns
     }
 }
 
-/// `lines[i + 1, picture, j + 1][c - channel] = x[picture, i, j, c]`, zero around the map and past the
-/// last channel.
+/// `lines[i + 1, picture, j + 1][c - channel] = x[picture, i, j, c]`, zero around the map. What stands
+/// past the last channel does not matter: its sums are not kept.
 fn lay_out_x(geometry: &Conv2d, block: Block, x: &[f32], channel: usize, lines: &mut [f32]) {
     let Conv2d { h, w, c_in, .. } = *geometry;
     let live = COLUMNS.min(c_in - channel);
@@ -120,7 +120,6 @@ fn lay_out_x(geometry: &Conv2d, block: Block, x: &[f32], channel: usize, lines: 
         for (j, line) in lines[COLUMNS..].chunks_exact_mut(COLUMNS).take(w).enumerate() {
             let pixel = &x[from + j * c_in..][..live];
             line[..live].copy_from_slice(pixel);
-            line[live..].fill(0.0);
         }
     }
 }
