@@ -257,9 +257,15 @@ fn dense_rmsprop_step_equals_its_two_halves() {
         let geometry = Dense { n, c_in, c_out };
         let mut draws = Draws::new(3, Stream::Weights, c_in as u64);
         let mut some = |len: usize| -> Vec<f32> { (0..len).map(|_| draws.range(-1.0, 1.0)).collect() };
-        let (x, mut dy) = (some(n * c_in), some(n * c_out));
+        let (mut x, mut dy) = (some(n * c_in), some(n * c_out));
         let (weight, velocity) = (some(c_in * c_out), some(c_in * c_out));
         let velocity: Vec<f32> = velocity.iter().map(|v| v * v).collect();
+        // Every fifth input is zero in all samples.
+        for (i, x) in x.iter_mut().enumerate() {
+            if i % c_in % 5 == 4 {
+                *x = 0.0;
+            }
+        }
         // As ReLU and dropout leave it; the third unit gets nothing at all.
         for (i, dy) in dy.iter_mut().enumerate() {
             if i % 3 == 1 || i % c_out == 2 {

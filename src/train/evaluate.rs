@@ -53,7 +53,8 @@ pub(super) fn loss(tape: &Tape<'_>, output: Output, logits: &Tensor, labels: &[u
     }
 }
 
-/// Runs `samples`, which enter at layer `from`, through the rest of the network.
+/// Runs `samples`, which enter at layer `from`, through the rest of the network. `batch` is that of
+/// training; the samples may allow more.
 ///
 /// # Errors
 /// The device's errors; [`Kind::Interrupted`](crate::error::Kind::Interrupted).
@@ -66,7 +67,7 @@ pub fn evaluate(
 ) -> Result<Score> {
     let mut score = Score::default();
     let all: Vec<u32> = (0..samples.len() as u32).collect();
-    for indices in all.chunks(batch) {
+    for indices in all.chunks(samples.evaluation_batch(batch)) {
         interrupt::check()?;
         let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
         let tape = Tape::new(device, Mode::Inference);

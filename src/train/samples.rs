@@ -21,6 +21,11 @@ pub trait Samples {
     /// The device's errors.
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor>;
 
+    /// How many samples to evaluate at once where `batch` are trained at once.
+    fn evaluation_batch(&self, batch: usize) -> usize {
+        batch
+    }
+
     /// The number of samples.
     fn len(&self) -> usize {
         self.labels().len()
@@ -50,6 +55,11 @@ impl Samples for FeatureSamples<'_> {
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
         let rows = gather(self.values, self.shape.len(), indices);
         Tensor::constant(batch_of(self.shape, indices.len()), device.upload(&rows)?)
+    }
+
+    /// A dense layer reads its whole weight for every batch, and rows are small: many at once.
+    fn evaluation_batch(&self, batch: usize) -> usize {
+        batch.max(128)
     }
 }
 

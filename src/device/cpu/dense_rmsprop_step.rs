@@ -29,6 +29,12 @@ pub fn dense_rmsprop_step(
         columns.read(x, geometry, job * INPUTS);
         let rows = velocity.chunks_exact_mut(c_out).zip(weight.chunks_exact_mut(c_out));
         for (i, (velocity, weight)) in rows.enumerate() {
+            if columns.of(i).is_empty() {
+                // No sample had this input (a fifth of VGG16's features in a batch of 20): the gradient is
+                // zero, the weight stays, and reading it is saved.
+                rmsprop_step::rest(rule, velocity);
+                continue;
+            }
             gradient.fill(0.0);
             add_rows(columns.of(i), dy, gradient);
             rmsprop_step::chunk(rule, gradient, velocity, weight);

@@ -27,3 +27,12 @@ widest! {
         }
     }
 }
+
+widest! {
+    /// What is left of [`chunk`] where the gradient is zero.
+    pub fn rest(rule: Rmsprop, velocity: &mut [f32]) {
+        for v in velocity {
+            *v = rule.rho * *v;
+        }
+    }
+}
