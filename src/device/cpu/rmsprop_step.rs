@@ -32,7 +32,7 @@ widest! {
     /// What is left of [`chunk`] where the gradient is zero.
     pub fn rest(rule: Rmsprop, velocity: &mut [f32]) {
         for v in velocity {
-            *v = rule.rho * *v;
+            *v *= rule.rho;
         }
     }
 }
