@@ -13,6 +13,7 @@ pub mod weights;
 pub mod op;
 pub mod graph;
 pub mod device;
+pub mod ptx;
 // The cellar: used by all, uses nothing above.
 pub mod shape;
 pub mod random;

@@ -6,6 +6,7 @@
 pub mod buffer;
 pub mod call;
 pub mod cpu;
+pub mod gpu;
 
 pub use buffer::{Buffer, Dtype, Element};
 pub use call::Call;

@@ -1,0 +1,61 @@
+//! The seam between the engine and whatever runs its kernels: seven verbs.
+//!
+//! In: PTX modules, addresses, bytes and [`Launch`]es that were checked. Out: the same bytes, changed.
+//! `cuda` and `emulator` are the two drivers; all other host code is shared.
+
+use super::launch::{Launch, Limits};
+use super::module::Module;
+use crate::device::{Description, Dtype};
+use crate::error::Result;
+
+/// An address in a device's global memory. The emulator's are fake and begin far from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(pub u64);
+
+/// Something that keeps global memory and runs kernels.
+pub trait Driver: Send + Sync {
+    /// What this is.
+    fn describe(&self) -> Description;
+
+    /// What a launch may ask for.
+    fn limits(&self) -> &Limits;
+
+    /// Makes the entries of `module` known; a module that is known already is nothing new.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device) when the text is refused, with the line.
+    fn load(&self, module: &Module) -> Result<()>;
+
+    /// `len` elements of global memory with unspecified content, aligned to 256 bytes.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device) when there is no memory, with what was asked for.
+    fn alloc(&self, dtype: Dtype, len: usize) -> Result<Address>;
+
+    /// Gives back what [`Driver::alloc`] gave.
+    fn free(&self, at: Address);
+
+    /// Copies host bytes to `to`.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device) when they do not lie within one allocation.
+    fn write(&self, to: Address, bytes: &[u8]) -> Result<()>;
+
+    /// Copies from `from` to the host, after all earlier launches.
+    ///
+    /// # Errors
+    /// As [`Driver::write`], and what an earlier launch did wrong.
+    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<()>;
+
+    /// Runs an entry of a loaded module. May return before it is done.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device) with what went wrong in it, or in an earlier one.
+    fn launch(&self, launch: &Launch) -> Result<()>;
+
+    /// Waits until all launches are done.
+    ///
+    /// # Errors
+    /// What a launch did wrong.
+    fn synchronize(&self) -> Result<()>;
+}

@@ -1,0 +1,1 @@
+//! PTX text, read and made ready to run.
