@@ -43,7 +43,7 @@ struct Module {
     /// A Rust expression for the text.
     include: String,
     canonical: bool,
-    contents: ptx::Contents,
+    entries: Vec<ptx::Entry>,
 }
 
 /// Writes `kernels.rs`.
@@ -99,7 +99,7 @@ fn committed(root: &Path, kernel: &Kernel, target: &str, path: &str) -> Result<M
         target: target.to_owned(),
         include: format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})", format!("/{path}")),
         canonical: true,
-        contents: ptx::read(&text).map_err(|error| format!("{path}:{error}"))?,
+        entries: ptx::read(&text).map_err(|error| format!("{path}:{error}"))?,
     })
 }
 
@@ -111,7 +111,7 @@ fn compiled(place: &Place, nvcc: &Path, kernel: &Kernel, target: &str) -> Result
         target: target.to_owned(),
         include: format!("{:?}", path.display().to_string()),
         canonical: false,
-        contents: ptx::read(&text).map_err(|error| format!("{}:{error}", path.display()))?,
+        entries: ptx::read(&text).map_err(|error| format!("{}:{error}", path.display()))?,
     })
 }
 
@@ -120,13 +120,13 @@ fn table(modules: &[Module]) -> String {
     let mut out =
         String::from("/// Every kernel file for each of its targets.\npub static MODULES: &[Module] = &[\n");
     for module in modules {
-        let Module { name, target, include, canonical, contents } = module;
+        let Module { name, target, include, canonical, entries } = module;
         let _ = writeln!(
             out,
             "    Module {{\n        name: {name:?},\n        target: {target:?},\n        \
              text: include_str!({include}),\n        canonical: {canonical},\n        entries: &["
         );
-        for entry in &contents.entries {
+        for entry in entries {
             let params: Vec<String> = entry
                 .params
                 .iter()

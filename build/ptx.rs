@@ -5,13 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// What a text holds.
-#[derive(Debug)]
-pub struct Contents {
-    /// In the order of the text.
-    pub entries: Vec<Entry>,
-}
-
 /// One kernel.
 #[derive(Debug)]
 pub struct Entry {
@@ -34,11 +27,11 @@ struct Item {
     mentions: HashSet<String>,
 }
 
-/// Reads a text.
+/// The entries of a text, in its order.
 ///
 /// # Errors
 /// "line: what was expected".
-pub fn read(text: &str) -> Result<Contents, String> {
+pub fn read(text: &str) -> Result<Vec<Entry>, String> {
     let mut reader = Reader { tokens: tokens(text), at: 0 };
     let mut items: HashMap<String, Item> = HashMap::new();
     let mut entries = Vec::new();
@@ -88,7 +81,7 @@ pub fn read(text: &str) -> Result<Contents, String> {
     if entries.is_empty() && !text.contains(".address_size") {
         return Err("1: this is not PTX: it has no entry and no .address_size".into());
     }
-    Ok(Contents { entries })
+    Ok(entries)
 }
 
 /// All shared memory that `name` reaches.
@@ -369,7 +362,7 @@ $L__info_string0:
 
     #[test]
     fn the_table_of_a_text() {
-        let entries = read(TEXT).unwrap().entries;
+        let entries = read(TEXT).unwrap();
         let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["first", "second", "third"]);
         // A pointer's own alignment is 8, whatever it points to.
