@@ -52,3 +52,9 @@ __device__ __forceinline__ void unpack4(const float* at, float* to)
     to[2] = four.z;
     to[3] = four.w;
 }
+
+// Four numbers of an array in registers; with indices known to the compiler it stays there.
+__device__ __forceinline__ float4 pack4(const float* from)
+{
+    return make_float4(from[0], from[1], from[2], from[3]);
+}

@@ -26,7 +26,8 @@ struct Normalize {
     float offset[3];
 };
 
-// 3x3, stride 1, one pixel of zeros around: x (n, h, w, c_in), weight (c_out, 3, 3, c_in), y (n, h, w, c_out).
+// 3x3, stride 1, one pixel of zeros around: x (n, h, w, c_in), weight (c_out, 3, 3, c_in),
+// y (n, h, w, c_out).
 struct Conv2d {
     unsigned n;
     unsigned h;

@@ -11,7 +11,8 @@ constexpr unsigned EVERYONE = 0xFFFFFFFFu;
 __device__ __forceinline__ float warp_sum(float x)
 {
     #pragma unroll
-    for (unsigned distance = WARP / 2; distance > 0; distance /= 2) x += __shfl_xor_sync(EVERYONE, x, distance);
+    for (unsigned distance = WARP / 2; distance > 0; distance /= 2)
+        x += __shfl_xor_sync(EVERYONE, x, distance);
     return x;
 }
 
