@@ -26,12 +26,15 @@ constexpr int SIDE = 64, DEPTH = 16, THREADS = 256;
 __device__ __forceinline__ int my_input() { return blockIdx.y * SIDE + threadIdx.x / 16 * 4; }
 __device__ __forceinline__ int my_unit() { return blockIdx.x * SIDE + threadIdx.x % 16 * 4; }
 
+struct alignas(16) Stage {
+    float a[DEPTH][SIDE];
+    float b[DEPTH][SIDE];
+};
+
 // g[r] = Σ_n x[n, my_input + r] · dy[n, my_unit …].
 __device__ __forceinline__ void gradient(
-    const Dense& p, const float* __restrict__ x, const float* __restrict__ dy, float4 (&g)[4])
+    Stage& stage, const Dense& p, const float* __restrict__ x, const float* __restrict__ dy, float4 (&g)[4])
 {
-    __shared__ alignas(16) float a[DEPTH][SIDE];
-    __shared__ alignas(16) float b[DEPTH][SIDE];
     const int n = p.n, c_in = p.c_in, c_out = p.c_out;
     const int deep = threadIdx.x / 16, four = threadIdx.x % 16 * 4;
     const int input = blockIdx.y * SIDE + four, unit = blockIdx.x * SIDE + four;
@@ -44,14 +47,14 @@ __device__ __forceinline__ void gradient(
         const float4 from_dy =
             read4(dy + (sample * c_out + unit), sample < n ? c_out - unit : 0, c_out % 4 == 0);
         __syncthreads();                                               // the last step was read
-        *reinterpret_cast<float4*>(&a[deep][four]) = from_x;
-        *reinterpret_cast<float4*>(&b[deep][four]) = from_dy;
+        *reinterpret_cast<float4*>(&stage.a[deep][four]) = from_x;
+        *reinterpret_cast<float4*>(&stage.b[deep][four]) = from_dy;
         __syncthreads();
         #pragma unroll
         for (int d = 0; d < DEPTH; ++d) {
             float i[4], o[4];
-            unpack4(&a[d][threadIdx.x / 16 * 4], i);
-            unpack4(&b[d][four], o);
+            unpack4(&stage.a[d][threadIdx.x / 16 * 4], i);
+            unpack4(&stage.b[d][four], o);
             #pragma unroll
             for (int r = 0; r < 4; ++r)
                 #pragma unroll
@@ -65,8 +68,9 @@ __device__ __forceinline__ void gradient(
 extern "C" __global__ __launch_bounds__(THREADS) void dense_backward_weight(
     const Dense p, const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dweight)
 {
+    __shared__ Stage stage;
     float4 g[4];
-    gradient(p, x, dy, g);
+    gradient(stage, p, x, dy, g);
     const int c_in = p.c_in, c_out = p.c_out;
     #pragma unroll
     for (int r = 0; r < 4; ++r) {
@@ -79,8 +83,9 @@ extern "C" __global__ __launch_bounds__(THREADS) void dense_rmsprop_step(
     const Dense p, const Rmsprop rule, const float* __restrict__ x, const float* __restrict__ dy,
     float* __restrict__ velocity, float* __restrict__ weight)
 {
+    __shared__ Stage stage;
     float4 g[4];
-    gradient(p, x, dy, g);
+    gradient(stage, p, x, dy, g);
     const int c_in = p.c_in, c_out = p.c_out;
     #pragma unroll
     for (int r = 0; r < 4; ++r) {

@@ -1,7 +1,127 @@
 //! The device of our own kernels: the host code that `cuda` and `emulator` share.
 //!
-//! In: [`Call`](super::Call)s. Out: [`Launch`](launch::Launch)es, given to a [`Driver`](driver::Driver).
+//! In: [`Call`]s. Out: [`Launch`](launch::Launch)es, checked and given to a [`Driver`]. [`Gpu`] is the
+//! [`Device`] made of a driver.
 
 pub mod driver;
+#[cfg(test)]
+mod fake;
 pub mod launch;
+mod lower;
 pub mod module;
+mod params;
+mod storage;
+mod stub;
+#[cfg(test)]
+mod tests;
+
+use super::arm::{Arm, same_length};
+use super::{Buffer, Call, Description, Device, Dtype};
+use crate::error::Result;
+use driver::Driver;
+use lower::Site;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use storage::Storage;
+
+/// No label was wrong: what [`Gpu::fault`] holds between calls.
+const SOUND: u64 = u64::MAX;
+
+/// A device that runs our kernels through `D`.
+pub struct Gpu<D> {
+    driver: Arc<D>,
+    /// The same, as storage keeps it.
+    shared: Arc<dyn Driver>,
+    /// One word of 64 bits: row and label of the first label that was no class, or [`SOUND`]. Only the
+    /// kernel sees labels, and to wait for it in every step would cost more than the step.
+    fault: Storage,
+    /// Whether a kernel may have written there since the last look.
+    suspect: AtomicBool,
+}
+
+impl<D: Driver + 'static> Gpu<D> {
+    /// Loads all kernels.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory.
+    pub fn new(driver: D) -> Result<Self> {
+        for module in module::MODULES {
+            driver.load(module)?;
+        }
+        let driver = Arc::new(driver);
+        let shared: Arc<dyn Driver> = driver.clone();
+        let fault = Storage::take(&shared, Dtype::U32, 2)?;
+        shared.write(fault.at(), &SOUND.to_le_bytes())?;
+        Ok(Self { driver, shared, fault, suspect: AtomicBool::new(false) })
+    }
+
+    /// What runs the kernels.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Waits for what was started, and says what only kernels could see. The cpu refuses a label that is
+    /// no class at once; here the rows of good labels have their results, and the error comes with the
+    /// next download or wait.
+    fn look(&self) -> Result<()> {
+        if !self.suspect.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut bytes = [0; 8];
+        self.driver.read(self.fault.at(), &mut bytes)?;
+        let fault = u64::from_le_bytes(bytes);
+        if fault == SOUND {
+            return Ok(());
+        }
+        self.driver.write(self.fault.at(), &SOUND.to_le_bytes())?;
+        let (row, label) = (fault >> 32, fault as u32);
+        Err(Arm::new("softmax_cross_entropy")
+            .refuse(format!("the label of row {row} is not a class"))
+            .expected_got("a column of the logits", label)
+            .help("the labels come from another set of classes than the head"))
+    }
+}
+
+impl<D: Driver + 'static> Device for Gpu<D> {
+    fn describe(&self) -> Description {
+        self.driver.describe()
+    }
+
+    fn alloc(&self, dtype: Dtype, len: usize) -> Result<Buffer> {
+        Ok(Buffer::new(dtype, len, Storage::take(&self.shared, dtype, len)?))
+    }
+
+    fn upload_bytes(&self, from: &[u8], to: &mut Buffer) -> Result<()> {
+        same_length("upload", to, from.len())?;
+        let storage = Storage::of(to, &self.shared)?;
+        if from.is_empty() { Ok(()) } else { self.driver.write(storage.at(), from) }
+    }
+
+    fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()> {
+        same_length("download", from, to.len())?;
+        let storage = Storage::of(from, &self.shared)?;
+        if !to.is_empty() {
+            self.driver.read(storage.at(), to)?;
+        }
+        self.look()
+    }
+
+    fn run(&self, call: Call<'_>) -> Result<()> {
+        let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. });
+        let mut site = Site::new(call.name(), &self.shared, self.fault.at());
+        lower::lower(call, &mut site)?;
+        for launch in &site.launches {
+            launch.check(self.driver.limits())?;
+        }
+        for launch in &site.launches {
+            self.driver.launch(launch)?;
+        }
+        self.suspect.fetch_or(may_fault, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.driver.synchronize()?;
+        self.look()
+    }
+}

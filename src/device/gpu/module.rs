@@ -36,3 +36,11 @@ pub struct Param {
     /// Bytes; the parameter begins at a multiple of it.
     pub align: u32,
 }
+
+/// All modules.
+pub const MODULES: &[Module] = super::stub::MODULES; // until `build.rs` generates them
+
+/// The entry of that name.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    MODULES.iter().flat_map(|module| module.entries).find(|entry| entry.name == name)
+}
