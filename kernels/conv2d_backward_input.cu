@@ -10,7 +10,7 @@
 // (pixels/128, channels/64); a thread 8 x 8 (tile.cuh). A step takes eight filters of one tap: thread t
 // reads those of pixel t, and four channels of filter t/16, which lie as the tile wants them.
 //
-// 12.5 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte.
+// 12.25 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte.
 // 18·c_out flops and 4 bytes written per output.
 
 #include "params.cuh"

@@ -14,7 +14,7 @@
 //
 // conv2d_backward_weight_reduce adds the parts in order: one thread per element, 256 per block.
 //
-// 12.5 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte.
+// 12.25 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte.
 // 2·n·h·w flops and 4·parts bytes written per element of dweight.
 
 #include "params.cuh"

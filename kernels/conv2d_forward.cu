@@ -11,7 +11,7 @@
 // (pixels/128, filters/64); a thread 8 x 8 (tile.cuh). A step takes eight channels of one tap: thread t
 // reads those of pixel t, and half of those of filter t/2.
 //
-// 12.5 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte, which
+// 12.25 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte, which
 // the second cache serves. 18·c_in flops and 4 bytes written per output.
 
 #include "params.cuh"

@@ -60,8 +60,10 @@ twins! {
 mod tests {
     use super::*;
 
+    type Fields = Vec<(String, String, usize)>;
+
     /// The header's structs as [`TWINS`] has them: a field a line, offsets by counting.
-    fn header() -> Vec<(String, usize, Vec<(String, String, usize)>)> {
+    fn header() -> Vec<(String, usize, Fields)> {
         let mut structs = Vec::new();
         for line in include_str!("../../../kernels/params.cuh").lines() {
             let code = line.split("//").next().unwrap().trim();
