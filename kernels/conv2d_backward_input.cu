@@ -1,5 +1,6 @@
 // conv2d_backward_input   dx[n,i,j,c] = Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c]
 // targets: sm_75
+// hot: conv2d_backward_input
 //
 //   dy       (n, h, w, c_out)      in   zero outside the map
 //   weight   (c_out, 3, 3, c_in)   in

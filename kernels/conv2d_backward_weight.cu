@@ -1,5 +1,6 @@
 // conv2d_backward_weight   dweight[o,a,b,c] = Σ_{n,i,j} dy[n,i,j,o] · x[n,i+a-1,j+b-1,c]
 // targets: sm_75
+// hot: conv2d_backward_weight
 //
 //   x         (n, h, w, c_in)              in   zero outside the map
 //   dy        (n, h, w, c_out)             in

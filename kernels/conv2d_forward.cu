@@ -1,5 +1,6 @@
 // conv2d_forward   y[n,i,j,o] = f(bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c])
 // targets: sm_75
+// hot: conv2d_forward
 //
 //   x        (n, h, w, c_in)       in   zero outside the map
 //   weight   (c_out, 3, 3, c_in)   in

@@ -1,5 +1,6 @@
 // dense   y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o]),  dx[n,i] = Σ_o dy[n,o] · weight[i,o]
 // targets: sm_75
+// hot: dense_forward dense_backward_input
 //
 //   x, dx    (n, c_in)
 //   weight   (c_in, c_out)

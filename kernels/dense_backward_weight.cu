@@ -1,5 +1,6 @@
 // dense_backward_weight   dweight[i,o] = Σ_n x[n,i] · dy[n,o]
 // targets: sm_75
+// hot: dense_backward_weight dense_rmsprop_step
 //
 //   x         (n, c_in)       in
 //   dy        (n, c_out)      in

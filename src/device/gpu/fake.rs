@@ -10,6 +10,7 @@ use std::sync::Mutex;
 
 /// What a large card allows.
 pub const LIMITS: Limits = Limits {
+    capability: 75,
     grid: [0x7FFF_FFFF, 65_535, 65_535],
     block: [1024, 1024, 64],
     threads: 1024,

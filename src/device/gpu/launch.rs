@@ -14,6 +14,8 @@ use std::fmt;
 /// What a device allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Compute capability: 90 for 9.0.
+    pub capability: u32,
     /// Blocks along x, y, z.
     pub grid: [u32; 3],
     /// Threads along x, y, z.
@@ -29,7 +31,8 @@ pub struct Limits {
 /// A kernel with everything it is started with.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// Which kernel.
+    /// Which kernel. Two loaded modules may have an entry of one name, for two targets: the address tells
+    /// them apart.
     pub entry: &'static Entry,
     /// Blocks along x, y, z.
     pub grid: [u32; 3],

@@ -11,7 +11,6 @@ mod lower;
 pub mod module;
 mod params;
 mod storage;
-mod stub;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +19,7 @@ use super::{Buffer, Call, Description, Device, Dtype};
 use crate::error::Result;
 use driver::Driver;
 use lower::Site;
+use module::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use storage::Storage;
@@ -40,13 +40,19 @@ pub struct Gpu<D> {
 }
 
 impl<D: Driver + 'static> Gpu<D> {
-    /// Loads all kernels.
+    /// Loads the kernels that suit the device: of each entry the one for its newest target.
     ///
     /// # Errors
     /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory.
     pub fn new(driver: D) -> Result<Self> {
+        let capability = driver.limits().capability;
         for module in module::MODULES {
-            driver.load(module)?;
+            let chosen = |entry: &Entry| {
+                module::find(entry.name, capability).is_some_and(|(found, _)| std::ptr::eq(found, module))
+            };
+            if module.entries.iter().any(chosen) {
+                driver.load(module)?;
+            }
         }
         let driver = Arc::new(driver);
         let shared: Arc<dyn Driver> = driver.clone();

@@ -1,4 +1,10 @@
 //! The PTX that ships: what `build.rs` found or made, as tables.
+//!
+//! In: nothing at run time; `build.rs` writes the table from `kernels/` (`scripts/ptx` makes the text).
+//! Out: for an entry's name and a card, the module to load and what the entry takes.
+
+// MODULES: a static slice of `Module`, in the order of file names, with the texts inside the program.
+include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 
 /// One file of kernels, compiled for one target.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +43,58 @@ pub struct Param {
     pub align: u32,
 }
 
-/// All modules.
-pub const MODULES: &[Module] = super::stub::MODULES; // until `build.rs` generates them
+impl Module {
+    /// Whether a card of this compute capability (90 for 9.0) can run it: PTX is good for its target and
+    /// all later ones, but `sm_90a` for exactly 9.0.
+    pub fn runs_on(&self, capability: u32) -> bool {
+        match self.capability() {
+            Some((target, false)) => target <= capability,
+            Some((target, true)) => target == capability,
+            None => false,
+        }
+    }
 
-/// The entry of that name.
-pub fn find(name: &str) -> Option<&'static Entry> {
-    MODULES.iter().flat_map(|module| module.entries).find(|entry| entry.name == name)
+    /// 90 and whether it is for that one alone.
+    fn capability(&self) -> Option<(u32, bool)> {
+        let number = self.target.strip_prefix("sm_")?;
+        let plain = number.trim_end_matches(|c: char| c.is_ascii_lowercase());
+        Some((plain.parse().ok()?, plain.len() < number.len()))
+    }
+}
+
+/// The entry `name` in the newest module that a card of this compute capability (90 for 9.0) can run.
+pub fn find(name: &str, capability: u32) -> Option<(&'static Module, &'static Entry)> {
+    MODULES
+        .iter()
+        .filter(|module| module.runs_on(capability))
+        .filter_map(|module| Some((module, module.entries.iter().find(|entry| entry.name == name)?)))
+        .max_by_key(|(module, _)| module.capability())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_good_for_later_cards_and_a_letter_for_one() {
+        let module = |target| Module { name: "", target, text: "", canonical: true, entries: &[] };
+        let on = |target| [75, 80, 90, 100].map(|card| module(target).runs_on(card));
+        assert_eq!(on("sm_75"), [true, true, true, true]);
+        assert_eq!(on("sm_80"), [false, true, true, true]);
+        assert_eq!(on("sm_90a"), [false, false, true, false]);
+        assert!(module("sm_90a").capability() > module("sm_90").capability());
+    }
+
+    #[test]
+    fn every_entry_is_found_in_its_file() {
+        for module in MODULES {
+            assert!(module.text.contains(".version"), "{} has no text", module.name);
+            for entry in module.entries {
+                // Whatever the target, a card of that very capability finds it, in a file of that name.
+                let card = module.capability().map_or(0, |(card, _)| card);
+                let found = find(entry.name, card).map(|(module, entry)| (module.name, entry.name));
+                assert_eq!(found, Some((module.name, entry.name)));
+            }
+        }
+    }
 }

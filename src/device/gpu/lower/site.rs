@@ -98,11 +98,12 @@ impl<'a> Site<'a> {
         let [x, y, z] = grid;
         let grid = [self.size(x)?, self.size(y)?, self.size(z)?];
         let block = [self.size(threads)?, 1, 1];
-        let Some(entry) = module::find(entry) else {
+        let Some((_, entry)) = module::find(entry, self.driver.limits().capability) else {
             return Err(self
                 .arm
-                .refuse(format!("no kernel has the name {entry}"))
-                .help("the PTX is older than this source; build again"));
+                .refuse(format!("no kernel of the name {entry} runs on this device"))
+                .fact("compute capability", self.driver.limits().capability)
+                .help("the kernels need a card of capability 75 (Turing) or newer"));
         };
         self.launches.push(Launch { entry, grid, block, shared: 0, args: args.into() });
         Ok(())

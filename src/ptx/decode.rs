@@ -1,0 +1,589 @@
+//! From instructions as text to operations on (still virtual) registers.
+//!
+//! In: a [`Function`]. Out: a [`Draft`]: blocks, operations, and what each virtual register is. What is
+//! in the table of `alu.rs` is looked up; memory, control and warp-wide instructions are read here and
+//! in `decode_memory.rs`. Nothing is skipped: what is not known is refused.
+
+use super::alu::{self, Class, Code};
+use super::program::*;
+use super::refuse;
+use super::tree::{Function, Instruction, Module, Operand, Space};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+
+/// A program whose operands are virtual registers.
+pub(super) struct Draft {
+    pub program: Program,
+    /// What each virtual register is: those of the function, then constants and special registers.
+    pub registers: Vec<Virtual>,
+}
+
+/// A virtual register.
+#[derive(Clone, Debug)]
+pub(super) struct Virtual {
+    pub class: Class,
+    pub fixed: Option<Fixed>,
+    pub name: String,
+}
+
+/// Most virtual registers: their numbers must fit an [`Op`].
+const MOST: usize = 60_000;
+
+pub(super) struct Decoder<'m> {
+    module: &'m Module,
+    pub(super) function: &'m Function,
+    pub(super) addresses: &'m HashMap<String, u64>,
+    pub(super) program: Program,
+    registers: Vec<Virtual>,
+    fixed: HashMap<Fixed, u16>,
+    line: Line,
+    pub(super) guard: Option<(u16, bool)>,
+}
+
+/// Decodes `function` into blocks on virtual registers.
+pub(super) fn decode(
+    module: &Module,
+    function: &Function,
+    addresses: &HashMap<String, u64>,
+) -> Result<Draft> {
+    let registers = function
+        .registers
+        .iter()
+        .map(|register| Virtual { class: register.class, fixed: None, name: register.name.clone() })
+        .collect();
+    let mut decoder = Decoder {
+        module,
+        function,
+        addresses,
+        program: Program { name: function.name.clone(), ..Program::default() },
+        registers,
+        fixed: HashMap::new(),
+        line: Line { ptx: function.line, place: None },
+        guard: None,
+    };
+    decoder.place_variables()?;
+    decoder.blocks()?;
+    Ok(Draft { program: decoder.program, registers: decoder.registers })
+}
+
+fn is_terminator(opcode: &str) -> bool {
+    matches!(opcode.split('.').next(), Some("bra" | "ret" | "exit" | "brx")) || is_barrier(opcode)
+}
+
+fn is_barrier(opcode: &str) -> bool {
+    (opcode.starts_with("bar.") && !opcode.starts_with("bar.warp.")) || opcode.starts_with("barrier.")
+}
+
+/// Instructions that name the lanes which must take part.
+fn meets(opcode: &str) -> bool {
+    ["bar.warp.sync", "vote.sync.", "shfl.sync.", "match.", "redux.sync.", "elect.sync"]
+        .iter()
+        .any(|start| opcode.starts_with(start))
+}
+
+impl Decoder<'_> {
+    /// An error at the current line, with the line's text.
+    pub(super) fn error(&self, what: impl Into<String>) -> Error {
+        let text = self.module.lines.get(self.line.ptx as usize - 1).map_or("", |line| line.trim());
+        let error = refuse(&self.module.file, self.line.ptx, what).fact("text", text);
+        match self.line.place {
+            Some(place) => error.fact("source", self.module.place(place)),
+            None => error,
+        }
+    }
+
+    fn place_variables(&mut self) -> Result<()> {
+        let mut shared = SHARED_BASE;
+        let mut local = 0u32;
+        let all = self.module.variables.iter().chain(&self.function.variables);
+        let used: Vec<_> = all.filter(|v| matches!(v.space, Space::Shared | Space::Local)).collect();
+        let mut dynamic = Vec::new();
+        for variable in used {
+            if variable.space == Space::Shared && variable.size == 0 {
+                dynamic.push(variable);
+                continue;
+            }
+            let (end, list) = match variable.space {
+                Space::Shared => (&mut shared, &mut self.program.shared),
+                _ => (&mut local, &mut self.program.local),
+            };
+            let offset = end.next_multiple_of(variable.align);
+            *end = offset + variable.size;
+            let (name, symbol) = (variable.plain_name().to_owned(), variable.name.clone());
+            list.push(Placed { name, symbol, offset, size: variable.size, element: variable.element });
+            if *end > 1 << 24 {
+                return Err(self.error("the variables take more than 16 MiB"));
+            }
+        }
+        for variable in dynamic {
+            shared = shared.next_multiple_of(variable.align);
+            let (name, symbol) = (variable.plain_name().to_owned(), variable.name.clone());
+            let element = variable.element;
+            self.program.shared.push(Placed { name, symbol, offset: shared, size: 0, element });
+        }
+        self.program.shared_end = shared;
+        self.program.local_size = local.next_multiple_of(16);
+        self.program.param_size = self.function.params.last().map_or(0, |last| last.offset + last.size);
+        self.program.max_threads = self.function.max_threads.map(|[x, y, z]| x.saturating_mul(y).saturating_mul(z));
+        Ok(())
+    }
+
+    fn blocks(&mut self) -> Result<()> {
+        let body = &self.function.body;
+        let mut leaders = vec![false; body.len() + 1];
+        leaders[0] = true;
+        for &label in &self.function.labels {
+            leaders[label as usize] = true;
+        }
+        for (at, instruction) in body.iter().enumerate() {
+            if is_terminator(&instruction.opcode) {
+                leaders[at + 1] = true;
+            }
+            if meets(&instruction.opcode) {
+                leaders[at] = true;
+            }
+        }
+        let mut number = vec![EXIT; body.len() + 1];
+        let mut count = 0;
+        for at in 0..body.len() {
+            if leaders[at] {
+                number[at] = count;
+                count += 1;
+            }
+        }
+        let mut first = 0;
+        let mut meet = NONE;
+        for (at, instruction) in body.iter().enumerate() {
+            self.line = Line { ptx: instruction.line, place: instruction.place };
+            if meets(&instruction.opcode) {
+                meet = self.meeting(instruction)?;
+            }
+            let next = number[at + 1];
+            let end = if is_terminator(&instruction.opcode) {
+                self.end(instruction, next, &number)?
+            } else {
+                self.guarded(instruction)?;
+                if !leaders[at + 1] && at + 1 < body.len() {
+                    continue;
+                }
+                End::Jump(next)
+            };
+            let last = self.program.ops.len() as u32;
+            self.program.blocks.push(Block { ops: first..last, end, line: self.line, meet });
+            (first, meet) = (last, NONE);
+        }
+        if self.program.blocks.is_empty() {
+            let line = self.line;
+            self.program.blocks.push(Block { ops: 0..0, end: End::Jump(EXIT), line, meet: NONE });
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, instruction: &Instruction, next: u32, number: &[u32]) -> Result<End> {
+        let opcode = instruction.opcode.as_str();
+        if is_barrier(opcode) {
+            if instruction.guard.is_some() {
+                return Err(self.error("a predicated barrier is not known"));
+            }
+            return Ok(End::Barrier { barrier: self.barrier(instruction)?, next });
+        }
+        let taken = match (opcode, instruction.operands.as_slice()) {
+            ("bra" | "bra.uni", [Operand::Label(label)]) => {
+                number[self.function.labels[*label as usize] as usize]
+            }
+            ("ret" | "ret.uni" | "exit", []) => EXIT,
+            _ => return Err(self.error(format!("unknown instruction `{opcode}`"))),
+        };
+        Ok(match instruction.guard {
+            None => End::Jump(taken),
+            Some((p, inverted)) => {
+                let p = self.register(p, Class::P)?;
+                End::Branch { p, inverted, taken, next }
+            }
+        })
+    }
+
+    fn barrier(&mut self, instruction: &Instruction) -> Result<Barrier> {
+        let opcode = instruction.opcode.replace("barrier.", "bar.").replace(".aligned", "").replace(".cta", "");
+        let operands = &instruction.operands;
+        let unknown = || format!("unknown barrier `{}`", instruction.opcode);
+        let none = Barrier { id: NONE, count: NONE, waits: true, reduce: None };
+        match opcode.as_str() {
+            "bar.sync" | "bar.arrive" => {
+                let waits = opcode == "bar.sync";
+                let id = operands.first().ok_or_else(|| self.error(unknown()))?;
+                let id = self.operand(id, Class::W)?;
+                let count = match operands.get(1) {
+                    Some(count) => self.operand(count, Class::W)?,
+                    None if waits => NONE,
+                    None => return Err(self.error("`bar.arrive` needs a number of threads")),
+                };
+                Ok(Barrier { id, count, waits, ..none })
+            }
+            "bar.red.popc.u32" | "bar.red.and.pred" | "bar.red.or.pred" => {
+                let (kind, class) = match opcode.as_str() {
+                    "bar.red.popc.u32" => (ReduceKind::Popc, Class::W),
+                    "bar.red.and.pred" => (ReduceKind::And, Class::P),
+                    _ => (ReduceKind::Or, Class::P),
+                };
+                let (d, id, count, p) = match operands.as_slice() {
+                    [d, id, p] => (d, id, None, p),
+                    [d, id, count, p] => (d, id, Some(count), p),
+                    _ => return Err(self.error(unknown())),
+                };
+                let d = self.operand(d, class)?;
+                let id = self.operand(id, Class::W)?;
+                let count = count.map_or(Ok(NONE), |count| self.operand(count, Class::W))?;
+                let (p, inverted) = match p {
+                    Operand::Not(p) => (self.register(*p, Class::P)?, true),
+                    other => (self.operand(other, Class::P)?, false),
+                };
+                Ok(Barrier { id, count, waits: true, reduce: Some(Reduce { d, p, inverted, kind }) })
+            }
+            _ => Err(self.error(unknown())),
+        }
+    }
+
+    fn guarded(&mut self, instruction: &Instruction) -> Result<()> {
+        self.guard = match instruction.guard {
+            Some((p, inverted)) => Some((self.register(p, Class::P)?, inverted)),
+            None => None,
+        };
+        if self.guard.is_some() && meets(&instruction.opcode) {
+            return Err(self.error("a predicated warp-wide instruction is not known"));
+        }
+        self.instruction(instruction)?;
+        self.guard = None;
+        Ok(())
+    }
+
+    /// Appends an operation.
+    pub(super) fn emit(&mut self, op: Op) {
+        let op = match self.guard {
+            None => op,
+            Some((p, inverted)) => {
+                self.program.guarded.push(op);
+                let imm = self.program.guarded.len() as u32 - 1;
+                Op { a: p, b: u16::from(inverted), imm, ..Op::new(Code::Guarded) }
+            }
+        };
+        self.program.ops.push(op);
+        self.program.lines.push(self.line);
+    }
+
+    /// A register of the function, of the class that the instruction wants.
+    pub(super) fn register(&self, id: u32, class: Class) -> Result<u16> {
+        let register = &self.function.registers[id as usize];
+        if register.class != class {
+            let want = match class {
+                Class::P => "a predicate",
+                Class::W => "32 bits",
+                Class::L => "64 bits",
+            };
+            return Err(self.error(format!("`{}` is not {want}, as the instruction wants", register.name)));
+        }
+        Ok(id as u16)
+    }
+
+    /// A register that the decoder needs for itself.
+    pub(super) fn temporary(&mut self, class: Class) -> Result<u16> {
+        self.add(Virtual { class, fixed: None, name: "(temporary)".into() })
+    }
+
+    fn add(&mut self, register: Virtual) -> Result<u16> {
+        if self.registers.len() >= MOST {
+            return Err(self.error(format!("more than {MOST} registers and constants")));
+        }
+        self.registers.push(register);
+        Ok(self.registers.len() as u16 - 1)
+    }
+
+    pub(super) fn fixed(&mut self, value: Fixed) -> Result<u16> {
+        if let Some(&known) = self.fixed.get(&value) {
+            return Ok(known);
+        }
+        let class = match value {
+            Fixed::ConstW(_) | Fixed::Special(_) => Class::W,
+            Fixed::ConstL(_) => Class::L,
+            Fixed::ConstP(_) => Class::P,
+        };
+        let slot = self.add(Virtual { class, fixed: Some(value), name: format!("{value:?}") })?;
+        self.fixed.insert(value, slot);
+        Ok(slot)
+    }
+
+    /// A source operand: register, number, special register or address of a variable.
+    pub(super) fn operand(&mut self, operand: &Operand, class: Class) -> Result<u16> {
+        match (operand, class) {
+            (Operand::Register(id), _) => self.register(*id, class),
+            (Operand::Int(value), Class::W) => self.fixed(Fixed::ConstW(*value as u32)),
+            (Operand::Int(value), Class::L) => self.fixed(Fixed::ConstL(*value)),
+            (Operand::Int(value), Class::P) => self.fixed(Fixed::ConstP(*value != 0)),
+            (Operand::Single(bits), Class::W) => self.fixed(Fixed::ConstW(*bits)),
+            (Operand::Double(bits), Class::L) => self.fixed(Fixed::ConstL(*bits)),
+            (Operand::Double(bits), Class::W) => {
+                self.fixed(Fixed::ConstW((f64::from_bits(*bits) as f32).to_bits()))
+            }
+            (Operand::Special(name), Class::W) => match special(name) {
+                Some(special) => self.fixed(Fixed::Special(special)),
+                None => Err(self.error(format!("unknown special register `{name}`"))),
+            },
+            (Operand::Symbol(name), class) => {
+                let address = self.address(name)?;
+                match class {
+                    Class::L => self.fixed(Fixed::ConstL(address)),
+                    _ => self.fixed(Fixed::ConstW(address as u32)),
+                }
+            }
+            (Operand::Not(id), Class::P) => {
+                let p = self.register(*id, Class::P)?;
+                let d = self.temporary(Class::P)?;
+                self.emit(Op { d, a: p, ..Op::new(Code::NotP) });
+                Ok(d)
+            }
+            (other, _) => Err(self.error(format!("this operand is not known here: {other:?}"))),
+        }
+    }
+
+    /// Where a variable lies in its space.
+    pub(super) fn address(&self, name: &str) -> Result<u64> {
+        if let Some(&address) = self.addresses.get(name) {
+            return Ok(address);
+        }
+        let placed = self.program.shared.iter().chain(&self.program.local);
+        let mut named = placed.filter(|placed| placed.symbol == name);
+        let found = named.next().map(|placed| u64::from(placed.offset));
+        found.ok_or_else(|| self.error(format!("`{name}` has no address that can be taken")))
+    }
+
+    /// The register an instruction writes.
+    pub(super) fn result(&mut self, operand: &Operand, class: Class) -> Result<u16> {
+        match operand {
+            Operand::Register(id) => self.register(*id, class),
+            Operand::Sink => self.temporary(class),
+            other => Err(self.error(format!("expected a register to write, found {other:?}"))),
+        }
+    }
+
+    fn instruction(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        let family = opcode.split('.').next().unwrap_or_default();
+        match family {
+            "ld" | "st" | "atom" | "red" | "cp" | "cvta" | "ldu" => self.memory(instruction),
+            "ldmatrix" | "mma" => self.matrix(instruction),
+            "vote" | "shfl" | "redux" | "match" | "activemask" | "elect" => self.warp_wide(instruction),
+            "setp" => self.setp(instruction),
+            "mov" => self.mov(instruction),
+            "bar" | "membar" | "fence" | "prefetch" | "prefetchu" | "nanosleep" | "griddepcontrol" | "discard" => {
+                self.emit(Op::new(Code::Nothing));
+                Ok(())
+            }
+            "trap" => {
+                self.emit(Op::new(Code::Trap));
+                Ok(())
+            }
+            _ => self.row(instruction),
+        }
+    }
+
+    /// An instruction of the table.
+    fn row(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        let (Some(code), [d, sources @ ..]) = (alu::find(opcode), instruction.operands.as_slice()) else {
+            return Err(self.error(format!("unknown instruction `{opcode}`")));
+        };
+        let Some(signature) = code.signature() else {
+            return Err(self.error(format!("unknown instruction `{opcode}`")));
+        };
+        if sources.len() != signature.operands.len() {
+            return Err(self
+                .error(format!("`{opcode}` has another number of operands"))
+                .expected_got(signature.operands.len() + 1, sources.len() + 1));
+        }
+        let narrow = opcode.ends_with("16");
+        let mut op = Op::new(code);
+        let mut slots = [0; 4];
+        for ((slot, source), &class) in slots.iter_mut().zip(sources).zip(signature.operands) {
+            *slot = match source {
+                // Narrow registers are kept zero-extended, and so are narrow numbers.
+                Operand::Int(value) if narrow && class == Class::W => {
+                    self.fixed(Fixed::ConstW(*value as u32 & 0xffff))?
+                }
+                source => self.operand(source, class)?,
+            };
+        }
+        [op.a, op.b, op.c, op.e] = slots;
+        op.d = self.result(d, signature.result)?;
+        self.emit(op);
+        Ok(())
+    }
+
+    fn mov(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        let (whole, part) = match opcode {
+            "mov.b32" => (Class::W, Class::W),
+            "mov.b64" => (Class::L, Class::W),
+            _ => return self.row(instruction),
+        };
+        match instruction.operands.as_slice() {
+            [Operand::Vector(parts), source] if parts.len() == 2 => {
+                let a = self.operand(source, whole)?;
+                let codes = if whole == Class::L { [Code::LowW, Code::HighW] } else { [Code::LowH, Code::HighH] };
+                // The source may be one of the parts: it is read before either is written.
+                let (first, second) = (self.result(&parts[0], part)?, self.result(&parts[1], part)?);
+                let kept = if whole == Class::W && first == a {
+                    let kept = self.temporary(Class::W)?;
+                    self.emit(Op { d: kept, a, ..Op::new(Code::MovW) });
+                    kept
+                } else {
+                    a
+                };
+                self.emit(Op { d: first, a: kept, ..Op::new(codes[0]) });
+                self.emit(Op { d: second, a: kept, ..Op::new(codes[1]) });
+                Ok(())
+            }
+            [d, Operand::Vector(parts)] if parts.len() == 2 => {
+                let a = self.operand(&parts[0], part)?;
+                let b = self.operand(&parts[1], part)?;
+                let code = if whole == Class::L { Code::PackL } else { Code::PackW };
+                let d = self.result(d, whole)?;
+                self.emit(Op { d, a, b, ..Op::new(code) });
+                Ok(())
+            }
+            _ => self.row(instruction),
+        }
+    }
+
+    /// `setp.CMP[.BOOL][.ftz].TYPE p[|q], a, b[, r]`.
+    fn setp(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        let unknown = |it: &Self| it.error(format!("unknown instruction `{opcode}`"));
+        let mut parts: Vec<&str> = opcode.split('.').skip(1).collect();
+        let flushes = parts.contains(&"ftz");
+        parts.retain(|&part| part != "ftz");
+        let (compare, join, kind) = match parts.as_slice() {
+            [compare, kind] => (*compare, None, *kind),
+            [compare, join @ ("and" | "or" | "xor"), kind] => (*compare, Some(*join), *kind),
+            _ => return Err(unknown(self)),
+        };
+        let (code, swapped, class) = comparison(compare, kind).ok_or_else(|| unknown(self))?;
+        let (d, a, b, r) = match (instruction.operands.as_slice(), join) {
+            ([d, a, b], None) => (d, a, b, None),
+            ([d, a, b, r], Some(_)) => (d, a, b, Some(r)),
+            _ => return Err(unknown(self)),
+        };
+        let mut slots = [0; 2];
+        for (slot, source) in slots.iter_mut().zip([a, b]) {
+            *slot = match source {
+                Operand::Int(value) if kind.ends_with("16") => self.fixed(Fixed::ConstW(*value as u32 & 0xffff))?,
+                source => self.operand(source, class)?,
+            };
+            if flushes && kind == "f32" {
+                let flushed = self.temporary(Class::W)?;
+                let zero = self.fixed(Fixed::ConstW(0x8000_0000))?;
+                self.emit(Op { d: flushed, a: *slot, b: zero, ..Op::new(Code::AddFz) });
+                *slot = flushed;
+            }
+        }
+        let [a, b] = if swapped { [slots[1], slots[0]] } else { slots };
+        let (d, q) = match d {
+            Operand::Pair(d, q) => (d.as_ref(), Some(q.as_ref())),
+            d => (d, None),
+        };
+        let r = r.map(|r| self.operand(r, Class::P)).transpose()?;
+        let joined = match join {
+            Some("and") => Code::AndP,
+            Some("or") => Code::OrP,
+            _ => Code::XorP,
+        };
+        let d = self.result(d, Class::P)?;
+        match (r, q) {
+            (None, None) => self.emit(Op { d, a, b, ..Op::new(code) }),
+            (r, q) => {
+                // The other result sees the comparison inverted, and the same third operand.
+                let bare = self.temporary(Class::P)?;
+                let inverse = self.temporary(Class::P)?;
+                let old = self.temporary(Class::P)?;
+                self.emit(Op { d: bare, a, b, ..Op::new(code) });
+                self.emit(Op { d: inverse, a: bare, ..Op::new(Code::NotP) });
+                if let Some(r) = r {
+                    self.emit(Op { d: old, a: r, ..Op::new(Code::MovP) });
+                }
+                let mut finish = |d: u16, bare: u16| match r {
+                    Some(_) => self.emit(Op { d, a: bare, b: old, ..Op::new(joined) }),
+                    None => self.emit(Op { d, a: bare, ..Op::new(Code::MovP) }),
+                };
+                finish(d, bare);
+                if let Some(q) = q {
+                    let q = self.result(q, Class::P)?;
+                    match r {
+                        Some(_) => self.emit(Op { d: q, a: inverse, b: old, ..Op::new(joined) }),
+                        None => self.emit(Op { d: q, a: inverse, ..Op::new(Code::MovP) }),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The row of a comparison, whether its operands are swapped, and their class.
+fn comparison(compare: &str, kind: &str) -> Option<(Code, bool, Class)> {
+    use Code::*;
+    let (compare, swapped) = match compare {
+        "gt" => ("lt", true),
+        "ge" => ("le", true),
+        "hi" => ("lt", true),
+        "hs" => ("le", true),
+        "lo" => ("lt", false),
+        "ls" => ("le", false),
+        "gtu" => ("ltu", true),
+        "geu" => ("leu", true),
+        other => (other, false),
+    };
+    let order = ["eq", "ne", "lt", "le", "equ", "neu", "ltu", "leu", "num", "nan"];
+    let at = order.iter().position(|&name| name == compare)?;
+    let (rows, class): (&[Code], _) = match kind {
+        "s32" => (&[EqW, NeW, LtS, LeS], Class::W),
+        "u32" => (&[EqW, NeW, LtU, LeU], Class::W),
+        "b32" => (&[EqW, NeW], Class::W),
+        "s16" => (&[EqH, NeH, LtHS, LeHS], Class::W),
+        "u16" => (&[EqH, NeH, LtHU, LeHU], Class::W),
+        "b16" => (&[EqH, NeH], Class::W),
+        "s64" => (&[EqL, NeL, LtI, LeI], Class::L),
+        "u64" => (&[EqL, NeL, LtL, LeL], Class::L),
+        "b64" => (&[EqL, NeL], Class::L),
+        "f32" => (&[EqF, NeF, LtF, LeF, EquF, NeuF, LtuF, LeuF, NumF, NanF], Class::W),
+        "f64" => (&[EqD, NeD, LtD, LeD, EquD, NeuD, LtuD, LeuD, NumD, NanD], Class::L),
+        _ => return None,
+    };
+    rows.get(at).map(|&code| (code, swapped, class))
+}
+
+fn special(name: &str) -> Option<Special> {
+    let axis = |rest: &str| ["x", "y", "z"].iter().position(|&axis| axis == rest).map(|at| at as u8);
+    if let Some((base, rest)) = name.split_once('.') {
+        let make = match base {
+            "%tid" => Special::Tid,
+            "%ntid" => Special::Ntid,
+            "%ctaid" => Special::Ctaid,
+            "%nctaid" => Special::Nctaid,
+            _ => return None,
+        };
+        return axis(rest).map(make);
+    }
+    Some(match name {
+        "%laneid" => Special::Lane,
+        "%warpid" => Special::Warp,
+        "%nwarpid" => Special::Warps,
+        "%lanemask_eq" => Special::MaskEq,
+        "%lanemask_lt" => Special::MaskLt,
+        "%lanemask_le" => Special::MaskLe,
+        "%lanemask_gt" => Special::MaskGt,
+        "%lanemask_ge" => Special::MaskGe,
+        "%smid" => Special::Sm,
+        "%nsmid" => Special::Sms,
+        "%dynamic_smem_size" => Special::DynamicShared,
+        _ => return None,
+    })
+}

@@ -1,0 +1,455 @@
+//! Memory and warp-wide instructions.
+//!
+//! In: an instruction whose family is `ld st atom red cp cvta ldmatrix mma vote shfl redux match`. Out:
+//! operations and rows of the program's tables.
+
+use super::alu::{Class, Code};
+use super::decode::Decoder;
+use super::parse::size_of_type;
+use super::program::*;
+use super::tree::{Instruction, Operand, Space};
+use crate::error::Result;
+
+/// The base of an address: slot, class, and the constant part.
+struct Base {
+    slot: u16,
+    class: Class,
+    offset: i64,
+}
+
+impl Decoder<'_> {
+    pub(super) fn memory(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        if opcode.starts_with("cvta.") {
+            return self.cvta(instruction);
+        }
+        if opcode.starts_with("cp.") {
+            return self.async_copy(instruction);
+        }
+        if opcode.starts_with("ld.param") {
+            return self.load_param(instruction);
+        }
+        let unknown = format!("unknown instruction `{opcode}`");
+        let mut parts = opcode.split('.');
+        let family = parts.next().unwrap_or_default();
+        let parts: Vec<&str> = parts.collect();
+        let Some((&kind, modifiers)) = parts.split_last() else { return Err(self.error(unknown)) };
+        let mut space = Space::Generic;
+        let (mut vector, mut nc, mut volatile, mut atomic) = (1u8, false, false, None);
+        for &modifier in modifiers {
+            match modifier {
+                "global" => space = Space::Global,
+                "shared" | "shared::cta" => space = Space::Shared,
+                "local" => space = Space::Local,
+                "const" => space = Space::Const,
+                "v2" => vector = 2,
+                "v4" => vector = 4,
+                "nc" if family == "ld" => nc = true,
+                "volatile" | "relaxed" | "acquire" | "release" | "acq_rel" => volatile = true,
+                // Caches and scopes change nothing that this machine shows.
+                "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "cta" | "gpu" | "sys" | "weak" | "L2::128B"
+                | "L2::256B" | "L2::64B" => {}
+                "add" | "min" | "max" | "and" | "or" | "xor" | "exch" | "cas" | "inc" | "dec"
+                    if matches!(family, "atom" | "red") =>
+                {
+                    atomic = Some(modifier);
+                }
+                _ => return Err(self.error(unknown)),
+            }
+        }
+        let bytes = size_of_type(&format!(".{kind}")).filter(|&bytes| bytes <= 8).ok_or_else(|| self.error(unknown.clone()))?;
+        let width = Width { bytes: bytes as u8, signed: kind.starts_with('s') && bytes < 4 };
+        let class = if bytes == 8 { Class::L } else { Class::W };
+        let mut access = Access {
+            group: Group::Load { nc },
+            space,
+            width,
+            vector,
+            class,
+            regs: [NONE; 4],
+            base: NONE,
+            base_class: Class::L,
+            offset: 0,
+            second: 0,
+            second_class: Class::W,
+            volatile,
+        };
+        let (address, data) = match (family, instruction.operands.as_slice()) {
+            ("ld", [data, address]) => (address, data),
+            ("st", [address, data]) => {
+                access.group = Group::Store;
+                (address, data)
+            }
+            ("atom" | "red", operands) => return self.atomic(family, operands, access, atomic, kind),
+            _ => return Err(self.error(unknown)),
+        };
+        if atomic.is_some() {
+            return Err(self.error(unknown));
+        }
+        let single = [data.clone()];
+        let list: &[Operand] = match data {
+            Operand::Vector(list) => list,
+            _ => &single,
+        };
+        if list.len() != usize::from(vector) {
+            return Err(self.error("the vector's length is not that of the instruction"));
+        }
+        for (slot, operand) in access.regs.iter_mut().zip(list) {
+            *slot = match access.group {
+                Group::Store => self.operand(operand, class)?,
+                _ => self.result(operand, class)?,
+            };
+        }
+        let base = self.base(address, space)?;
+        (access.base, access.base_class, access.offset) = (base.slot, base.class, base.offset);
+        self.emit_access(access);
+        Ok(())
+    }
+
+    fn emit_access(&mut self, access: Access) {
+        self.program.accesses.push(access);
+        let imm = self.program.accesses.len() as u32 - 1;
+        self.emit(Op { imm, ..Op::new(Code::Access) });
+    }
+
+    /// `[%rd4+16]`, `[symbol+4]`, `[1024]`.
+    fn base(&mut self, operand: &Operand, space: Space) -> Result<Base> {
+        let Operand::Memory(base, offset) = operand else {
+            return Err(self.error(format!("expected an address, found {operand:?}")));
+        };
+        match base.as_ref() {
+            Operand::Register(id) => {
+                let class = self.function.registers[*id as usize].class;
+                let narrow = matches!(space, Space::Shared | Space::Local | Space::Const);
+                if class == Class::P || (class == Class::W && !narrow) {
+                    return Err(self.error("this register cannot be an address here"));
+                }
+                Ok(Base { slot: *id as u16, class, offset: *offset })
+            }
+            Operand::Symbol(name) => {
+                let address = self.address(name)?;
+                Ok(Base { slot: NONE, class: Class::L, offset: (address as i64).wrapping_add(*offset) })
+            }
+            Operand::Int(address) => {
+                Ok(Base { slot: NONE, class: Class::L, offset: (*address as i64).wrapping_add(*offset) })
+            }
+            other => Err(self.error(format!("this cannot be an address: {other:?}"))),
+        }
+    }
+
+    fn atomic(
+        &mut self,
+        family: &str,
+        operands: &[Operand],
+        mut access: Access,
+        name: Option<&str>,
+        kind: &str,
+    ) -> Result<()> {
+        let operation = match (name, kind) {
+            (Some("add"), "u32" | "s32") => Atomic::AddW,
+            (Some("add"), "u64" | "s64") => Atomic::AddL,
+            (Some("add"), "f32") => Atomic::AddF,
+            (Some("add"), "f64") => Atomic::AddD,
+            (Some("min"), "s32") => Atomic::MinS,
+            (Some("max"), "s32") => Atomic::MaxS,
+            (Some("min"), "u32") => Atomic::MinU,
+            (Some("max"), "u32") => Atomic::MaxU,
+            (Some("and"), "b32") => Atomic::And,
+            (Some("or"), "b32") => Atomic::Or,
+            (Some("xor"), "b32") => Atomic::Xor,
+            (Some("exch"), "b32" | "b64") => Atomic::Exchange,
+            (Some("cas"), "b32" | "b64") => Atomic::Compare,
+            (Some("inc"), "u32") => Atomic::Inc,
+            (Some("dec"), "u32") => Atomic::Dec,
+            _ => return Err(self.error("unknown atomic operation")),
+        };
+        if access.vector != 1 {
+            return Err(self.error("atomics on vectors are not known"));
+        }
+        access.group = Group::Atomic(operation);
+        let (d, address, rest) = match (family, operands) {
+            ("atom", [d, address, rest @ ..]) => (Some(d), address, rest),
+            ("red", [address, rest @ ..]) => (None, address, rest),
+            _ => return Err(self.error("an atomic needs an address")),
+        };
+        let wanted = if operation == Atomic::Compare { 2 } else { 1 };
+        if rest.len() != wanted {
+            return Err(self.error("another number of operands").expected_got(wanted, rest.len()));
+        }
+        for (slot, operand) in access.regs[1..].iter_mut().zip(rest) {
+            *slot = self.operand(operand, access.class)?;
+        }
+        if let Some(d) = d {
+            access.regs[0] = self.result(d, access.class)?;
+        }
+        let base = self.base(address, access.space)?;
+        (access.base, access.base_class, access.offset) = (base.slot, base.class, base.offset);
+        self.emit_access(access);
+        Ok(())
+    }
+
+    fn load_param(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        let parts: Vec<&str> = opcode.split('.').collect();
+        let (vector, kind) = match parts.as_slice() {
+            ["ld", "param", kind] => (1, *kind),
+            ["ld", "param", "v2", kind] => (2, *kind),
+            ["ld", "param", "v4", kind] => (4, *kind),
+            _ => return Err(self.error(format!("unknown instruction `{opcode}`"))),
+        };
+        let bytes = size_of_type(&format!(".{kind}")).filter(|&bytes| bytes <= 8);
+        let (Some(bytes), [data, Operand::Memory(base, offset)]) = (bytes, instruction.operands.as_slice()) else {
+            return Err(self.error(format!("unknown form of `{opcode}`")));
+        };
+        let Operand::Symbol(name) = base.as_ref() else {
+            return Err(self.error("a parameter is read by its name"));
+        };
+        let Some(param) = self.function.params.iter().find(|param| param.name == *name) else {
+            return Err(self.error(format!("there is no parameter `{name}`")));
+        };
+        let offset = u32::try_from(*offset).ok().filter(|&o| o.saturating_add(bytes * vector) <= param.size);
+        let Some(offset) = offset else {
+            return Err(self.error(format!("this lies outside parameter `{name}` of {} bytes", param.size)));
+        };
+        let at = param.offset + offset;
+        let single = [data.clone()];
+        let list: &[Operand] = match data {
+            Operand::Vector(list) if list.len() == vector as usize => list,
+            Operand::Vector(_) => return Err(self.error("the vector's length is not that of the instruction")),
+            _ => &single,
+        };
+        let class = if bytes == 8 { Class::L } else { Class::W };
+        for (k, operand) in list.iter().enumerate() {
+            let d = self.result(operand, class)?;
+            let signed = u16::from(kind.starts_with('s') && bytes < 4);
+            let imm = at + k as u32 * bytes;
+            self.emit(Op { d, a: bytes as u16, b: signed, imm, ..Op::new(Code::LoadParam) });
+        }
+        Ok(())
+    }
+
+    fn cvta(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        let (window, into) = match opcode {
+            "cvta.to.global.u64" | "cvta.global.u64" => (0, true),
+            "cvta.shared.u64" => (SHARED_WINDOW, true),
+            "cvta.to.shared.u64" => (SHARED_WINDOW, false),
+            "cvta.local.u64" => (LOCAL_WINDOW, true),
+            "cvta.to.local.u64" => (LOCAL_WINDOW, false),
+            "cvta.const.u64" => (CONST_WINDOW, true),
+            "cvta.to.const.u64" => (CONST_WINDOW, false),
+            _ => return Err(self.error(format!("unknown instruction `{opcode}`"))),
+        };
+        let [d, a] = instruction.operands.as_slice() else {
+            return Err(self.error(format!("`{opcode}` has two operands")));
+        };
+        let a = self.operand(a, Class::L)?;
+        let d = self.result(d, Class::L)?;
+        let b = self.fixed(Fixed::ConstL(window))?;
+        self.emit(match (window, into) {
+            (0, _) => Op { d, a, ..Op::new(Code::MovL) },
+            (_, true) => Op { d, a, b, ..Op::new(Code::AddL) },
+            (_, false) => Op { d, a, b, ..Op::new(Code::SubL) },
+        });
+        Ok(())
+    }
+
+    fn async_copy(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        match (opcode, instruction.operands.as_slice()) {
+            ("cp.async.commit_group", []) => {
+                self.emit(Op::new(Code::CommitGroup));
+                return Ok(());
+            }
+            ("cp.async.wait_all", []) => {
+                self.emit(Op { a: 1, ..Op::new(Code::WaitGroup) });
+                return Ok(());
+            }
+            ("cp.async.wait_group", [Operand::Int(groups)]) => {
+                self.emit(Op { imm: *groups as u32, ..Op::new(Code::WaitGroup) });
+                return Ok(());
+            }
+            _ => {}
+        }
+        let plain = opcode.replace(".L2::128B", "").replace(".L2::256B", "").replace(".L2::64B", "").replace("shared::cta", "shared");
+        let cached = match plain.as_str() {
+            "cp.async.ca.shared.global" => true,
+            "cp.async.cg.shared.global" => false,
+            _ => return Err(self.error(format!("unknown instruction `{opcode}`"))),
+        };
+        let (to, from, size, source) = match instruction.operands.as_slice() {
+            [to, from, Operand::Int(size)] => (to, from, *size, None),
+            [to, from, Operand::Int(size), source] => (to, from, *size, Some(source)),
+            _ => return Err(self.error(format!("unknown form of `{opcode}`"))),
+        };
+        let (bytes, vector) = match (size, cached) {
+            (4, true) => (4, 1),
+            (8, true) => (4, 2),
+            (16, _) => (4, 4),
+            _ => return Err(self.error(format!("`{opcode}` cannot copy {size} bytes"))),
+        };
+        let (to, from) = (self.base(to, Space::Shared)?, self.base(from, Space::Global)?);
+        let size = source.map_or(Ok(NONE), |source| self.operand(source, Class::W))?;
+        self.emit_access(Access {
+            group: Group::AsyncCopy,
+            space: Space::Global,
+            width: Width { bytes, signed: false },
+            vector,
+            class: Class::W,
+            regs: [to.slot, size, NONE, NONE],
+            base: from.slot,
+            base_class: from.class,
+            offset: from.offset,
+            second: to.offset,
+            second_class: to.class,
+            volatile: false,
+        });
+        Ok(())
+    }
+
+    /// The slots of `{a, b, …}`, as many as fit `list`.
+    fn vector<const N: usize>(&mut self, operand: &Operand, count: usize, writes: bool) -> Result<[u16; N]> {
+        let single = [operand.clone()];
+        let list: &[Operand] = match operand {
+            Operand::Vector(list) => list,
+            _ => &single,
+        };
+        if list.len() != count {
+            return Err(self.error("a matrix has another number of registers").expected_got(count, list.len()));
+        }
+        let mut slots = [NONE; N];
+        for (slot, operand) in slots.iter_mut().zip(list) {
+            *slot = if writes { self.result(operand, Class::W)? } else { self.operand(operand, Class::W)? };
+        }
+        Ok(slots)
+    }
+
+    pub(super) fn matrix(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        let unknown = format!("unknown instruction `{opcode}`");
+        let matrix = if opcode.starts_with("ldmatrix") {
+            let plain = opcode.replace("shared::cta", "shared");
+            let parts: Vec<&str> = plain.split('.').collect();
+            let (count, transposed) = match parts.as_slice() {
+                ["ldmatrix", "sync", "aligned", "m8n8", count, "shared", "b16"] => (*count, false),
+                ["ldmatrix", "sync", "aligned", "m8n8", count, "trans", "shared", "b16"] => (*count, true),
+                _ => return Err(self.error(unknown)),
+            };
+            let count = match count {
+                "x1" => 1,
+                "x2" => 2,
+                "x4" => 4,
+                _ => return Err(self.error(unknown)),
+            };
+            let [d, address] = instruction.operands.as_slice() else { return Err(self.error(unknown)) };
+            let regs = self.vector(d, count, true)?;
+            let base = self.base(address, Space::Shared)?;
+            Matrix::Load {
+                count: count as u8,
+                transposed,
+                regs,
+                base: base.slot,
+                base_class: base.class,
+                offset: base.offset,
+            }
+        } else {
+            let parts: Vec<&str> = opcode.split('.').collect();
+            let (kind, k) = match parts.as_slice() {
+                ["mma", "sync", "aligned", shape, "row", "col", "f32", x, y, "f32"] if x == y => match (*shape, *x) {
+                    ("m16n8k16", "bf16") => (Multiply::Bf16, 16),
+                    ("m16n8k8", "bf16") => (Multiply::Bf16, 8),
+                    ("m16n8k16", "f16") => (Multiply::F16, 16),
+                    ("m16n8k8", "f16") => (Multiply::F16, 8),
+                    ("m16n8k8", "tf32") => (Multiply::Tf32, 8),
+                    ("m16n8k4", "tf32") => (Multiply::Tf32, 4),
+                    _ => return Err(self.error(unknown)),
+                },
+                _ => return Err(self.error(unknown)),
+            };
+            let [d, a, b, c] = instruction.operands.as_slice() else { return Err(self.error(unknown)) };
+            let pairs = match kind {
+                Multiply::Tf32 => usize::from(k) / 4,
+                _ => usize::from(k) / 8,
+            };
+            let (a, b) = (self.vector(a, 2 * pairs, false)?, self.vector(b, pairs, false)?);
+            let (c, d) = (self.vector(c, 4, false)?, self.vector(d, 4, true)?);
+            Matrix::Multiply { kind, k, d, a, b, c }
+        };
+        self.program.matrices.push(matrix);
+        let imm = self.program.matrices.len() as u32 - 1;
+        self.emit(Op { imm, ..Op::new(Code::Matrix) });
+        Ok(())
+    }
+
+    /// The lanes that an instruction names, as the slot of a mask.
+    pub(super) fn meeting(&mut self, instruction: &Instruction) -> Result<u16> {
+        match (instruction.opcode.as_str(), instruction.operands.last()) {
+            (_, Some(mask @ (Operand::Register(_) | Operand::Int(_)))) => self.operand(mask, Class::W),
+            (opcode, _) => Err(self.error(format!("`{opcode}` names no lanes"))),
+        }
+    }
+
+    pub(super) fn warp_wide(&mut self, instruction: &Instruction) -> Result<()> {
+        let opcode = instruction.opcode.as_str();
+        let operands = instruction.operands.as_slice();
+        let unknown = format!("unknown instruction `{opcode}`");
+        if let Some(rest) = opcode.strip_prefix("shfl.sync.") {
+            let kind = match rest {
+                "up.b32" => Shuffle::Up,
+                "down.b32" => Shuffle::Down,
+                "bfly.b32" => Shuffle::Butterfly,
+                "idx.b32" => Shuffle::Index,
+                _ => return Err(self.error(unknown)),
+            };
+            let [d, a, b, c, _mask] = operands else { return Err(self.error(unknown)) };
+            let (a, b, c) = (self.operand(a, Class::W)?, self.operand(b, Class::W)?, self.operand(c, Class::W)?);
+            let (d, p) = match d {
+                Operand::Pair(d, p) => (d.as_ref(), Some(p.as_ref())),
+                d => (d, None),
+            };
+            let d = self.result(d, Class::W)?;
+            let e = p.map_or(Ok(NONE), |p| self.result(p, Class::P))?;
+            self.program.shuffles.push(kind);
+            let imm = self.program.shuffles.len() as u32 - 1;
+            self.emit(Op { d, a, b, c, e, imm, code: Code::Shuffle });
+            return Ok(());
+        }
+        let (vote, operand, result) = match opcode {
+            "vote.sync.all.pred" => (Vote::All, Class::P, Class::P),
+            "vote.sync.any.pred" => (Vote::Any, Class::P, Class::P),
+            "vote.sync.uni.pred" => (Vote::Uni, Class::P, Class::P),
+            "vote.sync.ballot.b32" => (Vote::Ballot, Class::P, Class::W),
+            "redux.sync.add.s32" | "redux.sync.add.u32" => (Vote::ReduceAdd, Class::W, Class::W),
+            "redux.sync.min.s32" => (Vote::ReduceMinS, Class::W, Class::W),
+            "redux.sync.max.s32" => (Vote::ReduceMaxS, Class::W, Class::W),
+            "redux.sync.min.u32" => (Vote::ReduceMinU, Class::W, Class::W),
+            "redux.sync.max.u32" => (Vote::ReduceMaxU, Class::W, Class::W),
+            "redux.sync.and.b32" => (Vote::ReduceAnd, Class::W, Class::W),
+            "redux.sync.or.b32" => (Vote::ReduceOr, Class::W, Class::W),
+            "redux.sync.xor.b32" => (Vote::ReduceXor, Class::W, Class::W),
+            "match.any.sync.b32" => (Vote::MatchAny, Class::W, Class::W),
+            "activemask.b32" => (Vote::ActiveMask, Class::W, Class::W),
+            "elect.sync" => (Vote::Elect, Class::W, Class::W),
+            _ => return Err(self.error(unknown)),
+        };
+        let mut op = Op { a: NONE, b: NONE, c: NONE, e: NONE, ..Op::new(Code::Vote) };
+        match (vote, operands) {
+            (Vote::ActiveMask, [d]) => op.d = self.result(d, Class::W)?,
+            (Vote::Elect, [Operand::Pair(d, p), mask]) => {
+                op.b = self.operand(mask, Class::W)?;
+                op.d = self.result(d, Class::W)?;
+                op.e = self.result(p, Class::P)?;
+            }
+            (_, [d, a, mask]) if vote != Vote::Elect => {
+                op.a = self.operand(a, operand)?;
+                op.b = self.operand(mask, Class::W)?;
+                op.d = self.result(d, result)?;
+            }
+            _ => return Err(self.error(unknown)),
+        }
+        self.program.votes.push(vote);
+        op.imm = self.program.votes.len() as u32 - 1;
+        self.emit(op);
+        Ok(())
+    }
+}

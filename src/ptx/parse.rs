@@ -1,0 +1,645 @@
+//! From tokens to a [`Module`]: directives, scopes, labels, operands.
+//!
+//! In: the text. Out: entries whose operands are resolved. Inline assembly opens scopes in which the
+//! same labels and registers are declared again and again, so names are looked up from the inside out.
+
+use super::lex::{Sort, Token, tokens};
+use super::refuse;
+use super::tree::{
+    Class, Function, Instruction, Module, Operand, Param, Place, Register, Space, Variable,
+};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+
+/// Most registers of a function; far above what nvcc writes, and small enough that a damaged text
+/// cannot ask for much memory.
+const REGISTERS: usize = 1 << 16;
+/// Most bytes of a variable.
+const VARIABLE: u64 = 1 << 24;
+/// Most braces within braces.
+const DEPTH: usize = 64;
+
+/// Reads the text of a module; `file` names it in errors.
+///
+/// # Errors
+/// [`Kind::Device`](crate::error::Kind::Device) with file, line and what was found there.
+pub fn parse(file: &str, text: &str) -> Result<Module> {
+    let tokens = tokens(file, text)?;
+    let mut parser = Parser { file, tokens: &tokens, at: 0 };
+    let mut module = Module {
+        file: file.to_owned(),
+        version: (0, 0),
+        target: String::new(),
+        files: Vec::new(),
+        variables: Vec::new(),
+        entries: Vec::new(),
+        lines: text.lines().map(str::to_owned).collect(),
+    };
+    while parser.at < tokens.len() {
+        parser.top(&mut module)?;
+    }
+    Ok(module)
+}
+
+struct Parser<'t> {
+    file: &'t str,
+    tokens: &'t [Token<'t>],
+    at: usize,
+}
+
+/// Names of a function while it is read.
+#[derive(Default)]
+struct Names {
+    scopes: Vec<Scope>,
+    /// Innermost last.
+    open: Vec<usize>,
+}
+
+#[derive(Default)]
+struct Scope {
+    parent: Option<usize>,
+    registers: HashMap<String, u32>,
+    labels: HashMap<String, u32>,
+}
+
+impl Names {
+    fn enter(&mut self) {
+        let parent = self.open.last().copied();
+        self.open.push(self.scopes.len());
+        self.scopes.push(Scope { parent, ..Scope::default() });
+    }
+
+    fn find(&self, from: usize, pick: impl Fn(&Scope) -> Option<u32>) -> Option<u32> {
+        let mut scope = Some(from);
+        while let Some(at) = scope {
+            if let Some(found) = pick(&self.scopes[at]) {
+                return Some(found);
+            }
+            scope = self.scopes[at].parent;
+        }
+        None
+    }
+
+    fn register(&self, name: &str) -> Option<u32> {
+        self.find(*self.open.last()?, |scope| scope.registers.get(name).copied())
+    }
+}
+
+/// A `bra` whose label may come later.
+struct Fixup {
+    instruction: usize,
+    operand: usize,
+    scope: usize,
+    name: String,
+    line: u32,
+}
+
+impl<'t> Parser<'t> {
+    fn line(&self) -> u32 {
+        let last = self.tokens.len().saturating_sub(1);
+        self.tokens.get(self.at.min(last)).map_or(1, |token| token.line)
+    }
+
+    fn error(&self, what: impl Into<String>) -> Error {
+        refuse(self.file, self.line(), what)
+    }
+
+    fn peek(&self) -> Option<Token<'t>> {
+        self.tokens.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Result<Token<'t>> {
+        let token = self.peek().ok_or_else(|| self.error("the text ends in the middle of something"))?;
+        self.at += 1;
+        Ok(token)
+    }
+
+    fn is(&self, mark: u8) -> bool {
+        self.peek().is_some_and(|token| token.sort == Sort::Mark(mark))
+    }
+
+    fn accept(&mut self, mark: u8) -> bool {
+        let here = self.is(mark);
+        self.at += usize::from(here);
+        here
+    }
+
+    fn expect(&mut self, mark: u8) -> Result<()> {
+        if self.accept(mark) {
+            return Ok(());
+        }
+        let found = self.peek().map_or("the end of the text", |token| token.text);
+        Err(self.error(format!("expected `{}`, found `{found}`", mark as char)))
+    }
+
+    fn word(&mut self) -> Result<&'t str> {
+        let token = self.next()?;
+        if token.sort != Sort::Word {
+            self.at -= 1;
+            return Err(self.error(format!("expected a name, found `{}`", token.text)));
+        }
+        Ok(token.text)
+    }
+
+    fn accept_word(&mut self, word: &str) -> bool {
+        let here = self.peek().is_some_and(|token| token.sort == Sort::Word && token.text == word);
+        self.at += usize::from(here);
+        here
+    }
+
+    fn integer(&mut self) -> Result<u64> {
+        let negative = self.accept(b'-');
+        let token = self.next()?;
+        let value = (token.sort == Sort::Number).then(|| integer(token.text)).flatten();
+        match value {
+            Some(value) => Ok(if negative { value.wrapping_neg() } else { value }),
+            None => {
+                self.at -= 1;
+                Err(self.error(format!("expected an integer, found `{}`", token.text)))
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<u32> {
+        let value = self.integer()?;
+        u32::try_from(value).map_err(|_| {
+            self.at -= 1;
+            self.error(format!("the number {value} is too large"))
+        })
+    }
+
+    fn top(&mut self, module: &mut Module) -> Result<()> {
+        let token = self.next()?;
+        match token.text {
+            ".version" => {
+                let text = self.next()?.text;
+                let parts = text.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+                module.version = parts.ok_or_else(|| self.error(format!("`{text}` is no version")))?;
+            }
+            ".target" => {
+                module.target = self.word()?.to_owned();
+                while self.accept(b',') {
+                    self.word()?;
+                }
+            }
+            ".address_size" => {
+                if self.integer()? != 64 {
+                    return Err(self.error("only 64-bit addresses are known"));
+                }
+            }
+            ".file" => {
+                let number = self.number()?;
+                let path = self.next()?;
+                module.files.push((number, path.text.to_owned()));
+                while self.accept(b',') {
+                    self.integer()?;
+                }
+            }
+            ".section" => {
+                self.word()?;
+                self.expect(b'{')?;
+                while !self.accept(b'}') {
+                    self.next()?;
+                }
+            }
+            ".visible" | ".weak" | ".extern" | ".common" => {}
+            ".const" | ".global" | ".shared" => {
+                let space = match token.text {
+                    ".const" => Space::Const,
+                    ".global" => Space::Global,
+                    _ => Space::Shared,
+                };
+                self.variables(space, &mut module.variables)?;
+            }
+            ".entry" => {
+                let entry = self.entry(module)?;
+                if module.entry(&entry.name).is_some() {
+                    return Err(self.error(format!("`{}` is declared twice", entry.name)));
+                }
+                module.entries.push(entry);
+            }
+            ".func" => {
+                return Err(self.error("functions that are called are not known here")
+                    .help("let nvcc inline them: no __noinline__, printf or assert in kernels"));
+            }
+            ".pragma" => {
+                self.next()?;
+                self.expect(b';')?;
+            }
+            other => {
+                self.at -= 1;
+                return Err(self.error(format!("unknown directive `{other}`")));
+            }
+        }
+        Ok(())
+    }
+
+    /// `.align 4 .b8 name[12] = {1, 2};`, after the space.
+    fn variables(&mut self, space: Space, into: &mut Vec<Variable>) -> Result<()> {
+        let mut align = None;
+        let kind = loop {
+            match self.word()? {
+                ".align" => align = Some(self.number()?),
+                ".attribute" => return Err(self.error("attributes of variables are not known")),
+                kind => break kind,
+            }
+        };
+        let element = size_of_type(kind).ok_or_else(|| {
+            self.at -= 1;
+            self.error(format!("unknown type `{kind}`"))
+        })?;
+        loop {
+            let name = self.word()?.to_owned();
+            let mut size = u64::from(element);
+            while self.accept(b'[') {
+                let count = if self.is(b']') { 0 } else { self.integer()? };
+                size = size.checked_mul(count).filter(|&size| size <= VARIABLE).ok_or_else(|| {
+                    self.error(format!("`{name}` is larger than {VARIABLE} bytes"))
+                })?;
+                self.expect(b']')?;
+            }
+            let init = if self.accept(b'=') { Some(self.initial(kind, size)?) } else { None };
+            if into.iter().any(|known| known.name == name) {
+                return Err(self.error(format!("`{name}` is declared twice")));
+            }
+            let align = align.unwrap_or(element);
+            if !align.is_power_of_two() || align > 4096 {
+                return Err(self.error(format!("`{name}` cannot be aligned to {align}")));
+            }
+            into.push(Variable { name, space, align, size: size as u32, element, init });
+            if !self.accept(b',') {
+                break;
+            }
+        }
+        self.expect(b';')
+    }
+
+    fn initial(&mut self, kind: &str, size: u64) -> Result<Vec<u8>> {
+        let element = size_of_type(kind).unwrap_or(1) as usize;
+        let mut bytes = Vec::new();
+        let listed = self.accept(b'{');
+        loop {
+            let token = self.peek();
+            let single = token.and_then(|t| t.text.strip_prefix("0f")).filter(|t| t.len() == 8);
+            let value = match single.and_then(|t| u32::from_str_radix(t, 16).ok()) {
+                Some(bits) => {
+                    self.at += 1;
+                    u64::from(bits)
+                }
+                None => self.integer()?,
+            };
+            bytes.extend_from_slice(&value.to_le_bytes()[..element]);
+            if bytes.len() as u64 > size {
+                return Err(self.error("more values than the variable holds"));
+            }
+            if !(listed && self.accept(b',')) {
+                break;
+            }
+        }
+        if listed {
+            self.expect(b'}')?;
+        }
+        bytes.resize(size as usize, 0);
+        Ok(bytes)
+    }
+
+    fn entry(&mut self, module: &Module) -> Result<Function> {
+        let line = self.line();
+        let mut function = Function {
+            name: self.word()?.to_owned(),
+            line,
+            params: Vec::new(),
+            max_threads: None,
+            registers: Vec::new(),
+            variables: Vec::new(),
+            body: Vec::new(),
+            labels: Vec::new(),
+        };
+        if self.accept(b'(') {
+            while !self.accept(b')') {
+                self.param(&mut function.params)?;
+                self.accept(b',');
+            }
+        }
+        while !self.accept(b'{') {
+            match self.word()? {
+                ".maxntid" => {
+                    let mut most = [1; 3];
+                    for axis in &mut most {
+                        *axis = self.number()?;
+                        if !self.accept(b',') {
+                            break;
+                        }
+                    }
+                    function.max_threads = Some(most);
+                }
+                ".minnctapersm" | ".maxnreg" => {
+                    self.number()?;
+                }
+                ".reqntid" => return Err(self.error("`.reqntid` is not known")),
+                ".pragma" => {
+                    self.next()?;
+                    self.expect(b';')?;
+                }
+                other => return Err(self.error(format!("unknown directive `{other}` of an entry"))),
+            }
+        }
+        self.body(module, &mut function)?;
+        Ok(function)
+    }
+
+    fn param(&mut self, params: &mut Vec<Param>) -> Result<()> {
+        if self.word()? != ".param" {
+            return Err(self.error("expected `.param`"));
+        }
+        let mut align = None;
+        let kind = loop {
+            match self.word()? {
+                ".align" => align = Some(self.number()?),
+                kind => break kind,
+            }
+        };
+        let element = size_of_type(kind).ok_or_else(|| self.error(format!("unknown type `{kind}`")))?;
+        if self.accept_word(".ptr") {
+            for space in [".global", ".shared", ".const", ".local"] {
+                self.accept_word(space);
+            }
+            if self.accept_word(".align") {
+                self.number()?;
+            }
+        }
+        let name = self.word()?.to_owned();
+        let mut size = element;
+        if self.accept(b'[') {
+            let count = self.number()?;
+            size = element.checked_mul(count).filter(|&size| size <= 4096).ok_or_else(|| {
+                self.error(format!("parameter `{name}` is larger than 4096 bytes"))
+            })?;
+            self.expect(b']')?;
+        }
+        let align = align.unwrap_or(element);
+        if !align.is_power_of_two() || align > 256 {
+            return Err(self.error(format!("parameter `{name}` cannot be aligned to {align}")));
+        }
+        let end = params.last().map_or(0, |last| last.offset + last.size);
+        let offset = end.next_multiple_of(align);
+        if offset + size > 4096 {
+            return Err(self.error("the parameters take more than 4096 bytes"));
+        }
+        params.push(Param { name, offset, size, align });
+        Ok(())
+    }
+
+    fn body(&mut self, module: &Module, function: &mut Function) -> Result<()> {
+        let mut names = Names::default();
+        names.enter();
+        let mut place = None;
+        let mut fixups = Vec::new();
+        loop {
+            let token = self.next()?;
+            match (token.sort, token.text) {
+                (Sort::Mark(b'{'), _) if names.open.len() < DEPTH => names.enter(),
+                (Sort::Mark(b'}'), _) => {
+                    names.open.pop();
+                    if names.open.is_empty() {
+                        break;
+                    }
+                }
+                (Sort::Word, ".reg") => self.registers(&mut names, function)?,
+                (Sort::Word, ".shared") => self.variables(Space::Shared, &mut function.variables)?,
+                (Sort::Word, ".local") => self.variables(Space::Local, &mut function.variables)?,
+                (Sort::Word, ".loc") => place = self.location()?,
+                (Sort::Word, ".pragma") => {
+                    self.next()?;
+                    self.expect(b';')?;
+                }
+                (Sort::Word, name) if self.is(b':') => {
+                    self.at += 1;
+                    let scope = names.open.last().copied().unwrap_or_default();
+                    let label = function.labels.len() as u32;
+                    function.labels.push(function.body.len() as u32);
+                    if names.scopes[scope].labels.insert(name.to_owned(), label).is_some() {
+                        return Err(refuse(self.file, token.line, format!("label `{name}` stands twice")));
+                    }
+                }
+                (Sort::Mark(b'@'), _) | (Sort::Word, _) if !token.text.starts_with('.') => {
+                    self.at -= 1;
+                    let mut instruction = self.instruction(module, function, &names, &mut fixups)?;
+                    instruction.place = place;
+                    function.body.push(instruction);
+                }
+                (_, text) => {
+                    self.at -= 1;
+                    return Err(self.error(format!("expected an instruction, found `{text}`")));
+                }
+            }
+        }
+        for fixup in fixups {
+            let label = names.find(fixup.scope, |scope| scope.labels.get(&fixup.name).copied());
+            let label = label.ok_or_else(|| {
+                refuse(self.file, fixup.line, format!("there is no label `{}`", fixup.name))
+            })?;
+            function.body[fixup.instruction].operands[fixup.operand] = Operand::Label(label);
+        }
+        Ok(())
+    }
+
+    /// `1 16 5, function_name $L__info_string0, inlined_at 1 19 3`, which ends with its line.
+    fn location(&mut self) -> Result<Option<Place>> {
+        let (file, line) = (self.number()?, self.number()?);
+        self.number()?;
+        while self.accept(b',') {
+            match self.word()? {
+                "function_name" => {
+                    self.word()?;
+                    if self.accept(b'+') {
+                        self.number()?;
+                    }
+                }
+                "inlined_at" => {
+                    for _ in 0..3 {
+                        self.number()?;
+                    }
+                }
+                other => return Err(self.error(format!("unknown attribute `{other}` of `.loc`"))),
+            }
+        }
+        Ok((line > 0).then_some(Place { file, line }))
+    }
+
+    fn registers(&mut self, names: &mut Names, function: &mut Function) -> Result<()> {
+        let kind = self.word()?;
+        let class = match kind {
+            ".pred" => Class::P,
+            ".b8" | ".u8" | ".s8" | ".b16" | ".u16" | ".s16" | ".f16" | ".b32" | ".u32" | ".s32" | ".f32"
+            | ".f16x2" => Class::W,
+            ".b64" | ".u64" | ".s64" | ".f64" => Class::L,
+            other => return Err(self.error(format!("unknown register type `{other}`"))),
+        };
+        let scope = names.open.last().copied().unwrap_or_default();
+        loop {
+            let name = self.word()?;
+            let list: Vec<String> = if self.accept(b'<') {
+                let count = self.number()? as usize;
+                self.expect(b'>')?;
+                if function.registers.len() + count > REGISTERS {
+                    return Err(self.error(format!("more than {REGISTERS} registers")));
+                }
+                (0..count).map(|i| format!("{name}{i}")).collect()
+            } else {
+                vec![name.to_owned()]
+            };
+            for name in list {
+                if function.registers.len() >= REGISTERS {
+                    return Err(self.error(format!("more than {REGISTERS} registers")));
+                }
+                let id = function.registers.len() as u32;
+                function.registers.push(Register { name: name.clone(), class });
+                names.scopes[scope].registers.insert(name, id);
+            }
+            if !self.accept(b',') {
+                break;
+            }
+        }
+        self.expect(b';')
+    }
+
+    fn instruction(
+        &mut self,
+        module: &Module,
+        function: &Function,
+        names: &Names,
+        fixups: &mut Vec<Fixup>,
+    ) -> Result<Instruction> {
+        let mut guard = None;
+        if self.accept(b'@') {
+            let inverted = self.accept(b'!');
+            let name = self.word()?;
+            let id = names.register(name).ok_or_else(|| self.error(format!("no register `{name}`")))?;
+            guard = Some((id, inverted));
+        }
+        let line = self.line();
+        let opcode = self.word()?.to_owned();
+        let mut operands = Vec::new();
+        while !self.accept(b';') {
+            if opcode.starts_with("bra") && (opcode == "bra" || opcode.starts_with("bra.")) {
+                let name = self.word()?.to_owned();
+                let scope = names.open.last().copied().unwrap_or_default();
+                let (instruction, operand) = (function.body.len(), operands.len());
+                fixups.push(Fixup { instruction, operand, scope, name, line });
+                operands.push(Operand::Label(0));
+            } else {
+                operands.push(self.operand(module, function, names)?);
+            }
+            if operands.len() > 16 {
+                return Err(self.error(format!("`{opcode}` has too many operands")));
+            }
+            if !self.is(b';') {
+                self.expect(b',')?;
+            }
+        }
+        Ok(Instruction { line, place: None, guard, opcode, operands })
+    }
+
+    fn operand(&mut self, module: &Module, function: &Function, names: &Names) -> Result<Operand> {
+        if self.accept(b'{') {
+            let mut parts = Vec::new();
+            while !self.accept(b'}') {
+                parts.push(self.simple(module, function, names)?);
+                if parts.len() > 256 {
+                    return Err(self.error("a vector of more than 256 parts"));
+                }
+                if !self.is(b'}') {
+                    self.expect(b',')?;
+                }
+            }
+            return Ok(Operand::Vector(parts));
+        }
+        if self.accept(b'[') {
+            let base = self.simple(module, function, names)?;
+            let mut offset = 0i64;
+            if self.accept(b'+') {
+                offset = self.integer()? as i64;
+            } else if self.is(b'-') {
+                offset = self.integer()? as i64;
+            }
+            self.expect(b']')?;
+            return Ok(Operand::Memory(Box::new(base), offset));
+        }
+        if self.accept(b'!') {
+            let name = self.word()?;
+            let id = names.register(name).ok_or_else(|| self.error(format!("no register `{name}`")))?;
+            return Ok(Operand::Not(id));
+        }
+        let first = self.simple(module, function, names)?;
+        if self.accept(b'|') {
+            let second = self.simple(module, function, names)?;
+            return Ok(Operand::Pair(Box::new(first), Box::new(second)));
+        }
+        Ok(first)
+    }
+
+    fn simple(&mut self, module: &Module, function: &Function, names: &Names) -> Result<Operand> {
+        let token = self.peek().ok_or_else(|| self.error("the text ends in an operand"))?;
+        if self.is(b'-') || token.sort == Sort::Number {
+            if let Some(hex) = token.text.strip_prefix("0f").or_else(|| token.text.strip_prefix("0F"))
+                && hex.len() == 8
+                && let Ok(bits) = u32::from_str_radix(hex, 16)
+            {
+                self.at += 1;
+                return Ok(Operand::Single(bits));
+            }
+            if let Some(hex) = token.text.strip_prefix("0d").or_else(|| token.text.strip_prefix("0D"))
+                && hex.len() == 16
+                && let Ok(bits) = u64::from_str_radix(hex, 16)
+            {
+                self.at += 1;
+                return Ok(Operand::Double(bits));
+            }
+            return self.integer().map(Operand::Int);
+        }
+        let name = self.word()?;
+        if name == "_" {
+            return Ok(Operand::Sink);
+        }
+        if let Some(id) = names.register(name) {
+            return Ok(Operand::Register(id));
+        }
+        let known = function.variables.iter().chain(&module.variables).any(|known| known.name == name)
+            || function.params.iter().any(|param| param.name == name);
+        if known {
+            return Ok(Operand::Symbol(name.to_owned()));
+        }
+        if name.starts_with('%') {
+            return Ok(Operand::Special(name.to_owned()));
+        }
+        self.at -= 1;
+        Err(self.error(format!("nothing is called `{name}` here")))
+    }
+}
+
+fn integer(text: &str) -> Option<u64> {
+    let text = text.strip_suffix(['U', 'u']).unwrap_or(text);
+    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return u64::from_str_radix(hex, 16).ok();
+    }
+    if let Some(bits) = text.strip_prefix("0b").or_else(|| text.strip_prefix("0B")) {
+        return u64::from_str_radix(bits, 2).ok();
+    }
+    if text.len() > 1 && text.starts_with('0') {
+        return u64::from_str_radix(text, 8).ok();
+    }
+    text.parse().ok()
+}
+
+/// Bytes of a fundamental type, with its dot.
+pub fn size_of_type(name: &str) -> Option<u32> {
+    Some(match name {
+        ".b8" | ".u8" | ".s8" => 1,
+        ".b16" | ".u16" | ".s16" | ".f16" | ".bf16" => 2,
+        ".b32" | ".u32" | ".s32" | ".f32" | ".f16x2" | ".bf16x2" => 4,
+        ".b64" | ".u64" | ".s64" | ".f64" => 8,
+        ".b128" => 16,
+        _ => return None,
+    })
+}

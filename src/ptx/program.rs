@@ -1,0 +1,506 @@
+//! An entry, ready to run: blocks of operations on numbered slots.
+//!
+//! In: a [`Function`] of a [`Module`]. Out: a [`Program`], which `device::gpu::emulator` runs. Immediates
+//! and special registers are slots that a warp fills once, so that every operand is a slot.
+
+use super::alu::{Class, Code};
+use super::tree::{Function, Module, Place, Space};
+use super::{decode, flow, registers};
+use crate::error::Result;
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// One operation: at most one result and four operands, all numbers of slots.
+#[derive(Clone, Copy, Debug)]
+pub struct Op {
+    /// What it does.
+    pub code: Code,
+    /// Result.
+    pub d: u16,
+    /// First operand.
+    pub a: u16,
+    /// Second.
+    pub b: u16,
+    /// Third.
+    pub c: u16,
+    /// Fourth.
+    pub e: u16,
+    /// A number, or an index into one of the program's tables.
+    pub imm: u32,
+}
+
+impl Op {
+    /// An operation without operands yet.
+    pub fn new(code: Code) -> Self {
+        Self { code, d: 0, a: 0, b: 0, c: 0, e: 0, imm: 0 }
+    }
+}
+
+/// Where an operation comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Line of the PTX.
+    pub ptx: u32,
+    /// Line of the CUDA source.
+    pub place: Option<Place>,
+}
+
+/// How many bytes one register takes from memory, and how they fill it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width {
+    /// 1, 2, 4 or 8.
+    pub bytes: u8,
+    /// Whether a narrow number's sign fills the register.
+    pub signed: bool,
+}
+
+/// An atomic's operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as PTX names them
+pub enum Atomic {
+    AddW,
+    AddL,
+    AddF,
+    AddD,
+    MinS,
+    MaxS,
+    MinU,
+    MaxU,
+    And,
+    Or,
+    Xor,
+    Exchange,
+    Compare,
+    Inc,
+    Dec,
+}
+
+/// What an access does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Memory to registers; `nc`: through the path that must not see writes of the launch.
+    Load {
+        /// `ld.global.nc`
+        nc: bool,
+    },
+    /// Registers to memory.
+    Store,
+    /// Both; `regs` holds the result (or [`NONE`]), the operand, the second operand of `cas`.
+    Atomic(Atomic),
+    /// `cp.async`: global at `base + offset` to shared at `regs[0] + second`; `regs[1]` is the source's
+    /// size or [`NONE`], `width × vector` the copy's.
+    AsyncCopy,
+}
+
+/// No slot.
+pub const NONE: u16 = u16::MAX;
+
+/// A memory operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Load, store, atomic.
+    pub group: Group,
+    /// Which memory.
+    pub space: Space,
+    /// Of one register.
+    pub width: Width,
+    /// Registers: 1, 2 or 4.
+    pub vector: u8,
+    /// Class of the data registers.
+    pub class: Class,
+    /// Data registers.
+    pub regs: [u16; 4],
+    /// The address's register, or [`NONE`].
+    pub base: u16,
+    /// Its class.
+    pub base_class: Class,
+    /// Added to the base.
+    pub offset: i64,
+    /// The second address's offset (`cp.async`).
+    pub second: i64,
+    /// The second address's class.
+    pub second_class: Class,
+    /// Whether other threads may change the memory meanwhile (`volatile`, `relaxed`…): no race.
+    pub volatile: bool,
+}
+
+/// A vote: `mode` over `a` in the lanes of the mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as PTX names them
+pub enum Vote {
+    All,
+    Any,
+    Uni,
+    Ballot,
+    ActiveMask,
+    ReduceAdd,
+    ReduceMinS,
+    ReduceMaxS,
+    ReduceMinU,
+    ReduceMaxU,
+    ReduceAnd,
+    ReduceOr,
+    ReduceXor,
+    MatchAny,
+    Elect,
+}
+
+/// A shuffle's direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as PTX names them
+pub enum Shuffle {
+    Up,
+    Down,
+    Butterfly,
+    Index,
+}
+
+/// A tensor-core multiplication's operand type and k.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multiply {
+    /// m16n8k8 or m16n8k16, bf16.
+    Bf16,
+    /// m16n8k8 or m16n8k16, f16.
+    F16,
+    /// m16n8k4 or m16n8k8, tf32.
+    Tf32,
+}
+
+/// `ldmatrix` and `mma.sync`.
+#[derive(Clone, Copy, Debug)]
+pub enum Matrix {
+    /// Eight-by-eight matrices of 16-bit elements from shared memory.
+    Load {
+        /// Matrices: 1, 2, 4.
+        count: u8,
+        /// Whether each is transposed.
+        transposed: bool,
+        /// One per matrix.
+        regs: [u16; 4],
+        /// Address register (32 or 64 bits by class).
+        base: u16,
+        /// Its class.
+        base_class: Class,
+        /// Added to it.
+        offset: i64,
+    },
+    /// `d = a · b + c`, m16n8kK, f32 accumulators.
+    Multiply {
+        /// Type of a and b.
+        kind: Multiply,
+        /// 4, 8 or 16.
+        k: u8,
+        /// Results.
+        d: [u16; 4],
+        /// Up to four.
+        a: [u16; 4],
+        /// One or two.
+        b: [u16; 2],
+        /// Summands.
+        c: [u16; 4],
+    },
+}
+
+/// What a barrier does.
+#[derive(Clone, Copy, Debug)]
+pub struct Barrier {
+    /// Slot (class W) of the barrier's number.
+    pub id: u16,
+    /// Slot (class W) of the number of threads, or [`NONE`] for all of the block.
+    pub count: u16,
+    /// Whether the warp waits (`bar.arrive` does not).
+    pub waits: bool,
+    /// `bar.red`: slot of the predicate read, its inversion, and what becomes of it.
+    pub reduce: Option<Reduce>,
+}
+
+/// `bar.red`.
+#[derive(Clone, Copy, Debug)]
+pub struct Reduce {
+    /// The result's slot: class W for `popc`, class P otherwise.
+    pub d: u16,
+    /// The predicate's slot.
+    pub p: u16,
+    /// Whether it is inverted.
+    pub inverted: bool,
+    /// What is made of the block's predicates.
+    pub kind: ReduceKind,
+}
+
+/// What `bar.red` makes of the block's predicates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as PTX names them
+pub enum ReduceKind {
+    Popc,
+    And,
+    Or,
+}
+
+/// How a block ends. Targets are blocks; [`EXIT`] ends the thread.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// On to one block.
+    Jump(u32),
+    /// By a predicate.
+    Branch {
+        /// Slot of class P.
+        p: u16,
+        /// Whether the branch is taken where it is not set.
+        inverted: bool,
+        /// Where to.
+        taken: u32,
+        /// Where else.
+        next: u32,
+    },
+    /// At a barrier, then on.
+    Barrier {
+        /// Which.
+        barrier: Barrier,
+        /// Where then.
+        next: u32,
+    },
+}
+
+/// The end of the thread as a target.
+pub const EXIT: u32 = u32::MAX;
+
+/// Operations that run one after the other.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// In [`Program::ops`].
+    pub ops: Range<u32>,
+    /// How it ends.
+    pub end: End,
+    /// Line of the end.
+    pub line: Line,
+    /// Slot (class W) of the mask of lanes that must meet before the block begins.
+    pub meet: u16,
+}
+
+/// What a permanent slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fixed {
+    /// Class W.
+    ConstW(u32),
+    /// Class L.
+    ConstL(u64),
+    /// Class P.
+    ConstP(bool),
+    /// Class W: `%tid.x` …
+    Special(Special),
+}
+
+/// Special registers, all of class W.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // as PTX names them
+pub enum Special {
+    Tid(u8),
+    Ntid(u8),
+    Ctaid(u8),
+    Nctaid(u8),
+    Lane,
+    Warp,
+    Warps,
+    MaskEq,
+    MaskLt,
+    MaskLe,
+    MaskGt,
+    MaskGe,
+    Sm,
+    Sms,
+    DynamicShared,
+}
+
+/// A variable in shared or local memory and where it lies.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// `tile`.
+    pub name: String,
+    /// As it stands in the PTX.
+    pub symbol: String,
+    /// Bytes from the begin of its space.
+    pub offset: u32,
+    /// Bytes; 0 for the dynamic part.
+    pub size: u32,
+    /// Bytes of one element.
+    pub element: u32,
+}
+
+/// An entry, ready to run.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The entry's name.
+    pub name: String,
+    /// Its blocks in the text's order; the first is the entry.
+    pub blocks: Vec<Block>,
+    /// The blocks' operations.
+    pub ops: Vec<Op>,
+    /// One for each operation.
+    pub lines: Vec<Line>,
+    /// Tables of operations that need more than five slots.
+    pub accesses: Vec<Access>,
+    /// Votes.
+    pub votes: Vec<Vote>,
+    /// Shuffles.
+    pub shuffles: Vec<Shuffle>,
+    /// Tensor-core operations.
+    pub matrices: Vec<Matrix>,
+    /// Operations that run in some lanes only.
+    pub guarded: Vec<Op>,
+    /// Permanent slots: class, number, content.
+    pub fixed: Vec<(Class, u16, Fixed)>,
+    /// Numbers of slots of class P, W, L.
+    pub slots: [u16; 3],
+    /// Slots of class P that must be zero when a warp begins: bits of tracked registers.
+    pub tracked: Vec<u16>,
+    /// Names of the registers that `CheckInit` speaks of.
+    pub tracked_names: Vec<String>,
+    /// Order in which diverged parts of a warp run: lowest first. One for each block.
+    pub priority: Vec<u32>,
+    /// Shared variables.
+    pub shared: Vec<Placed>,
+    /// Bytes of static shared memory, [`SHARED_BASE`] included; dynamic memory begins there.
+    pub shared_end: u32,
+    /// Local variables.
+    pub local: Vec<Placed>,
+    /// Bytes of local memory of a thread.
+    pub local_size: u32,
+    /// Bytes of arguments.
+    pub param_size: u32,
+    /// `.maxntid`'s product.
+    pub max_threads: Option<u32>,
+    /// Registers before and slots after renaming, for the curious.
+    pub virtual_registers: usize,
+}
+
+/// First address of user's shared memory; below lies what sm_90 keeps for itself, so that code that
+/// counts on address 0 fails here too.
+pub const SHARED_BASE: u32 = 1024;
+/// Generic addresses of shared memory begin here.
+pub const SHARED_WINDOW: u64 = 0x0100_0000_0000;
+/// Generic addresses of local memory begin here.
+pub const LOCAL_WINDOW: u64 = 0x0200_0000_0000;
+/// Generic addresses of constants begin here.
+pub const CONST_WINDOW: u64 = 0x0300_0000_0000;
+/// Bytes of each of these windows.
+pub const WINDOW: u64 = 1 << 32;
+
+impl Program {
+    /// Decodes `function`. `addresses` gives the module's global variables their places, and constants
+    /// their offsets. With `tracked`, registers that may be read before they are written are watched.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device): an opcode, modifier or operand that is not known,
+    /// with file, line and text.
+    pub fn new(
+        module: &Module,
+        function: &Function,
+        addresses: &HashMap<String, u64>,
+        tracked: bool,
+    ) -> Result<Self> {
+        let mut draft = decode::decode(module, function, addresses)?;
+        registers::rename(module, function, &mut draft, tracked)?;
+        draft.program.priority = flow::priorities(&draft.program.blocks);
+        Ok(draft.program)
+    }
+}
+
+/// Whether an operation reads or writes a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Def,
+    Use,
+}
+
+impl Program {
+    /// Shows `see` every register of an operation, operands first.
+    pub(super) fn visit(&mut self, op: &mut Op, see: &mut dyn FnMut(&mut u16, Class, Role)) {
+        let mut one = |slot: &mut u16, class: Class, role: Role| {
+            if *slot != NONE {
+                see(slot, class, role);
+            }
+        };
+        match op.code {
+            Code::Access => {
+                let access = &mut self.accesses[op.imm as usize];
+                let class = access.class;
+                one(&mut access.base, access.base_class, Role::Use);
+                match access.group {
+                    Group::Load { .. } => {
+                        access.regs.iter_mut().for_each(|slot| one(slot, class, Role::Def));
+                    }
+                    Group::Store => access.regs.iter_mut().for_each(|slot| one(slot, class, Role::Use)),
+                    Group::Atomic(_) => {
+                        one(&mut access.regs[1], class, Role::Use);
+                        one(&mut access.regs[2], class, Role::Use);
+                        one(&mut access.regs[0], class, Role::Def);
+                    }
+                    Group::AsyncCopy => {
+                                        one(&mut access.regs[0], access.second_class, Role::Use);
+                        one(&mut access.regs[1], Class::W, Role::Use);
+                    }
+                }
+            }
+            Code::LoadParam => {
+                one(&mut op.d, if op.a == 8 { Class::L } else { Class::W }, Role::Def);
+            }
+            Code::Vote => {
+                let (operand, result) = match self.votes[op.imm as usize] {
+                    Vote::All | Vote::Any | Vote::Uni => (Class::P, Class::P),
+                    Vote::Ballot => (Class::P, Class::W),
+                    Vote::Elect => (Class::W, Class::W),
+                    _ => (Class::W, Class::W),
+                };
+                one(&mut op.a, operand, Role::Use);
+                one(&mut op.b, Class::W, Role::Use);
+                one(&mut op.d, result, Role::Def);
+                one(&mut op.e, Class::P, Role::Def);
+            }
+            Code::Shuffle => {
+                for slot in [&mut op.a, &mut op.b, &mut op.c] {
+                    one(slot, Class::W, Role::Use);
+                }
+                one(&mut op.d, Class::W, Role::Def);
+                one(&mut op.e, Class::P, Role::Def);
+            }
+            Code::Matrix => match &mut self.matrices[op.imm as usize] {
+                Matrix::Load { regs, base, base_class, .. } => {
+                    one(base, *base_class, Role::Use);
+                    regs.iter_mut().for_each(|slot| one(slot, Class::W, Role::Def));
+                }
+                Matrix::Multiply { d, a, b, c, .. } => {
+                    a.iter_mut().chain(b).chain(c).for_each(|slot| one(slot, Class::W, Role::Use));
+                    d.iter_mut().for_each(|slot| one(slot, Class::W, Role::Def));
+                }
+            },
+            Code::Guarded => {
+                one(&mut op.a, Class::P, Role::Use);
+                let mut inner = self.guarded[op.imm as usize];
+                // Where the guard is not set the old value stays: a result is an operand too.
+                let mut results = Vec::new();
+                self.visit(&mut inner, &mut |slot, class, role| {
+                    if role == Role::Def {
+                        results.push((*slot, class));
+                    }
+                });
+                for (mut slot, class) in results {
+                    see(&mut slot, class, Role::Use);
+                }
+                self.visit(&mut inner, see);
+                self.guarded[op.imm as usize] = inner;
+            }
+            Code::MarkInit => one(&mut op.d, Class::P, Role::Def),
+            Code::CheckInit => one(&mut op.a, Class::P, Role::Use),
+            Code::CommitGroup | Code::WaitGroup | Code::Trap | Code::Nothing => {}
+            code => {
+                if let Some(signature) = code.signature() {
+                    let operands = [&mut op.a, &mut op.b, &mut op.c, &mut op.e];
+                    for (slot, &class) in operands.into_iter().zip(signature.operands) {
+                        one(slot, class, Role::Use);
+                    }
+                    one(&mut op.d, signature.result, Role::Def);
+                }
+            }
+        }
+    }
+}
