@@ -9,8 +9,8 @@
 //     labels    (rows) u32            in
 //     outcome   (rows, 2)             out  the loss; 1 where the first largest logit is the label's
 //     dlogits   (rows, classes)       out  null in evaluation
-//     fault     (1) u64               the first row whose label is no class (high half), and that label;
-//                                     all ones before. The host looks at it at its next wait.
+//     fault     (1) u32               in, out  the first row whose label is no class; all ones before. The
+//                                     host looks at it at its next wait.
 //
 // One warp per row, lane l takes the columns l, l+32 …; four rows per block of 128, no shared memory.
 // Rows are few and stay in the first cache, so they are read again rather than kept.
@@ -52,7 +52,7 @@ extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax(
 
 extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax_cross_entropy(
     const Matrix p, const float* __restrict__ logits, const unsigned* __restrict__ labels,
-    float* __restrict__ outcome, float* __restrict__ dlogits, unsigned long long* __restrict__ fault)
+    float* __restrict__ outcome, float* __restrict__ dlogits, unsigned* __restrict__ fault)
 {
     const unsigned row = blockIdx.x * ROWS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= p.rows) return;                                         // the whole warp
@@ -60,7 +60,7 @@ extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax_cross_entropy(
     const unsigned label = labels[row];
     if (label >= p.columns) {
         // An integer minimum: whichever order the rows come in, the first one stays.
-        if (lane == 0) atomicMin(fault, (unsigned long long)row << 32 | label);
+        if (lane == 0) atomicMin(fault, row);
         return;
     }
 

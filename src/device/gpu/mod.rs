@@ -25,14 +25,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use storage::Storage;
 
 /// No label was wrong: what [`Gpu::fault`] holds between calls.
-const SOUND: u64 = u64::MAX;
+const SOUND: u32 = u32::MAX;
 
 /// A device that runs our kernels through `D`.
 pub struct Gpu<D> {
     driver: Arc<D>,
     /// The same, as storage keeps it.
     shared: Arc<dyn Driver>,
-    /// One word of 64 bits: row and label of the first label that was no class, or [`SOUND`]. Only the
+    /// One word: the first row whose label was no class, or [`SOUND`]. Only the
     /// kernel sees labels, and to wait for it in every step would cost more than the step.
     fault: Storage,
     /// Whether a kernel may have written there since the last look.
@@ -56,7 +56,7 @@ impl<D: Driver + 'static> Gpu<D> {
         }
         let driver = Arc::new(driver);
         let shared: Arc<dyn Driver> = driver.clone();
-        let fault = Storage::take(&shared, Dtype::U32, 2)?;
+        let fault = Storage::take(&shared, Dtype::U32, 1)?;
         shared.write(fault.at(), &SOUND.to_le_bytes())?;
         Ok(Self { driver, shared, fault, suspect: AtomicBool::new(false) })
     }
@@ -66,24 +66,23 @@ impl<D: Driver + 'static> Gpu<D> {
         &self.driver
     }
 
-    /// Waits for what was started, and says what only kernels could see. The cpu refuses a label that is
-    /// no class at once; here the rows of good labels have their results, and the error comes with the
-    /// next download or wait.
+    /// Says what only kernels could see, once they are done. The cpu refuses a label that is no class at
+    /// once; here the rows of good labels have their results, the others are not written, and the error
+    /// comes with the next download or wait.
     fn look(&self) -> Result<()> {
         if !self.suspect.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let mut bytes = [0; 8];
+        let mut bytes = [0; 4];
         self.driver.read(self.fault.at(), &mut bytes)?;
-        let fault = u64::from_le_bytes(bytes);
-        if fault == SOUND {
+        let row = u32::from_le_bytes(bytes);
+        if row == SOUND {
             return Ok(());
         }
         self.driver.write(self.fault.at(), &SOUND.to_le_bytes())?;
-        let (row, label) = (fault >> 32, fault as u32);
         Err(Arm::new("softmax_cross_entropy")
             .refuse(format!("the label of row {row} is not a class"))
-            .expected_got("a column of the logits", label)
+            .fact("expected", "labels below the number of the logits' columns")
             .help("the labels come from another set of classes than the head"))
     }
 }

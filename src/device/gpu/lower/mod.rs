@@ -8,6 +8,7 @@
 mod conv2d;
 mod dense;
 mod elementwise;
+mod maxpool2d;
 mod rows;
 mod site;
 #[cfg(test)]
@@ -38,10 +39,10 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
             rows::bias_backward(site, rows, channels, dy, dbias)
         }
         Call::Maxpool2dForward { geometry, x, y, winner } => {
-            conv2d::maxpool2d_forward(site, geometry, x, y, winner.as_deref())
+            maxpool2d::maxpool2d_forward(site, geometry, x, y, winner.as_deref())
         }
         Call::Maxpool2dBackward { geometry, dy, winner, dx } => {
-            conv2d::maxpool2d_backward(site, geometry, dy, winner, dx)
+            maxpool2d::maxpool2d_backward(site, geometry, dy, winner, dx)
         }
         Call::DenseForward { geometry, x, weight, bias, relu, y } => {
             dense::dense_forward(site, geometry, x, (weight, bias, relu), y)

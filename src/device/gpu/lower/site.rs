@@ -58,9 +58,9 @@ impl<'a> Site<'a> {
         buffer.map_or_else(|| Ok(Arg::nothing(name, dtype)), |buffer| self.buffer(name, buffer, dtype, len))
     }
 
-    /// Where kernels leave the first label that is no class.
+    /// Where kernels leave the first row whose label is no class.
     pub fn fault(&self) -> Arg {
-        Arg::Pointer { name: "fault", at: self.fault, dtype: Dtype::U32, len: 2 }
+        Arg::Pointer { name: "fault", at: self.fault, dtype: Dtype::U32, len: 1 }
     }
 
     /// Memory for the `count` parts of a sum of `len` results, until the site is dropped.
