@@ -95,7 +95,8 @@ impl Buffer {
     }
 }
 
-fn foreign() -> Error {
+/// What a device says to a buffer that is not its own.
+pub(super) fn foreign() -> Error {
     Error::new(Kind::Device, "a buffer was handed to a device that did not make it")
         .help("upload the data on the device that runs the model; this is a bug in vgg-ft")
 }

@@ -3,6 +3,7 @@
 //! In: [`Call`]s on [`Buffer`]s. Out: the same buffers, changed. A [`Device`] has six verbs and is
 //! chosen at run time; everything above speaks to `&dyn Device` and knows no backend.
 
+mod arm;
 pub mod buffer;
 pub mod call;
 pub mod cpu;

@@ -2,7 +2,7 @@
 
 use super::sigmoid::logistic;
 use super::softmax::log_sum_exp;
-use super::view::Arm;
+use crate::device::arm::Arm;
 use crate::error::Result;
 
 /// `loss = max(z,0) - z·t + ln(1 + e^-|z|)`, `dlogits = (sigmoid(z) - t) / rows`.

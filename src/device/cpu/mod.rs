@@ -32,6 +32,7 @@ mod tile;
 mod view;
 mod workshop;
 
+use super::arm::{Arm, same_length};
 use super::{Buffer, Call, Description, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use add::add;
@@ -53,7 +54,6 @@ use rmsprop_step::rmsprop_step;
 use sigmoid::sigmoid;
 use softmax::softmax;
 use threads::Threads;
-use view::Arm;
 use workshop::Workshop;
 
 /// The processor and its main memory.
@@ -98,15 +98,13 @@ impl Device for CpuDevice {
     }
 
     fn upload_bytes(&self, from: &[u8], to: &mut Buffer) -> Result<()> {
-        let len = to.len() * to.dtype().size();
-        view::same_length("upload", len, from.len())?;
+        same_length("upload", to, from.len())?;
         to.storage_mut::<Storage>()?.bytes_mut().copy_from_slice(from);
         Ok(())
     }
 
     fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()> {
-        let len = from.len() * from.dtype().size();
-        view::same_length("download", len, to.len())?;
+        same_length("download", from, to.len())?;
         let storage = from.storage::<Storage>()?;
         to.copy_from_slice(storage.bytes());
         if storage.guarded() {

@@ -26,13 +26,14 @@ pub trait Driver: Send + Sync {
     /// [`Kind::Device`](crate::error::Kind::Device) when the text is refused, with the line.
     fn load(&self, module: &Module) -> Result<()>;
 
-    /// `len` elements of global memory with unspecified content, aligned to 256 bytes.
+    /// `len` elements (more than none) of global memory with unspecified content, aligned to 256 bytes.
     ///
     /// # Errors
     /// [`Kind::Device`](crate::error::Kind::Device) when there is no memory, with what was asked for.
     fn alloc(&self, dtype: Dtype, len: usize) -> Result<Address>;
 
-    /// Gives back what [`Driver::alloc`] gave.
+    /// Gives back what [`Driver::alloc`] gave. Launches that were started before may still use it: a driver
+    /// that runs them later frees it after them.
     fn free(&self, at: Address);
 
     /// Copies host bytes to `to`.

@@ -1,12 +1,21 @@
 //! A launch as a plain value, and the check that it passes before it goes anywhere.
+//!
+//! A driver that is given one argument too few reads what lies behind the list, and answers everything
+//! else with one word ("invalid value"). So [`Launch::check`] compares with the kernel's signature and
+//! the device's limits first, the same way for every driver, and says which number is wrong.
 
 use super::driver::Address;
-use super::module::Entry;
+use super::module::{Entry, Param};
 use crate::device::Dtype;
+use crate::error::{Error, Kind, Result};
+use bytemuck::NoUninit;
+use std::fmt;
 
 /// What a device allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Compute capability: 90 for 9.0.
+    pub capability: u32,
     /// Blocks along x, y, z.
     pub grid: [u32; 3],
     /// Threads along x, y, z.
@@ -22,7 +31,8 @@ pub struct Limits {
 /// A kernel with everything it is started with.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// Which kernel.
+    /// Which kernel. Two loaded modules may have an entry of one name, for two targets: the address tells
+    /// them apart.
     pub entry: &'static Entry,
     /// Blocks along x, y, z.
     pub grid: [u32; 3],
@@ -48,11 +58,127 @@ pub enum Arg {
     Pointer {
         /// The operand's name in the [`Call`](crate::device::Call): "x", "dweight".
         name: &'static str,
-        /// Where it begins; 0 for an operand that is not there.
+        /// Where it begins; 0 for an operand that is not there or has no elements.
         at: Address,
         /// What it holds.
         dtype: Dtype,
         /// Elements.
         len: usize,
     },
+}
+
+/// Bytes that a kernel may move by one instruction: where every buffer must begin.
+const VECTOR: u64 = 16;
+
+const AXES: [&str; 3] = ["x", "y", "z"];
+
+impl Arg {
+    /// A number, or a struct of [`params`](super::params).
+    pub fn value<T: NoUninit>(name: &'static str, value: &T) -> Self {
+        Self::Value { name, bytes: bytemuck::bytes_of(value).to_vec() }
+    }
+
+    /// An operand that is not there.
+    pub fn nothing(name: &'static str, dtype: Dtype) -> Self {
+        Self::Pointer { name, at: Address(0), dtype, len: 0 }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Value { name, .. } | Self::Pointer { name, .. } => name,
+        }
+    }
+
+    /// The bytes that the kernel receives.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Value { bytes, .. } => bytes.clone(),
+            Self::Pointer { at, .. } => at.0.to_le_bytes().to_vec(),
+        }
+    }
+}
+
+impl Launch {
+    /// Whether the kernel and the device can take this.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] for the first thing that does not fit, with the kernel's name and both numbers.
+    pub fn check(&self, limits: &Limits) -> Result<()> {
+        self.check_args()?;
+        for (axis, (got, most)) in AXES.iter().zip(self.block.iter().zip(limits.block)) {
+            self.within(format!("the block's {axis} is out of range"), 1, most, *got)?;
+        }
+        for (axis, (got, most)) in AXES.iter().zip(self.grid.iter().zip(limits.grid)) {
+            self.within(format!("the grid's {axis} is out of range"), 1, most, *got)?;
+        }
+        let threads = self.block.iter().map(|&axis| u64::from(axis)).product();
+        self.most("a block has too many threads for the device", limits.threads, threads)?;
+        if let Some(most) = self.entry.max_threads {
+            self.most("a block has more threads than the kernel was compiled for", most, threads)?;
+        }
+        let fixed = u64::from(self.entry.static_shared);
+        self.most("the kernel declares too much shared memory", limits.shared, fixed)?;
+        let shared = fixed + u64::from(self.shared);
+        self.most("a block asks for too much shared memory", limits.shared_opt_in, shared)
+    }
+
+    fn check_args(&self) -> Result<()> {
+        let params = self.entry.params;
+        if params.len() != self.args.len() {
+            let names: Vec<_> = self.args.iter().map(Arg::name).collect();
+            return Err(self
+                .wrong("the number of arguments")
+                .expected_got(params.len(), format!("{} ({})", names.len(), names.join(", "))));
+        }
+        params.iter().zip(&self.args).try_for_each(|(param, arg)| self.check_arg(*param, arg))
+    }
+
+    fn check_arg(&self, param: Param, arg: &Arg) -> Result<()> {
+        let name = arg.name();
+        let size = match arg {
+            Arg::Value { bytes, .. } => bytes.len() as u64,
+            Arg::Pointer { .. } => 8,
+        };
+        if u64::from(param.size) != size {
+            return Err(self
+                .wrong(format!("the size of `{name}`"))
+                .expected_got(format!("{} bytes", param.size), size));
+        }
+        match arg {
+            Arg::Value { .. } if !size.is_multiple_of(u64::from(param.align.max(1))) => Err(self
+                .wrong(format!("the alignment of `{name}`"))
+                .expected_got(format!("a multiple of {} bytes", param.align), size)),
+            Arg::Pointer { .. } if param.align != 8 => Err(self
+                .wrong(format!("the kind of `{name}`"))
+                .expected_got(format!("8 bytes aligned to {}", param.align), "a pointer, aligned to 8")),
+            Arg::Pointer { at, len, .. } if at.0 == 0 && *len > 0 => Err(self
+                .wrong(format!("the address of `{name}`"))
+                .expected_got(format!("the place of {len} elements"), "0")),
+            Arg::Pointer { at, .. } if !at.0.is_multiple_of(VECTOR) => Err(self
+                .wrong(format!("the address of `{name}`"))
+                .expected_got(format!("a multiple of {VECTOR}"), format!("{:#x}", at.0))),
+            _ => Ok(()),
+        }
+    }
+
+    fn most(&self, what: &str, most: u32, got: u64) -> Result<()> {
+        if got <= u64::from(most) {
+            return Ok(());
+        }
+        Err(self.wrong(what).expected_got(format!("at most {most}"), got))
+    }
+
+    fn within(&self, what: String, least: u32, most: u32, got: u32) -> Result<()> {
+        if (least..=most).contains(&got) {
+            return Ok(());
+        }
+        Err(self.wrong(what).expected_got(format!("{least} to {most}"), got))
+    }
+
+    fn wrong(&self, what: impl fmt::Display) -> Error {
+        Error::new(Kind::Device, format!("{}: {what}", self.entry.name)).help(
+            "use a smaller batch if the grid is too large; anything else is a bug in vgg-ft (src/device/gpu/lower)",
+        )
+    }
 }

@@ -1,8 +1,133 @@
 //! The device of our own kernels: the host code that `cuda` and `emulator` share.
 //!
-//! In: [`Call`](super::Call)s. Out: [`Launch`](launch::Launch)es, given to a [`Driver`](driver::Driver).
+//! In: [`Call`]s. Out: [`Launch`](launch::Launch)es, checked and given to a [`Driver`]. [`Gpu`] is the
+//! [`Device`] made of a driver.
 
 pub mod driver;
 pub mod emulator;
+#[cfg(test)]
+mod fake;
 pub mod launch;
+mod lower;
 pub mod module;
+mod params;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+use super::arm::{Arm, same_length};
+use super::{Buffer, Call, Description, Device, Dtype};
+use crate::error::Result;
+use driver::Driver;
+use lower::Site;
+use module::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use storage::Storage;
+
+/// No label was wrong: what [`Gpu::fault`] holds between calls.
+const SOUND: u32 = u32::MAX;
+
+/// A device that runs our kernels through `D`.
+pub struct Gpu<D> {
+    driver: Arc<D>,
+    /// The same, as storage keeps it.
+    shared: Arc<dyn Driver>,
+    /// One word: the first row whose label was no class, or [`SOUND`]. Only the
+    /// kernel sees labels, and to wait for it in every step would cost more than the step.
+    fault: Storage,
+    /// Whether a kernel may have written there since the last look.
+    suspect: AtomicBool,
+}
+
+impl<D: Driver + 'static> Gpu<D> {
+    /// Loads the kernels that suit the device: of each entry the one for its newest target.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory.
+    pub fn new(driver: D) -> Result<Self> {
+        let capability = driver.limits().capability;
+        for module in module::MODULES {
+            let chosen = |entry: &Entry| {
+                module::find(entry.name, capability).is_some_and(|(found, _)| std::ptr::eq(found, module))
+            };
+            if module.entries.iter().any(chosen) {
+                driver.load(module)?;
+            }
+        }
+        let driver = Arc::new(driver);
+        let shared: Arc<dyn Driver> = driver.clone();
+        let fault = Storage::take(&shared, Dtype::U32, 1)?;
+        shared.write(fault.at(), &SOUND.to_le_bytes())?;
+        Ok(Self { driver, shared, fault, suspect: AtomicBool::new(false) })
+    }
+
+    /// What runs the kernels.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Says what only kernels could see, once they are done. The cpu refuses a label that is no class at
+    /// once; here the rows of good labels have their results, the others are not written, and the error
+    /// comes with the next download or wait.
+    fn look(&self) -> Result<()> {
+        if !self.suspect.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut bytes = [0; 4];
+        self.driver.read(self.fault.at(), &mut bytes)?;
+        let row = u32::from_le_bytes(bytes);
+        if row == SOUND {
+            return Ok(());
+        }
+        self.driver.write(self.fault.at(), &SOUND.to_le_bytes())?;
+        Err(Arm::new("softmax_cross_entropy")
+            .refuse(format!("the label of row {row} is not a class"))
+            .fact("expected", "labels below the number of the logits' columns")
+            .help("the labels come from another set of classes than the head"))
+    }
+}
+
+impl<D: Driver + 'static> Device for Gpu<D> {
+    fn describe(&self) -> Description {
+        self.driver.describe()
+    }
+
+    fn alloc(&self, dtype: Dtype, len: usize) -> Result<Buffer> {
+        Ok(Buffer::new(dtype, len, Storage::take(&self.shared, dtype, len)?))
+    }
+
+    fn upload_bytes(&self, from: &[u8], to: &mut Buffer) -> Result<()> {
+        same_length("upload", to, from.len())?;
+        let storage = Storage::of(to, &self.shared)?;
+        if from.is_empty() { Ok(()) } else { self.driver.write(storage.at(), from) }
+    }
+
+    fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()> {
+        same_length("download", from, to.len())?;
+        let storage = Storage::of(from, &self.shared)?;
+        if !to.is_empty() {
+            self.driver.read(storage.at(), to)?;
+        }
+        self.look()
+    }
+
+    fn run(&self, call: Call<'_>) -> Result<()> {
+        let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. });
+        let mut site = Site::new(call.name(), &self.shared, self.fault.at());
+        lower::lower(call, &mut site)?;
+        for launch in &site.launches {
+            launch.check(self.driver.limits())?;
+        }
+        for launch in &site.launches {
+            self.driver.launch(launch)?;
+        }
+        self.suspect.fetch_or(may_fault, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.driver.synchronize()?;
+        self.look()
+    }
+}

@@ -1,0 +1,60 @@
+// common.cuh   what every kernel shares: four numbers at a time, the rectifier, NaN
+//
+// Buffers begin at a multiple of 256 bytes. So four neighbours may be moved by one 16-byte instruction
+// wherever the offset is a multiple of four, which a matrix grants in every row if its row length is.
+
+#pragma once
+
+// Blocks of elementwise kernels.
+constexpr unsigned LINEAR = 256;
+
+// max(x, 0), and NaN for NaN: fmaxf would hide that a network left the finite world.
+__device__ __forceinline__ float rectify(const float x) { return x < 0.0f ? 0.0f : x; }
+
+__device__ __forceinline__ bool is_nan(const float x) { return x != x; }
+
+// The four numbers from `at` on, of which `left` exist; zero stands for the others. `aligned` promises
+// 16-byte alignment and that `left` is a multiple of four.
+__device__ __forceinline__ float4 read4(const float* __restrict__ at, const int left, const bool aligned)
+{
+    float4 out = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (aligned) {
+        if (left > 0) out = *reinterpret_cast<const float4*>(at);
+        return out;
+    }
+    if (left > 0) out.x = at[0];
+    if (left > 1) out.y = at[1];
+    if (left > 2) out.z = at[2];
+    if (left > 3) out.w = at[3];
+    return out;
+}
+
+// The other way; what does not exist is not written.
+__device__ __forceinline__ void write4(
+    float* __restrict__ at, const float4 value, const int left, const bool aligned)
+{
+    if (aligned) {
+        if (left > 0) *reinterpret_cast<float4*>(at) = value;
+        return;
+    }
+    if (left > 0) at[0] = value.x;
+    if (left > 1) at[1] = value.y;
+    if (left > 2) at[2] = value.z;
+    if (left > 3) at[3] = value.w;
+}
+
+// Four numbers of shared memory into registers; `at` is 16-byte aligned.
+__device__ __forceinline__ void unpack4(const float* at, float* to)
+{
+    const float4 four = *reinterpret_cast<const float4*>(at);
+    to[0] = four.x;
+    to[1] = four.y;
+    to[2] = four.z;
+    to[3] = four.w;
+}
+
+// Four numbers of an array in registers; with indices known to the compiler it stays there.
+__device__ __forceinline__ float4 pack4(const float* from)
+{
+    return make_float4(from[0], from[1], from[2], from[3]);
+}

@@ -1,0 +1,101 @@
+// dense_backward_weight   dweight[i,o] = Σ_n x[n,i] · dy[n,o]
+// targets: sm_75
+// hot: dense_backward_weight dense_rmsprop_step
+//
+//   x         (n, c_in)       in
+//   dy        (n, c_out)      in
+//   dweight   (c_in, c_out)   out
+//
+// dense_rmsprop_step   the same sum as g, used where it arises and never stored:
+//                      v = rho·v + (1-rho)·g²,  w = w - rate·g / √(v + epsilon)
+//   velocity  (c_in, c_out)   in, out   v
+//   weight    (c_in, c_out)   in, out   w
+//
+// 256 threads per block compute 64 inputs x 64 units, grid (c_out/64, c_in/64); a thread 4 x 4. A step
+// takes sixteen samples: 8 KiB shared memory, where thread t brings four inputs and four units of sample
+// t/16. Samples are added one after the other, so both kernels find the same bits.
+//
+// 4 bytes written per element for 2·n flops (8 read and 8 written with the optimizer): bound by bandwidth.
+
+#include "common.cuh"
+#include "params.cuh"
+#include "rmsprop.cuh"
+
+constexpr int SIDE = 64, DEPTH = 16, THREADS = 256;
+
+// The first of the thread's inputs and of its units.
+__device__ __forceinline__ int my_input() { return blockIdx.y * SIDE + threadIdx.x / 16 * 4; }
+__device__ __forceinline__ int my_unit() { return blockIdx.x * SIDE + threadIdx.x % 16 * 4; }
+
+struct alignas(16) Stage {
+    float a[DEPTH][SIDE];
+    float b[DEPTH][SIDE];
+};
+
+// g[r] = Σ_n x[n, my_input + r] · dy[n, my_unit …].
+__device__ __forceinline__ void gradient(
+    Stage& stage, const Dense& p, const float* __restrict__ x, const float* __restrict__ dy, float4 (&g)[4])
+{
+    const int n = p.n, c_in = p.c_in, c_out = p.c_out;
+    const int deep = threadIdx.x / 16, four = threadIdx.x % 16 * 4;
+    const int input = blockIdx.y * SIDE + four, unit = blockIdx.x * SIDE + four;
+
+    float sums[4][4] = {};
+    for (int first = 0; first < n; first += DEPTH) {
+        const int sample = first + deep;
+        const float4 from_x =
+            read4(x + (sample * c_in + input), sample < n ? c_in - input : 0, c_in % 4 == 0);
+        const float4 from_dy =
+            read4(dy + (sample * c_out + unit), sample < n ? c_out - unit : 0, c_out % 4 == 0);
+        __syncthreads();                                               // the last step was read
+        *reinterpret_cast<float4*>(&stage.a[deep][four]) = from_x;
+        *reinterpret_cast<float4*>(&stage.b[deep][four]) = from_dy;
+        __syncthreads();
+        #pragma unroll
+        for (int d = 0; d < DEPTH; ++d) {
+            float i[4], o[4];
+            unpack4(&stage.a[d][threadIdx.x / 16 * 4], i);
+            unpack4(&stage.b[d][four], o);
+            #pragma unroll
+            for (int r = 0; r < 4; ++r)
+                #pragma unroll
+                for (int c = 0; c < 4; ++c) sums[r][c] = fmaf(i[r], o[c], sums[r][c]);
+        }
+    }
+    #pragma unroll
+    for (int r = 0; r < 4; ++r) g[r] = pack4(sums[r]);
+}
+
+extern "C" __global__ __launch_bounds__(THREADS) void dense_backward_weight(
+    const Dense p, const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dweight)
+{
+    __shared__ Stage stage;
+    float4 g[4];
+    gradient(stage, p, x, dy, g);
+    const int c_in = p.c_in, c_out = p.c_out;
+    #pragma unroll
+    for (int r = 0; r < 4; ++r) {
+        const int left = my_input() + r < c_in ? c_out - my_unit() : 0;
+        write4(dweight + ((my_input() + r) * c_out + my_unit()), g[r], left, c_out % 4 == 0);
+    }
+}
+
+extern "C" __global__ __launch_bounds__(THREADS) void dense_rmsprop_step(
+    const Dense p, const Rmsprop rule, const float* __restrict__ x, const float* __restrict__ dy,
+    float* __restrict__ velocity, float* __restrict__ weight)
+{
+    __shared__ Stage stage;
+    float4 g[4];
+    gradient(stage, p, x, dy, g);
+    const int c_in = p.c_in, c_out = p.c_out;
+    #pragma unroll
+    for (int r = 0; r < 4; ++r) {
+        const int left = my_input() + r < c_in ? c_out - my_unit() : 0;
+        const int at = (my_input() + r) * c_out + my_unit();
+        float4 v = read4(velocity + at, left, c_out % 4 == 0);
+        float4 w = read4(weight + at, left, c_out % 4 == 0);
+        step4(rule, g[r], v, w);
+        write4(velocity + at, v, left, c_out % 4 == 0);
+        write4(weight + at, w, left, c_out % 4 == 0);
+    }
+}

@@ -1,0 +1,22 @@
+// rmsprop.cuh   one number's step: v = rho·v + (1-rho)·g²,  w = w - rate·g / √(v + epsilon)
+//
+// As keras.optimizers.RMSprop, epsilon inside the root. Every operation is rounded by name, so that the
+// compiler fuses nothing: the step has the cpu's bits, and the same bits wherever it is inlined.
+
+#pragma once
+
+#include "params.cuh"
+
+__device__ __forceinline__ void step(const Rmsprop p, const float g, float& v, float& w)
+{
+    v = __fadd_rn(__fmul_rn(p.rho, v), __fmul_rn(__fsub_rn(1.0f, p.rho), __fmul_rn(g, g)));
+    w = __fsub_rn(w, __fdiv_rn(__fmul_rn(p.rate, g), __fsqrt_rn(__fadd_rn(v, p.epsilon))));
+}
+
+__device__ __forceinline__ void step4(const Rmsprop p, const float4 g, float4& v, float4& w)
+{
+    step(p, g.x, v.x, w.x);
+    step(p, g.y, v.y, w.y);
+    step(p, g.z, v.z, w.z);
+    step(p, g.w, v.w, w.w);
+}

@@ -1,0 +1,84 @@
+// softmax   y[row,k] = e^(x[row,k] - m) / Σ_j e^(x[row,j] - m),  m = the row's largest
+// targets: sm_75
+//
+//   softmax                 x, y (rows, classes)
+//
+//   softmax_cross_entropy   loss = m + ln Σ_j e^(z_j - m) - z_label
+//                           dlogits[row,k] = (e^(z_k - m) / Σ_j e^(z_j - m) - [k = label]) / rows
+//     logits    (rows, classes)       in
+//     labels    (rows) u32            in
+//     outcome   (rows, 2)             out  the loss; 1 where the first largest logit is the label's
+//     dlogits   (rows, classes)       out  null in evaluation
+//     fault     (1) u32               in, out  the first row whose label is no class; all ones before. The
+//                                     host looks at it at its next wait.
+//
+// One warp per row, lane l takes the columns l, l+32 …; four rows per block of 128, no shared memory.
+// Rows are few and stay in the first cache, so they are read again rather than kept.
+// Reads and writes 4 bytes per element, 1 exponential (2 where the gradient is asked for).
+
+#include "common.cuh"
+#include "params.cuh"
+#include "warp.cuh"
+
+constexpr unsigned ROWS = 4;
+
+// Σ_j e^(z_j - largest), in every lane.
+__device__ __forceinline__ float sum_exp(
+    const float* __restrict__ z, const unsigned classes, const unsigned lane, const float largest)
+{
+    float sum = 0.0f;
+    for (unsigned k = lane; k < classes; k += WARP) sum += expf(z[k] - largest);
+    return warp_sum(sum);
+}
+
+__device__ __forceinline__ float largest_of(
+    const float* __restrict__ z, const unsigned classes, const unsigned lane)
+{
+    float largest = __int_as_float(0xFF800000);                        // -infinity
+    for (unsigned k = lane; k < classes; k += WARP) largest = fmaxf(largest, z[k]);
+    return warp_max(largest);
+}
+
+extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax(
+    const Matrix p, const float* __restrict__ x, float* __restrict__ y)
+{
+    const unsigned row = blockIdx.x * ROWS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    if (row >= p.rows) return;                                         // the whole warp
+    const float* z = x + row * p.columns;
+    const float largest = largest_of(z, p.columns, lane);
+    const float sum = sum_exp(z, p.columns, lane, largest);
+    for (unsigned k = lane; k < p.columns; k += WARP) y[row * p.columns + k] = expf(z[k] - largest) / sum;
+}
+
+extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax_cross_entropy(
+    const Matrix p, const float* __restrict__ logits, const unsigned* __restrict__ labels,
+    float* __restrict__ outcome, float* __restrict__ dlogits, unsigned* __restrict__ fault)
+{
+    const unsigned row = blockIdx.x * ROWS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    if (row >= p.rows) return;                                         // the whole warp
+    const float* z = logits + row * p.columns;
+    const unsigned label = labels[row];
+    if (label >= p.columns) {
+        // An integer minimum: whichever order the rows come in, the first one stays.
+        if (lane == 0) atomicMin(fault, row);
+        return;
+    }
+
+    const float largest = largest_of(z, p.columns, lane);
+    const float sum = sum_exp(z, p.columns, lane, largest);
+
+    // The first column that holds the largest; the first of all if it holds NaN, which nothing beats.
+    unsigned first = is_nan(z[0]) ? 0 : p.columns;
+    for (unsigned k = lane; k < p.columns; k += WARP) first = z[k] == largest ? min(first, k) : first;
+    first = warp_min(first);
+
+    if (lane == 0) {
+        outcome[2 * row] = largest + logf(sum) - z[label];
+        outcome[2 * row + 1] = first == label ? 1.0f : 0.0f;
+    }
+    if (!dlogits) return;
+    for (unsigned k = lane; k < p.columns; k += WARP) {
+        const float share = expf(z[k] - largest) / sum;
+        dlogits[row * p.columns + k] = (share - (k == label ? 1.0f : 0.0f)) / p.rows;
+    }
+}

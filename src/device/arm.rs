@@ -1,0 +1,69 @@
+//! What the arms of a device's `match` on [`Call`](super::Call) share: whether a buffer is what the call
+//! needs, and errors that begin with the call's name.
+
+use super::{Buffer, Dtype};
+use crate::error::{Error, Kind, Result};
+use std::fmt;
+
+/// The call whose arguments are being opened.
+#[derive(Clone, Copy)]
+pub struct Arm {
+    call: &'static str,
+}
+
+impl Arm {
+    /// For the call of that name.
+    pub fn new(call: &'static str) -> Self {
+        Self { call }
+    }
+
+    /// Whether `buffer` holds `len` elements of `dtype`.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] with what was expected and what it is.
+    pub fn fits(&self, name: &str, buffer: &Buffer, dtype: Dtype, len: usize) -> Result<()> {
+        if buffer.dtype() == dtype && buffer.len() == len {
+            return Ok(());
+        }
+        Err(self
+            .refuse(format!("`{name}` does not fit"))
+            .expected_got(format!("{dtype}[{len}]"), format!("{buffer:?}"))
+            .help("the sizes of a call come from its tensors' shapes; this is a bug in vgg-ft"))
+    }
+
+    /// `columns`, if the buffer divides into rows of that many.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when it does not.
+    pub fn columns(&self, name: &str, columns: usize, buffer: &Buffer) -> Result<usize> {
+        if columns == 0 || !buffer.len().is_multiple_of(columns) {
+            return Err(self
+                .refuse(format!("`{name}` does not divide into rows"))
+                .expected_got(format!("a multiple of {columns} elements"), buffer.len()));
+        }
+        Ok(columns)
+    }
+
+    /// An error that begins with the call's name.
+    pub fn refuse(&self, what: impl fmt::Display) -> Error {
+        Error::new(Kind::Device, format!("{}: {what}", self.call))
+    }
+
+    /// What follows "while" when an argument cannot be opened.
+    pub fn doing(&self, name: &str) -> String {
+        format!("opening `{name}` of {}", self.call)
+    }
+}
+
+/// For copies: the host's bytes must be the buffer's.
+///
+/// # Errors
+/// [`Kind::Device`] with both numbers.
+pub fn same_length(verb: &str, buffer: &Buffer, host: usize) -> Result<()> {
+    let bytes = buffer.len() * buffer.dtype().size();
+    if bytes == host {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Device, format!("{verb}: the host's bytes are not as many as the buffer's"))
+        .expected_got(format!("{bytes} bytes"), host))
+}

@@ -1,0 +1,89 @@
+//! The convolution: `kernels/conv2d_*.cu`.
+
+use super::{Cut, Site};
+use crate::device::Buffer;
+use crate::device::gpu::launch::Arg;
+use crate::device::gpu::params;
+use crate::error::Result;
+use crate::shape::Conv2d;
+
+/// Rows and columns of a block's tile: `kernels/tile.cuh`.
+const TILE: (usize, usize) = (128, 64);
+/// Its depth of a step.
+const DEPTH: usize = 8;
+/// Threads of such a block.
+const THREADS: usize = 128;
+
+fn geometry(site: &Site, g: Conv2d) -> Result<Arg> {
+    // A map without pixels as one that kernels may divide by.
+    let [n, h, w] = if pixels(g) == 0 { [0, 1, 1] } else { [g.n, g.h, g.w] };
+    let [n, h, w] = [site.size(n)?, site.size(h)?, site.size(w)?];
+    let [c_in, c_out] = [site.size(g.c_in)?, site.size(g.c_out)?];
+    Ok(Arg::value("p", &params::Conv2d { n, h, w, c_in, c_out }))
+}
+
+fn pixels(g: Conv2d) -> usize {
+    g.n * g.h * g.w
+}
+
+pub fn conv2d_forward(
+    site: &mut Site,
+    g: Conv2d,
+    x: &Buffer,
+    (weight, bias, relu): (&Buffer, &Buffer, bool),
+    y: &Buffer,
+) -> Result<()> {
+    let args = [
+        geometry(site, g)?,
+        Arg::value("relu", &u32::from(relu)),
+        site.f32("x", x, g.x().len())?,
+        site.f32("weight", weight, g.weight().len())?,
+        site.f32("bias", bias, g.c_out)?,
+        site.f32("y", y, g.y().len())?,
+    ];
+    let grid = [pixels(g).div_ceil(TILE.0), g.c_out.div_ceil(TILE.1), 1];
+    site.launch("conv2d_forward", grid, THREADS, args)
+}
+
+pub fn conv2d_backward_input(
+    site: &mut Site,
+    g: Conv2d,
+    dy: &Buffer,
+    weight: &Buffer,
+    dx: &Buffer,
+) -> Result<()> {
+    let args = [
+        geometry(site, g)?,
+        site.f32("dy", dy, g.y().len())?,
+        site.f32("weight", weight, g.weight().len())?,
+        site.f32("dx", dx, g.x().len())?,
+    ];
+    let grid = [pixels(g).div_ceil(TILE.0), g.c_in.div_ceil(TILE.1), 1];
+    site.launch("conv2d_backward_input", grid, THREADS, args)
+}
+
+pub fn conv2d_backward_weight(
+    site: &mut Site,
+    g: Conv2d,
+    x: &Buffer,
+    dy: &Buffer,
+    dweight: &Buffer,
+) -> Result<()> {
+    let len = g.weight().len();
+    let x = site.f32("x", x, g.x().len())?;
+    let dy = site.f32("dy", dy, g.y().len())?;
+    let dweight = site.f32("dweight", dweight, len)?;
+    let tiles = [(9 * g.c_in).div_ceil(TILE.0), g.c_out.div_ceil(TILE.1)];
+    let cut = Cut::new(pixels(g), tiles[0] * tiles[1], 128, DEPTH);
+    let p = geometry(site, g)?;
+    let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
+    // One part is the sum itself.
+    let parts = if cut.parts == 1 { dweight.clone() } else { site.parts(cut.parts, len)? };
+    let grid = [tiles[0], tiles[1], cut.parts];
+    site.launch("conv2d_backward_weight", grid, THREADS, [p, split, x, dy, parts.clone()])?;
+    if cut.parts > 1 {
+        let p = site.partials(cut.parts, len)?;
+        site.line("conv2d_backward_weight_reduce", len, [p, parts, dweight])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Calls that treat every element (or pixel) by itself: `kernels/elementwise.cu`, `dropout.cu`,
+//! `rmsprop.cu`. One thread per four neighbours.
+
+use super::Site;
+use crate::device::call::{MaskSource, Normalize, Rmsprop};
+use crate::device::gpu::launch::Arg;
+use crate::device::gpu::params;
+use crate::device::{Buffer, Dtype};
+use crate::error::Result;
+
+pub fn normalize(site: &mut Site, rows: usize, rule: Normalize, pixels: &Buffer, y: &Buffer) -> Result<()> {
+    let p = params::Normalize {
+        rows: site.size(rows)?,
+        order: rule.order.map(|c| u32::from(c.min(2))),
+        scale: rule.scale,
+        offset: rule.offset,
+    };
+    let args = [
+        Arg::value("p", &p),
+        site.buffer("pixels", pixels, Dtype::U8, rows * 3)?,
+        site.f32("y", y, rows * 3)?,
+    ];
+    site.line("normalize", rows, args)
+}
+
+pub fn relu_forward(site: &mut Site, x: &Buffer, y: &Buffer) -> Result<()> {
+    pair(site, "relu_forward", ("x", x), ("y", y))
+}
+
+pub fn relu_backward(site: &mut Site, y: &Buffer, gradient: &Buffer) -> Result<()> {
+    pair(site, "relu_backward", ("y", y), ("gradient", gradient))
+}
+
+pub fn sigmoid(site: &mut Site, x: &Buffer, y: &Buffer) -> Result<()> {
+    pair(site, "sigmoid", ("x", x), ("y", y))
+}
+
+pub fn add(site: &mut Site, x: &Buffer, into: &Buffer) -> Result<()> {
+    pair(site, "add", ("x", x), ("into", into))
+}
+
+fn pair(
+    site: &mut Site,
+    entry: &str,
+    (from, x): (&'static str, &Buffer),
+    (to, y): (&'static str, &Buffer),
+) -> Result<()> {
+    let len = x.len();
+    let args = [elements(site, len)?, site.f32(from, x, len)?, site.f32(to, y, len)?];
+    site.line(entry, len.div_ceil(4), args)
+}
+
+fn elements(site: &Site, len: usize) -> Result<Arg> {
+    Ok(Arg::value("p", &params::Elements { len: site.size(len)? }))
+}
+
+pub fn dropout(site: &mut Site, rate: f32, source: MaskSource, x: &Buffer, y: &Buffer) -> Result<()> {
+    let len = x.len();
+    let MaskSource { seed, stream, counter } = source;
+    let p = params::Dropout {
+        len: site.size(len)?,
+        rate,
+        scale: 1.0 / (1.0 - rate),
+        seed_low: seed as u32,
+        seed_high: (seed >> 32) as u32,
+        stream: stream as u32,
+        counter_low: counter as u32,
+        counter_high: (counter >> 32) as u32,
+    };
+    let args = [Arg::value("p", &p), site.f32("x", x, len)?, site.f32("y", y, len)?];
+    site.line("dropout", len.div_ceil(4), args)
+}
+
+pub fn rmsprop_step(
+    site: &mut Site,
+    rule: Rmsprop,
+    gradient: &Buffer,
+    velocity: &Buffer,
+    weight: &Buffer,
+) -> Result<()> {
+    let len = gradient.len();
+    let args = [
+        elements(site, len)?,
+        self::rule(rule),
+        site.f32("gradient", gradient, len)?,
+        site.f32("velocity", velocity, len)?,
+        site.f32("weight", weight, len)?,
+    ];
+    site.line("rmsprop_step", len.div_ceil(4), args)
+}
+
+/// The optimizer's numbers, as kernels take them.
+pub fn rule(Rmsprop { rate, rho, epsilon }: Rmsprop) -> Arg {
+    Arg::value("rule", &params::Rmsprop { rate, rho, epsilon })
+}

@@ -1,0 +1,93 @@
+//! From what is to be done to what is started: a [`Call`] becomes one launch, or two where blocks share
+//! a sum.
+//!
+//! In: the call, and a [`Site`] that opens its buffers and finds scratch memory. Out: launches in order,
+//! not yet checked against a device. Sizes alone decide how sums are cut, never the device, so every
+//! card adds in the same order. A call with nothing to do becomes no launch.
+
+mod conv2d;
+mod dense;
+mod elementwise;
+mod maxpool2d;
+mod rows;
+mod site;
+#[cfg(test)]
+mod tests;
+
+pub use site::Site;
+
+use crate::device::Call;
+use crate::error::Result;
+
+/// The launches of `call`, left in `site`.
+///
+/// # Errors
+/// [`Kind::Device`](crate::error::Kind::Device) when a buffer does not fit, naming the call.
+pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
+    match call {
+        Call::Normalize { rows, rule, pixels, y } => elementwise::normalize(site, rows, rule, pixels, y),
+        Call::Conv2dForward { geometry, x, weight, bias, relu, y } => {
+            conv2d::conv2d_forward(site, geometry, x, (weight, bias, relu), y)
+        }
+        Call::Conv2dBackwardInput { geometry, dy, weight, dx } => {
+            conv2d::conv2d_backward_input(site, geometry, dy, weight, dx)
+        }
+        Call::Conv2dBackwardWeight { geometry, x, dy, dweight } => {
+            conv2d::conv2d_backward_weight(site, geometry, x, dy, dweight)
+        }
+        Call::BiasBackward { rows, channels, dy, dbias } => {
+            rows::bias_backward(site, rows, channels, dy, dbias)
+        }
+        Call::Maxpool2dForward { geometry, x, y, winner } => {
+            maxpool2d::maxpool2d_forward(site, geometry, x, y, winner.as_deref())
+        }
+        Call::Maxpool2dBackward { geometry, dy, winner, dx } => {
+            maxpool2d::maxpool2d_backward(site, geometry, dy, winner, dx)
+        }
+        Call::DenseForward { geometry, x, weight, bias, relu, y } => {
+            dense::dense_forward(site, geometry, x, (weight, bias, relu), y)
+        }
+        Call::DenseBackwardInput { geometry, dy, weight, dx } => {
+            dense::dense_backward_input(site, geometry, dy, weight, dx)
+        }
+        Call::DenseBackwardWeight { geometry, x, dy, dweight } => {
+            dense::dense_backward_weight(site, geometry, x, dy, dweight)
+        }
+        Call::ReluForward { x, y } => elementwise::relu_forward(site, x, y),
+        Call::ReluBackward { y, gradient } => elementwise::relu_backward(site, y, gradient),
+        Call::Dropout { rate, source, x, y } => elementwise::dropout(site, rate, source, x, y),
+        Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits } => {
+            rows::sigmoid_cross_entropy(site, logits, targets, outcome, dlogits.as_deref())
+        }
+        Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits } => {
+            rows::softmax_cross_entropy(site, classes, (logits, labels), outcome, dlogits.as_deref())
+        }
+        Call::Sigmoid { x, y } => elementwise::sigmoid(site, x, y),
+        Call::Softmax { classes, x, y } => rows::softmax(site, classes, x, y),
+        Call::RmspropStep { rule, gradient, velocity, weight } => {
+            elementwise::rmsprop_step(site, rule, gradient, velocity, weight)
+        }
+        Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight } => {
+            dense::dense_rmsprop_step(site, geometry, rule, (x, dy), velocity, weight)
+        }
+        Call::Add { x, into } => elementwise::add(site, x, into),
+    }
+}
+
+/// How a sum of `terms` is cut into parts of equal length, the last one shorter.
+struct Cut {
+    parts: usize,
+    length: usize,
+}
+
+impl Cut {
+    /// As many parts as keep a large card busy when each has `tiles` blocks, but none for fewer than about
+    /// `least` terms; their length is a multiple of `step`.
+    fn new(terms: usize, tiles: usize, least: usize, step: usize) -> Self {
+        /// Blocks: about four for each of a large card's processors.
+        const BLOCKS: usize = 512;
+        let parts = (BLOCKS / tiles.max(1)).clamp(1, terms.div_ceil(least).max(1));
+        let length = terms.div_ceil(parts).next_multiple_of(step).max(step);
+        Self { parts: terms.div_ceil(length).max(1), length }
+    }
+}

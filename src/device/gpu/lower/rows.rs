@@ -1,0 +1,85 @@
+//! Calls on the rows or columns of a matrix: `kernels/bias_backward.cu`, `loss.cu`, `softmax.cu`.
+
+use super::{Cut, Site};
+use crate::device::gpu::launch::Arg;
+use crate::device::gpu::params;
+use crate::device::{Buffer, Dtype};
+use crate::error::Result;
+
+/// Channels of a block of `bias_backward`.
+const CHANNELS: usize = 32;
+/// Rows of a block of `softmax`: a warp each.
+const ROWS: usize = 4;
+
+fn matrix(site: &Site, rows: usize, columns: usize) -> Result<Arg> {
+    Ok(Arg::value("p", &params::Matrix { rows: site.size(rows)?, columns: site.size(columns)? }))
+}
+
+pub fn bias_backward(
+    site: &mut Site,
+    rows: usize,
+    channels: usize,
+    dy: &Buffer,
+    dbias: &Buffer,
+) -> Result<()> {
+    let dy = site.f32("dy", dy, rows * channels)?;
+    let dbias = site.f32("dbias", dbias, channels)?;
+    if channels == 0 {
+        return Ok(());
+    }
+    let tiles = channels.div_ceil(CHANNELS);
+    let cut = Cut::new(rows, tiles, 512, 8);
+    let p = matrix(site, rows, channels)?;
+    let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
+    // One part is the sum itself.
+    let parts = if cut.parts == 1 { dbias.clone() } else { site.parts(cut.parts, channels)? };
+    site.launch("bias_backward", [tiles, cut.parts, 1], 256, [p, split, dy, parts.clone()])?;
+    if cut.parts > 1 {
+        let p = site.partials(cut.parts, channels)?;
+        site.line("bias_backward_reduce", channels, [p, parts, dbias])?;
+    }
+    Ok(())
+}
+
+pub fn sigmoid_cross_entropy(
+    site: &mut Site,
+    logits: &Buffer,
+    targets: &Buffer,
+    outcome: &Buffer,
+    dlogits: Option<&Buffer>,
+) -> Result<()> {
+    let rows = logits.len();
+    let args = [
+        Arg::value("p", &params::Elements { len: site.size(rows)? }),
+        site.f32("logits", logits, rows)?,
+        site.f32("targets", targets, rows)?,
+        site.f32("outcome", outcome, rows * 2)?,
+        site.optional("dlogits", dlogits, Dtype::F32, rows)?,
+    ];
+    site.line("sigmoid_cross_entropy", rows, args)
+}
+
+pub fn softmax_cross_entropy(
+    site: &mut Site,
+    classes: usize,
+    (logits, labels): (&Buffer, &Buffer),
+    outcome: &Buffer,
+    dlogits: Option<&Buffer>,
+) -> Result<()> {
+    let rows = labels.len();
+    let args = [
+        matrix(site, rows, classes)?,
+        site.f32("logits", logits, rows * classes)?,
+        site.buffer("labels", labels, Dtype::U32, rows)?,
+        site.f32("outcome", outcome, rows * 2)?,
+        site.optional("dlogits", dlogits, Dtype::F32, rows * classes)?,
+        site.fault(),
+    ];
+    site.launch("softmax_cross_entropy", [rows.div_ceil(ROWS), 1, 1], ROWS * 32, args)
+}
+
+pub fn softmax(site: &mut Site, classes: usize, x: &Buffer, y: &Buffer) -> Result<()> {
+    let rows = x.len() / site.arm.columns("x", classes, x)?;
+    let args = [matrix(site, rows, classes)?, site.f32("x", x, x.len())?, site.f32("y", y, x.len())?];
+    site.launch("softmax", [rows.div_ceil(ROWS), 1, 1], ROWS * 32, args)
+}

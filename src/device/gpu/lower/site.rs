@@ -1,0 +1,127 @@
+//! Where the launches of one call are put together.
+
+use crate::device::arm::Arm;
+use crate::device::gpu::driver::{Address, Driver};
+use crate::device::gpu::launch::{Arg, Launch};
+use crate::device::gpu::module;
+use crate::device::gpu::params::Partials;
+use crate::device::gpu::storage::Storage;
+use crate::device::{Buffer, Dtype};
+use crate::error::{Context, Result};
+use std::sync::Arc;
+
+/// Elements of a tensor, at most: kernels count offsets in an `int`.
+const MOST: usize = i32::MAX as usize;
+
+/// Threads of a block of kernels that walk a line: `LINEAR` of `kernels/common.cuh`.
+pub const LINEAR: usize = 256;
+
+/// One call being lowered: opens its buffers, takes scratch memory, collects launches.
+pub struct Site<'a> {
+    /// For errors that begin with the call's name.
+    pub arm: Arm,
+    driver: &'a Arc<dyn Driver>,
+    fault: Address,
+    /// What was lowered so far.
+    pub launches: Vec<Launch>,
+    // Given back when the site is dropped: drivers keep the order of frees and launches.
+    scratch: Vec<Storage>,
+}
+
+impl<'a> Site<'a> {
+    /// For a call of that name on buffers of `driver`; at `fault` kernels leave what only they can see.
+    pub fn new(call: &'static str, driver: &'a Arc<dyn Driver>, fault: Address) -> Self {
+        Self { arm: Arm::new(call), driver, fault, launches: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// A buffer of `len` f32.
+    pub fn f32(&self, name: &'static str, buffer: &Buffer, len: usize) -> Result<Arg> {
+        self.buffer(name, buffer, Dtype::F32, len)
+    }
+
+    /// A buffer of `len` elements of `dtype`.
+    pub fn buffer(&self, name: &'static str, buffer: &Buffer, dtype: Dtype, len: usize) -> Result<Arg> {
+        self.arm.fits(name, buffer, dtype, len)?;
+        self.small(name, len)?;
+        let at = Storage::of(buffer, self.driver).context(|| self.arm.doing(name))?.at();
+        Ok(Arg::Pointer { name, at, dtype, len })
+    }
+
+    /// A buffer that may be left out.
+    pub fn optional(
+        &self,
+        name: &'static str,
+        buffer: Option<&Buffer>,
+        dtype: Dtype,
+        len: usize,
+    ) -> Result<Arg> {
+        buffer.map_or_else(|| Ok(Arg::nothing(name, dtype)), |buffer| self.buffer(name, buffer, dtype, len))
+    }
+
+    /// Where kernels leave the first row whose label is no class.
+    pub fn fault(&self) -> Arg {
+        Arg::Pointer { name: "fault", at: self.fault, dtype: Dtype::U32, len: 1 }
+    }
+
+    /// Memory for the `count` parts of a sum of `len` results, until the site is dropped.
+    pub fn parts(&mut self, count: usize, len: usize) -> Result<Arg> {
+        let all = count.saturating_mul(len);
+        self.small("parts", all)?;
+        let storage = Storage::take(self.driver, Dtype::F32, all).context(|| self.arm.doing("parts"))?;
+        let at = storage.at();
+        self.scratch.push(storage);
+        Ok(Arg::Pointer { name: "parts", at, dtype: Dtype::F32, len: all })
+    }
+
+    /// `count` parts of `len` results, as kernels take it.
+    pub fn partials(&self, count: usize, len: usize) -> Result<Arg> {
+        Ok(Arg::value("p", &Partials { count: self.size(count)?, len: self.size(len)? }))
+    }
+
+    /// A size as kernels take it.
+    pub fn size(&self, size: usize) -> Result<u32> {
+        self.small("geometry", size)?;
+        Ok(size as u32)
+    }
+
+    /// Adds a launch; none if the grid is empty.
+    pub fn launch(
+        &mut self,
+        entry: &str,
+        grid: [usize; 3],
+        threads: usize,
+        args: impl Into<Vec<Arg>>,
+    ) -> Result<()> {
+        if grid.contains(&0) {
+            return Ok(());
+        }
+        let [x, y, z] = grid;
+        let grid = [self.size(x)?, self.size(y)?, self.size(z)?];
+        let block = [self.size(threads)?, 1, 1];
+        let Some((_, entry)) = module::find(entry, self.driver.limits().capability) else {
+            return Err(self
+                .arm
+                .refuse(format!("no kernel of the name {entry} runs on this device"))
+                .fact("compute capability", self.driver.limits().capability)
+                .help("the kernels need a card of capability 75 (Turing) or newer"));
+        };
+        self.launches.push(Launch { entry, grid, block, shared: 0, args: args.into() });
+        Ok(())
+    }
+
+    /// A launch of one thread per unit of a line of `units`.
+    pub fn line(&mut self, entry: &str, units: usize, args: impl Into<Vec<Arg>>) -> Result<()> {
+        self.launch(entry, [units.div_ceil(LINEAR), 1, 1], LINEAR, args)
+    }
+
+    fn small(&self, name: &str, size: usize) -> Result<()> {
+        if size <= MOST {
+            return Ok(());
+        }
+        Err(self
+            .arm
+            .refuse(format!("`{name}` is too large for one call"))
+            .expected_got(format!("at most {MOST} elements"), size)
+            .help("use a smaller batch or smaller pictures"))
+    }
+}

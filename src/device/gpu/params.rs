@@ -1,0 +1,101 @@
+//! What kernels take by value: twins of the structs in `kernels/params.cuh`, field by field.
+//!
+//! Every field takes four bytes, so neither side has padding. The test below reads the header and
+//! compares names, order, types and offsets.
+
+use bytemuck::{Pod, Zeroable};
+
+macro_rules! twins {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+            #[repr(C)]
+            pub struct $name { $(pub $field: $type,)* }
+        )*
+
+        /// Name, bytes, and each field's name, type and place.
+        #[cfg(test)]
+        const TWINS: &[(&str, usize, &[(&str, &str, usize)])] = &[$((
+            stringify!($name),
+            size_of::<$name>(),
+            &[$((stringify!($field), stringify!($type), std::mem::offset_of!($name, $field)),)*],
+        ),)*];
+    };
+}
+
+twins! {
+    /// Any shape, flat.
+    Elements { len: u32, }
+    /// Rows of numbers that lie side by side.
+    Matrix { rows: u32, columns: u32, }
+    /// Bytes of pictures to numbers.
+    Normalize { rows: u32, order: [u32; 3], scale: [f32; 3], offset: [f32; 3], }
+    /// A 3x3 convolution.
+    Conv2d { n: u32, h: u32, w: u32, c_in: u32, c_out: u32, }
+    /// A maximum over 2x2.
+    Pool2d { n: u32, h: u32, w: u32, c: u32, }
+    /// A dense layer.
+    Dense { n: u32, c_in: u32, c_out: u32, }
+    /// How many terms of a sum each part takes.
+    Split { length: u32, }
+    /// How many parts there are, and the length of each.
+    Partials { count: u32, len: u32, }
+    /// A mask and the factor of what it keeps.
+    Dropout {
+        len: u32,
+        rate: f32,
+        scale: f32,
+        seed_low: u32,
+        seed_high: u32,
+        stream: u32,
+        counter_low: u32,
+        counter_high: u32,
+    }
+    /// The optimizer's numbers.
+    Rmsprop { rate: f32, rho: f32, epsilon: f32, }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Fields = Vec<(String, String, usize)>;
+
+    /// The header's structs as [`TWINS`] has them: a field a line, offsets by counting.
+    fn header() -> Vec<(String, usize, Fields)> {
+        let mut structs = Vec::new();
+        for line in include_str!("../../../kernels/params.cuh").lines() {
+            let code = line.split("//").next().unwrap().trim();
+            if let Some(name) = code.strip_prefix("struct ") {
+                structs.push((name.trim_end_matches('{').trim().to_owned(), 0, Vec::new()));
+            } else if let Some((kind, field)) = code.strip_suffix(';').and_then(|code| code.split_once(' ')) {
+                let kind = match kind {
+                    "unsigned" => "u32",
+                    "float" => "f32",
+                    other => panic!("params.cuh: a field of type {other}"),
+                };
+                let (field, kind, count) = match field.strip_suffix(']').and_then(|f| f.split_once('[')) {
+                    Some((field, count)) => (field, format!("[{kind}; {count}]"), count.parse().unwrap()),
+                    None => (field, kind.to_owned(), 1),
+                };
+                let (_, size, fields) = structs.last_mut().unwrap();
+                fields.push((field.to_owned(), kind, *size));
+                *size += 4 * count;
+            }
+        }
+        structs
+    }
+
+    #[test]
+    fn rust_and_cuda_agree_on_every_field() {
+        let twins: Vec<_> = TWINS
+            .iter()
+            .map(|&(name, size, fields)| {
+                let fields = fields.iter().map(|&(f, t, at)| (f.to_owned(), t.to_owned(), at)).collect();
+                (name.to_owned(), size, fields)
+            })
+            .collect();
+        assert_eq!(header(), twins);
+    }
+}

@@ -1,0 +1,141 @@
+//! The device on a driver that runs nothing: what is loaded, kept, given back, refused.
+
+use super::driver::Address;
+use super::fake::{Fake, LIMITS};
+use super::launch::{Arg, Launch};
+use super::module::{Entry, MODULES, Param, find};
+use super::*;
+use crate::error::Kind;
+
+fn gpu() -> Gpu<Fake> {
+    Gpu::new(Fake::default()).unwrap()
+}
+
+fn call_names() -> Vec<&'static str> {
+    let source = include_str!("../call.rs");
+    source.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split("=> \"").nth(1)).collect()
+}
+
+#[test]
+fn every_call_has_an_entry_and_every_entry_a_call() {
+    let names = call_names();
+    assert!(names.len() >= 20, "only {names:?} were found in call.rs");
+    for name in &names {
+        assert!(find(name, 75).is_some(), "no kernel has the name {name}");
+    }
+    for entry in MODULES.iter().flat_map(|module| module.entries) {
+        let call = entry.name.strip_suffix("_reduce").unwrap_or(entry.name);
+        assert!(names.contains(&call), "{} belongs to no call", entry.name);
+    }
+}
+
+#[test]
+fn all_modules_are_loaded_and_all_memory_comes_back() {
+    let gpu = gpu();
+    assert_eq!(gpu.driver().modules.lock().unwrap().len(), MODULES.len());
+    let device: &dyn Device = &gpu;
+    let held = || gpu.driver().memory.lock().unwrap().len();
+    assert_eq!(held(), 1, "the word for faults");
+    let (rows, channels) = (5000, 3);
+    let dy = device.zeros(rows * channels).unwrap();
+    let mut dbias = device.alloc(Dtype::F32, channels).unwrap();
+    assert_eq!(held(), 3);
+    device.run(Call::BiasBackward { rows, channels, dy: &dy, dbias: &mut dbias }).unwrap();
+    assert_eq!(held(), 3, "the parts were given back");
+    assert_eq!(gpu.driver().launches.lock().unwrap().len(), 2);
+    let nothing = device.zeros(0).unwrap();
+    assert_eq!(device.download::<f32>(&nothing).unwrap(), [0.0; 0]);
+    assert_eq!(held(), 3, "nothing takes no memory");
+    assert_eq!(device.download::<f32>(&dy).unwrap(), vec![0.0; rows * channels]);
+    drop((dy, dbias, nothing));
+    assert_eq!(held(), 1);
+}
+
+#[test]
+fn buffers_of_another_device_are_refused() {
+    let (here, there) = (gpu(), gpu());
+    let (here, there): (&dyn Device, &dyn Device) = (&here, &there);
+    let x = there.zeros(4).unwrap();
+    let mut y = here.zeros(4).unwrap();
+    let error = here.run(Call::ReluForward { x: &x, y: &mut y }).unwrap_err();
+    assert!(error.to_string().contains("while opening `x` of relu_forward"), "{error}");
+    assert_eq!(here.download::<f32>(&x).unwrap_err().kind(), Kind::Device);
+    let error = here.alloc(Dtype::F32, usize::MAX / 4).unwrap_err();
+    assert!(error.to_string().contains("asked for"), "{error}");
+}
+
+#[test]
+fn a_label_that_is_no_class_is_found_at_the_next_wait() {
+    let gpu = gpu();
+    let device: &dyn Device = &gpu;
+    let logits = device.zeros(4).unwrap();
+    let labels = device.upload(&[0u32, 2]).unwrap();
+    let mut outcome = device.zeros(4).unwrap();
+    let mut step = || {
+        let (logits, labels, outcome) = (&logits, &labels, &mut outcome);
+        device.run(Call::SoftmaxCrossEntropy { classes: 2, logits, labels, outcome, dlogits: None })
+    };
+    step().unwrap();
+    device.synchronize().unwrap();
+    step().unwrap();
+    // What the kernel does.
+    gpu.driver().write(gpu.fault.at(), &1u32.to_le_bytes()).unwrap();
+    let error = device.synchronize().unwrap_err();
+    assert_eq!(error.message(), "softmax_cross_entropy: the label of row 1 is not a class");
+    step().unwrap();
+    device.download::<u32>(&labels).unwrap();
+}
+
+static ENTRY: Entry = Entry {
+    name: "kernel",
+    params: &[Param { size: 20, align: 4 }, Param { size: 8, align: 8 }],
+    max_threads: Some(256),
+    static_shared: 4096,
+};
+
+fn good() -> Launch {
+    let p = Arg::Value { name: "p", bytes: vec![0; 20] };
+    let x = Arg::Pointer { name: "x", at: Address(256), dtype: Dtype::F32, len: 5 };
+    Launch { entry: &ENTRY, grid: [9, 1, 1], block: [256, 1, 1], shared: 0, args: vec![p, x] }
+}
+
+#[test]
+fn a_launch_that_fits_neither_kernel_nor_device_is_refused_with_both_numbers() {
+    good().check(&LIMITS).unwrap();
+    let pointer = |at, len| Arg::Pointer { name: "x", at: Address(at), dtype: Dtype::F32, len };
+    let value = |bytes| Arg::Value { name: "v", bytes: vec![0; bytes] };
+    type Damage<'a> = &'a dyn Fn(&mut Launch);
+    let cases: &[(Damage<'_>, &str, &str, &str)] = &[
+        (&|l| drop(l.args.pop()), "the number of arguments", "2", "1 (p)"),
+        (&|l| l.args[0] = value(24), "the size of `v`", "20 bytes", "24"),
+        (&|l| l.args[1] = value(4), "the size of `v`", "8 bytes", "4"),
+        (&|l| l.args.swap(0, 1), "the size of `x`", "20 bytes", "8"),
+        (&|l| l.args[1] = pointer(0, 5), "the address of `x`", "the place of 5 elements", "0"),
+        (&|l| l.args[1] = pointer(0x104, 5), "the address of `x`", "a multiple of 16", "0x104"),
+        (&|l| l.grid[0] = 0, "the grid's x is out of range", "1 to 2147483647", "0"),
+        (&|l| l.grid[1] = 65_536, "the grid's y is out of range", "1 to 65535", "65536"),
+        (&|l| l.block[2] = 65, "the block's z is out of range", "1 to 64", "65"),
+        (&|l| l.block[1] = 5, "a block has too many threads for the device", "at most 1024", "1280"),
+        (&|l| l.block[1] = 2, "a block has more threads than the kernel was compiled for", "256", "512"),
+        (&|l| l.shared = 98 << 10, "a block asks for too much shared memory", "at most 101376", "104448"),
+    ];
+    for (damage, what, expected, got) in cases {
+        let mut launch = good();
+        damage(&mut launch);
+        let error = launch.check(&LIMITS).unwrap_err();
+        assert_eq!(error.message(), format!("kernel: {what}"));
+        let text = error.to_string();
+        assert!(text.contains(expected) && text.contains(&format!("got       {got}")), "{text}");
+    }
+    let mut launch = good();
+    launch.args[1] = Arg::nothing("x", Dtype::U8);
+    launch.check(&LIMITS).unwrap();
+
+    static WIDE: Entry =
+        Entry { params: &[Param { size: 8, align: 4 }], static_shared: 49_153, max_threads: None, ..ENTRY };
+    let mut launch = Launch { entry: &WIDE, args: vec![pointer(256, 5)], ..good() };
+    assert_eq!(launch.check(&LIMITS).unwrap_err().message(), "kernel: the kind of `x`");
+    launch.args = vec![value(8)];
+    let error = launch.check(&LIMITS).unwrap_err();
+    assert_eq!(error.message(), "kernel: the kernel declares too much shared memory");
+}
