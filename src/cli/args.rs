@@ -1,5 +1,7 @@
 //! What can be typed: clap definitions, pure data.
 
+use super::device::DeviceName;
+use super::emulate::EmulateArgs;
 use crate::data::Resize;
 use crate::model::{Preprocess, Variant};
 use crate::weights::FloatType;
@@ -18,10 +20,11 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Where to compute
-    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = ["auto", "cpu"])]
-    pub device: String,
-    /// Threads of the cpu device and of decoding; all cores if not given
+    /// Where to compute: auto, cpu, emulator (our PTX machine runs the CUDA kernels), emulator:checked
+    /// (and looks for races and unwritten memory); auto is cpu
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
+    pub device: DeviceName,
+    /// Threads of the device and of decoding; all cores if not given
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Print results as JSON on stdout
@@ -51,6 +54,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Convert and inspect weights files
     Weights(WeightsArgs),
+    /// Run one CUDA kernel without a GPU: checked, compared with the cpu, counted line by line
+    Emulate(EmulateArgs),
 }
 
 /// Which network, on what input.
