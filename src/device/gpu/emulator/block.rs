@@ -312,12 +312,17 @@ impl<'g, 'l> Block<'g, 'l> {
             return (!part.parked).then_some(0);
         }
         let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked);
+        // Only lanes that may run in any order are turned around. Before a barrier hardware gathers the warp,
+        // so who comes there early waits while others still have a way to go.
+        let blocks = &self.grid.program.blocks;
+        let early = |part: &Part| matches!(blocks[part.at as usize].end, End::Barrier { .. });
+        let held = free().any(|(_, part)| !early(part));
+        let able = || free().filter(|(_, part)| !held || !early(part));
         match schedule {
             Schedule::Lowest => free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
-            // Only lanes that may run in any order are turned around: those that wait for others still meet.
-            Schedule::Reverse => free().max_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
+            Schedule::Reverse => able().max_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
             Schedule::Random(seed) => {
-                let all: Vec<usize> = free().map(|(k, _)| k).collect();
+                let all: Vec<usize> = able().map(|(k, _)| k).collect();
                 if all.is_empty() { None } else { Some(all[self.draw(seed) as usize % all.len()]) }
             }
         }
