@@ -6,6 +6,7 @@
 mod args;
 mod device;
 mod emulate;
+mod values;
 
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
