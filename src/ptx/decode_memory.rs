@@ -75,6 +75,7 @@ impl Decoder<'_> {
             second: 0,
             second_class: Class::W,
             volatile,
+            usual: bytes == 4,
         };
         let (address, data) = match (family, instruction.operands.as_slice()) {
             ("ld", [data, address]) => (address, data),
@@ -316,6 +317,7 @@ impl Decoder<'_> {
             second: to.offset,
             second_class: to.class,
             volatile: false,
+            usual: false,
         });
         Ok(())
     }

@@ -126,6 +126,8 @@ pub struct Access {
     pub second_class: Class,
     /// Whether other threads may change the memory meanwhile (`volatile`, `relaxed`…): no race.
     pub volatile: bool,
+    /// Whether it moves words of four bytes to or from 32-bit registers of a named space.
+    pub usual: bool,
 }
 
 /// A vote: `mode` over `a` in the lanes of the mask.

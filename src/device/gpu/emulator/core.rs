@@ -246,7 +246,14 @@ impl Core<'_, '_> {
 impl Special for Core<'_, '_> {
     fn special(&mut self, at: u32, op: &Op, registers: &mut Registers, mask: &mut Mask) -> Result<(), Box<Fault>> {
         match op.code {
-            Code::Access => self.access(at, op.imm, registers, mask),
+            Code::Access => {
+                let access = &self.grid.program.accesses[op.imm as usize];
+                let usual = mask.bits == u32::MAX && access.usual && !self.grid.options.statistics;
+                if usual && self.usual(at, access, registers) {
+                    return Ok(());
+                }
+                self.access(at, op.imm, registers, mask)
+            }
             Code::LoadParam => {
                 self.load_param(op, registers, mask);
                 Ok(())

@@ -16,6 +16,7 @@ mod matrix;
 mod memory;
 mod owners;
 mod shared;
+mod words;
 
 pub use fault::{Check, Fault};
 pub use grid::{Options, Ran, Schedule, Statistics, Touched, Trace};
@@ -175,6 +176,7 @@ impl Emulator {
             grid: launch.grid,
             block: launch.block,
             dynamic: launch.shared,
+            wide: alu::wide_here(),
             trace,
             owners: self.options.global_races.then(Default::default),
         };
