@@ -6,7 +6,6 @@
 //! said per row: IEEE operations are bit-exact, what PTX calls `.approx` is the correctly rounded
 //! result (hardware may differ in the last bits, see docs/emulator.md).
 
-use super::arith::*;
 pub use super::tree::Class;
 use std::collections::HashMap;
 use std::sync::LazyLock;

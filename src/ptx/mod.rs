@@ -16,6 +16,7 @@ mod program;
 mod registers;
 mod tree;
 
+pub(crate) use alu::instructions;
 pub use alu::{Class, Code};
 pub use parse::parse;
 pub use program::*;

@@ -2,10 +2,19 @@
 
 use vgg_ft::device::Device;
 use vgg_ft::device::cpu::CpuDevice;
+use vgg_ft::device::gpu::Gpu;
+use vgg_ft::device::gpu::emulator::{Emulator, Options};
 
 /// All devices present, each with poisoned memory where it has such a thing.
 pub fn all() -> Vec<Box<dyn Device>> {
-    cpus(&[1, 2])
+    let mut all = cpus(&[1, 2]);
+    all.push(emulator());
+    all
+}
+
+/// Our kernels on our own machine, all checks on.
+pub fn emulator() -> Box<dyn Device> {
+    Box::new(Gpu::new(Emulator::new(Options::default()).unwrap()).unwrap())
 }
 
 /// Cpu devices that must agree bit for bit; three does not divide anything.

@@ -4,6 +4,7 @@
 //! [`Device`] made of a driver.
 
 pub mod driver;
+pub mod emulator;
 #[cfg(test)]
 mod fake;
 pub mod launch;

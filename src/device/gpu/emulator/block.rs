@@ -1,0 +1,531 @@
+//! One block of a launch: its warps, their divergence, and the barriers where they meet.
+//!
+//! In: a [`Grid`] and a block's number. Out: memory changed, or the first fault. No warp is a thread of
+//! this machine: a warp runs until it waits, ends or has had its turn. Within a warp, lanes at the
+//! lowest place run first (`Program::priority`), so that those behind catch up and all meet again.
+
+use super::alu;
+use super::core::{Core, Keeps};
+use super::fault::{Check, Fault, place};
+use super::grid::{Grid, Schedule, Statistics};
+use super::lanes::{LANES, Mask, Registers, lanes};
+use super::shared::Shared;
+use crate::ptx::{Class, Code, EXIT, End, Fixed, Line, NONE, Op, Reduce, ReduceKind, SHARED_BASE, Special};
+use crate::random::philox;
+
+/// Blocks of the program that a warp runs before others get a turn.
+const TURN: u32 = 1 << 14;
+/// Barriers of a block.
+const BARRIERS: usize = 16;
+
+/// Lanes of a warp that are at one place.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// Block of the program.
+    at: u32,
+    lanes: u32,
+    /// Whether they wait for other lanes of the warp.
+    parked: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Runs,
+    /// At this barrier, which ends this block of the program.
+    Waits(usize, u32),
+    Ended,
+}
+
+struct Warp {
+    registers: Registers,
+    keeps: Keeps,
+    parts: Vec<Part>,
+    live: u32,
+    state: State,
+    /// Operations run.
+    spent: u64,
+    /// Where it waits or was last, for reports.
+    line: Line,
+    /// The lanes' predicates at a reducing barrier.
+    reduced: u32,
+}
+
+#[derive(Clone, Default)]
+struct Meeting {
+    /// Threads that it takes; 0 for all that live.
+    wanted: u32,
+    arrived: u32,
+    /// Warps that came.
+    came: Vec<usize>,
+    /// `bar.red`: how many predicates were set.
+    set: u32,
+}
+
+/// A worker's block: memory is kept from block to block.
+pub struct Block<'g, 'l> {
+    grid: &'g Grid<'l>,
+    shared: Shared,
+    warps: Vec<Warp>,
+    meetings: Vec<Meeting>,
+    /// Counts.
+    pub statistics: Statistics,
+    number: u64,
+    at: [u32; 3],
+    draws: u32,
+}
+
+impl<'g, 'l> Block<'g, 'l> {
+    /// Room for the blocks of a launch.
+    pub fn new(grid: &'g Grid<'l>) -> Self {
+        let (program, count) = (grid.program, grid.warps());
+        let warp = |_| Warp {
+            registers: Registers::new(program.slots),
+            keeps: Keeps { local: vec![0xff; program.local_size as usize * LANES], ..Keeps::default() },
+            parts: Vec::new(),
+            live: 0,
+            state: State::Ended,
+            spent: 0,
+            line: Line { ptx: 0, place: None },
+            reduced: 0,
+        };
+        let size = program.shared_end + grid.dynamic;
+        Self {
+            grid,
+            shared: Shared::new(size, count, grid.options.checked && size > SHARED_BASE),
+            warps: (0..count).map(warp).collect(),
+            meetings: vec![Meeting::default(); BARRIERS],
+            statistics: Statistics::new(program),
+            number: 0,
+            at: [0; 3],
+            draws: 0,
+        }
+    }
+
+    /// Runs block `number` of the grid.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn run(&mut self, number: u64) -> Result<(), Box<Fault>> {
+        self.number = number;
+        self.at = self.grid.block_at(number);
+        self.shared.reset();
+        self.meetings.fill(Meeting::default());
+        for index in 0..self.warps.len() {
+            self.begin(index);
+        }
+        let mut order: Vec<usize> = (0..self.warps.len()).collect();
+        if self.grid.options.schedule == Schedule::Reverse {
+            order.reverse();
+        }
+        loop {
+            if let Schedule::Random(seed) = self.grid.options.schedule {
+                for k in (1..order.len()).rev() {
+                    order.swap(k, self.draw(seed) as usize % (k + 1));
+                }
+            }
+            let mut went = false;
+            for &index in &order {
+                if self.warps[index].state == State::Runs {
+                    went = true;
+                    self.turn(index)?;
+                }
+            }
+            if !went {
+                break;
+            }
+        }
+        if self.warps.iter().all(|warp| warp.state == State::Ended) { Ok(()) } else { Err(self.deadlock()) }
+    }
+
+    fn draw(&mut self, seed: u64) -> u32 {
+        self.draws = self.draws.wrapping_add(1);
+        philox([self.draws, self.number as u32, 0, 0], [seed as u32, (seed >> 32) as u32])[0]
+    }
+
+    fn begin(&mut self, index: usize) {
+        let grid = self.grid;
+        let first = (index * LANES) as u32;
+        let count = (grid.threads() - first).min(LANES as u32);
+        let live = if count == 32 { u32::MAX } else { (1 << count) - 1 };
+        let warp = &mut self.warps[index];
+        warp.live = live;
+        warp.parts = vec![Part { at: 0, lanes: live, parked: false }];
+        warp.state = State::Runs;
+        warp.spent = 0;
+        warp.keeps.copies.clear();
+        warp.keeps.committed = 0;
+        for &slot in &grid.program.tracked {
+            *warp.registers.predicate_mut(slot) = 0;
+        }
+        for &(class, slot, fixed) in &grid.program.fixed {
+            match fixed {
+                Fixed::ConstW(value) => *warp.registers.word_mut(slot) = [value; LANES],
+                Fixed::ConstL(value) => *warp.registers.long_mut(slot) = [value; LANES],
+                Fixed::ConstP(set) => *warp.registers.predicate_mut(slot) = if set { u32::MAX } else { 0 },
+                Fixed::Special(special) => {
+                    let value = |lane: usize| special_value(grid, special, self.at, index, lane);
+                    *warp.registers.word_mut(slot) = std::array::from_fn(value);
+                }
+            }
+            debug_assert!(class != Class::P || matches!(fixed, Fixed::ConstP(_)));
+        }
+    }
+
+    /// Runs a warp until it waits, ends, or others should have a turn.
+    fn turn(&mut self, index: usize) -> Result<(), Box<Fault>> {
+        let grid = self.grid;
+        let program = grid.program;
+        let mut left = TURN;
+        let mut mask = Mask::new(u32::MAX);
+        let trace = grid.trace.filter(|trace| trace.block == self.at && trace.thread as usize / LANES == index);
+        while self.warps[index].state == State::Runs {
+            let Some(chosen) = self.choose(index) else {
+                return Err(self.stuck(index));
+            };
+            let mut part = self.warps[index].parts.swap_remove(chosen);
+            // Runs until the part splits, meets others, or ends.
+            loop {
+                let block = &program.blocks[part.at as usize];
+                let warp = &mut self.warps[index];
+                warp.line = block.line;
+                if block.meet != NONE {
+                    let wanted = warp.registers.word(block.meet)[part.lanes.trailing_zeros() as usize % LANES];
+                    if wanted & warp.live & !part.lanes != 0 {
+                        part.parked = true;
+                        warp.parts.push(part);
+                        break;
+                    }
+                }
+                let ops = &program.ops[block.ops.start as usize..block.ops.end as usize];
+                mask.set(part.lanes);
+                let mut core = Core {
+                    grid,
+                    shared: &mut self.shared,
+                    keeps: &mut warp.keeps,
+                    statistics: &mut self.statistics,
+                    last: 0,
+                    warp: index,
+                    block: self.at,
+                    number: self.number,
+                    live: warp.live,
+                };
+                let all = part.lanes == warp.live;
+                match trace {
+                    Some(trace) if part.lanes >> (trace.thread % 32) & 1 == 1 => {
+                        for (k, op) in ops.iter().enumerate() {
+                            let at = block.ops.start + k as u32;
+                            alu::run(at, &[*op], &mut warp.registers, (&mut mask, all), &mut core)?;
+                            trace.write(grid, at, op, &warp.registers);
+                        }
+                    }
+                    _ => alu::run(block.ops.start, ops, &mut warp.registers, (&mut mask, all), &mut core)?,
+                }
+                warp.spent += ops.len() as u64 + 1;
+                if warp.spent > grid.options.budget {
+                    return Err(self.endless(index));
+                }
+                let ran = &mut self.statistics.ran[part.at as usize];
+                ran.warps += 1;
+                ran.lanes += u64::from(part.lanes.count_ones());
+                let next = match block.end {
+                    End::Jump(to) => to,
+                    End::Branch { p, inverted, taken, next } => {
+                        let set = warp.registers.predicate(p);
+                        let goes = part.lanes & if inverted { !set } else { set };
+                        if goes == part.lanes {
+                            taken
+                        } else if goes == 0 {
+                            next
+                        } else {
+                            ran.diverged += 1;
+                            self.split(index, Part { at: taken, lanes: goes, parked: false });
+                            self.split(index, Part { at: next, lanes: part.lanes & !goes, parked: false });
+                            break;
+                        }
+                    }
+                    End::Barrier { barrier, next } => {
+                        if part.lanes != warp.live {
+                            return Err(self.divergent(index, part));
+                        }
+                        let id = warp.registers.word(barrier.id)[mask.first()] as usize;
+                        let wanted = match barrier.count {
+                            NONE => 0,
+                            slot => warp.registers.word(slot)[mask.first()],
+                        };
+                        if let Some(reduce) = barrier.reduce {
+                            let set = warp.registers.predicate(reduce.p);
+                            warp.reduced = part.lanes & if reduce.inverted { !set } else { set };
+                        }
+                        self.reach(index, id, wanted, barrier.waits, part.at)?;
+                        if barrier.waits {
+                            break;
+                        }
+                        next
+                    }
+                };
+                if next == EXIT {
+                    let warp = &mut self.warps[index];
+                    warp.live &= !part.lanes;
+                    self.left(index);
+                    break;
+                }
+                part.at = next;
+                left = left.saturating_sub(1);
+                let others = !self.warps[index].parts.is_empty();
+                if others || left == 0 {
+                    self.split(index, part);
+                    break;
+                }
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a part beside the others of its warp, or together with those at the same place.
+    fn split(&mut self, index: usize, part: Part) {
+        let warp = &mut self.warps[index];
+        if part.at == EXIT {
+            warp.live &= !part.lanes;
+            self.left(index);
+            return;
+        }
+        match warp.parts.iter_mut().find(|other| other.at == part.at) {
+            Some(other) => {
+                other.lanes |= part.lanes;
+                other.parked = false;
+            }
+            None => warp.parts.push(part),
+        }
+    }
+
+    /// The part that runs next; none where all wait for lanes that do not come.
+    fn choose(&mut self, index: usize) -> Option<usize> {
+        let schedule = self.grid.options.schedule;
+        let priority = &self.grid.program.priority;
+        let parts = &self.warps[index].parts;
+        if let [part] = parts.as_slice() {
+            return (!part.parked).then_some(0);
+        }
+        let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked);
+        match schedule {
+            Schedule::Lowest => free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
+            // Only lanes that may run in any order are turned around: those that wait for others still meet.
+            Schedule::Reverse => free().max_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
+            Schedule::Random(seed) => {
+                let all: Vec<usize> = free().map(|(k, _)| k).collect();
+                if all.is_empty() { None } else { Some(all[self.draw(seed) as usize % all.len()]) }
+            }
+        }
+    }
+
+    /// A warp at a barrier.
+    fn reach(&mut self, index: usize, id: usize, wanted: u32, waits: bool, at: u32) -> Result<(), Box<Fault>> {
+        let lanes_here = self.warps[index].live.count_ones();
+        let Some(meeting) = self.meetings.get_mut(id) else {
+            let what = format!("barrier {id}: a block has {BARRIERS}");
+            return Err(self.blame(index, Check::BarrierDivergence, what, ""));
+        };
+        if meeting.arrived > 0 && meeting.wanted != wanted {
+            let what = format!("barrier {id} is reached with different numbers of threads");
+            let (first, second) = (meeting.wanted, wanted);
+            let mut fault = self.blame(index, Check::BarrierDivergence, what, "all who meet must name the same number");
+            fault.facts.push(("numbers".into(), format!("{first}, {second}   (0: all)")));
+            return Err(fault);
+        }
+        meeting.wanted = wanted;
+        // A warp counts whole, also where lanes of it never existed (PTX ISA, `bar`).
+        meeting.arrived += if wanted == 0 { lanes_here } else { LANES as u32 };
+        meeting.set += self.warps[index].reduced.count_ones();
+        meeting.came.push(index);
+        if waits {
+            self.warps[index].state = State::Waits(id, at);
+        }
+        self.settle(id);
+        Ok(())
+    }
+
+    /// Lets a barrier's warps go on if all have come.
+    fn settle(&mut self, id: usize) {
+        let alive: u32 = self.warps.iter().map(|warp| warp.live.count_ones()).sum();
+        let meeting = &mut self.meetings[id];
+        let wanted = if meeting.wanted == 0 { alive } else { meeting.wanted };
+        if meeting.arrived == 0 || meeting.arrived < wanted {
+            return;
+        }
+        let done = std::mem::take(meeting);
+        self.shared.join(&done.came);
+        for index in done.came {
+            let warp = &mut self.warps[index];
+            let State::Waits(here, at) = warp.state else { continue };
+            let End::Barrier { barrier, next } = self.grid.program.blocks[at as usize].end else { continue };
+            if here != id {
+                continue;
+            }
+            if let Some(reduce) = barrier.reduce {
+                reduced(warp, reduce, done.set, done.arrived);
+            }
+            // All lanes that live came: a part of a warp cannot wait here.
+            if next == EXIT {
+                (warp.live, warp.state) = (0, State::Ended);
+            } else {
+                warp.state = State::Runs;
+                warp.parts = vec![Part { at: next, lanes: warp.live, parked: false }];
+            }
+        }
+    }
+
+    /// Lanes have ended: perhaps their warp has, and those who wait for all that live may go on.
+    fn left(&mut self, index: usize) {
+        let warp = &mut self.warps[index];
+        if warp.live == 0 {
+            warp.state = State::Ended;
+        }
+        // Lanes that wait for ended ones wait no longer.
+        for part in &mut warp.parts {
+            part.parked = false;
+        }
+        (0..BARRIERS).for_each(|id| self.settle(id));
+    }
+
+    fn blame(&self, index: usize, check: Check, what: String, help: &str) -> Box<Fault> {
+        Box::new(Fault {
+            check,
+            what,
+            line: self.warps[index].line,
+            block: self.at,
+            thread: None,
+            facts: vec![("warp".into(), index.to_string())],
+            help: help.to_owned(),
+        })
+    }
+
+    /// Every warp's place.
+    fn places(&self, fault: &mut Fault) {
+        for (index, warp) in self.warps.iter().enumerate() {
+            let at = place(self.grid.module, warp.line);
+            let state = match warp.state {
+                State::Runs => format!("runs at {at}"),
+                State::Waits(id, _) => {
+                    let meeting = &self.meetings[id];
+                    let wanted = if meeting.wanted == 0 { "all".into() } else { meeting.wanted.to_string() };
+                    format!("waits at barrier {id}, {at}   {} of {wanted} threads came", meeting.arrived)
+                }
+                State::Ended => "has ended".into(),
+            };
+            fault.facts.push((format!("warp {index}"), state));
+        }
+    }
+
+    fn deadlock(&self) -> Box<Fault> {
+        let waiting = self.warps.iter().position(|warp| warp.state != State::Ended).unwrap_or(0);
+        let what = "deadlock: no warp of the block can go on".to_owned();
+        let help = "a barrier must be reached by all threads that it counts";
+        let mut fault = self.blame(waiting, Check::Deadlock, what, help);
+        fault.facts.clear();
+        self.places(&mut fault);
+        fault
+    }
+
+    fn endless(&self, index: usize) -> Box<Fault> {
+        let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
+        let mut fault = self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
+        self.places(&mut fault);
+        fault
+    }
+
+    fn stuck(&self, index: usize) -> Box<Fault> {
+        let what = "lanes of a warp wait for lanes that never come".to_owned();
+        let help = "the mask of a warp-wide instruction must name exactly the lanes that reach it";
+        let mut fault = self.blame(index, Check::Deadlock, what, help);
+        for part in &self.warps[index].parts {
+            let line = self.grid.program.blocks[part.at as usize].line;
+            fault.facts.push((format!("lanes {:#010x}", part.lanes), place(self.grid.module, line)));
+        }
+        fault
+    }
+
+    fn divergent(&self, index: usize, part: Part) -> Box<Fault> {
+        let warp = &self.warps[index];
+        let what = "a barrier is reached by a part of a warp".to_owned();
+        let help = "all threads of a block must reach the same __syncthreads()";
+        let mut fault = self.blame(index, Check::BarrierDivergence, what, help);
+        fault.facts.push(("lanes here".into(), format!("{:#010x}", part.lanes)));
+        for other in &warp.parts {
+            let line = self.grid.program.blocks[other.at as usize].line;
+            let at = place(self.grid.module, line);
+            fault.facts.push(("lanes elsewhere".into(), format!("{:#010x} at {at}", other.lanes)));
+        }
+        fault
+    }
+}
+
+/// Writes a reducing barrier's result into a warp that waited there.
+fn reduced(warp: &mut Warp, reduce: Reduce, set: u32, arrived: u32) {
+    warp.reduced = 0;
+    let lanes_here = warp.live;
+    match reduce.kind {
+        ReduceKind::Popc => lanes(lanes_here).for_each(|lane| warp.registers.word_mut(reduce.d)[lane] = set),
+        kind => {
+            let yes = if kind == ReduceKind::And { set == arrived } else { set > 0 };
+            let d = warp.registers.predicate_mut(reduce.d);
+            *d = if yes { *d | lanes_here } else { *d & !lanes_here };
+        }
+    }
+}
+
+fn special_value(grid: &Grid<'_>, special: Special, block: [u32; 3], warp: usize, lane: usize) -> u32 {
+    let thread = grid.thread((warp * LANES + lane) as u32);
+    let axis = |triple: [u32; 3], axis: u8| triple[usize::from(axis.min(2))];
+    let bit = 1u32 << lane;
+    match special {
+        Special::Tid(a) => axis(thread, a),
+        Special::Ntid(a) => axis(grid.block, a),
+        Special::Ctaid(a) => axis(block, a),
+        Special::Nctaid(a) => axis(grid.grid, a),
+        Special::Lane => lane as u32,
+        Special::Warp => warp as u32,
+        Special::Warps => grid.warps() as u32,
+        Special::MaskEq => bit,
+        Special::MaskLt => bit - 1,
+        Special::MaskLe => bit | (bit - 1),
+        Special::MaskGt => !(bit | (bit - 1)),
+        Special::MaskGe => !(bit - 1),
+        Special::Sm => 0,
+        Special::Sms => 1,
+        Special::DynamicShared => grid.dynamic,
+    }
+}
+
+impl super::grid::Trace {
+    fn write(&self, grid: &Grid<'_>, at: u32, op: &Op, registers: &Registers) {
+        let line = grid.program.lines[at as usize];
+        let text = grid.module.lines.get(line.ptx as usize - 1).map_or("", |text| text.trim());
+        let lane = (self.thread % 32) as usize;
+        let result = match op.code {
+            Code::Access => {
+                let access = &grid.program.accesses[op.imm as usize];
+                let slots = access.regs.iter().filter(|&&slot| slot != NONE);
+                let values: Vec<String> =
+                    slots.map(|&slot| shown(access.class, registers.value(access.class, slot, lane))).collect();
+                Some(values.join(" "))
+            }
+            code => code.signature().map(|s| shown(s.result, registers.value(s.result, op.d, lane))),
+        };
+        let source = place(grid.module, line);
+        let result = result.map(|result| format!("   = {result}")).unwrap_or_default();
+        if let Ok(mut lines) = self.lines.lock() {
+            lines.push(format!("{source:<32} {text}{result}"));
+        }
+    }
+}
+
+fn shown(class: Class, value: u64) -> String {
+    match class {
+        Class::P => value.to_string(),
+        Class::W => format!("{:#x} ({})", value, f32::from_bits(value as u32)),
+        Class::L => format!("{value:#x}"),
+    }
+}

@@ -1,0 +1,297 @@
+//! A warp's view of the machine: what operations other than arithmetic do.
+//!
+//! In: one operation, the warp's registers and active lanes. Out: changed registers, shared and global
+//! memory, or a [`Fault`] that names the thread. Addresses are read from the registers before anything
+//! is written, since a result may lie in the slot of an address.
+
+use super::alu::Special;
+use super::fault::{Check, Fault};
+use super::grid::{Grid, Statistics};
+use super::lanes::{LANES, Mask, Registers, lanes};
+use super::matrix;
+use super::shared::Shared;
+use crate::ptx::{Class, Code, Line, Matrix, NONE, Op, Shuffle, Vote};
+
+/// A `cp.async` that has not arrived.
+pub struct Copy {
+    pub(super) at: u32,
+    pub(super) group: u64,
+    pub(super) bits: u32,
+    pub(super) from: [u64; LANES],
+    pub(super) to: [u64; LANES],
+    pub(super) bytes: u32,
+    pub(super) sizes: [u32; LANES],
+}
+
+/// What a warp keeps beside its registers.
+#[derive(Default)]
+pub struct Keeps {
+    /// Local memory, lane after lane.
+    pub local: Vec<u8>,
+    /// Copies on their way.
+    pub copies: Vec<Copy>,
+    /// Groups of copies committed so far.
+    pub committed: u64,
+}
+
+/// The machine as one warp sees it.
+pub struct Core<'c, 'l> {
+    pub(super) grid: &'c Grid<'l>,
+    pub(super) shared: &'c mut Shared,
+    pub(super) keeps: &'c mut Keeps,
+    pub(super) statistics: &'c mut Statistics,
+    /// The allocation that was touched last.
+    pub(super) last: usize,
+    pub(super) warp: usize,
+    pub(super) block: [u32; 3],
+    pub(super) number: u64,
+    /// Lanes that have not ended.
+    pub(super) live: u32,
+}
+
+impl Core<'_, '_> {
+    /// A fault of a lane at operation `at`.
+    pub(super) fn fault(&self, check: Check, at: u32, lane: usize, what: String, help: &str) -> Box<Fault> {
+        Box::new(Fault {
+            check,
+            what,
+            line: self.line(at),
+            block: self.block,
+            thread: Some(self.thread(self.warp, lane)),
+            facts: Vec::new(),
+            help: help.to_owned(),
+        })
+    }
+
+    pub(super) fn line(&self, at: u32) -> Line {
+        self.grid.program.lines.get(at as usize).copied().unwrap_or(Line { ptx: 0, place: None })
+    }
+
+    pub(super) fn thread(&self, warp: usize, lane: usize) -> [u32; 3] {
+        self.grid.thread((warp * LANES + lane) as u32)
+    }
+
+    fn load_param(&self, op: &Op, registers: &mut Registers, mask: &Mask) {
+        let at = op.imm as usize;
+        let mut bytes = [0; 8];
+        let width = usize::from(op.a);
+        if let Some(found) = self.grid.args.get(at..at + width) {
+            bytes[..width].copy_from_slice(found);
+        }
+        let value = u64::from_le_bytes(bytes);
+        if op.a == 8 {
+            lanes(mask.bits).for_each(|lane| registers.long_mut(op.d)[lane] = value);
+        } else {
+            let shift = 32 - 8 * u32::from(op.a);
+            let mut word = value as u32;
+            if op.b == 1 {
+                word = (((word << shift) as i32) >> shift) as u32;
+                if op.a == 1 {
+                    word &= 0xffff;
+                }
+            }
+            lanes(mask.bits).for_each(|lane| registers.word_mut(op.d)[lane] = word);
+        }
+    }
+
+    fn vote(&self, op: &Op, registers: &mut Registers, mask: &Mask) {
+        let vote = self.grid.program.votes[op.imm as usize];
+        let bits = mask.bits;
+        let set = if !matches!(vote, Vote::All | Vote::Any | Vote::Uni | Vote::Ballot) { 0 } else { registers.predicate(op.a) & bits };
+        let all = |registers: &mut Registers, value: u32| {
+            lanes(bits).for_each(|lane| registers.word_mut(op.d)[lane] = value);
+        };
+        let reduce = |registers: &mut Registers, join: &dyn Fn(u32, u32) -> u32| {
+            let row = *registers.word(op.a);
+            if let Some(value) = lanes(bits).map(|lane| row[lane]).reduce(join) {
+                lanes(bits).for_each(|lane| registers.word_mut(op.d)[lane] = value);
+            }
+        };
+        let say = |registers: &mut Registers, yes: bool| {
+            let d = registers.predicate_mut(op.d);
+            *d = if yes { *d | bits } else { *d & !bits };
+        };
+        match vote {
+            Vote::All => say(registers, set == bits),
+            Vote::Any => say(registers, set != 0),
+            Vote::Uni => say(registers, set == bits || set == 0),
+            Vote::Ballot => all(registers, set),
+            Vote::ActiveMask => all(registers, bits),
+            Vote::ReduceAdd => reduce(registers, &u32::wrapping_add),
+            Vote::ReduceMinU => reduce(registers, &|a, b| a.min(b)),
+            Vote::ReduceMaxU => reduce(registers, &|a, b| a.max(b)),
+            Vote::ReduceMinS => reduce(registers, &|a, b| (a as i32).min(b as i32) as u32),
+            Vote::ReduceMaxS => reduce(registers, &|a, b| (a as i32).max(b as i32) as u32),
+            Vote::ReduceAnd => reduce(registers, &|a, b| a & b),
+            Vote::ReduceOr => reduce(registers, &|a, b| a | b),
+            Vote::ReduceXor => reduce(registers, &|a, b| a ^ b),
+            Vote::MatchAny => {
+                let row = *registers.word(op.a);
+                for lane in lanes(bits) {
+                    let same = lanes(bits).filter(|&other| row[other] == row[lane]);
+                    registers.word_mut(op.d)[lane] = same.fold(0, |found, other| found | 1 << other);
+                }
+            }
+            Vote::Elect => {
+                let leader = mask.first();
+                all(registers, leader as u32);
+                let p = registers.predicate_mut(op.e);
+                *p = (*p & !bits) | 1 << leader;
+            }
+        }
+    }
+
+    /// PTX ISA 9.0, 9.7.9.6 `shfl.sync`.
+    fn shuffle(&self, at: u32, op: &Op, registers: &mut Registers, mask: &Mask) -> Result<(), Box<Fault>> {
+        let kind = self.grid.program.shuffles[op.imm as usize];
+        let (a, b, c) = (*registers.word(op.a), *registers.word(op.b), *registers.word(op.c));
+        let mut within = 0u32;
+        for lane in lanes(mask.bits) {
+            let me = lane as i32;
+            let by = (b[lane] & 31) as i32;
+            let (clamp, segment) = ((c[lane] & 31) as i32, (c[lane] >> 8 & 31) as i32);
+            let most = (me & segment) | (clamp & !segment);
+            let (from, inside) = match kind {
+                Shuffle::Up => (me - by, me - by >= most),
+                Shuffle::Down => (me + by, me + by <= most),
+                Shuffle::Butterfly => (me ^ by, (me ^ by) <= most),
+                Shuffle::Index => {
+                    let from = (me & segment) | (by & !segment);
+                    (from, from <= most)
+                }
+            };
+            let from = if inside { from as usize % LANES } else { lane };
+            if mask.bits >> from & 1 == 0 && self.grid.options.checked {
+                let what = format!("a shuffle reads lane {from}, which does not take part");
+                let help = "the lanes of the mask must all reach the shuffle, and only they can be read";
+                return Err(self.fault(Check::Uninitialized, at, lane, what, help));
+            }
+            registers.word_mut(op.d)[lane] = a[from];
+            within |= u32::from(inside) << lane;
+        }
+        if op.e != NONE {
+            let p = registers.predicate_mut(op.e);
+            *p = (*p & !mask.bits) | within;
+        }
+        Ok(())
+    }
+
+    fn whole_warp(&self, at: u32, mask: &Mask, name: &str) -> Result<(), Box<Fault>> {
+        if mask.bits == self.live && self.live == u32::MAX {
+            return Ok(());
+        }
+        let what = format!("`{name}` runs in a part of the warp");
+        let mut fault = self.fault(Check::BarrierDivergence, at, mask.first(), what, "all 32 lanes must reach it together");
+        fault.facts.push(("lanes".into(), format!("{:#010x}", mask.bits)));
+        Err(fault)
+    }
+
+    fn matrix(&mut self, at: u32, op: &Op, registers: &mut Registers, mask: &Mask) -> Result<(), Box<Fault>> {
+        let matrix = self.grid.program.matrices[op.imm as usize];
+        match matrix {
+            Matrix::Multiply { .. } => {
+                self.whole_warp(at, mask, "mma.sync")?;
+                matrix::multiply(&matrix, registers, self.grid.options.tensor);
+                Ok(())
+            }
+            Matrix::Load { count, transposed, regs, base, base_class, offset } => {
+                self.whole_warp(at, mask, "ldmatrix")?;
+                let addresses = self.addresses(registers, base, base_class, offset);
+                for m in 0..usize::from(count) {
+                    let mut rows = [[0u32; 4]; 8];
+                    for (r, row) in rows.iter_mut().enumerate() {
+                        let lane = m * 8 + r;
+                        self.check_shared(at, lane, addresses[lane], 16, true)?;
+                        for (k, word) in row.iter_mut().enumerate() {
+                            let address = addresses[lane] as u32 + 4 * k as u32;
+                            let noted = self.shared.note_read(address, 4, (self.warp, at, lane));
+                            noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?;
+                            *word = self.shared.load(address, 4);
+                        }
+                    }
+                    let half = |row: usize, column: usize| rows[row][column / 2] >> (16 * (column % 2)) & 0xffff;
+                    let out = registers.word_mut(regs[m]);
+                    for (lane, value) in out.iter_mut().enumerate() {
+                        let (group, pair) = (lane / 4, lane % 4 * 2);
+                        *value = if transposed {
+                            half(pair, group) | half(pair + 1, group) << 16
+                        } else {
+                            half(group, pair) | half(group, pair + 1) << 16
+                        };
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// `base + offset` of every lane.
+    #[inline(always)]
+    pub(super) fn addresses(&self, registers: &Registers, base: u16, class: Class, offset: i64) -> [u64; LANES] {
+        match class {
+            _ if base == NONE => [offset as u64; LANES],
+            Class::L => {
+                let row = registers.long(base);
+                std::array::from_fn(|lane| row[lane].wrapping_add(offset as u64))
+            }
+            _ => {
+                // 32-bit addresses wrap in 32 bits.
+                let row = registers.word(base);
+                std::array::from_fn(|lane| u64::from(row[lane].wrapping_add(offset as u32)))
+            }
+        }
+    }
+}
+
+impl Special for Core<'_, '_> {
+    fn special(&mut self, at: u32, op: &Op, registers: &mut Registers, mask: &mut Mask) -> Result<(), Box<Fault>> {
+        match op.code {
+            Code::Access => self.access(at, op.imm, registers, mask),
+            Code::LoadParam => {
+                self.load_param(op, registers, mask);
+                Ok(())
+            }
+            Code::Vote => {
+                self.vote(op, registers, mask);
+                Ok(())
+            }
+            Code::Shuffle => self.shuffle(at, op, registers, mask),
+            Code::Matrix => self.matrix(at, op, registers, mask),
+            Code::CommitGroup => {
+                self.keeps.committed += 1;
+                Ok(())
+            }
+            Code::WaitGroup => {
+                let all = op.a == 1;
+                let upto = if all { u64::MAX } else { self.keeps.committed.saturating_sub(u64::from(op.imm)) };
+                self.arrive(upto)
+            }
+            Code::Guarded => {
+                let p = registers.predicate(op.a);
+                let bits = mask.bits & if op.b == 1 { !p } else { p };
+                if bits == 0 {
+                    return Ok(());
+                }
+                let inner = self.grid.program.guarded[op.imm as usize];
+                let mut part = Mask::new(bits);
+                super::alu::run(at, &[inner], registers, (&mut part, false), self)
+            }
+            Code::MarkInit => {
+                *registers.predicate_mut(op.d) |= mask.bits;
+                Ok(())
+            }
+            Code::CheckInit => {
+                let missing = mask.bits & !registers.predicate(op.a);
+                if missing == 0 {
+                    return Ok(());
+                }
+                let name = self.grid.program.tracked_names.get(op.imm as usize).map_or("?", String::as_str);
+                let what = format!("register `{name}` is read before it is written");
+                let lane = missing.trailing_zeros() as usize;
+                Err(self.fault(Check::Uninitialized, at, lane, what, "a variable without a first value?"))
+            }
+            Code::Trap => Err(self.fault(Check::Trap, at, mask.first(), "the kernel stopped itself (trap)".into(), "")),
+            _ => Ok(()),
+        }
+    }
+}

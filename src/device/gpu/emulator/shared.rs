@@ -1,0 +1,294 @@
+//! A block's shared memory and what is known of it: who wrote, who read, when.
+//!
+//! In: accesses of a warp, already within bounds and aligned. Out: data, and a [`Conflict`] where two
+//! warps touch a word with no barrier between. Every warp has a clock for every other; a barrier joins
+//! the clocks of those who meet. An access is in order if the other warp's clock at that time is known
+//! to this one (vector clocks, Mattern 1988).
+
+use crate::ptx::SHARED_BASE;
+
+/// Who touched a word last: clock, several readers, warp, lane, operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag(u64);
+
+const SEVERAL: u64 = 1 << 31;
+
+impl Tag {
+    /// `at` is the operation's number, below 2²¹.
+    #[inline(always)]
+    fn new(clock: u32, warp: usize, at: u32, lane: usize) -> Self {
+        Self(u64::from(clock) << 32 | (warp as u64) << 26 | u64::from(at & 0x1f_ffff) << 5 | lane as u64)
+    }
+    #[inline(always)]
+    fn clock(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+    #[inline(always)]
+    fn several(self) -> bool {
+        self.0 & SEVERAL != 0
+    }
+    /// The warp.
+    #[inline(always)]
+    pub fn warp(self) -> usize {
+        (self.0 >> 26 & 31) as usize
+    }
+    /// The lane.
+    pub fn lane(self) -> usize {
+        (self.0 & 31) as usize
+    }
+    /// The operation's number.
+    pub fn at(self) -> u32 {
+        (self.0 >> 5 & 0x1f_ffff) as u32
+    }
+}
+
+/// What is wrong with an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// Nobody wrote this byte.
+    Uninitialized(u32),
+    /// This address was written or read by the other party, whose access was a write or not.
+    Race(u32, Tag, bool),
+}
+
+/// A block's shared memory.
+pub struct Shared {
+    /// From address 0 on; the first [`SHARED_BASE`] bytes belong to nobody.
+    pub words: Vec<u32>,
+    /// Bytes.
+    pub size: u32,
+    shadow: Option<Shadow>,
+}
+
+struct Shadow {
+    writes: Vec<Tag>,
+    reads: Vec<Tag>,
+    /// One bit for each byte.
+    init: Vec<u8>,
+    /// `clocks[warp · warps + other]`.
+    clocks: Vec<u32>,
+    warps: usize,
+}
+
+impl Shared {
+    /// `size` bytes, the reserved ones included.
+    pub fn new(size: u32, warps: usize, checked: bool) -> Self {
+        let count = size.div_ceil(16) as usize * 4;
+        let shadow = checked.then(|| Shadow {
+            writes: vec![Tag(0); count],
+            reads: vec![Tag(0); count],
+            init: vec![0; count],
+            clocks: vec![0; warps * warps],
+            warps,
+        });
+        Self { words: vec![0; count], size, shadow }
+    }
+
+    /// Rubbish, written by nobody.
+    pub fn reset(&mut self) {
+        self.words.fill(0xffc0_dead);
+        if let Some(shadow) = &mut self.shadow {
+            shadow.writes.fill(Tag(0));
+            shadow.reads.fill(Tag(0));
+            shadow.init.fill(0);
+            shadow.clocks.fill(0);
+            for warp in 0..shadow.warps {
+                shadow.clocks[warp * shadow.warps + warp] = 1;
+            }
+        }
+    }
+
+    /// Whether anybody keeps account.
+    pub fn checked(&self) -> bool {
+        self.shadow.is_some()
+    }
+
+    /// Those who met at a barrier know of each other's past from now on.
+    pub fn join(&mut self, met: &[usize]) {
+        let Some(shadow) = &mut self.shadow else { return };
+        let warps = shadow.warps;
+        for other in 0..warps {
+            let known = met.iter().map(|&warp| shadow.clocks[warp * warps + other]).max().unwrap_or(0);
+            met.iter().for_each(|&warp| shadow.clocks[warp * warps + other] = known);
+        }
+        met.iter().for_each(|&warp| shadow.clocks[warp * warps + warp] += 1);
+    }
+
+    /// Whether an access of `bytes` at `address` is within bounds.
+    #[inline(always)]
+    pub fn holds(&self, address: u64, bytes: u32) -> bool {
+        address >= u64::from(SHARED_BASE) && address + u64::from(bytes) <= u64::from(self.size)
+    }
+
+    /// Reads `bytes` (1, 2, 4) at an aligned address.
+    #[inline(always)]
+    pub fn load(&self, address: u32, bytes: u8) -> u32 {
+        let word = self.words[(address / 4) as usize] >> (address % 4 * 8);
+        match bytes {
+            1 => word & 0xff,
+            2 => word & 0xffff,
+            _ => word,
+        }
+    }
+
+    /// Writes `bytes` (1, 2, 4) at an aligned address.
+    #[inline(always)]
+    pub fn store(&mut self, address: u32, bytes: u8, value: u32) {
+        let word = &mut self.words[(address / 4) as usize];
+        let shift = address % 4 * 8;
+        let ones = match bytes {
+            1 => 0xff << shift,
+            2 => 0xffff << shift,
+            _ => u32::MAX,
+        };
+        *word = (*word & !ones) | ((value << shift) & ones);
+    }
+
+    /// Notes a read of `bytes` by a lane.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    #[inline(always)]
+    pub fn note_read(&mut self, address: u32, bytes: u32, (warp, at, lane): (usize, u32, usize)) -> Result<(), Conflict> {
+        match &mut self.shadow {
+            Some(shadow) => shadow.read(address, bytes, warp, at, lane),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes a write of `bytes` by a lane; `atomic` ones do not collide with each other.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    #[inline(always)]
+    pub fn note_write(
+        &mut self,
+        address: u32,
+        bytes: u32,
+        (warp, at, lane): (usize, u32, usize),
+        atomic: bool,
+    ) -> Result<(), Conflict> {
+        match &mut self.shadow {
+            Some(shadow) => shadow.write(address, bytes, (warp, at, lane), atomic),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shadow {
+    #[inline(always)]
+    fn ordered(&self, warp: usize, tag: Tag) -> bool {
+        tag.clock() <= self.clocks[warp * self.warps + tag.warp()]
+    }
+
+    #[inline(always)]
+    fn read(&mut self, address: u32, bytes: u32, warp: usize, at: u32, lane: usize) -> Result<(), Conflict> {
+        let first = (address / 4) as usize;
+        let new = Tag::new(self.clocks[warp * self.warps + warp], warp, at, lane);
+        if bytes == 16
+            && let Some(init) = self.init[first..].first_chunk::<4>()
+            && u32::from_ne_bytes(*init) == 0x0f0f_0f0f
+            && let Some(writes) = self.writes[first..].first_chunk::<4>()
+            && writes.iter().all(|tag| *tag == writes[0])
+            && self.ordered(warp, writes[0])
+            && let Some(reads) = self.reads[first..].first_chunk_mut::<4>()
+            && reads.iter().all(|tag| *tag == reads[0])
+        {
+            let old = reads[0];
+            *reads = [renewed(old, new, warp); 4];
+            return Ok(());
+        }
+        for word in first..first + bytes.div_ceil(4) as usize {
+            let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
+            if self.init[word] & want != want {
+                let missing = (want & !self.init[word]).trailing_zeros();
+                return Err(Conflict::Uninitialized(word as u32 * 4 + missing));
+            }
+            let tag = self.writes[word];
+            if !self.ordered(warp, tag) {
+                return Err(Conflict::Race(word as u32 * 4, tag, true));
+            }
+            self.reads[word] = renewed(self.reads[word], new, warp);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn write(
+        &mut self,
+        address: u32,
+        bytes: u32,
+        (warp, at, lane): (usize, u32, usize),
+        atomic: bool,
+    ) -> Result<(), Conflict> {
+        let first = (address / 4) as usize;
+        let clock = self.clocks[warp * self.warps + warp];
+        let new = Tag::new(clock, warp, at, lane);
+        for word in first..first + bytes.div_ceil(4) as usize {
+            let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
+            let written = self.writes[word];
+            // Neighbours within a word may be written by others: only bytes that were written collide.
+            let touched = self.init[word] & want != 0;
+            if !self.ordered(warp, written) && touched && !(atomic && written.several()) {
+                return Err(Conflict::Race(word as u32 * 4, written, true));
+            }
+            let read = self.reads[word];
+            let behind = if read.several() { read.clock() == clock } else { !self.ordered(warp, read) };
+            if behind && touched && !atomic {
+                return Err(Conflict::Race(word as u32 * 4, read, false));
+            }
+            self.init[word] |= want;
+            self.writes[word] = if atomic { Tag(new.0 | SEVERAL) } else { new };
+        }
+        Ok(())
+    }
+}
+
+/// The note of a word's readers after one more. Several warps that read in the same stretch between
+/// barriers become one note that stands for all.
+#[inline(always)]
+fn renewed(old: Tag, new: Tag, warp: usize) -> Tag {
+    if old.clock() == new.clock() && (old.several() || old.warp() != warp) { Tag(new.0 | SEVERAL) } else { new }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block() -> Shared {
+        let mut shared = Shared::new(SHARED_BASE + 256, 2, true);
+        shared.reset();
+        shared
+    }
+
+    #[test]
+    fn a_barrier_makes_order() {
+        let mut shared = block();
+        let at = SHARED_BASE;
+        assert_eq!(shared.note_read(at, 4, (0, 1, 0)), Err(Conflict::Uninitialized(at)));
+        assert_eq!(shared.note_write(at, 4, (0, 1, 3), false), Ok(()));
+        let race = shared.note_read(at, 4, (1, 2, 0));
+        assert!(matches!(race, Err(Conflict::Race(place, tag, true)) if place == at && tag.lane() == 3));
+        shared.join(&[0, 1]);
+        assert_eq!(shared.note_read(at, 4, (1, 2, 0)), Ok(()));
+        assert!(matches!(shared.note_write(at, 4, (0, 3, 0), false), Err(Conflict::Race(_, _, false))));
+        assert_eq!(shared.note_read(at, 4, (0, 2, 0)), Ok(()));
+        assert!(matches!(shared.note_write(at, 4, (0, 3, 0), false), Err(Conflict::Race(_, _, false))));
+        shared.join(&[0, 1]);
+        assert_eq!(shared.note_write(at, 4, (0, 3, 0), false), Ok(()));
+    }
+
+    #[test]
+    fn bytes_of_one_word_are_neighbours_and_atomics_do_not_collide() {
+        let mut shared = block();
+        let at = SHARED_BASE;
+        assert_eq!(shared.note_write(at, 1, (0, 1, 0), false), Ok(()));
+        assert_eq!(shared.note_write(at + 1, 1, (1, 1, 0), false), Ok(()));
+        assert!(matches!(shared.note_write(at, 1, (1, 1, 0), false), Err(Conflict::Race(..))) || shared.checked());
+        assert_eq!(shared.note_write(at + 8, 4, (0, 1, 0), false), Ok(()));
+        shared.join(&[0, 1]);
+        assert_eq!(shared.note_write(at + 8, 4, (0, 1, 0), true), Ok(()));
+        assert_eq!(shared.note_write(at + 8, 4, (1, 1, 0), true), Ok(()));
+        assert!(matches!(shared.note_read(at + 8, 4, (0, 1, 0)), Err(Conflict::Race(..))));
+    }
+}
