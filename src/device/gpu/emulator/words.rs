@@ -103,14 +103,19 @@ impl Core<'_, '_> {
             }
             return true;
         }
+        #[cfg(target_arch = "x86_64")]
+        if N == 4 {
+            let rows = [0, 1, 2, 3].map(|k| registers.word_mut(access.regs[k % N]).as_mut_ptr());
+            // SAFETY: `shared_places` checked the range; the rows have 32 words each.
+            unsafe { transposed(words, &places, rows) };
+            return true;
+        }
         let mut rows = [[0u32; LANES]; N];
-        for lane in (0..LANES).step_by(4) {
-            for (k, &place) in places[lane..lane + 4].iter().enumerate() {
-                // SAFETY: as above: N words from `place` on are within.
-                let found: [u32; N] = unsafe { words.as_ptr().add(place as usize).cast::<[u32; N]>().read_unaligned() };
-                for (row, word) in rows.iter_mut().zip(found) {
-                    row[lane + k] = word;
-                }
+        for (lane, &place) in places.iter().enumerate() {
+            // SAFETY: as above: N words from `place` on are within.
+            let found: [u32; N] = unsafe { words.as_ptr().add(place as usize).cast::<[u32; N]>().read_unaligned() };
+            for (row, word) in rows.iter_mut().zip(found) {
+                row[lane] = word;
             }
         }
         for (row, &slot) in rows.iter().zip(&access.regs) {
@@ -220,4 +225,27 @@ fn period(places: &[u32; LANES]) -> usize {
         period /= 2;
     }
     period
+}
+
+/// Four words from each lane's place, to four rows.
+///
+/// # Safety
+/// Four words from each place on must be within `words`; each row must have 32.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transposed(words: &[u32], places: &[u32; LANES], rows: [*mut u32; 4]) {
+    use std::arch::x86_64::*;
+    // SAFETY: the caller's promise; SSE is part of x86-64.
+    unsafe {
+        for lane in (0..LANES).step_by(4) {
+            let four = |k: usize| _mm_loadu_ps(words.as_ptr().add(places[lane + k] as usize).cast());
+            let (a, b, c, d) = (four(0), four(1), four(2), four(3));
+            let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+            let (ef, gh) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
+            _mm_storeu_ps(rows[0].add(lane).cast(), _mm_movelh_ps(ab, cd));
+            _mm_storeu_ps(rows[1].add(lane).cast(), _mm_movehl_ps(cd, ab));
+            _mm_storeu_ps(rows[2].add(lane).cast(), _mm_movelh_ps(ef, gh));
+            _mm_storeu_ps(rows[3].add(lane).cast(), _mm_movehl_ps(gh, ef));
+        }
+    }
 }
