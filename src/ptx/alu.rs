@@ -359,6 +359,11 @@ pub fn find(spelling: &str) -> Option<Code> {
     SPELLINGS.get(spelling).copied().filter(|_| !spelling.is_empty())
 }
 
+/// All spellings of the table, for tests that want one of each.
+pub fn spellings() -> impl Iterator<Item = &'static str> {
+    SPELLINGS.keys().copied().filter(|spelling| !spelling.is_empty())
+}
+
 impl Code {
     /// The classes of its registers; none for what is not in the table.
     pub fn signature(self) -> Option<Signature> {
