@@ -118,12 +118,12 @@ def div(f, a, b, mode="rn"):
 
 
 def root(size):
-    """The square root to 300 bits, the last of which says whether there were more."""
-    shift = 600
+    """The square root to hundreds of bits, the last of which says whether there were more."""
+    shift = 2800
     scaled = size * (1 << shift)
     whole = scaled.numerator // scaled.denominator
     n = isqrt(whole)
-    exact = n * n == whole and scaled.denominator == 1
+    exact = n * n == scaled
     return Fraction(2 * n + (not exact), 2 << (shift // 2))
 
 

@@ -71,7 +71,7 @@ def single():
     one.add("cvt.rpi.f32.f32", "w", lambda a: exact.to_whole(a, "rpi"))
     one.add("cvt.rmi.ftz.f32.f32", "w", zeroed(lambda a: exact.to_whole(a, "rmi")))
     one.add("cvt.sat.f32.f32", "w", exact.saturate)
-    one.add("cvt.ftz.sat.f32.f32", "w", zeroed(exact.saturate))
+    one.add("cvt.ftz.sat.f32.f32 cvt.sat.ftz.f32.f32", "w", zeroed(exact.saturate))
     one.add("cvt.f64.f32", "l", lambda a: exact.convert(F64, F32, a))
     one.add("cvt.rna.tf32.f32", "w", exact.tf32)
     one.form("add.f32 {d}, {a}, 0f3F800000;", "w", lambda a: exact.add(F32, a, 0x3F800000))
