@@ -7,6 +7,7 @@
 //! //> launch block=64 grid=2 shared=128 late=0   as the launch asks (32 1 0 1 if not said); one entry, one launch
 //! //> in NAME: 00000001 0002 4*ff 00..1f         bytes of `in`, little end first: as many as there are digits
 //! //> out LABEL: 00000001 ~7fff ----             bytes of `out`: exact, any NaN of that width, anything
+//! //> arg NAME: 00000001 02                      a parameter after `in` and `out`, as its bytes
 //! //> tensor hopper                              for the results that follow: how tensor cores round
 //! //> untouched 64                               so many bytes at the end of `out` that nobody writes
 //! ```
@@ -69,6 +70,7 @@ struct Form {
     entry: String,
     numbers: BTreeMap<String, u32>,
     input: Vec<u8>,
+    args: Vec<Vec<u8>>,
     rows: Vec<Row>,
     masked: bool,
 }
@@ -102,6 +104,7 @@ fn tokens(text: &str) -> Vec<Want> {
 fn forms(file: &str, text: &str) -> Vec<Form> {
     let mut forms = Vec::new();
     let (mut numbers, mut input, mut rows) = (BTreeMap::new(), Vec::new(), Vec::<Row>::new());
+    let mut args = Vec::new();
     let (mut tensor, mut into_input) = (Tensor::Fast, false);
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix(".visible .entry ") {
@@ -109,7 +112,8 @@ fn forms(file: &str, text: &str) -> Vec<Form> {
             assert!(!rows.is_empty(), "{file}: {entry} says nothing of its results");
             let masked = rest.contains(" lanes)");
             let (numbers, input) = (std::mem::take(&mut numbers), std::mem::take(&mut input));
-            forms.push(Form { entry, numbers, input, rows: std::mem::take(&mut rows), masked });
+            let (args, rows) = (std::mem::take(&mut args), std::mem::take(&mut rows));
+            forms.push(Form { entry, numbers, input, args, rows, masked });
             tensor = Tensor::Fast;
             continue;
         }
@@ -130,6 +134,8 @@ fn forms(file: &str, text: &str) -> Vec<Form> {
             let (label, rest) = rest.split_once(": ").unwrap();
             rows.push(Row { label: label.to_owned(), wants: tokens(rest), tensor });
             into_input = false;
+        } else if let Some(rest) = said.strip_prefix("arg ") {
+            args.push(words(rest.split_once(':').unwrap().1));
         } else if let Some(rest) = said.strip_prefix("untouched ") {
             let wants = vec![Want::Bytes(vec![UNTOUCHED]); rest.parse().unwrap()];
             rows.push(Row { label: "untouched".into(), wants, tensor });
@@ -166,6 +172,7 @@ fn check(file: &str, text: &str, form: &Form, options: Options, failures: &mut V
             if form.masked {
                 args.push(Arg::value("lanes", &lanes));
             }
+            args.extend(form.args.iter().map(|bytes| Arg::Value { name: "arg", bytes: bytes.clone() }));
             let block = [number("block", 32), number("y", 1), number("z", 1)];
             if let Err(error) = machine.launch(&form.entry, number("grid", 1), block, number("shared", 0), args) {
                 failures.push(format!("{file}: {}: {error}", form.entry));
@@ -181,10 +188,8 @@ fn check(file: &str, text: &str, form: &Form, options: Options, failures: &mut V
                     let want = if lanes >> (lane % 32) & 1 == 1 { want } else { &untouched };
                     if !want.meets(here) {
                         let here: String = here.iter().rev().map(|byte| format!("{byte:02x}")).collect();
-                        let (entry, label) = (&form.entry, &row.label);
-                        let operands = operands(form, lane);
-                        let want = shown(want);
-                        failures.push(format!("{file}: {entry}: {label} [{lane}] {operands}: expected {want}, got {here}"));
+                        let (entry, label, want) = (&form.entry, &row.label, shown(want));
+                        failures.push(format!("{file}: {entry}: {label} [{lane}]: expected {want}, got {here}"));
                     }
                 }
             }
@@ -197,15 +202,6 @@ fn shown(want: &Want) -> String {
         Want::Bytes(bytes) => bytes.iter().rev().map(|byte| format!("{byte:02x}")).collect(),
         other => format!("{other:?}"),
     }
-}
-
-/// The operands of a lane, where `in` is columns of 32.
-fn operands(form: &Form, lane: usize) -> String {
-    if !form.masked {
-        return String::new();
-    }
-    let kinds = form.entry.as_str();
-    format!("of {kinds}, row {lane}")
 }
 
 fn all() -> Vec<(String, String)> {
