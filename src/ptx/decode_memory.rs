@@ -97,7 +97,7 @@ impl Decoder<'_> {
         }
         for (slot, operand) in access.regs.iter_mut().zip(list) {
             *slot = match access.group {
-                Group::Store => self.operand(operand, class)?,
+                Group::Store => self.stored(operand, class)?,
                 _ => self.result(operand, class)?,
             };
         }
@@ -105,6 +105,20 @@ impl Decoder<'_> {
         (access.base, access.base_class, access.offset) = (base.slot, base.class, base.offset);
         self.emit_access(access);
         Ok(())
+    }
+
+    /// What a store writes: of a register of 64 bits also its lower half.
+    fn stored(&mut self, operand: &Operand, class: Class) -> Result<u16> {
+        match operand {
+            Operand::Register(id)
+                if class == Class::W && self.function.registers[*id as usize].class == Class::L =>
+            {
+                let d = self.temporary(Class::W)?;
+                self.emit(Op { d, a: *id as u16, ..Op::new(Code::LowW) });
+                Ok(d)
+            }
+            _ => self.operand(operand, class),
+        }
     }
 
     fn emit_access(&mut self, access: Access) {

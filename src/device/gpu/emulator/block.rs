@@ -313,11 +313,20 @@ impl<'g, 'l> Block<'g, 'l> {
         let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked);
         match schedule {
             Schedule::Lowest => free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
-            // Only lanes that may run in any order are turned around: those that wait for others still meet.
-            Schedule::Reverse => free().max_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
-            Schedule::Random(seed) => {
-                let all: Vec<usize> = free().map(|(k, _)| k).collect();
-                if all.is_empty() { None } else { Some(all[self.draw(seed) as usize % all.len()]) }
+            // Only lanes that may run in any order are turned around: before a barrier all meet, however late
+            // some of them come.
+            Schedule::Reverse | Schedule::Random(_) => {
+                let blocks = &self.grid.program.blocks;
+                let apart = |part: &Part| !matches!(blocks[part.at as usize].end, End::Barrier { .. });
+                let mut all: Vec<usize> = free().filter(|(_, part)| apart(part)).map(|(k, _)| k).collect();
+                all.sort_by_key(|&k| priority[parts[k].at as usize]);
+                match schedule {
+                    _ if all.is_empty() => {
+                        free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k)
+                    }
+                    Schedule::Random(seed) => Some(all[self.draw(seed) as usize % all.len()]),
+                    _ => all.pop(),
+                }
             }
         }
     }

@@ -86,9 +86,6 @@ impl Core<'_, '_> {
             let mut word = value as u32;
             if op.b == 1 {
                 word = (((word << shift) as i32) >> shift) as u32;
-                if op.a == 1 {
-                    word &= 0xffff;
-                }
             }
             lanes(mask.bits).for_each(|lane| registers.word_mut(op.d)[lane] = word);
         }
