@@ -4,8 +4,10 @@
 //! failed, 2 for a command that cannot be.
 
 mod args;
+mod device;
+mod emulate;
+mod values;
 
-use crate::device::cpu::CpuDevice;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Head;
@@ -101,6 +103,7 @@ fn run(cli: Cli) -> Result<()> {
             }
             WeightsCommand::Inspect { file } => task::inspect(&host, file.as_deref()),
         },
+        Command::Emulate(a) => task::emulate(&host, &a.job(cli.threads.map(usize::from))),
     }
 }
 
@@ -113,9 +116,7 @@ fn host(cli: &Cli) -> Result<Host> {
             .build_global()
             .map_err(|e| Error::new(Kind::Device, "cannot start the threads").fact("reason", e))?;
     }
-    // `auto` and `cpu` are all this version builds; clap refuses other names.
-    let device = Box::new(CpuDevice::new(threads)?);
-    Ok(Host { device, json: cli.json, quiet: cli.quiet })
+    Ok(Host { device: cli.device.open(threads)?, json: cli.json, quiet: cli.quiet })
 }
 
 fn pictures(a: PictureArgs) -> task::PictureOptions {

@@ -10,7 +10,7 @@ use super::fault::{Check, Fault, place};
 use super::grid::{Grid, Schedule, Statistics};
 use super::lanes::{LANES, Mask, Registers, lanes};
 use super::shared::Shared;
-use crate::ptx::{Class, Code, EXIT, End, Fixed, Line, NONE, Op, Reduce, ReduceKind, SHARED_BASE, Special};
+use crate::ptx::{Class, EXIT, End, Fixed, Line, NONE, Reduce, ReduceKind, SHARED_BASE, Special};
 use crate::random::philox;
 
 /// Blocks of the program that a warp runs before others get a turn.
@@ -218,9 +218,11 @@ impl<'g, 'l> Block<'g, 'l> {
                     Some(trace) if part.lanes >> (trace.thread % 32) & 1 == 1 => {
                         for (k, op) in ops.iter().enumerate() {
                             let at = block.ops.start + k as u32;
+                            let step = trace.begin(grid, at, op, &warp.registers);
                             alu::run(at, &[*op], &mut warp.registers, (&mut mask, all), &mut core)?;
-                            trace.write(grid, at, op, &warp.registers);
+                            trace.end(grid, step, op, &warp.registers);
                         }
+                        trace.leave(block, &warp.registers);
                     }
                     _ => alu::run(block.ops.start, ops, &mut warp.registers, (&mut mask, all), &mut core)?,
                 }
@@ -313,20 +315,11 @@ impl<'g, 'l> Block<'g, 'l> {
         let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked);
         match schedule {
             Schedule::Lowest => free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
-            // Only lanes that may run in any order are turned around: before a barrier all meet, however late
-            // some of them come.
-            Schedule::Reverse | Schedule::Random(_) => {
-                let blocks = &self.grid.program.blocks;
-                let apart = |part: &Part| !matches!(blocks[part.at as usize].end, End::Barrier { .. });
-                let mut all: Vec<usize> = free().filter(|(_, part)| apart(part)).map(|(k, _)| k).collect();
-                all.sort_by_key(|&k| priority[parts[k].at as usize]);
-                match schedule {
-                    _ if all.is_empty() => {
-                        free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k)
-                    }
-                    Schedule::Random(seed) => Some(all[self.draw(seed) as usize % all.len()]),
-                    _ => all.pop(),
-                }
+            // Lanes that must meet wait for each other before the block, whoever comes first.
+            Schedule::Reverse => free().max_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
+            Schedule::Random(seed) => {
+                let all: Vec<usize> = free().map(|(k, _)| k).collect();
+                if all.is_empty() { None } else { Some(all[self.draw(seed) as usize % all.len()]) }
             }
         }
     }
@@ -509,36 +502,5 @@ fn special_value(grid: &Grid<'_>, special: Special, block: [u32; 3], warp: usize
         Special::Sm => 0,
         Special::Sms => 1,
         Special::DynamicShared => grid.dynamic,
-    }
-}
-
-impl super::grid::Trace {
-    fn write(&self, grid: &Grid<'_>, at: u32, op: &Op, registers: &Registers) {
-        let line = grid.program.lines[at as usize];
-        let text = grid.module.lines.get(line.ptx as usize - 1).map_or("", |text| text.trim());
-        let lane = (self.thread % 32) as usize;
-        let result = match op.code {
-            Code::Access => {
-                let access = &grid.program.accesses[op.imm as usize];
-                let slots = access.regs.iter().filter(|&&slot| slot != NONE);
-                let values: Vec<String> =
-                    slots.map(|&slot| shown(access.class, registers.value(access.class, slot, lane))).collect();
-                Some(values.join(" "))
-            }
-            code => code.signature().map(|s| shown(s.result, registers.value(s.result, op.d, lane))),
-        };
-        let source = place(grid.module, line);
-        let result = result.map(|result| format!("   = {result}")).unwrap_or_default();
-        if let Ok(mut lines) = self.lines.lock() {
-            lines.push(format!("{source:<32} {text}{result}"));
-        }
-    }
-}
-
-fn shown(class: Class, value: u64) -> String {
-    match class {
-        Class::P => value.to_string(),
-        Class::W => format!("{:#x} ({})", value, f32::from_bits(value as u32)),
-        Class::L => format!("{value:#x}"),
     }
 }

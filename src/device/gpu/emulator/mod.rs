@@ -15,12 +15,18 @@ mod lanes;
 mod matrix;
 mod memory;
 mod owners;
+mod profile;
 mod shared;
+mod trace;
+mod watched;
 mod words;
 
 pub use fault::{Check, Fault};
-pub use grid::{Options, Ran, Schedule, Statistics, Touched, Trace};
+pub use grid::{Options, Ran, Schedule, Statistics, Touched};
 pub use matrix::Tensor;
+pub use profile::{LineCount, profile};
+pub use trace::{Step, Trace};
+pub use watched::{Started, Watched};
 
 use super::driver::{Address, Driver};
 use super::launch::{Arg, Launch, Limits};
