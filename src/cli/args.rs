@@ -122,7 +122,7 @@ pub struct HeadArgs {
 #[derive(Args, Debug)]
 pub struct SummaryArgs {
     /// A run whose network to show; otherwise the network that the options describe
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", conflicts_with_all = ["network", "size", "include_top", "units", "classes", "dropout"])]
     pub run: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]

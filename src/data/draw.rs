@@ -10,6 +10,7 @@ mod scene;
 
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::interrupt;
 use crate::random::{Draws, Stream};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
@@ -87,6 +88,7 @@ pub fn draw(dir: &Path, pictures_per_class: &Counts, size: [usize; 2], seed: u64
         first += u64::from(*count);
     }
     jobs.into_par_iter().try_for_each(|(path, class, counter)| {
+        interrupt::check()?;
         let mut random = Draws::new(seed, Stream::Demo, counter);
         let pixels = scene::picture(class, size, &mut random).bytes();
         files::write_bytes(&path, &png(&pixels, size)?)

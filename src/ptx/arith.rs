@@ -64,9 +64,8 @@ pub enum Towards {
 /// `a + b`, rounded as said.
 pub fn add_towards(a: f32, b: f32, towards: Towards) -> f32 {
     let exact = f64::from(a) + f64::from(b);
-    if exact == 0.0 && a == -b && a != 0.0 {
-        // An exact cancellation is +0, but -0 when rounding down (IEEE 754, 6.3).
-        return if towards == Towards::Down { -0.0 } else { 0.0 };
+    if exact == 0.0 && a.to_bits() != b.to_bits() {
+        return cancelled(towards);
     }
     let remainder = two_sum_remainder(f64::from(a), f64::from(b), exact);
     round(exact, remainder, towards)
@@ -77,10 +76,30 @@ pub fn fma_towards(a: f32, b: f32, c: f32, towards: Towards) -> f32 {
     let product = f64::from(a) * f64::from(b);
     let c = f64::from(c);
     let sum = product + c;
-    if sum == 0.0 && product != 0.0 {
-        return if towards == Towards::Down { -0.0 } else { 0.0 };
+    if sum == 0.0 && product.to_bits() != c.to_bits() {
+        return cancelled(towards);
     }
     round(sum, two_sum_remainder(product, c, sum), towards)
+}
+
+/// `a · b`, rounded as said.
+pub fn mul_towards(a: f32, b: f32, towards: Towards) -> f32 {
+    round(f64::from(a) * f64::from(b), 0.0, towards)
+}
+
+/// What two numbers of different signs leave that cancel each other, zeros too: +0, but -0 when rounding
+/// down (IEEE 754, 6.3).
+fn cancelled(towards: Towards) -> f32 {
+    if towards == Towards::Down { -0.0 } else { 0.0 }
+}
+
+/// `div.approx.f32`: the hardware multiplies by a reciprocal, which is zero for divisors above 2^126 (PTX
+/// ISA, `div`). Otherwise correctly rounded.
+#[inline(always)]
+pub fn divide_approximately(a: f32, b: f32) -> f32 {
+    // 2^126.
+    let vast = b.is_finite() && b.abs() > f32::from_bits(0x7e80_0000);
+    nan(if vast { a * 0.0f32.copysign(b) } else { a / b })
 }
 
 /// What `a + b` lost when it became `sum` (Knuth).
@@ -147,10 +166,9 @@ pub fn dp4a_unsigned(a: u32, b: u32, c: u32) -> u32 {
 #[inline(always)]
 pub fn lop3(a: u32, b: u32, c: u32, table: u32) -> u32 {
     let mut out = 0;
-    for (k, term) in
-        [!a & !b & !c, !a & !b & c, !a & b & !c, !a & b & c, a & !b & !c, a & !b & c, a & b & !c, a & b & c]
-            .into_iter()
-            .enumerate()
+    for (k, term) in [!a & !b & !c, !a & !b & c, !a & b & !c, !a & b & c, a & !b & !c, a & !b & c, a & b & !c, a & b & c]
+        .into_iter()
+        .enumerate()
     {
         if table >> k & 1 == 1 {
             out |= term;
@@ -237,10 +255,7 @@ mod tests {
             let zero = fma_towards(a, b, c, Towards::Zero);
             assert_eq!(zero, if near > 0.0 { down } else { up });
             let (down, up) = (add_towards(a, b, Towards::Down), add_towards(a, b, Towards::Up));
-            assert!(
-                f64::from(down) <= f64::from(a) + f64::from(b)
-                    && f64::from(a) + f64::from(b) <= f64::from(up)
-            );
+            assert!(f64::from(down) <= f64::from(a) + f64::from(b) && f64::from(a) + f64::from(b) <= f64::from(up));
         }
         assert_eq!(add_towards(1.0, f32::from_bits(1), Towards::Up), 1.0f32.next_up());
         assert_eq!(add_towards(1.0, f32::from_bits(1), Towards::Down), 1.0);

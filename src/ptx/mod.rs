@@ -17,7 +17,7 @@ mod registers;
 mod tree;
 
 pub(crate) use alu::instructions;
-pub use alu::{Class, Code};
+pub use alu::{Class, Code, spellings};
 pub use parse::parse;
 pub use program::*;
 pub use tree::{Function, Module, Place, Space, Variable};

@@ -126,6 +126,8 @@ pub struct Access {
     pub second_class: Class,
     /// Whether other threads may change the memory meanwhile (`volatile`, `relaxed`…): no race.
     pub volatile: bool,
+    /// Whether it moves words of four bytes to or from 32-bit registers of a named space.
+    pub usual: bool,
 }
 
 /// A vote: `mode` over `a` in the lanes of the mask.
@@ -440,7 +442,7 @@ impl Program {
                         one(&mut access.regs[0], class, Role::Def);
                     }
                     Group::AsyncCopy => {
-                        one(&mut access.regs[0], access.second_class, Role::Use);
+                                        one(&mut access.regs[0], access.second_class, Role::Use);
                         one(&mut access.regs[1], Class::W, Role::Use);
                     }
                 }

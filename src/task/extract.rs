@@ -121,6 +121,12 @@ impl From<'_> {
         path: &Path,
     ) -> Result<Features> {
         let recipe = self.recipe(network, folder, pictures, range.end)?;
+        if let Ok(old) = Features::open(path)
+            && recipe.key().is_ok_and(|key| key != old.key)
+        {
+            let path = path.display();
+            host.say(format_args!("note: {path} was made of other pictures or settings and is made anew"));
+        }
         let mut writer = match Writer::begin(path, &recipe)? {
             Begin::Complete(features) => {
                 host.say(format_args!("{name}: features are there already, nothing to do"));

@@ -8,13 +8,13 @@ use vgg_ft::device::gpu::emulator::{Emulator, Options};
 /// All devices present, each with poisoned memory where it has such a thing.
 pub fn all() -> Vec<Box<dyn Device>> {
     let mut all = cpus(&[1, 2]);
-    all.push(emulator(Options::default()));
+    all.push(emulator());
     all
 }
 
-/// Our PTX machine with all its checks.
-pub fn emulator(options: Options) -> Box<dyn Device> {
-    Box::new(Gpu::new(Emulator::new(options).unwrap()).unwrap())
+/// Our kernels on our own machine, all checks on.
+pub fn emulator() -> Box<dyn Device> {
+    Box::new(Gpu::new(Emulator::new(Options::default()).unwrap()).unwrap())
 }
 
 /// Cpu devices that must agree bit for bit; three does not divide anything.

@@ -28,12 +28,15 @@ fn set(registers: &mut Registers, access: &Access, k: usize, lane: usize, value:
     }
 }
 
-/// A narrow number as its register holds it.
+/// A narrow number as its register holds it. Signs fill all 32 bits: a 16-bit register's upper half is
+/// never looked at, and a 32-bit one may be loaded with a narrow number (PTX ISA, "Operand size exceeding
+/// instruction-type size").
 #[inline(always)]
 fn extended(access: &Access, value: u64) -> u32 {
     match (access.width.bytes, access.width.signed) {
-        (1, true) => value as u8 as i8 as i32 as u32 & 0xffff,
+        (1, true) => value as u8 as i8 as i32 as u32,
         (1, false) => value as u32 & 0xff,
+        (2, true) => value as u16 as i16 as i32 as u32,
         (2, _) => value as u32 & 0xffff,
         _ => value as u32,
     }

@@ -116,6 +116,18 @@ unsafe fn wide<const ALL: bool, S: Special>(
     unsafe { body::<ALL, S>(first, ops, registers, mask, machine) }
 }
 
+/// Whether this processor has what the wide versions need.
+pub fn wide_here() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
 /// Runs `ops`, the first of which has number `first`. With `all`, arithmetic is done in all lanes,
 /// active or not: right where inactive lanes have ended.
 ///
@@ -132,7 +144,7 @@ pub fn run<S: Special>(
     // where the processor has the instructions.
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if wide_here() {
             return if all {
                 wide::<true, S>(first, ops, registers, mask, machine)
             } else {

@@ -188,13 +188,17 @@ impl<'g, 'l> Block<'g, 'l> {
                 let block = &program.blocks[part.at as usize];
                 let warp = &mut self.warps[index];
                 warp.line = block.line;
-                if block.meet != NONE {
-                    let wanted = warp.registers.word(block.meet)[part.lanes.trailing_zeros() as usize % LANES];
-                    if wanted & warp.live & !part.lanes != 0 {
-                        part.parked = true;
-                        warp.parts.push(part);
-                        break;
+                let wanted = match block.end {
+                    _ if block.meet != NONE => {
+                        warp.registers.word(block.meet)[part.lanes.trailing_zeros() as usize % LANES]
                     }
+                    End::Barrier { .. } => u32::MAX,
+                    _ => 0,
+                };
+                if wanted & warp.live & !part.lanes != 0 {
+                    part.parked = true;
+                    warp.parts.push(part);
+                    break;
                 }
                 let ops = &program.ops[block.ops.start as usize..block.ops.end as usize];
                 mask.set(part.lanes);
@@ -246,9 +250,6 @@ impl<'g, 'l> Block<'g, 'l> {
                         }
                     }
                     End::Barrier { barrier, next } => {
-                        if part.lanes != warp.live {
-                            return Err(self.divergent(index, part));
-                        }
                         let id = warp.registers.word(barrier.id)[mask.first()] as usize;
                         let wanted = match barrier.count {
                             NONE => 0,
@@ -312,17 +313,12 @@ impl<'g, 'l> Block<'g, 'l> {
             return (!part.parked).then_some(0);
         }
         let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked);
-        // Only lanes that may run in any order are turned around. Before a barrier hardware gathers the warp,
-        // so who comes there early waits while others still have a way to go.
-        let blocks = &self.grid.program.blocks;
-        let early = |part: &Part| matches!(blocks[part.at as usize].end, End::Barrier { .. });
-        let held = free().any(|(_, part)| !early(part));
-        let able = || free().filter(|(_, part)| !held || !early(part));
         match schedule {
             Schedule::Lowest => free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
-            Schedule::Reverse => able().max_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
+            // Lanes that must meet wait for each other before the block, whoever comes first.
+            Schedule::Reverse => free().max_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
             Schedule::Random(seed) => {
-                let all: Vec<usize> = able().map(|(k, _)| k).collect();
+                let all: Vec<usize> = free().map(|(k, _)| k).collect();
                 if all.is_empty() { None } else { Some(all[self.draw(seed) as usize % all.len()]) }
             }
         }
@@ -443,27 +439,30 @@ impl<'g, 'l> Block<'g, 'l> {
         fault
     }
 
+    /// The parts of a warp wait for each other at different places.
     fn stuck(&self, index: usize) -> Box<Fault> {
-        let what = "lanes of a warp wait for lanes that never come".to_owned();
-        let help = "the mask of a warp-wide instruction must name exactly the lanes that reach it";
-        let mut fault = self.blame(index, Check::Deadlock, what, help);
-        for part in &self.warps[index].parts {
-            let line = self.grid.program.blocks[part.at as usize].line;
-            fault.facts.push((format!("lanes {:#010x}", part.lanes), place(self.grid.module, line)));
-        }
-        fault
-    }
-
-    fn divergent(&self, index: usize, part: Part) -> Box<Fault> {
         let warp = &self.warps[index];
-        let what = "a barrier is reached by a part of a warp".to_owned();
-        let help = "all threads of a block must reach the same __syncthreads()";
-        let mut fault = self.blame(index, Check::BarrierDivergence, what, help);
-        fault.facts.push(("lanes here".into(), format!("{:#010x}", part.lanes)));
-        for other in &warp.parts {
-            let line = self.grid.program.blocks[other.at as usize].line;
-            let at = place(self.grid.module, line);
-            fault.facts.push(("lanes elsewhere".into(), format!("{:#010x} at {at}", other.lanes)));
+        let block = |part: &Part| &self.grid.program.blocks[part.at as usize];
+        let barrier = warp.parts.iter().find(|part| matches!(block(part).end, End::Barrier { .. }));
+        let (check, what, help) = match barrier {
+            Some(_) => (
+                Check::BarrierDivergence,
+                "a barrier is reached by a part of a warp",
+                "all threads of a block must reach the same __syncthreads()",
+            ),
+            None => (
+                Check::Deadlock,
+                "lanes of a warp wait for lanes that never come",
+                "the mask of a warp-wide instruction must name exactly the lanes that reach it",
+            ),
+        };
+        let mut fault = self.blame(index, check, what.to_owned(), help);
+        if let Some(part) = barrier.or(warp.parts.first()) {
+            fault.line = block(part).line;
+        }
+        for part in &warp.parts {
+            let at = place(self.grid.module, block(part).line);
+            fault.facts.push((format!("lanes {:#010x}", part.lanes), format!("wait at {at}")));
         }
         fault
     }

@@ -86,9 +86,6 @@ impl Core<'_, '_> {
             let mut word = value as u32;
             if op.b == 1 {
                 word = (((word << shift) as i32) >> shift) as u32;
-                if op.a == 1 {
-                    word &= 0xffff;
-                }
             }
             lanes(mask.bits).for_each(|lane| registers.word_mut(op.d)[lane] = word);
         }
@@ -246,7 +243,14 @@ impl Core<'_, '_> {
 impl Special for Core<'_, '_> {
     fn special(&mut self, at: u32, op: &Op, registers: &mut Registers, mask: &mut Mask) -> Result<(), Box<Fault>> {
         match op.code {
-            Code::Access => self.access(at, op.imm, registers, mask),
+            Code::Access => {
+                let access = &self.grid.program.accesses[op.imm as usize];
+                let usual = mask.bits == u32::MAX && access.usual && !self.grid.options.statistics;
+                if usual && self.usual(at, access, registers) {
+                    return Ok(());
+                }
+                self.access(at, op.imm, registers, mask)
+            }
             Code::LoadParam => {
                 self.load_param(op, registers, mask);
                 Ok(())

@@ -102,6 +102,8 @@ pub struct Grid<'l> {
     pub block: [u32; 3],
     /// Bytes of dynamic shared memory.
     pub dynamic: u32,
+    /// Whether this processor has AVX2 and fused multiply-add.
+    pub wide: bool,
     /// A thread to follow.
     pub trace: Option<&'l super::trace::Trace>,
     /// Accesses of global memory by block, where they are watched.

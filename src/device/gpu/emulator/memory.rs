@@ -33,6 +33,8 @@ pub struct Allocation {
     init: Option<Box<[AtomicU8]>>,
     /// The launch that last wrote each word of four bytes.
     stamps: Option<Box<[AtomicU32]>>,
+    /// The launch that last wrote anything.
+    stamp: AtomicU32,
 }
 
 fn zeroed<T>(count: usize, what: impl FnOnce() -> Error, zero: fn() -> T) -> Result<Box<[T]>> {
@@ -134,6 +136,18 @@ impl Allocation {
         (offset..offset + bytes).all(|at| init[at / 8].load(Relaxed) >> (at % 8) & 1 == 1)
     }
 
+    /// Whether all bytes of a range were written, and none of them by launch `stamp`.
+    #[inline]
+    pub fn is_range_sound(&self, from: usize, to: usize, stamp: Option<u32>) -> bool {
+        let Some(init) = &self.init else { return true };
+        let (first, last) = (from.next_multiple_of(8), to / 8 * 8);
+        let whole = first >= last || init[first / 8..last / 8].iter().all(|bits| bits.load(Relaxed) == 0xff);
+        let ends = (from..first.min(to)).chain(last.max(from)..to);
+        whole
+            && ends.into_iter().all(|at| init[at / 8].load(Relaxed) >> (at % 8) & 1 == 1)
+            && stamp.is_none_or(|stamp| !self.written_by(from, to - from, stamp))
+    }
+
     /// Notes that bytes are written, by launch `stamp`.
     #[inline]
     pub fn mark(&self, offset: usize, bytes: usize, stamp: u32) {
@@ -141,7 +155,10 @@ impl Allocation {
             let mut at = offset;
             while at < offset + bytes {
                 let count = (8 - at % 8).min(offset + bytes - at);
-                init[at / 8].fetch_or((0xffu32 >> (8 - count) << (at % 8)) as u8, Relaxed);
+                let bits = (0xffu32 >> (8 - count) << (at % 8)) as u8;
+                if init[at / 8].load(Relaxed) & bits != bits {
+                    init[at / 8].fetch_or(bits, Relaxed);
+                }
                 at += count;
             }
         }
@@ -149,6 +166,9 @@ impl Allocation {
             && stamp != 0
         {
             (offset / 4..(offset + bytes).div_ceil(4)).for_each(|word| stamps[word].store(stamp, Relaxed));
+            if self.stamp.load(Relaxed) != stamp {
+                self.stamp.store(stamp, Relaxed);
+            }
         }
     }
 
@@ -156,6 +176,9 @@ impl Allocation {
     #[inline]
     pub fn written_by(&self, offset: usize, bytes: usize, stamp: u32) -> bool {
         let Some(stamps) = &self.stamps else { return false };
+        if self.stamp.load(Relaxed) != stamp {
+            return false;
+        }
         (offset / 4..(offset + bytes).div_ceil(4)).any(|word| stamps[word].load(Relaxed) == stamp)
     }
 
@@ -227,7 +250,7 @@ impl Memory {
         inner.next = (base + bytes as u64 + GAP).next_multiple_of(ALIGN);
         inner.count += 1;
         let number = inner.count;
-        let allocation = Allocation { number, base, len: bytes, dtype, words, init, stamps };
+        let allocation = Allocation { number, base, len: bytes, dtype, words, init, stamps, stamp: AtomicU32::new(0) };
         inner.live.insert(base, Arc::new(allocation));
         Ok(base)
     }

@@ -19,6 +19,7 @@ mod profile;
 mod shared;
 mod trace;
 mod watched;
+mod words;
 
 pub use fault::{Check, Fault};
 pub use grid::{Options, Ran, Schedule, Statistics, Touched};
@@ -181,6 +182,7 @@ impl Emulator {
             grid: launch.grid,
             block: launch.block,
             dynamic: launch.shared,
+            wide: alu::wide_here(),
             trace,
             owners: self.options.global_races.then(Default::default),
         };
