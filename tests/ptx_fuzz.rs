@@ -147,14 +147,17 @@ fn damaged(text: &str, all: &[Damage]) -> String {
 
 proptest! {
     // Failures are kept nowhere: a seed that fails belongs into a test of its own.
-    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 150 } else { 1500 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn damaged_text_is_a_program_or_an_error(seed in any::<usize>(), all in prop::collection::vec(damage(), 1..5)) {
         let text = damaged(&SEEDS[seed % SEEDS.len()], &all);
         let began = std::time::Instant::now();
         // A panic is the failure; a text that still makes sense is none.
-        let _ = decode("damaged.ptx", &text);
+        let read = decode("damaged.ptx", &text);
+        if std::env::var_os("VGG_FT_SHOW").is_some() {
+            println!("{read:?}");
+        }
         prop_assert!(began.elapsed().as_secs() < 5, "{} bytes took {:?}", text.len(), began.elapsed());
     }
 
@@ -194,12 +197,14 @@ fn greedy_texts_are_refused() {
     }
 }
 
-/// Long but honest: a hundred thousand branches among as many labels end in time and in bounds.
+/// Branches that no compiler would write take no longer than they are worth.
 #[test]
 fn long_texts_end() {
-    let mut body = ".reg .pred %p<2000>; .reg .b32 %r<2000>;\n".to_owned();
-    for k in 0..5_000 {
-        body += &format!("L{k}: setp.eq.s32 %p{}, %r{}, {k};\n@%p{} bra L{};\n", k % 2000, k * 7 % 2000, k % 2000, k * 31 % 5000);
+    const COUNT: usize = if cfg!(debug_assertions) { 3_000 } else { 20_000 };
+    let mut body = ".reg .pred %p<50>; .reg .b32 %r<50>;\n".to_owned();
+    for k in 0..COUNT {
+        body += &format!("L{k}: setp.eq.s32 %p{}, %r{}, 5;\n", k % 50, k * 7 % 50);
+        body += &format!("@%p{} bra L{};\n", k % 50, k * 31 % COUNT);
     }
     let text = format!(".version 8.0\n.target sm_90\n.visible .entry f()\n{{\n{body}\nret;\n}}\n");
     let began = std::time::Instant::now();

@@ -441,17 +441,34 @@ impl<'g, 'l> Block<'g, 'l> {
     fn endless(&self, index: usize) -> Box<Fault> {
         let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
         let mut fault = self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
+        fault.facts.clear();
         self.places(&mut fault);
         fault
+    }
+
+    /// Where a part of a warp begins to run next.
+    fn at(&self, part: &Part) -> Line {
+        let block = &self.grid.program.blocks[part.at as usize];
+        let first = block.ops.start as usize;
+        if block.ops.is_empty() { block.line } else { self.grid.program.lines[first] }
     }
 
     fn stuck(&self, index: usize) -> Box<Fault> {
         let what = "lanes of a warp wait for lanes that never come".to_owned();
         let help = "the mask of a warp-wide instruction must name exactly the lanes that reach it";
         let mut fault = self.blame(index, Check::Deadlock, what, help);
-        for part in &self.warps[index].parts {
-            let line = self.grid.program.blocks[part.at as usize].line;
-            fault.facts.push((format!("lanes {:#010x}", part.lanes), place(self.grid.module, line)));
+        let warp = &self.warps[index];
+        let mut parts = warp.parts.clone();
+        parts.sort_by_key(|part| part.at);
+        if let Some(first) = parts.first() {
+            fault.line = self.at(first);
+        }
+        for part in &parts {
+            let slot = self.grid.program.blocks[part.at as usize].meet;
+            let wanted = if slot == NONE { 0 } else { warp.registers.word(slot)[part.lanes.trailing_zeros() as usize % LANES] };
+            let missing = wanted & warp.live & !part.lanes;
+            let at = place(self.grid.module, self.at(part));
+            fault.facts.push((format!("lanes {:#010x}", part.lanes), format!("wait for {missing:#010x} at {at}")));
         }
         fault
     }
@@ -463,8 +480,7 @@ impl<'g, 'l> Block<'g, 'l> {
         let mut fault = self.blame(index, Check::BarrierDivergence, what, help);
         fault.facts.push(("lanes here".into(), format!("{:#010x}", part.lanes)));
         for other in &warp.parts {
-            let line = self.grid.program.blocks[other.at as usize].line;
-            let at = place(self.grid.module, line);
+            let at = place(self.grid.module, self.at(other));
             fault.facts.push(("lanes elsewhere".into(), format!("{:#010x} at {at}", other.lanes)));
         }
         fault

@@ -287,7 +287,7 @@ impl Special for Core<'_, '_> {
                 let lane = missing.trailing_zeros() as usize;
                 Err(self.fault(Check::Uninitialized, at, lane, what, "a variable without a first value?"))
             }
-            Code::Trap => Err(self.fault(Check::Trap, at, mask.first(), "the kernel stopped itself (trap)".into(), "")),
+            Code::Trap => Err(self.fault(Check::Trap, at, mask.first(), "the kernel stopped itself (trap)".into(), "what it found wrong stands in the lines before")),
             _ => Ok(()),
         }
     }
