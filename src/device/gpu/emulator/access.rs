@@ -298,12 +298,22 @@ impl<'l> Core<'_, 'l> {
             for k in 0..usize::from(access.vector) {
                 let address = addresses[lane] as u32 + u32::from(bytes) * k as u32;
                 let ones = if bytes == 8 { u64::MAX } else { (1 << (8 * u32::from(bytes))) - 1 };
-                if (get(registers, access, k, lane) ^ self.load_shared(address, bytes)) & ones != 0 {
+                let (mine, stays) = (get(registers, access, k, lane) & ones, self.load_shared(address, bytes));
+                if mine != stays {
                     let name = self.variable(u64::from(address)).map_or("shared memory", |p| &p.name);
                     let what = format!("two lanes of one store write different numbers to one place of `{name}`");
                     let mut fault = self.fault(Check::Race, at, lane, what, "which of them stays is chance");
                     if let Some(placed) = self.variable(u64::from(address)) {
                         fault.facts.push(("element".into(), self.element(at, placed, u64::from(address))));
+                    }
+                    // The last lane that covers the place is the one whose number stays.
+                    let size = u64::from(bytes) * u64::from(access.vector);
+                    let covers = |&other: &usize| (addresses[other]..addresses[other] + size).contains(&u64::from(address));
+                    let shown = |value: u64| format!("wrote {value:#0width$x}", width = 2 + 2 * usize::from(bytes));
+                    fault.facts.push(("this".into(), shown(mine)));
+                    if let Some(other) = lanes(bits).filter(covers).last() {
+                        let other = triple(self.thread(self.warp, other));
+                        fault.facts.push(("other".into(), format!("thread {other} {}", shown(stays))));
                     }
                     return Err(fault);
                 }

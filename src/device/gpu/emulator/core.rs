@@ -161,7 +161,9 @@ impl Core<'_, '_> {
             if mask.bits >> from & 1 == 0 && self.grid.options.checked {
                 let what = format!("a shuffle reads lane {from}, which does not take part");
                 let help = "the lanes of the mask must all reach the shuffle, and only they can be read";
-                return Err(self.fault(Check::Uninitialized, at, lane, what, help));
+                let mut fault = self.fault(Check::Uninitialized, at, lane, what, help);
+                fault.facts.push(("lanes here".into(), format!("{:#010x}", mask.bits)));
+                return Err(fault);
             }
             registers.word_mut(op.d)[lane] = a[from];
             within |= u32::from(inside) << lane;
