@@ -11,7 +11,10 @@ pub const NAN: f32 = f32::from_bits(0x7fff_ffff);
 /// `a`, or the canonical NaN.
 #[inline(always)]
 pub fn nan(a: f32) -> f32 {
-    if a.is_nan() { NAN } else { a }
+    // On bits: a comparison of floats may be folded away, since to the compiler all NaNs are alike (it was,
+    // after a square root).
+    let bits = a.to_bits();
+    if bits & 0x7fff_ffff > 0x7f80_0000 { NAN } else { a }
 }
 
 /// Denormals become zero with their sign.
