@@ -121,7 +121,10 @@ fn forms(file: &str, text: &str) -> Vec<Form> {
         let more = said.starts_with("  ");
         let said = said.trim();
         let words = |rest: &str| -> Vec<u8> {
-            tokens(rest).into_iter().flat_map(|w| if let Want::Bytes(b) = w { b } else { panic!("{line}") }).collect()
+            tokens(rest)
+                .into_iter()
+                .flat_map(|w| if let Want::Bytes(b) = w { b } else { panic!("{line}") })
+                .collect()
         };
         if more && into_input {
             input.extend(words(said));
@@ -174,7 +177,9 @@ fn check(file: &str, text: &str, form: &Form, options: Options, failures: &mut V
             }
             args.extend(form.args.iter().map(|bytes| Arg::Value { name: "arg", bytes: bytes.clone() }));
             let block = [number("block", 32), number("y", 1), number("z", 1)];
-            if let Err(error) = machine.launch(&form.entry, number("grid", 1), block, number("shared", 0), args) {
+            if let Err(error) =
+                machine.launch(&form.entry, number("grid", 1), block, number("shared", 0), args)
+            {
                 failures.push(format!("{file}: {}: {error}", form.entry));
                 continue;
             }
@@ -189,7 +194,8 @@ fn check(file: &str, text: &str, form: &Form, options: Options, failures: &mut V
                     if !want.meets(here) {
                         let here: String = here.iter().rev().map(|byte| format!("{byte:02x}")).collect();
                         let (entry, label, want) = (&form.entry, &row.label, shown(want));
-                        failures.push(format!("{file}: {entry}: {label} [{lane}]: expected {want}, got {here}"));
+                        failures
+                            .push(format!("{file}: {entry}: {label} [{lane}]: expected {want}, got {here}"));
                     }
                 }
             }
@@ -221,7 +227,8 @@ fn every_form_gives_what_the_isa_says() {
                 (true, Schedule::Reverse),
                 (true, Schedule::Random(1)),
             ] {
-                let options = Options { checked, schedule, threads: Some(1), budget: 1_000_000, ..Options::default() };
+                let options =
+                    Options { checked, schedule, threads: Some(1), budget: 1_000_000, ..Options::default() };
                 check(&file, &text, &form, options, &mut failures);
                 if !failures.is_empty() {
                     break;
@@ -230,7 +237,12 @@ fn every_form_gives_what_the_isa_says() {
         }
     }
     assert!(count > 400, "only {count} rows were found");
-    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures[..failures.len().min(80)].join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures\n{}",
+        failures.len(),
+        failures[..failures.len().min(80)].join("\n")
+    );
 }
 
 fn opcodes(files: &[(String, String)]) -> BTreeSet<String> {
@@ -248,27 +260,80 @@ fn every_spelling_of_the_table_has_a_form() {
 
 /// What decode.rs and decode_memory.rs know beside the table: all words of one list with all of the next.
 const DECODER: [&[&[&str]]; 17] = [
-    &[&["setp."], &["eq.", "ne.", "lt.", "le.", "gt.", "ge."], &["s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64"]],
+    &[
+        &["setp."],
+        &["eq.", "ne.", "lt.", "le.", "gt.", "ge."],
+        &["s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64"],
+    ],
     &[&["setp."], &["equ.", "neu.", "ltu.", "leu.", "gtu.", "geu.", "num.", "nan."], &["f32", "f64"]],
     &[&["setp."], &["lo.", "ls.", "hi.", "hs."], &["u16", "u32", "u64"]],
     &[&["setp."], &["eq.", "ne."], &["b16", "b32", "b64"]],
     &[&["setp.lt."], &["and.", "or.", "xor."], &["s32"]],
-    &[&["ld.global.", "st.global."], &["u8", "s8", "u16", "s16", "b16", "u32", "s32", "f32", "b32", "u64", "s64", "f64", "b64"]],
+    &[
+        &["ld.global.", "st.global."],
+        &["u8", "s8", "u16", "s16", "b16", "u32", "s32", "f32", "b32", "u64", "s64", "f64", "b64"],
+    ],
     &[&["ld.", "st."], &["global.v2.", "global.v4."], &["u32", "f32"]],
-    &[&["ld.param."], &["u8", "s8", "u16", "s16", "b16", "u32", "f32", "u64", "f64", "v2.u32", "v4.u32", "v2.b64"]],
-    &[&["cvta."], &["to.global.u64", "global.u64", "shared.u64", "to.shared.u64", "local.u64", "to.local.u64", "const.u64", "to.const.u64"]],
+    &[
+        &["ld.param."],
+        &["u8", "s8", "u16", "s16", "b16", "u32", "f32", "u64", "f64", "v2.u32", "v4.u32", "v2.b64"],
+    ],
+    &[
+        &["cvta."],
+        &[
+            "to.global.u64",
+            "global.u64",
+            "shared.u64",
+            "to.shared.u64",
+            "local.u64",
+            "to.local.u64",
+            "const.u64",
+            "to.const.u64",
+        ],
+    ],
     &[&["shfl.sync."], &["up.b32", "down.b32", "bfly.b32", "idx.b32"]],
     &[&["vote.sync."], &["all.pred", "any.pred", "uni.pred", "ballot.b32"]],
-    &[&["redux.sync."], &["add.s32", "add.u32", "min.s32", "max.s32", "min.u32", "max.u32", "and.b32", "or.b32", "xor.b32"]],
-    &[&["match.any.sync.b32", "activemask.b32", "elect.sync", "bar.sync", "bar.arrive", "barrier.sync", "bar.warp.sync",
-        "bar.red.popc.u32", "bar.red.and.pred", "bar.red.or.pred", "bra", "bra.uni", "ret", "exit", "trap"]],
-    &[&["atom.global."], &["add.u32", "add.s32", "add.f32", "add.f64", "min.s32", "max.s32", "min.u32", "max.u32", "min.u64",
-        "max.u64", "min.s64", "max.s64", "and.b32", "or.b32", "xor.b32", "and.b64", "or.b64", "xor.b64", "exch.b32",
-        "exch.b64", "cas.b32", "cas.b64", "inc.u32", "dec.u32"]],
+    &[
+        &["redux.sync."],
+        &["add.s32", "add.u32", "min.s32", "max.s32", "min.u32", "max.u32", "and.b32", "or.b32", "xor.b32"],
+    ],
+    &[&[
+        "match.any.sync.b32",
+        "activemask.b32",
+        "elect.sync",
+        "bar.sync",
+        "bar.arrive",
+        "barrier.sync",
+        "bar.warp.sync",
+        "bar.red.popc.u32",
+        "bar.red.and.pred",
+        "bar.red.or.pred",
+        "bra",
+        "bra.uni",
+        "ret",
+        "exit",
+        "trap",
+    ]],
+    &[
+        &["atom.global."],
+        &[
+            "add.u32", "add.s32", "add.f32", "add.f64", "min.s32", "max.s32", "min.u32", "max.u32",
+            "min.u64", "max.u64", "min.s64", "max.s64", "and.b32", "or.b32", "xor.b32", "and.b64", "or.b64",
+            "xor.b64", "exch.b32", "exch.b64", "cas.b32", "cas.b64", "inc.u32", "dec.u32",
+        ],
+    ],
     &[&["ldmatrix.sync.aligned.m8n8."], &["x1", "x2", "x4"], &["", ".trans"], &[".shared.b16"]],
-    &[&["mma.sync.aligned."], &["m16n8k16.row.col.f32.bf16.bf16.f32", "m16n8k8.row.col.f32.bf16.bf16.f32",
-        "m16n8k16.row.col.f32.f16.f16.f32", "m16n8k8.row.col.f32.f16.f16.f32", "m16n8k8.row.col.f32.tf32.tf32.f32",
-        "m16n8k4.row.col.f32.tf32.tf32.f32"]],
+    &[
+        &["mma.sync.aligned."],
+        &[
+            "m16n8k16.row.col.f32.bf16.bf16.f32",
+            "m16n8k8.row.col.f32.bf16.bf16.f32",
+            "m16n8k16.row.col.f32.f16.f16.f32",
+            "m16n8k8.row.col.f32.f16.f16.f32",
+            "m16n8k8.row.col.f32.tf32.tf32.f32",
+            "m16n8k4.row.col.f32.tf32.tf32.f32",
+        ],
+    ],
     &[&["cp.async."], &["ca.shared.global", "cg.shared.global", "commit_group", "wait_group", "wait_all"]],
 ];
 
@@ -280,7 +345,8 @@ fn every_form_of_the_decoder_is_tried() {
             all.iter().flat_map(|begin| words.iter().map(move |word| format!("{begin}{word}"))).collect()
         })
     };
-    let missing: Vec<_> = DECODER.iter().flat_map(|parts| join(parts)).filter(|form| !tried.contains(form)).collect();
+    let missing: Vec<_> =
+        DECODER.iter().flat_map(|parts| join(parts)).filter(|form| !tried.contains(form)).collect();
     assert!(missing.is_empty(), "no form in tests/ptx/forms tries {missing:?}");
 }
 

@@ -48,7 +48,8 @@ static SEEDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     all.extend(files(&folder("wrong"), "ptx"));
     all.extend(files(&folder("forms"), "ptx").into_iter().filter(|(name, _)| !name.starts_with("table")));
     // Comments take no part; the longest kernels would only cost time.
-    let bare = |text: &str| text.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n");
+    let bare =
+        |text: &str| text.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n");
     all.iter().map(|(_, text)| bare(text)).filter(|text| text.len() < 60_000).collect()
 });
 
@@ -65,9 +66,34 @@ enum Damage {
 
 /// What stands where it should not.
 const STRANGERS: [&str; 28] = [
-    "18446744073709551615", "-9223372036854775808", "4294967295", "0", "0xFFFFFFFFFFFFFFFF", "99999999999999999999",
-    "0f7FC00000", "0dFFFFFFFFFFFFFFFF", "0b2", "{", "}", "[", "]", "(", ")", ";", ":", "@", "_", "%tid.w", "%r0<4000000000>",
-    ".reg", ".shared", ".loc", "\"", "/*", "bra", "bar.sync",
+    "18446744073709551615",
+    "-9223372036854775808",
+    "4294967295",
+    "0",
+    "0xFFFFFFFFFFFFFFFF",
+    "99999999999999999999",
+    "0f7FC00000",
+    "0dFFFFFFFFFFFFFFFF",
+    "0b2",
+    "{",
+    "}",
+    "[",
+    "]",
+    "(",
+    ")",
+    ";",
+    ":",
+    "@",
+    "_",
+    "%tid.w",
+    "%r0<4000000000>",
+    ".reg",
+    ".shared",
+    ".loc",
+    "\"",
+    "/*",
+    "bra",
+    "bar.sync",
 ];
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -86,7 +112,10 @@ fn tokens(text: &str) -> Vec<String> {
     let mut tokens = vec![String::new()];
     for c in text.chars() {
         let word = |c: char| c.is_alphanumeric() || "_$%.".contains(c);
-        let fresh = tokens.last().and_then(|token| token.chars().last()).is_some_and(|before| !(word(before) && word(c)));
+        let fresh = tokens
+            .last()
+            .and_then(|token| token.chars().last())
+            .is_some_and(|before| !(word(before) && word(c)));
         if fresh {
             tokens.push(String::new());
         }

@@ -35,7 +35,8 @@ fn all() -> Vec<Wrong> {
     };
     let each = |(file, source): (String, String)| {
         let numbers = said(&source, "// launch: ");
-        let pair = |word: &str| word.split_once('=').map(|(name, n)| (name.to_owned(), n.parse().unwrap())).unwrap();
+        let pair =
+            |word: &str| word.split_once('=').map(|(name, n)| (name.to_owned(), n.parse().unwrap())).unwrap();
         let numbers = numbers.split_whitespace().map(pair).collect();
         Wrong { name: file.trim_end_matches(".cu").to_owned(), source: said(&source, "// args: "), numbers }
     };

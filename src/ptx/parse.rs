@@ -25,7 +25,8 @@ const DEPTH: usize = 64;
 /// [`Kind::Device`](crate::error::Kind::Device) with file, line and what was found there.
 pub fn parse(file: &str, text: &str) -> Result<Module> {
     let tokens = tokens(file, text)?;
-    let mut parser = Parser { file, tokens: &tokens, at: 0, inlined: HashMap::new(), call: None, calls: Vec::new() };
+    let mut parser =
+        Parser { file, tokens: &tokens, at: 0, inlined: HashMap::new(), call: None, calls: Vec::new() };
     let mut module = Module {
         file: file.to_owned(),
         version: (0, 0),
@@ -482,8 +483,12 @@ impl<'t> Parser<'t> {
     /// Places in headers of the compiler (`<sm_30_intrinsics.hpp>`) say nothing to a reader: they become
     /// those of the calls. `.file` stands at the end of the text, so this is done last.
     fn outwards(&self, module: &mut Module) {
-        let foreign: Vec<u32> =
-            module.files.iter().filter(|(_, path)| path.starts_with('<')).map(|&(number, _)| number).collect();
+        let foreign: Vec<u32> = module
+            .files
+            .iter()
+            .filter(|(_, path)| path.starts_with('<'))
+            .map(|&(number, _)| number)
+            .collect();
         let all = module.entries.iter_mut().flat_map(|entry| &mut entry.body);
         for (instruction, &call) in all.zip(&self.calls) {
             let mut call = call;
