@@ -246,6 +246,44 @@ fn every_spelling_of_the_table_has_a_form() {
     assert!(missing.is_empty(), "no form in tests/ptx/forms tries {missing:?}");
 }
 
+/// What decode.rs and decode_memory.rs know beside the table: all words of one list with all of the next.
+const DECODER: [&[&[&str]]; 17] = [
+    &[&["setp."], &["eq.", "ne.", "lt.", "le.", "gt.", "ge."], &["s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64"]],
+    &[&["setp."], &["equ.", "neu.", "ltu.", "leu.", "gtu.", "geu.", "num.", "nan."], &["f32", "f64"]],
+    &[&["setp."], &["lo.", "ls.", "hi.", "hs."], &["u16", "u32", "u64"]],
+    &[&["setp."], &["eq.", "ne."], &["b16", "b32", "b64"]],
+    &[&["setp.lt."], &["and.", "or.", "xor."], &["s32"]],
+    &[&["ld.global.", "st.global."], &["u8", "s8", "u16", "s16", "b16", "u32", "s32", "f32", "b32", "u64", "s64", "f64", "b64"]],
+    &[&["ld.", "st."], &["global.v2.", "global.v4."], &["u32", "f32"]],
+    &[&["ld.param."], &["u8", "s8", "u16", "s16", "b16", "u32", "f32", "u64", "f64", "v2.u32", "v4.u32", "v2.b64"]],
+    &[&["cvta."], &["to.global.u64", "global.u64", "shared.u64", "to.shared.u64", "local.u64", "to.local.u64", "const.u64", "to.const.u64"]],
+    &[&["shfl.sync."], &["up.b32", "down.b32", "bfly.b32", "idx.b32"]],
+    &[&["vote.sync."], &["all.pred", "any.pred", "uni.pred", "ballot.b32"]],
+    &[&["redux.sync."], &["add.s32", "add.u32", "min.s32", "max.s32", "min.u32", "max.u32", "and.b32", "or.b32", "xor.b32"]],
+    &[&["match.any.sync.b32", "activemask.b32", "elect.sync", "bar.sync", "bar.arrive", "barrier.sync", "bar.warp.sync",
+        "bar.red.popc.u32", "bar.red.and.pred", "bar.red.or.pred", "bra", "bra.uni", "ret", "exit", "trap"]],
+    &[&["atom.global."], &["add.u32", "add.s32", "add.f32", "add.f64", "min.s32", "max.s32", "min.u32", "max.u32", "min.u64",
+        "max.u64", "min.s64", "max.s64", "and.b32", "or.b32", "xor.b32", "and.b64", "or.b64", "xor.b64", "exch.b32",
+        "exch.b64", "cas.b32", "cas.b64", "inc.u32", "dec.u32"]],
+    &[&["ldmatrix.sync.aligned.m8n8."], &["x1", "x2", "x4"], &["", ".trans"], &[".shared.b16"]],
+    &[&["mma.sync.aligned."], &["m16n8k16.row.col.f32.bf16.bf16.f32", "m16n8k8.row.col.f32.bf16.bf16.f32",
+        "m16n8k16.row.col.f32.f16.f16.f32", "m16n8k8.row.col.f32.f16.f16.f32", "m16n8k8.row.col.f32.tf32.tf32.f32",
+        "m16n8k4.row.col.f32.tf32.tf32.f32"]],
+    &[&["cp.async."], &["ca.shared.global", "cg.shared.global", "commit_group", "wait_group", "wait_all"]],
+];
+
+#[test]
+fn every_form_of_the_decoder_is_tried() {
+    let tried = opcodes(&all());
+    let join = |parts: &[&[&str]]| {
+        parts.iter().fold(vec![String::new()], |all, words| {
+            all.iter().flat_map(|begin| words.iter().map(move |word| format!("{begin}{word}"))).collect()
+        })
+    };
+    let missing: Vec<_> = DECODER.iter().flat_map(|parts| join(parts)).filter(|form| !tried.contains(form)).collect();
+    assert!(missing.is_empty(), "no form in tests/ptx/forms tries {missing:?}");
+}
+
 #[test]
 fn every_instruction_that_ships_has_a_form() {
     let (tried, shipped) = (opcodes(&all()), opcodes(&kernels()));

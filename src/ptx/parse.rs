@@ -25,7 +25,7 @@ const DEPTH: usize = 64;
 /// [`Kind::Device`](crate::error::Kind::Device) with file, line and what was found there.
 pub fn parse(file: &str, text: &str) -> Result<Module> {
     let tokens = tokens(file, text)?;
-    let mut parser = Parser { file, tokens: &tokens, at: 0 };
+    let mut parser = Parser { file, tokens: &tokens, at: 0, inlined: HashMap::new(), call: None, calls: Vec::new() };
     let mut module = Module {
         file: file.to_owned(),
         version: (0, 0),
@@ -38,13 +38,23 @@ pub fn parse(file: &str, text: &str) -> Result<Module> {
     while parser.at < tokens.len() {
         parser.top(&mut module)?;
     }
+    parser.outwards(&mut module);
     Ok(module)
 }
+
+/// File, line and column of a `.loc`.
+type Spot = (u32, u32, u32);
 
 struct Parser<'t> {
     file: &'t str,
     tokens: &'t [Token<'t>],
     at: usize,
+    /// Spots in inlined functions, and from where those were called.
+    inlined: HashMap<Spot, Spot>,
+    /// From where the function was called in which the text is now.
+    call: Option<Spot>,
+    /// The same for each instruction, of all entries.
+    calls: Vec<Option<Spot>>,
 }
 
 /// Names of a function while it is read.
@@ -394,6 +404,7 @@ impl<'t> Parser<'t> {
         let mut names = Names::default();
         names.enter();
         let mut place = None;
+        self.call = None;
         let mut fixups = Vec::new();
         loop {
             let token = self.next()?;
@@ -426,6 +437,7 @@ impl<'t> Parser<'t> {
                     self.at -= 1;
                     let mut instruction = self.instruction(module, function, &names, &mut fixups)?;
                     instruction.place = place;
+                    self.calls.push(self.call);
                     function.body.push(instruction);
                 }
                 (_, text) => {
@@ -446,8 +458,8 @@ impl<'t> Parser<'t> {
 
     /// `1 16 5, function_name $L__info_string0, inlined_at 1 19 3`, which ends with its line.
     fn location(&mut self) -> Result<Option<Place>> {
-        let (file, line) = (self.number()?, self.number()?);
-        self.number()?;
+        let (file, line, column) = (self.number()?, self.number()?, self.number()?);
+        self.call = None;
         while self.accept(b',') {
             match self.word()? {
                 "function_name" => {
@@ -457,14 +469,35 @@ impl<'t> Parser<'t> {
                     }
                 }
                 "inlined_at" => {
-                    for _ in 0..3 {
-                        self.number()?;
-                    }
+                    let from = (self.number()?, self.number()?, self.number()?);
+                    self.inlined.insert((file, line, column), from);
+                    self.call = Some(from);
                 }
                 other => return Err(self.error(format!("unknown attribute `{other}` of `.loc`"))),
             }
         }
         Ok((line > 0).then_some(Place { file, line }))
+    }
+
+    /// Places in headers of the compiler (`<sm_30_intrinsics.hpp>`) say nothing to a reader: they become
+    /// those of the calls. `.file` stands at the end of the text, so this is done last.
+    fn outwards(&self, module: &mut Module) {
+        let foreign: Vec<u32> =
+            module.files.iter().filter(|(_, path)| path.starts_with('<')).map(|&(number, _)| number).collect();
+        let all = module.entries.iter_mut().flat_map(|entry| &mut entry.body);
+        for (instruction, &call) in all.zip(&self.calls) {
+            let mut call = call;
+            // Headers call headers; a damaged text may call itself.
+            for _ in 0..DEPTH {
+                match (instruction.place, call) {
+                    (Some(place), Some((file, line, _))) if foreign.contains(&place.file) => {
+                        instruction.place = Some(Place { file, line });
+                    }
+                    _ => break,
+                }
+                call = call.and_then(|spot| self.inlined.get(&spot).copied());
+            }
+        }
     }
 
     fn registers(&mut self, names: &mut Names, function: &mut Function) -> Result<()> {

@@ -9,7 +9,7 @@ use super::lanes::{LANES, Mask, Registers, lanes};
 use super::memory::Allocation;
 use super::shared::Conflict;
 use crate::ptx::{
-    Access, Atomic, CONST_WINDOW, Class, Group, LOCAL_WINDOW, NONE, Placed, SHARED_WINDOW, Space, WINDOW,
+    Access, Atomic, CONST_WINDOW, Class, Code, Group, LOCAL_WINDOW, NONE, Placed, SHARED_WINDOW, Space, WINDOW,
 };
 use std::sync::Arc;
 
@@ -100,8 +100,13 @@ impl<'l> Core<'_, 'l> {
     /// Whether `size` bytes at `address` are shared memory of this block.
     pub(super) fn check_shared(&self, at: u32, lane: usize, address: u64, size: u32, read: bool) -> Result<(), Box<Fault>> {
         if !address.is_multiple_of(u64::from(size)) {
-            let what = format!("misaligned {} of {size} bytes in shared memory", verb(read));
+            let placed = self.variable(address);
+            let name = placed.map_or_else(|| "shared memory".into(), |placed| format!("`{}`", placed.name));
+            let what = format!("misaligned {} of {size} bytes in {name}", verb(read));
             let mut fault = self.fault(Check::Alignment, at, lane, what, "vector accesses need addresses that are multiples of their size");
+            if let Some(placed) = placed {
+                fault.facts.push(("element".into(), self.element(at, placed, address)));
+            }
             fault.facts.push(("address".into(), format!("{address:#x}")));
             return Err(fault);
         }
@@ -113,7 +118,7 @@ impl<'l> Core<'_, 'l> {
         let what = format!("{} past the end of `{name}`", verb(read));
         let mut fault = self.fault(Check::Bounds, at, lane, what, "is the index within the tile for every thread?");
         if let Some(placed) = nearest {
-            fault.facts.push(("element".into(), self.element(placed, address)));
+            fault.facts.push(("element".into(), self.element(at, placed, address)));
         }
         fault.facts.push(("shared".into(), format!("{} bytes, this access ends at byte {}", u64::from(self.shared.size) - 1024, (address + u64::from(size)).wrapping_sub(1024))));
         Err(fault)
@@ -125,25 +130,61 @@ impl<'l> Core<'_, 'l> {
         before.max_by_key(|placed| placed.offset)
     }
 
-    fn element(&self, placed: &Placed, address: u64) -> String {
-        let index = (address - u64::from(placed.offset)) / u64::from(placed.element.max(1));
+    /// "tile[31] of 32". nvcc declares arrays as bytes, so the access at `at` says how large an element is.
+    fn element(&self, at: u32, placed: &Placed, address: u64) -> String {
+        let element = if placed.element > 1 { placed.element } else { self.width(at) };
+        let index = (address - u64::from(placed.offset)) / u64::from(element);
         let size = if placed.size == 0 { self.shared.size - placed.offset } else { placed.size };
-        format!("{}[{index}] of {}", placed.name, size / placed.element.max(1))
+        let plural = if element == 1 { "" } else { "s" };
+        format!("{}[{index}] of {}   {element} byte{plural} each", placed.name, size / element)
+    }
+
+    /// Bytes of one number that operation `at` moves.
+    fn width(&self, at: u32) -> u32 {
+        let program = self.grid.program;
+        let op = program.ops.get(at as usize).copied();
+        let op = op.map(|op| if op.code == Code::Guarded { program.guarded[op.imm as usize] } else { op });
+        match op {
+            Some(op) if op.code == Code::Access => u32::from(program.accesses[op.imm as usize].width.bytes),
+            Some(op) if op.code == Code::Matrix => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether a `cp.async` of this warp to that address is still on its way.
+    fn awaited(&self, address: u32) -> Option<&Copy> {
+        let covers = |copy: &&Copy| {
+            let inside = |lane| (copy.to[lane]..copy.to[lane] + u64::from(copy.bytes)).contains(&u64::from(address));
+            lanes(copy.bits).any(inside)
+        };
+        self.keeps.copies.iter().find(covers)
     }
 
     pub(super) fn conflict(&self, at: u32, lane: usize, conflict: Conflict, writes: bool) -> Box<Fault> {
-        let (address, what, check) = match conflict {
-            Conflict::Uninitialized(address) => (address, "read of shared memory that nobody wrote", Check::Uninitialized),
-            Conflict::Race(address, ..) => (address, "race on shared memory", Check::Race),
+        let (address, check) = match conflict {
+            Conflict::Uninitialized(address) => (address, Check::Uninitialized),
+            Conflict::Race(address, ..) => (address, Check::Race),
         };
         let placed = self.variable(u64::from(address));
         let name = placed.map_or_else(|| format!("{address:#x}"), |p| p.name.clone());
-        let element = placed.map_or(name.clone(), |p| self.element(p, u64::from(address)));
-        let mut fault = self.fault(check, at, lane, format!("{what} `{name}`"), "");
+        let element = placed.map_or(name.clone(), |p| self.element(at, p, u64::from(address)));
+        let what = match conflict {
+            Conflict::Race(..) => format!("race on `{name}` in shared memory"),
+            _ if self.awaited(address).is_some() => format!("read of `{name}` before its cp.async has arrived"),
+            _ => format!("read of `{name}` in shared memory, where nobody wrote"),
+        };
+        let mut fault = self.fault(check, at, lane, what, "");
         match conflict {
             Conflict::Uninitialized(_) => {
                 fault.facts.push(("element".into(), element));
-                fault.help = "does every element that is read get written, at the edges too?".into();
+                fault.help = match self.awaited(address) {
+                    Some(copy) => {
+                        let copied = place(self.grid.module, self.line(copy.at));
+                        fault.facts.push(("copied".into(), format!("at {copied}")));
+                        "threads that copy wait with cp.async.wait_group or wait_all, then all meet at a barrier".into()
+                    }
+                    None => "is a barrier missing before it, or is it never written, at the edges perhaps?".into(),
+                };
             }
             Conflict::Race(_, tag, wrote) => {
                 let here = place(self.grid.module, self.line(at));
@@ -257,12 +298,22 @@ impl<'l> Core<'_, 'l> {
             for k in 0..usize::from(access.vector) {
                 let address = addresses[lane] as u32 + u32::from(bytes) * k as u32;
                 let ones = if bytes == 8 { u64::MAX } else { (1 << (8 * u32::from(bytes))) - 1 };
-                if (get(registers, access, k, lane) ^ self.load_shared(address, bytes)) & ones != 0 {
+                let (mine, stays) = (get(registers, access, k, lane) & ones, self.load_shared(address, bytes));
+                if mine != stays {
                     let name = self.variable(u64::from(address)).map_or("shared memory", |p| &p.name);
                     let what = format!("two lanes of one store write different numbers to one place of `{name}`");
                     let mut fault = self.fault(Check::Race, at, lane, what, "which of them stays is chance");
                     if let Some(placed) = self.variable(u64::from(address)) {
-                        fault.facts.push(("element".into(), self.element(placed, u64::from(address))));
+                        fault.facts.push(("element".into(), self.element(at, placed, u64::from(address))));
+                    }
+                    // The last lane that covers the place is the one whose number stays.
+                    let size = u64::from(bytes) * u64::from(access.vector);
+                    let covers = |&other: &usize| (addresses[other]..addresses[other] + size).contains(&u64::from(address));
+                    let shown = |value: u64| format!("wrote {value:#0width$x}", width = 2 + 2 * usize::from(bytes));
+                    fault.facts.push(("this".into(), shown(mine)));
+                    if let Some(other) = lanes(bits).filter(covers).last() {
+                        let other = triple(self.thread(self.warp, other));
+                        fault.facts.push(("other".into(), format!("thread {other} {}", shown(stays))));
                     }
                     return Err(fault);
                 }
@@ -370,7 +421,9 @@ impl<'l> Core<'_, 'l> {
             }
             if address.checked_add(size).is_none_or(|end| end > limit) {
                 let what = format!("{} past the end of a thread's local memory ({limit} bytes)", verb(load));
-                return Err(self.fault(Check::Bounds, at, lane, what, "is an array indexed past its end?"));
+                let mut fault = self.fault(Check::Bounds, at, lane, what, "is an array indexed past its end?");
+                fault.facts.push(("byte".into(), format!("{} of {limit}", address as i64)));
+                return Err(fault);
             }
             for k in 0..usize::from(access.vector) {
                 let first = lane * limit as usize + address as usize + k * bytes as usize;
@@ -399,7 +452,11 @@ impl<'l> Core<'_, 'l> {
         let bytes = usize::from(access.width.bytes);
         for lane in lanes(bits) {
             if !matches!(access.group, Group::Load { .. }) {
-                return Err(self.fault(Check::ConstWrite, at, lane, "write to constant memory".into(), ""));
+                let (name, byte) = self.table(addresses[lane]);
+                let help = "the host sets constants, before the launch; a kernel's own tables lie in shared memory";
+                let mut fault = self.fault(Check::ConstWrite, at, lane, format!("write to {name}"), help);
+                fault.facts.push(("element".into(), format!("{}   {bytes} bytes each", byte / bytes as u64)));
+                return Err(fault);
             }
             let size = bytes as u64 * u64::from(access.vector);
             if !addresses[lane].is_multiple_of(size) {
@@ -418,6 +475,20 @@ impl<'l> Core<'_, 'l> {
             }
         }
         Ok(())
+    }
+
+    /// The table of constants that holds an address, and the byte in it.
+    fn table(&self, address: u64) -> (String, u64) {
+        let mut end = 0u64;
+        for variable in self.grid.module.variables.iter().filter(|variable| variable.space == Space::Const) {
+            // As `Emulator::load_text` places them.
+            let begin = end.next_multiple_of(u64::from(variable.align));
+            end = begin + u64::from(variable.size);
+            if (begin..end).contains(&address) {
+                return (format!("the constants `{}`", variable.plain_name()), address - begin);
+            }
+        }
+        ("constant memory".into(), address)
     }
 
     // ---- global ----
@@ -462,18 +533,26 @@ impl<'l> Core<'_, 'l> {
     fn misaligned(&self, at: u32, lane: usize, address: u64, size: u32, read: bool) -> Box<Fault> {
         let memory = &self.grid.memory;
         let near = memory.partition_point(|it| it.base <= address).checked_sub(1).map(|k| &memory[k]);
-        let (name, offset) = near.map_or(("no buffer".into(), address), |it| (self.name(it).0, address - it.base));
+        let (name, offset, element) = near.map_or(("no buffer".into(), address, String::new()), |it| {
+            let (name, element, dtype) = self.name(it);
+            let (offset, count) = (address - it.base, it.len as u64 / element);
+            (name, offset, format!("{} of {count} ({dtype})   ", offset / element))
+        });
         let what = format!("misaligned {} of {size} bytes in {name}", verb(read));
         let mut fault = self.fault(Check::Alignment, at, lane, what, "vector accesses need addresses that are multiples of their size");
-        fault.facts.push(("byte".into(), format!("{offset}")));
+        fault.facts.push(("element".into(), format!("{element}byte {offset}")));
         fault
     }
 
     fn outside(&self, at: u32, lane: usize, address: u64, size: u32, read: bool) -> Box<Fault> {
         let help = "is the guard for the last block missing, or an index wrong?";
-        if let Some(number) = self.grid.all.freed(address) {
-            let what = format!("{} of allocation {number}, which was given back", verb(read));
-            return self.fault(Check::Bounds, at, lane, what, "a buffer was dropped before the launch");
+        if let Some((number, base)) = self.grid.all.freed(address) {
+            let named = self.grid.named.iter().find(|named| named.base == base);
+            let name = named.map_or_else(|| format!("allocation {number}"), |named| format!("`{}`", named.name));
+            let what = format!("{} of {name}, which was given back", verb(read));
+            let mut fault = self.fault(Check::Bounds, at, lane, what, "a buffer was dropped before the launch");
+            fault.facts.push(("byte".into(), format!("{} of allocation {number}", address - base)));
+            return fault;
         }
         let memory = &self.grid.memory;
         let after = memory.partition_point(|it| it.base <= address);
@@ -495,7 +574,7 @@ impl<'l> Core<'_, 'l> {
             }
         };
         let (name, element, dtype) = self.name(it);
-        let side = if end { "past the end" } else { "before the begin" };
+        let side = if end { "past the end" } else { "before the start" };
         let mut fault = self.fault(Check::Bounds, at, lane, format!("{} {side} of {name}", verb(read)), help);
         let count = it.len as u64 / element;
         let (index, beyond) = if end {
@@ -591,7 +670,8 @@ impl<'l> Core<'_, 'l> {
             let what = format!("read-only load of {name}, which this launch writes");
             let help = "`const __restrict__` and __ldg promise that nobody writes; take the promise back";
             let mut fault = self.fault(Check::ReadOnly, at, lane, what, help);
-            fault.facts.push(("element".into(), format!("{} ({dtype})", offset as u64 / element)));
+            let count = it.len as u64 / element;
+            fault.facts.push(("element".into(), format!("{} of {count} ({dtype})", offset as u64 / element)));
             return Err(fault);
         }
         Ok(())
@@ -602,13 +682,21 @@ impl<'l> Core<'_, 'l> {
         let writes = !matches!(access.group, Group::Load { .. });
         let plain = !matches!(access.group, Group::Atomic(_)) && !access.volatile;
         for word in 0..size.div_ceil(4) {
-            if let Some(other) = owners.note(address + u64::from(4 * word), self.number, writes, plain) {
+            if let Some((other, wrote)) = owners.note(address + u64::from(4 * word), self.number, writes, plain) {
                 let found = self.grid.memory.partition_point(|it| it.base <= address).checked_sub(1);
-                let name = found.map_or("memory".into(), |k| self.name(&self.grid.memory[k]).0);
+                let found = found.map(|k| &self.grid.memory[k]);
+                let name = found.map_or("memory".into(), |it| self.name(it).0);
                 let what = format!("race on {name} between blocks");
                 let mut fault = self.fault(Check::Race, at, lane, what, "blocks of one launch have no order; use atomics or a second launch");
+                if let Some(it) = found {
+                    let (_, element, dtype) = self.name(it);
+                    let (index, count) = ((address - it.base) / element, it.len as u64 / element);
+                    fault.facts.push(("element".into(), format!("{index} of {count} ({dtype})")));
+                }
+                let did = |wrote| if wrote { "wrote" } else { "read" };
+                fault.facts.push(("this".into(), did(writes).into()));
                 let other = if other == u64::MAX { "several blocks".into() } else { format!("block {}", triple(self.grid.block_at(other))) };
-                fault.facts.push(("other".into(), other));
+                fault.facts.push(("other".into(), format!("{other} {}", did(wrote))));
                 return Err(fault);
             }
         }
@@ -656,6 +744,12 @@ impl<'l> Core<'_, 'l> {
             if sizes[lane] > 0 {
                 self.locate(at, lane, addresses[lane], size, true)?;
             }
+        }
+        // From now on the old content is lost and the new one not there: who reads it does not wait.
+        for lane in lanes(bits) {
+            let noted = self.shared.note_write(to[lane] as u32, size, (self.warp, at, lane), false);
+            noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
+            self.shared.forget(to[lane] as u32, size);
         }
         let group = self.keeps.committed + 1;
         self.keeps.copies.push(Copy { at, group, bits, from: *addresses, to, bytes: size, sizes });

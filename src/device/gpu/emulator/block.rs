@@ -435,34 +435,55 @@ impl<'g, 'l> Block<'g, 'l> {
     fn endless(&self, index: usize) -> Box<Fault> {
         let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
         let mut fault = self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
+        fault.facts.clear();
         self.places(&mut fault);
         fault
     }
 
+    /// Where a part of a warp begins to run next.
+    fn at(&self, part: &Part) -> Line {
+        let block = &self.grid.program.blocks[part.at as usize];
+        let first = block.ops.start as usize;
+        if block.ops.is_empty() { block.line } else { self.grid.program.lines[first] }
+    }
+
     /// The parts of a warp wait for each other at different places.
     fn stuck(&self, index: usize) -> Box<Fault> {
-        let warp = &self.warps[index];
+        let mut parts = self.warps[index].parts.clone();
+        parts.sort_by_key(|part| part.at);
         let block = |part: &Part| &self.grid.program.blocks[part.at as usize];
-        let barrier = warp.parts.iter().find(|part| matches!(block(part).end, End::Barrier { .. }));
-        let (check, what, help) = match barrier {
-            Some(_) => (
-                Check::BarrierDivergence,
-                "a barrier is reached by a part of a warp",
-                "all threads of a block must reach the same __syncthreads()",
-            ),
-            None => (
-                Check::Deadlock,
-                "lanes of a warp wait for lanes that never come",
-                "the mask of a warp-wide instruction must name exactly the lanes that reach it",
-            ),
-        };
-        let mut fault = self.blame(index, check, what.to_owned(), help);
-        if let Some(part) = barrier.or(warp.parts.first()) {
-            fault.line = block(part).line;
+        if let Some(here) = parts.iter().position(|part| matches!(block(part).end, End::Barrier { .. })) {
+            return self.divergent(index, parts.remove(here), &parts);
         }
-        for part in &warp.parts {
-            let at = place(self.grid.module, block(part).line);
-            fault.facts.push((format!("lanes {:#010x}", part.lanes), format!("wait at {at}")));
+        let what = "lanes of a warp wait for lanes that never come".to_owned();
+        let help = "the mask of a warp-wide instruction must name exactly the lanes that reach it";
+        let mut fault = self.blame(index, Check::Deadlock, what, help);
+        let warp = &self.warps[index];
+        if let Some(first) = parts.first() {
+            fault.line = self.at(first);
+        }
+        for part in &parts {
+            let first = part.lanes.trailing_zeros() as usize % LANES;
+            let wanted = match block(part).meet {
+                NONE => 0,
+                slot => warp.registers.word(slot)[first],
+            };
+            let missing = wanted & warp.live & !part.lanes;
+            let at = place(self.grid.module, self.at(part));
+            fault.facts.push((format!("lanes {:#010x}", part.lanes), format!("wait for {missing:#010x} at {at}")));
+        }
+        fault
+    }
+
+    fn divergent(&self, index: usize, part: Part, others: &[Part]) -> Box<Fault> {
+        let what = "a barrier is reached by a part of a warp".to_owned();
+        let help = "all threads of a block must reach the same __syncthreads()";
+        let mut fault = self.blame(index, Check::BarrierDivergence, what, help);
+        fault.line = self.at(&part);
+        fault.facts.push(("lanes here".into(), format!("{:#010x}", part.lanes)));
+        for other in others {
+            let at = place(self.grid.module, self.at(other));
+            fault.facts.push(("lanes elsewhere".into(), format!("{:#010x} at {at}", other.lanes)));
         }
         fault
     }

@@ -161,7 +161,9 @@ impl Core<'_, '_> {
             if mask.bits >> from & 1 == 0 && self.grid.options.checked {
                 let what = format!("a shuffle reads lane {from}, which does not take part");
                 let help = "the lanes of the mask must all reach the shuffle, and only they can be read";
-                return Err(self.fault(Check::Uninitialized, at, lane, what, help));
+                let mut fault = self.fault(Check::Uninitialized, at, lane, what, help);
+                fault.facts.push(("lanes here".into(), format!("{:#010x}", mask.bits)));
+                return Err(fault);
             }
             registers.word_mut(op.d)[lane] = a[from];
             within |= u32::from(inside) << lane;
@@ -294,7 +296,7 @@ impl Special for Core<'_, '_> {
                 let lane = missing.trailing_zeros() as usize;
                 Err(self.fault(Check::Uninitialized, at, lane, what, "a variable without a first value?"))
             }
-            Code::Trap => Err(self.fault(Check::Trap, at, mask.first(), "the kernel stopped itself (trap)".into(), "")),
+            Code::Trap => Err(self.fault(Check::Trap, at, mask.first(), "the kernel stopped itself (trap)".into(), "what it found wrong stands in the lines before")),
             _ => Ok(()),
         }
     }
