@@ -72,8 +72,22 @@ pub fn find(name: &str, capability: u32) -> Option<(&'static Module, &'static En
         .max_by_key(|(module, _)| module.capability())
 }
 
+/// `kernels/window.cuh` of `kernels/ladder/../window.cuh`, as the PTX names what is included from above.
+pub fn plain_path(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        if part == ".." && !parts.is_empty() {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
 /// A line (from 1) of a kernel's source, without its margin.
 pub fn source_line(path: &str, line: u32) -> Option<&'static str> {
+    let path = plain_path(path);
     let (_, text) = SOURCES.iter().find(|(name, _)| *name == path)?;
     text.lines().nth((line as usize).checked_sub(1)?).map(str::trim)
 }
@@ -102,6 +116,8 @@ mod tests {
                 assert!(text.contains(entry.name) || text.contains("##"), "{} in {path}", entry.name);
             }
         }
+        let plain = source_line("kernels/window.cuh", 1);
+        assert!(plain.is_some() && plain == source_line("kernels/ladder/../window.cuh", 1));
         assert_eq!(source_line("kernels/params.cuh", 0), None);
         assert_eq!(source_line("kernels/params.cuh", 100_000), None);
     }

@@ -9,6 +9,7 @@ use super::Host;
 use crate::device::cpu::CpuDevice;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::emulator::{Emulator, Options, Schedule, Started, Step, Watched, profile};
+use crate::device::gpu::ladder::{RUNGS, Rung};
 use crate::device::{Buffer, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::random::{Draws, Stream};
@@ -19,7 +20,8 @@ use serde_json::json;
 /// What to run and what to show.
 #[derive(Clone, Debug)]
 pub struct Emulate {
-    /// [`Call::name`](crate::device::Call::name); the list of kernels is printed if not given.
+    /// [`Call::name`](crate::device::Call::name), or a rung of the ladder of convolutions; the list of kernels
+    /// is printed if not given.
     pub kernel: Option<String>,
     /// Axes that differ from the kernel's defaults.
     pub shape: Vec<(String, usize)>,
@@ -44,7 +46,7 @@ const MOST: usize = 1 << 28;
 /// cpu's.
 pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
     let Some(name) = &job.kernel else { return list(host) };
-    let kernel = find(name)?;
+    let (kernel, rung) = find(name)?;
     let sizes = sizes(kernel, &job.shape)?;
     let (inputs, outputs) = (kernel.arrays)(&sizes);
     let elements: usize = inputs.iter().chain(&outputs).map(|array| array.len).sum();
@@ -57,7 +59,11 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
     let inputs: Vec<_> = inputs.iter().map(|array| fill(array, &mut draws)).collect();
     let before: Vec<_> = outputs.iter().map(|array| fill(array, &mut draws)).collect();
 
-    let gpu = Gpu::new(Watched::new(Emulator::new(job.options)?, job.trace))?;
+    let watched = Watched::new(Emulator::new(job.options)?, job.trace);
+    let gpu = match rung {
+        Some(rung) => Gpu::on_rung(watched, rung)?,
+        None => Gpu::new(watched)?,
+    };
     let described = gpu.describe();
     host.say(format_args!("device     {} ({})", described.name, described.hardware));
     let got = run(&gpu, kernel, &sizes, &inputs, &before)?;
@@ -69,17 +75,21 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
 
     let tolerance = kernel.tolerance;
     let report = Report {
-        kernel: kernel.name,
+        kernel: rung.map_or(kernel.name, |rung| rung.name),
         formula: kernel.formula,
         shape: sizes.0,
         seed: job.seed,
         machine: machine(&job.options),
-        launches: started.iter().map(|one| launched(gpu.driver().machine(), one, job)).collect::<Result<_>>()?,
+        launches: started
+            .iter()
+            .map(|one| launched(gpu.driver().machine(), one, job))
+            .collect::<Result<_>>()?,
         outputs: outputs.iter().zip(got.iter().zip(&want)).map(|(a, (g, w))| compare(a, g, w)).collect(),
         tolerance,
     };
     host.result(&report.text(), &report)?;
-    match report.outputs.iter().find(|output| output.relative.is_nan() || output.relative > kernel.tolerance) {
+    match report.outputs.iter().find(|output| output.relative.is_nan() || output.relative > kernel.tolerance)
+    {
         None => Ok(()),
         Some(wrong) => Err(Error::new(
             Kind::Numeric,
@@ -93,27 +103,33 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
     }
 }
 
-fn list(host: &Host) -> Result<()> {
-    let rows: Vec<_> =
-        KERNELS.iter().map(|kernel| (kernel.name, kernel.formula, shape_text(kernel.axes))).collect();
-    let value: Vec<_> = KERNELS
+/// Every name with its kernel: the calls, then the rungs that stand in for `conv2d_forward`.
+fn all() -> impl Iterator<Item = (&'static str, &'static Kernel, Option<Rung>)> {
+    let rungs = KERNELS
         .iter()
-        .map(|kernel| {
-            let shape: serde_json::Map<_, _> =
-                kernel.axes.iter().map(|&(axis, size)| (axis.to_owned(), json!(size))).collect();
-            json!({ "kernel": kernel.name, "formula": kernel.formula, "shape": shape })
-        })
-        .collect();
-    host.result(&kernel_list(&rows), &value)
+        .filter(|kernel| kernel.name == "conv2d_forward")
+        .flat_map(|kernel| RUNGS.iter().map(move |rung| (rung.name, kernel, Some(*rung))));
+    KERNELS.iter().map(|kernel| (kernel.name, kernel, None)).chain(rungs)
+}
+
+fn list(host: &Host) -> Result<()> {
+    let rows: Vec<_> = all().map(|(name, k, _)| (name, k.formula, shape_text(k.axes))).collect();
+    let value = |(name, kernel, rung): (&str, &Kernel, Option<Rung>)| {
+        let shape: serde_json::Map<_, _> =
+            kernel.axes.iter().map(|&(axis, size)| (axis.to_owned(), json!(size))).collect();
+        json!({ "kernel": name, "formula": kernel.formula, "shape": shape, "ladder": rung.is_some() })
+    };
+    host.result(&kernel_list(&rows), &all().map(value).collect::<Vec<_>>())
 }
 
 fn shape_text(axes: &[(&str, usize)]) -> String {
     axes.iter().map(|(axis, size)| format!("{axis}={size}")).collect::<Vec<_>>().join(",")
 }
 
-fn find(name: &str) -> Result<&'static Kernel> {
-    KERNELS.iter().find(|kernel| kernel.name == name).ok_or_else(|| {
-        let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
+fn find(name: &str) -> Result<(&'static Kernel, Option<Rung>)> {
+    let found = all().find(|(known, ..)| *known == name);
+    found.map(|(_, kernel, rung)| (kernel, rung)).ok_or_else(|| {
+        let names: Vec<_> = all().map(|(name, ..)| name).collect();
         let lines: Vec<_> = names.chunks(4).map(|line| line.join(", ")).collect();
         Error::new(Kind::Usage, format!("no kernel is called `{name}`"))
             .fact("kernels", lines.join(",\n"))
@@ -137,9 +153,12 @@ fn sizes(kernel: &Kernel, asked: &[(String, usize)]) -> Result<Sizes> {
     // So that no length below overflows: the largest array is smaller than nine times this product.
     let product = sizes.0.iter().try_fold(1usize, |product, &(_, size)| product.checked_mul(size));
     if product.is_none_or(|product| product > 1 << 36) {
-        return Err(Error::new(Kind::Usage, format!("{}: these sizes are too large to emulate", kernel.name))
-            .expected_got("a product of at most 2^36", shape_text(&sizes.0))
-            .help("the emulator does about 10^9 multiplications a second; choose smaller sizes"));
+        return Err(Error::new(
+            Kind::Usage,
+            format!("{}: these sizes are too large to emulate", kernel.name),
+        )
+        .expected_got("a product of at most 2^36", shape_text(&sizes.0))
+        .help("the emulator does about 10^9 multiplications a second; choose smaller sizes"));
     }
     Ok(sizes)
 }
@@ -227,7 +246,9 @@ fn machine(options: &Options) -> String {
     };
     let checks = match options {
         Options { checked: false, .. } => "bounds and alignment",
-        Options { global_races: true, .. } => "bounds, alignment, unwritten memory, races in shared and global memory",
+        Options { global_races: true, .. } => {
+            "bounds, alignment, unwritten memory, races in shared and global memory"
+        }
         _ => "bounds, alignment, unwritten memory, races in shared memory",
     };
     let copies = if options.late_copies { "late" } else { "early" };

@@ -5,7 +5,7 @@
 //! nothing where nobody asks.
 
 use super::grid::{Ran, Statistics, Touched};
-use crate::device::gpu::module::source_line;
+use crate::device::gpu::module::{plain_path, source_line};
 use crate::ptx::{Code, End, Line, Matrix, Module, Program, Space};
 use std::collections::BTreeMap;
 
@@ -117,7 +117,8 @@ fn entry<'l>(
     module: &Module,
     line: Line,
 ) -> &'l mut LineCount {
-    let file = |number| module.files.iter().find(|(other, _)| *other == number).map(|(_, path)| path.clone());
+    let file =
+        |number| module.files.iter().find(|(other, _)| *other == number).map(|(_, path)| plain_path(path));
     let (file, line) = match line.place {
         Some(place) => (file(place.file).unwrap_or_else(|| "?".into()), place.line),
         None => (module.file.clone(), 0),
