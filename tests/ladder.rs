@@ -46,7 +46,8 @@ fn every_rung_asks_less_of_memory_than_the_one_before() {
         let zeros = |len: usize| device.zeros(len).unwrap();
         let (x, weight, bias) = (zeros(geometry.x().len()), zeros(geometry.weight().len()), zeros(64));
         let mut y = zeros(geometry.y().len());
-        let call = Call::Conv2dForward { geometry, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
+        let call =
+            Call::Conv2dForward { geometry, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
         device.run(call).unwrap();
         let statistics = gpu.driver().take_statistics(name).unwrap();
         let passes = |program: &vgg_ft::ptx::Program, space: Space| -> u64 {
@@ -62,11 +63,18 @@ fn every_rung_asks_less_of_memory_than_the_one_before() {
             })
             .unwrap();
         let per = |count: u64| count as f64 * 1e3 / geometry.macs() as f64;
-        println!("{name:20} {:8.2} sectors {:8.2} passes {:8.2} operations", per(sectors), per(banks), per(operations));
+        println!(
+            "{name:20} {:8.2} sectors {:8.2} passes {:8.2} operations",
+            per(sectors),
+            per(banks),
+            per(operations)
+        );
         costs.push((name, per(sectors), per(banks), per(operations)));
     }
     for pair in costs.windows(2) {
-        let [(before, _, banks, operations), (name, _, fewer_banks, fewer_operations)] = pair else { continue };
+        let [(before, _, banks, operations), (name, _, fewer_banks, fewer_operations)] = pair else {
+            continue;
+        };
         assert!(fewer_operations < operations, "{name} runs no fewer operations than {before}");
         assert!(*banks == 0.0 || fewer_banks < banks, "{name} passes the banks no less than {before}");
     }

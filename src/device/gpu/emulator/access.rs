@@ -9,7 +9,8 @@ use super::lanes::{LANES, Mask, Registers, lanes};
 use super::memory::Allocation;
 use super::shared::Conflict;
 use crate::ptx::{
-    Access, Atomic, CONST_WINDOW, Class, Code, Group, LOCAL_WINDOW, NONE, Placed, SHARED_WINDOW, Space, WINDOW,
+    Access, Atomic, CONST_WINDOW, Class, Code, Group, LOCAL_WINDOW, NONE, Placed, SHARED_WINDOW, Space,
+    WINDOW,
 };
 use std::sync::Arc;
 
@@ -98,12 +99,25 @@ impl<'l> Core<'_, 'l> {
     // ---- shared ----
 
     /// Whether `size` bytes at `address` are shared memory of this block.
-    pub(super) fn check_shared(&self, at: u32, lane: usize, address: u64, size: u32, read: bool) -> Result<(), Box<Fault>> {
+    pub(super) fn check_shared(
+        &self,
+        at: u32,
+        lane: usize,
+        address: u64,
+        size: u32,
+        read: bool,
+    ) -> Result<(), Box<Fault>> {
         if !address.is_multiple_of(u64::from(size)) {
             let placed = self.variable(address);
             let name = placed.map_or_else(|| "shared memory".into(), |placed| format!("`{}`", placed.name));
             let what = format!("misaligned {} of {size} bytes in {name}", verb(read));
-            let mut fault = self.fault(Check::Alignment, at, lane, what, "vector accesses need addresses that are multiples of their size");
+            let mut fault = self.fault(
+                Check::Alignment,
+                at,
+                lane,
+                what,
+                "vector accesses need addresses that are multiples of their size",
+            );
             if let Some(placed) = placed {
                 fault.facts.push(("element".into(), self.element(at, placed, address)));
             }
@@ -116,11 +130,19 @@ impl<'l> Core<'_, 'l> {
         let nearest = self.variable(address);
         let name = nearest.map_or("shared memory", |placed| &placed.name);
         let what = format!("{} past the end of `{name}`", verb(read));
-        let mut fault = self.fault(Check::Bounds, at, lane, what, "is the index within the tile for every thread?");
+        let mut fault =
+            self.fault(Check::Bounds, at, lane, what, "is the index within the tile for every thread?");
         if let Some(placed) = nearest {
             fault.facts.push(("element".into(), self.element(at, placed, address)));
         }
-        fault.facts.push(("shared".into(), format!("{} bytes, this access ends at byte {}", u64::from(self.shared.size) - 1024, (address + u64::from(size)).wrapping_sub(1024))));
+        fault.facts.push((
+            "shared".into(),
+            format!(
+                "{} bytes, this access ends at byte {}",
+                u64::from(self.shared.size) - 1024,
+                (address + u64::from(size)).wrapping_sub(1024)
+            ),
+        ));
         Err(fault)
     }
 
@@ -154,7 +176,8 @@ impl<'l> Core<'_, 'l> {
     /// Whether a `cp.async` of this warp to that address is still on its way.
     fn awaited(&self, address: u32) -> Option<&Copy> {
         let covers = |copy: &&Copy| {
-            let inside = |lane| (copy.to[lane]..copy.to[lane] + u64::from(copy.bytes)).contains(&u64::from(address));
+            let inside =
+                |lane| (copy.to[lane]..copy.to[lane] + u64::from(copy.bytes)).contains(&u64::from(address));
             lanes(copy.bits).any(inside)
         };
         self.keeps.copies.iter().find(covers)
@@ -170,7 +193,9 @@ impl<'l> Core<'_, 'l> {
         let element = placed.map_or(name.clone(), |p| self.element(at, p, u64::from(address)));
         let what = match conflict {
             Conflict::Race(..) => format!("race on `{name}` in shared memory"),
-            _ if self.awaited(address).is_some() => format!("read of `{name}` before its cp.async has arrived"),
+            _ if self.awaited(address).is_some() => {
+                format!("read of `{name}` before its cp.async has arrived")
+            }
             _ => format!("read of `{name}` in shared memory, where nobody wrote"),
         };
         let mut fault = self.fault(check, at, lane, what, "");
@@ -183,7 +208,9 @@ impl<'l> Core<'_, 'l> {
                         fault.facts.push(("copied".into(), format!("at {copied}")));
                         "threads that copy wait with cp.async.wait_group or wait_all, then all meet at a barrier".into()
                     }
-                    None => "is a barrier missing before it, or is it never written, at the edges perhaps?".into(),
+                    None => {
+                        "is a barrier missing before it, or is it never written, at the edges perhaps?".into()
+                    }
                 };
             }
             Conflict::Race(_, tag, wrote) => {
@@ -231,7 +258,8 @@ impl<'l> Core<'_, 'l> {
                         if std::mem::replace(&mut before, addresses[lane]) == addresses[lane] {
                             continue;
                         }
-                        let noted = self.shared.note_read(addresses[lane] as u32, size, (self.warp, at, lane));
+                        let noted =
+                            self.shared.note_read(addresses[lane] as u32, size, (self.warp, at, lane));
                         noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?;
                     }
                 }
@@ -298,18 +326,23 @@ impl<'l> Core<'_, 'l> {
             for k in 0..usize::from(access.vector) {
                 let address = addresses[lane] as u32 + u32::from(bytes) * k as u32;
                 let ones = if bytes == 8 { u64::MAX } else { (1 << (8 * u32::from(bytes))) - 1 };
-                let (mine, stays) = (get(registers, access, k, lane) & ones, self.load_shared(address, bytes));
+                let (mine, stays) =
+                    (get(registers, access, k, lane) & ones, self.load_shared(address, bytes));
                 if mine != stays {
                     let name = self.variable(u64::from(address)).map_or("shared memory", |p| &p.name);
-                    let what = format!("two lanes of one store write different numbers to one place of `{name}`");
+                    let what =
+                        format!("two lanes of one store write different numbers to one place of `{name}`");
                     let mut fault = self.fault(Check::Race, at, lane, what, "which of them stays is chance");
                     if let Some(placed) = self.variable(u64::from(address)) {
                         fault.facts.push(("element".into(), self.element(at, placed, u64::from(address))));
                     }
                     // The last lane that covers the place is the one whose number stays.
                     let size = u64::from(bytes) * u64::from(access.vector);
-                    let covers = |&other: &usize| (addresses[other]..addresses[other] + size).contains(&u64::from(address));
-                    let shown = |value: u64| format!("wrote {value:#0width$x}", width = 2 + 2 * usize::from(bytes));
+                    let covers = |&other: &usize| {
+                        (addresses[other]..addresses[other] + size).contains(&u64::from(address))
+                    };
+                    let shown =
+                        |value: u64| format!("wrote {value:#0width$x}", width = 2 + 2 * usize::from(bytes));
                     fault.facts.push(("this".into(), shown(mine)));
                     if let Some(other) = lanes(bits).filter(covers).last() {
                         let other = triple(self.thread(self.warp, other));
@@ -421,7 +454,8 @@ impl<'l> Core<'_, 'l> {
             }
             if address.checked_add(size).is_none_or(|end| end > limit) {
                 let what = format!("{} past the end of a thread's local memory ({limit} bytes)", verb(load));
-                let mut fault = self.fault(Check::Bounds, at, lane, what, "is an array indexed past its end?");
+                let mut fault =
+                    self.fault(Check::Bounds, at, lane, what, "is an array indexed past its end?");
                 fault.facts.push(("byte".into(), format!("{} of {limit}", address as i64)));
                 return Err(fault);
             }
@@ -453,7 +487,8 @@ impl<'l> Core<'_, 'l> {
         for lane in lanes(bits) {
             if !matches!(access.group, Group::Load { .. }) {
                 let (name, byte) = self.table(addresses[lane]);
-                let help = "the host sets constants, before the launch; a kernel's own tables lie in shared memory";
+                let help =
+                    "the host sets constants, before the launch; a kernel's own tables lie in shared memory";
                 let mut fault = self.fault(Check::ConstWrite, at, lane, format!("write to {name}"), help);
                 fault.facts.push(("element".into(), format!("{}   {bytes} bytes each", byte / bytes as u64)));
                 return Err(fault);
@@ -467,7 +502,13 @@ impl<'l> Core<'_, 'l> {
                 let first = usize::try_from(addresses[lane]).unwrap_or(usize::MAX).saturating_add(k * bytes);
                 let Some(found) = self.grid.constants.get(first..first.saturating_add(bytes)) else {
                     let what = "read past the end of constant memory".to_owned();
-                    return Err(self.fault(Check::Bounds, at, lane, what, "is a table indexed past its end?"));
+                    return Err(self.fault(
+                        Check::Bounds,
+                        at,
+                        lane,
+                        what,
+                        "is a table indexed past its end?",
+                    ));
                 };
                 let mut value = [0; 8];
                 value[..bytes].copy_from_slice(found);
@@ -495,7 +536,14 @@ impl<'l> Core<'_, 'l> {
 
     /// The allocation that holds `size` bytes at `address`, and where in it.
     #[inline(always)]
-    fn locate(&mut self, at: u32, lane: usize, address: u64, size: u32, read: bool) -> Result<(&'l Arc<Allocation>, usize), Box<Fault>> {
+    fn locate(
+        &mut self,
+        at: u32,
+        lane: usize,
+        address: u64,
+        size: u32,
+        read: bool,
+    ) -> Result<(&'l Arc<Allocation>, usize), Box<Fault>> {
         let memory: &'l [Arc<Allocation>] = self.memory();
         if !address.is_multiple_of(u64::from(size)) {
             return Err(self.misaligned(at, lane, address, size, read));
@@ -539,7 +587,13 @@ impl<'l> Core<'_, 'l> {
             (name, offset, format!("{} of {count} ({dtype})   ", offset / element))
         });
         let what = format!("misaligned {} of {size} bytes in {name}", verb(read));
-        let mut fault = self.fault(Check::Alignment, at, lane, what, "vector accesses need addresses that are multiples of their size");
+        let mut fault = self.fault(
+            Check::Alignment,
+            at,
+            lane,
+            what,
+            "vector accesses need addresses that are multiples of their size",
+        );
         fault.facts.push(("element".into(), format!("{element}byte {offset}")));
         fault
     }
@@ -548,9 +602,11 @@ impl<'l> Core<'_, 'l> {
         let help = "is the guard for the last block missing, or an index wrong?";
         if let Some((number, base)) = self.grid.all.freed(address) {
             let named = self.grid.named.iter().find(|named| named.base == base);
-            let name = named.map_or_else(|| format!("allocation {number}"), |named| format!("`{}`", named.name));
+            let name =
+                named.map_or_else(|| format!("allocation {number}"), |named| format!("`{}`", named.name));
             let what = format!("{} of {name}, which was given back", verb(read));
-            let mut fault = self.fault(Check::Bounds, at, lane, what, "a buffer was dropped before the launch");
+            let mut fault =
+                self.fault(Check::Bounds, at, lane, what, "a buffer was dropped before the launch");
             fault.facts.push(("byte".into(), format!("{} of allocation {number}", address - base)));
             return fault;
         }
@@ -578,7 +634,10 @@ impl<'l> Core<'_, 'l> {
         let mut fault = self.fault(Check::Bounds, at, lane, format!("{} {side} of {name}", verb(read)), help);
         let count = it.len as u64 / element;
         let (index, beyond) = if end {
-            (format!("{}", (address - it.base) / element), address + u64::from(size) - it.base - it.len as u64)
+            (
+                format!("{}", (address - it.base) / element),
+                address + u64::from(size) - it.base - it.len as u64,
+            )
         } else {
             (format!("-{}", (it.base - address).div_ceil(element)), it.base - address)
         };
@@ -656,11 +715,25 @@ impl<'l> Core<'_, 'l> {
     }
 
     #[inline(always)]
-    fn check_read(&self, at: u32, lane: usize, it: &Allocation, offset: usize, size: u32, nc: bool) -> Result<(), Box<Fault>> {
+    fn check_read(
+        &self,
+        at: u32,
+        lane: usize,
+        it: &Allocation,
+        offset: usize,
+        size: u32,
+        nc: bool,
+    ) -> Result<(), Box<Fault>> {
         if !it.is_init(offset, size as usize) {
             let (name, element, dtype) = self.name(it);
             let what = format!("read of {name}, where nobody wrote");
-            let mut fault = self.fault(Check::Uninitialized, at, lane, what, "was the buffer filled, by the host or by an earlier kernel?");
+            let mut fault = self.fault(
+                Check::Uninitialized,
+                at,
+                lane,
+                what,
+                "was the buffer filled, by the host or by an earlier kernel?",
+            );
             let count = it.len as u64 / element;
             fault.facts.push(("element".into(), format!("{} of {count} ({dtype})", offset as u64 / element)));
             return Err(fault);
@@ -677,17 +750,32 @@ impl<'l> Core<'_, 'l> {
         Ok(())
     }
 
-    fn note_owner(&self, at: u32, lane: usize, address: u64, size: u32, access: &Access) -> Result<(), Box<Fault>> {
+    fn note_owner(
+        &self,
+        at: u32,
+        lane: usize,
+        address: u64,
+        size: u32,
+        access: &Access,
+    ) -> Result<(), Box<Fault>> {
         let Some(owners) = &self.grid.owners else { return Ok(()) };
         let writes = !matches!(access.group, Group::Load { .. });
         let plain = !matches!(access.group, Group::Atomic(_)) && !access.volatile;
         for word in 0..size.div_ceil(4) {
-            if let Some((other, wrote)) = owners.note(address + u64::from(4 * word), self.number, writes, plain) {
+            if let Some((other, wrote)) =
+                owners.note(address + u64::from(4 * word), self.number, writes, plain)
+            {
                 let found = self.grid.memory.partition_point(|it| it.base <= address).checked_sub(1);
                 let found = found.map(|k| &self.grid.memory[k]);
                 let name = found.map_or("memory".into(), |it| self.name(it).0);
                 let what = format!("race on {name} between blocks");
-                let mut fault = self.fault(Check::Race, at, lane, what, "blocks of one launch have no order; use atomics or a second launch");
+                let mut fault = self.fault(
+                    Check::Race,
+                    at,
+                    lane,
+                    what,
+                    "blocks of one launch have no order; use atomics or a second launch",
+                );
                 if let Some(it) = found {
                     let (_, element, dtype) = self.name(it);
                     let (index, count) = ((address - it.base) / element, it.len as u64 / element);
@@ -695,7 +783,11 @@ impl<'l> Core<'_, 'l> {
                 }
                 let did = |wrote| if wrote { "wrote" } else { "read" };
                 fault.facts.push(("this".into(), did(writes).into()));
-                let other = if other == u64::MAX { "several blocks".into() } else { format!("block {}", triple(self.grid.block_at(other))) };
+                let other = if other == u64::MAX {
+                    "several blocks".into()
+                } else {
+                    format!("block {}", triple(self.grid.block_at(other)))
+                };
                 fault.facts.push(("other".into(), format!("{other} {}", did(wrote))));
                 return Err(fault);
             }
@@ -738,7 +830,13 @@ impl<'l> Core<'_, 'l> {
             self.check_shared(at, lane, to[lane], size, false)?;
             if sizes[lane] > size {
                 let what = format!("cp.async copies {} of {size} bytes", sizes[lane]);
-                return Err(self.fault(Check::Bounds, at, lane, what, "the source's size must not be larger than the copy's"));
+                return Err(self.fault(
+                    Check::Bounds,
+                    at,
+                    lane,
+                    what,
+                    "the source's size must not be larger than the copy's",
+                ));
             }
             // A source of no bytes is not read, and may point anywhere.
             if sizes[lane] > 0 {
@@ -804,15 +902,33 @@ fn applied(operation: Atomic, bytes: u8, old: u64, operand: u64, second: u64) ->
         Atomic::Xor => return old ^ operand,
         Atomic::Exchange => return operand,
         Atomic::Compare if bytes == 8 => return if old == operand { second } else { old },
-        Atomic::Compare => if a == b { second as u32 } else { a },
+        Atomic::Compare => {
+            if a == b {
+                second as u32
+            } else {
+                a
+            }
+        }
         Atomic::AddW => a.wrapping_add(b),
         Atomic::AddF => (f32::from_bits(a) + f32::from_bits(b)).to_bits(),
         Atomic::MinS => (a as i32).min(b as i32) as u32,
         Atomic::MaxS => (a as i32).max(b as i32) as u32,
         Atomic::MinU => a.min(b),
         Atomic::MaxU => a.max(b),
-        Atomic::Inc => if a >= b { 0 } else { a + 1 },
-        Atomic::Dec => if a == 0 || a > b { b } else { a - 1 },
+        Atomic::Inc => {
+            if a >= b {
+                0
+            } else {
+                a + 1
+            }
+        }
+        Atomic::Dec => {
+            if a == 0 || a > b {
+                b
+            } else {
+                a - 1
+            }
+        }
     };
     u64::from(word)
 }

@@ -177,7 +177,8 @@ impl<'g, 'l> Block<'g, 'l> {
         let program = grid.program;
         let mut left = TURN;
         let mut mask = Mask::new(u32::MAX);
-        let trace = grid.trace.filter(|trace| trace.block == self.at && trace.thread as usize / LANES == index);
+        let trace =
+            grid.trace.filter(|trace| trace.block == self.at && trace.thread as usize / LANES == index);
         while self.warps[index].state == State::Runs {
             let Some(chosen) = self.choose(index) else {
                 return Err(self.stuck(index));
@@ -325,7 +326,14 @@ impl<'g, 'l> Block<'g, 'l> {
     }
 
     /// A warp at a barrier.
-    fn reach(&mut self, index: usize, id: usize, wanted: u32, waits: bool, at: u32) -> Result<(), Box<Fault>> {
+    fn reach(
+        &mut self,
+        index: usize,
+        id: usize,
+        wanted: u32,
+        waits: bool,
+        at: u32,
+    ) -> Result<(), Box<Fault>> {
         let lanes_here = self.warps[index].live.count_ones();
         let Some(meeting) = self.meetings.get_mut(id) else {
             let what = format!("barrier {id}: a block has {BARRIERS}");
@@ -334,7 +342,8 @@ impl<'g, 'l> Block<'g, 'l> {
         if meeting.arrived > 0 && meeting.wanted != wanted {
             let what = format!("barrier {id} is reached with different numbers of threads");
             let (first, second) = (meeting.wanted, wanted);
-            let mut fault = self.blame(index, Check::BarrierDivergence, what, "all who meet must name the same number");
+            let mut fault =
+                self.blame(index, Check::BarrierDivergence, what, "all who meet must name the same number");
             fault.facts.push(("numbers".into(), format!("{first}, {second}   (0: all)")));
             return Err(fault);
         }
@@ -434,7 +443,8 @@ impl<'g, 'l> Block<'g, 'l> {
 
     fn endless(&self, index: usize) -> Box<Fault> {
         let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
-        let mut fault = self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
+        let mut fault =
+            self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
         fault.facts.clear();
         self.places(&mut fault);
         fault
@@ -470,7 +480,9 @@ impl<'g, 'l> Block<'g, 'l> {
             };
             let missing = wanted & warp.live & !part.lanes;
             let at = place(self.grid.module, self.at(part));
-            fault.facts.push((format!("lanes {:#010x}", part.lanes), format!("wait for {missing:#010x} at {at}")));
+            fault
+                .facts
+                .push((format!("lanes {:#010x}", part.lanes), format!("wait for {missing:#010x} at {at}")));
         }
         fault
     }
