@@ -4,8 +4,8 @@
 //! entry say what comes in and what must come out:
 //!
 //! ```text
-//! //> launch block=64 grid=2 shared=128 late=0   as the launch asks (32 1 0 1 if not said); one entry, one launch
-//! //> in NAME: 00000001 0002 4*ff 00..1f         bytes of `in`, little end first: as many as there are digits
+//! //> launch block=64 grid=2 shared=128 late=0   what the launch asks for
+//! //> in NAME: 00000001 0002 4*ff 00..1f         bytes of `in`: little end first
 //! //> out LABEL: 00000001 ~7fff ----             bytes of `out`: exact, any NaN of that width, anything
 //! //> arg NAME: 00000001 02                      a parameter after `in` and `out`, as its bytes
 //! //> tensor hopper                              for the results that follow: how tensor cores round
