@@ -8,13 +8,13 @@
 mod alu;
 pub(crate) mod arith;
 mod decode;
-mod decode_memory;
 mod flow;
 mod lex;
 mod parse;
 mod program;
 mod registers;
 mod tree;
+mod visit;
 
 pub(crate) use alu::instructions;
 pub use alu::{Class, Code, spellings};

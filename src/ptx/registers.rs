@@ -8,7 +8,8 @@
 use super::alu::{Class, Code};
 use super::decode::{Draft, Virtual};
 use super::flow::successors;
-use super::program::{Barrier, End, NONE, Op, Program, Reduce, ReduceKind, Role};
+use super::program::{Barrier, End, NONE, Op, Program, Reduce, ReduceKind};
+use super::visit::Role;
 use super::refuse;
 use super::tree::{Function, Module};
 use crate::error::Result;

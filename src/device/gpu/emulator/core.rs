@@ -206,7 +206,7 @@ impl Core<'_, '_> {
             Matrix::Load { count, transposed, regs, base, base_class, offset } => {
                 self.whole_warp(at, mask, "ldmatrix")?;
                 let addresses = self.addresses(registers, base, base_class, offset);
-                for m in 0..usize::from(count) {
+                for (m, &slot) in regs.iter().enumerate().take(usize::from(count)) {
                     let mut rows = [[0u32; 4]; 8];
                     for (r, row) in rows.iter_mut().enumerate() {
                         let lane = m * 8 + r;
@@ -220,7 +220,7 @@ impl Core<'_, '_> {
                     }
                     let half =
                         |row: usize, column: usize| rows[row][column / 2] >> (16 * (column % 2)) & 0xffff;
-                    let out = registers.word_mut(regs[m]);
+                    let out = registers.word_mut(slot);
                     for (lane, value) in out.iter_mut().enumerate() {
                         let (group, pair) = (lane / 4, lane % 4 * 2);
                         *value = if transposed {

@@ -231,7 +231,8 @@ fn run(grid: &Grid<'_>, workers: usize) -> std::result::Result<Statistics, Box<F
     let count: u64 = grid.grid.iter().map(|&n| u64::from(n)).product();
     let next = AtomicU64::new(0);
     let worst = AtomicU64::new(u64::MAX);
-    let results: Vec<(Statistics, Option<(u64, Box<Fault>)>)> = {
+    type Found = Option<(u64, Box<Fault>)>;
+    let results: Vec<(Statistics, Found)> = {
         use rayon::prelude::*;
         let workers = workers.min(usize::try_from(count).unwrap_or(usize::MAX)).max(1);
         (0..workers)
@@ -255,7 +256,7 @@ fn run(grid: &Grid<'_>, workers: usize) -> std::result::Result<Statistics, Box<F
             .collect()
     };
     let mut sum = Statistics::new(grid.program);
-    let mut first: Option<(u64, Box<Fault>)> = None;
+    let mut first: Found = None;
     for (statistics, found) in results {
         sum = sum.plus(&statistics);
         if let Some((number, fault)) = found

@@ -4,13 +4,16 @@
 //! this machine: a warp runs until it waits, ends or has had its turn. Within a warp, lanes at the
 //! lowest place run first (`Program::priority`), so that those behind catch up and all meet again.
 
+mod barrier;
+mod complaint;
+
 use super::alu;
 use super::core::{Core, Keeps};
-use super::fault::{Check, Fault, place};
+use super::fault::Fault;
 use super::grid::{Grid, Schedule, Statistics};
-use super::lanes::{LANES, Mask, Registers, lanes};
+use super::lanes::{LANES, Mask, Registers};
 use super::shared::Shared;
-use crate::ptx::{Class, EXIT, End, Fixed, Line, NONE, Reduce, ReduceKind, SHARED_BASE, Special};
+use crate::ptx::{Class, EXIT, End, Fixed, Line, NONE, SHARED_BASE, Special};
 use crate::random::philox;
 
 /// Blocks of the program that a warp runs before others get a turn.
@@ -322,195 +325,6 @@ impl<'g, 'l> Block<'g, 'l> {
                 let all: Vec<usize> = free().map(|(k, _)| k).collect();
                 if all.is_empty() { None } else { Some(all[self.draw(seed) as usize % all.len()]) }
             }
-        }
-    }
-
-    /// A warp at a barrier.
-    fn reach(
-        &mut self,
-        index: usize,
-        id: usize,
-        wanted: u32,
-        waits: bool,
-        at: u32,
-    ) -> Result<(), Box<Fault>> {
-        let lanes_here = self.warps[index].live.count_ones();
-        let Some(meeting) = self.meetings.get_mut(id) else {
-            let what = format!("barrier {id}: a block has {BARRIERS}");
-            return Err(self.blame(index, Check::BarrierDivergence, what, ""));
-        };
-        if meeting.arrived > 0 && meeting.wanted != wanted {
-            let what = format!("barrier {id} is reached with different numbers of threads");
-            let (first, second) = (meeting.wanted, wanted);
-            let mut fault =
-                self.blame(index, Check::BarrierDivergence, what, "all who meet must name the same number");
-            fault.facts.push(("numbers".into(), format!("{first}, {second}   (0: all)")));
-            return Err(fault);
-        }
-        meeting.wanted = wanted;
-        // A warp counts whole, also where lanes of it never existed (PTX ISA, `bar`).
-        meeting.arrived += if wanted == 0 { lanes_here } else { LANES as u32 };
-        meeting.set += self.warps[index].reduced.count_ones();
-        meeting.came.push(index);
-        if waits {
-            self.warps[index].state = State::Waits(id, at);
-        }
-        self.settle(id);
-        Ok(())
-    }
-
-    /// Lets a barrier's warps go on if all have come.
-    fn settle(&mut self, id: usize) {
-        let alive: u32 = self.warps.iter().map(|warp| warp.live.count_ones()).sum();
-        let meeting = &mut self.meetings[id];
-        let wanted = if meeting.wanted == 0 { alive } else { meeting.wanted };
-        if meeting.arrived == 0 || meeting.arrived < wanted {
-            return;
-        }
-        let done = std::mem::take(meeting);
-        self.shared.join(&done.came);
-        for index in done.came {
-            let warp = &mut self.warps[index];
-            let State::Waits(here, at) = warp.state else { continue };
-            let End::Barrier { barrier, next } = self.grid.program.blocks[at as usize].end else { continue };
-            if here != id {
-                continue;
-            }
-            if let Some(reduce) = barrier.reduce {
-                reduced(warp, reduce, done.set, done.arrived);
-            }
-            // All lanes that live came: a part of a warp cannot wait here.
-            if next == EXIT {
-                (warp.live, warp.state) = (0, State::Ended);
-            } else {
-                warp.state = State::Runs;
-                warp.parts = vec![Part { at: next, lanes: warp.live, parked: false }];
-            }
-        }
-    }
-
-    /// Lanes have ended: perhaps their warp has, and those who wait for all that live may go on.
-    fn left(&mut self, index: usize) {
-        let warp = &mut self.warps[index];
-        if warp.live == 0 {
-            warp.state = State::Ended;
-        }
-        // Lanes that wait for ended ones wait no longer.
-        for part in &mut warp.parts {
-            part.parked = false;
-        }
-        (0..BARRIERS).for_each(|id| self.settle(id));
-    }
-
-    fn blame(&self, index: usize, check: Check, what: String, help: &str) -> Box<Fault> {
-        Box::new(Fault {
-            check,
-            what,
-            line: self.warps[index].line,
-            block: self.at,
-            thread: None,
-            facts: vec![("warp".into(), index.to_string())],
-            help: help.to_owned(),
-        })
-    }
-
-    /// Every warp's place.
-    fn places(&self, fault: &mut Fault) {
-        for (index, warp) in self.warps.iter().enumerate() {
-            let at = place(self.grid.module, warp.line);
-            let state = match warp.state {
-                State::Runs => format!("runs at {at}"),
-                State::Waits(id, _) => {
-                    let meeting = &self.meetings[id];
-                    let wanted = if meeting.wanted == 0 { "all".into() } else { meeting.wanted.to_string() };
-                    format!("waits at barrier {id}, {at}   {} of {wanted} threads came", meeting.arrived)
-                }
-                State::Ended => "has ended".into(),
-            };
-            fault.facts.push((format!("warp {index}"), state));
-        }
-    }
-
-    fn deadlock(&self) -> Box<Fault> {
-        let waiting = self.warps.iter().position(|warp| warp.state != State::Ended).unwrap_or(0);
-        let what = "deadlock: no warp of the block can go on".to_owned();
-        let help = "a barrier must be reached by all threads that it counts";
-        let mut fault = self.blame(waiting, Check::Deadlock, what, help);
-        fault.facts.clear();
-        self.places(&mut fault);
-        fault
-    }
-
-    fn endless(&self, index: usize) -> Box<Fault> {
-        let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
-        let mut fault =
-            self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
-        fault.facts.clear();
-        self.places(&mut fault);
-        fault
-    }
-
-    /// Where a part of a warp begins to run next.
-    fn at(&self, part: &Part) -> Line {
-        let block = &self.grid.program.blocks[part.at as usize];
-        let first = block.ops.start as usize;
-        if block.ops.is_empty() { block.line } else { self.grid.program.lines[first] }
-    }
-
-    /// The parts of a warp wait for each other at different places.
-    fn stuck(&self, index: usize) -> Box<Fault> {
-        let mut parts = self.warps[index].parts.clone();
-        parts.sort_by_key(|part| part.at);
-        let block = |part: &Part| &self.grid.program.blocks[part.at as usize];
-        if let Some(here) = parts.iter().position(|part| matches!(block(part).end, End::Barrier { .. })) {
-            return self.divergent(index, parts.remove(here), &parts);
-        }
-        let what = "lanes of a warp wait for lanes that never come".to_owned();
-        let help = "the mask of a warp-wide instruction must name exactly the lanes that reach it";
-        let mut fault = self.blame(index, Check::Deadlock, what, help);
-        let warp = &self.warps[index];
-        if let Some(first) = parts.first() {
-            fault.line = self.at(first);
-        }
-        for part in &parts {
-            let first = part.lanes.trailing_zeros() as usize % LANES;
-            let wanted = match block(part).meet {
-                NONE => 0,
-                slot => warp.registers.word(slot)[first],
-            };
-            let missing = wanted & warp.live & !part.lanes;
-            let at = place(self.grid.module, self.at(part));
-            fault
-                .facts
-                .push((format!("lanes {:#010x}", part.lanes), format!("wait for {missing:#010x} at {at}")));
-        }
-        fault
-    }
-
-    fn divergent(&self, index: usize, part: Part, others: &[Part]) -> Box<Fault> {
-        let what = "a barrier is reached by a part of a warp".to_owned();
-        let help = "all threads of a block must reach the same __syncthreads()";
-        let mut fault = self.blame(index, Check::BarrierDivergence, what, help);
-        fault.line = self.at(&part);
-        fault.facts.push(("lanes here".into(), format!("{:#010x}", part.lanes)));
-        for other in others {
-            let at = place(self.grid.module, self.at(other));
-            fault.facts.push(("lanes elsewhere".into(), format!("{:#010x} at {at}", other.lanes)));
-        }
-        fault
-    }
-}
-
-/// Writes a reducing barrier's result into a warp that waited there.
-fn reduced(warp: &mut Warp, reduce: Reduce, set: u32, arrived: u32) {
-    warp.reduced = 0;
-    let lanes_here = warp.live;
-    match reduce.kind {
-        ReduceKind::Popc => lanes(lanes_here).for_each(|lane| warp.registers.word_mut(reduce.d)[lane] = set),
-        kind => {
-            let yes = if kind == ReduceKind::And { set == arrived } else { set > 0 };
-            let d = warp.registers.predicate_mut(reduce.d);
-            *d = if yes { *d | lanes_here } else { *d & !lanes_here };
         }
     }
 }
