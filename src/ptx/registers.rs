@@ -9,9 +9,9 @@ use super::alu::{Class, Code};
 use super::decode::{Draft, Virtual};
 use super::flow::successors;
 use super::program::{Barrier, End, NONE, Op, Program, Reduce, ReduceKind};
-use super::visit::Role;
 use super::refuse;
 use super::tree::{Function, Module};
+use super::visit::Role;
 use crate::error::Result;
 
 /// Most bits of liveness that are computed: 64 MiB.

@@ -4,11 +4,11 @@
 //! operations and rows of the program's tables.
 
 use super::Decoder;
+use crate::error::Result;
 use crate::ptx::alu::{Class, Code};
 use crate::ptx::parse::size_of_type;
 use crate::ptx::program::*;
 use crate::ptx::tree::{Instruction, Operand, Space};
-use crate::error::Result;
 
 /// The base of an address: slot, class, and the constant part.
 pub(super) struct Base {

@@ -9,7 +9,6 @@ use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
 use crate::ptx::{Access, NONE};
 
 impl Core<'_, '_> {
-
     pub(super) fn issue(
         &mut self,
         at: u32,

@@ -2,7 +2,7 @@
 //!
 //! In: an access and every lane's address. Out: data moved, or a fault that names buffer and element.
 
-use super::{get, set, verb, applied};
+use super::{applied, get, set, verb};
 use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::fault::{Check, Fault, triple};
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};

@@ -11,10 +11,7 @@ mod shared;
 use super::core::Core;
 use super::fault::Fault;
 use super::lanes::{LANES, Mask, Registers, lanes};
-use crate::ptx::{
-    Access, Atomic, CONST_WINDOW, Class, Group, LOCAL_WINDOW, SHARED_WINDOW, Space,
-    WINDOW,
-};
+use crate::ptx::{Access, Atomic, CONST_WINDOW, Class, Group, LOCAL_WINDOW, SHARED_WINDOW, Space, WINDOW};
 
 /// The data registers of an access, lane by lane.
 fn get(registers: &Registers, access: &Access, k: usize, lane: usize) -> u64 {

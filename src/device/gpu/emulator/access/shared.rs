@@ -3,12 +3,12 @@
 //! In: an access and every lane's address from the begin of the block's shared memory. Out: data moved, or
 //! a fault that names the variable, the element and the other party.
 
-use super::{get, set, verb, applied};
+use super::{applied, get, set, verb};
 use crate::device::gpu::emulator::core::{Copy, Core};
 use crate::device::gpu::emulator::fault::{Check, Fault, place, triple};
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
 use crate::device::gpu::emulator::shared::Conflict;
-use crate::ptx::{Access, Code, Class, Group, NONE, Placed};
+use crate::ptx::{Access, Class, Code, Group, NONE, Placed};
 
 impl Core<'_, '_> {
     /// Whether `size` bytes at `address` are shared memory of this block.
@@ -96,7 +96,13 @@ impl Core<'_, '_> {
         self.keeps.copies.iter().find(covers)
     }
 
-    pub(in crate::device::gpu::emulator) fn conflict(&self, at: u32, lane: usize, conflict: Conflict, writes: bool) -> Box<Fault> {
+    pub(in crate::device::gpu::emulator) fn conflict(
+        &self,
+        at: u32,
+        lane: usize,
+        conflict: Conflict,
+        writes: bool,
+    ) -> Box<Fault> {
         let (address, check) = match conflict {
             Conflict::Uninitialized(address) => (address, Check::Uninitialized),
             Conflict::Race(address, ..) => (address, Check::Race),
