@@ -33,7 +33,14 @@ fn conv2d_forward(c: &mut Criterion) {
             let (x, weight, bias) = (up(geometry.x().len()), up(geometry.weight().len()), up(128));
             let mut y = up(geometry.y().len());
             let mut run = || {
-                let call = Call::Conv2dForward { geometry, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
+                let call = Call::Conv2dForward {
+                    geometry,
+                    x: &x,
+                    weight: &weight,
+                    bias: &bias,
+                    relu: true,
+                    y: &mut y,
+                };
                 device.run(call).unwrap();
             };
             run();

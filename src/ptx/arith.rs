@@ -147,9 +147,10 @@ pub fn dp4a_unsigned(a: u32, b: u32, c: u32) -> u32 {
 #[inline(always)]
 pub fn lop3(a: u32, b: u32, c: u32, table: u32) -> u32 {
     let mut out = 0;
-    for (k, term) in [!a & !b & !c, !a & !b & c, !a & b & !c, !a & b & c, a & !b & !c, a & !b & c, a & b & !c, a & b & c]
-        .into_iter()
-        .enumerate()
+    for (k, term) in
+        [!a & !b & !c, !a & !b & c, !a & b & !c, !a & b & c, a & !b & !c, a & !b & c, a & b & !c, a & b & c]
+            .into_iter()
+            .enumerate()
     {
         if table >> k & 1 == 1 {
             out |= term;
@@ -236,7 +237,10 @@ mod tests {
             let zero = fma_towards(a, b, c, Towards::Zero);
             assert_eq!(zero, if near > 0.0 { down } else { up });
             let (down, up) = (add_towards(a, b, Towards::Down), add_towards(a, b, Towards::Up));
-            assert!(f64::from(down) <= f64::from(a) + f64::from(b) && f64::from(a) + f64::from(b) <= f64::from(up));
+            assert!(
+                f64::from(down) <= f64::from(a) + f64::from(b)
+                    && f64::from(a) + f64::from(b) <= f64::from(up)
+            );
         }
         assert_eq!(add_towards(1.0, f32::from_bits(1), Towards::Up), 1.0f32.next_up());
         assert_eq!(add_towards(1.0, f32::from_bits(1), Towards::Down), 1.0);

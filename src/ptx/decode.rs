@@ -124,7 +124,8 @@ impl Decoder<'_> {
         self.program.shared_end = shared;
         self.program.local_size = local.next_multiple_of(16);
         self.program.param_size = self.function.params.last().map_or(0, |last| last.offset + last.size);
-        self.program.max_threads = self.function.max_threads.map(|[x, y, z]| x.saturating_mul(y).saturating_mul(z));
+        self.program.max_threads =
+            self.function.max_threads.map(|[x, y, z]| x.saturating_mul(y).saturating_mul(z));
         Ok(())
     }
 
@@ -205,7 +206,8 @@ impl Decoder<'_> {
     }
 
     fn barrier(&mut self, instruction: &Instruction) -> Result<Barrier> {
-        let opcode = instruction.opcode.replace("barrier.", "bar.").replace(".aligned", "").replace(".cta", "");
+        let opcode =
+            instruction.opcode.replace("barrier.", "bar.").replace(".aligned", "").replace(".cta", "");
         let operands = &instruction.operands;
         let unknown = || format!("unknown barrier `{}`", instruction.opcode);
         let none = Barrier { id: NONE, count: NONE, waits: true, reduce: None };
@@ -375,7 +377,8 @@ impl Decoder<'_> {
             "vote" | "shfl" | "redux" | "match" | "activemask" | "elect" => self.warp_wide(instruction),
             "setp" => self.setp(instruction),
             "mov" => self.mov(instruction),
-            "bar" | "membar" | "fence" | "prefetch" | "prefetchu" | "nanosleep" | "griddepcontrol" | "discard" => {
+            "bar" | "membar" | "fence" | "prefetch" | "prefetchu" | "nanosleep" | "griddepcontrol"
+            | "discard" => {
                 self.emit(Op::new(Code::Nothing));
                 Ok(())
             }
@@ -429,7 +432,8 @@ impl Decoder<'_> {
         match instruction.operands.as_slice() {
             [Operand::Vector(parts), source] if parts.len() == 2 => {
                 let a = self.operand(source, whole)?;
-                let codes = if whole == Class::L { [Code::LowW, Code::HighW] } else { [Code::LowH, Code::HighH] };
+                let codes =
+                    if whole == Class::L { [Code::LowW, Code::HighW] } else { [Code::LowH, Code::HighH] };
                 // The source may be one of the parts: it is read before either is written.
                 let (first, second) = (self.result(&parts[0], part)?, self.result(&parts[1], part)?);
                 let kept = if whole == Class::W && first == a {
@@ -476,7 +480,9 @@ impl Decoder<'_> {
         let mut slots = [0; 2];
         for (slot, source) in slots.iter_mut().zip([a, b]) {
             *slot = match source {
-                Operand::Int(value) if kind.ends_with("16") => self.fixed(Fixed::ConstW(*value as u32 & 0xffff))?,
+                Operand::Int(value) if kind.ends_with("16") => {
+                    self.fixed(Fixed::ConstW(*value as u32 & 0xffff))?
+                }
                 source => self.operand(source, class)?,
             };
             if flushes && kind == "f32" {

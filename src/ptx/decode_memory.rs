@@ -47,8 +47,8 @@ impl Decoder<'_> {
                 "nc" if family == "ld" => nc = true,
                 "volatile" | "relaxed" | "acquire" | "release" | "acq_rel" => volatile = true,
                 // Caches and scopes change nothing that this machine shows.
-                "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "cta" | "gpu" | "sys" | "weak" | "L2::128B"
-                | "L2::256B" | "L2::64B" => {}
+                "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "cta" | "gpu" | "sys" | "weak"
+                | "L2::128B" | "L2::256B" | "L2::64B" => {}
                 "add" | "min" | "max" | "and" | "or" | "xor" | "exch" | "cas" | "inc" | "dec"
                     if matches!(family, "atom" | "red") =>
                 {
@@ -57,7 +57,9 @@ impl Decoder<'_> {
                 _ => return Err(self.error(unknown)),
             }
         }
-        let bytes = size_of_type(&format!(".{kind}")).filter(|&bytes| bytes <= 8).ok_or_else(|| self.error(unknown.clone()))?;
+        let bytes = size_of_type(&format!(".{kind}"))
+            .filter(|&bytes| bytes <= 8)
+            .ok_or_else(|| self.error(unknown.clone()))?;
         let width = Width { bytes: bytes as u8, signed: kind.starts_with('s') && bytes < 4 };
         let class = if bytes == 8 { Class::L } else { Class::W };
         let mut access = Access {
@@ -203,7 +205,8 @@ impl Decoder<'_> {
             _ => return Err(self.error(format!("unknown instruction `{opcode}`"))),
         };
         let bytes = size_of_type(&format!(".{kind}")).filter(|&bytes| bytes <= 8);
-        let (Some(bytes), [data, Operand::Memory(base, offset)]) = (bytes, instruction.operands.as_slice()) else {
+        let (Some(bytes), [data, Operand::Memory(base, offset)]) = (bytes, instruction.operands.as_slice())
+        else {
             return Err(self.error(format!("unknown form of `{opcode}`")));
         };
         let Operand::Symbol(name) = base.as_ref() else {
@@ -220,7 +223,9 @@ impl Decoder<'_> {
         let single = [data.clone()];
         let list: &[Operand] = match data {
             Operand::Vector(list) if list.len() == vector as usize => list,
-            Operand::Vector(_) => return Err(self.error("the vector's length is not that of the instruction")),
+            Operand::Vector(_) => {
+                return Err(self.error("the vector's length is not that of the instruction"));
+            }
             _ => &single,
         };
         let class = if bytes == 8 { Class::L } else { Class::W };
@@ -276,7 +281,11 @@ impl Decoder<'_> {
             }
             _ => {}
         }
-        let plain = opcode.replace(".L2::128B", "").replace(".L2::256B", "").replace(".L2::64B", "").replace("shared::cta", "shared");
+        let plain = opcode
+            .replace(".L2::128B", "")
+            .replace(".L2::256B", "")
+            .replace(".L2::64B", "")
+            .replace("shared::cta", "shared");
         let cached = match plain.as_str() {
             "cp.async.ca.shared.global" => true,
             "cp.async.cg.shared.global" => false,
@@ -321,7 +330,9 @@ impl Decoder<'_> {
             _ => &single,
         };
         if list.len() != count {
-            return Err(self.error("a matrix has another number of registers").expected_got(count, list.len()));
+            return Err(self
+                .error("a matrix has another number of registers")
+                .expected_got(count, list.len()));
         }
         let mut slots = [NONE; N];
         for (slot, operand) in slots.iter_mut().zip(list) {
@@ -361,15 +372,17 @@ impl Decoder<'_> {
         } else {
             let parts: Vec<&str> = opcode.split('.').collect();
             let (kind, k) = match parts.as_slice() {
-                ["mma", "sync", "aligned", shape, "row", "col", "f32", x, y, "f32"] if x == y => match (*shape, *x) {
-                    ("m16n8k16", "bf16") => (Multiply::Bf16, 16),
-                    ("m16n8k8", "bf16") => (Multiply::Bf16, 8),
-                    ("m16n8k16", "f16") => (Multiply::F16, 16),
-                    ("m16n8k8", "f16") => (Multiply::F16, 8),
-                    ("m16n8k8", "tf32") => (Multiply::Tf32, 8),
-                    ("m16n8k4", "tf32") => (Multiply::Tf32, 4),
-                    _ => return Err(self.error(unknown)),
-                },
+                ["mma", "sync", "aligned", shape, "row", "col", "f32", x, y, "f32"] if x == y => {
+                    match (*shape, *x) {
+                        ("m16n8k16", "bf16") => (Multiply::Bf16, 16),
+                        ("m16n8k8", "bf16") => (Multiply::Bf16, 8),
+                        ("m16n8k16", "f16") => (Multiply::F16, 16),
+                        ("m16n8k8", "f16") => (Multiply::F16, 8),
+                        ("m16n8k8", "tf32") => (Multiply::Tf32, 8),
+                        ("m16n8k4", "tf32") => (Multiply::Tf32, 4),
+                        _ => return Err(self.error(unknown)),
+                    }
+                }
                 _ => return Err(self.error(unknown)),
             };
             let [d, a, b, c] = instruction.operands.as_slice() else { return Err(self.error(unknown)) };
@@ -408,7 +421,8 @@ impl Decoder<'_> {
                 _ => return Err(self.error(unknown)),
             };
             let [d, a, b, c, _mask] = operands else { return Err(self.error(unknown)) };
-            let (a, b, c) = (self.operand(a, Class::W)?, self.operand(b, Class::W)?, self.operand(c, Class::W)?);
+            let (a, b, c) =
+                (self.operand(a, Class::W)?, self.operand(b, Class::W)?, self.operand(c, Class::W)?);
             let (d, p) = match d {
                 Operand::Pair(d, p) => (d.as_ref(), Some(p.as_ref())),
                 d => (d, None),

@@ -99,8 +99,8 @@ pub fn tokens<'t>(file: &str, text: &'t str) -> Result<Vec<Token<'t>>> {
                 }
                 Sort::Number
             }
-            b'{' | b'}' | b'(' | b')' | b'[' | b']' | b'<' | b'>' | b',' | b';' | b':' | b'@' | b'!' | b'|'
-            | b'+' | b'-' | b'=' => {
+            b'{' | b'}' | b'(' | b')' | b'[' | b']' | b'<' | b'>' | b',' | b';' | b':' | b'@' | b'!'
+            | b'|' | b'+' | b'-' | b'=' => {
                 at += 1;
                 Sort::Mark(c)
             }

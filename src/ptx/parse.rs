@@ -5,9 +5,7 @@
 
 use super::lex::{Sort, Token, tokens};
 use super::refuse;
-use super::tree::{
-    Class, Function, Instruction, Module, Operand, Param, Place, Register, Space, Variable,
-};
+use super::tree::{Class, Function, Instruction, Module, Operand, Param, Place, Register, Space, Variable};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
@@ -219,7 +217,8 @@ impl<'t> Parser<'t> {
                 module.entries.push(entry);
             }
             ".func" => {
-                return Err(self.error("functions that are called are not known here")
+                return Err(self
+                    .error("functions that are called are not known here")
                     .help("let nvcc inline them: no __noinline__, printf or assert in kernels"));
             }
             ".pragma" => {
@@ -253,9 +252,10 @@ impl<'t> Parser<'t> {
             let mut size = u64::from(element);
             while self.accept(b'[') {
                 let count = if self.is(b']') { 0 } else { self.integer()? };
-                size = size.checked_mul(count).filter(|&size| size <= VARIABLE).ok_or_else(|| {
-                    self.error(format!("`{name}` is larger than {VARIABLE} bytes"))
-                })?;
+                size = size
+                    .checked_mul(count)
+                    .filter(|&size| size <= VARIABLE)
+                    .ok_or_else(|| self.error(format!("`{name}` is larger than {VARIABLE} bytes")))?;
                 self.expect(b']')?;
             }
             let init = if self.accept(b'=') { Some(self.initial(kind, size)?) } else { None };
@@ -372,9 +372,10 @@ impl<'t> Parser<'t> {
         let mut size = element;
         if self.accept(b'[') {
             let count = self.number()?;
-            size = element.checked_mul(count).filter(|&size| size <= 4096).ok_or_else(|| {
-                self.error(format!("parameter `{name}` is larger than 4096 bytes"))
-            })?;
+            size = element
+                .checked_mul(count)
+                .filter(|&size| size <= 4096)
+                .ok_or_else(|| self.error(format!("parameter `{name}` is larger than 4096 bytes")))?;
             self.expect(b']')?;
         }
         let align = align.unwrap_or(element);

@@ -442,7 +442,7 @@ impl Program {
                         one(&mut access.regs[0], class, Role::Def);
                     }
                     Group::AsyncCopy => {
-                                        one(&mut access.regs[0], access.second_class, Role::Use);
+                        one(&mut access.regs[0], access.second_class, Role::Use);
                         one(&mut access.regs[1], Class::W, Role::Use);
                     }
                 }

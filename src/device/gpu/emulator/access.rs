@@ -95,10 +95,23 @@ impl<'l> Core<'_, 'l> {
     // ---- shared ----
 
     /// Whether `size` bytes at `address` are shared memory of this block.
-    pub(super) fn check_shared(&self, at: u32, lane: usize, address: u64, size: u32, read: bool) -> Result<(), Box<Fault>> {
+    pub(super) fn check_shared(
+        &self,
+        at: u32,
+        lane: usize,
+        address: u64,
+        size: u32,
+        read: bool,
+    ) -> Result<(), Box<Fault>> {
         if !address.is_multiple_of(u64::from(size)) {
             let what = format!("misaligned {} of {size} bytes in shared memory", verb(read));
-            let mut fault = self.fault(Check::Alignment, at, lane, what, "vector accesses need addresses that are multiples of their size");
+            let mut fault = self.fault(
+                Check::Alignment,
+                at,
+                lane,
+                what,
+                "vector accesses need addresses that are multiples of their size",
+            );
             fault.facts.push(("address".into(), format!("{address:#x}")));
             return Err(fault);
         }
@@ -108,11 +121,19 @@ impl<'l> Core<'_, 'l> {
         let nearest = self.variable(address);
         let name = nearest.map_or("shared memory", |placed| &placed.name);
         let what = format!("{} past the end of `{name}`", verb(read));
-        let mut fault = self.fault(Check::Bounds, at, lane, what, "is the index within the tile for every thread?");
+        let mut fault =
+            self.fault(Check::Bounds, at, lane, what, "is the index within the tile for every thread?");
         if let Some(placed) = nearest {
             fault.facts.push(("element".into(), self.element(placed, address)));
         }
-        fault.facts.push(("shared".into(), format!("{} bytes, this access ends at byte {}", u64::from(self.shared.size) - 1024, (address + u64::from(size)).wrapping_sub(1024))));
+        fault.facts.push((
+            "shared".into(),
+            format!(
+                "{} bytes, this access ends at byte {}",
+                u64::from(self.shared.size) - 1024,
+                (address + u64::from(size)).wrapping_sub(1024)
+            ),
+        ));
         Err(fault)
     }
 
@@ -130,7 +151,9 @@ impl<'l> Core<'_, 'l> {
 
     pub(super) fn conflict(&self, at: u32, lane: usize, conflict: Conflict, writes: bool) -> Box<Fault> {
         let (address, what, check) = match conflict {
-            Conflict::Uninitialized(address) => (address, "read of shared memory that nobody wrote", Check::Uninitialized),
+            Conflict::Uninitialized(address) => {
+                (address, "read of shared memory that nobody wrote", Check::Uninitialized)
+            }
             Conflict::Race(address, ..) => (address, "race on shared memory", Check::Race),
         };
         let placed = self.variable(u64::from(address));
@@ -187,7 +210,8 @@ impl<'l> Core<'_, 'l> {
                         if std::mem::replace(&mut before, addresses[lane]) == addresses[lane] {
                             continue;
                         }
-                        let noted = self.shared.note_read(addresses[lane] as u32, size, (self.warp, at, lane));
+                        let noted =
+                            self.shared.note_read(addresses[lane] as u32, size, (self.warp, at, lane));
                         noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?;
                     }
                 }
@@ -256,7 +280,8 @@ impl<'l> Core<'_, 'l> {
                 let ones = if bytes == 8 { u64::MAX } else { (1 << (8 * u32::from(bytes))) - 1 };
                 if (get(registers, access, k, lane) ^ self.load_shared(address, bytes)) & ones != 0 {
                     let name = self.variable(u64::from(address)).map_or("shared memory", |p| &p.name);
-                    let what = format!("two lanes of one store write different numbers to one place of `{name}`");
+                    let what =
+                        format!("two lanes of one store write different numbers to one place of `{name}`");
                     let mut fault = self.fault(Check::Race, at, lane, what, "which of them stays is chance");
                     if let Some(placed) = self.variable(u64::from(address)) {
                         fault.facts.push(("element".into(), self.element(placed, u64::from(address))));
@@ -407,7 +432,13 @@ impl<'l> Core<'_, 'l> {
                 let first = usize::try_from(addresses[lane]).unwrap_or(usize::MAX).saturating_add(k * bytes);
                 let Some(found) = self.grid.constants.get(first..first.saturating_add(bytes)) else {
                     let what = "read past the end of constant memory".to_owned();
-                    return Err(self.fault(Check::Bounds, at, lane, what, "is a table indexed past its end?"));
+                    return Err(self.fault(
+                        Check::Bounds,
+                        at,
+                        lane,
+                        what,
+                        "is a table indexed past its end?",
+                    ));
                 };
                 let mut value = [0; 8];
                 value[..bytes].copy_from_slice(found);
@@ -421,7 +452,14 @@ impl<'l> Core<'_, 'l> {
 
     /// The allocation that holds `size` bytes at `address`, and where in it.
     #[inline(always)]
-    fn locate(&mut self, at: u32, lane: usize, address: u64, size: u32, read: bool) -> Result<(&'l Arc<Allocation>, usize), Box<Fault>> {
+    fn locate(
+        &mut self,
+        at: u32,
+        lane: usize,
+        address: u64,
+        size: u32,
+        read: bool,
+    ) -> Result<(&'l Arc<Allocation>, usize), Box<Fault>> {
         let memory: &'l [Arc<Allocation>] = self.memory();
         if !address.is_multiple_of(u64::from(size)) {
             return Err(self.misaligned(at, lane, address, size, read));
@@ -459,9 +497,16 @@ impl<'l> Core<'_, 'l> {
     fn misaligned(&self, at: u32, lane: usize, address: u64, size: u32, read: bool) -> Box<Fault> {
         let memory = &self.grid.memory;
         let near = memory.partition_point(|it| it.base <= address).checked_sub(1).map(|k| &memory[k]);
-        let (name, offset) = near.map_or(("no buffer".into(), address), |it| (self.name(it).0, address - it.base));
+        let (name, offset) =
+            near.map_or(("no buffer".into(), address), |it| (self.name(it).0, address - it.base));
         let what = format!("misaligned {} of {size} bytes in {name}", verb(read));
-        let mut fault = self.fault(Check::Alignment, at, lane, what, "vector accesses need addresses that are multiples of their size");
+        let mut fault = self.fault(
+            Check::Alignment,
+            at,
+            lane,
+            what,
+            "vector accesses need addresses that are multiples of their size",
+        );
         fault.facts.push(("byte".into(), format!("{offset}")));
         fault
     }
@@ -496,7 +541,10 @@ impl<'l> Core<'_, 'l> {
         let mut fault = self.fault(Check::Bounds, at, lane, format!("{} {side} of {name}", verb(read)), help);
         let count = it.len as u64 / element;
         let (index, beyond) = if end {
-            (format!("{}", (address - it.base) / element), address + u64::from(size) - it.base - it.len as u64)
+            (
+                format!("{}", (address - it.base) / element),
+                address + u64::from(size) - it.base - it.len as u64,
+            )
         } else {
             (format!("-{}", (it.base - address).div_ceil(element)), it.base - address)
         };
@@ -574,11 +622,25 @@ impl<'l> Core<'_, 'l> {
     }
 
     #[inline(always)]
-    fn check_read(&self, at: u32, lane: usize, it: &Allocation, offset: usize, size: u32, nc: bool) -> Result<(), Box<Fault>> {
+    fn check_read(
+        &self,
+        at: u32,
+        lane: usize,
+        it: &Allocation,
+        offset: usize,
+        size: u32,
+        nc: bool,
+    ) -> Result<(), Box<Fault>> {
         if !it.is_init(offset, size as usize) {
             let (name, element, dtype) = self.name(it);
             let what = format!("read of {name}, where nobody wrote");
-            let mut fault = self.fault(Check::Uninitialized, at, lane, what, "was the buffer filled, by the host or by an earlier kernel?");
+            let mut fault = self.fault(
+                Check::Uninitialized,
+                at,
+                lane,
+                what,
+                "was the buffer filled, by the host or by an earlier kernel?",
+            );
             let count = it.len as u64 / element;
             fault.facts.push(("element".into(), format!("{} of {count} ({dtype})", offset as u64 / element)));
             return Err(fault);
@@ -594,7 +656,14 @@ impl<'l> Core<'_, 'l> {
         Ok(())
     }
 
-    fn note_owner(&self, at: u32, lane: usize, address: u64, size: u32, access: &Access) -> Result<(), Box<Fault>> {
+    fn note_owner(
+        &self,
+        at: u32,
+        lane: usize,
+        address: u64,
+        size: u32,
+        access: &Access,
+    ) -> Result<(), Box<Fault>> {
         let Some(owners) = &self.grid.owners else { return Ok(()) };
         let writes = !matches!(access.group, Group::Load { .. });
         let plain = !matches!(access.group, Group::Atomic(_)) && !access.volatile;
@@ -603,8 +672,18 @@ impl<'l> Core<'_, 'l> {
                 let found = self.grid.memory.partition_point(|it| it.base <= address).checked_sub(1);
                 let name = found.map_or("memory".into(), |k| self.name(&self.grid.memory[k]).0);
                 let what = format!("race on {name} between blocks");
-                let mut fault = self.fault(Check::Race, at, lane, what, "blocks of one launch have no order; use atomics or a second launch");
-                let other = if other == u64::MAX { "several blocks".into() } else { format!("block {}", triple(self.grid.block_at(other))) };
+                let mut fault = self.fault(
+                    Check::Race,
+                    at,
+                    lane,
+                    what,
+                    "blocks of one launch have no order; use atomics or a second launch",
+                );
+                let other = if other == u64::MAX {
+                    "several blocks".into()
+                } else {
+                    format!("block {}", triple(self.grid.block_at(other)))
+                };
                 fault.facts.push(("other".into(), other));
                 return Err(fault);
             }
@@ -647,7 +726,13 @@ impl<'l> Core<'_, 'l> {
             self.check_shared(at, lane, to[lane], size, false)?;
             if sizes[lane] > size {
                 let what = format!("cp.async copies {} of {size} bytes", sizes[lane]);
-                return Err(self.fault(Check::Bounds, at, lane, what, "the source's size must not be larger than the copy's"));
+                return Err(self.fault(
+                    Check::Bounds,
+                    at,
+                    lane,
+                    what,
+                    "the source's size must not be larger than the copy's",
+                ));
             }
             // A source of no bytes is not read, and may point anywhere.
             if sizes[lane] > 0 {
@@ -707,15 +792,33 @@ fn applied(operation: Atomic, bytes: u8, old: u64, operand: u64, second: u64) ->
         Atomic::Xor => return old ^ operand,
         Atomic::Exchange => return operand,
         Atomic::Compare if bytes == 8 => return if old == operand { second } else { old },
-        Atomic::Compare => if a == b { second as u32 } else { a },
+        Atomic::Compare => {
+            if a == b {
+                second as u32
+            } else {
+                a
+            }
+        }
         Atomic::AddW => a.wrapping_add(b),
         Atomic::AddF => (f32::from_bits(a) + f32::from_bits(b)).to_bits(),
         Atomic::MinS => (a as i32).min(b as i32) as u32,
         Atomic::MaxS => (a as i32).max(b as i32) as u32,
         Atomic::MinU => a.min(b),
         Atomic::MaxU => a.max(b),
-        Atomic::Inc => if a >= b { 0 } else { a + 1 },
-        Atomic::Dec => if a == 0 || a > b { b } else { a - 1 },
+        Atomic::Inc => {
+            if a >= b {
+                0
+            } else {
+                a + 1
+            }
+        }
+        Atomic::Dec => {
+            if a == 0 || a > b {
+                b
+            } else {
+                a - 1
+            }
+        }
     };
     u64::from(word)
 }

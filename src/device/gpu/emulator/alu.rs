@@ -15,7 +15,13 @@ pub trait Special {
     ///
     /// # Errors
     /// What the operation did wrong.
-    fn special(&mut self, at: u32, op: &Op, registers: &mut Registers, mask: &mut Mask) -> Result<(), Box<Fault>>;
+    fn special(
+        &mut self,
+        at: u32,
+        op: &Op,
+        registers: &mut Registers,
+        mask: &mut Mask,
+    ) -> Result<(), Box<Fault>>;
 }
 
 macro_rules! map {

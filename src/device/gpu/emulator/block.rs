@@ -177,7 +177,8 @@ impl<'g, 'l> Block<'g, 'l> {
         let program = grid.program;
         let mut left = TURN;
         let mut mask = Mask::new(u32::MAX);
-        let trace = grid.trace.filter(|trace| trace.block == self.at && trace.thread as usize / LANES == index);
+        let trace =
+            grid.trace.filter(|trace| trace.block == self.at && trace.thread as usize / LANES == index);
         while self.warps[index].state == State::Runs {
             let Some(chosen) = self.choose(index) else {
                 return Err(self.stuck(index));
@@ -323,7 +324,14 @@ impl<'g, 'l> Block<'g, 'l> {
     }
 
     /// A warp at a barrier.
-    fn reach(&mut self, index: usize, id: usize, wanted: u32, waits: bool, at: u32) -> Result<(), Box<Fault>> {
+    fn reach(
+        &mut self,
+        index: usize,
+        id: usize,
+        wanted: u32,
+        waits: bool,
+        at: u32,
+    ) -> Result<(), Box<Fault>> {
         let lanes_here = self.warps[index].live.count_ones();
         let Some(meeting) = self.meetings.get_mut(id) else {
             let what = format!("barrier {id}: a block has {BARRIERS}");
@@ -332,7 +340,8 @@ impl<'g, 'l> Block<'g, 'l> {
         if meeting.arrived > 0 && meeting.wanted != wanted {
             let what = format!("barrier {id} is reached with different numbers of threads");
             let (first, second) = (meeting.wanted, wanted);
-            let mut fault = self.blame(index, Check::BarrierDivergence, what, "all who meet must name the same number");
+            let mut fault =
+                self.blame(index, Check::BarrierDivergence, what, "all who meet must name the same number");
             fault.facts.push(("numbers".into(), format!("{first}, {second}   (0: all)")));
             return Err(fault);
         }
@@ -432,7 +441,8 @@ impl<'g, 'l> Block<'g, 'l> {
 
     fn endless(&self, index: usize) -> Box<Fault> {
         let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
-        let mut fault = self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
+        let mut fault =
+            self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
         self.places(&mut fault);
         fault
     }
@@ -512,8 +522,9 @@ impl super::grid::Trace {
             Code::Access => {
                 let access = &grid.program.accesses[op.imm as usize];
                 let slots = access.regs.iter().filter(|&&slot| slot != NONE);
-                let values: Vec<String> =
-                    slots.map(|&slot| shown(access.class, registers.value(access.class, slot, lane))).collect();
+                let values: Vec<String> = slots
+                    .map(|&slot| shown(access.class, registers.value(access.class, slot, lane)))
+                    .collect();
                 Some(values.join(" "))
             }
             code => code.signature().map(|s| shown(s.result, registers.value(s.result, op.d, lane))),

@@ -97,7 +97,11 @@ impl Core<'_, '_> {
     fn vote(&self, op: &Op, registers: &mut Registers, mask: &Mask) {
         let vote = self.grid.program.votes[op.imm as usize];
         let bits = mask.bits;
-        let set = if !matches!(vote, Vote::All | Vote::Any | Vote::Uni | Vote::Ballot) { 0 } else { registers.predicate(op.a) & bits };
+        let set = if !matches!(vote, Vote::All | Vote::Any | Vote::Uni | Vote::Ballot) {
+            0
+        } else {
+            registers.predicate(op.a) & bits
+        };
         let all = |registers: &mut Registers, value: u32| {
             lanes(bits).for_each(|lane| registers.word_mut(op.d)[lane] = value);
         };
@@ -181,7 +185,13 @@ impl Core<'_, '_> {
             return Ok(());
         }
         let what = format!("`{name}` runs in a part of the warp");
-        let mut fault = self.fault(Check::BarrierDivergence, at, mask.first(), what, "all 32 lanes must reach it together");
+        let mut fault = self.fault(
+            Check::BarrierDivergence,
+            at,
+            mask.first(),
+            what,
+            "all 32 lanes must reach it together",
+        );
         fault.facts.push(("lanes".into(), format!("{:#010x}", mask.bits)));
         Err(fault)
     }
@@ -209,7 +219,8 @@ impl Core<'_, '_> {
                             *word = self.shared.load(address, 4);
                         }
                     }
-                    let half = |row: usize, column: usize| rows[row][column / 2] >> (16 * (column % 2)) & 0xffff;
+                    let half =
+                        |row: usize, column: usize| rows[row][column / 2] >> (16 * (column % 2)) & 0xffff;
                     let out = registers.word_mut(regs[m]);
                     for (lane, value) in out.iter_mut().enumerate() {
                         let (group, pair) = (lane / 4, lane % 4 * 2);
@@ -227,7 +238,13 @@ impl Core<'_, '_> {
 
     /// `base + offset` of every lane.
     #[inline(always)]
-    pub(super) fn addresses(&self, registers: &Registers, base: u16, class: Class, offset: i64) -> [u64; LANES] {
+    pub(super) fn addresses(
+        &self,
+        registers: &Registers,
+        base: u16,
+        class: Class,
+        offset: i64,
+    ) -> [u64; LANES] {
         match class {
             _ if base == NONE => [offset as u64; LANES],
             Class::L => {
@@ -244,7 +261,13 @@ impl Core<'_, '_> {
 }
 
 impl Special for Core<'_, '_> {
-    fn special(&mut self, at: u32, op: &Op, registers: &mut Registers, mask: &mut Mask) -> Result<(), Box<Fault>> {
+    fn special(
+        &mut self,
+        at: u32,
+        op: &Op,
+        registers: &mut Registers,
+        mask: &mut Mask,
+    ) -> Result<(), Box<Fault>> {
         match op.code {
             Code::Access => {
                 let access = &self.grid.program.accesses[op.imm as usize];
@@ -270,7 +293,8 @@ impl Special for Core<'_, '_> {
             }
             Code::WaitGroup => {
                 let all = op.a == 1;
-                let upto = if all { u64::MAX } else { self.keeps.committed.saturating_sub(u64::from(op.imm)) };
+                let upto =
+                    if all { u64::MAX } else { self.keeps.committed.saturating_sub(u64::from(op.imm)) };
                 self.arrive(upto)
             }
             Code::Guarded => {
@@ -297,7 +321,9 @@ impl Special for Core<'_, '_> {
                 let lane = missing.trailing_zeros() as usize;
                 Err(self.fault(Check::Uninitialized, at, lane, what, "a variable without a first value?"))
             }
-            Code::Trap => Err(self.fault(Check::Trap, at, mask.first(), "the kernel stopped itself (trap)".into(), "")),
+            Code::Trap => {
+                Err(self.fault(Check::Trap, at, mask.first(), "the kernel stopped itself (trap)".into(), ""))
+            }
             _ => Ok(()),
         }
     }

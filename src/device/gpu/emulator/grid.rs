@@ -183,7 +183,10 @@ pub struct Statistics {
 impl Statistics {
     /// Zeros for a program.
     pub fn new(program: &Program) -> Self {
-        Self { ran: vec![Ran::default(); program.blocks.len()], touched: vec![Touched::default(); program.accesses.len()] }
+        Self {
+            ran: vec![Ran::default(); program.blocks.len()],
+            touched: vec![Touched::default(); program.accesses.len()],
+        }
     }
 
     /// Both together.

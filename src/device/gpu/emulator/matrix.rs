@@ -112,7 +112,11 @@ fn cut(sum: i64, scale: i32) -> f32 {
     }
     let exact = sum as f64 * 2f64.powi(scale);
     let near = exact as f32;
-    if f64::from(near.abs()) > exact.abs() { if near > 0.0 { near.next_down() } else { near.next_up() } } else { near }
+    if f64::from(near.abs()) > exact.abs() {
+        if near > 0.0 { near.next_down() } else { near.next_up() }
+    } else {
+        near
+    }
 }
 
 #[cfg(test)]

@@ -243,14 +243,17 @@ impl Memory {
         };
         let bytes = len.checked_mul(dtype.size()).filter(|&bytes| bytes < 1 << 40).ok_or_else(refuse)?;
         let words = zeroed(bytes.div_ceil(8), refuse, || AtomicU64::new(u64::MAX))?;
-        let init = self.checked.then(|| zeroed(bytes.div_ceil(8), refuse, || AtomicU8::new(0))).transpose()?;
-        let stamps = self.checked.then(|| zeroed(bytes.div_ceil(4), refuse, || AtomicU32::new(0))).transpose()?;
+        let init =
+            self.checked.then(|| zeroed(bytes.div_ceil(8), refuse, || AtomicU8::new(0))).transpose()?;
+        let stamps =
+            self.checked.then(|| zeroed(bytes.div_ceil(4), refuse, || AtomicU32::new(0))).transpose()?;
         let mut inner = self.inner();
         let base = inner.next;
         inner.next = (base + bytes as u64 + GAP).next_multiple_of(ALIGN);
         inner.count += 1;
         let number = inner.count;
-        let allocation = Allocation { number, base, len: bytes, dtype, words, init, stamps, stamp: AtomicU32::new(0) };
+        let allocation =
+            Allocation { number, base, len: bytes, dtype, words, init, stamps, stamp: AtomicU32::new(0) };
         inner.live.insert(base, Arc::new(allocation));
         Ok(base)
     }

@@ -70,7 +70,9 @@ impl Emulator {
             .thread_name(|i| format!("emulator-{i}"))
             .build()
             .map_err(|reason| {
-                Error::new(Kind::Device, "the system gives no threads").fact("reason", reason).help("ask for fewer")
+                Error::new(Kind::Device, "the system gives no threads")
+                    .fact("reason", reason)
+                    .help("ask for fewer")
             })?;
         Ok(Self {
             options,
@@ -262,7 +264,10 @@ impl Driver for Emulator {
         let threads = self.threads.current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };
         let checks = if self.options.checked { "all checks" } else { "bounds checks only" };
-        Description { name: "emulator".into(), hardware: format!("our PTX machine, {checks}, {threads} thread{plural}") }
+        Description {
+            name: "emulator".into(),
+            hardware: format!("our PTX machine, {checks}, {threads} thread{plural}"),
+        }
     }
 
     fn limits(&self) -> &Limits {

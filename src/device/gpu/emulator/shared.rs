@@ -149,7 +149,12 @@ impl Shared {
     /// # Errors
     /// What is wrong with it.
     #[inline(always)]
-    pub fn note_read(&mut self, address: u32, bytes: u32, (warp, at, lane): (usize, u32, usize)) -> Result<(), Conflict> {
+    pub fn note_read(
+        &mut self,
+        address: u32,
+        bytes: u32,
+        (warp, at, lane): (usize, u32, usize),
+    ) -> Result<(), Conflict> {
         match &mut self.shadow {
             Some(shadow) => shadow.read(address, bytes, warp, at, lane),
             None => Ok(()),
@@ -248,7 +253,11 @@ impl Shadow {
 /// barriers become one note that stands for all.
 #[inline(always)]
 fn renewed(old: Tag, new: Tag, warp: usize) -> Tag {
-    if old.clock() == new.clock() && (old.several() || old.warp() != warp) { Tag(new.0 | SEVERAL) } else { new }
+    if old.clock() == new.clock() && (old.several() || old.warp() != warp) {
+        Tag(new.0 | SEVERAL)
+    } else {
+        new
+    }
 }
 
 #[cfg(test)]
@@ -284,7 +293,9 @@ mod tests {
         let at = SHARED_BASE;
         assert_eq!(shared.note_write(at, 1, (0, 1, 0), false), Ok(()));
         assert_eq!(shared.note_write(at + 1, 1, (1, 1, 0), false), Ok(()));
-        assert!(matches!(shared.note_write(at, 1, (1, 1, 0), false), Err(Conflict::Race(..))) || shared.checked());
+        assert!(
+            matches!(shared.note_write(at, 1, (1, 1, 0), false), Err(Conflict::Race(..))) || shared.checked()
+        );
         assert_eq!(shared.note_write(at + 8, 4, (0, 1, 0), false), Ok(()));
         shared.join(&[0, 1]);
         assert_eq!(shared.note_write(at + 8, 4, (0, 1, 0), true), Ok(()));

@@ -72,7 +72,8 @@ impl Core<'_, '_> {
             bits |= place;
         }
         let size = 4 * N as u32;
-        let fits = low >= SHARED_BASE && high <= self.shared.size.saturating_sub(size) && bits & (size - 1) == 0;
+        let fits =
+            low >= SHARED_BASE && high <= self.shared.size.saturating_sub(size) && bits & (size - 1) == 0;
         if !fits {
             return None;
         }
@@ -81,7 +82,12 @@ impl Core<'_, '_> {
     }
 
     #[inline(always)]
-    fn load_shared_words<const N: usize>(&mut self, at: u32, access: &Access, registers: &mut Registers) -> bool {
+    fn load_shared_words<const N: usize>(
+        &mut self,
+        at: u32,
+        access: &Access,
+        registers: &mut Registers,
+    ) -> bool {
         let Some(places) = self.shared_places::<N>(access, registers) else { return false };
         if self.shared.checked() {
             let mut before = u32::MAX;
@@ -113,7 +119,8 @@ impl Core<'_, '_> {
         let mut rows = [[0u32; LANES]; N];
         for (lane, &place) in places.iter().enumerate() {
             // SAFETY: as above: N words from `place` on are within.
-            let found: [u32; N] = unsafe { words.as_ptr().add(place as usize).cast::<[u32; N]>().read_unaligned() };
+            let found: [u32; N] =
+                unsafe { words.as_ptr().add(place as usize).cast::<[u32; N]>().read_unaligned() };
             for (row, word) in rows.iter_mut().zip(found) {
                 row[lane] = word;
             }
@@ -125,7 +132,12 @@ impl Core<'_, '_> {
     }
 
     #[inline(always)]
-    fn store_shared_words<const N: usize>(&mut self, at: u32, access: &Access, registers: &mut Registers) -> bool {
+    fn store_shared_words<const N: usize>(
+        &mut self,
+        at: u32,
+        access: &Access,
+        registers: &mut Registers,
+    ) -> bool {
         let Some(places) = self.shared_places::<N>(access, registers) else { return false };
         let checked = self.shared.checked();
         if checked {
@@ -157,7 +169,12 @@ impl Core<'_, '_> {
     }
 
     #[inline(always)]
-    fn global_words<const N: usize>(&mut self, access: &Access, registers: &mut Registers, load: bool) -> bool {
+    fn global_words<const N: usize>(
+        &mut self,
+        access: &Access,
+        registers: &mut Registers,
+        load: bool,
+    ) -> bool {
         if access.base == NONE || self.grid.owners.is_some() {
             return false;
         }
@@ -166,7 +183,9 @@ impl Core<'_, '_> {
         let first = base[0].wrapping_add(access.offset as u64);
         let holds = |k: usize| memory.get(k).is_some_and(|it| first.wrapping_sub(it.base) < it.len as u64);
         if !holds(self.last) {
-            let Some(found) = memory.partition_point(|it| it.base <= first).checked_sub(1) else { return false };
+            let Some(found) = memory.partition_point(|it| it.base <= first).checked_sub(1) else {
+                return false;
+            };
             if !holds(found) {
                 return false;
             }
@@ -189,7 +208,9 @@ impl Core<'_, '_> {
         }
         if self.grid.options.checked && load {
             let nc = access.group == (Group::Load { nc: true });
-            if high + size - low > RANGE || !it.is_range_sound(low as usize, (high + size) as usize, nc.then_some(self.grid.stamp)) {
+            if high + size - low > RANGE
+                || !it.is_range_sound(low as usize, (high + size) as usize, nc.then_some(self.grid.stamp))
+            {
                 return false;
             }
         }
