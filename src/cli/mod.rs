@@ -4,14 +4,15 @@
 //! failed, 2 for a command that cannot be.
 
 mod args;
+mod device;
 
-use crate::device::cpu::CpuDevice;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Head;
 use crate::task::{self, Host};
 use args::{Cli, Command, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split, WeightsCommand};
 use clap::Parser;
+use device::{DeviceName, Opened};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -101,6 +102,7 @@ fn run(cli: Cli) -> Result<()> {
             }
             WeightsCommand::Inspect { file } => task::inspect(&host, file.as_deref()),
         },
+        Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
     }
 }
 
@@ -113,9 +115,11 @@ fn host(cli: &Cli) -> Result<Host> {
             .build_global()
             .map_err(|e| Error::new(Kind::Device, "cannot start the threads").fact("reason", e))?;
     }
-    // `auto` and `cpu` are all this version builds; clap refuses other names.
-    let device = Box::new(CpuDevice::new(threads)?);
-    Ok(Host { device, json: cli.json, quiet: cli.quiet })
+    // To open a card takes a second: not for those who compute nothing.
+    let idle = matches!(cli.command, Command::Summary(_) | Command::Weights(_) | Command::Devices);
+    let name = if idle { DeviceName::Cpu } else { cli.device };
+    let Opened { device, reason } = name.open(threads, cli.sync)?;
+    Ok(Host { device, reason, json: cli.json, quiet: cli.quiet })
 }
 
 fn pictures(a: PictureArgs) -> task::PictureOptions {

@@ -4,6 +4,7 @@
 
 mod base;
 mod demo;
+mod devices;
 mod evaluate;
 mod extract;
 mod finetune;
@@ -17,6 +18,7 @@ mod weights;
 
 pub use base::Host;
 pub use demo::{Demo, demo};
+pub use devices::devices;
 pub use evaluate::{Evaluate, SplitName, evaluate};
 pub use extract::{Extract, extract};
 pub use finetune::{Finetune, finetune};

@@ -4,6 +4,7 @@
 //! `--device auto` decides by it.
 
 use super::library::{Library, SUCCESS, library};
+use crate::device::Description;
 use crate::device::gpu::launch::Limits;
 use crate::device::gpu::module;
 use crate::error::{Error, Kind, Result};
@@ -84,6 +85,15 @@ impl Card {
     /// "9.0".
     pub fn capability(&self) -> Version {
         Version { major: self.limits.capability / 10, minor: self.limits.capability % 10 }
+    }
+
+    /// "cuda:0", "NVIDIA H100 80GB HBM3, 9.0, 79 GiB, driver 13.0".
+    pub fn describe(&self, driver: Version) -> Description {
+        let (name, memory) = (&self.name, self.memory >> 30);
+        Description {
+            name: format!("cuda:{}", self.number),
+            hardware: format!("{name}, {}, {memory} GiB, driver {driver}", self.capability()),
+        }
     }
 
     /// Why it cannot run our kernels, if so.

@@ -243,17 +243,11 @@ impl Arguments {
 
 impl Driver for Cuda {
     fn describe(&self) -> Description {
-        let Card { name, memory, .. } = &self.card;
-        let sync = if self.options.sync { ", waiting for each kernel" } else { "" };
-        Description {
-            name: format!("cuda:{}", self.card.number),
-            hardware: format!(
-                "{name}, {}, {} GiB, driver {}{sync}",
-                self.card.capability(),
-                memory >> 30,
-                self.driver
-            ),
+        let Description { name, mut hardware } = self.card.describe(self.driver);
+        if self.options.sync {
+            hardware.push_str(", waiting for each kernel");
         }
+        Description { name, hardware }
     }
 
     fn limits(&self) -> &Limits {
