@@ -5,20 +5,24 @@
 //! multiply-add is two, padding included), so criterion's Gelem/s are GFLOP/s; the others count the bytes
 //! that must be read and written.
 
-// Helpers may fail as tests do; `criterion_group!` writes an undocumented function.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+// Helpers may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use std::time::Duration;
+use criterion::{Criterion, SamplingMode, Throughput};
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
 use support::cases::make;
 use support::close::Near;
 use support::naive;
 use support::run::{Data, Make};
 use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
 use vgg_ft::device::cpu::CpuDevice;
+use vgg_ft::device::gpu::Gpu;
+use vgg_ft::device::gpu::cuda::{self, Cuda};
+use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
@@ -60,27 +64,54 @@ struct Line {
     make: Make,
 }
 
+/// A line that was measured: its id, what it does, and the seconds of one call in each sample.
+type Measured = (String, Throughput, Vec<f64>);
+
 impl Line {
-    fn measure(&self, criterion: &mut Criterion, device: &dyn Device) {
-        let inputs: Vec<Buffer> = self.inputs.iter().map(|data| data.upload(device)).collect();
-        let mut outputs: Vec<Buffer> = self.outputs.iter().map(|(data, _)| data.upload(device)).collect();
-        let name = (self.make)(&inputs, &mut outputs).name();
+    fn measure(&self, criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Measured>) {
+        let (inputs, mut outputs) = (RefCell::new(Vec::new()), Vec::new());
         let unit = if matches!(self.work, Throughput::Elements(_)) { " [flop]" } else { "" };
         let id = format!("{}{unit}/{}", self.shape, device.describe().name);
-
-        device.run((self.make)(&inputs, &mut outputs)).unwrap();
-        for ((before, want), buffer) in self.outputs.iter().zip(&outputs) {
-            check(&format!("{name}/{id}"), &before.download_like(device, buffer).unwrap(), want);
-        }
+        let name = self.name();
+        let mut samples = Vec::new();
         let mut group = criterion.benchmark_group(name);
         group.sampling_mode(SamplingMode::Flat).throughput(self.work.clone());
-        group.bench_function(id, |bencher| {
-            bencher.iter(|| {
-                device.run((self.make)(&inputs, &mut outputs)).unwrap();
+        // The closure runs for lines that pass the filter alone, and more than once.
+        group.bench_function(&id, |bencher| {
+            if outputs.is_empty() {
+                *inputs.borrow_mut() = self.inputs.iter().map(|data| data.upload(device)).collect();
+                outputs = self.outputs.iter().map(|(data, _)| data.upload(device)).collect();
+                device.run((self.make)(&inputs.borrow(), &mut outputs)).unwrap();
+                for ((before, want), buffer) in self.outputs.iter().zip(&outputs) {
+                    check(&format!("{name}/{id}"), &before.download_like(device, buffer).unwrap(), want);
+                }
+            }
+            let inputs = inputs.borrow();
+            // A card runs its calls later: the wait belongs to the time, once for all of a sample.
+            bencher.iter_custom(|count| {
+                let begin = Instant::now();
+                for _ in 0..count {
+                    device.run((self.make)(&inputs, &mut outputs)).unwrap();
+                }
                 device.synchronize().unwrap();
+                let time = begin.elapsed();
+                samples.push(time.as_secs_f64() / count as f64);
+                time
             });
         });
         group.finish();
+        if !samples.is_empty() {
+            results.push((format!("{name}/{id}"), self.work.clone(), samples));
+        }
+    }
+
+    /// The call's name, from buffers that hold nothing.
+    fn name(&self) -> &'static str {
+        let cpu = CpuDevice::new(Some(1)).unwrap();
+        let device: &dyn Device = &cpu;
+        let inputs: Vec<Buffer> = self.inputs.iter().map(|_| device.zeros(0).unwrap()).collect();
+        let mut outputs: Vec<Buffer> = self.outputs.iter().map(|_| device.zeros(0).unwrap()).collect();
+        (self.make)(&inputs, &mut outputs).name()
     }
 }
 
@@ -352,18 +383,18 @@ fn losses() -> [Line; 3] {
     ]
 }
 
-fn kernels(criterion: &mut Criterion) {
-    let devices: Vec<Box<dyn Device>> = vec![Box::new(CpuDevice::new(None).unwrap())];
-    for device in &devices {
-        let it = device.describe();
-        println!("{}: {}", it.name, it.hardware);
+fn device() -> Box<dyn Device> {
+    match std::env::var("VGG_FT_BENCH_DEVICE").as_deref() {
+        Err(_) | Ok("" | "cpu") => Box::new(CpuDevice::new(None).unwrap()),
+        Ok("cuda") => Box::new(Gpu::new(Cuda::open(cuda::Options::default()).unwrap()).unwrap()),
+        Ok("emulator") => Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap()),
+        Ok(other) => panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda or emulator"),
     }
+}
+
+fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Measured>) {
     // Lines are made one at a time: the large ones hold hundreds of megabytes.
-    let mut measure = |line: Line| {
-        for device in &devices {
-            line.measure(criterion, &**device);
-        }
-    };
+    let mut measure = |line: Line| line.measure(criterion, device, results);
     for &(layer, side, c_in, c_out) in CONV2D {
         conv2d(layer, Conv2d { n: BATCH, h: side, w: side, c_in, c_out }).into_iter().for_each(&mut measure);
     }
@@ -382,13 +413,40 @@ fn kernels(criterion: &mut Criterion) {
     losses().into_iter().for_each(&mut measure);
 }
 
-criterion_group! {
-    name = all;
-    // The largest call takes half a second; ten of each keep the whole below three minutes.
-    config = Criterion::default()
+/// One object per line of the report: what was done, the median time of a call, and the rate.
+fn json(device: &dyn Device, results: &[Measured]) -> String {
+    let it = device.describe();
+    let lines = results.iter().map(|(id, work, samples)| {
+        let mut sorted = samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        let seconds = sorted[sorted.len() / 2];
+        let (unit, amount) = match work {
+            Throughput::Elements(flop) => ("gflop_per_s", *flop),
+            Throughput::Bytes(bytes) => ("gbyte_per_s", *bytes),
+            other => panic!("{id}: {other:?} is no rate of ours"),
+        };
+        let rate = amount as f64 / seconds / 1e9;
+        serde_json::json!({ "id": id, "microseconds": seconds * 1e6, "samples": samples.len(), unit: rate })
+    });
+    let lines: Vec<_> = lines.collect();
+    serde_json::json!({ "device": it.name, "hardware": it.hardware, "batch": BATCH, "lines": lines })
+        .to_string()
+}
+
+fn main() {
+    // The largest call takes half a second on a cpu; ten of each keep the whole below three minutes.
+    let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
-    targets = kernels
+        .measurement_time(Duration::from_millis(800))
+        .configure_from_args();
+    let device = device();
+    let it = device.describe();
+    println!("{}: {}", it.name, it.hardware);
+    let mut results = Vec::new();
+    kernels(&mut criterion, &*device, &mut results);
+    criterion.final_summary();
+    if let Some(path) = std::env::var_os("VGG_FT_BENCH_JSON") {
+        std::fs::write(&path, json(&*device, &results)).unwrap();
+    }
 }
-criterion_main!(all);

@@ -26,8 +26,10 @@ fn fake() -> PathBuf {
 
 /// One of the tests of [`inner`] on the fake library, changed by `words`.
 fn inside(test: &str, words: &str) {
+    // In the bundle's program this file is a module.
+    let here = module_path!().split_once("::").map_or_else(String::new, |(_, module)| format!("{module}::"));
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("inner::{test}"), "--ignored", "--nocapture"])
+        .args(["--exact", &format!("{here}inner::{test}"), "--ignored", "--nocapture"])
         .env("LD_LIBRARY_PATH", fake())
         .env("VGG_FT_FAKE_CUDA", words)
         .env("VGG_FT_TEST_DEVICES", "cuda")

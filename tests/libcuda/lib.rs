@@ -235,7 +235,7 @@ pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, number: c_int) -> c_uin
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, _: c_int) -> c_uint {
     let text = c"No card, the emulator";
-    assert!(len as usize >= text.count_bytes() + 1);
+    assert!(len as usize > text.count_bytes(), "the name and its NUL");
     unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), name, text.count_bytes() + 1) };
     OK
 }
