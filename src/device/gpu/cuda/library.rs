@@ -171,6 +171,8 @@ fn cure(code: Code) -> Option<&'static str> {
     let is = |known: Is| code == known as Code;
     Some(if is(Is::CUDA_ERROR_NO_DEVICE) {
         "there is a driver but no card: see CUDA_VISIBLE_DEVICES (in a container: run with GPU access), or use --device cpu"
+    } else if is(Is::CUDA_ERROR_OUT_OF_MEMORY) {
+        "somebody else fills the card (nvidia-smi shows who): wait, or choose another card with --device cuda:N"
     } else if is(Is::CUDA_ERROR_STUB_LIBRARY) {
         "this libcuda is the toolkit's stub: take its folder out of LD_LIBRARY_PATH, or install the NVIDIA driver"
     } else if is(Is::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH) {
