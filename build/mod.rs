@@ -88,7 +88,8 @@ pub fn run(place: &Place) -> Result<Made, String> {
     made.watch.sort();
     made.watch.dedup();
     let path = place.out.join("kernels.rs");
-    fs::write(&path, table(&modules)).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    fs::write(&path, table(&modules) + &listing(&kernels))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(made)
 }
 
@@ -113,6 +114,25 @@ fn compiled(place: &Place, nvcc: &Path, kernel: &Kernel, target: &str) -> Result
         canonical: false,
         entries: ptx::read(&text).map_err(|error| format!("{}:{error}", path.display()))?,
     })
+}
+
+/// The kernels' sources as a second `static`, so that the program can show a line of its kernels wherever
+/// it runs.
+fn listing(kernels: &[Kernel]) -> String {
+    let mut paths: Vec<_> = kernels.iter().flat_map(|kernel| &kernel.sources).collect();
+    paths.sort();
+    paths.dedup();
+    let mut out = String::from(
+        "/// Every kernel file and header: its path as the PTX names it, and its text.\n\
+         pub static SOURCES: &[(&str, &str)] = &[\n",
+    );
+    for path in paths {
+        let file = format!("/{path}");
+        let _ =
+            writeln!(out, "    ({path:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {file:?}))),");
+    }
+    out.push_str("];\n");
+    out
 }
 
 /// The table as Rust: a `static` of the types in `src/device/gpu/module.rs`.

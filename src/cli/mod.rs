@@ -5,6 +5,8 @@
 
 mod args;
 mod device;
+mod emulate;
+mod values;
 
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
@@ -103,6 +105,7 @@ fn run(cli: Cli) -> Result<()> {
             WeightsCommand::Inspect { file } => task::inspect(&host, file.as_deref()),
         },
         Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
+        Command::Emulate(a) => task::emulate(&host, &a.job(cli.threads.map(usize::from))),
     }
 }
 
@@ -116,7 +119,10 @@ fn host(cli: &Cli) -> Result<Host> {
             .map_err(|e| Error::new(Kind::Device, "cannot start the threads").fact("reason", e))?;
     }
     // To open a card takes a second: not for those who compute nothing.
-    let idle = matches!(cli.command, Command::Summary(_) | Command::Weights(_) | Command::Devices);
+    let idle = matches!(
+        cli.command,
+        Command::Summary(_) | Command::Weights(_) | Command::Emulate(_) | Command::Devices
+    );
     let name = if idle { DeviceName::Cpu } else { cli.device };
     let Opened { device, reason } = name.open(threads, cli.sync)?;
     Ok(Host { device, reason, json: cli.json, quiet: cli.quiet })

@@ -185,7 +185,8 @@ macro_rules! instructions {
         AddSatF: f32 = (f32, f32) |a, b| saturate(a + b); "add.sat.f32 add.rn.sat.f32";
         MulSatF: f32 = (f32, f32) |a, b| saturate(a * b); "mul.sat.f32 mul.rn.sat.f32";
         FmaSatF: f32 = (f32, f32, f32) |a, b, c| saturate(a.mul_add(b, c)); "fma.rn.sat.f32";
-        DivF: f32 = (f32, f32) |a, b| nan(a / b); "div.rn.f32 div.approx.f32 div.full.f32";
+        DivF: f32 = (f32, f32) |a, b| nan(a / b); "div.rn.f32 div.full.f32";
+        DivApproxF: f32 = (f32, f32) |a, b| divide_approximately(a, b); "div.approx.f32";
         RcpF: f32 = (f32) |a| nan(1.0 / a); "rcp.rn.f32 rcp.approx.f32";
         SqrtF: f32 = (f32) |a| nan(a.sqrt()); "sqrt.rn.f32 sqrt.approx.f32";
         RsqrtF: f32 = (f32) |a| nan((1.0 / f64::from(a).sqrt()) as f32); "rsqrt.approx.f32";
@@ -206,7 +207,8 @@ macro_rules! instructions {
         SubFz: f32 = (f32, f32) |a, b| flush(nan(flush(a) - flush(b))); "sub.ftz.f32 sub.rn.ftz.f32";
         MulFz: f32 = (f32, f32) |a, b| flush(nan(flush(a) * flush(b))); "mul.ftz.f32 mul.rn.ftz.f32";
         FmaFz: f32 = (f32, f32, f32) |a, b, c| flush(nan(flush(a).mul_add(flush(b), flush(c)))); "fma.rn.ftz.f32";
-        DivFz: f32 = (f32, f32) |a, b| flush(nan(flush(a) / flush(b))); "div.approx.ftz.f32 div.rn.ftz.f32 div.full.ftz.f32";
+        DivFz: f32 = (f32, f32) |a, b| flush(nan(flush(a) / flush(b))); "div.rn.ftz.f32 div.full.ftz.f32";
+        DivApproxFz: f32 = (f32, f32) |a, b| flush(divide_approximately(flush(a), flush(b))); "div.approx.ftz.f32";
         RcpFz: f32 = (f32) |a| flush(nan(1.0 / flush(a))); "rcp.approx.ftz.f32 rcp.rn.ftz.f32";
         SqrtFz: f32 = (f32) |a| flush(nan(flush(a).sqrt())); "sqrt.approx.ftz.f32 sqrt.rn.ftz.f32";
         RsqrtFz: f32 = (f32) |a| flush(nan((1.0 / f64::from(flush(a)).sqrt()) as f32)); "rsqrt.approx.ftz.f32";
@@ -223,9 +225,9 @@ macro_rules! instructions {
         AddRm: f32 = (f32, f32) |a, b| add_towards(a, b, Towards::Down); "add.rm.f32";
         AddRp: f32 = (f32, f32) |a, b| add_towards(a, b, Towards::Up); "add.rp.f32";
         SubRz: f32 = (f32, f32) |a, b| add_towards(a, -b, Towards::Zero); "sub.rz.f32";
-        MulRz: f32 = (f32, f32) |a, b| fma_towards(a, b, -0.0, Towards::Zero); "mul.rz.f32";
-        MulRm: f32 = (f32, f32) |a, b| fma_towards(a, b, -0.0, Towards::Down); "mul.rm.f32";
-        MulRp: f32 = (f32, f32) |a, b| fma_towards(a, b, -0.0, Towards::Up); "mul.rp.f32";
+        MulRz: f32 = (f32, f32) |a, b| mul_towards(a, b, Towards::Zero); "mul.rz.f32";
+        MulRm: f32 = (f32, f32) |a, b| mul_towards(a, b, Towards::Down); "mul.rm.f32";
+        MulRp: f32 = (f32, f32) |a, b| mul_towards(a, b, Towards::Up); "mul.rp.f32";
         FmaRz: f32 = (f32, f32, f32) |a, b, c| fma_towards(a, b, c, Towards::Zero); "fma.rz.f32";
         FmaRm: f32 = (f32, f32, f32) |a, b, c| fma_towards(a, b, c, Towards::Down); "fma.rm.f32";
         FmaRp: f32 = (f32, f32, f32) |a, b, c| fma_towards(a, b, c, Towards::Up); "fma.rp.f32";
@@ -239,7 +241,8 @@ macro_rules! instructions {
         SqrtD: f64 = (f64) |a| a.sqrt(); "sqrt.rn.f64";
         AbsD: f64 = (f64) |a| a.abs(); "abs.f64";
         NegD: f64 = (f64) |a| -a; "neg.f64";
-        // Conversions. To integers they saturate and make 0 of NaN, as `as` does.
+        // Conversions. To integers they saturate. Of NaN they make 0, as `as` does, but from f64 and to 64
+        // bits the lowest integer (PTX ISA, `cvt`).
         CvtLW: u64 = (u32) |a| u64::from(a); "cvt.u64.u32 cvt.s64.u32";
         CvtIS: i64 = (i32) |a| i64::from(a); "cvt.s64.s32 cvt.u64.s32";
         CvtWH: u32 = (u16) |a| u32::from(a); "cvt.u32.u16 cvt.s32.u16 cvt.u16.u16";
@@ -266,17 +269,18 @@ macro_rules! instructions {
         CvtFD: f32 = (f64) |a| nan(a as f32); "cvt.rn.f32.f64";
         CvtSFz: i32 = (f32) |a| a as i32; "cvt.rzi.s32.f32 cvt.rzi.ftz.s32.f32";
         CvtUFz: u32 = (f32) |a| a as u32; "cvt.rzi.u32.f32 cvt.rzi.ftz.u32.f32";
-        CvtIFz: i64 = (f32) |a| a as i64; "cvt.rzi.s64.f32";
-        CvtLFz: u64 = (f32) |a| a as u64; "cvt.rzi.u64.f32";
+        CvtIFz: i64 = (f32) |a| if a.is_nan() { i64::MIN } else { a as i64 }; "cvt.rzi.s64.f32";
+        CvtLFz: u64 = (f32) |a| if a.is_nan() { 1 << 63 } else { a as u64 }; "cvt.rzi.u64.f32";
         CvtSFn: i32 = (f32) |a| a.round_ties_even() as i32; "cvt.rni.s32.f32 cvt.rni.ftz.s32.f32";
         CvtUFn: u32 = (f32) |a| a.round_ties_even() as u32; "cvt.rni.u32.f32";
         CvtSFm: i32 = (f32) |a| a.floor() as i32; "cvt.rmi.s32.f32";
         CvtSFp: i32 = (f32) |a| a.ceil() as i32; "cvt.rpi.s32.f32";
-        CvtSDz: i32 = (f64) |a| a as i32; "cvt.rzi.s32.f64";
-        CvtIDz: i64 = (f64) |a| a as i64; "cvt.rzi.s64.f64";
+        CvtSDz: i32 = (f64) |a| if a.is_nan() { i32::MIN } else { a as i32 }; "cvt.rzi.s32.f64";
+        CvtIDz: i64 = (f64) |a| if a.is_nan() { i64::MIN } else { a as i64 }; "cvt.rzi.s64.f64";
         TruncF: f32 = (f32) |a| nan(a.trunc()); "cvt.rzi.f32.f32";
         NearF: f32 = (f32) |a| nan(a.round_ties_even()); "cvt.rni.f32.f32";
-        FloorF: f32 = (f32) |a| nan(a.floor()); "cvt.rmi.f32.f32 cvt.rmi.ftz.f32.f32";
+        FloorF: f32 = (f32) |a| nan(a.floor()); "cvt.rmi.f32.f32";
+        FloorFz: f32 = (f32) |a| nan(flush(a).floor()); "cvt.rmi.ftz.f32.f32";
         CeilF: f32 = (f32) |a| nan(a.ceil()); "cvt.rpi.f32.f32";
         SatF: f32 = (f32) |a| saturate(a); "cvt.sat.f32.f32";
         SatFz: f32 = (f32) |a| saturate(flush(a)); "cvt.sat.ftz.f32.f32 cvt.ftz.sat.f32.f32";
@@ -357,6 +361,11 @@ static SIGNATURES: LazyLock<Vec<Signature>> =
 /// The row of a spelling.
 pub fn find(spelling: &str) -> Option<Code> {
     SPELLINGS.get(spelling).copied().filter(|_| !spelling.is_empty())
+}
+
+/// All spellings of the table, for tests that want one of each.
+pub fn spellings() -> impl Iterator<Item = &'static str> {
+    SPELLINGS.keys().copied().filter(|spelling| !spelling.is_empty())
 }
 
 impl Code {

@@ -11,7 +11,10 @@ pub const NAN: f32 = f32::from_bits(0x7fff_ffff);
 /// `a`, or the canonical NaN.
 #[inline(always)]
 pub fn nan(a: f32) -> f32 {
-    if a.is_nan() { NAN } else { a }
+    // On bits: a comparison of floats may be folded away, since to the compiler all NaNs are alike (it was,
+    // after a square root).
+    let bits = a.to_bits();
+    if bits & 0x7fff_ffff > 0x7f80_0000 { NAN } else { a }
 }
 
 /// Denormals become zero with their sign.
@@ -64,9 +67,8 @@ pub enum Towards {
 /// `a + b`, rounded as said.
 pub fn add_towards(a: f32, b: f32, towards: Towards) -> f32 {
     let exact = f64::from(a) + f64::from(b);
-    if exact == 0.0 && a == -b && a != 0.0 {
-        // An exact cancellation is +0, but -0 when rounding down (IEEE 754, 6.3).
-        return if towards == Towards::Down { -0.0 } else { 0.0 };
+    if exact == 0.0 && a.to_bits() != b.to_bits() {
+        return cancelled(towards);
     }
     let remainder = two_sum_remainder(f64::from(a), f64::from(b), exact);
     round(exact, remainder, towards)
@@ -77,10 +79,30 @@ pub fn fma_towards(a: f32, b: f32, c: f32, towards: Towards) -> f32 {
     let product = f64::from(a) * f64::from(b);
     let c = f64::from(c);
     let sum = product + c;
-    if sum == 0.0 && product != 0.0 {
-        return if towards == Towards::Down { -0.0 } else { 0.0 };
+    if sum == 0.0 && product.to_bits() != c.to_bits() {
+        return cancelled(towards);
     }
     round(sum, two_sum_remainder(product, c, sum), towards)
+}
+
+/// `a · b`, rounded as said.
+pub fn mul_towards(a: f32, b: f32, towards: Towards) -> f32 {
+    round(f64::from(a) * f64::from(b), 0.0, towards)
+}
+
+/// What two numbers of different signs leave that cancel each other, zeros too: +0, but -0 when rounding
+/// down (IEEE 754, 6.3).
+fn cancelled(towards: Towards) -> f32 {
+    if towards == Towards::Down { -0.0 } else { 0.0 }
+}
+
+/// `div.approx.f32`: the hardware multiplies by a reciprocal, which is zero for divisors above 2^126 (PTX
+/// ISA, `div`). Otherwise correctly rounded.
+#[inline(always)]
+pub fn divide_approximately(a: f32, b: f32) -> f32 {
+    // 2^126.
+    let vast = b.is_finite() && b.abs() > f32::from_bits(0x7e80_0000);
+    nan(if vast { a * 0.0f32.copysign(b) } else { a / b })
 }
 
 /// What `a + b` lost when it became `sum` (Knuth).

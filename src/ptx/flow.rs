@@ -3,9 +3,13 @@
 //! In: blocks. Out: a priority for each. Lanes that wait at the lowest number run first; nvcc lays code
 //! out so that this makes lanes meet where they must (at the branch's immediate post-dominator). That
 //! is checked here for every branch; where the text's order does not have the property, blocks are
-//! numbered in reverse post-order instead ("thread frontiers", Diamos et al. 2011).
+//! numbered in reverse post-order instead ("thread frontiers", Diamos et al. 2011). So they are where the
+//! check would take too long, in texts that no compiler writes.
 
 use super::program::{Block, EXIT, End};
+
+/// Most steps of the check: far more than nvcc's largest kernels need, less than a second.
+const STEPS: usize = 1 << 25;
 
 /// Blocks that may follow.
 pub(super) fn successors(block: &Block) -> impl Iterator<Item = usize> {
@@ -45,7 +49,8 @@ fn reverse_post_order(blocks: &[Block]) -> Vec<u32> {
 
 /// Whether every block between a branch and its immediate post-dominator has a lower number than that.
 fn meets_in_order(blocks: &[Block], number: &[u32]) -> bool {
-    let after = post_dominators(blocks);
+    let mut steps = STEPS;
+    let Some(after) = post_dominators(blocks, &mut steps) else { return false };
     let mut seen = vec![usize::MAX; blocks.len()];
     for (at, block) in blocks.iter().enumerate() {
         let End::Branch { .. } = block.end else { continue };
@@ -56,7 +61,8 @@ fn meets_in_order(blocks: &[Block], number: &[u32]) -> bool {
                 continue;
             }
             seen[here] = at;
-            if number[here] >= number[meet] {
+            steps = steps.saturating_sub(1);
+            if number[here] >= number[meet] || steps == 0 {
                 return false;
             }
             stack.extend(successors(&blocks[here]));
@@ -65,9 +71,10 @@ fn meets_in_order(blocks: &[Block], number: &[u32]) -> bool {
     true
 }
 
-/// Each block's immediate post-dominator; none where that is the end of the thread.
+/// Each block's immediate post-dominator; none where that is the end of the thread. Nothing at all where
+/// it takes too long.
 /// Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm", on the reversed graph.
-fn post_dominators(blocks: &[Block]) -> Vec<Option<usize>> {
+fn post_dominators(blocks: &[Block], steps: &mut usize) -> Option<Vec<Option<usize>>> {
     let end = blocks.len();
     let mut before: Vec<Vec<usize>> = vec![Vec::new(); end + 1];
     let leads = |at: usize| -> Vec<usize> {
@@ -105,7 +112,7 @@ fn post_dominators(blocks: &[Block]) -> Vec<Option<usize>> {
         for &at in order.iter().rev().skip(1) {
             let mut meet = usize::MAX;
             for to in leads(at).into_iter().filter(|&to| parent[to] != usize::MAX) {
-                meet = if meet == usize::MAX { to } else { common(meet, to, &parent, &rank) };
+                meet = if meet == usize::MAX { to } else { common(meet, to, &parent, &rank, steps)? };
             }
             if meet != usize::MAX && parent[at] != meet {
                 parent[at] = meet;
@@ -113,19 +120,19 @@ fn post_dominators(blocks: &[Block]) -> Vec<Option<usize>> {
             }
         }
     }
-    (0..end).map(|at| Some(parent[at]).filter(|&to| to < end)).collect()
+    Some((0..end).map(|at| Some(parent[at]).filter(|&to| to < end)).collect())
 }
 
-fn common(mut a: usize, mut b: usize, parent: &[usize], rank: &[usize]) -> usize {
+fn common(mut a: usize, mut b: usize, parent: &[usize], rank: &[usize], steps: &mut usize) -> Option<usize> {
     while a != b {
-        while rank[a] < rank[b] {
+        *steps = steps.checked_sub(1)?;
+        if rank[a] < rank[b] {
             a = parent[a];
-        }
-        while rank[b] < rank[a] {
+        } else {
             b = parent[b];
         }
     }
-    a
+    Some(a)
 }
 
 #[cfg(test)]
@@ -145,7 +152,8 @@ mod tests {
     fn the_texts_order_is_kept_where_lanes_meet_in_it() {
         // 0 → {1, 2} → 3
         let diamond = [branch(2, 1), End::Jump(3), End::Jump(3), End::Jump(EXIT)].map(block);
-        assert_eq!(post_dominators(&diamond)[0], Some(3));
+        assert_eq!(post_dominators(&diamond, &mut 100).unwrap()[0], Some(3));
+        assert!(post_dominators(&diamond, &mut 1).is_none());
         assert_eq!(priorities(&diamond), [0, 1, 2, 3]);
     }
 

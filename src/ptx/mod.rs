@@ -8,16 +8,16 @@
 mod alu;
 pub(crate) mod arith;
 mod decode;
-mod decode_memory;
 mod flow;
 mod lex;
 mod parse;
 mod program;
 mod registers;
 mod tree;
+mod visit;
 
 pub(crate) use alu::instructions;
-pub use alu::{Class, Code};
+pub use alu::{Class, Code, spellings};
 pub use parse::parse;
 pub use program::*;
 pub use tree::{Function, Module, Place, Space, Variable};

@@ -8,13 +8,17 @@
 use super::alu::{Class, Code};
 use super::decode::{Draft, Virtual};
 use super::flow::successors;
-use super::program::{Barrier, End, NONE, Op, Program, Reduce, ReduceKind, Role};
+use super::program::{Barrier, End, NONE, Op, Program, Reduce, ReduceKind};
 use super::refuse;
 use super::tree::{Function, Module};
+use super::visit::Role;
 use crate::error::Result;
 
 /// Most bits of liveness that are computed: 64 MiB.
 const MOST_BITS: usize = 1 << 29;
+
+/// Most words of liveness that are computed: seconds. What compilers write takes a few rounds.
+const MOST_WORK: usize = 1 << 31;
 
 struct Bits(Vec<u64>);
 
@@ -79,7 +83,10 @@ pub(super) fn rename(module: &Module, function: &Function, draft: &mut Draft, tr
         return Err(refuse(&module.file, function.line, what));
     }
     program.virtual_registers = count;
-    let live = liveness(program, count);
+    let live = liveness(program, count).ok_or_else(|| {
+        let what = format!("the branches of `{}` are too tangled to follow", function.name);
+        refuse(&module.file, function.line, what)
+    })?;
     let watched: Vec<usize> = live[0].each().filter(|&r| registers[r].fixed.is_none()).collect();
     let slots = scan(program, registers, &live).ok_or_else(|| {
         refuse(&module.file, function.line, format!("`{}` needs too many registers", function.name))
@@ -99,7 +106,7 @@ pub(super) fn rename(module: &Module, function: &Function, draft: &mut Draft, tr
 }
 
 /// What is needed at the begin of each block.
-fn liveness(program: &mut Program, count: usize) -> Vec<Bits> {
+fn liveness(program: &mut Program, count: usize) -> Option<Vec<Bits>> {
     let blocks = program.blocks.len();
     let mut live: Vec<Bits> = (0..blocks).map(|_| Bits::new(count)).collect();
     let mut written: Vec<Bits> = (0..blocks).map(|_| Bits::new(count)).collect();
@@ -115,8 +122,13 @@ fn liveness(program: &mut Program, count: usize) -> Vec<Bits> {
         });
     }
     let mut changed = true;
+    let mut work = 0;
     while changed {
         changed = false;
+        work += blocks * count.div_ceil(64) * 2;
+        if work > MOST_WORK {
+            return None;
+        }
         for at in (0..blocks).rev() {
             for next in successors(&program.blocks[at]) {
                 for word in 0..live[at].0.len() {
@@ -127,7 +139,7 @@ fn liveness(program: &mut Program, count: usize) -> Vec<Bits> {
             }
         }
     }
-    live
+    Some(live)
 }
 
 struct Slots {

@@ -4,6 +4,7 @@
 //! computes anything that training would need.
 
 pub mod curves;
+pub mod emulation;
 pub mod history;
 pub mod outcome;
 pub mod progress;

@@ -132,7 +132,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// `14714688` as `14,714,688`.
-fn thousands(count: u64) -> String {
+pub(super) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

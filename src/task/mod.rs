@@ -5,6 +5,7 @@
 mod base;
 mod demo;
 mod devices;
+mod emulate;
 mod evaluate;
 mod extract;
 mod finetune;
@@ -19,6 +20,7 @@ mod weights;
 pub use base::Host;
 pub use demo::{Demo, demo};
 pub use devices::devices;
+pub use emulate::{Emulate, emulate};
 pub use evaluate::{Evaluate, SplitName, evaluate};
 pub use extract::{Extract, extract};
 pub use finetune::{Finetune, finetune};

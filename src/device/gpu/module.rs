@@ -4,6 +4,7 @@
 //! Out: for an entry's name and a card, the module to load and what the entry takes.
 
 // MODULES: a static slice of `Module`, in the order of file names, with the texts inside the program.
+// SOURCES: path and text of every kernel file and header.
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 
 /// One file of kernels, compiled for one target.
@@ -76,6 +77,26 @@ pub fn least_capability() -> u32 {
     MODULES.iter().filter_map(Module::capability).map(|(target, _)| target).min().unwrap_or(u32::MAX)
 }
 
+/// `kernels/window.cuh` of `kernels/ladder/../window.cuh`, as the PTX names what is included from above.
+pub fn plain_path(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        if part == ".." && !parts.is_empty() {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
+/// A line (from 1) of a kernel's source, without its margin.
+pub fn source_line(path: &str, line: u32) -> Option<&'static str> {
+    let path = plain_path(path);
+    let (_, text) = SOURCES.iter().find(|(name, _)| *name == path)?;
+    text.lines().nth((line as usize).checked_sub(1)?).map(str::trim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +109,22 @@ mod tests {
         assert_eq!(on("sm_80"), [false, true, true, true]);
         assert_eq!(on("sm_90a"), [false, false, true, false]);
         assert!(module("sm_90a").capability() > module("sm_90").capability());
+    }
+
+    #[test]
+    fn sources_are_shown_by_the_names_that_the_ptx_has() {
+        for module in MODULES {
+            let path = format!("kernels/{}.cu", module.name);
+            assert!(SOURCES.iter().any(|(name, _)| *name == path), "{path}");
+            for entry in module.entries {
+                let (_, text) = SOURCES.iter().find(|(name, _)| *name == path).unwrap();
+                assert!(text.contains(entry.name) || text.contains("##"), "{} in {path}", entry.name);
+            }
+        }
+        let plain = source_line("kernels/window.cuh", 1);
+        assert!(plain.is_some() && plain == source_line("kernels/ladder/../window.cuh", 1));
+        assert_eq!(source_line("kernels/params.cuh", 0), None);
+        assert_eq!(source_line("kernels/params.cuh", 100_000), None);
     }
 
     #[test]

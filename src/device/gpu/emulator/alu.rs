@@ -83,6 +83,8 @@ macro_rules! arms {
         ///
         /// # Safety
         /// The slots of `ops` must be slots of `registers`.
+        // The table says which comparisons are ordered; clippy's shorter forms give other answers for NaN.
+        #[allow(clippy::neg_cmp_op_on_partial_ord, clippy::double_comparisons)]
         #[inline(always)]
         unsafe fn body<const ALL: bool, S: Special>(
             first: u32,

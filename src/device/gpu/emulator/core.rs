@@ -86,9 +86,6 @@ impl Core<'_, '_> {
             let mut word = value as u32;
             if op.b == 1 {
                 word = (((word << shift) as i32) >> shift) as u32;
-                if op.a == 1 {
-                    word &= 0xffff;
-                }
             }
             lanes(mask.bits).for_each(|lane| registers.word_mut(op.d)[lane] = word);
         }
@@ -168,7 +165,9 @@ impl Core<'_, '_> {
             if mask.bits >> from & 1 == 0 && self.grid.options.checked {
                 let what = format!("a shuffle reads lane {from}, which does not take part");
                 let help = "the lanes of the mask must all reach the shuffle, and only they can be read";
-                return Err(self.fault(Check::Uninitialized, at, lane, what, help));
+                let mut fault = self.fault(Check::Uninitialized, at, lane, what, help);
+                fault.facts.push(("lanes here".into(), format!("{:#010x}", mask.bits)));
+                return Err(fault);
             }
             registers.word_mut(op.d)[lane] = a[from];
             within |= u32::from(inside) << lane;
@@ -207,7 +206,7 @@ impl Core<'_, '_> {
             Matrix::Load { count, transposed, regs, base, base_class, offset } => {
                 self.whole_warp(at, mask, "ldmatrix")?;
                 let addresses = self.addresses(registers, base, base_class, offset);
-                for m in 0..usize::from(count) {
+                for (m, &slot) in regs.iter().enumerate().take(usize::from(count)) {
                     let mut rows = [[0u32; 4]; 8];
                     for (r, row) in rows.iter_mut().enumerate() {
                         let lane = m * 8 + r;
@@ -221,7 +220,7 @@ impl Core<'_, '_> {
                     }
                     let half =
                         |row: usize, column: usize| rows[row][column / 2] >> (16 * (column % 2)) & 0xffff;
-                    let out = registers.word_mut(regs[m]);
+                    let out = registers.word_mut(slot);
                     for (lane, value) in out.iter_mut().enumerate() {
                         let (group, pair) = (lane / 4, lane % 4 * 2);
                         *value = if transposed {
@@ -321,9 +320,13 @@ impl Special for Core<'_, '_> {
                 let lane = missing.trailing_zeros() as usize;
                 Err(self.fault(Check::Uninitialized, at, lane, what, "a variable without a first value?"))
             }
-            Code::Trap => {
-                Err(self.fault(Check::Trap, at, mask.first(), "the kernel stopped itself (trap)".into(), ""))
-            }
+            Code::Trap => Err(self.fault(
+                Check::Trap,
+                at,
+                mask.first(),
+                "the kernel stopped itself (trap)".into(),
+                "what it found wrong stands in the lines before",
+            )),
             _ => Ok(()),
         }
     }

@@ -8,7 +8,6 @@ use super::memory::{Allocation, Memory};
 use crate::device::Dtype;
 use crate::ptx::{Module, Program};
 use std::sync::Arc;
-use std::sync::Mutex;
 
 /// The order in which warps, and diverged parts of a warp, take turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,16 +76,6 @@ pub struct Named {
     pub dtype: Dtype,
 }
 
-/// One thread whose steps are written down.
-pub struct Trace {
-    /// The block's number along x, y, z.
-    pub block: [u32; 3],
-    /// The thread's number in the block.
-    pub thread: u32,
-    /// Lines written so far.
-    pub lines: Mutex<Vec<String>>,
-}
-
 /// A launch.
 pub struct Grid<'l> {
     /// The kernel.
@@ -116,7 +105,7 @@ pub struct Grid<'l> {
     /// Whether this processor has AVX2 and fused multiply-add.
     pub wide: bool,
     /// A thread to follow.
-    pub trace: Option<&'l Trace>,
+    pub trace: Option<&'l super::trace::Trace>,
     /// Accesses of global memory by block, where they are watched.
     pub owners: Option<super::owners::Owners>,
 }

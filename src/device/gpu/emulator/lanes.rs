@@ -211,8 +211,8 @@ impl Lane for bool {
         // SAFETY: the caller's promise.
         let bits = unsafe { &mut *raw.bits.add(usize::from(slot)) };
         let mut new = 0;
-        for i in 0..CHUNK {
-            new |= u32::from(values[i]) << i;
+        for (i, value) in values.into_iter().enumerate() {
+            new |= u32::from(value) << i;
         }
         let mut keep = 0xff << (k * CHUNK);
         if !ALL {

@@ -3,7 +3,8 @@
 //! In: fragments in registers (layouts: PTX ISA 9.0, 9.7.14.5 "Matrix fragments for mma"). Out: the
 //! product. `fast` multiplies and adds in f32, in order of k. The exact modes follow MMA-Sim
 //! (arXiv 2511.10909): all products and the summand are aligned to the largest exponent, cut to 24 or 25
-//! bits of fraction, added exactly, and the sum is cut to f32.
+//! bits of fraction, added exactly, and the sum is cut to f32. A product's exponent is the sum of its
+//! factors' exponents: the hardware does not normalize products, nor denormal factors.
 
 use super::lanes::Registers;
 use crate::ptx::arith::from_f16;
@@ -15,7 +16,7 @@ pub enum Tensor {
     /// Fused multiply-adds in f32; a few units in the last place from any hardware.
     #[default]
     Fast,
-    /// As an A100 (8.0): 24 bits, k in two halves.
+    /// As an A100 (8.0): 24 bits, eight products at once (four of tf32).
     Ampere,
     /// As an H100 (9.0): 25 bits, k at once.
     Hopper,
@@ -62,7 +63,7 @@ pub fn multiply(matrix: &Matrix, registers: &mut Registers, mode: Tensor) {
             let (row, column) = (lane / 4 + 8 * (r / 2), lane % 4 * 2 + r % 2);
             let start = f32::from_bits(summands[lane]);
             let (a, b) = (&rows[row][..k], &columns[column][..k]);
-            *value = dot(a, b, start, mode).to_bits();
+            *value = dot(kind, a, b, start, mode).to_bits();
         }
     }
     for (r, values) in out.iter().enumerate() {
@@ -70,39 +71,43 @@ pub fn multiply(matrix: &Matrix, registers: &mut Registers, mode: Tensor) {
     }
 }
 
-fn dot(a: &[f32], b: &[f32], start: f32, mode: Tensor) -> f32 {
+fn dot(kind: Multiply, a: &[f32], b: &[f32], start: f32, mode: Tensor) -> f32 {
     match mode {
         Tensor::Fast => a.iter().zip(b).fold(start, |sum, (&a, &b)| a.mul_add(b, sum)),
-        Tensor::Hopper => fused(a, b, start, 25),
+        Tensor::Hopper => fused(kind, a, b, start, 25),
         Tensor::Ampere => {
-            let half = a.len() / 2;
-            let first = fused(&a[..half], &b[..half], start, 24);
-            fused(&a[half..], &b[half..], first, 24)
+            let step = if kind == Multiply::Tf32 { 4 } else { 8 };
+            a.chunks(step).zip(b.chunks(step)).fold(start, |sum, (a, b)| fused(kind, a, b, sum, 24))
         }
     }
 }
 
 /// Sum of products and `start`: every term cut to `bits` of fraction below the largest exponent, added
 /// exactly, cut to f32.
-fn fused(a: &[f32], b: &[f32], start: f32, bits: i32) -> f32 {
+fn fused(kind: Multiply, a: &[f32], b: &[f32], start: f32, bits: i32) -> f32 {
     // Exact in f64: at most 22 significant bits.
-    let products: Vec<f64> = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).collect();
-    let terms = || products.iter().copied().chain([f64::from(start)]);
+    let products = || a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+    let terms = || products().chain([f64::from(start)]);
     if terms().any(|term| !term.is_finite()) {
         let sum: f64 = terms().sum();
         return if sum.is_nan() { f32::from_bits(0x7fff_ffff) } else { sum as f32 };
     }
-    let Some(largest) = terms().filter(|&term| term != 0.0).map(exponent).max() else {
-        return terms().sum::<f64>() as f32;
-    };
-    let unit = f64::from(2.0f32).powi(largest - bits);
-    // A term is below 2^(bits + 1) units and there are at most 17, so the sum is exact in i64.
+    let lowest = if kind == Multiply::F16 { -14 } else { LOWEST };
+    let exponents = a.iter().zip(b).map(|(&a, &b)| exponent(a, lowest) + exponent(b, lowest));
+    let all = exponents.chain([exponent(start, LOWEST)]).zip(terms());
+    let largest = all.filter(|&(_, term)| term != 0.0).map(|(exponent, _)| exponent).fold(LOWEST, i32::max);
+    let unit = 2f64.powi(largest - bits);
+    // A term is below 2^(bits + 2) units and there are at most 17, so the sum is exact in i64.
     let sum: i64 = terms().map(|term| (term / unit) as i64).sum();
     cut(sum, largest - bits)
 }
 
-fn exponent(term: f64) -> i32 {
-    (term.to_bits() >> 52 & 0x7ff) as i32 - 1023
+/// The exponent of the smallest normal f32 and bf16.
+const LOWEST: i32 = -126;
+
+/// Denormals have the lowest exponent of their format.
+fn exponent(factor: f32, lowest: i32) -> i32 {
+    ((factor.to_bits() >> 23 & 0xff) as i32 - 127).max(lowest)
 }
 
 /// `sum · 2^scale` towards zero, as f32.
@@ -130,12 +135,12 @@ mod tests {
         let a = [1.0, small, small, small];
         let b = [1.0, small, small, small];
         let exact = 1.0 + 3.0 * 2f64.powi(-24);
-        assert_eq!(f64::from(fused(&a, &b, 0.0, 25)), 1.0 + 2f64.powi(-23));
-        assert!((f64::from(dot(&a, &b, 0.0, Tensor::Fast)) - exact).abs() < 2f64.powi(-22));
+        assert_eq!(f64::from(fused(Multiply::Bf16, &a, &b, 0.0, 25)), 1.0 + 2f64.powi(-23));
+        assert!((f64::from(dot(Multiply::Bf16, &a, &b, 0.0, Tensor::Fast)) - exact).abs() < 2f64.powi(-22));
         // Below the 25th bit nothing remains.
         let tiny = 2f32.powi(-13);
-        assert_eq!(fused(&[1.0, tiny], &[1.0, tiny], 0.0, 25), 1.0);
-        assert_eq!(fused(&[1.0, -1.0], &[1.0, 1.0], 0.0, 25), 0.0);
-        assert!(fused(&[f32::INFINITY, 1.0], &[0.0, 1.0], 0.0, 25).is_nan());
+        assert_eq!(fused(Multiply::Bf16, &[1.0, tiny], &[1.0, tiny], 0.0, 25), 1.0);
+        assert_eq!(fused(Multiply::Bf16, &[1.0, -1.0], &[1.0, 1.0], 0.0, 25), 0.0);
+        assert!(fused(Multiply::Bf16, &[f32::INFINITY, 1.0], &[0.0, 1.0], 0.0, 25).is_nan());
     }
 }

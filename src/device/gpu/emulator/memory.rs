@@ -289,10 +289,10 @@ impl Memory {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).live.values().cloned().collect()
     }
 
-    /// The number of the allocation that once held `at`.
-    pub fn freed(&self, at: u64) -> Option<usize> {
+    /// The number and first address of the allocation that once held `at`.
+    pub fn freed(&self, at: u64) -> Option<(usize, u64)> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let held = inner.freed.iter().rev().find(|(base, len, _)| (*base..*base + *len as u64).contains(&at));
-        held.map(|&(.., number)| number)
+        held.map(|&(base, _, number)| (number, base))
     }
 }

@@ -15,12 +15,18 @@ mod lanes;
 mod matrix;
 mod memory;
 mod owners;
+mod profile;
 mod shared;
+mod trace;
+mod watched;
 mod words;
 
 pub use fault::{Check, Fault};
-pub use grid::{Options, Ran, Schedule, Statistics, Touched, Trace};
+pub use grid::{Options, Ran, Schedule, Statistics, Touched};
 pub use matrix::Tensor;
+pub use profile::{LineCount, profile};
+pub use trace::{Step, Trace};
+pub use watched::{Started, Watched};
 
 use super::driver::{Address, Driver};
 use super::launch::{Arg, Launch, Limits};
@@ -182,7 +188,9 @@ impl Emulator {
             trace,
             owners: self.options.global_races.then(Default::default),
         };
-        let result = self.threads.install(|| run(&grid, self.threads.current_num_threads()));
+        // Which of two blocks is told of a race is a matter of who came second: one worker keeps them in order.
+        let workers = if grid.owners.is_some() { 1 } else { self.threads.current_num_threads() };
+        let result = self.threads.install(|| run(&grid, workers));
         let statistics = result.map_err(|fault| fault.report(&loaded.module, launch.entry.name))?;
         let mut all = lock(&self.statistics);
         let sum = match all.remove(launch.entry.name) {
@@ -223,7 +231,8 @@ fn run(grid: &Grid<'_>, workers: usize) -> std::result::Result<Statistics, Box<F
     let count: u64 = grid.grid.iter().map(|&n| u64::from(n)).product();
     let next = AtomicU64::new(0);
     let worst = AtomicU64::new(u64::MAX);
-    let results: Vec<(Statistics, Option<(u64, Box<Fault>)>)> = {
+    type Found = Option<(u64, Box<Fault>)>;
+    let results: Vec<(Statistics, Found)> = {
         use rayon::prelude::*;
         let workers = workers.min(usize::try_from(count).unwrap_or(usize::MAX)).max(1);
         (0..workers)
@@ -247,7 +256,7 @@ fn run(grid: &Grid<'_>, workers: usize) -> std::result::Result<Statistics, Box<F
             .collect()
     };
     let mut sum = Statistics::new(grid.program);
-    let mut first: Option<(u64, Box<Fault>)> = None;
+    let mut first: Found = None;
     for (statistics, found) in results {
         sum = sum.plus(&statistics);
         if let Some((number, fault)) = found

@@ -28,8 +28,9 @@ impl Default for Owners {
 }
 
 impl Owners {
-    /// Notes an access of the word at `address` by `block`; the other block, where they collide.
-    pub fn note(&self, address: u64, block: u64, writes: bool, plain: bool) -> Option<u64> {
+    /// Notes an access of the word at `address` by `block`; the other block, where they collide, and whether
+    /// that one wrote.
+    pub fn note(&self, address: u64, block: u64, writes: bool, plain: bool) -> Option<(u64, bool)> {
         let word = address / 4;
         let mut map = self.0[(word / 16) as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         let owner = map.entry(word).or_default();
@@ -38,9 +39,9 @@ impl Owners {
         let both_atomic = !plain && !owner.plain;
         let mut other = None;
         if !both_atomic && collides(owner.writer) {
-            other = Some(owner.writer - 1);
+            other = Some((owner.writer - 1, true));
         } else if writes && !both_atomic && collides(owner.reader) {
-            other = Some(if owner.reader == SEVERAL { SEVERAL } else { owner.reader - 1 });
+            other = Some((if owner.reader == SEVERAL { SEVERAL } else { owner.reader - 1 }, false));
         }
         if writes {
             owner.writer = me;

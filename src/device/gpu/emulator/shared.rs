@@ -161,6 +161,13 @@ impl Shared {
         }
     }
 
+    /// Nobody has written these bytes any more: what they will hold is still on its way.
+    pub fn forget(&mut self, address: u32, bytes: u32) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.init[(address / 4) as usize..(address + bytes).div_ceil(4) as usize].fill(0);
+        }
+    }
+
     /// Notes a write of `bytes` by a lane; `atomic` ones do not collide with each other.
     ///
     /// # Errors

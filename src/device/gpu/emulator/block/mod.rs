@@ -4,13 +4,16 @@
 //! this machine: a warp runs until it waits, ends or has had its turn. Within a warp, lanes at the
 //! lowest place run first (`Program::priority`), so that those behind catch up and all meet again.
 
+mod barrier;
+mod complaint;
+
 use super::alu;
 use super::core::{Core, Keeps};
-use super::fault::{Check, Fault, place};
+use super::fault::Fault;
 use super::grid::{Grid, Schedule, Statistics};
-use super::lanes::{LANES, Mask, Registers, lanes};
+use super::lanes::{LANES, Mask, Registers};
 use super::shared::Shared;
-use crate::ptx::{Class, Code, EXIT, End, Fixed, Line, NONE, Op, Reduce, ReduceKind, SHARED_BASE, Special};
+use crate::ptx::{Class, EXIT, End, Fixed, Line, NONE, SHARED_BASE, Special};
 use crate::random::philox;
 
 /// Blocks of the program that a warp runs before others get a turn.
@@ -219,9 +222,11 @@ impl<'g, 'l> Block<'g, 'l> {
                     Some(trace) if part.lanes >> (trace.thread % 32) & 1 == 1 => {
                         for (k, op) in ops.iter().enumerate() {
                             let at = block.ops.start + k as u32;
+                            let step = trace.begin(grid, at, op, &warp.registers);
                             alu::run(at, &[*op], &mut warp.registers, (&mut mask, all), &mut core)?;
-                            trace.write(grid, at, op, &warp.registers);
+                            trace.end(grid, step, op, &warp.registers);
                         }
+                        trace.leave(block, &warp.registers);
                     }
                     _ => alu::run(block.ops.start, ops, &mut warp.registers, (&mut mask, all), &mut core)?,
                 }
@@ -314,178 +319,12 @@ impl<'g, 'l> Block<'g, 'l> {
         let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked);
         match schedule {
             Schedule::Lowest => free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
-            // Only lanes that may run in any order are turned around: those that wait for others still meet.
+            // Lanes that must meet wait for each other before the block, whoever comes first.
             Schedule::Reverse => free().max_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
             Schedule::Random(seed) => {
                 let all: Vec<usize> = free().map(|(k, _)| k).collect();
                 if all.is_empty() { None } else { Some(all[self.draw(seed) as usize % all.len()]) }
             }
-        }
-    }
-
-    /// A warp at a barrier.
-    fn reach(
-        &mut self,
-        index: usize,
-        id: usize,
-        wanted: u32,
-        waits: bool,
-        at: u32,
-    ) -> Result<(), Box<Fault>> {
-        let lanes_here = self.warps[index].live.count_ones();
-        let Some(meeting) = self.meetings.get_mut(id) else {
-            let what = format!("barrier {id}: a block has {BARRIERS}");
-            return Err(self.blame(index, Check::BarrierDivergence, what, ""));
-        };
-        if meeting.arrived > 0 && meeting.wanted != wanted {
-            let what = format!("barrier {id} is reached with different numbers of threads");
-            let (first, second) = (meeting.wanted, wanted);
-            let mut fault =
-                self.blame(index, Check::BarrierDivergence, what, "all who meet must name the same number");
-            fault.facts.push(("numbers".into(), format!("{first}, {second}   (0: all)")));
-            return Err(fault);
-        }
-        meeting.wanted = wanted;
-        // A warp counts whole, also where lanes of it never existed (PTX ISA, `bar`).
-        meeting.arrived += if wanted == 0 { lanes_here } else { LANES as u32 };
-        meeting.set += self.warps[index].reduced.count_ones();
-        meeting.came.push(index);
-        if waits {
-            self.warps[index].state = State::Waits(id, at);
-        }
-        self.settle(id);
-        Ok(())
-    }
-
-    /// Lets a barrier's warps go on if all have come.
-    fn settle(&mut self, id: usize) {
-        let alive: u32 = self.warps.iter().map(|warp| warp.live.count_ones()).sum();
-        let meeting = &mut self.meetings[id];
-        let wanted = if meeting.wanted == 0 { alive } else { meeting.wanted };
-        if meeting.arrived == 0 || meeting.arrived < wanted {
-            return;
-        }
-        let done = std::mem::take(meeting);
-        self.shared.join(&done.came);
-        for index in done.came {
-            let warp = &mut self.warps[index];
-            let State::Waits(here, at) = warp.state else { continue };
-            let End::Barrier { barrier, next } = self.grid.program.blocks[at as usize].end else { continue };
-            if here != id {
-                continue;
-            }
-            if let Some(reduce) = barrier.reduce {
-                reduced(warp, reduce, done.set, done.arrived);
-            }
-            // All lanes that live came: a part of a warp cannot wait here.
-            if next == EXIT {
-                (warp.live, warp.state) = (0, State::Ended);
-            } else {
-                warp.state = State::Runs;
-                warp.parts = vec![Part { at: next, lanes: warp.live, parked: false }];
-            }
-        }
-    }
-
-    /// Lanes have ended: perhaps their warp has, and those who wait for all that live may go on.
-    fn left(&mut self, index: usize) {
-        let warp = &mut self.warps[index];
-        if warp.live == 0 {
-            warp.state = State::Ended;
-        }
-        // Lanes that wait for ended ones wait no longer.
-        for part in &mut warp.parts {
-            part.parked = false;
-        }
-        (0..BARRIERS).for_each(|id| self.settle(id));
-    }
-
-    fn blame(&self, index: usize, check: Check, what: String, help: &str) -> Box<Fault> {
-        Box::new(Fault {
-            check,
-            what,
-            line: self.warps[index].line,
-            block: self.at,
-            thread: None,
-            facts: vec![("warp".into(), index.to_string())],
-            help: help.to_owned(),
-        })
-    }
-
-    /// Every warp's place.
-    fn places(&self, fault: &mut Fault) {
-        for (index, warp) in self.warps.iter().enumerate() {
-            let at = place(self.grid.module, warp.line);
-            let state = match warp.state {
-                State::Runs => format!("runs at {at}"),
-                State::Waits(id, _) => {
-                    let meeting = &self.meetings[id];
-                    let wanted = if meeting.wanted == 0 { "all".into() } else { meeting.wanted.to_string() };
-                    format!("waits at barrier {id}, {at}   {} of {wanted} threads came", meeting.arrived)
-                }
-                State::Ended => "has ended".into(),
-            };
-            fault.facts.push((format!("warp {index}"), state));
-        }
-    }
-
-    fn deadlock(&self) -> Box<Fault> {
-        let waiting = self.warps.iter().position(|warp| warp.state != State::Ended).unwrap_or(0);
-        let what = "deadlock: no warp of the block can go on".to_owned();
-        let help = "a barrier must be reached by all threads that it counts";
-        let mut fault = self.blame(waiting, Check::Deadlock, what, help);
-        fault.facts.clear();
-        self.places(&mut fault);
-        fault
-    }
-
-    fn endless(&self, index: usize) -> Box<Fault> {
-        let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
-        let mut fault =
-            self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
-        self.places(&mut fault);
-        fault
-    }
-
-    /// The parts of a warp wait for each other at different places.
-    fn stuck(&self, index: usize) -> Box<Fault> {
-        let warp = &self.warps[index];
-        let block = |part: &Part| &self.grid.program.blocks[part.at as usize];
-        let barrier = warp.parts.iter().find(|part| matches!(block(part).end, End::Barrier { .. }));
-        let (check, what, help) = match barrier {
-            Some(_) => (
-                Check::BarrierDivergence,
-                "a barrier is reached by a part of a warp",
-                "all threads of a block must reach the same __syncthreads()",
-            ),
-            None => (
-                Check::Deadlock,
-                "lanes of a warp wait for lanes that never come",
-                "the mask of a warp-wide instruction must name exactly the lanes that reach it",
-            ),
-        };
-        let mut fault = self.blame(index, check, what.to_owned(), help);
-        if let Some(part) = barrier.or(warp.parts.first()) {
-            fault.line = block(part).line;
-        }
-        for part in &warp.parts {
-            let at = place(self.grid.module, block(part).line);
-            fault.facts.push((format!("lanes {:#010x}", part.lanes), format!("wait at {at}")));
-        }
-        fault
-    }
-}
-
-/// Writes a reducing barrier's result into a warp that waited there.
-fn reduced(warp: &mut Warp, reduce: Reduce, set: u32, arrived: u32) {
-    warp.reduced = 0;
-    let lanes_here = warp.live;
-    match reduce.kind {
-        ReduceKind::Popc => lanes(lanes_here).for_each(|lane| warp.registers.word_mut(reduce.d)[lane] = set),
-        kind => {
-            let yes = if kind == ReduceKind::And { set == arrived } else { set > 0 };
-            let d = warp.registers.predicate_mut(reduce.d);
-            *d = if yes { *d | lanes_here } else { *d & !lanes_here };
         }
     }
 }
@@ -510,37 +349,5 @@ fn special_value(grid: &Grid<'_>, special: Special, block: [u32; 3], warp: usize
         Special::Sm => 0,
         Special::Sms => 1,
         Special::DynamicShared => grid.dynamic,
-    }
-}
-
-impl super::grid::Trace {
-    fn write(&self, grid: &Grid<'_>, at: u32, op: &Op, registers: &Registers) {
-        let line = grid.program.lines[at as usize];
-        let text = grid.module.lines.get(line.ptx as usize - 1).map_or("", |text| text.trim());
-        let lane = (self.thread % 32) as usize;
-        let result = match op.code {
-            Code::Access => {
-                let access = &grid.program.accesses[op.imm as usize];
-                let slots = access.regs.iter().filter(|&&slot| slot != NONE);
-                let values: Vec<String> = slots
-                    .map(|&slot| shown(access.class, registers.value(access.class, slot, lane)))
-                    .collect();
-                Some(values.join(" "))
-            }
-            code => code.signature().map(|s| shown(s.result, registers.value(s.result, op.d, lane))),
-        };
-        let source = place(grid.module, line);
-        let result = result.map(|result| format!("   = {result}")).unwrap_or_default();
-        if let Ok(mut lines) = self.lines.lock() {
-            lines.push(format!("{source:<32} {text}{result}"));
-        }
-    }
-}
-
-fn shown(class: Class, value: u64) -> String {
-    match class {
-        Class::P => value.to_string(),
-        Class::W => format!("{:#x} ({})", value, f32::from_bits(value as u32)),
-        Class::L => format!("{value:#x}"),
     }
 }

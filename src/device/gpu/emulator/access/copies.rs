@@ -1,0 +1,82 @@
+//! `cp.async`: from global to shared memory, some time later.
+//!
+//! In: a copy, then the wait for it. Out: data moved as late as the program allows, so that a missing wait
+//! shows.
+
+use crate::device::gpu::emulator::core::{Copy, Core};
+use crate::device::gpu::emulator::fault::{Check, Fault};
+use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
+use crate::ptx::{Access, NONE};
+
+impl Core<'_, '_> {
+    pub(super) fn issue(
+        &mut self,
+        at: u32,
+        index: u32,
+        access: &Access,
+        addresses: &[u64; LANES],
+        registers: &Registers,
+        bits: u32,
+    ) -> Result<(), Box<Fault>> {
+        let size = u32::from(access.width.bytes) * u32::from(access.vector);
+        let to = self.addresses(registers, access.regs[0], access.second_class, access.second);
+        let sizes = if access.regs[1] == NONE { [size; LANES] } else { *registers.word(access.regs[1]) };
+        if self.grid.options.statistics {
+            self.count_sectors(index, addresses, bits, size);
+        }
+        for lane in lanes(bits) {
+            self.check_shared(at, lane, to[lane], size, false)?;
+            if sizes[lane] > size {
+                let what = format!("cp.async copies {} of {size} bytes", sizes[lane]);
+                return Err(self.fault(
+                    Check::Bounds,
+                    at,
+                    lane,
+                    what,
+                    "the source's size must not be larger than the copy's",
+                ));
+            }
+            // A source of no bytes is not read, and may point anywhere.
+            if sizes[lane] > 0 {
+                self.locate(at, lane, addresses[lane], size, true)?;
+            }
+        }
+        // From now on the old content is lost and the new one not there: who reads it does not wait.
+        for lane in lanes(bits) {
+            let noted = self.shared.note_write(to[lane] as u32, size, (self.warp, at, lane), false);
+            noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
+            self.shared.forget(to[lane] as u32, size);
+        }
+        let group = self.keeps.committed + 1;
+        self.keeps.copies.push(Copy { at, group, bits, from: *addresses, to, bytes: size, sizes });
+        if self.grid.options.late_copies { Ok(()) } else { self.arrive(u64::MAX) }
+    }
+
+    /// Copies of groups up to `upto` arrive now.
+    pub(in crate::device::gpu::emulator) fn arrive(&mut self, upto: u64) -> Result<(), Box<Fault>> {
+        let all = std::mem::take(&mut self.keeps.copies);
+        let (now, later): (Vec<Copy>, Vec<Copy>) = all.into_iter().partition(|copy| copy.group <= upto);
+        self.keeps.copies = later;
+        for copy in now {
+            for lane in lanes(copy.bits) {
+                let to = copy.to[lane] as u32;
+                let noted = self.shared.note_write(to, copy.bytes, (self.warp, copy.at, lane), false);
+                noted.map_err(|conflict| self.conflict(copy.at, lane, conflict, true))?;
+                let mut data = [0u8; 16];
+                let wanted = copy.sizes[lane] as usize;
+                if wanted > 0 {
+                    let (it, offset) = self.locate(copy.at, lane, copy.from[lane], copy.bytes, true)?;
+                    if self.grid.options.checked {
+                        self.check_read(copy.at, lane, it, offset, copy.sizes[lane], false)?;
+                    }
+                    it.read(offset, &mut data[..wanted]);
+                }
+                for (k, word) in data[..copy.bytes as usize].chunks_exact(4).enumerate() {
+                    let value = word.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte));
+                    self.shared.store(to + 4 * k as u32, 4, value);
+                }
+            }
+        }
+        Ok(())
+    }
+}

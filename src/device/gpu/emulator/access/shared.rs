@@ -1,0 +1,353 @@
+//! Shared memory: bounds, races, what was never written, and passes through the banks.
+//!
+//! In: an access and every lane's address from the begin of the block's shared memory. Out: data moved, or
+//! a fault that names the variable, the element and the other party.
+
+use super::{applied, get, set, verb};
+use crate::device::gpu::emulator::core::{Copy, Core};
+use crate::device::gpu::emulator::fault::{Check, Fault, place, triple};
+use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
+use crate::device::gpu::emulator::shared::Conflict;
+use crate::ptx::{Access, Class, Code, Group, NONE, Placed};
+
+impl Core<'_, '_> {
+    /// Whether `size` bytes at `address` are shared memory of this block.
+    pub(in crate::device::gpu::emulator) fn check_shared(
+        &self,
+        at: u32,
+        lane: usize,
+        address: u64,
+        size: u32,
+        read: bool,
+    ) -> Result<(), Box<Fault>> {
+        if !address.is_multiple_of(u64::from(size)) {
+            let placed = self.variable(address);
+            let name = placed.map_or_else(|| "shared memory".into(), |placed| format!("`{}`", placed.name));
+            let what = format!("misaligned {} of {size} bytes in {name}", verb(read));
+            let mut fault = self.fault(
+                Check::Alignment,
+                at,
+                lane,
+                what,
+                "vector accesses need addresses that are multiples of their size",
+            );
+            if let Some(placed) = placed {
+                fault.facts.push(("element".into(), self.element(at, placed, address)));
+            }
+            fault.facts.push(("address".into(), format!("{address:#x}")));
+            return Err(fault);
+        }
+        if self.shared.holds(address, size) {
+            return Ok(());
+        }
+        let nearest = self.variable(address);
+        let name = nearest.map_or("shared memory", |placed| &placed.name);
+        let what = format!("{} past the end of `{name}`", verb(read));
+        let mut fault =
+            self.fault(Check::Bounds, at, lane, what, "is the index within the tile for every thread?");
+        if let Some(placed) = nearest {
+            fault.facts.push(("element".into(), self.element(at, placed, address)));
+        }
+        fault.facts.push((
+            "shared".into(),
+            format!(
+                "{} bytes, this access ends at byte {}",
+                u64::from(self.shared.size) - 1024,
+                (address + u64::from(size)).wrapping_sub(1024)
+            ),
+        ));
+        Err(fault)
+    }
+
+    /// The shared variable at or before an address.
+    fn variable(&self, address: u64) -> Option<&Placed> {
+        let before = self.grid.program.shared.iter().filter(|placed| u64::from(placed.offset) <= address);
+        before.max_by_key(|placed| placed.offset)
+    }
+
+    /// "tile[31] of 32". nvcc declares arrays as bytes, so the access at `at` says how large an element is.
+    fn element(&self, at: u32, placed: &Placed, address: u64) -> String {
+        let element = if placed.element > 1 { placed.element } else { self.width(at) };
+        let index = (address - u64::from(placed.offset)) / u64::from(element);
+        let size = if placed.size == 0 { self.shared.size - placed.offset } else { placed.size };
+        let plural = if element == 1 { "" } else { "s" };
+        format!("{}[{index}] of {}   {element} byte{plural} each", placed.name, size / element)
+    }
+
+    /// Bytes of one number that operation `at` moves.
+    fn width(&self, at: u32) -> u32 {
+        let program = self.grid.program;
+        let op = program.ops.get(at as usize).copied();
+        let op = op.map(|op| if op.code == Code::Guarded { program.guarded[op.imm as usize] } else { op });
+        match op {
+            Some(op) if op.code == Code::Access => u32::from(program.accesses[op.imm as usize].width.bytes),
+            Some(op) if op.code == Code::Matrix => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether a `cp.async` of this warp to that address is still on its way.
+    fn awaited(&self, address: u32) -> Option<&Copy> {
+        let covers = |copy: &&Copy| {
+            let inside =
+                |lane| (copy.to[lane]..copy.to[lane] + u64::from(copy.bytes)).contains(&u64::from(address));
+            lanes(copy.bits).any(inside)
+        };
+        self.keeps.copies.iter().find(covers)
+    }
+
+    pub(in crate::device::gpu::emulator) fn conflict(
+        &self,
+        at: u32,
+        lane: usize,
+        conflict: Conflict,
+        writes: bool,
+    ) -> Box<Fault> {
+        let (address, check) = match conflict {
+            Conflict::Uninitialized(address) => (address, Check::Uninitialized),
+            Conflict::Race(address, ..) => (address, Check::Race),
+        };
+        let placed = self.variable(u64::from(address));
+        let name = placed.map_or_else(|| format!("{address:#x}"), |p| p.name.clone());
+        let element = placed.map_or(name.clone(), |p| self.element(at, p, u64::from(address)));
+        let what = match conflict {
+            Conflict::Race(..) => format!("race on `{name}` in shared memory"),
+            _ if self.awaited(address).is_some() => {
+                format!("read of `{name}` before its cp.async has arrived")
+            }
+            _ => format!("read of `{name}` in shared memory, where nobody wrote"),
+        };
+        let mut fault = self.fault(check, at, lane, what, "");
+        match conflict {
+            Conflict::Uninitialized(_) => {
+                fault.facts.push(("element".into(), element));
+                fault.help = match self.awaited(address) {
+                    Some(copy) => {
+                        let copied = place(self.grid.module, self.line(copy.at));
+                        fault.facts.push(("copied".into(), format!("at {copied}")));
+                        "threads that copy wait with cp.async.wait_group or wait_all, then all meet at a barrier".into()
+                    }
+                    None => {
+                        "is a barrier missing before it, or is it never written, at the edges perhaps?".into()
+                    }
+                };
+            }
+            Conflict::Race(_, tag, wrote) => {
+                let here = place(self.grid.module, self.line(at));
+                let there = place(self.grid.module, self.line(tag.at()));
+                let mine = if writes { "wrote" } else { "read" };
+                fault.facts.push(("element".into(), element));
+                fault.facts.push(("this".into(), format!("{mine} at {here}")));
+                let other = triple(self.thread(tag.warp(), tag.lane()));
+                let did = if wrote { "wrote" } else { "read" };
+                fault.facts.push(("other".into(), format!("thread {other} {did} at {there}")));
+                fault.help = "no barrier stands between the two".into();
+            }
+        }
+        fault
+    }
+
+    pub(super) fn in_shared(
+        &mut self,
+        at: u32,
+        index: u32,
+        access: &Access,
+        addresses: &[u64; LANES],
+        registers: &mut Registers,
+        bits: u32,
+    ) -> Result<(), Box<Fault>> {
+        let bytes = access.width.bytes;
+        let size = u32::from(bytes) * u32::from(access.vector);
+        let reads = !matches!(access.group, Group::Store);
+        let fits = |address: u64| address.is_multiple_of(u64::from(size)) && self.shared.holds(address, size);
+        if !lanes(bits).all(|lane| fits(addresses[lane])) {
+            for lane in lanes(bits) {
+                self.check_shared(at, lane, addresses[lane], size, reads)?;
+            }
+        }
+        if self.grid.options.statistics {
+            self.count_banks(index, addresses, bits, size);
+        }
+        match access.group {
+            Group::Load { .. } => {
+                if self.shared.checked() {
+                    let mut before = u64::MAX;
+                    for lane in lanes(bits) {
+                        // Neighbours often read the same place: a broadcast.
+                        if std::mem::replace(&mut before, addresses[lane]) == addresses[lane] {
+                            continue;
+                        }
+                        let noted =
+                            self.shared.note_read(addresses[lane] as u32, size, (self.warp, at, lane));
+                        noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?;
+                    }
+                }
+                if bytes == 4 && access.class == Class::W {
+                    match access.vector {
+                        1 => self.load_words::<1>(access, addresses, registers, bits),
+                        2 => self.load_words::<2>(access, addresses, registers, bits),
+                        _ => self.load_words::<4>(access, addresses, registers, bits),
+                    }
+                    return Ok(());
+                }
+                for lane in lanes(bits) {
+                    for k in 0..usize::from(access.vector) {
+                        let address = addresses[lane] as u32 + u32::from(bytes) * k as u32;
+                        let value = self.load_shared(address, bytes);
+                        set(registers, access, k, lane, value);
+                    }
+                }
+            }
+            Group::Store => {
+                for lane in lanes(bits) {
+                    let address = addresses[lane] as u32;
+                    let noted = self.shared.note_write(address, size, (self.warp, at, lane), access.volatile);
+                    noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
+                    for k in 0..usize::from(access.vector) {
+                        let value = get(registers, access, k, lane);
+                        self.store_shared(address + u32::from(bytes) * k as u32, bytes, value);
+                    }
+                }
+                if self.shared.checked() {
+                    self.same_place(at, access, addresses, registers, bits)?;
+                }
+            }
+            Group::Atomic(operation) => {
+                for lane in lanes(bits) {
+                    let address = addresses[lane] as u32;
+                    let noted = self.shared.note_write(address, size, (self.warp, at, lane), true);
+                    noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
+                    let old = self.load_shared(address, bytes);
+                    let operand = get(registers, access, 1, lane);
+                    let second = if access.regs[2] == NONE { 0 } else { get(registers, access, 2, lane) };
+                    self.store_shared(address, bytes, applied(operation, bytes, old, operand, second));
+                    if access.regs[0] != NONE {
+                        set(registers, access, 0, lane, old);
+                    }
+                }
+            }
+            Group::AsyncCopy => {}
+        }
+        Ok(())
+    }
+
+    /// Two lanes of one store that wrote different numbers to one place.
+    fn same_place(
+        &self,
+        at: u32,
+        access: &Access,
+        addresses: &[u64; LANES],
+        registers: &Registers,
+        bits: u32,
+    ) -> Result<(), Box<Fault>> {
+        let bytes = access.width.bytes;
+        for lane in lanes(bits) {
+            for k in 0..usize::from(access.vector) {
+                let address = addresses[lane] as u32 + u32::from(bytes) * k as u32;
+                let ones = if bytes == 8 { u64::MAX } else { (1 << (8 * u32::from(bytes))) - 1 };
+                let (mine, stays) =
+                    (get(registers, access, k, lane) & ones, self.load_shared(address, bytes));
+                if mine != stays {
+                    let name = self.variable(u64::from(address)).map_or("shared memory", |p| &p.name);
+                    let what =
+                        format!("two lanes of one store write different numbers to one place of `{name}`");
+                    let mut fault = self.fault(Check::Race, at, lane, what, "which of them stays is chance");
+                    if let Some(placed) = self.variable(u64::from(address)) {
+                        fault.facts.push(("element".into(), self.element(at, placed, u64::from(address))));
+                    }
+                    // The last lane that covers the place is the one whose number stays.
+                    let size = u64::from(bytes) * u64::from(access.vector);
+                    let covers = |&other: &usize| {
+                        (addresses[other]..addresses[other] + size).contains(&u64::from(address))
+                    };
+                    let shown =
+                        |value: u64| format!("wrote {value:#0width$x}", width = 2 + 2 * usize::from(bytes));
+                    fault.facts.push(("this".into(), shown(mine)));
+                    if let Some(other) = lanes(bits).filter(covers).last() {
+                        let other = triple(self.thread(self.warp, other));
+                        fault.facts.push(("other".into(), format!("thread {other} {}", shown(stays))));
+                    }
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn load_words<const N: usize>(
+        &self,
+        access: &Access,
+        addresses: &[u64; LANES],
+        registers: &mut Registers,
+        bits: u32,
+    ) {
+        let mut rows = [[0u32; LANES]; N];
+        for lane in lanes(bits) {
+            let first = (addresses[lane] / 4) as usize;
+            if let Some(words) = self.shared.words[first..].first_chunk::<N>() {
+                for (row, &word) in rows.iter_mut().zip(words) {
+                    row[lane] = word;
+                }
+            }
+        }
+        for (row, &slot) in rows.iter().zip(&access.regs) {
+            let to = registers.word_mut(slot);
+            if bits == u32::MAX {
+                *to = *row;
+            } else {
+                lanes(bits).for_each(|lane| to[lane] = row[lane]);
+            }
+        }
+    }
+
+    fn load_shared(&self, address: u32, bytes: u8) -> u64 {
+        if bytes == 8 {
+            u64::from(self.shared.load(address + 4, 4)) << 32 | u64::from(self.shared.load(address, 4))
+        } else {
+            u64::from(self.shared.load(address, bytes))
+        }
+    }
+
+    fn store_shared(&mut self, address: u32, bytes: u8, value: u64) {
+        if bytes == 8 {
+            self.shared.store(address, 4, value as u32);
+            self.shared.store(address + 4, 4, (value >> 32) as u32);
+        } else {
+            self.shared.store(address, bytes, value as u32);
+        }
+    }
+
+    /// Passes of a request through the 32 banks: 4 bytes at once, 8 in two halves, 16 in four quarters.
+    fn count_banks(&mut self, index: u32, addresses: &[u64; LANES], bits: u32, size: u32) {
+        let per_turn = match size {
+            16 => 8,
+            8 => 16,
+            _ => 32,
+        };
+        let mut passes = 0;
+        for turn in (0..LANES).step_by(per_turn) {
+            let mut seen: [Vec<u64>; 32] = Default::default();
+            for lane in lanes(bits).filter(|lane| (turn..turn + per_turn).contains(lane)) {
+                for word in addresses[lane] / 4..(addresses[lane] + u64::from(size)).div_ceil(4) {
+                    let bank = &mut seen[(word % 32) as usize];
+                    if !bank.contains(&word) {
+                        bank.push(word);
+                    }
+                }
+            }
+            passes += seen.iter().map(Vec::len).max().unwrap_or(0) as u64;
+        }
+        let turns = lanes(bits).map(|lane| lane / per_turn).fold(0u32, |seen, turn| seen | 1 << turn);
+        self.count(index, bits, size, passes, u64::from(turns.count_ones()));
+    }
+
+    pub(super) fn count(&mut self, index: u32, bits: u32, size: u32, passes: u64, ideal: u64) {
+        let touched = &mut self.statistics.touched[index as usize];
+        touched.requests += 1;
+        touched.lanes += u64::from(bits.count_ones());
+        touched.bytes += u64::from(bits.count_ones()) * u64::from(size);
+        touched.passes += passes;
+        touched.ideal += ideal;
+    }
+}

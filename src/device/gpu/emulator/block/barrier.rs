@@ -1,0 +1,102 @@
+//! Barriers: who has come, who still must, and who goes on.
+//!
+//! In: warps that reach a barrier, lanes that end. Out: warps that run again, with the clocks of all who met
+//! joined (`shared`).
+
+use super::{BARRIERS, Block, Part, State, Warp};
+use crate::device::gpu::emulator::fault::{Check, Fault};
+use crate::device::gpu::emulator::lanes::{LANES, lanes};
+use crate::ptx::{EXIT, End, Reduce, ReduceKind};
+
+impl Block<'_, '_> {
+    /// A warp at a barrier.
+    pub(super) fn reach(
+        &mut self,
+        index: usize,
+        id: usize,
+        wanted: u32,
+        waits: bool,
+        at: u32,
+    ) -> Result<(), Box<Fault>> {
+        let lanes_here = self.warps[index].live.count_ones();
+        let Some(meeting) = self.meetings.get_mut(id) else {
+            let what = format!("barrier {id}: a block has {BARRIERS}");
+            return Err(self.blame(index, Check::BarrierDivergence, what, ""));
+        };
+        if meeting.arrived > 0 && meeting.wanted != wanted {
+            let what = format!("barrier {id} is reached with different numbers of threads");
+            let (first, second) = (meeting.wanted, wanted);
+            let mut fault =
+                self.blame(index, Check::BarrierDivergence, what, "all who meet must name the same number");
+            fault.facts.push(("numbers".into(), format!("{first}, {second}   (0: all)")));
+            return Err(fault);
+        }
+        meeting.wanted = wanted;
+        // A warp counts whole, also where lanes of it never existed (PTX ISA, `bar`).
+        meeting.arrived += if wanted == 0 { lanes_here } else { LANES as u32 };
+        meeting.set += self.warps[index].reduced.count_ones();
+        meeting.came.push(index);
+        if waits {
+            self.warps[index].state = State::Waits(id, at);
+        }
+        self.settle(id);
+        Ok(())
+    }
+
+    /// Lets a barrier's warps go on if all have come.
+    fn settle(&mut self, id: usize) {
+        let alive: u32 = self.warps.iter().map(|warp| warp.live.count_ones()).sum();
+        let meeting = &mut self.meetings[id];
+        let wanted = if meeting.wanted == 0 { alive } else { meeting.wanted };
+        if meeting.arrived == 0 || meeting.arrived < wanted {
+            return;
+        }
+        let done = std::mem::take(meeting);
+        self.shared.join(&done.came);
+        for index in done.came {
+            let warp = &mut self.warps[index];
+            let State::Waits(here, at) = warp.state else { continue };
+            let End::Barrier { barrier, next } = self.grid.program.blocks[at as usize].end else { continue };
+            if here != id {
+                continue;
+            }
+            if let Some(reduce) = barrier.reduce {
+                reduced(warp, reduce, done.set, done.arrived);
+            }
+            // All lanes that live came: a part of a warp cannot wait here.
+            if next == EXIT {
+                (warp.live, warp.state) = (0, State::Ended);
+            } else {
+                warp.state = State::Runs;
+                warp.parts = vec![Part { at: next, lanes: warp.live, parked: false }];
+            }
+        }
+    }
+
+    /// Lanes have ended: perhaps their warp has, and those who wait for all that live may go on.
+    pub(super) fn left(&mut self, index: usize) {
+        let warp = &mut self.warps[index];
+        if warp.live == 0 {
+            warp.state = State::Ended;
+        }
+        // Lanes that wait for ended ones wait no longer.
+        for part in &mut warp.parts {
+            part.parked = false;
+        }
+        (0..BARRIERS).for_each(|id| self.settle(id));
+    }
+}
+
+/// Writes a reducing barrier's result into a warp that waited there.
+fn reduced(warp: &mut Warp, reduce: Reduce, set: u32, arrived: u32) {
+    warp.reduced = 0;
+    let lanes_here = warp.live;
+    match reduce.kind {
+        ReduceKind::Popc => lanes(lanes_here).for_each(|lane| warp.registers.word_mut(reduce.d)[lane] = set),
+        kind => {
+            let yes = if kind == ReduceKind::And { set == arrived } else { set > 0 };
+            let d = warp.registers.predicate_mut(reduce.d);
+            *d = if yes { *d | lanes_here } else { *d & !lanes_here };
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What is said when warps wait for what never comes.
+//!
+//! In: the state of the block's warps. Out: a fault with every party's place.
+
+use super::{Block, Part, State};
+use crate::device::gpu::emulator::fault::{Check, Fault, place};
+use crate::device::gpu::emulator::lanes::LANES;
+use crate::ptx::{End, Line, NONE};
+
+impl Block<'_, '_> {
+    pub(super) fn blame(&self, index: usize, check: Check, what: String, help: &str) -> Box<Fault> {
+        Box::new(Fault {
+            check,
+            what,
+            line: self.warps[index].line,
+            block: self.at,
+            thread: None,
+            facts: vec![("warp".into(), index.to_string())],
+            help: help.to_owned(),
+        })
+    }
+
+    /// Every warp's place.
+    fn places(&self, fault: &mut Fault) {
+        for (index, warp) in self.warps.iter().enumerate() {
+            let at = place(self.grid.module, warp.line);
+            let state = match warp.state {
+                State::Runs => format!("runs at {at}"),
+                State::Waits(id, _) => {
+                    let meeting = &self.meetings[id];
+                    let wanted = if meeting.wanted == 0 { "all".into() } else { meeting.wanted.to_string() };
+                    format!("waits at barrier {id}, {at}   {} of {wanted} threads came", meeting.arrived)
+                }
+                State::Ended => "has ended".into(),
+            };
+            fault.facts.push((format!("warp {index}"), state));
+        }
+    }
+
+    pub(super) fn deadlock(&self) -> Box<Fault> {
+        let waiting = self.warps.iter().position(|warp| warp.state != State::Ended).unwrap_or(0);
+        let what = "deadlock: no warp of the block can go on".to_owned();
+        let help = "a barrier must be reached by all threads that it counts";
+        let mut fault = self.blame(waiting, Check::Deadlock, what, help);
+        fault.facts.clear();
+        self.places(&mut fault);
+        fault
+    }
+
+    pub(super) fn endless(&self, index: usize) -> Box<Fault> {
+        let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
+        let mut fault =
+            self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
+        fault.facts.clear();
+        self.places(&mut fault);
+        fault
+    }
+
+    /// Where a part of a warp begins to run next.
+    fn at(&self, part: &Part) -> Line {
+        let block = &self.grid.program.blocks[part.at as usize];
+        let first = block.ops.start as usize;
+        if block.ops.is_empty() { block.line } else { self.grid.program.lines[first] }
+    }
+
+    /// The parts of a warp wait for each other at different places.
+    pub(super) fn stuck(&self, index: usize) -> Box<Fault> {
+        let mut parts = self.warps[index].parts.clone();
+        parts.sort_by_key(|part| part.at);
+        let block = |part: &Part| &self.grid.program.blocks[part.at as usize];
+        if let Some(here) = parts.iter().position(|part| matches!(block(part).end, End::Barrier { .. })) {
+            return self.divergent(index, parts.remove(here), &parts);
+        }
+        let what = "lanes of a warp wait for lanes that never come".to_owned();
+        let help = "the mask of a warp-wide instruction must name exactly the lanes that reach it";
+        let mut fault = self.blame(index, Check::Deadlock, what, help);
+        let warp = &self.warps[index];
+        if let Some(first) = parts.first() {
+            fault.line = self.at(first);
+        }
+        for part in &parts {
+            let first = part.lanes.trailing_zeros() as usize % LANES;
+            let wanted = match block(part).meet {
+                NONE => 0,
+                slot => warp.registers.word(slot)[first],
+            };
+            let missing = wanted & warp.live & !part.lanes;
+            let at = place(self.grid.module, self.at(part));
+            fault
+                .facts
+                .push((format!("lanes {:#010x}", part.lanes), format!("wait for {missing:#010x} at {at}")));
+        }
+        fault
+    }
+
+    fn divergent(&self, index: usize, part: Part, others: &[Part]) -> Box<Fault> {
+        let what = "a barrier is reached by a part of a warp".to_owned();
+        let help = "all threads of a block must reach the same __syncthreads()";
+        let mut fault = self.blame(index, Check::BarrierDivergence, what, help);
+        fault.line = self.at(&part);
+        fault.facts.push(("lanes here".into(), format!("{:#010x}", part.lanes)));
+        for other in others {
+            let at = place(self.grid.module, self.at(other));
+            fault.facts.push(("lanes elsewhere".into(), format!("{:#010x} at {at}", other.lanes)));
+        }
+        fault
+    }
+}

@@ -1,0 +1,388 @@
+//! The kernels that can be run alone: their axes, what goes in, how the call is made.
+//!
+//! In: a kernel's name and sizes. Out: arrays to fill and the [`Call`] on their buffers. Default sizes
+//! are small, with a remainder where a tile has one, so that guards are passed.
+
+use crate::device::call::{MaskSource, Normalize, Rmsprop};
+use crate::device::{Buffer, Call, Dtype};
+use crate::random::Stream;
+use crate::shape::{Conv2d, Dense, Pool2d};
+
+/// Sizes by axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizes(pub Vec<(&'static str, usize)>);
+
+impl Sizes {
+    fn of(&self, axis: &str) -> usize {
+        self.0.iter().find(|(name, _)| *name == axis).map_or(0, |(_, size)| *size)
+    }
+
+    fn conv2d(&self) -> Conv2d {
+        let [n, h, w, c_in, c_out] = ["n", "h", "w", "c_in", "c_out"].map(|axis| self.of(axis));
+        Conv2d { n, h, w, c_in, c_out }
+    }
+
+    fn pool2d(&self) -> Pool2d {
+        let [n, h, w, c] = ["n", "h", "w", "c"].map(|axis| self.of(axis));
+        Pool2d { n, h, w, c }
+    }
+
+    fn dense(&self) -> Dense {
+        let [n, c_in, c_out] = ["n", "c_in", "c_out"].map(|axis| self.of(axis));
+        Dense { n, c_in, c_out }
+    }
+}
+
+/// What an array is filled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Uniform in [-1, 1).
+    Signed,
+    /// Uniform in [0, 1).
+    Positive,
+    /// 0 or 1.
+    Bits,
+    /// Whole numbers below this, u32.
+    Below(usize),
+    /// Whole numbers below this, u8.
+    Bytes(u32),
+    /// Nothing: the kernel must write every element.
+    Unwritten(Dtype),
+}
+
+/// An array of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Array {
+    /// As the [`Call`] names it.
+    pub name: &'static str,
+    /// Elements.
+    pub len: usize,
+    /// What it holds before the call.
+    pub fill: Fill,
+}
+
+/// A call on buffers: inputs and outputs in the order of [`Kernel::arrays`].
+type Make = for<'a> fn(&Sizes, &'a [Buffer], &'a mut [Buffer]) -> Option<Call<'a>>;
+
+/// A kernel that can be run alone.
+pub struct Kernel {
+    /// [`Call::name`].
+    pub name: &'static str,
+    /// As `kernels/README.md` has it.
+    pub formula: &'static str,
+    /// Axes with their defaults.
+    pub axes: &'static [(&'static str, usize)],
+    /// Inputs, outputs.
+    pub arrays: fn(&Sizes) -> (Vec<Array>, Vec<Array>),
+    /// The call.
+    pub make: Make,
+    /// How far from the cpu a result may be, as a share of the largest; 0 where both promise the same bits.
+    pub tolerance: f64,
+}
+
+/// Sums in another order, and the cpu's Winograd convolution, differ by some roundings.
+const SUMS: f64 = 1e-5;
+/// One exponential or logarithm more or less.
+const CURVES: f64 = 2e-6;
+const SAME_BITS: f64 = 0.0;
+
+const CONV2D: &[(&str, usize)] = &[("n", 1), ("h", 8), ("w", 8), ("c_in", 16), ("c_out", 32)];
+const POOL2D: &[(&str, usize)] = &[("n", 1), ("h", 9), ("w", 8), ("c", 16)];
+const DENSE: &[(&str, usize)] = &[("n", 4), ("c_in", 256), ("c_out", 64)];
+const FLAT: &[(&str, usize)] = &[("len", 1000)];
+const ROWS: &[(&str, usize)] = &[("rows", 100)];
+const CLASSES: &[(&str, usize)] = &[("rows", 10), ("classes", 37)];
+
+const STEP: Rmsprop = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7 };
+const CAFFE: Normalize =
+    Normalize { order: [2, 1, 0], scale: [1.0; 3], offset: [-103.939, -116.779, -123.68] };
+const MASK: MaskSource = MaskSource { seed: 1, stream: Stream::Dropout, counter: 0 };
+
+fn array(name: &'static str, len: usize, fill: Fill) -> Array {
+    Array { name, len, fill }
+}
+
+fn signed(name: &'static str, len: usize) -> Array {
+    array(name, len, Fill::Signed)
+}
+
+fn fresh(name: &'static str, len: usize) -> Array {
+    array(name, len, Fill::Unwritten(Dtype::F32))
+}
+
+/// Takes buffers by name: `call!(s, [x] => [y], Call::…)`.
+macro_rules! call {
+    ($sizes:ident, [$($input:ident),*] => [$($output:ident),*], $call:expr) => {
+        |$sizes, inputs, outputs| match (inputs, outputs) {
+            ([$($input),*], [$($output),*]) => Some($call),
+            _ => None,
+        }
+    };
+}
+
+/// All of them, in the order of `kernels/README.md`.
+pub static KERNELS: &[Kernel] = &[
+    Kernel {
+        name: "normalize",
+        formula: "y[c] = pixel[order[c]]·scale[c] + offset[c]",
+        axes: ROWS,
+        arrays: |s| {
+            let len = 3 * s.of("rows");
+            (vec![array("pixels", len, Fill::Bytes(256))], vec![fresh("y", len)])
+        },
+        make: call!(s, [pixels] => [y], Call::Normalize { rows: s.of("rows"), rule: CAFFE, pixels, y }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "relu_forward",
+        formula: "y = x < 0 ? 0 : x",
+        axes: FLAT,
+        arrays: |s| (vec![signed("x", s.of("len"))], vec![fresh("y", s.of("len"))]),
+        make: call!(_s, [x] => [y], Call::ReluForward { x, y }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "relu_backward",
+        formula: "g = y > 0 ? g : 0",
+        axes: FLAT,
+        arrays: |s| (vec![signed("y", s.of("len"))], vec![signed("gradient", s.of("len"))]),
+        make: call!(_s, [y] => [gradient], Call::ReluBackward { y, gradient }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "add",
+        formula: "into = into + x",
+        axes: FLAT,
+        arrays: |s| (vec![signed("x", s.of("len"))], vec![signed("into", s.of("len"))]),
+        make: call!(_s, [x] => [into], Call::Add { x, into }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "sigmoid",
+        formula: "y = 1 / (1 + e^-x)",
+        axes: FLAT,
+        arrays: |s| (vec![signed("x", s.of("len"))], vec![fresh("y", s.of("len"))]),
+        make: call!(_s, [x] => [y], Call::Sigmoid { x, y }),
+        tolerance: CURVES,
+    },
+    Kernel {
+        name: "dropout",
+        formula: "y = unit(word) < rate ? 0 : x/(1-rate)",
+        axes: FLAT,
+        arrays: |s| (vec![signed("x", s.of("len"))], vec![fresh("y", s.of("len"))]),
+        make: call!(_s, [x] => [y], Call::Dropout { rate: 0.5, source: MASK, x, y }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "rmsprop_step",
+        formula: "v = rho·v + (1-rho)·g²; w -= rate·g/√(v+epsilon)",
+        axes: FLAT,
+        arrays: |s| {
+            let len = s.of("len");
+            let outputs = vec![array("velocity", len, Fill::Positive), signed("weight", len)];
+            (vec![signed("gradient", len)], outputs)
+        },
+        make: call!(_s, [gradient] => [velocity, weight],
+            Call::RmspropStep { rule: STEP, gradient, velocity, weight }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "maxpool2d_forward",
+        formula: "y = max over 2x2; winner = which",
+        axes: POOL2D,
+        arrays: |s| {
+            let pool = s.pool2d();
+            let winner = array("winner", pool.y().len(), Fill::Unwritten(Dtype::U8));
+            (vec![signed("x", pool.x().len())], vec![fresh("y", pool.y().len()), winner])
+        },
+        make: call!(s, [x] => [y, winner],
+            Call::Maxpool2dForward { geometry: s.pool2d(), x, y, winner: Some(winner) }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "maxpool2d_backward",
+        formula: "dx = dy at the winner, else 0",
+        axes: POOL2D,
+        arrays: |s| {
+            let (x, y) = (s.pool2d().x().len(), s.pool2d().y().len());
+            (vec![signed("dy", y), array("winner", y, Fill::Bytes(4))], vec![fresh("dx", x)])
+        },
+        make: call!(s, [dy, winner] => [dx],
+            Call::Maxpool2dBackward { geometry: s.pool2d(), dy, winner, dx }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "conv2d_forward",
+        formula: "y = f(bias + Σ x·weight)",
+        axes: CONV2D,
+        arrays: |s| {
+            let g = s.conv2d();
+            let inputs =
+                vec![signed("x", g.x().len()), signed("weight", g.weight().len()), signed("bias", g.c_out)];
+            (inputs, vec![fresh("y", g.y().len())])
+        },
+        make: call!(s, [x, weight, bias] => [y],
+            Call::Conv2dForward { geometry: s.conv2d(), x, weight, bias, relu: true, y }),
+        tolerance: SUMS,
+    },
+    Kernel {
+        name: "conv2d_backward_input",
+        formula: "dx = Σ dy·weight, window turned",
+        axes: CONV2D,
+        arrays: |s| {
+            let g = s.conv2d();
+            (
+                vec![signed("dy", g.y().len()), signed("weight", g.weight().len())],
+                vec![fresh("dx", g.x().len())],
+            )
+        },
+        make: call!(s, [dy, weight] => [dx],
+            Call::Conv2dBackwardInput { geometry: s.conv2d(), dy, weight, dx }),
+        tolerance: SUMS,
+    },
+    Kernel {
+        name: "conv2d_backward_weight",
+        formula: "dweight = Σ_pixel dy·x",
+        axes: CONV2D,
+        arrays: |s| {
+            let g = s.conv2d();
+            (
+                vec![signed("x", g.x().len()), signed("dy", g.y().len())],
+                vec![fresh("dweight", g.weight().len())],
+            )
+        },
+        make: call!(s, [x, dy] => [dweight],
+            Call::Conv2dBackwardWeight { geometry: s.conv2d(), x, dy, dweight }),
+        tolerance: SUMS,
+    },
+    Kernel {
+        name: "bias_backward",
+        formula: "dbias[c] = Σ_row dy[row,c]",
+        axes: &[("rows", 1000), ("channels", 40)],
+        arrays: |s| {
+            let channels = s.of("channels");
+            (vec![signed("dy", s.of("rows") * channels)], vec![fresh("dbias", channels)])
+        },
+        make: call!(s, [dy] => [dbias],
+            Call::BiasBackward { rows: s.of("rows"), channels: s.of("channels"), dy, dbias }),
+        tolerance: SUMS,
+    },
+    Kernel {
+        name: "dense_forward",
+        formula: "parts of Σ x·weight, then y = f(bias + Σ parts)",
+        axes: DENSE,
+        arrays: |s| {
+            let g = s.dense();
+            let inputs =
+                vec![signed("x", g.x().len()), signed("weight", g.weight().len()), signed("bias", g.c_out)];
+            (inputs, vec![fresh("y", g.y().len())])
+        },
+        make: call!(s, [x, weight, bias] => [y],
+            Call::DenseForward { geometry: s.dense(), x, weight, bias, relu: true, y }),
+        tolerance: SUMS,
+    },
+    Kernel {
+        name: "dense_backward_input",
+        formula: "dx = Σ dy·weight",
+        axes: DENSE,
+        arrays: |s| {
+            let g = s.dense();
+            (
+                vec![signed("dy", g.y().len()), signed("weight", g.weight().len())],
+                vec![fresh("dx", g.x().len())],
+            )
+        },
+        make: call!(s, [dy, weight] => [dx],
+            Call::DenseBackwardInput { geometry: s.dense(), dy, weight, dx }),
+        tolerance: SUMS,
+    },
+    Kernel {
+        name: "dense_backward_weight",
+        formula: "dweight = Σ_sample dy·x",
+        axes: DENSE,
+        arrays: |s| {
+            let g = s.dense();
+            (
+                vec![signed("x", g.x().len()), signed("dy", g.y().len())],
+                vec![fresh("dweight", g.weight().len())],
+            )
+        },
+        make: call!(s, [x, dy] => [dweight],
+            Call::DenseBackwardWeight { geometry: s.dense(), x, dy, dweight }),
+        tolerance: SUMS,
+    },
+    Kernel {
+        name: "dense_rmsprop_step",
+        formula: "g = Σ_sample dy·x, used as in `rmsprop_step`",
+        axes: DENSE,
+        arrays: |s| {
+            let g = s.dense();
+            let outputs =
+                vec![array("velocity", g.weight().len(), Fill::Positive), signed("weight", g.weight().len())];
+            (vec![signed("x", g.x().len()), signed("dy", g.y().len())], outputs)
+        },
+        make: call!(s, [x, dy] => [velocity, weight],
+            Call::DenseRmspropStep { geometry: s.dense(), rule: STEP, x, dy, velocity, weight }),
+        tolerance: SUMS,
+    },
+    Kernel {
+        name: "softmax",
+        formula: "y = e^(x-m) / Σ e^(x-m)",
+        axes: CLASSES,
+        arrays: |s| {
+            let len = s.of("rows") * s.of("classes");
+            (vec![signed("x", len)], vec![fresh("y", len)])
+        },
+        make: call!(s, [x] => [y], Call::Softmax { classes: s.of("classes"), x, y }),
+        tolerance: CURVES,
+    },
+    Kernel {
+        name: "sigmoid_cross_entropy",
+        formula: "max(z,0) - z·t + ln(1 + e^-|z|) and its gradient",
+        axes: ROWS,
+        arrays: |s| {
+            let rows = s.of("rows");
+            let inputs = vec![signed("logits", rows), array("targets", rows, Fill::Bits)];
+            (inputs, vec![fresh("outcome", 2 * rows), fresh("dlogits", rows)])
+        },
+        make: call!(_s, [logits, targets] => [outcome, dlogits],
+            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits: Some(dlogits) }),
+        tolerance: CURVES,
+    },
+    Kernel {
+        name: "softmax_cross_entropy",
+        formula: "m + ln Σ e^(z-m) - z_label and its gradient",
+        axes: CLASSES,
+        arrays: |s| {
+            let (rows, classes) = (s.of("rows"), s.of("classes"));
+            let inputs = vec![signed("logits", rows * classes), array("labels", rows, Fill::Below(classes))];
+            (inputs, vec![fresh("outcome", 2 * rows), fresh("dlogits", rows * classes)])
+        },
+        make: call!(s, [logits, labels] => [outcome, dlogits],
+        Call::SoftmaxCrossEntropy {
+            classes: s.of("classes"), logits, labels, outcome, dlogits: Some(dlogits),
+        }),
+        tolerance: CURVES,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::KERNELS;
+
+    #[test]
+    fn the_table_is_that_of_the_kernels_and_of_the_calls() {
+        let readme = include_str!("../../../kernels/README.md").replace("\\|", "|");
+        let calls = include_str!("../../device/call.rs");
+        let names: Vec<_> =
+            calls.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split("=> \"").nth(1)).collect();
+        assert_eq!(names.len(), KERNELS.len());
+        for kernel in KERNELS {
+            assert!(names.contains(&kernel.name), "{} is no call", kernel.name);
+            let start = format!("| `{}` | ", kernel.name);
+            let row = readme.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+            let cell = row.split(" | ").next().unwrap();
+            assert!(kernel.formula.starts_with(cell), "{}: kernels/README.md says {cell}", kernel.name);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""Compiles tests/ptx/wrong/*.cu with the pinned nvcc, each as it stands and with MENDED defined.
+
+As scripts/ptx makes the kernels that ship: same flags, same canonical text, paths from the root. Names
+of kernels limit it to those.
+"""
+
+import importlib.machinery
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+loader = importlib.machinery.SourceFileLoader("ptx", str(HERE.parent.parent / "scripts/ptx"))
+ptx = importlib.util.module_from_spec(importlib.util.spec_from_loader("ptx", loader))
+loader.exec_module(ptx)
+
+for source in sorted((HERE / "wrong").glob("*.cu")):
+    if sys.argv[1:] and source.stem not in sys.argv[1:]:
+        continue
+    for ending, flags in ((".ptx", []), (".mended.ptx", ["-DMENDED"])):
+        with tempfile.NamedTemporaryFile(suffix=".ptx") as raw:
+            command = [ptx.NVCC, *ptx.FLAGS, *flags, "-arch=compute_80", source, "-o", raw.name]
+            ptx.remark(ptx.execute(command, f"compiling {source.name}"))
+            text = ptx.canonical(Path(raw.name).read_text(encoding="utf-8"), "7.0")
+        source.with_suffix(ending).write_text(text, encoding="utf-8", newline="\n")
