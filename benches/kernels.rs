@@ -10,8 +10,12 @@
 
 #[path = "../tests/support/mod.rs"]
 mod support;
+// A folder without main.rs is no bench to Cargo.
+#[path = "common/report.rs"]
+mod report;
 
 use criterion::{Criterion, SamplingMode, Throughput};
+use report::{Measured, device, json};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 use support::cases::make;
@@ -20,9 +24,6 @@ use support::naive;
 use support::run::{Data, Make};
 use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
 use vgg_ft::device::cpu::CpuDevice;
-use vgg_ft::device::gpu::Gpu;
-use vgg_ft::device::gpu::cuda::{self, Cuda};
-use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
@@ -63,9 +64,6 @@ struct Line {
     outputs: Vec<(Data, Want)>,
     make: Make,
 }
-
-/// A line that was measured: its id, what it does, and the seconds of one call in each sample.
-type Measured = (String, Throughput, Vec<f64>);
 
 impl Line {
     fn measure(&self, criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Measured>) {
@@ -383,15 +381,6 @@ fn losses() -> [Line; 3] {
     ]
 }
 
-fn device() -> Box<dyn Device> {
-    match std::env::var("VGG_FT_BENCH_DEVICE").as_deref() {
-        Err(_) | Ok("" | "cpu") => Box::new(CpuDevice::new(None).unwrap()),
-        Ok("cuda") => Box::new(Gpu::new(Cuda::open(cuda::Options::default()).unwrap()).unwrap()),
-        Ok("emulator") => Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap()),
-        Ok(other) => panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda or emulator"),
-    }
-}
-
 fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Measured>) {
     // Lines are made one at a time: the large ones hold hundreds of megabytes.
     let mut measure = |line: Line| line.measure(criterion, device, results);
@@ -413,26 +402,6 @@ fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Mea
     losses().into_iter().for_each(&mut measure);
 }
 
-/// One object per line of the report: what was done, the median time of a call, and the rate.
-fn json(device: &dyn Device, results: &[Measured]) -> String {
-    let it = device.describe();
-    let lines = results.iter().map(|(id, work, samples)| {
-        let mut sorted = samples.clone();
-        sorted.sort_by(f64::total_cmp);
-        let seconds = sorted[sorted.len() / 2];
-        let (unit, amount) = match work {
-            Throughput::Elements(flop) => ("gflop_per_s", *flop),
-            Throughput::Bytes(bytes) => ("gbyte_per_s", *bytes),
-            other => panic!("{id}: {other:?} is no rate of ours"),
-        };
-        let rate = amount as f64 / seconds / 1e9;
-        serde_json::json!({ "id": id, "microseconds": seconds * 1e6, "samples": samples.len(), unit: rate })
-    });
-    let lines: Vec<_> = lines.collect();
-    serde_json::json!({ "device": it.name, "hardware": it.hardware, "batch": BATCH, "lines": lines })
-        .to_string()
-}
-
 fn main() {
     // The largest call takes half a second on a cpu; ten of each keep the whole below three minutes.
     let mut criterion = Criterion::default()
@@ -447,6 +416,6 @@ fn main() {
     kernels(&mut criterion, &*device, &mut results);
     criterion.final_summary();
     if let Some(path) = std::env::var_os("VGG_FT_BENCH_JSON") {
-        std::fs::write(&path, json(&*device, &results)).unwrap();
+        std::fs::write(&path, json(&*device, BATCH, &results)).unwrap();
     }
 }
