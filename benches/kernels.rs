@@ -5,14 +5,19 @@
 //! multiply-add is two, padding included), so criterion's Gelem/s are GFLOP/s; the others count the bytes
 //! that must be read and written.
 
-// Helpers may fail as tests do; `criterion_group!` writes an undocumented function.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+// Helpers may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
+// A folder without main.rs is no bench to Cargo.
+#[path = "common/report.rs"]
+mod report;
 
-use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use std::time::Duration;
+use criterion::{Criterion, SamplingMode, Throughput};
+use report::{Measured, device, json};
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
 use support::cases::make;
 use support::close::Near;
 use support::naive;
@@ -61,26 +66,50 @@ struct Line {
 }
 
 impl Line {
-    fn measure(&self, criterion: &mut Criterion, device: &dyn Device) {
-        let inputs: Vec<Buffer> = self.inputs.iter().map(|data| data.upload(device)).collect();
-        let mut outputs: Vec<Buffer> = self.outputs.iter().map(|(data, _)| data.upload(device)).collect();
-        let name = (self.make)(&inputs, &mut outputs).name();
+    fn measure(&self, criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Measured>) {
+        let (inputs, mut outputs) = (RefCell::new(Vec::new()), Vec::new());
         let unit = if matches!(self.work, Throughput::Elements(_)) { " [flop]" } else { "" };
         let id = format!("{}{unit}/{}", self.shape, device.describe().name);
-
-        device.run((self.make)(&inputs, &mut outputs)).unwrap();
-        for ((before, want), buffer) in self.outputs.iter().zip(&outputs) {
-            check(&format!("{name}/{id}"), &before.download_like(device, buffer).unwrap(), want);
-        }
+        let name = self.name();
+        let mut samples = Vec::new();
         let mut group = criterion.benchmark_group(name);
         group.sampling_mode(SamplingMode::Flat).throughput(self.work.clone());
-        group.bench_function(id, |bencher| {
-            bencher.iter(|| {
-                device.run((self.make)(&inputs, &mut outputs)).unwrap();
+        // The closure runs for lines that pass the filter alone, and more than once.
+        group.bench_function(&id, |bencher| {
+            if outputs.is_empty() {
+                *inputs.borrow_mut() = self.inputs.iter().map(|data| data.upload(device)).collect();
+                outputs = self.outputs.iter().map(|(data, _)| data.upload(device)).collect();
+                device.run((self.make)(&inputs.borrow(), &mut outputs)).unwrap();
+                for ((before, want), buffer) in self.outputs.iter().zip(&outputs) {
+                    check(&format!("{name}/{id}"), &before.download_like(device, buffer).unwrap(), want);
+                }
+            }
+            let inputs = inputs.borrow();
+            // A card runs its calls later: the wait belongs to the time, once for all of a sample.
+            bencher.iter_custom(|count| {
+                let begin = Instant::now();
+                for _ in 0..count {
+                    device.run((self.make)(&inputs, &mut outputs)).unwrap();
+                }
                 device.synchronize().unwrap();
+                let time = begin.elapsed();
+                samples.push(time.as_secs_f64() / count as f64);
+                time
             });
         });
         group.finish();
+        if !samples.is_empty() {
+            results.push((format!("{name}/{id}"), self.work.clone(), samples));
+        }
+    }
+
+    /// The call's name, from buffers that hold nothing.
+    fn name(&self) -> &'static str {
+        let cpu = CpuDevice::new(Some(1)).unwrap();
+        let device: &dyn Device = &cpu;
+        let inputs: Vec<Buffer> = self.inputs.iter().map(|_| device.zeros(0).unwrap()).collect();
+        let mut outputs: Vec<Buffer> = self.outputs.iter().map(|_| device.zeros(0).unwrap()).collect();
+        (self.make)(&inputs, &mut outputs).name()
     }
 }
 
@@ -352,18 +381,9 @@ fn losses() -> [Line; 3] {
     ]
 }
 
-fn kernels(criterion: &mut Criterion) {
-    let devices: Vec<Box<dyn Device>> = vec![Box::new(CpuDevice::new(None).unwrap())];
-    for device in &devices {
-        let it = device.describe();
-        println!("{}: {}", it.name, it.hardware);
-    }
+fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Measured>) {
     // Lines are made one at a time: the large ones hold hundreds of megabytes.
-    let mut measure = |line: Line| {
-        for device in &devices {
-            line.measure(criterion, &**device);
-        }
-    };
+    let mut measure = |line: Line| line.measure(criterion, device, results);
     for &(layer, side, c_in, c_out) in CONV2D {
         conv2d(layer, Conv2d { n: BATCH, h: side, w: side, c_in, c_out }).into_iter().for_each(&mut measure);
     }
@@ -382,13 +402,20 @@ fn kernels(criterion: &mut Criterion) {
     losses().into_iter().for_each(&mut measure);
 }
 
-criterion_group! {
-    name = all;
-    // The largest call takes half a second; ten of each keep the whole below three minutes.
-    config = Criterion::default()
+fn main() {
+    // The largest call takes half a second on a cpu; ten of each keep the whole below three minutes.
+    let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
-    targets = kernels
+        .measurement_time(Duration::from_millis(800))
+        .configure_from_args();
+    let device = device();
+    let it = device.describe();
+    println!("{}: {}", it.name, it.hardware);
+    let mut results = Vec::new();
+    kernels(&mut criterion, &*device, &mut results);
+    criterion.final_summary();
+    if let Some(path) = std::env::var_os("VGG_FT_BENCH_JSON") {
+        std::fs::write(&path, json(&*device, BATCH, &results)).unwrap();
+    }
 }
-criterion_main!(all);

@@ -364,7 +364,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "dense"], "classifier"),
         (vec!["evaluate", "nowhere", "data"], "not a finished run"),
         (vec!["finetune", "data", "-o", "r", "--rate", "0"], "rate"),
-        (vec!["--device", "cuda", "summary"], "cuda"),
+        (vec!["--device", "gpu", "summary"], "cuda:N"),
         (vec!["summary", "--units", "18446744073709551615"], "65536"),
         (vec!["frobnicate"], "frobnicate"),
     ] {

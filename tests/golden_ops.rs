@@ -1,4 +1,4 @@
-//! The cpu device against numbers that Keras made in f64 (`tests/golden/make_ops.py` says how).
+//! Every device against numbers that Keras made in f64 (`tests/golden/make_ops.py` says how).
 //!
 //! The file holds Keras' layouts: convolution kernels HWIO, dense kernels `[in, out]`.
 
@@ -9,7 +9,6 @@ mod support;
 
 use safetensors::SafeTensors;
 use std::collections::BTreeSet;
-use std::path::Path;
 use support::close::{EPS, Near, first_miss};
 use support::devices;
 use vgg_ft::device::call::Rmsprop;
@@ -20,7 +19,7 @@ struct Golden(Vec<u8>);
 
 impl Golden {
     fn open() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ops.safetensors");
+        let path = support::golden().join("ops.safetensors");
         Self(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
     }
 

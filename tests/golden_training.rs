@@ -2,12 +2,14 @@
 //! what learns. `tests/golden/make_training.py` made the numbers.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+mod support;
+
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
+use support::devices;
 use vgg_ft::device::Device;
 use vgg_ft::device::call::Rmsprop;
-use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
 use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
@@ -59,13 +61,25 @@ fn first_weights(file: &SafeTensors<'_>, dir: &Path, softmax: bool) -> Weights {
     Weights::open(&path).unwrap()
 }
 
+/// Each device learns twice: as Keras did, and the second time bit for bit as the first time.
 fn run(scenario: &str, unfreeze_from: Option<&str>, classes: usize) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/training.safetensors");
-    let bytes = std::fs::read(path).unwrap();
+    for device in devices::all() {
+        let [first, second] = [0, 1].map(|_| learn(&*device, scenario, unfreeze_from, classes));
+        assert!(first == second, "{scenario} on {}: two runs differ", devices::name(&*device));
+    }
+}
+
+/// The losses' bits and the file of the final weights.
+fn learn(
+    device: &dyn Device,
+    scenario: &str,
+    unfreeze_from: Option<&str>,
+    classes: usize,
+) -> (Vec<u32>, Vec<u8>) {
+    let who = device.describe().name;
+    let bytes = std::fs::read(support::golden().join("training.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let cpu = CpuDevice::new(None).unwrap();
-    let device: &dyn Device = &cpu;
 
     let first = first_weights(&file, dir.path(), classes > 2);
     let architecture = architecture(classes);
@@ -110,7 +124,7 @@ fn run(scenario: &str, unfreeze_from: Option<&str>, classes: usize) {
         let error = (ours - theirs).abs() / theirs.abs();
         // TensorFlow in float32 is within 1.4e-7 of these float64 losses; RMSprop's first steps divide
         // tiny gradients by tiny roots, which lets a rounding grow with each step.
-        assert!(error < 2e-5, "{scenario}, step {step}: loss {ours}, Keras {theirs}");
+        assert!(error < 2e-5, "{who}, {scenario}, step {step}: loss {ours}, Keras {theirs}");
     }
     network.save(device, &dir.path().join("last.safetensors"), &BTreeMap::new()).unwrap();
     let last = Weights::open(&dir.path().join("last.safetensors")).unwrap();
@@ -120,8 +134,11 @@ fn run(scenario: &str, unfreeze_from: Option<&str>, classes: usize) {
         let ours = last.tensor(&spec.name, &shape).unwrap();
         let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         // Ten steps of at most 1e-3 · 3.2 each: 2e-5 is under 0.1 % of the way.
-        assert!(worst < 2e-5, "{scenario}: {} is off by {worst:.2e}", spec.name);
+        assert!(worst < 2e-5, "{who}, {scenario}: {} is off by {worst:.2e}", spec.name);
     }
+    println!("{who}: {scenario}: losses {losses:?}");
+    let saved = std::fs::read(dir.path().join("last.safetensors")).unwrap();
+    (losses.iter().map(|loss| loss.to_bits()).collect(), saved)
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::values::{float_type, key_value, positive, preprocess, rate, resize, s
 use crate::data::Resize;
 use crate::model::{Preprocess, Variant};
 use crate::weights::FloatType;
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -21,10 +22,13 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Where to compute: auto, cpu, emulator (our PTX machine runs the CUDA kernels), emulator:checked
-    /// (and looks for races and unwritten memory); auto is cpu
+    /// Where to compute: auto (a card if there is one, else cpu), cpu, cuda, cuda:N, emulator (our PTX
+    /// machine runs the CUDA kernels), emulator:checked (and looks for races and unwritten memory)
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
     pub device: DeviceName,
+    /// On a card: wait for each kernel, so that one that goes wrong is named; slow
+    #[arg(long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]
+    pub sync: bool,
     /// Threads of the device and of decoding; all cores if not given
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -55,6 +59,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Convert and inspect weights files
     Weights(WeightsArgs),
+    /// What this machine offers to compute on, and why not more
+    Devices,
     /// Run one CUDA kernel without a GPU: checked, compared with the cpu, counted line by line
     Emulate(EmulateArgs),
 }

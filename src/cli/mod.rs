@@ -14,6 +14,7 @@ use crate::model::Head;
 use crate::task::{self, Host};
 use args::{Cli, Command, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split, WeightsCommand};
 use clap::Parser;
+use device::{DeviceName, Opened};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -103,6 +104,7 @@ fn run(cli: Cli) -> Result<()> {
             }
             WeightsCommand::Inspect { file } => task::inspect(&host, file.as_deref()),
         },
+        Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
         Command::Emulate(a) => task::emulate(&host, &a.job(cli.threads.map(usize::from))),
     }
 }
@@ -116,7 +118,14 @@ fn host(cli: &Cli) -> Result<Host> {
             .build_global()
             .map_err(|e| Error::new(Kind::Device, "cannot start the threads").fact("reason", e))?;
     }
-    Ok(Host { device: cli.device.open(threads)?, json: cli.json, quiet: cli.quiet })
+    // To open a card takes a second: not for those who compute nothing.
+    let idle = matches!(
+        cli.command,
+        Command::Summary(_) | Command::Weights(_) | Command::Emulate(_) | Command::Devices
+    );
+    let name = if idle { DeviceName::Cpu } else { cli.device };
+    let Opened { device, reason } = name.open(threads, cli.sync)?;
+    Ok(Host { device, reason, json: cli.json, quiet: cli.quiet })
 }
 
 fn pictures(a: PictureArgs) -> task::PictureOptions {

@@ -13,6 +13,8 @@ use std::path::Path;
 pub struct Host {
     /// The device that was chosen.
     pub device: Box<dyn Device>,
+    /// Why it is this one, if nobody named it and it is not the best there could be.
+    pub reason: Option<String>,
     /// Results as JSON.
     pub json: bool,
     /// No remarks on stderr.
@@ -57,6 +59,9 @@ impl Host {
     pub fn introduce(&self) {
         let device = self.device.describe();
         self.say(format_args!("device     {} ({}), f32", device.name, device.hardware));
+        if let Some(reason) = &self.reason {
+            self.say(format_args!("           since {reason} (`vgg-ft devices` says more)"));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod base;
 mod demo;
+mod devices;
 mod emulate;
 mod evaluate;
 mod extract;
@@ -18,6 +19,7 @@ mod weights;
 
 pub use base::Host;
 pub use demo::{Demo, demo};
+pub use devices::devices;
 pub use emulate::{Emulate, emulate};
 pub use evaluate::{Evaluate, SplitName, evaluate};
 pub use extract::{Extract, extract};

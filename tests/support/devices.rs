@@ -1,20 +1,77 @@
 //! The devices that are here. A new device joins every test of kernels by its line in [`all`].
+//!
+//! `VGG_FT_TEST_DEVICES` chooses: `cuda`, or `cpu,emulator`. What is named must be there; where nothing is
+//! named, a card joins if there is one, and if not a line says why.
 
 use vgg_ft::device::Device;
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
+use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
+
+const VARIABLE: &str = "VGG_FT_TEST_DEVICES";
+
+/// The names in the variable, if it is set.
+fn chosen() -> Option<Vec<String>> {
+    let names = std::env::var(VARIABLE).ok().filter(|names| !names.is_empty())?;
+    let names: Vec<String> = names.split(',').map(|name| name.trim().to_owned()).collect();
+    for name in &names {
+        assert!(
+            ["cpu", "emulator", "cuda"].contains(&name.as_str()),
+            "{VARIABLE}: there is no device `{name}`"
+        );
+    }
+    Some(names)
+}
 
 /// All devices present, each with poisoned memory where it has such a thing.
 pub fn all() -> Vec<Box<dyn Device>> {
-    let mut all = cpus(&[1, 2]);
-    all.push(emulator());
+    gather(|| cpus(&[1, 2]), || Some(emulator()))
+}
+
+/// Those that run whole models within seconds: the emulator only where it is asked for, without checks.
+pub fn fast() -> Vec<Box<dyn Device>> {
+    let named = chosen().is_some_and(|names| names.iter().any(|name| name == "emulator"));
+    let emulator =
+        || -> Box<dyn Device> { Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap()) };
+    gather(|| vec![Box::new(CpuDevice::new(None).unwrap())], || named.then(emulator))
+}
+
+fn gather(
+    cpus: impl Fn() -> Vec<Box<dyn Device>>,
+    emulator: impl Fn() -> Option<Box<dyn Device>>,
+) -> Vec<Box<dyn Device>> {
+    let Some(names) = chosen() else {
+        let mut all = cpus();
+        all.extend(emulator());
+        match cuda::find().and_then(|found| found.first().map(|_| ())) {
+            Ok(()) => all.push(card()),
+            Err(error) => {
+                println!("skipped: cuda, since there is {}", error.message().trim_start_matches("there is "))
+            }
+        }
+        return all;
+    };
+    let mut all = Vec::new();
+    for name in names {
+        match name.as_str() {
+            "cpu" => all.extend(cpus()),
+            "emulator" => all.extend(emulator()),
+            _ => all.push(card()),
+        }
+    }
     all
 }
 
 /// Our kernels on our own machine, all checks on.
 pub fn emulator() -> Box<dyn Device> {
     Box::new(Gpu::new(Emulator::new(Options::default()).unwrap()).unwrap())
+}
+
+/// Our kernels on the first card, buffers guarded.
+pub fn card() -> Box<dyn Device> {
+    let options = cuda::Options { guarded: true, ..cuda::Options::default() };
+    Box::new(Gpu::new(Cuda::open(options).unwrap()).unwrap())
 }
 
 /// Cpu devices that must agree bit for bit; three does not divide anything.

@@ -9,3 +9,10 @@ pub mod close;
 pub mod devices;
 pub mod naive;
 pub mod run;
+
+/// `tests/golden` of this checkout, or of the folder in `VGG_FT_TEST_ROOT`: a bundle has no checkout.
+pub fn golden() -> std::path::PathBuf {
+    let root = std::env::var_os("VGG_FT_TEST_ROOT")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), std::path::PathBuf::from);
+    root.join("tests/golden")
+}

@@ -3,6 +3,7 @@
 //! In: [`Call`]s. Out: [`Launch`](launch::Launch)es, checked and given to a [`Driver`]. [`Gpu`] is the
 //! [`Device`] made of a driver.
 
+pub mod cuda;
 pub mod driver;
 pub mod emulator;
 #[cfg(test)]

@@ -72,6 +72,11 @@ pub fn find(name: &str, capability: u32) -> Option<(&'static Module, &'static En
         .max_by_key(|(module, _)| module.capability())
 }
 
+/// The oldest card that any of our kernels runs on: 75 for 7.5.
+pub fn least_capability() -> u32 {
+    MODULES.iter().filter_map(Module::capability).map(|(target, _)| target).min().unwrap_or(u32::MAX)
+}
+
 /// `kernels/window.cuh` of `kernels/ladder/../window.cuh`, as the PTX names what is included from above.
 pub fn plain_path(path: &str) -> String {
     let mut parts = Vec::new();

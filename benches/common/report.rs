@@ -1,0 +1,41 @@
+//! The device that a bench runs on, and its results as JSON.
+
+use criterion::Throughput;
+use vgg_ft::device::Device;
+use vgg_ft::device::cpu::CpuDevice;
+use vgg_ft::device::gpu::Gpu;
+use vgg_ft::device::gpu::cuda::{self, Cuda};
+use vgg_ft::device::gpu::emulator::{Emulator, Options};
+
+/// A line that was measured: its id, what it does, and the seconds of one call in each sample.
+pub type Measured = (String, Throughput, Vec<f64>);
+
+/// What `VGG_FT_BENCH_DEVICE` names.
+pub fn device() -> Box<dyn Device> {
+    match std::env::var("VGG_FT_BENCH_DEVICE").as_deref() {
+        Err(_) | Ok("" | "cpu") => Box::new(CpuDevice::new(None).unwrap()),
+        Ok("cuda") => Box::new(Gpu::new(Cuda::open(cuda::Options::default()).unwrap()).unwrap()),
+        Ok("emulator") => Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap()),
+        Ok(other) => panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda or emulator"),
+    }
+}
+
+/// One object per line of the report: what was done, the median time of a call, and the rate.
+pub fn json(device: &dyn Device, batch: usize, results: &[Measured]) -> String {
+    let it = device.describe();
+    let lines = results.iter().map(|(id, work, samples)| {
+        let mut sorted = samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        let seconds = sorted[sorted.len() / 2];
+        let (unit, amount) = match work {
+            Throughput::Elements(flop) => ("gflop_per_s", *flop),
+            Throughput::Bytes(bytes) => ("gbyte_per_s", *bytes),
+            other => panic!("{id}: {other:?} is no rate of ours"),
+        };
+        let rate = amount as f64 / seconds / 1e9;
+        serde_json::json!({ "id": id, "microseconds": seconds * 1e6, "samples": samples.len(), unit: rate })
+    });
+    let lines: Vec<_> = lines.collect();
+    serde_json::json!({ "device": it.name, "hardware": it.hardware, "batch": batch, "lines": lines })
+        .to_string()
+}

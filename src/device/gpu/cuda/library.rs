@@ -1,0 +1,221 @@
+//! The functions of the NVIDIA driver's library, looked up by name.
+//!
+//! In: `libcuda` of this machine, if it has one. Out: a table of functions, or an error that says what is
+//! missing. cudarc finds the library and lends its types, but not its functions: those panic where a
+//! symbol is missing, and answer with a Rust enum, which is undefined behaviour for every code that a
+//! driver newer than the binding has added. Here an answer is a number ([`Code`]).
+
+use crate::error::{Error, Kind, Result};
+use cudarc::driver::sys;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::sync::OnceLock;
+
+/// What a function of the driver answers; [`SUCCESS`] or the number of an error.
+pub type Code = u32;
+
+/// It went well.
+pub const SUCCESS: Code = 0;
+
+/// Writes down the table and its look-up from one list.
+macro_rules! functions {
+    ($(#[$doc:meta])* $table:ident { $($field:ident: $symbol:literal ($($argument:ty),* $(,)?);)* }) => {
+        $(#[$doc])*
+        #[allow(missing_docs)] // each is described in NVIDIA's manual under its symbol
+        pub struct $table { $(pub $field: unsafe extern "C" fn($($argument),*) -> Code,)* }
+
+        impl $table {
+            /// All functions, or the name of the first that is missing.
+            fn find() -> Result<Self, &'static str> {
+                $(
+                    // SAFETY: the library is there (`library` asked before), and the type is that of
+                    // NVIDIA's cuda.h for this symbol; results are 32-bit enums in C, read as numbers.
+                    let $field = match unsafe { sys::culib().get::<unsafe extern "C" fn($($argument),*) -> Code>($symbol.as_bytes()) } {
+                        Ok(function) => *function,
+                        Err(_) => return Err($symbol),
+                    };
+                )*
+                Ok(Self { $($field),* })
+            }
+        }
+    };
+}
+
+functions! {
+    /// What every driver has that can run our kernels (since CUDA 11.0).
+    Functions {
+        init: "cuInit"(c_uint);
+        version: "cuDriverGetVersion"(*mut c_int);
+        error_name: "cuGetErrorName"(Code, *mut *const c_char);
+        error_text: "cuGetErrorString"(Code, *mut *const c_char);
+        device_count: "cuDeviceGetCount"(*mut c_int);
+        device: "cuDeviceGet"(*mut sys::CUdevice, c_int);
+        device_name: "cuDeviceGetName"(*mut c_char, c_int, sys::CUdevice);
+        device_memory: "cuDeviceTotalMem_v2"(*mut usize, sys::CUdevice);
+        device_attribute: "cuDeviceGetAttribute"(*mut c_int, sys::CUdevice_attribute, sys::CUdevice);
+        context_retain: "cuDevicePrimaryCtxRetain"(*mut sys::CUcontext, sys::CUdevice);
+        context_release: "cuDevicePrimaryCtxRelease_v2"(sys::CUdevice);
+        context_set: "cuCtxSetCurrent"(sys::CUcontext);
+        stream_create: "cuStreamCreate"(*mut sys::CUstream, c_uint);
+        stream_destroy: "cuStreamDestroy_v2"(sys::CUstream);
+        stream_wait: "cuStreamSynchronize"(sys::CUstream);
+        event_create: "cuEventCreate"(*mut sys::CUevent, c_uint);
+        event_destroy: "cuEventDestroy_v2"(sys::CUevent);
+        event_record: "cuEventRecord"(sys::CUevent, sys::CUstream);
+        event_wait: "cuEventSynchronize"(sys::CUevent);
+        memory_info: "cuMemGetInfo_v2"(*mut usize, *mut usize);
+        memory_take: "cuMemAlloc_v2"(*mut sys::CUdeviceptr, usize);
+        memory_free: "cuMemFree_v2"(sys::CUdeviceptr);
+        memory_fill: "cuMemsetD8Async"(sys::CUdeviceptr, u8, usize, sys::CUstream);
+        host_take: "cuMemHostAlloc"(*mut *mut c_void, usize, c_uint);
+        host_free: "cuMemFreeHost"(*mut c_void);
+        copy_in: "cuMemcpyHtoDAsync_v2"(sys::CUdeviceptr, *const c_void, usize, sys::CUstream);
+        copy_out: "cuMemcpyDtoHAsync_v2"(*mut c_void, sys::CUdeviceptr, usize, sys::CUstream);
+        module_load: "cuModuleLoadDataEx"(
+            *mut sys::CUmodule, *const c_void, c_uint, *mut sys::CUjit_option, *mut *mut c_void,
+        );
+        module_unload: "cuModuleUnload"(sys::CUmodule);
+        module_function: "cuModuleGetFunction"(*mut sys::CUfunction, sys::CUmodule, *const c_char);
+        function_set: "cuFuncSetAttribute"(sys::CUfunction, sys::CUfunction_attribute, c_int);
+        launch: "cuLaunchKernel"(
+            sys::CUfunction, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, sys::CUstream,
+            *mut *mut c_void, *mut *mut c_void,
+        );
+    }
+}
+
+functions! {
+    /// Memory that is taken and given back in the order of a stream (since CUDA 11.2).
+    Pools {
+        default: "cuDeviceGetDefaultMemPool"(*mut sys::CUmemoryPool, sys::CUdevice);
+        set: "cuMemPoolSetAttribute"(sys::CUmemoryPool, sys::CUmemPool_attribute, *mut c_void);
+        trim: "cuMemPoolTrimTo"(sys::CUmemoryPool, usize);
+        take: "cuMemAllocAsync"(*mut sys::CUdeviceptr, usize, sys::CUstream);
+        free: "cuMemFreeAsync"(sys::CUdeviceptr, sys::CUstream);
+    }
+}
+
+/// The library, looked up once and never unloaded.
+pub struct Library {
+    /// What is always there.
+    pub call: Functions,
+    /// What older drivers lack.
+    pub pools: Option<Pools>,
+}
+
+/// The driver's library of this machine.
+///
+/// # Errors
+/// [`Kind::Device`] when there is none, or one without functions that we need.
+pub fn library() -> Result<&'static Library> {
+    static LIBRARY: OnceLock<Library> = OnceLock::new();
+    if let Some(library) = LIBRARY.get() {
+        return Ok(library);
+    }
+    // SAFETY: this loads the driver's library, runs its initialisers and lets it go again; NVIDIA's has
+    // none that do harm. Everything below relies on it: without a library cudarc panics.
+    if !unsafe { sys::is_culib_present() } {
+        let names = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so, libcuda.so.1" };
+        return Err(Error::new(Kind::Device, "no CUDA driver on this machine")
+            .fact("looked for", names)
+            .help("install the NVIDIA driver (in a container: run with GPU access), or use --device cpu"));
+    }
+    let call = Functions::find().map_err(|symbol| {
+        Error::new(Kind::Device, "the CUDA driver's library lacks a function").fact("function", symbol).help(
+            "a stub library, or a driver older than CUDA 11: install the NVIDIA driver, or use --device cpu",
+        )
+    })?;
+    Ok(LIBRARY.get_or_init(|| Library { call, pools: Pools::find().ok() }))
+}
+
+impl Library {
+    /// "CUDA_ERROR_OUT_OF_MEMORY (2): out of memory".
+    pub fn describe(&self, code: Code) -> String {
+        let text = |of: unsafe extern "C" fn(Code, *mut *const c_char) -> Code| {
+            let mut text = std::ptr::null();
+            // SAFETY: the driver writes the address of a string of its own there, or leaves null.
+            let answer = unsafe { of(code, &mut text) };
+            if answer != SUCCESS || text.is_null() {
+                return None;
+            }
+            // SAFETY: such a string is constant, ends with a NUL and lives as long as the library.
+            Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+        };
+        match (text(self.call.error_name), text(self.call.error_text)) {
+            (Some(name), Some(text)) => format!("{name} ({code}): {text}"),
+            _ => format!("error {code}, which this driver does not describe"),
+        }
+    }
+
+    /// Nothing when `code` is [`SUCCESS`].
+    ///
+    /// # Errors
+    /// [`Kind::Device`]: `what` failed, with the driver's words and what can be done.
+    pub fn check(&self, code: Code, what: &str) -> Result<()> {
+        if code == SUCCESS { Ok(()) } else { Err(self.error(code, what)) }
+    }
+
+    /// The error for `code`: "cannot" and `what`.
+    pub fn error(&self, code: Code, what: &str) -> Error {
+        let error =
+            Error::new(Kind::Device, format!("cuda: cannot {what}")).fact("reason", self.describe(code));
+        match cure(code) {
+            Some(help) => error.help(help),
+            None => error,
+        }
+    }
+}
+
+/// What a person can do about an error of the driver.
+fn cure(code: Code) -> Option<&'static str> {
+    use sys::cudaError_enum as Is;
+    let is = |known: Is| code == known as Code;
+    Some(if is(Is::CUDA_ERROR_NO_DEVICE) {
+        "there is a driver but no card: see CUDA_VISIBLE_DEVICES (in a container: run with GPU access), or use --device cpu"
+    } else if is(Is::CUDA_ERROR_OUT_OF_MEMORY) {
+        "somebody else fills the card (nvidia-smi shows who): wait, or choose another card with --device cuda:N"
+    } else if is(Is::CUDA_ERROR_STUB_LIBRARY) {
+        "this libcuda is the toolkit's stub: take its folder out of LD_LIBRARY_PATH, or install the NVIDIA driver"
+    } else if is(Is::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH) {
+        "the driver was updated while the old one is loaded: restart the machine"
+    } else if is(Is::CUDA_ERROR_SYSTEM_NOT_READY) {
+        "the card's services are not up (nvidia-fabricmanager on machines with NVSwitch): start them"
+    } else if is(Is::CUDA_ERROR_JIT_COMPILER_NOT_FOUND) {
+        "the driver's compiler is missing (libnvidia-ptxjitcompiler.so): in a container, allow the `compute` capability"
+    } else if is(Is::CUDA_ERROR_DEVICE_UNAVAILABLE) {
+        "another process holds the card for itself (compute mode `exclusive`)"
+    } else if is(Is::CUDA_ERROR_ECC_UNCORRECTABLE) || is(Is::CUDA_ERROR_NVLINK_UNCORRECTABLE) {
+        "the hardware failed: look at nvidia-smi -q; try another card"
+    } else if is(Is::CUDA_ERROR_UNKNOWN) {
+        "try nvidia-smi: if it fails too, the driver has to be loaded anew"
+    } else {
+        return None;
+    })
+}
+
+/// Whether nothing works any more in this process once the driver has answered so: a kernel went wrong on
+/// the card, or the card itself did.
+pub fn is_sticky(code: Code) -> bool {
+    // 214 ECC, 220 NVLink; 700 illegal address, 702 timeout, 709 context destroyed, 710 assert,
+    // 714 to 719 stack, instruction, alignment, address space, program counter, launch failed; 721 and
+    // 999 where the card is gone.
+    matches!(code, 214 | 220 | 700 | 702 | 709 | 710 | 714..=719 | 721 | 999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sticky_codes_are_those_of_the_manual() {
+        use sys::cudaError_enum as Is;
+        for sticky in
+            [Is::CUDA_ERROR_ILLEGAL_ADDRESS, Is::CUDA_ERROR_LAUNCH_FAILED, Is::CUDA_ERROR_MISALIGNED_ADDRESS]
+        {
+            assert!(is_sticky(sticky as Code), "{sticky:?}");
+        }
+        for passing in [Is::CUDA_ERROR_OUT_OF_MEMORY, Is::CUDA_ERROR_INVALID_VALUE, Is::CUDA_ERROR_NOT_FOUND]
+        {
+            assert!(!is_sticky(passing as Code), "{passing:?}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Copies between host and card, through two pieces of pinned memory.
+//!
+//! In: host bytes and addresses. Out: the same bytes on the other side. A copy from ordinary memory may or
+//! may not be done when the driver returns; from pinned memory the rules are plain, the card's engine
+//! reads it by itself, and one piece is filled while the other travels.
+
+use super::handle::Handle;
+use super::library::{Code, Library, SUCCESS};
+use super::memory::Refused;
+use crate::device::gpu::driver::Address;
+use crate::error::Result;
+use cudarc::driver::sys;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes of a piece: long enough that starting a copy costs little.
+const PIECE: usize = 4 << 20;
+
+/// The two pieces.
+pub struct Staging {
+    library: &'static Library,
+    stream: Handle<sys::CUstream_st>,
+    pieces: Mutex<Pieces>,
+}
+
+struct Pieces {
+    all: Vec<Piece>,
+    next: usize,
+}
+
+impl Pieces {
+    /// The number of the piece whose turn it is.
+    fn turn(&mut self) -> usize {
+        let turn = self.next;
+        self.next = (turn + 1) % self.all.len();
+        turn
+    }
+}
+
+struct Piece {
+    library: &'static Library,
+    bytes: Handle<u8>,
+    /// Recorded behind the last copy that used it.
+    done: Handle<sys::CUevent_st>,
+}
+
+impl Piece {
+    fn new(library: &'static Library) -> Result<Self> {
+        let mut bytes = std::ptr::null_mut();
+        // SAFETY: writes one pointer.
+        let answer = unsafe { (library.call.host_take)(&mut bytes, PIECE, 0) };
+        library.check(answer, "pin memory of the host")?;
+        let mut piece = Self { library, bytes: Handle(bytes.cast()), done: Handle(std::ptr::null_mut()) };
+        let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
+        // SAFETY: writes one pointer.
+        library.check(unsafe { (library.call.event_create)(&mut piece.done.0, flags) }, "make an event")?;
+        Ok(piece)
+    }
+
+    /// Waits for the last copy. An event that was never recorded is done.
+    fn wait(&self) -> Result<(), Refused> {
+        // SAFETY: the event is alive.
+        answer(unsafe { (self.library.call.event_wait)(self.done.0) }, "wait for a copy")
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        // Whatever still travels reads or writes these bytes.
+        let _ = self.wait();
+        // SAFETY: both were made by `new`, or the event is null, which the driver refuses.
+        unsafe {
+            (self.library.call.event_destroy)(self.done.0);
+            (self.library.call.host_free)(self.bytes.0.cast());
+        }
+    }
+}
+
+fn answer(code: Code, what: &'static str) -> Result<(), Refused> {
+    if code == SUCCESS { Ok(()) } else { Err((code, what)) }
+}
+
+impl Staging {
+    /// For a stream of the current context.
+    pub fn new(library: &'static Library, stream: sys::CUstream) -> Result<Self> {
+        let all = vec![Piece::new(library)?, Piece::new(library)?];
+        Ok(Self { library, stream: Handle(stream), pieces: Mutex::new(Pieces { all, next: 0 }) })
+    }
+
+    /// To the card; `bytes` may change as soon as this returns.
+    pub fn write(&self, to: Address, bytes: &[u8]) -> Result<(), Refused> {
+        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        for (at, part) in bytes.chunks(PIECE).enumerate() {
+            let number = pieces.turn();
+            let piece = &pieces.all[number];
+            piece.wait()?;
+            // SAFETY: `part` has at most PIECE bytes, the piece has that many, and no copy uses it.
+            unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), piece.bytes.0, part.len()) };
+            let to = to.0 + (at * PIECE) as u64;
+            // SAFETY: the caller looked up that `to` has room; the piece stays as it is until its event.
+            let copied =
+                unsafe { (self.library.call.copy_in)(to, piece.bytes.0.cast(), part.len(), self.stream.0) };
+            answer(copied, "copy to the card")?;
+            self.record(piece)?;
+        }
+        Ok(())
+    }
+
+    /// From the card, after all earlier work.
+    pub fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), Refused> {
+        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let pieces = &mut *pieces;
+        let mut parts = bytes.chunks_mut(PIECE).enumerate();
+        let mut travelling = VecDeque::new();
+        loop {
+            // As many on the way as there are pieces, then the first of them has to land.
+            if travelling.len() < pieces.all.len()
+                && let Some((at, part)) = parts.next()
+            {
+                let number = pieces.turn();
+                let piece = &pieces.all[number];
+                piece.wait()?;
+                let from = from.0 + (at * PIECE) as u64;
+                // SAFETY: the piece has room for `part` and no copy uses it; the caller looked up that
+                // `from` has that many bytes.
+                let copied = unsafe {
+                    (self.library.call.copy_out)(piece.bytes.0.cast(), from, part.len(), self.stream.0)
+                };
+                answer(copied, "copy from the card")?;
+                self.record(piece)?;
+                travelling.push_back((number, part));
+            } else if let Some((number, part)) = travelling.pop_front() {
+                let piece = &pieces.all[number];
+                piece.wait()?;
+                // SAFETY: the copy of this many bytes into the piece is done, and none has begun since.
+                part.copy_from_slice(unsafe { std::slice::from_raw_parts(piece.bytes.0, part.len()) });
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    fn record(&self, piece: &Piece) -> Result<(), Refused> {
+        // SAFETY: event and stream are alive and of one context.
+        answer(unsafe { (self.library.call.event_record)(piece.done.0, self.stream.0) }, "follow a copy")
+    }
+}

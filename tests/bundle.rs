@@ -1,0 +1,15 @@
+//! All tests that ask a device, in one program: what `scripts/gpu-bundle` takes to a machine with a card.
+//! `cargo test` leaves it out, since it runs each of them by itself.
+
+#[path = "cuda.rs"]
+mod cuda;
+#[path = "golden_ops.rs"]
+mod golden_ops;
+#[path = "golden_training.rs"]
+mod golden_training;
+#[path = "golden_vgg.rs"]
+mod golden_vgg;
+#[path = "gradients.rs"]
+mod gradients;
+#[path = "kernels.rs"]
+mod kernels;

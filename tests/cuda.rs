@@ -1,0 +1,283 @@
+//! The cuda device where there is no card: its own code on a libcuda with the emulator behind it
+//! (`tests/libcuda`), and what a user reads where there is no driver at all.
+//!
+//! The library is found when a process starts, so each test starts this binary again with that libcuda
+//! in `LD_LIBRARY_PATH`, to run one of the ignored tests of [`inner`].
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
+
+mod support;
+
+use assert_cmd::Command;
+use std::path::PathBuf;
+use vgg_ft::device::gpu::cuda;
+
+/// The folder of `libcuda.so`, beside the one of this binary.
+fn fake() -> PathBuf {
+    let folder = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples");
+    let file = folder.join("libcuda.so");
+    assert!(
+        file.is_file(),
+        "{} is missing: cargo build --example cuda (with --release if this is)",
+        file.display()
+    );
+    folder
+}
+
+/// One of the tests of [`inner`] on the fake library, changed by `words`.
+fn inside(test: &str, words: &str) {
+    // In the bundle's program this file is a module.
+    let here = module_path!().split_once("::").map_or_else(String::new, |(_, module)| format!("{module}::"));
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("{here}inner::{test}"), "--ignored", "--nocapture"])
+        .env("LD_LIBRARY_PATH", fake())
+        .env("VGG_FT_FAKE_CUDA", words)
+        .env("VGG_FT_TEST_DEVICES", "cuda")
+        .output()
+        .unwrap();
+    let said =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success() && said.contains("1 passed"), "{test} with `{words}`:\n{said}");
+}
+
+fn vgg_ft() -> Command {
+    let mut command = Command::cargo_bin("vgg-ft").unwrap();
+    command.env("RUST_BACKTRACE", "0").env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+/// stdout and stderr of a command that ends with `code`.
+fn says(command: &mut Command, code: i32) -> [String; 2] {
+    let output = command.assert().code(code).get_output().clone();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(!said[1].contains("panicked"), "{}", said[1]);
+    said
+}
+
+#[test]
+fn without_a_driver_the_cure_is_said_and_nothing_falls_back() {
+    if cuda::find().is_ok() {
+        println!("skipped: this machine has a card");
+        return;
+    }
+    let [_, error] = says(vgg_ft().args(["--device", "cuda", "predict", "RUN", "x.png"]), 1);
+    assert!(error.starts_with("error: "), "{error}");
+    assert!(error.contains("help: "), "{error}");
+    let [offer, _] = says(vgg_ft().args(["devices", "--json"]), 0);
+    let offer: serde_json::Value = serde_json::from_str(&offer).unwrap();
+    assert_eq!(offer["auto"], "cpu");
+    assert_eq!(offer["devices"][0]["name"], "cuda");
+    assert_eq!(offer["devices"][0]["available"], false);
+    let [table, _] = says(vgg_ft().arg("devices"), 0);
+    assert!(
+        table.contains("- cuda") && table.contains("+ cpu") && table.contains("(--device auto)"),
+        "{table}"
+    );
+}
+
+#[test]
+fn devices_shows_a_card_or_why_it_cannot_be_used() {
+    let with = |words: &str| {
+        let mut command = vgg_ft();
+        command.env("LD_LIBRARY_PATH", fake()).env("VGG_FT_FAKE_CUDA", words).args(["devices", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&says(&mut command, 0)[0]).unwrap()
+    };
+    let offer = with("");
+    assert_eq!(offer["auto"], "cuda:0");
+    let card = &offer["devices"][0];
+    assert_eq!(card["hardware"], "No card, the emulator, 8.0, 8 GiB, driver 12.4");
+    assert_eq!((&card["capability"], &card["driver"]), (&"8.0".into(), &"12.4".into()));
+    let reason = |offer: &serde_json::Value| offer["devices"][0]["reason"].as_str().unwrap().to_owned();
+    let offer = with("no-card");
+    assert_eq!(offer["auto"], "cpu");
+    assert!(reason(&offer).contains("CUDA_ERROR_NO_DEVICE (100)"), "{offer}");
+    let offer = with("old-card");
+    assert_eq!(offer["auto"], "cpu");
+    assert!(reason(&offer).contains("compute capability 7.5 or later"), "{offer}");
+}
+
+#[test]
+fn ptx_that_the_driver_cannot_read_is_explained() {
+    let mut command = vgg_ft();
+    command.env("LD_LIBRARY_PATH", fake()).env("VGG_FT_FAKE_CUDA", "old-driver");
+    let [_, error] = says(command.args(["predict", "RUN", "x.png"]), 1);
+    for part in [
+        "error: cuda: cannot compile kernels/ptx/",
+        "CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222)",
+        "driver     CUDA 10.2",
+        "current version is '6.5'",
+        "PTX needs  CUDA 11.0",
+        "while opening the card that --device auto found",
+        "help: update the NVIDIA driver",
+    ] {
+        assert!(error.contains(part), "`{part}` is not in\n{error}");
+    }
+}
+
+#[test]
+fn a_card_that_is_not_there_is_refused_with_those_that_are() {
+    let mut command = vgg_ft();
+    command.env("LD_LIBRARY_PATH", fake());
+    let [_, error] = says(command.args(["--device", "cuda:3", "predict", "RUN", "x.png"]), 1);
+    assert!(error.contains("there is no cuda:3") && error.contains("cuda:0 No card"), "{error}");
+}
+
+#[test]
+fn the_case_table_passes_through_libcuda() {
+    inside("case_table", "");
+}
+
+#[test]
+fn the_case_table_passes_without_memory_pools() {
+    inside("case_table", "no-pools");
+}
+
+#[test]
+fn large_copies_arrive_in_order_from_many_threads() {
+    inside("copies", "");
+}
+
+#[test]
+fn a_full_card_says_how_full_and_can_be_used_again() {
+    for words in ["memory=67108864", "memory=67108864,no-pools"] {
+        inside("full", words);
+    }
+}
+
+#[test]
+fn a_fault_names_the_kernels_that_may_have_done_it() {
+    inside("fault", "fault=relu_forward");
+}
+
+#[test]
+fn with_sync_a_fault_names_its_kernel() {
+    inside("fault_with_sync", "fault=relu_forward");
+}
+
+#[test]
+fn a_write_beside_a_buffer_is_found() {
+    inside("beside", "");
+}
+
+/// What runs on the fake library.
+mod inner {
+    use super::support::{cases, devices};
+    use vgg_ft::device::gpu::Gpu;
+    use vgg_ft::device::gpu::cuda::{Cuda, Options};
+    use vgg_ft::device::gpu::driver::Driver;
+    use vgg_ft::device::gpu::launch::{Arg, Launch};
+    use vgg_ft::device::gpu::module;
+    use vgg_ft::device::{Call, Device, Dtype};
+    use vgg_ft::random::{Draws, Stream};
+
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn case_table() {
+        let device = devices::card();
+        assert!(device.describe().hardware.contains("the emulator"), "not the fake library");
+        let misses: Vec<_> = cases::all()
+            .iter()
+            .filter_map(|case| Some(format!("{}: {}", case.name(&*device), case.check(&*device)?)))
+            .collect();
+        assert!(misses.is_empty(), "{}", misses.join("\n"));
+    }
+
+    /// Longer than both pinned pieces together, and not a multiple of one.
+    const LONG: usize = 5_000_003;
+
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn copies() {
+        let device = devices::card();
+        std::thread::scope(|scope| {
+            for seed in 0..3 {
+                let device = &*device;
+                scope.spawn(move || {
+                    let mut draws = Draws::new(seed, Stream::Demo, 0);
+                    let data: Vec<f32> = (0..LONG).map(|_| draws.range(-1.0, 1.0)).collect();
+                    let x = device.upload(&data).unwrap();
+                    let mut y = device.alloc(Dtype::F32, 1000).unwrap();
+                    let short = device.upload(&data[..1000]).unwrap();
+                    device.run(Call::ReluForward { x: &short, y: &mut y }).unwrap();
+                    drop(short);
+                    assert!(device.download::<f32>(&x).unwrap() == data);
+                    let relu: Vec<f32> = data[..1000].iter().map(|x| x.max(0.0)).collect();
+                    assert!(device.download::<f32>(&y).unwrap() == relu);
+                });
+            }
+        });
+    }
+
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn full() {
+        let device = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+        let device: &dyn Device = &device;
+        let half = device.alloc(Dtype::F32, 8 << 20).unwrap();
+        let error = device.alloc(Dtype::F32, 9 << 20).unwrap_err().to_string();
+        for part in
+            ["cuda: out of memory", "f32[9437184], 36.0 MiB", "of 64.0 MiB", "taken      32.0 MiB", "--batch"]
+        {
+            assert!(error.contains(part), "`{part}` is not in\n{error}");
+        }
+        drop(half);
+        // What was given back, kept for its own size, makes room for another.
+        device.alloc(Dtype::F32, 15 << 20).unwrap();
+    }
+
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn fault() {
+        let device = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+        let device: &dyn Device = &device;
+        let x = device.upload(&[1.0f32; 8]).unwrap();
+        let (mut y, mut z) = (device.zeros(8).unwrap(), device.zeros(8).unwrap());
+        device.run(Call::Sigmoid { x: &x, y: &mut z }).unwrap();
+        device.run(Call::ReluForward { x: &x, y: &mut y }).unwrap();
+        let error = device.synchronize().unwrap_err().to_string();
+        for part in
+            ["a kernel went wrong", "CUDA_ERROR_ILLEGAL_ADDRESS (700)", "sigmoid, relu_forward", "--sync"]
+        {
+            assert!(error.contains(part), "`{part}` is not in\n{error}");
+        }
+        let error = device.download::<f32>(&y).unwrap_err().to_string();
+        assert!(error.contains("cannot use the card any more") && error.contains("700"), "{error}");
+        assert!(device.zeros(3).is_err());
+    }
+
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn fault_with_sync() {
+        let options = Options { sync: true, ..Options::default() };
+        let device = Gpu::new(Cuda::open(options).unwrap()).unwrap();
+        let device: &dyn Device = &device;
+        let x = device.upload(&[1.0f32; 8]).unwrap();
+        let mut y = device.zeros(8).unwrap();
+        device.run(Call::Sigmoid { x: &x, y: &mut y }).unwrap();
+        let error = device.run(Call::ReluForward { x: &x, y: &mut y }).unwrap_err().to_string();
+        assert!(error.contains("cuda: relu_forward went wrong on the card"), "{error}");
+        assert!(error.contains("block   256 x 1 x 1"), "{error}");
+    }
+
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn beside() {
+        let cuda = Cuda::open(Options { guarded: true, ..Options::default() }).unwrap();
+        let (module, entry) = module::find("relu_forward", 80).unwrap();
+        cuda.load(module).unwrap();
+        let (x, y) = (cuda.alloc(Dtype::F32, 9).unwrap(), cuda.alloc(Dtype::F32, 8).unwrap());
+        cuda.write(x, &[0; 36]).unwrap();
+        let mut bytes = [0; 32];
+        cuda.read(y, &mut bytes).unwrap();
+        assert_eq!(bytes, [0xFF; 32], "fresh memory is NaN");
+        let pointer = |name, at| Arg::Pointer { name, at, dtype: Dtype::F32, len: 9 };
+        let args = vec![Arg::value("n", &9u32), pointer("x", x), pointer("y", y)];
+        let launch = Launch { entry, grid: [1, 1, 1], block: [256, 1, 1], shared: 0, args };
+        launch.check(cuda.limits()).unwrap();
+        cuda.launch(&launch).unwrap();
+        let error = cuda.read(y, &mut bytes).unwrap_err().to_string();
+        assert!(error.contains("written behind a buffer") && error.contains("1 behind it"), "{error}");
+        // A copy that belongs to no buffer.
+        assert!(cuda.write(y, &[0; 36]).unwrap_err().message().contains("lies in no buffer"));
+    }
+}

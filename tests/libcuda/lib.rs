@@ -1,0 +1,364 @@
+//! A libcuda that is none: the functions that the cuda device calls, with the emulator behind them.
+//!
+//! `cargo build --example cuda` makes `target/*/examples/libcuda.so`; with its folder in `LD_LIBRARY_PATH`
+//! the cuda device runs where there is no card, so that its own code is tested: handles, order, copies,
+//! arguments, errors. It is as unkind as a driver may be: nothing happens before somebody waits, a thread
+//! without a context is refused, and after a fault nothing works.
+//!
+//! `VGG_FT_FAKE_CUDA` holds words that change it: `no-card`, `old-driver` (PTX is refused), `no-pools`,
+//! `old-card`, `memory=BYTES`, `fault=KERNEL`.
+
+// Names and signatures are NVIDIA's; a fault in here should end the test that met it.
+#![allow(non_snake_case, clippy::missing_safety_doc, clippy::unwrap_used, clippy::too_many_arguments)]
+// Every pointer is the caller's, as NVIDIA's manual asks; saying so at each would say nothing.
+#![allow(missing_docs, clippy::undocumented_unsafe_blocks)]
+
+mod machine;
+
+use machine::*;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use vgg_ft::device::gpu::driver::Driver;
+use vgg_ft::device::gpu::launch::{Arg, Launch};
+use vgg_ft::device::gpu::module;
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuInit(flags: c_uint) -> c_uint {
+    match flags {
+        _ if word("no-card").is_some() => NO_DEVICE,
+        0 => OK,
+        _ => INVALID_VALUE,
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> c_uint {
+    unsafe { *version = if word("old-driver").is_some() { 10020 } else { 12040 } };
+    OK
+}
+
+fn text(code: c_uint) -> Option<(&'static CStr, &'static CStr)> {
+    Some(match code {
+        OUT_OF_MEMORY => (c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
+        INVALID_VALUE => (c"CUDA_ERROR_INVALID_VALUE", c"invalid argument"),
+        NO_DEVICE => (c"CUDA_ERROR_NO_DEVICE", c"no CUDA-capable device is detected"),
+        INVALID_CONTEXT => (c"CUDA_ERROR_INVALID_CONTEXT", c"invalid device context"),
+        UNSUPPORTED_PTX_VERSION => (
+            c"CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+            c"the provided PTX was compiled with an unsupported toolchain.",
+        ),
+        ILLEGAL_ADDRESS => (c"CUDA_ERROR_ILLEGAL_ADDRESS", c"an illegal memory access was encountered"),
+        _ => return None,
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGetErrorName(code: c_uint, to: *mut *const c_char) -> c_uint {
+    let Some((name, _)) = text(code) else { return INVALID_VALUE };
+    unsafe { *to = name.as_ptr() };
+    OK
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGetErrorString(code: c_uint, to: *mut *const c_char) -> c_uint {
+    let Some((_, text)) = text(code) else { return INVALID_VALUE };
+    unsafe { *to = text.as_ptr() };
+    OK
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetCount(count: *mut c_int) -> c_uint {
+    unsafe { *count = 1 };
+    OK
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, number: c_int) -> c_uint {
+    unsafe { *device = number };
+    if number == 0 { OK } else { INVALID_VALUE }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, _: c_int) -> c_uint {
+    let text = c"No card, the emulator";
+    assert!(len as usize > text.count_bytes(), "the name and its NUL");
+    unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), name, text.count_bytes() + 1) };
+    OK
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, _: c_int) -> c_uint {
+    unsafe { *bytes = memory() };
+    OK
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_uint, _: c_int) -> c_uint {
+    let machine = machine();
+    let limits = machine.emulator.limits();
+    let capability = if word("old-card").is_some() { 61 } else { limits.capability };
+    let answer = match attribute {
+        1 => limits.threads,
+        2..=4 => limits.block[attribute as usize - 2],
+        5..=7 => limits.grid[attribute as usize - 5],
+        8 => limits.shared,
+        75 => capability / 10,
+        76 => capability % 10,
+        97 => limits.shared_opt_in,
+        115 => u32::from(word("no-pools").is_none()),
+        _ => return INVALID_VALUE,
+    };
+    unsafe { *value = answer as c_int };
+    OK
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(context: *mut usize, _: c_int) -> c_uint {
+    unsafe { *context = THE_ONE };
+    OK
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuDevicePrimaryCtxRelease_v2(_: c_int) -> c_uint {
+    OK
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuCtxSetCurrent(context: usize) -> c_uint {
+    CURRENT.set(context == THE_ONE);
+    if context == THE_ONE { OK } else { INVALID_CONTEXT }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamCreate(stream: *mut usize, _: c_uint) -> c_uint {
+    unsafe { *stream = THE_ONE };
+    inside(|_| OK)
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuStreamDestroy_v2(_: usize) -> c_uint {
+    inside(|machine| machine.drain(u64::MAX))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuStreamSynchronize(stream: usize) -> c_uint {
+    inside(|machine| if stream == THE_ONE { machine.drain(u64::MAX) } else { INVALID_HANDLE })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventCreate(event: *mut usize, _: c_uint) -> c_uint {
+    inside(|machine| {
+        let handle = 0x1000 + machine.events.len();
+        machine.events.insert(handle, 0);
+        unsafe { *event = handle };
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventDestroy_v2(event: usize) -> c_uint {
+    inside(|machine| if machine.events.contains_key(&event) { OK } else { INVALID_HANDLE })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventRecord(event: usize, _: usize) -> c_uint {
+    inside(|machine| {
+        let queued = machine.queued;
+        machine.events.insert(event, queued).map_or(INVALID_HANDLE, |_| OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventSynchronize(event: usize) -> c_uint {
+    inside(|machine| match machine.events.get(&event) {
+        Some(&until) => machine.drain(until),
+        None => INVALID_HANDLE,
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> c_uint {
+    inside(|machine| {
+        unsafe { (*free, *total) = (memory() - machine.bytes, memory()) };
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemAlloc_v2(at: *mut u64, bytes: usize) -> c_uint {
+    inside(|machine| machine.take(bytes, at))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemFree_v2(at: u64) -> c_uint {
+    // As cudaFree: waits.
+    inside(|machine| {
+        machine.push(Work::Free(at));
+        machine.drain(u64::MAX)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemsetD8Async(to: u64, byte: u8, len: usize, _: usize) -> c_uint {
+    inside(|machine| machine.push(Work::Fill { to, byte, len }))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemHostAlloc(at: *mut usize, len: usize, _: c_uint) -> c_uint {
+    inside(|machine| {
+        let first = Box::leak(vec![0u8; len].into_boxed_slice()).as_mut_ptr().expose_provenance();
+        machine.pinned.insert(first, len);
+        unsafe { *at = first };
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemFreeHost(at: usize) -> c_uint {
+    inside(|machine| machine.pinned.remove(&at).map_or(INVALID_VALUE, |_| OK))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: usize, len: usize, _: usize) -> c_uint {
+    inside(|machine| {
+        let pinned = machine.is_pinned(from, len);
+        if pinned { machine.push(Work::In { to, from, len }) } else { INVALID_VALUE }
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemcpyDtoHAsync_v2(to: usize, from: u64, len: usize, _: usize) -> c_uint {
+    inside(|machine| {
+        let pinned = machine.is_pinned(to, len);
+        if pinned { machine.push(Work::Out { to, from, len }) } else { INVALID_VALUE }
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleLoadDataEx(
+    module: *mut usize,
+    image: *const c_char,
+    count: c_uint,
+    options: *const c_uint,
+    values: *const usize,
+) -> c_uint {
+    inside(|machine| {
+        let (asked, values) = unsafe {
+            let count = count as usize;
+            (std::slice::from_raw_parts(options, count), std::slice::from_raw_parts(values, count))
+        };
+        let option = |number| asked.iter().position(|&asked| asked == number).map(|at| values[at]);
+        let log = |text: &str| {
+            let (Some(at), Some(size)) = (option(5), option(6)) else { return };
+            let len = text.len().min(size - 1);
+            unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), at as *mut u8, len) };
+        };
+        if word("old-driver").is_some() {
+            log(
+                "ptxas application ptx input, line 9; fatal   : Unsupported .version 7.0; current version is '6.5'",
+            );
+            return UNSUPPORTED_PTX_VERSION;
+        }
+        let text = unsafe { CStr::from_ptr(image) }.to_str().unwrap();
+        match machine.emulator.load_text("given to libcuda", text) {
+            Ok(_) => {
+                unsafe { *module = THE_ONE };
+                OK
+            }
+            Err(error) => {
+                log(&error.to_string());
+                INVALID_PTX
+            }
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuModuleUnload(_: usize) -> c_uint {
+    inside(|_| OK)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleGetFunction(function: *mut usize, _: usize, name: *const c_char) -> c_uint {
+    inside(|machine| {
+        let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap();
+        let capability = machine.emulator.limits().capability;
+        let Some((_, entry)) = module::find(name, capability) else { return NOT_FOUND };
+        let handle = 0x100 + machine.functions.len();
+        machine.functions.insert(handle, (entry, 0));
+        unsafe { *function = handle };
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuFuncSetAttribute(function: usize, attribute: c_uint, value: c_int) -> c_uint {
+    const MAX_DYNAMIC_SHARED: c_uint = 8;
+    inside(|machine| match machine.functions.get_mut(&function) {
+        Some((_, dynamic)) if attribute == MAX_DYNAMIC_SHARED => {
+            *dynamic = value as u32;
+            OK
+        }
+        _ => INVALID_VALUE,
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchKernel(
+    function: usize,
+    gx: c_uint,
+    gy: c_uint,
+    gz: c_uint,
+    bx: c_uint,
+    by: c_uint,
+    bz: c_uint,
+    shared: c_uint,
+    stream: usize,
+    params: *const *const c_void,
+    extra: *const c_void,
+) -> c_uint {
+    inside(|machine| {
+        let Some(&(entry, opted_in)) = machine.functions.get(&function) else { return INVALID_HANDLE };
+        let usual = machine.emulator.limits().shared;
+        if stream != THE_ONE
+            || !extra.is_null()
+            || (entry.static_shared + shared > usual && shared > opted_in)
+        {
+            return INVALID_VALUE;
+        }
+        // Copied now, as the driver does: the caller's bytes are gone when it runs.
+        let arg = |(at, param): (usize, &module::Param)| {
+            let bytes =
+                unsafe { std::slice::from_raw_parts((*params.add(at)).cast::<u8>(), param.size as usize) };
+            Arg::Value { name: "argument", bytes: bytes.to_vec() }
+        };
+        let args = entry.params.iter().enumerate().map(arg).collect();
+        machine.push(Work::Launch(Launch { entry, grid: [gx, gy, gz], block: [bx, by, bz], shared, args }))
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetDefaultMemPool(pool: *mut usize, _: c_int) -> c_uint {
+    unsafe { *pool = THE_ONE };
+    OK
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemPoolSetAttribute(_: usize, attribute: c_uint, value: *const u64) -> c_uint {
+    const RELEASE_THRESHOLD: c_uint = 4;
+    if attribute == RELEASE_THRESHOLD && unsafe { *value } > 0 { OK } else { INVALID_VALUE }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemPoolTrimTo(_: usize, _: usize) -> c_uint {
+    inside(|_| OK)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemAllocAsync(at: *mut u64, bytes: usize, _: usize) -> c_uint {
+    inside(|machine| machine.take(bytes, at))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemFreeAsync(at: u64, _: usize) -> c_uint {
+    inside(|machine| machine.push(Work::Free(at)))
+}

@@ -1,0 +1,164 @@
+//! What stands behind the functions: the emulator, and a queue of works that wait for a wait.
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::c_uint;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use vgg_ft::device::Dtype;
+use vgg_ft::device::gpu::driver::{Address, Driver};
+use vgg_ft::device::gpu::emulator::{Emulator, Options};
+use vgg_ft::device::gpu::launch::Launch;
+use vgg_ft::device::gpu::module::Entry;
+
+pub const OK: c_uint = 0;
+pub const INVALID_VALUE: c_uint = 1;
+pub const OUT_OF_MEMORY: c_uint = 2;
+pub const NO_DEVICE: c_uint = 100;
+pub const INVALID_CONTEXT: c_uint = 201;
+pub const UNSUPPORTED_PTX_VERSION: c_uint = 222;
+pub const INVALID_PTX: c_uint = 218;
+pub const INVALID_HANDLE: c_uint = 400;
+pub const NOT_FOUND: c_uint = 500;
+pub const ILLEGAL_ADDRESS: c_uint = 700;
+
+/// Every handle but the null one, events and functions is this: there is one card with one stream.
+pub const THE_ONE: usize = 0x10;
+
+/// What is to be done when somebody waits.
+pub enum Work {
+    In { to: u64, from: usize, len: usize },
+    Out { to: usize, from: u64, len: usize },
+    Fill { to: u64, byte: u8, len: usize },
+    Launch(Launch),
+    Free(u64),
+}
+
+pub struct Machine {
+    pub emulator: Emulator,
+    queue: VecDeque<Work>,
+    /// Works queued and done since the start.
+    pub queued: u64,
+    done: u64,
+    /// The number of works that must be done before the event has happened.
+    pub events: HashMap<usize, u64>,
+    pub functions: HashMap<usize, (&'static Entry, u32)>,
+    live: HashMap<u64, usize>,
+    pub bytes: usize,
+    pub pinned: HashMap<usize, usize>,
+    /// The fault after which nothing works.
+    lost: Option<c_uint>,
+}
+
+thread_local! {
+    pub static CURRENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the word is in the variable; what follows its `=`.
+pub fn word(name: &str) -> Option<String> {
+    let words = std::env::var("VGG_FT_FAKE_CUDA").unwrap_or_default();
+    words.split(',').find_map(|word| {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        (key == name).then(|| value.to_owned())
+    })
+}
+
+pub fn memory() -> usize {
+    word("memory").map_or(8 << 30, |bytes| bytes.parse().unwrap())
+}
+
+pub fn machine() -> MutexGuard<'static, Machine> {
+    static MACHINE: OnceLock<Mutex<Machine>> = OnceLock::new();
+    let new = || {
+        Mutex::new(Machine {
+            emulator: Emulator::new(Options::default()).unwrap(),
+            queue: VecDeque::new(),
+            queued: 0,
+            done: 0,
+            events: HashMap::new(),
+            functions: HashMap::new(),
+            live: HashMap::new(),
+            bytes: 0,
+            pinned: HashMap::new(),
+            lost: None,
+        })
+    };
+    MACHINE.get_or_init(new).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The machine for a call that needs a context.
+pub fn inside(work: impl FnOnce(&mut Machine) -> c_uint) -> c_uint {
+    if !CURRENT.get() {
+        return INVALID_CONTEXT;
+    }
+    let mut machine = machine();
+    match machine.lost {
+        Some(code) => code,
+        None => work(&mut machine),
+    }
+}
+
+impl Machine {
+    pub fn push(&mut self, work: Work) -> c_uint {
+        self.queue.push_back(work);
+        self.queued += 1;
+        OK
+    }
+
+    /// Does the works before the `until`th.
+    pub fn drain(&mut self, until: u64) -> c_uint {
+        while self.done < until {
+            let Some(work) = self.queue.pop_front() else { break };
+            self.done += 1;
+            if let Err(reason) = self.work(work) {
+                eprintln!("fake libcuda: {reason}");
+                self.lost = Some(ILLEGAL_ADDRESS);
+                return ILLEGAL_ADDRESS;
+            }
+        }
+        OK
+    }
+
+    fn work(&mut self, work: Work) -> Result<(), String> {
+        match work {
+            Work::In { to, from, len } => {
+                // SAFETY: pinned memory, which lives until it is freed; `copy` looked it up.
+                let bytes = unsafe { std::slice::from_raw_parts(from as *const u8, len) };
+                self.emulator.write(Address(to), bytes).map_err(|e| e.to_string())
+            }
+            Work::Out { to, from, len } => {
+                // SAFETY: as above; the caller does not look before the event.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(to as *mut u8, len) };
+                self.emulator.read(Address(from), bytes).map_err(|e| e.to_string())
+            }
+            Work::Fill { to, byte, len } => {
+                self.emulator.write(Address(to), &vec![byte; len]).map_err(|e| e.to_string())
+            }
+            Work::Launch(launch) => match word("fault") {
+                Some(name) if name == launch.entry.name => Err(format!("{name} was told to fail")),
+                _ => self.emulator.launch(&launch).map_err(|e| e.to_string()),
+            },
+            Work::Free(at) => {
+                self.bytes -= self.live.remove(&at).ok_or("memory was given back twice")?;
+                self.emulator.free(Address(at));
+                Ok(())
+            }
+        }
+    }
+
+    pub fn take(&mut self, bytes: usize, at: *mut u64) -> c_uint {
+        if self.bytes + bytes > memory() {
+            return OUT_OF_MEMORY;
+        }
+        let address = self.emulator.alloc(Dtype::U8, bytes).unwrap().0;
+        self.live.insert(address, bytes);
+        self.bytes += bytes;
+        // SAFETY: the caller's place for an address.
+        unsafe { *at = address };
+        OK
+    }
+
+    /// Whether a copy stays within one piece of pinned memory; others this library does not take.
+    pub fn is_pinned(&self, at: usize, len: usize) -> bool {
+        self.pinned.iter().any(|(&first, &whole)| first <= at && at + len <= first + whole)
+    }
+}
