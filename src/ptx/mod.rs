@@ -1,6 +1,6 @@
 //! PTX text, read and made ready to run.
 //!
-//! In: the text that nvcc writes. [`parse`] makes a [`Module`] of it: names resolved, nothing
+//! In: the text that nvcc writes. [`parse()`] makes a [`Module`] of it: names resolved, nothing
 //! understood. [`Program::new`] decodes one entry of a module: every opcode known, blocks and their
 //! order checked, registers renamed. Unknown opcodes, modifiers and operands are errors that name
 //! file, line and text.

@@ -73,7 +73,7 @@ const VECTOR: u64 = 16;
 const AXES: [&str; 3] = ["x", "y", "z"];
 
 impl Arg {
-    /// A number, or a struct of [`params`](super::params).
+    /// A number, or a struct of `params.rs`.
     pub fn value<T: NoUninit>(name: &'static str, value: &T) -> Self {
         Self::Value { name, bytes: bytemuck::bytes_of(value).to_vec() }
     }

@@ -65,7 +65,7 @@ impl Core<'_, '_> {
         before.max_by_key(|placed| placed.offset)
     }
 
-    /// "tile[31] of 32". nvcc declares arrays as bytes, so the access at `at` says how large an element is.
+    /// `tile[31] of 32`. nvcc declares arrays as bytes, so the access at `at` says how large an element is.
     fn element(&self, at: u32, placed: &Placed, address: u64) -> String {
         let element = if placed.element > 1 { placed.element } else { self.width(at) };
         let index = (address - u64::from(placed.offset)) / u64::from(element);
