@@ -14,7 +14,7 @@ __device__ __forceinline__ float rectify(const float x) { return x < 0.0f ? 0.0f
 __device__ __forceinline__ bool is_nan(const float x) { return x != x; }
 
 // The four numbers from `at` on, of which `left` exist; zero stands for the others. `aligned` promises
-// 16-byte alignment and that `left` is a multiple of four.
+// 16-byte alignment, and that of the four either none exist or all.
 __device__ __forceinline__ float4 read4(const float* __restrict__ at, const int left, const bool aligned)
 {
     float4 out = make_float4(0.0f, 0.0f, 0.0f, 0.0f);

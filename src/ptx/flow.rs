@@ -2,9 +2,8 @@
 //!
 //! In: blocks. Out: a priority for each. Lanes that wait at the lowest number run first; nvcc lays code
 //! out so that this makes lanes meet where they must (at the branch's immediate post-dominator). That
-//! is checked here for every branch; where the text's order does not have the property, blocks are
-//! numbered in reverse post-order instead ("thread frontiers", Diamos et al. 2011). So they are where the
-//! check would take too long, in texts that no compiler writes.
+//! is checked here for every branch; where the text's order does not have the property and reverse post-order
+//! does ("thread frontiers", Diamos et al. 2011), blocks are numbered by that.
 
 use super::program::{Block, EXIT, End};
 
@@ -24,11 +23,18 @@ pub(super) fn successors(block: &Block) -> impl Iterator<Item = usize> {
 /// One number for each block; lanes at a lower one run first.
 pub(super) fn priorities(blocks: &[Block]) -> Vec<u32> {
     let text: Vec<u32> = (0..blocks.len() as u32).collect();
-    if meets_in_order(blocks, &text) { text } else { reverse_post_order(blocks) }
+    if meets_in_order(blocks, &text) {
+        return text;
+    }
+    // Where neither order has the property, lanes still meet wherever an instruction needs them to (they wait
+    // before it); they only run apart longer than they must.
+    let other = reverse_post_order(blocks);
+    if meets_in_order(blocks, &other) { other } else { text }
 }
 
 /// Blocks from the entry on, each before those that it leads to but for loops.
 fn reverse_post_order(blocks: &[Block]) -> Vec<u32> {
+    let mut steps = STEPS;
     let mut seen = vec![false; blocks.len()];
     let mut finished = Vec::new();
     let mut stack = vec![(0, false)];
@@ -37,7 +43,12 @@ fn reverse_post_order(blocks: &[Block]) -> Vec<u32> {
             finished.push(at);
         } else if !std::mem::replace(&mut seen[at], true) {
             stack.push((at, true));
-            stack.extend(successors(&blocks[at]).filter(|&to| !seen[to]).map(|to| (to, false)));
+            // A loop's way out is followed first, so that it comes last: after the body.
+            let mut next: Vec<usize> = successors(&blocks[at]).filter(|&to| !seen[to]).collect();
+            if next.len() == 2 {
+                next.sort_by_key(|&to| !leads(blocks, to, at, &mut steps));
+            }
+            stack.extend(next.into_iter().map(|to| (to, false)));
         }
     }
     let mut order = vec![u32::MAX; blocks.len()];
@@ -45,6 +56,26 @@ fn reverse_post_order(blocks: &[Block]) -> Vec<u32> {
         order[block] = number as u32;
     }
     order
+}
+
+/// Whether lanes at `from` can come to `to`; no where it takes too long to say.
+fn leads(blocks: &[Block], from: usize, to: usize, steps: &mut usize) -> bool {
+    let mut seen = vec![false; blocks.len()];
+    *steps = steps.saturating_sub(blocks.len() / 64);
+    let mut stack = vec![from];
+    while let Some(here) = stack.pop() {
+        if here == to {
+            return true;
+        }
+        *steps = steps.saturating_sub(1);
+        if *steps == 0 {
+            return false;
+        }
+        if !std::mem::replace(&mut seen[here], true) {
+            stack.extend(successors(&blocks[here]).filter(|&next| !seen[next]));
+        }
+    }
+    false
 }
 
 /// Whether every block between a branch and its immediate post-dominator has a lower number than that.
@@ -155,6 +186,14 @@ mod tests {
         assert_eq!(post_dominators(&diamond, &mut 100).unwrap()[0], Some(3));
         assert!(post_dominators(&diamond, &mut 1).is_none());
         assert_eq!(priorities(&diamond), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_loops_body_comes_before_its_way_out() {
+        // 0 → 3; 3 is the head of a loop over 4, left for 2; one odd branch makes the text's order useless.
+        let odd = [branch(3, 1), End::Jump(2), End::Jump(EXIT), branch(2, 4), End::Jump(3)].map(block);
+        let order = priorities(&odd);
+        assert!(order[4] < order[2] && order[3] < order[4], "{order:?}");
     }
 
     #[test]

@@ -375,7 +375,7 @@ pub struct Program {
     pub param_size: u32,
     /// `.maxntid`'s product.
     pub max_threads: Option<u32>,
-    /// Registers before and slots after renaming, for the curious.
+    /// Registers before renaming, constants included, for the curious.
     pub virtual_registers: usize,
 }
 

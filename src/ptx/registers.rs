@@ -91,11 +91,25 @@ pub(super) fn rename(module: &Module, function: &Function, draft: &mut Draft, tr
     let slots = scan(program, registers, &live).ok_or_else(|| {
         refuse(&module.file, function.line, format!("`{}` needs too many registers", function.name))
     })?;
+    if usize::from(slots.count[0]) + watched.len() >= usize::from(NONE) {
+        let what = format!("`{}` needs too many registers", function.name);
+        return Err(refuse(&module.file, function.line, what));
+    }
     let bits = if tracked { watch(program, registers, &watched, &slots) } else { Vec::new() };
     for at in 0..blocks {
         visit_block(program, at, &mut |_, slot, _, _| *slot = slots.of[usize::from(*slot)]);
     }
     program.slots = slots.count;
+    // What the machine's unchecked accesses rely on.
+    for at in 0..blocks {
+        let mut wrong = false;
+        let counts = slots.count;
+        visit_block(program, at, &mut |_, slot, class, _| wrong |= *slot >= counts[class as usize]);
+        if wrong {
+            let what = format!("`{}` names a register that has no slot", function.name);
+            return Err(refuse(&module.file, function.line, what));
+        }
+    }
     for (register, &slot) in registers.iter().zip(&slots.of) {
         if let Some(fixed) = register.fixed.filter(|_| slot != NONE) {
             program.fixed.push((register.class, slot, fixed));
@@ -238,7 +252,19 @@ fn watch(program: &mut Program, registers: &[Virtual], watched: &[usize], slots:
             let (d, _) = bit_of[&slot];
             add(true, Op { d, ..Op::new(Code::MarkInit) }, program);
         }
+        if let Some((a, imm)) = guard.and_then(|(p, _)| bit_of.get(&p)) {
+            inserts.push((index as u32, false, Op { a: *a, imm: *imm, ..Op::new(Code::CheckInit) }));
+        }
     }
+    for block in &program.blocks {
+        // A block that ends in a branch has an operation (`decode`).
+        if let (End::Branch { p, .. }, Some(last)) = (block.end, block.ops.end.checked_sub(1))
+            && let Some(&(a, imm)) = bit_of.get(&p)
+        {
+            inserts.push((last, true, Op { a, imm, ..Op::new(Code::CheckInit) }));
+        }
+    }
+    inserts.sort_by_key(|&(index, after, _)| (index, after));
     inserts
 }
 

@@ -48,11 +48,12 @@ pub fn plain_name(name: &str) -> &str {
     while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
         let digits = rest[at..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - at);
         let Ok(length) = rest[at..at + digits].parse::<usize>() else { break };
-        let Some(part) = rest.get(at + digits..at + digits + length) else { break };
+        let (_, after) = rest.split_at(at + digits);
+        let Some((part, further)) = after.split_at_checked(length) else { break };
         if length > 0 {
             last = part;
         }
-        rest = &rest[at + digits + length..];
+        rest = further;
     }
     last
 }

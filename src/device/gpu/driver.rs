@@ -1,4 +1,4 @@
-//! The seam between the engine and whatever runs its kernels: seven verbs.
+//! The seam between the engine and whatever runs its kernels: nine verbs.
 //!
 //! In: PTX modules, addresses, bytes and [`Launch`]es that were checked. Out: the same bytes, changed.
 //! `cuda` and `emulator` are the two drivers; all other host code is shared.

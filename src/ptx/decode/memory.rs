@@ -1,7 +1,7 @@
-//! Memory and warp-wide instructions.
+//! Memory instructions.
 //!
-//! In: an instruction whose family is `ld st atom red cp cvta ldmatrix mma vote shfl redux match`. Out:
-//! operations and rows of the program's tables.
+//! In: an instruction whose family is `ld st atom red cp cvta`. Out: operations, and rows of the program's
+//! accesses.
 
 use super::Decoder;
 use crate::error::Result;

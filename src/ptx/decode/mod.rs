@@ -1,8 +1,8 @@
 //! From instructions as text to operations on (still virtual) registers.
 //!
-//! In: a [`Function`]. Out: a [`Draft`]: blocks, operations, and what each virtual register is. What is
-//! in the table of `alu.rs` is looked up; memory, control and warp-wide instructions are read here and
-//! in `decode_memory.rs`. Nothing is skipped: what is not known is refused.
+//! In: a [`Function`]. Out: a [`Draft`]: blocks, operations, and what each virtual register is. Control is
+//! read here, the table's rows in `plain`, memory in `memory`, warp-wide instructions in `warp`. Nothing
+//! is skipped: what is not known is refused.
 
 mod memory;
 mod plain;
@@ -65,6 +65,9 @@ pub(super) fn decode(
         line: Line { ptx: function.line, place: None },
         guard: None,
     };
+    if decoder.registers.len() > MOST {
+        return Err(decoder.error(format!("more than {MOST} registers")));
+    }
     decoder.place_variables()?;
     decoder.blocks()?;
     Ok(Draft { program: decoder.program, registers: decoder.registers })
@@ -80,9 +83,17 @@ fn is_barrier(opcode: &str) -> bool {
 
 /// Instructions that name the lanes which must take part.
 fn meets(opcode: &str) -> bool {
-    ["bar.warp.sync", "vote.sync.", "shfl.sync.", "match.", "redux.sync.", "elect.sync"]
-        .iter()
-        .any(|start| opcode.starts_with(start))
+    const STARTS: [&str; 8] = [
+        "bar.warp.sync",
+        "vote.sync.",
+        "shfl.sync.",
+        "match.",
+        "redux.sync.",
+        "elect.sync",
+        "mma.sync.",
+        "ldmatrix.",
+    ];
+    STARTS.iter().any(|start| opcode.starts_with(start))
 }
 
 impl Decoder<'_> {
@@ -126,6 +137,11 @@ impl Decoder<'_> {
             self.program.shared.push(Placed { name, symbol, offset: shared, size: 0, element });
         }
         self.program.shared_end = shared;
+        if local > 512 << 10 {
+            return Err(self
+                .error("a thread has 512 KiB of local memory")
+                .expected_got("at most 524288", local));
+        }
         self.program.local_size = local.next_multiple_of(16);
         self.program.param_size = self.function.params.last().map_or(0, |last| last.offset + last.size);
         self.program.max_threads =
@@ -174,6 +190,10 @@ impl Decoder<'_> {
                 }
                 End::Jump(next)
             };
+            if matches!(end, End::Branch { .. }) && self.program.ops.len() as u32 == first {
+                // Something for a check of the branch's predicate to stand behind.
+                self.emit(Op::new(Code::Nothing));
+            }
             let last = self.program.ops.len() as u32;
             self.program.blocks.push(Block { ops: first..last, end, line: self.line, meet });
             (first, meet) = (last, NONE);
@@ -258,6 +278,16 @@ impl Decoder<'_> {
         };
         if self.guard.is_some() && meets(&instruction.opcode) {
             return Err(self.error("a predicated warp-wide instruction is not known"));
+        }
+        if let Some((p, inverted)) = self.guard
+            && !instruction.operands.is_empty()
+            && instruction.opcode.starts_with("setp")
+        {
+            // It may become several operations, of which the first changes its own guard.
+            let kept = self.temporary(Class::P)?;
+            self.guard = None;
+            self.emit(Op { d: kept, a: p, ..Op::new(Code::MovP) });
+            self.guard = Some((kept, inverted));
         }
         self.instruction(instruction)?;
         self.guard = None;

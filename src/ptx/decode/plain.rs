@@ -8,6 +8,28 @@ use crate::ptx::alu::{self, Class, Code};
 use crate::ptx::program::*;
 use crate::ptx::tree::{Instruction, Operand};
 
+/// The number of operands of an instruction that changes nothing here: memory is in order already, there are
+/// no caches, and the meeting of `bar.warp.sync` is the block's.
+fn nothing(opcode: &str) -> Option<usize> {
+    match opcode {
+        "membar.cta"
+        | "membar.gl"
+        | "membar.sys"
+        | "fence.acq_rel.cta"
+        | "fence.acq_rel.gpu"
+        | "griddepcontrol.wait"
+        | "griddepcontrol.launch_dependents"
+        | "fence.acq_rel.sys"
+        | "fence.sc.cta"
+        | "fence.sc.gpu"
+        | "fence.sc.sys" => Some(0),
+        "bar.warp.sync" | "nanosleep.u32" | "prefetch.global.L1" | "prefetch.global.L2" | "prefetchu.L1" => {
+            Some(1)
+        }
+        _ => None,
+    }
+}
+
 impl Decoder<'_> {
     pub(super) fn instruction(&mut self, instruction: &Instruction) -> Result<()> {
         let opcode = instruction.opcode.as_str();
@@ -18,13 +40,12 @@ impl Decoder<'_> {
             "vote" | "shfl" | "redux" | "match" | "activemask" | "elect" => self.warp_wide(instruction),
             "setp" => self.setp(instruction),
             "mov" => self.mov(instruction),
-            "bar" | "membar" | "fence" | "prefetch" | "prefetchu" | "nanosleep" | "griddepcontrol"
-            | "discard" => {
-                self.emit(Op::new(Code::Nothing));
+            "trap" if opcode == "trap" && instruction.operands.is_empty() => {
+                self.emit(Op::new(Code::Trap));
                 Ok(())
             }
-            "trap" => {
-                self.emit(Op::new(Code::Trap));
+            _ if nothing(opcode) == Some(instruction.operands.len()) => {
+                self.emit(Op::new(Code::Nothing));
                 Ok(())
             }
             _ => self.row(instruction),

@@ -91,6 +91,9 @@ impl Decoder<'_> {
     /// The lanes that an instruction names, as the slot of a mask.
     pub(super) fn meeting(&mut self, instruction: &Instruction) -> Result<u16> {
         match (instruction.opcode.as_str(), instruction.operands.last()) {
+            (opcode, _) if opcode.starts_with("mma.") || opcode.starts_with("ldmatrix") => {
+                self.fixed(Fixed::ConstW(u32::MAX))
+            }
             (_, Some(mask @ (Operand::Register(_) | Operand::Int(_)))) => self.operand(mask, Class::W),
             (opcode, _) => Err(self.error(format!("`{opcode}` names no lanes"))),
         }

@@ -184,6 +184,10 @@ impl<'t> Parser<'t> {
             } else {
                 vec![name.to_owned()]
             };
+            self.registers += list.len();
+            if self.registers > 8 * REGISTERS {
+                return Err(self.error(format!("the module has more than {} registers", 8 * REGISTERS)));
+            }
             for name in list {
                 if function.registers.len() >= REGISTERS {
                     return Err(self.error(format!("more than {REGISTERS} registers")));

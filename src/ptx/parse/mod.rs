@@ -25,8 +25,16 @@ const DEPTH: usize = 64;
 /// [`Kind::Device`](crate::error::Kind::Device) with file, line and what was found there.
 pub fn parse(file: &str, text: &str) -> Result<Module> {
     let tokens = tokens(file, text)?;
-    let mut parser =
-        Parser { file, tokens: &tokens, at: 0, inlined: HashMap::new(), call: None, calls: Vec::new() };
+    let mut parser = Parser {
+        file,
+        tokens: &tokens,
+        at: 0,
+        inlined: HashMap::new(),
+        call: None,
+        calls: Vec::new(),
+        bytes: 0,
+        registers: 0,
+    };
     let mut module = Module {
         file: file.to_owned(),
         version: (0, 0),
@@ -56,6 +64,10 @@ struct Parser<'t> {
     call: Option<Spot>,
     /// The same for each instruction, of all entries.
     calls: Vec<Option<Spot>>,
+    /// Bytes of all variables so far.
+    bytes: u64,
+    /// Registers of all entries so far.
+    registers: usize,
 }
 
 impl<'t> Parser<'t> {
@@ -225,6 +237,12 @@ impl<'t> Parser<'t> {
                 self.expect(b']')?;
             }
             let init = if self.accept(b'=') { Some(self.initial(kind, size)?) } else { None };
+            self.bytes += size;
+            if self.bytes > 4 * VARIABLE {
+                return Err(
+                    self.error(format!("the module's variables take more than {} bytes", 4 * VARIABLE))
+                );
+            }
             if into.iter().any(|known| known.name == name) {
                 return Err(self.error(format!("`{name}` is declared twice")));
             }

@@ -93,7 +93,7 @@ macro_rules! arms {
             mask: &mut Mask,
             machine: &mut S,
         ) -> Result<(), Box<Fault>> {
-            let raw = registers.raw();
+            let mut raw = registers.raw();
             for (at, op) in ops.iter().enumerate() {
                 // SAFETY: the caller's promise; a chunk's number is below 4.
                 unsafe {
@@ -101,7 +101,11 @@ macro_rules! arms {
                         $(Code::$name => {
                             map!(ALL, raw, op, mask, $result, ($($type),*), |$($argument),*| $body);
                         })*
-                        _ => machine.special(first + at as u32, op, registers, mask)?,
+                        _ => {
+                            machine.special(first + at as u32, op, registers, mask)?;
+                            // Whoever borrowed the registers took the ground from the old pointers.
+                            raw = registers.raw();
+                        }
                     }
                 }
             }

@@ -91,9 +91,35 @@ impl Core<'_, '_> {
         }
     }
 
-    fn vote(&self, op: &Op, registers: &mut Registers, mask: &Mask) {
+    /// Lanes that name the same lanes vote together.
+    fn vote(&self, at: u32, op: &Op, registers: &mut Registers, mask: &Mask) -> Result<(), Box<Fault>> {
         let vote = self.grid.program.votes[op.imm as usize];
-        let bits = mask.bits;
+        if vote == Vote::ActiveMask || op.b == NONE {
+            self.vote_of(vote, op, registers, mask.bits);
+            return Ok(());
+        }
+        let named = *registers.word(op.b);
+        let mut rest = mask.bits;
+        while rest != 0 {
+            let first = rest.trailing_zeros() as usize;
+            let together = lanes(rest).filter(|&lane| named[lane] == named[first]);
+            let together = together.fold(0, |bits, lane| bits | 1 << lane);
+            if together & !named[first] != 0 {
+                let lane = (together & !named[first]).trailing_zeros() as usize;
+                let what = format!(
+                    "a lane runs a warp-wide instruction that does not name it ({:#010x})",
+                    named[first]
+                );
+                let help = "the mask must name every lane that reaches the instruction";
+                return Err(self.fault(Check::Deadlock, at, lane, what, help));
+            }
+            self.vote_of(vote, op, registers, together);
+            rest &= !together;
+        }
+        Ok(())
+    }
+
+    fn vote_of(&self, vote: Vote, op: &Op, registers: &mut Registers, bits: u32) {
         let set = if !matches!(vote, Vote::All | Vote::Any | Vote::Uni | Vote::Ballot) {
             0
         } else {
@@ -134,7 +160,7 @@ impl Core<'_, '_> {
                 }
             }
             Vote::Elect => {
-                let leader = mask.first();
+                let leader = bits.trailing_zeros() as usize % LANES;
                 all(registers, leader as u32);
                 let p = registers.predicate_mut(op.e);
                 *p = (*p & !bits) | 1 << leader;
@@ -280,10 +306,7 @@ impl Special for Core<'_, '_> {
                 self.load_param(op, registers, mask);
                 Ok(())
             }
-            Code::Vote => {
-                self.vote(op, registers, mask);
-                Ok(())
-            }
+            Code::Vote => self.vote(at, op, registers, mask),
             Code::Shuffle => self.shuffle(at, op, registers, mask),
             Code::Matrix => self.matrix(at, op, registers, mask),
             Code::CommitGroup => {

@@ -52,7 +52,7 @@ impl Default for Options {
             statistics: false,
             schedule: Schedule::Lowest,
             tensor: Tensor::Fast,
-            budget: 20_000_000_000,
+            budget: 1_000_000_000,
             threads: None,
         }
     }
@@ -61,7 +61,7 @@ impl Default for Options {
 impl Options {
     /// Without the checks that cost time: for whole models.
     pub fn fast() -> Self {
-        Self { checked: false, ..Self::default() }
+        Self { checked: false, budget: 20_000_000_000, ..Self::default() }
     }
 }
 

@@ -93,6 +93,15 @@ impl Registers {
         &mut self.words[usize::from(slot)].0
     }
 
+    /// Four slots of class W, to write, from one pointer: so none takes the ground from another.
+    pub fn four_words(&mut self, slots: [u16; 4]) -> [*mut u32; 4] {
+        let all = slots.map(|slot| usize::from(slot) < self.words.len());
+        assert!(all == [true; 4], "slots of class W");
+        let first = self.words.as_mut_ptr();
+        // SAFETY: each slot is one of the rows.
+        slots.map(|slot| unsafe { first.add(usize::from(slot)).cast::<u32>() })
+    }
+
     /// A slot of class L.
     pub fn long(&self, slot: u16) -> &[u64; LANES] {
         &self.longs[usize::from(slot)].0

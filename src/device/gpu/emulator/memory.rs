@@ -2,8 +2,9 @@
 //!
 //! In: sizes. Out: addresses that lead to one allocation or to nothing: between two lie 64 KiB that
 //! belong to nobody, and no address is ever used twice. Blocks run on several threads, so words are
-//! atomics read and written without order; a race in a kernel is a wrong number here too, never
-//! undefined behaviour of this program.
+//! atomics read and written without order: a race in a kernel is a wrong number here too. (Rust leaves open
+//! what happens where atomics of different sizes meet at one place without order. A kernel's bytes and
+//! words may; on the processors that this runs on they are plain moves.)
 
 use crate::device::Dtype;
 use crate::error::{Error, Kind, Result};

@@ -14,7 +14,7 @@ struct Owner {
     writer: u64,
     /// The reading block's number plus one, or [`SEVERAL`].
     reader: u64,
-    /// Whether all accesses were atomic or volatile.
+    /// Whether any access was neither atomic nor volatile.
     plain: bool,
 }
 

@@ -111,7 +111,7 @@ impl Core<'_, '_> {
         }
         #[cfg(target_arch = "x86_64")]
         if N == 4 {
-            let rows = [0, 1, 2, 3].map(|k| registers.word_mut(access.regs[k % N]).as_mut_ptr());
+            let rows = registers.four_words(access.regs);
             // SAFETY: `shared_places` checked the range; the rows have 32 words each.
             unsafe { transposed(words, &places, rows) };
             return true;

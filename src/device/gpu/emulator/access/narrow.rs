@@ -34,6 +34,16 @@ impl Core<'_, '_> {
                 fault.facts.push(("byte".into(), format!("{} of {limit}", address as i64)));
                 return Err(fault);
             }
+            if matches!(access.group, Group::Atomic(_)) {
+                let what = "atomic operation on local memory".to_owned();
+                return Err(self.fault(
+                    Check::Bounds,
+                    at,
+                    lane,
+                    what,
+                    "atomics reach global and shared memory",
+                ));
+            }
             for k in 0..usize::from(access.vector) {
                 let first = lane * limit as usize + address as usize + k * bytes as usize;
                 let here = first..first + bytes as usize;

@@ -179,7 +179,11 @@ impl Core<'_, '_> {
                         }
                         let noted =
                             self.shared.note_read(addresses[lane] as u32, size, (self.warp, at, lane));
-                        noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?;
+                        match noted {
+                            // A volatile read asks for whatever stands there.
+                            Err(Conflict::Race(..)) if access.volatile => {}
+                            noted => noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?,
+                        }
                     }
                 }
                 if bytes == 4 && access.class == Class::W {

@@ -11,7 +11,7 @@ use super::alu;
 use super::core::{Core, Keeps};
 use super::fault::Fault;
 use super::grid::{Grid, Schedule, Statistics};
-use super::lanes::{LANES, Mask, Registers};
+use super::lanes::{LANES, Mask, Registers, lanes};
 use super::shared::Shared;
 use crate::ptx::{Class, EXIT, End, Fixed, Line, NONE, SHARED_BASE, Special};
 use crate::random::philox;
@@ -20,6 +20,8 @@ use crate::random::philox;
 const TURN: u32 = 1 << 14;
 /// Barriers of a block.
 const BARRIERS: usize = 16;
+/// Choices between parts of a warp of which one is made the other way.
+const FAIR: u32 = 4096;
 
 /// Lanes of a warp that are at one place.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +77,7 @@ pub struct Block<'g, 'l> {
     number: u64,
     at: [u32; 3],
     draws: u32,
+    choices: u32,
 }
 
 impl<'g, 'l> Block<'g, 'l> {
@@ -101,6 +104,7 @@ impl<'g, 'l> Block<'g, 'l> {
             number: 0,
             at: [0; 3],
             draws: 0,
+            choices: 0,
         }
     }
 
@@ -111,6 +115,7 @@ impl<'g, 'l> Block<'g, 'l> {
     pub fn run(&mut self, number: u64) -> Result<(), Box<Fault>> {
         self.number = number;
         self.at = self.grid.block_at(number);
+        self.choices = 0;
         self.shared.reset();
         self.meetings.fill(Meeting::default());
         for index in 0..self.warps.len() {
@@ -194,7 +199,8 @@ impl<'g, 'l> Block<'g, 'l> {
                 warp.line = block.line;
                 let wanted = match block.end {
                     _ if block.meet != NONE => {
-                        warp.registers.word(block.meet)[part.lanes.trailing_zeros() as usize % LANES]
+                        let named = warp.registers.word(block.meet);
+                        lanes(part.lanes).fold(0, |all, lane| all | named[lane])
                     }
                     End::Barrier { .. } => u32::MAX,
                     _ => 0,
@@ -317,6 +323,14 @@ impl<'g, 'l> Block<'g, 'l> {
             return (!part.parked).then_some(0);
         }
         let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked);
+        // Now and then the other way round, so that lanes which wait for a lock do not keep out those that hold
+        // it.
+        self.choices = self.choices.wrapping_add(1);
+        let schedule = match schedule {
+            Schedule::Lowest if self.choices % FAIR == 0 => Schedule::Reverse,
+            Schedule::Reverse if self.choices % FAIR == 0 => Schedule::Lowest,
+            other => other,
+        };
         match schedule {
             Schedule::Lowest => free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
             // Lanes that must meet wait for each other before the block, whoever comes first.
