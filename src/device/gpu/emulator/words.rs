@@ -6,7 +6,7 @@
 //! where. With checks, notes are taken of the same bytes in the same order.
 
 use super::core::Core;
-use super::lanes::{LANES, Registers};
+use super::lanes::{CHUNK, LANES, Registers};
 use crate::ptx::{Access, Class, Group, NONE, SHARED_BASE, Space};
 
 /// Bytes of global memory that are checked as one range.
@@ -248,17 +248,47 @@ fn period(places: &[u32; LANES]) -> usize {
     period
 }
 
-/// Four words from each lane's place, to four rows.
+/// Four words from each lane's place, to four rows. In a tile's product, lanes read the same places eight by
+/// eight (columns) or in runs of eight (rows): then a quarter of the loads will do.
 ///
 /// # Safety
 /// Four words from each place on must be within `words`; each row must have 32.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn transposed(words: &[u32], places: &[u32; LANES], rows: [*mut u32; 4]) {
+    let (eights, _) = places.as_chunks::<CHUNK>();
+    // SAFETY: the caller's promise.
+    unsafe {
+        if eights.iter().all(|eight| eight == &eights[0]) {
+            turned(words, &places[..CHUNK], rows);
+            for row in rows {
+                let first = row.cast::<[u32; CHUNK]>().read_unaligned();
+                (1..4).for_each(|k| row.add(k * CHUNK).cast::<[u32; CHUNK]>().write_unaligned(first));
+            }
+        } else if eights.iter().all(|eight| eight == &[eight[0]; CHUNK]) {
+            for (k, eight) in eights.iter().enumerate() {
+                let found = words.as_ptr().add(eight[0] as usize).cast::<[u32; 4]>().read_unaligned();
+                for (row, word) in rows.into_iter().zip(found) {
+                    row.add(k * CHUNK).cast::<[u32; CHUNK]>().write_unaligned([word; CHUNK]);
+                }
+            }
+        } else {
+            turned(words, places, rows);
+        }
+    }
+}
+
+/// Four words from each place, four lanes at a time.
+///
+/// # Safety
+/// As [`transposed`]; the number of places must be a multiple of four.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn turned(words: &[u32], places: &[u32], rows: [*mut u32; 4]) {
     use std::arch::x86_64::*;
     // SAFETY: the caller's promise; SSE is part of x86-64.
     unsafe {
-        for lane in (0..LANES).step_by(4) {
+        for lane in (0..places.len()).step_by(4) {
             let four = |k: usize| _mm_loadu_ps(words.as_ptr().add(places[lane + k] as usize).cast());
             let (a, b, c, d) = (four(0), four(1), four(2), four(3));
             let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
