@@ -327,8 +327,8 @@ impl<'g, 'l> Block<'g, 'l> {
         // it.
         self.choices = self.choices.wrapping_add(1);
         let schedule = match schedule {
-            Schedule::Lowest if self.choices % FAIR == 0 => Schedule::Reverse,
-            Schedule::Reverse if self.choices % FAIR == 0 => Schedule::Lowest,
+            Schedule::Lowest if self.choices.is_multiple_of(FAIR) => Schedule::Reverse,
+            Schedule::Reverse if self.choices.is_multiple_of(FAIR) => Schedule::Lowest,
             other => other,
         };
         match schedule {
