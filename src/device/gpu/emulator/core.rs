@@ -32,6 +32,8 @@ pub struct Keeps {
     pub copies: Vec<Copy>,
     /// Groups of copies committed so far.
     pub committed: u64,
+    /// Number of the allocation that was touched last: the next access is often to the same.
+    pub last: usize,
 }
 
 /// The machine as one warp sees it.
@@ -40,8 +42,6 @@ pub struct Core<'c, 'l> {
     pub(super) shared: &'c mut Shared,
     pub(super) keeps: &'c mut Keeps,
     pub(super) statistics: &'c mut Statistics,
-    /// The allocation that was touched last.
-    pub(super) last: usize,
     pub(super) warp: usize,
     pub(super) block: [u32; 3],
     pub(super) number: u64,

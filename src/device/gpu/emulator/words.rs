@@ -182,16 +182,16 @@ impl Core<'_, '_> {
         let memory = self.grid.memory.as_slice();
         let first = base[0].wrapping_add(access.offset as u64);
         let holds = |k: usize| memory.get(k).is_some_and(|it| first.wrapping_sub(it.base) < it.len as u64);
-        if !holds(self.last) {
+        if !holds(self.keeps.last) {
             let Some(found) = memory.partition_point(|it| it.base <= first).checked_sub(1) else {
                 return false;
             };
             if !holds(found) {
                 return false;
             }
-            self.last = found;
+            self.keeps.last = found;
         }
-        let it = &memory[self.last];
+        let it = &memory[self.keeps.last];
         let size = 4 * N as u64;
         let Some(most) = (it.len as u64).checked_sub(size) else { return false };
         let mut offsets = [0u64; LANES];

@@ -25,7 +25,7 @@ impl<'c> Core<'c, '_> {
         if !address.is_multiple_of(u64::from(size)) {
             return Err(self.misaligned(at, lane, address, size, read));
         }
-        if let Some(it) = memory.get(self.last) {
+        if let Some(it) = memory.get(self.keeps.last) {
             let offset = address.wrapping_sub(it.base);
             if offset < it.len as u64 && offset + u64::from(size) <= it.len as u64 {
                 return Ok((it, offset as usize));
@@ -33,7 +33,7 @@ impl<'c> Core<'c, '_> {
         }
         let after = memory.partition_point(|it| it.base <= address);
         if let Some(it) = after.checked_sub(1).and_then(|k| memory.get(k)) {
-            self.last = after - 1;
+            self.keeps.last = after - 1;
             let offset = address - it.base;
             if offset + u64::from(size) <= it.len as u64 {
                 return Ok((it, offset as usize));

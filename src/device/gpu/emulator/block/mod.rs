@@ -217,7 +217,6 @@ impl<'g, 'l> Block<'g, 'l> {
                     shared: &mut self.shared,
                     keeps: &mut warp.keeps,
                     statistics: &mut self.statistics,
-                    last: 0,
                     warp: index,
                     block: self.at,
                     number: self.number,
