@@ -212,10 +212,7 @@ fn arguments(loaded: &Loaded, launch: &Launch) -> Result<Vec<u8>> {
             .expected_got(function.params.len(), launch.args.len()));
     }
     for (k, (param, arg)) in function.params.iter().zip(&launch.args).enumerate() {
-        let value = match arg {
-            Arg::Value { bytes, .. } => bytes.clone(),
-            Arg::Pointer { at, .. } => at.0.to_le_bytes().to_vec(),
-        };
+        let value = arg.bytes();
         if value.len() != param.size as usize {
             return Err(Error::new(Kind::Device, format!("{}: argument {k} has another size", program.name))
                 .expected_got(format!("{} bytes", param.size), value.len()));
