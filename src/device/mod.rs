@@ -23,6 +23,15 @@ pub struct Description {
     pub hardware: String,
 }
 
+/// A device's own memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// What can still be had.
+    pub free: u64,
+    /// What there is.
+    pub total: u64,
+}
+
 /// Something that holds buffers and runs calls on them.
 ///
 /// Calls run in the order they are given; `run` may return before the work is done, and `download`
@@ -60,6 +69,26 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// [`Kind::Device`] with what went wrong since the last wait.
     fn synchronize(&self) -> Result<()>;
+
+    /// The memory of a device that has its own and can say how much.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when the device cannot be asked.
+    fn memory(&self) -> Result<Option<Capacity>> {
+        Ok(None)
+    }
+
+    /// Which part of the run, a layer mostly, the buffers and calls from now on belong to: for plans and
+    /// for errors.
+    fn label(&self, _label: &str) {}
+
+    /// Does `work`, a step of training, whose calls the device may start as one: what they do is the same.
+    ///
+    /// # Errors
+    /// What `work` returns, and what its calls did wrong.
+    fn together(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        work()
+    }
 }
 
 impl dyn Device + '_ {

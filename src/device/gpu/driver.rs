@@ -1,11 +1,12 @@
-//! The seam between the engine and whatever runs its kernels: nine verbs.
+//! The seam between the engine and whatever runs its kernels: nine verbs that every driver has, and three that
+//! it may leave as they are.
 //!
 //! In: PTX modules, addresses, bytes and [`Launch`]es that were checked. Out: the same bytes, changed.
 //! `cuda` and `emulator` are the two drivers; all other host code is shared.
 
 use super::launch::{Launch, Limits};
 use super::module::Module;
-use crate::device::{Description, Dtype};
+use crate::device::{Capacity, Description, Dtype};
 use crate::error::Result;
 
 /// An address in a device's global memory. The emulator's are fake and begin far from zero.
@@ -59,4 +60,24 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// What a launch did wrong.
     fn synchronize(&self) -> Result<()>;
+
+    /// Does `work`, a step of training: a driver may keep the launches back and start them as one when it
+    /// ends, or before a copy that comes in between.
+    ///
+    /// # Errors
+    /// What `work` returns, and as [`Driver::launch`].
+    fn together(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        work()
+    }
+
+    /// The memory, if the driver can say.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device) when it cannot be asked.
+    fn memory(&self) -> Result<Option<Capacity>> {
+        Ok(None)
+    }
+
+    /// Which part of the run the allocations and launches from now on belong to.
+    fn label(&self, _label: &str) {}
 }

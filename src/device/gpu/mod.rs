@@ -18,7 +18,7 @@ mod storage;
 mod tests;
 
 use super::arm::{Arm, same_length};
-use super::{Buffer, Call, Description, Device, Dtype};
+use super::{Buffer, Call, Capacity, Description, Device, Dtype};
 use crate::error::Result;
 use driver::Driver;
 use lower::Site;
@@ -136,5 +136,17 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     fn synchronize(&self) -> Result<()> {
         self.driver.synchronize()?;
         self.look()
+    }
+
+    fn memory(&self) -> Result<Option<Capacity>> {
+        self.driver.memory()
+    }
+
+    fn label(&self, label: &str) {
+        self.driver.label(label);
+    }
+
+    fn together(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.driver.together(work)
     }
 }
