@@ -22,7 +22,7 @@ use support::cases::make;
 use support::close::Near;
 use support::naive;
 use support::run::{Data, Make};
-use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
+use vgg_ft::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::random::{Draws, Stream};
@@ -342,11 +342,12 @@ fn rmsprop_step() -> Line {
 
 fn losses() -> [Line; 3] {
     let (logits, targets) = (reals(1, BATCH), (0..BATCH).map(|i| (i % 2) as f32).collect::<Vec<f32>>());
-    let (outcome, dlogits) = naive::sigmoid_cross_entropy(&logits, &targets);
+    let (outcome, dlogits) = naive::sigmoid_cross_entropy(&LossRule::mean(BATCH), &logits, &targets, None);
     let classes = 1000;
     let scores = reals(2, BATCH * classes);
     let labels: Vec<u32> = (0..BATCH).map(|row| (row * 37) as u32).collect();
-    let (many_outcome, many_dlogits) = naive::softmax_cross_entropy(classes, &scores, &labels);
+    let (many_outcome, many_dlogits) =
+        naive::softmax_cross_entropy(&LossRule::mean(BATCH), classes, &scores, &labels, None);
     let probabilities = naive::softmax(classes, &scores);
     [
         Line {
@@ -358,7 +359,9 @@ fn losses() -> [Line; 3] {
                 (zeros(BATCH), Box::new(move |at| dlogits[at])),
             ],
             make: make!([logits, targets] => [outcome, dlogits],
-                Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits: Some(dlogits) }),
+            Call::SigmoidCrossEntropy {
+                rule: LossRule::mean(BATCH), logits, targets, weights: None, outcome, dlogits: Some(dlogits),
+            }),
         },
         Line {
             shape: format!("b{BATCH}/{classes}"),
@@ -369,7 +372,10 @@ fn losses() -> [Line; 3] {
                 (zeros(BATCH * classes), Box::new(move |at| many_dlogits[at])),
             ],
             make: make!([logits, labels] => [outcome, dlogits],
-                Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits: Some(dlogits) }),
+            Call::SoftmaxCrossEntropy {
+                rule: LossRule::mean(BATCH), classes, logits, labels, weights: None, outcome,
+                dlogits: Some(dlogits),
+            }),
         },
         Line {
             shape: format!("b{BATCH}/{classes}"),

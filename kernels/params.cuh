@@ -51,6 +51,15 @@ struct Dense {
     unsigned c_out;
 };
 
+// A loss from logits: rows of this call, columns of a row, what the sum of the rows' gradients is divided
+// by, and the share of the target that is spread evenly over the classes.
+struct Loss {
+    unsigned rows;
+    unsigned columns;
+    float denominator;
+    float smoothing;
+};
+
 // A sum that several blocks share: block k of the split's axis takes terms k·length to (k+1)·length.
 struct Split {
     unsigned length;

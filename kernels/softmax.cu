@@ -3,10 +3,12 @@
 //
 //   softmax                 x, y (rows, classes)
 //
-//   softmax_cross_entropy   loss = m + ln Σ_j e^(z_j - m) - z_label
-//                           dlogits[row,k] = (e^(z_k - m) / Σ_j e^(z_j - m) - [k = label]) / rows
+//   softmax_cross_entropy   loss = w·(m + ln Σ_j e^(z_j - m) - Σ_k s_k·z_k)
+//                           dlogits[row,k] = w·(e^(z_k - m) / Σ_j e^(z_j - m) - s_k) / denominator
+//                           s_k = (1 - smoothing)·[k = label] + smoothing/classes
 //     logits    (rows, classes)       in
 //     labels    (rows) u32            in
+//     weights   (rows)                in   w; null for ones
 //     outcome   (rows, 2)             out  the loss; 1 where the first largest logit is the label's
 //     dlogits   (rows, classes)       out  null in evaluation
 //     fault     (1) u32               in, out  the first row whose label is no class; all ones before. The
@@ -51,8 +53,8 @@ extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax(
 }
 
 extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax_cross_entropy(
-    const Matrix p, const float* __restrict__ logits, const unsigned* __restrict__ labels,
-    float* __restrict__ outcome, float* __restrict__ dlogits, unsigned* __restrict__ fault)
+    const Loss p, const float* __restrict__ logits, const unsigned* __restrict__ labels,
+    const float* __restrict__ weights, float* __restrict__ outcome, float* __restrict__ dlogits, unsigned* __restrict__ fault)
 {
     const unsigned row = blockIdx.x * ROWS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= p.rows) return;                                         // the whole warp
@@ -72,13 +74,20 @@ extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax_cross_entropy(
     for (unsigned k = lane; k < p.columns; k += WARP) first = z[k] == largest ? min(first, k) : first;
     first = warp_min(first);
 
+    const float w = weights ? weights[row] : 1.0f;
+    const float every = p.smoothing / p.columns, whole = 1.0f - p.smoothing;
+    float others = 0.0f;                                               // Σ_k smoothing/classes · z_k
+    if (every > 0.0f) {
+        for (unsigned k = lane; k < p.columns; k += WARP) others = fmaf(every, z[k], others);
+        others = warp_sum(others);
+    }
     if (lane == 0) {
-        outcome[2 * row] = largest + logf(sum) - z[label];
+        outcome[2 * row] = w * (largest + logf(sum) - fmaf(whole, z[label], others));
         outcome[2 * row + 1] = first == label ? 1.0f : 0.0f;
     }
     if (!dlogits) return;
     for (unsigned k = lane; k < p.columns; k += WARP) {
         const float share = expf(z[k] - largest) / sum;
-        dlogits[row * p.columns + k] = (share - (k == label ? 1.0f : 0.0f)) / p.rows;
+        dlogits[row * p.columns + k] = w * (share - ((k == label ? whole : 0.0f) + every)) / p.denominator;
     }
 }

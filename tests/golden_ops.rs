@@ -11,7 +11,7 @@ use safetensors::SafeTensors;
 use std::collections::BTreeSet;
 use support::close::{EPS, Near, first_miss};
 use support::devices;
-use vgg_ft::device::call::Rmsprop;
+use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
 
@@ -222,6 +222,8 @@ fn sigmoid_cross_entropy_is_that_of_keras() {
         let (mut outcome, mut dlogits) = (blank(device, rows * 2), blank(device, rows));
         device
             .run(Call::SigmoidCrossEntropy {
+                rule: LossRule::mean(rows),
+                weights: None,
                 logits: &logits,
                 targets: &targets,
                 outcome: &mut outcome,
@@ -247,6 +249,8 @@ fn softmax_cross_entropy_is_that_of_keras() {
         let (mut outcome, mut dlogits) = (blank(device, rows * 2), blank(device, rows * classes));
         device
             .run(Call::SoftmaxCrossEntropy {
+                rule: LossRule::mean(rows),
+                weights: None,
                 classes,
                 logits: &logits,
                 labels: &labels,

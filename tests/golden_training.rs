@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use support::devices;
 use vgg_ft::device::Device;
-use vgg_ft::device::call::Rmsprop;
+use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
 use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
@@ -105,10 +105,11 @@ fn learn(
         let input = Tensor::constant(shape, device.upload(batch).unwrap()).unwrap();
         let end = network.architecture().layers().len();
         let logits = network.forward(&tape, input, 0..end, 0, step as u64).unwrap();
+        let mean = LossRule::mean(BATCH);
         let loss = if classes > 2 {
-            op::softmax_cross_entropy(&tape, &logits, &device.upload(&labels[of]).unwrap())
+            op::softmax_cross_entropy(&tape, mean, &logits, &device.upload(&labels[of]).unwrap(), None)
         } else {
-            op::sigmoid_cross_entropy(&tape, &logits, &device.upload(&targets[of]).unwrap())
+            op::sigmoid_cross_entropy(&tape, mean, &logits, &device.upload(&targets[of]).unwrap(), None)
         }
         .unwrap();
         losses.push((loss.totals(device).unwrap().0 / BATCH as f64) as f32);

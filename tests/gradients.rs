@@ -8,7 +8,7 @@ mod support;
 
 use support::devices;
 use vgg_ft::device::Device;
-use vgg_ft::device::call::MaskSource;
+use vgg_ft::device::call::{LossRule, MaskSource};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Parameter, Tape, Tensor};
 use vgg_ft::op;
@@ -96,7 +96,7 @@ fn ending(tape: &Tape<'_>, y: &Tensor) -> Result<op::Loss> {
     let bias = Tensor::constant(Shape::new(&[3]), device.upload(&[0.1f32, -0.2, 0.3])?)?;
     let logits = op::dense(tape, &flat, &weight, &bias, false)?;
     let labels: Vec<u32> = (0..rows as u32).map(|row| row % 3).collect();
-    op::softmax_cross_entropy(tape, &logits, &device.upload(&labels)?)
+    op::softmax_cross_entropy(tape, LossRule::mean(labels.len()), &logits, &device.upload(&labels)?, None)
 }
 
 #[test]
@@ -145,14 +145,15 @@ fn dropout() {
 fn sigmoid_cross_entropy() {
     check("sigmoid_cross_entropy", &[Shape::new(&[7, 1])], &|tape, x| {
         let targets = tape.device().upload(&[0.0f32, 1.0, 1.0, 0.0, 1.0, 0.25, 0.0])?;
-        op::sigmoid_cross_entropy(tape, &x[0], &targets)
+        op::sigmoid_cross_entropy(tape, LossRule::mean(7), &x[0], &targets, None)
     });
 }
 
 #[test]
 fn softmax_cross_entropy() {
     check("softmax_cross_entropy", &[Shape::new(&[4, 5])], &|tape, x| {
-        op::softmax_cross_entropy(tape, &x[0], &tape.device().upload(&[4u32, 0, 2, 2])?)
+        let labels = tape.device().upload(&[4u32, 0, 2, 2])?;
+        op::softmax_cross_entropy(tape, LossRule::mean(4), &x[0], &labels, None)
     });
 }
 

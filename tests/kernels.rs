@@ -7,7 +7,7 @@ mod support;
 
 use support::run::{Case, Data};
 use support::{cases, devices, naive};
-use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
+use vgg_ft::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use vgg_ft::device::{Buffer, Call, Device, Dtype};
 use vgg_ft::error::Kind;
 use vgg_ft::random::{Draws, Stream};
@@ -164,8 +164,18 @@ fn calls_with_nothing_to_do_are_taken() {
         run(Call::Softmax { classes: 3, x: &none, y: &mut y });
         run(Call::Add { x: &none, into: &mut y });
         run(Call::RmspropStep { rule, gradient: &none, velocity: &mut y, weight: &mut z });
-        run(Call::SigmoidCrossEntropy { logits: &none, targets: &none, outcome: &mut y, dlogits: None });
+        let (nothing, weights) = (LossRule::mean(0), None);
+        run(Call::SigmoidCrossEntropy {
+            rule: nothing,
+            logits: &none,
+            targets: &none,
+            weights,
+            outcome: &mut y,
+            dlogits: None,
+        });
         run(Call::SoftmaxCrossEntropy {
+            rule: nothing,
+            weights,
             classes: 3,
             logits: &none,
             labels: &none_u32,
@@ -187,6 +197,8 @@ fn a_label_that_is_no_class_is_refused() {
         let labels = device.upload(&[0u32, 2]).unwrap();
         let mut outcome = device.zeros(4).unwrap();
         let call = Call::SoftmaxCrossEntropy {
+            rule: LossRule::mean(2),
+            weights: None,
             classes: 2,
             logits: &logits,
             labels: &labels,

@@ -42,6 +42,23 @@ pub struct Rmsprop {
     pub epsilon: f32,
 }
 
+/// How the rows of a batch make a loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossRule {
+    /// What the gradient of the rows' sum is divided by: the rows of the whole batch, of which a call may
+    /// see a part.
+    pub denominator: usize,
+    /// Share of the target that is spread evenly over the classes, in [0, 1].
+    pub smoothing: f32,
+}
+
+impl LossRule {
+    /// The mean over `rows`, targets as they are.
+    pub fn mean(rows: usize) -> Self {
+        Self { denominator: rows, smoothing: 0.0 }
+    }
+}
+
 /// One piece of work for a device.
 #[derive(Debug)]
 pub enum Call<'a> {
@@ -191,27 +208,35 @@ pub enum Call<'a> {
         /// As `x`.
         y: &'a mut Buffer,
     },
-    /// Binary cross-entropy from logits, `loss = max(z,0) - z·t + ln(1 + e^-|z|)`, and the gradient of
-    /// the mean loss, `dlogits = (sigmoid(z) - t) / rows`.
+    /// Binary cross-entropy from logits, `loss = w·(max(z,0) - z·s + ln(1 + e^-|z|))`, and the gradient,
+    /// `dlogits = w·(sigmoid(z) - s) / denominator`, with `s = t·(1 - smoothing) + smoothing/2`.
     SigmoidCrossEntropy {
+        /// Denominator and smoothing.
+        rule: LossRule,
         /// `[rows]`.
         logits: &'a Buffer,
         /// `[rows]`, 0 or 1 (or between, for soft targets).
         targets: &'a Buffer,
+        /// `[rows]`, `w`; ones if not given.
+        weights: Option<&'a Buffer>,
         /// `[rows, 2]`: the loss, and 1 where `(z > 0) == (t > 0.5)`.
         outcome: &'a mut Buffer,
         /// `[rows]`.
         dlogits: Option<&'a mut Buffer>,
     },
-    /// Cross-entropy of a softmax, `loss = ln Σ_k e^(z_k) - z_label`, and the gradient of the mean
-    /// loss, `dlogits = (softmax(z) - onehot) / rows`.
+    /// Cross-entropy of a softmax, `loss = w·(ln Σ_k e^(z_k) - Σ_k s_k·z_k)`, and the gradient,
+    /// `dlogits = w·(softmax(z) - s) / denominator`, with `s = (1 - smoothing)·onehot + smoothing/classes`.
     SoftmaxCrossEntropy {
+        /// Denominator and smoothing.
+        rule: LossRule,
         /// Columns.
         classes: usize,
         /// `[rows, classes]`.
         logits: &'a Buffer,
         /// `[rows]`, u32.
         labels: &'a Buffer,
+        /// `[rows]`, `w`; ones if not given.
+        weights: Option<&'a Buffer>,
         /// `[rows, 2]`: the loss, and 1 where the first largest logit is the label's.
         outcome: &'a mut Buffer,
         /// `[rows, classes]`.

@@ -1,10 +1,12 @@
 //! Cross-entropy from logits, binary and many-class, with its gradient from the same pass.
 //!
-//! Binary: `loss = max(z,0) - z·t + ln(1 + e^-|z|)`, `dz = (sigmoid(z) - t) / rows`.
-//! Many-class: `loss = ln Σ_k e^(z_k) - z_label`, `dz = (softmax(z) - onehot) / rows`.
+//! Binary: `loss = w·(max(z,0) - z·t + ln(1 + e^-|z|))`, `dz = w·(sigmoid(z) - t) / rows`.
+//! Many-class: `loss = w·(ln Σ_k e^(z_k) - z_label)`, `dz = w·(softmax(z) - onehot) / rows`.
+//! `w` is the row's weight, 1 if none is given; targets may be smoothed ([`LossRule`]).
 //! Both are what Keras on TensorFlow computes when the last layer is a sigmoid or a softmax: it looks
 //! through the activation to the logits, so nothing is clipped.
 
+use crate::device::call::LossRule;
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Gradient, Tape, Tensor};
@@ -35,11 +37,17 @@ impl Loss {
     }
 }
 
-/// `logits` `[rows, 1]`, `targets` `[rows]` f32 in [0, 1].
+/// `logits` `[rows, 1]`, `targets` `[rows]` f32 in [0, 1], `weights` `[rows]`.
 ///
 /// # Errors
 /// [`Kind::Shape`] when the rows differ; the device's errors.
-pub fn sigmoid_cross_entropy(tape: &Tape<'_>, logits: &Tensor, targets: &Buffer) -> Result<Loss> {
+pub fn sigmoid_cross_entropy(
+    tape: &Tape<'_>,
+    rule: LossRule,
+    logits: &Tensor,
+    targets: &Buffer,
+    weights: Option<&Buffer>,
+) -> Result<Loss> {
     let [rows, columns] = logits.shape().matrix("sigmoid_cross_entropy: the logits")?;
     if columns != 1 {
         return Err(
@@ -47,21 +55,31 @@ pub fn sigmoid_cross_entropy(tape: &Tape<'_>, logits: &Tensor, targets: &Buffer)
         );
     }
     loss(tape, "sigmoid_cross_entropy", logits, rows, |outcome, dlogits| {
-        tape.device().run(Call::SigmoidCrossEntropy { logits: logits.buffer(), targets, outcome, dlogits })
+        let logits = logits.buffer();
+        tape.device().run(Call::SigmoidCrossEntropy { rule, logits, targets, weights, outcome, dlogits })
     })
 }
 
-/// `logits` `[rows, classes]`, `labels` `[rows]` u32 below `classes`.
+/// `logits` `[rows, classes]`, `labels` `[rows]` u32 below `classes`, `weights` `[rows]`.
 ///
 /// # Errors
 /// [`Kind::Shape`] when the rows differ; the device's errors.
-pub fn softmax_cross_entropy(tape: &Tape<'_>, logits: &Tensor, labels: &Buffer) -> Result<Loss> {
+pub fn softmax_cross_entropy(
+    tape: &Tape<'_>,
+    rule: LossRule,
+    logits: &Tensor,
+    labels: &Buffer,
+    weights: Option<&Buffer>,
+) -> Result<Loss> {
     let [rows, classes] = logits.shape().matrix("softmax_cross_entropy: the logits")?;
     loss(tape, "softmax_cross_entropy", logits, rows, |outcome, dlogits| {
+        let logits = logits.buffer();
         tape.device().run(Call::SoftmaxCrossEntropy {
+            rule,
             classes,
-            logits: logits.buffer(),
+            logits,
             labels,
+            weights,
             outcome,
             dlogits,
         })

@@ -2,6 +2,7 @@
 
 use super::samples::Samples;
 use crate::device::Device;
+use crate::device::call::LossRule;
 use crate::error::Result;
 use crate::graph::{Mode, Tape, Tensor};
 use crate::interrupt;
@@ -45,10 +46,12 @@ pub(super) fn loss(tape: &Tape<'_>, output: Output, logits: &Tensor, labels: &[u
     match output {
         Output::Sigmoid => {
             let targets: Vec<f32> = labels.iter().map(|&label| label as f32).collect();
-            op::sigmoid_cross_entropy(tape, logits, &device.upload(&targets)?)
+            let rule = LossRule::mean(labels.len());
+            op::sigmoid_cross_entropy(tape, rule, logits, &device.upload(&targets)?, None)
         }
         Output::Softmax(_) | Output::Features => {
-            op::softmax_cross_entropy(tape, logits, &device.upload(labels)?)
+            let rule = LossRule::mean(labels.len());
+            op::softmax_cross_entropy(tape, rule, logits, &device.upload(labels)?, None)
         }
     }
 }

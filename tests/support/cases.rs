@@ -9,7 +9,7 @@ use super::naive;
 use super::run::{Case, Data, Make, Output};
 use std::fmt::Debug;
 use vgg_ft::device::Call;
-use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
+use vgg_ft::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
 
@@ -401,39 +401,77 @@ fn losses(cases: &mut Vec<Case>) {
 }
 
 fn sigmoid_cross_entropy(cases: &mut Vec<Case>, logits: &[f32], targets: &[f32]) {
-    let (outcome, dlogits) = naive::sigmoid_cross_entropy(logits, targets);
+    let rows = logits.len();
+    let rule = LossRule::mean(rows);
+    let (outcome, dlogits) = naive::sigmoid_cross_entropy(&rule, logits, targets, None);
     let inputs = || vec![logits.to_vec().into(), targets.to_vec().into()];
     cases.push(case(
-        (logits.len(), "training"),
+        (rows, "training"),
         inputs(),
         vec![Output::fresh(outcome.clone()), Output::fresh(dlogits)],
-        make!([logits, targets] => [outcome, dlogits],
-            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits: Some(dlogits) }),
+        make!([logits, targets] => [outcome, dlogits], Call::SigmoidCrossEntropy {
+            rule, logits, targets, weights: None, outcome, dlogits: Some(dlogits),
+        }),
     ));
     cases.push(case(
-        (logits.len(), "evaluation"),
+        (rows, "evaluation"),
         inputs(),
         vec![Output::fresh(outcome)],
-        make!([logits, targets] => [outcome],
-            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits: None }),
+        make!([logits, targets] => [outcome], Call::SigmoidCrossEntropy {
+            rule, logits, targets, weights: None, outcome, dlogits: None,
+        }),
+    ));
+    let (rule, weights) = (part_of_a_batch(rows), row_weights(rows));
+    let (outcome, dlogits) = naive::sigmoid_cross_entropy(&rule, logits, targets, Some(&weights));
+    cases.push(case(
+        (rows, "weighted, smoothed"),
+        [inputs(), vec![weights.into()]].into_iter().flatten().collect(),
+        vec![Output::fresh(outcome), Output::fresh(dlogits)],
+        make!([logits, targets, weights] => [outcome, dlogits], Call::SigmoidCrossEntropy {
+            rule, logits, targets, weights: Some(weights), outcome, dlogits: Some(dlogits),
+        }),
     ));
 }
 
 fn softmax_cross_entropy(cases: &mut Vec<Case>, classes: usize, logits: &[f32], labels: &[u32]) {
-    let (outcome, dlogits) = naive::softmax_cross_entropy(classes, logits, labels);
+    let rows = labels.len();
+    let rule = LossRule::mean(rows);
+    let (outcome, dlogits) = naive::softmax_cross_entropy(&rule, classes, logits, labels, None);
     let inputs = || vec![logits.to_vec().into(), labels.to_vec().into()];
     cases.push(case(
-        (labels.len(), classes, "training"),
+        (rows, classes, "training"),
         inputs(),
         vec![Output::fresh(outcome.clone()), Output::fresh(dlogits)],
-        make!([logits, labels] => [outcome, dlogits],
-            Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits: Some(dlogits) }),
+        make!([logits, labels] => [outcome, dlogits], Call::SoftmaxCrossEntropy {
+            rule, classes, logits, labels, weights: None, outcome, dlogits: Some(dlogits),
+        }),
     ));
     cases.push(case(
-        (labels.len(), classes, "evaluation"),
+        (rows, classes, "evaluation"),
         inputs(),
         vec![Output::fresh(outcome)],
-        make!([logits, labels] => [outcome],
-            Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits: None }),
+        make!([logits, labels] => [outcome], Call::SoftmaxCrossEntropy {
+            rule, classes, logits, labels, weights: None, outcome, dlogits: None,
+        }),
     ));
+    let (rule, weights) = (part_of_a_batch(rows), row_weights(rows));
+    let (outcome, dlogits) = naive::softmax_cross_entropy(&rule, classes, logits, labels, Some(&weights));
+    cases.push(case(
+        (rows, classes, "weighted, smoothed"),
+        [inputs(), vec![weights.into()]].into_iter().flatten().collect(),
+        vec![Output::fresh(outcome), Output::fresh(dlogits)],
+        make!([logits, labels, weights] => [outcome, dlogits], Call::SoftmaxCrossEntropy {
+            rule, classes, logits, labels, weights: Some(weights), outcome, dlogits: Some(dlogits),
+        }),
+    ));
+}
+
+/// A call that sees `rows` of a batch of half as many again.
+fn part_of_a_batch(rows: usize) -> LossRule {
+    LossRule { denominator: rows + rows.div_ceil(2), smoothing: 0.1 }
+}
+
+/// From 0, which silences a row, upwards.
+fn row_weights(rows: usize) -> Vec<f32> {
+    (0..rows).map(|row| row as f32 % 4.0 * 0.75).collect()
 }

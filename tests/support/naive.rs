@@ -1,7 +1,7 @@
 //! What every call means, as loops in f64 that follow the formulas of `Call` letter by letter.
 
 use super::close::{EPS, Near, Sum, TINY};
-use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
+use vgg_ft::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use vgg_ft::random;
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
 
@@ -206,43 +206,62 @@ fn logistic(x: f64) -> f64 {
 }
 
 /// `outcome` and `dlogits`.
-pub fn sigmoid_cross_entropy(logits: &[f32], targets: &[f32]) -> (Vec<Near>, Vec<Near>) {
-    let rows = logits.len() as f64;
+pub fn sigmoid_cross_entropy(
+    rule: &LossRule,
+    logits: &[f32],
+    targets: &[f32],
+    weights: Option<&[f32]>,
+) -> (Vec<Near>, Vec<Near>) {
+    let (rows, smoothing) = (rule.denominator as f64, wide(rule.smoothing));
     let mut out = (Vec::new(), Vec::new());
-    for (&z, &t) in logits.iter().zip(targets) {
-        let (z, t) = (wide(z), wide(t));
+    for (row, (&z, &t)) in logits.iter().zip(targets).enumerate() {
+        let w = weights.map_or(1.0, |weights| wide(weights[row]));
+        let (z, hard) = (wide(z), wide(t));
+        let t = hard * (1.0 - smoothing) + smoothing / 2.0;
         let positive = if z < 0.0 { 0.0 } else { z };
         let soft = (-z.abs()).exp().ln_1p();
         // Three summands, each good to two roundings, and two sums.
-        let within = 4.0 * EPS * (positive + (z * t).abs() + soft) + TINY;
-        out.0.push(Near { value: positive - z * t + soft, within });
-        out.0.push(Near::exactly(if (z > 0.0) == (t > 0.5) { 1.0 } else { 0.0 }));
+        let within = w.abs() * (5.0 * EPS * (positive + (z * t).abs() + soft) + TINY);
+        out.0.push(Near { value: w * (positive - z * t + soft), within });
+        out.0.push(Near::exactly(if (z > 0.0) == (hard > 0.5) { 1.0 } else { 0.0 }));
         // The sigmoid is at most 1 and good to a few roundings; the difference may cancel.
-        out.1.push(Near { value: (logistic(z) - t) / rows, within: 4.0 * EPS / rows });
+        out.1.push(Near { value: w * (logistic(z) - t) / rows, within: w.abs() * 5.0 * EPS / rows });
     }
     out
 }
 
 /// `outcome` and `dlogits`.
-pub fn softmax_cross_entropy(classes: usize, logits: &[f32], labels: &[u32]) -> (Vec<Near>, Vec<Near>) {
+pub fn softmax_cross_entropy(
+    rule: &LossRule,
+    classes: usize,
+    logits: &[f32],
+    labels: &[u32],
+    weights: Option<&[f32]>,
+) -> (Vec<Near>, Vec<Near>) {
     let mut out = (Vec::new(), Vec::new());
+    let smoothing = wide(rule.smoothing);
+    let target =
+        |k: usize, label: usize| smoothing / classes as f64 + if k == label { 1.0 - smoothing } else { 0.0 };
     for (row, &label) in labels.iter().enumerate() {
+        let w = weights.map_or(1.0, |weights| wide(weights[row]));
         let z = &logits[row * classes..][..classes];
         let label = label as usize;
         let largest = z.iter().copied().map(wide).fold(f64::NEG_INFINITY, f64::max);
         let whole = largest + z.iter().map(|&z| (wide(z) - largest).exp()).sum::<f64>().ln();
         let first = z.iter().position(|&z| wide(z) == largest);
         // The logarithm of a sum of k exponentials, and two sums of numbers as large as the logits.
+        let terms = || z.iter().enumerate().map(|(k, &z)| target(k, label) * wide(z));
+        let (aim, size): (f64, f64) = (terms().sum(), terms().map(f64::abs).sum());
         let within =
-            4.0 * EPS * (largest.abs() + wide(z[label]).abs() + whole.abs() + (classes as f64).sqrt());
-        out.0.push(Near { value: whole - wide(z[label]), within });
+            w.abs() * 5.0 * EPS * (largest.abs() + 2.0 * size + whole.abs() + (classes as f64).sqrt());
+        out.0.push(Near { value: w * (whole - aim), within });
         out.0.push(Near::exactly(if first == Some(label) { 1.0 } else { 0.0 }));
         for near in softmax(classes, z).into_iter().enumerate().map(|(k, p)| {
-            let value = p.value - if k == label { 1.0 } else { 0.0 };
-            Near { value, within: p.within + EPS * value.abs() }
+            let value = p.value - target(k, label);
+            Near { value, within: p.within + 2.0 * EPS * (p.value + target(k, label)) }
         }) {
-            let rows = labels.len() as f64;
-            out.1.push(Near { value: near.value / rows, within: near.within / rows });
+            let share = w / rule.denominator as f64;
+            out.1.push(Near { value: near.value * share, within: near.within * share.abs() });
         }
     }
     out

@@ -199,18 +199,27 @@ impl Device for CpuDevice {
             Call::Dropout { rate, source, x, y } => {
                 dropout(shop, rate, source, arm.input("x", x, x.len())?, arm.output("y", y, x.len())?)
             }
-            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits } => sigmoid_cross_entropy(
-                arm.input("logits", logits, logits.len())?,
-                arm.input("targets", targets, logits.len())?,
-                arm.output("outcome", outcome, logits.len() * 2)?,
-                dlogits.map(|dlogits| arm.output("dlogits", dlogits, logits.len())).transpose()?,
-            ),
-            Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits } => {
+            Call::SigmoidCrossEntropy { rule, logits, targets, weights, outcome, dlogits } => {
+                sigmoid_cross_entropy(
+                    rule,
+                    (
+                        arm.input("logits", logits, logits.len())?,
+                        arm.input("targets", targets, logits.len())?,
+                    ),
+                    weights.map(|weights| arm.input("weights", weights, logits.len())).transpose()?,
+                    arm.output("outcome", outcome, logits.len() * 2)?,
+                    dlogits.map(|dlogits| arm.output("dlogits", dlogits, logits.len())).transpose()?,
+                )
+            }
+            Call::SoftmaxCrossEntropy { rule, classes, logits, labels, weights, outcome, dlogits } => {
                 softmax_cross_entropy(
                     arm,
-                    classes,
-                    arm.input("logits", logits, labels.len() * classes)?,
-                    arm.input("labels", labels, labels.len())?,
+                    (rule, classes),
+                    (
+                        arm.input("logits", logits, labels.len() * classes)?,
+                        arm.input("labels", labels, labels.len())?,
+                    ),
+                    weights.map(|weights| arm.input("weights", weights, labels.len())).transpose()?,
                     arm.output("outcome", outcome, labels.len() * 2)?,
                     dlogits.map(|dlogits| arm.output("dlogits", dlogits, logits.len())).transpose()?,
                 )?;

@@ -37,6 +37,8 @@ twins! {
     Pool2d { n: u32, h: u32, w: u32, c: u32, }
     /// A dense layer.
     Dense { n: u32, c_in: u32, c_out: u32, }
+    /// A loss from logits.
+    Loss { rows: u32, columns: u32, denominator: f32, smoothing: f32, }
     /// How many terms of a sum each part takes.
     Split { length: u32, }
     /// How many parts there are, and the length of each.

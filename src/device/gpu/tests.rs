@@ -6,6 +6,7 @@ use super::ladder;
 use super::launch::{Arg, Launch};
 use super::module::{Entry, MODULES, Param, find};
 use super::*;
+use crate::device::call::LossRule;
 use crate::error::Kind;
 
 fn gpu() -> Gpu<Fake> {
@@ -76,7 +77,16 @@ fn a_label_that_is_no_class_is_found_at_the_next_wait() {
     let mut outcome = device.zeros(4).unwrap();
     let mut step = || {
         let (logits, labels, outcome) = (&logits, &labels, &mut outcome);
-        device.run(Call::SoftmaxCrossEntropy { classes: 2, logits, labels, outcome, dlogits: None })
+        let (rule, weights) = (LossRule::mean(2), None);
+        device.run(Call::SoftmaxCrossEntropy {
+            rule,
+            classes: 2,
+            logits,
+            labels,
+            weights,
+            outcome,
+            dlogits: None,
+        })
     };
     step().unwrap();
     device.synchronize().unwrap();

@@ -3,7 +3,7 @@
 //! In: a kernel's name and sizes. Out: arrays to fill and the [`Call`] on their buffers. Default sizes
 //! are small, with a remainder where a tile has one, so that guards are passed.
 
-use crate::device::call::{MaskSource, Normalize, Rmsprop};
+use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::{Buffer, Call, Dtype};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
@@ -338,29 +338,36 @@ pub static KERNELS: &[Kernel] = &[
     },
     Kernel {
         name: "sigmoid_cross_entropy",
-        formula: "max(z,0) - z·t + ln(1 + e^-|z|) and its gradient",
+        formula: "w·(max(z,0) - z·s + ln(1 + e^-|z|)) and its gradient",
         axes: ROWS,
         arrays: |s| {
             let rows = s.of("rows");
-            let inputs = vec![signed("logits", rows), array("targets", rows, Fill::Bits)];
+            let inputs =
+                vec![signed("logits", rows), array("targets", rows, Fill::Bits), signed("weights", rows)];
             (inputs, vec![fresh("outcome", 2 * rows), fresh("dlogits", rows)])
         },
-        make: call!(_s, [logits, targets] => [outcome, dlogits],
-            Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits: Some(dlogits) }),
+        make: call!(s, [logits, targets, weights] => [outcome, dlogits],
+        Call::SigmoidCrossEntropy {
+            rule: LossRule { denominator: s.of("rows"), smoothing: 0.1 },
+            logits, targets, weights: Some(weights), outcome, dlogits: Some(dlogits),
+        }),
         tolerance: CURVES,
     },
     Kernel {
         name: "softmax_cross_entropy",
-        formula: "m + ln Σ e^(z-m) - z_label and its gradient",
+        formula: "w·(m + ln Σ e^(z-m) - Σ s·z) and its gradient",
         axes: CLASSES,
         arrays: |s| {
             let (rows, classes) = (s.of("rows"), s.of("classes"));
-            let inputs = vec![signed("logits", rows * classes), array("labels", rows, Fill::Below(classes))];
+            let labels = array("labels", rows, Fill::Below(classes));
+            let inputs = vec![signed("logits", rows * classes), labels, signed("weights", rows)];
             (inputs, vec![fresh("outcome", 2 * rows), fresh("dlogits", rows * classes)])
         },
-        make: call!(s, [logits, labels] => [outcome, dlogits],
+        make: call!(s, [logits, labels, weights] => [outcome, dlogits],
         Call::SoftmaxCrossEntropy {
-            classes: s.of("classes"), logits, labels, outcome, dlogits: Some(dlogits),
+            rule: LossRule { denominator: s.of("rows"), smoothing: 0.1 },
+            classes: s.of("classes"), logits, labels, weights: Some(weights), outcome,
+            dlogits: Some(dlogits),
         }),
         tolerance: CURVES,
     },

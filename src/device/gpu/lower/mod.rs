@@ -56,11 +56,12 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         Call::ReluForward { x, y } => elementwise::relu_forward(site, x, y),
         Call::ReluBackward { y, gradient } => elementwise::relu_backward(site, y, gradient),
         Call::Dropout { rate, source, x, y } => elementwise::dropout(site, rate, source, x, y),
-        Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits } => {
-            rows::sigmoid_cross_entropy(site, logits, targets, outcome, dlogits.as_deref())
+        Call::SigmoidCrossEntropy { rule, logits, targets, weights, outcome, dlogits } => {
+            rows::sigmoid_cross_entropy(site, rule, (logits, targets, weights), outcome, dlogits.as_deref())
         }
-        Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits } => {
-            rows::softmax_cross_entropy(site, classes, (logits, labels), outcome, dlogits.as_deref())
+        Call::SoftmaxCrossEntropy { rule, classes, logits, labels, weights, outcome, dlogits } => {
+            let inputs = (logits, labels, weights);
+            rows::softmax_cross_entropy(site, (rule, classes), inputs, outcome, dlogits.as_deref())
         }
         Call::Sigmoid { x, y } => elementwise::sigmoid(site, x, y),
         Call::Softmax { classes, x, y } => rows::softmax(site, classes, x, y),

@@ -1,6 +1,7 @@
 //! Calls on the rows or columns of a matrix: `kernels/bias_backward.cu`, `loss.cu`, `softmax.cu`.
 
 use super::{Cut, Site};
+use crate::device::call::LossRule;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
@@ -13,6 +14,12 @@ const ROWS: usize = 4;
 
 fn matrix(site: &Site, rows: usize, columns: usize) -> Result<Arg> {
     Ok(Arg::value("p", &params::Matrix { rows: site.size(rows)?, columns: site.size(columns)? }))
+}
+
+fn loss(site: &Site, rule: LossRule, rows: usize, columns: usize) -> Result<Arg> {
+    let denominator = rule.denominator as f32;
+    let (rows, columns) = (site.size(rows)?, site.size(columns)?);
+    Ok(Arg::value("p", &params::Loss { rows, columns, denominator, smoothing: rule.smoothing }))
 }
 
 pub fn bias_backward(
@@ -43,16 +50,17 @@ pub fn bias_backward(
 
 pub fn sigmoid_cross_entropy(
     site: &mut Site,
-    logits: &Buffer,
-    targets: &Buffer,
+    rule: LossRule,
+    (logits, targets, weights): (&Buffer, &Buffer, Option<&Buffer>),
     outcome: &Buffer,
     dlogits: Option<&Buffer>,
 ) -> Result<()> {
     let rows = logits.len();
     let args = [
-        Arg::value("p", &params::Elements { len: site.size(rows)? }),
+        loss(site, rule, rows, 1)?,
         site.f32("logits", logits, rows)?,
         site.f32("targets", targets, rows)?,
+        site.optional("weights", weights, Dtype::F32, rows)?,
         site.f32("outcome", outcome, rows * 2)?,
         site.optional("dlogits", dlogits, Dtype::F32, rows)?,
     ];
@@ -61,16 +69,17 @@ pub fn sigmoid_cross_entropy(
 
 pub fn softmax_cross_entropy(
     site: &mut Site,
-    classes: usize,
-    (logits, labels): (&Buffer, &Buffer),
+    (rule, classes): (LossRule, usize),
+    (logits, labels, weights): (&Buffer, &Buffer, Option<&Buffer>),
     outcome: &Buffer,
     dlogits: Option<&Buffer>,
 ) -> Result<()> {
     let rows = labels.len();
     let args = [
-        matrix(site, rows, classes)?,
+        loss(site, rule, rows, classes)?,
         site.f32("logits", logits, rows * classes)?,
         site.buffer("labels", labels, Dtype::U32, rows)?,
+        site.optional("weights", weights, Dtype::F32, rows)?,
         site.f32("outcome", outcome, rows * 2)?,
         site.optional("dlogits", dlogits, Dtype::F32, rows * classes)?,
         site.fault(),

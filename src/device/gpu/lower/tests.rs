@@ -1,6 +1,6 @@
 //! Every launch covers its output, whole and without a block to spare, at sizes that divide nothing.
 
-use crate::device::call::{MaskSource, Normalize, Rmsprop};
+use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::gpu::Gpu;
 use crate::device::gpu::fake::Fake;
 use crate::device::gpu::launch::{Arg, Launch};
@@ -212,14 +212,29 @@ fn pools_and_matrices_cover_their_outputs() {
         check_all(&launches, names);
         let labels = &bench.0.alloc(Dtype::U32, rows).unwrap();
         let (outcome, targets) = (&mut bench.f32(rows * 2), &bench.f32(rows));
-        let (classes, logits, dlogits) = (columns, x, Some(y));
+        let (classes, logits, dlogits, rule) = (columns, x, Some(y), LossRule::mean(rows));
         check_all(
-            &bench.run(Call::SoftmaxCrossEntropy { classes, logits, labels, outcome, dlogits }),
+            &bench.run(Call::SoftmaxCrossEntropy {
+                rule,
+                classes,
+                logits,
+                labels,
+                weights: Some(targets),
+                outcome,
+                dlogits,
+            }),
             &["softmax_cross_entropy"],
         );
         let logits = targets;
         check_all(
-            &bench.run(Call::SigmoidCrossEntropy { logits, targets, outcome, dlogits: None }),
+            &bench.run(Call::SigmoidCrossEntropy {
+                rule,
+                logits,
+                targets,
+                weights: None,
+                outcome,
+                dlogits: None,
+            }),
             &["sigmoid_cross_entropy"],
         );
     }
