@@ -1,7 +1,8 @@
 // params.cuh   what kernels take by value: geometry and rules as structs with named fields
 //
-// Every field takes four bytes, so a struct has no padding and its Rust twin (src/device/gpu/params.rs)
-// has the same bytes. A unit test reads this file and compares names, order and types: one field a line.
+// A field is made of four-byte numbers or of pointers (eight, placed at multiples of eight), and no struct
+// has padding, so its Rust twin (src/device/gpu/params.rs) has the same bytes. A unit test reads this file
+// and compares names, order, types and places: one field a line.
 //
 // No tensor has 2^31 elements or more (the host refuses them), so an int holds every offset.
 
@@ -83,9 +84,50 @@ struct Dropout {
     unsigned counter_high;
 };
 
-// v = rho·v + (1-rho)·g²;  w = w - rate·g / √(v + epsilon).
+// Up to 64 tensors that one launch steps through (tensors.cuh). Blocks are dealt out in order: tensor k
+// has those from first[k] on; the first of a place that holds no tensor is the largest number there is.
+// A state that the rule does not keep is null.
+struct Tensors {
+    const float* gradient[64];
+    float* weight[64];
+    float* velocity[64];
+    float* momentum[64];
+    float* mean[64];
+    unsigned len[64];
+    unsigned first[64];
+};
+
+// Before any rule: g = scale·g + l2·w;  w = w - w·decay·rate. A number that changes nothing is skipped.
+struct Adjust {
+    float scale;
+    float l2;
+    float decay;
+    float rate;
+};
+
+// v = rho·v + (1-rho)·g²;  d = v, less the square of mean = rho·mean + (1-rho)·g if centered;
+// root = √(d + epsilon), or √d + epsilon if outside;  step = rate·g / root, or
+// momentum = momentum·momentum + rate·g / root if that is above 0;  w = w - step.
 struct Rmsprop {
     float rate;
     float rho;
+    float epsilon;
+    float momentum;
+    unsigned centered;
+    unsigned outside;
+};
+
+// w = w - rate·g; or m = momentum·m - rate·g;  w = w + m, or w + momentum·m - rate·g if nesterov.
+struct Sgd {
+    float rate;
+    float momentum;
+    unsigned nesterov;
+};
+
+// m = m + (g - m)·new_1;  v = v + (g² - v)·new_2;  w = w - m·alpha / (√v + epsilon).
+struct Adamw {
+    float alpha;                                     // the rate, corrected for the zeros of the beginning
+    float new_1;                                     // 1 - beta_1
+    float new_2;                                     // 1 - beta_2
     float epsilon;
 };

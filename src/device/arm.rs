@@ -1,6 +1,7 @@
 //! What the arms of a device's `match` on [`Call`](super::Call) share: whether a buffer is what the call
 //! needs, and errors that begin with the call's name.
 
+use super::call::{Keeps, Rmsprop, Slot};
 use super::{Buffer, Dtype};
 use crate::error::{Error, Kind, Result};
 use std::fmt;
@@ -42,6 +43,40 @@ impl Arm {
                 .expected_got(format!("a multiple of {columns} elements"), buffer.len()));
         }
         Ok(columns)
+    }
+
+    /// Whether `slot`, the `k`-th of its call, has the state that the rule keeps, and no other.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] naming the state.
+    pub fn keeps(&self, k: usize, slot: &Slot<'_>, keeps: Keeps) -> Result<()> {
+        let states = [
+            ("velocity", slot.velocity.is_some(), keeps.velocity),
+            ("momentum", slot.momentum.is_some(), keeps.momentum),
+            ("mean", slot.mean.is_some(), keeps.mean),
+        ];
+        let words = |there| if there { "a buffer" } else { "none" };
+        match states.into_iter().find(|(_, got, expected)| got != expected) {
+            None => Ok(()),
+            Some((name, got, expected)) => Err(self
+                .refuse(format!("`{name}[{k}]` is not what the rule keeps"))
+                .expected_got(words(expected), words(got))
+                .help("a rule's state does not change between its steps; this is a bug in vgg-ft")),
+        }
+    }
+
+    /// Whether `rule` is the plain one.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when it keeps more than a mean square, or has epsilon outside the root.
+    pub fn plain(&self, rule: Rmsprop) -> Result<()> {
+        if rule.is_plain() {
+            return Ok(());
+        }
+        Err(self
+            .refuse("`rule` is not the plain RMSprop")
+            .expected_got("no momentum, not centered, epsilon inside the root", format!("{rule:?}"))
+            .help("store the gradient and use rmsprop_step; this is a bug in vgg-ft"))
     }
 
     /// An error that begins with the call's name.

@@ -6,6 +6,7 @@
 //! `[c_in, c_out]`, everything f32 and dense in memory unless said otherwise.
 
 use super::Buffer;
+pub use super::rule::{Adamw, AdamwNow, Adjust, Keeps, LossRule, Rmsprop, Rule, Sgd, Slot};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
 
@@ -29,34 +30,6 @@ pub struct MaskSource {
     pub stream: Stream,
     /// The draw (of four words) that element 0 begins with.
     pub counter: u64,
-}
-
-/// The numbers of one RMSprop step; as `keras.optimizers.RMSprop`, epsilon inside the root.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rmsprop {
-    /// Learning rate.
-    pub rate: f32,
-    /// Share of the old mean square that is kept.
-    pub rho: f32,
-    /// Added to the mean square before the root.
-    pub epsilon: f32,
-}
-
-/// How the rows of a batch make a loss.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LossRule {
-    /// What the gradient of the rows' sum is divided by: the rows of the whole batch, of which a call may
-    /// see a part.
-    pub denominator: usize,
-    /// Share of the target that is spread evenly over the classes, in [0, 1].
-    pub smoothing: f32,
-}
-
-impl LossRule {
-    /// The mean over `rows`, targets as they are.
-    pub fn mean(rows: usize) -> Self {
-        Self { denominator: rows, smoothing: 0.0 }
-    }
 }
 
 /// One piece of work for a device.
@@ -258,23 +231,47 @@ pub enum Call<'a> {
         /// `[rows, classes]`.
         y: &'a mut Buffer,
     },
-    /// `v = rho·v + (1-rho)·g²; w = w - rate·g / sqrt(v + epsilon)`.
+    /// `v = rho·v + (1-rho)·g²; w = w - rate·g / sqrt(v + epsilon)`, for every tensor.
+    ///
+    /// Centered, `mean = rho·mean + (1-rho)·g` and the root is `sqrt(v - mean² + epsilon)`; with epsilon
+    /// outside it is `sqrt(…) + epsilon`; with momentum, `m = momentum·m + rate·g / root; w = w - m`.
     RmspropStep {
-        /// Rate, rho, epsilon.
+        /// Its numbers.
         rule: Rmsprop,
-        /// Any shape.
-        gradient: &'a Buffer,
-        /// As `gradient`; the mean square, 0 before the first step.
-        velocity: &'a mut Buffer,
-        /// As `gradient`.
-        weight: &'a mut Buffer,
+        /// What comes before.
+        adjust: Adjust,
+        /// All that learns.
+        tensors: Vec<Slot<'a>>,
+    },
+    /// `w = w - rate·g`, for every tensor.
+    ///
+    /// With momentum `m = momentum·m - rate·g` and `w = w + m`, or `w + momentum·m - rate·g` with Nesterov.
+    SgdStep {
+        /// Its numbers.
+        rule: Sgd,
+        /// What comes before.
+        adjust: Adjust,
+        /// All that learns.
+        tensors: Vec<Slot<'a>>,
+    },
+    /// `m = m + (g-m)·(1-beta_1); v = v + (g²-v)·(1-beta_2); w = w - m·alpha / (sqrt(v) + epsilon)`, for
+    /// every tensor, where `alpha = rate·sqrt(1-beta_2^step) / (1-beta_1^step)`.
+    AdamwStep {
+        /// Its numbers.
+        rule: Adamw,
+        /// The step's number, from 1.
+        step: u64,
+        /// What comes before.
+        adjust: Adjust,
+        /// All that learns.
+        tensors: Vec<Slot<'a>>,
     },
     /// [`Call::DenseBackwardWeight`] and [`Call::RmspropStep`] in one pass: the gradient is used where
     /// it arises and never stored.
     DenseRmspropStep {
         /// Sizes.
         geometry: Dense,
-        /// Rate, rho, epsilon.
+        /// Rate, rho, epsilon; the plain rule, [`Rmsprop::is_plain`].
         rule: Rmsprop,
         /// `[n, c_in]`.
         x: &'a Buffer,
@@ -316,6 +313,8 @@ impl Call<'_> {
             Self::Sigmoid { .. } => "sigmoid",
             Self::Softmax { .. } => "softmax",
             Self::RmspropStep { .. } => "rmsprop_step",
+            Self::SgdStep { .. } => "sgd_step",
+            Self::AdamwStep { .. } => "adamw_step",
             Self::DenseRmspropStep { .. } => "dense_rmsprop_step",
             Self::Add { .. } => "add",
         }

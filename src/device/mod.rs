@@ -8,6 +8,7 @@ pub mod buffer;
 pub mod call;
 pub mod cpu;
 pub mod gpu;
+mod rule;
 
 pub use buffer::{Buffer, Dtype, Element};
 pub use call::Call;

@@ -233,7 +233,7 @@ impl Stage<'_, '_> {
         let rule = job.pictures.preprocess.rule();
         let learned = train.samples(frozen, rule)?;
         let checked = validation.map(|part| part.samples(frozen, rule)).transpose()?;
-        let rule = Rmsprop { rate, rho: RHO, epsilon: EPSILON };
+        let rule = Rmsprop { rate, rho: RHO, epsilon: EPSILON, ..Rmsprop::default() };
         // Compiling again in Keras, as the notebook does between its stages, starts the optimizer afresh.
         let mut optimizer = Optimizer::new(rule, self.network.parameters().len());
         self.steps = train::Fit {

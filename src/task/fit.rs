@@ -92,7 +92,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
 
     let learned = samples(&train)?;
     let checked = validation.as_ref().map(samples).transpose()?;
-    let rule = Rmsprop { rate: job.rate, rho: RHO, epsilon: EPSILON };
+    let rule = Rmsprop { rate: job.rate, rho: RHO, epsilon: EPSILON, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
     let mut watch = Watch::new(host, &folder);
     watch.stage(

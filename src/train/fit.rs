@@ -2,7 +2,7 @@
 
 use super::evaluate::{Score, evaluate, loss};
 use super::history::Epoch;
-use super::rmsprop::Optimizer;
+use super::optimizer::Optimizer;
 use super::samples::Samples;
 use crate::device::Device;
 use crate::error::{Error, Kind, Result};
@@ -88,7 +88,7 @@ impl Fit<'_> {
                 accuracy: score.accuracy(),
                 val_loss: checked.map(|s| s.loss()),
                 val_accuracy: checked.map(|s| s.accuracy()),
-                rate: f64::from(optimizer.rule.rate),
+                rate: f64::from(optimizer.rule.rate()),
                 seconds: began.elapsed().as_secs_f64(),
             })?;
         }
@@ -117,7 +117,8 @@ impl Fit<'_> {
         }
         drop(logits);
         tape.backward(&loss.outcome, |index, gradient| {
-            optimizer.step(self.device, index, &mut network.parameters_mut()[index], gradient)
-        })
+            optimizer.take(self.device, index, &mut network.parameters_mut()[index], gradient)
+        })?;
+        optimizer.step(self.device, network.parameters_mut())
     }
 }

@@ -5,11 +5,11 @@
 mod evaluate;
 mod fit;
 mod history;
-mod rmsprop;
+mod optimizer;
 mod samples;
 
 pub use evaluate::{Score, evaluate, judge, predict};
 pub use fit::{Fit, Observer};
 pub use history::{Epoch, History};
-pub use rmsprop::Optimizer;
+pub use optimizer::Optimizer;
 pub use samples::{FeatureSamples, PictureSamples, Samples, input};

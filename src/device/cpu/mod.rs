@@ -4,6 +4,7 @@
 //! the geometry alone decides. One file per op; each arm of [`CpuDevice::run`] opens its buffers
 //! (checking type and length) and calls the function that bears the call's name.
 
+mod adamw_step;
 mod add;
 mod bias_backward;
 mod conv2d_backward_input;
@@ -23,10 +24,12 @@ mod normalize;
 mod panels;
 mod relu;
 mod rmsprop_step;
+mod sgd_step;
 mod sigmoid;
 mod simd;
 mod softmax;
 mod sparse;
+mod tensors;
 mod threads;
 mod tile;
 mod view;
@@ -35,6 +38,7 @@ mod workshop;
 use super::arm::{Arm, same_length};
 use super::{Buffer, Call, Description, Device, Dtype};
 use crate::error::{Error, Kind, Result};
+use adamw_step::adamw_step;
 use add::add;
 use bias_backward::bias_backward;
 use conv2d_backward_input::conv2d_backward_input;
@@ -51,6 +55,7 @@ use memory::{Memory, Storage};
 use normalize::normalize;
 use relu::{relu_backward, relu_forward};
 use rmsprop_step::rmsprop_step;
+use sgd_step::sgd_step;
 use sigmoid::sigmoid;
 use softmax::softmax;
 use threads::Threads;
@@ -233,17 +238,20 @@ impl Device for CpuDevice {
                 arm.input("x", x, x.len())?,
                 arm.output("y", y, x.len())?,
             ),
-            Call::RmspropStep { rule, gradient, velocity, weight } => rmsprop_step(
-                shop,
-                rule,
-                arm.input("gradient", gradient, gradient.len())?,
-                arm.output("velocity", velocity, gradient.len())?,
-                arm.output("weight", weight, gradient.len())?,
-            ),
+            Call::RmspropStep { rule, adjust, tensors } => {
+                rmsprop_step(shop, rule, adjust, tensors::open(arm, tensors, rule.keeps())?);
+            }
+            Call::SgdStep { rule, adjust, tensors } => {
+                sgd_step(shop, rule, adjust, tensors::open(arm, tensors, rule.keeps())?);
+            }
+            Call::AdamwStep { rule, step, adjust, tensors } => {
+                let tensors = tensors::open(arm, tensors, rule.keeps())?;
+                adamw_step(shop, rule.at(step), (adjust, rule.rate), tensors);
+            }
             Call::DenseRmspropStep { geometry: g, rule, x, dy, velocity, weight } => dense_rmsprop_step(
                 shop,
                 g,
-                rule,
+                arm.plain(rule).map(|()| rule)?,
                 (arm.input("x", x, g.x().len())?, arm.input("dy", dy, g.y().len())?),
                 arm.output("velocity", velocity, g.weight().len())?,
                 arm.output("weight", weight, g.weight().len())?,

@@ -65,6 +65,30 @@ pub enum Arg {
         /// Elements.
         len: usize,
     },
+    /// A struct that holds the addresses of many buffers.
+    Table {
+        /// Its name, for reports.
+        name: &'static str,
+        /// As [`Arg::Value`]'s.
+        bytes: Vec<u8>,
+        /// The buffers.
+        operands: Vec<Held>,
+    },
+}
+
+/// A buffer whose address lies in a struct.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// "weight[3]".
+    pub name: String,
+    /// Where it begins.
+    pub at: Address,
+    /// What it holds.
+    pub dtype: Dtype,
+    /// Elements.
+    pub len: usize,
+    /// At which byte of the struct its address stands.
+    pub place: usize,
 }
 
 /// Bytes that a kernel may move by one instruction: where every buffer must begin.
@@ -86,14 +110,14 @@ impl Arg {
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Value { name, .. } | Self::Pointer { name, .. } => name,
+            Self::Value { name, .. } | Self::Pointer { name, .. } | Self::Table { name, .. } => name,
         }
     }
 
     /// The bytes that the kernel receives.
     pub fn bytes(&self) -> Vec<u8> {
         match self {
-            Self::Value { bytes, .. } => bytes.clone(),
+            Self::Value { bytes, .. } | Self::Table { bytes, .. } => bytes.clone(),
             Self::Pointer { at, .. } => at.0.to_le_bytes().to_vec(),
         }
     }
@@ -137,7 +161,7 @@ impl Launch {
     fn check_arg(&self, param: Param, arg: &Arg) -> Result<()> {
         let name = arg.name();
         let size = match arg {
-            Arg::Value { bytes, .. } => bytes.len() as u64,
+            Arg::Value { bytes, .. } | Arg::Table { bytes, .. } => bytes.len() as u64,
             Arg::Pointer { .. } => 8,
         };
         if u64::from(param.size) != size {
@@ -146,20 +170,39 @@ impl Launch {
                 .expected_got(format!("{} bytes", param.size), size));
         }
         match arg {
-            Arg::Value { .. } if !size.is_multiple_of(u64::from(param.align.max(1))) => Err(self
+            Arg::Value { .. } | Arg::Table { .. } if !size.is_multiple_of(u64::from(param.align.max(1))) => Err(self
                 .wrong(format!("the alignment of `{name}`"))
                 .expected_got(format!("a multiple of {} bytes", param.align), size)),
             Arg::Pointer { .. } if param.align != 8 => Err(self
                 .wrong(format!("the kind of `{name}`"))
                 .expected_got(format!("8 bytes aligned to {}", param.align), "a pointer, aligned to 8")),
-            Arg::Pointer { at, len, .. } if at.0 == 0 && *len > 0 => Err(self
-                .wrong(format!("the address of `{name}`"))
-                .expected_got(format!("the place of {len} elements"), "0")),
-            Arg::Pointer { at, .. } if !at.0.is_multiple_of(VECTOR) => Err(self
-                .wrong(format!("the address of `{name}`"))
-                .expected_got(format!("a multiple of {VECTOR}"), format!("{:#x}", at.0))),
-            _ => Ok(()),
+            Arg::Pointer { at, len, .. } => self.check_address(name, *at, *len),
+            Arg::Table { bytes, operands, .. } => {
+                operands.iter().try_for_each(|held| self.check_held(name, bytes, held))
+            }
+            Arg::Value { .. } => Ok(()),
         }
+    }
+
+    fn check_held(&self, table: &str, bytes: &[u8], held: &Held) -> Result<()> {
+        self.check_address(&held.name, held.at, held.len)?;
+        if bytes.get(held.place..held.place + 8) == Some(&held.at.0.to_le_bytes()) {
+            return Ok(());
+        }
+        Err(self
+            .wrong(format!("the place of `{}` in `{table}`", held.name))
+            .expected_got(format!("its address at byte {}", held.place), "something else"))
+    }
+
+    fn check_address(&self, name: &str, at: Address, len: usize) -> Result<()> {
+        let wrong = || self.wrong(format!("the address of `{name}`"));
+        if at.0 == 0 && len > 0 {
+            return Err(wrong().expected_got(format!("the place of {len} elements"), "0"));
+        }
+        if !at.0.is_multiple_of(VECTOR) {
+            return Err(wrong().expected_got(format!("a multiple of {VECTOR}"), format!("{:#x}", at.0)));
+        }
+        Ok(())
     }
 
     fn most(&self, what: &str, most: u32, got: u64) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What kernels take by value: twins of the structs in `kernels/params.cuh`, field by field.
 //!
-//! Every field takes four bytes, so neither side has padding. The test below reads the header and
-//! compares names, order, types and offsets.
+//! A field is made of four-byte numbers or of pointers, which are eight bytes here too; neither side has
+//! padding (`Pod` refuses it). The test below reads the header and compares names, order, types and offsets.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -54,9 +54,28 @@ twins! {
         counter_low: u32,
         counter_high: u32,
     }
+    /// Tensors that one launch steps through; a place without a tensor begins at the largest block.
+    Tensors {
+        gradient: [u64; 64],
+        weight: [u64; 64],
+        velocity: [u64; 64],
+        momentum: [u64; 64],
+        mean: [u64; 64],
+        len: [u32; 64],
+        first: [u32; 64],
+    }
+    /// What happens to gradients and weights before any rule.
+    Adjust { scale: f32, l2: f32, decay: f32, rate: f32, }
     /// The optimizer's numbers.
-    Rmsprop { rate: f32, rho: f32, epsilon: f32, }
+    Rmsprop { rate: f32, rho: f32, epsilon: f32, momentum: f32, centered: u32, outside: u32, }
+    /// Gradient descent, with or without momentum.
+    Sgd { rate: f32, momentum: f32, nesterov: u32, }
+    /// Adam of one step.
+    Adamw { alpha: f32, new_1: f32, new_2: f32, epsilon: f32, }
 }
+
+/// Places of [`Tensors`].
+pub const TENSORS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -64,17 +83,20 @@ mod tests {
 
     type Fields = Vec<(String, String, usize)>;
 
-    /// The header's structs as [`TWINS`] has them: a field a line, offsets by counting.
+    /// The header's structs as [`TWINS`] has them: a field a line, offsets by counting as C does.
     fn header() -> Vec<(String, usize, Fields)> {
         let mut structs = Vec::new();
         for line in include_str!("../../../kernels/params.cuh").lines() {
             let code = line.split("//").next().unwrap().trim();
             if let Some(name) = code.strip_prefix("struct ") {
                 structs.push((name.trim_end_matches('{').trim().to_owned(), 0, Vec::new()));
-            } else if let Some((kind, field)) = code.strip_suffix(';').and_then(|code| code.split_once(' ')) {
-                let kind = match kind {
-                    "unsigned" => "u32",
-                    "float" => "f32",
+            } else if let Some((kind, field)) =
+                code.strip_suffix(';').and_then(|code| code.rsplit_once(' '))
+            {
+                let (kind, bytes) = match kind {
+                    "unsigned" => ("u32", 4),
+                    "float" => ("f32", 4),
+                    "float*" | "const float*" => ("u64", 8),
                     other => panic!("params.cuh: a field of type {other}"),
                 };
                 let (field, kind, count) = match field.strip_suffix(']').and_then(|f| f.split_once('[')) {
@@ -82,8 +104,13 @@ mod tests {
                     None => (field, kind.to_owned(), 1),
                 };
                 let (_, size, fields) = structs.last_mut().unwrap();
-                fields.push((field.to_owned(), kind, *size));
-                *size += 4 * count;
+                let place = size.next_multiple_of(bytes);
+                fields.push((field.to_owned(), kind, place));
+                *size = place + bytes * count;
+            } else if code == "};" {
+                let (_, size, fields) = structs.last_mut().unwrap();
+                let widest = if fields.iter().any(|(_, kind, _)| kind.contains("u64")) { 8 } else { 4 };
+                *size = size.next_multiple_of(widest);
             }
         }
         structs

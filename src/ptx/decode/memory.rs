@@ -26,7 +26,8 @@ impl Decoder<'_> {
         if opcode.starts_with("cp.") {
             return self.async_copy(instruction);
         }
-        if opcode.starts_with("ld.param") {
+        // By a register where a kernel chooses among the places of a struct; mostly by name.
+        if opcode.starts_with("ld.param") && !is_indirect(instruction) {
             return self.load_param(instruction);
         }
         let unknown = format!("unknown instruction `{opcode}`");
@@ -42,6 +43,7 @@ impl Decoder<'_> {
                 "shared" | "shared::cta" => space = Space::Shared,
                 "local" => space = Space::Local,
                 "const" => space = Space::Const,
+                "param" if family == "ld" => space = Space::Param,
                 "v2" => vector = 2,
                 "v4" => vector = 4,
                 "nc" if family == "ld" => nc = true,
@@ -335,4 +337,10 @@ impl Decoder<'_> {
         });
         Ok(())
     }
+}
+
+/// Whether the address of a load is in a register.
+fn is_indirect(instruction: &Instruction) -> bool {
+    matches!(instruction.operands.as_slice(),
+        [_, Operand::Memory(base, _)] if matches!(base.as_ref(), Operand::Register(_)))
 }

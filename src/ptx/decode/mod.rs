@@ -387,6 +387,9 @@ impl Decoder<'_> {
         if let Some(&address) = self.addresses.get(name) {
             return Ok(address);
         }
+        if let Some(param) = self.function.params.iter().find(|param| param.name == name) {
+            return Ok(u64::from(param.offset));
+        }
         let placed = self.program.shared.iter().chain(&self.program.local);
         let mut named = placed.filter(|placed| placed.symbol == name);
         let found = named.next().map(|placed| u64::from(placed.offset));

@@ -3,7 +3,7 @@
 //! In: a kernel's name and sizes. Out: arrays to fill and the [`Call`] on their buffers. Default sizes
 //! are small, with a remainder where a tile has one, so that guards are passed.
 
-use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
+use crate::device::call::{Adamw, Adjust, Keeps, LossRule, MaskSource, Normalize, Rmsprop, Sgd, Slot};
 use crate::device::{Buffer, Call, Dtype};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
@@ -90,10 +90,15 @@ const CONV2D: &[(&str, usize)] = &[("n", 1), ("h", 8), ("w", 8), ("c_in", 16), (
 const POOL2D: &[(&str, usize)] = &[("n", 1), ("h", 9), ("w", 8), ("c", 16)];
 const DENSE: &[(&str, usize)] = &[("n", 4), ("c_in", 256), ("c_out", 64)];
 const FLAT: &[(&str, usize)] = &[("len", 1000)];
+const TENSORS: &[(&str, usize)] = &[("tensors", 3), ("len", 1000)];
 const ROWS: &[(&str, usize)] = &[("rows", 100)];
 const CLASSES: &[(&str, usize)] = &[("rows", 10), ("classes", 37)];
 
-const STEP: Rmsprop = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7 };
+const STEP: Rmsprop =
+    Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7, momentum: 0.0, centered: false, outside: false };
+const DESCENT: Sgd = Sgd { rate: 1e-2, momentum: 0.9, nesterov: true };
+const ADAMW: Adamw = Adamw { rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, corrected: false };
+const DECAY: Adjust = Adjust { scale: 1.0, l2: 0.0, decay: 4e-3 };
 const CAFFE: Normalize =
     Normalize { order: [2, 1, 0], scale: [1.0; 3], offset: [-103.939, -116.779, -123.68] };
 const MASK: MaskSource = MaskSource { seed: 1, stream: Stream::Dropout, counter: 0 };
@@ -118,6 +123,43 @@ macro_rules! call {
             _ => None,
         }
     };
+}
+
+/// Gradients, and what follows them: for each tensor its states and the weight. Each is one longer than the
+/// one before.
+fn tensors(s: &Sizes, states: &[&'static str]) -> (Vec<Array>, Vec<Array>) {
+    let lens = (0..s.of("tensors")).map(|k| s.of("len") + k);
+    let inputs = lens.clone().map(|len| signed("gradient", len)).collect();
+    let of = |len| {
+        // A mean square is not negative.
+        let state = move |&name: &&'static str| match name {
+            "velocity" => array(name, len, Fill::Positive),
+            _ => signed(name, len),
+        };
+        states.iter().map(state).chain([signed("weight", len)]).collect::<Vec<_>>()
+    };
+    (inputs, lens.flat_map(of).collect())
+}
+
+/// [`tensors`] as a call takes them.
+fn slots<'a>(
+    s: &Sizes,
+    inputs: &'a [Buffer],
+    outputs: &'a mut [Buffer],
+    keeps: Keeps,
+) -> Option<Vec<Slot<'a>>> {
+    let mut outputs = outputs.iter_mut();
+    let mut slots = Vec::with_capacity(s.of("tensors"));
+    for gradient in inputs {
+        slots.push(Slot {
+            gradient,
+            velocity: if keeps.velocity { Some(outputs.next()?) } else { None },
+            momentum: if keeps.momentum { Some(outputs.next()?) } else { None },
+            mean: if keeps.mean { Some(outputs.next()?) } else { None },
+            weight: outputs.next()?,
+        });
+    }
+    Some(slots)
 }
 
 /// All of them, in the order of `kernels/README.md`.
@@ -176,14 +218,34 @@ pub static KERNELS: &[Kernel] = &[
     Kernel {
         name: "rmsprop_step",
         formula: "v = rho·v + (1-rho)·g²; w -= rate·g/√(v+epsilon)",
-        axes: FLAT,
-        arrays: |s| {
-            let len = s.of("len");
-            let outputs = vec![array("velocity", len, Fill::Positive), signed("weight", len)];
-            (vec![signed("gradient", len)], outputs)
+        axes: TENSORS,
+        arrays: |s| tensors(s, &["velocity"]),
+        make: |s, inputs, outputs| {
+            let tensors = slots(s, inputs, outputs, STEP.keeps())?;
+            Some(Call::RmspropStep { rule: STEP, adjust: Adjust::NONE, tensors })
         },
-        make: call!(_s, [gradient] => [velocity, weight],
-            Call::RmspropStep { rule: STEP, gradient, velocity, weight }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "sgd_step",
+        formula: "m = momentum·m - rate·g; w += m",
+        axes: TENSORS,
+        arrays: |s| tensors(s, &["momentum"]),
+        make: |s, inputs, outputs| {
+            let tensors = slots(s, inputs, outputs, DESCENT.keeps())?;
+            Some(Call::SgdStep { rule: DESCENT, adjust: Adjust::NONE, tensors })
+        },
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "adamw_step",
+        formula: "m += (g-m)·new_1; v += (g²-v)·new_2; w -= m·alpha/(√v+epsilon)",
+        axes: TENSORS,
+        arrays: |s| tensors(s, &["velocity", "momentum"]),
+        make: |s, inputs, outputs| {
+            let tensors = slots(s, inputs, outputs, ADAMW.keeps())?;
+            Some(Call::AdamwStep { rule: ADAMW, step: 1, adjust: DECAY, tensors })
+        },
         tolerance: SAME_BITS,
     },
     Kernel {

@@ -215,7 +215,7 @@ impl Arguments {
         for arg in args {
             let address;
             let bytes: &[u8] = match arg {
-                Arg::Value { bytes, .. } => bytes,
+                Arg::Value { bytes, .. } | Arg::Table { bytes, .. } => bytes,
                 Arg::Pointer { at, .. } => {
                     address = at.0.to_ne_bytes();
                     &address

@@ -68,8 +68,8 @@ impl Options {
 /// A buffer of the launch, for reports.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// "x".
-    pub name: &'static str,
+    /// "x", "weight[3]".
+    pub name: String,
     /// Its address.
     pub base: u64,
     /// What it holds.

@@ -168,14 +168,7 @@ impl Emulator {
             program: &loaded.program,
             module: &loaded.module,
             args: arguments(&loaded, launch)?,
-            named: launch
-                .args
-                .iter()
-                .filter_map(|arg| match arg {
-                    Arg::Pointer { name, at, dtype, .. } => Some(Named { name, base: at.0, dtype: *dtype }),
-                    Arg::Value { .. } => None,
-                })
-                .collect(),
+            named: launch.args.iter().flat_map(named).collect(),
             memory: self.memory.snapshot(),
             all: &self.memory,
             constants: &loaded.constants,
@@ -199,6 +192,20 @@ impl Emulator {
         };
         all.insert(launch.entry.name.to_owned(), sum);
         Ok(())
+    }
+}
+
+/// The buffers that an argument leads to.
+fn named(arg: &Arg) -> Vec<Named> {
+    match arg {
+        Arg::Pointer { name, at, dtype, .. } => {
+            vec![Named { name: (*name).to_owned(), base: at.0, dtype: *dtype }]
+        }
+        Arg::Value { .. } => Vec::new(),
+        Arg::Table { operands, .. } => operands
+            .iter()
+            .map(|held| Named { name: held.name.clone(), base: held.at.0, dtype: held.dtype })
+            .collect(),
     }
 }
 

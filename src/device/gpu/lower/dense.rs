@@ -1,6 +1,6 @@
 //! The dense layer: `kernels/dense.cu`, `dense_backward_weight.cu`.
 
-use super::elementwise::rule;
+use super::optimizer::rule;
 use super::{Cut, Site};
 use crate::device::Buffer;
 use crate::device::call::Rmsprop;
@@ -90,6 +90,7 @@ pub fn dense_rmsprop_step(
     velocity: &Buffer,
     weight: &Buffer,
 ) -> Result<()> {
+    site.arm.plain(step)?;
     let args = [
         geometry(site, "p", g)?,
         rule(step),

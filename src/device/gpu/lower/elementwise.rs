@@ -1,8 +1,8 @@
-//! Calls that treat every element (or pixel) by itself: `kernels/elementwise.cu`, `dropout.cu`,
-//! `rmsprop.cu`. One thread per four neighbours.
+//! Calls that treat every element (or pixel) by itself: `kernels/elementwise.cu`, `dropout.cu`. One thread
+//! per four neighbours.
 
 use super::Site;
-use crate::device::call::{MaskSource, Normalize, Rmsprop};
+use crate::device::call::{MaskSource, Normalize};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
@@ -69,27 +69,4 @@ pub fn dropout(site: &mut Site, rate: f32, source: MaskSource, x: &Buffer, y: &B
     };
     let args = [Arg::value("p", &p), site.f32("x", x, len)?, site.f32("y", y, len)?];
     site.line("dropout", len.div_ceil(4), args)
-}
-
-pub fn rmsprop_step(
-    site: &mut Site,
-    rule: Rmsprop,
-    gradient: &Buffer,
-    velocity: &Buffer,
-    weight: &Buffer,
-) -> Result<()> {
-    let len = gradient.len();
-    let args = [
-        elements(site, len)?,
-        self::rule(rule),
-        site.f32("gradient", gradient, len)?,
-        site.f32("velocity", velocity, len)?,
-        site.f32("weight", weight, len)?,
-    ];
-    site.line("rmsprop_step", len.div_ceil(4), args)
-}
-
-/// The optimizer's numbers, as kernels take them.
-pub fn rule(Rmsprop { rate, rho, epsilon }: Rmsprop) -> Arg {
-    Arg::value("rule", &params::Rmsprop { rate, rho, epsilon })
 }

@@ -9,6 +9,7 @@ mod conv2d;
 mod dense;
 mod elementwise;
 mod maxpool2d;
+mod optimizer;
 mod rows;
 mod site;
 #[cfg(test)]
@@ -65,8 +66,10 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         }
         Call::Sigmoid { x, y } => elementwise::sigmoid(site, x, y),
         Call::Softmax { classes, x, y } => rows::softmax(site, classes, x, y),
-        Call::RmspropStep { rule, gradient, velocity, weight } => {
-            elementwise::rmsprop_step(site, rule, gradient, velocity, weight)
+        Call::RmspropStep { rule, adjust, tensors } => optimizer::rmsprop_step(site, rule, adjust, &tensors),
+        Call::SgdStep { rule, adjust, tensors } => optimizer::sgd_step(site, rule, adjust, &tensors),
+        Call::AdamwStep { rule, step, adjust, tensors } => {
+            optimizer::adamw_step(site, rule, step, adjust, &tensors)
         }
         Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight } => {
             dense::dense_rmsprop_step(site, geometry, rule, (x, dy), velocity, weight)

@@ -41,10 +41,15 @@ impl<'a> Site<'a> {
 
     /// A buffer of `len` elements of `dtype`.
     pub fn buffer(&self, name: &'static str, buffer: &Buffer, dtype: Dtype, len: usize) -> Result<Arg> {
+        let at = self.place(name, buffer, dtype, len)?;
+        Ok(Arg::Pointer { name, at, dtype, len })
+    }
+
+    /// Where a buffer of `len` elements of `dtype` begins.
+    pub fn place(&self, name: &str, buffer: &Buffer, dtype: Dtype, len: usize) -> Result<Address> {
         self.arm.fits(name, buffer, dtype, len)?;
         self.small(name, len)?;
-        let at = Storage::of(buffer, self.driver).context(|| self.arm.doing(name))?.at();
-        Ok(Arg::Pointer { name, at, dtype, len })
+        Ok(Storage::of(buffer, self.driver).context(|| self.arm.doing(name))?.at())
     }
 
     /// A buffer that may be left out.

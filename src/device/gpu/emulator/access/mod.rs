@@ -89,9 +89,8 @@ impl<'l> Core<'_, 'l> {
             Space::Shared => self.in_shared(at, index, access, addresses, registers, bits),
             Space::Local => self.in_local(at, access, addresses, registers, bits),
             Space::Const => self.constant(at, access, addresses, registers, bits),
-            Space::Global | Space::Generic | Space::Param => {
-                self.global(at, index, access, addresses, registers, bits)
-            }
+            Space::Param => self.parameter(at, access, addresses, registers, bits),
+            Space::Global | Space::Generic => self.global(at, index, access, addresses, registers, bits),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Local memory and constants: the spaces that one thread, and nobody, writes.
+//! Local memory, constants and parameters: the spaces that one thread, and nobody, writes.
 //!
 //! In: an access and every lane's address within the space. Out: data moved, or a fault.
 
@@ -97,6 +97,45 @@ impl Core<'_, '_> {
                 };
                 let mut value = [0; 8];
                 value[..bytes].copy_from_slice(found);
+                set(registers, access, k, lane, u64::from_le_bytes(value));
+            }
+        }
+        Ok(())
+    }
+
+    /// A read of the parameters by an address that the kernel computed.
+    pub(super) fn parameter(
+        &mut self,
+        at: u32,
+        access: &Access,
+        addresses: &[u64; LANES],
+        registers: &mut Registers,
+        bits: u32,
+    ) -> Result<(), Box<Fault>> {
+        let bytes = usize::from(access.width.bytes);
+        let size = bytes as u64 * u64::from(access.vector);
+        for lane in lanes(bits) {
+            let address = addresses[lane];
+            if !address.is_multiple_of(size) {
+                let what = format!("misaligned read of {size} bytes in the parameters");
+                return Err(self.fault(Check::Alignment, at, lane, what, ""));
+            }
+            let params = self.grid.module.entry(&self.grid.program.name).map(|entry| entry.params.as_slice());
+            // The one that holds all of it: what lies behind a struct is another parameter, or nothing.
+            let inside = params.unwrap_or_default().iter().any(|param| {
+                let begin = u64::from(param.offset);
+                begin <= address && address.saturating_add(size) <= begin + u64::from(param.size)
+            });
+            if !inside {
+                let what = "read past the end of a parameter".to_owned();
+                let help = "is an array in a struct indexed past its end?";
+                let mut fault = self.fault(Check::Bounds, at, lane, what, help);
+                fault.facts.push(("byte".into(), format!("{} of the parameters", address as i64)));
+                return Err(fault);
+            }
+            for k in 0..usize::from(access.vector) {
+                let mut value = [0; 8];
+                value[..bytes].copy_from_slice(&self.grid.args[address as usize + k * bytes..][..bytes]);
                 set(registers, access, k, lane, u64::from_le_bytes(value));
             }
         }

@@ -1,0 +1,81 @@
+//! An optimizer's tensors as pieces of slices, so that many small ones and one large one keep all threads
+//! busy alike; and what happens to a piece before any rule.
+
+use super::threads::CHUNK;
+use super::workshop::Workshop;
+use crate::device::arm::Arm;
+use crate::device::call::{Adjust, Keeps, Slot};
+use crate::error::Result;
+
+/// Elements that stay in registers and the first cache from the gradient to the weight.
+pub const PIECE: usize = 64;
+
+/// A part of a tensor, of equal lengths; a state that the rule does not keep is empty.
+pub struct Part<'a> {
+    pub gradient: &'a [f32],
+    pub weight: &'a mut [f32],
+    pub velocity: &'a mut [f32],
+    pub momentum: &'a mut [f32],
+    pub mean: &'a mut [f32],
+}
+
+/// The tensors' memory, if all of it is what the rule keeps.
+pub fn open<'a>(arm: Arm, tensors: Vec<Slot<'a>>, keeps: Keeps) -> Result<Vec<Part<'a>>> {
+    let one = |(k, slot): (usize, Slot<'a>)| {
+        arm.keeps(k, &slot, keeps)?;
+        let len = slot.gradient.len();
+        let state = |name: &str, buffer: Option<&'a mut crate::device::Buffer>| match buffer {
+            Some(buffer) => arm.output(&format!("{name}[{k}]"), buffer, len),
+            None => Ok(&mut [][..]),
+        };
+        Ok(Part {
+            gradient: arm.input(&format!("gradient[{k}]"), slot.gradient, len)?,
+            weight: arm.output(&format!("weight[{k}]"), slot.weight, len)?,
+            velocity: state("velocity", slot.velocity)?,
+            momentum: state("momentum", slot.momentum)?,
+            mean: state("mean", slot.mean)?,
+        })
+    };
+    tensors.into_iter().enumerate().map(one).collect()
+}
+
+/// Hands all tensors to the threads, in parts of [`CHUNK`] elements.
+pub fn each(shop: &Workshop, tensors: Vec<Part<'_>>, work: impl Fn(Part<'_>) + Sync) {
+    let parts: Vec<Part<'_>> = tensors.into_iter().flat_map(|tensor| tensor.cut(CHUNK)).collect();
+    shop.threads.each(parts.into_iter(), work);
+}
+
+impl<'a> Part<'a> {
+    /// Pieces of `len` elements, the last one shorter.
+    #[inline(always)]
+    pub fn cut(self, len: usize) -> impl Iterator<Item = Part<'a>> {
+        let mut velocity = self.velocity.chunks_mut(len);
+        let mut momentum = self.momentum.chunks_mut(len);
+        let mut mean = self.mean.chunks_mut(len);
+        self.gradient.chunks(len).zip(self.weight.chunks_mut(len)).map(move |(gradient, weight)| Part {
+            gradient,
+            weight,
+            velocity: velocity.next().unwrap_or_default(),
+            momentum: momentum.next().unwrap_or_default(),
+            mean: mean.next().unwrap_or_default(),
+        })
+    }
+
+    /// The gradient after `adjust`; the weight decays. Of a piece, the rest is zero.
+    #[inline(always)]
+    pub fn adjusted(&mut self, adjust: Adjust, rate: f32) -> [f32; PIECE] {
+        let Adjust { scale, l2, decay } = adjust;
+        let mut g = [0.0; PIECE];
+        g[..self.gradient.len()].copy_from_slice(self.gradient);
+        if scale != 1.0 {
+            g.iter_mut().for_each(|g| *g *= scale);
+        }
+        if l2 != 0.0 {
+            g.iter_mut().zip(&*self.weight).for_each(|(g, w)| *g += l2 * w);
+        }
+        if decay != 0.0 {
+            self.weight.iter_mut().for_each(|w| *w -= *w * decay * rate);
+        }
+        g
+    }
+}
