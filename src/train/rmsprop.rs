@@ -19,6 +19,20 @@ impl Optimizer {
         Self { rule, velocity: (0..parameters).map(|_| None).collect() }
     }
 
+    /// Makes the state of all parameters that learn, so that the first step is like those that follow.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn prepare(&mut self, device: &dyn Device, parameters: &[Parameter]) -> Result<()> {
+        device.label("optimizer");
+        for (velocity, parameter) in self.velocity.iter_mut().zip(parameters) {
+            if parameter.learns && velocity.is_none() {
+                *velocity = Some(device.zeros(parameter.shape().len())?);
+            }
+        }
+        Ok(())
+    }
+
     /// One update of `parameter`, the `index`-th of its network.
     ///
     /// # Errors
