@@ -14,160 +14,30 @@
 //!
 //! Entries with a third parameter `lanes` run in all lanes and in some; the others must stay untouched.
 //! Files named `table_` and `tensor` are written by scripts beside them, from exact fractions; the rest is
-//! by hand from the PTX ISA 9.0. None of it has been compared with hardware yet.
+//! by hand from the PTX ISA 9.0. `tests/ptx_card.rs` compares all of it with cards.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[path = "ptx/form.rs"]
+mod form;
 #[path = "ptx/machine.rs"]
 mod machine;
 
-use machine::{Machine, files, folder, kernels, pointer};
-use std::collections::{BTreeMap, BTreeSet};
+use form::{Form, Row, UNTOUCHED, Want, all, forms, shown};
+use machine::{Machine, kernels, pointer};
+use std::collections::BTreeSet;
 use vgg_ft::device::gpu::emulator::{Options, Schedule, Tensor};
 use vgg_ft::device::gpu::launch::Arg;
 use vgg_ft::ptx::{parse, spellings};
 
-/// What `out` holds before.
-const UNTOUCHED: u8 = 0xa5;
-
-/// What a place of `out` must hold.
-#[derive(Clone, Debug)]
-enum Want {
-    Bytes(Vec<u8>),
-    /// So many bytes that are a NaN.
-    Nan(usize),
-    Any(usize),
-}
-
-impl Want {
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Nan(len) | Self::Any(len) => *len,
-        }
-    }
-
-    fn meets(&self, got: &[u8]) -> bool {
-        match self {
-            Self::Bytes(bytes) => bytes == got,
-            Self::Any(_) => true,
-            Self::Nan(2) => got[1] & 0x7c == 0x7c && (got[1] & 3 != 0 || got[0] != 0),
-            Self::Nan(4) => f32::from_le_bytes(got.try_into().unwrap()).is_nan(),
-            Self::Nan(_) => f64::from_le_bytes(got.try_into().unwrap()).is_nan(),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Row {
-    label: String,
-    wants: Vec<Want>,
-    tensor: Tensor,
-}
-
-/// An entry's comments.
-#[derive(Clone, Debug)]
-struct Form {
-    entry: String,
-    numbers: BTreeMap<String, u32>,
-    input: Vec<u8>,
-    args: Vec<Vec<u8>>,
-    rows: Vec<Row>,
-    masked: bool,
-}
-
-fn bytes(digits: &str) -> Vec<u8> {
-    assert!(digits.len().is_multiple_of(2), "half a byte: {digits}");
-    let pairs = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap());
-    pairs.rev().collect()
-}
-
-fn tokens(text: &str) -> Vec<Want> {
-    let mut wants = Vec::new();
-    for token in text.split_whitespace() {
-        if let Some((first, last)) = token.split_once("..") {
-            let [low, high] = [first, last].map(|digits| u64::from_str_radix(digits, 16).unwrap());
-            let width = first.len();
-            wants.extend((low..=high).map(|value| Want::Bytes(bytes(&format!("{value:0width$x}")))));
-            continue;
-        }
-        let (count, digits) = token.split_once('*').map_or((1, token), |(n, t)| (n.parse().unwrap(), t));
-        let want = match digits.strip_prefix('~') {
-            Some(nan) => Want::Nan(nan.len() / 2),
-            None if digits.starts_with('-') => Want::Any(digits.len() / 2),
-            None => Want::Bytes(bytes(digits)),
-        };
-        wants.extend(std::iter::repeat_n(want, count));
-    }
-    wants
-}
-
-fn forms(file: &str, text: &str) -> Vec<Form> {
-    let mut forms = Vec::new();
-    let (mut numbers, mut input, mut rows) = (BTreeMap::new(), Vec::new(), Vec::<Row>::new());
-    let mut args = Vec::new();
-    let (mut tensor, mut into_input) = (Tensor::Fast, false);
-    for line in text.lines() {
-        if let Some(rest) = line.strip_prefix(".visible .entry ") {
-            let entry = rest.split('(').next().unwrap().to_owned();
-            assert!(!rows.is_empty(), "{file}: {entry} says nothing of its results");
-            let masked = rest.contains(" lanes)");
-            let (numbers, input) = (std::mem::take(&mut numbers), std::mem::take(&mut input));
-            let (args, rows) = (std::mem::take(&mut args), std::mem::take(&mut rows));
-            forms.push(Form { entry, numbers, input, args, rows, masked });
-            tensor = Tensor::Fast;
-            continue;
-        }
-        let Some(said) = line.strip_prefix("//>") else { continue };
-        let more = said.starts_with("  ");
-        let said = said.trim();
-        let words = |rest: &str| -> Vec<u8> {
-            tokens(rest)
-                .into_iter()
-                .flat_map(|w| if let Want::Bytes(b) = w { b } else { panic!("{line}") })
-                .collect()
-        };
-        if more && into_input {
-            input.extend(words(said));
-        } else if more {
-            rows.last_mut().unwrap().wants.extend(tokens(said));
-        } else if let Some(rest) = said.strip_prefix("in ") {
-            input.extend(words(rest.split_once(':').unwrap().1));
-            into_input = true;
-        } else if let Some(rest) = said.strip_prefix("out ") {
-            let (label, rest) = rest.split_once(": ").unwrap();
-            rows.push(Row { label: label.to_owned(), wants: tokens(rest), tensor });
-            into_input = false;
-        } else if let Some(rest) = said.strip_prefix("arg ") {
-            args.push(words(rest.split_once(':').unwrap().1));
-        } else if let Some(rest) = said.strip_prefix("untouched ") {
-            let wants = vec![Want::Bytes(vec![UNTOUCHED]); rest.parse().unwrap()];
-            rows.push(Row { label: "untouched".into(), wants, tensor });
-        } else if let Some(rest) = said.strip_prefix("launch ") {
-            for (name, value) in rest.split_whitespace().map(|word| word.split_once('=').unwrap()) {
-                numbers.insert(name.to_owned(), value.parse().unwrap());
-            }
-        } else {
-            tensor = match said {
-                "tensor fast" => Tensor::Fast,
-                "tensor ampere" => Tensor::Ampere,
-                "tensor hopper" => Tensor::Hopper,
-                _ => panic!("{file}: cannot read `{line}`"),
-            };
-        }
-    }
-    forms
-}
-
 /// Runs a form on machines with these options; says where `out` is not as it must be.
 fn check(file: &str, text: &str, form: &Form, options: Options, failures: &mut Vec<String>) {
-    let number = |name: &str, other: u32| form.numbers.get(name).copied().unwrap_or(other);
     for tensor in [Tensor::Fast, Tensor::Ampere, Tensor::Hopper] {
         let rows: Vec<&Row> = form.rows.iter().filter(|row| row.tensor == tensor).collect();
         let len: usize = rows.iter().flat_map(|row| &row.wants).map(Want::len).sum();
         if rows.is_empty() {
             continue;
         }
-        let late_copies = number("late", 1) == 1;
+        let late_copies = form.number("late", 1) == 1;
         let machine = Machine::new(Options { tensor, late_copies, ..options }, file, text).unwrap();
         for lanes in if form.masked { vec![u32::MAX, 0x5a3c_00ff] } else { vec![u32::MAX] } {
             let (from, to) = (machine.upload(&form.input), machine.upload(&vec![UNTOUCHED; len]));
@@ -176,10 +46,8 @@ fn check(file: &str, text: &str, form: &Form, options: Options, failures: &mut V
                 args.push(Arg::value("lanes", &lanes));
             }
             args.extend(form.args.iter().map(|bytes| Arg::Value { name: "arg", bytes: bytes.clone() }));
-            let block = [number("block", 32), number("y", 1), number("z", 1)];
-            if let Err(error) =
-                machine.launch(&form.entry, number("grid", 1), block, number("shared", 0), args)
-            {
+            let (grid, shared) = (form.number("grid", 1), form.number("shared", 0));
+            if let Err(error) = machine.launch(&form.entry, grid, form.block(), shared, args) {
                 failures.push(format!("{file}: {}: {error}", form.entry));
                 continue;
             }
@@ -201,17 +69,6 @@ fn check(file: &str, text: &str, form: &Form, options: Options, failures: &mut V
             }
         }
     }
-}
-
-fn shown(want: &Want) -> String {
-    match want {
-        Want::Bytes(bytes) => bytes.iter().rev().map(|byte| format!("{byte:02x}")).collect(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn all() -> Vec<(String, String)> {
-    files(&folder("forms"), "ptx")
 }
 
 #[test]

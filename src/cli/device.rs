@@ -61,7 +61,7 @@ impl DeviceName {
     /// [`Kind::Device`](crate::error::Kind::Device) when the device is not there or does not work.
     pub fn open(self, threads: Option<usize>, sync: bool) -> Result<Opened> {
         let card = |number| -> Result<Box<dyn Device>> {
-            Ok(Box::new(Gpu::new(Cuda::open(cuda::Options { number, sync, guarded: false })?)?))
+            Ok(Box::new(Gpu::new(Cuda::open(cuda::Options { number, sync, ..Default::default() })?)?))
         };
         let device: Box<dyn Device> = match self {
             Self::Auto => {

@@ -90,6 +90,11 @@ pub trait Device: Send + Sync {
     fn together(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         work()
     }
+
+    /// What the device counted so far, by name, for remarks.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }
 
 impl dyn Device + '_ {

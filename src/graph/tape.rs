@@ -33,6 +33,8 @@ enum Step {
 
 struct Node {
     name: &'static str,
+    /// The part of the network that it belongs to.
+    label: Rc<str>,
     step: Step,
 }
 
@@ -41,12 +43,13 @@ pub struct Tape<'d> {
     device: &'d dyn Device,
     mode: Mode,
     nodes: RefCell<Vec<Node>>,
+    label: RefCell<Rc<str>>,
 }
 
 impl<'d> Tape<'d> {
     /// An empty tape.
     pub fn new(device: &'d dyn Device, mode: Mode) -> Self {
-        Self { device, mode, nodes: RefCell::new(Vec::new()) }
+        Self { device, mode, nodes: RefCell::new(Vec::new()), label: RefCell::new("".into()) }
     }
 
     /// Where the work is done.
@@ -57,6 +60,12 @@ impl<'d> Tape<'d> {
     /// Whether this pass is for learning.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// What follows belongs to this part of the network, on the way back too: the device is told.
+    pub fn label(&self, label: &str) {
+        *self.label.borrow_mut() = label.into();
+        self.device.label(label);
     }
 
     /// How many ops and learning parameters are recorded.
@@ -105,7 +114,7 @@ impl<'d> Tape<'d> {
 
     fn push(&self, name: &'static str, step: Step) -> usize {
         let mut nodes = self.nodes.borrow_mut();
-        nodes.push(Node { name, step });
+        nodes.push(Node { name, label: Rc::clone(&self.label.borrow()), step });
         nodes.len() - 1
     }
 
@@ -131,6 +140,7 @@ impl<'d> Tape<'d> {
         gradients[last] = Some(Gradient::Stored(device.alloc(Dtype::F32, 1)?));
         while let Some(node) = nodes.pop() {
             let Some(dy) = gradients.pop().flatten() else { continue };
+            device.label(&node.label);
             match node.step {
                 Step::Leaf(index) => learned(index, dy)?,
                 Step::Op { inputs, backward } => {

@@ -30,6 +30,7 @@ impl Network {
         let mut parameters = Vec::with_capacity(architecture.parameters().len());
         for (position, placed) in architecture.layers().iter().enumerate() {
             let Some(kernel) = placed.kernel else { continue };
+            device.label(&placed.name);
             for spec in &architecture.parameters()[kernel..kernel + 2] {
                 let value = source(&placed.name).values(spec, position)?;
                 parameters.push(Parameter::new(device, spec.name.clone(), spec.shape, &value)?);
@@ -79,6 +80,7 @@ impl Network {
         let mut x = x;
         for position in range {
             let placed = &self.architecture.layers()[position];
+            tape.label(&placed.name);
             x = self
                 .layer(tape, x, position, seed, step)
                 .context(|| format!("running layer {}", placed.name))?;

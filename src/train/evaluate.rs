@@ -1,8 +1,8 @@
 //! Loss, accuracy and probabilities of a network on samples, dropout off.
 
 use super::samples::Samples;
-use crate::device::Device;
 use crate::device::call::LossRule;
+use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::graph::{Mode, Tape, Tensor};
 use crate::interrupt;
@@ -40,19 +40,24 @@ impl Score {
     }
 }
 
-/// The loss that the network's output asks for.
-pub(super) fn loss(tape: &Tape<'_>, output: Output, logits: &Tensor, labels: &[u32]) -> Result<Loss> {
-    let device = tape.device();
+/// The labels on the device, as the loss of `output` takes them.
+pub(super) fn targets(device: &dyn Device, output: Output, labels: &[u32]) -> Result<Buffer> {
     match output {
         Output::Sigmoid => {
             let targets: Vec<f32> = labels.iter().map(|&label| label as f32).collect();
-            let rule = LossRule::mean(labels.len());
-            op::sigmoid_cross_entropy(tape, rule, logits, &device.upload(&targets)?, None)
+            device.upload(&targets)
         }
-        Output::Softmax(_) | Output::Features => {
-            let rule = LossRule::mean(labels.len());
-            op::softmax_cross_entropy(tape, rule, logits, &device.upload(labels)?, None)
-        }
+        Output::Softmax(_) | Output::Features => device.upload(labels),
+    }
+}
+
+/// The loss that the network's output asks for, against what [`targets`] made.
+pub(super) fn loss(tape: &Tape<'_>, output: Output, logits: &Tensor, targets: &Buffer) -> Result<Loss> {
+    tape.label("loss");
+    let rule = LossRule::mean(logits.shape().axes()[0]);
+    match output {
+        Output::Sigmoid => op::sigmoid_cross_entropy(tape, rule, logits, targets, None),
+        Output::Softmax(_) | Output::Features => op::softmax_cross_entropy(tape, rule, logits, targets, None),
     }
 }
 
@@ -73,11 +78,22 @@ pub fn evaluate(
     for indices in all.chunks(samples.evaluation_batch(batch)) {
         interrupt::check()?;
         let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
-        let tape = Tape::new(device, Mode::Inference);
-        let x = samples.batch(device, indices)?;
-        let end = network.architecture().layers().len();
-        let logits = network.forward(&tape, x, from..end, 0, 0)?;
-        score.add(device, &loss(&tape, network.architecture().output(), &logits, &labels)?)?;
+        let output = network.architecture().output();
+        device.label("batch");
+        let mut x = Some(samples.batch(device, indices)?);
+        let targets = targets(device, output, &labels)?;
+        let mut outcome = None;
+        device.together(&mut || {
+            let Some(x) = x.take() else { return Ok(()) };
+            let tape = Tape::new(device, Mode::Inference);
+            let end = network.architecture().layers().len();
+            let logits = network.forward(&tape, x, from..end, 0, 0)?;
+            outcome = Some(loss(&tape, output, &logits, &targets)?);
+            Ok(())
+        })?;
+        if let Some(loss) = outcome {
+            score.add(device, &loss)?;
+        }
     }
     Ok(score)
 }
@@ -97,7 +113,7 @@ pub fn judge(
     let tape = Tape::new(device, Mode::Inference);
     let logits = network.forward(&tape, x, from..network.architecture().layers().len(), 0, 0)?;
     let output = network.architecture().output();
-    let (loss, _) = loss(&tape, output, &logits, labels)?.totals(device)?;
+    let (loss, _) = loss(&tape, output, &logits, &targets(device, output, labels)?)?.totals(device)?;
     let values: Vec<f32> = device.download(logits.buffer())?;
     let classes = match output {
         Output::Sigmoid => values.iter().map(|&logit| usize::from(logit > 0.0)).collect(),

@@ -1,6 +1,6 @@
 //! The loop: epochs of steps, each a forward pass, a loss, the way back and an update.
 
-use super::evaluate::{Score, evaluate, loss};
+use super::evaluate::{Score, evaluate, loss, targets};
 use super::history::Epoch;
 use super::optimizer::Optimizer;
 use super::samples::Samples;
@@ -57,6 +57,7 @@ impl Fit<'_> {
         optimizer: &mut Optimizer,
         observer: &mut dyn Observer,
     ) -> Result<u64> {
+        optimizer.prepare(self.device, network.parameters())?;
         let mut step = self.first_step;
         for epoch in 1..=self.epochs {
             let began = Instant::now();
@@ -104,21 +105,35 @@ impl Fit<'_> {
         score: &mut Score,
     ) -> Result<()> {
         let labels: Vec<u32> = indices.iter().map(|&i| self.train.labels()[i as usize]).collect();
-        let x = self.train.batch(self.device, indices)?;
-        let tape = Tape::new(self.device, Mode::Training);
-        let end = network.architecture().layers().len();
-        let logits = network.forward(&tape, x, self.from..end, self.seed, step)?;
-        let loss = loss(&tape, network.architecture().output(), &logits, &labels)?;
+        let output = network.architecture().output();
+        // All that the step needs goes to the device first, and its outcome comes back last: what lies between
+        // can then be started as one.
+        self.device.label("batch");
+        let mut x = Some(self.train.batch(self.device, indices)?);
+        let targets = targets(self.device, output, &labels)?;
+        let mut outcome = None;
+        self.device.together(&mut || {
+            let Some(x) = x.take() else { return Ok(()) };
+            let tape = Tape::new(self.device, Mode::Training);
+            let end = network.architecture().layers().len();
+            let logits = network.forward(&tape, x, self.from..end, self.seed, step)?;
+            let loss = loss(&tape, output, &logits, &targets)?;
+            drop(logits);
+            tape.backward(&loss.outcome, |index, gradient| {
+                optimizer.take(self.device, index, &mut network.parameters_mut()[index], gradient)
+            })?;
+            optimizer.step(self.device, network.parameters_mut())?;
+            outcome = Some(loss);
+            Ok(())
+        })?;
+        let Some(loss) = outcome else { return Ok(()) };
+        // An update with a loss that is no number does no harm: the run ends here, before anything is saved.
         let sum = score.add(self.device, &loss)?;
         if !sum.is_finite() {
             return Err(Error::new(Kind::Numeric, "the loss is no longer a finite number")
                 .fact("loss", sum / indices.len() as f64)
                 .help("training diverged: use a lower learning rate (--rate, --head-rate)"));
         }
-        drop(logits);
-        tape.backward(&loss.outcome, |index, gradient| {
-            optimizer.take(self.device, index, &mut network.parameters_mut()[index], gradient)
-        })?;
-        optimizer.step(self.device, network.parameters_mut())
+        Ok(())
     }
 }

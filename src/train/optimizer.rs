@@ -52,6 +52,20 @@ impl Optimizer {
         }
     }
 
+    /// Makes the state of all parameters that learn, so that the first step is like those that follow.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn prepare(&mut self, device: &dyn Device, parameters: &[Parameter]) -> Result<()> {
+        device.label("optimizer");
+        for (state, parameter) in self.states.iter_mut().zip(parameters) {
+            if parameter.learns && state.is_none() {
+                *state = Some(State::new(device, self.rule, parameter.shape().len())?);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the gradient of `parameter`, the `index`-th of its network: it waits for
     /// [`Optimizer::step`], or is used now.
     ///

@@ -5,21 +5,20 @@
 //! arguments, errors. It is as unkind as a driver may be: nothing happens before somebody waits, a thread
 //! without a context is refused, and after a fault nothing works.
 //!
-//! `VGG_FT_FAKE_CUDA` holds words that change it: `no-card`, `old-driver` (PTX is refused), `no-pools`,
-//! `old-card`, `memory=BYTES`, `fault=KERNEL`.
+//! `VGG_FT_FAKE_CUDA` holds words that change it: `no-card`, `old-driver` (PTX is refused), `no-graphs`,
+//! `old-card`, `memory=BYTES`, `fault=KERNEL` or `fault=KERNEL:N` (from its Nth launch on).
 
 // Names and signatures are NVIDIA's; a fault in here should end the test that met it.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::unwrap_used, clippy::too_many_arguments)]
 // Every pointer is the caller's, as NVIDIA's manual asks; saying so at each would say nothing.
 #![allow(missing_docs, clippy::undocumented_unsafe_blocks)]
 
+mod graph;
 mod machine;
 
 use machine::*;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use vgg_ft::device::gpu::driver::Driver;
-use vgg_ft::device::gpu::launch::{Arg, Launch};
-use vgg_ft::device::gpu::module;
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuInit(flags: c_uint) -> c_uint {
@@ -46,6 +45,7 @@ fn text(code: c_uint) -> Option<(&'static CStr, &'static CStr)> {
             c"CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
             c"the provided PTX was compiled with an unsupported toolchain.",
         ),
+        NOT_SUPPORTED => (c"CUDA_ERROR_NOT_SUPPORTED", c"operation not supported"),
         ILLEGAL_ADDRESS => (c"CUDA_ERROR_ILLEGAL_ADDRESS", c"an illegal memory access was encountered"),
         _ => return None,
     })
@@ -104,7 +104,6 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_ui
         75 => capability / 10,
         76 => capability % 10,
         97 => limits.shared_opt_in,
-        115 => u32::from(word("no-pools").is_none()),
         _ => return INVALID_VALUE,
     };
     unsafe { *value = answer as c_int };
@@ -259,9 +258,9 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
             return UNSUPPORTED_PTX_VERSION;
         }
         let text = unsafe { CStr::from_ptr(image) }.to_str().unwrap();
-        match machine.emulator.load_text("given to libcuda", text) {
-            Ok(_) => {
-                unsafe { *module = THE_ONE };
+        match machine.load(text) {
+            Ok(handle) => {
+                unsafe { *module = handle };
                 OK
             }
             Err(error) => {
@@ -278,11 +277,16 @@ pub extern "C" fn cuModuleUnload(_: usize) -> c_uint {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuModuleGetFunction(function: *mut usize, _: usize, name: *const c_char) -> c_uint {
+pub unsafe extern "C" fn cuModuleGetFunction(
+    function: *mut usize,
+    module: usize,
+    name: *const c_char,
+) -> c_uint {
     inside(|machine| {
         let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap();
-        let capability = machine.emulator.limits().capability;
-        let Some((_, entry)) = module::find(name, capability) else { return NOT_FOUND };
+        let Some(&entry) = machine.modules.get(&module).and_then(|entries| entries.get(name)) else {
+            return NOT_FOUND;
+        };
         let handle = 0x100 + machine.functions.len();
         machine.functions.insert(handle, (entry, 0));
         unsafe { *function = handle };
@@ -317,48 +321,17 @@ pub unsafe extern "C" fn cuLaunchKernel(
     extra: *const c_void,
 ) -> c_uint {
     inside(|machine| {
-        let Some(&(entry, opted_in)) = machine.functions.get(&function) else { return INVALID_HANDLE };
-        let usual = machine.emulator.limits().shared;
-        if stream != THE_ONE
-            || !extra.is_null()
-            || (entry.static_shared + shared > usual && shared > opted_in)
-        {
-            return INVALID_VALUE;
+        if stream != THE_ONE {
+            return INVALID_HANDLE;
         }
-        // Copied now, as the driver does: the caller's bytes are gone when it runs.
-        let arg = |(at, param): (usize, &module::Param)| {
-            let bytes =
-                unsafe { std::slice::from_raw_parts((*params.add(at)).cast::<u8>(), param.size as usize) };
-            Arg::Value { name: "argument", bytes: bytes.to_vec() }
-        };
-        let args = entry.params.iter().enumerate().map(arg).collect();
-        machine.push(Work::Launch(Launch { entry, grid: [gx, gy, gz], block: [bx, by, bz], shared, args }))
+        match machine.launch_of(function, [gx, gy, gz], [bx, by, bz], shared, params, extra) {
+            Ok(launch) => machine.push(Work::Launch(launch)),
+            Err(code) => code,
+        }
     })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuDeviceGetDefaultMemPool(pool: *mut usize, _: c_int) -> c_uint {
-    unsafe { *pool = THE_ONE };
-    OK
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemPoolSetAttribute(_: usize, attribute: c_uint, value: *const u64) -> c_uint {
-    const RELEASE_THRESHOLD: c_uint = 4;
-    if attribute == RELEASE_THRESHOLD && unsafe { *value } > 0 { OK } else { INVALID_VALUE }
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn cuMemPoolTrimTo(_: usize, _: usize) -> c_uint {
-    inside(|_| OK)
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemAllocAsync(at: *mut u64, bytes: usize, _: usize) -> c_uint {
-    inside(|machine| machine.take(bytes, at))
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn cuMemFreeAsync(at: u64, _: usize) -> c_uint {
-    inside(|machine| machine.push(Work::Free(at)))
+pub extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, len: usize, _: usize) -> c_uint {
+    inside(|machine| machine.push(Work::Copy { to, from, len }))
 }

@@ -1,14 +1,16 @@
 //! What stands behind the functions: the emulator, and a queue of works that wait for a wait.
 
 use std::cell::Cell;
+use crate::graph::Graphs;
 use std::collections::{HashMap, VecDeque};
-use std::ffi::c_uint;
+use std::ffi::{c_uint, c_void};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use vgg_ft::device::Dtype;
 use vgg_ft::device::gpu::driver::{Address, Driver};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
-use vgg_ft::device::gpu::launch::Launch;
-use vgg_ft::device::gpu::module::Entry;
+use vgg_ft::device::gpu::launch::{Arg, Launch};
+use vgg_ft::device::gpu::module::{Entry, Param};
+use vgg_ft::ptx::{Space, parse};
 
 pub const OK: c_uint = 0;
 pub const INVALID_VALUE: c_uint = 1;
@@ -20,14 +22,16 @@ pub const INVALID_PTX: c_uint = 218;
 pub const INVALID_HANDLE: c_uint = 400;
 pub const NOT_FOUND: c_uint = 500;
 pub const ILLEGAL_ADDRESS: c_uint = 700;
+pub const NOT_SUPPORTED: c_uint = 801;
 
-/// Every handle but the null one, events and functions is this: there is one card with one stream.
+/// The handle of context and stream: there is one card with one stream.
 pub const THE_ONE: usize = 0x10;
 
 /// What is to be done when somebody waits.
 pub enum Work {
     In { to: u64, from: usize, len: usize },
     Out { to: usize, from: u64, len: usize },
+    Copy { to: u64, from: u64, len: usize },
     Fill { to: u64, byte: u8, len: usize },
     Launch(Launch),
     Free(u64),
@@ -41,7 +45,12 @@ pub struct Machine {
     done: u64,
     /// The number of works that must be done before the event has happened.
     pub events: HashMap<usize, u64>,
+    /// By handle, and in each by name: two modules may have an entry of one name.
+    pub modules: HashMap<usize, HashMap<String, &'static Entry>>,
     pub functions: HashMap<usize, (&'static Entry, u32)>,
+    pub graphs: Graphs,
+    /// Launches of each kernel.
+    launched: HashMap<&'static str, usize>,
     live: HashMap<u64, usize>,
     pub bytes: usize,
     pub pinned: HashMap<usize, usize>,
@@ -75,7 +84,10 @@ pub fn machine() -> MutexGuard<'static, Machine> {
             queued: 0,
             done: 0,
             events: HashMap::new(),
+            modules: HashMap::new(),
             functions: HashMap::new(),
+            graphs: Graphs::default(),
+            launched: HashMap::new(),
             live: HashMap::new(),
             bytes: 0,
             pinned: HashMap::new(),
@@ -104,15 +116,25 @@ impl Machine {
         OK
     }
 
+    /// Whether the first `until` works are done.
+    pub fn is_done(&self, until: u64) -> bool {
+        self.done >= until
+    }
+
+    /// Nothing works any more.
+    pub fn lose(&mut self, reason: &str) -> c_uint {
+        eprintln!("fake libcuda: {reason}");
+        self.lost = Some(ILLEGAL_ADDRESS);
+        ILLEGAL_ADDRESS
+    }
+
     /// Does the works before the `until`th.
     pub fn drain(&mut self, until: u64) -> c_uint {
         while self.done < until {
             let Some(work) = self.queue.pop_front() else { break };
             self.done += 1;
             if let Err(reason) = self.work(work) {
-                eprintln!("fake libcuda: {reason}");
-                self.lost = Some(ILLEGAL_ADDRESS);
-                return ILLEGAL_ADDRESS;
+                return self.lose(&reason);
             }
         }
         OK
@@ -130,19 +152,75 @@ impl Machine {
                 let bytes = unsafe { std::slice::from_raw_parts_mut(to as *mut u8, len) };
                 self.emulator.read(Address(from), bytes).map_err(|e| e.to_string())
             }
+            Work::Copy { to, from, len } => {
+                let mut bytes = vec![0; len];
+                self.emulator.read(Address(from), &mut bytes).map_err(|e| e.to_string())?;
+                self.emulator.write(Address(to), &bytes).map_err(|e| e.to_string())
+            }
             Work::Fill { to, byte, len } => {
                 self.emulator.write(Address(to), &vec![byte; len]).map_err(|e| e.to_string())
             }
-            Work::Launch(launch) => match word("fault") {
-                Some(name) if name == launch.entry.name => Err(format!("{name} was told to fail")),
-                _ => self.emulator.launch(&launch).map_err(|e| e.to_string()),
-            },
+            Work::Launch(launch) => {
+                let count = self.launched.entry(launch.entry.name).or_default();
+                *count += 1;
+                let told = word("fault").unwrap_or_default();
+                let (name, from) = told.split_once(':').unwrap_or((&told, "1"));
+                if name == launch.entry.name && *count >= from.parse().unwrap() {
+                    return Err(format!("{name} was told to fail"));
+                }
+                self.emulator.launch(&launch).map_err(|e| e.to_string())
+            }
             Work::Free(at) => {
                 self.bytes -= self.live.remove(&at).ok_or("memory was given back twice")?;
                 self.emulator.free(Address(at));
                 Ok(())
             }
         }
+    }
+
+    /// A module's entries as launches know them, from its text alone.
+    pub fn load(&mut self, text: &str) -> vgg_ft::error::Result<usize> {
+        self.emulator.load_text("given to libcuda", text)?;
+        let module = parse("given to libcuda", text)?;
+        let entries = module.entries.iter().map(|entry| {
+            let params = entry.params.iter().map(|p| Param { size: p.size, align: p.align }).collect::<Vec<_>>();
+            let shared = entry.variables.iter().filter(|v| v.space == Space::Shared).map(|v| v.size);
+            let known = Entry {
+                name: entry.name.clone().leak(),
+                params: params.leak(),
+                max_threads: None,
+                static_shared: shared.sum(),
+            };
+            (entry.name.clone(), &*Box::leak(Box::new(known)))
+        });
+        let handle = 0x1_0000 + self.modules.len();
+        self.modules.insert(handle, entries.collect());
+        Ok(handle)
+    }
+
+    /// What a caller asks to be launched, copied now: its bytes are gone when it runs.
+    pub fn launch_of(
+        &self,
+        function: usize,
+        grid: [c_uint; 3],
+        block: [c_uint; 3],
+        shared: c_uint,
+        params: *const *const c_void,
+        extra: *const c_void,
+    ) -> Result<Launch, c_uint> {
+        let &(entry, opted_in) = self.functions.get(&function).ok_or(INVALID_HANDLE)?;
+        let usual = self.emulator.limits().shared;
+        if !extra.is_null() || (entry.static_shared + shared > usual && shared > opted_in) {
+            return Err(INVALID_VALUE);
+        }
+        let arg = |(at, param): (usize, &Param)| {
+            // SAFETY: the caller's promise: a pointer for each parameter, to as many bytes as it has.
+            let bytes =
+                unsafe { std::slice::from_raw_parts((*params.add(at)).cast::<u8>(), param.size as usize) };
+            Arg::Value { name: "argument", bytes: bytes.to_vec() }
+        };
+        let args = entry.params.iter().enumerate().map(arg).collect();
+        Ok(Launch { entry, grid, block, shared, args })
     }
 
     pub fn take(&mut self, bytes: usize, at: *mut u64) -> c_uint {

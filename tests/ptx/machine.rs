@@ -9,9 +9,11 @@ use vgg_ft::device::gpu::launch::{Arg, Launch};
 use vgg_ft::device::gpu::module::Entry;
 use vgg_ft::error::Result;
 
-/// `tests/ptx/NAME`.
+/// `tests/ptx/NAME` of this checkout, or of the folder in `VGG_FT_TEST_ROOT`: a bundle has no checkout.
 pub fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ptx").join(name)
+    let root = std::env::var_os("VGG_FT_TEST_ROOT")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    root.join("tests/ptx").join(name)
 }
 
 /// The files of a folder with this ending, in order, with their text.

@@ -1,4 +1,4 @@
-//! The seam between the engine and whatever runs its kernels: nine verbs that every driver has, and three that
+//! The seam between the engine and whatever runs its kernels: nine verbs that every driver has, and four that
 //! it may leave as they are.
 //!
 //! In: PTX modules, addresses, bytes and [`Launch`]es that were checked. Out: the same bytes, changed.
@@ -80,4 +80,9 @@ pub trait Driver: Send + Sync {
 
     /// Which part of the run the allocations and launches from now on belong to.
     fn label(&self, _label: &str) {}
+
+    /// What the driver counted so far, by name, for remarks and tests.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }

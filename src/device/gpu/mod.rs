@@ -149,4 +149,8 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     fn together(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         self.driver.together(work)
     }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.driver.counters()
+    }
 }

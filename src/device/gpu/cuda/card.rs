@@ -45,8 +45,6 @@ pub struct Card {
     pub name: String,
     /// Bytes of memory.
     pub memory: u64,
-    /// Whether memory can be taken and given back in a stream's order.
-    pub pools: bool,
     /// What a launch may ask for, with the compute capability.
     pub limits: Limits,
     /// How the driver calls it.
@@ -158,9 +156,6 @@ fn card(library: &Library, number: c_int) -> Result<Card> {
         number: number.unsigned_abs() as usize,
         name: String::from_utf8_lossy(&name[..end]).trim().to_owned(),
         memory: memory as u64,
-        // Drivers before 11.2 do not know the question.
-        pools: library.pools.is_some()
-            && ask(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED).unwrap_or(0) != 0,
         limits: Limits {
             capability,
             grid: [
@@ -203,7 +198,6 @@ mod tests {
             number,
             name: format!("Card {number}"),
             memory: 8 << 30,
-            pools: true,
             limits: limits(capability),
             device: 0,
         };

@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Kind, Result};
 use cudarc::driver::sys;
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
 
 /// What a function of the driver answers; [`SUCCESS`] or the number of an error.
@@ -18,7 +18,7 @@ pub const SUCCESS: Code = 0;
 
 /// Writes down the table and its look-up from one list.
 macro_rules! functions {
-    ($(#[$doc:meta])* $table:ident { $($field:ident: $symbol:literal ($($argument:ty),* $(,)?);)* }) => {
+    ($(#[$doc:meta])* $table:ident { $($field:ident: $($symbol:literal)|+ ($($argument:ty),* $(,)?);)* }) => {
         $(#[$doc])*
         #[allow(missing_docs)] // each is described in NVIDIA's manual under its symbol
         pub struct $table { $(pub $field: unsafe extern "C" fn($($argument),*) -> Code,)* }
@@ -27,11 +27,14 @@ macro_rules! functions {
             /// All functions, or the name of the first that is missing.
             fn find() -> Result<Self, &'static str> {
                 $(
+                    let symbols = [$($symbol),+];
                     // SAFETY: the library is there (`library` asked before), and the type is that of
-                    // NVIDIA's cuda.h for this symbol; results are 32-bit enums in C, read as numbers.
-                    let $field = match unsafe { sys::culib().get::<unsafe extern "C" fn($($argument),*) -> Code>($symbol.as_bytes()) } {
-                        Ok(function) => *function,
-                        Err(_) => return Err($symbol),
+                    // NVIDIA's cuda.h for these symbols; results are 32-bit enums in C, read as numbers.
+                    let look = |symbol: &&str| unsafe {
+                        sys::culib().get::<unsafe extern "C" fn($($argument),*) -> Code>(symbol.as_bytes()).ok()
+                    };
+                    let Some($field) = symbols.iter().find_map(look).map(|function| *function) else {
+                        return Err(symbols[0]);
                     };
                 )*
                 Ok(Self { $($field),* })
@@ -84,13 +87,43 @@ functions! {
 }
 
 functions! {
-    /// Memory that is taken and given back in the order of a stream (since CUDA 11.2).
-    Pools {
-        default: "cuDeviceGetDefaultMemPool"(*mut sys::CUmemoryPool, sys::CUdevice);
-        set: "cuMemPoolSetAttribute"(sys::CUmemoryPool, sys::CUmemPool_attribute, *mut c_void);
-        trim: "cuMemPoolTrimTo"(sys::CUmemoryPool, usize);
-        take: "cuMemAllocAsync"(*mut sys::CUdeviceptr, usize, sys::CUstream);
-        free: "cuMemFreeAsync"(sys::CUdeviceptr, sys::CUstream);
+    /// Many launches as one (since CUDA 11.0). Of the two names the newer takes a longer struct that begins
+    /// with the older one's fields, so that the longer is good for both.
+    Graphs {
+        create: "cuGraphCreate"(*mut sys::CUgraph, c_uint);
+        destroy: "cuGraphDestroy"(sys::CUgraph);
+        add: "cuGraphAddKernelNode_v2" | "cuGraphAddKernelNode"(
+            *mut sys::CUgraphNode, sys::CUgraph, *const sys::CUgraphNode, usize,
+            *const sys::CUDA_KERNEL_NODE_PARAMS_v2,
+        );
+        set: "cuGraphExecKernelNodeSetParams_v2" | "cuGraphExecKernelNodeSetParams"(
+            sys::CUgraphExec, sys::CUgraphNode, *const sys::CUDA_KERNEL_NODE_PARAMS_v2,
+        );
+        exec_destroy: "cuGraphExecDestroy"(sys::CUgraphExec);
+        launch: "cuGraphLaunch"(sys::CUgraphExec, sys::CUstream);
+    }
+}
+
+functions! {
+    /// A graph made ready, since CUDA 11.4.
+    Instantiate {
+        with_flags: "cuGraphInstantiateWithFlags"(*mut sys::CUgraphExec, sys::CUgraph, c_ulonglong);
+    }
+}
+
+functions! {
+    /// The same before.
+    InstantiateV2 {
+        with_log: "cuGraphInstantiate_v2"(
+            *mut sys::CUgraphExec, sys::CUgraph, *mut sys::CUgraphNode, *mut c_char, usize,
+        );
+    }
+}
+
+functions! {
+    /// For measurements alone.
+    Measure {
+        copy: "cuMemcpyDtoDAsync_v2"(sys::CUdeviceptr, sys::CUdeviceptr, usize, sys::CUstream);
     }
 }
 
@@ -98,8 +131,14 @@ functions! {
 pub struct Library {
     /// What is always there.
     pub call: Functions,
-    /// What older drivers lack.
-    pub pools: Option<Pools>,
+    /// Graphs, if this driver has them.
+    pub graphs: Option<Graphs>,
+    /// How graphs are made ready today.
+    pub instantiate: Option<Instantiate>,
+    /// How older drivers do it.
+    pub instantiate_v2: Option<InstantiateV2>,
+    /// What no run needs.
+    pub measure: Option<Measure>,
 }
 
 /// The driver's library of this machine.
@@ -124,7 +163,13 @@ pub fn library() -> Result<&'static Library> {
             "a stub library, or a driver older than CUDA 11: install the NVIDIA driver, or use --device cpu",
         )
     })?;
-    Ok(LIBRARY.get_or_init(|| Library { call, pools: Pools::find().ok() }))
+    Ok(LIBRARY.get_or_init(|| Library {
+        call,
+        graphs: Graphs::find().ok(),
+        instantiate: Instantiate::find().ok(),
+        instantiate_v2: InstantiateV2::find().ok(),
+        measure: Measure::find().ok(),
+    }))
 }
 
 impl Library {

@@ -1,17 +1,18 @@
-//! The card's memory: taken and given back in the order of the stream, so that nobody waits.
+//! The card's memory: taken from the driver in slabs, cut into buffers by the [`Arena`], given back to it at once.
 //!
-//! In: sizes. Out: addresses; a map of what is taken, so that a copy beside it is refused. Where the
-//! driver has pools it keeps what was given back; elsewhere we do, by size. Both give the same memory
-//! again without asking the system, since a training step asks for the same sizes as the one before.
+//! In: sizes. Out: addresses; a map of what is taken, by whom, so that a copy beside it is refused and an
+//! error says who holds the card. A buffer that was given back may be another's with the next call: the one
+//! stream runs what was started on it before.
 
+use super::arena::{Arena, grains};
 use super::handle::{Handle, Stream};
-use super::library::{Code, Library, Pools, SUCCESS};
-use crate::device::Dtype;
+use super::library::{Code, Library, SUCCESS};
 use crate::device::gpu::driver::Address;
+use crate::device::{Capacity, Dtype};
 use crate::error::{Error, Kind, Result};
 use cudarc::driver::sys;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes on either side of a guarded buffer; all buffers begin at a multiple of it.
 pub const GUARD: usize = 256;
@@ -20,8 +21,8 @@ pub const GUARD_BYTE: u8 = 0xA5;
 /// What fresh memory of a guarded device holds: NaN.
 const POISON: u8 = 0xFF;
 
-/// Sizes of the arena without pools.
-const GRAIN: usize = 512;
+/// How many of the largest holders an error lists.
+const LISTED: usize = 6;
 
 /// Answers of the driver and what was asked, for the one who knows about earlier launches.
 pub type Refused = (Code, &'static str);
@@ -30,91 +31,87 @@ pub type Refused = (Code, &'static str);
 pub struct Memory {
     library: &'static Library,
     stream: Handle<sys::CUstream_st>,
-    pools: Option<(&'static Pools, Handle<sys::CUmemPoolHandle_st>)>,
     guarded: bool,
     held: Mutex<Held>,
 }
 
 #[derive(Default)]
 struct Held {
-    /// First byte of a buffer and how many.
-    live: BTreeMap<u64, usize>,
-    bytes: usize,
-    /// Without pools: what was given back, by size.
-    spare: HashMap<usize, Vec<u64>>,
+    arena: Arena,
+    /// By first byte.
+    live: BTreeMap<u64, Live>,
+    /// Whose the next buffers are.
+    label: Arc<str>,
+}
+
+/// A buffer.
+struct Live {
+    dtype: Dtype,
+    len: usize,
+    label: Arc<str>,
+}
+
+impl Live {
+    fn bytes(&self) -> usize {
+        self.dtype.size() * self.len
+    }
 }
 
 impl Memory {
-    /// Of the current context's card; `pools` if the card has them.
-    pub fn new(
-        library: &'static Library,
-        stream: &Stream,
-        device: Option<sys::CUdevice>,
-        guarded: bool,
-    ) -> Result<Self> {
-        let pools = match (device, &library.pools) {
-            (Some(device), Some(pools)) => Some((pools, Self::pool(library, pools, device)?)),
-            _ => None,
-        };
-        Ok(Self { library, stream: Handle(stream.raw()), pools, guarded, held: Mutex::default() })
+    /// Of the current context's card.
+    pub fn new(library: &'static Library, stream: &Stream, guarded: bool) -> Self {
+        Self { library, stream: Handle(stream.raw()), guarded, held: Mutex::default() }
     }
 
-    /// The card's own pool, told to keep what it has: by default it gives all back at each wait.
-    fn pool(
-        library: &Library,
-        pools: &Pools,
-        device: sys::CUdevice,
-    ) -> Result<Handle<sys::CUmemPoolHandle_st>> {
-        let mut pool = std::ptr::null_mut();
-        // SAFETY: writes one pointer.
-        library.check(unsafe { (pools.default)(&mut pool, device) }, "open the card's memory pool")?;
-        let mut keep = u64::MAX;
-        let what = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-        // SAFETY: this attribute is a 64-bit number, read before the call returns.
-        let answer = unsafe { (pools.set)(pool, what, (&raw mut keep).cast()) };
-        library.check(answer, "set up the card's memory pool")?;
-        Ok(Handle(pool))
+    /// Buffers from now on are the label's.
+    pub fn label(&self, label: &str) {
+        let mut held = self.held();
+        if *held.label != *label {
+            held.label = label.into();
+        }
     }
 
-    /// `len` elements. The context must be current, here and below.
-    pub fn alloc(&self, dtype: Dtype, len: usize) -> Result<Result<Address>, Refused> {
+    /// `len` elements. `settle` starts what was kept back: memory that it uses may go to the system. The
+    /// context must be current, here and below.
+    pub fn alloc(
+        &self,
+        dtype: Dtype,
+        len: usize,
+        settle: impl FnOnce() -> Result<()>,
+    ) -> Result<Result<Address>, Refused> {
         let bytes = dtype.size() * len;
-        let whole = if self.guarded { bytes + 2 * GUARD } else { bytes };
+        let whole = self.whole(bytes);
         let mut answer = self.take(whole);
         if answer == Err(OUT_OF_MEMORY) {
-            // What is given back but kept for other sizes helps after all work is done.
-            self.give_up_spares();
-            answer = self.take(whole);
+            if let Err(error) = settle() {
+                return Ok(Err(error));
+            }
+            if self.release()? {
+                answer = self.take(whole);
+            }
         }
         let raw = match answer {
             Ok(raw) => raw,
-            Err(OUT_OF_MEMORY) => return Ok(Err(self.out_of_memory(dtype, len, bytes))),
+            Err(OUT_OF_MEMORY) => return Ok(Err(self.out_of_memory(dtype, len))),
             Err(code) => return Err((code, "take memory")),
         };
-        let at = if self.guarded { raw + GUARD as u64 } else { raw };
+        let at = raw + self.margin();
         if self.guarded {
             self.fill(raw, GUARD_BYTE, GUARD)?;
             self.fill(at, POISON, bytes)?;
             self.fill(at + bytes as u64, GUARD_BYTE, GUARD)?;
         }
         let mut held = self.held();
-        held.live.insert(at, bytes);
-        held.bytes += whole;
+        let label = Arc::clone(&held.label);
+        held.live.insert(at, Live { dtype, len, label });
         Ok(Ok(Address(at)))
     }
 
     /// Gives a buffer back, after the work that was started before.
     pub fn free(&self, at: Address) {
         let mut held = self.held();
-        let Some(bytes) = held.live.remove(&at.0) else { return };
-        let (raw, whole) =
-            if self.guarded { (at.0 - GUARD as u64, bytes + 2 * GUARD) } else { (at.0, bytes) };
-        held.bytes -= whole;
-        match self.pools {
-            // SAFETY: taken from the pool, given back once, in the order of the stream that uses it. An
-            // error is one of earlier work, which the next wait reports.
-            Some((pools, _)) => _ = unsafe { (pools.free)(raw, self.stream.0) },
-            None => held.spare.entry(whole.next_multiple_of(GRAIN)).or_default().push(raw),
+        if let Some(live) = held.live.remove(&at.0) {
+            held.arena.give(at.0 - self.margin(), self.whole(live.bytes()));
         }
     }
 
@@ -122,8 +119,8 @@ impl Memory {
     pub fn find(&self, at: Address, len: usize) -> Result<(Address, usize)> {
         let held = self.held();
         match held.live.range(..=at.0).next_back() {
-            Some((&first, &bytes)) if at.0 - first + len as u64 <= bytes as u64 => {
-                Ok((Address(first), bytes))
+            Some((&first, live)) if at.0 - first + len as u64 <= live.bytes() as u64 => {
+                Ok((Address(first), live.bytes()))
             }
             _ => Err(Error::new(Kind::Device, "cuda: a copy that lies in no buffer")
                 .fact("bytes", format!("{len} at {:#x}", at.0))
@@ -131,42 +128,75 @@ impl Memory {
         }
     }
 
+    /// "f32[64] of block1_conv1", of the buffer that begins at `first`.
+    pub fn name(&self, first: Address) -> String {
+        let held = self.held();
+        held.live.get(&first.0).map_or_else(String::new, |live| {
+            let of = if live.label.is_empty() { "" } else { " of " };
+            format!("{}[{}]{of}{}", live.dtype, live.len, live.label)
+        })
+    }
+
+    /// What the driver has, and what we hold without using it.
+    pub fn capacity(&self) -> Result<Capacity, Refused> {
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: writes two sizes.
+        let answer = unsafe { (self.library.call.memory_info)(&mut free, &mut total) };
+        if answer != SUCCESS {
+            return Err((answer, "ask how much memory is free"));
+        }
+        Ok(Capacity { free: free as u64 + self.held().arena.spare(), total: total as u64 })
+    }
+
     /// Whether there are guards to look at.
     pub fn guarded(&self) -> bool {
         self.guarded
     }
 
-    fn take(&self, bytes: usize) -> Result<u64, Code> {
-        let mut at = 0;
-        let answer = match self.pools {
-            // SAFETY: writes one address; the memory is used in the order of the stream alone.
-            Some((pools, _)) => unsafe { (pools.take)(&mut at, bytes, self.stream.0) },
-            None => {
-                let bytes = bytes.next_multiple_of(GRAIN);
-                if let Some(at) = self.held().spare.get_mut(&bytes).and_then(Vec::pop) {
-                    // Earlier work may still use it; later work in the one stream comes after that.
-                    return Ok(at);
-                }
-                // SAFETY: writes one address.
-                unsafe { (self.library.call.memory_take)(&mut at, bytes) }
-            }
-        };
-        if answer == SUCCESS { Ok(at) } else { Err(answer) }
+    /// Bytes before a buffer.
+    fn margin(&self) -> u64 {
+        if self.guarded { GUARD as u64 } else { 0 }
     }
 
-    fn give_up_spares(&self) {
-        // SAFETY: the stream is alive. What earlier work did wrong comes up at the next call.
-        unsafe { (self.library.call.stream_wait)(self.stream.0) };
-        match self.pools {
-            // SAFETY: the pool is the card's.
-            Some((pools, pool)) => _ = unsafe { (pools.trim)(pool.0, 0) },
-            None => {
-                for at in std::mem::take(&mut self.held().spare).into_values().flatten() {
-                    // SAFETY: ours, used by nobody: the wait above came after its last use.
-                    unsafe { (self.library.call.memory_free)(at) };
-                }
+    /// What a buffer of so many bytes takes of the arena.
+    fn whole(&self, bytes: usize) -> u64 {
+        grains(if self.guarded { bytes + 2 * GUARD } else { bytes })
+    }
+
+    /// A piece of the arena, which grows if it must: by as much as the driver has, down to what is asked for.
+    fn take(&self, len: u64) -> Result<u64, Code> {
+        let mut held = self.held();
+        let mut growth = held.arena.growth(len);
+        loop {
+            if let Some(at) = held.arena.take(len) {
+                return Ok(at);
+            }
+            let mut at = 0;
+            // SAFETY: writes one address.
+            match unsafe { (self.library.call.memory_take)(&mut at, growth as usize) } {
+                SUCCESS => held.arena.add(at, growth),
+                OUT_OF_MEMORY if growth > len => growth = (growth / 2).max(len),
+                code => return Err(code),
             }
         }
+    }
+
+    /// Gives slabs that nobody uses back to the system, for one of another size; whether there was any.
+    fn release(&self) -> Result<bool, Refused> {
+        // SAFETY: the stream is alive. After this, nobody uses what was given back.
+        let answer = unsafe { (self.library.call.stream_wait)(self.stream.0) };
+        if answer != SUCCESS {
+            return Err((answer, "wait for the card"));
+        }
+        let empty = self.held().arena.release();
+        for &at in &empty {
+            // SAFETY: ours, and the arena knows it no more.
+            let answer = unsafe { (self.library.call.memory_free)(at) };
+            if answer != SUCCESS {
+                return Err((answer, "give memory back"));
+            }
+        }
+        Ok(!empty.is_empty())
     }
 
     fn fill(&self, at: u64, byte: u8, len: usize) -> Result<(), Refused> {
@@ -175,18 +205,28 @@ impl Memory {
         if answer == SUCCESS { Ok(()) } else { Err((answer, "fill memory")) }
     }
 
-    fn out_of_memory(&self, dtype: Dtype, len: usize, bytes: usize) -> Error {
+    fn out_of_memory(&self, dtype: Dtype, len: usize) -> Error {
         let (mut free, mut total) = (0, 0);
-        // SAFETY: writes two sizes.
+        // SAFETY: writes two sizes; if it cannot, both stay 0.
         unsafe { (self.library.call.memory_info)(&mut free, &mut total) };
-        let held = self.held().bytes;
-        Error::new(Kind::Device, "cuda: out of memory")
-            .fact("asked for", format!("{dtype}[{len}], {}", size(bytes)))
+        let held = self.held();
+        let of = if held.label.is_empty() { String::new() } else { format!(" for {}", held.label) };
+        let taken: usize = held.live.values().map(Live::bytes).sum();
+        let error = Error::new(Kind::Device, "cuda: out of memory")
+            .fact("asked for", format!("{dtype}[{len}], {}{of}", size(dtype.size() * len)))
             .fact("free", format!("{} of {}", size(free), size(total)))
-            .fact("taken", format!("{} by this run", size(held)))
-            .help(
-                "use a smaller --batch or smaller pictures (--size); nvidia-smi shows who else uses the card",
-            )
+            .fact("taken", format!("{} by this run, in {} buffers", size(taken), held.live.len()));
+        let error = match (held.arena.spare() as usize, held.arena.longest() as usize) {
+            (0, _) => error,
+            (spare, longest) => {
+                error.fact("between", format!("{}, the longest piece {}", size(spare), size(longest)))
+            }
+        };
+        let holders = holders(held.live.values());
+        let error = if holders.is_empty() { error } else { error.fact("largest", holders.join("\n")) };
+        error.help(
+            "use a smaller --batch or smaller pictures (--size); nvidia-smi shows who else uses the card",
+        )
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -196,9 +236,28 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // Buffers hold the driver, so none is left; the pool's spares go back with the context.
-        self.give_up_spares();
+        // Buffers hold the driver, so none is left.
+        for at in self.held().arena.take_slabs() {
+            // SAFETY: ours; `Cuda` has waited for the last work.
+            unsafe { (self.library.call.memory_free)(at) };
+        }
     }
+}
+
+/// Who holds most: "block1_conv2  1.2 GiB in 3 buffers".
+fn holders<'a>(live: impl Iterator<Item = &'a Live>) -> Vec<String> {
+    let mut sums = BTreeMap::<&str, (usize, usize)>::new();
+    for buffer in live {
+        let sum = sums.entry(&buffer.label).or_default();
+        *sum = (sum.0 + buffer.bytes(), sum.1 + 1);
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|&(_, (bytes, _))| std::cmp::Reverse(bytes));
+    let line = |(label, (bytes, count)): (&str, (usize, usize))| {
+        let label = if label.is_empty() { "without a name" } else { label };
+        format!("{label}: {} in {count} buffer{}", size(bytes), if count == 1 { "" } else { "s" })
+    };
+    sums.into_iter().take(LISTED).map(line).collect()
 }
 
 const OUT_OF_MEMORY: Code = sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY as Code;

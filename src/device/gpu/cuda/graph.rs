@@ -1,0 +1,255 @@
+//! Whole steps as CUDA graphs: a list of launches that comes again is started by one call.
+//!
+//! In: launches in order. Out: the same work, as a graph that was kept where one fits, with other arguments
+//! where only these differ, or as a new one. A graph is a chain: one stream has no more order than that. The
+//! arena gives a step the addresses of the step before, so that a few counters and rates are all that changes.
+
+use super::handle::{Handle, Stream};
+use super::library::{self, Code, Library, SUCCESS};
+use super::memory::Refused;
+use super::start::{Arguments, Function, described};
+use crate::device::gpu::launch::{Arg, Launch};
+use cudarc::driver::sys;
+use std::sync::Arc;
+
+/// Lists shorter than this are started one by one: a graph of them saves nothing.
+const LEAST: usize = 4;
+/// So many graphs are kept: the steps of training and evaluation, whole and last batches, and some more.
+const KEPT: usize = 8;
+/// The answer of a driver that has the functions but no graphs.
+const NOT_SUPPORTED: Code = sys::cudaError_enum::CUDA_ERROR_NOT_SUPPORTED as Code;
+
+/// What was done with lists of launches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Graphs that were made.
+    pub built: u64,
+    /// Starts of a graph that had been started before.
+    pub replayed: u64,
+    /// Nodes that got other arguments before a start.
+    pub changed: u64,
+}
+
+/// The graphs that are kept.
+#[derive(Default)]
+pub struct Graphs {
+    /// The one that was used last comes last.
+    kept: Vec<Kept>,
+    counts: Counts,
+    /// The driver said that it has none.
+    missing: bool,
+}
+
+struct Kept {
+    library: &'static Library,
+    stream: Handle<sys::CUstream_st>,
+    calls: &'static library::Graphs,
+    launches: Vec<Launch>,
+    described: Arc<str>,
+    graph: Handle<sys::CUgraph_st>,
+    exec: Handle<sys::CUgraphExec_st>,
+    nodes: Vec<Handle<sys::CUgraphNode_st>>,
+}
+
+impl Graphs {
+    /// What was done so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Starts `launches` as one and says what was started; or gives them back, to be started one by one. A
+    /// refusal comes with what was to be started.
+    #[allow(clippy::type_complexity)] // two outcomes and a refusal, said once
+    pub fn start(
+        &mut self,
+        library: &'static Library,
+        stream: &Stream,
+        functions: &[&Function],
+        launches: Vec<Launch>,
+    ) -> Result<Result<Arc<str>, Vec<Launch>>, (Refused, Arc<str>)> {
+        let Some(calls) = library.graphs.as_ref().filter(|_| !self.missing && launches.len() >= LEAST) else {
+            return Ok(Err(launches));
+        };
+        let kept = match self.find(&launches) {
+            Some((at, changed)) => {
+                // Out of the list: a graph that cannot be changed to the end is not used again.
+                let mut kept = self.kept.remove(at);
+                for &node in &changed {
+                    kept.set(node, functions[node], &launches[node]).map_err(|it| kept.refused(it))?;
+                }
+                self.counts.changed += changed.len() as u64;
+                self.counts.replayed += 1;
+                kept
+            }
+            None => {
+                let mut kept = match Kept::new(library, calls, stream, launches) {
+                    Ok(kept) => kept,
+                    Err(launches) => {
+                        self.missing = true;
+                        return Ok(Err(launches));
+                    }
+                };
+                kept.fill(functions).map_err(|it| kept.refused(it))?;
+                if self.kept.len() >= KEPT {
+                    self.kept.remove(0);
+                }
+                self.counts.built += 1;
+                kept
+            }
+        };
+        kept.launch().map_err(|it| kept.refused(it))?;
+        let described = Arc::clone(&kept.described);
+        self.kept.push(kept);
+        Ok(Ok(described))
+    }
+
+    /// The kept graph of the same kernels that needs the fewest changes, and these. Where there is room, a
+    /// list that shares less than half with any gets a graph of its own.
+    fn find(&self, launches: &[Launch]) -> Option<(usize, Vec<usize>)> {
+        let fits = self.kept.iter().enumerate().filter(|(_, kept)| {
+            kept.launches.len() == launches.len() && kept.launches.iter().zip(launches).all(same_kernel)
+        });
+        let changes = fits.map(|(at, kept)| {
+            let pairs = kept.launches.iter().zip(launches).enumerate();
+            (at, pairs.filter(|(_, pair)| !same_arguments(*pair)).map(|(node, _)| node).collect::<Vec<_>>())
+        });
+        let (at, changed) = changes.min_by_key(|(_, changed)| changed.len())?;
+        (self.kept.len() >= KEPT || 2 * changed.len() <= launches.len()).then_some((at, changed))
+    }
+}
+
+fn same_kernel((one, other): (&Launch, &Launch)) -> bool {
+    std::ptr::eq(one.entry, other.entry)
+        && (one.grid, one.block, one.shared) == (other.grid, other.block, other.shared)
+}
+
+/// What the kernel receives; names and lengths are for people.
+fn same_arguments((one, other): (&Launch, &Launch)) -> bool {
+    one.args.len() == other.args.len()
+        && one.args.iter().zip(&other.args).all(|pair| match pair {
+            (Arg::Pointer { at: one, .. }, Arg::Pointer { at: other, .. }) => one == other,
+            (one, other) => one.bytes() == other.bytes(),
+        })
+}
+
+fn answer(code: Code, what: &'static str) -> Result<(), Refused> {
+    if code == SUCCESS { Ok(()) } else { Err((code, what)) }
+}
+
+/// A node as the driver takes it; good while `args` lives and stays where it is.
+fn parameters(
+    function: &Function,
+    launch: &Launch,
+    args: &mut Arguments,
+) -> sys::CUDA_KERNEL_NODE_PARAMS_v2 {
+    let ([x, y, z], [bx, by, bz]) = (launch.grid, launch.block);
+    sys::CUDA_KERNEL_NODE_PARAMS_v2 {
+        func: function.handle.0,
+        gridDimX: x,
+        gridDimY: y,
+        gridDimZ: z,
+        blockDimX: bx,
+        blockDimY: by,
+        blockDimZ: bz,
+        sharedMemBytes: launch.shared,
+        kernelParams: args.pointers(),
+        extra: std::ptr::null_mut(),
+        // The function says which; no context means the current one.
+        kern: std::ptr::null_mut(),
+        ctx: std::ptr::null_mut(),
+    }
+}
+
+impl Kept {
+    /// An empty graph for the launches; they come back from a driver that has no graphs.
+    fn new(
+        library: &'static Library,
+        calls: &'static library::Graphs,
+        stream: &Stream,
+        launches: Vec<Launch>,
+    ) -> Result<Self, Vec<Launch>> {
+        let mut graph = std::ptr::null_mut();
+        // SAFETY: writes one pointer.
+        if unsafe { (calls.create)(&mut graph, 0) } == NOT_SUPPORTED {
+            return Err(launches);
+        }
+        // What else may be wrong comes up at the first node.
+        Ok(Self {
+            library,
+            stream: Handle(stream.raw()),
+            calls,
+            described: described(&launches).into(),
+            launches,
+            graph: Handle(graph),
+            exec: Handle(std::ptr::null_mut()),
+            nodes: Vec::new(),
+        })
+    }
+
+    fn refused(&self, refused: Refused) -> (Refused, Arc<str>) {
+        (refused, Arc::clone(&self.described))
+    }
+
+    /// Makes it ready to start.
+    fn fill(&mut self, functions: &[&Function]) -> Result<(), Refused> {
+        for (launch, function) in self.launches.iter().zip(functions) {
+            let mut args = Arguments::new(&launch.args);
+            let node = parameters(function, launch, &mut args);
+            let before = self.nodes.last().map(|node| node.0);
+            let (before, count) = (before.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), self.nodes.len().min(1));
+            let mut made = std::ptr::null_mut();
+            // SAFETY: writes one pointer; the graph is alive and so is the node before; the parameters are
+            // those of a launch (`Cuda::start`), which the driver copies before it returns.
+            let code = unsafe { (self.calls.add)(&mut made, self.graph.0, before, count, &raw const node) };
+            answer(code, "add a kernel to a graph")?;
+            self.nodes.push(Handle(made));
+        }
+        let mut exec = std::ptr::null_mut();
+        // SAFETY: both write one pointer; the older one may be given neither node nor log to write to.
+        let code = unsafe {
+            match (&self.library.instantiate, &self.library.instantiate_v2) {
+                (Some(by), _) => (by.with_flags)(&mut exec, self.graph.0, 0),
+                (None, Some(by)) => {
+                    (by.with_log)(&mut exec, self.graph.0, std::ptr::null_mut(), std::ptr::null_mut(), 0)
+                }
+                (None, None) => NOT_SUPPORTED,
+            }
+        };
+        answer(code, "make a graph ready")?;
+        self.exec = Handle(exec);
+        Ok(())
+    }
+
+    /// Other arguments for a node, from the next start on; one that is on its way keeps what it has.
+    fn set(&mut self, at: usize, function: &Function, launch: &Launch) -> Result<(), Refused> {
+        let mut args = Arguments::new(&launch.args);
+        let node = parameters(function, launch, &mut args);
+        // SAFETY: graph and node are alive, the kernel is the node's own; parameters as in `fill`.
+        let code = unsafe { (self.calls.set)(self.exec.0, self.nodes[at].0, &raw const node) };
+        answer(code, "change a graph")?;
+        self.launches[at] = launch.clone();
+        Ok(())
+    }
+
+    fn launch(&self) -> Result<(), Refused> {
+        // SAFETY: graph and stream are alive; what its kernels do to memory is what the same launches do
+        // one by one (`Cuda::start`), since a graph in a stream keeps the stream's order.
+        answer(unsafe { (self.calls.launch)(self.exec.0, self.stream.0) }, "start a graph")
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // It may still run; an error of its kernels comes up at the next call.
+        // SAFETY: the stream is alive; graph and exec are given back once. There may be no exec, and no graph.
+        unsafe {
+            (self.library.call.stream_wait)(self.stream.0);
+            if !self.exec.0.is_null() {
+                (self.calls.exec_destroy)(self.exec.0);
+            }
+            if !self.graph.0.is_null() {
+                (self.calls.destroy)(self.graph.0);
+            }
+        }
+    }
+}
