@@ -31,8 +31,9 @@ pub struct Fit<'a> {
     pub from: usize,
     /// What to learn from.
     pub train: &'a dyn Samples,
-    /// What to check on after each epoch.
-    pub validation: Option<&'a dyn Samples>,
+    /// What to check on after each epoch, and the layer at which it enters: pictures that are augmented go
+    /// through the whole network, while those of the validation do so once.
+    pub validation: Option<(usize, &'a dyn Samples)>,
     /// Name of the stage in the history.
     pub stage: &'a str,
     /// How many epochs.
@@ -73,7 +74,7 @@ impl Fit<'_> {
             }
             let checked = self
                 .validation
-                .map(|samples| evaluate(self.device, network, self.from, samples, self.batch))
+                .map(|(from, samples)| evaluate(self.device, network, from, samples, self.batch))
                 .transpose()?;
             if let Some(checked) = checked
                 && !checked.loss().is_finite()
@@ -104,7 +105,7 @@ impl Fit<'_> {
         score: &mut Score,
     ) -> Result<()> {
         let labels: Vec<u32> = indices.iter().map(|&i| self.train.labels()[i as usize]).collect();
-        let x = self.train.batch(self.device, indices)?;
+        let x = self.train.training_batch(self.device, indices, step)?;
         let tape = Tape::new(self.device, Mode::Training);
         let end = network.architecture().layers().len();
         let logits = network.forward(&tape, x, self.from..end, self.seed, step)?;
