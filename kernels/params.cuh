@@ -27,6 +27,19 @@ struct Normalize {
     float offset[3];
 };
 
+// n pictures (h, w, 3) of a set of count: gathered, moved, normalized.
+struct Augment {
+    unsigned count;
+    unsigned n;
+    unsigned h;
+    unsigned w;
+    unsigned border;                                 // 0 nearest, 1 reflect, 2 wrap, 3 constant
+    float value;                                     // of a constant border
+    unsigned order[3];                               // each below 3
+    float scale[3];
+    float offset[3];
+};
+
 // 3x3, stride 1, one pixel of zeros around: x (n, h, w, c_in), weight (c_out, 3, 3, c_in),
 // y (n, h, w, c_out).
 struct Conv2d {

@@ -18,6 +18,8 @@ pub enum Stream {
     Split = 4,
     /// Pictures that the demo draws.
     Demo = 5,
+    /// What happens to a picture before it is learned from; step and sample in the counter (data::augment).
+    Augment = 6,
 }
 
 const MULTIPLY: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];

@@ -1,5 +1,6 @@
 //! What can be typed: clap definitions, pure data.
 
+use super::augment::{AugmentArgs, AugmentCommandArgs};
 use super::device::DeviceName;
 use super::emulate::EmulateArgs;
 use super::values::{float_type, key_value, positive, preprocess, rate, resize, size, variant, width};
@@ -55,6 +56,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Classify pictures with a run
     Predict(PredictArgs),
+    /// Look at what training would do to pictures
+    Augment(AugmentCommandArgs),
     /// Draw a small picture set and run the main job on it
     Demo(DemoArgs),
     /// Convert and inspect weights files
@@ -237,6 +240,9 @@ pub struct JobArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub head: HeadArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub augment: AugmentArgs,
     /// Passes over the training set with the base frozen
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = positive)]
     pub head_epochs: usize,

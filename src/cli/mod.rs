@@ -4,6 +4,7 @@
 //! failed, 2 for a command that cannot be.
 
 mod args;
+mod augment;
 mod device;
 mod emulate;
 mod values;
@@ -76,7 +77,9 @@ fn run(cli: Cli) -> Result<()> {
                 weights: a.weights,
             },
         ),
-        Command::Finetune(a) => task::finetune(&host, &finetune(a.data, a.output, a.validation_split, a.job)),
+        Command::Finetune(a) => {
+            task::finetune(&host, &finetune(a.data, a.output, a.validation_split, a.job)?)
+        },
         Command::Evaluate(a) => task::evaluate(
             &host,
             &task::Evaluate {
@@ -94,8 +97,9 @@ fn run(cli: Cli) -> Result<()> {
         Command::Predict(a) => {
             task::predict(&host, &task::Predict { run: a.run, images: a.images, top: a.top })
         }
+        Command::Augment(a) => task::preview(&host, &a.job()?),
         Command::Demo(a) => {
-            let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job);
+            let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job)?;
             task::demo(&host, &task::Demo { output: a.output, job })
         }
         Command::Weights(a) => match a.command {
@@ -155,8 +159,13 @@ fn head(a: &HeadArgs) -> task::HeadOptions {
     task::HeadOptions { units: a.units, dropout: a.dropout, batch: a.batch, seed: a.seed }
 }
 
-fn finetune(data: PathBuf, output: PathBuf, validation_split: Option<f32>, a: JobArgs) -> task::Finetune {
-    task::Finetune {
+fn finetune(
+    data: PathBuf,
+    output: PathBuf,
+    validation_split: Option<f32>,
+    a: JobArgs,
+) -> Result<task::Finetune> {
+    Ok(task::Finetune {
         data,
         output,
         force: a.force,
@@ -165,11 +174,12 @@ fn finetune(data: PathBuf, output: PathBuf, validation_split: Option<f32>, a: Jo
         size: a.network.size,
         head: head(&a.head),
         pictures: pictures(a.pictures),
+        augment: a.augment.parameters()?,
         head_epochs: a.head_epochs,
         head_rate: a.head_rate,
         unfreeze_from: a.unfreeze_from,
         epochs: a.epochs,
         rate: a.rate,
         keep_features: a.keep_features,
-    }
+    })
 }

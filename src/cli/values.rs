@@ -1,6 +1,6 @@
 //! Values as they are typed: text to numbers and names, or one line that says what to write instead.
 
-use crate::data::Resize;
+use crate::data::{Augment, Resize};
 use crate::model::{Preprocess, Variant};
 use crate::weights::FloatType;
 
@@ -75,9 +75,54 @@ pub fn rate(text: &str) -> Result<f32, String> {
     }
 }
 
+/// `book`.
+pub fn augment_preset(text: &str) -> Result<Augment, String> {
+    match text {
+        "book" => Ok(Augment::book()),
+        _ => Err("the one set with a name is `book`; write single ranges otherwise, such as --rotation 20".into()),
+    }
+}
+
+/// A finite number from 0 up.
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number >= 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a number from 0 up".into()),
+    }
+}
+
+/// `0.5,1.5`.
+pub fn pair(text: &str) -> Result<[f64; 2], String> {
+    match text.split_once(',').map(|(low, high)| (share(low.trim()), share(high.trim()))) {
+        Some((Ok(low), Ok(high))) if low <= high => Ok([low, high]),
+        _ => Err("write two numbers, the smaller first, such as 0.5,1.5".into()),
+    }
+}
+
+/// `0.2`, or `0.8,1.2`.
+pub fn zoom(text: &str) -> Result<[f64; 2], String> {
+    if text.contains(',') { pair(text) } else { share(text).map(|z| [1.0 - z, 1.0 + z]) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_are_read_or_refused() {
+        assert_eq!(pair("0.5,1.5"), Ok([0.5, 1.5]));
+        assert_eq!(pair("1, 1"), Ok([1.0, 1.0]));
+        assert_eq!(zoom("0.25"), Ok([0.75, 1.25]));
+        assert_eq!(zoom("0.5,2"), Ok([0.5, 2.0]));
+        assert_eq!(augment_preset("book"), Ok(Augment::book()));
+        for bad in ["", ",", "1", "2,1", "-1,1", "nan,1", "1,inf", "a,b", "1,2,3"] {
+            assert!(pair(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "-0.1", "nan", "inf", "1e400", "x"] {
+            assert!(share(bad).is_err() && zoom(bad).is_err(), "{bad}");
+        }
+        assert!(augment_preset("Book").is_err());
+    }
 
     #[test]
     fn sizes_are_read_or_refused() {

@@ -4,6 +4,7 @@
 //! pixels (n, h, w, 3) with labels, prepared one ahead. No device is known here; scaling and
 //! augmentation happen where the pixels go.
 
+pub mod augment;
 pub mod batch;
 pub mod cache;
 pub mod draw;
@@ -14,6 +15,7 @@ pub mod resize;
 pub mod split;
 mod store;
 
+pub use augment::{AngleUnit, Augment, FillMode};
 pub use batch::{Batch, Batches, Files, Prefetch, Source, batches, prefetch};
 pub use cache::{Pictures, Want};
 pub use features::{Begin, Features, Recipe, Writer};

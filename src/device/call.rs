@@ -6,6 +6,7 @@
 //! `[c_in, c_out]`, everything f32 and dense in memory unless said otherwise.
 
 use super::Buffer;
+use super::augment::Gather;
 pub use super::rule::{Adamw, AdamwNow, Adjust, Keeps, LossRule, Rmsprop, Rule, Sgd, Slot};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
@@ -44,6 +45,23 @@ pub enum Call<'a> {
         /// `[rows, 3]`, u8.
         pixels: &'a Buffer,
         /// `[rows, 3]`.
+        y: &'a mut Buffer,
+    },
+    /// `y[k] = normal(bright(flip(shift(move(pixels[indices[k]])))))`: pictures gathered from a set, augmented
+    /// as Keras' ImageDataGenerator does it, and normalized. With [`Transform::IDENTITY`] the bits of
+    /// [`Call::Normalize`]. An index that is none of the set's is refused as a label that is no class.
+    ///
+    /// [`Transform::IDENTITY`]: super::augment::Transform::IDENTITY
+    Augment {
+        /// Sizes, border, rule.
+        geometry: Gather,
+        /// `[count, h, w, 3]`, u8.
+        pixels: &'a Buffer,
+        /// `[n]`, u32.
+        indices: &'a Buffer,
+        /// `[n, 16]`, u32: the words of a [`Transform`](super::augment::Transform) each.
+        transforms: &'a Buffer,
+        /// `[n, h, w, 3]`.
         y: &'a mut Buffer,
     },
     /// `y[n,i,j,o] = f(bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c])`, zero outside the
@@ -296,6 +314,7 @@ impl Call<'_> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Normalize { .. } => "normalize",
+            Self::Augment { .. } => "augment",
             Self::Conv2dForward { .. } => "conv2d_forward",
             Self::Conv2dBackwardInput { .. } => "conv2d_backward_input",
             Self::Conv2dBackwardWeight { .. } => "conv2d_backward_weight",

@@ -4,6 +4,7 @@
 //! chosen at run time; everything above speaks to `&dyn Device` and knows no backend.
 
 mod arm;
+pub mod augment;
 pub mod buffer;
 pub mod call;
 pub mod cpu;

@@ -4,6 +4,7 @@
 //! [`Call`](crate::device::Call)s and knows nothing of how a device does them.
 
 mod affine;
+mod augment;
 mod conv2d;
 mod dense;
 mod dropout;
@@ -13,6 +14,7 @@ mod normalize;
 mod output;
 mod relu;
 
+pub use augment::augment;
 pub use conv2d::conv2d;
 pub use dense::dense;
 pub use dropout::dropout;

@@ -116,7 +116,7 @@ pub(super) fn test(
     classes: &[String],
     batch: usize,
 ) -> Result<Outcome> {
-    let samples = PictureSamples { pictures, rule: preprocess.rule() };
+    let samples = PictureSamples::once(pictures, preprocess.rule());
     let progress = host.progress("evaluating", pictures.len(), "images");
     let all: Vec<u32> = (0..pictures.len() as u32).collect();
     let mut pairs = Vec::with_capacity(pictures.len());

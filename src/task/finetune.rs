@@ -2,7 +2,8 @@
 //! unfreeze, train jointly, evaluate the test split, save.
 //!
 //! The frozen prefix runs once per picture: its activations at the boundary are kept in
-//! `RUN/features`, from which both stages learn.
+//! `RUN/features`, from which both stages learn. Training pictures that are augmented are never the same
+//! twice: they go through the whole network in every epoch, and only the validation's features are kept.
 
 use super::base::Base;
 use super::evaluate::test;
@@ -12,12 +13,12 @@ use super::pictures::decode;
 use super::run::{Config, Folder, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::Watch;
 use super::{Host, PictureOptions};
-use crate::data::{Features, Pictures, Splits};
-use crate::device::call::{Normalize, Rmsprop};
+use crate::data::{Augment, Features, Pictures, Splits};
+use crate::device::call::Rmsprop;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Network, Trainable, Variant};
-use crate::train::{self, Optimizer, PictureSamples, Samples};
+use crate::train::{self, FeatureSamples, Optimizer, PictureSamples, Samples};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Finetune {
     pub size: [usize; 2],
     /// Scaling, resize, weights, reading.
     pub pictures: PictureOptions,
+    /// How training pictures are changed.
+    pub augment: Option<Augment>,
     /// The classifier.
     pub head: HeadOptions,
     /// Epochs of the first stage.
@@ -59,21 +62,43 @@ pub struct Finetune {
 /// A split at the two places where training takes it up: the freeze boundary, and the classifier.
 struct Part {
     pictures: Arc<Pictures>,
-    /// Activations before the first layer that will learn; `None` when that layer reads pictures.
+    /// Activations before the first layer that will learn; `None` when that layer reads pictures, or
+    /// pictures are augmented.
     boundary: Option<Features>,
-    /// Activations before the classifier.
-    head: Features,
+    /// Activations before the classifier; `None` when pictures are augmented.
+    head: Option<Features>,
+}
+
+/// A part as samples: whatever of the three is needed.
+struct Ready<'a> {
+    boundary: Option<FeatureSamples<'a>>,
+    head: Option<FeatureSamples<'a>>,
+    /// For want of the others.
+    pictures: PictureSamples<'a>,
 }
 
 impl Part {
-    /// What the stage learns from: features before the classifier while the base is frozen, otherwise
-    /// activations (or pictures) at the boundary.
-    fn samples(&self, frozen: bool, rule: Normalize) -> Result<Box<dyn Samples + '_>> {
-        Ok(match (&self.boundary, frozen) {
-            (_, true) => Box::new(samples(&self.head)?),
-            (Some(features), false) => Box::new(samples(features)?),
-            (None, false) => Box::new(PictureSamples { pictures: &self.pictures, rule }),
-        })
+    fn ready(&self, host: &Host, job: &Finetune, name: &str) -> Result<Ready<'_>> {
+        let rule = job.pictures.preprocess.rule();
+        let boundary = self.boundary.as_ref().map(samples).transpose()?;
+        let head = self.head.as_ref().map(samples).transpose()?;
+        let mut pictures = PictureSamples::once(&self.pictures, rule);
+        if boundary.is_none() {
+            pictures = PictureSamples::new(host.device.as_ref(), &self.pictures, rule)?;
+            host.say(format_args!("{name:10} {pictures}"));
+        }
+        Ok(Ready { boundary, head, pictures })
+    }
+}
+
+impl Ready<'_> {
+    /// What a stage from layer `from` on sees, and the layer at which that enters: features before the
+    /// classifier while the base is frozen, otherwise activations at the boundary, otherwise pictures.
+    fn samples(&self, from: usize, frozen: bool) -> (usize, &dyn Samples) {
+        match if frozen { &self.head } else { &self.boundary } {
+            Some(features) => (from, features),
+            None => (0, &self.pictures),
+        }
     }
 }
 
@@ -114,6 +139,10 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
             pictures: &job.pictures,
             batch: job.head.batch,
         };
+        if name == "train" && job.augment.is_some() {
+            parts.push(Part { pictures, boundary: None, head: None });
+            continue;
+        }
         let end = network.architecture().base();
         let at = |layer: usize| features.join(format!("{name}.{layer:02}.safetensors"));
         written.extend([boundary, end].map(at));
@@ -121,20 +150,25 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
         let first = if all_learn { end } else { boundary };
         let lower = from.pictures(host, &network, name, split, &pictures, 0..first, &at(first))?;
         parts.push(if all_learn {
-            Part { pictures, boundary: None, head: lower }
+            Part { pictures, boundary: None, head: Some(lower) }
         } else {
             let head = from.features(host, &network, name, &lower, boundary..end, &at(end))?;
-            Part { pictures, boundary: Some(lower), head }
+            Part { pictures, boundary: Some(lower), head: Some(head) }
         });
     }
-    let train = &parts[0];
-    let validation = parts.get(1);
+    let samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
+    let mut train = parts[0].ready(host, job, "train")?;
+    if let Some(augment) = &job.augment {
+        train.pictures = train.pictures.augmented(augment.clone(), job.head.seed);
+    }
+    let validation = parts.get(1).map(|part| part.ready(host, job, "validation")).transpose()?;
 
     let mut watch = Watch::new(host, &folder);
     let mut stage = Stage { host, job, network: &mut network, watch: &mut watch, steps: 0 };
     let head_start = stage.network.architecture().base();
-    stage.run("head", head_start, train, validation)?;
-    stage.run("finetune", boundary, train, validation)?;
+    stage.run("head", head_start, &train, validation.as_ref())?;
+    stage.run("finetune", boundary, &train, validation.as_ref())?;
+    drop((train, validation));
 
     folder.model(host, &network, &classes)?;
     let mut result = ResultConfig {
@@ -151,7 +185,6 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     }
     let mut tested = None;
     result.seconds = began.elapsed().as_secs_f64();
-    let samples = [train.pictures.len(), validation.map_or(0, |part| part.pictures.len())];
     // Whole from here on; the test's figures are added when they are there.
     folder.finish(&config(host, job, &base, &classes, samples, result))?;
     if let Some(pictures) = test_pictures {
@@ -205,6 +238,13 @@ fn tell_what_learns(host: &Host, network: &Network, boundary: usize, job: &Finet
         "learning   {head} (classifier) for {} epochs, then {joint} (from {}) for {} epochs",
         job.head_epochs, job.unfreeze_from, job.epochs
     ));
+    if let Some(augment) = &job.augment {
+        host.say(format_args!("augmenting {augment}"));
+        host.say(format_args!(
+            "           every picture is new in every epoch and goes through all layers: only the validation's \
+             features are kept"
+        ));
+    }
 }
 
 struct Stage<'a, 'w> {
@@ -217,7 +257,7 @@ struct Stage<'a, 'w> {
 
 impl Stage<'_, '_> {
     /// Trains everything from layer `from` on.
-    fn run(&mut self, name: &str, from: usize, train: &Part, validation: Option<&Part>) -> Result<()> {
+    fn run(&mut self, name: &str, from: usize, train: &Ready, validation: Option<&Ready>) -> Result<()> {
         let job = self.job;
         let frozen = from == self.network.architecture().base();
         let (epochs, rate) = if frozen { (job.head_epochs, job.head_rate) } else { (job.epochs, job.rate) };
@@ -230,17 +270,15 @@ impl Stage<'_, '_> {
             },
             epochs,
         );
-        let rule = job.pictures.preprocess.rule();
-        let learned = train.samples(frozen, rule)?;
-        let checked = validation.map(|part| part.samples(frozen, rule)).transpose()?;
+        let (enters, learned) = train.samples(from, frozen);
         let rule = Rmsprop { rate, rho: RHO, epsilon: EPSILON, ..Rmsprop::default() };
         // Compiling again in Keras, as the notebook does between its stages, starts the optimizer afresh.
         let mut optimizer = Optimizer::new(rule, self.network.parameters().len());
         self.steps = train::Fit {
             device: self.host.device.as_ref(),
-            from,
-            train: learned.as_ref(),
-            validation: checked.as_deref(),
+            from: enters,
+            train: learned,
+            validation: validation.map(|part| part.samples(from, frozen)),
             stage: name,
             epochs,
             batch: job.head.batch,
@@ -287,6 +325,7 @@ fn config(
             rate: Some(job.rate),
             rho: RHO,
             epsilon: EPSILON,
+            augment: job.augment.clone(),
         },
         result,
     }

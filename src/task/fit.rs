@@ -103,7 +103,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         device: host.device.as_ref(),
         from,
         train: &learned,
-        validation: checked.as_ref().map(|samples| samples as &dyn train::Samples),
+        validation: checked.as_ref().map(|samples| (from, samples as &dyn train::Samples)),
         stage: "head",
         epochs: job.epochs,
         batch: job.head.batch,

@@ -2,6 +2,7 @@
 //!
 //! In: typed options. Out: a report on stdout, files on the disk, remarks on stderr.
 
+mod augment;
 mod base;
 mod demo;
 mod devices;
@@ -17,6 +18,7 @@ mod stage;
 mod summary;
 mod weights;
 
+pub use augment::{Preview, preview};
 pub use base::Host;
 pub use demo::{Demo, demo};
 pub use devices::devices;

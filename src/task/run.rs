@@ -2,7 +2,7 @@
 //! layouts), `history.csv`, `curves.svg`. `run.toml` is written last: a folder that has it is whole.
 
 use super::Host;
-use crate::data::Resize;
+use crate::data::{Augment, Resize};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Network, Preprocess, Source};
@@ -82,6 +82,9 @@ pub struct TrainingConfig {
     pub rho: f32,
     /// RMSprop's epsilon, inside the root.
     pub epsilon: f32,
+    /// How the training pictures were changed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub augment: Option<Augment>,
 }
 
 /// Last figures of a run.

@@ -31,8 +31,9 @@ pub struct Fit<'a> {
     pub from: usize,
     /// What to learn from.
     pub train: &'a dyn Samples,
-    /// What to check on after each epoch.
-    pub validation: Option<&'a dyn Samples>,
+    /// What to check on after each epoch, and the layer at which it enters: pictures that are augmented go
+    /// through the whole network, while those of the validation do so once.
+    pub validation: Option<(usize, &'a dyn Samples)>,
     /// Name of the stage in the history.
     pub stage: &'a str,
     /// How many epochs.
@@ -74,7 +75,7 @@ impl Fit<'_> {
             }
             let checked = self
                 .validation
-                .map(|samples| evaluate(self.device, network, self.from, samples, self.batch))
+                .map(|(from, samples)| evaluate(self.device, network, from, samples, self.batch))
                 .transpose()?;
             if let Some(checked) = checked
                 && !checked.loss().is_finite()
@@ -109,7 +110,7 @@ impl Fit<'_> {
         // All that the step needs goes to the device first, and its outcome comes back last: what lies between
         // can then be started as one.
         self.device.label("batch");
-        let mut x = Some(self.train.batch(self.device, indices)?);
+        let mut x = Some(self.train.training_batch(self.device, indices, step)?);
         let targets = targets(self.device, output, &labels)?;
         let mut outcome = None;
         self.device.together(&mut || {

@@ -6,10 +6,12 @@ mod evaluate;
 mod fit;
 mod history;
 mod optimizer;
+mod pictures;
 mod samples;
 
 pub use evaluate::{Score, evaluate, judge, predict};
 pub use fit::{Fit, Observer};
 pub use history::{Epoch, History};
 pub use optimizer::Optimizer;
-pub use samples::{FeatureSamples, PictureSamples, Samples, input};
+pub use pictures::PictureSamples;
+pub use samples::{FeatureSamples, Samples, input};

@@ -2,7 +2,7 @@
 //!
 //! In: indices. Out: the batch on the device, ready for the layer at which training begins.
 
-use crate::data::{Batch, Pictures, Size, Source};
+use crate::data::{Batch, Size};
 use crate::device::Device;
 use crate::device::call::Normalize;
 use crate::error::Result;
@@ -20,6 +20,14 @@ pub trait Samples {
     /// # Errors
     /// The device's errors.
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor>;
+
+    /// The same for a step of training, which may see the samples changed.
+    ///
+    /// # Errors
+    /// The device's errors.
+    fn training_batch(&self, device: &dyn Device, indices: &[u32], _step: u64) -> Result<Tensor> {
+        self.batch(device, indices)
+    }
 
     /// How many samples to evaluate at once where `batch` are trained at once.
     fn evaluation_batch(&self, batch: usize) -> usize {
@@ -60,24 +68,6 @@ impl Samples for FeatureSamples<'_> {
     /// A dense layer reads its whole weight for every batch, and rows are small: many at once.
     fn evaluation_batch(&self, batch: usize) -> usize {
         batch.max(128)
-    }
-}
-
-/// Pictures as bytes; they are normalized on the device.
-pub struct PictureSamples<'a> {
-    /// The decoded pictures.
-    pub pictures: &'a Pictures,
-    /// From bytes to the network's input.
-    pub rule: Normalize,
-}
-
-impl Samples for PictureSamples<'_> {
-    fn labels(&self) -> &[u32] {
-        &self.pictures.labels
-    }
-
-    fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
-        input(device, &self.pictures.batch(indices)?, self.pictures.size, self.rule)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod adamw_step;
 mod add;
+mod augment;
 mod bias_backward;
 mod conv2d_backward_input;
 mod conv2d_backward_weight;
@@ -36,10 +37,12 @@ mod view;
 mod workshop;
 
 use super::arm::{Arm, same_length};
+use super::augment::Transform;
 use super::{Buffer, Call, Description, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use adamw_step::adamw_step;
 use add::add;
+use augment::augment;
 use bias_backward::bias_backward;
 use conv2d_backward_input::conv2d_backward_input;
 use conv2d_backward_weight::conv2d_backward_weight;
@@ -127,6 +130,17 @@ impl Device for CpuDevice {
             Call::Normalize { rows, rule, pixels, y } => {
                 normalize(shop, rule, arm.input("pixels", pixels, rows * 3)?, arm.output("y", y, rows * 3)?)
             }
+            Call::Augment { geometry: g, pixels, indices, transforms, y } => augment(
+                shop,
+                arm,
+                g,
+                arm.input("pixels", pixels, g.count * g.h * g.w * 3)?,
+                (
+                    arm.input("indices", indices, g.n)?,
+                    arm.input("transforms", transforms, g.n * Transform::WORDS)?,
+                ),
+                arm.output("y", y, g.n * g.h * g.w * 3)?,
+            )?,
             Call::Conv2dForward { geometry: g, x, weight, bias, relu, y } => conv2d_forward(
                 shop,
                 g,

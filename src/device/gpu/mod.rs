@@ -27,16 +27,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use storage::Storage;
 
-/// No label was wrong: what [`Gpu::fault`] holds between calls.
-const SOUND: u32 = u32::MAX;
+/// No label and no index was wrong: what [`Gpu::fault`] holds between calls.
+const SOUND: [u32; 2] = [u32::MAX; 2];
 
 /// A device that runs our kernels through `D`.
 pub struct Gpu<D> {
     driver: Arc<D>,
     /// The same, as storage keeps it.
     shared: Arc<dyn Driver>,
-    /// One word: the first row whose label was no class, or [`SOUND`]. Only the
-    /// kernel sees labels, and to wait for it in every step would cost more than the step.
+    /// Two words: the first row whose label was no class, and the first picture whose index was none of its
+    /// set, or [`SOUND`]. Only kernels see labels and indices, and to wait for them in every step would
+    /// cost more than the step.
     fault: Storage,
     /// Whether a kernel may have written there since the last look.
     suspect: AtomicBool,
@@ -61,8 +62,8 @@ impl<D: Driver + 'static> Gpu<D> {
         }
         let driver = Arc::new(driver);
         let shared: Arc<dyn Driver> = driver.clone();
-        let fault = Storage::take(&shared, Dtype::U32, 1)?;
-        shared.write(fault.at(), &SOUND.to_le_bytes())?;
+        let fault = Storage::take(&shared, Dtype::U32, SOUND.len())?;
+        shared.write(fault.at(), bytemuck::bytes_of(&SOUND))?;
         Ok(Self { driver, shared, fault, suspect: AtomicBool::new(false), standing: None })
     }
 
@@ -78,13 +79,18 @@ impl<D: Driver + 'static> Gpu<D> {
         if !self.suspect.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let mut bytes = [0; 4];
-        self.driver.read(self.fault.at(), &mut bytes)?;
-        let row = u32::from_le_bytes(bytes);
-        if row == SOUND {
+        let mut found = SOUND;
+        self.driver.read(self.fault.at(), bytemuck::bytes_of_mut(&mut found))?;
+        if found == SOUND {
             return Ok(());
         }
-        self.driver.write(self.fault.at(), &SOUND.to_le_bytes())?;
+        self.driver.write(self.fault.at(), bytemuck::bytes_of(&SOUND))?;
+        let [row, picture] = found;
+        if picture != u32::MAX {
+            return Err(Arm::new("augment")
+                .refuse(format!("the index of picture {picture} is none of the set's"))
+                .help("this is a bug in vgg-ft"));
+        }
         Err(Arm::new("softmax_cross_entropy")
             .refuse(format!("the label of row {row} is not a class"))
             .fact("expected", "labels below the number of the logits' columns")
@@ -117,7 +123,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     }
 
     fn run(&self, call: Call<'_>) -> Result<()> {
-        let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. });
+        let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. } | Call::Augment { .. });
         let mut site = Site::new(call.name(), &self.shared, self.fault.at());
         lower::lower(call, &mut site)?;
         if let Some(standing) = &self.standing {

@@ -31,6 +31,18 @@ twins! {
     Matrix { rows: u32, columns: u32, }
     /// Bytes of pictures to numbers.
     Normalize { rows: u32, order: [u32; 3], scale: [f32; 3], offset: [f32; 3], }
+    /// Pictures of a set: gathered, moved, normalized.
+    Augment {
+        count: u32,
+        n: u32,
+        h: u32,
+        w: u32,
+        border: u32,
+        value: f32,
+        order: [u32; 3],
+        scale: [f32; 3],
+        offset: [f32; 3],
+    }
     /// A 3x3 convolution.
     Conv2d { n: u32, h: u32, w: u32, c_in: u32, c_out: u32, }
     /// A maximum over 2x2.

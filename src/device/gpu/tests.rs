@@ -92,7 +92,7 @@ fn a_label_that_is_no_class_is_found_at_the_next_wait() {
     device.synchronize().unwrap();
     step().unwrap();
     // What the kernel does.
-    gpu.driver().write(gpu.fault.at(), &1u32.to_le_bytes()).unwrap();
+    gpu.driver().write(gpu.fault.at(), bytemuck::bytes_of(&[1, u32::MAX])).unwrap();
     let error = device.synchronize().unwrap_err();
     assert_eq!(error.message(), "softmax_cross_entropy: the label of row 1 is not a class");
     step().unwrap();

@@ -5,6 +5,7 @@
 //! not yet checked against a device. Sizes alone decide how sums are cut, never the device, so every
 //! card adds in the same order. A call with nothing to do becomes no launch.
 
+mod augment;
 mod conv2d;
 mod dense;
 mod elementwise;
@@ -27,6 +28,9 @@ use crate::error::Result;
 pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
     match call {
         Call::Normalize { rows, rule, pixels, y } => elementwise::normalize(site, rows, rule, pixels, y),
+        Call::Augment { geometry, pixels, indices, transforms, y } => {
+            augment::augment(site, geometry, pixels, (indices, transforms), y)
+        }
         Call::Conv2dForward { geometry, x, weight, bias, relu, y } => {
             conv2d::conv2d_forward(site, geometry, x, (weight, bias, relu), y)
         }

@@ -47,8 +47,18 @@ impl<'a> Site<'a> {
 
     /// Where a buffer of `len` elements of `dtype` begins.
     pub fn place(&self, name: &str, buffer: &Buffer, dtype: Dtype, len: usize) -> Result<Address> {
-        self.arm.fits(name, buffer, dtype, len)?;
         self.small(name, len)?;
+        self.large(name, buffer, dtype, len)
+    }
+
+    /// A buffer that may have more elements than an `int` counts.
+    pub fn set(&self, name: &'static str, buffer: &Buffer, dtype: Dtype, len: usize) -> Result<Arg> {
+        let at = self.large(name, buffer, dtype, len)?;
+        Ok(Arg::Pointer { name, at, dtype, len })
+    }
+
+    fn large(&self, name: &str, buffer: &Buffer, dtype: Dtype, len: usize) -> Result<Address> {
+        self.arm.fits(name, buffer, dtype, len)?;
         Ok(Storage::of(buffer, self.driver).context(|| self.arm.doing(name))?.at())
     }
 
@@ -63,19 +73,23 @@ impl<'a> Site<'a> {
         buffer.map_or_else(|| Ok(Arg::nothing(name, dtype)), |buffer| self.buffer(name, buffer, dtype, len))
     }
 
-    /// Where kernels leave the first row whose label is no class.
+    /// Where kernels leave the first row whose label is no class, and the first picture whose index is none.
     pub fn fault(&self) -> Arg {
-        Arg::Pointer { name: "fault", at: self.fault, dtype: Dtype::U32, len: 1 }
+        Arg::Pointer { name: "fault", at: self.fault, dtype: Dtype::U32, len: 2 }
     }
 
     /// Memory for the `count` parts of a sum of `len` results, until the site is dropped.
     pub fn parts(&mut self, count: usize, len: usize) -> Result<Arg> {
-        let all = count.saturating_mul(len);
-        self.small("parts", all)?;
-        let storage = Storage::take(self.driver, Dtype::F32, all).context(|| self.arm.doing("parts"))?;
+        self.scratch("parts", count.saturating_mul(len))
+    }
+
+    /// Memory for `len` numbers, until the site is dropped.
+    pub fn scratch(&mut self, name: &'static str, len: usize) -> Result<Arg> {
+        self.small(name, len)?;
+        let storage = Storage::take(self.driver, Dtype::F32, len).context(|| self.arm.doing(name))?;
         let at = storage.at();
         self.scratch.push(storage);
-        Ok(Arg::Pointer { name: "parts", at, dtype: Dtype::F32, len: all })
+        Ok(Arg::Pointer { name, at, dtype: Dtype::F32, len })
     }
 
     /// `count` parts of `len` results, as kernels take it.

@@ -1,0 +1,143 @@
+//! The options of augmentation, and `augment preview`.
+
+use super::values::{augment_preset, pair, positive, resize, share, size, zoom};
+use crate::data::{AngleUnit, Augment, FillMode, Resize};
+use crate::error::Result;
+use crate::task;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// How training pictures are changed, as Keras' `ImageDataGenerator` does it. Without any of these they are not.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Augmentation of training pictures")]
+pub struct AugmentArgs {
+    /// A set of ranges to begin with: `book` is the notebook's (rotation 40, shifts, shear and zoom 0.2,
+    /// horizontal flip)
+    #[arg(long, value_name = "SET", value_parser = augment_preset)]
+    pub augment: Option<Augment>,
+    /// Turn by up to so many degrees to either side
+    #[arg(long, value_name = "DEGREES", value_parser = share)]
+    pub rotation: Option<f64>,
+    /// Shift to either side by up to this share of the width, or so many pixels from 1 on
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub width_shift: Option<f64>,
+    /// Shift up or down by up to this share of the height, or so many pixels from 1 on
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub height_shift: Option<f64>,
+    /// Shear by up to this angle to either side
+    #[arg(long, value_name = "ANGLE", value_parser = share)]
+    pub shear: Option<f64>,
+    /// What that angle is in: degrees as Keras now, radians as Keras when the book was written
+    #[arg(long, value_name = "UNIT", value_parser = str::parse::<AngleUnit>)]
+    pub shear_unit: Option<AngleUnit>,
+    /// Scale each axis by a factor from 1-Z to 1+Z, or from LOW to HIGH
+    #[arg(long, value_name = "Z|LOW,HIGH", value_parser = zoom)]
+    pub zoom: Option<[f64; 2]>,
+    /// Add up to so many levels to all channels, or take them away
+    #[arg(long, value_name = "LEVELS", value_parser = share)]
+    pub channel_shift: Option<f64>,
+    /// Multiply levels by a factor from LOW to HIGH
+    #[arg(long, value_name = "LOW,HIGH", value_parser = pair)]
+    pub brightness: Option<[f64; 2]>,
+    /// Exchange left and right every second time
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub horizontal_flip: Option<bool>,
+    /// Exchange top and bottom every second time
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub vertical_flip: Option<bool>,
+    /// What stands outside a picture: nearest, reflect, wrap or constant
+    #[arg(long, value_name = "MODE", value_parser = str::parse::<FillMode>)]
+    pub fill: Option<FillMode>,
+    /// The level of `--fill constant`
+    #[arg(long, value_name = "LEVEL", value_parser = share)]
+    pub fill_value: Option<f64>,
+}
+
+impl AugmentArgs {
+    /// The ranges; `None` when no picture would change.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for a range that cannot be drawn from.
+    pub fn parameters(&self) -> Result<Option<Augment>> {
+        let base = self.augment.clone().unwrap_or_default();
+        let all = Augment {
+            rotation: self.rotation.unwrap_or(base.rotation),
+            width_shift: self.width_shift.unwrap_or(base.width_shift),
+            height_shift: self.height_shift.unwrap_or(base.height_shift),
+            shear: self.shear.unwrap_or(base.shear),
+            shear_unit: self.shear_unit.unwrap_or(base.shear_unit),
+            zoom: self.zoom.unwrap_or(base.zoom),
+            channel_shift: self.channel_shift.unwrap_or(base.channel_shift),
+            brightness: self.brightness.or(base.brightness),
+            horizontal_flip: self.horizontal_flip.unwrap_or(base.horizontal_flip),
+            vertical_flip: self.vertical_flip.unwrap_or(base.vertical_flip),
+            fill: self.fill.unwrap_or(base.fill),
+            fill_value: self.fill_value.unwrap_or(base.fill_value),
+        };
+        all.validate()?;
+        Ok(all.changes().then_some(all))
+    }
+}
+
+/// `augment`
+#[derive(Args, Debug)]
+pub struct AugmentCommandArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AugmentCommand,
+}
+
+/// The subcommands of `augment`.
+#[derive(Debug, Subcommand)]
+pub enum AugmentCommand {
+    /// Write a sheet of pictures: each in a row, as it is and as training would see it
+    Preview(PreviewArgs),
+}
+
+/// `augment preview`
+#[derive(Args, Debug)]
+pub struct PreviewArgs {
+    /// Folder with train/, or with one folder per class
+    pub data: PathBuf,
+    /// PNG file to write
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Pictures: rows of the sheet
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    pub count: usize,
+    /// Draws of each: columns after the first
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = positive)]
+    pub draws: usize,
+    /// Decides what is drawn
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Picture size in pixels: one number, or HEIGHTxWIDTH
+    #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
+    pub size: [usize; 2],
+    /// How pictures are brought to size
+    #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize)]
+    pub resize: Resize,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub augment: AugmentArgs,
+}
+
+impl AugmentCommandArgs {
+    /// The job.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for a range that cannot be drawn from.
+    pub fn job(self) -> Result<task::Preview> {
+        let AugmentCommand::Preview(a) = self.command;
+        Ok(task::Preview {
+            augment: a.augment.parameters()?,
+            data: a.data,
+            output: a.output,
+            count: a.count,
+            draws: a.draws,
+            seed: a.seed,
+            size: a.size,
+            resize: a.resize,
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! `augment preview`: a sheet of pictures, each in a row as it is and as training would see it.
+
+use super::Host;
+use crate::data::{Augment, Files, Resize, Size, Source, Splits};
+use crate::device::augment::{Border, Gather, Transform};
+use crate::device::call::Normalize;
+use crate::error::{Error, Kind, Result};
+use crate::{files, interrupt, op};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// What to show.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The PNG.
+    pub output: PathBuf,
+    /// The ranges; the book's if there are none.
+    pub augment: Option<Augment>,
+    /// Rows.
+    pub count: usize,
+    /// Columns after the first.
+    pub draws: usize,
+    /// Of the draws.
+    pub seed: u64,
+    /// `[h, w]`.
+    pub size: [usize; 2],
+    /// Way to size.
+    pub resize: Resize,
+}
+
+/// Pixels of white around each picture.
+const MARGIN: usize = 4;
+/// More pixels than this no viewer opens.
+const MOST: usize = 100_000_000;
+/// Levels as they are.
+const LEVELS: Normalize = Normalize { order: [0, 1, 2], scale: [1.0; 3], offset: [0.0; 3] };
+
+/// Draws the sheet on the host's device.
+///
+/// # Errors
+/// Of data, device and files; [`Kind::Usage`] for a sheet that is too large.
+pub fn preview(host: &Host, job: &Preview) -> Result<()> {
+    host.introduce();
+    let augment = job.augment.clone().unwrap_or_else(|| {
+        host.say("note: no range was given, so the book's are shown (--augment book)");
+        Augment::book()
+    });
+    host.say(format_args!("augmenting {augment}"));
+    let [h, w] = job.size;
+    let folder = Splits::open(&job.data, None, job.seed)?.train;
+    let rows = job.count.min(folder.len());
+    let mut sheet = Sheet::new(rows, job.draws + 1, Size { h, w })?;
+    // From all over the folder, so that every class is there.
+    let chosen: Vec<usize> = (0..rows).map(|row| row * folder.len() / rows.max(1)).collect();
+    let paths: Vec<PathBuf> = chosen.iter().map(|&i| folder.path(i)).collect();
+    let source = Files { paths, labels: Vec::new(), size: sheet.size, resize: job.resize };
+    for row in 0..rows {
+        interrupt::check()?;
+        let picture = source.batch(&[row as u32])?.pixels;
+        for (column, levels) in draws(host, job, &augment, row as u32, &picture)?.iter().enumerate() {
+            sheet.put(row, column, levels);
+        }
+    }
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png)
+        .write_image(&sheet.pixels, sheet.w as u32, sheet.h as u32, ExtendedColorType::Rgb8)
+        .map_err(|e| Error::new(Kind::Io, "the sheet cannot be written as PNG").fact("reason", e))?;
+    files::write_bytes(&job.output, &png)?;
+    let text = format!(
+        "{}  {rows} pictures, each as it is and {} times augmented, {}x{} pixels",
+        job.output.display(),
+        job.draws,
+        sheet.w,
+        sheet.h
+    );
+    let shown: Vec<_> = chosen.iter().map(|&i| folder.files[i].path.clone()).collect();
+    host.result(
+        &text,
+        &json!({ "sheet": job.output, "pictures": shown, "draws": job.draws, "augment": augment }),
+    )
+}
+
+/// The picture as it is, and as steps 0, 1, 2 … would see it: bytes, row by row.
+fn draws(host: &Host, job: &Preview, augment: &Augment, sample: u32, picture: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let [h, w] = job.size;
+    let size = Size { h, w };
+    let mut transforms = vec![Transform::IDENTITY];
+    transforms.extend(
+        (0..job.draws).map(|step| augment.draw(job.seed, step as u64, sample, size).transform(size)),
+    );
+    let border: Border = augment.border();
+    let ranged = augment.shifts_channels();
+    let geometry = Gather { count: 1, n: transforms.len(), h, w, border, ranged, rule: LEVELS };
+    let device = host.device.as_ref();
+    let pixels = device.upload(picture)?;
+    let y = op::augment(device, geometry, &pixels, &vec![0; transforms.len()], &transforms)?;
+    let levels: Vec<f32> = device.download(y.buffer())?;
+    // A cast saturates.
+    Ok(levels.chunks(size.bytes()).map(|one| one.iter().map(|&v| v.round() as u8).collect()).collect())
+}
+
+/// Pictures in rows and columns on white.
+struct Sheet {
+    size: Size,
+    h: usize,
+    w: usize,
+    pixels: Vec<u8>,
+}
+
+impl Sheet {
+    fn new(rows: usize, columns: usize, size: Size) -> Result<Self> {
+        let h = rows.saturating_mul(size.h + MARGIN).saturating_add(MARGIN);
+        let w = columns.saturating_mul(size.w + MARGIN).saturating_add(MARGIN);
+        if h.saturating_mul(w) > MOST {
+            return Err(Error::new(Kind::Usage, format!("a sheet of {rows} x {columns} pictures is too large"))
+                .expected_got(format!("at most {MOST} pixels"), format!("{w} x {h}"))
+                .help("give a smaller --count, --draws or --size"));
+        }
+        Ok(Self { size, h, w, pixels: vec![255; h * w * 3] })
+    }
+
+    fn put(&mut self, row: usize, column: usize, levels: &[u8]) {
+        let top = MARGIN + row * (self.size.h + MARGIN);
+        let left = MARGIN + column * (self.size.w + MARGIN);
+        for (i, line) in levels.chunks_exact(self.size.w * 3).enumerate() {
+            let at = ((top + i) * self.w + left) * 3;
+            self.pixels[at..at + line.len()].copy_from_slice(line);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Pictures as samples: their bytes stay on the device where it has memory of its own, and every step sends
+//! indices and what happens to each picture; elsewhere the batch's own bytes are handed over.
+
+use super::samples::{Samples, input};
+use crate::data::{Augment, Pictures, Source};
+use crate::device::augment::{Border, Gather, Transform};
+use crate::device::call::Normalize;
+use crate::device::{Buffer, Device};
+use crate::error::{Context, Result};
+use crate::graph::Tensor;
+use crate::op;
+use std::fmt;
+
+/// A set may take this share of a device's free memory: the rest is for the network.
+const SHARE: u64 = 4;
+
+/// Pictures as bytes; they are augmented and normalized on the device.
+pub struct PictureSamples<'a> {
+    pictures: &'a Pictures,
+    rule: Normalize,
+    place: Place,
+    /// What training does to them, and the seed of its draws.
+    augment: Option<(Augment, u64)>,
+}
+
+/// Where the bytes are when a step needs them.
+enum Place {
+    /// On the device, all of them.
+    Resident(Buffer),
+    /// With us, and why.
+    Handed(String),
+}
+
+impl<'a> PictureSamples<'a> {
+    /// Samples for many passes: resident if the device has memory of its own and the set takes at most a
+    /// quarter of what is free.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn new(device: &dyn Device, pictures: &'a Pictures, rule: Normalize) -> Result<Self> {
+        let bytes = pictures.len() as u64 * pictures.size.bytes() as u64;
+        let name = device.describe().name;
+        let why_not = match device.memory()? {
+            Some(memory) if bytes > memory.free / SHARE => {
+                Some(format!("more than a quarter of the {} that {name} has free", megabytes(memory.free)))
+            }
+            Some(_) => None,
+            // The emulator does as a card does; its memory is this computer's, which it does not count.
+            None if name == "emulator" => None,
+            None => Some(format!("{name} reads them where they are")),
+        };
+        let place = match why_not {
+            Some(why) => Place::Handed(why),
+            None => {
+                let all: Vec<u32> = (0..pictures.len() as u32).collect();
+                let pixels = pictures.batch(&all)?.pixels;
+                let doing = || format!("keeping {} of pictures on {name}", megabytes(bytes));
+                Place::Resident(device.upload(&pixels).context(doing)?)
+            }
+        };
+        Ok(Self { pictures, rule, place, augment: None })
+    }
+
+    /// Samples for a single pass: handed over batch by batch.
+    pub fn once(pictures: &'a Pictures, rule: Normalize) -> Self {
+        Self { pictures, rule, place: Place::Handed("they are read once".into()), augment: None }
+    }
+
+    /// The same, changed by `augment` whenever they are learned from; `seed` decides how.
+    #[must_use]
+    pub fn augmented(self, augment: Augment, seed: u64) -> Self {
+        Self { augment: Some((augment, seed)), ..self }
+    }
+
+    /// Pictures `indices` with one of `transforms` each.
+    fn gathered(
+        &self,
+        device: &dyn Device,
+        indices: &[u32],
+        transforms: &[Transform],
+        border: Border,
+    ) -> Result<Tensor> {
+        let handed;
+        let places: Vec<u32>;
+        let (pixels, count, indices) = match &self.place {
+            Place::Resident(pixels) => (pixels, self.pictures.len(), indices),
+            Place::Handed(_) => {
+                handed = device.upload(&self.pictures.batch(indices)?.pixels)?;
+                places = (0..indices.len() as u32).collect();
+                (&handed, indices.len(), &places[..])
+            }
+        };
+        let geometry = Gather {
+            count,
+            n: indices.len(),
+            h: self.pictures.size.h,
+            w: self.pictures.size.w,
+            border,
+            ranged: transforms.iter().any(|transform| transform.has(Transform::SHIFTS)),
+            rule: self.rule,
+        };
+        op::augment(device, geometry, pixels, indices, transforms)
+    }
+}
+
+impl Samples for PictureSamples<'_> {
+    fn labels(&self) -> &[u32] {
+        &self.pictures.labels
+    }
+
+    fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
+        match &self.place {
+            Place::Handed(_) => {
+                input(device, &self.pictures.batch(indices)?, self.pictures.size, self.rule)
+            }
+            Place::Resident(_) => {
+                let still = vec![Transform::IDENTITY; indices.len()];
+                self.gathered(device, indices, &still, Border::Nearest)
+            }
+        }
+    }
+
+    fn training_batch(&self, device: &dyn Device, indices: &[u32], step: u64) -> Result<Tensor> {
+        let Some((augment, seed)) = &self.augment else { return self.batch(device, indices) };
+        let size = self.pictures.size;
+        let transforms: Vec<Transform> = indices
+            .iter()
+            .map(|&sample| augment.draw(*seed, step, sample, size).transform(size))
+            .collect();
+        self.gathered(device, indices, &transforms, augment.border())
+    }
+}
+
+impl fmt::Display for PictureSamples<'_> {
+    /// "2000 pictures, 135.0 MB, resident on the device".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.pictures.len() as u64 * self.pictures.size.bytes() as u64;
+        write!(f, "{} pictures, {}, ", self.pictures.len(), megabytes(bytes))?;
+        match &self.place {
+            Place::Resident(_) => f.write_str("resident on the device"),
+            Place::Handed(why) => write!(f, "handed over batch by batch: {why}"),
+        }
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
