@@ -240,8 +240,8 @@ fn maxpool2d(layer: &str, geometry: Pool2d) -> [Line; 2] {
     let (y, winner) = naive::maxpool2d_forward(&g, &x);
     let dx = naive::maxpool2d_backward(&g, &dy, &winner);
     let names = winner.clone();
-    // A byte per winner, four per number.
-    let work = Throughput::Bytes((4 * (small + large) + small) as u64);
+    // Two bits per winner, four bytes per number.
+    let work = Throughput::Bytes((4 * (small + large) + g.winners()) as u64);
     [
         Line {
             shape: shape.clone(),
@@ -249,7 +249,7 @@ fn maxpool2d(layer: &str, geometry: Pool2d) -> [Line; 2] {
             inputs: vec![x.into()],
             outputs: vec![
                 (zeros(small), Box::new(move |at| y[at])),
-                (Data::U8(vec![0; small]), Box::new(move |at| Near::exactly(f64::from(names[at])))),
+                (Data::U8(vec![0; g.winners()]), Box::new(move |at| Near::exactly(f64::from(names[at])))),
             ],
             make: make!([x] => [y, winner],
                 Call::Maxpool2dForward { geometry, x, y, winner: Some(winner) }),

@@ -175,6 +175,11 @@ impl Pool2d {
     pub fn y(&self) -> Shape {
         Shape::new(&[self.n, self.h / 2, self.w / 2, self.c])
     }
+
+    /// Bytes of the winners: two bits for each element of the output.
+    pub fn winners(&self) -> usize {
+        self.y().len().div_ceil(4)
+    }
 }
 
 /// A matrix product with a bias. Input `[n, c_in]`, weight `[c_in, c_out]`, output `[n, c_out]`.

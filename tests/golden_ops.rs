@@ -183,7 +183,7 @@ fn maxpool2d_is_that_of_keras() {
             let x = device.upload(&get("x")).unwrap();
             let dy = device.upload(&get("dy")).unwrap();
             let mut y = blank(device, geometry.y().len());
-            let mut winner = device.alloc(vgg_ft::device::Dtype::U8, geometry.y().len()).unwrap();
+            let mut winner = device.alloc(vgg_ft::device::Dtype::U8, geometry.winners()).unwrap();
             let which = Some(&mut winner);
             device.run(Call::Maxpool2dForward { geometry, x: &x, y: &mut y, winner: which }).unwrap();
             assert_close(&format!("{case}/y"), device, &y, &exactly(&get("y")));

@@ -11,7 +11,7 @@ pub enum Dtype {
     F32,
     /// Labels and indices.
     U32,
-    /// Pixels, and the winners of max-pooling.
+    /// Pixels, and the winners of max-pooling, four in a byte.
     U8,
 }
 

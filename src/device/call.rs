@@ -114,7 +114,8 @@ pub enum Call<'a> {
         dbias: &'a mut Buffer,
     },
     /// `y[n,i,j,c] = max x[n,2i+a,2j+b,c]` over a, b in {0, 1}; `winner` keeps `2a+b` of the maximum,
-    /// the first in row order among equals, as TensorFlow and PyTorch.
+    /// the first in row order among equals, as TensorFlow and PyTorch: for element e of `y` in bits
+    /// 2·(e%4) of byte e/4, zero past the last.
     Maxpool2dForward {
         /// Sizes.
         geometry: Pool2d,
@@ -122,7 +123,7 @@ pub enum Call<'a> {
         x: &'a Buffer,
         /// `[n, h/2, w/2, c]`.
         y: &'a mut Buffer,
-        /// `[n, h/2, w/2, c]`, u8; only training asks for it.
+        /// `[n·(h/2)·(w/2)·c / 4]`, rounded up, u8; only training asks for it.
         winner: Option<&'a mut Buffer>,
     },
     /// `dx` is `dy` at each window's winner and zero elsewhere, dropped rows and columns included.
@@ -131,7 +132,7 @@ pub enum Call<'a> {
         geometry: Pool2d,
         /// `[n, h/2, w/2, c]`.
         dy: &'a Buffer,
-        /// `[n, h/2, w/2, c]`, u8.
+        /// As [`Call::Maxpool2dForward`] leaves it.
         winner: &'a Buffer,
         /// `[n, h, w, c]`.
         dx: &'a mut Buffer,

@@ -17,7 +17,7 @@ pub fn maxpool2d(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
     let geometry = Pool2d::of(x.shape())?;
     let device = tape.device();
     let mut y = output(device, geometry.y())?;
-    let mut winner = if x.learns() { Some(device.alloc(Dtype::U8, geometry.y().len())?) } else { None };
+    let mut winner = if x.learns() { Some(device.alloc(Dtype::U8, geometry.winners())?) } else { None };
     device.run(Call::Maxpool2dForward { geometry, x: x.buffer(), y: &mut y, winner: winner.as_mut() })?;
     Ok(tape.record("maxpool2d", geometry.y(), y, [x], |_, _| {
         Box::new(move |device, dy| {

@@ -229,7 +229,7 @@ fn maxpool2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Pool2d) {
     maxpool2d_forward(cases, (kind, geometry), geometry, x);
 
     let dy = source.f32(kind, geometry.y().len());
-    let winner = source.u8(4, geometry.y().len());
+    let winner = source.u8(256, geometry.winners());
     let want = naive::maxpool2d_backward(&geometry, &dy, &winner);
     cases.push(case(
         (kind, geometry),

@@ -106,7 +106,7 @@ pub fn bias_backward(channels: usize, dy: &[f32]) -> Vec<Near> {
     dbias.into_iter().map(Sum::near).collect()
 }
 
-/// `y` and `winner`. NaN passes through; the first of equals (and of NaNs) wins.
+/// `y` and the packed `winner`. NaN passes through; the first of equals (and of NaNs) wins.
 pub fn maxpool2d_forward(g: &Pool2d, x: &[f32]) -> (Vec<Near>, Vec<u8>) {
     let mut out = (Vec::new(), Vec::new());
     for (n, i, j, c) in windows(g) {
@@ -117,7 +117,8 @@ pub fn maxpool2d_forward(g: &Pool2d, x: &[f32]) -> (Vec<Near>, Vec<u8>) {
         out.0.push(Near::exactly(wide(corner(which))));
         out.1.push(which as u8);
     }
-    out
+    let pack = |four: &[u8]| four.iter().rev().fold(0, |byte, which| byte << 2 | which);
+    (out.0, out.1.chunks(4).map(pack).collect())
 }
 
 fn windows(g: &Pool2d) -> impl Iterator<Item = (usize, usize, usize, usize)> + use<> {
@@ -133,7 +134,7 @@ fn corner(g: &Pool2d, (n, i, j, c): (usize, usize, usize, usize), which: usize) 
 pub fn maxpool2d_backward(g: &Pool2d, dy: &[f32], winner: &[u8]) -> Vec<Near> {
     let mut dx = vec![Near::exactly(0.0); g.x().len()];
     for (p, at) in windows(g).enumerate() {
-        dx[corner(g, at, usize::from(winner[p]))] = Near::exactly(wide(dy[p]));
+        dx[corner(g, at, usize::from(winner[p / 4] >> (p % 4 * 2) & 3))] = Near::exactly(wide(dy[p]));
     }
     dx
 }

@@ -15,7 +15,8 @@ fn beats(x: f32, best: f32) -> bool {
     (x > best) | (x.is_nan() & !best.is_nan())
 }
 
-/// `y[n,i,j,c] = max x[n,2i+a,2j+b,c]`; `winner` keeps `2a+b`. One job per row of `y`.
+/// `y[n,i,j,c] = max x[n,2i+a,2j+b,c]`; `winner` keeps `2a+b`, two bits for each element of `y`. A job is a
+/// row of `y`, or as many as end with a whole byte of winners.
 pub fn maxpool2d_forward(
     shop: &Workshop,
     geometry: Pool2d,
@@ -34,8 +35,15 @@ pub fn maxpool2d_forward(
     };
     match winner {
         Some(winner) => {
-            let jobs = y.chunks_mut(row).zip(winner.chunks_mut(row)).enumerate();
-            shop.threads.each(jobs, |(at, (y, winner))| row_and_winners(window(at), c, y, winner));
+            let some = [1, 4, 2, 4][row % 4];
+            let jobs = y.chunks_mut(some * row).zip(winner.chunks_mut(some * row / 4)).enumerate();
+            shop.threads.each(jobs, |(job, (y, winner))| {
+                let mut which = vec![0; y.len()];
+                for (k, (y, which)) in y.chunks_mut(row).zip(which.chunks_mut(row)).enumerate() {
+                    row_and_winners(window(job * some + k), c, y, which);
+                }
+                pack(&which, winner);
+            });
         }
         None => shop.threads.each(y.chunks_mut(row).enumerate(), |(at, y)| row_alone(window(at), c, y)),
     }
@@ -99,6 +107,36 @@ widest! {
     }
 }
 
+widest! {
+    /// Two bits of each, four to a byte.
+    fn pack(which: &[u8], winner: &mut [u8]) {
+        let (whole, rest) = which.as_chunks::<4>();
+        for (byte, four) in winner.iter_mut().zip(whole) {
+            *byte = four[0] | four[1] << 2 | four[2] << 4 | four[3] << 6;
+        }
+        if let Some(last) = winner.get_mut(whole.len()) {
+            *last = rest.iter().rev().fold(0, |byte, which| byte << 2 | which);
+        }
+    }
+}
+
+widest! {
+    /// The winners of elements `first` and following.
+    fn unpack(winner: &[u8], first: usize, which: &mut [u8]) {
+        let one = |at: usize| winner[at / 4] >> (at % 4 * 2) & 3;
+        let head = (first.next_multiple_of(4) - first).min(which.len());
+        let (head, rest) = which.split_at_mut(head);
+        head.iter_mut().enumerate().for_each(|(k, which)| *which = one(first + k));
+        let first = first + head.len();
+        let (whole, tail) = rest.as_chunks_mut::<4>();
+        for (four, &byte) in whole.iter_mut().zip(&winner[first / 4..]) {
+            *four = [byte & 3, byte >> 2 & 3, byte >> 4 & 3, byte >> 6];
+        }
+        let first = first + whole.len() * 4;
+        tail.iter_mut().enumerate().for_each(|(k, which)| *which = one(first + k));
+    }
+}
+
 /// `dx` is `dy` at each window's winner and zero elsewhere. One job per row of `dx`.
 pub fn maxpool2d_backward(shop: &Workshop, geometry: Pool2d, dy: &[f32], winner: &[u8], dx: &mut [f32]) {
     let Pool2d { h, w, c, .. } = geometry;
@@ -113,7 +151,9 @@ pub fn maxpool2d_backward(shop: &Workshop, geometry: Pool2d, dy: &[f32], winner:
             return;
         }
         let from = (picture * (h / 2) + i / 2) * row;
-        row_back(&dy[from..][..row], &winner[from..][..row], (i % 2 * 2) as u8, c, dx);
+        let mut which = vec![0; row];
+        unpack(winner, from, &mut which);
+        row_back(&dy[from..][..row], &which, (i % 2 * 2) as u8, c, dx);
     });
 }
 

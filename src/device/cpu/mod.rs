@@ -178,13 +178,13 @@ impl Device for CpuDevice {
                 g,
                 arm.input("x", x, g.x().len())?,
                 arm.output("y", y, g.y().len())?,
-                winner.map(|winner| arm.output("winner", winner, g.y().len())).transpose()?,
+                winner.map(|winner| arm.output("winner", winner, g.winners())).transpose()?,
             ),
             Call::Maxpool2dBackward { geometry: g, dy, winner, dx } => maxpool2d_backward(
                 shop,
                 g,
                 arm.input("dy", dy, g.y().len())?,
-                arm.input("winner", winner, g.y().len())?,
+                arm.input("winner", winner, g.winners())?,
                 arm.output("dx", dx, g.x().len())?,
             ),
             Call::DenseForward { geometry: g, x, weight, bias, relu, y } => dense_forward(

@@ -254,7 +254,7 @@ pub static KERNELS: &[Kernel] = &[
         axes: POOL2D,
         arrays: |s| {
             let pool = s.pool2d();
-            let winner = array("winner", pool.y().len(), Fill::Unwritten(Dtype::U8));
+            let winner = array("winner", pool.winners(), Fill::Unwritten(Dtype::U8));
             (vec![signed("x", pool.x().len())], vec![fresh("y", pool.y().len()), winner])
         },
         make: call!(s, [x] => [y, winner],
@@ -267,7 +267,7 @@ pub static KERNELS: &[Kernel] = &[
         axes: POOL2D,
         arrays: |s| {
             let (x, y) = (s.pool2d().x().len(), s.pool2d().y().len());
-            (vec![signed("dy", y), array("winner", y, Fill::Bytes(4))], vec![fresh("dx", x)])
+            (vec![signed("dy", y), array("winner", s.pool2d().winners(), Fill::Bytes(256))], vec![fresh("dx", x)])
         },
         make: call!(s, [dy, winner] => [dx],
             Call::Maxpool2dBackward { geometry: s.pool2d(), dy, winner, dx }),

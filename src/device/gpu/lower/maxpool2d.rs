@@ -24,9 +24,9 @@ pub fn maxpool2d_forward(
         windows(site, g)?,
         site.f32("x", x, g.x().len())?,
         site.f32("y", y, len)?,
-        site.optional("winner", winner, Dtype::U8, len)?,
+        site.optional("winner", winner, Dtype::U8, g.winners())?,
     ];
-    site.line("maxpool2d_forward", len, args)
+    site.line("maxpool2d_forward", g.winners(), args)
 }
 
 pub fn maxpool2d_backward(
@@ -36,12 +36,13 @@ pub fn maxpool2d_backward(
     winner: &Buffer,
     dx: &Buffer,
 ) -> Result<()> {
-    let len = g.x().len();
+    // Those that the border cuts too.
+    let all = g.n * g.h.div_ceil(2) * g.w.div_ceil(2) * g.c;
     let args = [
         windows(site, g)?,
         site.f32("dy", dy, g.y().len())?,
-        site.buffer("winner", winner, Dtype::U8, g.y().len())?,
-        site.f32("dx", dx, len)?,
+        site.buffer("winner", winner, Dtype::U8, g.winners())?,
+        site.f32("dx", dx, g.x().len())?,
     ];
-    site.line("maxpool2d_backward", len, args)
+    site.line("maxpool2d_backward", all.div_ceil(4), args)
 }

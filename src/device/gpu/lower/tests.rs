@@ -85,8 +85,10 @@ fn check(launch: &Launch) {
         }
         "normalize" | "sigmoid_cross_entropy" => covers(launch, 0, 256, p[0]),
         "softmax" | "softmax_cross_entropy" => covers(launch, 0, 4, p[0]),
-        "maxpool2d_forward" => covers(launch, 0, 256, p[0] * (p[1] / 2) * (p[2] / 2) * p[3]),
-        "maxpool2d_backward" => covers(launch, 0, 256, pixels(&p) * p[3]),
+        "maxpool2d_forward" => covers(launch, 0, 4 * 256, p[0] * (p[1] / 2) * (p[2] / 2) * p[3]),
+        "maxpool2d_backward" => {
+            covers(launch, 0, 4 * 256, p[0] * p[1].div_ceil(2) * p[2].div_ceil(2) * p[3]);
+        }
         "conv2d_forward" => {
             covers(launch, 0, 128, pixels(&p));
             covers(launch, 1, 64, p[4]);
@@ -188,7 +190,7 @@ fn pools_and_matrices_cover_their_outputs() {
     for (n, h, w, c) in [(1, 2, 2, 1), (1, 5, 7, 3), (2, 9, 9, 65), (128, 224, 224, 64)] {
         let geometry = Pool2d { n, h, w, c };
         let (x, y) = (&mut bench.f32(geometry.x().len()), &mut bench.f32(geometry.y().len()));
-        let winner = &mut bench.u8(geometry.y().len());
+        let winner = &mut bench.u8(geometry.winners());
         check_all(
             &bench.run(Call::Maxpool2dForward { geometry, x, y, winner: None }),
             &["maxpool2d_forward"],
