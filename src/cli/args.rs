@@ -2,6 +2,7 @@
 
 use super::device::DeviceName;
 use super::emulate::EmulateArgs;
+use super::export::ExportArgs;
 use super::values::{float_type, key_value, positive, preprocess, rate, resize, size, variant, width};
 use crate::data::Resize;
 use crate::model::{Preprocess, Variant};
@@ -55,6 +56,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Classify pictures with a run
     Predict(PredictArgs),
+    /// Write a run's network as a file for Keras, ONNX Runtime or PyTorch
+    Export(ExportArgs),
     /// Draw a small picture set and run the main job on it
     Demo(DemoArgs),
     /// Convert and inspect weights files

@@ -6,6 +6,7 @@
 mod args;
 mod device;
 mod emulate;
+mod export;
 mod values;
 
 use crate::error::{Error, Kind, Result};
@@ -94,6 +95,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Predict(a) => {
             task::predict(&host, &task::Predict { run: a.run, images: a.images, top: a.top })
         }
+        Command::Export(a) => task::export(&host, &a.job()?),
         Command::Demo(a) => {
             let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job);
             task::demo(&host, &task::Demo { output: a.output, job })
@@ -121,7 +123,11 @@ fn host(cli: &Cli) -> Result<Host> {
     // To open a card takes a second: not for those who compute nothing.
     let idle = matches!(
         cli.command,
-        Command::Summary(_) | Command::Weights(_) | Command::Emulate(_) | Command::Devices
+        Command::Summary(_)
+            | Command::Export(_)
+            | Command::Weights(_)
+            | Command::Emulate(_)
+            | Command::Devices
     );
     let name = if idle { DeviceName::Cpu } else { cli.device };
     let Opened { device, reason } = name.open(threads, cli.sync)?;
