@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes `path` through `fill`. The file appears under its name only when `fill` succeeded and the
@@ -51,6 +51,25 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Bytes and SHA-256 of a file as it lies on the disk.
+///
+/// # Errors
+/// [`Kind::Io`](crate::error::Kind::Io) with the path.
+pub fn sha256_file(path: &Path) -> Result<(u64, String)> {
+    use sha2::{Digest, Sha256};
+    let mut file = File::open(path).map_err(|e| Error::io("read", path, &e))?;
+    let (mut digest, mut length, mut piece) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let n = file.read(&mut piece).map_err(|e| Error::io("read", path, &e))?;
+        if n == 0 {
+            break;
+        }
+        digest.update(&piece[..n]);
+        length += n as u64;
+    }
+    Ok((length, digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
 /// Makes `path` and its parents.
 ///
 /// # Errors
@@ -83,6 +102,16 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), Kind::Interrupted);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_and_its_bytes_have_the_same_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long");
+        // More than one piece, and not a whole number of them.
+        let bytes: Vec<u8> = (0..(1 << 20) + 77).map(|i| (i % 251) as u8).collect();
+        write_bytes(&path, &bytes).unwrap();
+        assert_eq!(sha256_file(&path).unwrap(), (bytes.len() as u64, sha256_hex(&bytes)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod task;
+pub mod export;
 pub mod report;
 pub mod train;
 pub mod data;

@@ -3,6 +3,7 @@
 use super::augment::{AugmentArgs, AugmentCommandArgs};
 use super::device::DeviceName;
 use super::emulate::EmulateArgs;
+use super::export::ExportArgs;
 use super::values::{float_type, key_value, positive, preprocess, rate, resize, size, variant, width};
 use crate::data::Resize;
 use crate::model::{Preprocess, Variant};
@@ -58,6 +59,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Look at what training would do to pictures
     Augment(AugmentCommandArgs),
+    /// Write a run's network as a file for Keras, ONNX Runtime or PyTorch
+    Export(ExportArgs),
     /// Draw a small picture set and run the main job on it
     Demo(DemoArgs),
     /// Convert and inspect weights files

@@ -7,6 +7,7 @@ mod args;
 mod augment;
 mod device;
 mod emulate;
+mod export;
 mod values;
 
 use crate::error::{Error, Kind, Result};
@@ -98,6 +99,7 @@ fn run(cli: Cli) -> Result<()> {
             task::predict(&host, &task::Predict { run: a.run, images: a.images, top: a.top })
         }
         Command::Augment(a) => task::preview(&host, &a.job()?),
+        Command::Export(a) => task::export(&host, &a.job()?),
         Command::Demo(a) => {
             let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job)?;
             task::demo(&host, &task::Demo { output: a.output, job })
@@ -125,7 +127,11 @@ fn host(cli: &Cli) -> Result<Host> {
     // To open a card takes a second: not for those who compute nothing.
     let idle = matches!(
         cli.command,
-        Command::Summary(_) | Command::Weights(_) | Command::Emulate(_) | Command::Devices
+        Command::Summary(_)
+            | Command::Export(_)
+            | Command::Weights(_)
+            | Command::Emulate(_)
+            | Command::Devices
     );
     let name = if idle { DeviceName::Cpu } else { cli.device };
     let Opened { device, reason } = name.open(threads, cli.sync)?;

@@ -30,6 +30,19 @@ impl Preprocess {
         }
     }
 
+    /// What to do with pixels (RGB, 0 to 255), in words for those who use the network elsewhere.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Notebook => "RGB, 0 to 255, divided by 255",
+            Self::Caffe => {
+                "BGR, 0 to 255, minus (103.939, 116.779, 123.68): keras.applications.vgg16.preprocess_input"
+            }
+            Self::Torch => {
+                "RGB, 0 to 255, divided by 255, minus (0.485, 0.456, 0.406), divided by (0.229, 0.224, 0.225)"
+            }
+        }
+    }
+
     /// Order, factors and summands for the device.
     pub fn rule(self) -> Normalize {
         match self {

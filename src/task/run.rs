@@ -219,8 +219,16 @@ impl Run {
     /// # Errors
     /// [`Kind::Weights`] when the model file is missing, damaged or of other sizes than `run.toml` says.
     pub fn network(&self, host: &Host) -> Result<Network> {
-        let weights = Weights::open(&self.path.join("model.safetensors"))?;
+        let weights = self.weights()?;
         Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(&weights))
+    }
+
+    /// The file of trained weights.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] when it is missing or damaged.
+    pub fn weights(&self) -> Result<Weights> {
+        Weights::open(&self.path.join("model.safetensors"))
     }
 
     /// How pixels were scaled.

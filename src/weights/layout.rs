@@ -25,6 +25,37 @@ pub fn ohwi_to_hwio(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
     transpose(kernel, o, h * w * i)
 }
 
+/// `[h, w, i, o]` → `[o, i, h, w]`: a convolution kernel of Keras as PyTorch and ONNX want it.
+///
+/// # Panics
+/// When `kernel` has not the size that `[h, w, i, o]` says.
+pub fn hwio_to_oihw(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
+    let mut out = hwio_to_ohwi(kernel, [h, w, i, o]);
+    for filter in out.chunks_exact_mut((h * w * i).max(1)) {
+        let turned = transpose(filter, h * w, i);
+        filter.copy_from_slice(&turned);
+    }
+    out
+}
+
+/// The rows of a dense kernel `[h·w·c, units]` in the order `[c, h, w]` instead of `[h, w, c]`: for those
+/// who flatten with the channels first.
+///
+/// # Panics
+/// When `kernel` is not a whole number of columns for `[h, w, c]`.
+pub fn rows_channels_first(kernel: &[f32], [h, w, c]: [usize; 3]) -> Vec<f32> {
+    let rows = h * w * c;
+    assert_eq!(kernel.len() % rows.max(1), 0, "rows of {rows} inputs");
+    let units = kernel.len() / rows.max(1);
+    let mut out = Vec::with_capacity(kernel.len());
+    for channel in 0..c {
+        for place in 0..h * w {
+            out.extend_from_slice(&kernel[(place * c + channel) * units..][..units]);
+        }
+    }
+    out
+}
+
 /// `[rows, columns]` → `[columns, rows]`: a dense kernel between Keras (in × out) and us (out × in).
 ///
 /// # Panics
@@ -80,6 +111,21 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_flattened_picture_change_places() {
+        let [h, w, c, units] = [2, 3, 5, 7];
+        let kernel = numbered(h * w * c * units);
+        let turned = rows_channels_first(&kernel, [h, w, c]);
+        for n in 0..kernel.len() {
+            let (y, x, k, unit) = (n / (w * c * units), n / (c * units) % w, n / units % c, n % units);
+            assert_eq!(
+                turned[((k * h + y) * w + x) * units + unit],
+                kernel[n],
+                "h {y} w {x} c {k} unit {unit}"
+            );
+        }
+    }
+
+    #[test]
     fn a_kernel_is_permuted_as_by_four_loops_and_back() {
         for [h, w, i, o] in [[3, 3, 3, 64], [1, 1, 5, 7], [3, 2, 33, 35], [2, 3, 1, 1]] {
             let hwio = numbered(h * w * i * o);
@@ -91,6 +137,13 @@ mod tests {
                 assert_eq!(ohwi[to], hwio[from], "h {y} w {x} i {c} o {k}");
             }
             assert_eq!(ohwi_to_hwio(&ohwi, [h, w, i, o]), hwio);
+            let oihw = hwio_to_oihw(&hwio, [h, w, i, o]);
+            for (y, x, c, k) in
+                (0..h * w * i * o).map(|n| (n / (w * i * o), n / (i * o) % w, n / o % i, n % o))
+            {
+                let (from, to) = (((y * w + x) * i + c) * o + k, ((k * i + c) * h + y) * w + x);
+                assert_eq!(oihw[to], hwio[from], "h {y} w {x} i {c} o {k}");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 mod convert;
 mod file;
 mod find;
+pub mod hdf5;
 mod header;
 mod inspect;
 pub mod layout;

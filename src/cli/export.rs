@@ -1,0 +1,108 @@
+//! `export` as it is typed. Options that a format knows nothing of are refused, not ignored.
+
+use crate::error::{Error, Kind, Result};
+use crate::export::{Dialect, Format, Layout};
+use crate::task;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// `export`
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// Folder that `fit` or `finetune` wrote
+    pub run: PathBuf,
+    /// What to write
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: FormatName,
+    /// The file
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Of keras-h5 and keras-h5-weights: 2, which Keras 3 reads too, or 3, as Keras 3 alone writes it
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
+    pub keras_version: Option<u8>,
+    /// Of onnx: the axes of the input; nhwc if not given
+    #[arg(long, value_enum, value_name = "AXES")]
+    pub layout: Option<LayoutName>,
+    /// Put the scaling of pixels into the network, so that it takes RGB from 0 to 255
+    #[arg(long)]
+    pub with_preprocessing: bool,
+}
+
+/// A format by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatName {
+    /// The whole model, HDF5: `load_model_hdf5` in R, `load_model` in Keras 2 and 3
+    KerasH5,
+    /// Its weights alone, HDF5: `load_weights`
+    KerasH5Weights,
+    /// The whole model, Keras 3's own format
+    Keras,
+    /// The whole model for ONNX Runtime and others, opset 13
+    Onnx,
+    /// Weights with torchvision's names and layouts, safetensors
+    Torchvision,
+    /// Weights with Keras' names and layouts, safetensors
+    Safetensors,
+}
+
+/// Axes by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LayoutName {
+    /// [batch, height, width, 3]
+    Nhwc,
+    /// [batch, 3, height, width]
+    Nchw,
+}
+
+impl ExportArgs {
+    /// The task.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for an option that the format does not have.
+    pub fn job(self) -> Result<task::Export> {
+        let dialect = match self.keras_version {
+            Some(3) => Dialect::Keras3,
+            _ => Dialect::Keras2,
+        };
+        let layout = match self.layout {
+            Some(LayoutName::Nchw) => Layout::Nchw,
+            _ => Layout::Nhwc,
+        };
+        let format = match self.format {
+            FormatName::KerasH5 => Format::KerasH5(dialect),
+            FormatName::KerasH5Weights => Format::KerasH5Weights(dialect),
+            FormatName::Keras => Format::Keras,
+            FormatName::Onnx => Format::Onnx(layout),
+            FormatName::Torchvision => Format::Torchvision,
+            FormatName::Safetensors => Format::Safetensors,
+        };
+        let h5 = matches!(format, Format::KerasH5(_) | Format::KerasH5Weights(_));
+        let onnx = matches!(format, Format::Onnx(_));
+        let typed = [
+            ("--keras-version", self.keras_version.is_some(), h5, "keras-h5 and keras-h5-weights"),
+            ("--layout", self.layout.is_some(), onnx, "onnx"),
+            (
+                "--with-preprocessing",
+                self.with_preprocessing,
+                format.has_layers(),
+                "keras-h5, keras and onnx",
+            ),
+        ];
+        for (option, given, fits, formats) in typed {
+            if given && !fits {
+                return Err(Error::new(Kind::Usage, format!("{option} means nothing to this format"))
+                    .help(format!("it is for {formats}; leave it out")));
+            }
+        }
+        Ok(task::Export {
+            run: self.run,
+            format,
+            output: self.output,
+            force: self.force,
+            with_preprocessing: self.with_preprocessing,
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! What every format is made from: layers, their values in Keras' layouts, and how pixels become input.
+
+use crate::error::Result;
+use crate::model::{Architecture, Output, Placed, Preprocess};
+use crate::weights::Weights;
+use std::borrow::Cow;
+
+/// A network on its way out.
+pub struct Model<'a> {
+    architecture: &'a Architecture,
+    weights: &'a Weights,
+    preprocess: Preprocess,
+    classes: &'a [String],
+    scales_pixels: bool,
+}
+
+/// A tensor in Keras' layout.
+pub struct Tensor<'a> {
+    /// HWIO, in × out, or one axis.
+    pub shape: Vec<usize>,
+    /// Dense.
+    pub values: Cow<'a, [f32]>,
+}
+
+/// `x · scale + offset` per channel of an RGB picture.
+pub struct Affine {
+    /// Factors of R, G, B.
+    pub scale: [f32; 3],
+    /// Summands of R, G, B.
+    pub offset: [f32; 3],
+}
+
+impl<'a> Model<'a> {
+    /// `architecture` with the values of `weights` (Keras' names). `classes` are in label order.
+    pub fn new(
+        architecture: &'a Architecture,
+        weights: &'a Weights,
+        preprocess: Preprocess,
+        classes: &'a [String],
+    ) -> Self {
+        Self { architecture, weights, preprocess, classes, scales_pixels: false }
+    }
+
+    /// The same with its preprocessing inside: the file's input is RGB from 0 to 255.
+    #[must_use]
+    pub fn with_preprocessing(self) -> Self {
+        Self { scales_pixels: true, ..self }
+    }
+
+    /// Whether the preprocessing is inside.
+    pub fn scales_pixels(&self) -> bool {
+        self.scales_pixels
+    }
+
+    /// Layers and sizes.
+    pub fn architecture(&self) -> &'a Architecture {
+        self.architecture
+    }
+
+    /// What the file's input is, in words.
+    pub fn input(&self) -> &'static str {
+        if self.scales_pixels { "RGB, 0 to 255" } else { self.preprocess.description() }
+    }
+
+    /// What the file's output is, in words.
+    pub fn output(&self) -> String {
+        let class = |at: usize| self.classes.get(at).map_or("?", String::as_str);
+        match self.architecture.output() {
+            Output::Features => "activations of the convolutional base".into(),
+            Output::Sigmoid => {
+                format!("the probability of `{}`; the rest is that of `{}`", class(1), class(0))
+            }
+            Output::Softmax(n) => format!("{n} probabilities, from `{}` to `{}`", class(0), class(n - 1)),
+        }
+    }
+
+    /// What a reader must know and no format has a place for: keys and texts.
+    pub fn remarks(&self) -> Vec<(&'static str, String)> {
+        let [h, w] = self.architecture.input;
+        vec![
+            ("vgg_ft_version", env!("CARGO_PKG_VERSION").into()),
+            ("vgg_ft_network", self.architecture.name.clone()),
+            ("vgg_ft_classes", self.classes.join("\n")),
+            ("vgg_ft_input", format!("{h}x{w}x3, f32; {}", self.input())),
+            ("vgg_ft_output", self.output()),
+        ]
+    }
+
+    /// The scaling that a file with preprocessing does first; `None` for one without.
+    pub fn affine(&self) -> Option<Affine> {
+        if !self.scales_pixels {
+            return None;
+        }
+        let rule = self.preprocess.rule();
+        let mut affine = Affine { scale: [0.0; 3], offset: [0.0; 3] };
+        // What the network's channel c was made from, back in the place where it came from.
+        for (c, &from) in rule.order.iter().enumerate() {
+            affine.scale[from as usize] = rule.scale[c];
+            affine.offset[from as usize] = rule.offset[c];
+        }
+        Some(affine)
+    }
+
+    /// Kernel and bias of a layer; `None` for one without. With preprocessing inside, the first kernel
+    /// takes its channels in the order R, G, B.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`](crate::error::Kind::Weights) when the file has no such tensor of that shape.
+    pub fn tensors(&self, placed: &Placed) -> Result<Option<[Tensor<'a>; 2]>> {
+        let Some(at) = placed.kernel else { return Ok(None) };
+        let [kernel, bias] = [at, at + 1].map(|at| {
+            let spec = &self.architecture.parameters()[at];
+            let shape = match *spec.shape.axes() {
+                [o, h, w, i] => vec![h, w, i, o],
+                ref axes => axes.to_vec(),
+            };
+            let values = self.weights.tensor(&spec.name, &shape)?;
+            Ok(Tensor { shape, values })
+        });
+        let mut kernel = kernel?;
+        if at == 0 && self.scales_pixels {
+            kernel.values = Cow::Owned(self.in_rgb(&kernel));
+        }
+        Ok(Some([kernel, bias?]))
+    }
+
+    /// The first kernel, HWIO, with its input channels where the picture has them.
+    fn in_rgb(&self, kernel: &Tensor<'_>) -> Vec<f32> {
+        let order = self.preprocess.rule().order;
+        let filters = kernel.shape[3];
+        let mut out = vec![0.0; kernel.values.len()];
+        for (to, from) in out.chunks_exact_mut(3 * filters).zip(kernel.values.chunks_exact(3 * filters)) {
+            for (row, &channel) in from.chunks_exact(filters).zip(&order) {
+                to[channel as usize * filters..][..filters].copy_from_slice(row);
+            }
+        }
+        out
+    }
+}

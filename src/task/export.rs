@@ -1,0 +1,81 @@
+//! `export`: a run's network as a file for other tools.
+
+use super::Host;
+use super::run::Run;
+use crate::error::{Error, Kind, Result};
+use crate::export::{Format, Model, torch_recipe, write};
+use crate::files;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// What to write from which run.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// The run folder.
+    pub run: PathBuf,
+    /// The kind of file.
+    pub format: Format,
+    /// The file.
+    pub output: PathBuf,
+    /// Write over a file that is there.
+    pub force: bool,
+    /// The scaling of pixels becomes a part of the network.
+    pub with_preprocessing: bool,
+}
+
+/// Writes the file, says what its reader must know, and prints path, bytes and SHA-256.
+///
+/// # Errors
+/// [`Kind::Usage`] when there is a file and `force` is not given; of the run; of the format.
+pub fn export(host: &Host, job: &Export) -> Result<()> {
+    let (output, name) = (&job.output, job.output.display());
+    if output.is_dir() {
+        return Err(Error::new(Kind::Usage, format!("{name} is a folder"))
+            .help("name a file with -o, such as model.h5"));
+    }
+    if output.exists() && !job.force {
+        return Err(Error::new(Kind::Usage, format!("{name} is there already"))
+            .help("choose another file with -o, or write over it with --force"));
+    }
+    check_ending(job)?;
+    let run = Run::open(&job.run)?;
+    let weights = run.weights()?;
+    let classes = &run.config.network.classes;
+    let mut model = Model::new(&run.architecture, &weights, run.preprocess()?, classes);
+    if job.with_preprocessing {
+        model = model.with_preprocessing();
+    }
+    write(output, &model, job.format)?;
+    let [h, w] = run.architecture.input;
+    host.say(format_args!("input      {h}x{w}, {}", model.input()));
+    host.say(format_args!("output     {}", model.output()));
+    if job.format == Format::Torchvision {
+        host.say(format_args!("torch      {}", torch_recipe(&model)));
+    }
+    let (bytes, sha256) = files::sha256_file(output)?;
+    host.result(
+        &format!("{name}\t{bytes} bytes\tsha256 {sha256}"),
+        &json!({ "path": output, "bytes": bytes, "sha256": sha256 }),
+    )
+}
+
+/// Keras looks at a file's name before it looks inside.
+fn check_ending(job: &Export) -> Result<()> {
+    let name = job.output.to_string_lossy();
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    let (fits, expected) = match job.format {
+        Format::Keras => (ends(&[".keras"]), ".keras"),
+        Format::KerasH5(_) => (ends(&[".h5", ".hdf5"]), ".h5 or .hdf5"),
+        // That ending is kept for another layout, with numbers in place of names.
+        Format::KerasH5Weights(_) => {
+            (ends(&[".h5", ".hdf5"]) && !ends(&[".weights.h5"]), ".h5 or .hdf5, but not .weights.h5")
+        }
+        Format::Onnx(_) | Format::Torchvision | Format::Safetensors => (true, ""),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("Keras would not read {name} as what it is"))
+        .expected_got(format!("a name that ends in {expected}"), &name)
+        .help("choose another name with -o"))
+}

@@ -1,0 +1,264 @@
+//! Files for other tools. `golden/export` holds what Keras 3, tf_keras and ONNX Runtime have read
+//! (`scripts/interop`); here the writers are held to those bytes, and the bytes to our own predictions.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use vgg_ft::data::Size;
+use vgg_ft::device::cpu::CpuDevice;
+use vgg_ft::export::{Dialect, Format, Layout, Model, write};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Source};
+use vgg_ft::random::{Draws, Stream};
+use vgg_ft::train::predict;
+use vgg_ft::weights::{FloatType, NamedTensor, Weights, save};
+
+/// Two blocks on 12x10, one convolution each, and the book's classifier: what VGG is made of.
+fn tiny(head: Head) -> Architecture {
+    let layers = vec![
+        ("block1_conv1".to_owned(), Layer::Conv2d { filters: 4 }),
+        ("block1_pool".to_owned(), Layer::Maxpool2d),
+        ("block2_conv1".to_owned(), Layer::Conv2d { filters: 5 }),
+        ("block2_pool".to_owned(), Layer::Maxpool2d),
+    ];
+    Architecture::base_of("tiny", [12, 10], layers).unwrap().with_head(head).unwrap()
+}
+
+/// Two classes with dropout, and three without; the recipes with the most to do.
+fn cases() -> [(&'static str, Architecture, Preprocess, Vec<String>); 2] {
+    let classes = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    [
+        (
+            "two",
+            tiny(Head { units: 6, dropout: 0.5, classes: 2 }),
+            Preprocess::Caffe,
+            classes(&["cats", "dogs"]),
+        ),
+        (
+            "three",
+            tiny(Head { units: 6, dropout: 0.0, classes: 3 }),
+            Preprocess::Torch,
+            classes(&["Äpfel", "figs", "pears"]),
+        ),
+    ]
+}
+
+/// Weights for `architecture`, drawn, in a file as a run has it.
+fn weights(dir: &Path, architecture: &Architecture, seed: u64) -> Weights {
+    let mut draws = Draws::new(seed, Stream::Demo, 0);
+    let stored: Vec<(String, Vec<usize>, Vec<f32>)> = architecture
+        .parameters()
+        .iter()
+        .map(|spec| {
+            let shape = match *spec.shape.axes() {
+                [o, h, w, i] => vec![h, w, i, o],
+                ref axes => axes.to_vec(),
+            };
+            // Variance is kept from layer to layer; the last takes caffe's hundreds down to logits of some
+            // units, where a sigmoid still moves.
+            let last = if spec.name == "dense_1.kernel" && seed == 0 { 0.03 } else { 1.0 };
+            let size = if spec.is_bias() { 0.1 } else { last * (3.0 / spec.fans[0] as f32).sqrt() };
+            let values =
+                (0..spec.shape.len()).map(|_| (draws.below(2001) as f32 / 1000.0 - 1.0) * size).collect();
+            (spec.name.clone(), shape, values)
+        })
+        .collect();
+    let tensors: Vec<_> = stored
+        .iter()
+        .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
+        .collect();
+    let path = dir.join(format!("{seed}.safetensors"));
+    save(&path, &tensors, FloatType::F32, &BTreeMap::new()).unwrap();
+    Weights::open(&path).unwrap()
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/export").join(name)
+}
+
+/// `VGG_FT_BLESS=1` takes what is written now for right; then the tools must read it again.
+#[test]
+fn the_files_are_those_that_the_tools_have_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let bless = std::env::var_os("VGG_FT_BLESS").is_some();
+    let mut differ = Vec::new();
+    for (seed, (case, architecture, preprocess, classes)) in cases().into_iter().enumerate() {
+        let weights = weights(dir.path(), &architecture, seed as u64);
+        for (ending, format, pixels) in [
+            (".h5", Format::KerasH5(Dialect::Keras2), false),
+            (".keras3.h5", Format::KerasH5(Dialect::Keras3), false),
+            (".pixels.h5", Format::KerasH5(Dialect::Keras2), true),
+            (".layers.h5", Format::KerasH5Weights(Dialect::Keras2), false),
+            (".keras3.layers.h5", Format::KerasH5Weights(Dialect::Keras3), false),
+            (".keras", Format::Keras, false),
+            (".pixels.keras", Format::Keras, true),
+            (".onnx", Format::Onnx(Layout::Nhwc), false),
+            (".nchw.onnx", Format::Onnx(Layout::Nchw), false),
+            (".pixels.onnx", Format::Onnx(Layout::Nhwc), true),
+            (".torchvision.safetensors", Format::Torchvision, false),
+            (".safetensors", Format::Safetensors, false),
+        ] {
+            let name = format!("{case}{ending}");
+            let model = Model::new(&architecture, &weights, preprocess, &classes);
+            let model = if pixels { model.with_preprocessing() } else { model };
+            let path = dir.path().join(&name);
+            write(&path, &model, format).unwrap();
+            let written = fs::read(&path).unwrap();
+            if bless {
+                fs::write(golden(&name), &written).unwrap();
+            } else if fs::read(golden(&name)).unwrap() != written {
+                differ.push(name);
+            }
+        }
+    }
+    assert!(
+        differ.is_empty(),
+        "{differ:?} are not what the tools have read; if that is meant, VGG_FT_BLESS=1 and scripts/interop"
+    );
+}
+
+#[test]
+fn keras_predicts_from_the_files_what_we_predict() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = CpuDevice::new(Some(1)).unwrap();
+    let expected = fs::read(golden("expected.safetensors")).unwrap();
+    let expected = safetensors::SafeTensors::deserialize(&expected).unwrap();
+    let pixels = expected.tensor("pixels").unwrap().data().to_vec();
+    for (seed, (case, architecture, preprocess, _)) in cases().into_iter().enumerate() {
+        let weights = weights(dir.path(), &architecture, seed as u64);
+        let network = Network::new(&device, architecture, |_| Source::File(&weights)).unwrap();
+        let batch = vgg_ft::data::Batch { indices: vec![0, 1], pixels: pixels.clone(), labels: Vec::new() };
+        let x = vgg_ft::train::input(&device, &batch, Size { h: 12, w: 10 }, preprocess.rule()).unwrap();
+        let rows = predict(&device, &network, 0, x).unwrap();
+        let keras: Vec<f32> = bytemuck::pod_collect_to_vec(expected.tensor(case).unwrap().data());
+        // A sigmoid is the second class; Keras has no column for the first.
+        let ours: Vec<f32> = rows
+            .iter()
+            .flat_map(|row| if row.len() == 2 { row[1..].to_vec() } else { row.clone() })
+            .collect();
+        assert_eq!(ours.len(), keras.len());
+        for (a, b) in ours.iter().zip(&keras) {
+            assert!(*b > 1e-3 && *b < 0.999, "{case}: {keras:?} would hide a difference");
+            // f32 sums in another order; two layers of at most 54 products.
+            assert!((a - b).abs() <= 1e-5 * b, "{case}: {a} is not Keras' {b}");
+        }
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// By the rule that every reader follows: `layer_names`, then `weight_names`, then the path.
+#[test]
+fn keras_groups_hold_every_weight_to_the_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, (case, architecture, _, _)) in cases().into_iter().enumerate() {
+        let weights = weights(dir.path(), &architecture, seed as u64);
+        for (name, root) in [
+            (".h5", "model_weights/"),
+            (".keras3.h5", "model_weights/"),
+            (".layers.h5", ""),
+            (".keras3.layers.h5", ""),
+        ] {
+            let file = hdf5_pure::File::open(golden(&format!("{case}{name}"))).unwrap();
+            let group = if root.is_empty() { file.root() } else { file.group("model_weights").unwrap() };
+            let layers = group.attrs().unwrap()["layer_names"].as_strings().unwrap().to_vec();
+            let ours: Vec<&str> = architecture.layers().iter().map(|placed| placed.name.as_str()).collect();
+            assert_eq!(layers, ours);
+            let mut found = 0;
+            for (layer, placed) in layers.iter().zip(architecture.layers()) {
+                let attributes = file.group(&format!("{root}{layer}")).unwrap().attrs().unwrap();
+                let paths = attributes["weight_names"].as_strings().map_or_else(Vec::new, <[String]>::to_vec);
+                assert_eq!(paths.len(), if placed.kernel.is_some() { 2 } else { 0 }, "{layer}");
+                for (path, part) in paths.iter().zip(["kernel", "bias"]) {
+                    let array = file.dataset(&format!("{root}{layer}/{path}")).unwrap();
+                    let shape: Vec<usize> =
+                        array.shape().unwrap().iter().map(|&axis| axis as usize).collect();
+                    let ours = weights.tensor(&format!("{layer}.{part}"), &shape).unwrap();
+                    assert_eq!(bits(&array.read_f32().unwrap()), bits(&ours), "{layer}.{part}");
+                    found += 1;
+                }
+            }
+            assert_eq!(found, architecture.parameters().len());
+        }
+    }
+}
+
+#[test]
+fn torchvision_names_count_relu_pool_and_dropout_and_flatten_channels_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, architecture, _, _) = &cases()[0];
+    let weights = weights(dir.path(), architecture, 0);
+    let file = Weights::open(&golden("two.torchvision.safetensors")).unwrap();
+    let names: Vec<&str> = file.names().collect();
+    let places = ["classifier.0", "classifier.3", "features.0", "features.3"];
+    let expected: Vec<String> =
+        places.iter().flat_map(|place| [format!("{place}.bias"), format!("{place}.weight")]).collect();
+    assert_eq!(names, expected);
+
+    let keras = weights.tensor("block2_conv1.kernel", &[3, 3, 4, 5]).unwrap();
+    let torch = file.tensor("features.3.weight", &[5, 4, 3, 3]).unwrap();
+    for (o, i, y, x) in (0..180).map(|n| (n % 5, n / 5 % 4, n / 60, n / 20 % 3)) {
+        assert_eq!(torch[((o * 4 + i) * 3 + y) * 3 + x], keras[((y * 3 + x) * 4 + i) * 5 + o]);
+    }
+    // 12x10 halved twice: 3x2, five channels.
+    let keras = weights.tensor("dense.kernel", &[30, 6]).unwrap();
+    let torch = file.tensor("classifier.0.weight", &[6, 30]).unwrap();
+    for (unit, y, x, c) in (0..180).map(|n| (n % 6, n / 60, n / 30 % 2, n / 6 % 5)) {
+        assert_eq!(torch[unit * 30 + (c * 3 + y) * 2 + x], keras[((y * 2 + x) * 5 + c) * 6 + unit]);
+    }
+}
+
+/// The layers of the committed `.h5` as Keras reads them, whole: a change of a key is a change seen.
+#[test]
+fn the_configuration_says_what_keras_needs_and_no_more() {
+    let config = |name: &str| {
+        let file = hdf5_pure::File::open(golden(name)).unwrap();
+        let text = file.root().attrs().unwrap()["model_config"].as_str().unwrap().to_owned();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let two = config("two.h5");
+    let layers = two["config"]["layers"].as_array().unwrap();
+    let classes: Vec<&str> = layers.iter().map(|layer| layer["class_name"].as_str().unwrap()).collect();
+    let expected = [
+        "InputLayer",
+        "Conv2D",
+        "MaxPooling2D",
+        "Conv2D",
+        "MaxPooling2D",
+        "Flatten",
+        "Dense",
+        "Dropout",
+        "Dense",
+    ];
+    assert_eq!(classes, expected);
+    assert_eq!(layers[0]["config"]["batch_input_shape"], serde_json::json!([null, 12, 10, 3]));
+    assert_eq!(config("two.keras3.h5")["config"]["layers"][0]["config"]["batch_shape"][1], 12);
+    let conv = serde_json::json!({
+        "name": "block2_conv1", "trainable": true, "dtype": "float32", "filters": 5, "kernel_size": [3, 3],
+        "strides": [1, 1], "padding": "same", "data_format": "channels_last", "activation": "relu",
+        "use_bias": true,
+    });
+    assert_eq!(layers[3]["config"], conv);
+    assert_eq!(layers[8]["config"]["activation"], "sigmoid");
+    assert_eq!(config("three.h5")["config"]["layers"][7]["config"]["activation"], "softmax");
+    // R, G, B: the means of caffe in the picture's order.
+    let rescaling = &config("two.pixels.h5")["config"]["layers"][1]["config"];
+    assert_eq!(rescaling["scale"], 1.0);
+    assert_eq!(rescaling["offset"], serde_json::json!([-123.68, -116.779, -103.939]));
+}
+
+#[test]
+fn weights_alone_cannot_scale_pixels() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, architecture, preprocess, classes) = &cases()[0];
+    let weights = weights(dir.path(), architecture, 0);
+    let path = dir.path().join("x");
+    for format in [Format::Torchvision, Format::Safetensors, Format::KerasH5Weights(Dialect::Keras2)] {
+        let model = Model::new(architecture, &weights, *preprocess, classes).with_preprocessing();
+        let error = write(&path, &model, format).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+        assert!(!path.exists());
+    }
+}
