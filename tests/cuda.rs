@@ -167,7 +167,7 @@ mod inner {
     use vgg_ft::device::gpu::driver::Driver;
     use vgg_ft::device::gpu::launch::{Arg, Launch};
     use vgg_ft::device::gpu::module;
-    use vgg_ft::device::{Call, Device, Dtype};
+    use vgg_ft::device::{Call, Cost, Device, Dtype};
     use vgg_ft::random::{Draws, Stream};
 
     #[test]
@@ -272,7 +272,8 @@ mod inner {
         assert_eq!(bytes, [0xFF; 32], "fresh memory is NaN");
         let pointer = |name, at| Arg::Pointer { name, at, dtype: Dtype::F32, len: 9 };
         let args = vec![Arg::value("n", &9u32), pointer("x", x), pointer("y", y)];
-        let launch = Launch { entry, grid: [1, 1, 1], block: [256, 1, 1], shared: 0, args };
+        let launch =
+            Launch { entry, grid: [1, 1, 1], block: [256, 1, 1], shared: 0, args, cost: Cost::default() };
         launch.check(cuda.limits()).unwrap();
         cuda.launch(&launch).unwrap();
         let error = cuda.read(y, &mut bytes).unwrap_err().to_string();

@@ -1,5 +1,6 @@
 //! What can be typed: clap definitions, pure data.
 
+use super::bench::BenchArgs;
 use super::device::DeviceName;
 use super::emulate::EmulateArgs;
 use super::values::{float_type, key_value, positive, preprocess, rate, resize, size, variant, width};
@@ -61,6 +62,8 @@ pub enum Command {
     Weights(WeightsArgs),
     /// What this machine offers to compute on, and why not more
     Devices,
+    /// What a step asks of a card, kernel by kernel, and how long it should take: on paper, without a card
+    Bench(BenchArgs),
     /// Run one CUDA kernel without a GPU: checked, compared with the cpu, counted line by line
     Emulate(EmulateArgs),
 }

@@ -4,6 +4,7 @@
 //! failed, 2 for a command that cannot be.
 
 mod args;
+mod bench;
 mod device;
 mod emulate;
 mod values;
@@ -105,6 +106,7 @@ fn run(cli: Cli) -> Result<()> {
             WeightsCommand::Inspect { file } => task::inspect(&host, file.as_deref()),
         },
         Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
+        Command::Bench(a) => task::bench(&host, &a.job()),
         Command::Emulate(a) => task::emulate(&host, &a.job(cli.threads.map(usize::from))),
     }
 }
@@ -121,7 +123,11 @@ fn host(cli: &Cli) -> Result<Host> {
     // To open a card takes a second: not for those who compute nothing.
     let idle = matches!(
         cli.command,
-        Command::Summary(_) | Command::Weights(_) | Command::Emulate(_) | Command::Devices
+        Command::Summary(_)
+            | Command::Weights(_)
+            | Command::Emulate(_)
+            | Command::Devices
+            | Command::Bench(_)
     );
     let name = if idle { DeviceName::Cpu } else { cli.device };
     let Opened { device, reason } = name.open(threads, cli.sync)?;

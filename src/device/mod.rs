@@ -6,11 +6,13 @@
 mod arm;
 pub mod buffer;
 pub mod call;
+mod cost;
 pub mod cpu;
 pub mod gpu;
 
 pub use buffer::{Buffer, Dtype, Element};
 pub use call::Call;
+pub use cost::Cost;
 
 use crate::error::{Error, Kind, Result};
 

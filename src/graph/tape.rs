@@ -33,6 +33,8 @@ enum Step {
 
 struct Node {
     name: &'static str,
+    /// The layer that was current.
+    label: Rc<str>,
     step: Step,
 }
 
@@ -40,13 +42,14 @@ struct Node {
 pub struct Tape<'d> {
     device: &'d dyn Device,
     mode: Mode,
+    label: RefCell<Rc<str>>,
     nodes: RefCell<Vec<Node>>,
 }
 
 impl<'d> Tape<'d> {
     /// An empty tape.
     pub fn new(device: &'d dyn Device, mode: Mode) -> Self {
-        Self { device, mode, nodes: RefCell::new(Vec::new()) }
+        Self { device, mode, label: RefCell::new("start".into()), nodes: RefCell::new(Vec::new()) }
     }
 
     /// Where the work is done.
@@ -57,6 +60,13 @@ impl<'d> Tape<'d> {
     /// Whether this pass is for learning.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// What follows belongs to the layer `label`, forward and on the way back, where the device hears it as
+    /// `label backward`.
+    pub fn label(&self, label: &str) {
+        self.device.label(label);
+        *self.label.borrow_mut() = label.into();
     }
 
     /// How many ops and learning parameters are recorded.
@@ -105,7 +115,7 @@ impl<'d> Tape<'d> {
 
     fn push(&self, name: &'static str, step: Step) -> usize {
         let mut nodes = self.nodes.borrow_mut();
-        nodes.push(Node { name, step });
+        nodes.push(Node { name, label: Rc::clone(&self.label.borrow()), step });
         nodes.len() - 1
     }
 
@@ -128,9 +138,11 @@ impl<'d> Tape<'d> {
         let mut nodes = self.nodes.into_inner();
         nodes.truncate(last + 1);
         let mut gradients: Vec<Option<Gradient>> = nodes.iter().map(|_| None).collect();
+        device.label(&format!("{} backward", nodes[last].label));
         gradients[last] = Some(Gradient::Stored(device.alloc(Dtype::F32, 1)?));
         while let Some(node) = nodes.pop() {
             let Some(dy) = gradients.pop().flatten() else { continue };
+            device.label(&format!("{} backward", node.label));
             match node.step {
                 Step::Leaf(index) => learned(index, dy)?,
                 Step::Op { inputs, backward } => {

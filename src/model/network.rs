@@ -79,6 +79,7 @@ impl Network {
         let mut x = x;
         for position in range {
             let placed = &self.architecture.layers()[position];
+            tape.label(&placed.name);
             x = self
                 .layer(tape, x, position, seed, step)
                 .context(|| format!("running layer {}", placed.name))?;

@@ -5,6 +5,7 @@
 //! `RUN/features`, from which both stages learn.
 
 use super::base::Base;
+use super::estimate::Estimate;
 use super::evaluate::test;
 use super::extract::{self, named};
 use super::fit::{EPSILON, HeadOptions, RHO, samples};
@@ -90,6 +91,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
     let boundary = boundary(&architecture, &job.unfreeze_from)?;
+    Estimate { architecture: &architecture, boundary, batch: job.head.batch, pictures: true }.check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     let mut network = base.network(host, architecture, job.head.seed)?;
     let folder = Folder::create(&job.output, job.force)?;

@@ -3,9 +3,11 @@
 //! In: typed options. Out: a report on stdout, files on the disk, remarks on stderr.
 
 mod base;
+mod bench;
 mod demo;
 mod devices;
 mod emulate;
+mod estimate;
 mod evaluate;
 mod extract;
 mod finetune;
@@ -18,6 +20,7 @@ mod summary;
 mod weights;
 
 pub use base::Host;
+pub use bench::{Bench, bench};
 pub use demo::{Demo, demo};
 pub use devices::devices;
 pub use emulate::{Emulate, emulate};

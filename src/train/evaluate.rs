@@ -42,6 +42,7 @@ impl Score {
 /// The loss that the network's output asks for.
 pub(super) fn loss(tape: &Tape<'_>, output: Output, logits: &Tensor, labels: &[u32]) -> Result<Loss> {
     let device = tape.device();
+    tape.label("loss");
     match output {
         Output::Sigmoid => {
             let targets: Vec<f32> = labels.iter().map(|&label| label as f32).collect();

@@ -5,6 +5,7 @@
 mod evaluate;
 mod fit;
 mod history;
+pub mod plan;
 mod rmsprop;
 mod samples;
 
@@ -12,4 +13,4 @@ pub use evaluate::{Score, evaluate, judge, predict};
 pub use fit::{Fit, Observer};
 pub use history::{Epoch, History};
 pub use rmsprop::Optimizer;
-pub use samples::{FeatureSamples, PictureSamples, Samples, input};
+pub use samples::{EVALUATION_BATCH, FeatureSamples, PictureSamples, Samples, input};

@@ -17,6 +17,7 @@ mod machine;
 
 use machine::*;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use vgg_ft::device::Cost;
 use vgg_ft::device::gpu::driver::Driver;
 use vgg_ft::device::gpu::launch::{Arg, Launch};
 use vgg_ft::device::gpu::module;
@@ -332,7 +333,14 @@ pub unsafe extern "C" fn cuLaunchKernel(
             Arg::Value { name: "argument", bytes: bytes.to_vec() }
         };
         let args = entry.params.iter().enumerate().map(arg).collect();
-        machine.push(Work::Launch(Launch { entry, grid: [gx, gy, gz], block: [bx, by, bz], shared, args }))
+        machine.push(Work::Launch(Launch {
+            entry,
+            grid: [gx, gy, gz],
+            block: [bx, by, bz],
+            shared,
+            args,
+            cost: Cost::default(),
+        }))
     })
 }
 

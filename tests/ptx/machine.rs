@@ -2,11 +2,11 @@
 #![allow(dead_code)] // each test binary uses a part
 
 use std::path::{Path, PathBuf};
-use vgg_ft::device::Dtype;
 use vgg_ft::device::gpu::driver::{Address, Driver};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::gpu::launch::{Arg, Launch};
 use vgg_ft::device::gpu::module::Entry;
+use vgg_ft::device::{Cost, Dtype};
 use vgg_ft::error::Result;
 
 /// `tests/ptx/NAME`.
@@ -60,7 +60,14 @@ impl Machine {
         // A launch's entry is a static of the program; that of a test lives as long as the test.
         let name: &'static str = entry.to_owned().leak();
         let entry = Box::leak(Box::new(Entry { name, params: &[], max_threads: None, static_shared: 0 }));
-        self.emulator.launch(&Launch { entry, grid: [grid, 1, 1], block, shared, args })
+        self.emulator.launch(&Launch {
+            entry,
+            grid: [grid, 1, 1],
+            block,
+            shared,
+            args,
+            cost: Cost::default(),
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::driver::Address;
 use super::module::{Entry, Param};
-use crate::device::Dtype;
+use crate::device::{Cost, Dtype};
 use crate::error::{Error, Kind, Result};
 use bytemuck::NoUninit;
 use std::fmt;
@@ -42,6 +42,9 @@ pub struct Launch {
     pub shared: u32,
     /// One for each parameter, in order.
     pub args: Vec<Arg>,
+    /// What it is for: of the first launch of a call the call's cost, of the second, which adds the parts
+    /// of a sum, its own bytes.
+    pub cost: Cost,
 }
 
 /// An argument.
@@ -87,6 +90,22 @@ impl Arg {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Value { name, .. } | Self::Pointer { name, .. } => name,
+        }
+    }
+
+    /// The name and the address of a buffer.
+    pub fn place(&self) -> Option<(&'static str, Address)> {
+        match self {
+            Self::Value { .. } => None,
+            Self::Pointer { name, at, .. } => Some((name, *at)),
+        }
+    }
+
+    /// The bytes of the buffer behind it.
+    pub fn buffer_bytes(&self) -> u64 {
+        match self {
+            Self::Value { .. } => 0,
+            Self::Pointer { dtype, len, .. } => (dtype.size() * len) as u64,
         }
     }
 
