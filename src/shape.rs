@@ -227,6 +227,11 @@ impl Dense {
     pub fn y(&self) -> Shape {
         Shape::new(&[self.n, self.c_out])
     }
+
+    /// Multiply-adds of one pass.
+    pub fn macs(&self) -> u64 {
+        self.n as u64 * self.c_in as u64 * self.c_out as u64
+    }
 }
 
 #[cfg(test)]

@@ -190,13 +190,13 @@ fn a_write_beside_a_buffer_is_found() {
 /// What runs on the fake library.
 mod inner {
     use super::support::{cases, devices};
-    use vgg_ft::device::gpu::Gpu;
     use vgg_ft::device::call::Rmsprop;
+    use vgg_ft::device::gpu::Gpu;
     use vgg_ft::device::gpu::cuda::{Counts, Cuda, Options};
     use vgg_ft::device::gpu::driver::Driver;
     use vgg_ft::device::gpu::launch::{Arg, Launch};
     use vgg_ft::device::gpu::module;
-    use vgg_ft::device::{Buffer, Call, Device, Dtype};
+    use vgg_ft::device::{Buffer, Call, Cost, Device, Dtype};
     use vgg_ft::error::Result;
     use vgg_ft::graph::Tensor;
     use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
@@ -347,7 +347,8 @@ mod inner {
         assert_eq!(bytes, [0xFF; 32], "fresh memory is NaN");
         let pointer = |name, at| Arg::Pointer { name, at, dtype: Dtype::F32, len: 9 };
         let args = vec![Arg::value("n", &9u32), pointer("x", x), pointer("y", y)];
-        let launch = Launch { entry, grid: [1, 1, 1], block: [256, 1, 1], shared: 0, args };
+        let launch =
+            Launch { entry, grid: [1, 1, 1], block: [256, 1, 1], shared: 0, args, cost: Cost::default() };
         launch.check(cuda.limits()).unwrap();
         cuda.launch(&launch).unwrap();
         let error = cuda.read(y, &mut bytes).unwrap_err().to_string();
@@ -423,8 +424,10 @@ mod inner {
             .together(&mut || {
                 chain(device, &fresh, &mut y, 4)?;
                 let (y, z) = (&y, &mut z);
-                std::thread::scope(|scope| scope.spawn(|| device.run(Call::ReluForward { x: y, y: z })).join())
-                    .unwrap()
+                std::thread::scope(|scope| {
+                    scope.spawn(|| device.run(Call::ReluForward { x: y, y: z })).join()
+                })
+                .unwrap()
             })
             .unwrap();
         assert_eq!(device.download::<f32>(&z).unwrap(), device.download::<f32>(&y).unwrap());

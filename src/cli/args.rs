@@ -1,6 +1,7 @@
 //! What can be typed: clap definitions, pure data.
 
 use super::augment::{AugmentArgs, AugmentCommandArgs};
+use super::bench::BenchArgs;
 use super::device::DeviceName;
 use super::emulate::EmulateArgs;
 use super::export::ExportArgs;
@@ -67,6 +68,8 @@ pub enum Command {
     Weights(WeightsArgs),
     /// What this machine offers to compute on, and why not more
     Devices,
+    /// What a step asks of a card, kernel by kernel, and how long it should take: on paper, without a card
+    Bench(BenchArgs),
     /// Run one CUDA kernel without a GPU: checked, compared with the cpu, counted line by line
     Emulate(EmulateArgs),
 }

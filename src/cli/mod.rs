@@ -5,6 +5,7 @@
 
 mod args;
 mod augment;
+mod bench;
 mod device;
 mod emulate;
 mod export;
@@ -80,7 +81,7 @@ fn run(cli: Cli) -> Result<()> {
         ),
         Command::Finetune(a) => {
             task::finetune(&host, &finetune(a.data, a.output, a.validation_split, a.job)?)
-        },
+        }
         Command::Evaluate(a) => task::evaluate(
             &host,
             &task::Evaluate {
@@ -111,6 +112,7 @@ fn run(cli: Cli) -> Result<()> {
             WeightsCommand::Inspect { file } => task::inspect(&host, file.as_deref()),
         },
         Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
+        Command::Bench(a) => task::bench(&host, &a.job()),
         Command::Emulate(a) => task::emulate(&host, &a.job(cli.threads.map(usize::from))),
     }
 }
@@ -132,6 +134,7 @@ fn host(cli: &Cli) -> Result<Host> {
             | Command::Weights(_)
             | Command::Emulate(_)
             | Command::Devices
+            | Command::Bench(_)
     );
     let name = if idle { DeviceName::Cpu } else { cli.device };
     let Opened { device, reason } = name.open(threads, cli.sync)?;

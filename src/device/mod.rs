@@ -7,12 +7,14 @@ mod arm;
 pub mod augment;
 pub mod buffer;
 pub mod call;
+mod cost;
 pub mod cpu;
 pub mod gpu;
 mod rule;
 
 pub use buffer::{Buffer, Dtype, Element};
 pub use call::Call;
+pub use cost::Cost;
 
 use crate::error::{Error, Kind, Result};
 

@@ -33,7 +33,7 @@ enum Step {
 
 struct Node {
     name: &'static str,
-    /// The part of the network that it belongs to.
+    /// The layer that was current.
     label: Rc<str>,
     step: Step,
 }
@@ -42,14 +42,14 @@ struct Node {
 pub struct Tape<'d> {
     device: &'d dyn Device,
     mode: Mode,
-    nodes: RefCell<Vec<Node>>,
     label: RefCell<Rc<str>>,
+    nodes: RefCell<Vec<Node>>,
 }
 
 impl<'d> Tape<'d> {
     /// An empty tape.
     pub fn new(device: &'d dyn Device, mode: Mode) -> Self {
-        Self { device, mode, nodes: RefCell::new(Vec::new()), label: RefCell::new("".into()) }
+        Self { device, mode, label: RefCell::new("start".into()), nodes: RefCell::new(Vec::new()) }
     }
 
     /// Where the work is done.
@@ -62,10 +62,11 @@ impl<'d> Tape<'d> {
         self.mode
     }
 
-    /// What follows belongs to this part of the network, on the way back too: the device is told.
+    /// What follows belongs to the layer `label`, forward and on the way back, where the device hears it as
+    /// `label backward`.
     pub fn label(&self, label: &str) {
-        *self.label.borrow_mut() = label.into();
         self.device.label(label);
+        *self.label.borrow_mut() = label.into();
     }
 
     /// How many ops and learning parameters are recorded.
@@ -137,10 +138,11 @@ impl<'d> Tape<'d> {
         let mut nodes = self.nodes.into_inner();
         nodes.truncate(last + 1);
         let mut gradients: Vec<Option<Gradient>> = nodes.iter().map(|_| None).collect();
+        device.label(&format!("{} backward", nodes[last].label));
         gradients[last] = Some(Gradient::Stored(device.alloc(Dtype::F32, 1)?));
         while let Some(node) = nodes.pop() {
             let Some(dy) = gradients.pop().flatten() else { continue };
-            device.label(&node.label);
+            device.label(&format!("{} backward", node.label));
             match node.step {
                 Step::Leaf(index) => learned(index, dy)?,
                 Step::Op { inputs, backward } => {

@@ -23,6 +23,8 @@ pub enum Source<'w> {
         /// The run's seed.
         seed: u64,
     },
+    /// Zeros: for plans, which read no numbers.
+    Blank,
 }
 
 impl<'w> Source<'w> {
@@ -37,6 +39,7 @@ impl<'w> Source<'w> {
                 }
                 _ => weights.tensor(&spec.name, spec.shape.axes()),
             },
+            Self::Blank => Ok(Cow::Owned(vec![0.0; spec.shape.len()])),
             Self::Glorot { .. } if spec.is_bias() => Ok(Cow::Owned(vec![0.0; spec.shape.len()])),
             Self::Glorot { seed } => Ok(Cow::Owned(glorot_uniform(spec, seed, position))),
         }

@@ -7,6 +7,7 @@ pub mod curves;
 pub mod emulation;
 pub mod history;
 pub mod outcome;
+pub mod plan;
 pub mod progress;
 pub mod table;
 

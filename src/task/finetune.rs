@@ -6,6 +6,7 @@
 //! twice: they go through the whole network in every epoch, and only the validation's features are kept.
 
 use super::base::Base;
+use super::estimate::Estimate;
 use super::evaluate::test;
 use super::extract::{self, named};
 use super::fit::{EPSILON, HeadOptions, RHO, samples};
@@ -115,6 +116,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
     let boundary = boundary(&architecture, &job.unfreeze_from)?;
+    Estimate { architecture: &architecture, boundary, batch: job.head.batch, pictures: true }.check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     let mut network = base.network(host, architecture, job.head.seed)?;
     let folder = Folder::create(&job.output, job.force)?;

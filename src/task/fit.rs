@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::base::Base;
+use super::estimate::Estimate;
 use super::run::{Config, Folder, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::Watch;
 use crate::data::{Features, Recipe};
@@ -84,6 +85,8 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             .help("extract without --layer: the classifier stands on the whole base"));
     }
     let architecture = architecture.with_head(head)?;
+    Estimate { architecture: &architecture, boundary: from, batch: job.head.batch, pictures: false }
+        .check(host)?;
     let trainable = Trainable::head(&architecture);
     let parameters = architecture.parameters_from(from);
     let mut network = base.network(host, architecture, job.head.seed)?;

@@ -4,9 +4,11 @@
 
 mod augment;
 mod base;
+mod bench;
 mod demo;
 mod devices;
 mod emulate;
+mod estimate;
 mod evaluate;
 mod export;
 mod extract;
@@ -21,6 +23,7 @@ mod weights;
 
 pub use augment::{Preview, preview};
 pub use base::Host;
+pub use bench::{Bench, bench};
 pub use demo::{Demo, demo};
 pub use devices::devices;
 pub use emulate::{Emulate, emulate};

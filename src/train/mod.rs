@@ -7,6 +7,7 @@ mod fit;
 mod history;
 mod optimizer;
 mod pictures;
+pub mod plan;
 mod samples;
 
 pub use evaluate::{Score, evaluate, judge, predict};
@@ -14,4 +15,4 @@ pub use fit::{Fit, Observer};
 pub use history::{Epoch, History};
 pub use optimizer::Optimizer;
 pub use pictures::PictureSamples;
-pub use samples::{FeatureSamples, Samples, input};
+pub use samples::{EVALUATION_BATCH, FeatureSamples, Samples, input};

@@ -45,6 +45,9 @@ pub trait Samples {
     }
 }
 
+/// Rows of features that are evaluated at once, at least.
+pub const EVALUATION_BATCH: usize = 128;
+
 /// Rows of numbers: extracted features.
 pub struct FeatureSamples<'a> {
     /// Shape of one row as a batch of one.
@@ -67,7 +70,7 @@ impl Samples for FeatureSamples<'_> {
 
     /// A dense layer reads its whole weight for every batch, and rows are small: many at once.
     fn evaluation_batch(&self, batch: usize) -> usize {
-        batch.max(128)
+        batch.max(EVALUATION_BATCH)
     }
 }
 

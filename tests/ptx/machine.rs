@@ -2,17 +2,17 @@
 #![allow(dead_code)] // each test binary uses a part
 
 use std::path::{Path, PathBuf};
-use vgg_ft::device::Dtype;
 use vgg_ft::device::gpu::driver::{Address, Driver};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::gpu::launch::{Arg, Launch};
 use vgg_ft::device::gpu::module::Entry;
+use vgg_ft::device::{Cost, Dtype};
 use vgg_ft::error::Result;
 
 /// `tests/ptx/NAME` of this checkout, or of the folder in `VGG_FT_TEST_ROOT`: a bundle has no checkout.
 pub fn folder(name: &str) -> PathBuf {
-    let root = std::env::var_os("VGG_FT_TEST_ROOT")
-        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    let root =
+        std::env::var_os("VGG_FT_TEST_ROOT").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     root.join("tests/ptx").join(name)
 }
 
@@ -62,7 +62,14 @@ impl Machine {
         // A launch's entry is a static of the program; that of a test lives as long as the test.
         let name: &'static str = entry.to_owned().leak();
         let entry = Box::leak(Box::new(Entry { name, params: &[], max_threads: None, static_shared: 0 }));
-        self.emulator.launch(&Launch { entry, grid: [grid, 1, 1], block, shared, args })
+        self.emulator.launch(&Launch {
+            entry,
+            grid: [grid, 1, 1],
+            block,
+            shared,
+            args,
+            cost: Cost::default(),
+        })
     }
 }
 

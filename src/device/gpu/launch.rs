@@ -6,7 +6,7 @@
 
 use super::driver::Address;
 use super::module::{Entry, Param};
-use crate::device::Dtype;
+use crate::device::{Cost, Dtype};
 use crate::error::{Error, Kind, Result};
 use bytemuck::NoUninit;
 use std::fmt;
@@ -42,6 +42,9 @@ pub struct Launch {
     pub shared: u32,
     /// One for each parameter, in order.
     pub args: Vec<Arg>,
+    /// What it is for: of the first launch of a call the call's cost, of the second, which adds the parts
+    /// of a sum, its own bytes.
+    pub cost: Cost,
 }
 
 /// An argument.
@@ -114,6 +117,23 @@ impl Arg {
         }
     }
 
+    /// The name and the address of a buffer.
+    pub fn place(&self) -> Option<(&'static str, Address)> {
+        match self {
+            Self::Value { .. } | Self::Table { .. } => None,
+            Self::Pointer { name, at, .. } => Some((name, *at)),
+        }
+    }
+
+    /// The bytes of the buffer behind it.
+    pub fn buffer_bytes(&self) -> u64 {
+        match self {
+            Self::Value { .. } => 0,
+            Self::Pointer { dtype, len, .. } => (dtype.size() * len) as u64,
+            Self::Table { operands, .. } => operands.iter().map(|of| (of.dtype.size() * of.len) as u64).sum(),
+        }
+    }
+
     /// The bytes that the kernel receives.
     pub fn bytes(&self) -> Vec<u8> {
         match self {
@@ -170,9 +190,11 @@ impl Launch {
                 .expected_got(format!("{} bytes", param.size), size));
         }
         match arg {
-            Arg::Value { .. } | Arg::Table { .. } if !size.is_multiple_of(u64::from(param.align.max(1))) => Err(self
-                .wrong(format!("the alignment of `{name}`"))
-                .expected_got(format!("a multiple of {} bytes", param.align), size)),
+            Arg::Value { .. } | Arg::Table { .. } if !size.is_multiple_of(u64::from(param.align.max(1))) => {
+                Err(self
+                    .wrong(format!("the alignment of `{name}`"))
+                    .expected_got(format!("a multiple of {} bytes", param.align), size))
+            }
             Arg::Pointer { .. } if param.align != 8 => Err(self
                 .wrong(format!("the kind of `{name}`"))
                 .expected_got(format!("8 bytes aligned to {}", param.align), "a pointer, aligned to 8")),

@@ -6,13 +6,12 @@
 pub mod cuda;
 pub mod driver;
 pub mod emulator;
-#[cfg(test)]
-mod fake;
 pub mod ladder;
 pub mod launch;
 mod lower;
 pub mod module;
 mod params;
+pub mod plan;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -124,7 +123,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
 
     fn run(&self, call: Call<'_>) -> Result<()> {
         let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. } | Call::Augment { .. });
-        let mut site = Site::new(call.name(), &self.shared, self.fault.at());
+        let mut site = Site::new(&call, &self.shared, self.fault.at());
         lower::lower(call, &mut site)?;
         if let Some(standing) = &self.standing {
             site.launches.iter_mut().for_each(|launch| standing.take(launch));

@@ -1,16 +1,17 @@
 //! The device on a driver that runs nothing: what is loaded, kept, given back, refused.
 
 use super::driver::Address;
-use super::fake::{Fake, LIMITS};
 use super::ladder;
 use super::launch::{Arg, Launch};
 use super::module::{Entry, MODULES, Param, find};
+use super::plan::{Card, Plan};
 use super::*;
+use crate::device::Cost;
 use crate::device::call::LossRule;
 use crate::error::Kind;
 
-fn gpu() -> Gpu<Fake> {
-    Gpu::new(Fake::default()).unwrap()
+fn gpu() -> Gpu<Plan> {
+    Gpu::new(Plan::new(Card::named("rtx4090").unwrap())).unwrap()
 }
 
 fn call_names() -> Vec<&'static str> {
@@ -36,9 +37,9 @@ fn every_call_has_an_entry_and_every_entry_a_call() {
 fn all_modules_are_loaded_and_all_memory_comes_back() {
     let gpu = gpu();
     let ours = MODULES.iter().filter(|module| !ladder::teaches(module)).map(|module| module.name);
-    assert_eq!(*gpu.driver().modules.lock().unwrap(), ours.collect::<Vec<_>>());
+    assert_eq!(gpu.driver().modules(), ours.collect::<Vec<_>>());
     let device: &dyn Device = &gpu;
-    let held = || gpu.driver().memory.lock().unwrap().len();
+    let held = || gpu.driver().held();
     assert_eq!(held(), 1, "the word for faults");
     let (rows, channels) = (5000, 3);
     let dy = device.zeros(rows * channels).unwrap();
@@ -46,7 +47,7 @@ fn all_modules_are_loaded_and_all_memory_comes_back() {
     assert_eq!(held(), 3);
     device.run(Call::BiasBackward { rows, channels, dy: &dy, dbias: &mut dbias }).unwrap();
     assert_eq!(held(), 3, "the parts were given back");
-    assert_eq!(gpu.driver().launches.lock().unwrap().len(), 2);
+    assert_eq!(gpu.driver().take().launches().count(), 2);
     let nothing = device.zeros(0).unwrap();
     assert_eq!(device.download::<f32>(&nothing).unwrap(), [0.0; 0]);
     assert_eq!(held(), 3, "nothing takes no memory");
@@ -109,12 +110,20 @@ static ENTRY: Entry = Entry {
 fn good() -> Launch {
     let p = Arg::Value { name: "p", bytes: vec![0; 20] };
     let x = Arg::Pointer { name: "x", at: Address(256), dtype: Dtype::F32, len: 5 };
-    Launch { entry: &ENTRY, grid: [9, 1, 1], block: [256, 1, 1], shared: 0, args: vec![p, x] }
+    Launch {
+        entry: &ENTRY,
+        grid: [9, 1, 1],
+        block: [256, 1, 1],
+        shared: 0,
+        args: vec![p, x],
+        cost: Cost::default(),
+    }
 }
 
 #[test]
 fn a_launch_that_fits_neither_kernel_nor_device_is_refused_with_both_numbers() {
-    good().check(&LIMITS).unwrap();
+    let limits = Card::named("rtx4090").unwrap().limits();
+    good().check(&limits).unwrap();
     let pointer = |at, len| Arg::Pointer { name: "x", at: Address(at), dtype: Dtype::F32, len };
     let value = |bytes| Arg::Value { name: "v", bytes: vec![0; bytes] };
     type Damage<'a> = &'a dyn Fn(&mut Launch);
@@ -135,20 +144,20 @@ fn a_launch_that_fits_neither_kernel_nor_device_is_refused_with_both_numbers() {
     for (damage, what, expected, got) in cases {
         let mut launch = good();
         damage(&mut launch);
-        let error = launch.check(&LIMITS).unwrap_err();
+        let error = launch.check(&limits).unwrap_err();
         assert_eq!(error.message(), format!("kernel: {what}"));
         let text = error.to_string();
         assert!(text.contains(expected) && text.contains(&format!("got       {got}")), "{text}");
     }
     let mut launch = good();
     launch.args[1] = Arg::nothing("x", Dtype::U8);
-    launch.check(&LIMITS).unwrap();
+    launch.check(&limits).unwrap();
 
     static WIDE: Entry =
         Entry { params: &[Param { size: 8, align: 4 }], static_shared: 49_153, max_threads: None, ..ENTRY };
     let mut launch = Launch { entry: &WIDE, args: vec![pointer(256, 5)], ..good() };
-    assert_eq!(launch.check(&LIMITS).unwrap_err().message(), "kernel: the kind of `x`");
+    assert_eq!(launch.check(&limits).unwrap_err().message(), "kernel: the kind of `x`");
     launch.args = vec![value(8)];
-    let error = launch.check(&LIMITS).unwrap_err();
+    let error = launch.check(&limits).unwrap_err();
     assert_eq!(error.message(), "kernel: the kernel declares too much shared memory");
 }

@@ -267,7 +267,10 @@ pub static KERNELS: &[Kernel] = &[
         axes: POOL2D,
         arrays: |s| {
             let (x, y) = (s.pool2d().x().len(), s.pool2d().y().len());
-            (vec![signed("dy", y), array("winner", s.pool2d().winners(), Fill::Bytes(256))], vec![fresh("dx", x)])
+            (
+                vec![signed("dy", y), array("winner", s.pool2d().winners(), Fill::Bytes(256))],
+                vec![fresh("dx", x)],
+            )
         },
         make: call!(s, [dy, winner] => [dx],
             Call::Maxpool2dBackward { geometry: s.pool2d(), dy, winner, dx }),

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     fn found(capabilities: &[u32]) -> Found {
-        let limits = |capability| Limits { capability, ..crate::device::gpu::fake::LIMITS };
+        let limits = |capability| Limits { capability, ..crate::device::gpu::plan::CARDS[0].limits() };
         let card = |(number, &capability)| Card {
             number,
             name: format!("Card {number}"),

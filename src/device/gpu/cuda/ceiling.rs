@@ -6,7 +6,7 @@
 use super::Cuda;
 use super::library::SUCCESS;
 use super::memory::Refused;
-use crate::device::Dtype;
+use crate::device::{Cost, Dtype};
 use crate::device::gpu::driver::{Address, Driver};
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::module::{Entry, Module, Param};
@@ -72,8 +72,9 @@ impl Cuda {
         self.load(&module)?;
         let out = Taken::new(self, 4)?;
         let args = vec![Arg::Pointer { name: "out", at: out.at, dtype: Dtype::F32, len: 1 }];
+        let cost = Cost::default();
         let launch =
-            Launch { entry: &ENTRY, grid: [blocks, 1, 1], block: [THREADS, 1, 1], shared: 0, args };
+            Launch { entry: &ENTRY, grid: [blocks, 1, 1], block: [THREADS, 1, 1], shared: 0, args, cost };
         launch.check(self.limits())?;
         let seconds = self.best(&|| self.launch(&launch))?;
         let flops = 2.0 * f64::from(CHAINS) * f64::from(TURNS) * f64::from(THREADS) * f64::from(blocks);

@@ -6,7 +6,7 @@ use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::module;
 use crate::device::gpu::params::Partials;
 use crate::device::gpu::storage::Storage;
-use crate::device::{Buffer, Dtype};
+use crate::device::{Buffer, Call, Cost, Dtype};
 use crate::error::{Context, Result};
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub struct Site<'a> {
     pub arm: Arm,
     driver: &'a Arc<dyn Driver>,
     fault: Address,
+    /// Of the call; its first launch takes it along.
+    cost: Option<Cost>,
     /// What was lowered so far.
     pub launches: Vec<Launch>,
     // Given back when the site is dropped: drivers keep the order of frees and launches.
@@ -29,9 +31,10 @@ pub struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// For a call of that name on buffers of `driver`; at `fault` kernels leave what only they can see.
-    pub fn new(call: &'static str, driver: &'a Arc<dyn Driver>, fault: Address) -> Self {
-        Self { arm: Arm::new(call), driver, fault, launches: Vec::new(), scratch: Vec::new() }
+    /// For `call` on buffers of `driver`; at `fault` kernels leave what only they can see.
+    pub fn new(call: &Call<'_>, driver: &'a Arc<dyn Driver>, fault: Address) -> Self {
+        let (arm, cost) = (Arm::new(call.name()), Some(call.cost()));
+        Self { arm, driver, fault, cost, launches: Vec::new(), scratch: Vec::new() }
     }
 
     /// A buffer of `len` f32.
@@ -124,7 +127,9 @@ impl<'a> Site<'a> {
                 .fact("compute capability", self.driver.limits().capability)
                 .help("the kernels need a card of capability 75 (Turing) or newer"));
         };
-        self.launches.push(Launch { entry, grid, block, shared: 0, args: args.into() });
+        let args = args.into();
+        let cost = self.cost.take().unwrap_or_else(|| own_bytes(&args));
+        self.launches.push(Launch { entry, grid, block, shared: 0, args, cost });
         Ok(())
     }
 
@@ -143,4 +148,11 @@ impl<'a> Site<'a> {
             .expected_got(format!("at most {MOST} elements"), size)
             .help("use a smaller batch or smaller pictures"))
     }
+}
+
+/// Of a launch that ends a sum: its last argument is the result, the others are read.
+fn own_bytes(args: &[Arg]) -> Cost {
+    let written = args.last().map_or(0, Arg::buffer_bytes);
+    let all: u64 = args.iter().map(Arg::buffer_bytes).sum();
+    Cost { flops: 0, bytes_read: all - written, bytes_written: written }
 }

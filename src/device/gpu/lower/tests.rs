@@ -2,18 +2,18 @@
 
 use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::gpu::Gpu;
-use crate::device::gpu::fake::Fake;
 use crate::device::gpu::launch::{Arg, Launch};
+use crate::device::gpu::plan::{Card, Plan};
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::Result;
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
 
-struct Bench(Gpu<Fake>);
+struct Bench(Gpu<Plan>);
 
 impl Bench {
     fn new() -> Self {
-        Self(Gpu::new(Fake::default()).unwrap())
+        Self(Gpu::new(Plan::new(Card::named("t4").unwrap())).unwrap())
     }
 
     fn f32(&self, len: usize) -> Buffer {
@@ -30,7 +30,7 @@ impl Bench {
 
     fn try_run(&self, call: Call<'_>) -> Result<Vec<Launch>> {
         self.0.run(call)?;
-        Ok(std::mem::take(&mut *self.0.driver().launches.lock().unwrap()))
+        Ok(self.0.driver().take().launches().map(|(launch, _)| launch.clone()).collect())
     }
 
     fn conv2d(&self, g: Conv2d) -> Vec<Launch> {

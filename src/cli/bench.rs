@@ -1,0 +1,55 @@
+//! The arguments of `bench`.
+
+use super::args::NetworkArgs;
+use super::values::{positive, width};
+use crate::model::Head;
+use crate::task;
+use clap::Args;
+
+/// `bench`
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// List the launches of one step with bytes, operations and predicted times; measure nothing
+    #[arg(long, required = true)]
+    pub plan: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub network: NetworkArgs,
+    /// Samples per step
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    pub batch: usize,
+    /// Units of the classifier's hidden layer
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
+    pub units: usize,
+    /// Classes of the classifier
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = width)]
+    pub classes: usize,
+    /// The first layer that learns; `dense` for the classifier alone
+    #[arg(long, value_name = "LAYER", default_value = "block3_conv1", conflicts_with = "inference")]
+    pub unfreeze_from: String,
+    /// Begin at that layer, with activations that were kept, as `finetune` does
+    #[arg(long, conflicts_with = "inference")]
+    pub from_features: bool,
+    /// A forward pass instead of a step of training
+    #[arg(long)]
+    pub inference: bool,
+    /// Which card: h100, h200, a100, t4, rtx3090, l4, rtx4090
+    #[arg(long, value_name = "CARD", default_value = "h100")]
+    pub card: String,
+}
+
+impl BenchArgs {
+    /// What is to be planned.
+    pub fn job(self) -> task::Bench {
+        task::Bench {
+            variant: self.network.network,
+            size: self.network.size,
+            head: Head { units: self.units, dropout: 0.5, classes: self.classes },
+            batch: self.batch,
+            unfreeze_from: self.unfreeze_from,
+            from_features: self.from_features,
+            inference: self.inference,
+            card: self.card,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Cards as a plan needs them: figures of the data sheets, each with its source.
+//!
+//! Sources: \[H\] NVIDIA H100 Tensor Core GPU Architecture whitepaper (SXM5) and the H200's data sheet;
+//! \[A\] NVIDIA A100 Tensor Core GPU Architecture whitepaper and the 80 GB SXM data sheet; \[T\] NVIDIA Turing
+//! GPU Architecture whitepaper and the T4's data sheet; \[N\] NVIDIA Ampere GA102 and \[D\] Ada GPU Architecture
+//! whitepapers; \[C\] CUDA C++ Programming Guide, table "Technical Specifications per Compute Capability".
+//! Clocks are boost clocks: a card under load may run slower, none runs faster.
+
+use crate::device::gpu::launch::Limits;
+use crate::error::{Error, Kind, Result};
+
+/// A card on paper.
+#[derive(Debug, PartialEq)]
+pub struct Card {
+    /// What `--card` takes.
+    pub name: &'static str,
+    /// Its name in words.
+    pub title: &'static str,
+    /// Compute capability: 90 for 9.0.
+    pub capability: u32,
+    /// Multiprocessors.
+    pub sms: u32,
+    /// Boost clock, Hz.
+    pub clock: f64,
+    /// f32 multiply-adds of one multiprocessor in a cycle.
+    pub fma: u32,
+    /// Bytes per second of the global memory, by the data sheet.
+    pub bandwidth: f64,
+    /// Bytes of global memory, by the data sheet (decimal, as they are sold).
+    pub memory: u64,
+}
+
+/// The share of the sheet's bandwidth that a copy reaches: 4.3 of 4.8 TB/s were measured on an H200. That
+/// others reach the same share is an assumption.
+pub const COPY: f64 = 0.9;
+
+const fn gb(count: u64) -> u64 {
+    count * 1_000_000_000
+}
+
+/// The cards that are known.
+pub static CARDS: [Card; 7] = [
+    // [H] 132 SMs, 1.98 GHz, 128 FP32 cores per SM (66.9 TFLOP/s), 80 GB HBM3, 3.35 TB/s.
+    Card {
+        name: "h100",
+        title: "NVIDIA H100 SXM",
+        capability: 90,
+        sms: 132,
+        clock: 1.98e9,
+        fma: 128,
+        bandwidth: 3.35e12,
+        memory: gb(80),
+    },
+    // [H] The same chip with 141 GB HBM3e, 4.8 TB/s.
+    Card {
+        name: "h200",
+        title: "NVIDIA H200 SXM",
+        capability: 90,
+        sms: 132,
+        clock: 1.98e9,
+        fma: 128,
+        bandwidth: 4.8e12,
+        memory: gb(141),
+    },
+    // [A] 108 SMs, 1.41 GHz, 64 FP32 cores per SM (19.5 TFLOP/s), 80 GB HBM2e, 2.039 TB/s.
+    Card {
+        name: "a100",
+        title: "NVIDIA A100 SXM 80 GB",
+        capability: 80,
+        sms: 108,
+        clock: 1.41e9,
+        fma: 64,
+        bandwidth: 2.039e12,
+        memory: gb(80),
+    },
+    // [T] 40 SMs, 1.59 GHz, 64 FP32 cores per SM (8.1 TFLOP/s), 16 GB GDDR6, 320 GB/s.
+    Card {
+        name: "t4",
+        title: "NVIDIA T4",
+        capability: 75,
+        sms: 40,
+        clock: 1.59e9,
+        fma: 64,
+        bandwidth: 3.2e11,
+        memory: gb(16),
+    },
+    // [N] 82 SMs, 1.695 GHz, 128 FP32 cores per SM (35.6 TFLOP/s), 24 GB GDDR6X, 936 GB/s.
+    Card {
+        name: "rtx3090",
+        title: "NVIDIA GeForce RTX 3090",
+        capability: 86,
+        sms: 82,
+        clock: 1.695e9,
+        fma: 128,
+        bandwidth: 9.36e11,
+        memory: gb(24),
+    },
+    // [D] 58 SMs, 2.04 GHz, 128 FP32 cores per SM (30.3 TFLOP/s), 24 GB GDDR6, 300 GB/s.
+    Card {
+        name: "l4",
+        title: "NVIDIA L4",
+        capability: 89,
+        sms: 58,
+        clock: 2.04e9,
+        fma: 128,
+        bandwidth: 3.0e11,
+        memory: gb(24),
+    },
+    // [D] 128 SMs, 2.52 GHz, 128 FP32 cores per SM (82.6 TFLOP/s), 24 GB GDDR6X, 1008 GB/s.
+    Card {
+        name: "rtx4090",
+        title: "NVIDIA GeForce RTX 4090",
+        capability: 89,
+        sms: 128,
+        clock: 2.52e9,
+        fma: 128,
+        bandwidth: 1.008e12,
+        memory: gb(24),
+    },
+];
+
+impl Card {
+    /// The card of that name.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] with the names that there are.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        CARDS.iter().find(|card| card.name == name).ok_or_else(|| {
+            let names: Vec<_> = CARDS.iter().map(|card| card.name).collect();
+            Error::new(Kind::Usage, format!("no card is known as `{name}`"))
+                .help(format!("choose one of {}", names.join(", ")))
+        })
+    }
+
+    /// Of those that are known the first that a driver's name of a card ("NVIDIA H100 80GB HBM3") speaks of.
+    pub fn in_words(words: &str) -> Option<&'static Self> {
+        let squeezed = |text: &str| text.to_lowercase().replace([' ', '-'], "");
+        let words = squeezed(words);
+        CARDS.iter().find(|card| words.contains(card.name))
+    }
+
+    /// f32 operations per second: every lane a multiply-add in every cycle.
+    pub fn peak(&self) -> f64 {
+        2.0 * f64::from(self.fma) * f64::from(self.sms) * self.clock
+    }
+
+    /// Bytes per second of a copy.
+    pub fn copy(&self) -> f64 {
+        COPY * self.bandwidth
+    }
+
+    /// What a launch may ask for. \[C\]; shared memory of a block: 64, 163, 99 or 227 KiB.
+    pub fn limits(&self) -> Limits {
+        let shared_opt_in = match self.capability {
+            75 => 64,
+            80 => 163,
+            90 => 227,
+            _ => 99,
+        };
+        Limits {
+            capability: self.capability,
+            grid: [0x7FFF_FFFF, 65_535, 65_535],
+            block: [1024, 1024, 64],
+            threads: 1024,
+            shared: 48 << 10,
+            shared_opt_in: shared_opt_in << 10,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cards_have_the_peaks_of_their_sheets() {
+        for (name, tera) in [
+            ("h100", 66.9),
+            ("h200", 66.9),
+            ("a100", 19.5),
+            ("t4", 8.1),
+            ("rtx3090", 35.6),
+            ("l4", 30.3),
+            ("rtx4090", 82.6),
+        ] {
+            let card = Card::named(name).unwrap();
+            // The sheets give three digits.
+            assert!((card.peak() / 1e12 / tera - 1.0).abs() < 0.006, "{name}: {}", card.peak());
+        }
+        let error = Card::named("voodoo").unwrap_err().to_string();
+        assert!(error.contains("`voodoo`") && error.contains("h100, h200"), "{error}");
+        assert_eq!(Card::in_words("NVIDIA GeForce RTX 4090").map(|card| card.name), Some("rtx4090"));
+        assert_eq!(Card::in_words("NVIDIA H100 80GB HBM3").map(|card| card.name), Some("h100"));
+        assert_eq!(Card::in_words("Quadro"), None);
+    }
+}

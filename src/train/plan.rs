@@ -1,0 +1,250 @@
+//! A step on paper: the real loop on the planning driver, with blank samples and blank weights.
+//!
+//! In: an architecture, where samples enter, what learns, how many at once. Out: a [`Record`] of everything
+//! that a card would be asked to do. What is planned is what [`Fit`] does, by construction.
+
+use super::evaluate::Score;
+use super::fit::{Fit, Observer};
+use super::history::Epoch;
+use super::optimizer::Optimizer;
+use super::samples::{Samples, batch_of};
+use crate::device::call::Rmsprop;
+use crate::device::gpu::Gpu;
+use crate::device::gpu::plan::{Card, Mark, Plan, Record};
+use crate::device::{Device, Dtype};
+use crate::error::Result;
+use crate::graph::{Mode, Tape, Tensor};
+use crate::model::{Architecture, Network, Preprocess, Source, Trainable};
+use crate::op;
+use crate::shape::Shape;
+use std::ops::Range;
+
+/// Blank inputs of one layer.
+struct Blank<'a> {
+    gpu: &'a Gpu<Plan>,
+    /// A batch of one.
+    shape: Shape,
+    /// Whether they are pictures, which come as bytes.
+    pictures: bool,
+    labels: Vec<u32>,
+}
+
+impl Samples for Blank<'_> {
+    fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
+        self.gpu.driver().mark(Mark::Step);
+        device.label("input");
+        let shape = batch_of(self.shape, indices.len());
+        if self.pictures {
+            let pixels = device.alloc(Dtype::U8, shape.len())?;
+            // The recipe changes numbers, not work.
+            return op::normalize(device, &pixels, shape, Preprocess::Notebook.rule());
+        }
+        Tensor::constant(shape, device.alloc(Dtype::F32, shape.len())?)
+    }
+}
+
+/// Nobody listens.
+struct Silence;
+
+impl Observer for Silence {
+    fn step(&mut self, _: usize, _: usize, _: usize, _: &Score) {}
+
+    fn epoch(&mut self, _: &Epoch) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Two steps of training with `batch` samples that enter at layer `from`: the first makes the optimizer's
+/// memory, the second is like all that follow.
+///
+/// # Errors
+/// [`Kind::Device`](crate::error::Kind::Device) when a tensor has more elements than a kernel counts.
+pub fn training(
+    card: &'static Card,
+    architecture: &Architecture,
+    from: usize,
+    trainable: Trainable,
+    batch: usize,
+) -> Result<Record> {
+    let gpu = Gpu::new(Plan::new(card))?;
+    let mut network = blank(&gpu, architecture)?;
+    network.set_trainable(trainable);
+    let samples = samples(&gpu, architecture, from, 2 * batch);
+    let rule = Rmsprop { rate: 1e-5, rho: 0.9, epsilon: 1e-7, ..Rmsprop::default() };
+    let mut optimizer = Optimizer::new(rule, network.parameters().len());
+    Fit {
+        device: &gpu,
+        from,
+        train: &samples,
+        validation: None,
+        stage: "plan",
+        epochs: 1,
+        batch,
+        seed: 1,
+        first_step: 0,
+    }
+    .run(&mut network, &mut optimizer, &mut Silence)?;
+    gpu.driver().mark(Mark::End);
+    Ok(gpu.driver().take())
+}
+
+/// `batch` samples through the layers `range`, nothing learned.
+///
+/// # Errors
+/// As [`training`].
+pub fn inference(
+    card: &'static Card,
+    architecture: &Architecture,
+    range: Range<usize>,
+    batch: usize,
+) -> Result<Record> {
+    let gpu = Gpu::new(Plan::new(card))?;
+    let network = blank(&gpu, architecture)?;
+    let samples = samples(&gpu, architecture, range.start, batch);
+    let indices: Vec<u32> = (0..batch as u32).collect();
+    let x = samples.batch(&gpu, &indices)?;
+    let tape = Tape::new(&gpu, Mode::Inference);
+    let y = network.forward(&tape, x, range, 0, 0)?;
+    drop(y);
+    gpu.driver().mark(Mark::End);
+    Ok(gpu.driver().take())
+}
+
+fn blank(gpu: &Gpu<Plan>, architecture: &Architecture) -> Result<Network> {
+    gpu.label("network");
+    Network::new(gpu, architecture.clone(), |_| Source::Blank)
+}
+
+fn samples<'a>(gpu: &'a Gpu<Plan>, architecture: &Architecture, from: usize, count: usize) -> Blank<'a> {
+    Blank { gpu, shape: architecture.shape_before(from), pictures: from == 0, labels: vec![0; count] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::gpu::plan::{Kind, Line, Memory, lines};
+    use crate::model::{Head, Variant};
+
+    fn vgg16(size: usize) -> Architecture {
+        let head = Head { units: 256, dropout: 0.5, classes: 2 };
+        Architecture::vgg(Variant::Vgg16, [size, size]).unwrap().with_head(head).unwrap()
+    }
+
+    fn h100() -> &'static Card {
+        Card::named("h100").unwrap()
+    }
+
+    fn from_pictures(name: &str, batch: usize) -> (Architecture, Record) {
+        let architecture = vgg16(150);
+        let trainable = Trainable::from(&architecture, name).unwrap();
+        let record = training(h100(), &architecture, 0, trainable, batch).unwrap();
+        (architecture, record)
+    }
+
+    /// Operations of the matrix products, without what the optimizer does to each weight.
+    fn products(lines: &[Line], weights: u64) -> f64 {
+        let flops: u64 = lines
+            .iter()
+            .filter(|line| line.kernel.starts_with("conv2d") || line.kernel.starts_with("dense"))
+            .map(|line| line.cost.flops)
+            .sum();
+        (flops - 9 * weights) as f64
+    }
+
+    /// GFLOP per picture, counted by another program from the architecture alone: the forward pass with the
+    /// book's head, and fine-tuning from two boundaries.
+    #[test]
+    fn a_step_has_the_operations_that_were_counted_elsewhere() {
+        let near = |got: f64, want: f64| assert!((got - want).abs() < 0.000_51, "{got} is not {want}");
+        for (size, want) in [(150, 13.235), (224, 30.706)] {
+            let architecture = vgg16(size);
+            let end = architecture.layers().len();
+            let record = inference(h100(), &architecture, 0..end, 20).unwrap();
+            near(products(&lines(&record, h100()), 0) / 20e9, want);
+        }
+        // The dense layers' steps are fused with their products.
+        let fused = 8192 * 256 + 256;
+        for (from, want) in [("block5_conv1", 15.155), ("block3_conv1", 30.448), ("block1_conv1", 39.628)] {
+            let lines = lines(&from_pictures(from, 20).1, h100());
+            near(products(&lines, fused) / 20e9, want);
+        }
+    }
+
+    /// Below the boundary there is no way back, and nothing is kept for one.
+    #[test]
+    fn frozen_layers_launch_no_gradient_kernel_and_keep_nothing() {
+        for from in ["block1_conv1", "block2_conv1", "block3_conv1", "block4_pool", "block5_conv3", "dense"] {
+            let (architecture, record) = from_pictures(from, 2);
+            let boundary = architecture.position(from).unwrap();
+            let lines = lines(&record, h100());
+            let memory = Memory::of(&record);
+            let kept = |name: &str| -> u64 {
+                let of = |((kind, label), bytes): (&(Kind, String), &u64)| {
+                    (*kind != Kind::Weights && *kind != Kind::Optimizer && label == name).then_some(*bytes)
+                };
+                memory.at_backward.iter().filter_map(of).sum()
+            };
+            for (position, placed) in architecture.layers().iter().enumerate() {
+                let name = placed.name.as_str();
+                let of =
+                    |backward| lines.iter().filter(|l| l.label == name && l.backward == backward).count();
+                let gradients = |kernel: &str| {
+                    lines.iter().filter(|l| l.label == name && l.kernel == kernel && l.backward).count()
+                };
+                if placed.kernel.is_some() {
+                    assert!(of(false) > 0, "{name} does not run");
+                }
+                if position < boundary {
+                    assert_eq!(of(true), 0, "{name} is below {from}");
+                    // The boundary's input is the output of the last frozen layer; only its reader keeps it.
+                    let input = position + 1 == boundary
+                        || architecture.layers()[position + 1..boundary].iter().all(|l| l.kernel.is_none());
+                    assert!(input || kept(name) == 0, "{name} keeps {} bytes, from {from}", kept(name));
+                } else if name.contains("conv") {
+                    assert_eq!(gradients("conv2d_backward_weight"), 1, "{name}, from {from}");
+                    // The first that learns passes nothing on.
+                    let below = usize::from(position > boundary);
+                    assert_eq!(gradients("conv2d_backward_input"), below, "{name}, from {from}");
+                    assert!(kept(name) > 0, "{name} keeps nothing, from {from}");
+                }
+            }
+            let learns = architecture.parameters_from(boundary) as u64;
+            let optimizer = memory.of_kind(Kind::Optimizer);
+            assert!(optimizer >= 4 * learns && optimizer < 4 * learns + 40 * 512, "{from}: {optimizer}");
+            if boundary > 1 {
+                assert_eq!(kept("input"), 0, "the pictures are gone, from {from}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_the_batch_and_is_all_given_back() {
+        let peak = |batch| Memory::of(&from_pictures("block3_conv1", batch).1);
+        let (two, twenty) = (peak(2), peak(20));
+        // 16.8 million numbers, each buffer rounded up.
+        let weights = two.of_kind(Kind::Weights);
+        assert!(weights > 4 * 16_812_353 && weights < 4 * 16_812_353 + 64 * 512, "{weights}");
+        assert_eq!(weights, twenty.of_kind(Kind::Weights));
+        let [small, large] = [&two, &twenty].map(|memory| memory.peak - weights);
+        assert!(large > 4 * small, "{small} {large}");
+        let all: u64 = twenty.at_peak.values().sum();
+        assert_eq!(all, twenty.peak);
+        // Forward alone keeps nothing: a map and the next, of the widest layer.
+        let architecture = vgg16(150);
+        let record = inference(h100(), &architecture, 0..architecture.layers().len(), 20).unwrap();
+        let memory = Memory::of(&record);
+        assert_eq!(memory.peak - memory.of_kind(Kind::Weights), 2 * 20 * 150 * 150 * 64 * 4);
+        assert!(memory.at_backward.is_empty());
+    }
+
+    #[test]
+    fn what_no_kernel_can_count_is_refused() {
+        let architecture = vgg16(224);
+        let error = inference(h100(), &architecture, 0..1, 1 << 12).unwrap_err().to_string();
+        assert!(error.contains("running layer block1_conv1") && error.contains("smaller batch"), "{error}");
+    }
+}
