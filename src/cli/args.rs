@@ -5,7 +5,8 @@ use super::bench::BenchArgs;
 use super::device::DeviceName;
 use super::emulate::EmulateArgs;
 use super::export::ExportArgs;
-use super::values::{float_type, key_value, positive, preprocess, rate, resize, size, variant, width};
+use super::train::TrainArgs;
+use super::values::{float_type, key_value, positive, preprocess, rate, resize, share, size, variant, width};
 use crate::data::Resize;
 use crate::model::{Preprocess, Variant};
 use crate::weights::FloatType;
@@ -54,6 +55,8 @@ pub enum Command {
     Fit(FitArgs),
     /// The main job: extract, train a classifier, unfreeze, train jointly, evaluate, save
     Finetune(FinetuneArgs),
+    /// Go on with a run that was stopped
+    Resume(ResumeArgs),
     /// Loss, accuracy and confusion matrix of a run on labelled pictures
     Evaluate(EvaluateArgs),
     /// Classify pictures with a run
@@ -204,12 +207,18 @@ pub struct FitArgs {
     /// Passes over the training set
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = positive)]
     pub epochs: usize,
-    /// Learning rate of RMSprop
+    /// Learning rate
     #[arg(long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
     pub rate: f32,
+    /// Go on where an earlier run of the same command was stopped
+    #[arg(long, conflicts_with = "force")]
+    pub resume: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub head: HeadArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub train: TrainArgs,
     /// Weights of the convolutional base, to be saved with the classifier; must be those of the features
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
@@ -237,6 +246,9 @@ pub struct JobArgs {
     /// Write over a run that is there
     #[arg(long)]
     pub force: bool,
+    /// Go on where an earlier run of the same command was stopped, bit for bit
+    #[arg(long, conflicts_with = "force")]
+    pub resume: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub network: NetworkArgs,
@@ -248,9 +260,12 @@ pub struct JobArgs {
     pub head: HeadArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub train: TrainArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub augment: AugmentArgs,
-    /// Passes over the training set with the base frozen
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = positive)]
+    /// Epochs with the base frozen; 0 leaves this stage out
+    #[arg(long, value_name = "N", default_value_t = 10)]
     pub head_epochs: usize,
     /// Learning rate while the base is frozen
     #[arg(long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
@@ -258,8 +273,8 @@ pub struct JobArgs {
     /// The first layer that learns in the second stage
     #[arg(long, value_name = "LAYER", default_value = "block5_conv1")]
     pub unfreeze_from: String,
-    /// Passes over the training set with the top of the base unfrozen
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    /// Epochs with the top of the base unfrozen; 0 leaves this stage out
+    #[arg(long, value_name = "N", default_value_t = 4)]
     pub epochs: usize,
     /// Learning rate of the second stage
     #[arg(long, value_name = "RATE", default_value_t = 1e-5, value_parser = rate)]
@@ -267,6 +282,19 @@ pub struct JobArgs {
     /// Keep the activations at the freeze boundary in RUN/features when done
     #[arg(long)]
     pub keep_features: bool,
+    /// Gigabytes that those activations may take on the disk; beyond, the frozen layers run in every epoch
+    #[arg(long, value_name = "GB", default_value_t = 20.0, value_parser = share)]
+    pub cache_limit: f64,
+}
+
+/// `resume`
+#[derive(Args, Debug)]
+pub struct ResumeArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArgs,
 }
 
 /// `evaluate`

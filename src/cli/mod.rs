@@ -9,6 +9,7 @@ mod bench;
 mod device;
 mod emulate;
 mod export;
+mod train;
 mod values;
 
 use crate::error::{Error, Kind, Result};
@@ -72,9 +73,8 @@ fn run(cli: Cli) -> Result<()> {
             &task::Fit {
                 features: a.features,
                 output: a.output,
-                force: a.force,
-                epochs: a.epochs,
-                rate: a.rate,
+                begin: begin(a.force, a.resume),
+                stage: a.train.stage("head", None, a.epochs, a.rate)?,
                 head: head(&a.head),
                 weights: a.weights,
             },
@@ -82,6 +82,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Finetune(a) => {
             task::finetune(&host, &finetune(a.data, a.output, a.validation_split, a.job)?)
         }
+        Command::Resume(a) => task::resume(&host, &a.run, reading(a.reading)),
         Command::Evaluate(a) => task::evaluate(
             &host,
             &task::Evaluate {
@@ -174,21 +175,34 @@ fn finetune(
     validation_split: Option<f32>,
     a: JobArgs,
 ) -> Result<task::Finetune> {
+    let augment = a.augment.parameters()?;
+    let mut stages = Vec::new();
+    if a.head_epochs > 0 {
+        stages.push(a.train.stage("head", None, a.head_epochs, a.head_rate)?);
+    }
+    if a.epochs > 0 {
+        stages.push(a.train.stage("finetune", Some(&a.unfreeze_from), a.epochs, a.rate)?);
+    }
+    stages.iter_mut().for_each(|stage| stage.augment.clone_from(&augment));
     Ok(task::Finetune {
         data,
         output,
-        force: a.force,
+        begin: begin(a.force, a.resume),
         validation_split,
         variant: a.network.network,
         size: a.network.size,
         head: head(&a.head),
         pictures: pictures(a.pictures),
-        augment: a.augment.parameters()?,
-        head_epochs: a.head_epochs,
-        head_rate: a.head_rate,
-        unfreeze_from: a.unfreeze_from,
-        epochs: a.epochs,
-        rate: a.rate,
+        stages,
         keep_features: a.keep_features,
+        cache_limit: (a.cache_limit * 1e9) as u64,
     })
+}
+
+fn begin(force: bool, resume: bool) -> task::Begin {
+    match (force, resume) {
+        (_, true) => task::Begin::Resume,
+        (true, false) => task::Begin::Over,
+        (false, false) => task::Begin::New,
+    }
 }

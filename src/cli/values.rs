@@ -2,7 +2,10 @@
 
 use crate::data::{Augment, Resize};
 use crate::model::{Preprocess, Variant};
+use crate::task::ClassWeights;
+use crate::train::{Monitor, Schedule};
 use crate::weights::FloatType;
+use std::collections::BTreeMap;
 
 /// `vgg16`.
 pub fn variant(text: &str) -> Result<Variant, String> {
@@ -49,6 +52,31 @@ pub fn size(text: &str) -> Result<[usize; 2], String> {
         (Ok(_), Ok(_)) => Err("VGG needs pictures from 32x32 to 4096x4096".into()),
         _ => Err("write one number (150) or HEIGHTxWIDTH (120x160)".into()),
     }
+}
+
+/// `cosine:0.1`.
+pub fn course(text: &str) -> Result<Schedule, String> {
+    text.parse().map_err(one_line)
+}
+
+/// `val_loss`.
+pub fn monitor(text: &str) -> Result<Monitor, String> {
+    text.parse().map_err(one_line)
+}
+
+/// `auto` or `1,2.5`.
+pub fn class_weights(text: &str) -> Result<ClassWeights, String> {
+    text.parse().map_err(one_line)
+}
+
+/// `block5=1,block4=0.5`.
+pub fn rates(text: &str) -> Result<BTreeMap<String, f32>, String> {
+    let one = |pair: &str| {
+        let (block, factor) = pair.split_once('=')?;
+        let factor = factor.parse().ok().filter(|f: &f32| *f >= 0.0 && f.is_finite())?;
+        (!block.is_empty()).then(|| (block.trim().to_owned(), factor))
+    };
+    text.split(',').map(one).collect::<Option<_>>().ok_or_else(|| "write BLOCK=FACTOR,BLOCK=FACTOR".into())
 }
 
 /// Units of a layer.

@@ -182,6 +182,16 @@ impl Rule {
         }
     }
 
+    /// The same rule at another rate.
+    #[must_use]
+    pub fn at_rate(self, rate: f32) -> Self {
+        match self {
+            Self::Rmsprop(rule) => Self::Rmsprop(Rmsprop { rate, ..rule }),
+            Self::Sgd(rule) => Self::Sgd(Sgd { rate, ..rule }),
+            Self::Adamw(rule) => Self::Adamw(Adamw { rate, ..rule }),
+        }
+    }
+
     /// Learning rate.
     pub fn rate(&self) -> f32 {
         match self {

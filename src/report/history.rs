@@ -42,6 +42,20 @@ impl History {
         Ok(out)
     }
 
+    /// One JSON object per line and epoch.
+    ///
+    /// # Errors
+    /// None in practice: the fields always serialize.
+    pub fn to_jsonl(&self) -> Result<String> {
+        let mut out = String::new();
+        for epoch in &self.epochs {
+            out += &serde_json::to_string(epoch)
+                .map_err(|e| Error::new(Kind::Io, "an epoch cannot be written as JSON").fact("reason", e))?;
+            out.push('\n');
+        }
+        Ok(out)
+    }
+
     /// The history in `text`, the inverse of [`History::to_csv`].
     ///
     /// # Errors

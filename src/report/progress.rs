@@ -61,6 +61,19 @@ impl Progress {
         }
     }
 
+    /// How it goes, beside the count: "loss 0.1234".
+    pub fn note(&self, text: &str) {
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => bar.set_prefix(text.to_owned()),
+            Shown::Lines(lines) => {
+                if let Ok(mut lines) = lines.try_lock() {
+                    text.clone_into(&mut lines.note);
+                }
+            }
+        }
+    }
+
     /// The work is done; `summary` stays on the screen in place of the bar.
     pub fn finish(self, summary: &str) {
         match self.shown {
@@ -75,8 +88,9 @@ impl Progress {
 
 fn bar(what: &str, total: u64, unit: &str) -> ProgressBar {
     let per_second = format!("{unit}/s");
-    let template =
-        format!("{{msg}} {{bar:24.cyan/dim}} {{human_pos}}/{{human_len}} {unit}  {{rate}}  {{left}}");
+    let template = format!(
+        "{{msg}} {{bar:24.cyan/dim}} {{human_pos}}/{{human_len}} {unit}  {{rate}}  {{left}}  {{prefix}}"
+    );
     let style = ProgressStyle::with_template(&template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━━─")
@@ -102,12 +116,22 @@ struct Lines {
     started: Instant,
     /// When the last line was written, and what it said.
     last: (Instant, u64),
+    /// Said at the end of each line.
+    note: String,
     out: Box<dyn Write + Send>,
 }
 
 impl Lines {
     fn new(what: &str, total: u64, unit: &str, now: Instant, out: Box<dyn Write + Send>) -> Self {
-        Self { what: what.into(), unit: unit.into(), total, started: now, last: (now, 0), out }
+        Self {
+            what: what.into(),
+            unit: unit.into(),
+            total,
+            started: now,
+            last: (now, 0),
+            note: String::new(),
+            out,
+        }
     }
 
     fn set(&mut self, done: u64, now: Instant) {
@@ -122,11 +146,13 @@ impl Lines {
         let left = Duration::from_secs_f64((self.total - done) as f64 / per_second);
         let _ = writeln!(
             self.out,
-            "{}: {done}/{} {unit}, {} {unit}/s, {} left",
+            "{}: {done}/{} {unit}, {} {unit}/s, {} left{}{}",
             self.what,
             self.total,
             rate(per_second),
             duration(left),
+            if self.note.is_empty() { "" } else { ", " },
+            self.note,
             unit = self.unit
         );
     }

@@ -21,6 +21,8 @@ pub(super) struct Estimate<'a> {
     pub batch: usize,
     /// Whether pictures go through the base too: into features, and for the test.
     pub pictures: bool,
+    /// Whether training samples enter as pictures, whatever is frozen.
+    pub augmented: bool,
 }
 
 /// The greediest part of a job.
@@ -60,7 +62,8 @@ impl Estimate<'_> {
         let (base, end) = (net.base(), net.layers().len());
         // The card decides speed; what is allocated is the same on all.
         let card = &CARDS[0];
-        let train = |from: usize| plan::training(card, net, from, Trainable { from }, batch);
+        let enters = |from: usize| if self.augmented { 0 } else { from };
+        let train = |from: usize| plan::training(card, net, enters(from), Trainable { from }, batch);
         let run = |from: usize, to: usize, batch: usize| plan::inference(card, net, from..to, batch);
         let many = batch.max(EVALUATION_BATCH);
         let mut records: Vec<(String, Record)> = vec![
@@ -165,7 +168,7 @@ mod tests {
         let head = Head { units: 256, dropout: 0.5, classes: 2 };
         let architecture = &Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap().with_head(head).unwrap();
         let boundary = architecture.position("block3_conv1").unwrap();
-        let job = Estimate { architecture, boundary, batch: 64, pictures: true };
+        let job = Estimate { architecture, boundary, batch: 64, pictures: true, augmented: false };
         job.check(&host(16 << 30)).unwrap();
         let need = job.need().unwrap().memory.peak;
         job.check(&host(need)).unwrap();

@@ -1,27 +1,26 @@
 //! `finetune`, the main job: extract at the freeze boundary, train a classifier on the frozen base,
 //! unfreeze, train jointly, evaluate the test split, save.
 //!
-//! The frozen prefix runs once per picture: its activations at the boundary are kept in
-//! `RUN/features`, from which both stages learn. Training pictures that are augmented are never the same
+//! What stays frozen runs once per picture (`parts`). Training pictures that are augmented are never the same
 //! twice: they go through the whole network in every epoch, and only the validation's features are kept.
 
 use super::base::Base;
+use super::course::StageConfig;
 use super::estimate::Estimate;
 use super::evaluate::test;
 use super::extract::{self, named};
-use super::fit::{EPSILON, HeadOptions, RHO, samples};
+use super::fit::HeadOptions;
+use super::parts::{Cache, Part};
 use super::pictures::decode;
-use super::run::{Config, Folder, NetworkConfig, ResultConfig, TrainingConfig};
-use super::stage::Watch;
+use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
+use super::stage::{Seen, Stages};
 use super::{Host, PictureOptions};
-use crate::data::{Augment, Features, Pictures, Splits};
-use crate::device::call::Rmsprop;
+use crate::data::Splits;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::{Architecture, Head, Network, Trainable, Variant};
-use crate::train::{self, FeatureSamples, Optimizer, PictureSamples, Samples};
+use crate::model::{Architecture, Head, Network, Variant};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,8 +31,8 @@ pub struct Finetune {
     pub data: PathBuf,
     /// The run folder.
     pub output: PathBuf,
-    /// Write over a finished run.
-    pub force: bool,
+    /// Anew, over what is there, or where it was stopped.
+    pub begin: Begin,
     /// Share of each class for validation.
     pub validation_split: Option<f32>,
     /// Network.
@@ -42,91 +41,55 @@ pub struct Finetune {
     pub size: [usize; 2],
     /// Scaling, resize, weights, reading.
     pub pictures: PictureOptions,
-    /// How training pictures are changed.
-    pub augment: Option<Augment>,
     /// The classifier.
     pub head: HeadOptions,
-    /// Epochs of the first stage.
-    pub head_epochs: usize,
-    /// Learning rate of the first stage.
-    pub head_rate: f32,
-    /// First layer that learns in the second stage.
-    pub unfreeze_from: String,
-    /// Epochs of the second stage.
-    pub epochs: usize,
-    /// Learning rate of the second stage.
-    pub rate: f32,
+    /// What is trained, how long, how fast.
+    pub stages: Vec<StageConfig>,
     /// Keep `RUN/features`.
     pub keep_features: bool,
-}
-
-/// A split at the two places where training takes it up: the freeze boundary, and the classifier.
-struct Part {
-    pictures: Arc<Pictures>,
-    /// Activations before the first layer that will learn; `None` when that layer reads pictures, or
-    /// pictures are augmented.
-    boundary: Option<Features>,
-    /// Activations before the classifier; `None` when pictures are augmented.
-    head: Option<Features>,
-}
-
-/// A part as samples: whatever of the three is needed.
-struct Ready<'a> {
-    boundary: Option<FeatureSamples<'a>>,
-    head: Option<FeatureSamples<'a>>,
-    /// For want of the others.
-    pictures: PictureSamples<'a>,
-}
-
-impl Part {
-    fn ready(&self, host: &Host, job: &Finetune, name: &str) -> Result<Ready<'_>> {
-        let rule = job.pictures.preprocess.rule();
-        let boundary = self.boundary.as_ref().map(samples).transpose()?;
-        let head = self.head.as_ref().map(samples).transpose()?;
-        let mut pictures = PictureSamples::once(&self.pictures, rule);
-        if boundary.is_none() {
-            pictures = PictureSamples::new(host.device.as_ref(), &self.pictures, rule)?;
-            host.say(format_args!("{name:10} {pictures}"));
-        }
-        Ok(Ready { boundary, head, pictures })
-    }
-}
-
-impl Ready<'_> {
-    /// What a stage from layer `from` on sees, and the layer at which that enters: features before the
-    /// classifier while the base is frozen, otherwise activations at the boundary, otherwise pictures.
-    fn samples(&self, from: usize, frozen: bool) -> (usize, &dyn Samples) {
-        match if frozen { &self.head } else { &self.boundary } {
-            Some(features) => (from, features),
-            None => (0, &self.pictures),
-        }
-    }
+    /// Bytes that those may take.
+    pub cache_limit: u64,
 }
 
 /// Runs the whole job.
 ///
 /// # Errors
 /// Of data, weights, device and files; [`Kind::Numeric`] when the loss diverges;
-/// [`Kind::Interrupted`], after which the same command takes up the extraction where it stopped.
+/// [`Kind::Interrupted`], after which the same command with [`Begin::Resume`] goes on.
 pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     let began = Instant::now();
     host.introduce();
+    if job.stages.is_empty() {
+        return Err(
+            Error::new(Kind::Usage, "there is nothing to train").help("give --head-epochs or --epochs")
+        );
+    }
+    if job.begin == Begin::Resume && job.output.join("run.toml").exists() {
+        return host.result(
+            &format!("{} is finished, there is nothing to go on with", job.output.display()),
+            &json!({ "run": job.output, "finished": true }),
+        );
+    }
     let splits = Splits::open(&job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
-    let boundary = boundary(&architecture, &job.unfreeze_from)?;
-    Estimate { architecture: &architecture, boundary, batch: job.head.batch, pictures: true }.check(host)?;
+    let places = places(&architecture, &job.stages)?;
+    let augmented = job.stages.iter().any(|stage| stage.augment.is_some());
+    let boundary = places.iter().copied().min().unwrap_or_default();
+    Estimate { architecture: &architecture, boundary, batch: job.head.batch, pictures: true, augmented }
+        .check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     let mut network = base.network(host, architecture, job.head.seed)?;
-    let folder = Folder::create(&job.output, job.force)?;
+    let mut config = config(host, job, &base, &classes)?;
+    let folder = Folder::begin(host, &job.output, job.begin, &config)?;
     let features = folder.join("features");
     files::create_dir(&features)?;
-    tell_what_learns(host, &network, boundary, job);
+    tell_what_learns(host, &network, job);
 
     let mut parts = Vec::new();
     let mut test_pictures = None;
-    let mut written = Vec::new();
+    let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0, written: Vec::new() };
     for (name, split) in named(&splits) {
         let pictures =
             Arc::new(decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?);
@@ -141,54 +104,60 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
             pictures: &job.pictures,
             batch: job.head.batch,
         };
-        if name == "train" && job.augment.is_some() {
-            parts.push(Part { pictures, boundary: None, head: None });
-            continue;
-        }
-        let end = network.architecture().base();
-        let at = |layer: usize| features.join(format!("{name}.{layer:02}.safetensors"));
-        written.extend([boundary, end].map(at));
-        let all_learn = boundary == 0;
-        let first = if all_learn { end } else { boundary };
-        let lower = from.pictures(host, &network, name, split, &pictures, 0..first, &at(first))?;
-        parts.push(if all_learn {
-            Part { pictures, boundary: None, head: Some(lower) }
-        } else {
-            let head = from.features(host, &network, name, &lower, boundary..end, &at(end))?;
-            Part { pictures, boundary: Some(lower), head: Some(head) }
-        });
+        let still = job.stages.iter().zip(&places);
+        let wanted: Vec<usize> = still
+            .filter(|(stage, _)| name != "train" || stage.augment.is_none())
+            .map(|(_, &place)| place)
+            .collect();
+        parts.push(Part::new(host, &from, &network, (name, split), pictures, &wanted, &mut cache)?);
     }
-    let samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
-    let mut train = parts[0].ready(host, job, "train")?;
-    if let Some(augment) = &job.augment {
-        train.pictures = train.pictures.augmented(augment.clone(), job.head.seed);
-    }
-    let validation = parts.get(1).map(|part| part.ready(host, job, "validation")).transpose()?;
+    config.training.samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
 
-    let mut watch = Watch::new(host, &folder);
-    let mut stage = Stage { host, job, network: &mut network, watch: &mut watch, steps: 0 };
-    let head_start = stage.network.architecture().base();
-    stage.run("head", head_start, &train, validation.as_ref())?;
-    stage.run("finetune", boundary, &train, validation.as_ref())?;
-    drop((train, validation));
+    let history = {
+        let rule = job.pictures.preprocess.rule();
+        let with = |stage: &StageConfig| if stage.augment.is_some() { 0 } else { usize::MAX };
+        let entered: Vec<usize> =
+            job.stages.iter().zip(&places).map(|(stage, &place)| place.min(with(stage))).collect();
+        let mut train = parts[0].ready(host, rule, &entered)?;
+        let validation = parts.get(1).map(|part| part.ready(host, rule, &places)).transpose()?;
+        let resume = job.begin == Begin::Resume;
+        let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume)?;
+        for (index, (stage, &place)) in job.stages.iter().zip(&places).enumerate() {
+            let seen = Seen {
+                train: train.training(place, stage.augment.as_ref(), job.head.seed),
+                validation: validation.as_ref().map(|part| part.samples(place)),
+            };
+            stages.run(index, stage, &mut network, &seen)?;
+        }
+        stages.history
+    };
 
     folder.model(host, &network, &classes)?;
+    let of = |stage: Option<&StageConfig>| {
+        stage.and_then(|stage| history.epochs.iter().rev().find(|epoch| epoch.stage == stage.name))
+    };
+    let (first, last) = (of(job.stages.first()), of(job.stages.last()));
     let mut result = ResultConfig {
-        head_val_accuracy: watch.last("head").and_then(|e| e.val_accuracy),
+        head_val_accuracy: first.filter(|_| job.stages.len() > 1).and_then(|e| e.val_accuracy),
         ..ResultConfig::default()
     };
-    if let Some(last) = watch.last("finetune") {
+    if let Some(last) = last {
         (result.accuracy, result.val_loss, result.val_accuracy) =
             (last.accuracy, last.val_loss, last.val_accuracy);
     }
     let mut text = format!("run        {}\n", job.output.display());
-    if let (Some(before), Some(after)) = (result.head_val_accuracy, result.val_accuracy) {
-        text += &format!("validation {before:.4} with the frozen base, {after:.4} after fine-tuning\n");
+    match (result.head_val_accuracy, result.val_accuracy) {
+        (Some(before), Some(after)) => {
+            text += &format!("validation {before:.4} with the frozen base, {after:.4} after fine-tuning\n");
+        }
+        (None, Some(after)) => text += &format!("validation {after:.4}\n"),
+        _ => {}
     }
     let mut tested = None;
     result.seconds = began.elapsed().as_secs_f64();
+    config.result = Some(result);
     // Whole from here on; the test's figures are added when they are there.
-    folder.finish(&config(host, job, &base, &classes, samples, result))?;
+    folder.finish(&config)?;
     if let Some(pictures) = test_pictures {
         let outcome = test(host, &network, &pictures, job.pictures.preprocess, &classes, job.head.batch)?;
         text += &format!("\ntest\n{}", outcome.text());
@@ -196,112 +165,66 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
         tested = Some(outcome);
     }
     result.seconds = began.elapsed().as_secs_f64();
-    folder.finish(&config(host, job, &base, &classes, samples, result))?;
+    config.result = Some(result);
+    folder.finish(&config)?;
     drop(parts);
     if !job.keep_features {
         // Only what this job wrote, and the folder only if nothing else is in it. That something stays
         // is no reason to fail a finished run.
-        for path in &written {
+        for path in &cache.written {
             let _ = std::fs::remove_file(path);
         }
         let _ = std::fs::remove_dir(&features);
     }
     host.result(
         &text,
-        &json!({
-            "run": job.output,
-            "result": result,
-            "test": tested,
-            "history": watch.history.epochs,
-        }),
+        &json!({ "run": job.output, "result": result, "test": tested, "history": history.epochs }),
     )
 }
 
-/// The position of the layer from which the base learns.
-fn boundary(architecture: &Architecture, name: &str) -> Result<usize> {
-    let position = Trainable::from(architecture, name)?.from;
-    if position >= architecture.base() {
-        return Err(Error::new(Kind::Usage, format!("`{name}` is part of the classifier, which always learns"))
-            .help("name a layer of the base, such as block5_conv1; for the classifier alone use `extract` and `fit`"));
-    }
-    Ok(position)
+/// The layers from which on each stage's network may differ from the base: all below is the base's for good.
+fn places(architecture: &Architecture, stages: &[StageConfig]) -> Result<Vec<usize>> {
+    let mut lowest = usize::MAX;
+    stages
+        .iter()
+        .map(|stage| {
+            lowest = lowest.min(stage.boundary(architecture)?);
+            Ok(lowest)
+        })
+        .collect()
 }
 
-fn tell_what_learns(host: &Host, network: &Network, boundary: usize, job: &Finetune) {
+fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {
     let architecture = network.architecture();
     let all = architecture.parameters_from(0);
-    let head = architecture.parameters_from(architecture.base());
-    let joint = architecture.parameters_from(boundary);
     host.say(format_args!(
         "network    {} {}x{}, {}, {all} weights",
         job.variant, job.size[0], job.size[1], job.pictures.preprocess
     ));
-    host.say(format_args!(
-        "learning   {head} (classifier) for {} epochs, then {joint} (from {}) for {} epochs",
-        job.head_epochs, job.unfreeze_from, job.epochs
-    ));
-    if let Some(augment) = &job.augment {
-        host.say(format_args!("augmenting {augment}"));
+    for stage in &job.stages {
+        let learns = stage.boundary(architecture).map(|from| architecture.parameters_from(from));
         host.say(format_args!(
-            "           every picture is new in every epoch and goes through all layers: only the validation's \
-             features are kept"
+            "stage      {}: {stage}, {} weights learn",
+            stage.name,
+            learns.unwrap_or_default()
         ));
-    }
-}
-
-struct Stage<'a, 'w> {
-    host: &'a Host,
-    job: &'a Finetune,
-    network: &'a mut Network,
-    watch: &'a mut Watch<'w>,
-    steps: u64,
-}
-
-impl Stage<'_, '_> {
-    /// Trains everything from layer `from` on.
-    fn run(&mut self, name: &str, from: usize, train: &Ready, validation: Option<&Ready>) -> Result<()> {
-        let job = self.job;
-        let frozen = from == self.network.architecture().base();
-        let (epochs, rate) = if frozen { (job.head_epochs, job.head_rate) } else { (job.epochs, job.rate) };
-        self.network.set_trainable(Trainable { from });
-        self.watch.stage(
-            &if frozen {
-                "training the classifier, base frozen".to_owned()
-            } else {
-                format!("training from {} on", job.unfreeze_from)
-            },
-            epochs,
-        );
-        let (enters, learned) = train.samples(from, frozen);
-        let rule = Rmsprop { rate, rho: RHO, epsilon: EPSILON, ..Rmsprop::default() };
-        // Compiling again in Keras, as the notebook does between its stages, starts the optimizer afresh.
-        let mut optimizer = Optimizer::new(rule, self.network.parameters().len());
-        self.steps = train::Fit {
-            device: self.host.device.as_ref(),
-            from: enters,
-            train: learned,
-            validation: validation.map(|part| part.samples(from, frozen)),
-            stage: name,
-            epochs,
-            batch: job.head.batch,
-            seed: job.head.seed,
-            first_step: self.steps,
+        if let Some(augment) = &stage.augment {
+            host.say(format_args!("           {augment}"));
         }
-        .run(self.network, &mut optimizer, self.watch)?;
-        Ok(())
+    }
+    if job.stages.iter().any(|stage| stage.augment.is_some()) {
+        host.say(
+            "           augmented pictures are new in every epoch and go through all layers; only the \
+             validation's features are kept",
+        );
     }
 }
 
-fn config(
-    host: &Host,
-    job: &Finetune,
-    base: &Base,
-    classes: &[String],
-    samples: [usize; 2],
-    result: ResultConfig,
-) -> Config {
-    Config {
-        format: 1,
+/// What is written down before the work begins.
+fn config(host: &Host, job: &Finetune, base: &Base, classes: &[String]) -> Result<Config> {
+    let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
+    Ok(Config {
+        format: FORMAT,
         vgg_ft: env!("CARGO_PKG_VERSION").into(),
         network: NetworkConfig {
             variant: job.variant.name().into(),
@@ -313,22 +236,18 @@ fn config(
             dropout: job.head.dropout,
         },
         training: TrainingConfig {
-            data: job.data.clone(),
+            data: whole(&job.data)?,
+            weights: job.pictures.weights.as_ref().map(whole).transpose()?,
             base_weights: base.sha256.clone(),
             device: format!("{} f32", host.device.describe().name),
             seed: job.head.seed,
             batch: job.head.batch,
             validation_split: job.validation_split,
-            samples,
-            head_epochs: job.head_epochs,
-            head_rate: job.head_rate,
-            unfreeze_from: Some(job.unfreeze_from.clone()),
-            epochs: Some(job.epochs),
-            rate: Some(job.rate),
-            rho: RHO,
-            epsilon: EPSILON,
-            augment: job.augment.clone(),
+            samples: [0, 0],
+            keep_features: job.keep_features,
+            cache_limit: job.cache_limit,
+            stages: job.stages.clone(),
         },
-        result,
-    }
+        result: None,
+    })
 }

@@ -2,23 +2,18 @@
 
 use super::Host;
 use super::base::Base;
+use super::course::StageConfig;
 use super::estimate::Estimate;
-use super::run::{Config, Folder, NetworkConfig, ResultConfig, TrainingConfig};
-use super::stage::Watch;
+use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
+use super::stage::{Seen, Stages};
 use crate::data::{Features, Recipe};
-use crate::device::call::Rmsprop;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Architecture, Head, Trainable};
-use crate::train::{self, FeatureSamples, Optimizer};
+use crate::model::{Architecture, Head};
+use crate::train::{self, FeatureSamples};
 use serde_json::json;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 use std::time::Instant;
-
-/// Keras' defaults for RMSprop.
-pub(super) const RHO: f32 = 0.9;
-/// See [`RHO`].
-pub(super) const EPSILON: f32 = 1e-7;
 
 /// How the classifier is built and trained.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +35,10 @@ pub struct Fit {
     pub features: PathBuf,
     /// The run folder.
     pub output: PathBuf,
-    /// Write over a finished run.
-    pub force: bool,
-    /// Epochs.
-    pub epochs: usize,
-    /// Learning rate.
-    pub rate: f32,
+    /// Anew, over what is there, or where it was stopped.
+    pub begin: Begin,
+    /// How long, how fast.
+    pub stage: StageConfig,
     /// The classifier.
     pub head: HeadOptions,
     /// Weights of the base.
@@ -59,6 +52,12 @@ pub struct Fit {
 pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let began = Instant::now();
     host.introduce();
+    if job.begin == Begin::Resume && job.output.join("run.toml").exists() {
+        return host.result(
+            &format!("{} is finished, there is nothing to go on with", job.output.display()),
+            &json!({ "run": job.output, "finished": true }),
+        );
+    }
     let train = Features::open(&job.features.join("train.safetensors"))?;
     let path = job.features.join("validation.safetensors");
     let validation = if path.exists() { Some(Features::open(&path)?) } else { None };
@@ -85,47 +84,13 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             .help("extract without --layer: the classifier stands on the whole base"));
     }
     let architecture = architecture.with_head(head)?;
-    Estimate { architecture: &architecture, boundary: from, batch: job.head.batch, pictures: false }
+    let batch = job.head.batch;
+    Estimate { architecture: &architecture, boundary: from, batch, pictures: false, augmented: false }
         .check(host)?;
-    let trainable = Trainable::head(&architecture);
-    let parameters = architecture.parameters_from(from);
     let mut network = base.network(host, architecture, job.head.seed)?;
-    network.set_trainable(trainable);
-    let folder = Folder::create(&job.output, job.force)?;
-
-    let learned = samples(&train)?;
-    let checked = validation.as_ref().map(samples).transpose()?;
-    let rule = Rmsprop { rate: job.rate, rho: RHO, epsilon: EPSILON, ..Rmsprop::default() };
-    let mut optimizer = Optimizer::new(rule, network.parameters().len());
-    let mut watch = Watch::new(host, &folder);
-    watch.stage(
-        &format!("training the classifier ({parameters} weights) on {} samples", train.labels().len()),
-        job.epochs,
-    );
-    train::Fit {
-        device: host.device.as_ref(),
-        from,
-        train: &learned,
-        validation: checked.as_ref().map(|samples| (from, samples as &dyn train::Samples)),
-        stage: "head",
-        epochs: job.epochs,
-        batch: job.head.batch,
-        seed: job.head.seed,
-        first_step: 0,
-    }
-    .run(&mut network, &mut optimizer, &mut watch)?;
-
-    folder.model(host, &network, &recipe.classes)?;
-    let last = watch.last("head").cloned();
-    let result = ResultConfig {
-        accuracy: last.as_ref().map_or(0.0, |e| e.accuracy),
-        val_loss: last.as_ref().and_then(|e| e.val_loss),
-        val_accuracy: last.as_ref().and_then(|e| e.val_accuracy),
-        seconds: began.elapsed().as_secs_f64(),
-        ..ResultConfig::default()
-    };
-    let config = Config {
-        format: 1,
+    let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
+    let mut config = Config {
+        format: FORMAT,
         vgg_ft: env!("CARGO_PKG_VERSION").into(),
         network: NetworkConfig {
             variant: recipe.variant.clone(),
@@ -137,20 +102,41 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             dropout: job.head.dropout,
         },
         training: TrainingConfig {
-            data: job.features.clone(),
+            data: whole(&job.features)?,
+            weights: job.weights.as_ref().map(whole).transpose()?,
             base_weights: base.sha256.clone(),
             device: format!("{} f32", host.device.describe().name),
             seed: job.head.seed,
             batch: job.head.batch,
             samples: [train.labels().len(), validation.as_ref().map_or(0, |v| v.labels().len())],
-            head_epochs: job.epochs,
-            head_rate: job.rate,
-            rho: RHO,
-            epsilon: EPSILON,
+            stages: vec![job.stage.clone()],
             ..TrainingConfig::default()
         },
-        result,
+        result: None,
     };
+    let folder = Folder::begin(host, &job.output, job.begin, &config)?;
+
+    let learned = samples(&train)?;
+    let checked = validation.as_ref().map(samples).transpose()?;
+    let resume = job.begin == Begin::Resume;
+    let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &recipe.classes, resume)?;
+    let seen = Seen {
+        train: (from, &learned),
+        validation: checked.as_ref().map(|samples| (from, samples as &dyn train::Samples)),
+    };
+    stages.run(0, &job.stage, &mut network, &seen)?;
+    let history = &stages.history;
+
+    folder.model(host, &network, &recipe.classes)?;
+    let last = stages.last(&job.stage.name).cloned();
+    let result = ResultConfig {
+        accuracy: last.as_ref().map_or(0.0, |e| e.accuracy),
+        val_loss: last.as_ref().and_then(|e| e.val_loss),
+        val_accuracy: last.as_ref().and_then(|e| e.val_accuracy),
+        seconds: began.elapsed().as_secs_f64(),
+        ..ResultConfig::default()
+    };
+    config.result = Some(result);
     folder.finish(&config)?;
     let text = match (result.val_accuracy, result.val_loss) {
         (Some(accuracy), Some(loss)) => {
@@ -158,7 +144,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         }
         _ => format!("{}  acc {:.4}", job.output.display(), result.accuracy),
     };
-    host.result(&text, &json!({ "run": job.output, "result": result, "history": watch.history.epochs }))
+    host.result(&text, &json!({ "run": job.output, "result": result, "history": history.epochs }))
 }
 
 /// Made alike, and from different pictures.

@@ -1,8 +1,10 @@
 //! The run folder: `run.toml` (what was done), `model.safetensors` (all weights, Keras' names and
-//! layouts), `history.csv`, `curves.svg`. `run.toml` is written last: a folder that has it is whole.
+//! layouts), `history.csv` and `.jsonl`, `curves.svg`. `run.toml` is written last: a folder that has it is
+//! whole. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
 
 use super::Host;
-use crate::data::{Augment, Resize};
+use super::course::StageConfig;
+use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Network, Preprocess, Source};
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// `run.toml`.
+/// `run.toml`, and without a result `job.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// Version of this layout.
@@ -25,8 +27,12 @@ pub struct Config {
     /// What it was trained on and how.
     pub training: TrainingConfig,
     /// How it went.
-    pub result: ResultConfig,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub result: Option<ResultConfig>,
 }
+
+/// The version of [`Config`] that is written and read.
+pub(super) const FORMAT: u32 = 2;
 
 /// The network of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,44 +53,35 @@ pub struct NetworkConfig {
     pub dropout: f32,
 }
 
-/// How a run was trained. Absent stages have no entry.
+/// How a run was trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingConfig {
     /// The data or features folder.
     pub data: PathBuf,
+    /// The base's weights file, if it was not the one that comes with vgg-ft.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub weights: Option<PathBuf>,
     /// SHA-256 of the base's weights file.
     pub base_weights: String,
     /// Device and precision.
     pub device: String,
     /// Seed.
     pub seed: u64,
-    /// Samples per step.
+    /// Samples that run together.
     pub batch: usize,
     /// Share of each class that was the validation split, if the data had none of its own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation_split: Option<f32>,
     /// Training and validation samples.
     pub samples: [usize; 2],
-    /// Epochs with the base frozen.
-    pub head_epochs: usize,
-    /// Learning rate of that stage.
-    pub head_rate: f32,
-    /// First layer that learned in the second stage.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub unfreeze_from: Option<String>,
-    /// Epochs of that stage.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub epochs: Option<usize>,
-    /// Learning rate of that stage.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rate: Option<f32>,
-    /// RMSprop's memory.
-    pub rho: f32,
-    /// RMSprop's epsilon, inside the root.
-    pub epsilon: f32,
-    /// How the training pictures were changed.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub augment: Option<Augment>,
+    /// Whether activations at the freeze boundary stay.
+    #[serde(default)]
+    pub keep_features: bool,
+    /// Bytes that those activations may take on the disk.
+    #[serde(default)]
+    pub cache_limit: u64,
+    /// In their order.
+    pub stages: Vec<StageConfig>,
 }
 
 /// Last figures of a run.
@@ -111,33 +108,114 @@ pub struct ResultConfig {
     pub seconds: f64,
 }
 
+/// How a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// In a folder without a run.
+    New,
+    /// In place of the run that is there.
+    Over,
+    /// Where the run that is there was stopped.
+    Resume,
+}
+
 /// A folder that a run is written to.
 pub struct Folder {
     path: PathBuf,
 }
 
+const JOB: &str = "job.toml";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const BEST: &str = "best.safetensors";
+
 impl Folder {
     /// Makes the folder, or takes it over.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when a complete run is there and `force` is not given; [`Kind::Io`].
-    pub fn create(path: &Path, force: bool) -> Result<Self> {
-        let config = path.join("run.toml");
-        if config.exists() && !force {
-            return Err(Error::new(Kind::Usage, format!("{} holds a finished run", path.display()))
-                .help("choose another folder with -o, or write over it with --force"));
+    /// [`Kind::Usage`] when a run is there and neither written over nor taken up, when there is none to take
+    /// up, or when it is another job; [`Kind::Io`].
+    pub fn begin(host: &Host, path: &Path, begin: Begin, job: &Config) -> Result<Self> {
+        let folder = Self { path: path.to_owned() };
+        let (finished, stopped) = (folder.join("run.toml").exists(), folder.join(CHECKPOINT).exists());
+        match begin {
+            Begin::New if finished => {
+                return Err(Error::new(Kind::Usage, format!("{} holds a finished run", path.display()))
+                    .help("choose another folder with -o, or write over it with --force"));
+            }
+            Begin::New if stopped => {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{} holds a run that was stopped", path.display()),
+                )
+                .help("go on with it with --resume, or begin anew with --force"));
+            }
+            Begin::Resume => folder.compare(host, job)?,
+            Begin::New => {}
+            Begin::Over => {
+                // From here on the folder is not whole.
+                for name in ["run.toml", CHECKPOINT, BEST, JOB] {
+                    remove(&folder.join(name))?;
+                }
+            }
         }
         files::create_dir(path)?;
-        if config.exists() {
-            // From here on the folder is not whole.
-            std::fs::remove_file(&config).map_err(|e| Error::io("remove", &config, &e))?;
+        if begin != Begin::Resume {
+            folder.write(JOB, job)?;
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(folder)
+    }
+
+    /// Whether the run that is there is this job.
+    fn compare(&self, host: &Host, job: &Config) -> Result<()> {
+        let there = Config::read(&self.join(JOB)).map_err(|error| match error.kind() {
+            Kind::Io => {
+                Error::new(Kind::Usage, format!("{} holds no run to go on with", self.path.display()))
+                    .fact("missing", self.join(JOB).display())
+                    .help("leave --resume out to begin one")
+            }
+            _ => error,
+        })?;
+        if there.training.device != job.training.device {
+            host.say(format_args!(
+                "note: the run began on {}; on {} its numbers differ in the last bits",
+                there.training.device, job.training.device
+            ));
+        }
+        let essence = |config: &Config| {
+            let mut config = Config { vgg_ft: String::new(), ..config.clone() };
+            config.training.device.clear();
+            config.text()
+        };
+        let (old, new) = (essence(&there)?, essence(job)?);
+        let differs: Vec<&str> =
+            new.lines().filter(|line| !old.lines().any(|other| other == *line)).collect();
+        if differs.is_empty() && old.lines().count() == new.lines().count() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Usage, format!("{} holds another job than this", self.path.display()))
+            .fact(
+                "differs",
+                if differs.is_empty() { "a setting is missing".into() } else { differs.join("; ") },
+            )
+            .help(format!(
+                "`vgg-ft resume {}` goes on with the job that is there; --force begins anew",
+                self.path.display()
+            )))
     }
 
     /// A path inside.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Where the state of training is kept.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.join(CHECKPOINT)
+    }
+
+    /// Where the weights of a stage's best epoch are kept.
+    pub fn best(&self) -> PathBuf {
+        self.join(BEST)
     }
 
     /// The history so far and its picture; called after every epoch.
@@ -146,6 +224,7 @@ impl Folder {
     /// [`Kind::Io`].
     pub fn history(&self, history: &History) -> Result<()> {
         history.save(&self.join("history.csv"))?;
+        files::write_bytes(&self.join("history.jsonl"), history.to_jsonl()?.as_bytes())?;
         files::write_bytes(&self.join("curves.svg"), curves_svg(history).as_bytes())
     }
 
@@ -162,14 +241,66 @@ impl Folder {
         network.save(host.device.as_ref(), &self.join("model.safetensors"), &metadata)
     }
 
-    /// The last file: from now on the run is whole.
+    /// The last file: from now on the run is whole, and what it needed on the way goes.
     ///
     /// # Errors
     /// [`Kind::Io`].
     pub fn finish(&self, config: &Config) -> Result<()> {
-        let text = toml::to_string(config)
-            .map_err(|e| Error::new(Kind::Io, "run.toml cannot be written").fact("reason", e))?;
-        files::write_bytes(&self.join("run.toml"), text.as_bytes())
+        self.write("run.toml", config)?;
+        [CHECKPOINT, BEST, JOB].iter().try_for_each(|name| remove(&self.join(name)))
+    }
+
+    fn write(&self, name: &str, config: &Config) -> Result<()> {
+        files::write_bytes(&self.join(name), config.text()?.as_bytes())
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
+        _ => Ok(()),
+    }
+}
+
+impl Config {
+    fn text(&self) -> Result<String> {
+        toml::to_string(self)
+            .map_err(|e| Error::new(Kind::Io, "run.toml cannot be written").fact("reason", e))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Kind::Io`]; [`Kind::Data`] when it is damaged or of another version.
+    pub fn read(file: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+            vgg_ft: String,
+        }
+        let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
+        let version: Version = toml::from_str(&text).map_err(|e| damaged(file, e.message()))?;
+        if version.format != FORMAT {
+            return Err(Error::new(Kind::Data, format!("{} is of another version", file.display()))
+                .expected_got(format!("format = {FORMAT}"), version.format)
+                .help(format!("it was written by vgg-ft {}; use that version", version.vgg_ft)));
+        }
+        toml::from_str(&text).map_err(|e| damaged(file, e.message()))
+    }
+
+    /// The network that it describes.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] when there is no such network; `file` is named.
+    pub fn architecture(&self, file: &Path) -> Result<Architecture> {
+        let network = &self.network;
+        let head = Head { units: network.units, dropout: network.dropout, classes: network.classes.len() };
+        network
+            .variant
+            .parse()
+            .and_then(|variant| Architecture::vgg(variant, network.size))
+            .and_then(|base| base.with_head(head))
+            .map_err(|e| damaged(file, e.message()))
     }
 }
 
@@ -189,28 +320,18 @@ impl Run {
     /// [`Kind::Usage`] when `path` is no run; [`Kind::Data`] when `run.toml` is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join("run.toml");
-        let text = match std::fs::read_to_string(&file) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::new(Kind::Usage, format!("{} is not a finished run", path.display()))
-                    .fact("missing", file.display())
-                    .help("give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o"));
-            }
-            text => text.map_err(|e| Error::io("read", &file, &e))?,
-        };
-        let config: Config = toml::from_str(&text).map_err(|e| damaged(&file, e.message()))?;
-        if config.format != 1 {
-            return Err(Error::new(Kind::Data, format!("{} is of another version", file.display()))
-                .expected_got("format = 1", config.format)
-                .help(format!("it was written by vgg-ft {}; use that version", config.vgg_ft)));
+        if !file.exists() {
+            let help = if path.join(JOB).exists() {
+                format!("it was stopped: `vgg-ft resume {}` goes on with it", path.display())
+            } else {
+                "give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o".into()
+            };
+            return Err(Error::new(Kind::Usage, format!("{} is not a finished run", path.display()))
+                .fact("missing", file.display())
+                .help(help));
         }
-        let network = &config.network;
-        let head = Head { units: network.units, dropout: network.dropout, classes: network.classes.len() };
-        let architecture = network
-            .variant
-            .parse()
-            .and_then(|variant| Architecture::vgg(variant, network.size))
-            .and_then(|base| base.with_head(head))
-            .map_err(|e| damaged(&file, e.message()))?;
+        let config = Config::read(&file)?;
+        let architecture = config.architecture(&file)?;
         Ok(Self { config, architecture, path: path.to_owned() })
     }
 
@@ -250,7 +371,7 @@ impl Run {
     }
 }
 
-fn damaged(file: &Path, reason: &str) -> Error {
+pub(super) fn damaged(file: &Path, reason: &str) -> Error {
     Error::new(Kind::Data, format!("{} cannot be understood", file.display()))
         .fact("reason", reason)
         .help("mend it, or train again")

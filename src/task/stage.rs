@@ -1,32 +1,145 @@
-//! One stage of training as a person sees it: lines per epoch, history and curves after each.
+//! The stages of training as a person sees them: lines per epoch, history and curves after each, and a
+//! checkpoint from which the run goes on if it is stopped.
 
 use super::Host;
+use super::course::StageConfig;
 use super::run::Folder;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::model::{Network, Trainable};
 use crate::report::{Progress, epoch_heading, epoch_line};
-use crate::train::{Epoch, History, Observer, Score};
+use crate::train::{
+    Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, load_weights,
+    save_weights,
+};
+use serde::{Deserialize, Serialize};
 
-/// Prints and keeps what training reports.
-pub struct Watch<'a> {
+/// Where a run is: what stands in its checkpoint.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Moment {
+    /// The stage that is under way.
+    stage: usize,
+    /// Where it is.
+    position: Position,
+    /// All epochs so far.
+    history: History,
+}
+
+/// The stages of a run, one after the other.
+pub struct Stages<'a> {
     host: &'a Host,
     folder: &'a Folder,
-    epochs: usize,
-    steps: usize,
-    progress: Option<Progress>,
-    /// All stages so far.
+    /// Samples that run together.
+    batch: usize,
+    seed: u64,
+    classes: &'a [String],
+    /// The first layer that any stage so far has changed.
+    changed: usize,
+    /// What is taken up.
+    resumed: Option<(Checkpoint, Moment)>,
+    /// Steps of all stages so far.
+    steps: u64,
+    /// All epochs so far.
     pub history: History,
 }
 
-impl<'a> Watch<'a> {
-    /// Before the first stage.
-    pub fn new(host: &'a Host, folder: &'a Folder) -> Self {
-        Self { host, folder, epochs: 0, steps: 0, progress: None, history: History::default() }
+/// What a stage sees.
+pub struct Seen<'a> {
+    /// The layer at which training samples enter, and the samples.
+    pub train: (usize, &'a dyn Samples),
+    /// The same for validation.
+    pub validation: Option<(usize, &'a dyn Samples)>,
+}
+
+impl<'a> Stages<'a> {
+    /// Before the first stage; takes up what the folder holds if `resume`.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] when the checkpoint is damaged.
+    pub fn new(
+        host: &'a Host,
+        folder: &'a Folder,
+        (batch, seed): (usize, u64),
+        classes: &'a [String],
+        resume: bool,
+    ) -> Result<Self> {
+        let path = folder.checkpoint();
+        let checkpoint = if resume { Checkpoint::open(&path)? } else { None };
+        let resumed = checkpoint.map(|checkpoint| {
+            let moment: Moment = serde_json::from_str(&checkpoint.state).map_err(|e| {
+                Error::new(Kind::Weights, format!("{} cannot be understood", path.display()))
+                    .fact("reason", e)
+                    .help("it is of another version; begin anew with --force")
+            })?;
+            Ok((checkpoint, moment))
+        });
+        let resumed = resumed.transpose()?;
+        let history = resumed.as_ref().map(|(_, moment)| moment.history.clone()).unwrap_or_default();
+        Ok(Self { host, folder, batch, seed, classes, changed: usize::MAX, resumed, steps: 0, history })
     }
 
-    /// Before each stage.
-    pub fn stage(&mut self, title: &str, epochs: usize) {
-        self.epochs = epochs;
-        self.host.say(format_args!("\n{title}"));
+    /// Runs stage `index`, or what is left of it.
+    ///
+    /// # Errors
+    /// As [`Fit::run`]; after [`Kind::Interrupted`] the checkpoint holds the moment.
+    pub fn run(
+        &mut self,
+        index: usize,
+        stage: &StageConfig,
+        network: &mut Network,
+        seen: &Seen,
+    ) -> Result<()> {
+        let from = stage.boundary(network.architecture())?;
+        self.changed = self.changed.min(from);
+        let mut position = Position::after(self.steps);
+        if let Some((_, moment)) = &self.resumed
+            && moment.stage > index
+        {
+            // Over; its weights are in the checkpoint of the later stage.
+            return Ok(());
+        }
+        let device = self.host.device.as_ref();
+        network.set_trainable(Trainable { from });
+        let mut optimizer = stage.optimizer(network)?;
+        self.host.say(format_args!("\n{}: {stage}", stage.name));
+        if let Some((checkpoint, moment)) = self.resumed.take() {
+            checkpoint.restore(device, network, &mut optimizer)?;
+            position = moment.position;
+            self.host.say(format_args!(
+                "going on after {} epochs and {} steps",
+                position.epochs.len(),
+                position.within
+            ));
+        }
+        let (enters, train) = seen.train;
+        let course = stage.course(self.batch, self.seed, self.classes, train.labels())?;
+        let mut watch = Watch {
+            host: self.host,
+            folder: self.folder,
+            stage: index,
+            epochs: stage.epochs,
+            steps: 0,
+            first: first_parameter(network, self.changed),
+            samples: course.steps(train.len()) * course.samples_per_step(),
+            progress: None,
+            history: &mut self.history,
+        };
+        let fit = Fit {
+            device,
+            from: enters,
+            train,
+            validation: seen.validation,
+            stage: &stage.name,
+            course: &course,
+        };
+        let outcome = fit.run(network, &mut optimizer, &mut position, &mut watch);
+        self.steps = position.step;
+        outcome.map_err(|error| match error.kind() {
+            Kind::Interrupted => error.help("the same command with --resume goes on from there"),
+            Kind::Numeric if self.folder.checkpoint().exists() => {
+                error.fact("kept", format!("{}, the last good moment", self.folder.checkpoint().display()))
+            }
+            _ => error,
+        })
     }
 
     /// The last epoch of a stage.
@@ -35,13 +148,35 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// The index of the first parameter at or behind layer `from`.
+fn first_parameter(network: &Network, from: usize) -> usize {
+    let layers = network.architecture().layers().iter().skip(from);
+    layers.filter_map(|placed| placed.kernel).next().unwrap_or(network.parameters().len())
+}
+
+/// Prints and keeps what training reports.
+struct Watch<'a> {
+    host: &'a Host,
+    folder: &'a Folder,
+    stage: usize,
+    epochs: usize,
+    steps: usize,
+    /// The first parameter that may have changed.
+    first: usize,
+    samples: usize,
+    progress: Option<Progress>,
+    history: &'a mut History,
+}
+
 impl Observer for Watch<'_> {
-    fn step(&mut self, epoch: usize, done: usize, of: usize, _: &Score) {
+    fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score) {
         self.steps = of;
+        let samples = self.samples;
         let progress = self
             .progress
-            .get_or_insert_with(|| self.host.progress(&epoch_heading(epoch, self.epochs), of, "steps"));
-        progress.set(done as u64);
+            .get_or_insert_with(|| self.host.progress(&epoch_heading(epoch, self.epochs), samples, "images"));
+        progress.set((done * samples / of.max(1)) as u64);
+        progress.note(&format!("loss {:.4} acc {:.4}", score.loss(), score.accuracy()));
     }
 
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
@@ -51,6 +186,23 @@ impl Observer for Watch<'_> {
             None => self.host.say(line),
         }
         self.history.epochs.push(epoch.clone());
-        self.folder.history(&self.history)
+        self.folder.history(self.history)
+    }
+
+    fn keep(&mut self, network: &Network, optimizer: &mut Optimizer, position: &Position) -> Result<()> {
+        let moment = Moment { stage: self.stage, position: position.clone(), history: self.history.clone() };
+        let state = serde_json::to_string(&moment)
+            .map_err(|e| Error::new(Kind::Io, "the checkpoint cannot be written").fact("reason", e))?;
+        let device = self.host.device.as_ref();
+        Checkpoint::save(&self.folder.checkpoint(), device, (network, self.first), optimizer, &state)
+    }
+
+    fn best(&mut self, network: &Network) -> Result<()> {
+        save_weights(&self.folder.best(), self.host.device.as_ref(), network, self.first)
+    }
+
+    fn restore(&mut self, network: &mut Network) -> Result<()> {
+        self.host.say("the weights of the best epoch are put back");
+        load_weights(&self.folder.best(), self.host.device.as_ref(), network)
     }
 }

@@ -1,5 +1,6 @@
 //! Loss, accuracy and probabilities of a network on samples, dropout off.
 
+use super::course::LossOptions;
 use super::samples::Samples;
 use crate::device::call::LossRule;
 use crate::device::{Buffer, Device};
@@ -8,9 +9,10 @@ use crate::graph::{Mode, Tape, Tensor};
 use crate::interrupt;
 use crate::model::{Network, Output};
 use crate::op::{self, Loss};
+use serde::{Deserialize, Serialize};
 
 /// A network's result on a set.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Sum of the samples' losses.
     pub loss_sum: f64,
@@ -40,24 +42,48 @@ impl Score {
     }
 }
 
-/// The labels on the device, as the loss of `output` takes them.
-pub(super) fn targets(device: &dyn Device, output: Output, labels: &[u32]) -> Result<Buffer> {
-    match output {
-        Output::Sigmoid => {
-            let targets: Vec<f32> = labels.iter().map(|&label| label as f32).collect();
-            device.upload(&targets)
-        }
-        Output::Softmax(_) | Output::Features => device.upload(labels),
-    }
+/// The targets of a batch on the device, as the loss of `output` takes them.
+pub(super) struct Targets {
+    rule: LossRule,
+    labels: Buffer,
+    weights: Option<Buffer>,
 }
 
-/// The loss that the network's output asks for, against what [`targets`] made.
-pub(super) fn loss(tape: &Tape<'_>, output: Output, logits: &Tensor, targets: &Buffer) -> Result<Loss> {
-    tape.label("loss");
-    let rule = LossRule::mean(logits.shape().axes()[0]);
-    match output {
-        Output::Sigmoid => op::sigmoid_cross_entropy(tape, rule, logits, targets, None),
-        Output::Softmax(_) | Output::Features => op::softmax_cross_entropy(tape, rule, logits, targets, None),
+impl Targets {
+    /// Of `labels`, which are a part of a step with `whole` samples.
+    pub fn new(
+        device: &dyn Device,
+        output: Output,
+        labels: &[u32],
+        options: &LossOptions,
+        whole: usize,
+    ) -> Result<Self> {
+        let rule = LossRule { denominator: whole, smoothing: options.smoothing };
+        let weights = options.class_weights.as_ref().map(|weights| {
+            let of = |&label: &u32| weights.get(label as usize).copied().unwrap_or(1.0);
+            device.upload(&labels.iter().map(of).collect::<Vec<f32>>())
+        });
+        let weights = weights.transpose()?;
+        let labels = match output {
+            Output::Sigmoid => {
+                let targets: Vec<f32> = labels.iter().map(|&label| label as f32).collect();
+                device.upload(&targets)
+            }
+            Output::Softmax(_) | Output::Features => device.upload(labels),
+        }?;
+        Ok(Self { rule, labels, weights })
+    }
+
+    /// The loss that the network's output asks for.
+    pub fn loss(&self, tape: &Tape<'_>, output: Output, logits: &Tensor) -> Result<Loss> {
+        tape.label("loss");
+        let (rule, labels, weights) = (self.rule, &self.labels, self.weights.as_ref());
+        match output {
+            Output::Sigmoid => op::sigmoid_cross_entropy(tape, rule, logits, labels, weights),
+            Output::Softmax(_) | Output::Features => {
+                op::softmax_cross_entropy(tape, rule, logits, labels, weights)
+            }
+        }
     }
 }
 
@@ -73,22 +99,35 @@ pub fn evaluate(
     samples: &dyn Samples,
     batch: usize,
 ) -> Result<Score> {
-    let mut score = Score::default();
     let all: Vec<u32> = (0..samples.len() as u32).collect();
-    for indices in all.chunks(samples.evaluation_batch(batch)) {
+    score(device, network, (from, samples), &all, samples.evaluation_batch(batch), 0.0)
+}
+
+/// The samples `indices`, `batch` at once; targets are smoothed as in training.
+pub(super) fn score(
+    device: &dyn Device,
+    network: &Network,
+    (from, samples): (usize, &dyn Samples),
+    indices: &[u32],
+    batch: usize,
+    smoothing: f32,
+) -> Result<Score> {
+    let mut score = Score::default();
+    let output = network.architecture().output();
+    let options = LossOptions { smoothing, class_weights: None };
+    for indices in indices.chunks(batch) {
         interrupt::check()?;
         let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
-        let output = network.architecture().output();
         device.label("batch");
         let mut x = Some(samples.batch(device, indices)?);
-        let targets = targets(device, output, &labels)?;
+        let targets = Targets::new(device, output, &labels, &options, labels.len())?;
         let mut outcome = None;
         device.together(&mut || {
             let Some(x) = x.take() else { return Ok(()) };
             let tape = Tape::new(device, Mode::Inference);
             let end = network.architecture().layers().len();
             let logits = network.forward(&tape, x, from..end, 0, 0)?;
-            outcome = Some(loss(&tape, output, &logits, &targets)?);
+            outcome = Some(targets.loss(&tape, output, &logits)?);
             Ok(())
         })?;
         if let Some(loss) = outcome {
@@ -113,7 +152,8 @@ pub fn judge(
     let tape = Tape::new(device, Mode::Inference);
     let logits = network.forward(&tape, x, from..network.architecture().layers().len(), 0, 0)?;
     let output = network.architecture().output();
-    let (loss, _) = loss(&tape, output, &logits, &targets(device, output, labels)?)?.totals(device)?;
+    let targets = Targets::new(device, output, labels, &LossOptions::default(), labels.len())?;
+    let (loss, _) = targets.loss(&tape, output, &logits)?.totals(device)?;
     let values: Vec<f32> = device.download(logits.buffer())?;
     let classes = match output {
         Output::Sigmoid => values.iter().map(|&logit| usize::from(logit > 0.0)).collect(),

@@ -1,26 +1,81 @@
 //! The loop: epochs of steps, each a forward pass, a loss, the way back and an update.
 
-use super::evaluate::{Score, evaluate, loss, targets};
+use super::course::Course;
+use super::evaluate::{Score, Targets, score};
 use super::history::Epoch;
 use super::optimizer::Optimizer;
+use super::sampler::Sampler;
 use super::samples::Samples;
+use super::schedule::Place;
 use crate::device::Device;
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Mode, Tape};
 use crate::interrupt;
 use crate::model::Network;
 use crate::random::{Draws, Stream};
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// Who wants to hear how training goes.
+/// Where a stage is, between two steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Steps of all stages so far: no mask and no order repeats.
+    pub step: u64,
+    /// Steps of earlier stages.
+    pub first_step: u64,
+    /// Steps of the epoch that is under way.
+    pub within: usize,
+    /// Its score so far.
+    pub score: Score,
+    /// Its seconds so far.
+    pub seconds: f64,
+    /// The stage's epochs that are done.
+    pub epochs: Vec<Epoch>,
+    /// Whether the stage is over.
+    pub over: bool,
+}
+
+impl Position {
+    /// The beginning of a stage after `first_step` steps of others.
+    pub fn after(first_step: u64) -> Self {
+        Self { step: first_step, first_step, ..Self::default() }
+    }
+}
+
+/// Who wants to hear how training goes, and keeps what it gives.
 pub trait Observer {
-    /// After each step: steps done and steps of this epoch, and the running score.
+    /// After each step: steps done and steps of this epoch, samples of this epoch, and the running score.
     fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score);
+
     /// After each epoch.
     ///
     /// # Errors
     /// What the observer's own work (writing a file) returns; it ends training.
     fn epoch(&mut self, epoch: &Epoch) -> Result<()>;
+
+    /// A moment from which training can go on: after each epoch, and when it is interrupted.
+    ///
+    /// # Errors
+    /// As [`Observer::epoch`].
+    fn keep(&mut self, _: &Network, _: &mut Optimizer, _: &Position) -> Result<()> {
+        Ok(())
+    }
+
+    /// The epoch that was just reported is the best so far, and its weights may be asked for.
+    ///
+    /// # Errors
+    /// As [`Observer::epoch`].
+    fn best(&mut self, _: &Network) -> Result<()> {
+        Ok(())
+    }
+
+    /// Puts the weights of the best epoch back.
+    ///
+    /// # Errors
+    /// As [`Observer::epoch`].
+    fn restore(&mut self, _: &mut Network) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// One stage of training.
@@ -36,104 +91,160 @@ pub struct Fit<'a> {
     pub validation: Option<(usize, &'a dyn Samples)>,
     /// Name of the stage in the history.
     pub stage: &'a str,
-    /// How many epochs.
-    pub epochs: usize,
-    /// Samples per step; the last step of an epoch takes what is left, as Keras does.
-    pub batch: usize,
-    /// Chooses order and dropout masks.
-    pub seed: u64,
-    /// Steps already taken by earlier stages, so that no mask and no order repeats.
-    pub first_step: u64,
+    /// How long, how fast, how many at once.
+    pub course: &'a Course,
 }
 
 impl Fit<'_> {
-    /// Trains `network` and returns the steps taken, `first_step` included.
+    /// Trains `network` from `position` to the end of the stage.
     ///
     /// # Errors
-    /// [`Kind::Numeric`] when the loss is no longer finite; [`Kind::Interrupted`]; the device's and the
-    /// observer's errors. The network is then of no use.
+    /// [`Kind::Numeric`] when the loss is no longer finite; [`Kind::Interrupted`], after the observer has
+    /// kept the moment; the device's and the observer's errors. After an error the network is of no use.
     pub fn run(
         &self,
         network: &mut Network,
         optimizer: &mut Optimizer,
+        position: &mut Position,
         observer: &mut dyn Observer,
-    ) -> Result<u64> {
+    ) -> Result<()> {
+        let course = self.course;
+        optimizer.gathers = course.accumulate > 1;
         optimizer.prepare(self.device, network.parameters())?;
-        let mut step = self.first_step;
-        for epoch in 1..=self.epochs {
-            let began = Instant::now();
-            let order = Draws::new(self.seed, Stream::Shuffle, step << 20).permutation(self.train.len());
-            let steps = order.len().div_ceil(self.batch);
-            let mut score = Score::default();
-            for (done, indices) in order.chunks(self.batch).enumerate() {
-                interrupt::check()?;
-                self.step(network, optimizer, indices, step, &mut score).map_err(|e| {
-                    e.context(format!("training, epoch {epoch}, step {} of {steps}", done + 1))
+        let samples = course.samples_per_step();
+        let mut sampler = Sampler::new(self.train.len(), samples, course.seed, position.first_step);
+        let steps = course.steps(self.train.len());
+        while position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs) {
+            let epoch = position.epochs.len() + 1;
+            let (began, before) = (Instant::now(), position.seconds);
+            while position.within < steps {
+                if interrupt::check().is_err() {
+                    observer.keep(network, optimizer, position)?;
+                    let done = format!("training, epoch {epoch}, after step {} of {steps}", position.within);
+                    return interrupt::check().map_err(|error| error.context(done));
+                }
+                let rate = course.pace.at(Place {
+                    step: position.step - position.first_step,
+                    steps: (steps * course.epochs) as u64,
+                    epochs: &position.epochs,
+                    monitor: course.stopping.monitor,
+                });
+                optimizer.rule = optimizer.rule.at_rate(rate);
+                self.step(network, optimizer, sampler.batch(position.step), position).map_err(|e| {
+                    e.context(format!("training, epoch {epoch}, step {} of {steps}", position.within + 1))
                 })?;
-                step += 1;
-                observer.step(epoch, done + 1, steps, &score);
+                position.step += 1;
+                position.within += 1;
+                position.seconds = before + began.elapsed().as_secs_f64();
+                observer.step(epoch, position.within, steps, &position.score);
             }
-            let checked = self
-                .validation
-                .map(|(from, samples)| evaluate(self.device, network, from, samples, self.batch))
-                .transpose()?;
-            if let Some(checked) = checked
-                && !checked.loss().is_finite()
-            {
-                return Err(Error::new(Kind::Numeric, "the validation loss is not a finite number")
-                    .help("training diverged: use a lower learning rate (--rate, --head-rate)"));
-            }
-            observer.epoch(&Epoch {
+            let checked = match self.check(network) {
+                // The steps are done: what is kept is taken up at the validation.
+                Err(error) if error.kind() == Kind::Interrupted => {
+                    observer.keep(network, optimizer, position)?;
+                    return Err(error.context(format!("validation after epoch {epoch}")));
+                }
+                checked => checked?,
+            };
+            let measured = Epoch {
                 stage: self.stage.to_owned(),
                 epoch,
-                loss: score.loss(),
-                accuracy: score.accuracy(),
+                loss: position.score.loss(),
+                accuracy: position.score.accuracy(),
                 val_loss: checked.map(|s| s.loss()),
                 val_accuracy: checked.map(|s| s.accuracy()),
                 rate: f64::from(optimizer.rule.rate()),
-                seconds: began.elapsed().as_secs_f64(),
-            })?;
+                seconds: before + began.elapsed().as_secs_f64(),
+            };
+            position.epochs.push(measured.clone());
+            (position.within, position.score, position.seconds) = (0, Score::default(), 0.0);
+            observer.epoch(&measured)?;
+            if course.stopping.restore_best && course.stopping.best(&position.epochs) == Some(epoch - 1) {
+                observer.best(network)?;
+            }
+            observer.keep(network, optimizer, position)?;
         }
-        Ok(step)
+        if !position.over {
+            let best = course.stopping.best(&position.epochs);
+            if course.stopping.restore_best && best.is_some_and(|best| best + 1 < position.epochs.len()) {
+                observer.restore(network)?;
+            }
+            position.over = true;
+        }
+        Ok(())
     }
 
+    /// The validation's score.
+    fn check(&self, network: &Network) -> Result<Option<Score>> {
+        let Some((from, samples)) = self.validation else { return Ok(None) };
+        let course = self.course;
+        let batch = samples.evaluation_batch(course.batch);
+        let indices: Vec<u32> = match course.validation_steps {
+            // Some of all classes, the same in every epoch.
+            Some(steps) if steps.saturating_mul(course.batch) < samples.len() => {
+                let mut all =
+                    Draws::new(course.seed, Stream::Shuffle, u64::MAX << 20).permutation(samples.len());
+                all.truncate(steps * course.batch);
+                all
+            }
+            _ => (0..samples.len() as u32).collect(),
+        };
+        let smoothing = course.loss.smoothing;
+        let checked = score(self.device, network, (from, samples), &indices, batch, smoothing)?;
+        if !checked.loss().is_finite() {
+            return Err(Error::new(Kind::Numeric, "the validation loss is not a finite number")
+                .help("training diverged: use a lower learning rate (--rate, --head-rate)"));
+        }
+        Ok(Some(checked))
+    }
+
+    /// One move of the weights.
     fn step(
         &self,
         network: &mut Network,
         optimizer: &mut Optimizer,
         indices: &[u32],
-        step: u64,
-        score: &mut Score,
+        position: &mut Position,
     ) -> Result<()> {
-        let labels: Vec<u32> = indices.iter().map(|&i| self.train.labels()[i as usize]).collect();
+        let course = self.course;
+        let step = position.step;
         let output = network.architecture().output();
-        // All that the step needs goes to the device first, and its outcome comes back last: what lies between
-        // can then be started as one.
-        self.device.label("batch");
-        let mut x = Some(self.train.training_batch(self.device, indices, step)?);
-        let targets = targets(self.device, output, &labels)?;
-        let mut outcome = None;
-        self.device.together(&mut || {
-            let Some(x) = x.take() else { return Ok(()) };
-            let tape = Tape::new(self.device, Mode::Training);
-            let end = network.architecture().layers().len();
-            let logits = network.forward(&tape, x, self.from..end, self.seed, step)?;
-            let loss = loss(&tape, output, &logits, &targets)?;
-            drop(logits);
-            tape.backward(&loss.outcome, |index, gradient| {
-                optimizer.take(self.device, index, &mut network.parameters_mut()[index], gradient)
+        let parts = indices.chunks(course.batch).count();
+        for (part, chosen) in indices.chunks(course.batch).enumerate() {
+            let labels: Vec<u32> = chosen.iter().map(|&i| self.train.labels()[i as usize]).collect();
+            // Every batch has masks of its own.
+            let draw = step * course.accumulate.max(1) as u64 + part as u64;
+            // All that the step needs goes to the device first, and its outcome comes back last: what lies
+            // between can then be started as one.
+            self.device.label("batch");
+            let mut x = Some(self.train.training_batch(self.device, chosen, draw)?);
+            let targets = Targets::new(self.device, output, &labels, &course.loss, indices.len())?;
+            let mut outcome = None;
+            self.device.together(&mut || {
+                let Some(x) = x.take() else { return Ok(()) };
+                let tape = Tape::new(self.device, Mode::Training);
+                let end = network.architecture().layers().len();
+                let logits = network.forward(&tape, x, self.from..end, course.seed, draw)?;
+                let loss = targets.loss(&tape, output, &logits)?;
+                drop(logits);
+                tape.backward(&loss.outcome, |index, gradient| {
+                    optimizer.take(self.device, index, &mut network.parameters_mut()[index], gradient)
+                })?;
+                if part + 1 == parts {
+                    optimizer.step(self.device, network.parameters_mut())?;
+                }
+                outcome = Some(loss);
+                Ok(())
             })?;
-            optimizer.step(self.device, network.parameters_mut())?;
-            outcome = Some(loss);
-            Ok(())
-        })?;
-        let Some(loss) = outcome else { return Ok(()) };
-        // An update with a loss that is no number does no harm: the run ends here, before anything is saved.
-        let sum = score.add(self.device, &loss)?;
-        if !sum.is_finite() {
-            return Err(Error::new(Kind::Numeric, "the loss is no longer a finite number")
-                .fact("loss", sum / indices.len() as f64)
-                .help("training diverged: use a lower learning rate (--rate, --head-rate)"));
+            let Some(loss) = outcome else { return Ok(()) };
+            // An update with a loss that is no number does no harm: the run ends here, before anything is
+            // saved.
+            let sum = position.score.add(self.device, &loss)?;
+            if !sum.is_finite() {
+                return Err(Error::new(Kind::Numeric, "the loss is no longer a finite number")
+                    .fact("loss", sum / chosen.len() as f64)
+                    .help("training diverged: use a lower learning rate (--rate, --head-rate)"));
+            }
         }
         Ok(())
     }

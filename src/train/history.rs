@@ -25,6 +25,22 @@ pub struct Epoch {
     pub seconds: f64,
 }
 
+impl Epoch {
+    /// An epoch that measured nothing.
+    pub fn blank(stage: &str, epoch: usize) -> Self {
+        Self {
+            stage: stage.to_owned(),
+            epoch,
+            loss: 0.0,
+            accuracy: 0.0,
+            val_loss: None,
+            val_accuracy: None,
+            rate: 0.0,
+            seconds: 0.0,
+        }
+    }
+}
+
 /// All epochs in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {

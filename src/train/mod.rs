@@ -2,17 +2,27 @@
 //!
 //! In: a network, samples, the optimizer's numbers. Out: a network that knows more, and a history.
 
+mod checkpoint;
+mod course;
 mod evaluate;
 mod fit;
 mod history;
 mod optimizer;
 mod pictures;
 pub mod plan;
+mod sampler;
 mod samples;
+mod schedule;
+mod stopping;
 
+pub use checkpoint::{Checkpoint, load_weights, save_weights};
+pub use course::{Course, LossOptions};
 pub use evaluate::{Score, evaluate, judge, predict};
-pub use fit::{Fit, Observer};
+pub use fit::{Fit, Observer, Position};
 pub use history::{Epoch, History};
-pub use optimizer::Optimizer;
+pub use optimizer::{Optimizer, State};
 pub use pictures::PictureSamples;
+pub use sampler::Sampler;
 pub use samples::{EVALUATION_BATCH, FeatureSamples, Samples, input};
+pub use schedule::{Pace, Place, Schedule};
+pub use stopping::{Monitor, Stopping};

@@ -1,8 +1,8 @@
 //! The optimizer: a rule, and the state that it keeps for parameters that have learned.
 //!
 //! In: gradients, as backward hands them over. Out: new weights. Gradients wait until backward has ended;
-//! then all tensors are stepped through in one call. A dense layer's gradient, as large as its weight, is
-//! used where it arises if the rule is the plain RMSprop.
+//! then all tensors of one rate are stepped through in one call. A dense layer's gradient, as large as its
+//! weight, is used where it arises if the rule is the plain RMSprop.
 
 use crate::device::call::{Adjust, Rule, Slot};
 use crate::device::{Buffer, Call, Device};
@@ -15,17 +15,24 @@ pub struct Optimizer {
     pub rule: Rule,
     /// What happens before it.
     pub adjust: Adjust,
+    /// Whether the gradients of several backward passes are added up before [`Optimizer::step`].
+    pub gathers: bool,
+    /// The factor of each parameter's rate.
+    pub factors: Vec<f32>,
     /// Steps taken.
-    steps: u64,
+    pub steps: u64,
     states: Vec<Option<State>>,
     waiting: Vec<Option<Buffer>>,
 }
 
 /// What is kept for a parameter; 0 before the first step.
-struct State {
-    velocity: Option<Buffer>,
-    momentum: Option<Buffer>,
-    mean: Option<Buffer>,
+pub struct State {
+    /// The mean square.
+    pub velocity: Option<Buffer>,
+    /// The way so far, or the mean.
+    pub momentum: Option<Buffer>,
+    /// The mean, of a centered RMSprop.
+    pub mean: Option<Buffer>,
 }
 
 impl State {
@@ -38,6 +45,17 @@ impl State {
             mean: zeros(keeps.mean)?,
         })
     }
+
+    /// Its buffers by name, to write down and to fill again.
+    pub fn buffers_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Buffer)> {
+        [
+            ("velocity", self.velocity.as_mut()),
+            ("momentum", self.momentum.as_mut()),
+            ("mean", self.mean.as_mut()),
+        ]
+        .into_iter()
+        .filter_map(|(name, buffer)| Some((name, buffer?)))
+    }
 }
 
 impl Optimizer {
@@ -46,6 +64,8 @@ impl Optimizer {
         Self {
             rule: rule.into(),
             adjust: Adjust::NONE,
+            gathers: false,
+            factors: vec![1.0; parameters],
             steps: 0,
             states: (0..parameters).map(|_| None).collect(),
             waiting: (0..parameters).map(|_| None).collect(),
@@ -66,6 +86,11 @@ impl Optimizer {
         Ok(())
     }
 
+    /// What is kept, by parameter.
+    pub fn states_mut(&mut self) -> &mut [Option<State>] {
+        &mut self.states
+    }
+
     /// Takes the gradient of `parameter`, the `index`-th of its network: it waits for
     /// [`Optimizer::step`], or is used now.
     ///
@@ -81,47 +106,61 @@ impl Optimizer {
         if self.states[index].is_none() {
             self.states[index] = Some(State::new(device, self.rule, parameter.shape().len())?);
         }
+        let at_once = !self.gathers && self.adjust == Adjust::NONE;
+        let rule = self.rule.at_rate(self.rule.rate() * self.factors[index]);
         let velocity = self.states[index].as_mut().and_then(|state| state.velocity.as_mut());
-        match (gradient, self.rule, velocity) {
+        match (gradient, rule, velocity) {
             (Gradient::Dense { geometry, x, dy }, Rule::Rmsprop(rule), Some(velocity))
-                if rule.is_plain() && self.adjust == Adjust::NONE =>
+                if rule.is_plain() && at_once =>
             {
                 let (x, dy, weight) = (x.buffer(), &dy, parameter.value_mut()?);
                 device.run(Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight })
             }
             (gradient, ..) => {
-                self.waiting[index] = Some(gradient.store(device)?);
-                Ok(())
+                let gradient = gradient.store(device)?;
+                match &mut self.waiting[index] {
+                    Some(sum) => device.run(Call::Add { x: &gradient, into: sum }),
+                    none => {
+                        *none = Some(gradient);
+                        Ok(())
+                    }
+                }
             }
         }
     }
 
-    /// One step of all `parameters` whose gradients wait, after backward has ended.
+    /// One step of all `parameters` whose gradients wait, after backward has ended: a call for each factor
+    /// of the rate.
     ///
     /// # Errors
     /// The device's errors.
     pub fn step(&mut self, device: &dyn Device, parameters: &mut [Parameter]) -> Result<()> {
         self.steps += 1;
         let gradients: Vec<_> = self.waiting.iter_mut().map(Option::take).collect();
-        let mut tensors = Vec::with_capacity(parameters.len());
-        for ((parameter, state), gradient) in parameters.iter_mut().zip(&mut self.states).zip(&gradients) {
+        let mut groups: Vec<(f32, Vec<Slot<'_>>)> = Vec::new();
+        let all = parameters.iter_mut().zip(&mut self.states).zip(&gradients).zip(&self.factors);
+        for (((parameter, state), gradient), &factor) in all {
             let (Some(gradient), Some(state)) = (gradient, state) else { continue };
-            tensors.push(Slot {
+            let slot = Slot {
                 gradient,
                 weight: parameter.value_mut()?,
                 velocity: state.velocity.as_mut(),
                 momentum: state.momentum.as_mut(),
                 mean: state.mean.as_mut(),
-            });
-        }
-        if tensors.is_empty() {
-            return Ok(());
+            };
+            match groups.iter_mut().find(|(of, _)| *of == factor) {
+                Some((_, slots)) => slots.push(slot),
+                None => groups.push((factor, vec![slot])),
+            }
         }
         let (adjust, step) = (self.adjust, self.steps);
-        device.run(match self.rule {
-            Rule::Rmsprop(rule) => Call::RmspropStep { rule, adjust, tensors },
-            Rule::Sgd(rule) => Call::SgdStep { rule, adjust, tensors },
-            Rule::Adamw(rule) => Call::AdamwStep { rule, step, adjust, tensors },
-        })
+        for (factor, tensors) in groups {
+            device.run(match self.rule.at_rate(self.rule.rate() * factor) {
+                Rule::Rmsprop(rule) => Call::RmspropStep { rule, adjust, tensors },
+                Rule::Sgd(rule) => Call::SgdStep { rule, adjust, tensors },
+                Rule::Adamw(rule) => Call::AdamwStep { rule, step, adjust, tensors },
+            })?;
+        }
+        Ok(())
     }
 }

@@ -66,10 +66,9 @@ impl<'a> PictureSamples<'a> {
         Self { pictures, rule, place: Place::Handed("they are read once".into()), augment: None }
     }
 
-    /// The same, changed by `augment` whenever they are learned from; `seed` decides how.
-    #[must_use]
-    pub fn augmented(self, augment: Augment, seed: u64) -> Self {
-        Self { augment: Some((augment, seed)), ..self }
+    /// How they are changed from now on whenever they are learned from, and the seed that decides.
+    pub fn augment(&mut self, augment: Option<(Augment, u64)>) {
+        self.augment = augment;
     }
 
     /// Pictures `indices` with one of `transforms` each.

@@ -3,8 +3,9 @@
 //! In: an architecture, where samples enter, what learns, how many at once. Out: a [`Record`] of everything
 //! that a card would be asked to do. What is planned is what [`Fit`] does, by construction.
 
+use super::course::Course;
 use super::evaluate::Score;
-use super::fit::{Fit, Observer};
+use super::fit::{Fit, Observer, Position};
 use super::history::Epoch;
 use super::optimizer::Optimizer;
 use super::samples::{Samples, batch_of};
@@ -76,18 +77,13 @@ pub fn training(
     let samples = samples(&gpu, architecture, from, 2 * batch);
     let rule = Rmsprop { rate: 1e-5, rho: 0.9, epsilon: 1e-7, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
-    Fit {
-        device: &gpu,
-        from,
-        train: &samples,
-        validation: None,
-        stage: "plan",
-        epochs: 1,
-        batch,
-        seed: 1,
-        first_step: 0,
-    }
-    .run(&mut network, &mut optimizer, &mut Silence)?;
+    let course = Course::new(1, batch, 1, 1e-5);
+    Fit { device: &gpu, from, train: &samples, validation: None, stage: "plan", course: &course }.run(
+        &mut network,
+        &mut optimizer,
+        &mut Position::default(),
+        &mut Silence,
+    )?;
     gpu.driver().mark(Mark::End);
     Ok(gpu.driver().take())
 }

@@ -6,10 +6,10 @@
 use super::Cuda;
 use super::library::SUCCESS;
 use super::memory::Refused;
-use crate::device::{Cost, Dtype};
 use crate::device::gpu::driver::{Address, Driver};
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::module::{Entry, Module, Param};
+use crate::device::{Cost, Dtype};
 use crate::error::{Error, Kind, Result};
 use std::time::Instant;
 

@@ -123,7 +123,7 @@ fn lives(record: &Record) -> BTreeMap<Address, Life> {
         match event {
             Event::Alloc { at, bytes, label } => {
                 let kind = match (steps, label.ends_with(BACKWARD)) {
-                    (0, _) if label == "optimizer" => Kind::Optimizer,
+                    (0, _) if &**label == "optimizer" => Kind::Optimizer,
                     (0, _) => Kind::Weights,
                     (_, true) => Kind::Gradients,
                     (_, false) => Kind::Activations,

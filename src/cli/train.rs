@@ -1,0 +1,138 @@
+//! The options of training that `finetune`, `fit` and `demo` share.
+
+use super::values::{positive, rates, share};
+use crate::error::Result;
+use crate::task::{ClassWeights, OptimizerConfig, RuleName, StageConfig};
+use crate::train::{Monitor, Schedule};
+use clap::{Args, ValueEnum};
+
+/// How a stage is trained. What is not given is as in the book, with Keras' defaults.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Training")]
+pub struct TrainArgs {
+    /// The rule by which weights follow their gradients
+    #[arg(long, value_enum, value_name = "RULE", default_value = "rmsprop")]
+    pub optimizer: RuleArg,
+    /// Momentum of rmsprop or sgd
+    #[arg(long, value_name = "SHARE")]
+    pub momentum: Option<f32>,
+    /// Look the momentum of sgd ahead
+    #[arg(long)]
+    pub nesterov: bool,
+    /// Memory of rmsprop [default: 0.9]
+    #[arg(long, value_name = "SHARE")]
+    pub rho: Option<f32>,
+    /// Take the mean off in rmsprop
+    #[arg(long)]
+    pub centered: bool,
+    /// Smallest root of rmsprop and adamw [default: 1e-7]
+    #[arg(long, value_name = "NUMBER")]
+    pub epsilon: Option<f32>,
+    /// Add rmsprop's epsilon to the root, as PyTorch and Keras of 2018 do, instead of under it
+    #[arg(long)]
+    pub epsilon_outside: bool,
+    /// Memory of adamw's mean [default: 0.9]
+    #[arg(long, value_name = "SHARE")]
+    pub beta_1: Option<f64>,
+    /// Memory of adamw's mean square [default: 0.999]
+    #[arg(long, value_name = "SHARE")]
+    pub beta_2: Option<f64>,
+    /// Decay of the weights, beside the gradient [default: 0.004 for adamw, else 0]
+    #[arg(long, value_name = "NUMBER")]
+    pub weight_decay: Option<f32>,
+    /// Course of the learning rate over a stage: constant, step:EPOCHS[,FACTOR], cosine[:FLOOR] or
+    /// plateau[:EPOCHS[,FACTOR[,FLOOR]]]
+    #[arg(long, value_name = "COURSE", default_value = "constant", value_parser = super::values::course)]
+    pub schedule: Schedule,
+    /// Steps over which the rate rises from nothing
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    pub warmup: usize,
+    /// Factors of the rate by block: block5=1,block4=0.5,classifier=2
+    #[arg(long, value_name = "BLOCK=FACTOR,…", value_parser = rates)]
+    pub rates: Option<Factors>,
+    /// Steps of an epoch; a pass over the training set if not given
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub steps_per_epoch: Option<usize>,
+    /// Batches of validation after each epoch; the whole set if not given
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub validation_steps: Option<usize>,
+    /// Add the gradients of so many batches up before the weights move: a large batch in little memory
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    pub accumulate: usize,
+    /// Share of each target that is spread evenly over the classes
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub label_smoothing: f64,
+    /// What samples of each class count: auto (every class the same), or one number per class
+    #[arg(long, value_name = "auto|W,W,…", value_parser = super::values::class_weights)]
+    pub class_weights: Option<ClassWeights>,
+    /// The figure by which epochs are compared: val_loss or val_accuracy
+    #[arg(long, value_name = "FIGURE", default_value = "val_loss", value_parser = super::values::monitor)]
+    pub monitor: Monitor,
+    /// End a stage after so many epochs without improvement, with the weights of its best epoch
+    #[arg(long, value_name = "EPOCHS", value_parser = positive)]
+    pub early_stopping: Option<usize>,
+    /// End each stage with the weights of its best epoch
+    #[arg(long)]
+    pub restore_best: bool,
+}
+
+/// Factors by block.
+pub type Factors = std::collections::BTreeMap<String, f32>;
+
+/// A rule as it is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum RuleArg {
+    /// RMSprop, as in the book
+    Rmsprop,
+    /// Gradient descent
+    Sgd,
+    /// Adam with decay beside it
+    Adamw,
+}
+
+impl TrainArgs {
+    /// A stage of that name, boundary, length and rate with these options.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for numbers that cannot be.
+    pub fn stage(
+        &self,
+        name: &str,
+        unfreeze_from: Option<&str>,
+        epochs: usize,
+        rate: f32,
+    ) -> Result<StageConfig> {
+        let stage = StageConfig {
+            steps_per_epoch: self.steps_per_epoch,
+            validation_steps: self.validation_steps,
+            accumulate: self.accumulate,
+            warmup: self.warmup,
+            schedule: self.schedule,
+            rates: self.rates.clone().unwrap_or_default(),
+            label_smoothing: self.label_smoothing as f32,
+            class_weights: self.class_weights.clone(),
+            monitor: self.monitor,
+            early_stopping: self.early_stopping,
+            restore_best: self.restore_best || self.early_stopping.is_some(),
+            optimizer: OptimizerConfig {
+                rule: match self.optimizer {
+                    RuleArg::Rmsprop => RuleName::Rmsprop,
+                    RuleArg::Sgd => RuleName::Sgd,
+                    RuleArg::Adamw => RuleName::Adamw,
+                },
+                rho: self.rho,
+                epsilon: self.epsilon,
+                epsilon_outside: self.epsilon_outside,
+                momentum: self.momentum,
+                nesterov: self.nesterov,
+                centered: self.centered,
+                beta_1: self.beta_1,
+                beta_2: self.beta_2,
+                weight_decay: self.weight_decay,
+            },
+            ..StageConfig::new(name, unfreeze_from, epochs, rate)
+        };
+        stage.validate()?;
+        Ok(stage)
+    }
+}

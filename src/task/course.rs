@@ -1,0 +1,537 @@
+//! A stage of training as it is written down in `run.toml`, and as the engine takes it.
+//!
+//! In: names and numbers from the command line or a file. Out: a [`Course`], an [`Optimizer`], and sentences
+//! about them.
+
+use crate::data::Augment;
+use crate::device::call::{Adamw, Adjust, Rmsprop, Rule, Sgd};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Architecture, Network, Trainable};
+use crate::train::{Course, LossOptions, Monitor, Optimizer, Pace, Schedule, Stopping};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// A rule by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleName {
+    /// RMSprop, as in the book.
+    #[default]
+    Rmsprop,
+    /// Gradient descent, with momentum if asked for.
+    Sgd,
+    /// Adam with decay beside it.
+    Adamw,
+}
+
+/// The optimizer's numbers; what is not given is Keras' default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// Which rule.
+    pub rule: RuleName,
+    /// RMSprop's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rho: Option<f32>,
+    /// RMSprop's and AdamW's smallest root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f32>,
+    /// Whether RMSprop's epsilon is added to the root, as in PyTorch and old Keras, and not under it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub epsilon_outside: bool,
+    /// RMSprop's and gradient descent's momentum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f32>,
+    /// Gradient descent's, looked ahead.
+    #[serde(skip_serializing_if = "is_false")]
+    pub nesterov: bool,
+    /// RMSprop with the mean taken off.
+    #[serde(skip_serializing_if = "is_false")]
+    pub centered: bool,
+    /// AdamW's share of the old mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta_1: Option<f64>,
+    /// AdamW's share of the old mean square.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta_2: Option<f64>,
+    /// Decay of the weights; AdamW's default is Keras' 0.004.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f32>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands a reference
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl OptimizerConfig {
+    /// The rule at `rate`.
+    pub fn rule(&self, rate: f32) -> Rule {
+        match self.rule {
+            RuleName::Rmsprop => {
+                let keras = Rmsprop::default();
+                Rule::Rmsprop(Rmsprop {
+                    rate,
+                    rho: self.rho.unwrap_or(keras.rho),
+                    epsilon: self.epsilon.unwrap_or(keras.epsilon),
+                    momentum: self.momentum.unwrap_or(keras.momentum),
+                    centered: self.centered,
+                    outside: self.epsilon_outside,
+                })
+            }
+            RuleName::Sgd => {
+                Rule::Sgd(Sgd { rate, momentum: self.momentum.unwrap_or(0.0), nesterov: self.nesterov })
+            }
+            RuleName::Adamw => {
+                let keras = Adamw::default();
+                Rule::Adamw(Adamw {
+                    rate,
+                    beta_1: self.beta_1.unwrap_or(keras.beta_1),
+                    beta_2: self.beta_2.unwrap_or(keras.beta_2),
+                    epsilon: self.epsilon.unwrap_or(keras.epsilon),
+                    ..keras
+                })
+            }
+        }
+    }
+
+    /// Decay, beside the rule.
+    pub fn adjust(&self) -> Adjust {
+        let keras = if self.rule == RuleName::Adamw { 0.004 } else { 0.0 };
+        Adjust { decay: self.weight_decay.unwrap_or(keras), ..Adjust::NONE }
+    }
+
+    /// Whether all numbers are ones that the rule has and can take.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] naming the first that is not.
+    pub fn validate(&self) -> Result<()> {
+        let (rmsprop, sgd, adamw) =
+            (self.rule == RuleName::Rmsprop, self.rule == RuleName::Sgd, self.rule == RuleName::Adamw);
+        let foreign = [
+            ("rho", self.rho.is_some() && !rmsprop, "rmsprop"),
+            ("epsilon", self.epsilon.is_some() && sgd, "rmsprop, adamw"),
+            ("epsilon_outside", self.epsilon_outside && !rmsprop, "rmsprop"),
+            ("momentum", self.momentum.is_some() && adamw, "rmsprop, sgd"),
+            ("nesterov", self.nesterov && !sgd, "sgd"),
+            ("centered", self.centered && !rmsprop, "rmsprop"),
+            ("beta_1", self.beta_1.is_some() && !adamw, "adamw"),
+            ("beta_2", self.beta_2.is_some() && !adamw, "adamw"),
+        ];
+        if let Some((name, _, has)) = foreign.into_iter().find(|(_, wrong, _)| *wrong) {
+            return Err(Error::new(Kind::Usage, format!("{self} has no `{name}`"))
+                .fact("rules that have it", has)
+                .help("leave it out, or choose another rule with --optimizer"));
+        }
+        let shares = [
+            ("rho", self.rho.map(f64::from)),
+            ("momentum", self.momentum.map(f64::from)),
+            ("beta_1", self.beta_1),
+            ("beta_2", self.beta_2),
+        ];
+        for (name, share) in shares {
+            if let Some(share) = share.filter(|share| !(0.0..1.0).contains(share)) {
+                return Err(Error::new(Kind::Usage, format!("the optimizer's `{name}` is a share"))
+                    .expected_got("0 <= share < 1", share));
+            }
+        }
+        for (name, number) in [("epsilon", self.epsilon), ("weight_decay", self.weight_decay)] {
+            if let Some(number) = number.filter(|number| !(*number >= 0.0 && number.is_finite())) {
+                return Err(Error::new(Kind::Usage, format!("the optimizer's `{name}` is not negative"))
+                    .expected_got("0 or more", number));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for OptimizerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.rule {
+            RuleName::Rmsprop => "rmsprop",
+            RuleName::Sgd => "sgd",
+            RuleName::Adamw => "adamw",
+        })
+    }
+}
+
+/// What samples of each class count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ClassWeights {
+    /// `"auto"`: samples / (classes · samples of the class), so that every class counts the same.
+    Auto(Auto),
+    /// One for each class, in the order of the classes.
+    Given(Vec<f32>),
+}
+
+/// The word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auto {
+    /// `auto`
+    Auto,
+}
+
+impl FromStr for ClassWeights {
+    type Err = Error;
+
+    /// `auto`, or numbers with commas between.
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "auto" {
+            return Ok(Self::Auto(Auto::Auto));
+        }
+        let numbers: Option<Vec<f32>> = text
+            .split(',')
+            .map(|number| number.trim().parse().ok().filter(|&w: &f32| w >= 0.0 && w.is_finite()))
+            .collect();
+        numbers.map(Self::Given).ok_or_else(|| {
+            Error::new(Kind::Usage, "class weights are numbers from 0 up")
+                .expected_got("auto, or one number per class: 1,2.5", text)
+        })
+    }
+}
+
+impl ClassWeights {
+    /// As numbers, for `classes` and the `labels` that are learned.
+    fn numbers(&self, classes: &[String], labels: &[u32]) -> Result<Vec<f32>> {
+        match self {
+            Self::Given(weights) if weights.len() == classes.len() => Ok(weights.clone()),
+            Self::Given(weights) => Err(Error::new(Kind::Usage, "there is not one weight for each class")
+                .expected_got(format!("{} ({})", classes.len(), classes.join(", ")), weights.len())
+                .help("give one number per class, in this order, or `--class-weights auto`")),
+            Self::Auto(_) => Ok((0..classes.len() as u32)
+                .map(|class| labels.iter().filter(|&&label| label == class).count())
+                .map(|count| labels.len() as f32 / (classes.len() * count.max(1)) as f32)
+                .collect()),
+        }
+    }
+}
+
+/// One stage, as it is written down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageConfig {
+    /// Its name in the history.
+    pub name: String,
+    /// The first layer that learns; the classifier alone if there is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unfreeze_from: Option<String>,
+    /// Epochs at most.
+    pub epochs: usize,
+    /// Learning rate.
+    pub rate: f32,
+    /// Steps of an epoch; a pass over the samples if not given.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub steps_per_epoch: Option<usize>,
+    /// Batches of validation; all samples if not given.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub validation_steps: Option<usize>,
+    /// Batches whose gradients are added up before the weights move.
+    #[serde(skip_serializing_if = "is_one", default = "one")]
+    pub accumulate: usize,
+    /// Steps over which the rate rises.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub warmup: usize,
+    /// The course of the rate, as on the command line.
+    #[serde(with = "text", default)]
+    pub schedule: Schedule,
+    /// Factors of the rate by block (`block5`, `classifier`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub rates: BTreeMap<String, f32>,
+    /// Share of each target that is spread evenly over the classes.
+    #[serde(skip_serializing_if = "is_nothing", default)]
+    pub label_smoothing: f32,
+    /// What samples of each class count.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub class_weights: Option<ClassWeights>,
+    /// The figure by which epochs are compared.
+    #[serde(default)]
+    pub monitor: Monitor,
+    /// Epochs without improvement after which the stage ends.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub early_stopping: Option<usize>,
+    /// Whether the stage ends with the weights of its best epoch.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub restore_best: bool,
+    /// The rule.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// How training pictures are changed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub augment: Option<Augment>,
+}
+
+fn one() -> usize {
+    1
+}
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_one(n: &usize) -> bool {
+    *n == 1
+}
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_nothing(x: &f32) -> bool {
+    *x == 0.0
+}
+
+/// A value that is written as on the command line.
+mod text {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err = crate::error::Error>,
+        D: Deserializer<'de>,
+    {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(|error: crate::error::Error| de::Error::custom(error.message()))
+    }
+}
+
+/// The name that stands for the classifier in [`StageConfig::rates`].
+const CLASSIFIER: &str = "classifier";
+
+impl StageConfig {
+    /// A stage without anything special.
+    pub fn new(name: &str, unfreeze_from: Option<&str>, epochs: usize, rate: f32) -> Self {
+        Self {
+            name: name.to_owned(),
+            unfreeze_from: unfreeze_from.map(str::to_owned),
+            epochs,
+            rate,
+            steps_per_epoch: None,
+            validation_steps: None,
+            accumulate: 1,
+            warmup: 0,
+            schedule: Schedule::Constant,
+            rates: BTreeMap::new(),
+            label_smoothing: 0.0,
+            class_weights: None,
+            monitor: Monitor::ValLoss,
+            early_stopping: None,
+            restore_best: false,
+            optimizer: OptimizerConfig::default(),
+            augment: None,
+        }
+    }
+
+    /// The position of the first layer that learns.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when there is no such layer in the base.
+    pub fn boundary(&self, architecture: &Architecture) -> Result<usize> {
+        let Some(name) = &self.unfreeze_from else { return Ok(architecture.base()) };
+        let position = Trainable::from(architecture, name)?.from;
+        if position >= architecture.base() {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("`{name}` is part of the classifier, which always learns"),
+            )
+            .help(
+                "name a layer of the base, such as block5_conv1; for the classifier alone use --epochs 0",
+            ));
+        }
+        Ok(position)
+    }
+
+    /// Whether the numbers can be.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] naming the first that cannot.
+    pub fn validate(&self) -> Result<()> {
+        let wrong = |name: &str, expected: &str, got: &dyn fmt::Display| {
+            Err(Error::new(Kind::Usage, format!("stage `{}`: `{name}` cannot be", self.name))
+                .expected_got(expected, got))
+        };
+        if self.name.is_empty() || self.name.contains([',', '"', '\n', '\r']) {
+            return wrong("name", "a name without commas, quotes and line breaks", &self.name);
+        }
+        if !(self.rate > 0.0 && self.rate.is_finite()) {
+            return wrong("rate", "a positive number", &self.rate);
+        }
+        if !(0.0..=1.0).contains(&self.label_smoothing) {
+            return wrong("label_smoothing", "a share from 0 to 1", &self.label_smoothing);
+        }
+        if self.accumulate == 0 {
+            return wrong("accumulate", "1 or more", &self.accumulate);
+        }
+        for (name, steps) in
+            [("steps_per_epoch", self.steps_per_epoch), ("validation_steps", self.validation_steps)]
+        {
+            if steps == Some(0) {
+                return wrong(name, "1 or more", &0);
+            }
+        }
+        for (block, factor) in &self.rates {
+            if !(*factor >= 0.0 && factor.is_finite()) {
+                return wrong(&format!("rates.{block}"), "a factor of the rate, from 0 up", factor);
+            }
+        }
+        if let Some(augment) = &self.augment {
+            augment.validate()?;
+        }
+        self.optimizer.validate()
+    }
+
+    /// As the engine takes it.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when class weights do not fit the classes.
+    pub fn course(&self, batch: usize, seed: u64, classes: &[String], labels: &[u32]) -> Result<Course> {
+        let class_weights =
+            self.class_weights.as_ref().map(|weights| weights.numbers(classes, labels)).transpose()?;
+        Ok(Course {
+            epochs: self.epochs,
+            batch,
+            accumulate: self.accumulate,
+            steps_per_epoch: self.steps_per_epoch,
+            validation_steps: self.validation_steps,
+            seed,
+            pace: Pace { rate: self.rate, schedule: self.schedule, warmup: self.warmup },
+            loss: LossOptions { smoothing: self.label_smoothing, class_weights },
+            stopping: Stopping {
+                monitor: self.monitor,
+                patience: self.early_stopping,
+                restore_best: self.restore_best,
+            },
+        })
+    }
+
+    /// A fresh optimizer for `network`. Compiling again in Keras, as the notebook does between its stages,
+    /// starts the optimizer afresh; so does a stage.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when `rates` names no block.
+    pub fn optimizer(&self, network: &Network) -> Result<Optimizer> {
+        let mut optimizer = Optimizer::new(self.optimizer.rule(self.rate), network.parameters().len());
+        optimizer.adjust = self.optimizer.adjust();
+        let architecture = network.architecture();
+        let mut blocks = Vec::new();
+        for (position, placed) in architecture.layers().iter().enumerate() {
+            let Some(kernel) = placed.kernel else { continue };
+            let block = if position >= architecture.base() {
+                CLASSIFIER
+            } else {
+                placed.name.split('_').next().unwrap_or_default()
+            };
+            if let Some(&factor) = self.rates.get(block) {
+                optimizer.factors[kernel..kernel + 2].fill(factor);
+            }
+            if !blocks.contains(&block) {
+                blocks.push(block);
+            }
+        }
+        match self.rates.keys().find(|name| !blocks.contains(&name.as_str())) {
+            None => Ok(optimizer),
+            Some(name) => {
+                Err(Error::new(Kind::Usage, format!("there is no block `{name}` to give a rate to"))
+                    .fact("blocks", blocks.join(" "))
+                    .help("name one of these: --rates block5=1,block4=0.5"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for StageConfig {
+    /// "block5_conv1 on, 4 epochs, rmsprop 1e-5", and what is special.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.unfreeze_from {
+            Some(layer) => write!(f, "from {layer} on")?,
+            None => f.write_str("classifier")?,
+        }
+        write!(f, ", {} epochs, {} {:e}", self.epochs, self.optimizer, self.rate)?;
+        if self.schedule != Schedule::Constant {
+            write!(f, " {}", self.schedule)?;
+        }
+        if self.warmup > 0 {
+            write!(f, ", warm-up {} steps", self.warmup)?;
+        }
+        if self.accumulate > 1 {
+            write!(f, ", {} batches a step", self.accumulate)?;
+        }
+        if let Some(steps) = self.steps_per_epoch {
+            write!(f, ", {steps} steps an epoch")?;
+        }
+        if self.label_smoothing > 0.0 {
+            write!(f, ", label smoothing {}", self.label_smoothing)?;
+        }
+        if self.class_weights.is_some() {
+            f.write_str(", weighted classes")?;
+        }
+        if let Some(patience) = self.early_stopping {
+            write!(f, ", stops {patience} epochs after the best {}", self.monitor.name())?;
+        }
+        if self.restore_best {
+            f.write_str(", ends with its best epoch")?;
+        }
+        if self.augment.is_some() {
+            f.write_str(", augmented")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_written_down_and_read_back() {
+        let mut stage = StageConfig::new("finetune", Some("block5_conv1"), 4, 1e-5);
+        let plain = toml::to_string(&stage).unwrap();
+        assert!(!plain.contains("class_weights") && !plain.contains("accumulate"), "{plain}");
+        assert_eq!(toml::from_str::<StageConfig>(&plain).unwrap(), stage);
+        stage.schedule = Schedule::Cosine { floor: 0.1 };
+        stage.class_weights = Some("auto".parse().unwrap());
+        stage.rates.insert("block5".into(), 0.5);
+        stage.optimizer = OptimizerConfig { rule: RuleName::Adamw, beta_1: Some(0.8), ..Default::default() };
+        stage.augment = Some(Augment::book());
+        let text = toml::to_string(&stage).unwrap();
+        assert!(text.contains("schedule = \"cosine:0.1\"") && text.contains("\"auto\""), "{text}");
+        assert_eq!(toml::from_str::<StageConfig>(&text).unwrap(), stage);
+        let error = toml::from_str::<StageConfig>(&text.replace("cosine", "cousin")).unwrap_err();
+        assert!(error.message().contains("no schedule"), "{error}");
+        assert!(toml::from_str::<StageConfig>(&text.replace("epochs", "epoch")).is_err());
+    }
+
+    #[test]
+    fn automatic_class_weights_make_classes_equal() {
+        let classes = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        let labels = [0, 0, 0, 0, 1, 1];
+        let auto: ClassWeights = "auto".parse().unwrap();
+        assert_eq!(auto.numbers(&classes, &labels).unwrap(), [0.5, 1.0, 2.0]);
+        let given: ClassWeights = "1,2.5".parse().unwrap();
+        let error = given.numbers(&classes, &labels).unwrap_err().to_string();
+        assert!(error.contains("3 (a, b, c)") && error.contains('2'), "{error}");
+        assert!("1,-2".parse::<ClassWeights>().is_err() && "some".parse::<ClassWeights>().is_err());
+    }
+
+    #[test]
+    fn numbers_that_a_rule_does_not_have_are_refused() {
+        let config = |rule| OptimizerConfig { rule, ..OptimizerConfig::default() };
+        OptimizerConfig { rho: Some(0.9), ..config(RuleName::Rmsprop) }.validate().unwrap();
+        let error = OptimizerConfig { rho: Some(0.9), ..config(RuleName::Sgd) }.validate().unwrap_err();
+        assert!(error.to_string().contains("sgd has no `rho`"), "{error}");
+        assert!(OptimizerConfig { nesterov: true, ..config(RuleName::Adamw) }.validate().is_err());
+        assert!(OptimizerConfig { momentum: Some(1.0), ..config(RuleName::Sgd) }.validate().is_err());
+        assert_eq!(config(RuleName::Adamw).adjust().decay, 0.004);
+        let mut stage = StageConfig::new("head", None, 1, f32::NAN);
+        assert!(stage.validate().is_err());
+        stage.rate = 1e-3;
+        stage.validate().unwrap();
+        stage.label_smoothing = 1.5;
+        assert!(stage.validate().unwrap_err().to_string().contains("label_smoothing"));
+    }
+}
