@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 use support::cases::make;
 use support::close::Near;
 use support::naive;
+use support::optimizer::{self, Tensor};
 use support::run::{Data, Make};
-use vgg_ft::device::call::{MaskSource, Normalize, Rmsprop};
+use vgg_ft::device::call::{Adamw, Adjust, MaskSource, Normalize, Rmsprop, Rule, Sgd};
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::random::{Draws, Stream};
@@ -322,21 +323,77 @@ fn normalize() -> Line {
     }
 }
 
-fn rmsprop_step() -> Line {
-    let len = 8192 * 256;
-    let rule = Rmsprop { rate: 2e-5, rho: 0.9, epsilon: 1e-7 };
-    let (gradient, weight) = (reals(1, len), reals(2, len));
-    let velocity: Vec<f32> = reals(3, len).iter().map(|v| v * v).collect();
-    let (v, w) = naive::rmsprop_step(&rule, &gradient, &velocity, &weight);
-    Line {
-        shape: format!("fc1/{len}"),
-        work: words(5 * len),
-        inputs: vec![gradient.into()],
-        outputs: vec![
-            (velocity.into(), Box::new(move |at| v[at])),
-            (weight.into(), Box::new(move |at| w[at])),
+/// What learns from block3_conv1 on, kernels and biases, and what learns of block 1 alone: many small.
+const LEARNERS: &[(&str, &[usize])] = &[
+    (
+        "block3_conv1",
+        &[
+            256 * 1152,
+            256,
+            256 * 2304,
+            256,
+            256 * 2304,
+            256,
+            512 * 2304,
+            512,
+            512 * 4608,
+            512,
+            512 * 4608,
+            512,
+            512 * 4608,
+            512,
+            512 * 4608,
+            512,
+            512 * 4608,
+            512,
         ],
-        make: make!([gradient] => [velocity, weight], Call::RmspropStep { rule, gradient, velocity, weight }),
+    ),
+    ("block1", &[64 * 27, 64, 64 * 576, 64]),
+];
+
+fn optimizers() -> Vec<Line> {
+    let rules: [Rule; 3] = [
+        Rmsprop { rate: 2e-5, ..Rmsprop::default() }.into(),
+        Sgd { momentum: 0.9, ..Sgd::default() }.into(),
+        Adamw::default().into(),
+    ];
+    rules
+        .iter()
+        .flat_map(|&rule| LEARNERS.iter().map(move |&learners| optimizer_step(rule, learners)))
+        .collect()
+}
+
+fn optimizer_step(rule: Rule, (name, lens): (&str, &[usize])) -> Line {
+    let keeps = rule.keeps();
+    let states = usize::from(keeps.velocity) + usize::from(keeps.momentum);
+    let (mut inputs, mut outputs) = (Vec::<Data>::new(), Vec::<(Data, Want)>::new());
+    for &len in lens {
+        let tensor = Tensor {
+            gradient: reals(1, len),
+            weight: reals(2, len),
+            velocity: reals(3, len).iter().map(|v| v * v).collect(),
+            momentum: reals(4, len),
+            mean: Vec::new(),
+        };
+        let want = optimizer::step(rule, 1, Adjust::NONE, &tensor);
+        let all = [
+            (keeps.velocity, tensor.velocity, want.velocity),
+            (keeps.momentum, tensor.momentum, want.momentum),
+            (true, tensor.weight, want.weight),
+        ];
+        inputs.push(tensor.gradient.into());
+        for (_, before, want) in all.into_iter().filter(|kept| kept.0) {
+            outputs.push((before.into(), Box::new(move |at| want[at])));
+        }
+    }
+    Line {
+        shape: format!("{name}/{}", lens.len()),
+        work: words((3 + 2 * states) * lens.iter().sum::<usize>()),
+        inputs,
+        outputs,
+        make: Box::new(move |inputs, outputs| {
+            optimizer::call(rule, 1, Adjust::NONE, optimizer::slots(keeps, inputs, outputs))
+        }),
     }
 }
 
@@ -398,7 +455,7 @@ fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Mea
     elementwise("block3_conv2", BATCH * 37 * 37 * 256).into_iter().for_each(&mut measure);
     elementwise("fc1", BATCH * 256).into_iter().for_each(&mut measure);
     measure(normalize());
-    measure(rmsprop_step());
+    optimizers().into_iter().for_each(&mut measure);
     losses().into_iter().for_each(&mut measure);
 }
 

@@ -170,9 +170,11 @@ impl Launch {
                 .expected_got(format!("{} bytes", param.size), size));
         }
         match arg {
-            Arg::Value { .. } | Arg::Table { .. } if !size.is_multiple_of(u64::from(param.align.max(1))) => Err(self
-                .wrong(format!("the alignment of `{name}`"))
-                .expected_got(format!("a multiple of {} bytes", param.align), size)),
+            Arg::Value { .. } | Arg::Table { .. } if !size.is_multiple_of(u64::from(param.align.max(1))) => {
+                Err(self
+                    .wrong(format!("the alignment of `{name}`"))
+                    .expected_got(format!("a multiple of {} bytes", param.align), size))
+            }
             Arg::Pointer { .. } if param.align != 8 => Err(self
                 .wrong(format!("the kind of `{name}`"))
                 .expected_got(format!("8 bytes aligned to {}", param.align), "a pointer, aligned to 8")),

@@ -88,8 +88,7 @@ mod tests {
             let code = line.split("//").next().unwrap().trim();
             if let Some(name) = code.strip_prefix("struct ") {
                 structs.push((name.trim_end_matches('{').trim().to_owned(), 0, Vec::new()));
-            } else if let Some((kind, field)) =
-                code.strip_suffix(';').and_then(|code| code.rsplit_once(' '))
+            } else if let Some((kind, field)) = code.strip_suffix(';').and_then(|code| code.rsplit_once(' '))
             {
                 let (kind, bytes) = match kind {
                     "unsigned" => ("u32", 4),

@@ -21,13 +21,7 @@ pub fn sgd_step(site: &mut Site, step: Sgd, adjust: Adjust, tensors: &[Slot<'_>]
     launch(site, "sgd_step", tensors, step.keeps(), [rule, adjusted(adjust, rate)])
 }
 
-pub fn adamw_step(
-    site: &mut Site,
-    step: Adamw,
-    t: u64,
-    adjust: Adjust,
-    tensors: &[Slot<'_>],
-) -> Result<()> {
+pub fn adamw_step(site: &mut Site, step: Adamw, t: u64, adjust: Adjust, tensors: &[Slot<'_>]) -> Result<()> {
     let now = step.at(t);
     let rule = params::Adamw { alpha: now.alpha, new_1: now.new_1, new_2: now.new_2, epsilon: now.epsilon };
     let args = [Arg::value("rule", &rule), adjusted(adjust, step.rate)];
@@ -45,13 +39,7 @@ fn adjusted(Adjust { scale, l2, decay }: Adjust, rate: f32) -> Arg {
 }
 
 /// Tensors without elements take no place.
-fn launch(
-    site: &mut Site,
-    entry: &str,
-    tensors: &[Slot<'_>],
-    keeps: Keeps,
-    rest: [Arg; 2],
-) -> Result<()> {
+fn launch(site: &mut Site, entry: &str, tensors: &[Slot<'_>], keeps: Keeps, rest: [Arg; 2]) -> Result<()> {
     tensors.iter().enumerate().try_for_each(|(k, slot)| site.arm.keeps(k, slot, keeps))?;
     // All are looked at before any is launched.
     let mut tables = vec![Table::new()];
