@@ -125,6 +125,8 @@ fn check(id: &str, got: &Data, want: &Want) {
             Data::F32(got) => got[at],
             Data::U8(got) => f32::from(got[at]),
             Data::U32(got) => got[at] as f32,
+            Data::F16(got) => got[at].to_f32(),
+            Data::Bf16(got) => got[at].to_f32(),
         };
         assert!(near.meets(got), "{id}: element {at}: expected {near:?}, got {got}");
     }
@@ -397,6 +399,41 @@ fn optimizer_step(rule: Rule, (name, lens): (&str, &[usize])) -> Line {
     }
 }
 
+/// A kernel of block 5 from the file's half precision, and from HWIO to OHWI; features to NCHW.
+fn layouts() -> Vec<Line> {
+    let len = 4608 * 512;
+    let x = reals(1, len);
+    let half: Vec<half::f16> = x.iter().map(|&x| half::f16::from_f32(x)).collect();
+    let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
+    let mut lines = vec![Line {
+        shape: "block5_conv1/f16-f32".into(),
+        work: Throughput::Bytes(6 * len as u64),
+        inputs: vec![Data::F16(half)],
+        outputs: vec![(zeros(len), Box::new(move |at| Near::exactly(wide[at].into())))],
+        make: make!([x] => [y], Call::Cast { x, y }),
+    }];
+    for (name, batch, rows, columns) in
+        [("block5_conv1", 1, 4608, 512), ("block1_conv2", BATCH, 150 * 150, 64)]
+    {
+        let x = reals(1, batch * rows * columns);
+        let from = x.clone();
+        lines.push(Line {
+            shape: format!("{name}/{batch}x{rows}x{columns}"),
+            work: words(2 * x.len()),
+            outputs: vec![(
+                zeros(x.len()),
+                Box::new(move |i| {
+                    let (n, c, r) = (i / (rows * columns), i / rows % columns, i % rows);
+                    Near::exactly(from[(n * rows + r) * columns + c].into())
+                }),
+            )],
+            inputs: vec![x.into()],
+            make: make!([x] => [y], Call::Transpose { batch, rows, columns, x, y }),
+        });
+    }
+    lines
+}
+
 fn losses() -> [Line; 3] {
     let (logits, targets) = (reals(1, BATCH), (0..BATCH).map(|i| (i % 2) as f32).collect::<Vec<f32>>());
     let (outcome, dlogits) = naive::sigmoid_cross_entropy(&logits, &targets);
@@ -456,6 +493,7 @@ fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Mea
     elementwise("fc1", BATCH * 256).into_iter().for_each(&mut measure);
     measure(normalize());
     optimizers().into_iter().for_each(&mut measure);
+    layouts().into_iter().for_each(&mut measure);
     losses().into_iter().for_each(&mut measure);
 }
 

@@ -87,11 +87,7 @@ fn accepts(device: &dyn Device, case: &Case, which: usize, damage: usize) -> Opt
     let name = (case.make)(&inputs, &mut outputs).name();
     let all = inputs.len();
     let buffer: &mut Buffer = if which < all { &mut inputs[which] } else { &mut outputs[which - all] };
-    let blank = match buffer.dtype() {
-        Dtype::F32 => Data::F32(vec![0.0; buffer.len()]),
-        Dtype::U32 => Data::U32(vec![0; buffer.len()]),
-        Dtype::U8 => Data::U8(vec![0; buffer.len()]),
-    };
+    let blank = Data::zeros(buffer.dtype(), buffer.len());
     let wrong = [blank.resized(false), blank.resized(true), blank.retyped()][damage].upload(device);
     let what = format!("{name} {}: buffer {which} as {wrong:?}", case.title);
     *buffer = wrong;
@@ -160,6 +156,8 @@ fn calls_with_nothing_to_do_are_taken() {
         run(Call::ReluBackward { y: &none, gradient: &mut y });
         run(Call::Dropout { rate: 0.5, source, x: &none, y: &mut y });
         run(Call::Sigmoid { x: &none, y: &mut y });
+        run(Call::Cast { x: &none, y: &mut y });
+        run(Call::Transpose { batch: 2, rows: 0, columns: 3, x: &none, y: &mut y });
         run(Call::Softmax { classes: 3, x: &none, y: &mut y });
         run(Call::Add { x: &none, into: &mut y });
         optimizers_with_nothing_to_do(device);

@@ -5,6 +5,7 @@
 //! rounding grows.
 
 use super::close::Near;
+use super::layout;
 use super::naive;
 use super::optimizer;
 use super::run::{Case, Data, Make, Output};
@@ -147,6 +148,7 @@ pub fn all() -> Vec<Case> {
         normalize(&mut cases, rows);
     }
     losses(&mut cases);
+    cases.extend(layout::all());
     cases
 }
 

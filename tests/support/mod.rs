@@ -7,6 +7,7 @@
 pub mod cases;
 pub mod close;
 pub mod devices;
+pub mod layout;
 pub mod naive;
 pub mod optimizer;
 pub mod run;

@@ -7,6 +7,7 @@
 mod adamw_step;
 mod add;
 mod bias_backward;
+mod cast;
 mod conv2d_backward_input;
 mod conv2d_backward_weight;
 mod conv2d_direct;
@@ -32,6 +33,7 @@ mod sparse;
 mod tensors;
 mod threads;
 mod tile;
+mod transpose;
 mod view;
 mod workshop;
 
@@ -41,6 +43,7 @@ use crate::error::{Error, Kind, Result};
 use adamw_step::adamw_step;
 use add::add;
 use bias_backward::bias_backward;
+use cast::cast;
 use conv2d_backward_input::conv2d_backward_input;
 use conv2d_backward_weight::conv2d_backward_weight;
 use conv2d_forward::conv2d_forward;
@@ -59,6 +62,7 @@ use sgd_step::sgd_step;
 use sigmoid::sigmoid;
 use softmax::softmax;
 use threads::Threads;
+use transpose::transpose;
 use workshop::Workshop;
 
 /// The processor and its main memory.
@@ -126,6 +130,11 @@ impl Device for CpuDevice {
         match call {
             Call::Normalize { rows, rule, pixels, y } => {
                 normalize(shop, rule, arm.input("pixels", pixels, rows * 3)?, arm.output("y", y, rows * 3)?)
+            }
+            Call::Cast { x, y } => cast(shop, arm, x, y)?,
+            Call::Transpose { batch, rows, columns, x, y } => {
+                let len = batch * rows * columns;
+                transpose(shop, rows, columns, arm.input("x", x, len)?, arm.output("y", y, len)?);
             }
             Call::Conv2dForward { geometry: g, x, weight, bias, relu, y } => conv2d_forward(
                 shop,

@@ -27,6 +27,10 @@ macro_rules! twins {
 twins! {
     /// Any shape, flat.
     Elements { len: u32, }
+    /// Any shape, flat, between floating-point formats.
+    Cast { len: u32, from: u32, to: u32, }
+    /// Matrices, one behind the other.
+    Transpose { batch: u32, rows: u32, columns: u32, }
     /// Rows of numbers that lie side by side.
     Matrix { rows: u32, columns: u32, }
     /// Bytes of pictures to numbers.

@@ -92,6 +92,12 @@ fn check(launch: &Launch) {
         "relu_forward" | "relu_backward" | "add" | "sigmoid" | "dropout" => {
             covers(launch, 0, 4 * 256, p[0]);
         }
+        "cast" => covers(launch, 0, 4 * 256, p[0]),
+        "transpose" => assert_eq!(
+            launch.grid,
+            [(p[0] * p[1].div_ceil(32) * p[2].div_ceil(32)) as u32, 1, 1],
+            "blocks of 32 x 32 for {p:?}"
+        ),
         "normalize" | "sigmoid_cross_entropy" => covers(launch, 0, 256, p[0]),
         "softmax" | "softmax_cross_entropy" => covers(launch, 0, 4, p[0]),
         "maxpool2d_forward" => covers(launch, 0, 256, p[0] * (p[1] / 2) * (p[2] / 2) * p[3]),
@@ -278,6 +284,27 @@ fn lines_cover_their_outputs() {
         check_all(&launches, &["normalize"]);
         assert_eq!(words(&launches[0], "p")[..4], [len, 2, 1, 2]);
     }
+}
+
+#[test]
+fn casts_and_transposes_cover_their_outputs() {
+    let bench = Bench::new();
+    let formats = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+    for (len, from, to) in [(1, 0, 1), (1025, 1, 0), (100_001, 2, 1), (4, 0, 2), (4096, 2, 2)] {
+        let [x, y] = [from, to].map(|k: usize| bench.0.alloc(formats[k], len).unwrap());
+        let launches = bench.run(Call::Cast { x: &x, y: &mut { y } });
+        check_all(&launches, &["cast"]);
+        assert_eq!(words(&launches[0], "p"), [len, from, to]);
+    }
+    for (batch, rows, columns) in [(1, 1, 1), (1, 31, 33), (20, 22_500, 3), (512, 512, 9), (1, 4608, 512)] {
+        let (x, y) = (&bench.f32(batch * rows * columns), &mut bench.f32(batch * rows * columns));
+        let launches = bench.run(Call::Transpose { batch, rows, columns, x, y });
+        check_all(&launches, &["transpose"]);
+        assert_eq!(words(&launches[0], "p"), [batch, rows, columns]);
+    }
+    let (x, y) = (&bench.f32(0), &mut bench.f32(0));
+    assert!(bench.run(Call::Cast { x, y }).is_empty());
+    assert!(bench.run(Call::Transpose { batch: 3, rows: 0, columns: 5, x, y }).is_empty());
 }
 
 fn slot<'a>(
