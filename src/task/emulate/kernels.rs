@@ -3,7 +3,7 @@
 //! In: a kernel's name and sizes. Out: arrays to fill and the [`Call`] on their buffers. Default sizes
 //! are small, with a remainder where a tile has one, so that guards are passed.
 
-use super::optimizers;
+use super::{layouts, optimizers};
 use crate::device::call::{MaskSource, Normalize, Rmsprop};
 use crate::device::{Buffer, Call, Dtype};
 use crate::random::Stream;
@@ -90,7 +90,7 @@ pub const SAME_BITS: f64 = 0.0;
 const CONV2D: &[(&str, usize)] = &[("n", 1), ("h", 8), ("w", 8), ("c_in", 16), ("c_out", 32)];
 const POOL2D: &[(&str, usize)] = &[("n", 1), ("h", 9), ("w", 8), ("c", 16)];
 const DENSE: &[(&str, usize)] = &[("n", 4), ("c_in", 256), ("c_out", 64)];
-const FLAT: &[(&str, usize)] = &[("len", 1000)];
+pub const FLAT: &[(&str, usize)] = &[("len", 1000)];
 const ROWS: &[(&str, usize)] = &[("rows", 100)];
 const CLASSES: &[(&str, usize)] = &[("rows", 10), ("classes", 37)];
 
@@ -108,7 +108,7 @@ pub fn signed(name: &'static str, len: usize) -> Array {
     array(name, len, Fill::Signed)
 }
 
-fn fresh(name: &'static str, len: usize) -> Array {
+pub fn fresh(name: &'static str, len: usize) -> Array {
     array(name, len, Fill::Unwritten(Dtype::F32))
 }
 
@@ -135,30 +135,8 @@ pub static KERNELS: &[Kernel] = &[
         make: call!(s, [pixels] => [y], Call::Normalize { rows: s.of("rows"), rule: CAFFE, pixels, y }),
         tolerance: SAME_BITS,
     },
-    Kernel {
-        name: "cast",
-        formula: "y = x, to the nearest",
-        axes: FLAT,
-        arrays: |s| {
-            let len = s.of("len");
-            (vec![signed("x", len)], vec![array("y", len, Fill::Unwritten(Dtype::F16))])
-        },
-        make: call!(_s, [x] => [y], Call::Cast { x, y }),
-        tolerance: SAME_BITS,
-    },
-    Kernel {
-        name: "transpose",
-        formula: "y[n,c,r] = x[n,r,c]",
-        axes: &[("batch", 2), ("rows", 40), ("columns", 70)],
-        arrays: |s| {
-            let len = s.of("batch") * s.of("rows") * s.of("columns");
-            (vec![signed("x", len)], vec![fresh("y", len)])
-        },
-        make: call!(s, [x] => [y], Call::Transpose {
-            batch: s.of("batch"), rows: s.of("rows"), columns: s.of("columns"), x, y,
-        }),
-        tolerance: SAME_BITS,
-    },
+    layouts::CAST,
+    layouts::TRANSPOSE,
     Kernel {
         name: "relu_forward",
         formula: "y = x < 0 ? 0 : x",

@@ -4,6 +4,7 @@
 //! result is from the cpu's, and on request what every source line cost and what one thread did.
 
 mod kernels;
+mod layouts;
 mod optimizers;
 
 use super::Host;
