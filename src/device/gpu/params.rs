@@ -105,13 +105,13 @@ mod tests {
                     None => (field, kind.to_owned(), 1),
                 };
                 let (_, size, fields) = structs.last_mut().unwrap();
-                let place = size.next_multiple_of(bytes);
+                let place = usize::next_multiple_of(*size, bytes);
                 fields.push((field.to_owned(), kind, place));
                 *size = place + bytes * count;
             } else if code == "};" {
                 let (_, size, fields) = structs.last_mut().unwrap();
                 let widest = if fields.iter().any(|(_, kind, _)| kind.contains("u64")) { 8 } else { 4 };
-                *size = size.next_multiple_of(widest);
+                *size = usize::next_multiple_of(*size, widest);
             }
         }
         structs
