@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 use support::cases::make;
 use support::close::Near;
 use support::naive;
+use support::optimizer::{self, Tensor};
 use support::run::{Data, Make};
-use vgg_ft::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
+use vgg_ft::device::call::{Adamw, Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd};
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::random::{Draws, Stream};
@@ -124,6 +125,8 @@ fn check(id: &str, got: &Data, want: &Want) {
             Data::F32(got) => got[at],
             Data::U8(got) => f32::from(got[at]),
             Data::U32(got) => got[at] as f32,
+            Data::F16(got) => got[at].to_f32(),
+            Data::Bf16(got) => got[at].to_f32(),
         };
         assert!(near.meets(got), "{id}: element {at}: expected {near:?}, got {got}");
     }
@@ -322,22 +325,113 @@ fn normalize() -> Line {
     }
 }
 
-fn rmsprop_step() -> Line {
-    let len = 8192 * 256;
-    let rule = Rmsprop { rate: 2e-5, rho: 0.9, epsilon: 1e-7 };
-    let (gradient, weight) = (reals(1, len), reals(2, len));
-    let velocity: Vec<f32> = reals(3, len).iter().map(|v| v * v).collect();
-    let (v, w) = naive::rmsprop_step(&rule, &gradient, &velocity, &weight);
-    Line {
-        shape: format!("fc1/{len}"),
-        work: words(5 * len),
-        inputs: vec![gradient.into()],
-        outputs: vec![
-            (velocity.into(), Box::new(move |at| v[at])),
-            (weight.into(), Box::new(move |at| w[at])),
+/// What learns from block3_conv1 on, kernels and biases, and what learns of block 1 alone: many small.
+const LEARNERS: &[(&str, &[usize])] = &[
+    (
+        "block3_conv1",
+        &[
+            256 * 1152,
+            256,
+            256 * 2304,
+            256,
+            256 * 2304,
+            256,
+            512 * 2304,
+            512,
+            512 * 4608,
+            512,
+            512 * 4608,
+            512,
+            512 * 4608,
+            512,
+            512 * 4608,
+            512,
+            512 * 4608,
+            512,
         ],
-        make: make!([gradient] => [velocity, weight], Call::RmspropStep { rule, gradient, velocity, weight }),
+    ),
+    ("block1", &[64 * 27, 64, 64 * 576, 64]),
+];
+
+fn optimizers() -> Vec<Line> {
+    let rules: [Rule; 3] = [
+        Rmsprop { rate: 2e-5, ..Rmsprop::default() }.into(),
+        Sgd { momentum: 0.9, ..Sgd::default() }.into(),
+        Adamw::default().into(),
+    ];
+    rules
+        .iter()
+        .flat_map(|&rule| LEARNERS.iter().map(move |&learners| optimizer_step(rule, learners)))
+        .collect()
+}
+
+fn optimizer_step(rule: Rule, (name, lens): (&str, &[usize])) -> Line {
+    let keeps = rule.keeps();
+    let states = usize::from(keeps.velocity) + usize::from(keeps.momentum);
+    let (mut inputs, mut outputs) = (Vec::<Data>::new(), Vec::<(Data, Want)>::new());
+    for &len in lens {
+        let tensor = Tensor {
+            gradient: reals(1, len),
+            weight: reals(2, len),
+            velocity: reals(3, len).iter().map(|v| v * v).collect(),
+            momentum: reals(4, len),
+            mean: Vec::new(),
+        };
+        let want = optimizer::step(rule, 1, Adjust::NONE, &tensor);
+        let all = [
+            (keeps.velocity, tensor.velocity, want.velocity),
+            (keeps.momentum, tensor.momentum, want.momentum),
+            (true, tensor.weight, want.weight),
+        ];
+        inputs.push(tensor.gradient.into());
+        for (_, before, want) in all.into_iter().filter(|kept| kept.0) {
+            outputs.push((before.into(), Box::new(move |at| want[at])));
+        }
     }
+    Line {
+        shape: format!("{name}/{}", lens.len()),
+        work: words((3 + 2 * states) * lens.iter().sum::<usize>()),
+        inputs,
+        outputs,
+        make: Box::new(move |inputs, outputs| {
+            optimizer::call(rule, 1, Adjust::NONE, optimizer::slots(keeps, inputs, outputs))
+        }),
+    }
+}
+
+/// A kernel of block 5 from the file's half precision, and from HWIO to OHWI; features to NCHW.
+fn layouts() -> Vec<Line> {
+    let len = 4608 * 512;
+    let x = reals(1, len);
+    let half: Vec<half::f16> = x.iter().map(|&x| half::f16::from_f32(x)).collect();
+    let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
+    let mut lines = vec![Line {
+        shape: "block5_conv1/f16-f32".into(),
+        work: Throughput::Bytes(6 * len as u64),
+        inputs: vec![Data::F16(half)],
+        outputs: vec![(zeros(len), Box::new(move |at| Near::exactly(wide[at].into())))],
+        make: make!([x] => [y], Call::Cast { x, y }),
+    }];
+    for (name, batch, rows, columns) in
+        [("block5_conv1", 1, 4608, 512), ("block1_conv2", BATCH, 150 * 150, 64)]
+    {
+        let x = reals(1, batch * rows * columns);
+        let from = x.clone();
+        lines.push(Line {
+            shape: format!("{name}/{batch}x{rows}x{columns}"),
+            work: words(2 * x.len()),
+            outputs: vec![(
+                zeros(x.len()),
+                Box::new(move |i| {
+                    let (n, c, r) = (i / (rows * columns), i / rows % columns, i % rows);
+                    Near::exactly(from[(n * rows + r) * columns + c].into())
+                }),
+            )],
+            inputs: vec![x.into()],
+            make: make!([x] => [y], Call::Transpose { batch, rows, columns, x, y }),
+        });
+    }
+    lines
 }
 
 fn losses() -> [Line; 3] {
@@ -404,7 +498,8 @@ fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Mea
     elementwise("block3_conv2", BATCH * 37 * 37 * 256).into_iter().for_each(&mut measure);
     elementwise("fc1", BATCH * 256).into_iter().for_each(&mut measure);
     measure(normalize());
-    measure(rmsprop_step());
+    optimizers().into_iter().for_each(&mut measure);
+    layouts().into_iter().for_each(&mut measure);
     losses().into_iter().for_each(&mut measure);
 }
 

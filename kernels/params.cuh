@@ -13,6 +13,20 @@ struct Elements {
     unsigned len;
 };
 
+// Any shape, flat, between floating-point formats: 0 f32, 1 f16, 2 bf16.
+struct Cast {
+    unsigned len;
+    unsigned from;
+    unsigned to;
+};
+
+// Matrices, one behind the other.
+struct Transpose {
+    unsigned batch;
+    unsigned rows;
+    unsigned columns;
+};
+
 // A matrix: rows of numbers that lie side by side.
 struct Matrix {
     unsigned rows;

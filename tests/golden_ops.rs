@@ -11,7 +11,8 @@ use safetensors::SafeTensors;
 use std::collections::BTreeSet;
 use support::close::{EPS, Near, first_miss};
 use support::devices;
-use vgg_ft::device::call::{LossRule, Rmsprop};
+use support::optimizer;
+use vgg_ft::device::call::{Adamw, Adjust, LossRule, Rmsprop, Rule, Sgd, Slot};
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
 
@@ -19,7 +20,11 @@ struct Golden(Vec<u8>);
 
 impl Golden {
     fn open() -> Self {
-        let path = support::golden().join("ops.safetensors");
+        Self::read("ops.safetensors")
+    }
+
+    fn read(file: &str) -> Self {
+        let path = support::golden().join(file);
         Self(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
     }
 
@@ -275,19 +280,21 @@ fn rmsprop_is_that_of_keras() {
         let device = &*device;
         for (case, rate) in [("lr2e-5", 2e-5), ("lr1e-3", 1e-3)] {
             let get = |last: &str| golden.f32(&format!("rmsprop/{case}/{last}"));
-            let rule = Rmsprop { rate, rho: 0.9, epsilon: 1e-7 };
+            let rule = Rmsprop { rate, rho: 0.9, epsilon: 1e-7, ..Rmsprop::default() };
             let mut weight = device.upload(&get("w0")).unwrap();
             let count = weight.len();
             let mut velocity = device.zeros(count).unwrap();
             let (grads, w, v) = (get("grads"), get("w"), get("velocity"));
             for (step, gradient) in grads.chunks_exact(count).enumerate() {
                 let gradient = device.upload(gradient).unwrap();
-                let call = Call::RmspropStep {
-                    rule,
+                let slot = Slot {
                     gradient: &gradient,
-                    velocity: &mut velocity,
                     weight: &mut weight,
+                    velocity: Some(&mut velocity),
+                    momentum: None,
+                    mean: None,
                 };
+                let call = Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] };
                 device.run(call).unwrap();
                 let roundings = 2.0 * (step + 1) as f64;
                 let near = |golden: &[f32], roundings| -> Vec<Near> {
@@ -300,4 +307,79 @@ fn rmsprop_is_that_of_keras() {
             }
         }
     }
+}
+
+/// The rules of `make_optimizers.py`, by library and name.
+fn rule(library: &str, name: &str) -> (Rule, Adjust) {
+    const RATE: f32 = 0.015_625;
+    const EPSILON: f32 = 9.536_743e-7; // 2^-20
+    let (of_torch, none) = (library == "torch", Adjust::NONE);
+    let descent = Sgd { rate: RATE, momentum: 0.75, nesterov: false };
+    let plain = Rmsprop { rate: RATE, rho: 0.875, epsilon: EPSILON, outside: of_torch, ..Rmsprop::default() };
+    let adam = Adamw { rate: RATE, epsilon: EPSILON, corrected: of_torch, ..Adamw::default() };
+    match name {
+        "sgd" => (Sgd { momentum: 0.0, ..descent }.into(), none),
+        "sgd_momentum" => (descent.into(), none),
+        "sgd_nesterov" => (Sgd { nesterov: true, ..descent }.into(), none),
+        "sgd_decay" => (descent.into(), Adjust { decay: 0.25, ..none }),
+        "sgd_l2" => (descent.into(), Adjust { l2: 0.25, ..none }),
+        "sgd_accumulated" => (descent.into(), Adjust { scale: 0.5, ..none }),
+        "rmsprop" => (plain.into(), none),
+        "rmsprop_momentum" => (Rmsprop { momentum: 0.75, ..plain }.into(), none),
+        "rmsprop_centered" => (Rmsprop { centered: true, ..plain }.into(), none),
+        "rmsprop_all" => {
+            let decay = if of_torch { Adjust { l2: 0.25, ..none } } else { Adjust { decay: 0.25, ..none } };
+            (Rmsprop { momentum: 0.75, centered: true, ..plain }.into(), decay)
+        }
+        "adam" => (adam.into(), none),
+        "adamw" => (adam.into(), Adjust { decay: 0.25, ..none }),
+        other => panic!("optimizers.safetensors has a rule {other}"),
+    }
+}
+
+/// Both libraries ran in f64. In f32 a step's rounding is that of the weight, half an EPS of it, and that
+/// of the way: a dozen operations deep, and where the mean's square is taken from the mean square what is
+/// left is a fifth of either at worst here, so 32 EPS of the longest way. Both add up over the steps.
+#[test]
+fn every_rule_is_that_of_keras_and_of_pytorch() {
+    let golden = Golden::read("optimizers.safetensors");
+    let (first, grads) = (golden.f32("w0"), golden.f32("grads"));
+    let count = first.len();
+    let mut rules = 0;
+    for library in ["keras", "torch"] {
+        for name in golden.cases(library) {
+            let (rule, adjust) = rule(library, &name);
+            let (keeps, want) = (rule.keeps(), golden.f32(&format!("{library}/{name}/w")));
+            rules += 1;
+            for device in devices::all() {
+                let device = &*device;
+                let kept = [keeps.velocity, keeps.momentum, keeps.mean].iter().filter(|&&kept| kept).count();
+                let mut outputs: Vec<Buffer> = (0..kept).map(|_| device.zeros(count).unwrap()).collect();
+                outputs.push(device.upload(&first).unwrap());
+                let (mut before, mut longest) = (first.clone(), vec![0.0f32; count]);
+                for (step, want) in want.chunks_exact(count).enumerate() {
+                    let gradient: Vec<f32> = if name.ends_with("accumulated") {
+                        let two = &grads[2 * step * count..][..2 * count];
+                        (0..count).map(|i| two[i] + two[count + i]).collect()
+                    } else {
+                        grads[step * count..][..count].to_vec()
+                    };
+                    let inputs = [device.upload(&gradient).unwrap()];
+                    let tensors = optimizer::slots(keeps, &inputs, &mut outputs);
+                    device.run(optimizer::call(rule, step as u64 + 1, adjust, tensors)).unwrap();
+                    for (longest, (now, before)) in longest.iter_mut().zip(want.iter().zip(&before)) {
+                        *longest = longest.max((now - before).abs());
+                    }
+                    before = want.to_vec();
+                    let near = |(&w, &way): (&f32, &f32)| Near {
+                        value: w.into(),
+                        within: (step + 1) as f64 * EPS * f64::from(0.5 * w.abs() + 32.0 * way),
+                    };
+                    let near: Vec<Near> = want.iter().zip(&longest).map(near).collect();
+                    assert_close(&format!("{library}/{name}, step {step}"), device, &outputs[kept], &near);
+                }
+            }
+        }
+    }
+    assert_eq!(rules, 21);
 }

@@ -89,7 +89,7 @@ fn learn(
     };
     let mut network = Network::new(device, architecture, |_| Source::File(&first)).unwrap();
     network.set_trainable(trainable);
-    let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7 };
+    let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
 
     let (_, x) = floats(&file, "x");
@@ -115,9 +115,10 @@ fn learn(
         losses.push((loss.totals(device).unwrap().0 / BATCH as f64) as f32);
         drop(logits);
         tape.backward(&loss.outcome, |index, gradient| -> Result<()> {
-            optimizer.step(device, index, &mut network.parameters_mut()[index], gradient)
+            optimizer.take(device, index, &mut network.parameters_mut()[index], gradient)
         })
         .unwrap();
+        optimizer.step(device, network.parameters_mut()).unwrap();
     }
 
     let (_, expected) = floats(&file, &format!("{scenario}/losses"));

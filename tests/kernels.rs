@@ -6,8 +6,8 @@
 mod support;
 
 use support::run::{Case, Data};
-use support::{cases, devices, naive};
-use vgg_ft::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
+use support::{cases, devices, naive, optimizer};
+use vgg_ft::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd, Slot};
 use vgg_ft::device::{Buffer, Call, Device, Dtype};
 use vgg_ft::error::Kind;
 use vgg_ft::random::{Draws, Stream};
@@ -87,11 +87,7 @@ fn accepts(device: &dyn Device, case: &Case, which: usize, damage: usize) -> Opt
     let name = (case.make)(&inputs, &mut outputs).name();
     let all = inputs.len();
     let buffer: &mut Buffer = if which < all { &mut inputs[which] } else { &mut outputs[which - all] };
-    let blank = match buffer.dtype() {
-        Dtype::F32 => Data::F32(vec![0.0; buffer.len()]),
-        Dtype::U32 => Data::U32(vec![0; buffer.len()]),
-        Dtype::U8 => Data::U8(vec![0; buffer.len()]),
-    };
+    let blank = Data::zeros(buffer.dtype(), buffer.len());
     let wrong = [blank.resized(false), blank.resized(true), blank.retyped()][damage].upload(device);
     let what = format!("{name} {}: buffer {which} as {wrong:?}", case.title);
     *buffer = wrong;
@@ -113,7 +109,6 @@ fn calls_with_nothing_to_do_are_taken() {
         let some = |len: usize| device.alloc(Dtype::F32, len).unwrap();
         let none_u32 = device.upload::<u32>(&[]).unwrap();
         let source = MaskSource { seed: 1, stream: Stream::Dropout, counter: 0 };
-        let rule = Rmsprop { rate: 1.0, rho: 0.9, epsilon: 1e-7 };
         let normalize = Normalize { order: [0; 3], scale: [1.0; 3], offset: [0.0; 3] };
         let conv = Conv2d { n: 0, h: 4, w: 4, c_in: 32, c_out: 32 };
         let narrow = Conv2d { n: 1, h: 2, w: 2, c_in: 0, c_out: 2 };
@@ -161,9 +156,11 @@ fn calls_with_nothing_to_do_are_taken() {
         run(Call::ReluBackward { y: &none, gradient: &mut y });
         run(Call::Dropout { rate: 0.5, source, x: &none, y: &mut y });
         run(Call::Sigmoid { x: &none, y: &mut y });
+        run(Call::Cast { x: &none, y: &mut y });
+        run(Call::Transpose { batch: 2, rows: 0, columns: 3, x: &none, y: &mut y });
         run(Call::Softmax { classes: 3, x: &none, y: &mut y });
         run(Call::Add { x: &none, into: &mut y });
-        run(Call::RmspropStep { rule, gradient: &none, velocity: &mut y, weight: &mut z });
+        optimizers_with_nothing_to_do(device);
         let (nothing, weights) = (LossRule::mean(0), None);
         run(Call::SigmoidCrossEntropy {
             rule: nothing,
@@ -186,6 +183,69 @@ fn calls_with_nothing_to_do_are_taken() {
         assert!(device.download::<f32>(&small).unwrap().iter().all(|&x| x == 0.0));
         assert!(device.download::<f32>(&eight).unwrap().iter().all(|&x| x == 5.0), "the bias alone");
     }
+}
+
+/// No tensor at all, and one without elements beside one that has some.
+fn optimizers_with_nothing_to_do(device: &dyn Device) {
+    for rule in optimizer::rules() {
+        device.run(optimizer::call(rule, 1, Adjust::NONE, Vec::new())).unwrap();
+    }
+    let rule = Rule::Sgd(Sgd { rate: 1.0, ..Sgd::default() });
+    let inputs = [device.zeros(0).unwrap(), device.upload(&[1.0f32, 2.0]).unwrap()];
+    let mut outputs = [device.zeros(0).unwrap(), device.zeros(2).unwrap()];
+    let tensors = optimizer::slots(rule.keeps(), &inputs, &mut outputs);
+    device.run(optimizer::call(rule, 1, Adjust::NONE, tensors)).unwrap();
+    assert_eq!(device.download::<f32>(&outputs[1]).unwrap(), [-1.0, -2.0]);
+}
+
+/// State that is missing, and state that the rule does not know; and the fused step of another rule.
+#[test]
+fn state_that_the_rule_does_not_keep_is_refused() {
+    for device in devices::all() {
+        let device = &*device;
+        let one = || device.zeros(1).unwrap();
+        let (gradient, mut weight, mut velocity, mut momentum) = (one(), one(), one(), one());
+        let plain = Rmsprop::default();
+        let heavy = Rmsprop { momentum: 0.9, ..plain };
+        let mut run = |rule: Rmsprop, with: bool| {
+            let slot = Slot {
+                gradient: &gradient,
+                weight: &mut weight,
+                velocity: Some(&mut velocity),
+                momentum: with.then_some(&mut momentum),
+                mean: None,
+            };
+            device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] })
+        };
+        run(plain, false).unwrap();
+        run(heavy, true).unwrap();
+        for (rule, with) in [(plain, true), (heavy, false)] {
+            let error = run(rule, with).unwrap_err();
+            assert_eq!(error.message(), "rmsprop_step: `momentum[0]` is not what the rule keeps");
+        }
+        let geometry = Dense { n: 1, c_in: 1, c_out: 1 };
+        let (x, dy) = (one(), one());
+        for rule in [heavy, Rmsprop { centered: true, ..plain }, Rmsprop { outside: true, ..plain }] {
+            let (velocity, weight) = (&mut velocity, &mut weight);
+            let call = Call::DenseRmspropStep { geometry, rule, x: &x, dy: &dy, velocity, weight };
+            let error = device.run(call).unwrap_err();
+            assert_eq!(error.message(), "dense_rmsprop_step: `rule` is not the plain RMSprop");
+        }
+    }
+}
+
+/// The cpu's bits: every operation is rounded by name, in the same order.
+#[test]
+fn optimizers_have_the_same_bits_on_every_device() {
+    let devices = devices::all();
+    let mut count = 0;
+    for case in optimizer::all(&[1003]) {
+        let results = devices.iter().map(|device| case.results(&**device).unwrap());
+        let bits: Vec<Vec<_>> = results.map(|all| all.iter().map(Data::bits).collect()).collect();
+        assert!(bits.iter().all(|other| *other == bits[0]), "{}", case.title);
+        count += 1;
+    }
+    assert_eq!(count, 3 * optimizer::rules().len());
 }
 
 /// The cpu knows at once; a device that runs its calls later says so when it is waited for.
@@ -263,7 +323,7 @@ fn thirteen_layers_stay_within_5e_6_of_f64() {
 /// same order, so the same bits, on the device that claims it.
 #[test]
 fn dense_rmsprop_step_equals_its_two_halves() {
-    let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7 };
+    let rule = Rmsprop::default();
     // One past a panel, one short of one, batch 1, a batch whose gradients are all zero, more than a job.
     for (n, c_in, c_out) in [(1, 33, 5), (20, 31, 7), (3, 1, 1), (20, 1000, 13), (6, 64, 6)] {
         let geometry = Dense { n, c_in, c_out };
@@ -298,8 +358,14 @@ fn dense_rmsprop_step_equals_its_two_halves() {
             for call in calls {
                 device.run(call).unwrap();
             }
-            let (v, w) = (&mut v1, &mut w1);
-            device.run(Call::RmspropStep { rule, gradient: &gradient, velocity: v, weight: w }).unwrap();
+            let slot = Slot {
+                gradient: &gradient,
+                weight: &mut w1,
+                velocity: Some(&mut v1),
+                momentum: None,
+                mean: None,
+            };
+            device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] }).unwrap();
             for (apart, fused) in [(&v1, &v2), (&w1, &w2)] {
                 let [apart, fused] = [apart, fused].map(|b| device.download::<f32>(b).unwrap());
                 let differs = apart.iter().zip(&fused).position(|(a, b)| a.to_bits() != b.to_bits());

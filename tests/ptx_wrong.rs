@@ -56,6 +56,11 @@ impl Wrong {
             if let Some(value) = rest.strip_prefix("u32:") {
                 return Arg::value(leaked(name), &value.parse::<u32>().unwrap());
             }
+            if let Some(count) = rest.strip_prefix("words:") {
+                let words: Vec<u32> = (1..=count.parse().unwrap()).collect();
+                let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                return Arg::Value { name: leaked(name), bytes };
+            }
             let (kind, rest) = rest.split_once('[').unwrap();
             let (len, mark) = rest.split_once(']').unwrap();
             let len: usize = len.parse().unwrap();

@@ -45,6 +45,23 @@ impl Arm {
         Ok(columns)
     }
 
+    /// The length of a cast, if `x` and `y` hold as many floating-point numbers.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] naming the one that does not.
+    pub fn floats(&self, x: &Buffer, y: &Buffer) -> Result<usize> {
+        for (name, buffer) in [("x", x), ("y", y)] {
+            if !matches!(buffer.dtype(), Dtype::F32 | Dtype::F16 | Dtype::Bf16) {
+                return Err(self
+                    .refuse(format!("`{name}` holds no floating-point numbers"))
+                    .expected_got("f32, f16 or bf16", buffer.dtype())
+                    .help("this is a bug in vgg-ft"));
+            }
+        }
+        self.fits("y", y, y.dtype(), x.len())?;
+        Ok(x.len())
+    }
+
     /// Whether `slot`, the `k`-th of its call, has the state that the rule keeps, and no other.
     ///
     /// # Errors

@@ -13,6 +13,10 @@ pub enum Dtype {
     U32,
     /// Pixels, and the winners of max-pooling, four in a byte.
     U8,
+    /// 16-bit floating point as IEEE 754 has it: for storage.
+    F16,
+    /// The upper half of an f32: for storage.
+    Bf16,
 }
 
 impl Dtype {
@@ -20,6 +24,7 @@ impl Dtype {
     pub fn size(self) -> usize {
         match self {
             Self::F32 | Self::U32 => 4,
+            Self::F16 | Self::Bf16 => 2,
             Self::U8 => 1,
         }
     }
@@ -31,6 +36,8 @@ impl fmt::Display for Dtype {
             Self::F32 => "f32",
             Self::U32 => "u32",
             Self::U8 => "u8",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
         })
     }
 }
@@ -48,6 +55,12 @@ impl Element for u32 {
 }
 impl Element for u8 {
     const DTYPE: Dtype = Dtype::U8;
+}
+impl Element for half::f16 {
+    const DTYPE: Dtype = Dtype::F16;
+}
+impl Element for half::bf16 {
+    const DTYPE: Dtype = Dtype::Bf16;
 }
 
 /// A piece of a device's memory. Dropping it gives the memory back to the device.

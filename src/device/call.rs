@@ -64,6 +64,26 @@ pub enum Call<'a> {
         /// `[n, h, w, 3]`.
         y: &'a mut Buffer,
     },
+    /// `y[i] = x[i]` in another floating-point format, to the nearest, ties to even; NaN stays NaN.
+    Cast {
+        /// Any shape; f32, f16 or bf16.
+        x: &'a Buffer,
+        /// As `x`; f32, f16 or bf16.
+        y: &'a mut Buffer,
+    },
+    /// `y[n,c,r] = x[n,r,c]`: NHWC to NCHW, HWIO to OHWI, OIHW to OHWI, and back.
+    Transpose {
+        /// Matrices.
+        batch: usize,
+        /// Rows of `x`.
+        rows: usize,
+        /// Columns of `x`.
+        columns: usize,
+        /// `[batch, rows, columns]`.
+        x: &'a Buffer,
+        /// `[batch, columns, rows]`.
+        y: &'a mut Buffer,
+    },
     /// `y[n,i,j,o] = f(bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c])`, zero outside the
     /// map, `f` = ReLU or nothing.
     Conv2dForward {
@@ -316,6 +336,8 @@ impl Call<'_> {
         match self {
             Self::Normalize { .. } => "normalize",
             Self::Augment { .. } => "augment",
+            Self::Cast { .. } => "cast",
+            Self::Transpose { .. } => "transpose",
             Self::Conv2dForward { .. } => "conv2d_forward",
             Self::Conv2dBackwardInput { .. } => "conv2d_backward_input",
             Self::Conv2dBackwardWeight { .. } => "conv2d_backward_weight",

@@ -5,7 +5,9 @@
 //! rounding grows.
 
 use super::close::Near;
+use super::layout;
 use super::naive;
+use super::optimizer;
 use super::run::{Case, Data, Make, Output};
 use std::fmt::Debug;
 use vgg_ft::device::Call;
@@ -58,23 +60,23 @@ const POOL2D: &[(usize, usize, usize, usize)] = &[
 const LENGTHS: &[usize] = &[1, 7, 8, 64, 65, 1003, 100_001];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Numbers {
+pub(crate) enum Numbers {
     /// From -4 to 4.
     Integers,
     /// Uniform in [-1, 1).
     Reals,
 }
-use Numbers::{Integers, Reals};
+pub(crate) use Numbers::{Integers, Reals};
 
 /// Numbers from a seed of their own.
-struct Source(Draws);
+pub(crate) struct Source(Draws);
 
 impl Source {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Draws::new(seed, Stream::Demo, 0))
     }
 
-    fn f32(&mut self, kind: Numbers, len: usize) -> Vec<f32> {
+    pub(crate) fn f32(&mut self, kind: Numbers, len: usize) -> Vec<f32> {
         let one = |_| match kind {
             Integers => self.0.below(9) as f32 - 4.0,
             Reals => self.0.range(-1.0, 1.0),
@@ -95,7 +97,7 @@ fn bound(kind: Numbers, want: Vec<Near>) -> Vec<Near> {
     }
 }
 
-fn case(title: impl Debug, inputs: Vec<Data>, outputs: Vec<Output>, make: Make) -> Case {
+pub(crate) fn case(title: impl Debug, inputs: Vec<Data>, outputs: Vec<Output>, make: Make) -> Case {
     Case { title: format!("{title:?}"), inputs, outputs, make }
 }
 
@@ -140,12 +142,13 @@ pub fn all() -> Vec<Case> {
     for &len in LENGTHS {
         elementwise(&mut cases, len);
         dropout(&mut cases, len);
-        rmsprop_step(&mut cases, len);
     }
+    cases.extend(optimizer::all(LENGTHS));
     for rows in [1, 2, 21, 1000, 22_500] {
         normalize(&mut cases, rows);
     }
     losses(&mut cases);
+    cases.extend(layout::all());
     cases
 }
 
@@ -209,7 +212,7 @@ fn dense(cases: &mut Vec<Case>, kind: Numbers, geometry: Dense) {
         vec![Output::fresh(want.clone())],
         make!([x, dy] => [dweight], Call::DenseBackwardWeight { geometry, x, dy, dweight }),
     ));
-    let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-3 };
+    let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-3, ..Rmsprop::default() };
     let velocity: Vec<f32> = source.f32(Reals, want.len()).iter().map(|v| v * v).collect();
     let weight = source.f32(Reals, want.len());
     let (v, w) = naive::dense_rmsprop_step(&rule, &want, &velocity, &weight);
@@ -323,29 +326,6 @@ fn dropout(cases: &mut Vec<Case>, len: usize) {
             vec![x.clone().into()],
             vec![Output::fresh(want)],
             make!([x] => [y], Call::Dropout { rate, source, x, y }),
-        ));
-    }
-}
-
-fn rmsprop_step(cases: &mut Vec<Case>, len: usize) {
-    let mut source = Source::new(8);
-    let mut gradient = source.f32(Reals, len);
-    let mut velocity: Vec<f32> = source.f32(Reals, len).iter().map(|v| v * v).collect();
-    // No gradient yet; one so small that epsilon decides the step; a huge one.
-    for (at, g, v) in [(len / 4, 0.0, 0.0), (len / 2, 1e-8, 0.0), (len - 1, 1e3, 1e-3)] {
-        (gradient[at], velocity[at]) = (g, v);
-    }
-    let weight = source.f32(Reals, len);
-    for rule in
-        [Rmsprop { rate: 2e-5, rho: 0.9, epsilon: 1e-7 }, Rmsprop { rate: 1e-3, rho: 0.99, epsilon: 1e-3 }]
-    {
-        let (v, w) = naive::rmsprop_step(&rule, &gradient, &velocity, &weight);
-        cases.push(case(
-            (len, rule),
-            vec![gradient.clone().into()],
-            vec![Output::in_place(velocity.clone(), v), Output::in_place(weight.clone(), w)],
-            make!([gradient] => [velocity, weight],
-                Call::RmspropStep { rule, gradient, velocity, weight }),
         ));
     }
 }

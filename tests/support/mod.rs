@@ -7,7 +7,9 @@
 pub mod cases;
 pub mod close;
 pub mod devices;
+pub mod layout;
 pub mod naive;
+pub mod optimizer;
 pub mod run;
 
 /// `tests/golden` of this checkout, or of the folder in `VGG_FT_TEST_ROOT`: a bundle has no checkout.

@@ -295,25 +295,6 @@ pub fn softmax(classes: usize, x: &[f32]) -> Vec<Near> {
 }
 
 /// `velocity` and `weight`.
-pub fn rmsprop_step(
-    rule: &Rmsprop,
-    gradient: &[f32],
-    velocity: &[f32],
-    weight: &[f32],
-) -> (Vec<Near>, Vec<Near>) {
-    let mut out = (Vec::new(), Vec::new());
-    for ((&g, &v), &w) in gradient.iter().zip(velocity).zip(weight) {
-        let (g, v, w) = (wide(g), wide(v), wide(w));
-        let v = wide(rule.rho) * v + (1.0 - wide(rule.rho)) * g * g;
-        let step = wide(rule.rate) * g / (v + wide(rule.epsilon)).sqrt();
-        // Two products of positive summands, one sum; a denormal square may flush.
-        out.0.push(Near { value: v, within: 3.0 * EPS * v + TINY });
-        // The root halves the error of `v`; product, root, quotient; then one rounding of `w`.
-        out.1.push(Near { value: w - step, within: 4.0 * EPS * step.abs() + EPS / 2.0 * (w - step).abs() });
-    }
-    out
-}
-
 /// `gradient` is a sum that is itself only near: its distance moves the mean square by its derivative
 /// `2 (1-rho) g`, and the step by at most `rate / sqrt(epsilon)` for each unit.
 pub fn dense_rmsprop_step(

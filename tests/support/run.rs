@@ -1,7 +1,8 @@
 //! A case of a call as plain data, and what happens to it on a device.
 
 use super::close::{Near, first_miss};
-use vgg_ft::device::{Buffer, Call, Device};
+use half::{bf16, f16};
+use vgg_ft::device::{Buffer, Call, Device, Dtype};
 use vgg_ft::error::Result;
 
 /// Numbers on the host.
@@ -10,6 +11,8 @@ pub enum Data {
     F32(Vec<f32>),
     U32(Vec<u32>),
     U8(Vec<u8>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
 }
 
 impl From<Vec<f32>> for Data {
@@ -35,6 +38,8 @@ impl Data {
             Self::F32(data) => device.upload(data),
             Self::U32(data) => device.upload(data),
             Self::U8(data) => device.upload(data),
+            Self::F16(data) => device.upload(data),
+            Self::Bf16(data) => device.upload(data),
         }
         .unwrap()
     }
@@ -45,6 +50,8 @@ impl Data {
             Self::F32(_) => Self::F32(device.download(buffer)?),
             Self::U32(_) => Self::U32(device.download(buffer)?),
             Self::U8(_) => Self::U8(device.download(buffer)?),
+            Self::F16(_) => Self::F16(device.download(buffer)?),
+            Self::Bf16(_) => Self::Bf16(device.download(buffer)?),
         })
     }
 
@@ -63,6 +70,8 @@ impl Data {
             Self::F32(data) => Self::F32(to(data, longer)),
             Self::U32(data) => Self::U32(to(data, longer)),
             Self::U8(data) => Self::U8(to(data, longer)),
+            Self::F16(data) => Self::F16(to(data, longer)),
+            Self::Bf16(data) => Self::Bf16(to(data, longer)),
         }
     }
 
@@ -72,6 +81,8 @@ impl Data {
             Self::F32(data) => Self::U32(vec![0; data.len()]),
             Self::U32(data) => Self::F32(vec![0.0; data.len()]),
             Self::U8(data) => Self::F32(vec![0.0; data.len()]),
+            Self::F16(data) => Self::U32(vec![0; data.len()]),
+            Self::Bf16(data) => Self::U32(vec![0; data.len()]),
         }
     }
 
@@ -81,6 +92,19 @@ impl Data {
             Self::F32(data) => data.iter().map(|x| x.to_bits()).collect(),
             Self::U32(data) => data.clone(),
             Self::U8(data) => data.iter().map(|&x| u32::from(x)).collect(),
+            Self::F16(data) => data.iter().map(|x| x.to_bits().into()).collect(),
+            Self::Bf16(data) => data.iter().map(|x| x.to_bits().into()).collect(),
+        }
+    }
+
+    /// `len` zeros.
+    pub fn zeros(dtype: Dtype, len: usize) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32(vec![0.0; len]),
+            Dtype::U32 => Self::U32(vec![0; len]),
+            Dtype::U8 => Self::U8(vec![0; len]),
+            Dtype::F16 => Self::F16(vec![f16::ZERO; len]),
+            Dtype::Bf16 => Self::Bf16(vec![bf16::ZERO; len]),
         }
     }
 }
@@ -89,6 +113,8 @@ impl Data {
 pub enum Want {
     F32(Vec<Near>),
     U8(Vec<u8>),
+    /// In half precision.
+    Half(Dtype, Vec<Near>),
 }
 
 /// An output: fresh (unwritten memory) or with a content that the call changes in place.
@@ -113,8 +139,9 @@ impl Output {
     fn buffer(&self, device: &dyn Device) -> Buffer {
         match (&self.before, &self.want) {
             (Some(before), _) => before.upload(device),
-            (None, Want::F32(want)) => device.alloc(f32_type(), want.len()).unwrap(),
-            (None, Want::U8(want)) => device.alloc(u8_type(), want.len()).unwrap(),
+            (None, Want::F32(want)) => device.alloc(Dtype::F32, want.len()).unwrap(),
+            (None, Want::U8(want)) => device.alloc(Dtype::U8, want.len()).unwrap(),
+            (None, Want::Half(dtype, want)) => device.alloc(*dtype, want.len()).unwrap(),
         }
     }
 
@@ -122,6 +149,7 @@ impl Output {
         match &self.want {
             Want::F32(want) => Data::F32(vec![0.0; want.len()]),
             Want::U8(want) => Data::U8(vec![0; want.len()]),
+            Want::Half(dtype, want) => Data::zeros(*dtype, want.len()),
         }
     }
 
@@ -132,17 +160,15 @@ impl Output {
                 let at = want.iter().zip(got).position(|(want, got)| want != got)?;
                 Some(format!("element {at}: expected {}, got {}", want[at], got[at]))
             }
+            (Want::Half(_, want), Data::F16(got)) => {
+                first_miss(&got.iter().map(|x| x.to_f32()).collect::<Vec<_>>(), want)
+            }
+            (Want::Half(_, want), Data::Bf16(got)) => {
+                first_miss(&got.iter().map(|x| x.to_f32()).collect::<Vec<_>>(), want)
+            }
             _ => Some("another element type".into()),
         }
     }
-}
-
-fn f32_type() -> vgg_ft::device::Dtype {
-    vgg_ft::device::Dtype::F32
-}
-
-fn u8_type() -> vgg_ft::device::Dtype {
-    vgg_ft::device::Dtype::U8
 }
 
 /// Builds the call from its buffers, in the order of the case's inputs and outputs.

@@ -8,6 +8,7 @@ mod adamw_step;
 mod add;
 mod augment;
 mod bias_backward;
+mod cast;
 mod conv2d_backward_input;
 mod conv2d_backward_weight;
 mod conv2d_direct;
@@ -33,6 +34,7 @@ mod sparse;
 mod tensors;
 mod threads;
 mod tile;
+mod transpose;
 mod view;
 mod workshop;
 
@@ -44,6 +46,7 @@ use adamw_step::adamw_step;
 use add::add;
 use augment::augment;
 use bias_backward::bias_backward;
+use cast::cast;
 use conv2d_backward_input::conv2d_backward_input;
 use conv2d_backward_weight::conv2d_backward_weight;
 use conv2d_forward::conv2d_forward;
@@ -62,6 +65,7 @@ use sgd_step::sgd_step;
 use sigmoid::sigmoid;
 use softmax::softmax;
 use threads::Threads;
+use transpose::transpose;
 use workshop::Workshop;
 
 /// The processor and its main memory.
@@ -141,6 +145,11 @@ impl Device for CpuDevice {
                 ),
                 arm.output("y", y, g.n * g.h * g.w * 3)?,
             )?,
+            Call::Cast { x, y } => cast(shop, arm, x, y)?,
+            Call::Transpose { batch, rows, columns, x, y } => {
+                let len = batch * rows * columns;
+                transpose(shop, rows, columns, arm.input("x", x, len)?, arm.output("y", y, len)?);
+            }
             Call::Conv2dForward { geometry: g, x, weight, bias, relu, y } => conv2d_forward(
                 shop,
                 g,

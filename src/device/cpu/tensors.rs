@@ -3,6 +3,7 @@
 
 use super::threads::CHUNK;
 use super::workshop::Workshop;
+use crate::device::Buffer;
 use crate::device::arm::Arm;
 use crate::device::call::{Adjust, Keeps, Slot};
 use crate::error::Result;
@@ -24,7 +25,7 @@ pub fn open<'a>(arm: Arm, tensors: Vec<Slot<'a>>, keeps: Keeps) -> Result<Vec<Pa
     let one = |(k, slot): (usize, Slot<'a>)| {
         arm.keeps(k, &slot, keeps)?;
         let len = slot.gradient.len();
-        let state = |name: &str, buffer: Option<&'a mut crate::device::Buffer>| match buffer {
+        let state = |name: &str, buffer: Option<&'a mut Buffer>| match buffer {
             Some(buffer) => arm.output(&format!("{name}[{k}]"), buffer, len),
             None => Ok(&mut [][..]),
         };

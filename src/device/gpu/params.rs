@@ -27,6 +27,10 @@ macro_rules! twins {
 twins! {
     /// Any shape, flat.
     Elements { len: u32, }
+    /// Any shape, flat, between floating-point formats.
+    Cast { len: u32, from: u32, to: u32, }
+    /// Matrices, one behind the other.
+    Transpose { batch: u32, rows: u32, columns: u32, }
     /// Rows of numbers that lie side by side.
     Matrix { rows: u32, columns: u32, }
     /// Bytes of pictures to numbers.
@@ -115,13 +119,13 @@ mod tests {
                     None => (field, kind.to_owned(), 1),
                 };
                 let (_, size, fields) = structs.last_mut().unwrap();
-                let place = size.next_multiple_of(bytes);
+                let place = usize::next_multiple_of(*size, bytes);
                 fields.push((field.to_owned(), kind, place));
                 *size = place + bytes * count;
             } else if code == "};" {
                 let (_, size, fields) = structs.last_mut().unwrap();
                 let widest = if fields.iter().any(|(_, kind, _)| kind.contains("u64")) { 8 } else { 4 };
-                *size = size.next_multiple_of(widest);
+                *size = usize::next_multiple_of(*size, widest);
             }
         }
         structs

@@ -3,7 +3,8 @@
 //! In: a kernel's name and sizes. Out: arrays to fill and the [`Call`] on their buffers. Default sizes
 //! are small, with a remainder where a tile has one, so that guards are passed.
 
-use crate::device::call::{Adamw, Adjust, Keeps, LossRule, MaskSource, Normalize, Rmsprop, Sgd, Slot};
+use super::{layouts, optimizers};
+use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::{Buffer, Call, Dtype};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
@@ -13,7 +14,7 @@ use crate::shape::{Conv2d, Dense, Pool2d};
 pub struct Sizes(pub Vec<(&'static str, usize)>);
 
 impl Sizes {
-    fn of(&self, axis: &str) -> usize {
+    pub fn of(&self, axis: &str) -> usize {
         self.0.iter().find(|(name, _)| *name == axis).map_or(0, |(_, size)| *size)
     }
 
@@ -84,34 +85,30 @@ pub struct Kernel {
 const SUMS: f64 = 1e-5;
 /// One exponential or logarithm more or less.
 const CURVES: f64 = 2e-6;
-const SAME_BITS: f64 = 0.0;
+pub const SAME_BITS: f64 = 0.0;
 
 const CONV2D: &[(&str, usize)] = &[("n", 1), ("h", 8), ("w", 8), ("c_in", 16), ("c_out", 32)];
 const POOL2D: &[(&str, usize)] = &[("n", 1), ("h", 9), ("w", 8), ("c", 16)];
 const DENSE: &[(&str, usize)] = &[("n", 4), ("c_in", 256), ("c_out", 64)];
-const FLAT: &[(&str, usize)] = &[("len", 1000)];
-const TENSORS: &[(&str, usize)] = &[("tensors", 3), ("len", 1000)];
+pub const FLAT: &[(&str, usize)] = &[("len", 1000)];
 const ROWS: &[(&str, usize)] = &[("rows", 100)];
 const CLASSES: &[(&str, usize)] = &[("rows", 10), ("classes", 37)];
 
-const STEP: Rmsprop =
+pub const STEP: Rmsprop =
     Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7, momentum: 0.0, centered: false, outside: false };
-const DESCENT: Sgd = Sgd { rate: 1e-2, momentum: 0.9, nesterov: true };
-const ADAMW: Adamw = Adamw { rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, corrected: false };
-const DECAY: Adjust = Adjust { scale: 1.0, l2: 0.0, decay: 4e-3 };
 const CAFFE: Normalize =
     Normalize { order: [2, 1, 0], scale: [1.0; 3], offset: [-103.939, -116.779, -123.68] };
 const MASK: MaskSource = MaskSource { seed: 1, stream: Stream::Dropout, counter: 0 };
 
-fn array(name: &'static str, len: usize, fill: Fill) -> Array {
+pub fn array(name: &'static str, len: usize, fill: Fill) -> Array {
     Array { name, len, fill }
 }
 
-fn signed(name: &'static str, len: usize) -> Array {
+pub fn signed(name: &'static str, len: usize) -> Array {
     array(name, len, Fill::Signed)
 }
 
-fn fresh(name: &'static str, len: usize) -> Array {
+pub fn fresh(name: &'static str, len: usize) -> Array {
     array(name, len, Fill::Unwritten(Dtype::F32))
 }
 
@@ -123,43 +120,6 @@ macro_rules! call {
             _ => None,
         }
     };
-}
-
-/// Gradients, and what follows them: for each tensor its states and the weight. Each is one longer than the
-/// one before.
-fn tensors(s: &Sizes, states: &[&'static str]) -> (Vec<Array>, Vec<Array>) {
-    let lens = (0..s.of("tensors")).map(|k| s.of("len") + k);
-    let inputs = lens.clone().map(|len| signed("gradient", len)).collect();
-    let of = |len| {
-        // A mean square is not negative.
-        let state = move |&name: &&'static str| match name {
-            "velocity" => array(name, len, Fill::Positive),
-            _ => signed(name, len),
-        };
-        states.iter().map(state).chain([signed("weight", len)]).collect::<Vec<_>>()
-    };
-    (inputs, lens.flat_map(of).collect())
-}
-
-/// [`tensors`] as a call takes them.
-fn slots<'a>(
-    s: &Sizes,
-    inputs: &'a [Buffer],
-    outputs: &'a mut [Buffer],
-    keeps: Keeps,
-) -> Option<Vec<Slot<'a>>> {
-    let mut outputs = outputs.iter_mut();
-    let mut slots = Vec::with_capacity(s.of("tensors"));
-    for gradient in inputs {
-        slots.push(Slot {
-            gradient,
-            velocity: if keeps.velocity { Some(outputs.next()?) } else { None },
-            momentum: if keeps.momentum { Some(outputs.next()?) } else { None },
-            mean: if keeps.mean { Some(outputs.next()?) } else { None },
-            weight: outputs.next()?,
-        });
-    }
-    Some(slots)
 }
 
 /// All of them, in the order of `kernels/README.md`.
@@ -175,6 +135,8 @@ pub static KERNELS: &[Kernel] = &[
         make: call!(s, [pixels] => [y], Call::Normalize { rows: s.of("rows"), rule: CAFFE, pixels, y }),
         tolerance: SAME_BITS,
     },
+    layouts::CAST,
+    layouts::TRANSPOSE,
     Kernel {
         name: "relu_forward",
         formula: "y = x < 0 ? 0 : x",
@@ -215,39 +177,9 @@ pub static KERNELS: &[Kernel] = &[
         make: call!(_s, [x] => [y], Call::Dropout { rate: 0.5, source: MASK, x, y }),
         tolerance: SAME_BITS,
     },
-    Kernel {
-        name: "rmsprop_step",
-        formula: "v = rho·v + (1-rho)·g²; w -= rate·g/√(v+epsilon)",
-        axes: TENSORS,
-        arrays: |s| tensors(s, &["velocity"]),
-        make: |s, inputs, outputs| {
-            let tensors = slots(s, inputs, outputs, STEP.keeps())?;
-            Some(Call::RmspropStep { rule: STEP, adjust: Adjust::NONE, tensors })
-        },
-        tolerance: SAME_BITS,
-    },
-    Kernel {
-        name: "sgd_step",
-        formula: "m = momentum·m - rate·g; w += m",
-        axes: TENSORS,
-        arrays: |s| tensors(s, &["momentum"]),
-        make: |s, inputs, outputs| {
-            let tensors = slots(s, inputs, outputs, DESCENT.keeps())?;
-            Some(Call::SgdStep { rule: DESCENT, adjust: Adjust::NONE, tensors })
-        },
-        tolerance: SAME_BITS,
-    },
-    Kernel {
-        name: "adamw_step",
-        formula: "m += (g-m)·new_1; v += (g²-v)·new_2; w -= m·alpha/(√v+epsilon)",
-        axes: TENSORS,
-        arrays: |s| tensors(s, &["velocity", "momentum"]),
-        make: |s, inputs, outputs| {
-            let tensors = slots(s, inputs, outputs, ADAMW.keeps())?;
-            Some(Call::AdamwStep { rule: ADAMW, step: 1, adjust: DECAY, tensors })
-        },
-        tolerance: SAME_BITS,
-    },
+    optimizers::RMSPROP_STEP,
+    optimizers::SGD_STEP,
+    optimizers::ADAMW_STEP,
     Kernel {
         name: "maxpool2d_forward",
         formula: "y = max over 2x2; winner = which",

@@ -4,6 +4,8 @@
 //! result is from the cpu's, and on request what every source line cost and what one thread did.
 
 mod kernels;
+mod layouts;
+mod optimizers;
 
 use super::Host;
 use crate::device::cpu::CpuDevice;
@@ -212,6 +214,8 @@ fn run(
     let wide = |buffer: &Buffer| match buffer.dtype() {
         Dtype::F32 => Ok(device.download::<f32>(buffer)?.into_iter().map(f64::from).collect()),
         Dtype::U32 => Ok(device.download::<u32>(buffer)?.into_iter().map(f64::from).collect()),
+        Dtype::F16 => Ok(device.download::<half::f16>(buffer)?.into_iter().map(f64::from).collect()),
+        Dtype::Bf16 => Ok(device.download::<half::bf16>(buffer)?.into_iter().map(f64::from).collect()),
         Dtype::U8 => Ok(device.download::<u8>(buffer)?.into_iter().map(f64::from).collect()),
     };
     outputs.iter().map(wide).collect()

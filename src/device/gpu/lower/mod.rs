@@ -9,6 +9,7 @@ mod augment;
 mod conv2d;
 mod dense;
 mod elementwise;
+mod layout;
 mod maxpool2d;
 mod optimizer;
 mod rows;
@@ -30,6 +31,10 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         Call::Normalize { rows, rule, pixels, y } => elementwise::normalize(site, rows, rule, pixels, y),
         Call::Augment { geometry, pixels, indices, transforms, y } => {
             augment::augment(site, geometry, pixels, (indices, transforms), y)
+        }
+        Call::Cast { x, y } => layout::cast(site, x, y),
+        Call::Transpose { batch, rows, columns, x, y } => {
+            layout::transpose(site, [batch, rows, columns], x, y)
         }
         Call::Conv2dForward { geometry, x, weight, bias, relu, y } => {
             conv2d::conv2d_forward(site, geometry, x, (weight, bias, relu), y)

@@ -1,6 +1,8 @@
 //! Every launch covers its output, whole and without a block to spare, at sizes that divide nothing.
 
-use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
+mod optimizer;
+
+use crate::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::gpu::Gpu;
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::plan::{Card, Plan};
@@ -46,7 +48,7 @@ impl Bench {
         let (x, y) = (&mut self.f32(g.x().len()), &mut self.f32(g.y().len()));
         let (w, v) = (&mut self.f32(g.weight().len()), &mut self.f32(g.weight().len()));
         let bias = &self.f32(g.c_out);
-        let rule = Rmsprop { rate: 1.0, rho: 0.9, epsilon: 1e-7 };
+        let rule = Rmsprop::default();
         let mut all = self.run(Call::DenseForward { geometry: g, x, weight: w, bias, relu: false, y });
         all.extend(self.run(Call::DenseBackwardInput { geometry: g, dy: y, weight: w, dx: x }));
         all.extend(self.run(Call::DenseBackwardWeight { geometry: g, x, dy: y, dweight: w }));
@@ -76,13 +78,22 @@ fn covers(launch: &Launch, axis: usize, each: usize, all: usize) {
 
 /// What the kernels' heads say of thread and element, once more.
 fn check(launch: &Launch) {
+    if launch.entry.name.ends_with("_step") && launch.entry.name != "dense_rmsprop_step" {
+        return optimizer::check_tensors(launch);
+    }
     let p = words(launch, "p");
     let pixels = |p: &[usize]| p[0] * p[1] * p[2];
     assert_eq!(Some(launch.block[0]), launch.entry.max_threads, "{}", launch.entry.name);
     match launch.entry.name {
-        "relu_forward" | "relu_backward" | "add" | "sigmoid" | "dropout" | "rmsprop_step" => {
+        "relu_forward" | "relu_backward" | "add" | "sigmoid" | "dropout" => {
             covers(launch, 0, 4 * 256, p[0]);
         }
+        "cast" => covers(launch, 0, 4 * 256, p[0]),
+        "transpose" => assert_eq!(
+            launch.grid,
+            [(p[0] * p[1].div_ceil(32) * p[2].div_ceil(32)) as u32, 1, 1],
+            "blocks of 32 x 32 for {p:?}"
+        ),
         "normalize" | "sigmoid_cross_entropy" => covers(launch, 0, 256, p[0]),
         "softmax" | "softmax_cross_entropy" => covers(launch, 0, 4, p[0]),
         "maxpool2d_forward" => covers(launch, 0, 4 * 256, p[0] * (p[1] / 2) * (p[2] / 2) * p[3]),
@@ -245,7 +256,6 @@ fn pools_and_matrices_cover_their_outputs() {
 #[test]
 fn lines_cover_their_outputs() {
     let bench = Bench::new();
-    let rule = Rmsprop { rate: 1.0, rho: 0.9, epsilon: 1e-7 };
     let normal = Normalize { order: [2, 1, 7], scale: [1.0; 3], offset: [0.0; 3] };
     for len in [1, 3, 4, 5, 1023, 1024, 1025, 100_001, i32::MAX as usize / 3] {
         let (x, y, z) = (&bench.f32(len), &mut bench.f32(len), &mut bench.f32(len));
@@ -253,8 +263,9 @@ fn lines_cover_their_outputs() {
         check_all(&bench.run(Call::ReluBackward { y: x, gradient: y }), &["relu_backward"]);
         check_all(&bench.run(Call::Add { x, into: y }), &["add"]);
         check_all(&bench.run(Call::Sigmoid { x, y }), &["sigmoid"]);
-        let launches = bench.run(Call::RmspropStep { rule, gradient: x, velocity: y, weight: z });
-        check_all(&launches, &["rmsprop_step"]);
+        let tensors = vec![optimizer::slot(x, y, Some(z), None)];
+        let (rule, adjust) = (Rmsprop::default(), Adjust::NONE);
+        check_all(&bench.run(Call::RmspropStep { rule, adjust, tensors }), &["rmsprop_step"]);
         let source = MaskSource { seed: 5 << 32 | 7, stream: Stream::Dropout, counter: 9 << 32 | 11 };
         let launches = bench.run(Call::Dropout { rate: 0.75, source, x, y });
         check_all(&launches, &["dropout"]);
@@ -265,6 +276,27 @@ fn lines_cover_their_outputs() {
         check_all(&launches, &["normalize"]);
         assert_eq!(words(&launches[0], "p")[..4], [len, 2, 1, 2]);
     }
+}
+
+#[test]
+fn casts_and_transposes_cover_their_outputs() {
+    let bench = Bench::new();
+    let formats = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+    for (len, from, to) in [(1, 0, 1), (1025, 1, 0), (100_001, 2, 1), (4, 0, 2), (4096, 2, 2)] {
+        let [x, y] = [from, to].map(|k: usize| bench.0.alloc(formats[k], len).unwrap());
+        let launches = bench.run(Call::Cast { x: &x, y: &mut { y } });
+        check_all(&launches, &["cast"]);
+        assert_eq!(words(&launches[0], "p"), [len, from, to]);
+    }
+    for (batch, rows, columns) in [(1, 1, 1), (1, 31, 33), (20, 22_500, 3), (512, 512, 9), (1, 4608, 512)] {
+        let (x, y) = (&bench.f32(batch * rows * columns), &mut bench.f32(batch * rows * columns));
+        let launches = bench.run(Call::Transpose { batch, rows, columns, x, y });
+        check_all(&launches, &["transpose"]);
+        assert_eq!(words(&launches[0], "p"), [batch, rows, columns]);
+    }
+    let (x, y) = (&bench.f32(0), &mut bench.f32(0));
+    assert!(bench.run(Call::Cast { x, y }).is_empty());
+    assert!(bench.run(Call::Transpose { batch: 3, rows: 0, columns: 5, x, y }).is_empty());
 }
 
 #[test]

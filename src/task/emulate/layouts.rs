@@ -1,0 +1,37 @@
+//! The same numbers in another format or order.
+
+use super::kernels::{FLAT, Fill, Kernel, SAME_BITS, array, fresh, signed};
+use crate::device::{Call, Dtype};
+
+pub const CAST: Kernel = Kernel {
+    name: "cast",
+    formula: "y = x, to the nearest",
+    axes: FLAT,
+    arrays: |s| {
+        let len = s.of("len");
+        (vec![signed("x", len)], vec![array("y", len, Fill::Unwritten(Dtype::F16))])
+    },
+    make: |_, inputs, outputs| match (inputs, outputs) {
+        ([x], [y]) => Some(Call::Cast { x, y }),
+        _ => None,
+    },
+    tolerance: SAME_BITS,
+};
+
+pub const TRANSPOSE: Kernel = Kernel {
+    name: "transpose",
+    formula: "y[n,c,r] = x[n,r,c]",
+    axes: &[("batch", 2), ("rows", 40), ("columns", 70)],
+    arrays: |s| {
+        let len = s.of("batch") * s.of("rows") * s.of("columns");
+        (vec![signed("x", len)], vec![fresh("y", len)])
+    },
+    make: |s, inputs, outputs| match (inputs, outputs) {
+        ([x], [y]) => {
+            let [batch, rows, columns] = ["batch", "rows", "columns"].map(|axis| s.of(axis));
+            Some(Call::Transpose { batch, rows, columns, x, y })
+        }
+        _ => None,
+    },
+    tolerance: SAME_BITS,
+};
