@@ -178,6 +178,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
             "result": result,
             "test": tested,
             "history": watch.history.epochs,
+            "counters": host.counted(),
         }),
     )
 }

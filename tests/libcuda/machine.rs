@@ -1,7 +1,7 @@
 //! What stands behind the functions: the emulator, and a queue of works that wait for a wait.
 
-use std::cell::Cell;
 use crate::graph::Graphs;
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_uint, c_void};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -183,7 +183,8 @@ impl Machine {
         self.emulator.load_text("given to libcuda", text)?;
         let module = parse("given to libcuda", text)?;
         let entries = module.entries.iter().map(|entry| {
-            let params = entry.params.iter().map(|p| Param { size: p.size, align: p.align }).collect::<Vec<_>>();
+            let params =
+                entry.params.iter().map(|p| Param { size: p.size, align: p.align }).collect::<Vec<_>>();
             let shared = entry.variables.iter().filter(|v| v.space == Space::Shared).map(|v| v.size);
             let known = Entry {
                 name: entry.name.clone().leak(),

@@ -11,8 +11,8 @@ use vgg_ft::error::Result;
 
 /// `tests/ptx/NAME` of this checkout, or of the folder in `VGG_FT_TEST_ROOT`: a bundle has no checkout.
 pub fn folder(name: &str) -> PathBuf {
-    let root = std::env::var_os("VGG_FT_TEST_ROOT")
-        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    let root =
+        std::env::var_os("VGG_FT_TEST_ROOT").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     root.join("tests/ptx").join(name)
 }
 

@@ -183,7 +183,11 @@ fn lines(file: &str, form: &Form, rows: &[&Row], seed: Option<u64>, input: &[u8]
             row: row.label.clone(),
             input: input.clone(),
             seed,
-            bits: if keep { Bits::Bits(hex(bytes)) } else { Bits::Sha256(hash(&row.label, &row.wants, bytes)) },
+            bits: if keep {
+                Bits::Bits(hex(bytes))
+            } else {
+                Bits::Sha256(hash(&row.label, &row.wants, bytes))
+            },
             expected: None,
         }
     };

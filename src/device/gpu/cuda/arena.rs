@@ -76,8 +76,12 @@ impl Arena {
 
     /// Slabs of which nothing is taken; they are no longer the arena's.
     pub fn release(&mut self) -> Vec<u64> {
-        let empty: Vec<(u64, u64)> =
-            self.slabs.iter().map(|(&at, &len)| (at, len)).filter(|(at, len)| self.free.get(at) == Some(len)).collect();
+        let empty: Vec<(u64, u64)> = self
+            .slabs
+            .iter()
+            .map(|(&at, &len)| (at, len))
+            .filter(|(at, len)| self.free.get(at) == Some(len))
+            .collect();
         for &(at, len) in &empty {
             self.slabs.remove(&at);
             self.forget(at, len);
@@ -180,7 +184,10 @@ mod tests {
                 } else if let len = GRAIN * u64::from(1 + draws.below(40))
                     && let Some(at) = arena.take(len)
                 {
-                    assert!(live.iter().all(|&(other, size)| at + len <= other || other + size <= at), "overlap");
+                    assert!(
+                        live.iter().all(|&(other, size)| at + len <= other || other + size <= at),
+                        "overlap"
+                    );
                     live.push((at, len));
                     seen.push(at);
                 }

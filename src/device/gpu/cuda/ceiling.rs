@@ -72,8 +72,7 @@ impl Cuda {
         self.load(&module)?;
         let out = Taken::new(self, 4)?;
         let args = vec![Arg::Pointer { name: "out", at: out.at, dtype: Dtype::F32, len: 1 }];
-        let launch =
-            Launch { entry: &ENTRY, grid: [blocks, 1, 1], block: [THREADS, 1, 1], shared: 0, args };
+        let launch = Launch { entry: &ENTRY, grid: [blocks, 1, 1], block: [THREADS, 1, 1], shared: 0, args };
         launch.check(self.limits())?;
         let seconds = self.best(&|| self.launch(&launch))?;
         let flops = 2.0 * f64::from(CHAINS) * f64::from(TURNS) * f64::from(THREADS) * f64::from(blocks);

@@ -137,11 +137,7 @@ fn answer(code: Code, what: &'static str) -> Result<(), Refused> {
 }
 
 /// A node as the driver takes it; good while `args` lives and stays where it is.
-fn parameters(
-    function: &Function,
-    launch: &Launch,
-    args: &mut Arguments,
-) -> sys::CUDA_KERNEL_NODE_PARAMS_v2 {
+fn parameters(function: &Function, launch: &Launch, args: &mut Arguments) -> sys::CUDA_KERNEL_NODE_PARAMS_v2 {
     let ([x, y, z], [bx, by, bz]) = (launch.grid, launch.block);
     sys::CUDA_KERNEL_NODE_PARAMS_v2 {
         func: function.handle.0,
@@ -196,7 +192,8 @@ impl Kept {
             let mut args = Arguments::new(&launch.args);
             let node = parameters(function, launch, &mut args);
             let before = self.nodes.last().map(|node| node.0);
-            let (before, count) = (before.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), self.nodes.len().min(1));
+            let (before, count) =
+                (before.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), self.nodes.len().min(1));
             let mut made = std::ptr::null_mut();
             // SAFETY: writes one pointer; the graph is alive and so is the node before; the parameters are
             // those of a launch (`Cuda::start`), which the driver copies before it returns.

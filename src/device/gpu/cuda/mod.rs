@@ -196,7 +196,10 @@ impl Driver for Cuda {
         let code = Compiled { library: self.library, handle: Handle(handle) };
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         for entry in module.entries {
-            functions.insert(std::ptr::from_ref(entry).addr(), Function::find(self.library, module, handle, entry)?);
+            functions.insert(
+                std::ptr::from_ref(entry).addr(),
+                Function::find(self.library, module, handle, entry)?,
+            );
         }
         modules.insert(key, code);
         Ok(())

@@ -89,8 +89,7 @@ impl Cuda {
     /// Whether launches of a step are kept back. Under guards they are not: fresh memory is filled at once,
     /// and a fill must not overtake the launch that used the place before.
     fn gathers(&self) -> bool {
-        self.library.graphs.is_some()
-            && !(self.options.sync || self.options.single || self.options.guarded)
+        self.library.graphs.is_some() && !(self.options.sync || self.options.single || self.options.guarded)
     }
 
     /// [`Driver::together`](crate::device::gpu::driver::Driver::together).
