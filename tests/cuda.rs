@@ -294,6 +294,7 @@ mod inner {
             .unwrap();
         assert!(device.download::<f32>(&y).unwrap() == vec![0.0; len]);
         assert_eq!(device.memory().unwrap().unwrap().total, 192 * mib as u64);
+        drop(larger);
     }
 
     #[test]
