@@ -13,3 +13,5 @@ mod golden_vgg;
 mod gradients;
 #[path = "kernels.rs"]
 mod kernels;
+#[path = "ptx_card.rs"]
+mod ptx_card;

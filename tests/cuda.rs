@@ -2,10 +2,12 @@
 //! (`tests/libcuda`), and what a user reads where there is no driver at all.
 //!
 //! The library is found when a process starts, so each test starts this binary again with that libcuda
-//! in `LD_LIBRARY_PATH`, to run one of the ignored tests of [`inner`].
+//! in `LD_LIBRARY_PATH`, to run one of the ignored tests of [`inner`] or [`steps`].
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[path = "cuda/steps.rs"]
+mod steps;
 mod support;
 
 use assert_cmd::Command;
@@ -24,12 +26,12 @@ fn fake() -> PathBuf {
     folder
 }
 
-/// One of the tests of [`inner`] on the fake library, changed by `words`.
+/// One of the tests of [`inner`] or [`steps`] on the fake library, changed by `words`.
 fn inside(test: &str, words: &str) {
     // In the bundle's program this file is a module.
     let here = module_path!().split_once("::").map_or_else(String::new, |(_, module)| format!("{module}::"));
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("{here}inner::{test}"), "--ignored", "--nocapture"])
+        .args(["--exact", &format!("{here}{test}"), "--ignored", "--nocapture"])
         .env("LD_LIBRARY_PATH", fake())
         .env("VGG_FT_FAKE_CUDA", words)
         .env("VGG_FT_TEST_DEVICES", "cuda")
@@ -124,85 +126,79 @@ fn a_card_that_is_not_there_is_refused_with_those_that_are() {
 
 #[test]
 fn the_case_table_passes_through_libcuda() {
-    inside("case_table", "");
+    inside("inner::case_table", "");
 }
 
 #[test]
 fn large_copies_arrive_in_order_from_many_threads() {
-    inside("copies", "");
+    inside("inner::copies", "");
 }
 
 #[test]
 fn a_full_card_says_how_full_and_can_be_used_again() {
-    inside("full", "memory=67108864");
+    inside("inner::full", "memory=67108864");
 }
 
 #[test]
 fn slabs_that_are_empty_make_room_for_one_of_another_size() {
-    inside("room", "memory=201326592");
+    inside("inner::room", "memory=201326592");
 }
 
 #[test]
 fn steps_are_replayed_and_learn_the_same_bits_as_launch_by_launch() {
-    inside("steps", "");
+    inside("steps::steps", "");
 }
 
 #[test]
 fn a_driver_without_graphs_learns_too() {
-    inside("steps_without_graphs", "no-graphs");
+    inside("steps::steps_without_graphs", "no-graphs");
 }
 
 #[test]
 fn copies_and_waits_split_a_step() {
-    inside("splits", "");
+    inside("steps::splits", "");
 }
 
 #[test]
 fn a_fault_in_a_replayed_graph_names_its_kernels() {
-    inside("fault_in_graph", "fault=relu_forward:4");
+    inside("steps::fault_in_graph", "fault=relu_forward:4");
 }
 
 #[test]
 fn graphs_that_are_not_used_make_room() {
-    inside("many_graphs", "");
+    inside("steps::many_graphs", "");
 }
 
 #[test]
 fn the_ceilings_are_measured() {
-    inside("ceilings", "");
+    inside("inner::ceilings", "");
 }
 
 #[test]
 fn a_fault_names_the_kernels_that_may_have_done_it() {
-    inside("fault", "fault=relu_forward");
+    inside("inner::fault", "fault=relu_forward");
 }
 
 #[test]
 fn with_sync_a_fault_names_its_kernel() {
-    inside("fault_with_sync", "fault=relu_forward");
+    inside("inner::fault_with_sync", "fault=relu_forward");
 }
 
 #[test]
 fn a_write_beside_a_buffer_is_found() {
-    inside("beside", "");
+    inside("inner::beside", "");
 }
 
 /// What runs on the fake library.
 mod inner {
     use super::support::{cases, devices};
-    use vgg_ft::device::call::Rmsprop;
     use vgg_ft::device::gpu::Gpu;
-    use vgg_ft::device::gpu::cuda::{Counts, Cuda, Options};
+    use vgg_ft::device::gpu::cuda::{Cuda, Options};
     use vgg_ft::device::gpu::driver::Driver;
     use vgg_ft::device::gpu::launch::{Arg, Launch};
     use vgg_ft::device::gpu::module;
-    use vgg_ft::device::{Buffer, Call, Cost, Device, Dtype};
-    use vgg_ft::error::Result;
-    use vgg_ft::graph::Tensor;
-    use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
+    use vgg_ft::device::{Call, Cost, Device, Dtype};
     use vgg_ft::random::{Draws, Stream};
-    use vgg_ft::shape::Shape;
-    use vgg_ft::train::{Epoch, Fit, Observer, Optimizer, Samples, Score};
 
     #[test]
     #[ignore = "runs on the fake library"]
@@ -298,6 +294,7 @@ mod inner {
             .unwrap();
         assert!(device.download::<f32>(&y).unwrap() == vec![0.0; len]);
         assert_eq!(device.memory().unwrap().unwrap().total, 192 * mib as u64);
+        drop(larger);
     }
 
     #[test]
@@ -356,244 +353,11 @@ mod inner {
         // A copy that belongs to no buffer.
         assert!(cuda.write(y, &[0; 36]).unwrap_err().message().contains("lies in no buffer"));
     }
-    /// A chain of so many calls: relu again and again, the last into `y`.
-    fn chain(device: &dyn Device, x: &Buffer, y: &mut Buffer, count: usize) -> Result<()> {
-        let mut last = device.alloc(Dtype::F32, x.len())?;
-        device.run(Call::ReluForward { x, y: &mut last })?;
-        for _ in 2..count {
-            let mut next = device.alloc(Dtype::F32, x.len())?;
-            device.run(Call::Sigmoid { x: &last, y: &mut next })?;
-            last = next;
-        }
-        device.run(Call::ReluForward { x: &last, y })
-    }
-
-    fn counts(built: u64, replayed: u64, changed: u64) -> Counts {
-        Counts { built, replayed, changed }
-    }
-
-    #[test]
-    #[ignore = "runs on the fake library"]
-    fn splits() {
-        let gpu = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
-        let (device, cuda): (&dyn Device, _) = (&gpu, gpu.driver());
-        let x = device.upload(&[-1.0f32, 0.0, 1.0]).unwrap();
-        let (mut y, mut z) = (device.zeros(3).unwrap(), device.zeros(3).unwrap());
-        let mut alone = device.zeros(3).unwrap();
-        chain(device, &x, &mut alone, 6).unwrap();
-        let alone: Vec<f32> = device.download(&alone).unwrap();
-        assert_eq!(cuda.counts(), counts(0, 0, 0), "nothing was together");
-        device.together(&mut || chain(device, &x, &mut y, 6)).unwrap();
-        assert_eq!(cuda.counts(), counts(1, 0, 0));
-        assert_eq!(device.download::<f32>(&y).unwrap(), alone);
-        device.together(&mut || chain(device, &x, &mut y, 6)).unwrap();
-        assert_eq!(cuda.counts(), counts(1, 1, 0));
-        // Another output: one node.
-        device.together(&mut || chain(device, &x, &mut z, 6)).unwrap();
-        assert_eq!(cuda.counts(), counts(1, 2, 1));
-        assert_eq!(device.download::<f32>(&z).unwrap(), alone);
-        // A copy in between: what came before runs before it, and both halves are graphs of their own.
-        let mut between = Vec::new();
-        for _ in 0..2 {
-            let mut x = device.upload(&[-1.0f32, 0.0, 1.0]).unwrap();
-            device
-                .together(&mut || {
-                    chain(device, &x, &mut y, 5)?;
-                    device.upload_bytes(&7.0f32.to_le_bytes().repeat(3), &mut x)?;
-                    chain(device, &x, &mut z, 7)?;
-                    between = device.download::<f32>(&z)?;
-                    Ok(())
-                })
-                .unwrap();
-            assert!(device.download::<f32>(&y).unwrap() != between);
-            assert_eq!(between[0], between[1], "all sevens");
-        }
-        assert_eq!(cuda.counts(), counts(3, 4, 1));
-        // A few launches are not worth a graph, and an error of the work is said.
-        device.together(&mut || chain(device, &x, &mut y, 3)).unwrap();
-        assert_eq!(cuda.counts(), counts(3, 4, 1));
-        let error = device.together(&mut || {
-            chain(device, &x, &mut y, 6)?;
-            device.alloc(Dtype::F32, usize::MAX / 4).map(|_| ())
-        });
-        assert!(error.unwrap_err().to_string().contains("asked for"));
-        assert_eq!(device.download::<f32>(&y).unwrap(), alone, "what was asked for before was done");
-        // From another thread, in the middle: after what came before, before what comes after.
-        let fresh = device.upload(&[-1.0f32, 0.0, 1.0]).unwrap();
-        device
-            .together(&mut || {
-                chain(device, &fresh, &mut y, 4)?;
-                let (y, z) = (&y, &mut z);
-                std::thread::scope(|scope| {
-                    scope.spawn(|| device.run(Call::ReluForward { x: y, y: z })).join()
-                })
-                .unwrap()
-            })
-            .unwrap();
-        assert_eq!(device.download::<f32>(&z).unwrap(), device.download::<f32>(&y).unwrap());
-    }
-
-    #[test]
-    #[ignore = "runs on the fake library"]
-    fn many_graphs() {
-        let gpu = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
-        let device: &dyn Device = &gpu;
-        let x = device.upload(&[-1.0f32, 0.0, 1.0]).unwrap();
-        let mut y = device.zeros(3).unwrap();
-        // Ten of different lengths, where eight are kept; nobody waits in between.
-        for count in (4..14).chain(4..6).chain(10..14) {
-            device.together(&mut || chain(device, &x, &mut y, count)).unwrap();
-        }
-        assert_eq!(gpu.driver().counts(), counts(12, 4, 0));
-        device.synchronize().unwrap();
-    }
-
-    #[test]
-    #[ignore = "runs on the fake library"]
-    fn fault_in_graph() {
-        let gpu = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
-        let device: &dyn Device = &gpu;
-        let x = device.upload(&[1.0f32; 8]).unwrap();
-        let mut y = device.zeros(8).unwrap();
-        device.together(&mut || chain(device, &x, &mut y, 7)).unwrap();
-        device.synchronize().unwrap();
-        device.together(&mut || chain(device, &x, &mut y, 7)).unwrap();
-        assert_eq!(gpu.driver().counts(), counts(1, 1, 0));
-        let error = device.synchronize().unwrap_err().to_string();
-        for part in [
-            "a kernel went wrong",
-            "CUDA_ERROR_ILLEGAL_ADDRESS (700)",
-            "a graph of 7 launches (relu_forward x2, sigmoid x5)",
-            "--sync",
-        ] {
-            assert!(error.contains(part), "`{part}` is not in\n{error}");
-        }
-        let error = device.together(&mut || chain(device, &x, &mut y, 7)).unwrap_err().to_string();
-        assert!(error.contains("cannot use the card any more"), "{error}");
-    }
-
     #[test]
     #[ignore = "runs on the fake library"]
     fn ceilings() {
         let cuda = Cuda::open(Options::default()).unwrap();
         assert!(cuda.copy_ceiling(16 << 20).unwrap() > 0.0);
         assert!(cuda.multiply_add_ceiling(2).unwrap() > 0.0);
-    }
-
-    /// Pictures of noise.
-    struct Noise {
-        values: Vec<f32>,
-        labels: Vec<u32>,
-    }
-
-    const SHAPE: [usize; 4] = [1, 16, 16, 3];
-
-    impl Samples for Noise {
-        fn labels(&self) -> &[u32] {
-            &self.labels
-        }
-
-        fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
-            let row = SHAPE.iter().product::<usize>();
-            let rows: Vec<f32> =
-                indices.iter().flat_map(|&i| &self.values[i as usize * row..][..row]).copied().collect();
-            Tensor::constant(Shape::new(&[indices.len(), 16, 16, 3]), device.upload(&rows)?)
-        }
-    }
-
-    /// Remembers the losses and what became of the steps.
-    struct Log<'a> {
-        cuda: &'a Cuda,
-        losses: Vec<u64>,
-        counts: Vec<Counts>,
-    }
-
-    impl Observer for Log<'_> {
-        fn step(&mut self, _: usize, _: usize, _: usize, score: &Score) {
-            self.losses.push(score.loss_sum.to_bits());
-            self.counts.push(self.cuda.counts());
-        }
-
-        fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
-            self.losses.push(epoch.val_loss.unwrap().to_bits());
-            self.counts.push(self.cuda.counts());
-            Ok(())
-        }
-    }
-
-    /// Three epochs of three batches of four and one of two, each followed by two and one of evaluation.
-    fn learn(options: Options) -> (Vec<u64>, Vec<Vec<u32>>, Vec<Counts>) {
-        let gpu = Gpu::new(Cuda::open(options).unwrap()).unwrap();
-        let device: &dyn Device = &gpu;
-        let layers = [
-            ("conv1", Layer::Conv2d { filters: 8 }),
-            ("pool", Layer::Maxpool2d),
-            ("conv2", Layer::Conv2d { filters: 8 }),
-        ];
-        let layers = layers.map(|(name, layer)| (name.to_owned(), layer)).to_vec();
-        let base = Architecture::base_of("tiny", [16, 16], layers).unwrap();
-        let architecture = base.with_head(Head { units: 12, dropout: 0.5, classes: 2 }).unwrap();
-        let trainable = Trainable::from(&architecture, "conv1").unwrap();
-        let mut network = Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap();
-        network.set_trainable(trainable);
-        let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7 };
-        let mut optimizer = Optimizer::new(rule, network.parameters().len());
-        let noise = |count: usize| {
-            let mut draws = Draws::new(count as u64, Stream::Demo, 0);
-            let values = (0..count * 16 * 16 * 3).map(|_| draws.range(-1.0, 1.0)).collect();
-            Noise { values, labels: (0..count as u32).map(|i| i % 2).collect() }
-        };
-        let (train, validation) = (noise(14), noise(10));
-        let mut log = Log { cuda: gpu.driver(), losses: Vec::new(), counts: Vec::new() };
-        let fit = Fit {
-            device,
-            from: 0,
-            train: &train,
-            validation: Some(&validation),
-            stage: "all",
-            epochs: 3,
-            batch: 4,
-            seed: 3,
-            first_step: 0,
-        };
-        fit.run(&mut network, &mut optimizer, &mut log).unwrap();
-        let weights = network.parameters().iter().map(|parameter| {
-            let values: Vec<f32> = device.download(parameter.value()).unwrap();
-            values.iter().map(|value| value.to_bits()).collect()
-        });
-        (log.losses, weights.collect(), log.counts)
-    }
-
-    #[test]
-    #[ignore = "runs on the fake library"]
-    fn steps() {
-        let (losses, weights, after) = learn(Options::default());
-        let built: Vec<u64> = after.iter().map(|counts| counts.built).collect();
-        // Each epoch: three whole batches, the last one, and evaluation. Two graphs for each, from the first
-        // epoch; all else is a replay.
-        assert_eq!(built, [1, 1, 1, 2, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4], "{after:?}");
-        let steps = after.windows(2).filter(|pair| pair[1].built == pair[0].built);
-        for pair in steps {
-            let replayed = pair[1].replayed - pair[0].replayed;
-            let changed = pair[1].changed - pair[0].changed;
-            // The dropout of the way there and of the way back.
-            assert!(replayed >= 1 && changed <= 2 * replayed, "{pair:?}");
-        }
-        let (losses1, weights1, after) = learn(Options { single: true, ..Options::default() });
-        assert_eq!(after.last(), Some(&counts(0, 0, 0)));
-        assert!(losses == losses1 && weights == weights1, "graphs change the numbers");
-        let (losses2, weights2, after) = learn(Options { sync: true, ..Options::default() });
-        assert_eq!(after.last(), Some(&counts(0, 0, 0)));
-        assert!(losses == losses2 && weights == weights2, "--sync changes the numbers");
-        println!("{losses:?}");
-    }
-
-    #[test]
-    #[ignore = "runs on the fake library"]
-    fn steps_without_graphs() {
-        let (losses, weights, after) = learn(Options::default());
-        assert_eq!(after.last(), Some(&counts(0, 0, 0)));
-        let (losses1, weights1, _) = learn(Options { guarded: true, ..Options::default() });
-        assert!(losses == losses1 && weights == weights1, "guards change the numbers");
     }
 }

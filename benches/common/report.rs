@@ -20,6 +20,19 @@ pub fn device() -> Box<dyn Device> {
     }
 }
 
+/// What the card can do at most, measured here and now: nothing for other devices.
+fn ceilings() -> serde_json::Value {
+    if std::env::var("VGG_FT_BENCH_DEVICE").as_deref() != Ok("cuda") {
+        return serde_json::Value::Null;
+    }
+    let cuda = Cuda::open(cuda::Options::default()).unwrap();
+    // Far more than any second-level cache, and far more blocks than any card holds at once.
+    let copy = cuda.copy_ceiling(512 << 20).unwrap();
+    let multiply_add = cuda.multiply_add_ceiling(132 * 8 * 8).unwrap();
+    println!("ceilings: copies {copy:.0} GB/s, f32 multiply-adds {multiply_add:.0} GFLOP/s");
+    serde_json::json!({ "copy_gbyte_per_s": copy, "f32_multiply_add_gflop_per_s": multiply_add })
+}
+
 /// One object per line of the report: what was done, the median time of a call, and the rate.
 pub fn json(device: &dyn Device, batch: usize, results: &[Measured]) -> String {
     let it = device.describe();
@@ -36,6 +49,8 @@ pub fn json(device: &dyn Device, batch: usize, results: &[Measured]) -> String {
         serde_json::json!({ "id": id, "microseconds": seconds * 1e6, "samples": samples.len(), unit: rate })
     });
     let lines: Vec<_> = lines.collect();
-    serde_json::json!({ "device": it.name, "hardware": it.hardware, "batch": batch, "lines": lines })
-        .to_string()
+    serde_json::json!({
+        "device": it.name, "hardware": it.hardware, "batch": batch, "ceilings": ceilings(), "lines": lines
+    })
+    .to_string()
 }

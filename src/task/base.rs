@@ -55,6 +55,17 @@ impl Host {
         }
     }
 
+    /// What the device counted, for `--json`; the counts that are not 0 as a remark, too.
+    pub fn counted(&self) -> serde_json::Map<String, serde_json::Value> {
+        let counters = self.device.counters();
+        let some: Vec<_> =
+            counters.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
+        if !some.is_empty() {
+            self.say(format_args!("counted    {}", some.join(", ")));
+        }
+        counters.into_iter().map(|(name, count)| (name.replace(' ', "_"), count.into())).collect()
+    }
+
     /// Says what computes, how precisely.
     pub fn introduce(&self) {
         let device = self.device.describe();

@@ -178,7 +178,13 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     }
     host.result(
         &text,
-        &json!({ "run": job.output, "result": result, "test": tested, "history": history.epochs }),
+        &json!({
+            "run": job.output,
+            "result": result,
+            "test": tested,
+            "history": history.epochs,
+            "counters": host.counted(),
+        }),
     )
 }
 

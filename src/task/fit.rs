@@ -144,7 +144,15 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         }
         _ => format!("{}  acc {:.4}", job.output.display(), result.accuracy),
     };
-    host.result(&text, &json!({ "run": job.output, "result": result, "history": history.epochs }))
+    host.result(
+        &text,
+        &json!({
+            "run": job.output,
+            "result": result,
+            "history": history.epochs,
+            "counters": host.counted(),
+        }),
+    )
 }
 
 /// Made alike, and from different pictures.

@@ -13,6 +13,11 @@ use vgg_ft::device::gpu::module::{Entry, Module, Param};
 use vgg_ft::ptx::{Space, parse};
 use vgg_ft::random::{Draws, Stream};
 
+/// The forms of a file that a card can be asked: what a copy does before it is waited for is the machine's choice.
+fn fixed(file: &str, text: &str) -> impl Iterator<Item = Form> {
+    forms(file, text).into_iter().filter(|form| form.number("late", 1) == 1)
+}
+
 /// Random inputs of each entry of a table.
 const SEEDS: u64 = 4;
 
@@ -107,10 +112,7 @@ fn unhex(digits: &str) -> Vec<u8> {
 
 /// Sixteen digits are enough to tell inputs apart.
 fn input_hash(input: &[u8], args: &[Vec<u8>]) -> String {
-    let mut hash = Sha256::new();
-    hash.update(input);
-    args.iter().for_each(|arg| hash.update(arg));
-    hex(&hash.finalize()[..8])
+    hex(&Sha256::digest([input, &args.concat()].concat())[..8])
 }
 
 /// Of a row, with NaNs of floats made alike: their payload is nobody's promise.
@@ -205,17 +207,13 @@ fn others(form: &Form, args: &mut Vec<Arg>) {
 /// All rows of a file by the emulator.
 pub fn emulated(file: &str, text: &str, tensor: Tensor) -> Vec<Emulated> {
     let mut all = Vec::new();
-    for form in forms(file, text) {
+    let machine = machine(file, text, tensor);
+    for form in fixed(file, text) {
         let rows = rows_of(&form, tensor);
-        let late_copies = form.number("late", 1) == 1;
-        let options = emulator::Options {
-            checked: false,
-            tensor,
-            late_copies,
-            threads: Some(1),
-            ..emulator::Options::default()
-        };
-        let machine = Machine::new(options, file, text).unwrap();
+        if rows.is_empty() {
+            // Of other tensor cores.
+            continue;
+        }
         for (seed, input) in inputs(file, &form) {
             let out = run_emulated(&machine, &form, length(&rows), &input);
             let mut at = 0;
@@ -228,6 +226,11 @@ pub fn emulated(file: &str, text: &str, tensor: Tensor) -> Vec<Emulated> {
         }
     }
     all
+}
+
+fn machine(file: &str, text: &str, tensor: Tensor) -> Machine {
+    let options = emulator::Options { checked: false, tensor, threads: Some(1), ..Default::default() };
+    Machine::new(options, file, text).unwrap()
 }
 
 fn run_emulated(machine: &Machine, form: &Form, len: usize, input: &[u8]) -> Vec<u8> {
@@ -263,20 +266,20 @@ pub fn measured(file: &str, text: &str) -> Found {
         found.skipped = Some(format!("the card is too old for it: {}", error.message()));
         return found;
     }
-    for form in forms(file, &text) {
+    let machine = machine(file, &text, tensor);
+    for form in fixed(file, &text) {
         let entry = module.entries.iter().find(|entry| entry.name == form.entry).unwrap();
         let rows = rows_of(&form, tensor);
+        if rows.is_empty() {
+            // Of other tensor cores.
+            continue;
+        }
         for (seed, input) in inputs(file, &form) {
             let out = run_measured(&cuda, entry, &form, length(&rows), &input)
                 .unwrap_or_else(|error| panic!("{file}: {}: {error}", form.entry));
             let expected = match seed {
                 None => None,
-                Some(_) => {
-                    let options =
-                        emulator::Options { checked: false, tensor, ..emulator::Options::default() };
-                    let machine = Machine::new(options, file, &text).unwrap();
-                    Some(run_emulated(&machine, &form, out.len(), &input))
-                }
+                Some(_) => Some(run_emulated(&machine, &form, out.len(), &input)),
             };
             judge(&mut found, file, &form, &rows, seed, &input, &out, expected.as_deref());
         }
