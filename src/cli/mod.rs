@@ -79,7 +79,7 @@ fn run(cli: Cli) -> Result<()> {
         ),
         Command::Finetune(a) => {
             task::finetune(&host, &finetune(a.data, a.output, a.validation_split, a.job)?)
-        },
+        }
         Command::Evaluate(a) => task::evaluate(
             &host,
             &task::Evaluate {

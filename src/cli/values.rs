@@ -79,7 +79,10 @@ pub fn rate(text: &str) -> Result<f32, String> {
 pub fn augment_preset(text: &str) -> Result<Augment, String> {
     match text {
         "book" => Ok(Augment::book()),
-        _ => Err("the one set with a name is `book`; write single ranges otherwise, such as --rotation 20".into()),
+        _ => {
+            Err("the one set with a name is `book`; write single ranges otherwise, such as --rotation 20"
+                .into())
+        }
     }
 }
 

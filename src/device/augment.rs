@@ -72,13 +72,8 @@ impl Transform {
     pub const WORDS: usize = size_of::<Self>() / 4;
 
     /// The picture as it is.
-    pub const IDENTITY: Self = Self {
-        matrix: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-        shift: 0.0,
-        brightness: 1.0,
-        flags: 0,
-        unused: 0,
-    };
+    pub const IDENTITY: Self =
+        Self { matrix: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], shift: 0.0, brightness: 1.0, flags: 0, unused: 0 };
 
     /// Whether all of `flags` are set.
     pub fn has(&self, flags: u32) -> bool {
@@ -96,7 +91,8 @@ mod tests {
         let source = include_str!("../../kernels/augment.cu");
         let (_, rest) = source.split_once("struct Transform {").unwrap();
         let fields: Vec<_> = rest.split_once("};").unwrap().0.split(';').map(str::trim).collect();
-        let twins = ["double matrix[6]", "float shift", "float brightness", "unsigned flags", "unsigned unused"];
+        let twins =
+            ["double matrix[6]", "float shift", "float brightness", "unsigned flags", "unsigned unused"];
         assert_eq!(fields[..5], twins);
         let offsets = [
             offset_of!(Transform, matrix),

@@ -89,9 +89,8 @@ fn draws(host: &Host, job: &Preview, augment: &Augment, sample: u32, picture: &[
     let [h, w] = job.size;
     let size = Size { h, w };
     let mut transforms = vec![Transform::IDENTITY];
-    transforms.extend(
-        (0..job.draws).map(|step| augment.draw(job.seed, step as u64, sample, size).transform(size)),
-    );
+    transforms
+        .extend((0..job.draws).map(|step| augment.draw(job.seed, step as u64, sample, size).transform(size)));
     let border: Border = augment.border();
     let ranged = augment.shifts_channels();
     let geometry = Gather { count: 1, n: transforms.len(), h, w, border, ranged, rule: LEVELS };
@@ -116,9 +115,12 @@ impl Sheet {
         let h = rows.saturating_mul(size.h + MARGIN).saturating_add(MARGIN);
         let w = columns.saturating_mul(size.w + MARGIN).saturating_add(MARGIN);
         if h.saturating_mul(w) > MOST {
-            return Err(Error::new(Kind::Usage, format!("a sheet of {rows} x {columns} pictures is too large"))
-                .expected_got(format!("at most {MOST} pixels"), format!("{w} x {h}"))
-                .help("give a smaller --count, --draws or --size"));
+            return Err(Error::new(
+                Kind::Usage,
+                format!("a sheet of {rows} x {columns} pictures is too large"),
+            )
+            .expected_got(format!("at most {MOST} pixels"), format!("{w} x {h}"))
+            .help("give a smaller --count, --draws or --size"));
         }
         Ok(Self { size, h, w, pixels: vec![255; h * w * 3] })
     }

@@ -12,6 +12,6 @@ mod samples;
 pub use evaluate::{Score, evaluate, judge, predict};
 pub use fit::{Fit, Observer};
 pub use history::{Epoch, History};
-pub use rmsprop::Optimizer;
 pub use pictures::PictureSamples;
+pub use rmsprop::Optimizer;
 pub use samples::{FeatureSamples, Samples, input};

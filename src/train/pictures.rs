@@ -110,9 +110,7 @@ impl Samples for PictureSamples<'_> {
 
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
         match &self.place {
-            Place::Handed(_) => {
-                input(device, &self.pictures.batch(indices)?, self.pictures.size, self.rule)
-            }
+            Place::Handed(_) => input(device, &self.pictures.batch(indices)?, self.pictures.size, self.rule),
             Place::Resident(_) => {
                 let still = vec![Transform::IDENTITY; indices.len()];
                 self.gathered(device, indices, &still, Border::Nearest)
@@ -123,10 +121,8 @@ impl Samples for PictureSamples<'_> {
     fn training_batch(&self, device: &dyn Device, indices: &[u32], step: u64) -> Result<Tensor> {
         let Some((augment, seed)) = &self.augment else { return self.batch(device, indices) };
         let size = self.pictures.size;
-        let transforms: Vec<Transform> = indices
-            .iter()
-            .map(|&sample| augment.draw(*seed, step, sample, size).transform(size))
-            .collect();
+        let transforms: Vec<Transform> =
+            indices.iter().map(|&sample| augment.draw(*seed, step, sample, size).transform(size)).collect();
         self.gathered(device, indices, &transforms, augment.border())
     }
 }

@@ -146,6 +146,7 @@ pub fn all() -> Vec<Case> {
         normalize(&mut cases, rows);
     }
     losses(&mut cases);
+    super::augment::cases(&mut cases);
     cases
 }
 

@@ -39,8 +39,7 @@ impl Augment {
     pub fn draw(&self, seed: u64, step: u64, sample: u32, size: Size) -> Drawn {
         // Three draws of four words; the counter has room for 2^30 steps.
         let counter = step << 34 | u64::from(sample) << 2;
-        let words: [[u32; 4]; 3] =
-            std::array::from_fn(|k| draw(seed, Stream::Augment, counter | k as u64));
+        let words: [[u32; 4]; 3] = std::array::from_fn(|k| draw(seed, Stream::Augment, counter | k as u64));
         let unit = |word: u32| f64::from(word) / 4_294_967_296.0;
         let within = |[low, high]: [f64; 2], word: u32| low + (high - low) * unit(word);
         let around = |range: f64, word: u32| within([-range, range], word);

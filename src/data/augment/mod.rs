@@ -147,7 +147,11 @@ impl fmt::Display for Augment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shift = |value: f64| {
             // As typed: 0.07 · 100 is 7.000000000000001.
-            if value < 1.0 { format!("±{} %", (value * 1e4).round() / 100.0) } else { format!("±{value} pixels") }
+            if value < 1.0 {
+                format!("±{} %", (value * 1e4).round() / 100.0)
+            } else {
+                format!("±{value} pixels")
+            }
         };
         let mut parts = Vec::new();
         if self.rotation != 0.0 {

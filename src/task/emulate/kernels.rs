@@ -3,6 +3,7 @@
 //! In: a kernel's name and sizes. Out: arrays to fill and the [`Call`] on their buffers. Default sizes
 //! are small, with a remainder where a tile has one, so that guards are passed.
 
+use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::{MaskSource, Normalize, Rmsprop};
 use crate::device::{Buffer, Call, Dtype};
 use crate::random::Stream;
@@ -27,6 +28,11 @@ impl Sizes {
         Pool2d { n, h, w, c }
     }
 
+    fn gather(&self) -> Gather {
+        let [count, n, h, w] = ["count", "n", "h", "w"].map(|axis| self.of(axis));
+        Gather { count, n, h, w, border: Border::Nearest, ranged: true, rule: CAFFE }
+    }
+
     fn dense(&self) -> Dense {
         let [n, c_in, c_out] = ["n", "c_in", "c_out"].map(|axis| self.of(axis));
         Dense { n, c_in, c_out }
@@ -46,6 +52,8 @@ pub enum Fill {
     Below(usize),
     /// Whole numbers below this, u8.
     Bytes(u32),
+    /// What happens to pictures, drawn as training draws it.
+    Transforms,
     /// Nothing: the kernel must write every element.
     Unwritten(Dtype),
 }
@@ -91,6 +99,7 @@ const POOL2D: &[(&str, usize)] = &[("n", 1), ("h", 9), ("w", 8), ("c", 16)];
 const DENSE: &[(&str, usize)] = &[("n", 4), ("c_in", 256), ("c_out", 64)];
 const FLAT: &[(&str, usize)] = &[("len", 1000)];
 const ROWS: &[(&str, usize)] = &[("rows", 100)];
+const PICTURES: &[(&str, usize)] = &[("count", 4), ("n", 3), ("h", 24), ("w", 32)];
 const CLASSES: &[(&str, usize)] = &[("rows", 10), ("classes", 37)];
 
 const STEP: Rmsprop = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7 };
@@ -131,6 +140,23 @@ pub static KERNELS: &[Kernel] = &[
             (vec![array("pixels", len, Fill::Bytes(256))], vec![fresh("y", len)])
         },
         make: call!(s, [pixels] => [y], Call::Normalize { rows: s.of("rows"), rule: CAFFE, pixels, y }),
+        tolerance: SAME_BITS,
+    },
+    Kernel {
+        name: "augment",
+        formula: "y[k] = normal(bright(flip(shift(move(pixels[indices[k]])))))",
+        axes: PICTURES,
+        arrays: |s| {
+            let Gather { count, n, h, w, .. } = s.gather();
+            let inputs = vec![
+                array("pixels", count * h * w * 3, Fill::Bytes(256)),
+                array("indices", n, Fill::Below(count)),
+                array("transforms", n * Transform::WORDS, Fill::Transforms),
+            ];
+            (inputs, vec![fresh("y", n * h * w * 3)])
+        },
+        make: call!(s, [pixels, indices, transforms] => [y],
+            Call::Augment { geometry: s.gather(), pixels, indices, transforms, y }),
         tolerance: SAME_BITS,
     },
     Kernel {
