@@ -24,6 +24,8 @@ use support::naive;
 use support::optimizer::{self, Tensor};
 use support::run::{Data, Make};
 use vgg_ft::device::call::{Adamw, Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd};
+use vgg_ft::data::{Augment, Size};
+use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::random::{Draws, Stream};
@@ -325,6 +327,35 @@ fn normalize() -> Line {
     }
 }
 
+/// Gathered alone, as validation reads a resident set, and moved as the book's notebook does.
+fn augment() -> [Line; 2] {
+    let (count, n, h, w) = (4 * BATCH, BATCH, 150, 150);
+    let rule = Normalize { order: [2, 1, 0], scale: [1.0; 3], offset: [-103.939, -116.779, -123.68] };
+    let geometry = Gather { count, n, h, w, border: Border::Nearest, ranged: false, rule };
+    let mut draws = Draws::new(1, Stream::Demo, 0);
+    let pixels: Vec<u8> = (0..count * h * w * 3).map(|_| draws.below(256) as u8).collect();
+    let indices: Vec<u32> = (0..n as u32).map(|k| k * 3).collect();
+    [("gathered", Augment::default()), ("moved", Augment::book())].map(|(what, augment)| {
+        let size = Size { h, w };
+        let transforms: Vec<Transform> =
+            (0..n as u32).map(|k| augment.draw(1, 0, k, size).transform(size)).collect();
+        // The oracle takes matrices as they come; the last bit of a coordinate is a 1e-13th of a level here.
+        let want: Vec<Near> = support::augment::augment(&geometry, &pixels, &indices, &transforms)
+            .into_iter()
+            .map(|near| Near { within: 1e-4, ..near })
+            .collect();
+        let words: Vec<u32> = bytemuck::cast_slice(&transforms).to_vec();
+        Line {
+            shape: format!("{what}/b{n}"),
+            work: Throughput::Bytes((n * h * w * 3 * 5) as u64),
+            inputs: vec![pixels.clone().into(), indices.clone().into(), words.into()],
+            outputs: vec![(zeros(n * h * w * 3), Box::new(move |at| want[at]))],
+            make: make!([pixels, indices, transforms] => [y],
+                Call::Augment { geometry, pixels, indices, transforms, y }),
+        }
+    })
+}
+
 /// What learns from block3_conv1 on, kernels and biases, and what learns of block 1 alone: many small.
 const LEARNERS: &[(&str, &[usize])] = &[
     (
@@ -498,6 +529,7 @@ fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Mea
     elementwise("block3_conv2", BATCH * 37 * 37 * 256).into_iter().for_each(&mut measure);
     elementwise("fc1", BATCH * 256).into_iter().for_each(&mut measure);
     measure(normalize());
+    augment().into_iter().for_each(&mut measure);
     optimizers().into_iter().for_each(&mut measure);
     layouts().into_iter().for_each(&mut measure);
     losses().into_iter().for_each(&mut measure);

@@ -1,6 +1,8 @@
 //! All tests that ask a device, in one program: what `scripts/gpu-bundle` takes to a machine with a card.
 //! `cargo test` leaves it out, since it runs each of them by itself.
 
+#[path = "augment.rs"]
+mod augment;
 #[path = "cuda.rs"]
 mod cuda;
 #[path = "golden_ops.rs"]

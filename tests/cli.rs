@@ -185,6 +185,80 @@ fn finetune_moves_what_is_unfrozen_and_nothing_else_and_repeats_bit_for_bit() {
     assert_ne!(tuned["dense.kernel"], tensors(&here.join("c/model.safetensors"))["dense.kernel"]);
 }
 
+/// Draws depend on seed, step and sample: not on threads. Nothing of the training pictures is cached.
+#[test]
+fn augmented_training_is_said_kept_and_repeated_bit_for_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 4), ("validation", 2)]);
+    let job = |out: &str, threads: &str, more: &[&str]| {
+        let mut command = vgg_ft(here);
+        command.args(["finetune", "data", "-o", out, "--size", "32", "--units", "8", "--batch", "3"]);
+        command.args(["--head-epochs", "1", "--epochs", "1", "--threads", threads, "--keep-features"]);
+        let output = command.args(more).assert().success().get_output().clone();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let book = ["--augment", "book", "--brightness", "0.5,1.5", "--horizontal-flip=false"];
+    let said = job("a", "2", &book);
+    assert!(said.contains("augmenting rotation ±40°, width shift ±20 %"), "{said}");
+    assert!(said.contains("brightness 0.5 to 1.5, outside nearest"), "{said}");
+    assert!(said.contains("8 pictures, 0.0 MB, handed over batch by batch: cpu reads them"), "{said}");
+    let kept = names(&here.join("a/features"));
+    assert!(kept.len() == 2 && kept.iter().all(|name| name.starts_with("validation")), "{kept:?}");
+    let run = fs::read_to_string(here.join("a/run.toml")).unwrap();
+    assert!(run.contains("[training.augment]\nrotation = 40.0\nwidth_shift = 0.2"), "{run}");
+    assert!(run.contains("brightness = [0.5, 1.5]\nhorizontal_flip = false"), "{run}");
+
+    let first = tensors(&here.join("a/model.safetensors"));
+    job("b", "1", &book);
+    assert_eq!(first, tensors(&here.join("b/model.safetensors")), "one thread and two");
+    let plain = job("c", "2", &[]);
+    assert!(!plain.contains("augmenting"), "{plain}");
+    let plain = tensors(&here.join("c/model.safetensors"));
+    assert_ne!(first["dense.kernel"], plain["dense.kernel"]);
+    for name in ["block4_conv3.kernel", "block5_conv1.kernel"] {
+        assert_eq!(first[name] == plain[name], name.starts_with("block4"), "{name}");
+    }
+    // A run with augmentation is read back like any other.
+    stdout(vgg_ft(here).args(["evaluate", "a", "data", "--split", "validation"]));
+}
+
+#[test]
+fn augment_preview_draws_a_sheet() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 3)]);
+    let sheet = |out: &str, more: &[&str]| {
+        let mut command = vgg_ft(here);
+        command.args(["augment", "preview", "data", "-o", out, "--size", "33x40", "--count", "4"]);
+        let text = stdout(command.args(["--draws", "2", "--json"]).args(more));
+        assert_eq!(json(&text)["pictures"].as_array().unwrap().len(), 4);
+        image::open(here.join(out)).unwrap().to_rgb8()
+    };
+    let book = sheet("book.png", &[]);
+    assert_eq!(book.dimensions(), (4 + 3 * 44, 4 + 4 * 37));
+    assert_eq!(book.get_pixel(0, 0).0, [255; 3]);
+    // The first column is the picture itself, the others are not.
+    let cell = |sheet: &image::RgbImage, column: u32, row: u32| -> Vec<u8> {
+        let (left, top) = (4 + column * 44, 4 + row * 37);
+        (0..33).flat_map(|i| (0..40).flat_map(move |j| sheet.get_pixel(left + j, top + i).0)).collect()
+    };
+    let still = sheet("still.png", &["--vertical-flip", "--seed", "2"]);
+    for row in 0..4 {
+        let own = cell(&book, 0, row);
+        assert_eq!(own, cell(&still, 0, row));
+        assert_ne!(own, cell(&book, 1, row));
+        assert_ne!(cell(&book, 1, row), cell(&book, 2, row));
+        let turned: Vec<u8> = own.chunks(120).rev().flatten().copied().collect();
+        for column in 1..3 {
+            let seen = cell(&still, column, row);
+            assert!(seen == own || seen == turned, "row {row}, column {column}");
+        }
+    }
+    let again = sheet("again.png", &["--augment", "book", "--device", "emulator:checked"]);
+    assert_eq!(again, book, "our PTX machine draws the same");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_extraction_goes_on_to_the_same_bytes() {
@@ -364,6 +438,11 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "dense"], "classifier"),
         (vec!["evaluate", "nowhere", "data"], "not a finished run"),
         (vec!["finetune", "data", "-o", "r", "--rate", "0"], "rate"),
+        (vec!["finetune", "data", "-o", "r", "--zoom", "1.5"], "`zoom` cannot be drawn from"),
+        (vec!["finetune", "data", "-o", "r", "--brightness", "2,1"], "the smaller first"),
+        (vec!["finetune", "data", "-o", "r", "--fill", "edge"], "nearest, reflect, wrap or constant"),
+        (vec!["finetune", "data", "-o", "r", "--augment", "all"], "`book`"),
+        (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "99999"], "too large"),
         (vec!["--device", "gpu", "summary"], "cuda:N"),
         (vec!["summary", "--units", "18446744073709551615"], "65536"),
         (vec!["frobnicate"], "frobnicate"),

@@ -8,6 +8,7 @@ mod support;
 use support::run::{Case, Data};
 use support::{cases, devices, naive, optimizer};
 use vgg_ft::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd, Slot};
+use vgg_ft::device::augment::{Border, Gather};
 use vgg_ft::device::{Buffer, Call, Device, Dtype};
 use vgg_ft::error::Kind;
 use vgg_ft::random::{Draws, Stream};
@@ -120,6 +121,10 @@ fn calls_with_nothing_to_do_are_taken() {
         let (mut big, mut small, mut eight) = (some(conv.weight().len()), some(6), some(8));
         let run = |call: Call<'_>| device.run(call).unwrap();
         run(Call::Normalize { rows: 0, rule: normalize, pixels: &none_u8, y: &mut y });
+        let border = Border::Nearest;
+        let empty = Gather { count: 3, n: 0, h: 0, w: 4, border, ranged: true, rule: normalize };
+        let (pixels, indices, transforms) = (&none_u8, &none_u32, &none_u32);
+        run(Call::Augment { geometry: empty, pixels, indices, transforms, y: &mut y });
         run(Call::Conv2dForward {
             geometry: conv,
             x: &none,

@@ -149,6 +149,7 @@ pub fn all() -> Vec<Case> {
     }
     losses(&mut cases);
     cases.extend(layout::all());
+    super::augment::cases(&mut cases);
     cases
 }
 

@@ -4,6 +4,7 @@
 // Every test binary compiles all of this and uses a part.
 #![allow(dead_code)]
 
+pub mod augment;
 pub mod cases;
 pub mod close;
 pub mod devices;

@@ -5,6 +5,7 @@
 
 use super::{layouts, optimizers};
 use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
+use crate::device::augment::{Border, Gather, Transform};
 use crate::device::{Buffer, Call, Dtype};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
@@ -28,6 +29,11 @@ impl Sizes {
         Pool2d { n, h, w, c }
     }
 
+    fn gather(&self) -> Gather {
+        let [count, n, h, w] = ["count", "n", "h", "w"].map(|axis| self.of(axis));
+        Gather { count, n, h, w, border: Border::Nearest, ranged: true, rule: CAFFE }
+    }
+
     fn dense(&self) -> Dense {
         let [n, c_in, c_out] = ["n", "c_in", "c_out"].map(|axis| self.of(axis));
         Dense { n, c_in, c_out }
@@ -47,6 +53,8 @@ pub enum Fill {
     Below(usize),
     /// Whole numbers below this, u8.
     Bytes(u32),
+    /// What happens to pictures, drawn as training draws it.
+    Transforms,
     /// Nothing: the kernel must write every element.
     Unwritten(Dtype),
 }
@@ -92,6 +100,7 @@ const POOL2D: &[(&str, usize)] = &[("n", 1), ("h", 9), ("w", 8), ("c", 16)];
 const DENSE: &[(&str, usize)] = &[("n", 4), ("c_in", 256), ("c_out", 64)];
 pub const FLAT: &[(&str, usize)] = &[("len", 1000)];
 const ROWS: &[(&str, usize)] = &[("rows", 100)];
+const PICTURES: &[(&str, usize)] = &[("count", 4), ("n", 3), ("h", 24), ("w", 32)];
 const CLASSES: &[(&str, usize)] = &[("rows", 10), ("classes", 37)];
 
 pub const STEP: Rmsprop =
@@ -137,6 +146,23 @@ pub static KERNELS: &[Kernel] = &[
     },
     layouts::CAST,
     layouts::TRANSPOSE,
+    Kernel {
+        name: "augment",
+        formula: "y[k] = normal(bright(flip(shift(move(pixels[indices[k]])))))",
+        axes: PICTURES,
+        arrays: |s| {
+            let Gather { count, n, h, w, .. } = s.gather();
+            let inputs = vec![
+                array("pixels", count * h * w * 3, Fill::Bytes(256)),
+                array("indices", n, Fill::Below(count)),
+                array("transforms", n * Transform::WORDS, Fill::Transforms),
+            ];
+            (inputs, vec![fresh("y", n * h * w * 3)])
+        },
+        make: call!(s, [pixels, indices, transforms] => [y],
+            Call::Augment { geometry: s.gather(), pixels, indices, transforms, y }),
+        tolerance: SAME_BITS,
+    },
     Kernel {
         name: "relu_forward",
         formula: "y = x < 0 ? 0 : x",

@@ -8,6 +8,8 @@ mod layouts;
 mod optimizers;
 
 use super::Host;
+use crate::data::{Augment, Size};
+use crate::device::augment::Transform;
 use crate::device::cpu::CpuDevice;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::emulator::{Emulator, Options, Schedule, Started, Step, Watched, profile};
@@ -182,8 +184,18 @@ fn fill(array: &Array, draws: &mut Draws) -> Numbers {
         Fill::Bits => Numbers::F32(all.map(|_| (draws.word() & 1) as f32).collect()),
         Fill::Below(bound) => Numbers::U32(all.map(|_| draws.below(bound as u32)).collect()),
         Fill::Bytes(bound) => Numbers::U8(all.map(|_| draws.below(bound) as u8).collect()),
+        Fill::Transforms => Numbers::U32(transforms(array.len)),
         Fill::Unwritten(dtype) => Numbers::Unwritten(dtype, array.len),
     }
+}
+
+/// The words of as many transforms as fit, with all that can be drawn.
+fn transforms(len: usize) -> Vec<u32> {
+    let augment = Augment { channel_shift: 30.0, brightness: Some([0.5, 1.5]), ..Augment::book() };
+    let size = Size { h: 24, w: 32 };
+    let all = 0..(len / Transform::WORDS) as u32;
+    let all: Vec<Transform> = all.map(|k| augment.draw(1, 0, k, size).transform(size)).collect();
+    bytemuck::cast_slice(&all).to_vec()
 }
 
 fn upload(device: &dyn Device, numbers: &Numbers) -> Result<Buffer> {

@@ -3,6 +3,7 @@
 mod optimizer;
 
 use crate::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop};
+use crate::device::augment::{Border, Gather, Transform};
 use crate::device::gpu::Gpu;
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::plan::{Card, Plan};
@@ -95,6 +96,8 @@ fn check(launch: &Launch) {
             "blocks of 32 x 32 for {p:?}"
         ),
         "normalize" | "sigmoid_cross_entropy" => covers(launch, 0, 256, p[0]),
+        "augment" => covers(launch, 0, 256, p[1] * p[2] * p[3]),
+        "augment_range" => covers(launch, 0, 1, p[1]),
         "softmax" | "softmax_cross_entropy" => covers(launch, 0, 4, p[0]),
         "maxpool2d_forward" => covers(launch, 0, 4 * 256, p[0] * (p[1] / 2) * (p[2] / 2) * p[3]),
         "maxpool2d_backward" => {
@@ -250,6 +253,29 @@ fn pools_and_matrices_cover_their_outputs() {
             }),
             &["sigmoid_cross_entropy"],
         );
+    }
+}
+
+#[test]
+fn pictures_cover_their_outputs() {
+    let bench = Bench::new();
+    let rule = Normalize { order: [2, 1, 7], scale: [1.0; 3], offset: [0.0; 3] };
+    // One pixel, a block, one past it, VGG's; a set larger than an `int` counts.
+    for (count, n, h, w) in [(1, 1, 1, 1), (9, 1, 16, 16), (3, 4, 257, 1), (60_000, 20, 150, 150)] {
+        for ranged in [false, true] {
+            let geometry = Gather { count, n, h, w, border: Border::Constant(7.0), ranged, rule };
+            let (pixels, y) = (&bench.u8(count * h * w * 3), &mut bench.f32(n * h * w * 3));
+            let indices = &bench.0.alloc(Dtype::U32, n).unwrap();
+            let transforms = &bench.0.alloc(Dtype::U32, n * Transform::WORDS).unwrap();
+            let launches = bench.run(Call::Augment { geometry, pixels, indices, transforms, y });
+            check_all(&launches, if ranged { &["augment_range", "augment"] } else { &["augment"] });
+            let p = [count, n, h, w, 3, 7.0f32.to_bits() as usize, 2, 1, 2];
+            assert_eq!(words(&launches[0], "p")[..9], p);
+            let ranges = |launch: &Launch| launch.args.iter().find(|arg| arg.name() == "ranges").cloned();
+            let Some(Arg::Pointer { len, .. }) = ranges(&launches[0]) else { panic!("ranges are a buffer") };
+            assert_eq!(len, if ranged { 2 * n } else { 0 });
+            assert_eq!(ranges(&launches[0]), ranges(&launches[launches.len() - 1]));
+        }
     }
 }
 
