@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use vgg_ft::data::Size;
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::export::{Dialect, Format, Layout, Model, write};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Source};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Source, Variant};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::train::predict;
 use vgg_ft::weights::{FloatType, NamedTensor, Weights, save};
@@ -261,4 +261,105 @@ fn weights_alone_cannot_scale_pixels() {
         assert_eq!(error.exit_code(), 2, "{error}");
         assert!(!path.exists());
     }
+}
+
+/// A run folder as `finetune` leaves it: VGG11 on 32x32, all weights a thousandth.
+fn run_folder(dir: &Path) {
+    let head = Head { units: 8, dropout: 0.5, classes: 2 };
+    let architecture = Architecture::vgg(Variant::Vgg11, [32, 32]).unwrap().with_head(head).unwrap();
+    let longest = architecture.parameters().iter().map(|spec| spec.shape.len()).max().unwrap();
+    let values = vec![1e-3; longest];
+    let tensors: Vec<_> = architecture
+        .parameters()
+        .iter()
+        .map(|spec| {
+            let shape = match *spec.shape.axes() {
+                [o, h, w, i] => vec![h, w, i, o],
+                ref axes => axes.to_vec(),
+            };
+            NamedTensor { name: spec.name.clone(), shape, data: &values[..spec.shape.len()] }
+        })
+        .collect();
+    fs::create_dir(dir).unwrap();
+    save(&dir.join("model.safetensors"), &tensors, FloatType::F32, &BTreeMap::new()).unwrap();
+    let config = r#"
+        format = 1
+        vgg_ft = "0.1.0"
+        [network]
+        variant = "vgg11"
+        size = [32, 32]
+        preprocess = "caffe"
+        resize = "nearest"
+        classes = ["cats", "dogs"]
+        units = 8
+        dropout = 0.5
+        [training]
+        data = "data"
+        base_weights = ""
+        device = "cpu"
+        seed = 1
+        batch = 20
+        samples = [1, 1]
+        head_epochs = 1
+        head_rate = 1e-5
+        rho = 0.9
+        epsilon = 1e-7
+        [result]
+        accuracy = 1.0
+        seconds = 1.0
+    "#;
+    fs::write(dir.join("run.toml"), config).unwrap();
+}
+
+#[test]
+fn the_command_says_what_it_wrote_and_writes_over_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    run_folder(&here.join("run"));
+    let export = |args: &[&str]| {
+        let mut command = assert_cmd::Command::cargo_bin("vgg-ft").unwrap();
+        command.current_dir(here).arg("export").args(args).output().unwrap()
+    };
+    let output = export(&["run", "--format", "onnx", "-o", "m.onnx", "--json"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("BGR") && said.contains("probability of `dogs`"), "{said}");
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bytes = fs::read(here.join("m.onnx")).unwrap();
+    assert_eq!(result["bytes"], bytes.len());
+    assert_eq!(result["sha256"], vgg_ft::files::sha256_hex(&bytes));
+    assert_eq!(result["path"], "m.onnx");
+
+    let text = |args: &[&str], code: i32| {
+        let output = export(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        String::from_utf8(if code == 0 { output.stdout } else { output.stderr }).unwrap()
+    };
+    let error = text(&["run", "--format", "keras-h5", "-o", "m.onnx"], 2);
+    assert!(error.contains("is there already") && error.contains("--force"), "{error}");
+    assert_eq!(fs::read(here.join("m.onnx")).unwrap(), bytes);
+    let line = text(&["run", "--format", "torchvision", "-o", "m.onnx", "--force"], 0);
+    assert!(line.starts_with("m.onnx\t") && line.contains(" bytes\tsha256 "), "{line}");
+    assert_ne!(fs::read(here.join("m.onnx")).unwrap(), bytes);
+
+    for (args, word) in [
+        (&["run", "--format", "keras", "-o", "m.h5"][..], ".keras"),
+        (&["run", "--format", "keras-h5", "-o", "m.keras"], ".h5"),
+        (&["run", "--format", "keras-h5-weights", "-o", "m.weights.h5"], "not .weights.h5"),
+        (&["run", "--format", "keras-h5", "-o", "n.h5", "--layout", "nchw"], "--layout"),
+        (&["run", "--format", "onnx", "-o", "n", "--keras-version", "3"], "--keras-version"),
+        (&["run", "--format", "torchvision", "-o", "n", "--with-preprocessing"], "--with-preprocessing"),
+        (&["run", "--format", "onnx", "-o", "run"], "is a folder"),
+        (&["nowhere", "--format", "onnx", "-o", "n"], "not a finished run"),
+        (&["run", "--format", "caffe", "-o", "n"], "caffe"),
+    ] {
+        let error = text(args, 2);
+        assert!(error.contains(word), "{args:?}: {error}");
+    }
+    fs::remove_file(here.join("run/model.safetensors")).unwrap();
+    let error = text(&["run", "--format", "onnx", "-o", "n"], 1);
+    assert!(error.contains("model.safetensors"), "{error}");
+    let mut left: Vec<_> = fs::read_dir(here).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["m.onnx", "run"], "nothing is left behind");
 }
