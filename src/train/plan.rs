@@ -217,7 +217,7 @@ mod tests {
                     assert!(kept(name) > 0, "{name} keeps nothing, from {from}");
                 }
             }
-            let learns = architecture.parameters_from(boundary) as u64;
+            let learns = architecture.parameters_from(boundary);
             let optimizer = memory.of_kind(Kind::Optimizer);
             assert!(optimizer >= 4 * learns && optimizer < 4 * learns + 40 * 512, "{from}: {optimizer}");
             if boundary > 1 {
