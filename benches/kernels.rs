@@ -3,7 +3,8 @@
 //! Each is checked once, on a sample of its outputs, against the naive loops of the tests; then timed
 //! with the device synchronised inside. Ids that end in `[flop]` count floating-point operations (a
 //! multiply-add is two, padding included), so criterion's Gelem/s are GFLOP/s; the others count the bytes
-//! that must be read and written.
+//! that must be read and written. At the end each rate is compared with the device's roof: operations with
+//! its peak, bytes with a copy (`common/roof.rs`).
 
 // Helpers may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -13,9 +14,12 @@ mod support;
 // A folder without main.rs is no bench to Cargo.
 #[path = "common/report.rs"]
 mod report;
+#[path = "common/roof.rs"]
+mod roof;
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use report::{Measured, device, json};
+use report::{Measured, device, json, shares};
+use roof::Roof;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 use support::cases::make;
@@ -543,12 +547,13 @@ fn main() {
         .measurement_time(Duration::from_millis(800))
         .configure_from_args();
     let device = device();
-    let it = device.describe();
+    let (it, roof) = (device.describe(), Roof::of(&*device));
     println!("{}: {}", it.name, it.hardware);
     let mut results = Vec::new();
     kernels(&mut criterion, &*device, &mut results);
     criterion.final_summary();
+    print!("{}", shares(&roof, &results));
     if let Some(path) = std::env::var_os("VGG_FT_BENCH_JSON") {
-        std::fs::write(&path, json(&*device, BATCH, &results)).unwrap();
+        std::fs::write(&path, json(&*device, BATCH, &roof, &results)).unwrap();
     }
 }

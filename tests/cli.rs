@@ -481,3 +481,29 @@ fn convert_makes_the_committed_weights_again() {
     vgg_ft(dir.path()).args(["weights", "convert"]).arg(&f32_file).arg(&out).assert().success();
     assert_eq!(tensors(&out), tensors(&weights()));
 }
+
+#[test]
+fn a_step_is_planned_without_a_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = |args: &[&str]| {
+        let mut command = vgg_ft(dir.path());
+        command.args(["bench", "--plan"]).args(args);
+        command
+    };
+    let text = stdout(&mut plan(&["--unfreeze-from", "block5_conv1", "--card", "t4"]));
+    assert!(text.starts_with("vgg16 150x150, batch 20: a training step from block5_conv1 on"), "{text}");
+    assert!(text.contains("% of the roof\nmemory ") && text.contains("NVIDIA T4"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&mut plan(&["--inference", "--batch", "1", "--json"]))).unwrap();
+    let launches = json["launches"].as_array().unwrap();
+    assert_eq!(json["sums"]["launches"], launches.len());
+    assert_eq!(launches.iter().filter(|l| l["kernel"] == "conv2d_forward").count(), 13);
+    assert!(launches.iter().all(|l| l["pass"] == "forward" && l["microseconds"].as_f64().unwrap() > 0.0));
+    let share = json["sums"]["share_of_roof"].as_f64().unwrap();
+    assert!(share > 0.0 && share < 1.0, "{share}");
+    let text = fails(&mut plan(&["--card", "voodoo"]), 2);
+    assert!(text.contains("h100, h200"), "{text}");
+    let text = fails(&mut plan(&["--unfreeze-from", "block9_conv1"]), 2);
+    assert!(text.contains("block9_conv1"), "{text}");
+    fails(vgg_ft(dir.path()).arg("bench"), 2);
+}

@@ -1,5 +1,6 @@
 //! The device that a bench runs on, and its results as JSON.
 
+use crate::roof::Roof;
 use criterion::Throughput;
 use vgg_ft::device::Device;
 use vgg_ft::device::cpu::CpuDevice;
@@ -33,20 +34,42 @@ fn ceilings() -> serde_json::Value {
     serde_json::json!({ "copy_gbyte_per_s": copy, "f32_multiply_add_gflop_per_s": multiply_add })
 }
 
-/// One object per line of the report: what was done, the median time of a call, and the rate.
-pub fn json(device: &dyn Device, batch: usize, results: &[Measured]) -> String {
+/// The median of a line's samples, seconds.
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// What of the roof each line reaches, for people; nothing where the roof is not known.
+pub fn shares(roof: &Roof, results: &[Measured]) -> String {
+    let line = |(id, work, samples): &Measured| {
+        let share = roof.share(work, median(samples))?;
+        Some(format!("{:5.1} % of the roof  {id}\n", 100.0 * share))
+    };
+    results.iter().filter_map(line).collect()
+}
+
+/// One object per line of the report: what was done, the median time of a call, the rate, and what that is
+/// of the roof.
+pub fn json(device: &dyn Device, batch: usize, roof: &Roof, results: &[Measured]) -> String {
     let it = device.describe();
     let lines = results.iter().map(|(id, work, samples)| {
-        let mut sorted = samples.clone();
-        sorted.sort_by(f64::total_cmp);
-        let seconds = sorted[sorted.len() / 2];
+        let seconds = median(samples);
         let (unit, amount) = match work {
             Throughput::Elements(flop) => ("gflop_per_s", *flop),
             Throughput::Bytes(bytes) => ("gbyte_per_s", *bytes),
             other => panic!("{id}: {other:?} is no rate of ours"),
         };
         let rate = amount as f64 / seconds / 1e9;
-        serde_json::json!({ "id": id, "microseconds": seconds * 1e6, "samples": samples.len(), unit: rate })
+        let share = roof.share(work, seconds);
+        serde_json::json!({
+            "id": id,
+            "microseconds": seconds * 1e6,
+            "samples": samples.len(),
+            unit: rate,
+            "share_of_roof": share,
+        })
     });
     let lines: Vec<_> = lines.collect();
     serde_json::json!({

@@ -123,7 +123,7 @@ fn samples<'a>(gpu: &'a Gpu<Plan>, architecture: &Architecture, from: usize, cou
 mod tests {
     use super::*;
     use crate::device::gpu::plan::{Kind, Line, Memory, lines};
-    use crate::model::{Head, Variant};
+    use crate::model::{Head, Layer, Variant};
 
     fn vgg16(size: usize) -> Architecture {
         let head = Head { units: 256, dropout: 0.5, classes: 2 };
@@ -176,6 +176,10 @@ mod tests {
         for from in ["block1_conv1", "block2_conv1", "block3_conv1", "block4_pool", "block5_conv3", "dense"] {
             let (architecture, record) = from_pictures(from, 2);
             let boundary = architecture.position(from).unwrap();
+            let layers = architecture.layers();
+            let first = (boundary..layers.len()).find(|&at| layers[at].kernel.is_some()).unwrap();
+            // What the first that learns reads is kept, by the layer that wrote it; flatten writes nothing.
+            let read = (0..first).rfind(|&at| layers[at].layer != Layer::Flatten);
             let lines = lines(&record, h100());
             let memory = Memory::of(&record);
             let kept = |name: &str| -> u64 {
@@ -184,7 +188,7 @@ mod tests {
                 };
                 memory.at_backward.iter().filter_map(of).sum()
             };
-            for (position, placed) in architecture.layers().iter().enumerate() {
+            for (position, placed) in layers.iter().enumerate() {
                 let name = placed.name.as_str();
                 let of =
                     |backward| lines.iter().filter(|l| l.label == name && l.backward == backward).count();
@@ -196,19 +200,20 @@ mod tests {
                 }
                 if position < boundary {
                     assert_eq!(of(true), 0, "{name} is below {from}");
-                    // The boundary's input is the output of the last frozen layer; only its reader keeps it.
-                    let input = position + 1 == boundary
-                        || architecture.layers()[position + 1..boundary].iter().all(|l| l.kernel.is_none());
-                    assert!(input || kept(name) == 0, "{name} keeps {} bytes, from {from}", kept(name));
+                    assert!(
+                        read == Some(position) || kept(name) == 0,
+                        "{name} keeps {} bytes, from {from}",
+                        kept(name)
+                    );
                 } else if name.contains("conv") {
                     assert_eq!(gradients("conv2d_backward_weight"), 1, "{name}, from {from}");
                     // The first that learns passes nothing on.
-                    let below = usize::from(position > boundary);
+                    let below = usize::from(position > first);
                     assert_eq!(gradients("conv2d_backward_input"), below, "{name}, from {from}");
                     assert!(kept(name) > 0, "{name} keeps nothing, from {from}");
                 }
             }
-            let learns = architecture.parameters_from(boundary) as u64;
+            let learns = architecture.parameters_from(boundary);
             let optimizer = memory.of_kind(Kind::Optimizer);
             assert!(optimizer >= 4 * learns && optimizer < 4 * learns + 40 * 512, "{from}: {optimizer}");
             if boundary > 1 {
@@ -226,7 +231,7 @@ mod tests {
         assert!(weights > 4 * 16_812_353 && weights < 4 * 16_812_353 + 64 * 512, "{weights}");
         assert_eq!(weights, twenty.of_kind(Kind::Weights));
         let [small, large] = [&two, &twenty].map(|memory| memory.peak - weights);
-        assert!(large > 4 * small, "{small} {large}");
+        assert!(large > 2 * small, "{small} {large}");
         let all: u64 = twenty.at_peak.values().sum();
         assert_eq!(all, twenty.peak);
         // Forward alone keeps nothing: a map and the next, of the widest layer.

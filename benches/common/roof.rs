@@ -1,0 +1,114 @@
+//! The most that a device can do: what rates are compared with.
+//!
+//! `VGG_FT_BENCH_PEAK_GFLOPS` and `VGG_FT_BENCH_PEAK_GBYTES` say so for any device. Otherwise a card's figures
+//! are those of the table behind `bench --plan`, and the cpu's are measured here: multiply-adds in registers
+//! and a copy, on all threads. The emulator has no roof worth a name.
+
+use criterion::Throughput;
+use std::hint::black_box;
+use std::time::Instant;
+use vgg_ft::device::Device;
+use vgg_ft::device::gpu::plan::Card;
+
+/// Rates, per second; none where nobody knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Roof {
+    flops: Option<f64>,
+    bytes: Option<f64>,
+}
+
+impl Roof {
+    /// The roof of `device`.
+    pub fn of(device: &dyn Device) -> Self {
+        let said = |name: &str| std::env::var(name).ok().map(|value| value.parse::<f64>().unwrap() * 1e9);
+        let it = device.describe();
+        let known = match it.name.split(':').next() {
+            Some("cuda") => {
+                let card = Card::in_words(&it.hardware);
+                Self { flops: card.map(Card::peak), bytes: card.map(Card::copy) }
+            }
+            Some("cpu") => Self { flops: cpu::flops(), bytes: Some(cpu::bytes()) },
+            _ => Self { flops: None, bytes: None },
+        };
+        Self {
+            flops: said("VGG_FT_BENCH_PEAK_GFLOPS").or(known.flops),
+            bytes: said("VGG_FT_BENCH_PEAK_GBYTES").or(known.bytes),
+        }
+    }
+
+    /// The share of the roof that `work` in `seconds` reaches.
+    pub fn share(&self, work: &Throughput, seconds: f64) -> Option<f64> {
+        match work {
+            Throughput::Elements(flop) => Some(*flop as f64 / seconds / self.flops?),
+            Throughput::Bytes(bytes) => Some(*bytes as f64 / seconds / self.bytes?),
+            _ => None,
+        }
+    }
+}
+
+mod cpu {
+    use super::*;
+
+    fn threads() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    /// The best of a few runs of `work` on all threads at once; it gives what one thread did.
+    fn best(work: impl Fn() -> f64 + Sync) -> f64 {
+        let once = || {
+            let begin = Instant::now();
+            let done: f64 = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..threads()).map(|_| scope.spawn(&work)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            });
+            done / begin.elapsed().as_secs_f64()
+        };
+        (0..5).map(|_| once()).fold(0.0, f64::max)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub fn flops() -> Option<f64> {
+        if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
+            return None;
+        }
+        // SAFETY: the processor has what the function is compiled for.
+        Some(best(|| unsafe { multiply_adds() }))
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn flops() -> Option<f64> {
+        None
+    }
+
+    /// Ten chains hide the latency of two pipes; as wide as the cpu device's own kernels.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn multiply_adds() -> f64 {
+        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps};
+        const PASSES: usize = 10_000_000;
+        let (a, b) = (black_box(_mm256_set1_ps(0.999)), black_box(_mm256_set1_ps(0.001)));
+        let mut sums = [_mm256_set1_ps(1.0); 10];
+        for _ in 0..PASSES {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, a, b);
+            }
+        }
+        black_box(sums);
+        (PASSES * sums.len() * 8 * 2) as f64
+    }
+
+    /// Bytes read and written by a copy that no cache holds.
+    pub fn bytes() -> f64 {
+        const LEN: usize = 64 << 20;
+        best(|| {
+            let from = vec![1u8; LEN];
+            let mut to = vec![0u8; LEN];
+            for _ in 0..8 {
+                to.copy_from_slice(black_box(&from));
+                black_box(&to);
+            }
+            // Making and touching both counts as the two copies that it is.
+            (2 * 8 + 2) as f64 * LEN as f64
+        })
+    }
+}
