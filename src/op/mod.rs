@@ -5,6 +5,7 @@
 
 mod affine;
 mod conv2d;
+mod conv2d_maxpool2d;
 mod dense;
 mod dropout;
 mod loss;
@@ -14,6 +15,7 @@ mod output;
 mod relu;
 
 pub use conv2d::conv2d;
+pub use conv2d_maxpool2d::conv2d_maxpool2d;
 pub use dense::dense;
 pub use dropout::dropout;
 pub use loss::{Loss, sigmoid_cross_entropy, softmax_cross_entropy};
