@@ -27,9 +27,9 @@ use support::close::Near;
 use support::naive;
 use support::optimizer::{self, Tensor};
 use support::run::{Data, Make};
-use vgg_ft::device::call::{Adamw, Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd};
 use vgg_ft::data::{Augment, Size};
 use vgg_ft::device::augment::{Border, Gather, Transform};
+use vgg_ft::device::call::{Adamw, Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd};
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::random::{Draws, Stream};
@@ -49,6 +49,15 @@ const CONV2D: &[(&str, usize, usize, usize)] = &[
     ("block4_conv1", 18, 256, 512),
     ("block4_conv2", 18, 512, 512),
     ("block5_conv1", 9, 512, 512),
+];
+
+/// Those with a pool behind them.
+const CONV2D_MAXPOOL2D: &[(&str, usize, usize, usize)] = &[
+    ("block1_conv2", 150, 64, 64),
+    ("block2_conv2", 75, 128, 128),
+    ("block3_conv3", 37, 256, 256),
+    ("block4_conv3", 18, 512, 512),
+    ("block5_conv3", 9, 512, 512),
 ];
 
 /// Block, side of the map, channels.
@@ -160,7 +169,7 @@ fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 3] {
     let (x, dy) = (reals(1, g.x().len()), reals(2, g.y().len()));
     let (weight, bias) = (reals(3, g.weight().len()), reals(4, g.c_out));
     let (x1, w1, b1) = (x.clone(), weight.clone(), bias.clone());
-    let (dy2, w2) = (dy.clone(), weight.clone());
+    let (dy2, w2, x2) = (dy.clone(), weight.clone(), x.clone());
     let (x3, dy3) = (x.clone(), dy.clone());
     [
         Line {
@@ -177,12 +186,16 @@ fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 3] {
         Line {
             shape: shape.clone(),
             work: work.clone(),
-            inputs: vec![dy.clone().into(), weight.into()],
+            inputs: vec![dy.clone().into(), weight.into(), x.clone().into()],
             outputs: vec![(
                 zeros(g.x().len()),
-                Box::new(move |at| naive::conv2d_backward_input_at(&g, &dy2, &w2, at)),
+                Box::new(move |at| {
+                    let sum = naive::conv2d_backward_input_at(&g, &dy2, &w2, at);
+                    if x2[at] > 0.0 { sum } else { Near::exactly(0.0) }
+                }),
             )],
-            make: make!([dy, weight] => [dx], Call::Conv2dBackwardInput { geometry, dy, weight, dx }),
+            make: make!([dy, weight, mask] => [dx],
+                Call::Conv2dBackwardInput { geometry, dy, weight, mask: Some(mask), dx }),
         },
         Line {
             shape,
@@ -195,6 +208,30 @@ fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 3] {
             make: make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry, x, dy, dweight }),
         },
     ]
+}
+
+/// Flops are those of the convolution; what an odd side drops is not computed but counted.
+fn conv2d_maxpool2d_forward(layer: &str, geometry: Conv2d) -> Line {
+    let (g, pool) = (geometry, geometry.pool());
+    let (x, weight, bias) = (reals(1, g.x().len()), reals(3, g.weight().len()), reals(4, g.c_out));
+    let (x1, w1, b1) = (x.clone(), weight.clone(), bias.clone());
+    let largest = move |at: usize| {
+        let (c, j, line) = (at % g.c_out, at / g.c_out % (g.w / 2), at / g.c_out / (g.w / 2));
+        let first = (line / (g.h / 2) * g.h + line % (g.h / 2) * 2) * g.w + 2 * j;
+        let corner = |k: usize| (first + k / 2 * g.w + k % 2) * g.c_out + c;
+        let all = [0, 1, 2, 3].map(|k| naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, corner(k)));
+        let [value, within] =
+            [|n: Near| n.value, |n: Near| n.within].map(|f| all.map(f).into_iter().fold(0.0, f64::max));
+        Near { value, within }
+    };
+    Line {
+        shape: format!("{layer}/b{}", g.n),
+        work: Throughput::Elements(2 * g.macs()),
+        inputs: vec![x.into(), weight.into(), bias.into()],
+        outputs: vec![(zeros(pool.y().len()), Box::new(largest))],
+        make: make!([x, weight, bias] => [y],
+            Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner: None }),
+    }
 }
 
 fn dense(layer: &str, geometry: Dense) -> [Line; 3] {
@@ -268,7 +305,8 @@ fn maxpool2d(layer: &str, geometry: Pool2d) -> [Line; 2] {
             work,
             inputs: vec![dy.into(), winner.into()],
             outputs: vec![(zeros(large), Box::new(move |at| dx[at]))],
-            make: make!([dy, winner] => [dx], Call::Maxpool2dBackward { geometry, dy, winner, dx }),
+            make: make!([dy, winner] => [dx],
+                Call::Maxpool2dBackward { geometry, dy, winner, mask: None, dx }),
         },
     ]
 }
@@ -521,6 +559,9 @@ fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Mea
     let mut measure = |line: Line| line.measure(criterion, device, results);
     for &(layer, side, c_in, c_out) in CONV2D {
         conv2d(layer, Conv2d { n: BATCH, h: side, w: side, c_in, c_out }).into_iter().for_each(&mut measure);
+    }
+    for &(layer, side, c_in, c_out) in CONV2D_MAXPOOL2D {
+        measure(conv2d_maxpool2d_forward(layer, Conv2d { n: BATCH, h: side, w: side, c_in, c_out }));
     }
     for &(layer, c_in, c_out) in DENSE {
         dense(layer, Dense { n: BATCH, c_in, c_out }).into_iter().for_each(&mut measure);

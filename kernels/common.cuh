@@ -13,6 +13,13 @@ __device__ __forceinline__ float rectify(const float x) { return x < 0.0f ? 0.0f
 
 __device__ __forceinline__ bool is_nan(const float x) { return x != x; }
 
+// A gradient's four numbers where their ReLU was open: where its output is above zero.
+__device__ __forceinline__ float4 opened(const float4 gradient, const float4 output)
+{
+    return make_float4(output.x > 0.0f ? gradient.x : 0.0f, output.y > 0.0f ? gradient.y : 0.0f,
+                       output.z > 0.0f ? gradient.z : 0.0f, output.w > 0.0f ? gradient.w : 0.0f);
+}
+
 // The four numbers from `at` on, of which `left` exist; zero stands for the others. `aligned` promises
 // 16-byte alignment, and that of the four either none exist or all.
 __device__ __forceinline__ float4 read4(const float* __restrict__ at, const int left, const bool aligned)

@@ -1,10 +1,11 @@
-// conv2d_backward_input   dx[n,i,j,c] = Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c]
+// conv2d_backward_input   dx[n,i,j,c] = g(Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c])
 // targets: sm_75
 // hot: conv2d_backward_input
 //
 //   dy       (n, h, w, c_out)      in   zero outside the map
 //   weight   (c_out, 3, 3, c_in)   in
-//   dx       (n, h, w, c_in)       out
+//   mask     (n, h, w, c_in)       in   the convolution's x, if that is a ReLU's output; or null
+//   dx       (n, h, w, c_in)       out  g = the sum where mask > 0, else 0
 //
 // The forward product with the window turned by half a turn: rows are the n·h·w pixels, columns the c_in
 // channels, the depth is (tap, o). A block of 128 threads computes 128 pixels x 64 channels, grid
@@ -12,14 +13,15 @@
 // reads those of pixel t, and four channels of filter t/16, which lie as the tile wants them.
 //
 // 12.25 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte.
-// 18·c_out flops and 4 bytes written per output.
+// 18·c_out flops, 4 bytes written and 4 of the mask read per output.
 
 #include "params.cuh"
 #include "tile.cuh"
 #include "window.cuh"
 
 extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_input(
-    const Conv2d p, const float* __restrict__ dy, const float* __restrict__ weight, float* __restrict__ dx)
+    const Conv2d p, const float* __restrict__ dy, const float* __restrict__ weight,
+    const float* __restrict__ mask, float* __restrict__ dx)
 {
     __shared__ Stage stages[2];
     const int thread = threadIdx.x;
@@ -72,8 +74,11 @@ extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_input(
         #pragma unroll
         for (int r = 0; r < 8; ++r) {
             const int pixel = first_pixel + my_row() + r / 4 * 64 + r % 4;
-            const float4 v = pack4(&sums[r][side]);
-            if (pixel < pixels) write4(dx + (pixel * c_in + column), v, c_in - column, c_in % 4 == 0);
+            if (pixel >= pixels) continue;
+            const int place = pixel * c_in + column, left = c_in - column;
+            float4 v = pack4(&sums[r][side]);
+            if (mask) v = opened(v, read4(mask + place, left, c_in % 4 == 0));
+            write4(dx + place, v, left, c_in % 4 == 0);
         }
     }
 }

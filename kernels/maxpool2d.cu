@@ -8,12 +8,13 @@
 //
 // maxpool2d_forward    one thread per four neighbours of y and their byte; winner may be null (inference)
 // maxpool2d_backward   one thread per four neighbours of the windows, those cut off at the border too: each
-//                      corner gets dy if it is the winner, else zero
+//                      corner gets dy if it is the winner and mask > 0, else zero. mask is y, if x is a
+//                      ReLU's output, or null: the winner's x is y, so this is the ReLU's way back too
 //
 // 256 threads per block along (row, column, channel), channels fastest, so a warp reads neighbours. Where c
 // is a multiple of four, the four are channels of one window and move by 16-byte loads. No shared memory.
-// Forward reads 16 bytes and writes 4.25 per output, backward reads 1.06 and writes 4 per element: bound by
-// bandwidth.
+// Forward reads 16 bytes and writes 4.25 per output, backward reads 1.06 (2.06 with a mask) and writes 4 per
+// element: bound by bandwidth.
 
 #include "params.cuh"
 #include "pool.cuh"
@@ -63,7 +64,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward(
 // Goes back through element `at` of the windows; of four lanes, through its three neighbours too.
 __device__ __forceinline__ void back(
     const Pool2d p, const unsigned at, const int lanes, const float* __restrict__ dy,
-    const unsigned char* __restrict__ winner, float* __restrict__ dx)
+    const unsigned char* __restrict__ winner, const float* __restrict__ mask, float* __restrict__ dx)
 {
     const unsigned rows = (p.h + 1) / 2, columns = (p.w + 1) / 2;
     const unsigned c = at % p.c, j = at / p.c % columns;
@@ -76,6 +77,7 @@ __device__ __forceinline__ void back(
         const unsigned window = ((n * (p.h / 2) + i) * (p.w / 2) + j) * p.c + c;
         gradient = read4(dy + window, lanes, lanes == 4);
         winners = winner[window / 4] >> window % 4 * 2;
+        if (mask) gradient = opened(gradient, read4(mask + window, lanes, lanes == 4));
     }
     #pragma unroll
     for (unsigned k = 0; k < 4; ++k) {
@@ -91,16 +93,16 @@ __device__ __forceinline__ void back(
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward(
     const Pool2d p, const float* __restrict__ dy, const unsigned char* __restrict__ winner,
-    float* __restrict__ dx)
+    const float* __restrict__ mask, float* __restrict__ dx)
 {
     const unsigned first = (blockIdx.x * LINEAR + threadIdx.x) * 4;
     const unsigned len = p.n * ((p.h + 1) / 2) * ((p.w + 1) / 2) * p.c;
     if (first >= len) return;
 
     if (p.c % 4 == 0) {
-        back(p, first, 4, dy, winner, dx);
+        back(p, first, 4, dy, winner, mask, dx);
     } else {
         #pragma unroll 1
-        for (unsigned at = first; at < first + 4 && at < len; ++at) back(p, at, 1, dy, winner, dx);
+        for (unsigned at = first; at < first + 4 && at < len; ++at) back(p, at, 1, dy, winner, mask, dx);
     }
 }

@@ -1,4 +1,4 @@
-// tile.cuh   the product inside the three convolutions: sums += A · B on a tile of 128 x 64
+// tile.cuh   the product inside the convolutions: sums += A · B on a tile of 128 x 64
 //
 //   A   128 rows x 8 deep, B 8 deep x 64 columns, both in shared memory with the depth slowest
 //   sums   in registers: 8 x 8 per thread, 128 threads as 16 x 8

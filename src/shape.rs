@@ -138,6 +138,13 @@ impl Conv2d {
     }
 }
 
+impl Conv2d {
+    /// Pooling of its output.
+    pub fn pool(&self) -> Pool2d {
+        Pool2d { n: self.n, h: self.h, w: self.w, c: self.c_out }
+    }
+}
+
 /// A 2x2 maximum with stride 2 and no padding: an odd last row or column is dropped, as Keras does.
 /// Input `[n, h, w, c]`, output `[n, h/2, w/2, c]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -124,7 +124,9 @@ fn conv2d(device: &dyn Device, golden: &Golden, case: &str, geometry: Conv2d, re
 
     let dy = through_relu(device, relu, &y, &get("dy"));
     let mut dx = blank(device, geometry.x().len());
-    device.run(Call::Conv2dBackwardInput { geometry, dy: &dy, weight: &weight, dx: &mut dx }).unwrap();
+    device
+        .run(Call::Conv2dBackwardInput { geometry, dy: &dy, weight: &weight, mask: None, dx: &mut dx })
+        .unwrap();
     assert_close(&format!("{case}/dx"), device, &dx, &sums(&get("dx"), 9 * c_out));
 
     let mut dweight = blank(device, geometry.weight().len());
@@ -193,7 +195,8 @@ fn maxpool2d_is_that_of_keras() {
             device.run(Call::Maxpool2dForward { geometry, x: &x, y: &mut y, winner: which }).unwrap();
             assert_close(&format!("{case}/y"), device, &y, &exactly(&get("y")));
             let mut dx = blank(device, geometry.x().len());
-            device.run(Call::Maxpool2dBackward { geometry, dy: &dy, winner: &winner, dx: &mut dx }).unwrap();
+            let (dy, winner) = (&dy, &winner);
+            device.run(Call::Maxpool2dBackward { geometry, dy, winner, mask: None, dx: &mut dx }).unwrap();
             assert_close(&format!("{case}/dx"), device, &dx, &exactly(&get("dx")));
         }
     }

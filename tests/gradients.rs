@@ -41,7 +41,10 @@ fn scalar(device: &dyn Device, shapes: &[Shape], values: &[Vec<f32>], graph: &Gr
 /// Compares the gradient of every input, element by element. `step` trades truncation (∝ step²)
 /// against the rounding of an f32 loss (∝ eps / step): 1e-2 leaves both near 1e-4 of the loss's scale.
 fn check(name: &str, shapes: &[Shape], graph: &Graph<'_>) {
-    let step = 1e-2f32;
+    check_with(1e-2, name, shapes, graph);
+}
+
+fn check_with(step: f32, name: &str, shapes: &[Shape], graph: &Graph<'_>) {
     for device in devices::all() {
         let device = device.as_ref();
         let mut values: Vec<Vec<f32>> =
@@ -126,6 +129,67 @@ fn dense() {
 fn maxpool2d() {
     // Few enough elements that neighbours in the spread differ by more than two steps.
     check("maxpool2d", &[Shape::new(&[1, 5, 4, 3])], &|tape, x| ending(tape, &op::maxpool2d(tape, &x[0])?));
+}
+
+/// Deep graphs have kinks everywhere: a step that is small enough to miss them, and rounding (eps / step =
+/// 3e-5 of a loss near 1) still within the tolerance.
+const SMALL: f32 = 2e-3;
+
+fn kernel(c_out: usize, c_in: usize) -> [Shape; 2] {
+    [Shape::new(&[c_out, 3, 3, c_in]), Shape::new(&[c_out])]
+}
+
+#[test]
+fn conv2d_maxpool2d() {
+    let [weight, bias] = kernel(4, 3);
+    check_with(SMALL, "conv2d_maxpool2d", &[Shape::new(&[2, 5, 4, 3]), weight, bias], &|tape, x| {
+        ending(tape, &op::conv2d_maxpool2d(tape, &x[0], &x[1], &x[2])?)
+    });
+}
+
+/// Gradients pass three ReLUs, and no relu_backward runs: the pool's is masked by what comes after it, the
+/// first convolution's by the second.
+#[test]
+fn a_chain_of_masked_gradients() {
+    let [[w1, b1], [w2, b2], [w3, b3]] = [kernel(4, 3), kernel(6, 4), kernel(3, 6)];
+    let shapes = [Shape::new(&[1, 7, 6, 3]), w1, b1, w2, b2, w3, b3];
+    for fused in [true, false] {
+        check_with(SMALL, &format!("conv, conv, pool, conv; fused={fused}"), &shapes, &|tape, x| {
+            let y = op::conv2d(tape, &x[0], &x[1], &x[2], true)?;
+            let y = if fused {
+                op::conv2d_maxpool2d(tape, &y, &x[3], &x[4])?
+            } else {
+                op::maxpool2d(tape, &op::conv2d(tape, &y, &x[3], &x[4], true)?)?
+            };
+            ending(tape, &op::conv2d(tape, &y, &x[5], &x[6], true)?)
+        });
+    }
+}
+
+/// One consumer masks the gradient, the other does not: the sum must still go through the ReLU. In both
+/// orders, and through a pool.
+#[test]
+fn masked_and_plain_gradients_meet() {
+    let [[w1, b1], [w2, b2]] = [kernel(2, 3), kernel(2, 2)];
+    let shapes = [Shape::new(&[1, 8, 8, 3]), w1, b1, w2, b2, Shape::new(&[2])];
+    for pool in [true, false] {
+        for swapped in [true, false] {
+            check_with(SMALL, &format!("pool={pool} swapped={swapped}"), &shapes, &|tape, x| {
+                let z = if pool {
+                    op::conv2d_maxpool2d(tape, &x[0], &x[1], &x[2])?
+                } else {
+                    op::conv2d(tape, &x[0], &x[1], &x[2], true)?
+                };
+                let a = op::conv2d(tape, &z, &x[3], &x[4], false)?;
+                let half = z.shape().len() / 2;
+                let [rows, columns] = [Shape::new(&[2, half]), Shape::new(&[half, 2])];
+                // The product of the two: one is a dense layer's input, the other its weight.
+                let [input, weight] = if swapped { [&z, &a] } else { [&a, &z] };
+                let [input, weight] = [tape.reshape(input, rows)?, tape.reshape(weight, columns)?];
+                ending(tape, &op::dense(tape, &input, &weight, &x[5], false)?)
+            });
+        }
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ mod support;
 
 use support::run::{Case, Data};
 use support::{cases, devices, naive, optimizer};
-use vgg_ft::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd, Slot};
 use vgg_ft::device::augment::{Border, Gather};
+use vgg_ft::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd, Slot};
 use vgg_ft::device::{Buffer, Call, Device, Dtype};
 use vgg_ft::error::Kind;
 use vgg_ft::random::{Draws, Stream};
@@ -133,7 +133,21 @@ fn calls_with_nothing_to_do_are_taken() {
             relu: true,
             y: &mut y,
         });
-        run(Call::Conv2dBackwardInput { geometry: conv, dy: &none, weight: &weight, dx: &mut y });
+        run(Call::Conv2dMaxpool2dForward {
+            geometry: conv,
+            x: &none,
+            weight: &weight,
+            bias: &bias,
+            y: &mut y,
+            winner: Some(&mut e),
+        });
+        run(Call::Conv2dBackwardInput {
+            geometry: conv,
+            dy: &none,
+            weight: &weight,
+            mask: Some(&none),
+            dx: &mut y,
+        });
         run(Call::Conv2dBackwardWeight { geometry: conv, x: &none, dy: &none, dweight: &mut big });
         run(Call::Conv2dForward {
             geometry: narrow,
@@ -143,7 +157,18 @@ fn calls_with_nothing_to_do_are_taken() {
             relu: true,
             y: &mut eight,
         });
-        run(Call::Conv2dBackwardInput { geometry: narrow, dy: &eight, weight: &none, dx: &mut y });
+        // A row of pixels has no window.
+        let flat = Conv2d { n: 1, h: 1, w: 4, c_in: 0, c_out: 2 };
+        run(Call::Conv2dMaxpool2dForward {
+            geometry: flat,
+            x: &none,
+            weight: &none,
+            bias: &two,
+            y: &mut y,
+            winner: Some(&mut e),
+        });
+        let geometry = narrow;
+        run(Call::Conv2dBackwardInput { geometry, dy: &eight, weight: &none, mask: None, dx: &mut y });
         run(Call::DenseForward {
             geometry: dense,
             x: &none,
@@ -156,7 +181,13 @@ fn calls_with_nothing_to_do_are_taken() {
         run(Call::DenseBackwardWeight { geometry: dense, x: &none, dy: &none, dweight: &mut small });
         run(Call::BiasBackward { rows: 0, channels: 0, dy: &none, dbias: &mut y });
         run(Call::Maxpool2dForward { geometry: pool, x: &none, y: &mut y, winner: Some(&mut e) });
-        run(Call::Maxpool2dBackward { geometry: pool, dy: &none, winner: &none_u8, dx: &mut y });
+        run(Call::Maxpool2dBackward {
+            geometry: pool,
+            dy: &none,
+            winner: &none_u8,
+            mask: Some(&none),
+            dx: &mut y,
+        });
         run(Call::ReluForward { x: &none, y: &mut y });
         run(Call::ReluBackward { y: &none, gradient: &mut y });
         run(Call::Dropout { rate: 0.5, source, x: &none, y: &mut y });
@@ -376,6 +407,63 @@ fn dense_rmsprop_step_equals_its_two_halves() {
                 let differs = apart.iter().zip(&fused).position(|(a, b)| a.to_bits() != b.to_bits());
                 assert_eq!(differs, None, "{geometry:?} on {}", devices::name(device));
             }
+        }
+    }
+}
+
+/// `conv2d_maxpool2d_forward` takes the sums of `conv2d_forward` in the same order, and masked gradients are
+/// those that `relu_backward` would have made: the same bits, on the device that claims it.
+#[test]
+fn fused_calls_equal_their_halves() {
+    // Odd sides; filters that share bytes of winners; one past a tile of windows and of filters.
+    for (n, h, w, c_in, c_out) in [(1, 5, 7, 3, 6), (2, 9, 8, 33, 64), (1, 12, 23, 8, 68), (3, 6, 6, 40, 32)]
+    {
+        let geometry = Conv2d { n, h, w, c_in, c_out };
+        let pool = geometry.pool();
+        let mut draws = Draws::new(5, Stream::Weights, c_in as u64);
+        let mut some = |len: usize| -> Vec<f32> { (0..len).map(|_| draws.range(-1.0, 1.0)).collect() };
+        let (x, weight, bias) = (some(geometry.x().len()), some(geometry.weight().len()), some(c_out));
+        let (dz, dy) = (some(geometry.y().len()), some(pool.y().len()));
+        for device in devices::all() {
+            let device = device.as_ref();
+            let up = |values: &[f32]| device.upload(values).unwrap();
+            let new = |len: usize| device.alloc(Dtype::F32, len).unwrap();
+            let same = |what: &str, a: &Buffer, b: &Buffer| {
+                let [a, b] = [a, b].map(|buffer| match buffer.dtype() {
+                    Dtype::U8 => Data::U8(device.download(buffer).unwrap()).bits(),
+                    _ => Data::F32(device.download(buffer).unwrap()).bits(),
+                });
+                let differs = a.iter().zip(&b).position(|(a, b)| a != b);
+                assert_eq!(differs, None, "{what} of {geometry:?} on {}", devices::name(device));
+            };
+            let (x, weight, bias) = (&up(&x), &up(&weight), &up(&bias));
+            let (mut z, mut y1, mut y2) = (new(geometry.y().len()), new(pool.y().len()), new(pool.y().len()));
+            let [mut winner1, mut winner2] = [0; 2].map(|_| device.alloc(Dtype::U8, pool.winners()).unwrap());
+            device.run(Call::Conv2dForward { geometry, x, weight, bias, relu: true, y: &mut z }).unwrap();
+            let (y, winner) = (&mut y1, Some(&mut winner1));
+            device.run(Call::Maxpool2dForward { geometry: pool, x: &z, y, winner }).unwrap();
+            let (y, winner) = (&mut y2, Some(&mut winner2));
+            device.run(Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner }).unwrap();
+            same("the maximum", &y1, &y2);
+            same("the winner", &winner1, &winner2);
+
+            let (dz, dy, winner) = (&up(&dz), &up(&dy), &winner1);
+            let (mut apart, mut fused) = (new(geometry.y().len()), new(geometry.y().len()));
+            device
+                .run(Call::Maxpool2dBackward { geometry: pool, dy, winner, mask: None, dx: &mut apart })
+                .unwrap();
+            device.run(Call::ReluBackward { y: &z, gradient: &mut apart }).unwrap();
+            let mask = Some(&y1);
+            device.run(Call::Maxpool2dBackward { geometry: pool, dy, winner, mask, dx: &mut fused }).unwrap();
+            same("the pool's gradient", &apart, &fused);
+
+            let (mut apart, mut fused) = (new(geometry.x().len()), new(geometry.x().len()));
+            let dx = &mut apart;
+            device.run(Call::Conv2dBackwardInput { geometry, dy: dz, weight, mask: None, dx }).unwrap();
+            device.run(Call::ReluBackward { y: x, gradient: &mut apart }).unwrap();
+            let (mask, dx) = (Some(x), &mut fused);
+            device.run(Call::Conv2dBackwardInput { geometry, dy: dz, weight, mask, dx }).unwrap();
+            same("the input's gradient", &apart, &fused);
         }
     }
 }

@@ -100,7 +100,24 @@ pub enum Call<'a> {
         /// `[n, h, w, c_out]`.
         y: &'a mut Buffer,
     },
-    /// `dx[n,i,j,c] = Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c]`.
+    /// [`Call::Conv2dForward`] with ReLU and [`Call::Maxpool2dForward`] in one pass: the map between them
+    /// is never stored.
+    Conv2dMaxpool2dForward {
+        /// Sizes of the convolution.
+        geometry: Conv2d,
+        /// `[n, h, w, c_in]`.
+        x: &'a Buffer,
+        /// `[c_out, 3, 3, c_in]`.
+        weight: &'a Buffer,
+        /// `[c_out]`.
+        bias: &'a Buffer,
+        /// `[n, h/2, w/2, c_out]`.
+        y: &'a mut Buffer,
+        /// As [`Call::Maxpool2dForward`] leaves it; only training asks for it.
+        winner: Option<&'a mut Buffer>,
+    },
+    /// `dx[n,i,j,c] = g(Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c])`, `g` = the sum where `mask` is
+    /// above 0 and 0 elsewhere, or, without a mask, the sum.
     Conv2dBackwardInput {
         /// Sizes.
         geometry: Conv2d,
@@ -108,6 +125,9 @@ pub enum Call<'a> {
         dy: &'a Buffer,
         /// `[c_out, 3, 3, c_in]`.
         weight: &'a Buffer,
+        /// `[n, h, w, c_in]`: the convolution's input, if it is a ReLU's output and the gradient is to go
+        /// back through that ReLU too.
+        mask: Option<&'a Buffer>,
         /// `[n, h, w, c_in]`.
         dx: &'a mut Buffer,
     },
@@ -146,7 +166,8 @@ pub enum Call<'a> {
         /// `[n·(h/2)·(w/2)·c / 4]`, rounded up, u8; only training asks for it.
         winner: Option<&'a mut Buffer>,
     },
-    /// `dx` is `dy` at each window's winner and zero elsewhere, dropped rows and columns included.
+    /// `dx` is `dy` at each window's winner, where `mask` (if there is one) is above 0, and zero elsewhere,
+    /// dropped rows and columns included.
     Maxpool2dBackward {
         /// Sizes.
         geometry: Pool2d,
@@ -154,6 +175,9 @@ pub enum Call<'a> {
         dy: &'a Buffer,
         /// As [`Call::Maxpool2dForward`] leaves it.
         winner: &'a Buffer,
+        /// `[n, h/2, w/2, c]`: the pool's output, if its input is a ReLU's output and the gradient is to go
+        /// back through that ReLU too: it is the input at the winner.
+        mask: Option<&'a Buffer>,
         /// `[n, h, w, c]`.
         dx: &'a mut Buffer,
     },
@@ -339,6 +363,7 @@ impl Call<'_> {
             Self::Cast { .. } => "cast",
             Self::Transpose { .. } => "transpose",
             Self::Conv2dForward { .. } => "conv2d_forward",
+            Self::Conv2dMaxpool2dForward { .. } => "conv2d_maxpool2d_forward",
             Self::Conv2dBackwardInput { .. } => "conv2d_backward_input",
             Self::Conv2dBackwardWeight { .. } => "conv2d_backward_weight",
             Self::BiasBackward { .. } => "bias_backward",

@@ -96,20 +96,26 @@ impl Call<'_> {
     /// What this costs on any device, at least.
     pub fn cost(&self) -> Cost {
         match self {
+            Self::Cast { x, y } | Self::Transpose { x, y, .. } => Cost::of(0, [x], [y]),
             // A factor and a summand.
             Self::Normalize { pixels, y, .. } => Cost::of(per(2, y), [pixels], [y]),
             Self::Conv2dForward { geometry, x, weight, bias, y, .. } => {
                 Cost::of(2 * geometry.macs(), [x, weight, bias], [y])
             }
-            Self::Conv2dBackwardInput { geometry, dy, weight, dx } => {
-                Cost::of(2 * geometry.macs(), [dy, weight], [dx])
+            Self::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner } => {
+                Cost::of(2 * geometry.macs(), [x, weight, bias], [y]).and(winner.as_deref())
+            }
+            Self::Conv2dBackwardInput { geometry, dy, weight, mask, dx } => {
+                Cost::of(2 * geometry.macs(), [dy, weight], [dx]).reading(*mask)
             }
             Self::Conv2dBackwardWeight { geometry, x, dy, dweight } => {
                 Cost::of(2 * geometry.macs(), [x, dy], [dweight])
             }
             Self::BiasBackward { dy, dbias, .. } => Cost::of(per(1, dy), [dy], [dbias]),
             Self::Maxpool2dForward { x, y, winner, .. } => Cost::of(0, [x], [y]).and(winner.as_deref()),
-            Self::Maxpool2dBackward { dy, winner, dx, .. } => Cost::of(0, [dy, winner], [dx]),
+            Self::Maxpool2dBackward { dy, winner, mask, dx, .. } => {
+                Cost::of(0, [dy, winner], [dx]).reading(*mask)
+            }
             Self::DenseForward { geometry, x, weight, bias, y, .. } => {
                 Cost::of(2 * geometry.macs(), [x, weight, bias], [y])
             }
@@ -174,13 +180,13 @@ mod tests {
         assert_eq!(cost.flops, 2 * 20 * 191_102_976);
         assert_eq!(cost.bytes_read, 4 * (20 * 81 * 512 + 9 * 512 * 512 + 512));
         assert_eq!(cost.bytes_written, 4 * 20 * 81 * 512);
-        // What is not there costs nothing; a byte per winner.
+        // What is not there costs nothing; four winners to a byte.
         let geometry = Pool2d { n: 1, h: 4, w: 4, c: 3 };
-        let (x, y, winner) = (&f32(48), &mut f32(12), &mut cpu.alloc(Dtype::U8, 12).unwrap());
+        let (x, y, winner) = (&f32(48), &mut f32(12), &mut cpu.alloc(Dtype::U8, 3).unwrap());
         let cost = Call::Maxpool2dForward { geometry, x, y, winner: None }.cost();
         assert_eq!((cost.bytes_read, cost.bytes_written), (192, 48));
         let cost = Call::Maxpool2dForward { geometry, x, y, winner: Some(winner) }.cost();
-        assert_eq!((cost.flops, cost.bytes()), (0, 192 + 48 + 12));
+        assert_eq!((cost.flops, cost.bytes()), (0, 192 + 48 + 3));
         // In place is read and written.
         let cost = Call::Add { x: bias, into: &mut f32(512) }.cost();
         assert_eq!(cost, Cost { flops: 512, bytes_read: 4096, bytes_written: 2048 });

@@ -24,6 +24,40 @@ pub enum Gradient {
     },
 }
 
+/// A gradient on its way from an op to a tensor before it.
+pub struct Flow {
+    /// The gradient.
+    pub gradient: Gradient,
+    /// Whether it has gone through the ReLU that made the tensor already: it is zero where the tensor is.
+    pub masked: bool,
+}
+
+impl Flow {
+    /// As it is, for whoever made the tensor to go on with.
+    pub fn plain(buffer: Buffer) -> Self {
+        Gradient::Stored(buffer).into()
+    }
+
+    /// Through the ReLU that made the tensor.
+    pub fn masked(buffer: Buffer) -> Self {
+        Self { gradient: Gradient::Stored(buffer), masked: true }
+    }
+}
+
+impl From<Gradient> for Flow {
+    fn from(gradient: Gradient) -> Self {
+        Self { gradient, masked: false }
+    }
+}
+
+/// All of an op's output's gradient.
+pub struct Arrived {
+    /// The numbers.
+    pub dy: Buffer,
+    /// As [`Flow::masked`], of every part.
+    pub masked: bool,
+}
+
 impl Gradient {
     /// The numbers, computed now if they were not.
     ///

@@ -7,6 +7,6 @@ mod gradient;
 mod tape;
 mod tensor;
 
-pub use gradient::Gradient;
+pub use gradient::{Arrived, Flow, Gradient};
 pub use tape::{Backward, Mode, Tape};
 pub use tensor::{Parameter, Tensor};

@@ -4,7 +4,7 @@
 //! gradient per learning parameter, handed over as soon as it is complete, so that the optimizer can
 //! use it and its memory goes back before the next layer's gradient is computed.
 
-use super::gradient::Gradient;
+use super::gradient::{Arrived, Flow, Gradient};
 use super::tensor::{Parameter, Tensor};
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
@@ -22,7 +22,7 @@ pub enum Mode {
 }
 
 /// From the gradient of an op's output to those of its inputs, in order; `None` where none is asked for.
-pub type Backward = Box<dyn FnOnce(&dyn Device, Buffer) -> Result<Vec<Option<Gradient>>>>;
+pub type Backward = Box<dyn FnOnce(&dyn Device, Arrived) -> Result<Vec<Option<Flow>>>>;
 
 enum Step {
     /// A parameter enters the graph; its index in the caller's list.
@@ -110,7 +110,7 @@ impl<'d> Tape<'d> {
             return Err(Error::new(Kind::Shape, "reshape: the lengths differ").expected_got(x.shape(), shape));
         }
         // The gradient's memory has no shape of its own, so the node of `x` serves as it is.
-        Ok(Tensor::on_tape(shape, Rc::clone(x.shared()), x.node))
+        Ok(x.reshaped(shape))
     }
 
     fn push(&self, name: &'static str, step: Step) -> usize {
@@ -137,18 +137,18 @@ impl<'d> Tape<'d> {
         let device = self.device;
         let mut nodes = self.nodes.into_inner();
         nodes.truncate(last + 1);
-        let mut gradients: Vec<Option<Gradient>> = nodes.iter().map(|_| None).collect();
+        let mut gradients: Vec<Option<Flow>> = nodes.iter().map(|_| None).collect();
         device.label(&format!("{} backward", nodes[last].label));
-        gradients[last] = Some(Gradient::Stored(device.alloc(Dtype::F32, 1)?));
+        gradients[last] = Some(Flow::plain(device.alloc(Dtype::F32, 1)?));
         while let Some(node) = nodes.pop() {
-            let Some(dy) = gradients.pop().flatten() else { continue };
+            let Some(Flow { gradient: dy, masked }) = gradients.pop().flatten() else { continue };
             device.label(&format!("{} backward", node.label));
             match node.step {
                 Step::Leaf(index) => learned(index, dy)?,
                 Step::Op { inputs, backward } => {
                     let found = dy
                         .store(device)
-                        .and_then(|dy| backward(device, dy))
+                        .and_then(|dy| backward(device, Arrived { dy, masked }))
                         .map_err(|error| error.context(format!("going back through {}", node.name)))?;
                     for (input, gradient) in inputs.into_iter().zip(found) {
                         if let (Some(input), Some(gradient)) = (input, gradient) {
@@ -162,13 +162,14 @@ impl<'d> Tape<'d> {
     }
 }
 
-fn accumulate(device: &dyn Device, into: &mut Option<Gradient>, gradient: Gradient) -> Result<()> {
+/// A sum has gone through the ReLU if all its parts have.
+fn accumulate(device: &dyn Device, into: &mut Option<Flow>, flow: Flow) -> Result<()> {
     *into = Some(match into.take() {
-        None => gradient,
+        None => flow,
         Some(first) => {
-            let mut sum = first.store(device)?;
-            device.run(Call::Add { x: &gradient.store(device)?, into: &mut sum })?;
-            Gradient::Stored(sum)
+            let mut sum = first.gradient.store(device)?;
+            device.run(Call::Add { x: &flow.gradient.store(device)?, into: &mut sum })?;
+            Flow { gradient: Gradient::Stored(sum), masked: first.masked && flow.masked }
         }
     });
     Ok(())

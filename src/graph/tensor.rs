@@ -12,6 +12,7 @@ pub struct Tensor {
     shape: Shape,
     buffer: Rc<Buffer>,
     pub(super) node: Option<usize>,
+    pub(super) rectified: bool,
 }
 
 impl Tensor {
@@ -24,11 +25,15 @@ impl Tensor {
             return Err(Error::new(Kind::Shape, format!("a tensor of shape {shape} over another length"))
                 .expected_got(shape.len(), buffer.len()));
         }
-        Ok(Self { shape, buffer: Rc::new(buffer), node: None })
+        Ok(Self { shape, buffer: Rc::new(buffer), node: None, rectified: false })
     }
 
     pub(super) fn on_tape(shape: Shape, buffer: Rc<Buffer>, node: Option<usize>) -> Self {
-        Self { shape, buffer, node }
+        Self { shape, buffer, node, rectified: false }
+    }
+
+    pub(super) fn reshaped(&self, shape: Shape) -> Self {
+        Self { shape, ..self.clone() }
     }
 
     /// The axes.
@@ -41,8 +46,16 @@ impl Tensor {
         &self.buffer
     }
 
-    pub(super) fn shared(&self) -> &Rc<Buffer> {
-        &self.buffer
+    /// Says that this is a ReLU's output and that its op takes gradients that have gone through the ReLU
+    /// ([`Flow::masked`](super::Flow)).
+    pub fn after_relu(self) -> Self {
+        Self { rectified: true, ..self }
+    }
+
+    /// What a consumer may mask this tensor's gradient with, if it is a ReLU's output: the numbers
+    /// themselves, open where they are above 0.
+    pub fn mask(&self) -> Option<&Buffer> {
+        self.rectified.then(|| self.buffer())
     }
 
     /// Whether a gradient will flow back to here.

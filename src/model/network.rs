@@ -65,7 +65,9 @@ impl Network {
         }
     }
 
-    /// Walks `x` through the layers at positions `range`. `seed` and `step` choose the dropout masks.
+    /// Walks `x` through the layers at positions `range`. `seed` and `step` choose the dropout masks. A
+    /// convolution and the pool behind it are one step. Of what does not learn, no more than a step's input
+    /// and output live at any moment.
     ///
     /// # Errors
     /// [`Kind::Shape`](crate::error::Kind::Shape) naming the layer; the device's errors.
@@ -78,7 +80,16 @@ impl Network {
         step: u64,
     ) -> Result<Tensor> {
         let mut x = x;
-        for position in range {
+        let mut range = range;
+        while let Some(position) = range.next() {
+            if self.pooled(position, range.clone()) {
+                range.next();
+                x = self.convolve_and_pool(tape, x, position).context(|| {
+                    let [conv, pool] = [position, position + 1].map(|p| &self.architecture.layers()[p].name);
+                    format!("running layers {conv} and {pool}")
+                })?;
+                continue;
+            }
             let placed = &self.architecture.layers()[position];
             tape.label(&placed.name);
             x = self
@@ -88,18 +99,33 @@ impl Network {
         Ok(x)
     }
 
+    /// Whether the layer at `position` is a convolution and a pool comes next in what is left to walk.
+    fn pooled(&self, position: usize, rest: Range<usize>) -> bool {
+        let layers = self.architecture.layers();
+        matches!(layers[position].layer, Layer::Conv2d { .. })
+            && rest.start < rest.end
+            && matches!(layers[rest.start].layer, Layer::Maxpool2d)
+    }
+
+    /// The layer's kernel and bias. Made for one step and dropped with it: after backward the parameters
+    /// must have no other holder.
+    fn weights(&self, tape: &Tape<'_>, position: usize) -> Option<[Tensor; 2]> {
+        let kernel = self.architecture.layers()[position].kernel?;
+        Some([kernel, kernel + 1].map(|at| tape.parameter(at, &self.parameters[at])))
+    }
+
+    fn convolve_and_pool(&self, tape: &Tape<'_>, x: Tensor, position: usize) -> Result<Tensor> {
+        match self.weights(tape, position) {
+            Some([kernel, bias]) => op::conv2d_maxpool2d(tape, &x, &kernel, &bias),
+            None => Ok(x), // a convolution has a kernel
+        }
+    }
+
     fn layer(&self, tape: &Tape<'_>, x: Tensor, position: usize, seed: u64, step: u64) -> Result<Tensor> {
         let placed = &self.architecture.layers()[position];
-        // Made here and dropped here: after backward the parameter must have no other holder.
-        let weights = placed.kernel.map(|kernel| {
-            (
-                tape.parameter(kernel, &self.parameters[kernel]),
-                tape.parameter(kernel + 1, &self.parameters[kernel + 1]),
-            )
-        });
-        match (placed.layer, weights) {
-            (Layer::Conv2d { .. }, Some((kernel, bias))) => op::conv2d(tape, &x, &kernel, &bias, true),
-            (Layer::Dense { relu, .. }, Some((kernel, bias))) => op::dense(tape, &x, &kernel, &bias, relu),
+        match (placed.layer, self.weights(tape, position)) {
+            (Layer::Conv2d { .. }, Some([kernel, bias])) => op::conv2d(tape, &x, &kernel, &bias, true),
+            (Layer::Dense { relu, .. }, Some([kernel, bias])) => op::dense(tape, &x, &kernel, &bias, relu),
             (Layer::Maxpool2d, _) => op::maxpool2d(tape, &x),
             (Layer::Flatten, _) => {
                 let rows = x.shape().axes()[0];

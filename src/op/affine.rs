@@ -5,10 +5,10 @@
 
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::Result;
-use crate::graph::{Backward, Gradient, Tensor};
+use crate::graph::{Arrived, Backward, Flow, Gradient, Tensor};
 
 /// Makes the input's gradient from `dz`, the gradient of the sum before ReLU.
-pub(super) type Dx = Box<dyn FnOnce(&dyn Device, &Buffer) -> Result<Buffer>>;
+pub(super) type Dx = Box<dyn FnOnce(&dyn Device, &Buffer) -> Result<Flow>>;
 /// Makes the weight's gradient from `dz`; last of all, so it may keep it.
 pub(super) type Dweight = Box<dyn FnOnce(&dyn Device, Buffer) -> Result<Gradient>>;
 
@@ -27,15 +27,20 @@ pub(super) struct Affine {
 impl Affine {
     /// Gradients of `[x, weight, bias]`.
     pub fn backward(self) -> Backward {
-        Box::new(move |device, mut dz| {
-            if let Some(y) = self.rectified {
+        Box::new(move |device, Arrived { dy: mut dz, masked }| {
+            if let Some(y) = self.rectified.as_ref().filter(|_| !masked) {
                 device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut dz })?;
             }
-            let dbias = self.bias.map(|[rows, channels]| dbias(device, rows, channels, &dz)).transpose()?;
-            let dx = self.x.map(|dx| dx(device, &dz)).transpose()?;
-            let dweight = self.weight.map(|dweight| dweight(device, dz)).transpose()?;
-            Ok(vec![dx.map(Gradient::Stored), dweight, dbias.map(Gradient::Stored)])
+            self.back_from_sum(device, dz)
         })
+    }
+
+    /// The same from `dz`.
+    pub fn back_from_sum(self, device: &dyn Device, dz: Buffer) -> Result<Vec<Option<Flow>>> {
+        let dbias = self.bias.map(|[rows, channels]| dbias(device, rows, channels, &dz)).transpose()?;
+        let dx = self.x.map(|dx| dx(device, &dz)).transpose()?;
+        let dweight = self.weight.map(|dweight| dweight(device, dz)).transpose()?;
+        Ok(vec![dx, dweight.map(Flow::from), dbias.map(Flow::plain)])
     }
 }
 

@@ -3,13 +3,14 @@
 //! `z[n,i,j,o] = bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c]`, `y = max(z, 0)` or `z`.
 //! Backward, with `dz = dy` where `y > 0` (ReLU's derivative at 0 is taken as 0, as TensorFlow does):
 //! `dx` is a convolution of `dz` with the flipped weight, `dweight` correlates `x` with `dz`, `dbias`
-//! sums `dz` over pictures and places.
+//! sums `dz` over pictures and places. If `x` is a ReLU's output, `dx` goes through that ReLU in the same
+//! pass.
 
 use super::affine::{Affine, Dweight, Dx};
 use super::output;
 use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Gradient, Tape, Tensor};
+use crate::graph::{Flow, Gradient, Tape, Tensor};
 use crate::shape::Conv2d;
 
 /// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]`, `bias` `[c_out]` → `[n, h, w, c_out]`.
@@ -27,21 +28,25 @@ pub fn conv2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu:
         relu,
         y: &mut y,
     })?;
-    Ok(tape.record(
-        "conv2d",
-        geometry.y(),
-        y,
-        [x, weight, bias],
-        |[x_learns, weight_learns, bias_learns], y| {
-            let affine = Affine {
-                rectified: relu.then(|| y.clone()),
-                bias: bias_learns.then_some([geometry.n * geometry.h * geometry.w, geometry.c_out]),
-                weight: weight_learns.then(|| dweight(geometry, x.clone())),
-                x: x_learns.then(|| dx(geometry, weight.clone())),
-            };
-            affine.backward()
-        },
-    ))
+    let y = tape.record("conv2d", geometry.y(), y, [x, weight, bias], |learns, y| {
+        affine(geometry, learns, [x, weight], relu.then(|| y.clone())).backward()
+    });
+    Ok(if relu { y.after_relu() } else { y })
+}
+
+/// The way back from the sum to `[x, weight, bias]`.
+pub(super) fn affine(
+    geometry: Conv2d,
+    [x_learns, weight_learns, bias_learns]: [bool; 3],
+    [x, weight]: [&Tensor; 2],
+    rectified: Option<Tensor>,
+) -> Affine {
+    Affine {
+        rectified,
+        bias: bias_learns.then_some([geometry.n * geometry.h * geometry.w, geometry.c_out]),
+        weight: weight_learns.then(|| dweight(geometry, x.clone())),
+        x: x_learns.then(|| dx(geometry, x, weight.clone())),
+    }
 }
 
 fn dweight(geometry: Conv2d, x: Tensor) -> Dweight {
@@ -52,10 +57,12 @@ fn dweight(geometry: Conv2d, x: Tensor) -> Dweight {
     })
 }
 
-fn dx(geometry: Conv2d, weight: Tensor) -> Dx {
+fn dx(geometry: Conv2d, x: &Tensor, weight: Tensor) -> Dx {
+    let relu = x.mask().is_some().then(|| x.clone());
     Box::new(move |device, dy| {
+        let mask = relu.as_ref().map(Tensor::buffer);
         let mut dx = output(device, geometry.x())?;
-        device.run(Call::Conv2dBackwardInput { geometry, dy, weight: weight.buffer(), dx: &mut dx })?;
-        Ok(dx)
+        device.run(Call::Conv2dBackwardInput { geometry, dy, weight: weight.buffer(), mask, dx: &mut dx })?;
+        Ok(if mask.is_some() { Flow::masked(dx) } else { Flow::plain(dx) })
     })
 }

@@ -7,7 +7,7 @@ use super::affine::{Affine, Dweight, Dx};
 use super::output;
 use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Gradient, Tape, Tensor};
+use crate::graph::{Flow, Gradient, Tape, Tensor};
 use crate::shape::Dense;
 
 /// `x` `[n, c_in]`, `weight` `[c_in, c_out]`, `bias` `[c_out]` → `[n, c_out]`.
@@ -51,6 +51,6 @@ fn dx(geometry: Dense, weight: Tensor) -> Dx {
     Box::new(move |device, dy| {
         let mut dx = output(device, geometry.x())?;
         device.run(Call::DenseBackwardInput { geometry, dy, weight: weight.buffer(), dx: &mut dx })?;
-        Ok(dx)
+        Ok(Flow::plain(dx))
     })
 }

@@ -5,7 +5,7 @@ use super::output;
 use crate::device::Call;
 use crate::device::call::MaskSource;
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Gradient, Mode, Tape, Tensor};
+use crate::graph::{Flow, Mode, Tape, Tensor};
 
 /// Any shape.
 ///
@@ -23,10 +23,10 @@ pub fn dropout(tape: &Tape<'_>, x: &Tensor, rate: f32, source: MaskSource) -> Re
     tape.device().run(Call::Dropout { rate, source, x: x.buffer(), y: &mut y })?;
     let shape = x.shape();
     Ok(tape.record("dropout", shape, y, [x], |_, _| {
-        Box::new(move |device, dy| {
+        Box::new(move |device, arrived| {
             let mut dx = output(device, shape)?;
-            device.run(Call::Dropout { rate, source, x: &dy, y: &mut dx })?;
-            Ok(vec![Some(Gradient::Stored(dx))])
+            device.run(Call::Dropout { rate, source, x: &arrived.dy, y: &mut dx })?;
+            Ok(vec![Some(Flow::plain(dx))])
         })
     }))
 }

@@ -9,7 +9,7 @@
 use crate::device::call::LossRule;
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Gradient, Tape, Tensor};
+use crate::graph::{Flow, Tape, Tensor};
 use crate::shape::Shape;
 
 /// A batch's loss: a tensor to go back from, and what to tell the reader.
@@ -99,7 +99,7 @@ fn loss(
     run(&mut outcome, dlogits.as_mut())?;
     let outcome = tape.record(name, Shape::new(&[rows, 2]), outcome, [logits], |_, _| {
         // The loss is where the walk back begins: its own gradient is one, so dlogits is complete.
-        Box::new(move |_, _| Ok(vec![dlogits.map(Gradient::Stored)]))
+        Box::new(move |_, _| Ok(vec![dlogits.map(Flow::plain)]))
     });
     Ok(Loss { outcome, rows })
 }

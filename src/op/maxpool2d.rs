@@ -1,12 +1,13 @@
 //! 2x2 maximum with stride 2.
 //!
 //! `y[n,i,j,c] = max_{a,b in {0,1}} x[n,2i+a,2j+b,c]`; backward gives `dy` to the winner, the first in
-//! row order among equals. Two bits per output are remembered, not the input.
+//! row order among equals. Two bits per output are remembered, not the input. If `x` is a ReLU's output,
+//! its gradient goes through that ReLU on the way: `dy` to the winner where `y > 0`.
 
 use super::output;
 use crate::device::{Call, Dtype};
 use crate::error::Result;
-use crate::graph::{Gradient, Tape, Tensor};
+use crate::graph::{Flow, Tape, Tensor};
 use crate::shape::Pool2d;
 
 /// `x` `[n, h, w, c]` → `[n, h/2, w/2, c]`.
@@ -19,12 +20,16 @@ pub fn maxpool2d(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
     let mut y = output(device, geometry.y())?;
     let mut winner = if x.learns() { Some(device.alloc(Dtype::U8, geometry.winners())?) } else { None };
     device.run(Call::Maxpool2dForward { geometry, x: x.buffer(), y: &mut y, winner: winner.as_mut() })?;
-    Ok(tape.record("maxpool2d", geometry.y(), y, [x], |_, _| {
-        Box::new(move |device, dy| {
+    let rectified = x.mask().is_some();
+    Ok(tape.record("maxpool2d", geometry.y(), y, [x], |_, y| {
+        let y = rectified.then(|| y.clone());
+        Box::new(move |device, arrived| {
             let Some(winner) = winner else { return Ok(vec![None]) };
             let mut dx = output(device, geometry.x())?;
-            device.run(Call::Maxpool2dBackward { geometry, dy: &dy, winner: &winner, dx: &mut dx })?;
-            Ok(vec![Some(Gradient::Stored(dx))])
+            let mask = y.as_ref().map(Tensor::buffer);
+            let (dy, winner) = (&arrived.dy, &winner);
+            device.run(Call::Maxpool2dBackward { geometry, dy, winner, mask, dx: &mut dx })?;
+            Ok(vec![Some(if rectified { Flow::masked(dx) } else { Flow::plain(dx) })])
         })
     }))
 }

@@ -6,6 +6,7 @@
 mod affine;
 mod augment;
 mod conv2d;
+mod conv2d_maxpool2d;
 mod dense;
 mod dropout;
 mod loss;
@@ -16,6 +17,7 @@ mod relu;
 
 pub use augment::augment;
 pub use conv2d::conv2d;
+pub use conv2d_maxpool2d::conv2d_maxpool2d;
 pub use dense::dense;
 pub use dropout::dropout;
 pub use loss::{Loss, sigmoid_cross_entropy, softmax_cross_entropy};

@@ -3,7 +3,7 @@
 use super::output;
 use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Gradient, Tape, Tensor};
+use crate::graph::{Arrived, Flow, Tape, Tensor};
 
 /// Any shape.
 ///
@@ -12,11 +12,14 @@ use crate::graph::{Gradient, Tape, Tensor};
 pub fn relu(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
     let mut y = output(tape.device(), x.shape())?;
     tape.device().run(Call::ReluForward { x: x.buffer(), y: &mut y })?;
-    Ok(tape.record("relu", x.shape(), y, [x], |_, y| {
+    let y = tape.record("relu", x.shape(), y, [x], |_, y| {
         let y = y.clone();
-        Box::new(move |device, mut gradient| {
-            device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut gradient })?;
-            Ok(vec![Some(Gradient::Stored(gradient))])
+        Box::new(move |device, Arrived { dy: mut gradient, masked }| {
+            if !masked {
+                device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut gradient })?;
+            }
+            Ok(vec![Some(Flow::plain(gradient))])
         })
-    }))
+    });
+    Ok(y.after_relu())
 }

@@ -139,6 +139,7 @@ pub fn all() -> Vec<Case> {
         }
     }
     maxpool2d_nan(&mut cases);
+    conv2d_maxpool2d_nan(&mut cases);
     for &len in LENGTHS {
         elementwise(&mut cases, len);
         dropout(&mut cases, len);
@@ -164,16 +165,28 @@ fn conv2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Conv2d) {
         cases.push(case(
             (kind, geometry, relu),
             vec![x.clone().into(), weight.clone().into(), bias.clone().into()],
-            vec![Output::fresh(want)],
+            vec![Output::fresh(want.clone())],
             make!([x, weight, bias] => [y], Call::Conv2dForward { geometry, x, weight, bias, relu, y }),
         ));
+        if relu && geometry.h >= 2 && geometry.w >= 2 {
+            conv2d_maxpool2d_forward(cases, kind, geometry, [&x, &weight, &bias], &want);
+        }
     }
     let want = bound(kind, naive::conv2d_backward_input(&geometry, &dy, &weight));
+    if kind == Integers {
+        cases.push(case(
+            (kind, geometry),
+            vec![dy.clone().into(), weight.clone().into()],
+            vec![Output::fresh(want.clone())],
+            make!([dy, weight] => [dx], Call::Conv2dBackwardInput { geometry, dy, weight, mask: None, dx }),
+        ));
+    }
     cases.push(case(
-        (kind, geometry),
-        vec![dy.clone().into(), weight.into()],
-        vec![Output::fresh(want)],
-        make!([dy, weight] => [dx], Call::Conv2dBackwardInput { geometry, dy, weight, dx }),
+        (kind, geometry, "mask"),
+        vec![dy.clone().into(), weight.into(), x.clone().into()],
+        vec![Output::fresh(naive::opened(&x, want))],
+        make!([dy, weight, mask] => [dx],
+            Call::Conv2dBackwardInput { geometry, dy, weight, mask: Some(mask), dx }),
     ));
     let want = bound(kind, naive::conv2d_backward_weight(&geometry, &x, &dy));
     cases.push(case(
@@ -182,6 +195,48 @@ fn conv2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Conv2d) {
         vec![Output::fresh(want)],
         make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry, x, dy, dweight }),
     ));
+}
+
+/// `z` is the rectified convolution. Of reals the winner is a matter of rounding where two are near, so
+/// only integers, most of whose windows tie, ask for it.
+fn conv2d_maxpool2d_forward(
+    cases: &mut Vec<Case>,
+    kind: Numbers,
+    geometry: Conv2d,
+    [x, weight, bias]: [&Vec<f32>; 3],
+    z: &[Near],
+) {
+    let inputs = || vec![x.clone().into(), weight.clone().into(), bias.clone().into()];
+    let (want, winner) = naive::maxpool2d_of(&geometry.pool(), z);
+    if kind == Integers {
+        cases.push(case(
+            (kind, geometry, "training"),
+            inputs(),
+            vec![Output::fresh(want.clone()), Output::fresh_u8(winner)],
+            make!([x, weight, bias] => [y, winner],
+                Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner: Some(winner) }),
+        ));
+    }
+    cases.push(case(
+        (kind, geometry, "inference"),
+        inputs(),
+        vec![Output::fresh(want)],
+        make!([x, weight, bias] => [y],
+            Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner: None }),
+    ));
+}
+
+/// One pixel is NaN: windows with one such corner, with two, with four; and one filter's bias.
+fn conv2d_maxpool2d_nan(cases: &mut Vec<Case>) {
+    let geometry = Conv2d { n: 2, h: 9, w: 12, c_in: 3, c_out: 8 };
+    let mut source = Source::new(12);
+    let mut x = source.f32(Integers, geometry.x().len());
+    x[(4 * geometry.w + 6) * geometry.c_in + 1] = f32::NAN;
+    let weight = source.f32(Integers, geometry.weight().len());
+    let mut bias = source.f32(Integers, geometry.c_out);
+    bias[5] = f32::NAN;
+    let z = bound(Integers, naive::conv2d_forward(&geometry, &x, &weight, &bias, true));
+    conv2d_maxpool2d_forward(cases, Integers, geometry, [&x, &weight, &bias], &z);
 }
 
 fn dense(cases: &mut Vec<Case>, kind: Numbers, geometry: Dense) {
@@ -237,9 +292,19 @@ fn maxpool2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Pool2d) {
     let want = naive::maxpool2d_backward(&geometry, &dy, &winner);
     cases.push(case(
         (kind, geometry),
-        vec![dy.into(), winner.into()],
+        vec![dy.clone().into(), winner.clone().into()],
         vec![Output::fresh(want)],
-        make!([dy, winner] => [dx], Call::Maxpool2dBackward { geometry, dy, winner, dx }),
+        make!([dy, winner] => [dx], Call::Maxpool2dBackward { geometry, dy, winner, mask: None, dx }),
+    ));
+    let mask = source.f32(kind, geometry.y().len());
+    let open: Vec<f32> = dy.iter().zip(&mask).map(|(&dy, &y)| if y > 0.0 { dy } else { 0.0 }).collect();
+    let want = naive::maxpool2d_backward(&geometry, &open, &winner);
+    cases.push(case(
+        (kind, geometry, "mask"),
+        vec![dy.into(), winner.into(), mask.into()],
+        vec![Output::fresh(want)],
+        make!([dy, winner, mask] => [dx],
+            Call::Maxpool2dBackward { geometry, dy, winner, mask: Some(mask), dx }),
     ));
 }
 

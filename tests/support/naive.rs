@@ -108,13 +108,21 @@ pub fn bias_backward(channels: usize, dy: &[f32]) -> Vec<Near> {
 
 /// `y` and the packed `winner`. NaN passes through; the first of equals (and of NaNs) wins.
 pub fn maxpool2d_forward(g: &Pool2d, x: &[f32]) -> (Vec<Near>, Vec<u8>) {
+    let x: Vec<Near> = x.iter().map(|&x| Near::exactly(wide(x))).collect();
+    maxpool2d_of(g, &x)
+}
+
+/// The same of numbers that are only near: a maximum is as near as the worst of its four.
+pub fn maxpool2d_of(g: &Pool2d, x: &[Near]) -> (Vec<Near>, Vec<u8>) {
     let mut out = (Vec::new(), Vec::new());
     for (n, i, j, c) in windows(g) {
-        let corner = |which: usize| x[corner(g, (n, i, j, c), which)];
+        let near = |which: usize| x[corner(g, (n, i, j, c), which)];
+        let corner = |which: usize| near(which).value;
         let nan = (0..4).find(|&which| corner(which).is_nan());
-        let largest = (0..4).map(corner).fold(f32::NEG_INFINITY, f32::max);
+        let largest = (0..4).map(corner).fold(f64::NEG_INFINITY, f64::max);
         let which = nan.unwrap_or_else(|| (0..4).find(|&which| corner(which) == largest).unwrap());
-        out.0.push(Near::exactly(wide(corner(which))));
+        let within = (0..4).map(|which| near(which).within).fold(0.0, f64::max);
+        out.0.push(Near { value: corner(which), within });
         out.1.push(which as u8);
     }
     let pack = |four: &[u8]| four.iter().rev().fold(0, |byte, which| byte << 2 | which);
@@ -188,6 +196,12 @@ pub fn relu_forward(x: &[f32]) -> Vec<Near> {
 
 pub fn relu_backward(y: &[f32], gradient: &[f32]) -> Vec<Near> {
     y.iter().zip(gradient).map(|(&y, &g)| Near::exactly(if y > 0.0 { wide(g) } else { 0.0 })).collect()
+}
+
+/// A gradient where `mask` is above 0, else 0.
+pub fn opened(mask: &[f32], gradient: Vec<Near>) -> Vec<Near> {
+    let one = |(near, &mask): (Near, &f32)| if mask > 0.0 { near } else { Near::exactly(0.0) };
+    gradient.into_iter().zip(mask).map(one).collect()
 }
 
 pub fn dropout(rate: f32, source: &MaskSource, x: &[f32]) -> Vec<Near> {

@@ -4,20 +4,30 @@
 use super::conv2d_direct::{self, Direct};
 use super::conv2d_winograd::{self, Winograd, transform_weights};
 use super::panels::Panels;
+use super::relu::relu_backward;
 use super::tile::COLUMNS;
 use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Conv2d;
 use std::ops::Range;
 
-/// `dx[n,i,j,c] = Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c]`.
+/// `dx[n,i,j,c] = Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c]` where `mask` is above 0, else 0.
 pub fn conv2d_backward_input(
     shop: &Workshop,
     geometry: Conv2d,
     dy: &[f32],
     weight: &[f32],
+    mask: Option<&[f32]>,
     dx: &mut [f32],
 ) -> Result<()> {
+    correlate(shop, geometry, dy, weight, dx)?;
+    if let Some(mask) = mask {
+        relu_backward(shop, mask, dx);
+    }
+    Ok(())
+}
+
+fn correlate(shop: &Workshop, geometry: Conv2d, dy: &[f32], weight: &[f32], dx: &mut [f32]) -> Result<()> {
     let Conv2d { c_in, c_out, .. } = geometry;
     let turned = Conv2d { c_in: c_out, c_out: c_in, ..geometry };
     // The weights of input channels `inputs` at the turned window position `tap`.

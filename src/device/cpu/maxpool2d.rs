@@ -137,8 +137,19 @@ widest! {
     }
 }
 
-/// `dx` is `dy` at each window's winner and zero elsewhere. One job per row of `dx`.
-pub fn maxpool2d_backward(shop: &Workshop, geometry: Pool2d, dy: &[f32], winner: &[u8], dx: &mut [f32]) {
+/// What no window's corner bears: it wins nothing.
+const NOBODY: u8 = 4;
+
+/// `dx` is `dy` at each window's winner, where `mask` is above 0, and zero elsewhere. One job per row of
+/// `dx`.
+pub fn maxpool2d_backward(
+    shop: &Workshop,
+    geometry: Pool2d,
+    dy: &[f32],
+    winner: &[u8],
+    mask: Option<&[f32]>,
+    dx: &mut [f32],
+) {
     let Pool2d { h, w, c, .. } = geometry;
     let row = w / 2 * c;
     if dx.is_empty() {
@@ -153,8 +164,20 @@ pub fn maxpool2d_backward(shop: &Workshop, geometry: Pool2d, dy: &[f32], winner:
         let from = (picture * (h / 2) + i / 2) * row;
         let mut which = vec![0; row];
         unpack(winner, from, &mut which);
+        if let Some(mask) = mask {
+            close(&mask[from..][..row], &mut which);
+        }
         row_back(&dy[from..][..row], &which, (i % 2 * 2) as u8, c, dx);
     });
+}
+
+widest! {
+    /// Nobody wins where the ReLU was closed.
+    fn close(mask: &[f32], which: &mut [u8]) {
+        for (which, &y) in which.iter_mut().zip(mask) {
+            *which = if y > 0.0 { *which } else { NOBODY };
+        }
+    }
 }
 
 widest! {

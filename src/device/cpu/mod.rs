@@ -13,6 +13,7 @@ mod conv2d_backward_input;
 mod conv2d_backward_weight;
 mod conv2d_direct;
 mod conv2d_forward;
+mod conv2d_maxpool2d_forward;
 mod conv2d_winograd;
 mod dense_backward_input;
 mod dense_backward_weight;
@@ -50,6 +51,7 @@ use cast::cast;
 use conv2d_backward_input::conv2d_backward_input;
 use conv2d_backward_weight::conv2d_backward_weight;
 use conv2d_forward::conv2d_forward;
+use conv2d_maxpool2d_forward::conv2d_maxpool2d_forward;
 use dense_backward_input::dense_backward_input;
 use dense_backward_weight::dense_backward_weight;
 use dense_forward::dense_forward;
@@ -158,12 +160,24 @@ impl Device for CpuDevice {
                 (arm.input("bias", bias, g.c_out)?, relu),
                 arm.output("y", y, g.y().len())?,
             )?,
-            Call::Conv2dBackwardInput { geometry: g, dy, weight, dx } => {
+            Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y, winner } => {
+                conv2d_maxpool2d_forward(
+                    shop,
+                    g,
+                    arm.input("x", x, g.x().len())?,
+                    arm.input("weight", weight, g.weight().len())?,
+                    arm.input("bias", bias, g.c_out)?,
+                    arm.output("y", y, g.pool().y().len())?,
+                    winner.map(|winner| arm.output("winner", winner, g.pool().winners())).transpose()?,
+                )?;
+            }
+            Call::Conv2dBackwardInput { geometry: g, dy, weight, mask, dx } => {
                 conv2d_backward_input(
                     shop,
                     g,
                     arm.input("dy", dy, g.y().len())?,
                     arm.input("weight", weight, g.weight().len())?,
+                    mask.map(|mask| arm.input("mask", mask, g.x().len())).transpose()?,
                     arm.output("dx", dx, g.x().len())?,
                 )?;
             }
@@ -189,11 +203,12 @@ impl Device for CpuDevice {
                 arm.output("y", y, g.y().len())?,
                 winner.map(|winner| arm.output("winner", winner, g.winners())).transpose()?,
             ),
-            Call::Maxpool2dBackward { geometry: g, dy, winner, dx } => maxpool2d_backward(
+            Call::Maxpool2dBackward { geometry: g, dy, winner, mask, dx } => maxpool2d_backward(
                 shop,
                 g,
                 arm.input("dy", dy, g.y().len())?,
                 arm.input("winner", winner, g.winners())?,
+                mask.map(|mask| arm.input("mask", mask, g.y().len())).transpose()?,
                 arm.output("dx", dx, g.x().len())?,
             ),
             Call::DenseForward { geometry: g, x, weight, bias, relu, y } => dense_forward(

@@ -4,8 +4,8 @@
 //! are small, with a remainder where a tile has one, so that guards are passed.
 
 use super::{layouts, optimizers};
-use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::augment::{Border, Gather, Transform};
+use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::{Buffer, Call, Dtype};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
@@ -221,17 +221,15 @@ pub static KERNELS: &[Kernel] = &[
     },
     Kernel {
         name: "maxpool2d_backward",
-        formula: "dx = dy at the winner, else 0",
+        formula: "dx = dy at the winner if mask > 0, else 0",
         axes: POOL2D,
         arrays: |s| {
             let (x, y) = (s.pool2d().x().len(), s.pool2d().y().len());
-            (
-                vec![signed("dy", y), array("winner", s.pool2d().winners(), Fill::Bytes(256))],
-                vec![fresh("dx", x)],
-            )
+            let winner = array("winner", s.pool2d().winners(), Fill::Bytes(256));
+            (vec![signed("dy", y), winner, signed("mask", y)], vec![fresh("dx", x)])
         },
-        make: call!(s, [dy, winner] => [dx],
-            Call::Maxpool2dBackward { geometry: s.pool2d(), dy, winner, dx }),
+        make: call!(s, [dy, winner, mask] => [dx],
+            Call::Maxpool2dBackward { geometry: s.pool2d(), dy, winner, mask: Some(mask), dx }),
         tolerance: SAME_BITS,
     },
     Kernel {
@@ -249,18 +247,39 @@ pub static KERNELS: &[Kernel] = &[
         tolerance: SUMS,
     },
     Kernel {
+        name: "conv2d_maxpool2d_forward",
+        formula: "y = max over 2x2 of ReLU(bias + Σ x·weight); winner = which",
+        axes: CONV2D,
+        arrays: |s| {
+            let (g, pool) = (s.conv2d(), s.conv2d().pool());
+            let inputs =
+                vec![signed("x", g.x().len()), signed("weight", g.weight().len()), signed("bias", g.c_out)];
+            let winner = array("winner", pool.winners(), Fill::Unwritten(Dtype::U8));
+            (inputs, vec![fresh("y", pool.y().len()), winner])
+        },
+        make: call!(s, [x, weight, bias] => [y, winner],
+        Call::Conv2dMaxpool2dForward {
+            geometry: s.conv2d(), x, weight, bias, y, winner: Some(winner),
+        }),
+        tolerance: SUMS,
+    },
+    Kernel {
         name: "conv2d_backward_input",
-        formula: "dx = Σ dy·weight, window turned",
+        formula: "dx = Σ dy·weight, window turned, where mask > 0",
         axes: CONV2D,
         arrays: |s| {
             let g = s.conv2d();
             (
-                vec![signed("dy", g.y().len()), signed("weight", g.weight().len())],
+                vec![
+                    signed("dy", g.y().len()),
+                    signed("weight", g.weight().len()),
+                    signed("mask", g.x().len()),
+                ],
                 vec![fresh("dx", g.x().len())],
             )
         },
-        make: call!(s, [dy, weight] => [dx],
-            Call::Conv2dBackwardInput { geometry: s.conv2d(), dy, weight, dx }),
+        make: call!(s, [dy, weight, mask] => [dx],
+            Call::Conv2dBackwardInput { geometry: s.conv2d(), dy, weight, mask: Some(mask), dx }),
         tolerance: SUMS,
     },
     Kernel {

@@ -1,9 +1,9 @@
 //! The convolution: `kernels/conv2d_*.cu`.
 
-use super::{Cut, Site};
-use crate::device::Buffer;
+use super::{Cut, Site, maxpool2d};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
+use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Conv2d;
 
@@ -45,17 +45,50 @@ pub fn conv2d_forward(
     site.launch("conv2d_forward", grid, THREADS, args)
 }
 
+pub fn conv2d_maxpool2d_forward(
+    site: &mut Site,
+    g: Conv2d,
+    x: &Buffer,
+    (weight, bias): (&Buffer, &Buffer),
+    y: &Buffer,
+    winner: Option<&Buffer>,
+) -> Result<()> {
+    let pool = g.pool();
+    let p = geometry(site, g)?;
+    let inputs = [
+        site.f32("x", x, g.x().len())?,
+        site.f32("weight", weight, g.weight().len())?,
+        site.f32("bias", bias, g.c_out)?,
+    ];
+    let small = site.f32("y", y, pool.y().len())?;
+    let winners = site.optional("winner", winner, Dtype::U8, pool.winners())?;
+    let filters = g.c_out.div_ceil(TILE.1);
+    if winner.is_some() && !g.c_out.is_multiple_of(4) {
+        // Threads would share bytes of winners: the two halves, with the map between them.
+        let [z, map] = site.between(["y", "x"], g.y().len())?;
+        let relu = Arg::value("relu", &1u32);
+        let args = [vec![p, relu], inputs.into(), vec![z]].concat();
+        site.launch("conv2d_forward", [pixels(g).div_ceil(TILE.0), filters, 1], THREADS, args)?;
+        let args = [maxpool2d::windows(site, pool)?, map, small, winners];
+        return site.line("maxpool2d_forward", pool.winners(), args);
+    }
+    let rows = 4 * pool.n * (pool.h / 2) * (pool.w / 2);
+    let args = [vec![p], inputs.into(), vec![small, winners]].concat();
+    site.launch("conv2d_maxpool2d_forward", [rows.div_ceil(TILE.0), filters, 1], THREADS, args)
+}
+
 pub fn conv2d_backward_input(
     site: &mut Site,
     g: Conv2d,
-    dy: &Buffer,
-    weight: &Buffer,
+    (dy, weight): (&Buffer, &Buffer),
+    mask: Option<&Buffer>,
     dx: &Buffer,
 ) -> Result<()> {
     let args = [
         geometry(site, g)?,
         site.f32("dy", dy, g.y().len())?,
         site.f32("weight", weight, g.weight().len())?,
+        site.optional("mask", mask, Dtype::F32, g.x().len())?,
         site.f32("dx", dx, g.x().len())?,
     ];
     let grid = [pixels(g).div_ceil(TILE.0), g.c_in.div_ceil(TILE.1), 1];

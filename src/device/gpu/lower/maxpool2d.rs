@@ -7,7 +7,8 @@ use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Pool2d;
 
-fn windows(site: &Site, Pool2d { n, h, w, c }: Pool2d) -> Result<Arg> {
+/// The geometry, as kernels take it.
+pub fn windows(site: &Site, Pool2d { n, h, w, c }: Pool2d) -> Result<Arg> {
     let [n, h, w, c] = [site.size(n)?, site.size(h)?, site.size(w)?, site.size(c)?];
     Ok(Arg::value("p", &params::Pool2d { n, h, w, c }))
 }
@@ -32,8 +33,8 @@ pub fn maxpool2d_forward(
 pub fn maxpool2d_backward(
     site: &mut Site,
     g: Pool2d,
-    dy: &Buffer,
-    winner: &Buffer,
+    (dy, winner): (&Buffer, &Buffer),
+    mask: Option<&Buffer>,
     dx: &Buffer,
 ) -> Result<()> {
     // Those that the border cuts too.
@@ -42,6 +43,7 @@ pub fn maxpool2d_backward(
         windows(site, g)?,
         site.f32("dy", dy, g.y().len())?,
         site.buffer("winner", winner, Dtype::U8, g.winners())?,
+        site.optional("mask", mask, Dtype::F32, g.y().len())?,
         site.f32("dx", dx, g.x().len())?,
     ];
     site.line("maxpool2d_backward", all.div_ceil(4), args)

@@ -39,8 +39,12 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         Call::Conv2dForward { geometry, x, weight, bias, relu, y } => {
             conv2d::conv2d_forward(site, geometry, x, (weight, bias, relu), y)
         }
-        Call::Conv2dBackwardInput { geometry, dy, weight, dx } => {
-            conv2d::conv2d_backward_input(site, geometry, dy, weight, dx)
+        Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner } => {
+            let winner = winner.as_deref();
+            conv2d::conv2d_maxpool2d_forward(site, geometry, x, (weight, bias), y, winner)
+        }
+        Call::Conv2dBackwardInput { geometry, dy, weight, mask, dx } => {
+            conv2d::conv2d_backward_input(site, geometry, (dy, weight), mask, dx)
         }
         Call::Conv2dBackwardWeight { geometry, x, dy, dweight } => {
             conv2d::conv2d_backward_weight(site, geometry, x, dy, dweight)
@@ -51,8 +55,8 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         Call::Maxpool2dForward { geometry, x, y, winner } => {
             maxpool2d::maxpool2d_forward(site, geometry, x, y, winner.as_deref())
         }
-        Call::Maxpool2dBackward { geometry, dy, winner, dx } => {
-            maxpool2d::maxpool2d_backward(site, geometry, dy, winner, dx)
+        Call::Maxpool2dBackward { geometry, dy, winner, mask, dx } => {
+            maxpool2d::maxpool2d_backward(site, geometry, (dy, winner), mask, dx)
         }
         Call::DenseForward { geometry, x, weight, bias, relu, y } => {
             dense::dense_forward(site, geometry, x, (weight, bias, relu), y)

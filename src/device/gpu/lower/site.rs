@@ -88,11 +88,22 @@ impl<'a> Site<'a> {
 
     /// Memory for `len` numbers, until the site is dropped.
     pub fn scratch(&mut self, name: &'static str, len: usize) -> Result<Arg> {
+        let at = self.room(name, len)?;
+        Ok(Arg::Pointer { name, at, dtype: Dtype::F32, len })
+    }
+
+    /// Memory for `len` numbers between two launches, under the name that each has for it.
+    pub fn between(&mut self, names: [&'static str; 2], len: usize) -> Result<[Arg; 2]> {
+        let at = self.room(names[0], len)?;
+        Ok(names.map(|name| Arg::Pointer { name, at, dtype: Dtype::F32, len }))
+    }
+
+    fn room(&mut self, name: &'static str, len: usize) -> Result<Address> {
         self.small(name, len)?;
         let storage = Storage::take(self.driver, Dtype::F32, len).context(|| self.arm.doing(name))?;
         let at = storage.at();
         self.scratch.push(storage);
-        Ok(Arg::Pointer { name, at, dtype: Dtype::F32, len })
+        Ok(at)
     }
 
     /// `count` parts of `len` results, as kernels take it.

@@ -2,8 +2,8 @@
 
 mod optimizer;
 
-use crate::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::augment::{Border, Gather, Transform};
+use crate::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::gpu::Gpu;
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::plan::{Card, Plan};
@@ -40,7 +40,13 @@ impl Bench {
         let (x, y) = (&mut self.f32(g.x().len()), &mut self.f32(g.y().len()));
         let (w, bias) = (&mut self.f32(g.weight().len()), &self.f32(g.c_out));
         let mut all = self.run(Call::Conv2dForward { geometry: g, x, weight: w, bias, relu: true, y });
-        all.extend(self.run(Call::Conv2dBackwardInput { geometry: g, dy: y, weight: w, dx: x }));
+        let (mask, dx) = (&self.f32(g.x().len()), x);
+        all.extend(self.run(Call::Conv2dBackwardInput { geometry: g, dy: y, weight: w, mask: None, dx }));
+        let again =
+            self.run(Call::Conv2dBackwardInput { geometry: g, dy: y, weight: w, mask: Some(mask), dx });
+        assert_eq!(again.len(), all.len() - 1);
+        again.iter().for_each(check);
+        let x = dx;
         all.extend(self.run(Call::Conv2dBackwardWeight { geometry: g, x, dy: y, dweight: w }));
         all
     }
@@ -105,6 +111,10 @@ fn check(launch: &Launch) {
         }
         "conv2d_forward" => {
             covers(launch, 0, 128, pixels(&p));
+            covers(launch, 1, 64, p[4]);
+        }
+        "conv2d_maxpool2d_forward" => {
+            covers(launch, 0, 128, 4 * p[0] * (p[1] / 2) * (p[2] / 2));
             covers(launch, 1, 64, p[4]);
         }
         "conv2d_backward_input" => {
@@ -180,6 +190,27 @@ fn convolutions_cover_their_outputs() {
     }
 }
 
+/// Filters that would share bytes of winners go another way, in inference they need not.
+#[test]
+fn pooled_convolutions_cover_their_windows() {
+    let bench = Bench::new();
+    for (n, h, w, c_in, c_out) in
+        [(1, 2, 2, 5, 4), (1, 5, 7, 3, 6), (3, 17, 16, 65, 68), (20, 150, 150, 64, 64)]
+    {
+        let geometry = Conv2d { n, h, w, c_in, c_out };
+        let (x, weight, bias) =
+            (&bench.f32(geometry.x().len()), &bench.f32(geometry.weight().len()), &bench.f32(c_out));
+        let (y, winner) =
+            (&mut bench.f32(geometry.pool().y().len()), &mut bench.u8(geometry.pool().winners()));
+        let fused = &["conv2d_maxpool2d_forward"][..];
+        let halves = &["conv2d_forward", "maxpool2d_forward"][..];
+        let call = Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner: None };
+        check_all(&bench.run(call), fused);
+        let call = Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner: Some(winner) };
+        check_all(&bench.run(call), if c_out % 4 == 0 { fused } else { halves });
+    }
+}
+
 #[test]
 fn dense_layers_cover_their_outputs() {
     let bench = Bench::new();
@@ -214,7 +245,12 @@ fn pools_and_matrices_cover_their_outputs() {
             &["maxpool2d_forward"],
         );
         check_all(
-            &bench.run(Call::Maxpool2dBackward { geometry, dy: y, winner, dx: x }),
+            &bench.run(Call::Maxpool2dBackward { geometry, dy: y, winner, mask: None, dx: x }),
+            &["maxpool2d_backward"],
+        );
+        let mask = Some(&bench.f32(geometry.y().len()));
+        check_all(
+            &bench.run(Call::Maxpool2dBackward { geometry, dy: y, winner, mask, dx: x }),
             &["maxpool2d_backward"],
         );
     }

@@ -88,8 +88,9 @@ fn buffers_of_a_struct_are_checked_and_named() {
         let gradients = [buffer(Dtype::F32, 5, true), buffer(Dtype::F32, 7, written)];
         let mut weights = [buffer(Dtype::F32, 5, true), buffer(Dtype::F32, 7, true)];
         let tensors = gradients.iter().zip(&mut weights).map(|(g, w)| slot(g, w, None, None)).collect();
-        let mut site = Site::new("sgd_step", &driver, Address(0));
-        lower(Call::SgdStep { rule: Sgd::default(), adjust: Adjust::NONE, tensors }, &mut site)?;
+        let call = Call::SgdStep { rule: Sgd::default(), adjust: Adjust::NONE, tensors };
+        let mut site = Site::new(&call, &driver, Address(0));
+        lower(call, &mut site)?;
         let mut launch = site.launches.remove(0);
         let mut p = self::tensors(&launch).0;
         damage(&mut p);

@@ -1,0 +1,24 @@
+//! The convolution, ReLU and the pool behind it: `y = max over 2x2 of ReLU(bias + x * weight)`.
+
+use super::conv2d_forward::conv2d_forward;
+use super::maxpool2d::maxpool2d_forward;
+use super::workshop::Workshop;
+use crate::error::Result;
+use crate::shape::Conv2d;
+
+/// `y[n,i,j,o] = max z[n,2i+a,2j+b,o]`, `z` the rectified convolution, which lives in scratch memory: its
+/// gain here is that the next call finds the same memory again.
+pub fn conv2d_maxpool2d_forward(
+    shop: &Workshop,
+    geometry: Conv2d,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    y: &mut [f32],
+    winner: Option<&mut [u8]>,
+) -> Result<()> {
+    let mut z = shop.scratch(geometry.y().len())?;
+    conv2d_forward(shop, geometry, x, weight, (bias, true), &mut z)?;
+    maxpool2d_forward(shop, geometry.pool(), &z, y, winner);
+    Ok(())
+}
