@@ -40,6 +40,7 @@ fn scalar(device: &dyn Device, shapes: &[Shape], values: &[Vec<f32>], graph: &Gr
 
 /// Compares the gradient of every input, element by element. `step` trades truncation (∝ step²)
 /// against the rounding of an f32 loss (∝ eps / step): 1e-2 leaves both near 1e-4 of the loss's scale.
+/// The losses lie between 1 and 2, where eps is 1.2e-7, and two of them are subtracted.
 fn check(name: &str, shapes: &[Shape], graph: &Graph<'_>) {
     check_with(1e-2, name, shapes, graph);
 }
@@ -78,7 +79,7 @@ fn check_with(step: f32, name: &str, shapes: &[Shape], graph: &Graph<'_>) {
                 let expected = (above - below) / f64::from(2.0 * step);
                 let error = (f64::from(gradient[e]) - expected).abs();
                 assert!(
-                    error <= 2e-3 * f64::from(scale) + 1e-5,
+                    error <= 2e-3 * f64::from(scale) + 2e-7 / f64::from(step),
                     "{name} on {}: input {i}, element {e}: {} by the tape, {expected} by differences",
                     devices::name(device),
                     gradient[e],
@@ -131,8 +132,8 @@ fn maxpool2d() {
     check("maxpool2d", &[Shape::new(&[1, 5, 4, 3])], &|tape, x| ending(tape, &op::maxpool2d(tape, &x[0])?));
 }
 
-/// Deep graphs have kinks everywhere: a step that is small enough to miss them, and rounding (eps / step =
-/// 3e-5 of a loss near 1) still within the tolerance.
+/// Deep graphs have kinks everywhere: a step that is small enough to miss them. The rounding of a loss near 1,
+/// two to three of its eps over the step, is 1e-4 here.
 const SMALL: f32 = 2e-3;
 
 fn kernel(c_out: usize, c_in: usize) -> [Shape; 2] {
@@ -171,7 +172,7 @@ fn a_chain_of_masked_gradients() {
 #[test]
 fn masked_and_plain_gradients_meet() {
     let [[w1, b1], [w2, b2]] = [kernel(2, 3), kernel(2, 2)];
-    let shapes = [Shape::new(&[1, 8, 8, 3]), w1, b1, w2, b2, Shape::new(&[2])];
+    let shapes = [Shape::new(&[1, 4, 4, 3]), w1, b1, w2, b2, Shape::new(&[2])];
     for pool in [true, false] {
         for swapped in [true, false] {
             check_with(SMALL, &format!("pool={pool} swapped={swapped}"), &shapes, &|tape, x| {

@@ -40,13 +40,13 @@ impl Bench {
         let (x, y) = (&mut self.f32(g.x().len()), &mut self.f32(g.y().len()));
         let (w, bias) = (&mut self.f32(g.weight().len()), &self.f32(g.c_out));
         let mut all = self.run(Call::Conv2dForward { geometry: g, x, weight: w, bias, relu: true, y });
-        let (mask, dx) = (&self.f32(g.x().len()), x);
-        all.extend(self.run(Call::Conv2dBackwardInput { geometry: g, dy: y, weight: w, mask: None, dx }));
-        let again =
-            self.run(Call::Conv2dBackwardInput { geometry: g, dy: y, weight: w, mask: Some(mask), dx });
-        assert_eq!(again.len(), all.len() - 1);
-        again.iter().for_each(check);
-        let x = dx;
+        let plain = self.run(Call::Conv2dBackwardInput { geometry: g, dy: y, weight: w, mask: None, dx: x });
+        let mask = &self.f32(g.x().len());
+        let mask = Some(mask);
+        let masked = self.run(Call::Conv2dBackwardInput { geometry: g, dy: y, weight: w, mask, dx: x });
+        assert_eq!(plain.len(), masked.len());
+        all.extend(plain);
+        masked.iter().for_each(check);
         all.extend(self.run(Call::Conv2dBackwardWeight { geometry: g, x, dy: y, dweight: w }));
         all
     }
