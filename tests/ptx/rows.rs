@@ -13,9 +13,11 @@ use vgg_ft::device::gpu::module::{Entry, Module, Param};
 use vgg_ft::ptx::{Space, parse};
 use vgg_ft::random::{Draws, Stream};
 
-/// The forms of a file that a card can be asked: what a copy does before it is waited for is the machine's choice.
-fn fixed(file: &str, text: &str) -> impl Iterator<Item = Form> {
-    forms(file, text).into_iter().filter(|form| form.number("late", 1) == 1)
+/// The forms of a file that a card can be asked: not those of other tensor cores alone, and not what a copy
+/// does before it is waited for, which is the machine's choice.
+fn fixed(file: &str, text: &str, tensor: Tensor) -> impl Iterator<Item = Form> {
+    let all = forms(file, text).into_iter();
+    all.filter(move |form| form.number("late", 1) == 1 && !rows_of(form, tensor).is_empty())
 }
 
 /// Random inputs of each entry of a table.
@@ -208,12 +210,8 @@ fn others(form: &Form, args: &mut Vec<Arg>) {
 pub fn emulated(file: &str, text: &str, tensor: Tensor) -> Vec<Emulated> {
     let mut all = Vec::new();
     let machine = machine(file, text, tensor);
-    for form in fixed(file, text) {
+    for form in fixed(file, text, tensor) {
         let rows = rows_of(&form, tensor);
-        if rows.is_empty() {
-            // Of other tensor cores.
-            continue;
-        }
         for (seed, input) in inputs(file, &form) {
             let out = run_emulated(&machine, &form, length(&rows), &input);
             let mut at = 0;
@@ -267,20 +265,13 @@ pub fn measured(file: &str, text: &str) -> Found {
         return found;
     }
     let machine = machine(file, &text, tensor);
-    for form in fixed(file, &text) {
+    for form in fixed(file, &text, tensor) {
         let entry = module.entries.iter().find(|entry| entry.name == form.entry).unwrap();
         let rows = rows_of(&form, tensor);
-        if rows.is_empty() {
-            // Of other tensor cores.
-            continue;
-        }
         for (seed, input) in inputs(file, &form) {
             let out = run_measured(&cuda, entry, &form, length(&rows), &input)
                 .unwrap_or_else(|error| panic!("{file}: {}: {error}", form.entry));
-            let expected = match seed {
-                None => None,
-                Some(_) => Some(run_emulated(&machine, &form, out.len(), &input)),
-            };
+            let expected = seed.map(|_| run_emulated(&machine, &form, out.len(), &input));
             judge(&mut found, file, &form, &rows, seed, &input, &out, expected.as_deref());
         }
     }

@@ -128,7 +128,7 @@ impl Memory {
         }
     }
 
-    /// "f32[64] of block1_conv1", of the buffer that begins at `first`.
+    /// `f32[64] of block1_conv1`, of the buffer that begins at `first`.
     pub fn name(&self, first: Address) -> String {
         let held = self.held();
         held.live.get(&first.0).map_or_else(String::new, |live| {

@@ -1,4 +1,4 @@
-//! Launches on their way: one by one, or kept back while a step is [`Driver::together`] and started as a graph.
+//! Launches on their way: one by one, or kept back while a step is `together` and started as a graph.
 //!
 //! In: launches. Out: work in the stream, in the order of the calls, whoever makes them. What must not
 //! overtake a launch that was kept back (a copy, a wait, memory that goes back to the system) settles first.
