@@ -116,7 +116,7 @@ __device__ __forceinline__ float level(
     for (unsigned a = 0; a < 2; ++a)
         #pragma unroll
         for (unsigned b = 0; b < 2; ++b) {
-            const double byte = (double)(unsigned)picture[at.row[a] + at.column[b] + c];
+            const double byte = __uint2double_rn(picture[at.row[a] + at.column[b] + c]);
             sum = __dadd_rn(sum, __dmul_rn(__dmul_rn(byte, at.by_row[a]), at.by_column[b]));
         }
     return (float)sum;
