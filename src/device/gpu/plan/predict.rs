@@ -4,9 +4,8 @@
 //! - issues four instructions of a warp (one for each of its quarters);
 //! - does `Card::fma` lanes of multiply-adds, additions, multiplications;
 //! - does 64 lanes of integer arithmetic and 16 of roots and exponentials;
-//! - moves 128 bytes of shared memory. A warp whose lanes read the same words needs no more than one lane's
-//!   share of the bank line, so a load is charged a quarter of its words (our tiles broadcast so; the emulator
-//!   counts them), a store all of them: charged is half of both together.
+//! - moves 128 bytes of shared memory, without conflicts, and with no gain where lanes read the same words:
+//!   the passes that the emulator counts for our tiles.
 //!
 //! A pass of a main loop takes what its busiest pipe takes, times the passes of a block, times the blocks of
 //! the busiest multiprocessor: as many as fit at once (registers, shared memory, threads, blocks), wave after
@@ -130,7 +129,7 @@ fn busiest(pipes: &Pipes, card: &Card) -> f64 {
         lanes(pipes.float, card.fma),
         lanes(pipes.integer, 64),
         lanes(pipes.special, 16),
-        f64::from(pipes.shared_words) / 2.0,
+        f64::from(pipes.shared_words),
     ]
     .into_iter()
     .fold(0.0, f64::max)
