@@ -27,7 +27,7 @@ use vgg_ft::model::{Architecture, Head, Network, Preprocess, Source, Trainable, 
 use vgg_ft::op;
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::Shape;
-use vgg_ft::train::{Epoch, Fit, Observer, Optimizer, Samples, Score, plan};
+use vgg_ft::train::{Course, Epoch, Fit, Observer, Optimizer, Position, Samples, Score, plan};
 
 /// Samples of a step.
 const BATCH: usize = 20;
@@ -158,23 +158,17 @@ impl Bench<'_> {
         self.measure(id, work(&record), || {
             let (mut network, noise) = (network(device, 150), Noise::new(BATCH, 150));
             network.set_trainable(trainable);
-            let rule = Rmsprop { rate: 1e-5, rho: 0.9, epsilon: 1e-7 };
+            let rule = Rmsprop { rate: 1e-5, ..Rmsprop::default() };
             let mut optimizer = Optimizer::new(rule, network.parameters().len());
+            let course = Course::new(1, BATCH, 1, rule.rate);
             let mut steps = 0;
             let mut step = move |network: &mut Network| {
-                steps = Fit {
-                    device,
-                    from: 0,
-                    train: &noise,
-                    validation: None,
-                    stage: "bench",
-                    epochs: 1,
-                    batch: BATCH,
-                    seed: 1,
-                    first_step: steps,
-                }
-                .run(network, &mut optimizer, &mut Silence)
-                .unwrap();
+                let mut position = Position::after(steps);
+                let train = &noise;
+                Fit { device, from: 0, train, validation: None, stage: "bench", course: &course }
+                    .run(network, &mut optimizer, &mut position, &mut Silence)
+                    .unwrap();
+                steps = position.step;
             };
             let values = |network: &Network| -> Vec<Vec<f32>> {
                 network.parameters().iter().map(|p| device.download(p.value()).unwrap()).collect()

@@ -208,7 +208,8 @@ fn resident_pictures_are_those_that_are_handed_over() {
     let mut seen: Vec<[Vec<f32>; 4]> = Vec::new();
     for device in devices::all() {
         let device = &*device;
-        let samples = PictureSamples::new(device, &pictures, rule).unwrap().augmented(augment.clone(), 5);
+        let mut samples = PictureSamples::new(device, &pictures, rule).unwrap();
+        samples.augment(Some((augment.clone(), 5)));
         let resident = device.describe().name != "cpu";
         assert_eq!(samples.to_string().ends_with("resident on the device"), resident, "{samples}");
         let get = |x: Tensor| device.download::<f32>(x.buffer()).unwrap();

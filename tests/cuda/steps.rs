@@ -9,7 +9,7 @@ use vgg_ft::graph::Tensor;
 use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::Shape;
-use vgg_ft::train::{Epoch, Fit, Observer, Optimizer, Samples, Score};
+use vgg_ft::train::{Course, Epoch, Fit, Observer, Optimizer, Position, Samples, Score};
 
 /// A chain of so many calls: relu again and again, the last into `y`.
 fn chain(device: &dyn Device, x: &Buffer, y: &mut Buffer, count: usize) -> Result<()> {
@@ -181,7 +181,7 @@ fn learn(options: Options) -> (Vec<u64>, Vec<Vec<u32>>, Vec<Counts>) {
     let trainable = Trainable::from(&architecture, "conv1").unwrap();
     let mut network = Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap();
     network.set_trainable(trainable);
-    let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7 };
+    let rule = Rmsprop { rate: 1e-3, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
     let noise = |count: usize| {
         let mut draws = Draws::new(count as u64, Stream::Demo, 0);
@@ -190,18 +190,10 @@ fn learn(options: Options) -> (Vec<u64>, Vec<Vec<u32>>, Vec<Counts>) {
     };
     let (train, validation) = (noise(14), noise(10));
     let mut log = Log { cuda: gpu.driver(), losses: Vec::new(), counts: Vec::new() };
-    let fit = Fit {
-        device,
-        from: 0,
-        train: &train,
-        validation: Some(&validation),
-        stage: "all",
-        epochs: 3,
-        batch: 4,
-        seed: 3,
-        first_step: 0,
-    };
-    fit.run(&mut network, &mut optimizer, &mut log).unwrap();
+    let course = Course::new(3, 4, 3, rule.rate);
+    let validation = Some((0, &validation as &dyn Samples));
+    let fit = Fit { device, from: 0, train: &train, validation, stage: "all", course: &course };
+    fit.run(&mut network, &mut optimizer, &mut Position::default(), &mut log).unwrap();
     let weights = network.parameters().iter().map(|parameter| {
         let values: Vec<f32> = device.download(parameter.value()).unwrap();
         values.iter().map(|value| value.to_bits()).collect()

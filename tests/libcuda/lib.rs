@@ -18,7 +18,6 @@ mod machine;
 
 use machine::*;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use vgg_ft::device::Cost;
 use vgg_ft::device::gpu::driver::Driver;
 
 #[unsafe(no_mangle)]

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_uint, c_void};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use vgg_ft::device::Cost;
 use vgg_ft::device::Dtype;
 use vgg_ft::device::gpu::driver::{Address, Driver};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
@@ -221,7 +222,7 @@ impl Machine {
             Arg::Value { name: "argument", bytes: bytes.to_vec() }
         };
         let args = entry.params.iter().enumerate().map(arg).collect();
-        Ok(Launch { entry, grid, block, shared, args })
+        Ok(Launch { entry, grid, block, shared, args, cost: Cost::default() })
     }
 
     pub fn take(&mut self, bytes: usize, at: *mut u64) -> c_uint {

@@ -4,12 +4,12 @@ use super::form::{Form, Row, UNTOUCHED, Want, forms};
 use super::machine::{Machine, pointer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use vgg_ft::device::Dtype;
 use vgg_ft::device::gpu::cuda::{Cuda, Options};
 use vgg_ft::device::gpu::driver::Driver;
 use vgg_ft::device::gpu::emulator::{self, Tensor};
 use vgg_ft::device::gpu::launch::{Arg, Launch};
 use vgg_ft::device::gpu::module::{Entry, Module, Param};
+use vgg_ft::device::{Cost, Dtype};
 use vgg_ft::ptx::{Space, parse};
 use vgg_ft::random::{Draws, Stream};
 
@@ -359,7 +359,7 @@ fn run_measured(
     let mut args = vec![pointer("in", from, input.len() / 4), pointer("out", to, len / 4)];
     others(form, &mut args);
     let (grid, shared) = ([form.number("grid", 1), 1, 1], form.number("shared", 0));
-    let launch = Launch { entry, grid, block: form.block(), shared, args };
+    let launch = Launch { entry, grid, block: form.block(), shared, args, cost: Cost::default() };
     launch.check(cuda.limits())?;
     cuda.launch(&launch)?;
     let mut out = vec![0; len];
