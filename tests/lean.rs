@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use std::sync::{Arc, Mutex};
-use vgg_ft::device::call::Rmsprop;
+use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::device::{Buffer, Call, Description, Device, Dtype};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
@@ -178,19 +178,20 @@ fn a_step_from_block3_keeps_nothing_of_the_prefix_and_runs_no_relu_backward_in_t
 
     let logits = network.forward(&tape, x, base..end, 0, 0).unwrap();
     let targets = ledger.alloc(Dtype::F32, N).unwrap();
-    let loss = op::sigmoid_cross_entropy(&tape, &logits, &targets).unwrap();
+    let loss = op::sigmoid_cross_entropy(&tape, LossRule::mean(N), &logits, &targets, None).unwrap();
     drop((logits, targets));
     let forward = ledger.turn_page();
     assert!(!forward.contains(&"maxpool2d_forward"), "{forward:?}");
 
-    let rule = Rmsprop { rate: 1e-5, rho: 0.9, epsilon: 1e-7 };
+    let rule = Rmsprop { rate: 1e-5, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
     let mut learned = Vec::new();
     tape.backward(&loss.outcome, |index, gradient| {
         learned.push(index);
-        optimizer.step(&ledger, index, &mut network.parameters_mut()[index], gradient)
+        optimizer.take(&ledger, index, &mut network.parameters_mut()[index], gradient)
     })
     .unwrap();
+    optimizer.step(&ledger, network.parameters_mut()).unwrap();
     // Kernels and biases of four layers are below the boundary.
     learned.sort_unstable();
     assert_eq!(learned, (8..network.parameters().len()).collect::<Vec<_>>());
