@@ -51,7 +51,9 @@ fn every_kernel_gives_what_the_cpu_gives_in_any_order_of_turns() {
         let args = [name.as_str(), "--json", "--seed", "3", "--schedule", order];
         let result = json(&stdout(&mut emulate(&args)));
         assert_eq!(result["kernel"], name.as_str());
-        assert_eq!(result["launches"][0]["entry"], name.as_str());
+        // A sum of parts comes after, the range of a picture before.
+        let launches = result["launches"].as_array().unwrap();
+        assert!(launches.iter().any(|launch| launch["entry"] == name.as_str()), "{name}: {launches:?}");
         let tolerance = result["tolerance"].as_f64().unwrap();
         for output in result["outputs"].as_array().unwrap() {
             assert!(output["relative"].as_f64().unwrap() <= tolerance, "{name} {order}: {output}");

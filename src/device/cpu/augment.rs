@@ -113,7 +113,7 @@ impl Picture<'_> {
 
 /// Cut to a byte, as NumPy and PIL do it: towards zero.
 fn byte(v: f32) -> f32 {
-    v.max(0.0).min(255.0).trunc()
+    v.clamp(0.0, 255.0).trunc()
 }
 
 /// Where a coordinate beyond the picture lies inside it: scipy's `map_coordinate`. `None` for "nowhere".
