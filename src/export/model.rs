@@ -74,11 +74,11 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// What a reader must know and no format has a place for: keys and texts.
+    /// What a reader must know and no format has a place for: keys and texts. No version of ours, so that
+    /// the bytes change with the writer alone.
     pub fn remarks(&self) -> Vec<(&'static str, String)> {
         let [h, w] = self.architecture.input;
         vec![
-            ("vgg_ft_version", env!("CARGO_PKG_VERSION").into()),
             ("vgg_ft_network", self.architecture.name.clone()),
             ("vgg_ft_classes", self.classes.join("\n")),
             ("vgg_ft_input", format!("{h}x{w}x3, f32; {}", self.input())),

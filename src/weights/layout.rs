@@ -115,13 +115,9 @@ mod tests {
         let [h, w, c, units] = [2, 3, 5, 7];
         let kernel = numbered(h * w * c * units);
         let turned = rows_channels_first(&kernel, [h, w, c]);
-        for n in 0..kernel.len() {
+        for (n, &value) in kernel.iter().enumerate() {
             let (y, x, k, unit) = (n / (w * c * units), n / (c * units) % w, n / units % c, n % units);
-            assert_eq!(
-                turned[((k * h + y) * w + x) * units + unit],
-                kernel[n],
-                "h {y} w {x} c {k} unit {unit}"
-            );
+            assert_eq!(turned[((k * h + y) * w + x) * units + unit], value, "h {y} w {x} c {k} unit {unit}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 import common  # noqa: F401  (sets the environment before TensorFlow is loaded)
 import keras
+import numpy as np
 import onnx
 import onnxruntime
 import tf_keras
@@ -39,6 +40,4 @@ def onnx_predict(path, x, batch=16):
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     parts = [session.run(None, {"input": x[i : i + batch]})[0] for i in range(0, len(x), batch)]
-    import numpy as np
-
     return np.concatenate(parts)

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_number_printed_for_keras_is_read_back_to_the_bit() {
-        for value in [1.0 / 255.0, -103.939, 0.017_124_753, -2.117_903_9, 0.0] {
+        for value in [1.0 / 255.0, -103.939, 0.017_124_753, -2.117_904, 0.0] {
             let text = json!(short(value)).to_string();
             assert_eq!((text.parse::<f64>().unwrap() as f32).to_bits(), value.to_bits(), "{text}");
         }

@@ -25,7 +25,6 @@ pub fn model<'a>(model: &Model<'a>, layout: Layout) -> Result<Message<'a>> {
     Ok(Message::default()
         .int(1, IR_VERSION)
         .text(2, "vgg-ft")
-        .text(3, env!("CARGO_PKG_VERSION"))
         .text(6, &doc)
         .message(7, graph)
         .message(8, Message::default().text(1, "").int(2, OPSET))
