@@ -82,6 +82,8 @@ impl Network {
         let mut x = x;
         let mut range = range;
         while let Some(position) = range.next() {
+            let placed = &self.architecture.layers()[position];
+            tape.label(&placed.name);
             if self.pooled(position, range.clone()) {
                 range.next();
                 x = self.convolve_and_pool(tape, x, position).context(|| {
@@ -90,8 +92,6 @@ impl Network {
                 })?;
                 continue;
             }
-            let placed = &self.architecture.layers()[position];
-            tape.label(&placed.name);
             x = self
                 .layer(tape, x, position, seed, step)
                 .context(|| format!("running layer {}", placed.name))?;

@@ -58,6 +58,7 @@ impl Targets {
         options: &LossOptions,
         whole: usize,
     ) -> Result<Self> {
+        device.label("targets");
         let rule = LossRule { denominator: whole, smoothing: options.smoothing };
         let weights = options.class_weights.as_ref().map(|weights| {
             let of = |&label: &u32| weights.get(label as usize).copied().unwrap_or(1.0);

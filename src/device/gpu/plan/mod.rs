@@ -86,7 +86,7 @@ struct State {
     record: Record,
     /// Bytes of what is held, and the content of what is one word: the device above keeps a word in which
     /// kernels leave faults.
-    held: BTreeMap<Address, (u64, [u8; 4])>,
+    held: BTreeMap<Address, (u64, [u8; 8])>,
     live: u64,
     next: u64,
     label: Arc<str>,
@@ -167,7 +167,7 @@ impl Driver for Plan {
         let mut state = self.state();
         let (at, bytes) = (Address(state.next), (dtype.size() * len) as u64);
         state.next = (at.0 + bytes.max(1)).next_multiple_of(256);
-        state.held.insert(at, (bytes, [0; 4]));
+        state.held.insert(at, (bytes, [0; 8]));
         state.live += bytes;
         let label = Arc::clone(&state.label);
         state.record.events.push(Event::Alloc { at, bytes, label });

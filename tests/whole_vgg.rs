@@ -1,0 +1,148 @@
+//! The whole of VGG16 on our kernels: the emulator (and a card, where one is) against the cpu device.
+//!
+//! One photograph through the base at 150x150, and one fine-tuning step from block3_conv1 on smaller pictures,
+//! every gradient compared. The weights are those of the repository.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use support::{devices, golden};
+use vgg_ft::data::{Batch, Resize, Size, load};
+use vgg_ft::device::Device;
+use vgg_ft::device::call::LossRule;
+use vgg_ft::device::cpu::CpuDevice;
+use vgg_ft::device::gpu::Gpu;
+use vgg_ft::device::gpu::cuda;
+use vgg_ft::device::gpu::emulator::{Emulator, Options};
+use vgg_ft::graph::{Mode, Tape};
+use vgg_ft::model::{Architecture, Head, Network, Preprocess, Source, Trainable, Variant};
+use vgg_ft::op;
+use vgg_ft::train::input;
+use vgg_ft::weights::{Weights, find_default};
+
+/// Both sides sum up to 4608 products in f32, in other orders, through thirteen layers: errors of 1e-7 each
+/// that average. A wrong tap, border or mask is 1e-3 or more.
+const LIMIT: f64 = 1e-5;
+/// Gradients come back through as many layers again.
+const GRADIENT_LIMIT: f64 = 1e-4;
+
+fn cpu() -> Box<dyn Device> {
+    Box::new(CpuDevice::new(None).unwrap())
+}
+
+/// Our kernels: on the emulator without its checks, which the table of cases has on, and on a card.
+fn kernels() -> Vec<Box<dyn Device>> {
+    let mut all: Vec<Box<dyn Device>> =
+        vec![Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap())];
+    if cuda::find().is_ok_and(|found| found.first().is_ok()) {
+        all.push(devices::card());
+    }
+    all
+}
+
+fn relative_error(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let squares = |f: &dyn Fn(usize) -> f64| (0..a.len()).map(|i| f(i).powi(2)).sum::<f64>();
+    (squares(&|i| f64::from(a[i]) - f64::from(b[i])) / squares(&|i| f64::from(b[i]))).sqrt()
+}
+
+/// A photograph where there is one, else a drawing.
+fn pictures(count: usize) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::env::var_os("VGG_FT_TEST_DATA")
+        .map(|data| Path::new(&data).join("cats_and_dogs_small/validation/dogs"))
+        .filter(|folder| folder.is_dir())
+        .unwrap_or_else(|| {
+            println!("skipped: no photographs, since VGG_FT_TEST_DATA is not set; drawings stand in for them");
+            golden().join("inputs")
+        })
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.sort();
+    found.truncate(count);
+    found
+}
+
+fn batch(paths: &[PathBuf], size: Size) -> Batch {
+    let pixels: Vec<u8> = paths.iter().flat_map(|p| load(p, size, Resize::Nearest).unwrap()).collect();
+    Batch { indices: (0..paths.len() as u32).collect(), pixels, labels: Vec::new() }
+}
+
+#[test]
+fn a_photograph_through_vgg16_is_the_same_on_our_kernels() {
+    let weights = Weights::open(&find_default().unwrap()).unwrap();
+    let size = Size { h: 150, w: 150 };
+    let batch = batch(&pictures(1), size);
+    let features = |device: &dyn Device| -> Vec<f32> {
+        let architecture = Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap();
+        let end = architecture.base();
+        let network = Network::new(device, architecture, |_| Source::File(&weights)).unwrap();
+        let x = input(device, &batch, size, Preprocess::Caffe.rule()).unwrap();
+        let y = network.forward(&Tape::new(device, Mode::Inference), x, 0..end, 0, 0).unwrap();
+        device.download(y.buffer()).unwrap()
+    };
+    let want = features(&*cpu());
+    for device in kernels() {
+        let began = Instant::now();
+        let got = features(&*device);
+        let error = relative_error(&got, &want);
+        println!("{}: {error:.1e} in {:.1} s", devices::name(&*device), began.elapsed().as_secs_f64());
+        assert!(error <= LIMIT, "{}: {error:.1e}", devices::name(&*device));
+    }
+}
+
+#[test]
+fn a_step_from_block3_has_the_same_gradients_on_our_kernels() {
+    let weights = Weights::open(&find_default().unwrap()).unwrap();
+    // Odd maps on the way: 70, 35, 17, 8, 4.
+    let size = Size { h: 70, w: 70 };
+    let batch = batch(&pictures(2), size);
+    let head = Head { units: 32, dropout: 0.5, classes: 2 };
+    let gradients = |device: &dyn Device| -> Vec<(String, Vec<f32>)> {
+        let architecture = Architecture::vgg(Variant::Vgg16, [70, 70]).unwrap().with_head(head).unwrap();
+        let end = architecture.layers().len();
+        let from = Trainable::from(&architecture, "block3_conv1").unwrap();
+        let mut network = Network::new(device, architecture, |layer| {
+            if layer.starts_with("block") { Source::File(&weights) } else { Source::Glorot { seed: 1 } }
+        })
+        .unwrap();
+        network.set_trainable(from);
+        let targets = device.upload(&[0.0f32, 1.0]).unwrap();
+        let x = input(device, &batch, size, Preprocess::Caffe.rule()).unwrap();
+        let tape = Tape::new(device, Mode::Training);
+        let logits = network.forward(&tape, x, 0..end, 7, 0).unwrap();
+        let loss = op::sigmoid_cross_entropy(&tape, LossRule::mean(2), &logits, &targets, None).unwrap();
+        let outcome: Vec<f32> = device.download(loss.outcome.buffer()).unwrap();
+        let mut all = vec![("loss".to_owned(), outcome)];
+        tape.backward(&loss.outcome, |index, gradient| {
+            let values = device.download(&gradient.store(device)?)?;
+            all.push((network.parameters()[index].name.clone(), values));
+            Ok(())
+        })
+        .unwrap();
+        all
+    };
+    let want = gradients(&*cpu());
+    // 9 convolutions and 2 dense layers, kernel and bias, and the loss.
+    assert_eq!(want.len(), 23);
+    for device in kernels() {
+        let began = Instant::now();
+        let got = gradients(&*device);
+        let mut most = 0.0f64;
+        for ((name, got), (expected, want)) in got.iter().zip(&want) {
+            assert_eq!(name, expected);
+            let error = relative_error(got, want);
+            assert!(error <= GRADIENT_LIMIT, "{}: {name}: {error:.1e}", devices::name(&*device));
+            most = most.max(error);
+        }
+        println!(
+            "{}: {} tensors, at most {most:.1e}, in {:.1} s",
+            devices::name(&*device),
+            got.len(),
+            began.elapsed().as_secs_f64()
+        );
+    }
+}
