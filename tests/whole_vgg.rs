@@ -22,11 +22,11 @@ use vgg_ft::op;
 use vgg_ft::train::input;
 use vgg_ft::weights::{Weights, find_default};
 
-/// Both sides sum up to 4608 products in f32, in other orders, through thirteen layers: errors of 1e-7 each
-/// that average. A wrong tap, border or mask is 1e-3 or more.
+/// Both sides sum up to 4608 products in f32, in other orders, through thirteen layers and back: errors of
+/// 1e-7 each that average. A wrong tap, border or mask is 1e-3 or more; so is a single activation that one
+/// side rounds to above zero and the other does not, which is why the step's maps are small: of 2 million
+/// activations about one is that near to zero.
 const LIMIT: f64 = 1e-5;
-/// Gradients come back through as many layers again.
-const GRADIENT_LIMIT: f64 = 1e-4;
 
 fn cpu() -> Box<dyn Device> {
     Box::new(CpuDevice::new(None).unwrap())
@@ -48,22 +48,29 @@ fn relative_error(a: &[f32], b: &[f32]) -> f64 {
     (squares(&|i| f64::from(a[i]) - f64::from(b[i])) / squares(&|i| f64::from(b[i]))).sqrt()
 }
 
-/// A photograph where there is one, else a drawing.
-fn pictures(count: usize) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = std::env::var_os("VGG_FT_TEST_DATA")
-        .map(|data| Path::new(&data).join("cats_and_dogs_small/validation/dogs"))
-        .filter(|folder| folder.is_dir())
-        .unwrap_or_else(|| {
-            println!("skipped: no photographs, since VGG_FT_TEST_DATA is not set; drawings stand in for them");
-            golden().join("inputs")
-        })
-        .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+/// The first pictures of a folder.
+fn first(folder: &Path, count: usize) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
     found.truncate(count);
     found
+}
+
+fn drawings(count: usize) -> Vec<PathBuf> {
+    first(&golden().join("inputs"), count)
+}
+
+/// A photograph where there is one, else a drawing.
+fn photographs(count: usize) -> Vec<PathBuf> {
+    let data = std::env::var_os("VGG_FT_TEST_DATA").map(PathBuf::from);
+    let folder = data.map(|data| data.join("cats_and_dogs_small/validation/dogs"));
+    match folder.filter(|folder| folder.is_dir()) {
+        Some(folder) => first(&folder, count),
+        None => {
+            println!("skipped: no photographs, as VGG_FT_TEST_DATA is not set; drawings stand in for them");
+            drawings(count)
+        }
+    }
 }
 
 fn batch(paths: &[PathBuf], size: Size) -> Batch {
@@ -75,7 +82,7 @@ fn batch(paths: &[PathBuf], size: Size) -> Batch {
 fn a_photograph_through_vgg16_is_the_same_on_our_kernels() {
     let weights = Weights::open(&find_default().unwrap()).unwrap();
     let size = Size { h: 150, w: 150 };
-    let batch = batch(&pictures(1), size);
+    let batch = batch(&photographs(1), size);
     let features = |device: &dyn Device| -> Vec<f32> {
         let architecture = Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap();
         let end = architecture.base();
@@ -97,12 +104,12 @@ fn a_photograph_through_vgg16_is_the_same_on_our_kernels() {
 #[test]
 fn a_step_from_block3_has_the_same_gradients_on_our_kernels() {
     let weights = Weights::open(&find_default().unwrap()).unwrap();
-    // Odd maps on the way: 70, 35, 17, 8, 4.
-    let size = Size { h: 70, w: 70 };
-    let batch = batch(&pictures(2), size);
+    // Odd maps on the way: 44, 22, 11, 5, 2.
+    let size = Size { h: 44, w: 44 };
+    let batch = batch(&drawings(2), size);
     let head = Head { units: 32, dropout: 0.5, classes: 2 };
     let gradients = |device: &dyn Device| -> Vec<(String, Vec<f32>)> {
-        let architecture = Architecture::vgg(Variant::Vgg16, [70, 70]).unwrap().with_head(head).unwrap();
+        let architecture = Architecture::vgg(Variant::Vgg16, [44, 44]).unwrap().with_head(head).unwrap();
         let end = architecture.layers().len();
         let from = Trainable::from(&architecture, "block3_conv1").unwrap();
         let mut network = Network::new(device, architecture, |layer| {
@@ -135,7 +142,7 @@ fn a_step_from_block3_has_the_same_gradients_on_our_kernels() {
         for ((name, got), (expected, want)) in got.iter().zip(&want) {
             assert_eq!(name, expected);
             let error = relative_error(got, want);
-            assert!(error <= GRADIENT_LIMIT, "{}: {name}: {error:.1e}", devices::name(&*device));
+            assert!(error <= LIMIT, "{}: {name}: {error:.1e}", devices::name(&*device));
             most = most.max(error);
         }
         println!(
