@@ -253,7 +253,7 @@ mod inner {
             "of 64.0 MiB",
             "taken      32.0 MiB by this run, in 2 buffers",
             "largest    block1_conv2: 32.0 MiB in 1 buffer\n",
-            "without a name: 4 bytes in 1 buffer",
+            "without a name: 8 bytes in 1 buffer",
             "--batch",
         ] {
             assert!(error.contains(part), "`{part}` is not in\n{error}");

@@ -283,7 +283,7 @@ fn run_folder(dir: &Path) {
     fs::create_dir(dir).unwrap();
     save(&dir.join("model.safetensors"), &tensors, FloatType::F32, &BTreeMap::new()).unwrap();
     let config = r#"
-        format = 1
+        format = 2
         vgg_ft = "0.1.0"
         [network]
         variant = "vgg11"
@@ -300,10 +300,7 @@ fn run_folder(dir: &Path) {
         seed = 1
         batch = 20
         samples = [1, 1]
-        head_epochs = 1
-        head_rate = 1e-5
-        rho = 0.9
-        epsilon = 1e-7
+        stages = [{ name = "head", epochs = 1, rate = 1e-5 }]
         [result]
         accuracy = 1.0
         seconds = 1.0
