@@ -161,7 +161,7 @@ pub fn slots<'a>(keeps: Keeps, inputs: &'a [Buffer], outputs: &'a mut [Buffer]) 
     let mut outputs = outputs.iter_mut();
     let mut slots = Vec::new();
     for gradient in inputs {
-        let mut next = || outputs.next().expect("number of buffers");
+        let mut next = || outputs.next().unwrap_or_else(|| panic!("number of buffers"));
         slots.push(Slot {
             gradient,
             velocity: keeps.velocity.then(&mut next),
