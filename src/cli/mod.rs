@@ -196,6 +196,7 @@ fn finetune(
         stages,
         keep_features: a.keep_features,
         cache_limit: (a.cache_limit * 1e9) as u64,
+        test: true,
     })
 }
 

@@ -49,14 +49,25 @@ pub struct Finetune {
     pub keep_features: bool,
     /// Bytes that those may take.
     pub cache_limit: u64,
+    /// Evaluate the test split at the end, if there is one.
+    pub test: bool,
 }
 
-/// Runs the whole job.
+/// Runs the whole job and prints what came out.
 ///
 /// # Errors
 /// Of data, weights, device and files; [`Kind::Numeric`] when the loss diverges;
 /// [`Kind::Interrupted`], after which the same command with [`Begin::Resume`] goes on.
 pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
+    let (text, value) = train(host, job)?;
+    host.result(&text, &value)
+}
+
+/// Runs the whole job; gives what came out, for people and for machines.
+///
+/// # Errors
+/// As [`finetune`].
+pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::Value)> {
     let began = Instant::now();
     host.introduce();
     if job.stages.is_empty() {
@@ -65,10 +76,10 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
         );
     }
     if job.begin == Begin::Resume && job.output.join("run.toml").exists() {
-        return host.result(
-            &format!("{} is finished, there is nothing to go on with", job.output.display()),
-            &json!({ "run": job.output, "finished": true }),
-        );
+        return Ok((
+            format!("{} is finished, there is nothing to go on with", job.output.display()),
+            json!({ "run": job.output, "finished": true }),
+        ));
     }
     let splits = Splits::open(&job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
@@ -81,7 +92,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
         .check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     let mut network = base.network(host, architecture, job.head.seed)?;
-    let mut config = config(host, job, &base, &classes)?;
+    let mut config = config(host, job, &base.sha256, &classes)?;
     let folder = Folder::begin(host, &job.output, job.begin, &config)?;
     let features = folder.join("features");
     files::create_dir(&features)?;
@@ -90,7 +101,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     let mut parts = Vec::new();
     let mut test_pictures = None;
     let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0, written: Vec::new() };
-    for (name, split) in named(&splits) {
+    for (name, split) in named(&splits).into_iter().filter(|(name, _)| job.test || *name != "test") {
         let pictures =
             Arc::new(decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?);
         if name == "test" {
@@ -159,7 +170,13 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     // Whole from here on; the test's figures are added when they are there.
     folder.finish(&config)?;
     if let Some(pictures) = test_pictures {
-        let outcome = test(host, &network, &pictures, job.pictures.preprocess, &classes, job.head.batch)?;
+        let outcome = test(host, &network, &pictures, job.pictures.preprocess, &classes, job.head.batch);
+        let outcome = outcome.map_err(|error| match error.kind() {
+            Kind::Interrupted => error
+                .context("evaluating the test split, after the run was saved")
+                .help("`vgg-ft evaluate` measures the run"),
+            _ => error,
+        })?;
         text += &format!("\ntest\n{}", outcome.text());
         (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
         tested = Some(outcome);
@@ -176,16 +193,14 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
         }
         let _ = std::fs::remove_dir(&features);
     }
-    host.result(
-        &text,
-        &json!({
-            "run": job.output,
-            "result": result,
-            "test": tested,
-            "history": history.epochs,
-            "counters": host.counted(),
-        }),
-    )
+    let value = json!({
+        "run": job.output,
+        "result": result,
+        "test": tested,
+        "history": history.epochs,
+        "counters": host.counted(),
+    });
+    Ok((text, value))
 }
 
 /// The layers from which on each stage's network may differ from the base: all below is the base's for good.
@@ -227,7 +242,7 @@ fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {
 }
 
 /// What is written down before the work begins.
-fn config(host: &Host, job: &Finetune, base: &Base, classes: &[String]) -> Result<Config> {
+pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &[String]) -> Result<Config> {
     let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
     Ok(Config {
         format: FORMAT,
@@ -244,7 +259,7 @@ fn config(host: &Host, job: &Finetune, base: &Base, classes: &[String]) -> Resul
         training: TrainingConfig {
             data: whole(&job.data)?,
             weights: job.pictures.weights.as_ref().map(whole).transpose()?,
-            base_weights: base.sha256.clone(),
+            base_weights: base_weights.to_owned(),
             device: format!("{} f32", host.device.describe().name),
             seed: job.head.seed,
             batch: job.head.batch,

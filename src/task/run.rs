@@ -127,6 +127,9 @@ pub struct Folder {
 const JOB: &str = "job.toml";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
+/// All that is written into a run's folder.
+const FILES: [&str; 8] =
+    [JOB, CHECKPOINT, BEST, "run.toml", "model.safetensors", "history.csv", "history.jsonl", "curves.svg"];
 
 impl Folder {
     /// Makes the folder, or takes it over.
@@ -159,10 +162,27 @@ impl Folder {
             }
         }
         files::create_dir(path)?;
+        folder.remove_remains()?;
         if begin != Begin::Resume {
             folder.write(JOB, job)?;
         }
         Ok(folder)
+    }
+
+    /// Temporary files of a run that was killed while it wrote.
+    fn remove_remains(&self) -> Result<()> {
+        let io = |e| Error::io("read", &self.path, &e);
+        for entry in std::fs::read_dir(&self.path).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            let name = name.to_string_lossy();
+            let process = FILES
+                .iter()
+                .find_map(|ours| name.strip_prefix(ours)?.strip_prefix('.')?.strip_suffix(".partial"));
+            if process.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())) {
+                remove(&self.join(&name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the run that is there is this job.
@@ -181,22 +201,9 @@ impl Folder {
                 there.training.device, job.training.device
             ));
         }
-        let essence = |config: &Config| {
-            let mut config = Config { vgg_ft: String::new(), ..config.clone() };
-            config.training.device.clear();
-            config.text()
-        };
-        let (old, new) = (essence(&there)?, essence(job)?);
-        let differs: Vec<&str> =
-            new.lines().filter(|line| !old.lines().any(|other| other == *line)).collect();
-        if differs.is_empty() && old.lines().count() == new.lines().count() {
-            return Ok(());
-        }
+        let Some(differs) = there.differs(job)? else { return Ok(()) };
         Err(Error::new(Kind::Usage, format!("{} holds another job than this", self.path.display()))
-            .fact(
-                "differs",
-                if differs.is_empty() { "a setting is missing".into() } else { differs.join("; ") },
-            )
+            .fact("differs", differs)
             .help(format!(
                 "`vgg-ft resume {}` goes on with the job that is there; --force begins anew",
                 self.path.display()
@@ -250,6 +257,7 @@ impl Folder {
         [CHECKPOINT, BEST, JOB].iter().try_for_each(|name| remove(&self.join(name)))
     }
 
+    /// Writes a file of settings.
     fn write(&self, name: &str, config: &Config) -> Result<()> {
         files::write_bytes(&self.join(name), config.text()?.as_bytes())
     }
@@ -263,7 +271,8 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 impl Config {
-    fn text(&self) -> Result<String> {
+    /// As it stands in the file.
+    pub(super) fn text(&self) -> Result<String> {
         toml::to_string(self)
             .map_err(|e| Error::new(Kind::Io, "run.toml cannot be written").fact("reason", e))
     }

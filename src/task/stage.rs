@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 struct Moment {
     /// The stage that is under way.
     stage: usize,
+    /// Samples of training and of validation.
+    samples: [usize; 2],
     /// Where it is.
     position: Position,
     /// All epochs so far.
@@ -101,7 +103,11 @@ impl<'a> Stages<'a> {
         network.set_trainable(Trainable { from });
         let mut optimizer = stage.optimizer(network)?;
         self.host.say(format_args!("\n{}: {stage}", stage.name));
+        let samples = [seen.train.1.len(), seen.validation.map_or(0, |(_, samples)| samples.len())];
         if let Some((checkpoint, moment)) = self.resumed.take() {
+            if moment.samples != samples {
+                return Err(self.other_samples(moment.samples, samples));
+            }
             checkpoint.restore(device, network, &mut optimizer)?;
             position = moment.position;
             self.host.say(format_args!(
@@ -116,6 +122,7 @@ impl<'a> Stages<'a> {
             host: self.host,
             folder: self.folder,
             stage: index,
+            sizes: samples,
             epochs: stage.epochs,
             steps: 0,
             first: first_parameter(network, self.changed),
@@ -142,6 +149,18 @@ impl<'a> Stages<'a> {
         })
     }
 
+    /// Pictures that came or went: the same steps would be others.
+    fn other_samples(&self, [train, validation]: [usize; 2], [now, now_validation]: [usize; 2]) -> Error {
+        let kept = self.folder.checkpoint();
+        Error::new(Kind::Data, "the pictures are not those that the run began with")
+            .expected_got(
+                format!("{train} to train on, {validation} to validate"),
+                format!("{now} and {now_validation}"),
+            )
+            .fact("kept", format!("{}, the last good moment", kept.display()))
+            .help("put the pictures back, or begin anew with --force")
+    }
+
     /// The last epoch of a stage.
     pub fn last(&self, stage: &str) -> Option<&Epoch> {
         self.history.epochs.iter().rev().find(|epoch| epoch.stage == stage)
@@ -159,6 +178,8 @@ struct Watch<'a> {
     host: &'a Host,
     folder: &'a Folder,
     stage: usize,
+    /// Samples of training and of validation.
+    sizes: [usize; 2],
     epochs: usize,
     steps: usize,
     /// The first parameter that may have changed.
@@ -190,7 +211,8 @@ impl Observer for Watch<'_> {
     }
 
     fn keep(&mut self, network: &Network, optimizer: &mut Optimizer, position: &Position) -> Result<()> {
-        let moment = Moment { stage: self.stage, position: position.clone(), history: self.history.clone() };
+        let (stage, samples, position) = (self.stage, self.sizes, position.clone());
+        let moment = Moment { stage, samples, position, history: self.history.clone() };
         let state = serde_json::to_string(&moment)
             .map_err(|e| Error::new(Kind::Io, "the checkpoint cannot be written").fact("reason", e))?;
         let device = self.host.device.as_ref();
