@@ -12,13 +12,14 @@ use super::extract::{self, named};
 use super::fit::HeadOptions;
 use super::parts::{Cache, Part};
 use super::pictures::decode;
-use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
+use super::run::{self, Begin, Config, FORMAT, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::{Seen, Stages};
 use super::{Host, PictureOptions};
-use crate::data::Splits;
+use crate::data::{Folder, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Network, Variant};
+use crate::random::{Draws, Stream};
 use serde_json::json;
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
@@ -49,8 +50,8 @@ pub struct Finetune {
     pub keep_features: bool,
     /// Bytes that those may take.
     pub cache_limit: u64,
-    /// Evaluate the test split at the end, if there is one.
-    pub test: bool,
+    /// Test pictures at most; all if not given.
+    pub test_pictures: Option<usize>,
 }
 
 /// Runs the whole job and prints what came out.
@@ -59,6 +60,7 @@ pub struct Finetune {
 /// Of data, weights, device and files; [`Kind::Numeric`] when the loss diverges;
 /// [`Kind::Interrupted`], after which the same command with [`Begin::Resume`] goes on.
 pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
+    host.introduce();
     let (text, value) = train(host, job)?;
     host.result(&text, &value)
 }
@@ -69,7 +71,6 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
 /// As [`finetune`].
 pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::Value)> {
     let began = Instant::now();
-    host.introduce();
     if job.stages.is_empty() {
         return Err(
             Error::new(Kind::Usage, "there is nothing to train").help("give --head-epochs or --epochs")
@@ -93,7 +94,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     let mut network = base.network(host, architecture, job.head.seed)?;
     let mut config = config(host, job, &base.sha256, &classes)?;
-    let folder = Folder::begin(host, &job.output, job.begin, &config)?;
+    let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
     let features = folder.join("features");
     files::create_dir(&features)?;
     tell_what_learns(host, &network, job);
@@ -101,7 +102,9 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let mut parts = Vec::new();
     let mut test_pictures = None;
     let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0, written: Vec::new() };
-    for (name, split) in named(&splits).into_iter().filter(|(name, _)| job.test || *name != "test") {
+    let tested = splits.test.as_ref().map(|folder| some(folder, job.test_pictures, job.head.seed));
+    for (name, split) in named(&splits) {
+        let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
         let pictures =
             Arc::new(decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?);
         if name == "test" {
@@ -213,6 +216,18 @@ fn places(architecture: &Architecture, stages: &[StageConfig]) -> Result<Vec<usi
             Ok(lowest)
         })
         .collect()
+}
+
+/// At most `limit` pictures of `folder`, some of all classes, the same for the same seed.
+pub(super) fn some(folder: &Folder, limit: Option<usize>, seed: u64) -> Folder {
+    let mut some = folder.clone();
+    if let Some(limit) = limit.filter(|limit| *limit < some.len()) {
+        let mut chosen = Draws::new(seed, Stream::Shuffle, u64::MAX << 20).permutation(folder.len());
+        chosen.truncate(limit);
+        chosen.sort_unstable();
+        some.files = chosen.iter().map(|&at| folder.files[at as usize].clone()).collect();
+    }
+    some
 }
 
 fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {

@@ -123,7 +123,7 @@ impl Ready<'_> {
 }
 
 /// Multiply-adds of one picture through the layers before `end`.
-fn multiplications(architecture: &Architecture, end: usize) -> u64 {
+pub(super) fn multiplications(architecture: &Architecture, end: usize) -> u64 {
     let layers = architecture.layers().iter().enumerate().take(end);
     layers
         .filter_map(|(position, placed)| {

@@ -100,7 +100,7 @@ impl Config {
             stages: training.stages,
             keep_features: training.keep_features,
             cache_limit: training.cache_limit,
-            test: true,
+            test_pictures: None,
         })
     }
 
