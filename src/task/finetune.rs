@@ -13,7 +13,7 @@ use super::fit::HeadOptions;
 use super::parts::{Cache, Part};
 use super::pictures::decode;
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, ResultConfig, TrainingConfig};
-use super::stage::{Seen, Stages};
+use super::stage::{Seen, Stages, ended_with};
 use super::{Host, PictureOptions};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Kind, Result};
@@ -147,9 +147,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     };
 
     folder.model(host, &network, &classes)?;
-    let of = |stage: Option<&StageConfig>| {
-        stage.and_then(|stage| history.epochs.iter().rev().find(|epoch| epoch.stage == stage.name))
-    };
+    let of = |stage: Option<&StageConfig>| stage.and_then(|stage| ended_with(stage, &history));
     let (first, last) = (of(job.stages.first()), of(job.stages.last()));
     let mut result = ResultConfig {
         head_val_accuracy: first.filter(|_| job.stages.len() > 1).and_then(|e| e.val_accuracy),

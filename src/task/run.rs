@@ -87,7 +87,7 @@ pub struct TrainingConfig {
 /// Last figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResultConfig {
-    /// Training accuracy of the last epoch.
+    /// Training accuracy of the last epoch, or of the best if its weights were put back; so the others.
     pub accuracy: f64,
     /// Validation loss after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Network, Trainable};
 use crate::report::{Progress, epoch_heading, epoch_line};
 use crate::train::{
-    Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, load_weights,
+    Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, Stopping, load_weights,
     save_weights,
 };
 use serde::{Deserialize, Serialize};
@@ -160,11 +160,17 @@ impl<'a> Stages<'a> {
             .fact("kept", format!("{}, the last good moment", kept.display()))
             .help("put the pictures back, or begin anew with --force")
     }
+}
 
-    /// The last epoch of a stage.
-    pub fn last(&self, stage: &str) -> Option<&Epoch> {
-        self.history.epochs.iter().rev().find(|epoch| epoch.stage == stage)
+/// The epoch whose weights `stage` ended with: its last, or its best if that was put back.
+pub fn ended_with<'a>(stage: &StageConfig, history: &'a History) -> Option<&'a Epoch> {
+    let own: Vec<&Epoch> = history.epochs.iter().filter(|epoch| epoch.stage == stage.name).collect();
+    if !stage.restore_best {
+        return own.last().copied();
     }
+    let stopping = Stopping { monitor: stage.monitor, patience: None, restore_best: true };
+    let epochs: Vec<Epoch> = own.iter().map(|&epoch| epoch.clone()).collect();
+    own.get(stopping.best(&epochs)?).copied()
 }
 
 /// The index of the first parameter at or behind layer `from`.

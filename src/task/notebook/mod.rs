@@ -14,6 +14,7 @@ use super::evaluate::test;
 use super::fit::HeadOptions;
 use super::pictures::decode;
 use super::run::{Begin, Config, Run};
+use super::stage::ended_with;
 use super::{Finetune, Host, PictureOptions, Reading, finetune};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Kind, Result};
@@ -247,7 +248,7 @@ fn rows(job: &Finetune) -> Result<Vec<Row>> {
     let last = job.stages.len() - 1;
     let row = |(at, stage): (usize, &super::StageConfig)| {
         let epochs: Vec<&Epoch> = history.epochs.iter().filter(|epoch| epoch.stage == stage.name).collect();
-        let end = epochs.last();
+        let end = ended_with(stage, &history);
         Row {
             part: stage.name.clone(),
             run: job.output.clone(),
