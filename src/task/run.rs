@@ -104,7 +104,7 @@ pub struct ResultConfig {
     /// Test accuracy.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test_accuracy: Option<f64>,
-    /// Wall-clock time of the whole job.
+    /// Wall-clock time of the job since it was begun or last taken up.
     pub seconds: f64,
 }
 
