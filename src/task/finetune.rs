@@ -76,7 +76,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
             Error::new(Kind::Usage, "there is nothing to train").help("give --head-epochs or --epochs")
         );
     }
-    if job.begin == Begin::Resume && job.output.join("run.toml").exists() {
+    if job.begin == Begin::Resume && run::Folder::finished(&job.output)? {
         return Ok((
             format!("{} is finished, there is nothing to go on with", job.output.display()),
             json!({ "run": job.output, "finished": true }),
@@ -95,13 +95,13 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let mut network = base.network(host, architecture, job.head.seed)?;
     let mut config = config(host, job, &base.sha256, &classes)?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
-    let features = folder.join("features");
+    let features = folder.features();
     files::create_dir(&features)?;
     tell_what_learns(host, &network, job);
 
     let mut parts = Vec::new();
     let mut test_pictures = None;
-    let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0, written: Vec::new() };
+    let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0 };
     let tested = splits.test.as_ref().map(|folder| some(folder, job.test_pictures, job.head.seed));
     for (name, split) in named(&splits) {
         let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
@@ -187,12 +187,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     folder.finish(&config)?;
     drop(parts);
     if !job.keep_features {
-        // Only what this job wrote, and the folder only if nothing else is in it. That something stays
-        // is no reason to fail a finished run.
-        for path in &cache.written {
-            let _ = std::fs::remove_file(path);
-        }
-        let _ = std::fs::remove_dir(&features);
+        folder.remove_features();
     }
     let value = json!({
         "run": job.output,

@@ -52,7 +52,7 @@ pub struct Fit {
 pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let began = Instant::now();
     host.introduce();
-    if job.begin == Begin::Resume && job.output.join("run.toml").exists() {
+    if job.begin == Begin::Resume && Folder::finished(&job.output)? {
         return host.result(
             &format!("{} is finished, there is nothing to go on with", job.output.display()),
             &json!({ "run": job.output, "finished": true }),

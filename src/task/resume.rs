@@ -1,7 +1,7 @@
 //! `resume`: a run that was stopped, from what its folder says alone; and a job from another run's file.
 
 use super::fit::{self, HeadOptions};
-use super::run::{Begin, Config, damaged};
+use super::run::{Begin, Config, Folder, damaged};
 use super::{Finetune, Host, PictureOptions, Reading, finetune};
 use crate::error::{Error, Kind, Result};
 use serde_json::json;
@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 /// [`Kind::Usage`] when there is none; those of the job.
 pub fn resume(host: &Host, run: &Path, reading: Reading) -> Result<()> {
     let file = run.join("job.toml");
+    if Folder::finished(run)? {
+        return host.result(
+            &format!("{} is finished, there is nothing to go on with", run.display()),
+            &json!({ "run": run, "finished": true }),
+        );
+    }
     if !file.exists() {
-        if run.join("run.toml").exists() {
-            return host.result(
-                &format!("{} is finished, there is nothing to go on with", run.display()),
-                &json!({ "run": run, "finished": true }),
-            );
-        }
         return Err(Error::new(Kind::Usage, format!("{} holds no run to go on with", run.display()))
             .fact("missing", file.display())
             .help("give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"));

@@ -2,6 +2,8 @@
 //! layouts), `history.csv` and `.jsonl`, `curves.svg`. `run.toml` is written last: a folder that has it is
 //! whole. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
 
+mod remains;
+
 use super::Host;
 use super::course::StageConfig;
 use crate::data::Resize;
@@ -127,9 +129,6 @@ pub struct Folder {
 const JOB: &str = "job.toml";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
-/// All that is written into a run's folder.
-const FILES: [&str; 8] =
-    [JOB, CHECKPOINT, BEST, "run.toml", "model.safetensors", "history.csv", "history.jsonl", "curves.svg"];
 
 impl Folder {
     /// Makes the folder, or takes it over.
@@ -167,22 +166,6 @@ impl Folder {
             folder.write(JOB, job)?;
         }
         Ok(folder)
-    }
-
-    /// Temporary files of a run that was killed while it wrote.
-    fn remove_remains(&self) -> Result<()> {
-        let io = |e| Error::io("read", &self.path, &e);
-        for entry in std::fs::read_dir(&self.path).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
-            let name = name.to_string_lossy();
-            let process = FILES
-                .iter()
-                .find_map(|ours| name.strip_prefix(ours)?.strip_prefix('.')?.strip_suffix(".partial"));
-            if process.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())) {
-                remove(&self.join(&name))?;
-            }
-        }
-        Ok(())
     }
 
     /// Whether the run that is there is this job.

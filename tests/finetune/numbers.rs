@@ -85,10 +85,10 @@ fn accumulated_batches_are_one_large_batch() {
         let pairs = a.iter().zip(b).flat_map(|((_, a), (_, b))| a.iter().zip(b));
         pairs.map(|(a, b)| f64::from(a - b).abs()).fold(0.0, f64::max)
     };
-    // Weights are up to 1; a step's sum is rounded in another order, 14 steps of them.
+    // Weights are up to 1, so their last bit is 6e-8: gradients rounded in another order move it now and then.
     let (near, far) = (distance(&large, &small), distance(&large, &twice));
     println!("accumulated: {near:e} from the large batch; steps of the small batch: {far:e}");
-    assert!(near <= 2e-6 && far > 20.0 * near, "{near:e} {far:e}");
+    assert!(near <= 2e-7 && far > 1e-3, "{near:e} {far:e}");
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn killed_at_random_moments_it_loses_an_epoch_at_most_and_ends_the_same() {
     let mut run = "killed0".to_owned();
     while kills < 16 {
         let folder = here.join(&run);
-        let args = if folder.join("job.toml").exists() { vec!["resume", &run] } else { job(&run, &more) };
+        let args = goes_on(&folder, &run, &more);
         let mut child = spawn(&here, &args);
         // A fresh start costs a part of it before the first epoch.
         std::thread::sleep(Duration::from_millis(draws.below(whole as u32) as u64));
@@ -181,15 +181,41 @@ fn killed_at_random_moments_it_loses_an_epoch_at_most_and_ends_the_same() {
     }
     println!("{kills} kills, {ended} runs came through; epochs kept: {}", moments.join(" "));
     let folder = here.join(&run);
-    let args = if folder.join("job.toml").exists() { vec!["resume", &run] } else { job(&run, &more) };
-    if !folder.join("run.toml").exists() {
-        succeeds(&here, &args);
-    }
+    succeeds(&here, &goes_on(&folder, &run, &more));
     assert_same(&here.join("whole"), &folder);
-    if folder.join("job.toml").exists() {
-        return; // killed between the last file and the clearing away
-    }
     assert_whole(&folder);
+}
+
+/// The command for a run that was killed, or never began.
+fn goes_on<'a>(folder: &Path, run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let there = ["job.toml", "run.toml"].iter().any(|name| folder.join(name).exists());
+    if there { vec!["resume", run] } else { job(run, more) }
+}
+
+/// Killed between the last file and the clearing away.
+#[test]
+fn remains_beside_a_finished_run_are_cleared_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
+    succeeds(&here, &job("run", &["--keep-features"]));
+    let run = here.join("run");
+    let text = fs::read_to_string(run.join("run.toml")).unwrap();
+    fs::write(run.join("run.toml"), text.replace("keep_features = true", "keep_features = false")).unwrap();
+    let remains =
+        ["job.toml", "checkpoint.safetensors", "best.safetensors", "checkpoint.safetensors.123.partial"];
+    for name in remains {
+        fs::write(run.join(name), b"remains").unwrap();
+    }
+    fs::write(run.join("mine.123.partial"), b"mine").unwrap();
+    let (text, _) = succeeds(&here, &["resume", "run"]);
+    assert!(text.contains("run is finished"), "{text}");
+    let there = names(&run);
+    assert!(!remains.iter().any(|name| there.contains(&(*name).to_owned())), "{there:?}");
+    assert!(
+        there.contains(&"mine.123.partial".to_owned()) && !there.contains(&"features".to_owned()),
+        "{there:?}"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::base::Base;
 use super::evaluate::test;
 use super::fit::HeadOptions;
 use super::pictures::decode;
-use super::run::{Begin, Config, Run};
+use super::run::{self, Begin, Config, Run};
 use super::stage::ended_with;
 use super::{Finetune, Host, PictureOptions, Reading, finetune};
 use crate::data::{Folder, Splits};
@@ -163,6 +163,7 @@ fn look(mut job: Finetune, config: &Config, force: bool) -> Result<Part> {
         .fact("differs", differs)
         .help("give the numbers that it was begun with, another folder with -o, or --force to begin anew"));
     }
+    run::Folder::finished(&job.output)?;
     job.begin = Begin::Resume;
     let history = job.output.join("history.csv");
     let epochs = if history.exists() { History::load(&history)?.epochs } else { Vec::new() };
