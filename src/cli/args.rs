@@ -5,6 +5,7 @@ use super::bench::BenchArgs;
 use super::device::DeviceName;
 use super::emulate::EmulateArgs;
 use super::export::ExportArgs;
+use super::notebook::NotebookArgs;
 use super::train::TrainArgs;
 use super::values::{float_type, key_value, positive, preprocess, rate, resize, share, size, variant, width};
 use crate::data::Resize;
@@ -55,6 +56,8 @@ pub enum Command {
     Fit(FitArgs),
     /// The main job: extract, train a classifier, unfreeze, train jointly, evaluate, save
     Finetune(FinetuneArgs),
+    /// The book's chapter in one command: features, augmentation, fine-tuning, test
+    Notebook(NotebookArgs),
     /// Go on with a run that was stopped
     Resume(ResumeArgs),
     /// Loss, accuracy and confusion matrix of a run on labelled pictures
@@ -228,7 +231,14 @@ pub struct FitArgs {
 #[derive(Args, Clone, Debug)]
 pub struct FinetuneArgs {
     /// Folder with train/, validation/, test/, or with one folder per class
-    pub data: PathBuf,
+    #[arg(required_unless_present = "config")]
+    pub data: Option<PathBuf>,
+    /// The whole job from a run.toml or job.toml; DATA, if given, in place of the data named there
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "NetworkArgs", "HeadArgs", "TrainArgs", "AugmentArgs", "preprocess", "resize", "weights", "head_epochs",
+        "head_rate", "unfreeze_from", "epochs", "rate", "keep_features", "cache_limit", "validation_split",
+    ])]
+    pub config: Option<PathBuf>,
     /// Folder for the run
     #[arg(long, short, value_name = "RUN")]
     pub output: PathBuf,

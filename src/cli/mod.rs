@@ -9,6 +9,7 @@ mod bench;
 mod device;
 mod emulate;
 mod export;
+mod notebook;
 mod train;
 mod values;
 
@@ -16,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Head;
 use crate::task::{self, Host};
-use args::{Cli, Command, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split, WeightsCommand};
+use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split, WeightsCommand};
 use clap::Parser;
 use device::{DeviceName, Opened};
 use std::io::Write;
@@ -79,9 +80,8 @@ fn run(cli: Cli) -> Result<()> {
                 weights: a.weights,
             },
         ),
-        Command::Finetune(a) => {
-            task::finetune(&host, &finetune(a.data, a.output, a.validation_split, a.job)?)
-        }
+        Command::Finetune(a) => task::finetune(&host, &finetune_or_config(a)?),
+        Command::Notebook(a) => a.run(&host),
         Command::Resume(a) => task::resume(&host, &a.run, reading(a.reading)),
         Command::Evaluate(a) => task::evaluate(
             &host,
@@ -169,6 +169,14 @@ fn head(a: &HeadArgs) -> task::HeadOptions {
     task::HeadOptions { units: a.units, dropout: a.dropout, batch: a.batch, seed: a.seed }
 }
 
+fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
+    let Some(file) = a.config else {
+        return finetune(a.data.unwrap_or_default(), a.output, a.validation_split, a.job);
+    };
+    let begin = begin(a.job.force, a.job.resume);
+    task::job_of(&file, a.data, a.output, begin, reading(a.job.pictures.reading))
+}
+
 fn finetune(
     data: PathBuf,
     output: PathBuf,
@@ -196,6 +204,7 @@ fn finetune(
         stages,
         keep_features: a.keep_features,
         cache_limit: (a.cache_limit * 1e9) as u64,
+        test_pictures: None,
     })
 }
 

@@ -13,5 +13,5 @@ pub mod table;
 
 pub use curves::curves_svg;
 pub use outcome::Outcome;
-pub use progress::{Progress, epoch_heading, epoch_line};
+pub use progress::{Progress, duration, epoch_heading, epoch_line};
 pub use table::{Row, Table, Weight};

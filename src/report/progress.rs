@@ -168,7 +168,7 @@ fn rate(per_second: f64) -> String {
 }
 
 /// `42s`, `3m 05s`, `2h 10m`.
-fn duration(time: Duration) -> String {
+pub fn duration(time: Duration) -> String {
     match time.as_secs_f64().round() as u64 {
         s @ 0..60 => format!("{s}s"),
         s @ 60..3600 => format!("{}m {:02}s", s / 60, s % 60),

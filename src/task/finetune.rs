@@ -12,13 +12,14 @@ use super::extract::{self, named};
 use super::fit::HeadOptions;
 use super::parts::{Cache, Part};
 use super::pictures::decode;
-use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
-use super::stage::{Seen, Stages};
+use super::run::{self, Begin, Config, FORMAT, NetworkConfig, ResultConfig, TrainingConfig};
+use super::stage::{Seen, Stages, ended_with};
 use super::{Host, PictureOptions};
-use crate::data::Splits;
+use crate::data::{Folder, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Network, Variant};
+use crate::random::{Draws, Stream};
 use serde_json::json;
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
@@ -49,26 +50,37 @@ pub struct Finetune {
     pub keep_features: bool,
     /// Bytes that those may take.
     pub cache_limit: u64,
+    /// Test pictures at most; all if not given.
+    pub test_pictures: Option<usize>,
 }
 
-/// Runs the whole job.
+/// Runs the whole job and prints what came out.
 ///
 /// # Errors
 /// Of data, weights, device and files; [`Kind::Numeric`] when the loss diverges;
 /// [`Kind::Interrupted`], after which the same command with [`Begin::Resume`] goes on.
 pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
-    let began = Instant::now();
     host.introduce();
+    let (text, value) = train(host, job)?;
+    host.result(&text, &value)
+}
+
+/// Runs the whole job; gives what came out, for people and for machines.
+///
+/// # Errors
+/// As [`finetune`].
+pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::Value)> {
+    let began = Instant::now();
     if job.stages.is_empty() {
         return Err(
             Error::new(Kind::Usage, "there is nothing to train").help("give --head-epochs or --epochs")
         );
     }
-    if job.begin == Begin::Resume && job.output.join("run.toml").exists() {
-        return host.result(
-            &format!("{} is finished, there is nothing to go on with", job.output.display()),
-            &json!({ "run": job.output, "finished": true }),
-        );
+    if job.begin == Begin::Resume && run::Folder::finished(&job.output)? {
+        return Ok((
+            format!("{} is finished, there is nothing to go on with", job.output.display()),
+            json!({ "run": job.output, "finished": true }),
+        ));
     }
     let splits = Splits::open(&job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
@@ -81,16 +93,18 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
         .check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     let mut network = base.network(host, architecture, job.head.seed)?;
-    let mut config = config(host, job, &base, &classes)?;
-    let folder = Folder::begin(host, &job.output, job.begin, &config)?;
-    let features = folder.join("features");
+    let mut config = config(host, job, &base.sha256, &classes)?;
+    let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
+    let features = folder.features();
     files::create_dir(&features)?;
     tell_what_learns(host, &network, job);
 
     let mut parts = Vec::new();
     let mut test_pictures = None;
-    let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0, written: Vec::new() };
+    let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0 };
+    let tested = splits.test.as_ref().map(|folder| some(folder, job.test_pictures, job.head.seed));
     for (name, split) in named(&splits) {
+        let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
         let pictures =
             Arc::new(decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?);
         if name == "test" {
@@ -133,9 +147,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     };
 
     folder.model(host, &network, &classes)?;
-    let of = |stage: Option<&StageConfig>| {
-        stage.and_then(|stage| history.epochs.iter().rev().find(|epoch| epoch.stage == stage.name))
-    };
+    let of = |stage: Option<&StageConfig>| stage.and_then(|stage| ended_with(stage, &history));
     let (first, last) = (of(job.stages.first()), of(job.stages.last()));
     let mut result = ResultConfig {
         head_val_accuracy: first.filter(|_| job.stages.len() > 1).and_then(|e| e.val_accuracy),
@@ -159,7 +171,13 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     // Whole from here on; the test's figures are added when they are there.
     folder.finish(&config)?;
     if let Some(pictures) = test_pictures {
-        let outcome = test(host, &network, &pictures, job.pictures.preprocess, &classes, job.head.batch)?;
+        let outcome = test(host, &network, &pictures, job.pictures.preprocess, &classes, job.head.batch);
+        let outcome = outcome.map_err(|error| match error.kind() {
+            Kind::Interrupted => error
+                .context("evaluating the test split, after the run was saved")
+                .help("`vgg-ft evaluate` measures the run"),
+            _ => error,
+        })?;
         text += &format!("\ntest\n{}", outcome.text());
         (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
         tested = Some(outcome);
@@ -169,23 +187,16 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     folder.finish(&config)?;
     drop(parts);
     if !job.keep_features {
-        // Only what this job wrote, and the folder only if nothing else is in it. That something stays
-        // is no reason to fail a finished run.
-        for path in &cache.written {
-            let _ = std::fs::remove_file(path);
-        }
-        let _ = std::fs::remove_dir(&features);
+        folder.remove_features();
     }
-    host.result(
-        &text,
-        &json!({
-            "run": job.output,
-            "result": result,
-            "test": tested,
-            "history": history.epochs,
-            "counters": host.counted(),
-        }),
-    )
+    let value = json!({
+        "run": job.output,
+        "result": result,
+        "test": tested,
+        "history": history.epochs,
+        "counters": host.counted(),
+    });
+    Ok((text, value))
 }
 
 /// The layers from which on each stage's network may differ from the base: all below is the base's for good.
@@ -198,6 +209,18 @@ fn places(architecture: &Architecture, stages: &[StageConfig]) -> Result<Vec<usi
             Ok(lowest)
         })
         .collect()
+}
+
+/// At most `limit` pictures of `folder`, some of all classes, the same for the same seed.
+pub(super) fn some(folder: &Folder, limit: Option<usize>, seed: u64) -> Folder {
+    let mut some = folder.clone();
+    if let Some(limit) = limit.filter(|limit| *limit < some.len()) {
+        let mut chosen = Draws::new(seed, Stream::Shuffle, u64::MAX << 20).permutation(folder.len());
+        chosen.truncate(limit);
+        chosen.sort_unstable();
+        some.files = chosen.iter().map(|&at| folder.files[at as usize].clone()).collect();
+    }
+    some
 }
 
 fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {
@@ -227,7 +250,7 @@ fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {
 }
 
 /// What is written down before the work begins.
-fn config(host: &Host, job: &Finetune, base: &Base, classes: &[String]) -> Result<Config> {
+pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &[String]) -> Result<Config> {
     let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
     Ok(Config {
         format: FORMAT,
@@ -244,7 +267,7 @@ fn config(host: &Host, job: &Finetune, base: &Base, classes: &[String]) -> Resul
         training: TrainingConfig {
             data: whole(&job.data)?,
             weights: job.pictures.weights.as_ref().map(whole).transpose()?,
-            base_weights: base.sha256.clone(),
+            base_weights: base_weights.to_owned(),
             device: format!("{} f32", host.device.describe().name),
             seed: job.head.seed,
             batch: job.head.batch,

@@ -5,7 +5,7 @@ use super::base::Base;
 use super::course::StageConfig;
 use super::estimate::Estimate;
 use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
-use super::stage::{Seen, Stages};
+use super::stage::{Seen, Stages, ended_with};
 use crate::data::{Features, Recipe};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head};
@@ -52,7 +52,7 @@ pub struct Fit {
 pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let began = Instant::now();
     host.introduce();
-    if job.begin == Begin::Resume && job.output.join("run.toml").exists() {
+    if job.begin == Begin::Resume && Folder::finished(&job.output)? {
         return host.result(
             &format!("{} is finished, there is nothing to go on with", job.output.display()),
             &json!({ "run": job.output, "finished": true }),
@@ -128,11 +128,11 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let history = &stages.history;
 
     folder.model(host, &network, &recipe.classes)?;
-    let last = stages.last(&job.stage.name).cloned();
+    let last = ended_with(&job.stage, history);
     let result = ResultConfig {
-        accuracy: last.as_ref().map_or(0.0, |e| e.accuracy),
-        val_loss: last.as_ref().and_then(|e| e.val_loss),
-        val_accuracy: last.as_ref().and_then(|e| e.val_accuracy),
+        accuracy: last.map_or(0.0, |e| e.accuracy),
+        val_loss: last.and_then(|e| e.val_loss),
+        val_accuracy: last.and_then(|e| e.val_accuracy),
         seconds: began.elapsed().as_secs_f64(),
         ..ResultConfig::default()
     };

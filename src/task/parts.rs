@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::model::{Architecture, Network};
 use crate::train::{FeatureSamples, PictureSamples, Samples};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A split and what was computed from it.
@@ -37,8 +37,6 @@ pub(super) struct Cache<'a> {
     pub limit: u64,
     /// Bytes that were given away.
     pub taken: u64,
-    /// Files that this job wrote.
-    pub written: Vec<PathBuf>,
 }
 
 impl Part {
@@ -78,7 +76,6 @@ impl Part {
             ));
             cache.taken += bytes;
             let path = cache.folder.join(format!("{name}.{place:02}.safetensors"));
-            cache.written.push(path.clone());
             let features = match part.levels.last_key_value() {
                 Some((&below, lower)) => from.features(host, network, name, lower, below..place, &path)?,
                 None => from.pictures(host, network, name, split, &part.pictures, 0..place, &path)?,
@@ -123,7 +120,7 @@ impl Ready<'_> {
 }
 
 /// Multiply-adds of one picture through the layers before `end`.
-fn multiplications(architecture: &Architecture, end: usize) -> u64 {
+pub(super) fn multiplications(architecture: &Architecture, end: usize) -> u64 {
     let layers = architecture.layers().iter().enumerate().take(end);
     layers
         .filter_map(|(position, placed)| {

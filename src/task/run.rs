@@ -2,6 +2,8 @@
 //! layouts), `history.csv` and `.jsonl`, `curves.svg`. `run.toml` is written last: a folder that has it is
 //! whole. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
 
+mod remains;
+
 use super::Host;
 use super::course::StageConfig;
 use crate::data::Resize;
@@ -87,7 +89,7 @@ pub struct TrainingConfig {
 /// Last figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResultConfig {
-    /// Training accuracy of the last epoch.
+    /// Training accuracy of the last epoch, or of the best if its weights were put back; so the others.
     pub accuracy: f64,
     /// Validation loss after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -104,7 +106,7 @@ pub struct ResultConfig {
     /// Test accuracy.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test_accuracy: Option<f64>,
-    /// Wall-clock time of the whole job.
+    /// Wall-clock time of the job since it was begun or last taken up.
     pub seconds: f64,
 }
 
@@ -159,6 +161,7 @@ impl Folder {
             }
         }
         files::create_dir(path)?;
+        folder.remove_remains()?;
         if begin != Begin::Resume {
             folder.write(JOB, job)?;
         }
@@ -181,22 +184,9 @@ impl Folder {
                 there.training.device, job.training.device
             ));
         }
-        let essence = |config: &Config| {
-            let mut config = Config { vgg_ft: String::new(), ..config.clone() };
-            config.training.device.clear();
-            config.text()
-        };
-        let (old, new) = (essence(&there)?, essence(job)?);
-        let differs: Vec<&str> =
-            new.lines().filter(|line| !old.lines().any(|other| other == *line)).collect();
-        if differs.is_empty() && old.lines().count() == new.lines().count() {
-            return Ok(());
-        }
+        let Some(differs) = there.differs(job)? else { return Ok(()) };
         Err(Error::new(Kind::Usage, format!("{} holds another job than this", self.path.display()))
-            .fact(
-                "differs",
-                if differs.is_empty() { "a setting is missing".into() } else { differs.join("; ") },
-            )
+            .fact("differs", differs)
             .help(format!(
                 "`vgg-ft resume {}` goes on with the job that is there; --force begins anew",
                 self.path.display()
@@ -250,6 +240,7 @@ impl Folder {
         [CHECKPOINT, BEST, JOB].iter().try_for_each(|name| remove(&self.join(name)))
     }
 
+    /// Writes a file of settings.
     fn write(&self, name: &str, config: &Config) -> Result<()> {
         files::write_bytes(&self.join(name), config.text()?.as_bytes())
     }
@@ -263,7 +254,8 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 impl Config {
-    fn text(&self) -> Result<String> {
+    /// As it stands in the file.
+    pub(super) fn text(&self) -> Result<String> {
         toml::to_string(self)
             .map_err(|e| Error::new(Kind::Io, "run.toml cannot be written").fact("reason", e))
     }

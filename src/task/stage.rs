@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Network, Trainable};
 use crate::report::{Progress, epoch_heading, epoch_line};
 use crate::train::{
-    Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, load_weights,
+    Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, Stopping, load_weights,
     save_weights,
 };
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 struct Moment {
     /// The stage that is under way.
     stage: usize,
+    /// Samples of training and of validation.
+    samples: [usize; 2],
     /// Where it is.
     position: Position,
     /// All epochs so far.
@@ -101,7 +103,11 @@ impl<'a> Stages<'a> {
         network.set_trainable(Trainable { from });
         let mut optimizer = stage.optimizer(network)?;
         self.host.say(format_args!("\n{}: {stage}", stage.name));
+        let samples = [seen.train.1.len(), seen.validation.map_or(0, |(_, samples)| samples.len())];
         if let Some((checkpoint, moment)) = self.resumed.take() {
+            if moment.samples != samples {
+                return Err(self.other_samples(moment.samples, samples));
+            }
             checkpoint.restore(device, network, &mut optimizer)?;
             position = moment.position;
             self.host.say(format_args!(
@@ -116,6 +122,7 @@ impl<'a> Stages<'a> {
             host: self.host,
             folder: self.folder,
             stage: index,
+            sizes: samples,
             epochs: stage.epochs,
             steps: 0,
             first: first_parameter(network, self.changed),
@@ -142,10 +149,28 @@ impl<'a> Stages<'a> {
         })
     }
 
-    /// The last epoch of a stage.
-    pub fn last(&self, stage: &str) -> Option<&Epoch> {
-        self.history.epochs.iter().rev().find(|epoch| epoch.stage == stage)
+    /// Pictures that came or went: the same steps would be others.
+    fn other_samples(&self, [train, validation]: [usize; 2], [now, now_validation]: [usize; 2]) -> Error {
+        let kept = self.folder.checkpoint();
+        Error::new(Kind::Data, "the pictures are not those that the run began with")
+            .expected_got(
+                format!("{train} to train on, {validation} to validate"),
+                format!("{now} and {now_validation}"),
+            )
+            .fact("kept", format!("{}, the last good moment", kept.display()))
+            .help("put the pictures back, or begin anew with --force")
     }
+}
+
+/// The epoch whose weights `stage` ended with: its last, or its best if that was put back.
+pub fn ended_with<'a>(stage: &StageConfig, history: &'a History) -> Option<&'a Epoch> {
+    let own: Vec<&Epoch> = history.epochs.iter().filter(|epoch| epoch.stage == stage.name).collect();
+    if !stage.restore_best {
+        return own.last().copied();
+    }
+    let stopping = Stopping { monitor: stage.monitor, patience: None, restore_best: true };
+    let epochs: Vec<Epoch> = own.iter().map(|&epoch| epoch.clone()).collect();
+    own.get(stopping.best(&epochs)?).copied()
 }
 
 /// The index of the first parameter at or behind layer `from`.
@@ -159,6 +184,8 @@ struct Watch<'a> {
     host: &'a Host,
     folder: &'a Folder,
     stage: usize,
+    /// Samples of training and of validation.
+    sizes: [usize; 2],
     epochs: usize,
     steps: usize,
     /// The first parameter that may have changed.
@@ -190,7 +217,8 @@ impl Observer for Watch<'_> {
     }
 
     fn keep(&mut self, network: &Network, optimizer: &mut Optimizer, position: &Position) -> Result<()> {
-        let moment = Moment { stage: self.stage, position: position.clone(), history: self.history.clone() };
+        let (stage, samples, position) = (self.stage, self.sizes, position.clone());
+        let moment = Moment { stage, samples, position, history: self.history.clone() };
         let state = serde_json::to_string(&moment)
             .map_err(|e| Error::new(Kind::Io, "the checkpoint cannot be written").fact("reason", e))?;
         let device = self.host.device.as_ref();

@@ -114,6 +114,15 @@ impl Fit<'_> {
         let samples = course.samples_per_step();
         let mut sampler = Sampler::new(self.train.len(), samples, course.seed, position.first_step);
         let steps = course.steps(self.train.len());
+        let first_step = position.first_step;
+        let rate = |step: u64, epochs: &[Epoch]| {
+            course.pace.at(Place {
+                step: step - first_step,
+                steps: (steps * course.epochs) as u64,
+                epochs,
+                monitor: course.stopping.monitor,
+            })
+        };
         while position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs) {
             let epoch = position.epochs.len() + 1;
             let (began, before) = (Instant::now(), position.seconds);
@@ -123,13 +132,7 @@ impl Fit<'_> {
                     let done = format!("training, epoch {epoch}, after step {} of {steps}", position.within);
                     return interrupt::check().map_err(|error| error.context(done));
                 }
-                let rate = course.pace.at(Place {
-                    step: position.step - position.first_step,
-                    steps: (steps * course.epochs) as u64,
-                    epochs: &position.epochs,
-                    monitor: course.stopping.monitor,
-                });
-                optimizer.rule = optimizer.rule.at_rate(rate);
+                optimizer.rule = optimizer.rule.at_rate(rate(position.step, &position.epochs));
                 self.step(network, optimizer, sampler.batch(position.step), position).map_err(|e| {
                     e.context(format!("training, epoch {epoch}, step {} of {steps}", position.within + 1))
                 })?;
@@ -153,7 +156,8 @@ impl Fit<'_> {
                 accuracy: position.score.accuracy(),
                 val_loss: checked.map(|s| s.loss()),
                 val_accuracy: checked.map(|s| s.accuracy()),
-                rate: f64::from(optimizer.rule.rate()),
+                // That of the last step, also where the run is taken up after it.
+                rate: f64::from(rate(position.step.saturating_sub(1).max(first_step), &position.epochs)),
                 seconds: before + began.elapsed().as_secs_f64(),
             };
             position.epochs.push(measured.clone());
@@ -170,6 +174,8 @@ impl Fit<'_> {
                 observer.restore(network)?;
             }
             position.over = true;
+            // From here on nothing is put back: the next stage's best epoch may lie in its place.
+            observer.keep(network, optimizer, position)?;
         }
         Ok(())
     }

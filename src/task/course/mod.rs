@@ -3,212 +3,20 @@
 //! In: names and numbers from the command line or a file. Out: a [`Course`], an [`Optimizer`], and sentences
 //! about them.
 
+mod class_weights;
+mod optimizer;
+
+pub use class_weights::{Auto, ClassWeights};
+pub use optimizer::{OptimizerConfig, RuleName};
+
 use crate::data::Augment;
-use crate::device::call::{Adamw, Adjust, Rmsprop, Rule, Sgd};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Network, Trainable};
 use crate::train::{Course, LossOptions, Monitor, Optimizer, Pace, Schedule, Stopping};
+use optimizer::is_false;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
-
-/// A rule by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RuleName {
-    /// RMSprop, as in the book.
-    #[default]
-    Rmsprop,
-    /// Gradient descent, with momentum if asked for.
-    Sgd,
-    /// Adam with decay beside it.
-    Adamw,
-}
-
-/// The optimizer's numbers; what is not given is Keras' default.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OptimizerConfig {
-    /// Which rule.
-    pub rule: RuleName,
-    /// RMSprop's memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rho: Option<f32>,
-    /// RMSprop's and AdamW's smallest root.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epsilon: Option<f32>,
-    /// Whether RMSprop's epsilon is added to the root, as in PyTorch and old Keras, and not under it.
-    #[serde(skip_serializing_if = "is_false")]
-    pub epsilon_outside: bool,
-    /// RMSprop's and gradient descent's momentum.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub momentum: Option<f32>,
-    /// Gradient descent's, looked ahead.
-    #[serde(skip_serializing_if = "is_false")]
-    pub nesterov: bool,
-    /// RMSprop with the mean taken off.
-    #[serde(skip_serializing_if = "is_false")]
-    pub centered: bool,
-    /// AdamW's share of the old mean.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub beta_1: Option<f64>,
-    /// AdamW's share of the old mean square.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub beta_2: Option<f64>,
-    /// Decay of the weights; AdamW's default is Keras' 0.004.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight_decay: Option<f32>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands a reference
-fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-impl OptimizerConfig {
-    /// The rule at `rate`.
-    pub fn rule(&self, rate: f32) -> Rule {
-        match self.rule {
-            RuleName::Rmsprop => {
-                let keras = Rmsprop::default();
-                Rule::Rmsprop(Rmsprop {
-                    rate,
-                    rho: self.rho.unwrap_or(keras.rho),
-                    epsilon: self.epsilon.unwrap_or(keras.epsilon),
-                    momentum: self.momentum.unwrap_or(keras.momentum),
-                    centered: self.centered,
-                    outside: self.epsilon_outside,
-                })
-            }
-            RuleName::Sgd => {
-                Rule::Sgd(Sgd { rate, momentum: self.momentum.unwrap_or(0.0), nesterov: self.nesterov })
-            }
-            RuleName::Adamw => {
-                let keras = Adamw::default();
-                Rule::Adamw(Adamw {
-                    rate,
-                    beta_1: self.beta_1.unwrap_or(keras.beta_1),
-                    beta_2: self.beta_2.unwrap_or(keras.beta_2),
-                    epsilon: self.epsilon.unwrap_or(keras.epsilon),
-                    ..keras
-                })
-            }
-        }
-    }
-
-    /// Decay, beside the rule.
-    pub fn adjust(&self) -> Adjust {
-        let keras = if self.rule == RuleName::Adamw { 0.004 } else { 0.0 };
-        Adjust { decay: self.weight_decay.unwrap_or(keras), ..Adjust::NONE }
-    }
-
-    /// Whether all numbers are ones that the rule has and can take.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] naming the first that is not.
-    pub fn validate(&self) -> Result<()> {
-        let (rmsprop, sgd, adamw) =
-            (self.rule == RuleName::Rmsprop, self.rule == RuleName::Sgd, self.rule == RuleName::Adamw);
-        let foreign = [
-            ("rho", self.rho.is_some() && !rmsprop, "rmsprop"),
-            ("epsilon", self.epsilon.is_some() && sgd, "rmsprop, adamw"),
-            ("epsilon_outside", self.epsilon_outside && !rmsprop, "rmsprop"),
-            ("momentum", self.momentum.is_some() && adamw, "rmsprop, sgd"),
-            ("nesterov", self.nesterov && !sgd, "sgd"),
-            ("centered", self.centered && !rmsprop, "rmsprop"),
-            ("beta_1", self.beta_1.is_some() && !adamw, "adamw"),
-            ("beta_2", self.beta_2.is_some() && !adamw, "adamw"),
-        ];
-        if let Some((name, _, has)) = foreign.into_iter().find(|(_, wrong, _)| *wrong) {
-            return Err(Error::new(Kind::Usage, format!("{self} has no `{name}`"))
-                .fact("rules that have it", has)
-                .help("leave it out, or choose another rule with --optimizer"));
-        }
-        let shares = [
-            ("rho", self.rho.map(f64::from)),
-            ("momentum", self.momentum.map(f64::from)),
-            ("beta_1", self.beta_1),
-            ("beta_2", self.beta_2),
-        ];
-        for (name, share) in shares {
-            if let Some(share) = share.filter(|share| !(0.0..1.0).contains(share)) {
-                return Err(Error::new(Kind::Usage, format!("the optimizer's `{name}` is a share"))
-                    .expected_got("0 <= share < 1", share));
-            }
-        }
-        for (name, number) in [("epsilon", self.epsilon), ("weight_decay", self.weight_decay)] {
-            if let Some(number) = number.filter(|number| !(*number >= 0.0 && number.is_finite())) {
-                return Err(Error::new(Kind::Usage, format!("the optimizer's `{name}` is not negative"))
-                    .expected_got("0 or more", number));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for OptimizerConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.rule {
-            RuleName::Rmsprop => "rmsprop",
-            RuleName::Sgd => "sgd",
-            RuleName::Adamw => "adamw",
-        })
-    }
-}
-
-/// What samples of each class count.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum ClassWeights {
-    /// `"auto"`: samples / (classes · samples of the class), so that every class counts the same.
-    Auto(Auto),
-    /// One for each class, in the order of the classes.
-    Given(Vec<f32>),
-}
-
-/// The word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Auto {
-    /// `auto`
-    Auto,
-}
-
-impl FromStr for ClassWeights {
-    type Err = Error;
-
-    /// `auto`, or numbers with commas between.
-    fn from_str(text: &str) -> Result<Self> {
-        if text == "auto" {
-            return Ok(Self::Auto(Auto::Auto));
-        }
-        let numbers: Option<Vec<f32>> = text
-            .split(',')
-            .map(|number| number.trim().parse().ok().filter(|&w: &f32| w >= 0.0 && w.is_finite()))
-            .collect();
-        numbers.map(Self::Given).ok_or_else(|| {
-            Error::new(Kind::Usage, "class weights are numbers from 0 up")
-                .expected_got("auto, or one number per class: 1,2.5", text)
-        })
-    }
-}
-
-impl ClassWeights {
-    /// As numbers, for `classes` and the `labels` that are learned.
-    fn numbers(&self, classes: &[String], labels: &[u32]) -> Result<Vec<f32>> {
-        match self {
-            Self::Given(weights) if weights.len() == classes.len() => Ok(weights.clone()),
-            Self::Given(weights) => Err(Error::new(Kind::Usage, "there is not one weight for each class")
-                .expected_got(format!("{} ({})", classes.len(), classes.join(", ")), weights.len())
-                .help("give one number per class, in this order, or `--class-weights auto`")),
-            Self::Auto(_) => Ok((0..classes.len() as u32)
-                .map(|class| labels.iter().filter(|&&label| label == class).count())
-                .map(|count| labels.len() as f32 / (classes.len() * count.max(1)) as f32)
-                .collect()),
-        }
-    }
-}
 
 /// One stage, as it is written down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -507,26 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn automatic_class_weights_make_classes_equal() {
-        let classes = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
-        let labels = [0, 0, 0, 0, 1, 1];
-        let auto: ClassWeights = "auto".parse().unwrap();
-        assert_eq!(auto.numbers(&classes, &labels).unwrap(), [0.5, 1.0, 2.0]);
-        let given: ClassWeights = "1,2.5".parse().unwrap();
-        let error = given.numbers(&classes, &labels).unwrap_err().to_string();
-        assert!(error.contains("3 (a, b, c)") && error.contains('2'), "{error}");
-        assert!("1,-2".parse::<ClassWeights>().is_err() && "some".parse::<ClassWeights>().is_err());
-    }
-
-    #[test]
-    fn numbers_that_a_rule_does_not_have_are_refused() {
-        let config = |rule| OptimizerConfig { rule, ..OptimizerConfig::default() };
-        OptimizerConfig { rho: Some(0.9), ..config(RuleName::Rmsprop) }.validate().unwrap();
-        let error = OptimizerConfig { rho: Some(0.9), ..config(RuleName::Sgd) }.validate().unwrap_err();
-        assert!(error.to_string().contains("sgd has no `rho`"), "{error}");
-        assert!(OptimizerConfig { nesterov: true, ..config(RuleName::Adamw) }.validate().is_err());
-        assert!(OptimizerConfig { momentum: Some(1.0), ..config(RuleName::Sgd) }.validate().is_err());
-        assert_eq!(config(RuleName::Adamw).adjust().decay, 0.004);
+    fn numbers_that_cannot_be_are_named() {
         let mut stage = StageConfig::new("head", None, 1, f32::NAN);
         assert!(stage.validate().is_err());
         stage.rate = 1e-3;

@@ -1,0 +1,287 @@
+//! `notebook`: the chapter "Using a pre-trained convnet" in one command.
+//!
+//! In: a data folder and the chapter's numbers. Out: `RUN/1-features` (a classifier on features of the frozen
+//! base), `RUN/2-finetune` (augmentation with the frozen base, then fine-tuning), a table. Parts that are
+//! finished are left as they are, a part that was stopped goes on: the same command is always the right one.
+
+mod config;
+mod time;
+
+pub use config::Numbers;
+
+use super::base::Base;
+use super::evaluate::test;
+use super::fit::HeadOptions;
+use super::pictures::decode;
+use super::run::{self, Begin, Config, Run};
+use super::stage::ended_with;
+use super::{Finetune, Host, PictureOptions, Reading, finetune};
+use crate::data::{Folder, Splits};
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use crate::model::{Architecture, Head, Variant};
+use crate::report::duration;
+use crate::train::{Epoch, History};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Notebook {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The folder of the runs.
+    pub output: PathBuf,
+    /// The chapter's numbers, or others.
+    pub numbers: Numbers,
+    /// Begin all parts anew.
+    pub force: bool,
+    /// How folders are read.
+    pub reading: Reading,
+}
+
+/// A run of the notebook, and how far it is.
+struct Part {
+    job: Finetune,
+    state: State,
+    /// Epochs of each stage that are behind.
+    done: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    New,
+    Stopped,
+    Finished,
+}
+
+/// A line of the table at the end.
+#[derive(Debug, Serialize)]
+struct Row {
+    part: String,
+    run: PathBuf,
+    epochs: usize,
+    val_accuracy: Option<f64>,
+    val_loss: Option<f64>,
+    test_accuracy: Option<f64>,
+    test_loss: Option<f64>,
+    /// Of the epochs together, however often the run was stopped.
+    seconds: f64,
+}
+
+/// Does what is left of the notebook.
+///
+/// # Errors
+/// Those of `finetune`; [`Kind::Usage`] when a part that is there has other numbers.
+pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
+    host.introduce();
+    job.numbers.validate()?;
+    let splits = Splits::open(&job.data, job.numbers.validation_split, job.numbers.seed)?;
+    let base = Base::open(host, job.numbers.weights.as_deref())?;
+    let classes = splits.train.classes.clone();
+    let mut parts = Vec::new();
+    for part in jobs(job)? {
+        let config = finetune::config(host, &part, &base.sha256, &classes)?;
+        parts.push(look(part, &config, job.force)?);
+    }
+    tell(host, job, &parts, &base, &splits)?;
+    drop(base);
+    for part in &parts {
+        let name = part.job.output.display();
+        if part.state == State::Finished {
+            host.say(format_args!("\n{name} is finished"));
+        } else {
+            host.say(format_args!("\n{name}"));
+            finetune::train(host, &part.job).map_err(|error| match error.kind() {
+                Kind::Interrupted => error.help("the same command goes on from there"),
+                _ => error,
+            })?;
+        }
+        if let Some(folder) = &splits.test {
+            measure(host, &part.job, &finetune::some(folder, part.job.test_pictures, part.job.head.seed))?;
+        }
+    }
+    let mut all = Vec::new();
+    for part in &parts {
+        all.append(&mut rows(&part.job)?);
+    }
+    let rows = all;
+    host.result(&table(&rows), &serde_json::json!({ "notebook": job.output, "parts": rows }))
+}
+
+/// The two runs as jobs of `finetune`; stages without epochs are left out.
+fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
+    let numbers = &job.numbers;
+    let make = |name: &str, dropout: f32, stages: &[&super::StageConfig]| -> Result<Finetune> {
+        Ok(Finetune {
+            data: job.data.clone(),
+            output: job.output.join(name),
+            begin: Begin::New,
+            validation_split: numbers.validation_split,
+            variant: Variant::Vgg16,
+            size: numbers.size,
+            pictures: PictureOptions {
+                preprocess: numbers.preprocess.parse()?,
+                resize: numbers.resize.parse().map_err(|e: String| Error::new(Kind::Usage, e))?,
+                weights: numbers.weights.clone(),
+                reading: job.reading.clone(),
+            },
+            head: HeadOptions { units: numbers.units, dropout, batch: numbers.batch, seed: numbers.seed },
+            stages: stages.iter().filter(|stage| stage.epochs > 0).map(|&stage| stage.clone()).collect(),
+            keep_features: false,
+            cache_limit: (numbers.cache_limit * 1e9) as u64,
+            test_pictures: numbers.test_steps.map(|steps| steps * numbers.batch),
+        })
+    };
+    let mut jobs = vec![
+        make("1-features", numbers.features_dropout, &[&numbers.features])?,
+        make("2-finetune", numbers.finetune_dropout, &[&numbers.frozen, &numbers.finetune])?,
+    ];
+    jobs.retain(|job| !job.stages.is_empty());
+    if jobs.is_empty() {
+        return Err(Error::new(Kind::Usage, "there is nothing to train").help("give some stage epochs"));
+    }
+    Ok(jobs)
+}
+
+/// How far a part is, from its folder.
+fn look(mut job: Finetune, config: &Config, force: bool) -> Result<Part> {
+    let files = [("run.toml", State::Finished), ("job.toml", State::Stopped)];
+    let there = files.into_iter().map(|(name, state)| (job.output.join(name), state));
+    let Some((file, state)) = there.into_iter().find(|(file, _)| file.exists() && !force) else {
+        job.begin = if force { Begin::Over } else { Begin::New };
+        let done = vec![0; job.stages.len()];
+        return Ok(Part { job, state: State::New, done });
+    };
+    if let Some(differs) = Config::read(&file)?.differs(config)? {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("{} holds another part than this", job.output.display()),
+        )
+        .fact("differs", differs)
+        .help("give the numbers that it was begun with, another folder with -o, or --force to begin anew"));
+    }
+    run::Folder::finished(&job.output)?;
+    job.begin = Begin::Resume;
+    let history = job.output.join("history.csv");
+    let epochs = if history.exists() { History::load(&history)?.epochs } else { Vec::new() };
+    let of = |name: &str| epochs.iter().filter(|epoch| epoch.stage == name).count();
+    let done = job.stages.iter().map(|stage| of(&stage.name)).collect();
+    Ok(Part { job, state, done })
+}
+
+/// What will be done, and how long it should take.
+fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Splits) -> Result<()> {
+    host.say(format_args!("notebook   {} -> {}", job.data.display(), job.output.display()));
+    for part in parts {
+        let name = part.job.output.file_name().unwrap_or_default().to_string_lossy();
+        for (stage, done) in part.job.stages.iter().zip(&part.done) {
+            let so_far = match part.state {
+                State::Finished => " (finished)".into(),
+                State::Stopped => format!(" ({done} epochs are done)"),
+                State::New => String::new(),
+            };
+            host.say(format_args!("{name} {}: {stage}{so_far}", stage.name));
+        }
+    }
+    if splits.test.is_none() {
+        host.say("note: there is no test split, so nothing is tested at the end");
+    }
+    if parts.iter().all(|part| part.state == State::Finished) {
+        return Ok(());
+    }
+    if host.device.describe().name == "emulator" {
+        host.say("time       not estimated: the emulator is for looking closely, not for the whole chapter");
+        return Ok(());
+    }
+    let numbers = &job.numbers;
+    let head = Head { units: numbers.units, dropout: 0.0, classes: splits.train.classes.len() };
+    let architecture = Architecture::vgg(Variant::Vgg16, numbers.size)?.with_head(head)?;
+    let network = base.network(host, architecture, numbers.seed)?;
+    let seconds = time::forward(host.device.as_ref(), &network, numbers.batch)?;
+    let sizes = time::Sizes {
+        train: splits.train.len(),
+        validation: splits.validation.as_ref().map_or(0, Folder::len),
+    };
+    let tested = splits.test.as_ref().map_or(0, Folder::len);
+    let (mut all, mut each) = (0.0, Vec::new());
+    for part in parts.iter().filter(|part| part.state != State::Finished) {
+        let passes =
+            time::passes(network.architecture(), &part.job.stages, &part.done, numbers.batch, sizes)?;
+        let tested = part.job.test_pictures.map_or(tested, |limit| limit.min(tested));
+        let time = (passes + tested as f64) * seconds / numbers.batch as f64;
+        let name = part.job.output.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        each.push(format!("{name} {}", duration(Duration::from_secs_f64(time))));
+        all += time;
+    }
+    host.say(format_args!(
+        "time       about {} on this device ({}): a batch of {} takes {seconds:.2} s forward here, and the way \
+         back is taken as twice that; stop whenever you like, the same command goes on",
+        duration(Duration::from_secs_f64(all)),
+        each.join(", "),
+        numbers.batch,
+    ));
+    Ok(())
+}
+
+/// The test of a run that was stopped before it.
+fn measure(host: &Host, job: &Finetune, folder: &Folder) -> Result<()> {
+    let mut run = Run::open(&job.output)?;
+    let mut result = run.config.result.unwrap_or_default();
+    if result.test_accuracy.is_some() {
+        return Ok(());
+    }
+    let pictures = decode(host, "test", folder, job.size, job.pictures.resize, &job.pictures.reading)?;
+    let network = run.network(host)?;
+    let classes = &run.config.network.classes;
+    let outcome = test(host, &network, &pictures, job.pictures.preprocess, classes, job.head.batch)?;
+    (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
+    run.config.result = Some(result);
+    files::write_bytes(&job.output.join("run.toml"), run.config.text()?.as_bytes())
+}
+
+/// A part's lines: one for each stage; the test is that of the last.
+fn rows(job: &Finetune) -> Result<Vec<Row>> {
+    let result = Run::open(&job.output)?.config.result.unwrap_or_default();
+    let history = History::load(&job.output.join("history.csv"))?;
+    let last = job.stages.len() - 1;
+    let row = |(at, stage): (usize, &super::StageConfig)| {
+        let epochs: Vec<&Epoch> = history.epochs.iter().filter(|epoch| epoch.stage == stage.name).collect();
+        let end = ended_with(stage, &history);
+        Row {
+            part: stage.name.clone(),
+            run: job.output.clone(),
+            epochs: epochs.len(),
+            val_accuracy: end.and_then(|epoch| epoch.val_accuracy),
+            val_loss: end.and_then(|epoch| epoch.val_loss),
+            test_accuracy: result.test_accuracy.filter(|_| at == last),
+            test_loss: result.test_loss.filter(|_| at == last),
+            seconds: epochs.iter().map(|epoch| epoch.seconds).sum(),
+        }
+    };
+    Ok(job.stages.iter().enumerate().map(row).collect())
+}
+
+fn table(rows: &[Row]) -> String {
+    let figure = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
+    let mut text = format!(
+        "{:10}  {:>6}  {:>7}  {:>8}  {:>8}  {:>9}  {:>9}\n",
+        "part", "epochs", "val_acc", "val_loss", "test_acc", "test_loss", "training"
+    );
+    for row in rows {
+        let _ = writeln!(
+            text,
+            "{:10}  {:>6}  {:>7}  {:>8}  {:>8}  {:>9}  {:>9}",
+            row.part,
+            row.epochs,
+            figure(row.val_accuracy),
+            figure(row.val_loss),
+            figure(row.test_accuracy),
+            figure(row.test_loss),
+            duration(Duration::from_secs_f64(row.seconds))
+        );
+    }
+    text
+}

@@ -1,0 +1,73 @@
+//! What a run needs on the way, or leaves when it is killed, and how that goes.
+
+use super::{BEST, CHECKPOINT, Config, Folder, JOB, remove};
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+const FEATURES: &str = "features";
+/// All that is written into a run's folder.
+const FILES: [&str; 8] =
+    [JOB, CHECKPOINT, BEST, "run.toml", "model.safetensors", "history.csv", "history.jsonl", "curves.svg"];
+
+impl Folder {
+    /// Whether a finished run is at `path`. What a kill between its last file and the clearing away has left
+    /// goes now.
+    ///
+    /// # Errors
+    /// [`Kind::Io`]; those of [`Config::read`].
+    pub fn finished(path: &Path) -> Result<bool> {
+        let folder = Self { path: path.to_owned() };
+        let file = folder.join("run.toml");
+        if !file.exists() {
+            return Ok(false);
+        }
+        if folder.join(JOB).exists() || folder.join(FEATURES).exists() {
+            [CHECKPOINT, BEST, JOB].iter().try_for_each(|name| remove(&folder.join(name)))?;
+            folder.remove_remains()?;
+            if !Config::read(&file)?.training.keep_features {
+                folder.remove_features();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where activations at the freeze boundary lie.
+    pub fn features(&self) -> PathBuf {
+        self.join(FEATURES)
+    }
+
+    /// The activations that `finetune` wrote, and their folder if nothing else is in it. That something stays
+    /// is no reason to fail a finished run.
+    pub fn remove_features(&self) {
+        let ours = |name: &str| {
+            let (split, rest) = name.split_once('.').unwrap_or_default();
+            let place = rest.split('.').next().unwrap_or_default();
+            ["train", "validation"].contains(&split)
+                && place.len() == 2
+                && place.bytes().all(|byte| byte.is_ascii_digit())
+                && rest[2..].starts_with(".safetensors")
+        };
+        for entry in std::fs::read_dir(self.features()).into_iter().flatten().flatten() {
+            if ours(&entry.file_name().to_string_lossy()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        let _ = std::fs::remove_dir(self.features());
+    }
+
+    /// Temporary files of a run that was killed while it wrote.
+    pub(super) fn remove_remains(&self) -> Result<()> {
+        let io = |e| Error::io("read", &self.path, &e);
+        for entry in std::fs::read_dir(&self.path).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            let name = name.to_string_lossy();
+            let process = FILES
+                .iter()
+                .find_map(|ours| name.strip_prefix(ours)?.strip_prefix('.')?.strip_suffix(".partial"));
+            if process.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())) {
+                remove(&self.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+}

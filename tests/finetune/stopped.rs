@@ -1,0 +1,250 @@
+//! Ctrl-C, SIGTERM, kill -9: the run that was stopped ends as the one that was not.
+#![cfg(unix)]
+
+use super::{
+    assert_same, assert_whole, draw, fails, here, history, names, signal, spawn, succeeds, tensors,
+    wait_until,
+};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use vgg_ft::random::{Draws, Stream};
+use vgg_ft::weights::Weights;
+
+/// A job of two stages; `more` comes last.
+fn job<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["finetune", "data", "-o", out, "--size", "32", "--units", "8", "--batch", "3"];
+    args.extend(["--head-epochs", "3", "--epochs", "3", "--unfreeze-from", "block5_conv3"]);
+    args.extend(["--head-rate", "1e-3", "--rate", "1e-4"]);
+    args.extend(more);
+    args
+}
+
+/// What a checkpoint says of itself.
+fn state(run: &Path) -> Option<serde_json::Value> {
+    let path = run.join("checkpoint.safetensors");
+    let state = path.exists().then(|| Weights::open(&path).unwrap().metadata()["state"].clone())?;
+    Some(super::json(&state))
+}
+
+/// Runs `args` until the history has `epochs` epochs, waits `pause`, sends `name`; the process must end as
+/// it should. Gives the steps of the broken epoch that were done.
+fn stop(dir: &Path, run: &str, args: &[&str], epochs: usize, pause: u64, name: &str) -> u64 {
+    let mut child = spawn(dir, args);
+    let csv = dir.join(run).join("history.csv");
+    wait_until(&mut child, || fs::read_to_string(&csv).is_ok_and(|text| text.lines().count() > epochs));
+    std::thread::sleep(Duration::from_millis(pause));
+    signal(&child, name);
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("error: stopped by the user"), "{error}");
+    assert!(error.contains("the same command with --resume goes on"), "{error}");
+    let there = names(&dir.join(run));
+    assert!(!there.iter().any(|name| name == "run.toml" || name.contains("partial")), "{there:?}");
+    let state = state(&dir.join(run)).unwrap();
+    assert_eq!(state["position"]["over"], false);
+    state["position"]["within"].as_u64().unwrap()
+}
+
+/// Stopped in both stages, once with each signal, and taken up on another number of threads.
+fn stopped_twice_is_never_stopped(more: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
+    succeeds(&here, &[&job("whole", more)[..], &["--threads", "1"]].concat());
+    let begin = [&job("stopped", more)[..], &["--threads", "2"]].concat();
+    let resume = [&begin[..], &["--resume"]].concat();
+    let mut within = stop(&here, "stopped", &begin, 1, 60, "-INT");
+    let error = fails(&here, &begin, 2);
+    assert!(error.contains("holds a run that was stopped") && error.contains("--resume"), "{error}");
+    within += stop(&here, "stopped", &resume, 4, 60, "-TERM");
+    assert!(within > 0, "both stops fell between two epochs: the steps are too quick for this test");
+    // The last leg from the folder alone.
+    let (_, said) = succeeds(&here, &["resume", "stopped", "--threads", "1"]);
+    assert!(said.contains("going on after"), "{said}");
+    assert_same(&here.join("whole"), &here.join("stopped"));
+    assert_whole(&here.join("stopped"));
+    let (text, _) = succeeds(&here, &resume);
+    assert!(text.contains("stopped is finished, there is nothing to go on with"), "{text}");
+    let (text, _) = succeeds(&here, &["resume", "stopped"]);
+    assert!(text.contains("is finished"), "{text}");
+}
+
+#[test]
+fn rmsprop_with_dropout_and_augmentation_is_taken_up_to_the_bit() {
+    stopped_twice_is_never_stopped(&["--augment", "book", "--steps-per-epoch", "12"]);
+}
+
+#[test]
+fn adamw_with_all_that_counts_steps_is_taken_up_to_the_bit() {
+    stopped_twice_is_never_stopped(&[
+        "--optimizer",
+        "adamw",
+        "--accumulate",
+        "2",
+        "--schedule",
+        "cosine:0.1",
+        "--warmup",
+        "5",
+        "--augment",
+        "book",
+        "--steps-per-epoch",
+        "9",
+        "--validation-steps",
+        "1",
+        "--restore-best",
+        "--rates",
+        "block5=0.5",
+        "--label-smoothing",
+        "0.1",
+        "--class-weights",
+        "auto",
+    ]);
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [8, 8])]);
+    // Steps of seconds, so that the first signal finds one in hand.
+    let args = ["finetune", "data", "-o", "slow", "--size", "512", "--batch", "16", "--augment", "book"];
+    let mut child = spawn(&here, &args);
+    let job = here.join("slow/job.toml");
+    wait_until(&mut child, || job.exists());
+    std::thread::sleep(Duration::from_millis(500));
+    signal(&child, "-INT");
+    std::thread::sleep(Duration::from_millis(100));
+    signal(&child, "-INT");
+    let began = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{error}");
+    assert!(error.contains("press Ctrl-C again to stop at once"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+/// A child is killed at a random moment, again and again. What lies there is whole at every moment, no more
+/// than the epoch in hand is lost, and the end is that of a run in peace.
+#[test]
+fn killed_at_random_moments_it_loses_an_epoch_at_most_and_ends_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
+    let more = ["--restore-best", "--optimizer", "sgd", "--momentum", "0.9"];
+    let began = Instant::now();
+    succeeds(&here, &job("whole", &more));
+    let whole = began.elapsed().as_millis() as usize;
+    let mut draws = Draws::new(5, Stream::Demo, 0);
+    let (mut kills, mut fresh, mut epochs_before, mut ended) = (0, 0, 0, 0);
+    let mut moments = Vec::new();
+    let mut run = "killed0".to_owned();
+    while kills < 16 {
+        let folder = here.join(&run);
+        let args = goes_on(&folder, &run, &more);
+        let mut child = spawn(&here, &args);
+        // A fresh start costs a part of it before the first epoch.
+        std::thread::sleep(Duration::from_millis(draws.below(whole as u32) as u64));
+        let over = child.try_wait().unwrap();
+        let _ = child.kill();
+        let output = child.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        if let Some(status) = over {
+            assert!(status.success(), "{error}");
+            assert_same(&here.join("whole"), &folder);
+            assert_whole(&folder);
+            ended += 1;
+            fresh += 1;
+            (run, epochs_before) = (format!("killed{fresh}"), 0);
+            continue;
+        }
+        kills += 1;
+        if !folder.exists() {
+            continue;
+        }
+        // Whatever has its name is whole.
+        for name in names(&folder).iter().filter(|name| name.ends_with(".safetensors")) {
+            tensors(&folder.join(name));
+        }
+        let told = if folder.join("history.csv").exists() { history(&folder).len() } else { 0 };
+        let kept = state(&folder).map_or(0, |state| state["history"]["epochs"].as_array().unwrap().len());
+        let finished = folder.join("run.toml").exists();
+        if !finished {
+            assert!(kept >= epochs_before, "an epoch that was kept is gone: {epochs_before} and {kept}");
+            let printed = error.lines().filter(|line| line.contains(" - acc: ")).count();
+            assert!(epochs_before + printed <= kept + 1, "{epochs_before} + {printed} and {kept}: {error}");
+            assert!(told <= kept + 1, "{told} told, {kept} kept");
+            epochs_before = kept;
+        }
+        moments.push(if finished { "end".to_owned() } else { kept.to_string() });
+    }
+    println!("{kills} kills, {ended} runs came through; epochs kept: {}", moments.join(" "));
+    let folder = here.join(&run);
+    succeeds(&here, &goes_on(&folder, &run, &more));
+    assert_same(&here.join("whole"), &folder);
+    assert_whole(&folder);
+}
+
+/// The command for a run that was killed, or never began.
+fn goes_on<'a>(folder: &Path, run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let there = ["job.toml", "run.toml"].iter().any(|name| folder.join(name).exists());
+    if there { vec!["resume", run] } else { job(run, more) }
+}
+
+/// Killed between the last file and the clearing away.
+#[test]
+fn remains_beside_a_finished_run_are_cleared_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
+    succeeds(&here, &job("run", &["--keep-features"]));
+    let run = here.join("run");
+    let text = fs::read_to_string(run.join("run.toml")).unwrap();
+    fs::write(run.join("run.toml"), text.replace("keep_features = true", "keep_features = false")).unwrap();
+    let remains =
+        ["job.toml", "checkpoint.safetensors", "best.safetensors", "checkpoint.safetensors.123.partial"];
+    for name in remains {
+        fs::write(run.join(name), b"remains").unwrap();
+    }
+    fs::write(run.join("mine.123.partial"), b"mine").unwrap();
+    let (text, _) = succeeds(&here, &["resume", "run"]);
+    assert!(text.contains("run is finished"), "{text}");
+    let there = names(&run);
+    assert!(!remains.iter().any(|name| there.contains(&(*name).to_owned())), "{there:?}");
+    assert!(
+        there.contains(&"mine.123.partial".to_owned()) && !there.contains(&"features".to_owned()),
+        "{there:?}"
+    );
+}
+
+#[test]
+fn another_job_other_pictures_and_no_run_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
+    let more = ["--augment", "book", "--steps-per-epoch", "9"];
+    let begin = job("run", &more);
+    stop(&here, "run", &begin, 1, 0, "-INT");
+    let error = fails(&here, &[&begin[..], &["--resume", "--seed", "2"]].concat(), 2);
+    assert!(error.contains("run holds another job than this"), "{error}");
+    assert!(error.contains("seed = 1 there, seed = 2 here"), "{error}");
+    assert!(error.contains("vgg-ft resume run"), "{error}");
+    let error = fails(&here, &["finetune", "data", "-o", "none", "--resume"], 2);
+    assert!(error.contains("none holds no run to go on with"), "{error}");
+    let error = fails(&here, &["resume", "none"], 2);
+    assert!(error.contains("none holds no run to go on with"), "{error}");
+    let before = fs::read(here.join("run/checkpoint.safetensors")).unwrap();
+    fs::remove_file(here.join("data/train/cold/4.png")).unwrap();
+    let error = fails(&here, &["resume", "run"], 1);
+    assert!(error.contains("pictures are not those that the run began with"), "{error}");
+    assert!(error.contains("10 to train on, 6 to validate") && error.contains("9 and 6"), "{error}");
+    assert!(before == fs::read(here.join("run/checkpoint.safetensors")).unwrap());
+    // A checkpoint that was cut is named, and what to do about it.
+    fs::write(here.join("run/checkpoint.safetensors"), &before[..before.len() / 2]).unwrap();
+    let error = fails(&here, &["resume", "run"], 1);
+    assert!(error.contains("checkpoint.safetensors"), "{error}");
+    // Begun anew over all of it.
+    succeeds(&here, &[&begin[..], &["--force"]].concat());
+    assert_whole(&here.join("run"));
+}
