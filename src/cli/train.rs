@@ -40,8 +40,8 @@ pub struct TrainArgs {
     /// Decay of the weights, beside the gradient [default: 0.004 for adamw, else 0]
     #[arg(long, value_name = "NUMBER")]
     pub weight_decay: Option<f32>,
-    /// Course of the learning rate over a stage: constant, step:EPOCHS[,FACTOR], cosine[:FLOOR] or
-    /// plateau[:EPOCHS[,FACTOR[,FLOOR]]]
+    /// Course of the learning rate over a stage: constant, step:EPOCHS,FACTOR, cosine:FLOOR or
+    /// plateau:EPOCHS,FACTOR,FLOOR; numbers at the end may be left out
     #[arg(long, value_name = "COURSE", default_value = "constant", value_parser = super::values::course)]
     pub schedule: Schedule,
     /// Steps over which the rate rises from nothing
