@@ -12,6 +12,7 @@ use super::extract::{self, named};
 use super::fit::HeadOptions;
 use super::parts::{Cache, Part};
 use super::pictures::decode;
+use super::report::{self, Judged, Material};
 use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::{Seen, Stages};
 use super::{Host, PictureOptions};
@@ -19,6 +20,7 @@ use crate::data::Splits;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Network, Variant};
+use crate::train::PictureSamples;
 use serde_json::json;
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
@@ -95,7 +97,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
             Arc::new(decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?);
         if name == "test" {
             // Decoded now, so that what is wrong with it is known before the long work.
-            test_pictures = Some(pictures);
+            test_pictures = Some((split.root.clone(), pictures));
             continue;
         }
         let from = extract::From {
@@ -113,8 +115,8 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     }
     config.training.samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
 
-    let history = {
-        let rule = job.pictures.preprocess.rule();
+    let rule = job.pictures.preprocess.rule();
+    let (history, validation) = {
         let with = |stage: &StageConfig| if stage.augment.is_some() { 0 } else { usize::MAX };
         let entered: Vec<usize> =
             job.stages.iter().zip(&places).map(|(stage, &place)| place.min(with(stage))).collect();
@@ -129,7 +131,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
             };
             stages.run(index, stage, &mut network, &seen)?;
         }
-        stages.history
+        (stages.history, validation)
     };
 
     folder.model(host, &network, &classes)?;
@@ -158,16 +160,31 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     config.result = Some(result);
     // Whole from here on; the test's figures are added when they are there.
     folder.finish(&config)?;
-    if let Some(pictures) = test_pictures {
-        let outcome = test(host, &network, &pictures, job.pictures.preprocess, &classes, job.head.batch)?;
+    let mut judged = None;
+    if let Some((root, pictures)) = test_pictures {
+        let samples = PictureSamples::once(&pictures, rule);
+        let found = test(host, &network, (0, &samples), &classes, job.head.batch)?;
+        let outcome = &found.outcome;
         text += &format!("\ntest\n{}", outcome.text());
         (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
-        tested = Some(outcome);
+        tested = Some(outcome.clone());
+        judged = Some(Ok(Judged::new("test", root, pictures.files.clone(), found, report::REUSED)));
     }
     result.seconds = began.elapsed().as_secs_f64();
     config.result = Some(result);
     folder.finish(&config)?;
+    if judged.is_none()
+        && let (Some(part), Some(split), Some(&place)) = (&validation, &splits.validation, places.last())
+    {
+        let found = test(host, &network, part.samples(place), &classes, job.head.batch);
+        let files = parts[1].pictures.files.clone();
+        let how = report::FROM_FEATURES;
+        judged = Some(found.map(|found| Judged::new("validation", split.root.clone(), files, found, how)));
+    }
+    drop(validation);
     drop(parts);
+    let material = Material { folder: &job.output, config: &config, history: &history, judged };
+    text += &report::attempt(host, &mut network, material);
     if !job.keep_features {
         // Only what this job wrote, and the folder only if nothing else is in it. That something stays
         // is no reason to fail a finished run.
