@@ -53,7 +53,8 @@ fn section<'a>(html: &'a str, id: &str) -> &'a str {
     rest.split_once("</section>").unwrap().0
 }
 
-const SECTIONS: [&str; 7] = ["curves", "classes", "roc", "mistakes", "timings", "configuration", "environment"];
+const SECTIONS: [&str; 7] =
+    ["curves", "classes", "roc", "mistakes", "timings", "configuration", "environment"];
 
 #[test]
 fn a_run_ends_with_its_report() {
@@ -127,7 +128,11 @@ fn features_give_a_report_and_what_stands_in_its_way_is_a_remark() {
     assert!(section(&html, "classes").contains("kept activations"));
     assert!(section(&html, "mistakes").contains("class=\"cam\""), "pictures are found beside the features");
     output(vgg_ft(here).args(["report", "a"]));
-    assert_eq!(fs::read_to_string(here.join("a/report.html")).unwrap(), html, "the same from the saved network");
+    assert_eq!(
+        fs::read_to_string(here.join("a/report.html")).unwrap(),
+        html,
+        "the same from the saved network"
+    );
 
     // A folder of that name: the run is whole all the same.
     fs::create_dir_all(here.join("b/report.html/x")).unwrap();
@@ -148,7 +153,13 @@ fn browse(here: &Path) {
     for (scheme, ground) in [("1", [255, 255, 255]), ("0", [0x15, 0x18, 0x1d])] {
         let picture: PathBuf = here.join(format!("page-{scheme}.png"));
         let status = std::process::Command::new(&browser)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,2000"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                "--window-size=1100,2000",
+            ])
             .arg(format!("--user-data-dir={}", here.join("browser").display()))
             .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
             .arg(format!("--screenshot={}", picture.display()))

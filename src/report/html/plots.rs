@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 const LEFT: f64 = 48.0;
 const RIGHT: f64 = 444.0;
-const TOP: f64 = 12.0;
+const TOP: f64 = 26.0;
 const BOTTOM: f64 = 372.0;
 /// The counts below the reliability diagram.
 const COUNTS: [f64; 2] = [420.0, 476.0];
@@ -52,7 +52,7 @@ fn frame(out: &mut String, height: f64, title: &str, [across, up]: [&str; 2], fr
     let _ =
         writeln!(out, "<line class=\"edge\" x1=\"{LEFT}\" y1=\"{BOTTOM}\" x2=\"{RIGHT}\" y2=\"{BOTTOM}\"/>");
     let _ = writeln!(out, "<text x=\"{RIGHT}\" y=\"{}\" text-anchor=\"end\">{across}</text>", BOTTOM + 34.0);
-    let _ = writeln!(out, "<text x=\"{}\" y=\"{}\">{up}</text>", LEFT + 6.0, TOP + 14.0);
+    let _ = writeln!(out, "<text x=\"{}\" y=\"{}\">{up}</text>", LEFT, TOP - 12.0);
 }
 
 /// All curves, and the diagonal of a coin.
@@ -110,7 +110,8 @@ pub fn reliability(calibration: &Calibration) -> String {
         };
         bar("bar", y(bin.accuracy), BOTTOM);
         let (high, low) = (bin.accuracy.max(bin.confidence), bin.accuracy.min(bin.confidence));
-        bar("gap", y(high), y(low));
+        // Over the bar itself an outline is enough.
+        bar(if bin.accuracy > bin.confidence { "over" } else { "gap" }, y(high), y(low));
         let [top, bottom] = COUNTS;
         bar("count", bottom - (bottom - top) * bin.count as f64 / most as f64, bottom);
         let _ = writeln!(
