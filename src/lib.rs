@@ -19,5 +19,6 @@ pub mod ptx;
 pub mod shape;
 pub mod random;
 pub mod interrupt;
+pub mod proto;
 pub mod files;
 pub mod error;

@@ -67,6 +67,18 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
+/// What lies in the folder of a finished run.
+const FINISHED: [&str; 8] = [
+    "curves.png",
+    "curves.svg",
+    "history.csv",
+    "history.jsonl",
+    "model.safetensors",
+    "report.html",
+    "run.toml",
+    "tensorboard",
+];
+
 #[test]
 fn summary_gives_the_numbers_of_the_notebook() {
     let dir = tempfile::tempdir().unwrap();
@@ -96,10 +108,7 @@ fn extract_fit_evaluate_predict() {
     assert_eq!(result["history"].as_array().unwrap().len(), 6);
     // Red against blue is no riddle for VGG's first filters.
     assert!(result["result"]["val_accuracy"].as_f64().unwrap() > 0.9, "{result}");
-    assert_eq!(
-        names(&here.join("run")),
-        ["curves.svg", "history.csv", "history.jsonl", "model.safetensors", "run.toml"]
-    );
+    assert_eq!(names(&here.join("run")), FINISHED);
     let csv = fs::read_to_string(here.join("run/history.csv")).unwrap();
     assert_eq!(csv.lines().count(), 7, "{csv}");
 
@@ -166,10 +175,7 @@ fn finetune_moves_what_is_unfrozen_and_nothing_else_and_repeats_bit_for_bit() {
     let result = job("a", "2", "1");
     assert_eq!(result["history"].as_array().unwrap().len(), 4);
     assert!(result["test"]["accuracy"].is_f64(), "{result}");
-    assert_eq!(
-        names(&here.join("a")),
-        ["curves.svg", "history.csv", "history.jsonl", "model.safetensors", "run.toml"]
-    );
+    assert_eq!(names(&here.join("a")), FINISHED);
 
     let base = tensors(&weights());
     let tuned = tensors(&here.join("a/model.safetensors"));

@@ -5,6 +5,7 @@ use super::bench::BenchArgs;
 use super::device::DeviceName;
 use super::emulate::EmulateArgs;
 use super::export::ExportArgs;
+use super::look::{CompareArgs, ReportArgs};
 use super::notebook::NotebookArgs;
 use super::train::TrainArgs;
 use super::values::{float_type, key_value, positive, preprocess, rate, resize, share, size, variant, width};
@@ -66,6 +67,10 @@ pub enum Command {
     Predict(PredictArgs),
     /// Look at what training would do to pictures
     Augment(AugmentCommandArgs),
+    /// Write a run's report.html anew: curves, scores, mistakes, configuration
+    Report(ReportArgs),
+    /// Runs side by side, as a table and as curves
+    Compare(CompareArgs),
     /// Write a run's network as a file for Keras, ONNX Runtime or PyTorch
     Export(ExportArgs),
     /// Draw a small picture set and run the main job on it

@@ -10,6 +10,7 @@ mod device;
 mod emulate;
 mod export;
 mod notebook;
+mod look;
 mod train;
 mod values;
 
@@ -88,11 +89,7 @@ fn run(cli: Cli) -> Result<()> {
             &task::Evaluate {
                 run: a.run,
                 data: a.data,
-                split: a.split.map(|split| match split {
-                    Split::Train => task::SplitName::Train,
-                    Split::Validation => task::SplitName::Validation,
-                    Split::Test => task::SplitName::Test,
-                }),
+                split: a.split.map(split),
                 batch: a.batch,
                 reading: reading(a.reading),
             },
@@ -101,6 +98,8 @@ fn run(cli: Cli) -> Result<()> {
             task::predict(&host, &task::Predict { run: a.run, images: a.images, top: a.top })
         }
         Command::Augment(a) => task::preview(&host, &a.job()?),
+        Command::Report(a) => task::report(&host, &a.job()),
+        Command::Compare(a) => task::compare(&host, &a.job()),
         Command::Export(a) => task::export(&host, &a.job()?),
         Command::Demo(a) => {
             let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job)?;
@@ -132,6 +131,7 @@ fn host(cli: &Cli) -> Result<Host> {
         cli.command,
         Command::Summary(_)
             | Command::Export(_)
+            | Command::Compare(_)
             | Command::Weights(_)
             | Command::Emulate(_)
             | Command::Devices
@@ -163,6 +163,14 @@ fn default_cache() -> Option<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| of("HOME").map(|home| Path::new(&home).join(".cache")))
         .map(|cache| cache.join("vgg-ft"))
+}
+
+fn split(name: Split) -> task::SplitName {
+    match name {
+        Split::Train => task::SplitName::Train,
+        Split::Validation => task::SplitName::Validation,
+        Split::Test => task::SplitName::Test,
+    }
 }
 
 fn head(a: &HeadArgs) -> task::HeadOptions {

@@ -5,7 +5,7 @@
 //! shapes say what it is; nothing is downloaded.
 
 mod animal;
-mod canvas;
+pub mod canvas;
 mod scene;
 
 use crate::error::{Error, Kind, Result};

@@ -3,15 +3,21 @@
 //! In: plain numbers and names. Out: text, SVG, CSV, or lines on stderr. Nothing here decides or
 //! computes anything that training would need.
 
+pub mod calibration;
+pub mod chart;
+pub mod comparison;
 pub mod curves;
 pub mod emulation;
 pub mod history;
+pub mod html;
 pub mod outcome;
 pub mod plan;
 pub mod progress;
+pub mod roc;
 pub mod table;
+pub mod tensorboard;
 
-pub use curves::curves_svg;
+pub use curves::curves;
 pub use outcome::Outcome;
 pub use progress::{Progress, duration, epoch_heading, epoch_line};
 pub use table::{Row, Table, Weight};

@@ -167,7 +167,7 @@ fn short(name: &str) -> String {
 }
 
 /// Rows of equal length: the first column to the left, numbers to the right.
-fn columns(out: &mut String, rows: &[Vec<String>]) {
+pub(super) fn columns(out: &mut String, rows: &[Vec<String>]) {
     let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
     for row in rows {

@@ -49,7 +49,7 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
     let command = std::env::current_exe().map_or_else(|_| "vgg-ft".into(), |path| shorter(&path));
     let picture = first_test_picture(&pictures);
     host.say(format_args!(
-        "\nthe curves are in {run}/curves.svg; try the model on one picture:\n  {command} predict {run} {picture}\n\
+        "\nall about it is in {run}/report.html; try the model on one picture:\n  {command} predict {run} {picture}\n\
          and the same job on your own, one folder per class:\n  \
          {command} finetune DATA -o runs/mine --validation-split 0.2",
         run = run.display(),

@@ -3,14 +3,14 @@
 use super::pictures::{Reading, decode};
 use super::run::Run;
 use super::{Host, extract};
-use crate::data::{Pictures, Splits};
+use crate::data::{Folder, Pictures, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
-use crate::model::{Network, Preprocess};
+use crate::model::Network;
 use crate::report::Outcome;
-use crate::train::{PictureSamples, Samples, judge};
+use crate::train::{Judged, PictureSamples, Samples, judge};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A split by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,20 +55,40 @@ pub struct Evaluate {
 pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     host.introduce();
     let run = Run::open(&job.run)?;
-    let mut splits = Splits::open(&job.data, None, 0)?;
+    let network = run.network(host)?;
+    let (name, _, pictures) = labelled(host, &run, &job.data, job.split, &job.reading)?;
+    let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
+    let tested = test(host, &network, (0, &samples), &run.config.network.classes, job.batch)?;
+    let outcome = tested.outcome;
+    host.result(&format!("{name}\n{}", outcome.text()), &Named { split: name, outcome })
+}
+
+/// The pictures of a split of `data`, whose classes must be the run's; of test, validation, train the first
+/// that is there if none is named.
+///
+/// # Errors
+/// Of the data; [`Kind::Usage`] when there is no such split; [`Kind::Data`] when the classes are not the run's.
+pub(super) fn labelled(
+    host: &Host,
+    run: &Run,
+    data: &Path,
+    split: Option<SplitName>,
+    reading: &Reading,
+) -> Result<(&'static str, Folder, Pictures)> {
+    let mut splits = Splits::open(data, None, 0)?;
     let training = &run.config.training;
     if let Some(share) = training.validation_split
         && splits.validation.is_none()
-        && job.split != Some(SplitName::Test)
+        && split != Some(SplitName::Test)
     {
         // The split that the run was trained with.
-        splits = Splits::open(&job.data, Some(share), training.seed)?;
+        splits = Splits::open(data, Some(share), training.seed)?;
     }
     let there = extract::named(&splits);
-    let chosen = match job.split {
+    let chosen = match split {
         Some(split) => there.iter().find(|(name, _)| *name == split.name()).ok_or_else(|| {
             let names: Vec<_> = there.iter().map(|(name, _)| *name).collect();
-            Error::new(Kind::Usage, format!("{} has no split `{}`", job.data.display(), split.name()))
+            Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()))
                 .fact("splits", names.join(" "))
                 .help("choose one of these with --split")
         })?,
@@ -85,15 +105,12 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
         .expected_got(classes.join(" "), folder.classes.join(" "))
         .help("name the class folders as they were named for training"));
     }
-    let network = run.network(host)?;
     let size = run.architecture.input;
-    let pictures = decode(host, name, folder, size, run.resize()?, &job.reading)?;
+    let pictures = decode(host, name, folder, size, run.resize()?, reading)?;
     if name == "train" {
         host.say("note: there is no other split, so pictures that the run was trained on may be among these");
     }
-    let preprocess = run.preprocess()?;
-    let outcome = test(host, &network, &pictures, preprocess, classes, job.batch)?;
-    host.result(&format!("{name}\n{}", outcome.text()), &Named { split: name, outcome })
+    Ok((name, folder.clone(), pictures))
 }
 
 /// An outcome and the split it is of.
@@ -104,33 +121,44 @@ struct Named {
     outcome: Outcome,
 }
 
-/// Runs the whole network over `pictures`.
+/// What a network says of a labelled set.
+pub(super) struct Tested {
+    /// Counts and scores.
+    pub outcome: Outcome,
+    /// The true classes.
+    pub labels: Vec<u32>,
+    /// One row per sample, one column per class.
+    pub probabilities: Vec<Vec<f32>>,
+}
+
+/// Runs `samples`, which enter at layer `from`, through the rest of the network.
 ///
 /// # Errors
 /// The device's; [`Kind::Interrupted`].
 pub(super) fn test(
     host: &Host,
     network: &Network,
-    pictures: &Pictures,
-    preprocess: Preprocess,
+    (from, samples): (usize, &dyn Samples),
     classes: &[String],
     batch: usize,
-) -> Result<Outcome> {
-    let samples = PictureSamples::once(pictures, preprocess.rule());
-    let progress = host.progress("evaluating", pictures.len(), "images");
-    let all: Vec<u32> = (0..pictures.len() as u32).collect();
-    let mut pairs = Vec::with_capacity(pictures.len());
-    let mut loss = 0.0;
-    for indices in all.chunks(batch) {
+) -> Result<Tested> {
+    let progress = host.progress("evaluating", samples.len(), "images");
+    let all: Vec<u32> = (0..samples.len() as u32).collect();
+    let mut said = Judged::default();
+    for indices in all.chunks(samples.evaluation_batch(batch)) {
         interrupt::check()?;
         let device = host.device.as_ref();
         let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
-        let (predicted, sum) = judge(device, network, 0, samples.batch(device, indices)?, &labels)?;
-        loss += sum;
-        pairs.extend(labels.iter().map(|&label| label as usize).zip(predicted));
-        progress.set(pairs.len() as u64);
+        let part = judge(device, network, from, samples.batch(device, indices)?, &labels)?;
+        said.loss_sum += part.loss_sum;
+        said.classes.extend(part.classes);
+        said.probabilities.extend(part.probabilities);
+        progress.set(said.classes.len() as u64);
     }
-    progress.finish(&format!("evaluated  {} pictures", pictures.len()));
-    let n = pairs.len().max(1) as f64;
-    Outcome::new(classes.to_vec(), pairs, loss / n)
+    progress.finish(&format!("evaluated  {} pictures", samples.len()));
+    let labels = samples.labels().to_vec();
+    let loss = said.loss_sum / labels.len().max(1) as f64;
+    let pairs = labels.iter().map(|&label| label as usize).zip(said.classes);
+    let outcome = Outcome::new(classes.to_vec(), pairs, loss)?;
+    Ok(Tested { outcome, labels, probabilities: said.probabilities })
 }

@@ -12,6 +12,7 @@ use super::extract::{self, named};
 use super::fit::HeadOptions;
 use super::parts::{Cache, Part};
 use super::pictures::decode;
+use super::report::{self, Judged, Material};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::{Seen, Stages, ended_with};
 use super::{Host, PictureOptions};
@@ -20,6 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Network, Variant};
 use crate::random::{Draws, Stream};
+use crate::train::PictureSamples;
 use serde_json::json;
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
@@ -109,7 +111,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
             Arc::new(decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?);
         if name == "test" {
             // Decoded now, so that what is wrong with it is known before the long work.
-            test_pictures = Some(pictures);
+            test_pictures = Some((split.root.clone(), pictures));
             continue;
         }
         let from = extract::From {
@@ -127,8 +129,8 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     }
     config.training.samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
 
-    let history = {
-        let rule = job.pictures.preprocess.rule();
+    let rule = job.pictures.preprocess.rule();
+    let (history, validation) = {
         let with = |stage: &StageConfig| if stage.augment.is_some() { 0 } else { usize::MAX };
         let entered: Vec<usize> =
             job.stages.iter().zip(&places).map(|(stage, &place)| place.min(with(stage))).collect();
@@ -143,7 +145,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
             };
             stages.run(index, stage, &mut network, &seen)?;
         }
-        stages.history
+        (stages.history, validation)
     };
 
     folder.model(host, &network, &classes)?;
@@ -170,22 +172,37 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     config.result = Some(result);
     // Whole from here on; the test's figures are added when they are there.
     folder.finish(&config)?;
-    if let Some(pictures) = test_pictures {
-        let outcome = test(host, &network, &pictures, job.pictures.preprocess, &classes, job.head.batch);
-        let outcome = outcome.map_err(|error| match error.kind() {
+    let mut judged = None;
+    if let Some((root, pictures)) = test_pictures {
+        let samples = PictureSamples::once(&pictures, rule);
+        let found = test(host, &network, (0, &samples), &classes, job.head.batch);
+        let found = found.map_err(|error| match error.kind() {
             Kind::Interrupted => error
                 .context("evaluating the test split, after the run was saved")
                 .help("`vgg-ft evaluate` measures the run"),
             _ => error,
         })?;
+        let outcome = &found.outcome;
         text += &format!("\ntest\n{}", outcome.text());
         (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
-        tested = Some(outcome);
+        tested = Some(outcome.clone());
+        judged = Some(Ok(Judged::new("test", root, pictures.files.clone(), found, report::REUSED)));
     }
     result.seconds = began.elapsed().as_secs_f64();
     config.result = Some(result);
     folder.finish(&config)?;
+    if judged.is_none()
+        && let (Some(part), Some(split), Some(&place)) = (&validation, &splits.validation, places.last())
+    {
+        let found = test(host, &network, part.samples(place), &classes, job.head.batch);
+        let files = parts[1].pictures.files.clone();
+        let how = report::FROM_FEATURES;
+        judged = Some(found.map(|found| Judged::new("validation", split.root.clone(), files, found, how)));
+    }
+    drop(validation);
     drop(parts);
+    let material = Material { folder: &job.output, config: &config, history: &history, judged };
+    text += &report::attempt(host, &mut network, material);
     if !job.keep_features {
         folder.remove_features();
     }

@@ -4,6 +4,8 @@ use super::Host;
 use super::base::Base;
 use super::course::StageConfig;
 use super::estimate::Estimate;
+use super::evaluate::test;
+use super::report::{self, Judged, Material};
 use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::{Seen, Stages, ended_with};
 use crate::data::{Features, Recipe};
@@ -125,10 +127,11 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         validation: checked.as_ref().map(|samples| (from, samples as &dyn train::Samples)),
     };
     stages.run(0, &job.stage, &mut network, &seen)?;
-    let history = &stages.history;
+
+    let history = stages.history;
 
     folder.model(host, &network, &recipe.classes)?;
-    let last = ended_with(&job.stage, history);
+    let last = ended_with(&job.stage, &history);
     let result = ResultConfig {
         accuracy: last.map_or(0.0, |e| e.accuracy),
         val_loss: last.and_then(|e| e.val_loss),
@@ -138,12 +141,20 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     };
     config.result = Some(result);
     folder.finish(&config)?;
-    let text = match (result.val_accuracy, result.val_loss) {
+    let mut text = match (result.val_accuracy, result.val_loss) {
         (Some(accuracy), Some(loss)) => {
             format!("{}  val_acc {accuracy:.4}  val_loss {loss:.4}", job.output.display())
         }
         _ => format!("{}  acc {:.4}", job.output.display(), result.accuracy),
     };
+    let judged = validation.as_ref().zip(checked.as_ref()).map(|(features, samples)| {
+        let found = test(host, &network, (from, samples), &recipe.classes, batch)?;
+        let files = features.recipe.files.iter().map(|(name, _, _)| name.into()).collect();
+        let root = (&features.recipe.root).into();
+        Ok(Judged::new("validation", root, files, found, report::FROM_FEATURES))
+    });
+    let material = Material { folder: &job.output, config: &config, history: &history, judged };
+    text += &report::attempt(host, &mut network, material);
     host.result(
         &text,
         &json!({

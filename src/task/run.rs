@@ -1,6 +1,6 @@
 //! The run folder: `run.toml` (what was done), `model.safetensors` (all weights, Keras' names and
-//! layouts), `history.csv` and `.jsonl`, `curves.svg`. `run.toml` is written last: a folder that has it is
-//! whole. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
+//! layouts), `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`. `run.toml` makes the folder whole; what
+//! is drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
 
 mod remains;
 
@@ -10,12 +10,13 @@ use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Network, Preprocess, Source};
-use crate::report::curves_svg;
+use crate::report::{curves, tensorboard};
 use crate::train::History;
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `run.toml`, and without a result `job.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,6 +130,10 @@ pub struct Folder {
 const JOB: &str = "job.toml";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
+/// The report.
+pub(super) const REPORT: &str = "report.html";
+/// The curves in pixels.
+pub(super) const CURVES: &str = "curves.png";
 
 impl Folder {
     /// Makes the folder, or takes it over.
@@ -155,7 +160,7 @@ impl Folder {
             Begin::New => {}
             Begin::Over => {
                 // From here on the folder is not whole.
-                for name in ["run.toml", CHECKPOINT, BEST, JOB] {
+                for name in ["run.toml", CHECKPOINT, BEST, JOB, REPORT, CURVES] {
                     remove(&folder.join(name))?;
                 }
             }
@@ -215,7 +220,10 @@ impl Folder {
     pub fn history(&self, history: &History) -> Result<()> {
         history.save(&self.join("history.csv"))?;
         files::write_bytes(&self.join("history.jsonl"), history.to_jsonl()?.as_bytes())?;
-        files::write_bytes(&self.join("curves.svg"), curves_svg(history).as_bytes())
+        files::write_bytes(&self.join("curves.svg"), curves(history).svg().as_bytes())?;
+        // A clock before 1970 gives 0: TensorBoard's dates are then wrong, no more.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        tensorboard::update(&self.join("tensorboard"), history, now)
     }
 
     /// The model.
@@ -254,8 +262,11 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 impl Config {
-    /// As it stands in the file.
-    pub(super) fn text(&self) -> Result<String> {
+    /// The file's text.
+    ///
+    /// # Errors
+    /// None in practice: the fields always serialize.
+    pub fn text(&self) -> Result<String> {
         toml::to_string(self)
             .map_err(|e| Error::new(Kind::Io, "run.toml cannot be written").fact("reason", e))
     }

@@ -6,6 +6,7 @@ mod checkpoint;
 mod course;
 mod evaluate;
 mod fit;
+mod gradcam;
 mod history;
 mod optimizer;
 mod pictures;
@@ -17,8 +18,9 @@ mod stopping;
 
 pub use checkpoint::{Checkpoint, load_weights, save_weights};
 pub use course::{Course, LossOptions};
-pub use evaluate::{Score, evaluate, judge, predict};
+pub use evaluate::{Judged, Score, evaluate, judge, predict};
 pub use fit::{Fit, Observer, Position};
+pub use gradcam::{Cam, Saliency, cams, gradcam, last_convolution, saliency};
 pub use history::{Epoch, History};
 pub use optimizer::{Optimizer, State};
 pub use pictures::PictureSamples;

@@ -82,7 +82,7 @@ pub enum Arg {
 /// A buffer whose address lies in a struct.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {
-    /// "weight[3]".
+    /// `weight[3]`.
     pub name: String,
     /// Where it begins.
     pub at: Address,

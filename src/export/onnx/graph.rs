@@ -1,11 +1,11 @@
 //! The graph: layers in, ONNX's messages out. Field numbers are those of `onnx.proto`.
 
 use super::Layout;
-use super::proto::Message;
 use crate::error::Result;
 use crate::export::channels_first;
 use crate::export::model::{Model, Tensor};
 use crate::model::{Layer, Output};
+use crate::proto::Message;
 
 /// Opset 13 (2020) has all we use in its present form; IR version 7 came with it.
 const OPSET: i64 = 13;

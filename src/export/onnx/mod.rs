@@ -5,7 +5,6 @@
 //! only transposition is at the input. Dropout does nothing here and is left out.
 
 mod graph;
-mod proto;
 
 use super::model::Model;
 use crate::error::{Error, Kind, Result};

@@ -1,4 +1,6 @@
-use super::*;
+use super::super::chart::{LEFT, PANELS, RIGHT};
+use super::{comparison, curves};
+use crate::train::{Epoch, History};
 
 fn epoch(stage: &str, epoch: usize, loss: f64, val_loss: Option<f64>) -> Epoch {
     Epoch {
@@ -14,7 +16,7 @@ fn epoch(stage: &str, epoch: usize, loss: f64, val_loss: Option<f64>) -> Epoch {
 }
 
 fn svg(epochs: Vec<Epoch>) -> String {
-    curves_svg(&History { epochs })
+    curves(&History { epochs }).svg()
 }
 
 fn two_stages(each: usize) -> Vec<Epoch> {
@@ -118,4 +120,16 @@ fn all_points_lie_in_their_panels() {
             "{x} {y}"
         );
     }
+}
+
+#[test]
+fn runs_stand_in_one_diagram() {
+    let (long, short) = (History { epochs: two_stages(8) }, History { epochs: two_stages(3) });
+    let runs = [("runs/a".to_owned(), &long), ("runs/<b>".to_owned(), &short), ("c".to_owned(), &short)];
+    let out = comparison(&runs).svg();
+    assert_well_formed(&out);
+    assert!(out.contains("3 runs, best validation accuracy 0.870: runs/a, epoch 8"), "{out}");
+    // Two panels, and a key for each.
+    assert_eq!(out.matches("<circle").count(), 2 * (16 + 6 + 6) + 3);
+    assert!(out.contains(">runs/&lt;b&gt;</text>"));
 }

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Variant};
 use crate::report::duration;
-use crate::train::{Epoch, History};
+use crate::train::{Epoch, History, PictureSamples};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -236,7 +236,8 @@ fn measure(host: &Host, job: &Finetune, folder: &Folder) -> Result<()> {
     let pictures = decode(host, "test", folder, job.size, job.pictures.resize, &job.pictures.reading)?;
     let network = run.network(host)?;
     let classes = &run.config.network.classes;
-    let outcome = test(host, &network, &pictures, job.pictures.preprocess, classes, job.head.batch)?;
+    let samples = PictureSamples::once(&pictures, job.pictures.preprocess.rule());
+    let outcome = test(host, &network, (0, &samples), classes, job.head.batch)?.outcome;
     (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
     run.config.result = Some(result);
     files::write_bytes(&job.output.join("run.toml"), run.config.text()?.as_bytes())

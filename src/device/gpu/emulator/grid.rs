@@ -68,7 +68,7 @@ impl Options {
 /// A buffer of the launch, for reports.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// "x", "weight[3]".
+    /// "x", `weight[3]`.
     pub name: String,
     /// Its address.
     pub base: u64,

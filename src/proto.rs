@@ -1,4 +1,4 @@
-//! The wire format of protocol buffers, as much of it as ONNX needs to be written.
+//! The wire format of protocol buffers, as much of it as ONNX and TensorBoard need to be written.
 //!
 //! A message is a list of fields; a field is a tag (number · 8 + type), then a varint, or a length
 //! and that many bytes. Tensor data is borrowed until the file is written: a message is a rope of
@@ -16,9 +16,11 @@ pub struct Message<'a> {
     length: u64,
 }
 
-/// Varints and lengths.
+/// Varints, eight bytes, lengths, four bytes.
 const VARINT: u32 = 0;
+const EIGHT: u32 = 1;
 const LENGTH: u32 = 2;
+const FOUR: u32 = 5;
 
 impl<'a> Message<'a> {
     /// An `int32`, `int64` or enum. Negative numbers take ten bytes, as the format has it.
@@ -26,6 +28,20 @@ impl<'a> Message<'a> {
         self.tag(field, VARINT);
         // Two's complement is what the format asks for.
         self.varint(value as u64);
+        self
+    }
+
+    /// A `double`.
+    pub fn double(mut self, field: u32, value: f64) -> Self {
+        self.tag(field, EIGHT);
+        self.push(&value.to_le_bytes());
+        self
+    }
+
+    /// A `float`.
+    pub fn float(mut self, field: u32, value: f32) -> Self {
+        self.tag(field, FOUR);
+        self.push(&value.to_le_bytes());
         self
     }
 
@@ -124,6 +140,13 @@ mod tests {
         assert_eq!(bytes(&Message::default().message(3, inner)), [0x1a, 0x03, 0x08, 0x96, 0x01]);
         let minus_two = [0x08, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         assert_eq!(bytes(&Message::default().int(1, -2)), minus_two);
+    }
+
+    /// Field 1 as `double`: 1 << 3 | 1; field 2 as `float`: 2 << 3 | 5.
+    #[test]
+    fn fixed_numbers_lie_as_they_are() {
+        assert_eq!(bytes(&Message::default().double(1, 1.0)), [0x09, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
+        assert_eq!(bytes(&Message::default().float(2, -2.0)), [0x15, 0, 0, 0, 0xc0]);
     }
 
     #[test]

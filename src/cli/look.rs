@@ -1,0 +1,57 @@
+//! The options of `report` and `compare`.
+
+use super::args::{ReadingArgs, Split};
+use super::values::positive;
+use super::{reading, split};
+use crate::task;
+use clap::Args;
+use std::path::PathBuf;
+
+/// `report`
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Folder that `fit` or `finetune` wrote
+    pub run: PathBuf,
+    /// The pictures to judge it on; those it was trained with if not given
+    pub data: Option<PathBuf>,
+    /// Which split of DATA; if not given the first that is there of test, validation, train
+    #[arg(long, value_enum, value_name = "SPLIT")]
+    pub split: Option<Split>,
+    /// Pictures per pass
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    pub batch: usize,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArgs,
+}
+
+impl ReportArgs {
+    /// The job.
+    pub fn job(self) -> task::Report {
+        task::Report {
+            run: self.run,
+            data: self.data,
+            split: self.split.map(split),
+            batch: self.batch,
+            reading: reading(self.reading),
+        }
+    }
+}
+
+/// `compare`
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// Folders that `fit` or `finetune` wrote
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Draw the validation curves of all into this file, .svg or .png
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl CompareArgs {
+    /// The job.
+    pub fn job(self) -> task::Compare {
+        task::Compare { runs: self.runs, output: self.output }
+    }
+}

@@ -1,0 +1,69 @@
+//! The pictures that the network is most sure of and wrong about.
+
+use super::{Thumbnail, Verdict, escape, highest};
+use std::fmt::Write as _;
+
+/// A picture and what was called.
+#[derive(Clone, Debug)]
+pub struct Mistake {
+    /// Its file, as people look for it.
+    pub file: String,
+    /// What it is.
+    pub truth: String,
+    /// What was called.
+    pub called: String,
+    /// With what probability.
+    pub confidence: f64,
+    /// What it looks like, if it could be read.
+    pub picture: Option<Thumbnail>,
+}
+
+/// Rows that are wrong, the most confident first, equals in their order.
+pub fn worst(labels: &[u32], probabilities: &[Vec<f32>]) -> Vec<usize> {
+    let confidence = |row: usize| probabilities[row][highest(&probabilities[row])];
+    let wrong = |row: &usize| highest(&probabilities[*row]) != labels[*row] as usize;
+    let mut rows: Vec<usize> = (0..labels.len()).filter(wrong).collect();
+    rows.sort_by(|a, b| confidence(*b).total_cmp(&confidence(*a)));
+    rows
+}
+
+/// All mistakes with their pictures.
+pub fn gallery(verdict: &Verdict<'_>) -> String {
+    if verdict.mistakes.is_empty() {
+        return match verdict.wrong {
+            0 => "<p class=\"empty\">There are none.</p>\n".into(),
+            n => format!("<p class=\"empty\">{n} pictures were called wrongly; none is shown.</p>\n"),
+        };
+    }
+    let mut out = format!(
+        "<p>{} of {} pictures were called wrongly; these {} most confidently. {}</p>\n<div class=\"mistakes\">\n",
+        verdict.wrong,
+        verdict.labels.len(),
+        verdict.mistakes.len(),
+        escape(&verdict.maps)
+    );
+    for mistake in &verdict.mistakes {
+        let _ = writeln!(
+            out,
+            "<figure>{}<figcaption><b>{}</b> called <span class=\"called\">{}</span> with {:.1} %<br>\
+             <span class=\"note\">{}</span></figcaption></figure>",
+            pictures(mistake),
+            escape(&mistake.truth),
+            escape(&mistake.called),
+            100.0 * mistake.confidence,
+            escape(&mistake.file)
+        );
+    }
+    out.push_str("</div>\n");
+    out
+}
+
+fn pictures(mistake: &Mistake) -> String {
+    let Some(Thumbnail { size: [h, w], plain, overlay }) = &mistake.picture else { return String::new() };
+    let (truth, called) = (escape(&mistake.truth), escape(&mistake.called));
+    let class = if overlay.is_some() { "" } else { " class=\"single\"" };
+    let over = overlay.as_ref().map_or(String::new(), |overlay| {
+        format!("<img class=\"cam\" alt=\"what spoke for {called}\" src=\"{overlay}\">")
+    });
+    format!("<div{class} style=\"--aspect:{w}/{h}\"><img alt=\"{truth}\" src=\"{plain}\">{over}</div>")
+}

@@ -1,0 +1,191 @@
+//! A run as one page: `report.html`, with everything inside it, readable without a network.
+//!
+//! In: a [`Page`], plain names, numbers and small pictures. Out: HTML. Each part is a function of its data alone;
+//! a part without data says why it is missing.
+
+mod mistakes;
+mod picture;
+mod plots;
+mod tables;
+
+pub use mistakes::{Mistake, worst};
+pub use picture::{Thumbnail, thumbnails};
+pub use tables::duration;
+
+use super::Outcome;
+use super::calibration::Calibration;
+use super::chart::escape;
+use super::curves::{best, curves};
+use super::roc::Roc;
+use crate::train::History;
+use std::fmt::Write as _;
+
+/// Everything that the page shows.
+pub struct Page<'a> {
+    /// The run's name.
+    pub title: String,
+    /// What it is, in a sentence.
+    pub subtitle: String,
+    /// The epochs.
+    pub history: &'a History,
+    /// Epochs and samples of training.
+    pub samples: [usize; 2],
+    /// Labelled pictures and what the network says of them.
+    pub verdict: Option<Verdict<'a>>,
+    /// Why there is no verdict, or how it was found.
+    pub remark: String,
+    /// Names and values of the configuration's main points.
+    pub settings: Vec<(String, String)>,
+    /// The whole configuration as it lies in the run.
+    pub config: String,
+    /// What it was computed on, with what.
+    pub environment: Vec<(String, String)>,
+    /// Wall-clock seconds of the whole job.
+    pub seconds: f64,
+}
+
+/// Predictions beside the truth.
+pub struct Verdict<'a> {
+    /// `test` or `validation`.
+    pub split: &'a str,
+    /// Counts and scores.
+    pub outcome: &'a Outcome,
+    /// The true class of each picture.
+    pub labels: &'a [u32],
+    /// One row per picture, one column per class.
+    pub probabilities: &'a [Vec<f32>],
+    /// The mistakes to show, the most confident first.
+    pub mistakes: Vec<Mistake>,
+    /// How many mistakes there are.
+    pub wrong: usize,
+    /// How the mistakes' maps were made, or why there are none.
+    pub maps: String,
+}
+
+impl Verdict<'_> {
+    /// The curve of each class against the rest; of two classes, that of the second alone.
+    fn rocs(&self) -> Vec<(&str, Option<Roc>)> {
+        let classes = &self.outcome.classes;
+        let first = usize::from(classes.len() == 2);
+        (first..classes.len())
+            .map(|class| {
+                let rows = self.probabilities.iter().zip(self.labels);
+                let samples = rows.map(|(row, &label)| {
+                    (row.get(class).map_or(f64::NAN, |p| f64::from(*p)), label as usize == class)
+                });
+                (classes[class].as_str(), Roc::new(samples))
+            })
+            .collect()
+    }
+
+    fn calibration(&self) -> Option<Calibration> {
+        let rows = self.probabilities.iter().zip(self.labels);
+        let samples: Vec<(f64, bool)> = rows
+            .map(|(row, &label)| {
+                let called = highest(row);
+                (f64::from(row[called]), called == label as usize)
+            })
+            .collect();
+        Calibration::new(&samples, self.outcome.classes.len())
+    }
+}
+
+/// The column with the highest probability, the first of equals; 0 of an empty row.
+pub fn highest(row: &[f32]) -> usize {
+    (0..row.len()).reduce(|best, k| if row[k] > row[best] { k } else { best }).unwrap_or_default()
+}
+
+/// The page.
+pub fn page(page: &Page<'_>) -> String {
+    let mut out = String::new();
+    let (title, subtitle) = (escape(&page.title), escape(&page.subtitle));
+    let _ = write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
+         <title>{title} – vgg-ft</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n\
+         <header><h1>{title}</h1><p>{subtitle}</p></header>\n",
+        include_str!("style.css")
+    );
+    out += &tiles(page);
+    let mut part = |id: &str, heading: &str, body: &str| {
+        let _ = writeln!(out, "<section id=\"{id}\">\n<h2>{heading}</h2>\n{body}</section>");
+    };
+    part("curves", "Training", &format!("<div>{}</div>", curves(page.history).svg()));
+    match &page.verdict {
+        None => part("verdict", "Predictions", &format!("<p class=\"empty\">{}</p>\n", escape(&page.remark))),
+        Some(verdict) => {
+            let heading = format!("On the {} pictures", escape(verdict.split));
+            let remark = format!("<p class=\"note\">{}</p>\n", escape(&page.remark));
+            part("classes", &heading, &(remark + &tables::classes(verdict.outcome)));
+            part("roc", "Confidence", &confidence(verdict));
+            part("mistakes", "Worst mistakes", &mistakes::gallery(verdict));
+        }
+    }
+    part("timings", "Timings", &tables::timings(page.history, page.samples, page.seconds));
+    let settings = tables::facts(&page.settings)
+        + &format!("<details><summary>run.toml</summary><pre>{}</pre></details>\n", lines(&page.config));
+    part("configuration", "Configuration", &settings);
+    part("environment", "Environment", &tables::facts(&page.environment));
+    out.push_str("</main>\n</body>\n</html>\n");
+    out
+}
+
+/// Escaped line by line: a line break is a character that XML text may lose.
+fn lines(text: &str) -> String {
+    text.lines().map(escape).collect::<Vec<_>>().join("\n")
+}
+
+/// The figures that everybody asks for first.
+fn tiles(page: &Page<'_>) -> String {
+    let mut tiles = Vec::new();
+    if let Some(verdict) = &page.verdict {
+        let [low, high] = verdict.outcome.interval;
+        tiles.push((
+            format!("{:.4}", verdict.outcome.accuracy),
+            format!("{} accuracy, 95 % interval {low:.3} to {high:.3}", verdict.split),
+        ));
+        tiles.push((format!("{:.4}", verdict.outcome.loss), format!("{} loss", verdict.split)));
+        let areas: Vec<f64> = verdict.rocs().iter().filter_map(|(_, roc)| Some(roc.as_ref()?.area)).collect();
+        if !areas.is_empty() {
+            let mean = areas.iter().sum::<f64>() / areas.len() as f64;
+            let what =
+                if areas.len() == 1 { "area under the ROC curve" } else { "mean area under the ROC curves" };
+            tiles.push((format!("{mean:.4}"), what.into()));
+        }
+    }
+    if let Some((accuracy, epoch)) = best(&page.history.epochs) {
+        tiles.push((format!("{accuracy:.4}"), format!("best validation accuracy, epoch {epoch}")));
+    }
+    tiles.push((duration(page.seconds), "the whole job".into()));
+    let tiles: String = tiles
+        .iter()
+        .map(|(value, what)| {
+            format!("<div class=\"tile\"><b>{value}</b><span>{}</span></div>\n", escape(what))
+        })
+        .collect();
+    format!("<div class=\"tiles\">\n{tiles}</div>\n")
+}
+
+fn confidence(verdict: &Verdict<'_>) -> String {
+    let rocs = verdict.rocs();
+    let left = format!("<div><h3>ROC</h3>\n{}{}</div>\n", plots::roc(&rocs), tables::areas(&rocs));
+    let right = match verdict.calibration() {
+        Some(calibration) => format!(
+            "<div id=\"calibration\"><h3>Reliability</h3>\n{}<p class=\"note\">Expected calibration error \
+             <b>{:.4}</b>: the mean gap between confidence and accuracy, by pictures. Bars are the accuracy of \
+             pictures called with that confidence; the outlined part is the gap; below, how many there are.</p>\
+             </div>\n",
+            plots::reliability(&calibration),
+            calibration.error
+        ),
+        None => {
+            "<div id=\"calibration\"><p class=\"empty\">There are no probabilities to calibrate.</p></div>\n"
+                .into()
+        }
+    };
+    format!("<div class=\"pair\">\n{left}{right}</div>\n")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! `compare`: runs side by side.
+
+use super::Host;
+use super::run::Config;
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use crate::report::comparison::{Line, Stage, text};
+use crate::report::curves::{best, comparison};
+use crate::train::History;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub struct Compare {
+    /// The run folders, finished or stopped.
+    pub runs: Vec<PathBuf>,
+    /// Where to draw their curves.
+    pub output: Option<PathBuf>,
+}
+
+/// Prints a table, and draws the curves if asked.
+///
+/// # Errors
+/// Of the runs and files; [`Kind::Usage`] for a file that is neither SVG nor PNG.
+pub fn compare(host: &Host, job: &Compare) -> Result<()> {
+    let ending = job.output.as_deref().map(ending).transpose()?;
+    let mut lines = Vec::new();
+    let mut histories = Vec::new();
+    for run in &job.runs {
+        let (line, history) = read(run)?;
+        lines.push(line);
+        histories.push(history);
+    }
+    if let (Some(path), Some(ending)) = (&job.output, ending) {
+        let named: Vec<(String, &History)> =
+            lines.iter().map(|line| line.run.clone()).zip(&histories).collect();
+        let chart = comparison(&named);
+        match ending {
+            Ending::Svg => files::write_bytes(path, chart.svg().as_bytes())?,
+            Ending::Png => files::write_bytes(path, &chart.png()?)?,
+        }
+        host.say(format_args!("curves     {}", path.display()));
+    }
+    host.result(&text(&lines), &json!({ "runs": lines, "curves": job.output }))
+}
+
+/// How curves are drawn.
+#[derive(Clone, Copy)]
+enum Ending {
+    Svg,
+    Png,
+}
+
+fn ending(path: &Path) -> Result<Ending> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("svg") => Ok(Ending::Svg),
+        Some("png") => Ok(Ending::Png),
+        _ => Err(Error::new(Kind::Usage, format!("{} says not what it should be", path.display()))
+            .help("name a file that ends in .svg or .png with -o")),
+    }
+}
+
+/// A run's line and epochs.
+fn read(run: &Path) -> Result<(Line, History)> {
+    let (finished, stopped) = (run.join("run.toml"), run.join("job.toml"));
+    let whole = finished.exists();
+    if !whole && !stopped.exists() {
+        return Err(Error::new(Kind::Usage, format!("{} is not a run", run.display()))
+            .fact("missing", finished.display())
+            .help("give folders that `vgg-ft finetune` or `vgg-ft fit` wrote with -o"));
+    }
+    let config = Config::read(if whole { &finished } else { &stopped })?;
+    let csv = run.join("history.csv");
+    // A run that was stopped in its first epoch has none.
+    let history = if whole || csv.exists() { History::load(&csv)? } else { History::default() };
+    let last = history.epochs.last();
+    let top = best(&history.epochs);
+    let stage = |stage: &super::StageConfig| Stage {
+        name: stage.name.clone(),
+        unfreeze_from: stage.unfreeze_from.clone(),
+        rate: stage.rate,
+        epochs: stage.epochs,
+    };
+    let line = Line {
+        run: run.display().to_string(),
+        finished: whole,
+        stages: config.training.stages.iter().map(stage).collect(),
+        epochs: history.epochs.len(),
+        best_val_accuracy: top.map(|(value, _)| value),
+        best_epoch: top.map(|(_, epoch)| epoch),
+        val_accuracy: last.and_then(|epoch| epoch.val_accuracy),
+        val_loss: last.and_then(|epoch| epoch.val_loss),
+        test_accuracy: config.result.and_then(|result| result.test_accuracy),
+        seconds: config
+            .result
+            .map_or_else(|| history.epochs.iter().map(|e| e.seconds).sum(), |result| result.seconds),
+    };
+    Ok((line, history))
+}

@@ -1,0 +1,328 @@
+//! `report`: everything about a run on one page, and its curves as pixels.
+//!
+//! In: the run's folder, its history, and predictions on labelled pictures: those that the run's own last
+//! evaluation made, or new ones. Out: `report.html` and `curves.png`. A finished run is not failed by its report:
+//! [`attempt`] makes a remark.
+
+use super::Host;
+use super::evaluate::{SplitName, Tested, labelled, test};
+use super::pictures::Reading;
+use super::run::{CURVES, Config, REPORT, Run};
+use crate::data::{Batch, Features, Resize, Rgb8, Size, image};
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use crate::model::{Network, Trainable};
+use crate::report::curves;
+use crate::report::html::{Mistake, Page, Verdict, highest, page, thumbnails, worst};
+use crate::train::{Cam, History, PictureSamples, gradcam, input, last_convolution};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// What to report on.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The run folder.
+    pub run: PathBuf,
+    /// Labelled pictures; the run's own data if not given.
+    pub data: Option<PathBuf>,
+    /// Which split; the best one that is there if not given.
+    pub split: Option<SplitName>,
+    /// Pictures per pass.
+    pub batch: usize,
+    /// How folders are read.
+    pub reading: Reading,
+}
+
+/// How predictions came about, for the page.
+pub(super) const REUSED: &str = "The predictions are those of the run's own evaluation at its end.";
+/// The same from activations.
+pub(super) const FROM_FEATURES: &str = "The predictions were made after the last epoch, from the kept activations of the layers that stayed frozen.";
+const ANEW: &str = "The predictions were made anew from the saved network and the pictures.";
+
+/// How many mistakes are shown.
+const SHOWN: usize = 12;
+/// The shorter side of a thumbnail, pixels, at least and at most.
+const THUMBNAIL: [usize; 2] = [160, 224];
+
+/// Predictions on a split and where its pictures lie.
+pub(super) struct Judged {
+    split: &'static str,
+    root: PathBuf,
+    files: Vec<PathBuf>,
+    tested: Tested,
+    how: &'static str,
+}
+
+impl Judged {
+    /// `files` lie below `root`, in the order of `tested`.
+    pub fn new(
+        split: &'static str,
+        root: PathBuf,
+        files: Vec<PathBuf>,
+        tested: Tested,
+        how: &'static str,
+    ) -> Self {
+        Self { split, root, files, tested, how }
+    }
+}
+
+/// What a report is made of.
+pub(super) struct Material<'a> {
+    /// The run folder.
+    pub folder: &'a Path,
+    /// Its configuration, with the result.
+    pub config: &'a Config,
+    /// Its epochs.
+    pub history: &'a History,
+    /// Predictions, the reason why there are none, or nothing to predict on.
+    pub judged: Option<Result<Judged>>,
+}
+
+/// Writes the report of a run that has just been finished; a line about it for the result.
+pub(super) fn attempt(host: &Host, network: &mut Network, material: Material<'_>) -> String {
+    let path = material.folder.join(REPORT);
+    match write(host, network, material) {
+        Ok(()) => format!("\nreport     {}", path.display()),
+        Err(error) => {
+            host.say(format_args!("note: the run is whole, but its report could not be written: {error}"));
+            String::new()
+        }
+    }
+}
+
+/// Makes the report of a run anew.
+///
+/// # Errors
+/// Of run, data, device and files; [`Kind::Data`] when the classes are not the run's.
+pub fn report(host: &Host, job: &Report) -> Result<()> {
+    host.introduce();
+    let run = Run::open(&job.run)?;
+    let history = History::load(&job.run.join("history.csv"))?;
+    let mut network = run.network(host)?;
+    let own = &run.config.training.data;
+    let judged = match &job.data {
+        Some(data) => Some(judge(host, job, &run, &network, data)),
+        None if own.exists() => Some(judge(host, job, &run, &network, own)),
+        None => {
+            host.say(format_args!("note: {} is gone, so there are no predictions", own.display()));
+            None
+        }
+    };
+    // Here nothing else is at stake: what is wrong with the pictures is an error.
+    let judged = judged.transpose()?.flatten();
+    let split = judged.as_ref().map(|judged| judged.split);
+    let outcome = judged.as_ref().map(|judged| judged.tested.outcome.clone());
+    let material =
+        Material { folder: &job.run, config: &run.config, history: &history, judged: judged.map(Ok) };
+    write(host, &mut network, material)?;
+    let path = job.run.join(REPORT);
+    let text = outcome.as_ref().map(|o| format!("\n\n{}\n{}", split.unwrap_or_default(), o.text()));
+    host.result(
+        &format!("report     {}{}", path.display(), text.unwrap_or_default()),
+        &json!({ "report": path, "split": split, "outcome": outcome }),
+    )
+}
+
+/// Predictions on `data`, pictures or features; none of features without a validation part.
+fn judge(host: &Host, job: &Report, run: &Run, network: &Network, data: &Path) -> Result<Option<Judged>> {
+    let classes = &run.config.network.classes;
+    if !data.join("train.safetensors").exists() {
+        let (name, folder, pictures) = labelled(host, run, data, job.split, &job.reading)?;
+        let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
+        let tested = test(host, network, (0, &samples), classes, job.batch)?;
+        return Ok(Some(Judged::new(name, folder.root, pictures.files.clone(), tested, ANEW)));
+    }
+    let path = data.join("validation.safetensors");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let features = Features::open(&path)?;
+    let base = run.architecture.base();
+    let recipe = &features.recipe;
+    if &recipe.classes != classes || features.row() != run.architecture.shape_before(base) {
+        return Err(Error::new(Kind::Data, format!("{} does not belong to the run", path.display()))
+            .expected_got(classes.join(" "), recipe.classes.join(" "))
+            .help("give the pictures instead: `vgg-ft report RUN DATA`"));
+    }
+    let samples = super::fit::samples(&features)?;
+    let tested = test(host, network, (base, &samples), classes, job.batch)?;
+    let files = recipe.files.iter().map(|(name, _, _)| name.into()).collect();
+    Ok(Some(Judged::new("validation", (&recipe.root).into(), files, tested, FROM_FEATURES)))
+}
+
+fn write(host: &Host, network: &mut Network, material: Material<'_>) -> Result<()> {
+    let Material { folder, config, history, judged } = material;
+    files::write_bytes(&folder.join(CURVES), &curves(history).png()?)?;
+    let (judged, remark) = match judged {
+        Some(Ok(judged)) => {
+            let remark = judged.how.to_owned();
+            (Some(judged), remark)
+        }
+        Some(Err(error)) => (None, format!("There are no predictions: {}.", error.message())),
+        None => {
+            (None, "There are no predictions, since there were no labelled pictures to make them on.".into())
+        }
+    };
+    let verdict = judged.as_ref().map(|judged| verdict(host, network, config, judged)).transpose()?;
+    let seconds = config.result.map_or(0.0, |result| result.seconds);
+    let html = page(&Page {
+        title: folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned(),
+        subtitle: subtitle(config),
+        history,
+        samples: config.training.samples,
+        verdict,
+        remark,
+        settings: settings(config),
+        config: config.text()?,
+        environment: environment(host, folder, config)?,
+        seconds,
+    });
+    files::write_bytes(&folder.join(REPORT), html.as_bytes())
+}
+
+fn verdict<'a>(
+    host: &Host,
+    network: &mut Network,
+    config: &Config,
+    judged: &'a Judged,
+) -> Result<Verdict<'a>> {
+    let Tested { outcome, labels, probabilities } = &judged.tested;
+    let all = worst(labels, probabilities);
+    let shown = &all[..all.len().min(SHOWN)];
+    let named = |class: usize| outcome.classes.get(class).cloned().unwrap_or_default();
+    let called: Vec<usize> = shown.iter().map(|&row| highest(&probabilities[row])).collect();
+    let paths: Vec<PathBuf> = shown.iter().map(|&row| judged.root.join(&judged.files[row])).collect();
+    // A picture that has gone since, or cannot be read, is shown without its picture.
+    let pictures: Vec<Option<Rgb8>> = paths.iter().map(|path| image::decode(path).ok()).collect();
+    let [h, w] = config.network.size;
+    let size = Size { h, w };
+    let (cams, maps) = match cams(host, network, config, size, &pictures, &called) {
+        Ok(cams) => {
+            let layer = last_convolution(network.architecture())?;
+            let layer = &network.architecture().layers()[layer].name;
+            let what = "Right of each: what spoke for the class that was called, bright where it did most";
+            (cams, format!("{what} (Grad-CAM at {layer})."))
+        }
+        Err(error) => {
+            (vec![None; shown.len()], format!("There are no maps beside them: {}.", error.message()))
+        }
+    };
+    let mut mistakes = Vec::with_capacity(shown.len());
+    for (((&row, &called), picture), cam) in shown.iter().zip(&called).zip(pictures).zip(&cams) {
+        let small =
+            |picture: Rgb8| thumbnails(&picture.resize(thumbnail(size), Resize::Bilinear), cam.as_ref());
+        mistakes.push(Mistake {
+            file: Path::new(judged.split).join(&judged.files[row]).display().to_string(),
+            truth: named(labels[row] as usize),
+            called: named(called),
+            confidence: f64::from(probabilities[row][called]),
+            picture: picture.map(small).transpose()?,
+        });
+    }
+    Ok(Verdict { split: judged.split, outcome, labels, probabilities, mistakes, wrong: all.len(), maps })
+}
+
+/// The maps of those pictures that are there, for the classes that were called.
+fn cams(
+    host: &Host,
+    network: &mut Network,
+    config: &Config,
+    size: Size,
+    pictures: &[Option<Rgb8>],
+    called: &[usize],
+) -> Result<Vec<Option<Cam>>> {
+    let resize: Resize =
+        config.network.resize.parse().map_err(|reason: String| Error::new(Kind::Data, reason))?;
+    let rule = config.network.preprocess.parse::<crate::model::Preprocess>()?.rule();
+    // No weight's gradient is asked for.
+    network.set_trainable(Trainable { from: usize::MAX });
+    let device = host.device.as_ref();
+    let mut out = vec![None; pictures.len()];
+    let there: Vec<usize> = (0..pictures.len()).filter(|&i| pictures[i].is_some()).collect();
+    for part in there.chunks(config.training.batch.max(1)) {
+        let seen =
+            part.iter().filter_map(|&i| pictures[i].clone()).map(|picture| picture.resize(size, resize));
+        let pixels: Vec<u8> = seen.flat_map(|picture| picture.pixels).collect();
+        let batch = Batch { indices: part.iter().map(|&i| i as u32).collect(), pixels, labels: Vec::new() };
+        let classes: Vec<usize> = part.iter().map(|&i| called[i]).collect();
+        let found = gradcam(device, network, input(device, &batch, size, rule)?, &classes)?;
+        part.iter().zip(found).for_each(|(&i, cam)| out[i] = Some(cam));
+    }
+    Ok(out)
+}
+
+/// The network's own size, made larger or smaller until its shorter side is a thumbnail's.
+fn thumbnail(Size { h, w }: Size) -> Size {
+    let short = h.min(w).max(1);
+    let wanted = short.clamp(THUMBNAIL[0], THUMBNAIL[1]);
+    Size { h: (h * wanted / short).max(1), w: (w * wanted / short).max(1) }
+}
+
+fn subtitle(config: &Config) -> String {
+    let (network, training) = (&config.network, &config.training);
+    let [learned, checked] = training.samples;
+    format!(
+        "{} on {} classes, {learned} training and {checked} validation samples of {}x{}",
+        network.variant.to_uppercase(),
+        network.classes.len(),
+        network.size[0],
+        network.size[1]
+    )
+}
+
+fn settings(config: &Config) -> Vec<(String, String)> {
+    let (network, training) = (&config.network, &config.training);
+    let [h, w] = network.size;
+    let mut out = vec![
+        (
+            "network",
+            format!(
+                "{}, {h}x{w}, hidden layer of {}, dropout {}",
+                network.variant, network.units, network.dropout
+            ),
+        ),
+        ("input", format!("{}, brought to size by {}", network.preprocess, network.resize)),
+        ("classes", network.classes.join(", ")),
+        ("data", training.data.display().to_string()),
+        ("batch, seed", format!("{}, {}", training.batch, training.seed)),
+    ];
+    if let Some(share) = training.validation_split {
+        out.push(("validation split", share.to_string()));
+    }
+    let mut out: Vec<(String, String)> = out.into_iter().map(|(name, value)| (name.into(), value)).collect();
+    for stage in &training.stages {
+        let augment =
+            stage.augment.as_ref().map_or(String::new(), |augment| format!("; augmented: {augment}"));
+        out.push((format!("stage {}", stage.name), format!("{stage}{augment}")));
+    }
+    out
+}
+
+fn environment(host: &Host, folder: &Path, config: &Config) -> Result<Vec<(String, String)>> {
+    let device = host.device.describe();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut out = vec![
+        ("trained on", config.training.device.clone()),
+        ("report made on", format!("{} ({})", device.name, device.hardware)),
+        ("system", format!("{} {}, {threads} threads", std::env::consts::OS, std::env::consts::ARCH)),
+        ("vgg-ft", config.vgg_ft.clone()),
+        ("base weights", format!("SHA-256 {}", config.training.base_weights)),
+    ];
+    let model = folder.join("model.safetensors");
+    let (bytes, sha256) = files::sha256_file(&model)?;
+    out.push(("model.safetensors", format!("{bytes} bytes, SHA-256 {sha256}")));
+    Ok(out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thumbnails_keep_the_shape_of_the_input() {
+        let of = |h, w| thumbnail(Size { h, w });
+        assert_eq!(of(64, 64), Size { h: 160, w: 160 });
+        assert_eq!(of(150, 300), Size { h: 160, w: 320 });
+        assert_eq!(of(512, 256), Size { h: 448, w: 224 });
+    }
+}
