@@ -9,6 +9,7 @@ mod bench;
 mod device;
 mod emulate;
 mod export;
+mod predict;
 mod train;
 mod values;
 
@@ -95,11 +96,12 @@ fn run(cli: Cli) -> Result<()> {
                 }),
                 batch: a.batch,
                 reading: reading(a.reading),
+                look: a.look.look()?,
+                output: a.output,
+                format: a.format.map(Into::into),
             },
         ),
-        Command::Predict(a) => {
-            task::predict(&host, &task::Predict { run: a.run, images: a.images, top: a.top })
-        }
+        Command::Predict(a) => task::predict(&host, &a.job()?),
         Command::Augment(a) => task::preview(&host, &a.job()?),
         Command::Export(a) => task::export(&host, &a.job()?),
         Command::Demo(a) => {

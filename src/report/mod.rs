@@ -9,9 +9,11 @@ pub mod history;
 pub mod outcome;
 pub mod plan;
 pub mod progress;
+pub mod rows;
 pub mod table;
 
 pub use curves::curves_svg;
 pub use outcome::Outcome;
 pub use progress::{Progress, epoch_heading, epoch_line};
+pub use rows::{Format, Rows, Said};
 pub use table::{Row, Table, Weight};

@@ -1,16 +1,18 @@
 //! `evaluate`: a run on labelled pictures.
 
+use super::look::Look;
 use super::pictures::{Reading, decode};
 use super::run::Run;
 use super::{Host, extract};
-use crate::data::{Pictures, Splits};
+use crate::data::{Pictures, Source, Splits};
 use crate::error::{Error, Kind, Result};
-use crate::interrupt;
 use crate::model::{Network, Preprocess};
-use crate::report::Outcome;
-use crate::train::{PictureSamples, Samples, judge};
+use crate::report::{Format, Outcome, Rows, Said};
+use crate::train::Views;
+use crate::{files, interrupt};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 /// A split by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,12 @@ pub struct Evaluate {
     pub batch: usize,
     /// How folders are read.
     pub reading: Reading,
+    /// How the pictures are looked at.
+    pub look: Look,
+    /// A file with one row per picture.
+    pub output: Option<PathBuf>,
+    /// How those rows look; as the file's name ends if not given.
+    pub format: Option<Format>,
 }
 
 /// Prints loss, accuracy, confusion matrix and figures per class.
@@ -85,15 +93,38 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
         .expected_got(classes.join(" "), folder.classes.join(" "))
         .help("name the class folders as they were named for training"));
     }
+    let views = job.look.views(host, &run)?;
     let network = run.network(host)?;
     let size = run.architecture.input;
     let pictures = decode(host, name, folder, size, run.resize()?, &job.reading)?;
     if name == "train" {
         host.say("note: there is no other split, so pictures that the run was trained on may be among these");
     }
-    let preprocess = run.preprocess()?;
-    let outcome = test(host, &network, &pictures, preprocess, classes, job.batch)?;
+    let examiner = Examiner { host, network: &network, pictures: &pictures, views, batch: job.batch };
+    let outcome = match &job.output {
+        None => examiner.examine(&job.look, classes, &mut |_, _, _| Ok(()))?,
+        Some(path) => {
+            let format = job.format.unwrap_or_else(|| Format::of(path));
+            let rows = Rows { format, classes, top: 1, all: true, labelled: true };
+            let mut outcome = None;
+            files::write_atomic(path, |out| {
+                put(out, path, &rows.header())?;
+                outcome = Some(examiner.examine(&job.look, classes, &mut |at, class, probabilities| {
+                    let picture = folder.root.join(&pictures.files[at]);
+                    let label = Some(pictures.labels[at] as usize);
+                    put(out, path, &rows.row(&Said { path: &picture, label, class, probabilities })?)
+                })?);
+                Ok(())
+            })?;
+            host.say(format_args!("written    {}", path.display()));
+            outcome.ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?
+        }
+    };
     host.result(&format!("{name}\n{}", outcome.text()), &Named { split: name, outcome })
+}
+
+fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<()> {
+    out.write_all(bytes).map_err(|e| Error::io("write", path, &e))
 }
 
 /// An outcome and the split it is of.
@@ -116,21 +147,42 @@ pub(super) fn test(
     classes: &[String],
     batch: usize,
 ) -> Result<Outcome> {
-    let samples = PictureSamples::once(pictures, preprocess.rule());
-    let progress = host.progress("evaluating", pictures.len(), "images");
-    let all: Vec<u32> = (0..pictures.len() as u32).collect();
-    let mut pairs = Vec::with_capacity(pictures.len());
-    let mut loss = 0.0;
-    for indices in all.chunks(batch) {
-        interrupt::check()?;
-        let device = host.device.as_ref();
-        let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
-        let (predicted, sum) = judge(device, network, 0, samples.batch(device, indices)?, &labels)?;
-        loss += sum;
-        pairs.extend(labels.iter().map(|&label| label as usize).zip(predicted));
-        progress.set(pairs.len() as u64);
+    let views = Views::plain(pictures.size, preprocess.rule());
+    let examiner = Examiner { host, network, pictures, views, batch };
+    examiner.examine(&Look::default(), classes, &mut |_, _, _| Ok(()))
+}
+
+/// Hears of every picture: its position, the class it was taken for, the probabilities.
+type Hears<'a> = &'a mut dyn FnMut(usize, usize, &[f32]) -> Result<()>;
+
+struct Examiner<'a> {
+    host: &'a Host,
+    network: &'a Network,
+    pictures: &'a Pictures,
+    views: Views,
+    batch: usize,
+}
+
+impl Examiner<'_> {
+    fn examine(&self, look: &Look, classes: &[String], hears: Hears<'_>) -> Result<Outcome> {
+        let progress = self.host.progress("evaluating", self.pictures.len(), "images");
+        let all: Vec<u32> = (0..self.pictures.len() as u32).collect();
+        let mut pairs = Vec::with_capacity(all.len());
+        let mut loss = 0.0;
+        for indices in all.chunks(self.batch) {
+            interrupt::check()?;
+            let batch = self.pictures.batch(indices)?;
+            let judged = self.views.judge(self.host.device.as_ref(), self.network, &batch)?;
+            loss += judged.loss_sum;
+            for ((&label, class), row) in batch.labels.iter().zip(judged.classes).zip(&judged.probabilities) {
+                let class = look.class(row).unwrap_or(class);
+                hears(pairs.len(), class, row)?;
+                pairs.push((label as usize, class));
+            }
+            progress.set(pairs.len() as u64);
+        }
+        progress.finish(&format!("evaluated  {} pictures", pairs.len()));
+        let n = pairs.len().max(1) as f64;
+        Outcome::new(classes.to_vec(), pairs, loss / n)
     }
-    progress.finish(&format!("evaluated  {} pictures", pictures.len()));
-    let n = pairs.len().max(1) as f64;
-    Outcome::new(classes.to_vec(), pairs, loss / n)
 }

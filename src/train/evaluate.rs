@@ -137,8 +137,18 @@ pub(super) fn score(
     Ok(score)
 }
 
-/// Which class the network gives each row of `x`, which enters at layer `from`, and the sum of the
-/// losses against `labels`.
+/// What the network says of labelled rows.
+#[derive(Clone, Debug, Default)]
+pub struct Judged {
+    /// The class of each row; of equals the first.
+    pub classes: Vec<usize>,
+    /// Sum of the losses.
+    pub loss_sum: f64,
+    /// As [`predict`] gives them.
+    pub probabilities: Vec<Vec<f32>>,
+}
+
+/// Judges each row of `x`, which enters at layer `from`, against `labels`.
 ///
 /// # Errors
 /// The device's errors.
@@ -148,12 +158,12 @@ pub fn judge(
     from: usize,
     x: Tensor,
     labels: &[u32],
-) -> Result<(Vec<usize>, f64)> {
+) -> Result<Judged> {
     let tape = Tape::new(device, Mode::Inference);
     let logits = network.forward(&tape, x, from..network.architecture().layers().len(), 0, 0)?;
     let output = network.architecture().output();
     let targets = Targets::new(device, output, labels, &LossOptions::default(), labels.len())?;
-    let (loss, _) = targets.loss(&tape, output, &logits)?.totals(device)?;
+    let (loss_sum, _) = targets.loss(&tape, output, &logits)?.totals(device)?;
     let values: Vec<f32> = device.download(logits.buffer())?;
     let classes = match output {
         Output::Sigmoid => values.iter().map(|&logit| usize::from(logit > 0.0)).collect(),
@@ -161,10 +171,11 @@ pub fn judge(
             values.chunks_exact(values.len() / labels.len().max(1)).map(first_largest).collect()
         }
     };
-    Ok((classes, loss))
+    Ok(Judged { classes, loss_sum, probabilities: rows(device, output, &logits)? })
 }
 
-fn first_largest(row: &[f32]) -> usize {
+/// The class of a row of logits or probabilities; of equals the first.
+pub(super) fn first_largest(row: &[f32]) -> usize {
     let mut best = 0;
     for (k, value) in row.iter().enumerate() {
         if *value > row[best] {
@@ -182,13 +193,17 @@ fn first_largest(row: &[f32]) -> usize {
 pub fn predict(device: &dyn Device, network: &Network, from: usize, x: Tensor) -> Result<Vec<Vec<f32>>> {
     let tape = Tape::new(device, Mode::Inference);
     let logits = network.forward(&tape, x, from..network.architecture().layers().len(), 0, 0)?;
-    match network.architecture().output() {
+    rows(device, network.architecture().output(), &logits)
+}
+
+fn rows(device: &dyn Device, output: Output, logits: &Tensor) -> Result<Vec<Vec<f32>>> {
+    match output {
         Output::Sigmoid => {
-            let second: Vec<f32> = device.download(op::sigmoid(device, &logits)?.buffer())?;
+            let second: Vec<f32> = device.download(op::sigmoid(device, logits)?.buffer())?;
             Ok(second.into_iter().map(|p| vec![1.0 - p, p]).collect())
         }
         Output::Softmax(classes) => {
-            let all: Vec<f32> = device.download(op::softmax(device, &logits)?.buffer())?;
+            let all: Vec<f32> = device.download(op::softmax(device, logits)?.buffer())?;
             Ok(all.chunks_exact(classes).map(<[f32]>::to_vec).collect())
         }
         Output::Features => {

@@ -14,10 +14,11 @@ mod sampler;
 mod samples;
 mod schedule;
 mod stopping;
+mod views;
 
 pub use checkpoint::{Checkpoint, load_weights, save_weights};
 pub use course::{Course, LossOptions};
-pub use evaluate::{Score, evaluate, judge, predict};
+pub use evaluate::{Judged, Score, evaluate, judge, predict};
 pub use fit::{Fit, Observer, Position};
 pub use history::{Epoch, History};
 pub use optimizer::{Optimizer, State};
@@ -26,3 +27,4 @@ pub use sampler::Sampler;
 pub use samples::{EVALUATION_BATCH, FeatureSamples, Samples, input};
 pub use schedule::{Pace, Place, Schedule};
 pub use stopping::{Monitor, Stopping};
+pub use views::Views;
