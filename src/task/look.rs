@@ -61,7 +61,7 @@ impl Look {
                 let augment = augment.as_ref().or_else(own).ok_or_else(|| {
                     Error::new(Kind::Usage, "there is nothing to draw other views from")
                         .fact("reason", "the run was trained without augmentation")
-                        .help("say what to draw (--augment book, or ranges such as --rotation 10), or take --tta flip")
+                        .help("give --augment book, or ranges such as --rotation 10, or take --tta flip")
                 })?;
                 host.say(format_args!("views      each picture and {} draws: {augment}", views - 1));
                 Ok(plain.drawn(augment, self.seed, views - 1))

@@ -110,7 +110,8 @@ impl Done {
     fn report(&self, host: &Host, path: &Path) -> Result<()> {
         let classified = self.seen - self.unreadable;
         let text = format!("{}  {classified} pictures classified", path.display());
-        let value = json!({ "output": path.to_string_lossy(), "pictures": classified, "unreadable": self.unreadable });
+        let output = path.to_string_lossy();
+        let value = json!({ "output": output, "pictures": classified, "unreadable": self.unreadable });
         host.result(&text, &value)
     }
 }
