@@ -7,6 +7,7 @@ use super::emulate::EmulateArgs;
 use super::export::ExportArgs;
 use super::look::{CompareArgs, ReportArgs};
 use super::notebook::NotebookArgs;
+use super::predict::{FormatArg, LookArgs, PredictArgs};
 use super::train::TrainArgs;
 use super::values::{float_type, key_value, positive, preprocess, rate, resize, share, size, variant, width};
 use crate::data::Resize;
@@ -325,9 +326,18 @@ pub struct EvaluateArgs {
     /// Pictures per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
+    /// Keep one row per picture here: path, label, what it was taken for, probabilities
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How those rows look; as FILE ends if not given
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
+    pub format: Option<FormatArg>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: ReadingArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub look: LookArgs,
 }
 
 /// A split of a data folder.
@@ -339,19 +349,6 @@ pub enum Split {
     Validation,
     /// `test/`
     Test,
-}
-
-/// `predict`
-#[derive(Args, Debug)]
-pub struct PredictArgs {
-    /// Folder that `fit` or `finetune` wrote
-    pub run: PathBuf,
-    /// Pictures
-    #[arg(required = true, value_name = "IMAGE")]
-    pub images: Vec<PathBuf>,
-    /// How many classes to show, the most probable first
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = positive)]
-    pub top: usize,
 }
 
 /// `demo`

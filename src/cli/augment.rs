@@ -7,9 +7,9 @@ use crate::task;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// How training pictures are changed, as Keras' `ImageDataGenerator` does it. Without any of these they are not.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Augmentation of training pictures")]
+/// How pictures are changed, as Keras' `ImageDataGenerator` does it. Without any of these they are not.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Augmentation")]
 pub struct AugmentArgs {
     /// A set of ranges to begin with: `book` is the notebook's (rotation 40, shifts, shear and zoom 0.2,
     /// horizontal flip)
@@ -54,6 +54,11 @@ pub struct AugmentArgs {
 }
 
 impl AugmentArgs {
+    /// Whether any of it was typed.
+    pub fn given(&self) -> bool {
+        *self != Self::default()
+    }
+
     /// The ranges; `None` when no picture would change.
     ///
     /// # Errors

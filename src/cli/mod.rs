@@ -11,6 +11,7 @@ mod emulate;
 mod export;
 mod notebook;
 mod look;
+mod predict;
 mod train;
 mod values;
 
@@ -92,11 +93,12 @@ fn run(cli: Cli) -> Result<()> {
                 split: a.split.map(split),
                 batch: a.batch,
                 reading: reading(a.reading),
+                look: a.look.look()?,
+                output: a.output,
+                format: a.format.map(Into::into),
             },
         ),
-        Command::Predict(a) => {
-            task::predict(&host, &task::Predict { run: a.run, images: a.images, top: a.top })
-        }
+        Command::Predict(a) => task::predict(&host, &a.job()?),
         Command::Augment(a) => task::preview(&host, &a.job()?),
         Command::Report(a) => task::report(&host, &a.job()),
         Command::Compare(a) => task::compare(&host, &a.job()),

@@ -103,6 +103,14 @@ pub fn rate(text: &str) -> Result<f32, String> {
     }
 }
 
+/// A probability that parts two classes.
+pub fn threshold(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("a number between 0 and 1, such as 0.8".into()),
+    }
+}
+
 /// `book`.
 pub fn augment_preset(text: &str) -> Result<Augment, String> {
     match text {

@@ -58,7 +58,7 @@ impl Folder {
 
         let mut files = Vec::new();
         for (label, class) in (0..).zip(folders) {
-            walk(root, class, label, &mut files)?;
+            files.extend(walk(root, class)?.into_iter().map(|path| Sample { path, label }));
         }
         let folder = Self { root: root.to_path_buf(), classes, files };
         folder.require_pictures()?;
@@ -148,9 +148,19 @@ pub fn is_picture_name(name: &OsStr) -> bool {
     })
 }
 
-fn walk(root: &Path, class: &OsStr, label: u32, files: &mut Vec<Sample>) -> Result<()> {
+/// All pictures below `root`, whatever their folders are called: folder by folder in the order of their paths as
+/// text, files sorted by name, as within a class of [`Folder::scan`]. Paths begin with `root`.
+///
+/// # Errors
+/// [`Kind::Data`] when a folder cannot be listed.
+pub fn pictures_below(root: &Path) -> Result<Vec<PathBuf>> {
+    Ok(walk(root, OsStr::new(""))?.into_iter().map(|path| root.join(path)).collect())
+}
+
+/// Pictures in `root/start` and below, relative to `root`.
+fn walk(root: &Path, start: &OsStr) -> Result<Vec<PathBuf>> {
     let mut found: Vec<(PathBuf, Vec<OsString>)> = Vec::new();
-    let mut open = vec![PathBuf::from(class)];
+    let mut open = vec![PathBuf::from(start)];
     while let Some(dir) = open.pop() {
         let mut names = Vec::new();
         for entry in list(&root.join(&dir))? {
@@ -164,10 +174,7 @@ fn walk(root: &Path, class: &OsStr, label: u32, files: &mut Vec<Sample>) -> Resu
     }
     // As text, not part by part: "a-b" stands before "a/c", because '-' stands before '/'.
     found.sort_unstable_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
-    for (dir, names) in found {
-        files.extend(names.iter().map(|name| Sample { path: dir.join(name), label }));
-    }
-    Ok(())
+    Ok(found.into_iter().flat_map(|(dir, names)| names.into_iter().map(move |name| dir.join(name))).collect())
 }
 
 fn unlisted(dir: &Path, error: &std::io::Error) -> Error {

@@ -11,6 +11,7 @@ pub mod draw;
 pub mod features;
 pub mod folder;
 pub mod image;
+pub mod inputs;
 pub mod resize;
 pub mod split;
 mod store;
@@ -21,6 +22,7 @@ pub use cache::{Pictures, Want};
 pub use features::{Begin, Features, Recipe, Writer};
 pub use folder::{Folder, Sample};
 pub use image::Rgb8;
+pub use inputs::{Inputs, Loaded, LoadedAhead, Loading};
 pub use resize::{Resize, Size};
 pub use split::Splits;
 

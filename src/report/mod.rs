@@ -14,10 +14,12 @@ pub mod outcome;
 pub mod plan;
 pub mod progress;
 pub mod roc;
+pub mod rows;
 pub mod table;
 pub mod tensorboard;
 
 pub use curves::curves;
 pub use outcome::Outcome;
 pub use progress::{Progress, duration, epoch_heading, epoch_line};
+pub use rows::{Format, Rows, Said};
 pub use table::{Row, Table, Weight};

@@ -40,6 +40,21 @@ impl Progress {
         Self { reached: AtomicU64::new(0), shown }
     }
 
+    /// Work whose end nobody knows: a count beside a spinner, or in a log one line a minute.
+    pub fn endless(what: &str, unit: &str) -> Self {
+        let shown = if stderr().is_terminal() {
+            let template = format!("{{spinner}} {{msg}} {{human_pos}} {unit}");
+            let style =
+                ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let bar = ProgressBar::no_length().with_style(style).with_message(what.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(250));
+            Shown::Bar(bar)
+        } else {
+            Shown::Lines(Mutex::new(Lines::new(what, u64::MAX, unit, Instant::now(), Box::new(stderr()))))
+        };
+        Self { reached: AtomicU64::new(0), shown }
+    }
+
     /// Shows nothing: `--quiet`.
     pub fn silent() -> Self {
         Self { reached: AtomicU64::new(0), shown: Shown::Nothing }
@@ -136,13 +151,24 @@ impl Lines {
 
     fn set(&mut self, done: u64, now: Instant) {
         let (since, news) = (now - self.last.0, done.saturating_sub(self.last.1));
-        let due = since >= SIGN_OF_LIFE || since >= QUIET && news * 10 >= self.total;
+        let endless = self.total == u64::MAX;
+        let due = since >= SIGN_OF_LIFE || since >= QUIET && !endless && news * 10 >= self.total;
         // The last count is the summary's to tell.
         if !due || news == 0 || done >= self.total {
             return;
         }
         self.last = (now, done);
         let per_second = done as f64 / (now - self.started).as_secs_f64();
+        if endless {
+            let _ = writeln!(
+                self.out,
+                "{}: {done} {unit}, {} {unit}/s",
+                self.what,
+                rate(per_second),
+                unit = self.unit
+            );
+            return;
+        }
         let left = Duration::from_secs_f64((self.total - done) as f64 / per_second);
         let _ = writeln!(
             self.out,
@@ -230,6 +256,14 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn work_without_an_end_says_that_it_lives() {
+        assert_eq!(
+            log(u64::MAX, &[(10, 100), (60, 120), (61, 130), (200, 400)]),
+            "extracting: 120 images, 2.00 images/s\nextracting: 400 images, 2.00 images/s\n"
+        );
     }
 
     fn log(total: u64, reports: &[(u64, u64)]) -> String {

@@ -47,11 +47,18 @@ impl Host {
             text.trim_end().to_owned()
         };
         line.push('\n');
-        match std::io::stdout().write_all(line.as_bytes()).and_then(|()| std::io::stdout().flush()) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Error::io("write", Path::new("stdout"), &e))
-            }
-            _ => Ok(()),
+        self.write(line.as_bytes()).map(|_| ())
+    }
+
+    /// Bytes on stdout; false once the reader has gone away.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when stdout is full.
+    pub fn write(&self, bytes: &[u8]) -> Result<bool> {
+        match std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            Err(e) => Err(Error::io("write", Path::new("stdout"), &e)),
         }
     }
 

@@ -1,15 +1,17 @@
 //! `evaluate`: a run on labelled pictures.
 
+use super::look::Look;
 use super::pictures::{Reading, decode};
 use super::run::Run;
 use super::{Host, extract};
-use crate::data::{Folder, Pictures, Splits};
+use crate::data::{Folder, Pictures, Source, Splits};
 use crate::error::{Error, Kind, Result};
-use crate::interrupt;
 use crate::model::Network;
-use crate::report::Outcome;
-use crate::train::{Judged, PictureSamples, Samples, judge};
+use crate::report::{Format, Outcome, Rows, Said};
+use crate::train::{Judged, Samples, Views, judge};
+use crate::{files, interrupt};
 use serde::Serialize;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// A split by name.
@@ -46,6 +48,12 @@ pub struct Evaluate {
     pub batch: usize,
     /// How folders are read.
     pub reading: Reading,
+    /// How the pictures are looked at.
+    pub look: Look,
+    /// A file with one row per picture.
+    pub output: Option<PathBuf>,
+    /// How those rows look; as the file's name ends if not given.
+    pub format: Option<Format>,
 }
 
 /// Prints loss, accuracy, confusion matrix and figures per class.
@@ -55,12 +63,35 @@ pub struct Evaluate {
 pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     host.introduce();
     let run = Run::open(&job.run)?;
+    let views = job.look.views(host, &run)?;
     let network = run.network(host)?;
-    let (name, _, pictures) = labelled(host, &run, &job.data, job.split, &job.reading)?;
-    let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
-    let tested = test(host, &network, (0, &samples), &run.config.network.classes, job.batch)?;
-    let outcome = tested.outcome;
+    let (name, folder, pictures) = labelled(host, &run, &job.data, job.split, &job.reading)?;
+    let classes = &run.config.network.classes;
+    let examiner = Examiner { host, network: &network, pictures: &pictures, views, batch: job.batch };
+    let outcome = match &job.output {
+        None => examiner.examine(&job.look, classes, &mut |_, _, _| Ok(()))?,
+        Some(path) => {
+            let format = job.format.unwrap_or_else(|| Format::of(path));
+            let rows = Rows { format, classes, top: 1, all: true, labelled: true };
+            let mut outcome = None;
+            files::write_atomic(path, |out| {
+                put(out, path, &rows.header())?;
+                outcome = Some(examiner.examine(&job.look, classes, &mut |at, class, probabilities| {
+                    let picture = folder.root.join(&pictures.files[at]);
+                    let label = Some(pictures.labels[at] as usize);
+                    put(out, path, &rows.row(&Said { path: &picture, label, class, probabilities })?)
+                })?);
+                Ok(())
+            })?;
+            host.say(format_args!("written    {}", path.display()));
+            outcome.ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?
+        }
+    };
     host.result(&format!("{name}\n{}", outcome.text()), &Named { split: name, outcome })
+}
+
+fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<()> {
+    out.write_all(bytes).map_err(|e| Error::io("write", path, &e))
 }
 
 /// The pictures of a split of `data`, whose classes must be the run's; of test, validation, train the first
@@ -161,4 +192,39 @@ pub(super) fn test(
     let pairs = labels.iter().map(|&label| label as usize).zip(said.classes);
     let outcome = Outcome::new(classes.to_vec(), pairs, loss)?;
     Ok(Tested { outcome, labels, probabilities: said.probabilities })
+}
+
+/// Hears of every picture: its position, the class it was taken for, the probabilities.
+type Hears<'a> = &'a mut dyn FnMut(usize, usize, &[f32]) -> Result<()>;
+
+struct Examiner<'a> {
+    host: &'a Host,
+    network: &'a Network,
+    pictures: &'a Pictures,
+    views: Views,
+    batch: usize,
+}
+
+impl Examiner<'_> {
+    fn examine(&self, look: &Look, classes: &[String], hears: Hears<'_>) -> Result<Outcome> {
+        let progress = self.host.progress("evaluating", self.pictures.len(), "images");
+        let all: Vec<u32> = (0..self.pictures.len() as u32).collect();
+        let mut pairs = Vec::with_capacity(all.len());
+        let mut loss = 0.0;
+        for indices in all.chunks(self.batch) {
+            interrupt::check()?;
+            let batch = self.pictures.batch(indices)?;
+            let judged = self.views.judge(self.host.device.as_ref(), self.network, &batch)?;
+            loss += judged.loss_sum;
+            for ((&label, class), row) in batch.labels.iter().zip(judged.classes).zip(&judged.probabilities) {
+                let class = look.class(row).unwrap_or(class);
+                hears(pairs.len(), class, row)?;
+                pairs.push((label as usize, class));
+            }
+            progress.set(pairs.len() as u64);
+        }
+        progress.finish(&format!("evaluated  {} pictures", pairs.len()));
+        let n = pairs.len().max(1) as f64;
+        Outcome::new(classes.to_vec(), pairs, loss / n)
+    }
 }

@@ -1,89 +1,169 @@
 //! `predict`: pictures of unknown class.
 
 use super::Host;
+use super::look::Look;
 use super::run::Run;
-use crate::data::{Batch, Size, load};
+use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size};
 use crate::error::{Error, Kind, Result};
-use crate::interrupt;
-use crate::train::{input, predict as probabilities};
-use rayon::prelude::*;
+use crate::model::Network;
+use crate::report::{Format, Progress, Rows, Said};
+use crate::train::Views;
+use crate::{files, interrupt};
 use serde_json::json;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 /// What to classify.
 #[derive(Clone, Debug)]
 pub struct Predict {
     /// The run folder.
     pub run: PathBuf,
-    /// The pictures.
-    pub images: Vec<PathBuf>,
+    /// Pictures, folders, patterns, or `-`.
+    pub inputs: Vec<PathBuf>,
+    /// Whether paths on stdin end in NUL.
+    pub null: bool,
+    /// How the pictures are looked at.
+    pub look: Look,
     /// How many classes to show.
     pub top: usize,
+    /// Whether every class is shown.
+    pub all: bool,
+    /// How rows look; if not given as `output` ends, or `--json` says.
+    pub format: Option<Format>,
+    /// A file for the rows instead of stdout.
+    pub output: Option<PathBuf>,
+    /// Pictures per pass.
+    pub batch: usize,
+    /// Whether the first unreadable picture ends it.
+    pub strict: bool,
 }
 
-/// Pictures that go through the network together.
-const BATCH: usize = 16;
-
-/// Prints one line per picture. A picture that cannot be read is reported and the others go on.
+/// Prints one row per picture. A picture that cannot be read is reported and the others go on.
 ///
 /// # Errors
-/// Of the run and the device; [`Kind::Data`] at the end when some pictures could not be read.
+/// Of the run, the inputs and the device; [`Kind::Usage`] for two formats at once; [`Kind::Data`] at the end when
+/// some pictures could not be read. With [`Predict::strict`] the first of those is the error.
 pub fn predict(host: &Host, job: &Predict) -> Result<()> {
+    let format = match (&job.output, job.format) {
+        (None, Some(Format::Text | Format::Csv)) if host.json => {
+            return Err(Error::new(Kind::Usage, "--json and --format ask for two things")
+                .help("leave one of them out: --json is --format jsonl"));
+        }
+        (_, Some(format)) => format,
+        (Some(path), None) => Format::of(path),
+        (None, None) if host.json => Format::Jsonl,
+        (None, None) => Format::Text,
+    };
     host.introduce();
     let run = Run::open(&job.run)?;
+    let views = job.look.views(host, &run)?;
+    let inputs = Inputs::find(&job.inputs, job.null)?;
     let network = run.network(host)?;
-    let size = Size { h: run.architecture.input[0], w: run.architecture.input[1] };
-    let resize = run.resize()?;
-    let rule = run.preprocess()?.rule();
+    let [h, w] = run.architecture.input;
+    let how = Loading { size: Size { h, w }, resize: run.resize()?, batch: job.batch, strict: job.strict };
     let classes = &run.config.network.classes;
-    let mut unreadable = 0;
-    for paths in job.images.chunks(BATCH) {
-        interrupt::check()?;
-        let loaded: Vec<_> = paths.par_iter().map(|path| load(path, size, resize)).collect();
-        let mut readable = Vec::new();
-        let mut pixels = Vec::new();
-        for (path, picture) in paths.iter().zip(loaded) {
-            match picture {
-                Ok(picture) => {
-                    readable.push(path);
-                    pixels.extend(picture);
-                }
-                Err(error) => {
-                    unreadable += 1;
-                    // Said even with --quiet: it is an error.
-                    let _ = writeln!(std::io::stderr(), "error: {error}");
-                }
-            }
-        }
-        if readable.is_empty() {
-            continue;
-        }
-        let indices = (0..readable.len() as u32).collect();
-        let batch = Batch { indices, pixels, labels: Vec::new() };
-        let device = host.device.as_ref();
-        let rows = probabilities(device, &network, 0, input(device, &batch, size, rule)?)?;
-        for (path, row) in readable.into_iter().zip(rows) {
-            let mut order: Vec<usize> = (0..row.len()).collect();
-            // Stable, so equals stay in class order.
-            order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
-            order.truncate(job.top);
-            let shown: Vec<String> =
-                order.iter().map(|&k| format!("{}\t{:.4}", classes[k], row[k])).collect();
-            let top: Vec<_> =
-                order.iter().map(|&k| json!({ "class": classes[k], "probability": row[k] })).collect();
-            host.result(
-                &format!("{}\t{}", path.display(), shown.join("\t")),
-                &json!({ "image": path, "top": top }),
-            )?;
+    let rows = Rows { format, classes, top: job.top, all: job.all, labelled: false };
+    // Rows that run over a terminal are progress enough, and a bar between them would tear them.
+    let shows = job.output.is_some() || !std::io::stdout().is_terminal();
+    let many = inputs.count().is_none_or(|count| count > job.batch);
+    let progress = match inputs.count() {
+        _ if !(shows && many) => Progress::silent(),
+        Some(count) => host.progress("classifying", count, "images"),
+        None if host.quiet => Progress::silent(),
+        None => Progress::endless("classifying", "images"),
+    };
+    let classifier = Classifier { host, job, network: &network, views: &views, rows, progress };
+    let ahead = inputs.load(how)?;
+    let mut done = Done::default();
+    match &job.output {
+        None => done = classifier.run(ahead, &mut |bytes| host.write(bytes))?,
+        Some(path) => {
+            files::write_atomic(path, |out| {
+                done = classifier.run(ahead, &mut |bytes| {
+                    out.write_all(bytes).map(|()| true).map_err(|e| Error::io("write", path, &e))
+                })?;
+                Ok(())
+            })?;
+            done.report(host, path)?;
         }
     }
-    if unreadable > 0 {
+    if done.seen == 0 {
+        host.say("note: stdin named no picture");
+    }
+    if done.unreadable > 0 {
         return Err(Error::new(
             Kind::Data,
-            format!("{unreadable} of {} pictures could not be read", job.images.len()),
+            format!("{} of {} pictures could not be read", done.unreadable, done.seen),
         )
         .help("the errors above say which and why; the other pictures were classified"));
     }
     Ok(())
+}
+
+#[derive(Default)]
+struct Done {
+    seen: usize,
+    unreadable: usize,
+}
+
+impl Done {
+    fn report(&self, host: &Host, path: &Path) -> Result<()> {
+        let classified = self.seen - self.unreadable;
+        let text = format!("{}  {classified} pictures classified", path.display());
+        let output = path.to_string_lossy();
+        let value = json!({ "output": output, "pictures": classified, "unreadable": self.unreadable });
+        host.result(&text, &value)
+    }
+}
+
+struct Classifier<'a> {
+    host: &'a Host,
+    job: &'a Predict,
+    network: &'a Network,
+    views: &'a Views,
+    rows: Rows<'a>,
+    progress: Progress,
+}
+
+impl Classifier<'_> {
+    /// Classifies all of `ahead`; `write` takes the rows of each batch and says whether anybody wants more.
+    fn run(&self, ahead: LoadedAhead, write: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<Done> {
+        let mut done = Done::default();
+        if !write(&self.rows.header())? {
+            return Ok(done);
+        }
+        for loaded in ahead {
+            interrupt::check()?;
+            let loaded = loaded?;
+            done.seen += loaded.paths.len() + loaded.unreadable.len();
+            done.unreadable += loaded.unreadable.len();
+            let Loaded { paths, pixels, unreadable } = loaded;
+            let wanted = paths.is_empty() || write(&self.classify(&paths, pixels)?)?;
+            for error in unreadable {
+                if self.job.strict {
+                    return Err(error);
+                }
+                // Said even with --quiet: it is an error.
+                let _ = writeln!(std::io::stderr(), "error: {error}");
+            }
+            if !wanted {
+                break;
+            }
+            self.progress.set(done.seen as u64);
+        }
+        Ok(done)
+    }
+
+    /// The rows of a batch.
+    fn classify(&self, paths: &[PathBuf], pixels: Vec<u8>) -> Result<Vec<u8>> {
+        let indices = (0..paths.len() as u32).collect();
+        let batch = Batch { indices, pixels, labels: Vec::new() };
+        let all = self.views.predict(self.host.device.as_ref(), self.network, &batch)?;
+        let mut out = Vec::new();
+        for (path, row) in paths.iter().zip(&all) {
+            let class = self.job.look.class(row).unwrap_or_else(|| Views::most_probable(row));
+            out.extend(self.rows.row(&Said { path, label: None, class, probabilities: row })?);
+        }
+        Ok(out)
+    }
 }

@@ -175,7 +175,8 @@ pub fn judge(
     Ok(Judged { classes, probabilities: probabilities(device, output, &logits)?, loss_sum })
 }
 
-fn first_largest(row: &[f32]) -> usize {
+/// The class of a row of logits or probabilities; of equals the first.
+pub(super) fn first_largest(row: &[f32]) -> usize {
     let mut best = 0;
     for (k, value) in row.iter().enumerate() {
         if *value > row[best] {

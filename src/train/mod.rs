@@ -15,6 +15,7 @@ mod sampler;
 mod samples;
 mod schedule;
 mod stopping;
+mod views;
 
 pub use checkpoint::{Checkpoint, load_weights, save_weights};
 pub use course::{Course, LossOptions};
@@ -28,3 +29,4 @@ pub use sampler::Sampler;
 pub use samples::{EVALUATION_BATCH, FeatureSamples, Samples, input};
 pub use schedule::{Pace, Place, Schedule};
 pub use stopping::{Monitor, Stopping};
+pub use views::Views;

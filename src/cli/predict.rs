@@ -1,0 +1,157 @@
+//! The options of `predict`, and of looking at pictures, which `evaluate` shares.
+
+use super::augment::AugmentArgs;
+use super::values::{positive, threshold};
+use crate::error::{Error, Kind, Result};
+use crate::report::Format;
+use crate::task;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// `predict`
+#[derive(Args, Debug)]
+pub struct PredictArgs {
+    /// Folder that `fit` or `finetune` wrote
+    pub run: PathBuf,
+    /// Pictures, folders of pictures, patterns in quotes ('new/**/*.jpg'), or - for paths on stdin
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// Paths on stdin end in NUL, as `find -print0` writes them, not in a line end
+    #[arg(long, short = '0')]
+    pub null: bool,
+    /// How many classes to show, the most probable first
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = positive)]
+    pub top: usize,
+    /// Show the probability of every class
+    #[arg(long)]
+    pub all_probabilities: bool,
+    /// How rows look; as --output ends if not given, otherwise text
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<FormatArg>,
+    /// Write the rows to this file, whole or not at all
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Pictures per pass; with 1 every path on stdin is answered at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
+    pub batch: usize,
+    /// End at the first picture that cannot be read, instead of reporting and skipping it
+    #[arg(long)]
+    pub strict: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub look: LookArgs,
+}
+
+/// How rows look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// Tabs between path, class and probability
+    Text,
+    /// A header and quotes as in RFC 4180, one column per class
+    Csv,
+    /// One JSON object per line
+    Jsonl,
+}
+
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Text => Self::Text,
+            FormatArg::Csv => Self::Csv,
+            FormatArg::Jsonl => Self::Jsonl,
+        }
+    }
+}
+
+/// How pictures are looked at.
+#[derive(Args, Clone, Debug)]
+pub struct LookArgs {
+    /// Call a picture the second of two classes where its probability is above T, instead of 0.5
+    #[arg(long, value_name = "T", value_parser = threshold)]
+    pub threshold: Option<f32>,
+    /// Look at each picture N times and take the mean of the probabilities: as it is, and N-1 times as the run's
+    /// training (or the augmentation options here) would see it; `flip`: as it is, and mirrored
+    #[arg(long, value_name = "N|flip", value_parser = tta)]
+    pub tta: Option<TtaArg>,
+    /// Decides what --tta draws
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub augment: AugmentArgs,
+}
+
+/// How often to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TtaArg {
+    /// Twice, once mirrored.
+    Flip,
+    /// So often.
+    Times(usize),
+}
+
+fn tta(text: &str) -> Result<TtaArg, String> {
+    match (text, text.parse()) {
+        ("flip", _) => Ok(TtaArg::Flip),
+        (_, Ok(n @ 1..=1000)) => Ok(TtaArg::Times(n)),
+        _ => Err("a whole number from 1 to 1000, or `flip`".into()),
+    }
+}
+
+impl LookArgs {
+    /// The options of a task.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for augmentation that is not used, or changes nothing.
+    pub fn look(self) -> Result<task::Look> {
+        let augment = self.augment.parameters()?;
+        if self.augment.given() {
+            let help = "give --tta N with them: the picture as it is and N-1 draws";
+            match self.tta {
+                None => {
+                    return Err(
+                        Error::new(Kind::Usage, "augmentation options are given without --tta").help(help)
+                    );
+                }
+                Some(TtaArg::Flip) => {
+                    return Err(Error::new(
+                        Kind::Usage,
+                        "`--tta flip` draws nothing from augmentation options",
+                    )
+                    .help(help));
+                }
+                Some(TtaArg::Times(_)) if augment.is_none() => {
+                    return Err(Error::new(Kind::Usage, "these augmentation options change no picture")
+                        .help("give a range such as --rotation 10, or leave them out for the run's own"));
+                }
+                Some(TtaArg::Times(_)) => {}
+            }
+        }
+        let tta = self.tta.map(|tta| match tta {
+            TtaArg::Flip => task::Tta::Flip,
+            TtaArg::Times(views) => task::Tta::Times { views, augment },
+        });
+        Ok(task::Look { tta, seed: self.seed, threshold: self.threshold })
+    }
+}
+
+impl PredictArgs {
+    /// The job.
+    ///
+    /// # Errors
+    /// As [`LookArgs::look`].
+    pub fn job(self) -> Result<task::Predict> {
+        Ok(task::Predict {
+            look: self.look.look()?,
+            run: self.run,
+            inputs: self.inputs,
+            null: self.null,
+            top: self.top,
+            all: self.all_probabilities,
+            format: self.format.map(Into::into),
+            output: self.output,
+            batch: self.batch,
+            strict: self.strict,
+        })
+    }
+}

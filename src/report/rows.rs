@@ -1,0 +1,256 @@
+//! One row per picture: what `predict` prints and what `evaluate --output` keeps.
+//!
+//! In: paths, labels, probabilities. Out: lines of text, CSV or JSON.
+
+use crate::error::{Error, Kind, Result};
+use serde_json::{Map, Value, json};
+use std::io::Write as _;
+use std::path::Path;
+
+/// How rows look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Tabs between path, class and probability.
+    Text,
+    /// A header; fields quoted as RFC 4180 says, lines ended by LF. Every class has a column.
+    Csv,
+    /// One JSON object per line.
+    Jsonl,
+}
+
+impl Format {
+    /// What the ending of a file's name says; text where it says nothing.
+    pub fn of(path: &Path) -> Self {
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        match ending.as_ref().and_then(|ending| ending.to_str()) {
+            Some("csv") => Self::Csv,
+            Some("jsonl" | "ndjson" | "json") => Self::Jsonl,
+            _ => Self::Text,
+        }
+    }
+}
+
+/// A picture and what was said of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// What it is, if that is known.
+    pub label: Option<usize>,
+    /// What it was taken for.
+    pub class: usize,
+    /// One per class.
+    pub probabilities: &'a [f32],
+}
+
+/// Writes rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// How they look.
+    pub format: Format,
+    /// Names of the classes.
+    pub classes: &'a [String],
+    /// How many classes to name, the one it was taken for first, then the most probable.
+    pub top: usize,
+    /// Whether every class gets its probability, in every format.
+    pub all: bool,
+    /// Whether rows have labels.
+    pub labelled: bool,
+}
+
+impl Rows<'_> {
+    fn top(&self) -> usize {
+        // Text has no other place for them.
+        if self.all && self.format == Format::Text { self.classes.len() } else { self.top }
+    }
+
+    /// What stands before the first row.
+    pub fn header(&self) -> Vec<u8> {
+        if self.format != Format::Csv {
+            return Vec::new();
+        }
+        let mut fields: Vec<Vec<u8>> = vec![b"path".to_vec()];
+        if self.labelled {
+            fields.extend([b"label".to_vec(), b"predicted".to_vec()]);
+        } else {
+            for place in 1..=self.top.min(self.classes.len()) {
+                let nth = if place == 1 { String::new() } else { format!("_{place}") };
+                fields.extend(["class", "probability"].map(|name| format!("{name}{nth}").into_bytes()));
+            }
+        }
+        fields.extend(self.classes.iter().map(|class| format!("p_{class}").into_bytes()));
+        csv_line(&fields)
+    }
+
+    /// A row with its line end.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] for a class without a name.
+    pub fn row(&self, said: &Said<'_>) -> Result<Vec<u8>> {
+        let name = |class: usize| {
+            self.classes.get(class).map(String::as_str).ok_or_else(|| {
+                Error::new(Kind::Data, "a class has no name")
+                    .expected_got(format!("a class below {}", self.classes.len()), class)
+            })
+        };
+        let p = said.probabilities;
+        let mut order: Vec<usize> = (0..p.len()).collect();
+        // Stable, so equals stay in class order.
+        order.sort_by(|&a, &b| (b == said.class).cmp(&(a == said.class)).then_with(|| p[b].total_cmp(&p[a])));
+        order.truncate(self.top());
+        let label = said.label.map(&name).transpose()?;
+        let path = said.path.as_os_str().as_encoded_bytes();
+        match self.format {
+            Format::Text => {
+                let mut line = path.to_vec();
+                if let Some(label) = label {
+                    let _ = write!(line, "\t{label}");
+                }
+                for k in order {
+                    let _ = write!(line, "\t{}\t{:.4}", name(k)?, p[k]);
+                }
+                line.push(b'\n');
+                Ok(line)
+            }
+            Format::Csv => {
+                let mut fields = vec![path.to_vec()];
+                match label {
+                    Some(label) => fields.extend([label.into(), name(said.class)?.into()]),
+                    None => {
+                        for k in order {
+                            fields.extend([name(k)?.into(), p[k].to_string().into_bytes()]);
+                        }
+                    }
+                }
+                fields.extend(p.iter().map(|p| p.to_string().into_bytes()));
+                Ok(csv_line(&fields))
+            }
+            Format::Jsonl => {
+                let mut object = Map::new();
+                object.insert("image".into(), said.path.to_string_lossy().into());
+                if said.path.to_str().is_none() {
+                    // JSON is UTF-8: the name above is readable, this is the name.
+                    let hex: String = path.iter().map(|byte| format!("{byte:02x}")).collect();
+                    object.insert("image_bytes".into(), hex.into());
+                }
+                match label {
+                    Some(label) => {
+                        object.insert("label".into(), label.into());
+                        object.insert("predicted".into(), name(said.class)?.into());
+                    }
+                    None => {
+                        let one = |&k: &usize| Ok(json!({ "class": name(k)?, "probability": p[k] }));
+                        object.insert("top".into(), order.iter().map(one).collect::<Result<Value>>()?);
+                    }
+                }
+                if self.all {
+                    let all = self.classes.iter().zip(p).map(|(class, p)| (class.clone(), json!(p)));
+                    object.insert("probabilities".into(), Value::Object(all.collect()));
+                }
+                let mut line = Value::Object(object).to_string().into_bytes();
+                line.push(b'\n');
+                Ok(line)
+            }
+        }
+    }
+}
+
+/// Fields as RFC 4180 has them: quoted where a comma, a quote or a line end is in them, quotes doubled. Bytes, since
+/// a file's name may be any.
+fn csv_line(fields: &[Vec<u8>]) -> Vec<u8> {
+    let mut line = Vec::new();
+    for (at, field) in fields.iter().enumerate() {
+        if at > 0 {
+            line.push(b',');
+        }
+        let quoted = field.iter().any(|byte| b",\"\r\n".contains(byte));
+        if !quoted {
+            line.extend(field);
+            continue;
+        }
+        line.push(b'"');
+        for &byte in field {
+            line.extend(std::iter::repeat_n(byte, if byte == b'"' { 2 } else { 1 }));
+        }
+        line.push(b'"');
+    }
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(rows: &Rows<'_>, path: &str, label: Option<usize>, class: usize) -> String {
+        let said = Said { path: Path::new(path), label, class, probabilities: &[0.25, 0.5, 0.25] };
+        let mut all = rows.header();
+        all.extend(rows.row(&said).unwrap());
+        String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    fn every_format_says_the_same() {
+        let classes = ["a", "b, c", "d"].map(str::to_owned);
+        let rows = |format, top, all, labelled| Rows { format, classes: &classes, top, all, labelled };
+        let [txt, csv, jsonl] = [Format::Text, Format::Csv, Format::Jsonl];
+        assert_eq!(
+            text(&rows(txt, 2, false, false), "x\".png", None, 1),
+            "x\".png\tb, c\t0.5000\ta\t0.2500\n"
+        );
+        assert_eq!(
+            text(&rows(txt, 1, true, false), "x", None, 2),
+            "x\td\t0.2500\tb, c\t0.5000\ta\t0.2500\n",
+            "what it was taken for stands first"
+        );
+        assert_eq!(
+            text(&rows(csv, 1, false, false), "x\".png", None, 1),
+            "path,class,probability,p_a,\"p_b, c\",p_d\n\"x\"\".png\",\"b, c\",0.5,0.25,0.5,0.25\n"
+        );
+        let twice = text(&rows(csv, 9, false, false), "a\nb,c", None, 1);
+        assert!(twice.starts_with("path,class,probability,class_2,probability_2,class_3,probability_3,p_a,"));
+        assert!(twice.contains("\n\"a\nb,c\",\"b, c\",0.5,a,0.25,d,0.25,0.25,0.5,0.25\n"), "{twice}");
+        assert_eq!(
+            text(&rows(jsonl, 1, false, false), "x", None, 1),
+            "{\"image\":\"x\",\"top\":[{\"class\":\"b, c\",\"probability\":0.5}]}\n"
+        );
+        assert!(
+            text(&rows(jsonl, 1, true, false), "x", None, 1)
+                .starts_with("{\"image\":\"x\",\"probabilities\":{\"a\":0.25,\"b, c\":0.5,\"d\":0.25},")
+        );
+        assert_eq!(
+            text(&rows(csv, 1, true, true), "x", Some(2), 1),
+            "path,label,predicted,p_a,\"p_b, c\",p_d\nx,d,\"b, c\",0.25,0.5,0.25\n"
+        );
+        assert_eq!(
+            text(&rows(jsonl, 1, false, true), "x", Some(0), 1),
+            "{\"image\":\"x\",\"label\":\"a\",\"predicted\":\"b, c\"}\n"
+        );
+        assert_eq!(text(&rows(txt, 1, false, true), "x", Some(0), 1), "x\ta\tb, c\t0.5000\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_no_text_stay_what_they_are() {
+        use std::os::unix::ffi::OsStrExt;
+        let classes = ["a".to_owned()];
+        let path = Path::new(std::ffi::OsStr::from_bytes(b"\xff,.png"));
+        let said = Said { path, label: None, class: 0, probabilities: &[1.0] };
+        let row = |format| {
+            Rows { format, classes: &classes, top: 1, all: false, labelled: false }.row(&said).unwrap()
+        };
+        assert_eq!(row(Format::Csv), b"\"\xff,.png\",a,1,1\n");
+        assert_eq!(row(Format::Text), b"\xff,.png\ta\t1.0000\n");
+        let json = String::from_utf8(row(Format::Jsonl)).unwrap();
+        assert!(json.contains("\"image_bytes\":\"ff2c2e706e67\""), "{json}");
+    }
+
+    #[test]
+    fn a_file_name_chooses_the_format() {
+        for (name, format) in
+            [("a.csv", Format::Csv), ("a.CSV", Format::Csv), ("a.jsonl", Format::Jsonl), ("a", Format::Text)]
+        {
+            assert_eq!(Format::of(Path::new(name)), format, "{name}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! How closely pictures are looked at, and where two classes are parted: what `predict` and `evaluate` share.
+
+use super::Host;
+use super::run::Run;
+use crate::data::{Augment, Size};
+use crate::error::{Error, Kind, Result};
+use crate::train::Views;
+
+/// Options of looking.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// Other views of each picture.
+    pub tta: Option<Tta>,
+    /// Of the draws.
+    pub seed: u64,
+    /// The probability above which a picture is of the second of two classes.
+    pub threshold: Option<f32>,
+}
+
+/// Test-time augmentation.
+#[derive(Clone, Debug)]
+pub enum Tta {
+    /// The picture and its mirror image.
+    Flip,
+    /// The picture and draws.
+    Times {
+        /// How many views in all.
+        views: usize,
+        /// What is drawn from; the run's own training augmentation if not given.
+        augment: Option<Augment>,
+    },
+}
+
+impl Look {
+    /// The views that `run` is to be used with, and a word about them.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for a threshold where there are not two classes, and for draws from nothing.
+    pub(super) fn views(&self, host: &Host, run: &Run) -> Result<Views> {
+        let classes = &run.config.network.classes;
+        if let Some(threshold) = self.threshold {
+            let [_, second] = &classes[..] else {
+                return Err(Error::new(Kind::Usage, "a threshold parts two classes")
+                    .fact("classes", classes.join(" "))
+                    .help("leave --threshold out: of several classes the most probable is taken"));
+            };
+            host.say(format_args!("threshold  {second} above {threshold}"));
+        }
+        let [h, w] = run.architecture.input;
+        let plain = Views::plain(Size { h, w }, run.preprocess()?.rule());
+        match &self.tta {
+            None => Ok(plain),
+            Some(Tta::Flip) => {
+                host.say("views      each picture and its mirror image");
+                Ok(plain.mirrored())
+            }
+            Some(Tta::Times { views, .. }) if *views <= 1 => Ok(plain),
+            Some(Tta::Times { views, augment }) => {
+                let stages = &run.config.training.stages;
+                let own = || stages.iter().rev().find_map(|stage| stage.augment.as_ref());
+                let augment = augment.as_ref().or_else(own).ok_or_else(|| {
+                    Error::new(Kind::Usage, "there is nothing to draw other views from")
+                        .fact("reason", "the run was trained without augmentation")
+                        .help("give --augment book, or ranges such as --rotation 10, or take --tta flip")
+                })?;
+                host.say(format_args!("views      each picture and {} draws: {augment}", views - 1));
+                Ok(plain.drawn(augment, self.seed, views - 1))
+            }
+        }
+    }
+
+    /// The class by the threshold, if there is one: of a row of two probabilities.
+    pub(super) fn class(&self, row: &[f32]) -> Option<usize> {
+        let threshold = self.threshold?;
+        Some(usize::from(*row.get(1)? > threshold))
+    }
+}

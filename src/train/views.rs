@@ -1,0 +1,126 @@
+//! Test-time augmentation: a picture is looked at as it is and in other ways, and the mean counts.
+//!
+//! In: pictures as bytes and the ways to look. Out: one row of probabilities per picture. The ways are the same
+//! for every picture, so what is said of one does not depend on those beside it.
+
+use super::evaluate::{Judged, first_largest, judge, predict};
+use super::samples::input;
+use crate::data::{Augment, Batch, Size};
+use crate::device::Device;
+use crate::device::augment::{Border, Gather, Transform};
+use crate::device::call::Normalize;
+use crate::error::Result;
+use crate::model::Network;
+use crate::op;
+
+/// Probabilities are kept this far from 0 and 1 before their logarithm is taken: Keras' `epsilon()`.
+const EPSILON: f64 = 1e-7;
+
+/// The ways in which each picture is looked at; the first is as it is.
+#[derive(Clone, Debug)]
+pub struct Views {
+    size: Size,
+    rule: Normalize,
+    border: Border,
+    /// All but the first.
+    others: Vec<Transform>,
+}
+
+impl Views {
+    /// Pictures of `size` as they are, normalized by `rule`.
+    pub fn plain(size: Size, rule: Normalize) -> Self {
+        Self { size, rule, border: Border::Nearest, others: Vec::new() }
+    }
+
+    /// And mirrored, left for right.
+    #[must_use]
+    pub fn mirrored(mut self) -> Self {
+        self.others.push(Transform { flags: Transform::FLIPS_COLUMNS, ..Transform::IDENTITY });
+        self
+    }
+
+    /// And with draws 0, 1 … `draws - 1` of `augment` under `seed`.
+    #[must_use]
+    pub fn drawn(mut self, augment: &Augment, seed: u64, draws: usize) -> Self {
+        self.border = augment.border();
+        let view = |draw: usize| augment.draw(seed, draw as u64, 0, self.size).transform(self.size);
+        self.others.extend((0..draws).map(view));
+        self
+    }
+
+    /// How many ways.
+    pub fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// The class of a row of probabilities; of equals the first.
+    pub fn most_probable(row: &[f32]) -> usize {
+        first_largest(row)
+    }
+
+    /// Class probabilities of the pictures of `batch`, as [`predict`] gives them: the mean over the views, summed in
+    /// f64 in their order.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn predict(&self, device: &dyn Device, network: &Network, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+        let first = predict(device, network, 0, input(device, batch, self.size, self.rule)?)?;
+        self.mean(device, network, batch, first)
+    }
+
+    /// The same with classes and losses. With more than one view both are those of the mean.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn judge(&self, device: &dyn Device, network: &Network, batch: &Batch) -> Result<Judged> {
+        let x = input(device, batch, self.size, self.rule)?;
+        let first = judge(device, network, 0, x, &batch.labels)?;
+        if self.others.is_empty() {
+            return Ok(first);
+        }
+        let probabilities = self.mean(device, network, batch, first.probabilities)?;
+        let surprise = |(row, &label): (&Vec<f32>, &u32)| {
+            let p = row.get(label as usize).copied().map_or(0.0, f64::from);
+            -p.clamp(EPSILON, 1.0 - EPSILON).ln()
+        };
+        Ok(Judged {
+            classes: probabilities.iter().map(|row| first_largest(row)).collect(),
+            loss_sum: probabilities.iter().zip(&batch.labels).map(surprise).sum(),
+            probabilities,
+        })
+    }
+
+    /// The mean of `first` and what the other views give. One view at a time: memory stays that of one batch.
+    fn mean(
+        &self,
+        device: &dyn Device,
+        network: &Network,
+        batch: &Batch,
+        first: Vec<Vec<f32>>,
+    ) -> Result<Vec<Vec<f32>>> {
+        if self.others.is_empty() {
+            return Ok(first);
+        }
+        let mut sums: Vec<Vec<f64>> =
+            first.iter().map(|row| row.iter().copied().map(f64::from).collect()).collect();
+        let pixels = device.upload(&batch.pixels)?;
+        let places: Vec<u32> = (0..batch.n() as u32).collect();
+        for &view in &self.others {
+            let geometry = Gather {
+                count: batch.n(),
+                n: batch.n(),
+                h: self.size.h,
+                w: self.size.w,
+                border: self.border,
+                ranged: view.has(Transform::SHIFTS),
+                rule: self.rule,
+            };
+            let x = op::augment(device, geometry, &pixels, &places, &vec![view; batch.n()])?;
+            for (sum, row) in sums.iter_mut().zip(predict(device, network, 0, x)?) {
+                sum.iter_mut().zip(row).for_each(|(sum, p)| *sum += f64::from(p));
+            }
+        }
+        let count = self.count() as f64;
+        Ok(sums.into_iter().map(|row| row.into_iter().map(|sum| (sum / count) as f32).collect()).collect())
+    }
+}
