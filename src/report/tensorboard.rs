@@ -202,7 +202,7 @@ mod tests {
         // An epoch that was undone: the file is another one.
         update(dir.path(), &history(1), 4000).unwrap();
         assert_eq!(files().len(), 1);
-        assert_eq!(fs::read(&files()[0].0).unwrap(), events(&history(1), Part::Train, 3998));
+        assert_eq!(fs::read(&files()[0].0).unwrap(), events(&history(1), Part::Train, 3999));
     }
 
     #[test]

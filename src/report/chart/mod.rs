@@ -117,7 +117,13 @@ enum Mark {
 
 impl Chart {
     fn height(&self) -> f64 {
-        if self.series.len() > 2 { HEIGHT + ROW * self.series.len() as f64 } else { HEIGHT }
+        if self.keys_below() { HEIGHT + ROW * self.series.len() as f64 } else { HEIGHT }
+    }
+
+    /// Whether the legend has rows of its own: there are many series, or names too long for the title's line.
+    fn keys_below(&self) -> bool {
+        self.series.len() > 2
+            || self.series.iter().any(|series| series.name.chars().count() > "validation".len())
     }
 
     /// Everything, back to front.
@@ -139,7 +145,7 @@ impl Chart {
         marks
     }
 
-    /// One or two series stand right of the title, more in rows of their own at the foot.
+    /// One or two short names stand right of the title, others in rows of their own at the foot.
     fn legend(&self, marks: &mut Vec<Mark>) {
         let mut key = |series: usize, [x, y]: [f64; 2]| {
             marks.push(Mark::Path { series, points: vec![[x, y], [x + 24.0, y]] });
@@ -147,11 +153,11 @@ impl Chart {
             text(marks, Ink::Words, [x + 31.0, y + 4.0], Anchor::Start, &self.series[series].name);
         };
         match self.series.len() {
-            0 => {}
+            n if self.keys_below() => (0..n).for_each(|i| key(i, [LEFT, HEIGHT + ROW * i as f64])),
             // The widths are those of "training" and "validation" with their mark.
             1 => key(0, [RIGHT - 84.0, 32.0]),
             2 => [0, 1].into_iter().for_each(|i| key(i, [RIGHT - 190.0 + 100.0 * i as f64, 32.0])),
-            n => (0..n).for_each(|i| key(i, [LEFT, HEIGHT + ROW * i as f64])),
+            _ => {}
         }
     }
 

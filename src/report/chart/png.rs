@@ -129,7 +129,7 @@ mod tests {
             points: (1..=9)
                 .map(|epoch| Point { epoch, value: value / epoch as f64, label: "x".into() })
                 .collect(),
-            runs: vec![0..9],
+            runs: vec![0..4, 4..9],
         };
         let panel = |name: &str| Panel { name: name.into(), lines: vec![line(1.0), line(0.5)] };
         let series = |name: &str, colour| Series { name: name.into(), colour, hollow: colour == 1 };

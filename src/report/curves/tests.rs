@@ -132,4 +132,8 @@ fn runs_stand_in_one_diagram() {
     // Two panels, and a key for each.
     assert_eq!(out.matches("<circle").count(), 2 * (16 + 6 + 6) + 3);
     assert!(out.contains(">runs/&lt;b&gt;</text>"));
+    assert!(out.contains("viewBox=\"0 0 800 660\""), "a row for each key");
+    // Two names that would run into each other beside the title.
+    let two = [("runs/a/long/path".to_owned(), &long), ("b".to_owned(), &short)];
+    assert!(comparison(&two).svg().contains("viewBox=\"0 0 800 640\""));
 }
