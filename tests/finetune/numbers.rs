@@ -145,7 +145,16 @@ fn without_room_for_features_the_frozen_layers_run_again_to_the_same_bits() {
         names(&here.join("again")).iter().all(|name| name != "features")
             || names(&here.join("again/features")).is_empty()
     );
-    assert_same(&here.join("cached"), &here.join("again"));
+    // Validation's losses are summed up batch by batch, and features are evaluated more at once than pictures:
+    // the sums differ in the last bits of a double. Nothing else does.
+    let [mut cached, mut again] = ["cached", "again"].map(|out| history(&here.join(out)));
+    for (a, b) in cached.iter_mut().zip(&mut again) {
+        let (a, b) = (a.val_loss.take().unwrap(), b.val_loss.take().unwrap());
+        assert!((a - b).abs() <= 1e-12 * a, "{a} {b}");
+    }
+    assert_eq!(cached, again);
+    let [cached, again] = ["cached", "again"].map(|out| tensors(&here.join(out).join("model.safetensors")));
+    assert!(cached == again);
 }
 
 /// A small file system of its own; `None` where we may not mount one.
