@@ -14,7 +14,7 @@ impl Folder {
     /// goes now.
     ///
     /// # Errors
-    /// [`Kind::Io`]; those of [`Config::read`].
+    /// [`Kind::Io`](crate::error::Kind::Io); those of [`Config::read`].
     pub fn finished(path: &Path) -> Result<bool> {
         let folder = Self { path: path.to_owned() };
         let file = folder.join("run.toml");
