@@ -6,8 +6,18 @@ use std::path::{Path, PathBuf};
 
 const FEATURES: &str = "features";
 /// All that is written into a run's folder.
-const FILES: [&str; 8] =
-    [JOB, CHECKPOINT, BEST, "run.toml", "model.safetensors", "history.csv", "history.jsonl", "curves.svg"];
+const FILES: [&str; 10] = [
+    JOB,
+    CHECKPOINT,
+    BEST,
+    "run.toml",
+    "model.safetensors",
+    "history.csv",
+    "history.jsonl",
+    "curves.svg",
+    "curves.png",
+    "report.html",
+];
 
 impl Folder {
     /// Whether a finished run is at `path`. What a kill between its last file and the clearing away has left
