@@ -17,3 +17,5 @@ mod gradients;
 mod kernels;
 #[path = "ptx_card.rs"]
 mod ptx_card;
+#[path = "whole_vgg.rs"]
+mod whole_vgg;
