@@ -3,16 +3,16 @@
 //! In: a path and a closure that writes. Out: the complete file, or the old one untouched and the
 //! temporary one gone.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Writes `path` through `fill`. The file appears under its name only when `fill` succeeded and the
 /// bytes are on the disk; on any failure the previous file stays and nothing else is left behind.
 ///
 /// # Errors
-/// What `fill` returns, or [`Kind::Io`](crate::error::Kind::Io) with the path.
+/// What `fill` returns, or [`Kind::Io`] with the path.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
     let temporary = temporary_name(path);
     let outcome = write_and_rename(&temporary, path, fill);
@@ -28,7 +28,8 @@ fn write_and_rename(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
 ) -> Result<()> {
-    let file = File::create(temporary).map_err(|e| Error::io("create", temporary, &e))?;
+    // The temporary name is nobody's business: the file that was asked for is named, and its folder.
+    let file = File::create(temporary).map_err(|e| no_room(path).unwrap_or_else(|| unwritable(path, &e)))?;
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     fill(&mut writer)?;
     writer.flush().map_err(|e| Error::io("write", path, &e))?;
@@ -37,10 +38,44 @@ fn write_and_rename(
     fs::rename(temporary, path).map_err(|e| Error::io("write", path, &e))
 }
 
+/// Whether the folder that `path` is to lie in is there.
+///
+/// # Errors
+/// [`Kind::Io`] with the file and the folder.
+pub fn require_folder(path: &Path) -> Result<()> {
+    no_room(path).map_or(Ok(()), Err)
+}
+
+/// Why nothing can lie at `path`, if its folder is the reason.
+fn no_room(path: &Path) -> Option<Error> {
+    let folder = folder_of(path);
+    if folder.is_dir() {
+        return None;
+    }
+    let error = Error::new(Kind::Io, format!("cannot write {}", path.display()));
+    Some(match folder.ancestors().find(|above| above.is_file()) {
+        Some(file) => error
+            .fact("in the way", format!("{}, which is a file", file.display()))
+            .help("choose another folder"),
+        None => error
+            .fact("missing", format!("the folder {}", folder.display()))
+            .help(format!("make it (`mkdir -p {}`), or choose another", folder.display())),
+    })
+}
+
+fn unwritable(path: &Path, e: &std::io::Error) -> Error {
+    Error::io("write", path, e).fact("folder", folder_of(path).display())
+}
+
+/// `.` for a bare name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// [`write_atomic`] for bytes at hand.
 ///
 /// # Errors
-/// [`Kind::Io`](crate::error::Kind::Io) with the path.
+/// [`Kind::Io`] with the path.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |out| out.write_all(bytes).map_err(|e| Error::io("write", path, &e)))
 }
@@ -54,7 +89,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// Bytes and SHA-256 of a file as it lies on the disk.
 ///
 /// # Errors
-/// [`Kind::Io`](crate::error::Kind::Io) with the path.
+/// [`Kind::Io`] with the path.
 pub fn sha256_file(path: &Path) -> Result<(u64, String)> {
     use sha2::{Digest, Sha256};
     let mut file = File::open(path).map_err(|e| Error::io("read", path, &e))?;
@@ -73,9 +108,41 @@ pub fn sha256_file(path: &Path) -> Result<(u64, String)> {
 /// Makes `path` and its parents.
 ///
 /// # Errors
-/// [`Kind::Io`](crate::error::Kind::Io) with the path, also when a file stands in the way.
+/// [`Kind::Io`] with the path, also when a file stands in the way.
 pub fn create_dir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, &e))
+    fs::create_dir_all(path).map_err(|e| {
+        let error = Error::io("create the folder", path, &e);
+        match path.ancestors().find(|above| above.is_file()) {
+            Some(file) => error
+                .fact("in the way", format!("{}, which is a file", file.display()))
+                .help("choose another folder"),
+            None => error,
+        }
+    })
+}
+
+/// Where a path leads, without `.`, `..` and links, whether or not there is something yet.
+///
+/// # Errors
+/// [`Kind::Io`] when there is no current folder.
+pub fn real(path: &Path) -> Result<PathBuf> {
+    let mut real = PathBuf::new();
+    for part in std::path::absolute(path).map_err(|e| Error::io("find", path, &e))?.components() {
+        match part {
+            Component::CurDir => {}
+            // What stands before it has no links any more, so its parent is the folder above.
+            Component::ParentDir => {
+                real.pop();
+            }
+            _ => {
+                real.push(part);
+                if let Ok(found) = real.canonicalize() {
+                    real = found;
+                }
+            }
+        }
+    }
+    Ok(real)
 }
 
 // The process id keeps two runs that write the same file from sharing a temporary one.
@@ -88,7 +155,6 @@ fn temporary_name(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_no_other() {
@@ -119,6 +185,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = write_bytes(&dir.path().join("no/such/folder/x"), b"1").unwrap_err();
         assert_eq!(error.kind(), Kind::Io);
-        assert!(error.to_string().contains("no/such/folder/x"), "{error}");
+        let text = error.to_string();
+        let folder = dir.path().join("no/such/folder");
+        assert!(text.starts_with(&format!("cannot write {}\n", folder.join("x").display())), "{text}");
+        assert!(text.contains(&format!("the folder {}", folder.display())), "{text}");
+        assert!(!text.contains("partial"), "{text}");
+        write_bytes(&dir.path().join("file"), b"mine").unwrap();
+        for error in [write_bytes(&dir.path().join("file/x"), b"1"), create_dir(&dir.path().join("file/x/y"))]
+        {
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains("file, which is a file") && !text.contains("partial"), "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_leads_where_the_system_would_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(here.join("a/b")).unwrap();
+        std::os::unix::fs::symlink("a/b", here.join("link")).unwrap();
+        for (path, leads) in [
+            ("a/./b/", "a/b"),
+            ("link", "a/b"),
+            ("link/new", "a/b/new"),
+            ("link/../c", "a/c"),
+            ("none/../a", "a"),
+            ("none/deep", "none/deep"),
+        ] {
+            assert_eq!(real(&here.join(path)).unwrap(), here.join(leads), "{path}");
+        }
     }
 }
