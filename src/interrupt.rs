@@ -1,28 +1,83 @@
-//! Ctrl-C and SIGTERM as a flag that long work looks at between two pieces, so that it can leave
-//! nothing half-written behind. A second signal ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP as a flag that long work looks at between two pieces, so that it can leave
+//! nothing half-written behind. A second signal ends the process at once. Either way the exit code is the
+//! shell's for a process that a signal ended: 128 and the signal's number.
 
 use crate::error::{Error, Kind, Result};
-use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+/// The number of the first signal.
+static SIGNAL: AtomicI32 = AtomicI32::new(SIGINT);
+
+/// Ctrl-C, on every system.
+const SIGINT: i32 = 2;
+const MESSAGE: &str = "\nstopping after the piece of work in hand; press Ctrl-C again to stop at once\n";
 
 /// Installs the handler; called once by `main`. Libraries that embed the engine need not.
 ///
 /// # Errors
 /// [`Kind::Device`] when the operating system refuses the handler.
+#[cfg(unix)]
 pub fn install() -> Result<()> {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        listen(signal).map_err(|e| Error::new(Kind::Device, "cannot listen for Ctrl-C").fact("reason", e))?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn listen(signal: i32) -> std::io::Result<()> {
+    let done = |code: i32| if code == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
+    // SAFETY: sigaction is a struct of numbers and an optional function, for which zeros are a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointers are null or to `action`, which outlives the call.
+    done(unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) })?;
+    if signal == libc::SIGHUP && action.sa_sigaction == libc::SIG_IGN {
+        // Under nohup the work goes on when the terminal goes.
+        return Ok(());
+    }
+    action.sa_sigaction = heard as extern "C" fn(i32) as libc::sighandler_t;
+    // Reads and writes that were under way go on by themselves.
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the mask is a part of `action`; `heard` does nothing that a handler may not do.
+    done(unsafe { libc::sigemptyset(&mut action.sa_mask) })?;
+    // SAFETY: as above.
+    done(unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) })
+}
+
+/// Runs in the middle of anything: atomics, write and _exit are all that is allowed here.
+#[cfg(unix)]
+extern "C" fn heard(signal: i32) {
+    if REQUESTED.load(Ordering::SeqCst) {
+        // SAFETY: _exit takes any number and does not come back.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    SIGNAL.store(signal, Ordering::SeqCst);
+    REQUESTED.store(true, Ordering::SeqCst);
+    // SAFETY: the pointer and the length are those of a constant. A closed stderr is no reason not to stop.
+    unsafe { libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len()) };
+}
+
+/// Installs the handler; called once by `main`. Libraries that embed the engine need not.
+///
+/// # Errors
+/// [`Kind::Device`] when the operating system refuses the handler.
+#[cfg(not(unix))]
+pub fn install() -> Result<()> {
+    use std::io::Write;
     ctrlc::set_handler(|| {
         if REQUESTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
+            std::process::exit(i32::from(exit_code()));
         }
         // A closed stderr must not end the thread that waits for the second signal.
-        let _ = writeln!(
-            std::io::stderr(),
-            "\nstopping after the piece of work in hand; press Ctrl-C again to stop at once"
-        );
+        let _ = std::io::stderr().write_all(MESSAGE.as_bytes());
     })
     .map_err(|e| Error::new(Kind::Device, "cannot listen for Ctrl-C").fact("reason", e))
+}
+
+/// What the process ends with after a stop: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+pub fn exit_code() -> u8 {
+    (128 + SIGNAL.load(Ordering::SeqCst)) as u8
 }
 
 /// The flag itself, for rooms that take one.

@@ -23,7 +23,9 @@ use std::path::PathBuf;
     name = "vgg-ft",
     version,
     about,
-    after_help = "Start with `vgg-ft demo`, or `vgg-ft finetune DATA -o RUN` on a folder with one folder per class."
+    after_help = "Start with `vgg-ft demo`, or `vgg-ft finetune DATA -o RUN` on a folder with one folder per class.\n\n\
+        Exit codes: 0 done; 1 the job failed; 2 the command cannot be; after a stop 130 (Ctrl-C), 143 (SIGTERM) or \
+        129 (SIGHUP)."
 )]
 pub struct Cli {
     /// What to do.

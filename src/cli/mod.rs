@@ -1,7 +1,7 @@
 //! What was typed becomes a task; what a task returns becomes an exit code.
 //!
 //! In: `argv`. Out: results on stdout, remarks and errors on stderr, 0 for success, 1 for a job that
-//! failed, 2 for a command that cannot be.
+//! failed, 2 for a command that cannot be, 128 and the signal's number for one that was stopped.
 
 mod args;
 mod augment;
@@ -34,7 +34,10 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // The exit code still tells when nobody reads stderr.
             let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::from(error.exit_code())
+            ExitCode::from(match error.kind() {
+                Kind::Interrupted => interrupt::exit_code(),
+                _ => error.exit_code(),
+            })
         }
     }
 }

@@ -87,7 +87,7 @@ fn the_chapter_runs_is_skipped_when_done_and_goes_on_when_stopped() {
             super::signal(&child, "-INT");
             let output = child.wait_with_output().unwrap();
             let error = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(1), "{error}");
+            assert_eq!(output.status.code(), Some(130), "{error}");
         }
         let (text, _) = succeeds(&here, &args);
         for run in ["1-features", "2-finetune"] {

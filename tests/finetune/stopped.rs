@@ -37,7 +37,7 @@ fn stop(dir: &Path, run: &str, args: &[&str], epochs: usize, pause: u64, name: &
     signal(&child, name);
     let output = child.wait_with_output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(output.status.code(), Some(if name == "-TERM" { 143 } else { 130 }), "{error}");
     assert!(error.contains("error: stopped by the user"), "{error}");
     assert!(error.contains("the same command with --resume goes on"), "{error}");
     let there = names(&dir.join(run));
@@ -103,8 +103,40 @@ fn adamw_with_all_that_counts_steps_is_taken_up_to_the_bit() {
     ]);
 }
 
+/// Under nohup the terminal's end is not ours.
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [5, 5])]);
+    for (trap, ends) in [("trap '' HUP; ", 0), ("", 129)] {
+        let run = format!("run{ends}");
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", &format!("{trap}exec \"$0\" \"$@\"")])
+            .arg(assert_cmd::cargo::cargo_bin("vgg-ft"))
+            .args(job(&run, &[]))
+            .env("VGG_FT_CACHE", here.join("cache"))
+            .current_dir(&here)
+            .stderr(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let csv = here.join(&run).join("history.csv");
+        wait_until(&mut child, || csv.exists());
+        signal(&child, "-HUP");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(ends), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn a_second_signal_ends_at_once() {
+    for (first, second, code) in [("-INT", "-INT", 130), ("-INT", "-TERM", 143)] {
+        ends_at_once(first, second, code);
+    }
+}
+
+fn ends_at_once(first: &str, second: &str, code: i32) {
     let dir = tempfile::tempdir().unwrap();
     let here = here(&dir);
     draw(&here.join("data"), &[("train", [8, 8])]);
@@ -114,13 +146,13 @@ fn a_second_signal_ends_at_once() {
     let job = here.join("slow/job.toml");
     wait_until(&mut child, || job.exists());
     std::thread::sleep(Duration::from_millis(500));
-    signal(&child, "-INT");
+    signal(&child, first);
     std::thread::sleep(Duration::from_millis(100));
-    signal(&child, "-INT");
+    signal(&child, second);
     let began = Instant::now();
     let output = child.wait_with_output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(130), "{error}");
+    assert_eq!(output.status.code(), Some(code), "{error}");
     assert!(error.contains("press Ctrl-C again to stop at once"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
