@@ -41,8 +41,14 @@ pub struct Summary {
 /// # Errors
 /// [`Kind::Usage`](crate::error::Kind::Usage) for sizes and names that cannot be.
 pub fn summary(host: &Host, job: &Summary) -> Result<()> {
+    // A run shows what its last stage trained, unless something else is asked for.
+    let mut stage = None;
     let architecture = match &job.run {
-        Some(run) => Run::open(run)?.architecture,
+        Some(run) => {
+            let run = Run::open(run)?;
+            stage = run.config.training.stages.last().filter(|_| !asked(job)).cloned();
+            run.architecture
+        }
         None => {
             let base = Architecture::vgg(job.variant, job.size)?;
             match job.top {
@@ -52,16 +58,24 @@ pub fn summary(host: &Host, job: &Summary) -> Result<()> {
             }
         }
     };
-    let trainable = match &job.unfreeze_from {
-        Some(layer) => Trainable::from(&architecture, layer)?,
-        None if job.freeze => Trainable::head(&architecture),
-        None => Trainable::all(),
+    let trainable = match (&job.unfreeze_from, &stage) {
+        (Some(layer), _) => Trainable::from(&architecture, layer)?,
+        (None, Some(stage)) => Trainable { from: stage.boundary(&architecture)? },
+        (None, None) if job.freeze => Trainable::head(&architecture),
+        (None, None) => Trainable::all(),
     };
     let table = table(&architecture, trainable);
     let (learning, frozen) = table.parameters();
+    let mut text = table.text();
+    if let Some(stage) = &stage {
+        let from =
+            stage.unfreeze_from.as_ref().map_or("the classifier alone".into(), |l| format!("{l} and after"));
+        text += &format!(" Trainable is what the run's last stage ({}) trained: {from}\n", stage.name);
+    }
     host.result(
-        &table.text(),
+        &text,
         &json!({
+            "stage": stage.map(|stage| stage.name),
             "layers": table.rows,
             "parameters": learning + frozen,
             "trainable": learning,
@@ -69,6 +83,11 @@ pub fn summary(host: &Host, job: &Summary) -> Result<()> {
             "trainable_tensors": table.learning_tensors(),
         }),
     )
+}
+
+/// Whether some freezing is asked for.
+fn asked(job: &Summary) -> bool {
+    job.freeze || job.unfreeze_from.is_some()
 }
 
 fn table(architecture: &Architecture, trainable: Trainable) -> Table {
