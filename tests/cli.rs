@@ -299,7 +299,7 @@ fn an_interrupted_extraction_goes_on_to_the_same_bytes() {
     assert!(kill.success());
     let output = child.wait_with_output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(output.status.code(), Some(130), "{error}");
     assert!(error.contains("error: stopped by the user"), "{error}");
     assert_eq!(names(&here.join("stopped")), ["train.safetensors.partial", "train.safetensors.progress"]);
 
@@ -502,7 +502,10 @@ fn a_step_is_planned_without_a_card() {
         command.args(["bench", "--plan"]).args(args);
         command
     };
-    let text = stdout(&mut plan(&["--unfreeze-from", "block5_conv1", "--card", "t4"]));
+    let text = stdout(&mut plan(&["--card", "t4"]));
+    // The boundary of `finetune`.
+    let help = stdout(vgg_ft(dir.path()).args(["finetune", "--help"]));
+    assert!(help.contains("[default: block5_conv1]"), "{help}");
     assert!(text.starts_with("vgg16 150x150, batch 20: a training step from block5_conv1 on"), "{text}");
     assert!(text.contains("% of the roof\nmemory ") && text.contains("NVIDIA T4"), "{text}");
     let json: serde_json::Value =
@@ -514,6 +517,27 @@ fn a_step_is_planned_without_a_card() {
     assert!(launches.iter().all(|l| l["pass"] == "forward" && l["microseconds"].as_f64().unwrap() > 0.0));
     let share = json["sums"]["share_of_roof"].as_f64().unwrap();
     assert!(share > 0.0 && share < 1.0, "{share}");
+    // What is too large is refused with what is not, and that is so to the picture.
+    let large = ["--card", "t4", "--unfreeze-from", "block1_conv1"];
+    let text = fails(&mut plan(&[&large[..], &["--batch", "100000"]].concat()), 2);
+    let number = |text: &str, before: &str| -> usize {
+        let digits = text.split(before).nth(1).unwrap().split(' ').next().unwrap();
+        digits.trim().parse().unwrap_or_else(|_| panic!("{text}"))
+    };
+    assert!(text.contains("100000 pictures of 150x150 do not fit into one step"), "{text}");
+    let (counted, fits) = (number(&text, "expected  --batch "), number(&text, "help: --batch "));
+    assert!(0 < fits && fits < counted, "{text}");
+    stdout(&mut plan(&[&large[..], &["--batch", &counted.to_string()]].concat()));
+    fails(&mut plan(&[&large[..], &["--batch", &(counted + 1).to_string()]].concat()), 2);
+    for (batch, does_not) in [(fits, false), (fits + 1, true)] {
+        let output = plan(&[&large[..], &["--batch", &batch.to_string()]].concat())
+            .assert()
+            .success()
+            .get_output()
+            .clone();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(said.contains(&format!("--batch {fits} does")), does_not, "{batch}: {said}");
+    }
     let text = fails(&mut plan(&["--card", "voodoo"]), 2);
     assert!(text.contains("h100, h200"), "{text}");
     let text = fails(&mut plan(&["--unfreeze-from", "block9_conv1"]), 2);

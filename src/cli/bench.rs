@@ -24,8 +24,8 @@ pub struct BenchArgs {
     /// Classes of the classifier
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = width)]
     pub classes: usize,
-    /// The first layer that learns; `dense` for the classifier alone
-    #[arg(long, value_name = "LAYER", default_value = "block3_conv1", conflicts_with = "inference")]
+    /// The first layer that learns, by default as in `finetune`; `dense` for the classifier alone
+    #[arg(long, value_name = "LAYER", default_value = "block5_conv1", conflicts_with = "inference")]
     pub unfreeze_from: String,
     /// Begin at that layer, with activations that were kept, as `finetune` does
     #[arg(long, conflicts_with = "inference")]

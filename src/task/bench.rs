@@ -2,7 +2,7 @@
 
 use super::Host;
 use crate::device::gpu::plan::{Card, KINDS, Line, Memory, Record, lines};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head, Trainable, Variant};
 use crate::report::plan::{Launched, Planned, Share, Sums};
 use crate::train::plan;
@@ -46,18 +46,71 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(job.head)?;
     let boundary = Trainable::from(&architecture, &job.unfreeze_from)?;
     let end = architecture.layers().len();
-    let (what, record) = if job.inference {
-        ("a forward pass".to_owned(), plan::inference(card, &architecture, 0..end, job.batch)?)
-    } else {
-        let from = if job.from_features { boundary.from } else { 0 };
-        let entering = if from == 0 { "pictures" } else { "kept activations" };
-        let what = format!("a training step from {} on, of {entering}", job.unfreeze_from);
-        (what, plan::training(card, &architecture, from, boundary, job.batch)?)
+    let from = if job.from_features { boundary.from } else { 0 };
+    let of = |batch: usize| {
+        if job.inference {
+            plan::inference(card, &architecture, 0..end, batch)
+        } else {
+            plan::training(card, &architecture, from, boundary, batch)
+        }
     };
+    let what = if job.inference {
+        "a forward pass".to_owned()
+    } else {
+        let entering = if from == 0 { "pictures" } else { "kept activations" };
+        format!("a training step from {} on, of {entering}", job.unfreeze_from)
+    };
+    let record = of(job.batch).map_err(|error| too_large(job, card, &error, &of))?;
+    let peak = Memory::of(&record).peak;
+    if peak > card.memory {
+        let fits = largest(job.batch, |batch| fits(card, batch, &of));
+        let instead = match fits {
+            0 => "no batch does".to_owned(),
+            fits => format!("--batch {fits} does"),
+        };
+        host.say(format_args!("note: this does not fit the memory of {}; {instead}", card.title));
+    }
     let [h, w] = job.size;
     let title = format!("{} {h}x{w}, batch {}: {what}, f32", job.variant, job.batch);
     let planned = planned(title, card, &record);
     host.result(&planned.text(), &Output { plan: &planned, sums: planned.sums() })
+}
+
+/// What the kernels do not count, in terms of what was typed.
+fn too_large(job: &Bench, card: &Card, error: &Error, of: &dyn Fn(usize) -> Result<Record>) -> Error {
+    let [h, w] = job.size;
+    let counted = largest(job.batch, |batch| of(batch).is_ok());
+    let out = Error::new(Kind::Usage, format!("{} pictures of {h}x{w} do not fit into one step", job.batch))
+        .fact("reason", error.message());
+    match (counted, largest(counted + 1, |batch| fits(card, batch, of))) {
+        (0, _) => out.help("use smaller pictures (--size)"),
+        (counted, 0) => out.expected_got(format!("--batch {counted} at most"), job.batch).help(format!(
+            "on {} not even --batch 1 fits the memory; use smaller pictures (--size)",
+            card.title
+        )),
+        (counted, fits) => out
+            .expected_got(format!("--batch {counted} at most"), job.batch)
+            .help(format!("--batch {fits} is the most that fits the memory of {}", card.title)),
+    }
+}
+
+/// Whether a step of so many is counted, and fits the card.
+fn fits(card: &Card, batch: usize, of: &dyn Fn(usize) -> Result<Record>) -> bool {
+    of(batch).is_ok_and(|record| Memory::of(&record).peak <= card.memory)
+}
+
+/// The largest number below `high` that fits, or 0; what fits is taken to fit in smaller numbers too.
+fn largest(mut high: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let mut low = 0;
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 fn planned(title: String, card: &Card, record: &Record) -> Planned {
