@@ -193,7 +193,7 @@ pub struct ExtractArgs {
     /// The last layer to run
     #[arg(long, value_name = "LAYER", default_value = "block5_pool")]
     pub layer: String,
-    /// Share of each class that becomes the validation split
+    /// Share of each class that becomes the validation split; 0 for none
     #[arg(long, value_name = "SHARE")]
     pub validation_split: Option<f32>,
     /// Decides which pictures belong to that split
@@ -244,7 +244,7 @@ pub struct FinetuneArgs {
     /// The whole job from a run.toml or job.toml; DATA, if given, in place of the data named there
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "NetworkArgs", "HeadArgs", "TrainArgs", "AugmentArgs", "preprocess", "resize", "weights", "head_epochs",
-        "head_rate", "unfreeze_from", "epochs", "rate", "keep_features", "cache_limit", "validation_split",
+        "head_rate", "unfreeze_from", "epochs", "rate", "keep_features", "cache_limit",
     ])]
     pub config: Option<PathBuf>,
     /// Folder for the run
@@ -253,7 +253,8 @@ pub struct FinetuneArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub job: JobArgs,
-    /// Share of each class that becomes the validation split
+    /// Share of each class that becomes the validation split; with --config in place of the file's. 0 for none, as
+    /// data with a validation folder need it
     #[arg(long, value_name = "SHARE")]
     pub validation_split: Option<f32>,
 }

@@ -69,7 +69,7 @@ fn run(cli: Cli) -> Result<()> {
                 size: a.network.size,
                 pictures: pictures(a.pictures),
                 layer: a.layer,
-                validation_split: a.validation_split,
+                validation_split: held_out(a.validation_split),
                 seed: a.seed,
                 batch: a.batch,
             },
@@ -184,10 +184,19 @@ fn head(a: &HeadArgs) -> task::HeadOptions {
 
 fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
     let Some(file) = a.config else {
-        return finetune(a.data.unwrap_or_default(), a.output, a.validation_split, a.job);
+        return finetune(a.data.unwrap_or_default(), a.output, held_out(a.validation_split), a.job);
     };
     let begin = begin(a.job.force, a.job.resume);
-    task::job_of(&file, a.data, a.output, begin, reading(a.job.pictures.reading))
+    let mut job = task::job_of(&file, a.data, a.output, begin, reading(a.job.pictures.reading))?;
+    if a.validation_split.is_some() {
+        job.validation_split = held_out(a.validation_split);
+    }
+    Ok(job)
+}
+
+/// A validation split as it was typed: 0 is none.
+fn held_out(share: Option<f32>) -> Option<f32> {
+    share.filter(|share| *share != 0.0)
 }
 
 fn finetune(

@@ -1,8 +1,8 @@
 //! `notebook`: the chapter's numbers, and what may be typed in their place.
 
 use super::args::ReadingArgs;
-use super::reading;
 use super::values::{positive, preprocess, resize, size, width};
+use super::{held_out, reading};
 use crate::data::Resize;
 use crate::error::Result;
 use crate::model::Preprocess;
@@ -61,7 +61,7 @@ pub struct NotebookArgs {
     /// Weights of the convolutional base; the ImageNet weights of this repository if not given
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Share of each class that becomes the validation split
+    /// Share of each class that becomes the validation split; 0 for none
     #[arg(long, value_name = "SHARE")]
     pub validation_split: Option<f32>,
     /// Decides initial weights, order, dropout and augmentation [default: 1]
@@ -113,7 +113,7 @@ impl NotebookArgs {
         set(&mut n.preprocess, self.preprocess.map(|recipe| recipe.name().to_owned()));
         set(&mut n.resize, self.resize.map(|method| method.name().to_owned()));
         n.weights = self.weights.clone().or(n.weights);
-        n.validation_split = self.validation_split.or(n.validation_split);
+        n.validation_split = held_out(self.validation_split.or(n.validation_split));
         Ok(n)
     }
 }

@@ -54,12 +54,16 @@ impl Splits {
         let test = open(&parts.test)?;
 
         match (validation_split, validation) {
-            (Some(_), Some(there)) => Err(Error::new(
+            (Some(share), Some(there)) => Err(Error::new(
                 Kind::Usage,
                 "a validation split was asked for, but there is a validation folder",
             )
             .fact("folder", there.root.display())
-            .help("leave out the split, or move the folder away")),
+            .fact("split", share)
+            .help(
+                "to use the folder, leave --validation-split out, or give `--validation-split 0` where a --config \
+                 file has a split; to use the split, move the folder away",
+            )),
             (Some(share), None) => {
                 let (train, validation) = split(&train, share, seed)?;
                 Ok(Self { train, validation: Some(validation), test })

@@ -241,6 +241,26 @@ fn a_job_is_taken_from_another_runs_file() {
     succeeds(&here, &["finetune", "others", "--config", "first/run.toml", "-o", "third"]);
     let toml = fs::read_to_string(here.join("third/run.toml")).unwrap();
     assert!(toml.contains("others\"") && toml.contains("schedule = \"cosine:0\""), "{toml}");
+    // New data with a validation folder against a file with a split, and the other way round.
+    succeeds(
+        &here,
+        &head("split", &["--head-epochs", "1", "--validation-split", "0.25"])[..]
+            .iter()
+            .map(|&word| if word == "data" { "others" } else { word })
+            .collect::<Vec<_>>(),
+    );
+    let over = ["finetune", "data", "--config", "split/run.toml", "-o", "parted"];
+    let error = fails(&here, &over, 2);
+    assert!(error.contains("there is a validation folder") && error.contains("data/validation"), "{error}");
+    assert!(error.contains("`--validation-split 0`"), "{error}");
+    succeeds(&here, &[&over[..], &["--validation-split", "0"]].concat());
+    let toml = fs::read_to_string(here.join("parted/run.toml")).unwrap();
+    assert!(!toml.contains("validation_split") && toml.contains("samples = [10, 6]"), "{toml}");
+    let over =
+        ["finetune", "others", "--config", "first/run.toml", "-o", "held", "--validation-split", "0.5"];
+    succeeds(&here, &over);
+    let toml = fs::read_to_string(here.join("held/run.toml")).unwrap();
+    assert!(toml.contains("validation_split = 0.5") && toml.contains("samples = [4, 4]"), "{toml}");
     for typed in [["--units", "4"], ["--rotation", "3"], ["--optimizer", "sgd"], ["--epochs", "3"]] {
         let args = [&["finetune", "--config", "first/run.toml", "-o", "fourth"][..], &typed].concat();
         let error = fails(&here, &args, 2);
