@@ -332,10 +332,10 @@ fn the_command_says_what_it_wrote_and_writes_over_nothing() {
         assert_eq!(output.status.code(), Some(code), "{args:?}");
         String::from_utf8(if code == 0 { output.stdout } else { output.stderr }).unwrap()
     };
-    let error = text(&["run", "--format", "keras-h5", "-o", "m.onnx"], 2);
+    let error = text(&["run", "--format", "onnx", "--layout", "nchw", "-o", "m.onnx"], 2);
     assert!(error.contains("is there already") && error.contains("--force"), "{error}");
     assert_eq!(fs::read(here.join("m.onnx")).unwrap(), bytes);
-    let line = text(&["run", "--format", "torchvision", "-o", "m.onnx", "--force"], 0);
+    let line = text(&["run", "--layout", "nchw", "-o", "m.onnx", "--force"], 0);
     assert!(line.starts_with("m.onnx\t") && line.contains(" bytes\tsha256 "), "{line}");
     assert_ne!(fs::read(here.join("m.onnx")).unwrap(), bytes);
 
@@ -346,6 +346,9 @@ fn the_command_says_what_it_wrote_and_writes_over_nothing() {
         (&["run", "--format", "keras-h5", "-o", "n.h5", "--layout", "nchw"], "--layout"),
         (&["run", "--format", "onnx", "-o", "n", "--keras-version", "3"], "--keras-version"),
         (&["run", "--format", "torchvision", "-o", "n", "--with-preprocessing"], "--with-preprocessing"),
+        (&["run", "--format", "onnx", "-o", "n.safetensors"], ".onnx"),
+        (&["run", "--format", "torchvision", "-o", "n.h5"], ".safetensors"),
+        (&["run", "-o", "n.safetensors"], "--format"),
         (&["run", "--format", "onnx", "-o", "run"], "is a folder"),
         (&["nowhere", "--format", "onnx", "-o", "n"], "not a finished run"),
         (&["run", "--format", "caffe", "-o", "n"], "caffe"),

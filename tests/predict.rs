@@ -159,6 +159,32 @@ fn every_form_of_input_names_the_same_pictures() {
 }
 
 #[test]
+fn runs_below_a_folder_are_passed_over_aloud() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    gallery(here);
+    let plain = stdout(predict(here).arg("new"));
+    for (name, file) in [("new/runs/a", "run.toml"), ("new/runs/b", "job.toml")] {
+        let run = here.join(name);
+        fs::create_dir_all(&run).unwrap();
+        fs::write(run.join(file), b"").unwrap();
+        picture(1, 0).save(run.join("curves.png")).unwrap();
+    }
+    for input in ["new", "new/**/*"] {
+        let output = predict(here).arg(input).assert().success().get_output().clone();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), plain, "{input}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        for run in ["new/runs/a", "new/runs/b"] {
+            assert_eq!(said.matches(&format!("note: {run} is a run")).count(), 1, "{said}");
+        }
+    }
+    // What is named is wanted.
+    assert_eq!(stdout(predict(here).arg("new/runs/a/curves.png")).lines().count(), 1);
+    let (_, error) = fails(predict(here).arg("new/runs"), 1);
+    assert!(error.contains("no pictures in the folder new/runs") && error.contains("passed over"), "{error}");
+}
+
+#[test]
 fn inputs_without_pictures_are_refused_before_any_work() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
@@ -262,6 +288,17 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
     let (out, error) = fails(&mut job(&[]), 1);
     assert_eq!(starts(&out), ["1.png", "3.png", "4.png"]);
     assert!(error.contains("2 of 5 pictures could not be read"), "{error}");
+    assert!(error.contains("which and why; the other 3 were classified"), "{error}");
+    for (names, words) in
+        [(&["2.png"][..], "1 of 1 pictures"), (&["2.png", "missing.png", "--batch", "1"], "2 of 2 pictures")]
+    {
+        let (out, error) = fails(predict(here).args(names), 1);
+        assert!(out.is_empty() && error.contains(words), "{error}");
+        assert!(error.contains("none was classified") && !error.contains("other"), "{error}");
+    }
+    let (_, error) = fails(predict(here).args(["2.png", "1.png"]), 1);
+    assert!(error.contains("the other one was classified"), "{error}");
+    let (_, error) = fails(&mut job(&[]), 1);
     assert!(error.contains("2.png is empty") && error.contains("cannot read missing.png"), "{error}");
     for batch in ["1", "2", "16"] {
         let (out, error) = fails(&mut job(&["--strict", "--batch", batch]), 1);
@@ -273,7 +310,7 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
     assert_eq!(fs::read_to_string(&rows).unwrap(), out);
     // What stops leaves the old file, and no half of a new one.
     fs::write(&rows, b"mine").unwrap();
-    fails(&mut job(&["-o", "rows.txt", "--strict"]), 1);
+    fails(&mut job(&["-o", "rows.txt", "--strict", "--force"]), 1);
     assert_eq!(fs::read(&rows).unwrap(), b"mine");
     let left = fs::read_dir(here)
         .unwrap()
@@ -344,7 +381,7 @@ fn a_wait_for_stdin_can_be_stopped() {
     assert!(line.starts_with("device"), "{line}");
     let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
-    assert_eq!(ends(&mut child), Some(1));
+    assert_eq!(ends(&mut child), Some(130));
     let rest: Vec<String> = said.lines().map_while(Result::ok).collect();
     assert!(rest.iter().any(|line| line.contains("stopped by the user")), "{rest:?}");
     drop(list);

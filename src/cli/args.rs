@@ -9,10 +9,10 @@ use super::look::{CompareArgs, ReportArgs};
 use super::notebook::NotebookArgs;
 use super::predict::{FormatArg, LookArgs, PredictArgs};
 use super::train::TrainArgs;
-use super::values::{float_type, key_value, positive, preprocess, rate, resize, share, size, variant, width};
+use super::values::{positive, preprocess, rate, resize, share, size, variant, width};
+use super::weights::WeightsArgs;
 use crate::data::Resize;
 use crate::model::{Preprocess, Variant};
-use crate::weights::FloatType;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -323,7 +323,8 @@ pub struct EvaluateArgs {
     pub run: PathBuf,
     /// Folder with train/, validation/, test/, or with one folder per class
     pub data: PathBuf,
-    /// Which split of DATA; if not given the first that is there of test, validation, train
+    /// Which split of DATA; if not given the first that is there of test, validation, train, or all pictures of a
+    /// folder without splits
     #[arg(long, value_enum, value_name = "SPLIT")]
     pub split: Option<Split>,
     /// Pictures per pass
@@ -332,7 +333,10 @@ pub struct EvaluateArgs {
     /// Keep one row per picture here: path, label, what it was taken for, probabilities
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// How those rows look; as FILE ends if not given
+    /// Write over a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// How those rows look; as FILE ends (.csv, .jsonl, .txt) if not given
     #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
     pub format: Option<FormatArg>,
     #[command(flatten)]
@@ -363,37 +367,6 @@ pub struct DemoArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub job: JobArgs,
-}
-
-/// `weights`
-#[derive(Args, Debug)]
-pub struct WeightsArgs {
-    /// What to do with them.
-    #[command(subcommand)]
-    pub command: WeightsCommand,
-}
-
-/// The subcommands of `weights`.
-#[derive(Debug, Subcommand)]
-pub enum WeightsCommand {
-    /// Rewrite a weights file in another float type
-    Convert {
-        /// safetensors file to read
-        from: PathBuf,
-        /// safetensors file to write
-        to: PathBuf,
-        /// Float type of the new file
-        #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = float_type)]
-        dtype: FloatType,
-        /// A remark to keep in the new file, such as its licence; may be given more than once
-        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-        metadata: Vec<(String, String)>,
-    },
-    /// List tensors: names, shapes, types, statistics
-    Inspect {
-        /// safetensors file; the repository's own if not given
-        file: Option<PathBuf>,
-    },
 }
 
 #[cfg(test)]

@@ -107,6 +107,9 @@ pub struct PreviewArgs {
     /// PNG file to write
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
     /// Pictures: rows of the sheet
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
     pub count: usize,
@@ -137,7 +140,7 @@ impl AugmentCommandArgs {
         Ok(task::Preview {
             augment: a.augment.parameters()?,
             data: a.data,
-            output: a.output,
+            output: task::Output { path: a.output, force: a.force },
             count: a.count,
             draws: a.draws,
             seed: a.seed,

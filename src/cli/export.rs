@@ -11,9 +11,9 @@ use std::path::PathBuf;
 pub struct ExportArgs {
     /// Folder that `fit` or `finetune` wrote
     pub run: PathBuf,
-    /// What to write
+    /// What to write; as FILE ends (.h5, .keras, .onnx) if not given
     #[arg(long, value_enum, value_name = "FORMAT")]
-    pub format: FormatName,
+    pub format: Option<FormatName>,
     /// The file
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
@@ -57,11 +57,19 @@ pub enum LayoutName {
     Nchw,
 }
 
+/// Endings that stand for one format; .h5 for the whole model.
+const ENDINGS: [(&str, FormatName); 4] = [
+    ("h5", FormatName::KerasH5),
+    ("hdf5", FormatName::KerasH5),
+    ("keras", FormatName::Keras),
+    ("onnx", FormatName::Onnx),
+];
+
 impl ExportArgs {
     /// The task.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for an option that the format does not have.
+    /// [`Kind::Usage`] for an option that the format does not have, or a file whose name says none.
     pub fn job(self) -> Result<task::Export> {
         let dialect = match self.keras_version {
             Some(3) => Dialect::Keras3,
@@ -71,7 +79,11 @@ impl ExportArgs {
             Some(LayoutName::Nchw) => Layout::Nchw,
             _ => Layout::Nhwc,
         };
-        let format = match self.format {
+        let output = task::Output { path: self.output, force: self.force };
+        let name = self.format.map_or_else(|| output.format(&ENDINGS), Ok).map_err(|error| {
+            error.help("say which with --format: a name that ends in .safetensors could be torchvision or safetensors")
+        })?;
+        let format = match name {
             FormatName::KerasH5 => Format::KerasH5(dialect),
             FormatName::KerasH5Weights => Format::KerasH5Weights(dialect),
             FormatName::Keras => Format::Keras,
@@ -97,12 +109,6 @@ impl ExportArgs {
                     .help(format!("it is for {formats}; leave it out")));
             }
         }
-        Ok(task::Export {
-            run: self.run,
-            format,
-            output: self.output,
-            force: self.force,
-            with_preprocessing: self.with_preprocessing,
-        })
+        Ok(task::Export { run: self.run, format, output, with_preprocessing: self.with_preprocessing })
     }
 }

@@ -14,9 +14,16 @@ pub struct ReportArgs {
     pub run: PathBuf,
     /// The pictures to judge it on; those it was trained with if not given
     pub data: Option<PathBuf>,
-    /// Which split of DATA; if not given the first that is there of test, validation, train
+    /// Which split of DATA; if not given the first that is there of test, validation, train, or all pictures of a
+    /// folder without splits
     #[arg(long, value_enum, value_name = "SPLIT")]
     pub split: Option<Split>,
+    /// Write the page to this file, .html, instead of the run's report.html
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Pictures per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
@@ -34,6 +41,7 @@ impl ReportArgs {
             split: self.split.map(split),
             batch: self.batch,
             reading: reading(self.reading),
+            output: self.output.map(|path| task::Output { path, force: self.force }),
         }
     }
 }
@@ -47,11 +55,17 @@ pub struct CompareArgs {
     /// Draw the validation curves of all into this file, .svg or .png
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
 }
 
 impl CompareArgs {
     /// The job.
     pub fn job(self) -> task::Compare {
-        task::Compare { runs: self.runs, output: self.output }
+        task::Compare {
+            runs: self.runs,
+            output: self.output.map(|path| task::Output { path, force: self.force }),
+        }
     }
 }

@@ -14,12 +14,13 @@ mod look;
 mod predict;
 mod train;
 mod values;
+mod weights;
 
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Head;
 use crate::task::{self, Host};
-use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split, WeightsCommand};
+use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split};
 use clap::Parser;
 use device::{DeviceName, Opened};
 use std::io::Write;
@@ -97,7 +98,7 @@ fn run(cli: Cli) -> Result<()> {
                 batch: a.batch,
                 reading: reading(a.reading),
                 look: a.look.look()?,
-                output: a.output,
+                output: a.output.map(|path| task::Output { path, force: a.force }),
                 format: a.format.map(Into::into),
             },
         ),
@@ -110,12 +111,7 @@ fn run(cli: Cli) -> Result<()> {
             let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job)?;
             task::demo(&host, &task::Demo { output: a.output, job })
         }
-        Command::Weights(a) => match a.command {
-            WeightsCommand::Convert { from, to, dtype, metadata } => {
-                task::convert(&host, &from, &to, dtype, metadata)
-            }
-            WeightsCommand::Inspect { file } => task::inspect(&host, file.as_deref()),
-        },
+        Command::Weights(a) => a.run(&host),
         Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
         Command::Bench(a) => task::bench(&host, &a.job()),
         Command::Emulate(a) => task::emulate(&host, &a.job(cli.threads.map(usize::from))),

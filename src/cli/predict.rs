@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub struct PredictArgs {
     /// Folder that `fit` or `finetune` wrote
     pub run: PathBuf,
-    /// Pictures, folders of pictures, patterns in quotes ('new/**/*.jpg'), or - for paths on stdin
+    /// Pictures, folders of pictures (runs below them are passed over), patterns in quotes ('new/**/*.jpg'), or - for paths on stdin
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// Paths on stdin end in NUL, as `find -print0` writes them, not in a line end
@@ -25,12 +25,15 @@ pub struct PredictArgs {
     /// Show the probability of every class
     #[arg(long)]
     pub all_probabilities: bool,
-    /// How rows look; as --output ends if not given, otherwise text
+    /// How rows look; as --output ends (.csv, .jsonl, .txt) if not given, otherwise text
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<FormatArg>,
     /// Write the rows to this file, whole or not at all
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Pictures per pass; with 1 every path on stdin is answered at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
     pub batch: usize,
@@ -149,7 +152,7 @@ impl PredictArgs {
             top: self.top,
             all: self.all_probabilities,
             format: self.format.map(Into::into),
-            output: self.output,
+            output: self.output.map(|path| task::Output { path, force: self.force }),
             batch: self.batch,
             strict: self.strict,
         })

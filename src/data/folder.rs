@@ -38,10 +38,11 @@ impl Folder {
     /// As Keras: classes are the folders directly in `root` (hidden ones and links to folders too),
     /// sorted by name; a class is searched with all folders below it (links to folders are not
     /// followed there), folder by folder in the order of their paths as text, files sorted by name:
-    /// `cat.1`, `cat.10`, `cat.2`. Unlike Keras, a class without pictures is an error.
+    /// `cat.1`, `cat.10`, `cat.2`. Unlike Keras, a class without pictures is an error, and so is a run of ours
+    /// among them, whose curves would be learned from.
     ///
     /// # Errors
-    /// [`Kind::Data`]: no such folder, not a folder, no classes, a class without pictures.
+    /// [`Kind::Data`]: no such folder, not a folder, no classes, a class without pictures, a run.
     pub fn scan(root: &Path) -> Result<Self> {
         let entries = list(root)?;
         let folders: Vec<&OsString> = entries.iter().filter(|e| e.is_dir).map(|e| &e.name).collect();
@@ -58,7 +59,14 @@ impl Folder {
 
         let mut files = Vec::new();
         for (label, class) in (0..).zip(folders) {
-            files.extend(walk(root, class)?.into_iter().map(|path| Sample { path, label }));
+            let Below { pictures, runs } = walk(root, class)?;
+            if let Some(run) = runs.first() {
+                let message = format!("{} holds a run, {}", root.display(), run.display());
+                return Err(Error::new(Kind::Data, message)
+                    .fact("why", "its curves would be taken for pictures")
+                    .help("move the run out of the data"));
+            }
+            files.extend(pictures.into_iter().map(|path| Sample { path, label }));
         }
         let folder = Self { root: root.to_path_buf(), classes, files };
         folder.require_pictures()?;
@@ -148,22 +156,49 @@ pub fn is_picture_name(name: &OsStr) -> bool {
     })
 }
 
+/// What lies below a folder.
+pub struct Below {
+    /// The pictures.
+    pub pictures: Vec<PathBuf>,
+    /// Folders that are runs, into which nobody looked: their curves are no pictures.
+    pub runs: Vec<PathBuf>,
+}
+
+/// Files that make a folder a run, finished or stopped.
+const RUN: [&str; 2] = ["run.toml", "job.toml"];
+
+/// Whether `dir` is the folder of a run.
+pub fn is_run(dir: &Path) -> bool {
+    RUN.iter().any(|name| dir.join(name).is_file())
+}
+
 /// All pictures below `root`, whatever their folders are called: folder by folder in the order of their paths as
 /// text, files sorted by name, as within a class of [`Folder::scan`]. Paths begin with `root`.
 ///
 /// # Errors
 /// [`Kind::Data`] when a folder cannot be listed.
-pub fn pictures_below(root: &Path) -> Result<Vec<PathBuf>> {
-    Ok(walk(root, OsStr::new(""))?.into_iter().map(|path| root.join(path)).collect())
+pub fn pictures_below(root: &Path) -> Result<Below> {
+    let mut below = walk(root, OsStr::new(""))?;
+    for path in below.pictures.iter_mut().chain(&mut below.runs) {
+        // Joined, an empty path would add a slash.
+        *path = if path.as_os_str().is_empty() { root.to_owned() } else { root.join(&*path) };
+    }
+    Ok(below)
 }
 
-/// Pictures in `root/start` and below, relative to `root`.
-fn walk(root: &Path, start: &OsStr) -> Result<Vec<PathBuf>> {
+/// What is in `root/start` and below, relative to `root`.
+fn walk(root: &Path, start: &OsStr) -> Result<Below> {
     let mut found: Vec<(PathBuf, Vec<OsString>)> = Vec::new();
+    let mut runs = Vec::new();
     let mut open = vec![PathBuf::from(start)];
     while let Some(dir) = open.pop() {
+        let entries = list(&root.join(&dir))?;
+        if entries.iter().any(|entry| !entry.is_dir && RUN.iter().any(|name| entry.name == *name)) {
+            runs.push(dir);
+            continue;
+        }
         let mut names = Vec::new();
-        for entry in list(&root.join(&dir))? {
+        for entry in entries {
             if entry.is_dir && !entry.is_link {
                 open.push(dir.join(&entry.name));
             } else if !entry.is_dir && is_picture_name(&entry.name) {
@@ -172,9 +207,12 @@ fn walk(root: &Path, start: &OsStr) -> Result<Vec<PathBuf>> {
         }
         found.push((dir, names));
     }
+    runs.sort_unstable();
     // As text, not part by part: "a-b" stands before "a/c", because '-' stands before '/'.
     found.sort_unstable_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
-    Ok(found.into_iter().flat_map(|(dir, names)| names.into_iter().map(move |name| dir.join(name))).collect())
+    let pictures =
+        found.into_iter().flat_map(|(dir, names)| names.into_iter().map(move |name| dir.join(name)));
+    Ok(Below { pictures: pictures.collect(), runs })
 }
 
 fn unlisted(dir: &Path, error: &std::io::Error) -> Error {

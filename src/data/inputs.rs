@@ -5,15 +5,16 @@
 //! than the batches at hand.
 
 use super::batch::{Prefetch, prefetch};
-use super::folder::{is_picture_name, pictures_below};
+use super::folder::{Below, is_picture_name, is_run, pictures_below};
 use super::resize::{Resize, Size};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::BufRead;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,6 +27,8 @@ const AHEAD: usize = 64;
 /// What was named, in its order.
 pub struct Inputs {
     parts: Vec<Part>,
+    /// Folders that were passed over, since they are runs.
+    pub runs: Vec<PathBuf>,
 }
 
 enum Part {
@@ -38,13 +41,15 @@ impl Inputs {
     /// Finds the pictures that `arguments` name. An argument is `-` (paths from stdin, one per line, or
     /// NUL-separated with `null`), a folder (all pictures below it, in the order of [`pictures_below`]), a file, or
     /// a pattern with `*`, `?`, `[…]` or `**` that no shell expanded. What exists under its name is never taken
-    /// for a pattern; a file that does not exist is found out when it is read.
+    /// for a pattern; a file that does not exist is found out when it is read. Folders of runs are passed over where
+    /// they are found, not where they are named in a file's path.
     ///
     /// # Errors
     /// [`Kind::Data`] for a folder without pictures, one that cannot be listed, or a pattern that nothing matches;
     /// [`Kind::Usage`] for a pattern that is none, and for `-` twice.
     pub fn find(arguments: &[PathBuf], null: bool) -> Result<Self> {
         let mut parts = Vec::new();
+        let mut runs = Vec::new();
         for argument in arguments {
             let part = if argument.as_os_str() == "-" {
                 if parts.iter().any(|part| matches!(part, Part::Stdin(_))) {
@@ -53,18 +58,20 @@ impl Inputs {
                 }
                 Part::Stdin(if null { 0 } else { b'\n' })
             } else if argument.is_dir() {
-                Part::Paths(folder(argument)?)
+                Part::Paths(folder(argument, &mut runs)?)
             } else {
                 match argument.to_str() {
                     Some(text) if text.contains(['*', '?', '[']) && !argument.exists() => {
-                        Part::Paths(pattern(text)?)
+                        Part::Paths(pattern(text, &mut runs)?)
                     }
                     _ => Part::Paths(vec![argument.clone()]),
                 }
             };
             parts.push(part);
         }
-        Ok(Self { parts })
+        runs.sort_unstable();
+        runs.dedup();
+        Ok(Self { parts, runs })
     }
 
     /// How many pictures, unless stdin is to say.
@@ -99,20 +106,30 @@ impl Inputs {
 }
 
 /// All pictures of a folder.
-fn folder(path: &Path) -> Result<Vec<PathBuf>> {
-    let found = pictures_below(path)?;
-    if found.is_empty() {
-        return Err(Error::new(
-            Kind::Data,
-            format!("there are no pictures in the folder {}", path.display()),
-        )
-        .help(format!("pictures end in {}", super::folder::ENDINGS.join(", "))));
+fn folder(path: &Path, runs: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let Below { pictures, runs: passed } = pictures_below(path)?;
+    if pictures.is_empty() {
+        let message = format!("there are no pictures in the folder {}", path.display());
+        let help = format!("pictures end in {}", super::folder::ENDINGS.join(", "));
+        return Err(nothing(message, &passed, help));
     }
-    Ok(found)
+    runs.extend(passed);
+    Ok(pictures)
+}
+
+/// An error with the runs that were passed over, if any, or else `help`.
+fn nothing(message: String, runs: &[PathBuf], help: String) -> Error {
+    let error = Error::new(Kind::Data, message);
+    let passed = match runs {
+        [] => return error.help(help),
+        [run] => format!("{}, which is a run", run.display()),
+        [run, ..] => format!("{} and {} more, which are runs", run.display(), runs.len() - 1),
+    };
+    error.fact("passed over", passed).help("name the pictures themselves if a run's are meant")
 }
 
 /// What a pattern matches: files and, as if they had been named, folders.
-fn pattern(text: &str) -> Result<Vec<PathBuf>> {
+fn pattern(text: &str, runs: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     let options = glob::MatchOptions {
         case_sensitive: !cfg!(windows),
         require_literal_separator: true,
@@ -125,6 +142,9 @@ fn pattern(text: &str) -> Result<Vec<PathBuf>> {
     })?;
     // `*` takes what lies beside the pictures, too; `*.data` means what it says.
     let open_end = text.ends_with('*');
+    let named = depth(literal(text));
+    let mut passed = Vec::new();
+    let mut known = BTreeMap::new();
     let mut found = Vec::new();
     for path in matches {
         let path = path.map_err(|e| {
@@ -132,15 +152,24 @@ fn pattern(text: &str) -> Result<Vec<PathBuf>> {
                 .fact("reason", e.error())
                 .help("check the permissions")
         })?;
-        if path.is_dir() {
-            found.extend(pictures_below(&path)?);
+        let mut between = path.ancestors().skip(1).take_while(|above| depth(above) > named);
+        if let Some(run) =
+            between.find(|above| *known.entry((*above).to_owned()).or_insert_with(|| is_run(above)))
+        {
+            passed.push(run.to_owned());
+        } else if path.is_dir() {
+            let below = pictures_below(&path)?;
+            found.extend(below.pictures);
+            passed.extend(below.runs);
         } else if !open_end || path.file_name().is_some_and(is_picture_name) {
             found.push(path);
         }
     }
     if found.is_empty() {
-        return Err(Error::new(Kind::Data, format!("no picture matches {text}"))
-            .help("check the pattern; `**` stands for any number of folders"));
+        passed.sort_unstable();
+        passed.dedup();
+        let help = "check the pattern; `**` stands for any number of folders".into();
+        return Err(nothing(format!("no picture matches {text}"), &passed, help));
     }
     // As folders are read. `**` finds a picture by itself and in its folder.
     let key = |path: &PathBuf| {
@@ -149,7 +178,20 @@ fn pattern(text: &str) -> Result<Vec<PathBuf>> {
     };
     found.sort_by_cached_key(key);
     found.dedup();
+    runs.extend(passed);
     Ok(found)
+}
+
+/// The folder that a pattern names before its first sign: what is below was not named one by one.
+fn literal(pattern: &str) -> &Path {
+    let end = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+    let end = pattern[..end].rfind(std::path::is_separator).map_or(0, |at| at + 1);
+    Path::new(&pattern[..end])
+}
+
+/// How many folders deep; patterns and what they match need not agree about a leading `./`.
+fn depth(path: &Path) -> usize {
+    path.components().filter(|part| *part != Component::CurDir).count()
 }
 
 /// Reads paths from stdin on a thread that nobody waits for: a read cannot be interrupted, and what is not wanted
@@ -313,83 +355,4 @@ impl<I: Iterator<Item = Result<PathBuf>>> Iterator for Batches<I> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    fn names(inputs: Inputs) -> Vec<String> {
-        let mut names = Vec::new();
-        for part in inputs.parts {
-            let Part::Paths(paths) = part else { panic!("stdin") };
-            names.extend(paths.iter().map(|path| path.to_str().unwrap().replace('\\', "/")));
-        }
-        names
-    }
-
-    /// Files are empty: nothing here is opened.
-    fn find(files: &[&str], argument: &str) -> Result<Vec<String>> {
-        let dir = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = dir.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, b"").unwrap();
-        }
-        let found = names(Inputs::find(&[dir.path().join(argument)], false)?);
-        let root = format!("{}/", dir.path().to_str().unwrap().replace('\\', "/"));
-        Ok(found.iter().map(|name| name.strip_prefix(&root).unwrap().to_owned()).collect())
-    }
-
-    #[test]
-    fn folders_and_patterns_give_pictures_in_the_order_of_the_data_readers() {
-        let files = ["d/b/2.png", "d/b/10.png", "d/b-c/1.JPG", "d/z.png", "d/b/notes.txt", "d/b/odd.dat"];
-        let all = ["d/z.png", "d/b/10.png", "d/b/2.png", "d/b-c/1.JPG"];
-        assert_eq!(find(&files, "d").unwrap(), all);
-        assert_eq!(find(&files, "d/**/*").unwrap(), all, "each once");
-        assert_eq!(find(&files, "d/b*").unwrap(), all[1..]);
-        assert_eq!(find(&files, "d/b/*").unwrap(), all[1..3]);
-        assert_eq!(find(&files, "d/?/[12].png").unwrap(), ["d/b/2.png"]);
-        assert_eq!(find(&files, "d/b/*.dat").unwrap(), ["d/b/odd.dat"], "an ending that is named counts");
-    }
-
-    #[test]
-    fn what_exists_is_no_pattern_and_what_matches_nothing_is_said() {
-        assert_eq!(find(&["a[1].png", "a1.png"], "a[1].png").unwrap(), ["a[1].png"]);
-        assert_eq!(find(&["a1.png"], "a[1].png").unwrap(), ["a1.png"]);
-        assert_eq!(find(&[], "missing.png").unwrap(), ["missing.png"], "reading will say so");
-        for (argument, kind) in [("*.png", Kind::Data), ("none", Kind::Data), ("a[", Kind::Usage)] {
-            let error = find(&["none/x.txt"], argument).unwrap_err();
-            assert_eq!(error.kind(), kind, "{error}");
-            assert!(error.to_string().contains(argument) && error.to_string().contains("help:"), "{error}");
-        }
-        let dash = PathBuf::from("-");
-        let twice = Inputs::find(&[dash.clone(), dash], false).err().unwrap();
-        assert_eq!(twice.kind(), Kind::Usage);
-    }
-
-    #[test]
-    fn batches_hold_what_can_be_read_and_say_what_cannot() {
-        let dir = tempfile::tempdir().unwrap();
-        let good = |name: &str, level: u8| {
-            image::RgbImage::from_pixel(2, 3, image::Rgb([level; 3])).save(dir.path().join(name)).unwrap();
-        };
-        good("1.png", 10);
-        fs::write(dir.path().join("2.png"), b"no").unwrap();
-        good("3.png", 30);
-        good("4.png", 40);
-        let load = |batch, strict| -> Vec<Loaded> {
-            let how = Loading { size: Size { h: 1, w: 1 }, resize: Resize::Nearest, batch, strict };
-            let inputs = Inputs::find(&[dir.path().to_owned()], false).unwrap();
-            assert_eq!(inputs.count(), Some(4));
-            inputs.load(how).unwrap().collect::<Result<_>>().unwrap()
-        };
-        let all = load(3, false);
-        assert_eq!(
-            all.iter().map(|b| b.pixels.clone()).collect::<Vec<_>>(),
-            [vec![10, 10, 10, 30, 30, 30], vec![40; 3]]
-        );
-        assert_eq!((all[0].paths.len(), all[0].unreadable.len(), all[1].unreadable.len()), (2, 1, 0));
-        assert!(all[0].unreadable[0].message().contains("2.png"));
-        let strict = load(4, true);
-        assert_eq!((strict.len(), strict[0].pixels.len(), strict[0].unreadable.len()), (1, 3, 1));
-    }
-}
+mod tests;

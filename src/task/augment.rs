@@ -1,6 +1,7 @@
 //! `augment preview`: a sheet of pictures, each in a row as it is and as training would see it.
 
 use super::Host;
+use super::output::{Output, apart};
 use crate::data::{Augment, Files, Resize, Size, Source, Splits};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
@@ -17,7 +18,7 @@ pub struct Preview {
     /// The data folder.
     pub data: PathBuf,
     /// The PNG.
-    pub output: PathBuf,
+    pub output: Output,
     /// The ranges; the book's if there are none.
     pub augment: Option<Augment>,
     /// Rows.
@@ -42,8 +43,11 @@ const LEVELS: Normalize = Normalize { order: [0, 1, 2], scale: [1.0; 3], offset:
 /// Draws the sheet on the host's device.
 ///
 /// # Errors
-/// Of data, device and files; [`Kind::Usage`] for a sheet that is too large.
+/// Of data, device and files; [`Kind::Usage`] for a sheet that is too large, or would lie in the data.
 pub fn preview(host: &Host, job: &Preview) -> Result<()> {
+    job.output.format(&[("png", ())])?;
+    apart(&job.data, &job.output.path)?;
+    job.output.check()?;
     host.introduce();
     let augment = job.augment.clone().unwrap_or_else(|| {
         host.say("note: no range was given, so the book's are shown (--augment book)");
@@ -69,10 +73,10 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     PngEncoder::new(&mut png)
         .write_image(&sheet.pixels, sheet.w as u32, sheet.h as u32, ExtendedColorType::Rgb8)
         .map_err(|e| Error::new(Kind::Io, "the sheet cannot be written as PNG").fact("reason", e))?;
-    files::write_bytes(&job.output, &png)?;
+    files::write_bytes(&job.output.path, &png)?;
     let text = format!(
         "{}  {rows} pictures, each as it is and {} times augmented, {}x{} pixels",
-        job.output.display(),
+        job.output.path.display(),
         job.draws,
         sheet.w,
         sheet.h
@@ -80,7 +84,7 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     let shown: Vec<_> = chosen.iter().map(|&i| folder.files[i].path.clone()).collect();
     host.result(
         &text,
-        &json!({ "sheet": job.output, "pictures": shown, "draws": job.draws, "augment": augment }),
+        &json!({ "sheet": job.output.path, "pictures": shown, "draws": job.draws, "augment": augment }),
     )
 }
 

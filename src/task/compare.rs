@@ -1,6 +1,7 @@
 //! `compare`: runs side by side.
 
 use super::Host;
+use super::output::Output;
 use super::run::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -16,15 +17,20 @@ pub struct Compare {
     /// The run folders, finished or stopped.
     pub runs: Vec<PathBuf>,
     /// Where to draw their curves.
-    pub output: Option<PathBuf>,
+    pub output: Option<Output>,
 }
 
 /// Prints a table, and draws the curves if asked.
 ///
 /// # Errors
-/// Of the runs and files; [`Kind::Usage`] for a file that is neither SVG nor PNG.
+/// Of the runs and files; [`Kind::Usage`] for a file that is neither SVG nor PNG, or there.
 pub fn compare(host: &Host, job: &Compare) -> Result<()> {
-    let ending = job.output.as_deref().map(ending).transpose()?;
+    let file = |output: &Output| -> Result<(PathBuf, Ending)> {
+        let ending = output.format(&ENDINGS)?;
+        output.check()?;
+        Ok((output.path.clone(), ending))
+    };
+    let output = job.output.as_ref().map(file).transpose()?;
     let mut lines = Vec::new();
     let mut histories = Vec::new();
     for run in &job.runs {
@@ -32,7 +38,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         lines.push(line);
         histories.push(history);
     }
-    if let (Some(path), Some(ending)) = (&job.output, ending) {
+    if let Some((path, ending)) = &output {
         let named: Vec<(String, &History)> =
             lines.iter().map(|line| line.run.clone()).zip(&histories).collect();
         let chart = comparison(&named);
@@ -42,7 +48,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         }
         host.say(format_args!("curves     {}", path.display()));
     }
-    host.result(&text(&lines), &json!({ "runs": lines, "curves": job.output }))
+    host.result(&text(&lines), &json!({ "runs": lines, "curves": output.map(|(path, _)| path) }))
 }
 
 /// How curves are drawn.
@@ -52,14 +58,7 @@ enum Ending {
     Png,
 }
 
-fn ending(path: &Path) -> Result<Ending> {
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("svg") => Ok(Ending::Svg),
-        Some("png") => Ok(Ending::Png),
-        _ => Err(Error::new(Kind::Usage, format!("{} says not what it should be", path.display()))
-            .help("name a file that ends in .svg or .png with -o")),
-    }
-}
+const ENDINGS: [(&str, Ending); 2] = [("svg", Ending::Svg), ("png", Ending::Png)];
 
 /// A run's line and epochs.
 fn read(run: &Path) -> Result<(Line, History)> {

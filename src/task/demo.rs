@@ -2,7 +2,7 @@
 
 use super::{Finetune, Host, finetune};
 use crate::data::draw::{Counts, draw};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -19,8 +19,9 @@ pub struct Demo {
 /// Draws the pictures, fine-tunes, and says what to try next.
 ///
 /// # Errors
-/// Those of `finetune`.
+/// Those of `finetune`; [`Kind::Usage`] for a folder that holds other things.
 pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
+    require_own(&demo.output)?;
     let ([h, w], seed) = (demo.job.size, demo.job.head.seed);
     let pictures = demo.output.join(format!("pictures-{h}x{w}-seed{seed}"));
     if pictures.exists() {
@@ -29,7 +30,7 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
         let began = Instant::now();
         let counts = Counts::default();
         // Drawn beside its place and renamed: a folder of that name is whole.
-        let partial = demo.output.join("pictures.partial");
+        let partial = demo.output.join(PARTIAL);
         if partial.exists() {
             std::fs::remove_dir_all(&partial).map_err(|e| Error::io("remove", &partial, &e))?;
         }
@@ -56,6 +57,28 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
         picture = picture.display(),
     ));
     Ok(())
+}
+
+/// Pictures that are being drawn.
+const PARTIAL: &str = "pictures.partial";
+
+/// In a folder of somebody's pictures, ours would be two classes more.
+fn require_own(folder: &Path) -> Result<()> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    let ours = |name: &str| name == PARTIAL || (name.starts_with("pictures-") && name.contains("-seed"));
+    if names.is_empty() || names.iter().any(|name| ours(name)) {
+        return Ok(());
+    }
+    names.sort_unstable();
+    Err(Error::new(Kind::Usage, format!("{} holds other things than a demo", folder.display()))
+        .expected_got("a new folder, or that of an earlier demo", &names[0])
+        .help("choose another folder with -o"))
 }
 
 /// A path as seen from here, if that is shorter.

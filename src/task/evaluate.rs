@@ -1,9 +1,10 @@
 //! `evaluate`: a run on labelled pictures.
 
 use super::look::Look;
+use super::output::Output;
 use super::pictures::{Reading, decode};
 use super::run::Run;
-use super::{Host, extract};
+use super::{Host, extract, predict};
 use crate::data::{Folder, Pictures, Source, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
@@ -11,6 +12,7 @@ use crate::report::{Format, Outcome, Rows, Said};
 use crate::train::{Judged, Samples, Views, judge};
 use crate::{files, interrupt};
 use serde::Serialize;
+use std::fmt;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -51,7 +53,7 @@ pub struct Evaluate {
     /// How the pictures are looked at.
     pub look: Look,
     /// A file with one row per picture.
-    pub output: Option<PathBuf>,
+    pub output: Option<Output>,
     /// How those rows look; as the file's name ends if not given.
     pub format: Option<Format>,
 }
@@ -59,19 +61,19 @@ pub struct Evaluate {
 /// Prints loss, accuracy, confusion matrix and figures per class.
 ///
 /// # Errors
-/// Of run, data and device; [`Kind::Data`] when the classes are not the run's.
+/// Of run, data, device and file; [`Kind::Data`] when the classes are not the run's.
 pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
+    let output = job.output.as_ref().map(|output| predict::rows_file(output, job.format)).transpose()?;
     host.introduce();
     let run = Run::open(&job.run)?;
     let views = job.look.views(host, &run)?;
     let network = run.network(host)?;
-    let (name, folder, pictures) = labelled(host, &run, &job.data, job.split, &job.reading)?;
+    let (judged, folder, pictures) = labelled(host, &run, &job.data, job.split, &job.reading)?;
     let classes = &run.config.network.classes;
     let examiner = Examiner { host, network: &network, pictures: &pictures, views, batch: job.batch };
-    let outcome = match &job.output {
+    let outcome = match output {
         None => examiner.examine(&job.look, classes, &mut |_, _, _| Ok(()))?,
-        Some(path) => {
-            let format = job.format.unwrap_or_else(|| Format::of(path));
+        Some((path, format)) => {
             let rows = Rows { format, classes, top: 1, all: true, labelled: true };
             let mut outcome = None;
             files::write_atomic(path, |out| {
@@ -87,15 +89,44 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
             outcome.ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?
         }
     };
-    host.result(&format!("{name}\n{}", outcome.text()), &Named { split: name, outcome })
+    let named = Named { split: judged.split(), folder: folder.root, outcome };
+    host.result(&format!("{judged}\n{}", named.outcome.text()), &named)
 }
 
 fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).map_err(|e| Error::io("write", path, &e))
 }
 
+/// Which pictures are judged.
+#[derive(Clone, Debug)]
+pub(super) enum Which {
+    /// Those of a split.
+    Split(&'static str),
+    /// All of a folder without splits.
+    All(PathBuf),
+}
+
+impl Which {
+    /// The split's name, if it is one.
+    pub fn split(&self) -> Option<&'static str> {
+        match self {
+            Self::Split(name) => Some(name),
+            Self::All(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Split(name) => f.write_str(name),
+            Self::All(folder) => write!(f, "all pictures of {}", folder.display()),
+        }
+    }
+}
+
 /// The pictures of a split of `data`, whose classes must be the run's; of test, validation, train the first
-/// that is there if none is named.
+/// that is there if none is named. The folder that the run split for itself is split again as it was.
 ///
 /// # Errors
 /// Of the data; [`Kind::Usage`] when there is no such split; [`Kind::Data`] when the classes are not the run's.
@@ -105,23 +136,32 @@ pub(super) fn labelled(
     data: &Path,
     split: Option<SplitName>,
     reading: &Reading,
-) -> Result<(&'static str, Folder, Pictures)> {
+) -> Result<(Which, Folder, Pictures)> {
     let mut splits = Splits::open(data, None, 0)?;
     let training = &run.config.training;
+    let own = files::real(data)? == files::real(&training.data)?;
+    // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
+    let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
     if let Some(share) = training.validation_split
         && splits.validation.is_none()
         && split != Some(SplitName::Test)
+        && (own || asked)
     {
-        // The split that the run was trained with.
         splits = Splits::open(data, Some(share), training.seed)?;
     }
+    let whole = splits.train.root == data && splits.validation.is_none();
     let there = extract::named(&splits);
     let chosen = match split {
         Some(split) => there.iter().find(|(name, _)| *name == split.name()).ok_or_else(|| {
             let names: Vec<_> = there.iter().map(|(name, _)| *name).collect();
-            Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()))
-                .fact("splits", names.join(" "))
-                .help("choose one of these with --split")
+            let error =
+                Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
+            if whole {
+                return error
+                    .fact("there", format!("class folders: {}", splits.train.classes.join(" ")))
+                    .help("leave --split out: all its pictures are then taken");
+            }
+            error.fact("splits", names.join(" ")).help("choose one of these with --split")
         })?,
         // Train, validation, test is the order of preference backwards.
         None => there.last().ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?,
@@ -137,17 +177,29 @@ pub(super) fn labelled(
         .help("name the class folders as they were named for training"));
     }
     let size = run.architecture.input;
-    let pictures = decode(host, name, folder, size, run.resize()?, reading)?;
-    if name == "train" {
-        host.say("note: there is no other split, so pictures that the run was trained on may be among these");
+    let called = if whole { "all" } else { name };
+    let pictures = decode(host, called, folder, size, run.resize()?, reading)?;
+    if own && name == "train" {
+        host.say("note: the run was trained on these pictures");
+    } else if whole && training.validation_split.is_some() {
+        host.say(format_args!(
+            "note: the run was trained on a part of {}; if {} is that folder in another place, --split validation \
+             takes the other part",
+            training.data.display(),
+            data.display()
+        ));
+    } else if !own && name == "train" {
+        host.say("note: pictures that the run was trained on may be among these");
     }
-    Ok((name, folder.clone(), pictures))
+    let part = if whole { Which::All(data.to_owned()) } else { Which::Split(name) };
+    Ok((part, folder.clone(), pictures))
 }
 
-/// An outcome and the split it is of.
+/// An outcome and what it is of.
 #[derive(Serialize)]
 struct Named {
-    split: &'static str,
+    split: Option<&'static str>,
+    folder: PathBuf,
     #[serde(flatten)]
     outcome: Outcome,
 }

@@ -1,6 +1,7 @@
 //! `export`: a run's network as a file for other tools.
 
 use super::Host;
+use super::output::{self, Output};
 use super::run::Run;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, torch_recipe, write};
@@ -16,9 +17,7 @@ pub struct Export {
     /// The kind of file.
     pub format: Format,
     /// The file.
-    pub output: PathBuf,
-    /// Write over a file that is there.
-    pub force: bool,
+    pub output: Output,
     /// The scaling of pixels becomes a part of the network.
     pub with_preprocessing: bool,
 }
@@ -28,16 +27,9 @@ pub struct Export {
 /// # Errors
 /// [`Kind::Usage`] when there is a file and `force` is not given; of the run; of the format.
 pub fn export(host: &Host, job: &Export) -> Result<()> {
-    let (output, name) = (&job.output, job.output.display());
-    if output.is_dir() {
-        return Err(Error::new(Kind::Usage, format!("{name} is a folder"))
-            .help("name a file with -o, such as model.h5"));
-    }
-    if output.exists() && !job.force {
-        return Err(Error::new(Kind::Usage, format!("{name} is there already"))
-            .help("choose another file with -o, or write over it with --force"));
-    }
+    let (output, name) = (&job.output.path, job.output.path.display());
     check_ending(job)?;
+    job.output.check()?;
     let run = Run::open(&job.run)?;
     let weights = run.weights()?;
     let classes = &run.config.network.classes;
@@ -59,10 +51,22 @@ pub fn export(host: &Host, job: &Export) -> Result<()> {
     )
 }
 
-/// Keras looks at a file's name before it looks inside.
+/// Endings that say what is in a file.
+const ENDINGS: [(&str, &str); 5] = [
+    ("keras", "a Keras model"),
+    ("h5", "HDF5"),
+    ("hdf5", "HDF5"),
+    ("onnx", "ONNX"),
+    ("safetensors", "safetensors"),
+];
+
+/// Keras looks at a file's name before it looks inside, and people do, too.
 fn check_ending(job: &Export) -> Result<()> {
-    let name = job.output.to_string_lossy();
+    let path = &job.output.path;
+    let name = path.to_string_lossy();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    // A name that says nothing is no lie.
+    let says = |what: &str| output::named(path, &ENDINGS).is_none_or(|said| said == what);
     let (fits, expected) = match job.format {
         Format::Keras => (ends(&[".keras"]), ".keras"),
         Format::KerasH5(_) => (ends(&[".h5", ".hdf5"]), ".h5 or .hdf5"),
@@ -70,12 +74,13 @@ fn check_ending(job: &Export) -> Result<()> {
         Format::KerasH5Weights(_) => {
             (ends(&[".h5", ".hdf5"]) && !ends(&[".weights.h5"]), ".h5 or .hdf5, but not .weights.h5")
         }
-        Format::Onnx(_) | Format::Torchvision | Format::Safetensors => (true, ""),
+        Format::Onnx(_) => (says("ONNX"), ".onnx"),
+        Format::Torchvision | Format::Safetensors => (says("safetensors"), ".safetensors"),
     };
     if fits {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, format!("Keras would not read {name} as what it is"))
+    Err(Error::new(Kind::Usage, format!("nobody would read {name} as what it is"))
         .expected_got(format!("a name that ends in {expected}"), &name)
-        .help("choose another name with -o"))
+        .help("choose another name with -o, or another --format"))
 }

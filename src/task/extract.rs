@@ -1,6 +1,7 @@
 //! `extract`: pictures through the frozen base, activations to disk.
 
 use super::base::Base;
+use super::output::apart;
 use super::pictures::decode;
 use super::{Host, PictureOptions};
 use crate::data::{Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
@@ -47,6 +48,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     host.introduce();
     let architecture = Architecture::vgg(job.variant, job.size)?;
     let last = architecture.position(&job.layer)?;
+    apart(&job.data, &job.output)?;
     let splits = Splits::open(&job.data, job.validation_split, job.seed)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     let network = base.network(host, architecture, 0)?;

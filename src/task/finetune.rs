@@ -7,9 +7,10 @@
 use super::base::Base;
 use super::course::StageConfig;
 use super::estimate::Estimate;
-use super::evaluate::test;
+use super::evaluate::{Which, test};
 use super::extract::{self, named};
 use super::fit::HeadOptions;
+use super::output::apart;
 use super::parts::{Cache, Part};
 use super::pictures::decode;
 use super::report::{self, Judged, Material};
@@ -84,6 +85,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
             json!({ "run": job.output, "finished": true }),
         ));
     }
+    apart(&job.data, &job.output)?;
     let splits = Splits::open(&job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
@@ -186,7 +188,8 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         text += &format!("\ntest\n{}", outcome.text());
         (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
         tested = Some(outcome.clone());
-        judged = Some(Ok(Judged::new("test", root, pictures.files.clone(), found, report::REUSED)));
+        judged =
+            Some(Ok(Judged::new(Which::Split("test"), root, pictures.files.clone(), found, report::REUSED)));
     }
     result.seconds = began.elapsed().as_secs_f64();
     config.result = Some(result);
@@ -197,7 +200,9 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         let found = test(host, &network, part.samples(place), &classes, job.head.batch);
         let files = parts[1].pictures.files.clone();
         let how = report::FROM_FEATURES;
-        judged = Some(found.map(|found| Judged::new("validation", split.root.clone(), files, found, how)));
+        judged = Some(
+            found.map(|found| Judged::new(Which::Split("validation"), split.root.clone(), files, found, how)),
+        );
     }
     drop(validation);
     drop(parts);

@@ -4,7 +4,8 @@ use super::Host;
 use super::base::Base;
 use super::course::StageConfig;
 use super::estimate::Estimate;
-use super::evaluate::test;
+use super::evaluate::{Which, test};
+use super::output::apart;
 use super::report::{self, Judged, Material};
 use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::{Seen, Stages, ended_with};
@@ -14,7 +15,7 @@ use crate::model::{Architecture, Head};
 use crate::train::{self, FeatureSamples};
 use serde_json::json;
 use std::collections::HashSet;
-use std::path::{PathBuf, absolute};
+use std::path::{Path, PathBuf, absolute};
 use std::time::Instant;
 
 /// How the classifier is built and trained.
@@ -60,10 +61,18 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             &json!({ "run": job.output, "finished": true }),
         );
     }
+    apart(&job.features, &job.output)?;
     let train = Features::open(&job.features.join("train.safetensors"))?;
     let path = job.features.join("validation.safetensors");
     let validation = if path.exists() { Some(Features::open(&path)?) } else { None };
     let recipe = &train.recipe;
+    // The pictures may lie elsewhere, or nowhere, by now.
+    let pictures = [Some(recipe), validation.as_ref().map(|features| &features.recipe)];
+    for root in
+        pictures.into_iter().flatten().map(|recipe| Path::new(&recipe.root)).filter(|root| root.is_dir())
+    {
+        apart(root, &job.output)?;
+    }
     if let Some(validation) = &validation
         && !belong_together(recipe, &validation.recipe)
     {
@@ -151,7 +160,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         let found = test(host, &network, (from, samples), &recipe.classes, batch)?;
         let files = features.recipe.files.iter().map(|(name, _, _)| name.into()).collect();
         let root = (&features.recipe.root).into();
-        Ok(Judged::new("validation", root, files, found, report::FROM_FEATURES))
+        Ok(Judged::new(Which::Split("validation"), root, files, found, report::FROM_FEATURES))
     });
     let material = Material { folder: &job.output, config: &config, history: &history, judged };
     text += &report::attempt(host, &mut network, material);

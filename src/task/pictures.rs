@@ -1,6 +1,7 @@
 //! From a folder to decoded pictures, with everything that was skipped said aloud.
 
 use super::Host;
+use super::output::outside;
 use crate::data::{Folder, Pictures, Resize, Size, Want};
 use crate::error::Result;
 use crate::interrupt;
@@ -32,7 +33,8 @@ pub struct PictureOptions {
 /// Decodes `folder`; lists on stderr what could not be read.
 ///
 /// # Errors
-/// As [`Pictures::load`].
+/// As [`Pictures::load`]; [`Kind::Usage`](crate::error::Kind::Usage) for a cache inside the folder, where it would be a
+/// class.
 pub fn decode(
     host: &Host,
     name: &str,
@@ -41,6 +43,10 @@ pub fn decode(
     resize: Resize,
     reading: &Reading,
 ) -> Result<Pictures> {
+    if let Some(cache) = &reading.cache {
+        outside(&folder.root, cache)
+            .map_err(|error| error.help("choose another folder with --cache, or --no-cache"))?;
+    }
     let want = Want {
         size: Size { h: size[0], w: size[1] },
         resize,

@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::look::Look;
+use super::output::{self, Output};
 use super::run::Run;
 use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size};
 use crate::error::{Error, Kind, Result};
@@ -31,7 +32,7 @@ pub struct Predict {
     /// How rows look; if not given as `output` ends, or `--json` says.
     pub format: Option<Format>,
     /// A file for the rows instead of stdout.
-    pub output: Option<PathBuf>,
+    pub output: Option<Output>,
     /// Pictures per pass.
     pub batch: usize,
     /// Whether the first unreadable picture ends it.
@@ -44,27 +45,33 @@ pub struct Predict {
 /// Of the run, the inputs and the device; [`Kind::Usage`] for two formats at once; [`Kind::Data`] at the end when
 /// some pictures could not be read. With [`Predict::strict`] the first of those is the error.
 pub fn predict(host: &Host, job: &Predict) -> Result<()> {
-    let format = match (&job.output, job.format) {
+    let (output, format) = match (&job.output, job.format) {
+        (Some(output), format) => {
+            let (path, format) = rows_file(output, format)?;
+            (Some(path), format)
+        }
         (None, Some(Format::Text | Format::Csv)) if host.json => {
             return Err(Error::new(Kind::Usage, "--json and --format ask for two things")
                 .help("leave one of them out: --json is --format jsonl"));
         }
-        (_, Some(format)) => format,
-        (Some(path), None) => Format::of(path),
-        (None, None) if host.json => Format::Jsonl,
-        (None, None) => Format::Text,
+        (None, Some(format)) => (None, format),
+        (None, None) if host.json => (None, Format::Jsonl),
+        (None, None) => (None, Format::Text),
     };
     host.introduce();
     let run = Run::open(&job.run)?;
     let views = job.look.views(host, &run)?;
     let inputs = Inputs::find(&job.inputs, job.null)?;
+    for folder in &inputs.runs {
+        host.say(format_args!("note: {} is a run, so its pictures are passed over", folder.display()));
+    }
     let network = run.network(host)?;
     let [h, w] = run.architecture.input;
     let how = Loading { size: Size { h, w }, resize: run.resize()?, batch: job.batch, strict: job.strict };
     let classes = &run.config.network.classes;
     let rows = Rows { format, classes, top: job.top, all: job.all, labelled: false };
     // Rows that run over a terminal are progress enough, and a bar between them would tear them.
-    let shows = job.output.is_some() || !std::io::stdout().is_terminal();
+    let shows = output.is_some() || !std::io::stdout().is_terminal();
     let many = inputs.count().is_none_or(|count| count > job.batch);
     let progress = match inputs.count() {
         _ if !(shows && many) => Progress::silent(),
@@ -75,7 +82,7 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     let classifier = Classifier { host, job, network: &network, views: &views, rows, progress };
     let ahead = inputs.load(how)?;
     let mut done = Done::default();
-    match &job.output {
+    match output {
         None => done = classifier.run(ahead, &mut |bytes| host.write(bytes))?,
         Some(path) => {
             files::write_atomic(path, |out| {
@@ -90,14 +97,35 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     if done.seen == 0 {
         host.say("note: stdin named no picture");
     }
-    if done.unreadable > 0 {
-        return Err(Error::new(
-            Kind::Data,
-            format!("{} of {} pictures could not be read", done.unreadable, done.seen),
-        )
-        .help("the errors above say which and why; the other pictures were classified"));
-    }
-    Ok(())
+    done.complaint().map_or(Ok(()), Err)
+}
+
+/// A file for rows, which can be written, and how they look: as asked, else as the name ends, else as text.
+///
+/// # Errors
+/// Those of [`Output::check`]; [`Kind::Usage`] for an ending that is not known, or is that of another format.
+pub(super) fn rows_file(output: &Output, asked: Option<Format>) -> Result<(&Path, Format)> {
+    let path = &output.path;
+    let format = match (asked, output::named(path, &Format::ENDINGS)) {
+        // Any rows may be called text.
+        (Some(asked), Some(named)) if asked != named && output::ending(path) != "txt" => {
+            let (asked, named) = (asked.name(), named.name());
+            return Err(Error::new(
+                Kind::Usage,
+                format!("--format {asked} does not go with {}", path.display()),
+            )
+            .fact("its ending says", named)
+            .help(format!("write --format {named}, or leave it out; or give the file another ending")));
+        }
+        (Some(asked), _) => asked,
+        (None, Some(named)) => named,
+        (None, None) if path.extension().is_none() => Format::Text,
+        (None, None) => output
+            .format(&Format::ENDINGS)
+            .map_err(|error| error.help("give the file one of these endings, or say how with --format"))?,
+    };
+    output.check()?;
+    Ok((path, format))
 }
 
 #[derive(Default)]
@@ -107,6 +135,20 @@ struct Done {
 }
 
 impl Done {
+    /// What could not be read, if anything, and what was done all the same.
+    fn complaint(&self) -> Option<Error> {
+        let classified = match (self.unreadable, self.seen - self.unreadable) {
+            (0, _) => return None,
+            (_, 0) => "none was classified".to_owned(),
+            (_, 1) => "the other one was classified".to_owned(),
+            (_, n) => format!("the other {n} were classified"),
+        };
+        let message = format!("{} of {} pictures could not be read", self.unreadable, self.seen);
+        Some(
+            Error::new(Kind::Data, message).help(format!("the errors above say which and why; {classified}")),
+        )
+    }
+
     fn report(&self, host: &Host, path: &Path) -> Result<()> {
         let classified = self.seen - self.unreadable;
         let text = format!("{}  {classified} pictures classified", path.display());

@@ -5,7 +5,8 @@
 //! [`attempt`] makes a remark.
 
 use super::Host;
-use super::evaluate::{SplitName, Tested, labelled, test};
+use super::evaluate::{SplitName, Tested, Which, labelled, test};
+use super::output::Output;
 use super::pictures::Reading;
 use super::run::{CURVES, Config, REPORT, Run};
 use crate::data::{Batch, Features, Resize, Rgb8, Size, image};
@@ -31,6 +32,8 @@ pub struct Report {
     pub batch: usize,
     /// How folders are read.
     pub reading: Reading,
+    /// A file for the page, instead of the run's own.
+    pub output: Option<Output>,
 }
 
 /// How predictions came about, for the page.
@@ -46,7 +49,7 @@ const THUMBNAIL: [usize; 2] = [160, 224];
 
 /// Predictions on a split and where its pictures lie.
 pub(super) struct Judged {
-    split: &'static str,
+    part: Which,
     root: PathBuf,
     files: Vec<PathBuf>,
     tested: Tested,
@@ -55,14 +58,8 @@ pub(super) struct Judged {
 
 impl Judged {
     /// `files` lie below `root`, in the order of `tested`.
-    pub fn new(
-        split: &'static str,
-        root: PathBuf,
-        files: Vec<PathBuf>,
-        tested: Tested,
-        how: &'static str,
-    ) -> Self {
-        Self { split, root, files, tested, how }
+    pub fn new(part: Which, root: PathBuf, files: Vec<PathBuf>, tested: Tested, how: &'static str) -> Self {
+        Self { part, root, files, tested, how }
     }
 }
 
@@ -81,7 +78,7 @@ pub(super) struct Material<'a> {
 /// Writes the report of a run that has just been finished; a line about it for the result.
 pub(super) fn attempt(host: &Host, network: &mut Network, material: Material<'_>) -> String {
     let path = material.folder.join(REPORT);
-    match write(host, network, material) {
+    match curves_png(&material).and_then(|()| write(host, network, material, &path)) {
         Ok(()) => format!("\nreport     {}", path.display()),
         Err(error) => {
             host.say(format_args!("note: the run is whole, but its report could not be written: {error}"));
@@ -93,8 +90,12 @@ pub(super) fn attempt(host: &Host, network: &mut Network, material: Material<'_>
 /// Makes the report of a run anew.
 ///
 /// # Errors
-/// Of run, data, device and files; [`Kind::Data`] when the classes are not the run's.
+/// Of run, data, device and files; [`Kind::Usage`] for a file that is there, or does not end as a page; [`Kind::Data`] when the classes are not the run's.
 pub fn report(host: &Host, job: &Report) -> Result<()> {
+    if let Some(output) = &job.output {
+        output.format(&[("html", ()), ("htm", ())])?;
+        output.check()?;
+    }
     host.introduce();
     let run = Run::open(&job.run)?;
     let history = History::load(&job.run.join("history.csv"))?;
@@ -110,16 +111,22 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     };
     // Here nothing else is at stake: what is wrong with the pictures is an error.
     let judged = judged.transpose()?.flatten();
-    let split = judged.as_ref().map(|judged| judged.split);
+    let part = judged.as_ref().map(|judged| judged.part.clone());
     let outcome = judged.as_ref().map(|judged| judged.tested.outcome.clone());
     let material =
         Material { folder: &job.run, config: &run.config, history: &history, judged: judged.map(Ok) };
-    write(host, &mut network, material)?;
-    let path = job.run.join(REPORT);
-    let text = outcome.as_ref().map(|o| format!("\n\n{}\n{}", split.unwrap_or_default(), o.text()));
+    let path = match &job.output {
+        Some(output) => output.path.clone(),
+        None => {
+            curves_png(&material)?;
+            job.run.join(REPORT)
+        }
+    };
+    write(host, &mut network, material, &path)?;
+    let text = part.as_ref().zip(outcome.as_ref()).map(|(part, o)| format!("\n\n{part}\n{}", o.text()));
     host.result(
         &format!("report     {}{}", path.display(), text.unwrap_or_default()),
-        &json!({ "report": path, "split": split, "outcome": outcome }),
+        &json!({ "report": path, "split": part.and_then(|part| part.split()), "outcome": outcome }),
     )
 }
 
@@ -127,10 +134,10 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
 fn judge(host: &Host, job: &Report, run: &Run, network: &Network, data: &Path) -> Result<Option<Judged>> {
     let classes = &run.config.network.classes;
     if !data.join("train.safetensors").exists() {
-        let (name, folder, pictures) = labelled(host, run, data, job.split, &job.reading)?;
+        let (part, folder, pictures) = labelled(host, run, data, job.split, &job.reading)?;
         let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
         let tested = test(host, network, (0, &samples), classes, job.batch)?;
-        return Ok(Some(Judged::new(name, folder.root, pictures.files.clone(), tested, ANEW)));
+        return Ok(Some(Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW)));
     }
     let path = data.join("validation.safetensors");
     if !path.exists() {
@@ -147,12 +154,16 @@ fn judge(host: &Host, job: &Report, run: &Run, network: &Network, data: &Path) -
     let samples = super::fit::samples(&features)?;
     let tested = test(host, network, (base, &samples), classes, job.batch)?;
     let files = recipe.files.iter().map(|(name, _, _)| name.into()).collect();
-    Ok(Some(Judged::new("validation", (&recipe.root).into(), files, tested, FROM_FEATURES)))
+    Ok(Some(Judged::new(Which::Split("validation"), (&recipe.root).into(), files, tested, FROM_FEATURES)))
 }
 
-fn write(host: &Host, network: &mut Network, material: Material<'_>) -> Result<()> {
+/// The run's curves as pixels.
+fn curves_png(material: &Material<'_>) -> Result<()> {
+    files::write_bytes(&material.folder.join(CURVES), &curves(material.history).png()?)
+}
+
+fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path) -> Result<()> {
     let Material { folder, config, history, judged } = material;
-    files::write_bytes(&folder.join(CURVES), &curves(history).png()?)?;
     let (judged, remark) = match judged {
         Some(Ok(judged)) => {
             let remark = judged.how.to_owned();
@@ -177,7 +188,7 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>) -> Result<(
         environment: environment(host, folder, config)?,
         seconds,
     });
-    files::write_bytes(&folder.join(REPORT), html.as_bytes())
+    files::write_bytes(path, html.as_bytes())
 }
 
 fn verdict<'a>(
@@ -208,18 +219,25 @@ fn verdict<'a>(
         }
     };
     let mut mistakes = Vec::with_capacity(shown.len());
+    // Files of a split are named with it.
+    let split = judged.part.split();
     for (((&row, &called), picture), cam) in shown.iter().zip(&called).zip(pictures).zip(&cams) {
         let small =
             |picture: Rgb8| thumbnails(&picture.resize(thumbnail(size), Resize::Bilinear), cam.as_ref());
         mistakes.push(Mistake {
-            file: Path::new(judged.split).join(&judged.files[row]).display().to_string(),
+            file: Path::new(split.unwrap_or_default()).join(&judged.files[row]).display().to_string(),
             truth: named(labels[row] as usize),
             called: named(called),
             confidence: f64::from(probabilities[row][called]),
             picture: picture.map(small).transpose()?,
         });
     }
-    Ok(Verdict { split: judged.split, outcome, labels, probabilities, mistakes, wrong: all.len(), maps })
+    let on = match &judged.part {
+        Which::Split(name) => format!("the {name} pictures"),
+        all => all.to_string(),
+    };
+    let wrong = all.len();
+    Ok(Verdict { split, judged: on, outcome, labels, probabilities, mistakes, wrong, maps })
 }
 
 /// The maps of those pictures that are there, for the classes that were called.

@@ -46,8 +46,10 @@ pub struct Page<'a> {
 
 /// Predictions beside the truth.
 pub struct Verdict<'a> {
-    /// `test` or `validation`.
-    pub split: &'a str,
+    /// `test` or `validation`; nothing for a folder without splits.
+    pub split: Option<&'a str>,
+    /// "the test pictures", "all pictures of pets".
+    pub judged: String,
     /// Counts and scores.
     pub outcome: &'a Outcome,
     /// The true class of each picture.
@@ -115,7 +117,7 @@ pub fn page(page: &Page<'_>) -> String {
     match &page.verdict {
         None => part("verdict", "Predictions", &format!("<p class=\"empty\">{}</p>\n", escape(&page.remark))),
         Some(verdict) => {
-            let heading = format!("On the {} pictures", escape(verdict.split));
+            let heading = format!("On {}", escape(&verdict.judged));
             let remark = format!("<p class=\"note\">{}</p>\n", escape(&page.remark));
             part("classes", &heading, &(remark + &tables::classes(verdict.outcome)));
             part("roc", "Confidence", &confidence(verdict));
@@ -141,11 +143,12 @@ fn tiles(page: &Page<'_>) -> String {
     let mut tiles = Vec::new();
     if let Some(verdict) = &page.verdict {
         let [low, high] = verdict.outcome.interval;
+        let split = verdict.split.map_or(String::new(), |split| format!("{split} "));
         tiles.push((
             format!("{:.4}", verdict.outcome.accuracy),
-            format!("{} accuracy, 95 % interval {low:.3} to {high:.3}", verdict.split),
+            format!("{split}accuracy, 95 % interval {low:.3} to {high:.3}"),
         ));
-        tiles.push((format!("{:.4}", verdict.outcome.loss), format!("{} loss", verdict.split)));
+        tiles.push((format!("{:.4}", verdict.outcome.loss), format!("{split}loss")));
         let areas: Vec<f64> = verdict.rocs().iter().filter_map(|(_, roc)| Some(roc.as_ref()?.area)).collect();
         if !areas.is_empty() {
             let mean = areas.iter().sum::<f64>() / areas.len() as f64;

@@ -52,7 +52,8 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
         }),
     });
     let verdict = Verdict {
-        split: "test",
+        split: Some("test"),
+        judged: "the test pictures".into(),
         outcome: &outcome,
         labels,
         probabilities,

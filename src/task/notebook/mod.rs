@@ -12,6 +12,7 @@ pub use config::Numbers;
 use super::base::Base;
 use super::evaluate::test;
 use super::fit::HeadOptions;
+use super::output::apart;
 use super::pictures::decode;
 use super::run::{self, Begin, Config, Run};
 use super::stage::ended_with;
@@ -78,11 +79,14 @@ struct Row {
 pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
     host.introduce();
     job.numbers.validate()?;
+    let jobs = jobs(job)?;
+    // What lies beside the parts is not touched, so the data may.
+    jobs.iter().try_for_each(|part| apart(&job.data, &part.output))?;
     let splits = Splits::open(&job.data, job.numbers.validation_split, job.numbers.seed)?;
     let base = Base::open(host, job.numbers.weights.as_deref())?;
     let classes = splits.train.classes.clone();
     let mut parts = Vec::new();
-    for part in jobs(job)? {
+    for part in jobs {
         let config = finetune::config(host, &part, &base.sha256, &classes)?;
         parts.push(look(part, &config, job.force)?);
     }

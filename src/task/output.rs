@@ -1,0 +1,224 @@
+//! Where results go, asked before any work is done.
+//!
+//! In: the path that was typed. Out: the path itself, once nothing is lost by writing there: a file that is new (or
+//! may be written over), whose name ends as its format does, and a folder that is apart from the data.
+
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use std::path::{Path, PathBuf};
+
+/// A file for results.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Where.
+    pub path: PathBuf,
+    /// Write over a file that is there.
+    pub force: bool,
+}
+
+impl Output {
+    /// Whether it can be written.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for what is there already and is not to be written over; [`Kind::Io`] when its folder is
+    /// missing.
+    pub fn check(&self) -> Result<()> {
+        let (path, name) = (&self.path, self.path.display());
+        if path.is_dir() || path.as_os_str().is_empty() {
+            return Err(Error::new(Kind::Usage, format!("`{name}` is a folder")).help("name a file in it"));
+        }
+        if path.exists() && !path.is_file() {
+            return Err(Error::new(Kind::Usage, format!("{name} is no file that can be replaced"))
+                .help("name a plain file"));
+        }
+        if path.exists() && !self.force {
+            return Err(Error::new(Kind::Usage, format!("{name} is there already"))
+                .help("choose another file, or write over it with --force"));
+        }
+        files::require_folder(path)
+    }
+
+    /// What the file's name says of its format, by a list of endings without their dots.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] with the list when it says nothing that is known.
+    pub fn format<T: Copy>(&self, known: &[(&str, T)]) -> Result<T> {
+        named(&self.path, known).ok_or_else(|| {
+            let ending = ending(&self.path);
+            let got = if ending.is_empty() { "no ending".into() } else { format!(".{ending}") };
+            let name = self.path.display();
+            Error::new(Kind::Usage, format!("the name {name} does not say what the file is to be"))
+                .expected_got(list(known), got)
+                .help("give the file's name one of these endings")
+        })
+    }
+}
+
+/// The format whose ending `path` has, in whatever case.
+pub fn named<T: Copy>(path: &Path, known: &[(&str, T)]) -> Option<T> {
+    let ending = ending(path);
+    known.iter().find(|(name, _)| *name == ending).map(|&(_, format)| format)
+}
+
+/// What stands after the last dot of a name, in lower case; empty where there is none.
+pub fn ending(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+/// ".svg or .png".
+pub fn list<T>(known: &[(&str, T)]) -> String {
+    let names: Vec<String> = known.iter().map(|(name, _)| format!(".{name}")).collect();
+    match names.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} or {last}", before.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// Whether `output` lies apart from the folder `data`: neither is inside the other. A folder inside the data would be
+/// read as a class next time, and a file as a picture.
+///
+/// # Errors
+/// [`Kind::Usage`].
+pub fn apart(data: &Path, output: &Path) -> Result<()> {
+    let help = "choose a place outside the data with -o, such as runs/NAME beside it";
+    outside(data, output).map_err(|error| error.help(help))?;
+    let there = files::real(output)?;
+    for (folder, place) in roots(data)? {
+        if place.starts_with(&there) {
+            let message = format!("the data lie inside {}", output.display());
+            return Err(refused(message, data, &folder, output).help(help));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `place` is neither the folder `data` nor inside it.
+///
+/// # Errors
+/// [`Kind::Usage`], without help.
+pub fn outside(data: &Path, place: &Path) -> Result<()> {
+    let there = files::real(place)?;
+    for (folder, root) in roots(data)? {
+        if there == root {
+            return Err(refused(format!("{} is the data itself", place.display()), data, &folder, place));
+        }
+        if there.starts_with(&root) {
+            return Err(refused(format!("{} lies inside the data", place.display()), data, &folder, place));
+        }
+    }
+    Ok(())
+}
+
+fn refused(message: String, data: &Path, folder: &Path, output: &Path) -> Error {
+    let error = Error::new(Kind::Usage, message).fact("data", data.display());
+    let error = if folder == data { error } else { error.fact("folder", folder.display()) };
+    error.fact("output", output.display())
+}
+
+/// The data folder and the folders that links in it lead to: splits and classes may be links.
+fn roots(data: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut roots = vec![(data.to_owned(), files::real(data)?)];
+    let mut level = vec![data.to_owned()];
+    for _ in 0..2 {
+        let mut below = Vec::new();
+        // A folder that cannot be listed is refused by those who read it.
+        for entry in level.iter().flat_map(std::fs::read_dir).flatten().flatten() {
+            let Ok(kind) = entry.file_type() else { continue };
+            let path = entry.path();
+            if kind.is_dir() {
+                below.push(path);
+            } else if kind.is_symlink() && path.is_dir() {
+                roots.push((path.clone(), files::real(&path)?));
+                below.push(path);
+            }
+        }
+        level = below;
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn file(path: PathBuf, force: bool) -> Output {
+        Output { path, force }
+    }
+
+    #[test]
+    fn a_file_is_new_or_meant_to_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path();
+        fs::write(here.join("old.csv"), b"mine").unwrap();
+        file(here.join("new.csv"), false).check().unwrap();
+        file(here.join("old.csv"), true).check().unwrap();
+        for (path, force, kind, words) in [
+            ("old.csv", false, Kind::Usage, "old.csv is there already"),
+            (".", true, Kind::Usage, "is a folder"),
+            ("no/x.csv", true, Kind::Io, "the folder"),
+            ("old.csv/x.csv", false, Kind::Io, "which is a file"),
+        ] {
+            let error = file(here.join(path), force).check().unwrap_err();
+            assert_eq!(error.kind(), kind, "{path}");
+            assert!(error.to_string().contains(words) && error.to_string().contains("help:"), "{error}");
+        }
+        if cfg!(unix) {
+            // To rename over it would leave the machine without.
+            let error = file("/dev/null".into(), true).check().unwrap_err();
+            assert!(error.to_string().contains("no file that can be replaced"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_says_the_format_or_is_refused_with_those_that_do() {
+        let known = [("svg", 1), ("png", 2)];
+        assert_eq!(file("a.PNG".into(), false).format(&known).unwrap(), 2);
+        for (name, got) in [("a.jpg", ".jpg"), ("a", "no ending"), (".svg", "no ending")] {
+            let error = file(name.into(), false).format(&known).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            assert!(error.to_string().contains(".svg or .png"), "{error}");
+            assert!(error.to_string().contains(got), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_written_lies_apart_from_the_data_by_whatever_name() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path();
+        for folder in ["top/data/train/cats", "top/data/empty", "elsewhere/dogs", "classes/foxes"] {
+            fs::create_dir_all(here.join(folder)).unwrap();
+        }
+        symlink(here.join("elsewhere/dogs"), here.join("top/data/train/dogs")).unwrap();
+        symlink(here.join("classes"), here.join("top/data/test")).unwrap();
+        symlink(here.join("top/data"), here.join("again")).unwrap();
+        let data = here.join("top/data");
+        for output in [
+            "top/data",
+            "again",
+            "top/./data/",
+            "top/new/../data",
+            "top/data/empty",
+            "top/data/run",
+            "top/data/train/run/deep",
+            "again/train/cats/sheet.png",
+            "elsewhere/dogs/run",
+            "classes/run",
+            "top",
+            "",
+            "elsewhere",
+        ] {
+            for data in [&data, &here.join("again")] {
+                let error = apart(data, &here.join(output)).expect_err(output);
+                assert_eq!(error.kind(), Kind::Usage, "{output}");
+            }
+        }
+        for output in
+            ["top/database", "top/data.run", "run", "elsewhere/run", "top/data/../run", "again/../run"]
+        {
+            apart(&data, &here.join(output)).unwrap();
+        }
+    }
+}

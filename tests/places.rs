@@ -1,0 +1,324 @@
+//! Where results go, as a new user would have it: nothing is written into the data or over a file, names say what
+//! files are, and what cannot be written is named as it was typed.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
+
+use assert_cmd::Command;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use vgg_ft::random::{Draws, Stream};
+use vgg_ft::weights::find_default;
+
+fn vgg_ft(dir: &Path) -> Command {
+    let mut command = Command::cargo_bin("vgg-ft").unwrap();
+    command
+        .env("VGG_FT_CACHE", dir.join("cache"))
+        .env("VGG_FT_WEIGHTS", find_default().unwrap().canonicalize().unwrap())
+        .env("RUST_BACKTRACE", "0")
+        .current_dir(dir);
+    command
+}
+
+/// Stdout and stderr.
+fn succeeds(dir: &Path, args: &[&str]) -> (String, String) {
+    let output = vgg_ft(dir).args(args).assert().success().get_output().clone();
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The error of a command that must fail with `code`.
+fn fails(dir: &Path, args: &[&str], code: i32) -> String {
+    let output = vgg_ft(dir).args(args).assert().code(code).get_output().clone();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!text.contains("panicked") && !text.contains("partial"), "{text}");
+    assert!(text.contains("help:") || text.contains("--help"), "{args:?}: {text}");
+    text
+}
+
+/// Noisy pictures, reddish `warm/` and bluish `cold/`, `n` of each in each of `folders`.
+fn draw(data: &Path, folders: &[&str], n: usize) {
+    let mut draws = Draws::new(7, Stream::Demo, 0);
+    for folder in folders {
+        for (class, lift) in [("cold", 2), ("warm", 0)] {
+            let dir = data.join(folder).join(class);
+            fs::create_dir_all(&dir).unwrap();
+            for i in 0..n {
+                let mut picture = image::RgbImage::new(32, 32);
+                for pixel in picture.pixels_mut() {
+                    let mut rgb = [0; 3].map(|_: u8| draws.below(120) as u8);
+                    rgb[lift] += 100;
+                    pixel.0 = rgb;
+                }
+                picture.save(dir.join(format!("{i}.png"))).unwrap();
+            }
+        }
+    }
+}
+
+/// Everything below a folder, with the bytes of its files.
+fn all(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() {
+                open.push(path.clone());
+            }
+            found.push((path.clone(), fs::read(&path).unwrap_or_default()));
+        }
+    }
+    found.sort();
+    found
+}
+
+const SMALL: [&str; 8] = ["--size", "32", "--units", "4", "--head-epochs", "1", "--epochs", "1"];
+
+/// `pets`, a folder of classes without splits; `parted`, the same with them; a run on each: `whole`, and `run`, whose
+/// last stage began at block5_conv3.
+fn shared() -> &'static Path {
+    static SHARED: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let dir = SHARED.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        draw(&dir.path().join("pets"), &["."], 5);
+        draw(&dir.path().join("parted"), &["train", "validation"], 3);
+        for (data, run) in [("pets", "whole"), ("parted", "run")] {
+            let args = ["finetune", data, "-o", run, "--unfreeze-from", "block5_conv3"];
+            succeeds(dir.path(), &[&args[..], &SMALL].concat());
+        }
+        dir
+    });
+    dir.path()
+}
+
+#[test]
+fn nothing_is_written_into_the_data_or_around_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("pets"), &["."], 2);
+    draw(&here.join("parted"), &["train", "validation"], 2);
+    succeeds(here, &["extract", "pets", "-o", "features", "--size", "32"]);
+    let mut refused = vec![
+        ("pets", "pets", "is the data itself"),
+        ("pets", "./pets/../pets/", "is the data itself"),
+        ("pets", "pets/run", "lies inside the data"),
+        ("pets", "pets/cold", "lies inside the data"),
+        ("pets", "pets/cold/run", "lies inside the data"),
+        ("parted", "parted/train", "lies inside the data"),
+        ("parted", "parted/train/warm/x/y", "lies inside the data"),
+        ("./pets", "none/../pets/run", "lies inside the data"),
+        ("pets", ".", "the data lie inside ."),
+        ("parted/train", "parted", "the data lie inside parted"),
+    ];
+    if cfg!(unix) {
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("pets", here.join("link")).unwrap();
+        refused.extend([
+            ("pets", "link/run", "lies inside the data"),
+            ("link", "pets/run", "lies inside the data"),
+            ("link", "link", "is the data itself"),
+        ]);
+    }
+    let before = all(here);
+    for (data, output, words) in refused {
+        for command in ["finetune", "extract"] {
+            let error = fails(here, &[command, data, "-o", output, "--size", "32"], 2);
+            assert!(
+                error.contains(words) && error.contains("runs/NAME"),
+                "{command} {data} {output}: {error}"
+            );
+        }
+        for more in ["--force", "--resume"] {
+            let error = fails(here, &["finetune", data, "-o", output, "--size", "32", more], 2);
+            assert!(error.contains(words), "{more} {data} {output}: {error}");
+        }
+    }
+    for args in [
+        &["notebook", "pets", "-o", "pets"][..],
+        &["notebook", "pets", "-o", "pets/book"],
+        &["fit", "features", "-o", "features"],
+        &["fit", "features", "-o", "features/run"],
+        &["fit", "features", "-o", "pets/run"],
+        &["fit", "features", "-o", "."],
+        &["augment", "preview", "pets", "-o", "pets/cold/sheet.png"],
+        &["demo", "-o", "pets"],
+        &["extract", "pets", "-o", "new", "--size", "32", "--cache", "pets/cache"],
+    ] {
+        let error = fails(here, args, 2);
+        assert!(error.contains("data") || error.contains("other things than a demo"), "{args:?}: {error}");
+    }
+    fs::remove_dir(here.join("new")).unwrap();
+    assert!(before == all(here), "the data are as they were, and nothing is beside them");
+    // Beside the data, with a name that begins as theirs, is no place inside.
+    succeeds(here, &["fit", "features", "-o", "pets-run", "--epochs", "1", "--units", "4"]);
+}
+
+#[test]
+fn a_run_in_the_data_is_no_class() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("pets"), &["."], 2);
+    for place in ["pets/run", "pets/cold/deep"] {
+        let run = here.join(place);
+        fs::create_dir_all(&run).unwrap();
+        for name in ["curves.png", "job.toml"] {
+            fs::copy(here.join("pets/cold/0.png"), run.join(name)).unwrap();
+        }
+        let error = fails(here, &["extract", "pets", "-o", "features", "--size", "32"], 1);
+        assert!(error.contains("holds a run, ") && error.contains(&place[5..]), "{error}");
+        fs::remove_dir_all(run).unwrap();
+    }
+}
+
+/// Every command that writes one file: by the same rule.
+#[test]
+fn a_file_is_written_over_only_with_force_and_its_name_says_what_it_is() {
+    let here = shared();
+    let weights = find_default().unwrap().canonicalize().unwrap();
+    let weights = weights.to_str().unwrap();
+    for (command, ending, wrong, known) in [
+        (
+            &["predict", "run", "pets", "-o"][..],
+            "csv",
+            "parquet",
+            ".csv, .jsonl, .ndjson, .json, .txt or .tsv",
+        ),
+        (&["evaluate", "run", "parted", "-o"], "jsonl", "xlsx", ".csv, .jsonl, .ndjson, .json, .txt or .tsv"),
+        (
+            &["augment", "preview", "pets", "--count", "1", "--draws", "1", "--size", "32", "-o"],
+            "png",
+            "jpg",
+            ".png",
+        ),
+        (&["compare", "run", "-o"], "svg", "pdf", ".svg or .png"),
+        (&["report", "run", "-o"], "html", "pdf", ".html or .htm"),
+        (&["export", "run", "-o"], "onnx", "pt", ".h5, .hdf5, .keras or .onnx"),
+        (&["weights", "convert", weights], "safetensors", "h5", ".safetensors"),
+    ] {
+        let with = |name: &str, more: &[&'static str]| -> Vec<String> {
+            command
+                .iter()
+                .map(|&word| word.to_owned())
+                .chain([name.to_owned()])
+                .chain(more.iter().map(|&w| w.to_owned()))
+                .collect()
+        };
+        let fails =
+            |args: Vec<String>, code| fails(here, &args.iter().map(String::as_str).collect::<Vec<_>>(), code);
+        let name = format!("{}-{}.{ending}", command[0], command[1].len());
+        fs::write(here.join(&name), b"mine").unwrap();
+        let error = fails(with(&name, &[]), 2);
+        assert!(error.contains(&format!("{name} is there already")) && error.contains("--force"), "{error}");
+        assert_eq!(fs::read(here.join(&name)).unwrap(), b"mine");
+        vgg_ft(here).args(with(&name, &["--force"])).assert().success();
+        let written = fs::read(here.join(&name)).unwrap();
+        assert!(written.len() > 20, "{name}");
+        fs::remove_file(here.join(&name)).unwrap();
+        vgg_ft(here).args(with(&name, &[])).assert().success();
+        assert_eq!(fs::read(here.join(&name)).unwrap().len(), written.len(), "{name}");
+
+        let error = fails(with(&format!("x.{wrong}"), &[]), 2);
+        assert!(error.contains(known) && error.contains(&format!(".{wrong}")), "{error}");
+        let error = fails(with(&format!("nowhere/x.{ending}"), &[]), 1);
+        assert!(error.contains(&format!("cannot write nowhere/x.{ending}")), "{error}");
+        assert!(error.contains("the folder nowhere") && error.contains("mkdir -p nowhere"), "{error}");
+        fs::create_dir_all(here.join(format!("d.{ending}"))).unwrap();
+        let error = fails(with(&format!("d.{ending}"), &["--force"]), 2);
+        assert!(error.contains("is a folder"), "{error}");
+        assert!(!here.join(format!("x.{wrong}")).exists() && !here.join("nowhere").exists());
+    }
+    // What is meant is told from what is surely wrong.
+    for (args, code) in [
+        (&["predict", "run", "pets", "-o", "a.txt", "--format", "csv"][..], 0),
+        (&["predict", "run", "pets", "-o", "a.parquet", "--format", "csv"], 0),
+        (&["predict", "run", "pets", "-o", "a.jsonl", "--format", "csv"], 2),
+        (&["evaluate", "run", "parted", "-o", "a.csv", "--format", "text"], 2),
+        (&["export", "run", "-o", "a.safetensors"], 2),
+        (&["export", "run", "-o", "a.safetensors", "--format", "onnx"], 2),
+        (&["export", "run", "-o", "a.onnx", "--format", "torchvision"], 2),
+        (&["export", "run", "-o", "a.h5", "--keras-version", "3"], 0),
+        (&["predict", "run", "pets", "--force"], 2),
+    ] {
+        vgg_ft(here).args(args).assert().code(code);
+    }
+    let csv = fs::read_to_string(here.join("a.parquet")).unwrap();
+    assert!(csv.starts_with("path,class,probability,p_cold,p_warm\n"), "{csv}");
+}
+
+#[test]
+fn a_report_goes_where_it_is_asked_for_and_leaves_the_run_alone() {
+    let here = shared();
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("page.html");
+    let before = all(&here.join("run"));
+    let (out, _) = succeeds(here, &["report", "run", "-o", page.to_str().unwrap()]);
+    assert!(out.contains(&format!("report     {}", page.display())), "{out}");
+    assert!(fs::read_to_string(&page).unwrap().contains("On the validation pictures"));
+    assert!(before == all(&here.join("run")));
+}
+
+#[test]
+fn a_folder_without_splits_is_called_by_its_name() {
+    let here = shared();
+    let (out, said) = succeeds(here, &["evaluate", "whole", "pets"]);
+    assert!(
+        out.starts_with("all pictures of pets\naccuracy") && said.contains("10 pictures"),
+        "{out} {said}"
+    );
+    assert!(said.contains("note: the run was trained on these pictures"), "{said}");
+    let (out, said) = succeeds(here, &["evaluate", "run", "pets", "--json"]);
+    let outcome: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&outcome["split"], &outcome["pictures"]), (&serde_json::Value::Null, &10.into()));
+    assert_eq!(outcome["folder"], "pets");
+    assert!(said.contains("may be among these"), "{said}");
+    let (out, said) = succeeds(here, &["evaluate", "run", "parted", "--split", "train"]);
+    assert!(out.starts_with("train\n") && said.contains("the run was trained on these"), "{out} {said}");
+    let error = fails(here, &["evaluate", "run", "pets", "--split", "test"], 2);
+    assert!(error.contains("pets has no split `test`") && error.contains("leave --split out"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("page.html");
+    succeeds(here, &["report", "whole", "-o", page.to_str().unwrap()]);
+    let html = fs::read_to_string(page).unwrap();
+    assert!(html.contains("On all pictures of ") && !html.contains("train accuracy"), "{html}");
+}
+
+/// The split that a run made for itself is that of its own folder; another folder is judged whole.
+#[test]
+fn new_pictures_are_judged_all_and_the_runs_own_by_its_split() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("pets"), &["."], 5);
+    draw(&here.join("others"), &["."], 5);
+    let args = ["finetune", "pets", "-o", "run", "--validation-split", "0.2"];
+    succeeds(here, &[&args[..], &SMALL].concat());
+    let judged = |args: &[&str]| {
+        let (out, said) = succeeds(here, &[&["evaluate", "run"], args, &["--json"]].concat());
+        let outcome: serde_json::Value = serde_json::from_str(&out).unwrap();
+        (outcome["split"].as_str().map(str::to_owned), outcome["pictures"].as_u64().unwrap(), said)
+    };
+    let (split, pictures, _) = judged(&["pets"]);
+    assert_eq!((split.as_deref(), pictures), (Some("validation"), 2));
+    let (split, pictures, said) = judged(&["others"]);
+    assert_eq!((split, pictures), (None, 10));
+    assert!(said.contains("--split validation takes the other part"), "{said}");
+    let (split, pictures, _) = judged(&["others", "--split", "validation"]);
+    assert_eq!((split.as_deref(), pictures), (Some("validation"), 2));
+}
+
+#[test]
+fn the_summary_of_a_run_shows_what_its_last_stage_trained() {
+    let here = shared();
+    let (out, _) = succeeds(here, &["summary", "run"]);
+    // block5_conv3, and 512 x 4 + 4 + 4 + 1 of the classifier.
+    let learns = 2_359_808 + 2052 + 5;
+    assert!(out.contains(" Trainable params: 2,361,865 ("), "{out}");
+    assert!(out.contains("the run's last stage (finetune) trained: block5_conv3 and after"), "{out}");
+    let (out, _) = succeeds(here, &["summary", "run", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&json["trainable"], &json["trainable_tensors"], &json["stage"]),
+        (&learns.into(), &6.into(), &"finetune".into())
+    );
+    // What is asked for goes before.
+    let (out, _) = succeeds(here, &["summary", "run", "--freeze"]);
+    assert!(out.contains(" Trainable params: 2,057 (") && !out.contains("last stage"), "{out}");
+}
