@@ -232,7 +232,7 @@ fn the_folders_of_a_split_set_are_found() {
     assert_eq!(splits(&dir, None).unwrap().train.classes, ["bus", "train"]);
 
     let both = with(&["val/a/2.png", "val/b/2.png"]);
-    contains_all(&failure(splits(&both, Some(0.2)), Kind::Usage), &["val", "leave out the split"]);
+    contains_all(&failure(splits(&both, Some(0.2)), Kind::Usage), &["val", "leave --validation-split out"]);
     let two = with(&["val/a/1.png", "val/b/1.png", "validation/a/1.png", "validation/b/1.png"]);
     contains_all(&failure(splits(&two, None), Kind::Data), &["validation, val"]);
     let other = with(&["validation/a/2.png", "validation/c/2.png"]);
