@@ -6,6 +6,7 @@
 //! [`KEPT`] bytes: what would go past that first frees everything that waits, so that sizes nobody
 //! asks for any more cannot stay for ever.
 
+use super::kept::Kept;
 use crate::device::Dtype;
 use crate::error::{Error, Kind, Result};
 use std::collections::HashMap;
@@ -68,7 +69,7 @@ impl Memory {
         if let Some(poison) = self.poison {
             lines.fill(Line([poison; LINE]));
         }
-        Ok(Storage { lines, begin: guard * LINE, used, home: Arc::clone(self) })
+        Ok(Storage { lines, begin: guard * LINE, used, home: Arc::clone(self), kept: Kept::default() })
     }
 
     fn reuse(&self, count: usize) -> Option<Vec<Line>> {
@@ -104,9 +105,16 @@ pub struct Storage {
     /// How many they are.
     used: usize,
     home: Arc<Memory>,
+    /// What was made of the content.
+    kept: Kept,
 }
 
 impl Storage {
+    /// What was made of the content, as long as that stays.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// The bytes that were asked for.
     pub fn bytes(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.lines)[self.begin..][..self.used]
@@ -114,6 +122,7 @@ impl Storage {
 
     /// [`Storage::bytes`], to write.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.kept.clear();
         &mut bytemuck::cast_slice_mut(&mut self.lines)[self.begin..][..self.used]
     }
 
