@@ -53,3 +53,35 @@ impl Kept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Dtype;
+    use crate::device::cpu::memory::Memory;
+    use crate::device::cpu::threads::Threads;
+    use crate::device::cpu::workshop::Workshop;
+
+    #[test]
+    fn what_is_used_twice_is_kept_until_the_buffer_is_written() {
+        let memory = Memory::new(None);
+        let shop = Workshop { threads: Threads::new(Some(1)).unwrap(), memory: Arc::clone(&memory) };
+        let mut buffer = Memory::take(&memory, Dtype::F32, 9 * 32 * 32).unwrap();
+        let made = |kept: &Kept, size: Size| {
+            let mut made = false;
+            kept.get(size, || {
+                made = true;
+                Weights::transform(&shop, size, (32, 32), |_, _, _| {})
+            })
+            .unwrap();
+            made
+        };
+        let asked = |buffer: &crate::device::cpu::memory::Storage| {
+            [0; 4].map(|_| made(buffer.kept(), Size::Four))
+        };
+        assert_eq!(asked(&buffer), [true, true, false, false]);
+        assert!(made(buffer.kept(), Size::Two), "another form is no help");
+        buffer.bytes_mut()[0] = 1;
+        assert_eq!(asked(&buffer), [true, true, false, false]);
+    }
+}
