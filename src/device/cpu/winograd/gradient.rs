@@ -12,8 +12,8 @@ use crate::device::cpu::workshop::{Shared, Workshop};
 use crate::error::Result;
 use crate::shape::Conv2d;
 
-/// Numbers that the points of a chunk may take: 96 MB. Fewer chunks read and write the sums less often.
-const CHUNK: usize = 24 << 20;
+/// Numbers that the points of a chunk may take: 64 MB. Fewer chunks read and write the sums less often.
+const CHUNK: usize = 16 << 20;
 /// Tiles of one product: a panel takes 32 kB.
 const DEPTH: usize = 512;
 /// Filters of one product.
