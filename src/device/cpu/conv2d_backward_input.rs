@@ -2,10 +2,10 @@
 //! a turn, from the output's channels to the input's.
 
 use super::conv2d_direct::{self, Direct};
-use super::conv2d_winograd::{self, Winograd, transform_weights};
 use super::panels::Panels;
 use super::relu::relu_backward;
 use super::tile::COLUMNS;
+use super::winograd::{Correlation, Output, Size, Weights};
 use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Conv2d;
@@ -20,25 +20,18 @@ pub fn conv2d_backward_input(
     mask: Option<&[f32]>,
     dx: &mut [f32],
 ) -> Result<()> {
-    correlate(shop, geometry, dy, weight, dx)?;
-    if let Some(mask) = mask {
-        relu_backward(shop, mask, dx);
-    }
-    Ok(())
-}
-
-fn correlate(shop: &Workshop, geometry: Conv2d, dy: &[f32], weight: &[f32], dx: &mut [f32]) -> Result<()> {
     let Conv2d { c_in, c_out, .. } = geometry;
     let turned = Conv2d { c_in: c_out, c_out: c_in, ..geometry };
     // The weights of input channels `inputs` at the turned window position `tap`.
     let line = |o: usize, tap: usize, inputs: Range<usize>| &weight[(o * 9 + 8 - tap) * c_in..][inputs];
-    if conv2d_winograd::pays(&turned) {
-        let panels = transform_weights(shop, (c_out, c_in), |o, inputs, taps| {
+    if let Some(size) = Size::of(&turned) {
+        let weights = Weights::transform(shop, size, (c_out, c_in), |o, inputs, taps| {
             for (tap, to) in taps.iter_mut().enumerate() {
-                to[..inputs.len()].copy_from_slice(line(o, tap, inputs.clone()));
+                to.copy_from_slice(line(o, tap, inputs.clone()));
             }
         })?;
-        return Winograd { geometry: turned, x: dy, panels: &panels, bias: None, relu: false }.run(shop, dx);
+        let output = mask.map_or(Output::Plain, Output::Masked);
+        return Correlation { geometry: turned, x: dy, weights: &weights, output }.run(shop, dx);
     }
     let blocks = conv2d_direct::blocks(c_out);
     let panels = Panels::pack(shop, blocks, (c_out, c_in), 9, |panel, block, inputs| {
@@ -48,5 +41,9 @@ fn correlate(shop: &Workshop, geometry: Conv2d, dy: &[f32], weight: &[f32], dx: 
             to[inputs.len()..].fill(0.0);
         }
     })?;
-    Direct { geometry: turned, x: dy, panels: &panels, bias: None, relu: false }.run(shop, dx)
+    Direct { geometry: turned, x: dy, panels: &panels, bias: None, relu: false }.run(shop, dx)?;
+    if let Some(mask) = mask {
+        relu_backward(shop, mask, dx);
+    }
+    Ok(())
 }

@@ -1,10 +1,12 @@
-//! The convolution's gradient with respect to its weight: a product whose summed index is the pixel.
+//! The convolution's gradient with respect to its weight: through Winograd's transform where the channels allow,
+//! else directly, as a product whose summed index is the pixel.
 //!
-//! A job owns some filters and walks over all pixels, in blocks and always in the same order. For a block
+//! Directly, a job owns some filters and walks over all pixels, in blocks and always in the same order. For a block
 //! it lays out `dy` with the pixels of a filter side by side, and `x` with zeros around, 16 channels
 //! a line; then a tap of the window is a shift of `x`, and a run is a row of the map.
 
 use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};
+use super::winograd::{self, Size};
 use super::workshop::Workshop;
 use crate::error::Result;
 use crate::shape::Conv2d;
@@ -63,6 +65,9 @@ pub fn conv2d_backward_weight(
     if n * h * w == 0 || dweight.is_empty() {
         dweight.fill(0.0);
         return Ok(());
+    }
+    if let Some(size) = Size::of(&geometry) {
+        return winograd::gradient(shop, size, geometry, x, dy, dweight);
     }
     let filters = c_out.div_ceil(4 * shop.threads.count()).max(FILTERS).min(c_out);
     let jobs = c_out.div_ceil(filters).next_multiple_of(shop.threads.count());

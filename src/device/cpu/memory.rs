@@ -1,19 +1,24 @@
-//! Main memory for buffers: aligned to cache lines, and kept for the next buffer of the same size.
+//! Main memory for buffers: aligned to cache lines, and kept for the next buffer of about the same size.
 //!
 //! In: sizes. Out: [`Storage`], which comes back by itself when it is dropped. A step of training asks
 //! for the same sizes again and again, and the first touch of 100 MB of fresh pages costs tens of
-//! milliseconds; so dropped storage waits in a list per size. The lists together hold at most
-//! [`KEPT`] bytes: what would go past that first frees everything that waits, so that sizes nobody
-//! asks for any more cannot stay for ever.
+//! milliseconds; so dropped storage waits in a list per size, and the smallest that is large enough, but no more than
+//! [`LARGER`] times as large, is taken: a network's maps shrink from layer to layer, and a layer's map lies where
+//! an earlier one did. The lists together hold at most [`KEPT`] bytes: what would go past that first frees
+//! everything that waits, so that sizes nobody asks for any more cannot stay for ever.
 
+use super::kept::Kept;
 use crate::device::Dtype;
 use crate::error::{Error, Kind, Result};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that may wait for reuse: the activations of VGG16 at 150x150 and batch 20, all blocks
 /// learning, are 0.6 GB.
 const KEPT: usize = 1 << 30;
+
+/// How many times as large as what is asked for reused storage may be.
+const LARGER: usize = 4;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -38,7 +43,7 @@ pub struct Memory {
 struct Waiting {
     bytes: usize,
     /// By number of lines.
-    lists: HashMap<usize, Vec<Vec<Line>>>,
+    lists: BTreeMap<usize, Vec<Vec<Line>>>,
 }
 
 impl Memory {
@@ -68,12 +73,17 @@ impl Memory {
         if let Some(poison) = self.poison {
             lines.fill(Line([poison; LINE]));
         }
-        Ok(Storage { lines, begin: guard * LINE, used, home: Arc::clone(self) })
+        Ok(Storage { lines, begin: guard * LINE, used, home: Arc::clone(self), kept: Kept::default() })
     }
 
     fn reuse(&self, count: usize) -> Option<Vec<Line>> {
         let mut waiting = self.waiting();
-        let lines = waiting.lists.get_mut(&count)?.pop()?;
+        let mut large_enough = waiting.lists.range_mut(count..=count.saturating_mul(LARGER));
+        let (&size, list) = large_enough.next()?;
+        let lines = list.pop()?;
+        if list.is_empty() {
+            waiting.lists.remove(&size);
+        }
         waiting.bytes -= size_of_val(lines.as_slice());
         Some(lines)
     }
@@ -104,9 +114,16 @@ pub struct Storage {
     /// How many they are.
     used: usize,
     home: Arc<Memory>,
+    /// What was made of the content.
+    kept: Kept,
 }
 
 impl Storage {
+    /// What was made of the content, as long as that stays.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// The bytes that were asked for.
     pub fn bytes(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.lines)[self.begin..][..self.used]
@@ -114,6 +131,7 @@ impl Storage {
 
     /// [`Storage::bytes`], to write.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.kept.clear();
         &mut bytemuck::cast_slice_mut(&mut self.lines)[self.begin..][..self.used]
     }
 
@@ -145,6 +163,12 @@ mod tests {
         let again = Memory::take(&memory, Dtype::U8, 4000).unwrap();
         assert_eq!(again.bytes().as_ptr(), place, "the same number of lines comes from the list");
         drop(again);
+        let less = Memory::take(&memory, Dtype::U8, 1100).unwrap();
+        assert_eq!((less.bytes().as_ptr(), less.bytes().len()), (place, 1100), "so does a quarter");
+        drop(less);
+        let little = Memory::take(&memory, Dtype::U8, 900).unwrap();
+        assert_ne!(little.bytes().as_ptr(), place, "less than a quarter does not");
+        drop(little);
         drop(Memory::take(&memory, Dtype::U8, 6400).unwrap());
         assert_eq!(memory.waiting().bytes, 6400, "the first was let go to stay below the bound");
         drop(Memory::take(&memory, Dtype::U8, 8001).unwrap());

@@ -14,12 +14,12 @@ mod conv2d_backward_weight;
 mod conv2d_direct;
 mod conv2d_forward;
 mod conv2d_maxpool2d_forward;
-mod conv2d_winograd;
 mod dense_backward_input;
 mod dense_backward_weight;
 mod dense_forward;
 mod dense_rmsprop_step;
 mod dropout;
+mod kept;
 mod loss;
 mod maxpool2d;
 mod memory;
@@ -36,7 +36,9 @@ mod tensors;
 mod threads;
 mod tile;
 mod transpose;
+mod vector;
 mod view;
+mod winograd;
 mod workshop;
 
 use super::arm::{Arm, same_length};
@@ -156,7 +158,7 @@ impl Device for CpuDevice {
                 shop,
                 g,
                 arm.input("x", x, g.x().len())?,
-                arm.input("weight", weight, g.weight().len())?,
+                (arm.input("weight", weight, g.weight().len())?, weight.storage::<Storage>()?.kept()),
                 (arm.input("bias", bias, g.c_out)?, relu),
                 arm.output("y", y, g.y().len())?,
             )?,
@@ -165,7 +167,7 @@ impl Device for CpuDevice {
                     shop,
                     g,
                     arm.input("x", x, g.x().len())?,
-                    arm.input("weight", weight, g.weight().len())?,
+                    (arm.input("weight", weight, g.weight().len())?, weight.storage::<Storage>()?.kept()),
                     arm.input("bias", bias, g.c_out)?,
                     arm.output("y", y, g.pool().y().len())?,
                     winner.map(|winner| arm.output("winner", winner, g.pool().winners())).transpose()?,

@@ -1,21 +1,81 @@
 //! Which vector instructions this processor has, asked at run time.
+//!
+//! `VGG_FT_SIMD` (`portable`, `avx2`, `avx512`, `neon`) names a lower level than the processor's, to compare
+//! them; what the processor lacks is not taken.
+
+use std::sync::OnceLock;
+
+/// Vector instructions that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What every processor of the architecture has.
+    Portable,
+    /// 128 bits and fused multiply-add, which every aarch64 has.
+    Neon,
+    /// 256 bits and fused multiply-add.
+    Avx2,
+    /// 512 bits.
+    Avx512,
+}
+
+impl Level {
+    const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// As `VGG_FT_SIMD` has it.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether the processor can run it.
+    fn is_here(self) -> bool {
+        match self {
+            Self::Portable => true,
+            Self::Neon => cfg!(target_arch = "aarch64"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            // Its kernels are compiled with AVX2 as well: parts of a vector are moved by that.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Self::Avx2.is_here() && is_x86_feature_detected!("avx512f"),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// Those that the processor can run, the widest last.
+    pub fn here() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|level| level.is_here())
+    }
+}
+
+/// The level in use.
+#[inline]
+pub fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        let wished = std::env::var("VGG_FT_SIMD").unwrap_or_default();
+        Level::here().find(|level| level.key() == wished).or(Level::here().last()).unwrap_or(Level::Portable)
+    })
+}
 
 /// Whether 256-bit vectors with fused multiply-add can be used.
 #[inline]
 pub fn avx2() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
+    level() >= Level::Avx2
 }
 
 /// What [`crate::device::Description`] says.
 pub fn name() -> &'static str {
-    if avx2() { "AVX2+FMA" } else { "portable code" }
+    match level() {
+        Level::Portable => "portable code",
+        Level::Neon => "NEON",
+        Level::Avx2 => "AVX2+FMA",
+        Level::Avx512 => "AVX-512",
+    }
 }
 
 /// Compiles a function twice, for any processor and for AVX2, and chooses at run time. The results are
@@ -43,3 +103,53 @@ macro_rules! widest {
     };
 }
 pub(super) use widest;
+
+/// Compiles a function that is generic over [`Vector`](super::vector::Vector) once for each level, and chooses
+/// at run time. In brackets: the other generics as they are declared, and as they are handed on.
+macro_rules! by_level {
+    ($(#[$meta:meta])* $visibility:vis unsafe fn $name:ident[$($declared:tt)*][$($handed:tt)*]($($argument:ident: $type:ty),* $(,)?) = $body:ident) => {
+        $(#[$meta])*
+        $visibility unsafe fn $name<$($declared)*>($($argument: $type),*) {
+            use $crate::device::cpu::{simd, vector};
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx2,fma")]
+                unsafe fn avx512<$($declared)*>($($argument: $type),*) {
+                    // SAFETY: the caller's promise; the processor has the instructions.
+                    unsafe { $body::<vector::Avx512, $($handed)*>($($argument),*) }
+                }
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2<$($declared)*>($($argument: $type),*) {
+                    // SAFETY: the caller's promise; the processor has the instructions.
+                    unsafe { $body::<vector::Avx2, $($handed)*>($($argument),*) }
+                }
+                match simd::level() {
+                    // SAFETY: the caller's promise; the processor has the instructions.
+                    simd::Level::Avx512 => return unsafe { avx512::<$($handed)*>($($argument),*) },
+                    // SAFETY: the caller's promise; the processor has the instructions.
+                    simd::Level::Avx2 => return unsafe { avx2::<$($handed)*>($($argument),*) },
+                    _ => {}
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            if simd::level() == simd::Level::Neon {
+                // SAFETY: the caller's promise; every aarch64 has the instructions.
+                return unsafe { $body::<vector::Neon, $($handed)*>($($argument),*) };
+            }
+            // SAFETY: the caller's promise.
+            unsafe { $body::<vector::Portable, $($handed)*>($($argument),*) }
+        }
+    };
+}
+pub(super) use by_level;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_always_a_level_and_the_one_in_use_is_among_those_here() {
+        assert_eq!(Level::here().next(), Some(Level::Portable));
+        assert!(Level::here().any(|here| here == level()));
+    }
+}

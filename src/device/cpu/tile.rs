@@ -1,15 +1,21 @@
-//! The heart of convolutions: a product of 6 rows and 16 columns, kept in registers.
+//! The heart of convolutions: a product of some rows and 16 columns, kept in registers.
 //!
-//! In: rows of `a` that lie anywhere, each cut into runs; a packed panel of 16 columns. Out: a corner of
-//! a row-major matrix. Six times two vectors of eight sums, two vectors of the panel and one broadcast
-//! fill AVX2's sixteen registers; twelve multiply-adds hide the eight loads.
+//! In: rows of `a`, each cut into runs; packed panels of 16 columns. Out: a part of a row-major matrix. With
+//! AVX2, six rows by two vectors of sums, two vectors of the panel and one broadcast fill the sixteen
+//! registers; twelve multiply-adds hide the eight loads. While a tile is computed, a part of the panel that
+//! comes next is fetched: weights stream from the third cache or from memory, and the processor's own
+//! prefetching begins too late.
 
+use super::simd::by_level;
+use super::vector::Vector;
 use std::ops::Range;
 
-/// Rows of a tile.
+/// Rows of a tile in [`multiply`].
 pub const ROWS: usize = 6;
 /// Columns of a tile, and of a packed panel.
 pub const COLUMNS: usize = 16;
+/// Lines of the panel that pass for each line that is fetched ahead.
+const PER_FETCH: usize = 4;
 
 /// How the summed index lies in memory: `count` runs of `len`.
 #[derive(Clone, Copy)]
@@ -96,72 +102,315 @@ fn whole(
     matrix: &mut [f32],
     stride: usize,
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if super::simd::avx2() {
-        let to = matrix.as_mut_ptr();
-        let (from, from_stride) = match start {
-            Start::Columns(columns) => (columns.as_ptr(), 0),
-            Start::Output => (to.cast_const(), stride),
-        };
-        // SAFETY: `multiply` asserted that every row reaches to the end of the last run, that the panel
-        // holds a line per summed index, and that the matrix holds six rows of sixteen; the processor
-        // has the instructions.
-        unsafe {
-            avx2::whole(rows.map(<[f32]>::as_ptr), runs, panel.as_ptr(), from, from_stride, floor, to, stride)
-        };
-        return;
+    let to = matrix.as_mut_ptr();
+    let (from, from_stride) = match start {
+        Start::Columns(columns) => (columns.as_ptr(), 0),
+        Start::Output => (to.cast_const(), stride),
+    };
+    let panel = panel.as_ptr_range();
+    // SAFETY: `multiply` asserted that every row reaches to the end of the last run, that the panel holds a
+    // line per summed index, and that the matrix holds six rows of sixteen.
+    unsafe {
+        six_rows(
+            rows.map(<[f32]>::as_ptr),
+            runs,
+            (panel.start, panel.end),
+            (from, from_stride),
+            floor,
+            (to, stride),
+        );
     }
-    portable(rows, runs, panel, start, floor, matrix, stride);
 }
 
-fn portable(
-    rows: [&[f32]; ROWS],
+by_level! {
+    unsafe fn six_rows[][](
+        rows: [*const f32; ROWS],
+        runs: Runs,
+        panel: (*const f32, *const f32),
+        from: (*const f32, usize),
+        floor: f32,
+        to: (*mut f32, usize),
+    ) = with_sixteen
+}
+
+/// [`tile`] with as many vectors as sixteen columns take.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn with_sixteen<V: Vector>(
+    rows: [*const f32; ROWS],
     runs: Runs,
-    panel: &[f32],
-    start: Start<'_>,
+    panel: (*const f32, *const f32),
+    from: (*const f32, usize),
     floor: f32,
-    matrix: &mut [f32],
-    stride: usize,
+    to: (*mut f32, usize),
 ) {
-    let mut sums: [[f32; COLUMNS]; ROWS] = std::array::from_fn(|r| match start {
-        Start::Columns(columns) => *columns,
-        Start::Output => std::array::from_fn(|j| matrix[r * stride + j]),
-    });
-    for run in 0..runs.count {
-        let lines = panel[run * runs.panel_stride..].chunks_exact(COLUMNS).take(runs.len);
-        for (k, line) in (run * runs.stride..).zip(lines) {
-            for (sums, row) in sums.iter_mut().zip(rows) {
-                let a = row[k];
-                for (sum, b) in sums.iter_mut().zip(line) {
-                    *sum += a * b;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match V::LANES {
+            16 => tile::<V, ROWS, 1>(rows, runs, panel, from, floor, to),
+            8 => tile::<V, ROWS, 2>(rows, runs, panel, from, floor, to),
+            _ => tile::<V, ROWS, 4>(rows, runs, panel, from, floor, to),
+        }
+    }
+}
+
+/// `to[r][j] = max(floor, from[r][j] + Σ_k rows[r][k] · panel[k][j])`, fetching ahead from `panel.1`.
+///
+/// # Safety
+/// Rows and panel reach to the end of the last run; `from` and `to` hold `R` rows of sixteen numbers, their
+/// strides apart; the processor has `V`'s instructions.
+#[inline(always)]
+unsafe fn tile<V: Vector, const R: usize, const W: usize>(
+    rows: [*const f32; R],
+    runs: Runs,
+    (panel, mut ahead): (*const f32, *const f32),
+    (from, from_stride): (*const f32, usize),
+    floor: f32,
+    (to, stride): (*mut f32, usize),
+) {
+    // SAFETY: the caller's promise covers every address below.
+    unsafe {
+        let mut sums = [[V::splat(0.0); W]; R];
+        for (r, sums) in sums.iter_mut().enumerate() {
+            for (w, sum) in sums.iter_mut().enumerate() {
+                *sum = V::load(from.add(r * from_stride + w * V::LANES));
+            }
+        }
+        for run in 0..runs.count {
+            let mut k = run * runs.stride;
+            let mut line = panel.add(run * runs.panel_stride);
+            for _ in 0..runs.len / PER_FETCH {
+                V::prefetch(ahead);
+                ahead = ahead.wrapping_add(COLUMNS);
+                for _ in 0..PER_FETCH {
+                    add_line(&mut sums, &rows, k, line);
+                    (k, line) = (k + 1, line.add(COLUMNS));
                 }
+            }
+            for _ in 0..runs.len % PER_FETCH {
+                add_line(&mut sums, &rows, k, line);
+                (k, line) = (k + 1, line.add(COLUMNS));
+            }
+        }
+        let floor = V::splat(floor);
+        for (r, sums) in sums.iter().enumerate() {
+            for (w, sum) in sums.iter().enumerate() {
+                floor.floor_of(*sum).store(to.add(r * stride + w * V::LANES));
             }
         }
     }
-    for (r, sums) in sums.iter().enumerate() {
-        for (to, &sum) in matrix[r * stride..][..COLUMNS].iter_mut().zip(sums) {
-            *to = if sum < floor { floor } else { sum };
+}
+
+/// `sums[r] += rows[r][k] · line`. A function and no closure, here and below: what is not inlined calls each
+/// instruction.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn add_line<V: Vector, const R: usize, const W: usize>(
+    sums: &mut [[V; W]; R],
+    rows: &[*const f32; R],
+    k: usize,
+    line: *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut columns = [V::splat(0.0); W];
+        for (w, column) in columns.iter_mut().enumerate() {
+            *column = V::load(line.add(w * V::LANES));
+        }
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            let a = V::splat(*row.add(k));
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                *sum = a.multiply_add(column, *sum);
+            }
         }
     }
+}
+
+/// A product of matrices whose sizes the tile divides as it can.
+#[derive(Clone, Copy)]
+pub struct Product<'a> {
+    /// `[rows][depth]`, rows `stride` apart.
+    pub a: &'a [f32],
+    pub stride: usize,
+    pub rows: usize,
+    pub depth: usize,
+    /// Panels `[depth][16]`, beginning `panel_stride` apart.
+    pub panels: &'a [f32],
+    pub panel_stride: usize,
+    pub count: usize,
+    /// Whether the sums begin with zero, or with what the output holds.
+    pub fresh: bool,
+}
+
+impl Product<'_> {
+    /// `y[r][16 p + j] (+)= Σ_k a[r][k] · panels[p][k][j]`, rows of `y` `stride` apart. Each sum is taken in
+    /// the order of `k`.
+    pub fn run(self, y: &mut [f32], stride: usize) {
+        let Self { rows, depth, count, .. } = self;
+        if rows == 0 || count == 0 {
+            return;
+        }
+        assert!((rows - 1) * self.stride + depth <= self.a.len());
+        assert!((count - 1) * self.panel_stride + depth * COLUMNS <= self.panels.len());
+        assert!(count * COLUMNS <= stride && (rows - 1) * stride + count * COLUMNS <= y.len());
+        // SAFETY: the assertions are what the function asks for.
+        unsafe { product((self.a.as_ptr(), self.panels.as_ptr()), self, (y.as_mut_ptr(), stride)) }
+    }
+}
+
+by_level! {
+    unsafe fn product[][](operands: (*const f32, *const f32), sizes: Product<'_>, to: (*mut f32, usize)) = by_tiles
+}
+
+/// [`Product::run`].
+///
+/// # Safety
+/// `a` and the panels reach as far as the sizes say, the output holds `rows` rows of `16 count`; the
+/// processor has `V`'s instructions.
+#[inline(always)]
+unsafe fn by_tiles<V: Vector>(
+    (a, panels): (*const f32, *const f32),
+    sizes: Product<'_>,
+    (to, stride): (*mut f32, usize),
+) {
+    let Product { rows, depth, panel_stride, count, fresh, .. } = sizes;
+    // A tile fetches so many lines of the next panel; the tiles of a panel share it.
+    let fetched = depth / PER_FETCH * COLUMNS;
+    let zeros = [0.0f32; COLUMNS];
+    for p in 0..count {
+        // SAFETY: a panel and its columns of the output lie within what the caller promised.
+        unsafe {
+            let panel = panels.add(p * panel_stride);
+            // Behind the last panel lies the next product's first, or nothing: a hint needs no good address.
+            let next = panels.wrapping_add((p + 1) * panel_stride);
+            let to = to.add(p * COLUMNS);
+            let mut row = 0;
+            let mut at = 0;
+            while row < rows {
+                // The last two tiles share what is left, since a tile of one row costs nearly that of three.
+                let left = rows - row;
+                let live = match left.div_ceil(V::ROWS) {
+                    1 => left,
+                    2 => left.div_ceil(2),
+                    _ => V::ROWS,
+                };
+                let to = to.add(row * stride);
+                let from = if fresh { (zeros.as_ptr(), 0) } else { (to.cast_const(), stride) };
+                let panel = (panel, next.wrapping_add(at % PER_FETCH * fetched));
+                let a = a.add(row * sizes.stride);
+                rows_of::<V>(live, (a, sizes.stride), depth, panel, from, (to, stride));
+                row += live;
+                at += 1;
+            }
+        }
+    }
+}
+
+/// A tile of `live` rows.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn rows_of<V: Vector>(
+    live: usize,
+    (a, a_stride): (*const f32, usize),
+    depth: usize,
+    panel: (*const f32, *const f32),
+    from: (*const f32, usize),
+    to: (*mut f32, usize),
+) {
+    macro_rules! tiles {
+        ($($rows:literal)*) => {
+            match (live, V::LANES) {
+                $(
+                    ($rows, 16) => tiles!($rows, 1),
+                    ($rows, 8) if $rows <= V::ROWS => tiles!($rows, 2),
+                    ($rows, 4) if $rows <= V::ROWS => tiles!($rows, 4),
+                )*
+                _ => unreachable!("a tile has 1 to {} rows, not {live}", V::ROWS),
+            }
+        };
+        ($rows:literal, $vectors:literal) => {{
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut rows = [a; $rows];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    *row = a.add(r * a_stride);
+                }
+                tile::<V, $rows, $vectors>(rows, Runs::one(depth), panel, from, f32::NEG_INFINITY, to)
+            }
+        }};
+    }
+    tiles!(1 2 3 4 5 6 7 8 9 10 11 12)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::cpu::vector::Portable;
 
-    /// Of small integers, so that both are exact.
+    /// Small integers, so that sums are exact in any order.
+    fn numbers(len: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * i + i / 7) % 9) as f32 - 4.0).collect()
+    }
+
     #[test]
     fn the_portable_tile_is_that_of_the_chosen_instructions() {
-        let data: Vec<f32> = (0..600).map(|i| ((i * i + i / 7) % 9) as f32 - 4.0).collect();
-        let rows = std::array::from_fn(|r| &data[r * 11..]);
+        let data = numbers(600);
+        let rows = std::array::from_fn(|r| data[r * 11..].as_ptr());
         let runs = Runs { count: 3, len: 5, stride: 13, panel_stride: 7 * COLUMNS };
-        let bias = std::array::from_fn(|j| j as f32);
-        for start in [Start::Columns(&bias), Start::Output] {
+        let bias: [f32; COLUMNS] = std::array::from_fn(|j| j as f32);
+        for begins_with_output in [false, true] {
             for floor in [0.0, f32::NEG_INFINITY] {
-                let (mut chosen, mut plain) = ([3.0; 6 * 20], [3.0; 6 * 20]);
-                whole(rows, runs, &data[100..], start, floor, &mut chosen, 20);
-                portable(rows, runs, &data[100..], start, floor, &mut plain, 20);
-                assert_eq!(chosen, plain);
+                let run = |chosen: bool| {
+                    let mut y = [3.0; 6 * 20];
+                    let to = (y.as_mut_ptr(), 20);
+                    let from = if begins_with_output { (to.0.cast_const(), 20) } else { (bias.as_ptr(), 0) };
+                    let panel = (data[100..].as_ptr(), data.as_ptr_range().end);
+                    // SAFETY: the data reach far enough: 2 · 13 + 5 of a row, (2 · 7 + 5) · 16 of the panel.
+                    unsafe {
+                        match chosen {
+                            true => six_rows(rows, runs, panel, from, floor, to),
+                            false => with_sixteen::<Portable>(rows, runs, panel, from, floor, to),
+                        }
+                    }
+                    y
+                };
+                assert_eq!(run(true), run(false));
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_all_heights_are_sums() {
+        let (depth, count, stride) = (7, 2, 9);
+        let (a, panels) = (numbers(40 * stride), numbers(count * 8 * COLUMNS));
+        for rows in 0..40 {
+            for fresh in [true, false] {
+                let mut y = vec![1.0; rows.max(1) * 33];
+                let product = Product {
+                    a: &a,
+                    stride,
+                    rows,
+                    depth,
+                    panels: &panels,
+                    panel_stride: 8 * COLUMNS,
+                    count,
+                    fresh,
+                };
+                product.run(&mut y, 33);
+                for (at, &y) in y.iter().enumerate() {
+                    let (r, j) = (at / 33, at % 33);
+                    let panel = |k: usize| panels[j / COLUMNS * 8 * COLUMNS + k * COLUMNS + j % COLUMNS];
+                    let sum = || (0..depth).map(|k| a[r * stride + k] * panel(k)).sum::<f32>();
+                    let begin = if fresh { 0.0 } else { 1.0 };
+                    let want = if r < rows && j < 32 { begin + sum() } else { 1.0 };
+                    assert_eq!(y, want, "row {r} of {rows}, column {j}");
+                }
             }
         }
     }
@@ -169,62 +418,8 @@ mod tests {
     #[test]
     fn nan_passes_through_the_floor() {
         let (a, panel) = ([f32::NAN], [1.0; COLUMNS]);
-        let rows = [&a[..]; ROWS];
-        let bias = [0.0; COLUMNS];
-        for product in [whole, portable] {
-            let mut y = [0.0; ROWS * COLUMNS];
-            product(rows, Runs::one(1), &panel, Start::Columns(&bias), 0.0, &mut y, COLUMNS);
-            assert!(y.iter().all(|y| y.is_nan()));
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use super::{COLUMNS, ROWS, Runs};
-    use std::arch::x86_64::*;
-
-    /// # Safety
-    /// `rows`, `panel`, `from` and `to` must reach as far as [`super::multiply`] asserts.
-    #[allow(clippy::too_many_arguments)]
-    #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn whole(
-        rows: [*const f32; ROWS],
-        runs: Runs,
-        panel: *const f32,
-        from: *const f32,
-        from_stride: usize,
-        floor: f32,
-        to: *mut f32,
-        stride: usize,
-    ) {
-        // SAFETY: the caller's promise covers every address below.
-        unsafe {
-            let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let from = from.add(r * from_stride);
-                *sums = [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))];
-            }
-            for run in 0..runs.count {
-                let first = run * runs.stride;
-                let mut line = panel.add(run * runs.panel_stride);
-                for k in first..first + runs.len {
-                    let (low, high) = (_mm256_loadu_ps(line), _mm256_loadu_ps(line.add(8)));
-                    line = line.add(COLUMNS);
-                    for (sums, row) in sums.iter_mut().zip(rows) {
-                        let a = _mm256_broadcast_ss(&*row.add(k));
-                        sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
-                        sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
-                    }
-                }
-            }
-            // The maximum gives its second operand when one is NaN.
-            let floor = _mm256_set1_ps(floor);
-            for (r, sums) in sums.iter().enumerate() {
-                let to = to.add(r * stride);
-                _mm256_storeu_ps(to, _mm256_max_ps(floor, sums[0]));
-                _mm256_storeu_ps(to.add(8), _mm256_max_ps(floor, sums[1]));
-            }
-        }
+        let mut y = [0.0; ROWS * COLUMNS];
+        whole([&a[..]; ROWS], Runs::one(1), &panel, Start::Columns(&[0.0; COLUMNS]), 0.0, &mut y, COLUMNS);
+        assert!(y.iter().all(|y| y.is_nan()));
     }
 }

@@ -4,6 +4,7 @@ use super::memory::{Memory, Storage};
 use super::threads::Threads;
 use crate::device::Dtype;
 use crate::error::Result;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -40,5 +41,31 @@ impl Deref for Scratch {
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [f32] {
         bytemuck::cast_slice_mut(self.0.bytes_mut())
+    }
+}
+
+/// Memory that several threads write, each in places of its own.
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    first: *mut f32,
+    len: usize,
+    all: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the address of numbers that are borrowed for as long as it lives; who writes where is the promise of
+// those who call `at`.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub fn new(all: &'a mut [f32]) -> Self {
+        Self { first: all.as_mut_ptr(), len: all.len(), all: PhantomData }
+    }
+
+    /// The address of number `index`. What is written there by one thread must not be touched by another.
+    pub fn at(&self, index: usize) -> *mut f32 {
+        assert!(index < self.len);
+        self.first.wrapping_add(index)
     }
 }

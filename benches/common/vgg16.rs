@@ -1,0 +1,125 @@
+//! VGG16 as work to be timed: passes forward and steps of training, on noise and random weights.
+
+use vgg_ft::device::Device;
+use vgg_ft::device::call::Rmsprop;
+use vgg_ft::error::Result;
+use vgg_ft::graph::{Mode, Tape, Tensor};
+use vgg_ft::model::{Architecture, Head, Network, Preprocess, Source, Trainable, Variant};
+use vgg_ft::op;
+use vgg_ft::random::{Draws, Stream};
+use vgg_ft::shape::Shape;
+use vgg_ft::train::{Course, Epoch, Fit, Observer, Optimizer, Position, Samples, Score};
+
+/// Samples of a step.
+pub const BATCH: usize = 20;
+
+/// Noise as pictures, of two classes.
+struct Noise {
+    side: usize,
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl Noise {
+    fn new(count: usize, side: usize) -> Self {
+        let mut draws = Draws::new(1, Stream::Demo, 0);
+        Self {
+            side,
+            pixels: (0..count * side * side * 3).map(|_| draws.below(256) as u8).collect(),
+            labels: (0..count as u32).map(|at| at % 2).collect(),
+        }
+    }
+}
+
+impl Samples for Noise {
+    fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
+        let len = self.side * self.side * 3;
+        let pixels: Vec<u8> =
+            indices.iter().flat_map(|&at| &self.pixels[at as usize * len..][..len]).copied().collect();
+        let shape = Shape::new(&[indices.len(), self.side, self.side, 3]);
+        op::normalize(device, &device.upload(&pixels)?, shape, Preprocess::Caffe.rule())
+    }
+}
+
+struct Silence;
+
+impl Observer for Silence {
+    fn step(&mut self, _: usize, _: usize, _: usize, _: &Score) {}
+
+    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+        assert!(epoch.loss.is_finite());
+        Ok(())
+    }
+}
+
+/// With the notebook's classifier.
+pub fn architecture(side: usize) -> Architecture {
+    let head = Head { units: 256, dropout: 0.5, classes: 2 };
+    Architecture::vgg(Variant::Vgg16, [side, side]).unwrap().with_head(head).unwrap()
+}
+
+fn network(device: &dyn Device, side: usize) -> Network {
+    Network::new(device, architecture(side), |_| Source::Glorot { seed: 1 }).unwrap()
+}
+
+/// The layers that pictures pass in [`forward`].
+pub fn end(side: usize, base_alone: bool) -> usize {
+    let all = architecture(side);
+    if base_alone { all.base() } else { all.layers().len() }
+}
+
+/// Pictures through the base, or through the classifier too, checked once.
+pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool) -> impl FnMut() + '_ {
+    let (network, noise) = (network(device, side), Noise::new(batch, side));
+    let (indices, end): (Vec<u32>, _) = ((0..batch as u32).collect(), end(side, base_alone));
+    let pass = move |indices: &[u32]| {
+        let tape = Tape::new(device, Mode::Inference);
+        let x = noise.batch(device, indices).unwrap();
+        let y = network.forward(&tape, x, 0..end, 0, 0).unwrap();
+        device.download::<f32>(y.buffer()).unwrap()
+    };
+    // A picture's numbers do not depend on its neighbours. They are sums of up to 8192 terms, taken through 16
+    // layers; devices order them by the sizes of the batch.
+    let (together, alone) = (pass(&indices), pass(&indices[batch - 1..]));
+    let last = &together[together.len() - alone.len()..];
+    let largest = alone.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+    assert!(largest > 0.0 && largest.is_finite(), "{largest}");
+    for (a, b) in last.iter().zip(&alone) {
+        assert!((a - b).abs() <= 1e-4 * largest, "{a} in a batch, {b} alone");
+    }
+    move || drop(pass(&indices))
+}
+
+/// One step of training from the layer `from` on, pictures as bytes to the updated weights, checked once.
+pub fn step<'a>(device: &'a dyn Device, from: &str) -> impl FnMut() + 'a {
+    let trainable = Trainable::from(&architecture(150), from).unwrap();
+    let (mut network, noise) = (network(device, 150), Noise::new(BATCH, 150));
+    network.set_trainable(trainable);
+    let rule = Rmsprop { rate: 1e-5, ..Rmsprop::default() };
+    let mut optimizer = Optimizer::new(rule, network.parameters().len());
+    let course = Course::new(1, BATCH, 1, rule.rate);
+    let mut steps = 0;
+    let mut step = move |network: &mut Network| {
+        let mut position = Position::after(steps);
+        let train = &noise;
+        Fit { device, from: 0, train, validation: None, stage: "bench", course: &course }
+            .run(network, &mut optimizer, &mut position, &mut Silence)
+            .unwrap();
+        steps = position.step;
+    };
+    let values = |network: &Network| -> Vec<Vec<f32>> {
+        network.parameters().iter().map(|p| device.download(p.value()).unwrap()).collect()
+    };
+    // What learns has moved, by finite numbers; what is frozen has not.
+    let before = values(&network);
+    step(&mut network);
+    for ((parameter, before), after) in network.parameters().iter().zip(before).zip(values(&network)) {
+        let moved = before != after && after.iter().all(|v| v.is_finite());
+        assert_eq!(moved, parameter.learns, "{}", parameter.name);
+    }
+    move || step(&mut network)
+}

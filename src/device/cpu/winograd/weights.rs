@@ -1,0 +1,73 @@
+//! Transformed weights.
+//!
+//! In: the nine taps of sixteen outputs and one input channel at a time. Out: for each point the panels that
+//! products read, one after the other: `[point][c_out / 16][c_in][16]`.
+
+use super::form::Form;
+use super::transform::{spread, windows_to_points};
+use super::{Size, with_form};
+use crate::device::cpu::tile::COLUMNS;
+use crate::device::cpu::workshop::{Scratch, Shared, Workshop};
+use crate::error::Result;
+use std::ops::Range;
+
+/// The points of a convolution's weights.
+pub struct Weights {
+    /// The form they are for.
+    pub size: Size,
+    c_in: usize,
+    points: Scratch,
+    spread: usize,
+}
+
+impl Weights {
+    /// Transforms; `window(c, outputs, taps)` writes the nine taps of sixteen outputs for input channel `c`.
+    ///
+    /// # Errors
+    /// Of memory.
+    pub fn transform(
+        shop: &Workshop,
+        size: Size,
+        (c_in, c_out): (usize, usize),
+        window: impl Fn(usize, Range<usize>, &mut [[f32; COLUMNS]; 9]) + Sync,
+    ) -> Result<Self> {
+        let (_, points) = size.sizes();
+        let spread = spread(c_in * c_out);
+        let mut all = shop.scratch(points * points * spread)?;
+        assert!(c_out.is_multiple_of(COLUMNS));
+        let to = Shared::new(&mut all);
+        shop.threads.each(0..c_out / COLUMNS, |panel| {
+            let outputs = panel * COLUMNS..(panel + 1) * COLUMNS;
+            let to = to.at(panel * c_in * COLUMNS);
+            with_form!(size, panel_points(c_in, to, spread, |c, taps| window(c, outputs.clone(), taps)));
+        });
+        Ok(Self { size, c_in, points: all, spread })
+    }
+
+    /// The panels of a point, from the `first` on.
+    pub fn panels(&self, point: usize, first: usize) -> &[f32] {
+        // Up to the end of all, so that the next point's lines can be fetched ahead.
+        &self.points[point * self.spread + first * self.panel()..]
+    }
+
+    /// Numbers of a panel.
+    pub fn panel(&self) -> usize {
+        self.c_in * COLUMNS
+    }
+}
+
+/// Writes the lines of one panel in every point.
+fn panel_points<F: Form<M, A>, const M: usize, const A: usize>(
+    c_in: usize,
+    to: *mut f32,
+    spread: usize,
+    window: impl Fn(usize, &mut [[f32; COLUMNS]; 9]),
+) {
+    let g = F::g();
+    let mut taps = [[0.0; COLUMNS]; 9];
+    for c in 0..c_in {
+        window(c, &mut taps);
+        // SAFETY: the panel has `c_in` lines of sixteen in each point; nobody else writes it.
+        unsafe { windows_to_points::<A>(&g, &taps, to.add(c * COLUMNS), spread) };
+    }
+}
