@@ -76,9 +76,8 @@ mod tests {
             .unwrap();
             made
         };
-        let asked = |buffer: &crate::device::cpu::memory::Storage| {
-            [0; 4].map(|_| made(buffer.kept(), Size::Four))
-        };
+        let asked =
+            |buffer: &crate::device::cpu::memory::Storage| [0; 4].map(|_| made(buffer.kept(), Size::Four));
         assert_eq!(asked(&buffer), [true, true, false, false]);
         assert!(made(buffer.kept(), Size::Two), "another form is no help");
         buffer.bytes_mut()[0] = 1;

@@ -24,8 +24,9 @@ pub fn terms(values: &[f32], list: &mut [Term]) -> usize {
 /// `sums[o] = sums[o] + Σ_(k, x) x · rows[k, o]`; `rows` has `sums.len()` columns.
 pub fn add_rows(list: &[Term], rows: &[f32], sums: &mut [f32]) {
     let columns = sums.len();
-    assert!(list.iter().all(|&(k, _)| (k as usize + 1) * columns <= rows.len()));
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
     let mut at = 0;
+    assert!(list.iter().all(|&(k, _)| (k as usize + 1) * columns <= rows.len()));
     #[cfg(target_arch = "x86_64")]
     if super::simd::avx2() {
         while let Some(part) = sums[at..].first_chunk_mut::<LANES>() {

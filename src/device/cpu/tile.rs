@@ -351,7 +351,7 @@ unsafe fn rows_of<V: Vector>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::cpu::vector::Portable;
+    use crate::device::cpu::vector::{Lanes, Portable};
 
     /// Small integers, so that sums are exact in any order.
     fn numbers(len: usize) -> Vec<f32> {
@@ -391,7 +391,6 @@ mod tests {
         let (a, panels) = (numbers(40 * stride), numbers(count * 8 * COLUMNS));
         for rows in 0..40 {
             for fresh in [true, false] {
-                let mut y = vec![1.0; rows.max(1) * 33];
                 let product = Product {
                     a: &a,
                     stride,
@@ -402,7 +401,16 @@ mod tests {
                     count,
                     fresh,
                 };
+                let mut y = vec![1.0; rows.max(1) * 33];
                 product.run(&mut y, 33);
+                // The paths of the other levels, whatever this processor has.
+                let operands = (a.as_ptr(), panels.as_ptr());
+                for by in [by_tiles::<Lanes<4>>, by_tiles::<Lanes<8>>, by_tiles::<Lanes<16>>] {
+                    let mut other = vec![1.0; rows.max(1) * 33];
+                    // SAFETY: `run` asserted that the operands reach far enough.
+                    unsafe { by(operands, product, (other.as_mut_ptr(), 33)) };
+                    assert_eq!(other, y);
+                }
                 for (at, &y) in y.iter().enumerate() {
                     let (r, j) = (at / 33, at % 33);
                     let panel = |k: usize| panels[j / COLUMNS * 8 * COLUMNS + k * COLUMNS + j % COLUMNS];

@@ -53,35 +53,43 @@ pub trait Vector: Copy {
 }
 
 /// Eight numbers; the compiler makes of them what the architecture has.
-#[derive(Clone, Copy)]
-pub struct Portable([f32; 8]);
+pub type Portable = Lanes<8>;
 
-impl Portable {
+/// Some numbers in portable code. With as many lanes as another level has, it walks that level's paths on any
+/// processor.
+#[derive(Clone, Copy)]
+pub struct Lanes<const N: usize>([f32; N]);
+
+impl<const N: usize> Lanes<N> {
     #[inline(always)]
     fn with(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
         Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
     }
 }
 
-impl Vector for Portable {
-    const LANES: usize = 8;
-    const ROWS: usize = 4;
+impl<const N: usize> Vector for Lanes<N> {
+    const LANES: usize = N;
+    const ROWS: usize = match N {
+        16 => 12,
+        8 => 4,
+        _ => 6,
+    };
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller's promise; an array of f32 needs no more alignment than `read_unaligned` gives.
-        Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
+        Self(unsafe { from.cast::<[f32; N]>().read_unaligned() })
     }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
-        Self([x; 8])
+        Self([x; N])
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: the caller's promise.
-        unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
+        unsafe { to.cast::<[f32; N]>().write_unaligned(self.0) }
     }
 
     #[inline(always)]
