@@ -170,6 +170,35 @@ fn graphs_that_are_not_used_make_room() {
 }
 
 #[test]
+fn without_room_for_graphs_launches_go_one_by_one() {
+    for function in [
+        "cuGraphCreate",
+        "cuGraphCreate:2",
+        "cuGraphAddKernelNode:3",
+        "cuGraphInstantiate",
+        "cuGraphLaunch",
+        "cuGraphLaunch:2",
+    ] {
+        inside("steps::no_room", &format!("full={function}"));
+    }
+}
+
+#[test]
+fn a_graph_that_cannot_be_changed_is_made_anew() {
+    inside("steps::changes_refused", "full=cuGraphExecKernelNodeSetParams");
+}
+
+#[test]
+fn kept_graphs_make_room_for_the_one_that_is_started() {
+    inside("steps::room_for_one", "graphs=1");
+}
+
+#[test]
+fn what_another_thread_keeps_back_does_not_lose_its_memory() {
+    inside("inner::room_for_two", "memory=201326592,slow-wait=400");
+}
+
+#[test]
 fn the_ceilings_are_measured() {
     inside("inner::ceilings", "");
 }
@@ -295,6 +324,36 @@ mod inner {
         assert!(device.download::<f32>(&y).unwrap() == vec![0.0; len]);
         assert_eq!(device.memory().unwrap().unwrap().total, 192 * mib as u64);
         drop(larger);
+    }
+
+    /// One thread's buffer asks for the room of an empty slab; while it waits for the card, another one's step
+    /// uses that slab and lets it go again, with its launches kept back.
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn room_for_two() {
+        let device = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+        let device: &dyn Device = &device;
+        let mib = 1 << 20;
+        let len = 300_000;
+        let x = device.upload(&vec![-1.0f32; len]).unwrap();
+        let mut y = device.upload(&vec![7.0f32; len]).unwrap();
+        let _filler = device.alloc(Dtype::U8, 29 * mib).unwrap();
+        let large = device.alloc(Dtype::U8, 90 * mib).unwrap();
+        drop(large);
+        let larger = device.together(&mut || {
+            std::thread::scope(|scope| {
+                let asks = scope.spawn(|| device.alloc(Dtype::U8, 100 * mib));
+                // It is waiting now (`slow-wait`).
+                std::thread::sleep(std::time::Duration::from_millis(150));
+                let mut z = device.alloc(Dtype::F32, len)?;
+                device.run(Call::ReluForward { x: &x, y: &mut z })?;
+                device.run(Call::ReluForward { x: &z, y: &mut y })?;
+                drop(z);
+                asks.join().unwrap().map(drop)
+            })
+        });
+        larger.unwrap();
+        assert!(device.download::<f32>(&y).unwrap() == vec![0.0; len]);
     }
 
     #[test]
