@@ -2,10 +2,12 @@
 //! (`tests/libcuda`), and what a user reads where there is no driver at all.
 //!
 //! The library is found when a process starts, so each test starts this binary again with that libcuda
-//! in `LD_LIBRARY_PATH`, to run one of the ignored tests of [`inner`] or [`steps`].
+//! in `LD_LIBRARY_PATH`, to run one of the ignored tests of [`inner`], [`memory`] or [`steps`].
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[path = "cuda/memory.rs"]
+mod memory;
 #[path = "cuda/steps.rs"]
 mod steps;
 mod support;
@@ -26,7 +28,7 @@ fn fake() -> PathBuf {
     folder
 }
 
-/// One of the tests of [`inner`] or [`steps`] on the fake library, changed by `words`.
+/// One of the tests of [`inner`], [`memory`] or [`steps`] on the fake library, changed by `words`.
 fn inside(test: &str, words: &str) {
     // In the bundle's program this file is a module.
     let here = module_path!().split_once("::").map_or_else(String::new, |(_, module)| format!("{module}::"));
@@ -136,12 +138,12 @@ fn large_copies_arrive_in_order_from_many_threads() {
 
 #[test]
 fn a_full_card_says_how_full_and_can_be_used_again() {
-    inside("inner::full", "memory=67108864");
+    inside("memory::full", "memory=67108864");
 }
 
 #[test]
 fn slabs_that_are_empty_make_room_for_one_of_another_size() {
-    inside("inner::room", "memory=201326592");
+    inside("memory::room", "memory=201326592");
 }
 
 #[test]
@@ -167,6 +169,30 @@ fn a_fault_in_a_replayed_graph_names_its_kernels() {
 #[test]
 fn graphs_that_are_not_used_make_room() {
     inside("steps::many_graphs", "");
+}
+
+#[test]
+fn without_room_for_graphs_launches_go_one_by_one() {
+    for function in
+        ["cuGraphCreate", "cuGraphAddKernelNode:3", "cuGraphInstantiate", "cuGraphLaunch", "cuGraphLaunch:2"]
+    {
+        inside("steps::no_room", &format!("full={function}"));
+    }
+}
+
+#[test]
+fn a_graph_that_cannot_be_changed_is_made_anew() {
+    inside("steps::changes_refused", "full=cuGraphExecKernelNodeSetParams");
+}
+
+#[test]
+fn kept_graphs_make_room_for_the_one_that_is_started() {
+    inside("steps::room_for_one", "graphs=1");
+}
+
+#[test]
+fn what_another_thread_keeps_back_does_not_lose_its_memory() {
+    inside("memory::room_for_two", "memory=201326592,slow-wait=400");
 }
 
 #[test]
@@ -236,65 +262,6 @@ mod inner {
                 });
             }
         });
-    }
-
-    #[test]
-    #[ignore = "runs on the fake library"]
-    fn full() {
-        let device = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
-        let device: &dyn Device = &device;
-        device.label("block1_conv2");
-        let half = device.alloc(Dtype::F32, 8 << 20).unwrap();
-        device.label("fc1");
-        let error = device.alloc(Dtype::F32, 9 << 20).unwrap_err().to_string();
-        for part in [
-            "cuda: out of memory",
-            "f32[9437184], 36.0 MiB for fc1",
-            "of 64.0 MiB",
-            "taken      32.0 MiB by this run, in 2 buffers",
-            "largest    block1_conv2: 32.0 MiB in 1 buffer\n",
-            "without a name: 8 bytes in 1 buffer",
-            "--batch",
-        ] {
-            assert!(error.contains(part), "`{part}` is not in\n{error}");
-        }
-        let memory = device.memory().unwrap().unwrap();
-        assert_eq!(memory.total, 64 << 20);
-        assert_eq!(memory.free, (32 << 20) - 256, "the word for faults has a grain, `half` the rest");
-        drop(half);
-        assert_eq!(device.memory().unwrap().unwrap().free, (64 << 20) - 256);
-        device.alloc(Dtype::F32, 8 << 20).unwrap();
-    }
-
-    #[test]
-    #[ignore = "runs on the fake library"]
-    fn room() {
-        let device = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
-        let device: &dyn Device = &device;
-        let mib = 1 << 20;
-        // They and the filler leave no room for a third in the first slab, which has 32 MiB.
-        let len = 300_000;
-        let x = device.upload(&vec![-1.0f32; len]).unwrap();
-        let mut y = device.upload(&vec![7.0f32; len]).unwrap();
-        let _filler = device.alloc(Dtype::U8, 29 * mib).unwrap();
-        let large = device.alloc(Dtype::U8, 90 * mib).unwrap();
-        drop(large);
-        let mut larger = None;
-        device
-            .together(&mut || {
-                // Lies where the large one was, and is used by launches that are kept back: they have to run
-                // before that slab goes to the system for the larger one.
-                let mut z = device.alloc(Dtype::F32, len)?;
-                device.run(Call::ReluForward { x: &x, y: &mut z })?;
-                device.run(Call::ReluForward { x: &z, y: &mut y })?;
-                drop(z);
-                larger = Some(device.alloc(Dtype::U8, 100 * mib)?);
-                Ok(())
-            })
-            .unwrap();
-        assert!(device.download::<f32>(&y).unwrap() == vec![0.0; len]);
-        assert_eq!(device.memory().unwrap().unwrap().total, 192 * mib as u64);
-        drop(larger);
     }
 
     #[test]

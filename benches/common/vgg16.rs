@@ -102,14 +102,13 @@ pub fn step<'a>(device: &'a dyn Device, from: &str) -> impl FnMut() + 'a {
     let rule = Rmsprop { rate: 1e-5, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
     let course = Course::new(1, BATCH, 1, rule.rate);
-    let mut steps = 0;
+    let mut position = Position::default();
     let mut step = move |network: &mut Network| {
-        let mut position = Position::after(steps);
+        position = position.following();
         let train = &noise;
         Fit { device, from: 0, train, validation: None, stage: "bench", course: &course }
             .run(network, &mut optimizer, &mut position, &mut Silence)
             .unwrap();
-        steps = position.step;
     };
     let values = |network: &Network| -> Vec<Vec<f32>> {
         network.parameters().iter().map(|p| device.download(p.value()).unwrap()).collect()

@@ -8,6 +8,7 @@ use super::export::ExportArgs;
 use super::look::{CompareArgs, ReportArgs};
 use super::notebook::NotebookArgs;
 use super::predict::{FormatArg, LookArgs, PredictArgs};
+use super::resume::ResumeArgs;
 use super::train::TrainArgs;
 use super::values::{positive, preprocess, rate, resize, share, size, variant, width};
 use super::weights::WeightsArgs;
@@ -304,16 +305,6 @@ pub struct JobArgs {
     /// Gigabytes that those activations may take on the disk; beyond, the frozen layers run in every epoch
     #[arg(long, value_name = "GB", default_value_t = 20.0, value_parser = share)]
     pub cache_limit: f64,
-}
-
-/// `resume`
-#[derive(Args, Debug)]
-pub struct ResumeArgs {
-    /// Folder of the run
-    pub run: PathBuf,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub reading: ReadingArgs,
 }
 
 /// `evaluate`

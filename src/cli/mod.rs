@@ -12,6 +12,7 @@ mod export;
 mod notebook;
 mod look;
 mod predict;
+mod resume;
 mod train;
 mod values;
 mod weights;
@@ -88,7 +89,7 @@ fn run(cli: Cli) -> Result<()> {
         ),
         Command::Finetune(a) => task::finetune(&host, &finetune_or_config(a)?),
         Command::Notebook(a) => a.run(&host),
-        Command::Resume(a) => task::resume(&host, &a.run, reading(a.reading)),
+        Command::Resume(a) => task::resume(&host, &a.run, a.rate_factor, reading(a.reading)),
         Command::Evaluate(a) => task::evaluate(
             &host,
             &task::Evaluate {

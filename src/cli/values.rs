@@ -2,7 +2,7 @@
 
 use crate::data::{Augment, Resize};
 use crate::model::{Preprocess, Variant};
-use crate::task::ClassWeights;
+use crate::task::{ClassWeights, limits};
 use crate::train::{Monitor, Schedule};
 use crate::weights::FloatType;
 use std::collections::BTreeMap;
@@ -48,8 +48,11 @@ fn one_line(error: crate::error::Error) -> String {
 pub fn size(text: &str) -> Result<[usize; 2], String> {
     let (h, w) = text.split_once('x').unwrap_or((text, text));
     match (h.parse(), w.parse()) {
-        (Ok(h), Ok(w)) if (32..=4096).contains(&h) && (32..=4096).contains(&w) => Ok([h, w]),
-        (Ok(_), Ok(_)) => Err("VGG needs pictures from 32x32 to 4096x4096".into()),
+        (Ok(h), Ok(w)) if [h, w].iter().all(|side| limits::SIDES.contains(side)) => Ok([h, w]),
+        (Ok(_), Ok(_)) => {
+            let (least, most) = (limits::SIDES.start(), limits::SIDES.end());
+            Err(format!("VGG needs pictures from {least}x{least} to {most}x{most}"))
+        }
         _ => Err("write one number (150) or HEIGHTxWIDTH (120x160)".into()),
     }
 }
@@ -81,18 +84,14 @@ pub fn rates(text: &str) -> Result<BTreeMap<String, f32>, String> {
 
 /// Units of a layer.
 pub fn width(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=65_536) => Ok(n),
-        _ => Err("a whole number from 1 to 65536".into()),
-    }
+    let n = text.parse().unwrap_or(0);
+    limits::within(&limits::UNITS, n).map(|()| n)
 }
 
 /// A number of things, at least one.
 pub fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("a whole number from 1 up".into()),
-        Ok(n) => Ok(n),
-    }
+    let n = text.parse().unwrap_or(0);
+    limits::positive(n).map(|()| n)
 }
 
 /// A learning rate.
@@ -100,6 +99,14 @@ pub fn rate(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
         _ => Err("a number above 0, such as 2e-5".into()),
+    }
+}
+
+/// What a learning rate is multiplied by.
+pub fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor > 0.0 && factor.is_finite() => Ok(factor),
+        _ => Err("a number above 0, such as 0.1".into()),
     }
 }
 

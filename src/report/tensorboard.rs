@@ -108,10 +108,19 @@ fn update_part(dir: &Path, history: &History, part: Part, now: u64) -> Result<()
     files::write_bytes(&dir.join(format!("{BEFORE}{began}{AFTER}")), &bytes)
 }
 
+/// When the events of the file of this name began, if it is ours.
+fn began(name: &str) -> Option<u64> {
+    name.strip_prefix(BEFORE)?.strip_suffix(AFTER)?.parse().ok()
+}
+
+/// Whether a file of this name is ours.
+pub fn is_events(name: &str) -> bool {
+    began(name).is_some()
+}
+
 /// Our event files in `dir`, and when each began, which its name says.
 fn there(dir: &Path) -> Vec<(std::path::PathBuf, u64)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let began = |name: &str| name.strip_prefix(BEFORE)?.strip_suffix(AFTER)?.parse().ok();
     let mut found: Vec<_> =
         entries.filter_map(|entry| Some((entry.path(), began(entry.file_name().to_str()?)?))).collect();
     found.sort();

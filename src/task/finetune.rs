@@ -5,6 +5,7 @@
 //! twice: they go through the whole network in every epoch, and only the validation's features are kept.
 
 use super::base::Base;
+use super::contents::Contents;
 use super::course::StageConfig;
 use super::estimate::Estimate;
 use super::evaluate::{Which, test};
@@ -14,9 +15,10 @@ use super::output::apart;
 use super::parts::{Cache, Part};
 use super::pictures::decode;
 use super::report::{self, Judged, Material};
+use super::resume::{Job, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::{Seen, Stages, ended_with};
-use super::{Host, PictureOptions};
+use super::{Host, PictureOptions, limits};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -57,6 +59,16 @@ pub struct Finetune {
     pub test_pictures: Option<usize>,
 }
 
+impl Finetune {
+    /// Whether its numbers can be.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] naming the first that cannot.
+    pub(super) fn validate(&self) -> Result<()> {
+        limits::check(self.size, &self.head, &self.stages)
+    }
+}
+
 /// Runs the whole job and prints what came out.
 ///
 /// # Errors
@@ -74,11 +86,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
 /// As [`finetune`].
 pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::Value)> {
     let began = Instant::now();
-    if job.stages.is_empty() {
-        return Err(
-            Error::new(Kind::Usage, "there is nothing to train").help("give --head-epochs or --epochs")
-        );
-    }
+    job.validate()?;
     if job.begin == Begin::Resume && run::Folder::finished(&job.output)? {
         return Ok((
             format!("{} is finished, there is nothing to go on with", job.output.display()),
@@ -86,6 +94,11 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         ));
     }
     apart(&job.data, &job.output)?;
+    let mut job = job.clone();
+    if job.begin == Begin::Resume {
+        take_over_cuts(&job.output, &mut job.stages)?;
+    }
+    let job = &job;
     let splits = Splits::open(&job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
@@ -103,6 +116,8 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     files::create_dir(&features)?;
     tell_what_learns(host, &network, job);
 
+    let resume = job.begin == Begin::Resume;
+    let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
     let mut parts = Vec::new();
     let mut test_pictures = None;
     let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0 };
@@ -116,6 +131,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
             test_pictures = Some((split.root.clone(), pictures));
             continue;
         }
+        stages.see(parts.len(), Contents::of_pictures(&split.root, &pictures)?)?;
         let from = extract::From {
             variant: job.variant,
             base: &base,
@@ -132,14 +148,12 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     config.training.samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
 
     let rule = job.pictures.preprocess.rule();
-    let (history, validation) = {
+    let validation = {
         let with = |stage: &StageConfig| if stage.augment.is_some() { 0 } else { usize::MAX };
         let entered: Vec<usize> =
             job.stages.iter().zip(&places).map(|(stage, &place)| place.min(with(stage))).collect();
         let mut train = parts[0].ready(host, rule, &entered)?;
         let validation = parts.get(1).map(|part| part.ready(host, rule, &places)).transpose()?;
-        let resume = job.begin == Begin::Resume;
-        let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume)?;
         for (index, (stage, &place)) in job.stages.iter().zip(&places).enumerate() {
             let seen = Seen {
                 train: train.training(place, stage.augment.as_ref(), job.head.seed),
@@ -147,11 +161,12 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
             };
             stages.run(index, stage, &mut network, &seen)?;
         }
-        (stages.history, validation)
+        validation
     };
+    let history = &stages.history;
 
     folder.model(host, &network, &classes)?;
-    let of = |stage: Option<&StageConfig>| stage.and_then(|stage| ended_with(stage, &history));
+    let of = |stage: Option<&StageConfig>| stage.and_then(|stage| ended_with(stage, history));
     let (first, last) = (of(job.stages.first()), of(job.stages.last()));
     let mut result = ResultConfig {
         head_val_accuracy: first.filter(|_| job.stages.len() > 1).and_then(|e| e.val_accuracy),
@@ -170,7 +185,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         _ => {}
     }
     let mut tested = None;
-    result.seconds = began.elapsed().as_secs_f64();
+    result.seconds = stages.seconds();
     config.result = Some(result);
     // Whole from here on; the test's figures are added when they are there.
     folder.finish(&config)?;
@@ -191,7 +206,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         judged =
             Some(Ok(Judged::new(Which::Split("test"), root, pictures.files.clone(), found, report::REUSED)));
     }
-    result.seconds = began.elapsed().as_secs_f64();
+    result.seconds = stages.seconds();
     config.result = Some(result);
     folder.finish(&config)?;
     if judged.is_none()
@@ -206,7 +221,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     }
     drop(validation);
     drop(parts);
-    let material = Material { folder: &job.output, config: &config, history: &history, judged };
+    let material = Material { folder: &job.output, config: &config, history, judged };
     text += &report::attempt(host, &mut network, material);
     if !job.keep_features {
         folder.remove_features();
@@ -287,6 +302,7 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             dropout: job.head.dropout,
         },
         training: TrainingConfig {
+            job: Job::Finetune,
             data: whole(&job.data)?,
             weights: job.pictures.weights.as_ref().map(whole).transpose()?,
             base_weights: base_weights.to_owned(),

@@ -1,14 +1,16 @@
 //! `fit`: a dense classifier on extracted features.
 
-use super::Host;
 use super::base::Base;
+use super::contents::Contents;
 use super::course::StageConfig;
 use super::estimate::Estimate;
 use super::evaluate::{Which, test};
 use super::output::apart;
 use super::report::{self, Judged, Material};
+use super::resume::{Job, take_over_cuts};
 use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
 use super::stage::{Seen, Stages, ended_with};
+use super::{Host, limits};
 use crate::data::{Features, Recipe};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head};
@@ -48,12 +50,33 @@ pub struct Fit {
     pub weights: Option<PathBuf>,
 }
 
+impl Fit {
+    /// Whether its numbers can be.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] naming the first that cannot.
+    pub(super) fn validate(&self) -> Result<()> {
+        let stage = &self.stage;
+        if stage.unfreeze_from.is_some() || stage.augment.is_some() {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("stage `{}`: features are neither unfrozen nor augmented", stage.name),
+            )
+            .help("take `unfreeze_from` and `augment` out, or use `vgg-ft finetune` on the pictures"));
+        }
+        // The size is that of the features.
+        let size = [*limits::SIDES.start(); 2];
+        limits::check(size, &self.head, std::slice::from_ref(stage))
+    }
+}
+
 /// Trains the classifier and writes the run.
 ///
 /// # Errors
 /// Of features, weights, device and files; [`Kind::Numeric`] when the loss diverges.
 pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let began = Instant::now();
+    job.validate()?;
     host.introduce();
     if job.begin == Begin::Resume && Folder::finished(&job.output)? {
         return host.result(
@@ -62,6 +85,10 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         );
     }
     apart(&job.features, &job.output)?;
+    let mut stage = job.stage.clone();
+    if job.begin == Begin::Resume {
+        take_over_cuts(&job.output, std::slice::from_mut(&mut stage))?;
+    }
     let train = Features::open(&job.features.join("train.safetensors"))?;
     let path = job.features.join("validation.safetensors");
     let validation = if path.exists() { Some(Features::open(&path)?) } else { None };
@@ -113,6 +140,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             dropout: job.head.dropout,
         },
         training: TrainingConfig {
+            job: Job::Fit,
             data: whole(&job.features)?,
             weights: job.weights.as_ref().map(whole).transpose()?,
             base_weights: base.sha256.clone(),
@@ -120,7 +148,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             seed: job.head.seed,
             batch: job.head.batch,
             samples: [train.labels().len(), validation.as_ref().map_or(0, |v| v.labels().len())],
-            stages: vec![job.stage.clone()],
+            stages: vec![stage.clone()],
             ..TrainingConfig::default()
         },
         result: None,
@@ -130,22 +158,25 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let learned = samples(&train)?;
     let checked = validation.as_ref().map(samples).transpose()?;
     let resume = job.begin == Begin::Resume;
-    let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &recipe.classes, resume)?;
+    let numbers = (job.head.batch, job.head.seed);
+    let mut stages = Stages::new(host, &folder, numbers, &recipe.classes, resume, began)?;
+    for (split, features) in [Some(&train), validation.as_ref()].into_iter().flatten().enumerate() {
+        stages.see(split, Contents::of_features(&features.recipe))?;
+    }
     let seen = Seen {
         train: (from, &learned),
         validation: checked.as_ref().map(|samples| (from, samples as &dyn train::Samples)),
     };
-    stages.run(0, &job.stage, &mut network, &seen)?;
+    stages.run(0, &stage, &mut network, &seen)?;
 
-    let history = stages.history;
-
+    let history = &stages.history;
     folder.model(host, &network, &recipe.classes)?;
-    let last = ended_with(&job.stage, &history);
+    let last = ended_with(&stage, history);
     let result = ResultConfig {
         accuracy: last.map_or(0.0, |e| e.accuracy),
         val_loss: last.and_then(|e| e.val_loss),
         val_accuracy: last.and_then(|e| e.val_accuracy),
-        seconds: began.elapsed().as_secs_f64(),
+        seconds: stages.seconds(),
         ..ResultConfig::default()
     };
     config.result = Some(result);
@@ -162,7 +193,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         let root = (&features.recipe.root).into();
         Ok(Judged::new(Which::Split("validation"), root, files, found, report::FROM_FEATURES))
     });
-    let material = Material { folder: &job.output, config: &config, history: &history, judged };
+    let material = Material { folder: &job.output, config: &config, history, judged };
     text += &report::attempt(host, &mut network, material);
     host.result(
         &text,

@@ -1,18 +1,31 @@
 //! `resume`: a run that was stopped, from what its folder says alone; and a job from another run's file.
 
+use super::course::StageConfig;
 use super::fit::{self, HeadOptions};
-use super::run::{Begin, Config, Folder, damaged};
-use super::{Finetune, Host, PictureOptions, Reading, finetune};
-use crate::error::{Error, Kind, Result};
+use super::run::{Begin, Config, Folder, JOB, damaged};
+use super::{Finetune, Host, PictureOptions, Reading, finetune, stage};
+use crate::error::{Context, Error, Kind, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Goes on with the job in `run`.
+/// Whose job a file describes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// On pictures.
+    #[default]
+    Finetune,
+    /// On features.
+    Fit,
+}
+
+/// Goes on with the job in `run`, from here on with `rate_factor` times its learning rates.
 ///
 /// # Errors
 /// [`Kind::Usage`] when there is none; those of the job.
-pub fn resume(host: &Host, run: &Path, reading: Reading) -> Result<()> {
-    let file = run.join("job.toml");
+pub fn resume(host: &Host, run: &Path, rate_factor: Option<f64>, reading: Reading) -> Result<()> {
+    let file = run.join(JOB);
     if Folder::finished(run)? {
         return host.result(
             &format!("{} is finished, there is nothing to go on with", run.display()),
@@ -24,17 +37,50 @@ pub fn resume(host: &Host, run: &Path, reading: Reading) -> Result<()> {
             .fact("missing", file.display())
             .help("give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"));
     }
-    let config = Config::read(&file)?;
-    let (begin, output) = (Begin::Resume, run.to_owned());
-    if is_of_features(&config) {
-        let head = config.head();
-        let Config { training, .. } = config;
-        let stage = training.stages.into_iter().next();
-        let stage = stage.ok_or_else(|| damaged(&file, "there is no stage in it"))?;
-        let (features, weights) = (training.data, training.weights);
-        return fit::fit(host, &fit::Fit { features, output, begin, stage, head, weights });
+    let mut config = Config::read(&file)?;
+    if let Some(factor) = rate_factor {
+        cut_rates(host, run, &mut config, factor)?;
     }
-    finetune(host, &config.job(&file, output, begin, reading)?)
+    let (begin, output) = (Begin::Resume, run.to_owned());
+    match config.training.job {
+        Job::Fit => fit::fit(host, &config.fit(&file, output)?),
+        Job::Finetune => finetune(host, &config.job(&file, output, begin, reading)?),
+    }
+}
+
+/// Multiplies the rates of all that is still to be done, and writes it down before any of it is: who goes on,
+/// today or later, by this command or the one that began the run, does so at the new rates.
+fn cut_rates(host: &Host, run: &Path, config: &mut Config, factor: f64) -> Result<()> {
+    let folder = Folder::at(run);
+    let (index, steps) = match stage::kept(&folder)? {
+        Some((_, moment)) if moment.position.over => (moment.stage + 1, 0),
+        Some((_, moment)) => (moment.stage, moment.position.since()),
+        None => (0, 0),
+    };
+    let left = config.training.stages.iter_mut().enumerate().skip(index);
+    for (at, stage) in left {
+        stage.cut_rate(if at == index { steps } else { 0 }, factor);
+        host.say(format_args!("{}: {stage}", stage.name));
+    }
+    folder.describe(config)
+}
+
+/// The rates of `stages` as the run in `folder` has them: what was changed on the way its command does not say.
+///
+/// # Errors
+/// Those of [`Config::read`].
+pub(super) fn take_over_cuts(folder: &Path, stages: &mut [StageConfig]) -> Result<()> {
+    let Some(file) = ["run.toml", JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists())
+    else {
+        return Ok(());
+    };
+    let there = Config::read(&file)?.training.stages;
+    for (stage, there) in stages.iter_mut().zip(there) {
+        if stage.rate_cuts.is_empty() {
+            stage.rate_cuts = there.rate_cuts;
+        }
+    }
+    Ok(())
 }
 
 /// The job in `file`, a `run.toml` or `job.toml`, on `data` if that is given.
@@ -50,22 +96,14 @@ pub fn job_of(
     reading: Reading,
 ) -> Result<Finetune> {
     let mut config = Config::read(file)?;
-    if is_of_features(&config) {
+    if config.training.job == Job::Fit {
         return Err(Error::new(Kind::Usage, format!("{} is a job of `vgg-ft fit`", file.display()))
             .help("give the run.toml or job.toml of a `vgg-ft finetune`"));
     }
     if let Some(data) = data {
         config.training.data = data;
     }
-    for stage in &config.training.stages {
-        stage.validate()?;
-    }
     config.job(file, output, begin, reading)
-}
-
-/// Whether its data are features.
-fn is_of_features(config: &Config) -> bool {
-    config.training.data.join("train.safetensors").exists()
 }
 
 impl Config {
@@ -83,7 +121,7 @@ impl Config {
         let unknown = |reason: &dyn std::fmt::Display| damaged(file, &reason.to_string());
         let head = self.head();
         let Self { network, training, .. } = self;
-        Ok(Finetune {
+        let job = Finetune {
             data: training.data,
             output,
             begin,
@@ -101,7 +139,22 @@ impl Config {
             keep_features: training.keep_features,
             cache_limit: training.cache_limit,
             test_pictures: None,
-        })
+        };
+        job.validate().context(|| format!("reading {}", file.display()))?;
+        Ok(job)
+    }
+
+    /// As a job of `fit` that goes on.
+    fn fit(self, file: &Path, output: PathBuf) -> Result<fit::Fit> {
+        let head = self.head();
+        let Self { training, .. } = self;
+        let [stage] = <[StageConfig; 1]>::try_from(training.stages).map_err(|stages| {
+            damaged(file, &format!("a job of `fit` has one stage, not {}", stages.len()))
+        })?;
+        let (features, weights) = (training.data, training.weights);
+        let job = fit::Fit { features, output, begin: Begin::Resume, stage, head, weights };
+        job.validate().context(|| format!("reading {}", file.display()))?;
+        Ok(job)
     }
 
     /// What another job would do otherwise, setting by setting; `None` if it is this one. Device, version,

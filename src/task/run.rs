@@ -2,114 +2,23 @@
 //! layouts), `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`. `run.toml` makes the folder whole; what
 //! is drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
 
+mod config;
 mod remains;
 
+pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
+pub(super) use config::{FORMAT, damaged};
+
 use super::Host;
-use super::course::StageConfig;
 use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::{Architecture, Head, Network, Preprocess, Source};
+use crate::model::{Architecture, Network, Preprocess, Source};
 use crate::report::{curves, tensorboard};
 use crate::train::History;
 use crate::weights::Weights;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// `run.toml`, and without a result `job.toml`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Config {
-    /// Version of this layout.
-    pub format: u32,
-    /// Version of vgg-ft that wrote it.
-    pub vgg_ft: String,
-    /// What to build and how to feed it.
-    pub network: NetworkConfig,
-    /// What it was trained on and how.
-    pub training: TrainingConfig,
-    /// How it went.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub result: Option<ResultConfig>,
-}
-
-/// The version of [`Config`] that is written and read.
-pub(super) const FORMAT: u32 = 2;
-
-/// The network of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NetworkConfig {
-    /// `vgg16`.
-    pub variant: String,
-    /// `[h, w]`.
-    pub size: [usize; 2],
-    /// Pixel scaling.
-    pub preprocess: String,
-    /// Way to size.
-    pub resize: String,
-    /// Class names in label order.
-    pub classes: Vec<String>,
-    /// Hidden units.
-    pub units: usize,
-    /// Dropout.
-    pub dropout: f32,
-}
-
-/// How a run was trained.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TrainingConfig {
-    /// The data or features folder.
-    pub data: PathBuf,
-    /// The base's weights file, if it was not the one that comes with vgg-ft.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub weights: Option<PathBuf>,
-    /// SHA-256 of the base's weights file.
-    pub base_weights: String,
-    /// Device and precision.
-    pub device: String,
-    /// Seed.
-    pub seed: u64,
-    /// Samples that run together.
-    pub batch: usize,
-    /// Share of each class that was the validation split, if the data had none of its own.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub validation_split: Option<f32>,
-    /// Training and validation samples.
-    pub samples: [usize; 2],
-    /// Whether activations at the freeze boundary stay.
-    #[serde(default)]
-    pub keep_features: bool,
-    /// Bytes that those activations may take on the disk.
-    #[serde(default)]
-    pub cache_limit: u64,
-    /// In their order.
-    pub stages: Vec<StageConfig>,
-}
-
-/// Last figures of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ResultConfig {
-    /// Training accuracy of the last epoch, or of the best if its weights were put back; so the others.
-    pub accuracy: f64,
-    /// Validation loss after the last epoch.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub val_loss: Option<f64>,
-    /// Validation accuracy after the last epoch.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub val_accuracy: Option<f64>,
-    /// Validation accuracy after the first stage, if there was a second.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub head_val_accuracy: Option<f64>,
-    /// Test loss.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub test_loss: Option<f64>,
-    /// Test accuracy.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub test_accuracy: Option<f64>,
-    /// Wall-clock time of the job since it was begun or last taken up.
-    pub seconds: f64,
-}
 
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,22 +36,29 @@ pub struct Folder {
     path: PathBuf,
 }
 
-const JOB: &str = "job.toml";
+/// What is being done, until it is done.
+pub(super) const JOB: &str = "job.toml";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
+const TENSORBOARD: &str = "tensorboard";
 /// The report.
 pub(super) const REPORT: &str = "report.html";
 /// The curves in pixels.
 pub(super) const CURVES: &str = "curves.png";
 
 impl Folder {
+    /// That of a run which is there.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
     /// Makes the folder, or takes it over.
     ///
     /// # Errors
     /// [`Kind::Usage`] when a run is there and neither written over nor taken up, when there is none to take
     /// up, or when it is another job; [`Kind::Io`].
     pub fn begin(host: &Host, path: &Path, begin: Begin, job: &Config) -> Result<Self> {
-        let folder = Self { path: path.to_owned() };
+        let folder = Self::at(path);
         let (finished, stopped) = (folder.join("run.toml").exists(), folder.join(CHECKPOINT).exists());
         match begin {
             Begin::New if finished => {
@@ -168,9 +84,17 @@ impl Folder {
         files::create_dir(path)?;
         folder.remove_remains()?;
         if begin != Begin::Resume {
-            folder.write(JOB, job)?;
+            folder.describe(job)?;
         }
         Ok(folder)
+    }
+
+    /// What is being done.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn describe(&self, job: &Config) -> Result<()> {
+        self.write(JOB, job)
     }
 
     /// Whether the run that is there is this job.
@@ -198,6 +122,11 @@ impl Folder {
             )))
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A path inside.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -223,7 +152,7 @@ impl Folder {
         files::write_bytes(&self.join("curves.svg"), curves(history).svg().as_bytes())?;
         // A clock before 1970 gives 0: TensorBoard's dates are then wrong, no more.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        tensorboard::update(&self.join("tensorboard"), history, now)
+        tensorboard::update(&self.join(TENSORBOARD), history, now)
     }
 
     /// The model.
@@ -258,52 +187,6 @@ fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
         _ => Ok(()),
-    }
-}
-
-impl Config {
-    /// The file's text.
-    ///
-    /// # Errors
-    /// None in practice: the fields always serialize.
-    pub fn text(&self) -> Result<String> {
-        toml::to_string(self)
-            .map_err(|e| Error::new(Kind::Io, "run.toml cannot be written").fact("reason", e))
-    }
-
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// [`Kind::Io`]; [`Kind::Data`] when it is damaged or of another version.
-    pub fn read(file: &Path) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Version {
-            format: u32,
-            vgg_ft: String,
-        }
-        let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
-        let version: Version = toml::from_str(&text).map_err(|e| damaged(file, e.message()))?;
-        if version.format != FORMAT {
-            return Err(Error::new(Kind::Data, format!("{} is of another version", file.display()))
-                .expected_got(format!("format = {FORMAT}"), version.format)
-                .help(format!("it was written by vgg-ft {}; use that version", version.vgg_ft)));
-        }
-        toml::from_str(&text).map_err(|e| damaged(file, e.message()))
-    }
-
-    /// The network that it describes.
-    ///
-    /// # Errors
-    /// [`Kind::Data`] when there is no such network; `file` is named.
-    pub fn architecture(&self, file: &Path) -> Result<Architecture> {
-        let network = &self.network;
-        let head = Head { units: network.units, dropout: network.dropout, classes: network.classes.len() };
-        network
-            .variant
-            .parse()
-            .and_then(|variant| Architecture::vgg(variant, network.size))
-            .and_then(|base| base.with_head(head))
-            .map_err(|e| damaged(file, e.message()))
     }
 }
 
@@ -372,10 +255,4 @@ impl Run {
         let name = &self.config.network.resize;
         name.parse().map_err(|reason: String| damaged(&self.path.join("run.toml"), &reason))
     }
-}
-
-pub(super) fn damaged(file: &Path, reason: &str) -> Error {
-    Error::new(Kind::Data, format!("{} cannot be understood", file.display()))
-        .fact("reason", reason)
-        .help("mend it, or train again")
 }

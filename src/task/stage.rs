@@ -2,28 +2,46 @@
 //! checkpoint from which the run goes on if it is stopped.
 
 use super::Host;
+use super::contents::Contents;
 use super::course::StageConfig;
 use super::run::Folder;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Network, Trainable};
 use crate::report::{Progress, epoch_heading, epoch_line};
 use crate::train::{
-    Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, Stopping, load_weights,
-    save_weights,
+    Best, Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, Stopping,
 };
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 
 /// Where a run is: what stands in its checkpoint.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Moment {
+pub(super) struct Moment {
     /// The stage that is under way.
-    stage: usize,
+    pub stage: usize,
     /// Samples of training and of validation.
-    samples: [usize; 2],
+    samples: [Contents; 2],
     /// Where it is.
-    position: Position,
+    pub position: Position,
+    /// Wall-clock time of the job so far, without what lay between a stop and the next start.
+    seconds: f64,
     /// All epochs so far.
     history: History,
+}
+
+/// The moment that `folder` keeps; `None` where training has not come to one.
+///
+/// # Errors
+/// [`Kind::Weights`] when it is damaged or of another version.
+pub(super) fn kept(folder: &Folder) -> Result<Option<(Checkpoint, Moment)>> {
+    let path = folder.checkpoint();
+    let Some(checkpoint) = Checkpoint::open(&path)? else { return Ok(None) };
+    let moment = serde_json::from_str(&checkpoint.state).map_err(|e| {
+        Error::new(Kind::Weights, format!("{} cannot be understood", path.display()))
+            .fact("reason", e)
+            .help("it is of another version; begin anew with --force")
+    })?;
+    Ok(Some((checkpoint, moment)))
 }
 
 /// The stages of a run, one after the other.
@@ -38,8 +56,12 @@ pub struct Stages<'a> {
     changed: usize,
     /// What is taken up.
     resumed: Option<(Checkpoint, Moment)>,
-    /// Steps of all stages so far.
-    steps: u64,
+    /// Where the stage before ended.
+    last: Position,
+    /// Samples of training and of validation.
+    samples: [Contents; 2],
+    /// Since when this process works on the job, and how long others did before.
+    clock: (Instant, f64),
     /// All epochs so far.
     pub history: History,
 }
@@ -53,7 +75,7 @@ pub struct Seen<'a> {
 }
 
 impl<'a> Stages<'a> {
-    /// Before the first stage; takes up what the folder holds if `resume`.
+    /// Before the first stage; takes up what the folder holds if `resume`. `began` is when the work did.
     ///
     /// # Errors
     /// [`Kind::Weights`] when the checkpoint is damaged.
@@ -63,20 +85,33 @@ impl<'a> Stages<'a> {
         (batch, seed): (usize, u64),
         classes: &'a [String],
         resume: bool,
+        began: Instant,
     ) -> Result<Self> {
-        let path = folder.checkpoint();
-        let checkpoint = if resume { Checkpoint::open(&path)? } else { None };
-        let resumed = checkpoint.map(|checkpoint| {
-            let moment: Moment = serde_json::from_str(&checkpoint.state).map_err(|e| {
-                Error::new(Kind::Weights, format!("{} cannot be understood", path.display()))
-                    .fact("reason", e)
-                    .help("it is of another version; begin anew with --force")
-            })?;
-            Ok((checkpoint, moment))
-        });
-        let resumed = resumed.transpose()?;
-        let history = resumed.as_ref().map(|(_, moment)| moment.history.clone()).unwrap_or_default();
-        Ok(Self { host, folder, batch, seed, classes, changed: usize::MAX, resumed, steps: 0, history })
+        let resumed = if resume { kept(folder)? } else { None };
+        let moment = resumed.as_ref().map(|(_, moment)| moment);
+        let history = moment.map(|moment| moment.history.clone()).unwrap_or_default();
+        let clock = (began, moment.map_or(0.0, |moment| moment.seconds));
+        let (changed, last, samples) = (usize::MAX, Position::default(), Default::default());
+        Ok(Self { host, folder, batch, seed, classes, changed, resumed, last, samples, clock, history })
+    }
+
+    /// What is trained on (`split` 0) or validated (1): to be said before anything is computed from it.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] when a run that is taken up began with others.
+    pub fn see(&mut self, split: usize, contents: Contents) -> Result<()> {
+        if let Some((_, moment)) = &self.resumed
+            && moment.samples[split] != contents
+        {
+            return Err(self.other_samples(split, &moment.samples[split], &contents));
+        }
+        self.samples[split] = contents;
+        Ok(())
+    }
+
+    /// Wall-clock time of the job until now.
+    pub fn seconds(&self) -> f64 {
+        self.clock.1 + self.clock.0.elapsed().as_secs_f64()
     }
 
     /// Runs stage `index`, or what is left of it.
@@ -92,7 +127,7 @@ impl<'a> Stages<'a> {
     ) -> Result<()> {
         let from = stage.boundary(network.architecture())?;
         self.changed = self.changed.min(from);
-        let mut position = Position::after(self.steps);
+        let mut position = self.last.following();
         if let Some((_, moment)) = &self.resumed
             && moment.stage > index
         {
@@ -103,10 +138,12 @@ impl<'a> Stages<'a> {
         network.set_trainable(Trainable { from });
         let mut optimizer = stage.optimizer(network)?;
         self.host.say(format_args!("\n{}: {stage}", stage.name));
-        let samples = [seen.train.1.len(), seen.validation.map_or(0, |(_, samples)| samples.len())];
         if let Some((checkpoint, moment)) = self.resumed.take() {
-            if moment.samples != samples {
-                return Err(self.other_samples(moment.samples, samples));
+            // Of a split that is no more nobody has said anything.
+            for (split, was) in moment.samples.iter().enumerate() {
+                if *was != self.samples[split] {
+                    return Err(self.other_samples(split, was, &self.samples[split]));
+                }
             }
             checkpoint.restore(device, network, &mut optimizer)?;
             position = moment.position;
@@ -122,7 +159,8 @@ impl<'a> Stages<'a> {
             host: self.host,
             folder: self.folder,
             stage: index,
-            sizes: samples,
+            contents: &self.samples,
+            clock: self.clock,
             epochs: stage.epochs,
             steps: 0,
             first: first_parameter(network, self.changed),
@@ -139,26 +177,43 @@ impl<'a> Stages<'a> {
             course: &course,
         };
         let outcome = fit.run(network, &mut optimizer, &mut position, &mut watch);
-        self.steps = position.step;
+        self.last = position;
         outcome.map_err(|error| match error.kind() {
             Kind::Interrupted => error.help("the same command with --resume goes on from there"),
-            Kind::Numeric if self.folder.checkpoint().exists() => {
-                error.fact("kept", format!("{}, the last good moment", self.folder.checkpoint().display()))
-            }
+            Kind::Numeric => self.diverged(error),
             _ => error,
         })
     }
 
-    /// Pictures that came or went: the same steps would be others.
-    fn other_samples(&self, [train, validation]: [usize; 2], [now, now_validation]: [usize; 2]) -> Error {
-        let kept = self.folder.checkpoint();
-        Error::new(Kind::Data, "the pictures are not those that the run began with")
-            .expected_got(
-                format!("{train} to train on, {validation} to validate"),
-                format!("{now} and {now_validation}"),
+    /// What can be done about a loss that is no number.
+    fn diverged(&self, error: Error) -> Error {
+        let (kept, run) = (self.folder.checkpoint(), self.folder.path().display());
+        let (error, from) = if kept.exists() {
+            (error.fact("kept", format!("{}, the last good moment", kept.display())), "goes on from there")
+        } else {
+            (error, "begins again")
+        };
+        error.help(format!(
+            "training diverged: use a lower learning rate; `vgg-ft resume {run} --rate-factor 0.1` {from} at a \
+             tenth of it"
+        ))
+    }
+
+    /// The same steps would be others.
+    fn other_samples(&self, split: usize, was: &Contents, now: &Contents) -> Error {
+        let (kept, purpose) = (self.folder.checkpoint(), ["to train on", "to validate with"][split]);
+        Error::new(Kind::Data, format!("the pictures {purpose} are not those that the run began with"))
+            .expected_got(was, now)
+            .fact(
+                "reason",
+                if was.samples == now.samples {
+                    "some have another name, class or size, or changed places"
+                } else {
+                    "some came or went"
+                },
             )
             .fact("kept", format!("{}, the last good moment", kept.display()))
-            .help("put the pictures back, or begin anew with --force")
+            .help("put the pictures back as they were, or begin anew with --force")
     }
 }
 
@@ -185,7 +240,9 @@ struct Watch<'a> {
     folder: &'a Folder,
     stage: usize,
     /// Samples of training and of validation.
-    sizes: [usize; 2],
+    contents: &'a [Contents; 2],
+    /// As in [`Stages`].
+    clock: (Instant, f64),
     epochs: usize,
     steps: usize,
     /// The first parameter that may have changed.
@@ -217,20 +274,21 @@ impl Observer for Watch<'_> {
     }
 
     fn keep(&mut self, network: &Network, optimizer: &mut Optimizer, position: &Position) -> Result<()> {
-        let (stage, samples, position) = (self.stage, self.sizes, position.clone());
-        let moment = Moment { stage, samples, position, history: self.history.clone() };
+        let (stage, samples, position) = (self.stage, self.contents.clone(), position.clone());
+        let seconds = self.clock.1 + self.clock.0.elapsed().as_secs_f64();
+        let moment = Moment { stage, samples, position, seconds, history: self.history.clone() };
         let state = serde_json::to_string(&moment)
             .map_err(|e| Error::new(Kind::Io, "the checkpoint cannot be written").fact("reason", e))?;
         let device = self.host.device.as_ref();
         Checkpoint::save(&self.folder.checkpoint(), device, (network, self.first), optimizer, &state)
     }
 
-    fn best(&mut self, network: &Network) -> Result<()> {
-        save_weights(&self.folder.best(), self.host.device.as_ref(), network, self.first)
+    fn best(&mut self, network: &Network, best: &Best<'_>) -> Result<()> {
+        best.save(&self.folder.best(), self.host.device.as_ref(), network, self.first)
     }
 
-    fn restore(&mut self, network: &mut Network) -> Result<()> {
+    fn restore(&mut self, network: &mut Network, best: &Best<'_>) -> Result<()> {
         self.host.say("the weights of the best epoch are put back");
-        load_weights(&self.folder.best(), self.host.device.as_ref(), network)
+        best.restore(&self.folder.best(), self.host.device.as_ref(), network)
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! In: a network, its optimizer, and a text that says where training is. Out: one safetensors file, whole or
 //! absent, with the weights that may have learned and the optimizer's state as the device holds them (OHWI).
-//! Frozen weights are not in it: they are those of the base.
+//! Frozen weights are not in it: they are those of the base. Beside it, in a file of the same kind, the weights
+//! of a stage's best epoch.
 
+use super::history::Epoch;
 use super::optimizer::Optimizer;
+use super::stopping::Monitor;
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Parameter;
@@ -16,6 +19,8 @@ use std::path::Path;
 /// What the text is called in the file.
 const STATE: &str = "state";
 const STEPS: &str = "optimizer_steps";
+/// What the epoch is called in the file of its weights.
+const BEST: &str = "epoch";
 
 /// A checkpoint that is open.
 pub struct Checkpoint {
@@ -100,20 +105,54 @@ impl Checkpoint {
     }
 }
 
-/// Writes the parameters from `first` on, as [`load_weights`] reads them.
-///
-/// # Errors
-/// As [`Checkpoint::save`].
-pub fn save_weights(path: &Path, device: &dyn Device, network: &Network, first: usize) -> Result<()> {
-    write(path, &downloaded(device, network, first)?, &BTreeMap::new())
+/// An epoch whose weights are kept, as the file says it: another epoch's are not taken for them.
+#[derive(Clone, Copy, Debug)]
+pub struct Best<'a> {
+    /// The epoch.
+    pub epoch: &'a Epoch,
+    /// By what it is the best.
+    pub monitor: Monitor,
 }
 
-/// Puts back what [`save_weights`] wrote.
-///
-/// # Errors
-/// As [`Checkpoint::restore`].
-pub fn load_weights(path: &Path, device: &dyn Device, network: &mut Network) -> Result<()> {
-    fill(&Weights::open(path)?, device, network)
+impl Best<'_> {
+    /// Writes the parameters from `first` on.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::save`].
+    pub fn save(&self, path: &Path, device: &dyn Device, network: &Network, first: usize) -> Result<()> {
+        write(path, &downloaded(device, network, first)?, &BTreeMap::from([(BEST.to_owned(), self.text())]))
+    }
+
+    /// Puts back what [`Best::save`] wrote.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] when the file is missing, damaged, or of another epoch or network; the device's.
+    pub fn restore(&self, path: &Path, device: &dyn Device, network: &mut Network) -> Result<()> {
+        let help = "begin anew with --force: these weights are nowhere else";
+        if !path.exists() {
+            return Err(Error::new(Kind::Weights, "the weights of the best epoch are gone")
+                .fact("missing", path.display())
+                .fact("epoch", self.text())
+                .help(help));
+        }
+        let weights = Weights::open(path)?;
+        let (expected, got) = (self.text(), weights.metadata().get(BEST));
+        if got != Some(&expected) {
+            return Err(Error::new(
+                Kind::Weights,
+                format!("{} has not the weights of the best epoch", path.display()),
+            )
+            .expected_got(expected, got.map_or("no epoch in its metadata", String::as_str))
+            .help(help));
+        }
+        fill(&weights, device, network)
+    }
+
+    /// "head 3, val_loss 0.25": the figure to its last bit.
+    fn text(&self) -> String {
+        let Epoch { stage, epoch, .. } = self.epoch;
+        format!("{stage} {epoch}, {} {}", self.monitor.name(), self.monitor.figure(self.epoch))
+    }
 }
 
 type Stored = (String, Vec<usize>, Vec<f32>);
@@ -157,4 +196,51 @@ fn put(
 ) -> Result<()> {
     let values = weights.tensor(name, &axes(parameter))?;
     device.upload_bytes(bytemuck::cast_slice(&values), buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::cpu::CpuDevice;
+    use crate::model::{Architecture, Head, Layer, Source};
+
+    fn network(device: &dyn Device, seed: u64) -> Network {
+        let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 2 })];
+        let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
+        let architecture = base.with_head(Head { units: 3, dropout: 0.0, classes: 2 }).unwrap();
+        Network::new(device, architecture, |_| Source::Glorot { seed }).unwrap()
+    }
+
+    fn weights(device: &dyn Device, network: &Network) -> Vec<Vec<f32>> {
+        network.parameters().iter().map(|p| device.download(p.value()).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_weights_of_another_epoch_or_of_none_are_not_put_back() {
+        let device = &CpuDevice::new(Some(1)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("best.safetensors");
+        let epoch = Epoch { val_loss: Some(0.1 + 0.2), ..Epoch::blank("head", 3) };
+        let monitor = Monitor::ValLoss;
+        let (kept, mut other) = (network(device, 1), network(device, 2));
+        let before = weights(device, &other);
+        assert_ne!(before, weights(device, &kept));
+        let mut refused = |epoch: &Epoch, monitor, part: &str| {
+            let error = Best { epoch, monitor }.restore(&path, device, &mut other).unwrap_err();
+            assert_eq!(error.kind(), Kind::Weights);
+            assert!(error.to_string().contains(part) && error.to_string().contains("--force"), "{error}");
+            assert_eq!(weights(device, &other), before, "something was put back");
+        };
+        refused(&epoch, monitor, "are gone");
+        write(&path, &downloaded(device, &kept, 0).unwrap(), &BTreeMap::new()).unwrap();
+        refused(&epoch, monitor, "no epoch in its metadata");
+        Best { epoch: &epoch, monitor }.save(&path, device, &kept, 0).unwrap();
+        let said = "head 3, val_loss 0.30000000000000004";
+        refused(&Epoch { epoch: 2, ..epoch.clone() }, monitor, said);
+        refused(&Epoch { stage: "finetune".into(), ..epoch.clone() }, monitor, said);
+        refused(&Epoch { val_loss: Some(0.3), ..epoch.clone() }, monitor, said);
+        refused(&epoch, Monitor::ValAccuracy, said);
+        Best { epoch: &epoch, monitor }.restore(&path, device, &mut other).unwrap();
+        assert_eq!(weights(device, &other), weights(device, &kept));
+    }
 }

@@ -1,7 +1,18 @@
 //! What a stage of training is asked for, as plain numbers.
 
-use super::schedule::Pace;
+use super::schedule::{Pace, Place};
 use super::stopping::Stopping;
+use serde::{Deserialize, Serialize};
+
+/// A change of the rate that no schedule foresaw: a run that was taken up at another rate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cut {
+    /// Steps of the stage before it.
+    pub step: u64,
+    /// What the rate is multiplied by from there on.
+    pub factor: f64,
+}
 
 /// How the loss counts samples and targets.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +40,8 @@ pub struct Course {
     pub seed: u64,
     /// Learning rate.
     pub pace: Pace,
+    /// What became of it on the way; all that are behind count.
+    pub cuts: Vec<Cut>,
     /// Loss.
     pub loss: LossOptions,
     /// When to stop early, and with what.
@@ -46,9 +59,17 @@ impl Course {
             validation_steps: None,
             seed,
             pace: Pace::constant(rate),
+            cuts: Vec::new(),
             loss: LossOptions::default(),
             stopping: Stopping::default(),
         }
+    }
+
+    /// The rate of the step that comes next.
+    pub fn rate(&self, place: Place<'_>) -> f32 {
+        let cuts = self.cuts.iter().filter(|cut| cut.step <= place.step);
+        // An untouched rate is handed on as it is.
+        cuts.fold(self.pace.at(place), |rate, cut| (f64::from(rate) * cut.factor) as f32)
     }
 
     /// Samples of one step.

@@ -1,5 +1,6 @@
 //! The loop: epochs of steps, each a forward pass, a loss, the way back and an update.
 
+use super::checkpoint::Best;
 use super::course::Course;
 use super::evaluate::{Score, Targets, score};
 use super::history::Epoch;
@@ -19,10 +20,12 @@ use std::time::Instant;
 /// Where a stage is, between two steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Steps of all stages so far: no mask and no order repeats.
+    /// Steps of all stages so far: no order repeats.
     pub step: u64,
     /// Steps of earlier stages.
     pub first_step: u64,
+    /// Batches of all stages so far: no mask and no augmentation repeats, however many make a step.
+    pub batches: u64,
     /// Steps of the epoch that is under way.
     pub within: usize,
     /// Its score so far.
@@ -36,9 +39,14 @@ pub struct Position {
 }
 
 impl Position {
-    /// The beginning of a stage after `first_step` steps of others.
-    pub fn after(first_step: u64) -> Self {
-        Self { step: first_step, first_step, ..Self::default() }
+    /// The beginning of the stage that follows.
+    pub fn following(&self) -> Self {
+        Self { step: self.step, first_step: self.step, batches: self.batches, ..Self::default() }
+    }
+
+    /// Steps of this stage that are done.
+    pub fn since(&self) -> u64 {
+        self.step - self.first_step
     }
 }
 
@@ -61,11 +69,11 @@ pub trait Observer {
         Ok(())
     }
 
-    /// The epoch that was just reported is the best so far, and its weights may be asked for.
+    /// The epoch that was just kept is the best so far, and its weights may be asked for.
     ///
     /// # Errors
     /// As [`Observer::epoch`].
-    fn best(&mut self, _: &Network) -> Result<()> {
+    fn best(&mut self, _: &Network, _: &Best<'_>) -> Result<()> {
         Ok(())
     }
 
@@ -73,7 +81,7 @@ pub trait Observer {
     ///
     /// # Errors
     /// As [`Observer::epoch`].
-    fn restore(&mut self, _: &mut Network) -> Result<()> {
+    fn restore(&mut self, _: &mut Network, _: &Best<'_>) -> Result<()> {
         Ok(())
     }
 }
@@ -116,13 +124,17 @@ impl Fit<'_> {
         let steps = course.steps(self.train.len());
         let first_step = position.first_step;
         let rate = |step: u64, epochs: &[Epoch]| {
-            course.pace.at(Place {
+            course.rate(Place {
                 step: step - first_step,
                 steps: (steps * course.epochs) as u64,
                 epochs,
                 monitor: course.stopping.monitor,
             })
         };
+        // A kill may have come between the moment that was kept and the weights of its epoch.
+        if position.within == 0 && !position.over {
+            self.keep_best(network, &position.epochs, observer)?;
+        }
         while position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs) {
             let epoch = position.epochs.len() + 1;
             let (began, before) = (Instant::now(), position.seconds);
@@ -163,21 +175,37 @@ impl Fit<'_> {
             position.epochs.push(measured.clone());
             (position.within, position.score, position.seconds) = (0, Score::default(), 0.0);
             observer.epoch(&measured)?;
-            if course.stopping.restore_best && course.stopping.best(&position.epochs) == Some(epoch - 1) {
-                observer.best(network)?;
-            }
+            // In this order: the weights of the best epoch are never those of an epoch that is not kept, which
+            // may come out otherwise when it is run again at another rate.
             observer.keep(network, optimizer, position)?;
+            self.keep_best(network, &position.epochs, observer)?;
         }
         if !position.over {
-            let best = course.stopping.best(&position.epochs);
-            if course.stopping.restore_best && best.is_some_and(|best| best + 1 < position.epochs.len()) {
-                observer.restore(network)?;
+            if let Some(best) = self.best(&position.epochs)
+                && Some(best.epoch) != position.epochs.last()
+            {
+                observer.restore(network, &best)?;
             }
             position.over = true;
             // From here on nothing is put back: the next stage's best epoch may lie in its place.
             observer.keep(network, optimizer, position)?;
         }
         Ok(())
+    }
+
+    /// The best of `epochs`, if its weights are asked for at the end.
+    fn best<'e>(&self, epochs: &'e [Epoch]) -> Option<Best<'e>> {
+        let stopping = &self.course.stopping;
+        let at = stopping.best(epochs).filter(|_| stopping.restore_best)?;
+        Some(Best { epoch: &epochs[at], monitor: stopping.monitor })
+    }
+
+    /// Keeps the weights of the last of `epochs` if it is the best.
+    fn keep_best(&self, network: &Network, epochs: &[Epoch], observer: &mut dyn Observer) -> Result<()> {
+        match self.best(epochs) {
+            Some(best) if Some(best.epoch) == epochs.last() => observer.best(network, &best),
+            _ => Ok(()),
+        }
     }
 
     /// The validation's score.
@@ -213,13 +241,12 @@ impl Fit<'_> {
         position: &mut Position,
     ) -> Result<()> {
         let course = self.course;
-        let step = position.step;
         let output = network.architecture().output();
         let parts = indices.chunks(course.batch).count();
         for (part, chosen) in indices.chunks(course.batch).enumerate() {
             let labels: Vec<u32> = chosen.iter().map(|&i| self.train.labels()[i as usize]).collect();
             // Every batch has masks of its own.
-            let draw = step * course.accumulate.max(1) as u64 + part as u64;
+            let draw = position.batches + part as u64;
             // All that the step needs goes to the device first, and its outcome comes back last: what lies
             // between can then be started as one.
             self.device.label("batch");
@@ -252,6 +279,106 @@ impl Fit<'_> {
                     .help("training diverged: use a lower learning rate (--rate, --head-rate)"));
             }
         }
+        position.batches += parts as u64;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::call::Rmsprop;
+    use crate::device::cpu::CpuDevice;
+    use crate::graph::Tensor;
+    use crate::model::{Architecture, Head, Layer, Source};
+    use crate::shape::Shape;
+    use std::cell::RefCell;
+
+    /// Grey pictures that write down the draws they were asked for.
+    struct Asked {
+        labels: Vec<u32>,
+        draws: RefCell<Vec<u64>>,
+    }
+
+    impl Samples for Asked {
+        fn labels(&self) -> &[u32] {
+            &self.labels
+        }
+
+        fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
+            let values = vec![0.5f32; indices.len() * 4 * 4 * 3];
+            Tensor::constant(Shape::new(&[indices.len(), 4, 4, 3]), device.upload(&values)?)
+        }
+
+        fn training_batch(&self, device: &dyn Device, indices: &[u32], draw: u64) -> Result<Tensor> {
+            self.draws.borrow_mut().push(draw);
+            self.batch(device, indices)
+        }
+    }
+
+    /// Remembers what was kept, in order.
+    #[derive(Default)]
+    struct Log(Vec<String>);
+
+    impl Observer for Log {
+        fn step(&mut self, _: usize, _: usize, _: usize, _: &Score) {}
+
+        fn epoch(&mut self, _: &Epoch) -> Result<()> {
+            Ok(())
+        }
+
+        fn keep(&mut self, _: &Network, _: &mut Optimizer, position: &Position) -> Result<()> {
+            self.0.push(format!("kept {}", position.epochs.len()));
+            Ok(())
+        }
+
+        fn best(&mut self, _: &Network, best: &Best<'_>) -> Result<()> {
+            self.0.push(format!("best {}", best.epoch.epoch));
+            Ok(())
+        }
+    }
+
+    fn run(course: &Course, samples: &Asked, position: &mut Position) -> Log {
+        let device = CpuDevice::new(Some(1)).unwrap();
+        let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 2 })];
+        let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
+        let architecture = base.with_head(Head { units: 3, dropout: 0.5, classes: 2 }).unwrap();
+        let mut network = Network::new(&device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
+        let mut optimizer = Optimizer::new(Rmsprop::default(), network.parameters().len());
+        let mut log = Log::default();
+        let fit = Fit { device: &device, from: 0, train: samples, validation: None, stage: "a", course };
+        fit.run(&mut network, &mut optimizer, position, &mut log).unwrap();
+        log
+    }
+
+    fn asked() -> Asked {
+        Asked { labels: (0..7).map(|i| i % 2).collect(), draws: RefCell::default() }
+    }
+
+    #[test]
+    fn no_two_batches_of_a_run_share_a_draw_whatever_makes_a_step() {
+        let samples = asked();
+        let mut position = Position::default();
+        // 7 samples in batches of 2: steps of 3 batches and 1, then of 1, then of 2.
+        for accumulate in [3, 1, 2] {
+            let course = Course { accumulate, ..Course::new(2, 2, 1, 1e-3) };
+            run(&course, &samples, &mut position);
+            position = position.following();
+        }
+        assert_eq!(*samples.draws.borrow(), (0..24).collect::<Vec<u64>>());
+        assert_eq!((position.step, position.batches), (4 + 8 + 4, 24));
+    }
+
+    #[test]
+    fn the_best_weights_are_kept_after_their_moment_and_again_when_a_kill_came_between() {
+        let mut course = Course::new(2, 2, 1, 1e-3);
+        course.stopping.restore_best = true;
+        let mut position = Position::default();
+        let log = run(&course, &asked(), &mut position).0;
+        assert_eq!(log[..2], ["kept 1", "best 1"], "{log:?}");
+        // As after a kill between the two.
+        let mut position = Position { epochs: vec![Epoch::blank("a", 1)], ..Position::default() };
+        let log = run(&course, &asked(), &mut position).0;
+        assert_eq!(log[0], "best 1", "{log:?}");
     }
 }

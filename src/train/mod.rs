@@ -17,8 +17,8 @@ mod schedule;
 mod stopping;
 mod views;
 
-pub use checkpoint::{Checkpoint, load_weights, save_weights};
-pub use course::{Course, LossOptions};
+pub use checkpoint::{Best, Checkpoint};
+pub use course::{Course, Cut, LossOptions};
 pub use evaluate::{Judged, Score, evaluate, judge, predict};
 pub use fit::{Fit, Observer, Position};
 pub use gradcam::{Cam, Saliency, cams, gradcam, last_convolution, saliency};

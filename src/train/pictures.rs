@@ -117,11 +117,11 @@ impl Samples for PictureSamples<'_> {
         }
     }
 
-    fn training_batch(&self, device: &dyn Device, indices: &[u32], step: u64) -> Result<Tensor> {
+    fn training_batch(&self, device: &dyn Device, indices: &[u32], draw: u64) -> Result<Tensor> {
         let Some((augment, seed)) = &self.augment else { return self.batch(device, indices) };
         let size = self.pictures.size;
         let transforms: Vec<Transform> =
-            indices.iter().map(|&sample| augment.draw(*seed, step, sample, size).transform(size)).collect();
+            indices.iter().map(|&sample| augment.draw(*seed, draw, sample, size).transform(size)).collect();
         self.gathered(device, indices, &transforms, augment.border())
     }
 }

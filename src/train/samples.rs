@@ -21,11 +21,11 @@ pub trait Samples {
     /// The device's errors.
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor>;
 
-    /// The same for a step of training, which may see the samples changed.
+    /// The same for a batch of training, which may see the samples changed, in a way of its own for every `draw`.
     ///
     /// # Errors
     /// The device's errors.
-    fn training_batch(&self, device: &dyn Device, indices: &[u32], _step: u64) -> Result<Tensor> {
+    fn training_batch(&self, device: &dyn Device, indices: &[u32], _draw: u64) -> Result<Tensor> {
         self.batch(device, indices)
     }
 

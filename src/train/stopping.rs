@@ -27,11 +27,19 @@ impl Monitor {
         }
     }
 
-    /// The epoch's figure, turned so that smaller is better.
-    pub fn cost(self, epoch: &Epoch) -> f64 {
+    /// The epoch's figure.
+    pub fn figure(self, epoch: &Epoch) -> f64 {
         match self {
             Self::ValLoss => epoch.val_loss.unwrap_or(epoch.loss),
-            Self::ValAccuracy => -epoch.val_accuracy.unwrap_or(epoch.accuracy),
+            Self::ValAccuracy => epoch.val_accuracy.unwrap_or(epoch.accuracy),
+        }
+    }
+
+    /// The same, turned so that smaller is better.
+    pub fn cost(self, epoch: &Epoch) -> f64 {
+        match self {
+            Self::ValLoss => self.figure(epoch),
+            Self::ValAccuracy => -self.figure(epoch),
         }
     }
 }

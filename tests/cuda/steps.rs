@@ -24,7 +24,7 @@ fn chain(device: &dyn Device, x: &Buffer, y: &mut Buffer, count: usize) -> Resul
 }
 
 fn counts(built: u64, replayed: u64, changed: u64) -> Counts {
-    Counts { built, replayed, changed }
+    Counts { built, replayed, changed, refused: 0 }
 }
 
 #[test]
@@ -99,6 +99,69 @@ fn many_graphs() {
     }
     assert_eq!(gpu.driver().counts(), counts(12, 4, 0));
     device.synchronize().unwrap();
+}
+
+/// Whatever of a graph the card has no room for: every list runs once, and after a rest a graph is tried again.
+#[test]
+#[ignore = "runs on the fake library"]
+fn no_room() {
+    let gpu = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+    let device: &dyn Device = &gpu;
+    let x = device.upload(&[-1.0f32, 0.0, 1.0]).unwrap();
+    let (mut y, mut z) = (device.zeros(3).unwrap(), device.zeros(3).unwrap());
+    let mut sum = device.zeros(3).unwrap();
+    chain(device, &x, &mut y, 6).unwrap();
+    let alone: Vec<f32> = device.download(&y).unwrap();
+    for round in 1..=150 {
+        // Turn by turn another output, so that a kept graph is changed.
+        let out = if round % 2 == 0 { &mut y } else { &mut z };
+        device
+            .together(&mut || {
+                chain(device, &x, out, 6)?;
+                device.run(Call::Add { x: out, into: &mut sum })
+            })
+            .unwrap();
+        assert_eq!(device.download::<f32>(out).unwrap(), alone, "round {round}");
+    }
+    let total: Vec<f32> = device.download(&sum).unwrap();
+    for (total, one) in total.iter().zip(&alone) {
+        assert!((total - 150.0 * one).abs() <= 1e-3 * one.abs(), "{total}: not 150 times {one}");
+    }
+    let counts = gpu.driver().counts();
+    println!("{counts:?}");
+    assert!((2..=3).contains(&counts.refused), "a few times in 150 rounds: {counts:?}");
+}
+
+/// A graph that was refused a change is dropped and made anew; nothing goes one by one.
+#[test]
+#[ignore = "runs on the fake library"]
+fn changes_refused() {
+    let gpu = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+    let device: &dyn Device = &gpu;
+    let x = device.upload(&[-1.0f32, 0.0, 1.0]).unwrap();
+    let mut outs = [(); 3].map(|()| device.zeros(3).unwrap());
+    for out in &mut outs {
+        // Of two lengths, so that one more graph is kept.
+        device.together(&mut || chain(device, &x, out, 6)).unwrap();
+        device.together(&mut || chain(device, &x, out, 9)).unwrap();
+        device.together(&mut || chain(device, &x, out, 6)).unwrap();
+    }
+    let [first, rest @ ..] = outs.map(|out| device.download::<f32>(&out).unwrap());
+    assert!(rest.iter().all(|other| *other == first), "{first:?} {rest:?}");
+    let counts = gpu.driver().counts();
+    assert_eq!((counts.changed, counts.refused), (0, 0), "{counts:?}");
+    assert!(counts.built >= 6 && counts.replayed >= 1, "{counts:?}");
+}
+
+/// Room for one graph where a step needs four: the one that is kept makes room for the one that is started.
+#[test]
+#[ignore = "runs on the fake library"]
+fn room_for_one() {
+    let (losses, weights, after) = learn(Options::default());
+    let last = after.last().unwrap();
+    assert!(last.refused == 0 && last.built > 4 && last.replayed > 0, "{last:?}");
+    let (losses1, weights1, _) = learn(Options { single: true, ..Options::default() });
+    assert!(losses == losses1 && weights == weights1, "dropped graphs change the numbers");
 }
 
 #[test]

@@ -118,6 +118,7 @@ fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_moment() {
     assert!(error.contains("no longer a finite number") || error.contains("not a finite number"), "{error}");
     assert!(error.contains("help: training diverged: use a lower learning rate"), "{error}");
     assert!(error.contains("checkpoint.safetensors, the last good moment"), "{error}");
+    assert!(error.contains("`vgg-ft resume run --rate-factor 0.1` goes on from there"), "{error}");
     let run = here.join("run");
     assert!(!run.join("run.toml").exists() && !run.join("model.safetensors").exists());
     let losses: Vec<f64> = history(&run).iter().map(|epoch| epoch.val_loss.unwrap()).collect();
@@ -133,9 +134,23 @@ fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_moment() {
     assert_eq!(kept, tensors(&run.join("checkpoint.safetensors")));
     let error = fails(&here, &["evaluate", "run", "data"], 2);
     assert!(error.contains("run is not a finished run") && error.contains("vgg-ft resume run"), "{error}");
+    // The command that the error named, with a factor that mends so wild a rate.
+    let (_, said) = succeeds(&here, &["resume", "run", "--rate-factor", "1e-35"]);
+    assert!(said.contains("finetune: from block5_conv3 on, 2 epochs, rmsprop 1e30 times"), "{said}");
+    assert!(!said.contains("head: classifier, 8 epochs, rmsprop 1e-3 times"), "{said}");
+    assert_whole(&run);
+    let epochs = history(&run);
+    assert_eq!(epochs.len(), 10);
+    assert!((epochs[9].rate - 1e-5).abs() < 1e-9, "{epochs:?}");
+    succeeds(&here, &["finetune", "--config", "run/run.toml", "-o", "again"]);
+    assert_same(&run, &here.join("again"));
+
     // In the first step there is nothing to keep yet.
     let error = fails(&here, &head("first", &["--head-rate", "1e30", "--head-epochs", "2"]), 1);
     assert!(error.contains("training diverged") && !error.contains("kept"), "{error}");
+    assert!(error.contains("`vgg-ft resume first --rate-factor 0.1` begins again"), "{error}");
+    succeeds(&here, &["resume", "first", "--rate-factor", "1e-34"]);
+    assert_whole(&here.join("first"));
 }
 
 /// Frozen layers run in every epoch where their output may not be kept; the bits are those of the cache.
@@ -268,6 +283,34 @@ fn a_job_is_taken_from_another_runs_file() {
     }
     let error = fails(&here, &["finetune", "-o", "fourth"], 2);
     assert!(error.contains("DATA"), "{error}");
+    // A file is refused what the command line is.
+    let toml = fs::read_to_string(here.join("first/run.toml")).unwrap();
+    let stage = toml.find("[[training.stages]]").unwrap();
+    let twice =
+        format!("{}{}{}", &toml[..stage], &toml[stage..toml.find("[result]").unwrap()], &toml[stage..]);
+    for (text, named) in [
+        (toml.replace("batch = 4", "batch = 0"), "`batch` cannot be"),
+        (
+            toml.replace("size = [\n    32,\n    32,\n]", "size = [0, 32]")
+                .replace("size = [32, 32]", "size = [0, 32]"),
+            "`size` cannot be",
+        ),
+        (toml.replace("units = 8", "units = 0"), "`units` cannot be"),
+        (toml.replace("epochs = 2", "epochs = 0"), "`epochs` of stage `head` cannot be"),
+        (twice, "two stages have one name"),
+    ] {
+        assert_ne!(text, toml, "{named}");
+        fs::write(here.join("wrong.toml"), text).unwrap();
+        let error = fails(&here, &["finetune", "--config", "wrong.toml", "-o", "fourth"], 2);
+        assert!(error.contains(named) && error.contains("reading wrong.toml"), "{error}");
+    }
+    assert!(toml.contains("job = \"finetune\""), "{toml}");
+    // A job of `fit` is known by what it says, with or without its features.
+    succeeds(&here, &["extract", "data", "-o", "features", "--size", "32"]);
+    succeeds(&here, &["fit", "features", "-o", "head", "--epochs", "1", "--units", "4"]);
+    fs::remove_dir_all(here.join("features")).unwrap();
+    let error = fails(&here, &["finetune", "--config", "head/run.toml", "-o", "fourth"], 2);
+    assert!(error.contains("head/run.toml is a job of `vgg-ft fit`"), "{error}");
     let error = fails(&here, &["finetune", "--config", "first/history.csv", "-o", "fourth"], 1);
     assert!(error.contains("history.csv cannot be understood"), "{error}");
     assert!(!here.join("fourth").exists());

@@ -58,13 +58,21 @@ fn stopped_twice_is_never_stopped(more: &[&str]) {
     let mut within = stop(&here, "stopped", &begin, 1, 60, "-INT");
     let error = fails(&here, &begin, 2);
     assert!(error.contains("holds a run that was stopped") && error.contains("--resume"), "{error}");
+    let seconds = |state: serde_json::Value| state["seconds"].as_f64().unwrap();
+    let first = seconds(state(&here.join("stopped")).unwrap());
     within += stop(&here, "stopped", &resume, 4, 60, "-TERM");
     assert!(within > 0, "both stops fell between two epochs: the steps are too quick for this test");
+    let both = seconds(state(&here.join("stopped")).unwrap());
+    assert!(first > 0.0 && both > first, "{first} {both}");
     // The last leg from the folder alone.
     let (_, said) = succeeds(&here, &["resume", "stopped", "--threads", "1"]);
     assert!(said.contains("going on after"), "{said}");
     assert_same(&here.join("whole"), &here.join("stopped"));
     assert_whole(&here.join("stopped"));
+    // The last leg is the shortest: by itself it takes less than those before.
+    let toml: toml::Table = fs::read_to_string(here.join("stopped/run.toml")).unwrap().parse().unwrap();
+    let all = toml["result"]["seconds"].as_float().unwrap();
+    assert!(all > both, "{all} seconds in all, {both} before the last leg");
     let (text, _) = succeeds(&here, &resume);
     assert!(text.contains("stopped is finished, there is nothing to go on with"), "{text}");
     let (text, _) = succeeds(&here, &["resume", "stopped"]);
@@ -240,6 +248,14 @@ fn remains_beside_a_finished_run_are_cleared_away() {
         fs::write(run.join(name), b"remains").unwrap();
     }
     fs::write(run.join("mine.123.partial"), b"mine").unwrap();
+    let events = ["train", "validation"].map(|part| run.join("tensorboard").join(part));
+    for folder in &events {
+        for name in
+            ["events.out.tfevents.17.vgg-ft.v2.123.partial", "events.out.tfevents.17.other.123.partial"]
+        {
+            fs::write(folder.join(name), b"remains").unwrap();
+        }
+    }
     let (text, _) = succeeds(&here, &["resume", "run"]);
     assert!(text.contains("run is finished"), "{text}");
     let there = names(&run);
@@ -248,6 +264,11 @@ fn remains_beside_a_finished_run_are_cleared_away() {
         there.contains(&"mine.123.partial".to_owned()) && !there.contains(&"features".to_owned()),
         "{there:?}"
     );
+    for folder in &events {
+        let there = names(folder);
+        let partial: Vec<&String> = there.iter().filter(|name| name.ends_with(".partial")).collect();
+        assert_eq!(partial, ["events.out.tfevents.17.other.123.partial"], "{there:?}");
+    }
 }
 
 #[test]
@@ -267,10 +288,36 @@ fn another_job_other_pictures_and_no_run_are_refused() {
     let error = fails(&here, &["resume", "none"], 2);
     assert!(error.contains("none holds no run to go on with"), "{error}");
     let before = fs::read(here.join("run/checkpoint.safetensors")).unwrap();
-    fs::remove_file(here.join("data/train/cold/4.png")).unwrap();
-    let error = fails(&here, &["resume", "run"], 1);
-    assert!(error.contains("pictures are not those that the run began with"), "{error}");
-    assert!(error.contains("10 to train on, 6 to validate") && error.contains("9 and 6"), "{error}");
+    let data = here.join("data");
+    let refused = |purpose: &str, reason: &str| {
+        let error = fails(&here, &["resume", "run"], 1);
+        let message = format!("the pictures {purpose} are not those that the run began with");
+        assert!(error.contains(&message) && error.contains(reason), "{error}");
+        assert!(error.contains("checkpoint.safetensors, the last good moment"), "{error}");
+        // Refused before anything is computed from them.
+        assert!(!error.contains("is made anew"), "{error}");
+        error
+    };
+    fs::rename(data.join("train/cold/4.png"), here.join("aside.png")).unwrap();
+    let error = refused("to train on", "some came or went");
+    assert!(error.contains("expected  10, sha256") && error.contains("got       9, sha256"), "{error}");
+    // As many, but one has another name, or another class, or another content.
+    let others = "some have another name, class or size";
+    for place in ["train/cold/5.png", "train/warm/5.png"] {
+        fs::rename(here.join("aside.png"), data.join(place)).unwrap();
+        refused("to train on", others);
+        fs::rename(data.join(place), here.join("aside.png")).unwrap();
+    }
+    fs::rename(here.join("aside.png"), data.join("train/cold/4.png")).unwrap();
+    let picture = data.join("validation/warm/1.png");
+    let bytes = fs::read(&picture).unwrap();
+    fs::write(&picture, [&bytes[..], b"\0"].concat()).unwrap();
+    refused("to validate with", others);
+    fs::write(&picture, &bytes).unwrap();
+    fs::rename(data.join("validation"), here.join("validation")).unwrap();
+    let error = refused("to validate with", "some came or went");
+    assert!(error.contains("got       none"), "{error}");
+    fs::rename(here.join("validation"), data.join("validation")).unwrap();
     assert!(before == fs::read(here.join("run/checkpoint.safetensors")).unwrap());
     // A checkpoint that was cut is named, and what to do about it.
     fs::write(here.join("run/checkpoint.safetensors"), &before[..before.len() / 2]).unwrap();
@@ -279,4 +326,34 @@ fn another_job_other_pictures_and_no_run_are_refused() {
     // Begun anew over all of it.
     succeeds(&here, &[&begin[..], &["--force"]].concat());
     assert_whole(&here.join("run"));
+}
+
+/// Taken up at other rates in the middle of a stage: what the files say of it does the same again, to the bit.
+#[test]
+fn rates_that_were_cut_on_the_way_are_written_down_and_done_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
+    let more = ["--augment", "book", "--steps-per-epoch", "12"];
+    let begin = job("run", &more);
+    stop(&here, "run", &begin, 1, 0, "-INT");
+    let stopped = state(&here.join("run")).unwrap()["position"]["step"].as_u64().unwrap();
+    let cut = ["resume", "run", "--rate-factor", "0.25"];
+    let error = fails(&here, &["resume", "run", "--rate-factor", "0"], 2);
+    assert!(error.contains("a number above 0"), "{error}");
+    // Stopped again, and on with the first command: it knows nothing of the cut, the run does.
+    stop(&here, "run", &cut, 2, 0, "-INT");
+    let job = fs::read_to_string(here.join("run/job.toml")).unwrap();
+    assert!(job.contains("factor = 0.25") && job.contains(&format!("step = {stopped}")), "{job}");
+    let (_, said) = succeeds(&here, &[&begin[..], &["--resume"]].concat());
+    assert!(said.contains(&format!("rmsprop 1e-3 times 0.25 after {stopped} steps")), "{said}");
+    assert!(said.contains("rmsprop 1e-4 times 0.25"), "{said}");
+    let run = here.join("run");
+    assert_whole(&run);
+    let rates: Vec<f64> = history(&run).iter().map(|epoch| epoch.rate).collect();
+    let expected = [1e-3, 2.5e-4, 2.5e-4, 2.5e-5, 2.5e-5, 2.5e-5];
+    let near = |(got, expected): (&f64, &f64)| (got - expected).abs() <= 1e-6 * expected;
+    assert!(rates.len() == 6 && rates.iter().zip(&expected).all(near), "{rates:?}");
+    succeeds(&here, &["finetune", "--config", "run/run.toml", "-o", "again"]);
+    assert_same(&run, &here.join("again"));
 }

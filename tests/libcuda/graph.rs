@@ -15,6 +15,8 @@ pub struct Graphs {
     graphs: HashMap<usize, Vec<(usize, Vec<usize>, Launch)>>,
     execs: HashMap<usize, Exec>,
     made: usize,
+    /// Calls of each function.
+    asked: HashMap<&'static str, usize>,
 }
 
 struct Exec {
@@ -52,6 +54,15 @@ impl Graphs {
         self.made += 1;
         0x100_0000 + self.made
     }
+
+    /// Whether this call of `function` was told to find the card full.
+    fn is_full(&mut self, function: &'static str) -> bool {
+        let asked = self.asked.entry(function).or_default();
+        *asked += 1;
+        let told = word("full").unwrap_or_default();
+        let (name, from) = told.split_once(':').unwrap_or((&told, "1"));
+        name == function && *asked >= from.parse().unwrap()
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -59,6 +70,9 @@ pub unsafe extern "C" fn cuGraphCreate(graph: *mut usize, flags: c_uint) -> c_ui
     inside(|machine| {
         if word("no-graphs").is_some() {
             return NOT_SUPPORTED;
+        }
+        if machine.graphs.is_full("cuGraphCreate") {
+            return OUT_OF_MEMORY;
         }
         let handle = machine.graphs.handle();
         machine.graphs.graphs.insert(handle, Vec::new());
@@ -81,6 +95,9 @@ pub unsafe extern "C" fn cuGraphAddKernelNode_v2(
     params: *const NodeParams,
 ) -> c_uint {
     inside(|machine| {
+        if machine.graphs.is_full("cuGraphAddKernelNode") {
+            return OUT_OF_MEMORY;
+        }
         let launch = match unsafe { &*params }.launch(machine) {
             Ok(launch) => launch,
             Err(code) => return code,
@@ -104,6 +121,10 @@ pub unsafe extern "C" fn cuGraphInstantiateWithFlags(
     flags: c_ulonglong,
 ) -> c_uint {
     inside(|machine| {
+        let room = word("graphs").map_or(usize::MAX, |room| room.parse().unwrap());
+        if machine.graphs.is_full("cuGraphInstantiate") || machine.graphs.execs.len() >= room {
+            return OUT_OF_MEMORY;
+        }
         let Some(nodes) = machine.graphs.graphs.get(&graph) else { return INVALID_VALUE };
         let mut waiting = nodes.clone();
         let mut order: Vec<(usize, Launch)> = Vec::new();
@@ -139,6 +160,9 @@ pub unsafe extern "C" fn cuGraphExecKernelNodeSetParams_v2(
     params: *const NodeParams,
 ) -> c_uint {
     inside(|machine| {
+        if machine.graphs.is_full("cuGraphExecKernelNodeSetParams") {
+            return OUT_OF_MEMORY;
+        }
         let launch = match unsafe { &*params }.launch(machine) {
             Ok(launch) => launch,
             Err(code) => return code,
@@ -160,6 +184,9 @@ pub unsafe extern "C" fn cuGraphExecKernelNodeSetParams_v2(
 #[unsafe(no_mangle)]
 pub extern "C" fn cuGraphLaunch(exec: usize, stream: usize) -> c_uint {
     inside(|machine| {
+        if machine.graphs.is_full("cuGraphLaunch") {
+            return OUT_OF_MEMORY;
+        }
         let Some(known) = machine.graphs.execs.get(&exec).filter(|_| stream == THE_ONE) else {
             return INVALID_HANDLE;
         };

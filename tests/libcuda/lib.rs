@@ -6,7 +6,9 @@
 //! without a context is refused, and after a fault nothing works.
 //!
 //! `VGG_FT_FAKE_CUDA` holds words that change it: `no-card`, `old-driver` (PTX is refused), `no-graphs`,
-//! `old-card`, `memory=BYTES`, `fault=KERNEL` or `fault=KERNEL:N` (from its Nth launch on).
+//! `old-card`, `memory=BYTES`, `fault=KERNEL` or `fault=KERNEL:N` (from its Nth launch on), `full=FUNCTION:N`
+//! (out of memory at the Nth call of that function of graphs and all later ones), `graphs=N` (room for so many),
+//! `slow-wait=MS` (so long until somebody who waits for the stream begins to).
 
 // Names and signatures are NVIDIA's; a fault in here should end the test that met it.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::unwrap_used, clippy::too_many_arguments)]
@@ -140,6 +142,9 @@ pub extern "C" fn cuStreamDestroy_v2(_: usize) -> c_uint {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuStreamSynchronize(stream: usize) -> c_uint {
+    if let Some(time) = word("slow-wait") {
+        std::thread::sleep(std::time::Duration::from_millis(time.parse().unwrap()));
+    }
     inside(|machine| if stream == THE_ONE { machine.drain(u64::MAX) } else { INVALID_HANDLE })
 }
 

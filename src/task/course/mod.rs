@@ -12,7 +12,7 @@ pub use optimizer::{OptimizerConfig, RuleName};
 use crate::data::Augment;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Network, Trainable};
-use crate::train::{Course, LossOptions, Monitor, Optimizer, Pace, Schedule, Stopping};
+use crate::train::{Course, Cut, LossOptions, Monitor, Optimizer, Pace, Schedule, Stopping};
 use optimizer::is_false;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +46,9 @@ pub struct StageConfig {
     /// The course of the rate, as on the command line.
     #[serde(with = "text", default)]
     pub schedule: Schedule,
+    /// What `resume --rate-factor` did to the rate, so that the stage can be run again as it was.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub rate_cuts: Vec<Cut>,
     /// Factors of the rate by block (`block5`, `classifier`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub rates: BTreeMap<String, f32>,
@@ -124,6 +127,7 @@ impl StageConfig {
             accumulate: 1,
             warmup: 0,
             schedule: Schedule::Constant,
+            rate_cuts: Vec::new(),
             rates: BTreeMap::new(),
             label_smoothing: 0.0,
             class_weights: None,
@@ -132,6 +136,14 @@ impl StageConfig {
             restore_best: false,
             optimizer: OptimizerConfig::default(),
             augment: None,
+        }
+    }
+
+    /// Multiplies the rate from the step on that follows `step` others of this stage.
+    pub fn cut_rate(&mut self, step: u64, factor: f64) {
+        match self.rate_cuts.iter_mut().find(|cut| cut.step == step) {
+            Some(cut) => cut.factor *= factor,
+            None => self.rate_cuts.push(Cut { step, factor }),
         }
     }
 
@@ -175,9 +187,11 @@ impl StageConfig {
         if self.accumulate == 0 {
             return wrong("accumulate", "1 or more", &self.accumulate);
         }
-        for (name, steps) in
-            [("steps_per_epoch", self.steps_per_epoch), ("validation_steps", self.validation_steps)]
-        {
+        for (name, steps) in [
+            ("steps_per_epoch", self.steps_per_epoch),
+            ("validation_steps", self.validation_steps),
+            ("early_stopping", self.early_stopping),
+        ] {
             if steps == Some(0) {
                 return wrong(name, "1 or more", &0);
             }
@@ -186,6 +200,16 @@ impl StageConfig {
             if !(*factor >= 0.0 && factor.is_finite()) {
                 return wrong(&format!("rates.{block}"), "a factor of the rate, from 0 up", factor);
             }
+        }
+        for cut in &self.rate_cuts {
+            if !(cut.factor > 0.0 && cut.factor.is_finite()) {
+                return wrong("rate_cuts", "factors above 0", &cut.factor);
+            }
+        }
+        if let Some(ClassWeights::Given(weights)) = &self.class_weights
+            && let Some(weight) = weights.iter().find(|weight| !(**weight >= 0.0 && weight.is_finite()))
+        {
+            return wrong("class_weights", "numbers from 0 up", weight);
         }
         if let Some(augment) = &self.augment {
             augment.validate()?;
@@ -208,6 +232,7 @@ impl StageConfig {
             validation_steps: self.validation_steps,
             seed,
             pace: Pace { rate: self.rate, schedule: self.schedule, warmup: self.warmup },
+            cuts: self.rate_cuts.clone(),
             loss: LossOptions { smoothing: self.label_smoothing, class_weights },
             stopping: Stopping {
                 monitor: self.monitor,
@@ -262,6 +287,12 @@ impl fmt::Display for StageConfig {
         write!(f, ", {} epochs, {} {:e}", self.epochs, self.optimizer, self.rate)?;
         if self.schedule != Schedule::Constant {
             write!(f, " {}", self.schedule)?;
+        }
+        for Cut { step, factor } in &self.rate_cuts {
+            match step {
+                0 => write!(f, " times {factor}")?,
+                _ => write!(f, " times {factor} after {step} steps")?,
+            }
         }
         if self.warmup > 0 {
             write!(f, ", warm-up {} steps", self.warmup)?;

@@ -14,6 +14,7 @@ use super::evaluate::test;
 use super::fit::HeadOptions;
 use super::output::apart;
 use super::pictures::decode;
+use super::resume::take_over_cuts;
 use super::run::{self, Begin, Config, Run};
 use super::stage::ended_with;
 use super::{Finetune, Host, PictureOptions, Reading, finetune};
@@ -86,7 +87,11 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
     let base = Base::open(host, job.numbers.weights.as_deref())?;
     let classes = splits.train.classes.clone();
     let mut parts = Vec::new();
-    for part in jobs {
+    for mut part in jobs {
+        part.validate()?;
+        if !job.force {
+            take_over_cuts(&part.output, &mut part.stages)?;
+        }
         let config = finetune::config(host, &part, &base.sha256, &classes)?;
         parts.push(look(part, &config, job.force)?);
     }

@@ -1,7 +1,8 @@
 //! What a run needs on the way, or leaves when it is killed, and how that goes.
 
-use super::{BEST, CHECKPOINT, Config, Folder, JOB, remove};
+use super::{BEST, CHECKPOINT, Config, Folder, JOB, TENSORBOARD, remove};
 use crate::error::{Error, Result};
+use crate::report::tensorboard;
 use std::path::{Path, PathBuf};
 
 const FEATURES: &str = "features";
@@ -26,7 +27,7 @@ impl Folder {
     /// # Errors
     /// [`Kind::Io`](crate::error::Kind::Io); those of [`Config::read`].
     pub fn finished(path: &Path) -> Result<bool> {
-        let folder = Self { path: path.to_owned() };
+        let folder = Self::at(path);
         let file = folder.join("run.toml");
         if !file.exists() {
             return Ok(false);
@@ -67,17 +68,31 @@ impl Folder {
 
     /// Temporary files of a run that was killed while it wrote.
     pub(super) fn remove_remains(&self) -> Result<()> {
-        let io = |e| Error::io("read", &self.path, &e);
-        for entry in std::fs::read_dir(&self.path).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
-            let name = name.to_string_lossy();
-            let process = FILES
-                .iter()
-                .find_map(|ours| name.strip_prefix(ours)?.strip_prefix('.')?.strip_suffix(".partial"));
-            if process.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())) {
-                remove(&self.join(&name))?;
+        remove_partial(&self.path, |name| FILES.contains(&name))?;
+        for part in tensorboard::Part::ALL {
+            let folder = self.join(TENSORBOARD).join(part.name());
+            if folder.exists() {
+                remove_partial(&folder, tensorboard::is_events)?;
             }
         }
         Ok(())
     }
+}
+
+/// Removes what `files::write_atomic` leaves in `folder` when it is killed on its way to a file that is `ours`:
+/// the name, the process, `.partial`.
+fn remove_partial(folder: &Path, ours: impl Fn(&str) -> bool) -> Result<()> {
+    let io = |e| Error::io("read", folder, &e);
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let parts = name.strip_suffix(".partial").and_then(|name| name.rsplit_once('.'));
+        if parts.is_some_and(|(name, process)| {
+            !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit()) && ours(name)
+        }) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }

@@ -3,10 +3,11 @@
 //! In: launches in order. Out: the same work, as a graph that was kept where one fits, with other arguments
 //! where only these differ, or as a new one. A graph is a chain: one stream has no more order than that. The
 //! arena gives a step the addresses of the step before, so that a few counters and rates are all that changes.
+//! Graphs are for speed alone: where a driver has none, or the card no room for one, the launches come back.
 
 use super::handle::{Handle, Stream};
 use super::library::{self, Code, Library, SUCCESS};
-use super::memory::Refused;
+use super::memory::{OUT_OF_MEMORY, Refused};
 use super::start::{Arguments, Function, described};
 use crate::device::gpu::launch::{Arg, Launch};
 use cudarc::driver::sys;
@@ -16,6 +17,9 @@ use std::sync::Arc;
 const LEAST: usize = 4;
 /// So many graphs are kept: the steps of training and evaluation, whole and last batches, and some more.
 const KEPT: usize = 8;
+/// So many lists go one by one after the card had no room for a graph, before a graph is tried again: an
+/// attempt that fails costs more than a graph saves.
+const REST: u32 = 64;
 /// The answer of a driver that has the functions but no graphs.
 const NOT_SUPPORTED: Code = sys::cudaError_enum::CUDA_ERROR_NOT_SUPPORTED as Code;
 
@@ -28,6 +32,8 @@ pub struct Counts {
     pub replayed: u64,
     /// Nodes that got other arguments before a start.
     pub changed: u64,
+    /// Times that the card had no room for a graph, also without those that were kept.
+    pub refused: u64,
 }
 
 /// The graphs that are kept.
@@ -38,6 +44,15 @@ pub struct Graphs {
     counts: Counts,
     /// The driver said that it has none.
     missing: bool,
+    /// Lists that go one by one before a graph is tried again.
+    resting: u32,
+}
+
+/// A list of which no graph was started: none of its launches runs.
+struct Failed {
+    refused: Refused,
+    launches: Vec<Launch>,
+    described: Arc<str>,
 }
 
 struct Kept {
@@ -70,37 +85,71 @@ impl Graphs {
         let Some(calls) = library.graphs.as_ref().filter(|_| !self.missing && launches.len() >= LEAST) else {
             return Ok(Err(launches));
         };
-        let kept = match self.find(&launches) {
+        if self.resting > 0 {
+            self.resting -= 1;
+            return Ok(Err(launches));
+        }
+        let mut tried = self.attempt(library, calls, stream, functions, launches);
+        if !self.kept.is_empty() && matches!(&tried, Err(failed) if failed.refused.0 == OUT_OF_MEMORY) {
+            // They hold memory of the card, and what is started now matters more.
+            self.kept.clear();
+            tried = tried.or_else(|failed| self.attempt(library, calls, stream, functions, failed.launches));
+        }
+        match tried {
+            Ok(described) => Ok(Ok(described)),
+            Err(Failed { refused: (NOT_SUPPORTED, _), launches, .. }) => {
+                self.missing = true;
+                Ok(Err(launches))
+            }
+            Err(Failed { refused: (OUT_OF_MEMORY, _), launches, .. }) => {
+                self.counts.refused += 1;
+                self.resting = REST;
+                Ok(Err(launches))
+            }
+            Err(failed) => Err((failed.refused, failed.described)),
+        }
+    }
+
+    /// Starts a kept graph or a new one. One that was refused anything is not kept: nobody knows how far it
+    /// was changed.
+    fn attempt(
+        &mut self,
+        library: &'static Library,
+        calls: &'static library::Graphs,
+        stream: &Stream,
+        functions: &[&Function],
+        launches: Vec<Launch>,
+    ) -> Result<Arc<str>, Failed> {
+        let (mut kept, changed) = match self.find(&launches) {
             Some((at, changed)) => {
-                // Out of the list: a graph that cannot be changed to the end is not used again.
                 let mut kept = self.kept.remove(at);
                 for &node in &changed {
-                    kept.set(node, functions[node], &launches[node]).map_err(|it| kept.refused(it))?;
+                    if let Err(refused) = kept.set(node, functions[node], &launches[node]) {
+                        return Err(Failed { refused, launches, described: Arc::clone(&kept.described) });
+                    }
                 }
-                self.counts.changed += changed.len() as u64;
-                self.counts.replayed += 1;
-                kept
+                (kept, Some(changed.len()))
             }
             None => {
-                let mut kept = match Kept::new(library, calls, stream, launches) {
-                    Ok(kept) => kept,
-                    Err(launches) => {
-                        self.missing = true;
-                        return Ok(Err(launches));
-                    }
-                };
-                kept.fill(functions).map_err(|it| kept.refused(it))?;
+                let mut kept = Kept::new(library, calls, stream, launches);
+                kept.fill(functions).map_err(|refused| kept.failed(refused))?;
                 if self.kept.len() >= KEPT {
                     self.kept.remove(0);
                 }
-                self.counts.built += 1;
-                kept
+                (kept, None)
             }
         };
-        kept.launch().map_err(|it| kept.refused(it))?;
+        kept.launch().map_err(|refused| kept.failed(refused))?;
+        match changed {
+            Some(changed) => {
+                self.counts.replayed += 1;
+                self.counts.changed += changed as u64;
+            }
+            None => self.counts.built += 1,
+        }
         let described = Arc::clone(&kept.described);
         self.kept.push(kept);
-        Ok(Ok(described))
+        Ok(described)
     }
 
     /// The kept graph of the same kernels that needs the fewest changes, and these. Where there is room, a
@@ -157,37 +206,37 @@ fn parameters(function: &Function, launch: &Launch, args: &mut Arguments) -> sys
 }
 
 impl Kept {
-    /// An empty graph for the launches; they come back from a driver that has no graphs.
+    /// For the launches; the driver knows nothing of it yet.
     fn new(
         library: &'static Library,
         calls: &'static library::Graphs,
         stream: &Stream,
         launches: Vec<Launch>,
-    ) -> Result<Self, Vec<Launch>> {
-        let mut graph = std::ptr::null_mut();
-        // SAFETY: writes one pointer.
-        if unsafe { (calls.create)(&mut graph, 0) } == NOT_SUPPORTED {
-            return Err(launches);
-        }
-        // What else may be wrong comes up at the first node.
-        Ok(Self {
+    ) -> Self {
+        Self {
             library,
             stream: Handle(stream.raw()),
             calls,
             described: described(&launches).into(),
             launches,
-            graph: Handle(graph),
+            graph: Handle(std::ptr::null_mut()),
             exec: Handle(std::ptr::null_mut()),
             nodes: Vec::new(),
-        })
+        }
     }
 
-    fn refused(&self, refused: Refused) -> (Refused, Arc<str>) {
-        (refused, Arc::clone(&self.described))
+    /// With the launches, which it has no more.
+    fn failed(&mut self, refused: Refused) -> Failed {
+        let launches = std::mem::take(&mut self.launches);
+        Failed { refused, launches, described: Arc::clone(&self.described) }
     }
 
     /// Makes it ready to start.
     fn fill(&mut self, functions: &[&Function]) -> Result<(), Refused> {
+        let mut graph = std::ptr::null_mut();
+        // SAFETY: writes one pointer.
+        answer(unsafe { (self.calls.create)(&mut graph, 0) }, "make a graph")?;
+        self.graph = Handle(graph);
         for (launch, function) in self.launches.iter().zip(functions) {
             let mut args = Arguments::new(&launch.args);
             let node = parameters(function, launch, &mut args);

@@ -71,24 +71,27 @@ impl Memory {
         }
     }
 
-    /// `len` elements. `settle` starts what was kept back: memory that it uses may go to the system. The
-    /// context must be current, here and below.
-    pub fn alloc(
+    /// `len` elements. `settle` starts what was kept back, and until its guard goes nothing is kept back anew:
+    /// a launch that waits may use memory whose buffer is gone already, and that memory may go to the system.
+    /// The context must be current, here and below.
+    pub fn alloc<Guard>(
         &self,
         dtype: Dtype,
         len: usize,
-        settle: impl FnOnce() -> Result<()>,
+        settle: impl FnOnce() -> Result<Guard>,
     ) -> Result<Result<Address>, Refused> {
         let bytes = dtype.size() * len;
         let whole = self.whole(bytes);
         let mut answer = self.take(whole);
         if answer == Err(OUT_OF_MEMORY) {
-            if let Err(error) = settle() {
-                return Ok(Err(error));
-            }
+            let guard = match settle() {
+                Ok(guard) => guard,
+                Err(error) => return Ok(Err(error)),
+            };
             if self.release()? {
                 answer = self.take(whole);
             }
+            drop(guard);
         }
         let raw = match answer {
             Ok(raw) => raw,
@@ -181,14 +184,20 @@ impl Memory {
         }
     }
 
-    /// Gives slabs that nobody uses back to the system, for one of another size; whether there was any.
+    /// Gives slabs that nobody uses back to the system, for one of another size; whether there was any. No
+    /// launch may be kept back meanwhile.
     fn release(&self) -> Result<bool, Refused> {
-        // SAFETY: the stream is alive. After this, nobody uses what was given back.
+        // Nobody gets a piece of them from here on, and who gave one back had started before what uses it: the
+        // wait is for that, so it comes second.
+        let empty = self.held().arena.release();
+        if empty.is_empty() {
+            return Ok(false);
+        }
+        // SAFETY: the stream is alive.
         let answer = unsafe { (self.library.call.stream_wait)(self.stream.0) };
         if answer != SUCCESS {
             return Err((answer, "wait for the card"));
         }
-        let empty = self.held().arena.release();
         for &at in &empty {
             // SAFETY: ours, and the arena knows it no more.
             let answer = unsafe { (self.library.call.memory_free)(at) };
@@ -196,7 +205,7 @@ impl Memory {
                 return Err((answer, "give memory back"));
             }
         }
-        Ok(!empty.is_empty())
+        Ok(true)
     }
 
     fn fill(&self, at: u64, byte: u8, len: usize) -> Result<(), Refused> {
@@ -260,7 +269,8 @@ fn holders<'a>(live: impl Iterator<Item = &'a Live>) -> Vec<String> {
     sums.into_iter().take(LISTED).map(line).collect()
 }
 
-const OUT_OF_MEMORY: Code = sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY as Code;
+/// The answer of a card that is full.
+pub const OUT_OF_MEMORY: Code = sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY as Code;
 
 /// "1.5 GiB".
 pub fn size(bytes: usize) -> String {

@@ -207,7 +207,7 @@ impl Driver for Cuda {
 
     fn alloc(&self, dtype: Dtype, len: usize) -> Result<Address> {
         self.enter()?;
-        self.memory.alloc(dtype, len, || self.settle()).map_err(|refused| self.judge(refused))?
+        self.memory.alloc(dtype, len, || self.settled()).map_err(|refused| self.judge(refused))?
     }
 
     fn free(&self, at: Address) {
@@ -257,8 +257,13 @@ impl Driver for Cuda {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let Counts { built, replayed, changed } = self.counts();
-        vec![("graphs built", built), ("graphs replayed", replayed), ("graph nodes changed", changed)]
+        let Counts { built, replayed, changed, refused } = self.counts();
+        vec![
+            ("graphs built", built),
+            ("graphs replayed", replayed),
+            ("graph nodes changed", changed),
+            ("graphs without room", refused),
+        ]
     }
 }
 

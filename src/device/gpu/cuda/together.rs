@@ -123,7 +123,15 @@ impl Cuda {
 
     /// Starts what was kept back.
     pub(super) fn settle(&self) -> Result<()> {
-        self.start_all(&mut lock(&self.pending))
+        self.settled().map(|_| ())
+    }
+
+    /// The same; as long as the guard lives, no launch is kept back by anybody. Whoever holds it may go on to
+    /// the functions, the graphs, the memory and what was started last; none of these asks for the guard.
+    pub(super) fn settled(&self) -> Result<MutexGuard<'_, Pending>> {
+        let mut pending = lock(&self.pending);
+        self.start_all(&mut pending)?;
+        Ok(pending)
     }
 
     /// With the lock held: nobody's launch comes between.

@@ -1,0 +1,110 @@
+//! What the numbers of a job may be: asked as they are typed, and of every job before it begins, whether it was
+//! typed or stands in a file.
+
+use super::course::StageConfig;
+use super::fit::HeadOptions;
+use crate::error::{Error, Kind, Result};
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// Pixels of a picture's side.
+pub const SIDES: RangeInclusive<usize> = 32..=4096;
+/// Units of a dense layer.
+pub const UNITS: RangeInclusive<usize> = 1..=65_536;
+
+/// Whether `n` lies in `range`; what it should be if not.
+///
+/// # Errors
+/// "a whole number from 1 to 65536".
+pub fn within(range: &RangeInclusive<usize>, n: usize) -> Result<(), String> {
+    if range.contains(&n) {
+        return Ok(());
+    }
+    Err(match (range.start(), range.end()) {
+        (least, &usize::MAX) => format!("a whole number from {least} up"),
+        (least, most) => format!("a whole number from {least} to {most}"),
+    })
+}
+
+/// At least one.
+///
+/// # Errors
+/// "a whole number from 1 up".
+pub fn positive(n: usize) -> Result<(), String> {
+    within(&(1..=usize::MAX), n)
+}
+
+/// Whether a job can have these numbers. What depends on the data (classes, layers, weights) is asked later.
+///
+/// # Errors
+/// [`Kind::Usage`] naming the first that cannot be.
+pub(super) fn check(size: [usize; 2], head: &HeadOptions, stages: &[StageConfig]) -> Result<()> {
+    let ask = |name: &str, answer: Result<(), String>, got: &dyn fmt::Display| {
+        answer.map_err(|expected| {
+            Error::new(Kind::Usage, format!("`{name}` cannot be")).expected_got(expected, got)
+        })
+    };
+    for side in size {
+        ask("size", within(&SIDES, side), &side)?;
+    }
+    ask("units", within(&UNITS, head.units), &head.units)?;
+    ask("batch", positive(head.batch), &head.batch)?;
+    let share = (0.0..1.0).contains(&head.dropout);
+    let share = if share { Ok(()) } else { Err("a share from 0 up and below 1".to_owned()) };
+    ask("dropout", share, &head.dropout)?;
+    if stages.is_empty() {
+        return Err(
+            Error::new(Kind::Usage, "there is nothing to train").help("give --head-epochs or --epochs")
+        );
+    }
+    for (at, stage) in stages.iter().enumerate() {
+        stage.validate()?;
+        ask(&format!("epochs` of stage `{}", stage.name), positive(stage.epochs), &stage.epochs)?;
+        if stages[..at].iter().any(|other| other.name == stage.name) {
+            return Err(Error::new(Kind::Usage, "two stages have one name")
+                .fact("name", &stage.name)
+                .help("give each a name of its own: the history tells them apart by it"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: HeadOptions = HeadOptions { units: 8, dropout: 0.5, batch: 4, seed: 1 };
+
+    #[test]
+    fn numbers_that_cannot_be_are_named() {
+        let stage = StageConfig::new("head", None, 2, 1e-3);
+        let two = [stage.clone(), StageConfig::new("finetune", Some("block5_conv1"), 1, 1e-5)];
+        check([32, 4096], &HEAD, &two).unwrap();
+        let refused = |size, head, stages: &[StageConfig]| {
+            let error = check(size, &head, stages).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            error.to_string()
+        };
+        for side in [0, 31, 4097] {
+            assert!(refused([64, side], HEAD, &two).contains("`size`"), "{side}");
+        }
+        for units in [0, 65_537] {
+            assert!(refused([32, 32], HeadOptions { units, ..HEAD }, &two).contains("`units`"), "{units}");
+        }
+        assert!(refused([32, 32], HeadOptions { batch: 0, ..HEAD }, &two).contains("`batch`"));
+        for dropout in [-0.5, 1.0, f32::NAN] {
+            assert!(refused([32, 32], HeadOptions { dropout, ..HEAD }, &two).contains("`dropout`"));
+        }
+        assert!(refused([32, 32], HEAD, &[]).contains("nothing to train"));
+        let same = [stage.clone(), stage.clone()];
+        assert!(refused([32, 32], HEAD, &same).contains("one name"));
+        for wrong in [
+            StageConfig { epochs: 0, ..stage.clone() },
+            StageConfig { rate: 0.0, ..stage.clone() },
+            StageConfig { early_stopping: Some(0), ..stage.clone() },
+            StageConfig { accumulate: 0, ..stage },
+        ] {
+            refused([32, 32], HEAD, &[wrong]);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What was done, or is being done: `run.toml` and `job.toml` as they are written and read.
+//!
+//! In: the job as the task has it, or a file. Out: the file's text, or the job; a file that cannot be understood
+//! is named with the reason.
+
+use crate::error::{Error, Kind, Result};
+use crate::model::{Architecture, Head};
+use crate::task::course::StageConfig;
+use crate::task::resume::Job;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// `run.toml`, and without a result `job.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Version of this layout.
+    pub format: u32,
+    /// Version of vgg-ft that wrote it.
+    pub vgg_ft: String,
+    /// What to build and how to feed it.
+    pub network: NetworkConfig,
+    /// What it was trained on and how.
+    pub training: TrainingConfig,
+    /// How it went.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub result: Option<ResultConfig>,
+}
+
+/// The version of [`Config`] that is written and read.
+pub(in crate::task) const FORMAT: u32 = 2;
+
+/// The network of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    /// `vgg16`.
+    pub variant: String,
+    /// `[h, w]`.
+    pub size: [usize; 2],
+    /// Pixel scaling.
+    pub preprocess: String,
+    /// Way to size.
+    pub resize: String,
+    /// Class names in label order.
+    pub classes: Vec<String>,
+    /// Hidden units.
+    pub units: usize,
+    /// Dropout.
+    pub dropout: f32,
+}
+
+/// How a run was trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingConfig {
+    /// Whose job it is; of `finetune` if the file is from before there was this line.
+    #[serde(default)]
+    pub job: Job,
+    /// The data or features folder.
+    pub data: PathBuf,
+    /// The base's weights file, if it was not the one that comes with vgg-ft.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub weights: Option<PathBuf>,
+    /// SHA-256 of the base's weights file.
+    pub base_weights: String,
+    /// Device and precision.
+    pub device: String,
+    /// Seed.
+    pub seed: u64,
+    /// Samples that run together.
+    pub batch: usize,
+    /// Share of each class that was the validation split, if the data had none of its own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub validation_split: Option<f32>,
+    /// Training and validation samples.
+    pub samples: [usize; 2],
+    /// Whether activations at the freeze boundary stay.
+    #[serde(default)]
+    pub keep_features: bool,
+    /// Bytes that those activations may take on the disk.
+    #[serde(default)]
+    pub cache_limit: u64,
+    /// In their order.
+    pub stages: Vec<StageConfig>,
+}
+
+/// Last figures of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResultConfig {
+    /// Training accuracy of the last epoch, or of the best if its weights were put back; so the others.
+    pub accuracy: f64,
+    /// Validation loss after the last epoch.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub val_loss: Option<f64>,
+    /// Validation accuracy after the last epoch.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub val_accuracy: Option<f64>,
+    /// Validation accuracy after the first stage, if there was a second.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub head_val_accuracy: Option<f64>,
+    /// Test loss.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub test_loss: Option<f64>,
+    /// Test accuracy.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub test_accuracy: Option<f64>,
+    /// Wall-clock time of the job, without the time that it was stopped.
+    pub seconds: f64,
+}
+
+impl Config {
+    /// The file's text.
+    ///
+    /// # Errors
+    /// None in practice: the fields always serialize.
+    pub fn text(&self) -> Result<String> {
+        toml::to_string(self)
+            .map_err(|e| Error::new(Kind::Io, "run.toml cannot be written").fact("reason", e))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Kind::Io`]; [`Kind::Data`] when it is damaged or of another version.
+    pub fn read(file: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+            vgg_ft: String,
+        }
+        let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
+        let version: Version = toml::from_str(&text).map_err(|e| damaged(file, e.message()))?;
+        if version.format != FORMAT {
+            return Err(Error::new(Kind::Data, format!("{} is of another version", file.display()))
+                .expected_got(format!("format = {FORMAT}"), version.format)
+                .help(format!("it was written by vgg-ft {}; use that version", version.vgg_ft)));
+        }
+        toml::from_str(&text).map_err(|e| damaged(file, e.message()))
+    }
+
+    /// The network that it describes.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] when there is no such network; `file` is named.
+    pub fn architecture(&self, file: &Path) -> Result<Architecture> {
+        let network = &self.network;
+        let head = Head { units: network.units, dropout: network.dropout, classes: network.classes.len() };
+        network
+            .variant
+            .parse()
+            .and_then(|variant| Architecture::vgg(variant, network.size))
+            .and_then(|base| base.with_head(head))
+            .map_err(|e| damaged(file, e.message()))
+    }
+}
+
+pub(in crate::task) fn damaged(file: &Path, reason: &str) -> Error {
+    Error::new(Kind::Data, format!("{} cannot be understood", file.display()))
+        .fact("reason", reason)
+        .help("mend it, or train again")
+}
