@@ -54,8 +54,17 @@ extern "C" fn heard(signal: i32) {
     }
     SIGNAL.store(signal, Ordering::SeqCst);
     REQUESTED.store(true, Ordering::SeqCst);
+    // What was interrupted may be about to read errno.
+    #[cfg(target_os = "linux")]
+    // SAFETY: the thread's own errno.
+    let errno = unsafe { *libc::__errno_location() };
     // SAFETY: the pointer and the length are those of a constant. A closed stderr is no reason not to stop.
     unsafe { libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len()) };
+    #[cfg(target_os = "linux")]
+    // SAFETY: as above.
+    unsafe {
+        *libc::__errno_location() = errno;
+    }
 }
 
 /// Installs the handler; called once by `main`. Libraries that embed the engine need not.

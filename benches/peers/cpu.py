@@ -5,9 +5,9 @@
   cpu.py --ours PATH --work forward-150-b20,step-block3_conv1 --rounds 9 --json FILE
 
 Each peer is a process of its own with all threads, which does one piece of work when it is told to. A round asks
-each in turn, in an order that changes from round to round, and lets the machine rest in between, since some pools
+each in turn, in an order drawn anew for every round, and lets the machine rest in between, since some pools
 of threads spin for a while. Reported are medians over the rounds after two that do not count, their ratio to ours,
-and the peak of each process's resident memory.
+and the peak of each process's resident memory (ours with a check of its results before the first round).
 
 Work: the convolutional base on 20 pictures of 150x150 and on one of 224x224, and steps of training at batch 20 with
 the notebook's classifier (Dense 256, ReLU, Dropout 0.5, Dense 1; binary cross-entropy; RMSprop 1e-5), everything in
@@ -17,6 +17,7 @@ compiled, and TensorFlow's tf.function. Weights are random, since time does not 
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -224,6 +225,8 @@ def main():
         return
     if args.worker:
         return serve(*args.worker)
+    if not args.ours:
+        parser.error("--ours is missing: scripts/peers builds it")
     interpreters = dict(entry.split("=", 1) for entry in args.python)
     results = []
     for work in args.work.split(","):
@@ -241,8 +244,8 @@ def main():
         times = {peer: [] for peer in workers}
         for round in range(-2, args.rounds):
             order = list(workers)
-            shift = round % len(order)
-            for peer in order[shift:] + order[:shift]:
+            random.Random(round).shuffle(order)
+            for peer in order:
                 time.sleep(args.rest)
                 seconds = workers[peer].ask("run")
                 if round >= 0:

@@ -159,7 +159,11 @@ pub(super) fn labelled(
             if whole {
                 return error
                     .fact("there", format!("class folders: {}", splits.train.classes.join(" ")))
-                    .help("leave --split out: all its pictures are then taken");
+                    .help(if own && training.validation_split.is_some() {
+                        "leave --split out: the pictures that the run held out are then taken"
+                    } else {
+                        "leave --split out: all its pictures are then taken"
+                    });
             }
             error.fact("splits", names.join(" ")).help("choose one of these with --split")
         })?,

@@ -37,19 +37,36 @@ pub fn resume(host: &Host, run: &Path, rate_factor: Option<f64>, reading: Readin
             .fact("missing", file.display())
             .help("give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"));
     }
-    let mut config = Config::read(&file)?;
-    if let Some(factor) = rate_factor {
-        cut_rates(host, run, &mut config, factor)?;
-    }
-    let (begin, output) = (Begin::Resume, run.to_owned());
-    match config.training.job {
-        Job::Fit => fit::fit(host, &config.fit(&file, output)?),
-        Job::Finetune => finetune(host, &config.job(&file, output, begin, reading)?),
-    }
+    let config = Config::read(&file)?;
+    let folder = Folder::at(run);
+    let go_on = |config: Config| {
+        let (begin, output) = (Begin::Resume, run.to_owned());
+        match config.training.job {
+            Job::Fit => fit::fit(host, &config.fit(&file, output)?),
+            Job::Finetune => finetune(host, &config.job(&file, output, begin, reading)?),
+        }
+    };
+    let Some(factor) = rate_factor else { return go_on(config) };
+    let before = reached(&folder)?;
+    let mut cut = config.clone();
+    cut_rates(host, run, &mut cut, factor)?;
+    go_on(cut).or_else(|error| {
+        // What ended before its first step at the new rates did not begin: the same command is not to cut twice.
+        // A run that diverged at once is to go on at still lower ones.
+        if error.kind() != Kind::Numeric && reached(&folder)? == before {
+            folder.describe(&config)?;
+        }
+        Err(error)
+    })
 }
 
-/// Multiplies the rates of all that is still to be done, and writes it down before any of it is: who goes on,
-/// today or later, by this command or the one that began the run, does so at the new rates.
+/// How far the run is, by its checkpoint: the stage and the steps of all stages.
+fn reached(folder: &Folder) -> Result<Option<(usize, u64)>> {
+    Ok(stage::kept(folder)?.map(|(_, moment)| (moment.stage, moment.position.step)))
+}
+
+/// Multiplies the rates of all that is still to be done, and writes it down before any of it is: who goes on later,
+/// by `vgg-ft resume` or the command that began the run, does so at the new rates.
 fn cut_rates(host: &Host, run: &Path, config: &mut Config, factor: f64) -> Result<()> {
     let folder = Folder::at(run);
     let (index, steps) = match stage::kept(&folder)? {
@@ -76,7 +93,8 @@ pub(super) fn take_over_cuts(folder: &Path, stages: &mut [StageConfig]) -> Resul
     };
     let there = Config::read(&file)?.training.stages;
     for (stage, there) in stages.iter_mut().zip(there) {
-        if stage.rate_cuts.is_empty() {
+        // Cuts of this run came after those that its configuration may have brought.
+        if there.rate_cuts.starts_with(&stage.rate_cuts) {
             stage.rate_cuts = there.rate_cuts;
         }
     }

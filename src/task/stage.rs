@@ -179,7 +179,12 @@ impl<'a> Stages<'a> {
         let outcome = fit.run(network, &mut optimizer, &mut position, &mut watch);
         self.last = position;
         outcome.map_err(|error| match error.kind() {
-            Kind::Interrupted => error.help("the same command with --resume goes on from there"),
+            Kind::Interrupted => {
+                let run = self.folder.path().display();
+                error.help(format!(
+                    "`vgg-ft resume {run}` goes on from there, or the same command with --resume"
+                ))
+            }
             Kind::Numeric => self.diverged(error),
             _ => error,
         })

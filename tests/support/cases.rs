@@ -34,6 +34,8 @@ const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
     (2, 3, 2, 32, 48),   // Winograd's F(2x2), tiles cut by the edge
     (1, 13, 11, 48, 32), // F(4x4), cut
     (1, 37, 30, 32, 32), // F(4x4), more tiles than a job takes
+    (1, 96, 96, 32, 32), // more tiles than one product of the weights' gradient takes
+    (1, 9, 6, 32, 144),  // more filters than one takes
     (1, 6, 3, 272, 48),  // F(3x3), and fewer tiles than threads want: they share them
 ];
 

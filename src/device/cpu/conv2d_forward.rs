@@ -36,7 +36,7 @@ pub fn transformed(
     (weight, kept): (&[f32], &Kept),
 ) -> Result<Arc<Weights>> {
     let Conv2d { c_in, c_out, .. } = geometry;
-    kept.get(size, || {
+    kept.get(size, (c_in, c_out), || {
         Weights::transform(shop, size, (c_in, c_out), |c, outputs, taps| {
             for (column, o) in outputs.enumerate() {
                 for (tap, line) in taps.iter_mut().enumerate() {

@@ -23,15 +23,20 @@ enum State {
 }
 
 impl Kept {
-    /// The weights for the form `size`.
+    /// The weights for the form `size` and so many channels in and out.
     ///
     /// # Errors
     /// Those of `make`.
-    pub fn get(&self, size: Size, make: impl FnOnce() -> Result<Weights>) -> Result<Arc<Weights>> {
+    pub fn get(
+        &self,
+        size: Size,
+        channels: (usize, usize),
+        make: impl FnOnce() -> Result<Weights>,
+    ) -> Result<Arc<Weights>> {
         // Held while they are made: two threads would make them twice.
         let mut state = self.state();
         if let State::Made(weights) = &*state
-            && weights.size == size
+            && (weights.size, weights.channels) == (size, channels)
         {
             return Ok(Arc::clone(weights));
         }
@@ -69,7 +74,7 @@ mod tests {
         let mut buffer = Memory::take(&memory, Dtype::F32, 9 * 32 * 32).unwrap();
         let made = |kept: &Kept, size: Size| {
             let mut made = false;
-            kept.get(size, || {
+            kept.get(size, (32, 32), || {
                 made = true;
                 Weights::transform(&shop, size, (32, 32), |_, _, _| {})
             })

@@ -1,7 +1,7 @@
 //! Which vector instructions this processor has, asked at run time.
 //!
 //! `VGG_FT_SIMD` (`portable`, `avx2`, `avx512`, `neon`) names a lower level than the processor's, to compare
-//! them; what the processor lacks is not taken.
+//! them. A name that is none, or that the processor lacks, is passed over: the device says what it took.
 
 use std::sync::OnceLock;
 

@@ -16,6 +16,8 @@ type Work = Box<dyn FnMut() -> Outcome<()>>;
 const BLOCKS: [(usize, usize); 5] = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];
 
 fn tract(file: &str, side: usize, batch: usize) -> Outcome<Work> {
+    let threads = std::thread::available_parallelism()?.get();
+    tract_linalg::multithread::set_default_executor(tract_linalg::multithread::Executor::multithread(threads));
     let shape = [batch, 3, side, side];
     let model = tract_onnx::onnx()
         .model_for_path(file)?

@@ -253,6 +253,8 @@ fn to_outputs<F: Form<M, A>, const M: usize, const A: usize>(
     let Conv2d { h, w, c_out, .. } = it.geometry;
     let Points { all, spread, channels } = *products;
     let begin = it.before(grid, rows.start);
+    // One address for all: a borrow for each output would end those before it.
+    let (to, len) = (y.as_mut_ptr(), y.len());
     let finish = |bias: Option<&[f32]>, relu: bool| Finish {
         bias: bias.map_or(std::ptr::null(), |bias| bias[first..][..channels].as_ptr()),
         floor: if relu { 0.0 } else { f32::NEG_INFINITY },
@@ -265,8 +267,11 @@ fn to_outputs<F: Form<M, A>, const M: usize, const A: usize>(
         let place = |a: usize, b: usize| {
             (i + a < h && j + b < w).then(|| ((picture * h + i + a) * w + j + b) * c_out + first)
         };
-        let mut address = |place: Option<usize>| match place {
-            Some(place) => y[place - begin..][..channels].as_mut_ptr(),
+        let address = |place: Option<usize>| match place {
+            Some(place) => {
+                assert!(place - begin + channels <= len);
+                to.wrapping_add(place - begin)
+            }
             None => std::ptr::null_mut(),
         };
         // SAFETY, for all below: every point of the tile holds `channels` numbers, every address that is not

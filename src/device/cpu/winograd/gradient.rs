@@ -31,11 +31,12 @@ pub fn gradient(
     dy: &[f32],
     dweight: &mut [f32],
 ) -> Result<()> {
-    with_form!(size, by_form(shop, geometry, x, dy, dweight))
+    with_form!(size, by_form(shop, CHUNK, geometry, x, dy, dweight))
 }
 
 fn by_form<F: Form<M, A>, const M: usize, const A: usize>(
     shop: &Workshop,
+    chunk: usize,
     geometry: Conv2d,
     x: &[f32],
     dy: &[f32],
@@ -43,7 +44,7 @@ fn by_form<F: Form<M, A>, const M: usize, const A: usize>(
 ) -> Result<()> {
     let Conv2d { c_in, c_out, .. } = geometry;
     let grid = Grid::new(&geometry, M);
-    let rows = (CHUNK / (A * A * (c_in + c_out) * grid.wide)).clamp(1, grid.rows);
+    let rows = (chunk / (A * A * (c_in + c_out) * grid.wide)).clamp(1, grid.rows);
     let most = rows * grid.wide;
     let (of_x, of_dy, of_sums) = (spread(most * c_in), spread(most * c_out), spread(c_in * c_out));
     let mut x_points = shop.scratch(A * A * of_x)?;
@@ -134,6 +135,34 @@ fn turn(from: &[f32], stride: usize, (depth, filters): (usize, usize), to: &mut 
         for (o, to) in to.chunks_exact_mut(depth).take(filters).enumerate() {
             let column = lines.map(|line| line[o]);
             to[first..first + live].copy_from_slice(&column[..live]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::cpu::memory::Memory;
+    use crate::device::cpu::threads::Threads;
+    use crate::device::cpu::winograd::form::F4;
+
+    #[test]
+    fn chunks_change_no_bit() {
+        let shop = Workshop { threads: Threads::new(Some(2)).unwrap(), memory: Memory::new(Some(0xFF)) };
+        let geometry = Conv2d { n: 2, h: 17, w: 9, c_in: 32, c_out: 48 };
+        let numbers = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 13) as f32 * 0.3 - 1.7).collect() };
+        let (x, dy) = (numbers(geometry.x().len()), numbers(geometry.y().len()));
+        let of = |chunk: usize| {
+            let mut dweight = vec![f32::NAN; geometry.weight().len()];
+            by_form::<F4, 4, 6>(&shop, chunk, geometry, &x, &dy, &mut dweight).unwrap();
+            dweight
+        };
+        let whole = of(CHUNK);
+        assert!(whole.iter().all(|x| x.is_finite()));
+        // A row of tiles at a time, and two, the last chunk being cut.
+        let row = 36 * (32 + 48) * 3;
+        for rows in [1, 2, 3] {
+            assert_eq!(of(rows * row), whole, "chunks of {rows}");
         }
     }
 }

@@ -15,7 +15,8 @@ use std::ops::Range;
 pub struct Weights {
     /// The form they are for.
     pub size: Size,
-    c_in: usize,
+    /// Inputs and outputs of the convolution they are for.
+    pub channels: (usize, usize),
     points: Scratch,
     spread: usize,
 }
@@ -39,9 +40,12 @@ impl Weights {
         shop.threads.each(0..c_out / COLUMNS, |panel| {
             let outputs = panel * COLUMNS..(panel + 1) * COLUMNS;
             let to = to.at(panel * c_in * COLUMNS);
-            with_form!(size, panel_points(c_in, to, spread, |c, taps| window(c, outputs.clone(), taps)));
+            // SAFETY: points are `spread` apart, which is all panels of one, and a panel is one job's.
+            unsafe {
+                with_form!(size, panel_points(c_in, to, spread, |c, taps| window(c, outputs.clone(), taps)));
+            }
         });
-        Ok(Self { size, c_in, points: all, spread })
+        Ok(Self { size, channels: (c_in, c_out), points: all, spread })
     }
 
     /// The panels of a point, from the `first` on.
@@ -52,12 +56,15 @@ impl Weights {
 
     /// Numbers of a panel.
     pub fn panel(&self) -> usize {
-        self.c_in * COLUMNS
+        self.channels.0 * COLUMNS
     }
 }
 
 /// Writes the lines of one panel in every point.
-fn panel_points<F: Form<M, A>, const M: usize, const A: usize>(
+///
+/// # Safety
+/// `to` begins a panel of `c_in` lines of sixteen in each point, `spread` apart, that nobody else writes.
+unsafe fn panel_points<F: Form<M, A>, const M: usize, const A: usize>(
     c_in: usize,
     to: *mut f32,
     spread: usize,
@@ -67,7 +74,7 @@ fn panel_points<F: Form<M, A>, const M: usize, const A: usize>(
     let mut taps = [[0.0; COLUMNS]; 9];
     for c in 0..c_in {
         window(c, &mut taps);
-        // SAFETY: the panel has `c_in` lines of sixteen in each point; nobody else writes it.
+        // SAFETY: the caller's promise.
         unsafe { windows_to_points::<A>(&g, &taps, to.add(c * COLUMNS), spread) };
     }
 }

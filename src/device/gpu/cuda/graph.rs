@@ -89,8 +89,9 @@ impl Graphs {
             self.resting -= 1;
             return Ok(Err(launches));
         }
+        let any = !self.kept.is_empty();
         let mut tried = self.attempt(library, calls, stream, functions, launches);
-        if !self.kept.is_empty() && matches!(&tried, Err(failed) if failed.refused.0 == OUT_OF_MEMORY) {
+        if any && matches!(&tried, Err(failed) if failed.refused.0 == OUT_OF_MEMORY) {
             // They hold memory of the card, and what is started now matters more.
             self.kept.clear();
             tried = tried.or_else(|failed| self.attempt(library, calls, stream, functions, failed.launches));
