@@ -201,7 +201,13 @@ fn conv2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Conv2d) {
         make!([dy, weight, mask] => [dx],
             Call::Conv2dBackwardInput { geometry, dy, weight, mask: Some(mask), dx }),
     ));
-    let want = bound(kind, naive::conv2d_backward_weight(&geometry, &x, &dy));
+    let mut want = bound(kind, naive::conv2d_backward_weight(&geometry, &x, &dy));
+    if transforms(&geometry) {
+        // Winograd's transforms add what belongs to all nine taps and take it away again, so that a tap of few
+        // terms has the roundings of its neighbours: up to 1.3 times its own bound was seen. A missing term is
+        // still thousands of bounds away.
+        want.iter_mut().for_each(|near| near.within *= 4.0);
+    }
     cases.push(case(
         (kind, geometry),
         vec![x.into(), dy.into()],
