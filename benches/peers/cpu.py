@@ -104,7 +104,6 @@ def tensorflow_worker(work):
         base, keras.layers.Flatten(), keras.layers.Dense(256, activation="relu"), keras.layers.Dropout(0.5),
         keras.layers.Dense(1),
     ])
-    model.build((batch, side, side, 3))
     model.compile(
         optimizer=keras.optimizers.RMSprop(1e-5), loss=keras.losses.BinaryCrossentropy(from_logits=True)
     )
