@@ -261,9 +261,9 @@ def main():
                 "work": work, "peer": worker.name, "median_s": median, "seconds": times[peer],
                 "ratio_to_ours": ratio, "peak_resident_bytes": memory,
             })
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(results, file, indent=1)
+        if args.json:  # after each work: what comes later may fail
+            with open(args.json, "w") as file:
+                json.dump(results, file, indent=1)
 
 
 main()
