@@ -39,7 +39,7 @@ struct Output<'a> {
 /// Plans and prints.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::error::Kind::Usage) for a card or a layer that is not known; of
+/// [`Kind::Usage`] for a card or a layer that is not known; of
 /// [`plan::training`].
 pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let card = Card::named(&job.card)?;
