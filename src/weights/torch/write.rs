@@ -1,0 +1,181 @@
+//! Writing: named tensors of `f32` in, a file out that `torch.load` reads with `weights_only=True`.
+//!
+//! What PyTorch 1.6 to 2.15 write for an `OrderedDict` of tensors: a zip archive of stored entries, each at a
+//! multiple of 64 bytes. Equal tensors make equal bytes: no times, no names of machines. The numbers go from
+//! the caller's slices into the file.
+
+use super::super::header::MAX_RANK;
+use super::super::save::NamedTensor;
+use super::shorten;
+use crate::error::{Error, Kind, Result};
+use crate::files::write_atomic;
+use bytemuck::cast_slice;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+
+/// Where entries begin, so that PyTorch can map them into memory.
+const ALIGNMENT: usize = 64;
+/// Without zip64, offsets have 32 bits and entries are counted with 16.
+const MAX_BYTES: usize = u32::MAX as usize;
+const MAX_ENTRIES: usize = u16::MAX as usize;
+/// 1 January 1980, the first day of zip.
+const DATE: u16 = 0x21;
+
+/// Writes `tensors`, in this order, to `path` in PyTorch's zip format; the file is whole or absent.
+///
+/// # Errors
+/// [`Kind::Weights`] when a name is empty or there twice, a shape does not fit its data, a value is not
+/// finite, or the tensors are 4 GiB or more. [`Kind::Io`] with the path when it cannot be written.
+pub fn save(path: &Path, tensors: &[NamedTensor<'_>]) -> Result<()> {
+    check(path, tensors)?;
+    let pickle = pickle(tensors);
+    let mut entries: Vec<(String, &[u8])> =
+        vec![("archive/data.pkl".into(), &pickle), ("archive/byteorder".into(), b"little")];
+    entries
+        .extend(tensors.iter().enumerate().map(|(at, t)| (format!("archive/data/{at}"), cast_slice(t.data))));
+    // PyTorch reads versions up to 10; 3 came with 1.6.
+    entries.push(("archive/version".into(), b"3\n"));
+    let size: usize =
+        entries.iter().map(|(name, data)| data.len() + 2 * name.len() + 2 * ALIGNMENT + 76).sum();
+    if size > MAX_BYTES || entries.len() > MAX_ENTRIES {
+        return Err(Error::new(Kind::Weights, format!("{} would be too large", path.display()))
+            .fact("expected", format!("less than 4 GiB in at most {MAX_ENTRIES} tensors"))
+            .fact("got", format!("{size} bytes in {} tensors", tensors.len()))
+            .help("save safetensors, which have no such limit"));
+    }
+    write_atomic(path, |out| archive(&entries, out).map_err(|e| Error::io("write", path, &e)))
+}
+
+fn check(path: &Path, tensors: &[NamedTensor<'_>]) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for NamedTensor { name, shape, data } in tensors {
+        let refused = |why: &str| {
+            Error::new(Kind::Weights, format!("cannot save the tensor `{}`: {why}", shorten(name)))
+                .context(format!("writing {}", path.display()))
+        };
+        if name.is_empty() {
+            return Err(refused("the name is empty"));
+        }
+        if !names.insert(name) {
+            return Err(refused("it is there twice"));
+        }
+        let size = shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
+        let small = shape.len() <= MAX_RANK && shape.iter().all(|&axis| i32::try_from(axis).is_ok());
+        if size != Some(data.len()) || !small {
+            return Err(refused("its shape does not fit its data")
+                .expected_got(format!("{shape:?}"), format!("{} values", data.len())));
+        }
+        if let Some(at) = data.iter().position(|x| !x.is_finite()) {
+            return Err(refused("a value is not finite")
+                .fact("first", format!("{} at index {at}", data[at]))
+                .help("the training diverged; lower the learning rate"));
+        }
+    }
+    Ok(())
+}
+
+/// The pickle of `OrderedDict([(name, tensor), …])`, in protocol 2.
+fn pickle(tensors: &[NamedTensor<'_>]) -> Vec<u8> {
+    const DICT: &[u8] = b"ccollections\nOrderedDict\n)R";
+    let mut out = b"\x80\x02".to_vec();
+    out.extend(DICT);
+    out.push(b'(');
+    for (key, tensor) in tensors.iter().enumerate() {
+        text(&mut out, &tensor.name);
+        out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+        text(&mut out, "storage");
+        out.extend(b"ctorch\nFloatStorage\n");
+        text(&mut out, &key.to_string());
+        text(&mut out, "cpu");
+        int(&mut out, tensor.data.len());
+        // The storage; the offset in it.
+        out.extend(b"tQK\0");
+        tuple(&mut out, &tensor.shape);
+        tuple(&mut out, &strides(&tensor.shape));
+        // It needs no gradient and has no hooks.
+        out.push(0x89);
+        out.extend(DICT);
+        out.extend(b"tR");
+    }
+    out.extend(b"u.");
+    out
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'X');
+    out.extend((text.len() as u32).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+/// `value` is at most `i32::MAX`: axes are checked, and no tensor has 4 GiB.
+fn int(out: &mut Vec<u8>, value: usize) {
+    match value {
+        0..=0xff => out.extend([b'K', value as u8]),
+        _ => {
+            out.push(b'J');
+            out.extend((value as i32).to_le_bytes());
+        }
+    }
+}
+
+fn tuple(out: &mut Vec<u8>, values: &[usize]) {
+    out.push(b'(');
+    values.iter().for_each(|&value| int(out, value));
+    out.push(b't');
+}
+
+/// The strides of a dense tensor. One without elements may have any.
+fn strides(shape: &[usize]) -> Vec<usize> {
+    if shape.contains(&0) {
+        return vec![1; shape.len()];
+    }
+    let mut strides = Vec::with_capacity(shape.len());
+    let mut stride = 1;
+    for &axis in shape.iter().rev() {
+        strides.push(stride);
+        stride *= axis;
+    }
+    strides.reverse();
+    strides
+}
+
+/// The zip archive of `entries`, stored. They fit: see [`save`].
+fn archive(entries: &[(String, &[u8])], out: &mut dyn Write) -> std::io::Result<()> {
+    let (mut at, mut directory) = (0, Vec::new());
+    for (name, data) in entries {
+        // In both headers: version, flags, method, time, date, checksum, sizes, length of the name.
+        let mut fields = vec![20, 0, 0, 0, 0, 0, 0, 0];
+        fields.extend(DATE.to_le_bytes());
+        fields.extend(crc32fast::hash(data).to_le_bytes());
+        fields.extend([(data.len() as u32).to_le_bytes(); 2].concat());
+        fields.extend((name.len() as u16).to_le_bytes());
+
+        // An extra field fills up to the alignment, as PyTorch does it.
+        let end = at + 30 + name.len() + 4;
+        let padding = end.next_multiple_of(ALIGNMENT) - end;
+        let mut header = b"PK\x03\x04".to_vec();
+        header.extend(&fields);
+        header.extend((padding as u16 + 4).to_le_bytes());
+        header.extend(name.as_bytes());
+        header.extend(b"FB");
+        header.extend((padding as u16).to_le_bytes());
+        header.resize(header.len() + padding, b'Z');
+        out.write_all(&header)?;
+        out.write_all(data)?;
+
+        directory.extend(b"PK\x01\x02\x14\0");
+        directory.extend(&fields);
+        // No extra field, comment, disk or attributes.
+        directory.extend([0; 12]);
+        directory.extend((at as u32).to_le_bytes());
+        directory.extend(name.as_bytes());
+        at += header.len() + data.len();
+    }
+    let count = (entries.len() as u16).to_le_bytes();
+    out.write_all(&directory)?;
+    out.write_all(b"PK\x05\x06\0\0\0\0")?;
+    out.write_all(&[count, count].concat())?;
+    out.write_all(&[directory.len() as u32, at as u32].map(u32::to_le_bytes).concat())?;
+    out.write_all(&[0, 0])
+}
