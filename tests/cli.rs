@@ -490,7 +490,7 @@ fn convert_makes_the_committed_weights_again() {
     let dir = tempfile::tempdir().unwrap();
     let f32_file = PathBuf::from(data).join("vgg16_imagenet_notop.safetensors");
     let out = dir.path().join("f16.safetensors");
-    vgg_ft(dir.path()).args(["weights", "convert"]).arg(&f32_file).arg(&out).assert().success();
+    vgg_ft(dir.path()).args(["weights", "convert", "--dtype", "f16"]).arg(&f32_file).arg(&out).assert().success();
     assert_eq!(tensors(&out), tensors(&weights()));
 }
 

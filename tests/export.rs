@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use vgg_ft::data::Size;
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::export::{Dialect, Format, Layout, Model, write};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Source, Variant};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Pretrained, Source, Variant};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::train::predict;
 use vgg_ft::weights::{FloatType, NamedTensor, Weights, save};
@@ -44,7 +44,7 @@ fn cases() -> [(&'static str, Architecture, Preprocess, Vec<String>); 2] {
 }
 
 /// Weights for `architecture`, drawn, in a file as a run has it.
-fn weights(dir: &Path, architecture: &Architecture, seed: u64) -> Weights {
+fn weights(dir: &Path, architecture: &Architecture, seed: u64) -> Pretrained {
     let mut draws = Draws::new(seed, Stream::Demo, 0);
     let stored: Vec<(String, Vec<usize>, Vec<f32>)> = architecture
         .parameters()
@@ -69,7 +69,7 @@ fn weights(dir: &Path, architecture: &Architecture, seed: u64) -> Weights {
         .collect();
     let path = dir.join(format!("{seed}.safetensors"));
     save(&path, &tensors, FloatType::F32, &BTreeMap::new()).unwrap();
-    Weights::open(&path).unwrap()
+    Pretrained::open(&path).unwrap()
 }
 
 fn golden(name: &str) -> PathBuf {

@@ -12,7 +12,7 @@ use vgg_ft::device::Device;
 use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Pretrained, Source, Trainable};
 use vgg_ft::op;
 use vgg_ft::shape::Shape;
 use vgg_ft::train::Optimizer;
@@ -43,7 +43,7 @@ fn architecture(classes: usize) -> Architecture {
 }
 
 /// Keras' first weights as a file of ours: the golden names have a slash, ours a dot.
-fn first_weights(file: &SafeTensors<'_>, dir: &Path, softmax: bool) -> Weights {
+fn first_weights(file: &SafeTensors<'_>, dir: &Path, softmax: bool) -> Pretrained {
     let mut all = BTreeMap::new();
     for prefix in ["init/", "softmax/init/"].into_iter().take(if softmax { 2 } else { 1 }) {
         for name in file.names() {
@@ -58,7 +58,7 @@ fn first_weights(file: &SafeTensors<'_>, dir: &Path, softmax: bool) -> Weights {
         .collect();
     let path = dir.join("first.safetensors");
     save(&path, &tensors, FloatType::F32, &BTreeMap::new()).unwrap();
-    Weights::open(&path).unwrap()
+    Pretrained::open(&path).unwrap()
 }
 
 /// Each device learns twice: as Keras did, and the second time bit for bit as the first time.

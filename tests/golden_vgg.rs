@@ -11,9 +11,9 @@ use support::{devices, golden};
 use vgg_ft::data::{Batch, Resize, Size, load};
 use vgg_ft::device::Device;
 use vgg_ft::graph::{Mode, Tape};
-use vgg_ft::model::{Architecture, Network, Preprocess, Source, Variant};
+use vgg_ft::model::{Architecture, Network, Preprocess, Pretrained, Source, Variant};
 use vgg_ft::train::input;
-use vgg_ft::weights::{Weights, find_default};
+use vgg_ft::weights::find_default;
 
 /// The error that the issue allows. TensorFlow's own float32 is at 2e-7 to 5e-7; ours adds the longer
 /// sums of one pass over 9·512 products, so 1e-5 leaves room without hiding a wrong tap or border.
@@ -34,7 +34,7 @@ fn values(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
 /// Features of the drawings whose names begin with `prefix`, up to and including `layer`.
 fn features(
     device: &dyn Device,
-    weights: &Weights,
+    weights: &Pretrained,
     prefix: &str,
     [h, w]: [usize; 2],
     preprocess: Preprocess,
@@ -58,7 +58,7 @@ fn features(
     device.download(y.buffer()).unwrap()
 }
 
-fn compare(weights: &Weights, kind: &str, limit: f64) {
+fn compare(weights: &Pretrained, kind: &str, limit: f64) {
     let bytes = std::fs::read(golden().join("vgg16_features.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     for device in devices::fast() {
@@ -86,7 +86,7 @@ fn compare(weights: &Weights, kind: &str, limit: f64) {
 
 #[test]
 fn features_with_the_committed_weights_agree_with_keras() {
-    let weights = Weights::open(&find_default().unwrap()).unwrap();
+    let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     // Keras had the same weights, rounded to f16.
     compare(&weights, "f16", LIMIT);
     // Keras had the f32 weights: what is left is the rounding of the committed file.
@@ -95,7 +95,7 @@ fn features_with_the_committed_weights_agree_with_keras() {
 
 #[test]
 fn an_inner_layer_agrees_with_keras() {
-    let weights = Weights::open(&find_default().unwrap()).unwrap();
+    let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     let bytes = std::fs::read(golden().join("vgg16_features.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     for device in devices::fast() {
@@ -112,6 +112,6 @@ fn features_with_the_f32_weights_agree_with_keras() {
         println!("skipped: VGG_FT_TEST_DATA is not set, so there is no f32 weights file");
         return;
     };
-    let weights = Weights::open(&Path::new(&data).join("vgg16_imagenet_notop.safetensors")).unwrap();
+    let weights = Pretrained::open(&Path::new(&data).join("vgg16_imagenet_notop.safetensors")).unwrap();
     compare(&weights, "f32", LIMIT);
 }

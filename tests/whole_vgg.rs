@@ -17,10 +17,10 @@ use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda;
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::graph::{Mode, Tape};
-use vgg_ft::model::{Architecture, Head, Network, Preprocess, Source, Trainable, Variant};
+use vgg_ft::model::{Architecture, Head, Network, Preprocess, Pretrained, Source, Trainable, Variant};
 use vgg_ft::op;
 use vgg_ft::train::input;
-use vgg_ft::weights::{Weights, find_default};
+use vgg_ft::weights::find_default;
 
 /// Both sides sum up to 4608 products in f32, in other orders, through thirteen layers and back: errors of
 /// 1e-7 each that average. A wrong tap, border or mask is 1e-3 or more; so is a single activation that one
@@ -80,7 +80,7 @@ fn batch(paths: &[PathBuf], size: Size) -> Batch {
 
 #[test]
 fn a_photograph_through_vgg16_is_the_same_on_our_kernels() {
-    let weights = Weights::open(&find_default().unwrap()).unwrap();
+    let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     let size = Size { h: 150, w: 150 };
     let batch = batch(&photographs(1), size);
     let features = |device: &dyn Device| -> Vec<f32> {
@@ -103,7 +103,7 @@ fn a_photograph_through_vgg16_is_the_same_on_our_kernels() {
 
 #[test]
 fn a_step_from_block3_has_the_same_gradients_on_our_kernels() {
-    let weights = Weights::open(&find_default().unwrap()).unwrap();
+    let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     // Odd maps on the way: 44, 22, 11, 5, 2.
     let size = Size { h: 44, w: 44 };
     let batch = batch(&drawings(2), size);

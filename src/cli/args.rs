@@ -103,13 +103,15 @@ pub struct NetworkArgs {
 /// How pictures become input.
 #[derive(Args, Clone, Debug)]
 pub struct PictureArgs {
-    /// Pixel scaling: `caffe` is what the ImageNet weights were trained with, `notebook` is RGB/255
-    #[arg(long, value_name = "RECIPE", default_value = "caffe", value_parser = preprocess)]
-    pub preprocess: Preprocess,
+    /// Pixel scaling: `caffe` (what Keras' ImageNet weights were trained with), `torch` (torchvision's), or
+    /// `notebook` (RGB/255); what the weights were trained with if not given
+    #[arg(long, value_name = "RECIPE", value_parser = preprocess)]
+    pub preprocess: Option<Preprocess>,
     /// How pictures are brought to size
     #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize)]
     pub resize: Resize,
-    /// Weights of the convolutional base; the ImageNet weights of this repository if not given
+    /// Weights of the convolutional base, of Keras (.h5, .keras), PyTorch (.pth), timm (.safetensors) or ONNX; the
+    /// ImageNet weights of this repository if not given
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub struct ExportArgs {
     /// Folder that `fit` or `finetune` wrote
     pub run: PathBuf,
-    /// What to write; as FILE ends (.h5, .keras, .onnx) if not given
+    /// What to write; as FILE ends (.h5, .weights.h5, .keras, .onnx, .pth) if not given
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<FormatName>,
     /// The file
@@ -42,10 +42,41 @@ pub enum FormatName {
     Keras,
     /// The whole model for ONNX Runtime and others, opset 13
     Onnx,
+    /// Weights as Keras 3 writes them: `load_weights` of a .weights.h5
+    KerasWeights,
     /// Weights with torchvision's names and layouts, safetensors
     Torchvision,
+    /// The same as PyTorch saves them: `torch.load` of a .pth
+    Torch,
+    /// Weights with timm's names, safetensors; of a network with the classifier of ImageNet
+    Timm,
     /// Weights with Keras' names and layouts, safetensors
     Safetensors,
+}
+
+impl FormatName {
+    /// The format in the dialect of `keras_version`, with the axes of `layout`.
+    pub fn format(self, keras_version: Option<u8>, layout: Option<LayoutName>) -> Format {
+        let dialect = match keras_version {
+            Some(3) => Dialect::Keras3,
+            _ => Dialect::Keras2,
+        };
+        let layout = match layout {
+            Some(LayoutName::Nchw) => Layout::Nchw,
+            _ => Layout::Nhwc,
+        };
+        match self {
+            Self::KerasH5 => Format::KerasH5(dialect),
+            Self::KerasH5Weights => Format::KerasH5Weights(dialect),
+            Self::KerasWeights => Format::KerasWeights,
+            Self::Keras => Format::Keras,
+            Self::Onnx => Format::Onnx(layout),
+            Self::Torchvision => Format::Torchvision,
+            Self::Torch => Format::Torch,
+            Self::Timm => Format::Timm,
+            Self::Safetensors => Format::Safetensors,
+        }
+    }
 }
 
 /// Axes by their names.
@@ -58,12 +89,27 @@ pub enum LayoutName {
 }
 
 /// Endings that stand for one format; .h5 for the whole model.
-const ENDINGS: [(&str, FormatName); 4] = [
+const ENDINGS: [(&str, FormatName); 6] = [
     ("h5", FormatName::KerasH5),
     ("hdf5", FormatName::KerasH5),
     ("keras", FormatName::Keras),
     ("onnx", FormatName::Onnx),
+    ("pth", FormatName::Torch),
+    ("pt", FormatName::Torch),
 ];
+
+impl FormatName {
+    /// What the file's name stands for, by `endings` and `.weights.h5`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for an ending that stands for none.
+    pub fn of(output: &task::Output, endings: &[(&str, Self)]) -> Result<Self> {
+        if output.path.to_string_lossy().ends_with(".weights.h5") {
+            return Ok(Self::KerasWeights);
+        }
+        output.format(endings)
+    }
+}
 
 impl ExportArgs {
     /// The task.
@@ -71,26 +117,11 @@ impl ExportArgs {
     /// # Errors
     /// [`Kind::Usage`] for an option that the format does not have, or a file whose name says none.
     pub fn job(self) -> Result<task::Export> {
-        let dialect = match self.keras_version {
-            Some(3) => Dialect::Keras3,
-            _ => Dialect::Keras2,
-        };
-        let layout = match self.layout {
-            Some(LayoutName::Nchw) => Layout::Nchw,
-            _ => Layout::Nhwc,
-        };
         let output = task::Output { path: self.output, force: self.force };
-        let name = self.format.map_or_else(|| output.format(&ENDINGS), Ok).map_err(|error| {
-            error.help("say which with --format: a name that ends in .safetensors could be torchvision or safetensors")
+        let name = self.format.map_or_else(|| FormatName::of(&output, &ENDINGS), Ok).map_err(|error| {
+            error.help("say which with --format: a name that ends in .safetensors could be torchvision, timm or safetensors")
         })?;
-        let format = match name {
-            FormatName::KerasH5 => Format::KerasH5(dialect),
-            FormatName::KerasH5Weights => Format::KerasH5Weights(dialect),
-            FormatName::Keras => Format::Keras,
-            FormatName::Onnx => Format::Onnx(layout),
-            FormatName::Torchvision => Format::Torchvision,
-            FormatName::Safetensors => Format::Safetensors,
-        };
+        let format = name.format(self.keras_version, self.layout);
         let h5 = matches!(format, Format::KerasH5(_) | Format::KerasH5Weights(_));
         let onnx = matches!(format, Format::Onnx(_));
         let typed = [

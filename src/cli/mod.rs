@@ -69,7 +69,7 @@ fn run(cli: Cli) -> Result<()> {
                 output: a.output,
                 variant: a.network.network,
                 size: a.network.size,
-                pictures: pictures(a.pictures),
+                pictures: pictures(a.pictures)?,
                 layer: a.layer,
                 validation_split: held_out(a.validation_split),
                 seed: a.seed,
@@ -144,13 +144,13 @@ fn host(cli: &Cli) -> Result<Host> {
     Ok(Host { device, reason, json: cli.json, quiet: cli.quiet })
 }
 
-fn pictures(a: PictureArgs) -> task::PictureOptions {
-    task::PictureOptions {
-        preprocess: a.preprocess,
+fn pictures(a: PictureArgs) -> Result<task::PictureOptions> {
+    Ok(task::PictureOptions {
+        preprocess: a.preprocess.map_or_else(|| task::scaling(a.weights.as_deref()), Ok)?,
         resize: a.resize,
         weights: a.weights,
         reading: reading(a.reading),
-    }
+    })
 }
 
 fn reading(a: ReadingArgs) -> task::Reading {
@@ -219,7 +219,7 @@ fn finetune(
         variant: a.network.network,
         size: a.network.size,
         head: head(&a.head),
-        pictures: pictures(a.pictures),
+        pictures: pictures(a.pictures)?,
         stages,
         keep_features: a.keep_features,
         cache_limit: (a.cache_limit * 1e9) as u64,

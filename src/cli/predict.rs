@@ -1,8 +1,10 @@
 //! The options of `predict`, and of looking at pictures, which `evaluate` shares.
 
 use super::augment::AugmentArgs;
-use super::values::{positive, threshold};
+use super::values::{positive, preprocess, resize, threshold};
+use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
+use crate::model::Preprocess;
 use crate::report::Format;
 use crate::task;
 use clap::{Args, ValueEnum};
@@ -11,7 +13,8 @@ use std::path::PathBuf;
 /// `predict`
 #[derive(Args, Debug)]
 pub struct PredictArgs {
-    /// Folder that `fit` or `finetune` wrote
+    /// Folder that `fit` or `finetune` wrote, or a file of weights with the classifier of ImageNet (.h5, .keras, .pth,
+    /// .safetensors, .onnx)
     pub run: PathBuf,
     /// Pictures, folders of pictures (runs below them are passed over), patterns in quotes ('new/**/*.jpg'), or - for paths on stdin
     #[arg(required = true, value_name = "INPUT")]
@@ -40,6 +43,13 @@ pub struct PredictArgs {
     /// End at the first picture that cannot be read, instead of reporting and skipping it
     #[arg(long)]
     pub strict: bool,
+    /// Of a file of weights: pixel scaling; what the weights were trained with if not given
+    #[arg(long, value_name = "RECIPE", value_parser = preprocess)]
+    pub preprocess: Option<Preprocess>,
+    /// Of a file of weights: how pictures are brought to 224x224; `nearest` for Keras' weights, `bilinear` for
+    /// torchvision's if not given
+    #[arg(long, value_name = "METHOD", value_parser = resize)]
+    pub resize: Option<Resize>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub look: LookArgs,
@@ -147,6 +157,7 @@ impl PredictArgs {
         Ok(task::Predict {
             look: self.look.look()?,
             run: self.run,
+            feeding: task::Feeding { preprocess: self.preprocess, resize: self.resize },
             inputs: self.inputs,
             null: self.null,
             top: self.top,

@@ -1,6 +1,7 @@
-//! `weights convert` and `weights inspect`.
+//! `weights`: files of weights inspected, converted, compared.
 
-use super::values::{float_type, key_value};
+use super::export::{FormatName, LayoutName};
+use super::values::{float_type, key_value, size};
 use crate::error::Result;
 use crate::task::{self, Host};
 use crate::weights::FloatType;
@@ -18,27 +19,72 @@ pub struct WeightsArgs {
 /// The subcommands of `weights`.
 #[derive(Debug, Subcommand)]
 pub enum WeightsCommand {
-    /// Rewrite a weights file in another float type
-    Convert {
-        /// safetensors file to read
-        from: PathBuf,
-        /// safetensors file to write
-        to: PathBuf,
-        /// Write over a file that is there
-        #[arg(long)]
-        force: bool,
-        /// Float type of the new file
-        #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = float_type)]
-        dtype: FloatType,
-        /// A remark to keep in the new file, such as its licence; may be given more than once
-        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-        metadata: Vec<(String, String)>,
-    },
-    /// List tensors: names, shapes, types, statistics
+    /// Rewrite a weights file in another format or float type
+    Convert(ConvertArgs),
+    /// List tensors (names, shapes, types, statistics) and say what network they are
     Inspect {
-        /// safetensors file; the repository's own if not given
+        /// Weights of any format (.safetensors, .h5, .keras, .pth, .onnx); the repository's own if not given
         file: Option<PathBuf>,
     },
+    /// Compare two weights files tensor by tensor, whatever their formats
+    Diff {
+        /// One file
+        a: PathBuf,
+        /// Another
+        b: PathBuf,
+    },
+}
+
+/// `weights convert`
+#[derive(Args, Debug)]
+pub struct ConvertArgs {
+    /// File to read: .safetensors, .h5, .weights.h5, .keras, .pth, .onnx
+    pub from: PathBuf,
+    /// File to write
+    pub to: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Format of the new file; as its name ends (.h5, .weights.h5, .keras, .onnx, .pth) if not given, and Keras'
+    /// names for .safetensors
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<FormatName>,
+    /// Of safetensors: float type of the new file; f32 if not given
+    #[arg(long, value_name = "TYPE", value_parser = float_type)]
+    pub dtype: Option<FloatType>,
+    /// Of formats that hold layers: picture size, one number or HEIGHTxWIDTH; 224 if not given
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub size: Option<[usize; 2]>,
+    /// Of keras-h5 and keras-h5-weights: 2, which Keras 3 reads too, or 3, as Keras 3 alone writes it
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
+    pub keras_version: Option<u8>,
+    /// Of onnx: the axes of the input; nhwc if not given
+    #[arg(long, value_enum, value_name = "AXES")]
+    pub layout: Option<LayoutName>,
+    /// Of safetensors: a remark to keep in the new file, such as its licence; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub metadata: Vec<(String, String)>,
+}
+
+/// Endings that stand for one format; .h5 for the whole model, .safetensors for Keras' names.
+const ENDINGS: [(&str, FormatName); 7] = [
+    ("safetensors", FormatName::Safetensors),
+    ("h5", FormatName::KerasH5),
+    ("hdf5", FormatName::KerasH5),
+    ("keras", FormatName::Keras),
+    ("onnx", FormatName::Onnx),
+    ("pth", FormatName::Torch),
+    ("pt", FormatName::Torch),
+];
+
+impl ConvertArgs {
+    fn job(self) -> Result<task::Convert> {
+        let to = task::Output { path: self.to, force: self.force };
+        let name = self.format.map_or_else(|| FormatName::of(&to, &ENDINGS), Ok)?;
+        let format = name.format(self.keras_version, self.layout);
+        let Self { from, dtype: float, size, metadata, .. } = self;
+        Ok(task::Convert { from, to, format, float, size, metadata })
+    }
 }
 
 impl WeightsArgs {
@@ -48,10 +94,9 @@ impl WeightsArgs {
     /// Those of the tasks.
     pub fn run(self, host: &Host) -> Result<()> {
         match self.command {
-            WeightsCommand::Convert { from, to, force, dtype, metadata } => {
-                task::convert(host, &from, &task::Output { path: to, force }, dtype, metadata)
-            }
+            WeightsCommand::Convert(args) => task::convert(host, &args.job()?),
             WeightsCommand::Inspect { file } => task::inspect(host, file.as_deref()),
+            WeightsCommand::Diff { a, b } => task::diff(host, &a, &b),
         }
     }
 }

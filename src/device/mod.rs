@@ -56,6 +56,19 @@ pub trait Device: Send + Sync {
     /// [`Kind::Device`] when the lengths differ or the buffer is another device's.
     fn upload_bytes(&self, from: &[u8], to: &mut Buffer) -> Result<()>;
 
+    /// Lets `fill` write the whole of `to`, whose bytes it is given with unspecified content, aligned for any
+    /// element: without a second copy where the device's memory is the host's.
+    ///
+    /// # Errors
+    /// As [`Device::upload_bytes`], and those of `fill`; then the content is unspecified.
+    fn fill_bytes(&self, to: &mut Buffer, fill: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
+        let bytes = to.len() * to.dtype().size();
+        let mut words = vec![0u64; bytes.div_ceil(size_of::<u64>())];
+        let host = &mut bytemuck::cast_slice_mut(&mut words)[..bytes];
+        fill(host)?;
+        self.upload_bytes(host, to)
+    }
+
     /// Copies the whole of `from` into host bytes, after all earlier calls.
     ///
     /// # Errors

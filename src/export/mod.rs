@@ -8,11 +8,12 @@ mod keras;
 mod model;
 mod onnx;
 mod safetensors;
+mod torch;
 mod zip;
 
 pub use model::Model;
 pub use onnx::Layout;
-pub use safetensors::recipe as torch_recipe;
+pub use torch::recipe as torch_recipe;
 
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -30,8 +31,14 @@ pub enum Format {
     Keras,
     /// ONNX, opset 13.
     Onnx(Layout),
+    /// The weights as Keras 3 writes them, `x.weights.h5`.
+    KerasWeights,
     /// safetensors with torchvision's names and layouts.
     Torchvision,
+    /// PyTorch's own zip archive with torchvision's names and layouts.
+    Torch,
+    /// safetensors with timm's names, whose first dense layers are convolutions.
+    Timm,
     /// safetensors with Keras' names and layouts.
     Safetensors,
 }
@@ -67,7 +74,10 @@ pub fn write(path: &Path, model: &Model<'_>, format: Format) -> Result<()> {
         Format::KerasH5Weights(dialect) => stream(path, |out| keras::weights_h5(model, dialect)?.write(out)),
         Format::Keras => stream(path, |out| keras::archive(model, out)),
         Format::Onnx(layout) => onnx::write(path, model, layout),
-        Format::Torchvision => safetensors::torchvision(path, model),
+        Format::KerasWeights => stream(path, |out| keras::weights(model)?.write(out)),
+        Format::Torchvision => torch::torchvision(path, model),
+        Format::Torch => torch::pth(path, model),
+        Format::Timm => torch::timm(path, model),
         Format::Safetensors => safetensors::keras(path, model),
     }
 }

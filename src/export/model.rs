@@ -1,14 +1,13 @@
 //! What every format is made from: layers, their values in Keras' layouts, and how pixels become input.
 
 use crate::error::Result;
-use crate::model::{Architecture, Output, Placed, Preprocess};
-use crate::weights::Weights;
+use crate::model::{Architecture, Output, Placed, Preprocess, Pretrained};
 use std::borrow::Cow;
 
 /// A network on its way out.
 pub struct Model<'a> {
     architecture: &'a Architecture,
-    weights: &'a Weights,
+    weights: &'a Pretrained,
     preprocess: Preprocess,
     classes: &'a [String],
     scales_pixels: bool,
@@ -31,10 +30,10 @@ pub struct Affine {
 }
 
 impl<'a> Model<'a> {
-    /// `architecture` with the values of `weights` (Keras' names). `classes` are in label order.
+    /// `architecture` with the values of `weights`. `classes` are in label order.
     pub fn new(
         architecture: &'a Architecture,
-        weights: &'a Weights,
+        weights: &'a Pretrained,
         preprocess: Preprocess,
         classes: &'a [String],
     ) -> Self {

@@ -1,6 +1,6 @@
 //! A value in the graph, and a value that can learn.
 
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::shape::Shape;
 use std::rc::Rc;
@@ -86,6 +86,21 @@ impl Parameter {
                 .expected_got(shape.len(), value.len()));
         }
         Ok(Self { name, learns: true, shape, value: Rc::new(device.upload(value)?) })
+    }
+
+    /// A parameter whose value `fill` writes; it gets `shape.len()` numbers of unspecified content.
+    ///
+    /// # Errors
+    /// [`Kind::Device`]; those of `fill`.
+    pub fn filled(
+        device: &dyn Device,
+        name: String,
+        shape: Shape,
+        fill: &mut dyn FnMut(&mut [f32]) -> Result<()>,
+    ) -> Result<Self> {
+        let mut value = device.alloc(Dtype::F32, shape.len())?;
+        device.fill_bytes(&mut value, &mut |bytes| fill(bytemuck::cast_slice_mut(bytes)))?;
+        Ok(Self { name, learns: true, shape, value: Rc::new(value) })
     }
 
     /// The axes: OHWI for convolutions, `[c_in, c_out]` for dense layers.

@@ -1,15 +1,16 @@
 //! Where parameters come from, and how they go back to files.
 //!
-//! In: a weights file in Keras' names and layouts (HWIO, `[in, out]`), or a seed. Out: values in the
-//! engine's layouts (OHWI, `[in, out]`), and back. Every shape is checked before the first copy.
+//! In: a file of weights, understood, or a seed. Out: values in the engine's layouts (OHWI, `[in, out]`), and
+//! back in Keras'. Every shape is checked before the first copy.
 
 use super::architecture::ParameterSpec;
 use super::network::Network;
+use super::pretrained::Pretrained;
 use crate::device::Device;
 use crate::error::Result;
+use crate::graph::Parameter;
 use crate::random::{Stream, draw, unit};
-use crate::weights::{FloatType, NamedTensor, Weights, layout, save};
-use std::borrow::Cow;
+use crate::weights::{FloatType, NamedTensor, layout, save};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -17,7 +18,7 @@ use std::path::Path;
 #[derive(Clone, Copy)]
 pub enum Source<'w> {
     /// From a file, by name.
-    File(&'w Weights),
+    File(&'w Pretrained),
     /// Kernels uniform in ±sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, Keras' default), biases 0.
     Glorot {
         /// The run's seed.
@@ -27,35 +28,35 @@ pub enum Source<'w> {
     Blank,
 }
 
-impl<'w> Source<'w> {
-    /// The values of `spec` in the engine's layout. `position` (of the layer) keeps the random words
-    /// of different layers apart.
-    pub(super) fn values(self, spec: &ParameterSpec, position: usize) -> Result<Cow<'w, [f32]>> {
-        match self {
-            Self::File(weights) => match *spec.shape.axes() {
-                [o, h, w, i] => {
-                    let stored = weights.tensor(&spec.name, &[h, w, i, o])?;
-                    Ok(Cow::Owned(layout::hwio_to_ohwi(&stored, [h, w, i, o])))
-                }
-                _ => weights.tensor(&spec.name, spec.shape.axes()),
-            },
-            Self::Blank => Ok(Cow::Owned(vec![0.0; spec.shape.len()])),
-            Self::Glorot { .. } if spec.is_bias() => Ok(Cow::Owned(vec![0.0; spec.shape.len()])),
-            Self::Glorot { seed } => Ok(Cow::Owned(glorot_uniform(spec, seed, position))),
-        }
+impl Source<'_> {
+    /// The parameter `spec` with its first values. `position` (of the layer) keeps the random words of
+    /// different layers apart.
+    pub(super) fn parameter(
+        self,
+        device: &dyn Device,
+        spec: &ParameterSpec,
+        position: usize,
+    ) -> Result<Parameter> {
+        Parameter::filled(device, spec.name.clone(), spec.shape, &mut |to| {
+            match self {
+                Self::File(pretrained) => pretrained.read(spec, to)?,
+                Self::Glorot { seed } if !spec.is_bias() => glorot_uniform(spec, seed, position, to),
+                Self::Glorot { .. } | Self::Blank => to.fill(0.0),
+            }
+            Ok(())
+        })
     }
 }
 
-fn glorot_uniform(spec: &ParameterSpec, seed: u64, position: usize) -> Vec<f32> {
+fn glorot_uniform(spec: &ParameterSpec, seed: u64, position: usize, to: &mut [f32]) {
     let limit = (6.0 / (spec.fans[0] + spec.fans[1]) as f64).sqrt() as f32;
     let first = (position as u64) << 32;
-    let mut values = Vec::with_capacity(spec.shape.len() + 3);
-    for block in 0..spec.shape.len().div_ceil(4) as u64 {
-        let words = draw(seed, Stream::Weights, first + block);
-        values.extend(words.map(|word| limit * (2.0 * unit(word) - 1.0)));
+    for (block, values) in to.chunks_mut(4).enumerate() {
+        let words = draw(seed, Stream::Weights, first + block as u64);
+        for (value, word) in values.iter_mut().zip(words) {
+            *value = limit * (2.0 * unit(word) - 1.0);
+        }
     }
-    values.truncate(spec.shape.len());
-    values
 }
 
 impl Network {
@@ -91,7 +92,12 @@ mod tests {
     fn glorot_fills_its_interval_evenly_and_layers_differ() {
         let spec =
             ParameterSpec { name: "dense.kernel".into(), shape: Shape::new(&[8192, 256]), fans: [8192, 256] };
-        let values = glorot_uniform(&spec, 1, 19);
+        let draw = |seed, position| {
+            let mut values = vec![f32::NAN; spec.shape.len()];
+            glorot_uniform(&spec, seed, position, &mut values);
+            values
+        };
+        let values = draw(1, 19);
         // Keras' limit for 8192 → 256.
         let limit = 0.026_650;
         assert!(values.iter().all(|v| v.abs() <= limit + 1e-6));
@@ -100,7 +106,7 @@ mod tests {
         // Mean 0 and variance limit²/3; five standard errors of 2 Mi draws are 0.3 % of the limit.
         assert!(mean.abs() < 0.003 * f64::from(limit), "{mean}");
         assert!((variance * 3.0 / f64::from(limit).powi(2) - 1.0).abs() < 0.01, "{variance}");
-        assert_ne!(values[..8], glorot_uniform(&spec, 1, 21)[..8]);
-        assert_ne!(values[..8], glorot_uniform(&spec, 2, 19)[..8]);
+        assert_ne!(values[..8], draw(1, 21)[..8]);
+        assert_ne!(values[..8], draw(2, 19)[..8]);
     }
 }

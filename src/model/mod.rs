@@ -4,13 +4,16 @@
 //! names) and a [`Network`] (the same with parameters on a device).
 
 mod architecture;
+pub mod imagenet;
 mod load;
 mod network;
 mod preprocess;
+mod pretrained;
 mod trainable;
 
 pub use architecture::{Architecture, Head, Layer, Output, ParameterSpec, Placed, Variant};
 pub use load::Source;
 pub use network::Network;
 pub use preprocess::Preprocess;
+pub use pretrained::{Lineage, Naming, Pretrained};
 pub use trainable::Trainable;

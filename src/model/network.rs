@@ -32,8 +32,7 @@ impl Network {
             let Some(kernel) = placed.kernel else { continue };
             device.label(&placed.name);
             for spec in &architecture.parameters()[kernel..kernel + 2] {
-                let value = source(&placed.name).values(spec, position)?;
-                parameters.push(Parameter::new(device, spec.name.clone(), spec.shape, &value)?);
+                parameters.push(source(&placed.name).parameter(device, spec, position)?);
             }
         }
         Ok(Self { architecture, parameters })

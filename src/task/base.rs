@@ -2,9 +2,9 @@
 
 use crate::device::Device;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Architecture, Network, Source};
+use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::Progress;
-use crate::weights::{Weights, find_default};
+use crate::weights::find_default;
 use serde::Serialize;
 use std::io::Write;
 use std::path::Path;
@@ -83,10 +83,22 @@ impl Host {
     }
 }
 
+/// How pictures are scaled for the weights in `file` when nobody says it: as these were trained, as far as can be
+/// told; `caffe` for those that come with vgg-ft, and where nothing tells.
+///
+/// # Errors
+/// Those of [`Pretrained::open`].
+pub fn scaling(file: Option<&Path>) -> Result<Preprocess> {
+    let own = file.map(|file| Pretrained::open(file).map(|found| found.lineage().recipe())).transpose()?;
+    Ok(own.flatten().unwrap_or(Preprocess::Caffe))
+}
+
 /// The weights of a convolutional base.
 pub struct Base {
-    /// The mapped file.
-    pub weights: Weights,
+    /// The mapped file, understood.
+    pub weights: Pretrained,
+    /// Whether somebody named it.
+    named: bool,
     /// Its SHA-256.
     pub sha256: String,
 }
@@ -97,18 +109,28 @@ impl Base {
     /// # Errors
     /// [`Kind::Weights`] when there is none or it is damaged.
     pub fn open(host: &Host, path: Option<&Path>) -> Result<Self> {
-        let found;
-        let path = match path {
-            Some(path) => path,
-            None => {
-                found = find_default()?;
-                &found
-            }
+        let (path, named) = match path {
+            Some(path) => (path.to_owned(), true),
+            None => (find_default()?, false),
         };
-        let weights = Weights::open(path)?;
-        let sha256 = weights.sha256();
+        let weights = Pretrained::open(&path)?;
+        let sha256 = weights.weights().sha256();
         host.say(format_args!("weights    {} (sha256 {}…)", path.display(), &sha256[..12]));
-        Ok(Self { weights, sha256 })
+        if named {
+            let lineage = weights.lineage();
+            host.say(format_args!("           {}, {}", lineage.format, lineage.reasons.join("; ")));
+        }
+        Ok(Self { weights, named, sha256 })
+    }
+
+    /// A remark when pictures are scaled for this base in another way than it was trained with.
+    pub fn remark(&self, host: &Host, used: Preprocess) {
+        match self.weights.lineage().recipe() {
+            Some(own) if self.named && own != used => {
+                host.say(format_args!("note: these weights were trained with --preprocess {own}, not {used}"));
+            }
+            _ => {}
+        }
     }
 
     /// `architecture` with this base; layers above it begin at random from `seed`.

@@ -4,6 +4,7 @@ use super::look::Look;
 use super::output::Output;
 use super::pictures::{Reading, decode};
 use super::run::Run;
+use super::subject::Subject;
 use super::{Host, extract, predict};
 use crate::data::{Folder, Pictures, Source, Splits};
 use crate::error::{Error, Kind, Result};
@@ -66,7 +67,7 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let output = job.output.as_ref().map(|output| predict::rows_file(output, job.format)).transpose()?;
     host.introduce();
     let run = Run::open(&job.run)?;
-    let views = job.look.views(host, &run)?;
+    let views = job.look.views(host, &Subject::of(&run)?)?;
     let network = run.network(host)?;
     let (judged, folder, pictures) = labelled(host, &run, &job.data, job.split, &job.reading)?;
     let classes = &run.config.network.classes;

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, torch_recipe, write};
 use crate::files;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to write from which run.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct Export {
 /// [`Kind::Usage`] when there is a file and `force` is not given; of the run; of the format.
 pub fn export(host: &Host, job: &Export) -> Result<()> {
     let (output, name) = (&job.output.path, job.output.path.display());
-    check_ending(job)?;
+    check_ending(output, job.format)?;
     job.output.check()?;
     let run = Run::open(&job.run)?;
     let weights = run.weights()?;
@@ -41,7 +41,7 @@ pub fn export(host: &Host, job: &Export) -> Result<()> {
     let [h, w] = run.architecture.input;
     host.say(format_args!("input      {h}x{w}, {}", model.input()));
     host.say(format_args!("output     {}", model.output()));
-    if job.format == Format::Torchvision {
+    if matches!(job.format, Format::Torchvision | Format::Torch) {
         host.say(format_args!("torch      {}", torch_recipe(&model)));
     }
     let (bytes, sha256) = files::sha256_file(output)?;
@@ -52,8 +52,10 @@ pub fn export(host: &Host, job: &Export) -> Result<()> {
 }
 
 /// Endings that say what is in a file.
-const ENDINGS: [(&str, &str); 5] = [
+const ENDINGS: [(&str, &str); 7] = [
     ("keras", "a Keras model"),
+    ("pth", "PyTorch"),
+    ("pt", "PyTorch"),
     ("h5", "HDF5"),
     ("hdf5", "HDF5"),
     ("onnx", "ONNX"),
@@ -61,13 +63,12 @@ const ENDINGS: [(&str, &str); 5] = [
 ];
 
 /// Keras looks at a file's name before it looks inside, and people do, too.
-fn check_ending(job: &Export) -> Result<()> {
-    let path = &job.output.path;
+pub(super) fn check_ending(path: &Path, format: Format) -> Result<()> {
     let name = path.to_string_lossy();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
     // A name that says nothing is no lie.
     let says = |what: &str| output::named(path, &ENDINGS).is_none_or(|said| said == what);
-    let (fits, expected) = match job.format {
+    let (fits, expected) = match format {
         Format::Keras => (ends(&[".keras"]), ".keras"),
         Format::KerasH5(_) => (ends(&[".h5", ".hdf5"]), ".h5 or .hdf5"),
         // That ending is kept for another layout, with numbers in place of names.
@@ -75,7 +76,9 @@ fn check_ending(job: &Export) -> Result<()> {
             (ends(&[".h5", ".hdf5"]) && !ends(&[".weights.h5"]), ".h5 or .hdf5, but not .weights.h5")
         }
         Format::Onnx(_) => (says("ONNX"), ".onnx"),
-        Format::Torchvision | Format::Safetensors => (says("safetensors"), ".safetensors"),
+        Format::KerasWeights => (ends(&[".weights.h5"]), ".weights.h5"),
+        Format::Torch => (says("PyTorch"), ".pth"),
+        Format::Torchvision | Format::Timm | Format::Safetensors => (says("safetensors"), ".safetensors"),
     };
     if fits {
         return Ok(());

@@ -51,6 +51,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     apart(&job.data, &job.output)?;
     let splits = Splits::open(&job.data, job.validation_split, job.seed)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
+    base.remark(host, job.pictures.preprocess);
     let network = base.network(host, architecture, 0)?;
     files::create_dir(&job.output)?;
 

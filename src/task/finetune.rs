@@ -109,6 +109,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     Estimate { architecture: &architecture, boundary, batch: job.head.batch, pictures: true, augmented }
         .check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
+    base.remark(host, job.pictures.preprocess);
     let mut network = base.network(host, architecture, job.head.seed)?;
     let mut config = config(host, job, &base.sha256, &classes)?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;

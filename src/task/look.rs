@@ -1,7 +1,7 @@
 //! How closely pictures are looked at, and where two classes are parted: what `predict` and `evaluate` share.
 
 use super::Host;
-use super::run::Run;
+use super::subject::Subject;
 use crate::data::{Augment, Size};
 use crate::error::{Error, Kind, Result};
 use crate::train::Views;
@@ -32,12 +32,12 @@ pub enum Tta {
 }
 
 impl Look {
-    /// The views that `run` is to be used with, and a word about them.
+    /// The views that `subject` is to be asked with, and a word about them.
     ///
     /// # Errors
     /// [`Kind::Usage`] for a threshold where there are not two classes, and for draws from nothing.
-    pub(super) fn views(&self, host: &Host, run: &Run) -> Result<Views> {
-        let classes = &run.config.network.classes;
+    pub(super) fn views(&self, host: &Host, subject: &Subject) -> Result<Views> {
+        let classes = &subject.classes;
         if let Some(threshold) = self.threshold {
             let [_, second] = &classes[..] else {
                 return Err(Error::new(Kind::Usage, "a threshold parts two classes")
@@ -46,8 +46,8 @@ impl Look {
             };
             host.say(format_args!("threshold  {second} above {threshold}"));
         }
-        let [h, w] = run.architecture.input;
-        let plain = Views::plain(Size { h, w }, run.preprocess()?.rule());
+        let [h, w] = subject.architecture.input;
+        let plain = Views::plain(Size { h, w }, subject.preprocess.rule());
         match &self.tta {
             None => Ok(plain),
             Some(Tta::Flip) => {
@@ -56,11 +56,9 @@ impl Look {
             }
             Some(Tta::Times { views, .. }) if *views <= 1 => Ok(plain),
             Some(Tta::Times { views, augment }) => {
-                let stages = &run.config.training.stages;
-                let own = || stages.iter().rev().find_map(|stage| stage.augment.as_ref());
-                let augment = augment.as_ref().or_else(own).ok_or_else(|| {
+                let augment = augment.as_ref().or(subject.augment.as_ref()).ok_or_else(|| {
                     Error::new(Kind::Usage, "there is nothing to draw other views from")
-                        .fact("reason", "the run was trained without augmentation")
+                        .fact("reason", "it was trained without augmentation, as far as can be told")
                         .help("give --augment book, or ranges such as --rotation 10, or take --tta flip")
                 })?;
                 host.say(format_args!("views      each picture and {} draws: {augment}", views - 1));

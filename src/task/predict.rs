@@ -3,7 +3,7 @@
 use super::Host;
 use super::look::Look;
 use super::output::{self, Output};
-use super::run::Run;
+use super::subject::{Feeding, Subject};
 use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size};
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
@@ -17,8 +17,10 @@ use std::path::{Path, PathBuf};
 /// What to classify.
 #[derive(Clone, Debug)]
 pub struct Predict {
-    /// The run folder.
+    /// The run folder, or a file of weights with the classifier of ImageNet.
     pub run: PathBuf,
+    /// How a file of weights is fed.
+    pub feeding: Feeding,
     /// Pictures, folders, patterns, or `-`.
     pub inputs: Vec<PathBuf>,
     /// Whether paths on stdin end in NUL.
@@ -59,16 +61,16 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
         (None, None) => (None, Format::Text),
     };
     host.introduce();
-    let run = Run::open(&job.run)?;
-    let views = job.look.views(host, &run)?;
+    let subject = Subject::open(host, &job.run, job.feeding)?;
+    let views = job.look.views(host, &subject)?;
     let inputs = Inputs::find(&job.inputs, job.null)?;
     for folder in &inputs.runs {
         host.say(format_args!("note: {} is a run, so its pictures are passed over", folder.display()));
     }
-    let network = run.network(host)?;
-    let [h, w] = run.architecture.input;
-    let how = Loading { size: Size { h, w }, resize: run.resize()?, batch: job.batch, strict: job.strict };
-    let classes = &run.config.network.classes;
+    let network = subject.network(host)?;
+    let [h, w] = subject.architecture.input;
+    let how = Loading { size: Size { h, w }, resize: subject.resize, batch: job.batch, strict: job.strict };
+    let classes = &subject.classes;
     let rows = Rows { format, classes, top: job.top, all: job.all, labelled: false };
     // Rows that run over a terminal are progress enough, and a bar between them would tear them.
     let shows = output.is_some() || !std::io::stdout().is_terminal();

@@ -12,10 +12,9 @@ use super::Host;
 use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::{Architecture, Network, Preprocess, Source};
+use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::{curves, tensorboard};
 use crate::train::History;
-use crate::weights::Weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -234,8 +233,8 @@ impl Run {
     ///
     /// # Errors
     /// [`Kind::Weights`] when it is missing or damaged.
-    pub fn weights(&self) -> Result<Weights> {
-        Weights::open(&self.path.join("model.safetensors"))
+    pub fn weights(&self) -> Result<Pretrained> {
+        Pretrained::open(&self.path.join("model.safetensors"))
     }
 
     /// How pixels were scaled.

@@ -1,41 +1,254 @@
-//! `weights convert` and `weights inspect`.
+//! `weights inspect`, `convert` and `diff`: files of any format, looked at, rewritten and compared.
 
-use super::Host;
+use super::export::check_ending;
 use super::output::Output;
-use crate::error::Result;
-use crate::weights::{self, FloatType, find_default};
-use std::path::Path;
+use super::Host;
+use crate::error::{Error, Kind, Result};
+use crate::export::{Format, Model, write};
+use crate::model::{Architecture, Head, Lineage, Preprocess, Pretrained};
+use crate::weights::{self, FileFormat, FloatType, Named, Table, Weights, find_default};
+use crate::{files, model};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
-/// Rewrites a file in another float type, with `metadata` added to what the file says of itself.
+/// What to rewrite as what.
+#[derive(Clone, Debug)]
+pub struct Convert {
+    /// The file to read.
+    pub from: PathBuf,
+    /// The file to write.
+    pub to: Output,
+    /// Its format.
+    pub format: Format,
+    /// Its float type, if it is safetensors of ours; f32 if not given.
+    pub float: Option<FloatType>,
+    /// Height and width of the pictures, for formats that hold layers; 224 if not given.
+    pub size: Option<[usize; 2]>,
+    /// Remarks to keep in the file.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// Rewrites a file of weights in another format or float type.
 ///
 /// # Errors
-/// [`Kind::Weights`](crate::error::Kind::Weights) when the file is refused; those of [`Output`]; the new file's I/O.
-pub fn convert(
+/// [`Kind::Weights`] when the file is refused or holds no network that the new format can; [`Kind::Usage`] for
+/// options that the new format does not have; those of [`Output`]; the new file's I/O.
+pub fn convert(host: &Host, job: &Convert) -> Result<()> {
+    check_ending(&job.to.path, job.format)?;
+    job.to.check()?;
+    let ours = job.format == Format::Safetensors;
+    for (option, given) in [("--dtype", job.float.is_some()), ("--metadata", !job.metadata.is_empty())] {
+        if given && !ours {
+            return Err(Error::new(Kind::Usage, format!("{option} means nothing to this format"))
+                .help("it is for safetensors with Keras' names; leave it out"));
+        }
+    }
+    let weights = Weights::open(&job.from)?;
+    if ours && weights.format() == FileFormat::Safetensors && weights.names().any(|n| n.ends_with(".kernel")) {
+        // Names and layouts are right already: whatever is there stays.
+        return rewrite(host, job, &weights, &weights.all()?, None);
+    }
+    let found = Pretrained::of(weights)?;
+    if ours {
+        let values = understood(&found)?;
+        return rewrite(host, job, found.weights(), &values, found.lineage().recipe());
+    }
+    let architecture = architecture(&found, job.size)?;
+    let classes = match architecture.output() {
+        model::Output::Softmax(1000) => model::imagenet::names().map(str::to_owned).collect(),
+        _ => said_classes(&found),
+    };
+    let recipe = found.lineage().recipe().unwrap_or(Preprocess::Caffe);
+    write(&job.to.path, &Model::new(&architecture, &found, recipe, &classes), job.format)?;
+    let (bytes, sha256) = files::sha256_file(&job.to.path)?;
+    let path = &job.to.path;
+    host.say(format_args!("{}", found.lineage()));
+    host.result(
+        &format!("{}\t{bytes} bytes\tsha256 {sha256}", path.display()),
+        &json!({ "path": path, "bytes": bytes, "sha256": sha256, "lineage": found.lineage() }),
+    )
+}
+
+fn rewrite(
     host: &Host,
-    from: &Path,
-    to: &Output,
-    float: FloatType,
-    metadata: Vec<(String, String)>,
+    job: &Convert,
+    from: &Weights,
+    values: &[Named<'_>],
+    recipe: Option<Preprocess>,
 ) -> Result<()> {
-    to.format(&[("safetensors", ())])?;
-    to.check()?;
-    let report = weights::convert(from, &to.path, float, &metadata.into_iter().collect())?;
+    let mut metadata = BTreeMap::new();
+    if from.format() == FileFormat::Safetensors {
+        metadata.extend(from.metadata().clone());
+    }
+    if let Some(recipe) = recipe {
+        let said = [("format", "keras"), ("layout", "HWIO"), ("preprocess", recipe.name())];
+        metadata.extend(said.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+    metadata.extend(job.metadata.clone());
+    metadata.insert("converted-from".into(), format!("sha256:{}", from.sha256()));
+    let float = job.float.unwrap_or(FloatType::F32);
+    let report = weights::rewrite(values, from.len_bytes(), &job.to.path, float, &metadata)?;
     host.result(&report.to_string(), &report)
 }
 
-/// Lists a file's tensors.
+/// The network as its lineage says it is.
+fn architecture(found: &Pretrained, size: Option<[usize; 2]>) -> Result<Architecture> {
+    let lineage = found.lineage();
+    let other = |what: String| {
+        Error::new(Kind::Weights, format!("{} cannot be written in this format", found.weights().path().display()))
+            .expected_got("a VGG of 64 to 512 filters, with the classifier of ImageNet, with two dense layers, or alone", what)
+            .help("write it as safetensors with Keras' names: --format safetensors")
+    };
+    let variant = lineage.variant().ok_or_else(|| other(format!("{} convolutions", lineage.convolutions)))?;
+    let rows = found.parameters().iter().find(|(name, _)| name == "dense.kernel").map(|(_, shape)| shape[0]);
+    match (&lineage.dense[..], rows) {
+        ([], _) => Architecture::vgg(variant, size.unwrap_or([224; 2])),
+        _ if lineage.has_top() => Architecture::vgg(variant, size.unwrap_or([224; 2]))?.with_top(),
+        (&[units, outputs], Some(rows)) => {
+            let side = 32 * (rows / 512).isqrt();
+            let classes = outputs.max(2);
+            Architecture::vgg(variant, size.unwrap_or([side; 2]))?.with_head(Head { units, dropout: 0.0, classes })
+        }
+        (dense, _) => Err(other(format!("dense layers of {dense:?}"))),
+    }
+}
+
+/// The classes that an export of ours names.
+fn said_classes(found: &Pretrained) -> Vec<String> {
+    let said = ["vgg_ft_classes", "classes"].iter().find_map(|key| found.weights().metadata().get(*key));
+    said.map_or_else(Vec::new, |text| text.lines().map(str::to_owned).collect())
+}
+
+fn understood(found: &Pretrained) -> Result<Vec<Named<'_>>> {
+    let tensor = |(name, shape): (String, Vec<usize>)| {
+        let values = found.tensor(&name, &shape)?;
+        Ok((name, shape, values))
+    };
+    found.parameters().into_iter().map(tensor).collect()
+}
+
+/// Lists a file's tensors, and says what network it holds.
 ///
 /// # Errors
-/// [`Kind::Weights`](crate::error::Kind::Weights) when the file is refused.
+/// [`Kind::Weights`] when the file is refused.
 pub fn inspect(host: &Host, file: Option<&Path>) -> Result<()> {
-    let found;
-    let path = match file {
-        Some(path) => path,
-        None => {
-            found = find_default()?;
-            &found
+    #[derive(Serialize)]
+    struct Inspected {
+        #[serde(flatten)]
+        table: Table,
+        /// What network it is; `None` for none.
+        lineage: Option<Lineage>,
+    }
+    let path = file.map_or_else(find_default, |path| Ok(path.to_owned()))?;
+    let weights = Weights::open(&path)?;
+    let table = Table::of(&weights)?;
+    let lineage = Pretrained::of(weights);
+    let mut text = table.to_string();
+    match &lineage {
+        Ok(found) => write!(text, "\n\n{}", found.lineage()),
+        Err(error) => write!(text, "\n\n  network     none: {}", error.message()),
+    }
+    .map_err(|_| Error::new(Kind::Io, "the table cannot be written"))?;
+    let lineage = lineage.ok().map(|found| found.lineage().clone());
+    host.result(&text, &Inspected { table, lineage })
+}
+
+/// One tensor of two files.
+#[derive(Clone, Debug, Serialize)]
+struct Difference {
+    name: String,
+    /// `None` where the shapes differ or one file has no such tensor; then `note` says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relative: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    largest: Option<f32>,
+    /// Values whose bits differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differing: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+/// Compares two files tensor by tensor: as networks where both hold a VGG, whatever their formats, else by the
+/// names that they have.
+///
+/// # Errors
+/// [`Kind::Weights`] when a file is refused.
+pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
+    let [first, second] = [a, b].map(|path| -> Result<_> {
+        Weights::open(path)?;
+        Ok(Pretrained::open(path))
+    });
+    let rows = match (first?, second?) {
+        (Ok(a), Ok(b)) => {
+            for (found, name) in [(&a, "a"), (&b, "b")] {
+                host.say(format_args!("{name}  {}\n{}", found.weights().path().display(), found.lineage()));
+            }
+            compare(&understood(&a)?, &understood(&b)?)
+        }
+        _ => {
+            let (a, b) = (Weights::open(a)?, Weights::open(b)?);
+            compare(&a.all()?, &b.all()?)
         }
     };
-    let table = weights::inspect(path)?;
-    host.result(&table.to_string(), &table)
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(4);
+    let mut text = format!("{:width$}  {:>10}  {:>10}  {:>10}", "name", "relative", "largest", "differing");
+    for row in &rows {
+        text += &format!("\n{:width$}  ", row.name);
+        text += &match row {
+            Difference { relative: Some(relative), largest: Some(largest), differing: Some(n), .. } => {
+                format!("{relative:>10.3e}  {largest:>10.3e}  {n:>10}")
+            }
+            row => row.note.clone().unwrap_or_default(),
+        };
+    }
+    let equal = rows.iter().all(|row| row.differing == Some(0));
+    text += &format!("\n{}", if equal { "the same" } else { "not the same" });
+    host.result(&text, &json!({ "same": equal, "tensors": rows }))
+}
+
+fn compare(a: &[Named<'_>], b: &[Named<'_>]) -> Vec<Difference> {
+    let of_b: BTreeMap<&str, &Named<'_>> = b.iter().map(|named| (&named.0[..], named)).collect();
+    let of_a: BTreeMap<&str, ()> = a.iter().map(|named| (&named.0[..], ())).collect();
+    let noted = |name: &str, note: String| Difference {
+        name: name.to_owned(),
+        relative: None,
+        largest: None,
+        differing: None,
+        note: Some(note),
+    };
+    let mut rows: Vec<Difference> = a
+        .iter()
+        .map(|(name, shape, values)| match of_b.get(&name[..]) {
+            None => noted(name, "only in the first".into()),
+            Some((_, other, _)) if other != shape => noted(name, format!("{shape:?} and {other:?}")),
+            Some((_, _, others)) => difference(name, values, others),
+        })
+        .collect();
+    let only = b.iter().filter(|named| !of_a.contains_key(&named.0[..]));
+    rows.extend(only.map(|named| noted(&named.0, "only in the second".into())));
+    rows
+}
+
+/// ‖a − b‖ / ‖a‖ (Frobenius), the largest |a − b|, and how many differ.
+fn difference(name: &str, a: &[f32], b: &[f32]) -> Difference {
+    let (mut squares, mut norm, mut largest, mut differing) = (0f64, 0f64, 0f32, 0);
+    for (&a, &b) in a.iter().zip(b) {
+        squares += (f64::from(a) - f64::from(b)).powi(2);
+        norm += f64::from(a).powi(2);
+        largest = largest.max((a - b).abs());
+        differing += usize::from(a.to_bits() != b.to_bits());
+    }
+    // Of two zeros the difference is none.
+    let relative = if squares == 0.0 { 0.0 } else { (squares / norm).sqrt() };
+    Difference {
+        name: name.to_owned(),
+        relative: Some(relative),
+        largest: Some(largest),
+        differing: Some(differing),
+        note: None,
+    }
 }

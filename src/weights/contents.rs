@@ -84,7 +84,7 @@ pub(super) enum Place {
 
 /// The layers with weights, in the order in which data pass through them.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Graph {
+pub(crate) struct Graph {
     pub layers: Vec<GraphLayer>,
     /// How the activations lay when they were flattened for the first dense layer; `None` if there is none.
     pub flatten: Option<Order>,
@@ -92,7 +92,7 @@ pub(super) struct Graph {
 
 /// A layer of a [`Graph`].
 #[derive(Debug, PartialEq)]
-pub(super) struct GraphLayer {
+pub(crate) struct GraphLayer {
     pub op: GraphOp,
     /// Names of tensors.
     pub kernel: String,
@@ -103,7 +103,7 @@ pub(super) struct GraphLayer {
 
 /// Names of the tensors of a batch normalisation.
 #[derive(Debug, PartialEq)]
-pub(super) struct GraphNorm {
+pub(crate) struct GraphNorm {
     pub scale: String,
     pub offset: String,
     pub mean: String,
@@ -113,7 +113,7 @@ pub(super) struct GraphNorm {
 
 /// What a layer with weights does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GraphOp {
+pub(crate) enum GraphOp {
     /// Convolution; the kernel is OIHW.
     Conv2d,
     /// Matrix product; the kernel is `[in, out]`, or `[out, in]` with `outputs_first`.
@@ -122,7 +122,7 @@ pub(super) enum GraphOp {
 
 /// The order of a picture's axes in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// H, W, C: Keras.
     ChannelsLast,
     /// C, H, W: PyTorch.

@@ -1,6 +1,6 @@
 //! From one float type to another, with an account of what the rounding cost.
 
-use super::file::Weights;
+use super::file::{Named, Weights};
 use super::save::{FloatType, NamedTensor, save};
 use crate::error::Result;
 use half::slice::HalfFloatSliceExt;
@@ -40,30 +40,41 @@ pub struct Rounding {
     pub lost: usize,
 }
 
-/// Reads the weights `from`, writes them `to` as `float` with the metadata of the source, then `extra`
-/// (which wins), and `converted-from` with the SHA-256 of the source.
+/// Reads the weights `from`, writes them `to` as `float` with their own names and layouts and the metadata of the
+/// source, then `extra` (which wins), and `converted-from` with the SHA-256 of the source.
 ///
 /// # Errors
 /// Those of [`Weights::open`], [`Weights::tensor`] and [`save`].
 pub fn convert(from: &Path, to: &Path, float: FloatType, extra: &BTreeMap<String, String>) -> Result<Report> {
     let weights = Weights::open(from)?;
-    let mut values = Vec::new();
-    for name in weights.names() {
-        let shape = weights.shape(name)?;
-        values.push((name, shape, weights.tensor(name, shape)?));
-    }
-    let tensors: Vec<NamedTensor<'_>> = values
-        .iter()
-        .map(|(name, shape, data)| NamedTensor { name: (*name).into(), shape: shape.to_vec(), data })
-        .collect();
+    let values = weights.all()?;
     let mut metadata = weights.metadata().clone();
     metadata.extend(extra.clone());
     metadata.insert("converted-from".into(), format!("sha256:{}", weights.sha256()));
-    save(to, &tensors, float, &metadata)?;
+    rewrite(&values, weights.len_bytes(), to, float, &metadata)
+}
+
+/// Writes `values` (names, shapes, numbers) `to` a safetensors file as `float`, with `metadata`. `bytes_before`
+/// is the size of where they come from.
+///
+/// # Errors
+/// Those of [`save`].
+pub fn rewrite(
+    values: &[Named<'_>],
+    bytes_before: u64,
+    to: &Path,
+    float: FloatType,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Report> {
+    let tensors: Vec<NamedTensor<'_>> = values
+        .iter()
+        .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
+        .collect();
+    save(to, &tensors, float, metadata)?;
     Ok(Report {
         tensors: tensors.len(),
         values: tensors.iter().map(|t| t.data.len()).sum(),
-        bytes_before: weights.len_bytes(),
+        bytes_before,
         bytes_after: Weights::open(to)?.len_bytes(),
         rounding: tensors.iter().fold(Rounding::default(), |all, t| all.with(rounding(t.data, float))),
     })

@@ -4,6 +4,7 @@
 //! names. So the header is first read here, with a reason for every refusal; the official reader
 //! then has the last word. Nothing is allocated by a number that the file claims.
 
+use super::contents::{Contents, FileFormat, Found, Place};
 use crate::error::{Error, Kind, Result};
 use safetensors::{Dtype, SafeTensors};
 use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
@@ -25,7 +26,7 @@ pub(super) const METADATA: &str = "__metadata__";
 
 /// Where a tensor lies and what it is.
 #[derive(Debug)]
-pub(super) struct Entry {
+struct Entry {
     pub dtype: Dtype,
     pub shape: Vec<usize>,
     /// Bytes from the beginning of the file.
@@ -33,13 +34,23 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Header {
+struct Header {
     pub entries: BTreeMap<String, Entry>,
     pub metadata: BTreeMap<String, String>,
 }
 
+/// What the whole file `bytes` holds; `path` is for the errors.
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
+    let Header { entries, metadata } = parse(path, bytes)?;
+    let tensors = entries
+        .into_iter()
+        .map(|(name, Entry { dtype, shape, bytes })| Found { name, dtype, shape, place: Place::Here(bytes) })
+        .collect();
+    Ok(Contents { format: FileFormat::Safetensors, tensors, metadata, graph: None })
+}
+
 /// Reads and checks the header of the whole file `bytes`; `path` is for the errors.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Header> {
+fn parse(path: &Path, bytes: &[u8]) -> Result<Header> {
     let name = path.display();
     let download = "the file is damaged or was not written completely; fetch or make it again";
     let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {

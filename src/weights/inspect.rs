@@ -20,7 +20,7 @@ pub struct Table {
     pub sha256: String,
     /// What it says about itself.
     pub metadata: BTreeMap<String, String>,
-    /// Its tensors, sorted by name.
+    /// Its tensors, in the order of the file.
     pub rows: Vec<Row>,
 }
 
@@ -52,28 +52,41 @@ pub struct Stats {
     pub std: f64,
 }
 
-/// Reads the whole file and sums it up; values that are not finite are counted, not refused.
+impl Table {
+    /// Reads the whole file and sums it up; values that are not finite are counted, not refused.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`](crate::error::Kind::Weights) never for a file that is open; the signature allows later
+    /// checks.
+    pub fn of(weights: &Weights) -> Result<Self> {
+        let mut rows = Vec::new();
+        for name in weights.in_order() {
+            let (dtype, shape) = (weights.dtype(name)?, weights.shape(name)?.to_vec());
+            // A type that cannot be read as floats has no statistics; that is no failure here.
+            let values = weights.values(name).unwrap_or_default();
+            let (stats, not_finite) = sum_up(&values);
+            rows.push(Row { name: name.into(), dtype, shape, stats, not_finite });
+        }
+        Ok(Self {
+            path: weights.path().to_path_buf(),
+            bytes: weights.len_bytes(),
+            sha256: weights.sha256(),
+            metadata: weights.metadata().clone(),
+            rows,
+        })
+    }
+}
+
+/// Reads the whole file and sums it up.
 ///
 /// # Errors
 /// Those of [`Weights::open`].
 pub fn inspect(path: &Path) -> Result<Table> {
-    let weights = Weights::open(path)?;
-    let mut rows = Vec::new();
-    for name in weights.names() {
-        let (dtype, shape) = (weights.dtype(name)?, weights.shape(name)?.to_vec());
-        // A type that cannot be read as floats has no statistics; that is no failure here.
-        let values = weights.values(name).unwrap_or_default();
-        let (stats, not_finite) = sum_up(&values);
-        rows.push(Row { name: name.into(), dtype, shape, stats, not_finite });
-    }
-    Ok(Table {
-        path: path.to_path_buf(),
-        bytes: weights.len_bytes(),
-        sha256: weights.sha256(),
-        metadata: weights.metadata().clone(),
-        rows,
-    })
+    Table::of(&Weights::open(path)?)
 }
+
+/// Characters of metadata that a table shows.
+const LONG: usize = 160;
 
 fn sum_up(values: &[f32]) -> (Option<Stats>, usize) {
     let finite = || values.par_iter().copied().filter(|x| x.is_finite());
@@ -101,7 +114,9 @@ impl fmt::Display for Table {
         writeln!(f, "{}", self.path.display())?;
         writeln!(f, "  {} bytes, sha256 {}", self.bytes, self.sha256)?;
         for (key, value) in &self.metadata {
-            writeln!(f, "  {key}: {value}")?;
+            // A model's configuration has 20 kB.
+            let short: String = value.chars().take(LONG).flat_map(char::escape_debug).collect();
+            writeln!(f, "  {key}: {short}{}", if value.chars().count() > LONG { "…" } else { "" })?;
         }
         let shapes: Vec<String> = self.rows.iter().map(|row| format!("{:?}", row.shape)).collect();
         let name = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(4);

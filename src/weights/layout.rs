@@ -38,6 +38,63 @@ pub fn hwio_to_oihw(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
     out
 }
 
+/// `[o, i, h, w]` → `[o, h, w, i]`: a convolution kernel of PyTorch as the engine wants it. The sizes are
+/// given as `[h, w, i, o]`.
+///
+/// # Panics
+/// When `kernel` has not the size that `[h, w, i, o]` says.
+pub fn oihw_to_ohwi(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
+    assert_eq!(kernel.len(), h * w * i * o, "a kernel of {h} × {w} × {i} × {o}");
+    let mut out = vec![0.0; kernel.len()];
+    let size = (h * w * i).max(1);
+    out.par_chunks_exact_mut(size).zip(kernel.par_chunks_exact(size)).for_each(|(to, from)| {
+        for (channel, plane) in from.chunks_exact(h * w).enumerate() {
+            for (place, &value) in plane.iter().enumerate() {
+                to[place * i + channel] = value;
+            }
+        }
+    });
+    out
+}
+
+/// Some units of a dense kernel of PyTorch, each a run of `rows` inputs in `from`, into the columns of `to`,
+/// `[rows, units]`, from column `first` on. With `flattened`, `[h, w, c]`, the inputs of `from` are in the
+/// order C, H, W and those of `to` in the order H, W, C.
+///
+/// # Panics
+/// When the sizes do not fit each other.
+pub fn scatter_columns(
+    from: &[f32],
+    rows: usize,
+    first: usize,
+    to: &mut [f32],
+    units: usize,
+    flattened: Option<[usize; 3]>,
+) {
+    if from.is_empty() || units == 0 {
+        return;
+    }
+    let columns = from.len() / rows;
+    assert!(from.len() == rows * columns && first + columns <= units && to.len() == rows * units);
+    if let Some([h, w, c]) = flattened {
+        assert_eq!(h * w * c, rows, "a picture of {h} × {w} × {c}");
+    }
+    // Each task owns TILE rows of the output. In a row the columns lie side by side, so a task walks down
+    // TILE runs of the input at once and each of its cache lines is used while it is near.
+    to.par_chunks_mut(TILE * units).enumerate().for_each(|(band, to)| {
+        for (at, line) in to.chunks_exact_mut(units).enumerate() {
+            let row = band * TILE + at;
+            let source = match flattened {
+                Some([h, w, c]) => row % c * (h * w) + row / c,
+                None => row,
+            };
+            for (column, value) in line[first..first + columns].iter_mut().enumerate() {
+                *value = from[column * rows + source];
+            }
+        }
+    });
+}
+
 /// The rows of a dense kernel `[h·w·c, units]` in the order `[c, h, w]` instead of `[h, w, c]`: for those
 /// who flatten with the channels first.
 ///
@@ -122,6 +179,26 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_scattered_and_rows_reordered() {
+        let ([h, w, c], units) = ([2, 3, 35], 5);
+        let rows = h * w * c;
+        let torch = numbered(units * rows);
+        for flattened in [None, Some([h, w, c])] {
+            let mut out = vec![f32::NAN; rows * units];
+            // Two units, then three, as a large file is read.
+            scatter_columns(&torch[..2 * rows], rows, 0, &mut out, units, flattened);
+            scatter_columns(&torch[2 * rows..], rows, 2, &mut out, units, flattened);
+            for (unit, y, x, k) in
+                (0..units * rows).map(|n| (n / rows, n % rows / (w * c), n % (w * c) / c, n % c))
+            {
+                let source = if flattened.is_some() { (k * h + y) * w + x } else { (y * w + x) * c + k };
+                let got = out[((y * w + x) * c + k) * units + unit];
+                assert_eq!(got, torch[unit * rows + source], "unit {unit} h {y} w {x} c {k} {flattened:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_kernel_is_permuted_as_by_four_loops_and_back() {
         for [h, w, i, o] in [[3, 3, 3, 64], [1, 1, 5, 7], [3, 2, 33, 35], [2, 3, 1, 1]] {
             let hwio = numbered(h * w * i * o);
@@ -134,6 +211,7 @@ mod tests {
             }
             assert_eq!(ohwi_to_hwio(&ohwi, [h, w, i, o]), hwio);
             let oihw = hwio_to_oihw(&hwio, [h, w, i, o]);
+            assert_eq!(oihw_to_ohwi(&oihw, [h, w, i, o]), ohwi);
             for (y, x, c, k) in
                 (0..h * w * i * o).map(|n| (n / (w * i * o), n / (i * o) % w, n / o % i, n % o))
             {

@@ -1,21 +1,29 @@
 //! Weights in files: named tensors in, named tensors out.
 //!
-//! In: a safetensors file with Keras names (`block1_conv1.kernel`, HWIO; `fc1.kernel`, in × out).
-//! Out: `f32` slices that were checked (name, shape, finite), and files that are whole or absent.
-//! A foreign format (HDF5, `.keras`, `.pth`) is recognised and named. Layouts are changed by the pure
-//! functions of [`layout`].
+//! In: a file of any format that [`FileFormat`] lists. Out: `f32` slices that were checked (name, shape,
+//! finite), in the file's own names and layouts, and files that are whole or absent. What the names mean to
+//! a network is the business of [`model`](crate::model). Layouts are changed by the pure functions of [`layout`].
 
+mod contents;
 mod convert;
 mod file;
 mod find;
+mod format;
 pub mod hdf5;
 mod header;
 mod inspect;
+mod keras;
 pub mod layout;
+mod numbers;
+mod onnx;
 mod save;
+pub mod torch;
+mod unzip;
 
-pub use convert::{Report, Rounding, convert};
-pub use file::Weights;
+pub use contents::FileFormat;
+pub(crate) use contents::{GraphLayer, GraphOp, Order};
+pub use convert::{Report, Rounding, convert, rewrite};
+pub use file::{Named, Weights};
 pub use find::{DEFAULT_NAME, find_default};
 pub use inspect::{Row, Stats, Table, inspect};
 pub use safetensors::Dtype;

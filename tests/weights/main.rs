@@ -3,9 +3,11 @@
 // The exemption for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod formats;
 mod mutation;
 mod refusals;
 mod shipped;
+mod tools;
 
 use half::{bf16, f16};
 use std::collections::BTreeMap;

@@ -22,7 +22,7 @@ const CONVOLUTIONS: [(&str, usize, usize); 13] = [
     ("block5_conv3", 512, 512),
 ];
 
-fn shipped() -> Weights {
+pub fn shipped() -> Weights {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights").join(weights::DEFAULT_NAME);
     Weights::open(&path).unwrap()
 }

@@ -119,6 +119,10 @@ impl Device for CpuDevice {
         Ok(())
     }
 
+    fn fill_bytes(&self, to: &mut Buffer, fill: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
+        fill(to.storage_mut::<Storage>()?.bytes_mut())
+    }
+
     fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()> {
         same_length("download", from, to.len())?;
         let storage = from.storage::<Storage>()?;

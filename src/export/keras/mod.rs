@@ -40,6 +40,16 @@ pub fn weights_h5<'a>(model: &Model<'a>, dialect: Dialect) -> Result<Group<'a>> 
     Ok(root)
 }
 
+/// The weights alone as Keras 3 writes them: what is in a `.keras` archive as `model.weights.h5`.
+///
+/// # Errors
+/// Those of [`Model::tensors`].
+pub fn weights<'a>(model: &Model<'a>) -> Result<Group<'a>> {
+    let mut root = Group::default();
+    groups::numbered(model, &mut root)?;
+    Ok(root)
+}
+
 /// The `.keras` archive. No date in it, so that the same run makes the same bytes.
 ///
 /// # Errors
@@ -50,16 +60,14 @@ pub fn archive(model: &Model<'_>, out: &mut dyn Write) -> Result<()> {
         metadata[key] = text.into();
     }
     let config = config::archive(model).to_string();
-    let mut root = Group::default();
-    groups::numbered(model, &mut root)?;
-    let mut weights = Vec::new();
-    root.write(&mut weights)?;
+    let mut bytes = Vec::new();
+    weights(model)?.write(&mut bytes)?;
     zip::write(
         out,
         &[
             ("metadata.json", metadata.to_string().as_bytes()),
             ("config.json", config.as_bytes()),
-            ("model.weights.h5", &weights),
+            ("model.weights.h5", &bytes),
         ],
     )
 }

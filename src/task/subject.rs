@@ -1,0 +1,101 @@
+//! A network that can be asked about pictures: a run's, or the classifier of ImageNet in a file of weights.
+//!
+//! In: a folder or a file. Out: layers, classes, how pictures are fed, and the network on a device.
+
+use super::Host;
+use super::run::Run;
+use crate::data::{Augment, Resize};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Architecture, Network, Preprocess, Pretrained, Source, imagenet};
+use std::path::Path;
+
+/// What is asked, and how it sees.
+pub(super) struct Subject {
+    pub architecture: Architecture,
+    /// In label order.
+    pub classes: Vec<String>,
+    pub preprocess: Preprocess,
+    pub resize: Resize,
+    /// What its training drew from, if it did.
+    pub augment: Option<Augment>,
+    weights: Pretrained,
+}
+
+/// How pictures are fed, where the file of weights does not decide it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Feeding {
+    /// Pixel scaling.
+    pub preprocess: Option<Preprocess>,
+    /// Way to size.
+    pub resize: Option<Resize>,
+}
+
+impl Subject {
+    /// That of a run.
+    ///
+    /// # Errors
+    /// Of the run's files.
+    pub fn of(run: &Run) -> Result<Self> {
+        Ok(Self {
+            architecture: run.architecture.clone(),
+            classes: run.config.network.classes.clone(),
+            preprocess: run.preprocess()?,
+            resize: run.resize()?,
+            augment: run.config.training.stages.iter().rev().find_map(|stage| stage.augment.clone()),
+            weights: run.weights()?,
+        })
+    }
+
+    /// The run in the folder `path`, or ImageNet's classifier in the file `path`.
+    ///
+    /// # Errors
+    /// Of the run's files or the weights; [`Kind::Weights`] for a file without that classifier;
+    /// [`Kind::Usage`] when a run is to be fed otherwise than it was trained.
+    pub fn open(host: &Host, path: &Path, feeding: Feeding) -> Result<Self> {
+        if path.is_file() {
+            return Self::pretrained(host, path, feeding);
+        }
+        let given = [("--preprocess", feeding.preprocess.is_some()), ("--resize", feeding.resize.is_some())];
+        if let Some((option, _)) = given.into_iter().find(|&(_, given)| given) {
+            return Err(Error::new(Kind::Usage, format!("{option} is not for a run"))
+                .fact("run", path.display())
+                .help("a run feeds pictures as it was trained; leave the option out"));
+        }
+        Self::of(&Run::open(path)?)
+    }
+
+    fn pretrained(host: &Host, path: &Path, feeding: Feeding) -> Result<Self> {
+        let weights = Pretrained::open(path)?;
+        let lineage = weights.lineage();
+        let (Some(variant), true) = (lineage.variant(), lineage.has_top()) else {
+            let dense: Vec<String> = lineage.dense.iter().map(usize::to_string).collect();
+            let got = if dense.is_empty() { "a convolutional base".into() } else { dense.join(", ") };
+            return Err(Error::new(Kind::Weights, format!("{} has not the classifier of ImageNet", path.display()))
+                .expected_got("dense layers of 4096, 4096 and 1000", got)
+                .help("`vgg-ft weights fetch vgg16` gets a file with it; or name the folder of a run"));
+        };
+        // What Keras and torchvision feed their own networks.
+        let own = lineage.recipe().unwrap_or(Preprocess::Caffe);
+        let preprocess = feeding.preprocess.unwrap_or(own);
+        let way = if own == Preprocess::Torch { Resize::Bilinear } else { Resize::Nearest };
+        let resize = feeding.resize.unwrap_or(way);
+        host.say(format_args!("weights    {}\n{lineage}", path.display()));
+        host.say(format_args!("input      224x224 by {resize}, {}", preprocess.description()));
+        Ok(Self {
+            architecture: Architecture::vgg(variant, [224, 224])?.with_top()?,
+            classes: imagenet::names().map(str::to_owned).collect(),
+            preprocess,
+            resize,
+            augment: None,
+            weights,
+        })
+    }
+
+    /// The network.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] when the file is damaged or of other sizes than was said; the device's.
+    pub fn network(&self, host: &Host) -> Result<Network> {
+        Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(&self.weights))
+    }
+}

@@ -1,0 +1,238 @@
+//! Every format that we write is read again, bit for bit, and understood.
+
+use crate::scratch;
+use half::bf16;
+use std::collections::BTreeMap;
+use std::path::Path;
+use vgg_ft::export::{Dialect, Format, Layout, Model, write};
+use vgg_ft::model::{Architecture, Head, Layer, Preprocess, Pretrained};
+use vgg_ft::random::{Draws, Stream};
+use vgg_ft::weights::{FloatType, NamedTensor, save};
+
+type Stored = (String, Vec<usize>, Vec<f32>);
+
+/// A VGG16 of few filters, no two blocks alike, with a classifier of two classes.
+fn twin() -> Architecture {
+    let mut layers = Vec::new();
+    for (block, (convolutions, filters)) in [(2, 3), (2, 4), (3, 5), (3, 6), (3, 7)].into_iter().enumerate() {
+        for conv in 1..=convolutions {
+            layers.push((format!("block{}_conv{conv}", block + 1), Layer::Conv2d { filters }));
+        }
+        layers.push((format!("block{}_pool", block + 1), Layer::Maxpool2d));
+    }
+    let base = Architecture::base_of("twin", [96, 64], layers).unwrap();
+    base.with_head(Head { units: 9, dropout: 0.5, classes: 2 }).unwrap()
+}
+
+fn drawn(architecture: &Architecture) -> Vec<Stored> {
+    let mut draws = Draws::new(7, Stream::Demo, 0);
+    architecture
+        .parameters()
+        .iter()
+        .map(|spec| {
+            let shape = match *spec.shape.axes() {
+                [o, h, w, i] => vec![h, w, i, o],
+                ref axes => axes.to_vec(),
+            };
+            let values = (0..spec.shape.len()).map(|_| draws.below(2001) as f32 / 1000.0 - 1.0).collect();
+            (spec.name.clone(), shape, values)
+        })
+        .collect()
+}
+
+fn stored(path: &Path, tensors: &[Stored], metadata: &BTreeMap<String, String>) -> Pretrained {
+    let named: Vec<_> = tensors
+        .iter()
+        .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
+        .collect();
+    save(path, &named, FloatType::F32, metadata).unwrap();
+    Pretrained::open(path).unwrap()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn what_is_written_in_any_format_is_read_again() {
+    let (dir, path) = scratch();
+    let architecture = twin();
+    let tensors = drawn(&architecture);
+    let first = stored(&path, &tensors, &BTreeMap::new());
+    let classes = ["cats".to_owned(), "dogs".to_owned()];
+    for preprocess in Preprocess::ALL {
+        let model = Model::new(&architecture, &first, preprocess, &classes);
+        for (ending, format) in [
+            ("2.h5", Format::KerasH5(Dialect::Keras2)),
+            ("3.h5", Format::KerasH5(Dialect::Keras3)),
+            ("w2.h5", Format::KerasH5Weights(Dialect::Keras2)),
+            ("w3.h5", Format::KerasH5Weights(Dialect::Keras3)),
+            ("x.weights.h5", Format::KerasWeights),
+            ("x.keras", Format::Keras),
+            ("nhwc.onnx", Format::Onnx(Layout::Nhwc)),
+            ("nchw.onnx", Format::Onnx(Layout::Nchw)),
+            ("torchvision.safetensors", Format::Torchvision),
+            ("keras.safetensors", Format::Safetensors),
+        ] {
+            let file = dir.path().join(ending);
+            write(&file, &model, format).unwrap_or_else(|e| panic!("{ending}: {e}"));
+            let again = Pretrained::open(&file).unwrap_or_else(|e| panic!("{ending}: {e}"));
+            let lineage = again.lineage();
+            assert_eq!((lineage.convolutions, &lineage.dense[..]), (13, &[9, 1][..]), "{ending}");
+            // Keras 3's files of weights alone have no place for remarks.
+            let says = format != Format::KerasWeights;
+            assert_eq!(lineage.recipe(), says.then_some(preprocess), "{ending}");
+            let names: Vec<String> = again.parameters().into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, tensors.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>(), "{ending}");
+            for ((name, shape, values), spec) in tensors.iter().zip(architecture.parameters()) {
+                let got = again.tensor(name, shape).unwrap_or_else(|e| panic!("{ending}: {e}"));
+                assert_eq!(bits(&got), bits(values), "{ending}: {name}");
+                let mut engine = vec![f32::NAN; values.len()];
+                let mut expected = engine.clone();
+                again.read(spec, &mut engine).unwrap();
+                first.read(spec, &mut expected).unwrap();
+                assert_eq!(bits(&engine), bits(&expected), "{ending}: {name} for the engine");
+            }
+        }
+    }
+}
+
+/// A .pth has no metadata: the picture before the classifier must be a square.
+#[test]
+fn a_pth_is_read_again_and_an_oblong_picture_is_not_guessed() {
+    let (dir, path) = scratch();
+    let architecture = twin();
+    let first = stored(&path, &drawn(&architecture), &BTreeMap::new());
+    let file = dir.path().join("x.pth");
+    write(&file, &Model::new(&architecture, &first, Preprocess::Torch, &[]), Format::Torch).unwrap();
+    let error = Pretrained::open(&file).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("the order of the 42 inputs of `classifier.0.weight` cannot be told"), "{error}");
+
+    let base = (0..18).map(|at| &architecture.layers()[at]).map(|placed| (placed.name.clone(), placed.layer));
+    let square = Architecture::base_of("twin", [64, 64], base.collect()).unwrap();
+    let square = square.with_head(Head { units: 9, dropout: 0.0, classes: 5 }).unwrap();
+    let tensors = drawn(&square);
+    let first = stored(&path, &tensors, &BTreeMap::new());
+    write(&file, &Model::new(&square, &first, Preprocess::Torch, &[]), Format::Torch).unwrap();
+    let again = Pretrained::open(&file).unwrap();
+    for (name, shape, values) in &tensors {
+        assert_eq!(bits(&again.tensor(name, shape).unwrap()), bits(values), "{name}");
+    }
+}
+
+/// γ (x·k + b − μ) / √(σ² + ε) + β is one convolution with another kernel and bias.
+#[test]
+fn batch_normalisation_is_folded() {
+    let (_dir, path) = scratch();
+    let mut draws = Draws::new(3, Stream::Demo, 0);
+    let mut tensors: Vec<Stored> = Vec::new();
+    let mut layer = 0;
+    let mut inputs = 3;
+    for (n, filters) in [(1, 2), (1, 3), (2, 4), (2, 5), (2, 6)] {
+        for _ in 0..n {
+            let mut put = |name: String, shape: Vec<usize>, low: f32| {
+                let size = shape.iter().product();
+                let values = (0..size).map(|_| low + draws.below(1000) as f32 / 500.0).collect();
+                tensors.push((name, shape, values));
+            };
+            put(format!("features.{layer}.weight"), vec![filters, inputs, 3, 3], -1.0);
+            put(format!("features.{layer}.bias"), vec![filters], -1.0);
+            let norm = layer + 1;
+            put(format!("features.{norm}.weight"), vec![filters], -1.0);
+            put(format!("features.{norm}.bias"), vec![filters], -1.0);
+            put(format!("features.{norm}.running_mean"), vec![filters], -1.0);
+            // Near zero too, where ε counts.
+            put(format!("features.{norm}.running_var"), vec![filters], 0.0);
+            layer += 3;
+            inputs = filters;
+        }
+        layer += 1;
+    }
+    let found = stored(&path, &tensors, &BTreeMap::new());
+    assert!(found.lineage().batch_norm);
+    let of = |name: &str| &tensors.iter().find(|(n, ..)| n == name).unwrap().2;
+    // VGG11: the second convolution of block 3 is the fourth, features.11.
+    let (kernel, bias) = (of("features.11.weight"), of("features.11.bias"));
+    let [scale, offset, mean, variance] =
+        ["weight", "bias", "running_mean", "running_var"].map(|part| of(&format!("features.12.{part}")));
+    let got = found.tensor("block3_conv2.kernel", &[3, 3, 4, 4]).unwrap();
+    for (o, i, y, x) in (0..144).map(|n| (n % 4, n / 4 % 4, n / 48, n / 16 % 3)) {
+        let factor = f64::from(scale[o]) / (f64::from(variance[o]) + 1e-5).sqrt();
+        let expected = f64::from(kernel[((o * 4 + i) * 3 + y) * 3 + x]) * factor;
+        assert_eq!(got[((y * 3 + x) * 4 + i) * 4 + o], expected as f32, "o {o} i {i} y {y} x {x}");
+    }
+    let got = found.tensor("block3_conv2.bias", &[4]).unwrap();
+    for o in 0..4 {
+        let factor = f64::from(scale[o]) / (f64::from(variance[o]) + 1e-5).sqrt();
+        let expected = (f64::from(bias[o]) - f64::from(mean[o])) * factor + f64::from(offset[o]);
+        assert_eq!(got[o], expected as f32, "{o}");
+    }
+    for (name, .., values) in &mut tensors {
+        if name.ends_with("running_var") {
+            values[1] = -1.0;
+        }
+    }
+    let damaged = stored(&path, &tensors, &BTreeMap::new());
+    let error = damaged.tensor("block1_conv1.kernel", &[3, 3, 3, 2]).unwrap_err();
+    assert!(error.message().contains("the variance `features.1.running_var` cannot be"), "{error}");
+}
+
+/// The first layer of Oxford's weights is known by its biases and its first number; torchvision has a copy whose
+/// channels are in the order R, G, B.
+#[test]
+fn the_weights_from_oxford_are_known_in_both_orders() {
+    let shipped = crate::shipped::shipped();
+    let kernel = shipped.tensor("block1_conv1.kernel", &[3, 3, 3, 64]).unwrap().into_owned();
+    let bias = shipped.tensor("block1_conv1.bias", &[64]).unwrap().into_owned();
+    let (_dir, path) = scratch();
+    let torch = |turned: bool, bits: fn(f32) -> f32| -> Vec<Stored> {
+        let mut first = vec![0.0; kernel.len()];
+        for (o, i, y, x) in (0..1728).map(|n| (n % 64, n / 64 % 3, n / 576, n / 192 % 3)) {
+            let channel = if turned { 2 - i } else { i };
+            first[((o * 3 + channel) * 3 + y) * 3 + x] = bits(kernel[((y * 3 + x) * 3 + i) * 64 + o]);
+        }
+        let biases = bias.iter().map(|&b| bits(b)).collect();
+        vec![
+            ("features.0.weight".into(), vec![64, 3, 3, 3], first),
+            ("features.0.bias".into(), vec![64], biases),
+        ]
+    };
+    let fill = |mut tensors: Vec<Stored>| {
+        let mut inputs = 64;
+        let places = [2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28];
+        let filters = [64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512];
+        for (place, filters) in places.into_iter().zip(filters) {
+            let shape = vec![filters, inputs, 3, 3];
+            tensors.push((format!("features.{place}.weight"), shape, vec![0.0; filters * inputs * 9]));
+            inputs = filters;
+        }
+        tensors
+    };
+    for (turned, bits) in
+        [(true, (|x| x) as fn(f32) -> f32), (false, |x| x), (true, |x| bf16::from_f32(x).to_f32())]
+    {
+        let found = stored(&path, &fill(torch(turned, bits)), &BTreeMap::new());
+        assert_eq!(found.lineage().recipe(), Some(Preprocess::Caffe));
+        assert_eq!(found.lineage().turned, turned);
+        let got = found.tensor("block1_conv1.kernel", &[3, 3, 3, 64]).unwrap();
+        assert!(got.iter().zip(&kernel).all(|(&got, &kernel)| got == bits(kernel)), "turned: {turned}");
+    }
+    // Another bias: no longer Oxford's, so the names decide.
+    let mut other = torch(true, |x| x);
+    other[1].2[1] += 0.01;
+    assert_eq!(stored(&path, &fill(other), &BTreeMap::new()).lineage().recipe(), Some(Preprocess::Torch));
+}
+
+#[test]
+fn a_file_without_a_vgg_is_no_network() {
+    let (_dir, path) = scratch();
+    let tensors: Vec<Stored> =
+        (0..3).map(|n| (format!("layer{n}.weight"), vec![2, 2, 3, 3], vec![0.5; 36])).collect();
+    let named: Vec<_> = tensors
+        .iter()
+        .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
+        .collect();
+    save(&path, &named, FloatType::F32, &BTreeMap::new()).unwrap();
+    let error = Pretrained::open(&path).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("holds no VGG") && error.contains("3 convolutions"), "{error}");
+}
