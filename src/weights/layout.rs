@@ -16,6 +16,14 @@ pub fn hwio_to_ohwi(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
     transpose(kernel, h * w * i, o)
 }
 
+/// As [`hwio_to_ohwi`], into `to`.
+///
+/// # Panics
+/// When `kernel` or `to` has not the size that `[h, w, i, o]` says.
+pub fn hwio_to_ohwi_into(kernel: &[f32], [h, w, i, o]: [usize; 4], to: &mut [f32]) {
+    transpose_into(kernel, h * w * i, o, to);
+}
+
 /// `[o, h, w, i]` → `[h, w, i, o]`: a convolution kernel of the engine as Keras wants it. The sizes
 /// are given in the order of the file, `[h, w, i, o]`, as for [`hwio_to_ohwi`].
 ///
@@ -38,14 +46,13 @@ pub fn hwio_to_oihw(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
     out
 }
 
-/// `[o, i, h, w]` → `[o, h, w, i]`: a convolution kernel of PyTorch as the engine wants it. The sizes are
+/// `[o, i, h, w]` → `[o, h, w, i]` into `out`: a convolution kernel of PyTorch as the engine wants it. The sizes are
 /// given as `[h, w, i, o]`.
 ///
 /// # Panics
-/// When `kernel` has not the size that `[h, w, i, o]` says.
-pub fn oihw_to_ohwi(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
-    assert_eq!(kernel.len(), h * w * i * o, "a kernel of {h} × {w} × {i} × {o}");
-    let mut out = vec![0.0; kernel.len()];
+/// When `kernel` or `out` has not the size that `[h, w, i, o]` says.
+pub fn oihw_to_ohwi_into(kernel: &[f32], [h, w, i, o]: [usize; 4], out: &mut [f32]) {
+    assert_eq!([kernel.len(), out.len()], [h * w * i * o; 2], "a kernel of {h} × {w} × {i} × {o}");
     let size = (h * w * i).max(1);
     out.par_chunks_exact_mut(size).zip(kernel.par_chunks_exact(size)).for_each(|(to, from)| {
         for (channel, plane) in from.chunks_exact(h * w).enumerate() {
@@ -54,7 +61,6 @@ pub fn oihw_to_ohwi(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
             }
         }
     });
-    out
 }
 
 /// Some units of a dense kernel of PyTorch, each a run of `rows` inputs in `from`, into the columns of `to`,
@@ -118,10 +124,19 @@ pub fn rows_channels_first(kernel: &[f32], [h, w, c]: [usize; 3]) -> Vec<f32> {
 /// # Panics
 /// When `matrix` has not `rows · columns` values.
 pub fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    assert_eq!(matrix.len(), rows * columns, "a matrix of {rows} × {columns}");
     let mut out = vec![0.0; rows * columns];
+    transpose_into(matrix, rows, columns, &mut out);
+    out
+}
+
+/// As [`transpose`], into `out`.
+///
+/// # Panics
+/// When `matrix` or `out` has not `rows · columns` values.
+pub fn transpose_into(matrix: &[f32], rows: usize, columns: usize, out: &mut [f32]) {
+    assert!(matrix.len() == rows * columns && out.len() == matrix.len(), "a matrix of {rows} × {columns}");
     if out.is_empty() {
-        return out;
+        return;
     }
     // Each task owns TILE whole rows of the output, which are TILE columns of the input. The way
     // through a small tile is for the sake of power-of-two sizes: walking down a column of the input
@@ -142,7 +157,6 @@ pub fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
             }
         }
     });
-    out
 }
 
 #[cfg(test)]
@@ -211,7 +225,9 @@ mod tests {
             }
             assert_eq!(ohwi_to_hwio(&ohwi, [h, w, i, o]), hwio);
             let oihw = hwio_to_oihw(&hwio, [h, w, i, o]);
-            assert_eq!(oihw_to_ohwi(&oihw, [h, w, i, o]), ohwi);
+            let mut again = vec![f32::NAN; ohwi.len()];
+            oihw_to_ohwi_into(&oihw, [h, w, i, o], &mut again);
+            assert_eq!(again, ohwi);
             for (y, x, c, k) in
                 (0..h * w * i * o).map(|n| (n / (w * i * o), n / (i * o) % w, n / o % i, n % o))
             {

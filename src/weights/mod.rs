@@ -29,6 +29,15 @@ pub use inspect::{Row, Stats, Table, inspect};
 pub use safetensors::Dtype;
 pub use save::{FloatType, NamedTensor, save};
 
+/// For `fuzz/` and tests: reads `bytes` as a file of any format and forgets what it found.
+///
+/// # Errors
+/// As [`Weights::open`].
+#[doc(hidden)]
+pub fn read_and_forget(bytes: &[u8]) -> crate::error::Result<usize> {
+    format::read(std::path::Path::new("bytes"), bytes).map(|contents| contents.tensors.len())
+}
+
 // Files are little-endian and are read as they lie in memory.
 #[cfg(target_endian = "big")]
 compile_error!("vgg-ft reads weights in place and has no byte swapping for big-endian machines");

@@ -46,8 +46,8 @@ fn convolution(weights: &Weights, origin: &Origin, hwio: [usize; 4], to: &mut [f
     let found = &origin.found;
     let values = weights.tensor(&found.kernel, weights.shape(&found.kernel)?)?;
     match found.form {
-        Form::Hwio => to.copy_from_slice(&layout::hwio_to_ohwi(&values, hwio)),
-        _ => to.copy_from_slice(&layout::oihw_to_ohwi(&values, hwio)),
+        Form::Hwio => layout::hwio_to_ohwi_into(&values, hwio, to),
+        _ => layout::oihw_to_ohwi_into(&values, hwio, to),
     }
     if origin.turned {
         to.chunks_exact_mut(i.max(1)).for_each(<[f32]>::reverse);
