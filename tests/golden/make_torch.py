@@ -14,7 +14,7 @@ Run with torch 2.15.0, torchvision is not needed; safetensors 0.8.0 and numpy 2.
 the same bytes each time. The stream files do not: PyTorch names storages by their address in memory.
 
     python make_torch.py [--out DIR]
-    python make_torch.py --check DIR    loads DIR/written.pth, which the tests of our writer made
+    python make_torch.py --check        loads written.pth, which our writer makes of expected tensors
 """
 
 import argparse
@@ -26,7 +26,7 @@ import zipfile
 import numpy as np
 import torch
 import torch.serialization
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -88,7 +88,7 @@ def strided():
         "picked": image[1, :, 2],
         "an axis of one": one,
         "dense with an axis of one": numbers(6).as_strided((2, 1, 3), (3, 99, 1)),
-        "overlapping": numbers(8).as_strided((4, 2), (2, 1)),
+        "overlapping": numbers(8).as_strided((3, 2), (1, 1)),
         "windows": numbers(8).as_strided((3, 2), (2, 3)),
         "empty": torch.empty(0, 5),
         "last": x[3, 5],
@@ -172,7 +172,7 @@ def refused():
     yield "parts", {"encoder": {"w": numbers(2)}, "decoder": {"w": numbers(2)}}, [True]
 
 
-def save(folder, name, value, formats, **options):
+def save_as(folder, name, value, formats, **options):
     for zipped in formats:
         # The folder inside the archive is named after the file.
         path = os.path.join(folder, f"{name}.pth" if zipped else f"{name}-stream.pth")
@@ -192,15 +192,16 @@ def make(folder):
     os.makedirs(folder, exist_ok=True)
     expected, order = {}, {}
     for name, value, weights, formats, options in good():
-        save(folder, name, value, formats, **options)
+        save_as(folder, name, value, formats, **options)
         order[name] = "\n".join(weights)
         for key, tensor in weights.items():
             expected[f"{name}/{key}"] = tensor.detach().clone(memory_format=torch.contiguous_format)
-    save_file(expected, os.path.join(folder, "expected.safetensors"), order)
+    with open(os.path.join(folder, "expected.safetensors"), "wb") as file:
+        file.write(save(expected, order))
     # The stream would hold the classes' source code, and where it lies.
     torch.serialization.get_source_lines_and_file = None
     for name, value, formats in refused():
-        save(folder, name, value, formats)
+        save_as(folder, name, value, formats)
     plain = os.path.join(folder, "plain.pth")
     torch.serialization.set_crc32_options(False)
     torch.save(torch.load(plain), os.path.join(folder, "no-checksums.pth"))
@@ -226,27 +227,28 @@ def make(folder):
 
 
 def check(folder):
-    """Whether PyTorch finds in our writer's file what was written."""
-    found = torch.load(os.path.join(folder, "written.pth"), weights_only=True)
-    mapped = torch.load(os.path.join(folder, "written.pth"), weights_only=True, mmap=True)
-    assert type(found) is collections.OrderedDict, type(found)
-    expected = load_file(os.path.join(folder, "written.safetensors"))
-    assert sorted(found) == sorted(expected), list(found)
-    for name, value in expected.items():
-        for tensor in (found[name], mapped[name]):
+    """Whether PyTorch finds in our writer's file what was written: some of the expected tensors."""
+    path = os.path.join(folder, "written.pth")
+    expected = load_file(os.path.join(folder, "expected.safetensors"))
+    for options in ({}, {"mmap": True}):
+        found = torch.load(path, weights_only=True, **options)
+        assert type(found) is collections.OrderedDict and len(found) == 10, found
+        for name, tensor in found.items():
+            right = expected[name]
             assert tensor.dtype == torch.float32 and tensor.is_contiguous(), name
-            assert tensor.shape == value.shape and torch.equal(tensor, value), name
+            assert tensor.shape == right.shape and torch.equal(tensor, right), name
+    assert zipfile.ZipFile(path).testzip() is None
     print(len(found), "tensors are equal, by torch", torch.__version__)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", default=os.path.join(HERE, "weights", "torch"))
-    parser.add_argument("--check", metavar="DIR")
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.check:
-        check(options.check)
+        check(options.out)
     else:
         make(options.out)
 

@@ -92,3 +92,6 @@ fn big_endian(path: &Path) -> Error {
         .expected_got("little-endian", "another byte order")
         .help("load the file in PyTorch on a usual machine (x86, ARM) and save it again")
 }
+
+#[cfg(test)]
+mod tests;

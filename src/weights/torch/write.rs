@@ -179,3 +179,81 @@ fn archive(entries: &[(String, &[u8])], out: &mut dyn Write) -> std::io::Result<
     out.write_all(&[directory.len() as u32, at as u32].map(u32::to_le_bytes).concat())?;
     out.write_all(&[0, 0])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::contents::Place;
+    use safetensors::SafeTensors;
+    use std::fs;
+
+    fn golden(name: &str) -> Vec<u8> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/weights/torch");
+        fs::read(folder.join(name)).unwrap()
+    }
+
+    fn tensor<'a>(name: &str, shape: &[usize], data: &'a [f32]) -> NamedTensor<'a> {
+        NamedTensor { name: name.to_owned(), shape: shape.to_vec(), data }
+    }
+
+    fn write(tensors: &[NamedTensor<'_>]) -> Result<Vec<u8>> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.pth");
+        save(&path, tensors)?;
+        Ok(fs::read(&path).unwrap())
+    }
+
+    /// `make_torch.py --check` loads the golden file: PyTorch finds the expected tensors in it.
+    #[test]
+    fn the_file_is_the_one_that_pytorch_has_loaded() {
+        let bytes = golden("expected.safetensors");
+        let expected = SafeTensors::deserialize(&bytes).unwrap();
+        let mut names: Vec<&str> = expected.names();
+        names.retain(|name| {
+            let of_network = name.starts_with("plain/") && !name.ends_with("num_batches_tracked");
+            of_network || ["types/scalar", "strided/empty"].contains(name)
+        });
+        names.sort_unstable();
+        let floats =
+            |bytes: &[u8]| bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
+        let values: Vec<Vec<f32>> =
+            names.iter().map(|name| floats(expected.tensor(name).unwrap().data())).collect();
+        let tensors: Vec<NamedTensor<'_>> = names
+            .iter()
+            .zip(&values)
+            .map(|(name, values)| tensor(name, expected.tensor(name).unwrap().shape(), values))
+            .collect();
+        let written = write(&tensors).unwrap();
+        assert_eq!(written, write(&tensors).unwrap(), "equal tensors make equal bytes");
+        assert!(written == golden("written.pth"), "the format has changed: let PyTorch check it again");
+
+        let contents = super::super::read(Path::new("x.pth"), &written).unwrap();
+        assert_eq!(contents.tensors.len(), 10);
+        for (found, tensor) in contents.tensors.iter().zip(&tensors) {
+            let Place::Here(place) = &found.place else { panic!("{found:?}") };
+            assert_eq!((&found.name, &found.shape), (&tensor.name, &tensor.shape));
+            assert_eq!(&written[place.clone()], cast_slice::<f32, u8>(tensor.data), "{}", found.name);
+            assert_eq!(place.start % ALIGNMENT, 0, "{}", found.name);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_saved_is_refused() {
+        let long = "n".repeat(70_000);
+        for (tensors, why) in [
+            (vec![tensor("", &[1], &[1.0])], "the name is empty"),
+            (vec![tensor("a", &[1], &[1.0]), tensor("a", &[1], &[2.0])], "`a`: it is there twice"),
+            (vec![tensor("a", &[2], &[1.0])], "its shape does not fit its data"),
+            (vec![tensor("a", &[0, 1 << 40], &[])], "its shape does not fit its data"),
+            (vec![tensor("a", &[1; 9], &[1.0])], "its shape does not fit its data"),
+            (vec![tensor("a", &[2], &[1.0, f32::NAN])], "a value is not finite"),
+        ] {
+            let text = write(&tensors).unwrap_err().to_string();
+            assert!(text.contains(why), "{text}");
+        }
+        // The names are in the pickle, whose entries may be long.
+        write(&[tensor(&long, &[1], &[1.0])]).unwrap();
+        let many: Vec<NamedTensor<'_>> = (0..65_535).map(|at| tensor(&at.to_string(), &[0], &[])).collect();
+        assert!(write(&many).unwrap_err().to_string().contains("x.pth would be too large"));
+    }
+}
