@@ -56,27 +56,44 @@ pub enum FormatName {
 
 impl FormatName {
     /// The format in the dialect of `keras_version`, with the axes of `layout`.
-    pub fn format(self, keras_version: Option<u8>, layout: Option<LayoutName>) -> Format {
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for one of them that the format does not have.
+    pub fn format(self, keras_version: Option<u8>, layout: Option<LayoutName>) -> Result<Format> {
         let dialect = match keras_version {
             Some(3) => Dialect::Keras3,
             _ => Dialect::Keras2,
         };
-        let layout = match layout {
+        let axes = match layout {
             Some(LayoutName::Nchw) => Layout::Nchw,
             _ => Layout::Nhwc,
         };
-        match self {
+        let format = match self {
             Self::KerasH5 => Format::KerasH5(dialect),
             Self::KerasH5Weights => Format::KerasH5Weights(dialect),
             Self::KerasWeights => Format::KerasWeights,
             Self::Keras => Format::Keras,
-            Self::Onnx => Format::Onnx(layout),
+            Self::Onnx => Format::Onnx(axes),
             Self::Torchvision => Format::Torchvision,
             Self::Torch => Format::Torch,
             Self::Timm => Format::Timm,
             Self::Safetensors => Format::Safetensors,
-        }
+        };
+        let h5 = matches!(format, Format::KerasH5(_) | Format::KerasH5Weights(_));
+        let onnx = matches!(format, Format::Onnx(_));
+        refuse_unused("--keras-version", keras_version.is_some(), h5, "keras-h5 and keras-h5-weights")?;
+        refuse_unused("--layout", layout.is_some(), onnx, "onnx")?;
+        Ok(format)
     }
+}
+
+/// An option that the format does not have is refused, not ignored.
+fn refuse_unused(option: &str, given: bool, fits: bool, formats: &str) -> Result<()> {
+    if !given || fits {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("{option} means nothing to this format"))
+        .help(format!("it is for {formats}; leave it out")))
 }
 
 /// Axes by their names.
@@ -121,25 +138,9 @@ impl ExportArgs {
         let name = self.format.map_or_else(|| FormatName::of(&output, &ENDINGS), Ok).map_err(|error| {
             error.help("say which with --format: a name that ends in .safetensors could be torchvision, timm or safetensors")
         })?;
-        let format = name.format(self.keras_version, self.layout);
-        let h5 = matches!(format, Format::KerasH5(_) | Format::KerasH5Weights(_));
-        let onnx = matches!(format, Format::Onnx(_));
-        let typed = [
-            ("--keras-version", self.keras_version.is_some(), h5, "keras-h5 and keras-h5-weights"),
-            ("--layout", self.layout.is_some(), onnx, "onnx"),
-            (
-                "--with-preprocessing",
-                self.with_preprocessing,
-                format.has_layers(),
-                "keras-h5, keras and onnx",
-            ),
-        ];
-        for (option, given, fits, formats) in typed {
-            if given && !fits {
-                return Err(Error::new(Kind::Usage, format!("{option} means nothing to this format"))
-                    .help(format!("it is for {formats}; leave it out")));
-            }
-        }
+        let format = name.format(self.keras_version, self.layout)?;
+        let (given, fits) = (self.with_preprocessing, format.has_layers());
+        refuse_unused("--with-preprocessing", given, fits, "keras-h5, keras and onnx")?;
         Ok(task::Export { run: self.run, format, output, with_preprocessing: self.with_preprocessing })
     }
 }

@@ -1,8 +1,9 @@
 //! `weights`: files of weights inspected, converted, compared.
 
 use super::export::{FormatName, LayoutName};
-use super::values::{float_type, key_value, size};
+use super::values::{float_type, key_value, preprocess, size};
 use crate::error::Result;
+use crate::model::Preprocess;
 use crate::task::{self, Host};
 use crate::weights::FloatType;
 use clap::{Args, Subcommand};
@@ -52,9 +53,13 @@ pub struct ConvertArgs {
     /// Of safetensors: float type of the new file; f32 if not given
     #[arg(long, value_name = "TYPE", value_parser = float_type)]
     pub dtype: Option<FloatType>,
-    /// Of formats that hold layers: picture size, one number or HEIGHTxWIDTH; 224 if not given
+    /// Of formats that hold layers: picture size, one number or HEIGHTxWIDTH, where the file does not say it; 224 for
+    /// a base alone
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
+    /// Pixel scaling that the weights were trained with, where the file does not tell it
+    #[arg(long, value_name = "RECIPE", value_parser = preprocess)]
+    pub preprocess: Option<Preprocess>,
     /// Of keras-h5 and keras-h5-weights: 2, which Keras 3 reads too, or 3, as Keras 3 alone writes it
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
     pub keras_version: Option<u8>,
@@ -81,9 +86,9 @@ impl ConvertArgs {
     fn job(self) -> Result<task::Convert> {
         let to = task::Output { path: self.to, force: self.force };
         let name = self.format.map_or_else(|| FormatName::of(&to, &ENDINGS), Ok)?;
-        let format = name.format(self.keras_version, self.layout);
-        let Self { from, dtype: float, size, metadata, .. } = self;
-        Ok(task::Convert { from, to, format, float, size, metadata })
+        let format = name.format(self.keras_version, self.layout)?;
+        let Self { from, dtype: float, size, preprocess, metadata, .. } = self;
+        Ok(task::Convert { from, to, format, float, size, preprocess, metadata })
     }
 }
 

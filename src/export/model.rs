@@ -82,6 +82,7 @@ impl<'a> Model<'a> {
             ("vgg_ft_classes", self.classes.join("\n")),
             ("vgg_ft_input", format!("{h}x{w}x3, f32; {}", self.input())),
             ("vgg_ft_output", self.output()),
+            ("vgg_ft_preprocess", self.preprocess.name().to_owned()),
         ]
     }
 

@@ -48,7 +48,8 @@ pub fn timm(path: &Path, model: &Model<'_>) -> Result<()> {
         [_, h, w, c] => [h, w, c],
         _ => [0; 3],
     };
-    if architecture.output() != Output::Softmax(1000) || [h, w] != [7, 7] {
+    let names = architecture.layers()[architecture.base()..].iter().map(|placed| placed.name.as_str());
+    if !names.eq(["flatten", "fc1", "fc2", "predictions"]) || [h, w] != [7, 7] {
         return Err(Error::new(Kind::Usage, "timm's VGG has the classifier of ImageNet on top")
             .expected_got("a network with fc1, fc2 and predictions", &architecture.name)
             .help("write torchvision's names: --format torchvision"));
@@ -61,7 +62,9 @@ pub fn timm(path: &Path, model: &Model<'_>) -> Result<()> {
     ];
     for (name, tensor) in &mut named {
         let Some((module, part)) = name.rsplit_once('.') else { continue };
-        let Some((_, theirs, inputs)) = classifier.iter().find(|(ours, ..)| *ours == module) else { continue };
+        let Some((_, theirs, inputs)) = classifier.iter().find(|(ours, ..)| *ours == module) else {
+            continue;
+        };
         if let (Some(inputs), "weight") = (inputs, part) {
             tensor.shape = vec![tensor.shape[0], inputs[0], inputs[1], inputs[2]];
         }

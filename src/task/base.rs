@@ -4,7 +4,7 @@ use crate::device::Device;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::Progress;
-use crate::weights::find_default;
+use crate::weights::{DEFAULT_NAME, find_default};
 use serde::Serialize;
 use std::io::Write;
 use std::path::Path;
@@ -83,21 +83,35 @@ impl Host {
     }
 }
 
-/// How pictures are scaled for the weights in `file` when nobody says it: as these were trained, as far as can be
-/// told; `caffe` for those that come with vgg-ft, and where nothing tells.
+/// How pictures are scaled for the weights in `file`, or those used by default, when nobody says it: as these were
+/// trained.
 ///
 /// # Errors
-/// Those of [`Pretrained::open`].
+/// Those of [`Pretrained::open`]; [`Kind::Usage`] when nothing tells.
 pub fn scaling(file: Option<&Path>) -> Result<Preprocess> {
-    let own = file.map(|file| Pretrained::open(file).map(|found| found.lineage().recipe())).transpose()?;
-    Ok(own.flatten().unwrap_or(Preprocess::Caffe))
+    told(&Pretrained::open(&file.map_or_else(find_default, |path| Ok(path.to_owned()))?)?)
+}
+
+/// How pictures are scaled for `weights`.
+///
+/// # Errors
+/// [`Kind::Usage`] when nothing tells.
+pub(super) fn told(weights: &Pretrained) -> Result<Preprocess> {
+    weights.lineage().recipe().ok_or_else(|| {
+        let file = weights.weights().path().display();
+        Error::new(Kind::Usage, format!("{file} does not tell how pictures are scaled"))
+            .fact("reason", weights.lineage().reasons.join("; "))
+            .help(
+                "say it: --preprocess caffe (BGR minus the mean), torch (RGB/255, mean and deviation) or notebook (RGB/255)",
+            )
+    })
 }
 
 /// The weights of a convolutional base.
 pub struct Base {
     /// The mapped file, understood.
     pub weights: Pretrained,
-    /// Whether somebody named it.
+    /// Whether it is another than the one that comes with vgg-ft.
     named: bool,
     /// Its SHA-256.
     pub sha256: String,
@@ -109,10 +123,9 @@ impl Base {
     /// # Errors
     /// [`Kind::Weights`] when there is none or it is damaged.
     pub fn open(host: &Host, path: Option<&Path>) -> Result<Self> {
-        let (path, named) = match path {
-            Some(path) => (path.to_owned(), true),
-            None => (find_default()?, false),
-        };
+        let path = path.map_or_else(find_default, |path| Ok(path.to_owned()))?;
+        // The variable may name any file, too.
+        let named = path.file_name().is_none_or(|name| name != DEFAULT_NAME);
         let weights = Pretrained::open(&path)?;
         let sha256 = weights.weights().sha256();
         host.say(format_args!("weights    {} (sha256 {}…)", path.display(), &sha256[..12]));
@@ -127,7 +140,9 @@ impl Base {
     pub fn remark(&self, host: &Host, used: Preprocess) {
         match self.weights.lineage().recipe() {
             Some(own) if self.named && own != used => {
-                host.say(format_args!("note: these weights were trained with --preprocess {own}, not {used}"));
+                host.say(format_args!(
+                    "note: these weights were trained with --preprocess {own}, not {used}"
+                ));
             }
             _ => {}
         }

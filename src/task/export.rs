@@ -38,17 +38,22 @@ pub fn export(host: &Host, job: &Export) -> Result<()> {
         model = model.with_preprocessing();
     }
     write(output, &model, job.format)?;
-    let [h, w] = run.architecture.input;
-    host.say(format_args!("input      {h}x{w}, {}", model.input()));
-    host.say(format_args!("output     {}", model.output()));
-    if matches!(job.format, Format::Torchvision | Format::Torch) {
-        host.say(format_args!("torch      {}", torch_recipe(&model)));
-    }
+    describe(host, &model, job.format);
     let (bytes, sha256) = files::sha256_file(output)?;
     host.result(
         &format!("{name}\t{bytes} bytes\tsha256 {sha256}"),
         &json!({ "path": output, "bytes": bytes, "sha256": sha256 }),
     )
+}
+
+/// Says what whoever uses the file must know.
+pub(super) fn describe(host: &Host, model: &Model<'_>, format: Format) {
+    let [h, w] = model.architecture().input;
+    host.say(format_args!("input      {h}x{w}, {}", model.input()));
+    host.say(format_args!("output     {}", model.output()));
+    if matches!(format, Format::Torchvision | Format::Torch) {
+        host.say(format_args!("torch      {}", torch_recipe(model)));
+    }
 }
 
 /// Endings that say what is in a file.

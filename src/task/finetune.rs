@@ -166,7 +166,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     };
     let history = &stages.history;
 
-    folder.model(host, &network, &classes)?;
+    folder.model(host, &network, &config)?;
     let of = |stage: Option<&StageConfig>| stage.and_then(|stage| ended_with(stage, history));
     let (first, last) = (of(job.stages.first()), of(job.stages.last()));
     let mut result = ResultConfig {

@@ -170,7 +170,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     stages.run(0, &stage, &mut network, &seen)?;
 
     let history = &stages.history;
-    folder.model(host, &network, &recipe.classes)?;
+    folder.model(host, &network, &config)?;
     let last = ended_with(&stage, history);
     let result = ResultConfig {
         accuracy: last.map_or(0.0, |e| e.accuracy),

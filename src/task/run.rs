@@ -154,15 +154,19 @@ impl Folder {
         tensorboard::update(&self.join(TENSORBOARD), history, now)
     }
 
-    /// The model.
+    /// The model of a job that `config` describes.
     ///
     /// # Errors
     /// The device's; [`Kind::Io`].
-    pub fn model(&self, host: &Host, network: &Network, classes: &[String]) -> Result<()> {
+    pub fn model(&self, host: &Host, network: &Network, config: &Config) -> Result<()> {
+        let NetworkConfig { classes, preprocess, size: [h, w], .. } = &config.network;
         let metadata = BTreeMap::from([
             ("format".to_owned(), "keras".to_owned()),
             ("layout".to_owned(), "HWIO".to_owned()),
             ("classes".to_owned(), classes.join("\n")),
+            // What whoever takes these weights elsewhere must know of pictures.
+            ("preprocess".to_owned(), preprocess.clone()),
+            ("size".to_owned(), format!("{h}x{w}")),
         ]);
         network.save(host.device.as_ref(), &self.join("model.safetensors"), &metadata)
     }

@@ -3,6 +3,7 @@
 //! In: a folder or a file. Out: layers, classes, how pictures are fed, and the network on a device.
 
 use super::Host;
+use super::base::told;
 use super::run::Run;
 use crate::data::{Augment, Resize};
 use crate::error::{Error, Kind, Result};
@@ -55,6 +56,11 @@ impl Subject {
         if path.is_file() {
             return Self::pretrained(host, path, feeding);
         }
+        let file = path.extension().is_some() && !path.exists();
+        if file {
+            return Err(Error::new(Kind::Usage, format!("there is no {}", path.display()))
+                .help("name the folder of a run, or a file of weights with the classifier of ImageNet"));
+        }
         let given = [("--preprocess", feeding.preprocess.is_some()), ("--resize", feeding.resize.is_some())];
         if let Some((option, _)) = given.into_iter().find(|&(_, given)| given) {
             return Err(Error::new(Kind::Usage, format!("{option} is not for a run"))
@@ -70,14 +76,17 @@ impl Subject {
         let (Some(variant), true) = (lineage.variant(), lineage.has_top()) else {
             let dense: Vec<String> = lineage.dense.iter().map(usize::to_string).collect();
             let got = if dense.is_empty() { "a convolutional base".into() } else { dense.join(", ") };
-            return Err(Error::new(Kind::Weights, format!("{} has not the classifier of ImageNet", path.display()))
-                .expected_got("dense layers of 4096, 4096 and 1000", got)
-                .help("`vgg-ft weights fetch vgg16` gets a file with it; or name the folder of a run"));
+            return Err(Error::new(
+                Kind::Weights,
+                format!("{} has not the classifier of ImageNet", path.display()),
+            )
+            .expected_got("dense layers of 4096, 4096 and 1000", got)
+            .fact("known", lineage.reasons.join("; "))
+            .help("`vgg-ft weights fetch vgg16` gets a file with it; or name the folder of a run"));
         };
         // What Keras and torchvision feed their own networks.
-        let own = lineage.recipe().unwrap_or(Preprocess::Caffe);
-        let preprocess = feeding.preprocess.unwrap_or(own);
-        let way = if own == Preprocess::Torch { Resize::Bilinear } else { Resize::Nearest };
+        let preprocess = feeding.preprocess.map_or_else(|| told(&weights), Ok)?;
+        let way = if preprocess == Preprocess::Torch { Resize::Bilinear } else { Resize::Nearest };
         let resize = feeding.resize.unwrap_or(way);
         host.say(format_args!("weights    {}\n{lineage}", path.display()));
         host.say(format_args!("input      224x224 by {resize}, {}", preprocess.description()));

@@ -1,8 +1,9 @@
 //! `weights inspect`, `convert` and `diff`: files of any format, looked at, rewritten and compared.
 
-use super::export::check_ending;
-use super::output::Output;
 use super::Host;
+use super::base::told;
+use super::export::{check_ending, describe};
+use super::output::Output;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, write};
 use crate::model::{Architecture, Head, Lineage, Preprocess, Pretrained};
@@ -25,8 +26,10 @@ pub struct Convert {
     pub format: Format,
     /// Its float type, if it is safetensors of ours; f32 if not given.
     pub float: Option<FloatType>,
-    /// Height and width of the pictures, for formats that hold layers; 224 if not given.
+    /// Height and width of the pictures, for formats that hold layers, where the file does not say it.
     pub size: Option<[usize; 2]>,
+    /// Pixel scaling, where the file does not tell it or tells it wrongly.
+    pub preprocess: Option<Preprocess>,
     /// Remarks to keep in the file.
     pub metadata: Vec<(String, String)>,
 }
@@ -47,25 +50,28 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
         }
     }
     let weights = Weights::open(&job.from)?;
-    if ours && weights.format() == FileFormat::Safetensors && weights.names().any(|n| n.ends_with(".kernel")) {
+    if ours && weights.format() == FileFormat::Safetensors && weights.names().any(|n| n.ends_with(".kernel"))
+    {
         // Names and layouts are right already: whatever is there stays.
-        return rewrite(host, job, &weights, &weights.all()?, None);
+        return rewrite(host, job, &weights, &weights.all()?, job.preprocess);
     }
     let found = Pretrained::of(weights)?;
     if ours {
         let values = understood(&found)?;
-        return rewrite(host, job, found.weights(), &values, found.lineage().recipe());
+        return rewrite(host, job, found.weights(), &values, job.preprocess.or(found.lineage().recipe()));
     }
     let architecture = architecture(&found, job.size)?;
-    let classes = match architecture.output() {
-        model::Output::Softmax(1000) => model::imagenet::names().map(str::to_owned).collect(),
-        _ => said_classes(&found),
+    let classes = match found.lineage().has_top() {
+        true => model::imagenet::names().map(str::to_owned).collect(),
+        false => said_classes(&found),
     };
-    let recipe = found.lineage().recipe().unwrap_or(Preprocess::Caffe);
-    write(&job.to.path, &Model::new(&architecture, &found, recipe, &classes), job.format)?;
+    let recipe = job.preprocess.map_or_else(|| told(&found), Ok)?;
+    let model = Model::new(&architecture, &found, recipe, &classes);
+    write(&job.to.path, &model, job.format)?;
+    host.say(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
+    describe(host, &model, job.format);
     let (bytes, sha256) = files::sha256_file(&job.to.path)?;
     let path = &job.to.path;
-    host.say(format_args!("{}", found.lineage()));
     host.result(
         &format!("{}\t{bytes} bytes\tsha256 {sha256}", path.display()),
         &json!({ "path": path, "bytes": bytes, "sha256": sha256, "lineage": found.lineage() }),
@@ -87,6 +93,11 @@ fn rewrite(
         let said = [("format", "keras"), ("layout", "HWIO"), ("preprocess", recipe.name())];
         metadata.extend(said.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
+    for key in ["vgg_ft_classes", "classes", "size"] {
+        if let Some(text) = from.metadata().get(key) {
+            metadata.insert(key.trim_start_matches("vgg_ft_").into(), text.clone());
+        }
+    }
     metadata.extend(job.metadata.clone());
     metadata.insert("converted-from".into(), format!("sha256:{}", from.sha256()));
     let float = job.float.unwrap_or(FloatType::F32);
@@ -97,20 +108,29 @@ fn rewrite(
 /// The network as its lineage says it is.
 fn architecture(found: &Pretrained, size: Option<[usize; 2]>) -> Result<Architecture> {
     let lineage = found.lineage();
+    let file = found.weights().path().display();
     let other = |what: String| {
-        Error::new(Kind::Weights, format!("{} cannot be written in this format", found.weights().path().display()))
-            .expected_got("a VGG of 64 to 512 filters, with the classifier of ImageNet, with two dense layers, or alone", what)
+        let error = Error::new(Kind::Weights, format!("{file} cannot be written in this format"));
+        error
+            .expected_got("a VGG of 64 to 512 filters, alone, with the classifier of ImageNet, or with two dense layers", what)
             .help("write it as safetensors with Keras' names: --format safetensors")
     };
     let variant = lineage.variant().ok_or_else(|| other(format!("{} convolutions", lineage.convolutions)))?;
     let rows = found.parameters().iter().find(|(name, _)| name == "dense.kernel").map(|(_, shape)| shape[0]);
+    let known = size.or_else(|| found.size());
     match (&lineage.dense[..], rows) {
-        ([], _) => Architecture::vgg(variant, size.unwrap_or([224; 2])),
-        _ if lineage.has_top() => Architecture::vgg(variant, size.unwrap_or([224; 2]))?.with_top(),
+        ([], _) => Architecture::vgg(variant, known.unwrap_or([224; 2])),
+        _ if lineage.has_top() => Architecture::vgg(variant, [224; 2])?.with_top(),
+        (&[_, 2], _) => Err(other("a softmax of two classes, where ours is one sigmoid".into())),
         (&[units, outputs], Some(rows)) => {
-            let side = 32 * (rows / 512).isqrt();
-            let classes = outputs.max(2);
-            Architecture::vgg(variant, size.unwrap_or([side; 2]))?.with_head(Head { units, dropout: 0.0, classes })
+            // 7 x 7 x 512 is 224 for everybody; of others, and of means over the picture, rows do not tell.
+            let known = known.or((rows == 25088).then_some([224; 2])).ok_or_else(|| {
+                Error::new(Kind::Usage, format!("{file} does not say how large its pictures are"))
+                    .fact("inputs of the classifier", rows)
+                    .help("say it with --size, as the network was trained")
+            })?;
+            let head = Head { units, dropout: 0.0, classes: if outputs == 1 { 2 } else { outputs } };
+            Architecture::vgg(variant, known)?.with_head(head)
         }
         (dense, _) => Err(other(format!("dense layers of {dense:?}"))),
     }
@@ -120,6 +140,18 @@ fn architecture(found: &Pretrained, size: Option<[usize; 2]>) -> Result<Architec
 fn said_classes(found: &Pretrained) -> Vec<String> {
     let said = ["vgg_ft_classes", "classes"].iter().find_map(|key| found.weights().metadata().get(*key));
     said.map_or_else(Vec::new, |text| text.lines().map(str::to_owned).collect())
+}
+
+/// Tensors of a float type; others are counters of training.
+fn floats(weights: &Weights) -> Result<Vec<Named<'_>>> {
+    let mut all = Vec::new();
+    for name in weights.names() {
+        if weights.first(name, 1).is_ok() {
+            let shape = weights.shape(name)?;
+            all.push((name.to_owned(), shape.to_vec(), weights.tensor(name, shape)?));
+        }
+    }
+    Ok(all)
 }
 
 fn understood(found: &Pretrained) -> Result<Vec<Named<'_>>> {
@@ -178,20 +210,20 @@ struct Difference {
 /// # Errors
 /// [`Kind::Weights`] when a file is refused.
 pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
-    let [first, second] = [a, b].map(|path| -> Result<_> {
-        Weights::open(path)?;
-        Ok(Pretrained::open(path))
-    });
-    let rows = match (first?, second?) {
+    let open = |path: &Path| -> Result<_> { Ok((Weights::open(path)?, Pretrained::open(path))) };
+    let ((raw_a, a), (raw_b, b)) = (open(a)?, open(b)?);
+    let rows = match (&a, &b) {
         (Ok(a), Ok(b)) => {
-            for (found, name) in [(&a, "a"), (&b, "b")] {
-                host.say(format_args!("{name}  {}\n{}", found.weights().path().display(), found.lineage()));
+            for found in [a, b] {
+                host.say(format_args!("{}\n{}", found.weights().path().display(), found.lineage()));
             }
-            compare(&understood(&a)?, &understood(&b)?)
+            compare(&understood(a)?, &understood(b)?)
         }
         _ => {
-            let (a, b) = (Weights::open(a)?, Weights::open(b)?);
-            compare(&a.all()?, &b.all()?)
+            for error in [a.err(), b.err()].into_iter().flatten() {
+                host.say(format_args!("note: {}: compared by the names in the files", error.message()));
+            }
+            compare(&floats(&raw_a)?, &floats(&raw_b)?)
         }
     };
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(4);

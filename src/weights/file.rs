@@ -1,6 +1,9 @@
 //! A weights file that is open, of any format: its tensors by name, borrowed from the map where they can be.
 
 use super::contents::{Contents, FileFormat, Found, Graph, Place};
+use super::map::{gather, map, release};
+use super::nearest::nearest;
+use super::unzip::shorten;
 use super::{format, numbers};
 use crate::error::{Error, Kind, Result};
 use memmap2::Mmap;
@@ -9,7 +12,6 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -101,9 +103,12 @@ impl Weights {
                 match within.filter(|&(begin, end)| begin <= end && end <= length) {
                     Some((begin, end)) => Data::Mapped { map: at, bytes: begin..end },
                     None => {
-                        return Err(Error::new(Kind::Weights, format!("the tensor `{name}` ends beyond {file}"))
-                            .expected_got(format!("at least {} bytes", bytes.end), format!("{length} bytes"))
-                            .help(format!("{file} is not whole, or not that of {}", self.path.display())));
+                        return Err(Error::new(
+                            Kind::Weights,
+                            format!("the tensor `{name}` ends beyond {file}"),
+                        )
+                        .expected_got(format!("at least {} bytes", bytes.end), format!("{length} bytes"))
+                        .help(format!("{file} is not whole, or not that of {}", self.path.display())));
                     }
                 }
             }
@@ -162,18 +167,20 @@ impl Weights {
         &self.metadata
     }
 
-    /// The size of the file in bytes.
+    /// The size in bytes of the file and those beside it that hold its numbers.
     pub fn len_bytes(&self) -> u64 {
-        self.maps[0].len() as u64
+        self.maps.iter().map(|map| map.len() as u64).sum()
     }
 
-    /// The SHA-256 of the whole file in lower-case hexadecimal. Reads it all.
+    /// The SHA-256 of the whole file, and of those beside it that hold its numbers in the order in which it names
+    /// them, in lower-case hexadecimal. Reads it all.
     pub fn sha256(&self) -> String {
         let mut digest = Sha256::new();
-        let whole = &self.maps[0];
-        for (at, block) in whole.chunks(BLOCK_BYTES).enumerate() {
-            digest.update(block);
-            release(whole, at * BLOCK_BYTES..at * BLOCK_BYTES + block.len());
+        for map in &self.maps {
+            for (at, block) in map.chunks(BLOCK_BYTES).enumerate() {
+                digest.update(block);
+                release(map, at * BLOCK_BYTES..at * BLOCK_BYTES + block.len());
+            }
         }
         digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -190,6 +197,17 @@ impl Weights {
         let values = self.values(name)?;
         self.refuse_not_finite(name, &values)?;
         Ok(values)
+    }
+
+    /// The first `count` values of a tensor, or as many as it has, NaN and infinity included.
+    pub(crate) fn first(&self, name: &str, count: usize) -> Result<Cow<'_, [f32]>> {
+        let tensor = self.find(name)?;
+        let bytes = match &tensor.data {
+            Data::Mapped { map, bytes } => &self.maps[*map][bytes.clone()],
+            Data::Decoded(bytes) => bytes,
+            Data::Steps { .. } => return self.values(name),
+        };
+        self.floats(tensor, &bytes[..bytes.len().min(count * tensor.dtype.bitsize() / 8)])
     }
 
     /// All tensors by name, each as [`Weights::tensor`] gives it.
@@ -217,21 +235,33 @@ impl Weights {
         row: usize,
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
-        let tensor = self.expect(name, expected)?;
+        self.expect(name, expected)?;
+        self.raw_blocks(name, row, &mut |first, values| {
+            if numbers::not_finite(values) > 0 {
+                // Asked again as a whole, for the error that counts them all.
+                return self.tensor(name, expected).map(drop);
+            }
+            each(first, values)
+        })
+    }
+
+    /// As [`Weights::blocks`], of a tensor of any shape, NaN and infinity included.
+    pub(super) fn raw_blocks(
+        &self,
+        name: &str,
+        row: usize,
+        each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let tensor = self.find(name)?;
         let step = (BLOCK_BYTES / 4 / row.max(1)).max(1) * row.max(1);
         let Data::Mapped { map, bytes } = &tensor.data else {
-            let values = self.tensor(name, expected)?;
+            let values = self.values(name)?;
             return values.chunks(step).enumerate().try_for_each(|(at, block)| each(at * step, block));
         };
         let size = tensor.dtype.bitsize() / 8;
         for (at, begin) in (bytes.start..bytes.end).step_by((step * size).max(1)).enumerate() {
             let range = begin..(begin + step * size).min(bytes.end);
-            let values = self.floats(tensor, &self.maps[*map][range.clone()])?;
-            if numbers::not_finite(&values) > 0 {
-                // Asked again as a whole, for the error that counts them all.
-                return self.tensor(name, expected).map(drop);
-            }
-            each(at * step, &values)?;
+            each(at * step, &self.floats(tensor, &self.maps[*map][range.clone()])?)?;
             release(&self.maps[*map], range);
         }
         Ok(())
@@ -255,7 +285,12 @@ impl Weights {
         numbers::floats(tensor.dtype, bytes).ok_or_else(|| {
             Error::new(
                 Kind::Weights,
-                format!("the tensor `{}` in {} is of type {}", tensor.name, self.path.display(), tensor.dtype),
+                format!(
+                    "the tensor `{}` in {} is of type {}",
+                    tensor.name,
+                    self.path.display(),
+                    tensor.dtype
+                ),
             )
             .expected_got(numbers::READABLE, tensor.dtype)
             .help("convert the tensor to F32 where it comes from")
@@ -299,16 +334,15 @@ impl Weights {
     pub(crate) fn unknown(&self, name: &str) -> Error {
         /// More names than this would hide the message.
         const LISTED: usize = 40;
-        let mut list: Vec<&str> = self.names().take(LISTED).collect();
-        let more = format!("and {} more", self.names().len().saturating_sub(LISTED));
+        let mut list: Vec<String> = self.names().take(LISTED).map(shorten).collect();
         if self.names().len() > LISTED {
-            list.push(&more);
+            list.push(format!("and {} more", self.names().len() - LISTED));
         }
         let error =
             Error::new(Kind::Weights, format!("there is no tensor `{name}` in {}", self.path.display()))
                 .fact("there", if list.is_empty() { "nothing".into() } else { list.join("\n") });
         match nearest(name, self.names()) {
-            Some(near) => error.help(format!("the nearest name is `{near}`")),
+            Some(near) => error.help(format!("the nearest name is `{}`", shorten(near))),
             None => error.help("these weights are of another network, or named in another way"),
         }
     }
@@ -322,116 +356,3 @@ impl fmt::Debug for Weights {
 
 /// Read at a time of a large tensor: enough for all threads, little beside the network.
 const BLOCK_BYTES: usize = 8 << 20;
-
-/// Maps the file at `path`.
-fn map(path: &Path) -> Result<Mmap> {
-    let name = path.display();
-    let about = fs::metadata(path).map_err(|e| {
-        if e.kind() == std::io::ErrorKind::NotFound {
-            Error::new(Kind::Weights, format!("there is no weights file {name}"))
-                .help("check the path, or leave it out to use the weights that come with vgg-ft")
-        } else {
-            Error::io("read", path, &e)
-        }
-    })?;
-    if about.is_dir() {
-        return Err(Error::new(Kind::Weights, format!("{name} is a folder, not a weights file"))
-            .help("name the .safetensors file inside it"));
-    }
-    if !about.is_file() {
-        return Err(Error::new(Kind::Weights, format!("{name} is not a regular file"))
-            .help("weights are mapped into memory; copy them into a file first"));
-    }
-    if about.len() == 0 {
-        return Err(Error::new(Kind::Weights, format!("{name} is empty"))
-            .help("a download or a copy has failed; fetch or make the file again"));
-    }
-    let file = File::open(path).map_err(|e| Error::io("read", path, &e))?;
-    // SAFETY: the map is read-only and private to its `Weights`. Its bytes change only if someone writes
-    // into the open file, which `Weights::open` asks not to do; every value read from it is a plain number,
-    // for which any bit pattern is valid.
-    unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))
-}
-
-/// Gives the pages of `range` back to the system; they are read from the file again when they are touched.
-#[cfg(unix)]
-fn release(map: &Mmap, range: Range<usize>) {
-    // SAFETY: the map is of a file, read-only and never written through, so that a dropped page comes back
-    // with the same bytes: borrows of it stay valid. Failure leaves the pages where they are.
-    let _ = unsafe {
-        map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
-    };
-}
-
-#[cfg(not(unix))]
-fn release(_: &Mmap, _: Range<usize>) {}
-
-/// The elements of `size` bytes in the order of `shape`, slowest axis first, one after another. The reader
-/// has checked that the farthest is there.
-fn gather(storage: &[u8], size: usize, first: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
-    let count = shape.iter().product::<usize>();
-    let mut out = Vec::with_capacity(count * size);
-    let mut place = vec![0; shape.len()];
-    let mut at = first;
-    for _ in 0..count {
-        out.extend_from_slice(&storage[at * size..][..size]);
-        for axis in (0..shape.len()).rev() {
-            place[axis] += 1;
-            at += strides[axis];
-            if place[axis] < shape[axis] {
-                break;
-            }
-            at -= strides[axis] * shape[axis];
-            place[axis] = 0;
-        }
-    }
-    out
-}
-
-/// The name with the fewest edits, when it is near enough to be a slip of the pen.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(2);
-    names.map(|other| (edits(name, other), other)).min().filter(|&(n, _)| n <= limit).map(|(_, near)| near)
-}
-
-/// Levenshtein's distance, row by row.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_transposed_tensor_is_gathered() {
-        // [[0, 1, 2], [3, 4, 5]] by columns, and its second column alone.
-        let bytes: Vec<u8> = (0..6).collect();
-        assert_eq!(gather(&bytes, 1, 0, &[3, 2], &[1, 3]), [0, 3, 1, 4, 2, 5]);
-        assert_eq!(gather(&bytes, 1, 1, &[2], &[3]), [1, 4]);
-        assert_eq!(gather(&bytes, 2, 0, &[3, 1], &[1, 9]), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(gather(&bytes, 1, 5, &[], &[]), [5]);
-        assert_eq!(gather(&bytes, 1, 0, &[0, 2], &[1, 1]), [0u8; 0]);
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("fc1.kernel", "fc1.kernel"), 0);
-        assert_eq!(nearest("fc1.kernal", ["fc1.bias", "fc1.kernel"].into_iter()), Some("fc1.kernel"));
-        assert_eq!(nearest("x", ["fc1.bias"].into_iter()), None);
-    }
-
-}

@@ -5,6 +5,7 @@
 //! then has the last word. Nothing is allocated by a number that the file claims.
 
 use super::contents::{Contents, FileFormat, Found, Place};
+use super::unzip::shorten;
 use crate::error::{Error, Kind, Result};
 use safetensors::{Dtype, SafeTensors};
 use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
@@ -173,11 +174,6 @@ fn byte_size(shape: &[usize], dtype: Dtype) -> Option<u64> {
 fn parse_dtype(text: &str) -> Option<Dtype> {
     let deserializer: de::value::StrDeserializer<'_, de::value::Error> = text.into_deserializer();
     Dtype::deserialize(deserializer).ok()
-}
-
-/// Text from the file, fit for one line of an error.
-fn shorten(text: &str) -> String {
-    text.chars().take(40).flat_map(char::escape_debug).collect()
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! A look into a weights file: one row per tensor, for people.
 
 use super::file::Weights;
+use super::unzip::shorten;
 use crate::error::Result;
 use rayon::prelude::*;
 use safetensors::Dtype;
@@ -62,9 +63,7 @@ impl Table {
         let mut rows = Vec::new();
         for name in weights.in_order() {
             let (dtype, shape) = (weights.dtype(name)?, weights.shape(name)?.to_vec());
-            // A type that cannot be read as floats has no statistics; that is no failure here.
-            let values = weights.values(name).unwrap_or_default();
-            let (stats, not_finite) = sum_up(&values);
+            let (stats, not_finite) = sum_up(weights, name)?;
             rows.push(Row { name: name.into(), dtype, shape, stats, not_finite });
         }
         Ok(Self {
@@ -88,25 +87,77 @@ pub fn inspect(path: &Path) -> Result<Table> {
 /// Characters of metadata that a table shows.
 const LONG: usize = 160;
 
-fn sum_up(values: &[f32]) -> (Option<Stats>, usize) {
-    let finite = || values.par_iter().copied().filter(|x| x.is_finite());
-    let n = finite().count();
-    if n == 0 {
-        return (None, values.len());
+/// Statistics and the number of values that are not finite. A type that cannot be read as floats has none; that
+/// is no failure here.
+fn sum_up(weights: &Weights, name: &str) -> Result<(Option<Stats>, usize)> {
+    if weights.first(name, 1).is_err() {
+        return Ok((None, 0));
     }
-    // Sums in f64 and in order, chunk by chunk, so that every run prints the same digits.
-    let sum = |f: &(dyn Fn(f64) -> f64 + Sync)| -> f64 {
-        let parts: Vec<f64> = values
-            .par_chunks(1 << 16)
-            .map(|chunk| chunk.iter().filter(|x| x.is_finite()).map(|&x| f(f64::from(x))).sum())
-            .collect();
-        parts.iter().sum()
-    };
-    let mean = sum(&|x| x) / n as f64;
-    let std = (sum(&|x| (x - mean).powi(2)) / n as f64).sqrt();
-    let min = finite().reduce(|| f32::INFINITY, f32::min);
-    let max = finite().reduce(|| f32::NEG_INFINITY, f32::max);
-    (Some(Stats { min, max, mean, std }), values.len() - n)
+    let mut seen = Moments::default();
+    weights.raw_blocks(name, 1, &mut |_, values| {
+        seen.add(values);
+        Ok(())
+    })?;
+    Ok(seen.sum_up())
+}
+
+/// What is known of the values so far.
+#[derive(Clone, Copy, Default)]
+struct Moments {
+    all: usize,
+    finite: usize,
+    min: f32,
+    max: f32,
+    mean: f64,
+    /// The sum of squared deviations from the mean.
+    squares: f64,
+}
+
+impl Moments {
+    /// In order, chunk by chunk, so that every run prints the same digits.
+    fn add(&mut self, values: &[f32]) {
+        let parts: Vec<Self> = values.par_chunks(1 << 16).map(Self::of).collect();
+        parts.into_iter().for_each(|part| self.join(part));
+    }
+
+    fn of(values: &[f32]) -> Self {
+        let finite = || values.iter().copied().filter(|x| x.is_finite());
+        let n = finite().count();
+        let mean = if n == 0 { 0.0 } else { finite().map(f64::from).sum::<f64>() / n as f64 };
+        Self {
+            all: values.len(),
+            finite: n,
+            min: finite().fold(f32::INFINITY, f32::min),
+            max: finite().fold(f32::NEG_INFINITY, f32::max),
+            mean,
+            squares: finite().map(|x| (f64::from(x) - mean).powi(2)).sum(),
+        }
+    }
+
+    /// Chan, Golub & LeVeque 1979: moments of two parts make those of the whole without cancellation.
+    fn join(&mut self, other: Self) {
+        let (a, b) = (self.finite as f64, other.finite as f64);
+        self.all += other.all;
+        if other.finite == 0 {
+            return;
+        }
+        if self.finite == 0 {
+            *self = Self { all: self.all, ..other };
+            return;
+        }
+        let apart = other.mean - self.mean;
+        self.mean += apart * b / (a + b);
+        self.squares += other.squares + apart * apart * a * b / (a + b);
+        self.finite += other.finite;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+
+    fn sum_up(self) -> (Option<Stats>, usize) {
+        let Self { all, finite, min, max, mean, squares } = self;
+        let stats = Stats { min, max, mean, std: (squares / finite.max(1) as f64).sqrt() };
+        ((finite > 0).then_some(stats), all - finite)
+    }
 }
 
 impl fmt::Display for Table {
@@ -116,15 +167,22 @@ impl fmt::Display for Table {
         for (key, value) in &self.metadata {
             // A model's configuration has 20 kB.
             let short: String = value.chars().take(LONG).flat_map(char::escape_debug).collect();
-            writeln!(f, "  {key}: {short}{}", if value.chars().count() > LONG { "…" } else { "" })?;
+            writeln!(
+                f,
+                "  {}: {short}{}",
+                shorten(key),
+                if value.chars().count() > LONG { "…" } else { "" }
+            )?;
         }
+        let names: Vec<String> =
+            self.rows.iter().map(|row| row.name.chars().flat_map(char::escape_debug).collect()).collect();
         let shapes: Vec<String> = self.rows.iter().map(|row| format!("{:?}", row.shape)).collect();
-        let name = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(4);
+        let name = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(4);
         let shape = shapes.iter().map(String::len).max().unwrap_or(0).max(5);
         let title = ["min", "max", "mean", "std"].map(|t| format!("{t:>11}")).join(" ");
         write!(f, "\n{:name$}  {:5}  {:shape$}  {title}", "name", "type", "shape")?;
-        for (row, axes) in self.rows.iter().zip(&shapes) {
-            write!(f, "\n{:name$}  {:5}  {axes:shape$}  ", row.name, row.dtype.to_string())?;
+        for ((row, axes), called) in self.rows.iter().zip(&shapes).zip(&names) {
+            write!(f, "\n{called:name$}  {:5}  {axes:shape$}  ", row.dtype.to_string())?;
             match row.stats {
                 Some(Stats { min, max, mean, std }) => {
                     write!(f, "{min:>11.4e} {max:>11.4e} {mean:>11.4e} {std:>11.4e}")?;
@@ -145,10 +203,18 @@ mod tests {
 
     #[test]
     fn statistics_are_of_the_finite_values() {
+        let sum_up = |values: &[f32]| {
+            let mut seen = Moments::default();
+            // One at a time: as many joins as there can be.
+            values.iter().for_each(|&value| seen.add(&[value]));
+            seen.sum_up()
+        };
         let (stats, not_finite) = sum_up(&[1.0, f32::NAN, 3.0, f32::INFINITY, -1.0]);
         assert_eq!(not_finite, 2);
         // Mean 1, deviations 0, 2, −2: variance 8/3.
-        assert_eq!(stats, Some(Stats { min: -1.0, max: 3.0, mean: 1.0, std: (8f64 / 3.0).sqrt() }));
+        let stats = stats.unwrap();
+        assert_eq!((stats.min, stats.max, stats.mean), (-1.0, 3.0, 1.0));
+        assert!((stats.std - (8f64 / 3.0).sqrt()).abs() < 1e-15, "{}", stats.std);
         assert_eq!(sum_up(&[]), (None, 0));
         assert_eq!(sum_up(&[f32::NAN]), (None, 1));
     }

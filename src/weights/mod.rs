@@ -14,6 +14,8 @@ mod header;
 mod inspect;
 mod keras;
 pub mod layout;
+mod map;
+mod nearest;
 mod numbers;
 mod onnx;
 mod save;
@@ -28,6 +30,7 @@ pub use find::{DEFAULT_NAME, find_default};
 pub use inspect::{Row, Stats, Table, inspect};
 pub use safetensors::Dtype;
 pub use save::{FloatType, NamedTensor, save};
+pub(crate) use unzip::shorten;
 
 /// For `fuzz/` and tests: reads `bytes` as a file of any format and forgets what it found.
 ///

@@ -53,6 +53,22 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
+/// Whether `again` holds the parameters that were stored in `tensors` and opened as `first`.
+#[track_caller]
+fn same(what: &str, again: &Pretrained, first: &Pretrained, architecture: &Architecture, tensors: &[Stored]) {
+    let names: Vec<String> = again.parameters().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, tensors.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>(), "{what}");
+    for ((name, shape, values), spec) in tensors.iter().zip(architecture.parameters()) {
+        let got = again.tensor(name, shape).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(bits(&got), bits(values), "{what}: {name}");
+        let mut engine = vec![f32::NAN; values.len()];
+        let mut expected = engine.clone();
+        again.read(spec, &mut engine).unwrap();
+        first.read(spec, &mut expected).unwrap();
+        assert_eq!(bits(&engine), bits(&expected), "{what}: {name} for the engine");
+    }
+}
+
 #[test]
 fn what_is_written_in_any_format_is_read_again() {
     let (dir, path) = scratch();
@@ -61,7 +77,6 @@ fn what_is_written_in_any_format_is_read_again() {
     let first = stored(&path, &tensors, &BTreeMap::new());
     let classes = ["cats".to_owned(), "dogs".to_owned()];
     for preprocess in Preprocess::ALL {
-        let model = Model::new(&architecture, &first, preprocess, &classes);
         for (ending, format) in [
             ("2.h5", Format::KerasH5(Dialect::Keras2)),
             ("3.h5", Format::KerasH5(Dialect::Keras3)),
@@ -74,30 +89,33 @@ fn what_is_written_in_any_format_is_read_again() {
             ("torchvision.safetensors", Format::Torchvision),
             ("keras.safetensors", Format::Safetensors),
         ] {
-            let file = dir.path().join(ending);
-            write(&file, &model, format).unwrap_or_else(|e| panic!("{ending}: {e}"));
-            let again = Pretrained::open(&file).unwrap_or_else(|e| panic!("{ending}: {e}"));
-            let lineage = again.lineage();
-            assert_eq!((lineage.convolutions, &lineage.dense[..]), (13, &[9, 1][..]), "{ending}");
-            // Keras 3's files of weights alone have no place for remarks.
-            let says = format != Format::KerasWeights;
-            assert_eq!(lineage.recipe(), says.then_some(preprocess), "{ending}");
-            let names: Vec<String> = again.parameters().into_iter().map(|(name, _)| name).collect();
-            assert_eq!(names, tensors.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>(), "{ending}");
-            for ((name, shape, values), spec) in tensors.iter().zip(architecture.parameters()) {
-                let got = again.tensor(name, shape).unwrap_or_else(|e| panic!("{ending}: {e}"));
-                assert_eq!(bits(&got), bits(values), "{ending}: {name}");
-                let mut engine = vec![f32::NAN; values.len()];
-                let mut expected = engine.clone();
-                again.read(spec, &mut engine).unwrap();
-                first.read(spec, &mut expected).unwrap();
-                assert_eq!(bits(&engine), bits(&expected), "{ending}: {name} for the engine");
+            for scales in [false, true] {
+                let mut model = Model::new(&architecture, &first, preprocess, &classes);
+                if scales {
+                    if !format.has_layers() {
+                        continue;
+                    }
+                    model = model.with_preprocessing();
+                }
+                let what = format!("{ending}, {preprocess}, scales: {scales}");
+                let file = dir.path().join(ending);
+                write(&file, &model, format).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let again = Pretrained::open(&file).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let lineage = again.lineage();
+                assert_eq!((lineage.convolutions, &lineage.dense[..]), (13, &[9, 1][..]), "{what}");
+                // Keras 3's files of weights alone have no place for remarks: Keras' names say caffe.
+                let says = format != Format::KerasWeights;
+                let expected = if says { preprocess } else { Preprocess::Caffe };
+                assert_eq!(lineage.recipe(), Some(expected), "{what}");
+                assert_eq!(lineage.turned, scales && preprocess == Preprocess::Caffe, "{what}");
+                assert_eq!(again.size(), says.then_some([96, 64]), "{what}");
+                same(&what, &again, &first, &architecture, &tensors);
             }
         }
     }
 }
 
-/// A .pth has no metadata: the picture before the classifier must be a square.
+/// A .pth has no metadata: a picture that is no square before the classifier is not guessed, but the base is there.
 #[test]
 fn a_pth_is_read_again_and_an_oblong_picture_is_not_guessed() {
     let (dir, path) = scratch();
@@ -105,8 +123,16 @@ fn a_pth_is_read_again_and_an_oblong_picture_is_not_guessed() {
     let first = stored(&path, &drawn(&architecture), &BTreeMap::new());
     let file = dir.path().join("x.pth");
     write(&file, &Model::new(&architecture, &first, Preprocess::Torch, &[]), Format::Torch).unwrap();
-    let error = Pretrained::open(&file).err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(error.contains("the order of the 42 inputs of `classifier.0.weight` cannot be told"), "{error}");
+    let again = Pretrained::open(&file).unwrap();
+    assert_eq!((again.lineage().recipe(), &again.lineage().dense[..]), (Some(Preprocess::Torch), &[][..]));
+    let reasons = again.lineage().reasons.join("; ");
+    assert!(
+        reasons.contains("the order of the 42 inputs of `classifier.0.weight` cannot be told"),
+        "{reasons}"
+    );
+    let name = "block5_conv3.kernel";
+    let [got, expected] = [&again, &first].map(|file| file.tensor(name, &[3, 3, 7, 7]).unwrap());
+    assert_eq!(bits(&got), bits(&expected));
 
     let base = (0..18).map(|at| &architecture.layers()[at]).map(|placed| (placed.name.clone(), placed.layer));
     let square = Architecture::base_of("twin", [64, 64], base.collect()).unwrap();
@@ -114,9 +140,87 @@ fn a_pth_is_read_again_and_an_oblong_picture_is_not_guessed() {
     let tensors = drawn(&square);
     let first = stored(&path, &tensors, &BTreeMap::new());
     write(&file, &Model::new(&square, &first, Preprocess::Torch, &[]), Format::Torch).unwrap();
-    let again = Pretrained::open(&file).unwrap();
-    for (name, shape, values) in &tensors {
-        assert_eq!(bits(&again.tensor(name, shape).unwrap()), bits(values), "{name}");
+    same(".pth", &Pretrained::open(&file).unwrap(), &first, &square, &tensors);
+}
+
+/// What cannot be understood of a classifier is left out and said; the convolutions stay.
+#[test]
+fn a_strange_classifier_leaves_the_base() {
+    let (_dir, path) = scratch();
+    let mut base = Vec::new();
+    let mut inputs = 3;
+    for (at, filters) in [2, 3, 4, 4, 5, 5, 6, 6].into_iter().enumerate() {
+        base.push((
+            format!("features.{at}.weight"),
+            vec![filters, inputs, 3, 3],
+            vec![0.5; filters * inputs * 9],
+        ));
+        inputs = filters;
+    }
+    let dense = |name: &str, out: usize, inputs: usize, value: f32| {
+        (format!("{name}.weight"), vec![out, inputs], vec![value; out * inputs])
+    };
+    let norm = |name: &str, n: usize| {
+        ["weight", "bias", "running_mean", "running_var"]
+            .map(|part| (format!("{name}.{part}"), vec![n], vec![1.0; n]))
+    };
+    let nan = dense("classifier.0", 4, 24, f32::NAN);
+    for (more, reason) in [
+        (vec![dense("classifier.0", 4, 24, 0.5), dense("classifier.3", 2, 5, 0.5)], "does not take what"),
+        (
+            [vec![dense("classifier.0", 4, 24, 0.5)], norm("classifier.1", 4).to_vec()].concat(),
+            "normalises between",
+        ),
+        (vec![dense("classifier.0", 4, 25, 0.5)], "cannot be told"),
+    ] {
+        let found = stored(&path, &[base.clone(), more].concat(), &BTreeMap::new());
+        let reasons = found.lineage().reasons.join("; ");
+        assert!(found.lineage().dense.is_empty() && reasons.contains(reason), "{reasons}");
+        found.tensor("block5_conv2.kernel", &[3, 3, 6, 6]).unwrap();
+    }
+    // `save` writes no NaN, so the header is written by hand.
+    let zero = (nan.0.clone(), nan.1.clone(), vec![0.0; nan.2.len()]);
+    drop(stored(&path, &[base.clone(), vec![zero]].concat(), &BTreeMap::new()));
+    let mut bytes = std::fs::read(&path).unwrap();
+    // `classifier.0.weight` comes first in the alphabet: its data lie behind the header.
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[data..data + 4 * nan.2.len()]
+        .chunks_mut(4)
+        .for_each(|b| b.copy_from_slice(&f32::NAN.to_le_bytes()));
+    std::fs::write(&path, &bytes).unwrap();
+    let found = Pretrained::open(&path).unwrap();
+    assert!(found.lineage().reasons.join("; ").contains("is not filled"), "{:?}", found.lineage().reasons);
+
+    // A normalisation that no convolution stands before, or one of other channels, is no network of ours.
+    for (at, channels) in [("a", 2), ("features.0n", 5)] {
+        let strange = [base.clone(), norm(at, channels).to_vec()].concat();
+        drop(save(
+            &path,
+            &strange
+                .iter()
+                .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
+                .collect::<Vec<_>>(),
+            FloatType::F32,
+            &BTreeMap::new(),
+        ));
+        let error = Pretrained::open(&path).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("cannot be folded"), "{at}: {error}");
+    }
+}
+
+/// An axis of 0 claims any other for nothing.
+#[test]
+fn kernels_without_numbers_claim_no_memory() {
+    let (_dir, path) = scratch();
+    for (name, shape) in [
+        ("features.0.weight", vec![1usize << 56, 0, 3, 3]),
+        ("pre_logits.fc1.weight", vec![0, 1 << 40, 1 << 40, 1]),
+        ("block1_conv1.kernel", vec![3, 3, 0, 1 << 62]),
+    ] {
+        let header = format!(r#"{{"{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[0,0]}}}}"#);
+        std::fs::write(&path, crate::file(&header, &[])).unwrap();
+        let error = Pretrained::open(&path).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(!error.is_empty(), "{name}");
     }
 }
 
@@ -234,5 +338,5 @@ fn a_file_without_a_vgg_is_no_network() {
         .collect();
     save(&path, &named, FloatType::F32, &BTreeMap::new()).unwrap();
     let error = Pretrained::open(&path).err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(error.contains("holds no VGG") && error.contains("3 convolutions"), "{error}");
+    assert!(error.contains("holds no VGG") && error.contains("3x3 on 3 channels"), "{error}");
 }

@@ -6,8 +6,8 @@
 use serde::Deserialize;
 use std::path::Path;
 use vgg_ft::data::{Batch, Size};
-use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::Device;
+use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::graph::{Mode, Tape};
 use vgg_ft::model::{Architecture, Network, Pretrained, Source};
 use vgg_ft::train::input;
@@ -49,7 +49,8 @@ fn ours(device: &dyn Device, folder: &Path, case: &Case) -> (Vec<f32>, String) {
         architecture = architecture.with_top().unwrap();
     }
     let file = std::fs::read(folder.join("pixels.safetensors")).unwrap();
-    let pixels = safetensors::SafeTensors::deserialize(&file).unwrap().tensor("pixels").unwrap().data().to_vec();
+    let pixels =
+        safetensors::SafeTensors::deserialize(&file).unwrap().tensor("pixels").unwrap().data().to_vec();
     let batch = Batch { indices: vec![0, 1], pixels, labels: Vec::new() };
     let all = 0..architecture.layers().len();
     let network = Network::new(device, architecture, |_| Source::File(&found)).unwrap();

@@ -1,10 +1,11 @@
 //! The layers with weights that a file holds: names and shapes in, layers in order out.
 //!
 //! Three ways to say the same network are understood: Keras' (`block1_conv1.kernel`), PyTorch's and timm's
-//! (`features.0.weight`, `pre_logits.fc1.weight`), and a graph (ONNX), where names mean nothing.
+//! (`features.0.weight`, `pre_logits.fc1.weight`), and a graph (ONNX), where names mean nothing. What cannot be
+//! understood of a classifier leaves the convolutions usable; what cannot be of the convolutions is an error.
 
-use crate::weights::{GraphLayer, GraphOp, Order, Weights};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::weights::{FileFormat, GraphLayer, GraphOp, Order, Weights, shorten};
 use std::collections::BTreeSet;
 
 /// How a file names what it holds.
@@ -13,8 +14,10 @@ pub enum Naming {
     /// Layers by Keras' names; kernels HWIO and `[in, out]`, flattened H, W, C.
     Keras,
     /// Modules by torchvision's names; kernels OIHW and `[out, in]`, flattened C, H, W.
+    Torchvision,
+    /// As [`Naming::Torchvision`], by other names.
     Torch,
-    /// As [`Naming::Torch`], but the dense layers are convolutions.
+    /// As [`Naming::Torchvision`], but the dense layers are convolutions.
     Timm,
     /// By the edges of a graph.
     Graph,
@@ -25,7 +28,8 @@ impl Naming {
     pub fn name(self) -> &'static str {
         match self {
             Self::Keras => "Keras' names",
-            Self::Torch => "torchvision's names",
+            Self::Torchvision => "torchvision's names",
+            Self::Torch => "names of PyTorch's modules",
             Self::Timm => "timm's names",
             Self::Graph => "a graph",
         }
@@ -55,6 +59,8 @@ pub(super) struct Found {
     pub kernel: String,
     pub bias: Option<String>,
     pub norm: Option<Norm>,
+    /// The kernel's axes in Keras' layout: HWIO, or in and out. No axis is 0.
+    pub shape: Vec<usize>,
 }
 
 /// Batch normalisation behind a convolution: names of tensors.
@@ -76,111 +82,215 @@ pub(super) struct Layers {
     pub dense: Vec<Found>,
     /// How the picture lay when it was flattened.
     pub flatten: Order,
+    /// Why there are no dense layers although the file has some.
+    pub trouble: Option<String>,
 }
 
 /// torch.nn.BatchNorm2d's default; what is in a file of weights does not say it.
 const TORCH_EPSILON: f64 = 1e-5;
-/// keras.layers.BatchNormalization's default.
-const KERAS_EPSILON: f64 = 1e-3;
-/// Where timm keeps the dense layers that are convolutions.
-const TIMM: &str = "pre_logits.";
 
 impl Layers {
     /// Reads the names of `weights`.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] for convolutions that do not follow from one another, and normalisation that cannot be
+    /// folded into them.
     pub fn of(weights: &Weights) -> Result<Self> {
-        if let Some(graph) = weights.graph() {
-            let (dense, convolutions) =
-                graph.layers.iter().map(of_graph).partition(|layer| matches!(layer.form, Form::InOut | Form::OutIn));
-            let flatten = graph.flatten.unwrap_or(Order::ChannelsFirst);
-            return Ok(Self { naming: Naming::Graph, convolutions, dense, flatten });
+        let mut out = if weights.graph().is_some() {
+            of_graph(weights)?
+        } else if weights.names().any(|name| name.ends_with(".kernel")) {
+            of_keras(weights)?
+        } else {
+            of_torch(weights)?
+        };
+        out.chain(weights)?;
+        Ok(out)
+    }
+
+    fn new(naming: Naming, flatten: Order) -> Self {
+        Self { naming, convolutions: Vec::new(), dense: Vec::new(), flatten, trouble: None }
+    }
+
+    fn put(&mut self, found: Found) {
+        let convolution = matches!(found.form, Form::Hwio | Form::Oihw);
+        if convolution { &mut self.convolutions } else { &mut self.dense }.push(found);
+    }
+
+    /// Whether each layer takes what the one before gives.
+    fn chain(&mut self, weights: &Weights) -> Result<()> {
+        let mut channels = 3;
+        for layer in &self.convolutions {
+            let &[h, w, i, o] = &layer.shape[..] else { continue };
+            if [h, w, i] != [3, 3, channels] {
+                let got = format!("{h}x{w}x{i} in `{}`", shorten(&layer.kernel));
+                return Err(Error::new(Kind::Weights, format!("{} holds no VGG", weights.path().display()))
+                    .expected_got(format!("a convolution of 3x3 on {channels} channels"), got)
+                    .help(super::INSPECT));
+            }
+            channels = o;
         }
-        if weights.names().any(|name| name.ends_with(".kernel")) {
-            return of_keras(weights);
+        let fits = |pair: &[Found]| pair[0].shape.last() == pair[1].shape.first();
+        if let Some(pair) = self.dense.windows(2).find(|pair| !fits(pair)) {
+            let [a, b] = [&pair[0], &pair[1]].map(|layer| shorten(&layer.kernel));
+            self.trouble = Some(format!("`{b}` does not take what `{a}` gives"));
         }
-        of_torch(weights)
+        // A classifier of NaN is torchvision's way to say that there is none (IMAGENET1K_FEATURES).
+        for layer in &self.dense {
+            let first = weights.first(&layer.kernel, 16)?;
+            if self.trouble.is_none() && first.iter().all(|value| value.is_nan()) {
+                self.trouble =
+                    Some(format!("`{}` is not filled: its values are NaN", shorten(&layer.kernel)));
+            }
+        }
+        if self.trouble.is_some() {
+            self.dense.clear();
+        }
+        Ok(())
     }
 }
 
-fn of_graph(layer: &GraphLayer) -> Found {
-    let form = match layer.op {
-        GraphOp::Conv2d => Form::Oihw,
-        GraphOp::Dense { outputs_first: true } => Form::OutIn,
-        GraphOp::Dense { outputs_first: false } => Form::InOut,
+/// The kernel's axes in Keras' order.
+fn keras_shape(weights: &Weights, kernel: &str, form: Form) -> Result<Vec<usize>> {
+    let shape = weights.shape(kernel)?;
+    let out = match (form, shape) {
+        (Form::Hwio, &[h, w, i, o]) | (Form::Oihw, &[o, i, h, w]) => vec![h, w, i, o],
+        (Form::InOut, &[rows, units]) => vec![rows, units],
+        // The file has as many numbers, so the product is no more than its size where no axis is 0.
+        (Form::OutIn, [o, rest @ ..]) if !shape.contains(&0) => vec![rest.iter().product::<usize>(), *o],
+        _ => Vec::new(),
     };
-    let norm = layer.norm.as_ref().map(|norm| Norm {
-        scale: norm.scale.clone(),
-        offset: norm.offset.clone(),
-        mean: norm.mean.clone(),
-        variance: norm.variance.clone(),
-        epsilon: norm.epsilon.into(),
-    });
-    let (kernel, bias) = (layer.kernel.clone(), layer.bias.clone());
-    Found { name: kernel.clone(), form, kernel, bias, norm }
+    if !out.is_empty() && !shape.contains(&0) {
+        return Ok(out);
+    }
+    Err(Error::new(Kind::Weights, format!("`{}` is no kernel of a VGG", shorten(kernel)))
+        .expected_got("4 axes of a convolution or 2 of a dense layer, none of them 0", format!("{shape:?}"))
+        .help(super::INSPECT))
+}
+
+fn of_graph(weights: &Weights) -> Result<Layers> {
+    let Some(graph) = weights.graph() else { return of_torch(weights) };
+    let mut out = Layers::new(Naming::Graph, graph.flatten.unwrap_or(Order::ChannelsFirst));
+    for GraphLayer { op, kernel, bias, norm } in &graph.layers {
+        let form = match op {
+            GraphOp::Conv2d => Form::Oihw,
+            GraphOp::Dense { outputs_first: true } => Form::OutIn,
+            GraphOp::Dense { outputs_first: false } => Form::InOut,
+        };
+        let norm = norm.as_ref().map(|norm| Norm {
+            scale: norm.scale.clone(),
+            offset: norm.offset.clone(),
+            mean: norm.mean.clone(),
+            variance: norm.variance.clone(),
+            epsilon: norm.epsilon.into(),
+        });
+        let shape = keras_shape(weights, kernel, form)?;
+        let (kernel, bias) = (kernel.clone(), bias.clone());
+        out.put(Found { name: kernel.clone(), form, kernel, bias, norm, shape });
+    }
+    Ok(out)
 }
 
 fn of_keras(weights: &Weights) -> Result<Layers> {
     let mut names: Vec<&str> = weights.in_order().collect();
-    if weights.format() == crate::weights::FileFormat::Safetensors {
+    if weights.format() == FileFormat::Safetensors {
         // There the order is the alphabet's.
-        names.sort_by_key(|name| natural(name));
+        names.sort_by_cached_key(|name| natural(name));
     }
-    let (mut convolutions, mut dense): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
-    let named = |stem: &str, role: &str| format!("{stem}.{role}");
+    let mut out = Layers::new(Naming::Keras, Order::ChannelsLast);
     for name in names {
         if let Some(stem) = name.strip_suffix(".kernel") {
-            let bias = Some(named(stem, "bias")).filter(|bias| weights.has(bias));
-            let found = |form| Found { name: stem.into(), form, kernel: name.into(), bias, norm: None };
-            match weights.shape(name)?.len() {
-                4 => convolutions.push(found(Form::Hwio)),
-                2 => dense.push(found(Form::InOut)),
-                _ => {}
+            let form = match weights.shape(name)?.len() {
+                4 => Form::Hwio,
+                2 => Form::InOut,
+                _ => continue,
+            };
+            let bias = Some(format!("{stem}.bias")).filter(|bias| weights.has(bias));
+            let shape = keras_shape(weights, name, form)?;
+            out.put(Found { name: stem.into(), form, kernel: name.into(), bias, norm: None, shape });
+        } else if let Some(stem) = name.strip_suffix(".moving_mean") {
+            if out.dense.is_empty() {
+                // Keras puts it before or behind the ReLU, as people write it, and each with an ε of its own.
+                return Err(Error::new(
+                    Kind::Weights,
+                    format!("the batch normalisation `{}` cannot be folded", shorten(stem)),
+                )
+                .fact("reason", "a file of Keras' weights does not say what stands before it")
+                .help("export the model as ONNX, whose graph says it, and give that file"));
             }
-        } else if let (Some(stem), Some(last)) = (name.strip_suffix(".moving_mean"), convolutions.last_mut()) {
-            last.norm = Some(Norm {
-                scale: named(stem, "gamma"),
-                offset: named(stem, "beta"),
-                mean: name.into(),
-                variance: named(stem, "moving_variance"),
-                epsilon: KERAS_EPSILON,
-            });
+            out.trouble = Some(format!("`{}` normalises between dense layers", shorten(stem)));
         }
     }
-    Ok(Layers { naming: Naming::Keras, convolutions, dense, flatten: Order::ChannelsLast })
+    Ok(out)
 }
 
 fn of_torch(weights: &Weights) -> Result<Layers> {
-    let mut stems: Vec<&str> = weights.names().filter_map(|name| name.strip_suffix(".weight")).collect();
-    // `head.fc` comes after `pre_logits.fc1`, whatever the alphabet says.
-    stems.sort_by_key(|stem| (stem.starts_with("head"), natural(stem)));
-    let (mut convolutions, mut dense): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
-    let named = |stem: &str, role: &str| format!("{stem}.{role}");
-    for stem in stems {
-        let kernel = named(stem, "weight");
-        let bias = Some(named(stem, "bias")).filter(|bias| weights.has(bias));
-        let axes = weights.shape(&kernel)?.len();
-        let mean = named(stem, "running_mean");
-        let found = |form| Found { name: stem.into(), form, kernel, bias, norm: None };
-        match axes {
-            4 if stem.starts_with(TIMM) => dense.push(found(Form::OutIn)),
-            4 => convolutions.push(found(Form::Oihw)),
-            2 => dense.push(found(Form::OutIn)),
-            1 if weights.has(&mean) => {
-                if let Some(last) = convolutions.last_mut() {
-                    last.norm = Some(Norm {
-                        scale: named(stem, "weight"),
-                        offset: named(stem, "bias"),
-                        mean,
-                        variance: named(stem, "running_var"),
-                        epsilon: TORCH_EPSILON,
-                    });
-                }
-            }
-            _ => {}
-        }
+    let mut stems: Vec<&str> = weights.in_order().filter_map(|name| name.strip_suffix(".weight")).collect();
+    if weights.format() == FileFormat::Safetensors {
+        // There the order is the alphabet's, and `head.fc` comes after `pre_logits.fc1`.
+        stems.sort_by_cached_key(|stem| (stem.split('.').any(|part| part == "head"), natural(stem)));
     }
-    let timm = dense.iter().any(|layer| layer.name.starts_with(TIMM));
-    let naming = if timm { Naming::Timm } else { Naming::Torch };
-    Ok(Layers { naming, convolutions, dense, flatten: Order::ChannelsFirst })
+    let timm = |stem: &str| stem.split('.').any(|part| part == "pre_logits");
+    let mut out = Layers::new(Naming::Torch, Order::ChannelsFirst);
+    // The convolution that the module before this one is.
+    let mut before: Option<usize> = None;
+    for &stem in &stems {
+        let named = |role: &str| format!("{stem}.{role}");
+        let kernel = named("weight");
+        let form = match weights.shape(&kernel)?.len() {
+            4 if timm(stem) => Form::OutIn,
+            4 => Form::Oihw,
+            2 => Form::OutIn,
+            1 if weights.has(&named("running_mean")) => {
+                let norm = Norm {
+                    scale: kernel,
+                    offset: named("bias"),
+                    mean: named("running_mean"),
+                    variance: named("running_var"),
+                    epsilon: TORCH_EPSILON,
+                };
+                out.fold(weights, stem, norm, before.take())?;
+                continue;
+            }
+            _ => continue,
+        };
+        let shape = keras_shape(weights, &kernel, form)?;
+        let bias = Some(named("bias")).filter(|bias| weights.has(bias));
+        before = (form == Form::Oihw).then_some(out.convolutions.len());
+        out.put(Found { name: stem.into(), form, kernel, bias, norm: None, shape });
+    }
+    let numbered = |stem: &str| {
+        let number = stem.strip_prefix("features.").unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    out.naming = match () {
+        () if out.dense.iter().any(|layer| timm(&layer.name)) => Naming::Timm,
+        () if out.convolutions.iter().all(|layer| numbered(&layer.name)) => Naming::Torchvision,
+        () => Naming::Torch,
+    };
+    Ok(out)
+}
+
+impl Layers {
+    /// Puts `norm`, the module `stem`, behind the convolution `before`, which the module before it must be.
+    fn fold(&mut self, weights: &Weights, stem: &str, norm: Norm, before: Option<usize>) -> Result<()> {
+        let channels = weights.shape(&norm.mean)?;
+        if let Some(conv) = before.and_then(|at| self.convolutions.get_mut(at))
+            && channels == &conv.shape[3..]
+        {
+            conv.norm = Some(norm);
+            return Ok(());
+        }
+        if !self.dense.is_empty() {
+            self.trouble = Some(format!("`{}` normalises between dense layers", shorten(stem)));
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Weights,
+            format!("the batch normalisation `{}` cannot be folded", shorten(stem)),
+        )
+        .expected_got("a convolution of as many channels before it", format!("{channels:?} channels"))
+        .help("export the model as ONNX, whose graph says what stands where, and give that file"))
+    }
 }
 
 /// A key by which `features.10` comes after `features.2`.
@@ -192,8 +302,8 @@ fn natural(name: &str) -> Vec<(u64, String)> {
         let (word, after) = rest.split_at(text);
         let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
         let (number, after) = after.split_at(digits);
-        // A number of more than 19 digits is none that matters.
         key.push((0, word.to_owned()));
+        // A number of more than 19 digits is none that matters.
         key.push((number.parse().unwrap_or(u64::MAX), String::new()));
         rest = after;
     }
@@ -203,11 +313,12 @@ fn natural(name: &str) -> Vec<(u64, String)> {
 /// What our network calls the layers of a file: Keras' names, which files of Keras keep.
 ///
 /// Blocks are told by how many convolutions there are; `None` where that is no VGG's and the names are not
-/// Keras'.
+/// Keras', or two layers would have one name.
 pub(super) fn canonical(layers: &Layers, blocks: Option<[usize; 5]>) -> Option<[Vec<String>; 2]> {
+    let names = |all: &[Found]| all.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
     let own = layers.naming == Naming::Keras && layers.convolutions.iter().all(|layer| is_block(&layer.name));
     let convolutions = match (own, blocks) {
-        (true, _) => layers.convolutions.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>(),
+        (true, _) => names(&layers.convolutions),
         (false, Some(blocks)) => {
             let names = blocks.iter().enumerate();
             names.flat_map(|(b, &n)| (1..=n).map(move |c| format!("block{}_conv{c}", b + 1))).collect()
@@ -217,7 +328,7 @@ pub(super) fn canonical(layers: &Layers, blocks: Option<[usize; 5]>) -> Option<[
     let known = ["fc1", "fc2", "predictions", "dense", "dense_1"];
     let kept = own && layers.dense.iter().all(|layer| known.contains(&layer.name.as_str()));
     let dense: Vec<String> = match layers.dense.len() {
-        _ if kept => layers.dense.iter().map(|layer| layer.name.clone()).collect(),
+        _ if kept => names(&layers.dense),
         3 => known[..3].iter().map(|&name| name.into()).collect(),
         n => (0..n).map(|at| if at == 0 { "dense".into() } else { format!("dense_{at}") }).collect(),
     };
@@ -239,7 +350,8 @@ mod tests {
 
     #[test]
     fn numbers_in_names_count() {
-        let mut names = ["features.10", "features.2", "features", "classifier.0", "conv2d_1", "conv2d", "conv2d_10"];
+        let mut names =
+            ["features.10", "features.2", "features", "classifier.0", "conv2d_1", "conv2d", "conv2d_10"];
         names.sort_by_key(|name| natural(name));
         assert_eq!(
             names,

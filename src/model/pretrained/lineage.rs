@@ -4,7 +4,7 @@
 use super::layers::{Form, Layers, Naming};
 use crate::error::Result;
 use crate::model::{Preprocess, Variant};
-use crate::weights::{FileFormat, Weights};
+use crate::weights::Weights;
 use serde::Serialize;
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub struct Lineage {
     pub preprocess: Option<&'static str>,
     /// Whether the first kernel takes R, G, B and was trained with B, G, R in mind: turned at load.
     pub turned: bool,
-    /// What the judgement rests on.
+    /// What the judgement rests on, and what was left out.
     pub reasons: Vec<String>,
     #[serde(skip)]
     variant: Option<Variant>,
@@ -45,77 +45,88 @@ const NEAR: f32 = 0.005;
 
 impl Lineage {
     pub(super) fn of(weights: &Weights, layers: &Layers, variant: Option<Variant>) -> Result<Self> {
+        let units = layers.dense.iter().map(|layer| layer.shape.last().copied().unwrap_or(0));
         let mut out = Self {
             format: weights.format().name(),
             naming: layers.naming.name(),
             network: variant.map(|variant| variant.name().to_owned()),
             convolutions: layers.convolutions.len(),
             batch_norm: layers.convolutions.iter().any(|layer| layer.norm.is_some()),
-            dense: Vec::new(),
+            dense: units.collect(),
             preprocess: None,
             turned: false,
             reasons: Vec::new(),
             variant,
             recipe: None,
         };
-        for layer in &layers.dense {
-            let shape = weights.shape(&layer.kernel)?;
-            let units = if layer.form == Form::InOut { shape.last() } else { shape.first() };
-            out.dense.push(units.copied().unwrap_or(0));
-        }
         out.scaling(weights, layers)?;
         out.preprocess = out.recipe.map(Preprocess::name);
+        if let Some(trouble) = &layers.trouble {
+            out.reasons.push(format!("the classifier is left out: {trouble}"));
+        }
         Ok(out)
     }
 
     /// The recipe for pixels: what the file says, else what its values say, else what its names say.
     fn scaling(&mut self, weights: &Weights, layers: &Layers) -> Result<()> {
-        let oxford = self.oxford(weights, layers)?;
-        let said = weights.metadata().get("vgg_ft_input").map(String::as_str);
-        let said = said.and_then(|text| Preprocess::ALL.into_iter().find(|p| text.ends_with(p.description())));
-        let said = said.or_else(|| weights.metadata().get("preprocess")?.parse().ok());
-        if let Some(recipe) = said {
+        let said = |key: &str| weights.metadata().get(key).map(String::as_str);
+        let input = said("vgg_ft_input").unwrap_or_default();
+        let named =
+            said("vgg_ft_preprocess").or_else(|| said("preprocess")).and_then(|name| name.parse().ok());
+        let described = || Preprocess::ALL.into_iter().find(|recipe| input.ends_with(recipe.description()));
+        if let Some(recipe) = named.or_else(described) {
             self.decide(recipe, "the file says so");
-        } else if let Some(blue_first) = oxford {
+            // An export that scales pixels itself has them in the order R, G, B.
+            self.turned = input.ends_with("; RGB, 0 to 255") && recipe.rule().order == [2, 1, 0];
+        } else if let Some(affine) = said("rescaling") {
+            match Preprocess::ALL.into_iter().find(|recipe| is(recipe, affine)) {
+                Some(recipe) => {
+                    self.decide(recipe, "the model scales pixels so itself");
+                    self.turned = recipe.rule().order == [2, 1, 0];
+                }
+                None => self.unknown(&format!("the model scales pixels itself, by {affine}")),
+            }
+        } else if let Some(nodes) = said("preprocessing") {
+            self.unknown(&format!("the graph scales pixels itself ({nodes})"));
+        } else if let Some(blue_first) = self.oxford(weights, layers)? {
             self.turned = !blue_first;
             self.decide(
                 Preprocess::Caffe,
                 "the first biases are those that Simonyan & Zisserman trained at Oxford (Caffe, Keras)",
             );
-            if self.turned {
-                self.reasons.push("the first kernel takes R, G, B: its channels are turned at load".into());
-            }
         } else {
-            match (layers.naming, self.variant, weights.format()) {
-                (_, None, _) => self.reasons.push("no VGG of the family: nothing tells how pixels are scaled".into()),
-                (Naming::Torch | Naming::Timm, ..) => {
-                    self.decide(Preprocess::Torch, "the names are torchvision's or timm's");
+            let maker = said("producer_name").unwrap_or_default();
+            match layers.naming {
+                Naming::Torchvision | Naming::Timm => {
+                    self.decide(Preprocess::Torch, &format!("the file has {}", layers.naming.name()));
                 }
-                (Naming::Graph, _, FileFormat::Onnx) => {
-                    let maker = weights.metadata().get("producer_name").map_or("", String::as_str);
-                    if maker == "pytorch" {
-                        self.decide(Preprocess::Torch, "the graph was exported by PyTorch");
-                    } else {
-                        self.decide(Preprocess::Caffe, "the graph was not exported by PyTorch");
-                    }
+                Naming::Keras => self.decide(Preprocess::Caffe, "the file has Keras' names"),
+                Naming::Graph if maker == "pytorch" => {
+                    self.decide(Preprocess::Torch, "the graph was exported by PyTorch");
                 }
-                _ => self.decide(Preprocess::Caffe, "the names are Keras'"),
+                Naming::Graph if maker.starts_with("tf2onnx") || maker.starts_with("keras") => {
+                    self.decide(Preprocess::Caffe, "the graph was exported from Keras");
+                }
+                Naming::Graph | Naming::Torch => self.unknown("nothing in it tells"),
             }
         }
+        if self.turned {
+            self.reasons.push("the first kernel takes R, G, B: its channels are turned at load".into());
+        }
         Ok(())
+    }
+
+    fn unknown(&mut self, reason: &str) {
+        self.reasons.push(format!("how pixels are scaled is not known: {reason}"));
     }
 
     /// Whether the first layer is Oxford's, and if so whether blue comes first.
     fn oxford(&self, weights: &Weights, layers: &Layers) -> Result<Option<bool>> {
         let Some(first) = layers.convolutions.first() else { return Ok(None) };
-        let shape = weights.shape(&first.kernel)?;
         // Places of [0, 0, channel, 0] in HWIO and of [0, channel, 0, 0] in OIHW.
-        let step = match (first.form, shape) {
-            (Form::Hwio, [3, 3, 3, 64]) => 64,
-            (Form::Oihw, [64, 3, 3, 3]) => 9,
-            _ => return Ok(None),
-        };
-        let Some(bias) = first.bias.as_ref().filter(|_| first.norm.is_none()) else { return Ok(None) };
+        let step = if first.form == Form::Hwio { 64 } else { 9 };
+        let bias = first.bias.as_ref().filter(|_| first.norm.is_none() && first.shape == [3, 3, 3, 64]);
+        let Some(bias) = bias else { return Ok(None) };
         let (bias, kernel) = (weights.values(bias)?, weights.values(&first.kernel)?);
         let near = |got: f32, expected: f32| (got - expected).abs() <= NEAR * expected;
         if bias.len() != 64 || !bias.iter().zip(OXFORD_BIAS).all(|(&got, expected)| near(got, expected)) {
@@ -148,6 +159,23 @@ impl Lineage {
     pub fn has_top(&self) -> bool {
         self.dense == [4096, 4096, 1000]
     }
+}
+
+/// Whether `affine`, "scale offset" of R, G, B as Keras' layers have them, is what `recipe` does.
+fn is(recipe: &Preprocess, affine: &str) -> bool {
+    let numbers = |text: &str| -> Option<[f64; 3]> {
+        let all: Vec<f64> = text.split(',').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        if let [one] = all[..] { Some([one; 3]) } else { all.try_into().ok() }
+    };
+    let Some((scale, offset)) = affine.split_once(' ') else { return false };
+    let (Some(scale), Some(offset)) = (numbers(scale), numbers(offset)) else { return false };
+    let rule = recipe.rule();
+    // Six digits: the models that people write have as many.
+    let near = |a: f64, b: f32| (a - f64::from(b)).abs() <= 1e-6 * f64::from(b).abs().max(1e-3);
+    (0..3).all(|c| {
+        let from = rule.order[c] as usize;
+        near(scale[from], rule.scale[c]) && near(offset[from], rule.offset[c])
+    })
 }
 
 impl fmt::Display for Lineage {

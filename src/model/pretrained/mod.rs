@@ -14,8 +14,8 @@ pub use lineage::Lineage;
 
 use super::{ParameterSpec, Variant};
 use crate::error::{Error, Kind, Result};
-use crate::weights::{Order, Weights};
-use layers::{Form, Found, Layers};
+use crate::weights::{Order, Weights, shorten};
+use layers::{Found, Layers};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,8 +32,6 @@ pub struct Pretrained {
 /// Where the parameters of a layer of ours come from.
 struct Origin {
     found: Found,
-    /// The kernel's axes in Keras' layout: HWIO, or in and out.
-    shape: Vec<usize>,
     /// The picture that was flattened with channels first before this layer, H, W, C.
     flattened: Option<[usize; 3]>,
     /// The three input channels change places.
@@ -58,38 +56,36 @@ impl Pretrained {
 
     /// Finds the VGG in `weights`.
     ///
+    /// A classifier that cannot be understood is left out, and [`Lineage::reasons`] say why.
+    ///
     /// # Errors
-    /// [`Kind::Weights`](crate::error::Kind::Weights) when there is none: no convolutions, or another number
-    /// of them, or kernels of other sizes.
+    /// [`Kind::Weights`](crate::error::Kind::Weights) when there is none: another number of convolutions, or
+    /// convolutions that do not follow from one another.
     pub fn of(weights: Weights) -> Result<Self> {
-        let layers = Layers::of(&weights)?;
-        let variant = variant(&weights, &layers)?;
-        let lineage = Lineage::of(&weights, &layers, variant)?;
-        let blocks = Variant::ALL.map(Variant::blocks);
-        let count = layers.convolutions.len();
-        let blocks = blocks.into_iter().find(|blocks| blocks.iter().sum::<usize>() == count);
-        let Some(names) = layers::canonical(&layers, blocks) else {
-            return Err(stranger(&weights, &layers));
-        };
-        let Layers { convolutions, dense, flatten, .. } = layers;
-        let channels = match convolutions.last() {
-            Some(last) => weights.shape(&last.kernel)?[if last.form == Form::Hwio { 3 } else { 0 }],
-            None => 0,
-        };
-        let mut out = Self { weights, origins: Vec::new(), index: BTreeMap::new(), lineage };
-        let [of_convolutions, of_dense] = names;
-        for (at, (name, found)) in of_convolutions.into_iter().zip(convolutions).enumerate() {
-            let turned = at == 0 && out.lineage.turned;
-            let shape = out.keras_shape(&found)?;
-            out.push(name, Origin { found, shape, flattened: None, turned });
+        let mut layers = Layers::of(&weights)?;
+        let variant = variant(&layers);
+        let channels = layers.convolutions.last().map_or(0, |last| last.shape[3]);
+        let flattened = flattened(&weights, &layers, channels);
+        if flattened.is_err() {
+            layers.trouble = flattened.clone().err();
+            layers.dense.clear();
         }
-        for (at, (name, found)) in of_dense.into_iter().zip(dense).enumerate() {
-            let shape = out.keras_shape(&found)?;
-            let flattened = match (at, flatten) {
-                (0, Order::ChannelsFirst) => Some(out.flattened(&found, shape[0], channels)?),
-                _ => None,
-            };
-            out.push(name, Origin { found, shape, flattened, turned: false });
+        let lineage = Lineage::of(&weights, &layers, variant)?;
+        let count = layers.convolutions.len();
+        let blocks = Variant::ALL
+            .map(Variant::blocks)
+            .into_iter()
+            .find(|blocks| blocks.iter().sum::<usize>() == count);
+        let names = layers::canonical(&layers, blocks).filter(|_| count > 0);
+        let Some([of_convolutions, of_dense]) = names else { return Err(stranger(&weights, &layers)) };
+        let mut out = Self { weights, origins: Vec::new(), index: BTreeMap::new(), lineage };
+        for (at, (name, found)) in of_convolutions.into_iter().zip(layers.convolutions).enumerate() {
+            let turned = at == 0 && out.lineage.turned;
+            out.push(name, Origin { found, flattened: None, turned });
+        }
+        let mut flattened = flattened.ok().flatten();
+        for (name, found) in of_dense.into_iter().zip(layers.dense) {
+            out.push(name, Origin { found, flattened: flattened.take(), turned: false });
         }
         Ok(out)
     }
@@ -97,44 +93,6 @@ impl Pretrained {
     fn push(&mut self, name: String, origin: Origin) {
         self.index.insert(name, self.origins.len());
         self.origins.push(origin);
-    }
-
-    /// The kernel's axes in Keras' order.
-    fn keras_shape(&self, found: &Found) -> Result<Vec<usize>> {
-        let shape = self.weights.shape(&found.kernel)?;
-        let out = match (found.form, shape) {
-            (Form::Hwio | Form::InOut, shape) => shape.to_vec(),
-            (Form::Oihw, &[o, i, h, w]) => vec![h, w, i, o],
-            (Form::OutIn, [o, rest @ ..]) => vec![rest.iter().product(), *o],
-            _ => Vec::new(),
-        };
-        let rank = if matches!(found.form, Form::Hwio | Form::Oihw) { 4 } else { 2 };
-        if out.len() == rank {
-            return Ok(out);
-        }
-        Err(Error::new(Kind::Weights, format!("`{}` is no kernel of a VGG", found.kernel))
-            .expected_got(format!("{rank} axes"), format!("{shape:?}"))
-            .help(INSPECT))
-    }
-
-    /// The picture before the first dense layer of `rows` inputs, when the file flattens channels first.
-    fn flattened(&self, found: &Found, rows: usize, channels: usize) -> Result<[usize; 3]> {
-        if let (Form::OutIn, &[_, c, h, w]) = (found.form, self.weights.shape(&found.kernel)?) {
-            return Ok([h, w, c]);
-        }
-        // An export of ours says the size of its pictures: "150x150x3, f32; …".
-        let said = self.weights.metadata().get("vgg_ft_input").and_then(|text| {
-            let (h, rest) = text.split_once('x')?;
-            let (w, _) = rest.split_once('x')?;
-            Some([h.parse::<usize>().ok()? / 32, w.parse::<usize>().ok()? / 32, channels])
-        });
-        let side = (rows / channels.max(1)).isqrt();
-        let fits = |[h, w, c]: &[usize; 3]| h.checked_mul(*w).and_then(|n| n.checked_mul(*c)) == Some(rows);
-        said.filter(fits).or(Some([side, side, channels]).filter(fits)).ok_or_else(|| {
-            Error::new(Kind::Weights, format!("the order of the {rows} inputs of `{}` cannot be told", found.kernel))
-                .expected_got(format!("{channels} channels of a square"), format!("{rows} inputs"))
-                .help("the file flattens with the channels first; export the network as keras-h5, which says how")
-        })
     }
 
     /// The file.
@@ -151,7 +109,7 @@ impl Pretrained {
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
         let mut out = vec![Vec::new(); self.origins.len()];
         for (name, &at) in &self.index {
-            let shape = &self.origins[at].shape;
+            let shape = &self.origins[at].found.shape;
             let units = shape.last().copied().unwrap_or(0);
             out[at] = vec![(format!("{name}.kernel"), shape.clone()), (format!("{name}.bias"), vec![units])];
         }
@@ -189,8 +147,8 @@ impl Pretrained {
             _ => return Err(self.missing(name)),
         };
         let origin = self.index.get(layer).map(|&at| &self.origins[at]).ok_or_else(|| self.missing(name))?;
-        let units = origin.shape.last().copied().unwrap_or(0);
-        let shape = if role == Role::Kernel { origin.shape.clone() } else { vec![units] };
+        let axes = &origin.found.shape;
+        let shape = if role == Role::Kernel { axes.clone() } else { vec![axes.last().copied().unwrap_or(0)] };
         if shape == expected {
             return Ok((origin, role));
         }
@@ -210,37 +168,73 @@ impl Pretrained {
     /// What to do about weights of another network.
     fn hint(&self) -> String {
         match &self.lineage.network {
-            Some(network) => format!("these are weights of {network}: say `--network {network}`, or give others"),
+            Some(network) => {
+                format!("these are weights of {network}; `vgg-ft weights inspect` lists what a file holds")
+            }
             None => INSPECT.into(),
         }
+    }
+
+    /// Height and width of the pictures that the network was made for, if the file says it.
+    pub fn size(&self) -> Option<[usize; 2]> {
+        said_size(&self.weights)
     }
 }
 
 const INSPECT: &str =
     "these weights are of another network; `vgg-ft weights inspect` lists what a file holds";
 
-/// The member of the family whose convolutions these are.
-fn variant(weights: &Weights, layers: &Layers) -> Result<Option<Variant>> {
-    let mut filters = Vec::new();
-    for layer in &layers.convolutions {
-        let shape = weights.shape(&layer.kernel)?;
-        filters.push(match (layer.form, shape) {
-            (Form::Hwio, &[3, 3, _, o]) | (Form::Oihw, &[o, _, 3, 3]) => o,
-            _ => return Ok(None),
-        });
+/// `size`, "150x150", of a run; `vgg_ft_input`, "150x150x3, f32; …", of an export.
+fn said_size(weights: &Weights) -> Option<[usize; 2]> {
+    let said = |key| weights.metadata().get(key);
+    let text = said("vgg_ft_input").or_else(|| said("size"))?;
+    let mut sides = text.split(',').next()?.split('x');
+    Some([sides.next()?.parse().ok()?, sides.next()?.parse().ok()?])
+}
+
+/// The picture before the first dense layer, H, W, C, when the file flattens it channels first; why its order
+/// cannot be told otherwise.
+fn flattened(
+    weights: &Weights,
+    layers: &Layers,
+    channels: usize,
+) -> std::result::Result<Option<[usize; 3]>, String> {
+    let Some(first) = layers.dense.first().filter(|_| layers.flatten == Order::ChannelsFirst) else {
+        return Ok(None);
+    };
+    if let Ok(&[_, c, h, w]) = weights.shape(&first.kernel) {
+        return Ok(Some([h, w, c]));
     }
-    Ok(Variant::ALL.into_iter().find(|variant| {
+    let rows = first.shape[0];
+    let side = (rows / channels.max(1)).isqrt();
+    let said = said_size(weights).map(|[h, w]| [h / 32, w / 32, channels]);
+    let fits = |[h, w, c]: &[usize; 3]| h.checked_mul(*w).and_then(|n| n.checked_mul(*c)) == Some(rows);
+    match said.filter(fits).or(Some([side, side, channels]).filter(fits)) {
+        Some(picture) => Ok(Some(picture)),
+        None => Err(format!(
+            "the order of the {rows} inputs of `{}` cannot be told: they are no square of {channels} channels",
+            shorten(&first.kernel)
+        )),
+    }
+}
+
+/// The member of the family whose convolutions these are.
+fn variant(layers: &Layers) -> Option<Variant> {
+    let filters = layers.convolutions.iter().map(|layer| layer.shape[3]);
+    Variant::ALL.into_iter().find(|variant| {
         let widths = variant.blocks().into_iter().zip(Variant::FILTERS);
-        widths.flat_map(|(n, width)| std::iter::repeat_n(width, n)).eq(filters.iter().copied())
-    }))
+        widths.flat_map(|(n, width)| std::iter::repeat_n(width, n)).eq(filters.clone())
+    })
 }
 
 /// The error for a file that holds no VGG.
 fn stranger(weights: &Weights, layers: &Layers) -> Error {
+    let names: Vec<String> = layers.convolutions.iter().take(20).map(|layer| shorten(&layer.name)).collect();
     let count = layers.convolutions.len();
     let file = weights.path().display();
     Error::new(Kind::Weights, format!("{file} holds no VGG"))
-        .expected_got("8, 10, 13 or 16 convolutions of 3x3", format!("{count} convolutions"))
+        .expected_got("8, 10, 13 or 16 convolutions, no two of one name", format!("{count} convolutions"))
+        .fact("there", if names.is_empty() { "none".into() } else { names.join(" ") })
         .fact("format", format!("{}, {}", weights.format().name(), layers.naming.name()))
         .help("`vgg-ft weights inspect` lists what a file holds")
 }

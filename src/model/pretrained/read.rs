@@ -13,11 +13,9 @@ pub(super) fn keras<'w>(weights: &'w Weights, origin: &Origin, role: Role) -> Re
     if role == Role::Kernel && as_it_is && matches!(found.form, Form::Hwio | Form::InOut) {
         return weights.tensor(&found.kernel, weights.shape(&found.kernel)?);
     }
-    let units = origin.shape.last().copied().unwrap_or(0);
-    let len = if role == Role::Kernel { origin.shape.iter().product() } else { units };
-    let mut values = vec![0.0; len];
+    let mut values = vec![0.0; len(origin, role)];
     engine(weights, origin, role, &mut values)?;
-    Ok(Cow::Owned(match (role, &origin.shape[..]) {
+    Ok(Cow::Owned(match (role, &found.shape[..]) {
         (Role::Kernel, &[h, w, i, o]) => layout::ohwi_to_hwio(&values, [h, w, i, o]),
         _ => values,
     }))
@@ -25,19 +23,30 @@ pub(super) fn keras<'w>(weights: &'w Weights, origin: &Origin, role: Role) -> Re
 
 /// In the engine's layout, into `to`.
 pub(super) fn engine(weights: &Weights, origin: &Origin, role: Role, to: &mut [f32]) -> Result<()> {
-    let len = match (role, &origin.shape[..]) {
-        (Role::Kernel, shape) => shape.iter().product(),
-        (Role::Bias, shape) => shape.last().copied().unwrap_or(0),
-    };
-    if to.len() != len {
-        return Err(Error::new(Kind::Weights, format!("`{}` has another size", origin.found.kernel))
-            .expected_got(to.len(), len));
+    let found = &origin.found;
+    if to.len() != len(origin, role) {
+        return Err(Error::new(Kind::Weights, format!("`{}` has another size", found.kernel))
+            .expected_got(to.len(), len(origin, role)));
     }
-    match (role, &origin.shape[..]) {
-        (Role::Bias, _) => bias(weights, origin, to),
-        (Role::Kernel, &[h, w, i, o]) => convolution(weights, origin, [h, w, i, o], to),
-        (Role::Kernel, &[rows, units]) => dense(weights, origin, [rows, units], to),
-        (Role::Kernel, _) => Ok(()),
+    match (role, &found.shape[..]) {
+        (Role::Bias, _) => bias(weights, origin, to)?,
+        (Role::Kernel, &[h, w, i, o]) => convolution(weights, origin, [h, w, i, o], to)?,
+        (Role::Kernel, &[rows, units]) => dense(weights, origin, [rows, units], to)?,
+        (Role::Kernel, _) => {}
+    }
+    if found.norm.is_none() || to.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Weights, format!("`{}` is not finite with its normalisation in it", found.kernel))
+        .help("the file is damaged, or its training diverged; use another"))
+}
+
+/// How many values there are: the file has at least as many as a kernel, none of whose axes is 0, and a bias is
+/// shorter than its kernel.
+fn len(origin: &Origin, role: Role) -> usize {
+    match role {
+        Role::Kernel => origin.found.shape.iter().product(),
+        Role::Bias => origin.found.shape.last().copied().unwrap_or(0),
     }
 }
 
@@ -64,14 +73,15 @@ fn convolution(weights: &Weights, origin: &Origin, hwio: [usize; 4], to: &mut [f
 
 /// γ / √(σ² + ε) of each channel (Ioffe & Szegedy 2015): what a folded kernel is multiplied by.
 fn factors(weights: &Weights, norm: &Norm, origin: &Origin) -> Result<Vec<f64>> {
-    let (scale, variance) = (channels(weights, &norm.scale, origin)?, channels(weights, &norm.variance, origin)?);
+    let (scale, variance) =
+        (channels(weights, &norm.scale, origin)?, channels(weights, &norm.variance, origin)?);
     let factors = scale.iter().zip(variance.iter());
     let factors: Vec<f64> =
         factors.map(|(&g, &v)| f64::from(g) / (f64::from(v) + norm.epsilon).sqrt()).collect();
     match factors.iter().position(|factor| !factor.is_finite()) {
         None => Ok(factors),
         Some(at) => Err(Error::new(Kind::Weights, format!("the variance `{}` cannot be", norm.variance))
-            .expected_got("0 or more", format!("{} at index {at}", variance[at]))
+            .expected_got(format!("more than -{}", norm.epsilon), format!("{} at index {at}", variance[at]))
             .help("the file is damaged; fetch or make it again")),
     }
 }
@@ -83,7 +93,8 @@ fn bias(weights: &Weights, origin: &Origin, to: &mut [f32]) -> Result<()> {
     }
     if let Some(norm) = &origin.found.norm {
         let factors = factors(weights, norm, origin)?;
-        let (mean, offset) = (channels(weights, &norm.mean, origin)?, channels(weights, &norm.offset, origin)?);
+        let (mean, offset) =
+            (channels(weights, &norm.mean, origin)?, channels(weights, &norm.offset, origin)?);
         for (at, value) in to.iter_mut().enumerate() {
             *value = ((f64::from(*value) - f64::from(mean[at])) * factors[at] + f64::from(offset[at])) as f32;
         }
@@ -93,7 +104,7 @@ fn bias(weights: &Weights, origin: &Origin, to: &mut [f32]) -> Result<()> {
 
 /// A tensor of one value per output channel; axes of one beside that are the exporter's.
 fn channels<'w>(weights: &'w Weights, name: &str, origin: &Origin) -> Result<Cow<'w, [f32]>> {
-    let units = origin.shape.last().copied().unwrap_or(0);
+    let units = len(origin, Role::Bias);
     let shape = weights.shape(name)?;
     if shape.iter().product::<usize>() != units {
         return Err(Error::new(Kind::Weights, format!("the tensor `{name}` does not fit its layer"))
