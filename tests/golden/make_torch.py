@@ -7,11 +7,13 @@ Writes into weights/torch/:
     expected.safetensors    the tensors, dense, under "NAME/tensor"; the metadata has, per NAME, the
                             names in the order of the file, separated by line feeds
 
-Files without an entry in expected.safetensors are to be refused. The numbers are multiples of 1/8
-between -6.25 and 6.25, so every float type holds them exactly.
+same.pth and no-checksums.pth are plain.pth as Python's zipfile and a PyTorch in a hurry write it. All other
+files without an entry in expected.safetensors are to be refused. The numbers are multiples of 1/8 between
+-6.25 and 6.25, so every float type of 16 bits and more holds them exactly.
 
-Run with torch 2.15.0, torchvision is not needed; safetensors 0.8.0 and numpy 2.4.6. The zip files have
-the same bytes each time. The stream files do not: PyTorch names storages by their address in memory.
+Run with torch 2.15.0, torchvision is not needed; safetensors 0.8.0 and numpy 2.4.6. The zip files but
+script.pth have the same bytes each time. The stream files do not (PyTorch names storages by their address in
+memory), nor has expected.safetensors (its metadata are in any order).
 
     python make_torch.py [--out DIR]
     python make_torch.py --check        loads written.pth, which our writer makes of expected tensors
@@ -133,7 +135,8 @@ def good():
     for protocol in (3, 4, 5):
         yield f"protocol{protocol}", plain, plain, BOTH, {"pickle_protocol": protocol}
     found = types()
-    # The stream cannot hold views of types that it does not know.
+    # PyTorch writes types-stream.pth and cannot load it: uint16 and the like have a storage of a kind that
+    # its loader of streams does not know. It says all that a reader needs.
     yield "types", found, found, BOTH, {}
     found = strided()
     yield "strided", found, found, BOTH, {}

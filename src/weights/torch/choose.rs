@@ -8,10 +8,10 @@ use super::tensor::{Rebuild, rebuild};
 use super::value::{Id, Pickle, Value};
 use crate::error::{Error, Kind, Result};
 use crate::weights::unzip::shorten;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Entries that hold the weights by custom, the likeliest first.
-const ENTRIES: [&str; 14] = [
+const ENTRIES: &[&str] = &[
     "state_dict",
     "model_state_dict",
     "model_state",
@@ -28,9 +28,11 @@ const ENTRIES: [&str; 14] = [
     "teacher",
 ];
 /// What wrappers put before the names.
-const PREFIXES: [&str; 5] = ["module.", "_orig_mod.", "model.", "net.", "network."];
+const PREFIXES: &[&str] = &["module.", "_orig_mod.", "model.", "net.", "network."];
 /// Entries within entries that are followed.
 const MAX_DEPTH: usize = 4;
+/// Entries that are searched when none has a customary name. All may be the same large dict.
+const SEARCHED: usize = 64;
 /// Names that are listed in an error or in the metadata.
 const LISTED: usize = 8;
 
@@ -88,11 +90,12 @@ impl<'p, 'a> Dict<'p, 'a> {
     fn read(pickle: &'p Pickle<'a>, id: Id) -> Option<Self> {
         let mut dict = Self { tensors: Vec::new(), others: Vec::new() };
         for (key, value) in pickle.entries(id)? {
-            // Entries under numbers are no weights: the optimizer's.
-            let Some(name) = pickle.text(key) else { continue };
-            match rebuild(pickle, value) {
-                Some(rebuild) => dict.tensors.push((name, rebuild)),
-                None => dict.others.push((name, value)),
+            match (pickle.name(key), rebuild(pickle, value)) {
+                (Some(name), Some(rebuild)) => dict.tensors.push((name, rebuild)),
+                (Some(name), None) => dict.others.push((name, value)),
+                (None, Some(_)) => dict.others.push(("a tensor without a name", value)),
+                // The optimizer numbers its entries.
+                (None, None) => {}
             }
         }
         Some(dict)
@@ -114,9 +117,7 @@ impl<'p, 'a> Dict<'p, 'a> {
         if let Some(&(name, id)) = by_custom().find(|&&(_, id)| pickle.entries(id).is_some()) {
             return Next::Entry(name, id);
         }
-        // Each value is looked at once, however often it is there: else a small file could cost hours.
-        let mut seen = BTreeSet::new();
-        let mut with_tensors = self.others.iter().filter(|&&(_, id)| seen.insert(id) && has_tensors(id));
+        let mut with_tensors = self.others.iter().take(SEARCHED).filter(|&&(_, id)| has_tensors(id));
         if let (Some(&(name, id)), None) = (with_tensors.next(), with_tensors.next()) {
             return Next::Entry(name, id);
         }
@@ -135,7 +136,7 @@ impl<'p, 'a> Dict<'p, 'a> {
         }
         let mut tensors = self.tensors;
         let mut removed = String::new();
-        while let Some(prefix) = PREFIXES.into_iter().find(|prefix| all_begin_with(&tensors, prefix)) {
+        while let Some(&prefix) = PREFIXES.iter().find(|prefix| all_begin_with(&tensors, prefix)) {
             for (name, _) in &mut tensors {
                 *name = name.strip_prefix(prefix).unwrap_or(name);
             }

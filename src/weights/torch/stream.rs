@@ -40,7 +40,7 @@ pub(super) fn open<'a>(path: &'a Path, bytes: &'a [u8]) -> Result<Checkpoint<'a>
     }
     let system = next("the description")?;
     let entries = system.entries(system.top).unwrap_or_default();
-    let little = entries.iter().find(|&&(key, _)| system.text(key) == Some("little_endian"));
+    let little = entries.iter().find(|&&(key, _)| system.name(key) == Some("little_endian"));
     if little.is_some_and(|&(_, value)| matches!(system.get(value), Value::Bool(false))) {
         return Err(big_endian(path));
     }
@@ -69,7 +69,7 @@ fn storages(
     let mut storages = BTreeMap::new();
     let mut at = start;
     for &key in keys.sequence(keys.top).unwrap_or_default() {
-        let key = keys.text(key).unwrap_or_default();
+        let key = keys.name(key).unwrap_or_default();
         let wrong = |what: &str| {
             Error::new(Kind::Weights, format!("the storage {} of {} {what}", shorten(key), path.display()))
                 .help("the file is damaged or was not written completely; fetch or make it again")

@@ -71,7 +71,12 @@ pub(super) fn found(file: &Checkpoint<'_>, name: &str, rebuild: &Rebuild<'_, '_>
         return Err(tensor.damaged("it is made of too little"));
     };
     // The metadata are the bits that say "conjugated" and "negated": the numbers are not the stored ones.
-    if metadata.and_then(|&id| pickle.entries(id)).is_some_and(|bits| !bits.is_empty()) {
+    let is_set = |&id: &Id| match pickle.get(id) {
+        Value::Other => false,
+        Value::Dict(bits) => !bits.is_empty(),
+        _ => true,
+    };
+    if metadata.is_some_and(is_set) {
         return Err(tensor.wrong("is kept conjugated or negated").help(RESAVE));
     }
     let storage = tensor.storage(storage)?;
@@ -248,8 +253,8 @@ impl<'a> StorageId<'a> {
         let &[tag, class, key, _device, elements, ref view @ ..] = pickle.tuple(parts)? else { return None };
         let ("torch" | "torch.storage", class) = pickle.global(class)? else { return None };
         let is_view = view.first().is_some_and(|&id| pickle.tuple(id).is_some());
-        let (key, elements) = (pickle.text(key)?, pickle.size(elements)?);
-        (pickle.text(tag)? == "storage").then_some(Self { class, key, elements, is_view })
+        let (key, elements) = (pickle.name(key)?, pickle.size(elements)?);
+        (pickle.name(tag)? == "storage").then_some(Self { class, key, elements, is_view })
     }
 
     /// Bytes per element; `None` for a class that is not known.

@@ -4,6 +4,9 @@
 //! one. A value that the pickle uses a thousand times is there once, so nothing grows by repetition, and a
 //! list may hold itself: whoever follows numbers counts his steps.
 
+/// Longer texts name nothing. A pickle may use one text in a million places, and each use reads it.
+pub(super) const MAX_NAME: usize = 1024;
+
 /// The number of a value in the table.
 pub(super) type Id = u32;
 
@@ -59,10 +62,11 @@ impl<'a> Pickle<'a> {
         self.get(self.top)
     }
 
-    pub fn text(&self, id: Id) -> Option<&'a str> {
+    /// A text of at most [`MAX_NAME`] bytes.
+    pub fn name(&self, id: Id) -> Option<&'a str> {
         match self.get(id) {
-            Value::Text(text) => Some(text),
-            Value::Bytes(bytes) => str::from_utf8(bytes).ok(),
+            Value::Text(text) if text.len() <= MAX_NAME => Some(text),
+            Value::Bytes(bytes) if bytes.len() <= MAX_NAME => str::from_utf8(bytes).ok(),
             _ => None,
         }
     }
@@ -103,7 +107,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The entries of a dict or an `OrderedDict`, keys and values.
+    /// The entries of a dict or an `OrderedDict`, keys and values. A copy: not for what is asked often.
     pub fn entries(&self, id: Id) -> Option<Vec<(Id, Id)>> {
         let call = match self.get(id) {
             Value::Dict(entries) => return Some(entries.clone()),

@@ -7,6 +7,7 @@
 use super::super::header::MAX_RANK;
 use super::super::save::NamedTensor;
 use super::shorten;
+use super::value::MAX_NAME;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomic;
 use bytemuck::cast_slice;
@@ -25,7 +26,7 @@ const DATE: u16 = 0x21;
 /// Writes `tensors`, in this order, to `path` in PyTorch's zip format; the file is whole or absent.
 ///
 /// # Errors
-/// [`Kind::Weights`] when a name is empty or there twice, a shape does not fit its data, a value is not
+/// [`Kind::Weights`] when a name is empty, over 1024 bytes long or there twice, a shape does not fit its data, a value is not
 /// finite, or the tensors are 4 GiB or more. [`Kind::Io`] with the path when it cannot be written.
 pub fn save(path: &Path, tensors: &[NamedTensor<'_>]) -> Result<()> {
     check(path, tensors)?;
@@ -54,8 +55,8 @@ fn check(path: &Path, tensors: &[NamedTensor<'_>]) -> Result<()> {
             Error::new(Kind::Weights, format!("cannot save the tensor `{}`: {why}", shorten(name)))
                 .context(format!("writing {}", path.display()))
         };
-        if name.is_empty() {
-            return Err(refused("the name is empty"));
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(refused("its name is empty or too long"));
         }
         if !names.insert(name) {
             return Err(refused("it is there twice"));
@@ -239,9 +240,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_saved_is_refused() {
-        let long = "n".repeat(70_000);
+        let long = "n".repeat(MAX_NAME + 1);
         for (tensors, why) in [
-            (vec![tensor("", &[1], &[1.0])], "the name is empty"),
+            (vec![tensor("", &[1], &[1.0])], "its name is empty or too long"),
+            (vec![tensor(&long, &[1], &[1.0])], "its name is empty or too long"),
             (vec![tensor("a", &[1], &[1.0]), tensor("a", &[1], &[2.0])], "`a`: it is there twice"),
             (vec![tensor("a", &[2], &[1.0])], "its shape does not fit its data"),
             (vec![tensor("a", &[0, 1 << 40], &[])], "its shape does not fit its data"),
@@ -251,8 +253,6 @@ mod tests {
             let text = write(&tensors).unwrap_err().to_string();
             assert!(text.contains(why), "{text}");
         }
-        // The names are in the pickle, whose entries may be long.
-        write(&[tensor(&long, &[1], &[1.0])]).unwrap();
         let many: Vec<NamedTensor<'_>> = (0..65_535).map(|at| tensor(&at.to_string(), &[0], &[])).collect();
         assert!(write(&many).unwrap_err().to_string().contains("x.pth would be too large"));
     }

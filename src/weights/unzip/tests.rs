@@ -137,6 +137,22 @@ fn what_two_readers_could_see_differently_is_refused() {
 }
 
 #[test]
+fn two_records_of_one_thing_agree() {
+    // The end's count of entries against zip64's.
+    let mut bytes = archive(&[Made { zip64: true, ..made("a", b"1") }], b"");
+    let count = bytes.len() - 22 + 10;
+    bytes[count..count + 2].copy_from_slice(&[1, 0]);
+    assert_eq!(read(&bytes).unwrap().len(), 1);
+    bytes[count] = 2;
+    assert!(read(&bytes).unwrap_err().to_string().starts_with("the directory of x.zip is damaged"));
+    // The size of a stored entry before and after storing.
+    let mut bytes = archive(&[made("a", b"12345")], b"");
+    let record = bytes.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+    bytes[record + 20] = 4;
+    assert!(read(&bytes).unwrap_err().to_string().starts_with("the directory of x.zip is damaged"));
+}
+
+#[test]
 fn no_damage_makes_it_panic() {
     let wide = Made { zip64: true, ..made("a/b", b"12345") };
     for bytes in
