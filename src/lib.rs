@@ -15,6 +15,7 @@ pub mod op;
 pub mod graph;
 pub mod device;
 pub mod ptx;
+pub mod fetch;
 // The cellar: used by all, uses nothing above.
 pub mod shape;
 pub mod random;

@@ -1,5 +1,6 @@
 //! `weights`: files of weights inspected, converted, compared.
 
+use super::default_cache;
 use super::export::{FormatName, LayoutName};
 use super::values::{float_type, key_value, preprocess, size};
 use crate::error::Result;
@@ -27,6 +28,8 @@ pub enum WeightsCommand {
         /// Weights of any format (.safetensors, .h5, .keras, .pth, .onnx); the repository's own if not given
         file: Option<PathBuf>,
     },
+    /// Get an official file, checked; one that is on this machine already is used
+    Fetch(FetchArgs),
     /// Compare two weights files tensor by tensor, whatever their formats
     Diff {
         /// One file
@@ -34,6 +37,47 @@ pub enum WeightsCommand {
         /// Another
         b: PathBuf,
     },
+}
+
+/// `weights fetch`
+#[derive(Args, Debug)]
+pub struct FetchArgs {
+    /// Which: vgg16, vgg16-notop, torchvision-vgg16 … (--list names all)
+    #[arg(required_unless_present = "list")]
+    pub name: Option<String>,
+    /// List what there is
+    #[arg(long, conflicts_with_all = ["name", "output", "force", "offline"])]
+    pub list: bool,
+    /// Where to; into the cache if not given
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// Open no connection: look on this machine only
+    #[arg(long, env = "VGG_FT_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
+    /// Address of a folder that has the files under their names, in place of the publishers'
+    #[arg(long, value_name = "URL", env = "VGG_FT_MIRROR")]
+    pub mirror: Option<String>,
+    /// Cache folder; ~/.cache/vgg-ft if not given
+    #[arg(long, value_name = "DIR", env = "VGG_FT_CACHE")]
+    pub cache: Option<PathBuf>,
+}
+
+impl FetchArgs {
+    fn run(self, host: &Host) -> Result<()> {
+        let Some(name) = self.name else { return task::fetchable(host) };
+        let set = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let job = task::Fetch {
+            name,
+            output: self.output.map(|path| task::Output { path, force: self.force }),
+            cache: self.cache.or_else(default_cache),
+            mirror: set(self.mirror),
+            offline: self.offline,
+        };
+        task::fetch(host, &job)
+    }
 }
 
 /// `weights convert`
@@ -101,6 +145,7 @@ impl WeightsArgs {
         match self.command {
             WeightsCommand::Convert(args) => task::convert(host, &args.job()?),
             WeightsCommand::Inspect { file } => task::inspect(host, file.as_deref()),
+            WeightsCommand::Fetch(args) => args.run(host),
             WeightsCommand::Diff { a, b } => task::diff(host, &a, &b),
         }
     }

@@ -35,13 +35,13 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
 
 /// A zip archive: Keras' or PyTorch's, by what is in it.
 fn archive(path: &Path, bytes: &[u8]) -> Result<Contents> {
+    if torch::recognise(path, bytes).is_some() {
+        return torch::read(path, bytes);
+    }
     let entries = unzip::entries(path, bytes)?;
     let has = |name: &str| entries.iter().any(|entry| entry.name == name);
     if has("config.json") || has("model.weights.h5") {
         return keras::read(path, bytes);
-    }
-    if entries.iter().any(|entry| entry.name == "data.pkl" || entry.name.ends_with("/data.pkl")) {
-        return torch::read(path, bytes);
     }
     let what = if entries.iter().any(|entry| entry.name.ends_with(".npy")) {
         "a NumPy .npz archive"

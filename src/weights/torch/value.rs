@@ -15,7 +15,7 @@ pub(super) type Id = u32;
 pub(super) enum Value<'a> {
     /// None, a number with a fraction, a set: what no reader of weights looks into.
     Other,
-    Bool(bool),
+    Bool,
     Int(i64),
     /// An integer of more than 64 bits: little-endian, two's complement.
     Long(&'a [u8]),
