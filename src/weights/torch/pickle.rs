@@ -55,7 +55,7 @@ const NO_ARGS: Id = 3;
 
 impl<'a> Machine<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        let values = vec![Value::Other, Value::Bool, Value::Bool, Value::Tuple(Vec::new())];
+        let values = vec![Value::Other, Value::Bool(false), Value::Bool(true), Value::Tuple(Vec::new())];
         Self { bytes, at: 0, values, stack: Vec::new(), marks: Vec::new(), memo: BTreeMap::new() }
     }
 

@@ -41,7 +41,7 @@ pub(super) fn open<'a>(path: &'a Path, bytes: &'a [u8]) -> Result<Checkpoint<'a>
     let system = next("the description")?;
     let entries = system.entries(system.top).unwrap_or_default();
     let little = entries.iter().find(|&&(key, _)| system.name(key) == Some("little_endian"));
-    if little.is_some_and(|&(_, value)| matches!(system.get(value), Value::Bool)) {
+    if little.is_some_and(|&(_, value)| matches!(system.get(value), Value::Bool(false))) {
         return Err(big_endian(path));
     }
     let pickle = next("the pickle")?;

@@ -15,10 +15,10 @@ pub(super) type Id = u32;
 pub(super) enum Value<'a> {
     /// None, a number with a fraction, a set: what no reader of weights looks into.
     Other,
-    Bool,
+    Bool(bool),
     Int(i64),
-    /// An integer of more than 64 bits: little-endian, two's complement.
-    Long(&'a [u8]),
+    /// An integer of more than 64 bits: little-endian, two's complement. Only tests look at it.
+    Long(#[cfg_attr(not(test), expect(dead_code))] &'a [u8]),
     Text(&'a str),
     /// Bytes; the text of Python 2, too.
     Bytes(&'a [u8]),

@@ -17,7 +17,7 @@ fn shown(pickle: &Pickle<'_>, id: Id, depth: usize) -> String {
     let all = |ids: &[Id]| ids.iter().map(|&id| shown(pickle, id, depth - 1)).collect::<Vec<_>>().join(", ");
     match pickle.get(id) {
         Value::Other => "?".to_owned(),
-        Value::Bool => value.to_string(),
+        Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
         Value::Long(bytes) => format!("{bytes:?}"),
         Value::Text(text) => format!("'{text}'"),
