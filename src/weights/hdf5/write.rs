@@ -1,7 +1,7 @@
-//! HDF5: a tree of groups, attributes and f32 arrays in, a whole file out.
+//! A tree of groups, attributes and f32 arrays in, a whole file out.
 //!
-//! The one place that knows `hdf5-pure`. Files are of HDF5 1.8's format (superblock 2, contiguous data),
-//! which h5py, rhdf5 and hdf5r read alike. Equal trees make equal bytes.
+//! Files are of HDF5 1.8's format (superblock 2, contiguous data), which h5py, rhdf5 and hdf5r read alike.
+//! Equal trees make equal bytes.
 
 use crate::error::{Error, Kind, Result};
 use hdf5_pure::{AttrValue, FileBuilder, FinishedGroup, GroupBuilder, LibVer};

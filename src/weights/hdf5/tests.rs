@@ -1,0 +1,253 @@
+//! Attributes in every form; and files that were made to cost time or memory.
+
+use super::*;
+use crate::error::Result;
+use crate::weights::contents::Place;
+use hdf5_pure::FileBuilder;
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+fn golden(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/weights/keras").join(name)).unwrap()
+}
+
+fn look<T: Send>(bytes: &[u8], look: impl FnOnce(&Folder<'_>) -> Result<T> + Send) -> Result<T> {
+    open(Path::new("x.h5"), bytes, 0..bytes.len(), look)
+}
+
+/// What reading says, and that it says it soon: the guards count reads, and allow for a second of them.
+fn refusal<T: Send>(bytes: &[u8], asked: impl FnOnce(&Folder<'_>) -> Result<T> + Send) -> String {
+    let start = Instant::now();
+    let text = look(bytes, asked).map(|_| ()).unwrap_err().to_string();
+    assert!(start.elapsed() < Duration::from_secs(30), "{text}");
+    text
+}
+
+#[test]
+fn text_is_read_in_every_form() {
+    look(&golden("strings.h5"), |root| {
+        let all = root.attributes()?;
+        let both = Some(vec!["kernel".to_owned(), "für".to_owned()]);
+        let ascii = Some(vec!["kernel".to_owned(), "fur".to_owned()]);
+        for name in ["vlen_utf8", "nullterm_utf8", "nullpad_utf8", "spacepad_utf8"] {
+            assert_eq!(all.texts(name)?, both, "{name}");
+        }
+        for name in ["vlen_ascii", "numpy", "nullterm_ascii", "nullpad_ascii", "spacepad_ascii"] {
+            assert_eq!(all.texts(name)?, ascii, "{name}");
+        }
+        for name in ["vlen_scalar", "fixed_scalar", "one"] {
+            assert_eq!(all.texts(name)?, Some(vec!["kernel".to_owned()]), "{name}");
+            assert_eq!(all.text(name), Some("kernel"), "{name}");
+        }
+        for name in ["empty", "empty_vlen", "null"] {
+            assert_eq!(all.texts(name)?, Some(Vec::new()), "{name}");
+            assert_eq!(all.text(name), None, "{name}");
+        }
+        assert_eq!(all.texts("absent")?, None);
+        assert!(all.has("one") && !all.has("on"));
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn numbers_where_texts_should_be_are_refused() {
+    let mut file = FileBuilder::new();
+    file.set_attr("layer_names", hdf5_pure::AttrValue::I64(3));
+    let bytes = file.finish().unwrap();
+    let text = refusal(&bytes, |root| root.attributes()?.texts("layer_names"));
+    assert!(text.starts_with("the attribute `layer_names` of the root in x.h5 cannot be read"), "{text}");
+}
+
+/// A file of HDF5's oldest format, which has no checksums: at 96 the root's header, at 112 its `messages`, each
+/// eight bytes and its own; then `more`.
+fn raw(messages: &[(u16, Vec<u8>)], more: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (kind, data) in messages {
+        let size = data.len().next_multiple_of(8);
+        body.extend(kind.to_le_bytes());
+        body.extend((size as u16).to_le_bytes());
+        body.extend([0; 4]);
+        body.extend(data);
+        body.resize(body.len().next_multiple_of(8), 0);
+    }
+    let mut out = b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0\x04\0\x10\0\0\0\0\0".to_vec();
+    out.extend([0, u64::MAX, (112 + body.len() + more.len()) as u64, u64::MAX].map(u64::to_le_bytes).concat());
+    out.extend([0u64, 96, 0, 0, 0].map(u64::to_le_bytes).concat());
+    out.extend([1, 0, messages.len() as u8, 0, 1, 0, 0, 0]);
+    out.extend((body.len() as u64).to_le_bytes());
+    out.extend(body);
+    out.extend(more);
+    out
+}
+
+/// An attribute of one value, or a list of `count`.
+fn attribute(name: &str, datatype: &[u8], count: Option<u64>, data: &[u8]) -> (u16, Vec<u8>) {
+    let space = match count {
+        Some(count) => [[1, 1, 0, 0, 0, 0, 0, 0], count.to_le_bytes()].concat(),
+        None => vec![1, 0, 0, 0, 0, 0, 0, 0],
+    };
+    let mut out = vec![1, 0];
+    for size in [name.len() + 1, datatype.len(), space.len()] {
+        out.extend((size as u16).to_le_bytes());
+    }
+    for field in [format!("{name}\0").as_bytes(), datatype, &space, data] {
+        out.extend(field);
+        out.resize(out.len().next_multiple_of(8), 0);
+    }
+    (0x0c, out)
+}
+
+/// The deepest type that a message can hold. A thread's usual 2 MB of stack are not enough for it, and a
+/// stack that overflows ends the process.
+#[test]
+fn types_of_eight_thousand_levels_do_no_harm() {
+    let group = (0x11, [u64::MAX; 2].map(u64::to_le_bytes).concat());
+    let list = [0x19, 0, 0, 0, 16, 0, 0, 0].repeat(8100);
+    let number = [0x10, 0, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0];
+    let lists = attribute("layer_names", &[&list[..], &number].concat(), None, &[0; 16]);
+    let text = refusal(&raw(&[group.clone(), lists], b""), |root| root.attributes()?.texts("layer_names"));
+    assert!(text.contains("something that cannot be decoded"), "{text}");
+    // Each an array of one.
+    let array = [0x3a, 0, 0, 0, 4, 0, 0, 0, 1, 1, 0, 0, 0].repeat(4900);
+    let arrays = attribute("layer_names", &[&array[..], &number].concat(), None, &[0; 4]);
+    let text = refusal(&raw(&[group, arrays], b""), |root| root.attributes()?.texts("layer_names"));
+    assert!(text.contains("something that cannot be decoded"), "{text}");
+}
+
+/// A node of a group's tree, whose children are all itself.
+#[test]
+fn trees_that_lead_in_circles_end() {
+    for branches in [1u16, 2, 1000] {
+        let at = 96 + 16 + 8 + 16;
+        let mut node = b"TREE\0\x01".to_vec();
+        node.extend(branches.to_le_bytes());
+        node.extend([0xff; 16]);
+        for _ in 0..branches {
+            node.extend([0, at].map(u64::to_le_bytes).concat());
+        }
+        node.extend([0; 8]);
+        let heap = at + node.len() as u64;
+        node.extend(b"HEAP\0\0\0\0");
+        node.extend([8, u64::MAX, heap + 32, 0].map(u64::to_le_bytes).concat());
+        let group = (0x11, [at, heap].map(u64::to_le_bytes).concat());
+        let text = refusal(&raw(&[group], &node), |root| root.groups().map(|_| ()));
+        let expected = if branches == 1 { "x.h5 cannot be read as HDF5" } else { "x.h5 leads in circles" };
+        assert!(text.starts_with(expected), "{branches}: {text}");
+    }
+}
+
+/// The same for trees of chunks.
+#[test]
+fn chunks_that_lead_in_circles_end() {
+    let mut bytes = golden("storage.h5");
+    let nodes: Vec<usize> = (0..bytes.len() - 8).filter(|&at| bytes[at..].starts_with(b"TREE\x01\0")).collect();
+    assert!(nodes.len() > 4);
+    for node in nodes {
+        bytes[node + 5] = 1;
+        let entries = bytes[node + 6];
+        for entry in 0..usize::from(entries) {
+            // A header of 24 bytes, then keys of 48 (for five axes, that of the type counted) and addresses of 8.
+            let at = node + 24 + entry * 56 + 48;
+            bytes[at..at + 8].copy_from_slice(&(node as u64).to_le_bytes());
+        }
+    }
+    for name in ["packed", "chunked", "growing"] {
+        let text = refusal(&bytes, |root| root.array(&format!("{name}/{name}/kernel:0")));
+        assert!(text.contains("leads in circles"), "{text}");
+    }
+    let text = refusal(&bytes, |root| root.array("summed/summed/kernel:0"));
+    assert!(text.contains("nested too deeply"), "{text}");
+}
+
+/// Groups within groups, none of which is the other: links give them as many names as one likes.
+#[test]
+fn walks_that_never_end_are_ended() {
+    let text = refusal(&golden("links.h5"), |root| {
+        let mut here: VecDeque<Folder<'_>> = root.group("layers/a")?.into_iter().collect();
+        while let Some(folder) = here.pop_front() {
+            here.extend(folder.groups()?.into_iter().map(|(_, inside)| inside));
+        }
+        Ok(())
+    });
+    assert!(text.contains("leads in circles"), "{text}");
+}
+
+/// One text of 200 kB, named 2,000 times: 400 MB.
+#[test]
+fn texts_that_share_their_bytes_are_bounded() {
+    let texts = |count: u64| {
+        let kind = [0x19, 1, 0, 0, 16, 0, 0, 0, 0x10, 0, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0];
+        let heap = 112 + 8 + 8 + 16 + 24 + 16 + 16 * count;
+        let mut text = 200_000u32.to_le_bytes().to_vec();
+        text.extend(heap.to_le_bytes());
+        text.extend(1u32.to_le_bytes());
+        let attribute = attribute("layer_names", &kind, Some(count), &text.repeat(count as usize));
+        let mut collection = b"GCOL\x01\0\0\0".to_vec();
+        collection.extend((16 + 16 + 200_000 + 16u64).to_le_bytes());
+        collection.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+        collection.extend(200_000u64.to_le_bytes());
+        collection.extend([b'x'; 200_000]);
+        collection.extend([0; 16]);
+        raw(&[attribute], &collection)
+    };
+    let list = look(&texts(3), |root| root.attributes()?.texts("layer_names")).unwrap().unwrap();
+    assert_eq!(list, vec!["x".repeat(200_000); 3]);
+    let text = refusal(&texts(2000), |root| root.attributes()?.texts("layer_names"));
+    assert!(text.contains("leads in circles, or to far more than a model has"), "{text}");
+}
+
+#[test]
+fn arrays_cannot_unfold_to_more_than_the_file_can_hold() {
+    let zeros = vec![0f32; 1 << 20];
+    let mut file = FileBuilder::new();
+    file.create_dataset("zeros").with_f32_data(&zeros).with_shape(&[1 << 20]).with_chunks(&[1 << 18]).with_deflate(9);
+    let bytes = file.finish().unwrap();
+    assert!(bytes.len() < 10_000, "{}", bytes.len());
+    let array = look(&bytes, |root| root.array("zeros")).unwrap().unwrap();
+    assert_eq!(array.place, Place::Decoded(vec![0; 4 << 20]));
+
+    // The same chunks a second time: by a link, or by an array that takes another's bytes for its own.
+    let text = refusal(&bytes, |root| {
+        for _ in 0..1000 {
+            root.array("zeros")?;
+        }
+        Ok(())
+    });
+    assert!(text.starts_with("the array `zeros` in x.h5 unfolds to more than the file can hold"), "{text}");
+
+    // The last axis of every array in the file, longer than its chunks; up to numbers that overflow.
+    let bytes = golden("storage.h5");
+    let shape = [3u64, 3, 3, 5].map(u64::to_le_bytes).concat();
+    let places: Vec<usize> = (0..bytes.len() - 32).filter(|&at| bytes[at..].starts_with(&shape)).collect();
+    assert!(places.len() > 12);
+    for claim in [7, 1 << 20, 1 << 40, u64::MAX] {
+        let mut larger = bytes.clone();
+        for &at in &places {
+            larger[at + 24..at + 32].copy_from_slice(&claim.to_le_bytes());
+        }
+        for name in ["plain", "compact", "big", "chunked", "packed", "lzf", "summed", "growing"] {
+            let text = refusal(&larger, |root| root.array(&format!("{name}/{name}/kernel:0")));
+            assert!(text.starts_with(&format!("the array `{name}/{name}/kernel:0` in x.h5 ")), "{claim}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_file_within_a_file_is_placed_in_the_outer_one() {
+    let inner = golden("flat_weights.h5");
+    let place = |bytes: &[u8], within| {
+        open(Path::new("x"), bytes, within, |root| root.array("fc1/fc1/kernel"))
+    };
+    let alone = place(&inner, 0..inner.len()).unwrap();
+    let outer = [&[7; 1001][..], &inner, &[9; 77]].concat();
+    let inside = place(&outer, 1001..1001 + inner.len()).unwrap();
+    let (Some(alone), Some(inside)) = (alone, inside) else { panic!("no array") };
+    let (Place::Here(alone), Place::Here(inside)) = (alone.place, inside.place) else { panic!("decoded") };
+    assert_eq!((alone.start + 1001, alone.end + 1001), (inside.start, inside.end));
+    // Numbers beyond the inner file are not those of the outer.
+    assert!(place(&outer, 1001..1001 + alone.start + 1).is_err());
+    assert!(place(&outer, 1001..outer.len() + 1).is_err());
+}

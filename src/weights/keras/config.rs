@@ -1,0 +1,189 @@
+//! The JSON from which Keras builds a model in; the names and classes of its layers out, in their order.
+//!
+//! Every version writes it differently, and nothing here is needed to find weights. So what is not understood
+//! is passed over, down to the whole text: then names come from the weights alone.
+
+use serde_json::Value;
+
+/// Longer texts are not read: parsed, they take a dozen times their size. The largest of keras-applications
+/// has 600 kB.
+const LONGEST: usize = 8 << 20;
+/// Models in models.
+const DEPTH: usize = 16;
+
+/// A layer, or a model of layers.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    /// `Conv2D`.
+    pub class: String,
+    /// `block1_conv1`.
+    pub name: String,
+    /// The layers of a model, in the order of data; `None` for a layer.
+    pub layers: Option<Vec<Node>>,
+    /// What it does to every number of a channel, if that is all it does.
+    affine: Option<Affine>,
+}
+
+/// `scale · x + offset`, by channel, or one for all of them.
+#[derive(Clone, Debug, PartialEq)]
+struct Affine {
+    scale: Vec<f64>,
+    offset: Vec<f64>,
+}
+
+impl Node {
+    /// The model that `json` describes.
+    pub fn parse(json: &str) -> Option<Self> {
+        if json.len() > LONGEST {
+            return None;
+        }
+        Self::read(&serde_json::from_str(json).ok()?, DEPTH)
+    }
+
+    fn read(value: &Value, depth: usize) -> Option<Self> {
+        let class = value.get("class_name")?.as_str()?.to_owned();
+        let config = value.get("config");
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let name = text(config.and_then(|config| config.get("name"))).or_else(|| text(value.get("name")));
+        // The oldest Sequential has the list for its configuration.
+        let layers = config.and_then(|config| config.get("layers").unwrap_or(config).as_array());
+        let layers = layers.filter(|_| depth > 0).map(|layers| {
+            layers.iter().filter(|layer| !is_operation(layer)).filter_map(|layer| Self::read(layer, depth - 1))
+        });
+        let affine = config.and_then(|config| Affine::of(&class, config));
+        Some(Self { class, name: name.unwrap_or_default(), layers: layers.map(Iterator::collect), affine })
+    }
+
+    /// The layers that are no models, in the order of data.
+    pub fn leaves(&self) -> Vec<&Node> {
+        match &self.layers {
+            Some(layers) => layers.iter().flat_map(Self::leaves).collect(),
+            None => vec![self],
+        }
+    }
+
+    /// The models inside.
+    pub fn models(&self) -> Vec<&Node> {
+        let inside = self.layers.as_deref().unwrap_or_default().iter();
+        inside.filter(|node| node.layers.is_some()).flat_map(|node| [vec![node], node.models()].concat()).collect()
+    }
+
+    /// What is done to the numbers of a picture before the first layer that does more, `scale offset`; either
+    /// is one number, or three with commas between.
+    pub fn rescaling(&self) -> Option<String> {
+        let mut all: Option<Affine> = None;
+        for leaf in self.leaves() {
+            match &leaf.affine {
+                Some(affine) => {
+                    all = Some(match all {
+                        Some(before) => affine.after(&before)?,
+                        None => affine.clone(),
+                    });
+                }
+                // Pictures are moved and brightened in training alone.
+                None if leaf.class == "InputLayer" || leaf.class.starts_with("Random") => {}
+                None => break,
+            }
+        }
+        let Affine { scale, offset } = all?;
+        let text = |numbers: Vec<f64>| numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+        Some(format!("{} {}", text(scale), text(offset)))
+    }
+}
+
+/// Whether it is a function in a Functional model, `x + y`, which is no layer and so is not counted as one.
+fn is_operation(layer: &Value) -> bool {
+    layer.get("module").and_then(Value::as_str).is_some_and(|module| module.starts_with("keras.src.ops"))
+}
+
+impl Affine {
+    fn of(class: &str, config: &Value) -> Option<Self> {
+        let numbers = |key: &str| match config.get(key)? {
+            Value::Number(one) => Some(vec![one.as_f64()?]),
+            Value::Array(all) => all.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>(),
+            _ => None,
+        };
+        let affine = match class {
+            "Rescaling" => Self { scale: numbers("scale")?, offset: numbers("offset").unwrap_or(vec![0.0]) },
+            // Keras divides by the root of the variance, and by 1e-7 where that is less.
+            "Normalization" if config.get("invert").and_then(Value::as_bool) != Some(true) => {
+                let (mean, variance) = (numbers("mean")?, numbers("variance")?);
+                let scale: Vec<f64> = variance.iter().map(|v| 1.0 / v.sqrt().max(1e-7)).collect();
+                let offset = Self::pairs(&mean, &scale, |mean, scale| -mean * scale)?;
+                Self { scale, offset }
+            }
+            _ => return None,
+        };
+        let fits = |all: &[f64]| (all.len() == 1 || all.len() == 3) && all.iter().all(|x| x.is_finite());
+        (fits(&affine.scale) && fits(&affine.offset)).then_some(affine)
+    }
+
+    fn after(&self, before: &Self) -> Option<Self> {
+        let scale = Self::pairs(&self.scale, &before.scale, |a, b| a * b)?;
+        let shifted = Self::pairs(&self.scale, &before.offset, |a, b| a * b)?;
+        Some(Self { scale, offset: Self::pairs(&shifted, &self.offset, |a, b| a + b)? })
+    }
+
+    /// One number stands for as many as the other side has.
+    fn pairs(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> Option<Vec<f64>> {
+        match (a, b) {
+            ([a], b) => Some(b.iter().map(|&b| f(*a, b)).collect()),
+            (a, [b]) => Some(a.iter().map(|&a| f(a, *b)).collect()),
+            (a, b) if a.len() == b.len() => Some(a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(layers: &str) -> Node {
+        Node::parse(&format!(r#"{{"class_name": "Sequential", "config": {{"name": "m", "layers": [{layers}]}}}}"#))
+            .unwrap()
+    }
+
+    #[test]
+    fn layers_are_named_in_every_dialect() {
+        let names = |node: &Node| node.leaves().iter().map(|leaf| leaf.name.clone()).collect::<Vec<_>>();
+        let conv = |name: &str| format!(r#"{{"class_name": "Conv2D", "config": {{"name": "{name}", "unknown": []}}}}"#);
+        let inner = format!(
+            r#"{{"module": "keras.src.models", "class_name": "Functional", "name": "base",
+                 "config": {{"name": "base", "layers": [{}, {{"module": "keras.src.ops.numpy", "class_name": "Add"}}]}}}}"#,
+            conv("b")
+        );
+        let node = model(&format!("{}, {inner}, 3, {}", conv("a"), conv("c")));
+        assert_eq!(names(&node), ["a", "b", "c"]);
+        assert_eq!(node.models().iter().map(|model| (model.name.as_str(), model.leaves().len())).collect::<Vec<_>>(), [("base", 1)]);
+        let oldest = Node::parse(&format!(r#"{{"class_name": "Sequential", "config": [{}]}}"#, conv("a"))).unwrap();
+        assert_eq!(names(&oldest), ["a"]);
+        for odd in ["", "[]", "3", r#"{"class_name": 4}"#, "{", &"[".repeat(100_000)] {
+            assert!(Node::parse(odd).is_none(), "{odd:.20}");
+        }
+        let deep = (0..40).fold(conv("x"), |inner, _| {
+            format!(r#"{{"class_name": "Model", "config": {{"layers": [{inner}]}}}}"#)
+        });
+        assert_eq!(names(&Node::parse(&deep).unwrap()), [""]);
+    }
+
+    #[test]
+    fn rescaling_is_that_of_all_layers_in_front() {
+        let rescaling = |scale: &str, offset: &str| {
+            format!(r#"{{"class_name": "Rescaling", "config": {{"scale": {scale}, "offset": {offset}}}}}"#)
+        };
+        let [input, flip, conv] = ["InputLayer", "RandomFlip", "Conv2D"]
+            .map(|class| format!(r#"{{"class_name": "{class}", "config": {{"name": "x"}}}}"#));
+        let said = |layers: &[&str]| model(&layers.join(",")).rescaling();
+        let first = rescaling("0.5", "-1.0");
+        assert_eq!(said(&[&input, &flip, &first, &conv]).unwrap(), "0.5 -1");
+        assert_eq!(said(&[&conv, &first]), None);
+        assert_eq!(said(&[&input, &conv]), None);
+        let second = rescaling("[2, 4, 8]", "[1, 0, 0]");
+        assert_eq!(said(&[&first, &second, &conv]).unwrap(), "1,2,4 -1,-4,-8");
+        assert_eq!(said(&[&rescaling("[1, 2]", "0")]), None);
+        assert_eq!(said(&[&rescaling("2", "null")]).unwrap(), "2 0");
+        let normal = r#"{"class_name": "Normalization", "config": {"mean": [1, 2, 3], "variance": [4, 4, 16]}}"#;
+        assert_eq!(said(&[normal]).unwrap(), "0.5,0.5,0.25 -0.5,-1,-0.75");
+    }
+}
