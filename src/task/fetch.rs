@@ -85,7 +85,8 @@ impl Watch for Voice<'_> {
     }
 
     fn begin(&mut self, what: &str, total: Option<u64>) {
-        let (unit, name) = if total.is_some_and(|total| total < 10_000_000) { (1000, "kB") } else { (1_000_000, "MB") };
+        let (unit, name) =
+            if total.is_some_and(|total| total < 10_000_000) { (1000, "kB") } else { (1_000_000, "MB") };
         self.unit = unit;
         self.progress = match total {
             Some(total) => self.host.progress(what, total.div_ceil(unit) as usize, name),

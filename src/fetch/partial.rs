@@ -1,0 +1,301 @@
+//! A file that is on its way: `NAME.part` holds the bytes so far, `NAME.part.json` says of what they are.
+//!
+//! In: bytes, in order. Out: the whole file under its name, or a part that the next try goes on from. The lock
+//! on the second file keeps two processes from writing one part; it goes with the process, however that ends.
+
+use super::Watch;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Of what the bytes are: enough to ask for the rest of the same file and no other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Note {
+    /// The address that was asked.
+    pub url: String,
+    /// The strong ETag of the answer.
+    pub etag: Option<String>,
+    /// Its Last-Modified.
+    pub modified: Option<String>,
+    /// Bytes of the whole file, if the server said.
+    pub total: Option<u64>,
+}
+
+/// The part and its note, locked.
+pub(super) struct Partial {
+    /// Where the whole file goes.
+    target: PathBuf,
+    /// Where its bytes are until then.
+    pub path: PathBuf,
+    note_path: PathBuf,
+    file: File,
+    note_file: File,
+    /// Bytes so far.
+    pub have: u64,
+    /// Of what they are; nothing is known where there are none.
+    pub note: Note,
+    /// Another process was fetching the same file, and is done or gone.
+    pub waited: bool,
+}
+
+/// The longest note that is read.
+const MAX_NOTE: u64 = 1 << 16;
+/// How often a lock is asked for.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+impl Partial {
+    /// Opens or begins the part of `target`, once no other process writes it.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::error::Kind::Io) when the folder cannot be written; a stop while waiting.
+    pub fn open(target: &Path, watch: &mut dyn Watch) -> Result<Self> {
+        let (path, note_path) = (beside(target, ".part"), beside(target, ".part.json"));
+        let open = |path: &Path| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            options.open(path).map_err(|e| Error::io("write", path, &e))
+        };
+        let mut waited = false;
+        let mut note_file = loop {
+            watch.check()?;
+            let file = open(&note_path)?;
+            match file.try_lock() {
+                // The one before us takes the note away when it is done; the lock on what is gone guards nothing.
+                Ok(()) if is_at(&file, &note_path) => break file,
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    if !waited {
+                        watch.say(&format!(
+                            "another process is fetching {}: waiting for it",
+                            target.display()
+                        ));
+                    }
+                    waited = true;
+                    std::thread::sleep(PATIENCE);
+                }
+                // Some file systems have no locks. Two writers would spoil the part, which the checksum shows.
+                Err(TryLockError::Error(_)) => break file,
+            }
+        };
+        let file = open(&path)?;
+        let length = file.metadata().map_err(|e| Error::io("read", &path, &e))?.len();
+        let note = read_note(&mut note_file);
+        let target = target.to_owned();
+        let mut partial =
+            Self { target, path, note_path, file, note_file, have: length, note: Note::default(), waited };
+        match note {
+            Some(note) => partial.note = note,
+            // Bytes of who knows what.
+            None => partial.restart()?,
+        }
+        partial.seek()?;
+        Ok(partial)
+    }
+
+    /// Drops the bytes so far.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::error::Kind::Io).
+    pub fn restart(&mut self) -> Result<()> {
+        (self.have, self.note) = (0, Note::default());
+        self.file.set_len(0).map_err(|e| Error::io("write", &self.path, &e))?;
+        self.seek()
+    }
+
+    fn seek(&mut self) -> Result<()> {
+        self.file.seek(SeekFrom::Start(self.have)).map_err(|e| Error::io("write", &self.path, &e))?;
+        Ok(())
+    }
+
+    /// Says of what the bytes are that follow; before the first of them.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::error::Kind::Io).
+    pub fn annotate(&mut self, note: Note) -> Result<()> {
+        let json = serde_json::to_vec(&note).unwrap_or_default();
+        let mut write = || {
+            // A note that was cut is no JSON, and its part is begun again.
+            self.note_file.set_len(0)?;
+            self.note_file.seek(SeekFrom::Start(0))?;
+            self.note_file.write_all(&json)
+        };
+        write().map_err(|e| Error::io("write", &self.note_path, &e))?;
+        self.note = note;
+        Ok(())
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::error::Kind::Io); what could not be written whole is not counted.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Err(e) = self.file.write_all(bytes) {
+            // A disk that is full took some of them.
+            let _ = self.file.set_len(self.have);
+            return Err(Error::io("write", &self.path, &e));
+        }
+        self.have += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The bytes are whole and right: on the disk, under the file's name.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::error::Kind::Io).
+    pub fn finish(self) -> Result<()> {
+        self.file.sync_all().map_err(|e| Error::io("write", &self.path, &e))?;
+        drop(self.file);
+        fs::rename(&self.path, &self.target).map_err(|e| Error::io("write", &self.target, &e))?;
+        // Whoever waits for the lock finds it on a file that is gone, and looks again.
+        let _ = fs::remove_file(&self.note_path);
+        Ok(())
+    }
+
+    /// The bytes are of no use.
+    pub fn discard(self) {
+        drop(self.file);
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.note_path);
+    }
+
+    /// The next try goes on from here; nothing lies about where there is nothing.
+    pub fn keep(self) {
+        if self.have == 0 {
+            self.discard();
+        }
+    }
+}
+
+fn read_note(file: &mut File) -> Option<Note> {
+    let mut json = Vec::new();
+    file.take(MAX_NOTE).read_to_end(&mut json).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+/// `target` with more behind its name.
+fn beside(target: &Path, ending: &str) -> PathBuf {
+    let mut name: OsString = target.file_name().unwrap_or_default().to_os_string();
+    name.push(ending);
+    target.with_file_name(name)
+}
+
+/// Whether the open `file` is still the one of that name.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    file.metadata().and_then(|open| Ok(id(open) == id(fs::metadata(path)?))).unwrap_or(false)
+}
+
+/// There is no stable way to ask; that the name is there is most of it.
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Silent;
+    impl Watch for Silent {}
+
+    fn open(target: &Path) -> Partial {
+        Partial::open(target, &mut Silent).unwrap()
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_part_is_taken_up_where_it_was_left_if_its_note_says_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("x.h5");
+        let note = Note { url: "http://a/x".into(), etag: Some("\"1\"".into()), ..Note::default() };
+        let mut first = open(&target);
+        first.annotate(Note { url: "a longer address than the other".into(), ..Note::default() }).unwrap();
+        first.annotate(note.clone()).unwrap();
+        first.add(b"abc").unwrap();
+        first.keep();
+        let mut second = open(&target);
+        assert_eq!((second.have, &second.note), (3, &note));
+        second.add(b"def").unwrap();
+        second.keep();
+        assert_eq!(fs::read(dir.path().join("x.h5.part")).unwrap(), b"abcdef");
+        // A note that was cut.
+        let json = dir.path().join("x.h5.part.json");
+        let whole = fs::read(&json).unwrap();
+        fs::write(&json, &whole[..whole.len() - 2]).unwrap();
+        let mut third = open(&target);
+        assert_eq!((third.have, &third.note), (0, &Note::default()));
+        third.add(b"ghi").unwrap();
+        third.finish().unwrap();
+        assert_eq!(names(dir.path()), ["x.h5"]);
+        assert_eq!(fs::read(&target).unwrap(), b"ghi");
+    }
+
+    #[test]
+    fn nothing_is_left_of_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("x");
+        open(&target).keep();
+        assert!(names(dir.path()).is_empty());
+        let mut partial = open(&target);
+        partial.add(b"abc").unwrap();
+        partial.discard();
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_on_what_is_gone_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let file = File::create(&path).unwrap();
+        assert!(is_at(&file, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path));
+        // The next process has made its own by now.
+        let _other = File::create(&path).unwrap();
+        assert!(!is_at(&file, &path));
+    }
+
+    #[test]
+    fn the_second_waits_until_the_first_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("x");
+        let mut first = open(&target);
+        first.annotate(Note::default()).unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        struct Telling(std::sync::mpsc::Sender<String>);
+        impl Watch for Telling {
+            fn say(&mut self, remark: &str) {
+                self.0.send(remark.to_owned()).unwrap();
+            }
+        }
+        let waiting = {
+            let target = target.clone();
+            std::thread::spawn(move || Partial::open(&target, &mut Telling(said)).unwrap())
+        };
+        assert!(heard.recv().unwrap().starts_with("another process is fetching"));
+        first.add(b"whole").unwrap();
+        first.finish().unwrap();
+        let second = waiting.join().unwrap();
+        // The part of the first is gone under its new name: the second must not write into it.
+        assert_eq!((second.waited, second.have), (true, 0));
+        assert!(heard.recv().is_err(), "it is said once");
+        second.keep();
+        assert_eq!(names(dir.path()), ["x"]);
+        assert_eq!(fs::read(&target).unwrap(), b"whole");
+    }
+}
