@@ -223,8 +223,8 @@ impl Weights {
     }
 
     /// The values of a tensor, as [`Weights::tensor`], some whole rows of `row` values at a time: `each` gets
-    /// the place of the first value and the values. What was read of a mapped file is given back to the
-    /// system, so that no more than a block of it is in memory.
+    /// the place of the first value and the values, about `bytes` of them. What was read of a mapped file is given
+    /// back to the system, so that no more than a block of it is in memory.
     ///
     /// # Errors
     /// As [`Weights::tensor`], and those of `each`.
@@ -232,11 +232,11 @@ impl Weights {
         &self,
         name: &str,
         expected: &[usize],
-        row: usize,
+        (row, bytes): (usize, usize),
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         self.expect(name, expected)?;
-        self.raw_blocks(name, row, &mut |first, values| {
+        self.raw_blocks(name, (row, bytes), &mut |first, values| {
             if numbers::not_finite(values) > 0 {
                 // Asked again as a whole, for the error that counts them all.
                 return self.tensor(name, expected).map(drop);
@@ -249,11 +249,11 @@ impl Weights {
     pub(super) fn raw_blocks(
         &self,
         name: &str,
-        row: usize,
+        (row, bytes): (usize, usize),
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let tensor = self.find(name)?;
-        let step = (BLOCK_BYTES / 4 / row.max(1)).max(1) * row.max(1);
+        let step = (bytes / 4 / row.max(1)).max(1) * row.max(1);
         let Data::Mapped { map, bytes } = &tensor.data else {
             let values = self.values(name)?;
             return values.chunks(step).enumerate().try_for_each(|(at, block)| each(at * step, block));
@@ -354,5 +354,5 @@ impl fmt::Debug for Weights {
     }
 }
 
-/// Read at a time of a large tensor: enough for all threads, little beside the network.
-const BLOCK_BYTES: usize = 8 << 20;
+/// Read at a time where nothing asks for another size: enough for all threads, little beside the network.
+pub(super) const BLOCK_BYTES: usize = 8 << 20;

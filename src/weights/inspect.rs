@@ -1,6 +1,6 @@
 //! A look into a weights file: one row per tensor, for people.
 
-use super::file::Weights;
+use super::file::{BLOCK_BYTES, Weights};
 use super::unzip::shorten;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -94,7 +94,7 @@ fn sum_up(weights: &Weights, name: &str) -> Result<(Option<Stats>, usize)> {
         return Ok((None, 0));
     }
     let mut seen = Moments::default();
-    weights.raw_blocks(name, 1, &mut |_, values| {
+    weights.raw_blocks(name, (1, BLOCK_BYTES), &mut |_, values| {
         seen.add(values);
         Ok(())
     })?;

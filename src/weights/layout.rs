@@ -16,14 +16,6 @@ pub fn hwio_to_ohwi(kernel: &[f32], [h, w, i, o]: [usize; 4]) -> Vec<f32> {
     transpose(kernel, h * w * i, o)
 }
 
-/// As [`hwio_to_ohwi`], into `to`.
-///
-/// # Panics
-/// When `kernel` or `to` has not the size that `[h, w, i, o]` says.
-pub fn hwio_to_ohwi_into(kernel: &[f32], [h, w, i, o]: [usize; 4], to: &mut [f32]) {
-    transpose_into(kernel, h * w * i, o, to);
-}
-
 /// `[o, h, w, i]` → `[h, w, i, o]`: a convolution kernel of the engine as Keras wants it. The sizes
 /// are given in the order of the file, `[h, w, i, o]`, as for [`hwio_to_ohwi`].
 ///
@@ -135,23 +127,34 @@ pub fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 /// When `matrix` or `out` has not `rows · columns` values.
 pub fn transpose_into(matrix: &[f32], rows: usize, columns: usize, out: &mut [f32]) {
     assert!(matrix.len() == rows * columns && out.len() == matrix.len(), "a matrix of {rows} × {columns}");
-    if out.is_empty() {
+    transpose_rows(matrix, 0, out, rows);
+}
+
+/// Some rows of a matrix, of which there are `rows` in all, from row `first` on, into its transpose `out`.
+///
+/// # Panics
+/// When `out` is no whole number of `rows`, or `matrix` no whole rows of as many columns, or too many.
+pub fn transpose_rows(matrix: &[f32], first: usize, out: &mut [f32], rows: usize) {
+    if matrix.is_empty() || out.is_empty() {
         return;
     }
+    let columns = out.len() / rows;
+    let count = matrix.len() / columns;
+    assert!(out.len() == rows * columns && matrix.len() == count * columns && first + count <= rows);
     // Each task owns TILE whole rows of the output, which are TILE columns of the input. The way
     // through a small tile is for the sake of power-of-two sizes: walking down a column of the input
     // would put all lines into the same few sets of the cache.
     out.par_chunks_mut(TILE * rows).enumerate().for_each(|(band, out)| {
-        let first = band * TILE;
+        let left = band * TILE;
         let width = out.len() / rows;
         let mut tile = [[0.0; TILE]; TILE];
-        for top in (0..rows).step_by(TILE) {
-            let height = TILE.min(rows - top);
+        for top in (0..count).step_by(TILE) {
+            let height = TILE.min(count - top);
             for (r, line) in tile[..height].iter_mut().enumerate() {
-                line[..width].copy_from_slice(&matrix[(top + r) * columns + first..][..width]);
+                line[..width].copy_from_slice(&matrix[(top + r) * columns + left..][..width]);
             }
             for (c, out) in out.chunks_exact_mut(rows).enumerate() {
-                for (to, line) in out[top..][..height].iter_mut().zip(&tile) {
+                for (to, line) in out[first + top..][..height].iter_mut().zip(&tile) {
                     *to = line[c];
                 }
             }
@@ -178,6 +181,11 @@ mod tests {
                     assert_eq!(b[c * rows + r], a[r * columns + c], "[{r}, {c}] of {rows} × {columns}");
                 }
             }
+            // In two parts, as a large file is read.
+            let (mut parts, cut) = (vec![f32::NAN; a.len()], rows / 3);
+            transpose_rows(&a[..cut * columns], 0, &mut parts, rows);
+            transpose_rows(&a[cut * columns..], cut, &mut parts, rows);
+            assert_eq!(parts, b, "{rows} × {columns} in two parts");
         }
     }
 

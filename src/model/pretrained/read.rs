@@ -50,13 +50,23 @@ fn len(origin: &Origin, role: Role) -> usize {
     }
 }
 
+/// Bytes of a convolution at a time: what the second-level caches of two threads hold, and malloc keeps.
+const CONVOLUTION: usize = 1 << 20;
+/// Bytes of a dense kernel at a time: some dozens of PyTorch's columns, which become runs of a cache line or more.
+const DENSE: usize = 8 << 20;
+
 fn convolution(weights: &Weights, origin: &Origin, hwio: [usize; 4], to: &mut [f32]) -> Result<()> {
-    let [h, w, i, _] = hwio;
+    let [h, w, i, o] = hwio;
     let found = &origin.found;
-    let values = weights.tensor(&found.kernel, weights.shape(&found.kernel)?)?;
-    match found.form {
-        Form::Hwio => layout::hwio_to_ohwi_into(&values, hwio, to),
-        _ => layout::oihw_to_ohwi_into(&values, hwio, to),
+    let shape = weights.shape(&found.kernel)?;
+    if found.form == Form::Hwio {
+        // HWIO is the transpose of OHWI.
+        weights.blocks(&found.kernel, shape, (o, CONVOLUTION), &mut |first, values| {
+            layout::transpose_rows(values, first / o, to, h * w * i);
+            Ok(())
+        })?;
+    } else {
+        layout::oihw_to_ohwi_into(&weights.tensor(&found.kernel, shape)?, hwio, to);
     }
     if origin.turned {
         to.chunks_exact_mut(i.max(1)).for_each(<[f32]>::reverse);
@@ -123,13 +133,13 @@ fn dense(weights: &Weights, origin: &Origin, [rows, units]: [usize; 2], to: &mut
         None => from,
     };
     match found.form {
-        Form::InOut => weights.blocks(&found.kernel, shape, units, &mut |first, values| {
+        Form::InOut => weights.blocks(&found.kernel, shape, (units, DENSE), &mut |first, values| {
             for (at, from) in values.chunks_exact(units.max(1)).enumerate() {
                 to[row(first / units + at) * units..][..units].copy_from_slice(from);
             }
             Ok(())
         }),
-        _ => weights.blocks(&found.kernel, shape, rows, &mut |first, values| {
+        _ => weights.blocks(&found.kernel, shape, (rows, DENSE), &mut |first, values| {
             layout::scatter_columns(values, rows, first / rows, to, units, origin.flattened);
             Ok(())
         }),
