@@ -169,6 +169,7 @@ impl Net {
             error @ ureq::Error::LargeResponseHeader(..) => {
                 never("the server talks too much", error.to_string(), "is it the right one?")
             }
+            // Without ureq's "io: " before it.
             ureq::Error::Io(error) => Stop::Again(shorten(&error.to_string()), None),
             error => Stop::Again(shorten(&error.to_string()), None),
         }

@@ -32,7 +32,8 @@ pub(super) fn transfer(want: &Want<'_>, url: &str, path: &Path, watch: &mut dyn 
         }
     }
     let hasher = want.entry.digest.hasher();
-    let mut transfer = Transfer { want, url, watch, partial, hasher, hashed: 0, mixed: false, whole: false };
+    let (mixed, whole, anew) = (false, false, false);
+    let mut transfer = Transfer { want, url, watch, partial, hasher, hashed: 0, mixed, whole, anew };
     match transfer.tries() {
         Ok(digest) => {
             let bytes = transfer.partial.have;
@@ -79,6 +80,8 @@ struct Transfer<'a> {
     mixed: bool,
     /// The next try asks for the whole file.
     whole: bool,
+    /// Its checksum was wrong once, and it was begun again.
+    anew: bool,
 }
 
 impl Transfer<'_> {
@@ -104,7 +107,7 @@ impl Transfer<'_> {
             if failed > net.retries {
                 let error = Error::new(Kind::Io, format!("cannot fetch {}", self.want.entry.name));
                 return Err(kept(error.fact("reason", reason).fact("tries", failed).help(
-                    "check the network; HTTPS_PROXY (HTTP_PROXY, ALL_PROXY) names a proxy, VGG_FT_MIRROR another address",
+                    "check the network; HTTPS_PROXY (or ALL_PROXY) names a proxy, VGG_FT_MIRROR another address",
                 )));
             }
             let pause = net.pause(failed).max(wait.unwrap_or_default().min(MAX_WAIT));
@@ -204,7 +207,10 @@ impl Transfer<'_> {
             let error = Error::new(Kind::Io, message).fact("answer", head.status_line());
             Err(Stop::Never(error.help(help)))
         };
-        let other = "VGG_FT_MIRROR names another address";
+        let other = match self.want.mirror {
+            Some(_) => "check the mirror: its folder must have the file under this name",
+            None => "it may have moved; VGG_FT_MIRROR can name the address of a folder that has it",
+        };
         match (head.status, asked) {
             (200 | 206, _) if head.encoding.is_some() => {
                 let coding = shorten(head.encoding.as_deref().unwrap_or_default());
@@ -219,7 +225,7 @@ impl Transfer<'_> {
             (404 | 410, _) => never(format!("{name} is not at this address"), other),
             (401 | 403 | 407 | 451, _) => never(
                 format!("the server refuses {name}"),
-                "a proxy or the network may forbid it; VGG_FT_MIRROR names another address",
+                "a proxy or the network may forbid it; VGG_FT_MIRROR can name another address",
             ),
             _ => never(format!("the server's answer is of no use for {name}"), other),
         }
@@ -284,7 +290,9 @@ impl Transfer<'_> {
         if digest.fits(&hex) {
             return Ok(hex);
         }
-        if self.mixed {
+        // Once: a server that breaks off and sends wrong bytes would have us fetch for ever.
+        if self.mixed && !self.anew {
+            self.anew = true;
             self.restart()?;
             return Err(Stop::Whole("put together from several tries, the file has a wrong checksum".into()));
         }
@@ -296,8 +304,7 @@ impl Transfer<'_> {
 
     /// An error about bytes that are not the file's.
     fn wrong(&self, what: &str) -> Error {
-        Error::new(Kind::Weights, format!("{what}: not {}", self.want.entry.name)).help(
-            "a login page, a proxy or a mirror may stand between; open the address in a browser, or try another network",
-        )
+        Error::new(Kind::Weights, format!("{what}: not {}", self.want.entry.name))
+            .help("a login page, a proxy or a mirror may stand between; try a browser, or another network")
     }
 }

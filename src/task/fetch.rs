@@ -3,7 +3,7 @@
 use super::Host;
 use super::output::{Output, ending};
 use crate::error::{Error, Kind, Result};
-use crate::fetch::{self, CATALOGUE, Entry, Fetched, Net, Origin, Target, Want, Watch};
+use crate::fetch::{self, CATALOGUE, Entry, Fetched, Net, Origin, Place, Target, Want, Watch};
 use crate::report::Progress;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -45,10 +45,14 @@ pub fn fetch(host: &Host, job: &Fetch) -> Result<()> {
                 .help(format!("say where to with -o {}, or set VGG_FT_CACHE", entry.file)));
         }
     };
+    let mut places = fetch::places(&entry);
+    if let (Some(_), Some(cache)) = (&job.output, &job.cache) {
+        places.insert(0, Place { owner: "our cache", path: cache.join(FOLDER).join(entry.file) });
+    }
     let want = Want {
         entry,
         target,
-        places: fetch::places(&entry),
+        places,
         mirror: job.mirror.clone(),
         offline: job.offline,
         net: Net::from_env(),
@@ -113,8 +117,11 @@ struct Outcome<'a> {
     compared: String,
     /// `there`, `used`, `copied` or `fetched`.
     how: &'static str,
-    /// An address, or another program's file.
+    /// An address, or a file.
     from: String,
+    /// Whose file it was, if it was in another place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'static str>,
     lineage: &'a str,
     licence: &'a str,
 }
@@ -122,11 +129,11 @@ struct Outcome<'a> {
 impl<'a> Outcome<'a> {
     fn of(entry: &Entry<'a>, fetched: &'a Fetched) -> Self {
         let path = fetched.path.display().to_string();
-        let (how, from) = match &fetched.origin {
-            Origin::There => ("there", path.clone()),
-            Origin::Used(place) => ("used", place.path.display().to_string()),
-            Origin::Copied(place) => ("copied", place.path.display().to_string()),
-            Origin::Url(url) => ("fetched", url.clone()),
+        let (how, from, owner) = match &fetched.origin {
+            Origin::There => ("there", path.clone(), None),
+            Origin::Used(place) => ("used", place.path.display().to_string(), Some(place.owner)),
+            Origin::Copied(place) => ("copied", place.path.display().to_string(), Some(place.owner)),
+            Origin::Url(url) => ("fetched", url.clone(), None),
         };
         Self {
             name: entry.name,
@@ -137,6 +144,7 @@ impl<'a> Outcome<'a> {
             compared: entry.digest.known(),
             how,
             from,
+            owner,
             lineage: entry.lineage,
             licence: entry.licence,
         }
@@ -144,10 +152,11 @@ impl<'a> Outcome<'a> {
 
     /// The path first: it is what the next command takes.
     fn text(&self) -> String {
+        let owner = self.owner.unwrap_or_default();
         let from = match self.how {
-            "there" => "was there already".into(),
-            "used" => "another program's cache, used where it lies".into(),
-            "copied" => format!("copied from {}", self.from),
+            "there" => "there already".into(),
+            "used" => format!("{owner}, used where it lies"),
+            "copied" => format!("{owner}, copied from {}", self.from),
             _ => self.from.clone(),
         };
         let compared = match &*self.compared {

@@ -219,6 +219,22 @@ fn what_does_not_fit_together_is_fetched_anew() {
     assert!(names(scene.dir.path()).is_empty());
 }
 
+/// Wrong bytes in pieces: they look mixed every time, and are still not fetched for ever.
+#[test]
+fn a_server_that_breaks_off_and_is_wrong_comes_to_an_end() {
+    let scene = Scene::new(3 << 20);
+    let other = noise(3 << 20, 2);
+    let server = Server::new(move |request| match request.from() {
+        None => good(request, &other, "\"1\"").cut(3 << 19),
+        Some(_) => good(request, &other, "\"1\""),
+    });
+    let error = scene.fetch(&server.url("/x"), &mut Ear::default()).unwrap_err();
+    assert!(error.kind() == Kind::Weights && text(&error).contains("got"), "{error}");
+    let asked: Vec<_> = server.requests().iter().map(|request| request.from().is_some()).collect();
+    assert_eq!(asked, [false, true, false, true]);
+    assert!(names(scene.dir.path()).is_empty());
+}
+
 #[test]
 fn a_part_may_be_whole_or_too_long_or_of_another_address() {
     // Whole: the process ended before it could give the file its name.
