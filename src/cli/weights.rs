@@ -58,7 +58,7 @@ pub struct FetchArgs {
     #[arg(long, env = "VGG_FT_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
     pub offline: bool,
     /// Address of a folder that has the files under their names, in place of the publishers'
-    #[arg(long, value_name = "URL", env = "VGG_FT_MIRROR")]
+    #[arg(long, value_name = "URL", env = "VGG_FT_MIRROR", hide_env_values = true)]
     pub mirror: Option<String>,
     /// Cache folder; ~/.cache/vgg-ft if not given
     #[arg(long, value_name = "DIR", env = "VGG_FT_CACHE")]
