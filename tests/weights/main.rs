@@ -1,7 +1,7 @@
 //! Weights files from outside: round trips, conversion, and what cannot be written.
 
 // The exemption for tests does not reach the functions that tests share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod formats;
 mod mutation;
