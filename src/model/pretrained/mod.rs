@@ -59,7 +59,7 @@ impl Pretrained {
     /// A classifier that cannot be understood is left out, and [`Lineage::reasons`] say why.
     ///
     /// # Errors
-    /// [`Kind::Weights`](crate::error::Kind::Weights) when there is none: another number of convolutions, or
+    /// [`Kind::Weights`] when there is none: another number of convolutions, or
     /// convolutions that do not follow from one another.
     pub fn of(weights: Weights) -> Result<Self> {
         let mut layers = Layers::of(&weights)?;

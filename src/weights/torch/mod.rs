@@ -1,9 +1,9 @@
 //! PyTorch's checkpoints: the bytes of a `.pth` in, its weights by name out; and the way back.
 //!
-//! In: what `torch.save` writes, of today ([`archive`]: a zip) and of before 1.6 ([`stream`]). The pickle in
-//! it is read as data ([`pickle`], [`value`]): nothing that it names is ever called. [`choose`] finds the
-//! weights among what a training script saves, [`tensor`] says where their numbers lie.
-//! Out: [`Contents`]; and files that `torch.load` reads, from [`write`].
+//! In: what `torch.save` writes, of today (`archive`: a zip) and of before 1.6 (`stream`). The pickle in
+//! it is read as data (`pickle`, `value`): nothing that it names is ever called. `choose` finds the
+//! weights among what a training script saves, `tensor` says where their numbers lie.
+//! Out: `Contents`; and files that `torch.load` reads, from `write`.
 
 mod archive;
 mod choose;
