@@ -7,7 +7,9 @@
 use super::window::Meter;
 use crate::weights::contents::Place;
 use crate::weights::header::MAX_RANK;
-use hdf5_pure::{AttrValue, Chunk, Dataset, Datatype, DatatypeByteOrder, FixedPointLayout, FloatingPointLayout, Layout};
+use hdf5_pure::{
+    AttrValue, Chunk, Dataset, Datatype, DatatypeByteOrder, FixedPointLayout, FloatingPointLayout, Layout,
+};
 use safetensors::Dtype;
 use std::cell::Cell;
 use std::ops::Range;
@@ -52,7 +54,12 @@ pub(super) struct Decodable {
 pub(super) enum Wrong {
     Library(hdf5_pure::Error),
     /// Without `help`, the file is damaged.
-    Said { what: &'static str, expected: String, got: String, help: &'static str },
+    Said {
+        what: &'static str,
+        expected: String,
+        got: String,
+        help: &'static str,
+    },
 }
 
 impl From<hdf5_pure::Error> for Wrong {
@@ -280,7 +287,8 @@ fn check_chunks(
             help: "repack the file: h5repack -f NONE FILE NEW",
         });
     }
-    let odd = || said("has a grid of chunks that cannot be", format!("chunks of {axes:?}"), format!("{chunk:?}"));
+    let odd =
+        || said("has a grid of chunks that cannot be", format!("chunks of {axes:?}"), format!("{chunk:?}"));
     if axes.is_empty() || axes.len() != chunk.len() || chunk.contains(&0) {
         return Err(odd());
     }
@@ -289,7 +297,8 @@ fn check_chunks(
     // In an index, a chunk has eight bytes at least.
     let most = MAX_CHUNKS.min(length / 8);
     let count = grid.iter().try_fold(1u64, |n, &axis| n.checked_mul(axis)).filter(|&n| n <= most);
-    let each = chunk.iter().try_fold(width, |n, &edge| n.checked_mul(edge)).filter(|&n| n <= u64::from(u32::MAX));
+    let each =
+        chunk.iter().try_fold(width, |n, &edge| n.checked_mul(edge)).filter(|&n| n <= u64::from(u32::MAX));
     let (Some(count), Some(each)) = (count, each) else { return Err(odd()) };
 
     // The index may have nothing in it, at any size of the array: spent before it is read.

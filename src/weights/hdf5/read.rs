@@ -87,11 +87,16 @@ impl Hdf5<'_> {
         let name = self.path.display();
         let at = if place.is_empty() { String::new() } else { format!("`{}` in ", shorten(place)) };
         if self.meter.is_spent() {
-            return Error::new(Kind::Weights, format!("{at}{name} leads in circles, or to far more than a model has"))
-                .help("this is no file of weights, or it is damaged");
+            return Error::new(
+                Kind::Weights,
+                format!("{at}{name} leads in circles, or to far more than a model has"),
+            )
+            .help("this is no file of weights, or it is damaged");
         }
         let reason: String = reason.to_string().chars().take(200).flat_map(char::escape_debug).collect();
-        Error::new(Kind::Weights, format!("{at}{name} cannot be read as HDF5")).fact("reason", reason).help(AGAIN)
+        Error::new(Kind::Weights, format!("{at}{name} cannot be read as HDF5"))
+            .fact("reason", reason)
+            .help(AGAIN)
     }
 }
 
@@ -158,11 +163,12 @@ impl<'a> Folder<'a> {
         let whole = array::Whole { bytes, within, meter, decodable };
         array::find(&dataset, &whole).map(Some).map_err(|wrong| match wrong {
             array::Wrong::Library(e) => self.hdf5.error(&place, &e),
-            array::Wrong::Said { what, expected, got, help } => {
-                Error::new(Kind::Weights, format!("the array `{}` in {} {what}", shorten(&place), file.display()))
-                    .expected_got(expected, got)
-                    .help(if help.is_empty() { AGAIN } else { help })
-            }
+            array::Wrong::Said { what, expected, got, help } => Error::new(
+                Kind::Weights,
+                format!("the array `{}` in {} {what}", shorten(&place), file.display()),
+            )
+            .expected_got(expected, got)
+            .help(if help.is_empty() { AGAIN } else { help }),
         })
     }
 
@@ -228,8 +234,11 @@ impl Attributes {
             },
         };
         let at = if self.place.is_empty() { "the root" } else { &shorten(&self.place) };
-        Err(Error::new(Kind::Weights, format!("the attribute `{name}` of {at} in {} cannot be read", self.file))
-            .expected_got("a list of texts", got)
-            .help(AGAIN))
+        Err(Error::new(
+            Kind::Weights,
+            format!("the attribute `{name}` of {at} in {} cannot be read", self.file),
+        )
+        .expected_got("a list of texts", got)
+        .help(AGAIN))
     }
 }

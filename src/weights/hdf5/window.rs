@@ -1,8 +1,8 @@
 //! The bytes of a mapped file in, a source for `hdf5-pure` out: copies of small pieces, counted.
 //!
 //! Two things are kept from the library here. Memory: a file of 550 MB is read through copies of some hundred
-//! kilobytes. And time: trees of a hostile file can lead in circles with 65,535 branches at each turn, which the
-//! library follows 64 levels deep; a file may cost [`READS`] reads, then every further one fails.
+//! kilobytes. And time: in a tree of 60 levels whose nodes have two ways to one node each there are 2⁶⁰ ways
+//! down, all of which the library would go. A file may cost [`READS`] reads; then every further one fails.
 
 use hdf5_pure::{FormatError, Source};
 use std::sync::atomic::{AtomicU64, Ordering};

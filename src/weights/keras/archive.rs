@@ -20,9 +20,12 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Said> {
     let Some(weights) = find(WEIGHTS) else {
         let mut names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
         names.truncate(8);
-        return Err(Error::new(Kind::Weights, format!("there are no weights in the archive {}", path.display()))
-            .expected_got(format!("`{WEIGHTS}`"), unzip::shorten(&names.join(", ")))
-            .help("save the model again with Keras: model.save(\"x.keras\")"));
+        return Err(Error::new(
+            Kind::Weights,
+            format!("there are no weights in the archive {}", path.display()),
+        )
+        .expected_got(format!("`{WEIGHTS}`"), unzip::shorten(&names.join(", ")))
+        .help("save the model again with Keras: model.save(\"x.keras\")"));
     };
     // One wrong byte can give a layer another name.
     let json = |entry: Option<&Entry>| -> Result<Option<&str>> {

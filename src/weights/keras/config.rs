@@ -48,7 +48,10 @@ impl Node {
         // The oldest Sequential has the list for its configuration.
         let layers = config.and_then(|config| config.get("layers").unwrap_or(config).as_array());
         let layers = layers.filter(|_| depth > 0).map(|layers| {
-            layers.iter().filter(|layer| !is_operation(layer)).filter_map(|layer| Self::read(layer, depth - 1))
+            layers
+                .iter()
+                .filter(|layer| !is_operation(layer))
+                .filter_map(|layer| Self::read(layer, depth - 1))
         });
         let affine = config.and_then(|config| Affine::of(&class, config));
         Some(Self { class, name: name.unwrap_or_default(), layers: layers.map(Iterator::collect), affine })
@@ -65,7 +68,10 @@ impl Node {
     /// The models inside.
     pub fn models(&self) -> Vec<&Node> {
         let inside = self.layers.as_deref().unwrap_or_default().iter();
-        inside.filter(|node| node.layers.is_some()).flat_map(|node| [vec![node], node.models()].concat()).collect()
+        inside
+            .filter(|node| node.layers.is_some())
+            .flat_map(|node| [vec![node], node.models()].concat())
+            .collect()
     }
 
     /// What is done to the numbers of a picture before the first layer that does more, `scale offset`; either
@@ -140,14 +146,18 @@ mod tests {
     use super::*;
 
     fn model(layers: &str) -> Node {
-        Node::parse(&format!(r#"{{"class_name": "Sequential", "config": {{"name": "m", "layers": [{layers}]}}}}"#))
-            .unwrap()
+        Node::parse(&format!(
+            r#"{{"class_name": "Sequential", "config": {{"name": "m", "layers": [{layers}]}}}}"#
+        ))
+        .unwrap()
     }
 
     #[test]
     fn layers_are_named_in_every_dialect() {
         let names = |node: &Node| node.leaves().iter().map(|leaf| leaf.name.clone()).collect::<Vec<_>>();
-        let conv = |name: &str| format!(r#"{{"class_name": "Conv2D", "config": {{"name": "{name}", "unknown": []}}}}"#);
+        let conv = |name: &str| {
+            format!(r#"{{"class_name": "Conv2D", "config": {{"name": "{name}", "unknown": []}}}}"#)
+        };
         let inner = format!(
             r#"{{"module": "keras.src.models", "class_name": "Functional", "name": "base",
                  "config": {{"name": "base", "layers": [{}, {{"module": "keras.src.ops.numpy", "class_name": "Add"}}]}}}}"#,
@@ -155,8 +165,12 @@ mod tests {
         );
         let node = model(&format!("{}, {inner}, 3, {}", conv("a"), conv("c")));
         assert_eq!(names(&node), ["a", "b", "c"]);
-        assert_eq!(node.models().iter().map(|model| (model.name.as_str(), model.leaves().len())).collect::<Vec<_>>(), [("base", 1)]);
-        let oldest = Node::parse(&format!(r#"{{"class_name": "Sequential", "config": [{}]}}"#, conv("a"))).unwrap();
+        assert_eq!(
+            node.models().iter().map(|model| (model.name.as_str(), model.leaves().len())).collect::<Vec<_>>(),
+            [("base", 1)]
+        );
+        let oldest =
+            Node::parse(&format!(r#"{{"class_name": "Sequential", "config": [{}]}}"#, conv("a"))).unwrap();
         assert_eq!(names(&oldest), ["a"]);
         for odd in ["", "[]", "3", r#"{"class_name": 4}"#, "{", &"[".repeat(100_000)] {
             assert!(Node::parse(odd).is_none(), "{odd:.20}");
@@ -183,7 +197,8 @@ mod tests {
         assert_eq!(said(&[&first, &second, &conv]).unwrap(), "1,2,4 -1,-4,-8");
         assert_eq!(said(&[&rescaling("[1, 2]", "0")]), None);
         assert_eq!(said(&[&rescaling("2", "null")]).unwrap(), "2 0");
-        let normal = r#"{"class_name": "Normalization", "config": {"mean": [1, 2, 3], "variance": [4, 4, 16]}}"#;
+        let normal =
+            r#"{"class_name": "Normalization", "config": {"mean": [1, 2, 3], "variance": [4, 4, 16]}}"#;
         assert_eq!(said(&[normal]).unwrap(), "0.5,0.5,0.25 -0.5,-1,-0.75");
     }
 }

@@ -24,8 +24,10 @@ pub(super) fn read(
     attributes: &Attributes,
     config: Option<&Node>,
 ) -> Result<(Vec<Weight>, Vec<String>)> {
-    let missing = |what: String| Error::new(Kind::Weights, format!("{what} in {}", path.display())).help(AGAIN);
-    let names = attributes.texts("layer_names")?.ok_or_else(|| missing("there is no `layer_names`".into()))?;
+    let missing =
+        |what: String| Error::new(Kind::Weights, format!("{what} in {}", path.display())).help(AGAIN);
+    let names =
+        attributes.texts("layer_names")?.ok_or_else(|| missing("there is no `layer_names`".into()))?;
     // One look at the root instead of one for each layer, each of which would go through all of them.
     let mut groups: BTreeMap<String, Folder<'_>> = root.groups()?.into_iter().collect();
     let known = config.map(Known::of);

@@ -119,14 +119,15 @@ fn foreign(path: &Path, root: &Folder<'_>, attributes: &Attributes) -> Result<Er
 fn refuse_theano(path: &Path, weights: &[Weight]) -> Result<()> {
     let first = weights.iter().find(|weight| weight.part == "kernel" && weight.array.shape.len() == 4);
     let Some(Weight { layer, array: Array { shape, .. }, .. }) = first else { return Ok(()) };
-    let &[a, b, c, d] = shape.as_slice() else { return Ok(()) };
-    if (a, b) == (3, 3) || (c, d) != (3, 3) {
+    // Colours are 3; a kernel that is 3 wide and not 3 high is nobody's.
+    let &[out, 3, 3, 3] = shape.as_slice() else { return Ok(()) };
+    if out == 3 {
         return Ok(());
     }
     let name = shorten(layer);
     Err(Error::new(Kind::Weights, format!("the kernels in {} are in Theano's order of axes", path.display()))
         .expected_got(
-            format!("[3, 3, {b}, {a}] for `{name}.kernel`: height, width, in, out"),
+            format!("[3, 3, 3, {out}] for `{name}.kernel`: height, width, in, out"),
             format!("{shape:?}"),
         )
         .help(

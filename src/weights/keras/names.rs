@@ -63,7 +63,8 @@ pub(super) fn snake(class: &str) -> String {
         let before = at.checked_sub(1);
         // `XYz` is `x_yz`, and `xY` is `x_y`; digits are no small letters here.
         let begins = letter.is_ascii_uppercase()
-            && (before.is_some() && is(Some(at + 1), char::is_ascii_lowercase) || is(before, char::is_ascii_lowercase));
+            && (before.is_some() && is(Some(at + 1), char::is_ascii_lowercase)
+                || is(before, char::is_ascii_lowercase));
         if begins {
             out.push('_');
         }

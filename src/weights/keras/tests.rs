@@ -15,7 +15,8 @@ fn golden() -> PathBuf {
 
 /// The names of all golden files.
 pub(super) fn files() -> Vec<String> {
-    let names = fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names =
+        fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
     assert!(names.len() > 20);
@@ -150,15 +151,24 @@ fn nested_networks_are_read_in_every_layout() {
     check(&contents, &file, str::to_owned);
     let layers: Vec<&str> = contents.metadata["layers"].split(',').collect();
     assert_eq!(layers[..4], ["input_layer", "rescaling", "input_1", "block1_conv1"]);
-    assert_eq!(layers[20..], ["block5_pool", "flatten", "dense", "batch_normalization", "dropout", "dense_1"]);
+    assert_eq!(
+        layers[20..],
+        ["block5_pool", "flatten", "dense", "batch_normalization", "dropout", "dense_1"]
+    );
 
     // Without a configuration, the base comes first, then the head by class and number.
     let (contents, file) = read_golden("nested.weights.h5").unwrap();
     check(&contents, &file, str::to_owned);
     let got = names(&contents);
     assert_eq!(got[..26], pairs(&vgg16));
-    assert_eq!(got[26..], head(&["batch_normalization"])[2 + 2..6 + 2].iter().map(String::as_str).chain(
-        ["dense.kernel", "dense.bias", "dense_1.kernel", "dense_1.bias"]).collect::<Vec<_>>());
+    assert_eq!(
+        got[26..],
+        head(&["batch_normalization"])[2 + 2..6 + 2]
+            .iter()
+            .map(String::as_str)
+            .chain(["dense.kernel", "dense.bias", "dense_1.kernel", "dense_1.bias"])
+            .collect::<Vec<_>>()
+    );
 }
 
 /// tf_keras' `.weights.h5` does not know what its layers are called.
@@ -166,7 +176,9 @@ fn nested_networks_are_read_in_every_layout() {
 fn layers_without_names_are_called_after_their_groups() {
     let (contents, file) = read_golden("tf_nested.weights.h5").unwrap();
     let own = |name: &str| {
-        name.replace("conv2d_1.", "block1_conv2.").replace("conv2d_2.", "block2_conv1.").replace("conv2d.", "block1_conv1.")
+        name.replace("conv2d_1.", "block1_conv2.")
+            .replace("conv2d_2.", "block2_conv1.")
+            .replace("conv2d.", "block1_conv1.")
     };
     check(&contents, &file, own);
     assert_eq!(names(&contents)[..6], pairs(&["conv2d", "conv2d_1", "conv2d_2"]));
@@ -219,7 +231,11 @@ fn numbers_are_read_from_every_kind_of_storage() {
 fn what_holds_no_weights_is_said_to() {
     for (name, begins, has) in [
         ("foreign.h5", "foreign.h5 is HDF5, but not a file of Keras' weights", "`data`, `labels`"),
-        ("unwritten.h5", "the array `dense/dense/kernel:0` in unwritten.h5 was never written", "make it again"),
+        (
+            "unwritten.h5",
+            "the array `dense/dense/kernel:0` in unwritten.h5 was never written",
+            "make it again",
+        ),
         ("links.h5", "the groups of links.h5 are too deep", "at most 32"),
         ("links_soft.h5", "the layer `dense` has no array `kernel:0` in links_soft.h5", "damaged"),
     ] {
@@ -247,7 +263,8 @@ fn said(bytes: &[u8], config: Option<&Node>) -> Vec<String> {
 
 #[test]
 fn groups_are_counted_as_numbers() {
-    let keys: Vec<String> = (0..12).map(|n| if n == 0 { "conv2d".into() } else { format!("conv2d_{n}") }).collect();
+    let keys: Vec<String> =
+        (0..12).map(|n| if n == 0 { "conv2d".into() } else { format!("conv2d_{n}") }).collect();
     let paths: Vec<String> = keys.iter().rev().map(|key| format!("layers/{key}/vars/0")).collect();
     let mut paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     paths.extend(["optimizer/vars/0", "layers/dropout/seed_generator/vars/0"]);
@@ -257,7 +274,8 @@ fn groups_are_counted_as_numbers() {
 
 #[test]
 fn names_come_from_the_configuration_by_class_and_number() {
-    let layer = |class: &str, name: &str| format!(r#"{{"class_name": "{class}", "config": {{"name": "{name}"}}}}"#);
+    let layer =
+        |class: &str, name: &str| format!(r#"{{"class_name": "{class}", "config": {{"name": "{name}"}}}}"#);
     let model = |class: &str, name: &str, layers: &[String]| {
         let layers = layers.join(",");
         format!(r#"{{"class_name": "{class}", "config": {{"name": "{name}", "layers": [{layers}]}}}}"#)
@@ -277,7 +295,10 @@ fn names_come_from_the_configuration_by_class_and_number() {
                 format!("{layers}/functional/{layers}/{first}/vars/0"),
             ];
             let bytes = three(&paths.each_ref().map(String::as_str));
-            assert_eq!(said(&bytes, config.as_ref()), ["a.kernel", "b.kernel", "d.kernel", "c.kernel", "e.kernel"]);
+            assert_eq!(
+                said(&bytes, config.as_ref()),
+                ["a.kernel", "b.kernel", "d.kernel", "c.kernel", "e.kernel"]
+            );
             // Without it, two can be called the same, and take the model's name before theirs.
             let alike = if first == "conv2d" { "functional/" } else { "" };
             assert_eq!(said(&bytes, None)[0], format!("{alike}{first}.kernel"));
@@ -290,7 +311,11 @@ fn names_come_from_the_configuration_by_class_and_number() {
 
 #[test]
 fn equal_names_take_those_of_their_models() {
-    let bytes = three(&["layers/functional/layers/dense/vars/0", "layers/functional/layers/dense/vars/1", "layers/dense/vars/0"]);
+    let bytes = three(&[
+        "layers/functional/layers/dense/vars/0",
+        "layers/functional/layers/dense/vars/1",
+        "layers/dense/vars/0",
+    ]);
     assert_eq!(said(&bytes, None), ["functional/dense.kernel", "dense.bias", "dense.kernel"]);
 }
 
@@ -314,7 +339,8 @@ fn by_name(layers: &[(&str, &[&str])]) -> Vec<u8> {
 fn weights_belong_to_the_layers_that_their_paths_name() {
     let said = |layers: &[(&str, &[&str])]| said(&by_name(layers), None);
     // The group is the layer, whatever TensorFlow or the model adds.
-    for path in ["dense/kernel:0", "dense_3/kernel_1:0", "sequential/dense/kernel", "kernel:0", "dense_W_1:0"] {
+    for path in ["dense/kernel:0", "dense_3/kernel_1:0", "sequential/dense/kernel", "kernel:0", "dense_W_1:0"]
+    {
         assert_eq!(said(&[("dense", &[path])]), ["dense.kernel"], "{path}");
     }
     // The group is a model.

@@ -34,7 +34,11 @@ struct Walk<'a> {
 ///
 /// # Errors
 /// [`Kind::Weights`] when the file is damaged, or an array has no numbers.
-pub(super) fn read(path: &Path, root: &Folder<'_>, config: Option<&Node>) -> Result<(Vec<Weight>, Vec<String>)> {
+pub(super) fn read(
+    path: &Path,
+    root: &Folder<'_>,
+    config: Option<&Node>,
+) -> Result<(Vec<Weight>, Vec<String>)> {
     let mut walk = Walk { path, weights: Vec::new() };
     let mut groups = root.groups()?;
     groups.retain(|(key, _)| key != "optimizer" && key != "_optimizer");
@@ -62,9 +66,12 @@ impl Walk<'_> {
         depth: usize,
     ) -> Result<()> {
         let Some(depth) = depth.checked_sub(1) else {
-            return Err(Error::new(Kind::Weights, format!("the groups of {} are too deep", self.path.display()))
-                .expected_got(format!("at most {DEPTH} models in each other"), "more")
-                .help("this is no file of weights, or it is damaged"));
+            return Err(Error::new(
+                Kind::Weights,
+                format!("the groups of {} are too deep", self.path.display()),
+            )
+            .expected_got(format!("at most {DEPTH} models in each other"), "more")
+            .help("this is no file of weights, or it is damaged"));
         };
         let mut places = Vec::new();
         for (key, folder) in groups {
@@ -92,7 +99,12 @@ impl Walk<'_> {
     }
 
     /// The weights of the layer itself. Out: its name.
-    fn layer(&mut self, place: &Place<'_>, groups: &[(String, Folder<'_>)], outer: &[String]) -> Result<String> {
+    fn layer(
+        &mut self,
+        place: &Place<'_>,
+        groups: &[(String, Folder<'_>)],
+        outer: &[String],
+    ) -> Result<String> {
         let from_config = place.node.map(|node| node.name.clone()).filter(|name| !name.is_empty());
         let Some((_, vars)) = groups.iter().find(|(key, _)| key == "vars") else {
             return Ok(from_config.unwrap_or_else(|| place.key.clone()));
@@ -101,7 +113,7 @@ impl Walk<'_> {
         let name = attached.text("name").filter(|name| !name.is_empty()).map(str::to_owned);
         let name = name.or(from_config).unwrap_or_else(|| place.key.clone());
         let mut numbers = vars.arrays()?;
-        numbers.sort_by(|a, b| natural(a).cmp(&natural(b)));
+        numbers.sort_by_key(|number| natural(number));
         let mut arrays = Vec::with_capacity(numbers.len());
         for number in &numbers {
             // The list of arrays had it.
