@@ -490,8 +490,28 @@ fn convert_makes_the_committed_weights_again() {
     let dir = tempfile::tempdir().unwrap();
     let f32_file = PathBuf::from(data).join("vgg16_imagenet_notop.safetensors");
     let out = dir.path().join("f16.safetensors");
-    vgg_ft(dir.path()).args(["weights", "convert", "--dtype", "f16"]).arg(&f32_file).arg(&out).assert().success();
+    vgg_ft(dir.path())
+        .args(["weights", "convert", "--dtype", "f16"])
+        .arg(&f32_file)
+        .arg(&out)
+        .assert()
+        .success();
     assert_eq!(tensors(&out), tensors(&weights()));
+}
+
+/// The first layers of a deeper network would fit a shallower one.
+#[test]
+fn weights_of_another_network_are_refused_in_both_directions() {
+    let dir = tempfile::tempdir().unwrap();
+    draw(&dir.path().join("data"), &[("train", 2)]);
+    for network in ["vgg11", "vgg13", "vgg19"] {
+        let error = fails(
+            vgg_ft(dir.path()).args(["extract", "data", "-o", "out", "--size", "32", "--network", network]),
+            1,
+        );
+        assert!(error.contains("holds the weights of another network"), "{error}");
+        assert!(error.contains("say `--network vgg16`"), "{error}");
+    }
 }
 
 #[test]

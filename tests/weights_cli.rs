@@ -95,6 +95,12 @@ fn what_a_format_does_not_have_is_refused() {
         assert!(error.contains(message) && error.contains("help: "), "{arguments:?}: {error}");
     }
     assert_eq!(std::fs::read_dir(here).unwrap().count(), 0, "nothing is left behind");
+    std::fs::copy(ours, here.join("copy.safetensors")).unwrap();
+    let (_, error) = run(here, &["convert", "copy.safetensors", "./copy.safetensors", "--force"], 2);
+    assert!(error.contains("would be written over itself"), "{error}");
+    std::fs::write(here.join("plain.pth"), b"\x80\x04\x95\x10\0\0\0\0\0\0\0}.").unwrap();
+    let (_, error) = run(here, &["inspect", "plain.pth"], 1);
+    assert!(error.contains("a Python pickle that torch.save did not write"), "{error}");
     std::fs::write(here.join("page.h5"), "<!DOCTYPE html>").unwrap();
     let (_, error) = run(here, &["inspect", "page.h5"], 1);
     assert!(error.contains("page.h5 is a web page or XML"), "{error}");

@@ -15,7 +15,7 @@ pub use model::Model;
 pub use onnx::Layout;
 pub use torch::recipe as torch_recipe;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::files;
 use std::io::Write;
 use std::path::Path;
@@ -83,5 +83,5 @@ pub fn write(path: &Path, model: &Model<'_>, format: Format) -> Result<()> {
 }
 
 fn stream(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    files::write_atomic(path, |out| fill(out))
+    files::write_atomic(path, |out| fill(out).context(|| format!("writing {}", path.display())))
 }

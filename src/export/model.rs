@@ -1,6 +1,7 @@
 //! What every format is made from: layers, their values in Keras' layouts, and how pixels become input.
 
 use crate::error::Result;
+use crate::interrupt;
 use crate::model::{Architecture, Output, Placed, Preprocess, Pretrained};
 use std::borrow::Cow;
 
@@ -56,6 +57,11 @@ impl<'a> Model<'a> {
         self.architecture
     }
 
+    /// How pixels are scaled, by the file or before it.
+    pub fn preprocess(&self) -> Preprocess {
+        self.preprocess
+    }
+
     /// What the file's input is, in words.
     pub fn input(&self) -> &'static str {
         if self.scales_pixels { "RGB, 0 to 255" } else { self.preprocess.description() }
@@ -108,6 +114,7 @@ impl<'a> Model<'a> {
     /// [`Kind::Weights`](crate::error::Kind::Weights) when the file has no such tensor of that shape.
     pub fn tensors(&self, placed: &Placed) -> Result<Option<[Tensor<'a>; 2]>> {
         let Some(at) = placed.kernel else { return Ok(None) };
+        interrupt::check()?;
         let [kernel, bias] = [at, at + 1].map(|at| {
             let spec = &self.architecture.parameters()[at];
             let shape = match *spec.shape.axes() {

@@ -153,6 +153,15 @@ impl Base {
     /// # Errors
     /// [`Kind::Weights`] when the file is of another network.
     pub fn network(&self, host: &Host, architecture: Architecture, seed: u64) -> Result<Network> {
+        // The first convolutions of a deeper VGG would fit, and be another network's.
+        if let Some(network) = &self.weights.lineage().network
+            && *network != architecture.name
+        {
+            let file = self.weights.weights().path().display();
+            return Err(Error::new(Kind::Weights, format!("{file} holds the weights of another network"))
+                .expected_got(&architecture.name, network)
+                .help(format!("say `--network {network}`, or give other weights")));
+        }
         Network::new(host.device.as_ref(), architecture, |layer| {
             if layer.starts_with("block") { Source::File(&self.weights) } else { Source::Glorot { seed } }
         })

@@ -5,7 +5,7 @@ use super::output::{self, Output};
 use super::run::Run;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, torch_recipe, write};
-use crate::files;
+use crate::{files, interrupt};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,7 @@ pub fn export(host: &Host, job: &Export) -> Result<()> {
     }
     write(output, &model, job.format)?;
     describe(host, &model, job.format);
+    interrupt::check()?;
     let (bytes, sha256) = files::sha256_file(output)?;
     host.result(
         &format!("{name}\t{bytes} bytes\tsha256 {sha256}"),
@@ -51,6 +52,12 @@ pub(super) fn describe(host: &Host, model: &Model<'_>, format: Format) {
     let [h, w] = model.architecture().input;
     host.say(format_args!("input      {h}x{w}, {}", model.input()));
     host.say(format_args!("output     {}", model.output()));
+    if format == Format::Torch {
+        host.say(format_args!(
+            "note: a .pth cannot say how pixels are scaled; where vgg-ft reads it again, say --preprocess {}",
+            model.preprocess()
+        ));
+    }
     if matches!(format, Format::Torchvision | Format::Torch) {
         host.say(format_args!("torch      {}", torch_recipe(model)));
     }

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, write};
 use crate::model::{Architecture, Head, Lineage, Preprocess, Pretrained};
 use crate::weights::{self, FileFormat, FloatType, Named, Table, Weights, find_default};
-use crate::{files, model};
+use crate::{files, interrupt, model};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -42,6 +42,10 @@ pub struct Convert {
 pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     check_ending(&job.to.path, job.format)?;
     job.to.check()?;
+    if files::real(&job.from)? == files::real(&job.to.path)? {
+        return Err(Error::new(Kind::Usage, format!("{} would be written over itself", job.from.display()))
+            .help("give the new file another name"));
+    }
     let ours = job.format == Format::Safetensors;
     for (option, given) in [("--dtype", job.float.is_some()), ("--metadata", !job.metadata.is_empty())] {
         if given && !ours {
@@ -68,6 +72,7 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     let recipe = job.preprocess.map_or_else(|| told(&found), Ok)?;
     let model = Model::new(&architecture, &found, recipe, &classes);
     write(&job.to.path, &model, job.format)?;
+    interrupt::check()?;
     host.say(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
     describe(host, &model, job.format);
     let (bytes, sha256) = files::sha256_file(&job.to.path)?;
@@ -120,7 +125,15 @@ fn architecture(found: &Pretrained, size: Option<[usize; 2]>) -> Result<Architec
     let known = size.or_else(|| found.size());
     match (&lineage.dense[..], rows) {
         ([], _) => Architecture::vgg(variant, known.unwrap_or([224; 2])),
-        _ if lineage.has_top() => Architecture::vgg(variant, [224; 2])?.with_top(),
+        _ if lineage.has_top() && size.is_none_or(|size| size == [224; 2]) => {
+            Architecture::vgg(variant, [224; 2])?.with_top()
+        }
+        _ if lineage.has_top() => {
+            let [h, w] = size.unwrap_or_default();
+            Err(Error::new(Kind::Usage, "the classifier of ImageNet takes pictures of 224x224")
+                .expected_got("224x224", format!("{h}x{w}"))
+                .help("leave --size out"))
+        }
         (&[_, 2], _) => Err(other("a softmax of two classes, where ours is one sigmoid".into())),
         (&[units, outputs], Some(rows)) => {
             // 7 x 7 x 512 is 224 for everybody; of others, and of means over the picture, rows do not tell.
@@ -220,7 +233,7 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
             compare(&understood(a)?, &understood(b)?)
         }
         _ => {
-            for error in [a.err(), b.err()].into_iter().flatten() {
+            for error in [&a, &b].into_iter().filter_map(|found| found.as_ref().err()) {
                 host.say(format_args!("note: {}: compared by the names in the files", error.message()));
             }
             compare(&floats(&raw_a)?, &floats(&raw_b)?)
@@ -237,9 +250,16 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
             row => row.note.clone().unwrap_or_default(),
         };
     }
-    let equal = rows.iter().all(|row| row.differing == Some(0));
+    let scaled =
+        |found: &Result<Pretrained>| found.as_ref().ok().and_then(|found| found.lineage().preprocess);
+    let (of_a, of_b) = (scaled(&a), scaled(&b));
+    let equal = rows.iter().all(|row| row.differing == Some(0)) && of_a == of_b;
+    if of_a != of_b {
+        let name = |recipe: Option<&'static str>| recipe.unwrap_or("not known");
+        text += &format!("\npixels are scaled in two ways: {} and {}", name(of_a), name(of_b));
+    }
     text += &format!("\n{}", if equal { "the same" } else { "not the same" });
-    host.result(&text, &json!({ "same": equal, "tensors": rows }))
+    host.result(&text, &json!({ "same": equal, "preprocess": [of_a, of_b], "tensors": rows }))
 }
 
 fn compare(a: &[Named<'_>], b: &[Named<'_>]) -> Vec<Difference> {

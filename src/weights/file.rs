@@ -6,6 +6,7 @@ use super::nearest::nearest;
 use super::unzip::shorten;
 use super::{format, numbers};
 use crate::error::{Error, Kind, Result};
+use crate::interrupt;
 use memmap2::Mmap;
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
@@ -90,9 +91,16 @@ impl Weights {
                     Some(&at) => at,
                     None => {
                         let path = self.path.parent().unwrap_or(Path::new("")).join(&file);
-                        let map = map(&path).map_err(|error| {
-                            error.context(format!("reading what {} keeps beside it", self.path.display()))
-                        })?;
+                        if !path.exists() {
+                            let name = self.path.display();
+                            return Err(Error::new(
+                                Kind::Weights,
+                                format!("{name} keeps its numbers in another file"),
+                            )
+                            .fact("missing", path.display())
+                            .help("put the two into one folder, as the exporter wrote them"));
+                        }
+                        let map = map(&path)?;
                         self.maps.push(map);
                         beside.insert(file.clone(), self.maps.len() - 1);
                         self.maps.len() - 1
@@ -260,6 +268,7 @@ impl Weights {
         };
         let size = tensor.dtype.bitsize() / 8;
         for (at, begin) in (bytes.start..bytes.end).step_by((step * size).max(1)).enumerate() {
+            interrupt::check()?;
             let range = begin..(begin + step * size).min(bytes.end);
             each(at * step, &self.floats(tensor, &self.maps[*map][range.clone()])?)?;
             release(&self.maps[*map], range);

@@ -32,7 +32,7 @@ fn find_in(variable: Option<OsString>, folders: &[PathBuf]) -> Result<PathBuf> {
         }
         return Err(Error::new(Kind::Weights, format!("{VARIABLE} names no file"))
             .fact("value", path.display())
-            .help("set it to a .safetensors file, or unset it to use the weights that come with vgg-ft"));
+            .help("set it to a weights file, or unset it to use the weights that come with vgg-ft"));
     }
     let mut tried: Vec<PathBuf> = Vec::new();
     for path in folders.iter().map(|folder| folder.join(DEFAULT_NAME)) {

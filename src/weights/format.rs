@@ -21,7 +21,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
     match bytes {
         [0x89, b'H', b'D', b'F', ..] => keras::read(path, bytes),
         [b'P', b'K', 3, 4, ..] => archive(path, bytes),
-        [0x80, 2..=5, ..] => torch::read(path, bytes),
+        [0x80, 2..=5, ..] if torch::recognise(path, bytes).is_some() => torch::read(path, bytes),
         // The first field of every ONNX file is its version, a small number.
         [0x08, 1..=0x40, ..] => onnx::read(path, bytes),
         _ => match foreign(bytes) {
@@ -59,6 +59,10 @@ fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => {
             Some(("a NumPy .npy file", "save the weights as safetensors: see weights/README.md"))
         }
+        [0x80, 2..=5, ..] => Some((
+            "a Python pickle that torch.save did not write; nothing in it was run",
+            "save the weights with torch.save(model.state_dict(), FILE)",
+        )),
         [0x1f, 0x8b, ..] => Some(("a gzip archive", "unpack it first: gunzip FILE")),
         _ if bytes.starts_with(b"version https://git-lfs") => {
             Some(("a Git LFS pointer, not the file itself", "fetch the file with `git lfs pull`"))

@@ -64,7 +64,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Header> {
         return Err(Error::new(Kind::Weights, format!("{name} is not a safetensors file"))
             .fact("expected", format!("a header of at most {MAX_HEADER} bytes"))
             .fact("got", format!("a header length of {claimed} bytes"))
-            .help("vgg-ft reads safetensors; see weights/README.md for how to make one"));
+            .help("vgg-ft reads safetensors, Keras' HDF5 and .keras, PyTorch's .pth and ONNX; this file begins like none of them"));
     }
     // At most 100 MB, so it fits in usize everywhere.
     let length = claimed as usize;

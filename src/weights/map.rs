@@ -19,7 +19,7 @@ pub(super) fn map(path: &Path) -> Result<Mmap> {
     })?;
     if about.is_dir() {
         return Err(Error::new(Kind::Weights, format!("{name} is a folder, not a weights file"))
-            .help("name the .safetensors file inside it"));
+            .help("name a weights file inside it"));
     }
     if !about.is_file() {
         return Err(Error::new(Kind::Weights, format!("{name} is not a regular file"))

@@ -47,6 +47,7 @@ pub fn weights_h5<'a>(model: &Model<'a>, dialect: Dialect) -> Result<Group<'a>> 
 pub fn weights<'a>(model: &Model<'a>) -> Result<Group<'a>> {
     let mut root = Group::default();
     groups::numbered(model, &mut root)?;
+    remark(&mut root, model);
     Ok(root)
 }
 
@@ -60,8 +61,10 @@ pub fn archive(model: &Model<'_>, out: &mut dyn Write) -> Result<()> {
         metadata[key] = text.into();
     }
     let config = config::archive(model).to_string();
-    let mut bytes = Vec::new();
-    weights(model)?.write(&mut bytes)?;
+    // The archive's metadata.json has the remarks.
+    let (mut root, mut bytes) = (Group::default(), Vec::new());
+    groups::numbered(model, &mut root)?;
+    root.write(&mut bytes)?;
     zip::write(
         out,
         &[

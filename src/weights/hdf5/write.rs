@@ -83,8 +83,11 @@ impl<'a> Group<'a> {
             let builder = file.create_group(name);
             file.add_group(group.fill(builder));
         }
-        file.finish_to(out)
-            .map_err(|e| Error::new(Kind::Weights, "the HDF5 file cannot be written").fact("reason", e))
+        file.finish_to(out).map_err(|e| {
+            Error::new(Kind::Weights, "the HDF5 file cannot be written")
+                .fact("reason", e)
+                .help("is there room on the disk? nothing half-written is left")
+        })
     }
 
     fn fill(&self, mut builder: GroupBuilder) -> FinishedGroup {
