@@ -14,6 +14,8 @@ mod three;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod made;
+#[cfg(test)]
 mod tests;
 
 use super::contents::{Contents, FileFormat, Found};

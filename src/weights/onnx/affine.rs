@@ -32,11 +32,12 @@ impl<'a> Walk<'a> {
         let Source::Stored(operand) = self.names.source(node, other)? else {
             return Err(self.refuse(node, "joins two ways, or takes what is not stored"));
         };
+        let dense = self.last_is_dense();
         let affine = &mut self.affine;
         let started = affine.mean.is_some() || affine.scale.is_some();
         let channels = match &self.data {
-            Data::Picture(picture) => Some(picture.channels),
-            Data::Input(_) | Data::Flat(_) => None,
+            Data::Picture(picture) if !dense => Some(picture.channels),
+            _ => None,
         };
         // In this order, and each once.
         let slot = match (op, channels) {

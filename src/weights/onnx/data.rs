@@ -55,8 +55,8 @@ pub(super) enum Columns {
 }
 
 impl Picture {
-    /// What a convolution with `channels` filters makes of `height` by `width`.
-    pub fn new(channels: usize, height: Option<usize>, width: Option<usize>) -> Self {
+    /// What a convolution with `channels` filters gives, as high and wide as `sides` says.
+    pub fn new(channels: usize, [height, width]: [Option<usize>; 2]) -> Self {
         Self { axes: NCHW.to_vec(), channels, height, width }
     }
 

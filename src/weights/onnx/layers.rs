@@ -7,17 +7,18 @@ use super::names::{Operand, Source};
 use super::tensor::shorten;
 use super::walk::{Stage, Walk, columns, only};
 use crate::error::Result;
-use crate::weights::contents::{GraphLayer, GraphNorm, GraphOp};
+use crate::weights::contents::{GraphLayer, GraphNorm, GraphOp, Order};
 
 impl<'a> Walk<'a> {
-    /// A convolution that leaves height and width as they are.
+    /// A convolution that leaves height and width as they are; or one whose window is the picture, which is a
+    /// dense layer with a kernel of `[out, c, h, w]`, as timm has it.
     pub(super) fn conv(&mut self, node: &'a Node<'a>, attributes: &Attributes<'_>) -> Result<()> {
         let kernel = self.stored(node, 1, "kernel")?;
         let &[filters, channels, height, width] = kernel.found.shape.as_slice() else {
             let why = format!("has a kernel of {} axes, where a picture's has 4", kernel.found.shape.len());
             return Err(self.refuse(node, why));
         };
-        if kernel.axes != [0, 1, 2, 3] {
+        if !kernel.is_in_order() {
             let why = format!("takes its kernel `{}` with its axes in another order", name_of(&kernel));
             return Err(self.refuse(node, why));
         }
@@ -27,39 +28,50 @@ impl<'a> Walk<'a> {
         if !only(attributes, "strides", 1) || !only(attributes, "dilations", 1) {
             return Err(self.refuse(node, "is a convolution in steps, or with holes"));
         }
-        // The half of an odd window on each side: pictures keep their size.
-        let half =
-            [height / 2, width / 2, height / 2, width / 2].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-        let none = half == [0; 4];
-        let padded = match attributes.text("auto_pad") {
-            "SAME_UPPER" | "SAME_LOWER" => true,
-            "VALID" => none,
-            _ => attributes.ints("pads").map_or(none, |pads| pads == half),
-        };
-        if !padded || height % 2 == 0 || width % 2 == 0 {
-            let why = format!("is a convolution of {height}x{width} that does not keep the size of pictures");
-            return Err(self.refuse(node, why));
-        }
-        let (fits, height, width) = match &self.data {
-            Data::Input(None) => (true, None, None),
+        let (fits, sides) = match &self.data {
+            Data::Input(None) => (true, [None, None]),
             Data::Input(Some(shape)) => match shape.as_slice() {
-                &[_, c, h, w] => (c.is_none_or(|c| c == channels), h, w),
-                _ => (false, None, None),
+                &[_, c, h, w] => (c.is_none_or(|c| c == channels), [h, w]),
+                _ => (false, [None, None]),
             },
-            Data::Picture(picture) if picture.axes == NCHW => {
-                (picture.channels == channels, picture.height, picture.width)
+            Data::Picture(picture) => {
+                let fits = picture.axes == NCHW && picture.channels == channels;
+                (fits, [picture.height, picture.width])
             }
-            Data::Picture(_) | Data::Flat(_) => (false, None, None),
+            Data::Flat(_) => (false, [None, None]),
         };
         if !fits {
             let why = format!("takes something else than pictures with {channels} channels first");
             return Err(self.refuse(node, why));
         }
+        let whole = sides == [Some(height), Some(width)] && !self.graph.layers.is_empty();
+        let op = if whole && is_unpadded(attributes) {
+            GraphOp::Dense { outputs_first: true }
+        } else if keeps_size(attributes, height, width) {
+            GraphOp::Conv2d
+        } else {
+            let why = format!("is a convolution of {height}x{width} that does not keep the size of pictures");
+            return Err(self.refuse(node, why));
+        };
+        if op == GraphOp::Conv2d && self.last_is_dense() {
+            return Err(self.refuse(node, "is a convolution behind a dense layer"));
+        }
         let bias = self.optional(node, 2, "bias", |operand| operand.found.shape == [filters])?;
         let kernel = kernel.found.name.clone();
-        self.push(node, GraphLayer { op: GraphOp::Conv2d, kernel, bias, norm: None })?;
-        self.data = Data::Picture(Picture::new(filters, height, width));
+        self.push(node, GraphLayer { op, kernel, bias, norm: None })?;
+        self.data = Data::Picture(match op {
+            GraphOp::Conv2d => Picture::new(filters, sides),
+            GraphOp::Dense { .. } => {
+                self.graph.flatten.get_or_insert(Order::ChannelsFirst);
+                Picture::new(filters, [Some(1), Some(1)])
+            }
+        });
         Ok(())
+    }
+
+    /// Whether the last layer is one that normalisation and convolutions may not follow.
+    pub(super) fn last_is_dense(&self) -> bool {
+        self.graph.layers.last().is_some_and(|layer| layer.op != GraphOp::Conv2d)
     }
 
     /// `Gemm` can do more than a dense layer does.
@@ -113,7 +125,11 @@ impl<'a> Walk<'a> {
         }
         self.settle()?;
         let channels = match &self.data {
-            Data::Picture(picture) if picture.axes == NCHW && self.stage == Stage::Layer => picture.channels,
+            Data::Picture(picture)
+                if picture.axes == NCHW && self.stage == Stage::Layer && !self.last_is_dense() =>
+            {
+                picture.channels
+            }
             _ => return Err(self.refuse(node, "does not follow a convolution")),
         };
         let name = |n: usize, what: &str| {
@@ -164,6 +180,25 @@ impl<'a> Walk<'a> {
         let (name, shape) = (name_of(&operand), &operand.found.shape);
         Err(self.refuse(node, format!("has a {what}, `{name}`, of the shape {shape:?}, which does not fit")))
     }
+}
+
+/// Whether a window is moved over the picture alone.
+fn is_unpadded(attributes: &Attributes<'_>) -> bool {
+    match attributes.text("auto_pad") {
+        "" | "NOTSET" => only(attributes, "pads", 0),
+        word => word == "VALID",
+    }
+}
+
+/// Whether the half of an odd window hangs over on each side, so that pictures keep their size.
+fn keeps_size(attributes: &Attributes<'_>, height: usize, width: usize) -> bool {
+    let half = [height / 2, width / 2, height / 2, width / 2].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    let padded = match attributes.text("auto_pad") {
+        "SAME_UPPER" | "SAME_LOWER" => true,
+        "" | "NOTSET" => attributes.ints("pads").is_some_and(|pads| pads == half),
+        _ => false,
+    };
+    height % 2 == 1 && width % 2 == 1 && (padded || (half == [0; 4] && is_unpadded(attributes)))
 }
 
 fn name_of(operand: &Operand<'_>) -> String {

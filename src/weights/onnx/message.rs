@@ -68,7 +68,7 @@ struct Attribute<'a> {
 /// Reads the file but for its graph.
 ///
 /// # Errors
-/// [`Kind::Weights`] when the file is no `ModelProto` with one graph.
+/// [`Kind::Weights`](crate::error::Kind::Weights) when the file is no `ModelProto` with one graph.
 pub(super) fn model(file: File<'_>) -> Result<Model> {
     let mut metadata = BTreeMap::new();
     let mut about = BTreeMap::new();
@@ -134,7 +134,8 @@ fn lossy(file: File<'_>, place: &Range<usize>) -> String {
 /// Reads the graph at `place`.
 ///
 /// # Errors
-/// [`Kind::Weights`] when it is damaged, or has more nodes or tensors than a network can have.
+/// [`Kind::Weights`](crate::error::Kind::Weights) when it is damaged, or has more nodes or tensors than a
+/// network can have.
 pub(super) fn graph(file: File<'_>, place: Range<usize>) -> Result<Parts<'_>> {
     let mut parts = Parts::default();
     let mut fields = file.fields(place.clone(), "GraphProto");
@@ -250,7 +251,7 @@ impl<'a> Node<'a> {
     /// Reads the attributes.
     ///
     /// # Errors
-    /// [`Kind::Weights`] when one is damaged.
+    /// [`Kind::Weights`](crate::error::Kind::Weights) when one is damaged.
     pub fn attributes(&self, file: File<'a>) -> Result<Attributes<'a>> {
         let mut all = BTreeMap::new();
         for place in &self.attributes {
@@ -283,7 +284,7 @@ impl<'a> Node<'a> {
     /// The tensor that a `Constant` makes; `None` for text, and for what is passed over.
     ///
     /// # Errors
-    /// [`Kind::Weights`] when the tensor is damaged.
+    /// [`Kind::Weights`](crate::error::Kind::Weights) when the tensor is damaged.
     pub fn constant(&self, file: File<'a>) -> Result<Option<Found>> {
         let attributes = self.attributes(file)?;
         let name = self.outputs.first().copied().unwrap_or_default();

@@ -158,7 +158,7 @@ impl<'a> Names<'a> {
     }
 
     /// The numbers of a list of `int64`, if it is a short one that is in the file.
-    fn integers(&self, found: &Found) -> Option<Vec<i64>> {
+    pub fn integers(&self, found: &Found) -> Option<Vec<i64>> {
         let bytes = self.bytes(found).filter(|bytes| found.dtype == Dtype::I64 && bytes.len() <= 64)?;
         Some(bytes.as_chunks().0.iter().map(|&eight| i64::from_le_bytes(eight)).collect())
     }

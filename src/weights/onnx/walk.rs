@@ -5,7 +5,7 @@
 //! with other settings, is an error that names it: what is read here is never nearly right.
 
 use super::affine::Affine;
-use super::data::{Columns, Data, Flat, NCHW};
+use super::data::{Axis, Columns, Data, Flat, NCHW};
 use super::message::{Attributes, Node, Parts};
 use super::names::{Names, Source, is_float, no_vgg, not_vgg, permuted};
 use super::tensor::shorten;
@@ -145,7 +145,7 @@ impl<'a> Walk<'a> {
             "Clip" => self.clip(node, &attributes),
             "MaxPool" => self.pool(node, &attributes),
             "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" => self.average(node, op, &attributes),
-            "ReduceMean" | "Resize" => Err(self.refuse(node, "changes pictures between the layers")),
+            "ReduceMean" => self.mean(node, &attributes),
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.flatten(node, op, &attributes),
             "Transpose" => self.transpose(node),
             "Cast" if is_float(attributes.int("to", 0)) => Ok(()),
@@ -240,6 +240,8 @@ impl<'a> Walk<'a> {
                 picture.width = sides[1].map(|n| n / 2);
                 if pads || (padded && !even) {
                     "pads pictures"
+                } else if sides.contains(&Some(1)) {
+                    "leaves nothing of pictures of one place"
                 } else {
                     if self.stage != Stage::Active {
                         self.stage = Stage::Waiting;
@@ -272,6 +274,30 @@ impl<'a> Walk<'a> {
             ("GlobalAveragePool" | "GlobalMaxPool", _) if one_place => Ok(()),
             _ => Err(self.refuse(node, "makes one value of each channel, which changes the values")),
         }
+    }
+
+    /// A mean over the one place that is left.
+    fn mean(&mut self, node: &'a Node<'a>, attributes: &Attributes<'_>) -> Result<()> {
+        // Since opset 18 the axes are an operand.
+        let axes = match self.names.source(node, 1)? {
+            Source::Stored(operand) => self.names.integers(operand.found),
+            _ => attributes.ints("axes").map(<[i64]>::to_vec),
+        };
+        let Data::Picture(picture) = &self.data else {
+            return Err(self.refuse(node, "averages over what is no picture"));
+        };
+        let places = axes.is_some_and(|axes| {
+            axes.iter().all(|&axis| {
+                let at = usize::try_from(if axis < 0 { axis.saturating_add(4) } else { axis }).ok();
+                let axis = at.and_then(|at| picture.axes.get(at));
+                matches!(axis, Some(Axis::Height | Axis::Width))
+            })
+        });
+        if !places || !picture.is_one_place() {
+            return Err(self.refuse(node, "averages over places or channels, which changes the values"));
+        }
+        // Whether the two axes stay or not: there is one number of each channel, in order.
+        self.flatten(node, "Reshape", attributes)
     }
 
     /// Whatever gives the same numbers in the same order another shape.
