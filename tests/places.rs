@@ -192,7 +192,12 @@ fn a_file_is_written_over_only_with_force_and_its_name_says_what_it_is() {
         (&["compare", "run", "-o"], "svg", "pdf", ".svg or .png"),
         (&["report", "run", "-o"], "html", "pdf", ".html or .htm"),
         (&["export", "run", "-o"], "onnx", "bin", ".h5, .hdf5, .keras, .onnx, .pth or .pt"),
-        (&["weights", "convert", weights], "safetensors", "bin", ".safetensors, .h5, .hdf5, .keras, .onnx, .pth or .pt"),
+        (
+            &["weights", "convert", weights],
+            "safetensors",
+            "bin",
+            ".safetensors, .h5, .hdf5, .keras, .onnx, .pth or .pt",
+        ),
     ] {
         let with = |name: &str, more: &[&'static str]| -> Vec<String> {
             command
