@@ -101,6 +101,16 @@ impl Memory {
 
     /// Storage for `len` elements of `dtype`, its content unspecified (or the poison).
     pub fn take(self: &Arc<Self>, dtype: Dtype, len: usize) -> Result<Storage> {
+        self.take_within(dtype, len, LARGER)
+    }
+
+    /// [`Memory::take`] for what will stay: it shall not sit in four times the memory that it needs.
+    pub fn take_lasting(self: &Arc<Self>, dtype: Dtype, len: usize) -> Result<Storage> {
+        self.take_within(dtype, len, 1)
+    }
+
+    /// Storage that is at most `larger` times as large as what is asked for.
+    fn take_within(self: &Arc<Self>, dtype: Dtype, len: usize, larger: usize) -> Result<Storage> {
         let refuse = || {
             Error::new(Kind::Device, "the cpu has no memory for a buffer")
                 .fact("asked for", format!("{dtype}[{len}]"))
@@ -109,7 +119,7 @@ impl Memory {
         let used = len.checked_mul(dtype.size()).ok_or_else(refuse)?;
         let guard = if self.poison.is_some() { GUARD } else { 0 };
         let count = used.div_ceil(LINE) + 2 * guard;
-        let mut lines = match self.reuse(count) {
+        let mut lines = match self.reuse(count, larger) {
             Some(lines) => lines,
             None => Lines::new(count).ok_or_else(refuse)?,
         };
@@ -125,9 +135,9 @@ impl Memory {
         })
     }
 
-    fn reuse(&self, count: usize) -> Option<Lines> {
+    fn reuse(&self, count: usize, larger: usize) -> Option<Lines> {
         let mut waiting = self.waiting();
-        let mut large_enough = waiting.lists.range_mut(count..=count.saturating_mul(LARGER));
+        let mut large_enough = waiting.lists.range_mut(count..=count.saturating_mul(larger));
         let (&size, list) = large_enough.next()?;
         let lines = list.pop()?;
         if list.is_empty() {
@@ -230,6 +240,18 @@ mod tests {
         assert_eq!(memory.waiting().bytes, 6400, "the first was let go to stay below the bound");
         drop(Memory::take(&memory, Dtype::U8, 8001).unwrap());
         assert_eq!(memory.waiting().bytes, 0, "what is larger than the bound does not wait");
+    }
+
+    #[test]
+    fn what_stays_takes_no_more_than_it_needs() {
+        let memory = Memory::new(None);
+        let first = Memory::take(&memory, Dtype::U8, 4000).unwrap();
+        let place = first.bytes().as_ptr();
+        drop(first);
+        let lasting = Memory::take_lasting(&memory, Dtype::U8, 3900).unwrap();
+        assert_ne!(lasting.bytes().as_ptr(), place);
+        // Of the same number of lines it may be.
+        assert_eq!(Memory::take_lasting(&memory, Dtype::U8, 3970).unwrap().bytes().as_ptr(), place);
     }
 
     #[test]

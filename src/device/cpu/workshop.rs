@@ -21,6 +21,11 @@ impl Workshop {
         Ok(Scratch(Memory::take(&self.memory, Dtype::F32, len)?))
     }
 
+    /// [`Workshop::scratch`] for what may be kept for long: in memory of its own size.
+    pub fn lasting(&self, len: usize) -> Result<Scratch> {
+        Ok(Scratch(Memory::take_lasting(&self.memory, Dtype::F32, len)?))
+    }
+
     /// Scratch memory of the same size for every thread.
     pub fn desks(&self, len: usize) -> Result<Vec<Scratch>> {
         (0..self.threads.count()).map(|_| self.scratch(len)).collect()

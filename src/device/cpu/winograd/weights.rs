@@ -34,7 +34,7 @@ impl Weights {
     ) -> Result<Self> {
         let (_, points) = size.sizes();
         let spread = spread(c_in * c_out);
-        let mut all = shop.scratch(points * points * spread)?;
+        let mut all = shop.lasting(points * points * spread)?;
         assert!(c_out.is_multiple_of(COLUMNS));
         let to = Shared::new(&mut all);
         shop.threads.each(0..c_out / COLUMNS, |panel| {
