@@ -135,7 +135,9 @@ pub fn fetch(want: &Want<'_>, watch: &mut dyn Watch) -> Result<Fetched> {
     for place in &want.places {
         match look(&place.path, entry, watch)? {
             Verdict::Nothing => {}
-            Verdict::Right(bytes, digest) => return want.target.take(place, path, (bytes, digest), watch),
+            Verdict::Right(bytes, digest) => {
+                return want.target.take(entry, place, path, (bytes, digest), watch);
+            }
             Verdict::Wrong(why) => watch.say(&format!(
                 "passed over {} in {}: {why}, so it is not {}",
                 place.path.display(),
@@ -183,6 +185,7 @@ impl Target {
     /// Takes the right file from another program's place.
     fn take(
         &self,
+        entry: &Entry<'_>,
         place: &Place,
         path: PathBuf,
         (bytes, digest): (u64, String),
@@ -194,8 +197,18 @@ impl Target {
         }
         watch.begin("copying", Some(bytes));
         files::write_atomic(&path, |out| {
-            let put = |piece: &[u8]| out.write_all(piece).map_err(|e| Error::io("write", &path, &e));
-            digest::read_through(&place.path, watch, put).map(|_| ())
+            // Hashed again: the other program may have written it since.
+            let mut hasher = entry.digest.hasher();
+            let put = |piece: &[u8]| {
+                hasher.update(piece);
+                out.write_all(piece).map_err(|e| Error::io("write", &path, &e))
+            };
+            digest::read_through(&place.path, watch, put)?;
+            if hasher.hex() == digest {
+                return Ok(());
+            }
+            Err(Error::new(Kind::Weights, format!("{} changed while it was copied", place.path.display()))
+                .help("another program is writing it; wait for that, and try again"))
         })?;
         Ok(Fetched { path, bytes, digest, origin: Origin::Copied(place) })
     }

@@ -224,8 +224,13 @@ fn is_distrust(error: &ureq::Error) -> bool {
 
 /// An address as it may be shown: without name and password, and without what follows a `?`.
 pub(super) fn without_secrets(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    // A password may hold what would end a host.
+    let rest = match rest.rsplit_once('@') {
+        Some((before, after)) if before.contains(':') => after,
+        _ => rest,
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
@@ -249,6 +254,8 @@ mod tests {
             ("https://me:secret@host:1/a/b?token=x#y", "https://host:1/a/b"),
             ("me:p@ss@host:1", "host:1"),
             ("http://host/a@b", "http://host/a@b"),
+            ("http://me:pa#ss@proxy:1", "http://proxy:1"),
+            ("http://me:se/cret@proxy", "http://proxy"),
             ("", ""),
         ] {
             assert_eq!(without_secrets(url), shown);

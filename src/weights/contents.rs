@@ -86,6 +86,8 @@ pub(super) enum Place {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Graph {
     pub layers: Vec<GraphLayer>,
+    /// How many of the layers come before each 2x2 pooling.
+    pub pools: Vec<usize>,
     /// How the activations lay when they were flattened for the first dense layer; `None` if there is none.
     pub flatten: Option<Order>,
 }

@@ -1,7 +1,7 @@
 //! A weights file that is open, of any format: its tensors by name, borrowed from the map where they can be.
 
 use super::contents::{Contents, FileFormat, Found, Graph, Place};
-use super::map::{gather, map, release};
+use super::map::{gather, inside, map, release};
 use super::nearest::nearest;
 use super::unzip::shorten;
 use super::{format, numbers};
@@ -71,8 +71,23 @@ impl Weights {
             graph,
         };
         let mut beside = BTreeMap::new();
+        let mut claimed = 0u64;
         for found in tensors {
             let tensor = out.place(found, &mut beside)?;
+            // Tensors may share numbers. But a thousand names for one would be a thousand times the work.
+            let elements = tensor.shape.iter().fold(1u64, |n, &axis| n.saturating_mul(axis as u64));
+            claimed = claimed.saturating_add(elements.saturating_mul(tensor.dtype.bitsize() as u64 / 8));
+            if claimed > out.len_bytes().saturating_mul(MOST_SHARED).max(MOST_DECODED) {
+                return Err(Error::new(
+                    Kind::Weights,
+                    format!("{} claims more than it holds", path.display()),
+                )
+                .expected_got(
+                    format!("tensors of at most {MOST_SHARED} times its {} bytes", out.len_bytes()),
+                    format!("{claimed} bytes and more"),
+                )
+                .help("the file is damaged, or made to cost time; fetch or make it again"));
+            }
             out.index.insert(tensor.name.clone(), out.tensors.len());
             out.tensors.push(tensor);
         }
@@ -100,6 +115,7 @@ impl Weights {
                             .fact("missing", path.display())
                             .help("put the two into one folder, as the exporter wrote them"));
                         }
+                        inside(&self.path, &path)?;
                         let map = map(&path)?;
                         self.maps.push(map);
                         beside.insert(file.clone(), self.maps.len() - 1);
@@ -362,6 +378,11 @@ impl fmt::Debug for Weights {
         write!(f, "Weights({}, {} tensors)", self.path.display(), self.tensors.len())
     }
 }
+
+/// How many times its size the tensors of a file may have together: of a network whose halves share weights, 2.
+const MOST_SHARED: u64 = 8;
+/// Bytes that are no harm from the smallest of files: compressed zeros.
+const MOST_DECODED: u64 = 1 << 30;
 
 /// Read at a time where nothing asks for another size: enough for all threads, little beside the network.
 pub(super) const BLOCK_BYTES: usize = 8 << 20;

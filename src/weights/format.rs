@@ -15,7 +15,9 @@ const READ: &str = "safetensors, Keras' HDF5 and .keras, PyTorch's .pth, ONNX";
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
     // Byte 8 of every safetensors file is the brace of its header. Asked first: a header of 640 bytes
     // (80 02 00 …) would pass for a pickle.
-    if bytes.get(header::PREFIX) == Some(&b'{') {
+    // Of another format, this byte is chance, and the length before it is not the file's.
+    let length = bytes.first_chunk::<{ header::PREFIX }>().map(|prefix| u64::from_le_bytes(*prefix));
+    if bytes.get(header::PREFIX) == Some(&b'{') && length.is_some_and(|n| n <= bytes.len() as u64) {
         return header::read(path, bytes);
     }
     match bytes {

@@ -36,6 +36,24 @@ pub(super) fn map(path: &Path) -> Result<Mmap> {
     unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))
 }
 
+/// Whether `path`, which the file `of` names, lies beside it: a link may lead elsewhere, to what nobody meant to
+/// hand out.
+///
+/// # Errors
+/// [`Kind::Weights`] where it does. Links into a folder `blobs` are Hugging Face's cache, and allowed.
+pub(super) fn inside(of: &Path, path: &Path) -> Result<()> {
+    let real = |path: &Path| path.canonicalize().map_err(|e| Error::io("find", path, &e));
+    let folder = real(of.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))?;
+    let found = real(path)?;
+    let blob = found.parent().and_then(Path::file_name).is_some_and(|name| name == "blobs");
+    if blob || found.starts_with(&folder) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Weights, format!("{} is a link to another folder", path.display()))
+        .fact("leads to", found.display())
+        .help(format!("put the file itself beside {}", of.display())))
+}
+
 /// Gives the pages of `range` back to the system; they are read from the file again when they are touched.
 #[cfg(unix)]
 pub(super) fn release(map: &Mmap, range: Range<usize>) {

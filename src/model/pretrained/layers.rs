@@ -5,6 +5,7 @@
 //! understood of a classifier leaves the convolutions usable; what cannot be of the convolutions is an error.
 
 use crate::error::{Error, Kind, Result};
+use crate::model::Variant;
 use crate::weights::{FileFormat, GraphLayer, GraphOp, Order, Weights, shorten};
 use std::collections::BTreeSet;
 
@@ -187,10 +188,35 @@ fn of_graph(weights: &Weights) -> Result<Layers> {
         let (kernel, bias) = (kernel.clone(), bias.clone());
         out.put(Found { name: kernel.clone(), form, kernel, bias, norm, shape });
     }
-    Ok(out)
+    // A VGG pools behind each block and nowhere else.
+    let count = out.convolutions.len();
+    let blocks = Variant::ALL.map(Variant::blocks).into_iter().find(|b| b.iter().sum::<usize>() == count);
+    let ends = blocks.map(|blocks| {
+        let mut before = 0;
+        blocks.map(|n| {
+            before += n;
+            before
+        })
+    });
+    match ends {
+        Some(ends) if graph.pools != ends => {
+            Err(Error::new(Kind::Weights, format!("{} holds no VGG", weights.path().display()))
+                .expected_got(
+                    format!("poolings behind the convolutions {ends:?}"),
+                    format!("behind {:?}", graph.pools.iter().take(20).collect::<Vec<_>>()),
+                )
+                .help(super::INSPECT))
+        }
+        _ => Ok(out),
+    }
 }
 
 fn of_keras(weights: &Weights) -> Result<Layers> {
+    if let Some(trouble) = weights.metadata().get("unlike-vgg") {
+        return Err(Error::new(Kind::Weights, format!("{} holds no VGG", weights.path().display()))
+            .fact("reason", trouble)
+            .help(super::INSPECT));
+    }
     let mut names: Vec<&str> = weights.in_order().collect();
     if weights.format() == FileFormat::Safetensors {
         // There the order is the alphabet's.

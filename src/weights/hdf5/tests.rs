@@ -259,6 +259,26 @@ fn arrays_cannot_unfold_to_more_than_the_file_can_hold() {
     }
 }
 
+/// A chunk of 500 bytes that is said to unfold to 28 MB.
+#[test]
+fn chunks_cannot_unfold_to_more_than_deflate_can() {
+    let mut bytes = golden("storage.h5");
+    let patch = |bytes: &mut [u8], of: &[u8], at: usize, with: &[u8]| {
+        let places: Vec<usize> =
+            (0..bytes.len() - of.len()).filter(|&place| bytes[place..].starts_with(of)).collect();
+        assert!(!places.is_empty());
+        for place in places {
+            bytes[place + at..][..with.len()].copy_from_slice(with);
+        }
+    };
+    patch(&mut bytes, &[3u64, 3, 3, 5].map(u64::to_le_bytes).concat(), 24, &(1u64 << 18).to_le_bytes());
+    patch(&mut bytes, &[3u32, 3, 3, 5, 4].map(u32::to_le_bytes).concat(), 12, &(1u32 << 18).to_le_bytes());
+    for name in ["packed_big", "summed"] {
+        let text = refusal(&bytes, |root| root.array(&format!("{name}/{name}/kernel:0")));
+        assert!(text.contains("has a chunk that cannot be"), "{text}");
+    }
+}
+
 #[test]
 fn a_file_within_a_file_is_placed_in_the_outer_one() {
     let inner = golden("flat_weights.h5");

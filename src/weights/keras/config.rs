@@ -3,6 +3,7 @@
 //! Every version writes it differently, and nothing here is needed to find weights. So what is not understood
 //! is passed over, down to the whole text: then names come from the weights alone.
 
+use crate::weights::unzip::shorten;
 use serde_json::Value;
 
 /// Longer texts are not read: parsed, they take a dozen times their size. The largest of keras-applications
@@ -22,6 +23,17 @@ pub(super) struct Node {
     pub layers: Option<Vec<Node>>,
     /// What it does to every number of a channel, if that is all it does.
     affine: Option<Affine>,
+    /// Its settings, as far as a VGG's layers have them.
+    settings: Settings,
+    /// Whether functions that are no layers (`x - mean`) are among the layers of a model.
+    operations: bool,
+}
+
+/// What makes a layer one that a VGG has not, in words; and its activation.
+#[derive(Debug, Default)]
+struct Settings {
+    unlike: Option<String>,
+    activation: Option<String>,
 }
 
 /// `scale · x + offset`, by channel, or one for all of them.
@@ -54,7 +66,11 @@ impl Node {
                 .filter_map(|layer| Self::read(layer, depth - 1))
         });
         let affine = config.and_then(|config| Affine::of(&class, config));
-        Some(Self { class, name: name.unwrap_or_default(), layers: layers.map(Iterator::collect), affine })
+        let settings = config.map(|config| Settings::of(&class, config)).unwrap_or_default();
+        let all = config.and_then(|config| config.get("layers").unwrap_or(config).as_array());
+        let operations = all.is_some_and(|all| all.iter().any(is_operation));
+        let layers = layers.map(Iterator::collect);
+        Some(Self { class, name: name.unwrap_or_default(), layers, affine, settings, operations })
     }
 
     /// The layers that are no models, in the order of data.
@@ -74,10 +90,35 @@ impl Node {
             .collect()
     }
 
+    /// What its convolutions and poolings have that a VGG's have not, before the picture is flattened; `None`
+    /// where nothing is known to be otherwise.
+    pub fn unlike_vgg(&self) -> Option<String> {
+        let leaves = self.leaves();
+        let picture = leaves.split(|leaf| leaf.class == "Flatten" || leaf.class == "Dense").next()?;
+        for (at, leaf) in picture.iter().enumerate() {
+            let named = |what: &str| Some(format!("`{}` ({}) {what}", shorten(&leaf.name), leaf.class));
+            if let Some(unlike) = &leaf.settings.unlike {
+                return named(unlike);
+            }
+            let next = || picture.get(at + 1);
+            let follows = || next().is_some_and(|next| next.class == "ReLU" || next.settings.is("relu"));
+            // Behind a normalisation, which is refused by its weights, anything may stand.
+            let normed = || next().is_some_and(|next| next.class == "BatchNormalization");
+            if leaf.class == "Conv2D" && !leaf.settings.is("relu") && !follows() && !normed() {
+                return named("is not followed by ReLU");
+            }
+        }
+        None
+    }
+
     /// What is done to the numbers of a picture before the first layer that does more, `scale offset`; either
     /// is one number, or three with commas between.
     pub fn rescaling(&self) -> Option<String> {
         let mut all: Option<Affine> = None;
+        // Functions are not in the list of layers: what they do, and where, is not known.
+        if self.operations || self.models().iter().any(|model| model.operations) {
+            return Some("operations that are no layers".into());
+        }
         for leaf in self.leaves() {
             match &leaf.affine {
                 Some(affine) => {
@@ -88,12 +129,49 @@ impl Node {
                 }
                 // Pictures are moved and brightened in training alone.
                 None if leaf.class == "InputLayer" || leaf.class.starts_with("Random") => {}
+                None if matches!(&*leaf.class, "Conv2D" | "ZeroPadding2D") => break,
+                // It may do anything to pixels, whatever was done before.
+                None if all.is_some() => {
+                    return Some(format!("layers of the class {}", shorten(&leaf.class)));
+                }
                 None => break,
             }
         }
         let Affine { scale, offset } = all?;
         let text = |numbers: Vec<f64>| numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
         Some(format!("{} {}", text(scale), text(offset)))
+    }
+}
+
+impl Settings {
+    fn of(class: &str, config: &Value) -> Self {
+        let text = |key: &str| config.get(key).and_then(Value::as_str);
+        // A list of equal numbers, or one that stands for it; absent or null it is Keras' default.
+        let all = |key: &str, wanted: u64| match config.get(key) {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(list)) => list.iter().all(|n| n.as_u64() == Some(wanted)),
+            Some(one) => one.as_u64() == Some(wanted),
+        };
+        let first = text("data_format") == Some("channels_first");
+        let unlike = match class {
+            _ if first => Some("keeps the channels first"),
+            "Conv2D" if !all("strides", 1) => Some("goes in larger steps than 1"),
+            "Conv2D" if !all("dilation_rate", 1) => Some("is dilated"),
+            "Conv2D" if !all("groups", 1) => Some("has groups"),
+            "Conv2D" if text("padding").is_some_and(|padding| padding != "same") => Some("is not padded"),
+            "MaxPooling2D" if !all("pool_size", 2) || !all("strides", 2) => Some("is no pooling of 2x2"),
+            "MaxPooling2D" if text("padding").is_some_and(|padding| padding != "valid") => {
+                Some("pads pictures")
+            }
+            "AveragePooling2D" => Some("takes means, where a VGG takes the largest"),
+            "DepthwiseConv2D" | "SeparableConv2D" | "Conv2DTranspose" => Some("is another convolution"),
+            _ => None,
+        };
+        Self { unlike: unlike.map(str::to_owned), activation: text("activation").map(str::to_owned) }
+    }
+
+    fn is(&self, activation: &str) -> bool {
+        self.activation.as_deref() == Some(activation)
     }
 }
 

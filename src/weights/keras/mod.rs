@@ -157,6 +157,9 @@ fn rescaling(config: Option<&Node>, metadata: &mut BTreeMap<String, String>) {
     if let Some(text) = config.and_then(Node::rescaling) {
         metadata.insert("rescaling".into(), text);
     }
+    if let Some(text) = config.and_then(Node::unlike_vgg) {
+        metadata.insert("unlike-vgg".into(), text);
+    }
 }
 
 /// A list of a thousand names of classes has 20 kB.

@@ -258,7 +258,9 @@ fn our_own_exports_are_read_alike() {
         assert_eq!(names(&first.0)[..2], ["block1_conv1.kernel", "block1_conv1.bias"]);
         for end in ["keras", "layers.h5", "keras3.h5", "keras3.layers.h5", "pixels.h5", "pixels.keras"] {
             let other = read_export(&format!("{network}.{end}"));
-            assert_eq!(values(&other), values(&first), "{network}.{end}");
+            // Caffe's kernels of colours are turned round to take RGB pixels.
+            let same = if (network, end.starts_with("pixels")) == ("two", true) { 1 } else { 0 };
+            assert_eq!(values(&other)[same..], values(&first)[same..], "{network}.{end}");
             assert!(other.0.metadata.contains_key("vgg_ft_preprocess"), "{network}.{end}");
             let rescaling = other.0.metadata.get("rescaling").map(String::as_str);
             assert_eq!(rescaling.is_some(), end.starts_with("pixels"), "{network}.{end}: {rescaling:?}");

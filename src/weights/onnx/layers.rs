@@ -138,7 +138,10 @@ impl<'a> Walk<'a> {
                 return Ok(operand.found.name.clone());
             }
             let shape = &operand.found.shape;
-            Err(self.refuse(node, format!("has a {what} of {shape:?} for {channels} channels")))
+            Err(self.refuse(
+                node,
+                format!("is set wrongly: its {what} is of {shape:?} where there are {channels} channels"),
+            ))
         };
         let (scale, offset) = (name(1, "scale")?, name(2, "offset")?);
         let (mean, variance) = (name(3, "mean")?, name(4, "variance")?);

@@ -246,6 +246,7 @@ impl<'a> Walk<'a> {
                     if self.stage != Stage::Active {
                         self.stage = Stage::Waiting;
                     }
+                    self.graph.pools.push(self.graph.layers.len());
                     return Ok(());
                 }
             }
@@ -286,12 +287,14 @@ impl<'a> Walk<'a> {
         let Data::Picture(picture) = &self.data else {
             return Err(self.refuse(node, "averages over what is no picture"));
         };
+        // No axes are all axes.
         let places = axes.is_some_and(|axes| {
-            axes.iter().all(|&axis| {
-                let at = usize::try_from(if axis < 0 { axis.saturating_add(4) } else { axis }).ok();
-                let axis = at.and_then(|at| picture.axes.get(at));
-                matches!(axis, Some(Axis::Height | Axis::Width))
-            })
+            !axes.is_empty()
+                && axes.iter().all(|&axis| {
+                    let at = usize::try_from(if axis < 0 { axis.saturating_add(4) } else { axis }).ok();
+                    let axis = at.and_then(|at| picture.axes.get(at));
+                    matches!(axis, Some(Axis::Height | Axis::Width))
+                })
         });
         if !places || !picture.is_one_place() {
             return Err(self.refuse(node, "averages over places or channels, which changes the values"));

@@ -62,6 +62,7 @@ fn check(case: &Case, path: &Path, bytes: &[u8], contents: &Contents) {
     let dense = GraphOp::Dense { outputs_first: case.outputs_first };
     let ops: Vec<_> = graph.layers.iter().map(|layer| layer.op).collect();
     assert_eq!(ops, [GraphOp::Conv2d, GraphOp::Conv2d, dense, dense], "{file}");
+    assert_eq!(graph.pools, [1, 2], "{file}");
     for (layer, name) in graph.layers.iter().zip(["conv1", "conv2", "dense1", "dense2"]) {
         let what = format!("{name} of {file}");
         let flattened = (name == "dense1").then_some((case.flatten, [2, 3, 5]));

@@ -57,6 +57,7 @@ fn pooling_halves_and_averages_do_nothing() {
     assert_eq!(rows(one().node("AveragePool", "*", &single), ROWS), 2);
     let small = || Net::new(&[1, 3, 1, 1]).conv("k", 3, 4);
     assert_eq!(rows(small().node("GlobalAveragePool", "*", &[]), 4), 2);
+    assert_eq!(rows(small().node("ReduceMean", "*", &[ints("axes", &[-1, 2])]), 4), 2);
 
     let with = |more: Message<'static>| [pool().to_vec(), vec![more]].concat();
     assert_eq!(rows(one().node("MaxPool", "*", &with(int("ceil_mode", 1))), 4 * 4 * 6), 2);
@@ -74,8 +75,13 @@ fn pooling_halves_and_averages_do_nothing() {
         (one().node("AveragePool", "*", &pool()), "averages over windows of 2x2"),
         (one().node("AveragePool", "*", &[single[0].clone(), ints("strides", &[2, 2])]), "averages over"),
         (one().node("GlobalAveragePool", "*", &[]), "makes one value of each channel"),
-        (one().node("ReduceMean", "*", &[]), "changes pictures"),
-        (one().node("Resize", "*", &[]), "changes pictures"),
+        (one().node("ReduceMean", "*", &[ints("axes", &[2, 3])]), "averages over places or channels"),
+        (small().node("ReduceMean", "*", &[ints("axes", &[1, 2, 3])]), "averages over places or channels"),
+        (small().node("ReduceMean", "*", &[]), "averages over places or channels"),
+        (small().node("ReduceMean", "*", &[ints("axes", &[])]), "averages over places or channels"),
+        (flat().node("ReduceMean", "*", &[ints("axes", &[2, 3])]), "averages over what is no picture"),
+        (small().node("MaxPool", "*", &pool()), "leaves nothing of pictures of one place"),
+        (one().node("Resize", "*", &[]), "is nothing that a VGG does"),
     ] {
         let text = refusal(&net.bytes());
         assert!(text.contains("is not a VGG: the node `") && text.contains(why), "{why}: {text}");
@@ -128,6 +134,40 @@ fn only_layers_of_a_vgg_are_taken() {
         (one().node("Cast", "*", &[int("to", 7)]), "something else than floats"),
         (Net::new(&[1, 3, 8, 12]).node("Relu", "*", &[]), "before any layer"),
         (Net::new(&[1, 3, 8, 12]).node("Identity", "*", &[]), "no layer with weights"),
+    ] {
+        let text = refusal(&net.bytes());
+        assert!(text.contains("is not a VGG: ") && text.contains(why), "{why}: {text}");
+    }
+}
+
+/// timm's classifier: a convolution as large as the picture, one of 1x1, a mean over the one place.
+#[test]
+fn a_window_as_large_as_the_picture_is_a_dense_layer() {
+    let wide = || one().tensor("w", &[5, 4, 8, 12]).node("Conv", "* w", &[]);
+    let next = |net: Net| net.node("Relu", "*", &[]).tensor("v", &[6, 5, 1, 1]).node("Conv", "* v", &[]);
+    let head = next(wide()).node("Relu", "*", &[]).node("ReduceMean", "*", &[ints("axes", &[2, 3])]);
+    let read = graph(&head.tensor("u", &[2, 6]).node("Gemm", "* u", &[int("transB", 1)]).bytes());
+    let ops: Vec<_> = read.layers.iter().map(|layer| (layer.op, layer.kernel.as_str())).collect();
+    let dense = GraphOp::Dense { outputs_first: true };
+    assert_eq!(ops, [(GraphOp::Conv2d, "k"), (dense, "w"), (dense, "v"), (dense, "u")]);
+    assert_eq!(read.flatten, Some(Order::ChannelsFirst));
+    let bias = wide().tensor("b", &[5, 1, 1]).node("Add", "* b", &[]);
+    assert_eq!(graph(&bias.bytes()).layers[1].bias.as_deref(), Some("b"));
+    let norm = |net: Net| net.tensor("s", &[5]).node("BatchNormalization", "* s s s s", &[]);
+    for (net, why) in [
+        (one().tensor("w", &[5, 4, 8, 11]).node("Conv", "* w", &[]), "does not keep the size"),
+        (one().tensor("w", &[5, 4, 7, 11]).node("Conv", "* w", &[]), "does not keep the size"),
+        (wide().node("Relu", "*", &[]).conv("v", 5, 6), "a convolution behind a dense layer"),
+        (norm(wide()), "does not follow a convolution"),
+        (wide().tensor("m", &[5, 1, 1]).node("Mul", "* m", &[]), "no normalisation here"),
+        (
+            Net::new(&[1, 3, 8, 12]).tensor("w", &[5, 3, 8, 12]).node("Conv", "* w", &[]),
+            "does not keep the size",
+        ),
+        (
+            Net::new(&[1, 3, 0, 0]).conv("k", 3, 4).tensor("w", &[5, 4, 7, 7]).node("Conv", "* w", &[]),
+            "of 7x7 that does",
+        ),
     ] {
         let text = refusal(&net.bytes());
         assert!(text.contains("is not a VGG: ") && text.contains(why), "{why}: {text}");
@@ -206,6 +246,39 @@ fn a_circle_ends() {
     kernel.value = value;
     let text = refusal(&kernel.node("Conv", "* identity4", &[ints("pads", &[1; 4])]).bytes());
     assert!(text.contains("`identity4`, that is not stored"), "{text}");
+}
+
+#[test]
+fn normalisation_follows_a_convolution_and_has_its_channels() {
+    let bare = |net: Net| net.tensor("k", &[4, 3, 3, 3]).tensor("s", &[4]).tensor("t", &[1, 4, 1, 1]);
+    let conv = || bare(Net::new(&[1, 3, 8, 12])).node("Conv", "* k", &[ints("pads", &[1; 4])]);
+    let norm = |net: Net, more: &[Message<'static>]| net.node("BatchNormalization", "* s s s s", more);
+    let read = |net: Net| graph(&net.bytes()).layers[0].norm.as_ref().unwrap().epsilon;
+    // The standard's default, and a proto3 writer's way to write no epsilon at all.
+    assert_eq!(read(norm(conv(), &[])), 1e-5);
+    assert_eq!(read(norm(conv(), &[float("epsilon", 1e-3), int("training_mode", 0)])), 1e-3);
+    assert_eq!(read(norm(conv(), &[Message::default().text(1, "epsilon").int(20, 1)])), 0.0);
+    let turned = [ints("perm", &[0, 2, 3, 1])];
+    for (net, why) in [
+        (norm(conv(), &[int("training_mode", 1)]), "as in training"),
+        (norm(conv(), &[int("spatial", 0)]), "as in training"),
+        (norm(conv().node("Relu", "*", &[]), &[]), "does not follow a convolution"),
+        (norm(conv().node("Transpose", "*", &turned), &[]), "does not follow a convolution"),
+        (norm(norm(conv(), &[]), &[]), "does not follow a convolution"),
+        (norm(bare(Net::new(&[1, 3, 8, 12])), &[]), "does not follow a convolution"),
+        (conv().node("BatchNormalization", "* s s s", &[]), "has no variance"),
+        (
+            conv().node("BatchNormalization", "* s t s s", &[]),
+            "its offset is of [1, 4, 1, 1] where there are 4 channels",
+        ),
+        (
+            norm(conv(), &[]).tensor("k2", &[4, 4, 3, 3]).node("Conv", "* k2", &[ints("pads", &[1; 4])]),
+            "without a ReLU",
+        ),
+    ] {
+        let text = refusal(&net.bytes());
+        assert!(text.contains("is not a VGG: ") && text.contains(why), "{why}: {text}");
+    }
 }
 
 #[test]
