@@ -412,7 +412,8 @@ fn wrong_weights_are_refused_before_any_work() {
         true
     });
     let error = refused("shape");
-    assert!(error.contains("block3_conv1.kernel") && error.contains("expected"), "{error}");
+    // Seen where the next one does not take what it gives.
+    assert!(error.contains("block3_conv2.kernel") && error.contains("on 128 channels"), "{error}");
     write(&here.join("name"), &|name, _, _| name != "block5_conv3.bias");
     assert!(refused("name").contains("block5_conv3.bias"));
     let bytes = fs::read(weights()).unwrap();

@@ -230,7 +230,8 @@ fn of_keras(weights: &Weights) -> Result<Layers> {
                 2 => Form::InOut,
                 _ => continue,
             };
-            let bias = Some(format!("{stem}.bias")).filter(|bias| weights.has(bias));
+            // A VGG's layers all have one; a file that has lost it is damaged, and says so when it is read.
+            let bias = Some(format!("{stem}.bias"));
             let shape = keras_shape(weights, name, form)?;
             out.put(Found { name: stem.into(), form, kernel: name.into(), bias, norm: None, shape });
         } else if let Some(stem) = name.strip_suffix(".moving_mean") {
@@ -283,6 +284,12 @@ fn of_torch(weights: &Weights) -> Result<Layers> {
         let bias = Some(named("bias")).filter(|bias| weights.has(bias));
         before = (form == Form::Oihw).then_some(out.convolutions.len());
         out.put(Found { name: stem.into(), form, kernel, bias, norm: None, shape });
+    }
+    // Without a bias is a convolution whose normalisation has one, and no other.
+    for layer in out.convolutions.iter_mut().chain(&mut out.dense) {
+        if layer.norm.is_none() && layer.bias.is_none() {
+            layer.bias = Some(format!("{}.bias", layer.name));
+        }
     }
     let numbered = |stem: &str| {
         let number = stem.strip_prefix("features.").unwrap_or_default();

@@ -125,7 +125,8 @@ impl Lineage {
         let Some(first) = layers.convolutions.first() else { return Ok(None) };
         // Places of [0, 0, channel, 0] in HWIO and of [0, channel, 0, 0] in OIHW.
         let step = if first.form == Form::Hwio { 64 } else { 9 };
-        let bias = first.bias.as_ref().filter(|_| first.norm.is_none() && first.shape == [3, 3, 3, 64]);
+        let bias = first.bias.as_ref().filter(|bias| weights.has(bias));
+        let bias = bias.filter(|_| first.norm.is_none() && first.shape == [3, 3, 3, 64]);
         let Some(bias) = bias else { return Ok(None) };
         let (bias, kernel) = (weights.values(bias)?, weights.values(&first.kernel)?);
         let near = |got: f32, expected: f32| (got - expected).abs() <= NEAR * expected;
