@@ -105,8 +105,10 @@ pub enum LayoutName {
     Nchw,
 }
 
-/// Endings that stand for one format; .h5 for the whole model.
-const ENDINGS: [(&str, FormatName); 6] = [
+/// Endings that stand for one format: .h5 for the whole model, and first .safetensors, which is Keras' names where
+/// nothing else is in question.
+pub(super) const ENDINGS: [(&str, FormatName); 7] = [
+    ("safetensors", FormatName::Safetensors),
     ("h5", FormatName::KerasH5),
     ("hdf5", FormatName::KerasH5),
     ("keras", FormatName::Keras),
@@ -135,7 +137,7 @@ impl ExportArgs {
     /// [`Kind::Usage`] for an option that the format does not have, or a file whose name says none.
     pub fn job(self) -> Result<task::Export> {
         let output = task::Output { path: self.output, force: self.force };
-        let name = self.format.map_or_else(|| FormatName::of(&output, &ENDINGS), Ok).map_err(|error| {
+        let name = self.format.map_or_else(|| FormatName::of(&output, &ENDINGS[1..]), Ok).map_err(|error| {
             error.help("say which with --format: a name that ends in .safetensors could be torchvision, timm or safetensors")
         })?;
         let format = name.format(self.keras_version, self.layout)?;

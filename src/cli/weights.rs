@@ -1,7 +1,7 @@
 //! `weights`: files of weights inspected, converted, compared.
 
 use super::default_cache;
-use super::export::{FormatName, LayoutName};
+use super::export::{ENDINGS, FormatName, LayoutName};
 use super::values::{float_type, key_value, preprocess, size};
 use crate::error::Result;
 use crate::model::Preprocess;
@@ -114,17 +114,6 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub metadata: Vec<(String, String)>,
 }
-
-/// Endings that stand for one format; .h5 for the whole model, .safetensors for Keras' names.
-const ENDINGS: [(&str, FormatName); 7] = [
-    ("safetensors", FormatName::Safetensors),
-    ("h5", FormatName::KerasH5),
-    ("hdf5", FormatName::KerasH5),
-    ("keras", FormatName::Keras),
-    ("onnx", FormatName::Onnx),
-    ("pth", FormatName::Torch),
-    ("pt", FormatName::Torch),
-];
 
 impl ConvertArgs {
     fn job(self) -> Result<task::Convert> {

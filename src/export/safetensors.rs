@@ -30,15 +30,17 @@ pub fn write<const N: usize>(
     named: &[(String, Tensor<'_>)],
     own: [(&str, String); N],
 ) -> Result<()> {
-    let tensors: Vec<_> = named
-        .iter()
-        .map(|(name, tensor)| NamedTensor {
-            name: name.clone(),
-            shape: tensor.shape.clone(),
-            data: &tensor.values,
-        })
-        .collect();
     let metadata: BTreeMap<String, String> =
         model.remarks().into_iter().chain(own).map(|(key, text)| (key.to_owned(), text)).collect();
-    save(path, &tensors, FloatType::F32, &metadata)
+    save(path, &borrowed(named), FloatType::F32, &metadata)
+}
+
+/// `named` as the writers of weights take it.
+pub fn borrowed<'a>(named: &'a [(String, Tensor<'_>)]) -> Vec<NamedTensor<'a>> {
+    let tensor = |(name, Tensor { shape, values }): &'a (String, Tensor<'_>)| NamedTensor {
+        name: name.clone(),
+        shape: shape.clone(),
+        data: values,
+    };
+    named.iter().map(tensor).collect()
 }

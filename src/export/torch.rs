@@ -2,10 +2,10 @@
 
 use super::channels_first;
 use super::model::{Model, Tensor};
-use super::safetensors::write;
+use super::safetensors::{borrowed, write};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Layer, Output};
-use crate::weights::{NamedTensor, layout, torch};
+use crate::weights::{layout, torch};
 use std::path::Path;
 
 /// Tensors by name.
@@ -24,16 +24,7 @@ pub fn torchvision(path: &Path, model: &Model<'_>) -> Result<()> {
 /// # Errors
 /// Those of [`Model::tensors`] and [`torch::save`].
 pub fn pth(path: &Path, model: &Model<'_>) -> Result<()> {
-    let named = named(model)?;
-    let tensors: Vec<_> = named
-        .iter()
-        .map(|(name, tensor)| NamedTensor {
-            name: name.clone(),
-            shape: tensor.shape.clone(),
-            data: &tensor.values,
-        })
-        .collect();
-    torch::save(path, &tensors)
+    torch::save(path, &borrowed(&named(model)?))
 }
 
 /// timm's names, safetensors: torchvision's features, and the classifier of ImageNet as convolutions of 7x7

@@ -21,7 +21,7 @@ const LOCAL: usize = 30;
 const ELSEWHERE: u64 = 0xffff_ffff;
 /// The tag of the zip64 field among the extra fields.
 const ZIP64: u64 = 1;
-const AGAIN: &str = "the file is damaged or was not written completely; fetch or make it again";
+pub(super) const AGAIN: &str = "the file is damaged or was not written completely; fetch or make it again";
 
 /// A stored entry.
 #[derive(Debug)]

@@ -156,6 +156,7 @@ def storage(path, libver):
             else:
                 inner = group.create_group(name)
                 how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                how.set_obj_track_times(False)
                 kind = h5py.h5t.IEEE_F32LE.copy()
                 if name == "compact":
                     how.set_layout(h5py.h5d.COMPACT)

@@ -7,7 +7,7 @@
 use super::array::{self, Array, Decodable};
 use super::window::{Meter, lend};
 use crate::error::{Error, Kind, Result};
-use crate::weights::unzip::shorten;
+use crate::weights::unzip::{AGAIN, shorten};
 use hdf5_pure::{AttrValue, File, FormatError};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,7 +18,6 @@ use std::thread;
 /// For `hdf5-pure`, which recurses once per level of a datatype; a datatype can have 8,191 levels. Only what
 /// is used of it becomes memory.
 const STACK: usize = 256 << 20;
-const AGAIN: &str = "the file is damaged or was not written completely; fetch or make it again";
 
 /// An HDF5 file that is open.
 struct Hdf5<'a> {

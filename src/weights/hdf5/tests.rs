@@ -230,14 +230,19 @@ fn arrays_cannot_unfold_to_more_than_the_file_can_hold() {
     let array = look(&bytes, |root| root.array("zeros")).unwrap().unwrap();
     assert_eq!(array.place, Place::Decoded(vec![0; 4 << 20]));
 
-    // The same chunks a second time: by a link, or by an array that takes another's bytes for its own.
-    let text = refusal(&bytes, |root| {
-        for _ in 0..1000 {
-            root.array("zeros")?;
-        }
-        Ok(())
-    });
-    assert!(text.starts_with("the array `zeros` in x.h5 unfolds to more than the file can hold"), "{text}");
+    // The same bytes again and again: by links, or by arrays that take another's bytes for their own. Packed or
+    // not, big-endian or not.
+    let storage = golden("storage.h5");
+    for (bytes, name) in [
+        (&bytes, "zeros"),
+        (&storage, "chunked/chunked/kernel:0"),
+        (&storage, "big/big/kernel:0"),
+        (&storage, "compact/compact/kernel:0"),
+    ] {
+        let text = refusal(bytes, |root| (0..1000).try_for_each(|_| root.array(name).map(|_| ())));
+        let expected = format!("the array `{name}` in x.h5 unfolds to more than the file can hold");
+        assert!(text.starts_with(&expected), "{text}");
+    }
 
     // The last axis of every array in the file, longer than its chunks; up to numbers that overflow.
     let bytes = golden("storage.h5");
@@ -259,10 +264,9 @@ fn arrays_cannot_unfold_to_more_than_the_file_can_hold() {
     }
 }
 
-/// A chunk of 500 bytes that is said to unfold to 28 MB.
+/// A chunk of 500 bytes that is said to unfold to 28 MB, then to 113 MB: 1,032 times the file are 76 MB.
 #[test]
 fn chunks_cannot_unfold_to_more_than_deflate_can() {
-    let mut bytes = golden("storage.h5");
     let patch = |bytes: &mut [u8], of: &[u8], at: usize, with: &[u8]| {
         let places: Vec<usize> =
             (0..bytes.len() - of.len()).filter(|&place| bytes[place..].starts_with(of)).collect();
@@ -271,11 +275,21 @@ fn chunks_cannot_unfold_to_more_than_deflate_can() {
             bytes[place + at..][..with.len()].copy_from_slice(with);
         }
     };
-    patch(&mut bytes, &[3u64, 3, 3, 5].map(u64::to_le_bytes).concat(), 24, &(1u64 << 18).to_le_bytes());
-    patch(&mut bytes, &[3u32, 3, 3, 5, 4].map(u32::to_le_bytes).concat(), 12, &(1u32 << 18).to_le_bytes());
-    for name in ["packed_big", "summed"] {
-        let text = refusal(&bytes, |root| root.array(&format!("{name}/{name}/kernel:0")));
-        assert!(text.contains("has a chunk that cannot be"), "{text}");
+    for (bits, expected) in
+        [(18, "has a chunk that cannot be"), (20, "unfolds to more than the file can hold")]
+    {
+        let mut bytes = golden("storage.h5");
+        patch(&mut bytes, &[3u64, 3, 3, 5].map(u64::to_le_bytes).concat(), 24, &(1u64 << bits).to_le_bytes());
+        patch(
+            &mut bytes,
+            &[3u32, 3, 3, 5, 4].map(u32::to_le_bytes).concat(),
+            12,
+            &(1u32 << bits).to_le_bytes(),
+        );
+        for name in ["packed_big", "summed"] {
+            let text = refusal(&bytes, |root| root.array(&format!("{name}/{name}/kernel:0")));
+            assert!(text.contains(expected), "{text}");
+        }
     }
 }
 
@@ -290,7 +304,16 @@ fn a_file_within_a_file_is_placed_in_the_outer_one() {
     let (Some(alone), Some(inside)) = (alone, inside) else { panic!("no array") };
     let (Place::Here(alone), Place::Here(inside)) = (alone.place, inside.place) else { panic!("decoded") };
     assert_eq!((alone.start + 1001, alone.end + 1001), (inside.start, inside.end));
-    // Numbers beyond the inner file are not those of the outer.
-    assert!(place(&outer, 1001..1001 + alone.start + 1).is_err());
     assert!(place(&outer, 1001..outer.len() + 1).is_err());
+
+    // Numbers that run over the end of the inner file are not to be had from the outer.
+    let address = (alone.start as u64).to_le_bytes();
+    let at: Vec<usize> = (0..inner.len() - 8).filter(|&at| inner[at..].starts_with(&address)).collect();
+    assert_eq!(at.len(), 1);
+    let last = inner.len() - alone.len();
+    for (start, whole) in [(last, true), (last + 1, false), (usize::MAX, false)] {
+        let mut outer = outer.clone();
+        outer[1001 + at[0]..][..8].copy_from_slice(&(start as u64).to_le_bytes());
+        assert_eq!(place(&outer, 1001..1001 + inner.len()).is_ok(), whole, "{start}");
+    }
 }

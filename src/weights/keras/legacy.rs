@@ -9,10 +9,9 @@ use super::names::{split, unnumbered};
 use super::{Weight, shorten};
 use crate::error::{Error, Kind, Result};
 use crate::weights::hdf5::{Attributes, Folder};
+use crate::weights::unzip::AGAIN;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-
-const AGAIN: &str = "the file is damaged or was not written completely; fetch or make it again";
 
 /// Reads the layers that the `attributes` of `root` list. Out: the weights, and the names of all layers.
 ///

@@ -5,6 +5,7 @@
 //! as the graph takes them.
 
 mod affine;
+mod before;
 mod data;
 mod layers;
 mod message;

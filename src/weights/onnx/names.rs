@@ -21,8 +21,16 @@ pub(super) struct Names<'a> {
     pub nodes: &'a [Node<'a>],
     tensors: HashMap<&'a str, &'a Found>,
     makers: HashMap<&'a str, usize>,
-    /// The first two nodes that take a value for what it holds, and not for its shape.
-    takers: HashMap<&'a str, (usize, Option<usize>)>,
+    takers: HashMap<&'a str, Takers>,
+}
+
+/// The nodes that take a value for what it holds, and not for its shape.
+#[derive(Clone, Copy)]
+pub(super) struct Takers {
+    pub first: usize,
+    pub second: Option<usize>,
+    last: usize,
+    pub count: usize,
 }
 
 /// A stored tensor as a node sees it.
@@ -72,10 +80,13 @@ impl<'a> Names<'a> {
                 continue;
             }
             for input in node.inputs.iter().filter(|name| !name.is_empty()) {
-                let takers = names.takers.entry(input).or_insert((at, None));
+                let one = Takers { first: at, second: None, last: at, count: 1 };
+                let takers = names.takers.entry(input).or_insert(one);
                 // A node that takes a value twice takes it once.
-                if takers.0 != at {
-                    takers.1.get_or_insert(at);
+                if takers.last != at {
+                    takers.second.get_or_insert(at);
+                    takers.last = at;
+                    takers.count += 1;
                 }
             }
         }
@@ -87,9 +98,19 @@ impl<'a> Names<'a> {
         self.tensors.contains_key(name)
     }
 
-    /// The node that takes the value `name` for what it holds, and a second one if there are several.
-    pub fn takers(&self, name: &str) -> Option<(usize, Option<usize>)> {
+    /// The nodes that take the value `name`, if there are any.
+    pub fn takers(&self, name: &str) -> Option<Takers> {
         self.takers.get(name).copied()
+    }
+
+    /// The node that takes the value `name`, if there is but one.
+    pub fn only_taker(&self, name: &str) -> Option<usize> {
+        self.takers(name).filter(|takers| takers.count == 1).map(|takers| takers.first)
+    }
+
+    /// The node that makes the value `name`.
+    pub fn maker(&self, name: &str) -> Option<usize> {
+        self.makers.get(name).copied()
     }
 
     /// What stands behind the operand number `n` of `node`.

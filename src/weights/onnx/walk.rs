@@ -75,12 +75,17 @@ pub(super) fn walk<'a>(parts: &Parts<'a>, names: &'a Names<'a>) -> Result<Walk<'
     };
     let mut seen = vec![false; names.nodes.len()];
     let mut value = input.name;
-    while let Some((at, node)) = walk.taker(value)? {
+    loop {
+        let reordered = walk.reordered(value).and_then(|at| Some((at, names.nodes.get(at)?)));
+        let next = if reordered.is_some() { reordered } else { walk.taker(value)? };
+        let Some((at, node)) = next else { break };
         match seen.get_mut(at) {
             Some(seen) if !*seen => *seen = true,
             _ => return Err(not_vgg(file, node, "takes what comes from itself: the graph is a circle")),
         }
-        walk.step(node, value)?;
+        if reordered.is_none() {
+            walk.step(node, value)?;
+        }
         value = match node.outputs.first() {
             Some(output) if !output.is_empty() => output,
             _ => return Err(not_vgg(file, node, "has no output")),
@@ -105,13 +110,13 @@ impl<'a> Walk<'a> {
     /// The one node that takes `value`, and its number; `None` at the end of the way.
     fn taker(&self, value: &str) -> Result<Option<(usize, &'a Node<'a>)>> {
         let node = |at: usize| self.names.nodes.get(at);
-        let Some((at, second)) = self.names.takers(value) else { return Ok(None) };
-        match (node(at), second.and_then(node)) {
+        let Some(takers) = self.names.takers(value) else { return Ok(None) };
+        match (node(takers.first), takers.second.and_then(node)) {
             (Some(one), Some(two)) => {
                 let why = format!("and {} take the same value: the way branches", two.label());
                 Err(not_vgg(self.names.file, one, why))
             }
-            (one, _) => Ok(one.map(|node| (at, node))),
+            (one, _) => Ok(one.map(|node| (takers.first, node))),
         }
     }
 
@@ -132,8 +137,7 @@ impl<'a> Walk<'a> {
         match op {
             "Add" | "Mul" | "Sub" | "Div" if self.stage == Stage::Start => self.before(node, op, 1 - place),
             "Slice" | "Gather" | "Resize" if self.stage == Stage::Start => {
-                self.preprocessing.push(op);
-                self.data = Data::Input(None);
+                self.cut(op);
                 Ok(())
             }
             "Conv" => self.conv(node, &attributes),
@@ -180,17 +184,6 @@ impl<'a> Walk<'a> {
         self.graph.layers.push(layer);
         self.stage = Stage::Layer;
         Ok(())
-    }
-
-    /// Arithmetic before the first layer, with something that is stored.
-    fn before(&mut self, node: &'a Node<'a>, op: &'a str, other: usize) -> Result<()> {
-        match self.names.source(node, other)? {
-            Source::Stored(_) => {
-                self.preprocessing.push(op);
-                Ok(())
-            }
-            _ => Err(self.refuse(node, "joins two ways, or takes what is not stored")),
-        }
     }
 
     fn relu(&mut self, node: &Node<'_>) -> Result<()> {

@@ -303,3 +303,30 @@ fn what_is_done_to_pictures_first_is_noted() {
     let text = refusal(&Net::new(&[1, 3, 8, 12]).node("Mul", "* nothing", &[]).conv("k", 3, 4).bytes());
     assert!(text.contains("`mul1` (Mul) joins two ways, or takes what is not stored"), "{text}");
 }
+
+/// RGB to BGR as Keras' `preprocess_input` has it in a graph: three cuts, put together again.
+#[test]
+fn channels_in_another_order_are_noted() {
+    let net = |inputs: &str, cuts: usize| {
+        let mut net = Net::new(&[1, 3, 8, 12]).tensor("c", &[3, 1, 1]);
+        for _ in 0..cuts {
+            net = Net { value: "in".into(), ..net.node("Slice", "* c c c", &[]) };
+        }
+        net.node("Concat", inputs, &[int("axis", 1)]).node("Add", "* c", &[]).conv("k", 3, 4)
+    };
+    let bytes = net("slice3 slice2 slice1", 3).bytes();
+    let contents = read(Path::new("x.onnx"), &bytes).unwrap();
+    assert_eq!(contents.metadata["preprocessing"], "Slice, Concat, Add");
+    // A cut that goes elsewhere, one that is there twice, the input itself.
+    for (inputs, cuts) in [("slice3 slice2 slice1", 4), ("slice2 slice1 slice1", 2), ("slice2 slice1 in", 2)]
+    {
+        let text = refusal(&net(inputs, cuts).bytes());
+        assert!(text.contains("take the same value: the way branches"), "{inputs}: {text}");
+    }
+    let mut net = one();
+    for _ in 0..2 {
+        net = Net { value: "relu2".into(), ..net.node("Slice", "* c c c", &[]) };
+    }
+    let text = refusal(&net.node("Concat", "slice3 slice4", &[]).bytes());
+    assert!(text.contains("the way branches"), "{text}");
+}
