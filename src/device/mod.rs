@@ -10,11 +10,13 @@ pub mod call;
 mod cost;
 pub mod cpu;
 pub mod gpu;
+mod precision;
 mod rule;
 
 pub use buffer::{Buffer, Dtype, Element};
 pub use call::Call;
 pub use cost::Cost;
+pub use precision::Precision;
 
 use crate::error::{Error, Kind, Result};
 
@@ -43,6 +45,11 @@ pub struct Capacity {
 pub trait Device: Send + Sync {
     /// What this device is.
     fn describe(&self) -> Description;
+
+    /// In which numbers it works.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
 
     /// `len` elements with unspecified content.
     ///

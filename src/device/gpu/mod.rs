@@ -17,7 +17,7 @@ mod storage;
 mod tests;
 
 use super::arm::{Arm, same_length};
-use super::{Buffer, Call, Capacity, Description, Device, Dtype};
+use super::{Buffer, Call, Capacity, Description, Device, Dtype, Precision};
 use crate::error::Result;
 use driver::Driver;
 use lower::Site;
@@ -42,6 +42,7 @@ pub struct Gpu<D> {
     suspect: AtomicBool,
     /// A teaching kernel in the place of one of ours.
     standing: Option<ladder::Standing>,
+    precision: Precision,
 }
 
 impl<D: Driver + 'static> Gpu<D> {
@@ -63,7 +64,13 @@ impl<D: Driver + 'static> Gpu<D> {
         let shared: Arc<dyn Driver> = driver.clone();
         let fault = Storage::take(&shared, Dtype::U32, SOUND.len())?;
         shared.write(fault.at(), bytemuck::bytes_of(&SOUND))?;
-        Ok(Self { driver, shared, fault, suspect: AtomicBool::new(false), standing: None })
+        Ok(Self { driver, shared, fault, suspect: AtomicBool::new(false), standing: None, precision: Precision::F32 })
+    }
+
+    /// The same device, working in `precision`.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// What runs the kernels.
@@ -102,6 +109,10 @@ impl<D: Driver + 'static> Device for Gpu<D> {
         self.driver.describe()
     }
 
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
     fn alloc(&self, dtype: Dtype, len: usize) -> Result<Buffer> {
         Ok(Buffer::new(dtype, len, Storage::take(&self.shared, dtype, len)?))
     }
@@ -123,7 +134,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
 
     fn run(&self, call: Call<'_>) -> Result<()> {
         let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. } | Call::Augment { .. });
-        let mut site = Site::new(&call, &self.shared, self.fault.at());
+        let mut site = Site::new(&call, &self.shared, self.fault.at(), self.precision);
         lower::lower(call, &mut site)?;
         if let Some(standing) = &self.standing {
             site.launches.iter_mut().for_each(|launch| standing.take(launch));

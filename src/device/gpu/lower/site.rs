@@ -6,7 +6,7 @@ use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::module;
 use crate::device::gpu::params::Partials;
 use crate::device::gpu::storage::Storage;
-use crate::device::{Buffer, Call, Cost, Dtype};
+use crate::device::{Buffer, Call, Cost, Dtype, Precision};
 use crate::error::{Context, Result};
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub const LINEAR: usize = 256;
 pub struct Site<'a> {
     /// For errors that begin with the call's name.
     pub arm: Arm,
+    /// Of the device.
+    pub precision: Precision,
     driver: &'a Arc<dyn Driver>,
     fault: Address,
     /// Of the call; its first launch takes it along.
@@ -32,9 +34,14 @@ pub struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// For `call` on buffers of `driver`; at `fault` kernels leave what only they can see.
-    pub fn new(call: &Call<'_>, driver: &'a Arc<dyn Driver>, fault: Address) -> Self {
+    pub fn new(
+        call: &Call<'_>,
+        driver: &'a Arc<dyn Driver>,
+        fault: Address,
+        precision: Precision,
+    ) -> Self {
         let (arm, cost) = (Arm::new(call.name()), Some(call.cost()));
-        Self { arm, driver, fault, cost, launches: Vec::new(), scratch: Vec::new() }
+        Self { arm, precision, driver, fault, cost, launches: Vec::new(), scratch: Vec::new() }
     }
 
     /// A buffer of `len` f32.
@@ -125,6 +132,17 @@ impl<'a> Site<'a> {
         threads: usize,
         args: impl Into<Vec<Arg>>,
     ) -> Result<()> {
+        self.launch_with(entry, grid, (threads, 0), args)
+    }
+
+    /// A launch of blocks with so many threads and bytes of dynamic shared memory.
+    pub fn launch_with(
+        &mut self,
+        entry: &str,
+        grid: [usize; 3],
+        (threads, shared): (usize, u32),
+        args: impl Into<Vec<Arg>>,
+    ) -> Result<()> {
         if grid.contains(&0) {
             return Ok(());
         }
@@ -140,7 +158,7 @@ impl<'a> Site<'a> {
         };
         let args = args.into();
         let cost = self.cost.take().unwrap_or_else(|| own_bytes(&args));
-        self.launches.push(Launch { entry, grid, block, shared: 0, args, cost });
+        self.launches.push(Launch { entry, grid, block, shared, args, cost });
         Ok(())
     }
 
