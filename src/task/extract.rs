@@ -226,7 +226,7 @@ fn through(
             interrupt::check()?;
             let tape = Tape::new(host.device.as_ref(), Mode::Inference);
             let y = network.forward(&tape, x?, range.clone(), 0, 0)?;
-            let rows: Vec<f32> = host.device.download(y.buffer())?;
+            let rows = host.device.download_floats(y.buffer())?;
             if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
                 let row = at / (rows.len() / y.shape().axes()[0].max(1)).max(1);
                 return Err(Error::new(

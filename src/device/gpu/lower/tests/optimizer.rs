@@ -39,7 +39,7 @@ pub fn slot<'a>(
     velocity: Option<&'a mut Buffer>,
     momentum: Option<&'a mut Buffer>,
 ) -> Slot<'a> {
-    Slot { gradient, weight, velocity, momentum, mean: None }
+    Slot { gradient, weight, velocity, momentum, mean: None, shadow: None }
 }
 
 #[test]
