@@ -1,8 +1,8 @@
 //! An architecture with parameters on a device, and the walk through its layers.
 
 use super::{Architecture, Layer, Source, Trainable};
-use crate::device::{Device, Dtype};
 use crate::device::call::MaskSource;
+use crate::device::{Device, Dtype};
 use crate::error::{Context, Result};
 use crate::graph::{Parameter, Tape, Tensor};
 use crate::op;

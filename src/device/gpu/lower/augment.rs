@@ -1,7 +1,7 @@
 //! Pictures gathered, moved and normalized: `kernels/augment.cu`.
 
-use super::{Form, Site};
 use super::site::LINEAR;
+use super::{Form, Site};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;

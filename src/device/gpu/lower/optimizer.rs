@@ -87,7 +87,8 @@ impl Table {
             Ok(at.0)
         };
         let shadow = as_type("shadow", Dtype::Bf16, slot.shadow.as_deref(), offset_of!(Tensors, shadow))?;
-        let mut held = |name: &str, buffer: Option<&Buffer>, column| as_type(name, Dtype::F32, buffer, column);
+        let mut held =
+            |name: &str, buffer: Option<&Buffer>, column| as_type(name, Dtype::F32, buffer, column);
         let gradient = held("gradient", Some(slot.gradient), offset_of!(Tensors, gradient))?;
         let weight = held("weight", Some(&*slot.weight), offset_of!(Tensors, weight))?;
         let velocity = held("velocity", slot.velocity.as_deref(), offset_of!(Tensors, velocity))?;

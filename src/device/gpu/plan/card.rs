@@ -4,8 +4,10 @@
 //! \[A\] NVIDIA A100 Tensor Core GPU Architecture whitepaper and the 80 GB SXM data sheet; \[T\] NVIDIA Turing
 //! GPU Architecture whitepaper and the T4's data sheet; \[N\] NVIDIA Ampere GA102 and \[D\] Ada GPU Architecture
 //! whitepapers; \[C\] CUDA C++ Programming Guide, table "Technical Specifications per Compute Capability".
-//! Clocks are boost clocks: a card under load may run slower, none runs faster.
+//! Clocks are boost clocks: a card under load may run slower, none runs faster. Tensor cores are rated without
+//! sparsity; of GeForce cards at half the rate of sums in f16, as these are cut.
 
+use crate::device::Precision;
 use crate::device::gpu::launch::Limits;
 use crate::error::{Error, Kind, Result};
 
@@ -24,6 +26,9 @@ pub struct Card {
     pub clock: f64,
     /// f32 multiply-adds of one multiprocessor in a cycle.
     pub fma: u32,
+    /// Operations per second of dense products on tensor cores, tf32 and bf16, sums in f32, by the data sheet
+    /// (whose clock may be another than the boost clock); 0 where they know neither.
+    pub tensor: [f64; 2],
     /// Bytes per second of the global memory, by the data sheet.
     pub bandwidth: f64,
     /// Bytes of global memory, by the data sheet (decimal, as they are sold).
@@ -48,6 +53,7 @@ pub static CARDS: [Card; 7] = [
         sms: 132,
         clock: 1.98e9,
         fma: 128,
+        tensor: [494.7e12, 989.4e12],
         bandwidth: 3.35e12,
         memory: gb(80),
     },
@@ -59,6 +65,7 @@ pub static CARDS: [Card; 7] = [
         sms: 132,
         clock: 1.98e9,
         fma: 128,
+        tensor: [494.7e12, 989.4e12],
         bandwidth: 4.8e12,
         memory: gb(141),
     },
@@ -70,6 +77,7 @@ pub static CARDS: [Card; 7] = [
         sms: 108,
         clock: 1.41e9,
         fma: 64,
+        tensor: [156e12, 312e12],
         bandwidth: 2.039e12,
         memory: gb(80),
     },
@@ -81,6 +89,7 @@ pub static CARDS: [Card; 7] = [
         sms: 40,
         clock: 1.59e9,
         fma: 64,
+        tensor: [0.0, 0.0],
         bandwidth: 3.2e11,
         memory: gb(16),
     },
@@ -92,6 +101,7 @@ pub static CARDS: [Card; 7] = [
         sms: 82,
         clock: 1.695e9,
         fma: 128,
+        tensor: [35.6e12, 71e12],
         bandwidth: 9.36e11,
         memory: gb(24),
     },
@@ -103,6 +113,7 @@ pub static CARDS: [Card; 7] = [
         sms: 58,
         clock: 2.04e9,
         fma: 128,
+        tensor: [60e12, 121e12],
         bandwidth: 3.0e11,
         memory: gb(24),
     },
@@ -114,6 +125,7 @@ pub static CARDS: [Card; 7] = [
         sms: 128,
         clock: 2.52e9,
         fma: 128,
+        tensor: [82.6e12, 165.2e12],
         bandwidth: 1.008e12,
         memory: gb(24),
     },
@@ -142,6 +154,16 @@ impl Card {
     /// f32 operations per second: every lane a multiply-add in every cycle.
     pub fn peak(&self) -> f64 {
         2.0 * f64::from(self.fma) * f64::from(self.sms) * self.clock
+    }
+
+    /// Operations per second of convolutions in `precision`.
+    pub fn peak_of_convolutions(&self, precision: Precision) -> f64 {
+        let [tf32, bf16] = self.tensor;
+        match precision {
+            Precision::F32 => self.peak(),
+            Precision::Tf32 => tf32,
+            Precision::Bf16 => bf16,
+        }
     }
 
     /// Bytes per second of a copy.

@@ -12,13 +12,14 @@
 //! wave, the last wave spread out evenly. A single block cannot hide how long a load takes, so a pass lasts at
 //! least [`LOAD`] cycles. A kernel without such a loop runs through its body once. Traffic is what the launch
 //! must move once, at the speed of a copy; caches never help and never hurt. Compute and traffic overlap
-//! wholly; start and end of a launch ([`START`]) overlap with nothing.
+//! wholly; start and end of a launch ([`START`]) overlap with nothing. Convolutions on tensor cores are taken at the
+//! peak of the data sheet: their instructions are not counted yet.
 
 use super::card::Card;
 use super::pipes::Pipes;
 use super::{BACKWARD, Record};
-use crate::device::Cost;
 use crate::device::gpu::launch::{Arg, Launch};
+use crate::device::{Cost, Precision};
 
 /// Cycles until the second cache has answered a load.
 const LOAD: f64 = 300.0;
@@ -71,26 +72,30 @@ pub struct Line {
     pub floor: f64,
 }
 
-/// The launches of the last step of `record`, on `card`.
-pub fn lines(record: &Record, card: &Card) -> Vec<Line> {
-    record.launches().map(|(launch, label)| line(launch, label, card)).collect()
+/// The launches of the last step of `record`, on `card` in `precision`.
+pub fn lines(record: &Record, card: &Card, precision: Precision) -> Vec<Line> {
+    record.launches().map(|(launch, label)| line(launch, label, card, precision)).collect()
 }
 
-fn line(launch: &Launch, label: &str, card: &Card) -> Line {
+fn line(launch: &Launch, label: &str, card: &Card, precision: Precision) -> Line {
     let ends_a_sum = launch.entry.name.ends_with("_reduce");
     // The parts are written besides what the call must move.
     let parts = launch.args.iter().filter(|arg| arg.name() == "parts" && !ends_a_sum);
     let traffic = launch.cost.bytes() + parts.map(Arg::buffer_bytes).sum::<u64>();
     let bandwidth = traffic as f64 / card.copy();
-    let compute = cycles(launch, card).map_or(launch.cost.flops as f64 / card.peak(), |c| c / card.clock);
+    let on_tensor_cores = launch.entry.name.starts_with("conv2d") && !ends_a_sum && !precision.is_f32();
+    let peak = if on_tensor_cores { card.peak_of_convolutions(precision) } else { card.peak() };
+    let least = launch.cost.flops as f64 / peak;
+    // The table of machine code does not count tensor cores.
+    let counted = if on_tensor_cores { None } else { cycles(launch, card) };
+    let compute = counted.map_or(least, |c| c / card.clock);
     let longest = compute.max(bandwidth);
     let bound = match () {
         () if longest < START => Bound::Latency,
         () if compute >= bandwidth => Bound::Compute,
         () => Bound::Bandwidth,
     };
-    let Cost { flops, .. } = launch.cost;
-    let floor = (flops as f64 / card.peak()).max(launch.cost.bytes() as f64 / card.copy());
+    let floor = least.max(launch.cost.bytes() as f64 / card.copy());
     Line {
         label: label.trim_end_matches(BACKWARD).to_owned(),
         backward: label.ends_with(BACKWARD),
@@ -198,7 +203,7 @@ mod tests {
         gpu.label("block");
         gpu.driver().mark(Mark::Step);
         gpu.run(Call::Conv2dForward { geometry, x, weight, bias, relu: true, y }).unwrap();
-        lines(&gpu.driver().take(), card).remove(0)
+        lines(&gpu.driver().take(), card, Precision::F32).remove(0)
     }
 
     #[test]
