@@ -64,7 +64,14 @@ impl<D: Driver + 'static> Gpu<D> {
         let shared: Arc<dyn Driver> = driver.clone();
         let fault = Storage::take(&shared, Dtype::U32, SOUND.len())?;
         shared.write(fault.at(), bytemuck::bytes_of(&SOUND))?;
-        Ok(Self { driver, shared, fault, suspect: AtomicBool::new(false), standing: None, precision: Precision::F32 })
+        Ok(Self {
+            driver,
+            shared,
+            fault,
+            suspect: AtomicBool::new(false),
+            standing: None,
+            precision: Precision::F32,
+        })
     }
 
     /// The same device, working in `precision`.
