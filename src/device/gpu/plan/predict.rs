@@ -4,6 +4,8 @@
 //! - issues four instructions of a warp (one for each of its quarters);
 //! - does `Card::fma` lanes of multiply-adds, additions, multiplications;
 //! - does 64 lanes of integer arithmetic and 16 of roots and exponentials;
+//! - does `Card::tensor` multiply-adds of bf16 on tensor cores, half as many of tf32, and on 9.0 no more than
+//!   [`MMA`] of that by `mma.sync`;
 //! - moves 128 bytes of shared memory, without conflicts, and with no gain where lanes read the same words:
 //!   the passes that the emulator counts for our tiles.
 //!
@@ -20,6 +22,9 @@ use super::{BACKWARD, Record};
 use crate::device::Cost;
 use crate::device::gpu::launch::{Arg, Launch};
 
+/// What `mma.sync` reaches of the tensor cores' peak on 9.0, whose own instruction is another
+/// (arXiv 2501.12084: 62.9 %).
+const MMA: f64 = 0.63;
 /// Cycles until the second cache has answered a load.
 const LOAD: f64 = 300.0;
 /// Seconds from one kernel to the next, filling and draining it included.
@@ -114,7 +119,7 @@ fn cycles(launch: &Launch, card: &Card) -> Option<f64> {
     let sms = u64::from(card.sms);
     // Whole waves, and what is left spread over all.
     let (whole, left) = (blocks / (sms * fit), blocks % (sms * fit));
-    let one = warps * busiest(&pipes, card);
+    let one = warps * busiest(&pipes, card, launch.entry.name);
     let pass = |at_once: u64| (at_once as f64 * one).max(if pipes.is_loop { LOAD } else { 0.0 });
     let last = if left == 0 { 0.0 } else { pass(left.div_ceil(sms)) };
     let passes = if pipes.is_loop { passes(launch, &pipes, blocks, threads) } else { 1.0 };
@@ -122,7 +127,7 @@ fn cycles(launch: &Launch, card: &Card) -> Option<f64> {
 }
 
 /// Cycles that one warp's share of the busiest pipe takes for one pass.
-fn busiest(pipes: &Pipes, card: &Card) -> f64 {
+fn busiest(pipes: &Pipes, card: &Card, kernel: &str) -> f64 {
     let lanes = |count: u32, lanes: u32| f64::from(count) * 32.0 / f64::from(lanes);
     [
         f64::from(pipes.instructions) / 4.0,
@@ -130,9 +135,23 @@ fn busiest(pipes: &Pipes, card: &Card) -> f64 {
         lanes(pipes.integer, 64),
         lanes(pipes.special, 16),
         f64::from(pipes.shared_words),
+        if pipes.tensor_fma == 0 { 0.0 } else { f64::from(pipes.tensor_fma) / tensor(card, kernel) },
     ]
     .into_iter()
     .fold(0.0, f64::max)
+}
+
+/// Multiply-adds of a multiprocessor's tensor cores in a cycle, in the numbers that `kernel` multiplies.
+fn tensor(card: &Card, kernel: &str) -> f64 {
+    let share = if card.capability == 90 { MMA } else { 1.0 };
+    let numbers = if kernel.contains("_tf32") { 0.5 } else { 1.0 };
+    f64::from(card.tensor) * share * numbers
+}
+
+/// Rows and columns of a block's tile, where the kernel's name ends in them: `conv2d_forward_bf16_128x64`.
+fn tile(kernel: &str) -> Option<[u32; 2]> {
+    let (rows, columns) = kernel.rsplit('_').find_map(|part| part.split_once('x'))?;
+    Some([rows.parse().ok()?, columns.parse().ok()?])
 }
 
 /// Passes of a block's main loop: its steps through the depth of the product. A kernel that is not named
@@ -141,6 +160,16 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
     let p = words(launch, "p");
     let at = |k: usize| p.get(k).copied().unwrap_or(0);
     let length = words(launch, "split").first().copied().unwrap_or(0);
+    if let (Some([rows, columns]), 1..) = (tile(launch.entry.name), pipes.tensor_fma) {
+        let depth = match launch.entry.name {
+            name if name.starts_with("conv2d_backward_weight") => length,
+            name if name.starts_with("conv2d_backward_input") => 9 * at(4),
+            _ => 9 * at(3),
+        };
+        let warps = f64::from(threads.div_ceil(32));
+        let products = f64::from(rows) * f64::from(columns) * f64::from(depth);
+        return products / warps / f64::from(pipes.tensor_fma);
+    }
     // Steps, and multiply-adds of a thread in each: `kernels/tile.cuh`, `dense.cu`, `dense_backward_weight.cu`.
     let (steps, each) = match launch.entry.name {
         "conv2d_forward" => (9 * at(3).div_ceil(8), 512),
@@ -223,6 +252,15 @@ mod tests {
 
     fn cycles_of(line: &Line) -> f64 {
         line.seconds
+    }
+
+    #[test]
+    fn tiles_are_read_from_names() {
+        assert_eq!(tile("conv2d_forward_bf16_128x64"), Some([128, 64]));
+        assert_eq!(tile("conv2d_backward_weight_tf32_256x128_2"), Some([256, 128]));
+        assert_eq!(tile("conv2d_maxpool2d_forward"), None);
+        let card = Card::named("h200").unwrap();
+        assert!((tensor(card, "conv2d_forward_tf32_128x64") - 0.5 * 0.63 * 2048.0).abs() < 1e-9);
     }
 
     #[test]
