@@ -29,7 +29,7 @@ use vgg16::{BATCH, architecture};
 /// Operations of the last step of a plan; the same on every card.
 fn work(record: &Record) -> Throughput {
     let card = Card::named("h100").unwrap();
-    Throughput::Elements(lines(record, card, Precision::F32).iter().map(|line| line.cost.flops).sum())
+    Throughput::Elements(lines(record, card).iter().map(|line| line.cost.flops).sum())
 }
 
 struct Bench<'a> {

@@ -266,7 +266,7 @@ macro_rules! instructions {
         CvtDI: f64 = (i64) |a| a as f64; "cvt.rn.f64.s64";
         CvtDL: f64 = (u64) |a| a as f64; "cvt.rn.f64.u64";
         CvtDF: f64 = (f32) |a| f64::from(a); "cvt.f64.f32";
-        CvtFD: f32 = (f64) |a| nan(a as f32); "cvt.rn.f32.f64";
+        CvtFD: f32 = (f64) |a| narrow(a); "cvt.rn.f32.f64";
         CvtSFz: i32 = (f32) |a| a as i32; "cvt.rzi.s32.f32 cvt.rzi.ftz.s32.f32";
         CvtUFz: u32 = (f32) |a| a as u32; "cvt.rzi.u32.f32 cvt.rzi.ftz.u32.f32";
         CvtIFz: i64 = (f32) |a| if a.is_nan() { i64::MIN } else { a as i64 }; "cvt.rzi.s64.f32";

@@ -148,9 +148,20 @@ pub fn to_bf16(a: f32) -> u16 {
     if a.is_nan() { 0x7fff } else { bf16::from_f32(a).to_bits() }
 }
 
-/// `cvt.rna.tf32.f32`: 10 bits of fraction, halves away from zero.
+/// `cvt.rna.tf32.f32`: 10 bits of fraction, halves away from zero. A NaN is cut, as the card does it (H200): one
+/// whose bits are all in the part that is lost becomes infinite.
 pub fn to_tf32(a: f32) -> u32 {
-    if a.is_nan() { 0x7fff_ffff } else { a.to_bits().wrapping_add(0x1000) & !0x1fff }
+    let half = if a.is_nan() { 0 } else { 0x1000 };
+    a.to_bits().wrapping_add(half) & !0x1fff
+}
+
+/// `cvt.rn.f32.f64`. A NaN keeps the upper part of its bits and becomes quiet, as on the card (H200).
+pub fn narrow(a: f64) -> f32 {
+    if !a.is_nan() {
+        return a as f32;
+    }
+    let bits = a.to_bits();
+    f32::from_bits((bits >> 32) as u32 & 0x8000_0000 | 0x7fc0_0000 | (bits >> 29) as u32 & 0x3f_ffff)
 }
 
 /// `dp4a.s32.s32`.
@@ -205,9 +216,9 @@ pub fn bfi32(a: u32, b: u32, at: u32, len: u32) -> u32 {
     (b & !(ones << at)) | ((a & ones) << at)
 }
 
-/// `bfi.b64`.
+/// `bfi.b64`. The manual takes both counts modulo 256, as `bfi.b32` does; ptxas makes shifts of it that take them
+/// whole, and so does the card (H200, `tests/ptx/card`).
 pub fn bfi64(a: u64, b: u64, at: u32, len: u32) -> u64 {
-    let (at, len) = (at & 0xff, len & 0xff);
     if at >= 64 || len == 0 {
         return b;
     }

@@ -134,7 +134,7 @@ fn planned(title: String, (card, precision): (&Card, Precision), record: &Record
             },
             card.copy() / 1e9
         ),
-        launches: lines(record, card, precision).into_iter().map(launched).collect(),
+        launches: lines(record, card).into_iter().map(launched).collect(),
         peak_bytes: memory.peak,
         memory: KINDS.map(|(kind, name)| Share { kind: name, bytes: memory.of_kind(kind) }).into(),
         card_bytes: card.memory,

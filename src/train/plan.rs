@@ -162,12 +162,12 @@ mod tests {
             let architecture = vgg16(size);
             let end = architecture.layers().len();
             let record = inference((h100(), F32), &architecture, 0..end, 20).unwrap();
-            near(products(&lines(&record, h100(), F32), 0) / 20e9, want);
+            near(products(&lines(&record, h100()), 0) / 20e9, want);
         }
         // The dense layers' steps are fused with their products.
         let fused = 8192 * 256 + 256;
         for (from, want) in [("block5_conv1", 15.155), ("block3_conv1", 30.448), ("block1_conv1", 39.628)] {
-            let lines = lines(&from_pictures(from, 20).1, h100(), F32);
+            let lines = lines(&from_pictures(from, 20).1, h100());
             near(products(&lines, fused) / 20e9, want);
         }
     }
@@ -184,7 +184,7 @@ mod tests {
             // a pool is part of the convolution before it.
             let writes = |at: &usize| !matches!(layers[*at].layer, Layer::Flatten | Layer::Maxpool2d);
             let read = (0..first).rfind(writes);
-            let lines = lines(&record, h100(), F32);
+            let lines = lines(&record, h100());
             let memory = Memory::of(&record);
             let kept = |name: &str| -> u64 {
                 let of = |((kind, label), bytes): (&(Kind, String), &u64)| {

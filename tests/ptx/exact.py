@@ -214,16 +214,19 @@ def convert(to, source, bits, mode="rn"):
     kind, negative, size = source.read(bits)
     sign = to.sign if negative else 0
     if kind == "nan":
-        # To f16 and bf16 NaN is 0x7fff, to f32 0x7fffffff; PTX promises no payload for f64.
+        # To f16 and bf16 NaN is 0x7fff, to f32 0x7fffffff; PTX promises no payload for f64. From f64 to f32 an
+        # H200 keeps the payload's upper part.
+        if (to.width, source.width) == (32, 64):
+            return sign | 0x7FC00000 | bits >> 29 & 0x3FFFFF
         return {16: 0x7FFF, 32: NAN, 64: ANY_NAN}[to.width]
     return sign | to.inf if kind == "inf" else to.write(-size if negative else size, mode, negative)
 
 
 def tf32(bits):
-    """cvt.rna.tf32.f32: ten bits of fraction, halves away from zero."""
+    """cvt.rna.tf32.f32: ten bits of fraction, halves away from zero; of a NaN what an H200 leaves."""
     kind, negative, size = F32.read(bits)
     if kind != "number":
-        return NAN if kind == "nan" else bits
+        return bits & 0xFFFFE000
     short = Format(11, 8, 19)
     return short.write(-size if negative else size, "rna", negative) << 13
 

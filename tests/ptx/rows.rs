@@ -56,7 +56,7 @@ impl Line {
 
     /// Whether the ISA leaves the last bits open.
     pub fn approximate(&self) -> bool {
-        self.row.contains(".approx")
+        self.row.contains(".approx") || self.row.contains("div.full")
     }
 }
 

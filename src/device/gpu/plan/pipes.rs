@@ -22,6 +22,8 @@ pub struct Pipes {
     pub special: u32,
     /// Four-byte words of shared memory that a lane reads or writes.
     pub shared_words: u32,
+    /// Multiply-adds of a warp on tensor cores.
+    pub tensor_fma: u32,
 }
 
 /// The table, as committed.
@@ -51,6 +53,7 @@ fn row(kernel: &str, line: &str) -> Option<(u32, Pipes)> {
             integer: number(8)?,
             special: number(9)?,
             shared_words: number(10)?,
+            tensor_fma: number(13)?,
         },
     ))
 }
@@ -73,7 +76,7 @@ mod tests {
                 .flat_map(str::split_whitespace)
                 .collect();
             for entry in module.entries {
-                for capability in [75, 80, 86, 89, 90] {
+                for capability in [75, 80, 86, 89, 90].into_iter().filter(|&c| module.runs_on(c)) {
                     let pipes = Pipes::find(entry.name, capability);
                     let pipes =
                         pipes.unwrap_or_else(|| panic!("{} has no row: run scripts/sass-model", entry.name));

@@ -4,6 +4,8 @@
 //! - issues four instructions of a warp (one for each of its quarters);
 //! - does `Card::fma` lanes of multiply-adds, additions, multiplications;
 //! - does 64 lanes of integer arithmetic and 16 of roots and exponentials;
+//! - does `Card::tensor` multiply-adds of bf16 on tensor cores, half as many of tf32, and on 9.0 no more than
+//!   [`MMA`] of that by `mma.sync`;
 //! - moves 128 bytes of shared memory, without conflicts, and with no gain where lanes read the same words:
 //!   the passes that the emulator counts for our tiles.
 //!
@@ -12,8 +14,7 @@
 //! wave, the last wave spread out evenly. A single block cannot hide how long a load takes, so a pass lasts at
 //! least [`LOAD`] cycles. A kernel without such a loop runs through its body once. Traffic is what the launch
 //! must move once, at the speed of a copy; caches never help and never hurt. Compute and traffic overlap
-//! wholly; start and end of a launch ([`START`]) overlap with nothing. Convolutions on tensor cores are taken at the
-//! peak of the data sheet: their instructions are not counted yet.
+//! wholly; start and end of a launch ([`START`]) overlap with nothing.
 
 use super::card::Card;
 use super::pipes::Pipes;
@@ -21,6 +22,9 @@ use super::{BACKWARD, Record};
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::{Cost, Precision};
 
+/// What `mma.sync` reaches of the tensor cores' peak on 9.0, whose own instruction is another
+/// (arXiv 2501.12084: 62.9 %).
+const MMA: f64 = 0.63;
 /// Cycles until the second cache has answered a load.
 const LOAD: f64 = 300.0;
 /// Seconds from one kernel to the next, filling and draining it included.
@@ -72,23 +76,19 @@ pub struct Line {
     pub floor: f64,
 }
 
-/// The launches of the last step of `record`, on `card` in `precision`.
-pub fn lines(record: &Record, card: &Card, precision: Precision) -> Vec<Line> {
-    record.launches().map(|(launch, label)| line(launch, label, card, precision)).collect()
+/// The launches of the last step of `record`, on `card`.
+pub fn lines(record: &Record, card: &Card) -> Vec<Line> {
+    record.launches().map(|(launch, label)| line(launch, label, card)).collect()
 }
 
-fn line(launch: &Launch, label: &str, card: &Card, precision: Precision) -> Line {
+fn line(launch: &Launch, label: &str, card: &Card) -> Line {
     let ends_a_sum = launch.entry.name.ends_with("_reduce");
     // The parts are written besides what the call must move.
     let parts = launch.args.iter().filter(|arg| arg.name() == "parts" && !ends_a_sum);
     let traffic = launch.cost.bytes() + parts.map(Arg::buffer_bytes).sum::<u64>();
     let bandwidth = traffic as f64 / card.copy();
-    let on_tensor_cores = launch.entry.name.starts_with("conv2d") && !ends_a_sum && !precision.is_f32();
-    let peak = if on_tensor_cores { card.peak_of_convolutions(precision) } else { card.peak() };
-    let least = launch.cost.flops as f64 / peak;
-    // The table of machine code does not count tensor cores.
-    let counted = if on_tensor_cores { None } else { cycles(launch, card) };
-    let compute = counted.map_or(least, |c| c / card.clock);
+    let least = launch.cost.flops as f64 / card.peak_of_convolutions(numbers(launch.entry.name));
+    let compute = cycles(launch, card).map_or(least, |c| c / card.clock);
     let longest = compute.max(bandwidth);
     let bound = match () {
         () if longest < START => Bound::Latency,
@@ -109,6 +109,15 @@ fn line(launch: &Launch, label: &str, card: &Card, precision: Precision) -> Line
     }
 }
 
+/// In which numbers a kernel multiplies: where convolutions do so on tensor cores, their names say it.
+fn numbers(kernel: &str) -> Precision {
+    match kernel {
+        name if name.starts_with("conv2d") && name.contains("_bf16") => Precision::Bf16,
+        name if name.starts_with("conv2d") && name.contains("_tf32") => Precision::Tf32,
+        _ => Precision::F32,
+    }
+}
+
 /// Cycles of the busiest multiprocessor; `None` for a kernel that is not in the table.
 fn cycles(launch: &Launch, card: &Card) -> Option<f64> {
     let pipes = Pipes::find(launch.entry.name, card.capability)?;
@@ -119,7 +128,7 @@ fn cycles(launch: &Launch, card: &Card) -> Option<f64> {
     let sms = u64::from(card.sms);
     // Whole waves, and what is left spread over all.
     let (whole, left) = (blocks / (sms * fit), blocks % (sms * fit));
-    let one = warps * busiest(&pipes, card);
+    let one = warps * busiest(&pipes, card, launch.entry.name);
     let pass = |at_once: u64| (at_once as f64 * one).max(if pipes.is_loop { LOAD } else { 0.0 });
     let last = if left == 0 { 0.0 } else { pass(left.div_ceil(sms)) };
     let passes = if pipes.is_loop { passes(launch, &pipes, blocks, threads) } else { 1.0 };
@@ -127,7 +136,7 @@ fn cycles(launch: &Launch, card: &Card) -> Option<f64> {
 }
 
 /// Cycles that one warp's share of the busiest pipe takes for one pass.
-fn busiest(pipes: &Pipes, card: &Card) -> f64 {
+fn busiest(pipes: &Pipes, card: &Card, kernel: &str) -> f64 {
     let lanes = |count: u32, lanes: u32| f64::from(count) * 32.0 / f64::from(lanes);
     [
         f64::from(pipes.instructions) / 4.0,
@@ -135,9 +144,23 @@ fn busiest(pipes: &Pipes, card: &Card) -> f64 {
         lanes(pipes.integer, 64),
         lanes(pipes.special, 16),
         f64::from(pipes.shared_words),
+        if pipes.tensor_fma == 0 { 0.0 } else { f64::from(pipes.tensor_fma) / tensor(card, kernel) },
     ]
     .into_iter()
     .fold(0.0, f64::max)
+}
+
+/// Multiply-adds of a multiprocessor's tensor cores in a cycle, in the numbers that `kernel` multiplies.
+fn tensor(card: &Card, kernel: &str) -> f64 {
+    let share = if card.capability == 90 { MMA } else { 1.0 };
+    let part = if numbers(kernel) == Precision::Tf32 { 0.5 } else { 1.0 };
+    f64::from(card.tensor) * share * part
+}
+
+/// Rows and columns of a block's tile, where the kernel's name ends in them: `conv2d_forward_bf16_128x64`.
+fn tile(kernel: &str) -> Option<[u32; 2]> {
+    let (rows, columns) = kernel.rsplit('_').find_map(|part| part.split_once('x'))?;
+    Some([rows.parse().ok()?, columns.parse().ok()?])
 }
 
 /// Passes of a block's main loop: its steps through the depth of the product. A kernel that is not named
@@ -146,6 +169,16 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
     let p = words(launch, "p");
     let at = |k: usize| p.get(k).copied().unwrap_or(0);
     let length = words(launch, "split").first().copied().unwrap_or(0);
+    if let (Some([rows, columns]), 1..) = (tile(launch.entry.name), pipes.tensor_fma) {
+        let depth = match launch.entry.name {
+            name if name.starts_with("conv2d_backward_weight") => length,
+            name if name.starts_with("conv2d_backward_input") => 9 * at(4),
+            _ => 9 * at(3),
+        };
+        let warps = f64::from(threads.div_ceil(32));
+        let products = f64::from(rows) * f64::from(columns) * f64::from(depth);
+        return products / warps / f64::from(pipes.tensor_fma);
+    }
     // Steps, and multiply-adds of a thread in each: `kernels/tile.cuh`, `dense.cu`, `dense_backward_weight.cu`.
     let (steps, each) = match launch.entry.name {
         "conv2d_forward" => (9 * at(3).div_ceil(8), 512),
@@ -203,7 +236,7 @@ mod tests {
         gpu.label("block");
         gpu.driver().mark(Mark::Step);
         gpu.run(Call::Conv2dForward { geometry, x, weight, bias, relu: true, y }).unwrap();
-        lines(&gpu.driver().take(), card, Precision::F32).remove(0)
+        lines(&gpu.driver().take(), card).remove(0)
     }
 
     #[test]
@@ -228,6 +261,15 @@ mod tests {
 
     fn cycles_of(line: &Line) -> f64 {
         line.seconds
+    }
+
+    #[test]
+    fn tiles_are_read_from_names() {
+        assert_eq!(tile("conv2d_forward_bf16_128x64"), Some([128, 64]));
+        assert_eq!(tile("conv2d_backward_weight_tf32_256x128_2"), Some([256, 128]));
+        assert_eq!(tile("conv2d_maxpool2d_forward"), None);
+        let card = Card::named("h200").unwrap();
+        assert!((tensor(card, "conv2d_forward_tf32_128x64") - 0.5 * 0.63 * 2048.0).abs() < 1e-9);
     }
 
     #[test]
