@@ -11,6 +11,7 @@ mod dense;
 mod elementwise;
 mod layout;
 mod maxpool2d;
+mod mma;
 mod optimizer;
 mod rows;
 mod site;
