@@ -37,7 +37,6 @@ const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
     (1, 11, 3, 5, 8),     // channels alone are
 ];
 
-
 fn geometry(&(n, h, w, c_in, c_out): &(usize, usize, usize, usize, usize)) -> Conv2d {
     Conv2d { n, h, w, c_in, c_out }
 }

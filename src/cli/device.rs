@@ -77,7 +77,7 @@ impl DeviceName {
                     Err(error) if !precision.is_f32() => {
                         Err(Error::new(Kind::Device, format!("--precision {precision} needs a card"))
                             .fact("but", error.message())
-                            .help("leave --precision out to compute on the cpu; `vgg-ft devices` says more"))
+                            .help("use --precision f32 to compute on the cpu; `vgg-ft devices` says more"))
                     }
                     Err(error) => {
                         let device = Box::new(CpuDevice::new(threads)?);
@@ -88,7 +88,7 @@ impl DeviceName {
             Self::Cpu if !precision.is_f32() => {
                 return Err(Error::new(Kind::Usage, "the cpu computes in f32 alone")
                     .expected_got("--precision f32", precision)
-                    .help("leave --precision out, or give it with --device cuda or --device emulator"));
+                    .help("use --device cuda or --device emulator, or --precision f32"));
             }
             Self::Cpu => Box::new(CpuDevice::new(threads)?),
             Self::Cuda { number } => card(number)?,
@@ -118,7 +118,7 @@ mod tests {
             panic!("it was opened")
         };
         assert_eq!((error.kind(), error.exit_code()), (Kind::Usage, 2));
-        assert!(error.to_string().contains("leave --precision out"), "{error}");
+        assert!(error.to_string().contains("--precision f32"), "{error}");
         let emulator = DeviceName::Emulator { checked: false };
         for precision in Precision::ALL {
             let opened = emulator.open(precision, Some(1), false).unwrap();

@@ -65,7 +65,7 @@ impl Precision {
                 "compute capability 8.0 or later",
                 format!("{}.{}", capability / 10, capability % 10),
             )
-            .help("leave --precision out: f32 runs on every card since Turing"))
+            .help("use --precision f32, which runs on every card since Turing"))
     }
 
     /// For files: what is not written where it is the default.
