@@ -22,6 +22,8 @@ pub struct Pipes {
     pub special: u32,
     /// Four-byte words of shared memory that a lane reads or writes.
     pub shared_words: u32,
+    /// Products of tensor cores: 16x8 sums, 32 bytes deep.
+    pub tensor: u32,
 }
 
 /// The table, as committed.
@@ -51,6 +53,7 @@ fn row(kernel: &str, line: &str) -> Option<(u32, Pipes)> {
             integer: number(8)?,
             special: number(9)?,
             shared_words: number(10)?,
+            tensor: number(12)?,
         },
     ))
 }
@@ -74,6 +77,9 @@ mod tests {
                 .collect();
             for entry in module.entries {
                 for capability in [75, 80, 86, 89, 90] {
+                    if !module.runs_on(capability) {
+                        continue;
+                    }
                     let pipes = Pipes::find(entry.name, capability);
                     let pipes =
                         pipes.unwrap_or_else(|| panic!("{} has no row: run scripts/sass-model", entry.name));

@@ -3,6 +3,7 @@
 //! Every number here is an assumption until it was measured; none is fitted. In a cycle a multiprocessor
 //! - issues four instructions of a warp (one for each of its quarters);
 //! - does `Card::fma` lanes of multiply-adds, additions, multiplications;
+//! - does [`products`] multiply-adds of bf16 on tensor cores, half as many of tf32, by `mma.sync`;
 //! - does 64 lanes of integer arithmetic and 16 of roots and exponentials;
 //! - moves 128 bytes of shared memory, without conflicts, and with no gain where lanes read the same words:
 //!   the passes that the emulator counts for our tiles.
@@ -90,7 +91,14 @@ fn line(launch: &Launch, label: &str, card: &Card) -> Line {
         () => Bound::Bandwidth,
     };
     let Cost { flops, .. } = launch.cost;
-    let floor = (flops as f64 / card.peak()).max(launch.cost.bytes() as f64 / card.copy());
+    let peak = match Pipes::find(launch.entry.name, card.capability) {
+        Some(Pipes { tensor: 1.., .. }) => {
+            let share = of_product(launch.entry.name) / 2048.0;
+            2.0 * share * products(card.capability) * f64::from(card.sms) * card.clock
+        }
+        _ => card.peak(),
+    };
+    let floor = (flops as f64 / peak).max(launch.cost.bytes() as f64 / card.copy());
     Line {
         label: label.trim_end_matches(BACKWARD).to_owned(),
         backward: label.ends_with(BACKWARD),
@@ -121,6 +129,22 @@ fn cycles(launch: &Launch, card: &Card) -> Option<f64> {
     Some(passes * (whole as f64 * pass(fit) + last))
 }
 
+/// Multiply-adds of bf16 with sums in f32 that a multiprocessor's tensor cores do in a cycle by `mma.sync`: \[A\],
+/// \[N\], \[D\] (the half rate of cards for games); on Hopper 63 % of \[H\]'s 2048, which only `wgmma` reaches
+/// (arXiv 2501.12084).
+fn products(capability: u32) -> f64 {
+    match capability {
+        ..86 => 1024.0,
+        86..90 => 256.0,
+        _ => 0.63 * 2048.0,
+    }
+}
+
+/// Multiply-adds of one product of 16x8 sums: bf16 goes 16 deep, tf32 8.
+fn of_product(kernel: &str) -> f64 {
+    if kernel.contains("_tf32") { 1024.0 } else { 2048.0 }
+}
+
 /// Cycles that one warp's share of the busiest pipe takes for one pass.
 fn busiest(pipes: &Pipes, card: &Card) -> f64 {
     let lanes = |count: u32, lanes: u32| f64::from(count) * 32.0 / f64::from(lanes);
@@ -130,6 +154,8 @@ fn busiest(pipes: &Pipes, card: &Card) -> f64 {
         lanes(pipes.integer, 64),
         lanes(pipes.special, 16),
         f64::from(pipes.shared_words),
+        // Of either format: tf32 is half as deep at half the rate.
+        f64::from(pipes.tensor) * 2048.0 / products(card.capability),
     ]
     .into_iter()
     .fold(0.0, f64::max)
@@ -151,6 +177,9 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
         "dense_backward_weight" | "dense_rmsprop_step" => (at(0).div_ceil(16), 256),
         _ => {
             let per_thread = launch.cost.flops as f64 / 2.0 / (blocks as f64 * f64::from(threads));
+            if pipes.tensor > 0 {
+                return per_thread / (f64::from(pipes.tensor) * of_product(launch.entry.name) / 32.0);
+            }
             return per_thread / f64::from(pipes.fma.max(1));
         }
     };
