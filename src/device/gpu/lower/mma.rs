@@ -443,14 +443,16 @@ mod tests {
         let bias = device.zeros(G.c_out).unwrap();
         let len = if pool { G.pool().y().len() } else { G.y().len() };
         let mut y = gpu.alloc(format.dtype(), len).unwrap();
-        let call = Call::Conv2dForward { geometry: G, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
+        let call =
+            Call::Conv2dForward { geometry: G, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
         let mut site = Site::new(&call, &gpu.shared, gpu.fault.at(), Precision::Tf32);
         let rows = if pool { G.n * (G.h / 2) * (G.w / 2) * 4 } else { pixels(G) };
         let call = if pool { "conv2d_maxpool2d_forward" } else { "conv2d_forward" };
         let product = Product { format, call, rows, depth: G.c_in, columns: G.c_out };
         let p = geometry(&site, G).unwrap();
         let inputs = [("x", &x, G.x().len()), ("weight", &weight, G.weight().len())];
-        let inputs = inputs.map(|(name, buffer, len)| site.buffer(name, buffer, format.dtype(), len).unwrap());
+        let inputs =
+            inputs.map(|(name, buffer, len)| site.buffer(name, buffer, format.dtype(), len).unwrap());
         let bias = site.f32("bias", &bias, G.c_out).unwrap();
         let to = site.buffer("y", &y, format.dtype(), len).unwrap();
         let (relu, winner) = (Arg::value("relu", &1u32), Arg::nothing("winner", Dtype::U8));
@@ -477,7 +479,10 @@ mod tests {
                 let narrow = by(format, tensor, tiles.narrow, pool);
                 assert!(narrow.iter().any(|&byte| byte != 0));
                 for tile in [tiles.wide, tiles.deep] {
-                    assert!(by(format, tensor, tile, pool) == narrow, "{format:?} {tensor:?} {tile:?} {pool}");
+                    assert!(
+                        by(format, tensor, tile, pool) == narrow,
+                        "{format:?} {tensor:?} {tile:?} {pool}"
+                    );
                 }
             }
         }
@@ -498,7 +503,9 @@ mod tests {
                 }
             }
             for tile in [tiles.wide, tiles.narrow] {
-                for call in ["conv2d_backward_input", "conv2d_forward_parts", "conv2d_maxpool2d_forward_parts"] {
+                for call in
+                    ["conv2d_backward_input", "conv2d_forward_parts", "conv2d_maxpool2d_forward_parts"]
+                {
                     assert!(sized(&format.entry(call, tile), tile), "{call} {tile:?}");
                 }
             }
