@@ -21,8 +21,8 @@ use criterion::{Criterion, SamplingMode, Throughput};
 use report::{Measured, device, json, shares};
 use roof::Roof;
 use std::time::{Duration, Instant};
-use vgg_ft::device::Device;
 use vgg_ft::device::gpu::plan::{Card, Record, lines};
+use vgg_ft::device::{Device, Precision};
 use vgg_ft::model::Trainable;
 use vgg_ft::train::plan;
 use vgg16::{BATCH, architecture};
@@ -71,8 +71,13 @@ impl Bench<'_> {
     fn forward(&mut self, id: &str, batch: usize, side: usize, base_alone: bool) {
         let device = self.device;
         let layers = 0..vgg16::end(side, base_alone);
-        let record =
-            plan::inference(Card::named("h100").unwrap(), &architecture(side), layers, batch).unwrap();
+        let record = plan::inference(
+            (Card::named("h100").unwrap(), Precision::F32),
+            &architecture(side),
+            layers,
+            batch,
+        )
+        .unwrap();
         self.measure(id, work(&record), 1, || vgg16::forward(device, batch, side, base_alone));
     }
 
@@ -81,7 +86,9 @@ impl Bench<'_> {
         let device = self.device;
         let all = architecture(150);
         let trainable = Trainable::from(&all, from).unwrap();
-        let record = plan::training(Card::named("h100").unwrap(), &all, 0, trainable, BATCH).unwrap();
+        let record =
+            plan::training((Card::named("h100").unwrap(), Precision::F32), &all, 0, trainable, BATCH)
+                .unwrap();
         self.measure(id, work(&record), vgg16::steps(device), || vgg16::step(device, from));
     }
 }

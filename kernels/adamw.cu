@@ -7,6 +7,7 @@
 //
 //   gradient   any shape     in       g
 //   weight     as gradient   in, out  w
+//   shadow     as gradient   out      w as bf16, to the nearest; only where there is one
 //   velocity   as gradient   in, out  v, the mean square; 0 before the first step
 //   momentum   as gradient   in, out  m, the mean; 0 before the first step
 //
@@ -40,4 +41,5 @@ extern "C" __global__ __launch_bounds__(LINEAR) void adamw_step(
     my.write(p.velocity[my.k], v);
     my.write(p.momentum[my.k], m);
     my.write(p.weight[my.k], w);
+    my.shade(p.shadow[my.k], w);
 }

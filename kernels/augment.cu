@@ -6,7 +6,7 @@
 //   transforms  (n) Transform         in   64 bytes for each output picture
 //   ranges      (n, 2)                in   smallest and largest level of the moved picture, for the clip of a
 //                                         channel shift; null where no picture has one
-//   y           (n, h, w, 3)          out
+//   y           (n, h, w, 3)          out  f32; of augment_bf16 bf16, rounded once more
 //   fault       (2) u32               in, out  [1]: the first k whose index is none of the set's pictures; all
 //                                         ones before. That picture is not written.
 //
@@ -29,6 +29,7 @@
 // card does few per clock: 20 pictures of 150x150 are 23 M, tens of microseconds. Pictures that do not
 // move read 3 bytes and use no f64.
 
+#include "bf16.cuh"
 #include "common.cuh"
 #include "params.cuh"
 #include "warp.cuh"
@@ -174,9 +175,10 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment_range(
     ranges[2 * k + 1] = high;
 }
 
-extern "C" __global__ __launch_bounds__(LINEAR) void augment(
-    const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
-    const Transform* __restrict__ transforms, const float* __restrict__ ranges, float* __restrict__ y,
+template <typename T>
+__device__ __forceinline__ void augmented(
+    const Augment& p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
+    const Transform* __restrict__ transforms, const float* __restrict__ ranges, T* __restrict__ y,
     unsigned* __restrict__ fault)
 {
     const unsigned at = blockIdx.x * LINEAR + threadIdx.x, area = p.h * p.w;
@@ -216,5 +218,22 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment(
         }
     }
     #pragma unroll
-    for (unsigned c = 0; c < 3; ++c) y[3 * at + c] = __fadd_rn(__fmul_rn(v[c], p.scale[c]), p.offset[c]);
+    for (unsigned c = 0; c < 3; ++c)
+        narrow(y + 3 * at + c, __fadd_rn(__fmul_rn(v[c], p.scale[c]), p.offset[c]));
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void augment(
+    const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
+    const Transform* __restrict__ transforms, const float* __restrict__ ranges, float* __restrict__ y,
+    unsigned* __restrict__ fault)
+{
+    augmented(p, pixels, indices, transforms, ranges, y, fault);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void augment_bf16(
+    const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
+    const Transform* __restrict__ transforms, const float* __restrict__ ranges, Bf16* __restrict__ y,
+    unsigned* __restrict__ fault)
+{
+    augmented(p, pixels, indices, transforms, ranges, y, fault);
 }

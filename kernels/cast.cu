@@ -9,6 +9,7 @@
 // threads, so the choice costs a uniform branch. 6 bytes per element between 32 and 16 bits: bound by
 // bandwidth.
 
+#include "bf16.cuh"
 #include "common.cuh"
 #include "params.cuh"
 
@@ -28,16 +29,6 @@ __device__ __forceinline__ unsigned to_f16(const float x)
     unsigned short bits;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
     return bits;
-}
-
-// The upper half of an f32. (cvt to bf16 begins with sm_80.)
-__device__ __forceinline__ float from_bf16(const unsigned bits) { return __uint_as_float(bits << 16); }
-
-__device__ __forceinline__ unsigned to_bf16(const float x)
-{
-    if (is_nan(x)) return 0x7fff;
-    const unsigned bits = __float_as_uint(x);
-    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
 __device__ __forceinline__ float widened(const unsigned format, const unsigned bits)

@@ -4,19 +4,26 @@
 //   relu_forward    y[i] = x[i] < 0 ? 0 : x[i]                  x, y any shape        NaN stays NaN
 //   relu_backward   gradient[i] = y[i] > 0 ? gradient[i] : 0    y the ReLU's output   in place
 //   add             into[i] = into[i] + x[i]                                          in place
-//   sigmoid         y[i] = 1 / (1 + e^-x[i])                    x, y any shape
+//   sigmoid         y[i] = 1 / (1 + e^-x[i])                    x, y any shape        f32 alone
 //   normalize       y[row,c] = pixels[row,order[c]] · scale[c] + offset[c]
 //                   pixels (n·h·w, 3) u8, y (n·h·w, 3)
 //
-// One thread per four neighbours (normalize: per pixel), 256 threads per block, no shared memory.
-// All are bound by bandwidth: 8 bytes per element in and out together (12 where two are read, 15 per
-// pixel for normalize), 1 to 2 flops.
+// Those that end in _bf16 are the same on bf16 (normalize: to bf16). A sum is rounded once, the others give
+// numbers that they were given.
+//
+// One thread per 16 bytes, four neighbours or eight (normalize: per pixel), 256 threads per block, no shared
+// memory. All are bound by bandwidth: two elements in and out together (three where two are read; 15 or 9
+// bytes per pixel for normalize), 1 to 2 flops.
 
+#include "bf16.cuh"
 #include "common.cuh"
 #include "params.cuh"
 
-// The first of the thread's four elements.
-__device__ __forceinline__ unsigned my_four() { return 4 * (blockIdx.x * LINEAR + threadIdx.x); }
+// The first of the thread's elements.
+template <typename T> __device__ __forceinline__ unsigned mine()
+{
+    return LANES<T> * (blockIdx.x * LINEAR + threadIdx.x);
+}
 
 // Stable for both signs: the exponential is never of a positive number, so it does not overflow.
 __device__ __forceinline__ float logistic(const float x)
@@ -25,50 +32,104 @@ __device__ __forceinline__ float logistic(const float x)
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
+template <typename T>
+__device__ __forceinline__ void forward(const unsigned len, const T* __restrict__ x, T* __restrict__ y)
+{
+    const unsigned at = mine<T>();
+    if (at >= len) return;
+    const int left = len - at;
+    const bool whole = left >= LANES<T>;
+    float v[LANES<T>];
+    read(x + at, left, whole, v);
+    #pragma unroll
+    for (int k = 0; k < LANES<T>; ++k) v[k] = rectify(v[k]);
+    write_exact(y + at, v, left, whole);
+}
+
+template <typename T>
+__device__ __forceinline__ void backward(const unsigned len, const T* __restrict__ y, T* __restrict__ gradient)
+{
+    const unsigned at = mine<T>();
+    if (at >= len) return;
+    const int left = len - at;
+    const bool whole = left >= LANES<T>;
+    float passed[LANES<T>], g[LANES<T>];
+    read(y + at, left, whole, passed);
+    read(gradient + at, left, whole, g);
+    #pragma unroll
+    for (int k = 0; k < LANES<T>; ++k) g[k] = passed[k] > 0.0f ? g[k] : 0.0f;
+    write_exact(gradient + at, g, left, whole);
+}
+
+template <typename T>
+__device__ __forceinline__ void sum(const unsigned len, const T* __restrict__ x, T* __restrict__ into)
+{
+    const unsigned at = mine<T>();
+    if (at >= len) return;
+    const int left = len - at;
+    const bool whole = left >= LANES<T>;
+    float a[LANES<T>], b[LANES<T>];
+    read(into + at, left, whole, a);
+    read(x + at, left, whole, b);
+    #pragma unroll
+    for (int k = 0; k < LANES<T>; ++k) a[k] += b[k];
+    write(into + at, a, left, whole);
+}
+
+template <typename T>
+__device__ __forceinline__ void scaled(
+    const Normalize& p, const unsigned char* __restrict__ pixels, T* __restrict__ y)
+{
+    const unsigned row = blockIdx.x * LINEAR + threadIdx.x;
+    if (row >= p.rows) return;
+    #pragma unroll
+    for (unsigned c = 0; c < 3; ++c) {
+        const float byte = pixels[3 * row + p.order[c]];
+        // Rounded twice, as on the cpu: the same pixels give the same bits on every device.
+        narrow(y + 3 * row + c, __fadd_rn(__fmul_rn(byte, p.scale[c]), p.offset[c]));
+    }
+}
+
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward(
     const Elements p, const float* __restrict__ x, float* __restrict__ y)
 {
-    const unsigned at = my_four();
-    if (at >= p.len) return;
-    const int left = p.len - at;
-    const bool whole = left >= 4;
-    float4 v = read4(x + at, left, whole);
-    v = make_float4(rectify(v.x), rectify(v.y), rectify(v.z), rectify(v.w));
-    write4(y + at, v, left, whole);
+    forward(p.len, x, y);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward_bf16(
+    const Elements p, const Bf16* __restrict__ x, Bf16* __restrict__ y)
+{
+    forward(p.len, x, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward(
     const Elements p, const float* __restrict__ y, float* __restrict__ gradient)
 {
-    const unsigned at = my_four();
-    if (at >= p.len) return;
-    const int left = p.len - at;
-    const bool whole = left >= 4;
-    const float4 passed = read4(y + at, left, whole);
-    float4 g = read4(gradient + at, left, whole);
-    g.x = passed.x > 0.0f ? g.x : 0.0f;
-    g.y = passed.y > 0.0f ? g.y : 0.0f;
-    g.z = passed.z > 0.0f ? g.z : 0.0f;
-    g.w = passed.w > 0.0f ? g.w : 0.0f;
-    write4(gradient + at, g, left, whole);
+    backward(p.len, y, gradient);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward_bf16(
+    const Elements p, const Bf16* __restrict__ y, Bf16* __restrict__ gradient)
+{
+    backward(p.len, y, gradient);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void add(
     const Elements p, const float* __restrict__ x, float* __restrict__ into)
 {
-    const unsigned at = my_four();
-    if (at >= p.len) return;
-    const int left = p.len - at;
-    const bool whole = left >= 4;
-    const float4 a = read4(into + at, left, whole);
-    const float4 b = read4(x + at, left, whole);
-    write4(into + at, make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w), left, whole);
+    sum(p.len, x, into);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void add_bf16(
+    const Elements p, const Bf16* __restrict__ x, Bf16* __restrict__ into)
+{
+    sum(p.len, x, into);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void sigmoid(
     const Elements p, const float* __restrict__ x, float* __restrict__ y)
 {
-    const unsigned at = my_four();
+    const unsigned at = mine<float>();
     if (at >= p.len) return;
     const int left = p.len - at;
     const bool whole = left >= 4;
@@ -80,12 +141,11 @@ extern "C" __global__ __launch_bounds__(LINEAR) void sigmoid(
 extern "C" __global__ __launch_bounds__(LINEAR) void normalize(
     const Normalize p, const unsigned char* __restrict__ pixels, float* __restrict__ y)
 {
-    const unsigned row = blockIdx.x * LINEAR + threadIdx.x;
-    if (row >= p.rows) return;
-    #pragma unroll
-    for (unsigned c = 0; c < 3; ++c) {
-        const float byte = pixels[3 * row + p.order[c]];
-        // Rounded twice, as on the cpu: the same pixels give the same bits on every device.
-        y[3 * row + c] = __fadd_rn(__fmul_rn(byte, p.scale[c]), p.offset[c]);
-    }
+    scaled(p, pixels, y);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void normalize_bf16(
+    const Normalize p, const unsigned char* __restrict__ pixels, Bf16* __restrict__ y)
+{
+    scaled(p, pixels, y);
 }

@@ -6,16 +6,19 @@
 //   winner   n·(h/2)·(w/2)·c/4 u8  2a+b of the maximum: the first of equals, or the first NaN; two bits
 //                                  each, four neighbours of y to a byte, zero past the last
 //
-// maxpool2d_forward    one thread per four neighbours of y and their byte; winner may be null (inference)
+// maxpool2d_forward    one thread per 16 bytes of y, four neighbours, and their byte; winner may be null
+//                      (inference)
 // maxpool2d_backward   one thread per four neighbours of the windows, those cut off at the border too: each
 //                      corner gets dy if it is the winner and mask > 0, else zero. mask is y, if x is a
 //                      ReLU's output, or null: the winner's x is y, so this is the ReLU's way back too
+// …_bf16               the same on bf16, eight neighbours and their two bytes; nothing is rounded
 //
 // 256 threads per block along (row, column, channel), channels fastest, so a warp reads neighbours. Where c
-// is a multiple of four, the four are channels of one window and move by 16-byte loads. No shared memory.
-// Forward reads 16 bytes and writes 4.25 per output, backward reads 1.06 (2.06 with a mask) and writes 4 per
-// element: bound by bandwidth.
+// is a multiple of four (eight), they are channels of one window and move by 16-byte loads. No shared memory.
+// Forward reads four elements and writes one and two bits per output, backward reads a quarter of an element
+// (half of one with a mask) and writes one per element: bound by bandwidth.
 
+#include "bf16.cuh"
 #include "params.cuh"
 #include "pool.cuh"
 
@@ -29,80 +32,127 @@ __device__ __forceinline__ unsigned corner_of(const Pool2d p, const unsigned at)
     return ((n * p.h + 2 * i) * p.w + 2 * j) * p.c + c;
 }
 
-extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward(
-    const Pool2d p, const float* __restrict__ x, float* __restrict__ y, unsigned char* __restrict__ winner)
+template <typename T>
+__device__ __forceinline__ void forward(
+    const Pool2d& p, const T* __restrict__ x, T* __restrict__ y, unsigned char* __restrict__ winner)
 {
-    const unsigned first = (blockIdx.x * LINEAR + threadIdx.x) * 4;
+    constexpr int N = LANES<T>;
+    const unsigned first = (blockIdx.x * LINEAR + threadIdx.x) * N;
     const unsigned len = p.n * (p.h / 2) * (p.w / 2) * p.c;
     if (first >= len) return;
 
     const unsigned down = p.w * p.c;
     const int left = len - first;
-    float4 best;
-    unsigned winners;
-    if (p.c % 4 == 0) {
-        const float* corner = x + corner_of(p, first);
-        best = best_of4(read4(corner, 4, true), read4(corner + p.c, 4, true),
-                        read4(corner + down, 4, true), read4(corner + down + p.c, 4, true), winners);
-    } else {
-        float values[4] = {};
-        winners = 0;
+    float best[N] = {};
+    unsigned winners = 0;
+    if (p.c % N == 0) {
+        const T* corner = x + corner_of(p, first);
+        float of[4][N];
+        read(corner, N, true, of[0]);
+        read(corner + p.c, N, true, of[1]);
+        read(corner + down, N, true, of[2]);
+        read(corner + down + p.c, N, true, of[3]);
         #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-            if (e >= left) break;
-            const float* corner = x + corner_of(p, first + e);
-            const Best one = best_of(corner[0], corner[p.c], corner[down], corner[down + p.c]);
-            values[e] = one.value;
+        for (int e = 0; e < N; ++e) {
+            const Best one = best_of(of[0][e], of[1][e], of[2][e], of[3][e]);
+            best[e] = one.value;
             winners |= one.corner << 2 * e;
         }
-        best = pack4(values);
+    } else {
+        #pragma unroll
+        for (int e = 0; e < N; ++e) {
+            if (e >= left) break;
+            const T* corner = x + corner_of(p, first + e);
+            const Best one =
+                best_of(widen(corner[0]), widen(corner[p.c]), widen(corner[down]), widen(corner[down + p.c]));
+            best[e] = one.value;
+            winners |= one.corner << 2 * e;
+        }
     }
-    write4(y + first, best, left, left >= 4);
-    if (winner) winner[first / 4] = winners;
+    write_exact(y + first, best, left, left >= N);
+    if (!winner) return;
+    if (N == 8 && left > 4) *reinterpret_cast<unsigned short*>(winner + first / 4) = winners;
+    else winner[first / 4] = winners;
 }
 
-// Goes back through element `at` of the windows; of four lanes, through its three neighbours too.
+// Goes back through element `at` of the windows; of LANES lanes, through its neighbours too.
+template <typename T>
 __device__ __forceinline__ void back(
-    const Pool2d p, const unsigned at, const int lanes, const float* __restrict__ dy,
-    const unsigned char* __restrict__ winner, const float* __restrict__ mask, float* __restrict__ dx)
+    const Pool2d& p, const unsigned at, const int lanes, const T* __restrict__ dy,
+    const unsigned char* __restrict__ winner, const T* __restrict__ mask, T* __restrict__ dx)
 {
+    constexpr int N = LANES<T>;
     const unsigned rows = (p.h + 1) / 2, columns = (p.w + 1) / 2;
     const unsigned c = at % p.c, j = at / p.c % columns;
     const unsigned line = at / p.c / columns;                          // n·rows + i
     const unsigned n = line / rows, i = line % rows;
 
-    float4 gradient = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    float gradient[N] = {};
     unsigned winners = 0;
     if (i < p.h / 2 && j < p.w / 2) {
         const unsigned window = ((n * (p.h / 2) + i) * (p.w / 2) + j) * p.c + c;
-        gradient = read4(dy + window, lanes, lanes == 4);
-        winners = winner[window / 4] >> window % 4 * 2;
-        if (mask) gradient = opened(gradient, read4(mask + window, lanes, lanes == 4));
+        read(dy + window, lanes, lanes == N, gradient);
+        // Of eight lanes the first is a multiple of eight.
+        winners = N == 8 && lanes == N ? *reinterpret_cast<const unsigned short*>(winner + window / 4)
+                                       : winner[window / 4] >> window % 4 * 2;
+        if (mask) {
+            float open[N];
+            read(mask + window, lanes, lanes == N, open);
+            #pragma unroll
+            for (int e = 0; e < N; ++e) gradient[e] = open[e] > 0.0f ? gradient[e] : 0.0f;
+        }
     }
     #pragma unroll
     for (unsigned k = 0; k < 4; ++k) {
         const unsigned row = 2 * i + k / 2, column = 2 * j + k % 2;
         if (row >= p.h || column >= p.w) continue;
-        const float4 mine = make_float4((winners & 3) == k ? gradient.x : 0.0f,
-                                        (winners >> 2 & 3) == k ? gradient.y : 0.0f,
-                                        (winners >> 4 & 3) == k ? gradient.z : 0.0f,
-                                        (winners >> 6 & 3) == k ? gradient.w : 0.0f);
-        write4(dx + (((n * p.h + row) * p.w + column) * p.c + c), mine, lanes, lanes == 4);
+        float mine[N];
+        #pragma unroll
+        for (int e = 0; e < N; ++e) mine[e] = (winners >> 2 * e & 3) == k ? gradient[e] : 0.0f;
+        write_exact(dx + (((n * p.h + row) * p.w + column) * p.c + c), mine, lanes, lanes == N);
     }
+}
+
+template <typename T>
+__device__ __forceinline__ void backward(
+    const Pool2d& p, const T* __restrict__ dy, const unsigned char* __restrict__ winner,
+    const T* __restrict__ mask, T* __restrict__ dx)
+{
+    constexpr unsigned N = LANES<T>;
+    const unsigned first = (blockIdx.x * LINEAR + threadIdx.x) * N;
+    const unsigned len = p.n * ((p.h + 1) / 2) * ((p.w + 1) / 2) * p.c;
+    if (first >= len) return;
+
+    if (p.c % N == 0) {
+        back(p, first, N, dy, winner, mask, dx);
+    } else {
+        #pragma unroll 1
+        for (unsigned at = first; at < first + N && at < len; ++at) back(p, at, 1, dy, winner, mask, dx);
+    }
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward(
+    const Pool2d p, const float* __restrict__ x, float* __restrict__ y, unsigned char* __restrict__ winner)
+{
+    forward(p, x, y, winner);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward(
     const Pool2d p, const float* __restrict__ dy, const unsigned char* __restrict__ winner,
     const float* __restrict__ mask, float* __restrict__ dx)
 {
-    const unsigned first = (blockIdx.x * LINEAR + threadIdx.x) * 4;
-    const unsigned len = p.n * ((p.h + 1) / 2) * ((p.w + 1) / 2) * p.c;
-    if (first >= len) return;
+    backward(p, dy, winner, mask, dx);
+}
 
-    if (p.c % 4 == 0) {
-        back(p, first, 4, dy, winner, mask, dx);
-    } else {
-        #pragma unroll 1
-        for (unsigned at = first; at < first + 4 && at < len; ++at) back(p, at, 1, dy, winner, mask, dx);
-    }
+extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward_bf16(
+    const Pool2d p, const Bf16* __restrict__ x, Bf16* __restrict__ y, unsigned char* __restrict__ winner)
+{
+    forward(p, x, y, winner);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward_bf16(
+    const Pool2d p, const Bf16* __restrict__ dy, const unsigned char* __restrict__ winner,
+    const Bf16* __restrict__ mask, Bf16* __restrict__ dx)
+{
+    backward(p, dy, winner, mask, dx);
 }

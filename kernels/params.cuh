@@ -113,13 +113,15 @@ struct Dropout {
 
 // Up to 64 tensors that one launch steps through (tensors.cuh). Blocks are dealt out in order: tensor k
 // has those from first[k] on; the first of a place that holds no tensor is the largest number there is.
-// A state that the rule does not keep is null.
+// A state that the rule does not keep is null, and so is the shadow of a weight that has none. With rule and
+// adjustment the bytes stay below the 4096 that a kernel takes.
 struct Tensors {
     const float* gradient[64];
     float* weight[64];
     float* velocity[64];
     float* momentum[64];
     float* mean[64];
+    unsigned short* shadow[64];                      // the weight as bf16
     unsigned len[64];
     unsigned first[64];
 };

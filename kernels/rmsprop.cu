@@ -7,13 +7,14 @@
 //
 //   gradient   any shape     in       g
 //   weight     as gradient   in, out  w
+//   shadow     as gradient   out      w as bf16, to the nearest; only where there is one
 //   velocity   as gradient   in, out  v, the mean square; 0 before the first step
 //   momentum   as gradient   in, out  the way so far; only where the rule has momentum
 //   mean       as gradient   in, out  the mean gradient; only where the rule is centered
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
 // the first blocks of all (tensors.cuh).
-// Reads 12 bytes and writes 8 per element for 9 flops (8 bytes more for each further state): bound by
+// Reads 12 bytes and writes 8 per element for 9 flops (8 bytes more for each further state, 2 for a shadow): bound by
 // bandwidth.
 
 #include "rmsprop.cuh"
@@ -39,4 +40,5 @@ extern "C" __global__ __launch_bounds__(LINEAR) void rmsprop_step(
     if (rule.momentum > 0.0f) my.write(p.momentum[my.k], m);
     if (rule.centered) my.write(p.mean[my.k], a);
     my.write(p.weight[my.k], w);
+    my.shade(p.shadow[my.k], w);
 }

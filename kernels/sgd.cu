@@ -6,6 +6,7 @@
 //
 //   gradient   any shape     in       g
 //   weight     as gradient   in, out  w
+//   shadow     as gradient   out      w as bf16, to the nearest; only where there is one
 //   momentum   as gradient   in, out  m, 0 before the first step; only where the rule has momentum
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
@@ -41,4 +42,5 @@ extern "C" __global__ __launch_bounds__(LINEAR) void sgd_step(
     step(rule, g.w, m.w, w.w);
     if (rule.momentum > 0.0f) my.write(p.momentum[my.k], m);
     my.write(p.weight[my.k], w);
+    my.shade(p.shadow[my.k], w);
 }

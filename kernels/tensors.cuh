@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include "bf16.cuh"
 #include "common.cuh"
 #include "params.cuh"
 
@@ -46,6 +47,21 @@ struct Share {
         to[0] = value.x;
         if (left > 1) to[1] = value.y;
         if (left > 2) to[2] = value.z;
+    }
+
+    // The weight's shadow, if it has one: the same numbers as bf16, to the nearest.
+    __device__ __forceinline__ void shade(unsigned short* to, const float4 value) const
+    {
+        if (!to) return;
+        to += at;
+        const unsigned x = to_bf16(value.x), y = to_bf16(value.y), z = to_bf16(value.z);
+        if (whole) {
+            *reinterpret_cast<uint2*>(to) = make_uint2(x | y << 16, z | to_bf16(value.w) << 16);
+            return;
+        }
+        to[0] = x;
+        if (left > 1) to[1] = y;
+        if (left > 2) to[2] = z;
     }
 };
 

@@ -15,6 +15,8 @@ mod golden_vgg;
 mod gradients;
 #[path = "kernels.rs"]
 mod kernels;
+#[path = "kernels_bf16.rs"]
+mod kernels_bf16;
 #[path = "ptx_card.rs"]
 mod ptx_card;
 #[path = "whole_vgg.rs"]

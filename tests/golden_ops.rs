@@ -296,6 +296,7 @@ fn rmsprop_is_that_of_keras() {
                     velocity: Some(&mut velocity),
                     momentum: None,
                     mean: None,
+                    shadow: None,
                 };
                 let call = Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] };
                 device.run(call).unwrap();

@@ -250,6 +250,7 @@ fn state_that_the_rule_does_not_keep_is_refused() {
                 velocity: Some(&mut velocity),
                 momentum: with.then_some(&mut momentum),
                 mean: None,
+                shadow: None,
             };
             device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] })
         };
@@ -400,6 +401,7 @@ fn dense_rmsprop_step_equals_its_two_halves() {
                 velocity: Some(&mut v1),
                 momentum: None,
                 mean: None,
+                shadow: None,
             };
             device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] }).unwrap();
             for (apart, fused) in [(&v1, &v2), (&w1, &w2)] {

@@ -13,6 +13,7 @@ use super::train::TrainArgs;
 use super::values::{positive, preprocess, rate, resize, share, size, variant, width};
 use super::weights::WeightsArgs;
 use crate::data::Resize;
+use crate::device::Precision;
 use crate::model::{Preprocess, Variant};
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -36,6 +37,11 @@ pub struct Cli {
     /// machine runs the CUDA kernels), emulator:checked (and looks for races and unwritten memory)
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
     pub device: DeviceName,
+    /// In which numbers a card (or the emulator) multiplies and keeps activations: f32; tf32 (convolutions on tensor
+    /// cores, f32 in memory); bf16 (activations, too, in half the memory). Weights and sums are f32 in all.
+    /// f32 if not given; `resume` and `finetune --config` take the job's
+    #[arg(long, global = true, value_name = "PRECISION", value_parser = str::parse::<Precision>)]
+    pub precision: Option<Precision>,
     /// On a card: wait for each kernel, so that one that goes wrong is named; slow
     #[arg(long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]
     pub sync: bool,

@@ -2,6 +2,7 @@
 
 use super::args::NetworkArgs;
 use super::values::{positive, width};
+use crate::device::Precision;
 use crate::model::Head;
 use crate::task;
 use clap::Args;
@@ -40,7 +41,7 @@ pub struct BenchArgs {
 
 impl BenchArgs {
     /// What is to be planned.
-    pub fn job(self) -> task::Bench {
+    pub fn job(self, precision: Precision) -> task::Bench {
         task::Bench {
             variant: self.network.network,
             size: self.network.size,
@@ -50,6 +51,7 @@ impl BenchArgs {
             from_features: self.from_features,
             inference: self.inference,
             card: self.card,
+            precision,
         }
     }
 }

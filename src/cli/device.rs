@@ -1,11 +1,12 @@
-//! `--device`: which names there are, and the device behind each.
+//! `--device` and `--precision`: which names there are, and the device behind each.
 
-use crate::device::Device;
 use crate::device::cpu::CpuDevice;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::cuda::{self, Cuda};
+use crate::device::gpu::driver::Driver;
 use crate::device::gpu::emulator::{Emulator, Options};
-use crate::error::Result;
+use crate::device::{Device, Precision};
+use crate::error::{Error, Kind, Result};
 
 /// A device that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +54,17 @@ impl DeviceName {
         }
     }
 
-    /// The device, with `threads` threads or as many as the machine has; `sync` waits for each kernel of
-    /// a card. `auto` takes the cpu only where there is no card for us: a card that is there and does not
+    /// The device, working in `precision`, with `threads` threads or as many as the machine has; `sync` waits for
+    /// each kernel of a card. `auto` takes the cpu only where there is no card for us: a card that is there and does not
     /// work is an error, since nobody wants to find out by the clock.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) when the device is not there or does not work.
-    pub fn open(self, threads: Option<usize>, sync: bool) -> Result<Opened> {
+    /// [`Kind::Device`] when the device is not there, does not work, or not in this precision; [`Kind::Usage`] for a
+    /// precision that the cpu was named with.
+    pub fn open(self, precision: Precision, threads: Option<usize>, sync: bool) -> Result<Opened> {
         let card = |number| -> Result<Box<dyn Device>> {
-            Ok(Box::new(Gpu::new(Cuda::open(cuda::Options { number, sync, ..Default::default() })?)?))
+            let options = cuda::Options { number, sync, ..Default::default() };
+            in_precision(Gpu::new(Cuda::open(options)?)?, precision)
         };
         let device: Box<dyn Device> = match self {
             Self::Auto => {
@@ -71,26 +74,65 @@ impl DeviceName {
                             .map_err(|error| error.context("opening the card that --device auto found"))?;
                         Ok(Opened { device, reason: None })
                     }
+                    Err(error) if !precision.is_f32() => {
+                        Err(Error::new(Kind::Device, format!("--precision {precision} needs a card"))
+                            .fact("but", error.message())
+                            .help("use --precision f32 to compute on the cpu; `vgg-ft devices` says more"))
+                    }
                     Err(error) => {
                         let device = Box::new(CpuDevice::new(threads)?);
                         Ok(Opened { device, reason: Some(error.message().to_owned()) })
                     }
                 };
             }
+            Self::Cpu if !precision.is_f32() => {
+                return Err(Error::new(Kind::Usage, "the cpu computes in f32 alone")
+                    .expected_got("--precision f32", precision)
+                    .help("use --device cuda or --device emulator, or --precision f32"));
+            }
             Self::Cpu => Box::new(CpuDevice::new(threads)?),
             Self::Cuda { number } => card(number)?,
             Self::Emulator { checked } => {
                 let options = if checked { Options::default() } else { Options::fast() };
-                Box::new(Gpu::new(Emulator::new(Options { threads, ..options })?)?)
+                in_precision(Gpu::new(Emulator::new(Options { threads, ..options })?)?, precision)?
             }
         };
         Ok(Opened { device, reason: None })
     }
 }
 
+/// A card that works in `precision`, if it can.
+fn in_precision<D: Driver + 'static>(gpu: Gpu<D>, precision: Precision) -> Result<Box<dyn Device>> {
+    precision.check(&gpu.describe(), gpu.driver().limits().capability)?;
+    Ok(Box::new(gpu.with_precision(precision)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::gpu::plan::{Card, Plan};
+
+    #[test]
+    fn the_cpu_and_old_cards_take_f32_alone() {
+        let Err(error) = DeviceName::Cpu.open(Precision::Bf16, Some(1), false) else {
+            panic!("it was opened")
+        };
+        assert_eq!((error.kind(), error.exit_code()), (Kind::Usage, 2));
+        assert!(error.to_string().contains("--precision f32"), "{error}");
+        let emulator = DeviceName::Emulator { checked: false };
+        for precision in Precision::ALL {
+            let opened = emulator.open(precision, Some(1), false).unwrap();
+            assert_eq!(opened.device.precision(), precision);
+        }
+        // A Turing card on paper.
+        let t4 = || Gpu::new(Plan::new(Card::named("t4").unwrap())).unwrap();
+        assert!(in_precision(t4(), Precision::F32).is_ok());
+        for precision in [Precision::Tf32, Precision::Bf16] {
+            let Err(error) = in_precision(t4(), precision) else { panic!("{precision} on a T4") };
+            let text = error.to_string();
+            assert!(text.contains("8.0 or later") && text.contains("7.5"), "{text}");
+        }
+    }
 
     #[test]
     fn names_are_read_or_refused() {

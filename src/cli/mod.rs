@@ -17,6 +17,7 @@ mod train;
 mod values;
 mod weights;
 
+use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Head;
@@ -114,7 +115,10 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Weights(a) => a.run(&host),
         Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
-        Command::Bench(a) => task::bench(&host, &a.job()),
+        Command::Bench(a) => task::bench(&host, &a.job(cli.precision.unwrap_or_default())),
+        Command::Emulate(_) if cli.precision.is_some_and(|precision| !precision.is_f32()) => {
+            Err(Error::new(Kind::Usage, "`emulate` runs kernels on f32 alone").help("leave --precision out"))
+        }
         Command::Emulate(a) => task::emulate(&host, &a.job(cli.threads.map(usize::from))),
     }
 }
@@ -139,9 +143,22 @@ fn host(cli: &Cli) -> Result<Host> {
             | Command::Devices
             | Command::Bench(_)
     );
-    let name = if idle { DeviceName::Cpu } else { cli.device };
-    let Opened { device, reason } = name.open(threads, cli.sync)?;
+    let (name, precision) = match &cli.command {
+        _ if idle => (DeviceName::Cpu, Precision::F32),
+        command => (cli.device, precision(cli.precision, command)),
+    };
+    let Opened { device, reason } = name.open(precision, threads, cli.sync)?;
     Ok(Host { device, reason, json: cli.json, quiet: cli.quiet })
+}
+
+/// As it was typed; of a job that was written down its own. A file that cannot be read is left to those who need it.
+fn precision(typed: Option<Precision>, command: &Command) -> Precision {
+    let written = || match command {
+        Command::Resume(a) => task::precision_of(&a.run),
+        Command::Finetune(FinetuneArgs { config: Some(file), .. }) => task::precision_of(file),
+        _ => None,
+    };
+    typed.or_else(written).unwrap_or_default()
 }
 
 fn pictures(a: PictureArgs) -> Result<task::PictureOptions> {

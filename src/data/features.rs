@@ -5,6 +5,7 @@
 //! `<name>.partial`, with `<name>.progress` beside it that says how many rows are safely on the disk;
 //! an interrupted extraction goes on from there if its key is still the same.
 
+use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::shape::Shape;
@@ -33,6 +34,9 @@ pub struct Recipe {
     pub preprocess: String,
     /// How pictures were resized.
     pub resize: String,
+    /// In which numbers the layers were run; rows are f32 whatever it is.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
     /// The last layer run.
     pub layer: String,
     /// Class names in label order.
@@ -350,6 +354,7 @@ mod tests {
             input: [32, 32],
             preprocess: "notebook".into(),
             resize: "nearest".into(),
+            precision: Precision::F32,
             layer: "block5_pool".into(),
             classes: vec!["cats".into(), "dogs \"x\"".into()],
             files: (0..rows).map(|i| (format!("cats/{i}.png"), 10, 20)).collect(),

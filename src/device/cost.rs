@@ -85,7 +85,7 @@ fn stepped(each: u64, slot: &Slot<'_>) -> Cost {
     Cost {
         flops: per(each, slot.weight),
         bytes_read: bytes([slot.gradient]) + changed,
-        bytes_written: changed,
+        bytes_written: changed + bytes(slot.shadow.as_deref()),
     }
 }
 

@@ -190,6 +190,19 @@ impl dyn Device + '_ {
         Ok(to)
     }
 
+    /// The content of `from`, which holds floating-point numbers of any format.
+    ///
+    /// # Errors
+    /// As [`Device::download_bytes`]; [`Kind::Device`] when `from` holds others.
+    pub fn download_floats(&self, from: &Buffer) -> Result<Vec<f32>> {
+        // Widened here: half the bytes travel.
+        Ok(match from.dtype() {
+            Dtype::Bf16 => self.download::<half::bf16>(from)?.into_iter().map(f32::from).collect(),
+            Dtype::F16 => self.download::<half::f16>(from)?.into_iter().map(f32::from).collect(),
+            _ => self.download(from)?,
+        })
+    }
+
     /// A new buffer of zeros.
     ///
     /// # Errors

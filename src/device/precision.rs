@@ -1,11 +1,18 @@
 //! In which numbers a device of kernels multiplies and keeps what flows between layers.
 
-use super::Dtype;
+use super::{Description, Dtype};
+use crate::error::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
+
+/// The oldest compute capability whose tensor cores know tf32 and bf16: Ampere.
+const TENSOR_CORES: u32 = 80;
 
 /// What products are made of and activations are kept as. Parameters and the optimizer's state are f32 in
 /// all of them, and all sums are f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// f32 throughout, by fused multiply-adds: the cpu's numbers but for the order of sums.
     #[default]
@@ -36,6 +43,45 @@ impl Precision {
             Self::Tf32 => "tf32",
             Self::Bf16 => "bf16",
         }
+    }
+}
+
+impl Precision {
+    /// Whether a card of this compute capability (90 for 9.0) can work so.
+    pub fn runs_on(self, capability: u32) -> bool {
+        self == Self::F32 || capability >= TENSOR_CORES
+    }
+
+    /// The same with the reason.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when it cannot.
+    pub fn check(self, card: &Description, capability: u32) -> Result<()> {
+        if self.runs_on(capability) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Device, format!("{} ({}) cannot work in {self}", card.name, card.hardware))
+            .expected_got(
+                "compute capability 8.0 or later",
+                format!("{}.{}", capability / 10, capability % 10),
+            )
+            .help("use --precision f32, which runs on every card since Turing"))
+    }
+
+    /// For files: what is not written where it is the default.
+    pub fn is_f32(&self) -> bool {
+        *self == Self::F32
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|precision| precision.name() == name)
+            .ok_or_else(|| "choose f32, tf32 or bf16".into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A value in the graph, and a value that can learn.
 
-use crate::device::{Buffer, Device, Dtype};
+use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::shape::Shape;
 use std::rc::Rc;
@@ -41,6 +41,11 @@ impl Tensor {
         self.shape
     }
 
+    /// The format of its numbers.
+    pub fn dtype(&self) -> Dtype {
+        self.buffer.dtype()
+    }
+
     /// The memory.
     pub fn buffer(&self) -> &Buffer {
         &self.buffer
@@ -73,6 +78,8 @@ pub struct Parameter {
     pub learns: bool,
     shape: Shape,
     value: Rc<Buffer>,
+    /// The value as the ops read it, where that is another format.
+    shadow: Option<Rc<Buffer>>,
 }
 
 impl Parameter {
@@ -85,7 +92,7 @@ impl Parameter {
             return Err(Error::new(Kind::Shape, format!("{name} has shape {shape}"))
                 .expected_got(shape.len(), value.len()));
         }
-        Ok(Self { name, learns: true, shape, value: Rc::new(device.upload(value)?) })
+        Ok(Self { name, learns: true, shape, value: Rc::new(device.upload(value)?), shadow: None })
     }
 
     /// A parameter whose value `fill` writes; it gets `shape.len()` numbers of unspecified content.
@@ -100,7 +107,23 @@ impl Parameter {
     ) -> Result<Self> {
         let mut value = device.alloc(Dtype::F32, shape.len())?;
         device.fill_bytes(&mut value, &mut |bytes| fill(bytemuck::cast_slice_mut(bytes)))?;
-        Ok(Self { name, learns: true, shape, value: Rc::new(value) })
+        Ok(Self { name, learns: true, shape, value: Rc::new(value), shadow: None })
+    }
+
+    /// The same, which the ops read in the format that the device keeps activations in. Where that is not f32, a copy
+    /// beside the value, its shadow, follows every change; the value is what learns and what is saved.
+    ///
+    /// # Errors
+    /// [`Kind::Device`].
+    pub fn shadowed(mut self, device: &dyn Device) -> Result<Self> {
+        let dtype = device.precision().activations();
+        self.shadow = None;
+        if dtype != self.value.dtype() {
+            let mut shadow = device.alloc(dtype, self.shape.len())?;
+            device.run(Call::Cast { x: &self.value, y: &mut shadow })?;
+            self.shadow = Some(Rc::new(shadow));
+        }
+        Ok(self)
     }
 
     /// The axes: OHWI for convolutions, `[c_in, c_out]` for dense layers.
@@ -108,24 +131,45 @@ impl Parameter {
         self.shape
     }
 
-    /// The value.
+    /// The value, f32.
     pub fn value(&self) -> &Buffer {
         &self.value
     }
 
-    pub(super) fn shared(&self) -> &Rc<Buffer> {
-        &self.value
+    /// The value as the ops read it, if that is not the value itself.
+    pub fn shadow(&self) -> Option<&Buffer> {
+        self.shadow.as_deref()
     }
 
-    /// The value, to change it.
+    pub(super) fn shared(&self) -> &Rc<Buffer> {
+        self.shadow.as_ref().unwrap_or(&self.value)
+    }
+
+    /// The value and its shadow, to change both.
     ///
     /// # Errors
-    /// [`Kind::Device`] while a tape still holds it: an update now would falsify the gradients that
+    /// [`Kind::Device`] while a tape still holds one of them: an update now would falsify the gradients that
     /// are yet to come.
-    pub fn value_mut(&mut self) -> Result<&mut Buffer> {
-        Rc::get_mut(&mut self.value).ok_or_else(|| {
-            Error::new(Kind::Device, format!("{} is updated while the tape still needs it", self.name))
-                .help("this is a bug in vgg-ft; please report it")
-        })
+    pub fn update(&mut self) -> Result<(&mut Buffer, Option<&mut Buffer>)> {
+        let shadow = self.shadow.as_mut().map(Rc::get_mut);
+        match (Rc::get_mut(&mut self.value), shadow) {
+            (Some(value), None) => Ok((value, None)),
+            (Some(value), Some(Some(shadow))) => Ok((value, Some(shadow))),
+            _ => Err(Error::new(
+                Kind::Device,
+                format!("{} is updated while the tape still needs it", self.name),
+            )
+            .help("this is a bug in vgg-ft; please report it")),
+        }
+    }
+
+    /// Puts `value` in its place.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when `value` has another length, and as [`Parameter::update`].
+    pub fn set(&mut self, device: &dyn Device, value: &[f32]) -> Result<()> {
+        let (to, shadow) = self.update()?;
+        device.upload_bytes(bytemuck::cast_slice(value), to)?;
+        shadow.map_or(Ok(()), |shadow| device.run(Call::Cast { x: to, y: shadow }))
     }
 }

@@ -37,14 +37,18 @@ impl Source<'_> {
         spec: &ParameterSpec,
         position: usize,
     ) -> Result<Parameter> {
-        Parameter::filled(device, spec.name.clone(), spec.shape, &mut |to| {
+        let parameter = Parameter::filled(device, spec.name.clone(), spec.shape, &mut |to| {
             match self {
                 Self::File(pretrained) => pretrained.read(spec, to)?,
                 Self::Glorot { seed } if !spec.is_bias() => glorot_uniform(spec, seed, position, to),
                 Self::Glorot { .. } | Self::Blank => to.fill(0.0),
             }
             Ok(())
-        })
+        })?;
+        // The kernel of a convolution is multiplied with activations. Of frozen layers too the f32 value stays: it is
+        // what is saved, and a later stage may let it learn.
+        let convolves = spec.shape.axes().len() == 4;
+        if convolves { parameter.shadowed(device) } else { Ok(parameter) }
     }
 }
 

@@ -1,8 +1,8 @@
 //! An architecture with parameters on a device, and the walk through its layers.
 
 use super::{Architecture, Layer, Source, Trainable};
-use crate::device::Device;
 use crate::device::call::MaskSource;
+use crate::device::{Device, Dtype};
 use crate::error::{Context, Result};
 use crate::graph::{Parameter, Tape, Tensor};
 use crate::op;
@@ -64,8 +64,9 @@ impl Network {
         }
     }
 
-    /// Walks `x` through the layers at positions `range`. `seed` and `step` choose the dropout masks. A
-    /// convolution and the pool behind it are one step. Of what does not learn, no more than a step's input
+    /// Walks `x` through the layers at positions `range`. `seed` and `step` choose the dropout masks. The base keeps
+    /// activations as the device does, the classifier in f32; `x` may be either. A convolution and the pool
+    /// behind it are one step. Of what does not learn, no more than a step's input
     /// and output live at any moment.
     ///
     /// # Errors
@@ -83,6 +84,7 @@ impl Network {
         while let Some(position) = range.next() {
             let placed = &self.architecture.layers()[position];
             tape.label(&placed.name);
+            x = op::cast(tape, &x, keeps(tape.device(), placed.layer))?;
             if self.pooled(position, range.clone()) {
                 range.next();
                 x = self.convolve_and_pool(tape, x, position).context(|| {
@@ -134,6 +136,15 @@ impl Network {
             // Architecture gives these layers a kernel; the pair cannot come apart.
             (Layer::Conv2d { .. } | Layer::Dense { .. }, None) => Ok(x),
         }
+    }
+}
+
+/// In which format a layer takes its input and gives its output. The classifier is f32 whatever the base is: its sums
+/// are small, and its weights are used once per batch.
+fn keeps(device: &dyn Device, layer: Layer) -> Dtype {
+    match layer {
+        Layer::Conv2d { .. } | Layer::Maxpool2d => device.precision().activations(),
+        Layer::Flatten | Layer::Dense { .. } | Layer::Dropout { .. } => Dtype::F32,
     }
 }
 

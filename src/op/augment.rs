@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::graph::Tensor;
 use crate::shape::Shape;
 
-/// Pictures `indices` of `pixels`, u8 `[count, h, w, 3]`, with one of `transforms` each → f32 `[n, h, w, 3]`.
+/// Pictures `indices` of `pixels`, u8 `[count, h, w, 3]`, with one of `transforms` each →
+/// `[n, h, w, 3]` as the device keeps activations.
 ///
 /// # Errors
 /// The device's errors.
@@ -22,7 +23,7 @@ pub fn augment(
     let shape = Shape::new(&[n, h, w, 3]);
     let indices = &device.upload(indices)?;
     let transforms = &device.upload::<u32>(bytemuck::cast_slice(transforms))?;
-    let mut y = output(device, shape)?;
+    let mut y = output(device, device.precision().activations(), shape)?;
     device.run(Call::Augment { geometry, pixels, indices, transforms, y: &mut y })?;
     Tensor::constant(shape, y)
 }

@@ -8,18 +8,19 @@
 
 use super::affine::{Affine, Dweight, Dx};
 use super::output;
-use crate::device::Call;
+use crate::device::{Call, Dtype};
 use crate::error::Result;
 use crate::graph::{Flow, Gradient, Tape, Tensor};
 use crate::shape::Conv2d;
 
-/// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]`, `bias` `[c_out]` → `[n, h, w, c_out]`.
+/// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]` in the format of `x`, `bias` `[c_out]` f32 →
+/// `[n, h, w, c_out]`.
 ///
 /// # Errors
 /// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit; the device's errors.
 pub fn conv2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: bool) -> Result<Tensor> {
     let geometry = Conv2d::of(x.shape(), weight.shape())?;
-    let mut y = output(tape.device(), geometry.y())?;
+    let mut y = output(tape.device(), x.dtype(), geometry.y())?;
     tape.device().run(Call::Conv2dForward {
         geometry,
         x: x.buffer(),
@@ -51,7 +52,7 @@ pub(super) fn affine(
 
 fn dweight(geometry: Conv2d, x: Tensor) -> Dweight {
     Box::new(move |device, dy| {
-        let mut dweight = output(device, geometry.weight())?;
+        let mut dweight = output(device, Dtype::F32, geometry.weight())?;
         device.run(Call::Conv2dBackwardWeight { geometry, x: x.buffer(), dy: &dy, dweight: &mut dweight })?;
         Ok(Gradient::Stored(dweight))
     })
@@ -59,9 +60,10 @@ fn dweight(geometry: Conv2d, x: Tensor) -> Dweight {
 
 fn dx(geometry: Conv2d, x: &Tensor, weight: Tensor) -> Dx {
     let relu = x.mask().is_some().then(|| x.clone());
+    let dtype = x.dtype();
     Box::new(move |device, dy| {
         let mask = relu.as_ref().map(Tensor::buffer);
-        let mut dx = output(device, geometry.x())?;
+        let mut dx = output(device, dtype, geometry.x())?;
         device.run(Call::Conv2dBackwardInput { geometry, dy, weight: weight.buffer(), mask, dx: &mut dx })?;
         Ok(if mask.is_some() { Flow::masked(dx) } else { Flow::plain(dx) })
     })

@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::graph::{Arrived, Tape, Tensor};
 use crate::shape::{Conv2d, Pool2d};
 
-/// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]`, `bias` `[c_out]` → `[n, h/2, w/2, c_out]`.
+/// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]` in the format of `x`, `bias` `[c_out]` f32 →
+/// `[n, h/2, w/2, c_out]`.
 ///
 /// # Errors
 /// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit or the map is smaller than the window; the
@@ -21,7 +22,7 @@ pub fn conv2d_maxpool2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Ten
     let pool = Pool2d::of(geometry.y())?;
     let device = tape.device();
     let learns = [x, weight, bias].into_iter().any(Tensor::learns);
-    let mut y = output(device, pool.y())?;
+    let mut y = output(device, x.dtype(), pool.y())?;
     let mut winner = if learns { Some(device.alloc(Dtype::U8, pool.winners())?) } else { None };
     device.run(Call::Conv2dMaxpool2dForward {
         geometry,
@@ -36,7 +37,7 @@ pub fn conv2d_maxpool2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Ten
         let y = y.clone();
         Box::new(move |device, Arrived { dy, masked }| {
             let Some(winner) = winner else { return Ok(vec![None, None, None]) };
-            let mut dz = output(device, geometry.y())?;
+            let mut dz = output(device, y.dtype(), geometry.y())?;
             let mask = (!masked).then(|| y.buffer());
             device.run(Call::Maxpool2dBackward {
                 geometry: pool,

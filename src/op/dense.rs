@@ -16,7 +16,7 @@ use crate::shape::Dense;
 /// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit; the device's errors.
 pub fn dense(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: bool) -> Result<Tensor> {
     let geometry = Dense::of(x.shape(), weight.shape())?;
-    let mut y = output(tape.device(), geometry.y())?;
+    let mut y = output(tape.device(), x.dtype(), geometry.y())?;
     tape.device().run(Call::DenseForward {
         geometry,
         x: x.buffer(),
@@ -49,7 +49,7 @@ fn dweight(geometry: Dense, x: Tensor) -> Dweight {
 
 fn dx(geometry: Dense, weight: Tensor) -> Dx {
     Box::new(move |device, dy| {
-        let mut dx = output(device, geometry.x())?;
+        let mut dx = output(device, dy.dtype(), geometry.x())?;
         device.run(Call::DenseBackwardInput { geometry, dy, weight: weight.buffer(), dx: &mut dx })?;
         Ok(Flow::plain(dx))
     })

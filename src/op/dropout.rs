@@ -19,12 +19,12 @@ pub fn dropout(tape: &Tape<'_>, x: &Tensor, rate: f32, source: MaskSource) -> Re
     if tape.mode() == Mode::Inference || rate == 0.0 {
         return Ok(x.clone());
     }
-    let mut y = output(tape.device(), x.shape())?;
+    let mut y = output(tape.device(), x.dtype(), x.shape())?;
     tape.device().run(Call::Dropout { rate, source, x: x.buffer(), y: &mut y })?;
     let shape = x.shape();
     Ok(tape.record("dropout", shape, y, [x], |_, _| {
         Box::new(move |device, arrived| {
-            let mut dx = output(device, shape)?;
+            let mut dx = output(device, arrived.dy.dtype(), shape)?;
             device.run(Call::Dropout { rate, source, x: &arrived.dy, y: &mut dx })?;
             Ok(vec![Some(Flow::plain(dx))])
         })

@@ -130,7 +130,8 @@ fn loss(
 ) -> Result<Loss> {
     let device = tape.device();
     let mut outcome = device.alloc(Dtype::F32, rows * 2)?;
-    let mut dlogits = if logits.learns() { Some(super::output(device, logits.shape())?) } else { None };
+    let mut dlogits =
+        if logits.learns() { Some(super::output(device, logits.dtype(), logits.shape())?) } else { None };
     run(&mut outcome, dlogits.as_mut())?;
     let outcome = tape.record(name, Shape::new(&[rows, 2]), outcome, [logits], |_, _| {
         // The loss is where the walk back begins: its own gradient is one, so dlogits is complete.

@@ -17,7 +17,7 @@ use crate::shape::Pool2d;
 pub fn maxpool2d(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
     let geometry = Pool2d::of(x.shape())?;
     let device = tape.device();
-    let mut y = output(device, geometry.y())?;
+    let mut y = output(device, x.dtype(), geometry.y())?;
     let mut winner = if x.learns() { Some(device.alloc(Dtype::U8, geometry.winners())?) } else { None };
     device.run(Call::Maxpool2dForward { geometry, x: x.buffer(), y: &mut y, winner: winner.as_mut() })?;
     let rectified = x.mask().is_some();
@@ -25,7 +25,7 @@ pub fn maxpool2d(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
         let y = rectified.then(|| y.clone());
         Box::new(move |device, arrived| {
             let Some(winner) = winner else { return Ok(vec![None]) };
-            let mut dx = output(device, geometry.x())?;
+            let mut dx = output(device, arrived.dy.dtype(), geometry.x())?;
             let mask = y.as_ref().map(Tensor::buffer);
             let (dy, winner) = (&arrived.dy, &winner);
             device.run(Call::Maxpool2dBackward { geometry, dy, winner, mask, dx: &mut dx })?;

@@ -5,6 +5,7 @@
 
 mod affine;
 mod augment;
+mod cast;
 mod conv2d;
 mod conv2d_maxpool2d;
 mod dense;
@@ -16,6 +17,7 @@ mod output;
 mod relu;
 
 pub use augment::augment;
+pub use cast::cast;
 pub use conv2d::conv2d;
 pub use conv2d_maxpool2d::conv2d_maxpool2d;
 pub use dense::dense;
@@ -30,7 +32,8 @@ use crate::device::{Buffer, Device, Dtype};
 use crate::error::Result;
 use crate::shape::Shape;
 
-/// Memory for a result of `shape`.
-fn output(device: &dyn Device, shape: Shape) -> Result<Buffer> {
-    device.alloc(Dtype::F32, shape.len())
+/// Memory for a result of `shape`. It is of its input's format, and a gradient of that of what it belongs to; those of
+/// parameters are f32.
+fn output(device: &dyn Device, dtype: Dtype, shape: Shape) -> Result<Buffer> {
+    device.alloc(dtype, shape.len())
 }

@@ -8,13 +8,13 @@ use crate::error::Result;
 use crate::graph::Tensor;
 use crate::shape::Shape;
 
-/// `pixels` u8 `[n, h, w, 3]` → f32 `[n, h, w, 3]`.
+/// `pixels` u8 `[n, h, w, 3]` → `[n, h, w, 3]` as the device keeps activations.
 ///
 /// # Errors
 /// [`Kind::Shape`](crate::error::Kind::Shape) when `shape` is not four axes; the device's errors.
 pub fn normalize(device: &dyn Device, pixels: &Buffer, shape: Shape, rule: Normalize) -> Result<Tensor> {
     let [n, h, w, _] = shape.nhwc("normalize: the pictures")?;
-    let mut y = output(device, shape)?;
+    let mut y = output(device, device.precision().activations(), shape)?;
     device.run(Call::Normalize { rows: n * h * w, rule, pixels, y: &mut y })?;
     Tensor::constant(shape, y)
 }

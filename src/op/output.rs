@@ -11,7 +11,7 @@ use crate::graph::Tensor;
 /// # Errors
 /// The device's errors.
 pub fn sigmoid(device: &dyn Device, x: &Tensor) -> Result<Tensor> {
-    let mut y = output(device, x.shape())?;
+    let mut y = output(device, x.dtype(), x.shape())?;
     device.run(Call::Sigmoid { x: x.buffer(), y: &mut y })?;
     Tensor::constant(x.shape(), y)
 }
@@ -22,7 +22,7 @@ pub fn sigmoid(device: &dyn Device, x: &Tensor) -> Result<Tensor> {
 /// [`Kind::Shape`](crate::error::Kind::Shape) when `x` is not a matrix; the device's errors.
 pub fn softmax(device: &dyn Device, x: &Tensor) -> Result<Tensor> {
     let [_, classes] = x.shape().matrix("softmax: the logits")?;
-    let mut y = output(device, x.shape())?;
+    let mut y = output(device, x.dtype(), x.shape())?;
     device.run(Call::Softmax { classes, x: x.buffer(), y: &mut y })?;
     Tensor::constant(x.shape(), y)
 }

@@ -10,7 +10,7 @@ use crate::graph::{Arrived, Flow, Tape, Tensor};
 /// # Errors
 /// The device's errors.
 pub fn relu(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
-    let mut y = output(tape.device(), x.shape())?;
+    let mut y = output(tape.device(), x.dtype(), x.shape())?;
     tape.device().run(Call::ReluForward { x: x.buffer(), y: &mut y })?;
     let y = tape.record("relu", x.shape(), y, [x], |_, y| {
         let y = y.clone();

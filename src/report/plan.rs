@@ -44,6 +44,8 @@ pub struct Share {
 pub struct Planned {
     /// What was planned, in words.
     pub title: String,
+    /// In which numbers: `f32`, `tf32`, `bf16`.
+    pub precision: &'static str,
     /// On what, in words.
     pub card: String,
     /// In order.
@@ -180,6 +182,7 @@ mod tests {
         };
         let plan = Planned {
             title: "a step".into(),
+            precision: "f32",
             card: "a card".into(),
             launches: vec![
                 launched("one", 1_500_000, 0, 10.0, 5.0),

@@ -101,7 +101,7 @@ fn draws(host: &Host, job: &Preview, augment: &Augment, sample: u32, picture: &[
     let device = host.device.as_ref();
     let pixels = device.upload(picture)?;
     let y = op::augment(device, geometry, &pixels, &vec![0; transforms.len()], &transforms)?;
-    let levels: Vec<f32> = device.download(y.buffer())?;
+    let levels = device.download_floats(y.buffer())?;
     // A cast saturates.
     Ok(levels.chunks(size.bytes()).map(|one| one.iter().map(|&v| v.round() as u8).collect()).collect())
 }

@@ -73,10 +73,15 @@ impl Host {
         counters.into_iter().map(|(name, count)| (name.replace(' ', "_"), count.into())).collect()
     }
 
+    /// "cuda:0 bf16": device and precision.
+    pub fn computes(&self) -> String {
+        format!("{} {}", self.device.describe().name, self.device.precision())
+    }
+
     /// Says what computes, how precisely.
     pub fn introduce(&self) {
-        let device = self.device.describe();
-        self.say(format_args!("device     {} ({}), f32", device.name, device.hardware));
+        let (device, precision) = (self.device.describe(), self.device.precision());
+        self.say(format_args!("device     {} ({}), precision {precision}", device.name, device.hardware));
         if let Some(reason) = &self.reason {
             self.say(format_args!("           since {reason} (`vgg-ft devices` says more)"));
         }

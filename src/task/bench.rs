@@ -2,6 +2,7 @@
 
 use super::Host;
 use crate::device::gpu::plan::{Card, KINDS, Line, Memory, Record, lines};
+use crate::device::{Description, Precision};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head, Trainable, Variant};
 use crate::report::plan::{Launched, Planned, Share, Sums};
@@ -27,6 +28,8 @@ pub struct Bench {
     pub inference: bool,
     /// The card's name.
     pub card: String,
+    /// In which numbers it computes.
+    pub precision: Precision,
 }
 
 #[derive(Serialize)]
@@ -42,16 +45,18 @@ struct Output<'a> {
 /// [`Kind::Usage`] for a card or a layer that is not known; of
 /// [`plan::training`].
 pub fn bench(host: &Host, job: &Bench) -> Result<()> {
-    let card = Card::named(&job.card)?;
+    let (card, precision) = (Card::named(&job.card)?, job.precision);
+    let description = Description { name: card.name.into(), hardware: card.title.into() };
+    precision.check(&description, card.capability)?;
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(job.head)?;
     let boundary = Trainable::from(&architecture, &job.unfreeze_from)?;
     let end = architecture.layers().len();
     let from = if job.from_features { boundary.from } else { 0 };
     let of = |batch: usize| {
         if job.inference {
-            plan::inference(card, &architecture, 0..end, batch)
+            plan::inference((card, precision), &architecture, 0..end, batch)
         } else {
-            plan::training(card, &architecture, from, boundary, batch)
+            plan::training((card, precision), &architecture, from, boundary, batch)
         }
     };
     let what = if job.inference {
@@ -71,8 +76,8 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
         host.say(format_args!("note: this does not fit the memory of {}; {instead}", card.title));
     }
     let [h, w] = job.size;
-    let title = format!("{} {h}x{w}, batch {}: {what}, f32", job.variant, job.batch);
-    let planned = planned(title, card, &record);
+    let title = format!("{} {h}x{w}, batch {}: {what}, {precision}", job.variant, job.batch);
+    let planned = planned(title, (card, precision), &record);
     host.result(&planned.text(), &Output { plan: &planned, sums: planned.sums() })
 }
 
@@ -113,14 +118,20 @@ fn largest(mut high: usize, fits: impl Fn(usize) -> bool) -> usize {
     low
 }
 
-fn planned(title: String, card: &Card, record: &Record) -> Planned {
+fn planned(title: String, (card, precision): (&Card, Precision), record: &Record) -> Planned {
     let memory = Memory::of(record);
     Planned {
         title,
+        precision: precision.name(),
         card: format!(
-            "{}: {:.1} TFLOP/s, {:.0} GB/s of a copy",
+            "{}: {:.1} TFLOP/s{}, {:.0} GB/s of a copy",
             card.title,
             card.peak() / 1e12,
+            if precision.is_f32() {
+                String::new()
+            } else {
+                format!(", convolutions {:.1} in {precision}", card.peak_of_convolutions(precision) / 1e12)
+            },
             card.copy() / 1e9
         ),
         launches: lines(record, card).into_iter().map(launched).collect(),

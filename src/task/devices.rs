@@ -5,7 +5,7 @@ use crate::device::cpu::CpuDevice;
 use crate::device::gpu::cuda::{self, Card, Version};
 use crate::device::gpu::driver::Driver;
 use crate::device::gpu::emulator::{Emulator, Options};
-use crate::device::{Description, Device};
+use crate::device::{Description, Device, Precision};
 use crate::error::{Error, Result};
 use serde::Serialize;
 
@@ -22,6 +22,9 @@ struct Row {
     /// Why it cannot be used, with what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// What `--precision` takes there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    precisions: Vec<Precision>,
     /// Of a card, "9.0".
     #[serde(skip_serializing_if = "Option::is_none")]
     capability: Option<String>,
@@ -51,11 +54,20 @@ pub fn devices(host: &Host, threads: Option<usize>) -> Result<()> {
         Ok(found) => found.cards.iter().map(|card| Row::card(card, found.driver)).collect(),
         Err(error) => vec![Row::missing("cuda".into(), &error)],
     };
-    devices.push(Row::ready(CpuDevice::new(threads)?.describe()));
-    devices.push(Row::ready(Emulator::new(Options { threads, ..Options::fast() })?.describe()));
+    let emulator = Emulator::new(Options { threads, ..Options::fast() })?;
+    devices.push(Row { precisions: vec![Precision::F32], ..Row::ready(CpuDevice::new(threads)?.describe()) });
+    devices.push(Row {
+        precisions: precisions(emulator.limits().capability),
+        ..Row::ready(emulator.describe())
+    });
     let auto = devices.iter().find(|row| row.available).map_or_else(String::new, |row| row.name.clone());
     let offer = Offer { auto, devices };
     host.result(&offer.text(), &offer)
+}
+
+/// Of a card of this compute capability.
+fn precisions(capability: u32) -> Vec<Precision> {
+    Precision::ALL.into_iter().filter(|precision| precision.runs_on(capability)).collect()
 }
 
 impl Row {
@@ -73,7 +85,7 @@ impl Row {
             Some(error) => {
                 Self { hardware: Some(description.hardware), ..Self::missing(description.name, &error) }
             }
-            None => Self::ready(description),
+            None => Self { precisions: precisions(card.limits.capability), ..Self::ready(description) },
         };
         Self {
             capability: Some(card.capability().to_string()),

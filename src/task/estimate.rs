@@ -5,8 +5,8 @@
 //! which the job's steps are run.
 
 use super::Host;
-use crate::device::Capacity;
 use crate::device::gpu::plan::{CARDS, KINDS, Memory, Record};
+use crate::device::{Capacity, Precision};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Layer, Trainable};
 use crate::report::plan::gib;
@@ -38,7 +38,8 @@ impl Estimate<'_> {
     /// [`Kind::Device`] when it does not fit.
     pub fn check(&self, host: &Host) -> Result<()> {
         let Some(Capacity { free, total }) = host.device.memory()? else { return Ok(()) };
-        let need = self.need()?;
+        let precision = host.device.precision();
+        let need = self.need(precision)?;
         if need.memory.peak <= free {
             host.say(format_args!("memory     needs {} of {}", gib(need.memory.peak), gib(free)));
             return Ok(());
@@ -53,18 +54,18 @@ impl Estimate<'_> {
             .fact("needed", format!("{} for {}", gib(need.memory.peak), need.doing))
             .fact("of that", parts.join(", "))
             .fact("free", format!("{} of {}", gib(free), gib(total)))
-            .help(self.advice(free)))
+            .help(self.advice(free, precision)))
     }
 
     /// The part that needs most.
-    fn need(&self) -> Result<Need> {
+    fn need(&self, precision: Precision) -> Result<Need> {
         let (net, batch) = (self.architecture, self.batch);
         let (base, end) = (net.base(), net.layers().len());
         // The card decides speed; what is allocated is the same on all.
-        let card = &CARDS[0];
+        let on = (&CARDS[0], precision);
         let enters = |from: usize| if self.augmented { 0 } else { from };
-        let train = |from: usize| plan::training(card, net, enters(from), Trainable { from }, batch);
-        let run = |from: usize, to: usize, batch: usize| plan::inference(card, net, from..to, batch);
+        let train = |from: usize| plan::training(on, net, enters(from), Trainable { from }, batch);
+        let run = |from: usize, to: usize, batch: usize| plan::inference(on, net, from..to, batch);
         let many = batch.max(EVALUATION_BATCH);
         let mut records: Vec<(String, Record)> = vec![
             ("training the classifier".into(), train(base)?),
@@ -86,8 +87,8 @@ impl Estimate<'_> {
     }
 
     /// What would fit: the largest batch, and the lowest boundary above this one.
-    fn advice(&self, free: u64) -> String {
-        let fits = |estimate: &Self| estimate.need().is_ok_and(|need| need.memory.peak <= free);
+    fn advice(&self, free: u64, precision: Precision) -> String {
+        let fits = |estimate: &Self| estimate.need(precision).is_ok_and(|need| need.memory.peak <= free);
         let mut ways = Vec::new();
         // `low` fits or is 0, `high` does not fit.
         let (mut low, mut high) = (0, self.batch);
@@ -170,7 +171,7 @@ mod tests {
         let boundary = architecture.position("block3_conv1").unwrap();
         let job = Estimate { architecture, boundary, batch: 64, pictures: true, augmented: false };
         job.check(&host(16 << 30)).unwrap();
-        let need = job.need().unwrap().memory.peak;
+        let need = job.need(Precision::F32).unwrap().memory.peak;
         job.check(&host(need)).unwrap();
         let error = job.check(&host(need - 1)).unwrap_err();
         assert_eq!((error.kind(), error.exit_code()), (Kind::Device, 1));
@@ -183,8 +184,11 @@ mod tests {
         // What is advised fits, and a little more does not.
         let number = text.split("--batch ").nth(1).unwrap().split(',').next().unwrap();
         let batch: usize = number.split(' ').next().unwrap().parse().unwrap();
-        assert!(Estimate { batch, ..job }.need().unwrap().memory.peak <= free, "{text}");
-        assert!(Estimate { batch: batch + 1, ..job }.need().unwrap().memory.peak > free, "{text}");
+        assert!(Estimate { batch, ..job }.need(Precision::F32).unwrap().memory.peak <= free, "{text}");
+        assert!(
+            Estimate { batch: batch + 1, ..job }.need(Precision::F32).unwrap().memory.peak > free,
+            "{text}"
+        );
         let text = job.check(&host(1 << 20)).unwrap_err().to_string();
         assert!(text.contains("no batch and no --unfreeze-from fits"), "{text}");
     }

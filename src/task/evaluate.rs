@@ -7,6 +7,7 @@ use super::run::Run;
 use super::subject::Subject;
 use super::{Host, extract, predict};
 use crate::data::{Folder, Pictures, Source, Splits};
+use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
 use crate::report::{Format, Outcome, Rows, Said};
@@ -90,7 +91,8 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
             outcome.ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?
         }
     };
-    let named = Named { split: judged.split(), folder: folder.root, outcome };
+    let precision = host.device.precision();
+    let named = Named { split: judged.split(), folder: folder.root, precision, outcome };
     host.result(&format!("{judged}\n{}", named.outcome.text()), &named)
 }
 
@@ -205,6 +207,7 @@ pub(super) fn labelled(
 struct Named {
     split: Option<&'static str>,
     folder: PathBuf,
+    precision: Precision,
     #[serde(flatten)]
     outcome: Outcome,
 }

@@ -74,7 +74,8 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
             "key": features.key,
         }));
     }
-    host.result(&text, &json!({ "features": reports, "layer": job.layer }))
+    let precision = host.device.precision();
+    host.result(&text, &json!({ "features": reports, "layer": job.layer, "precision": precision }))
 }
 
 /// Features of a split that is no more would be taken for this data's.
@@ -123,7 +124,7 @@ impl From<'_> {
         range: Range<usize>,
         path: &Path,
     ) -> Result<Features> {
-        let recipe = self.recipe(network, folder, pictures, range.end)?;
+        let recipe = self.recipe(host, network, folder, pictures, range.end)?;
         if let Ok(old) = Features::open(path)
             && recipe.key().is_ok_and(|key| key != old.key)
         {
@@ -176,7 +177,14 @@ impl From<'_> {
         writer.finish()
     }
 
-    fn recipe(&self, network: &Network, folder: &Folder, pictures: &Pictures, end: usize) -> Result<Recipe> {
+    fn recipe(
+        &self,
+        host: &Host,
+        network: &Network,
+        folder: &Folder,
+        pictures: &Pictures,
+        end: usize,
+    ) -> Result<Recipe> {
         Ok(Recipe {
             engine: env!("CARGO_PKG_VERSION").into(),
             root: folder.root.canonicalize().unwrap_or_else(|_| folder.root.clone()).display().to_string(),
@@ -185,6 +193,7 @@ impl From<'_> {
             input: [pictures.size.h, pictures.size.w],
             preprocess: self.pictures.preprocess.name().into(),
             resize: self.pictures.resize.name().into(),
+            precision: host.device.precision(),
             layer: last_layer(network, end),
             classes: folder.classes.clone(),
             files: pictures.files.iter().map(|file| stamp(&folder.root, file)).collect::<Result<_>>()?,
@@ -226,7 +235,7 @@ fn through(
             interrupt::check()?;
             let tape = Tape::new(host.device.as_ref(), Mode::Inference);
             let y = network.forward(&tape, x?, range.clone(), 0, 0)?;
-            let rows: Vec<f32> = host.device.download(y.buffer())?;
+            let rows = host.device.download_floats(y.buffer())?;
             if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
                 let row = at / (rows.len() / y.shape().axes()[0].max(1)).max(1);
                 return Err(Error::new(

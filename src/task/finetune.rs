@@ -229,6 +229,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     }
     let value = json!({
         "run": job.output,
+        "precision": host.device.precision(),
         "result": result,
         "test": tested,
         "history": history.epochs,
@@ -307,7 +308,8 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             data: whole(&job.data)?,
             weights: job.pictures.weights.as_ref().map(whole).transpose()?,
             base_weights: base_weights.to_owned(),
-            device: format!("{} f32", host.device.describe().name),
+            device: host.computes(),
+            precision: host.device.precision(),
             seed: job.head.seed,
             batch: job.head.batch,
             validation_split: job.validation_split,

@@ -144,7 +144,8 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             data: whole(&job.features)?,
             weights: job.weights.as_ref().map(whole).transpose()?,
             base_weights: base.sha256.clone(),
-            device: format!("{} f32", host.device.describe().name),
+            device: host.computes(),
+            precision: host.device.precision(),
             seed: job.head.seed,
             batch: job.head.batch,
             samples: [train.labels().len(), validation.as_ref().map_or(0, |v| v.labels().len())],
@@ -199,6 +200,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         &text,
         &json!({
             "run": job.output,
+            "precision": host.device.precision(),
             "result": result,
             "history": history.epochs,
             "counters": host.counted(),

@@ -53,7 +53,7 @@ pub use output::Output;
 pub use pictures::{PictureOptions, Reading};
 pub use predict::{Predict, predict};
 pub use report::{Report, report};
-pub use resume::{job_of, resume};
+pub use resume::{job_of, precision_of, resume};
 pub use run::Begin;
 pub use subject::Feeding;
 pub use summary::{Summary, Top, summary};

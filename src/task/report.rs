@@ -321,7 +321,7 @@ fn environment(host: &Host, folder: &Path, config: &Config) -> Result<Vec<(Strin
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut out = vec![
         ("trained on", config.training.device.clone()),
-        ("report made on", format!("{} ({})", device.name, device.hardware)),
+        ("report made on", format!("{} ({}), {}", device.name, device.hardware, host.device.precision())),
         ("system", format!("{} {}, {threads} threads", std::env::consts::OS, std::env::consts::ARCH)),
         ("vgg-ft", config.vgg_ft.clone()),
         ("base weights", format!("SHA-256 {}", config.training.base_weights)),

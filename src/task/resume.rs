@@ -4,6 +4,7 @@ use super::course::StageConfig;
 use super::fit::{self, HeadOptions};
 use super::run::{Begin, Config, Folder, JOB, damaged};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, stage};
+use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -58,6 +59,14 @@ pub fn resume(host: &Host, run: &Path, rate_factor: Option<f64>, reading: Readin
         }
         Err(error)
     })
+}
+
+/// In which precision the job of a run's folder, or of its `run.toml` or `job.toml`, computes; `None` where nothing
+/// can be read, which is for those to say who need the rest of it.
+pub fn precision_of(path: &Path) -> Option<Precision> {
+    let files =
+        if path.is_dir() { vec![path.join(JOB), path.join("run.toml")] } else { vec![path.to_owned()] };
+    files.iter().find_map(|file| Config::read(file).ok()).map(|config| config.training.precision)
 }
 
 /// How far the run is, by its checkpoint: the stage and the steps of all stages.

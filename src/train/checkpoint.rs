@@ -181,7 +181,7 @@ fn fill(weights: &Weights, device: &dyn Device, network: &mut Network) -> Result
         if there.contains(&name.as_str()) {
             let expected = axes(parameter);
             let values = weights.tensor(&name, &expected)?;
-            device.upload_bytes(bytemuck::cast_slice(&values), parameter.value_mut()?)?;
+            parameter.set(device, &values)?;
         }
     }
     Ok(())

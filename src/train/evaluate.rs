@@ -216,7 +216,7 @@ fn probabilities(device: &dyn Device, output: Output, logits: &Tensor) -> Result
             Ok(all.chunks_exact(classes).map(<[f32]>::to_vec).collect())
         }
         Output::Features => {
-            let all: Vec<f32> = device.download(logits.buffer())?;
+            let all = device.download_floats(logits.buffer())?;
             let row = all.len() / logits.shape().axes()[0].max(1);
             Ok(all.chunks_exact(row.max(1)).map(<[f32]>::to_vec).collect())
         }

@@ -55,7 +55,7 @@ pub fn gradcam(device: &dyn Device, network: &Network, x: Tensor, classes: &[usi
         network.forward(&tape, x, 0..last + 1, 0, 0)?
     };
     let shape = activation.shape();
-    let values: Vec<f32> = device.download(activation.buffer())?;
+    let values = device.download_floats(activation.buffer())?;
     drop(activation);
     cams(&saliency(device, network, last + 1, (shape, &values), classes)?)
 }

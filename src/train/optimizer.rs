@@ -109,11 +109,12 @@ impl Optimizer {
         let at_once = !self.gathers && self.adjust == Adjust::NONE;
         let rule = self.rule.at_rate(self.rule.rate() * self.factors[index]);
         let velocity = self.states[index].as_mut().and_then(|state| state.velocity.as_mut());
+        let alone = parameter.shadow().is_none();
         match (gradient, rule, velocity) {
             (Gradient::Dense { geometry, x, dy }, Rule::Rmsprop(rule), Some(velocity))
-                if rule.is_plain() && at_once =>
+                if rule.is_plain() && at_once && alone =>
             {
-                let (x, dy, weight) = (x.buffer(), &dy, parameter.value_mut()?);
+                let (x, dy, (weight, _)) = (x.buffer(), &dy, parameter.update()?);
                 device.run(Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight })
             }
             (gradient, ..) => {
@@ -130,7 +131,8 @@ impl Optimizer {
     }
 
     /// One step of all `parameters` whose gradients wait, after backward has ended: a call for each factor
-    /// of the rate.
+    /// of the rate. Shadows are written by the same calls. That is why the end of backward has to be waited for: a
+    /// layer's `conv2d_backward_input` reads the shadow of this step.
     ///
     /// # Errors
     /// The device's errors.
@@ -141,12 +143,14 @@ impl Optimizer {
         let all = parameters.iter_mut().zip(&mut self.states).zip(&gradients).zip(&self.factors);
         for (((parameter, state), gradient), &factor) in all {
             let (Some(gradient), Some(state)) = (gradient, state) else { continue };
+            let (weight, shadow) = parameter.update()?;
             let slot = Slot {
                 gradient,
-                weight: parameter.value_mut()?,
+                weight,
                 velocity: state.velocity.as_mut(),
                 momentum: state.momentum.as_mut(),
                 mean: state.mean.as_mut(),
+                shadow,
             };
             match groups.iter_mut().find(|(of, _)| *of == factor) {
                 Some((_, slots)) => slots.push(slot),

@@ -29,6 +29,11 @@ pub fn all() -> Vec<Box<dyn Device>> {
     gather(|| cpus(&[1, 2]), || Some(emulator()))
 }
 
+/// Our kernels wherever they run: the emulator with all checks, and a card.
+pub fn kernels() -> Vec<Box<dyn Device>> {
+    gather(Vec::new, || Some(emulator()))
+}
+
 /// Those that run whole models within seconds: the emulator only where it is asked for, without checks.
 pub fn fast() -> Vec<Box<dyn Device>> {
     let named = chosen().is_some_and(|names| names.iter().any(|name| name == "emulator"));

@@ -168,6 +168,7 @@ pub fn slots<'a>(keeps: Keeps, inputs: &'a [Buffer], outputs: &'a mut [Buffer]) 
             momentum: keeps.momentum.then(&mut next),
             mean: keeps.mean.then(&mut next),
             weight: next(),
+            shadow: None,
         });
     }
     slots

@@ -24,6 +24,11 @@ pub struct Part<'a> {
 pub fn open<'a>(arm: Arm, tensors: Vec<Slot<'a>>, keeps: Keeps) -> Result<Vec<Part<'a>>> {
     let one = |(k, slot): (usize, Slot<'a>)| {
         arm.keeps(k, &slot, keeps)?;
+        if slot.shadow.is_some() {
+            return Err(arm
+                .refuse(format!("`shadow[{k}]` is not written by the cpu"))
+                .help("the cpu computes in f32 alone; this is a bug in vgg-ft"));
+        }
         let len = slot.gradient.len();
         let state = |name: &str, buffer: Option<&'a mut Buffer>| match buffer {
             Some(buffer) => arm.output(&format!("{name}[{k}]"), buffer, len),

@@ -77,6 +77,7 @@ twins! {
         velocity: [u64; 64],
         momentum: [u64; 64],
         mean: [u64; 64],
+        shadow: [u64; 64],
         len: [u32; 64],
         first: [u32; 64],
     }
@@ -111,7 +112,7 @@ mod tests {
                 let (kind, bytes) = match kind {
                     "unsigned" => ("u32", 4),
                     "float" => ("f32", 4),
-                    "float*" | "const float*" => ("u64", 8),
+                    "float*" | "const float*" | "unsigned short*" => ("u64", 8),
                     other => panic!("params.cuh: a field of type {other}"),
                 };
                 let (field, kind, count) = match field.strip_suffix(']').and_then(|f| f.split_once('[')) {

@@ -40,6 +40,7 @@ fn slots<'a>(
             momentum: if keeps.momentum { Some(outputs.next()?) } else { None },
             mean: if keeps.mean { Some(outputs.next()?) } else { None },
             weight: outputs.next()?,
+            shadow: None,
         });
     }
     Some(slots)

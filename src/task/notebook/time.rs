@@ -30,7 +30,7 @@ pub fn forward(device: &dyn Device, network: &Network, batch: usize) -> Result<f
         let tape = Tape::new(device, Mode::Inference);
         let end = architecture.layers().len();
         let y = network.forward(&tape, x, 0..end, 0, 0)?;
-        device.download::<f32>(y.buffer())?;
+        device.download_floats(y.buffer())?;
         seconds = began.elapsed().as_secs_f64();
     }
     Ok(seconds)

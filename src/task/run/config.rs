@@ -3,6 +3,7 @@
 //! In: the job as the task has it, or a file. Out: the file's text, or the job; a file that cannot be understood
 //! is named with the reason.
 
+use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head};
 use crate::task::course::StageConfig;
@@ -61,8 +62,11 @@ pub struct TrainingConfig {
     pub weights: Option<PathBuf>,
     /// SHA-256 of the base's weights file.
     pub base_weights: String,
-    /// Device and precision.
+    /// Device and precision, in words.
     pub device: String,
+    /// In which numbers it computes; f32 if the file is from before there was this line.
+    #[serde(default)]
+    pub precision: Precision,
     /// Seed.
     pub seed: u64,
     /// Samples that run together.

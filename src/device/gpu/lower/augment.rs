@@ -1,7 +1,7 @@
 //! Pictures gathered, moved and normalized: `kernels/augment.cu`.
 
-use super::Site;
 use super::site::LINEAR;
+use super::{Form, Site};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
@@ -38,7 +38,8 @@ pub fn augment(
     let pixels = site.set("pixels", pixels, Dtype::U8, g.count * area * 3)?;
     let indices = site.buffer("indices", indices, Dtype::U32, g.n)?;
     let transforms = site.buffer("transforms", transforms, Dtype::U32, g.n * Transform::WORDS)?;
-    let y = site.f32("y", y, g.n * area * 3)?;
+    let form = Form::of(y);
+    let y = site.buffer("y", y, form.dtype, g.n * area * 3)?;
     let mut ranges = Arg::nothing("ranges", Dtype::F32);
     if g.ranged && area > 0 {
         ranges = site.scratch("ranges", g.n * 2)?;
@@ -46,5 +47,5 @@ pub fn augment(
         site.launch("augment_range", [g.n, 1, 1], LINEAR, args)?;
     }
     let fault = site.fault();
-    site.line("augment", g.n * area, [p, pixels, indices, transforms, ranges, y, fault])
+    site.line(&form.entry("augment"), g.n * area, [p, pixels, indices, transforms, ranges, y, fault])
 }

@@ -1,5 +1,6 @@
-//! The convolution: `kernels/conv2d_*.cu`.
+//! The convolution: `kernels/conv2d_*.cu`. On tensor cores it goes another way: `mma`.
 
+use super::mma::{self, Format};
 use super::{Cut, Site, maxpool2d};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
@@ -14,7 +15,8 @@ const DEPTH: usize = 8;
 /// Threads of such a block.
 const THREADS: usize = 128;
 
-fn geometry(site: &Site, g: Conv2d) -> Result<Arg> {
+/// As kernels take it.
+pub fn geometry(site: &Site, g: Conv2d) -> Result<Arg> {
     // A map without pixels as one that kernels may divide by.
     let [n, h, w] = if pixels(g) == 0 { [0, 1, 1] } else { [g.n, g.h, g.w] };
     let [n, h, w] = [site.size(n)?, site.size(h)?, site.size(w)?];
@@ -22,7 +24,8 @@ fn geometry(site: &Site, g: Conv2d) -> Result<Arg> {
     Ok(Arg::value("p", &params::Conv2d { n, h, w, c_in, c_out }))
 }
 
-fn pixels(g: Conv2d) -> usize {
+/// Of all pictures.
+pub fn pixels(g: Conv2d) -> usize {
     g.n * g.h * g.w
 }
 
@@ -33,6 +36,9 @@ pub fn conv2d_forward(
     (weight, bias, relu): (&Buffer, &Buffer, bool),
     y: &Buffer,
 ) -> Result<()> {
+    if let Some(format) = Format::of(site, x)? {
+        return mma::conv2d_forward(site, format, g, x, (weight, bias, relu), y);
+    }
     let args = [
         geometry(site, g)?,
         Arg::value("relu", &u32::from(relu)),
@@ -53,6 +59,9 @@ pub fn conv2d_maxpool2d_forward(
     y: &Buffer,
     winner: Option<&Buffer>,
 ) -> Result<()> {
+    if let Some(format) = Format::of(site, x)? {
+        return mma::conv2d_maxpool2d_forward(site, format, g, x, (weight, bias), y, winner);
+    }
     let pool = g.pool();
     let p = geometry(site, g)?;
     let inputs = [
@@ -84,6 +93,9 @@ pub fn conv2d_backward_input(
     mask: Option<&Buffer>,
     dx: &Buffer,
 ) -> Result<()> {
+    if let Some(format) = Format::of(site, dy)? {
+        return mma::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);
+    }
     let args = [
         geometry(site, g)?,
         site.f32("dy", dy, g.y().len())?,
@@ -102,6 +114,9 @@ pub fn conv2d_backward_weight(
     dy: &Buffer,
     dweight: &Buffer,
 ) -> Result<()> {
+    if let Some(format) = Format::of(site, x)? {
+        return mma::conv2d_backward_weight(site, format, g, (x, dy), dweight);
+    }
     let len = g.weight().len();
     let x = site.f32("x", x, g.x().len())?;
     let dy = site.f32("dy", dy, g.y().len())?;

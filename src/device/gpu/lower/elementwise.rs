@@ -1,7 +1,7 @@
 //! Calls that treat every element (or pixel) by itself: `kernels/elementwise.cu`, `dropout.cu`. One thread
-//! per four neighbours.
+//! per 16 bytes of neighbours, f32 or, where the entry has such a form, bf16.
 
-use super::Site;
+use super::{Form, Site};
 use crate::device::call::{MaskSource, Normalize};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
@@ -15,12 +15,13 @@ pub fn normalize(site: &mut Site, rows: usize, rule: Normalize, pixels: &Buffer,
         scale: rule.scale,
         offset: rule.offset,
     };
+    let form = Form::of(y);
     let args = [
         Arg::value("p", &p),
         site.buffer("pixels", pixels, Dtype::U8, rows * 3)?,
-        site.f32("y", y, rows * 3)?,
+        site.buffer("y", y, form.dtype, rows * 3)?,
     ];
-    site.line("normalize", rows, args)
+    site.line(&form.entry("normalize"), rows, args)
 }
 
 pub fn relu_forward(site: &mut Site, x: &Buffer, y: &Buffer) -> Result<()> {
@@ -32,7 +33,9 @@ pub fn relu_backward(site: &mut Site, y: &Buffer, gradient: &Buffer) -> Result<(
 }
 
 pub fn sigmoid(site: &mut Site, x: &Buffer, y: &Buffer) -> Result<()> {
-    pair(site, "sigmoid", ("x", x), ("y", y))
+    let len = x.len();
+    let args = [elements(site, len)?, site.f32("x", x, len)?, site.f32("y", y, len)?];
+    site.line("sigmoid", len.div_ceil(4), args)
 }
 
 pub fn add(site: &mut Site, x: &Buffer, into: &Buffer) -> Result<()> {
@@ -45,9 +48,10 @@ fn pair(
     (from, x): (&'static str, &Buffer),
     (to, y): (&'static str, &Buffer),
 ) -> Result<()> {
-    let len = x.len();
-    let args = [elements(site, len)?, site.f32(from, x, len)?, site.f32(to, y, len)?];
-    site.line(entry, len.div_ceil(4), args)
+    let (len, form) = (x.len(), Form::of(x));
+    let args =
+        [elements(site, len)?, site.buffer(from, x, form.dtype, len)?, site.buffer(to, y, form.dtype, len)?];
+    site.line(&form.entry(entry), len.div_ceil(form.lanes), args)
 }
 
 fn elements(site: &Site, len: usize) -> Result<Arg> {

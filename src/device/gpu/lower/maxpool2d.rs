@@ -1,6 +1,6 @@
 //! Pooling: `kernels/maxpool2d.cu`.
 
-use super::Site;
+use super::{Form, Site};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
@@ -20,14 +20,14 @@ pub fn maxpool2d_forward(
     y: &Buffer,
     winner: Option<&Buffer>,
 ) -> Result<()> {
-    let len = g.y().len();
+    let (len, form) = (g.y().len(), Form::of(x));
     let args = [
         windows(site, g)?,
-        site.f32("x", x, g.x().len())?,
-        site.f32("y", y, len)?,
+        site.buffer("x", x, form.dtype, g.x().len())?,
+        site.buffer("y", y, form.dtype, len)?,
         site.optional("winner", winner, Dtype::U8, g.winners())?,
     ];
-    site.line("maxpool2d_forward", g.winners(), args)
+    site.line(&form.entry("maxpool2d_forward"), len.div_ceil(form.lanes), args)
 }
 
 pub fn maxpool2d_backward(
@@ -39,12 +39,13 @@ pub fn maxpool2d_backward(
 ) -> Result<()> {
     // Those that the border cuts too.
     let all = g.n * g.h.div_ceil(2) * g.w.div_ceil(2) * g.c;
+    let form = Form::of(dy);
     let args = [
         windows(site, g)?,
-        site.f32("dy", dy, g.y().len())?,
+        site.buffer("dy", dy, form.dtype, g.y().len())?,
         site.buffer("winner", winner, Dtype::U8, g.winners())?,
-        site.optional("mask", mask, Dtype::F32, g.y().len())?,
-        site.f32("dx", dx, g.x().len())?,
+        site.optional("mask", mask, form.dtype, g.y().len())?,
+        site.buffer("dx", dx, form.dtype, g.x().len())?,
     ];
-    site.line("maxpool2d_backward", all.div_ceil(4), args)
+    site.line(&form.entry("maxpool2d_backward"), all.div_ceil(form.lanes), args)
 }

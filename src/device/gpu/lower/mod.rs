@@ -11,6 +11,7 @@ mod dense;
 mod elementwise;
 mod layout;
 mod maxpool2d;
+mod mma;
 mod optimizer;
 mod rows;
 mod site;
@@ -19,7 +20,7 @@ mod tests;
 
 pub use site::Site;
 
-use crate::device::Call;
+use crate::device::{Buffer, Call, Dtype};
 use crate::error::Result;
 
 /// The launches of `call`, left in `site`.
@@ -88,6 +89,31 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
             dense::dense_rmsprop_step(site, geometry, rule, (x, dy), velocity, weight)
         }
         Call::Add { x, into } => elementwise::add(site, x, into),
+    }
+}
+
+/// What the elements of a kernel that is written for several formats are.
+#[derive(Clone, Copy)]
+struct Form {
+    dtype: Dtype,
+    /// Of the entry's name.
+    ending: &'static str,
+    /// Elements of 16 bytes: what a thread takes.
+    lanes: usize,
+}
+
+impl Form {
+    /// bf16 where `buffer` holds that, else f32: what holds anything else is refused when it is opened.
+    fn of(buffer: &Buffer) -> Self {
+        match buffer.dtype() {
+            Dtype::Bf16 => Self { dtype: Dtype::Bf16, ending: "_bf16", lanes: 8 },
+            _ => Self { dtype: Dtype::F32, ending: "", lanes: 4 },
+        }
+    }
+
+    /// `add_bf16` for `add`.
+    fn entry(self, name: &str) -> String {
+        format!("{name}{}", self.ending)
     }
 }
 

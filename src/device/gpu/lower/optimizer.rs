@@ -76,16 +76,19 @@ impl Table {
 
     fn add(&mut self, site: &Site, k: usize, slot: &Slot<'_>) -> Result<()> {
         let len = slot.gradient.len();
-        let mut held = |name: &str, buffer: Option<&Buffer>, column: usize| -> Result<u64> {
+        let mut as_type = |name: &str, dtype: Dtype, buffer: Option<&Buffer>, column: usize| -> Result<u64> {
             let Some(buffer) = buffer else { return Ok(0) };
             let name = format!("{name}[{k}]");
-            let at = site.place(&name, buffer, Dtype::F32, len)?;
+            let at = site.place(&name, buffer, dtype, len)?;
             let place = column + size_of::<u64>() * self.count;
             if len > 0 {
-                self.operands.push(Held { name, at, dtype: Dtype::F32, len, place });
+                self.operands.push(Held { name, at, dtype, len, place });
             }
             Ok(at.0)
         };
+        let shadow = as_type("shadow", Dtype::Bf16, slot.shadow.as_deref(), offset_of!(Tensors, shadow))?;
+        let mut held =
+            |name: &str, buffer: Option<&Buffer>, column| as_type(name, Dtype::F32, buffer, column);
         let gradient = held("gradient", Some(slot.gradient), offset_of!(Tensors, gradient))?;
         let weight = held("weight", Some(&*slot.weight), offset_of!(Tensors, weight))?;
         let velocity = held("velocity", slot.velocity.as_deref(), offset_of!(Tensors, velocity))?;
@@ -97,6 +100,7 @@ impl Table {
         let (p, at) = (&mut self.p, self.count);
         (p.gradient[at], p.weight[at]) = (gradient, weight);
         (p.velocity[at], p.momentum[at], p.mean[at]) = (velocity, momentum, mean);
+        p.shadow[at] = shadow;
         (p.len[at], p.first[at]) = (site.size(len)?, site.size(self.blocks)?);
         self.blocks += len.div_ceil(4 * LINEAR);
         self.count += 1;

@@ -1,14 +1,16 @@
 //! Calls on the rows or columns of a matrix: `kernels/bias_backward.cu`, `loss.cu`, `softmax.cu`.
 
-use super::{Cut, Site};
+use super::{Cut, Form, Site};
 use crate::device::call::LossRule;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 
-/// Channels of a block of `bias_backward`.
+/// Channels of a block of `bias_backward`, and of its second half on bf16.
 const CHANNELS: usize = 32;
+/// Channels and rows of a block of `bias_backward_bf16`.
+const WIDE: (usize, usize) = (64, 32);
 /// Rows of a block of `softmax`: a warp each.
 const ROWS: usize = 4;
 
@@ -29,10 +31,14 @@ pub fn bias_backward(
     dy: &Buffer,
     dbias: &Buffer,
 ) -> Result<()> {
-    let dy = site.f32("dy", dy, rows * channels)?;
+    let form = Form::of(dy);
+    let dy = site.buffer("dy", dy, form.dtype, rows * channels)?;
     let dbias = site.f32("dbias", dbias, channels)?;
     if channels == 0 {
         return Ok(());
+    }
+    if form.dtype == Dtype::Bf16 {
+        return bias_backward_bf16(site, rows, channels, dy, dbias);
     }
     let tiles = channels.div_ceil(CHANNELS);
     let cut = Cut::new(rows, tiles, 512, 8);
@@ -44,6 +50,23 @@ pub fn bias_backward(
     if cut.parts > 1 {
         let p = site.partials(cut.parts, channels)?;
         site.line("bias_backward_reduce", channels, [p, parts, dbias])?;
+    }
+    Ok(())
+}
+
+fn bias_backward_bf16(site: &mut Site, rows: usize, channels: usize, dy: Arg, dbias: Arg) -> Result<()> {
+    let tiles = channels.div_ceil(WIDE.0);
+    // Half as many blocks as elsewhere: each has twice as many loads in flight, and parts cost.
+    let cut = Cut::new(rows, 2 * tiles, 4 * WIDE.1, WIDE.1);
+    let p = matrix(site, rows, channels)?;
+    let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
+    // One part is the sum itself.
+    let parts = if cut.parts == 1 { dbias.clone() } else { site.parts(cut.parts, channels)? };
+    site.launch("bias_backward_bf16", [tiles, cut.parts, 1], 256, [p, split, dy, parts.clone()])?;
+    if cut.parts > 1 {
+        let p = site.partials(cut.parts, channels)?;
+        let grid = [channels.div_ceil(CHANNELS), 1, 1];
+        site.launch("bias_backward_bf16_reduce", grid, 256, [p, parts, dbias])?;
     }
     Ok(())
 }

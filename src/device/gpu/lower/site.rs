@@ -39,6 +39,11 @@ impl<'a> Site<'a> {
         Self { arm, precision, driver, fault, cost, launches: Vec::new(), scratch: Vec::new() }
     }
 
+    /// Of the device: 80 for 8.0.
+    pub fn capability(&self) -> u32 {
+        self.driver.limits().capability
+    }
+
     /// A buffer of `len` f32.
     pub fn f32(&self, name: &'static str, buffer: &Buffer, len: usize) -> Result<Arg> {
         self.buffer(name, buffer, Dtype::F32, len)

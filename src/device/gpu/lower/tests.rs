@@ -23,6 +23,10 @@ impl Bench {
         self.0.alloc(Dtype::F32, len).unwrap()
     }
 
+    fn bf16(&self, len: usize) -> Buffer {
+        self.0.alloc(Dtype::Bf16, len).unwrap()
+    }
+
     fn u8(&self, len: usize) -> Buffer {
         self.0.alloc(Dtype::U8, len).unwrap()
     }
@@ -95,19 +99,24 @@ fn check(launch: &Launch) {
         "relu_forward" | "relu_backward" | "add" | "sigmoid" | "dropout" => {
             covers(launch, 0, 4 * 256, p[0]);
         }
+        "relu_forward_bf16" | "relu_backward_bf16" | "add_bf16" => covers(launch, 0, 8 * 256, p[0]),
         "cast" => covers(launch, 0, 4 * 256, p[0]),
         "transpose" => assert_eq!(
             launch.grid,
             [(p[0] * p[1].div_ceil(32) * p[2].div_ceil(32)) as u32, 1, 1],
             "blocks of 32 x 32 for {p:?}"
         ),
-        "normalize" | "sigmoid_cross_entropy" => covers(launch, 0, 256, p[0]),
-        "augment" => covers(launch, 0, 256, p[1] * p[2] * p[3]),
+        "normalize" | "normalize_bf16" | "sigmoid_cross_entropy" => covers(launch, 0, 256, p[0]),
+        "augment" | "augment_bf16" => covers(launch, 0, 256, p[1] * p[2] * p[3]),
         "augment_range" => covers(launch, 0, 1, p[1]),
         "softmax" | "softmax_cross_entropy" => covers(launch, 0, 4, p[0]),
         "maxpool2d_forward" => covers(launch, 0, 4 * 256, p[0] * (p[1] / 2) * (p[2] / 2) * p[3]),
         "maxpool2d_backward" => {
             covers(launch, 0, 4 * 256, p[0] * p[1].div_ceil(2) * p[2].div_ceil(2) * p[3]);
+        }
+        "maxpool2d_forward_bf16" => covers(launch, 0, 8 * 256, p[0] * (p[1] / 2) * (p[2] / 2) * p[3]),
+        "maxpool2d_backward_bf16" => {
+            covers(launch, 0, 8 * 256, p[0] * p[1].div_ceil(2) * p[2].div_ceil(2) * p[3]);
         }
         "conv2d_forward" => {
             covers(launch, 0, 128, pixels(&p));
@@ -143,6 +152,11 @@ fn check(launch: &Launch) {
             covers(launch, 0, 32, p[1]);
             parts(launch, 1, 8, p[0]);
         }
+        "bias_backward_bf16" => {
+            covers(launch, 0, 64, p[1]);
+            parts(launch, 1, 32, p[0]);
+        }
+        "bias_backward_bf16_reduce" => covers(launch, 0, 32, p[1]),
         "bias_backward_reduce" | "conv2d_backward_weight_reduce" | "dense_forward_reduce" => {
             covers(launch, 0, 256, p[1]);
         }
@@ -290,6 +304,39 @@ fn pools_and_matrices_cover_their_outputs() {
             &["sigmoid_cross_entropy"],
         );
     }
+}
+
+#[test]
+fn what_is_bf16_covers_its_outputs() {
+    let bench = Bench::new();
+    for (n, h, w, c) in [(1, 2, 2, 1), (1, 5, 7, 3), (2, 9, 9, 64), (128, 224, 224, 64)] {
+        let geometry = Pool2d { n, h, w, c };
+        let (x, y) = (&mut bench.bf16(geometry.x().len()), &mut bench.bf16(geometry.y().len()));
+        let winner = &mut bench.u8(geometry.winners());
+        let launches = bench.run(Call::Maxpool2dForward { geometry, x, y, winner: Some(winner) });
+        check_all(&launches, &["maxpool2d_forward_bf16"]);
+        let launches = bench.run(Call::Maxpool2dBackward { geometry, dy: y, winner, mask: None, dx: x });
+        check_all(&launches, &["maxpool2d_backward_bf16"]);
+    }
+    for (rows, channels, cut) in [(1, 1, false), (128, 256, false), (513, 65, true), (450_000, 64, true)] {
+        let (dy, dbias) = (&bench.bf16(rows * channels), &mut bench.f32(channels));
+        let both = ["bias_backward_bf16", "bias_backward_bf16_reduce"];
+        let launches = bench.run(Call::BiasBackward { rows, channels, dy, dbias });
+        check_all(&launches, if cut { &both } else { &both[..1] });
+    }
+    let rule = Normalize { order: [0, 1, 2], scale: [1.0; 3], offset: [0.0; 3] };
+    for len in [1, 7, 8, 9, 2047, 2048, 2049, i32::MAX as usize / 3] {
+        let (x, y) = (&bench.bf16(len), &mut bench.bf16(len));
+        check_all(&bench.run(Call::ReluForward { x, y }), &["relu_forward_bf16"]);
+        check_all(&bench.run(Call::ReluBackward { y: x, gradient: y }), &["relu_backward_bf16"]);
+        check_all(&bench.run(Call::Add { x, into: y }), &["add_bf16"]);
+        let (pixels, y) = (&bench.u8(len * 3), &mut bench.bf16(len * 3));
+        check_all(&bench.run(Call::Normalize { rows: len, rule, pixels, y }), &["normalize_bf16"]);
+    }
+    let geometry = Gather { count: 3, n: 2, h: 257, w: 1, border: Border::Nearest, ranged: false, rule };
+    let (pixels, y) = (&bench.u8(3 * 257 * 3), &mut bench.bf16(2 * 257 * 3));
+    let [indices, transforms] = &[2, 2 * Transform::WORDS].map(|len| bench.0.alloc(Dtype::U32, len).unwrap());
+    check_all(&bench.run(Call::Augment { geometry, pixels, indices, transforms, y }), &["augment_bf16"]);
 }
 
 #[test]

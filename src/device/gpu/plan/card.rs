@@ -6,6 +6,7 @@
 //! whitepapers; \[C\] CUDA C++ Programming Guide, table "Technical Specifications per Compute Capability".
 //! Clocks are boost clocks: a card under load may run slower, none runs faster.
 
+use crate::device::Precision;
 use crate::device::gpu::launch::Limits;
 use crate::error::{Error, Kind, Result};
 
@@ -154,6 +155,16 @@ impl Card {
         2.0 * f64::from(self.fma) * f64::from(self.sms) * self.clock
     }
 
+    /// Operations per second of convolutions in `precision`, on tensor cores but for f32.
+    pub fn peak_of_convolutions(&self, precision: Precision) -> f64 {
+        let tensor = 2.0 * f64::from(self.tensor) * f64::from(self.sms) * self.clock;
+        match precision {
+            Precision::F32 => self.peak(),
+            Precision::Tf32 => tensor / 2.0,
+            Precision::Bf16 => tensor,
+        }
+    }
+
     /// Bytes per second of a copy.
     pub fn copy(&self) -> f64 {
         COPY * self.bandwidth
@@ -202,7 +213,7 @@ mod tests {
             [("a100", 312.0), ("rtx3090", 71.0), ("l4", 121.0), ("rtx4090", 165.0), ("h200", 1070.0)]
         {
             let card = Card::named(name).unwrap();
-            let peak = 2.0 * f64::from(card.tensor) * f64::from(card.sms) * card.clock;
+            let peak = card.peak_of_convolutions(Precision::Bf16);
             assert!((peak / 1e12 / tera - 1.0).abs() < 0.006, "{name}: {peak}");
         }
         let error = Card::named("voodoo").unwrap_err().to_string();

@@ -19,8 +19,8 @@
 use super::card::Card;
 use super::pipes::Pipes;
 use super::{BACKWARD, Record};
-use crate::device::Cost;
 use crate::device::gpu::launch::{Arg, Launch};
+use crate::device::{Cost, Precision};
 
 /// What `mma.sync` reaches of the tensor cores' peak on 9.0, whose own instruction is another
 /// (arXiv 2501.12084: 62.9 %).
@@ -87,15 +87,15 @@ fn line(launch: &Launch, label: &str, card: &Card) -> Line {
     let parts = launch.args.iter().filter(|arg| arg.name() == "parts" && !ends_a_sum);
     let traffic = launch.cost.bytes() + parts.map(Arg::buffer_bytes).sum::<u64>();
     let bandwidth = traffic as f64 / card.copy();
-    let compute = cycles(launch, card).map_or(launch.cost.flops as f64 / card.peak(), |c| c / card.clock);
+    let least = launch.cost.flops as f64 / card.peak_of_convolutions(numbers(launch.entry.name));
+    let compute = cycles(launch, card).map_or(least, |c| c / card.clock);
     let longest = compute.max(bandwidth);
     let bound = match () {
         () if longest < START => Bound::Latency,
         () if compute >= bandwidth => Bound::Compute,
         () => Bound::Bandwidth,
     };
-    let Cost { flops, .. } = launch.cost;
-    let floor = (flops as f64 / card.peak()).max(launch.cost.bytes() as f64 / card.copy());
+    let floor = least.max(launch.cost.bytes() as f64 / card.copy());
     Line {
         label: label.trim_end_matches(BACKWARD).to_owned(),
         backward: label.ends_with(BACKWARD),
@@ -106,6 +106,15 @@ fn line(launch: &Launch, label: &str, card: &Card) -> Line {
         seconds: START + longest,
         bound,
         floor: if ends_a_sum { 0.0 } else { floor },
+    }
+}
+
+/// In which numbers a kernel multiplies: where convolutions do so on tensor cores, their names say it.
+fn numbers(kernel: &str) -> Precision {
+    match kernel {
+        name if name.starts_with("conv2d") && name.contains("_bf16") => Precision::Bf16,
+        name if name.starts_with("conv2d") && name.contains("_tf32") => Precision::Tf32,
+        _ => Precision::F32,
     }
 }
 
@@ -144,8 +153,8 @@ fn busiest(pipes: &Pipes, card: &Card, kernel: &str) -> f64 {
 /// Multiply-adds of a multiprocessor's tensor cores in a cycle, in the numbers that `kernel` multiplies.
 fn tensor(card: &Card, kernel: &str) -> f64 {
     let share = if card.capability == 90 { MMA } else { 1.0 };
-    let numbers = if kernel.contains("_tf32") { 0.5 } else { 1.0 };
-    f64::from(card.tensor) * share * numbers
+    let part = if numbers(kernel) == Precision::Tf32 { 0.5 } else { 1.0 };
+    f64::from(card.tensor) * share * part
 }
 
 /// Rows and columns of a block's tile, where the kernel's name ends in them: `conv2d_forward_bf16_128x64`.

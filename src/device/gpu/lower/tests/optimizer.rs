@@ -39,7 +39,7 @@ pub fn slot<'a>(
     velocity: Option<&'a mut Buffer>,
     momentum: Option<&'a mut Buffer>,
 ) -> Slot<'a> {
-    Slot { gradient, weight, velocity, momentum, mean: None }
+    Slot { gradient, weight, velocity, momentum, mean: None, shadow: None }
 }
 
 #[test]
@@ -72,6 +72,38 @@ fn tensors_of(launch: &Launch, state: &str) -> Vec<String> {
 }
 
 /// The machine's checks reach through the struct: bounds, what nobody wrote, and a name for each buffer.
+/// A kernel takes 4096 bytes (CUDA C++ Programming Guide, "__global__ Function Parameters"; more since CUDA 12.1
+/// alone).
+#[test]
+fn tables_fit_into_a_kernels_parameters() {
+    for entry in ["rmsprop_step", "sgd_step", "adamw_step"] {
+        let (_, entry) = module::find(entry, 75).unwrap();
+        let bytes = entry.params.iter().fold(0, |end, p| u32::next_multiple_of(end, p.align) + p.size);
+        assert!(bytes <= 4096, "{}: {bytes}", entry.name);
+        assert_eq!(entry.params[0].size as usize, size_of::<Tensors>());
+    }
+}
+
+#[test]
+fn shadows_are_known_by_name_and_format() {
+    let bench = Bench::new();
+    let gradients: Vec<Buffer> = (0..3).map(|k| bench.f32(300 * k + 1)).collect();
+    let mut weights: Vec<Buffer> = (0..3).map(|k| bench.f32(300 * k + 1)).collect();
+    let mut shadow = bench.bf16(301);
+    let mut tensors: Vec<Slot<'_>> =
+        gradients.iter().zip(&mut weights).map(|(g, w)| slot(g, w, None, None)).collect();
+    tensors[1].shadow = Some(&mut shadow);
+    let all = bench.run(Call::SgdStep { rule: Sgd::default(), adjust: Adjust::NONE, tensors });
+    check_all(&all, &["sgd_step"]);
+    let (p, operands) = self::tensors(&all[0]);
+    let held: Vec<&Held> = operands.iter().filter(|held| held.dtype == Dtype::Bf16).collect();
+    assert_eq!((held.len(), held[0].name.as_str(), held[0].len), (1, "shadow[1]", 301));
+    assert_eq!(p.shadow.map(|at| at != 0)[..4], [false, true, false, false]);
+    assert_eq!(p.shadow[1], held[0].at.0);
+    // Read twice, written once, and the shadow written.
+    assert_eq!(all[0].cost.bytes(), 3 * 4 * (1 + 301 + 601) + 2 * 301);
+}
+
 #[test]
 fn buffers_of_a_struct_are_checked_and_named() {
     let driver: Arc<dyn Driver> = Arc::new(Emulator::new(Options::default()).unwrap());

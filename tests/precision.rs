@@ -1,0 +1,248 @@
+//! Networks in tf32 and bf16 beside f32: all of VGG16 forward and back, and training on the demo's pictures.
+//!
+//! The kernels on the emulator (and a card, where one is), in each precision, against the cpu, which is f32.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
+
+mod support;
+
+use std::path::Path;
+use std::time::Instant;
+use support::{devices, golden};
+use vgg_ft::data::draw::{Counts, draw};
+use vgg_ft::data::{Batch, Resize, Size, Splits, load};
+use vgg_ft::device::call::{LossRule, Rmsprop};
+use vgg_ft::device::cpu::CpuDevice;
+use vgg_ft::device::gpu::Gpu;
+use vgg_ft::device::gpu::cuda::{self, Cuda};
+use vgg_ft::device::gpu::emulator::{Emulator, Options};
+use vgg_ft::device::{Device, Dtype, Precision};
+use vgg_ft::error::Result;
+use vgg_ft::graph::{Mode, Tape};
+use vgg_ft::model::{Architecture, Head, Network, Preprocess, Pretrained, Source, Trainable, Variant};
+use vgg_ft::op;
+use vgg_ft::train::{
+    Course, Epoch, FeatureSamples, Fit, Observer, Optimizer, Position, Samples, Score, input,
+};
+use vgg_ft::weights::find_default;
+
+fn cpu() -> Box<dyn Device> {
+    Box::new(CpuDevice::new(None).unwrap())
+}
+
+/// Our kernels in `precision`: on the emulator without its checks, which the tables of cases have on, and on a card.
+fn kernels(precision: Precision) -> Vec<Box<dyn Device>> {
+    let emulator = Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap();
+    let mut all: Vec<Box<dyn Device>> = vec![Box::new(emulator.with_precision(precision))];
+    if cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability >= 80)) {
+        let options = cuda::Options { guarded: true, ..cuda::Options::default() };
+        all.push(Box::new(Gpu::new(Cuda::open(options).unwrap()).unwrap().with_precision(precision)));
+    }
+    all
+}
+
+fn relative_error(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let squares = |f: &dyn Fn(usize) -> f64| (0..a.len()).map(|i| f(i).powi(2)).sum::<f64>();
+    (squares(&|i| f64::from(a[i]) - f64::from(b[i])) / squares(&|i| f64::from(b[i]))).sqrt()
+}
+
+fn drawings(count: usize, size: Size) -> Batch {
+    let folder = golden().join("inputs");
+    let mut found: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    let pixels = found[..count].iter().flat_map(|p| load(p, size, Resize::Nearest).unwrap()).collect();
+    Batch { indices: (0..count as u32).collect(), pixels, labels: Vec::new() }
+}
+
+/// How far features and gradients may be from those of f32, relative to their size.
+///
+/// A factor that is rounded to 11 bits (tf32) errs by 2^-12 at most, by a third of that on average; to 8 bits (bf16) by
+/// eight times as much, and there activations and gradients are rounded once more on their way through memory. Such
+/// errors average over the sums of a layer, and those of thirteen layers add up as a root. Gradients pass the layers
+/// twice, and where a maximum or a ReLU decides otherwise they go another way. A wrong tap or mask is tens of percent.
+fn limits(precision: Precision) -> (f64, f64) {
+    match precision {
+        Precision::F32 => (1e-5, 1e-5),
+        Precision::Tf32 => (2e-3, 2e-2),
+        Precision::Bf16 => (2e-2, 1e-1),
+    }
+}
+
+#[test]
+fn a_step_of_vgg16_stays_near_f32() {
+    let weights = Pretrained::open(&find_default().unwrap()).unwrap();
+    // Odd maps on the way: 44, 22, 11, 5, 2.
+    let size = Size { h: 44, w: 44 };
+    let batch = drawings(2, size);
+    let head = Head { units: 32, dropout: 0.5, classes: 2 };
+    let step = |device: &dyn Device| -> Vec<(String, Vec<f32>)> {
+        let architecture = Architecture::vgg(Variant::Vgg16, [44, 44]).unwrap().with_head(head).unwrap();
+        let (base, end) = (architecture.base(), architecture.layers().len());
+        let from = Trainable::from(&architecture, "block3_conv1").unwrap();
+        let mut network = Network::new(device, architecture, |layer| {
+            if layer.starts_with("block") { Source::File(&weights) } else { Source::Glorot { seed: 1 } }
+        })
+        .unwrap();
+        network.set_trainable(from);
+        let targets = device.upload(&[0.0f32, 1.0]).unwrap();
+        let x = input(device, &batch, size, Preprocess::Caffe.rule()).unwrap();
+        assert_eq!(x.dtype(), device.precision().activations());
+        let tape = Tape::new(device, Mode::Training);
+        let features = network.forward(&tape, x, 0..base, 7, 0).unwrap();
+        assert_eq!(features.dtype(), device.precision().activations());
+        let mut all = vec![("features".to_owned(), device.download_floats(features.buffer()).unwrap())];
+        let logits = network.forward(&tape, features, base..end, 7, 0).unwrap();
+        assert_eq!(logits.dtype(), Dtype::F32, "the classifier is f32");
+        let loss = op::sigmoid_cross_entropy(&tape, LossRule::mean(2), &logits, &targets, None).unwrap();
+        drop(logits);
+        tape.backward(&loss.outcome, |index, gradient| {
+            let gradient = gradient.store(device)?;
+            assert_eq!(gradient.dtype(), Dtype::F32, "gradients of parameters are f32");
+            all.push((network.parameters()[index].name.clone(), device.download(&gradient)?));
+            Ok(())
+        })
+        .unwrap();
+        all
+    };
+    let want = step(&*cpu());
+    // 9 convolutions and 2 dense layers, kernel and bias, and the features.
+    assert_eq!(want.len(), 23);
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        let (of_features, of_gradients) = limits(precision);
+        for device in kernels(precision) {
+            let began = Instant::now();
+            let got = step(&*device);
+            let mut most = (0.0f64, "");
+            for (at, ((name, got), (expected, want))) in got.iter().zip(&want).enumerate() {
+                assert_eq!(name, expected);
+                let error = relative_error(got, want);
+                println!("{precision} {name}: {error:.1e}");
+                let limit = if at == 0 { of_features } else { of_gradients };
+                assert!(error <= limit, "{} {precision}: {name}: {error:.1e}", devices::name(&*device));
+                if at > 0 && error > most.0 {
+                    most = (error, name);
+                }
+            }
+            println!(
+                "{} {precision}: features {:.1e}, gradients at most {:.1e} ({}), in {:.1} s",
+                devices::name(&*device),
+                relative_error(&got[0].1, &want[0].1),
+                most.0,
+                most.1,
+                began.elapsed().as_secs_f64()
+            );
+        }
+    }
+}
+
+/// Remembers the epochs.
+#[derive(Default)]
+struct Log(Vec<Epoch>);
+
+impl Observer for Log {
+    fn step(&mut self, _: usize, _: usize, _: usize, _: &Score) {}
+
+    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+        self.0.push(epoch.clone());
+        Ok(())
+    }
+}
+
+const SIDE: usize = 48;
+
+/// A split of the drawn pictures: bytes and labels.
+fn split(folder: &vgg_ft::data::Folder) -> Batch {
+    let size = Size { h: SIDE, w: SIDE };
+    let pixels =
+        folder.files.iter().flat_map(|f| load(&folder.root.join(&f.path), size, Resize::Nearest).unwrap());
+    let labels: Vec<u32> = folder.files.iter().map(|f| f.label).collect();
+    Batch { indices: (0..labels.len() as u32).collect(), pixels: pixels.collect(), labels }
+}
+
+/// VGG16 fine-tuned from block5_conv1 on the demo's pictures, the frozen layers run once.
+fn learn(device: &dyn Device, weights: &Pretrained, [train, validation]: [&Batch; 2]) -> Vec<Epoch> {
+    let head = Head { units: 32, dropout: 0.0, classes: 2 };
+    let architecture = Architecture::vgg(Variant::Vgg16, [SIDE, SIDE]).unwrap().with_head(head).unwrap();
+    let boundary = Trainable::from(&architecture, "block5_conv1").unwrap();
+    let shape = architecture.shape_before(boundary.from);
+    let mut network = Network::new(device, architecture, |layer| {
+        if layer.starts_with("block") { Source::File(weights) } else { Source::Glorot { seed: 1 } }
+    })
+    .unwrap();
+    network.set_trainable(boundary);
+    let features = |batch: &Batch| -> Vec<f32> {
+        let size = Size { h: SIDE, w: SIDE };
+        let x = input(device, batch, size, Preprocess::Caffe.rule()).unwrap();
+        let tape = Tape::new(device, Mode::Inference);
+        device.download_floats(network.forward(&tape, x, 0..boundary.from, 0, 0).unwrap().buffer()).unwrap()
+    };
+    let (learned, checked) = (features(train), features(validation));
+    let train = FeatureSamples { shape, values: &learned, labels: &train.labels };
+    let validation = FeatureSamples { shape, values: &checked, labels: &validation.labels };
+    let rule = Rmsprop { rate: 2e-5, ..Rmsprop::default() };
+    let mut optimizer = Optimizer::new(rule, network.parameters().len());
+    let course = Course::new(6, 8, 1, rule.rate);
+    let from = boundary.from;
+    let validation = Some((from, &validation as &dyn Samples));
+    let mut log = Log::default();
+    Fit { device, from, train: &train, validation, stage: "finetune", course: &course }
+        .run(&mut network, &mut optimizer, &mut Position::default(), &mut log)
+        .unwrap();
+    // What the ops read follows what learns.
+    for parameter in network.parameters() {
+        if let Some(shadow) = parameter.shadow() {
+            let value: Vec<f32> = device.download(parameter.value()).unwrap();
+            let want = value.into_iter().map(|w| half::bf16::from_f32(w).to_f32());
+            assert!(device.download_floats(shadow).unwrap().into_iter().eq(want), "{}", parameter.name);
+        }
+    }
+    log.0
+}
+
+#[test]
+fn fine_tuning_learns_in_bf16_and_tf32_what_it_learns_in_f32() {
+    let weights = Pretrained::open(&find_default().unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    draw(&data, &Counts { train: 12, validation: 10, test: 0 }, [SIDE, SIDE], 1).unwrap();
+    let splits = Splits::open(&data as &Path, None, 0).unwrap();
+    let (train, validation) = (split(&splits.train), split(splits.validation.as_ref().unwrap()));
+    let parts = [&train, &validation];
+    let want = learn(&*cpu(), &weights, parts);
+    assert!(want[5].loss < 0.5 * want[0].loss, "f32 itself does not learn: {want:?}");
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        for device in kernels(precision) {
+            let began = Instant::now();
+            let got = learn(&*device, &weights, parts);
+            println!("{} {precision}, in {:.1} s", devices::name(&*device), began.elapsed().as_secs_f64());
+            for (got, want) in got.iter().zip(&want) {
+                println!(
+                    "  epoch {}: loss {:.4} ({:.4} in f32), accuracy {:.3} ({:.3}), val_loss {:.4} ({:.4}), val_accuracy {:.3} ({:.3})",
+                    want.epoch,
+                    got.loss,
+                    want.loss,
+                    got.accuracy,
+                    want.accuracy,
+                    got.val_loss.unwrap(),
+                    want.val_loss.unwrap(),
+                    got.val_accuracy.unwrap(),
+                    want.val_accuracy.unwrap()
+                );
+            }
+            for (got, want) in got.iter().zip(&want) {
+                let close = |got: f64, want: f64, within: f64| {
+                    assert!(
+                        (got - want).abs() <= within,
+                        "{precision}: epoch {}: {got}, {want} in f32",
+                        want
+                    );
+                };
+                close(got.loss, want.loss, 0.05);
+                close(got.val_loss.unwrap(), want.val_loss.unwrap(), 0.05);
+                // Of 24 and 20 pictures two.
+                close(got.accuracy, want.accuracy, 2.01 / 24.0);
+                close(got.val_accuracy.unwrap(), want.val_accuracy.unwrap(), 2.01 / 20.0);
+            }
+        }
+    }
+}
