@@ -13,6 +13,7 @@ pub mod module;
 mod params;
 pub mod plan;
 mod storage;
+pub mod tensor_map;
 #[cfg(test)]
 mod tests;
 
@@ -64,7 +65,14 @@ impl<D: Driver + 'static> Gpu<D> {
         let shared: Arc<dyn Driver> = driver.clone();
         let fault = Storage::take(&shared, Dtype::U32, SOUND.len())?;
         shared.write(fault.at(), bytemuck::bytes_of(&SOUND))?;
-        Ok(Self { driver, shared, fault, suspect: AtomicBool::new(false), standing: None, precision: Precision::F32 })
+        Ok(Self {
+            driver,
+            shared,
+            fault,
+            suspect: AtomicBool::new(false),
+            standing: None,
+            precision: Precision::F32,
+        })
     }
 
     /// The same device, working in `precision`.
