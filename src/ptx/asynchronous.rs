@@ -202,7 +202,6 @@ impl Asynchronous {
                 one(&mut wgmma.b, Class::L, Role::Use);
                 one(&mut wgmma.scale, Class::P, Role::Use);
                 wgmma.d.iter_mut().for_each(|slot| one(slot, Class::W, Role::Summand));
-                wgmma.d.iter_mut().for_each(|slot| one(slot, Class::W, Role::Def));
             }
             Self::WaitWgmma { flying, .. } | Self::Grounded(flying) => {
                 flying.iter_mut().for_each(|slot| one(slot, Class::W, Role::Kept));

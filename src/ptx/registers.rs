@@ -132,8 +132,14 @@ fn liveness(program: &mut Program, count: usize) -> Option<Vec<Bits>> {
             let register = usize::from(*slot);
             match role {
                 Role::Def => written.set(register),
-                _ if !written.has(register) => live.set(register),
-                _ => {}
+                Role::Use | Role::Kept if !written.has(register) => live.set(register),
+                Role::Use | Role::Kept => {}
+                Role::Summand => {
+                    if !written.has(register) {
+                        live.set(register);
+                    }
+                    written.set(register);
+                }
             }
         });
     }
@@ -235,7 +241,10 @@ fn watch(program: &mut Program, registers: &[Virtual], watched: &[usize], slots:
                 match role {
                     Role::Def => defs.push(*slot),
                     Role::Use => uses.push(*slot),
-                    Role::Summand => summands.push(*slot),
+                    Role::Summand => {
+                        summands.push(*slot);
+                        defs.push(*slot);
+                    }
                     Role::Kept => {}
                 }
             }

@@ -10,7 +10,7 @@ use super::program::{Group, Matrix, NONE, Op, Program, Vote};
 pub(super) enum Role {
     Def,
     Use,
-    /// Read where an operation's own predicate says so: only there must it have been written.
+    /// Written, and read before where an operation's own predicate says so: only there must it have been written.
     Summand,
     /// Not read, but it must keep its place.
     Kept,
