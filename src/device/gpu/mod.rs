@@ -13,6 +13,7 @@ pub mod module;
 mod params;
 pub mod plan;
 mod storage;
+pub mod tensor_map;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,4 @@
-//! Tensor-core instructions: `ldmatrix` and `mma.sync`.
+//! Tensor-core instructions: `mma.sync`, and the sums of `wgmma`.
 //!
 //! In: fragments in registers (layouts: PTX ISA 9.0, 9.7.14.5 "Matrix fragments for mma"). Out: the
 //! product. `fast` multiplies and adds in f32, in order of k. The exact modes follow MMA-Sim
@@ -23,7 +23,7 @@ pub enum Tensor {
 }
 
 /// One element of a fragment register.
-fn element(kind: Multiply, word: u32, half: usize) -> f32 {
+pub(super) fn element(kind: Multiply, word: u32, half: usize) -> f32 {
     match kind {
         Multiply::Bf16 => f32::from_bits(if half == 0 { word << 16 } else { word & 0xffff_0000 }),
         Multiply::F16 => from_f16((word >> (16 * half)) as u16),
@@ -84,7 +84,7 @@ fn dot(kind: Multiply, a: &[f32], b: &[f32], start: f32, mode: Tensor) -> f32 {
 
 /// Sum of products and `start`: every term cut to `bits` of fraction below the largest exponent, added
 /// exactly, cut to f32.
-fn fused(kind: Multiply, a: &[f32], b: &[f32], start: f32, bits: i32) -> f32 {
+pub(super) fn fused(kind: Multiply, a: &[f32], b: &[f32], start: f32, bits: i32) -> f32 {
     // Exact in f64: at most 22 significant bits.
     let products = || a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
     let terms = || products().chain([f64::from(start)]);

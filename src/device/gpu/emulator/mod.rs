@@ -9,6 +9,7 @@ mod access;
 mod alu;
 mod block;
 mod core;
+mod engine;
 mod fault;
 mod grid;
 mod lanes;
@@ -31,6 +32,7 @@ pub use watched::{Started, Watched};
 use super::driver::{Address, Driver};
 use super::launch::{Arg, Launch, Limits};
 use super::module;
+use super::tensor_map::{self, TensorMap};
 use crate::device::{Description, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::ptx::{Module, Program, Space, parse};
@@ -198,7 +200,7 @@ impl Emulator {
 /// The buffers that an argument leads to.
 fn named(arg: &Arg) -> Vec<Named> {
     match arg {
-        Arg::Pointer { name, at, dtype, .. } => {
+        Arg::Pointer { name, at, dtype, .. } | Arg::Tensor { name, at, dtype, .. } => {
             vec![Named { name: (*name).to_owned(), base: at.0, dtype: *dtype }]
         }
         Arg::Value { .. } => Vec::new(),
@@ -323,5 +325,9 @@ impl Driver for Emulator {
 
     fn synchronize(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {
+        Ok(map.encode())
     }
 }
