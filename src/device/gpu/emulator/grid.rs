@@ -35,6 +35,8 @@ pub struct Options {
     pub statistics: bool,
     /// Turn-taking.
     pub schedule: Schedule,
+    /// Compute capability: 80 for 8.0, or 90, which has mbarriers, TMA and wgmma.
+    pub capability: u32,
     /// Rounding of tensor-core sums.
     pub tensor: Tensor,
     /// Instructions of a warp after which a launch counts as endless.
@@ -51,6 +53,7 @@ impl Default for Options {
             late_copies: true,
             statistics: false,
             schedule: Schedule::Lowest,
+            capability: 80,
             tensor: Tensor::Fast,
             budget: 1_000_000_000,
             threads: None,

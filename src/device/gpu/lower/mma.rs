@@ -184,7 +184,7 @@ pub fn conv2d_maxpool2d_forward(
 }
 
 /// Memory for a map between two launches: `y` of the first, `x` of the second.
-fn between(site: &mut Site, format: Format, len: usize) -> Result<[Arg; 2]> {
+pub fn between(site: &mut Site, format: Format, len: usize) -> Result<[Arg; 2]> {
     let dtype = format.dtype();
     let room = site.between(["y", "x"], len.div_ceil(Dtype::F32.size() / dtype.size()))?;
     Ok(room.map(|arg| match arg {
