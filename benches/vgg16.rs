@@ -1,7 +1,8 @@
 //! VGG16 as a whole, on the device that `VGG_FT_BENCH_DEVICE` names (cpu if it names none).
 //!
 //! Forward at batch 20 on 150x150 and at batch 1 on 224x224, extraction, and one training step each with a
-//! frozen base, from block5_conv1 and from block3_conv1, pictures as bytes on the host to the updated weights.
+//! frozen base, from block5_conv1 and from block3_conv1, pictures as bytes to the updated weights. On a card the
+//! pictures are resident and a step is one of many in an epoch, as in training.
 //! Each is checked once before it is timed. Operations are those of the plan (`vgg-ft bench --plan`), so
 //! criterion's Gelem/s are GFLOP/s. `VGG_FT_BENCH_JSON` names a file for the results.
 
@@ -39,13 +40,16 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Times `run`, which was checked; `prepare` makes it, once, if the filter asks for it.
-    fn measure<R: FnMut()>(&mut self, id: &str, work: Throughput, prepare: impl Fn() -> R) {
+    /// Times `run`, which was checked and does the work so many `times`; `prepare` makes it, once, if the filter
+    /// asks for it.
+    fn measure<R: FnMut()>(&mut self, id: &str, work: Throughput, times: usize, prepare: impl Fn() -> R) {
         let id = format!("{id} [flop]/{}", self.device.describe().name);
         let mut samples = Vec::new();
         let mut run = None;
         let mut group = self.criterion.benchmark_group("vgg16");
-        group.sampling_mode(SamplingMode::Flat).throughput(work.clone());
+        // Criterion's seconds are those of all times.
+        let Throughput::Elements(flops) = work else { panic!("{id}: {work:?} is no work of ours") };
+        group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(flops * times as u64));
         group.bench_function(&id, |bencher| {
             let run = run.get_or_insert_with(&prepare);
             bencher.iter_custom(|count| {
@@ -53,7 +57,7 @@ impl Bench<'_> {
                 (0..count).for_each(|_| run());
                 self.device.synchronize().unwrap();
                 let time = begin.elapsed();
-                samples.push(time.as_secs_f64() / count as f64);
+                samples.push(time.as_secs_f64() / (count * times as u64) as f64);
                 time
             });
         });
@@ -74,7 +78,7 @@ impl Bench<'_> {
             batch,
         )
         .unwrap();
-        self.measure(id, work(&record), || vgg16::forward(device, batch, side, base_alone));
+        self.measure(id, work(&record), 1, || vgg16::forward(device, batch, side, base_alone));
     }
 
     /// One step of training from the layer `from` on.
@@ -85,7 +89,7 @@ impl Bench<'_> {
         let record =
             plan::training((Card::named("h100").unwrap(), Precision::F32), &all, 0, trainable, BATCH)
                 .unwrap();
-        self.measure(id, work(&record), || vgg16::step(device, from));
+        self.measure(id, work(&record), vgg16::steps(device), || vgg16::step(device, from));
     }
 }
 

@@ -103,6 +103,17 @@ __device__ __forceinline__ void convolve_any(
     const unsigned inside = row < rows ? taps_inside(i, j, h, w) : 0;
     const Number* mine = source + pixel * channels;
 
+    // A picture's filters, 27 numbers each, lie side by side: they come by whole lines into the second stage, which
+    // the only step leaves free, and are taken apart there.
+    Number* flat = reinterpret_cast<Number*>(dynamic + Tile::STAGE);
+    if constexpr (CHANNELS == 3 && !BACKWARD) {
+        static_assert(Tile::BN * 9 * CHANNELS * T::BYTES <= Tile::STAGE && 9 * CHANNELS <= Tile::BK);
+        const int here = min(Tile::BN, columns - spot.column) * depth;
+        #pragma unroll 4
+        for (int k = threadIdx.x; k < here; k += Tile::THREADS) flat[k] = weight[spot.column * depth + k];
+        __syncthreads();
+    }
+
     const auto fetch_a = [&](const int first) {
         int tap = first / channels, c = first % channels;
         return chunk_of<T>([&](int) {
@@ -120,6 +131,10 @@ __device__ __forceinline__ void convolve_any(
                 const Number number = there ? weight[(o * 9 + 8 - tap) * columns + column] : Number(0);
                 if (++o == channels) o = 0, ++tap;
                 return number;
+            });
+        } else if constexpr (CHANNELS == 3) {
+            return chunk_of<T>([&](const int k) {
+                return first + k < depth && column < columns ? flat[threadIdx.x % Tile::BN * depth + first + k] : Number(0);
             });
         } else {
             return chunk_of<T>([&](const int k) {

@@ -270,22 +270,6 @@ __device__ __forceinline__ void backward_input(
     finish_backward_input<Tile>(sums, spot, pixels, p.c_in, mask, dx, true);
 }
 
-// parts[z] = the sums of a product whose rows are pixels over the steps of part z, in the order of its rows.
-template <class Tile, Rows ROWS, bool BACKWARD>
-__device__ __forceinline__ void convolve_part(
-    const Conv2d p, const Split split, const typename Tile::Number* __restrict__ source,
-    const typename Tile::Number* __restrict__ weight, float* __restrict__ parts)
-{
-    const int columns = BACKWARD ? p.c_in : p.c_out;
-    const int rows = ROWS == Rows::PIXELS ? p.n * p.h * p.w : 4 * (p.n * (p.h / 2) * (p.w / 2));
-    const Spot spot = spot_of<Tile>(columns);
-    const int begin = blockIdx.z * split.length;
-    const int end = min(begin + int(split.length), steps_of<Tile>(BACKWARD ? p.c_out : p.c_in));
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
-    convolve<Tile, ROWS, BACKWARD>(p, begin, end, spot, rows, source, weight, sums);
-    store_sums<Tile>(sums, spot, rows, columns, columns, parts + blockIdx.z * (rows * columns), true);
-}
-
 // parts[z] = Σ dy · x over the pixels of part z. Grid (9 · channel tiles, filter tiles, parts).
 template <class Tile>
 __device__ __forceinline__ void backward_weight(

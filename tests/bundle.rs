@@ -17,6 +17,8 @@ mod gradients;
 mod kernels;
 #[path = "kernels_bf16.rs"]
 mod kernels_bf16;
+#[path = "kernels_mma.rs"]
+mod kernels_mma;
 #[path = "ptx_card.rs"]
 mod ptx_card;
 #[path = "whole_vgg.rs"]

@@ -142,6 +142,11 @@ fn a_full_card_says_how_full_and_can_be_used_again() {
 }
 
 #[test]
+fn what_is_fetched_later_is_what_was_there() {
+    inside("memory::later", "");
+}
+
+#[test]
 fn slabs_that_are_empty_make_room_for_one_of_another_size() {
     inside("memory::room", "memory=201326592");
 }

@@ -12,7 +12,9 @@ use support::run::{Case, Data, Output, Want};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
+use vgg_ft::device::gpu::plan::{Card, Plan};
 use vgg_ft::device::{Call, Device, Dtype, Precision};
+use vgg_ft::ptx::Space;
 use vgg_ft::shape::Conv2d;
 
 /// `(n, h, w, c_in, c_out)`.
@@ -209,4 +211,214 @@ fn tf32_integers_are_exact() {
 #[test]
 fn tf32_reals_are_near() {
     all_agree(Precision::Tf32, Reals);
+}
+
+/// Of reals, whose winners are a matter of rounding: what the fused kernel says is what the pool of the stored map
+/// says, value and winner. Maps of odd sizes, whole chunks and ragged ones, sums in one part and in several.
+#[test]
+fn the_fused_pool_is_the_pool_of_the_map() {
+    let geometries = [(2, 9, 7, 16, 24), (1, 5, 13, 136, 128), (1, 7, 6, 64, 64), (2, 5, 5, 3, 12)];
+    for (precision, g) in FORMATS.into_iter().flat_map(|p| geometries.iter().map(move |g| (p, geometry(g)))) {
+        for device in devices(precision) {
+            let device = &*device;
+            let (x, _) = numbers(precision, Reals, 6, g.x().len());
+            let (weight, _) = numbers(precision, Reals, 7, g.weight().len());
+            let (x, weight) = (x.upload(device), weight.upload(device));
+            let bias = device.upload(&Source::new(8).f32(Reals, g.c_out)).unwrap();
+            let blank = |len| Data::zeros(precision.activations(), len);
+            let (x, weight, bias) = (&x, &weight, &bias);
+            let mut z = device.alloc(precision.activations(), g.y().len()).unwrap();
+            device.run(Call::Conv2dForward { geometry: g, x, weight, bias, relu: true, y: &mut z }).unwrap();
+            let z = wide(&blank(g.y().len()).download_like(device, &z).unwrap());
+            let (want, winners) = naive::maxpool2d_forward(&g.pool(), &z);
+
+            let mut y = device.alloc(precision.activations(), want.len()).unwrap();
+            let mut winner = device.alloc(Dtype::U8, winners.len()).unwrap();
+            let call = Call::Conv2dMaxpool2dForward {
+                geometry: g,
+                x,
+                weight,
+                bias,
+                y: &mut y,
+                winner: Some(&mut winner),
+            };
+            device.run(call).unwrap();
+            let got = wide(&blank(want.len()).download_like(device, &y).unwrap());
+            assert!(
+                got.iter().zip(&want).all(|(got, want)| f64::from(*got) == want.value),
+                "{precision} {g:?}"
+            );
+            assert_eq!(device.download::<u8>(&winner).unwrap(), winners, "{precision} {g:?}");
+        }
+    }
+}
+
+fn wide(data: &Data) -> Vec<f32> {
+    match data {
+        Data::Bf16(data) => data.iter().map(|x| x.to_f32()).collect(),
+        Data::F32(data) => data.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const FORMATS: [Precision; 2] = [Precision::Bf16, Precision::Tf32];
+
+/// A wrong type or length is refused by the buffer's name, and an old card by what it lacks.
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let g = Conv2d { n: 1, h: 4, w: 4, c_in: 8, c_out: 8 };
+    for precision in FORMATS {
+        let device: &dyn Device = &emulator(Options::default()).with_precision(precision);
+        for case in cases(precision, Integers, g) {
+            for which in 0..case.inputs.len() + case.outputs.len() {
+                let (mut inputs, mut outputs) = case.buffers(device);
+                let all = inputs.len();
+                let buffer = if which < all { &mut inputs[which] } else { &mut outputs[which - all] };
+                *buffer = device.alloc(buffer.dtype(), buffer.len() + 1).unwrap();
+                let error = device.run((case.make)(&inputs, &mut outputs)).unwrap_err();
+                let name = case.call_name(device);
+                assert!(error.message().starts_with(&format!("{name}: `")), "{error}");
+            }
+        }
+    }
+    let device: &dyn Device = &Gpu::new(Plan::new(Card::named("t4").unwrap())).unwrap();
+    let alloc = |len| device.alloc(Dtype::Bf16, len).unwrap();
+    let (x, weight, mut y) = (alloc(g.x().len()), alloc(g.weight().len()), alloc(g.y().len()));
+    let bias = device.zeros(8).unwrap();
+    let call =
+        Call::Conv2dForward { geometry: g, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
+    let error = device.run(call).unwrap_err();
+    assert!(error.message().contains("no tensor cores for bf16"), "{error}");
+}
+
+/// `along` and `across` of kernels/mma.cuh, in bytes.
+fn along(chunks: usize, row: usize, chunk: usize) -> usize {
+    (row * chunks + (chunk ^ if chunks == 8 { row & 7 } else { row >> 1 & 3 })) * 16
+}
+
+fn across(bytes: usize, chunks: usize, row: usize, chunk: usize) -> usize {
+    (row * chunks + (chunk ^ if bytes == 2 { row & 7 } else { (row & 3) * 2 })) * 16
+}
+
+/// Eight lanes' chunks of 16 bytes, which go at once, fill the banks once.
+fn meet_no_other(places: impl Iterator<Item = usize>) {
+    let mut banks: Vec<usize> = places.map(|place| place / 16 % 8).collect();
+    assert_eq!(banks.len(), 8);
+    banks.sort_unstable();
+    assert_eq!(banks, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn chunks_change_places_one_to_one_and_meet_in_no_bank() {
+    let source = include_str!("../kernels/mma.cuh");
+    for line in [
+        "return (row * CHUNKS + (chunk ^ (CHUNKS == 8 ? row & 7 : row >> 1 & 3))) * 16;",
+        "return (row * CHUNKS + (chunk ^ (T::BYTES == 2 ? row & 7 : (row & 3) * 2))) * 16;",
+    ] {
+        assert!(source.contains(line), "mma.cuh has changed: so must this test");
+    }
+    let one_to_one = |rows: usize, chunks: usize, at: &dyn Fn(usize, usize) -> usize| {
+        let mut all: Vec<_> = (0..rows * chunks).map(|k| at(k / chunks, k % chunks)).collect();
+        all.sort_unstable();
+        assert!(all.iter().enumerate().all(|(k, &place)| place == k * 16));
+    };
+    for chunks in [4, 8] {
+        one_to_one(256, chunks, &|row, chunk| along(chunks, row, chunk));
+        for first in (0..256).step_by(8) {
+            // ldmatrix: eight rows at one chunk.
+            (0..chunks).for_each(|chunk| meet_no_other((0..8).map(|row| along(chunks, first + row, chunk))));
+            // cp.async: eight threads on neighbouring chunks.
+            let written = (0..8).map(|k| first * chunks + k);
+            meet_no_other(written.map(|k| along(chunks, k / chunks, k % chunks)));
+        }
+    }
+    for (bytes, chunks) in [2, 4].into_iter().flat_map(|bytes| [8, 16, 32].map(|chunks| (bytes, chunks))) {
+        one_to_one(64, chunks, &|row, chunk| across(bytes, chunks, row, chunk));
+        for (row, first) in (0..64).flat_map(|row| (0..chunks).step_by(8).map(move |first| (row, first))) {
+            meet_no_other((0..8).map(|k| across(bytes, chunks, row, first + k)));
+        }
+        for (first, chunk) in
+            (0..64).step_by(8).flat_map(|first| (0..chunks).map(move |chunk| (first, chunk)))
+        {
+            if bytes == 2 {
+                // ldmatrix.trans: eight depths at one chunk.
+                meet_no_other((0..8).map(|row| across(bytes, chunks, first + row, chunk)));
+            } else if chunk % 2 == 0 {
+                // Words: four depths of eight neighbouring numbers, two chunks.
+                for half in [0, 4] {
+                    let words = (0..8).map(|k| across(bytes, chunks, first + half + k / 2, chunk + k % 2));
+                    meet_no_other(words);
+                }
+            }
+        }
+    }
+}
+
+/// Loads and stores of shared memory that are neither ldmatrix nor cp.async (those: above), counted as they run.
+#[test]
+fn no_load_or_store_of_shared_memory_waits_for_a_bank() {
+    let g = Conv2d { n: 1, h: 8, w: 16, c_in: 128, c_out: 128 };
+    let narrow = Conv2d { c_in: 64, c_out: 64, ..g };
+    for (precision, g) in FORMATS.into_iter().flat_map(|precision| [(precision, g), (precision, narrow)]) {
+        let gpu = emulator(Options { statistics: true, ..Options::fast() }).with_precision(precision);
+        let device: &dyn Device = &gpu;
+        let mut seen = 0;
+        for case in cases_like(precision, g) {
+            let (inputs, mut outputs) = case.buffers(device);
+            device.run((case.make)(&inputs, &mut outputs)).unwrap();
+        }
+        for entry in vgg_ft::device::gpu::module::MODULES.iter().flat_map(|module| module.entries) {
+            let Some(statistics) = gpu.driver().take_statistics(entry.name) else { continue };
+            let shared = |program: &vgg_ft::ptx::Program, _: &_| -> Vec<(u64, u64)> {
+                let rows = program.accesses.iter().zip(&statistics.touched);
+                let rows = rows.filter(|(access, _)| access.space == Space::Shared);
+                rows.map(|(_, touched)| (touched.passes, touched.ideal)).collect()
+            };
+            for (passes, ideal) in gpu.driver().look(entry.name, shared).unwrap() {
+                assert_eq!(passes, ideal, "{} {g:?}", entry.name);
+                seen += passes;
+            }
+        }
+        assert!(seen > 0);
+    }
+}
+
+/// The calls of [`cases`] on zeros, without what they should give.
+fn cases_like(precision: Precision, g: Conv2d) -> Vec<Case> {
+    let some = |len| Data::zeros(precision.activations(), len);
+    let bias = || Data::zeros(Dtype::F32, g.c_out);
+    let none = |len: usize| match precision {
+        Precision::Bf16 => {
+            Output { before: None, want: Want::Half(Dtype::Bf16, vec![Near::exactly(0.0); len]) }
+        }
+        _ => Output::fresh(vec![Near::exactly(0.0); len]),
+    };
+    let (x, w, y) = (g.x().len(), g.weight().len(), g.y().len());
+    vec![
+        case(
+            g,
+            vec![some(x), some(w), bias()],
+            vec![none(y)],
+            make!([x, weight, bias] => [y], Call::Conv2dForward { geometry: g, x, weight, bias, relu: true, y }),
+        ),
+        case(
+            g,
+            vec![some(x), some(w), bias()],
+            vec![none(g.pool().y().len())],
+            make!([x, weight, bias] => [y],
+                Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y, winner: None }),
+        ),
+        case(
+            g,
+            vec![some(y), some(w)],
+            vec![none(x)],
+            make!([dy, weight] => [dx], Call::Conv2dBackwardInput { geometry: g, dy, weight, mask: None, dx }),
+        ),
+        case(
+            g,
+            vec![some(x), some(y)],
+            vec![Output::fresh(vec![Near::exactly(0.0); w])],
+            make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight }),
+        ),
+    ]
 }

@@ -2,21 +2,38 @@
 
 use crate::roof::Roof;
 use criterion::Throughput;
-use vgg_ft::device::Device;
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
+use vgg_ft::device::{Device, Precision};
 
 /// A line that was measured: its id, what it does, and the seconds of one call in each sample.
 pub type Measured = (String, Throughput, Vec<f64>);
 
-/// What `VGG_FT_BENCH_DEVICE` names.
+/// What `VGG_FT_BENCH_PRECISION` names; f32 if it names none.
+pub fn precision() -> Precision {
+    let Ok(name) = std::env::var("VGG_FT_BENCH_PRECISION") else { return Precision::F32 };
+    let found = Precision::ALL.into_iter().find(|precision| precision.name() == name);
+    found.unwrap_or_else(|| {
+        panic!("VGG_FT_BENCH_PRECISION: there is no precision `{name}`: f32, tf32 or bf16")
+    })
+}
+
+/// What `VGG_FT_BENCH_DEVICE` names, in that precision.
 pub fn device() -> Box<dyn Device> {
+    let precision = precision();
     match std::env::var("VGG_FT_BENCH_DEVICE").as_deref() {
+        Err(_) | Ok("" | "cpu") if precision != Precision::F32 => {
+            panic!("VGG_FT_BENCH_PRECISION: the cpu works in f32")
+        }
         Err(_) | Ok("" | "cpu") => Box::new(CpuDevice::new(None).unwrap()),
-        Ok("cuda") => Box::new(Gpu::new(Cuda::open(cuda::Options::default()).unwrap()).unwrap()),
-        Ok("emulator") => Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap()),
+        Ok("cuda") => Box::new(
+            Gpu::new(Cuda::open(cuda::Options::default()).unwrap()).unwrap().with_precision(precision),
+        ),
+        Ok("emulator") => {
+            Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap().with_precision(precision))
+        }
         Ok(other) => panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda or emulator"),
     }
 }
@@ -73,7 +90,7 @@ pub fn json(device: &dyn Device, batch: usize, roof: &Roof, results: &[Measured]
     });
     let lines: Vec<_> = lines.collect();
     serde_json::json!({
-        "device": it.name, "hardware": it.hardware, "batch": batch, "ceilings": ceilings(), "lines": lines
+        "device": it.name, "hardware": it.hardware, "precision": precision().name(), "batch": batch, "ceilings": ceilings(), "lines": lines
     })
     .to_string()
 }

@@ -1,7 +1,8 @@
 //! VGG16 as work to be timed: passes forward and steps of training, on noise and random weights.
 
-use vgg_ft::device::Device;
+use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::call::Rmsprop;
+use vgg_ft::device::{Buffer, Device};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
 use vgg_ft::model::{Architecture, Head, Network, Preprocess, Source, Trainable, Variant};
@@ -13,10 +14,15 @@ use vgg_ft::train::{Course, Epoch, Fit, Observer, Optimizer, Position, Samples, 
 /// Samples of a step.
 pub const BATCH: usize = 20;
 
+/// Steps of a measured epoch on a card, so that what comes between epochs does not count.
+const STEPS: usize = 32;
+
 /// Noise as pictures, of two classes.
 struct Noise {
     side: usize,
     pixels: Vec<u8>,
+    /// On the device, as training keeps a set where the device has memory of its own.
+    resident: Option<Buffer>,
     labels: Vec<u32>,
 }
 
@@ -26,6 +32,7 @@ impl Noise {
         Self {
             side,
             pixels: (0..count * side * side * 3).map(|_| draws.below(256) as u8).collect(),
+            resident: None,
             labels: (0..count as u32).map(|at| at % 2).collect(),
         }
     }
@@ -37,11 +44,17 @@ impl Samples for Noise {
     }
 
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
+        let rule = Preprocess::Caffe.rule();
+        if let Some(pixels) = &self.resident {
+            let (n, h, w, count) = (indices.len(), self.side, self.side, self.labels.len());
+            let geometry = Gather { count, n, h, w, border: Border::Nearest, ranged: false, rule };
+            return op::augment(device, geometry, pixels, indices, &vec![Transform::IDENTITY; n]);
+        }
         let len = self.side * self.side * 3;
         let pixels: Vec<u8> =
             indices.iter().flat_map(|&at| &self.pixels[at as usize * len..][..len]).copied().collect();
         let shape = Shape::new(&[indices.len(), self.side, self.side, 3]);
-        op::normalize(device, &device.upload(&pixels)?, shape, Preprocess::Caffe.rule())
+        op::normalize(device, &device.upload(&pixels)?, shape, rule)
     }
 }
 
@@ -94,10 +107,19 @@ pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool)
     move || drop(pass(&indices))
 }
 
-/// One step of training from the layer `from` on, pictures as bytes to the updated weights, checked once.
+/// How many steps [`step`] makes at once on `device`.
+pub fn steps(device: &dyn Device) -> usize {
+    if device.memory().unwrap().is_some() { STEPS } else { 1 }
+}
+
+/// [`steps`] steps of training from the layer `from` on, pictures as bytes (the host's, or resident where the
+/// device has memory of its own) to the updated weights, checked once.
 pub fn step<'a>(device: &'a dyn Device, from: &str) -> impl FnMut() + 'a {
     let trainable = Trainable::from(&architecture(150), from).unwrap();
-    let (mut network, noise) = (network(device, 150), Noise::new(BATCH, 150));
+    let (mut network, mut noise) = (network(device, 150), Noise::new(BATCH * steps(device), 150));
+    if steps(device) > 1 {
+        noise.resident = Some(device.upload(&noise.pixels).unwrap());
+    }
     network.set_trainable(trainable);
     let rule = Rmsprop { rate: 1e-5, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());

@@ -40,6 +40,29 @@ pub struct Capacity {
     pub total: u64,
 }
 
+/// Bytes on their way from a device. Hand them to [`Device::arrived`]; one that is dropped costs the device a
+/// little memory until it ends.
+#[derive(Debug)]
+#[must_use]
+pub enum Arrival {
+    /// They are here: the device does not work while the host does.
+    Here(Vec<u8>),
+    /// They are not, and the device knows them by these numbers.
+    Travelling {
+        /// What was asked for.
+        bytes: usize,
+        /// What only kernels could see until then ([`Device::run`]).
+        seen: Option<usize>,
+    },
+}
+
+impl Arrival {
+    /// Whether to ask for them costs no time.
+    pub fn is_here(&self) -> bool {
+        matches!(self, Self::Here(_))
+    }
+}
+
 /// Something that holds buffers and runs calls on them.
 ///
 /// Calls run in the order they are given; `run` may return before the work is done, and `download`
@@ -83,6 +106,28 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// As [`Device::upload_bytes`].
     fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()>;
+
+    /// Begins to copy the whole of `from` to the host, as it is after all calls so far. [`Device::arrived`] has it
+    /// later, and until then the device may go on with other work.
+    ///
+    /// # Errors
+    /// As [`Device::download_bytes`].
+    fn download_later(&self, from: &Buffer) -> Result<Arrival> {
+        let mut bytes = vec![0; from.len() * from.dtype().size()];
+        self.download_bytes(from, &mut bytes)?;
+        Ok(Arrival::Here(bytes))
+    }
+
+    /// The bytes that [`Device::download_later`] of this device promised, once they are here.
+    ///
+    /// # Errors
+    /// As [`Device::download_bytes`].
+    fn arrived(&self, arrival: Arrival) -> Result<Vec<u8>> {
+        match arrival {
+            Arrival::Here(bytes) => Ok(bytes),
+            Arrival::Travelling { .. } => Err(buffer::foreign()),
+        }
+    }
 
     /// Does the work that `call` describes.
     ///

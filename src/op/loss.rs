@@ -7,7 +7,7 @@
 //! through the activation to the logits, so nothing is clipped.
 
 use crate::device::call::LossRule;
-use crate::device::{Buffer, Call, Device, Dtype};
+use crate::device::{Arrival, Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Flow, Tape, Tensor};
 use crate::shape::Shape;
@@ -25,10 +25,45 @@ impl Loss {
     /// # Errors
     /// The device's errors.
     pub fn totals(&self, device: &dyn Device) -> Result<(f64, usize)> {
-        let outcome: Vec<f32> = device.download(self.outcome.buffer())?;
+        self.later(device)?.totals(device)
+    }
+
+    /// Begins to bring them to the host; the tensor is needed no more.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn later(&self, device: &dyn Device) -> Result<LossArrival> {
+        Ok(LossArrival { arrival: device.download_later(self.outcome.buffer())?, rows: self.rows })
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+/// A batch's loss on its way to the host.
+pub struct LossArrival {
+    arrival: Arrival,
+    rows: usize,
+}
+
+impl LossArrival {
+    /// As [`Loss::totals`].
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn totals(self, device: &dyn Device) -> Result<(f64, usize)> {
+        let bytes = device.arrived(self.arrival)?;
+        let outcome: Vec<f32> = bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
         let loss = outcome.chunks_exact(2).map(|row| f64::from(row[0])).sum();
         let right = outcome.chunks_exact(2).filter(|row| row[1] == 1.0).count();
         Ok((loss, right))
+    }
+
+    /// Whether nobody has to wait for it.
+    pub fn is_here(&self) -> bool {
+        self.arrival.is_here()
     }
 
     /// The number of rows.

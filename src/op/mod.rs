@@ -22,7 +22,7 @@ pub use conv2d::conv2d;
 pub use conv2d_maxpool2d::conv2d_maxpool2d;
 pub use dense::dense;
 pub use dropout::dropout;
-pub use loss::{Loss, sigmoid_cross_entropy, softmax_cross_entropy};
+pub use loss::{Loss, LossArrival, sigmoid_cross_entropy, softmax_cross_entropy};
 pub use maxpool2d::maxpool2d;
 pub use normalize::normalize;
 pub use output::{sigmoid, softmax};

@@ -265,7 +265,10 @@ impl Observer for Watch<'_> {
             .progress
             .get_or_insert_with(|| self.host.progress(&epoch_heading(epoch, self.epochs), samples, "images"));
         progress.set((done * samples / of.max(1)) as u64);
-        progress.note(&format!("loss {:.4} acc {:.4}", score.loss(), score.accuracy()));
+        // A card's first loss comes a step late.
+        if score.seen > 0 {
+            progress.note(&format!("loss {:.4} acc {:.4}", score.loss(), score.accuracy()));
+        }
     }
 
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {

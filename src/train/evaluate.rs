@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::graph::{Mode, Tape, Tensor};
 use crate::interrupt;
 use crate::model::{Network, Output};
-use crate::op::{self, Loss};
+use crate::op::{self, Loss, LossArrival};
 use serde::{Deserialize, Serialize};
 
 /// A network's result on a set.
@@ -33,11 +33,13 @@ impl Score {
         self.right as f64 / self.seen as f64
     }
 
-    pub(super) fn add(&mut self, device: &dyn Device, loss: &Loss) -> Result<f64> {
+    /// Takes a batch's loss in, and gives its sum.
+    pub(super) fn add(&mut self, device: &dyn Device, loss: LossArrival) -> Result<f64> {
+        let rows = loss.rows();
         let (loss_sum, right) = loss.totals(device)?;
         self.loss_sum += loss_sum;
         self.right += right;
-        self.seen += loss.rows();
+        self.seen += rows;
         Ok(loss_sum)
     }
 }
@@ -116,6 +118,8 @@ pub(super) fn score(
     let mut score = Score::default();
     let output = network.architecture().output();
     let options = LossOptions { smoothing, class_weights: None };
+    // While a card works on a batch, the next one is made ready.
+    let mut before: Option<LossArrival> = None;
     for indices in indices.chunks(batch) {
         interrupt::check()?;
         let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
@@ -131,9 +135,13 @@ pub(super) fn score(
             outcome = Some(targets.loss(&tape, output, &logits)?);
             Ok(())
         })?;
-        if let Some(loss) = outcome {
-            score.add(device, &loss)?;
+        let now = outcome.map(|loss| loss.later(device)).transpose()?;
+        if let Some(loss) = std::mem::replace(&mut before, now) {
+            score.add(device, loss)?;
         }
+    }
+    if let Some(loss) = before {
+        score.add(device, loss)?;
     }
     Ok(score)
 }

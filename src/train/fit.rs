@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::graph::{Mode, Tape};
 use crate::interrupt;
 use crate::model::Network;
+use crate::op::LossArrival;
 use crate::random::{Draws, Stream};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -52,7 +53,8 @@ impl Position {
 
 /// Who wants to hear how training goes, and keeps what it gives.
 pub trait Observer {
-    /// After each step: steps done and steps of this epoch, samples of this epoch, and the running score.
+    /// After each step: steps done and steps of this epoch, and the running score, which on a card does not know
+    /// of the last batch yet.
     fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score);
 
     /// After each epoch.
@@ -131,6 +133,7 @@ impl Fit<'_> {
                 monitor: course.stopping.monitor,
             })
         };
+        let mut late = Late { device: self.device, within: 0, steps, loss: None };
         // A kill may have come between the moment that was kept and the weights of its epoch.
         if position.within == 0 && !position.over {
             self.keep_best(network, &position.epochs, observer)?;
@@ -140,16 +143,19 @@ impl Fit<'_> {
             let (began, before) = (Instant::now(), position.seconds);
             while position.within < steps {
                 if interrupt::check().is_err() {
+                    late.land(&mut position.score, epoch)?;
                     observer.keep(network, optimizer, position)?;
                     let done = format!("training, epoch {epoch}, after step {} of {steps}", position.within);
                     return interrupt::check().map_err(|error| error.context(done));
                 }
                 optimizer.rule = optimizer.rule.at_rate(rate(position.step, &position.epochs));
-                self.step(network, optimizer, sampler.batch(position.step), position).map_err(|e| {
-                    e.context(format!("training, epoch {epoch}, step {} of {steps}", position.within + 1))
-                })?;
+                late.within = position.within + 1;
+                self.step(network, optimizer, sampler.batch(position.step), position, &mut late, epoch)?;
                 position.step += 1;
                 position.within += 1;
+                if position.within == steps {
+                    late.land(&mut position.score, epoch)?;
+                }
                 position.seconds = before + began.elapsed().as_secs_f64();
                 observer.step(epoch, position.within, steps, &position.score);
             }
@@ -239,9 +245,11 @@ impl Fit<'_> {
         optimizer: &mut Optimizer,
         indices: &[u32],
         position: &mut Position,
+        late: &mut Late<'_>,
+        epoch: usize,
     ) -> Result<()> {
         let course = self.course;
-        let output = network.architecture().output();
+        let context = late.place(epoch, late.within);
         let parts = indices.chunks(course.batch).count();
         for (part, chosen) in indices.chunks(course.batch).enumerate() {
             let labels: Vec<u32> = chosen.iter().map(|&i| self.train.labels()[i as usize]).collect();
@@ -249,38 +257,85 @@ impl Fit<'_> {
             let draw = position.batches + part as u64;
             // All that the step needs goes to the device first, and its outcome comes back last: what lies
             // between can then be started as one.
-            self.device.label("batch");
-            let mut x = Some(self.train.training_batch(self.device, chosen, draw)?);
-            let targets = Targets::new(self.device, output, &labels, &course.loss, indices.len())?;
-            let mut outcome = None;
-            self.device.together(&mut || {
-                let Some(x) = x.take() else { return Ok(()) };
-                let tape = Tape::new(self.device, Mode::Training);
-                let end = network.architecture().layers().len();
-                let logits = network.forward(&tape, x, self.from..end, course.seed, draw)?;
-                let loss = targets.loss(&tape, output, &logits)?;
-                drop(logits);
-                tape.backward(&loss.outcome, |index, gradient| {
-                    optimizer.take(self.device, index, &mut network.parameters_mut()[index], gradient)
-                })?;
-                if part + 1 == parts {
-                    optimizer.step(self.device, network.parameters_mut())?;
-                }
-                outcome = Some(loss);
-                Ok(())
-            })?;
-            let Some(loss) = outcome else { return Ok(()) };
-            // An update with a loss that is no number does no harm: the run ends here, before anything is
-            // saved.
-            let sum = position.score.add(self.device, &loss)?;
-            if !sum.is_finite() {
-                return Err(Error::new(Kind::Numeric, "the loss is no longer a finite number")
-                    .fact("loss", sum / chosen.len() as f64)
-                    .help("training diverged: use a lower learning rate (--rate, --head-rate)"));
-            }
+            let outcome =
+                self.batch(network, optimizer, (chosen, &labels, indices.len()), (draw, part + 1 == parts));
+            let Some(loss) = outcome.map_err(|error| error.context(context.clone()))? else { return Ok(()) };
+            late.follow(loss, &mut position.score, epoch)?;
         }
         position.batches += parts as u64;
         Ok(())
+    }
+
+    /// A batch of a step with `whole` samples: gradients, and the update if it is the `last`.
+    fn batch(
+        &self,
+        network: &mut Network,
+        optimizer: &mut Optimizer,
+        (chosen, labels, whole): (&[u32], &[u32], usize),
+        (draw, last): (u64, bool),
+    ) -> Result<Option<LossArrival>> {
+        let (course, output) = (self.course, network.architecture().output());
+        self.device.label("batch");
+        let mut x = Some(self.train.training_batch(self.device, chosen, draw)?);
+        let targets = Targets::new(self.device, output, labels, &course.loss, whole)?;
+        let mut outcome = None;
+        self.device.together(&mut || {
+            let Some(x) = x.take() else { return Ok(()) };
+            let tape = Tape::new(self.device, Mode::Training);
+            let end = network.architecture().layers().len();
+            let logits = network.forward(&tape, x, self.from..end, course.seed, draw)?;
+            let loss = targets.loss(&tape, output, &logits)?;
+            drop(logits);
+            tape.backward(&loss.outcome, |index, gradient| {
+                optimizer.take(self.device, index, &mut network.parameters_mut()[index], gradient)
+            })?;
+            if last {
+                optimizer.step(self.device, network.parameters_mut())?;
+            }
+            outcome = Some(loss);
+            Ok(())
+        })?;
+        outcome.map(|loss| loss.later(self.device)).transpose()
+    }
+}
+
+/// The loss of the batch before: a card works on the next one while it travels.
+struct Late<'d> {
+    device: &'d dyn Device,
+    /// The step that is under way, from 1, and steps of an epoch.
+    within: usize,
+    steps: usize,
+    /// With its step.
+    loss: Option<(LossArrival, usize)>,
+}
+
+impl Late<'_> {
+    fn place(&self, epoch: usize, within: usize) -> String {
+        format!("training, epoch {epoch}, step {within} of {}", self.steps)
+    }
+
+    /// Takes the loss of the batch before in, now that the next one is on its way: of a device that does not
+    /// work while the host does, this one's too.
+    fn follow(&mut self, loss: LossArrival, score: &mut Score, epoch: usize) -> Result<()> {
+        let here = loss.is_here();
+        self.land(score, epoch)?;
+        self.loss = Some((loss, self.within));
+        if here { self.land(score, epoch) } else { Ok(()) }
+    }
+
+    /// Takes in what is on its way.
+    fn land(&mut self, score: &mut Score, epoch: usize) -> Result<()> {
+        let Some((loss, within)) = self.loss.take() else { return Ok(()) };
+        let rows = loss.rows();
+        let sum = score.add(self.device, loss).map_err(|error| error.context(self.place(epoch, within)))?;
+        if sum.is_finite() {
+            return Ok(());
+        }
+        // Updates with a loss that is no number do no harm: the run ends here, before anything is saved.
+        Err(Error::new(Kind::Numeric, "the loss is no longer a finite number")
+            .fact("loss", sum / rows as f64)
+            .help("training diverged: use a lower learning rate (--rate, --head-rate)")
+            .context(self.place(epoch, within)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A card that is full: what is said, and who makes room for whom.
 
+use vgg_ft::device::call::LossRule;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{Cuda, Options};
 use vgg_ft::device::{Call, Device, Dtype};
@@ -30,6 +31,48 @@ fn full() {
     drop(half);
     assert_eq!(device.memory().unwrap().unwrap().free, (64 << 20) - 256);
     device.alloc(Dtype::F32, 8 << 20).unwrap();
+}
+
+#[test]
+#[ignore = "runs on the fake library"]
+fn later() {
+    let device = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+    let device: &dyn Device = &device;
+    let floats = |bytes: Vec<u8>| -> Vec<f32> { bytemuck::pod_collect_to_vec(&bytes) };
+    let mut x = device.upload(&[1.0f32, 2.0, 3.0]).unwrap();
+    let first = device.download_later(&x).unwrap();
+    assert!(!first.is_here());
+    device.upload_bytes(bytemuck::cast_slice(&[4.0f32, 5.0, 6.0]), &mut x).unwrap();
+    let second = device.download_later(&x).unwrap();
+    // Its place is another's at once.
+    drop(x);
+    let other = device.upload(&[7.0f32, 8.0, 9.0]).unwrap();
+    let third = device.download_later(&other).unwrap();
+    assert_eq!(floats(device.arrived(second).unwrap()), [4.0, 5.0, 6.0]);
+    assert_eq!(floats(device.arrived(first).unwrap()), [1.0, 2.0, 3.0]);
+    assert_eq!(floats(device.arrived(third).unwrap()), [7.0, 8.0, 9.0]);
+    // More than anybody's outcome comes at once.
+    let large = device.upload(&vec![1.0f32; 10_000]).unwrap();
+    let large = device.download_later(&large).unwrap();
+    assert!(large.is_here() && device.arrived(large).unwrap().len() == 40_000);
+    // What only kernels see comes along, and once.
+    let (logits, labels) = (device.upload(&[0.0f32; 4]).unwrap(), device.upload(&[1u32, 7]).unwrap());
+    let mut outcome = device.zeros(4).unwrap();
+    let rule = LossRule { denominator: 2, smoothing: 0.0 };
+    let call = Call::SoftmaxCrossEntropy {
+        rule,
+        classes: 2,
+        logits: &logits,
+        labels: &labels,
+        weights: None,
+        outcome: &mut outcome,
+        dlogits: None,
+    };
+    device.run(call).unwrap();
+    let wrong = device.download_later(&outcome).unwrap();
+    let error = device.arrived(wrong).unwrap_err().to_string();
+    assert!(error.contains("the label of row 1 is not a class"), "{error}");
+    device.arrived(device.download_later(&outcome).unwrap()).unwrap();
 }
 
 #[test]

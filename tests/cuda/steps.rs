@@ -217,8 +217,11 @@ struct Log<'a> {
 }
 
 impl Observer for Log<'_> {
-    fn step(&mut self, _: usize, _: usize, _: usize, score: &Score) {
-        self.losses.push(score.loss_sum.to_bits());
+    // The running score comes a step late where the card works on, and at once where it is waited for.
+    fn step(&mut self, _: usize, done: usize, of: usize, score: &Score) {
+        if done == of {
+            self.losses.push(score.loss_sum.to_bits());
+        }
         self.counts.push(self.cuda.counts());
     }
 

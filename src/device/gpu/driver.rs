@@ -1,4 +1,4 @@
-//! The seam between the engine and whatever runs its kernels: ten verbs that every driver has, and four that
+//! The seam between the engine and whatever runs its kernels: ten verbs that every driver has, and six that
 //! it may leave as they are.
 //!
 //! In: PTX modules, addresses, bytes and [`Launch`]es that were checked. Out: the same bytes, changed.
@@ -8,7 +8,7 @@ use super::launch::{Launch, Limits};
 use super::module::Module;
 use super::tensor_map::{self, TensorMap};
 use crate::device::{Capacity, Description, Dtype};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// An address in a device's global memory. The emulator's are fake and begin far from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +49,25 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// As [`Driver::write`], and what an earlier launch did wrong.
     fn read(&self, from: Address, bytes: &mut [u8]) -> Result<()>;
+
+    /// Begins to copy `bytes` bytes from `from` to the host, after all earlier launches, and gives the number by
+    /// which [`Driver::landed`] knows them; `None` where the driver can only do it at once. An allocation may be
+    /// given back in between.
+    ///
+    /// # Errors
+    /// As [`Driver::write`].
+    fn read_later(&self, _from: Address, _bytes: usize) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
+    /// Waits for what [`Driver::read_later`] began, each number once.
+    ///
+    /// # Errors
+    /// As [`Driver::read`].
+    fn landed(&self, number: usize) -> Result<Vec<u8>> {
+        Err(Error::new(Kind::Device, format!("no copy {number} is on its way"))
+            .help("this is a bug in vgg-ft"))
+    }
 
     /// Runs an entry of a loaded module. May return before it is done.
     ///

@@ -18,7 +18,7 @@ pub mod tensor_map;
 mod tests;
 
 use super::arm::{Arm, same_length};
-use super::{Buffer, Call, Capacity, Description, Device, Dtype, Kernels, Precision};
+use super::{Arrival, Buffer, Call, Capacity, Description, Device, Dtype, Kernels, Precision};
 use crate::error::Result;
 use driver::Driver;
 use lower::Site;
@@ -114,6 +114,11 @@ impl<D: Driver + 'static> Gpu<D> {
         }
         let mut found = SOUND;
         self.driver.read(self.fault.at(), bytemuck::bytes_of_mut(&mut found))?;
+        self.judge(found)
+    }
+
+    /// What a kernel left in [`Gpu::fault`].
+    fn judge(&self, found: [u32; 2]) -> Result<()> {
         if found == SOUND {
             return Ok(());
         }
@@ -157,6 +162,38 @@ impl<D: Driver + 'static> Device for Gpu<D> {
             self.driver.read(storage.at(), to)?;
         }
         self.look()
+    }
+
+    fn download_later(&self, from: &Buffer) -> Result<Arrival> {
+        let at = Storage::of(from, &self.shared)?.at();
+        let bytes = from.len() * from.dtype().size();
+        if bytes > 0
+            && let Some(bytes) = self.driver.read_later(at, bytes)?
+        {
+            // What kernels saw comes along, or it would have to be waited for.
+            let suspect = self.suspect.swap(false, Ordering::Relaxed);
+            let seen =
+                if suspect { self.driver.read_later(self.fault.at(), size_of_val(&SOUND))? } else { None };
+            return Ok(Arrival::Travelling { bytes, seen });
+        }
+        let mut here = vec![0; bytes];
+        self.download_bytes(from, &mut here)?;
+        Ok(Arrival::Here(here))
+    }
+
+    fn arrived(&self, arrival: Arrival) -> Result<Vec<u8>> {
+        let (bytes, seen) = match arrival {
+            Arrival::Here(bytes) => return Ok(bytes),
+            Arrival::Travelling { bytes, seen } => (bytes, seen),
+        };
+        let bytes = self.driver.landed(bytes)?;
+        if let Some(seen) = seen {
+            let found = self.driver.landed(seen)?;
+            let mut words = SOUND;
+            bytemuck::bytes_of_mut(&mut words).copy_from_slice(&found);
+            self.judge(words)?;
+        }
+        Ok(bytes)
     }
 
     fn run(&self, call: Call<'_>) -> Result<()> {

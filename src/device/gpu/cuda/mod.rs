@@ -235,6 +235,26 @@ impl Driver for Cuda {
         if self.memory.guarded() { self.look_beside(first, whole) } else { Ok(()) }
     }
 
+    fn read_later(&self, from: Address, bytes: usize) -> Result<Option<usize>> {
+        // Whoever looks for writes beside buffers, or for the kernel that went wrong, does so at once.
+        if self.memory.guarded() || self.options.sync {
+            return Ok(None);
+        }
+        self.enter()?;
+        self.memory.find(from, bytes)?;
+        self.settle()?;
+        self.staging.read_later(from, bytes)?.map_err(|refused| self.judge(refused))
+    }
+
+    fn landed(&self, number: usize) -> Result<Vec<u8>> {
+        self.enter()?;
+        let landed = self.staging.landed(number).ok_or_else(|| {
+            Error::new(Kind::Device, format!("cuda: no copy {number} is on its way"))
+                .help("this is a bug in vgg-ft")
+        })?;
+        landed.map_err(|refused| self.judge(refused))
+    }
+
     fn launch(&self, launch: &Launch) -> Result<()> {
         self.enter()?;
         self.take(launch)

@@ -1,4 +1,4 @@
-//! Copies between host and card, through two pieces of pinned memory.
+//! Copies between host and card, through two pieces of pinned memory; and small ones that are fetched later.
 //!
 //! In: host bytes and addresses. Out: the same bytes on the other side. A copy from ordinary memory may or
 //! may not be done when the driver returns; from pinned memory the rules are plain, the card's engine
@@ -10,17 +10,31 @@ use super::memory::Refused;
 use crate::device::gpu::driver::Address;
 use crate::error::Result;
 use cudarc::driver::sys;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes of a piece: long enough that starting a copy costs little.
 const PIECE: usize = 4 << 20;
 
-/// The two pieces.
+/// Bytes of a piece that waits to be fetched: the outcome of a step.
+const SMALL: usize = 16 << 10;
+
+/// The two pieces, and those that wait to be fetched.
 pub struct Staging {
     library: &'static Library,
     stream: Handle<sys::CUstream_st>,
     pieces: Mutex<Pieces>,
+    later: Mutex<Later>,
+}
+
+/// Pieces for copies that somebody fetches later, as many as were ever on their way at once.
+#[derive(Default)]
+struct Later {
+    all: Vec<Piece>,
+    /// Those that nobody waits for.
+    free: Vec<usize>,
+    /// How many bytes each of the others holds, by its number.
+    held: HashMap<usize, usize>,
 }
 
 struct Pieces {
@@ -45,10 +59,10 @@ struct Piece {
 }
 
 impl Piece {
-    fn new(library: &'static Library) -> Result<Self> {
+    fn new(library: &'static Library, len: usize) -> Result<Self> {
         let mut bytes = std::ptr::null_mut();
         // SAFETY: writes one pointer.
-        let answer = unsafe { (library.call.host_take)(&mut bytes, PIECE, 0) };
+        let answer = unsafe { (library.call.host_take)(&mut bytes, len, 0) };
         library.check(answer, "pin memory of the host")?;
         let mut piece = Self { library, bytes: Handle(bytes.cast()), done: Handle(std::ptr::null_mut()) };
         let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
@@ -83,8 +97,13 @@ fn answer(code: Code, what: &'static str) -> Result<(), Refused> {
 impl Staging {
     /// For a stream of the current context.
     pub fn new(library: &'static Library, stream: sys::CUstream) -> Result<Self> {
-        let all = vec![Piece::new(library)?, Piece::new(library)?];
-        Ok(Self { library, stream: Handle(stream), pieces: Mutex::new(Pieces { all, next: 0 }) })
+        let all = vec![Piece::new(library, PIECE)?, Piece::new(library, PIECE)?];
+        Ok(Self {
+            library,
+            stream: Handle(stream),
+            pieces: Mutex::new(Pieces { all, next: 0 }),
+            later: Mutex::default(),
+        })
     }
 
     /// To the card; `bytes` may change as soon as this returns.
@@ -138,6 +157,43 @@ impl Staging {
                 return Ok(());
             }
         }
+    }
+
+    /// Begins to copy from the card, after all earlier work, and gives the copy's number; `None` for more than
+    /// is kept for anybody.
+    pub fn read_later(&self, from: Address, bytes: usize) -> Result<Result<Option<usize>, Refused>> {
+        if bytes > SMALL {
+            return Ok(Ok(None));
+        }
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = match later.free.pop() {
+            Some(number) => number,
+            None => {
+                later.all.push(Piece::new(self.library, SMALL)?);
+                later.all.len() - 1
+            }
+        };
+        let piece = &later.all[number];
+        // SAFETY: the piece has room for so many bytes and no copy uses it: it was free, so its last one was
+        // waited for; the caller looked up that `from` has that many.
+        let copied =
+            unsafe { (self.library.call.copy_out)(piece.bytes.0.cast(), from.0, bytes, self.stream.0) };
+        let begun = answer(copied, "copy from the card").and_then(|()| self.record(piece));
+        later.held.insert(number, bytes);
+        Ok(begun.map(|()| Some(number)))
+    }
+
+    /// Waits for the copy `number`; `None` if there is none.
+    pub fn landed(&self, number: usize) -> Option<Result<Vec<u8>, Refused>> {
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        let len = later.held.remove(&number)?;
+        let piece = &later.all[number];
+        let bytes = piece.wait().map(|()| {
+            // SAFETY: the copy of this many bytes into the piece is done, and none has begun since.
+            unsafe { std::slice::from_raw_parts(piece.bytes.0, len) }.to_vec()
+        });
+        later.free.push(number);
+        Some(bytes)
     }
 
     fn record(&self, piece: &Piece) -> Result<(), Refused> {

@@ -23,22 +23,56 @@ pub enum Format {
     Tf32,
 }
 
-/// Rows x columns of a block, and what the launch says of it.
+/// What a block computes, and what the launch says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tile {
     rows: usize,
     columns: usize,
+    /// Of a step.
+    depth: usize,
     threads: usize,
     /// Bytes, dynamic: the tiles of all stages, and the result after them.
     shared: u32,
 }
 
-/// Warps of 64x64; two blocks on a multiprocessor of sm_90.
-const LARGE: Tile = Tile { rows: 128, columns: 128, threads: 128, shared: 96 << 10 };
-/// Warps of 64x32: where there are only 64 columns.
-const NARROW: Tile = Tile { rows: 128, columns: 64, threads: 128, shared: 72 << 10 };
-/// Warps of 32x32, for weights of which there are few.
-const SMALL: Tile = Tile { rows: 64, columns: 64, threads: 128, shared: 48 << 10 };
+/// The tiles of a format. Which layer gets which was measured on an H200 (VGG16 at batch 20, 150x150); none of
+/// them changes the order of a sum.
+struct Tiles {
+    /// 128x128 with steps of 128 bytes: best where a card is full several times over.
+    deep: Tile,
+    /// The same with steps of 64 bytes, where it is full once or twice. Of tf32 the deep one is as good.
+    wide: Tile,
+    /// 128x64: where there are only 64 columns; and of bf16 where `wide` leaves the last turn nearly empty.
+    narrow: Tile,
+    /// 64x64, of weights of which there are few.
+    small: Tile,
+    /// Any channels.
+    any: Tile,
+}
+
+const fn tile([rows, columns, depth]: [usize; 3], kib: u32) -> Tile {
+    Tile { rows, columns, depth, threads: 128, shared: kib << 10 }
+}
+
+const BF16: Tiles = Tiles {
+    deep: tile([128, 128, 64], 96),
+    wide: tile([128, 128, 32], 48),
+    narrow: tile([128, 64, 64], 72),
+    small: tile([64, 64, 64], 48),
+    any: tile([128, 64, 32], 24),
+};
+const TF32: Tiles = Tiles {
+    deep: tile([128, 128, 32], 96),
+    wide: tile([128, 128, 32], 96),
+    narrow: tile([128, 64, 32], 72),
+    small: tile([64, 64, 16], 32),
+    any: tile([128, 64, 32], 48),
+};
+
+/// Multiprocessors of a large card: sums are cut as if every card had as many.
+const PLACES: usize = 132;
+/// Blocks that they run at once, two each.
+const ROOM: usize = 2 * PLACES;
 
 impl Format {
     /// Of a call whose activations are in `buffer`; none if it goes by fused multiply-adds.
@@ -83,47 +117,114 @@ impl Format {
         channels.iter().all(|channels| channels.is_multiple_of(16 / self.dtype().size()))
     }
 
-    /// Blocks of `kernels/conv2d_any.cuh`.
-    fn any(self) -> Tile {
-        let shared = match self {
-            Self::Bf16 => 24 << 10,
-            Self::Tf32 => 48 << 10,
-        };
-        Tile { rows: 128, columns: 64, threads: 128, shared }
-    }
-
-    /// Depth of a step of the weights' gradient.
-    fn step(self) -> usize {
+    fn tiles(self) -> &'static Tiles {
         match self {
-            Self::Bf16 => 64,
-            Self::Tf32 => 32,
+            Self::Bf16 => &BF16,
+            Self::Tf32 => &TF32,
         }
     }
 
-    fn entry(self, call: &str, tile: Tile) -> String {
-        format!("{call}_{}_{}x{}", self.name(), tile.rows, tile.columns)
-    }
-
-    /// Entry and tile of a product whose rows are pixels.
-    fn of_pixels(self, call: &str, channels: [usize; 2], columns: usize) -> (String, Tile) {
-        if !self.whole(channels) {
-            return (format!("{call}_{}_any", self.name()), self.any());
-        }
-        let tile = if columns <= 64 { NARROW } else { LARGE };
-        (self.entry(call, tile), tile)
-    }
-
-    fn forward(self, g: Conv2d) -> (String, Tile) {
-        if g.c_in == 3 {
-            return (format!("conv2d_forward_{}_rgb", self.name()), self.any());
-        }
-        self.of_pixels("conv2d_forward", [g.c_in, g.c_out], g.c_out)
+    fn entry(self, call: &str, Tile { rows, columns, depth, .. }: Tile) -> String {
+        format!("{call}_{}_{rows}x{columns}x{depth}", self.name())
     }
 }
 
-/// Blocks along one axis: columns fastest, so that those that share pixels run side by side.
-fn grid(tile: Tile, rows: usize, columns: usize) -> [usize; 3] {
-    [rows.div_ceil(tile.rows) * columns.div_ceil(tile.columns), 1, 1]
+/// A product whose rows are pixels: nine taps of `depth` channels, `columns` of them wanted.
+#[derive(Clone, Copy)]
+struct Product {
+    format: Format,
+    call: &'static str,
+    rows: usize,
+    depth: usize,
+    columns: usize,
+}
+
+impl Product {
+    /// Entry and tile of the whole product.
+    fn whole(self) -> (String, Tile) {
+        let Self { format, call, depth, columns, .. } = self;
+        let tiles = format.tiles();
+        if !format.whole([depth, columns]) {
+            let picture = call == "conv2d_forward" && depth == 3;
+            let kind = if picture { "rgb" } else { "any" };
+            return (format!("{call}_{}_{kind}", format.name()), tiles.any);
+        }
+        let blocks = self.blocks(tiles.wide);
+        let tile = if columns <= 64 {
+            tiles.narrow
+        } else if format == Format::Tf32 || blocks <= ROOM {
+            tiles.wide
+        } else if call == "conv2d_backward_input" {
+            // Its weights come across the depth, and rows of 256 bytes gain nothing.
+            tiles.narrow
+        } else if blocks < 2 * ROOM {
+            tiles.wide
+        } else {
+            tiles.deep
+        };
+        (format.entry(call, tile), tile)
+    }
+
+    /// Blocks along one axis: columns fastest, so that those that share pixels run side by side.
+    fn blocks(self, tile: Tile) -> usize {
+        self.rows.div_ceil(tile.rows) * self.columns.div_ceil(tile.columns)
+    }
+
+    /// How its depth is cut, if it is: a map of few pixels has fewer tiles than a large card has room for, but
+    /// then its depth is long. Of tf32, where a step takes longer, more parts pay. `pixels` are those of the map,
+    /// also where a pool leaves some out: its sums are the map's.
+    fn cut(self, pixels: usize) -> Option<(Tile, Cut)> {
+        /// Steps of a part, at least: fewer do not pay for writing and reading its sums.
+        const LEAST: usize = 9;
+        /// Parts, at most.
+        const MOST: usize = 8;
+        let tiles = self.format.tiles();
+        let tile = if self.columns <= 64 { tiles.narrow } else { tiles.wide };
+        let blocks = Self { rows: pixels, ..self }.blocks(tile);
+        let (enough, goal) = match self.format {
+            Format::Bf16 => (PLACES, ROOM - PLACES / 3),
+            Format::Tf32 => (ROOM, ROOM * 7 / 3),
+        };
+        let nothing = self.rows * self.columns == 0;
+        if nothing || !self.format.whole([self.depth, self.columns]) || blocks >= enough {
+            return None;
+        }
+        let steps = 9 * self.depth.div_ceil(tile.depth);
+        let length = steps.div_ceil((goal / blocks).min(steps / LEAST).clamp(1, MOST)).max(1);
+        let parts = steps.div_ceil(length);
+        (parts > 1).then_some((tile, Cut { parts, length }))
+    }
+
+    /// Launches the parts; what they are, and where.
+    fn launch_parts(self, site: &mut Site, (tile, cut): (Tile, Cut), inputs: [Arg; 3]) -> Result<(Arg, Arg)> {
+        let len = self.rows * self.columns;
+        let (partials, parts) = (site.partials(cut.parts, len)?, site.parts(cut.parts, len)?);
+        let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
+        let [p, source, weight] = inputs;
+        let args = [p, split, source, weight, parts.clone()];
+        let entry = self.format.entry(&format!("{}_parts", self.call), tile);
+        site.launch_with(&entry, [self.blocks(tile), 1, cut.parts], (tile.threads, tile.shared), args)?;
+        Ok((partials, parts))
+    }
+
+    /// Launches what adds them: a thread for each 16 bytes of `rows` rows.
+    fn reduce(self, site: &mut Site, rows: usize, args: impl Into<Vec<Arg>>) -> Result<()> {
+        let chunk = 16 / self.format.dtype().size();
+        site.line(&format!("{}_{}_reduce", self.call, self.format.name()), rows * self.columns / chunk, args)
+    }
+
+    fn launch(self, site: &mut Site, args: impl Into<Vec<Arg>>) -> Result<()> {
+        self.launch_as(site, self.whole(), args)
+    }
+
+    fn launch_as(
+        self,
+        site: &mut Site,
+        (entry, tile): (String, Tile),
+        args: impl Into<Vec<Arg>>,
+    ) -> Result<()> {
+        site.launch_with(&entry, [self.blocks(tile), 1, 1], (tile.threads, tile.shared), args)
+    }
 }
 
 pub fn conv2d_forward(
@@ -142,8 +243,16 @@ pub fn conv2d_forward(
         site.f32("bias", bias, g.c_out)?,
         site.buffer("y", y, format.dtype(), g.y().len())?,
     ];
-    let (entry, tile) = format.forward(g);
-    site.launch_with(&entry, grid(tile, pixels(g), g.c_out), (tile.threads, tile.shared), args)
+    let product =
+        Product { format, call: "conv2d_forward", rows: pixels(g), depth: g.c_in, columns: g.c_out };
+    if let Some(cut) = product.cut(pixels(g)) {
+        let [p, relu, x, weight, bias, y] = args;
+        let (partials, parts) = product.launch_parts(site, cut, [p, x, weight])?;
+        let columns = Arg::value("columns", &site.size(g.c_out)?);
+        let args = [partials, columns, relu, parts, bias, y];
+        return product.reduce(site, product.rows, args);
+    }
+    product.launch(site, args)
 }
 
 pub fn conv2d_maxpool2d_forward(
@@ -167,9 +276,9 @@ pub fn conv2d_maxpool2d_forward(
     if winner.is_some() && !g.c_out.is_multiple_of(4) {
         // Threads would share bytes of winners: the two halves, with the map between them.
         let [z, map] = between(site, format, g.y().len())?;
-        let (entry, tile) = format.forward(g);
         let args = [vec![p, Arg::value("relu", &1u32)], inputs.into(), vec![z]].concat();
-        site.launch_with(&entry, grid(tile, pixels(g), g.c_out), (tile.threads, tile.shared), args)?;
+        Product { format, call: "conv2d_forward", rows: pixels(g), depth: g.c_in, columns: g.c_out }
+            .launch(site, args)?;
         let entry = match format {
             Format::Bf16 => "maxpool2d_forward_bf16",
             Format::Tf32 => "maxpool2d_forward",
@@ -178,9 +287,15 @@ pub fn conv2d_maxpool2d_forward(
         return site.line(entry, pool.winners(), args);
     }
     let rows = 4 * pool.n * (pool.h / 2) * (pool.w / 2);
-    let (entry, tile) = format.of_pixels("conv2d_maxpool2d_forward", [g.c_in, g.c_out], g.c_out);
-    let args = [vec![p], inputs.into(), vec![small, winners]].concat();
-    site.launch_with(&entry, grid(tile, rows, g.c_out), (tile.threads, tile.shared), args)
+    let product = Product { format, call: "conv2d_maxpool2d_forward", rows, depth: g.c_in, columns: g.c_out };
+    if let Some(cut) = product.cut(pixels(g)) {
+        let [x, weight, bias] = inputs;
+        let (partials, parts) = product.launch_parts(site, cut, [p, x, weight])?;
+        let columns = Arg::value("columns", &site.size(g.c_out)?);
+        let args = [partials, columns, parts, bias, small, winners];
+        return product.reduce(site, rows / 4, args);
+    }
+    product.launch(site, [vec![p], inputs.into(), vec![small, winners]].concat())
 }
 
 /// Memory for a map between two launches: `y` of the first, `x` of the second.
@@ -208,8 +323,14 @@ pub fn conv2d_backward_input(
         site.optional("mask", mask, format.dtype(), g.x().len())?,
         site.buffer("dx", dx, format.dtype(), g.x().len())?,
     ];
-    let (entry, tile) = format.of_pixels("conv2d_backward_input", [g.c_in, g.c_out], g.c_in);
-    site.launch_with(&entry, grid(tile, pixels(g), g.c_in), (tile.threads, tile.shared), args)
+    let call = "conv2d_backward_input";
+    let product = Product { format, call, rows: pixels(g), depth: g.c_out, columns: g.c_in };
+    if let Some(cut) = product.cut(pixels(g)) {
+        let [p, dy, weight, mask, dx] = args;
+        let (partials, parts) = product.launch_parts(site, cut, [p, dy, weight])?;
+        return product.reduce(site, product.rows, [partials, parts, mask, dx]);
+    }
+    product.launch(site, args)
 }
 
 pub fn conv2d_backward_weight(
@@ -223,17 +344,24 @@ pub fn conv2d_backward_weight(
     let x = site.buffer("x", x, format.dtype(), g.x().len())?;
     let dy = site.buffer("dy", dy, format.dtype(), g.y().len())?;
     let dweight = site.f32("dweight", dweight, len)?;
-    let (entry, tile, across) = if format.whole([g.c_in, g.c_out]) {
-        let tile = if g.c_in <= 64 || g.c_out <= 64 { SMALL } else { LARGE };
+    let tiles = format.tiles();
+    let call = "conv2d_backward_weight";
+    let (entry, tile, across, cut);
+    if format.whole([g.c_in, g.c_out]) {
+        tile = weight_tile(format, g);
         // A block's columns are channels of one tap.
-        (format.entry("conv2d_backward_weight", tile), tile, 9 * g.c_in.div_ceil(tile.columns))
+        across = 9 * g.c_in.div_ceil(tile.columns);
+        let parts = weight_parts(format, g, across * g.c_out.div_ceil(tile.rows));
+        let length = pixels(g).div_ceil(parts).next_multiple_of(tile.depth).max(tile.depth);
+        cut = Cut { parts: pixels(g).div_ceil(length).max(1), length };
+        entry = format.entry(call, tile);
     } else {
-        let tile = format.any();
-        let columns = (9 * g.c_in).div_ceil(tile.columns);
-        (format!("conv2d_backward_weight_{}_any", format.name()), tile, columns)
-    };
+        tile = tiles.any;
+        across = (9 * g.c_in).div_ceil(tile.columns);
+        cut = Cut::new(pixels(g), across * g.c_out.div_ceil(tile.rows), 512, tile.depth);
+        entry = format!("{call}_{}_any", format.name());
+    }
     let down = g.c_out.div_ceil(tile.rows);
-    let cut = Cut::new(pixels(g), across * down, 512, format.step());
     let p = geometry(site, g)?;
     let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
     // One part is the sum itself.
@@ -245,4 +373,145 @@ pub fn conv2d_backward_weight(
         site.line("conv2d_backward_weight_reduce", len, [p, parts, dweight])?;
     }
     Ok(())
+}
+
+/// Pixels from which weights' sums are long.
+const LONG: usize = 4096;
+
+fn weight_tile(format: Format, g: Conv2d) -> Tile {
+    let tiles = format.tiles();
+    let large = 9 * g.c_in.div_ceil(128) * g.c_out.div_ceil(128);
+    if g.c_out <= 64 {
+        tiles.small
+    } else if g.c_in <= 64 || format == Format::Bf16 && large > PLACES && pixels(g) < LONG {
+        // Half as wide: twice as many blocks where there is nothing to cut.
+        tiles.narrow
+    } else {
+        tiles.wide
+    }
+}
+
+/// How many parts of the pixels fill a large card when each has so many blocks, but none of fewer than 128.
+fn weight_parts(format: Format, g: Conv2d, blocks: usize) -> usize {
+    let fits = |room: usize| room / blocks.max(1);
+    let parts = match format {
+        // Blocks of `small` run three and more on a multiprocessor.
+        _ if g.c_out <= 64 => fits(3 * PLACES),
+        Format::Bf16 if blocks <= PLACES => fits(ROOM),
+        Format::Bf16 => {
+            if pixels(g) < LONG {
+                1
+            } else {
+                3
+            }
+        }
+        Format::Tf32 if blocks <= PLACES => fits(3 * PLACES),
+        Format::Tf32 => pixels(g).div_ceil(1000).min(7),
+    };
+    parts.clamp(1, pixels(g).div_ceil(128).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::gpu::emulator::{Emulator, Options, Tensor};
+    use crate::device::gpu::{Gpu, driver::Driver, module};
+    use crate::device::{Call, Device};
+
+    const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 72, c_out: 136 };
+
+    /// Any bits that are no NaN, about 1 and of both signs.
+    fn bytes(len: usize, format: Format) -> Vec<u8> {
+        let one = |i: usize| ((i * 2_654_435_761) as u32 >> 7 & 0x807f) as u16 | 0x3f00;
+        let one = |i| match format {
+            Format::Bf16 => one(i).to_le_bytes().to_vec(),
+            Format::Tf32 => (u32::from(one(i)) << 16 | 0x1234).to_le_bytes().to_vec(),
+        };
+        (0..len).flat_map(one).collect()
+    }
+
+    /// `y` of the convolution, pooled if asked, by `tile`, as bytes.
+    fn by(format: Format, tensor: Tensor, tile: Tile, pool: bool) -> Vec<u8> {
+        let gpu = Gpu::new(Emulator::new(Options { tensor, ..Options::default() }).unwrap()).unwrap();
+        let make = |len: usize| {
+            let mut buffer = gpu.alloc(format.dtype(), len).unwrap();
+            gpu.upload_bytes(&bytes(len, format), &mut buffer).unwrap();
+            buffer
+        };
+        let (x, weight) = (make(G.x().len()), make(G.weight().len()));
+        let bias = gpu.zeros(G.c_out).unwrap();
+        let len = if pool { G.pool().y().len() } else { G.y().len() };
+        let mut y = gpu.alloc(format.dtype(), len).unwrap();
+        let call =
+            Call::Conv2dForward { geometry: G, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
+        let mut site = Site::new(&call, &gpu.shared, gpu.fault.at(), Precision::Tf32);
+        let rows = if pool { G.n * (G.h / 2) * (G.w / 2) * 4 } else { pixels(G) };
+        let call = if pool { "conv2d_maxpool2d_forward" } else { "conv2d_forward" };
+        let product = Product { format, call, rows, depth: G.c_in, columns: G.c_out };
+        let p = geometry(&site, G).unwrap();
+        let inputs = [("x", &x, G.x().len()), ("weight", &weight, G.weight().len())];
+        let inputs =
+            inputs.map(|(name, buffer, len)| site.buffer(name, buffer, format.dtype(), len).unwrap());
+        let bias = site.f32("bias", &bias, G.c_out).unwrap();
+        let to = site.buffer("y", &y, format.dtype(), len).unwrap();
+        let (relu, winner) = (Arg::value("relu", &1u32), Arg::nothing("winner", Dtype::U8));
+        let args = if pool {
+            [vec![p], inputs.into(), vec![bias, to, winner]].concat()
+        } else {
+            [vec![p, relu], inputs.into(), vec![bias, to]].concat()
+        };
+        product.launch_as(&mut site, (format.entry(call, tile), tile), args).unwrap();
+        for launch in &site.launches {
+            launch.check(gpu.driver().limits()).unwrap();
+            gpu.driver().launch(launch).unwrap();
+        }
+        let mut out = vec![0; len * format.dtype().size()];
+        gpu.download_bytes(&y, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn no_tile_changes_a_bit() {
+        for format in [Format::Bf16, Format::Tf32] {
+            let tiles = format.tiles();
+            for (tensor, pool) in [(Tensor::Fast, false), (Tensor::Hopper, false), (Tensor::Fast, true)] {
+                let narrow = by(format, tensor, tiles.narrow, pool);
+                assert!(narrow.iter().any(|&byte| byte != 0));
+                for tile in [tiles.wide, tiles.deep] {
+                    assert!(
+                        by(format, tensor, tile, pool) == narrow,
+                        "{format:?} {tensor:?} {tile:?} {pool}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// What the kernel files say that the host adds.
+    #[test]
+    fn tiles_are_those_of_the_kernel_files() {
+        for format in [Format::Bf16, Format::Tf32] {
+            let path = format!("kernels/conv2d_{}.cu", format.name());
+            let (_, text) = module::SOURCES.iter().find(|(name, _)| *name == path).unwrap();
+            let said = |entry: &str| text.contains(&format!("// dynamic-shared: {entry}"));
+            let tiles = format.tiles();
+            let sized = |entry: &str, tile: Tile| said(&format!("{entry} {}\n", tile.shared));
+            for call in ["conv2d_forward", "conv2d_maxpool2d_forward"] {
+                for tile in [tiles.deep, tiles.wide, tiles.narrow] {
+                    assert!(sized(&format.entry(call, tile), tile), "{call} {tile:?}");
+                }
+            }
+            for tile in [tiles.wide, tiles.narrow] {
+                for call in
+                    ["conv2d_backward_input", "conv2d_forward_parts", "conv2d_maxpool2d_forward_parts"]
+                {
+                    assert!(sized(&format.entry(call, tile), tile), "{call} {tile:?}");
+                }
+            }
+            for tile in [tiles.wide, tiles.narrow, tiles.small] {
+                assert!(sized(&format.entry("conv2d_backward_weight", tile), tile), "{tile:?}");
+            }
+            assert!(sized(&format!("conv2d_forward_{}_rgb", format.name()), tiles.any));
+        }
+    }
 }
