@@ -17,7 +17,10 @@
 // hot: conv2d_forward_parts_bf16_128x64x64
 // hot: conv2d_maxpool2d_forward_parts_bf16_128x64x64
 // hot: conv2d_backward_input_parts_bf16_128x64x64
-// hot: conv2d_forward_bf16_rgb
+// hot: conv2d_forward_bf16_any
+// hot: conv2d_maxpool2d_forward_bf16_any
+// hot: conv2d_backward_input_bf16_any
+// hot: conv2d_backward_weight_bf16_any
 // dynamic-shared: conv2d_forward_bf16_128x128x64 98304
 // dynamic-shared: conv2d_forward_bf16_128x128x32 49152
 // dynamic-shared: conv2d_forward_bf16_128x64x64 73728

@@ -15,7 +15,10 @@
 // hot: conv2d_forward_parts_tf32_128x64x32
 // hot: conv2d_maxpool2d_forward_parts_tf32_128x64x32
 // hot: conv2d_backward_input_parts_tf32_128x64x32
-// hot: conv2d_forward_tf32_rgb
+// hot: conv2d_forward_tf32_any
+// hot: conv2d_maxpool2d_forward_tf32_any
+// hot: conv2d_backward_input_tf32_any
+// hot: conv2d_backward_weight_tf32_any
 // dynamic-shared: conv2d_forward_tf32_128x128x32 98304
 // dynamic-shared: conv2d_forward_tf32_128x64x32 73728
 // dynamic-shared: conv2d_maxpool2d_forward_tf32_128x128x32 98304

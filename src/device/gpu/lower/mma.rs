@@ -439,7 +439,8 @@ mod tests {
             buffer
         };
         let (x, weight) = (make(G.x().len()), make(G.weight().len()));
-        let bias = gpu.zeros(G.c_out).unwrap();
+        let device: &dyn Device = &gpu;
+        let bias = device.zeros(G.c_out).unwrap();
         let len = if pool { G.pool().y().len() } else { G.y().len() };
         let mut y = gpu.alloc(format.dtype(), len).unwrap();
         let call =

@@ -157,10 +157,11 @@ fn tensor(card: &Card, kernel: &str) -> f64 {
     f64::from(card.tensor) * share * part
 }
 
-/// Rows and columns of a block's tile, where the kernel's name ends in them: `conv2d_forward_bf16_128x64`.
+/// Rows and columns of a block's tile, where the kernel's name ends in them (and in the depth of a step):
+/// `conv2d_forward_bf16_128x64x32`. Blocks of `_parts` share a tile.
 fn tile(kernel: &str) -> Option<[u32; 2]> {
-    let (rows, columns) = kernel.rsplit('_').find_map(|part| part.split_once('x'))?;
-    Some([rows.parse().ok()?, columns.parse().ok()?])
+    let mut sides = kernel.rsplit('_').next().filter(|_| !kernel.contains("_parts_"))?.split('x');
+    Some([sides.next()?.parse().ok()?, sides.next()?.parse().ok()?])
 }
 
 /// Passes of a block's main loop: its steps through the depth of the product. A kernel that is not named
@@ -189,7 +190,8 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
         "dense_backward_weight" | "dense_rmsprop_step" => (at(0).div_ceil(16), 256),
         _ => {
             let per_thread = launch.cost.flops as f64 / 2.0 / (blocks as f64 * f64::from(threads));
-            return per_thread / f64::from(pipes.fma.max(1));
+            let of_pass = f64::from(pipes.fma.max(1)).max(f64::from(pipes.tensor_fma) / 32.0);
+            return per_thread / of_pass;
         }
     };
     f64::from(steps) * f64::from(each) / f64::from(pipes.fma.max(1))
@@ -266,7 +268,8 @@ mod tests {
     #[test]
     fn tiles_are_read_from_names() {
         assert_eq!(tile("conv2d_forward_bf16_128x64"), Some([128, 64]));
-        assert_eq!(tile("conv2d_backward_weight_tf32_256x128_2"), Some([256, 128]));
+        assert_eq!(tile("conv2d_backward_weight_tf32_256x128x32"), Some([256, 128]));
+        assert_eq!(tile("conv2d_forward_parts_bf16_128x64x64"), None);
         assert_eq!(tile("conv2d_maxpool2d_forward"), None);
         let card = Card::named("h200").unwrap();
         assert!((tensor(card, "conv2d_forward_tf32_128x64") - 0.5 * 0.63 * 2048.0).abs() < 1e-9);
