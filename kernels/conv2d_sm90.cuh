@@ -62,17 +62,23 @@ __device__ __forceinline__ unsigned empty(const unsigned barriers, const int sta
     return barriers + stage * 16 + 8;
 }
 
-// Makes the barriers of a ring that two warpgroups empty. TMA's swizzle takes shared memory to begin at a multiple
-// of 1024 bytes, as it does; a driver that put it elsewhere would give wrong numbers.
+// Makes a ring's barriers, which two warpgroups empty.
+template <int STAGES> __device__ __forceinline__ void make_barriers(const unsigned barriers)
+{
+    #pragma unroll
+    for (int stage = 0; stage < STAGES; ++stage) {
+        init_barrier(full(barriers, stage), 1);
+        init_barrier(empty(barriers, stage), 2);
+    }
+}
+
+// Makes a block's only or last ring. TMA's swizzle takes shared memory to begin at a multiple of 1024 bytes, as it
+// does; a driver that put it elsewhere would give wrong numbers.
 template <int STAGES> __device__ __forceinline__ void make_ring(const unsigned barriers)
 {
     if (shared_address(dynamic) % 1024) __trap();
     if (threadIdx.x == 0) {
-        #pragma unroll
-        for (int stage = 0; stage < STAGES; ++stage) {
-            init_barrier(full(barriers, stage), 1);
-            init_barrier(empty(barriers, stage), 2);
-        }
+        make_barriers<STAGES>(barriers);
         show_barriers();
     }
     __syncthreads();

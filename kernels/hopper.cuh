@@ -219,6 +219,11 @@ __device__ __forceinline__ void store_matrices(const unsigned at, const unsigned
                  ::"r"(at), "r"(from[0]), "r"(from[1]), "r"(from[2]), "r"(from[3]) : "memory");
 }
 
+__device__ __forceinline__ void store_half(const unsigned at, const unsigned value)
+{
+    asm volatile("st.shared.u16 [%0], %1;" ::"r"(at), "h"(static_cast<unsigned short>(value)) : "memory");
+}
+
 __device__ __forceinline__ uint4 load_chunk(const unsigned at)
 {
     uint4 v;

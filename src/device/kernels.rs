@@ -44,7 +44,10 @@ impl Kernels {
             Self::Sm90a if capability != HOPPER => {
                 Err(Error::new(Kind::Device, "--kernels sm90a runs on Hopper alone")
                     .fact("device", &card.hardware)
-                    .expected_got("compute capability 9.0", format!("{}.{}", capability / 10, capability % 10))
+                    .expected_got(
+                        "compute capability 9.0",
+                        format!("{}.{}", capability / 10, capability % 10),
+                    )
                     .help("leave --kernels out: auto takes what the card can run"))
             }
             Self::Sm90a if precision != Precision::Bf16 => {

@@ -56,7 +56,8 @@ impl<D: Driver + 'static> Gpu<D> {
     /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory.
     pub fn new(driver: D) -> Result<Self> {
         let capability = driver.limits().capability;
-        for module in module::MODULES.iter().filter(|module| !ladder::teaches(module) && !module.is_special()) {
+        for module in module::MODULES.iter().filter(|module| !ladder::teaches(module) && !module.is_special())
+        {
             let chosen = |entry: &Entry| {
                 module::find(entry.name, capability).is_some_and(|(found, _)| std::ptr::eq(found, module))
             };
@@ -138,7 +139,11 @@ impl<D: Driver + 'static> Gpu<D> {
 
 impl<D: Driver + 'static> Device for Gpu<D> {
     fn describe(&self) -> Description {
-        self.driver.describe()
+        let mut card = self.driver.describe();
+        if self.kernels == Kernels::Sm90a {
+            card.hardware.push_str(", kernels sm_90a");
+        }
+        card
     }
 
     fn precision(&self) -> Precision {

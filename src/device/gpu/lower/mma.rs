@@ -416,7 +416,7 @@ mod tests {
     use super::*;
     use crate::device::gpu::emulator::{Emulator, Options, Tensor};
     use crate::device::gpu::{Gpu, driver::Driver, module};
-    use crate::device::{Call, Device};
+    use crate::device::{Call, Device, Kernels};
 
     const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 72, c_out: 136 };
 
@@ -445,7 +445,7 @@ mod tests {
         let mut y = gpu.alloc(format.dtype(), len).unwrap();
         let call =
             Call::Conv2dForward { geometry: G, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
-        let mut site = Site::new(&call, &gpu.shared, gpu.fault.at(), Precision::Tf32);
+        let mut site = Site::new(&call, &gpu.shared, gpu.fault.at(), (Precision::Tf32, Kernels::Portable));
         let rows = if pool { G.n * (G.h / 2) * (G.w / 2) * 4 } else { pixels(G) };
         let call = if pool { "conv2d_maxpool2d_forward" } else { "conv2d_forward" };
         let product = Product { format, call, rows, depth: G.c_in, columns: G.c_out };
