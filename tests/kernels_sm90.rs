@@ -13,7 +13,7 @@ use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::driver::Driver;
 use vgg_ft::device::gpu::emulator::{Emulator, Options, Schedule};
-use vgg_ft::device::{Call, Device, Dtype, Kernels, Precision};
+use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::shape::Conv2d;
 
 /// `(n, h, w, c_in, c_out)`: channels are multiples of 64.
@@ -156,11 +156,9 @@ fn all_agree(kind: Numbers) {
     for g in CONV2D.iter().map(geometry) {
         for case in cases(kind, g) {
             for device in &devices {
-                let start = std::time::Instant::now();
                 if let Some(miss) = case.check(&**device) {
                     failures.push(format!("{}: {miss}", case.name(&**device)));
                 }
-                eprintln!("{} {:?}", case.name(&**device), start.elapsed());
             }
         }
     }
@@ -175,4 +173,62 @@ fn integers_are_exact() {
 #[test]
 fn reals_are_near() {
     all_agree(Reals);
+}
+
+/// What a call writes, as bytes: every convolution of the list, its kernels' tiles in turn.
+fn results(device: &dyn Device, g: Conv2d) -> Vec<Vec<u8>> {
+    let half = |seed, len| {
+        let (data, _) = numbers(Reals, seed, len);
+        data.upload(device)
+    };
+    let (x, weight, dy) = (half(1, g.x().len()), half(2, g.weight().len()), half(3, g.y().len()));
+    let mask = half(4, g.x().len());
+    let bias = device.upload(&Source::new(5).f32(Reals, g.c_out)).unwrap();
+    let fresh = |dtype, len| device.alloc(dtype, len).unwrap();
+    let mut y = fresh(Dtype::Bf16, g.y().len());
+    let mut dx = fresh(Dtype::Bf16, g.x().len());
+    let mut dweight = fresh(Dtype::F32, g.weight().len());
+    let mut small = fresh(Dtype::Bf16, g.pool().y().len());
+    let mut winner = fresh(Dtype::U8, g.pool().winners());
+    for call in [
+        Call::Conv2dForward { geometry: g, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y },
+        Call::Conv2dBackwardInput { geometry: g, dy: &dy, weight: &weight, mask: Some(&mask), dx: &mut dx },
+        Call::Conv2dBackwardWeight { geometry: g, x: &x, dy: &dy, dweight: &mut dweight },
+        Call::Conv2dMaxpool2dForward {
+            geometry: g,
+            x: &x,
+            weight: &weight,
+            bias: &bias,
+            y: &mut small,
+            winner: Some(&mut winner),
+        },
+    ] {
+        device.run(call).unwrap();
+    }
+    let bytes = |buffer: &Buffer| {
+        let mut to = vec![0; buffer.len() * buffer.dtype().size()];
+        device.download_bytes(buffer, &mut to).unwrap();
+        to
+    };
+    [&y, &dx, &dweight, &small, &winner].map(bytes).into()
+}
+
+#[test]
+fn no_order_changes_a_bit() {
+    let base = Options::default();
+    for g in [
+        Conv2d { n: 1, h: 9, w: 15, c_in: 64, c_out: 64 },
+        Conv2d { n: 1, h: 12, w: 11, c_in: 64, c_out: 128 },
+    ] {
+        let want = results(&emulator(base), g);
+        for options in [
+            Options { schedule: Schedule::Reverse, ..base },
+            Options { schedule: Schedule::Random(1), ..base },
+            Options { schedule: Schedule::Random(2), late_copies: false, ..base },
+            Options { late_copies: false, ..base },
+            Options { checked: false, ..base },
+        ] {
+            assert!(results(&emulator(options), g) == want, "{g:?}, {options:?}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
-use vgg_ft::device::{Device, Dtype, Precision};
+use vgg_ft::device::{Device, Dtype, Kernels, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape};
 use vgg_ft::model::{Architecture, Head, Network, Preprocess, Pretrained, Source, Trainable, Variant};
@@ -29,13 +29,23 @@ fn cpu() -> Box<dyn Device> {
     Box::new(CpuDevice::new(None).unwrap())
 }
 
-/// Our kernels in `precision`: on the emulator without its checks, which the tables of cases have on, and on a card.
+/// Our kernels in `precision`: on the emulator without its checks, which the tables of cases have on, and on a card;
+/// of bf16 also Hopper's.
 fn kernels(precision: Precision) -> Vec<Box<dyn Device>> {
-    let emulator = Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap();
-    let mut all: Vec<Box<dyn Device>> = vec![Box::new(emulator.with_precision(precision))];
+    let emulator = |capability| {
+        let options = Options { capability, ..Options::fast() };
+        Gpu::new(Emulator::new(options).unwrap()).unwrap().with_precision(precision)
+    };
+    let mut all: Vec<Box<dyn Device>> = vec![Box::new(emulator(80))];
+    if precision == Precision::Bf16 {
+        all.push(Box::new(emulator(90).with_kernels(Kernels::Sm90a).unwrap()));
+    }
     if cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability >= 80)) {
         let options = cuda::Options { guarded: true, ..cuda::Options::default() };
-        all.push(Box::new(Gpu::new(Cuda::open(options).unwrap()).unwrap().with_precision(precision)));
+        let card = || Gpu::new(Cuda::open(options).unwrap()).unwrap().with_precision(precision);
+        for kernels in [Kernels::Portable, Kernels::Auto] {
+            all.push(Box::new(card().with_kernels(kernels).unwrap()));
+        }
     }
     all
 }
