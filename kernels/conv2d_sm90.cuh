@@ -98,7 +98,8 @@ __device__ __forceinline__ Corner corner_of(const Conv2d& p, const int pixel)
 // A chunk's gradients where their ReLU was open: where its output is above zero.
 __device__ __forceinline__ unsigned open_pair(const unsigned gradient, const unsigned output)
 {
-    return (low_bf16(output) > 0.0f ? gradient & 0xffffu : 0u) | (high_bf16(output) > 0.0f ? gradient & 0xffff0000u : 0u);
+    const unsigned low = low_bf16(output) > 0.0f ? 0x0000ffffu : 0, high = high_bf16(output) > 0.0f ? 0xffff0000u : 0;
+    return gradient & (low | high);
 }
 
 __device__ __forceinline__ uint4 open_chunk(const uint4 gradient, const uint4 output)

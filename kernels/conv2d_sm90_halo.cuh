@@ -108,7 +108,8 @@ __device__ __forceinline__ void consume_halo(
         for (int tap = 0; tap < 9; ++tap) {
             const int stage = Halo::STAY ? c / STEP * 9 + tap : ring.stage;
             wait(full(taps, stage), Halo::STAY ? 0 : ring.parity);
-            const unsigned a = shared + Halo::WEIGHTS + stage * Halo::STAGE + (Halo::FILTERS == 128 ? consumer * 8192 : 0);
+            const unsigned a =
+                shared + Halo::WEIGHTS + stage * Halo::STAGE + (Halo::FILTERS == 128 ? consumer * 8192 : 0);
             const unsigned b = pixels + (tap / 3 * 10 + tap % 3) * 128;
             begin_products();
             #pragma unroll

@@ -21,6 +21,8 @@ mod kernels_bf16;
 mod kernels_mma;
 #[path = "kernels_sm90.rs"]
 mod kernels_sm90;
+#[path = "precision.rs"]
+mod precision;
 #[path = "ptx_card.rs"]
 mod ptx_card;
 #[path = "whole_vgg.rs"]

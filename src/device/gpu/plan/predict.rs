@@ -185,11 +185,12 @@ fn tensor(card: &Card, kernel: &str) -> f64 {
     f64::from(card.tensor) * share * part
 }
 
-/// Rows and columns of a block's tile, where the kernel's name ends in them (and in the depth of a step):
-/// `conv2d_forward_bf16_128x64x32`. Blocks of `_parts` share a tile.
+/// Rows and columns of a block's tile, where the kernel's name ends in them: `conv2d_forward_bf16_128x64x32`, a step of
+/// which is 32 deep. Not of those that share a sum by its depth.
 fn tile(kernel: &str) -> Option<[u32; 2]> {
-    let mut sides = kernel.rsplit('_').next().filter(|_| !kernel.contains("_parts_"))?.split('x');
-    Some([sides.next()?.parse().ok()?, sides.next()?.parse().ok()?])
+    let sizes = kernel.rsplit('_').find(|part| part.contains('x') && !kernel.contains("_parts"))?;
+    let mut sizes = sizes.split('x').map(|size| size.parse().ok());
+    Some([sizes.next()??, sizes.next()??])
 }
 
 /// Passes of a block's main loop: its steps through the depth of the product. A kernel that is not named
@@ -218,8 +219,10 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
         "dense_backward_weight" | "dense_rmsprop_step" => (at(0).div_ceil(16), 256),
         _ => {
             let per_thread = launch.cost.flops as f64 / 2.0 / (blocks as f64 * f64::from(threads));
-            let of_pass = f64::from(pipes.fma.max(1)).max(f64::from(pipes.tensor_fma) / 32.0);
-            return per_thread / of_pass;
+            if pipes.tensor_fma > 0 {
+                return 32.0 * per_thread / f64::from(pipes.tensor_fma);
+            }
+            return per_thread / f64::from(pipes.fma.max(1));
         }
     };
     f64::from(steps) * f64::from(each) / f64::from(pipes.fma.max(1))
@@ -296,8 +299,9 @@ mod tests {
     #[test]
     fn tiles_are_read_from_names() {
         assert_eq!(tile("conv2d_forward_bf16_128x64"), Some([128, 64]));
-        assert_eq!(tile("conv2d_backward_weight_tf32_256x128x32"), Some([256, 128]));
-        assert_eq!(tile("conv2d_forward_parts_bf16_128x64x64"), None);
+        assert_eq!(tile("conv2d_forward_bf16_128x64x32"), Some([128, 64]));
+        assert_eq!(tile("conv2d_forward_parts_bf16_128x64x32"), None);
+        assert_eq!(tile("conv2d_backward_weight_tf32_256x128_2"), Some([256, 128]));
         assert_eq!(tile("conv2d_maxpool2d_forward"), None);
         let card = Card::named("h200").unwrap();
         assert!((tensor(card, "conv2d_forward_tf32_128x64") - 0.5 * 0.63 * 2048.0).abs() < 1e-9);
