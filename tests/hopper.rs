@@ -275,7 +275,7 @@ fn wgmma_multiplies_f16_and_tf32() {
     let words = |matrix: &[f32]| -> Vec<u8> {
         matrix
             .iter()
-            .flat_map(|value| (value.to_bits() | u32::from(*value != 0.0) * 0x1fff).to_le_bytes())
+            .flat_map(|value| (value.to_bits() | (u32::from(*value != 0.0) * 0x1fff)).to_le_bytes())
             .collect()
     };
     for at in SWIZZLES {

@@ -212,11 +212,9 @@ impl Decoder<'_> {
             }
             (
                 Some(rank),
-                ["global", "shared::cta", mode @ .., "bulk_group"],
+                ["global", "shared::cta", "bulk_group"] | ["global", "shared::cta", "tile", "bulk_group"],
                 [Operand::Tensor(map, at), s],
-            ) if matches!(mode, [] | ["tile"]) => {
-                Asynchronous::Store { to: self.tensor(rank, map, at, None)?, from: self.spot(s, shared)? }
-            }
+            ) => Asynchronous::Store { to: self.tensor(rank, map, at, None)?, from: self.spot(s, shared)? },
             _ => return Err(self.unknown(instruction)),
         };
         Ok(Some(row))

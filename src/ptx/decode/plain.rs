@@ -51,6 +51,7 @@ impl Decoder<'_> {
             "ld" | "st" | "atom" | "red" | "cp" | "cvta" | "ldu" => self.memory(instruction),
             "ldmatrix" | "stmatrix" | "mma" => self.matrix(instruction),
             "vote" | "shfl" | "redux" | "match" | "activemask" | "elect" => self.warp_wide(instruction),
+            "createpolicy" => self.policy(instruction),
             "setp" => self.setp(instruction),
             "mov" => self.mov(instruction),
             "trap" if opcode == "trap" && instruction.operands.is_empty() => {
@@ -62,6 +63,20 @@ impl Decoder<'_> {
                 Ok(())
             }
             _ => self.row(instruction),
+        }
+    }
+
+    /// What a cache shall keep: there is none, so any number will do.
+    fn policy(&mut self, instruction: &Instruction) -> Result<()> {
+        match (instruction.opcode.as_str(), instruction.operands.as_slice()) {
+            (opcode, [d, ..])
+                if opcode.starts_with("createpolicy.fractional.L2::") && opcode.ends_with(".b64") =>
+            {
+                let (d, a) = (self.result(d, Class::L)?, self.fixed(Fixed::ConstL(0))?);
+                self.emit(Op { d, a, ..Op::new(Code::MovL) });
+                Ok(())
+            }
+            (opcode, _) => Err(self.error(format!("unknown instruction `{opcode}`"))),
         }
     }
 

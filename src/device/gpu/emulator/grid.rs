@@ -35,12 +35,13 @@ pub struct Options {
     pub statistics: bool,
     /// Turn-taking.
     pub schedule: Schedule,
-    /// Compute capability: 80 for 8.0, or 90, which has mbarriers, TMA and wgmma.
-    pub capability: u32,
     /// Rounding of tensor-core sums.
     pub tensor: Tensor,
     /// Instructions of a warp after which a launch counts as endless.
     pub budget: u64,
+    /// Compute capability of the card that this stands for (80 for 8.0): which kernels it is given, and how much
+    /// shared memory a block may have.
+    pub capability: u32,
     /// Threads of this machine; as many as it has when `None`.
     pub threads: Option<usize>,
 }
@@ -53,9 +54,9 @@ impl Default for Options {
             late_copies: true,
             statistics: false,
             schedule: Schedule::Lowest,
-            capability: 80,
             tensor: Tensor::Fast,
             budget: 1_000_000_000,
+            capability: 80,
             threads: None,
         }
     }

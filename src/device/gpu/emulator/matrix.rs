@@ -143,4 +143,22 @@ mod tests {
         assert_eq!(fused(Multiply::Bf16, &[1.0, -1.0], &[1.0, 1.0], 0.0, 25), 0.0);
         assert!(fused(Multiply::Bf16, &[f32::INFINITY, 1.0], &[0.0, 1.0], 0.0, 25).is_nan());
     }
+
+    #[test]
+    fn a_card_cuts_sums_of_wgmma_as_the_hopper_mode_does() {
+        let text = include_str!("../../../../tests/ptx/hopper/sums.txt");
+        let mut count = 0;
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let halves = |word: &str| -> Vec<f32> {
+                let each = |k: usize| u32::from_str_radix(&word[4 * k..4 * k + 4], 16).unwrap();
+                (0..16).map(|k| f32::from_bits(each(k) << 16)).collect()
+            };
+            let [start, want] = [2, 3].map(|k| u32::from_str_radix(words[k], 16).unwrap());
+            let sum = fused(Multiply::Bf16, &halves(words[0]), &halves(words[1]), f32::from_bits(start), 25);
+            assert_eq!(sum.to_bits(), want, "{line}");
+            count += 1;
+        }
+        assert!(count >= 192, "only {count} sums");
+    }
 }

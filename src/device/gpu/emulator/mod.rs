@@ -84,14 +84,14 @@ impl Emulator {
             })?;
         Ok(Self {
             options,
-            // Those of compute capability 8.0 or 9.0 (CUDA C++ Programming Guide, "Technical Specifications").
+            // CUDA C++ Programming Guide, "Technical Specifications"; those of 8.0 and 9.0.
             limits: Limits {
                 capability: options.capability,
                 grid: [i32::MAX as u32, 65535, 65535],
                 block: [1024, 1024, 64],
                 threads: 1024,
                 shared: 48 << 10,
-                shared_opt_in: if options.capability >= 90 { 227 } else { 163 } << 10,
+                shared_opt_in: if options.capability >= 90 { 227 << 10 } else { 163 << 10 },
             },
             memory: Memory::new(options.checked),
             threads,

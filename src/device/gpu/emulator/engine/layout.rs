@@ -115,4 +115,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_card_reads_the_same_elements() {
+        let text = include_str!("../../../../../tests/ptx/hopper/layouts.txt");
+        let mut count = 0;
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let number = |k: usize| words[k].parse::<u64>().unwrap();
+            let (transposed, rows) = (number(1) == 1, number(2) as u32);
+            let offsets = number(4) >> 4 | number(5) >> 4 << 16 | number(6) >> 4 << 32;
+            let layout = Layout::new(offsets | number(7) << 49 | number(3) << 62, transposed);
+            let element = |row: u32, k: u32| {
+                let (i, j, rest) = if transposed { (k, row / 8, row % 8) } else { (row, k / 8, k % 8) };
+                (layout.chunk(i, j) / 2 + rest) as u16
+            };
+            let all = (0..rows).flat_map(|row| (0..16).map(move |k| (row, k)));
+            let bytes = all.flat_map(|(row, k)| element(row, k).to_le_bytes());
+            let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            assert_eq!(format!("{hash:016x}"), words[8], "{line}");
+            count += 1;
+        }
+        assert!(count >= 29, "only {count} layouts");
+    }
 }

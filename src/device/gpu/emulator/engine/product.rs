@@ -51,7 +51,7 @@ impl Product<'_> {
     }
 
     /// A warp's 16 rows of a from its registers.
-    fn from_registers(&self, registers: &Registers, slots: [u16; 4]) -> Vec<f32> {
+    fn a_in_registers(&self, registers: &Registers, slots: [u16; 4]) -> Vec<f32> {
         let (k, kind) = (self.wgmma.k(), self.wgmma.kind);
         let packed = if kind == Multiply::Tf32 { 1 } else { 2 };
         let sign = if self.wgmma.negate[0] { -1.0 } else { 1.0 };
@@ -78,7 +78,7 @@ impl Product<'_> {
             let a = match (&a, self.wgmma.a) {
                 (Some(a), _) => &a[16 * w * k..][..16 * k],
                 (None, Left::Registers(slots)) => {
-                    own = self.from_registers(registers, slots);
+                    own = self.a_in_registers(registers, slots);
                     &own[..]
                 }
                 (None, Left::Shared(_)) => continue,
