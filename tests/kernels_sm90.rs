@@ -175,15 +175,18 @@ fn reals_are_near() {
     all_agree(Reals);
 }
 
-/// What a call writes, as bytes: every convolution of the list, its kernels' tiles in turn.
-fn results(device: &dyn Device, g: Conv2d) -> Vec<Vec<u8>> {
+/// What [`results`] gives.
+const RESULTS: [&str; 5] = ["y", "dx", "dweight", "the pool's y", "winner"];
+
+/// What the calls of a convolution write, as bytes.
+fn results(device: &dyn Device, kind: Numbers, g: Conv2d) -> Vec<Vec<u8>> {
     let half = |seed, len| {
-        let (data, _) = numbers(Reals, seed, len);
+        let (data, _) = numbers(kind, seed, len);
         data.upload(device)
     };
     let (x, weight, dy) = (half(1, g.x().len()), half(2, g.weight().len()), half(3, g.y().len()));
     let mask = half(4, g.x().len());
-    let bias = device.upload(&Source::new(5).f32(Reals, g.c_out)).unwrap();
+    let bias = device.upload(&Source::new(5).f32(kind, g.c_out)).unwrap();
     let fresh = |dtype, len| device.alloc(dtype, len).unwrap();
     let mut y = fresh(Dtype::Bf16, g.y().len());
     let mut dx = fresh(Dtype::Bf16, g.x().len());
@@ -220,7 +223,7 @@ fn no_order_changes_a_bit() {
         Conv2d { n: 1, h: 9, w: 15, c_in: 64, c_out: 64 },
         Conv2d { n: 1, h: 12, w: 11, c_in: 64, c_out: 128 },
     ] {
-        let want = results(&emulator(base), g);
+        let want = results(&emulator(base), Reals, g);
         for options in [
             Options { schedule: Schedule::Reverse, ..base },
             Options { schedule: Schedule::Random(1), ..base },
@@ -228,7 +231,40 @@ fn no_order_changes_a_bit() {
             Options { late_copies: false, ..base },
             Options { checked: false, ..base },
         ] {
-            assert!(results(&emulator(options), g) == want, "{g:?}, {options:?}");
+            assert!(results(&emulator(options), Reals, g) == want, "{g:?}, {options:?}");
+        }
+    }
+}
+
+/// VGG16's layers on 150x150, 20 pictures: all tiles, whole waves, tails.
+const LAYERS: &[(usize, usize, usize, usize, usize)] = &[
+    (20, 150, 150, 64, 64),
+    (20, 75, 75, 64, 128),
+    (20, 75, 75, 128, 128),
+    (20, 37, 37, 128, 256),
+    (20, 37, 37, 256, 256),
+    (20, 18, 18, 256, 512),
+    (20, 18, 18, 512, 512),
+    (20, 9, 9, 512, 512),
+];
+
+/// On a card alone: for the emulator this is an hour. Sums of whole numbers are exact in any order.
+#[test]
+fn real_layers_equal_the_portable_kernels() {
+    let named = std::env::var("VGG_FT_TEST_DEVICES").unwrap_or_default();
+    let there = cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability == 90));
+    if !there || !(named.is_empty() || named.contains("cuda")) {
+        eprintln!("no Hopper: left out");
+        return;
+    }
+    let open = || Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
+    let portable = Gpu::new(open()).unwrap().with_precision(Precision::Bf16);
+    let hopper = hopper(open());
+    for g in LAYERS.iter().map(geometry) {
+        let [want, got] = [&portable as &dyn Device, &hopper].map(|device| results(device, Integers, g));
+        for (name, (got, want)) in RESULTS.iter().zip(got.iter().zip(&want)) {
+            let differ = got.iter().zip(want).filter(|(got, want)| got != want).count();
+            assert_eq!(differ, 0, "{g:?}: bytes of {name}");
         }
     }
 }

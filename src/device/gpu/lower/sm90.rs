@@ -186,17 +186,17 @@ pub fn conv2d_forward(
     y: &Buffer,
 ) -> Result<()> {
     let y = site.place("y", y, Dtype::Bf16, g.y().len())?;
-    forward(site, g, x, (weight, bias, relu), y)
+    forward(site, Tile::of(pixels(g), g.c_out, 9 * g.c_in / STEP), g, x, (weight, bias, relu), y)
 }
 
 fn forward(
     site: &mut Site,
+    tile: Tile,
     g: Conv2d,
     x: &Buffer,
     (weight, bias, relu): (&Buffer, &Buffer, bool),
     y: Address,
 ) -> Result<()> {
-    let tile = Tile::of(pixels(g), g.c_out, 9 * g.c_in / STEP);
     let args = [
         seen(site, "x", x, (g, g.c_in), tile.rows)?,
         matrix(site, "weight", weight, [g.c_out, 9 * g.c_in], tile.columns)?,
@@ -220,7 +220,7 @@ pub fn conv2d_maxpool2d_forward(
     let pool = g.pool();
     let small = site.buffer("y", y, Dtype::Bf16, pool.y().len())?;
     let winners = site.optional("winner", winner, Dtype::U8, pool.winners())?;
-    if pool.y().len() == 0 {
+    if pool.y().is_empty() {
         return Ok(());
     }
     if let Some(halo) = Halo::of(g) {
@@ -241,7 +241,8 @@ pub fn conv2d_maxpool2d_forward(
     // The two halves, with the map between them.
     let [z, map] = mma::between(site, Format::Bf16, g.y().len())?;
     let Some((_, at)) = z.place() else { return Ok(()) };
-    forward(site, g, x, (weight, bias, true), at)?;
+    let tile = Tile::of(pixels(g), g.c_out, 9 * g.c_in / STEP);
+    forward(site, tile, g, x, (weight, bias, true), at)?;
     let args = [maxpool2d::windows(site, pool)?, map, small, winners];
     site.line("maxpool2d_forward_bf16", pool.winners(), args)
 }
@@ -253,7 +254,17 @@ pub fn conv2d_backward_input(
     mask: Option<&Buffer>,
     dx: &Buffer,
 ) -> Result<()> {
-    let tile = Tile::of(pixels(g), g.c_in, 9 * g.c_out / STEP);
+    backward_input(site, Tile::of(pixels(g), g.c_in, 9 * g.c_out / STEP), g, (dy, weight), mask, dx)
+}
+
+fn backward_input(
+    site: &mut Site,
+    tile: Tile,
+    g: Conv2d,
+    (dy, weight): (&Buffer, &Buffer),
+    mask: Option<&Buffer>,
+    dx: &Buffer,
+) -> Result<()> {
     let args = [
         seen(site, "dy", dy, (g, g.c_out), tile.rows)?,
         matrix(site, "weight", weight, [g.c_out, 9 * g.c_in], STEP)?,
@@ -278,7 +289,16 @@ pub fn conv2d_backward_weight(
     (x, dy): (&Buffer, &Buffer),
     dweight: &Buffer,
 ) -> Result<()> {
-    let tile = weight_tile(g);
+    backward_weight(site, weight_tile(g), g, (x, dy), dweight)
+}
+
+fn backward_weight(
+    site: &mut Site,
+    tile: Tile,
+    g: Conv2d,
+    (x, dy): (&Buffer, &Buffer),
+    dweight: &Buffer,
+) -> Result<()> {
     let len = g.weight().len();
     let tiles = g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns);
     let steps = pixels(g).div_ceil(STEP);
@@ -302,6 +322,92 @@ pub fn conv2d_backward_weight(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::gpu::Gpu;
+    use crate::device::gpu::driver::Driver;
+    use crate::device::gpu::emulator::{Emulator, Options};
+    use crate::device::{Call, Device, Kernels, Precision};
+
+    const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 256, c_out: 256 };
+
+    fn hopper() -> Gpu<Emulator> {
+        let emulator = Emulator::new(Options { capability: 90, ..Options::default() }).unwrap();
+        Gpu::new(emulator).unwrap().with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap()
+    }
+
+    /// Small numbers of both signs, all different in what they do to a rounded sum.
+    fn half(gpu: &Gpu<Emulator>, seed: usize, len: usize) -> Buffer {
+        let one = |i: usize| (((i + seed) * 2_654_435_761) >> 7 & 0x807f) as u16 | 0x3f00;
+        let mut buffer = gpu.alloc(Dtype::Bf16, len).unwrap();
+        let bytes: Vec<u8> = (0..len).flat_map(|i| one(i).to_le_bytes()).collect();
+        gpu.upload_bytes(&bytes, &mut buffer).unwrap();
+        buffer
+    }
+
+    /// Runs what `make` lowers and gives the bytes of what it wrote to a buffer of `len` elements.
+    fn by(
+        gpu: &Gpu<Emulator>,
+        (dtype, len): (Dtype, usize),
+        make: impl Fn(&mut Site, &Buffer) -> Result<()>,
+    ) -> Vec<u8> {
+        let (mut other, to) = (gpu.alloc(dtype, len).unwrap(), gpu.alloc(dtype, len).unwrap());
+        let (x, fault) = (gpu.alloc(dtype, len).unwrap(), gpu.fault.at());
+        let call = Call::Add { x: &x, into: &mut other };
+        let mut site = Site::new(&call, &gpu.shared, fault, (Precision::Bf16, Kernels::Sm90a));
+        make(&mut site, &to).unwrap();
+        for launch in &site.launches {
+            launch.check(gpu.driver().limits()).unwrap();
+            gpu.driver().launch(launch).unwrap();
+        }
+        let mut bytes = vec![0; len * dtype.size()];
+        gpu.download_bytes(&to, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// NARROW's numbers are tested against naive loops (tests/kernels_sm90.rs): small maps get no other tile.
+    #[test]
+    fn no_tile_changes_a_bit_of_products_of_pixels() {
+        let gpu = hopper();
+        let (x, weight) = (half(&gpu, 1, G.x().len()), half(&gpu, 2, G.weight().len()));
+        let (dy, mask) = (half(&gpu, 3, G.y().len()), half(&gpu, 4, G.x().len()));
+        let bias = gpu.alloc(Dtype::F32, G.c_out).unwrap();
+        let mut bias = bias;
+        gpu.upload_bytes(bytemuck::cast_slice(&vec![0.5f32; G.c_out]), &mut bias).unwrap();
+        let run = |tile| {
+            let y = by(&gpu, (Dtype::Bf16, G.y().len()), |site, y| {
+                let at = site.place("y", y, Dtype::Bf16, G.y().len())?;
+                forward(site, tile, G, &x, (&weight, &bias, true), at)
+            });
+            let dx = by(&gpu, (Dtype::Bf16, G.x().len()), |site, dx| {
+                backward_input(site, tile, G, (&dy, &weight), Some(&mask), dx)
+            });
+            [y, dx]
+        };
+        let want = run(NARROW);
+        for tile in [SQUARE, WIDE] {
+            assert!(run(tile) == want, "{tile:?}");
+        }
+    }
+
+    /// The two cut the sums elsewhere: of numbers whose sums are exact they give the same.
+    #[test]
+    fn both_tiles_of_the_weights_gradient_agree() {
+        let gpu = hopper();
+        let whole = |seed: usize, len: usize| {
+            let mut buffer = gpu.alloc(Dtype::Bf16, len).unwrap();
+            // 1, 2, -1, -2.
+            let one = |i: usize| [0x3f80u16, 0x4000, 0xbf80, 0xc000][((i + seed) * 2_654_435_761) >> 9 & 3];
+            let bytes: Vec<u8> = (0..len).flat_map(|i| one(i).to_le_bytes()).collect();
+            gpu.upload_bytes(&bytes, &mut buffer).unwrap();
+            buffer
+        };
+        let (x, dy) = (whole(1, G.x().len()), whole(2, G.y().len()));
+        let run = |tile| {
+            by(&gpu, (Dtype::F32, G.weight().len()), |site, dweight| {
+                backward_weight(site, tile, G, (&x, &dy), dweight)
+            })
+        };
+        assert!(run(THIRDS) == run(WIDE_WEIGHT));
+    }
 
     /// The tiles of VGG16's layers, as they were fastest on an H200 but for 5 %.
     #[test]
