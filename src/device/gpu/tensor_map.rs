@@ -18,7 +18,7 @@ pub const RANK: usize = 5;
 
 /// How rows of a box are permuted in shared memory, 16 bytes at a time, so that columns lie in other banks.
 /// What is permuted are the bits of the address in shared memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Swizzle {
     /// As they are.
     #[default]
@@ -55,7 +55,7 @@ impl Swizzle {
 }
 
 /// What one instruction moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Window {
     /// A box: elements along each dimension.
     Tile([u32; RANK]),
@@ -73,7 +73,7 @@ pub enum Window {
 }
 
 /// An array in global memory and the box of it that one instruction moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TensorMap {
     dtype: Dtype,
     base: Address,

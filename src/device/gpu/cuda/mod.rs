@@ -36,6 +36,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use together::{Pending, Recent};
 
+/// So many encoded tensor maps are kept: those of several networks' steps.
+const MAPS: usize = 4096;
+
 /// How to work on a card.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -64,6 +67,8 @@ pub struct Cuda {
     driver: Version,
     options: Options,
     recent: Mutex<Recent>,
+    /// Tensor maps as the driver encodes them: a step asks for those of the step before.
+    maps: Mutex<HashMap<TensorMap, [u8; tensor_map::BYTES]>>,
     /// Why nothing works any more.
     lost: OnceLock<String>,
 }
@@ -104,6 +109,7 @@ impl Cuda {
             driver: found.driver,
             options,
             recent: Mutex::default(),
+            maps: Mutex::default(),
             lost: OnceLock::new(),
         })
     }
@@ -267,7 +273,16 @@ impl Driver for Cuda {
 
     fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {
         self.enter()?;
-        tensor::encode(self.library, map)
+        let mut maps = lock(&self.maps);
+        if let Some(bytes) = maps.get(map) {
+            return Ok(*bytes);
+        }
+        let bytes = tensor::encode(self.library, map)?;
+        if maps.len() >= MAPS {
+            maps.clear();
+        }
+        maps.insert(*map, bytes);
+        Ok(bytes)
     }
 
     fn together(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
