@@ -264,6 +264,8 @@ impl Decoder<'_> {
             "cvta.to.local.u64" => (LOCAL_WINDOW, false),
             "cvta.const.u64" => (CONST_WINDOW, true),
             "cvta.to.const.u64" => (CONST_WINDOW, false),
+            "cvta.param.u64" => (PARAM_WINDOW, true),
+            "cvta.to.param.u64" => (PARAM_WINDOW, false),
             _ => return Err(self.error(format!("unknown instruction `{opcode}`"))),
         };
         let [d, a] = instruction.operands.as_slice() else {

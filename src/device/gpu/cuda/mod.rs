@@ -14,6 +14,7 @@ mod library;
 mod memory;
 mod staging;
 mod start;
+mod tensor;
 mod together;
 
 pub use card::{Card, Found, Version, find};
@@ -22,6 +23,7 @@ pub use graph::Counts;
 use super::driver::{Address, Driver};
 use super::launch::{Launch, Limits};
 use super::module::Module;
+use super::tensor_map::{self, TensorMap};
 use crate::device::{Capacity, Description, Dtype};
 use crate::error::{Error, Kind, Result};
 use graph::Graphs;
@@ -261,6 +263,11 @@ impl Driver for Cuda {
     fn synchronize(&self) -> Result<()> {
         self.enter()?;
         self.wait()
+    }
+
+    fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {
+        self.enter()?;
+        tensor::encode(self.library, map)
     }
 
     fn together(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
