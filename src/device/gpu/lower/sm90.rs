@@ -220,7 +220,7 @@ pub fn conv2d_maxpool2d_forward(
     let pool = g.pool();
     let small = site.buffer("y", y, Dtype::Bf16, pool.y().len())?;
     let winners = site.optional("winner", winner, Dtype::U8, pool.winners())?;
-    if pool.y().len() == 0 {
+    if pool.y().is_empty() {
         return Ok(());
     }
     if let Some(halo) = Halo::of(g) {
