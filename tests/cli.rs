@@ -457,6 +457,12 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--augment", "all"], "`book`"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "99999"], "too large"),
         (vec!["--device", "gpu", "summary"], "cuda:N"),
+        (vec!["--precision", "f16", "summary"], "f32, tf32 or bf16"),
+        (
+            vec!["finetune", "data", "-o", "r", "--device", "cpu", "--precision", "bf16"],
+            "the cpu computes in f32 alone",
+        ),
+        (vec!["emulate", "add", "--precision", "bf16"], "f32 alone"),
         (vec!["summary", "--units", "18446744073709551615"], "65536"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
@@ -564,4 +570,78 @@ fn a_step_is_planned_without_a_card() {
     let text = fails(&mut plan(&["--unfreeze-from", "block9_conv1"]), 2);
     assert!(text.contains("block9_conv1"), "{text}");
     fails(vgg_ft(dir.path()).arg("bench"), 2);
+}
+
+/// Half the bytes between the layers, and tensor cores under the floor; not on a card that has none.
+#[test]
+fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = |precision: &str| {
+        let mut command = vgg_ft(dir.path());
+        command.args(["bench", "--plan", "--card", "h200", "--json", "--precision", precision]);
+        json(&stdout(&mut command))
+    };
+    let [f32, tf32, bf16] = ["f32", "tf32", "bf16"].map(plan);
+    let number = |plan: &serde_json::Value, of: [&str; 2]| plan[of[0]][of[1]].as_f64().unwrap();
+    assert_eq!((&f32["precision"], &bf16["precision"]), (&"f32".into(), &"bf16".into()));
+    for of in [["sums", "gflop"], ["sums", "launches"]] {
+        println!("{of:?} {} {} {}", number(&f32, of), number(&tf32, of), number(&bf16, of));
+    }
+    let bytes = ["sums", "gbyte"];
+    assert_eq!(number(&f32, bytes), number(&tf32, bytes), "tf32 is f32 in memory");
+    assert!(number(&bf16, bytes) < 0.6 * number(&f32, bytes), "{}", number(&bf16, bytes));
+    let floor = ["sums", "floor_milliseconds"];
+    let floors = [&f32, &tf32, &bf16].map(|plan| number(plan, floor));
+    assert!(floors[0] > 4.0 * floors[1] && floors[1] > 1.5 * floors[2], "{floors:?}");
+    let activations = |plan: &serde_json::Value| {
+        let all = plan["memory"].as_array().unwrap();
+        all.iter().find(|share| share["kind"] == "activations").unwrap()["bytes"].as_f64().unwrap()
+    };
+    assert!(activations(&bf16) < 0.6 * activations(&f32), "{} {}", activations(&bf16), activations(&f32));
+    let t4 = ["bench", "--plan", "--card", "t4", "--precision", "bf16"];
+    let error = fails(vgg_ft(dir.path()).args(t4), 1);
+    assert!(error.contains("8.0 or later") && error.contains("--precision f32"), "{error}");
+}
+
+/// The precision is said, written down, and a part of the job.
+#[test]
+fn a_job_keeps_its_precision() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 1)]);
+    let job = |precision: &str, rest: &[&str]| {
+        let mut command = vgg_ft(here);
+        command
+            .args(["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--head-epochs", "1"])
+            .args(["--epochs", "0", "--json", "--device", "emulator", "--precision", precision])
+            .args(rest);
+        command
+    };
+    let output = job("bf16", &[]).assert().success().get_output().clone();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("device     emulator") && said.contains("precision bf16"), "{said}");
+    assert_eq!(json(&String::from_utf8_lossy(&output.stdout))["precision"], "bf16");
+    let config = fs::read_to_string(here.join("run/run.toml")).unwrap();
+    assert!(
+        config.contains("precision = \"bf16\"") && config.contains("device = \"emulator bf16\""),
+        "{config}"
+    );
+    // The weights are saved as the f32 that they are.
+    assert!(tensors(&here.join("run/model.safetensors")).len() > 30 - 1);
+
+    // As if it had been stopped before its first epoch.
+    fs::rename(here.join("run/run.toml"), here.join("run/job.toml")).unwrap();
+    let error = fails(&mut job("f32", &["--resume"]), 2);
+    assert!(error.contains("another job") && error.contains("precision = \"bf16\" there"), "{error}");
+    let error = fails(vgg_ft(here).args(["resume", "run", "--device", "emulator", "--precision", "tf32"]), 2);
+    assert!(error.contains("precision = \"bf16\" there"), "{error}");
+    // Without a word it takes the job's, which the cpu does not have.
+    let error = fails(vgg_ft(here).args(["resume", "run", "--device", "cpu"]), 2);
+    assert!(error.contains("got       bf16"), "{error}");
+    // A file from before there was a precision is f32.
+    let old: String =
+        config.lines().filter(|line| !line.starts_with("precision")).map(|l| format!("{l}\n")).collect();
+    fs::write(here.join("run/job.toml"), old).unwrap();
+    let error = fails(&mut job("bf16", &["--resume"]), 2);
+    assert!(error.contains("precision = \"f32\" there"), "{error}");
 }

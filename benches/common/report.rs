@@ -20,16 +20,15 @@ pub fn precision() -> Precision {
     })
 }
 
-/// What `VGG_FT_BENCH_KERNELS` names; auto if it names none.
+/// What `VGG_FT_BENCH_KERNELS` names; those that every card runs if it names none.
 fn kernels() -> Kernels {
-    let name = std::env::var("VGG_FT_BENCH_KERNELS").unwrap_or_default();
-    if name.is_empty() {
-        return Kernels::Auto;
-    }
-    name.parse().unwrap_or_else(|help| panic!("VGG_FT_BENCH_KERNELS: `{name}`: {help}"))
+    let said = std::env::var("VGG_FT_BENCH_KERNELS");
+    said.map_or(Kernels::Portable, |name| {
+        name.parse().unwrap_or_else(|error| panic!("VGG_FT_BENCH_KERNELS: {error}"))
+    })
 }
 
-/// What `VGG_FT_BENCH_DEVICE` names, in that precision, by those kernels.
+/// What `VGG_FT_BENCH_DEVICE` names, in that precision, with those kernels.
 pub fn device() -> Box<dyn Device> {
     let precision = precision();
     match std::env::var("VGG_FT_BENCH_DEVICE").as_deref() {
@@ -101,7 +100,7 @@ pub fn json(device: &dyn Device, batch: usize, roof: &Roof, results: &[Measured]
     });
     let lines: Vec<_> = lines.collect();
     serde_json::json!({
-        "device": it.name, "hardware": it.hardware, "precision": precision().name(), "batch": batch, "ceilings": ceilings(), "lines": lines
+        "device": it.name, "hardware": it.hardware, "precision": precision().name(), "kernels": kernels().name(), "batch": batch, "ceilings": ceilings(), "lines": lines
     })
     .to_string()
 }
