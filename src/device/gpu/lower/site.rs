@@ -34,7 +34,12 @@ pub struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// For `call` on buffers of `driver`; at `fault` kernels leave what only they can see.
-    pub fn new(call: &Call<'_>, driver: &'a Arc<dyn Driver>, fault: Address, precision: Precision) -> Self {
+    pub fn new(
+        call: &Call<'_>,
+        driver: &'a Arc<dyn Driver>,
+        fault: Address,
+        precision: Precision,
+    ) -> Self {
         let (arm, cost) = (Arm::new(call.name()), Some(call.cost()));
         Self { arm, precision, driver, fault, cost, launches: Vec::new(), scratch: Vec::new() }
     }
