@@ -93,7 +93,15 @@ struct Split {
     unsigned length;
 };
 
-// What those blocks left: count results of len numbers, one behind the other.
+// A product whose tiles and steps blocks share out evenly (stream-K): tiles of rows x columns, so many steps each.
+struct StreamK {
+    unsigned blocks;
+    unsigned rows;
+    unsigned columns;
+    unsigned steps;
+};
+
+// What the blocks of a Split left: count results of len numbers, one behind the other.
 struct Partials {
     unsigned count;
     unsigned len;

@@ -19,6 +19,8 @@ mod kernels;
 mod kernels_bf16;
 #[path = "kernels_mma.rs"]
 mod kernels_mma;
+#[path = "kernels_sm90.rs"]
+mod kernels_sm90;
 #[path = "precision.rs"]
 mod precision;
 #[path = "ptx_card.rs"]

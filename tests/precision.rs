@@ -14,7 +14,7 @@ use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
-use vgg_ft::device::{Device, Dtype, Precision};
+use vgg_ft::device::{Device, Dtype, Kernels, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape};
 use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Pretrained, Source, Trainable, Variant};
@@ -35,10 +35,16 @@ fn all(emulated: Precision) -> Vec<(Precision, Box<dyn Device>)> {
     let mut all: Vec<(Precision, Box<dyn Device>)> =
         vec![(emulated, Box::new(emulator.with_precision(emulated)))];
     if cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability >= 80)) {
-        for precision in [Precision::Tf32, Precision::Bf16] {
+        let card = |precision, kernels| {
             let options = cuda::Options { guarded: true, ..cuda::Options::default() };
-            let card = Gpu::new(Cuda::open(options).unwrap()).unwrap();
-            all.push((precision, Box::new(card.with_precision(precision))));
+            let card = Gpu::new(Cuda::open(options).unwrap()).unwrap().with_precision(precision);
+            (precision, Box::new(card.with_kernels(kernels).unwrap()) as Box<dyn Device>)
+        };
+        for precision in [Precision::Tf32, Precision::Bf16] {
+            all.push(card(precision, Kernels::Portable));
+        }
+        if card(Precision::Bf16, Kernels::Auto).1.describe().hardware.contains("sm_90a") {
+            all.push(card(Precision::Bf16, Kernels::Auto));
         }
     }
     all

@@ -6,7 +6,7 @@ use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
-use vgg_ft::device::{Device, Precision};
+use vgg_ft::device::{Device, Kernels, Precision};
 
 /// A line that was measured: its id, what it does, and the seconds of one call in each sample.
 pub type Measured = (String, Throughput, Vec<f64>);
@@ -20,7 +20,15 @@ pub fn precision() -> Precision {
     })
 }
 
-/// What `VGG_FT_BENCH_DEVICE` names, in that precision.
+/// What `VGG_FT_BENCH_KERNELS` names; those that every card runs if it names none.
+fn kernels() -> Kernels {
+    let said = std::env::var("VGG_FT_BENCH_KERNELS");
+    said.map_or(Kernels::Portable, |name| {
+        name.parse().unwrap_or_else(|error| panic!("VGG_FT_BENCH_KERNELS: {error}"))
+    })
+}
+
+/// What `VGG_FT_BENCH_DEVICE` names, in that precision, with those kernels.
 pub fn device() -> Box<dyn Device> {
     let precision = precision();
     match std::env::var("VGG_FT_BENCH_DEVICE").as_deref() {
@@ -28,11 +36,13 @@ pub fn device() -> Box<dyn Device> {
             panic!("VGG_FT_BENCH_PRECISION: the cpu works in f32")
         }
         Err(_) | Ok("" | "cpu") => Box::new(CpuDevice::new(None).unwrap()),
-        Ok("cuda") => Box::new(
-            Gpu::new(Cuda::open(cuda::Options::default()).unwrap()).unwrap().with_precision(precision),
-        ),
+        Ok("cuda") => {
+            let gpu = Gpu::new(Cuda::open(cuda::Options::default()).unwrap()).unwrap();
+            Box::new(gpu.with_precision(precision).with_kernels(kernels()).unwrap())
+        }
         Ok("emulator") => {
-            Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap().with_precision(precision))
+            let gpu = Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap();
+            Box::new(gpu.with_precision(precision).with_kernels(kernels()).unwrap())
         }
         Ok(other) => panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda or emulator"),
     }
@@ -90,7 +100,7 @@ pub fn json(device: &dyn Device, batch: usize, roof: &Roof, results: &[Measured]
     });
     let lines: Vec<_> = lines.collect();
     serde_json::json!({
-        "device": it.name, "hardware": it.hardware, "precision": precision().name(), "batch": batch, "ceilings": ceilings(), "lines": lines
+        "device": it.name, "hardware": it.hardware, "precision": precision().name(), "kernels": kernels().name(), "batch": batch, "ceilings": ceilings(), "lines": lines
     })
     .to_string()
 }

@@ -2,7 +2,7 @@
 
 use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::call::Rmsprop;
-use vgg_ft::device::{Buffer, Device};
+use vgg_ft::device::{Buffer, Device, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
 use vgg_ft::model::{Architecture, Head, Network, Preprocess, Source, Trainable, Variant};
@@ -96,13 +96,19 @@ pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool)
         device.download::<f32>(y.buffer()).unwrap()
     };
     // A picture's numbers do not depend on its neighbours. They are sums of up to 8192 terms, taken through 16
-    // layers; devices order them by the sizes of the batch.
+    // layers; devices order them by the sizes of the batch, and what an untrained classifier says of noise is a
+    // difference of large numbers, of which short factors leave little.
+    let within = match device.precision() {
+        Precision::F32 => 1e-4,
+        Precision::Tf32 => 0.1,
+        Precision::Bf16 => 0.8,
+    };
     let (together, alone) = (pass(&indices), pass(&indices[batch - 1..]));
     let last = &together[together.len() - alone.len()..];
     let largest = alone.iter().fold(0.0f32, |most, v| most.max(v.abs()));
     assert!(largest > 0.0 && largest.is_finite(), "{largest}");
     for (a, b) in last.iter().zip(&alone) {
-        assert!((a - b).abs() <= 1e-4 * largest, "{a} in a batch, {b} alone");
+        assert!((a - b).abs() <= within * largest, "{a} in a batch, {b} alone");
     }
     move || drop(pass(&indices))
 }

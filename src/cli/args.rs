@@ -13,7 +13,7 @@ use super::train::TrainArgs;
 use super::values::{positive, preprocess, rate, resize, share, size, variant, width};
 use super::weights::WeightsArgs;
 use crate::data::Resize;
-use crate::device::Precision;
+use crate::device::{Kernels, Precision};
 use crate::model::{Preprocess, Variant};
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -42,6 +42,10 @@ pub struct Cli {
     /// f32 if not given; `resume` and `finetune --config` take the job's
     #[arg(long, global = true, value_name = "PRECISION", value_parser = str::parse::<Precision>)]
     pub precision: Option<Precision>,
+    /// Which convolutions of bf16 a card (or the emulator) takes: auto (Hopper's own where the card is one), portable
+    /// (those for all cards), sm90a (Hopper's own: TMA and wgmma). Bits of results differ between the two
+    #[arg(long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = str::parse::<Kernels>)]
+    pub kernels: Kernels,
     /// On a card: wait for each kernel, so that one that goes wrong is named; slow
     #[arg(long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]
     pub sync: bool,

@@ -1,11 +1,11 @@
-//! `--device` and `--precision`: which names there are, and the device behind each.
+//! `--device`, `--precision` and `--kernels`: which names there are, and the device behind each.
 
 use crate::device::cpu::CpuDevice;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::cuda::{self, Cuda};
 use crate::device::gpu::driver::Driver;
 use crate::device::gpu::emulator::{Emulator, Options};
-use crate::device::{Device, Precision};
+use crate::device::{Device, Kernels, Precision};
 use crate::error::{Error, Kind, Result};
 
 /// A device that can be asked for.
@@ -54,17 +54,22 @@ impl DeviceName {
         }
     }
 
-    /// The device, working in `precision`, with `threads` threads or as many as the machine has; `sync` waits for
+    /// The device, working in `precision` by `kernels`, with `threads` threads or as many as the machine has; `sync` waits for
     /// each kernel of a card. `auto` takes the cpu only where there is no card for us: a card that is there and does not
     /// work is an error, since nobody wants to find out by the clock.
     ///
     /// # Errors
-    /// [`Kind::Device`] when the device is not there, does not work, or not in this precision; [`Kind::Usage`] for a
-    /// precision that the cpu was named with.
-    pub fn open(self, precision: Precision, threads: Option<usize>, sync: bool) -> Result<Opened> {
+    /// [`Kind::Device`] when the device is not there, does not work, or not in this precision or by these kernels;
+    /// [`Kind::Usage`] for a precision or kernels that the cpu was named with.
+    pub fn open(
+        self,
+        (precision, kernels): (Precision, Kernels),
+        threads: Option<usize>,
+        sync: bool,
+    ) -> Result<Opened> {
         let card = |number| -> Result<Box<dyn Device>> {
             let options = cuda::Options { number, sync, ..Default::default() };
-            in_precision(Gpu::new(Cuda::open(options)?)?, precision)
+            working(Gpu::new(Cuda::open(options)?)?, precision, kernels)
         };
         let device: Box<dyn Device> = match self {
             Self::Auto => {
@@ -90,21 +95,33 @@ impl DeviceName {
                     .expected_got("--precision f32", precision)
                     .help("use --device cuda or --device emulator, or --precision f32"));
             }
+            Self::Cpu if kernels != Kernels::Auto => {
+                return Err(Error::new(Kind::Usage, "the cpu runs no kernels")
+                    .expected_got("--kernels auto", kernels)
+                    .help("use --device cuda or --device emulator, or leave --kernels out"));
+            }
             Self::Cpu => Box::new(CpuDevice::new(threads)?),
             Self::Cuda { number } => card(number)?,
             Self::Emulator { checked } => {
                 let options = if checked { Options::default() } else { Options::fast() };
-                in_precision(Gpu::new(Emulator::new(Options { threads, ..options })?)?, precision)?
+                // It is the oldest card that the kernels run on.
+                let capability = if kernels == Kernels::Sm90a { 90 } else { options.capability };
+                let emulator = Emulator::new(Options { threads, capability, ..options })?;
+                working(Gpu::new(emulator)?, precision, kernels)?
             }
         };
         Ok(Opened { device, reason: None })
     }
 }
 
-/// A card that works in `precision`, if it can.
-fn in_precision<D: Driver + 'static>(gpu: Gpu<D>, precision: Precision) -> Result<Box<dyn Device>> {
+/// A card that works in `precision` by `kernels`, if it can.
+fn working<D: Driver + 'static>(
+    gpu: Gpu<D>,
+    precision: Precision,
+    kernels: Kernels,
+) -> Result<Box<dyn Device>> {
     precision.check(&gpu.describe(), gpu.driver().limits().capability)?;
-    Ok(Box::new(gpu.with_precision(precision)))
+    Ok(Box::new(gpu.with_precision(precision).with_kernels(kernels)?))
 }
 
 #[cfg(test)]
@@ -114,21 +131,32 @@ mod tests {
 
     #[test]
     fn the_cpu_and_old_cards_take_f32_alone() {
-        let Err(error) = DeviceName::Cpu.open(Precision::Bf16, Some(1), false) else {
+        let Err(error) = DeviceName::Cpu.open((Precision::Bf16, Kernels::Auto), Some(1), false) else {
             panic!("it was opened")
         };
         assert_eq!((error.kind(), error.exit_code()), (Kind::Usage, 2));
         assert!(error.to_string().contains("--precision f32"), "{error}");
         let emulator = DeviceName::Emulator { checked: false };
         for precision in Precision::ALL {
-            let opened = emulator.open(precision, Some(1), false).unwrap();
+            let opened = emulator.open((precision, Kernels::Auto), Some(1), false).unwrap();
             assert_eq!(opened.device.precision(), precision);
+            // Hopper's kernels multiply bf16 alone; then the machine is a Hopper.
+            let opened = emulator.open((precision, Kernels::Sm90a), Some(1), false);
+            assert_eq!(opened.is_ok(), precision == Precision::Bf16);
+            if let Ok(opened) = opened {
+                assert!(opened.device.describe().hardware.ends_with("kernels sm_90a"));
+            }
         }
+        let Err(error) = DeviceName::Cpu.open((Precision::F32, Kernels::Portable), Some(1), false) else {
+            panic!("it was opened")
+        };
+        assert_eq!(error.kind(), Kind::Usage);
         // A Turing card on paper.
         let t4 = || Gpu::new(Plan::new(Card::named("t4").unwrap())).unwrap();
-        assert!(in_precision(t4(), Precision::F32).is_ok());
+        assert!(working(t4(), Precision::F32, Kernels::Auto).is_ok());
+        assert!(working(t4(), Precision::F32, Kernels::Sm90a).is_err());
         for precision in [Precision::Tf32, Precision::Bf16] {
-            let Err(error) = in_precision(t4(), precision) else { panic!("{precision} on a T4") };
+            let Err(error) = working(t4(), precision, Kernels::Auto) else { panic!("{precision} on a T4") };
             let text = error.to_string();
             assert!(text.contains("8.0 or later") && text.contains("7.5"), "{text}");
         }

@@ -17,7 +17,7 @@ mod train;
 mod values;
 mod weights;
 
-use crate::device::Precision;
+use crate::device::{Kernels, Precision};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Head;
@@ -143,11 +143,11 @@ fn host(cli: &Cli) -> Result<Host> {
             | Command::Devices
             | Command::Bench(_)
     );
-    let (name, precision) = match &cli.command {
-        _ if idle => (DeviceName::Cpu, Precision::F32),
-        command => (cli.device, precision(cli.precision, command)),
+    let (name, precision, kernels) = match &cli.command {
+        _ if idle => (DeviceName::Cpu, Precision::F32, Kernels::Auto),
+        command => (cli.device, precision(cli.precision, command), cli.kernels),
     };
-    let Opened { device, reason } = name.open(precision, threads, cli.sync)?;
+    let Opened { device, reason } = name.open((precision, kernels), threads, cli.sync)?;
     Ok(Host { device, reason, json: cli.json, quiet: cli.quiet })
 }
 

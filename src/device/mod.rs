@@ -10,12 +10,14 @@ pub mod call;
 mod cost;
 pub mod cpu;
 pub mod gpu;
+mod kernels;
 mod precision;
 mod rule;
 
 pub use buffer::{Buffer, Dtype, Element};
 pub use call::Call;
 pub use cost::Cost;
+pub use kernels::Kernels;
 pub use precision::Precision;
 
 use crate::error::{Error, Kind, Result};

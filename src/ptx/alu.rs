@@ -315,8 +315,10 @@ macro_rules! codes {
             CommitGroup,
             /// `cp.async.wait_group imm`.
             WaitGroup,
-            /// `mma.sync` and `ldmatrix`: `imm` into `Program::matrices`.
+            /// `mma.sync`, `ldmatrix`, `stmatrix`: `imm` into `Program::matrices`.
             Matrix,
+            /// `mbarrier`, bulk copies, `wgmma`: `imm` into `Program::asynchronous`.
+            Asynchronous,
             /// The operation `imm` of `Program::guarded`, in the lanes of `a` (`b`: where it is not set).
             Guarded,
             /// Notes that register `d`'s tracked bits are set in the active lanes.

@@ -169,10 +169,10 @@ fn common(mut a: usize, mut b: usize, parent: &[usize], rank: &[usize], steps: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ptx::program::{Line, NONE};
+    use crate::ptx::program::{Line, NO_GATE, NONE};
 
     fn block(end: End) -> Block {
-        Block { ops: 0..0, end, line: Line { ptx: 1, place: None }, meet: NONE }
+        Block { ops: 0..0, end, line: Line { ptx: 1, place: None }, meet: NONE, gate: NO_GATE }
     }
 
     fn branch(taken: u32, next: u32) -> End {

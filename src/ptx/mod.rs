@@ -7,7 +7,9 @@
 
 mod alu;
 pub(crate) mod arith;
+mod asynchronous;
 mod decode;
+mod flight;
 mod flow;
 mod lex;
 mod parse;
@@ -18,6 +20,7 @@ mod visit;
 
 pub(crate) use alu::instructions;
 pub use alu::{Class, Code, spellings};
+pub use asynchronous::{Asynchronous, Left, Outside, Spot, Wgmma};
 pub use parse::parse;
 pub use program::*;
 pub use tree::{Function, Module, Place, Space, Variable};

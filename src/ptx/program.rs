@@ -4,8 +4,9 @@
 //! and special registers are slots that a warp fills once, so that every operand is a slot.
 
 use super::alu::{Class, Code};
+use super::asynchronous::Asynchronous;
 use super::tree::{Function, Module, Place, Space};
-use super::{decode, flow, registers};
+use super::{decode, flight, flow, registers};
 use crate::error::Result;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -172,11 +173,26 @@ pub enum Multiply {
     Tf32,
 }
 
-/// `ldmatrix` and `mma.sync`.
+/// `ldmatrix`, `stmatrix` and `mma.sync`.
 #[derive(Clone, Copy, Debug)]
 pub enum Matrix {
     /// Eight-by-eight matrices of 16-bit elements from shared memory.
     Load {
+        /// Matrices: 1, 2, 4.
+        count: u8,
+        /// Whether each is transposed.
+        transposed: bool,
+        /// One per matrix.
+        regs: [u16; 4],
+        /// Address register (32 or 64 bits by class).
+        base: u16,
+        /// Its class.
+        base_class: Class,
+        /// Added to it.
+        offset: i64,
+    },
+    /// The same the other way.
+    Store {
         /// Matrices: 1, 2, 4.
         count: u8,
         /// Whether each is transposed.
@@ -206,6 +222,9 @@ pub enum Matrix {
         c: [u16; 4],
     },
 }
+
+/// Number of the barrier of a cluster, behind those of a block.
+pub const CLUSTER_BARRIER: u32 = 16;
 
 /// What a barrier does.
 #[derive(Clone, Copy, Debug)]
@@ -270,6 +289,9 @@ pub enum End {
 /// The end of the thread as a target.
 pub const EXIT: u32 = u32::MAX;
 
+/// No gate before a block.
+pub const NO_GATE: u32 = u32::MAX;
+
 /// Operations that run one after the other.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -281,6 +303,8 @@ pub struct Block {
     pub line: Line,
     /// Slot (class W) of the mask of lanes that must meet before the block begins.
     pub meet: u16,
+    /// The row of [`Program::asynchronous`] that must be passed before the block runs, or [`NO_GATE`].
+    pub gate: u32,
 }
 
 /// What a permanent slot holds.
@@ -315,6 +339,8 @@ pub enum Special {
     Sm,
     Sms,
     DynamicShared,
+    ClusterRank,
+    ClusterSize,
 }
 
 /// A variable in shared or local memory and where it lies.
@@ -351,6 +377,8 @@ pub struct Program {
     pub shuffles: Vec<Shuffle>,
     /// Tensor-core operations.
     pub matrices: Vec<Matrix>,
+    /// `mbarrier`, bulk copies, `wgmma`.
+    pub asynchronous: Vec<Asynchronous>,
     /// Operations that run in some lanes only.
     pub guarded: Vec<Op>,
     /// Permanent slots: class, number, content.
@@ -388,6 +416,8 @@ pub const SHARED_WINDOW: u64 = 0x0100_0000_0000;
 pub const LOCAL_WINDOW: u64 = 0x0200_0000_0000;
 /// Generic addresses of constants begin here.
 pub const CONST_WINDOW: u64 = 0x0300_0000_0000;
+/// Generic addresses of the launch's arguments begin here.
+pub const PARAM_WINDOW: u64 = 0x0400_0000_0000;
 /// Bytes of each of these windows.
 pub const WINDOW: u64 = 1 << 32;
 
@@ -405,6 +435,7 @@ impl Program {
         tracked: bool,
     ) -> Result<Self> {
         let mut draft = decode::decode(module, function, addresses)?;
+        flight::follow(&mut draft.program, tracked);
         registers::rename(module, function, &mut draft, tracked)?;
         draft.program.priority = flow::priorities(&draft.program.blocks);
         Ok(draft.program)

@@ -6,6 +6,7 @@
 //! long as no lane needs both, whatever the other lanes do.
 
 use super::alu::{Class, Code};
+use super::asynchronous::Asynchronous;
 use super::decode::{Draft, Virtual};
 use super::flow::successors;
 use super::program::{Barrier, End, NONE, Op, Program, Reduce, ReduceKind};
@@ -115,6 +116,7 @@ pub(super) fn rename(module: &Module, function: &Function, draft: &mut Draft, tr
             program.fixed.push((register.class, slot, fixed));
         }
     }
+    program.slots[0] += program.tracked.len() as u16;
     insert(program, bits);
     Ok(())
 }
@@ -129,9 +131,15 @@ fn liveness(program: &mut Program, count: usize) -> Option<Vec<Bits>> {
         visit_block(program, at, &mut |_, slot, _, role| {
             let register = usize::from(*slot);
             match role {
-                Role::Use if !written.has(register) => live.set(register),
-                Role::Use => {}
                 Role::Def => written.set(register),
+                Role::Use | Role::Kept if !written.has(register) => live.set(register),
+                Role::Use | Role::Kept => {}
+                Role::Summand => {
+                    if !written.has(register) {
+                        live.set(register);
+                    }
+                    written.set(register);
+                }
             }
         });
     }
@@ -210,7 +218,7 @@ fn scan(program: &mut Program, registers: &[Virtual], live: &[Bits]) -> Option<S
 }
 
 /// Operations to put before (`false`) or after (`true`) the one at an index.
-type Inserts = Vec<(u32, bool, Op)>;
+pub(super) type Inserts = Vec<(u32, bool, Op)>;
 
 fn watch(program: &mut Program, registers: &[Virtual], watched: &[usize], slots: &Slots) -> Inserts {
     let mut inserts = Vec::new();
@@ -225,14 +233,23 @@ fn watch(program: &mut Program, registers: &[Virtual], watched: &[usize], slots:
         let op = program.ops[index];
         let guard = (op.code == Code::Guarded).then_some((op.a, op.b));
         let mut uses = Vec::new();
+        let mut summands = Vec::new();
         let mut defs = Vec::new();
         let mut inner = if guard.is_some() { program.guarded[op.imm as usize] } else { op };
         program.visit(&mut inner, &mut |slot, _, role| {
             if bit_of.contains_key(slot) {
-                if role == Role::Def { defs.push(*slot) } else { uses.push(*slot) }
+                match role {
+                    Role::Def => defs.push(*slot),
+                    Role::Use => uses.push(*slot),
+                    Role::Summand => {
+                        summands.push(*slot);
+                        defs.push(*slot);
+                    }
+                    Role::Kept => {}
+                }
             }
         });
-        let mut add = |after: bool, op: Op, program: &mut Program| {
+        let mut add = |after: bool, op: Op, guard: Option<(u16, u16)>, program: &mut Program| {
             let op = match guard {
                 None => op,
                 Some((p, inverted)) => {
@@ -246,11 +263,20 @@ fn watch(program: &mut Program, registers: &[Virtual], watched: &[usize], slots:
         };
         for slot in uses {
             let (a, imm) = bit_of[&slot];
-            add(false, Op { a, imm, ..Op::new(Code::CheckInit) }, program);
+            add(false, Op { a, imm, ..Op::new(Code::CheckInit) }, guard, program);
+        }
+        if !summands.is_empty()
+            && let Asynchronous::Wgmma(wgmma) = &program.asynchronous[inner.imm as usize]
+        {
+            let scale = Some((wgmma.scale, 0));
+            for slot in summands {
+                let (a, imm) = bit_of[&slot];
+                add(false, Op { a, imm, ..Op::new(Code::CheckInit) }, scale, program);
+            }
         }
         for slot in defs {
             let (d, _) = bit_of[&slot];
-            add(true, Op { d, ..Op::new(Code::MarkInit) }, program);
+            add(true, Op { d, ..Op::new(Code::MarkInit) }, guard, program);
         }
         if let Some((a, imm)) = guard.and_then(|(p, _)| bit_of.get(&p)) {
             inserts.push((index as u32, false, Op { a: *a, imm: *imm, ..Op::new(Code::CheckInit) }));
@@ -268,9 +294,8 @@ fn watch(program: &mut Program, registers: &[Virtual], watched: &[usize], slots:
     inserts
 }
 
-/// Puts the operations of `inserts` in, and the tracked bits behind the other predicates.
-fn insert(program: &mut Program, inserts: Inserts) {
-    program.slots[0] += program.tracked.len() as u16;
+/// Puts the operations of `inserts` in.
+pub(super) fn insert(program: &mut Program, inserts: Inserts) {
     if inserts.is_empty() {
         return;
     }

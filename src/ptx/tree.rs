@@ -117,6 +117,8 @@ pub enum Operand {
     Symbol(String),
     /// `[base + offset]`.
     Memory(Box<Operand>, i64),
+    /// `[map, {a, b}]`: a box of a tensor.
+    Tensor(Box<Operand>, Vec<Operand>),
     /// `{a, b}`.
     Vector(Vec<Operand>),
     /// `d|p`.

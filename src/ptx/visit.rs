@@ -10,6 +10,10 @@ use super::program::{Group, Matrix, NONE, Op, Program, Vote};
 pub(super) enum Role {
     Def,
     Use,
+    /// Written, and read before where an operation's own predicate says so: only there must it have been written.
+    Summand,
+    /// Not read, but it must keep its place.
+    Kept,
 }
 
 impl Program {
@@ -68,6 +72,10 @@ impl Program {
                     one(base, *base_class, Role::Use);
                     regs.iter_mut().for_each(|slot| one(slot, Class::W, Role::Def));
                 }
+                Matrix::Store { regs, base, base_class, .. } => {
+                    one(base, *base_class, Role::Use);
+                    regs.iter_mut().for_each(|slot| one(slot, Class::W, Role::Use));
+                }
                 Matrix::Multiply { d, a, b, c, .. } => {
                     a.iter_mut().chain(b).chain(c).for_each(|slot| one(slot, Class::W, Role::Use));
                     d.iter_mut().for_each(|slot| one(slot, Class::W, Role::Def));
@@ -89,6 +97,7 @@ impl Program {
                 self.visit(&mut inner, see);
                 self.guarded[op.imm as usize] = inner;
             }
+            Code::Asynchronous => self.asynchronous[op.imm as usize].visit(see),
             Code::MarkInit => one(&mut op.d, Class::P, Role::Def),
             Code::CheckInit => one(&mut op.a, Class::P, Role::Use),
             Code::CommitGroup | Code::WaitGroup | Code::Trap | Code::Nothing => {}

@@ -12,7 +12,7 @@ use super::samples::{Samples, batch_of};
 use crate::device::call::Rmsprop;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::plan::{Card, Mark, Plan, Record};
-use crate::device::{Device, Dtype, Precision};
+use crate::device::{Device, Dtype, Kernels, Precision};
 use crate::error::Result;
 use crate::graph::{Mode, Tape, Tensor};
 use crate::model::{Architecture, Network, Preprocess, Source, Trainable};
@@ -71,7 +71,7 @@ pub fn training(
     trainable: Trainable,
     batch: usize,
 ) -> Result<Record> {
-    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision);
+    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(Kernels::Auto)?;
     let mut network = blank(&gpu, architecture)?;
     network.set_trainable(trainable);
     let samples = samples(&gpu, architecture, from, 2 * batch);
@@ -98,7 +98,7 @@ pub fn inference(
     range: Range<usize>,
     batch: usize,
 ) -> Result<Record> {
-    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision);
+    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(Kernels::Auto)?;
     let network = blank(&gpu, architecture)?;
     let samples = samples(&gpu, architecture, range.start, batch);
     let indices: Vec<u32> = (0..batch as u32).collect();

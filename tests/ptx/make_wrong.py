@@ -2,7 +2,7 @@
 """Compiles tests/ptx/wrong/*.cu with the pinned nvcc, each as it stands and with MENDED defined.
 
 As scripts/ptx makes the kernels that ship: same flags, same canonical text, paths from the root. Names
-of kernels limit it to those.
+of kernels limit it to those. `// target: sm_90a` in a file compiles it for that.
 """
 
 import importlib.machinery
@@ -19,9 +19,11 @@ loader.exec_module(ptx)
 for source in sorted((HERE / "wrong").glob("*.cu")):
     if sys.argv[1:] and source.stem not in sys.argv[1:]:
         continue
+    ninety = "// target: sm_90a" in source.read_text(encoding="utf-8")
+    arch, version = ("compute_90a", "8.0") if ninety else ("compute_80", "7.0")
     for ending, flags in ((".ptx", []), (".mended.ptx", ["-DMENDED"])):
         with tempfile.NamedTemporaryFile(suffix=".ptx") as raw:
-            command = [ptx.NVCC, *ptx.FLAGS, *flags, "-arch=compute_80", source, "-o", raw.name]
+            command = [ptx.NVCC, *ptx.FLAGS, *flags, f"-arch={arch}", source, "-o", raw.name]
             ptx.remark(ptx.execute(command, f"compiling {source.name}"))
-            text = ptx.canonical(Path(raw.name).read_text(encoding="utf-8"), "7.0")
+            text = ptx.canonical(Path(raw.name).read_text(encoding="utf-8"), version)
         source.with_suffix(ending).write_text(text, encoding="utf-8", newline="\n")

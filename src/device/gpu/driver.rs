@@ -1,4 +1,4 @@
-//! The seam between the engine and whatever runs its kernels: nine verbs that every driver has, and six that
+//! The seam between the engine and whatever runs its kernels: ten verbs that every driver has, and six that
 //! it may leave as they are.
 //!
 //! In: PTX modules, addresses, bytes and [`Launch`]es that were checked. Out: the same bytes, changed.
@@ -6,6 +6,7 @@
 
 use super::launch::{Launch, Limits};
 use super::module::Module;
+use super::tensor_map::{self, TensorMap};
 use crate::device::{Capacity, Description, Dtype};
 use crate::error::{Error, Kind, Result};
 
@@ -79,6 +80,12 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// What a launch did wrong.
     fn synchronize(&self) -> Result<()>;
+
+    /// The bytes that a kernel takes for a tensor map, good for this driver's memory.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device) when the driver has no tensor maps, or refuses this one.
+    fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]>;
 
     /// Does `work`, a step of training: a driver may keep the launches back and start them as one when it
     /// ends, or before a copy that comes in between.

@@ -6,6 +6,7 @@
 
 use super::driver::Address;
 use super::module::{Entry, Param};
+use super::tensor_map;
 use crate::device::{Cost, Dtype};
 use crate::error::{Error, Kind, Result};
 use bytemuck::NoUninit;
@@ -77,6 +78,19 @@ pub enum Arg {
         /// The buffers.
         operands: Vec<Held>,
     },
+    /// A tensor map, by value: `const __grid_constant__ CUtensorMap`.
+    Tensor {
+        /// The operand's name, as [`Arg::Pointer`]'s.
+        name: &'static str,
+        /// As [`Driver::tensor_map`](super::driver::Driver::tensor_map) made them.
+        bytes: Vec<u8>,
+        /// Where the buffer begins.
+        at: Address,
+        /// What it holds.
+        dtype: Dtype,
+        /// Elements.
+        len: usize,
+    },
 }
 
 /// A buffer whose address lies in a struct.
@@ -113,7 +127,10 @@ impl Arg {
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Value { name, .. } | Self::Pointer { name, .. } | Self::Table { name, .. } => name,
+            Self::Value { name, .. }
+            | Self::Pointer { name, .. }
+            | Self::Table { name, .. }
+            | Self::Tensor { name, .. } => name,
         }
     }
 
@@ -121,7 +138,7 @@ impl Arg {
     pub fn place(&self) -> Option<(&'static str, Address)> {
         match self {
             Self::Value { .. } | Self::Table { .. } => None,
-            Self::Pointer { name, at, .. } => Some((name, *at)),
+            Self::Pointer { name, at, .. } | Self::Tensor { name, at, .. } => Some((name, *at)),
         }
     }
 
@@ -129,7 +146,7 @@ impl Arg {
     pub fn buffer_bytes(&self) -> u64 {
         match self {
             Self::Value { .. } => 0,
-            Self::Pointer { dtype, len, .. } => (dtype.size() * len) as u64,
+            Self::Pointer { dtype, len, .. } | Self::Tensor { dtype, len, .. } => (dtype.size() * len) as u64,
             Self::Table { operands, .. } => operands.iter().map(|of| (of.dtype.size() * of.len) as u64).sum(),
         }
     }
@@ -137,7 +154,9 @@ impl Arg {
     /// The bytes that the kernel receives.
     pub fn bytes(&self) -> Vec<u8> {
         match self {
-            Self::Value { bytes, .. } | Self::Table { bytes, .. } => bytes.clone(),
+            Self::Value { bytes, .. } | Self::Table { bytes, .. } | Self::Tensor { bytes, .. } => {
+                bytes.clone()
+            }
             Self::Pointer { at, .. } => at.0.to_le_bytes().to_vec(),
         }
     }
@@ -181,7 +200,9 @@ impl Launch {
     fn check_arg(&self, param: Param, arg: &Arg) -> Result<()> {
         let name = arg.name();
         let size = match arg {
-            Arg::Value { bytes, .. } | Arg::Table { bytes, .. } => bytes.len() as u64,
+            Arg::Value { bytes, .. } | Arg::Table { bytes, .. } | Arg::Tensor { bytes, .. } => {
+                bytes.len() as u64
+            }
             Arg::Pointer { .. } => 8,
         };
         if u64::from(param.size) != size {
@@ -198,7 +219,13 @@ impl Launch {
             Arg::Pointer { .. } if param.align != 8 => Err(self
                 .wrong(format!("the kind of `{name}`"))
                 .expected_got(format!("8 bytes aligned to {}", param.align), "a pointer, aligned to 8")),
-            Arg::Pointer { at, len, .. } => self.check_address(name, *at, *len),
+            Arg::Tensor { .. } if size != tensor_map::BYTES as u64 || !param.align.is_multiple_of(64) => {
+                Err(self.wrong(format!("the kind of `{name}`")).expected_got(
+                    format!("{size} bytes aligned to {}", param.align),
+                    "a tensor map, 128 bytes aligned to 64",
+                ))
+            }
+            Arg::Pointer { at, len, .. } | Arg::Tensor { at, len, .. } => self.check_address(name, *at, *len),
             Arg::Table { bytes, operands, .. } => {
                 operands.iter().try_for_each(|held| self.check_held(name, bytes, held))
             }

@@ -13,11 +13,12 @@ pub mod module;
 mod params;
 pub mod plan;
 mod storage;
+pub mod tensor_map;
 #[cfg(test)]
 mod tests;
 
 use super::arm::{Arm, same_length};
-use super::{Arrival, Buffer, Call, Capacity, Description, Device, Dtype, Precision};
+use super::{Arrival, Buffer, Call, Capacity, Description, Device, Dtype, Kernels, Precision};
 use crate::error::Result;
 use driver::Driver;
 use lower::Site;
@@ -43,16 +44,20 @@ pub struct Gpu<D> {
     /// A teaching kernel in the place of one of ours.
     standing: Option<ladder::Standing>,
     precision: Precision,
+    /// Decided.
+    kernels: Kernels,
 }
 
 impl<D: Driver + 'static> Gpu<D> {
-    /// Loads the kernels that suit the device: of each entry the one for its newest target.
+    /// Loads the kernels that suit the device: of each entry the one for its newest target. Those for one
+    /// capability alone wait for [`Gpu::with_kernels`].
     ///
     /// # Errors
     /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory.
     pub fn new(driver: D) -> Result<Self> {
         let capability = driver.limits().capability;
-        for module in module::MODULES.iter().filter(|module| !ladder::teaches(module)) {
+        for module in module::MODULES.iter().filter(|module| !ladder::teaches(module) && !module.is_special())
+        {
             let chosen = |entry: &Entry| {
                 module::find(entry.name, capability).is_some_and(|(found, _)| std::ptr::eq(found, module))
             };
@@ -71,6 +76,7 @@ impl<D: Driver + 'static> Gpu<D> {
             suspect: AtomicBool::new(false),
             standing: None,
             precision: Precision::F32,
+            kernels: Kernels::Portable,
         })
     }
 
@@ -78,6 +84,21 @@ impl<D: Driver + 'static> Gpu<D> {
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same device, with these kernels where there are several: to be said after the precision.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::error::Kind::Device) when the card or its driver cannot run them,
+    /// [`Kind::Usage`](crate::error::Kind::Usage) when they do not work in the device's precision.
+    pub fn with_kernels(self, kernels: Kernels) -> Result<Self> {
+        let capability = self.driver.limits().capability;
+        let kernels = kernels.decide(&self.driver.describe(), capability, self.precision)?;
+        if kernels == Kernels::Sm90a {
+            let special = |module: &&module::Module| module.is_special() && module.runs_on(capability);
+            module::MODULES.iter().filter(special).try_for_each(|module| self.driver.load(module))?;
+        }
+        Ok(Self { kernels, ..self })
     }
 
     /// What runs the kernels.
@@ -118,7 +139,11 @@ impl<D: Driver + 'static> Gpu<D> {
 
 impl<D: Driver + 'static> Device for Gpu<D> {
     fn describe(&self) -> Description {
-        self.driver.describe()
+        let mut card = self.driver.describe();
+        if self.kernels == Kernels::Sm90a {
+            card.hardware.push_str(", kernels sm_90a");
+        }
+        card
     }
 
     fn precision(&self) -> Precision {
@@ -178,7 +203,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
 
     fn run(&self, call: Call<'_>) -> Result<()> {
         let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. } | Call::Augment { .. });
-        let mut site = Site::new(&call, &self.shared, self.fault.at(), self.precision);
+        let mut site = Site::new(&call, &self.shared, self.fault.at(), (self.precision, self.kernels));
         lower::lower(call, &mut site)?;
         if let Some(standing) = &self.standing {
             site.launches.iter_mut().for_each(|launch| standing.take(launch));

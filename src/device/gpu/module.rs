@@ -55,6 +55,11 @@ impl Module {
         }
     }
 
+    /// Whether it is for one capability alone: faster there, and never the only one.
+    pub fn is_special(&self) -> bool {
+        self.capability().is_some_and(|(_, alone)| alone)
+    }
+
     /// 90 and whether it is for that one alone.
     fn capability(&self) -> Option<(u32, bool)> {
         let number = self.target.strip_prefix("sm_")?;

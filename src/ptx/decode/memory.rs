@@ -5,7 +5,7 @@
 
 use super::Decoder;
 use crate::error::Result;
-use crate::ptx::alu::{Class, Code};
+use crate::ptx::alu::{self, Class, Code};
 use crate::ptx::parse::size_of_type;
 use crate::ptx::program::*;
 use crate::ptx::tree::{Instruction, Operand, Space};
@@ -246,10 +246,19 @@ impl Decoder<'_> {
         };
         let class = if bytes == 8 { Class::L } else { Class::W };
         for (k, operand) in list.iter().enumerate() {
-            let d = self.result(operand, class)?;
+            // A register of 64 bits may take a number of 32: its sign, or zeros, fill the rest.
+            let wide = matches!(operand, Operand::Register(id)
+                if bytes == 4 && self.function.registers[*id as usize].class == Class::L);
+            let d = if wide { self.temporary(class)? } else { self.result(operand, class)? };
             let signed = u16::from(kind.starts_with('s') && bytes < 4);
             let imm = at + k as u32 * bytes;
             self.emit(Op { d, a: bytes as u16, b: signed, imm, ..Op::new(Code::LoadParam) });
+            if wide {
+                let spelling = if kind.starts_with('s') { "cvt.s64.s32" } else { "cvt.u64.u32" };
+                let Some(code) = alu::find(spelling) else { return Err(self.error("no such conversion")) };
+                let to = self.result(operand, Class::L)?;
+                self.emit(Op { d: to, a: d, ..Op::new(code) });
+            }
         }
         Ok(())
     }
@@ -264,6 +273,8 @@ impl Decoder<'_> {
             "cvta.to.local.u64" => (LOCAL_WINDOW, false),
             "cvta.const.u64" => (CONST_WINDOW, true),
             "cvta.to.const.u64" => (CONST_WINDOW, false),
+            "cvta.param.u64" => (PARAM_WINDOW, true),
+            "cvta.to.param.u64" => (PARAM_WINDOW, false),
             _ => return Err(self.error(format!("unknown instruction `{opcode}`"))),
         };
         let [d, a] = instruction.operands.as_slice() else {

@@ -1,9 +1,10 @@
 //! From instructions as text to operations on (still virtual) registers.
 //!
 //! In: a [`Function`]. Out: a [`Draft`]: blocks, operations, and what each virtual register is. Control is
-//! read here, the table's rows in `plain`, memory in `memory`, warp-wide instructions in `warp`. Nothing
-//! is skipped: what is not known is refused.
+//! read here, the table's rows in `plain`, memory in `memory`, warp-wide instructions in `warp`, what sm_90
+//! does later in `asynchronous`. Nothing is skipped: what is not known is refused.
 
+mod asynchronous;
 mod memory;
 mod plain;
 mod warp;
@@ -78,12 +79,13 @@ fn is_terminator(opcode: &str) -> bool {
 }
 
 fn is_barrier(opcode: &str) -> bool {
-    (opcode.starts_with("bar.") && !opcode.starts_with("bar.warp.")) || opcode.starts_with("barrier.")
+    let block = opcode.starts_with("bar.") && !opcode.starts_with("bar.warp.");
+    block || (opcode.starts_with("barrier.") && !opcode.starts_with("barrier.cluster.arrive"))
 }
 
 /// Instructions that name the lanes which must take part.
 fn meets(opcode: &str) -> bool {
-    const STARTS: [&str; 8] = [
+    const STARTS: [&str; 11] = [
         "bar.warp.sync",
         "vote.sync.",
         "shfl.sync.",
@@ -92,6 +94,9 @@ fn meets(opcode: &str) -> bool {
         "elect.sync",
         "mma.sync.",
         "ldmatrix.",
+        "stmatrix.",
+        "wgmma.",
+        "setmaxnreg.",
     ];
     STARTS.iter().any(|start| opcode.starts_with(start))
 }
@@ -161,7 +166,8 @@ impl Decoder<'_> {
                 leaders[at + 1] = true;
             }
             // Where lanes must meet, a part of the warp can wait before a block, not within one.
-            if meets(&instruction.opcode) || is_barrier(&instruction.opcode) {
+            let opcode = instruction.opcode.as_str();
+            if meets(opcode) || is_barrier(opcode) || asynchronous::is_gate(opcode) {
                 leaders[at] = true;
             }
         }
@@ -174,7 +180,7 @@ impl Decoder<'_> {
             }
         }
         let mut first = 0;
-        let mut meet = NONE;
+        let (mut meet, mut gate) = (NONE, NO_GATE);
         for (at, instruction) in body.iter().enumerate() {
             self.line = Line { ptx: instruction.line, place: instruction.place };
             if meets(&instruction.opcode) {
@@ -185,6 +191,9 @@ impl Decoder<'_> {
                 self.end(instruction, next, &number)?
             } else {
                 self.guarded(instruction)?;
+                if asynchronous::is_gate(&instruction.opcode) {
+                    gate = self.program.asynchronous.len() as u32 - 1;
+                }
                 if !leaders[at + 1] && at + 1 < body.len() {
                     continue;
                 }
@@ -195,12 +204,18 @@ impl Decoder<'_> {
                 self.emit(Op::new(Code::Nothing));
             }
             let last = self.program.ops.len() as u32;
-            self.program.blocks.push(Block { ops: first..last, end, line: self.line, meet });
-            (first, meet) = (last, NONE);
+            self.program.blocks.push(Block { ops: first..last, end, line: self.line, meet, gate });
+            (first, meet, gate) = (last, NONE, NO_GATE);
         }
         if self.program.blocks.is_empty() {
             let line = self.line;
-            self.program.blocks.push(Block { ops: 0..0, end: End::Jump(EXIT), line, meet: NONE });
+            self.program.blocks.push(Block {
+                ops: 0..0,
+                end: End::Jump(EXIT),
+                line,
+                meet: NONE,
+                gate: NO_GATE,
+            });
         }
         Ok(())
     }
@@ -236,6 +251,11 @@ impl Decoder<'_> {
         let unknown = || format!("unknown barrier `{}`", instruction.opcode);
         let none = Barrier { id: NONE, count: NONE, waits: true, reduce: None };
         match opcode.as_str() {
+            // A cluster is a block here: all of it meets where it waits.
+            "bar.cluster.wait" | "bar.cluster.wait.acquire" if operands.is_empty() => {
+                let id = self.fixed(Fixed::ConstW(CLUSTER_BARRIER))?;
+                Ok(Barrier { id, ..none })
+            }
             "bar.sync" | "bar.arrive" => {
                 let waits = opcode == "bar.sync";
                 let id = operands.first().ok_or_else(|| self.error(unknown()))?;
@@ -430,6 +450,8 @@ fn special(name: &str) -> Option<Special> {
         "%smid" => Special::Sm,
         "%nsmid" => Special::Sms,
         "%dynamic_smem_size" => Special::DynamicShared,
+        "%cluster_ctarank" => Special::ClusterRank,
+        "%cluster_nctarank" => Special::ClusterSize,
         _ => return None,
     })
 }

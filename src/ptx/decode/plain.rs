@@ -17,15 +17,27 @@ fn nothing(opcode: &str) -> Option<usize> {
         | "membar.sys"
         | "fence.acq_rel.cta"
         | "fence.acq_rel.gpu"
+        | "barrier.cluster.arrive"
+        | "barrier.cluster.arrive.aligned"
+        | "barrier.cluster.arrive.release"
+        | "barrier.cluster.arrive.release.aligned"
+        | "barrier.cluster.arrive.relaxed"
+        | "barrier.cluster.arrive.relaxed.aligned"
+        | "fence.acq_rel.cluster"
+        | "fence.sc.cluster"
         | "griddepcontrol.wait"
         | "griddepcontrol.launch_dependents"
         | "fence.acq_rel.sys"
         | "fence.sc.cta"
         | "fence.sc.gpu"
         | "fence.sc.sys" => Some(0),
-        "bar.warp.sync" | "nanosleep.u32" | "prefetch.global.L1" | "prefetch.global.L2" | "prefetchu.L1" => {
-            Some(1)
-        }
+        "bar.warp.sync"
+        | "nanosleep.u32"
+        | "prefetch.global.L1"
+        | "prefetch.global.L2"
+        | "prefetchu.L1"
+        | "prefetch.tensormap"
+        | "prefetch.param.tensormap" => Some(1),
         _ => None,
     }
 }
@@ -35,9 +47,11 @@ impl Decoder<'_> {
         let opcode = instruction.opcode.as_str();
         let family = opcode.split('.').next().unwrap_or_default();
         match family {
+            _ if super::asynchronous::is_asynchronous(opcode) => self.asynchronous(instruction),
             "ld" | "st" | "atom" | "red" | "cp" | "cvta" | "ldu" => self.memory(instruction),
-            "ldmatrix" | "mma" => self.matrix(instruction),
+            "ldmatrix" | "stmatrix" | "mma" => self.matrix(instruction),
             "vote" | "shfl" | "redux" | "match" | "activemask" | "elect" => self.warp_wide(instruction),
+            "createpolicy" => self.policy(instruction),
             "setp" => self.setp(instruction),
             "mov" => self.mov(instruction),
             "trap" if opcode == "trap" && instruction.operands.is_empty() => {
@@ -49,6 +63,20 @@ impl Decoder<'_> {
                 Ok(())
             }
             _ => self.row(instruction),
+        }
+    }
+
+    /// What a cache shall keep: there is none, so any number will do.
+    fn policy(&mut self, instruction: &Instruction) -> Result<()> {
+        match (instruction.opcode.as_str(), instruction.operands.as_slice()) {
+            (opcode, [d, ..])
+                if opcode.starts_with("createpolicy.fractional.L2::") && opcode.ends_with(".b64") =>
+            {
+                let (d, a) = (self.result(d, Class::L)?, self.fixed(Fixed::ConstL(0))?);
+                self.emit(Op { d, a, ..Op::new(Code::MovL) });
+                Ok(())
+            }
+            (opcode, _) => Err(self.error(format!("unknown instruction `{opcode}`"))),
         }
     }
 

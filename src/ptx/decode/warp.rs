@@ -1,6 +1,6 @@
 //! Instructions of a whole warp: matrices, votes, shuffles, reductions.
 //!
-//! In: an instruction whose family is `ldmatrix mma vote shfl redux match activemask elect`. Out: operations
+//! In: an instruction whose family is `ldmatrix stmatrix mma vote shfl redux match activemask elect`. Out: operations
 //! and rows of the program's tables.
 
 use super::Decoder;
@@ -9,9 +9,17 @@ use crate::ptx::alu::{Class, Code};
 use crate::ptx::program::*;
 use crate::ptx::tree::{Instruction, Operand, Space};
 
+/// What all lanes of a warp run together, without a mask that says so.
+const WHOLE: [&str; 5] = ["mma.", "ldmatrix.", "stmatrix.", "wgmma.", "setmaxnreg."];
+
 impl Decoder<'_> {
     /// The slots of `{a, b, …}`, as many as fit `list`.
-    fn vector<const N: usize>(&mut self, operand: &Operand, count: usize, writes: bool) -> Result<[u16; N]> {
+    pub(super) fn vector<const N: usize>(
+        &mut self,
+        operand: &Operand,
+        count: usize,
+        writes: bool,
+    ) -> Result<[u16; N]> {
         let single = [operand.clone()];
         let list: &[Operand] = match operand {
             Operand::Vector(list) => list,
@@ -32,12 +40,13 @@ impl Decoder<'_> {
     pub(super) fn matrix(&mut self, instruction: &Instruction) -> Result<()> {
         let opcode = instruction.opcode.as_str();
         let unknown = format!("unknown instruction `{opcode}`");
-        let matrix = if opcode.starts_with("ldmatrix") {
+        let stores = opcode.starts_with("stmatrix");
+        let matrix = if stores || opcode.starts_with("ldmatrix") {
             let plain = opcode.replace("shared::cta", "shared");
             let parts: Vec<&str> = plain.split('.').collect();
             let (count, transposed) = match parts.as_slice() {
-                ["ldmatrix", "sync", "aligned", "m8n8", count, "shared", "b16"] => (*count, false),
-                ["ldmatrix", "sync", "aligned", "m8n8", count, "trans", "shared", "b16"] => (*count, true),
+                [_, "sync", "aligned", "m8n8", count, "shared", "b16"] => (*count, false),
+                [_, "sync", "aligned", "m8n8", count, "trans", "shared", "b16"] => (*count, true),
                 _ => return Err(self.error(unknown)),
             };
             let count = match count {
@@ -46,16 +55,15 @@ impl Decoder<'_> {
                 "x4" => 4,
                 _ => return Err(self.error(unknown)),
             };
-            let [d, address] = instruction.operands.as_slice() else { return Err(self.error(unknown)) };
-            let regs = self.vector(d, count, true)?;
+            let [first, second] = instruction.operands.as_slice() else { return Err(self.error(unknown)) };
+            let (data, address) = if stores { (second, first) } else { (first, second) };
+            let regs = self.vector(data, count, !stores)?;
             let base = self.base(address, Space::Shared)?;
-            Matrix::Load {
-                count: count as u8,
-                transposed,
-                regs,
-                base: base.slot,
-                base_class: base.class,
-                offset: base.offset,
+            let (count, base, base_class, offset) = (count as u8, base.slot, base.class, base.offset);
+            if stores {
+                Matrix::Store { count, transposed, regs, base, base_class, offset }
+            } else {
+                Matrix::Load { count, transposed, regs, base, base_class, offset }
             }
         } else {
             let parts: Vec<&str> = opcode.split('.').collect();
@@ -91,7 +99,7 @@ impl Decoder<'_> {
     /// The lanes that an instruction names, as the slot of a mask.
     pub(super) fn meeting(&mut self, instruction: &Instruction) -> Result<u16> {
         match (instruction.opcode.as_str(), instruction.operands.last()) {
-            (opcode, _) if opcode.starts_with("mma.") || opcode.starts_with("ldmatrix") => {
+            (opcode, _) if WHOLE.iter().any(|start| opcode.starts_with(start)) => {
                 self.fixed(Fixed::ConstW(u32::MAX))
             }
             (_, Some(mask @ (Operand::Register(_) | Operand::Int(_)))) => self.operand(mask, Class::W),

@@ -242,23 +242,19 @@ impl<'t> Parser<'t> {
 
     fn operand(&mut self, module: &Module, function: &Function, names: &Names) -> Result<Operand> {
         if self.accept(b'{') {
-            let mut parts = Vec::new();
-            while !self.accept(b'}') {
-                parts.push(self.simple(module, function, names)?);
-                if parts.len() > 256 {
-                    return Err(self.error("a vector of more than 256 parts"));
-                }
-                if !self.is(b'}') {
-                    self.expect(b',')?;
-                }
-            }
-            return Ok(Operand::Vector(parts));
+            return self.vector(module, function, names).map(Operand::Vector);
         }
         if self.accept(b'[') {
             let base = self.simple(module, function, names)?;
             let mut offset = 0i64;
             if self.accept(b'+') || self.is(b'-') {
                 offset = self.integer()? as i64;
+            }
+            if offset == 0 && self.accept(b',') {
+                self.expect(b'{')?;
+                let parts = self.vector(module, function, names)?;
+                self.expect(b']')?;
+                return Ok(Operand::Tensor(Box::new(base), parts));
             }
             self.expect(b']')?;
             return Ok(Operand::Memory(Box::new(base), offset));
@@ -274,6 +270,21 @@ impl<'t> Parser<'t> {
             return Ok(Operand::Pair(Box::new(first), Box::new(second)));
         }
         Ok(first)
+    }
+
+    /// The rest of `{a, b}`.
+    fn vector(&mut self, module: &Module, function: &Function, names: &Names) -> Result<Vec<Operand>> {
+        let mut parts = Vec::new();
+        while !self.accept(b'}') {
+            parts.push(self.simple(module, function, names)?);
+            if parts.len() > 256 {
+                return Err(self.error("a vector of more than 256 parts"));
+            }
+            if !self.is(b'}') {
+                self.expect(b',')?;
+            }
+        }
+        Ok(parts)
     }
 
     fn simple(&mut self, module: &Module, function: &Function, names: &Names) -> Result<Operand> {

@@ -121,6 +121,22 @@ functions! {
 }
 
 functions! {
+    /// Tensor maps of sm_90, since CUDA 12.0.
+    Tensors {
+        tiled: "cuTensorMapEncodeTiled"(
+            *mut sys::CUtensorMap, sys::CUtensorMapDataType, c_uint, *mut c_void, *const u64, *const u64,
+            *const c_uint, *const c_uint, sys::CUtensorMapInterleave, sys::CUtensorMapSwizzle,
+            sys::CUtensorMapL2promotion, sys::CUtensorMapFloatOOBfill,
+        );
+        im2col: "cuTensorMapEncodeIm2col"(
+            *mut sys::CUtensorMap, sys::CUtensorMapDataType, c_uint, *mut c_void, *const u64, *const u64,
+            *const c_int, *const c_int, c_uint, c_uint, *const c_uint, sys::CUtensorMapInterleave,
+            sys::CUtensorMapSwizzle, sys::CUtensorMapL2promotion, sys::CUtensorMapFloatOOBfill,
+        );
+    }
+}
+
+functions! {
     /// For measurements alone.
     Measure {
         copy: "cuMemcpyDtoDAsync_v2"(sys::CUdeviceptr, sys::CUdeviceptr, usize, sys::CUstream);
@@ -137,6 +153,8 @@ pub struct Library {
     pub instantiate: Option<Instantiate>,
     /// How older drivers do it.
     pub instantiate_v2: Option<InstantiateV2>,
+    /// Tensor maps, if this driver has them.
+    pub tensors: Option<Tensors>,
     /// What no run needs.
     pub measure: Option<Measure>,
 }
@@ -168,6 +186,7 @@ pub fn library() -> Result<&'static Library> {
         graphs: Graphs::find().ok(),
         instantiate: Instantiate::find().ok(),
         instantiate_v2: InstantiateV2::find().ok(),
+        tensors: Tensors::find().ok(),
         measure: Measure::find().ok(),
     }))
 }

@@ -14,6 +14,7 @@ mod library;
 mod memory;
 mod staging;
 mod start;
+mod tensor;
 mod together;
 
 pub use card::{Card, Found, Version, find};
@@ -22,6 +23,7 @@ pub use graph::Counts;
 use super::driver::{Address, Driver};
 use super::launch::{Launch, Limits};
 use super::module::Module;
+use super::tensor_map::{self, TensorMap};
 use crate::device::{Capacity, Description, Dtype};
 use crate::error::{Error, Kind, Result};
 use graph::Graphs;
@@ -33,6 +35,9 @@ use start::Function;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use together::{Pending, Recent};
+
+/// So many encoded tensor maps are kept: those of several networks' steps.
+const MAPS: usize = 4096;
 
 /// How to work on a card.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +67,8 @@ pub struct Cuda {
     driver: Version,
     options: Options,
     recent: Mutex<Recent>,
+    /// Tensor maps as the driver encodes them: a step asks for those of the step before.
+    maps: Mutex<HashMap<TensorMap, [u8; tensor_map::BYTES]>>,
     /// Why nothing works any more.
     lost: OnceLock<String>,
 }
@@ -102,6 +109,7 @@ impl Cuda {
             driver: found.driver,
             options,
             recent: Mutex::default(),
+            maps: Mutex::default(),
             lost: OnceLock::new(),
         })
     }
@@ -261,6 +269,20 @@ impl Driver for Cuda {
     fn synchronize(&self) -> Result<()> {
         self.enter()?;
         self.wait()
+    }
+
+    fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {
+        self.enter()?;
+        let mut maps = lock(&self.maps);
+        if let Some(bytes) = maps.get(map) {
+            return Ok(*bytes);
+        }
+        let bytes = tensor::encode(self.library, map)?;
+        if maps.len() >= MAPS {
+            maps.clear();
+        }
+        maps.insert(*map, bytes);
+        Ok(bytes)
     }
 
     fn together(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {

@@ -5,11 +5,12 @@
 //! is written, since a result may lie in the slot of an address.
 
 use super::alu::Special;
+use super::engine::Engine;
 use super::fault::{Check, Fault};
 use super::grid::{Grid, Statistics};
 use super::lanes::{LANES, Mask, Registers, lanes};
 use super::matrix;
-use super::shared::Shared;
+use super::shared::{Agents, Shared};
 use crate::ptx::{Class, Code, Line, Matrix, NONE, Op, Shuffle, Vote};
 
 /// A `cp.async` that has not arrived.
@@ -41,6 +42,8 @@ pub struct Core<'c, 'l> {
     pub(super) grid: &'c Grid<'l>,
     pub(super) shared: &'c mut Shared,
     pub(super) keeps: &'c mut Keeps,
+    pub(super) engine: &'c mut Engine,
+    pub(super) agents: Agents,
     pub(super) statistics: &'c mut Statistics,
     pub(super) warp: usize,
     pub(super) block: [u32; 3],
@@ -205,7 +208,7 @@ impl Core<'_, '_> {
         Ok(())
     }
 
-    fn whole_warp(&self, at: u32, mask: &Mask, name: &str) -> Result<(), Box<Fault>> {
+    pub(super) fn whole_warp(&self, at: u32, mask: &Mask, name: &str) -> Result<(), Box<Fault>> {
         if mask.bits == self.live && self.live == u32::MAX {
             return Ok(());
         }
@@ -227,6 +230,29 @@ impl Core<'_, '_> {
             Matrix::Multiply { .. } => {
                 self.whole_warp(at, mask, "mma.sync")?;
                 matrix::multiply(&matrix, registers, self.grid.options.tensor);
+                Ok(())
+            }
+            Matrix::Store { count, transposed, regs, base, base_class, offset } => {
+                self.whole_warp(at, mask, "stmatrix")?;
+                let addresses = self.addresses(registers, base, base_class, offset);
+                for (m, &slot) in regs.iter().enumerate().take(usize::from(count)) {
+                    let values = registers.word(slot);
+                    let half = |row: usize, column: usize| {
+                        let (row, column) = if transposed { (column, row) } else { (row, column) };
+                        values[4 * row + column / 2] >> (16 * (column % 2)) & 0xffff
+                    };
+                    for r in 0..8 {
+                        let lane = m * 8 + r;
+                        let address = addresses[lane] as u32;
+                        self.check_shared(at, lane, addresses[lane], 16, false)?;
+                        let noted = self.shared.note_write(address, 16, (self.warp, at, lane), false);
+                        noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
+                        for k in 0..4 {
+                            let word = half(r, 2 * k) | half(r, 2 * k + 1) << 16;
+                            self.shared.store(address + 4 * k as u32, 4, word);
+                        }
+                    }
+                }
                 Ok(())
             }
             Matrix::Load { count, transposed, regs, base, base_class, offset } => {
@@ -309,6 +335,7 @@ impl Special for Core<'_, '_> {
             Code::Vote => self.vote(at, op, registers, mask),
             Code::Shuffle => self.shuffle(at, op, registers, mask),
             Code::Matrix => self.matrix(at, op, registers, mask),
+            Code::Asynchronous => self.asynchronous(at, op.imm, registers, mask),
             Code::CommitGroup => {
                 self.keeps.committed += 1;
                 Ok(())

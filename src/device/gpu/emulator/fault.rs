@@ -28,6 +28,18 @@ pub enum Check {
     Trap,
     /// Too many instructions.
     Endless,
+    /// No fence between the generic and the asynchronous proxy.
+    Proxy,
+    /// A register that belongs to a `wgmma` on its way.
+    InFlight,
+    /// A wrong use of an `mbarrier`.
+    Mbarrier,
+    /// A bulk copy that cannot be, or that nobody waits for.
+    Bulk,
+    /// A wrong use of `wgmma`.
+    Wgmma,
+    /// More registers than a block has.
+    Registers,
 }
 
 /// What went wrong, where.

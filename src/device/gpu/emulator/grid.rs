@@ -39,6 +39,9 @@ pub struct Options {
     pub tensor: Tensor,
     /// Instructions of a warp after which a launch counts as endless.
     pub budget: u64,
+    /// Compute capability of the card that this stands for (80 for 8.0): which kernels it is given, and how much
+    /// shared memory a block may have.
+    pub capability: u32,
     /// Threads of this machine; as many as it has when `None`.
     pub threads: Option<usize>,
 }
@@ -53,6 +56,7 @@ impl Default for Options {
             schedule: Schedule::Lowest,
             tensor: Tensor::Fast,
             budget: 1_000_000_000,
+            capability: 80,
             threads: None,
         }
     }

@@ -1,4 +1,4 @@
-//! Tensor-core instructions: `ldmatrix` and `mma.sync`.
+//! Tensor-core instructions: `mma.sync`, and the sums of `wgmma`.
 //!
 //! In: fragments in registers (layouts: PTX ISA 9.0, 9.7.14.5 "Matrix fragments for mma"). Out: the
 //! product. `fast` multiplies and adds in f32, in order of k. The exact modes follow MMA-Sim
@@ -23,7 +23,7 @@ pub enum Tensor {
 }
 
 /// One element of a fragment register.
-fn element(kind: Multiply, word: u32, half: usize) -> f32 {
+pub(super) fn element(kind: Multiply, word: u32, half: usize) -> f32 {
     match kind {
         Multiply::Bf16 => f32::from_bits(if half == 0 { word << 16 } else { word & 0xffff_0000 }),
         Multiply::F16 => from_f16((word >> (16 * half)) as u16),
@@ -84,7 +84,7 @@ fn dot(kind: Multiply, a: &[f32], b: &[f32], start: f32, mode: Tensor) -> f32 {
 
 /// Sum of products and `start`: every term cut to `bits` of fraction below the largest exponent, added
 /// exactly, cut to f32.
-fn fused(kind: Multiply, a: &[f32], b: &[f32], start: f32, bits: i32) -> f32 {
+pub(super) fn fused(kind: Multiply, a: &[f32], b: &[f32], start: f32, bits: i32) -> f32 {
     // Exact in f64: at most 22 significant bits.
     let products = || a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
     let terms = || products().chain([f64::from(start)]);
@@ -142,5 +142,23 @@ mod tests {
         assert_eq!(fused(Multiply::Bf16, &[1.0, tiny], &[1.0, tiny], 0.0, 25), 1.0);
         assert_eq!(fused(Multiply::Bf16, &[1.0, -1.0], &[1.0, 1.0], 0.0, 25), 0.0);
         assert!(fused(Multiply::Bf16, &[f32::INFINITY, 1.0], &[0.0, 1.0], 0.0, 25).is_nan());
+    }
+
+    #[test]
+    fn a_card_cuts_sums_of_wgmma_as_the_hopper_mode_does() {
+        let text = include_str!("../../../../tests/ptx/hopper/sums.txt");
+        let mut count = 0;
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let halves = |word: &str| -> Vec<f32> {
+                let each = |k: usize| u32::from_str_radix(&word[4 * k..4 * k + 4], 16).unwrap();
+                (0..16).map(|k| f32::from_bits(each(k) << 16)).collect()
+            };
+            let [start, want] = [2, 3].map(|k| u32::from_str_radix(words[k], 16).unwrap());
+            let sum = fused(Multiply::Bf16, &halves(words[0]), &halves(words[1]), f32::from_bits(start), 25);
+            assert_eq!(sum.to_bits(), want, "{line}");
+            count += 1;
+        }
+        assert!(count >= 192, "only {count} sums");
     }
 }

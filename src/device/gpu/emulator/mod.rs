@@ -9,6 +9,7 @@ mod access;
 mod alu;
 mod block;
 mod core;
+mod engine;
 mod fault;
 mod grid;
 mod lanes;
@@ -31,6 +32,7 @@ pub use watched::{Started, Watched};
 use super::driver::{Address, Driver};
 use super::launch::{Arg, Launch, Limits};
 use super::module;
+use super::tensor_map::{self, TensorMap};
 use crate::device::{Description, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::ptx::{Module, Program, Space, parse};
@@ -82,14 +84,14 @@ impl Emulator {
             })?;
         Ok(Self {
             options,
-            // Those of compute capability 8.0 (CUDA C++ Programming Guide, "Technical Specifications").
+            // CUDA C++ Programming Guide, "Technical Specifications"; those of 8.0 and 9.0.
             limits: Limits {
-                capability: 80,
+                capability: options.capability,
                 grid: [i32::MAX as u32, 65535, 65535],
                 block: [1024, 1024, 64],
                 threads: 1024,
                 shared: 48 << 10,
-                shared_opt_in: 163 << 10,
+                shared_opt_in: if options.capability >= 90 { 227 << 10 } else { 163 << 10 },
             },
             memory: Memory::new(options.checked),
             threads,
@@ -198,7 +200,7 @@ impl Emulator {
 /// The buffers that an argument leads to.
 fn named(arg: &Arg) -> Vec<Named> {
     match arg {
-        Arg::Pointer { name, at, dtype, .. } => {
+        Arg::Pointer { name, at, dtype, .. } | Arg::Tensor { name, at, dtype, .. } => {
             vec![Named { name: (*name).to_owned(), base: at.0, dtype: *dtype }]
         }
         Arg::Value { .. } => Vec::new(),
@@ -323,5 +325,9 @@ impl Driver for Emulator {
 
     fn synchronize(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {
+        Ok(map.encode())
     }
 }

@@ -6,7 +6,7 @@
 
 use super::grid::{Ran, Statistics, Touched};
 use crate::device::gpu::module::{plain_path, source_line};
-use crate::ptx::{Code, End, Line, Matrix, Module, Program, Space};
+use crate::ptx::{Asynchronous, Code, End, Line, Matrix, Module, Program, Space};
 use std::collections::BTreeMap;
 
 /// Counts of one line of the source.
@@ -87,6 +87,12 @@ pub fn profile(program: &Program, module: &Module, statistics: &Statistics) -> V
                         Space::Shared => sum(&mut count.shared, touched),
                         Space::Global | Space::Generic => sum(&mut count.global, touched),
                         Space::Local | Space::Const | Space::Param => {}
+                    }
+                }
+                Code::Asynchronous => {
+                    // A warp's quarter of the product.
+                    if let Asynchronous::Wgmma(wgmma) = &program.asynchronous[op.imm as usize] {
+                        count.flops += 2 * 16 * u64::from(wgmma.n) * wgmma.k() as u64 * ran.warps;
                     }
                 }
                 Code::Matrix => {

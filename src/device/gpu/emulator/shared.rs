@@ -3,34 +3,40 @@
 //! In: accesses of a warp, already within bounds and aligned. Out: data, and a [`Conflict`] where two
 //! warps touch a word with no barrier between. Every warp has a clock for every other; a barrier joins
 //! the clocks of those who meet. An access is in order if the other warp's clock at that time is known
-//! to this one (vector clocks, Mattern 1988).
+//! to this one (vector clocks, Mattern 1988). What works for warps has clocks too (`agents`, `later`).
+
+mod agents;
+mod later;
+
+pub use agents::{Agent, Agents, BARRIERS, Clock};
 
 use crate::ptx::SHARED_BASE;
+use later::Later;
 
-/// Who touched a word last: clock, several readers, warp, lane, operation.
+/// Who touched a word last: clock, several readers, agent, operation, lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag(u64);
 
-const SEVERAL: u64 = 1 << 31;
+const SEVERAL: u64 = 1 << 34;
 
 impl Tag {
-    /// `at` is the operation's number, below 2²¹.
+    /// `at` is the operation's number, below 2²¹, `clock` below 2²⁹; there are at most 256 agents.
     #[inline(always)]
-    fn new(clock: u32, warp: usize, at: u32, lane: usize) -> Self {
-        Self(u64::from(clock) << 32 | (warp as u64) << 26 | u64::from(at & 0x1f_ffff) << 5 | lane as u64)
+    pub fn new(clock: u32, agent: usize, at: u32, lane: usize) -> Self {
+        Self(u64::from(clock) << 35 | (agent as u64) << 26 | u64::from(at & 0x1f_ffff) << 5 | lane as u64)
     }
     #[inline(always)]
     fn clock(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.0 >> 35) as u32
     }
     #[inline(always)]
     fn several(self) -> bool {
         self.0 & SEVERAL != 0
     }
-    /// The warp.
+    /// The warp, or what works for one: a number of [`Agents`].
     #[inline(always)]
-    pub fn warp(self) -> usize {
-        (self.0 >> 26 & 31) as usize
+    pub fn agent(self) -> usize {
+        (self.0 >> 26 & 255) as usize
     }
     /// The lane.
     pub fn lane(self) -> usize {
@@ -49,6 +55,9 @@ pub enum Conflict {
     Uninitialized(u32),
     /// This address was written or read by the other party, whose access was a write or not.
     Race(u32, Tag, bool),
+    /// The other party wrote this address through the generic proxy, with no fence before a read through the
+    /// asynchronous one.
+    Proxy(u32, Tag),
 }
 
 /// A block's shared memory.
@@ -65,25 +74,31 @@ struct Shadow {
     reads: Vec<Tag>,
     /// One bit for each byte.
     init: Vec<u8>,
-    /// `clocks[warp · warps + other]`.
+    /// `clocks[warp · stride + other]`.
     clocks: Vec<u32>,
     warps: usize,
+    stride: usize,
     /// Whether some warps met without the others: then clocks of different warps do not compare, and notes
     /// that stand for several readers say nothing.
     parted: bool,
+    /// Of programs that do things later.
+    later: Option<Box<Later>>,
 }
 
 impl Shared {
     /// `size` bytes, the reserved ones included.
-    pub fn new(size: u32, warps: usize, checked: bool) -> Self {
+    pub fn new(size: u32, agents: Agents, checked: bool) -> Self {
         let count = size.div_ceil(16) as usize * 4;
+        let (warps, stride) = (agents.warps, agents.stride());
         let shadow = checked.then(|| Shadow {
             writes: vec![Tag(0); count],
             reads: vec![Tag(0); count],
             init: vec![0; count],
-            clocks: vec![0; warps * warps],
+            clocks: vec![0; warps * stride],
             warps,
+            stride,
             parted: false,
+            later: agents.later.then(|| Box::new(Later::new(agents))),
         });
         Self { words: vec![0; count], size, shadow }
     }
@@ -98,7 +113,10 @@ impl Shared {
             shadow.clocks.fill(0);
             shadow.parted = false;
             for warp in 0..shadow.warps {
-                shadow.clocks[warp * shadow.warps + warp] = 1;
+                shadow.clocks[warp * shadow.stride + warp] = 1;
+            }
+            if let Some(later) = &mut shadow.later {
+                later.reset();
             }
         }
     }
@@ -111,13 +129,13 @@ impl Shared {
     /// Those who met at a barrier know of each other's past from now on.
     pub fn join(&mut self, met: &[usize]) {
         let Some(shadow) = &mut self.shadow else { return };
-        let warps = shadow.warps;
-        shadow.parted |= met.len() < warps;
-        for other in 0..warps {
-            let known = met.iter().map(|&warp| shadow.clocks[warp * warps + other]).max().unwrap_or(0);
-            met.iter().for_each(|&warp| shadow.clocks[warp * warps + other] = known);
+        let stride = shadow.stride;
+        shadow.parted |= met.len() < shadow.warps;
+        for other in 0..stride {
+            let known = met.iter().map(|&warp| shadow.clocks[warp * stride + other]).max().unwrap_or(0);
+            met.iter().for_each(|&warp| shadow.clocks[warp * stride + other] = known);
         }
-        met.iter().for_each(|&warp| shadow.clocks[warp * warps + warp] += 1);
+        met.iter().for_each(|&warp| shadow.clocks[warp * stride + warp] += 1);
     }
 
     /// Whether an access of `bytes` at `address` is within bounds.
@@ -163,6 +181,7 @@ impl Shared {
         (warp, at, lane): (usize, u32, usize),
     ) -> Result<(), Conflict> {
         match &mut self.shadow {
+            Some(shadow) if shadow.later.is_some() => shadow.read_later(address, bytes, (warp, at, lane)),
             Some(shadow) => shadow.read(address, bytes, warp, at, lane),
             None => Ok(()),
         }
@@ -188,6 +207,9 @@ impl Shared {
         atomic: bool,
     ) -> Result<(), Conflict> {
         match &mut self.shadow {
+            Some(shadow) if shadow.later.is_some() => {
+                shadow.write_later(address, bytes, (warp, at, lane), atomic)
+            }
             Some(shadow) => shadow.write(address, bytes, (warp, at, lane), atomic),
             None => Ok(()),
         }
@@ -197,13 +219,13 @@ impl Shared {
 impl Shadow {
     #[inline(always)]
     fn ordered(&self, warp: usize, tag: Tag) -> bool {
-        tag.clock() <= self.clocks[warp * self.warps + tag.warp()]
+        tag.clock() <= self.clocks[warp * self.stride + tag.agent()]
     }
 
     #[inline(always)]
     fn read(&mut self, address: u32, bytes: u32, warp: usize, at: u32, lane: usize) -> Result<(), Conflict> {
         let first = (address / 4) as usize;
-        let new = Tag::new(self.clocks[warp * self.warps + warp], warp, at, lane);
+        let new = Tag::new(self.clocks[warp * self.stride + warp], warp, at, lane);
         if bytes == 16
             && let Some(init) = self.init[first..].first_chunk::<4>()
             && u32::from_ne_bytes(*init) == 0x0f0f_0f0f
@@ -241,7 +263,7 @@ impl Shadow {
         atomic: bool,
     ) -> Result<(), Conflict> {
         let first = (address / 4) as usize;
-        let clock = self.clocks[warp * self.warps + warp];
+        let clock = self.clocks[warp * self.stride + warp];
         let new = Tag::new(clock, warp, at, lane);
         for word in first..first + bytes.div_ceil(4) as usize {
             let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
@@ -275,7 +297,7 @@ impl Shadow {
 /// barriers become one note that stands for all.
 #[inline(always)]
 fn renewed(old: Tag, new: Tag, warp: usize) -> Tag {
-    if old.clock() == new.clock() && (old.several() || old.warp() != warp) {
+    if old.clock() == new.clock() && (old.several() || old.agent() != warp) {
         Tag(new.0 | SEVERAL)
     } else {
         new
@@ -287,7 +309,7 @@ mod tests {
     use super::*;
 
     fn block() -> Shared {
-        let mut shared = Shared::new(SHARED_BASE + 256, 2, true);
+        let mut shared = Shared::new(SHARED_BASE + 256, Agents { warps: 2, later: false }, true);
         shared.reset();
         shared
     }

@@ -8,6 +8,7 @@ use super::{Emulator, lock};
 use crate::device::gpu::driver::{Address, Driver};
 use crate::device::gpu::launch::{Launch, Limits};
 use crate::device::gpu::module::Module;
+use crate::device::gpu::tensor_map::{self, TensorMap};
 use crate::device::{Description, Dtype};
 use crate::error::Result;
 use std::sync::Mutex;
@@ -95,5 +96,9 @@ impl Driver for Watched {
 
     fn synchronize(&self) -> Result<()> {
         self.machine.synchronize()
+    }
+
+    fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {
+        self.machine.tensor_map(map)
     }
 }

@@ -1,7 +1,7 @@
-//! The convolution: `kernels/conv2d_*.cu`. On tensor cores it goes another way: `mma`.
+//! The convolution: `kernels/conv2d_*.cu`. On tensor cores it goes other ways: `mma`, and on Hopper `sm90`.
 
 use super::mma::{self, Format};
-use super::{Cut, Site, maxpool2d};
+use super::{Cut, Site, maxpool2d, sm90};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
@@ -37,6 +37,9 @@ pub fn conv2d_forward(
     y: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
+        if sm90::takes(site, format, g) {
+            return sm90::conv2d_forward(site, g, x, (weight, bias, relu), y);
+        }
         return mma::conv2d_forward(site, format, g, x, (weight, bias, relu), y);
     }
     let args = [
@@ -60,6 +63,9 @@ pub fn conv2d_maxpool2d_forward(
     winner: Option<&Buffer>,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
+        if sm90::takes(site, format, g) {
+            return sm90::conv2d_maxpool2d_forward(site, g, x, (weight, bias), y, winner);
+        }
         return mma::conv2d_maxpool2d_forward(site, format, g, x, (weight, bias), y, winner);
     }
     let pool = g.pool();
@@ -94,6 +100,9 @@ pub fn conv2d_backward_input(
     dx: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, dy)? {
+        if sm90::takes(site, format, g) {
+            return sm90::conv2d_backward_input(site, g, (dy, weight), mask, dx);
+        }
         return mma::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);
     }
     let args = [
@@ -115,6 +124,9 @@ pub fn conv2d_backward_weight(
     dweight: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
+        if sm90::takes(site, format, g) {
+            return sm90::conv2d_backward_weight(site, g, (x, dy), dweight);
+        }
         return mma::conv2d_backward_weight(site, format, g, (x, dy), dweight);
     }
     let len = g.weight().len();

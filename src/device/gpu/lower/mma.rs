@@ -299,7 +299,7 @@ pub fn conv2d_maxpool2d_forward(
 }
 
 /// Memory for a map between two launches: `y` of the first, `x` of the second.
-fn between(site: &mut Site, format: Format, len: usize) -> Result<[Arg; 2]> {
+pub fn between(site: &mut Site, format: Format, len: usize) -> Result<[Arg; 2]> {
     let dtype = format.dtype();
     let room = site.between(["y", "x"], len.div_ceil(Dtype::F32.size() / dtype.size()))?;
     Ok(room.map(|arg| match arg {
@@ -416,7 +416,7 @@ mod tests {
     use super::*;
     use crate::device::gpu::emulator::{Emulator, Options, Tensor};
     use crate::device::gpu::{Gpu, driver::Driver, module};
-    use crate::device::{Call, Device};
+    use crate::device::{Call, Device, Kernels};
 
     const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 72, c_out: 136 };
 
@@ -445,7 +445,7 @@ mod tests {
         let mut y = gpu.alloc(format.dtype(), len).unwrap();
         let call =
             Call::Conv2dForward { geometry: G, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
-        let mut site = Site::new(&call, &gpu.shared, gpu.fault.at(), Precision::Tf32);
+        let mut site = Site::new(&call, &gpu.shared, gpu.fault.at(), (Precision::Tf32, Kernels::Portable));
         let rows = if pool { G.n * (G.h / 2) * (G.w / 2) * 4 } else { pixels(G) };
         let call = if pool { "conv2d_maxpool2d_forward" } else { "conv2d_forward" };
         let product = Product { format, call, rows, depth: G.c_in, columns: G.c_out };

@@ -15,6 +15,7 @@ mod mma;
 mod optimizer;
 mod rows;
 mod site;
+mod sm90;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,8 @@ use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::module;
 use crate::device::gpu::params::Partials;
 use crate::device::gpu::storage::Storage;
-use crate::device::{Buffer, Call, Cost, Dtype, Precision};
+use crate::device::gpu::tensor_map::TensorMap;
+use crate::device::{Buffer, Call, Cost, Dtype, Kernels, Precision};
 use crate::error::{Context, Result};
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub struct Site<'a> {
     pub arm: Arm,
     /// Of the device.
     pub precision: Precision,
+    /// Whether the device takes the kernels of sm_90a where there are any.
+    pub sm90: bool,
     driver: &'a Arc<dyn Driver>,
     fault: Address,
     /// Of the call; its first launch takes it along.
@@ -34,9 +37,15 @@ pub struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// For `call` on buffers of `driver`; at `fault` kernels leave what only they can see.
-    pub fn new(call: &Call<'_>, driver: &'a Arc<dyn Driver>, fault: Address, precision: Precision) -> Self {
+    pub fn new(
+        call: &Call<'_>,
+        driver: &'a Arc<dyn Driver>,
+        fault: Address,
+        (precision, kernels): (Precision, Kernels),
+    ) -> Self {
         let (arm, cost) = (Arm::new(call.name()), Some(call.cost()));
-        Self { arm, precision, driver, fault, cost, launches: Vec::new(), scratch: Vec::new() }
+        let sm90 = kernels == Kernels::Sm90a;
+        Self { arm, precision, sm90, driver, fault, cost, launches: Vec::new(), scratch: Vec::new() }
     }
 
     /// Of the device: 80 for 8.0.
@@ -81,6 +90,12 @@ impl<'a> Site<'a> {
         len: usize,
     ) -> Result<Arg> {
         buffer.map_or_else(|| Ok(Arg::nothing(name, dtype)), |buffer| self.buffer(name, buffer, dtype, len))
+    }
+
+    /// A tensor of `len` elements as TMA sees it.
+    pub fn tensor(&self, name: &'static str, map: &TensorMap, len: usize) -> Result<Arg> {
+        let bytes = self.driver.tensor_map(map).context(|| self.arm.doing(name))?.to_vec();
+        Ok(Arg::Tensor { name, bytes, at: map.base(), dtype: map.dtype(), len })
     }
 
     /// Where kernels leave the first row whose label is no class, and the first picture whose index is none.

@@ -17,6 +17,7 @@ pub use predict::{Bound, Line, lines};
 use super::driver::{Address, Driver};
 use super::launch::{Launch, Limits};
 use super::module::Module;
+use super::tensor_map::{self, TensorMap};
 use crate::device::{Capacity, Description, Dtype};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use std::collections::BTreeMap;
@@ -216,6 +217,11 @@ impl Driver for Plan {
 
     fn synchronize(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// As the emulator's: nobody follows it.
+    fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {
+        Ok(map.encode())
     }
 
     fn memory(&self) -> Result<Option<Capacity>> {

@@ -112,7 +112,9 @@ fn line(launch: &Launch, label: &str, card: &Card) -> Line {
 /// In which numbers a kernel multiplies: where convolutions do so on tensor cores, their names say it.
 fn numbers(kernel: &str) -> Precision {
     match kernel {
-        name if name.starts_with("conv2d") && name.contains("_bf16") => Precision::Bf16,
+        name if name.starts_with("conv2d") && (name.contains("_bf16") || name.contains("_sm90")) => {
+            Precision::Bf16
+        }
         name if name.starts_with("conv2d") && name.contains("_tf32") => Precision::Tf32,
         _ => Precision::F32,
     }
@@ -120,6 +122,9 @@ fn numbers(kernel: &str) -> Precision {
 
 /// Cycles of the busiest multiprocessor; `None` for a kernel that is not in the table.
 fn cycles(launch: &Launch, card: &Card) -> Option<f64> {
+    if let Some(cycles) = of_blocks_that_stay(launch, card) {
+        return Some(cycles);
+    }
     let pipes = Pipes::find(launch.entry.name, card.capability)?;
     let threads: u32 = launch.block.iter().product();
     let blocks: u64 = launch.grid.iter().map(|&axis| u64::from(axis)).product();
@@ -133,6 +138,29 @@ fn cycles(launch: &Launch, card: &Card) -> Option<f64> {
     let last = if left == 0 { 0.0 } else { pass(left.div_ceil(sms)) };
     let passes = if pipes.is_loop { passes(launch, &pipes, blocks, threads) } else { 1.0 };
     Some(passes * (whole as f64 * pass(fit) + last))
+}
+
+/// Cycles of Hopper's own convolutions, whose blocks stay until all tiles are done: the steps of the busiest
+/// multiprocessor at its tensor cores' peak, which `wgmma` reaches. Results are stored meanwhile.
+fn of_blocks_that_stay(launch: &Launch, card: &Card) -> Option<f64> {
+    let name = launch.entry.name;
+    let [rows, columns] = match tile(name).filter(|_| name.contains("_sm90_"))? {
+        // Filters x 8 columns x lines of pixels.
+        [filters, 8] => [if filters == 64 { 8 * 32 } else { 8 * 16 }, filters],
+        sides => sides,
+    };
+    let [n, h, w, c_in, c_out] = words(launch, "p").try_into().ok()?;
+    let (pixels, blocks) = (n * h * w, launch.grid[0].max(1));
+    let steps = if name.starts_with("conv2d_backward_weight") {
+        let tiles = c_out.div_ceil(rows) * (9 * c_in).div_ceil(columns);
+        (tiles * pixels.div_ceil(64)).div_ceil(blocks)
+    } else {
+        let backward = name.starts_with("conv2d_backward_input");
+        let (depth, across) = if backward { (c_out, c_in) } else { (c_in, c_out) };
+        (pixels.div_ceil(rows) * across.div_ceil(columns)).div_ceil(blocks) * (9 * depth / 64)
+    };
+    let step = f64::from(rows) * f64::from(columns) * 64.0 / f64::from(card.tensor);
+    Some(f64::from(blocks.div_ceil(card.sms)) * f64::from(steps) * step)
 }
 
 /// Cycles that one warp's share of the busiest pipe takes for one pass.

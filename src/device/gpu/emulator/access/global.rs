@@ -139,7 +139,9 @@ impl<'c> Core<'c, '_> {
         for lane in lanes(bits) {
             let (it, offset) = self.locate(at, lane, addresses[lane], size, reads)?;
             if self.grid.owners.is_some() {
-                self.note_owner(at, lane, addresses[lane], size, access)?;
+                let writes = !matches!(access.group, Group::Load { .. });
+                let plain = !matches!(access.group, Group::Atomic(_)) && !access.volatile;
+                self.note_owner(at, lane, addresses[lane], size, (writes, plain))?;
             }
             match access.group {
                 Group::Load { nc } => {
@@ -225,17 +227,15 @@ impl<'c> Core<'c, '_> {
         Ok(())
     }
 
-    fn note_owner(
+    pub(super) fn note_owner(
         &self,
         at: u32,
         lane: usize,
         address: u64,
         size: u32,
-        access: &Access,
+        (writes, plain): (bool, bool),
     ) -> Result<(), Box<Fault>> {
         let Some(owners) = &self.grid.owners else { return Ok(()) };
-        let writes = !matches!(access.group, Group::Load { .. });
-        let plain = !matches!(access.group, Group::Atomic(_)) && !access.volatile;
         for word in 0..size.div_ceil(4) {
             if let Some((other, wrote)) =
                 owners.note(address + u64::from(4 * word), self.number, writes, plain)

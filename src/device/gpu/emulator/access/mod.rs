@@ -6,12 +6,15 @@
 mod copies;
 mod global;
 mod narrow;
+mod ranges;
 mod shared;
 
 use super::core::Core;
 use super::fault::Fault;
 use super::lanes::{LANES, Mask, Registers, lanes};
-use crate::ptx::{Access, Atomic, CONST_WINDOW, Class, Group, LOCAL_WINDOW, SHARED_WINDOW, Space, WINDOW};
+use crate::ptx::{
+    Access, Atomic, CONST_WINDOW, Class, Group, LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, Space, WINDOW,
+};
 
 /// The data registers of an access, lane by lane.
 fn get(registers: &Registers, access: &Access, k: usize, lane: usize) -> u64 {
@@ -60,9 +63,12 @@ impl<'l> Core<'_, 'l> {
         }
         // Lanes may point into different windows: each window has its turn.
         let mut rest = mask.bits;
-        for (window, space) in
-            [(SHARED_WINDOW, Space::Shared), (LOCAL_WINDOW, Space::Local), (CONST_WINDOW, Space::Const)]
-        {
+        for (window, space) in [
+            (SHARED_WINDOW, Space::Shared),
+            (LOCAL_WINDOW, Space::Local),
+            (CONST_WINDOW, Space::Const),
+            (PARAM_WINDOW, Space::Param),
+        ] {
             let inside = |lane: &usize| (window..window + WINDOW).contains(&addresses[*lane]);
             let bits = lanes(rest).filter(inside).fold(0, |bits, lane| bits | 1 << lane);
             rest &= !bits;

@@ -7,7 +7,7 @@ use super::{applied, get, set, verb};
 use crate::device::gpu::emulator::core::{Copy, Core};
 use crate::device::gpu::emulator::fault::{Check, Fault, place, triple};
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
-use crate::device::gpu::emulator::shared::Conflict;
+use crate::device::gpu::emulator::shared::{Agent, Conflict};
 use crate::ptx::{Access, Class, Code, Group, NONE, Placed};
 
 impl Core<'_, '_> {
@@ -106,12 +106,19 @@ impl Core<'_, '_> {
         let (address, check) = match conflict {
             Conflict::Uninitialized(address) => (address, Check::Uninitialized),
             Conflict::Race(address, ..) => (address, Check::Race),
+            Conflict::Proxy(address, _) => (address, Check::Proxy),
         };
         let placed = self.variable(u64::from(address));
         let name = placed.map_or_else(|| format!("{address:#x}"), |p| p.name.clone());
         let element = placed.map_or(name.clone(), |p| self.element(at, p, u64::from(address)));
         let what = match conflict {
             Conflict::Race(..) => format!("race on `{name}` in shared memory"),
+            Conflict::Proxy(..) => {
+                format!("no proxy fence between a write of `{name}` and its asynchronous read")
+            }
+            _ if self.flying(address).is_some() => {
+                format!("read of `{name}` before its bulk copy has arrived")
+            }
             _ if self.awaited(address).is_some() => {
                 format!("read of `{name}` before its cp.async has arrived")
             }
@@ -121,6 +128,13 @@ impl Core<'_, '_> {
         match conflict {
             Conflict::Uninitialized(_) => {
                 fault.facts.push(("element".into(), element));
+                if let Some(load) = self.flying(address) {
+                    let copied = place(self.grid.module, self.line(load.at));
+                    fault.facts.push(("copied".into(), format!("at {copied}")));
+                    fault.help =
+                        "wait on the copy's mbarrier, for the parity of the phase that it completes".into();
+                    return fault;
+                }
                 fault.help = match self.awaited(address) {
                     Some(copy) => {
                         let copied = place(self.grid.module, self.line(copy.at));
@@ -132,16 +146,42 @@ impl Core<'_, '_> {
                     }
                 };
             }
+            Conflict::Proxy(_, tag) => {
+                let (here, there) = (self.line(at), self.line(tag.at()));
+                let writer = triple(self.thread(tag.agent(), tag.lane()));
+                let there = place(self.grid.module, there);
+                fault.facts.push(("element".into(), element));
+                fault.facts.push(("this".into(), format!("reads at {}", place(self.grid.module, here))));
+                fault.facts.push(("other".into(), format!("thread {writer} wrote at {there}")));
+                fault.help = "who writes runs fence.proxy.async behind it, before the barrier".into();
+            }
             Conflict::Race(_, tag, wrote) => {
                 let here = place(self.grid.module, self.line(at));
                 let there = place(self.grid.module, self.line(tag.at()));
                 let mine = if writes { "wrote" } else { "read" };
                 fault.facts.push(("element".into(), element));
                 fault.facts.push(("this".into(), format!("{mine} at {here}")));
-                let other = triple(self.thread(tag.warp(), tag.lane()));
                 let did = if wrote { "wrote" } else { "read" };
-                fault.facts.push(("other".into(), format!("thread {other} {did} at {there}")));
-                fault.help = "no barrier stands between the two".into();
+                let (other, help) = match self.agents.agent(tag.agent()) {
+                    Agent::Warp(warp) => {
+                        let thread = triple(self.thread(warp, tag.lane()));
+                        (format!("thread {thread} {did} at {there}"), "no barrier stands between the two")
+                    }
+                    Agent::Wgmma(group) => (
+                        format!("a wgmma of warpgroup {group} reads, issued at {there}"),
+                        "write when the wgmma is waited for (wgmma.wait_group), and the writer knows it (an mbarrier, a barrier)",
+                    ),
+                    Agent::Store(warp) => (
+                        format!("a bulk copy of warp {warp} reads, begun at {there}"),
+                        "write when the copy is waited for (cp.async.bulk.wait_group.read), and the writer knows it",
+                    ),
+                    Agent::Load(_) => (
+                        format!("a bulk copy writes, begun at {there}"),
+                        "wait on the copy's mbarrier in every warp that touches its bytes, for the parity of its phase",
+                    ),
+                };
+                fault.facts.push(("other".into(), other));
+                fault.help = help.into();
             }
         }
         fault

@@ -19,6 +19,7 @@ impl Block<'_, '_> {
         at: u32,
     ) -> Result<(), Box<Fault>> {
         let lanes_here = self.warps[index].live.count_ones();
+        self.engine.version += 1;
         let Some(meeting) = self.meetings.get_mut(id) else {
             let what = format!("barrier {id}: a block has {BARRIERS}");
             return Err(self.blame(index, Check::BarrierDivergence, what, ""));
@@ -68,13 +69,14 @@ impl Block<'_, '_> {
                 (warp.live, warp.state) = (0, State::Ended);
             } else {
                 warp.state = State::Runs;
-                warp.parts = vec![Part { at: next, lanes: warp.live, parked: false }];
+                warp.parts = vec![Part::new(next, warp.live)];
             }
         }
     }
 
     /// Lanes have ended: perhaps their warp has, and those who wait for all that live may go on.
     pub(super) fn left(&mut self, index: usize) {
+        self.engine.version += 1;
         let warp = &mut self.warps[index];
         if warp.live == 0 {
             warp.state = State::Ended;

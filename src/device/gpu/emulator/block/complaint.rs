@@ -21,10 +21,19 @@ impl Block<'_, '_> {
     }
 
     /// Every warp's place.
-    fn places(&self, fault: &mut Fault) {
-        for (index, warp) in self.warps.iter().enumerate() {
+    fn places(&mut self, fault: &mut Fault) {
+        for index in 0..self.warps.len() {
+            let waiting: Vec<Part> =
+                self.warps[index].parts.iter().copied().filter(|part| part.waits).collect();
+            let mut waits = Vec::new();
+            for part in waiting {
+                let at = place(self.grid.module, self.at(&part));
+                waits.push(format!("waits for {}, {at}", self.waits_for(index, &part)));
+            }
+            let warp = &self.warps[index];
             let at = place(self.grid.module, warp.line);
             let state = match warp.state {
+                State::Runs if !waits.is_empty() => waits.join("; "),
                 State::Runs => format!("runs at {at}"),
                 State::Waits(id, _) => {
                     let meeting = &self.meetings[id];
@@ -37,17 +46,22 @@ impl Block<'_, '_> {
         }
     }
 
-    pub(super) fn deadlock(&self) -> Box<Fault> {
+    pub(super) fn deadlock(&mut self) -> Box<Fault> {
         let waiting = self.warps.iter().position(|warp| warp.state != State::Ended).unwrap_or(0);
         let what = "deadlock: no warp of the block can go on".to_owned();
-        let help = "a barrier must be reached by all threads that it counts";
+        let gates = self.warps.iter().any(|warp| warp.parts.iter().any(|part| part.waits));
+        let help = if gates {
+            "every phase of an mbarrier needs all its arrivals and bytes; is a wait for the wrong parity?"
+        } else {
+            "a barrier must be reached by all threads that it counts"
+        };
         let mut fault = self.blame(waiting, Check::Deadlock, what, help);
         fault.facts.clear();
         self.places(&mut fault);
         fault
     }
 
-    pub(super) fn endless(&self, index: usize) -> Box<Fault> {
+    pub(super) fn endless(&mut self, index: usize) -> Box<Fault> {
         let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
         let mut fault =
             self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");

@@ -6,20 +6,22 @@
 
 mod barrier;
 mod complaint;
+mod gate;
 
 use super::alu;
 use super::core::{Core, Keeps};
+use super::engine::Engine;
 use super::fault::Fault;
 use super::grid::{Grid, Schedule, Statistics};
 use super::lanes::{LANES, Mask, Registers, lanes};
-use super::shared::Shared;
-use crate::ptx::{Class, EXIT, End, Fixed, Line, NONE, SHARED_BASE, Special};
+use super::shared::{Agents, Shared};
+use crate::ptx::{CLUSTER_BARRIER, Class, EXIT, End, Fixed, Line, NO_GATE, NONE, SHARED_BASE, Special};
 use crate::random::philox;
 
 /// Blocks of the program that a warp runs before others get a turn.
 const TURN: u32 = 1 << 14;
-/// Barriers of a block.
-const BARRIERS: usize = 16;
+/// Barriers of a block, and that of its cluster.
+const BARRIERS: usize = CLUSTER_BARRIER as usize + 1;
 /// Choices between parts of a warp of which one is made the other way.
 const FAIR: u32 = 4096;
 
@@ -31,6 +33,16 @@ struct Part {
     lanes: u32,
     /// Whether they wait for other lanes of the warp.
     parked: bool,
+    /// Whether they wait at a gate until others have run.
+    waits: bool,
+    /// Whether a wait at a gate answers "not yet" the next time.
+    gives_up: bool,
+}
+
+impl Part {
+    fn new(at: u32, lanes: u32) -> Self {
+        Self { at, lanes, parked: false, waits: false, gives_up: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +82,8 @@ struct Meeting {
 pub struct Block<'g, 'l> {
     grid: &'g Grid<'l>,
     shared: Shared,
+    engine: Engine,
+    agents: Agents,
     warps: Vec<Warp>,
     meetings: Vec<Meeting>,
     /// Counts.
@@ -95,9 +109,12 @@ impl<'g, 'l> Block<'g, 'l> {
             reduced: 0,
         };
         let size = program.shared_end + grid.dynamic;
+        let agents = Agents { warps: count, later: !program.asynchronous.is_empty() };
         Self {
             grid,
-            shared: Shared::new(size, count, grid.options.checked && size > SHARED_BASE),
+            shared: Shared::new(size, agents, grid.options.checked && size > SHARED_BASE),
+            engine: Engine::new(agents),
+            agents,
             warps: (0..count).map(warp).collect(),
             meetings: vec![Meeting::default(); BARRIERS],
             statistics: Statistics::new(program),
@@ -117,6 +134,7 @@ impl<'g, 'l> Block<'g, 'l> {
         self.at = self.grid.block_at(number);
         self.choices = 0;
         self.shared.reset();
+        self.engine.reset();
         self.meetings.fill(Meeting::default());
         for index in 0..self.warps.len() {
             self.begin(index);
@@ -125,6 +143,7 @@ impl<'g, 'l> Block<'g, 'l> {
         if self.grid.options.schedule == Schedule::Reverse {
             order.reverse();
         }
+        let (mut stale, mut seen) = (0, 0);
         loop {
             if let Schedule::Random(seed) = self.grid.options.schedule {
                 for k in (1..order.len()).rev() {
@@ -134,15 +153,22 @@ impl<'g, 'l> Block<'g, 'l> {
             let mut went = false;
             for &index in &order {
                 if self.warps[index].state == State::Runs {
-                    went = true;
-                    self.turn(index)?;
+                    went |= self.turn(index)?;
                 }
             }
-            if !went {
+            if went {
+                continue;
+            }
+            // Nobody could go on.
+            stale = if std::mem::replace(&mut seen, self.engine.version) == seen { stale + 1 } else { 0 };
+            if stale > gate::PATIENCE || !self.give_up() {
                 break;
             }
         }
-        if self.warps.iter().all(|warp| warp.state == State::Ended) { Ok(()) } else { Err(self.deadlock()) }
+        if self.warps.iter().any(|warp| warp.state != State::Ended) {
+            return Err(self.deadlock());
+        }
+        if self.agents.later { self.core(0).0.finish() } else { Ok(()) }
     }
 
     fn draw(&mut self, seed: u64) -> u32 {
@@ -157,7 +183,7 @@ impl<'g, 'l> Block<'g, 'l> {
         let live = if count == 32 { u32::MAX } else { (1 << count) - 1 };
         let warp = &mut self.warps[index];
         warp.live = live;
-        warp.parts = vec![Part { at: 0, lanes: live, parked: false }];
+        warp.parts = vec![Part::new(0, live)];
         warp.state = State::Runs;
         warp.spent = 0;
         warp.keeps.copies.clear();
@@ -179,16 +205,21 @@ impl<'g, 'l> Block<'g, 'l> {
         }
     }
 
-    /// Runs a warp until it waits, ends, or others should have a turn.
-    fn turn(&mut self, index: usize) -> Result<(), Box<Fault>> {
+    /// Runs a warp until it waits, ends, or others should have a turn; whether it ran anything.
+    fn turn(&mut self, index: usize) -> Result<bool, Box<Fault>> {
         let grid = self.grid;
         let program = grid.program;
         let mut left = TURN;
+        let mut went = false;
+        self.warps[index].parts.iter_mut().for_each(|part| part.waits = false);
         let mut mask = Mask::new(u32::MAX);
         let trace =
             grid.trace.filter(|trace| trace.block == self.at && trace.thread as usize / LANES == index);
         while self.warps[index].state == State::Runs {
             let Some(chosen) = self.choose(index) else {
+                if self.warps[index].parts.iter().any(|part| part.waits) {
+                    break;
+                }
                 return Err(self.stuck(index));
             };
             let mut part = self.warps[index].parts.swap_remove(chosen);
@@ -210,12 +241,21 @@ impl<'g, 'l> Block<'g, 'l> {
                     warp.parts.push(part);
                     break;
                 }
+                if block.gate != NO_GATE && !self.pass(index, block.gate, &mut part)? {
+                    part.waits = true;
+                    self.warps[index].parts.push(part);
+                    break;
+                }
+                went = true;
+                let warp = &mut self.warps[index];
                 let ops = &program.ops[block.ops.start as usize..block.ops.end as usize];
                 mask.set(part.lanes);
                 let mut core = Core {
                     grid,
                     shared: &mut self.shared,
                     keeps: &mut warp.keeps,
+                    engine: &mut self.engine,
+                    agents: self.agents,
                     statistics: &mut self.statistics,
                     warp: index,
                     block: self.at,
@@ -253,8 +293,8 @@ impl<'g, 'l> Block<'g, 'l> {
                             next
                         } else {
                             ran.diverged += 1;
-                            self.split(index, Part { at: taken, lanes: goes, parked: false });
-                            self.split(index, Part { at: next, lanes: part.lanes & !goes, parked: false });
+                            self.split(index, Part::new(taken, goes));
+                            self.split(index, Part::new(next, part.lanes & !goes));
                             break;
                         }
                     }
@@ -293,7 +333,7 @@ impl<'g, 'l> Block<'g, 'l> {
                 break;
             }
         }
-        Ok(())
+        Ok(went)
     }
 
     /// Puts a part beside the others of its warp, or together with those at the same place.
@@ -307,7 +347,7 @@ impl<'g, 'l> Block<'g, 'l> {
         match warp.parts.iter_mut().find(|other| other.at == part.at) {
             Some(other) => {
                 other.lanes |= part.lanes;
-                other.parked = false;
+                (other.parked, other.waits, other.gives_up) = (false, false, false);
             }
             None => warp.parts.push(part),
         }
@@ -319,9 +359,9 @@ impl<'g, 'l> Block<'g, 'l> {
         let priority = &self.grid.program.priority;
         let parts = &self.warps[index].parts;
         if let [part] = parts.as_slice() {
-            return (!part.parked).then_some(0);
+            return (!part.parked && !part.waits).then_some(0);
         }
-        let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked);
+        let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked && !part.waits);
         // Now and then the other way round, so that lanes which wait for a lock do not keep out those that hold
         // it.
         self.choices = self.choices.wrapping_add(1);
@@ -362,5 +402,7 @@ fn special_value(grid: &Grid<'_>, special: Special, block: [u32; 3], warp: usize
         Special::Sm => 0,
         Special::Sms => 1,
         Special::DynamicShared => grid.dynamic,
+        Special::ClusterRank => 0,
+        Special::ClusterSize => 1,
     }
 }

@@ -9,7 +9,7 @@ use crate::device::gpu::lower::{Site, lower};
 use crate::device::gpu::module;
 use crate::device::gpu::params::Tensors;
 use crate::device::gpu::storage::Storage;
-use crate::device::{Buffer, Call, Dtype, Precision};
+use crate::device::{Buffer, Call, Dtype, Kernels, Precision};
 use std::sync::Arc;
 
 fn tensors(launch: &Launch) -> (Tensors, &[Held]) {
@@ -121,7 +121,7 @@ fn buffers_of_a_struct_are_checked_and_named() {
         let mut weights = [buffer(Dtype::F32, 5, true), buffer(Dtype::F32, 7, true)];
         let tensors = gradients.iter().zip(&mut weights).map(|(g, w)| slot(g, w, None, None)).collect();
         let call = Call::SgdStep { rule: Sgd::default(), adjust: Adjust::NONE, tensors };
-        let mut site = Site::new(&call, &driver, Address(0), Precision::F32);
+        let mut site = Site::new(&call, &driver, Address(0), (Precision::F32, Kernels::Portable));
         lower(call, &mut site)?;
         let mut launch = site.launches.remove(0);
         let mut p = self::tensors(&launch).0;

@@ -1,0 +1,402 @@
+// conv2d_sm90.cuh   the 3x3 convolution of bf16, forward and backward, by TMA and wgmma: the bodies of conv2d_sm90.cu
+//
+//   forward           rows are pixels, columns filters, the depth is (tap, c_in)
+//   backward_input    rows are pixels, columns channels, the depth is (window position, c_out): the window turned
+//   backward_weight   rows are filters, columns (tap, channel), the depth is the pixels
+//
+// The same products as in conv2d_mma.cuh, channels and filters in whole 64s. Matrices of pixels are never laid
+// out: TMA in im2col mode gathers what a tap sees of a run of pixels, zeros around the map.
+//
+// A block is three warpgroups. Two consume: each multiplies half of the tile's rows. Of the third one thread
+// produces: it asks TMA for the factors of the next steps, 64 deep each, into a ring of stages. Per stage there
+// are two mbarriers: `full`, one arrival and the bytes that come; `empty`, an arrival of each consumer. Both sides
+// count their rounds: in round r the consumers wait for the phase of parity r % 2 of `full`, the producer for that
+// of the other parity of `empty`, which a new barrier has behind it. A consumer frees the stage before last: its
+// own last product is still on its way.
+//
+// Where a block has a multiprocessor to itself the producer hands its registers on; where there are two, the
+// third "warpgroup" is a single warp and all have the same.
+//
+// Blocks stay (persistent): block b does tiles b, b + grid, ... While consumers store one tile, the producer
+// fills the ring for the next. The order of a sum is that of the depth, whatever the tile: no tile changes a bit.
+
+#pragma once
+
+#include "hopper.cuh"
+#include "params.cuh"
+
+extern __shared__ __align__(1024) unsigned char dynamic[];
+
+// Depth of a step, in elements: 128 bytes, a row of TMA's boxes.
+constexpr int STEP = 64;
+
+template <int BM_, int BN_, int STAGES_, int BLOCKS_>
+struct Tile {
+    static constexpr int BM = BM_, BN = BN_, STAGES = STAGES_, BLOCKS = BLOCKS_;
+    static constexpr int PRODUCTS = BM / 128;        // of 64 rows, of each consumer
+    static constexpr int STAGE_A = BM * 128, STAGE_B = BN * 128, STAGE = STAGE_A + STAGE_B;
+    static constexpr int THREADS = BLOCKS == 1 ? 384 : 288;
+    // Where results are put in order, 16 rows of 64 columns at a time: buffers of each consuming warp.
+    static constexpr int BUFFERS = BLOCKS == 1 ? 2 : 1;
+    static constexpr int RESULTS = STAGES * STAGE, BARRIERS = RESULTS + 8 * BUFFERS * 2048;
+    // Of dynamic shared memory; src/device/gpu/lower/sm90.rs computes the same.
+    static constexpr int SHARED = BARRIERS + 16 * STAGES;
+};
+
+// A place in the ring, and the parity of the round.
+template <int STAGES> struct Ring {
+    int stage = 0, parity = 0;
+
+    __device__ __forceinline__ void forward()
+    {
+        if (++stage == STAGES) {
+            stage = 0;
+            parity ^= 1;
+        }
+    }
+};
+
+__device__ __forceinline__ unsigned full(const unsigned barriers, const int stage) { return barriers + stage * 16; }
+__device__ __forceinline__ unsigned empty(const unsigned barriers, const int stage)
+{
+    return barriers + stage * 16 + 8;
+}
+
+// Makes a ring's barriers, which two warpgroups empty.
+template <int STAGES> __device__ __forceinline__ void make_barriers(const unsigned barriers)
+{
+    #pragma unroll
+    for (int stage = 0; stage < STAGES; ++stage) {
+        init_barrier(full(barriers, stage), 1);
+        init_barrier(empty(barriers, stage), 2);
+    }
+}
+
+// Makes a block's only or last ring. TMA's swizzle takes shared memory to begin at a multiple of 1024 bytes, as it
+// does; a driver that put it elsewhere would give wrong numbers.
+template <int STAGES> __device__ __forceinline__ void make_ring(const unsigned barriers)
+{
+    if (shared_address(dynamic) % 1024) __trap();
+    if (threadIdx.x == 0) {
+        make_barriers<STAGES>(barriers);
+        show_barriers();
+    }
+    __syncthreads();
+}
+
+// Where a run of pixels begins, less the padding.
+struct Corner {
+    int n, h, w;
+};
+
+__device__ __forceinline__ Corner corner_of(const Conv2d& p, const int pixel)
+{
+    const int rest = pixel % int(p.h * p.w);
+    return {pixel / int(p.h * p.w), rest / int(p.w) - 1, rest % int(p.w) - 1};
+}
+
+// A chunk's gradients where their ReLU was open: where its output is above zero.
+__device__ __forceinline__ unsigned open_pair(const unsigned gradient, const unsigned output)
+{
+    const unsigned low = low_bf16(output) > 0.0f ? 0x0000ffffu : 0, high = high_bf16(output) > 0.0f ? 0xffff0000u : 0;
+    return gradient & (low | high);
+}
+
+__device__ __forceinline__ uint4 open_chunk(const uint4 gradient, const uint4 output)
+{
+    return make_uint4(open_pair(gradient.x, output.x), open_pair(gradient.y, output.y),
+                      open_pair(gradient.z, output.z), open_pair(gradient.w, output.w));
+}
+
+// What becomes of the sums of a product whose rows are pixels.
+struct Forward {
+    static constexpr bool BACKWARD = false;
+    const TensorMap* y;                              // boxes of 16 pixels, 64 filters
+    const float* bias;
+    bool relu;
+};
+
+struct BackwardInput {
+    static constexpr bool BACKWARD = true;
+    const unsigned short* mask;                      // or null
+    unsigned short* dx;
+};
+
+// The producer's part of the products whose rows are pixels. Source x or dy, in runs of BM pixels; weight
+// (c_out, 9·c_in) in boxes of BN filters, or of 64 filters by 64 channels.
+template <class Tile, bool BACKWARD>
+__device__ __forceinline__ void produce(
+    const Conv2d& p, const unsigned shared, const TensorMap* source, const TensorMap* weight)
+{
+    const int channels = BACKWARD ? p.c_out : p.c_in, columns = BACKWARD ? p.c_in : p.c_out;
+    const int across = columns / Tile::BN, tiles = (p.n * p.h * p.w + Tile::BM - 1) / Tile::BM * across;
+    const unsigned barriers = shared + Tile::BARRIERS;
+    prefetch(source);
+    prefetch(weight);
+    Ring<Tile::STAGES> ring;
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        const int first = tile % across * Tile::BN;
+        const Corner corner = corner_of(p, tile / across * Tile::BM);
+        for (int tap = 0; tap < 9; ++tap) {
+            const int seen = BACKWARD ? 8 - tap : tap;
+            for (int c = 0; c < channels; c += STEP) {
+                const unsigned arrived = full(barriers, ring.stage), a = shared + ring.stage * Tile::STAGE;
+                wait(empty(barriers, ring.stage), ring.parity ^ 1);
+                expect(arrived, Tile::STAGE);
+                load_pixels(a, source, arrived, c, corner.w, corner.h, corner.n, seen / 3, seen % 3);
+                if constexpr (BACKWARD) {
+                    #pragma unroll
+                    for (int k = 0; k < Tile::BN / 64; ++k)
+                        load_box(a + Tile::STAGE_A + k * 8192, weight, arrived, tap * columns + first + k * 64, c);
+                } else {
+                    load_box(a + Tile::STAGE_A, weight, arrived, tap * channels + c, first);
+                }
+                ring.forward();
+            }
+        }
+    }
+}
+
+// A consumer's sums of one tile.
+template <class Tile, bool BACKWARD>
+__device__ __forceinline__ void consume(
+    const unsigned shared, const int steps, const int consumer, Ring<Tile::STAGES>& ring,
+    float (&sums)[Tile::PRODUCTS][Tile::BN / 2])
+{
+    const unsigned barriers = shared + Tile::BARRIERS;
+    const bool speaks = threadIdx.x % 128 == 0;
+    int before = 0;
+    for (int step = 0; step < steps; ++step) {
+        wait(full(barriers, ring.stage), ring.parity);
+        const unsigned stage = shared + ring.stage * Tile::STAGE;
+        const unsigned a = stage + consumer * Tile::PRODUCTS * 8192, b = stage + Tile::STAGE_A;
+        begin_products();
+        #pragma unroll
+        for (int k = 0; k < STEP / 16; ++k)
+            #pragma unroll
+            for (int i = 0; i < Tile::PRODUCTS; ++i)
+                Product<Tile::BN>::template issue<false, BACKWARD>(
+                    sums[i], factor<false>(a + i * 8192, k), factor<BACKWARD>(b, k), (step | k) != 0);
+        commit_products();
+        wait_products<1>();
+        if (step > 0 && speaks) arrive(empty(barriers, before));
+        before = ring.stage;
+        ring.forward();
+    }
+    wait_products<0>();
+    if (speaks) arrive(empty(barriers, before));
+    take_sums(sums);
+}
+
+// Where chunk `chunk` of row `row` lies in a box of 128-byte rows.
+__device__ __forceinline__ unsigned in_box(const int row, const int chunk)
+{
+    return row * 128 + ((chunk ^ (row & 7)) << 4);
+}
+
+// Columns 16·part to 16·part + 15 of a warp's 16 rows and 64 columns of sums, into a box.
+template <class End>
+__device__ __forceinline__ void put_sums(
+    const unsigned box, const int part, const float* sums, const End& end, const int column)
+{
+    const int lane = threadIdx.x % 32;
+    unsigned words[4];
+    #pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        float2 bias = make_float2(0.0f, 0.0f);
+        if constexpr (!End::BACKWARD)
+            bias = __ldg(reinterpret_cast<const float2*>(end.bias + (column + part * 16 + half * 8 + lane % 4 * 2)));
+        #pragma unroll
+        for (int rows = 0; rows < 2; ++rows) {
+            float low = sums[half * 4 + rows * 2] + bias.x, high = sums[half * 4 + rows * 2 + 1] + bias.y;
+            if constexpr (!End::BACKWARD) {
+                if (end.relu) {
+                    low = rectify(low);
+                    high = rectify(high);
+                }
+            }
+            words[half * 2 + rows] = pack_bf16(low, high);
+        }
+    }
+    store_matrices(box + in_box(lane % 16, part * 2 + lane / 16), words);
+}
+
+// Stores the warp's 16 rows and 64 columns of one product: from pixel `row` and column `column` on.
+template <class Tile>
+__device__ __forceinline__ void finish(
+    const Forward& end, const Conv2d& p, const unsigned box, const int row, const int column, const float* sums)
+{
+    const bool speaks = threadIdx.x % 32 == 0;
+    // The box is free again.
+    if (speaks) wait_stores<Tile::BUFFERS - 1>();
+    __syncwarp();
+    #pragma unroll
+    for (int part = 0; part < 4; ++part) put_sums(box, part, sums + part * 8, end, column);
+    show_to_tma();
+    __syncwarp();
+    if (speaks) store_box(end.y, box, column, row);
+}
+
+template <class Tile>
+__device__ __forceinline__ void finish(
+    const BackwardInput& end, const Conv2d& p, const unsigned box, const int row, const int column, const float* sums)
+{
+    const int lane = threadIdx.x % 32, pixels = p.n * p.h * p.w;
+    const int chunk = lane % 8, place = (row + lane / 8) * int(p.c_in) + column + chunk * 8;
+    // Asked for before they are needed, where there are registers for it.
+    constexpr bool EARLY = Tile::BLOCKS == 1;
+    uint4 outputs[4];
+    const auto output = [&](const int k) {
+        return __ldg(reinterpret_cast<const uint4*>(end.mask + (place + k * 4 * int(p.c_in))));
+    };
+    if (EARLY && end.mask) {
+        #pragma unroll
+        for (int k = 0; k < 4; ++k)
+            outputs[k] = row + lane / 8 + k * 4 < pixels ? output(k) : make_uint4(0, 0, 0, 0);
+    }
+    __syncwarp();
+    #pragma unroll
+    for (int part = 0; part < 4; ++part) put_sums(box, part, sums + part * 8, end, column);
+    __syncwarp();
+    #pragma unroll(EARLY ? 4 : 1)
+    for (int k = 0; k < 4; ++k) {
+        if (row + lane / 8 + k * 4 >= pixels) continue;
+        uint4 v = load_chunk(box + in_box(lane / 8 + k * 4, chunk));
+        if (end.mask) v = open_chunk(v, EARLY ? outputs[k] : output(k));
+        *reinterpret_cast<uint4*>(end.dx + (place + k * 4 * int(p.c_in))) = v;
+    }
+}
+
+// y or dx: the products whose rows are pixels.
+template <class Tile, class End>
+__device__ __forceinline__ void convolve(
+    const Conv2d& p, const TensorMap* source, const TensorMap* weight, const End& end)
+{
+    const unsigned shared = shared_address(dynamic);
+    const int warpgroup = threadIdx.x / 128;
+    make_ring<Tile::STAGES>(shared + Tile::BARRIERS);
+    if (warpgroup == 2) {
+        if constexpr (Tile::BLOCKS == 1) give_registers<40>();
+        if (threadIdx.x == 256) produce<Tile, End::BACKWARD>(p, shared, source, weight);
+        return;
+    }
+    if constexpr (Tile::BLOCKS == 1) take_registers<232>();
+    const int channels = End::BACKWARD ? p.c_out : p.c_in, columns = End::BACKWARD ? p.c_in : p.c_out;
+    const int across = columns / Tile::BN, tiles = (p.n * p.h * p.w + Tile::BM - 1) / Tile::BM * across;
+    const int warp = threadIdx.x / 32;
+    const unsigned boxes = shared + Tile::RESULTS + warp * Tile::BUFFERS * 2048;
+    Ring<Tile::STAGES> ring;
+    // Zeros that nobody reads: without a value before the loop ptxas of CUDA 12.8 and older makes products wait
+    // for each other (C7515).
+    float sums[Tile::PRODUCTS][Tile::BN / 2] = {};
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        consume<Tile, End::BACKWARD>(shared, 9 * channels / STEP, warpgroup, ring, sums);
+        const int row = tile / across * Tile::BM + warpgroup * Tile::PRODUCTS * 64 + warp % 4 * 16;
+        const int column = tile % across * Tile::BN;
+        #pragma unroll
+        for (int i = 0; i < Tile::PRODUCTS; ++i)
+            #pragma unroll
+            for (int k = 0; k < Tile::BN / 64; ++k) {
+                const unsigned box = boxes + (i * (Tile::BN / 64) + k) % Tile::BUFFERS * 2048;
+                finish<Tile>(end, p, box, row + i * 64, column + k * 64, sums[i] + k * 32);
+            }
+    }
+    // Shared memory may not go before TMA has read it.
+    if constexpr (!End::BACKWARD) {
+        if (threadIdx.x % 32 == 0) wait_stores<0>();
+    }
+}
+
+// parts: dweight's sums, in slots of BM filters by BN columns (tap, channel). Blocks share the steps out evenly,
+// 64 pixels of one tile each, tile after tile (stream-K): block g of G does steps g·all/G to (g+1)·all/G, and what
+// it sums of tile t goes to slot g + t, which is no other block's and no other tile's.
+template <class Tile>
+__device__ __forceinline__ void backward_weight(
+    const Conv2d& p, const TensorMap* x, const TensorMap* dy, float* __restrict__ parts)
+{
+    const unsigned shared = shared_address(dynamic);
+    const unsigned barriers = shared + Tile::STAGES * Tile::STAGE;
+    const int warpgroup = threadIdx.x / 128;
+    const int steps = (p.n * p.h * p.w + STEP - 1) / STEP;
+    const int down = (p.c_out + Tile::BM - 1) / Tile::BM, chunks = 9 * p.c_in / 64;
+    const long long all = static_cast<long long>(down) * ((chunks * 64 + Tile::BN - 1) / Tile::BN) * steps;
+    const int begin = all * blockIdx.x / gridDim.x, end = all * (blockIdx.x + 1) / gridDim.x;
+    make_ring<Tile::STAGES>(barriers);
+    Ring<Tile::STAGES> ring;
+    if (warpgroup == 2) {
+        give_registers<40>();
+        if (threadIdx.x != 256) return;
+        prefetch(x);
+        prefetch(dy);
+        for (int at = begin; at < end;) {
+            const int tile = at / steps, first = at % steps, last = min(steps, first + end - at);
+            const int filter = tile % down * Tile::BM;
+            int channel[Tile::BN / 64], i[Tile::BN / 64], j[Tile::BN / 64];
+            #pragma unroll
+            for (int k = 0; k < Tile::BN / 64; ++k) {
+                // Past the last chunk, the last one again: nobody reads those sums.
+                const int chunk = min(tile / down * (Tile::BN / 64) + k, chunks - 1), tap = chunk / int(p.c_in / 64);
+                channel[k] = chunk % int(p.c_in / 64) * 64;
+                i[k] = tap / 3;
+                j[k] = tap % 3;
+            }
+            for (int step = first; step < last; ++step) {
+                const Corner corner = corner_of(p, step * STEP);
+                const unsigned arrived = full(barriers, ring.stage), a = shared + ring.stage * Tile::STAGE;
+                wait(empty(barriers, ring.stage), ring.parity ^ 1);
+                expect(arrived, Tile::STAGE);
+                #pragma unroll
+                for (int k = 0; k < Tile::BM / 64; ++k)
+                    load_box(a + k * 8192, dy, arrived, filter + k * 64, step * STEP);
+                #pragma unroll
+                for (int k = 0; k < Tile::BN / 64; ++k)
+                    load_pixels(a + Tile::STAGE_A + k * 8192, x, arrived, channel[k], corner.w, corner.h, corner.n,
+                                i[k], j[k]);
+                ring.forward();
+            }
+            at += last - first;
+        }
+        return;
+    }
+    take_registers<232>();
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
+    const bool speaks = threadIdx.x % 128 == 0;
+    float sums[Tile::PRODUCTS][Tile::BN / 2] = {};
+    for (int at = begin; at < end;) {
+        const int tile = at / steps, first = at % steps, last = min(steps, first + end - at);
+        int before = 0;
+        for (int step = first; step < last; ++step) {
+            wait(full(barriers, ring.stage), ring.parity);
+            const unsigned stage = shared + ring.stage * Tile::STAGE;
+            const unsigned a = stage + warpgroup * Tile::PRODUCTS * 8192, b = stage + Tile::STAGE_A;
+            begin_products();
+            #pragma unroll
+            for (int k = 0; k < STEP / 16; ++k)
+                #pragma unroll
+                for (int i = 0; i < Tile::PRODUCTS; ++i)
+                    Product<Tile::BN>::template issue<true, true>(
+                        sums[i], factor<true>(a + i * 8192, k), factor<true>(b, k), step > first || k > 0);
+            commit_products();
+            wait_products<1>();
+            if (step > first && speaks) arrive(empty(barriers, before));
+            before = ring.stage;
+            ring.forward();
+        }
+        wait_products<0>();
+        if (speaks) arrive(empty(barriers, before));
+        take_sums(sums);
+        float* slot = parts + static_cast<long long>(int(blockIdx.x) + tile) * (Tile::BM * Tile::BN);
+        #pragma unroll
+        for (int i = 0; i < Tile::PRODUCTS; ++i)
+            #pragma unroll
+            for (int rows = 0; rows < 2; ++rows) {
+                const int row = (warpgroup * Tile::PRODUCTS + i) * 64 + warp * 16 + rows * 8 + lane / 4;
+                float* to = slot + (row * Tile::BN + lane % 4 * 2);
+                #pragma unroll
+                for (int k = 0; k < Tile::BN / 8; ++k)
+                    *reinterpret_cast<float2*>(to + k * 8) =
+                        make_float2(sums[i][k * 4 + rows * 2], sums[i][k * 4 + rows * 2 + 1]);
+            }
+        at += last - first;
+    }
+}

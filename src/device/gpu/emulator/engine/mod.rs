@@ -1,0 +1,219 @@
+//! What works while warps go on: `mbarrier`s, bulk copies, `wgmma`.
+//!
+//! In: rows of `Program::asynchronous`, one warp at a time. Out: shared and global memory and accumulators
+//! changed later (when somebody waits) or at once, as the options say, and a [`Fault`] where an order is missing.
+//! Rows that may have to wait are asked by `block/gate.rs` before a warp goes on.
+
+mod bulk;
+mod gather;
+mod layout;
+mod mbarrier;
+mod product;
+mod wgmma;
+
+pub use mbarrier::{Asked, Mbarrier};
+pub use product::Product;
+pub use wgmma::Warpgroup;
+
+use super::core::Core;
+use super::fault::{Check, Fault};
+use super::lanes::{LANES, Mask, Registers, lanes};
+use super::shared::Agents;
+use crate::ptx::{Asynchronous, Spot};
+use bulk::{Load, Store};
+
+/// What a warp has under way.
+#[derive(Default)]
+pub struct Work {
+    /// Bulk copies out of shared memory.
+    stores: Vec<Store>,
+    /// Groups of those committed so far.
+    committed: u32,
+    /// `wgmma`s issued so far.
+    issued: u32,
+    /// How many were issued before each `wgmma.commit_group` that is not waited for.
+    groups: Vec<u32>,
+    /// `wgmma`s waited for so far.
+    waited: u32,
+    /// Whether `wgmma.fence` was run.
+    fenced: bool,
+    /// The last `setmaxnreg`: registers, and the operation.
+    registers: Option<(u32, u32)>,
+}
+
+/// A block's.
+pub struct Engine {
+    /// In order of initialization.
+    pub barriers: Vec<Mbarrier>,
+    /// Bulk copies on their way into shared memory.
+    loads: Vec<Load>,
+    /// Four warps each.
+    pub groups: Vec<Warpgroup>,
+    work: Vec<Work>,
+    /// Changes with everything that somebody may have waited for.
+    pub version: u64,
+}
+
+impl Engine {
+    /// Nothing under way.
+    pub fn new(agents: Agents) -> Self {
+        let mut engine = Self {
+            barriers: Vec::new(),
+            loads: Vec::new(),
+            groups: Vec::new(),
+            work: Vec::new(),
+            version: 0,
+        };
+        if agents.later {
+            engine.work.resize_with(agents.warps, Work::default);
+            engine.groups.resize_with(agents.groups(), Warpgroup::default);
+        }
+        engine
+    }
+
+    /// For the next block.
+    pub fn reset(&mut self) {
+        self.barriers.clear();
+        self.loads.clear();
+        self.groups.iter_mut().for_each(|group| *group = Warpgroup::default());
+        self.work.iter_mut().for_each(|work| *work = Work::default());
+        self.version = 0;
+    }
+}
+
+impl Core<'_, '_> {
+    /// Runs a row that never waits.
+    pub(super) fn asynchronous(
+        &mut self,
+        at: u32,
+        index: u32,
+        registers: &mut Registers,
+        mask: &Mask,
+    ) -> Result<(), Box<Fault>> {
+        let program = self.grid.program;
+        match &program.asynchronous[index as usize] {
+            Asynchronous::Init(spot, count) => {
+                let (addresses, counts) = (self.spots(registers, spot), *registers.word(*count));
+                lanes(mask.bits).try_for_each(|lane| self.init(at, lane, addresses[lane], counts[lane]))
+            }
+            Asynchronous::Invalidate(spot) => {
+                let addresses = self.spots(registers, spot);
+                lanes(mask.bits).try_for_each(|lane| self.invalidate(at, lane, addresses[lane]))
+            }
+            Asynchronous::Arrive { barrier, count, bytes, state } => {
+                self.arrive_all(at, (barrier, *count, *bytes, *state), registers, mask)
+            }
+            Asynchronous::Transactions(spot, bytes, done) => {
+                let (addresses, bytes) = (self.spots(registers, spot), *registers.word(*bytes));
+                lanes(mask.bits).try_for_each(|lane| {
+                    let sign = if *done { -1 } else { 1 };
+                    let barrier = self.barrier(at, lane, addresses[lane])?;
+                    self.transact(at, lane, barrier, sign * i64::from(bytes[lane]))?;
+                    self.settle_barrier(barrier);
+                    Ok(())
+                })
+            }
+            Asynchronous::FenceProxy | Asynchronous::FenceInit => {
+                if matches!(program.asynchronous[index as usize], Asynchronous::FenceProxy) {
+                    self.shared.fence(self.warp);
+                }
+                let mine = self.engine.barriers.iter_mut().filter(|barrier| barrier.by == self.warp);
+                mine.for_each(|barrier| barrier.published = true);
+                Ok(())
+            }
+            Asynchronous::Load { to, from, barrier } => {
+                self.load_bulk(at, (to, from, barrier), registers, mask)
+            }
+            Asynchronous::Store { to, from } => self.store_bulk(at, (to, from), registers, mask),
+            Asynchronous::CommitBulk => {
+                self.engine.work[self.warp].committed += 1;
+                Ok(())
+            }
+            Asynchronous::WaitBulk(left, _) => self.wait_bulk(*left),
+            Asynchronous::FenceWgmma => {
+                self.engine.work[self.warp].fenced = true;
+                Ok(())
+            }
+            Asynchronous::CommitWgmma => {
+                let work = &mut self.engine.work[self.warp];
+                work.groups.push(work.issued);
+                Ok(())
+            }
+            Asynchronous::Registers(count, _) => {
+                self.engine.work[self.warp].registers = Some((*count, at));
+                Ok(())
+            }
+            Asynchronous::Grounded(slots) => self.grounded(at, slots, mask),
+            // Gates: done before the block ran.
+            Asynchronous::Wait { .. } | Asynchronous::Wgmma(_) | Asynchronous::WaitWgmma { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn spots(&self, registers: &Registers, spot: &Spot) -> [u64; LANES] {
+        self.addresses(registers, spot.base, spot.class, spot.offset)
+    }
+
+    /// What must be true when a block has ended.
+    pub(super) fn finish(&mut self) -> Result<(), Box<Fault>> {
+        if let Some(load) = self.engine.loads.first() {
+            self.warp = load.warp;
+            let (at, lane, to) = (load.at, load.lane, load.to);
+            let what = format!("the block ends with a bulk copy to {} on its way", self.shared_name(to));
+            let help = "wait for every mbarrier that a copy completes on: the memory may belong to another block soon";
+            return Err(self.fault(Check::Bulk, at, lane, what, help));
+        }
+        if let Some(store) = self.engine.work.iter().find_map(|work| work.stores.first()) {
+            self.warp = store.warp;
+            let (at, lane, from) = (store.at, store.lane, store.from);
+            let what = format!(
+                "the block ends with a bulk copy from {} that nobody waits for",
+                self.shared_name(from)
+            );
+            let help = "commit the copy (cp.async.bulk.commit_group) and wait for it (cp.async.bulk.wait_group.read 0) in the same thread";
+            return Err(self.fault(Check::Bulk, at, lane, what, help));
+        }
+        self.check_registers()
+    }
+
+    /// `setmaxnreg`: what the warpgroups ask for must fit what the block was launched with: the most registers
+    /// that so many threads can have.
+    fn check_registers(&mut self) -> Result<(), Box<Fault>> {
+        let asks = |work: &Work| work.registers;
+        let Some((_, first)) = self.engine.work.iter().find_map(asks) else { return Ok(()) };
+        let threads = self.grid.threads().next_multiple_of(LANES as u32);
+        // A thread has at most 255 registers, a block 65536.
+        let launched = (65536 / threads / 8 * 8).min(256);
+        for (warp, work) in self.engine.work.iter().enumerate() {
+            let leader = warp / 4 * 4;
+            if work.registers.map(|(count, _)| count)
+                != self.engine.work[leader].registers.map(|(count, _)| count)
+            {
+                let at = work.registers.or(self.engine.work[leader].registers).map_or(first, |(_, at)| at);
+                self.warp = warp;
+                let what = "the warps of a warpgroup run different setmaxnreg".to_owned();
+                let help = "all four warps must run the same setmaxnreg";
+                return Err(self.fault(Check::Registers, at, 0, what, help));
+            }
+        }
+        let total: u32 = self
+            .engine
+            .work
+            .iter()
+            .map(|work| asks(work).map_or(launched, |(count, _)| count) * LANES as u32)
+            .sum();
+        let pool = launched * threads;
+        if total <= pool {
+            return Ok(());
+        }
+        let largest = (0..self.engine.work.len()).max_by_key(|&warp| asks(&self.engine.work[warp]));
+        self.warp = largest.unwrap_or(0);
+        let at = asks(&self.engine.work[self.warp]).map_or(first, |(_, at)| at);
+        let what = "setmaxnreg asks for more registers than the block has: it would wait for ever".to_owned();
+        let help = "the registers of all warps together must fit those of the launch: give back more in the producer";
+        let mut fault = self.fault(Check::Registers, at, 0, what, help);
+        fault
+            .facts
+            .push(("registers".into(), format!("{total} of {pool}   ({launched} a thread at the launch)")));
+        Err(fault)
+    }
+}

@@ -1,0 +1,213 @@
+//! `wgmma`: products of a warpgroup that are done later.
+//!
+//! In: four warps that issue the same instruction, one after the other; groups; waits. Out: accumulators,
+//! when somebody waits (or when all four have come), and notes of what is read from shared memory until then.
+//! The order of a kernel's own reads and writes is checked by those notes; registers in flight by `Grounded`.
+
+use super::layout::Layout;
+use crate::device::gpu::emulator::core::Core;
+use crate::device::gpu::emulator::fault::{Check, Fault, place};
+use crate::device::gpu::emulator::lanes::{Mask, Registers};
+use crate::device::gpu::emulator::shared::{Agent, Tag};
+use crate::ptx::{Left, Multiply, Wgmma};
+use std::collections::VecDeque;
+
+/// One `wgmma` of a warpgroup.
+#[derive(Clone, Copy, Debug)]
+pub struct Issue {
+    /// The operation.
+    pub at: u32,
+    /// Its row.
+    pub index: u32,
+    /// Descriptors of a (or 0) and b.
+    pub descriptors: [u64; 2],
+    /// Whether the accumulators are added.
+    pub adds: bool,
+    /// Bits of the warps that have issued it.
+    pub came: u8,
+    /// Whether it is done.
+    pub done: bool,
+}
+
+/// A warpgroup's.
+#[derive(Default)]
+pub struct Warpgroup {
+    /// In order of issue; those that are done and first are dropped.
+    pub queue: VecDeque<Issue>,
+    /// The number of the first in the queue.
+    pub first: u32,
+}
+
+impl Core<'_, '_> {
+    fn misused(&self, at: u32, what: String, help: &str) -> Box<Fault> {
+        self.fault(Check::Wgmma, at, 0, what, help)
+    }
+
+    /// Where the matrices of a `wgmma` lie.
+    pub(in crate::device::gpu::emulator) fn layouts(
+        wgmma: &Wgmma,
+        [a, b]: [u64; 2],
+    ) -> (Option<Layout>, Layout) {
+        let left = matches!(wgmma.a, Left::Shared(_)).then(|| Layout::new(a, wgmma.transposed[0]));
+        (left, Layout::new(b, wgmma.transposed[1]))
+    }
+
+    /// A warp issues a `wgmma`; whether all four have.
+    pub(in crate::device::gpu::emulator) fn issue_wgmma(
+        &mut self,
+        at: u32,
+        index: u32,
+        wgmma: &Wgmma,
+        registers: &Registers,
+        lanes: u32,
+    ) -> Result<bool, Box<Fault>> {
+        self.whole_warp(at, &Mask::new(lanes), "wgmma")?;
+        let (group, rank) = (self.warp / 4, self.warp % 4);
+        if self.agents.warps < 4 * group + 4 {
+            let what = "wgmma runs in a warpgroup of less than four warps".to_owned();
+            return Err(self.misused(at, what, "a block that runs it has a multiple of 128 threads"));
+        }
+        if !self.engine.work[self.warp].fenced {
+            let what = "wgmma runs before any wgmma.fence".to_owned();
+            let help = "registers are handed over by wgmma.fence.sync.aligned before the first wgmma";
+            return Err(self.misused(at, what, help));
+        }
+        let descriptors = [
+            if let Left::Shared(slot) = wgmma.a {
+                self.same(at, registers.long(slot), "a descriptor")?
+            } else {
+                0
+            },
+            self.same(at, registers.long(wgmma.b), "a descriptor")?,
+        ];
+        let scale = registers.predicate(wgmma.scale);
+        if scale != 0 && scale != u32::MAX {
+            let what = "the lanes of a wgmma have different predicates for its sum".to_owned();
+            return Err(self.misused(at, what, "scale-d must be the same in the whole warpgroup"));
+        }
+        let issue = Issue { at, index, descriptors, adds: scale != 0, came: 1 << rank, done: false };
+        let number = self.engine.work[self.warp].issued;
+        self.engine.work[self.warp].issued += 1;
+        self.engine.version += 1;
+        let own = &mut self.engine.groups[group];
+        let came = match own.queue.get_mut((number - own.first) as usize) {
+            Some(known) => {
+                let other = *known;
+                if (other.at, other.descriptors, other.adds) != (at, descriptors, issue.adds) {
+                    return Err(self.different(at, &issue, &other));
+                }
+                known.came |= issue.came;
+                known.came
+            }
+            None => {
+                own.queue.push_back(issue);
+                issue.came
+            }
+        };
+        self.operands(at, wgmma, descriptors, came == 15, number)?;
+        Ok(came == 15)
+    }
+
+    fn different(&self, at: u32, issue: &Issue, other: &Issue) -> Box<Fault> {
+        let what = "the warps of a warpgroup issue different wgmma".to_owned();
+        let help = "all four warps must run the same wgmma with the same descriptors and predicate";
+        let mut fault = self.misused(at, what, help);
+        let shown = |issue: &Issue| {
+            let [a, b] = issue.descriptors;
+            let at = place(self.grid.module, self.line(issue.at));
+            format!("{a:#x} {b:#x} add={} at {at}", u8::from(issue.adds))
+        };
+        fault.facts.push(("this".into(), shown(issue)));
+        fault.facts.push(("other".into(), shown(other)));
+        fault
+    }
+
+    /// The value that all lanes have.
+    fn same(&self, at: u32, values: &[u64], name: &str) -> Result<u64, Box<Fault>> {
+        if values.iter().all(|value| *value == values[0]) {
+            return Ok(values[0]);
+        }
+        let what = format!("the lanes of a wgmma have different values of {name}");
+        Err(self.misused(at, what, "descriptors must be the same in the whole warpgroup"))
+    }
+
+    /// Checks that the matrices are there for this warp; when all have come, notes that they are read.
+    fn operands(
+        &mut self,
+        at: u32,
+        wgmma: &Wgmma,
+        descriptors: [u64; 2],
+        all: bool,
+        number: u32,
+    ) -> Result<(), Box<Fault>> {
+        let (a, b) = Self::layouts(wgmma, descriptors);
+        let (k, size) = (wgmma.k() as u32, if wgmma.kind == Multiply::Tf32 { 4 } else { 2 });
+        let n = u32::from(wgmma.n);
+        let mine = 16 * (self.warp as u32 % 4);
+        let (left, right) = (a.map(|a| a.chunks(0..64, k, size)), b.chunks(0..n, k, size));
+        for address in left.clone().into_iter().flatten().chain(right.clone()) {
+            self.check_shared(at, 0, u64::from(address), 16, true)?;
+        }
+        if !self.shared.checked() {
+            return Ok(());
+        }
+        let own = a.map(|a| a.chunks(mine..mine + 16, k, size)).into_iter().flatten();
+        let sound = self.shared.check_proxy(own.chain(right.clone()), self.warp);
+        sound.map_err(|conflict| self.conflict(at, 0, conflict, false))?;
+        if all {
+            let tag = Tag::new(number + 1, self.agents.number(Agent::Wgmma(self.warp / 4)), at, 0);
+            self.shared.note_proxy(left.into_iter().flatten().chain(right), tag);
+        }
+        Ok(())
+    }
+
+    /// How many `wgmma`s must be done before a warp goes on behind `wgmma.wait_group left`.
+    pub(in crate::device::gpu::emulator) fn awaited_wgmma(&self, left: u32) -> u32 {
+        let groups = &self.engine.work[self.warp].groups;
+        groups.len().checked_sub(left as usize + 1).map_or(0, |last| groups[last])
+    }
+
+    /// A warp goes on behind a wait.
+    pub(in crate::device::gpu::emulator) fn waited_wgmma(&mut self, upto: u32) {
+        self.shared.learn(self.warp, Agent::Wgmma(self.warp / 4), upto);
+        let group = self.warp / 4;
+        let work = &mut self.engine.work[self.warp];
+        work.waited = work.waited.max(upto);
+        let waited = work.waited;
+        work.groups.retain(|&end| end > waited);
+        // What nobody of the four waits for any more is forgotten.
+        let least = self.engine.work[4 * group..].iter().take(4).map(|work| work.waited).min().unwrap_or(0);
+        let own = &mut self.engine.groups[group];
+        while own.first < least && own.queue.pop_front().is_some() {
+            own.first += 1;
+        }
+    }
+
+    /// Registers that may be in flight here are touched: are they?
+    pub(super) fn grounded(&self, at: u32, slots: &[u16], mask: &Mask) -> Result<(), Box<Fault>> {
+        let program = self.grid.program;
+        let group = &self.engine.groups[self.warp / 4];
+        let work = &self.engine.work[self.warp];
+        for (k, issue) in group.queue.iter().enumerate() {
+            let number = group.first + k as u32;
+            if number >= work.issued || number < work.waited {
+                continue;
+            }
+            let crate::ptx::Asynchronous::Wgmma(wgmma) = &program.asynchronous[issue.index as usize] else {
+                continue;
+            };
+            let used = |slot: &&u16| {
+                wgmma.d.contains(slot) || matches!(wgmma.a, Left::Registers(regs) if regs.contains(slot))
+            };
+            if slots.iter().find(used).is_some() {
+                let what = "a register of a wgmma is touched before the wgmma is waited for".to_owned();
+                let help = "wgmma.commit_group, then wgmma.wait_group, before accumulators are read or registers written";
+                let mut fault = self.fault(Check::InFlight, at, mask.first(), what, help);
+                let issued = place(self.grid.module, self.line(issue.at));
+                fault.facts.push(("wgmma".into(), format!("at {issued}")));
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+}

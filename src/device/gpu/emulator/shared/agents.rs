@@ -1,0 +1,73 @@
+//! Who touches shared memory: warps, and what works for them when they have gone on.
+//!
+//! In: the number of warps, and whether the program does things later. Out: numbers for clocks and notes.
+
+/// Most `mbarrier`s of a block that are told apart.
+pub const BARRIERS: usize = 128;
+
+/// What a warp or a barrier knows of every agent: clocks, and behind them those clocks whose writes a proxy
+/// fence has made visible to the asynchronous proxy.
+pub type Clock = Vec<u32>;
+
+/// The agents of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agents {
+    /// Warps: agents 0 and on.
+    pub warps: usize,
+    /// Whether there are others.
+    pub later: bool,
+}
+
+/// What an agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agent {
+    /// A warp.
+    Warp(usize),
+    /// The `wgmma`s of a warpgroup.
+    Wgmma(usize),
+    /// The bulk copies out of shared memory of a warp.
+    Store(usize),
+    /// The bulk copies into shared memory that an `mbarrier` learns of.
+    Load(usize),
+}
+
+impl Agents {
+    /// Warpgroups, a last one of fewer warps included.
+    pub fn groups(self) -> usize {
+        self.warps.div_ceil(4)
+    }
+
+    /// How many.
+    pub fn count(self) -> usize {
+        if self.later { self.number(Agent::Load(BARRIERS)) } else { self.warps }
+    }
+
+    /// Numbers of a [`Clock`].
+    pub fn stride(self) -> usize {
+        if self.later { 2 * self.count() } else { self.warps }
+    }
+
+    /// An agent's number.
+    pub fn number(self, agent: Agent) -> usize {
+        match agent {
+            Agent::Warp(warp) => warp,
+            Agent::Wgmma(group) => self.warps + group,
+            Agent::Store(warp) => self.warps + self.groups() + warp,
+            Agent::Load(barrier) => 2 * self.warps + self.groups() + barrier,
+        }
+    }
+
+    /// What a number stands for.
+    pub fn agent(self, number: usize) -> Agent {
+        let others = self.warps + self.groups();
+        if number < self.warps {
+            Agent::Warp(number)
+        } else if number < others {
+            Agent::Wgmma(number - self.warps)
+        } else if number < others + self.warps {
+            Agent::Store(number - others)
+        } else {
+            Agent::Load(number - others - self.warps)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Which kernels a device of kernels takes where there are several for one thing.
+
+use super::{Description, Precision};
+use crate::error::{Error, Kind, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// The one compute capability that code for sm_90a runs on: Hopper.
+const HOPPER: u32 = 90;
+
+/// Convolutions on tensor cores: for all cards, or for one alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Kernels {
+    /// Those of sm_90a where the card and the precision have them.
+    #[default]
+    Auto,
+    /// Those that every card runs.
+    Portable,
+    /// Hopper's own, of bf16, where channels and filters are multiples of 64.
+    Sm90a,
+}
+
+impl Kernels {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Portable, Self::Sm90a];
+
+    /// `auto`, `portable`, `sm90a`: what `--kernels` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Portable => "portable",
+            Self::Sm90a => "sm90a",
+        }
+    }
+
+    /// `Auto` decided for a card of this compute capability (90 for 9.0).
+    ///
+    /// # Errors
+    /// [`Kind::Device`] for sm_90a on another card, [`Kind::Usage`] in another precision than bf16.
+    pub fn decide(self, card: &Description, capability: u32, precision: Precision) -> Result<Self> {
+        match self {
+            Self::Auto if capability == HOPPER && precision == Precision::Bf16 => Ok(Self::Sm90a),
+            Self::Auto | Self::Portable => Ok(Self::Portable),
+            Self::Sm90a if capability != HOPPER => {
+                Err(Error::new(Kind::Device, "--kernels sm90a runs on Hopper alone")
+                    .fact("device", &card.hardware)
+                    .expected_got(
+                        "compute capability 9.0",
+                        format!("{}.{}", capability / 10, capability % 10),
+                    )
+                    .help("leave --kernels out: auto takes what the card can run"))
+            }
+            Self::Sm90a if precision != Precision::Bf16 => {
+                Err(Error::new(Kind::Usage, "--kernels sm90a multiplies bf16 alone")
+                    .expected_got("--precision bf16", precision)
+                    .help("add --precision bf16, or leave --kernels out"))
+            }
+            Self::Sm90a => Ok(Self::Sm90a),
+        }
+    }
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Kernels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|kernels| kernels.name() == text)
+            .ok_or_else(|| format!("choose {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_takes_hoppers_on_hopper_in_bf16_alone() {
+        let card = Description { name: "plan".into(), hardware: "a card".into() };
+        let decide = |kernels: Kernels, capability, precision| kernels.decide(&card, capability, precision);
+        for (capability, precision, want) in [
+            (90, Precision::Bf16, Kernels::Sm90a),
+            (90, Precision::Tf32, Kernels::Portable),
+            (90, Precision::F32, Kernels::Portable),
+            (89, Precision::Bf16, Kernels::Portable),
+            (100, Precision::Bf16, Kernels::Portable),
+        ] {
+            assert_eq!(decide(Kernels::Auto, capability, precision).unwrap(), want);
+            assert_eq!(decide(Kernels::Portable, capability, precision).unwrap(), Kernels::Portable);
+            let asked = decide(Kernels::Sm90a, capability, precision);
+            assert_eq!(asked.is_ok(), want == Kernels::Sm90a, "{capability} {precision}");
+        }
+        for (capability, precision, kind, part) in
+            [(100, Precision::Bf16, Kind::Device, "10.0"), (90, Precision::Tf32, Kind::Usage, "bf16")]
+        {
+            let error = decide(Kernels::Sm90a, capability, precision).unwrap_err();
+            assert!(error.kind() == kind && error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_or_refused() {
+        for kernels in Kernels::ALL {
+            assert_eq!(kernels.name().parse(), Ok(kernels));
+        }
+        assert!("sm_90a".parse::<Kernels>().unwrap_err().contains("sm90a"));
+    }
+}
