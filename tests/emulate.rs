@@ -115,7 +115,7 @@ fn a_thread_is_followed_from_line_to_line() {
     for part in [
         "relu_forward: ",
         "kernels/elementwise.cu:",
-        "if (at >= p.len) return;",
+        "if (at >= len) return;",
         "not taken",
         "x[20]",
         "y[20]",
