@@ -593,7 +593,8 @@ fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
         whole.map(|launch| launch["bytes"].as_u64().unwrap()).sum()
     };
     assert_eq!(bytes(&f32), bytes(&tf32), "tf32 is f32 in memory");
-    assert!(10 * bytes(&bf16) < 6 * bytes(&f32), "{} {}", bytes(&bf16), bytes(&f32));
+    // Weights that learn and their state are f32.
+    assert!(10 * bytes(&bf16) < 7 * bytes(&f32), "{} {}", bytes(&bf16), bytes(&f32));
     let floor = ["sums", "floor_milliseconds"];
     let floors = [&f32, &tf32, &bf16].map(|plan| number(plan, floor));
     assert!(floors[0] > 4.0 * floors[1] && floors[1] > 1.5 * floors[2], "{floors:?}");
