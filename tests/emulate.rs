@@ -112,14 +112,9 @@ fn bank_conflicts_are_counted_at_their_line() {
 #[test]
 fn a_thread_is_followed_from_line_to_line() {
     let text = stdout(&mut emulate(&["relu_forward", "--trace", "0,0,0:5"]));
-    for part in [
-        "relu_forward: ",
-        "kernels/elementwise.cu:",
-        "if (at >= p.len) return;",
-        "not taken",
-        "x[20]",
-        "y[20]",
-    ] {
+    for part in
+        ["relu_forward: ", "kernels/elementwise.cu:", "if (at >= len) return;", "not taken", "x[20]", "y[20]"]
+    {
         assert!(text.contains(part), "no {part} in\n{text}");
     }
     let result = json(&stdout(&mut emulate(&["add", "--trace", "0,7", "--json"])));

@@ -2,7 +2,7 @@
 //!
 //! `tests/ptx/hopper/*.ptx` are made of the `.cu` beside them by `tests/ptx/make_hopper.py`. Inputs are small
 //! whole numbers, so that every sum is exact in f32 whatever its order, and results are compared bit for bit.
-//! Single instructions: `tests/ptx/forms/hopper.ptx`; kernels that are wrong: `tests/ptx_wrong.rs`.
+//! Kernels that are wrong: `tests/ptx_wrong.rs`.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 #[path = "ptx/machine.rs"]

@@ -64,17 +64,20 @@ fn drawings(count: usize, size: Size) -> Batch {
     Batch { indices: (0..count as u32).collect(), pixels, labels: Vec::new() }
 }
 
-/// How far features and gradients may be from those of f32, relative to their size.
+/// How far features may be from those of f32, relative to their size; and gradients, against what they lose on the cpu
+/// where nothing but the kernels of the convolutions is rounded to bf16.
 ///
-/// A factor that is rounded to 11 bits (tf32) errs by 2^-12 at most, by a third of that on average; to 8 bits (bf16) by
-/// eight times as much, and there activations and gradients are rounded once more on their way through memory. Such
-/// errors average over the sums of a layer, and those of thirteen layers add up as a root. Gradients pass the layers
-/// twice, and where a maximum or a ReLU decides otherwise they go another way. A wrong tap or mask is tens of percent.
+/// A factor that is rounded to 11 bits (tf32) errs by 2^-12 at most, by half of that on average; to 8 bits (bf16) by eight
+/// times as much, and there activations and gradients are rounded once more on their way through memory. Such errors
+/// average over the sums of a layer, and those of thirteen layers add up as a root: 4e-4 and 6e-3 were seen. A
+/// gradient is less steady than that: each ReLU and each maximum that decides otherwise sends a part of it elsewhere, and
+/// with the smallest maps there are few. So the measure is what such a change does to it in f32. A wrong tap or
+/// mask is tens of percent of the features too.
 fn limits(precision: Precision) -> (f64, f64) {
     match precision {
-        Precision::F32 => (1e-5, 1e-5),
-        Precision::Tf32 => (2e-3, 2e-2),
-        Precision::Bf16 => (2e-2, 1e-1),
+        Precision::F32 => (1e-5, 1e-3),
+        Precision::Tf32 => (2e-3, 1.0),
+        Precision::Bf16 => (2e-2, 3.0),
     }
 }
 
@@ -85,7 +88,7 @@ fn a_step_of_vgg16_stays_near_f32() {
     let size = Size { h: 44, w: 44 };
     let batch = drawings(2, size);
     let head = Head { units: 32, dropout: 0.5, classes: 2 };
-    let step = |device: &dyn Device| -> Vec<(String, Vec<f32>)> {
+    let step = |device: &dyn Device, round_kernels: bool| -> Vec<(String, Vec<f32>)> {
         let architecture = Architecture::vgg(Variant::Vgg16, [44, 44]).unwrap().with_head(head).unwrap();
         let (base, end) = (architecture.base(), architecture.layers().len());
         let from = Trainable::from(&architecture, "block3_conv1").unwrap();
@@ -94,6 +97,13 @@ fn a_step_of_vgg16_stays_near_f32() {
         })
         .unwrap();
         network.set_trainable(from);
+        for kernel in
+            network.parameters_mut().iter_mut().filter(|p| round_kernels && p.shape().axes().len() == 4)
+        {
+            let value: Vec<f32> = device.download(kernel.value()).unwrap();
+            let rounded: Vec<f32> = value.into_iter().map(|w| half::bf16::from_f32(w).to_f32()).collect();
+            kernel.set(device, &rounded).unwrap();
+        }
         let targets = device.upload(&[0.0f32, 1.0]).unwrap();
         let x = input(device, &batch, size, Preprocess::Caffe.rule()).unwrap();
         assert_eq!(x.dtype(), device.precision().activations());
@@ -114,19 +124,24 @@ fn a_step_of_vgg16_stays_near_f32() {
         .unwrap();
         all
     };
-    let want = step(&*cpu());
+    let want = step(&*cpu(), false);
+    let shaken = step(&*cpu(), true);
+    let shaken = shaken[1..].iter().zip(&want[1..]).map(|(got, want)| relative_error(&got.1, &want.1));
+    let shaken = shaken.fold(0.0, f64::max);
+    println!("gradients on the cpu, the kernels rounded to bf16: at most {shaken:.1e}");
+    assert!(shaken < 0.2, "{shaken}");
     // 9 convolutions and 2 dense layers, kernel and bias, and the features.
     assert_eq!(want.len(), 23);
     for (precision, device) in all(Precision::Bf16) {
         let (of_features, of_gradients) = limits(precision);
         let (began, who) = (Instant::now(), format!("{} {precision}", devices::name(&*device)));
-        let got = step(&*device);
+        let got = step(&*device, false);
         let mut failures = Vec::new();
         for (at, ((name, got), (expected, want))) in got.iter().zip(&want).enumerate() {
             assert_eq!(name, expected);
             let error = relative_error(got, want);
             println!("{who}: {name}: {error:.1e}");
-            if error > if at == 0 { of_features } else { of_gradients } {
+            if error > if at == 0 { of_features } else { of_gradients * shaken } {
                 failures.push(format!("{who}: {name}: {error:.1e}"));
             }
         }
@@ -181,7 +196,7 @@ fn learn(device: &dyn Device, weights: &Pretrained, [train, validation]: [&Batch
     .unwrap();
     network.set_trainable(boundary);
     let features = |batch: &Batch| -> Vec<f32> {
-        let x = input(device, batch, SIZE, Preprocess::Caffe.rule()).unwrap();
+        let x = input(device, batch, SIZE, Preprocess::Notebook.rule()).unwrap();
         let tape = Tape::new(device, Mode::Inference);
         device.download_floats(network.forward(&tape, x, 0..from, 0, 0).unwrap().buffer()).unwrap()
     };
@@ -209,15 +224,15 @@ fn learn(device: &dyn Device, weights: &Pretrained, [train, validation]: [&Batch
     log.0
 }
 
-const EPOCHS: usize = 4;
-const RATE: f32 = 1e-5;
+const EPOCHS: usize = 3;
+const RATE: f32 = 1e-4;
 
 #[test]
 fn fine_tuning_learns_in_bf16_what_it_learns_in_f32() {
     let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    draw(&data, &Counts { train: 12, validation: 8, test: 1 }, [48, 48], 1).unwrap();
+    draw(&data, &Counts { train: 10, validation: 6, test: 1 }, [48, 48], 1).unwrap();
     let splits = Splits::open(&data, None, 0).unwrap();
     let (train, validation) = (split(&splits.train), split(splits.validation.as_ref().unwrap()));
     let want = learn(&*cpu(), &weights, [&train, &validation]);
@@ -233,13 +248,14 @@ fn fine_tuning_learns_in_bf16_what_it_learns_in_f32() {
             let [loss, val_loss, accuracy, val_accuracy] = figures(got);
             let [loss_32, val_loss_32, accuracy_32, val_accuracy_32] = figures(want);
             let close = |got: f64, want: f64, within: f64| {
-                assert!((got - want).abs() <= within, "{who}: epoch: {got}, in f32 {want}");
+                assert!((got - want).abs() <= within, "{who}: {got}, in f32 {want}");
             };
-            close(loss, loss_32, 0.05);
-            close(val_loss, val_loss_32, 0.05);
-            // Of 24 and 16 pictures two.
-            close(accuracy, accuracy_32, 2.01 / 24.0);
-            close(val_accuracy, val_accuracy_32, 2.01 / 16.0);
+            // Rounding is noise: it neither drives the loss away nor stops it. Seen was a hundredth.
+            close(loss, loss_32, 0.03 * loss_32 + 0.01);
+            close(val_loss, val_loss_32, 0.03 * val_loss_32 + 0.01);
+            // Of 20 and 12 pictures two and one may lie that near to the border.
+            close(accuracy, accuracy_32, 2.01 / 20.0);
+            close(val_accuracy, val_accuracy_32, 1.01 / 12.0);
         }
     }
     let [first, last] = [0, EPOCHS - 1].map(|at| want[at].loss);

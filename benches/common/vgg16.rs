@@ -93,7 +93,7 @@ pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool)
         let tape = Tape::new(device, Mode::Inference);
         let x = noise.batch(device, indices).unwrap();
         let y = network.forward(&tape, x, 0..end, 0, 0).unwrap();
-        device.download::<f32>(y.buffer()).unwrap()
+        device.download_floats(y.buffer()).unwrap()
     };
     // A picture's numbers do not depend on its neighbours. They are sums of up to 8192 terms, taken through 16
     // layers; devices order them by the sizes of the batch, and what an untrained classifier says of noise is a
