@@ -209,7 +209,9 @@ fn every_form_of_the_decoder_is_tried() {
 
 #[test]
 fn every_instruction_that_ships_has_a_form() {
-    let (tried, shipped) = (opcodes(&all()), opcodes(&kernels()));
+    // Hopper's own are tried by whole kernels, since they mean nothing alone: tests/hopper.rs, kernels_sm90.rs.
+    let portable: Vec<_> = kernels().into_iter().filter(|(name, _)| !name.contains("sm_90a")).collect();
+    let (tried, shipped) = (opcodes(&all()), opcodes(&portable));
     let missing: Vec<_> = shipped.difference(&tried).collect();
     assert!(missing.is_empty(), "no form in tests/ptx/forms tries {missing:?}");
 }

@@ -219,7 +219,7 @@ fn greedy_texts_are_refused() {
         entry(".local .b8 x[600000]; ret;"),
         entry("ret;") + &(0..5).map(|k| format!(".global .b8 x{k}[16777216] = {{1}};\n")).collect::<String>(),
         entry("membar.foo 1, 2;"),
-        entry("fence.proxy.async;"),
+        entry("fence.proxy.alias.foo;"),
         entry(&"{\n".repeat(100_000)),
         format!("{}{}", entry("ret;"), ".global .b8 x[99999999999];"),
         ".visible .entry f(.param .align 8 .b8 p[4294967295])\n{\n}\n".to_owned(),
