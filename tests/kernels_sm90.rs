@@ -25,6 +25,7 @@ const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
     (5, 6, 5, 64, 192),    // tiles that run across pictures; filters that only the narrow tile divides
     (2, 13, 10, 192, 128), // the same of channels; several tiles of pixels
     (1, 4, 70, 64, 64),    // a long row
+    (1, 19, 11, 128, 128), // a pool from two steps of channels, lines and columns without a window
     (33, 2, 2, 64, 64),    // more maps than a step has rows of
 ];
 

@@ -124,7 +124,7 @@ pub fn conv2d_backward_weight(
     dweight: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
-        if sm90::takes(site, format, g) {
+        if sm90::takes(site, format, g) && sm90::fills_weight_tiles(g) {
             return sm90::conv2d_backward_weight(site, g, (x, dy), dweight);
         }
         return mma::conv2d_backward_weight(site, format, g, (x, dy), dweight);
