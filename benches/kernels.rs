@@ -12,14 +12,16 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 // A folder without main.rs is no bench to Cargo.
+#[path = "common/convolutions.rs"]
+mod convolutions;
 #[path = "common/report.rs"]
 mod report;
 #[path = "common/roof.rs"]
 mod roof;
 
+use convolutions::{conv2d, conv2d_maxpool2d_forward};
 use criterion::{Criterion, SamplingMode, Throughput};
-use half::bf16;
-use report::{Measured, device, json, precision, shares};
+use report::{Measured, device, json, shares};
 use roof::Roof;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -32,7 +34,7 @@ use vgg_ft::data::{Augment, Size};
 use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::call::{Adamw, Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd};
 use vgg_ft::device::cpu::CpuDevice;
-use vgg_ft::device::{Buffer, Call, Device, Precision};
+use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
 
@@ -158,113 +160,9 @@ fn zeros(len: usize) -> Data {
     vec![0.0; len].into()
 }
 
-/// The same numbers as a convolution's factors are kept in the bench's precision, and as it sees them.
-fn factors(seed: u64, len: usize) -> (Data, Vec<f32>) {
-    let values = reals(seed, len);
-    match precision() {
-        Precision::F32 | Precision::Tf32 => (values.clone().into(), values),
-        Precision::Bf16 => {
-            let short: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
-            let seen = short.iter().map(|v| v.to_f32()).collect();
-            (Data::Bf16(short), seen)
-        }
-    }
-}
-
-/// Room for a convolution's output.
-fn activations(len: usize) -> Data {
-    match precision() {
-        Precision::F32 | Precision::Tf32 => zeros(len),
-        Precision::Bf16 => Data::Bf16(vec![bf16::ZERO; len]),
-    }
-}
-
-/// A sum of products in the bench's precision. `within` is f32's error of such a sum, at least 2^-24 of its terms:
-/// tf32's factors are off by 2^-11 each, and a bf16 result by 2^-9 of itself.
-fn rounded(near: Near, kept: bool) -> Near {
-    match precision() {
-        Precision::F32 => near,
-        Precision::Tf32 => Near { within: near.within * 2f64.powi(14), ..near },
-        Precision::Bf16 if !kept => near,
-        Precision::Bf16 => Near { within: near.within + near.value.abs() * 2f64.powi(-8), ..near },
-    }
-}
-
 /// Bytes of so many f32.
 fn words(count: usize) -> Throughput {
     Throughput::Bytes(4 * count as u64)
-}
-
-fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 3] {
-    let g = geometry;
-    let work = Throughput::Elements(2 * g.macs());
-    let shape = format!("{layer}/b{}", g.n);
-    let ((x, x1), (dy, dy2)) = (factors(1, g.x().len()), factors(2, g.y().len()));
-    let ((weight, w1), bias) = (factors(3, g.weight().len()), reals(4, g.c_out));
-    let (w2, x2, b1) = (w1.clone(), x1.clone(), bias.clone());
-    let (x3, dy3) = (x1.clone(), dy2.clone());
-    [
-        Line {
-            shape: shape.clone(),
-            work: work.clone(),
-            inputs: vec![x.clone(), weight.clone(), bias.into()],
-            outputs: vec![(
-                activations(g.y().len()),
-                Box::new(move |at| rounded(naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, at), true)),
-            )],
-            make: make!([x, weight, bias] => [y],
-                Call::Conv2dForward { geometry, x, weight, bias, relu: true, y }),
-        },
-        Line {
-            shape: shape.clone(),
-            work: work.clone(),
-            inputs: vec![dy.clone(), weight, x.clone()],
-            outputs: vec![(
-                activations(g.x().len()),
-                Box::new(move |at| {
-                    let sum = naive::conv2d_backward_input_at(&g, &dy2, &w2, at);
-                    if x2[at] > 0.0 { rounded(sum, true) } else { Near::exactly(0.0) }
-                }),
-            )],
-            make: make!([dy, weight, mask] => [dx],
-                Call::Conv2dBackwardInput { geometry, dy, weight, mask: Some(mask), dx }),
-        },
-        Line {
-            shape,
-            work,
-            inputs: vec![x, dy],
-            outputs: vec![(
-                zeros(g.weight().len()),
-                Box::new(move |at| rounded(naive::conv2d_backward_weight_at(&g, &x3, &dy3, at), false)),
-            )],
-            make: make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry, x, dy, dweight }),
-        },
-    ]
-}
-
-/// Flops are those of the convolution; what an odd side drops is not computed but counted.
-fn conv2d_maxpool2d_forward(layer: &str, geometry: Conv2d) -> Line {
-    let (g, pool) = (geometry, geometry.pool());
-    let ((x, x1), (weight, w1)) = (factors(1, g.x().len()), factors(3, g.weight().len()));
-    let bias = reals(4, g.c_out);
-    let b1 = bias.clone();
-    let largest = move |at: usize| {
-        let (c, j, line) = (at % g.c_out, at / g.c_out % (g.w / 2), at / g.c_out / (g.w / 2));
-        let first = (line / (g.h / 2) * g.h + line % (g.h / 2) * 2) * g.w + 2 * j;
-        let corner = |k: usize| (first + k / 2 * g.w + k % 2) * g.c_out + c;
-        let all = [0, 1, 2, 3].map(|k| naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, corner(k)));
-        let [value, within] =
-            [|n: Near| n.value, |n: Near| n.within].map(|f| all.map(f).into_iter().fold(0.0, f64::max));
-        rounded(Near { value, within }, true)
-    };
-    Line {
-        shape: format!("{layer}/b{}", g.n),
-        work: Throughput::Elements(2 * g.macs()),
-        inputs: vec![x, weight, bias.into()],
-        outputs: vec![(activations(pool.y().len()), Box::new(largest))],
-        make: make!([x, weight, bias] => [y],
-            Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner: None }),
-    }
 }
 
 fn dense(layer: &str, geometry: Dense) -> [Line; 3] {

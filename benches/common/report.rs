@@ -2,6 +2,7 @@
 
 use crate::roof::Roof;
 use criterion::Throughput;
+use std::str::FromStr;
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
@@ -13,19 +14,18 @@ pub type Measured = (String, Throughput, Vec<f64>);
 
 /// What `VGG_FT_BENCH_PRECISION` names; f32 if it names none.
 pub fn precision() -> Precision {
-    let Ok(name) = std::env::var("VGG_FT_BENCH_PRECISION") else { return Precision::F32 };
-    let found = Precision::ALL.into_iter().find(|precision| precision.name() == name);
-    found.unwrap_or_else(|| {
-        panic!("VGG_FT_BENCH_PRECISION: there is no precision `{name}`: f32, tf32 or bf16")
-    })
+    said("VGG_FT_BENCH_PRECISION", Precision::F32)
+}
+
+/// What the variable says, or else.
+fn said<T: FromStr<Err = String>>(variable: &str, or: T) -> T {
+    std::env::var(variable)
+        .map_or(or, |name| name.parse().unwrap_or_else(|error| panic!("{variable}: {error}")))
 }
 
 /// What `VGG_FT_BENCH_KERNELS` names; those that every card runs if it names none.
 fn kernels() -> Kernels {
-    let said = std::env::var("VGG_FT_BENCH_KERNELS");
-    said.map_or(Kernels::Portable, |name| {
-        name.parse().unwrap_or_else(|error| panic!("VGG_FT_BENCH_KERNELS: {error}"))
-    })
+    said("VGG_FT_BENCH_KERNELS", Kernels::Portable)
 }
 
 /// What `VGG_FT_BENCH_DEVICE` names, in that precision, with those kernels.

@@ -79,28 +79,13 @@ impl DeviceName {
                             .map_err(|error| error.context("opening the card that --device auto found"))?;
                         Ok(Opened { device, reason: None })
                     }
-                    Err(error) if !precision.is_f32() => {
-                        Err(Error::new(Kind::Device, format!("--precision {precision} needs a card"))
-                            .fact("but", error.message())
-                            .help("use --precision f32 to compute on the cpu; `vgg-ft devices` says more"))
-                    }
-                    Err(error) => {
-                        let device = Box::new(CpuDevice::new(threads)?);
-                        Ok(Opened { device, reason: Some(error.message().to_owned()) })
-                    }
+                    Err(error) => match cpu(precision, kernels, threads) {
+                        Ok(device) => Ok(Opened { device, reason: Some(error.message().to_owned()) }),
+                        Err(refused) => Err(refused.fact("no card", error.message())),
+                    },
                 };
             }
-            Self::Cpu if !precision.is_f32() => {
-                return Err(Error::new(Kind::Usage, "the cpu computes in f32 alone")
-                    .expected_got("--precision f32", precision)
-                    .help("use --device cuda or --device emulator, or --precision f32"));
-            }
-            Self::Cpu if kernels != Kernels::Auto => {
-                return Err(Error::new(Kind::Usage, "the cpu runs no kernels")
-                    .expected_got("--kernels auto", kernels)
-                    .help("use --device cuda or --device emulator, or leave --kernels out"));
-            }
-            Self::Cpu => Box::new(CpuDevice::new(threads)?),
+            Self::Cpu => cpu(precision, kernels, threads)?,
             Self::Cuda { number } => card(number)?,
             Self::Emulator { checked } => {
                 let options = if checked { Options::default() } else { Options::fast() };
@@ -112,6 +97,21 @@ impl DeviceName {
         };
         Ok(Opened { device, reason: None })
     }
+}
+
+/// The cpu, where that can do what was asked for.
+fn cpu(precision: Precision, kernels: Kernels, threads: Option<usize>) -> Result<Box<dyn Device>> {
+    if !precision.is_f32() {
+        return Err(Error::new(Kind::Usage, "the cpu computes in f32 alone")
+            .expected_got("--precision f32", precision)
+            .help("use --device cuda or --device emulator, or --precision f32"));
+    }
+    if kernels != Kernels::Auto {
+        return Err(Error::new(Kind::Usage, "the cpu runs no kernels")
+            .expected_got("--kernels auto", kernels)
+            .help("use --device cuda or --device emulator, or leave --kernels out"));
+    }
+    Ok(Box::new(CpuDevice::new(threads)?))
 }
 
 /// A card that works in `precision` by `kernels`, if it can.

@@ -1,5 +1,6 @@
 //! Which kernels a device of kernels takes where there are several for one thing.
 
+use super::precision::in_words;
 use super::{Description, Precision};
 use crate::error::{Error, Kind, Result};
 use std::fmt;
@@ -44,10 +45,7 @@ impl Kernels {
             Self::Sm90a if capability != HOPPER => {
                 Err(Error::new(Kind::Device, "--kernels sm90a runs on Hopper alone")
                     .fact("device", &card.hardware)
-                    .expected_got(
-                        "compute capability 9.0",
-                        format!("{}.{}", capability / 10, capability % 10),
-                    )
+                    .expected_got("compute capability 9.0", in_words(capability))
                     .help("leave --kernels out: auto takes what the card can run"))
             }
             Self::Sm90a if precision != Precision::Bf16 => {

@@ -57,6 +57,13 @@ pub enum Arrival {
 }
 
 impl Arrival {
+    /// Of a device that can only `download` all of `from` now.
+    fn at_once(from: &Buffer, download: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Self> {
+        let mut bytes = vec![0; from.len() * from.dtype().size()];
+        download(&mut bytes)?;
+        Ok(Self::Here(bytes))
+    }
+
     /// Whether to ask for them costs no time.
     pub fn is_here(&self) -> bool {
         matches!(self, Self::Here(_))
@@ -113,9 +120,7 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// As [`Device::download_bytes`].
     fn download_later(&self, from: &Buffer) -> Result<Arrival> {
-        let mut bytes = vec![0; from.len() * from.dtype().size()];
-        self.download_bytes(from, &mut bytes)?;
-        Ok(Arrival::Here(bytes))
+        Arrival::at_once(from, |bytes| self.download_bytes(from, bytes))
     }
 
     /// The bytes that [`Device::download_later`] of this device promised, once they are here.

@@ -46,6 +46,11 @@ impl Precision {
     }
 }
 
+/// A compute capability as NVIDIA writes it: `9.0` for 90.
+pub(super) fn in_words(capability: u32) -> String {
+    format!("{}.{}", capability / 10, capability % 10)
+}
+
 impl Precision {
     /// Whether a card of this compute capability (90 for 9.0) can work so.
     pub fn runs_on(self, capability: u32) -> bool {
@@ -61,10 +66,7 @@ impl Precision {
             return Ok(());
         }
         Err(Error::new(Kind::Device, format!("{} ({}) cannot work in {self}", card.name, card.hardware))
-            .expected_got(
-                "compute capability 8.0 or later",
-                format!("{}.{}", capability / 10, capability % 10),
-            )
+            .expected_got("compute capability 8.0 or later", in_words(capability))
             .help("use --precision f32, which runs on every card since Turing"))
     }
 

@@ -9,7 +9,7 @@ use super::sampler::Sampler;
 use super::samples::Samples;
 use super::schedule::Place;
 use crate::device::Device;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::graph::{Mode, Tape};
 use crate::interrupt;
 use crate::model::Network;
@@ -133,7 +133,7 @@ impl Fit<'_> {
                 monitor: course.stopping.monitor,
             })
         };
-        let mut late = Late { device: self.device, within: 0, steps, loss: None };
+        let mut late = Late { device: self.device, steps, loss: None };
         // A kill may have come between the moment that was kept and the weights of its epoch.
         if position.within == 0 && !position.over {
             self.keep_best(network, &position.epochs, observer)?;
@@ -143,18 +143,17 @@ impl Fit<'_> {
             let (began, before) = (Instant::now(), position.seconds);
             while position.within < steps {
                 if interrupt::check().is_err() {
-                    late.land(&mut position.score, epoch)?;
+                    late.land(&mut position.score)?;
                     observer.keep(network, optimizer, position)?;
                     let done = format!("training, epoch {epoch}, after step {} of {steps}", position.within);
                     return interrupt::check().map_err(|error| error.context(done));
                 }
                 optimizer.rule = optimizer.rule.at_rate(rate(position.step, &position.epochs));
-                late.within = position.within + 1;
-                self.step(network, optimizer, sampler.batch(position.step), position, &mut late, epoch)?;
+                self.step(network, optimizer, sampler.batch(position.step), position, &mut late)?;
                 position.step += 1;
                 position.within += 1;
                 if position.within == steps {
-                    late.land(&mut position.score, epoch)?;
+                    late.land(&mut position.score)?;
                 }
                 position.seconds = before + began.elapsed().as_secs_f64();
                 observer.step(epoch, position.within, steps, &position.score);
@@ -246,10 +245,9 @@ impl Fit<'_> {
         indices: &[u32],
         position: &mut Position,
         late: &mut Late<'_>,
-        epoch: usize,
     ) -> Result<()> {
         let course = self.course;
-        let context = late.place(epoch, late.within);
+        let at = At { epoch: position.epochs.len() + 1, within: position.within + 1 };
         let parts = indices.chunks(course.batch).count();
         for (part, chosen) in indices.chunks(course.batch).enumerate() {
             let labels: Vec<u32> = chosen.iter().map(|&i| self.train.labels()[i as usize]).collect();
@@ -259,8 +257,8 @@ impl Fit<'_> {
             // between can then be started as one.
             let outcome =
                 self.batch(network, optimizer, (chosen, &labels, indices.len()), (draw, part + 1 == parts));
-            let Some(loss) = outcome.map_err(|error| error.context(context.clone()))? else { return Ok(()) };
-            late.follow(loss, &mut position.score, epoch)?;
+            let Some(loss) = outcome.context(|| late.place(at))? else { return Ok(()) };
+            late.follow(loss, at, &mut position.score)?;
         }
         position.batches += parts as u64;
         Ok(())
@@ -299,35 +297,40 @@ impl Fit<'_> {
     }
 }
 
+/// A step: its epoch and its place there, both from 1.
+#[derive(Clone, Copy)]
+struct At {
+    epoch: usize,
+    within: usize,
+}
+
 /// The loss of the batch before: a card works on the next one while it travels.
 struct Late<'d> {
     device: &'d dyn Device,
-    /// The step that is under way, from 1, and steps of an epoch.
-    within: usize,
+    /// Of an epoch.
     steps: usize,
-    /// With its step.
-    loss: Option<(LossArrival, usize)>,
+    loss: Option<(LossArrival, At)>,
 }
 
 impl Late<'_> {
-    fn place(&self, epoch: usize, within: usize) -> String {
+    fn place(&self, At { epoch, within }: At) -> String {
         format!("training, epoch {epoch}, step {within} of {}", self.steps)
     }
 
     /// Takes the loss of the batch before in, now that the next one is on its way: of a device that does not
     /// work while the host does, this one's too.
-    fn follow(&mut self, loss: LossArrival, score: &mut Score, epoch: usize) -> Result<()> {
+    fn follow(&mut self, loss: LossArrival, at: At, score: &mut Score) -> Result<()> {
         let here = loss.is_here();
-        self.land(score, epoch)?;
-        self.loss = Some((loss, self.within));
-        if here { self.land(score, epoch) } else { Ok(()) }
+        self.land(score)?;
+        self.loss = Some((loss, at));
+        if here { self.land(score) } else { Ok(()) }
     }
 
     /// Takes in what is on its way.
-    fn land(&mut self, score: &mut Score, epoch: usize) -> Result<()> {
-        let Some((loss, within)) = self.loss.take() else { return Ok(()) };
+    fn land(&mut self, score: &mut Score) -> Result<()> {
+        let Some((loss, at)) = self.loss.take() else { return Ok(()) };
         let rows = loss.rows();
-        let sum = score.add(self.device, loss).map_err(|error| error.context(self.place(epoch, within)))?;
+        let sum = score.add(self.device, loss).context(|| self.place(at))?;
         if sum.is_finite() {
             return Ok(());
         }
@@ -335,7 +338,7 @@ impl Late<'_> {
         Err(Error::new(Kind::Numeric, "the loss is no longer a finite number")
             .fact("loss", sum / rows as f64)
             .help("training diverged: use a lower learning rate (--rate, --head-rate)")
-            .context(self.place(epoch, within)))
+            .context(self.place(at)))
     }
 }
 

@@ -25,13 +25,13 @@ pub trait Driver: Send + Sync {
     /// Makes the entries of `module` known; a module that is known already is nothing new.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) when the text is refused, with the line.
+    /// [`Kind::Device`] when the text is refused, with the line.
     fn load(&self, module: &Module) -> Result<()>;
 
     /// `len` elements (more than none) of global memory with unspecified content, aligned to 256 bytes.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) when there is no memory, with what was asked for.
+    /// [`Kind::Device`] when there is no memory, with what was asked for.
     fn alloc(&self, dtype: Dtype, len: usize) -> Result<Address>;
 
     /// Gives back what [`Driver::alloc`] gave. Launches that were started before may still use it: a driver
@@ -41,7 +41,7 @@ pub trait Driver: Send + Sync {
     /// Copies host bytes to `to`.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) when they do not lie within one allocation.
+    /// [`Kind::Device`] when they do not lie within one allocation.
     fn write(&self, to: Address, bytes: &[u8]) -> Result<()>;
 
     /// Copies from `from` to the host, after all earlier launches.
@@ -72,7 +72,7 @@ pub trait Driver: Send + Sync {
     /// Runs an entry of a loaded module. May return before it is done.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) with what went wrong in it, or in an earlier one.
+    /// [`Kind::Device`] with what went wrong in it, or in an earlier one.
     fn launch(&self, launch: &Launch) -> Result<()>;
 
     /// Waits until all launches are done.
@@ -84,7 +84,7 @@ pub trait Driver: Send + Sync {
     /// The bytes that a kernel takes for a tensor map, good for this driver's memory.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) when the driver has no tensor maps, or refuses this one.
+    /// [`Kind::Device`] when the driver has no tensor maps, or refuses this one.
     fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]>;
 
     /// Does `work`, a step of training: a driver may keep the launches back and start them as one when it
@@ -99,7 +99,7 @@ pub trait Driver: Send + Sync {
     /// The memory, if the driver can say.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) when it cannot be asked.
+    /// [`Kind::Device`] when it cannot be asked.
     fn memory(&self) -> Result<Option<Capacity>> {
         Ok(None)
     }

@@ -181,9 +181,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
                 if suspect { self.driver.read_later(self.fault.at(), size_of_val(&SOUND))? } else { None };
             return Ok(Arrival::Travelling { bytes, seen });
         }
-        let mut here = vec![0; bytes];
-        self.download_bytes(from, &mut here)?;
-        Ok(Arrival::Here(here))
+        Arrival::at_once(from, |bytes| self.download_bytes(from, bytes))
     }
 
     fn arrived(&self, arrival: Arrival) -> Result<Vec<u8>> {

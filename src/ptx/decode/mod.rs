@@ -1,12 +1,13 @@
 //! From instructions as text to operations on (still virtual) registers.
 //!
 //! In: a [`Function`]. Out: a [`Draft`]: blocks, operations, and what each virtual register is. Control is
-//! read here, the table's rows in `plain`, memory in `memory`, warp-wide instructions in `warp`, what sm_90
+//! read here, the table's rows in `plain`, registers like `%tid.x` in `special`, memory in `memory`, warp-wide instructions in `warp`, what sm_90
 //! does later in `asynchronous`. Nothing is skipped: what is not known is refused.
 
 mod asynchronous;
 mod memory;
 mod plain;
+mod special;
 mod warp;
 
 use super::alu::{Class, Code};
@@ -381,7 +382,7 @@ impl Decoder<'_> {
             (Operand::Double(bits), Class::W) => {
                 self.fixed(Fixed::ConstW((f64::from_bits(*bits) as f32).to_bits()))
             }
-            (Operand::Special(name), Class::W) => match special(name) {
+            (Operand::Special(name), Class::W) => match special::special(name) {
                 Some(special) => self.fixed(Fixed::Special(special)),
                 None => Err(self.error(format!("unknown special register `{name}`"))),
             },
@@ -424,34 +425,4 @@ impl Decoder<'_> {
             other => Err(self.error(format!("expected a register to write, found {other:?}"))),
         }
     }
-}
-
-fn special(name: &str) -> Option<Special> {
-    let axis = |rest: &str| ["x", "y", "z"].iter().position(|&axis| axis == rest).map(|at| at as u8);
-    if let Some((base, rest)) = name.split_once('.') {
-        let make = match base {
-            "%tid" => Special::Tid,
-            "%ntid" => Special::Ntid,
-            "%ctaid" => Special::Ctaid,
-            "%nctaid" => Special::Nctaid,
-            _ => return None,
-        };
-        return axis(rest).map(make);
-    }
-    Some(match name {
-        "%laneid" => Special::Lane,
-        "%warpid" => Special::Warp,
-        "%nwarpid" => Special::Warps,
-        "%lanemask_eq" => Special::MaskEq,
-        "%lanemask_lt" => Special::MaskLt,
-        "%lanemask_le" => Special::MaskLe,
-        "%lanemask_gt" => Special::MaskGt,
-        "%lanemask_ge" => Special::MaskGe,
-        "%smid" => Special::Sm,
-        "%nsmid" => Special::Sms,
-        "%dynamic_smem_size" => Special::DynamicShared,
-        "%cluster_ctarank" => Special::ClusterRank,
-        "%cluster_nctarank" => Special::ClusterSize,
-        _ => return None,
-    })
 }

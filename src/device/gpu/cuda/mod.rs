@@ -243,13 +243,13 @@ impl Driver for Cuda {
 
     fn read_later(&self, from: Address, bytes: usize) -> Result<Option<usize>> {
         // Whoever looks for writes beside buffers, or for the kernel that went wrong, does so at once.
-        if self.memory.guarded() || self.options.sync {
+        if self.memory.guarded() || self.options.sync || !Staging::fits_later(bytes) {
             return Ok(None);
         }
         self.enter()?;
         self.memory.find(from, bytes)?;
         self.settle()?;
-        self.staging.read_later(from, bytes)?.map_err(|refused| self.judge(refused))
+        self.staging.read_later(from, bytes)?.map(Some).map_err(|refused| self.judge(refused))
     }
 
     fn landed(&self, number: usize) -> Result<Vec<u8>> {

@@ -10,7 +10,7 @@ use super::memory::Refused;
 use crate::device::gpu::driver::Address;
 use crate::error::Result;
 use cudarc::driver::sys;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes of a piece: long enough that starting a copy costs little.
@@ -24,17 +24,13 @@ pub struct Staging {
     library: &'static Library,
     stream: Handle<sys::CUstream_st>,
     pieces: Mutex<Pieces>,
-    later: Mutex<Later>,
+    later: Mutex<Vec<Later>>,
 }
 
-/// Pieces for copies that somebody fetches later, as many as were ever on their way at once.
-#[derive(Default)]
+/// A piece for a copy that somebody fetches later, and how many bytes it holds for whom; nobody waits for a free one.
 struct Later {
-    all: Vec<Piece>,
-    /// Those that nobody waits for.
-    free: Vec<usize>,
-    /// How many bytes each of the others holds, by its number.
-    held: HashMap<usize, usize>,
+    piece: Piece,
+    held: Option<usize>,
 }
 
 struct Pieces {
@@ -159,41 +155,43 @@ impl Staging {
         }
     }
 
-    /// Begins to copy from the card, after all earlier work, and gives the copy's number; `None` for more than
-    /// is kept for anybody.
-    pub fn read_later(&self, from: Address, bytes: usize) -> Result<Result<Option<usize>, Refused>> {
-        if bytes > SMALL {
-            return Ok(Ok(None));
-        }
-        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = match later.free.pop() {
+    /// Begins to copy from the card, after all earlier work, and gives the copy's number. There are as many pieces as
+    /// were ever on their way at once.
+    pub fn read_later(&self, from: Address, bytes: usize) -> Result<Result<usize, Refused>> {
+        let mut all = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = match all.iter().position(|later| later.held.is_none()) {
             Some(number) => number,
             None => {
-                later.all.push(Piece::new(self.library, SMALL)?);
-                later.all.len() - 1
+                all.push(Later { piece: Piece::new(self.library, SMALL)?, held: None });
+                all.len() - 1
             }
         };
-        let piece = &later.all[number];
-        // SAFETY: the piece has room for so many bytes and no copy uses it: it was free, so its last one was
-        // waited for; the caller looked up that `from` has that many.
+        let later = &mut all[number];
+        // SAFETY: the piece has room for so many bytes (`fits_later`) and no copy uses it: it is free, so its last one
+        // was waited for; the caller looked up that `from` has that many.
         let copied =
-            unsafe { (self.library.call.copy_out)(piece.bytes.0.cast(), from.0, bytes, self.stream.0) };
-        let begun = answer(copied, "copy from the card").and_then(|()| self.record(piece));
-        later.held.insert(number, bytes);
-        Ok(begun.map(|()| Some(number)))
+            unsafe { (self.library.call.copy_out)(later.piece.bytes.0.cast(), from.0, bytes, self.stream.0) };
+        let begun = answer(copied, "copy from the card").and_then(|()| self.record(&later.piece));
+        if begun.is_ok() {
+            later.held = Some(bytes);
+        }
+        Ok(begun.map(|()| number))
+    }
+
+    /// Whether so many bytes may be fetched later.
+    pub fn fits_later(bytes: usize) -> bool {
+        bytes <= SMALL
     }
 
     /// Waits for the copy `number`; `None` if there is none.
     pub fn landed(&self, number: usize) -> Option<Result<Vec<u8>, Refused>> {
-        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        let len = later.held.remove(&number)?;
-        let piece = &later.all[number];
-        let bytes = piece.wait().map(|()| {
+        let mut all = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = all.get_mut(number)?;
+        let len = later.held.take()?;
+        Some(later.piece.wait().map(|()| {
             // SAFETY: the copy of this many bytes into the piece is done, and none has begun since.
-            unsafe { std::slice::from_raw_parts(piece.bytes.0, len) }.to_vec()
-        });
-        later.free.push(number);
-        Some(bytes)
+            unsafe { std::slice::from_raw_parts(later.piece.bytes.0, len) }.to_vec()
+        }))
     }
 
     fn record(&self, piece: &Piece) -> Result<(), Refused> {

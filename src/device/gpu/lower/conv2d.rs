@@ -1,7 +1,7 @@
 //! The convolution: `kernels/conv2d_*.cu`. On tensor cores it goes other ways: `mma`, and on Hopper `sm90`.
 
 use super::mma::{self, Format};
-use super::{Cut, Site, maxpool2d, sm90};
+use super::{Cut, Form, Site, maxpool2d, sm90};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
@@ -80,12 +80,11 @@ pub fn conv2d_maxpool2d_forward(
     let filters = g.c_out.div_ceil(TILE.1);
     if winner.is_some() && !g.c_out.is_multiple_of(4) {
         // Threads would share bytes of winners: the two halves, with the map between them.
-        let [z, map] = site.between(["y", "x"], g.y().len())?;
+        let [z, map] = site.between(["y", "x"], Dtype::F32, g.y().len())?;
         let relu = Arg::value("relu", &1u32);
         let args = [vec![p, relu], inputs.into(), vec![z]].concat();
         site.launch("conv2d_forward", [pixels(g).div_ceil(TILE.0), filters, 1], THREADS, args)?;
-        let args = [maxpool2d::windows(site, pool)?, map, small, winners];
-        return site.line("maxpool2d_forward", pool.winners(), args);
+        return maxpool2d::opened(site, pool, Form::F32, [map, small, winners]);
     }
     let rows = 4 * pool.n * (pool.h / 2) * (pool.w / 2);
     let args = [vec![p], inputs.into(), vec![small, winners]].concat();

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::shape::Pool2d;
 
 /// The geometry, as kernels take it.
-pub fn windows(site: &Site, Pool2d { n, h, w, c }: Pool2d) -> Result<Arg> {
+fn windows(site: &Site, Pool2d { n, h, w, c }: Pool2d) -> Result<Arg> {
     let [n, h, w, c] = [site.size(n)?, site.size(h)?, site.size(w)?, site.size(c)?];
     Ok(Arg::value("p", &params::Pool2d { n, h, w, c }))
 }
@@ -20,14 +20,19 @@ pub fn maxpool2d_forward(
     y: &Buffer,
     winner: Option<&Buffer>,
 ) -> Result<()> {
-    let (len, form) = (g.y().len(), Form::of(x));
+    let form = Form::of(x);
     let args = [
-        windows(site, g)?,
         site.buffer("x", x, form.dtype, g.x().len())?,
-        site.buffer("y", y, form.dtype, len)?,
+        site.buffer("y", y, form.dtype, g.y().len())?,
         site.optional("winner", winner, Dtype::U8, g.winners())?,
     ];
-    site.line(&form.entry("maxpool2d_forward"), len.div_ceil(form.lanes), args)
+    opened(site, g, form, args)
+}
+
+/// The same of `x`, `y` and `winner` that are arguments already: behind a convolution that cannot pool itself.
+pub fn opened(site: &mut Site, g: Pool2d, form: Form, [x, y, winner]: [Arg; 3]) -> Result<()> {
+    let args = [windows(site, g)?, x, y, winner];
+    site.line(&form.entry("maxpool2d_forward"), g.y().len().div_ceil(form.lanes), args)
 }
 
 pub fn maxpool2d_backward(

@@ -104,11 +104,14 @@ struct Form {
 }
 
 impl Form {
+    const F32: Self = Self { dtype: Dtype::F32, ending: "", lanes: 4 };
+    const BF16: Self = Self { dtype: Dtype::Bf16, ending: "_bf16", lanes: 8 };
+
     /// bf16 where `buffer` holds that, else f32: what holds anything else is refused when it is opened.
     fn of(buffer: &Buffer) -> Self {
         match buffer.dtype() {
-            Dtype::Bf16 => Self { dtype: Dtype::Bf16, ending: "_bf16", lanes: 8 },
-            _ => Self { dtype: Dtype::F32, ending: "", lanes: 4 },
+            Dtype::Bf16 => Self::BF16,
+            _ => Self::F32,
         }
     }
 

@@ -37,36 +37,26 @@ pub fn bias_backward(
     if channels == 0 {
         return Ok(());
     }
-    if form.dtype == Dtype::Bf16 {
-        return bias_backward_bf16(site, rows, channels, dy, dbias);
-    }
-    let tiles = channels.div_ceil(CHANNELS);
-    let cut = Cut::new(rows, tiles, 512, 8);
+    // Of bf16 half as many blocks: each has twice as many loads in flight, and parts cost.
+    let (wide, busy, least, step) = match form.dtype {
+        Dtype::Bf16 => (WIDE.0, 2, 4 * WIDE.1, WIDE.1),
+        _ => (CHANNELS, 1, 512, 8),
+    };
+    let tiles = channels.div_ceil(wide);
+    let cut = Cut::new(rows, busy * tiles, least, step);
+    let entry = form.entry("bias_backward");
     let p = matrix(site, rows, channels)?;
     let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
     // One part is the sum itself.
     let parts = if cut.parts == 1 { dbias.clone() } else { site.parts(cut.parts, channels)? };
-    site.launch("bias_backward", [tiles, cut.parts, 1], 256, [p, split, dy, parts.clone()])?;
+    site.launch(&entry, [tiles, cut.parts, 1], 256, [p, split, dy, parts.clone()])?;
     if cut.parts > 1 {
-        let p = site.partials(cut.parts, channels)?;
-        site.line("bias_backward_reduce", channels, [p, parts, dbias])?;
-    }
-    Ok(())
-}
-
-fn bias_backward_bf16(site: &mut Site, rows: usize, channels: usize, dy: Arg, dbias: Arg) -> Result<()> {
-    let tiles = channels.div_ceil(WIDE.0);
-    // Half as many blocks as elsewhere: each has twice as many loads in flight, and parts cost.
-    let cut = Cut::new(rows, 2 * tiles, 4 * WIDE.1, WIDE.1);
-    let p = matrix(site, rows, channels)?;
-    let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
-    // One part is the sum itself.
-    let parts = if cut.parts == 1 { dbias.clone() } else { site.parts(cut.parts, channels)? };
-    site.launch("bias_backward_bf16", [tiles, cut.parts, 1], 256, [p, split, dy, parts.clone()])?;
-    if cut.parts > 1 {
-        let p = site.partials(cut.parts, channels)?;
-        let grid = [channels.div_ceil(CHANNELS), 1, 1];
-        site.launch("bias_backward_bf16_reduce", grid, 256, [p, parts, dbias])?;
+        let args = [site.partials(cut.parts, channels)?, parts, dbias];
+        let entry = format!("{entry}_reduce");
+        match form.dtype {
+            Dtype::Bf16 => site.launch(&entry, [channels.div_ceil(CHANNELS), 1, 1], 256, args)?,
+            _ => site.line(&entry, channels, args)?,
+        }
     }
     Ok(())
 }

@@ -110,22 +110,26 @@ impl<'a> Site<'a> {
 
     /// Memory for `len` numbers, until the site is dropped.
     pub fn scratch(&mut self, name: &'static str, len: usize) -> Result<Arg> {
-        let at = self.room(name, len)?;
-        Ok(Arg::Pointer { name, at, dtype: Dtype::F32, len })
+        let [arg] = self.room([name], Dtype::F32, len)?;
+        Ok(arg)
     }
 
-    /// Memory for `len` numbers between two launches, under the name that each has for it.
-    pub fn between(&mut self, names: [&'static str; 2], len: usize) -> Result<[Arg; 2]> {
-        let at = self.room(names[0], len)?;
-        Ok(names.map(|name| Arg::Pointer { name, at, dtype: Dtype::F32, len }))
+    /// Memory for `len` elements between two launches, under the name that each has for it.
+    pub fn between(&mut self, names: [&'static str; 2], dtype: Dtype, len: usize) -> Result<[Arg; 2]> {
+        self.room(names, dtype, len)
     }
 
-    fn room(&mut self, name: &'static str, len: usize) -> Result<Address> {
-        self.small(name, len)?;
-        let storage = Storage::take(self.driver, Dtype::F32, len).context(|| self.arm.doing(name))?;
+    fn room<const N: usize>(
+        &mut self,
+        names: [&'static str; N],
+        dtype: Dtype,
+        len: usize,
+    ) -> Result<[Arg; N]> {
+        self.small(names[0], len)?;
+        let storage = Storage::take(self.driver, dtype, len).context(|| self.arm.doing(names[0]))?;
         let at = storage.at();
         self.scratch.push(storage);
-        Ok(at)
+        Ok(names.map(|name| Arg::Pointer { name, at, dtype, len }))
     }
 
     /// `count` parts of `len` results, as kernels take it.

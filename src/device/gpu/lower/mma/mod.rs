@@ -3,16 +3,16 @@
 //! In: a call whose activations are bf16, or f32 on a device of precision tf32. Out: its launches. Which tile a
 //! layer gets and how its sums are cut is a function of the geometry alone, never of the card.
 
+#[cfg(test)]
+mod tests;
+
 use super::conv2d::{geometry, pixels};
-use super::{Cut, Site, maxpool2d};
+use super::{Cut, Form, Site, maxpool2d};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype, Precision};
 use crate::error::Result;
 use crate::shape::Conv2d;
-
-/// The first cards with these instructions: 8.0, Ampere.
-const CAPABILITY: u32 = 80;
 
 /// What the factors are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Format {
             _ => return Ok(None),
         };
         let capability = site.capability();
-        if capability < CAPABILITY {
+        if !format.precision().runs_on(capability) {
             return Err(site
                 .arm
                 .refuse(format!("this card has no tensor cores for {}", format.name()))
@@ -96,20 +96,21 @@ impl Format {
         Ok(Some(format))
     }
 
+    fn precision(self) -> Precision {
+        match self {
+            Self::Bf16 => Precision::Bf16,
+            Self::Tf32 => Precision::Tf32,
+        }
+    }
+
     /// As entries name it.
     fn name(self) -> &'static str {
-        match self {
-            Self::Bf16 => "bf16",
-            Self::Tf32 => "tf32",
-        }
+        self.precision().name()
     }
 
     /// Of activations and weights.
     fn dtype(self) -> Dtype {
-        match self {
-            Self::Bf16 => Dtype::Bf16,
-            Self::Tf32 => Dtype::F32,
-        }
+        self.precision().activations()
     }
 
     /// Whether all rows of numbers are whole chunks of 16 bytes.
@@ -275,16 +276,11 @@ pub fn conv2d_maxpool2d_forward(
     let winners = site.optional("winner", winner, Dtype::U8, pool.winners())?;
     if winner.is_some() && !g.c_out.is_multiple_of(4) {
         // Threads would share bytes of winners: the two halves, with the map between them.
-        let [z, map] = between(site, format, g.y().len())?;
+        let [z, map] = site.between(["y", "x"], format.dtype(), g.y().len())?;
         let args = [vec![p, Arg::value("relu", &1u32)], inputs.into(), vec![z]].concat();
         Product { format, call: "conv2d_forward", rows: pixels(g), depth: g.c_in, columns: g.c_out }
             .launch(site, args)?;
-        let entry = match format {
-            Format::Bf16 => "maxpool2d_forward_bf16",
-            Format::Tf32 => "maxpool2d_forward",
-        };
-        let args = [maxpool2d::windows(site, pool)?, map, small, winners];
-        return site.line(entry, pool.winners(), args);
+        return maxpool2d::opened(site, pool, Form::of(x), [map, small, winners]);
     }
     let rows = 4 * pool.n * (pool.h / 2) * (pool.w / 2);
     let product = Product { format, call: "conv2d_maxpool2d_forward", rows, depth: g.c_in, columns: g.c_out };
@@ -296,16 +292,6 @@ pub fn conv2d_maxpool2d_forward(
         return product.reduce(site, rows / 4, args);
     }
     product.launch(site, [vec![p], inputs.into(), vec![small, winners]].concat())
-}
-
-/// Memory for a map between two launches: `y` of the first, `x` of the second.
-pub fn between(site: &mut Site, format: Format, len: usize) -> Result<[Arg; 2]> {
-    let dtype = format.dtype();
-    let room = site.between(["y", "x"], len.div_ceil(Dtype::F32.size() / dtype.size()))?;
-    Ok(room.map(|arg| match arg {
-        Arg::Pointer { name, at, .. } => Arg::Pointer { name, at, dtype, len },
-        other => other,
-    }))
 }
 
 pub fn conv2d_backward_input(
@@ -409,110 +395,4 @@ fn weight_parts(format: Format, g: Conv2d, blocks: usize) -> usize {
         Format::Tf32 => pixels(g).div_ceil(1000).min(7),
     };
     parts.clamp(1, pixels(g).div_ceil(128).max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::device::gpu::emulator::{Emulator, Options, Tensor};
-    use crate::device::gpu::{Gpu, driver::Driver, module};
-    use crate::device::{Call, Device, Kernels};
-
-    const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 72, c_out: 136 };
-
-    /// Any bits that are no NaN, about 1 and of both signs.
-    fn bytes(len: usize, format: Format) -> Vec<u8> {
-        let one = |i: usize| ((i * 2_654_435_761) as u32 >> 7 & 0x807f) as u16 | 0x3f00;
-        let one = |i| match format {
-            Format::Bf16 => one(i).to_le_bytes().to_vec(),
-            Format::Tf32 => (u32::from(one(i)) << 16 | 0x1234).to_le_bytes().to_vec(),
-        };
-        (0..len).flat_map(one).collect()
-    }
-
-    /// `y` of the convolution, pooled if asked, by `tile`, as bytes.
-    fn by(format: Format, tensor: Tensor, tile: Tile, pool: bool) -> Vec<u8> {
-        let gpu = Gpu::new(Emulator::new(Options { tensor, ..Options::default() }).unwrap()).unwrap();
-        let make = |len: usize| {
-            let mut buffer = gpu.alloc(format.dtype(), len).unwrap();
-            gpu.upload_bytes(&bytes(len, format), &mut buffer).unwrap();
-            buffer
-        };
-        let (x, weight) = (make(G.x().len()), make(G.weight().len()));
-        let device: &dyn Device = &gpu;
-        let bias = device.zeros(G.c_out).unwrap();
-        let len = if pool { G.pool().y().len() } else { G.y().len() };
-        let mut y = gpu.alloc(format.dtype(), len).unwrap();
-        let call =
-            Call::Conv2dForward { geometry: G, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
-        let mut site = Site::new(&call, &gpu.shared, gpu.fault.at(), (Precision::Tf32, Kernels::Portable));
-        let rows = if pool { G.n * (G.h / 2) * (G.w / 2) * 4 } else { pixels(G) };
-        let call = if pool { "conv2d_maxpool2d_forward" } else { "conv2d_forward" };
-        let product = Product { format, call, rows, depth: G.c_in, columns: G.c_out };
-        let p = geometry(&site, G).unwrap();
-        let inputs = [("x", &x, G.x().len()), ("weight", &weight, G.weight().len())];
-        let inputs =
-            inputs.map(|(name, buffer, len)| site.buffer(name, buffer, format.dtype(), len).unwrap());
-        let bias = site.f32("bias", &bias, G.c_out).unwrap();
-        let to = site.buffer("y", &y, format.dtype(), len).unwrap();
-        let (relu, winner) = (Arg::value("relu", &1u32), Arg::nothing("winner", Dtype::U8));
-        let args = if pool {
-            [vec![p], inputs.into(), vec![bias, to, winner]].concat()
-        } else {
-            [vec![p, relu], inputs.into(), vec![bias, to]].concat()
-        };
-        product.launch_as(&mut site, (format.entry(call, tile), tile), args).unwrap();
-        for launch in &site.launches {
-            launch.check(gpu.driver().limits()).unwrap();
-            gpu.driver().launch(launch).unwrap();
-        }
-        let mut out = vec![0; len * format.dtype().size()];
-        gpu.download_bytes(&y, &mut out).unwrap();
-        out
-    }
-
-    #[test]
-    fn no_tile_changes_a_bit() {
-        for format in [Format::Bf16, Format::Tf32] {
-            let tiles = format.tiles();
-            for (tensor, pool) in [(Tensor::Fast, false), (Tensor::Hopper, false), (Tensor::Fast, true)] {
-                let narrow = by(format, tensor, tiles.narrow, pool);
-                assert!(narrow.iter().any(|&byte| byte != 0));
-                for tile in [tiles.wide, tiles.deep] {
-                    assert!(
-                        by(format, tensor, tile, pool) == narrow,
-                        "{format:?} {tensor:?} {tile:?} {pool}"
-                    );
-                }
-            }
-        }
-    }
-
-    /// What the kernel files say that the host adds.
-    #[test]
-    fn tiles_are_those_of_the_kernel_files() {
-        for format in [Format::Bf16, Format::Tf32] {
-            let path = format!("kernels/conv2d_{}.cu", format.name());
-            let (_, text) = module::SOURCES.iter().find(|(name, _)| *name == path).unwrap();
-            let said = |entry: &str| text.contains(&format!("// dynamic-shared: {entry}"));
-            let tiles = format.tiles();
-            let sized = |entry: &str, tile: Tile| said(&format!("{entry} {}\n", tile.shared));
-            for call in ["conv2d_forward", "conv2d_maxpool2d_forward"] {
-                for tile in [tiles.deep, tiles.wide, tiles.narrow] {
-                    assert!(sized(&format.entry(call, tile), tile), "{call} {tile:?}");
-                }
-            }
-            for tile in [tiles.wide, tiles.narrow] {
-                for call in
-                    ["conv2d_backward_input", "conv2d_forward_parts", "conv2d_maxpool2d_forward_parts"]
-                {
-                    assert!(sized(&format.entry(call, tile), tile), "{call} {tile:?}");
-                }
-            }
-            for tile in [tiles.wide, tiles.narrow, tiles.small] {
-                assert!(sized(&format.entry("conv2d_backward_weight", tile), tile), "{tile:?}");
-            }
-            assert!(sized(&format!("conv2d_forward_{}_rgb", format.name()), tiles.any));
-        }
-    }
 }

@@ -1,0 +1,148 @@
+//! Hopper's tiles and grids: none changes a bit of a product of pixels, and layers get those that were fastest.
+
+use super::*;
+use crate::device::gpu::Gpu;
+use crate::device::gpu::driver::Driver;
+use crate::device::gpu::emulator::{Emulator, Options};
+use crate::device::{Call, Device, Kernels, Precision};
+
+const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 256, c_out: 256 };
+
+fn hopper() -> Gpu<Emulator> {
+    let emulator = Emulator::new(Options { capability: 90, ..Options::default() }).unwrap();
+    Gpu::new(emulator).unwrap().with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap()
+}
+
+/// Small numbers of both signs, all different in what they do to a rounded sum.
+fn half(gpu: &Gpu<Emulator>, seed: usize, len: usize) -> Buffer {
+    let one = |i: usize| (((i + seed) * 2_654_435_761) >> 7 & 0x807f) as u16 | 0x3f00;
+    let mut buffer = gpu.alloc(Dtype::Bf16, len).unwrap();
+    let bytes: Vec<u8> = (0..len).flat_map(|i| one(i).to_le_bytes()).collect();
+    gpu.upload_bytes(&bytes, &mut buffer).unwrap();
+    buffer
+}
+
+fn halves(gpu: &Gpu<Emulator>, len: usize) -> Buffer {
+    let mut buffer = gpu.alloc(Dtype::F32, len).unwrap();
+    gpu.upload_bytes(bytemuck::cast_slice(&vec![0.5f32; len]), &mut buffer).unwrap();
+    buffer
+}
+
+/// Runs what `make` lowers, if said so by one block alone, and gives the bytes of what it wrote to a buffer of
+/// `len` elements.
+fn by(
+    gpu: &Gpu<Emulator>,
+    alone: bool,
+    (dtype, len): (Dtype, usize),
+    make: impl Fn(&mut Site, &Buffer) -> Result<()>,
+) -> Vec<u8> {
+    let (mut other, to) = (gpu.alloc(dtype, len).unwrap(), gpu.alloc(dtype, len).unwrap());
+    let (x, fault) = (gpu.alloc(dtype, len).unwrap(), gpu.fault.at());
+    let call = Call::Add { x: &x, into: &mut other };
+    let mut site = Site::new(&call, &gpu.shared, fault, (Precision::Bf16, Kernels::Sm90a));
+    make(&mut site, &to).unwrap();
+    for launch in &mut site.launches {
+        if alone {
+            launch.grid = [1; 3];
+        }
+        launch.check(gpu.driver().limits()).unwrap();
+        gpu.driver().launch(launch).unwrap();
+    }
+    let mut bytes = vec![0; len * dtype.size()];
+    gpu.download_bytes(&to, &mut bytes).unwrap();
+    bytes
+}
+
+/// NARROW's numbers are tested against naive loops (tests/kernels_sm90.rs): small maps get no other tile.
+#[test]
+fn no_tile_and_no_grid_changes_a_bit_of_products_of_pixels() {
+    let gpu = hopper();
+    let (x, weight) = (half(&gpu, 1, G.x().len()), half(&gpu, 2, G.weight().len()));
+    let (dy, mask) = (half(&gpu, 3, G.y().len()), half(&gpu, 4, G.x().len()));
+    let bias = halves(&gpu, G.c_out);
+    let run = |tile, alone| {
+        let y = by(&gpu, alone, (Dtype::Bf16, G.y().len()), |site, y| {
+            let at = site.place("y", y, Dtype::Bf16, G.y().len())?;
+            forward(site, tile, G, &x, (&weight, &bias, true), at)
+        });
+        let dx = by(&gpu, alone, (Dtype::Bf16, G.x().len()), |site, dx| {
+            backward_input(site, tile, G, (&dy, &weight), Some(&mask), dx)
+        });
+        [y, dx]
+    };
+    let want = run(NARROW, false);
+    for tile in [NARROW, SQUARE, WIDE] {
+        assert!(run(tile, true) == want, "{tile:?} by one block");
+    }
+    for tile in [SQUARE, WIDE] {
+        assert!(run(tile, false) == want, "{tile:?}");
+    }
+}
+
+/// Both rings of a block, and its two boxes of results, go round.
+#[test]
+fn no_grid_changes_a_bit_of_a_pool() {
+    let gpu = hopper();
+    for g in [
+        Conv2d { n: 2, h: 35, w: 18, c_in: 64, c_out: 64 },
+        Conv2d { n: 1, h: 18, w: 19, c_in: 128, c_out: 256 },
+    ] {
+        assert!(Halo::of(g).is_some());
+        let (x, weight, bias) =
+            (half(&gpu, 1, g.x().len()), half(&gpu, 2, g.weight().len()), halves(&gpu, g.c_out));
+        let pool = |alone, of_winners| {
+            let of =
+                if of_winners { (Dtype::U8, g.pool().winners()) } else { (Dtype::Bf16, g.pool().y().len()) };
+            let other = gpu.alloc(Dtype::Bf16, g.pool().y().len()).unwrap();
+            by(&gpu, alone, of, |site, to| {
+                let (y, winner) = if of_winners { (&other, Some(to)) } else { (to, None) };
+                conv2d_maxpool2d_forward(site, g, &x, (&weight, &bias), y, winner)
+            })
+        };
+        for of_winners in [false, true] {
+            assert!(pool(true, of_winners) == pool(false, of_winners), "{g:?}, winners {of_winners}");
+        }
+    }
+}
+
+/// The two cut the sums elsewhere: of numbers whose sums are exact they give the same.
+#[test]
+fn both_tiles_of_the_weights_gradient_agree() {
+    let gpu = hopper();
+    let whole = |seed: usize, len: usize| {
+        let mut buffer = gpu.alloc(Dtype::Bf16, len).unwrap();
+        // 1, 2, -1, -2.
+        let one = |i: usize| [0x3f80u16, 0x4000, 0xbf80, 0xc000][((i + seed) * 2_654_435_761) >> 9 & 3];
+        let bytes: Vec<u8> = (0..len).flat_map(|i| one(i).to_le_bytes()).collect();
+        gpu.upload_bytes(&bytes, &mut buffer).unwrap();
+        buffer
+    };
+    let (x, dy) = (whole(1, G.x().len()), whole(2, G.y().len()));
+    let run = |tile| {
+        by(&gpu, false, (Dtype::F32, G.weight().len()), |site, dweight| {
+            backward_weight(site, tile, G, (&x, &dy), dweight)
+        })
+    };
+    assert!(run(THIRDS) == run(WIDE_WEIGHT));
+}
+
+/// The tiles of VGG16's layers, as they were fastest on an H200 but for 5 %.
+#[test]
+fn layers_get_the_tiles_that_were_fastest() {
+    for (n, side, channels, columns, want) in [
+        (20, 150, 64, 64, NARROW),
+        (20, 75, 64, 128, SQUARE),
+        (20, 75, 128, 128, SQUARE),
+        (20, 37, 128, 256, SQUARE),
+        (20, 37, 256, 256, WIDE),
+        (20, 18, 256, 512, WIDE),
+        (20, 18, 512, 512, WIDE),
+        (20, 18, 512, 256, SQUARE),
+        (20, 9, 512, 512, NARROW),
+        (64, 56, 256, 256, WIDE),
+        (64, 28, 512, 512, WIDE),
+    ] {
+        let tile = Tile::of(n * side * side, columns, 9 * channels / STEP);
+        assert_eq!(tile, want, "{n} {side} {channels} {columns}");
+    }
+}
