@@ -4,21 +4,19 @@
 
 mod support;
 
-use half::bf16;
 use support::cases::{Integers, Numbers, Reals, Source, case, make};
 use support::close::Near;
 use support::naive;
 use support::run::{Case, Data, Output, Want};
+use support::tensor_cores::{self, Sizes, cases, geometry, numbers};
 use vgg_ft::device::gpu::Gpu;
-use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::gpu::plan::{Card, Plan};
-use vgg_ft::device::{Call, Device, Dtype, Precision};
+use vgg_ft::device::{Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::ptx::Space;
 use vgg_ft::shape::Conv2d;
 
-/// `(n, h, w, c_in, c_out)`.
-const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
+const CONV2D: &[Sizes] = &[
     (1, 1, 1, 8, 8),      // one pixel: eight of nine taps fall outside
     (3, 7, 1, 16, 16),    // one column
     (2, 9, 9, 64, 64),    // block 5's map
@@ -39,158 +37,16 @@ const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
     (1, 11, 3, 5, 8),     // channels alone are
 ];
 
-fn geometry(&(n, h, w, c_in, c_out): &(usize, usize, usize, usize, usize)) -> Conv2d {
-    Conv2d { n, h, w, c_in, c_out }
+fn all_agree(precision: Precision, kind: Numbers) {
+    tensor_cores::all_agree(&devices(precision), CONV2D, precision, kind);
 }
 
-/// Our machine, and the card if it is asked for or nothing is and there is one (as `support::devices`).
 fn devices(precision: Precision) -> Vec<Box<dyn Device>> {
-    let named = std::env::var("VGG_FT_TEST_DEVICES").unwrap_or_default();
-    let mut all: Vec<Box<dyn Device>> = Vec::new();
-    if named.is_empty() || named.contains("emulator") {
-        all.push(Box::new(emulator(Options::default()).with_precision(precision)));
-    }
-    if named.contains("cuda") || named.is_empty() && cuda::find().is_ok_and(|found| found.first().is_ok()) {
-        let options = cuda::Options { guarded: true, ..cuda::Options::default() };
-        all.push(Box::new(Gpu::new(Cuda::open(options).unwrap()).unwrap().with_precision(precision)));
-    }
-    all
+    tensor_cores::devices(precision, Kernels::Portable)
 }
 
 fn emulator(options: Options) -> Gpu<Emulator> {
     Gpu::new(Emulator::new(options).unwrap()).unwrap()
-}
-
-/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it.
-fn factor(precision: Precision, x: f32) -> f32 {
-    match precision {
-        Precision::Bf16 => bf16::from_f32(x).to_f32(),
-        _ => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
-    }
-}
-
-/// Numbers as they lie in memory, and as factors.
-fn numbers(precision: Precision, kind: Numbers, seed: u64, len: usize) -> (Data, Vec<f32>) {
-    let x = Source::new(seed).f32(kind, len);
-    let factors = x.iter().map(|&x| factor(precision, x)).collect();
-    match precision {
-        Precision::Bf16 => (Data::Bf16(x.into_iter().map(bf16::from_f32).collect()), factors),
-        _ => (Data::F32(x), factors),
-    }
-}
-
-/// An output of activations. Sums of integers are exact, so only the rounding to bf16 remains, and it is
-/// known; of reals it is half a unit of eight bits on top of what the sum may be off.
-fn output(precision: Precision, kind: Numbers, want: Vec<Near>) -> Output {
-    let want: Vec<Near> = match (precision, kind) {
-        (Precision::Bf16, Integers) => {
-            want.into_iter().map(|near| Near::exactly(bf16::from_f64(near.value).to_f64())).collect()
-        }
-        (Precision::Bf16, Reals) => want
-            .into_iter()
-            .map(|Near { value, within }| Near { value, within: within + (value.abs() + within) / 256.0 })
-            .collect(),
-        (_, kind) => sums(kind, want),
-    };
-    match precision {
-        Precision::Bf16 => Output { before: None, want: Want::Half(Dtype::Bf16, want) },
-        _ => Output::fresh(want),
-    }
-}
-
-/// Sums in f32. Tensor cores cut where `Sum::near` counts roundings, but once for eight products or more.
-fn sums(kind: Numbers, want: Vec<Near>) -> Vec<Near> {
-    match kind {
-        Integers => want.into_iter().map(|near| Near::exactly(near.value)).collect(),
-        Reals => want,
-    }
-}
-
-fn cases(precision: Precision, kind: Numbers, g: Conv2d) -> Vec<Case> {
-    let mut cases = Vec::new();
-    let bf = |seed, len| numbers(precision, kind, seed, len);
-    let (x_data, x) = bf(1, g.x().len());
-    let (weight_data, weight) = bf(2, g.weight().len());
-    let (dy_data, dy) = bf(3, g.y().len());
-    let (mask_data, mask) = bf(4, g.x().len());
-    let bias = Source::new(5).f32(kind, g.c_out);
-    let title = (precision, kind, g);
-    for relu in [false, true] {
-        let want = naive::conv2d_forward(&g, &x, &weight, &bias, relu);
-        cases.push(case(
-            (title, relu),
-            vec![x_data.clone(), weight_data.clone(), bias.clone().into()],
-            vec![output(precision, kind, want)],
-            make!([x, weight, bias] => [y], Call::Conv2dForward { geometry: g, x, weight, bias, relu, y }),
-        ));
-    }
-    let want = naive::conv2d_backward_input(&g, &dy, &weight);
-    cases.push(case(
-        title,
-        vec![dy_data.clone(), weight_data.clone()],
-        vec![output(precision, kind, want.clone())],
-        make!([dy, weight] => [dx], Call::Conv2dBackwardInput { geometry: g, dy, weight, mask: None, dx }),
-    ));
-    cases.push(case(
-        (title, "mask"),
-        vec![dy_data.clone(), weight_data.clone(), mask_data],
-        vec![output(precision, kind, naive::opened(&mask, want))],
-        make!([dy, weight, mask] => [dx],
-            Call::Conv2dBackwardInput { geometry: g, dy, weight, mask: Some(mask), dx }),
-    ));
-    cases.push(case(
-        title,
-        vec![x_data.clone(), dy_data],
-        vec![Output::fresh(sums(kind, naive::conv2d_backward_weight(&g, &x, &dy)))],
-        make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight }),
-    ));
-    if g.h > 1 && g.w > 1 {
-        let z = naive::conv2d_forward(&g, &x, &weight, &bias, true);
-        // Of reals the winner is a matter of rounding; integers of bf16 tie after it.
-        let z = match &output(precision, kind, z).want {
-            Want::Half(_, z) | Want::F32(z) => z.clone(),
-            Want::U8(_) => unreachable!(),
-        };
-        let (want, winner) = naive::maxpool2d_of(&g.pool(), &z);
-        let y = || match precision {
-            Precision::Bf16 => Output { before: None, want: Want::Half(Dtype::Bf16, want.clone()) },
-            _ => Output::fresh(want.clone()),
-        };
-        let inputs = || vec![x_data.clone(), weight_data.clone(), bias.clone().into()];
-        cases.push(case(
-            (title, "inference"),
-            inputs(),
-            vec![y()],
-            make!([x, weight, bias] => [y],
-                Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y, winner: None }),
-        ));
-        // Elsewhere it is two launches, the second the pool's own kernel.
-        if kind == Integers && g.c_out.is_multiple_of(4) {
-            cases.push(case(
-                (title, "training"),
-                inputs(),
-                vec![y(), Output::fresh_u8(winner)],
-                make!([x, weight, bias] => [y, winner],
-                    Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y, winner: Some(winner) }),
-            ));
-        }
-    }
-    cases
-}
-
-fn all_agree(precision: Precision, kind: Numbers) {
-    let mut failures = Vec::new();
-    let devices = devices(precision);
-    for g in CONV2D.iter().map(geometry) {
-        for case in cases(precision, kind, g) {
-            for device in &devices {
-                if let Some(miss) = case.check(&**device) {
-                    failures.push(format!("{}: {miss}", case.name(&**device)));
-                }
-            }
-        }
-    }
-    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]

@@ -4,11 +4,8 @@
 
 mod support;
 
-use half::bf16;
-use support::cases::{Integers, Numbers, Reals, Source, case, make};
-use support::close::Near;
-use support::naive;
-use support::run::{Case, Data, Output, Want};
+use support::cases::{Integers, Numbers, Reals, Source};
+use support::tensor_cores::{self, Sizes, geometry, numbers};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::driver::Driver;
@@ -16,8 +13,8 @@ use vgg_ft::device::gpu::emulator::{Emulator, Options, Schedule};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::shape::Conv2d;
 
-/// `(n, h, w, c_in, c_out)`: channels are multiples of 64.
-const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
+/// Channels are multiples of 64.
+const CONV2D: &[Sizes] = &[
     (1, 1, 1, 64, 64),     // one pixel: eight of nine taps fall outside
     (3, 7, 1, 64, 64),     // one column
     (1, 9, 9, 64, 128),    // block 5's map, alone
@@ -29,141 +26,17 @@ const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
     (33, 2, 2, 64, 64),    // more maps than a step has rows of
 ];
 
-fn geometry(&(n, h, w, c_in, c_out): &(usize, usize, usize, usize, usize)) -> Conv2d {
-    Conv2d { n, h, w, c_in, c_out }
-}
-
 fn hopper<D: Driver + 'static>(driver: D) -> Gpu<D> {
-    Gpu::new(driver).unwrap().with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap()
+    tensor_cores::working(driver, Precision::Bf16, Kernels::Sm90a)
 }
 
 fn emulator(options: Options) -> Gpu<Emulator> {
-    hopper(Emulator::new(Options { capability: 90, ..options }).unwrap())
-}
-
-/// Our machine, and the card if it is asked for, or nothing is and there is one; a card that is no Hopper is left
-/// out (as `support::devices`).
-fn devices() -> Vec<Box<dyn Device>> {
-    let named = std::env::var("VGG_FT_TEST_DEVICES").unwrap_or_default();
-    let mut all: Vec<Box<dyn Device>> = Vec::new();
-    if named.is_empty() || named.contains("emulator") {
-        all.push(Box::new(emulator(Options::default())));
-    }
-    if named.contains("cuda") || named.is_empty() && cuda::find().is_ok_and(|found| found.first().is_ok()) {
-        let options = cuda::Options { guarded: true, ..cuda::Options::default() };
-        let card = Cuda::open(options).unwrap();
-        if card.limits().capability == 90 {
-            all.push(Box::new(hopper(card)));
-        }
-    }
-    all
-}
-
-/// Numbers as they lie in memory, and as factors.
-fn numbers(kind: Numbers, seed: u64, len: usize) -> (Data, Vec<f32>) {
-    let x: Vec<bf16> = Source::new(seed).f32(kind, len).into_iter().map(bf16::from_f32).collect();
-    let factors = x.iter().map(|x| x.to_f32()).collect();
-    (Data::Bf16(x), factors)
-}
-
-/// An output of activations. Sums of integers are exact, so only the rounding to bf16 remains, and it is
-/// known; of reals it is half a unit of eight bits on top of what the sum may be off.
-fn output(kind: Numbers, want: &[Near]) -> Output {
-    Output { before: None, want: Want::Half(Dtype::Bf16, stored(kind, want)) }
-}
-
-fn stored(kind: Numbers, want: &[Near]) -> Vec<Near> {
-    let one = |near: &Near| match kind {
-        Integers => Near::exactly(bf16::from_f64(near.value).to_f64()),
-        Reals => Near { value: near.value, within: near.within + (near.value.abs() + near.within) / 256.0 },
-    };
-    want.iter().map(one).collect()
-}
-
-/// Sums in f32. Tensor cores cut where `Sum::near` counts roundings, but once for sixteen products.
-fn sums(kind: Numbers, want: Vec<Near>) -> Vec<Near> {
-    match kind {
-        Integers => want.into_iter().map(|near| Near::exactly(near.value)).collect(),
-        Reals => want,
-    }
-}
-
-fn cases(kind: Numbers, g: Conv2d) -> Vec<Case> {
-    let mut cases = Vec::new();
-    let (x_data, x) = numbers(kind, 1, g.x().len());
-    let (weight_data, weight) = numbers(kind, 2, g.weight().len());
-    let (dy_data, dy) = numbers(kind, 3, g.y().len());
-    let (mask_data, mask) = numbers(kind, 4, g.x().len());
-    let bias = Source::new(5).f32(kind, g.c_out);
-    let title = (kind, g);
-    let inputs = || vec![x_data.clone(), weight_data.clone(), bias.clone().into()];
-    for relu in [false, true] {
-        let want = naive::conv2d_forward(&g, &x, &weight, &bias, relu);
-        cases.push(case(
-            (title, relu),
-            inputs(),
-            vec![output(kind, &want)],
-            make!([x, weight, bias] => [y], Call::Conv2dForward { geometry: g, x, weight, bias, relu, y }),
-        ));
-    }
-    let want = naive::conv2d_backward_input(&g, &dy, &weight);
-    cases.push(case(
-        title,
-        vec![dy_data.clone(), weight_data.clone()],
-        vec![output(kind, &want)],
-        make!([dy, weight] => [dx], Call::Conv2dBackwardInput { geometry: g, dy, weight, mask: None, dx }),
-    ));
-    cases.push(case(
-        (title, "mask"),
-        vec![dy_data.clone(), weight_data.clone(), mask_data],
-        vec![output(kind, &naive::opened(&mask, want))],
-        make!([dy, weight, mask] => [dx],
-            Call::Conv2dBackwardInput { geometry: g, dy, weight, mask: Some(mask), dx }),
-    ));
-    cases.push(case(
-        title,
-        vec![x_data.clone(), dy_data],
-        vec![Output::fresh(sums(kind, naive::conv2d_backward_weight(&g, &x, &dy)))],
-        make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight }),
-    ));
-    if g.h > 1 && g.w > 1 {
-        let z = stored(kind, &naive::conv2d_forward(&g, &x, &weight, &bias, true));
-        let (want, winner) = naive::maxpool2d_of(&g.pool(), &z);
-        let y = || Output { before: None, want: Want::Half(Dtype::Bf16, want.clone()) };
-        cases.push(case(
-            (title, "inference"),
-            inputs(),
-            vec![y()],
-            make!([x, weight, bias] => [y],
-                Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y, winner: None }),
-        ));
-        // Of reals the winner is a matter of rounding; integers of bf16 tie after it.
-        if kind == Integers {
-            cases.push(case(
-                (title, "training"),
-                inputs(),
-                vec![y(), Output::fresh_u8(winner)],
-                make!([x, weight, bias] => [y, winner],
-                    Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y, winner: Some(winner) }),
-            ));
-        }
-    }
-    cases
+    tensor_cores::emulator(options, Precision::Bf16, Kernels::Sm90a)
 }
 
 fn all_agree(kind: Numbers) {
-    let mut failures = Vec::new();
-    let devices = devices();
-    for g in CONV2D.iter().map(geometry) {
-        for case in cases(kind, g) {
-            for device in &devices {
-                if let Some(miss) = case.check(&**device) {
-                    failures.push(format!("{}: {miss}", case.name(&**device)));
-                }
-            }
-        }
-    }
-    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+    let devices = tensor_cores::devices(Precision::Bf16, Kernels::Sm90a);
+    tensor_cores::all_agree(&devices, CONV2D, Precision::Bf16, kind);
 }
 
 #[test]
@@ -182,7 +55,7 @@ const RESULTS: [&str; 5] = ["y", "dx", "dweight", "the pool's y", "winner"];
 /// What the calls of a convolution write, as bytes.
 fn results(device: &dyn Device, kind: Numbers, g: Conv2d) -> Vec<Vec<u8>> {
     let half = |seed, len| {
-        let (data, _) = numbers(kind, seed, len);
+        let (data, _) = numbers(Precision::Bf16, kind, seed, len);
         data.upload(device)
     };
     let (x, weight, dy) = (half(1, g.x().len()), half(2, g.weight().len()), half(3, g.y().len()));
@@ -238,7 +111,7 @@ fn no_order_changes_a_bit() {
 }
 
 /// VGG16's layers on 150x150, 20 pictures: all tiles, whole waves, tails.
-const LAYERS: &[(usize, usize, usize, usize, usize)] = &[
+const LAYERS: &[Sizes] = &[
     (20, 150, 150, 64, 64),
     (20, 75, 75, 64, 128),
     (20, 75, 75, 128, 128),
@@ -255,7 +128,7 @@ fn real_layers_equal_the_portable_kernels() {
     let named = std::env::var("VGG_FT_TEST_DEVICES").unwrap_or_default();
     let there = cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability == 90));
     if !there || !(named.is_empty() || named.contains("cuda")) {
-        eprintln!("no Hopper: left out");
+        println!("skipped: no Hopper card");
         return;
     }
     let open = || Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();

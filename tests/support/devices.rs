@@ -26,12 +26,12 @@ fn chosen() -> Option<Vec<String>> {
 
 /// All devices present, each with poisoned memory where it has such a thing.
 pub fn all() -> Vec<Box<dyn Device>> {
-    gather(|| cpus(&[1, 2]), || Some(emulator()))
+    gather(|| cpus(&[1, 2]), || Some(emulator()), || Some(card()))
 }
 
 /// Our kernels wherever they run: the emulator with all checks, and a card.
 pub fn kernels() -> Vec<Box<dyn Device>> {
-    gather(Vec::new, || Some(emulator()))
+    gather(Vec::new, || Some(emulator()), || Some(card()))
 }
 
 /// Those that run whole models within seconds: the emulator only where it is asked for, without checks.
@@ -39,18 +39,20 @@ pub fn fast() -> Vec<Box<dyn Device>> {
     let named = chosen().is_some_and(|names| names.iter().any(|name| name == "emulator"));
     let emulator =
         || -> Box<dyn Device> { Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap()) };
-    gather(|| vec![Box::new(CpuDevice::new(None).unwrap())], || named.then(emulator))
+    gather(|| vec![Box::new(CpuDevice::new(None).unwrap())], || named.then(emulator), || Some(card()))
 }
 
-fn gather(
+/// Those of these that are named, or that are here.
+pub fn gather(
     cpus: impl Fn() -> Vec<Box<dyn Device>>,
     emulator: impl Fn() -> Option<Box<dyn Device>>,
+    card: impl Fn() -> Option<Box<dyn Device>>,
 ) -> Vec<Box<dyn Device>> {
     let Some(names) = chosen() else {
         let mut all = cpus();
         all.extend(emulator());
         match cuda::find().and_then(|found| found.first().map(|_| ())) {
-            Ok(()) => all.push(card()),
+            Ok(()) => all.extend(card()),
             Err(error) => {
                 println!("skipped: cuda, since there is {}", error.message().trim_start_matches("there is "))
             }
@@ -62,7 +64,7 @@ fn gather(
         match name.as_str() {
             "cpu" => all.extend(cpus()),
             "emulator" => all.extend(emulator()),
-            _ => all.push(card()),
+            _ => all.extend(card()),
         }
     }
     all
