@@ -14,6 +14,8 @@ mod support;
 // A folder without main.rs is no bench to Cargo.
 #[path = "common/convolutions.rs"]
 mod convolutions;
+#[path = "common/ladder.rs"]
+mod ladder;
 #[path = "common/report.rs"]
 mod report;
 #[path = "common/roof.rs"]
@@ -523,6 +525,7 @@ fn main() {
     println!("{}: {}", it.name, it.hardware);
     let mut results = Vec::new();
     kernels(&mut criterion, &*device, &mut results);
+    ladder::measure(&mut criterion, &mut results);
     criterion.final_summary();
     print!("{}", shares(&roof, &results));
     if let Some(path) = std::env::var_os("VGG_FT_BENCH_JSON") {

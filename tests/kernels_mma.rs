@@ -8,7 +8,7 @@ use support::cases::{Integers, Numbers, Reals, Source, case, make};
 use support::close::Near;
 use support::naive;
 use support::run::{Case, Data, Output, Want};
-use support::tensor_cores::{self, Sizes, cases, geometry, numbers};
+use support::tensor_cores::{self, PORTABLE, cases, geometry, numbers};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::gpu::plan::{Card, Plan};
@@ -16,29 +16,8 @@ use vgg_ft::device::{Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::ptx::Space;
 use vgg_ft::shape::Conv2d;
 
-const CONV2D: &[Sizes] = &[
-    (1, 1, 1, 8, 8),      // one pixel: eight of nine taps fall outside
-    (3, 7, 1, 16, 16),    // one column
-    (2, 9, 9, 64, 64),    // block 5's map
-    (1, 3, 43, 64, 136),  // one past a tile in pixels, a chunk past one in filters
-    (2, 5, 13, 136, 128), // the same in channels; depth past two steps
-    (1, 12, 11, 72, 24),  // a tail of the depth
-    (5, 6, 4, 128, 40),   // tiles that run across pictures
-    (2, 1, 1, 32, 72),    // a map with one pixel
-    (33, 2, 2, 8, 16),    // more maps than a step has rows of
-    (1, 4, 70, 16, 8),    // a long row
-    (1, 13, 13, 3, 64),   // the first layer
-    (1, 5, 7, 3, 70),     // the same with filters past a tile
-    (1, 5, 7, 3, 4),      // nothing divides anything
-    (1, 2, 2, 1, 1),      // nothing but borders
-    (2, 9, 8, 65, 66),    // one past a tile of what takes any channels
-    (3, 7, 5, 20, 12),    // whole chunks of f32, not of bf16
-    (2, 3, 2, 8, 7),      // filters alone are ragged
-    (1, 11, 3, 5, 8),     // channels alone are
-];
-
 fn all_agree(precision: Precision, kind: Numbers) {
-    tensor_cores::all_agree(&devices(precision), CONV2D, precision, kind);
+    tensor_cores::all_agree(&devices(precision), PORTABLE, precision, kind);
 }
 
 fn devices(precision: Precision) -> Vec<Box<dyn Device>> {

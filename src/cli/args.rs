@@ -42,8 +42,8 @@ pub struct Cli {
     /// f32 if not given; `resume` and `finetune --config` take the job's
     #[arg(long, global = true, value_name = "PRECISION", value_parser = str::parse::<Precision>)]
     pub precision: Option<Precision>,
-    /// Which convolutions of bf16 a card (or the emulator) takes: auto (Hopper's own where the card is one), portable
-    /// (those for all cards), sm90a (Hopper's own: TMA and wgmma). Bits of results differ between the two; no part of
+    /// Which convolutions a card (or the emulator) takes: auto (of bf16 Hopper's own where the card is one), portable
+    /// (those for all cards), sm90a (Hopper's own of bf16 and tf32: TMA and wgmma). Bits of results differ between the two; no part of
     /// a job: say it again to `resume`
     #[arg(long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = str::parse::<Kernels>)]
     pub kernels: Kernels,

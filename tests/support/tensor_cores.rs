@@ -16,6 +16,41 @@ use vgg_ft::shape::Conv2d;
 /// `(n, h, w, c_in, c_out)`.
 pub type Sizes = (usize, usize, usize, usize, usize);
 
+/// What kernels for every card are tested with.
+pub const PORTABLE: &[Sizes] = &[
+    (1, 1, 1, 8, 8),      // one pixel: eight of nine taps fall outside
+    (3, 7, 1, 16, 16),    // one column
+    (2, 9, 9, 64, 64),    // block 5's map
+    (1, 3, 43, 64, 136),  // one past a tile in pixels, a chunk past one in filters
+    (2, 5, 13, 136, 128), // the same in channels; depth past two steps
+    (1, 12, 11, 72, 24),  // a tail of the depth
+    (5, 6, 4, 128, 40),   // tiles that run across pictures
+    (2, 1, 1, 32, 72),    // a map with one pixel
+    (33, 2, 2, 8, 16),    // more maps than a step has rows of
+    (1, 4, 70, 16, 8),    // a long row
+    (1, 13, 13, 3, 64),   // the first layer
+    (1, 5, 7, 3, 70),     // the same with filters past a tile
+    (1, 5, 7, 3, 4),      // nothing divides anything
+    (1, 2, 2, 1, 1),      // nothing but borders
+    (2, 9, 8, 65, 66),    // one past a tile of what takes any channels
+    (3, 7, 5, 20, 12),    // whole chunks of f32, not of bf16
+    (2, 3, 2, 8, 7),      // filters alone are ragged
+    (1, 11, 3, 5, 8),     // channels alone are
+];
+
+/// What Hopper's are: channels are multiples of 64.
+pub const HOPPER: &[Sizes] = &[
+    (1, 1, 1, 64, 64),     // one pixel: eight of nine taps fall outside
+    (3, 7, 1, 64, 64),     // one column
+    (1, 9, 9, 64, 128),    // block 5's map, alone
+    (1, 3, 43, 128, 64),   // one past a tile in pixels
+    (5, 6, 5, 64, 192),    // tiles that run across pictures; filters that only the narrow tile divides
+    (2, 13, 10, 192, 128), // the same of channels; several tiles of pixels
+    (1, 4, 70, 64, 64),    // a long row
+    (1, 19, 11, 128, 128), // a pool from two steps of channels, lines and columns without a window
+    (33, 2, 2, 64, 64),    // more maps than a step has rows of
+];
+
 pub fn geometry(&(n, h, w, c_in, c_out): &Sizes) -> Conv2d {
     Conv2d { n, h, w, c_in, c_out }
 }
@@ -43,7 +78,7 @@ pub fn working<D: Driver + 'static>(driver: D, precision: Precision, kernels: Ke
     Gpu::new(driver).unwrap().with_precision(precision).with_kernels(kernels).unwrap()
 }
 
-/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it.
+/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it, or TMA.
 fn factor(precision: Precision, x: f32) -> f32 {
     match precision {
         Precision::Bf16 => bf16::from_f32(x).to_f32(),
@@ -51,9 +86,15 @@ fn factor(precision: Precision, x: f32) -> f32 {
     }
 }
 
+/// Not halfway between two tf32, where `cvt.rna` goes away from zero and TMA to the even one.
+fn decided(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits(if bits & 0x1fff == 0x1000 { bits | 1 } else { bits })
+}
+
 /// Numbers as they lie in memory, and as factors.
 pub fn numbers(precision: Precision, kind: Numbers, seed: u64, len: usize) -> (Data, Vec<f32>) {
-    let x = Source::new(seed).f32(kind, len);
+    let x: Vec<f32> = Source::new(seed).f32(kind, len).into_iter().map(decided).collect();
     let factors = x.iter().map(|&x| factor(precision, x)).collect();
     match precision {
         Precision::Bf16 => (Data::Bf16(x.into_iter().map(bf16::from_f32).collect()), factors),

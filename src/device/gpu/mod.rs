@@ -42,7 +42,7 @@ pub struct Gpu<D> {
     /// Whether a kernel may have written there since the last look.
     suspect: AtomicBool,
     /// A teaching kernel in the place of one of ours.
-    standing: Option<ladder::Standing>,
+    standing: Option<ladder::Rung>,
     precision: Precision,
     /// Decided.
     kernels: Kernels,
@@ -202,10 +202,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     fn run(&self, call: Call<'_>) -> Result<()> {
         let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. } | Call::Augment { .. });
         let mut site = Site::new(&call, &self.shared, self.fault.at(), (self.precision, self.kernels));
-        lower::lower(call, &mut site)?;
-        if let Some(standing) = &self.standing {
-            site.launches.iter_mut().for_each(|launch| standing.take(launch));
-        }
+        lower::lower_on(self.standing, call, &mut site)?;
         for launch in &site.launches {
             launch.check(self.driver.limits())?;
         }

@@ -21,6 +21,7 @@ pub fn encode(library: &Library, map: &TensorMap) -> Result<[u8; BYTES]> {
             .help("install a driver of CUDA 12.0 or newer (525 or newer)"));
     };
     let dtype = match map.dtype() {
+        Dtype::F32 if map.rounds() => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
         Dtype::F32 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
         Dtype::U32 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT32,
         Dtype::U8 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT8,

@@ -37,8 +37,8 @@ pub fn conv2d_forward(
     y: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
-        if sm90::takes(site, format, g) {
-            return sm90::conv2d_forward(site, g, x, (weight, bias, relu), y);
+        if sm90::takes(site, g) {
+            return sm90::conv2d_forward(site, format, g, x, (weight, bias, relu), y);
         }
         return mma::conv2d_forward(site, format, g, x, (weight, bias, relu), y);
     }
@@ -63,8 +63,8 @@ pub fn conv2d_maxpool2d_forward(
     winner: Option<&Buffer>,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
-        if sm90::takes(site, format, g) {
-            return sm90::conv2d_maxpool2d_forward(site, g, x, (weight, bias), y, winner);
+        if sm90::takes(site, g) {
+            return sm90::conv2d_maxpool2d_forward(site, format, g, x, (weight, bias), y, winner);
         }
         return mma::conv2d_maxpool2d_forward(site, format, g, x, (weight, bias), y, winner);
     }
@@ -99,8 +99,8 @@ pub fn conv2d_backward_input(
     dx: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, dy)? {
-        if sm90::takes(site, format, g) {
-            return sm90::conv2d_backward_input(site, g, (dy, weight), mask, dx);
+        if sm90::takes(site, g) {
+            return sm90::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);
         }
         return mma::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);
     }
@@ -123,7 +123,7 @@ pub fn conv2d_backward_weight(
     dweight: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
-        if sm90::takes(site, format, g) && sm90::fills_weight_tiles(g) {
+        if sm90::takes_backward_weight(site, format, g) {
             return sm90::conv2d_backward_weight(site, g, (x, dy), dweight);
         }
         return mma::conv2d_backward_weight(site, format, g, (x, dy), dweight);

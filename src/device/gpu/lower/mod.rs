@@ -9,6 +9,7 @@ mod augment;
 mod conv2d;
 mod dense;
 mod elementwise;
+mod ladder;
 mod layout;
 mod maxpool2d;
 mod mma;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use site::Site;
 
+use super::ladder::Rung;
 use crate::device::{Buffer, Call, Dtype};
 use crate::error::Result;
 
@@ -90,6 +92,19 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
             dense::dense_rmsprop_step(site, geometry, rule, (x, dy), velocity, weight)
         }
         Call::Add { x, into } => elementwise::add(site, x, into),
+    }
+}
+
+/// The same on a device that has a teaching kernel in the place of `conv2d_forward`.
+///
+/// # Errors
+/// As [`lower`]; for sizes that the teaching kernel does not take.
+pub fn lower_on(rung: Option<Rung>, call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
+    match (rung, call) {
+        (Some(rung), Call::Conv2dForward { geometry, x, weight, bias, relu, y }) => {
+            ladder::conv2d_forward(site, rung, geometry, x, (weight, bias, relu), y)
+        }
+        (_, call) => lower(call, site),
     }
 }
 

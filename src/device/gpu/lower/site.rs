@@ -162,12 +162,22 @@ impl<'a> Site<'a> {
         (threads, shared): (usize, u32),
         args: impl Into<Vec<Arg>>,
     ) -> Result<()> {
+        self.launch_as(entry, grid, ([threads, 1, 1], shared), args)
+    }
+
+    /// The same of blocks that have more than one axis.
+    pub fn launch_as(
+        &mut self,
+        entry: &str,
+        grid: [usize; 3],
+        (block, shared): ([usize; 3], u32),
+        args: impl Into<Vec<Arg>>,
+    ) -> Result<()> {
         if grid.contains(&0) {
             return Ok(());
         }
-        let [x, y, z] = grid;
-        let grid = [self.size(x)?, self.size(y)?, self.size(z)?];
-        let block = [self.size(threads)?, 1, 1];
+        let sizes = |[x, y, z]: [usize; 3]| Ok([self.size(x)?, self.size(y)?, self.size(z)?]);
+        let (grid, block) = (sizes(grid)?, sizes(block)?);
         let Some((_, entry)) = module::find(entry, self.driver.limits().capability) else {
             return Err(self
                 .arm
@@ -179,6 +189,14 @@ impl<'a> Site<'a> {
         let cost = self.cost.take().unwrap_or_else(|| own_bytes(&args));
         self.launches.push(Launch { entry, grid, block, shared, args, cost });
         Ok(())
+    }
+
+    /// Launches that make ready what the call's own launch reads: its cost is left for that one.
+    pub fn before(&mut self, launches: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let cost = self.cost.take();
+        let done = launches(self);
+        self.cost = cost;
+        done
     }
 
     /// A launch of one thread per unit of a line of `units`.

@@ -109,7 +109,7 @@ impl Format {
     }
 
     /// Of activations and weights.
-    fn dtype(self) -> Dtype {
+    pub fn dtype(self) -> Dtype {
         self.precision().activations()
     }
 
