@@ -20,8 +20,8 @@
 
 #include "conv2d_sm90.cuh"
 
-// What becomes of the sums of a product whose rows are pixels: y, or dx where the mask is above zero. Four lanes store a
-// sector of 32 bytes, straight from their fragments.
+// What becomes of the sums of a product whose rows are pixels: y, or dx where the mask is above zero. Four lanes store
+// a sector of 32 bytes, straight from their fragments.
 struct ForwardF32 {
     static constexpr bool BACKWARD = false;
     float* y;

@@ -90,7 +90,8 @@ extern "C" __global__ __launch_bounds__(THREADS) void conv2d_6_pipelined(
             #pragma unroll
             for (int i = 0; i < 2; ++i)
                 #pragma unroll
-                for (int j = 0; j < 4; ++j) multiply<Bf16>(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+                for (int j = 0; j < 4; ++j)
+                    multiply<Bf16>(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
         }
         reading = reading + STAGE == shared + STAGES * STAGE ? shared : reading + STAGE;
         writing = writing + STAGE == shared + STAGES * STAGE ? shared : writing + STAGE;

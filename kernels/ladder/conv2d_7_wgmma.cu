@@ -59,7 +59,8 @@ extern "C" __global__ __launch_bounds__(128) void conv2d_7_wgmma(
             for (int k = 0; k < DEPTH / 16; ++k)
                 #pragma unroll
                 for (int m = 0; m < ROWS / 64; ++m)
-                    Product<COLUMNS>::issue<false, false>(sums[m], factor<false>(a + m * 8192, k), factor<false>(b, k), 1);
+                    Product<COLUMNS>::issue<false, false>(
+                        sums[m], factor<false>(a + m * 8192, k), factor<false>(b, k), 1);
             commit_products();
             wait_products<0>();
             __syncthreads();                          // all four warps are done with the tiles
