@@ -87,12 +87,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
 pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::Value)> {
     let began = Instant::now();
     job.validate()?;
-    if job.begin == Begin::Resume && run::Folder::finished(&job.output)? {
-        return Ok((
-            format!("{} is finished, there is nothing to go on with", job.output.display()),
-            json!({ "run": job.output, "finished": true }),
-        ));
-    }
+    let finished = job.begin == Begin::Resume && run::Folder::finished(&job.output)?;
     apart(&job.data, &job.output)?;
     let mut job = job.clone();
     if job.begin == Begin::Resume {
@@ -110,8 +105,11 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         .check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     base.remark(host, job.pictures.preprocess);
-    let mut network = base.network(host, architecture, job.head.seed)?;
     let mut config = config(host, job, &base.sha256, &classes)?;
+    if finished {
+        return run::Folder::at(&job.output).done(host, &config);
+    }
+    let mut network = base.network(host, architecture, job.head.seed)?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
     let features = folder.features();
     files::create_dir(&features)?;

@@ -15,6 +15,7 @@ use crate::files;
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::{curves, tensorboard};
 use crate::train::History;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -71,7 +72,7 @@ impl Folder {
                 )
                 .help("go on with it with --resume, or begin anew with --force"));
             }
-            Begin::Resume => folder.compare(host, job)?,
+            Begin::Resume => folder.compare(host, JOB, job)?,
             Begin::New => {}
             Begin::Over => {
                 // From here on the folder is not whole.
@@ -96,12 +97,12 @@ impl Folder {
         self.write(JOB, job)
     }
 
-    /// Whether the run that is there is this job.
-    fn compare(&self, host: &Host, job: &Config) -> Result<()> {
-        let there = Config::read(&self.join(JOB)).map_err(|error| match error.kind() {
+    /// Whether the run that is there, and that the file `name` tells of, is this job.
+    fn compare(&self, host: &Host, name: &str, job: &Config) -> Result<()> {
+        let there = Config::read(&self.join(name)).map_err(|error| match error.kind() {
             Kind::Io => {
                 Error::new(Kind::Usage, format!("{} holds no run to go on with", self.path.display()))
-                    .fact("missing", self.join(JOB).display())
+                    .fact("missing", self.join(name).display())
                     .help("leave --resume out to begin one")
             }
             _ => error,
@@ -113,12 +114,26 @@ impl Folder {
             ));
         }
         let Some(differs) = there.differs(job)? else { return Ok(()) };
-        Err(Error::new(Kind::Usage, format!("{} holds another job than this", self.path.display()))
-            .fact("differs", differs)
-            .help(format!(
+        let help = if name == JOB {
+            format!(
                 "`vgg-ft resume {}` goes on with the job that is there; --force begins anew",
                 self.path.display()
-            )))
+            )
+        } else {
+            "it is finished; choose another folder with -o, or write over it with --force".into()
+        };
+        Err(Error::new(Kind::Usage, format!("{} holds another job than this", self.path.display()))
+            .fact("differs", differs)
+            .help(help))
+    }
+
+    /// What is to be said, to people and to machines, where `job` is to go on and is finished already.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when it is another job that is finished here; those of [`Config::read`].
+    pub fn done(&self, host: &Host, job: &Config) -> Result<(String, Value)> {
+        self.compare(host, "run.toml", job)?;
+        Ok(nothing_left(&self.path))
     }
 
     /// Where it is.
@@ -184,6 +199,12 @@ impl Folder {
     fn write(&self, name: &str, config: &Config) -> Result<()> {
         files::write_bytes(&self.join(name), config.text()?.as_bytes())
     }
+}
+
+/// That the run at `path` is finished, for people and for machines.
+pub(super) fn nothing_left(path: &Path) -> (String, Value) {
+    let text = format!("{} is finished, there is nothing to go on with", path.display());
+    (text, json!({ "run": path, "finished": true }))
 }
 
 fn remove(path: &Path) -> Result<()> {
