@@ -96,8 +96,14 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let job = &job;
     let splits = Splits::open(&job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
+    if splits.validation.is_none() {
+        host.say(
+            "note: there is nothing to validate on; --validation-split 0.2 holds a fifth of the pictures back for it",
+        );
+    }
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
+    job.stages.iter().try_for_each(|stage| stage.suits(&architecture, &classes))?;
     let places = places(&architecture, &job.stages)?;
     let augmented = job.stages.iter().any(|stage| stage.augment.is_some());
     let boundary = places.iter().copied().min().unwrap_or_default();
@@ -221,7 +227,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     drop(validation);
     drop(parts);
     let material = Material { folder: &job.output, config: &config, history, judged };
-    text += &report::attempt(host, &mut network, material);
+    text += &report::attempt(host, &mut network, material)?;
     if !job.keep_features {
         folder.remove_features();
     }

@@ -117,6 +117,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             .help("extract without --layer: the classifier stands on the whole base"));
     }
     let architecture = architecture.with_head(head)?;
+    stage.suits(&architecture, &recipe.classes)?;
     let batch = job.head.batch;
     Estimate { architecture: &architecture, boundary: from, batch, pictures: false, augmented: false }
         .check(host)?;
@@ -194,7 +195,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         Ok(Judged::new(Which::Split("validation"), root, files, found, report::FROM_FEATURES))
     });
     let material = Material { folder: &job.output, config: &config, history, judged };
-    text += &report::attempt(host, &mut network, material);
+    text += &report::attempt(host, &mut network, material)?;
     host.result(
         &text,
         &json!({

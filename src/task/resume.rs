@@ -2,7 +2,7 @@
 
 use super::course::StageConfig;
 use super::fit::{self, HeadOptions};
-use super::run::{Begin, Config, Folder, JOB, damaged, nothing_left};
+use super::run::{Begin, Config, Folder, JOB, Lock, damaged, nothing_left};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, stage};
 use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
@@ -35,6 +35,8 @@ pub fn resume(host: &Host, run: &Path, rate_factor: Option<f64>, reading: Readin
             .fact("missing", file.display())
             .help("give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"));
     }
+    // Rates are written down before the job takes the folder for itself.
+    drop(Lock::take(run)?);
     let config = Config::read(&file)?;
     let folder = Folder::at(run);
     let go_on = |config: Config| {

@@ -3,10 +3,12 @@
 //! is drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
 
 mod config;
+mod lock;
 mod remains;
 
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
 pub(super) use config::{FORMAT, damaged};
+pub(super) use lock::Lock;
 
 use super::Host;
 use crate::data::Resize;
@@ -34,6 +36,8 @@ pub enum Begin {
 /// A folder that a run is written to.
 pub struct Folder {
     path: PathBuf,
+    /// Held by whoever writes there.
+    lock: Option<Lock>,
 }
 
 /// What is being done, until it is done.
@@ -49,16 +53,17 @@ pub(super) const CURVES: &str = "curves.png";
 impl Folder {
     /// That of a run which is there.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), lock: None }
     }
 
     /// Makes the folder, or takes it over.
     ///
     /// # Errors
     /// [`Kind::Usage`] when a run is there and neither written over nor taken up, when there is none to take
-    /// up, or when it is another job; [`Kind::Io`].
+    /// up, when it is another job, or when another process writes there; [`Kind::Io`].
     pub fn begin(host: &Host, path: &Path, begin: Begin, job: &Config) -> Result<Self> {
-        let folder = Self::at(path);
+        let lock = if path.is_dir() { Lock::take(path)? } else { None };
+        let mut folder = Self { path: path.to_owned(), lock };
         let (finished, stopped) = (folder.join("run.toml").exists(), folder.join(CHECKPOINT).exists());
         match begin {
             Begin::New if finished => {
@@ -82,6 +87,9 @@ impl Folder {
             }
         }
         files::create_dir(path)?;
+        if folder.lock.is_none() {
+            folder.lock = Lock::take(path)?;
+        }
         folder.remove_remains()?;
         if begin != Begin::Resume {
             folder.describe(job)?;
@@ -116,7 +124,7 @@ impl Folder {
         let Some(differs) = there.differs(job)? else { return Ok(()) };
         let help = if name == JOB {
             format!(
-                "`vgg-ft resume {}` goes on with the job that is there; --force begins anew",
+                "`vgg-ft resume {}` goes on with the job that is there; this command with --force begins anew",
                 self.path.display()
             )
         } else {
