@@ -195,7 +195,9 @@ impl TensorMap {
 
     fn check(&self, strides: usize) -> Result<()> {
         if !self.base.0.is_multiple_of(16) || self.base.0 == 0 {
-            return Err(wrong("the address").expected_got("a multiple of 16", format!("{:#x}", self.base.0)));
+            return Err(
+                wrong("the address").expected_got("a multiple of 16 above 0", format!("{:#x}", self.base.0))
+            );
         }
         if strides + 1 != self.rank {
             return Err(wrong("the number of strides").expected_got(self.rank - 1, strides));
@@ -414,7 +416,7 @@ mod tests {
         let good = |base| tile(base, &[64, 9], &[128], &[64, 8], Swizzle::B128);
         assert_eq!(good(BASE.0).unwrap().bytes(), 1024);
         wrong(good(BASE.0 + 8), "a multiple of 16");
-        wrong(good(0), "a multiple of 16");
+        wrong(good(0), "a multiple of 16 above 0");
         wrong(tile(BASE.0, &[], &[], &[], Swizzle::None), "1 to 5");
         wrong(tile(BASE.0, &[64, 9], &[128], &[64], Swizzle::None), "another number of dimensions");
         wrong(tile(BASE.0, &[64, 9], &[], &[64, 8], Swizzle::None), "number of strides");
