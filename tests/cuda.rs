@@ -284,9 +284,11 @@ mod inner {
     #[test]
     #[ignore = "runs on the fake library"]
     fn hopper() {
-        let devices = tensor_cores::devices(Precision::Bf16, Kernels::Sm90a);
         let geometries = [(2, 13, 10, 192, 128), (1, 4, 70, 64, 64)];
-        tensor_cores::all_agree(&devices, &geometries, Precision::Bf16, Integers);
+        for precision in [Precision::Bf16, Precision::Tf32] {
+            let devices = tensor_cores::devices(precision, Kernels::Sm90a);
+            tensor_cores::all_agree(&devices, &geometries, precision, Integers);
+        }
     }
 
     #[test]

@@ -6,13 +6,16 @@ use vgg_ft::device::Dtype;
 use vgg_ft::device::gpu::driver::Address;
 use vgg_ft::device::gpu::tensor_map::{BYTES, Swizzle, TensorMap};
 
+/// Of f32 that are rounded on the way.
+const TFLOAT32: c_uint = 11;
+
 /// `CUtensorMapDataType` and `CUtensorMapSwizzle`.
 fn read(dtype: c_uint, swizzle: c_uint) -> Option<(Dtype, Swizzle)> {
     let dtype = match dtype {
         0 => Dtype::U8,
         2 => Dtype::U32,
         6 => Dtype::F16,
-        7 => Dtype::F32,
+        7 | TFLOAT32 => Dtype::F32,
         9 => Dtype::Bf16,
         _ => return None,
     };
@@ -21,7 +24,8 @@ fn read(dtype: c_uint, swizzle: c_uint) -> Option<(Dtype, Swizzle)> {
 }
 
 /// Writes the map's bytes to `to`, which must lie at a multiple of 64.
-fn leave(to: *mut u8, map: vgg_ft::error::Result<TensorMap>) -> c_uint {
+fn leave(to: *mut u8, code: c_uint, map: vgg_ft::error::Result<TensorMap>) -> c_uint {
+    let map = if code == TFLOAT32 { map.and_then(TensorMap::rounding) } else { map };
     let Ok(map) = map else { return INVALID_VALUE };
     if !to.addr().is_multiple_of(64) {
         return INVALID_VALUE;
@@ -55,13 +59,13 @@ pub unsafe extern "C" fn cuTensorMapEncodeTiled(
     fill: c_uint,
 ) -> c_uint {
     let rank = rank as usize;
-    let Some((dtype, swizzle)) = read(dtype, swizzle) else { return INVALID_VALUE };
+    let Some((kind, swizzle)) = read(dtype, swizzle) else { return INVALID_VALUE };
     if !unsafe { is_plain(rank, steps, interleave, fill) } {
         return INVALID_VALUE;
     }
     let (sizes, strides, window) =
         unsafe { (list(sizes, rank), list(strides, rank - 1), list(window, rank)) };
-    leave(to, TensorMap::tile(dtype, Address(base), sizes, strides, window, swizzle))
+    leave(to, dtype, TensorMap::tile(kind, Address(base), sizes, strides, window, swizzle))
 }
 
 #[unsafe(no_mangle)]
@@ -83,12 +87,12 @@ pub unsafe extern "C" fn cuTensorMapEncodeIm2col(
     fill: c_uint,
 ) -> c_uint {
     let rank = rank as usize;
-    let Some((dtype, swizzle)) = read(dtype, swizzle) else { return INVALID_VALUE };
+    let Some((kind, swizzle)) = read(dtype, swizzle) else { return INVALID_VALUE };
     if !unsafe { is_plain(rank, steps, interleave, fill) } {
         return INVALID_VALUE;
     }
     let (sizes, strides, lower, upper) =
         unsafe { (list(sizes, rank), list(strides, rank - 1), list(lower, rank - 2), list(upper, rank - 2)) };
     let window = [channels, pixels];
-    leave(to, TensorMap::im2col(dtype, Address(base), sizes, strides, lower, upper, window, swizzle))
+    leave(to, dtype, TensorMap::im2col(kind, Address(base), sizes, strides, lower, upper, window, swizzle))
 }

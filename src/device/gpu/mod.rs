@@ -97,7 +97,9 @@ impl<D: Driver + 'static> Gpu<D> {
     pub fn with_kernels(self, kernels: Kernels) -> Result<Self> {
         let capability = self.driver.limits().capability;
         let decided = kernels.decide(&self.driver.describe(), capability, self.precision)?;
-        let special = |module: &&module::Module| module.is_special() && module.runs_on(capability);
+        let special = |module: &&module::Module| {
+            module.is_special() && module.runs_on(capability) && !ladder::teaches(module)
+        };
         let mut special = module::MODULES.iter().filter(special);
         let held_back = kernels == Kernels::Auto
             && decided == Kernels::Sm90a
