@@ -151,7 +151,7 @@ fn no_grid_changes_a_bit_of_a_pool() {
             let other = gpu.alloc(Dtype::Bf16, g.pool().y().len()).unwrap();
             by(&gpu, alone, of, |site, to| {
                 let (y, winner) = if of_winners { (&other, Some(to)) } else { (to, None) };
-                conv2d_maxpool2d_forward(site, g, &x, (&weight, &bias), y, winner)
+                conv2d_maxpool2d_forward(site, BF16, g, &x, (&weight, &bias), y, winner)
             })
         };
         for of_winners in [false, true] {
