@@ -11,6 +11,7 @@ use vgg_ft::device::call::MaskSource;
 use vgg_ft::random::Stream;
 use vgg_ft::shape::Pool2d;
 
+/// There, with what it keeps, and back.
 pub fn maxpool2d(layer: &str, geometry: Pool2d) -> [Line; 2] {
     let g = geometry;
     let shape = format!("{layer}/b{}", g.n);
@@ -44,6 +45,7 @@ pub fn maxpool2d(layer: &str, geometry: Pool2d) -> [Line; 2] {
     ]
 }
 
+/// The sums over pixels or rows.
 pub fn bias_backward(layer: &str, rows: usize, channels: usize) -> Line {
     let dy = reals(1, rows * channels);
     let want = naive::bias_backward(channels, &dy);

@@ -9,6 +9,7 @@ use vgg_ft::device::Call;
 use vgg_ft::device::call::LossRule;
 use vgg_ft::shape::Dense;
 
+/// Forward, back to the input, back to the weights.
 pub fn dense(layer: &str, geometry: Dense) -> [Line; 3] {
     let g = geometry;
     let work = Throughput::Elements((2 * g.n * g.c_in * g.c_out) as u64);
@@ -53,6 +54,7 @@ pub fn dense(layer: &str, geometry: Dense) -> [Line; 3] {
     ]
 }
 
+/// The losses with their gradients, and the softmax alone.
 pub fn losses() -> [Line; 3] {
     let (logits, targets) = (reals(1, BATCH), (0..BATCH).map(|i| (i % 2) as f32).collect::<Vec<f32>>());
     let (outcome, dlogits) = naive::sigmoid_cross_entropy(&LossRule::mean(BATCH), &logits, &targets, None);

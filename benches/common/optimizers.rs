@@ -33,6 +33,7 @@ const LEARNERS: &[(&str, &[usize])] = &[
     ("block1", &[64 * 27, 64, 64 * 576, 64]),
 ];
 
+/// Every rule on every set of learners.
 pub fn optimizers() -> Vec<Line> {
     let rules: [Rule; 3] = [
         Rmsprop { rate: 2e-5, ..Rmsprop::default() }.into(),

@@ -14,6 +14,7 @@ use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::call::Normalize;
 use vgg_ft::random::{Draws, Stream};
 
+/// Bytes of pictures to numbers.
 pub fn normalize() -> Line {
     let rows = BATCH * 150 * 150;
     let rule = Normalize { order: [2, 1, 0], scale: [1.0; 3], offset: [-103.939, -116.779, -123.68] };

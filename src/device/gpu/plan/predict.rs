@@ -11,20 +11,21 @@
 //! A step of a main loop takes what its busiest pipe takes and a share of the others, times the steps of a block, times
 //! the blocks of the busiest multiprocessor: as many as fit at once (registers, shared memory, threads, blocks), wave
 //! after wave, the last wave spread out evenly. A kernel without such a loop runs through its body once. Traffic is what
-//! the launch must move once, at the speed of a copy; caches never help and never hurt.
+//! the launch must move once, at the speed of a copy; caches never help and never hurt. Compute and traffic overlap
+//! wholly, but for the convolutions of Hopper's own.
 //!
-//! These are rules; `work.rs` has the few shares that were fitted, once, to the times of one H200 on 2026-11-26, with
-//! [`START`] and the rule that compute and traffic of convolutions add up: six constants for 130 times. How well they
-//! fit is in docs/predictions.md, which `tests/predictions.rs` writes. For other cards and sizes they are predictions.
+//! These are rules; `work.rs` has the shares that were fitted, once, to the times of one H200 on 2026-11-26: with [`START`]
+//! seven constants for 240 times. How well they fit is in docs/predictions.md, which `tests/predictions.rs` writes. For
+//! other cards and sizes they are predictions.
 
 use super::card::Card;
-use super::work::{Work, numbers};
+use super::work::{WAITS, Work, numbers};
 use super::{BACKWARD, Record};
 use crate::device::Cost;
 use crate::device::gpu::launch::{Arg, Launch};
 
 /// Seconds from one kernel to the next in a graph, filling and draining it included. Fitted.
-const START: f64 = 1.5e-6;
+const START: f64 = 2.5e-6;
 
 /// What a launch should be waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +97,8 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
         () if compute >= bandwidth => Bound::Compute,
         () => Bound::Bandwidth,
     };
-    // Who multiplies in a loop loads and stores at other times than he computes; others do both at once.
-    let busy = if launch.entry.name.starts_with("conv2d") && !ends_a_sum {
-        compute + bandwidth
-    } else {
-        compute.max(bandwidth)
-    };
+    let waits = if launch.entry.name.contains("_sm90_") && !ends_a_sum { WAITS } else { 0.0 };
+    let busy = compute.max(bandwidth) + waits * compute.min(bandwidth);
     let floor = least.max(launch.cost.bytes() as f64 / card.copy());
     Line {
         label: label.trim_end_matches(BACKWARD).to_owned(),
@@ -152,16 +149,9 @@ mod tests {
         assert_eq!(relu("h100", 64).bound, Bound::Latency);
         assert_eq!(relu("h100", 64 << 20).bound, Bound::Bandwidth);
         // A tile is computed whole: the three channels of a picture cost as much as eight.
-        let [three, eight] = [3, 8].map(|c_in| {
-            let cost = conv2d("t4", Conv2d { n: 20, h: 150, w: 150, c_in, c_out: 64 });
-            computes(&cost, "t4")
-        });
+        let [three, eight] =
+            [3, 8].map(|c_in| conv2d("t4", Conv2d { n: 20, h: 150, w: 150, c_in, c_out: 64 }).seconds);
         assert!((three - eight).abs() < 1e-9, "{three} {eight}");
-    }
-
-    /// What is left without what is moved.
-    fn computes(line: &Line, card: &str) -> f64 {
-        line.seconds - START - line.cost.bytes() as f64 / Card::named(card).unwrap().copy()
     }
 
     fn relu(card: &str, len: usize) -> Line {

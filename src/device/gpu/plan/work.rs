@@ -9,17 +9,20 @@ use crate::device::gpu::launch::Launch;
 
 /// What `mma.sync` reaches in our loops of the tensor cores' peak on 9.0, whose own instruction is another. Fitted; a
 /// loop of nothing else reaches 0.59 on an H200, arXiv 2501.12084 says 0.63.
-const MMA: f64 = 0.43;
+const MMA: f64 = 0.44;
 /// What `wgmma` reaches of it: 918 TFLOP/s of random numbers on an H200, by a loop of nothing else.
 const WGMMA: f64 = 0.858;
 /// What fused multiply-adds reach of theirs in our loops. Fitted.
-const FMA: f64 = 0.62;
+const FMA: f64 = 0.6;
 /// What of the other pipes' cycles does not hide behind those of the busiest. Fitted.
-const SERIAL: f64 = 0.1;
+const SERIAL: f64 = 0.13;
 /// Cycles of a step that no other block hides, where a block is alone on its multiprocessor. Fitted.
-const ALONE: f64 = 215.0;
+const ALONE: f64 = 195.0;
 /// Steps that a block takes to fill its stages and to store its results. Fitted.
-const ENDS: f64 = 1.3;
+const ENDS: f64 = 2.7;
+/// What of the time for its traffic a Hopper's convolution takes besides what it computes: a multiprocessor has one block,
+/// which waits for memory by itself. Fitted.
+pub const WAITS: f64 = 0.76;
 /// Bytes that a row of Hopper's tiles has along the depth of a step.
 const ROW: u32 = 128;
 
@@ -63,13 +66,15 @@ impl Work {
         let depth = ROW / if numbers(name) == Precision::Tf32 { 4 } else { 2 };
         let (pixels, blocks) = (n * h * w, launch.grid[0].max(1));
         let fit = u64::from(blocks.div_ceil(card.sms));
+        let pipes = Pipes::find(name, card.capability)?;
+        let room = card.sms * resident(&pipes, launch.shared, launch.block.iter().product(), card.capability);
         if name.starts_with("conv2d_backward_weight") {
             let [rows, columns, _] = tile;
             let tiles = c_out.div_ceil(rows) * (9 * c_in).div_ceil(columns);
             let steps = (u64::from(tiles) * u64::from(pixels.div_ceil(depth))).div_ceil(u64::from(blocks));
             return Some(Self {
                 tiles: u64::from(tiles),
-                waves: f64::from(tiles) / f64::from(blocks),
+                waves: f64::from(tiles) / f64::from(room),
                 cycles: (steps * fit) as f64 * of_warpgroups([rows, columns], 1.0, card),
             });
         }
@@ -87,7 +92,7 @@ impl Work {
         let one = of_warpgroups(sides, fresh, card);
         Some(Self {
             tiles: u64::from(tiles),
-            waves: f64::from(tiles) / f64::from(blocks),
+            waves: f64::from(tiles) / f64::from(room),
             cycles: in_waves(u64::from(tiles), card, fit, |at_once| steps * at_once * one),
         })
     }
@@ -150,6 +155,10 @@ pub fn numbers(kernel: &str) -> Precision {
 /// Rows and columns of a block's tile and the depth of a step, where the kernel's name ends in them:
 /// `conv2d_forward_bf16_128x64x32`; 0 for a third number that is not there.
 fn tile(kernel: &str) -> Option<[u32; 3]> {
+    // Of any number of channels and filters (kernels/conv2d_any.cuh).
+    if kernel.ends_with("_any") {
+        return Some([128, 64, 32]);
+    }
     let sizes = kernel.rsplit('_').find(|part| part.contains('x'))?;
     let mut sizes = sizes.split('x').map(|size| size.parse().ok());
     Some([sizes.next()??, sizes.next()??, sizes.next().unwrap_or(Some(0))?])
@@ -225,6 +234,7 @@ mod tests {
         assert_eq!(tile("conv2d_forward_parts_bf16_128x64x32"), Some([128, 64, 32]));
         assert_eq!(tile("conv2d_backward_weight_tf32_256x128_2"), Some([256, 128, 0]));
         assert_eq!(tile("conv2d_maxpool2d_forward"), None);
+        assert_eq!(tile("conv2d_maxpool2d_forward_bf16_any"), Some([128, 64, 32]));
         let card = Card::named("h200").unwrap();
         assert!((tensor(card, "conv2d_forward_tf32_128x64") - 0.5 * MMA * 2048.0).abs() < 1e-9);
         assert_eq!(numbers("conv2d_forward_sm90_128x64"), Precision::Bf16);
