@@ -606,6 +606,40 @@ fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
     let t4 = ["bench", "--plan", "--card", "t4", "--precision", "bf16"];
     let error = fails(vgg_ft(dir.path()).args(t4), 1);
     assert!(error.contains("8.0 or later") && error.contains("--precision f32"), "{error}");
+    // Which kernels are planned is asked for, as where they run.
+    let by = |kernels: &str| {
+        let mut command = vgg_ft(dir.path());
+        command.args([
+            "bench",
+            "--plan",
+            "--card",
+            "h200",
+            "--json",
+            "--precision",
+            "bf16",
+            "--kernels",
+            kernels,
+        ]);
+        json(&stdout(&mut command))
+    };
+    let hoppers = |plan: &serde_json::Value| {
+        let launches = plan["launches"].as_array().unwrap().iter();
+        launches.filter(|launch| launch["kernel"].as_str().unwrap().contains("_sm90")).count()
+    };
+    let [portable, sm90a] = ["portable", "sm90a"].map(by);
+    assert_eq!((hoppers(&portable), hoppers(&sm90a)), (0, hoppers(&bf16)));
+    assert!(
+        hoppers(&bf16) > 10
+            && number(&sm90a, ["sums", "milliseconds"]) < number(&portable, ["sums", "milliseconds"])
+    );
+    for launch in sm90a["launches"].as_array().unwrap() {
+        let [waves, share] = ["waves", "share_of_floor"].map(|key| launch[key].as_f64().unwrap());
+        assert!(launch["tiles"].as_u64().unwrap() > 0 && waves > 0.0, "{launch}");
+        assert!((0.0..=1.0).contains(&share), "faster than it can be: {launch}");
+    }
+    let a100 = ["bench", "--plan", "--card", "a100", "--precision", "bf16", "--kernels", "sm90a"];
+    let error = fails(vgg_ft(dir.path()).args(a100), 1);
+    assert!(error.contains("--kernels sm90a runs on Hopper alone"), "{error}");
 }
 
 /// The precision is said, written down, and a part of the job.

@@ -6,10 +6,10 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
-use support::{devices, golden};
-use vgg_ft::data::{Batch, Resize, Size, load};
+use support::devices;
+use support::whole::{batch, drawings, photographs, relative_error};
+use vgg_ft::data::Size;
 use vgg_ft::device::Device;
 use vgg_ft::device::call::LossRule;
 use vgg_ft::device::cpu::CpuDevice;
@@ -40,42 +40,6 @@ fn kernels() -> Vec<Box<dyn Device>> {
         all.push(devices::card());
     }
     all
-}
-
-fn relative_error(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let squares = |f: &dyn Fn(usize) -> f64| (0..a.len()).map(|i| f(i).powi(2)).sum::<f64>();
-    (squares(&|i| f64::from(a[i]) - f64::from(b[i])) / squares(&|i| f64::from(b[i]))).sqrt()
-}
-
-/// The first pictures of a folder.
-fn first(folder: &Path, count: usize) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.sort();
-    found.truncate(count);
-    found
-}
-
-fn drawings(count: usize) -> Vec<PathBuf> {
-    first(&golden().join("inputs"), count)
-}
-
-/// A photograph where there is one, else a drawing.
-fn photographs(count: usize) -> Vec<PathBuf> {
-    let data = std::env::var_os("VGG_FT_TEST_DATA").map(PathBuf::from);
-    let folder = data.map(|data| data.join("cats_and_dogs_small/validation/dogs"));
-    match folder.filter(|folder| folder.is_dir()) {
-        Some(folder) => first(&folder, count),
-        None => {
-            println!("skipped: no photographs, as VGG_FT_TEST_DATA is not set; drawings stand in for them");
-            drawings(count)
-        }
-    }
-}
-
-fn batch(paths: &[PathBuf], size: Size) -> Batch {
-    let pixels: Vec<u8> = paths.iter().flat_map(|p| load(p, size, Resize::Nearest).unwrap()).collect();
-    Batch { indices: (0..paths.len() as u32).collect(), pixels, labels: Vec::new() }
 }
 
 #[test]

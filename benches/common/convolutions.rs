@@ -1,11 +1,11 @@
 //! The convolutions of the report, in the bench's precision: what they are given, and what they should make of it.
 
+use super::line::{Line, reals, zeros};
 use super::report::precision;
 use super::support::cases::make;
 use super::support::close::Near;
 use super::support::naive;
 use super::support::run::Data;
-use super::{Line, reals, zeros};
 use criterion::Throughput;
 use half::bf16;
 use vgg_ft::device::{Call, Precision};

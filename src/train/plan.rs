@@ -59,19 +59,23 @@ impl Observer for Silence {
     }
 }
 
+/// What a step is planned on: the card, in which numbers, by which convolutions.
+pub type On = (&'static Card, Precision, Kernels);
+
 /// Two steps of training with `batch` samples that enter at layer `from`: the first makes the optimizer's
 /// memory, the second is like all that follow.
 ///
 /// # Errors
-/// [`Kind::Device`](crate::error::Kind::Device) when a tensor has more elements than a kernel counts.
+/// [`Kind::Device`](crate::error::Kind::Device) when a tensor has more elements than a kernel counts, or the card does
+/// not run those kernels.
 pub fn training(
-    (card, precision): (&'static Card, Precision),
+    (card, precision, kernels): On,
     architecture: &Architecture,
     from: usize,
     trainable: Trainable,
     batch: usize,
 ) -> Result<Record> {
-    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(Kernels::Auto)?;
+    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(kernels)?;
     let mut network = blank(&gpu, architecture)?;
     network.set_trainable(trainable);
     let samples = samples(&gpu, architecture, from, 2 * batch);
@@ -93,12 +97,12 @@ pub fn training(
 /// # Errors
 /// As [`training`].
 pub fn inference(
-    (card, precision): (&'static Card, Precision),
+    (card, precision, kernels): On,
     architecture: &Architecture,
     range: Range<usize>,
     batch: usize,
 ) -> Result<Record> {
-    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(Kernels::Auto)?;
+    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(kernels)?;
     let network = blank(&gpu, architecture)?;
     let samples = samples(&gpu, architecture, range.start, batch);
     let indices: Vec<u32> = (0..batch as u32).collect();
@@ -125,7 +129,9 @@ mod tests {
     use crate::device::gpu::plan::{Kind, Line, Memory, lines};
     use crate::model::{Head, Layer, Variant};
 
-    const F32: Precision = Precision::F32;
+    fn on() -> On {
+        (h100(), Precision::F32, Kernels::Auto)
+    }
 
     fn vgg16(size: usize) -> Architecture {
         let head = Head { units: 256, dropout: 0.5, classes: 2 };
@@ -139,7 +145,7 @@ mod tests {
     fn from_pictures(name: &str, batch: usize) -> (Architecture, Record) {
         let architecture = vgg16(150);
         let trainable = Trainable::from(&architecture, name).unwrap();
-        let record = training((h100(), F32), &architecture, 0, trainable, batch).unwrap();
+        let record = training(on(), &architecture, 0, trainable, batch).unwrap();
         (architecture, record)
     }
 
@@ -161,7 +167,7 @@ mod tests {
         for (size, want) in [(150, 13.235), (224, 30.706)] {
             let architecture = vgg16(size);
             let end = architecture.layers().len();
-            let record = inference((h100(), F32), &architecture, 0..end, 20).unwrap();
+            let record = inference(on(), &architecture, 0..end, 20).unwrap();
             near(products(&lines(&record, h100()), 0) / 20e9, want);
         }
         // The dense layers' steps are fused with their products.
@@ -245,7 +251,7 @@ mod tests {
         assert_eq!(all, twenty.peak);
         // Forward alone keeps nothing: a map and the next, of the widest layer, whose pool is part of it.
         let architecture = vgg16(150);
-        let record = inference((h100(), F32), &architecture, 0..architecture.layers().len(), 20).unwrap();
+        let record = inference(on(), &architecture, 0..architecture.layers().len(), 20).unwrap();
         let memory = Memory::of(&record);
         assert_eq!(memory.peak - memory.of_kind(Kind::Weights), 20 * (150 * 150 + 75 * 75) * 64 * 4);
         assert!(memory.at_backward.is_empty());
@@ -254,7 +260,7 @@ mod tests {
     #[test]
     fn what_no_kernel_can_count_is_refused() {
         let architecture = vgg16(224);
-        let error = inference((h100(), F32), &architecture, 0..1, 1 << 12).unwrap_err().to_string();
+        let error = inference(on(), &architecture, 0..1, 1 << 12).unwrap_err().to_string();
         assert!(error.contains("running layer block1_conv1") && error.contains("smaller batch"), "{error}");
     }
 }
