@@ -86,7 +86,7 @@ pub fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 3] {
                 zeros(g.weight().len()),
                 Box::new(move |at| rounded(naive::conv2d_backward_weight_at(&g, &x3, &dy3, at), false)),
             )],
-            make: make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry, x, dy, dweight }),
+            make: make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias: None }),
         },
     ]
 }

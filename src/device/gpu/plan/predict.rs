@@ -83,9 +83,10 @@ pub fn lines(record: &Record, card: &Card) -> Vec<Line> {
 
 fn line(launch: &Launch, label: &str, card: &Card) -> Line {
     let ends_a_sum = launch.entry.name.ends_with("_reduce");
-    // The parts are written besides what the call must move.
-    let parts = launch.args.iter().filter(|arg| arg.name() == "parts" && !ends_a_sum);
-    let traffic = launch.cost.bytes() + parts.map(Arg::buffer_bytes).sum::<u64>();
+    // The parts are written besides what the call must move; what adds them counts them itself.
+    let parts = launch.args.iter().filter(|arg| matches!(arg.name(), "parts" | "biases"));
+    let parts: u64 = parts.map(Arg::buffer_bytes).sum();
+    let traffic = launch.cost.bytes() + if ends_a_sum { 0 } else { parts };
     let bandwidth = traffic as f64 / card.copy();
     let least = launch.cost.flops as f64 / card.peak_of_convolutions(numbers(launch.entry.name));
     let compute = cycles(launch, card).map_or(least, |c| c / card.clock);
@@ -95,7 +96,10 @@ fn line(launch: &Launch, label: &str, card: &Card) -> Line {
         () if compute >= bandwidth => Bound::Compute,
         () => Bound::Bandwidth,
     };
-    let floor = least.max(launch.cost.bytes() as f64 / card.copy());
+    let compulsory = launch.cost.bytes() - if ends_a_sum { parts } else { 0 };
+    let floor = least.max(compulsory as f64 / card.copy());
+    // A sum may end in more than a sum: that was the call's.
+    let ends_only = ends_a_sum && launch.cost.flops == 0;
     Line {
         label: label.trim_end_matches(BACKWARD).to_owned(),
         backward: label.ends_with(BACKWARD),
@@ -105,7 +109,7 @@ fn line(launch: &Launch, label: &str, card: &Card) -> Line {
         cost: launch.cost,
         seconds: START + longest,
         bound,
-        floor: if ends_a_sum { 0.0 } else { floor },
+        floor: if ends_only { 0.0 } else { floor },
     }
 }
 
