@@ -26,16 +26,13 @@ pub enum Goal<'a> {
     Step { rule: Rmsprop, velocity: &'a Buffer, weight: &'a Buffer, shadow: Option<&'a Buffer> },
 }
 
-/// As kernels take it.
-enum End {
-    Store(Arg),
-    Step([Arg; 4]),
-}
-
 /// The end of one call, opened.
 pub struct Weight<'a> {
     g: Conv2d,
-    end: End,
+    /// Of a step.
+    rule: Option<Arg>,
+    /// `dweight`, or what the step changes.
+    to: Vec<Arg>,
     dbias: Option<(&'a Buffer, Arg)>,
 }
 
@@ -43,28 +40,28 @@ impl<'a> Weight<'a> {
     /// Opens the buffers.
     pub fn open(site: &mut Site, g: Conv2d, goal: Goal<'_>, dbias: Option<&'a Buffer>) -> Result<Self> {
         let len = g.weight().len();
-        let end = match goal {
-            Goal::Store(dweight) => End::Store(site.f32("dweight", dweight, len)?),
+        let (rule, to) = match goal {
+            Goal::Store(dweight) => (None, vec![site.f32("dweight", dweight, len)?]),
             Goal::Step { rule, velocity, weight, shadow } => {
                 site.arm.plain(rule)?;
                 site.leave_to_the_last(Cost::step(velocity, weight, shadow));
-                End::Step([
-                    optimizer::rule(rule),
+                let to = vec![
                     site.f32("velocity", velocity, len)?,
                     site.f32("weight", weight, len)?,
                     site.optional("shadow", shadow, Dtype::Bf16, len)?,
-                ])
+                ];
+                (Some(optimizer::rule(rule)), to)
             }
         };
         let open = |dbias| -> Result<(&Buffer, Arg)> { Ok((dbias, site.f32("dbias", dbias, g.c_out)?)) };
         let dbias = dbias.map(open).transpose()?;
-        Ok(Self { g, end, dbias })
+        Ok(Self { g, rule, to, dbias })
     }
 
     /// Where `count` parts of the whole gradient go: one part is the sum itself, unless it is used at once.
     pub fn parts(&self, site: &mut Site, count: usize) -> Result<Arg> {
-        match &self.end {
-            End::Store(dweight) if count == 1 => Ok(dweight.clone()),
+        match &self.to[..] {
+            [dweight] if count == 1 => Ok(dweight.clone()),
             _ => site.parts(count, self.g.weight().len()),
         }
     }
@@ -87,10 +84,10 @@ impl<'a> Weight<'a> {
     ) -> Result<()> {
         let bias = Partials { count: site.size(rows)?, len: site.size(self.g.c_out)? };
         let bias = Arg::value("bias", &bias);
-        if count == 1 && matches!(self.end, End::Store(_)) {
+        if count == 1 && self.rule.is_none() {
             // It is where it belongs already.
             let nothing = |name| Arg::nothing(name, Dtype::F32);
-            let (p, weight) = (site.partials(0, 0)?, Self { end: End::Store(nothing("dweight")), ..self });
+            let (p, weight) = (site.partials(0, 0)?, Self { to: vec![nothing("dweight")], ..self });
             return weight.launch(site, "reduce", 0, [p, bias], [nothing("parts"), biases]);
         }
         let len = self.g.weight().len();
@@ -110,13 +107,8 @@ impl<'a> Weight<'a> {
             Some((_, dbias)) if blocks > 0 => dbias.clone(),
             _ => Arg::nothing("dbias", Dtype::F32),
         };
-        let (call, rule, to) = match self.end {
-            End::Store(dweight) => ("conv2d_backward_weight", None, vec![dweight]),
-            End::Step([rule, velocity, weight, shadow]) => {
-                ("conv2d_rmsprop_step", Some(rule), vec![velocity, weight, shadow])
-            }
-        };
-        let args = p.into_iter().chain(rule).chain(parts).chain(to).chain([dbias]);
+        let call = if self.rule.is_some() { "conv2d_rmsprop_step" } else { "conv2d_backward_weight" };
+        let args = p.into_iter().chain(self.rule).chain(parts).chain(self.to).chain([dbias]);
         let grid = [blocks + len.div_ceil(4 * LINEAR), 1, 1];
         site.launch(&format!("{call}_{ending}"), grid, LINEAR, args.collect::<Vec<_>>())
     }
