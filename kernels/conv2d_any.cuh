@@ -79,6 +79,16 @@ template <class T, class Number> __device__ __forceinline__ uint4 chunk_of(Numbe
     return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
+// A number of memory as f32.
+template <class T> __device__ __forceinline__ float wide(const typename T::Number number)
+{
+    if constexpr (T::BYTES == 2) {
+        return low_bf16(number);
+    } else {
+        return number;
+    }
+}
+
 // The products whose rows are pixels, as `convolve`. CHANNELS: of the source, or 0 if only the run knows.
 template <class Tile, Rows ROWS, bool BACKWARD, int CHANNELS>
 __device__ __forceinline__ void convolve_any(
@@ -184,11 +194,12 @@ __device__ __forceinline__ void backward_input_any(
     finish_backward_input<Tile>(sums, spot, pixels, c_in, mask, dx, c_in % CHUNK<T> == 0);
 }
 
-// Columns are the 9·c_in numbers (tap, c) of a filter. Grid (column tiles, filter tiles, parts).
+// Columns are the 9·c_in numbers (tap, c) of a filter. Grid (column tiles, filter tiles, parts). biases as in
+// conv2d_mma.cuh: a thread fetches one filter's numbers, so that nobody has to meet.
 template <class T>
 __device__ __forceinline__ void backward_weight_any(
     const Conv2d p, const Split split, const typename T::Number* __restrict__ x,
-    const typename T::Number* __restrict__ dy, float* __restrict__ parts)
+    const typename T::Number* __restrict__ dy, float* __restrict__ parts, float* __restrict__ biases)
 {
     using Tile = AnyTile<T>;
     using Number = typename T::Number;
@@ -201,10 +212,16 @@ __device__ __forceinline__ void backward_weight_any(
     const int tap = column / c_in, up = tap / 3 - 1, left = tap % 3 - 1;
     const int shift = (up * w + left) * c_in + column % c_in;
 
+    float bias = 0.0f;
+    int next = biases ? blockIdx.x * Tile::BK : 0x7fffffff;            // where the block's next step begins
     const auto fetch_a = [&](const int first) {
+        const bool mine = first >= next;
+        if (first - next == Tile::BK - CHUNK<T>) next += gridDim.x * Tile::BK;
         return chunk_of<T>([&](const int k) {
             const int pixel = begin + first + k;
-            return pixel < end && filter < c_out ? dy[pixel * c_out + filter] : Number(0);
+            const Number number = pixel < end && filter < c_out ? dy[pixel * c_out + filter] : Number(0);
+            if (mine) bias += wide<T>(number);
+            return number;
         });
     };
     const auto fetch_b = [&](const int first) {
@@ -224,4 +241,5 @@ __device__ __forceinline__ void backward_weight_any(
     float sums[Tile::WM / 16][Tile::WN / 8][4];
     product_any<Tile>(max(end - begin, 0), fetch_a, fetch_b, sums);
     store_sums<Tile>(sums, spot, c_out, columns, columns, parts + blockIdx.z * (c_out * columns), columns % 2 == 0);
+    if (biases && filter < c_out) my_biases(biases, c_out)[filter] = bias;
 }

@@ -88,6 +88,14 @@ __device__ __forceinline__ unsigned load_word(const unsigned at)
     return word;
 }
 
+__device__ __forceinline__ uint4 load_chunk(const unsigned at)
+{
+    uint4 v;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at) : "memory");
+    return v;
+}
+
 // An f32 as a factor: to the nearest of 10 bits behind the point. The unit would cut.
 __device__ __forceinline__ unsigned rounded(const unsigned bits)
 {
@@ -182,3 +190,18 @@ __device__ __forceinline__ unsigned pack_bf16(const float low, const float high)
 
 __device__ __forceinline__ float low_bf16(const unsigned both) { return __uint_as_float(both << 16); }
 __device__ __forceinline__ float high_bf16(const unsigned both) { return __uint_as_float(both & 0xffff0000u); }
+
+// sums += the numbers of a chunk.
+template <class T> __device__ __forceinline__ void add_chunk(float (&sums)[CHUNK<T>], const uint4 chunk)
+{
+    const unsigned words[4] = {chunk.x, chunk.y, chunk.z, chunk.w};
+    #pragma unroll
+    for (int k = 0; k < 4; ++k) {
+        if constexpr (T::BYTES == 2) {
+            sums[2 * k] += low_bf16(words[k]);
+            sums[2 * k + 1] += high_bf16(words[k]);
+        } else {
+            sums[k] += __uint_as_float(words[k]);
+        }
+    }
+}

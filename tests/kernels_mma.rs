@@ -88,6 +88,24 @@ fn the_fused_pool_is_the_pool_of_the_map() {
     }
 }
 
+/// Whole chunks and ragged ones, of each tile; sums in one part and in several.
+#[test]
+fn a_step_of_the_weight_equals_its_halves() {
+    for precision in FORMATS {
+        for device in devices(precision) {
+            for g in [
+                (2, 9, 9, 64, 64),
+                (1, 4, 70, 64, 136),
+                (1, 5, 13, 136, 128),
+                (2, 9, 8, 65, 66),
+                (1, 1, 1, 8, 8),
+            ] {
+                tensor_cores::step_equals_its_halves(&*device, precision, geometry(&g));
+            }
+        }
+    }
+}
+
 fn wide(data: &Data) -> Vec<f32> {
     match data {
         Data::Bf16(data) => data.iter().map(|x| x.to_f32()).collect(),
@@ -253,8 +271,9 @@ fn cases_like(precision: Precision, g: Conv2d) -> Vec<Case> {
         case(
             g,
             vec![some(x), some(y)],
-            vec![Output::fresh(vec![Near::exactly(0.0); w])],
-            make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight }),
+            [w, g.c_out].map(|len| Output::fresh(vec![Near::exactly(0.0); len])).into(),
+            make!([x, dy] => [dweight, dbias],
+                Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight, dbias: Some(dbias) }),
         ),
     ]
 }

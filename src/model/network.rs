@@ -112,7 +112,9 @@ impl Network {
     /// must have no other holder.
     fn weights(&self, tape: &Tape<'_>, position: usize) -> Option<[Tensor; 2]> {
         let kernel = self.architecture.layers()[position].kernel?;
-        Some([kernel, kernel + 1].map(|at| tape.parameter(at, &self.parameters[at])))
+        // On the way back the last comes first: the kernel's gradient makes the bias' beside its own.
+        let [bias, kernel] = [kernel + 1, kernel].map(|at| tape.parameter(at, &self.parameters[at]));
+        Some([kernel, bias])
     }
 
     fn convolve_and_pool(&self, tape: &Tape<'_>, x: Tensor, position: usize) -> Result<Tensor> {

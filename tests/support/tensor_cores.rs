@@ -1,16 +1,17 @@
 //! Convolutions on tensor cores, as cases: factors rounded as the cores get them, and what naive loops make of them.
 
-use super::cases::{Integers, Numbers, Reals, Source, case, make};
+use super::cases::{Integers, Numbers, Reals, Source, case, conv2d_backward_weight, make};
 use super::close::Near;
 use super::devices::gather;
 use super::naive;
 use super::run::{Case, Data, Output, Want};
 use half::bf16;
+use vgg_ft::device::call::{Adjust, Rmsprop, Slot};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::driver::Driver;
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
-use vgg_ft::device::{Call, Device, Dtype, Kernels, Precision};
+use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::shape::Conv2d;
 
 /// `(n, h, w, c_in, c_out)`.
@@ -162,12 +163,21 @@ pub fn cases(precision: Precision, kind: Numbers, g: Conv2d) -> Vec<Case> {
         make!([dy, weight, mask] => [dx],
             Call::Conv2dBackwardInput { geometry: g, dy, weight, mask: Some(mask), dx }),
     ));
-    cases.push(case(
-        title,
-        vec![x_data.clone(), dy_data],
-        vec![Output::fresh(sums(kind, naive::conv2d_backward_weight(&g, &x, &dy)))],
-        make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight }),
-    ));
+    let dweight = sums(kind, naive::conv2d_backward_weight(&g, &x, &dy));
+    // The bias' sums are of what is in memory: of f32 nothing is rounded.
+    let dbias = match &dy_data {
+        Data::F32(dy) => naive::bias_backward(g.c_out, dy),
+        _ => naive::bias_backward(g.c_out, &dy),
+    };
+    let title_of = ((precision, kind), g);
+    let shadow = (precision == Precision::Bf16).then_some(Dtype::Bf16);
+    conv2d_backward_weight(
+        &mut cases,
+        title_of,
+        [x_data.clone(), dy_data],
+        (dweight, sums(kind, dbias)),
+        shadow,
+    );
     if g.h > 1 && g.w > 1 {
         let z = naive::conv2d_forward(&g, &x, &weight, &bias, true);
         // Of reals the winner is a matter of rounding; integers of bf16 tie after it.
@@ -199,6 +209,57 @@ pub fn cases(precision: Precision, kind: Numbers, g: Conv2d) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// `conv2d_rmsprop_step` is `conv2d_backward_weight` and `rmsprop_step` in one pass: the same sums in the same order,
+/// so the same bits, of the weight, its mean square and its shadow; and `dbias` is the same with both, and asking for
+/// it changes no other sum.
+pub fn step_equals_its_halves(device: &dyn Device, precision: Precision, geometry: Conv2d) {
+    let half = |seed, len| numbers(precision, Reals, seed, len).0.upload(device);
+    let (x, dy) = (&half(1, geometry.x().len()), &half(2, geometry.y().len()));
+    let len = geometry.weight().len();
+    let (velocity, weight) = (Source::new(3).f32(Reals, len), Source::new(4).f32(Reals, len));
+    let velocity: Vec<f32> = velocity.iter().map(|v| v * v).collect();
+    let rule = Rmsprop::default();
+    let fresh = |len| device.alloc(Dtype::F32, len).unwrap();
+    let state = || {
+        let shadow = (precision == Precision::Bf16).then(|| device.alloc(Dtype::Bf16, len).unwrap());
+        (device.upload(&velocity).unwrap(), device.upload(&weight).unwrap(), shadow, fresh(geometry.c_out))
+    };
+    let (mut v1, mut w1, mut shadow1, mut dbias1) = state();
+    let (mut v2, mut w2, mut shadow2, mut dbias2) = state();
+    let [mut alone, mut gradient] = [fresh(len), fresh(len)];
+    let dweight = &mut alone;
+    device.run(Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias: None }).unwrap();
+    let (dweight, dbias) = (&mut gradient, Some(&mut dbias1));
+    device.run(Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias }).unwrap();
+    let slot = Slot {
+        gradient: &gradient,
+        weight: &mut w1,
+        velocity: Some(&mut v1),
+        momentum: None,
+        mean: None,
+        shadow: shadow1.as_mut(),
+    };
+    device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] }).unwrap();
+    let (velocity, weight, shadow, dbias) = (&mut v2, &mut w2, shadow2.as_mut(), Some(&mut dbias2));
+    device.run(Call::Conv2dRmspropStep { geometry, rule, x, dy, velocity, weight, shadow, dbias }).unwrap();
+    let same = |what: &str, a: &Buffer, b: &Buffer| {
+        let [a, b] = [a, b].map(|buffer| {
+            let mut bytes = vec![0; buffer.len() * buffer.dtype().size()];
+            device.download_bytes(buffer, &mut bytes).unwrap();
+            bytes
+        });
+        let differs = a.iter().zip(&b).position(|(a, b)| a != b);
+        assert_eq!(differs, None, "{what} of {geometry:?} on {}", device.describe().name);
+    };
+    same("the gradient", &alone, &gradient);
+    same("the mean square", &v1, &v2);
+    same("the weight", &w1, &w2);
+    same("the bias' gradient", &dbias1, &dbias2);
+    if let (Some(apart), Some(fused)) = (&shadow1, &shadow2) {
+        same("the shadow", apart, fused);
+    }
 }
 
 /// Every case of every geometry on every device.

@@ -7,7 +7,7 @@
 mod tests;
 
 use super::conv2d::{geometry, pixels};
-use super::{Cut, Form, Site, maxpool2d};
+use super::{Cut, Form, Site, Weight, maxpool2d};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype, Precision};
@@ -324,12 +324,12 @@ pub fn conv2d_backward_weight(
     format: Format,
     g: Conv2d,
     (x, dy): (&Buffer, &Buffer),
-    dweight: &Buffer,
+    weight: Weight<'_>,
 ) -> Result<()> {
-    let len = g.weight().len();
-    let x = site.buffer("x", x, format.dtype(), g.x().len())?;
-    let dy = site.buffer("dy", dy, format.dtype(), g.y().len())?;
-    let dweight = site.f32("dweight", dweight, len)?;
+    let inputs = [
+        site.buffer("x", x, format.dtype(), g.x().len())?,
+        site.buffer("dy", dy, format.dtype(), g.y().len())?,
+    ];
     let tiles = format.tiles();
     let call = "conv2d_backward_weight";
     let (entry, tile, across, cut);
@@ -350,15 +350,17 @@ pub fn conv2d_backward_weight(
     let down = g.c_out.div_ceil(tile.rows);
     let p = geometry(site, g)?;
     let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
-    // One part is the sum itself.
-    let parts = if cut.parts == 1 { dweight.clone() } else { site.parts(cut.parts, len)? };
-    let args = [p, split, x, dy, parts.clone()];
+    let parts = weight.parts(site, cut.parts)?;
+    // A row of each part and column tile. Without a channel there is no block that could leave one.
+    let rows = cut.parts * across;
+    let biases = weight.biases(site, rows, g.c_out)?;
+    let [x, from] = inputs;
+    let args = [p, split, x, from, parts.clone(), biases.clone()];
     site.launch_with(&entry, [across, down, cut.parts], (tile.threads, tile.shared), args)?;
-    if cut.parts > 1 {
-        let p = site.partials(cut.parts, len)?;
-        site.line("conv2d_backward_weight_reduce", len, [p, parts, dweight])?;
+    if across == 0 {
+        return weight.reduce_alone(site, &cut, parts, dy);
     }
-    Ok(())
+    weight.reduce(site, cut.parts, parts, (rows, biases))
 }
 
 /// Pixels from which weights' sums are long.
