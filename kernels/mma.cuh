@@ -19,7 +19,7 @@
 
 #include "common.cuh"
 
-// The two formats of factors. Sums are f32.
+// The formats of factors. Sums are f32.
 struct Bf16 {
     using Number = unsigned short;                   // in memory
     static constexpr int BYTES = 2;
@@ -28,6 +28,14 @@ struct Tf32 {
     using Number = float;                            // rounded when it becomes a factor
     static constexpr int BYTES = 4;
 };
+struct Tf32x3 {
+    using Number = float;                            // a sum of two factors of tf32
+    static constexpr int BYTES = 4;
+};
+
+// Whether a number is a sum of two factors, so that a product is three.
+template <class T> constexpr bool SPLIT = false;
+template <> constexpr bool SPLIT<Tf32x3> = true;
 
 // Elements of a chunk, and depth of one mma.
 template <class T> constexpr int CHUNK = 16 / T::BYTES;
@@ -98,7 +106,7 @@ __device__ __forceinline__ unsigned rounded(const unsigned bits)
 
 template <class T> __device__ __forceinline__ void round_factors(unsigned (&factors)[4])
 {
-    if constexpr (T::BYTES == 4) {
+    if constexpr (T::BYTES == 4 && !SPLIT<T>) {
         #pragma unroll
         for (int k = 0; k < 4; ++k) factors[k] = rounded(factors[k]);
     }
@@ -170,6 +178,62 @@ __device__ __forceinline__ void load_b(unsigned (&to)[4], const unsigned tile, c
                 tile + Layout::at(k * 8 + lane % 4 + q % 2 * 4, (mine + q / 2 * 8) / 4) + mine % 4 * 4);
     }
     round_factors<T>(to);
+}
+
+// Of f32 the nearest tf32 stays; what that leaves out goes to `small`.
+__device__ __forceinline__ void split_factors(unsigned (&big)[4], unsigned (&small)[4])
+{
+    #pragma unroll
+    for (int k = 0; k < 4; ++k) {
+        const float x = __uint_as_float(big[k]);
+        big[k] = (big[k] + 0x1000u) & ~0x1fffu;
+        small[k] = __float_as_uint(x - __uint_as_float(big[k]));
+    }
+}
+
+// sums += A · B of a warp, DEEP<T> deep: step `k` of the tiles, rows of A from `row` on, columns of B from `column`.
+template <class T, class A, class B, int ROWS, int COLUMNS>
+__device__ __forceinline__ void multiply_tiles(
+    float (&sums)[ROWS][COLUMNS][4], const unsigned tile_a, const int row, const unsigned tile_b, const int column,
+    const int k)
+{
+    unsigned b[COLUMNS / 2][4];
+    if constexpr (SPLIT<T>) {
+        #pragma unroll
+        for (int j = 0; j < COLUMNS / 2; ++j) load_b<T, B>(b[j], tile_b, column + j * 16, k);
+        unsigned small_b[COLUMNS / 2][4];
+        #pragma unroll
+        for (int j = 0; j < COLUMNS / 2; ++j) split_factors(b[j], small_b[j]);
+        #pragma unroll
+        for (int i = 0; i < ROWS; ++i) {
+            unsigned a[4], small_a[4];
+            load_a<T, A>(a, tile_a, row + i * 16, k);
+            split_factors(a, small_a);
+            float terms[COLUMNS][4] = {};
+            #pragma unroll
+            for (int j = 0; j < COLUMNS; ++j) multiply<T>(terms[j], small_a, b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+            #pragma unroll
+            for (int j = 0; j < COLUMNS; ++j)
+                multiply<T>(terms[j], a, small_b[j / 2][j % 2 * 2], small_b[j / 2][j % 2 * 2 + 1]);
+            #pragma unroll
+            for (int j = 0; j < COLUMNS; ++j) multiply<T>(terms[j], a, b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+            #pragma unroll
+            for (int j = 0; j < COLUMNS; ++j)
+                #pragma unroll
+                for (int q = 0; q < 4; ++q) sums[i][j][q] += terms[j][q];
+        }
+    } else {
+        unsigned a[ROWS][4];
+        #pragma unroll
+        for (int i = 0; i < ROWS; ++i) load_a<T, A>(a[i], tile_a, row + i * 16, k);
+        #pragma unroll
+        for (int j = 0; j < COLUMNS / 2; ++j) load_b<T, B>(b[j], tile_b, column + j * 16, k);
+        #pragma unroll
+        for (int i = 0; i < ROWS; ++i)
+            #pragma unroll
+            for (int j = 0; j < COLUMNS; ++j)
+                multiply<T>(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+    }
 }
 
 // Two neighbouring sums as T has them in memory.

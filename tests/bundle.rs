@@ -21,6 +21,8 @@ mod kernels_bf16;
 mod kernels_mma;
 #[path = "kernels_sm90.rs"]
 mod kernels_sm90;
+#[path = "kernels_tf32x3.rs"]
+mod kernels_tf32x3;
 #[path = "precision.rs"]
 mod precision;
 #[path = "ptx_card.rs"]

@@ -457,7 +457,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--augment", "all"], "`book`"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "99999"], "too large"),
         (vec!["--device", "gpu", "summary"], "cuda:N"),
-        (vec!["--precision", "f16", "summary"], "f32, tf32 or bf16"),
+        (vec!["--precision", "f16", "summary"], "f32, tf32x3, tf32 or bf16"),
         (
             vec!["finetune", "data", "-o", "r", "--device", "cpu", "--precision", "bf16"],
             "the cpu computes in f32 alone",

@@ -1,4 +1,4 @@
-//! The convolutions on tensor cores, bf16 and tf32, against naive loops over the rounded factors; and what their
+//! The convolutions on tensor cores, bf16, tf32 and tf32x3, against naive loops over the rounded factors; and what their
 //! kernels owe besides: the pool of the map that would have been stored, no bank conflict, the same bits always.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
@@ -69,6 +69,16 @@ fn tf32_reals_are_near() {
     all_agree(Precision::Tf32, Reals);
 }
 
+#[test]
+fn tf32x3_integers_are_exact() {
+    all_agree(Precision::Tf32x3, Integers);
+}
+
+#[test]
+fn tf32x3_reals_are_near() {
+    all_agree(Precision::Tf32x3, Reals);
+}
+
 /// Of reals, whose winners are a matter of rounding: what the fused kernel says is what the pool of the stored map
 /// says, value and winner. Maps of odd sizes, whole chunks and ragged ones, sums in one part and in several.
 #[test]
@@ -117,7 +127,7 @@ fn wide(data: &Data) -> Vec<f32> {
     }
 }
 
-const FORMATS: [Precision; 2] = [Precision::Bf16, Precision::Tf32];
+const FORMATS: [Precision; 3] = [Precision::Bf16, Precision::Tf32, Precision::Tf32x3];
 
 /// A wrong type or length is refused by the buffer's name, and an old card by what it lacks.
 #[test]

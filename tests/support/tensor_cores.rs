@@ -43,11 +43,13 @@ pub fn working<D: Driver + 'static>(driver: D, precision: Precision, kernels: Ke
     Gpu::new(driver).unwrap().with_precision(precision).with_kernels(kernels).unwrap()
 }
 
-/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it.
+/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it, of tf32x3 in two
+/// parts, which leave out less than f32 does.
 fn factor(precision: Precision, x: f32) -> f32 {
     match precision {
         Precision::Bf16 => bf16::from_f32(x).to_f32(),
-        _ => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
+        Precision::Tf32 => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
+        Precision::F32 | Precision::Tf32x3 => x,
     }
 }
 

@@ -115,6 +115,7 @@ fn numbers(kernel: &str) -> Precision {
         name if name.starts_with("conv2d") && (name.contains("_bf16") || name.contains("_sm90")) => {
             Precision::Bf16
         }
+        name if name.starts_with("conv2d") && name.contains("_tf32x3") => Precision::Tf32x3,
         name if name.starts_with("conv2d") && name.contains("_tf32") => Precision::Tf32,
         _ => Precision::F32,
     }
@@ -181,7 +182,7 @@ fn busiest(pipes: &Pipes, card: &Card, kernel: &str) -> f64 {
 /// Multiply-adds of a multiprocessor's tensor cores in a cycle, in the numbers that `kernel` multiplies.
 fn tensor(card: &Card, kernel: &str) -> f64 {
     let share = if card.capability == 90 { MMA } else { 1.0 };
-    let part = if numbers(kernel) == Precision::Tf32 { 0.5 } else { 1.0 };
+    let part = if numbers(kernel) == Precision::Bf16 { 1.0 } else { 0.5 };
     f64::from(card.tensor) * share * part
 }
 
@@ -199,6 +200,8 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
     let p = words(launch, "p");
     let at = |k: usize| p.get(k).copied().unwrap_or(0);
     let length = words(launch, "split").first().copied().unwrap_or(0);
+    // Of the tensor cores for one of the sum.
+    let multiplies = if numbers(launch.entry.name) == Precision::Tf32x3 { 3.0 } else { 1.0 };
     if let (Some([rows, columns]), 1..) = (tile(launch.entry.name), pipes.tensor_fma) {
         let depth = match launch.entry.name {
             name if name.starts_with("conv2d_backward_weight") => length,
@@ -207,7 +210,7 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
         };
         let warps = f64::from(threads.div_ceil(32));
         let products = f64::from(rows) * f64::from(columns) * f64::from(depth);
-        return products / warps / f64::from(pipes.tensor_fma);
+        return multiplies * products / warps / f64::from(pipes.tensor_fma);
     }
     // Steps, and multiply-adds of a thread in each: `kernels/tile.cuh`, `dense.cu`, `dense_backward_weight.cu`.
     let (steps, each) = match launch.entry.name {
@@ -220,7 +223,7 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
         _ => {
             let per_thread = launch.cost.flops as f64 / 2.0 / (blocks as f64 * f64::from(threads));
             if pipes.tensor_fma > 0 {
-                return 32.0 * per_thread / f64::from(pipes.tensor_fma);
+                return multiplies * 32.0 * per_thread / f64::from(pipes.tensor_fma);
             }
             return per_thread / f64::from(pipes.fma.max(1));
         }
@@ -302,9 +305,13 @@ mod tests {
         assert_eq!(tile("conv2d_forward_bf16_128x64x32"), Some([128, 64]));
         assert_eq!(tile("conv2d_forward_parts_bf16_128x64x32"), None);
         assert_eq!(tile("conv2d_backward_weight_tf32_256x128_2"), Some([256, 128]));
+        assert_eq!(tile("conv2d_forward_tf32x3_128x64x16"), Some([128, 64]));
+        assert_eq!(tile("conv2d_forward_tf32x3_any"), None);
         assert_eq!(tile("conv2d_maxpool2d_forward"), None);
         let card = Card::named("h200").unwrap();
-        assert!((tensor(card, "conv2d_forward_tf32_128x64") - 0.5 * 0.63 * 2048.0).abs() < 1e-9);
+        for entry in ["conv2d_forward_tf32_128x64", "conv2d_forward_tf32x3_128x64x16"] {
+            assert!((tensor(card, entry) - 0.5 * 0.63 * 2048.0).abs() < 1e-9, "{entry}");
+        }
     }
 
     #[test]
