@@ -17,6 +17,8 @@ mod gradients;
 mod kernels;
 #[path = "kernels_bf16.rs"]
 mod kernels_bf16;
+#[path = "kernels_dense.rs"]
+mod kernels_dense;
 #[path = "kernels_mma.rs"]
 mod kernels_mma;
 #[path = "kernels_sm90.rs"]

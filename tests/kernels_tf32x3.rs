@@ -72,7 +72,8 @@ fn errors_are_those_of_f32() {
             let x = Source::new(seed).f32(Reals, len);
             if sign == "of one sign" { x.into_iter().map(f32::abs).collect() } else { x }
         };
-        let (x, weight, dy) = (numbers(1, g.x().len()), numbers(2, g.weight().len()), numbers(3, g.y().len()));
+        let (x, weight, dy) =
+            (numbers(1, g.x().len()), numbers(2, g.weight().len()), numbers(3, g.y().len()));
         for (at, case) in calls(g, &x, &weight, &dy).iter().enumerate() {
             // The second geometry is there for its pixels.
             if (at == 2) != (g.c_in == 32) {
@@ -101,7 +102,8 @@ fn errors_are_those_of_f32() {
 #[test]
 fn whole_numbers_longer_than_a_factor_are_exact() {
     const LONG: u32 = 1 << 14;
-    let sizes: [Sizes; 5] = [(2, 9, 8, 16, 72), (1, 5, 13, 136, 8), (1, 9, 7, 3, 64), (2, 5, 4, 5, 7), (1, 7, 7, 64, 64)];
+    let sizes: [Sizes; 5] =
+        [(2, 9, 8, 16, 72), (1, 5, 13, 136, 8), (1, 9, 7, 3, 64), (2, 5, 4, 5, 7), (1, 7, 7, 64, 64)];
     for device in devices(Precision::Tf32x3, Kernels::Portable) {
         for g in sizes.iter().map(geometry) {
             let long = |seed, len| -> Vec<f32> {
@@ -116,8 +118,11 @@ fn whole_numbers_longer_than_a_factor_are_exact() {
                 (short(7, x), short(8, weight), long(9, dy)),
             ] {
                 for case in calls(g, &x, &weight, &dy) {
-                    let Data::F32(got) = &case.results(&*device).unwrap()[0] else { panic!("an output in f32") };
-                    let wrong = got.iter().zip(wanted(&case)).filter(|(got, want)| f64::from(**got) != want.value);
+                    let Data::F32(got) = &case.results(&*device).unwrap()[0] else {
+                        panic!("an output in f32")
+                    };
+                    let wrong =
+                        got.iter().zip(wanted(&case)).filter(|(got, want)| f64::from(**got) != want.value);
                     assert_eq!(wrong.count(), 0, "{}", case.name(&*device));
                 }
             }
@@ -140,7 +145,8 @@ fn nothing_that_is_not_finite_is_lost() {
             // The pixel (1, 1) and its eight neighbours see it.
             for (at, y) in y.iter().enumerate() {
                 let sees = at / g.c_out % g.w < 3 && at / g.c_out / g.w < 3;
-                let lost = sees && y.is_finite() && bad.abs() == f32::INFINITY || sees && bad.is_nan() && !y.is_nan();
+                let lost = sees && y.is_finite() && bad.abs() == f32::INFINITY
+                    || sees && bad.is_nan() && !y.is_nan();
                 assert!(!lost && (sees || y.is_finite()), "{bad}: element {at} is {y}");
             }
         }

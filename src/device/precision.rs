@@ -17,12 +17,13 @@ pub enum Precision {
     /// f32 throughout, by fused multiply-adds: the cpu's numbers but for the order of sums.
     #[default]
     F32,
-    /// f32 in memory; convolutions multiply on tensor cores, each factor as a sum of two of tf32 (3xTF32): as near
-    /// to the true sums as `F32`, by three products for one.
+    /// f32 in memory; convolutions, and dense layers forward, multiply on tensor cores, each factor as a sum of two of
+    /// tf32 (3xTF32): as near to the true sums as `F32`, by three products for one.
     Tf32x3,
-    /// f32 in memory; convolutions multiply on tensor cores, factors rounded to 10 bits behind the point.
+    /// f32 in memory; convolutions multiply on tensor cores, factors rounded to 10 bits behind the point. Dense layers
+    /// are those of `Tf32x3`.
     Tf32,
-    /// Activations, their gradients and a copy of the convolutions' weights are bf16 (7 bits behind the
+    /// Activations of the base, their gradients and a copy of the convolutions' weights are bf16 (7 bits behind the
     /// point), multiplied on tensor cores.
     Bf16,
 }

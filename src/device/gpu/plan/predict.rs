@@ -109,14 +109,13 @@ fn line(launch: &Launch, label: &str, card: &Card) -> Line {
     }
 }
 
-/// In which numbers a kernel multiplies: where convolutions do so on tensor cores, their names say it.
+/// In which numbers a kernel multiplies: of what does so on tensor cores the name says it.
 fn numbers(kernel: &str) -> Precision {
     match kernel {
-        name if name.starts_with("conv2d") && (name.contains("_bf16") || name.contains("_sm90")) => {
-            Precision::Bf16
-        }
-        name if name.starts_with("conv2d") && name.contains("_tf32x3") => Precision::Tf32x3,
-        name if name.starts_with("conv2d") && name.contains("_tf32") => Precision::Tf32,
+        name if !name.starts_with("conv2d") && !name.starts_with("dense") => Precision::F32,
+        name if name.contains("_bf16") || name.contains("_sm90") => Precision::Bf16,
+        name if name.contains("_tf32x3") => Precision::Tf32x3,
+        name if name.contains("_tf32") => Precision::Tf32,
         _ => Precision::F32,
     }
 }
@@ -204,7 +203,7 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
     let multiplies = if numbers(launch.entry.name) == Precision::Tf32x3 { 3.0 } else { 1.0 };
     if let (Some([rows, columns]), 1..) = (tile(launch.entry.name), pipes.tensor_fma) {
         let depth = match launch.entry.name {
-            name if name.starts_with("conv2d_backward_weight") => length,
+            name if name.starts_with("conv2d_backward_weight") || name.starts_with("dense_forward") => length,
             name if name.starts_with("conv2d_backward_input") => 9 * at(4),
             _ => 9 * at(3),
         };

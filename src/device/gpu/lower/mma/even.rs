@@ -38,10 +38,11 @@ mod tests {
         assert_eq!(parts(3516, 36, 8), 1);
         // Nothing to share out.
         assert_eq!([parts(0, 100, 8), parts(1, 1, 8), parts(1, 100, 0)], [1; 3]);
+        // Whoever is busiest has, of 200 steps, no more than without a cut.
+        let busiest = |blocks: usize, cut: usize| (blocks * cut).div_ceil(PLACES) * 200usize.div_ceil(cut);
         for blocks in 1..600 {
             let cut = parts(blocks, 200, 8);
-            assert!((1..=8).contains(&cut));
-            assert!(cut == 1 || blocks < 8 * PLACES, "{blocks} {cut}");
+            assert!((1..=8).contains(&cut) && busiest(blocks, cut) <= busiest(blocks, 1), "{blocks} {cut}");
         }
     }
 }

@@ -83,7 +83,7 @@ const TF32X3: Tiles = Tiles {
 /// Multiprocessors of a large card: sums are cut as if every card had as many.
 const PLACES: usize = 132;
 /// Blocks that they run at once, two each.
-const ROOM: usize = 2 * PLACES;
+pub const ROOM: usize = 2 * PLACES;
 
 impl Format {
     /// Of a call whose activations are in `buffer`; none if it goes by fused multiply-adds.
@@ -127,7 +127,7 @@ impl Format {
     }
 
     /// Whether all rows of numbers are whole chunks of 16 bytes.
-    fn whole(self, channels: [usize; 2]) -> bool {
+    pub fn whole(self, channels: [usize; 2]) -> bool {
         channels.iter().all(|channels| channels.is_multiple_of(16 / self.dtype().size()))
     }
 
