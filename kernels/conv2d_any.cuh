@@ -21,6 +21,8 @@ __device__ __forceinline__ void product_any(
     constexpr int CHUNKS = Tile::BK / CHUNK<T>;
     using Layout = Along<T, CHUNKS>;
     static_assert(Tile::THREADS == Tile::BM && Tile::THREADS % Tile::BN == 0 && Tile::WN == Tile::BN);
+    // Split factors leave too few registers for a whole step at once.
+    constexpr int TOGETHER = SPLIT<T> ? 1 : Tile::BK / DEEP<T>;
     const int thread = threadIdx.x;
     #pragma unroll
     for (int i = 0; i < Tile::WM / 16; ++i)
@@ -44,20 +46,9 @@ __device__ __forceinline__ void product_any(
         }
         __syncthreads();
         const unsigned a = shared_address(tile), b = a + Tile::STAGE_A;
-        #pragma unroll
-        for (int k = 0; k < Tile::BK / DEEP<T>; ++k) {
-            unsigned left[Tile::WM / 16][4], right[Tile::WN / 16][4];
-            #pragma unroll
-            for (int i = 0; i < Tile::WM / 16; ++i)
-                load_a<T, Layout>(left[i], a, thread / 32 * Tile::WM + i * 16, k);
-            #pragma unroll
-            for (int j = 0; j < Tile::WN / 16; ++j) load_b<T, Layout>(right[j], b, j * 16, k);
-            #pragma unroll
-            for (int i = 0; i < Tile::WM / 16; ++i)
-                #pragma unroll
-                for (int j = 0; j < Tile::WN / 8; ++j)
-                    multiply<T>(sums[i][j], left[i], right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]);
-        }
+        #pragma unroll TOGETHER
+        for (int k = 0; k < Tile::BK / DEEP<T>; ++k)
+            multiply_tiles<T, Layout, Layout>(sums, a, thread / 32 * Tile::WM, b, 0, k);
         stage ^= 1;
     }
     // The results go where the tiles are.

@@ -118,18 +118,8 @@ __device__ __forceinline__ void product(
         commit_copies();
         look(reading);
         #pragma unroll
-        for (int k = 0; k < Tile::BK / DEEP<T>; ++k) {
-            unsigned a[Tile::WM / 16][4], b[Tile::WN / 16][4];
-            #pragma unroll
-            for (int i = 0; i < Tile::WM / 16; ++i) load_a<T, A>(a[i], reading, row + i * 16, k);
-            #pragma unroll
-            for (int j = 0; j < Tile::WN / 16; ++j) load_b<T, B>(b[j], reading + Tile::STAGE_A, column + j * 16, k);
-            #pragma unroll
-            for (int i = 0; i < Tile::WM / 16; ++i)
-                #pragma unroll
-                for (int j = 0; j < Tile::WN / 8; ++j)
-                    multiply<T>(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
-        }
+        for (int k = 0; k < Tile::BK / DEEP<T>; ++k)
+            multiply_tiles<T, A, B>(sums, reading, row, reading + Tile::STAGE_A, column, k);
         reading = reading + Tile::STAGE == end ? shared : reading + Tile::STAGE;
         writing = writing + Tile::STAGE == end ? shared : writing + Tile::STAGE;
     }

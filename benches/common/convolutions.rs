@@ -17,7 +17,7 @@ use vgg_ft::shape::Conv2d;
 fn factors(seed: u64, len: usize) -> (Data, Vec<f32>) {
     let values = reals(seed, len);
     match precision() {
-        Precision::F32 | Precision::Tf32 => (values.clone().into(), values),
+        Precision::F32 | Precision::Tf32x3 | Precision::Tf32 => (values.clone().into(), values),
         Precision::Bf16 => {
             let short: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
             let seen = short.iter().map(|v| v.to_f32()).collect();
@@ -29,7 +29,7 @@ fn factors(seed: u64, len: usize) -> (Data, Vec<f32>) {
 /// Room for a convolution's output.
 fn activations(len: usize) -> Data {
     match precision() {
-        Precision::F32 | Precision::Tf32 => zeros(len),
+        Precision::F32 | Precision::Tf32x3 | Precision::Tf32 => zeros(len),
         Precision::Bf16 => Data::Bf16(vec![bf16::ZERO; len]),
     }
 }
@@ -38,7 +38,7 @@ fn activations(len: usize) -> Data {
 /// tf32's factors are off by 2^-11 each, and a bf16 result by 2^-9 of itself.
 fn rounded(near: Near, kept: bool) -> Near {
     match precision() {
-        Precision::F32 => near,
+        Precision::F32 | Precision::Tf32x3 => near,
         Precision::Tf32 => Near { within: near.within * 2f64.powi(14), ..near },
         Precision::Bf16 if !kept => near,
         Precision::Bf16 => Near { within: near.within + near.value.abs() * 2f64.powi(-8), ..near },

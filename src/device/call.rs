@@ -184,7 +184,8 @@ pub enum Call<'a> {
         /// `[n, h, w, c]`.
         dx: &'a mut Buffer,
     },
-    /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o])`, `f` = ReLU or nothing.
+    /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o])`, `f` = ReLU or nothing. `x` and `weight` are f32 or, on a card,
+    /// both bf16; then `y` is bf16 or f32.
     DenseForward {
         /// Sizes.
         geometry: Dense,

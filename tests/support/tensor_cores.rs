@@ -11,8 +11,10 @@ use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::driver::Driver;
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
+use vgg_ft::device::gpu::module::MODULES;
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
-use vgg_ft::shape::Conv2d;
+use vgg_ft::ptx::{Program, Space};
+use vgg_ft::shape::{Conv2d, Dense};
 
 /// `(n, h, w, c_in, c_out)`.
 pub type Sizes = (usize, usize, usize, usize, usize);
@@ -79,11 +81,13 @@ pub fn working<D: Driver + 'static>(driver: D, precision: Precision, kernels: Ke
     Gpu::new(driver).unwrap().with_precision(precision).with_kernels(kernels).unwrap()
 }
 
-/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it, or TMA.
+/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it, or TMA; of tf32x3 in
+/// two parts, which leave out less than f32 does.
 fn factor(precision: Precision, x: f32) -> f32 {
     match precision {
         Precision::Bf16 => bf16::from_f32(x).to_f32(),
-        _ => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
+        Precision::Tf32 => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
+        Precision::F32 | Precision::Tf32x3 => x,
     }
 }
 
@@ -262,16 +266,57 @@ pub fn step_equals_its_halves(device: &dyn Device, precision: Precision, geometr
     }
 }
 
+/// The dense layer forward: with a ReLU, which keeps the format of its input, and without one, whose logits are f32.
+/// Without tf32: that splits its factors here (`tf32x3`).
+pub fn dense_cases(precision: Precision, kind: Numbers, g: Dense) -> Vec<Case> {
+    let (x_data, x) = numbers(precision, kind, 1, g.x().len());
+    let (weight_data, weight) = numbers(precision, kind, 2, g.weight().len());
+    let bias = Source::new(3).f32(kind, g.c_out);
+    let make = |relu: bool| {
+        let want = naive::dense_forward(&g, &x, &weight, &bias, relu);
+        let y = if relu { output(precision, kind, want) } else { Output::fresh(sums(kind, want)) };
+        case(
+            (precision, kind, g, relu),
+            vec![x_data.clone(), weight_data.clone(), bias.clone().into()],
+            vec![y],
+            make!([x, weight, bias] => [y], Call::DenseForward { geometry: g, x, weight, bias, relu, y }),
+        )
+    };
+    [false, true].map(make).into()
+}
+
+/// No access to shared memory that a warp of `gpu` made by itself, neither by ldmatrix nor by cp.async, waited for a
+/// bank; how many there were.
+pub fn waits_for_no_bank(gpu: &Gpu<Emulator>) -> u64 {
+    let mut seen = 0;
+    for entry in MODULES.iter().flat_map(|module| module.entries) {
+        let Some(statistics) = gpu.driver().take_statistics(entry.name) else { continue };
+        let shared = |program: &Program, _: &_| -> Vec<(u64, u64)> {
+            let rows = program.accesses.iter().zip(&statistics.touched);
+            let rows = rows.filter(|(access, _)| access.space == Space::Shared);
+            rows.map(|(_, touched)| (touched.passes, touched.ideal)).collect()
+        };
+        for (passes, ideal) in gpu.driver().look(entry.name, shared).unwrap() {
+            assert_eq!(passes, ideal, "{}", entry.name);
+            seen += passes;
+        }
+    }
+    seen
+}
+
 /// Every case of every geometry on every device.
 pub fn all_agree(devices: &[Box<dyn Device>], geometries: &[Sizes], precision: Precision, kind: Numbers) {
+    each_agrees(devices, geometries.iter().flat_map(|g| cases(precision, kind, geometry(g))));
+}
+
+/// Every case on every device.
+pub fn each_agrees(devices: &[Box<dyn Device>], cases: impl Iterator<Item = Case>) {
     assert!(!devices.is_empty(), "none of the devices that are named has these kernels");
     let mut failures = Vec::new();
-    for g in geometries.iter().map(geometry) {
-        for case in cases(precision, kind, g) {
-            for device in devices {
-                if let Some(miss) = case.check(&**device) {
-                    failures.push(format!("{}: {miss}", case.name(&**device)));
-                }
+    for case in cases {
+        for device in devices {
+            if let Some(miss) = case.check(&**device) {
+                failures.push(format!("{}: {miss}", case.name(&**device)));
             }
         }
     }
