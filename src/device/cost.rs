@@ -156,6 +156,14 @@ impl Call<'_> {
                 let flops = 2 * geometry.macs() + per(RMSPROP, weight);
                 Cost::of(flops, [x, dy, velocity, weight], [velocity, weight])
             }
+            Self::ScaleGradient { scaling, gradient } => {
+                Cost::of(per(1, gradient), [scaling, gradient], [gradient])
+            }
+            Self::CheckGradients { gradients, scaling } => Cost {
+                bytes_read: bytes(gradients.iter().copied()),
+                ..Cost::of(0, [], [scaling])
+            },
+            Self::UpdateLossScale { scaling, .. } => Cost::of(0, [scaling], [scaling]),
             Self::Add { x, into } => Cost::of(per(1, x), [x, into], [into]),
         }
     }

@@ -19,7 +19,7 @@ pub struct Slot<'a> {
     pub momentum: Option<&'a mut Buffer>,
     /// As `gradient`; the mean, of a centered RMSprop.
     pub mean: Option<&'a mut Buffer>,
-    /// As `gradient`, bf16: the new weight to the nearest, ties to even, for the ops that read it so. Written, never
+    /// As `gradient`, bf16 or f16 as all of a call: the new weight to the nearest, ties to even, for the ops that read it so. Written, never
     /// read. Whoever still needs the old one must have run before: steps come after the whole way back.
     pub shadow: Option<&'a mut Buffer>,
 }

@@ -8,6 +8,7 @@ fn history() -> History {
         val_loss: Some(0.4),
         val_accuracy: Some(0.7 + i as f64 / 100.0),
         seconds: 2.0,
+        skipped: 0,
         ..Epoch::blank(if i < 3 { "head" } else { "finetune" }, i % 3 + 1)
     };
     History { epochs: (0..6).map(epoch).collect() }
@@ -72,6 +73,7 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
         config: "a = \"<1>\"\nb = 2".into(),
         environment: vec![("device".into(), "cpu & more".into())],
         seconds: 100.0,
+        skipped: 0,
     })
 }
 
@@ -123,6 +125,7 @@ fn a_page_without_predictions_says_why() {
         config: String::new(),
         environment: Vec::new(),
         seconds: 0.0,
+        skipped: 0,
     });
     assert_well_formed(&html);
     assert!(html.contains("the pictures are gone") && html.contains("no epochs yet"));

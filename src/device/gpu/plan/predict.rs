@@ -4,7 +4,7 @@
 //! - issues four instructions of a warp (one for each of its quarters);
 //! - does `Card::fma` lanes of multiply-adds, additions, multiplications;
 //! - does 64 lanes of integer arithmetic and 16 of roots and exponentials;
-//! - does `Card::tensor` multiply-adds of bf16 on tensor cores, half as many of tf32, and on 9.0 no more than
+//! - does `Card::tensor` multiply-adds of f16 or bf16 on tensor cores, half as many of tf32, and on 9.0 no more than
 //!   [`MMA`] of that by `mma.sync`;
 //! - moves 128 bytes of shared memory, without conflicts, and with no gain where lanes read the same words:
 //!   the passes that the emulator counts for our tiles.
@@ -115,6 +115,7 @@ fn numbers(kernel: &str) -> Precision {
         name if name.starts_with("conv2d") && (name.contains("_bf16") || name.contains("_sm90")) => {
             Precision::Bf16
         }
+        name if name.starts_with("conv2d") && name.contains("_f16") => Precision::F16,
         name if name.starts_with("conv2d") && name.contains("_tf32") => Precision::Tf32,
         _ => Precision::F32,
     }
