@@ -353,17 +353,26 @@ __device__ __forceinline__ void backward_weight(
     const typename Tile::Number* gradient = dy + (pixel * c_out + filter);
     const typename Tile::Number* input = x + ((other + up * w + left) * c_in + channel);
 
+    // Pointers that advance, or, where the registers are full of what is held, places that are computed anew.
+    const auto gradient_at = [&](const int k) {
+        if constexpr (T::COPIES) return gradient + k * APART_A * c_out;
+        else return dy + ((pixel + k * APART_A) * c_out + filter);
+    };
+    const auto input_at = [&](const int k) {
+        if constexpr (T::COPIES) return input + k * APART_B * c_in;
+        else return x + ((other + k * APART_B + up * w + left) * c_in + channel);
+    };
     const auto load = [&](auto& copy, const unsigned a, const unsigned b) {
         #pragma unroll
         for (int k = 0; k < MINE_A; ++k)
-            copy(k, a + A::at(deep_a + k * APART_A, thread % WIDE_A), gradient + k * APART_A * c_out,
+            copy(k, a + A::at(deep_a + k * APART_A, thread % WIDE_A), gradient_at(k),
                  pixel + k * APART_A < end && filter < c_out);
         pixel += Tile::BK;
         gradient += Tile::BK * c_out;
         #pragma unroll
         for (int k = 0; k < MINE_B; ++k) {
             const bool inside = unsigned(place.i + up) < unsigned(h) && unsigned(place.j + left) < unsigned(w);
-            copy(MINE_A + k, b + B::at(deep_b + k * APART_B, thread % WIDE_B), input + k * APART_B * c_in,
+            copy(MINE_A + k, b + B::at(deep_b + k * APART_B, thread % WIDE_B), input_at(k),
                  inside && other + k * APART_B < end && channel < c_in);
             place.forward(by, h, w);
         }

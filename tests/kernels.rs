@@ -408,7 +408,9 @@ fn dense_rmsprop_step_equals_its_two_halves() {
                 mean: None,
                 shadow: None,
             };
-            device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, scaling: None, tensors: vec![slot] }).unwrap();
+            device
+                .run(Call::RmspropStep { rule, adjust: Adjust::NONE, scaling: None, tensors: vec![slot] })
+                .unwrap();
             for (apart, fused) in [(&v1, &v2), (&w1, &w2)] {
                 let [apart, fused] = [apart, fused].map(|b| device.download::<f32>(b).unwrap());
                 let differs = apart.iter().zip(&fused).position(|(a, b)| a.to_bits() != b.to_bits());

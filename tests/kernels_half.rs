@@ -80,7 +80,10 @@ fn elementwise(half: Half, cases: &mut Vec<Case>, len: usize) {
     cases.push(case(
         len,
         vec![half.data(&x)],
-        vec![Output { before: Some(half.data(&other)), want: half.exactly(values(naive::relu_backward(&x, &other))) }],
+        vec![Output {
+            before: Some(half.data(&other)),
+            want: half.exactly(values(naive::relu_backward(&x, &other))),
+        }],
         make!([y] => [gradient], Call::ReluBackward { y, gradient }),
     ));
     cases.push(case(
@@ -391,7 +394,12 @@ fn a_shadow_that_does_not_fit_is_refused() {
             mean: None,
             shadow: Some(shadow),
         };
-        device.run(Call::SgdStep { rule: Default::default(), adjust: Adjust::NONE, scaling: None, tensors: vec![slot] })
+        device.run(Call::SgdStep {
+            rule: Default::default(),
+            adjust: Adjust::NONE,
+            scaling: None,
+            tensors: vec![slot],
+        })
     };
     for device in devices::kernels() {
         for (dtype, len) in [(Dtype::F32, 5), (Dtype::U32, 5), (Dtype::F16, 6), (Dtype::Bf16, 4)] {

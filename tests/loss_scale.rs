@@ -288,7 +288,9 @@ fn an_epoch_says_how_many_steps_it_skipped_and_a_checkpoint_keeps_the_scale() {
     assert_eq!(state.skipped as usize, 40 + skipped.iter().sum::<usize>());
     assert_eq!(state.scale, 2f32.powi(127 - (state.skipped as i32 - 40)));
     let text = serde_json::to_string(&log.epochs[0]).unwrap();
-    assert!(text.contains("\"skipped\":") && !serde_json::to_string(&log.epochs[2]).unwrap().contains("skipped"));
+    assert!(
+        text.contains("\"skipped\":") && !serde_json::to_string(&log.epochs[2]).unwrap().contains("skipped")
+    );
 
     let mut other = Run::new(device, Some(LossScale::START));
     let checkpoint = Checkpoint::open(&path).unwrap().unwrap();

@@ -48,7 +48,9 @@ fn all(emulated: Precision) -> Vec<(Precision, Box<dyn Device>)> {
         for precision in short.into_iter().filter(|precision| precision.runs_on(capability)) {
             all.push(card(precision, Kernels::Portable));
         }
-        if Precision::Bf16.runs_on(capability) && card(Precision::Bf16, Kernels::Auto).1.describe().hardware.contains("sm_90a") {
+        if Precision::Bf16.runs_on(capability)
+            && card(Precision::Bf16, Kernels::Auto).1.describe().hardware.contains("sm_90a")
+        {
             all.push(card(Precision::Bf16, Kernels::Auto));
         }
     }

@@ -159,10 +159,9 @@ impl Call<'_> {
             Self::ScaleGradient { scaling, gradient } => {
                 Cost::of(per(1, gradient), [scaling, gradient], [gradient])
             }
-            Self::CheckGradients { gradients, scaling } => Cost {
-                bytes_read: bytes(gradients.iter().copied()),
-                ..Cost::of(0, [], [scaling])
-            },
+            Self::CheckGradients { gradients, scaling } => {
+                Cost { bytes_read: bytes(gradients.iter().copied()), ..Cost::of(0, [], [scaling]) }
+            }
             Self::UpdateLossScale { scaling, .. } => Cost::of(0, [scaling], [scaling]),
             Self::Add { x, into } => Cost::of(per(1, x), [x, into], [into]),
         }

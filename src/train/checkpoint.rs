@@ -179,7 +179,11 @@ fn read_scale(text: &str) -> Option<LossScale> {
     let scale: f32 = scale.parse().ok()?;
     // Of a power of two only the exponent is not zero.
     let plain = scale >= 1.0 && scale.is_finite() && scale.to_bits().trailing_zeros() >= 23;
-    (plain && parts.next().is_none()).then_some(LossScale::at(scale, good.parse().ok()?, skipped.parse().ok()?))
+    (plain && parts.next().is_none()).then_some(LossScale::at(
+        scale,
+        good.parse().ok()?,
+        skipped.parse().ok()?,
+    ))
 }
 
 type Stored = (String, Vec<usize>, Vec<f32>);

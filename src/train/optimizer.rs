@@ -83,7 +83,8 @@ impl Optimizer {
     /// The device's errors.
     pub fn prepare(&mut self, device: &dyn Device, parameters: &[Parameter]) -> Result<()> {
         device.label("optimizer");
-        let halved = |p: &Parameter| p.learns && p.shadow().is_some_and(|shadow| shadow.dtype() == Dtype::F16);
+        let halved =
+            |p: &Parameter| p.learns && p.shadow().is_some_and(|shadow| shadow.dtype() == Dtype::F16);
         if self.scaler.is_none() && parameters.iter().any(halved) {
             self.scaler = Some(Scaler::new(device, LossScale::START)?);
         }

@@ -73,7 +73,6 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
         config: "a = \"<1>\"\nb = 2".into(),
         environment: vec![("device".into(), "cpu & more".into())],
         seconds: 100.0,
-        skipped: 0,
     })
 }
 
@@ -125,7 +124,6 @@ fn a_page_without_predictions_says_why() {
         config: String::new(),
         environment: Vec::new(),
         seconds: 0.0,
-        skipped: 0,
     });
     assert_well_formed(&html);
     assert!(html.contains("the pictures are gone") && html.contains("no epochs yet"));

@@ -49,7 +49,12 @@ pub fn check_gradients(site: &mut Site, gradients: &[&Buffer], scaling: &Buffer)
     }
     for Table { before, blocks, p, operands, .. } in tables.0 {
         let before = Arg::value("before", &site.size(before)?);
-        site.launch("check_gradients", [blocks, 1, 1], LINEAR, [table(&p, operands), before, scaling.clone()])?;
+        site.launch(
+            "check_gradients",
+            [blocks, 1, 1],
+            LINEAR,
+            [table(&p, operands), before, scaling.clone()],
+        )?;
     }
     Ok(())
 }

@@ -101,7 +101,10 @@ impl Format {
             return Err(site
                 .arm
                 .refuse(format!("this card has no tensor cores for {}", format.name()))
-                .expected_got(format!("compute capability {} or newer", format.precision().oldest()), capability)
+                .expected_got(
+                    format!("compute capability {} or newer", format.precision().oldest()),
+                    capability,
+                )
                 .help("use --precision f32 or f16"));
         }
         Ok(Some(format))
