@@ -7,14 +7,16 @@
 //
 //   gradient   any shape     in       g
 //   weight     as gradient   in, out  w
-//   shadow     as gradient   out      w as bf16, to the nearest; only where there is one
+//   shadow     as gradient   out      w as bf16, or f16, to the nearest; only where there is one
 //   velocity   as gradient   in, out  v, the mean square; 0 before the first step
 //   momentum   as gradient   in, out  m, the mean; 0 before the first step
+//   scaling    LossScale     in       if the loss was scaled: g is scaled back, and if one is not finite nothing happens
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
 // the first blocks of all (tensors.cuh). Every operation is rounded by name: the cpu's bits.
 // Reads 16 bytes and writes 12 per element for 12 flops: bound by bandwidth.
 
+#include "loss_scale.cuh"
 #include "tensors.cuh"
 
 __device__ __forceinline__ void step(const Adamw p, const float g, float& v, float& m, float& w)
@@ -25,8 +27,10 @@ __device__ __forceinline__ void step(const Adamw p, const float g, float& v, flo
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void adamw_step(
-    const Tensors p, const Adamw rule, const Adjust adjust)
+    const Tensors p, const Adamw rule, Adjust adjust, const unsigned f16,
+    const LossScale* __restrict__ scaling)
 {
+    if (skips(scaling, adjust)) return;
     const Share my = my_share(p);
     if (my.left <= 0) return;
     float4 g = my.read(p.gradient[my.k]);
@@ -41,5 +45,5 @@ extern "C" __global__ __launch_bounds__(LINEAR) void adamw_step(
     my.write(p.velocity[my.k], v);
     my.write(p.momentum[my.k], m);
     my.write(p.weight[my.k], w);
-    my.shade(p.shadow[my.k], w);
+    my.shade(p.shadow[my.k], w, f16);
 }

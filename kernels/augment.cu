@@ -6,7 +6,7 @@
 //   transforms  (n) Transform         in   64 bytes for each output picture
 //   ranges      (n, 2)                in   smallest and largest level of the moved picture, for the clip of a
 //                                         channel shift; null where no picture has one
-//   y           (n, h, w, 3)          out  f32; of augment_bf16 bf16, rounded once more
+//   y           (n, h, w, 3)          out  f32; of augment_bf16 and augment_f16 those, rounded once more
 //   fault       (2) u32               in, out  [1]: the first k whose index is none of the set's pictures; all
 //                                         ones before. That picture is not written.
 //
@@ -29,8 +29,8 @@
 // card does few per clock: 20 pictures of 150x150 are 23 M, tens of microseconds. Pictures that do not
 // move read 3 bytes and use no f64.
 
-#include "bf16.cuh"
 #include "common.cuh"
+#include "half.cuh"
 #include "params.cuh"
 #include "warp.cuh"
 
@@ -233,6 +233,14 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment(
 extern "C" __global__ __launch_bounds__(LINEAR) void augment_bf16(
     const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
     const Transform* __restrict__ transforms, const float* __restrict__ ranges, Bf16* __restrict__ y,
+    unsigned* __restrict__ fault)
+{
+    augmented(p, pixels, indices, transforms, ranges, y, fault);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void augment_f16(
+    const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
+    const Transform* __restrict__ transforms, const float* __restrict__ ranges, F16* __restrict__ y,
     unsigned* __restrict__ fault)
 {
     augmented(p, pixels, indices, transforms, ranges, y, fault);

@@ -1,8 +1,8 @@
 // bias_backward   dbias[c] = Σ_row dy[row,c]
 // targets: sm_75
 //
-//   dy      (rows, channels)    in   rows = n·h·w of a convolution, n of a dense layer; f32, or bf16 of those
-//                                    that end in _bf16
+//   dy      (rows, channels)    in   rows = n·h·w of a convolution, n of a dense layer; f32, or the 16 bits that
+//                                    the name ends in
 //   sums    (parts, channels)   out  part k sums the rows k·length to (k+1)·length; with one part, dbias
 //   dbias   (channels)          out  of the _reduce
 //
@@ -10,16 +10,16 @@
 //                             takes every eighth row of its part; the eight sums meet in 1 KiB of shared
 //                             memory.
 // bias_backward_reduce        one thread per channel, 256 per block, adds the parts in order.
-// bias_backward_bf16          64 channels x 32 rows per block, grid (channels/64, parts): a thread takes eight
+// bias_backward_bf16, _f16    64 channels x 32 rows per block, grid (channels/64, parts): a thread takes eight
 //                             channels, 16 bytes, of every 32nd row of its part, four rows in flight; the 32
 //                             sums meet in 8 KiB of shared memory.
-// bias_backward_bf16_reduce   as bias_backward, of the parts as rows: eight times as many loads in flight as
+// bias_backward_…_reduce      as bias_backward, of the parts as rows: eight times as many loads in flight as
 //                             in bias_backward_reduce, which waits for memory alone.
 //
-// Reads 4 bytes (2 of bf16) for 1 flop: bound by bandwidth. A warp reads 32 neighbours, or 4 rows of 64.
+// Reads 4 bytes (2 of 16 bits) for 1 flop: bound by bandwidth. A warp reads 32 neighbours, or 4 rows of 64.
 
-#include "bf16.cuh"
 #include "common.cuh"
+#include "half.cuh"
 #include "params.cuh"
 #include "reduce.cuh"
 
@@ -48,22 +48,10 @@ __device__ __forceinline__ void sum_rows(
     }
 }
 
-extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward(
-    const Matrix p, const Split split, const float* __restrict__ dy, float* __restrict__ sums)
-{
-    const unsigned begin = blockIdx.y * split.length;
-    sum_rows(begin, min(begin + split.length, p.rows), p.columns, dy, sums + blockIdx.y * p.columns);
-}
-
-extern "C" __global__ __launch_bounds__(LINEAR) void bias_backward_reduce(
-    const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
-{
-    const unsigned c = blockIdx.x * LINEAR + threadIdx.x;
-    if (c < p.len) dbias[c] = sum_of_parts(p, parts, c);
-}
-
-extern "C" __global__ __launch_bounds__(WIDE / EACH * ROWS) void bias_backward_bf16(
-    const Matrix p, const Split split, const Bf16* __restrict__ dy, float* __restrict__ sums)
+// The same of 16 bits, by 64 channels.
+template <class T>
+__device__ __forceinline__ void sum_wide_rows(
+    const Matrix& p, const Split& split, const T* __restrict__ dy, float* __restrict__ sums)
 {
     __shared__ float part[ROWS][WIDE];
     const unsigned lane = threadIdx.x % (WIDE / EACH), line = threadIdx.x / (WIDE / EACH);
@@ -106,7 +94,39 @@ extern "C" __global__ __launch_bounds__(WIDE / EACH * ROWS) void bias_backward_b
     }
 }
 
+extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward(
+    const Matrix p, const Split split, const float* __restrict__ dy, float* __restrict__ sums)
+{
+    const unsigned begin = blockIdx.y * split.length;
+    sum_rows(begin, min(begin + split.length, p.rows), p.columns, dy, sums + blockIdx.y * p.columns);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void bias_backward_reduce(
+    const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
+{
+    const unsigned c = blockIdx.x * LINEAR + threadIdx.x;
+    if (c < p.len) dbias[c] = sum_of_parts(p, parts, c);
+}
+
+extern "C" __global__ __launch_bounds__(WIDE / EACH * ROWS) void bias_backward_bf16(
+    const Matrix p, const Split split, const Bf16* __restrict__ dy, float* __restrict__ sums)
+{
+    sum_wide_rows(p, split, dy, sums);
+}
+
 extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward_bf16_reduce(
+    const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
+{
+    sum_rows(0, p.count, p.len, parts, dbias);
+}
+
+extern "C" __global__ __launch_bounds__(WIDE / EACH * ROWS) void bias_backward_f16(
+    const Matrix p, const Split split, const F16* __restrict__ dy, float* __restrict__ sums)
+{
+    sum_wide_rows(p, split, dy, sums);
+}
+
+extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward_f16_reduce(
     const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
 {
     sum_rows(0, p.count, p.len, parts, dbias);

@@ -9,27 +9,12 @@
 // threads, so the choice costs a uniform branch. 6 bytes per element between 32 and 16 bits: bound by
 // bandwidth.
 
-#include "bf16.cuh"
 #include "common.cuh"
+#include "half.cuh"
 #include "params.cuh"
 
 // As src/device/gpu/lower/layout.rs numbers them.
 constexpr unsigned F32 = 0, F16 = 1;
-
-// Inline, since cuda_fp16.h would bring calls and a libc.
-__device__ __forceinline__ float from_f16(const unsigned bits)
-{
-    float x;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(static_cast<unsigned short>(bits)));
-    return x;
-}
-
-__device__ __forceinline__ unsigned to_f16(const float x)
-{
-    unsigned short bits;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
-    return bits;
-}
 
 __device__ __forceinline__ float widened(const unsigned format, const unsigned bits)
 {

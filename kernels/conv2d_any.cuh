@@ -74,7 +74,7 @@ template <class T, class Number> __device__ __forceinline__ uint4 chunk_of(Numbe
 template <class T> __device__ __forceinline__ float wide(const typename T::Number number)
 {
     if constexpr (T::BYTES == 2) {
-        return low_bf16(number);
+        return low_of<T>(number);
     } else {
         return number;
     }

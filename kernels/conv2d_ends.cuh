@@ -1,8 +1,9 @@
 // conv2d_ends.cuh   what becomes of the sums of a convolution on tensor cores: bias, ReLU, pool, mask, stores
 //
 // Sums go from fragments through shared memory, so that whole lines are stored: a row is padded by 16 (bf16) or
-// 32 bytes (f32), which spreads the fragments' eight rows over all banks. bf16 is rounded before anything is
-// compared: the pool of a map is that of the map as it would have been stored.
+// 32 bytes (f32), which spreads the fragments' eight rows over all banks. Of f16, where two blocks share the 64 KiB of
+// sm_75, a row's chunks change places instead. 16 bits are rounded before anything is compared: the pool of a map is
+// that of the map as it would have been stored.
 //
 // `whole` promises that channels come in chunks of 16 bytes; where it is a constant, nothing else is compiled.
 
@@ -41,14 +42,21 @@ __device__ __forceinline__ void each_pair(const float (&sums)[Tile::WM / 16][Til
         }
 }
 
-// Two numbers into the block's result in shared memory.
+// Where byte `at` of a row of the block's result lies in shared memory.
+template <class Tile> __device__ __forceinline__ int result_at(const int row, const int at)
+{
+    return row * Tile::RESULT_ROW + (Tile::T::COPIES ? at : at ^ (row & 7) * 16);
+}
+
+// Two numbers into it.
 template <class Tile>
 __device__ __forceinline__ void put_pair(const int row, const int column, const float low, const float high)
 {
     static_assert(Tile::BM * Tile::RESULT_ROW <= Tile::SHARED, "the result does not fit where the tiles were");
-    unsigned char* at = dynamic + row * Tile::RESULT_ROW + column * Tile::T::BYTES;
-    if constexpr (Tile::T::BYTES == 2) {
-        *reinterpret_cast<unsigned*>(at) = pack_bf16(low, high);
+    using T = typename Tile::T;
+    unsigned char* at = dynamic + result_at<Tile>(row, column * T::BYTES);
+    if constexpr (T::BYTES == 2) {
+        *reinterpret_cast<unsigned*>(at) = pack<T>(low, high);
     } else {
         *reinterpret_cast<float2*>(at) = make_float2(low, high);
     }
@@ -56,7 +64,7 @@ __device__ __forceinline__ void put_pair(const int row, const int column, const 
 
 template <class Tile> __device__ __forceinline__ uint4 chunk_at(const int row, const int chunk)
 {
-    return *reinterpret_cast<const uint4*>(dynamic + row * Tile::RESULT_ROW + chunk * 16);
+    return *reinterpret_cast<const uint4*>(dynamic + result_at<Tile>(row, chunk * 16));
 }
 
 // Word k of a chunk; k is known to the compiler.
@@ -153,9 +161,9 @@ __device__ __forceinline__ uint4 best_chunk(const uint4 (&corner)[4], unsigned& 
         const unsigned a = word_of(corner[0], w), b = word_of(corner[1], w);
         const unsigned c = word_of(corner[2], w), d = word_of(corner[3], w);
         if constexpr (T::BYTES == 2) {
-            const Best low = best_of(low_bf16(a), low_bf16(b), low_bf16(c), low_bf16(d));
-            const Best high = best_of(high_bf16(a), high_bf16(b), high_bf16(c), high_bf16(d));
-            best[w] = __float_as_uint(low.value) >> 16 | __float_as_uint(high.value);
+            const Best low = best_of(low_of<T>(a), low_of<T>(b), low_of<T>(c), low_of<T>(d));
+            const Best high = best_of(high_of<T>(a), high_of<T>(b), high_of<T>(c), high_of<T>(d));
+            best[w] = both_exact<T>(low.value, high.value);
             winners |= (low.corner | high.corner << 2) << w * 4;
         } else {
             const Best one = best_of(
@@ -204,7 +212,7 @@ template <class T> __device__ __forceinline__ uint4 opened_chunk(const uint4 gra
 {
     const auto one = [](const unsigned g, const unsigned y) {
         if constexpr (T::BYTES == 2) {
-            return (low_bf16(y) > 0.0f ? g & 0xffffu : 0u) | (high_bf16(y) > 0.0f ? g & 0xffff0000u : 0u);
+            return (low_of<T>(y) > 0.0f ? g & 0xffffu : 0u) | (high_of<T>(y) > 0.0f ? g & 0xffff0000u : 0u);
         } else {
             return __uint_as_float(y) > 0.0f ? g : 0u;
         }

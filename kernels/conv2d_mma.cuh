@@ -1,4 +1,4 @@
-// conv2d_mma.cuh   the 3x3 convolution, forward and backward, on tensor cores: the bodies of conv2d_mma_*.cu
+// conv2d_mma.cuh   the 3x3 convolution, forward and backward, on tensor cores: the bodies of conv2d_bf16.cu and its kin
 //
 //   forward           rows are pixels, columns filters, the depth is (tap, c_in)
 //   backward_input    rows are pixels, columns channels, the depth is (window position, c_out): the window turned
@@ -6,12 +6,14 @@
 //
 // Matrices that are never laid out (implicit GEMM). A block multiplies BM rows by BN columns, its warps WM x WN
 // each; BK of depth come per step by 16-byte cp.async into STAGES tiles, STAGES - 1 steps ahead. Numbers outside
-// the map, past the last pixel, channel or filter are zeros that cp.async writes without reading. What a tap may
+// the map, past the last pixel, channel or filter are zeros that cp.async writes without reading. f16, made for
+// sm_75 which has no cp.async, goes through registers into two tiles (Held). What a tap may
 // see is nine bits per row, found before the loop; pixels that a step walks over carry their row and column: the
 // loops divide nothing.
 //
-// Channels and filters come in whole chunks of 16 bytes (8 of bf16, 4 of f32); everything else goes through
-// conv2d_any.cuh. The order of a sum is that of the depth, in steps of DEEP<T>: no tile changes a bit.
+// Channels and filters come in whole chunks of 16 bytes (8 of 16 bits, 4 of f32); everything else goes through
+// conv2d_any.cuh. The order of a sum is that of the depth, in steps of DEEP<T> (f16: of half of it): no tile changes
+// a bit.
 //
 // What becomes of the sums: conv2d_ends.cuh.
 
@@ -28,7 +30,9 @@ struct Tile {
     static constexpr int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, STAGES = STAGES_;
     static constexpr int THREADS = BM / WM * (BN / WN) * 32;
     static constexpr int STAGE_A = BM * BK * T::BYTES, STAGE_B = BN * BK * T::BYTES, STAGE = STAGE_A + STAGE_B;
-    static constexpr int RESULT_ROW = BN * T::BYTES + (T::BYTES == 2 ? 16 : 32);
+    static constexpr int RESULT_ROW = BN * T::BYTES + (T::COPIES ? (T::BYTES == 2 ? 16 : 32) : 0);
+    // Chunks that a thread brings in a step.
+    static constexpr int SLOTS = STAGE / 16 / THREADS;
     // Of dynamic shared memory; src/device/gpu/lower/mma.rs computes the same.
     static constexpr int SHARED = STAGES * STAGE;
 };
@@ -84,26 +88,55 @@ enum class Rows {
 template <bool FIRST, class A, class B> struct Either { using Type = A; };
 template <class A, class B> struct Either<false, A, B> { using Type = B; };
 
-// sums = A · B of the warp's part. `load` brings the next step's tiles to the two addresses it is given; `look` is
-// given a step's tile of A when it is there.
-template <class Tile, class A, class B, class Load, class Look>
-__device__ __forceinline__ void product(
-    const unsigned shared, const int steps, Load load, Look look, float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+// sums += A · B of the warp's part, over the step whose tiles begin at `stage`. Row and column: of the warp.
+template <class Tile, class A, class B>
+__device__ __forceinline__ void multiply_step(
+    const unsigned stage, const int row, const int column, float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
 {
     using T = typename Tile::T;
-    constexpr int STAGES = Tile::STAGES;
-    const int warp = threadIdx.x / 32;
-    const int row = warp % (Tile::BM / Tile::WM) * Tile::WM, column = warp / (Tile::BM / Tile::WM) * Tile::WN;
     #pragma unroll
-    for (int i = 0; i < Tile::WM / 16; ++i)
-        #pragma unroll
-        for (int j = 0; j < Tile::WN / 8; ++j)
-            #pragma unroll
-            for (int k = 0; k < 4; ++k) sums[i][j][k] = 0.0f;
+    for (int k = 0; k < Tile::BK / DEEP<T>; ++k)
+        multiply_tiles<T, A, B>(sums, stage, row, stage + Tile::STAGE_A, column, k);
+}
 
+// The steps through registers: while one is multiplied the next one is read, and stored into the other tile, which
+// everyone has left since the last barrier.
+template <class Tile, class A, class B, class Load, class Look>
+__device__ __forceinline__ void product_held(
+    const unsigned shared, const int steps, const int row, const int column, Load load, Look look,
+    float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+{
+    static_assert(Tile::STAGES == 2 && Tile::STAGE % (16 * Tile::THREADS) == 0);
+    Held<Tile::SLOTS> held;
+    if (steps > 0) {
+        load(held, 0, Tile::STAGE_A);
+        held.store(shared);
+    }
+    __syncthreads();
+    unsigned reading = shared;
+    #pragma unroll 1
+    for (int step = 0; step < steps; ++step) {
+        const bool more = step + 1 < steps;
+        if (more) load(held, 0, Tile::STAGE_A);
+        look(reading);
+        multiply_step<Tile, A, B>(reading, row, column, sums);
+        reading = reading == shared ? shared + Tile::STAGE : shared;
+        if (more) held.store(reading);
+        __syncthreads();
+    }
+}
+
+// The steps past the registers, STAGES - 1 ahead.
+template <class Tile, class A, class B, class Load, class Look>
+__device__ __forceinline__ void product_copied(
+    const unsigned shared, const int steps, const int row, const int column, Load load, Look look,
+    float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+{
+    constexpr int STAGES = Tile::STAGES;
+    Copies copies;
     #pragma unroll
     for (int stage = 0; stage < STAGES - 1; ++stage) {
-        if (stage < steps) load(shared + stage * Tile::STAGE, shared + stage * Tile::STAGE + Tile::STAGE_A);
+        if (stage < steps) load(copies, shared + stage * Tile::STAGE, shared + stage * Tile::STAGE + Tile::STAGE_A);
         commit_copies();
     }
     unsigned reading = shared, writing = shared + (STAGES - 1) * Tile::STAGE;
@@ -114,18 +147,37 @@ __device__ __forceinline__ void product(
         // so there is one per step even when nothing is left to load.
         wait_copies<STAGES - 2>();
         __syncthreads();
-        if (step + STAGES - 1 < steps) load(writing, writing + Tile::STAGE_A);
+        if (step + STAGES - 1 < steps) load(copies, writing, writing + Tile::STAGE_A);
         commit_copies();
         look(reading);
-        #pragma unroll
-        for (int k = 0; k < Tile::BK / DEEP<T>; ++k)
-            multiply_tiles<T, A, B>(sums, reading, row, reading + Tile::STAGE_A, column, k);
+        multiply_step<Tile, A, B>(reading, row, column, sums);
         reading = reading + Tile::STAGE == end ? shared : reading + Tile::STAGE;
         writing = writing + Tile::STAGE == end ? shared : writing + Tile::STAGE;
     }
     // The results go where the tiles are.
     wait_copies<0>();
     __syncthreads();
+}
+
+// sums = A · B of the warp's part. `load` brings the next step's chunks by what it is given first (Copies, Held) to
+// the two addresses that follow; `look` is given a step's tile of A when it is there.
+template <class Tile, class A, class B, class Load, class Look>
+__device__ __forceinline__ void product(
+    const unsigned shared, const int steps, Load load, Look look, float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+{
+    const int warp = threadIdx.x / 32;
+    const int row = warp % (Tile::BM / Tile::WM) * Tile::WM, column = warp / (Tile::BM / Tile::WM) * Tile::WN;
+    #pragma unroll
+    for (int i = 0; i < Tile::WM / 16; ++i)
+        #pragma unroll
+        for (int j = 0; j < Tile::WN / 8; ++j)
+            #pragma unroll
+            for (int k = 0; k < 4; ++k) sums[i][j][k] = 0.0f;
+    if constexpr (Tile::T::COPIES) {
+        product_copied<Tile, A, B>(shared, steps, row, column, load, look, sums);
+    } else {
+        product_held<Tile, A, B>(shared, steps, row, column, load, look, sums);
+    }
 }
 
 // The products whose rows are pixels. Steps `begin` to `end` of the depth: BK channels of one window position
@@ -178,13 +230,14 @@ __device__ __forceinline__ void convolve(
     int tap = blocks ? begin / blocks : 0, c = blocks ? begin % blocks * Tile::BK : 0;
     int shift = ((tap / 3 - 1) * w + tap % 3 - 1) * channels;
 
-    const auto load = [&](const unsigned a, const unsigned b) {
+    const auto load = [&](auto& copy, const unsigned a, const unsigned b) {
         const int mine = c + chunk * CHUNK<T>;
         const bool there = mine < channels;
+        constexpr int BEFORE = MINE;                 // slots of A
         #pragma unroll
         for (int k = 0; k < MINE; ++k)
-            copy16(a + A::at(row + k * APART, chunk), source + (offset[k] + shift + mine),
-                   there && (inside[k] >> tap & 1));
+            copy(k, a + A::at(row + k * APART, chunk), source + (offset[k] + shift + mine),
+                 there && (inside[k] >> tap & 1));
         if constexpr (BACKWARD) {
             constexpr int WIDE = Tile::BN / CHUNK<T>, APART = Tile::THREADS / WIDE, MINE = Tile::BK / APART;
             static_assert(Tile::BK % APART == 0 && MINE > 0);
@@ -193,8 +246,8 @@ __device__ __forceinline__ void convolve(
             #pragma unroll
             for (int k = 0; k < MINE; ++k) {
                 const int filter = c + deep + k * APART;
-                copy16(b + B::at(deep + k * APART, part), weight + ((filter * 9 + 8 - tap) * columns + column),
-                       filter < channels && column < columns);
+                copy(BEFORE + k, b + B::at(deep + k * APART, part),
+                     weight + ((filter * 9 + 8 - tap) * columns + column), filter < channels && column < columns);
             }
         } else {
             constexpr int MINE = Tile::BN / APART;
@@ -202,8 +255,8 @@ __device__ __forceinline__ void convolve(
             #pragma unroll
             for (int k = 0; k < MINE; ++k) {
                 const int filter = spot.column + row + k * APART;
-                copy16(b + B::at(row + k * APART, chunk), weight + ((filter * 9 + tap) * channels + mine),
-                       there && filter < columns);
+                copy(BEFORE + k, b + B::at(row + k * APART, chunk),
+                     weight + ((filter * 9 + tap) * channels + mine), there && filter < columns);
             }
         }
         c += Tile::BK;
@@ -295,7 +348,7 @@ __device__ __forceinline__ void store_biases(
 // parts[z] = Σ dy · x over the pixels of part z. Grid (9 · channel tiles, filter tiles, parts).
 //
 // biases[z, column tile] = Σ dy, if asked for: every column tile of a filter sees the same dy, so each adds up every
-// as many-th step, and all are delayed alike. A thread reads back the chunks that it copied itself, as f32.
+// as many-th step, and all are delayed alike. A thread reads back the chunks that it brought itself, as f32.
 template <class Tile>
 __device__ __forceinline__ void backward_weight(
     const Conv2d p, const Split split, const typename Tile::Number* __restrict__ x,
@@ -325,18 +378,27 @@ __device__ __forceinline__ void backward_weight(
     const typename Tile::Number* gradient = dy + (pixel * c_out + filter);
     const typename Tile::Number* input = x + ((other + up * w + left) * c_in + channel);
 
-    const auto load = [&](const unsigned a, const unsigned b) {
+    // Pointers that advance, or, where the registers are full of what is held, places that are computed anew.
+    const auto gradient_at = [&](const int k) {
+        if constexpr (T::COPIES) return gradient + k * APART_A * c_out;
+        else return dy + ((pixel + k * APART_A) * c_out + filter);
+    };
+    const auto input_at = [&](const int k) {
+        if constexpr (T::COPIES) return input + k * APART_B * c_in;
+        else return x + ((other + k * APART_B + up * w + left) * c_in + channel);
+    };
+    const auto load = [&](auto& copy, const unsigned a, const unsigned b) {
         #pragma unroll
         for (int k = 0; k < MINE_A; ++k)
-            copy16(a + A::at(deep_a + k * APART_A, thread % WIDE_A), gradient + k * APART_A * c_out,
-                   pixel + k * APART_A < end && filter < c_out);
+            copy(k, a + A::at(deep_a + k * APART_A, thread % WIDE_A), gradient_at(k),
+                 pixel + k * APART_A < end && filter < c_out);
         pixel += Tile::BK;
         gradient += Tile::BK * c_out;
         #pragma unroll
         for (int k = 0; k < MINE_B; ++k) {
             const bool inside = unsigned(place.i + up) < unsigned(h) && unsigned(place.j + left) < unsigned(w);
-            copy16(b + B::at(deep_b + k * APART_B, thread % WIDE_B), input + k * APART_B * c_in,
-                   inside && other + k * APART_B < end && channel < c_in);
+            copy(MINE_A + k, b + B::at(deep_b + k * APART_B, thread % WIDE_B), input_at(k),
+                 inside && other + k * APART_B < end && channel < c_in);
             place.forward(by, h, w);
         }
         other += Tile::BK;

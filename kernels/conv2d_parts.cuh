@@ -29,7 +29,7 @@ __device__ __forceinline__ void convolve_part(
 template <class T> __device__ __forceinline__ uint4 pack_chunk(const float (&v)[CHUNK<T>])
 {
     if constexpr (T::BYTES == 2) {
-        return make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
+        return make_uint4(pack<T>(v[0], v[1]), pack<T>(v[2], v[3]), pack<T>(v[4], v[5]), pack<T>(v[6], v[7]));
     } else {
         return make_uint4(__float_as_uint(v[0]), __float_as_uint(v[1]), __float_as_uint(v[2]), __float_as_uint(v[3]));
     }

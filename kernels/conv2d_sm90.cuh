@@ -102,7 +102,7 @@ __device__ __forceinline__ Corner corner_of(const Conv2d& p, const int pixel)
 // A chunk's gradients where their ReLU was open: where its output is above zero.
 __device__ __forceinline__ unsigned open_pair(const unsigned gradient, const unsigned output)
 {
-    const unsigned low = low_bf16(output) > 0.0f ? 0x0000ffffu : 0, high = high_bf16(output) > 0.0f ? 0xffff0000u : 0;
+    const unsigned low = low_of<Bf16>(output) > 0.0f ? 0x0000ffffu : 0, high = high_of<Bf16>(output) > 0.0f ? 0xffff0000u : 0;
     return gradient & (low | high);
 }
 

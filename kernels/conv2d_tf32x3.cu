@@ -29,7 +29,7 @@
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_maxpool2d_forward  y  = max over 2x2 of ReLU(bias + Σ x·weight), winner = which
 //   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0
-//   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k
+//   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k, biases[k, column tile] = its share of Σ dy
 //
 // 3xTF32: results as near as those of fused multiply-adds in f32, of three products on tensor cores. How a factor is
 // split, which products are taken, and where they are added: mma.cuh. Shapes as in conv2d_forward.cu and its kin. How
@@ -58,12 +58,12 @@ CONV2D_BACKWARD_INPUT(tf32x3_128x64x16, Tf32x3, 128, 2)
 
 CONV2D_BACKWARD_WEIGHT(tf32x3_128x64x16, Tf32x3, 128, 2)
 {
-    backward_weight<Tile<Tf32x3, 128, 64, 16, 64, 32, 4>>(p, split, x, dy, parts);
+    backward_weight<Tile<Tf32x3, 128, 64, 16, 64, 32, 4>>(p, split, x, dy, parts, biases);
 }
 
 CONV2D_BACKWARD_WEIGHT(tf32x3_64x64x16, Tf32x3, 128, 3)
 {
-    backward_weight<Tile<Tf32x3, 64, 64, 16, 32, 32, 4>>(p, split, x, dy, parts);
+    backward_weight<Tile<Tf32x3, 64, 64, 16, 32, 32, 4>>(p, split, x, dy, parts, biases);
 }
 
 CONV2D_FORWARD_PARTS(tf32x3_128x64x16, Tf32x3, 128, 2)
@@ -118,5 +118,5 @@ CONV2D_BACKWARD_INPUT(tf32x3_any, Tf32x3, 128, 2)
 
 CONV2D_BACKWARD_WEIGHT(tf32x3_any, Tf32x3, 128, 2)
 {
-    backward_weight_any<Tf32x3>(p, split, x, dy, parts);
+    backward_weight_any<Tf32x3>(p, split, x, dy, parts, biases);
 }

@@ -56,7 +56,7 @@ struct Stepped {
         step4(rule, g, v, w);
         my.write(velocity, v);
         my.write(weight, w);
-        my.shade(shadow, w);
+        my.shade(shadow, w, false);
     }
 };
 

@@ -39,11 +39,11 @@ __device__ __forceinline__ void dense_part(
     const int chunk = thread % CHUNKS, sample = spot.column + thread / CHUNKS;
 
     int input = begin;                               // the step's first
-    const auto load = [&](const unsigned a, const unsigned b) {
+    const auto load = [&](Copies& copy, const unsigned a, const unsigned b) {
         // 16 bytes, of which `left` numbers exist.
-        const auto bring = [](const unsigned to, const typename Tile::Number* from, const int left) {
+        const auto bring = [&](const int slot, const unsigned to, const typename Tile::Number* from, const int left) {
             if constexpr (WHOLE) {
-                copy16(to, from, left > 0);
+                copy(slot, to, from, left > 0);
             } else {
                 store16(to, read_chunk<T>(from, left, false));
             }
@@ -51,19 +51,21 @@ __device__ __forceinline__ void dense_part(
         #pragma unroll
         for (int k = 0; k < MINE_A; ++k) {
             const int i = input + deep + k * APART_A;
-            bring(a + A::at(deep + k * APART_A, thread % WIDE), weight + (i * c_out + unit), i < end ? c_out - unit : 0);
+            bring(k, a + A::at(deep + k * APART_A, thread % WIDE), weight + (i * c_out + unit),
+                  i < end ? c_out - unit : 0);
         }
         const int first = input + chunk * CHUNK<T>;
         #pragma unroll
         for (int k = 0; k < MINE_B; ++k) {
             const int row = sample + k * APART_B;
-            bring(b + B::at(thread / CHUNKS + k * APART_B, chunk), x + (row * c_in + first), row < n ? end - first : 0);
+            bring(MINE_A + k, b + B::at(thread / CHUNKS + k * APART_B, chunk), x + (row * c_in + first),
+                  row < n ? end - first : 0);
         }
         input += Tile::BK;
     };
     float sums[Tile::WM / 16][Tile::WN / 8][4];
     const int steps = end > begin ? (end - begin + Tile::BK - 1) / Tile::BK : 0;
-    product<Tile, A, B>(shared_address(dynamic), steps, load, sums);
+    product<Tile, A, B>(shared_address(dynamic), steps, load, [](unsigned) {}, sums);
 
     // Eight lanes store 32 neighbouring bytes.
     float* to = parts + blockIdx.z * (n * c_out);

@@ -8,15 +8,15 @@
 //   normalize       y[row,c] = pixels[row,order[c]] · scale[c] + offset[c]
 //                   pixels (n·h·w, 3) u8, y (n·h·w, 3)
 //
-// Those that end in _bf16 are the same on bf16 (normalize: to bf16). A sum is rounded once, the others give
-// numbers that they were given.
+// Those that end in _bf16 or _f16 are the same on 16 bits (normalize: to them). A sum is rounded once, the others
+// give numbers that they were given.
 //
 // One thread per 16 bytes, four neighbours or eight (normalize: per pixel), 256 threads per block, no shared
 // memory. All are bound by bandwidth: two elements in and out together (three where two are read; 15 or 9
 // bytes per pixel for normalize), 1 to 2 flops.
 
-#include "bf16.cuh"
 #include "common.cuh"
+#include "half.cuh"
 #include "params.cuh"
 
 // The first of the thread's elements.
@@ -102,6 +102,12 @@ extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward_bf16(
     forward(p.len, x, y);
 }
 
+extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward_f16(
+    const Elements p, const F16* __restrict__ x, F16* __restrict__ y)
+{
+    forward(p.len, x, y);
+}
+
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward(
     const Elements p, const float* __restrict__ y, float* __restrict__ gradient)
 {
@@ -114,6 +120,12 @@ extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward_bf16(
     backward(p.len, y, gradient);
 }
 
+extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward_f16(
+    const Elements p, const F16* __restrict__ y, F16* __restrict__ gradient)
+{
+    backward(p.len, y, gradient);
+}
+
 extern "C" __global__ __launch_bounds__(LINEAR) void add(
     const Elements p, const float* __restrict__ x, float* __restrict__ into)
 {
@@ -122,6 +134,12 @@ extern "C" __global__ __launch_bounds__(LINEAR) void add(
 
 extern "C" __global__ __launch_bounds__(LINEAR) void add_bf16(
     const Elements p, const Bf16* __restrict__ x, Bf16* __restrict__ into)
+{
+    sum(p.len, x, into);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void add_f16(
+    const Elements p, const F16* __restrict__ x, F16* __restrict__ into)
 {
     sum(p.len, x, into);
 }
@@ -146,6 +164,12 @@ extern "C" __global__ __launch_bounds__(LINEAR) void normalize(
 
 extern "C" __global__ __launch_bounds__(LINEAR) void normalize_bf16(
     const Normalize p, const unsigned char* __restrict__ pixels, Bf16* __restrict__ y)
+{
+    scaled(p, pixels, y);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void normalize_f16(
+    const Normalize p, const unsigned char* __restrict__ pixels, F16* __restrict__ y)
 {
     scaled(p, pixels, y);
 }

@@ -11,14 +11,14 @@
 // maxpool2d_backward   one thread per four neighbours of the windows, those cut off at the border too: each
 //                      corner gets dy if it is the winner and mask > 0, else zero. mask is y, if x is a
 //                      ReLU's output, or null: the winner's x is y, so this is the ReLU's way back too
-// …_bf16               the same on bf16, eight neighbours and their two bytes; nothing is rounded
+// …_bf16, …_f16        the same on 16 bits, eight neighbours and their two bytes; nothing is rounded
 //
 // 256 threads per block along (row, column, channel), channels fastest, so a warp reads neighbours. Where c
 // is a multiple of four (eight), they are channels of one window and move by 16-byte loads. No shared memory.
 // Forward reads four elements and writes one and two bits per output, backward reads a quarter of an element
 // (half of one with a mask) and writes one per element: bound by bandwidth.
 
-#include "bf16.cuh"
+#include "half.cuh"
 #include "params.cuh"
 #include "pool.cuh"
 
@@ -150,9 +150,22 @@ extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward_bf16(
     forward(p, x, y, winner);
 }
 
+extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward_f16(
+    const Pool2d p, const F16* __restrict__ x, F16* __restrict__ y, unsigned char* __restrict__ winner)
+{
+    forward(p, x, y, winner);
+}
+
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward_bf16(
     const Pool2d p, const Bf16* __restrict__ dy, const unsigned char* __restrict__ winner,
     const Bf16* __restrict__ mask, Bf16* __restrict__ dx)
+{
+    backward(p, dy, winner, mask, dx);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward_f16(
+    const Pool2d p, const F16* __restrict__ dy, const unsigned char* __restrict__ winner,
+    const F16* __restrict__ mask, F16* __restrict__ dx)
 {
     backward(p, dy, winner, mask, dx);
 }

@@ -1,9 +1,9 @@
-// mma.cuh   tensor cores of sm_80 and newer: copies past the registers, fragments, products of warps
+// mma.cuh   tensor cores of sm_75 and newer: copies to shared memory, fragments, products of warps
 //
 // A tile in shared memory is rows of 16-byte chunks, one of two ways:
 //
 //   along    a row is a pixel or a filter, its chunks go along the depth: ldmatrix gives fragments as they are
-//   across   a row is one depth, its chunks go across pixels or filters: bf16 through ldmatrix.trans, which
+//   across   a row is one depth, its chunks go across pixels or filters: bf16 and f16 through ldmatrix.trans, which
 //            turns 16-bit elements; tf32 by 32-bit loads
 //
 // Chunks of a row change places by the row's number (an exclusive or), so that neither eight rows' chunks read
@@ -11,7 +11,8 @@
 //
 // Fragments: PTX ISA, "Matrix fragments for mma.m16n8k16" and ".m16n8k8". A lane has group = lane/4 and
 // member = lane%4. bf16 sums 16 deep at once, tf32 8: 32 bytes of a row either way, so that along the depth
-// both formats go through the same addresses.
+// both formats go through the same addresses. f16 has bf16's fragments, but is summed 8 deep, twice: sm_75
+// knows no more.
 //
 // 3xTF32 (CUTLASS' name): a factor of f32 is split into big, the nearest tf32, and small, what is left, of which the unit
 // cuts off one bit at most: together they are off by 2^-24 of the factor, as if f32 had rounded it. A product is
@@ -27,24 +28,26 @@
 #pragma once
 
 #include "common.cuh"
+#include "half.cuh"
 
-// The formats of factors. Sums are f32.
-struct Bf16 {
-    using Number = unsigned short;                   // in memory
-    static constexpr int BYTES = 2;
-};
+// The formats of factors: Bf16, F16 and these. Sums are f32.
 struct Tf32 {
     using Number = float;                            // rounded when it becomes a factor
     static constexpr int BYTES = 4;
+    static constexpr bool COPIES = true;             // by cp.async
 };
 struct Tf32x3 {
     using Number = float;                            // a sum of two factors of tf32
     static constexpr int BYTES = 4;
+    static constexpr bool COPIES = true;
 };
 
 // Whether a number is a sum of two factors, so that a product is three.
 template <class T> constexpr bool SPLIT = false;
 template <> constexpr bool SPLIT<Tf32x3> = true;
+
+template <class A, class B> constexpr bool SAME = false;
+template <class A> constexpr bool SAME<A, A> = true;
 
 // Elements of a chunk, and depth of one mma.
 template <class T> constexpr int CHUNK = 16 / T::BYTES;
@@ -76,6 +79,36 @@ template <int PENDING> __device__ __forceinline__ void wait_copies()
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
+// How a step's chunks come to shared memory: slot by slot, each at its place. Past the registers.
+struct Copies {
+    __device__ __forceinline__ void operator()(const int, const unsigned to, const void* from, const bool there)
+    {
+        copy16(to, from, there);
+    }
+};
+
+// Through SLOTS registers of 16 bytes, where there is no cp.async: read a step ahead, stored when the tiles are free.
+// Places are those in a stage, so that they stay the same from step to step.
+template <int SLOTS> struct Held {
+    uint4 chunk[SLOTS];
+    unsigned place[SLOTS];
+
+    __device__ __forceinline__ void operator()(const int slot, const unsigned to, const void* from, const bool there)
+    {
+        place[slot] = to;
+        chunk[slot] = make_uint4(0, 0, 0, 0);
+        if (there) chunk[slot] = *static_cast<const uint4*>(from);
+    }
+
+    __device__ __forceinline__ void store(const unsigned stage) const
+    {
+        #pragma unroll
+        for (int k = 0; k < SLOTS; ++k)
+            asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(stage + place[k]), "r"(chunk[k].x),
+                         "r"(chunk[k].y), "r"(chunk[k].z), "r"(chunk[k].w) : "memory");
+    }
+};
+
 // Where chunk `chunk` of row `row` lies, in bytes: rows of 4 or 8 chunks, depth along them. Eight rows from a
 // multiple of eight at one chunk fill the 32 banks once: rows of 64 bytes share a line by twos.
 template <int CHUNKS> __device__ __forceinline__ int along(const int row, const int chunk)
@@ -84,7 +117,7 @@ template <int CHUNKS> __device__ __forceinline__ int along(const int row, const 
     return (row * CHUNKS + (chunk ^ (CHUNKS == 8 ? row & 7 : row >> 1 & 3))) * 16;
 }
 
-// The same for rows of one depth, 8, 16 or 32 chunks. bf16: eight rows at one chunk fill the banks once. tf32:
+// The same for rows of one depth, 8, 16 or 32 chunks. 16 bits: eight rows at one chunk fill the banks once. tf32:
 // four rows, eight neighbouring numbers (two chunks) each.
 template <class T, int CHUNKS> __device__ __forceinline__ int across(const int row, const int chunk)
 {
@@ -141,7 +174,14 @@ template <class T>
 __device__ __forceinline__ void multiply(
     float (&sums)[4], const unsigned (&a)[4], const unsigned b0, const unsigned b1)
 {
-    if constexpr (T::BYTES == 2) {
+    if constexpr (SAME<T, F16>) {
+        #pragma unroll
+        for (int k = 0; k < 2; ++k)
+            asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+                "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+                : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+                : "r"(a[2 * k]), "r"(a[2 * k + 1]), "r"(k == 0 ? b0 : b1));
+    } else if constexpr (SAME<T, Bf16>) {
         asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
             "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
             : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
@@ -263,7 +303,7 @@ __device__ __forceinline__ void multiply_tiles(
     }
 }
 
-// Two neighbouring sums as T has them in memory.
+// Two neighbouring sums of 16 bits as they are in memory.
 __device__ __forceinline__ unsigned pack_bf16(const float low, const float high)
 {
     unsigned both;
@@ -271,8 +311,14 @@ __device__ __forceinline__ unsigned pack_bf16(const float low, const float high)
     return both;
 }
 
-__device__ __forceinline__ float low_bf16(const unsigned both) { return __uint_as_float(both << 16); }
-__device__ __forceinline__ float high_bf16(const unsigned both) { return __uint_as_float(both & 0xffff0000u); }
+template <class T> __device__ __forceinline__ unsigned pack(const float low, const float high)
+{
+    if constexpr (SAME<T, Bf16>) {
+        return pack_bf16(low, high);
+    } else {
+        return both_of<T>(low, high);
+    }
+}
 
 // sums += the numbers of a chunk.
 template <class T> __device__ __forceinline__ void add_chunk(float (&sums)[CHUNK<T>], const uint4 chunk)
@@ -281,8 +327,8 @@ template <class T> __device__ __forceinline__ void add_chunk(float (&sums)[CHUNK
     #pragma unroll
     for (int k = 0; k < 4; ++k) {
         if constexpr (T::BYTES == 2) {
-            sums[2 * k] += low_bf16(words[k]);
-            sums[2 * k + 1] += high_bf16(words[k]);
+            sums[2 * k] += low_of<T>(words[k]);
+            sums[2 * k + 1] += high_of<T>(words[k]);
         } else {
             sums[k] += __uint_as_float(words[k]);
         }

@@ -129,7 +129,7 @@ struct Tensors {
     float* velocity[64];
     float* momentum[64];
     float* mean[64];
-    unsigned short* shadow[64];                      // the weight as bf16
+    unsigned short* shadow[64];                      // the weight in 16 bits
     unsigned len[64];
     unsigned first[64];
 };

@@ -7,22 +7,26 @@
 //
 //   gradient   any shape     in       g
 //   weight     as gradient   in, out  w
-//   shadow     as gradient   out      w as bf16, to the nearest; only where there is one
+//   shadow     as gradient   out      w as bf16, or f16, to the nearest; only where there is one
 //   velocity   as gradient   in, out  v, the mean square; 0 before the first step
 //   momentum   as gradient   in, out  the way so far; only where the rule has momentum
 //   mean       as gradient   in, out  the mean gradient; only where the rule is centered
+//   scaling    LossScale     in       if the loss was scaled: g is scaled back, and if one is not finite nothing happens
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
 // the first blocks of all (tensors.cuh).
 // Reads 12 bytes and writes 8 per element for 9 flops (8 bytes more for each further state, 2 for a shadow): bound by
 // bandwidth.
 
+#include "loss_scale.cuh"
 #include "rmsprop.cuh"
 #include "tensors.cuh"
 
 extern "C" __global__ __launch_bounds__(LINEAR) void rmsprop_step(
-    const Tensors p, const Rmsprop rule, const Adjust adjust)
+    const Tensors p, const Rmsprop rule, Adjust adjust, const unsigned f16,
+    const LossScale* __restrict__ scaling)
 {
+    if (skips(scaling, adjust)) return;
     const Share my = my_share(p);
     if (my.left <= 0) return;
     float4 g = my.read(p.gradient[my.k]);
@@ -40,5 +44,5 @@ extern "C" __global__ __launch_bounds__(LINEAR) void rmsprop_step(
     if (rule.momentum > 0.0f) my.write(p.momentum[my.k], m);
     if (rule.centered) my.write(p.mean[my.k], a);
     my.write(p.weight[my.k], w);
-    my.shade(p.shadow[my.k], w);
+    my.shade(p.shadow[my.k], w, f16);
 }

@@ -6,13 +6,15 @@
 //
 //   gradient   any shape     in       g
 //   weight     as gradient   in, out  w
-//   shadow     as gradient   out      w as bf16, to the nearest; only where there is one
+//   shadow     as gradient   out      w as bf16, or f16, to the nearest; only where there is one
 //   momentum   as gradient   in, out  m, 0 before the first step; only where the rule has momentum
+//   scaling    LossScale     in       if the loss was scaled: g is scaled back, and if one is not finite nothing happens
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
 // the first blocks of all (tensors.cuh). Every operation is rounded by name: the cpu's bits.
 // Reads 8 bytes and writes 4 per element for 2 flops (8 bytes more with momentum): bound by bandwidth.
 
+#include "loss_scale.cuh"
 #include "tensors.cuh"
 
 __device__ __forceinline__ void step(const Sgd p, const float g, float& m, float& w)
@@ -27,8 +29,10 @@ __device__ __forceinline__ void step(const Sgd p, const float g, float& m, float
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void sgd_step(
-    const Tensors p, const Sgd rule, const Adjust adjust)
+    const Tensors p, const Sgd rule, Adjust adjust, const unsigned f16,
+    const LossScale* __restrict__ scaling)
 {
+    if (skips(scaling, adjust)) return;
     const Share my = my_share(p);
     if (my.left <= 0) return;
     float4 g = my.read(p.gradient[my.k]);
@@ -42,5 +46,5 @@ extern "C" __global__ __launch_bounds__(LINEAR) void sgd_step(
     step(rule, g.w, m.w, w.w);
     if (rule.momentum > 0.0f) my.write(p.momentum[my.k], m);
     my.write(p.weight[my.k], w);
-    my.shade(p.shadow[my.k], w);
+    my.shade(p.shadow[my.k], w, f16);
 }

@@ -5,8 +5,8 @@
 
 #pragma once
 
-#include "bf16.cuh"
 #include "common.cuh"
+#include "half.cuh"
 #include "params.cuh"
 
 constexpr unsigned TENSORS = sizeof(Tensors::first) / sizeof(unsigned);
@@ -49,19 +49,20 @@ struct Share {
         if (left > 2) to[2] = value.z;
     }
 
-    // The weight's shadow, if it has one: the same numbers as bf16, to the nearest.
-    __device__ __forceinline__ void shade(unsigned short* to, const float4 value) const
+    // The weight's shadow, if it has one: the same numbers in 16 bits, to the nearest.
+    __device__ __forceinline__ void shade(unsigned short* to, const float4 value, const bool f16) const
     {
         if (!to) return;
         to += at;
-        const unsigned x = to_bf16(value.x), y = to_bf16(value.y), z = to_bf16(value.z);
+        const uint2 both = f16 ? make_uint2(both_of<F16>(value.x, value.y), both_of<F16>(value.z, value.w))
+                               : make_uint2(both_of<Bf16>(value.x, value.y), both_of<Bf16>(value.z, value.w));
         if (whole) {
-            *reinterpret_cast<uint2*>(to) = make_uint2(x | y << 16, z | to_bf16(value.w) << 16);
+            *reinterpret_cast<uint2*>(to) = both;
             return;
         }
-        to[0] = x;
-        if (left > 1) to[1] = y;
-        if (left > 2) to[2] = z;
+        to[0] = both.x;
+        if (left > 1) to[1] = both.x >> 16;
+        if (left > 2) to[2] = both.y;
     }
 };
 

@@ -15,16 +15,18 @@ mod golden_vgg;
 mod gradients;
 #[path = "kernels.rs"]
 mod kernels;
-#[path = "kernels_bf16.rs"]
-mod kernels_bf16;
 #[path = "kernels_dense.rs"]
 mod kernels_dense;
+#[path = "kernels_half.rs"]
+mod kernels_half;
 #[path = "kernels_mma.rs"]
 mod kernels_mma;
 #[path = "kernels_sm90.rs"]
 mod kernels_sm90;
 #[path = "kernels_tf32x3.rs"]
 mod kernels_tf32x3;
+#[path = "loss_scale.rs"]
+mod loss_scale;
 #[path = "precision.rs"]
 mod precision;
 #[path = "ptx_card.rs"]

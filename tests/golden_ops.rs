@@ -300,7 +300,8 @@ fn rmsprop_is_that_of_keras() {
                     mean: None,
                     shadow: None,
                 };
-                let call = Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] };
+                let call =
+                    Call::RmspropStep { rule, adjust: Adjust::NONE, scaling: None, tensors: vec![slot] };
                 device.run(call).unwrap();
                 let roundings = 2.0 * (step + 1) as f64;
                 let near = |golden: &[f32], roundings| -> Vec<Near> {

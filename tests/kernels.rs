@@ -90,6 +90,11 @@ fn accepts(device: &dyn Device, case: &Case, which: usize, damage: usize) -> Opt
     let buffer: &mut Buffer = if which < all { &mut inputs[which] } else { &mut outputs[which - all] };
     let blank = Data::zeros(buffer.dtype(), buffer.len());
     let wrong = [blank.resized(false), blank.resized(true), blank.retyped()][damage].upload(device);
+    // Of gradients that are scaled or looked at nobody else knows the length.
+    let any_length = ["scale_gradient", "check_gradients"].contains(&name) && buffer.dtype() == Dtype::F32;
+    if any_length && damage < 2 {
+        return None;
+    }
     let what = format!("{name} {}: buffer {which} as {wrong:?}", case.title);
     *buffer = wrong;
     match device.run((case.make)(&inputs, &mut outputs)) {
@@ -258,7 +263,7 @@ fn state_that_the_rule_does_not_keep_is_refused() {
                 mean: None,
                 shadow: None,
             };
-            device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] })
+            device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, scaling: None, tensors: vec![slot] })
         };
         run(plain, false).unwrap();
         run(heavy, true).unwrap();
@@ -409,7 +414,9 @@ fn dense_rmsprop_step_equals_its_two_halves() {
                 mean: None,
                 shadow: None,
             };
-            device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] }).unwrap();
+            device
+                .run(Call::RmspropStep { rule, adjust: Adjust::NONE, scaling: None, tensors: vec![slot] })
+                .unwrap();
             for (apart, fused) in [(&v1, &v2), (&w1, &w2)] {
                 let [apart, fused] = [apart, fused].map(|b| device.download::<f32>(b).unwrap());
                 let differs = apart.iter().zip(&fused).position(|(a, b)| a.to_bits() != b.to_bits());

@@ -1,4 +1,4 @@
-//! The convolutions on tensor cores, bf16, tf32 and tf32x3, against naive loops over the rounded factors; and what their
+//! The convolutions on tensor cores, bf16, f16, tf32 and tf32x3, against naive loops over the rounded factors; and what their
 //! kernels owe besides: the pool of the map that would have been stored, no bank conflict, the same bits always.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
@@ -6,8 +6,9 @@ mod support;
 
 use support::cases::{Integers, Numbers, Reals, Source, case, make};
 use support::close::Near;
+use support::half::Half;
 use support::naive;
-use support::run::{Case, Data, Output, Want};
+use support::run::{Case, Data, Output};
 use support::tensor_cores::{self, PORTABLE, cases, geometry, numbers};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
@@ -35,6 +36,35 @@ fn bf16_integers_are_exact() {
 #[test]
 fn bf16_reals_are_near() {
     all_agree(Precision::Bf16, Reals);
+}
+
+#[test]
+fn f16_integers_are_exact() {
+    all_agree(Precision::F16, Integers);
+}
+
+#[test]
+fn f16_reals_are_near() {
+    all_agree(Precision::F16, Reals);
+}
+
+/// What f16 cannot hold is infinite, and no largest number: the scaler of the loss looks for it.
+#[test]
+fn f16_overflows() {
+    for device in devices(Precision::F16) {
+        let device = &*device;
+        // One pixel, which one tap sees: 1024 times a weight. What rounds to 65536 is too large.
+        for (weight, want) in [(64.0, f32::INFINITY), (63.9375, 65472.0), (-64.0, f32::NEG_INFINITY)] {
+            let g = geometry(&(1, 1, 1, 8, 8));
+            let half = Half::of(Precision::F16).unwrap();
+            let x = half.data(&[128.0; 8]).upload(device);
+            let weight = half.data(&vec![weight; g.weight().len()]).upload(device);
+            let (bias, mut y) = (device.zeros(8).unwrap(), device.alloc(Dtype::F16, 8).unwrap());
+            let (x, weight, bias) = (&x, &weight, &bias);
+            device.run(Call::Conv2dForward { geometry: g, x, weight, bias, relu: false, y: &mut y }).unwrap();
+            assert_eq!(device.download_floats(&y).unwrap(), vec![want; 8]);
+        }
+    }
 }
 
 #[test]
@@ -118,12 +148,13 @@ fn a_step_of_the_weight_equals_its_halves() {
 fn wide(data: &Data) -> Vec<f32> {
     match data {
         Data::Bf16(data) => data.iter().map(|x| x.to_f32()).collect(),
+        Data::F16(data) => data.iter().map(|x| x.to_f32()).collect(),
         Data::F32(data) => data.clone(),
         other => panic!("{other:?}"),
     }
 }
 
-const FORMATS: [Precision; 3] = [Precision::Bf16, Precision::Tf32, Precision::Tf32x3];
+const FORMATS: [Precision; 4] = [Precision::Bf16, Precision::F16, Precision::Tf32, Precision::Tf32x3];
 
 /// A wrong type or length is refused by the buffer's name, and an old card by what it lacks.
 #[test]
@@ -237,12 +268,7 @@ fn no_load_or_store_of_shared_memory_waits_for_a_bank() {
 fn cases_like(precision: Precision, g: Conv2d) -> Vec<Case> {
     let some = |len| Data::zeros(precision.activations(), len);
     let bias = || Data::zeros(Dtype::F32, g.c_out);
-    let none = |len: usize| match precision {
-        Precision::Bf16 => {
-            Output { before: None, want: Want::Half(Dtype::Bf16, vec![Near::exactly(0.0); len]) }
-        }
-        _ => Output::fresh(vec![Near::exactly(0.0); len]),
-    };
+    let none = |len: usize| tensor_cores::kept(precision, vec![Near::exactly(0.0); len]);
     let (x, w, y) = (g.x().len(), g.weight().len(), g.y().len());
     vec![
         case(

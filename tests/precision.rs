@@ -1,11 +1,13 @@
-//! Networks in tf32 and bf16 beside f32: all of VGG16 forward and back, and training on the demo's pictures.
+//! Networks in tf32, bf16 and f16 beside f32: all of VGG16 forward and back, and training on the demo's pictures.
 //!
 //! The kernels on the emulator (and a card, where one is), in each precision, against the cpu, which is f32.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 mod support;
 
+use std::rc::Rc;
 use std::time::Instant;
+use support::half::Half;
 use support::whole::{batch, drawings, photographs, relative_error};
 use support::{devices, tensor_cores};
 use vgg_ft::data::draw::{Counts, draw};
@@ -14,7 +16,7 @@ use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::Options;
-use vgg_ft::device::{Device, Dtype, Kernels, Precision};
+use vgg_ft::device::{Device, Dtype, Kernels, LossScale, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape};
 use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Pretrained, Source, Trainable, Variant};
@@ -31,6 +33,7 @@ fn cpu() -> Box<dyn Device> {
 /// bf16 by both kinds of kernels: what the emulator runs of whole networks, which take it seconds each.
 const BF16: [(Precision, Kernels); 2] =
     [(Precision::Bf16, Kernels::Portable), (Precision::Bf16, Kernels::Sm90a)];
+const F16: [(Precision, Kernels); 1] = [(Precision::F16, Kernels::Portable)];
 
 /// Our kernels: on the emulator in these precisions, without its checks, which the tables of cases have on; and on a card
 /// in all but f32.
@@ -40,16 +43,21 @@ fn all(emulated: &[(Precision, Kernels)]) -> Vec<(Precision, Box<dyn Device>)> {
         (precision, Box::new(device) as Box<dyn Device>)
     };
     let mut all: Vec<_> = emulated.iter().map(emulator).collect();
-    if cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability >= 80)) {
+    let capability = cuda::find().ok().and_then(|found| Some(found.first().ok()?.limits.capability));
+    // Once: of the tests that run in f16 and in bf16 by themselves it is the latter.
+    if let Some(capability) = capability.filter(|_| emulated != F16) {
         let card = |precision, kernels| {
             let options = cuda::Options { guarded: true, ..cuda::Options::default() };
             let card = tensor_cores::working(Cuda::open(options).unwrap(), precision, kernels);
             (precision, Box::new(card) as Box<dyn Device>)
         };
-        for precision in [Precision::Tf32, Precision::Bf16] {
+        let runs = |precision: &Precision| !precision.is_f32() && precision.runs_on(capability);
+        for precision in Precision::ALL.into_iter().filter(runs) {
             all.push(card(precision, Kernels::Portable));
         }
-        if card(Precision::Bf16, Kernels::Auto).1.describe().hardware.contains("sm_90a") {
+        if Precision::Bf16.runs_on(capability)
+            && card(Precision::Bf16, Kernels::Auto).1.describe().hardware.contains("sm_90a")
+        {
             all.push(card(Precision::Bf16, Kernels::Auto));
         }
     }
@@ -59,7 +67,7 @@ fn all(emulated: &[(Precision, Kernels)]) -> Vec<(Precision, Box<dyn Device>)> {
 /// How far features may be from those of f32, relative to their size; and gradients, against what they lose on the cpu
 /// where nothing but the kernels of the convolutions is rounded to bf16.
 ///
-/// A factor that is rounded to 11 bits (tf32) errs by 2^-12 at most, by half of that on average; to 8 bits (bf16) by eight
+/// A factor that is rounded to 11 bits (tf32, f16) errs by 2^-12 at most, by half of that on average; to 8 bits (bf16) by eight
 /// times as much, and there activations and gradients are rounded once more on their way through memory. Such errors
 /// average over the sums of a layer, and those of thirteen layers add up as a root: 4e-4 and 6e-3 were seen. A
 /// gradient is less steady than that: each ReLU and each maximum that decides otherwise sends a part of it elsewhere, and
@@ -69,16 +77,20 @@ fn limits(precision: Precision) -> (f64, f64) {
     match precision {
         Precision::F32 | Precision::Tf32x3 => (1e-5, 1e-3),
         Precision::Tf32 => (2e-3, 1.0),
+        // The factors of tf32, and activations rounded once more.
+        Precision::F16 => (4e-3, 1.0),
         Precision::Bf16 => (2e-2, 3.0),
     }
 }
 
 #[test]
+#[test]
 fn a_photograph_through_vgg16_stays_near_f32() {
     let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     let [portable, hopper] = BF16;
+    let by_warps = [portable, F16[0], (Precision::Tf32, Kernels::Portable)];
     // The emulator takes a product of a warpgroup in one go: of `mma.sync` it does a quarter as many in the same time.
-    for (side, emulated) in [(150, &[hopper][..]), (75, &[portable, (Precision::Tf32, Kernels::Portable)])] {
+    for (side, emulated) in [(150, &[hopper][..]), (75, &by_warps)] {
         let size = Size { h: side, w: side };
         let batch = batch(&photographs(1), size);
         let features = |device: &dyn Device| -> Vec<f32> {
@@ -99,7 +111,16 @@ fn a_photograph_through_vgg16_stays_near_f32() {
 }
 
 #[test]
-fn a_step_of_vgg16_stays_near_f32() {
+fn a_step_of_vgg16_in_bf16_stays_near_f32() {
+    a_step_of_vgg16_stays_near_f32(&BF16);
+}
+
+#[test]
+fn a_step_of_vgg16_in_f16_stays_near_f32() {
+    a_step_of_vgg16_stays_near_f32(&F16);
+}
+
+fn a_step_of_vgg16_stays_near_f32(emulated: &[(Precision, Kernels)]) {
     let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     // Odd maps on the way: 44, 22, 11, 5, 2.
     let size = Size { h: 44, w: 44 };
@@ -124,7 +145,11 @@ fn a_step_of_vgg16_stays_near_f32() {
         let targets = device.upload(&[0.0f32, 1.0]).unwrap();
         let x = input(device, &batch, size, Preprocess::Caffe.rule()).unwrap();
         assert_eq!(x.dtype(), device.precision().activations());
-        let tape = Tape::new(device, Mode::Training);
+        // As training scales it.
+        let scale = (device.precision() == Precision::F16).then_some(LossScale::START);
+        let scaling = scale.map(|scale| Rc::new(scale.upload(device).unwrap()));
+        let inverse = scale.map_or(1.0, |scale| scale.inverse);
+        let tape = Tape::new(device, Mode::Training).scaled(scaling);
         let features = network.forward(&tape, x, 0..base, 7, 0).unwrap();
         assert_eq!(features.dtype(), device.precision().activations());
         let mut all = vec![("features".to_owned(), device.download_floats(features.buffer()).unwrap())];
@@ -135,7 +160,9 @@ fn a_step_of_vgg16_stays_near_f32() {
         tape.backward(&loss.outcome, |index, gradient| {
             let gradient = gradient.store(device)?;
             assert_eq!(gradient.dtype(), Dtype::F32, "gradients of parameters are f32");
-            all.push((network.parameters()[index].name.clone(), device.download(&gradient)?));
+            let gradient: Vec<f32> = device.download(&gradient)?;
+            let gradient = gradient.into_iter().map(|g| g * inverse).collect();
+            all.push((network.parameters()[index].name.clone(), gradient));
             Ok(())
         })
         .unwrap();
@@ -149,7 +176,7 @@ fn a_step_of_vgg16_stays_near_f32() {
     assert!(shaken < 0.2, "{shaken}");
     // 9 convolutions and 2 dense layers, kernel and bias, and the features.
     assert_eq!(want.len(), 23);
-    for (precision, device) in all(&BF16) {
+    for (precision, device) in all(emulated) {
         let (of_features, of_gradients) = limits(precision);
         let (began, who) = (Instant::now(), format!("{} {precision}", devices::name(&*device)));
         let got = step(&*device, false);
@@ -230,12 +257,13 @@ fn learn(device: &dyn Device, weights: &Pretrained, [train, validation]: [&Batch
         .unwrap();
     // What the ops read follows what learns.
     for parameter in network.parameters() {
-        let convolves = parameter.shape().axes().len() == 4 && device.precision() == Precision::Bf16;
+        let half = Half::of(device.precision());
+        let convolves = parameter.shape().axes().len() == 4 && half.is_some();
         assert_eq!(parameter.shadow().is_some(), convolves, "{}", parameter.name);
         if let Some(shadow) = parameter.shadow() {
             let value: Vec<f32> = device.download(parameter.value()).unwrap();
-            let want = value.into_iter().map(|w| half::bf16::from_f32(w).to_f32());
-            assert!(device.download_floats(shadow).unwrap().into_iter().eq(want), "{}", parameter.name);
+            let want = half.unwrap().rounded(&value);
+            assert_eq!(device.download_floats(shadow).unwrap(), want, "{}", parameter.name);
         }
     }
     log.0
@@ -246,6 +274,15 @@ const RATE: f32 = 1e-4;
 
 #[test]
 fn fine_tuning_learns_in_bf16_what_it_learns_in_f32() {
+    fine_tuning_learns_what_it_learns_in_f32(&BF16);
+}
+
+#[test]
+fn fine_tuning_learns_in_f16_what_it_learns_in_f32() {
+    fine_tuning_learns_what_it_learns_in_f32(&F16);
+}
+
+fn fine_tuning_learns_what_it_learns_in_f32(emulated: &[(Precision, Kernels)]) {
     let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
@@ -253,7 +290,7 @@ fn fine_tuning_learns_in_bf16_what_it_learns_in_f32() {
     let splits = Splits::open(&data, None, 0).unwrap();
     let (train, validation) = (split(&splits.train), split(splits.validation.as_ref().unwrap()));
     let want = learn(&*cpu(), &weights, [&train, &validation]);
-    for (precision, device) in all(&BF16) {
+    for (precision, device) in all(emulated) {
         let (began, who) = (Instant::now(), format!("{} {precision}", devices::name(&*device)));
         let got = learn(&*device, &weights, [&train, &validation]);
         println!("{who}: in {:.1} s", began.elapsed().as_secs_f64());
@@ -271,6 +308,7 @@ fn fine_tuning_learns_in_bf16_what_it_learns_in_f32() {
             close(loss, loss_32, 0.03 * loss_32 + 0.01);
             close(val_loss, val_loss_32, 0.03 * val_loss_32 + 0.01);
             // Of 20 and 12 pictures two and one may lie that near to the border.
+            assert_eq!(got.skipped, 0, "{who}: f16 bears the scale that Keras begins with");
             close(accuracy, accuracy_32, 2.01 / 20.0);
             close(val_accuracy, val_accuracy_32, 1.01 / 12.0);
         }

@@ -4,10 +4,10 @@ use super::line::{Line, reals, zeros};
 use super::report::precision;
 use super::support::cases::make;
 use super::support::close::Near;
+use super::support::half::Half;
 use super::support::naive;
 use super::support::run::Data;
 use criterion::Throughput;
-use half::bf16;
 use std::rc::Rc;
 use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::{Call, Precision};
@@ -18,30 +18,26 @@ fn factors(seed: u64, len: usize) -> (Data, Vec<f32>) {
     let values = reals(seed, len);
     match precision() {
         Precision::F32 | Precision::Tf32x3 | Precision::Tf32 => (values.clone().into(), values),
-        Precision::Bf16 => {
-            let short: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
-            let seen = short.iter().map(|v| v.to_f32()).collect();
-            (Data::Bf16(short), seen)
+        Precision::Bf16 | Precision::F16 => {
+            let half = Half(precision().activations());
+            (half.data(&values), half.rounded(&values))
         }
     }
 }
 
 /// Room for a convolution's output.
 fn activations(len: usize) -> Data {
-    match precision() {
-        Precision::F32 | Precision::Tf32x3 | Precision::Tf32 => zeros(len),
-        Precision::Bf16 => Data::Bf16(vec![bf16::ZERO; len]),
-    }
+    Data::zeros(precision().activations(), len)
 }
 
 /// A sum of products in the bench's precision. `within` is f32's error of such a sum, at least 2^-24 of its terms:
-/// tf32's factors are off by 2^-11 each, and a bf16 result by 2^-9 of itself.
+/// tf32's factors are off by 2^-11 each, and a result of 16 bits by half a unit of itself.
 fn rounded(near: Near, kept: bool) -> Near {
     match precision() {
         Precision::F32 | Precision::Tf32x3 => near,
         Precision::Tf32 => Near { within: near.within * 2f64.powi(14), ..near },
-        Precision::Bf16 if !kept => near,
-        Precision::Bf16 => Near { within: near.within + near.value.abs() * 2f64.powi(-8), ..near },
+        Precision::Bf16 | Precision::F16 if !kept => near,
+        Precision::Bf16 | Precision::F16 => Half(precision().activations()).near(near),
     }
 }
 

@@ -109,7 +109,7 @@ pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool)
     // difference of large numbers, of which short factors leave little.
     let within = match device.precision() {
         Precision::F32 => 1e-4,
-        Precision::Tf32 => 0.1,
+        Precision::Tf32 | Precision::F16 => 0.1,
         Precision::Bf16 => 0.8,
     };
     let (together, alone) = (answer(&indices), answer(&indices[batch - 1..]));

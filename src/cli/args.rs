@@ -38,7 +38,8 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
     pub device: DeviceName,
     /// In which numbers a card (or the emulator) multiplies and keeps activations: f32; tf32x3 (convolutions on tensor
-    /// cores by three products for one, as exact as f32); tf32 (one product, f32 in memory); bf16 (activations, too, in half the memory). Weights and sums are f32 in all.
+    /// cores by three products for one, as exact as f32); tf32 (one product, f32 in memory); bf16 (activations, too, in
+    /// half the memory); f16 (as bf16, for cards since Turing; the loss is scaled). Weights and sums are f32 in all.
     /// f32 if not given; `resume` and `finetune --config` take the job's
     #[arg(long, global = true, value_name = "PRECISION", value_parser = str::parse::<Precision>)]
     pub precision: Option<Precision>,

@@ -130,7 +130,7 @@ mod tests {
     use crate::device::gpu::plan::{Card, Plan};
 
     #[test]
-    fn the_cpu_and_old_cards_take_f32_alone() {
+    fn the_cpu_takes_f32_alone_and_old_cards_f16_besides() {
         let Err(error) = DeviceName::Cpu.open((Precision::Bf16, Kernels::Auto), Some(1), false) else {
             panic!("it was opened")
         };
@@ -155,7 +155,8 @@ mod tests {
         let t4 = || Gpu::new(Plan::new(Card::named("t4").unwrap())).unwrap();
         assert!(working(t4(), Precision::F32, Kernels::Auto).is_ok());
         assert!(working(t4(), Precision::F32, Kernels::Sm90a).is_err());
-        for precision in Precision::ALL.into_iter().filter(|precision| !precision.is_f32()) {
+        assert!(working(t4(), Precision::F16, Kernels::Auto).is_ok());
+        for precision in Precision::ALL.into_iter().filter(|precision| !precision.runs_on(75)) {
             let Err(error) = working(t4(), precision, Kernels::Auto) else { panic!("{precision} on a T4") };
             let text = error.to_string();
             assert!(text.contains("8.0 or later") && text.contains("7.5"), "{text}");

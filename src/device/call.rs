@@ -307,6 +307,9 @@ pub enum Call<'a> {
         rule: Rmsprop,
         /// What comes before.
         adjust: Adjust,
+        /// If the loss was scaled, its [`LossScale`](super::LossScale): gradients are scaled back, and if one is not
+        /// finite nothing happens.
+        scaling: Option<&'a Buffer>,
         /// All that learns.
         tensors: Vec<Slot<'a>>,
     },
@@ -318,6 +321,9 @@ pub enum Call<'a> {
         rule: Sgd,
         /// What comes before.
         adjust: Adjust,
+        /// If the loss was scaled, its [`LossScale`](super::LossScale): gradients are scaled back, and if one is not
+        /// finite nothing happens.
+        scaling: Option<&'a Buffer>,
         /// All that learns.
         tensors: Vec<Slot<'a>>,
     },
@@ -330,6 +336,9 @@ pub enum Call<'a> {
         step: u64,
         /// What comes before.
         adjust: Adjust,
+        /// If the loss was scaled, its [`LossScale`](super::LossScale): gradients are scaled back, and if one is not
+        /// finite nothing happens.
+        scaling: Option<&'a Buffer>,
         /// All that learns.
         tensors: Vec<Slot<'a>>,
     },
@@ -370,6 +379,29 @@ pub enum Call<'a> {
         /// `[c_out]`, f32; the bias' gradient, as [`Call::Conv2dBackwardWeight`] gives it.
         dbias: Option<&'a mut Buffer>,
     },
+    /// `gradient[i] = gradient[i]·scale`, in place: where the way back of a scaled loss begins.
+    ScaleGradient {
+        /// A [`LossScale`](super::LossScale).
+        scaling: &'a Buffer,
+        /// Any shape.
+        gradient: &'a mut Buffer,
+    },
+    /// `found` = the first of `gradients` with an infinite number or a NaN: the steps that follow will do nothing.
+    CheckGradients {
+        /// All that the steps will use.
+        gradients: Vec<&'a Buffer>,
+        /// A [`LossScale`](super::LossScale).
+        scaling: &'a mut Buffer,
+    },
+    /// After the steps: if something was found `scale = max(scale/2, 1); skipped = skipped + 1; good = 0`, else
+    /// `good = good + 1` and, after `interval` of them, `scale = 2·scale; good = 0`. As Keras'
+    /// LossScaleOptimizer, but for the bound: at 1 a gradient that is not finite is not the scale's fault.
+    UpdateLossScale {
+        /// Steps between two doublings.
+        interval: u32,
+        /// A [`LossScale`](super::LossScale).
+        scaling: &'a mut Buffer,
+    },
     /// `into[i] = into[i] + x[i]`: gradients that meet.
     Add {
         /// Any shape.
@@ -409,6 +441,9 @@ impl Call<'_> {
             Self::AdamwStep { .. } => "adamw_step",
             Self::DenseRmspropStep { .. } => "dense_rmsprop_step",
             Self::Conv2dRmspropStep { .. } => "conv2d_rmsprop_step",
+            Self::ScaleGradient { .. } => "scale_gradient",
+            Self::CheckGradients { .. } => "check_gradients",
+            Self::UpdateLossScale { .. } => "update_loss_scale",
             Self::Add { .. } => "add",
         }
     }

@@ -180,6 +180,13 @@ impl Call<'_> {
                 sums(geometry.macs(), dy, dbias.as_deref(), Cost::of(0, [x, dy], []))
                     + Cost::step(velocity, weight, shadow.as_deref())
             }
+            Self::ScaleGradient { scaling, gradient } => {
+                Cost::of(per(1, gradient), [scaling, gradient], [gradient])
+            }
+            Self::CheckGradients { gradients, scaling } => {
+                Cost { bytes_read: bytes(gradients.iter().copied()), ..Cost::of(0, [], [scaling]) }
+            }
+            Self::UpdateLossScale { scaling, .. } => Cost::of(0, [scaling], [scaling]),
             Self::Add { x, into } => Cost::of(per(1, x), [x, into], [into]),
         }
     }

@@ -11,6 +11,7 @@ mod cost;
 pub mod cpu;
 pub mod gpu;
 mod kernels;
+pub mod loss_scale;
 mod precision;
 mod rule;
 
@@ -18,6 +19,7 @@ pub use buffer::{Buffer, Dtype, Element};
 pub use call::Call;
 pub use cost::Cost;
 pub use kernels::Kernels;
+pub use loss_scale::LossScale;
 pub use precision::Precision;
 
 use crate::error::{Error, Kind, Result};

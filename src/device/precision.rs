@@ -7,7 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The oldest compute capability whose tensor cores know tf32 and bf16: Ampere.
-const TENSOR_CORES: u32 = 80;
+const AMPERE: u32 = 80;
+/// The oldest whose tensor cores know f16, as our kernels multiply it: Turing.
+const TURING: u32 = 75;
 
 /// What products are made of and activations are kept as. Parameters and the optimizer's state are f32 in
 /// all of them, and all sums are f32.
@@ -26,27 +28,32 @@ pub enum Precision {
     /// Activations of the base, their gradients and a copy of the convolutions' weights are bf16 (7 bits behind the
     /// point), multiplied on tensor cores.
     Bf16,
+    /// The same in f16: 10 bits behind the point, but nothing beyond 65504 and little below 6e-5, so that training
+    /// scales its loss ([`LossScale`](super::LossScale)). For cards that have no bf16.
+    F16,
 }
 
 impl Precision {
     /// All, the most exact first.
-    pub const ALL: [Self; 4] = [Self::F32, Self::Tf32x3, Self::Tf32, Self::Bf16];
+    pub const ALL: [Self; 5] = [Self::F32, Self::Tf32x3, Self::Tf32, Self::F16, Self::Bf16];
 
     /// What activations and their gradients are kept as.
     pub fn activations(self) -> Dtype {
         match self {
             Self::F32 | Self::Tf32x3 | Self::Tf32 => Dtype::F32,
             Self::Bf16 => Dtype::Bf16,
+            Self::F16 => Dtype::F16,
         }
     }
 
-    /// `f32`, `tf32x3`, `tf32`, `bf16`: what `--precision` takes.
+    /// `f32`, `tf32x3`, `tf32`, `f16`, `bf16`: what `--precision` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Tf32x3 => "tf32x3",
             Self::Tf32 => "tf32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
         }
     }
 }
@@ -57,9 +64,17 @@ pub(super) fn in_words(capability: u32) -> String {
 }
 
 impl Precision {
+    /// The oldest compute capability that can work so: 80 for 8.0.
+    pub fn oldest(self) -> u32 {
+        match self {
+            Self::F32 | Self::F16 => TURING,
+            Self::Tf32x3 | Self::Tf32 | Self::Bf16 => AMPERE,
+        }
+    }
+
     /// Whether a card of this compute capability (90 for 9.0) can work so.
     pub fn runs_on(self, capability: u32) -> bool {
-        self == Self::F32 || capability >= TENSOR_CORES
+        self == Self::F32 || capability >= self.oldest()
     }
 
     /// The same with the reason.
@@ -71,8 +86,11 @@ impl Precision {
             return Ok(());
         }
         Err(Error::new(Kind::Device, format!("{} ({}) cannot work in {self}", card.name, card.hardware))
-            .expected_got("compute capability 8.0 or later", in_words(capability))
-            .help("use --precision f32, which runs on every card since Turing"))
+            .expected_got(
+                format!("compute capability {} or later", in_words(self.oldest())),
+                in_words(capability),
+            )
+            .help("use --precision f32 or f16, which run on every card since Turing"))
     }
 
     /// For files: what is not written where it is the default.
@@ -88,7 +106,7 @@ impl FromStr for Precision {
         Self::ALL
             .into_iter()
             .find(|precision| precision.name() == name)
-            .ok_or_else(|| "choose f32, tf32x3, tf32 or bf16".into())
+            .ok_or_else(|| "choose f32, tf32x3, tf32, bf16 or f16".into())
     }
 }
 

@@ -19,8 +19,8 @@ pub struct Slot<'a> {
     pub momentum: Option<&'a mut Buffer>,
     /// As `gradient`; the mean, of a centered RMSprop.
     pub mean: Option<&'a mut Buffer>,
-    /// As `gradient`, bf16: the new weight to the nearest, ties to even, for the ops that read it so. Written, never
-    /// read. Whoever still needs the old one must have run before.
+    /// As `gradient`, bf16 or f16 as all of a call: the new weight to the nearest, ties to even, for the ops that read
+    /// it so. Written, never read. Whoever still needs the old one must have run before.
     pub shadow: Option<&'a mut Buffer>,
 }
 

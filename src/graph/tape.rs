@@ -44,12 +44,25 @@ pub struct Tape<'d> {
     mode: Mode,
     label: RefCell<Rc<str>>,
     nodes: RefCell<Vec<Node>>,
+    scaling: Option<Rc<Buffer>>,
 }
 
 impl<'d> Tape<'d> {
     /// An empty tape.
     pub fn new(device: &'d dyn Device, mode: Mode) -> Self {
-        Self { device, mode, label: RefCell::new("start".into()), nodes: RefCell::new(Vec::new()) }
+        let (label, nodes) = (RefCell::new("start".into()), RefCell::new(Vec::new()));
+        Self { device, mode, label, nodes, scaling: None }
+    }
+
+    /// The same, whose losses are multiplied by a [`LossScale`](crate::device::LossScale) on the way back.
+    #[must_use]
+    pub fn scaled(self, scaling: Option<Rc<Buffer>>) -> Self {
+        Self { scaling, ..self }
+    }
+
+    /// What losses are multiplied by.
+    pub fn scaling(&self) -> Option<&Buffer> {
+        self.scaling.as_deref()
     }
 
     /// Where the work is done.

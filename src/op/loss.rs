@@ -133,6 +133,9 @@ fn loss(
     let mut dlogits =
         if logits.learns() { Some(super::output(device, logits.dtype(), logits.shape())?) } else { None };
     run(&mut outcome, dlogits.as_mut())?;
+    if let (Some(scaling), Some(gradient)) = (tape.scaling(), &mut dlogits) {
+        device.run(Call::ScaleGradient { scaling, gradient })?;
+    }
     let outcome = tape.record(name, Shape::new(&[rows, 2]), outcome, [logits], |_, _| {
         // The loss is where the walk back begins: its own gradient is one, so dlogits is complete.
         Box::new(move |_, _| Ok(vec![dlogits.map(Flow::plain)]))

@@ -222,6 +222,9 @@ pub fn epoch_line(steps: usize, e: &Epoch) -> String {
             let _ = write!(out, " - {name}: {}", number(value));
         }
     }
+    if e.skipped > 0 {
+        let _ = write!(out, " - steps skipped: {}", e.skipped);
+    }
     out
 }
 
@@ -318,6 +321,7 @@ mod tests {
             stage: "head".into(),
             epoch: 3,
             seconds: 0.21,
+            skipped: 0,
             loss: 0.12344,
             accuracy: 0.96,
             val_loss: Some(0.25),

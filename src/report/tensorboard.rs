@@ -168,6 +168,7 @@ mod tests {
             val_accuracy: Some(0.75),
             rate: 2e-5,
             seconds: 1.5,
+            skipped: 0,
             ..Epoch::blank("head", i + 1)
         };
         History { epochs: (0..epochs).map(epoch).collect() }

@@ -8,7 +8,7 @@
 use super::history::Epoch;
 use super::optimizer::Optimizer;
 use super::stopping::Monitor;
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, LossScale};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Parameter;
 use crate::model::Network;
@@ -19,6 +19,8 @@ use std::path::Path;
 /// What the text is called in the file.
 const STATE: &str = "state";
 const STEPS: &str = "optimizer_steps";
+/// Where the loss was scaled.
+const SCALE: &str = "loss_scale";
 /// What the epoch is called in the file of its weights.
 const BEST: &str = "epoch";
 
@@ -28,6 +30,7 @@ pub struct Checkpoint {
     /// Where training was.
     pub state: String,
     steps: u64,
+    scale: Option<LossScale>,
 }
 
 impl Checkpoint {
@@ -54,10 +57,14 @@ impl Checkpoint {
                 ));
             }
         }
-        let metadata = BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             (STATE.to_owned(), state.to_owned()),
             (STEPS.to_owned(), optimizer.steps.to_string()),
         ]);
+        if let Some(scaler) = &optimizer.scaler {
+            let LossScale { scale, good, skipped, .. } = scaler.read(device)?;
+            metadata.insert(SCALE.to_owned(), format!("{scale} {good} {skipped}"));
+        }
         write(path, &stored, &metadata)
     }
 
@@ -75,7 +82,14 @@ impl Checkpoint {
             return Err(Error::new(Kind::Weights, format!("{} is no checkpoint", path.display()))
                 .help("remove it and begin again with --force"));
         };
-        Ok(Some(Self { weights, state, steps }))
+        let scale = of(SCALE).map(|text| {
+            read_scale(&text).ok_or_else(|| {
+                Error::new(Kind::Weights, format!("{} has no scale of its loss", path.display()))
+                    .expected_got("a power of two and two counts", text)
+                    .help("remove it and begin again with --force")
+            })
+        });
+        Ok(Some(Self { weights, state, steps, scale: scale.transpose()? }))
     }
 
     /// Puts weights and state where they were. What learns must have been set before.
@@ -91,6 +105,9 @@ impl Checkpoint {
         fill(&self.weights, device, network)?;
         optimizer.prepare(device, network.parameters())?;
         optimizer.steps = self.steps;
+        if let (Some(scaler), Some(scale)) = (&mut optimizer.scaler, self.scale) {
+            scaler.set(device, scale)?;
+        }
         for (kept, parameter) in optimizer.states_mut().iter_mut().zip(network.parameters()) {
             let Some(kept) = kept.as_mut().filter(|_| parameter.learns) else { continue };
             for (role, buffer) in kept.buffers_mut() {
@@ -153,6 +170,20 @@ impl Best<'_> {
         let Epoch { stage, epoch, .. } = self.epoch;
         format!("{stage} {epoch}, {} {}", self.monitor.name(), self.monitor.figure(self.epoch))
     }
+}
+
+/// "32768 17 3": the scale, good steps since it changed, steps skipped.
+fn read_scale(text: &str) -> Option<LossScale> {
+    let mut parts = text.split(' ');
+    let (scale, good, skipped) = (parts.next()?, parts.next()?, parts.next()?);
+    let scale: f32 = scale.parse().ok()?;
+    // Of a power of two only the exponent is not zero.
+    let plain = scale >= 1.0 && scale.is_finite() && scale.to_bits().trailing_zeros() >= 23;
+    (plain && parts.next().is_none()).then_some(LossScale::at(
+        scale,
+        good.parse().ok()?,
+        skipped.parse().ok()?,
+    ))
 }
 
 type Stored = (String, Vec<usize>, Vec<f32>);

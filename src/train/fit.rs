@@ -7,6 +7,7 @@ use super::history::Epoch;
 use super::optimizer::Optimizer;
 use super::sampler::Sampler;
 use super::samples::Samples;
+use super::scaler::Scaler;
 use super::schedule::Place;
 use crate::device::Device;
 use crate::error::{Context, Error, Kind, Result};
@@ -33,6 +34,9 @@ pub struct Position {
     pub score: Score,
     /// Its seconds so far.
     pub seconds: f64,
+    /// Steps that the scaler of the loss had skipped before this epoch.
+    #[serde(default)]
+    pub skipped: u32,
     /// The stage's epochs that are done.
     pub epochs: Vec<Epoch>,
     /// Whether the stage is over.
@@ -121,6 +125,9 @@ impl Fit<'_> {
         let course = self.course;
         optimizer.gathers = course.accumulate > 1;
         optimizer.prepare(self.device, network.parameters())?;
+        if let Some(scaler) = optimizer.scaler.as_ref().filter(|_| position.within == 0) {
+            position.skipped = scaler.read(self.device)?.skipped;
+        }
         let samples = course.samples_per_step();
         let mut sampler = Sampler::new(self.train.len(), samples, course.seed, position.first_step);
         let steps = course.steps(self.train.len());
@@ -166,9 +173,11 @@ impl Fit<'_> {
                 }
                 checked => checked?,
             };
+            let skipped = self.skipped(optimizer, position, steps)?;
             let measured = Epoch {
                 stage: self.stage.to_owned(),
                 epoch,
+                skipped,
                 loss: position.score.loss(),
                 accuracy: position.score.accuracy(),
                 val_loss: checked.map(|s| s.loss()),
@@ -196,6 +205,21 @@ impl Fit<'_> {
             observer.keep(network, optimizer, position)?;
         }
         Ok(())
+    }
+
+    /// How many of the epoch's `steps` the scaler of the loss skipped, now that they are done.
+    fn skipped(&self, optimizer: &Optimizer, position: &mut Position, steps: usize) -> Result<usize> {
+        let Some(scaler) = &optimizer.scaler else { return Ok(0) };
+        let state = scaler.read(self.device)?;
+        let skipped = state.skipped.saturating_sub(position.skipped) as usize;
+        position.skipped = state.skipped;
+        if skipped < steps || state.scale > 1.0 {
+            return Ok(skipped);
+        }
+        Err(Error::new(Kind::Numeric, "no step of the epoch had finite gradients")
+            .fact("steps skipped", skipped)
+            .fact("scale of the loss", state.scale)
+            .help("f16 does not reach for this network: use --precision f32, or bf16 on a card that has it"))
     }
 
     /// The best of `epochs`, if its weights are asked for at the end.
@@ -283,7 +307,8 @@ impl Fit<'_> {
         let mut outcome = None;
         self.device.together(&mut || {
             let Some(x) = x.take() else { return Ok(()) };
-            let tape = Tape::new(self.device, Mode::Training);
+            let scaling = optimizer.scaler.as_ref().map(Scaler::shared);
+            let tape = Tape::new(self.device, Mode::Training).scaled(scaling);
             let end = network.architecture().layers().len();
             let logits = network.forward(&tape, x, self.from..end, course.seed, draw)?;
             let loss = targets.loss(&tape, output, &logits)?;

@@ -23,6 +23,9 @@ pub struct Epoch {
     pub rate: f64,
     /// Wall-clock time of training and validation together.
     pub seconds: f64,
+    /// Steps that changed nothing, since a scaled gradient was not finite (f16).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: usize,
 }
 
 impl Epoch {
@@ -37,8 +40,14 @@ impl Epoch {
             val_accuracy: None,
             rate: 0.0,
             seconds: 0.0,
+            skipped: 0,
         }
     }
+}
+
+/// For files: what most runs have none of.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// All epochs in order.

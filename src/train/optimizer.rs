@@ -5,8 +5,9 @@
 //! where it arises if the rule is the plain RMSprop: the tape hands it over when nothing before it needs the weight of
 //! this step any more, and [`Parameter::update`] refuses where that is not so.
 
+use super::scaler::Scaler;
 use crate::device::call::{Adjust, Rule, Slot};
-use crate::device::{Buffer, Call, Device};
+use crate::device::{Buffer, Call, Device, Dtype, LossScale};
 use crate::error::Result;
 use crate::graph::{Gradient, Parameter};
 
@@ -20,8 +21,10 @@ pub struct Optimizer {
     pub gathers: bool,
     /// The factor of each parameter's rate.
     pub factors: Vec<f32>,
-    /// Steps taken.
+    /// Steps so far, those that the scaler skipped among them.
     pub steps: u64,
+    /// Of the loss, where gradients are f16.
+    pub scaler: Option<Scaler>,
     states: Vec<Option<State>>,
     waiting: Vec<Option<Buffer>>,
 }
@@ -68,17 +71,24 @@ impl Optimizer {
             gathers: false,
             factors: vec![1.0; parameters],
             steps: 0,
+            scaler: None,
             states: (0..parameters).map(|_| None).collect(),
             waiting: (0..parameters).map(|_| None).collect(),
         }
     }
 
-    /// Makes the state of all parameters that learn, so that the first step is like those that follow.
+    /// Makes the state of all parameters that learn, so that the first step is like those that follow; and the loss's
+    /// scale, if one of them is read as f16: then its gradient has come through f16.
     ///
     /// # Errors
     /// The device's errors.
     pub fn prepare(&mut self, device: &dyn Device, parameters: &[Parameter]) -> Result<()> {
         device.label("optimizer");
+        let halved =
+            |p: &Parameter| p.learns && p.shadow().is_some_and(|shadow| shadow.dtype() == Dtype::F16);
+        if self.scaler.is_none() && parameters.iter().any(halved) {
+            self.scaler = Some(Scaler::new(device, LossScale::START)?);
+        }
         for (state, parameter) in self.states.iter_mut().zip(parameters) {
             if parameter.learns && state.is_none() {
                 *state = Some(State::new(device, self.rule, parameter.shape().len())?);
@@ -107,7 +117,8 @@ impl Optimizer {
         if self.states[index].is_none() {
             self.states[index] = Some(State::new(device, self.rule, parameter.shape().len())?);
         }
-        let at_once = !self.gathers && self.adjust == Adjust::NONE;
+        // What is scaled waits for all others: one that is not finite stops them all.
+        let at_once = !self.gathers && self.adjust == Adjust::NONE && self.scaler.is_none();
         let rule = self.rule.at_rate(self.rule.rate() * self.factors[index]);
         let velocity = self.states[index].as_mut().and_then(|state| state.velocity.as_mut());
         let alone = parameter.shadow().is_none();
@@ -150,6 +161,10 @@ impl Optimizer {
     pub fn step(&mut self, device: &dyn Device, parameters: &mut [Parameter]) -> Result<()> {
         self.steps += 1;
         let gradients: Vec<_> = self.waiting.iter_mut().map(Option::take).collect();
+        if let Some(scaler) = &mut self.scaler {
+            scaler.check(device, gradients.iter().flatten().collect())?;
+        }
+        let scaling = self.scaler.as_ref().map(Scaler::state);
         let mut groups: Vec<(f32, Vec<Slot<'_>>)> = Vec::new();
         let all = parameters.iter_mut().zip(&mut self.states).zip(&gradients).zip(&self.factors);
         for (((parameter, state), gradient), &factor) in all {
@@ -171,11 +186,11 @@ impl Optimizer {
         let (adjust, step) = (self.adjust, self.steps);
         for (factor, tensors) in groups {
             device.run(match self.rule.at_rate(self.rule.rate() * factor) {
-                Rule::Rmsprop(rule) => Call::RmspropStep { rule, adjust, tensors },
-                Rule::Sgd(rule) => Call::SgdStep { rule, adjust, tensors },
-                Rule::Adamw(rule) => Call::AdamwStep { rule, step, adjust, tensors },
+                Rule::Rmsprop(rule) => Call::RmspropStep { rule, adjust, scaling, tensors },
+                Rule::Sgd(rule) => Call::SgdStep { rule, adjust, scaling, tensors },
+                Rule::Adamw(rule) => Call::AdamwStep { rule, step, adjust, scaling, tensors },
             })?;
         }
-        Ok(())
+        self.scaler.as_mut().map_or(Ok(()), |scaler| scaler.update(device))
     }
 }

@@ -6,6 +6,7 @@
 
 use super::close::Near;
 use super::layout;
+use super::loss_scale;
 use super::naive;
 use super::optimizer;
 use super::run::{Case, Data, Make, Output, Want};
@@ -164,6 +165,7 @@ pub fn all() -> Vec<Case> {
     losses(&mut cases);
     cases.extend(layout::all());
     super::augment::cases(&mut cases);
+    cases.extend(loss_scale::all());
     cases
 }
 

@@ -176,10 +176,21 @@ pub fn slots<'a>(keeps: Keeps, inputs: &'a [Buffer], outputs: &'a mut [Buffer]) 
 
 /// The call of any rule.
 pub fn call<'a>(rule: Rule, step: u64, adjust: Adjust, tensors: Vec<Slot<'a>>) -> Call<'a> {
+    scaled_call(rule, step, adjust, None, tensors)
+}
+
+/// The same of a scaled loss.
+pub fn scaled_call<'a>(
+    rule: Rule,
+    step: u64,
+    adjust: Adjust,
+    scaling: Option<&'a Buffer>,
+    tensors: Vec<Slot<'a>>,
+) -> Call<'a> {
     match rule {
-        Rule::Rmsprop(rule) => Call::RmspropStep { rule, adjust, tensors },
-        Rule::Sgd(rule) => Call::SgdStep { rule, adjust, tensors },
-        Rule::Adamw(rule) => Call::AdamwStep { rule, step, adjust, tensors },
+        Rule::Rmsprop(rule) => Call::RmspropStep { rule, adjust, scaling, tensors },
+        Rule::Sgd(rule) => Call::SgdStep { rule, adjust, scaling, tensors },
+        Rule::Adamw(rule) => Call::AdamwStep { rule, step, adjust, scaling, tensors },
     }
 }
 

@@ -112,6 +112,7 @@ impl Data {
 /// What an output must hold afterwards.
 pub enum Want {
     F32(Vec<Near>),
+    U32(Vec<u32>),
     U8(Vec<u8>),
     /// In half precision.
     Half(Dtype, Vec<Near>),
@@ -140,6 +141,7 @@ impl Output {
         match (&self.before, &self.want) {
             (Some(before), _) => before.upload(device),
             (None, Want::F32(want)) => device.alloc(Dtype::F32, want.len()).unwrap(),
+            (None, Want::U32(want)) => device.alloc(Dtype::U32, want.len()).unwrap(),
             (None, Want::U8(want)) => device.alloc(Dtype::U8, want.len()).unwrap(),
             (None, Want::Half(dtype, want)) => device.alloc(*dtype, want.len()).unwrap(),
         }
@@ -148,6 +150,7 @@ impl Output {
     fn blank(&self) -> Data {
         match &self.want {
             Want::F32(want) => Data::F32(vec![0.0; want.len()]),
+            Want::U32(want) => Data::U32(vec![0; want.len()]),
             Want::U8(want) => Data::U8(vec![0; want.len()]),
             Want::Half(dtype, want) => Data::zeros(*dtype, want.len()),
         }
@@ -156,10 +159,8 @@ impl Output {
     fn miss(&self, got: &Data) -> Option<String> {
         match (&self.want, got) {
             (Want::F32(want), Data::F32(got)) => first_miss(got, want),
-            (Want::U8(want), Data::U8(got)) => {
-                let at = want.iter().zip(got).position(|(want, got)| want != got)?;
-                Some(format!("element {at}: expected {}, got {}", want[at], got[at]))
-            }
+            (Want::U32(want), Data::U32(got)) => first_other(want, got),
+            (Want::U8(want), Data::U8(got)) => first_other(want, got),
             (Want::Half(_, want), Data::F16(got)) => {
                 first_miss(&got.iter().map(|x| x.to_f32()).collect::<Vec<_>>(), want)
             }
@@ -169,6 +170,11 @@ impl Output {
             _ => Some("another element type".into()),
         }
     }
+}
+
+fn first_other<T: Copy + PartialEq + std::fmt::Display>(want: &[T], got: &[T]) -> Option<String> {
+    let at = want.iter().zip(got).position(|(want, got)| want != got)?;
+    Some(format!("element {at}: expected {}, got {}", want[at], got[at]))
 }
 
 /// Builds the call from its buffers, in the order of the case's inputs and outputs.

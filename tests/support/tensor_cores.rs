@@ -3,9 +3,9 @@
 use super::cases::{Integers, Numbers, Reals, Source, case, conv2d_backward_weight, make};
 use super::close::Near;
 use super::devices::gather;
+use super::half::Half;
 use super::naive;
 use super::run::{Case, Data, Output, Want};
-use half::bf16;
 use vgg_ft::device::call::{Adjust, Rmsprop, Slot};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
@@ -62,10 +62,11 @@ pub fn geometry(&(n, h, w, c_in, c_out): &Sizes) -> Conv2d {
 pub fn devices(precision: Precision, kernels: Kernels) -> Vec<Box<dyn Device>> {
     let card = || -> Option<Box<dyn Device>> {
         let card = Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
-        if kernels == Kernels::Portable || card.limits().capability == 90 {
+        let capability = card.limits().capability;
+        if precision.runs_on(capability) && (kernels == Kernels::Portable || capability == 90) {
             return Some(Box::new(working(card, precision, kernels)));
         }
-        println!("skipped: the card has no {kernels} kernels");
+        println!("skipped: the card has no {kernels} kernels of {precision}");
         None
     };
     gather(Vec::new, || Some(Box::new(emulator(Options::default(), precision, kernels))), card)
@@ -81,13 +82,13 @@ pub fn working<D: Driver + 'static>(driver: D, precision: Precision, kernels: Ke
     Gpu::new(driver).unwrap().with_precision(precision).with_kernels(kernels).unwrap()
 }
 
-/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it, or TMA; of tf32x3 in
-/// two parts, which leave out less than f32 does.
+/// A factor as tensor cores get it: of 16 bits what is in memory, of tf32 what `cvt.rna` makes of it, or TMA; of tf32x3
+/// in two parts, which leave out less than f32 does.
 fn factor(precision: Precision, x: f32) -> f32 {
-    match precision {
-        Precision::Bf16 => bf16::from_f32(x).to_f32(),
-        Precision::Tf32 => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
-        Precision::F32 | Precision::Tf32x3 => x,
+    match (Half::of(precision), precision) {
+        (Some(half), _) => half.round(x),
+        (None, Precision::Tf32) => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
+        (None, _) => x,
     }
 }
 
@@ -101,28 +102,30 @@ fn decided(x: f32) -> f32 {
 pub fn numbers(precision: Precision, kind: Numbers, seed: u64, len: usize) -> (Data, Vec<f32>) {
     let x: Vec<f32> = Source::new(seed).f32(kind, len).into_iter().map(decided).collect();
     let factors = x.iter().map(|&x| factor(precision, x)).collect();
-    match precision {
-        Precision::Bf16 => (Data::Bf16(x.into_iter().map(bf16::from_f32).collect()), factors),
-        _ => (Data::F32(x), factors),
+    match Half::of(precision) {
+        Some(half) => (half.data(&x), factors),
+        None => (Data::F32(x), factors),
     }
 }
 
-/// An output of activations. Sums of integers are exact, so only the rounding to bf16 remains, and it is
-/// known; of reals it is half a unit of eight bits on top of what the sum may be off.
+/// An output of activations. Sums of integers are exact, also in f32, so only the rounding to 16 bits remains, and it
+/// is known; of reals it is half a unit of their last place on top of what the sum may be off.
 fn output(precision: Precision, kind: Numbers, want: Vec<Near>) -> Output {
-    let want: Vec<Near> = match (precision, kind) {
-        (Precision::Bf16, Integers) => {
-            want.into_iter().map(|near| Near::exactly(bf16::from_f64(near.value).to_f64())).collect()
+    let want: Vec<Near> = match (Half::of(precision), kind) {
+        (Some(half), Integers) => {
+            want.into_iter().map(|near| Near::exactly(half.round(near.value as f32).into())).collect()
         }
-        (Precision::Bf16, Reals) => want
-            .into_iter()
-            .map(|Near { value, within }| Near { value, within: within + (value.abs() + within) / 256.0 })
-            .collect(),
-        (_, kind) => sums(kind, want),
+        (Some(half), Reals) => want.into_iter().map(|sum| half.near(sum)).collect(),
+        (None, kind) => sums(kind, want),
     };
-    match precision {
-        Precision::Bf16 => Output { before: None, want: Want::Half(Dtype::Bf16, want) },
-        _ => Output::fresh(want),
+    kept(precision, want)
+}
+
+/// Activations that the device keeps.
+pub fn kept(precision: Precision, want: Vec<Near>) -> Output {
+    match Half::of(precision) {
+        Some(Half(dtype)) => Output { before: None, want: Want::Half(dtype, want) },
+        None => Output::fresh(want),
     }
 }
 
@@ -184,16 +187,13 @@ pub fn cases(precision: Precision, kind: Numbers, g: Conv2d) -> Vec<Case> {
     );
     if g.h > 1 && g.w > 1 {
         let z = naive::conv2d_forward(&g, &x, &weight, &bias, true);
-        // Of reals the winner is a matter of rounding; integers of bf16 tie after it.
+        // Of reals the winner is a matter of rounding; integers of 16 bits tie after it.
         let z = match &output(precision, kind, z).want {
             Want::Half(_, z) | Want::F32(z) => z.clone(),
-            Want::U8(_) => unreachable!(),
+            Want::U8(_) | Want::U32(_) => unreachable!(),
         };
         let (want, winner) = naive::maxpool2d_of(&g.pool(), &z);
-        let y = || match precision {
-            Precision::Bf16 => Output { before: None, want: Want::Half(Dtype::Bf16, want.clone()) },
-            _ => Output::fresh(want.clone()),
-        };
+        let y = || kept(precision, want.clone());
         let inputs = || vec![x_data.clone(), weight_data.clone(), bias.clone().into()];
         cases.push(case(
             (title, "inference"),
@@ -245,7 +245,7 @@ pub fn step_equals_its_halves(device: &dyn Device, precision: Precision, geometr
         mean: None,
         shadow: shadow1.as_mut(),
     };
-    device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] }).unwrap();
+    device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, scaling: None, tensors: vec![slot] }).unwrap();
     let (velocity, weight, shadow, dbias) = (&mut v2, &mut w2, shadow2.as_mut(), Some(&mut dbias2));
     device.run(Call::Conv2dRmspropStep { geometry, rule, x, dy, velocity, weight, shadow, dbias }).unwrap();
     let same = |what: &str, a: &Buffer, b: &Buffer| {

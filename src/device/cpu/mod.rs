@@ -22,6 +22,7 @@ mod dense_rmsprop_step;
 mod dropout;
 mod kept;
 mod loss;
+mod loss_scale;
 mod maxpool2d;
 mod memory;
 mod normalize;
@@ -62,6 +63,7 @@ use dense_forward::dense_forward;
 use dense_rmsprop_step::dense_rmsprop_step;
 use dropout::dropout;
 use loss::{sigmoid_cross_entropy, softmax_cross_entropy};
+use loss_scale::{check_gradients, scale_gradient, unscaled};
 use maxpool2d::{maxpool2d_backward, maxpool2d_forward};
 use memory::{Memory, Storage};
 use normalize::normalize;
@@ -282,15 +284,40 @@ impl Device for CpuDevice {
                 arm.input("x", x, x.len())?,
                 arm.output("y", y, x.len())?,
             ),
-            Call::RmspropStep { rule, adjust, tensors } => {
-                rmsprop_step(shop, rule, adjust, tensors::open(arm, tensors, rule.keeps())?);
-            }
-            Call::SgdStep { rule, adjust, tensors } => {
-                sgd_step(shop, rule, adjust, tensors::open(arm, tensors, rule.keeps())?);
-            }
-            Call::AdamwStep { rule, step, adjust, tensors } => {
+            Call::RmspropStep { rule, adjust, scaling, tensors } => {
                 let tensors = tensors::open(arm, tensors, rule.keeps())?;
-                adamw_step(shop, rule.at(step), (adjust, rule.rate), tensors);
+                if let Some(adjust) = unscaled(arm.scaling(scaling)?, adjust) {
+                    rmsprop_step(shop, rule, adjust, tensors);
+                }
+            }
+            Call::SgdStep { rule, adjust, scaling, tensors } => {
+                let tensors = tensors::open(arm, tensors, rule.keeps())?;
+                if let Some(adjust) = unscaled(arm.scaling(scaling)?, adjust) {
+                    sgd_step(shop, rule, adjust, tensors);
+                }
+            }
+            Call::AdamwStep { rule, step, adjust, scaling, tensors } => {
+                let tensors = tensors::open(arm, tensors, rule.keeps())?;
+                if let Some(adjust) = unscaled(arm.scaling(scaling)?, adjust) {
+                    adamw_step(shop, rule.at(step), (adjust, rule.rate), tensors);
+                }
+            }
+            Call::ScaleGradient { scaling, gradient } => {
+                let len = gradient.len();
+                if let Some(state) = arm.scaling(Some(scaling))? {
+                    scale_gradient(shop, state, arm.output("gradient", gradient, len)?);
+                }
+            }
+            Call::CheckGradients { gradients, scaling } => {
+                let mut open: Vec<&[f32]> = Vec::with_capacity(gradients.len());
+                for (k, gradient) in gradients.into_iter().enumerate() {
+                    open.push(arm.input(&format!("gradient[{k}]"), gradient, gradient.len())?);
+                }
+                check_gradients(&open, arm.scaling_mut(scaling)?);
+            }
+            Call::UpdateLossScale { interval, scaling } => {
+                let state = arm.scaling_mut(scaling)?;
+                *state = state.updated(interval);
             }
             Call::DenseRmspropStep { geometry: g, rule, x, dy, velocity, weight } => dense_rmsprop_step(
                 shop,

@@ -2,7 +2,7 @@
 
 use super::memory::Storage;
 use crate::device::arm::Arm;
-use crate::device::{Buffer, Element};
+use crate::device::{Buffer, Element, LossScale};
 use crate::error::{Context, Result};
 
 impl Arm {
@@ -28,5 +28,18 @@ impl Arm {
         self.fits(name, buffer, T::DTYPE, len)?;
         let storage = buffer.storage_mut::<Storage>().context(|| self.doing(name))?;
         Ok(bytemuck::cast_slice_mut(storage.bytes_mut()))
+    }
+
+    /// What `scaling` holds, if the loss was scaled.
+    pub(super) fn scaling(&self, scaling: Option<&Buffer>) -> Result<Option<LossScale>> {
+        let Some(buffer) = scaling else { return Ok(None) };
+        let words = self.input::<u32>("scaling", buffer, LossScale::WORDS)?;
+        Ok(Some(*bytemuck::from_bytes(bytemuck::cast_slice(words))))
+    }
+
+    /// The same, to write.
+    pub(super) fn scaling_mut<'a>(&self, scaling: &'a mut Buffer) -> Result<&'a mut LossScale> {
+        let words = self.output::<u32>("scaling", scaling, LossScale::WORDS)?;
+        Ok(bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(words)))
     }
 }

@@ -7,6 +7,7 @@ fn epoch(stage: &str, epoch: usize, loss: f64, val_loss: Option<f64>) -> Epoch {
         stage: stage.into(),
         epoch,
         seconds: 1.0,
+        skipped: 0,
         loss,
         accuracy: 1.0 / (1.0 + loss),
         val_loss,

@@ -8,6 +8,7 @@ fn history() -> History {
         val_loss: Some(0.4),
         val_accuracy: Some(0.7 + i as f64 / 100.0),
         seconds: 2.0,
+        skipped: 0,
         ..Epoch::blank(if i < 3 { "head" } else { "finetune" }, i % 3 + 1)
     };
     History { epochs: (0..6).map(epoch).collect() }

@@ -3,7 +3,7 @@
 //! In: a kernel's name and sizes. Out: arrays to fill and the [`Call`] on their buffers. Default sizes
 //! are small, with a remainder where a tile has one, so that guards are passed.
 
-use super::{layouts, optimizers};
+use super::{layouts, loss_scale, optimizers};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::{Buffer, Call, Dtype};
@@ -55,6 +55,8 @@ pub enum Fill {
     Bytes(u32),
     /// What happens to pictures, drawn as training draws it.
     Transforms,
+    /// How the scale of a loss begins.
+    LossScale,
     /// Nothing: the kernel must write every element.
     Unwritten(Dtype),
 }
@@ -206,6 +208,9 @@ pub static KERNELS: &[Kernel] = &[
     optimizers::RMSPROP_STEP,
     optimizers::SGD_STEP,
     optimizers::ADAMW_STEP,
+    loss_scale::SCALE_GRADIENT,
+    loss_scale::CHECK_GRADIENTS,
+    loss_scale::UPDATE_LOSS_SCALE,
     Kernel {
         name: "maxpool2d_forward",
         formula: "y = max over 2x2; winner = which",

@@ -5,6 +5,7 @@
 
 mod kernels;
 mod layouts;
+mod loss_scale;
 mod optimizers;
 mod rungs;
 
@@ -15,7 +16,7 @@ use crate::device::cpu::CpuDevice;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::emulator::{Emulator, Options, Schedule, Started, Step, Watched, profile};
 use crate::device::gpu::ladder::{RUNGS, Rung};
-use crate::device::{Buffer, Device, Dtype};
+use crate::device::{Buffer, Device, Dtype, LossScale};
 use crate::error::{Error, Kind, Result};
 use crate::random::{Draws, Stream};
 use crate::report::emulation::{LaunchReport, OutputReport, Report, TraceLine, kernel_list};
@@ -187,6 +188,7 @@ fn fill(array: &Array, draws: &mut Draws) -> Numbers {
         Fill::Below(bound) => Numbers::U32(all.map(|_| draws.below(bound as u32)).collect()),
         Fill::Bytes(bound) => Numbers::U8(all.map(|_| draws.below(bound) as u8).collect()),
         Fill::Transforms => Numbers::U32(transforms(array.len)),
+        Fill::LossScale => Numbers::U32(bytemuck::cast_slice(&[LossScale::START]).to_vec()),
         Fill::Unwritten(dtype) => Numbers::Unwritten(dtype, array.len),
     }
 }

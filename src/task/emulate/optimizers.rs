@@ -53,7 +53,7 @@ pub const RMSPROP_STEP: Kernel = Kernel {
     arrays: |s| tensors(s, &["velocity"]),
     make: |s, inputs, outputs| {
         let tensors = slots(s, inputs, outputs, STEP.keeps())?;
-        Some(Call::RmspropStep { rule: STEP, adjust: Adjust::NONE, tensors })
+        Some(Call::RmspropStep { rule: STEP, adjust: Adjust::NONE, scaling: None, tensors })
     },
     tolerance: SAME_BITS,
 };
@@ -65,7 +65,7 @@ pub const SGD_STEP: Kernel = Kernel {
     arrays: |s| tensors(s, &["momentum"]),
     make: |s, inputs, outputs| {
         let tensors = slots(s, inputs, outputs, DESCENT.keeps())?;
-        Some(Call::SgdStep { rule: DESCENT, adjust: Adjust::NONE, tensors })
+        Some(Call::SgdStep { rule: DESCENT, adjust: Adjust::NONE, scaling: None, tensors })
     },
     tolerance: SAME_BITS,
 };
@@ -77,7 +77,7 @@ pub const ADAMW_STEP: Kernel = Kernel {
     arrays: |s| tensors(s, &["velocity", "momentum"]),
     make: |s, inputs, outputs| {
         let tensors = slots(s, inputs, outputs, ADAMW.keeps())?;
-        Some(Call::AdamwStep { rule: ADAMW, step: 1, adjust: DECAY, tensors })
+        Some(Call::AdamwStep { rule: ADAMW, step: 1, adjust: DECAY, scaling: None, tensors })
     },
     tolerance: SAME_BITS,
 };

@@ -1,5 +1,5 @@
 //! Calls that treat every element (or pixel) by itself: `kernels/elementwise.cu`, `dropout.cu`. One thread
-//! per 16 bytes of neighbours, f32 or, where the entry has such a form, bf16.
+//! per 16 bytes of neighbours, f32 or, where the entry has such a form, bf16 or f16.
 
 use super::{Form, Site};
 use crate::device::call::{MaskSource, Normalize};

@@ -86,11 +86,18 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         }
         Call::Sigmoid { x, y } => elementwise::sigmoid(site, x, y),
         Call::Softmax { classes, x, y } => rows::softmax(site, classes, x, y),
-        Call::RmspropStep { rule, adjust, tensors } => optimizer::rmsprop_step(site, rule, adjust, &tensors),
-        Call::SgdStep { rule, adjust, tensors } => optimizer::sgd_step(site, rule, adjust, &tensors),
-        Call::AdamwStep { rule, step, adjust, tensors } => {
-            optimizer::adamw_step(site, rule, step, adjust, &tensors)
+        Call::RmspropStep { rule, adjust, scaling, tensors } => {
+            optimizer::rmsprop_step(site, rule, (adjust, scaling), &tensors)
         }
+        Call::SgdStep { rule, adjust, scaling, tensors } => {
+            optimizer::sgd_step(site, rule, (adjust, scaling), &tensors)
+        }
+        Call::AdamwStep { rule, step, adjust, scaling, tensors } => {
+            optimizer::adamw_step(site, rule, step, (adjust, scaling), &tensors)
+        }
+        Call::ScaleGradient { scaling, gradient } => optimizer::scale_gradient(site, scaling, gradient),
+        Call::CheckGradients { gradients, scaling } => optimizer::check_gradients(site, &gradients, scaling),
+        Call::UpdateLossScale { interval, scaling } => optimizer::update_loss_scale(site, interval, scaling),
         Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight } => {
             dense::dense_rmsprop_step(site, geometry, rule, (x, dy), velocity, weight)
         }
@@ -129,13 +136,20 @@ struct Form {
 impl Form {
     const F32: Self = Self { dtype: Dtype::F32, ending: "", lanes: 4 };
     const BF16: Self = Self { dtype: Dtype::Bf16, ending: "_bf16", lanes: 8 };
+    const F16: Self = Self { dtype: Dtype::F16, ending: "_f16", lanes: 8 };
 
-    /// bf16 where `buffer` holds that, else f32: what holds anything else is refused when it is opened.
+    /// 16 bits where `buffer` holds such, else f32: what holds anything else is refused when it is opened.
     fn of(buffer: &Buffer) -> Self {
         match buffer.dtype() {
             Dtype::Bf16 => Self::BF16,
+            Dtype::F16 => Self::F16,
             _ => Self::F32,
         }
+    }
+
+    /// Whether an element has 16 bits.
+    fn is_half(self) -> bool {
+        self.dtype.size() == 2
     }
 
     /// `add_bf16` for `add`.

@@ -7,9 +7,9 @@ use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 
-/// Channels of a block of `bias_backward`, and of its second half on bf16.
+/// Channels of a block of `bias_backward`, and of its second half on 16 bits.
 const CHANNELS: usize = 32;
-/// Channels and rows of a block of `bias_backward_bf16`.
+/// Channels and rows of a block of `bias_backward_bf16` and `_f16`.
 const WIDE: (usize, usize) = (64, 32);
 /// Rows of a block of `softmax`: a warp each.
 const ROWS: usize = 4;
@@ -37,11 +37,9 @@ pub fn bias_backward(
     if channels == 0 {
         return Ok(());
     }
-    // Of bf16 half as many blocks: each has twice as many loads in flight, and parts cost.
-    let (wide, busy, least, step) = match form.dtype {
-        Dtype::Bf16 => (WIDE.0, 2, 4 * WIDE.1, WIDE.1),
-        _ => (CHANNELS, 1, 512, 8),
-    };
+    // Of 16 bits half as many blocks: each has twice as many loads in flight, and parts cost.
+    let (wide, busy, least, step) =
+        if form.is_half() { (WIDE.0, 2, 4 * WIDE.1, WIDE.1) } else { (CHANNELS, 1, 512, 8) };
     let tiles = channels.div_ceil(wide);
     let cut = Cut::new(rows, busy * tiles, least, step);
     let entry = form.entry("bias_backward");
@@ -53,9 +51,10 @@ pub fn bias_backward(
     if cut.parts > 1 {
         let args = [site.partials(cut.parts, channels)?, parts, dbias];
         let entry = format!("{entry}_reduce");
-        match form.dtype {
-            Dtype::Bf16 => site.launch(&entry, [channels.div_ceil(CHANNELS), 1, 1], 256, args)?,
-            _ => site.line(&entry, channels, args)?,
+        if form.is_half() {
+            site.launch(&entry, [channels.div_ceil(CHANNELS), 1, 1], 256, args)?;
+        } else {
+            site.line(&entry, channels, args)?;
         }
     }
     Ok(())

@@ -380,7 +380,7 @@ fn lines_cover_their_outputs() {
         check_all(&bench.run(Call::Sigmoid { x, y }), &["sigmoid"]);
         let tensors = vec![optimizer::slot(x, y, Some(z), None)];
         let (rule, adjust) = (Rmsprop::default(), Adjust::NONE);
-        check_all(&bench.run(Call::RmspropStep { rule, adjust, tensors }), &["rmsprop_step"]);
+        check_all(&bench.run(Call::RmspropStep { rule, adjust, scaling: None, tensors }), &["rmsprop_step"]);
         let source = MaskSource { seed: 5 << 32 | 7, stream: Stream::Dropout, counter: 9 << 32 | 11 };
         let launches = bench.run(Call::Dropout { rate: 0.75, source, x, y });
         check_all(&launches, &["dropout"]);

@@ -25,8 +25,8 @@ pub struct Card {
     pub clock: f64,
     /// f32 multiply-adds of one multiprocessor in a cycle.
     pub fma: u32,
-    /// bf16 multiply-adds of one multiprocessor's tensor cores in a cycle, summed in f32; half as many of tf32;
-    /// 0 where there are none of bf16.
+    /// f16 multiply-adds of one multiprocessor's tensor cores in a cycle, summed in f32. As many of bf16 and half as
+    /// many of tf32 where there are such ([`Precision::runs_on`]).
     pub tensor: u32,
     /// Bytes per second of the global memory, by the data sheet.
     pub bandwidth: f64,
@@ -80,7 +80,7 @@ pub static CARDS: [Card; 7] = [
         bandwidth: 2.039e12,
         memory: gb(80),
     },
-    // [T] 40 SMs, 1.59 GHz, 64 FP32 cores per SM (8.1 TFLOP/s), 16 GB GDDR6, 320 GB/s.
+    // [T] 40 SMs, 1.59 GHz, 64 FP32 cores per SM (8.1 TFLOP/s, 65 of f16), 16 GB GDDR6, 320 GB/s.
     Card {
         name: "t4",
         title: "NVIDIA T4",
@@ -88,7 +88,7 @@ pub static CARDS: [Card; 7] = [
         sms: 40,
         clock: 1.59e9,
         fma: 64,
-        tensor: 0,
+        tensor: 512,
         bandwidth: 3.2e11,
         memory: gb(16),
     },
@@ -163,7 +163,7 @@ impl Card {
             // Three products for one.
             Precision::Tf32x3 => tensor / 6.0,
             Precision::Tf32 => tensor / 2.0,
-            Precision::Bf16 => tensor,
+            Precision::Bf16 | Precision::F16 => tensor,
         }
     }
 
@@ -210,12 +210,17 @@ mod tests {
             // The sheets give three digits.
             assert!((card.peak() / 1e12 / tera - 1.0).abs() < 0.006, "{name}: {}", card.peak());
         }
-        // bf16 on tensor cores, summed in f32; an H100's sheet counts with 1.83 GHz instead of 1.98.
-        for (name, tera) in
-            [("a100", 312.0), ("rtx3090", 71.0), ("l4", 121.0), ("rtx4090", 165.0), ("h200", 1070.0)]
-        {
+        // f16 on tensor cores, summed in f32; an H100's sheet counts with 1.83 GHz instead of 1.98.
+        for (name, tera) in [
+            ("a100", 312.0),
+            ("rtx3090", 71.0),
+            ("l4", 121.0),
+            ("rtx4090", 165.0),
+            ("h200", 1070.0),
+            ("t4", 65.1),
+        ] {
             let card = Card::named(name).unwrap();
-            let peak = card.peak_of_convolutions(Precision::Bf16);
+            let peak = card.peak_of_convolutions(Precision::F16);
             assert!((peak / 1e12 / tera - 1.0).abs() < 0.006, "{name}: {peak}");
         }
         let error = Card::named("voodoo").unwrap_err().to_string();

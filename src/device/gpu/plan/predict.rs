@@ -4,7 +4,7 @@
 //! - issues four instructions of a warp (one for each of its quarters);
 //! - does `Card::fma` lanes of multiply-adds, additions, multiplications;
 //! - does 64 lanes of integer arithmetic and 16 of roots and exponentials;
-//! - does `Card::tensor` multiply-adds of bf16 on tensor cores, half as many of tf32;
+//! - does `Card::tensor` multiply-adds of f16 or bf16 on tensor cores, half as many of tf32;
 //! - moves 128 bytes of shared memory, without conflicts, and with no gain where lanes read the same words:
 //!   the passes that the emulator counts for our tiles.
 //!

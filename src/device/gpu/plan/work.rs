@@ -138,7 +138,7 @@ fn of_warpgroups([rows, columns]: [u32; 2], fresh: f64, card: &Card) -> f64 {
 /// Multiply-adds of a multiprocessor's tensor cores in a cycle, in the numbers that `kernel` multiplies.
 fn tensor(card: &Card, kernel: &str) -> f64 {
     let share = if card.capability == 90 { MMA } else { 1.0 };
-    let part = if numbers(kernel) == Precision::Bf16 { 1.0 } else { 0.5 };
+    let part = if matches!(numbers(kernel), Precision::Bf16 | Precision::F16) { 1.0 } else { 0.5 };
     f64::from(card.tensor) * share * part
 }
 
@@ -148,6 +148,7 @@ pub fn numbers(kernel: &str) -> Precision {
         name if !name.starts_with("conv2d") && !name.starts_with("dense") => Precision::F32,
         name if name.contains("_tf32x3") => Precision::Tf32x3,
         name if name.contains("_tf32") => Precision::Tf32,
+        name if name.contains("_f16") => Precision::F16,
         name if name.contains("_bf16") || name.contains("_sm90") => Precision::Bf16,
         _ => Precision::F32,
     }
@@ -245,6 +246,9 @@ mod tests {
         assert!((tensor(card, "conv2d_forward_tf32x3_128x64x16") - 0.5 * MMA * 2048.0).abs() < 1e-9);
         assert_eq!(numbers("conv2d_forward_sm90_128x64"), Precision::Bf16);
         assert_eq!(numbers("dense_forward"), Precision::F32);
+        assert_eq!(numbers("conv2d_forward_f16_128x64x32"), Precision::F16);
+        let t4 = Card::named("t4").unwrap();
+        assert_eq!(tensor(t4, "conv2d_forward_f16_128x64x32"), 512.0);
     }
 
     #[test]

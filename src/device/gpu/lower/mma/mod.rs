@@ -1,6 +1,6 @@
-//! The convolution on tensor cores: `kernels/conv2d_bf16.cu`, `conv2d_tf32.cu`, `conv2d_tf32x3.cu`.
+//! The convolution on tensor cores: `kernels/conv2d_bf16.cu`, `conv2d_f16.cu`, `conv2d_tf32.cu`, `conv2d_tf32x3.cu`.
 //!
-//! In: a call whose activations are bf16, or f32 on a device of precision tf32 or tf32x3. Out: its launches. Which tile a
+//! In: a call whose activations are bf16 or f16, or f32 on a device of precision tf32 or tf32x3. Out: its launches. Which tile a
 //! layer gets and how its sums are cut is a function of the geometry alone, never of the card.
 
 mod even;
@@ -20,6 +20,8 @@ use crate::shape::Conv2d;
 pub enum Format {
     /// Activations and weights in memory.
     Bf16,
+    /// The same, for cards from 7.5 on.
+    F16,
     /// Of f32 in memory, rounded on the way.
     Tf32,
     /// Of f32 in memory, split into two on the way.
@@ -38,12 +40,13 @@ struct Tile {
     shared: u32,
 }
 
-/// The tiles of a format. Which layer gets which was measured on an H200 (VGG16 at batch 20, 150x150); none of
-/// them changes the order of a sum.
+/// The tiles of a format. Which layer gets which was measured on an H200 (VGG16 at batch 20, 150x150) of bf16 and tf32;
+/// of f16 nothing was measured, and it follows bf16. None of them changes the order of a sum.
 struct Tiles {
     /// 128x128 with steps of 128 bytes: best where a card is full several times over.
     deep: Tile,
-    /// The same with steps of 64 bytes, where it is full once or twice. Of tf32 the deep one is as good.
+    /// The same with steps of 64 bytes, where it is full once or twice. Of tf32 the deep one is as good; of f16 there is
+    /// no deep one, since two blocks are to share 64 KiB.
     wide: Tile,
     /// 128x64: where there are only 64 columns; and of bf16 where `wide` leaves the last turn nearly empty.
     narrow: Tile,
@@ -62,6 +65,13 @@ const BF16: Tiles = Tiles {
     wide: tile([128, 128, 32], 48),
     narrow: tile([128, 64, 64], 72),
     small: tile([64, 64, 64], 48),
+    any: tile([128, 64, 32], 24),
+};
+const F16: Tiles = Tiles {
+    deep: tile([128, 128, 32], 32),
+    wide: tile([128, 128, 32], 32),
+    narrow: tile([128, 64, 32], 24),
+    small: tile([64, 64, 32], 16),
     any: tile([128, 64, 32], 24),
 };
 const TF32: Tiles = Tiles {
@@ -93,6 +103,7 @@ impl Format {
     pub fn of(site: &Site, buffer: &Buffer) -> Result<Option<Self>> {
         let format = match (buffer.dtype(), site.precision) {
             (Dtype::Bf16, _) => Self::Bf16,
+            (Dtype::F16, _) => Self::F16,
             (Dtype::F32, Precision::Tf32) => Self::Tf32,
             (Dtype::F32, Precision::Tf32x3) => Self::Tf32x3,
             _ => return Ok(None),
@@ -102,8 +113,11 @@ impl Format {
             return Err(site
                 .arm
                 .refuse(format!("this card has no tensor cores for {}", format.name()))
-                .expected_got("compute capability 80 (Ampere) or newer", capability)
-                .help("use --precision f32"));
+                .expected_got(
+                    format!("compute capability {} or newer", format.precision().oldest()),
+                    capability,
+                )
+                .help("use --precision f32 or f16"));
         }
         Ok(Some(format))
     }
@@ -111,6 +125,7 @@ impl Format {
     fn precision(self) -> Precision {
         match self {
             Self::Bf16 => Precision::Bf16,
+            Self::F16 => Precision::F16,
             Self::Tf32 => Precision::Tf32,
             Self::Tf32x3 => Precision::Tf32x3,
         }
@@ -131,9 +146,15 @@ impl Format {
         channels.iter().all(|channels| channels.is_multiple_of(16 / self.dtype().size()))
     }
 
+    /// Whether an element has 16 bits.
+    fn is_half(self) -> bool {
+        self.dtype().size() == 2
+    }
+
     fn tiles(self) -> &'static Tiles {
         match self {
             Self::Bf16 => &BF16,
+            Self::F16 => &F16,
             Self::Tf32 => &TF32,
             Self::Tf32x3 => &TF32X3,
         }
@@ -198,7 +219,7 @@ impl Product {
         let blocks = Self { rows: pixels, ..self }.blocks(tile);
         let steps = 9 * self.depth.div_ceil(tile.depth);
         let (enough, goal) = match self.format {
-            Format::Bf16 => (PLACES, ROOM - PLACES / 3),
+            Format::Bf16 | Format::F16 => (PLACES, ROOM - PLACES / 3),
             Format::Tf32 => (ROOM, ROOM * 7 / 3),
             Format::Tf32x3 => (usize::MAX, blocks * even::parts(blocks, steps, MOST.min(steps / LEAST))),
         };
@@ -386,7 +407,7 @@ fn weight_tile(format: Format, g: Conv2d) -> Tile {
     let large = 9 * g.c_in.div_ceil(128) * g.c_out.div_ceil(128);
     if g.c_out <= 64 {
         tiles.small
-    } else if g.c_in <= 64 || format == Format::Bf16 && large > PLACES && pixels(g) < LONG {
+    } else if g.c_in <= 64 || format.is_half() && large > PLACES && pixels(g) < LONG {
         // Half as wide: twice as many blocks where there is nothing to cut.
         tiles.narrow
     } else {
@@ -400,8 +421,8 @@ fn weight_parts(format: Format, g: Conv2d, blocks: usize) -> usize {
     let parts = match format {
         // Blocks of `small` run three and more on a multiprocessor.
         _ if g.c_out <= 64 => fits(3 * PLACES),
-        Format::Bf16 if blocks <= PLACES => fits(ROOM),
-        Format::Bf16 => {
+        Format::Bf16 | Format::F16 if blocks <= PLACES => fits(ROOM),
+        Format::Bf16 | Format::F16 => {
             if pixels(g) < LONG {
                 1
             } else {

@@ -11,7 +11,7 @@ const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 72, c_out: 136 };
 fn bytes(len: usize, format: Format) -> Vec<u8> {
     let one = |i: usize| ((i * 2_654_435_761) as u32 >> 7 & 0x807f) as u16 | 0x3f00;
     let one = |i| match format {
-        Format::Bf16 => one(i).to_le_bytes().to_vec(),
+        Format::Bf16 | Format::F16 => one(i).to_le_bytes().to_vec(),
         Format::Tf32 | Format::Tf32x3 => (u32::from(one(i)) << 16 | 0x1234).to_le_bytes().to_vec(),
     };
     (0..len).flat_map(one).collect()
@@ -59,7 +59,7 @@ fn by(format: Format, tensor: Tensor, tile: Tile, pool: bool) -> Vec<u8> {
 
 #[test]
 fn no_tile_changes_a_bit() {
-    for format in [Format::Bf16, Format::Tf32] {
+    for format in [Format::Bf16, Format::F16, Format::Tf32] {
         let tiles = format.tiles();
         for (tensor, pool) in [(Tensor::Fast, false), (Tensor::Hopper, false), (Tensor::Fast, true)] {
             let narrow = by(format, tensor, tiles.narrow, pool);
@@ -74,7 +74,7 @@ fn no_tile_changes_a_bit() {
 /// What the kernel files say that the host adds.
 #[test]
 fn tiles_are_those_of_the_kernel_files() {
-    for format in [Format::Bf16, Format::Tf32, Format::Tf32x3] {
+    for format in [Format::Bf16, Format::F16, Format::Tf32, Format::Tf32x3] {
         let path = format!("kernels/conv2d_{}.cu", format.name());
         let (_, text) = module::SOURCES.iter().find(|(name, _)| *name == path).unwrap();
         let said = |entry: &str| text.contains(&format!("// dynamic-shared: {entry}"));

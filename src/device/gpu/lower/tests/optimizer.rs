@@ -53,7 +53,7 @@ fn many_tensors_share_a_launch_and_more_take_another() {
         let tensors = gradients.iter().zip(&mut weights).zip(velocities.iter_mut().zip(&mut momenta));
         let tensors = tensors.map(|((g, w), (v, m))| slot(g, w, Some(v), Some(m))).collect();
         let rule = Adamw { rate: 2.0, beta_1: 0.5, beta_2: 0.75, epsilon: 1.0, corrected: true };
-        let all = bench.run(Call::AdamwStep { rule, step: 2, adjust, tensors });
+        let all = bench.run(Call::AdamwStep { rule, step: 2, adjust, scaling: None, tensors });
         check_all(&all, &vec!["adamw_step"; launches]);
         let held: Vec<_> = all.iter().flat_map(|launch| tensors_of(launch, "momentum")).collect();
         assert_eq!(held, (0..count).map(|k| format!("momentum[{k}]")).collect::<Vec<_>>());
@@ -93,7 +93,7 @@ fn shadows_are_known_by_name_and_format() {
     let mut tensors: Vec<Slot<'_>> =
         gradients.iter().zip(&mut weights).map(|(g, w)| slot(g, w, None, None)).collect();
     tensors[1].shadow = Some(&mut shadow);
-    let all = bench.run(Call::SgdStep { rule: Sgd::default(), adjust: Adjust::NONE, tensors });
+    let all = bench.run(Call::SgdStep { rule: Sgd::default(), adjust: Adjust::NONE, scaling: None, tensors });
     check_all(&all, &["sgd_step"]);
     let (p, operands) = self::tensors(&all[0]);
     let held: Vec<&Held> = operands.iter().filter(|held| held.dtype == Dtype::Bf16).collect();
@@ -120,7 +120,7 @@ fn buffers_of_a_struct_are_checked_and_named() {
         let gradients = [buffer(Dtype::F32, 5, true), buffer(Dtype::F32, 7, written)];
         let mut weights = [buffer(Dtype::F32, 5, true), buffer(Dtype::F32, 7, true)];
         let tensors = gradients.iter().zip(&mut weights).map(|(g, w)| slot(g, w, None, None)).collect();
-        let call = Call::SgdStep { rule: Sgd::default(), adjust: Adjust::NONE, tensors };
+        let call = Call::SgdStep { rule: Sgd::default(), adjust: Adjust::NONE, scaling: None, tensors };
         let mut site = Site::new(&call, &driver, Address(0), (Precision::F32, Kernels::Portable));
         lower(call, &mut site)?;
         let mut launch = site.launches.remove(0);

@@ -1,15 +1,15 @@
-//! Calls on bf16 buffers, all but the convolutions (`kernels_mma.rs`): the same formulas on rounded inputs, rounded
-//! once more where the result is bf16. On the emulator with all checks, and on a card where one is.
+//! Calls on buffers of 16 bits, bf16 and f16, all but the convolutions (`kernels_mma.rs`): the same formulas on rounded
+//! inputs, rounded once more where the result has 16 bits. On the emulator with all checks, and on a card where one is.
 
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
-use half::bf16;
 use support::cases::{Integers, Reals, Source, case, make};
 use support::close::Near;
-use support::run::{Case, Data, Output, Want};
+use support::half::{HALVES, Half};
+use support::run::{Case, Output, Want};
 use support::{devices, naive, optimizer};
 use vgg_ft::data::{Augment, Size};
 use vgg_ft::device::augment::{Border, Gather, Transform};
@@ -40,24 +40,6 @@ fn fail_together(failures: &[String]) {
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
 
-/// To the nearest, ties to even; NaN as the kernels write it.
-fn round(x: f32) -> bf16 {
-    if x.is_nan() { bf16::from_bits(0x7fff) } else { bf16::from_f32(x) }
-}
-
-fn rounded(x: &[f32]) -> Vec<f32> {
-    x.iter().map(|&x| round(x).to_f32()).collect()
-}
-
-fn data(x: &[f32]) -> Data {
-    Data::Bf16(x.iter().map(|&x| round(x)).collect())
-}
-
-/// The very bits, NaN for NaN.
-fn exactly(want: impl IntoIterator<Item = f32>) -> Want {
-    Want::Half(Dtype::Bf16, want.into_iter().map(|x| Near::exactly(round(x).to_f32().into())).collect())
-}
-
 fn values(near: Vec<Near>) -> impl Iterator<Item = f32> {
     near.into_iter().map(|near| near.value as f32)
 }
@@ -66,92 +48,96 @@ fn fresh(want: Want) -> Output {
     Output { before: None, want }
 }
 
-fn all() -> Vec<Case> {
+fn all(half: Half) -> Vec<Case> {
     let mut cases = Vec::new();
-    LENGTHS.iter().for_each(|&len| elementwise(&mut cases, len));
+    LENGTHS.iter().for_each(|&len| elementwise(half, &mut cases, len));
     for &(n, h, w, c) in POOL2D {
         for kind in [Integers, Reals] {
-            maxpool2d(&mut cases, Pool2d { n, h, w, c }, &Source::new(4).f32(kind, n * h * w * c));
+            maxpool2d(half, &mut cases, Pool2d { n, h, w, c }, &Source::new(4).f32(kind, n * h * w * c));
         }
     }
-    maxpool2d_nan(&mut cases);
-    bias_backward(&mut cases);
-    normalize(&mut cases);
+    maxpool2d_nan(half, &mut cases);
+    bias_backward(half, &mut cases);
+    normalize(half, &mut cases);
     cases
 }
 
-fn elementwise(cases: &mut Vec<Case>, len: usize) {
+fn elementwise(half: Half, cases: &mut Vec<Case>, len: usize) {
     let mut source = Source::new(5);
-    let mut x = rounded(&source.f32(Reals, len));
-    let specials = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40, -1e-40, f32::MAX];
+    let mut x = half.rounded(&source.f32(Reals, len));
+    let [least, most] = half.ends();
+    let specials = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, least, -least, most];
     for (at, special) in specials.into_iter().enumerate() {
-        x[(at * len / 8 + len / 3) % len] = round(special).to_f32();
+        x[(at * len / 8 + len / 3) % len] = half.round(special);
     }
-    let other = rounded(&source.f32(Reals, len));
+    let other = half.rounded(&source.f32(Reals, len));
     cases.push(case(
         len,
-        vec![data(&x)],
-        vec![fresh(exactly(values(naive::relu_forward(&x))))],
+        vec![half.data(&x)],
+        vec![fresh(half.exactly(values(naive::relu_forward(&x))))],
         make!([x] => [y], Call::ReluForward { x, y }),
     ));
     cases.push(case(
         len,
-        vec![data(&x)],
-        vec![Output { before: Some(data(&other)), want: exactly(values(naive::relu_backward(&x, &other))) }],
+        vec![half.data(&x)],
+        vec![Output {
+            before: Some(half.data(&other)),
+            want: half.exactly(values(naive::relu_backward(&x, &other))),
+        }],
         make!([y] => [gradient], Call::ReluBackward { y, gradient }),
     ));
     cases.push(case(
         len,
-        vec![data(&x)],
+        vec![half.data(&x)],
         // Rounded to f32 first, as everywhere.
         vec![Output {
-            before: Some(data(&other)),
-            want: exactly(x.iter().zip(&other).map(|(x, into)| into + x)),
+            before: Some(half.data(&other)),
+            want: half.exactly(x.iter().zip(&other).map(|(x, into)| into + x)),
         }],
         make!([x] => [into], Call::Add { x, into }),
     ));
 }
 
 /// Winners are those of the rounded numbers: many more tie than of the numbers as they were.
-fn maxpool2d(cases: &mut Vec<Case>, geometry: Pool2d, x: &[f32]) {
-    let x = rounded(x);
+fn maxpool2d(half: Half, cases: &mut Vec<Case>, geometry: Pool2d, x: &[f32]) {
+    let x = half.rounded(x);
     let (want, winner) = naive::maxpool2d_forward(&geometry, &x);
     let want: Vec<f32> = values(want).collect();
     cases.push(case(
         (geometry, "training"),
-        vec![data(&x)],
-        vec![fresh(exactly(want.clone())), Output::fresh_u8(winner)],
+        vec![half.data(&x)],
+        vec![fresh(half.exactly(want.clone())), Output::fresh_u8(winner)],
         make!([x] => [y, winner], Call::Maxpool2dForward { geometry, x, y, winner: Some(winner) }),
     ));
     cases.push(case(
         (geometry, "inference"),
-        vec![data(&x)],
-        vec![fresh(exactly(want))],
+        vec![half.data(&x)],
+        vec![fresh(half.exactly(want))],
         make!([x] => [y], Call::Maxpool2dForward { geometry, x, y, winner: None }),
     ));
     let mut source = Source::new(6);
-    let dy = rounded(&source.f32(Reals, geometry.y().len()));
-    let mask = rounded(&source.f32(Integers, geometry.y().len()));
+    let dy = half.rounded(&source.f32(Reals, geometry.y().len()));
+    let mask = half.rounded(&source.f32(Integers, geometry.y().len()));
     let winner: Vec<u8> =
         source.f32(Reals, geometry.winners()).iter().map(|x| (128.0 + 127.0 * x) as u8).collect();
     cases.push(case(
         geometry,
-        vec![data(&dy), winner.clone().into()],
-        vec![fresh(exactly(values(naive::maxpool2d_backward(&geometry, &dy, &winner))))],
+        vec![half.data(&dy), winner.clone().into()],
+        vec![fresh(half.exactly(values(naive::maxpool2d_backward(&geometry, &dy, &winner))))],
         make!([dy, winner] => [dx], Call::Maxpool2dBackward { geometry, dy, winner, mask: None, dx }),
     ));
     let open: Vec<f32> = dy.iter().zip(&mask).map(|(&dy, &y)| if y > 0.0 { dy } else { 0.0 }).collect();
     cases.push(case(
         (geometry, "mask"),
-        vec![data(&dy), winner.clone().into(), data(&mask)],
-        vec![fresh(exactly(values(naive::maxpool2d_backward(&geometry, &open, &winner))))],
+        vec![half.data(&dy), winner.clone().into(), half.data(&mask)],
+        vec![fresh(half.exactly(values(naive::maxpool2d_backward(&geometry, &open, &winner))))],
         make!([dy, winner, mask] => [dx],
             Call::Maxpool2dBackward { geometry, dy, winner, mask: Some(mask), dx }),
     ));
 }
 
 /// Every set of corners that are NaN, others that tie, and infinities, in every lane of both paths.
-fn maxpool2d_nan(cases: &mut Vec<Case>) {
+fn maxpool2d_nan(half: Half, cases: &mut Vec<Case>) {
     for c in [16, 17] {
         let geometry = Pool2d { n: 1, h: 2, w: 2 * 16, c };
         let mut x = vec![1.0; geometry.x().len()];
@@ -165,12 +151,12 @@ fn maxpool2d_nan(cases: &mut Vec<Case>) {
                 }
             }
         }
-        maxpool2d(cases, geometry, &x);
+        maxpool2d(half, cases, geometry, &x);
     }
 }
 
 /// Sums are f32: of integers exact, of reals within the bound of sums.
-fn bias_backward(cases: &mut Vec<Case>) {
+fn bias_backward(half: Half, cases: &mut Vec<Case>) {
     let sizes = [
         (1, 1),
         (1, 65),
@@ -185,14 +171,14 @@ fn bias_backward(cases: &mut Vec<Case>) {
     ];
     for (rows, channels) in sizes {
         for kind in [Integers, Reals] {
-            let dy = rounded(&Source::new(1).f32(kind, rows * channels));
+            let dy = half.rounded(&Source::new(1).f32(kind, rows * channels));
             let mut want = naive::bias_backward(channels, &dy);
             if kind == Integers {
                 want.iter_mut().for_each(|near| near.within = 0.0);
             }
             cases.push(case(
                 (kind, rows, channels),
-                vec![data(&dy)],
+                vec![half.data(&dy)],
                 vec![Output::fresh(want)],
                 make!([dy] => [dbias], Call::BiasBackward { rows, channels, dy, dbias }),
             ));
@@ -211,7 +197,7 @@ fn pixels(len: usize) -> Vec<u8> {
     Source::new(9).f32(Reals, len).iter().map(|x| (128.0 + 127.9 * x) as u8).collect()
 }
 
-fn normalize(cases: &mut Vec<Case>) {
+fn normalize(half: Half, cases: &mut Vec<Case>) {
     for (rows, rule) in [1, 2, 21, 1000].into_iter().flat_map(|rows| rules().map(|rule| (rows, rule))) {
         let pixels = pixels(rows * 3);
         let one = |at: usize| {
@@ -219,7 +205,7 @@ fn normalize(cases: &mut Vec<Case>) {
             let byte = f32::from(pixels[at - c + usize::from(rule.order[c])]);
             byte * rule.scale[c] + rule.offset[c]
         };
-        let want = exactly((0..rows * 3).map(one));
+        let want = half.exactly((0..rows * 3).map(one));
         cases.push(case(
             (rows, rule),
             vec![pixels.into()],
@@ -230,35 +216,39 @@ fn normalize(cases: &mut Vec<Case>) {
 }
 
 #[test]
-fn every_call_on_bf16_agrees_with_naive_loops() {
-    let (mut failures, cases) = (Vec::new(), all());
-    for device in devices::kernels() {
-        for case in &cases {
-            if let Some(miss) = case.check(&*device) {
-                failures.push(format!("{}: {}: {miss}", devices::name(&*device), case.name(&*device)));
+fn every_call_on_16_bits_agrees_with_naive_loops() {
+    let mut failures = Vec::new();
+    for half in HALVES {
+        let cases = all(half);
+        for device in devices::kernels() {
+            for case in &cases {
+                if let Some(miss) = case.check(&*device) {
+                    let (device, case) = (devices::name(&*device), case.name(&*device));
+                    failures.push(format!("{device}: {half:?} {case}: {miss}"));
+                }
             }
         }
     }
     fail_together(&failures);
 }
 
-/// A call is bf16 throughout or not at all.
+/// A call is of one format throughout or not at all.
 #[test]
 fn buffers_of_two_formats_are_refused_by_name() {
-    for device in devices::kernels() {
-        let device = &*device;
+    for (device, half) in devices::kernels().iter().flat_map(|d| HALVES.map(|half| (d, half))) {
+        let device = &**device;
         let mut seen = 0;
-        for case in all() {
+        for case in all(half) {
             let (mut inputs, mut outputs) = case.buffers(device);
             let name = (case.make)(&inputs, &mut outputs).name();
-            let halves = inputs.iter().chain(&outputs).filter(|b| b.dtype() == Dtype::Bf16).count();
+            let halves = inputs.iter().chain(&outputs).filter(|b| b.dtype() == half.0).count();
             // One buffer alone says what the call is.
             for which in 0..if halves > 1 { inputs.len() + outputs.len() } else { 0 } {
                 let (buffer, at) = match which.checked_sub(inputs.len()) {
                     None => (&mut inputs[which], which),
                     Some(at) => (&mut outputs[at], at),
                 };
-                if buffer.dtype() != Dtype::Bf16 {
+                if buffer.dtype() != half.0 {
                     continue;
                 }
                 let other = device.alloc(Dtype::F32, buffer.len()).unwrap();
@@ -276,7 +266,7 @@ fn buffers_of_two_formats_are_refused_by_name() {
     }
 }
 
-/// Every kind of change and border, into both formats.
+/// Every kind of change and border, into all formats.
 #[test]
 fn augment_gives_its_f32_rounded_once_more() {
     let (h, w, n) = (13, 19, 5);
@@ -300,9 +290,11 @@ fn augment_gives_its_f32_rounded_once_more() {
                     device.run(Call::Augment { geometry, pixels, indices, transforms, y: &mut y }).unwrap();
                     y
                 };
-                let want = rounded(&device.download::<f32>(&run(Dtype::F32)).unwrap());
-                let got = device.download::<bf16>(&run(Dtype::Bf16)).unwrap();
-                assert!(got.iter().map(|x| x.to_f32()).eq(want), "{border:?} {rule:?}");
+                let f32s = device.download::<f32>(&run(Dtype::F32)).unwrap();
+                for half in HALVES {
+                    let got = device.download_floats(&run(half.0)).unwrap();
+                    assert_eq!(got, half.rounded(&f32s), "{half:?} {border:?} {rule:?}");
+                }
             }
         }
     }
@@ -331,13 +323,13 @@ impl Before {
     }
 
     /// The weights after a step, and the shadows of all tensors but each third, if there are any.
-    fn step(&self, device: &dyn Device, rule: Rule, adjust: Adjust, shaded: bool) -> Stepped {
+    fn step(&self, device: &dyn Device, rule: Rule, adjust: Adjust, shadows: Option<Half>) -> Stepped {
         let up = |data: &Vec<f32>| device.upload(data).unwrap();
         let gradients: Vec<Buffer> = self.gradients.iter().map(up).collect();
         let mut tensors: Vec<[Buffer; 4]> =
             self.tensors.iter().map(|states| [0, 1, 2, 3].map(|k| up(&states[k]))).collect();
         let shadow = |(k, gradient): (usize, &Buffer)| {
-            (shaded && k % 3 != 0).then(|| device.alloc(Dtype::Bf16, gradient.len()).unwrap())
+            shadows.filter(|_| k % 3 != 0).map(|half| device.alloc(half.0, gradient.len()).unwrap())
         };
         let mut shadows: Vec<Option<Buffer>> = gradients.iter().enumerate().map(shadow).collect();
         let keeps = rule.keeps();
@@ -353,14 +345,14 @@ impl Before {
         device.run(optimizer::call(rule, 3, adjust, slots.collect())).unwrap();
         Stepped {
             weights: tensors.iter().map(|[.., weight]| device.download(weight).unwrap()).collect(),
-            shadows: shadows.iter().map(|s| Some(device.download(s.as_ref()?).unwrap())).collect(),
+            shadows: shadows.iter().map(|s| Some(device.download_floats(s.as_ref()?).unwrap())).collect(),
         }
     }
 }
 
 struct Stepped {
     weights: Vec<Vec<f32>>,
-    shadows: Vec<Option<Vec<bf16>>>,
+    shadows: Vec<Option<Vec<f32>>>,
 }
 
 #[test]
@@ -371,20 +363,19 @@ fn a_shadow_is_the_new_weight_to_the_nearest_and_changes_nothing_else() {
         let device = &*device;
         for rule in optimizer::rules() {
             for adjust in [Adjust::NONE, Adjust { scale: 0.25, l2: 0.01, decay: 0.1 }] {
-                let alone = before.step(device, rule, adjust, false);
-                let shaded = before.step(device, rule, adjust, true);
-                assert_eq!(bits(&alone.weights), bits(&shaded.weights), "{rule:?}");
-                let mut count = 0;
-                for (weight, shadow) in shaded.weights.iter().zip(&shaded.shadows) {
-                    let Some(shadow) = shadow else { continue };
-                    let want: Vec<bf16> = weight.iter().map(|&w| round(w)).collect();
-                    assert!(
-                        shadow.iter().map(|x| x.to_bits()).eq(want.iter().map(|x| x.to_bits())),
-                        "{rule:?}"
-                    );
-                    count += 1;
+                let alone = before.step(device, rule, adjust, None);
+                for half in HALVES {
+                    let shaded = before.step(device, rule, adjust, Some(half));
+                    assert_eq!(bits(&alone.weights), bits(&shaded.weights), "{rule:?}");
+                    let mut count = 0;
+                    for (weight, shadow) in shaded.weights.iter().zip(&shaded.shadows) {
+                        let Some(shadow) = shadow else { continue };
+                        let want = half.data(weight).bits();
+                        assert_eq!(half.data(shadow).bits(), want, "{half:?} {rule:?}");
+                        count += 1;
+                    }
+                    assert_eq!(count, 46, "of 70 tensors all but each third");
                 }
-                assert_eq!(count, 46, "of 70 tensors all but each third");
             }
         }
     }
@@ -403,28 +394,39 @@ fn a_shadow_that_does_not_fit_is_refused() {
             mean: None,
             shadow: Some(shadow),
         };
-        device.run(Call::SgdStep { rule: Default::default(), adjust: Adjust::NONE, tensors: vec![slot] })
+        device.run(Call::SgdStep {
+            rule: Default::default(),
+            adjust: Adjust::NONE,
+            scaling: None,
+            tensors: vec![slot],
+        })
     };
     for device in devices::kernels() {
-        for (dtype, len) in [(Dtype::F32, 5), (Dtype::F16, 5), (Dtype::Bf16, 4)] {
+        for (dtype, len) in [(Dtype::F32, 5), (Dtype::U32, 5), (Dtype::F16, 6), (Dtype::Bf16, 4)] {
             let error = step(&*device, &mut device.alloc(dtype, len).unwrap()).unwrap_err();
             assert_eq!(error.message(), "sgd_step: `shadow[0]` does not fit");
         }
-        step(&*device, &mut device.alloc(Dtype::Bf16, 5).unwrap()).unwrap();
+        for half in HALVES {
+            step(&*device, &mut device.alloc(half.0, 5).unwrap()).unwrap();
+        }
     }
     let cpu = &devices::cpus(&[1])[0];
     let error = step(&**cpu, &mut cpu.alloc(Dtype::Bf16, 5).unwrap()).unwrap_err();
     assert_eq!(error.message(), "sgd_step: `shadow[0]` is not written by the cpu");
 }
 
-/// f32, a cast, a pool in bf16, a cast, a dense layer and a loss in f32: what arrives at the beginning is the gradient
-/// of the same on the cpu, rounded where it went through bf16.
+/// f32, a cast, a pool in 16 bits, a cast, a dense layer and a loss in f32: what arrives at the beginning is the gradient
+/// of the same on the cpu, rounded where it went through 16 bits.
 #[test]
 fn gradients_flow_through_casts() {
+    HALVES.into_iter().for_each(gradients_flow_through);
+}
+
+fn gradients_flow_through(half: Half) {
     let (shape, classes) = (Shape::new(&[2, 4, 4, 8]), 3);
     let mut source = Source::new(3);
-    // Numbers that are bf16, so that both see the same winners.
-    let x = rounded(&source.f32(Reals, shape.len()));
+    // Numbers that have 16 bits, so that both see the same winners.
+    let x = half.rounded(&source.f32(Reals, shape.len()));
     let weight = source.f32(Reals, 32 * classes);
     let gradient = |device: &dyn Device, dtype: Dtype| -> Vec<f32> {
         let leaf = Parameter::new(device, "x".into(), shape, &x).unwrap();
@@ -459,11 +461,12 @@ fn gradients_flow_through_casts() {
     let want = gradient(&**cpu, Dtype::F32);
     assert_eq!(want.iter().filter(|&&g| g != 0.0).count(), 64, "one of each window");
     for device in devices::kernels() {
-        let got = gradient(&*device, Dtype::Bf16);
+        let got = gradient(&*device, half.0);
         for (at, (got, want)) in got.iter().zip(&want).enumerate() {
-            assert_eq!(*got, round(*got).to_f32(), "element {at} went through bf16");
-            // Half a unit in the last of 8 bits is 2^-8 at most, and the few roundings of f32 before it.
-            assert!((got - want).abs() <= want.abs() * (0.5f32.powi(8) + 1e-6) + 1e-9, "{at}: {got} {want}");
+            assert_eq!(*got, half.round(*got), "element {at} went through {half:?}");
+            // Half a unit in the last place, and the few roundings of f32 before it.
+            let within = want.abs() * (half.error() as f32 + 1e-6) + half.least() as f32 + 1e-9;
+            assert!((got - want).abs() <= within, "{half:?} {at}: {got} {want}");
         }
     }
 }
@@ -486,18 +489,18 @@ fn pictures_and_shadows_are_of_the_devices_precision() {
         let shadow = |kernel: &Parameter| -> Option<Vec<f32>> {
             kernel.shadow().map(|shadow| device.download_floats(shadow).unwrap())
         };
-        let half = precision == Precision::Bf16;
-        assert_eq!(shadow(&kernel), half.then(|| rounded(&value)));
+        let half = Half::of(precision);
+        assert_eq!(shadow(&kernel), half.map(|half| half.rounded(&value)));
         // It follows, and not while a tape holds it.
         let other = Source::new(3).f32(Reals, value.len());
         kernel.set(device, &other).unwrap();
-        assert_eq!(shadow(&kernel), half.then(|| rounded(&other)));
+        assert_eq!(shadow(&kernel), half.map(|half| half.rounded(&other)));
         assert_eq!(device.download::<f32>(kernel.value()).unwrap(), other);
         let tape = Tape::new(device, Mode::Inference);
         let held = tape.parameter(0, &kernel);
         assert_eq!(held.dtype(), precision.activations());
         assert!(kernel.update().is_err());
         drop(held);
-        assert_eq!(kernel.update().unwrap().1.is_some(), half);
+        assert_eq!(kernel.update().unwrap().1.is_some(), half.is_some());
     }
 }
