@@ -348,7 +348,8 @@ __device__ __forceinline__ void store_biases(
 // parts[z] = Σ dy · x over the pixels of part z. Grid (9 · channel tiles, filter tiles, parts).
 //
 // biases[z, column tile] = Σ dy, if asked for: every column tile of a filter sees the same dy, so each adds up every
-// as many-th step, and all are delayed alike. A thread reads back the chunks that it brought itself, as f32.
+// as many-th step, and all are delayed alike. A thread reads back the chunks that it brought itself, as f32. Split
+// factors leave no registers for that: of them nothing is added up.
 template <class Tile>
 __device__ __forceinline__ void backward_weight(
     const Conv2d p, const Split split, const typename Tile::Number* __restrict__ x,
@@ -407,7 +408,7 @@ __device__ __forceinline__ void backward_weight(
     float bias[CHUNK<T>] = {};
     int turn = biases ? blockIdx.x : 0x7fffffff;        // steps until the block's next one
     const auto look = [&](const unsigned a) {
-        if (turn-- > 0) return;
+        if (SPLIT<T> || turn-- > 0) return;
         turn = gridDim.x - 1;
         #pragma unroll
         for (int k = 0; k < MINE_A; ++k)
@@ -417,5 +418,5 @@ __device__ __forceinline__ void backward_weight(
     const int steps = end > begin ? (end - begin + Tile::BK - 1) / Tile::BK : 0;
     product<Tile, A, B>(shared_address(dynamic), steps, load, look, sums);
     store_sums<Tile>(sums, spot, c_out, c_in, 9 * c_in, parts + blockIdx.z * (c_out * 9 * c_in) + tap * c_in, true);
-    if (biases) store_biases<Tile>(bias, spot.row, c_out, my_biases(biases, c_out));
+    if (!SPLIT<T> && biases) store_biases<Tile>(bias, spot.row, c_out, my_biases(biases, c_out));
 }

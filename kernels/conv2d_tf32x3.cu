@@ -29,7 +29,7 @@
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_maxpool2d_forward  y  = max over 2x2 of ReLU(bias + Σ x·weight), winner = which
 //   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0
-//   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k, biases[k, column tile] = its share of Σ dy
+//   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k; biases is null
 //
 // 3xTF32: results as near as those of fused multiply-adds in f32, of three products on tensor cores. How a factor is
 // split, which products are taken, and where they are added: mma.cuh. Shapes as in conv2d_forward.cu and its kin. How

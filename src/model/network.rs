@@ -34,7 +34,8 @@ impl Network {
             for spec in &architecture.parameters()[kernel..kernel + 2] {
                 let parameter = source(&placed.name).parameter(device, spec, position)?;
                 // Beside its f32 value, which the way back takes.
-                let shadowed = architecture.has_top() && !spec.is_bias() && parameter.shadow().is_none();
+                let top = architecture.has_top() && of_top(device) != Dtype::F32;
+                let shadowed = top && !spec.is_bias() && parameter.shadow().is_none();
                 parameters.push(if shadowed { parameter.shadowed(device)? } else { parameter });
             }
         }
@@ -105,15 +106,13 @@ impl Network {
 
     /// In which format a layer takes its input and its weights. A run's classifier is f32 whatever the base is: its sums
     /// are small, and its weights, which are used once per batch and learn, are smaller still. That of ImageNet has
-    /// 494 MB of weights, which are all the time it takes, and nobody trains it: in inference it is as the base is,
-    /// but for its logits.
+    /// 494 MB of weights, which are all the time it takes, and nobody trains it: in inference it is as the base is
+    /// where that is bf16, but for its logits.
     fn keeps(&self, tape: &Tape<'_>, layer: Layer) -> Dtype {
         let top = self.architecture.has_top() && tape.mode() == Mode::Inference;
         match layer {
             Layer::Conv2d { .. } | Layer::Maxpool2d => tape.device().precision().activations(),
-            Layer::Flatten | Layer::Dense { .. } | Layer::Dropout { .. } if top => {
-                tape.device().precision().activations()
-            }
+            Layer::Flatten | Layer::Dense { .. } | Layer::Dropout { .. } if top => of_top(tape.device()),
             Layer::Flatten | Layer::Dense { .. } | Layer::Dropout { .. } => Dtype::F32,
         }
     }
@@ -158,6 +157,14 @@ impl Network {
             // Architecture gives these layers a kernel; the pair cannot come apart.
             (Layer::Conv2d { .. } | Layer::Dense { .. }, None) => Ok(x),
         }
+    }
+}
+
+/// In which format ImageNet's classifier is in inference: dense layers of f16 have no kernels.
+fn of_top(device: &dyn Device) -> Dtype {
+    match device.precision().activations() {
+        Dtype::F16 => Dtype::F32,
+        other => other,
     }
 }
 

@@ -49,7 +49,8 @@ impl Product {
         const STAGES: usize = 4;
         let (format, name, bytes) = match format {
             Format::Bf16 => (format, "bf16", 2),
-            Format::Tf32 | Format::Tf32x3 => (Format::Tf32x3, "tf32x3", 4),
+            // There is none of f16: its classifier is f32, and the buffers say so when they are opened.
+            Format::F16 | Format::Tf32 | Format::Tf32x3 => (Format::Tf32x3, "tf32x3", 4),
         };
         let whole = format.whole([g.c_in, g.c_out]);
         let samples = match g.n {
@@ -83,14 +84,15 @@ pub fn dense_forward(
     (weight, bias, relu): (&Buffer, &Buffer, bool),
     y: &Buffer,
 ) -> Result<()> {
-    let factors = Form::of(x);
+    // No other of 16 bits has a kernel.
+    let factors = if x.dtype() == Dtype::Bf16 { Form::BF16 } else { Form::F32 };
     let product = Product::of(Format::of(site, x)?, g);
     let x = site.buffer("x", x, factors.dtype, g.x().len())?;
     let weight = site.buffer("weight", weight, factors.dtype, g.weight().len())?;
     let bias = site.f32("bias", bias, g.c_out)?;
     let len = g.y().len();
     // Factors of bf16 may give either: logits stay f32.
-    let results = if factors.dtype == Dtype::F32 { factors } else { Form::of(y) };
+    let results = if y.dtype() == Dtype::Bf16 { factors } else { Form::F32 };
     let y = site.buffer("y", y, results.dtype, len)?;
     if len == 0 {
         return Ok(());

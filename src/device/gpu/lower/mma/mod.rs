@@ -387,13 +387,14 @@ pub fn conv2d_backward_weight(
     let p = geometry(site, g)?;
     let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
     let parts = weight.parts(site, cut.parts)?;
-    // A row of each part and column tile. Without a channel there is no block that could leave one.
-    let rows = cut.parts * across;
+    // A row of each part and column tile. Without a channel there is no block that could leave one, and split factors
+    // leave it no registers.
+    let rows = if format == Format::Tf32x3 { 0 } else { cut.parts * across };
     let biases = weight.biases(site, rows, g.c_out)?;
     let [x, from] = inputs;
     let args = [p, split, x, from, parts.clone(), biases.clone()];
     site.launch_with(&entry, [across, down, cut.parts], (tile.threads, tile.shared), args)?;
-    if across == 0 {
+    if rows == 0 {
         return weight.reduce_alone(site, &cut, parts, dy);
     }
     weight.reduce(site, cut.parts, parts, (rows, biases))
