@@ -457,7 +457,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--augment", "all"], "`book`"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "99999"], "too large"),
         (vec!["--device", "gpu", "summary"], "cuda:N"),
-        (vec!["--precision", "f16", "summary"], "f32, tf32x3, tf32 or bf16"),
+        (vec!["--precision", "f8", "summary"], "f32, tf32x3, tf32, bf16 or f16"),
         (
             vec!["finetune", "data", "-o", "r", "--device", "cpu", "--precision", "bf16"],
             "the cpu computes in f32 alone",
@@ -642,6 +642,41 @@ fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
     let a100 = ["bench", "--plan", "--card", "a100", "--precision", "bf16", "--kernels", "sm90a"];
     let error = fails(vgg_ft(dir.path()).args(a100), 1);
     assert!(error.contains("--kernels sm90a runs on Hopper alone"), "{error}");
+}
+
+/// On a card of Turing f16 moves what bf16 moves elsewhere; its loss is scaled once, before the way back, and its
+/// gradients are looked at once, before the optimizer.
+#[test]
+fn a_step_in_f16_is_planned_for_turing() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = |precision: &str, unfrozen: &str| -> Vec<String> {
+        let mut command = vgg_ft(dir.path());
+        command.args(["bench", "--plan", "--card", "t4", "--json", "--precision", precision]);
+        let plan = json(&stdout(command.args(["--unfreeze-from", unfrozen])));
+        let launches = plan["launches"].as_array().unwrap().iter();
+        launches.map(|launch| launch["kernel"].as_str().unwrap().to_owned()).collect()
+    };
+    let kernels = plan("f16", "block3_conv1");
+    let at = |name: &str| -> Vec<usize> {
+        kernels.iter().enumerate().filter(|(_, kernel)| *kernel == name).map(|(at, _)| at).collect()
+    };
+    let first = |start: &str| kernels.iter().position(|kernel| kernel.starts_with(start)).unwrap();
+    let [scaled, checked, stepped, updated] =
+        ["scale_gradient", "check_gradients", "rmsprop_step", "update_loss_scale"].map(at);
+    assert_eq!([scaled.len(), checked.len(), stepped.len(), updated.len()], [1; 4], "{kernels:?}");
+    assert_eq!(first("sigmoid_cross_entropy") + 1, scaled[0]);
+    assert_eq!([checked[0] + 1, checked[0] + 2, updated[0] + 1], [stepped[0], updated[0], kernels.len()]);
+    // Sums of parts are f32, whatever the parts are of.
+    let mut convolutions = kernels.iter().filter(|kernel| kernel.starts_with("conv2d"));
+    assert!(
+        convolutions.all(|kernel| kernel.contains("_f16") || kernel == "conv2d_backward_weight_reduce"),
+        "{kernels:?}"
+    );
+    // Where nothing that is read as f16 learns, nothing is scaled.
+    let head = plan("f16", "dense");
+    assert!(!head.iter().any(|kernel| kernel.contains("scale")), "{head:?}");
+    assert!(head.iter().any(|kernel| kernel == "dense_rmsprop_step"), "{head:?}");
+    assert!(!plan("f32", "block3_conv1").iter().any(|kernel| kernel.contains("scale")));
 }
 
 /// The precision is said, written down, and a part of the job.

@@ -259,7 +259,7 @@ impl Observer for Kept<'_> {
 
 /// Four steps an epoch from pictures of noise, these labels by turns.
 fn fit(run: &mut Run<'_>, labels: [u32; 2], epochs: usize, log: &mut Log) -> Result<()> {
-    let shape = Shape::new(&[6, 6, 3]);
+    let shape = Shape::new(&[1, 6, 6, 3]);
     let (values, labels) = (Numbers::new(1).f32(Reals, 12 * 108), labels.repeat(6));
     let train = FeatureSamples { shape, values: &values, labels: &labels };
     let course = Course::new(epochs, 3, 1, RULE.rate);

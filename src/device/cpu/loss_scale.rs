@@ -27,6 +27,11 @@ pub fn check_gradients(gradients: &[&[f32]], state: &mut LossScale) {
     }
 }
 
+/// `good` and `scale` after a step.
+pub fn update_loss_scale(interval: u32, state: &mut LossScale) {
+    *state = state.updated(interval);
+}
+
 /// What a step's gradients are multiplied by; `None` if they are not to be used.
 pub fn unscaled(state: Option<LossScale>, adjust: Adjust) -> Option<Adjust> {
     match state {

@@ -63,7 +63,7 @@ use dense_forward::dense_forward;
 use dense_rmsprop_step::dense_rmsprop_step;
 use dropout::dropout;
 use loss::{sigmoid_cross_entropy, softmax_cross_entropy};
-use loss_scale::{check_gradients, scale_gradient, unscaled};
+use loss_scale::{check_gradients, scale_gradient, unscaled, update_loss_scale};
 use maxpool2d::{maxpool2d_backward, maxpool2d_forward};
 use memory::{Memory, Storage};
 use normalize::normalize;
@@ -316,8 +316,7 @@ impl Device for CpuDevice {
                 check_gradients(&open, arm.scaling_mut(scaling)?);
             }
             Call::UpdateLossScale { interval, scaling } => {
-                let state = arm.scaling_mut(scaling)?;
-                *state = state.updated(interval);
+                update_loss_scale(interval, arm.scaling_mut(scaling)?);
             }
             Call::DenseRmspropStep { geometry: g, rule, x, dy, velocity, weight } => dense_rmsprop_step(
                 shop,
