@@ -2,7 +2,7 @@
 //!
 //! Forward at batch 20 on 150x150 and at batch 1 on 224x224, extraction, and one training step each with a
 //! frozen base, from block5_conv1 and from block3_conv1, pictures as bytes to the updated weights. On a card the
-//! pictures are resident and a step is one of many in an epoch, as in training.
+//! pictures are resident, and a pass or a step is one of many: what it answers is read while the next one runs.
 //! Each is checked once before it is timed. Operations are those of the plan (`vgg-ft bench --plan`), so
 //! criterion's Gelem/s are GFLOP/s. `VGG_FT_BENCH_JSON` names a file for the results.
 
@@ -22,7 +22,7 @@ use report::{Measured, device, json, shares};
 use roof::Roof;
 use std::time::{Duration, Instant};
 use vgg_ft::device::gpu::plan::{Card, Record, lines};
-use vgg_ft::device::{Device, Precision};
+use vgg_ft::device::{Device, Kernels, Precision};
 use vgg_ft::model::Trainable;
 use vgg_ft::train::plan;
 use vgg16::{BATCH, architecture};
@@ -31,6 +31,11 @@ use vgg16::{BATCH, architecture};
 fn work(record: &Record) -> Throughput {
     let card = Card::named("h100").unwrap();
     Throughput::Elements(lines(record, card).iter().map(|line| line.cost.flops).sum())
+}
+
+/// Work is the same on every card and in every precision.
+fn on() -> plan::On {
+    (Card::named("h100").unwrap(), Precision::F32, Kernels::Auto)
 }
 
 struct Bench<'a> {
@@ -71,14 +76,10 @@ impl Bench<'_> {
     fn forward(&mut self, id: &str, batch: usize, side: usize, base_alone: bool) {
         let device = self.device;
         let layers = 0..vgg16::end(side, base_alone);
-        let record = plan::inference(
-            (Card::named("h100").unwrap(), Precision::F32),
-            &architecture(side),
-            layers,
-            batch,
-        )
-        .unwrap();
-        self.measure(id, work(&record), 1, || vgg16::forward(device, batch, side, base_alone));
+        let record = plan::inference(on(), &architecture(side), layers, batch).unwrap();
+        self.measure(id, work(&record), vgg16::steps(device), || {
+            vgg16::forward(device, batch, side, base_alone)
+        });
     }
 
     /// One step of training from the layer `from` on.
@@ -86,9 +87,7 @@ impl Bench<'_> {
         let device = self.device;
         let all = architecture(150);
         let trainable = Trainable::from(&all, from).unwrap();
-        let record =
-            plan::training((Card::named("h100").unwrap(), Precision::F32), &all, 0, trainable, BATCH)
-                .unwrap();
+        let record = plan::training(on(), &all, 0, trainable, BATCH).unwrap();
         self.measure(id, work(&record), vgg16::steps(device), || vgg16::step(device, from));
     }
 }

@@ -66,23 +66,23 @@ __device__ __forceinline__ unsigned empty(const unsigned barriers, const int sta
     return barriers + stage * 16 + 8;
 }
 
-// Makes a ring's barriers, which two warpgroups empty.
-template <int STAGES> __device__ __forceinline__ void make_barriers(const unsigned barriers)
+// Makes a ring's barriers, which two warpgroups empty, or so many readers.
+template <int STAGES> __device__ __forceinline__ void make_barriers(const unsigned barriers, const int readers = 2)
 {
     #pragma unroll
     for (int stage = 0; stage < STAGES; ++stage) {
         init_barrier(full(barriers, stage), 1);
-        init_barrier(empty(barriers, stage), 2);
+        init_barrier(empty(barriers, stage), readers);
     }
 }
 
 // Makes a block's only or last ring. TMA's swizzle takes shared memory to begin at a multiple of 1024 bytes, as it
 // does; a driver that put it elsewhere would give wrong numbers.
-template <int STAGES> __device__ __forceinline__ void make_ring(const unsigned barriers)
+template <int STAGES> __device__ __forceinline__ void make_ring(const unsigned barriers, const int readers = 2)
 {
     if (shared_address(dynamic) % 1024) __trap();
     if (threadIdx.x == 0) {
-        make_barriers<STAGES>(barriers);
+        make_barriers<STAGES>(barriers, readers);
         show_barriers();
     }
     __syncthreads();
@@ -322,24 +322,78 @@ __device__ __forceinline__ void convolve(
     }
 }
 
+// What a block's steps `begin` to `end` give of the bias' gradient, by one warp of those that have nothing to produce:
+// consumers, whose products are the kernel's time, do nothing for it. Every column tile of a filter sees the same dy,
+// so a tile adds up every as many-th step (6th to 24th): 16 KiB of shared memory and about 1000 instructions of a
+// warp, which the ring's other stages hide. Sums of a tile go to a row of biases like its parts to a slot.
+template <class Tile>
+__device__ __forceinline__ void sum_biases(
+    const unsigned shared, const int begin, const int end, const int steps, const int down, const int across,
+    float* __restrict__ biases)
+{
+    const unsigned barriers = shared + Tile::STAGES * Tile::STAGE;
+    const int lane = threadIdx.x % 32;
+    Ring<Tile::STAGES> ring;
+    for (int at = begin; at < end;) {
+        const int tile = at / steps, first = at % steps, last = min(steps, first + end - at);
+        // The first step from `first` on that is the tile's.
+        int mine = first + (tile / down + across - first % across) % across;
+        // Eight filters of each box of 64; four lanes share them.
+        float sums[Tile::BM / 64][8] = {};
+        for (int step = first; step < last; ++step) {
+            wait(full(barriers, ring.stage), ring.parity);
+            if (step == mine) {
+                const unsigned stage = shared + ring.stage * Tile::STAGE;
+                #pragma unroll 2
+                for (int row = lane / 8; row < STEP; row += 4)
+                    #pragma unroll
+                    for (int i = 0; i < Tile::BM / 64; ++i)
+                        add_chunk<Bf16>(sums[i], load_chunk(stage + i * 8192 + in_box(row, lane % 8)));
+                mine += across;
+            }
+            __syncwarp();
+            if (lane == 0) arrive(empty(barriers, ring.stage));
+            ring.forward();
+        }
+        float* to = biases + ((int(blockIdx.x) + tile) * Tile::BM + lane % 8 * 8);
+        #pragma unroll
+        for (int i = 0; i < Tile::BM / 64; ++i) {
+            #pragma unroll
+            for (int k = 0; k < 8; ++k) {
+                sums[i][k] += __shfl_xor_sync(~0u, sums[i][k], 8);
+                sums[i][k] += __shfl_xor_sync(~0u, sums[i][k], 16);
+            }
+            if (lane >= 8) continue;
+            *reinterpret_cast<float4*>(to + i * 64) = make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
+            *reinterpret_cast<float4*>(to + i * 64 + 4) = make_float4(sums[i][4], sums[i][5], sums[i][6], sums[i][7]);
+        }
+        at += last - first;
+    }
+}
+
 // parts: dweight's sums, in slots of BM filters by BN columns (tap, channel). Blocks share the steps out evenly,
 // 64 pixels of one tile each, tile after tile (stream-K): block g of G does steps g·all/G to (g+1)·all/G, and what
-// it sums of tile t goes to slot g + t, which is no other block's and no other tile's.
+// it sums of tile t goes to slot g + t, which is no other block's and no other tile's. biases: rows of BM filters, as
+// many as slots; or null.
 template <class Tile>
 __device__ __forceinline__ void backward_weight(
-    const Conv2d& p, const TensorMap* x, const TensorMap* dy, float* __restrict__ parts)
+    const Conv2d& p, const TensorMap* x, const TensorMap* dy, float* __restrict__ parts, float* __restrict__ biases)
 {
     const unsigned shared = shared_address(dynamic);
     const unsigned barriers = shared + Tile::STAGES * Tile::STAGE;
     const int warpgroup = threadIdx.x / 128;
     const int steps = (p.n * p.h * p.w + STEP - 1) / STEP;
     const int down = (p.c_out + Tile::BM - 1) / Tile::BM, chunks = 9 * p.c_in / 64;
-    const long long all = static_cast<long long>(down) * ((chunks * 64 + Tile::BN - 1) / Tile::BN) * steps;
+    const int across = (chunks * 64 + Tile::BN - 1) / Tile::BN;
+    const long long all = static_cast<long long>(down) * across * steps;
     const int begin = all * blockIdx.x / gridDim.x, end = all * (blockIdx.x + 1) / gridDim.x;
-    make_ring<Tile::STAGES>(barriers);
+    make_ring<Tile::STAGES>(barriers, biases ? 3 : 2);
     Ring<Tile::STAGES> ring;
     if (warpgroup == 2) {
-        give_registers<40>();
+        // As many as the warp that adds needs; the 216 that are left are more than the consumers' 128 sums need.
+        give_registers<72>();
+        if (threadIdx.x / 32 == 9 && biases)
+            sum_biases<Tile>(shared, begin, end, steps, down, across, biases);
         if (threadIdx.x != 256) return;
         prefetch(x);
         prefetch(dy);
@@ -373,7 +427,7 @@ __device__ __forceinline__ void backward_weight(
         }
         return;
     }
-    take_registers<232>();
+    take_registers<216>();
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
     const bool speaks = threadIdx.x % 128 == 0;
     float sums[Tile::PRODUCTS][Tile::BN / 2] = {};

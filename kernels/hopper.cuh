@@ -244,11 +244,3 @@ __device__ __forceinline__ void store_half(const unsigned at, const unsigned val
 {
     asm volatile("st.shared.u16 [%0], %1;" ::"r"(at), "h"(static_cast<unsigned short>(value)) : "memory");
 }
-
-__device__ __forceinline__ uint4 load_chunk(const unsigned at)
-{
-    uint4 v;
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at) : "memory");
-    return v;
-}

@@ -167,6 +167,11 @@ fn copies_and_waits_split_a_step() {
 }
 
 #[test]
+fn passes_forward_are_replayed_and_answer_the_same_bits_as_launch_by_launch() {
+    inside("steps::passes", "");
+}
+
+#[test]
 fn a_fault_in_a_replayed_graph_names_its_kernels() {
     inside("steps::fault_in_graph", "fault=relu_forward:4");
 }

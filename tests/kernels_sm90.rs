@@ -7,6 +7,7 @@ mod support;
 
 use support::cases::{Integers, Numbers, Reals, Source};
 use support::tensor_cores::{self, HOPPER, Sizes, geometry, numbers};
+use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::driver::Driver;
@@ -95,7 +96,8 @@ fn factors_of_tf32_are_rounded_not_cut() {
 }
 
 /// What [`results`] gives.
-const RESULTS: [&str; 5] = ["y", "dx", "dweight", "the pool's y", "winner"];
+const RESULTS: [&str; 8] =
+    ["y", "dx", "dweight", "dbias", "the pool's y", "winner", "the stepped weight", "its mean square"];
 
 /// What the calls of a convolution write, as bytes.
 fn results(device: &dyn Device, kind: Numbers, g: Conv2d) -> Vec<Vec<u8>> {
@@ -111,12 +113,31 @@ fn results(device: &dyn Device, kind: Numbers, g: Conv2d) -> Vec<Vec<u8>> {
     let mut y = fresh(dtype, g.y().len());
     let mut dx = fresh(dtype, g.x().len());
     let mut dweight = fresh(Dtype::F32, g.weight().len());
+    let mut dbias = fresh(Dtype::F32, g.c_out);
+    let (mut velocity, mut stepped) =
+        (device.zeros(g.weight().len()).unwrap(), device.zeros(g.weight().len()).unwrap());
     let mut small = fresh(dtype, g.pool().y().len());
     let mut winner = fresh(Dtype::U8, g.pool().winners());
     for call in [
         Call::Conv2dForward { geometry: g, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y },
         Call::Conv2dBackwardInput { geometry: g, dy: &dy, weight: &weight, mask: Some(&mask), dx: &mut dx },
-        Call::Conv2dBackwardWeight { geometry: g, x: &x, dy: &dy, dweight: &mut dweight },
+        Call::Conv2dBackwardWeight {
+            geometry: g,
+            x: &x,
+            dy: &dy,
+            dweight: &mut dweight,
+            dbias: Some(&mut dbias),
+        },
+        Call::Conv2dRmspropStep {
+            geometry: g,
+            rule: Rmsprop::default(),
+            x: &x,
+            dy: &dy,
+            velocity: &mut velocity,
+            weight: &mut stepped,
+            shadow: None,
+            dbias: None,
+        },
         Call::Conv2dMaxpool2dForward {
             geometry: g,
             x: &x,
@@ -133,7 +154,17 @@ fn results(device: &dyn Device, kind: Numbers, g: Conv2d) -> Vec<Vec<u8>> {
         device.download_bytes(buffer, &mut to).unwrap();
         to
     };
-    [&y, &dx, &dweight, &small, &winner].map(bytes).into()
+    [&y, &dx, &dweight, &dbias, &small, &winner, &stepped, &velocity].map(bytes).into()
+}
+
+/// Tiles of 128 filters and half of one; as many column tiles as there are steps, and more.
+#[test]
+fn a_step_of_the_weight_equals_its_halves() {
+    for device in tensor_cores::devices(Precision::Bf16, Kernels::Sm90a) {
+        for g in [(1, 9, 9, 64, 128), (1, 4, 70, 128, 192), (2, 13, 10, 64, 64), (1, 1, 1, 64, 128)] {
+            tensor_cores::step_equals_its_halves(&*device, Precision::Bf16, geometry(&g));
+        }
+    }
 }
 
 #[test]

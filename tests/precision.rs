@@ -6,21 +6,21 @@
 mod support;
 
 use std::time::Instant;
-use support::{devices, golden};
+use support::whole::{batch, drawings, photographs, relative_error};
+use support::{devices, tensor_cores};
 use vgg_ft::data::draw::{Counts, draw};
 use vgg_ft::data::{Batch, Folder, Resize, Sample, Size, Splits, load};
 use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::device::cpu::CpuDevice;
-use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
-use vgg_ft::device::gpu::emulator::{Emulator, Options};
+use vgg_ft::device::gpu::emulator::Options;
 use vgg_ft::device::{Device, Dtype, Kernels, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape};
 use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Pretrained, Source, Trainable, Variant};
 use vgg_ft::op;
 use vgg_ft::train::{
-    Course, Epoch, FeatureSamples, Fit, Observer, Optimizer, Position, Samples, Score, input,
+    Course, Epoch, FeatureSamples, Fit, Observer, Optimizer, Position, Samples, Score, forward, input,
 };
 use vgg_ft::weights::find_default;
 
@@ -28,17 +28,23 @@ fn cpu() -> Box<dyn Device> {
     Box::new(CpuDevice::new(None).unwrap())
 }
 
-/// Our kernels: on the emulator in one precision (whole networks take it seconds to minutes), without its checks, which
-/// the tables of cases have on; and on a card in all but f32.
-fn all(emulated: Precision) -> Vec<(Precision, Box<dyn Device>)> {
-    let emulator = Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap();
-    let mut all: Vec<(Precision, Box<dyn Device>)> =
-        vec![(emulated, Box::new(emulator.with_precision(emulated)))];
+/// bf16 by both kinds of kernels: what the emulator runs of whole networks, which take it seconds each.
+const BF16: [(Precision, Kernels); 2] =
+    [(Precision::Bf16, Kernels::Portable), (Precision::Bf16, Kernels::Sm90a)];
+
+/// Our kernels: on the emulator in these precisions, without its checks, which the tables of cases have on; and on a card
+/// in all but f32.
+fn all(emulated: &[(Precision, Kernels)]) -> Vec<(Precision, Box<dyn Device>)> {
+    let emulator = |&(precision, kernels): &(Precision, Kernels)| {
+        let device = tensor_cores::emulator(Options::fast(), precision, kernels);
+        (precision, Box::new(device) as Box<dyn Device>)
+    };
+    let mut all: Vec<_> = emulated.iter().map(emulator).collect();
     if cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability >= 80)) {
         let card = |precision, kernels| {
             let options = cuda::Options { guarded: true, ..cuda::Options::default() };
-            let card = Gpu::new(Cuda::open(options).unwrap()).unwrap().with_precision(precision);
-            (precision, Box::new(card.with_kernels(kernels).unwrap()) as Box<dyn Device>)
+            let card = tensor_cores::working(Cuda::open(options).unwrap(), precision, kernels);
+            (precision, Box::new(card) as Box<dyn Device>)
         };
         for precision in [Precision::Tf32, Precision::Bf16] {
             all.push(card(precision, Kernels::Portable));
@@ -48,20 +54,6 @@ fn all(emulated: Precision) -> Vec<(Precision, Box<dyn Device>)> {
         }
     }
     all
-}
-
-fn relative_error(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let squares = |f: &dyn Fn(usize) -> f64| (0..a.len()).map(|i| f(i).powi(2)).sum::<f64>();
-    (squares(&|i| f64::from(a[i]) - f64::from(b[i])) / squares(&|i| f64::from(b[i]))).sqrt()
-}
-
-fn drawings(count: usize, size: Size) -> Batch {
-    let folder = golden().join("inputs");
-    let mut found: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.sort();
-    let pixels = found[..count].iter().flat_map(|p| load(p, size, Resize::Nearest).unwrap()).collect();
-    Batch { indices: (0..count as u32).collect(), pixels, labels: Vec::new() }
 }
 
 /// How far features may be from those of f32, relative to their size; and gradients, against what they lose on the cpu
@@ -75,9 +67,34 @@ fn drawings(count: usize, size: Size) -> Batch {
 /// mask is tens of percent of the features too.
 fn limits(precision: Precision) -> (f64, f64) {
     match precision {
-        Precision::F32 => (1e-5, 1e-3),
+        Precision::F32 | Precision::Tf32x3 => (1e-5, 1e-3),
         Precision::Tf32 => (2e-3, 1.0),
         Precision::Bf16 => (2e-2, 3.0),
+    }
+}
+
+#[test]
+fn a_photograph_through_vgg16_stays_near_f32() {
+    let weights = Pretrained::open(&find_default().unwrap()).unwrap();
+    let [portable, hopper] = BF16;
+    // The emulator takes a product of a warpgroup in one go: of `mma.sync` it does a quarter as many in the same time.
+    for (side, emulated) in [(150, &[hopper][..]), (75, &[portable, (Precision::Tf32, Kernels::Portable)])] {
+        let size = Size { h: side, w: side };
+        let batch = batch(&photographs(1), size);
+        let features = |device: &dyn Device| -> Vec<f32> {
+            let architecture = Architecture::vgg(Variant::Vgg16, [side, side]).unwrap();
+            let end = architecture.base();
+            let network = Network::new(device, architecture, |_| Source::File(&weights)).unwrap();
+            let x = input(device, &batch, size, Preprocess::Caffe.rule()).unwrap();
+            device.download_floats(forward(device, &network, 0..end, x).unwrap().buffer()).unwrap()
+        };
+        let want = features(&*cpu());
+        for (precision, device) in all(emulated) {
+            let (began, who) = (Instant::now(), format!("{} {precision}", devices::name(&*device)));
+            let error = relative_error(&features(&*device), &want);
+            println!("{who}: {side}x{side}: {error:.1e} in {:.1} s", began.elapsed().as_secs_f64());
+            assert!(error <= limits(precision).0, "{who}: {side}x{side}: {error:.1e}");
+        }
     }
 }
 
@@ -86,7 +103,7 @@ fn a_step_of_vgg16_stays_near_f32() {
     let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     // Odd maps on the way: 44, 22, 11, 5, 2.
     let size = Size { h: 44, w: 44 };
-    let batch = drawings(2, size);
+    let batch = batch(&drawings(2), size);
     let head = Head { units: 32, dropout: 0.5, classes: 2 };
     let step = |device: &dyn Device, round_kernels: bool| -> Vec<(String, Vec<f32>)> {
         let architecture = Architecture::vgg(Variant::Vgg16, [44, 44]).unwrap().with_head(head).unwrap();
@@ -132,7 +149,7 @@ fn a_step_of_vgg16_stays_near_f32() {
     assert!(shaken < 0.2, "{shaken}");
     // 9 convolutions and 2 dense layers, kernel and bias, and the features.
     assert_eq!(want.len(), 23);
-    for (precision, device) in all(Precision::Bf16) {
+    for (precision, device) in all(&BF16) {
         let (of_features, of_gradients) = limits(precision);
         let (began, who) = (Instant::now(), format!("{} {precision}", devices::name(&*device)));
         let got = step(&*device, false);
@@ -236,7 +253,7 @@ fn fine_tuning_learns_in_bf16_what_it_learns_in_f32() {
     let splits = Splits::open(&data, None, 0).unwrap();
     let (train, validation) = (split(&splits.train), split(splits.validation.as_ref().unwrap()));
     let want = learn(&*cpu(), &weights, [&train, &validation]);
-    for (precision, device) in all(Precision::Bf16) {
+    for (precision, device) in all(&BF16) {
         let (began, who) = (Instant::now(), format!("{} {precision}", devices::name(&*device)));
         let got = learn(&*device, &weights, [&train, &validation]);
         println!("{who}: in {:.1} s", began.elapsed().as_secs_f64());

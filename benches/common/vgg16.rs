@@ -4,17 +4,18 @@ use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::{Buffer, Device, Precision};
 use vgg_ft::error::Result;
-use vgg_ft::graph::{Mode, Tape, Tensor};
+use vgg_ft::graph::Tensor;
 use vgg_ft::model::{Architecture, Head, Network, Preprocess, Source, Trainable, Variant};
 use vgg_ft::op;
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::Shape;
-use vgg_ft::train::{Course, Epoch, Fit, Observer, Optimizer, Position, Samples, Score};
+use vgg_ft::train::{self, Course, Epoch, Fit, Observer, Optimizer, Position, Samples, Score};
 
 /// Samples of a step.
 pub const BATCH: usize = 20;
 
-/// Steps of a measured epoch on a card, so that what comes between epochs does not count.
+/// Steps of a measured epoch on a card, so that what comes between epochs does not count; and passes forward of one
+/// measurement, of whose answers each is read when the next pass is on its way.
 const STEPS: usize = 32;
 
 /// Noise as pictures, of two classes.
@@ -35,6 +36,14 @@ impl Noise {
             resident: None,
             labels: (0..count as u32).map(|at| at % 2).collect(),
         }
+    }
+
+    /// On the device, too, where it has memory of its own.
+    fn at_home(mut self, device: &dyn Device) -> Self {
+        if device.memory().unwrap().is_some() {
+            self.resident = Some(device.upload(&self.pixels).unwrap());
+        }
+        self
     }
 }
 
@@ -85,16 +94,16 @@ pub fn end(side: usize, base_alone: bool) -> usize {
     if base_alone { all.base() } else { all.layers().len() }
 }
 
-/// Pictures through the base, or through the classifier too, checked once.
+/// Pictures through the base, or through the classifier too, checked once: [`steps`] passes, from bytes (the host's, or
+/// resident where the device has memory of its own) to answers on the host, each read one pass later.
 pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool) -> impl FnMut() + '_ {
-    let (network, noise) = (network(device, side), Noise::new(batch, side));
+    let (network, noise) = (network(device, side), Noise::new(batch, side).at_home(device));
     let (indices, end): (Vec<u32>, _) = ((0..batch as u32).collect(), end(side, base_alone));
     let pass = move |indices: &[u32]| {
-        let tape = Tape::new(device, Mode::Inference);
         let x = noise.batch(device, indices).unwrap();
-        let y = network.forward(&tape, x, 0..end, 0, 0).unwrap();
-        device.download_floats(y.buffer()).unwrap()
+        train::forward(device, &network, 0..end, x).unwrap()
     };
+    let answer = |indices: &[u32]| device.download_floats(pass(indices).buffer()).unwrap();
     // A picture's numbers do not depend on its neighbours. They are sums of up to 8192 terms, taken through 16
     // layers; devices order them by the sizes of the batch, and what an untrained classifier says of noise is a
     // difference of large numbers, of which short factors leave little.
@@ -103,17 +112,29 @@ pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool)
         Precision::Tf32 => 0.1,
         Precision::Bf16 => 0.8,
     };
-    let (together, alone) = (pass(&indices), pass(&indices[batch - 1..]));
+    let (together, alone) = (answer(&indices), answer(&indices[batch - 1..]));
     let last = &together[together.len() - alone.len()..];
     let largest = alone.iter().fold(0.0f32, |most, v| most.max(v.abs()));
     assert!(largest > 0.0 && largest.is_finite(), "{largest}");
     for (a, b) in last.iter().zip(&alone) {
         assert!((a - b).abs() <= within * largest, "{a} in a batch, {b} alone");
     }
-    move || drop(pass(&indices))
+    let count = steps(device);
+    move || {
+        let mut before = None;
+        for _ in 0..count {
+            let now = device.download_later(pass(&indices).buffer()).unwrap();
+            if let Some(arrival) = before.replace(now) {
+                device.arrived(arrival).unwrap();
+            }
+        }
+        if let Some(arrival) = before {
+            device.arrived(arrival).unwrap();
+        }
+    }
 }
 
-/// How many steps [`step`] makes at once on `device`.
+/// How many steps [`step`], and passes [`forward`], makes at once on `device`.
 pub fn steps(device: &dyn Device) -> usize {
     if device.memory().unwrap().is_some() { STEPS } else { 1 }
 }
@@ -122,10 +143,7 @@ pub fn steps(device: &dyn Device) -> usize {
 /// device has memory of its own) to the updated weights, checked once.
 pub fn step<'a>(device: &'a dyn Device, from: &str) -> impl FnMut() + 'a {
     let trainable = Trainable::from(&architecture(150), from).unwrap();
-    let (mut network, mut noise) = (network(device, 150), Noise::new(BATCH * steps(device), 150));
-    if steps(device) > 1 {
-        noise.resident = Some(device.upload(&noise.pixels).unwrap());
-    }
+    let (mut network, noise) = (network(device, 150), Noise::new(BATCH * steps(device), 150).at_home(device));
     network.set_trainable(trainable);
     let rule = Rmsprop { rate: 1e-5, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());

@@ -37,8 +37,8 @@ pub struct Cli {
     /// machine runs the CUDA kernels), emulator:checked (and looks for races and unwritten memory)
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
     pub device: DeviceName,
-    /// In which numbers a card (or the emulator) multiplies and keeps activations: f32; tf32 (convolutions on tensor
-    /// cores, f32 in memory); bf16 (activations, too, in half the memory). Weights and sums are f32 in all.
+    /// In which numbers a card (or the emulator) multiplies and keeps activations: f32; tf32x3 (convolutions on tensor
+    /// cores by three products for one, as exact as f32); tf32 (one product, f32 in memory); bf16 (activations, too, in half the memory). Weights and sums are f32 in all.
     /// f32 if not given; `resume` and `finetune --config` take the job's
     #[arg(long, global = true, value_name = "PRECISION", value_parser = str::parse::<Precision>)]
     pub precision: Option<Precision>,

@@ -115,7 +115,7 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Weights(a) => a.run(&host),
         Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
-        Command::Bench(a) => task::bench(&host, &a.job(cli.precision.unwrap_or_default())),
+        Command::Bench(a) => task::bench(&host, &a.job(cli.precision.unwrap_or_default(), cli.kernels)),
         Command::Emulate(_) if cli.precision.is_some_and(|precision| !precision.is_f32()) => {
             Err(Error::new(Kind::Usage, "`emulate` runs kernels on f32 alone").help("leave --precision out"))
         }

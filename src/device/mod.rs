@@ -158,7 +158,8 @@ pub trait Device: Send + Sync {
     /// for errors.
     fn label(&self, _label: &str) {}
 
-    /// Does `work`, a step of training, whose calls the device may start as one: what they do is the same.
+    /// Does `work`, a step of training or a pass forward, whose calls the device may start as one: what they do is
+    /// the same.
     ///
     /// # Errors
     /// What `work` returns, and what its calls did wrong.

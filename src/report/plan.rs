@@ -18,6 +18,10 @@ pub struct Launched {
     pub grid: [u32; 3],
     /// Threads along x, y, z.
     pub block: [u32; 3],
+    /// Of the product that blocks share; blocks where there is none.
+    pub tiles: u64,
+    /// Tiles over those that the card has room for at once.
+    pub waves: f64,
     /// Bytes that must be read and written.
     pub bytes: u64,
     /// Floating-point operations.
@@ -28,6 +32,8 @@ pub struct Launched {
     pub bound: &'static str,
     /// What no kernel could save.
     pub floor_microseconds: f64,
+    /// Floor over prediction: 1 is the best there can be.
+    pub share_of_floor: f64,
 }
 
 /// Memory of one kind at the peak.
@@ -44,7 +50,7 @@ pub struct Share {
 pub struct Planned {
     /// What was planned, in words.
     pub title: String,
-    /// In which numbers: `f32`, `tf32`, `bf16`.
+    /// In which numbers: `f32`, `tf32x3`, `tf32`, `bf16`.
     pub precision: &'static str,
     /// On what, in words.
     pub card: String,
@@ -75,7 +81,10 @@ pub struct Sums {
     pub share_of_roof: f64,
 }
 
-const HEAD: [&str; 10] = ["#", "layer", "pass", "kernel", "grid", "block", "MB", "GFLOP", "µs", "bound by"];
+const COLUMNS: usize = 13;
+const HEAD: [&str; COLUMNS] = [
+    "#", "layer", "pass", "kernel", "grid", "tiles", "waves", "MB", "GFLOP", "µs", "floor", "of it", "bound by",
+];
 
 impl Planned {
     /// All launches together.
@@ -96,19 +105,19 @@ impl Planned {
     /// For people.
     pub fn text(&self) -> String {
         let mut out = format!("{}\n{}\n\n", self.title, self.card);
-        let rows: Vec<[String; 10]> =
+        let rows: Vec<[String; COLUMNS]> =
             self.launches.iter().enumerate().map(|(at, line)| cells(at + 1, line)).collect();
         let width = |column: usize| {
             let cells = rows.iter().map(|row| row[column].chars().count());
             cells.chain([HEAD[column].chars().count()]).max().unwrap_or(0)
         };
-        let widths: [usize; 10] = std::array::from_fn(width);
-        let mut line = |cells: [&str; 10]| {
+        let widths: [usize; COLUMNS] = std::array::from_fn(width);
+        let mut line = |cells: [&str; COLUMNS]| {
             let mut text = String::new();
             for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
                 // Numbers to the right, names to the left.
                 let _ = match column {
-                    0 | 6..=8 => write!(text, "{cell:>width$}  "),
+                    0 | 5..=11 => write!(text, "{cell:>width$}  "),
                     _ => write!(text, "{cell:<width$}  "),
                 };
             }
@@ -135,17 +144,20 @@ impl Planned {
     }
 }
 
-fn cells(number: usize, line: &Launched) -> [String; 10] {
+fn cells(number: usize, line: &Launched) -> [String; COLUMNS] {
     [
         number.to_string(),
         line.layer.clone(),
         line.pass.to_owned(),
         line.kernel.to_owned(),
         axes(line.grid),
-        axes(line.block),
+        line.tiles.to_string(),
+        format!("{:.2}", line.waves),
         format!("{:.2}", line.bytes as f64 / 1e6),
         format!("{:.2}", line.flops as f64 / 1e9),
         format!("{:.1}", line.microseconds),
+        format!("{:.1}", line.floor_microseconds),
+        format!("{:.0} %", 100.0 * line.share_of_floor),
         line.bound.to_owned(),
     ]
 }
@@ -178,7 +190,10 @@ mod tests {
             flops,
             microseconds,
             bound: "bandwidth",
+            tiles: 12,
+            waves: 0.05,
             floor_microseconds: floor,
+            share_of_floor: floor / microseconds,
         };
         let plan = Planned {
             title: "a step".into(),
@@ -200,9 +215,9 @@ mod tests {
 a step
 a card
 
-#  layer   pass     kernel  grid  block    MB  GFLOP    µs  bound by
-1  one     forward  add     12    256    1.50   0.00  10.0  bandwidth
-2  block1  forward  add     12    256    0.50   2.00  30.0  bandwidth
+#  layer   pass     kernel  grid  tiles  waves    MB  GFLOP    µs  floor  of it  bound by
+1  one     forward  add     12       12   0.05  1.50   0.00  10.0    5.0   50 %  bandwidth
+2  block1  forward  add     12       12   0.05  0.50   2.00  30.0   15.0   50 %  bandwidth
 
 2 launches, 2.00 GFLOP, 0.002 GB; predicted 0.040 ms, floor 0.020 ms: 50 % of the roof
 memory     3.0 GiB of 74.5 GiB

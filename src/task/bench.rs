@@ -2,7 +2,7 @@
 
 use super::Host;
 use crate::device::gpu::plan::{Card, KINDS, Line, Memory, Record, lines};
-use crate::device::{Description, Precision};
+use crate::device::{Description, Kernels, Precision};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head, Trainable, Variant};
 use crate::report::plan::{Launched, Planned, Share, Sums};
@@ -30,6 +30,8 @@ pub struct Bench {
     pub card: String,
     /// In which numbers it computes.
     pub precision: Precision,
+    /// By which convolutions.
+    pub kernels: Kernels,
 }
 
 #[derive(Serialize)]
@@ -48,15 +50,16 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let (card, precision) = (Card::named(&job.card)?, job.precision);
     let description = Description { name: card.name.into(), hardware: card.title.into() };
     precision.check(&description, card.capability)?;
+    let kernels = job.kernels.decide(&description, card.capability, precision)?;
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(job.head)?;
     let boundary = Trainable::from(&architecture, &job.unfreeze_from)?;
     let end = architecture.layers().len();
     let from = if job.from_features { boundary.from } else { 0 };
     let of = |batch: usize| {
         if job.inference {
-            plan::inference((card, precision), &architecture, 0..end, batch)
+            plan::inference((card, precision, kernels), &architecture, 0..end, batch)
         } else {
-            plan::training((card, precision), &architecture, from, boundary, batch)
+            plan::training((card, precision, kernels), &architecture, from, boundary, batch)
         }
     };
     let what = if job.inference {
@@ -76,7 +79,8 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
         host.say(format_args!("note: this does not fit the memory of {}; {instead}", card.title));
     }
     let [h, w] = job.size;
-    let title = format!("{} {h}x{w}, batch {}: {what}, {precision}", job.variant, job.batch);
+    let by = if precision.is_f32() { String::new() } else { format!(", {kernels} kernels") };
+    let title = format!("{} {h}x{w}, batch {}: {what}, {precision}{by}", job.variant, job.batch);
     let planned = planned(title, (card, precision), &record);
     host.result(&planned.text(), &Output { plan: &planned, sums: planned.sums() })
 }
@@ -148,10 +152,13 @@ fn launched(line: Line) -> Launched {
         kernel: line.kernel,
         grid: line.grid,
         block: line.block,
+        tiles: line.tiles,
+        waves: line.waves,
         bytes: line.cost.bytes(),
         flops: line.cost.flops,
         microseconds: line.seconds * 1e6,
         bound: line.bound.name(),
         floor_microseconds: line.floor * 1e6,
+        share_of_floor: line.floor / line.seconds,
     }
 }

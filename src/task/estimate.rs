@@ -6,7 +6,7 @@
 
 use super::Host;
 use crate::device::gpu::plan::{CARDS, KINDS, Memory, Record};
-use crate::device::{Capacity, Precision};
+use crate::device::{Capacity, Kernels, Precision};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Layer, Trainable};
 use crate::report::plan::gib;
@@ -62,7 +62,7 @@ impl Estimate<'_> {
         let (net, batch) = (self.architecture, self.batch);
         let (base, end) = (net.base(), net.layers().len());
         // The card decides speed; what is allocated is the same on all.
-        let on = (&CARDS[0], precision);
+        let on = (&CARDS[0], precision, Kernels::Auto);
         let enters = |from: usize| if self.augmented { 0 } else { from };
         let train = |from: usize| plan::training(on, net, enters(from), Trainable { from }, batch);
         let run = |from: usize, to: usize, batch: usize| plan::inference(on, net, from..to, batch);

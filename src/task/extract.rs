@@ -7,10 +7,10 @@ use super::{Host, PictureOptions};
 use crate::data::{Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::graph::{Mode, Tape, Tensor};
+use crate::graph::Tensor;
 use crate::interrupt;
 use crate::model::{Architecture, Network, Variant};
-use crate::train::{FeatureSamples, Samples, input};
+use crate::train::{FeatureSamples, Samples, forward, input};
 use serde_json::json;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -233,8 +233,7 @@ fn through(
     let outcome = (|| {
         for x in inputs {
             interrupt::check()?;
-            let tape = Tape::new(host.device.as_ref(), Mode::Inference);
-            let y = network.forward(&tape, x?, range.clone(), 0, 0)?;
+            let y = forward(host.device.as_ref(), network, range.clone(), x?)?;
             let rows = host.device.download_floats(y.buffer())?;
             if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
                 let row = at / (rows.len() / y.shape().axes()[0].max(1)).max(1);

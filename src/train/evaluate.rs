@@ -4,12 +4,13 @@ use super::course::LossOptions;
 use super::samples::Samples;
 use crate::device::call::LossRule;
 use crate::device::{Buffer, Device};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::graph::{Mode, Tape, Tensor};
 use crate::interrupt;
 use crate::model::{Network, Output};
 use crate::op::{self, Loss, LossArrival};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A network's result on a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -116,7 +117,7 @@ pub(super) fn score(
     smoothing: f32,
 ) -> Result<Score> {
     let mut score = Score::default();
-    let output = network.architecture().output();
+    let (output, end) = (network.architecture().output(), network.architecture().layers().len());
     let options = LossOptions { smoothing, class_weights: None };
     // While a card works on a batch, the next one is made ready.
     let mut before: Option<LossArrival> = None;
@@ -124,18 +125,12 @@ pub(super) fn score(
         interrupt::check()?;
         let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
         device.label("batch");
-        let mut x = Some(samples.batch(device, indices)?);
+        let x = samples.batch(device, indices)?;
         let targets = Targets::new(device, output, &labels, &options, labels.len())?;
-        let mut outcome = None;
-        device.together(&mut || {
-            let Some(x) = x.take() else { return Ok(()) };
-            let tape = Tape::new(device, Mode::Inference);
-            let end = network.architecture().layers().len();
-            let logits = network.forward(&tape, x, from..end, 0, 0)?;
-            outcome = Some(targets.loss(&tape, output, &logits)?);
-            Ok(())
+        let loss = through(device, network, from..end, x, &|logits| {
+            targets.loss(&Tape::new(device, Mode::Inference), output, &logits)
         })?;
-        let now = outcome.map(|loss| loss.later(device)).transpose()?;
+        let now = Some(loss.later(device)?);
         if let Some(loss) = std::mem::replace(&mut before, now) {
             score.add(device, loss)?;
         }
@@ -168,11 +163,14 @@ pub fn judge(
     x: Tensor,
     labels: &[u32],
 ) -> Result<Judged> {
-    let tape = Tape::new(device, Mode::Inference);
-    let logits = network.forward(&tape, x, from..network.architecture().layers().len(), 0, 0)?;
-    let output = network.architecture().output();
+    let (output, end) = (network.architecture().output(), network.architecture().layers().len());
     let targets = Targets::new(device, output, labels, &LossOptions::default(), labels.len())?;
-    let (loss_sum, _) = targets.loss(&tape, output, &logits)?.totals(device)?;
+    let (logits, loss, squashed) = through(device, network, from..end, x, &|logits| {
+        let tape = Tape::new(device, Mode::Inference);
+        let loss = targets.loss(&tape, output, &logits)?;
+        Ok((logits.clone(), loss, squashed(device, output, logits)?))
+    })?;
+    let (loss_sum, _) = loss.totals(device)?;
     let values: Vec<f32> = device.download(logits.buffer())?;
     let classes = match output {
         Output::Sigmoid => values.iter().map(|&logit| usize::from(logit > 0.0)).collect(),
@@ -180,7 +178,7 @@ pub fn judge(
             values.chunks_exact(values.len() / labels.len().max(1)).map(first_largest).collect()
         }
     };
-    Ok(Judged { classes, probabilities: probabilities(device, output, &logits)?, loss_sum })
+    Ok(Judged { classes, probabilities: rows(device, output, &squashed)?, loss_sum })
 }
 
 /// The class of a row of logits or probabilities; of equals the first.
@@ -194,31 +192,65 @@ pub(super) fn first_largest(row: &[f32]) -> usize {
     best
 }
 
+/// `x` through the layers `range`, at whose first it enters; nothing is kept for a way back. A device that can start
+/// many calls as one does so, and does the same again for the next batch of that size ([`Device::together`]).
+///
+/// # Errors
+/// The device's errors.
+pub fn forward(device: &dyn Device, network: &Network, range: Range<usize>, x: Tensor) -> Result<Tensor> {
+    through(device, network, range, x, &|y| Ok(y))
+}
+
+/// The same, and what `last` makes of it.
+fn through<T>(
+    device: &dyn Device,
+    network: &Network,
+    range: Range<usize>,
+    x: Tensor,
+    last: &dyn Fn(Tensor) -> Result<T>,
+) -> Result<T> {
+    let (mut x, mut y) = (Some(x), None);
+    device.together(&mut || {
+        if let Some(x) = x.take() {
+            let tape = Tape::new(device, Mode::Inference);
+            y = Some(last(network.forward(&tape, x, range.clone(), 0, 0)?)?);
+        }
+        Ok(())
+    })?;
+    y.ok_or_else(|| {
+        Error::new(Kind::Device, "the device did not begin what it was given").help("this is a bug in vgg-ft")
+    })
+}
+
 /// Class probabilities of a batch that enters at layer `from`: one row per sample, one column per
 /// class (two for a sigmoid: the complement, and the unit's own).
 ///
 /// # Errors
 /// The device's errors.
 pub fn predict(device: &dyn Device, network: &Network, from: usize, x: Tensor) -> Result<Vec<Vec<f32>>> {
-    let tape = Tape::new(device, Mode::Inference);
-    let logits = network.forward(&tape, x, from..network.architecture().layers().len(), 0, 0)?;
-    probabilities(device, network.architecture().output(), &logits)
+    let (output, end) = (network.architecture().output(), network.architecture().layers().len());
+    let y = through(device, network, from..end, x, &|logits| squashed(device, output, logits))?;
+    rows(device, output, &y)
 }
 
-fn probabilities(device: &dyn Device, output: Output, logits: &Tensor) -> Result<Vec<Vec<f32>>> {
+/// What the output makes of its logits: a probability each, or what they are.
+fn squashed(device: &dyn Device, output: Output, logits: Tensor) -> Result<Tensor> {
     match output {
-        Output::Sigmoid => {
-            let second: Vec<f32> = device.download(op::sigmoid(device, logits)?.buffer())?;
-            Ok(second.into_iter().map(|p| vec![1.0 - p, p]).collect())
-        }
-        Output::Softmax(classes) => {
-            let all: Vec<f32> = device.download(op::softmax(device, logits)?.buffer())?;
-            Ok(all.chunks_exact(classes).map(<[f32]>::to_vec).collect())
-        }
-        Output::Features => {
-            let all = device.download_floats(logits.buffer())?;
-            let row = all.len() / logits.shape().axes()[0].max(1);
-            Ok(all.chunks_exact(row.max(1)).map(<[f32]>::to_vec).collect())
-        }
+        Output::Sigmoid => op::sigmoid(device, &logits),
+        Output::Softmax(_) => op::softmax(device, &logits),
+        Output::Features => Ok(logits),
     }
+}
+
+/// A row of probabilities for each sample.
+fn rows(device: &dyn Device, output: Output, squashed: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let all = device.download_floats(squashed.buffer())?;
+    Ok(match output {
+        Output::Sigmoid => all.into_iter().map(|p| vec![1.0 - p, p]).collect(),
+        Output::Softmax(classes) => all.chunks_exact(classes).map(<[f32]>::to_vec).collect(),
+        Output::Features => {
+            let row = all.len() / squashed.shape().axes()[0].max(1);
+            all.chunks_exact(row.max(1)).map(<[f32]>::to_vec).collect()
+        }
+    })
 }

@@ -59,19 +59,23 @@ impl Observer for Silence {
     }
 }
 
+/// What a step is planned on: the card, in which numbers, by which convolutions.
+pub type On = (&'static Card, Precision, Kernels);
+
 /// Two steps of training with `batch` samples that enter at layer `from`: the first makes the optimizer's
 /// memory, the second is like all that follow.
 ///
 /// # Errors
-/// [`Kind::Device`](crate::error::Kind::Device) when a tensor has more elements than a kernel counts.
+/// [`Kind::Device`](crate::error::Kind::Device) when a tensor has more elements than a kernel counts, or the card does
+/// not run those kernels.
 pub fn training(
-    (card, precision): (&'static Card, Precision),
+    (card, precision, kernels): On,
     architecture: &Architecture,
     from: usize,
     trainable: Trainable,
     batch: usize,
 ) -> Result<Record> {
-    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(Kernels::Auto)?;
+    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(kernels)?;
     let mut network = blank(&gpu, architecture)?;
     network.set_trainable(trainable);
     let samples = samples(&gpu, architecture, from, 2 * batch);
@@ -93,12 +97,12 @@ pub fn training(
 /// # Errors
 /// As [`training`].
 pub fn inference(
-    (card, precision): (&'static Card, Precision),
+    (card, precision, kernels): On,
     architecture: &Architecture,
     range: Range<usize>,
     batch: usize,
 ) -> Result<Record> {
-    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(Kernels::Auto)?;
+    let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(kernels)?;
     let network = blank(&gpu, architecture)?;
     let samples = samples(&gpu, architecture, range.start, batch);
     let indices: Vec<u32> = (0..batch as u32).collect();
@@ -125,7 +129,9 @@ mod tests {
     use crate::device::gpu::plan::{Kind, Line, Memory, lines};
     use crate::model::{Head, Layer, Variant};
 
-    const F32: Precision = Precision::F32;
+    fn on() -> On {
+        (h100(), Precision::F32, Kernels::Auto)
+    }
 
     fn vgg16(size: usize) -> Architecture {
         let head = Head { units: 256, dropout: 0.5, classes: 2 };
@@ -139,7 +145,7 @@ mod tests {
     fn from_pictures(name: &str, batch: usize) -> (Architecture, Record) {
         let architecture = vgg16(150);
         let trainable = Trainable::from(&architecture, name).unwrap();
-        let record = training((h100(), F32), &architecture, 0, trainable, batch).unwrap();
+        let record = training(on(), &architecture, 0, trainable, batch).unwrap();
         (architecture, record)
     }
 
@@ -161,7 +167,7 @@ mod tests {
         for (size, want) in [(150, 13.235), (224, 30.706)] {
             let architecture = vgg16(size);
             let end = architecture.layers().len();
-            let record = inference((h100(), F32), &architecture, 0..end, 20).unwrap();
+            let record = inference(on(), &architecture, 0..end, 20).unwrap();
             near(products(&lines(&record, h100()), 0) / 20e9, want);
         }
         // The dense layers' steps are fused with their products.
@@ -226,6 +232,38 @@ mod tests {
         }
     }
 
+    /// A step writes the weight that the layer's own way back reads, so that comes first. The bias' gradient goes with
+    /// the weight's where kernels add it up on the way, and no weight is left to the step of all others.
+    #[test]
+    fn a_weight_steps_after_the_way_back_through_its_layer() {
+        let architecture = vgg16(150);
+        let trainable = Trainable::from(&architecture, "block3_conv1").unwrap();
+        for precision in Precision::ALL {
+            let record = training((h100(), precision), &architecture, 0, trainable, 20).unwrap();
+            let lines = lines(&record, h100());
+            let back = |name: &str, kernel: &str| -> Vec<usize> {
+                let of = |line: &Line| line.backward && line.label == name && line.kernel.starts_with(kernel);
+                (0..lines.len()).filter(|&at| of(&lines[at])).collect()
+            };
+            for (position, placed) in architecture.layers().iter().enumerate().skip(trainable.from) {
+                let name = placed.name.as_str();
+                if !matches!(placed.layer, Layer::Conv2d { .. }) {
+                    continue;
+                }
+                let (reads, steps) = (back(name, "conv2d_backward_input"), back(name, "conv2d_rmsprop_step"));
+                assert_eq!(steps.len(), 1, "{name} in {precision}");
+                assert_eq!(reads.is_empty(), position == trainable.from, "{name} in {precision}");
+                assert!(reads.iter().all(|&at| at < steps[0]), "{name} in {precision}: {reads:?}, {steps:?}");
+                let apart = !back(name, "bias_backward").is_empty();
+                assert_eq!(apart, precision == Precision::F32, "{name} in {precision}");
+            }
+            // What is left are eleven biases, a block each.
+            let last = lines.last().unwrap();
+            assert_eq!(last.kernel, "rmsprop_step");
+            assert!(last.grid[0] <= 11, "{precision}: {:?}", last.grid);
+        }
+    }
+
     #[test]
     fn memory_grows_with_the_batch_and_is_all_given_back() {
         let peak = |batch| Memory::of(&from_pictures("block3_conv1", batch).1);
@@ -245,7 +283,7 @@ mod tests {
         assert_eq!(all, twenty.peak);
         // Forward alone keeps nothing: a map and the next, of the widest layer, whose pool is part of it.
         let architecture = vgg16(150);
-        let record = inference((h100(), F32), &architecture, 0..architecture.layers().len(), 20).unwrap();
+        let record = inference(on(), &architecture, 0..architecture.layers().len(), 20).unwrap();
         let memory = Memory::of(&record);
         assert_eq!(memory.peak - memory.of_kind(Kind::Weights), 20 * (150 * 150 + 75 * 75) * 64 * 4);
         assert!(memory.at_backward.is_empty());
@@ -254,7 +292,7 @@ mod tests {
     #[test]
     fn what_no_kernel_can_count_is_refused() {
         let architecture = vgg16(224);
-        let error = inference((h100(), F32), &architecture, 0..1, 1 << 12).unwrap_err().to_string();
+        let error = inference(on(), &architecture, 0..1, 1 << 12).unwrap_err().to_string();
         assert!(error.contains("running layer block1_conv1") && error.contains("smaller batch"), "{error}");
     }
 }

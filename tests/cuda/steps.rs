@@ -9,7 +9,9 @@ use vgg_ft::graph::Tensor;
 use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::Shape;
-use vgg_ft::train::{Course, Epoch, Fit, Observer, Optimizer, Position, Samples, Score};
+use vgg_ft::train::{
+    Course, Epoch, Fit, Observer, Optimizer, Position, Samples, Score, forward, judge, predict,
+};
 
 /// A chain of so many calls: relu again and again, the last into `y`.
 fn chain(device: &dyn Device, x: &Buffer, y: &mut Buffer, count: usize) -> Result<()> {
@@ -196,6 +198,14 @@ struct Noise {
 
 const SHAPE: [usize; 4] = [1, 16, 16, 3];
 
+impl Noise {
+    fn new(count: usize) -> Self {
+        let mut draws = Draws::new(count as u64, Stream::Demo, 0);
+        let values = (0..count * 16 * 16 * 3).map(|_| draws.range(-1.0, 1.0)).collect();
+        Self { values, labels: (0..count as u32).map(|i| i % 2).collect() }
+    }
+}
+
 impl Samples for Noise {
     fn labels(&self) -> &[u32] {
         &self.labels
@@ -232,10 +242,8 @@ impl Observer for Log<'_> {
     }
 }
 
-/// Three epochs of three batches of four and one of two, each followed by two and one of evaluation.
-fn learn(options: Options) -> (Vec<u64>, Vec<Vec<u32>>, Vec<Counts>) {
-    let gpu = Gpu::new(Cuda::open(options).unwrap()).unwrap();
-    let device: &dyn Device = &gpu;
+/// Two convolutions and a classifier.
+fn tiny(device: &dyn Device) -> Network {
     let layers = [
         ("conv1", Layer::Conv2d { filters: 8 }),
         ("pool", Layer::Maxpool2d),
@@ -244,17 +252,55 @@ fn learn(options: Options) -> (Vec<u64>, Vec<Vec<u32>>, Vec<Counts>) {
     let layers = layers.map(|(name, layer)| (name.to_owned(), layer)).to_vec();
     let base = Architecture::base_of("tiny", [16, 16], layers).unwrap();
     let architecture = base.with_head(Head { units: 12, dropout: 0.5, classes: 2 }).unwrap();
-    let trainable = Trainable::from(&architecture, "conv1").unwrap();
-    let mut network = Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap();
-    network.set_trainable(trainable);
+    Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap()
+}
+
+/// Batches of four and of two as `predict`, `evaluate` and `extract` pass them: what each answers, in bits, and what
+/// became of the launches.
+fn pass(options: Options) -> (Vec<u64>, Vec<Counts>) {
+    let gpu = Gpu::new(Cuda::open(options).unwrap()).unwrap();
+    let device: &dyn Device = &gpu;
+    let (network, noise) = (tiny(device), Noise::new(4));
+    let end = network.architecture().layers().len();
+    let (mut answers, mut counts) = (Vec::new(), Vec::new());
+    for count in [4, 4, 4, 2, 4, 2] {
+        let indices: Vec<u32> = (0..count).collect();
+        let batch = || noise.batch(device, &indices).unwrap();
+        let rows = predict(device, &network, 0, batch()).unwrap();
+        answers.extend(rows.into_iter().flatten().map(|p| u64::from(p.to_bits())));
+        counts.push(gpu.driver().counts());
+        let judged = judge(device, &network, 0, batch(), &noise.labels[..count as usize]).unwrap();
+        answers.push(judged.loss_sum.to_bits());
+        counts.push(gpu.driver().counts());
+        let y = forward(device, &network, 0..end, batch()).unwrap();
+        answers.extend(device.download_floats(y.buffer()).unwrap().into_iter().map(|v| u64::from(v.to_bits())));
+        counts.push(gpu.driver().counts());
+    }
+    (answers, counts)
+}
+
+#[test]
+#[ignore = "runs on the fake library"]
+fn passes() {
+    let (answers, after) = pass(Options::default());
+    // Three kinds of passes and two sizes: six graphs, each made once.
+    let built: Vec<u64> = after.iter().map(|counts| counts.built).collect();
+    assert_eq!(built, [1, 2, 3, 3, 3, 3, 3, 3, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6], "{after:?}");
+    assert_eq!(after.last(), Some(&counts(6, 12, 0)), "a pass like the last of its kind changes nothing");
+    let (answers1, after) = pass(Options { single: true, ..Options::default() });
+    assert_eq!(after.last(), Some(&counts(0, 0, 0)));
+    assert!(answers == answers1, "graphs change the numbers");
+}
+
+/// Three epochs of three batches of four and one of two, each followed by two and one of evaluation.
+fn learn(options: Options) -> (Vec<u64>, Vec<Vec<u32>>, Vec<Counts>) {
+    let gpu = Gpu::new(Cuda::open(options).unwrap()).unwrap();
+    let device: &dyn Device = &gpu;
+    let mut network = tiny(device);
+    network.set_trainable(Trainable::from(network.architecture(), "conv1").unwrap());
     let rule = Rmsprop { rate: 1e-3, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
-    let noise = |count: usize| {
-        let mut draws = Draws::new(count as u64, Stream::Demo, 0);
-        let values = (0..count * 16 * 16 * 3).map(|_| draws.range(-1.0, 1.0)).collect();
-        Noise { values, labels: (0..count as u32).map(|i| i % 2).collect() }
-    };
-    let (train, validation) = (noise(14), noise(10));
+    let (train, validation) = (Noise::new(14), Noise::new(10));
     let mut log = Log { cuda: gpu.driver(), losses: Vec::new(), counts: Vec::new() };
     let course = Course::new(3, 4, 3, rule.rate);
     let validation = Some((0, &validation as &dyn Samples));

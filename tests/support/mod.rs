@@ -13,6 +13,7 @@ pub mod naive;
 pub mod optimizer;
 pub mod run;
 pub mod tensor_cores;
+pub mod whole;
 
 /// `tests/golden` of this checkout, or of the folder in `VGG_FT_TEST_ROOT`: a bundle has no checkout.
 pub fn golden() -> std::path::PathBuf {

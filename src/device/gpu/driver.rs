@@ -92,8 +92,8 @@ pub trait Driver: Send + Sync {
         true
     }
 
-    /// Does `work`, a step of training: a driver may keep the launches back and start them as one when it
-    /// ends, or before a copy that comes in between.
+    /// Does `work`, a step of training or a pass forward: a driver may keep the launches back and start them as one
+    /// when it ends, or before a copy that comes in between.
     ///
     /// # Errors
     /// What `work` returns, and as [`Driver::launch`].

@@ -4,12 +4,13 @@
 
 use crate::device::Device;
 use crate::error::Result;
-use crate::graph::{Mode, Tape, Tensor};
+use crate::graph::Tensor;
 use crate::model::{Architecture, Network};
 use crate::random::{Draws, Stream};
 use crate::shape::Shape;
 use crate::task::StageConfig;
 use crate::task::parts::multiplications;
+use crate::train;
 use std::time::Instant;
 
 /// Seconds of a batch of `batch` pictures through the whole network, the second time.
@@ -27,9 +28,7 @@ pub fn forward(device: &dyn Device, network: &Network, batch: usize) -> Result<f
         let x = Tensor::constant(shape, device.upload(&noise)?)?;
         device.synchronize()?;
         let began = Instant::now();
-        let tape = Tape::new(device, Mode::Inference);
-        let end = architecture.layers().len();
-        let y = network.forward(&tape, x, 0..end, 0, 0)?;
+        let y = train::forward(device, network, 0..architecture.layers().len(), x)?;
         device.download_floats(y.buffer())?;
         seconds = began.elapsed().as_secs_f64();
     }

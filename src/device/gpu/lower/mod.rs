@@ -19,8 +19,10 @@ mod site;
 mod sm90;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use site::Site;
+use weight::{Goal, Weight};
 
 use super::ladder::Rung;
 use crate::device::{Buffer, Call, Dtype};
@@ -50,8 +52,9 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         Call::Conv2dBackwardInput { geometry, dy, weight, mask, dx } => {
             conv2d::conv2d_backward_input(site, geometry, (dy, weight), mask, dx)
         }
-        Call::Conv2dBackwardWeight { geometry, x, dy, dweight } => {
-            conv2d::conv2d_backward_weight(site, geometry, x, dy, dweight)
+        Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias } => {
+            let weight = Weight::open(site, geometry, Goal::Store(dweight), dbias.as_deref())?;
+            conv2d::conv2d_backward_weight(site, geometry, (x, dy), weight)
         }
         Call::BiasBackward { rows, channels, dy, dbias } => {
             rows::bias_backward(site, rows, channels, dy, dbias)
@@ -90,6 +93,11 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         }
         Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight } => {
             dense::dense_rmsprop_step(site, geometry, rule, (x, dy), velocity, weight)
+        }
+        Call::Conv2dRmspropStep { geometry, rule, x, dy, velocity, weight, shadow, dbias } => {
+            let goal = Goal::Step { rule, velocity, weight, shadow: shadow.as_deref() };
+            let weight = Weight::open(site, geometry, goal, dbias.as_deref())?;
+            conv2d::conv2d_backward_weight(site, geometry, (x, dy), weight)
         }
         Call::Add { x, into } => elementwise::add(site, x, into),
     }

@@ -9,10 +9,11 @@ mod card;
 mod memory;
 mod pipes;
 mod predict;
+mod work;
 
 pub use card::{CARDS, COPY, Card};
 pub use memory::{KINDS, Kind, Memory};
-pub use predict::{Bound, Line, lines};
+pub use predict::{Bound, Line, lines, predict};
 
 use super::driver::{Address, Driver};
 use super::launch::{Launch, Limits};

@@ -10,7 +10,7 @@ mod tf32;
 
 use super::conv2d::{geometry, pixels};
 use super::mma::Format;
-use super::{Form, Site, maxpool2d};
+use super::{Form, Site, Weight, maxpool2d};
 use crate::device::gpu::driver::Address;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
@@ -318,9 +318,9 @@ pub fn conv2d_backward_weight(
     site: &mut Site,
     g: Conv2d,
     (x, dy): (&Buffer, &Buffer),
-    dweight: &Buffer,
+    weight: Weight<'_>,
 ) -> Result<()> {
-    backward_weight(site, weight_tile(g), g, (x, dy), dweight)
+    backward_weight(site, weight_tile(g), g, (x, dy), weight)
 }
 
 fn backward_weight(
@@ -328,24 +328,22 @@ fn backward_weight(
     tile: Tile,
     g: Conv2d,
     (x, dy): (&Buffer, &Buffer),
-    dweight: &Buffer,
+    weight: Weight<'_>,
 ) -> Result<()> {
-    let len = g.weight().len();
     let tiles = g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns);
     let steps = pixels(g).div_ceil(STEP);
     // Their number is part of the order of the sums: the same on every card.
     let blocks = (tiles * steps).min(SMS);
     let x = seen(site, BF16, ("x", x), (g, g.c_in), STEP)?;
     let dy = matrix(site, BF16, ("dy", dy), [pixels(g), g.c_out], STEP)?;
-    let dweight = site.f32("dweight", dweight, len)?;
     // Block g leaves its sums of tile t in slot g + t.
-    let parts = site.parts(blocks + tiles - 1, tile.rows * tile.columns)?;
+    let slots = blocks + tiles - 1;
+    let parts = [site.parts(slots, tile.rows * tile.columns)?, weight.biases(site, slots, tile.rows)?];
     let p = geometry(site, g)?;
     let entry = tile.entry("conv2d_backward_weight");
-    let args = [x, dy, p.clone(), parts.clone()];
+    let args = [vec![x, dy, p.clone()], parts.to_vec()].concat();
     site.launch_with(&entry, [blocks, 1, 1], (tile.threads, tile.shared), args)?;
     let [blocks, rows, columns, steps] =
         [site.size(blocks)?, site.size(tile.rows)?, site.size(tile.columns)?, site.size(steps)?];
-    let split = Arg::value("split", &params::StreamK { blocks, rows, columns, steps });
-    site.line("conv2d_backward_weight_sm90_reduce", len / 4, [p, split, parts, dweight])
+    weight.reduce_slots(site, p, &params::StreamK { blocks, rows, columns, steps }, parts)
 }

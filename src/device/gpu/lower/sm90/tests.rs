@@ -1,5 +1,6 @@
 //! Hopper's tiles and grids: none changes a bit of a product of pixels, and layers get those that were fastest.
 
+use super::super::Goal;
 use super::*;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::driver::Driver;
@@ -175,7 +176,16 @@ fn both_tiles_of_the_weights_gradient_agree() {
     let (x, dy) = (whole(1, G.x().len()), whole(2, G.y().len()));
     let run = |tile| {
         by(&gpu, false, (Dtype::F32, G.weight().len()), |site, dweight| {
-            backward_weight(site, tile, G, (&x, &dy), dweight)
+            let weight = Weight::open(site, G, Goal::Store(dweight), None)?;
+            backward_weight(site, tile, G, (&x, &dy), weight)
+        })
+    };
+    assert!(run(THIRDS) == run(WIDE_WEIGHT));
+    let other = gpu.alloc(Dtype::F32, G.weight().len()).unwrap();
+    let run = |tile| {
+        by(&gpu, false, (Dtype::F32, G.c_out), |site, dbias| {
+            let weight = Weight::open(site, G, Goal::Store(&other), Some(dbias))?;
+            backward_weight(site, tile, G, (&x, &dy), weight)
         })
     };
     assert!(run(THIRDS) == run(WIDE_WEIGHT));

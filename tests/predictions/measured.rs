@@ -1,0 +1,140 @@
+//! Calls that were timed on a card, and what the model says of each.
+
+use crate::layers::{BATCH, CONV2D, CONV2D_MAXPOOL2D};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use vgg_ft::device::gpu::Gpu;
+use vgg_ft::device::gpu::plan::{Card, Line, Mark, Plan, lines};
+use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
+use vgg_ft::shape::Conv2d;
+
+/// A run of the benches on a card.
+#[derive(Clone, Copy)]
+pub struct Set {
+    /// As files of benches/results name it.
+    pub name: &'static str,
+    pub precision: Precision,
+    pub kernels: Kernels,
+}
+
+pub const SETS: [Set; 4] = [
+    Set { name: "f32", precision: Precision::F32, kernels: Kernels::Portable },
+    Set { name: "tf32", precision: Precision::Tf32, kernels: Kernels::Portable },
+    Set { name: "bf16", precision: Precision::Bf16, kernels: Kernels::Portable },
+    Set { name: "sm90a", precision: Precision::Bf16, kernels: Kernels::Sm90a },
+];
+
+/// The calls of a convolution.
+pub const CALLS: [&str; 4] =
+    ["conv2d_forward", "conv2d_maxpool2d_forward", "conv2d_backward_input", "conv2d_backward_weight"];
+
+/// One call at one layer: microseconds.
+pub struct Row {
+    pub call: &'static str,
+    pub layer: &'static str,
+    pub measured: f64,
+    pub predicted: f64,
+    pub floor: f64,
+    pub kernels: String,
+}
+
+/// A file of benches/results.
+pub fn results(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results").join(name);
+    serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap()
+}
+
+/// Microseconds of the line whose id begins so.
+pub fn microseconds(results: &Value, id: &str) -> Option<f64> {
+    let lines = results["lines"].as_array().unwrap();
+    lines.iter().find(|line| line["id"].as_str().unwrap().starts_with(id))?["microseconds"].as_f64()
+}
+
+/// The convolutions of a run.
+pub fn rows(set: Set) -> Vec<Row> {
+    let results = results(&format!("h200-2026-11-26-{}-kernels.json", set.name));
+    let card = Card::named("h200").unwrap();
+    let mut rows = Vec::new();
+    for call in CALLS {
+        let layers = if call == "conv2d_maxpool2d_forward" { CONV2D_MAXPOOL2D } else { CONV2D };
+        for &(layer, side, c_in, c_out) in layers {
+            // Nobody asks for the pictures' gradient; and where filters are 64 the weights' gradient was measured by
+            // Hopper's kernel, and goes by the portable one since.
+            let unlike = set.kernels == Kernels::Sm90a && call == "conv2d_backward_weight" && c_out == 64;
+            if call == "conv2d_backward_input" && c_in == 3 || unlike && c_in == 64 {
+                continue;
+            }
+            let geometry = Conv2d { n: BATCH, h: side, w: side, c_in, c_out };
+            let measured = microseconds(&results, &format!("{call}/{layer}/")).unwrap();
+            let lines = launches(card, set, call, geometry);
+            let sum = |of: fn(&Line) -> f64| 1e6 * lines.iter().map(of).sum::<f64>();
+            let kernels: Vec<&str> = lines.iter().map(|line| line.kernel).collect();
+            rows.push(Row {
+                call,
+                layer,
+                measured,
+                predicted: sum(|line| line.seconds),
+                floor: sum(|line| line.floor),
+                kernels: kernels.join(" + "),
+            });
+        }
+    }
+    rows
+}
+
+/// What a call is on a card.
+pub fn launches(card: &'static Card, set: Set, call: &str, geometry: Conv2d) -> Vec<Line> {
+    let gpu = Gpu::new(Plan::new(card)).unwrap().with_precision(set.precision);
+    let gpu = gpu.with_kernels(set.kernels).unwrap();
+    let g = geometry;
+    let kept = set.precision.activations();
+    let room = |dtype: Dtype, len: usize| -> Buffer { gpu.alloc(dtype, len).unwrap() };
+    let (x, mut y) = (room(kept, g.x().len()), room(kept, g.y().len()));
+    let (weight, bias) = (room(kept, g.weight().len()), room(Dtype::F32, g.c_out));
+    let mut dweight = room(Dtype::F32, g.weight().len());
+    let mut dx = room(kept, g.x().len());
+    let mut small = room(kept, g.pool().y().len());
+    gpu.driver().mark(Mark::Step);
+    let call = match call {
+        "conv2d_forward" => {
+            Call::Conv2dForward { geometry, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y }
+        }
+        "conv2d_maxpool2d_forward" => Call::Conv2dMaxpool2dForward {
+            geometry,
+            x: &x,
+            weight: &weight,
+            bias: &bias,
+            y: &mut small,
+            winner: None,
+        },
+        "conv2d_backward_input" => {
+            Call::Conv2dBackwardInput { geometry, dy: &y, weight: &weight, mask: Some(&x), dx: &mut dx }
+        }
+        _ => Call::Conv2dBackwardWeight { geometry, x: &x, dy: &y, dweight: &mut dweight },
+    };
+    gpu.run(call).unwrap();
+    lines(&gpu.driver().take(), card)
+}
+
+/// A table in Markdown.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+    let rule = line(vec!["---"; head.len()]);
+    let rows = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
+    line(head.to_vec()) + &rule + &rows.collect::<String>()
+}
+
+/// `4.2 %`; of an error with its sign.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// `+4 %`.
+pub fn error(predicted: f64, measured: f64) -> String {
+    format!("{:+.0} %", 100.0 * (predicted / measured - 1.0))
+}
+
+pub fn root_mean_square(errors: &[f64]) -> f64 {
+    (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt()
+}
