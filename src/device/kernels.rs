@@ -39,7 +39,7 @@ impl Kernels {
     /// `Auto` decided for a card of this compute capability (90 for 9.0).
     ///
     /// # Errors
-    /// [`Kind::Device`] for sm_90a on another card, [`Kind::Usage`] in f32.
+    /// [`Kind::Device`] for sm_90a on another card, [`Kind::Usage`] in another precision than bf16 and tf32.
     pub fn decide(self, card: &Description, capability: u32, precision: Precision) -> Result<Self> {
         match self {
             Self::Auto if capability == HOPPER && precision == Precision::Bf16 => Ok(Self::Sm90a),
@@ -50,8 +50,8 @@ impl Kernels {
                     .expected_got("compute capability 9.0", in_words(capability))
                     .help("leave --kernels out: auto takes what the card can run"))
             }
-            Self::Sm90a if precision == Precision::F32 => {
-                Err(Error::new(Kind::Usage, "--kernels sm90a multiplies on tensor cores alone")
+            Self::Sm90a if !matches!(precision, Precision::Bf16 | Precision::Tf32) => {
+                Err(Error::new(Kind::Usage, "--kernels sm90a multiplies bf16 and tf32 alone")
                     .expected_got("--precision bf16 or tf32", precision)
                     .help("add --precision bf16, or leave --kernels out"))
             }
@@ -89,13 +89,14 @@ mod tests {
             (90, Precision::Bf16, Kernels::Sm90a),
             (90, Precision::Tf32, Kernels::Portable),
             (90, Precision::F32, Kernels::Portable),
+            (90, Precision::Tf32x3, Kernels::Portable),
             (89, Precision::Bf16, Kernels::Portable),
             (100, Precision::Bf16, Kernels::Portable),
         ] {
             assert_eq!(decide(Kernels::Auto, capability, precision).unwrap(), want);
             assert_eq!(decide(Kernels::Portable, capability, precision).unwrap(), Kernels::Portable);
             let asked = decide(Kernels::Sm90a, capability, precision);
-            let has = capability == HOPPER && precision != Precision::F32;
+            let has = capability == HOPPER && matches!(precision, Precision::Bf16 | Precision::Tf32);
             assert_eq!(asked.is_ok(), has, "{capability} {precision}");
         }
         for (capability, precision, kind, part) in

@@ -10,8 +10,8 @@ use crate::device::gpu::ladder::Rung;
 use crate::device::{Dtype, Precision};
 use half::bf16;
 
-/// Half a unit in the last place of bf16, of the largest number.
-const HALF_UNIT: f64 = 1.0 / 512.0;
+/// Half a unit in the last of bf16's eight places, of the largest number.
+const HALF_UNIT: f64 = 1.0 / 256.0;
 
 fn is_bf16(rung: Option<Rung>) -> bool {
     rung.is_some_and(|rung| rung.precision == Precision::Bf16)

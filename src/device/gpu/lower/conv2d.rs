@@ -37,7 +37,7 @@ pub fn conv2d_forward(
     y: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
-        if sm90::takes(site, g) {
+        if sm90::takes(site, format, g) {
             return sm90::conv2d_forward(site, format, g, x, (weight, bias, relu), y);
         }
         return mma::conv2d_forward(site, format, g, x, (weight, bias, relu), y);
@@ -63,7 +63,7 @@ pub fn conv2d_maxpool2d_forward(
     winner: Option<&Buffer>,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
-        if sm90::takes(site, g) {
+        if sm90::takes(site, format, g) {
             return sm90::conv2d_maxpool2d_forward(site, format, g, x, (weight, bias), y, winner);
         }
         return mma::conv2d_maxpool2d_forward(site, format, g, x, (weight, bias), y, winner);
@@ -99,7 +99,7 @@ pub fn conv2d_backward_input(
     dx: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, dy)? {
-        if sm90::takes(site, g) {
+        if sm90::takes(site, format, g) {
             return sm90::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);
         }
         return mma::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);

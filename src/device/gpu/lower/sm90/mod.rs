@@ -113,8 +113,9 @@ impl Tile {
 }
 
 /// Whether these kernels do a convolution. One without pixels is nothing that TMA could read.
-pub fn takes(site: &Site, g: Conv2d) -> bool {
+pub fn takes(site: &Site, format: Format, g: Conv2d) -> bool {
     site.sm90
+        && matches!(format, Format::Bf16 | Format::Tf32)
         && [g.c_in, g.c_out].iter().all(|channels| channels.is_multiple_of(STEP) && *channels > 0)
         && pixels(g) > 0
 }
@@ -304,7 +305,7 @@ fn backward_input(
 /// takes that of 16-bit factors alone. Of 64 filters a tile would be half empty: on an H200 they took 139 us for
 /// block1_conv2, `mma` 124.
 pub fn takes_backward_weight(site: &Site, format: Format, g: Conv2d) -> bool {
-    takes(site, g) && format == BF16 && g.c_out >= THIRDS.rows
+    takes(site, format, g) && format == BF16 && g.c_out >= THIRDS.rows
 }
 
 /// What sums the weights' gradient. Measured: THIRDS is within 7 % of the best of four tiles in all layers, but
