@@ -101,33 +101,38 @@ fn errors_are_those_of_f32() {
     }
 }
 
+/// How many numbers of an output are not the true ones.
+fn wrong(case: &Case, device: &dyn Device) -> usize {
+    let Data::F32(got) = &case.results(device).unwrap()[0] else { panic!("an output in f32") };
+    got.iter().zip(wanted(case)).filter(|(got, want)| f64::from(**got) != want.value).count()
+}
+
 /// Whole numbers of up to 14 bits, which do not fit a factor of tf32, times whole numbers that do: the three products
-/// are exact together, and a missing one is seen. Either factor is the long one by turns.
+/// are exact together. Either factor is the long one by turns, so that each small part is asked for by itself; one
+/// factor alone, tf32, is wrong.
 #[test]
 fn whole_numbers_longer_than_a_factor_are_exact() {
-    const LONG: u32 = 1 << 14;
+    const LONG: f32 = (1 << 14) as f32;
     let sizes: [Sizes; 5] =
         [(2, 9, 8, 16, 72), (1, 5, 13, 136, 8), (1, 9, 7, 3, 64), (2, 5, 4, 5, 7), (1, 7, 7, 64, 64)];
+    let one = emulator(Options::fast(), Precision::Tf32, Kernels::Portable);
     for device in devices(Precision::Tf32x3, Kernels::Portable) {
         for g in sizes.iter().map(geometry) {
             let long = |seed, len| -> Vec<f32> {
-                let halves = Source::new(seed).f32(Reals, len);
-                halves.into_iter().map(|x| (x * LONG as f32).trunc()).collect()
+                Source::new(seed).f32(Reals, len).into_iter().map(|x| (x * LONG).trunc()).collect()
             };
             let short = |seed, len| Source::new(seed).f32(Integers, len);
             let (x, weight, dy) = (g.x().len(), g.weight().len(), g.y().len());
-            for (x, weight, dy) in [
-                (long(1, x), short(2, weight), short(3, dy)),
-                (short(4, x), long(5, weight), short(6, dy)),
-                (short(7, x), short(8, weight), long(9, dy)),
+            // Which of the three is long, and which of forward, backward_input and backward_weight multiply it.
+            for (numbers, used) in [
+                ([long(1, x), short(2, weight), short(3, dy)], [true, false, true]),
+                ([short(4, x), long(5, weight), short(6, dy)], [true, true, false]),
+                ([short(7, x), short(8, weight), long(9, dy)], [false, true, true]),
             ] {
-                for case in calls(g, &x, &weight, &dy) {
-                    let Data::F32(got) = &case.results(&*device).unwrap()[0] else {
-                        panic!("an output in f32")
-                    };
-                    let wrong =
-                        got.iter().zip(wanted(&case)).filter(|(got, want)| f64::from(**got) != want.value);
-                    assert_eq!(wrong.count(), 0, "{}", case.name(&*device));
+                let [x, weight, dy] = &numbers;
+                for (case, used) in calls(g, x, weight, dy).iter().zip(used) {
+                    assert_eq!(wrong(case, &*device), 0, "{}", case.name(&*device));
+                    assert_eq!(wrong(case, &one) > 0, used, "tf32: {}", case.name(&one));
                 }
             }
         }
