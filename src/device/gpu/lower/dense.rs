@@ -164,3 +164,37 @@ pub fn dense_rmsprop_step(
     }
     site.launch("dense_rmsprop_step", [g.c_out.div_ceil(SIDE), g.c_in.div_ceil(SIDE), 1], 256, args)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::gpu::module;
+
+    /// What the kernel files say that the host adds, of every batch's tile.
+    #[test]
+    fn blocks_are_those_of_the_kernel_files() {
+        for (format, name) in [(Format::Bf16, "bf16"), (Format::Tf32x3, "tf32x3")] {
+            let path = format!("kernels/dense_{name}.cu");
+            let (_, text) = module::SOURCES.iter().find(|(name, _)| *name == path).unwrap();
+            for (n, c_in) in [(1, 64), (16, 64), (17, 64), (33, 64), (1000, 64), (20, 65)] {
+                let Product { entry, shared, .. } = Product::of(Some(format), Dense { n, c_in, c_out: 128 });
+                let line = format!("// dynamic-shared: {entry} {shared}\n");
+                assert!(text.contains(&line), "{path} does not say {line}");
+            }
+        }
+    }
+
+    /// ImageNet's classifier gives a large card two blocks for each multiprocessor, as nearly as whole tiles do, and
+    /// every input to one part.
+    #[test]
+    fn large_weights_are_shared_out_among_all_multiprocessors() {
+        for format in [Format::Bf16, Format::Tf32x3] {
+            for (c_in, c_out) in [(25_088, 4096), (4096, 4096)] {
+                let Product { tiles, cut, .. } = Product::of(Some(format), Dense { n: 20, c_in, c_out });
+                let blocks = tiles[0] * tiles[1] * cut.parts;
+                assert!(blocks > ROOM * 9 / 10 && blocks <= ROOM, "{format:?} {c_in}: {blocks} blocks");
+                assert!((cut.parts - 1) * cut.length < c_in && cut.parts * cut.length >= c_in);
+            }
+        }
+    }
+}

@@ -5,9 +5,9 @@
 
 use super::PLACES;
 
-/// Steps of a product that the sums of a block cost when they go through memory: written, read, added. 32 KiB of
-/// them against 96 products of a warp in each step.
-const STORED: usize = 4;
+/// Steps of a product that the sums of a block cost when they go through memory: 32 KiB written and read take a
+/// multiprocessor's share of an H200's bandwidth 2 µs, a step 0.3.
+const STORED: usize = 6;
 /// Tenths of a step of which one takes while two share a multiprocessor, and alone: then a third of the time goes
 /// by until a product that the next one needs is there.
 const SHARED: usize = 10;

@@ -432,7 +432,7 @@ fn weight_parts(format: Format, g: Conv2d, blocks: usize) -> usize {
         }
         Format::Tf32 if blocks <= PLACES => fits(3 * PLACES),
         Format::Tf32 => pixels(g).div_ceil(1000).min(7),
-        Format::Tf32x3 => even::parts(blocks, pixels(g).div_ceil(16), 3 * PLACES / blocks.max(1)),
+        Format::Tf32x3 => even::parts(blocks, pixels(g).div_ceil(16), 8 * PLACES / blocks.max(1)),
     };
     parts.clamp(1, pixels(g).div_ceil(128).max(1))
 }
