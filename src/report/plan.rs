@@ -83,7 +83,8 @@ pub struct Sums {
 
 const COLUMNS: usize = 13;
 const HEAD: [&str; COLUMNS] = [
-    "#", "layer", "pass", "kernel", "grid", "tiles", "waves", "MB", "GFLOP", "µs", "floor", "of it", "bound by",
+    "#", "layer", "pass", "kernel", "grid", "tiles", "waves", "MB", "GFLOP", "µs", "floor", "of it",
+    "bound by",
 ];
 
 impl Planned {

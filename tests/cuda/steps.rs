@@ -273,7 +273,8 @@ fn pass(options: Options) -> (Vec<u64>, Vec<Counts>) {
         answers.push(judged.loss_sum.to_bits());
         counts.push(gpu.driver().counts());
         let y = forward(device, &network, 0..end, batch()).unwrap();
-        answers.extend(device.download_floats(y.buffer()).unwrap().into_iter().map(|v| u64::from(v.to_bits())));
+        answers
+            .extend(device.download_floats(y.buffer()).unwrap().into_iter().map(|v| u64::from(v.to_bits())));
         counts.push(gpu.driver().counts());
     }
     (answers, counts)
