@@ -18,6 +18,8 @@ mod activations;
 mod convolutions;
 #[path = "common/dense.rs"]
 mod dense;
+#[path = "common/ladder.rs"]
+mod ladder;
 #[path = "common/layers.rs"]
 mod layers;
 #[path = "common/line.rs"]
@@ -83,6 +85,7 @@ fn main() {
     println!("{}: {}", it.name, it.hardware);
     let mut results = Vec::new();
     kernels(&mut criterion, &*device, &mut results);
+    ladder::measure(&mut criterion, &mut results);
     criterion.final_summary();
     print!("{}", shares(&roof, &results));
     if let Some(path) = std::env::var_os("VGG_FT_BENCH_JSON") {

@@ -21,6 +21,8 @@ __device__ __forceinline__ void product_any(
     constexpr int CHUNKS = Tile::BK / CHUNK<T>;
     using Layout = Along<T, CHUNKS>;
     static_assert(Tile::THREADS == Tile::BM && Tile::THREADS % Tile::BN == 0 && Tile::WN == Tile::BN);
+    // Split factors leave too few registers for a whole step at once.
+    constexpr int TOGETHER = SPLIT<T> ? 1 : Tile::BK / DEEP<T>;
     const int thread = threadIdx.x;
     #pragma unroll
     for (int i = 0; i < Tile::WM / 16; ++i)
@@ -44,20 +46,9 @@ __device__ __forceinline__ void product_any(
         }
         __syncthreads();
         const unsigned a = shared_address(tile), b = a + Tile::STAGE_A;
-        #pragma unroll
-        for (int k = 0; k < Tile::BK / DEEP<T>; ++k) {
-            unsigned left[Tile::WM / 16][4], right[Tile::WN / 16][4];
-            #pragma unroll
-            for (int i = 0; i < Tile::WM / 16; ++i)
-                load_a<T, Layout>(left[i], a, thread / 32 * Tile::WM + i * 16, k);
-            #pragma unroll
-            for (int j = 0; j < Tile::WN / 16; ++j) load_b<T, Layout>(right[j], b, j * 16, k);
-            #pragma unroll
-            for (int i = 0; i < Tile::WM / 16; ++i)
-                #pragma unroll
-                for (int j = 0; j < Tile::WN / 8; ++j)
-                    multiply<T>(sums[i][j], left[i], right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]);
-        }
+        #pragma unroll TOGETHER
+        for (int k = 0; k < Tile::BK / DEEP<T>; ++k)
+            multiply_tiles<T, Layout, Layout>(sums, a, thread / 32 * Tile::WM, b, 0, k);
         stage ^= 1;
     }
     // The results go where the tiles are.
@@ -77,6 +68,16 @@ template <class T, class Number> __device__ __forceinline__ uint4 chunk_of(Numbe
         }
     }
     return make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+// A number of memory as f32.
+template <class T> __device__ __forceinline__ float wide(const typename T::Number number)
+{
+    if constexpr (T::BYTES == 2) {
+        return low_bf16(number);
+    } else {
+        return number;
+    }
 }
 
 // The products whose rows are pixels, as `convolve`. CHANNELS: of the source, or 0 if only the run knows.
@@ -184,11 +185,12 @@ __device__ __forceinline__ void backward_input_any(
     finish_backward_input<Tile>(sums, spot, pixels, c_in, mask, dx, c_in % CHUNK<T> == 0);
 }
 
-// Columns are the 9·c_in numbers (tap, c) of a filter. Grid (column tiles, filter tiles, parts).
+// Columns are the 9·c_in numbers (tap, c) of a filter. Grid (column tiles, filter tiles, parts). biases as in
+// conv2d_mma.cuh: a thread fetches one filter's numbers, so that nobody has to meet.
 template <class T>
 __device__ __forceinline__ void backward_weight_any(
     const Conv2d p, const Split split, const typename T::Number* __restrict__ x,
-    const typename T::Number* __restrict__ dy, float* __restrict__ parts)
+    const typename T::Number* __restrict__ dy, float* __restrict__ parts, float* __restrict__ biases)
 {
     using Tile = AnyTile<T>;
     using Number = typename T::Number;
@@ -201,10 +203,16 @@ __device__ __forceinline__ void backward_weight_any(
     const int tap = column / c_in, up = tap / 3 - 1, left = tap % 3 - 1;
     const int shift = (up * w + left) * c_in + column % c_in;
 
+    float bias = 0.0f;
+    int next = biases ? blockIdx.x * Tile::BK : 0x7fffffff;            // where the block's next step begins
     const auto fetch_a = [&](const int first) {
+        const bool mine = first >= next;
+        if (first - next == Tile::BK - CHUNK<T>) next += gridDim.x * Tile::BK;
         return chunk_of<T>([&](const int k) {
             const int pixel = begin + first + k;
-            return pixel < end && filter < c_out ? dy[pixel * c_out + filter] : Number(0);
+            const Number number = pixel < end && filter < c_out ? dy[pixel * c_out + filter] : Number(0);
+            if (mine) bias += wide<T>(number);
+            return number;
         });
     };
     const auto fetch_b = [&](const int first) {
@@ -224,4 +232,5 @@ __device__ __forceinline__ void backward_weight_any(
     float sums[Tile::WM / 16][Tile::WN / 8][4];
     product_any<Tile>(max(end - begin, 0), fetch_a, fetch_b, sums);
     store_sums<Tile>(sums, spot, c_out, columns, columns, parts + blockIdx.z * (c_out * columns), columns % 2 == 0);
+    if (biases && filter < c_out) my_biases(biases, c_out)[filter] = bias;
 }

@@ -6,20 +6,18 @@
 //   dy        (n, h, w, c_out)             in
 //   parts     (parts, c_out, 3, 3, c_in)   out  part k sums the pixels k·length to (k+1)·length; with one
 //                                               part, dweight
-//   dweight   (c_out, 3, 3, c_in)          out  of conv2d_backward_weight_reduce
 //
 // A product whose depth is the pixels: rows are the 9·c_in numbers (tap, c) of a filter, which lie side by
 // side in dweight, columns the c_out filters. A block of 128 threads computes 128 rows x 64 filters, grid
 // (9·c_in/128, c_out/64, parts); a thread 8 x 8 (tile.cuh). The result is small and the depth long, so the
 // host cuts the depth into parts. A step takes eight pixels: a warp reads 128 rows' numbers of a pixel.
 //
-// conv2d_backward_weight_reduce adds the parts in order: one thread per element, 256 per block.
+// conv2d_weight_reduce.cu adds the parts.
 //
 // 12.25 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte.
 // 2·n·h·w flops and 4·parts bytes written per element of dweight.
 
 #include "params.cuh"
-#include "reduce.cuh"
 #include "tile.cuh"
 
 // A pixel that walks through the maps with its row and column at hand.
@@ -131,11 +129,4 @@ extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_weight(
             if (filter < c_out) write4(part + (filter * rows + r), v, rows - r, rows % 4 == 0);
         }
     }
-}
-
-extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_backward_weight_reduce(
-    const Partials p, const float* __restrict__ parts, float* __restrict__ dweight)
-{
-    const unsigned at = blockIdx.x * LINEAR + threadIdx.x;
-    if (at < p.len) dweight[at] = sum_of_parts(p, parts, at);
 }

@@ -47,7 +47,7 @@
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_maxpool2d_forward  y  = max over 2x2 of ReLU(bias + Σ x·weight), winner = which
 //   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0
-//   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k
+//   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k, biases[k, column tile] = its share of Σ dy
 //
 // Shapes as in conv2d_forward.cu and its kin. How it is done: conv2d_mma.cuh; sums in parts: conv2d_parts.cuh;
 // channels that are no whole chunks of 16 bytes, and pictures (rgb): conv2d_any.cuh. A block of 128 x 128 asks the
@@ -97,17 +97,17 @@ CONV2D_BACKWARD_INPUT(bf16_128x64x64, Bf16, 128, 3)
 
 CONV2D_BACKWARD_WEIGHT(bf16_128x128x32, Bf16, 128, 2)
 {
-    backward_weight<Tile<Bf16, 128, 128, 32, 64, 64, 3>>(p, split, x, dy, parts);
+    backward_weight<Tile<Bf16, 128, 128, 32, 64, 64, 3>>(p, split, x, dy, parts, biases);
 }
 
-CONV2D_BACKWARD_WEIGHT(bf16_128x64x64, Bf16, 128, 2)
+CONV2D_BACKWARD_WEIGHT(bf16_128x64x64, Bf16, 128, 3)
 {
-    backward_weight<Tile<Bf16, 128, 64, 64, 64, 32, 3>>(p, split, x, dy, parts);
+    backward_weight<Tile<Bf16, 128, 64, 64, 64, 32, 3>>(p, split, x, dy, parts, biases);
 }
 
 CONV2D_BACKWARD_WEIGHT(bf16_64x64x64, Bf16, 128, 3)
 {
-    backward_weight<Tile<Bf16, 64, 64, 64, 32, 32, 3>>(p, split, x, dy, parts);
+    backward_weight<Tile<Bf16, 64, 64, 64, 32, 32, 3>>(p, split, x, dy, parts, biases);
 }
 
 CONV2D_FORWARD_PARTS(bf16_128x128x32, Bf16, 128, 2)
@@ -177,5 +177,5 @@ CONV2D_BACKWARD_INPUT(bf16_any, Bf16, 128, 2)
 
 CONV2D_BACKWARD_WEIGHT(bf16_any, Bf16, 128, 2)
 {
-    backward_weight_any<Bf16>(p, split, x, dy, parts);
+    backward_weight_any<Bf16>(p, split, x, dy, parts, biases);
 }

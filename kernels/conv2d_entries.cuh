@@ -30,7 +30,7 @@
 #define CONV2D_BACKWARD_WEIGHT(NAME, TYPE, THREADS, BLOCKS)                                                     \
     extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void conv2d_backward_weight_##NAME(                \
         const Conv2d p, const Split split, const TYPE::Number* __restrict__ x,                                  \
-        const TYPE::Number* __restrict__ dy, float* __restrict__ parts)
+        const TYPE::Number* __restrict__ dy, float* __restrict__ parts, float* __restrict__ biases)
 
 // Sums in parts, and what adds them.
 #define CONV2D_FORWARD_PARTS(NAME, TYPE, THREADS, BLOCKS)                                                       \

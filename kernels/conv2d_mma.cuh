@@ -84,10 +84,11 @@ enum class Rows {
 template <bool FIRST, class A, class B> struct Either { using Type = A; };
 template <class A, class B> struct Either<false, A, B> { using Type = B; };
 
-// sums = A · B of the warp's part. `load` brings the next step's tiles to the two addresses it is given.
-template <class Tile, class A, class B, class Load>
+// sums = A · B of the warp's part. `load` brings the next step's tiles to the two addresses it is given; `look` is
+// given a step's tile of A when it is there.
+template <class Tile, class A, class B, class Load, class Look>
 __device__ __forceinline__ void product(
-    const unsigned shared, const int steps, Load load, float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+    const unsigned shared, const int steps, Load load, Look look, float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
 {
     using T = typename Tile::T;
     constexpr int STAGES = Tile::STAGES;
@@ -115,19 +116,10 @@ __device__ __forceinline__ void product(
         __syncthreads();
         if (step + STAGES - 1 < steps) load(writing, writing + Tile::STAGE_A);
         commit_copies();
+        look(reading);
         #pragma unroll
-        for (int k = 0; k < Tile::BK / DEEP<T>; ++k) {
-            unsigned a[Tile::WM / 16][4], b[Tile::WN / 16][4];
-            #pragma unroll
-            for (int i = 0; i < Tile::WM / 16; ++i) load_a<T, A>(a[i], reading, row + i * 16, k);
-            #pragma unroll
-            for (int j = 0; j < Tile::WN / 16; ++j) load_b<T, B>(b[j], reading + Tile::STAGE_A, column + j * 16, k);
-            #pragma unroll
-            for (int i = 0; i < Tile::WM / 16; ++i)
-                #pragma unroll
-                for (int j = 0; j < Tile::WN / 8; ++j)
-                    multiply<T>(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
-        }
+        for (int k = 0; k < Tile::BK / DEEP<T>; ++k)
+            multiply_tiles<T, A, B>(sums, reading, row, reading + Tile::STAGE_A, column, k);
         reading = reading + Tile::STAGE == end ? shared : reading + Tile::STAGE;
         writing = writing + Tile::STAGE == end ? shared : writing + Tile::STAGE;
     }
@@ -221,7 +213,7 @@ __device__ __forceinline__ void convolve(
             shift += tap % 3 ? channels : (w - 2) * channels;
         }
     };
-    product<Tile, A, B>(shared_address(dynamic), end - begin, load, sums);
+    product<Tile, A, B>(shared_address(dynamic), end - begin, load, [](unsigned) {}, sums);
 }
 
 // Steps of the depth of `channels` over nine taps.
@@ -270,11 +262,44 @@ __device__ __forceinline__ void backward_input(
     finish_backward_input<Tile>(sums, spot, pixels, p.c_in, mask, dx, true);
 }
 
+// Where a block leaves its share of the bias' gradient: a row of c_out sums of each (part, column tile).
+__device__ __forceinline__ float* my_biases(float* __restrict__ biases, const int c_out)
+{
+    return biases + (blockIdx.z * gridDim.x + blockIdx.x) * c_out;
+}
+
+// to[row] = the sums of the block's filters, of which a thread has those of a chunk of A and some of the depths.
+// The threads that share a chunk meet in shared memory, four filters a time, so that no two lanes meet in a bank.
+template <class Tile>
+__device__ __forceinline__ void store_biases(
+    const float (&sums)[CHUNK<typename Tile::T>], const int row, const int rows, float* __restrict__ to)
+{
+    constexpr int EACH = CHUNK<typename Tile::T>, WIDE = Tile::BM / EACH, APART = Tile::THREADS / WIDE;
+    static_assert(APART * Tile::BM * 4 <= Tile::SHARED && Tile::BM <= Tile::THREADS);
+    float* all = reinterpret_cast<float*>(dynamic);
+    const int thread = threadIdx.x;
+    #pragma unroll
+    for (int c = 0; c < EACH; c += 4)
+        *reinterpret_cast<float4*>(all + thread / WIDE * Tile::BM + c * WIDE + thread % WIDE * 4) =
+            make_float4(sums[c], sums[c + 1], sums[c + 2], sums[c + 3]);
+    __syncthreads();
+    if (thread >= Tile::BM) return;
+    float sum = 0.0f;
+    #pragma unroll
+    for (int k = 0; k < APART; ++k) sum += all[k * Tile::BM + thread];
+    const int four = thread % (WIDE * 4);
+    const int filter = row + four / 4 * EACH + thread / (WIDE * 4) * 4 + four % 4;
+    if (filter < rows) to[filter] = sum;
+}
+
 // parts[z] = Σ dy · x over the pixels of part z. Grid (9 · channel tiles, filter tiles, parts).
+//
+// biases[z, column tile] = Σ dy, if asked for: every column tile of a filter sees the same dy, so each adds up every
+// as many-th step, and all are delayed alike. A thread reads back the chunks that it copied itself, as f32.
 template <class Tile>
 __device__ __forceinline__ void backward_weight(
     const Conv2d p, const Split split, const typename Tile::Number* __restrict__ x,
-    const typename Tile::Number* __restrict__ dy, float* __restrict__ parts)
+    const typename Tile::Number* __restrict__ dy, float* __restrict__ parts, float* __restrict__ biases)
 {
     using T = typename Tile::T;
     constexpr int WIDE_A = Tile::BM / CHUNK<T>, WIDE_B = Tile::BN / CHUNK<T>;
@@ -317,8 +342,18 @@ __device__ __forceinline__ void backward_weight(
         other += Tile::BK;
         input += Tile::BK * c_in;
     };
+    float bias[CHUNK<T>] = {};
+    int turn = biases ? blockIdx.x : 0x7fffffff;        // steps until the block's next one
+    const auto look = [&](const unsigned a) {
+        if (turn-- > 0) return;
+        turn = gridDim.x - 1;
+        #pragma unroll
+        for (int k = 0; k < MINE_A; ++k)
+            add_chunk<T>(bias, load_chunk(a + A::at(deep_a + k * APART_A, thread % WIDE_A)));
+    };
     float sums[Tile::WM / 16][Tile::WN / 8][4];
     const int steps = end > begin ? (end - begin + Tile::BK - 1) / Tile::BK : 0;
-    product<Tile, A, B>(shared_address(dynamic), steps, load, sums);
+    product<Tile, A, B>(shared_address(dynamic), steps, load, look, sums);
     store_sums<Tile>(sums, spot, c_out, c_in, 9 * c_in, parts + blockIdx.z * (c_out * 9 * c_in) + tap * c_in, true);
+    if (biases) store_biases<Tile>(bias, spot.row, c_out, my_biases(biases, c_out));
 }

@@ -14,11 +14,11 @@
 //
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0
-//   conv2d_backward_weight    parts[g + t] = Σ dy·x of tile t over the steps of block g
-//   ..._reduce                dweight = the parts of each tile, added in the order of blocks
+//   conv2d_backward_weight    parts[g + t] = Σ dy·x of tile t over the steps of block g, biases[g + t] = its share
+//                             of Σ dy; conv2d_weight_reduce.cu adds them up
 //
 // x (n, h, w, c_in), weight (c_out, 3, 3, c_in), y and dy (n, h, w, c_out), mask and dx as x: bf16. bias (c_out),
-// parts and dweight f32. c_in and c_out are multiples of 64; tiles' columns divide those of the product, but for
+// parts and biases f32. c_in and c_out are multiples of 64; tiles' columns divide those of the product, but for
 // the last tile of a backward_weight. Factors, and y, come as tensor maps (src/device/gpu/lower/sm90.rs). How it is
 // done: conv2d_sm90.cuh. Names say rows x columns of a block's tile; grids are of blocks that stay.
 
@@ -46,9 +46,9 @@
 #define CONV2D_BACKWARD_WEIGHT(TILE, name)                                                                       \
     SM90(TILE, name)(                                                                                            \
         const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap dy,                               \
-        const __grid_constant__ Conv2d p, float* __restrict__ parts)                                             \
+        const __grid_constant__ Conv2d p, float* __restrict__ parts, float* __restrict__ biases)                 \
     {                                                                                                            \
-        backward_weight<TILE>(p, &x, &dy, parts);                                                                \
+        backward_weight<TILE>(p, &x, &dy, parts, biases);                                                        \
     }
 
 using Wide = Tile<128, 256, 4, 1>;
@@ -64,30 +64,3 @@ CONV2D_BACKWARD_INPUT(Square, conv2d_backward_input_sm90_128x128)
 CONV2D_BACKWARD_INPUT(Narrow, conv2d_backward_input_sm90_128x64)
 CONV2D_BACKWARD_WEIGHT(Wide, conv2d_backward_weight_sm90_128x256)
 CONV2D_BACKWARD_WEIGHT(Thirds, conv2d_backward_weight_sm90_128x192)
-
-// dweight (c_out, 9·c_in): four columns a thread. A tile's parts lie one behind the other: its first block's slot,
-// and those of the blocks after it that had steps of the tile.
-extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_backward_weight_sm90_reduce(
-    const Conv2d p, const StreamK split, const float* __restrict__ parts, float* __restrict__ dweight)
-{
-    const unsigned columns = 9 * p.c_in, at = blockIdx.x * LINEAR + threadIdx.x;
-    if (at >= p.c_out * (columns / 4)) return;
-    const unsigned row = at / (columns / 4), column = at % (columns / 4) * 4;
-    const unsigned down = (p.c_out + split.rows - 1) / split.rows;
-    const unsigned tiles = down * ((columns + split.columns - 1) / split.columns);
-    const unsigned tile = column / split.columns * down + row / split.rows;
-    const unsigned long long all = 1ull * tiles * split.steps, first = 1ull * tile * split.steps;
-    // The block of a step s is the last g with g·all/blocks <= s.
-    const unsigned g = ((first + 1) * split.blocks - 1) / all, last = ((first + split.steps) * split.blocks - 1) / all;
-    const unsigned size = split.rows * split.columns;
-    const float* part = parts + (1ull * (g + tile) * size + row % split.rows * split.columns + column % split.columns);
-    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    for (unsigned k = g; k <= last; ++k, part += size) {
-        const float4 other = __ldcs(reinterpret_cast<const float4*>(part));
-        sum.x += other.x;
-        sum.y += other.y;
-        sum.z += other.z;
-        sum.w += other.w;
-    }
-    *reinterpret_cast<float4*>(dweight + (row * columns + column)) = sum;
-}

@@ -1,4 +1,5 @@
-// conv2d_sm90.cuh   the 3x3 convolution of bf16, forward and backward, by TMA and wgmma: the bodies of conv2d_sm90.cu
+// conv2d_sm90.cuh   the 3x3 convolution, forward and backward, by TMA and wgmma: the bodies of conv2d_sm90.cu
+//                   (bf16) and, of the products whose rows are pixels, conv2d_sm90_tf32.cu
 //
 //   forward           rows are pixels, columns filters, the depth is (tap, c_in)
 //   backward_input    rows are pixels, columns channels, the depth is (window position, c_out): the window turned
@@ -8,7 +9,7 @@
 // out: TMA in im2col mode gathers what a tap sees of a run of pixels, zeros around the map.
 //
 // A block is three warpgroups. Two consume: each multiplies half of the tile's rows. Of the third one thread
-// produces: it asks TMA for the factors of the next steps, 64 deep each, into a ring of stages. Per stage there
+// produces: it asks TMA for the factors of the next steps, 64 deep each (of tf32 32), into a ring of stages. Per stage there
 // are two mbarriers: `full`, one arrival and the bytes that come; `empty`, an arrival of each consumer. Both sides
 // count their rounds: in round r the consumers wait for the phase of parity r % 2 of `full`, the producer for that
 // of the other parity of `empty`, which a new barrier has behind it. A consumer frees the stage before last: its
@@ -30,14 +31,17 @@ extern __shared__ __align__(1024) unsigned char dynamic[];
 // Depth of a step, in elements: 128 bytes, a row of TMA's boxes.
 constexpr int STEP = 64;
 
-template <int BM_, int BN_, int STAGES_, int BLOCKS_>
+template <int BM_, int BN_, int STAGES_, int BLOCKS_, class T_ = Bf16>
 struct Tile {
+    using T = T_;
+    static constexpr int DEPTH = 128 / T::BYTES;     // of a step
     static constexpr int BM = BM_, BN = BN_, STAGES = STAGES_, BLOCKS = BLOCKS_;
     static constexpr int PRODUCTS = BM / 128;        // of 64 rows, of each consumer
     static constexpr int STAGE_A = BM * 128, STAGE_B = BN * 128, STAGE = STAGE_A + STAGE_B;
     static constexpr int THREADS = BLOCKS == 1 ? 384 : 288;
     // Where results are put in order, 16 rows of 64 columns at a time: buffers of each consuming warp.
-    static constexpr int BUFFERS = BLOCKS == 1 ? 2 : 1;
+    // Of tf32 none: four lanes store a sector of f32 from their fragments.
+    static constexpr int BUFFERS = T::BYTES == 4 ? 0 : BLOCKS == 1 ? 2 : 1;
     static constexpr int RESULTS = STAGES * STAGE, BARRIERS = RESULTS + 8 * BUFFERS * 2048;
     // Of dynamic shared memory; src/device/gpu/lower/sm90.rs computes the same.
     static constexpr int SHARED = BARRIERS + 16 * STAGES;
@@ -62,23 +66,23 @@ __device__ __forceinline__ unsigned empty(const unsigned barriers, const int sta
     return barriers + stage * 16 + 8;
 }
 
-// Makes a ring's barriers, which two warpgroups empty.
-template <int STAGES> __device__ __forceinline__ void make_barriers(const unsigned barriers)
+// Makes a ring's barriers, which two warpgroups empty, or so many readers.
+template <int STAGES> __device__ __forceinline__ void make_barriers(const unsigned barriers, const int readers = 2)
 {
     #pragma unroll
     for (int stage = 0; stage < STAGES; ++stage) {
         init_barrier(full(barriers, stage), 1);
-        init_barrier(empty(barriers, stage), 2);
+        init_barrier(empty(barriers, stage), readers);
     }
 }
 
 // Makes a block's only or last ring. TMA's swizzle takes shared memory to begin at a multiple of 1024 bytes, as it
 // does; a driver that put it elsewhere would give wrong numbers.
-template <int STAGES> __device__ __forceinline__ void make_ring(const unsigned barriers)
+template <int STAGES> __device__ __forceinline__ void make_ring(const unsigned barriers, const int readers = 2)
 {
     if (shared_address(dynamic) % 1024) __trap();
     if (threadIdx.x == 0) {
-        make_barriers<STAGES>(barriers);
+        make_barriers<STAGES>(barriers, readers);
         show_barriers();
     }
     __syncthreads();
@@ -123,7 +127,8 @@ struct BackwardInput {
 };
 
 // The producer's part of the products whose rows are pixels. Source x or dy, in runs of BM pixels; weight
-// (c_out, 9·c_in) in boxes of BN filters, or of 64 filters by 64 channels.
+// (c_out, 9·c_in) in boxes of BN filters, or of 64 filters by 64 channels; of tf32, whose factors lie along the
+// depth, backwards turned: (9·c_in, c_out) in boxes of BN channels.
 template <class Tile, bool BACKWARD>
 __device__ __forceinline__ void produce(
     const Conv2d& p, const unsigned shared, const TensorMap* source, const TensorMap* weight)
@@ -139,12 +144,14 @@ __device__ __forceinline__ void produce(
         const Corner corner = corner_of(p, tile / across * Tile::BM);
         for (int tap = 0; tap < 9; ++tap) {
             const int seen = BACKWARD ? 8 - tap : tap;
-            for (int c = 0; c < channels; c += STEP) {
+            for (int c = 0; c < channels; c += Tile::DEPTH) {
                 const unsigned arrived = full(barriers, ring.stage), a = shared + ring.stage * Tile::STAGE;
                 wait(empty(barriers, ring.stage), ring.parity ^ 1);
                 expect(arrived, Tile::STAGE);
                 load_pixels(a, source, arrived, c, corner.w, corner.h, corner.n, seen / 3, seen % 3);
-                if constexpr (BACKWARD) {
+                if constexpr (BACKWARD && Tile::T::BYTES == 4) {
+                    load_box(a + Tile::STAGE_A, weight, arrived, c, tap * columns + first);
+                } else if constexpr (BACKWARD) {
                     #pragma unroll
                     for (int k = 0; k < Tile::BN / 64; ++k)
                         load_box(a + Tile::STAGE_A + k * 8192, weight, arrived, tap * columns + first + k * 64, c);
@@ -172,11 +179,17 @@ __device__ __forceinline__ void consume(
         const unsigned a = stage + consumer * Tile::PRODUCTS * 8192, b = stage + Tile::STAGE_A;
         begin_products();
         #pragma unroll
-        for (int k = 0; k < STEP / 16; ++k)
+        for (int k = 0; k < 4; ++k)                   // 32 bytes of a row each
             #pragma unroll
-            for (int i = 0; i < Tile::PRODUCTS; ++i)
-                Product<Tile::BN>::template issue<false, BACKWARD>(
-                    sums[i], factor<false>(a + i * 8192, k), factor<BACKWARD>(b, k), (step | k) != 0);
+            for (int i = 0; i < Tile::PRODUCTS; ++i) {
+                const unsigned long long mine = factor<false>(a + i * 8192, k);
+                if constexpr (Tile::T::BYTES == 4) {
+                    ProductTf32<Tile::BN>::issue(sums[i], mine, factor<false>(b, k), (step | k) != 0);
+                } else {
+                    Product<Tile::BN>::template issue<false, BACKWARD>(
+                        sums[i], mine, factor<BACKWARD>(b, k), (step | k) != 0);
+                }
+            }
         commit_products();
         wait_products<1>();
         if (step > 0 && speaks) arrive(empty(barriers, before));
@@ -224,8 +237,10 @@ __device__ __forceinline__ void put_sums(
 // Stores the warp's 16 rows and 64 columns of one product: from pixel `row` and column `column` on.
 template <class Tile>
 __device__ __forceinline__ void finish(
-    const Forward& end, const Conv2d& p, const unsigned box, const int row, const int column, const float* sums)
+    const Forward& end, const Conv2d& p, const unsigned boxes, const int turn, const int row, const int column,
+    const float* sums)
 {
+    const unsigned box = boxes + turn % Tile::BUFFERS * 2048;
     const bool speaks = threadIdx.x % 32 == 0;
     // The box is free again.
     if (speaks) wait_stores<Tile::BUFFERS - 1>();
@@ -239,8 +254,10 @@ __device__ __forceinline__ void finish(
 
 template <class Tile>
 __device__ __forceinline__ void finish(
-    const BackwardInput& end, const Conv2d& p, const unsigned box, const int row, const int column, const float* sums)
+    const BackwardInput& end, const Conv2d& p, const unsigned boxes, const int turn, const int row, const int column,
+    const float* sums)
 {
+    const unsigned box = boxes + turn % Tile::BUFFERS * 2048;
     const int lane = threadIdx.x % 32, pixels = p.n * p.h * p.w;
     const int chunk = lane % 8, place = (row + lane / 8) * int(p.c_in) + column + chunk * 8;
     // Asked for before they are needed, where there are registers for it.
@@ -290,41 +307,93 @@ __device__ __forceinline__ void convolve(
     // for each other (C7515).
     float sums[Tile::PRODUCTS][Tile::BN / 2] = {};
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        consume<Tile, End::BACKWARD>(shared, 9 * channels / STEP, warpgroup, ring, sums);
+        consume<Tile, End::BACKWARD>(shared, 9 * channels / Tile::DEPTH, warpgroup, ring, sums);
         const int row = tile / across * Tile::BM + warpgroup * Tile::PRODUCTS * 64 + warp % 4 * 16;
         const int column = tile % across * Tile::BN;
         #pragma unroll
         for (int i = 0; i < Tile::PRODUCTS; ++i)
             #pragma unroll
-            for (int k = 0; k < Tile::BN / 64; ++k) {
-                const unsigned box = boxes + (i * (Tile::BN / 64) + k) % Tile::BUFFERS * 2048;
-                finish<Tile>(end, p, box, row + i * 64, column + k * 64, sums[i] + k * 32);
-            }
+            for (int k = 0; k < Tile::BN / 64; ++k)
+                finish<Tile>(end, p, boxes, i * (Tile::BN / 64) + k, row + i * 64, column + k * 64, sums[i] + k * 32);
     }
     // Shared memory may not go before TMA has read it.
-    if constexpr (!End::BACKWARD) {
+    if constexpr (!End::BACKWARD && Tile::BUFFERS > 0) {
         if (threadIdx.x % 32 == 0) wait_stores<0>();
+    }
+}
+
+// What a block's steps `begin` to `end` give of the bias' gradient, by one warp of those that have nothing to produce:
+// consumers, whose products are the kernel's time, do nothing for it. Every column tile of a filter sees the same dy,
+// so a tile adds up every as many-th step (6th to 24th): 16 KiB of shared memory and about 1000 instructions of a
+// warp, which the ring's other stages hide. Sums of a tile go to a row of biases like its parts to a slot.
+template <class Tile>
+__device__ __forceinline__ void sum_biases(
+    const unsigned shared, const int begin, const int end, const int steps, const int down, const int across,
+    float* __restrict__ biases)
+{
+    const unsigned barriers = shared + Tile::STAGES * Tile::STAGE;
+    const int lane = threadIdx.x % 32;
+    Ring<Tile::STAGES> ring;
+    for (int at = begin; at < end;) {
+        const int tile = at / steps, first = at % steps, last = min(steps, first + end - at);
+        // The first step from `first` on that is the tile's.
+        int mine = first + (tile / down + across - first % across) % across;
+        // Eight filters of each box of 64; four lanes share them.
+        float sums[Tile::BM / 64][8] = {};
+        for (int step = first; step < last; ++step) {
+            wait(full(barriers, ring.stage), ring.parity);
+            if (step == mine) {
+                const unsigned stage = shared + ring.stage * Tile::STAGE;
+                #pragma unroll 2
+                for (int row = lane / 8; row < STEP; row += 4)
+                    #pragma unroll
+                    for (int i = 0; i < Tile::BM / 64; ++i)
+                        add_chunk<Bf16>(sums[i], load_chunk(stage + i * 8192 + in_box(row, lane % 8)));
+                mine += across;
+            }
+            __syncwarp();
+            if (lane == 0) arrive(empty(barriers, ring.stage));
+            ring.forward();
+        }
+        float* to = biases + ((int(blockIdx.x) + tile) * Tile::BM + lane % 8 * 8);
+        #pragma unroll
+        for (int i = 0; i < Tile::BM / 64; ++i) {
+            #pragma unroll
+            for (int k = 0; k < 8; ++k) {
+                sums[i][k] += __shfl_xor_sync(~0u, sums[i][k], 8);
+                sums[i][k] += __shfl_xor_sync(~0u, sums[i][k], 16);
+            }
+            if (lane >= 8) continue;
+            *reinterpret_cast<float4*>(to + i * 64) = make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
+            *reinterpret_cast<float4*>(to + i * 64 + 4) = make_float4(sums[i][4], sums[i][5], sums[i][6], sums[i][7]);
+        }
+        at += last - first;
     }
 }
 
 // parts: dweight's sums, in slots of BM filters by BN columns (tap, channel). Blocks share the steps out evenly,
 // 64 pixels of one tile each, tile after tile (stream-K): block g of G does steps g·all/G to (g+1)·all/G, and what
-// it sums of tile t goes to slot g + t, which is no other block's and no other tile's.
+// it sums of tile t goes to slot g + t, which is no other block's and no other tile's. biases: rows of BM filters, as
+// many as slots; or null.
 template <class Tile>
 __device__ __forceinline__ void backward_weight(
-    const Conv2d& p, const TensorMap* x, const TensorMap* dy, float* __restrict__ parts)
+    const Conv2d& p, const TensorMap* x, const TensorMap* dy, float* __restrict__ parts, float* __restrict__ biases)
 {
     const unsigned shared = shared_address(dynamic);
     const unsigned barriers = shared + Tile::STAGES * Tile::STAGE;
     const int warpgroup = threadIdx.x / 128;
     const int steps = (p.n * p.h * p.w + STEP - 1) / STEP;
     const int down = (p.c_out + Tile::BM - 1) / Tile::BM, chunks = 9 * p.c_in / 64;
-    const long long all = static_cast<long long>(down) * ((chunks * 64 + Tile::BN - 1) / Tile::BN) * steps;
+    const int across = (chunks * 64 + Tile::BN - 1) / Tile::BN;
+    const long long all = static_cast<long long>(down) * across * steps;
     const int begin = all * blockIdx.x / gridDim.x, end = all * (blockIdx.x + 1) / gridDim.x;
-    make_ring<Tile::STAGES>(barriers);
+    make_ring<Tile::STAGES>(barriers, biases ? 3 : 2);
     Ring<Tile::STAGES> ring;
     if (warpgroup == 2) {
-        give_registers<40>();
+        // As many as the warp that adds needs; the 216 that are left are more than the consumers' 128 sums need.
+        give_registers<72>();
+        if (threadIdx.x / 32 == 9 && biases)
+            sum_biases<Tile>(shared, begin, end, steps, down, across, biases);
         if (threadIdx.x != 256) return;
         prefetch(x);
         prefetch(dy);
@@ -358,7 +427,7 @@ __device__ __forceinline__ void backward_weight(
         }
         return;
     }
-    take_registers<232>();
+    take_registers<216>();
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
     const bool speaks = threadIdx.x % 128 == 0;
     float sums[Tile::PRODUCTS][Tile::BN / 2] = {};

@@ -43,7 +43,7 @@
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_maxpool2d_forward  y  = max over 2x2 of ReLU(bias + Σ x·weight), winner = which
 //   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0
-//   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k
+//   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k, biases[k, column tile] = its share of Σ dy
 //
 // Shapes as in conv2d_forward.cu and its kin. How it is done: conv2d_mma.cuh; sums in parts: conv2d_parts.cuh;
 // channels that are no whole chunks of 16 bytes, and pictures (rgb): conv2d_any.cuh. A block of 128 x 128 asks the
@@ -83,17 +83,17 @@ CONV2D_BACKWARD_INPUT(tf32_128x64x32, Tf32, 128, 3)
 
 CONV2D_BACKWARD_WEIGHT(tf32_128x128x32, Tf32, 128, 2)
 {
-    backward_weight<Tile<Tf32, 128, 128, 32, 64, 64, 3>>(p, split, x, dy, parts);
+    backward_weight<Tile<Tf32, 128, 128, 32, 64, 64, 3>>(p, split, x, dy, parts, biases);
 }
 
 CONV2D_BACKWARD_WEIGHT(tf32_128x64x32, Tf32, 128, 2)
 {
-    backward_weight<Tile<Tf32, 128, 64, 32, 64, 32, 3>>(p, split, x, dy, parts);
+    backward_weight<Tile<Tf32, 128, 64, 32, 64, 32, 3>>(p, split, x, dy, parts, biases);
 }
 
 CONV2D_BACKWARD_WEIGHT(tf32_64x64x16, Tf32, 128, 4)
 {
-    backward_weight<Tile<Tf32, 64, 64, 16, 32, 32, 4>>(p, split, x, dy, parts);
+    backward_weight<Tile<Tf32, 64, 64, 16, 32, 32, 4>>(p, split, x, dy, parts, biases);
 }
 
 CONV2D_FORWARD_PARTS(tf32_128x128x32, Tf32, 128, 2)
@@ -163,5 +163,5 @@ CONV2D_BACKWARD_INPUT(tf32_any, Tf32, 128, 2)
 
 CONV2D_BACKWARD_WEIGHT(tf32_any, Tf32, 128, 2)
 {
-    backward_weight_any<Tf32>(p, split, x, dy, parts);
+    backward_weight_any<Tf32>(p, split, x, dy, parts, biases);
 }

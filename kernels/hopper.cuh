@@ -212,6 +212,27 @@ PRODUCT(192, NAMES_0 NAMES_32 NAMES_64, 96, 97, 98, 99, 100, SUMS_32(0), SUMS_32
 PRODUCT(256, NAMES_0 NAMES_32 NAMES_64 NAMES_96, 128, 129, 130, 131, 132, SUMS_32(0), SUMS_32(32), SUMS_32(64),
         SUMS_32(96))
 
+// The same of tf32, 8 deep: both factors lie along the depth, there is no other way. The unit cuts the 13 lowest bits
+// of what it reads; whoever wants factors to the nearest has them rounded before (TMA does, by a map that says so).
+template <int N> struct ProductTf32;
+
+#define PRODUCT_TF32(N, NAMES, A, B, ADD, ...)                                                                   \
+    template <> struct ProductTf32<N> {                                                                          \
+        static __device__ __forceinline__ void issue(                                                            \
+            float (&sums)[N / 2], const unsigned long long a, const unsigned long long b, const int add)         \
+        {                                                                                                        \
+            asm volatile(                                                                                        \
+                "{.reg .pred p; setp.ne.b32 p, %" #ADD ", 0;\n"                                                  \
+                "wgmma.mma_async.sync.aligned.m64n" #N "k8.f32.tf32.tf32 {" NAMES "}, %" #A ", %" #B ", p, 1, 1;}" \
+                : __VA_ARGS__                                                                                    \
+                : "l"(a), "l"(b), "r"(add));                                                                     \
+        }                                                                                                        \
+    };
+
+PRODUCT_TF32(64, NAMES_0, 32, 33, 34, SUMS_32(0))
+PRODUCT_TF32(128, NAMES_0 NAMES_32, 64, 65, 66, SUMS_32(0), SUMS_32(32))
+PRODUCT_TF32(256, NAMES_0 NAMES_32 NAMES_64 NAMES_96, 128, 129, 130, SUMS_32(0), SUMS_32(32), SUMS_32(64), SUMS_32(96))
+
 // Four 8x8 matrices of 16-bit elements to shared memory: lanes 8q to 8q+7 name the rows of matrix q.
 __device__ __forceinline__ void store_matrices(const unsigned at, const unsigned (&from)[4])
 {
@@ -222,12 +243,4 @@ __device__ __forceinline__ void store_matrices(const unsigned at, const unsigned
 __device__ __forceinline__ void store_half(const unsigned at, const unsigned value)
 {
     asm volatile("st.shared.u16 [%0], %1;" ::"r"(at), "h"(static_cast<unsigned short>(value)) : "memory");
-}
-
-__device__ __forceinline__ uint4 load_chunk(const unsigned at)
-{
-    uint4 v;
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at) : "memory");
-    return v;
 }

@@ -13,13 +13,22 @@
 // member = lane%4. bf16 sums 16 deep at once, tf32 8: 32 bytes of a row either way, so that along the depth
 // both formats go through the same addresses.
 //
+// 3xTF32 (CUTLASS' name): a factor of f32 is split into big, the nearest tf32, and small, what is left, of which the unit
+// cuts off one bit at most: together they are off by 2^-24 of the factor, as if f32 had rounded it. A product is
+// small·big + big·small + big·big, the small ones first; small·small, at most 2^-22 of it and of either sign, is left out. The unit rounds its
+// sums toward zero, always in the same direction, and over a depth of 4608 that adds up to 30 to 50 times the error of
+// fused multiply-adds (arXiv:2203.03341 says why). So the three products of one step of mma begin at zero, and their
+// sum is added to the others by an ordinary addition, which rounds to the nearest: the error is then a third of
+// fused multiply-adds'. That costs four additions for three mma, on a pipe that is idle otherwise. Big by cutting,
+// as CUTLASS takes it, would save an addition of integers and leave small·small with one sign: a bias again.
+//
 // Nothing here needs PTX newer than 7.0: no prefetch hints on cp.async.
 
 #pragma once
 
 #include "common.cuh"
 
-// The two formats of factors. Sums are f32.
+// The formats of factors. Sums are f32.
 struct Bf16 {
     using Number = unsigned short;                   // in memory
     static constexpr int BYTES = 2;
@@ -28,6 +37,14 @@ struct Tf32 {
     using Number = float;                            // rounded when it becomes a factor
     static constexpr int BYTES = 4;
 };
+struct Tf32x3 {
+    using Number = float;                            // a sum of two factors of tf32
+    static constexpr int BYTES = 4;
+};
+
+// Whether a number is a sum of two factors, so that a product is three.
+template <class T> constexpr bool SPLIT = false;
+template <> constexpr bool SPLIT<Tf32x3> = true;
 
 // Elements of a chunk, and depth of one mma.
 template <class T> constexpr int CHUNK = 16 / T::BYTES;
@@ -42,6 +59,13 @@ __device__ __forceinline__ unsigned shared_address(const void* at)
 __device__ __forceinline__ void copy16(const unsigned to, const void* from, const bool there)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0));
+}
+
+// 16 bytes from registers to shared memory.
+__device__ __forceinline__ void store16(const unsigned to, const uint4 chunk)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};"
+                 ::"r"(to), "r"(chunk.x), "r"(chunk.y), "r"(chunk.z), "r"(chunk.w) : "memory");
 }
 
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -88,6 +112,14 @@ __device__ __forceinline__ unsigned load_word(const unsigned at)
     return word;
 }
 
+__device__ __forceinline__ uint4 load_chunk(const unsigned at)
+{
+    uint4 v;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at) : "memory");
+    return v;
+}
+
 // An f32 as a factor: to the nearest of 10 bits behind the point. The unit would cut.
 __device__ __forceinline__ unsigned rounded(const unsigned bits)
 {
@@ -98,7 +130,7 @@ __device__ __forceinline__ unsigned rounded(const unsigned bits)
 
 template <class T> __device__ __forceinline__ void round_factors(unsigned (&factors)[4])
 {
-    if constexpr (T::BYTES == 4) {
+    if constexpr (T::BYTES == 4 && !SPLIT<T>) {
         #pragma unroll
         for (int k = 0; k < 4; ++k) factors[k] = rounded(factors[k]);
     }
@@ -172,6 +204,65 @@ __device__ __forceinline__ void load_b(unsigned (&to)[4], const unsigned tile, c
     round_factors<T>(to);
 }
 
+// Of f32 the nearest tf32 stays; what that leaves out goes to `small`, exactly. Of a NaN, and of what is infinite or
+// becomes so, `small` is NaN whatever `big` is. In integers, as cvt.rna would also ask whether x is finite.
+__device__ __forceinline__ void split_factors(unsigned (&big)[4], unsigned (&small)[4])
+{
+    #pragma unroll
+    for (int k = 0; k < 4; ++k) {
+        const float x = __uint_as_float(big[k]);
+        big[k] = (big[k] + 0x1000u) & ~0x1fffu;
+        small[k] = __float_as_uint(x - __uint_as_float(big[k]));
+    }
+}
+
+// The products of sixteen rows of A with all columns of B are added to `sums`.
+template <class T, int COLUMNS>
+__device__ __forceinline__ void multiply_row(
+    float (&sums)[COLUMNS][4], const unsigned (&a)[4], const unsigned (&b)[COLUMNS / 2][4])
+{
+    #pragma unroll
+    for (int j = 0; j < COLUMNS; ++j) multiply<T>(sums[j], a, b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+}
+
+// sums += A · B of a warp, DEEP<T> deep: step `k` of the tiles, rows of A from `row` on, columns of B from `column`.
+template <class T, class A, class B, int ROWS, int COLUMNS>
+__device__ __forceinline__ void multiply_tiles(
+    float (&sums)[ROWS][COLUMNS][4], const unsigned tile_a, const int row, const unsigned tile_b, const int column,
+    const int k)
+{
+    unsigned a[ROWS][4], b[COLUMNS / 2][4];
+    if constexpr (!SPLIT<T>) {
+        #pragma unroll
+        for (int i = 0; i < ROWS; ++i) load_a<T, A>(a[i], tile_a, row + i * 16, k);
+    }
+    #pragma unroll
+    for (int j = 0; j < COLUMNS / 2; ++j) load_b<T, B>(b[j], tile_b, column + j * 16, k);
+    if constexpr (SPLIT<T>) {
+        unsigned small_b[COLUMNS / 2][4];
+        #pragma unroll
+        for (int j = 0; j < COLUMNS / 2; ++j) split_factors(b[j], small_b[j]);
+        #pragma unroll
+        for (int i = 0; i < ROWS; ++i) {
+            // One row's factors at a time, for the sake of registers.
+            unsigned small_a[4];
+            load_a<T, A>(a[i], tile_a, row + i * 16, k);
+            split_factors(a[i], small_a);
+            float terms[COLUMNS][4] = {};
+            multiply_row<T>(terms, small_a, b);
+            multiply_row<T>(terms, a[i], small_b);
+            multiply_row<T>(terms, a[i], b);
+            #pragma unroll
+            for (int j = 0; j < COLUMNS; ++j)
+                #pragma unroll
+                for (int q = 0; q < 4; ++q) sums[i][j][q] += terms[j][q];
+        }
+    } else {
+        #pragma unroll
+        for (int i = 0; i < ROWS; ++i) multiply_row<T>(sums[i], a[i], b);
+    }
+}
+
 // Two neighbouring sums as T has them in memory.
 __device__ __forceinline__ unsigned pack_bf16(const float low, const float high)
 {
@@ -182,3 +273,18 @@ __device__ __forceinline__ unsigned pack_bf16(const float low, const float high)
 
 __device__ __forceinline__ float low_bf16(const unsigned both) { return __uint_as_float(both << 16); }
 __device__ __forceinline__ float high_bf16(const unsigned both) { return __uint_as_float(both & 0xffff0000u); }
+
+// sums += the numbers of a chunk.
+template <class T> __device__ __forceinline__ void add_chunk(float (&sums)[CHUNK<T>], const uint4 chunk)
+{
+    const unsigned words[4] = {chunk.x, chunk.y, chunk.z, chunk.w};
+    #pragma unroll
+    for (int k = 0; k < 4; ++k) {
+        if constexpr (T::BYTES == 2) {
+            sums[2 * k] += low_bf16(words[k]);
+            sums[2 * k + 1] += high_bf16(words[k]);
+        } else {
+            sums[k] += __uint_as_float(words[k]);
+        }
+    }
+}

@@ -17,10 +17,14 @@ mod gradients;
 mod kernels;
 #[path = "kernels_bf16.rs"]
 mod kernels_bf16;
+#[path = "kernels_dense.rs"]
+mod kernels_dense;
 #[path = "kernels_mma.rs"]
 mod kernels_mma;
 #[path = "kernels_sm90.rs"]
 mod kernels_sm90;
+#[path = "kernels_tf32x3.rs"]
+mod kernels_tf32x3;
 #[path = "precision.rs"]
 mod precision;
 #[path = "ptx_card.rs"]

@@ -457,7 +457,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--augment", "all"], "`book`"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "99999"], "too large"),
         (vec!["--device", "gpu", "summary"], "cuda:N"),
-        (vec!["--precision", "f16", "summary"], "f32, tf32 or bf16"),
+        (vec!["--precision", "f16", "summary"], "f32, tf32x3, tf32 or bf16"),
         (
             vec!["finetune", "data", "-o", "r", "--device", "cpu", "--precision", "bf16"],
             "the cpu computes in f32 alone",
@@ -581,23 +581,25 @@ fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
         command.args(["bench", "--plan", "--card", "h200", "--json", "--precision", precision]);
         json(&stdout(&mut command))
     };
-    let [f32, tf32, bf16] = ["f32", "tf32", "bf16"].map(plan);
+    let [f32, tf32x3, tf32, bf16] = ["f32", "tf32x3", "tf32", "bf16"].map(plan);
     let number = |plan: &serde_json::Value, of: [&str; 2]| plan[of[0]][of[1]].as_f64().unwrap();
     assert_eq!((&f32["precision"], &bf16["precision"]), (&"f32".into(), &"bf16".into()));
     let gflop = ["sums", "gflop"];
-    assert_eq!([number(&tf32, gflop), number(&bf16, gflop)], [number(&f32, gflop); 2]);
+    assert_eq!([&tf32x3, &tf32, &bf16].map(|plan| number(plan, gflop)), [number(&f32, gflop); 3]);
     // What has to be moved; how sums are cut into parts is another matter.
     let bytes = |plan: &serde_json::Value| -> u64 {
         let launches = plan["launches"].as_array().unwrap().iter();
         let whole = launches.filter(|launch| !launch["kernel"].as_str().unwrap().ends_with("_reduce"));
         whole.map(|launch| launch["bytes"].as_u64().unwrap()).sum()
     };
-    assert_eq!(bytes(&f32), bytes(&tf32), "tf32 is f32 in memory");
+    assert_eq!([&tf32x3, &tf32].map(bytes), [bytes(&f32); 2], "tf32 is f32 in memory");
     // Weights that learn and their state are f32.
     assert!(10 * bytes(&bf16) < 7 * bytes(&f32), "{} {}", bytes(&bf16), bytes(&f32));
     let floor = ["sums", "floor_milliseconds"];
-    let floors = [&f32, &tf32, &bf16].map(|plan| number(plan, floor));
+    let floors = [&f32, &tf32, &bf16, &tf32x3].map(|plan| number(plan, floor));
     assert!(floors[0] > 4.0 * floors[1] && floors[1] > 1.5 * floors[2], "{floors:?}");
+    // Three products for one, where a layer waits for them.
+    assert!(floors[3] > 2.0 * floors[1] && floors[3] < 3.0 * floors[1], "{floors:?}");
     let activations = |plan: &serde_json::Value| {
         let all = plan["memory"].as_array().unwrap();
         all.iter().find(|share| share["kind"] == "activations").unwrap()["bytes"].as_f64().unwrap()

@@ -225,15 +225,26 @@ fn a_write_beside_a_buffer_is_found() {
     inside("inner::beside", "");
 }
 
+#[test]
+fn tensor_maps_reach_hoppers_kernels_through_libcuda() {
+    inside("inner::hopper", "hopper");
+}
+
+#[test]
+fn a_driver_too_old_for_hoppers_kernels_gets_the_portable_ones() {
+    inside("inner::held_back", "hopper,driver=12000");
+}
+
 /// What runs on the fake library.
 mod inner {
-    use super::support::{cases, devices};
+    use super::support::cases::{self, Integers};
+    use super::support::{devices, tensor_cores};
     use vgg_ft::device::gpu::Gpu;
     use vgg_ft::device::gpu::cuda::{Cuda, Options};
     use vgg_ft::device::gpu::driver::Driver;
     use vgg_ft::device::gpu::launch::{Arg, Launch};
     use vgg_ft::device::gpu::module;
-    use vgg_ft::device::{Call, Cost, Device, Dtype};
+    use vgg_ft::device::{Call, Cost, Device, Dtype, Kernels, Precision};
     use vgg_ft::random::{Draws, Stream};
 
     #[test]
@@ -272,6 +283,29 @@ mod inner {
                 });
             }
         });
+    }
+
+    /// One geometry takes im2col maps, tiled ones and stores; the second a pool's boxes.
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn hopper() {
+        let geometries = [(2, 13, 10, 192, 128), (1, 4, 70, 64, 64)];
+        for precision in [Precision::Bf16, Precision::Tf32] {
+            let devices = tensor_cores::devices(precision, Kernels::Sm90a);
+            tensor_cores::all_agree(&devices, &geometries, precision, Integers);
+        }
+    }
+
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn held_back() {
+        let open = || Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+        let device = open().with_precision(Precision::Bf16).with_kernels(Kernels::Auto).unwrap();
+        let hardware = device.describe().hardware;
+        assert!(hardware.contains("kernels portable") && hardware.contains("CUDA 12.1"), "{hardware}");
+        let asked = open().with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a);
+        // Whoever asks for them by name gets them or an error; this library reads any text.
+        assert!(asked.is_ok());
     }
 
     #[test]

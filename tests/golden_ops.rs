@@ -130,7 +130,9 @@ fn conv2d(device: &dyn Device, golden: &Golden, case: &str, geometry: Conv2d, re
     assert_close(&format!("{case}/dx"), device, &dx, &sums(&get("dx"), 9 * c_out));
 
     let mut dweight = blank(device, geometry.weight().len());
-    device.run(Call::Conv2dBackwardWeight { geometry, x: &x, dy: &dy, dweight: &mut dweight }).unwrap();
+    device
+        .run(Call::Conv2dBackwardWeight { geometry, x: &x, dy: &dy, dweight: &mut dweight, dbias: None })
+        .unwrap();
     let want = sums(&transpose(&get("dw"), c_out), n * h * w);
     assert_close(&format!("{case}/dw"), device, &dweight, &want);
 

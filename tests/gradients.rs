@@ -8,12 +8,13 @@ mod support;
 
 use support::devices;
 use vgg_ft::device::Device;
-use vgg_ft::device::call::{LossRule, MaskSource};
+use vgg_ft::device::call::{LossRule, MaskSource, Rmsprop};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Parameter, Tape, Tensor};
 use vgg_ft::op;
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::Shape;
+use vgg_ft::train::Optimizer;
 
 /// Numbers in ±1 that keep away from 0 and from each other, so that a step of a finite difference
 /// crosses no kink of ReLU and no tie of a maximum.
@@ -220,6 +221,39 @@ fn softmax_cross_entropy() {
         let labels = tape.device().upload(&[4u32, 0, 2, 2])?;
         op::softmax_cross_entropy(tape, LossRule::mean(4), &x[0], &labels, None)
     });
+}
+
+/// A weight may step before the way back has ended, but not while something on the tape still reads it: here the
+/// first of two convolutions with one kernel.
+#[test]
+fn a_weight_that_is_still_read_takes_no_step() {
+    for device in devices::all() {
+        let device = device.as_ref();
+        let new = |shape: &[usize]| {
+            let shape = Shape::new(shape);
+            Parameter::new(device, "kernel".into(), shape, &spread(shape, 1)).unwrap()
+        };
+        let (mut kernel, bias, x) = (new(&[2, 3, 3, 2]), new(&[2]), new(&[1, 4, 4, 2]));
+        let mut optimizer = Optimizer::new(Rmsprop::default(), 3);
+        for shared in [false, true] {
+            let tape = Tape::new(device, Mode::Training);
+            let mut y = tape.parameter(2, &x);
+            for _ in 0..=usize::from(shared) {
+                let [kernel, bias] = [tape.parameter(0, &kernel), tape.parameter(1, &bias)];
+                y = op::conv2d(&tape, &y, &kernel, &bias, false).unwrap();
+            }
+            let loss = ending(&tape, &y).unwrap();
+            drop(y);
+            let stepped = tape.backward(&loss.outcome, |index, gradient| match index {
+                0 => optimizer.take(device, 0, &mut kernel, gradient),
+                _ => Ok(()),
+            });
+            assert_eq!(stepped.is_err(), shared, "{}", devices::name(device));
+            if let Err(error) = stepped {
+                assert!(error.message().contains("updated while the tape still needs it"), "{error}");
+            }
+        }
+    }
 }
 
 /// Two paths from one tensor meet again: their gradients add up.

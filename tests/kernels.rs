@@ -9,7 +9,7 @@ use support::run::{Case, Data};
 use support::{cases, devices, naive, optimizer};
 use vgg_ft::device::augment::{Border, Gather};
 use vgg_ft::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd, Slot};
-use vgg_ft::device::{Buffer, Call, Device, Dtype};
+use vgg_ft::device::{Buffer, Call, Device, Dtype, Precision};
 use vgg_ft::error::Kind;
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
@@ -148,7 +148,13 @@ fn calls_with_nothing_to_do_are_taken() {
             mask: Some(&none),
             dx: &mut y,
         });
-        run(Call::Conv2dBackwardWeight { geometry: conv, x: &none, dy: &none, dweight: &mut big });
+        run(Call::Conv2dBackwardWeight {
+            geometry: conv,
+            x: &none,
+            dy: &none,
+            dweight: &mut big,
+            dbias: None,
+        });
         run(Call::Conv2dForward {
             geometry: narrow,
             x: &none,
@@ -409,6 +415,17 @@ fn dense_rmsprop_step_equals_its_two_halves() {
                 let differs = apart.iter().zip(&fused).position(|(a, b)| a.to_bits() != b.to_bits());
                 assert_eq!(differs, None, "{geometry:?} on {}", devices::name(device));
             }
+        }
+    }
+}
+
+#[test]
+fn conv2d_rmsprop_step_equals_its_two_halves() {
+    // One part and several, lengths that are no multiple of four.
+    for (n, h, w, c_in, c_out) in [(1, 1, 1, 1, 1), (2, 9, 8, 33, 65), (1, 5, 7, 3, 5), (2, 12, 23, 16, 24)] {
+        for device in devices::all() {
+            let geometry = Conv2d { n, h, w, c_in, c_out };
+            support::tensor_cores::step_equals_its_halves(&*device, Precision::F32, geometry);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The convolutions on tensor cores, bf16 and tf32, against naive loops over the rounded factors; and what their
+//! The convolutions on tensor cores, bf16, tf32 and tf32x3, against naive loops over the rounded factors; and what their
 //! kernels owe besides: the pool of the map that would have been stored, no bank conflict, the same bits always.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
@@ -8,37 +8,15 @@ use support::cases::{Integers, Numbers, Reals, Source, case, make};
 use support::close::Near;
 use support::naive;
 use support::run::{Case, Data, Output, Want};
-use support::tensor_cores::{self, Sizes, cases, geometry, numbers};
+use support::tensor_cores::{self, PORTABLE, cases, geometry, numbers};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::gpu::plan::{Card, Plan};
 use vgg_ft::device::{Call, Device, Dtype, Kernels, Precision};
-use vgg_ft::ptx::Space;
 use vgg_ft::shape::Conv2d;
 
-const CONV2D: &[Sizes] = &[
-    (1, 1, 1, 8, 8),      // one pixel: eight of nine taps fall outside
-    (3, 7, 1, 16, 16),    // one column
-    (2, 9, 9, 64, 64),    // block 5's map
-    (1, 3, 43, 64, 136),  // one past a tile in pixels, a chunk past one in filters
-    (2, 5, 13, 136, 128), // the same in channels; depth past two steps
-    (1, 12, 11, 72, 24),  // a tail of the depth
-    (5, 6, 4, 128, 40),   // tiles that run across pictures
-    (2, 1, 1, 32, 72),    // a map with one pixel
-    (33, 2, 2, 8, 16),    // more maps than a step has rows of
-    (1, 4, 70, 16, 8),    // a long row
-    (1, 13, 13, 3, 64),   // the first layer
-    (1, 5, 7, 3, 70),     // the same with filters past a tile
-    (1, 5, 7, 3, 4),      // nothing divides anything
-    (1, 2, 2, 1, 1),      // nothing but borders
-    (2, 9, 8, 65, 66),    // one past a tile of what takes any channels
-    (3, 7, 5, 20, 12),    // whole chunks of f32, not of bf16
-    (2, 3, 2, 8, 7),      // filters alone are ragged
-    (1, 11, 3, 5, 8),     // channels alone are
-];
-
 fn all_agree(precision: Precision, kind: Numbers) {
-    tensor_cores::all_agree(&devices(precision), CONV2D, precision, kind);
+    tensor_cores::all_agree(&devices(precision), PORTABLE, precision, kind);
 }
 
 fn devices(precision: Precision) -> Vec<Box<dyn Device>> {
@@ -67,6 +45,16 @@ fn tf32_integers_are_exact() {
 #[test]
 fn tf32_reals_are_near() {
     all_agree(Precision::Tf32, Reals);
+}
+
+#[test]
+fn tf32x3_integers_are_exact() {
+    all_agree(Precision::Tf32x3, Integers);
+}
+
+#[test]
+fn tf32x3_reals_are_near() {
+    all_agree(Precision::Tf32x3, Reals);
 }
 
 /// Of reals, whose winners are a matter of rounding: what the fused kernel says is what the pool of the stored map
@@ -109,6 +97,24 @@ fn the_fused_pool_is_the_pool_of_the_map() {
     }
 }
 
+/// Whole chunks and ragged ones, of each tile; sums in one part and in several.
+#[test]
+fn a_step_of_the_weight_equals_its_halves() {
+    for precision in FORMATS {
+        for device in devices(precision) {
+            for g in [
+                (2, 9, 9, 64, 64),
+                (1, 4, 70, 64, 136),
+                (1, 5, 13, 136, 128),
+                (2, 9, 8, 65, 66),
+                (1, 1, 1, 8, 8),
+            ] {
+                tensor_cores::step_equals_its_halves(&*device, precision, geometry(&g));
+            }
+        }
+    }
+}
+
 fn wide(data: &Data) -> Vec<f32> {
     match data {
         Data::Bf16(data) => data.iter().map(|x| x.to_f32()).collect(),
@@ -117,7 +123,7 @@ fn wide(data: &Data) -> Vec<f32> {
     }
 }
 
-const FORMATS: [Precision; 2] = [Precision::Bf16, Precision::Tf32];
+const FORMATS: [Precision; 3] = [Precision::Bf16, Precision::Tf32, Precision::Tf32x3];
 
 /// A wrong type or length is refused by the buffer's name, and an old card by what it lacks.
 #[test]
@@ -219,24 +225,11 @@ fn no_load_or_store_of_shared_memory_waits_for_a_bank() {
     for (precision, g) in FORMATS.into_iter().flat_map(|precision| geometries.map(|g| (precision, g))) {
         let gpu = emulator(Options { statistics: true, ..Options::fast() }).with_precision(precision);
         let device: &dyn Device = &gpu;
-        let mut seen = 0;
         for case in cases_like(precision, g) {
             let (inputs, mut outputs) = case.buffers(device);
             device.run((case.make)(&inputs, &mut outputs)).unwrap();
         }
-        for entry in vgg_ft::device::gpu::module::MODULES.iter().flat_map(|module| module.entries) {
-            let Some(statistics) = gpu.driver().take_statistics(entry.name) else { continue };
-            let shared = |program: &vgg_ft::ptx::Program, _: &_| -> Vec<(u64, u64)> {
-                let rows = program.accesses.iter().zip(&statistics.touched);
-                let rows = rows.filter(|(access, _)| access.space == Space::Shared);
-                rows.map(|(_, touched)| (touched.passes, touched.ideal)).collect()
-            };
-            for (passes, ideal) in gpu.driver().look(entry.name, shared).unwrap() {
-                assert_eq!(passes, ideal, "{} {g:?}", entry.name);
-                seen += passes;
-            }
-        }
-        assert!(seen > 0);
+        assert!(tensor_cores::waits_for_no_bank(&gpu) > 0, "{g:?}");
     }
 }
 
@@ -274,8 +267,9 @@ fn cases_like(precision: Precision, g: Conv2d) -> Vec<Case> {
         case(
             g,
             vec![some(x), some(y)],
-            vec![Output::fresh(vec![Near::exactly(0.0); w])],
-            make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight }),
+            [w, g.c_out].map(|len| Output::fresh(vec![Near::exactly(0.0); len])).into(),
+            make!([x, dy] => [dweight, dbias],
+                Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight, dbias: Some(dbias) }),
         ),
     ]
 }

@@ -1,11 +1,13 @@
-//! Hopper's convolutions of bf16 against naive loops over the rounded factors; and what their kernels owe besides:
-//! the same bits in every order in which warps may go on, and those of the portable kernels where sums are exact.
+//! Hopper's convolutions of bf16 and tf32 against naive loops over the rounded factors; and what their kernels owe
+//! besides: the same bits in every order in which warps may go on, and those of the portable kernels where sums are
+//! exact.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 mod support;
 
 use support::cases::{Integers, Numbers, Reals, Source};
-use support::tensor_cores::{self, Sizes, geometry, numbers};
+use support::tensor_cores::{self, HOPPER, Sizes, geometry, numbers};
+use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::driver::Driver;
@@ -13,64 +15,129 @@ use vgg_ft::device::gpu::emulator::{Emulator, Options, Schedule};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::shape::Conv2d;
 
-/// Channels are multiples of 64.
-const CONV2D: &[Sizes] = &[
-    (1, 1, 1, 64, 64),     // one pixel: eight of nine taps fall outside
-    (3, 7, 1, 64, 64),     // one column
-    (1, 9, 9, 64, 128),    // block 5's map, alone
-    (1, 3, 43, 128, 64),   // one past a tile in pixels
-    (5, 6, 5, 64, 192),    // tiles that run across pictures; filters that only the narrow tile divides
-    (2, 13, 10, 192, 128), // the same of channels; several tiles of pixels
-    (1, 4, 70, 64, 64),    // a long row
-    (1, 19, 11, 128, 128), // a pool from two steps of channels, lines and columns without a window
-    (33, 2, 2, 64, 64),    // more maps than a step has rows of
-];
+const FORMATS: [Precision; 2] = [Precision::Bf16, Precision::Tf32];
 
-fn hopper<D: Driver + 'static>(driver: D) -> Gpu<D> {
-    tensor_cores::working(driver, Precision::Bf16, Kernels::Sm90a)
+fn hopper<D: Driver + 'static>(driver: D, precision: Precision) -> Gpu<D> {
+    tensor_cores::working(driver, precision, Kernels::Sm90a)
 }
 
-fn emulator(options: Options) -> Gpu<Emulator> {
-    tensor_cores::emulator(options, Precision::Bf16, Kernels::Sm90a)
+fn emulator(options: Options, precision: Precision) -> Gpu<Emulator> {
+    tensor_cores::emulator(options, precision, Kernels::Sm90a)
 }
 
-fn all_agree(kind: Numbers) {
-    let devices = tensor_cores::devices(Precision::Bf16, Kernels::Sm90a);
-    tensor_cores::all_agree(&devices, CONV2D, Precision::Bf16, kind);
+fn all_agree(precision: Precision, kind: Numbers) {
+    let devices = tensor_cores::devices(precision, Kernels::Sm90a);
+    tensor_cores::all_agree(&devices, HOPPER, precision, kind);
 }
 
 #[test]
-fn integers_are_exact() {
-    all_agree(Integers);
+fn bf16_integers_are_exact() {
+    all_agree(Precision::Bf16, Integers);
 }
 
 #[test]
-fn reals_are_near() {
-    all_agree(Reals);
+fn bf16_reals_are_near() {
+    all_agree(Precision::Bf16, Reals);
+}
+
+#[test]
+fn tf32_integers_are_exact() {
+    all_agree(Precision::Tf32, Integers);
+}
+
+#[test]
+fn tf32_reals_are_near() {
+    all_agree(Precision::Tf32, Reals);
+}
+
+/// 1 + 3·2^-12 is nearer to 1 + 2^-10 than to 1, to which tensor cores cut it. Cut factors err by up to 2^-10, always
+/// towards zero, and a sum of many errs by as much; rounded ones err by 2^-11, and their errors cancel. Sums are exact:
+/// multiples of 2^-10 below 2^10.
+#[test]
+fn factors_of_tf32_are_rounded_not_cut() {
+    let (odd, near) = (1.0 + 3.0 * 2f32.powi(-12), 1.0 + 2f32.powi(-10));
+    let g = Conv2d { n: 1, h: 3, w: 3, c_in: 64, c_out: 64 };
+    for kernels in [Kernels::Portable, Kernels::Sm90a] {
+        for device in tensor_cores::devices(Precision::Tf32, kernels) {
+            let device = &*device;
+            let all = |value: f32, len: usize| device.upload(&vec![value; len]).unwrap();
+            let bias = all(0.0, 64);
+            for [source, weight] in [[odd, 1.0], [1.0, odd], [-odd, 1.0]] {
+                let want = 576.0 * near * source.signum();
+                let (x, weight) = (all(source, g.x().len()), all(weight, g.weight().len()));
+                let [mut y, mut dx] = [g.y().len(), g.x().len()].map(|len| device.zeros(len).unwrap());
+                for call in [
+                    Call::Conv2dForward {
+                        geometry: g,
+                        x: &x,
+                        weight: &weight,
+                        bias: &bias,
+                        relu: false,
+                        y: &mut y,
+                    },
+                    Call::Conv2dBackwardInput {
+                        geometry: g,
+                        dy: &x,
+                        weight: &weight,
+                        mask: None,
+                        dx: &mut dx,
+                    },
+                ] {
+                    device.run(call).unwrap();
+                }
+                for buffer in [&y, &dx] {
+                    // The pixel in the middle sees all nine taps.
+                    let got = device.download::<f32>(buffer).unwrap();
+                    assert_eq!(got[4 * 64..5 * 64], [want; 64], "{kernels}, {source}");
+                }
+            }
+        }
+    }
 }
 
 /// What [`results`] gives.
-const RESULTS: [&str; 5] = ["y", "dx", "dweight", "the pool's y", "winner"];
+const RESULTS: [&str; 8] =
+    ["y", "dx", "dweight", "dbias", "the pool's y", "winner", "the stepped weight", "its mean square"];
 
 /// What the calls of a convolution write, as bytes.
 fn results(device: &dyn Device, kind: Numbers, g: Conv2d) -> Vec<Vec<u8>> {
+    let (precision, dtype) = (device.precision(), device.precision().activations());
     let half = |seed, len| {
-        let (data, _) = numbers(Precision::Bf16, kind, seed, len);
+        let (data, _) = numbers(precision, kind, seed, len);
         data.upload(device)
     };
     let (x, weight, dy) = (half(1, g.x().len()), half(2, g.weight().len()), half(3, g.y().len()));
     let mask = half(4, g.x().len());
     let bias = device.upload(&Source::new(5).f32(kind, g.c_out)).unwrap();
     let fresh = |dtype, len| device.alloc(dtype, len).unwrap();
-    let mut y = fresh(Dtype::Bf16, g.y().len());
-    let mut dx = fresh(Dtype::Bf16, g.x().len());
+    let mut y = fresh(dtype, g.y().len());
+    let mut dx = fresh(dtype, g.x().len());
     let mut dweight = fresh(Dtype::F32, g.weight().len());
-    let mut small = fresh(Dtype::Bf16, g.pool().y().len());
+    let mut dbias = fresh(Dtype::F32, g.c_out);
+    let (mut velocity, mut stepped) =
+        (device.zeros(g.weight().len()).unwrap(), device.zeros(g.weight().len()).unwrap());
+    let mut small = fresh(dtype, g.pool().y().len());
     let mut winner = fresh(Dtype::U8, g.pool().winners());
     for call in [
         Call::Conv2dForward { geometry: g, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y },
         Call::Conv2dBackwardInput { geometry: g, dy: &dy, weight: &weight, mask: Some(&mask), dx: &mut dx },
-        Call::Conv2dBackwardWeight { geometry: g, x: &x, dy: &dy, dweight: &mut dweight },
+        Call::Conv2dBackwardWeight {
+            geometry: g,
+            x: &x,
+            dy: &dy,
+            dweight: &mut dweight,
+            dbias: Some(&mut dbias),
+        },
+        Call::Conv2dRmspropStep {
+            geometry: g,
+            rule: Rmsprop::default(),
+            x: &x,
+            dy: &dy,
+            velocity: &mut velocity,
+            weight: &mut stepped,
+            shadow: None,
+            dbias: None,
+        },
         Call::Conv2dMaxpool2dForward {
             geometry: g,
             x: &x,
@@ -87,17 +154,28 @@ fn results(device: &dyn Device, kind: Numbers, g: Conv2d) -> Vec<Vec<u8>> {
         device.download_bytes(buffer, &mut to).unwrap();
         to
     };
-    [&y, &dx, &dweight, &small, &winner].map(bytes).into()
+    [&y, &dx, &dweight, &dbias, &small, &winner, &stepped, &velocity].map(bytes).into()
+}
+
+/// Tiles of 128 filters and half of one; as many column tiles as there are steps, and more.
+#[test]
+fn a_step_of_the_weight_equals_its_halves() {
+    for device in tensor_cores::devices(Precision::Bf16, Kernels::Sm90a) {
+        for g in [(1, 9, 9, 64, 128), (1, 4, 70, 128, 192), (2, 13, 10, 64, 64), (1, 1, 1, 64, 128)] {
+            tensor_cores::step_equals_its_halves(&*device, Precision::Bf16, geometry(&g));
+        }
+    }
 }
 
 #[test]
 fn no_order_changes_a_bit() {
     let base = Options::default();
-    for g in [
+    let geometries = [
         Conv2d { n: 1, h: 9, w: 15, c_in: 64, c_out: 64 },
         Conv2d { n: 1, h: 12, w: 11, c_in: 64, c_out: 128 },
-    ] {
-        let want = results(&emulator(base), Reals, g);
+    ];
+    for (precision, g) in FORMATS.into_iter().flat_map(|precision| geometries.map(|g| (precision, g))) {
+        let want = results(&emulator(base, precision), Reals, g);
         for options in [
             Options { schedule: Schedule::Reverse, ..base },
             Options { schedule: Schedule::Random(1), ..base },
@@ -105,7 +183,10 @@ fn no_order_changes_a_bit() {
             Options { late_copies: false, ..base },
             Options { checked: false, ..base },
         ] {
-            assert!(results(&emulator(options), Reals, g) == want, "{g:?}, {options:?}");
+            assert!(
+                results(&emulator(options, precision), Reals, g) == want,
+                "{precision} {g:?}, {options:?}"
+            );
         }
     }
 }
@@ -132,13 +213,15 @@ fn real_layers_equal_the_portable_kernels() {
         return;
     }
     let open = || Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
-    let portable = Gpu::new(open()).unwrap().with_precision(Precision::Bf16);
-    let hopper = hopper(open());
-    for g in LAYERS.iter().map(geometry) {
-        let [want, got] = [&portable as &dyn Device, &hopper].map(|device| results(device, Integers, g));
-        for (name, (got, want)) in RESULTS.iter().zip(got.iter().zip(&want)) {
-            let differ = got.iter().zip(want).filter(|(got, want)| got != want).count();
-            assert_eq!(differ, 0, "{g:?}: bytes of {name}");
+    for precision in FORMATS {
+        let portable = Gpu::new(open()).unwrap().with_precision(precision);
+        let hopper = hopper(open(), precision);
+        for g in LAYERS.iter().map(geometry) {
+            let [want, got] = [&portable as &dyn Device, &hopper].map(|device| results(device, Integers, g));
+            for (name, (got, want)) in RESULTS.iter().zip(got.iter().zip(&want)) {
+                let differ = got.iter().zip(want).filter(|(got, want)| got != want).count();
+                assert_eq!(differ, 0, "{precision} {g:?}: bytes of {name}");
+            }
         }
     }
 }

@@ -67,7 +67,7 @@ fn all(emulated: &[(Precision, Kernels)]) -> Vec<(Precision, Box<dyn Device>)> {
 /// mask is tens of percent of the features too.
 fn limits(precision: Precision) -> (f64, f64) {
     match precision {
-        Precision::F32 => (1e-5, 1e-3),
+        Precision::F32 | Precision::Tf32x3 => (1e-5, 1e-3),
         Precision::Tf32 => (2e-3, 1.0),
         Precision::Bf16 => (2e-2, 3.0),
     }

@@ -1,4 +1,5 @@
-//! The whole of VGG16 on our kernels: the emulator (and a card, where one is) against the cpu device.
+//! The whole of VGG16 on our kernels, in f32 and in what should be as exact: the emulator (and a card, where one is)
+//! against the cpu device.
 //!
 //! One photograph through the base at 150x150, and one fine-tuning step from block3_conv1 on smaller pictures,
 //! every gradient compared. The weights are those of the repository.
@@ -14,8 +15,9 @@ use vgg_ft::device::Device;
 use vgg_ft::device::call::LossRule;
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
-use vgg_ft::device::gpu::cuda;
+use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
+use vgg_ft::device::{Device, Precision};
 use vgg_ft::graph::{Mode, Tape};
 use vgg_ft::model::{Architecture, Head, Network, Preprocess, Pretrained, Source, Trainable, Variant};
 use vgg_ft::op;
@@ -32,14 +34,27 @@ fn cpu() -> Box<dyn Device> {
     Box::new(CpuDevice::new(None).unwrap())
 }
 
-/// Our kernels: on the emulator without its checks, which the table of cases has on, and on a card.
+/// Our kernels: on the emulator without its checks, which the table of cases has on, and on a card; in f32, and in
+/// tf32x3, whose factors err by 1e-7 each as sums do.
 fn kernels() -> Vec<Box<dyn Device>> {
-    let mut all: Vec<Box<dyn Device>> =
-        vec![Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap())];
-    if cuda::find().is_ok_and(|found| found.first().is_ok()) {
+    let emulator = |precision| -> Box<dyn Device> {
+        Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap().with_precision(precision))
+    };
+    let mut all = vec![emulator(Precision::F32), emulator(Precision::Tf32x3)];
+    if let Ok(card) = cuda::find().and_then(|found| found.first().cloned()) {
         all.push(devices::card());
+        if Precision::Tf32x3.runs_on(card.limits.capability) {
+            let options = cuda::Options { guarded: true, ..cuda::Options::default() };
+            all.push(Box::new(
+                Gpu::new(Cuda::open(options).unwrap()).unwrap().with_precision(Precision::Tf32x3),
+            ));
+        }
     }
     all
+}
+
+fn who(device: &dyn Device) -> String {
+    format!("{} {}", devices::name(device), device.precision())
 }
 
 #[test]
@@ -60,8 +75,8 @@ fn a_photograph_through_vgg16_is_the_same_on_our_kernels() {
         let began = Instant::now();
         let got = features(&*device);
         let error = relative_error(&got, &want);
-        println!("{}: {error:.1e} in {:.1} s", devices::name(&*device), began.elapsed().as_secs_f64());
-        assert!(error <= LIMIT, "{}: {error:.1e}", devices::name(&*device));
+        println!("{}: {error:.1e} in {:.1} s", who(&*device), began.elapsed().as_secs_f64());
+        assert!(error <= LIMIT, "{}: {error:.1e}", who(&*device));
     }
 }
 
@@ -106,12 +121,12 @@ fn a_step_from_block3_has_the_same_gradients_on_our_kernels() {
         for ((name, got), (expected, want)) in got.iter().zip(&want) {
             assert_eq!(name, expected);
             let error = relative_error(got, want);
-            assert!(error <= LIMIT, "{}: {name}: {error:.1e}", devices::name(&*device));
+            assert!(error <= LIMIT, "{}: {name}: {error:.1e}", who(&*device));
             most = most.max(error);
         }
         println!(
             "{}: {} tensors, at most {most:.1e}, in {:.1} s",
-            devices::name(&*device),
+            who(&*device),
             got.len(),
             began.elapsed().as_secs_f64()
         );

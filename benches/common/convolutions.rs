@@ -8,6 +8,8 @@ use super::support::naive;
 use super::support::run::Data;
 use criterion::Throughput;
 use half::bf16;
+use std::rc::Rc;
+use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::{Call, Precision};
 use vgg_ft::shape::Conv2d;
 
@@ -15,7 +17,7 @@ use vgg_ft::shape::Conv2d;
 fn factors(seed: u64, len: usize) -> (Data, Vec<f32>) {
     let values = reals(seed, len);
     match precision() {
-        Precision::F32 | Precision::Tf32 => (values.clone().into(), values),
+        Precision::F32 | Precision::Tf32x3 | Precision::Tf32 => (values.clone().into(), values),
         Precision::Bf16 => {
             let short: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
             let seen = short.iter().map(|v| v.to_f32()).collect();
@@ -27,7 +29,7 @@ fn factors(seed: u64, len: usize) -> (Data, Vec<f32>) {
 /// Room for a convolution's output.
 fn activations(len: usize) -> Data {
     match precision() {
-        Precision::F32 | Precision::Tf32 => zeros(len),
+        Precision::F32 | Precision::Tf32x3 | Precision::Tf32 => zeros(len),
         Precision::Bf16 => Data::Bf16(vec![bf16::ZERO; len]),
     }
 }
@@ -36,15 +38,18 @@ fn activations(len: usize) -> Data {
 /// tf32's factors are off by 2^-11 each, and a bf16 result by 2^-9 of itself.
 fn rounded(near: Near, kept: bool) -> Near {
     match precision() {
-        Precision::F32 => near,
+        Precision::F32 | Precision::Tf32x3 => near,
         Precision::Tf32 => Near { within: near.within * 2f64.powi(14), ..near },
         Precision::Bf16 if !kept => near,
         Precision::Bf16 => Near { within: near.within + near.value.abs() * 2f64.powi(-8), ..near },
     }
 }
 
-/// Forward, back to the input, back to the weights.
-pub fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 3] {
+const RULE: Rmsprop =
+    Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-3, momentum: 0.0, centered: false, outside: false };
+
+/// Forward, back to the input, back to the weights, and their step.
+pub fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 4] {
     let g = geometry;
     let work = Throughput::Elements(2 * g.macs());
     let shape = format!("{layer}/b{}", g.n);
@@ -52,6 +57,11 @@ pub fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 3] {
     let ((weight, w1), bias) = (factors(3, g.weight().len()), reals(4, g.c_out));
     let (w2, x2, b1) = (w1.clone(), x1.clone(), bias.clone());
     let (x3, dy3) = (x1.clone(), dy2.clone());
+    let dbias = naive::bias_backward(g.c_out, &dy2);
+    let sum = Rc::new(move |at: usize| rounded(naive::conv2d_backward_weight_at(&g, &x3, &dy3, at), false));
+    let sums = [(); 2].map(|()| Rc::clone(&sum));
+    let [v, w] =
+        sums.map(|sum| move |at: usize| naive::plain_rmsprop_step(&RULE, &[sum(at)], &[0.0], &[0.0]));
     [
         Line {
             shape: shape.clone(),
@@ -79,14 +89,27 @@ pub fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 3] {
                 Call::Conv2dBackwardInput { geometry, dy, weight, mask: Some(mask), dx }),
         },
         Line {
+            shape: shape.clone(),
+            work: work.clone(),
+            inputs: vec![x.clone(), dy.clone()],
+            outputs: vec![(zeros(g.weight().len()), Box::new(move |at| sum(at)))],
+            make: make!([x, dy] => [dweight],
+                Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias: None }),
+        },
+        // What training asks for: the bias' gradient too, and the weight's used at once. A first step, from zeros.
+        Line {
             shape,
             work,
             inputs: vec![x, dy],
-            outputs: vec![(
-                zeros(g.weight().len()),
-                Box::new(move |at| rounded(naive::conv2d_backward_weight_at(&g, &x3, &dy3, at), false)),
-            )],
-            make: make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry, x, dy, dweight }),
+            outputs: vec![
+                (zeros(g.weight().len()), Box::new(move |at| v(at).0[0])),
+                (zeros(g.weight().len()), Box::new(move |at| w(at).1[0])),
+                (zeros(g.c_out), Box::new(move |at| dbias[at])),
+            ],
+            make: make!([x, dy] => [velocity, weight, dbias],
+            Call::Conv2dRmspropStep {
+                geometry, rule: RULE, x, dy, velocity, weight, shadow: None, dbias: Some(dbias),
+            }),
         },
     ]
 }

@@ -37,13 +37,13 @@ pub struct Cli {
     /// machine runs the CUDA kernels), emulator:checked (and looks for races and unwritten memory)
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
     pub device: DeviceName,
-    /// In which numbers a card (or the emulator) multiplies and keeps activations: f32; tf32 (convolutions on tensor
-    /// cores, f32 in memory); bf16 (activations, too, in half the memory). Weights and sums are f32 in all.
+    /// In which numbers a card (or the emulator) multiplies and keeps activations: f32; tf32x3 (convolutions on tensor
+    /// cores by three products for one, as exact as f32); tf32 (one product, f32 in memory); bf16 (activations, too, in half the memory). Weights and sums are f32 in all.
     /// f32 if not given; `resume` and `finetune --config` take the job's
     #[arg(long, global = true, value_name = "PRECISION", value_parser = str::parse::<Precision>)]
     pub precision: Option<Precision>,
-    /// Which convolutions of bf16 a card (or the emulator) takes: auto (Hopper's own where the card is one), portable
-    /// (those for all cards), sm90a (Hopper's own: TMA and wgmma). Bits of results differ between the two; no part of
+    /// Which convolutions a card (or the emulator) takes: auto (of bf16 Hopper's own where the card is one), portable
+    /// (those for all cards), sm90a (Hopper's own of bf16 and tf32: TMA and wgmma). Bits of results differ between the two; no part of
     /// a job: say it again to `resume`
     #[arg(long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = str::parse::<Kernels>)]
     pub kernels: Kernels,
@@ -264,13 +264,13 @@ pub struct FinetuneArgs {
     /// Folder for the run
     #[arg(long, short, value_name = "RUN")]
     pub output: PathBuf,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub job: JobArgs,
     /// Share of each class that becomes the validation split; with --config in place of the file's. 0 for none, as
     /// data with a validation folder need it
     #[arg(long, value_name = "SHARE")]
     pub validation_split: Option<f32>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobArgs,
 }
 
 /// What `finetune` and `demo` share.
@@ -298,25 +298,25 @@ pub struct JobArgs {
     #[allow(missing_docs)]
     pub augment: AugmentArgs,
     /// Epochs with the base frozen; 0 leaves this stage out
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 10)]
     pub head_epochs: usize,
     /// Learning rate while the base is frozen
-    #[arg(long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
+    #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
     pub head_rate: f32,
     /// The first layer that learns in the second stage
-    #[arg(long, value_name = "LAYER", default_value = "block5_conv1")]
+    #[arg(help_heading = "Stages", long, value_name = "LAYER", default_value = "block5_conv1")]
     pub unfreeze_from: String,
     /// Epochs with the top of the base unfrozen; 0 leaves this stage out
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 4)]
     pub epochs: usize,
     /// Learning rate of the second stage
-    #[arg(long, value_name = "RATE", default_value_t = 1e-5, value_parser = rate)]
+    #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 1e-5, value_parser = rate)]
     pub rate: f32,
     /// Keep the activations at the freeze boundary in RUN/features when done
-    #[arg(long)]
+    #[arg(help_heading = "Stages", long)]
     pub keep_features: bool,
     /// Gigabytes that those activations may take on the disk; beyond, the frozen layers run in every epoch
-    #[arg(long, value_name = "GB", default_value_t = 20.0, value_parser = share)]
+    #[arg(help_heading = "Stages", long, value_name = "GB", default_value_t = 20.0, value_parser = share)]
     pub cache_limit: f64,
 }
 

@@ -155,7 +155,7 @@ mod tests {
         let t4 = || Gpu::new(Plan::new(Card::named("t4").unwrap())).unwrap();
         assert!(working(t4(), Precision::F32, Kernels::Auto).is_ok());
         assert!(working(t4(), Precision::F32, Kernels::Sm90a).is_err());
-        for precision in [Precision::Tf32, Precision::Bf16] {
+        for precision in Precision::ALL.into_iter().filter(|precision| !precision.is_f32()) {
             let Err(error) = working(t4(), precision, Kernels::Auto) else { panic!("{precision} on a T4") };
             let text = error.to_string();
             assert!(text.contains("8.0 or later") && text.contains("7.5"), "{text}");

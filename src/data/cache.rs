@@ -162,7 +162,9 @@ impl<'a> Job<'a> {
     }
 
     fn cached(self, dir: &Path) -> Result<Pictures> {
-        files::create_dir(dir)?;
+        files::create_dir(dir).map_err(|error| {
+            error.help("choose another folder for decoded pictures with --cache, or use --no-cache")
+        })?;
         let key = Key::new(dir, self.folder, self.want.size, self.want.resize)?;
         let mut notes = Vec::new();
         // Two runs that use one folder at once may replace each other's file; each replacement holds

@@ -131,7 +131,8 @@ pub enum Call<'a> {
         /// `[n, h, w, c_in]`.
         dx: &'a mut Buffer,
     },
-    /// `dweight[o,a,b,c] = Σ_{n,i,j} dy[n,i,j,o] · x[n,i+a-1,j+b-1,c]`.
+    /// `dweight[o,a,b,c] = Σ_{n,i,j} dy[n,i,j,o] · x[n,i+a-1,j+b-1,c]`, and, if asked for, `dbias[o] = Σ_{n,i,j}
+    /// dy[n,i,j,o]`, which is [`Call::BiasBackward`]: tensor cores' kernels add it up while they pass.
     Conv2dBackwardWeight {
         /// Sizes.
         geometry: Conv2d,
@@ -139,8 +140,10 @@ pub enum Call<'a> {
         x: &'a Buffer,
         /// `[n, h, w, c_out]`.
         dy: &'a Buffer,
-        /// `[c_out, 3, 3, c_in]`.
+        /// `[c_out, 3, 3, c_in]`, f32.
         dweight: &'a mut Buffer,
+        /// `[c_out]`, f32.
+        dbias: Option<&'a mut Buffer>,
     },
     /// `dbias[c] = Σ_row dy[row,c]`.
     BiasBackward {
@@ -181,7 +184,8 @@ pub enum Call<'a> {
         /// `[n, h, w, c]`.
         dx: &'a mut Buffer,
     },
-    /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o])`, `f` = ReLU or nothing.
+    /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o])`, `f` = ReLU or nothing. `x` and `weight` are f32 or, on a card,
+    /// both bf16; then `y` is bf16 or f32.
     DenseForward {
         /// Sizes.
         geometry: Dense,
@@ -345,6 +349,27 @@ pub enum Call<'a> {
         /// `[c_in, c_out]`.
         weight: &'a mut Buffer,
     },
+    /// [`Call::Conv2dBackwardWeight`] and [`Call::RmspropStep`] of the weight in one pass: the gradient is used where
+    /// its sum ends and never stored. Whoever still needs the old weight or its shadow, the layer's own
+    /// [`Call::Conv2dBackwardInput`] first of all, must have run before.
+    Conv2dRmspropStep {
+        /// Sizes.
+        geometry: Conv2d,
+        /// Rate, rho, epsilon; the plain rule, [`Rmsprop::is_plain`].
+        rule: Rmsprop,
+        /// `[n, h, w, c_in]`.
+        x: &'a Buffer,
+        /// `[n, h, w, c_out]`.
+        dy: &'a Buffer,
+        /// `[c_out, 3, 3, c_in]`, f32; the mean square, 0 before the first step.
+        velocity: &'a mut Buffer,
+        /// `[c_out, 3, 3, c_in]`, f32.
+        weight: &'a mut Buffer,
+        /// As [`Slot::shadow`].
+        shadow: Option<&'a mut Buffer>,
+        /// `[c_out]`, f32; the bias' gradient, as [`Call::Conv2dBackwardWeight`] gives it.
+        dbias: Option<&'a mut Buffer>,
+    },
     /// `into[i] = into[i] + x[i]`: gradients that meet.
     Add {
         /// Any shape.
@@ -383,6 +408,7 @@ impl Call<'_> {
             Self::SgdStep { .. } => "sgd_step",
             Self::AdamwStep { .. } => "adamw_step",
             Self::DenseRmspropStep { .. } => "dense_rmsprop_step",
+            Self::Conv2dRmspropStep { .. } => "conv2d_rmsprop_step",
             Self::Add { .. } => "add",
         }
     }

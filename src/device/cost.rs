@@ -27,6 +27,20 @@ impl Cost {
         Self { flops, bytes_read: bytes(read), bytes_written: bytes(written) }
     }
 
+    /// The plain RMSprop's step of a weight whose gradient is at hand.
+    pub fn step(velocity: &Buffer, weight: &Buffer, shadow: Option<&Buffer>) -> Self {
+        Self::of(per(RMSPROP, weight), [velocity, weight], [velocity, weight]).and(shadow)
+    }
+
+    /// Without `part`, which is one of it.
+    pub fn less(self, part: Self) -> Self {
+        Self {
+            flops: self.flops - part.flops,
+            bytes_read: self.bytes_read - part.bytes_read,
+            bytes_written: self.bytes_written - part.bytes_written,
+        }
+    }
+
     /// Read and written together.
     pub fn bytes(&self) -> u64 {
         self.bytes_read + self.bytes_written
@@ -89,6 +103,12 @@ fn stepped(each: u64, slot: &Slot<'_>) -> Cost {
     }
 }
 
+/// A convolution's gradients by the weight, of so many multiply-adds, and by the bias if it is asked for.
+fn sums(macs: u64, dy: &Buffer, dbias: Option<&Buffer>, operands: Cost) -> Cost {
+    let bias = dbias.map_or(0, |_| per(1, dy));
+    Cost { flops: 2 * macs + bias, ..operands }.and(dbias)
+}
+
 /// Of one weight: four for the mean square, epsilon, the root, the rate, the quotient, the difference.
 const RMSPROP: u64 = 9;
 
@@ -108,8 +128,8 @@ impl Call<'_> {
             Self::Conv2dBackwardInput { geometry, dy, weight, mask, dx } => {
                 Cost::of(2 * geometry.macs(), [dy, weight], [dx]).reading(*mask)
             }
-            Self::Conv2dBackwardWeight { geometry, x, dy, dweight } => {
-                Cost::of(2 * geometry.macs(), [x, dy], [dweight])
+            Self::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias } => {
+                sums(geometry.macs(), dy, dbias.as_deref(), Cost::of(0, [x, dy], [dweight]))
             }
             Self::BiasBackward { dy, dbias, .. } => Cost::of(per(1, dy), [dy], [dbias]),
             Self::Maxpool2dForward { x, y, winner, .. } => Cost::of(0, [x], [y]).and(winner.as_deref()),
@@ -155,6 +175,10 @@ impl Call<'_> {
             Self::DenseRmspropStep { geometry, x, dy, velocity, weight, .. } => {
                 let flops = 2 * geometry.macs() + per(RMSPROP, weight);
                 Cost::of(flops, [x, dy, velocity, weight], [velocity, weight])
+            }
+            Self::Conv2dRmspropStep { geometry, x, dy, velocity, weight, shadow, dbias, .. } => {
+                sums(geometry.macs(), dy, dbias.as_deref(), Cost::of(0, [x, dy], []))
+                    + Cost::step(velocity, weight, shadow.as_deref())
             }
             Self::Add { x, into } => Cost::of(per(1, x), [x, into], [into]),
         }

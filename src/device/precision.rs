@@ -17,29 +17,34 @@ pub enum Precision {
     /// f32 throughout, by fused multiply-adds: the cpu's numbers but for the order of sums.
     #[default]
     F32,
-    /// f32 in memory; convolutions multiply on tensor cores, factors rounded to 10 bits behind the point.
+    /// f32 in memory; convolutions, and dense layers forward, multiply on tensor cores, each factor as a sum of two of
+    /// tf32 (3xTF32): as near to the true sums as `F32`, by three products for one.
+    Tf32x3,
+    /// f32 in memory; convolutions multiply on tensor cores, factors rounded to 10 bits behind the point. Dense layers
+    /// are those of `Tf32x3`.
     Tf32,
-    /// Activations, their gradients and a copy of the convolutions' weights are bf16 (7 bits behind the
+    /// Activations of the base, their gradients and a copy of the convolutions' weights are bf16 (7 bits behind the
     /// point), multiplied on tensor cores.
     Bf16,
 }
 
 impl Precision {
     /// All, the most exact first.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Tf32, Self::Bf16];
+    pub const ALL: [Self; 4] = [Self::F32, Self::Tf32x3, Self::Tf32, Self::Bf16];
 
     /// What activations and their gradients are kept as.
     pub fn activations(self) -> Dtype {
         match self {
-            Self::F32 | Self::Tf32 => Dtype::F32,
+            Self::F32 | Self::Tf32x3 | Self::Tf32 => Dtype::F32,
             Self::Bf16 => Dtype::Bf16,
         }
     }
 
-    /// `f32`, `tf32`, `bf16`: what `--precision` takes.
+    /// `f32`, `tf32x3`, `tf32`, `bf16`: what `--precision` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
+            Self::Tf32x3 => "tf32x3",
             Self::Tf32 => "tf32",
             Self::Bf16 => "bf16",
         }
@@ -83,7 +88,7 @@ impl FromStr for Precision {
         Self::ALL
             .into_iter()
             .find(|precision| precision.name() == name)
-            .ok_or_else(|| "choose f32, tf32 or bf16".into())
+            .ok_or_else(|| "choose f32, tf32x3, tf32 or bf16".into())
     }
 }
 

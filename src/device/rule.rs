@@ -20,7 +20,7 @@ pub struct Slot<'a> {
     /// As `gradient`; the mean, of a centered RMSprop.
     pub mean: Option<&'a mut Buffer>,
     /// As `gradient`, bf16: the new weight to the nearest, ties to even, for the ops that read it so. Written, never
-    /// read. Whoever still needs the old one must have run before: steps come after the whole way back.
+    /// read. Whoever still needs the old one must have run before.
     pub shadow: Option<&'a mut Buffer>,
 }
 
@@ -80,7 +80,8 @@ impl Rmsprop {
         Keeps { velocity: true, momentum: self.momentum > 0.0, mean: self.centered }
     }
 
-    /// Whether it is the rule of [`Call::DenseRmspropStep`](super::Call::DenseRmspropStep).
+    /// Whether it is the rule of [`Call::DenseRmspropStep`](super::Call::DenseRmspropStep) and of
+    /// [`Call::Conv2dRmspropStep`](super::Call::Conv2dRmspropStep).
     pub fn is_plain(&self) -> bool {
         !(self.momentum > 0.0 || self.centered || self.outside)
     }

@@ -74,11 +74,17 @@ impl<'d> Tape<'d> {
         self.nodes.borrow().len()
     }
 
-    /// Brings a parameter into the graph. `index` is what [`Tape::backward`] will call it.
+    /// Brings a parameter into the graph, its shadow if it has one. `index` is what [`Tape::backward`] will call it.
     pub fn parameter(&self, index: usize, parameter: &Parameter) -> Tensor {
+        let wanted = parameter.shadow().map_or(Dtype::F32, Buffer::dtype);
+        self.parameter_in(index, parameter, wanted)
+    }
+
+    /// The same in the format `wanted`, where it has that, else in f32.
+    pub fn parameter_in(&self, index: usize, parameter: &Parameter, wanted: Dtype) -> Tensor {
         let learns = parameter.learns && self.mode == Mode::Training;
         let node = learns.then(|| self.push("parameter", Step::Leaf(index)));
-        Tensor::on_tape(parameter.shape(), Rc::clone(parameter.shared()), node)
+        Tensor::on_tape(parameter.shape(), Rc::clone(parameter.shared(wanted)), node)
     }
 
     /// Turns an op's output into a tensor. If no input learns, nothing is recorded and `backward` is

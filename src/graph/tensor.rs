@@ -141,8 +141,9 @@ impl Parameter {
         self.shadow.as_deref()
     }
 
-    pub(super) fn shared(&self) -> &Rc<Buffer> {
-        self.shadow.as_ref().unwrap_or(&self.value)
+    /// The value in the format in which its op wants it, which is that of the value or of the shadow.
+    pub(super) fn shared(&self, wanted: Dtype) -> &Rc<Buffer> {
+        self.shadow.as_ref().filter(|shadow| shadow.dtype() == wanted).unwrap_or(&self.value)
     }
 
     /// The value and its shadow, to change both.

@@ -169,6 +169,7 @@ pub struct Architecture {
     parameters: Vec<ParameterSpec>,
     base: usize,
     output: Output,
+    top: bool,
 }
 
 impl Architecture {
@@ -208,6 +209,7 @@ impl Architecture {
             parameters: Vec::new(),
             base: 0,
             output: Output::Features,
+            top: false,
         };
         for (name, layer) in layers {
             out.push(name, layer)?;
@@ -226,6 +228,7 @@ impl Architecture {
         self.push("fc2".into(), Layer::Dense { units: 4096, relu: true })?;
         self.push("predictions".into(), Layer::Dense { units: 1000, relu: false })?;
         self.output = Output::Softmax(1000);
+        self.top = true;
         Ok(self)
     }
 
@@ -302,6 +305,11 @@ impl Architecture {
     /// How many layers the convolutional base has; the rest is the classifier.
     pub fn base(&self) -> usize {
         self.base
+    }
+
+    /// Whether the classifier is that of ImageNet, which nobody trains.
+    pub fn has_top(&self) -> bool {
+        self.top
     }
 
     /// What the last layer's numbers mean.

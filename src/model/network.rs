@@ -4,7 +4,7 @@ use super::{Architecture, Layer, Source, Trainable};
 use crate::device::call::MaskSource;
 use crate::device::{Device, Dtype};
 use crate::error::{Context, Result};
-use crate::graph::{Parameter, Tape, Tensor};
+use crate::graph::{Mode, Parameter, Tape, Tensor};
 use crate::op;
 use crate::random::Stream;
 use crate::shape::Shape;
@@ -32,7 +32,10 @@ impl Network {
             let Some(kernel) = placed.kernel else { continue };
             device.label(&placed.name);
             for spec in &architecture.parameters()[kernel..kernel + 2] {
-                parameters.push(source(&placed.name).parameter(device, spec, position)?);
+                let parameter = source(&placed.name).parameter(device, spec, position)?;
+                // Beside its f32 value, which the way back takes.
+                let shadowed = architecture.has_top() && !spec.is_bias() && parameter.shadow().is_none();
+                parameters.push(if shadowed { parameter.shadowed(device)? } else { parameter });
             }
         }
         Ok(Self { architecture, parameters })
@@ -65,7 +68,7 @@ impl Network {
     }
 
     /// Walks `x` through the layers at positions `range`. `seed` and `step` choose the dropout masks. The base keeps
-    /// activations as the device does, the classifier in f32; `x` may be either. A convolution and the pool
+    /// activations as the device does, the classifier in f32 but for ImageNet's in inference; `x` may be either. A convolution and the pool
     /// behind it are one step. Of what does not learn, no more than a step's input
     /// and output live at any moment.
     ///
@@ -84,7 +87,7 @@ impl Network {
         while let Some(position) = range.next() {
             let placed = &self.architecture.layers()[position];
             tape.label(&placed.name);
-            x = op::cast(tape, &x, keeps(tape.device(), placed.layer))?;
+            x = op::cast(tape, &x, self.keeps(tape, placed.layer))?;
             if self.pooled(position, range.clone()) {
                 range.next();
                 x = self.convolve_and_pool(tape, x, position).context(|| {
@@ -100,6 +103,21 @@ impl Network {
         Ok(x)
     }
 
+    /// In which format a layer takes its input and its weights. A run's classifier is f32 whatever the base is: its sums
+    /// are small, and its weights, which are used once per batch and learn, are smaller still. That of ImageNet has
+    /// 494 MB of weights, which are all the time it takes, and nobody trains it: in inference it is as the base is,
+    /// but for its logits.
+    fn keeps(&self, tape: &Tape<'_>, layer: Layer) -> Dtype {
+        let top = self.architecture.has_top() && tape.mode() == Mode::Inference;
+        match layer {
+            Layer::Conv2d { .. } | Layer::Maxpool2d => tape.device().precision().activations(),
+            Layer::Flatten | Layer::Dense { .. } | Layer::Dropout { .. } if top => {
+                tape.device().precision().activations()
+            }
+            Layer::Flatten | Layer::Dense { .. } | Layer::Dropout { .. } => Dtype::F32,
+        }
+    }
+
     /// Whether the layer at `position` is a convolution and a pool comes next in what is left to walk.
     fn pooled(&self, position: usize, rest: Range<usize>) -> bool {
         let layers = self.architecture.layers();
@@ -112,7 +130,11 @@ impl Network {
     /// must have no other holder.
     fn weights(&self, tape: &Tape<'_>, position: usize) -> Option<[Tensor; 2]> {
         let kernel = self.architecture.layers()[position].kernel?;
-        Some([kernel, kernel + 1].map(|at| tape.parameter(at, &self.parameters[at])))
+        let wanted = self.keeps(tape, self.architecture.layers()[position].layer);
+        // On the way back the last comes first: the kernel's gradient makes the bias' beside its own.
+        let [bias, kernel] =
+            [kernel + 1, kernel].map(|at| tape.parameter_in(at, &self.parameters[at], wanted));
+        Some([kernel, bias])
     }
 
     fn convolve_and_pool(&self, tape: &Tape<'_>, x: Tensor, position: usize) -> Result<Tensor> {
@@ -136,15 +158,6 @@ impl Network {
             // Architecture gives these layers a kernel; the pair cannot come apart.
             (Layer::Conv2d { .. } | Layer::Dense { .. }, None) => Ok(x),
         }
-    }
-}
-
-/// In which format a layer takes its input and gives its output. The classifier is f32 whatever the base is: its sums
-/// are small, and its weights are used once per batch.
-fn keeps(device: &dyn Device, layer: Layer) -> Dtype {
-    match layer {
-        Layer::Conv2d { .. } | Layer::Maxpool2d => device.precision().activations(),
-        Layer::Flatten | Layer::Dense { .. } | Layer::Dropout { .. } => Dtype::F32,
     }
 }
 

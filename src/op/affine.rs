@@ -9,14 +9,15 @@ use crate::graph::{Arrived, Backward, Flow, Gradient, Tensor};
 
 /// Makes the input's gradient from `dz`, the gradient of the sum before ReLU.
 pub(super) type Dx = Box<dyn FnOnce(&dyn Device, &Buffer) -> Result<Flow>>;
-/// Makes the weight's gradient from `dz`; last of all, so it may keep it.
-pub(super) type Dweight = Box<dyn FnOnce(&dyn Device, Buffer) -> Result<Gradient>>;
+/// Makes the weight's gradient from `dz`, and the bias' if that goes with it; last of all, so it may keep `dz`. If the
+/// gradient waits to be used at once, it is used after this: the input's, made before, has read the weight.
+pub(super) type Dweight = Box<dyn FnOnce(Buffer) -> (Gradient, Option<Gradient>)>;
 
 /// The pieces of the way back; a piece that nobody asks for is `None`.
 pub(super) struct Affine {
     /// The output, if ReLU followed: where it is 0, nothing flows back.
     pub rectified: Option<Tensor>,
-    /// Rows and channels of the output, if the bias learns.
+    /// Rows and channels of the output, if the bias learns and its gradient does not go with the weight's.
     pub bias: Option<[usize; 2]>,
     /// The weight's gradient.
     pub weight: Option<Dweight>,
@@ -39,8 +40,9 @@ impl Affine {
     pub fn back_from_sum(self, device: &dyn Device, dz: Buffer) -> Result<Vec<Option<Flow>>> {
         let dbias = self.bias.map(|[rows, channels]| dbias(device, rows, channels, &dz)).transpose()?;
         let dx = self.x.map(|dx| dx(device, &dz)).transpose()?;
-        let dweight = self.weight.map(|dweight| dweight(device, dz)).transpose()?;
-        Ok(vec![dx, dweight.map(Flow::from), dbias.map(Flow::plain)])
+        let (dweight, beside) = self.weight.map(|dweight| dweight(dz)).unzip();
+        let dbias = dbias.map(Gradient::Stored).or(beside.flatten());
+        Ok(vec![dx, dweight.map(Flow::from), dbias.map(Flow::from)])
     }
 }
 

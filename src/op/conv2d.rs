@@ -3,14 +3,14 @@
 //! `z[n,i,j,o] = bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c]`, `y = max(z, 0)` or `z`.
 //! Backward, with `dz = dy` where `y > 0` (ReLU's derivative at 0 is taken as 0, as TensorFlow does):
 //! `dx` is a convolution of `dz` with the flipped weight, `dweight` correlates `x` with `dz`, `dbias`
-//! sums `dz` over pictures and places. If `x` is a ReLU's output, `dx` goes through that ReLU in the same
+//! sums `dz` over pictures and places, beside `dweight` where both are asked for. If `x` is a ReLU's output, `dx` goes through that ReLU in the same
 //! pass.
 
 use super::affine::{Affine, Dweight, Dx};
 use super::output;
-use crate::device::{Call, Dtype};
+use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Flow, Gradient, Tape, Tensor};
+use crate::graph::{Conv2dProduct, Flow, Gradient, Tape, Tensor};
 use crate::shape::Conv2d;
 
 /// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]` in the format of `x`, `bias` `[c_out]` f32 →
@@ -42,19 +42,22 @@ pub(super) fn affine(
     [x, weight]: [&Tensor; 2],
     rectified: Option<Tensor>,
 ) -> Affine {
+    let alone = bias_learns && !weight_learns;
     Affine {
         rectified,
-        bias: bias_learns.then_some([geometry.n * geometry.h * geometry.w, geometry.c_out]),
-        weight: weight_learns.then(|| dweight(geometry, x.clone())),
+        bias: alone.then_some([geometry.n * geometry.h * geometry.w, geometry.c_out]),
+        weight: weight_learns.then(|| dweight(geometry, x.clone(), bias_learns)),
         x: x_learns.then(|| dx(geometry, x, weight.clone())),
     }
 }
 
-fn dweight(geometry: Conv2d, x: Tensor) -> Dweight {
-    Box::new(move |device, dy| {
-        let mut dweight = output(device, Dtype::F32, geometry.weight())?;
-        device.run(Call::Conv2dBackwardWeight { geometry, x: x.buffer(), dy: &dy, dweight: &mut dweight })?;
-        Ok(Gradient::Stored(dweight))
+fn dweight(geometry: Conv2d, x: Tensor, bias_learns: bool) -> Dweight {
+    Box::new(move |dy| {
+        if bias_learns {
+            let [weight, bias] = Conv2dProduct::with_bias(geometry, x, dy);
+            return (weight, Some(bias));
+        }
+        (Gradient::Conv2d(Conv2dProduct::new(geometry, x, dy)), None)
     })
 }
 

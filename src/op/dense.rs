@@ -5,18 +5,20 @@
 
 use super::affine::{Affine, Dweight, Dx};
 use super::output;
-use crate::device::Call;
+use crate::device::{Call, Dtype};
 use crate::error::Result;
 use crate::graph::{Flow, Gradient, Tape, Tensor};
 use crate::shape::Dense;
 
-/// `x` `[n, c_in]`, `weight` `[c_in, c_out]`, `bias` `[c_out]` → `[n, c_out]`.
+/// `x` `[n, c_in]`, `weight` `[c_in, c_out]`, `bias` `[c_out]` → `[n, c_out]`, in the format of `x` after a ReLU; without
+/// one these are logits, which are f32. Only f32 has a way back.
 ///
 /// # Errors
 /// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit; the device's errors.
 pub fn dense(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: bool) -> Result<Tensor> {
     let geometry = Dense::of(x.shape(), weight.shape())?;
-    let mut y = output(tape.device(), x.dtype(), geometry.y())?;
+    let dtype = if relu { x.dtype() } else { Dtype::F32 };
+    let mut y = output(tape.device(), dtype, geometry.y())?;
     tape.device().run(Call::DenseForward {
         geometry,
         x: x.buffer(),
@@ -44,7 +46,7 @@ pub fn dense(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: 
 
 fn dweight(geometry: Dense, x: Tensor) -> Dweight {
     // Large and cheap: left as a product until somebody needs the numbers.
-    Box::new(move |_, dy| Ok(Gradient::Dense { geometry, x, dy }))
+    Box::new(move |dy| (Gradient::Dense { geometry, x, dy }, None))
 }
 
 fn dx(geometry: Dense, weight: Tensor) -> Dx {

@@ -95,7 +95,7 @@ fn step(program: &Program, op: Op, flying: &mut Flying) {
         Asynchronous::Wgmma(wgmma) => {
             if let Left::Registers(slots) = wgmma.a {
                 for slot in slots {
-                    flying.entry(slot).or_insert((0, false));
+                    flying.entry(slot).and_modify(|(age, _)| *age = 0).or_insert((0, false));
                 }
             }
             flying.extend(wgmma.d.iter().map(|&slot| (slot, (0, true))));

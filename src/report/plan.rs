@@ -50,7 +50,7 @@ pub struct Share {
 pub struct Planned {
     /// What was planned, in words.
     pub title: String,
-    /// In which numbers: `f32`, `tf32`, `bf16`.
+    /// In which numbers: `f32`, `tf32x3`, `tf32`, `bf16`.
     pub precision: &'static str,
     /// On what, in words.
     pub card: String,

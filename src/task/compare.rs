@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::output::Output;
-use super::run::Config;
+use super::run::{Config, JOB};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::report::comparison::{Line, Stage, text};
@@ -33,7 +33,17 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     let output = job.output.as_ref().map(file).transpose()?;
     let mut lines = Vec::new();
     let mut histories = Vec::new();
-    for run in &job.runs {
+    // A pattern such as runs/* names other folders, too.
+    let (runs, others): (Vec<&PathBuf>, Vec<&PathBuf>) = job.runs.iter().partition(|run| is_run(run));
+    if let (true, Some(other)) = (runs.is_empty(), others.first()) {
+        return Err(Error::new(Kind::Usage, format!("{} is not a run", other.display()))
+            .fact("missing", other.join("run.toml").display())
+            .help("give folders that `vgg-ft finetune` or `vgg-ft fit` wrote with -o"));
+    }
+    for other in others {
+        host.say(format_args!("note: {} is not a run and is passed over", other.display()));
+    }
+    for run in runs {
         let (line, history) = read(run)?;
         lines.push(line);
         histories.push(history);
@@ -60,15 +70,14 @@ enum Ending {
 
 const ENDINGS: [(&str, Ending); 2] = [("svg", Ending::Svg), ("png", Ending::Png)];
 
+fn is_run(path: &Path) -> bool {
+    ["run.toml", JOB].iter().any(|name| path.join(name).exists())
+}
+
 /// A run's line and epochs.
 fn read(run: &Path) -> Result<(Line, History)> {
-    let (finished, stopped) = (run.join("run.toml"), run.join("job.toml"));
+    let (finished, stopped) = (run.join("run.toml"), run.join(JOB));
     let whole = finished.exists();
-    if !whole && !stopped.exists() {
-        return Err(Error::new(Kind::Usage, format!("{} is not a run", run.display()))
-            .fact("missing", finished.display())
-            .help("give folders that `vgg-ft finetune` or `vgg-ft fit` wrote with -o"));
-    }
     let config = Config::read(if whole { &finished } else { &stopped })?;
     let csv = run.join("history.csv");
     // A run that was stopped in its first epoch has none.

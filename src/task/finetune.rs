@@ -87,12 +87,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
 pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::Value)> {
     let began = Instant::now();
     job.validate()?;
-    if job.begin == Begin::Resume && run::Folder::finished(&job.output)? {
-        return Ok((
-            format!("{} is finished, there is nothing to go on with", job.output.display()),
-            json!({ "run": job.output, "finished": true }),
-        ));
-    }
+    let finished = job.begin == Begin::Resume && run::Folder::finished(&job.output)?;
     apart(&job.data, &job.output)?;
     let mut job = job.clone();
     if job.begin == Begin::Resume {
@@ -101,8 +96,14 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let job = &job;
     let splits = Splits::open(&job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
+    if splits.validation.is_none() {
+        host.say(
+            "note: there is nothing to validate on; --validation-split 0.2 holds a fifth of the pictures back for it",
+        );
+    }
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
+    job.stages.iter().try_for_each(|stage| stage.suits(&architecture, &classes))?;
     let places = places(&architecture, &job.stages)?;
     let augmented = job.stages.iter().any(|stage| stage.augment.is_some());
     let boundary = places.iter().copied().min().unwrap_or_default();
@@ -110,8 +111,11 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         .check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     base.remark(host, job.pictures.preprocess);
-    let mut network = base.network(host, architecture, job.head.seed)?;
     let mut config = config(host, job, &base.sha256, &classes)?;
+    if finished {
+        return run::Folder::at(&job.output).done(host, &config);
+    }
+    let mut network = base.network(host, architecture, job.head.seed)?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
     let features = folder.features();
     files::create_dir(&features)?;
@@ -223,7 +227,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     drop(validation);
     drop(parts);
     let material = Material { folder: &job.output, config: &config, history, judged };
-    text += &report::attempt(host, &mut network, material);
+    text += &report::attempt(host, &mut network, material)?;
     if !job.keep_features {
         folder.remove_features();
     }

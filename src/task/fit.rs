@@ -78,12 +78,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let began = Instant::now();
     job.validate()?;
     host.introduce();
-    if job.begin == Begin::Resume && Folder::finished(&job.output)? {
-        return host.result(
-            &format!("{} is finished, there is nothing to go on with", job.output.display()),
-            &json!({ "run": job.output, "finished": true }),
-        );
-    }
+    let finished = job.begin == Begin::Resume && Folder::finished(&job.output)?;
     apart(&job.features, &job.output)?;
     let mut stage = job.stage.clone();
     if job.begin == Begin::Resume {
@@ -122,10 +117,10 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             .help("extract without --layer: the classifier stands on the whole base"));
     }
     let architecture = architecture.with_head(head)?;
+    stage.suits(&architecture, &recipe.classes)?;
     let batch = job.head.batch;
     Estimate { architecture: &architecture, boundary: from, batch, pictures: false, augmented: false }
         .check(host)?;
-    let mut network = base.network(host, architecture, job.head.seed)?;
     let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
     let mut config = Config {
         format: FORMAT,
@@ -154,6 +149,11 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         },
         result: None,
     };
+    if finished {
+        let (text, value) = Folder::at(&job.output).done(host, &config)?;
+        return host.result(&text, &value);
+    }
+    let mut network = base.network(host, architecture, job.head.seed)?;
     let folder = Folder::begin(host, &job.output, job.begin, &config)?;
 
     let learned = samples(&train)?;
@@ -195,7 +195,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         Ok(Judged::new(Which::Split("validation"), root, files, found, report::FROM_FEATURES))
     });
     let material = Material { folder: &job.output, config: &config, history, judged };
-    text += &report::attempt(host, &mut network, material);
+    text += &report::attempt(host, &mut network, material)?;
     host.result(
         &text,
         &json!({

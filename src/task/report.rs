@@ -75,14 +75,29 @@ pub(super) struct Material<'a> {
     pub judged: Option<Result<Judged>>,
 }
 
-/// Writes the report of a run that has just been finished; a line about it for the result.
-pub(super) fn attempt(host: &Host, network: &mut Network, material: Material<'_>) -> String {
-    let path = material.folder.join(REPORT);
+/// Writes the report of a run that has just been finished; a line about it for the result. What goes wrong with it
+/// is a remark, for the run is whole.
+///
+/// # Errors
+/// [`Kind::Interrupted`].
+pub(super) fn attempt(host: &Host, network: &mut Network, mut material: Material<'_>) -> Result<String> {
+    let (path, run) = (material.folder.join(REPORT), material.folder.display());
+    let stopped = |error: Error| {
+        error
+            .context("making the report, after the run was saved")
+            .help(format!("the run is whole; `vgg-ft report {run}` makes its report"))
+    };
+    if let Some(Err(error)) =
+        material.judged.take_if(|judged| matches!(judged, Err(error) if error.kind() == Kind::Interrupted))
+    {
+        return Err(stopped(error));
+    }
     match curves_png(&material).and_then(|()| write(host, network, material, &path)) {
-        Ok(()) => format!("\nreport     {}", path.display()),
+        Ok(()) => Ok(format!("\nreport     {}", path.display())),
+        Err(error) if error.kind() == Kind::Interrupted => Err(stopped(error)),
         Err(error) => {
             host.say(format_args!("note: the run is whole, but its report could not be written: {error}"));
-            String::new()
+            Ok(String::new())
         }
     }
 }
@@ -104,6 +119,17 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     let judged = match &job.data {
         Some(data) => Some(judge(host, job, &run, &network, data)),
         None if own.exists() => Some(judge(host, job, &run, &network, own)),
+        None if job.output.is_none() && job.run.join(REPORT).exists() => {
+            return Err(Error::new(
+                Kind::Usage,
+                "a new report would lose the predictions of the one that is there",
+            )
+            .fact("gone", format!("{}, the pictures of the run", own.display()))
+            .help(format!(
+                "name the pictures (`vgg-ft report {} DATA`), or another file with -o",
+                job.run.display()
+            )));
+        }
         None => {
             host.say(format_args!("note: {} is gone, so there are no predictions", own.display()));
             None

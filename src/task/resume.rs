@@ -2,12 +2,11 @@
 
 use super::course::StageConfig;
 use super::fit::{self, HeadOptions};
-use super::run::{Begin, Config, Folder, JOB, damaged};
+use super::run::{Begin, Config, Folder, JOB, Lock, damaged, nothing_left};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, stage};
 use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Whose job a file describes.
@@ -28,16 +27,16 @@ pub enum Job {
 pub fn resume(host: &Host, run: &Path, rate_factor: Option<f64>, reading: Reading) -> Result<()> {
     let file = run.join(JOB);
     if Folder::finished(run)? {
-        return host.result(
-            &format!("{} is finished, there is nothing to go on with", run.display()),
-            &json!({ "run": run, "finished": true }),
-        );
+        let (text, value) = nothing_left(run);
+        return host.result(&text, &value);
     }
     if !file.exists() {
         return Err(Error::new(Kind::Usage, format!("{} holds no run to go on with", run.display()))
             .fact("missing", file.display())
             .help("give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"));
     }
+    // Rates are written down before the job takes the folder for itself.
+    drop(Lock::take(run)?);
     let config = Config::read(&file)?;
     let folder = Folder::at(run);
     let go_on = |config: Config| {

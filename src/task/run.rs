@@ -3,10 +3,12 @@
 //! is drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
 
 mod config;
+mod lock;
 mod remains;
 
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
 pub(super) use config::{FORMAT, damaged};
+pub(super) use lock::Lock;
 
 use super::Host;
 use crate::data::Resize;
@@ -15,6 +17,7 @@ use crate::files;
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::{curves, tensorboard};
 use crate::train::History;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,6 +36,8 @@ pub enum Begin {
 /// A folder that a run is written to.
 pub struct Folder {
     path: PathBuf,
+    /// Held by whoever writes there.
+    lock: Option<Lock>,
 }
 
 /// What is being done, until it is done.
@@ -48,16 +53,17 @@ pub(super) const CURVES: &str = "curves.png";
 impl Folder {
     /// That of a run which is there.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), lock: None }
     }
 
     /// Makes the folder, or takes it over.
     ///
     /// # Errors
     /// [`Kind::Usage`] when a run is there and neither written over nor taken up, when there is none to take
-    /// up, or when it is another job; [`Kind::Io`].
+    /// up, when it is another job, or when another process writes there; [`Kind::Io`].
     pub fn begin(host: &Host, path: &Path, begin: Begin, job: &Config) -> Result<Self> {
-        let folder = Self::at(path);
+        let lock = if path.is_dir() { Lock::take(path)? } else { None };
+        let mut folder = Self { path: path.to_owned(), lock };
         let (finished, stopped) = (folder.join("run.toml").exists(), folder.join(CHECKPOINT).exists());
         match begin {
             Begin::New if finished => {
@@ -71,7 +77,7 @@ impl Folder {
                 )
                 .help("go on with it with --resume, or begin anew with --force"));
             }
-            Begin::Resume => folder.compare(host, job)?,
+            Begin::Resume => folder.compare(host, JOB, job)?,
             Begin::New => {}
             Begin::Over => {
                 // From here on the folder is not whole.
@@ -81,6 +87,9 @@ impl Folder {
             }
         }
         files::create_dir(path)?;
+        if folder.lock.is_none() {
+            folder.lock = Lock::take(path)?;
+        }
         folder.remove_remains()?;
         if begin != Begin::Resume {
             folder.describe(job)?;
@@ -96,12 +105,12 @@ impl Folder {
         self.write(JOB, job)
     }
 
-    /// Whether the run that is there is this job.
-    fn compare(&self, host: &Host, job: &Config) -> Result<()> {
-        let there = Config::read(&self.join(JOB)).map_err(|error| match error.kind() {
+    /// Whether the run that is there, and that the file `name` tells of, is this job.
+    fn compare(&self, host: &Host, name: &str, job: &Config) -> Result<()> {
+        let there = Config::read(&self.join(name)).map_err(|error| match error.kind() {
             Kind::Io => {
                 Error::new(Kind::Usage, format!("{} holds no run to go on with", self.path.display()))
-                    .fact("missing", self.join(JOB).display())
+                    .fact("missing", self.join(name).display())
                     .help("leave --resume out to begin one")
             }
             _ => error,
@@ -113,12 +122,26 @@ impl Folder {
             ));
         }
         let Some(differs) = there.differs(job)? else { return Ok(()) };
+        let help = if name == JOB {
+            format!(
+                "`vgg-ft resume {}` goes on with the job that is there; this command with --force begins anew",
+                self.path.display()
+            )
+        } else {
+            "it is finished; choose another folder with -o, or write over it with --force".into()
+        };
         Err(Error::new(Kind::Usage, format!("{} holds another job than this", self.path.display()))
             .fact("differs", differs)
-            .help(format!(
-                "`vgg-ft resume {}` goes on with the job that is there; --force begins anew",
-                self.path.display()
-            )))
+            .help(help))
+    }
+
+    /// What is to be said, to people and to machines, where `job` is to go on and is finished already.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when it is another job that is finished here; those of [`Config::read`].
+    pub fn done(&self, host: &Host, job: &Config) -> Result<(String, Value)> {
+        self.compare(host, "run.toml", job)?;
+        Ok(nothing_left(&self.path))
     }
 
     /// Where it is.
@@ -184,6 +207,12 @@ impl Folder {
     fn write(&self, name: &str, config: &Config) -> Result<()> {
         files::write_bytes(&self.join(name), config.text()?.as_bytes())
     }
+}
+
+/// That the run at `path` is finished, for people and for machines.
+pub(super) fn nothing_left(path: &Path) -> (String, Value) {
+    let text = format!("{} is finished, there is nothing to go on with", path.display());
+    (text, json!({ "run": path, "finished": true }))
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -29,17 +29,24 @@ pub(super) struct Moment {
     history: History,
 }
 
+/// What is left where a run cannot go on.
+const ANEW: &str = "the command that began the run begins it anew with --force";
+
 /// The moment that `folder` keeps; `None` where training has not come to one.
 ///
 /// # Errors
 /// [`Kind::Weights`] when it is damaged or of another version.
 pub(super) fn kept(folder: &Folder) -> Result<Option<(Checkpoint, Moment)>> {
     let path = folder.checkpoint();
-    let Some(checkpoint) = Checkpoint::open(&path)? else { return Ok(None) };
+    let opened = Checkpoint::open(&path).map_err(|error| match error.kind() {
+        Kind::Weights => error.help(ANEW),
+        _ => error,
+    });
+    let Some(checkpoint) = opened? else { return Ok(None) };
     let moment = serde_json::from_str(&checkpoint.state).map_err(|e| {
         Error::new(Kind::Weights, format!("{} cannot be understood", path.display()))
             .fact("reason", e)
-            .help("it is of another version; begin anew with --force")
+            .help(format!("it is of another version; {ANEW}"))
     })?;
     Ok(Some((checkpoint, moment)))
 }
@@ -88,6 +95,9 @@ impl<'a> Stages<'a> {
         began: Instant,
     ) -> Result<Self> {
         let resumed = if resume { kept(folder)? } else { None };
+        if resume && resumed.is_none() {
+            host.say("note: no step was kept, so the job begins with its first");
+        }
         let moment = resumed.as_ref().map(|(_, moment)| moment);
         let history = moment.map(|moment| moment.history.clone()).unwrap_or_default();
         let clock = (began, moment.map_or(0.0, |moment| moment.seconds));
@@ -136,7 +146,7 @@ impl<'a> Stages<'a> {
         }
         let device = self.host.device.as_ref();
         network.set_trainable(Trainable { from });
-        let mut optimizer = stage.optimizer(network)?;
+        let mut optimizer = stage.optimizer(network);
         self.host.say(format_args!("\n{}: {stage}", stage.name));
         if let Some((checkpoint, moment)) = self.resumed.take() {
             // Of a split that is no more nobody has said anything.
@@ -218,7 +228,7 @@ impl<'a> Stages<'a> {
                 },
             )
             .fact("kept", format!("{}, the last good moment", kept.display()))
-            .help("put the pictures back as they were, or begin anew with --force")
+            .help(format!("put the pictures back as they were; else {ANEW}"))
     }
 }
 

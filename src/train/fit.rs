@@ -257,7 +257,11 @@ impl Fit<'_> {
             // between can then be started as one.
             let outcome =
                 self.batch(network, optimizer, (chosen, &labels, indices.len()), (draw, part + 1 == parts));
-            let Some(loss) = outcome.context(|| late.place(at))? else { return Ok(()) };
+            let Some(loss) = outcome.context(|| late.place(at))? else {
+                return Err(Error::new(Kind::Device, "the device did not do a step")
+                    .help("this is a bug in vgg-ft")
+                    .context(late.place(at)));
+            };
             late.follow(loss, at, &mut position.score)?;
         }
         position.batches += parts as u64;

@@ -1,8 +1,9 @@
 //! The optimizer: a rule, and the state that it keeps for parameters that have learned.
 //!
 //! In: gradients, as backward hands them over. Out: new weights. Gradients wait until backward has ended;
-//! then all tensors of one rate are stepped through in one call. A dense layer's gradient, as large as its
-//! weight, is used where it arises if the rule is the plain RMSprop.
+//! then all tensors of one rate are stepped through in one call. A weight's gradient, as large as the weight, is used
+//! where it arises if the rule is the plain RMSprop: the tape hands it over when nothing before it needs the weight of
+//! this step any more, and [`Parameter::update`] refuses where that is not so.
 
 use crate::device::call::{Adjust, Rule, Slot};
 use crate::device::{Buffer, Call, Device};
@@ -117,6 +118,17 @@ impl Optimizer {
                 let (x, dy, (weight, _)) = (x.buffer(), &dy, parameter.update()?);
                 device.run(Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight })
             }
+            (Gradient::Conv2d(product), Rule::Rmsprop(rule), Some(velocity))
+                if rule.is_plain() && at_once =>
+            {
+                let (weight, shadow) = parameter.update()?;
+                product.compute(device, |dbias| {
+                    let (geometry, x, dy) = (product.geometry, product.x.buffer(), &*product.dy);
+                    let step =
+                        Call::Conv2dRmspropStep { geometry, rule, x, dy, velocity, weight, shadow, dbias };
+                    device.run(step)
+                })
+            }
             (gradient, ..) => {
                 let gradient = gradient.store(device)?;
                 match &mut self.waiting[index] {
@@ -131,8 +143,7 @@ impl Optimizer {
     }
 
     /// One step of all `parameters` whose gradients wait, after backward has ended: a call for each factor
-    /// of the rate. Shadows are written by the same calls. That is why the end of backward has to be waited for: a
-    /// layer's `conv2d_backward_input` reads the shadow of this step.
+    /// of the rate. Shadows are written by the same calls.
     ///
     /// # Errors
     /// The device's errors.

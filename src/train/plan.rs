@@ -232,6 +232,38 @@ mod tests {
         }
     }
 
+    /// A step writes the weight that the layer's own way back reads, so that comes first. The bias' gradient goes with
+    /// the weight's where kernels add it up on the way, and no weight is left to the step of all others.
+    #[test]
+    fn a_weight_steps_after_the_way_back_through_its_layer() {
+        let architecture = vgg16(150);
+        let trainable = Trainable::from(&architecture, "block3_conv1").unwrap();
+        for precision in Precision::ALL {
+            let record = training((h100(), precision), &architecture, 0, trainable, 20).unwrap();
+            let lines = lines(&record, h100());
+            let back = |name: &str, kernel: &str| -> Vec<usize> {
+                let of = |line: &Line| line.backward && line.label == name && line.kernel.starts_with(kernel);
+                (0..lines.len()).filter(|&at| of(&lines[at])).collect()
+            };
+            for (position, placed) in architecture.layers().iter().enumerate().skip(trainable.from) {
+                let name = placed.name.as_str();
+                if !matches!(placed.layer, Layer::Conv2d { .. }) {
+                    continue;
+                }
+                let (reads, steps) = (back(name, "conv2d_backward_input"), back(name, "conv2d_rmsprop_step"));
+                assert_eq!(steps.len(), 1, "{name} in {precision}");
+                assert_eq!(reads.is_empty(), position == trainable.from, "{name} in {precision}");
+                assert!(reads.iter().all(|&at| at < steps[0]), "{name} in {precision}: {reads:?}, {steps:?}");
+                let apart = !back(name, "bias_backward").is_empty();
+                assert_eq!(apart, precision == Precision::F32, "{name} in {precision}");
+            }
+            // What is left are eleven biases, a block each.
+            let last = lines.last().unwrap();
+            assert_eq!(last.kernel, "rmsprop_step");
+            assert!(last.grid[0] <= 11, "{precision}: {:?}", last.grid);
+        }
+    }
+
     #[test]
     fn memory_grows_with_the_batch_and_is_all_given_back() {
         let peak = |batch| Memory::of(&from_pictures("block3_conv1", batch).1);

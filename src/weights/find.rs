@@ -46,7 +46,9 @@ fn find_in(variable: Option<OsString>, folders: &[PathBuf]) -> Result<PathBuf> {
     let tried: Vec<String> = tried.iter().map(|path| path.display().to_string()).collect();
     Err(Error::new(Kind::Weights, "cannot find the VGG16 weights")
         .fact("looked for", tried.join("\n"))
-        .help(format!("set {VARIABLE} to a weights file; weights/README.md says where to get one")))
+        .help(format!(
+            "give a weights file with --weights, or set {VARIABLE} to one; `vgg-ft weights fetch vgg16-notop` gets one"
+        )))
 }
 
 #[cfg(test)]

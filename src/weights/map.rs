@@ -12,7 +12,7 @@ pub(super) fn map(path: &Path) -> Result<Mmap> {
     let about = fs::metadata(path).map_err(|e| {
         if e.kind() == std::io::ErrorKind::NotFound {
             Error::new(Kind::Weights, format!("there is no weights file {name}"))
-                .help("check the path, or leave it out to use the weights that come with vgg-ft")
+                .help("check the path; `vgg-ft weights fetch` gets files that others publish")
         } else {
             Error::io("read", path, &e)
         }

@@ -6,7 +6,7 @@
 //! without a context is refused, and after a fault nothing works.
 //!
 //! `VGG_FT_FAKE_CUDA` holds words that change it: `no-card`, `old-driver` (PTX is refused), `no-graphs`,
-//! `old-card`, `memory=BYTES`, `fault=KERNEL` or `fault=KERNEL:N` (from its Nth launch on), `full=FUNCTION:N`
+//! `old-card`, `hopper` (a card of 9.0), `driver=12000` (for 12.0), `memory=BYTES`, `fault=KERNEL` or `fault=KERNEL:N` (from its Nth launch on), `full=FUNCTION:N`
 //! (out of memory at the Nth call of that function of graphs and all later ones), `graphs=N` (room for so many),
 //! `slow-wait=MS` (so long until somebody who waits for the stream begins to).
 
@@ -17,6 +17,7 @@
 
 mod graph;
 mod machine;
+mod tensor;
 
 use machine::*;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
@@ -33,7 +34,8 @@ pub extern "C" fn cuInit(flags: c_uint) -> c_uint {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> c_uint {
-    unsafe { *version = if word("old-driver").is_some() { 10020 } else { 12040 } };
+    let usual = || if word("old-driver").is_some() { 10020 } else { 12040 };
+    unsafe { *version = word("driver").map_or_else(usual, |version| version.parse().unwrap()) };
     OK
 }
 

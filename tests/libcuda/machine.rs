@@ -76,11 +76,17 @@ pub fn memory() -> usize {
     word("memory").map_or(8 << 30, |bytes| bytes.parse().unwrap())
 }
 
+/// The emulator as the card that it is to be.
+fn options() -> Options {
+    let usual = Options::default();
+    Options { capability: if word("hopper").is_some() { 90 } else { usual.capability }, ..usual }
+}
+
 pub fn machine() -> MutexGuard<'static, Machine> {
     static MACHINE: OnceLock<Mutex<Machine>> = OnceLock::new();
     let new = || {
         Mutex::new(Machine {
-            emulator: Emulator::new(Options::default()).unwrap(),
+            emulator: Emulator::new(options()).unwrap(),
             queue: VecDeque::new(),
             queued: 0,
             done: 0,

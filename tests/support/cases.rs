@@ -8,10 +8,10 @@ use super::close::Near;
 use super::layout;
 use super::naive;
 use super::optimizer;
-use super::run::{Case, Data, Make, Output};
+use super::run::{Case, Data, Make, Output, Want};
 use std::fmt::Debug;
-use vgg_ft::device::Call;
 use vgg_ft::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
+use vgg_ft::device::{Call, Dtype};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
 
@@ -214,12 +214,53 @@ fn conv2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Conv2d) {
             }
         }
     }
+    let sums = (want, bound(kind, naive::bias_backward(geometry.c_out, &dy)));
+    conv2d_backward_weight(cases, (kind, geometry), [x.into(), dy.into()], sums, None);
+}
+
+/// What a convolution's weight's gradient and its bias' go to: `want` are both. `shadow`: a weight's format.
+pub fn conv2d_backward_weight(
+    cases: &mut Vec<Case>,
+    title: (impl Debug, Conv2d),
+    [x, dy]: [Data; 2],
+    (dweight, dbias): (Vec<Near>, Vec<Near>),
+    shadow: Option<Dtype>,
+) {
+    let geometry = title.1;
+    let inputs = || vec![x.clone(), dy.clone()];
     cases.push(case(
-        (kind, geometry),
-        vec![x.into(), dy.into()],
-        vec![Output::fresh(want)],
-        make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry, x, dy, dweight }),
+        &title,
+        inputs(),
+        vec![Output::fresh(dweight.clone())],
+        make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias: None }),
     ));
+    cases.push(case(
+        (&title, "bias"),
+        inputs(),
+        vec![Output::fresh(dweight.clone()), Output::fresh(dbias.clone())],
+        make!([x, dy] => [dweight, dbias],
+            Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias: Some(dbias) }),
+    ));
+    let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-3, ..Rmsprop::default() };
+    let mut source = Source::new(7);
+    let velocity: Vec<f32> = source.f32(Reals, dweight.len()).iter().map(|v| v * v).collect();
+    let weight = source.f32(Reals, dweight.len());
+    let (v, w) = naive::plain_rmsprop_step(&rule, &dweight, &velocity, &weight);
+    // Half a unit of eight bits on top of what the weight may be off.
+    let shade =
+        |&Near { value, within }: &Near| Near { value, within: within + (value.abs() + within) / 256.0 };
+    let shadowed =
+        shadow.map(|dtype| Output { before: None, want: Want::Half(dtype, w.iter().map(shade).collect()) });
+    let outputs = [
+        vec![Output::in_place(velocity, v), Output::in_place(weight, w), Output::fresh(dbias)],
+        shadowed.into_iter().collect(),
+    ];
+    let make: Make = Box::new(move |inputs, outputs| {
+        let ([x, dy], [velocity, weight, dbias, rest @ ..]) = (inputs, outputs) else { unreachable!() };
+        let (shadow, dbias) = (rest.first_mut(), Some(dbias));
+        Call::Conv2dRmspropStep { geometry, rule, x, dy, velocity, weight, shadow, dbias }
+    });
+    cases.push(case((&title, rule), inputs(), outputs.into_iter().flatten().collect(), make));
 }
 
 /// `z` is the rectified convolution. Of reals the winner is a matter of rounding where two are near, so
@@ -296,7 +337,7 @@ fn dense(cases: &mut Vec<Case>, kind: Numbers, geometry: Dense) {
     let rule = Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-3, ..Rmsprop::default() };
     let velocity: Vec<f32> = source.f32(Reals, want.len()).iter().map(|v| v * v).collect();
     let weight = source.f32(Reals, want.len());
-    let (v, w) = naive::dense_rmsprop_step(&rule, &want, &velocity, &weight);
+    let (v, w) = naive::plain_rmsprop_step(&rule, &want, &velocity, &weight);
     cases.push(case(
         (kind, geometry, rule),
         vec![x.into(), dy.into()],

@@ -311,7 +311,7 @@ pub fn softmax(classes: usize, x: &[f32]) -> Vec<Near> {
 /// `velocity` and `weight`.
 /// `gradient` is a sum that is itself only near: its distance moves the mean square by its derivative
 /// `2 (1-rho) g`, and the step by at most `rate / sqrt(epsilon)` for each unit.
-pub fn dense_rmsprop_step(
+pub fn plain_rmsprop_step(
     rule: &Rmsprop,
     gradient: &[Near],
     velocity: &[f32],

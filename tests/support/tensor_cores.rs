@@ -1,20 +1,58 @@
 //! Convolutions on tensor cores, as cases: factors rounded as the cores get them, and what naive loops make of them.
 
-use super::cases::{Integers, Numbers, Reals, Source, case, make};
+use super::cases::{Integers, Numbers, Reals, Source, case, conv2d_backward_weight, make};
 use super::close::Near;
 use super::devices::gather;
 use super::naive;
 use super::run::{Case, Data, Output, Want};
 use half::bf16;
+use vgg_ft::device::call::{Adjust, Rmsprop, Slot};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::driver::Driver;
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
-use vgg_ft::device::{Call, Device, Dtype, Kernels, Precision};
-use vgg_ft::shape::Conv2d;
+use vgg_ft::device::gpu::module::MODULES;
+use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
+use vgg_ft::ptx::{Program, Space};
+use vgg_ft::shape::{Conv2d, Dense};
 
 /// `(n, h, w, c_in, c_out)`.
 pub type Sizes = (usize, usize, usize, usize, usize);
+
+/// What kernels for every card are tested with.
+pub const PORTABLE: &[Sizes] = &[
+    (1, 1, 1, 8, 8),      // one pixel: eight of nine taps fall outside
+    (3, 7, 1, 16, 16),    // one column
+    (2, 9, 9, 64, 64),    // block 5's map
+    (1, 3, 43, 64, 136),  // one past a tile in pixels, a chunk past one in filters
+    (2, 5, 13, 136, 128), // the same in channels; depth past two steps
+    (1, 12, 11, 72, 24),  // a tail of the depth
+    (5, 6, 4, 128, 40),   // tiles that run across pictures
+    (2, 1, 1, 32, 72),    // a map with one pixel
+    (33, 2, 2, 8, 16),    // more maps than a step has rows of
+    (1, 4, 70, 16, 8),    // a long row
+    (1, 13, 13, 3, 64),   // the first layer
+    (1, 5, 7, 3, 70),     // the same with filters past a tile
+    (1, 5, 7, 3, 4),      // nothing divides anything
+    (1, 2, 2, 1, 1),      // nothing but borders
+    (2, 9, 8, 65, 66),    // one past a tile of what takes any channels
+    (3, 7, 5, 20, 12),    // whole chunks of f32, not of bf16
+    (2, 3, 2, 8, 7),      // filters alone are ragged
+    (1, 11, 3, 5, 8),     // channels alone are
+];
+
+/// What Hopper's are: channels are multiples of 64.
+pub const HOPPER: &[Sizes] = &[
+    (1, 1, 1, 64, 64),     // one pixel: eight of nine taps fall outside
+    (3, 7, 1, 64, 64),     // one column
+    (1, 9, 9, 64, 128),    // block 5's map, alone
+    (1, 3, 43, 128, 64),   // one past a tile in pixels
+    (5, 6, 5, 64, 192),    // tiles that run across pictures; filters that only the narrow tile divides
+    (2, 13, 10, 192, 128), // the same of channels; several tiles of pixels
+    (1, 4, 70, 64, 64),    // a long row
+    (1, 19, 11, 128, 128), // a pool from two steps of channels, lines and columns without a window
+    (33, 2, 2, 64, 64),    // more maps than a step has rows of
+];
 
 pub fn geometry(&(n, h, w, c_in, c_out): &Sizes) -> Conv2d {
     Conv2d { n, h, w, c_in, c_out }
@@ -43,17 +81,25 @@ pub fn working<D: Driver + 'static>(driver: D, precision: Precision, kernels: Ke
     Gpu::new(driver).unwrap().with_precision(precision).with_kernels(kernels).unwrap()
 }
 
-/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it.
+/// A factor as tensor cores get it: of bf16 what is in memory, of tf32 what `cvt.rna` makes of it, or TMA; of tf32x3 in
+/// two parts, which leave out less than f32 does.
 fn factor(precision: Precision, x: f32) -> f32 {
     match precision {
         Precision::Bf16 => bf16::from_f32(x).to_f32(),
-        _ => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
+        Precision::Tf32 => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
+        Precision::F32 | Precision::Tf32x3 => x,
     }
+}
+
+/// Not halfway between two tf32, where `cvt.rna` goes away from zero and TMA to the even one.
+fn decided(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits(if bits & 0x1fff == 0x1000 { bits | 1 } else { bits })
 }
 
 /// Numbers as they lie in memory, and as factors.
 pub fn numbers(precision: Precision, kind: Numbers, seed: u64, len: usize) -> (Data, Vec<f32>) {
-    let x = Source::new(seed).f32(kind, len);
+    let x: Vec<f32> = Source::new(seed).f32(kind, len).into_iter().map(decided).collect();
     let factors = x.iter().map(|&x| factor(precision, x)).collect();
     match precision {
         Precision::Bf16 => (Data::Bf16(x.into_iter().map(bf16::from_f32).collect()), factors),
@@ -121,12 +167,21 @@ pub fn cases(precision: Precision, kind: Numbers, g: Conv2d) -> Vec<Case> {
         make!([dy, weight, mask] => [dx],
             Call::Conv2dBackwardInput { geometry: g, dy, weight, mask: Some(mask), dx }),
     ));
-    cases.push(case(
-        title,
-        vec![x_data.clone(), dy_data],
-        vec![Output::fresh(sums(kind, naive::conv2d_backward_weight(&g, &x, &dy)))],
-        make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight }),
-    ));
+    let dweight = sums(kind, naive::conv2d_backward_weight(&g, &x, &dy));
+    // The bias' sums are of what is in memory: of f32 nothing is rounded.
+    let dbias = match &dy_data {
+        Data::F32(dy) => naive::bias_backward(g.c_out, dy),
+        _ => naive::bias_backward(g.c_out, &dy),
+    };
+    let title_of = ((precision, kind), g);
+    let shadow = (precision == Precision::Bf16).then_some(Dtype::Bf16);
+    conv2d_backward_weight(
+        &mut cases,
+        title_of,
+        [x_data.clone(), dy_data],
+        (dweight, sums(kind, dbias)),
+        shadow,
+    );
     if g.h > 1 && g.w > 1 {
         let z = naive::conv2d_forward(&g, &x, &weight, &bias, true);
         // Of reals the winner is a matter of rounding; integers of bf16 tie after it.
@@ -147,8 +202,7 @@ pub fn cases(precision: Precision, kind: Numbers, g: Conv2d) -> Vec<Case> {
             make!([x, weight, bias] => [y],
                 Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y, winner: None }),
         ));
-        // Elsewhere it is two launches, the second the pool's own kernel.
-        if kind == Integers && g.c_out.is_multiple_of(4) {
+        if kind == Integers {
             cases.push(case(
                 (title, "training"),
                 inputs(),
@@ -161,15 +215,108 @@ pub fn cases(precision: Precision, kind: Numbers, g: Conv2d) -> Vec<Case> {
     cases
 }
 
+/// `conv2d_rmsprop_step` is `conv2d_backward_weight` and `rmsprop_step` in one pass: the same sums in the same order,
+/// so the same bits, of the weight, its mean square and its shadow; and `dbias` is the same with both, and asking for
+/// it changes no other sum.
+pub fn step_equals_its_halves(device: &dyn Device, precision: Precision, geometry: Conv2d) {
+    let half = |seed, len| numbers(precision, Reals, seed, len).0.upload(device);
+    let (x, dy) = (&half(1, geometry.x().len()), &half(2, geometry.y().len()));
+    let len = geometry.weight().len();
+    let (velocity, weight) = (Source::new(3).f32(Reals, len), Source::new(4).f32(Reals, len));
+    let velocity: Vec<f32> = velocity.iter().map(|v| v * v).collect();
+    let rule = Rmsprop::default();
+    let fresh = |len| device.alloc(Dtype::F32, len).unwrap();
+    let state = || {
+        let shadow = (precision == Precision::Bf16).then(|| device.alloc(Dtype::Bf16, len).unwrap());
+        (device.upload(&velocity).unwrap(), device.upload(&weight).unwrap(), shadow, fresh(geometry.c_out))
+    };
+    let (mut v1, mut w1, mut shadow1, mut dbias1) = state();
+    let (mut v2, mut w2, mut shadow2, mut dbias2) = state();
+    let [mut alone, mut gradient] = [fresh(len), fresh(len)];
+    let dweight = &mut alone;
+    device.run(Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias: None }).unwrap();
+    let (dweight, dbias) = (&mut gradient, Some(&mut dbias1));
+    device.run(Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias }).unwrap();
+    let slot = Slot {
+        gradient: &gradient,
+        weight: &mut w1,
+        velocity: Some(&mut v1),
+        momentum: None,
+        mean: None,
+        shadow: shadow1.as_mut(),
+    };
+    device.run(Call::RmspropStep { rule, adjust: Adjust::NONE, tensors: vec![slot] }).unwrap();
+    let (velocity, weight, shadow, dbias) = (&mut v2, &mut w2, shadow2.as_mut(), Some(&mut dbias2));
+    device.run(Call::Conv2dRmspropStep { geometry, rule, x, dy, velocity, weight, shadow, dbias }).unwrap();
+    let same = |what: &str, a: &Buffer, b: &Buffer| {
+        let [a, b] = [a, b].map(|buffer| {
+            let mut bytes = vec![0; buffer.len() * buffer.dtype().size()];
+            device.download_bytes(buffer, &mut bytes).unwrap();
+            bytes
+        });
+        let differs = a.iter().zip(&b).position(|(a, b)| a != b);
+        assert_eq!(differs, None, "{what} of {geometry:?} on {}", device.describe().name);
+    };
+    same("the gradient", &alone, &gradient);
+    same("the mean square", &v1, &v2);
+    same("the weight", &w1, &w2);
+    same("the bias' gradient", &dbias1, &dbias2);
+    if let (Some(apart), Some(fused)) = (&shadow1, &shadow2) {
+        same("the shadow", apart, fused);
+    }
+}
+
+/// The dense layer forward: with a ReLU, which keeps the format of its input, and without one, whose logits are f32.
+/// Without tf32: that splits its factors here (`tf32x3`).
+pub fn dense_cases(precision: Precision, kind: Numbers, g: Dense) -> Vec<Case> {
+    let (x_data, x) = numbers(precision, kind, 1, g.x().len());
+    let (weight_data, weight) = numbers(precision, kind, 2, g.weight().len());
+    let bias = Source::new(3).f32(kind, g.c_out);
+    let make = |relu: bool| {
+        let want = naive::dense_forward(&g, &x, &weight, &bias, relu);
+        let y = if relu { output(precision, kind, want) } else { Output::fresh(sums(kind, want)) };
+        case(
+            (precision, kind, g, relu),
+            vec![x_data.clone(), weight_data.clone(), bias.clone().into()],
+            vec![y],
+            make!([x, weight, bias] => [y], Call::DenseForward { geometry: g, x, weight, bias, relu, y }),
+        )
+    };
+    [false, true].map(make).into()
+}
+
+/// No access to shared memory that a warp of `gpu` made by itself, neither by ldmatrix nor by cp.async, waited for a
+/// bank; how many there were.
+pub fn waits_for_no_bank(gpu: &Gpu<Emulator>) -> u64 {
+    let mut seen = 0;
+    for entry in MODULES.iter().flat_map(|module| module.entries) {
+        let Some(statistics) = gpu.driver().take_statistics(entry.name) else { continue };
+        let shared = |program: &Program, _: &_| -> Vec<(u64, u64)> {
+            let rows = program.accesses.iter().zip(&statistics.touched);
+            let rows = rows.filter(|(access, _)| access.space == Space::Shared);
+            rows.map(|(_, touched)| (touched.passes, touched.ideal)).collect()
+        };
+        for (passes, ideal) in gpu.driver().look(entry.name, shared).unwrap() {
+            assert_eq!(passes, ideal, "{}", entry.name);
+            seen += passes;
+        }
+    }
+    seen
+}
+
 /// Every case of every geometry on every device.
 pub fn all_agree(devices: &[Box<dyn Device>], geometries: &[Sizes], precision: Precision, kind: Numbers) {
+    each_agrees(devices, geometries.iter().flat_map(|g| cases(precision, kind, geometry(g))));
+}
+
+/// Every case on every device.
+pub fn each_agrees(devices: &[Box<dyn Device>], cases: impl Iterator<Item = Case>) {
+    assert!(!devices.is_empty(), "none of the devices that are named has these kernels");
     let mut failures = Vec::new();
-    for g in geometries.iter().map(geometry) {
-        for case in cases(precision, kind, g) {
-            for device in devices {
-                if let Some(miss) = case.check(&**device) {
-                    failures.push(format!("{}: {miss}", case.name(&**device)));
-                }
+    for case in cases {
+        for device in devices {
+            if let Some(miss) = case.check(&**device) {
+                failures.push(format!("{}: {miss}", case.name(&**device)));
             }
         }
     }

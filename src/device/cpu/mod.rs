@@ -14,6 +14,7 @@ mod conv2d_backward_weight;
 mod conv2d_direct;
 mod conv2d_forward;
 mod conv2d_maxpool2d_forward;
+mod conv2d_rmsprop_step;
 mod dense_backward_input;
 mod dense_backward_weight;
 mod dense_forward;
@@ -54,6 +55,7 @@ use conv2d_backward_input::conv2d_backward_input;
 use conv2d_backward_weight::conv2d_backward_weight;
 use conv2d_forward::conv2d_forward;
 use conv2d_maxpool2d_forward::conv2d_maxpool2d_forward;
+use conv2d_rmsprop_step::conv2d_rmsprop_step;
 use dense_backward_input::dense_backward_input;
 use dense_backward_weight::dense_backward_weight;
 use dense_forward::dense_forward;
@@ -187,14 +189,12 @@ impl Device for CpuDevice {
                     arm.output("dx", dx, g.x().len())?,
                 )?;
             }
-            Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight } => {
-                conv2d_backward_weight(
-                    shop,
-                    g,
-                    arm.input("x", x, g.x().len())?,
-                    arm.input("dy", dy, g.y().len())?,
-                    arm.output("dweight", dweight, g.weight().len())?,
-                )?;
+            Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight, dbias } => {
+                let (x, dy) = (arm.input("x", x, g.x().len())?, arm.input("dy", dy, g.y().len())?);
+                let dweight = arm.output("dweight", dweight, g.weight().len())?;
+                let dbias = dbias.map(|dbias| arm.output("dbias", dbias, g.c_out)).transpose()?;
+                conv2d_backward_weight(shop, g, x, dy, dweight)?;
+                dbias.map_or(Ok(()), |dbias| bias_backward(shop, g.c_out, dy, dbias))?;
             }
             Call::BiasBackward { rows, channels, dy, dbias } => bias_backward(
                 shop,
@@ -300,6 +300,16 @@ impl Device for CpuDevice {
                 arm.output("velocity", velocity, g.weight().len())?,
                 arm.output("weight", weight, g.weight().len())?,
             )?,
+            Call::Conv2dRmspropStep { geometry: g, rule, x, dy, velocity, weight, shadow, dbias } => {
+                arm.plain(rule)?;
+                let (x, dy) = (arm.input("x", x, g.x().len())?, arm.input("dy", dy, g.y().len())?);
+                let velocity = arm.output("velocity", velocity, g.weight().len())?;
+                let weight = arm.output("weight", weight, g.weight().len())?;
+                tensors::unshadowed(arm, "shadow", shadow.as_deref())?;
+                let dbias = dbias.map(|dbias| arm.output("dbias", dbias, g.c_out)).transpose()?;
+                conv2d_rmsprop_step(shop, g, rule, (x, dy), velocity, weight)?;
+                dbias.map_or(Ok(()), |dbias| bias_backward(shop, g.c_out, dy, dbias))?;
+            }
             Call::Add { x, into } => {
                 add(shop, arm.input("x", x, x.len())?, arm.output("into", into, x.len())?);
             }

@@ -24,11 +24,7 @@ pub struct Part<'a> {
 pub fn open<'a>(arm: Arm, tensors: Vec<Slot<'a>>, keeps: Keeps) -> Result<Vec<Part<'a>>> {
     let one = |(k, slot): (usize, Slot<'a>)| {
         arm.keeps(k, &slot, keeps)?;
-        if slot.shadow.is_some() {
-            return Err(arm
-                .refuse(format!("`shadow[{k}]` is not written by the cpu"))
-                .help("the cpu computes in f32 alone; this is a bug in vgg-ft"));
-        }
+        unshadowed(arm, &format!("shadow[{k}]"), slot.shadow.as_deref())?;
         let len = slot.gradient.len();
         let state = |name: &str, buffer: Option<&'a mut Buffer>| match buffer {
             Some(buffer) => arm.output(&format!("{name}[{k}]"), buffer, len),
@@ -43,6 +39,16 @@ pub fn open<'a>(arm: Arm, tensors: Vec<Slot<'a>>, keeps: Keeps) -> Result<Vec<Pa
         })
     };
     tensors.into_iter().enumerate().map(one).collect()
+}
+
+/// Whether a weight has no shadow: `name` is refused if it is there.
+pub fn unshadowed(arm: Arm, name: &str, shadow: Option<&Buffer>) -> Result<()> {
+    if shadow.is_none() {
+        return Ok(());
+    }
+    Err(arm
+        .refuse(format!("`{name}` is not written by the cpu"))
+        .help("the cpu computes in f32 alone; this is a bug in vgg-ft"))
 }
 
 /// Hands all tensors to the threads, in parts of [`CHUNK`] elements.

@@ -87,6 +87,11 @@ pub trait Driver: Send + Sync {
     /// [`Kind::Device`] when the driver has no tensor maps, or refuses this one.
     fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]>;
 
+    /// Whether this driver is new enough for the text of `module`, as far as it can tell without a try.
+    fn reads(&self, _module: &Module) -> bool {
+        true
+    }
+
     /// Does `work`, a step of training or a pass forward: a driver may keep the launches back and start them as one
     /// when it ends, or before a copy that comes in between.
     ///

@@ -1,77 +1,108 @@
-//! The teaching convolutions of `kernels/ladder/`: rungs that lead up to `conv2d_forward`.
+//! The teaching convolutions of `kernels/ladder/`: rungs that lead up to the kernels of the engine.
 //!
-//! In: a rung. Out: a device that runs it wherever `conv2d_forward` would run, with the same arguments, so
-//! that tests, benches and the emulator treat both alike. No device of the engine is made this way.
+//! In: a rung. Out: a device that runs it wherever `conv2d_forward` is called, so that tests, benches and the
+//! emulator treat both alike (`lower/ladder.rs` makes the launch). No device of the engine is made this way.
 
 use super::driver::Driver;
-use super::launch::Launch;
-use super::module::{self, Entry, Module};
+use super::module::{self, Module};
 use super::{Gpu, Result};
+use crate::device::Precision;
 use crate::error::{Error, Kind};
 
-/// A rung: its entry, and how its blocks cover the output.
+/// How factors reach a rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factors {
+    /// By addresses.
+    Pointers,
+    /// By tensor maps, im2col for pixels: TMA moves them.
+    Maps,
+}
+
+/// A rung: its entry, what it takes, and how its blocks cover the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rung {
     /// Its entry.
     pub name: &'static str,
+    /// What x, weight and y are: f32, or bf16 with sums in f32.
+    pub precision: Precision,
+    /// Channels and filters come in whole so many.
+    pub channels: usize,
+    /// How it gets x and weight.
+    pub factors: Factors,
     /// Pixels and filters of a block.
-    pub tile: [u32; 2],
-    /// Threads of a block.
-    pub block: [u32; 3],
+    pub tile: [usize; 2],
+    /// Threads of a block, along x and y.
+    pub block: [usize; 2],
+    /// Bytes of dynamic shared memory.
+    pub shared: u32,
+    /// Whether blocks stay until all tiles are done; else each has one.
+    pub stays: bool,
 }
 
-/// From the formula upwards; `conv2d_forward` stands above the last.
-pub const RUNGS: [Rung; 4] = [
-    Rung { name: "conv2d_1_naive", tile: [256, 1], block: [256, 1, 1] },
-    Rung { name: "conv2d_2_tiled", tile: [16, 16], block: [16, 16, 1] },
-    Rung { name: "conv2d_3_padded", tile: [16, 16], block: [16, 16, 1] },
-    Rung { name: "conv2d_4_blocked", tile: [64, 64], block: [256, 1, 1] },
+const F32: Rung = Rung {
+    name: "",
+    precision: Precision::F32,
+    channels: 1,
+    factors: Factors::Pointers,
+    tile: [16, 16],
+    block: [16, 16],
+    shared: 0,
+    stays: false,
+};
+const BF16: Rung = Rung { precision: Precision::Bf16, channels: 8, block: [128, 1], ..F32 };
+const SM90: Rung = Rung { channels: 64, factors: Factors::Maps, ..BF16 };
+
+/// From the formula upwards. `conv2d_forward` stands above the fourth, `conv2d_bf16.cu` above the sixth,
+/// `conv2d_sm90.cu` above the last.
+pub const RUNGS: [Rung; 8] = [
+    Rung { name: "conv2d_1_naive", tile: [256, 1], block: [256, 1], ..F32 },
+    Rung { name: "conv2d_2_tiled", ..F32 },
+    Rung { name: "conv2d_3_padded", ..F32 },
+    Rung { name: "conv2d_4_blocked", tile: [64, 64], block: [256, 1], ..F32 },
+    Rung { name: "conv2d_5_mma", tile: [128, 32], ..BF16 },
+    Rung { name: "conv2d_6_pipelined", tile: [64, 64], ..BF16 },
+    Rung { name: "conv2d_7_wgmma", tile: [128, 64], ..SM90 },
+    Rung {
+        name: "conv2d_8_persistent",
+        tile: [256, 128],
+        block: [384, 1],
+        shared: 196_672,
+        stays: true,
+        ..SM90
+    },
 ];
+
+impl Rung {
+    /// The oldest card that it runs on, and for TMA's the only one: 80 for 8.0.
+    pub fn capability(&self) -> u32 {
+        match (self.factors, self.precision) {
+            (Factors::Maps, _) => 90,
+            (Factors::Pointers, Precision::Bf16) => 80,
+            (Factors::Pointers, _) => 75,
+        }
+    }
+}
 
 /// Whether a module holds rungs.
 pub(super) fn teaches(module: &Module) -> bool {
     module.name.starts_with("ladder/")
 }
 
-/// A rung that stands in for `conv2d_forward`.
-pub(super) struct Standing {
-    rung: Rung,
-    entry: &'static Entry,
-}
-
-impl Standing {
-    /// Puts the rung into a launch of `conv2d_forward`. Its first argument is the geometry: n, h, w, c_in,
-    /// c_out, four bytes each.
-    pub fn take(&self, launch: &mut Launch) {
-        if launch.entry.name != "conv2d_forward" {
-            return;
-        }
-        let geometry = launch.args.first().map(|arg| arg.bytes()).unwrap_or_default();
-        let axes: Vec<u32> = geometry
-            .chunks_exact(4)
-            .map(|four| four.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte)))
-            .collect();
-        if let [n, h, w, _, filters] = axes[..] {
-            let [pixels_of_block, filters_of_block] = self.rung.tile;
-            launch.entry = self.entry;
-            launch.block = self.rung.block;
-            launch.grid = [(n * h * w).div_ceil(pixels_of_block), filters.div_ceil(filters_of_block), 1];
-        }
-    }
-}
-
 impl<D: Driver + 'static> Gpu<D> {
-    /// A device that runs `rung` in the place of `conv2d_forward`.
+    /// A device that runs `rung` for `conv2d_forward`, in the rung's precision.
     ///
     /// # Errors
-    /// As [`Gpu::new`].
+    /// As [`Gpu::new`]; [`Kind::Device`] when the card cannot run it.
     pub fn on_rung(driver: D, rung: Rung) -> Result<Self> {
-        let found = module::find(rung.name, driver.limits().capability);
-        let (module, entry) = found.ok_or_else(|| {
-            Error::new(Kind::Device, format!("no kernel is called `{}`", rung.name))
-                .help("the ladder's kernels are in kernels/ladder; run scripts/ptx")
+        let capability = driver.limits().capability;
+        let found = module::find(rung.name, capability);
+        let (module, _) = found.ok_or_else(|| {
+            Error::new(Kind::Device, format!("{} does not run on this device", rung.name))
+                .fact("compute capability needed", rung.capability())
+                .fact("compute capability", capability)
+                .help("what is written for 90 runs on Hopper alone; docs/ladder.md has a rung for every card")
         })?;
         driver.load(module)?;
-        Ok(Self { standing: Some(Standing { rung, entry }), ..Self::new(driver)? })
+        Ok(Self { standing: Some(rung), ..Self::new(driver)?.with_precision(rung.precision) })
     }
 }

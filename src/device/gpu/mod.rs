@@ -42,10 +42,12 @@ pub struct Gpu<D> {
     /// Whether a kernel may have written there since the last look.
     suspect: AtomicBool,
     /// A teaching kernel in the place of one of ours.
-    standing: Option<ladder::Standing>,
+    standing: Option<ladder::Rung>,
     precision: Precision,
     /// Decided.
     kernels: Kernels,
+    /// Whether the card has kernels of its own that its driver is too old for.
+    held_back: bool,
 }
 
 impl<D: Driver + 'static> Gpu<D> {
@@ -77,6 +79,7 @@ impl<D: Driver + 'static> Gpu<D> {
             standing: None,
             precision: Precision::F32,
             kernels: Kernels::Portable,
+            held_back: false,
         })
     }
 
@@ -93,12 +96,19 @@ impl<D: Driver + 'static> Gpu<D> {
     /// [`Kind::Usage`](crate::error::Kind::Usage) when they do not work in the device's precision.
     pub fn with_kernels(self, kernels: Kernels) -> Result<Self> {
         let capability = self.driver.limits().capability;
-        let kernels = kernels.decide(&self.driver.describe(), capability, self.precision)?;
+        let decided = kernels.decide(&self.driver.describe(), capability, self.precision)?;
+        let special = |module: &&module::Module| {
+            module.is_special() && module.runs_on(capability) && !ladder::teaches(module)
+        };
+        let mut special = module::MODULES.iter().filter(special);
+        let held_back = kernels == Kernels::Auto
+            && decided == Kernels::Sm90a
+            && special.clone().any(|module| !self.driver.reads(module));
+        let kernels = if held_back { Kernels::Portable } else { decided };
         if kernels == Kernels::Sm90a {
-            let special = |module: &&module::Module| module.is_special() && module.runs_on(capability);
-            module::MODULES.iter().filter(special).try_for_each(|module| self.driver.load(module))?;
+            special.try_for_each(|module| self.driver.load(module))?;
         }
-        Ok(Self { kernels, ..self })
+        Ok(Self { kernels, held_back, ..self })
     }
 
     /// What runs the kernels.
@@ -142,6 +152,8 @@ impl<D: Driver + 'static> Device for Gpu<D> {
         let mut card = self.driver.describe();
         if self.kernels == Kernels::Sm90a {
             card.hardware.push_str(", kernels sm_90a");
+        } else if self.held_back {
+            card.hardware.push_str(", kernels portable (those of sm_90a need a driver of CUDA 12.1)");
         }
         card
     }
@@ -202,10 +214,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     fn run(&self, call: Call<'_>) -> Result<()> {
         let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. } | Call::Augment { .. });
         let mut site = Site::new(&call, &self.shared, self.fault.at(), (self.precision, self.kernels));
-        lower::lower(call, &mut site)?;
-        if let Some(standing) = &self.standing {
-            site.launches.iter_mut().for_each(|launch| standing.take(launch));
-        }
+        lower::lower_on(self.standing, call, &mut site)?;
         for launch in &site.launches {
             launch.check(self.driver.limits())?;
         }

@@ -82,6 +82,7 @@ pub struct TensorMap {
     strides: [u64; RANK],
     window: Window,
     swizzle: Swizzle,
+    rounds: bool,
 }
 
 fn wrong(what: impl fmt::Display) -> Error {
@@ -131,6 +132,7 @@ impl TensorMap {
             strides: filled(strides),
             window: Window::Tile(filled(window)),
             swizzle,
+            rounds: false,
         };
         map.check(strides.len())?;
         Ok(map)
@@ -174,14 +176,28 @@ impl TensorMap {
         }
         let window = Window::Im2col { lower: filled(lower), upper: filled(upper), channels, pixels };
         let (rank, strides, count) = (sizes.len(), filled(strides), strides.len());
-        let map = Self { dtype, base, rank, sizes: filled(sizes), strides, window, swizzle };
+        let map = Self { dtype, base, rank, sizes: filled(sizes), strides, window, swizzle, rounds: false };
         map.check(count)?;
         Ok(map)
     }
 
+    /// The same map, whose f32 arrive in shared memory as tf32: [`to_tf32`] of each. For factors: tensor cores cut
+    /// what a number has beyond tf32, always towards zero.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] for another type than f32.
+    pub fn rounding(self) -> Result<Self> {
+        if self.dtype != Dtype::F32 {
+            return Err(wrong("the type that is rounded").expected_got("F32", format!("{:?}", self.dtype)));
+        }
+        Ok(Self { rounds: true, ..self })
+    }
+
     fn check(&self, strides: usize) -> Result<()> {
         if !self.base.0.is_multiple_of(16) || self.base.0 == 0 {
-            return Err(wrong("the address").expected_got("a multiple of 16", format!("{:#x}", self.base.0)));
+            return Err(
+                wrong("the address").expected_got("a multiple of 16 above 0", format!("{:#x}", self.base.0))
+            );
         }
         if strides + 1 != self.rank {
             return Err(wrong("the number of strides").expected_got(self.rank - 1, strides));
@@ -236,6 +252,11 @@ impl TensorMap {
         self.swizzle
     }
 
+    /// Whether what is loaded is rounded to tf32.
+    pub fn rounds(&self) -> bool {
+        self.rounds
+    }
+
     /// Bytes of a box's innermost dimension.
     pub fn inner_bytes(&self) -> u32 {
         let elements = match self.window {
@@ -258,7 +279,8 @@ impl TensorMap {
     pub fn encode(&self) -> [u8; BYTES] {
         let mut out = Writer { bytes: [0; BYTES], at: 0 };
         out.put(&MAGIC);
-        let kind = u8::from(matches!(self.window, Window::Im2col { .. }));
+        let im2col = u8::from(matches!(self.window, Window::Im2col { .. }));
+        let kind = im2col | u8::from(self.rounds) << 1;
         out.put(&[code(self.dtype), self.rank as u8, self.swizzle as u8, kind]);
         out.put(&self.base.0.to_le_bytes());
         // A size of 2^32 is kept as 0, which no size is.
@@ -296,7 +318,7 @@ impl TensorMap {
         for stride in &mut strides[..RANK - 1] {
             *stride = u64::from_le_bytes(from.take()?);
         }
-        let window = if kind == 0 {
+        let window = if kind & 1 == 0 {
             let mut extents = [0; RANK];
             for extent in &mut extents {
                 *extent = u32::from(u16::from_le_bytes(from.take()?));
@@ -312,9 +334,23 @@ impl TensorMap {
             let pixels = u32::from(u16::from_le_bytes(from.take()?));
             Window::Im2col { lower: [a, b, c], upper: [d, e, f], channels, pixels }
         };
-        let map = Self { dtype, base, rank, sizes, strides, window, swizzle };
+        let map = Self { dtype, base, rank, sizes, strides, window, swizzle, rounds: kind & 2 != 0 };
         (1..=RANK).contains(&rank).then_some(map)
     }
+}
+
+/// The bits of the tf32 that is nearest to an f32, of two the even one: 10 bits behind the point, and 13 zeros. What
+/// is infinite or no number stays as it is.
+///
+/// So TMA rounds where a map says `CU_TENSOR_MAP_DATA_TYPE_TFLOAT32`: the CUDA manual names the type and not the
+/// rounding; this is what Triton's tests of `round_f32_to_tf32` hold a card to (triton-lang/triton#9295, #11751), and
+/// CUTLASS has its products of f32 on Hopper rounded so ("TMA converts f32 input to tf32",
+/// cutlass/gemm/collective/sm90_mma_tma_gmma_ss_warpspecialized.hpp).
+pub fn to_tf32(bits: u32) -> u32 {
+    if bits & 0x7f80_0000 == 0x7f80_0000 {
+        return bits;
+    }
+    (bits + 0xfff + (bits >> 13 & 1)) & !0x1fff
 }
 
 const MAGIC: [u8; 4] = *b"vtm1";
@@ -380,7 +416,7 @@ mod tests {
         let good = |base| tile(base, &[64, 9], &[128], &[64, 8], Swizzle::B128);
         assert_eq!(good(BASE.0).unwrap().bytes(), 1024);
         wrong(good(BASE.0 + 8), "a multiple of 16");
-        wrong(good(0), "a multiple of 16");
+        wrong(good(0), "a multiple of 16 above 0");
         wrong(tile(BASE.0, &[], &[], &[], Swizzle::None), "1 to 5");
         wrong(tile(BASE.0, &[64, 9], &[128], &[64], Swizzle::None), "another number of dimensions");
         wrong(tile(BASE.0, &[64, 9], &[], &[64, 8], Swizzle::None), "number of strides");
@@ -418,7 +454,29 @@ mod tests {
             TensorMap::im2col(Dtype::F32, BASE, &sizes, &strides, lower, upper, [16, 1024], Swizzle::B64)
                 .unwrap();
         assert_eq!(TensorMap::decode(&pixels.encode()), Some(pixels));
+        let rounding = pixels.rounding().unwrap();
+        assert!(rounding != pixels && TensorMap::decode(&rounding.encode()) == Some(rounding));
         assert_eq!(TensorMap::decode(&[0; BYTES]), None);
+    }
+
+    #[test]
+    fn only_f32_is_rounded_and_to_the_nearest_even() {
+        let half = tile(BASE.0, &[64, 9], &[128], &[64, 8], Swizzle::B128).unwrap();
+        assert!(half.rounding().unwrap_err().to_string().contains("F32"));
+        let one = 1f32.to_bits();
+        for (bits, want) in [
+            (one | 0xfff, one),                                 // below half a unit
+            (one | 0x1000, one),                                // half: down to the even one
+            (one | 0x3000, one + 0x4000),                       // half: up to the even one
+            (one | 0x1001, one + 0x2000),                       // above half
+            (one | 0x7f_ffff, 2f32.to_bits()),                  // carries into the exponent
+            (f32::MAX.to_bits(), f32::INFINITY.to_bits()),      // and out of the last one
+            (1 << 31 | one | 0x1fff, 1 << 31 | (one + 0x2000)), // the same below zero
+            (f32::INFINITY.to_bits(), f32::INFINITY.to_bits()),
+            (0x7f80_0001, 0x7f80_0001), // no number stays none
+        ] {
+            assert_eq!(to_tf32(bits), want, "{bits:#x}");
+        }
     }
 
     #[test]

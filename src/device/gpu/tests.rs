@@ -32,7 +32,7 @@ fn every_call_has_an_entry_and_every_entry_a_call() {
         let part = ["_reduce", "_range"].iter().find_map(|end| entry.name.strip_suffix(end));
         let call = part.unwrap_or(entry.name);
         // The same in other numbers, and in what tiles.
-        let call = ["_bf16", "_tf32", "_sm90"]
+        let call = ["_sm90", "_bf16", "_tf32"]
             .iter()
             .find_map(|form| Some(call.split_once(form)?.0))
             .unwrap_or(call);

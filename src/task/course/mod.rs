@@ -211,6 +211,11 @@ impl StageConfig {
         {
             return wrong("class_weights", "numbers from 0 up", weight);
         }
+        if let Some(ClassWeights::Given(weights)) = &self.class_weights
+            && weights.iter().all(|weight| *weight == 0.0)
+        {
+            return wrong("class_weights", "one above 0 at least", &0);
+        }
         if let Some(augment) = &self.augment {
             augment.validate()?;
         }
@@ -242,39 +247,49 @@ impl StageConfig {
         })
     }
 
-    /// A fresh optimizer for `network`. Compiling again in Keras, as the notebook does between its stages,
-    /// starts the optimizer afresh; so does a stage.
+    /// Whether what it says of blocks and classes is there: asked before the pictures are worked on.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when `rates` names no block.
-    pub fn optimizer(&self, network: &Network) -> Result<Optimizer> {
+    /// [`Kind::Usage`] when `rates` names no block, or there is not one weight for each class.
+    pub fn suits(&self, architecture: &Architecture, classes: &[String]) -> Result<()> {
+        let blocks: Vec<&str> = blocks(architecture).map(|(_, block)| block).collect();
+        if let Some(name) = self.rates.keys().find(|name| !blocks.contains(&name.as_str())) {
+            let mut each = blocks;
+            each.dedup();
+            return Err(Error::new(Kind::Usage, format!("there is no block `{name}` to give a rate to"))
+                .fact("blocks", each.join(" "))
+                .help("name one of these: --rates block5=1,block4=0.5"));
+        }
+        match &self.class_weights {
+            Some(weights) => weights.numbers(classes, &[]).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// A fresh optimizer for `network`. Compiling again in Keras, as the notebook does between its stages,
+    /// starts the optimizer afresh; so does a stage. Blocks without a rate have factor 1.
+    pub fn optimizer(&self, network: &Network) -> Optimizer {
         let mut optimizer = Optimizer::new(self.optimizer.rule(self.rate), network.parameters().len());
         optimizer.adjust = self.optimizer.adjust();
-        let architecture = network.architecture();
-        let mut blocks = Vec::new();
-        for (position, placed) in architecture.layers().iter().enumerate() {
-            let Some(kernel) = placed.kernel else { continue };
-            let block = if position >= architecture.base() {
-                CLASSIFIER
-            } else {
-                placed.name.split('_').next().unwrap_or_default()
-            };
+        for (kernel, block) in blocks(network.architecture()) {
             if let Some(&factor) = self.rates.get(block) {
                 optimizer.factors[kernel..kernel + 2].fill(factor);
             }
-            if !blocks.contains(&block) {
-                blocks.push(block);
-            }
         }
-        match self.rates.keys().find(|name| !blocks.contains(&name.as_str())) {
-            None => Ok(optimizer),
-            Some(name) => {
-                Err(Error::new(Kind::Usage, format!("there is no block `{name}` to give a rate to"))
-                    .fact("blocks", blocks.join(" "))
-                    .help("name one of these: --rates block5=1,block4=0.5"))
-            }
-        }
+        optimizer
     }
+}
+
+/// The number of each layer's kernel among the parameters, and the block that rates know it by.
+fn blocks(architecture: &Architecture) -> impl Iterator<Item = (usize, &str)> {
+    architecture.layers().iter().enumerate().filter_map(|(position, placed)| {
+        let block = if position >= architecture.base() {
+            CLASSIFIER
+        } else {
+            placed.name.split('_').next().unwrap_or_default()
+        };
+        Some((placed.kernel?, block))
+    })
 }
 
 impl fmt::Display for StageConfig {

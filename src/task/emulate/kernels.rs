@@ -294,7 +294,7 @@ pub static KERNELS: &[Kernel] = &[
             )
         },
         make: call!(s, [x, dy] => [dweight],
-            Call::Conv2dBackwardWeight { geometry: s.conv2d(), x, dy, dweight }),
+            Call::Conv2dBackwardWeight { geometry: s.conv2d(), x, dy, dweight, dbias: None }),
         tolerance: SUMS,
     },
     Kernel {
@@ -365,6 +365,25 @@ pub static KERNELS: &[Kernel] = &[
         },
         make: call!(s, [x, dy] => [velocity, weight],
             Call::DenseRmspropStep { geometry: s.dense(), rule: STEP, x, dy, velocity, weight }),
+        tolerance: SUMS,
+    },
+    Kernel {
+        name: "conv2d_rmsprop_step",
+        formula: "g = Σ_pixel dy·x, used as in `rmsprop_step`; dbias = Σ_pixel dy",
+        axes: CONV2D,
+        arrays: |s| {
+            let g = s.conv2d();
+            let outputs = vec![
+                array("velocity", g.weight().len(), Fill::Positive),
+                signed("weight", g.weight().len()),
+                fresh("dbias", g.c_out),
+            ];
+            (vec![signed("x", g.x().len()), signed("dy", g.y().len())], outputs)
+        },
+        make: call!(s, [x, dy] => [velocity, weight, dbias],
+        Call::Conv2dRmspropStep {
+            geometry: s.conv2d(), rule: STEP, x, dy, velocity, weight, shadow: None, dbias: Some(dbias),
+        }),
         tolerance: SUMS,
     },
     Kernel {

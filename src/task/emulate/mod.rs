@@ -6,6 +6,7 @@
 mod kernels;
 mod layouts;
 mod optimizers;
+mod rungs;
 
 use super::Host;
 use crate::data::{Augment, Size};
@@ -51,7 +52,7 @@ const MOST: usize = 1 << 28;
 pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
     let Some(name) = &job.kernel else { return list(host) };
     let (kernel, rung) = find(name)?;
-    let sizes = sizes(kernel, &job.shape)?;
+    let sizes = sizes(kernel.name, rungs::axes(kernel, rung), &job.shape)?;
     let (inputs, outputs) = (kernel.arrays)(&sizes);
     let elements: usize = inputs.iter().chain(&outputs).map(|array| array.len).sum();
     if elements > MOST {
@@ -60,10 +61,11 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
             .help("choose smaller sizes with --shape"));
     }
     let mut draws = Draws::new(job.seed, Stream::Demo, 0);
-    let inputs: Vec<_> = inputs.iter().map(|array| fill(array, &mut draws)).collect();
-    let before: Vec<_> = outputs.iter().map(|array| fill(array, &mut draws)).collect();
+    let mut filled = |array: &Array| rungs::kept(rung, array.name, fill(array, &mut draws));
+    let inputs: Vec<_> = inputs.iter().map(&mut filled).collect();
+    let before: Vec<_> = outputs.iter().map(filled).collect();
 
-    let watched = Watched::new(Emulator::new(job.options)?, job.trace);
+    let watched = Watched::new(Emulator::new(rungs::options(job.options, rung))?, job.trace);
     let gpu = match rung {
         Some(rung) => Gpu::on_rung(watched, rung)?,
         None => Gpu::new(watched)?,
@@ -75,9 +77,10 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
     if let Some((block, thread)) = job.trace {
         followed(&started, block, thread)?;
     }
+    let [inputs, before] = [inputs, before].map(|all| all.iter().map(rungs::widened).collect::<Vec<_>>());
     let want = run(&CpuDevice::new(job.options.threads)?, kernel, &sizes, &inputs, &before)?;
 
-    let tolerance = kernel.tolerance;
+    let tolerance = rungs::tolerance(kernel, rung);
     let report = Report {
         kernel: rung.map_or(kernel.name, |rung| rung.name),
         formula: kernel.formula,
@@ -92,15 +95,14 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
         tolerance,
     };
     host.result(&report.text(), &report)?;
-    match report.outputs.iter().find(|output| output.relative.is_nan() || output.relative > kernel.tolerance)
-    {
+    match report.outputs.iter().find(|output| output.relative.is_nan() || output.relative > tolerance) {
         None => Ok(()),
         Some(wrong) => Err(Error::new(
             Kind::Numeric,
             format!("{}: `{}` on the emulator is not what the cpu gives", kernel.name, wrong.name),
         )
         .expected_got(
-            format!("a difference of at most {:e} of the largest number", kernel.tolerance),
+            format!("a difference of at most {tolerance:e} of the largest number"),
             format!("{:e}, at element {}", wrong.relative, wrong.worst),
         )
         .help("--trace shows what a thread did; src/device/cpu has the same operation in Rust")),
@@ -117,10 +119,11 @@ fn all() -> impl Iterator<Item = (&'static str, &'static Kernel, Option<Rung>)> 
 }
 
 fn list(host: &Host) -> Result<()> {
-    let rows: Vec<_> = all().map(|(name, k, _)| (name, k.formula, shape_text(k.axes))).collect();
+    let rows: Vec<_> =
+        all().map(|(name, k, rung)| (name, k.formula, shape_text(&rungs::axes(k, rung)))).collect();
     let value = |(name, kernel, rung): (&str, &Kernel, Option<Rung>)| {
         let shape: serde_json::Map<_, _> =
-            kernel.axes.iter().map(|&(axis, size)| (axis.to_owned(), json!(size))).collect();
+            rungs::axes(kernel, rung).iter().map(|&(axis, size)| (axis.to_owned(), json!(size))).collect();
         json!({ "kernel": name, "formula": kernel.formula, "shape": shape, "ladder": rung.is_some() })
     };
     host.result(&kernel_list(&rows), &all().map(value).collect::<Vec<_>>())
@@ -141,15 +144,16 @@ fn find(name: &str) -> Result<(&'static Kernel, Option<Rung>)> {
     })
 }
 
-/// The kernel's own sizes, with those that were asked for.
-fn sizes(kernel: &Kernel, asked: &[(String, usize)]) -> Result<Sizes> {
-    let mut sizes = Sizes(kernel.axes.to_vec());
+/// The sizes `axes` of the kernel `name`, with those that were asked for.
+fn sizes(name: &str, axes: Vec<(&'static str, usize)>, asked: &[(String, usize)]) -> Result<Sizes> {
+    let known = shape_text(&axes);
+    let mut sizes = Sizes(axes);
     for (axis, size) in asked {
-        match sizes.0.iter_mut().find(|(name, _)| name == axis) {
+        match sizes.0.iter_mut().find(|(known, _)| known == axis) {
             Some((_, place)) => *place = *size,
             None => {
-                return Err(Error::new(Kind::Usage, format!("{} has no axis `{axis}`", kernel.name))
-                    .expected_got(shape_text(kernel.axes), format!("{axis}={size}"))
+                return Err(Error::new(Kind::Usage, format!("{name} has no axis `{axis}`"))
+                    .expected_got(known, format!("{axis}={size}"))
                     .help("name the axes that should differ from these, as in --shape rows=20"));
             }
         }
@@ -157,12 +161,9 @@ fn sizes(kernel: &Kernel, asked: &[(String, usize)]) -> Result<Sizes> {
     // So that no length below overflows: the largest array is smaller than nine times this product.
     let product = sizes.0.iter().try_fold(1usize, |product, &(_, size)| product.checked_mul(size));
     if product.is_none_or(|product| product > 1 << 36) {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("{}: these sizes are too large to emulate", kernel.name),
-        )
-        .expected_got("a product of at most 2^36", shape_text(&sizes.0))
-        .help("the emulator does about 10^9 multiplications a second; choose smaller sizes"));
+        return Err(Error::new(Kind::Usage, format!("{name}: these sizes are too large to emulate"))
+            .expected_got("a product of at most 2^36", shape_text(&sizes.0))
+            .help("the emulator does about 10^9 multiplications a second; choose smaller sizes"));
     }
     Ok(sizes)
 }
@@ -173,6 +174,7 @@ enum Numbers {
     F32(Vec<f32>),
     U32(Vec<u32>),
     U8(Vec<u8>),
+    Bf16(Vec<half::bf16>),
     Unwritten(Dtype, usize),
 }
 
@@ -203,6 +205,7 @@ fn upload(device: &dyn Device, numbers: &Numbers) -> Result<Buffer> {
         Numbers::F32(data) => device.upload(data),
         Numbers::U32(data) => device.upload(data),
         Numbers::U8(data) => device.upload(data),
+        Numbers::Bf16(data) => device.upload(data),
         Numbers::Unwritten(dtype, len) => device.alloc(*dtype, *len),
     }
 }

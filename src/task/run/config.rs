@@ -131,13 +131,14 @@ impl Config {
             vgg_ft: String,
         }
         let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
-        let version: Version = toml::from_str(&text).map_err(|e| damaged(file, e.message()))?;
+        let wrong = |e: toml::de::Error| damaged(file, &placed(&text, &e));
+        let version: Version = toml::from_str(&text).map_err(wrong)?;
         if version.format != FORMAT {
             return Err(Error::new(Kind::Data, format!("{} is of another version", file.display()))
                 .expected_got(format!("format = {FORMAT}"), version.format)
                 .help(format!("it was written by vgg-ft {}; use that version", version.vgg_ft)));
         }
-        toml::from_str(&text).map_err(|e| damaged(file, e.message()))
+        toml::from_str(&text).map_err(wrong)
     }
 
     /// The network that it describes.
@@ -156,8 +157,15 @@ impl Config {
     }
 }
 
+/// What is wrong and in which line.
+fn placed(text: &str, error: &toml::de::Error) -> String {
+    let line =
+        error.span().and_then(|span| text.get(..span.start)).map(|before| before.lines().count().max(1));
+    line.map_or_else(|| error.message().to_owned(), |line| format!("line {line}: {}", error.message()))
+}
+
 pub(in crate::task) fn damaged(file: &Path, reason: &str) -> Error {
     Error::new(Kind::Data, format!("{} cannot be understood", file.display()))
         .fact("reason", reason)
-        .help("mend it, or train again")
+        .help("mend the file; a run that it belongs to can also be trained again")
 }

@@ -51,6 +51,11 @@ pub fn load(library: &Library, module: &Module, driver: Version) -> Result<sys::
     Err(refused(library, answer, &file, module, driver, &log.join("\n")))
 }
 
+/// Whether a driver of this version knows the PTX of `module`.
+pub fn reads(module: &Module, driver: Version) -> bool {
+    ptx_version(module.text).and_then(needs_cuda).is_some_and(|needs| needs <= driver)
+}
+
 fn refused(
     library: &Library,
     answer: Code,

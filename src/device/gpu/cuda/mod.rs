@@ -213,6 +213,11 @@ impl Driver for Cuda {
         Ok(())
     }
 
+    fn reads(&self, module: &Module) -> bool {
+        // All special modules take tensor maps.
+        jit::reads(module, self.driver) && (!module.is_special() || self.library.tensors.is_some())
+    }
+
     fn alloc(&self, dtype: Dtype, len: usize) -> Result<Address> {
         self.enter()?;
         self.memory.alloc(dtype, len, || self.settled()).map_err(|refused| self.judge(refused))?

@@ -156,7 +156,7 @@ impl Staging {
     }
 
     /// Begins to copy from the card, after all earlier work, and gives the copy's number. There are as many pieces as
-    /// were ever on their way at once.
+    /// were ever on their way at once; one that nobody fetches, as of a run that ends with an error, stays taken.
     pub fn read_later(&self, from: Address, bytes: usize) -> Result<Result<usize, Refused>> {
         let mut all = self.later.lock().unwrap_or_else(PoisonError::into_inner);
         let number = match all.iter().position(|later| later.held.is_none()) {

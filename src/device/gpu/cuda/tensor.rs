@@ -18,9 +18,10 @@ pub fn encode(library: &Library, map: &TensorMap) -> Result<[u8; BYTES]> {
     let Some(tensors) = &library.tensors else {
         return Err(Error::new(Kind::Device, "cuda: this driver has no tensor maps")
             .fact("functions", "cuTensorMapEncodeTiled, cuTensorMapEncodeIm2col")
-            .help("install a driver of CUDA 12.0 or newer (525 or newer)"));
+            .help("install a driver of CUDA 12.1 or newer (530 or newer), or use --kernels portable"));
     };
     let dtype = match map.dtype() {
+        Dtype::F32 if map.rounds() => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
         Dtype::F32 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
         Dtype::U32 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT32,
         Dtype::U8 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT8,

@@ -1,7 +1,7 @@
 //! The convolution: `kernels/conv2d_*.cu`. On tensor cores it goes other ways: `mma`, and on Hopper `sm90`.
 
 use super::mma::{self, Format};
-use super::{Cut, Form, Site, maxpool2d, sm90};
+use super::{Cut, Form, Site, Weight, maxpool2d, sm90};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
@@ -37,8 +37,8 @@ pub fn conv2d_forward(
     y: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
-        if sm90::takes(site, format, g) {
-            return sm90::conv2d_forward(site, g, x, (weight, bias, relu), y);
+        if sm90::takes(site, g) {
+            return sm90::conv2d_forward(site, format, g, x, (weight, bias, relu), y);
         }
         return mma::conv2d_forward(site, format, g, x, (weight, bias, relu), y);
     }
@@ -63,8 +63,8 @@ pub fn conv2d_maxpool2d_forward(
     winner: Option<&Buffer>,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
-        if sm90::takes(site, format, g) {
-            return sm90::conv2d_maxpool2d_forward(site, g, x, (weight, bias), y, winner);
+        if sm90::takes(site, g) {
+            return sm90::conv2d_maxpool2d_forward(site, format, g, x, (weight, bias), y, winner);
         }
         return mma::conv2d_maxpool2d_forward(site, format, g, x, (weight, bias), y, winner);
     }
@@ -99,8 +99,8 @@ pub fn conv2d_backward_input(
     dx: &Buffer,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, dy)? {
-        if sm90::takes(site, format, g) {
-            return sm90::conv2d_backward_input(site, g, (dy, weight), mask, dx);
+        if sm90::takes(site, g) {
+            return sm90::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);
         }
         return mma::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);
     }
@@ -118,31 +118,23 @@ pub fn conv2d_backward_input(
 pub fn conv2d_backward_weight(
     site: &mut Site,
     g: Conv2d,
-    x: &Buffer,
-    dy: &Buffer,
-    dweight: &Buffer,
+    (x, dy): (&Buffer, &Buffer),
+    weight: Weight<'_>,
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
-        if sm90::takes(site, format, g) && sm90::fills_weight_tiles(g) {
-            return sm90::conv2d_backward_weight(site, g, (x, dy), dweight);
+        if sm90::takes_backward_weight(site, format, g) {
+            return sm90::conv2d_backward_weight(site, g, (x, dy), weight);
         }
-        return mma::conv2d_backward_weight(site, format, g, (x, dy), dweight);
+        return mma::conv2d_backward_weight(site, format, g, (x, dy), weight);
     }
-    let len = g.weight().len();
-    let x = site.f32("x", x, g.x().len())?;
-    let dy = site.f32("dy", dy, g.y().len())?;
-    let dweight = site.f32("dweight", dweight, len)?;
+    let inputs = [site.f32("x", x, g.x().len())?, site.f32("dy", dy, g.y().len())?];
     let tiles = [(9 * g.c_in).div_ceil(TILE.0), g.c_out.div_ceil(TILE.1)];
     let cut = Cut::new(pixels(g), tiles[0] * tiles[1], 128, DEPTH);
     let p = geometry(site, g)?;
     let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
-    // One part is the sum itself.
-    let parts = if cut.parts == 1 { dweight.clone() } else { site.parts(cut.parts, len)? };
+    let parts = weight.parts(site, cut.parts)?;
     let grid = [tiles[0], tiles[1], cut.parts];
-    site.launch("conv2d_backward_weight", grid, THREADS, [p, split, x, dy, parts.clone()])?;
-    if cut.parts > 1 {
-        let p = site.partials(cut.parts, len)?;
-        site.line("conv2d_backward_weight_reduce", len, [p, parts, dweight])?;
-    }
-    Ok(())
+    let [x, from] = inputs;
+    site.launch("conv2d_backward_weight", grid, THREADS, [p, split, x, from, parts.clone()])?;
+    weight.reduce_alone(site, &cut, parts, dy)
 }

@@ -1,11 +1,13 @@
-//! The dense layer: `kernels/dense.cu`, `dense_backward_weight.cu`.
+//! The dense layer: `kernels/dense.cu`, `dense_backward_weight.cu`; forward on tensor cores `dense_bf16.cu`,
+//! `dense_tf32x3.cu`.
 
+use super::mma::{Format, ROOM};
 use super::optimizer::rule;
-use super::{Cut, Site};
-use crate::device::Buffer;
+use super::{Cut, Form, Site};
 use crate::device::call::Rmsprop;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
+use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Dense;
 
@@ -21,6 +23,59 @@ fn geometry(site: &Site, name: &'static str, Dense { n, c_in, c_out }: Dense) ->
     Ok(Arg::value(name, &params::Dense { n, c_in, c_out }))
 }
 
+/// The forward product: by which entry, in blocks of how many units and samples.
+struct Product {
+    entry: String,
+    /// Of units, of samples.
+    tiles: [usize; 2],
+    cut: Cut,
+    /// Dynamic, of a block.
+    shared: u32,
+}
+
+impl Product {
+    /// On tensor cores where convolutions go there. What multiplies tf32 in convolutions splits factors here, as
+    /// `tf32x3` does everywhere: the classifier stays as exact as f32, and its weights take as long to read as it
+    /// takes to multiply them three times.
+    fn of(format: Option<Format>, g: Dense) -> Self {
+        let Some(format) = format else {
+            let tiles = [g.c_out.div_ceil(TILE.1), g.n.div_ceil(TILE.0)];
+            let cut = Cut::new(g.c_in, tiles[0] * tiles[1], 64, DEPTH);
+            return Self { entry: "dense_forward".to_owned(), tiles, cut, shared: 0 };
+        };
+        /// Units of a block of `dense_mma.cuh`.
+        const UNITS: usize = 128;
+        /// Its steps in shared memory.
+        const STAGES: usize = 4;
+        let (format, name, bytes) = match format {
+            Format::Bf16 => (format, "bf16", 2),
+            Format::Tf32 | Format::Tf32x3 => (Format::Tf32x3, "tf32x3", 4),
+        };
+        let whole = format.whole([g.c_in, g.c_out]);
+        let samples = match g.n {
+            _ if !whole => 32,
+            ..=16 => 16,
+            17..=32 => 32,
+            _ => 64,
+        };
+        // Registers of split factors do not reach for more.
+        let depth = if format == Format::Tf32x3 && samples == 64 { 16 } else { 128 / bytes };
+        let tiles = [g.c_out.div_ceil(UNITS), g.n.div_ceil(samples)];
+        // Two blocks for each multiprocessor of a large card, if that leaves a part the steps that are on their way
+        // at once.
+        let most = g.c_in.div_ceil(STAGES * depth).max(1);
+        let parts = (ROOM / (tiles[0] * tiles[1]).max(1)).clamp(1, most);
+        let length = g.c_in.div_ceil(parts).next_multiple_of(depth).max(depth);
+        let kind = if whole { format!("{UNITS}x{samples}x{depth}") } else { "any".to_owned() };
+        Self {
+            entry: format!("dense_forward_{name}_{kind}"),
+            tiles,
+            cut: Cut { parts: g.c_in.div_ceil(length).max(1), length },
+            shared: (STAGES * (UNITS + samples) * depth * bytes) as u32,
+        }
+    }
+}
+
 pub fn dense_forward(
     site: &mut Site,
     g: Dense,
@@ -28,25 +83,28 @@ pub fn dense_forward(
     (weight, bias, relu): (&Buffer, &Buffer, bool),
     y: &Buffer,
 ) -> Result<()> {
-    let x = site.f32("x", x, g.x().len())?;
-    let weight = site.f32("weight", weight, g.weight().len())?;
+    let factors = Form::of(x);
+    let product = Product::of(Format::of(site, x)?, g);
+    let x = site.buffer("x", x, factors.dtype, g.x().len())?;
+    let weight = site.buffer("weight", weight, factors.dtype, g.weight().len())?;
     let bias = site.f32("bias", bias, g.c_out)?;
     let len = g.y().len();
-    let y = site.f32("y", y, len)?;
+    // Factors of bf16 may give either: logits stay f32.
+    let results = if factors.dtype == Dtype::F32 { factors } else { Form::of(y) };
+    let y = site.buffer("y", y, results.dtype, len)?;
     if len == 0 {
         return Ok(());
     }
-    let tiles = [g.c_out.div_ceil(TILE.1), g.n.div_ceil(TILE.0)];
-    let cut = Cut::new(g.c_in, tiles[0] * tiles[1], 64, DEPTH);
+    let Product { entry, tiles, cut, shared } = product;
     let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
     // The second launch adds the bias, so it runs for one part too.
     let parts = site.parts(cut.parts, len)?;
     let args = [geometry(site, "p", g)?, split, x, weight, parts.clone()];
-    site.launch("dense_forward", [tiles[0], tiles[1], cut.parts], 128, args)?;
+    site.launch_with(&entry, [tiles[0], tiles[1], cut.parts], (128, shared), args)?;
     let dense = geometry(site, "dense", g)?;
     let relu = Arg::value("relu", &u32::from(relu));
     let args = [site.partials(cut.parts, len)?, dense, relu, parts, bias, y];
-    site.line("dense_forward_reduce", len, args)
+    site.line(&format!("{}_reduce", results.entry("dense_forward")), len, args)
 }
 
 pub fn dense_backward_input(

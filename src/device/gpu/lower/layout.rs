@@ -23,8 +23,13 @@ pub fn cast(site: &mut Site, x: &Buffer, y: &Buffer) -> Result<()> {
 }
 
 pub fn transpose(site: &mut Site, sizes: [usize; 3], x: &Buffer, y: &Buffer) -> Result<()> {
-    let [batch, rows, columns] = sizes;
-    let len = batch * rows * columns;
+    let len = sizes.iter().product();
+    let (x, y) = (site.f32("x", x, len)?, site.f32("y", y, len)?);
+    turned(site, sizes, x, y)
+}
+
+/// The same of what is already open.
+pub fn turned(site: &mut Site, [batch, rows, columns]: [usize; 3], x: Arg, y: Arg) -> Result<()> {
     let args = [
         Arg::value(
             "p",
@@ -34,8 +39,8 @@ pub fn transpose(site: &mut Site, sizes: [usize; 3], x: &Buffer, y: &Buffer) -> 
                 columns: site.size(columns)?,
             },
         ),
-        site.f32("x", x, len)?,
-        site.f32("y", y, len)?,
+        x,
+        y,
     ];
     let tiles = batch * rows.div_ceil(TILE) * columns.div_ceil(TILE);
     site.launch("transpose", [tiles, 1, 1], 256, args)

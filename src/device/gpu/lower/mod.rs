@@ -9,6 +9,7 @@ mod augment;
 mod conv2d;
 mod dense;
 mod elementwise;
+mod ladder;
 mod layout;
 mod maxpool2d;
 mod mma;
@@ -18,9 +19,12 @@ mod site;
 mod sm90;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use site::Site;
+use weight::{Goal, Weight};
 
+use super::ladder::Rung;
 use crate::device::{Buffer, Call, Dtype};
 use crate::error::Result;
 
@@ -48,8 +52,9 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         Call::Conv2dBackwardInput { geometry, dy, weight, mask, dx } => {
             conv2d::conv2d_backward_input(site, geometry, (dy, weight), mask, dx)
         }
-        Call::Conv2dBackwardWeight { geometry, x, dy, dweight } => {
-            conv2d::conv2d_backward_weight(site, geometry, x, dy, dweight)
+        Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias } => {
+            let weight = Weight::open(site, geometry, Goal::Store(dweight), dbias.as_deref())?;
+            conv2d::conv2d_backward_weight(site, geometry, (x, dy), weight)
         }
         Call::BiasBackward { rows, channels, dy, dbias } => {
             rows::bias_backward(site, rows, channels, dy, dbias)
@@ -89,7 +94,25 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight } => {
             dense::dense_rmsprop_step(site, geometry, rule, (x, dy), velocity, weight)
         }
+        Call::Conv2dRmspropStep { geometry, rule, x, dy, velocity, weight, shadow, dbias } => {
+            let goal = Goal::Step { rule, velocity, weight, shadow: shadow.as_deref() };
+            let weight = Weight::open(site, geometry, goal, dbias.as_deref())?;
+            conv2d::conv2d_backward_weight(site, geometry, (x, dy), weight)
+        }
         Call::Add { x, into } => elementwise::add(site, x, into),
+    }
+}
+
+/// The same on a device that has a teaching kernel in the place of `conv2d_forward`.
+///
+/// # Errors
+/// As [`lower`]; for sizes that the teaching kernel does not take.
+pub fn lower_on(rung: Option<Rung>, call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
+    match (rung, call) {
+        (Some(rung), Call::Conv2dForward { geometry, x, weight, bias, relu, y }) => {
+            ladder::conv2d_forward(site, rung, geometry, x, (weight, bias, relu), y)
+        }
+        (_, call) => lower(call, site),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Site<'a> {
     fault: Address,
     /// Of the call; its first launch takes it along.
     cost: Option<Cost>,
+    /// Of it, what the launch that ends the call takes along.
+    last: Option<Cost>,
     /// What was lowered so far.
     pub launches: Vec<Launch>,
     // Given back when the site is dropped: drivers keep the order of frees and launches.
@@ -45,7 +47,8 @@ impl<'a> Site<'a> {
     ) -> Self {
         let (arm, cost) = (Arm::new(call.name()), Some(call.cost()));
         let sm90 = kernels == Kernels::Sm90a;
-        Self { arm, precision, sm90, driver, fault, cost, launches: Vec::new(), scratch: Vec::new() }
+        let (launches, scratch) = (Vec::new(), Vec::new());
+        Self { arm, precision, sm90, driver, fault, cost, last: None, launches, scratch }
     }
 
     /// Of the device: 80 for 8.0.
@@ -143,6 +146,12 @@ impl<'a> Site<'a> {
         Ok(size as u32)
     }
 
+    /// Leaves this of the call's cost to its second launch.
+    pub fn leave_to_the_last(&mut self, cost: Cost) {
+        self.cost = self.cost.map(|all| all.less(cost));
+        self.last = Some(cost);
+    }
+
     /// Adds a launch; none if the grid is empty.
     pub fn launch(
         &mut self,
@@ -162,12 +171,22 @@ impl<'a> Site<'a> {
         (threads, shared): (usize, u32),
         args: impl Into<Vec<Arg>>,
     ) -> Result<()> {
+        self.launch_as(entry, grid, ([threads, 1, 1], shared), args)
+    }
+
+    /// The same of blocks that have more than one axis.
+    pub fn launch_as(
+        &mut self,
+        entry: &str,
+        grid: [usize; 3],
+        (block, shared): ([usize; 3], u32),
+        args: impl Into<Vec<Arg>>,
+    ) -> Result<()> {
         if grid.contains(&0) {
             return Ok(());
         }
-        let [x, y, z] = grid;
-        let grid = [self.size(x)?, self.size(y)?, self.size(z)?];
-        let block = [self.size(threads)?, 1, 1];
+        let sizes = |[x, y, z]: [usize; 3]| Ok([self.size(x)?, self.size(y)?, self.size(z)?]);
+        let (grid, block) = (sizes(grid)?, sizes(block)?);
         let Some((_, entry)) = module::find(entry, self.driver.limits().capability) else {
             return Err(self
                 .arm
@@ -176,9 +195,26 @@ impl<'a> Site<'a> {
                 .help("the kernels need a card of capability 75 (Turing) or newer"));
         };
         let args = args.into();
-        let cost = self.cost.take().unwrap_or_else(|| own_bytes(&args));
+        let cost = match (self.cost.take(), self.last) {
+            (Some(cost), _) => cost,
+            (None, Some(last)) => {
+                self.last = None;
+                let parts = args.iter().filter(|arg| matches!(arg.name(), "parts" | "biases"));
+                let bytes_read = last.bytes_read + parts.map(Arg::buffer_bytes).sum::<u64>();
+                Cost { bytes_read, ..last }
+            }
+            (None, None) => own_bytes(&args),
+        };
         self.launches.push(Launch { entry, grid, block, shared, args, cost });
         Ok(())
+    }
+
+    /// Launches that make ready what the call's own launch reads: its cost is left for that one.
+    pub fn before(&mut self, launches: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let cost = self.cost.take();
+        let done = launches(self);
+        self.cost = cost;
+        done
     }
 
     /// A launch of one thread per unit of a line of `units`.

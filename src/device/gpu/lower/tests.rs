@@ -51,7 +51,12 @@ impl Bench {
         assert_eq!(plain.len(), masked.len());
         all.extend(plain);
         masked.iter().for_each(check);
-        all.extend(self.run(Call::Conv2dBackwardWeight { geometry: g, x, dy: y, dweight: w }));
+        all.extend(self.run(Call::Conv2dBackwardWeight { geometry: g, x, dy: y, dweight: w, dbias: None }));
+        let (rule, v) = (Rmsprop::default(), &mut self.f32(g.weight().len()));
+        let (velocity, weight, shadow) = (v, w, None);
+        let step =
+            Call::Conv2dRmspropStep { geometry: g, rule, x, dy: y, velocity, weight, shadow, dbias: None };
+        all.extend(self.run(step));
         all
     }
 
@@ -157,9 +162,8 @@ fn check(launch: &Launch) {
             parts(launch, 1, 32, p[0]);
         }
         "bias_backward_bf16_reduce" => covers(launch, 0, 32, p[1]),
-        "bias_backward_reduce" | "conv2d_backward_weight_reduce" | "dense_forward_reduce" => {
-            covers(launch, 0, 256, p[1]);
-        }
+        "bias_backward_reduce" | "dense_forward_reduce" => covers(launch, 0, 256, p[1]),
+        "conv2d_backward_weight_reduce" | "conv2d_rmsprop_step_reduce" => covers(launch, 0, 4 * 256, p[1]),
         other => panic!("no word about {other}"),
     }
 }
@@ -190,14 +194,16 @@ const CONV2D: [&str; 3] = ["conv2d_forward", "conv2d_backward_input", "conv2d_ba
 #[test]
 fn convolutions_cover_their_outputs() {
     let bench = Bench::new();
-    let cut = [&CONV2D[..], &["conv2d_backward_weight_reduce"]].concat();
+    let step = &["conv2d_backward_weight", "conv2d_rmsprop_step_reduce"][..];
+    let whole = [&CONV2D[..], step].concat();
+    let cut = [&CONV2D[..], &["conv2d_backward_weight_reduce"], step].concat();
     for (n, h, w, c_in, c_out, names) in [
-        (1, 1, 1, 5, 3, &CONV2D[..]),
-        (1, 5, 7, 3, 4, &CONV2D),
-        (1, 8, 16, 64, 128, &CONV2D),
+        (1, 1, 1, 5, 3, &whole),
+        (1, 5, 7, 3, 4, &whole),
+        (1, 8, 16, 64, 128, &whole),
         (2, 17, 16, 65, 65, &cut),
         (20, 150, 150, 64, 64, &cut),
-        (20, 9, 9, 512, 512, &CONV2D),
+        (20, 9, 9, 512, 512, &whole),
         (128, 224, 224, 3, 64, &cut),
     ] {
         check_all(&bench.conv2d(Conv2d { n, h, w, c_in, c_out }), names);
@@ -412,8 +418,10 @@ fn casts_and_transposes_cover_their_outputs() {
 fn nothing_to_do_is_no_launch_but_a_sum_of_nothing_is_zero() {
     let bench = Bench::new();
     let none = |g: Conv2d| bench.conv2d(g).iter().map(|l| l.entry.name).collect::<Vec<_>>();
-    assert_eq!(none(Conv2d { n: 0, h: 4, w: 4, c_in: 32, c_out: 32 }), ["conv2d_backward_weight"]);
-    assert_eq!(none(Conv2d { n: 1, h: 0, w: 4, c_in: 32, c_out: 32 }), ["conv2d_backward_weight"]);
+    // A step without a gradient still lets the mean square fade.
+    let zero = ["conv2d_backward_weight", "conv2d_backward_weight", "conv2d_rmsprop_step_reduce"];
+    assert_eq!(none(Conv2d { n: 0, h: 4, w: 4, c_in: 32, c_out: 32 }), zero);
+    assert_eq!(none(Conv2d { n: 1, h: 0, w: 4, c_in: 32, c_out: 32 }), zero);
     assert_eq!(none(Conv2d { n: 1, h: 2, w: 2, c_in: 0, c_out: 2 }), ["conv2d_forward"]);
     let names: Vec<_> = bench.dense(Dense { n: 0, c_in: 3, c_out: 2 }).iter().map(|l| l.entry.name).collect();
     assert_eq!(names, ["dense_backward_weight"]);

@@ -160,6 +160,8 @@ impl Card {
         let tensor = 2.0 * f64::from(self.tensor) * f64::from(self.sms) * self.clock;
         match precision {
             Precision::F32 => self.peak(),
+            // Three products for one.
+            Precision::Tf32x3 => tensor / 6.0,
             Precision::Tf32 => tensor / 2.0,
             Precision::Bf16 => tensor,
         }

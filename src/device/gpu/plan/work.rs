@@ -138,14 +138,15 @@ fn of_warpgroups([rows, columns]: [u32; 2], fresh: f64, card: &Card) -> f64 {
 /// Multiply-adds of a multiprocessor's tensor cores in a cycle, in the numbers that `kernel` multiplies.
 fn tensor(card: &Card, kernel: &str) -> f64 {
     let share = if card.capability == 90 { MMA } else { 1.0 };
-    let part = if numbers(kernel) == Precision::Tf32 { 0.5 } else { 1.0 };
+    let part = if numbers(kernel) == Precision::Bf16 { 1.0 } else { 0.5 };
     f64::from(card.tensor) * share * part
 }
 
-/// In which numbers a kernel multiplies: where convolutions do so on tensor cores, their names say it.
+/// In which numbers a kernel multiplies: of what does so on tensor cores the name says it.
 pub fn numbers(kernel: &str) -> Precision {
     match kernel {
-        name if !name.starts_with("conv2d") => Precision::F32,
+        name if !name.starts_with("conv2d") && !name.starts_with("dense") => Precision::F32,
+        name if name.contains("_tf32x3") => Precision::Tf32x3,
         name if name.contains("_tf32") => Precision::Tf32,
         name if name.contains("_bf16") || name.contains("_sm90") => Precision::Bf16,
         _ => Precision::F32,
@@ -170,9 +171,11 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
     let p = words(launch, "p");
     let at = |k: usize| p.get(k).copied().unwrap_or(0);
     let length = words(launch, "split").first().copied().unwrap_or(0);
+    // Of the tensor cores for one of the sum.
+    let multiplies = if numbers(launch.entry.name) == Precision::Tf32x3 { 3.0 } else { 1.0 };
     if let (Some([rows, columns, deep]), 1..) = (tile(launch.entry.name), pipes.tensor_fma) {
         let depth = match launch.entry.name {
-            name if name.starts_with("conv2d_backward_weight") => length,
+            name if name.starts_with("conv2d_backward_weight") || name.starts_with("dense_forward") => length,
             // Of a part the steps are counted.
             name if name.contains("_parts") => length * deep,
             name if name.starts_with("conv2d_backward_input") => 9 * at(4),
@@ -180,7 +183,7 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
         };
         let warps = f64::from(threads.div_ceil(32));
         let products = f64::from(rows) * f64::from(columns) * f64::from(depth);
-        return products / warps / f64::from(pipes.tensor_fma);
+        return multiplies * products / warps / f64::from(pipes.tensor_fma);
     }
     // Steps, and multiply-adds of a thread in each: `kernels/tile.cuh`, `dense.cu`, `dense_backward_weight.cu`.
     let (steps, each) = match launch.entry.name {
@@ -193,7 +196,7 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
         _ => {
             let per_thread = launch.cost.flops as f64 / 2.0 / (blocks as f64 * f64::from(threads));
             if pipes.tensor_fma > 0 {
-                return 32.0 * per_thread / f64::from(pipes.tensor_fma);
+                return multiplies * 32.0 * per_thread / f64::from(pipes.tensor_fma);
             }
             return per_thread / f64::from(pipes.fma.max(1));
         }
@@ -237,6 +240,9 @@ mod tests {
         assert_eq!(tile("conv2d_maxpool2d_forward_bf16_any"), Some([128, 64, 32]));
         let card = Card::named("h200").unwrap();
         assert!((tensor(card, "conv2d_forward_tf32_128x64") - 0.5 * MMA * 2048.0).abs() < 1e-9);
+        assert_eq!(tile("conv2d_forward_tf32x3_128x64x16"), Some([128, 64, 16]));
+        assert_eq!(tile("conv2d_forward_tf32x3_reduce"), None);
+        assert!((tensor(card, "conv2d_forward_tf32x3_128x64x16") - 0.5 * MMA * 2048.0).abs() < 1e-9);
         assert_eq!(numbers("conv2d_forward_sm90_128x64"), Precision::Bf16);
         assert_eq!(numbers("dense_forward"), Precision::F32);
     }

@@ -53,7 +53,10 @@ pub struct Store {
     pub lane: usize,
     pub from: u32,
     bytes: u32,
+    /// Of its lane.
     group: u32,
+    /// Among its warp's.
+    number: u32,
     to: Place,
 }
 
@@ -238,10 +241,12 @@ impl Core<'_, '_> {
             let places = || (from..from + bytes).step_by(16);
             let noted = self.shared.check_proxy(places(), self.warp);
             noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?;
-            let group = self.engine.work[self.warp].committed + 1;
+            let work = &mut self.engine.work[self.warp];
+            work.stored += 1;
+            let (number, group) = (work.stored, work.committed[lane] + 1);
             let agent = self.agents.number(Agent::Store(self.warp));
-            self.shared.note_proxy(places(), Tag::new(group, agent, at, lane));
-            let store = Store { at, warp: self.warp, lane, from, bytes, group, to };
+            self.shared.note_proxy(places(), Tag::new(number, agent, at, lane));
+            let store = Store { at, warp: self.warp, lane, from, bytes, group, number, to };
             if !self.grid.options.late_copies {
                 self.leave(&store)?;
             }
@@ -261,11 +266,17 @@ impl Core<'_, '_> {
         self.scatter(store.at, store.lane, &store.to, &data)
     }
 
-    pub(super) fn wait_bulk(&mut self, left: u32) -> Result<(), Box<Fault>> {
+    /// Lanes wait for their own groups. Who may touch the bytes again is known of all copies up to the first that
+    /// is still on its way, whose ever it is.
+    pub(super) fn wait_bulk(&mut self, left: u32, mask: &Mask) -> Result<(), Box<Fault>> {
         let work = &mut self.engine.work[self.warp];
-        let upto = work.committed.saturating_sub(left);
+        let committed = work.committed;
+        let waited = |store: &Store| {
+            mask.bits >> store.lane & 1 == 1 && store.group <= committed[store.lane].saturating_sub(left)
+        };
         let all = std::mem::take(&mut work.stores);
-        let (now, later): (Vec<Store>, Vec<Store>) = all.into_iter().partition(|store| store.group <= upto);
+        let (now, later): (Vec<Store>, Vec<Store>) = all.into_iter().partition(waited);
+        let upto = later.first().map_or(work.stored, |store| store.number - 1);
         work.stores = later;
         if self.grid.options.late_copies {
             now.iter().try_for_each(|store| self.leave(store))?;

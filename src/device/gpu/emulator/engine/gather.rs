@@ -7,7 +7,7 @@
 use super::bulk::Place;
 use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::fault::Fault;
-use crate::device::gpu::tensor_map::{RANK, TensorMap, Window};
+use crate::device::gpu::tensor_map::{RANK, TensorMap, Window, to_tf32};
 
 /// Bytes of a box's row that lie within the tensor.
 struct Run {
@@ -89,9 +89,16 @@ impl Core<'_, '_> {
             Place::Tensor { map, at: place, offsets } => {
                 let size = map.dtype().size() as u32;
                 let all = runs(map, place, *offsets, Self::tensor_base(map));
-                all.into_iter().try_for_each(|run| {
-                    self.pull(at, lane, run.address, size, &mut data[run.at..run.at + run.bytes])
-                })
+                for run in all {
+                    let data = &mut data[run.at..run.at + run.bytes];
+                    self.pull(at, lane, run.address, size, data)?;
+                    if map.rounds() {
+                        data.as_chunks_mut::<4>().0.iter_mut().for_each(|four| {
+                            *four = to_tf32(u32::from_le_bytes(*four)).to_le_bytes();
+                        });
+                    }
+                }
+                Ok(())
             }
         }
     }

@@ -25,10 +25,12 @@ use bulk::{Load, Store};
 /// What a warp has under way.
 #[derive(Default)]
 pub struct Work {
-    /// Bulk copies out of shared memory.
+    /// Bulk copies out of shared memory that nobody has waited for, in their order.
     stores: Vec<Store>,
-    /// Groups of those committed so far.
-    committed: u32,
+    /// How many there were, with those that are done.
+    stored: u32,
+    /// Groups of those that each lane has committed so far: a thread waits for its own alone.
+    committed: [u32; LANES],
     /// `wgmma`s issued so far.
     issued: u32,
     /// How many were issued before each `wgmma.commit_group` that is not waited for.
@@ -126,10 +128,11 @@ impl Core<'_, '_> {
             }
             Asynchronous::Store { to, from } => self.store_bulk(at, (to, from), registers, mask),
             Asynchronous::CommitBulk => {
-                self.engine.work[self.warp].committed += 1;
+                let work = &mut self.engine.work[self.warp];
+                lanes(mask.bits).for_each(|lane| work.committed[lane] += 1);
                 Ok(())
             }
-            Asynchronous::WaitBulk(left, _) => self.wait_bulk(*left),
+            Asynchronous::WaitBulk(left, _) => self.wait_bulk(*left, mask),
             Asynchronous::FenceWgmma => {
                 self.engine.work[self.warp].fenced = true;
                 Ok(())

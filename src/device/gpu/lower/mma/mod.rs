@@ -1,13 +1,14 @@
-//! The convolution on tensor cores: `kernels/conv2d_bf16.cu` and `kernels/conv2d_tf32.cu`.
+//! The convolution on tensor cores: `kernels/conv2d_bf16.cu`, `conv2d_tf32.cu`, `conv2d_tf32x3.cu`.
 //!
-//! In: a call whose activations are bf16, or f32 on a device of precision tf32. Out: its launches. Which tile a
+//! In: a call whose activations are bf16, or f32 on a device of precision tf32 or tf32x3. Out: its launches. Which tile a
 //! layer gets and how its sums are cut is a function of the geometry alone, never of the card.
 
+mod even;
 #[cfg(test)]
 mod tests;
 
 use super::conv2d::{geometry, pixels};
-use super::{Cut, Form, Site, maxpool2d};
+use super::{Cut, Form, Site, Weight, maxpool2d};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype, Precision};
@@ -21,6 +22,8 @@ pub enum Format {
     Bf16,
     /// Of f32 in memory, rounded on the way.
     Tf32,
+    /// Of f32 in memory, split into two on the way.
+    Tf32x3,
 }
 
 /// What a block computes, and what the launch says of it.
@@ -68,11 +71,19 @@ const TF32: Tiles = Tiles {
     small: tile([64, 64, 16], 32),
     any: tile([128, 64, 32], 48),
 };
+/// Registers for a split factor and its products allow one size.
+const TF32X3: Tiles = Tiles {
+    deep: tile([128, 64, 16], 48),
+    wide: tile([128, 64, 16], 48),
+    narrow: tile([128, 64, 16], 48),
+    small: tile([64, 64, 16], 32),
+    any: tile([128, 64, 32], 48),
+};
 
 /// Multiprocessors of a large card: sums are cut as if every card had as many.
 const PLACES: usize = 132;
 /// Blocks that they run at once, two each.
-const ROOM: usize = 2 * PLACES;
+pub const ROOM: usize = 2 * PLACES;
 
 impl Format {
     /// Of a call whose activations are in `buffer`; none if it goes by fused multiply-adds.
@@ -83,6 +94,7 @@ impl Format {
         let format = match (buffer.dtype(), site.precision) {
             (Dtype::Bf16, _) => Self::Bf16,
             (Dtype::F32, Precision::Tf32) => Self::Tf32,
+            (Dtype::F32, Precision::Tf32x3) => Self::Tf32x3,
             _ => return Ok(None),
         };
         let capability = site.capability();
@@ -100,6 +112,7 @@ impl Format {
         match self {
             Self::Bf16 => Precision::Bf16,
             Self::Tf32 => Precision::Tf32,
+            Self::Tf32x3 => Precision::Tf32x3,
         }
     }
 
@@ -109,12 +122,12 @@ impl Format {
     }
 
     /// Of activations and weights.
-    fn dtype(self) -> Dtype {
+    pub fn dtype(self) -> Dtype {
         self.precision().activations()
     }
 
     /// Whether all rows of numbers are whole chunks of 16 bytes.
-    fn whole(self, channels: [usize; 2]) -> bool {
+    pub fn whole(self, channels: [usize; 2]) -> bool {
         channels.iter().all(|channels| channels.is_multiple_of(16 / self.dtype().size()))
     }
 
@@ -122,6 +135,7 @@ impl Format {
         match self {
             Self::Bf16 => &BF16,
             Self::Tf32 => &TF32,
+            Self::Tf32x3 => &TF32X3,
         }
     }
 
@@ -153,7 +167,7 @@ impl Product {
         let blocks = self.blocks(tiles.wide);
         let tile = if columns <= 64 {
             tiles.narrow
-        } else if format == Format::Tf32 || blocks <= ROOM {
+        } else if format != Format::Bf16 || blocks <= ROOM {
             tiles.wide
         } else if call == "conv2d_backward_input" {
             // Its weights come across the depth, and rows of 256 bytes gain nothing.
@@ -182,15 +196,16 @@ impl Product {
         let tiles = self.format.tiles();
         let tile = if self.columns <= 64 { tiles.narrow } else { tiles.wide };
         let blocks = Self { rows: pixels, ..self }.blocks(tile);
+        let steps = 9 * self.depth.div_ceil(tile.depth);
         let (enough, goal) = match self.format {
             Format::Bf16 => (PLACES, ROOM - PLACES / 3),
             Format::Tf32 => (ROOM, ROOM * 7 / 3),
+            Format::Tf32x3 => (usize::MAX, blocks * even::parts(blocks, steps, MOST.min(steps / LEAST))),
         };
         let nothing = self.rows * self.columns == 0;
         if nothing || !self.format.whole([self.depth, self.columns]) || blocks >= enough {
             return None;
         }
-        let steps = 9 * self.depth.div_ceil(tile.depth);
         let length = steps.div_ceil((goal / blocks).min(steps / LEAST).clamp(1, MOST)).max(1);
         let parts = steps.div_ceil(length);
         (parts > 1).then_some((tile, Cut { parts, length }))
@@ -324,12 +339,12 @@ pub fn conv2d_backward_weight(
     format: Format,
     g: Conv2d,
     (x, dy): (&Buffer, &Buffer),
-    dweight: &Buffer,
+    weight: Weight<'_>,
 ) -> Result<()> {
-    let len = g.weight().len();
-    let x = site.buffer("x", x, format.dtype(), g.x().len())?;
-    let dy = site.buffer("dy", dy, format.dtype(), g.y().len())?;
-    let dweight = site.f32("dweight", dweight, len)?;
+    let inputs = [
+        site.buffer("x", x, format.dtype(), g.x().len())?,
+        site.buffer("dy", dy, format.dtype(), g.y().len())?,
+    ];
     let tiles = format.tiles();
     let call = "conv2d_backward_weight";
     let (entry, tile, across, cut);
@@ -350,15 +365,17 @@ pub fn conv2d_backward_weight(
     let down = g.c_out.div_ceil(tile.rows);
     let p = geometry(site, g)?;
     let split = Arg::value("split", &params::Split { length: site.size(cut.length)? });
-    // One part is the sum itself.
-    let parts = if cut.parts == 1 { dweight.clone() } else { site.parts(cut.parts, len)? };
-    let args = [p, split, x, dy, parts.clone()];
+    let parts = weight.parts(site, cut.parts)?;
+    // A row of each part and column tile. Without a channel there is no block that could leave one.
+    let rows = cut.parts * across;
+    let biases = weight.biases(site, rows, g.c_out)?;
+    let [x, from] = inputs;
+    let args = [p, split, x, from, parts.clone(), biases.clone()];
     site.launch_with(&entry, [across, down, cut.parts], (tile.threads, tile.shared), args)?;
-    if cut.parts > 1 {
-        let p = site.partials(cut.parts, len)?;
-        site.line("conv2d_backward_weight_reduce", len, [p, parts, dweight])?;
+    if across == 0 {
+        return weight.reduce_alone(site, &cut, parts, dy);
     }
-    Ok(())
+    weight.reduce(site, cut.parts, parts, (rows, biases))
 }
 
 /// Pixels from which weights' sums are long.
@@ -393,6 +410,7 @@ fn weight_parts(format: Format, g: Conv2d, blocks: usize) -> usize {
         }
         Format::Tf32 if blocks <= PLACES => fits(3 * PLACES),
         Format::Tf32 => pixels(g).div_ceil(1000).min(7),
+        Format::Tf32x3 => even::parts(blocks, pixels(g).div_ceil(16), 3 * PLACES / blocks.max(1)),
     };
     parts.clamp(1, pixels(g).div_ceil(128).max(1))
 }

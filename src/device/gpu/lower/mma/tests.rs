@@ -12,7 +12,7 @@ fn bytes(len: usize, format: Format) -> Vec<u8> {
     let one = |i: usize| ((i * 2_654_435_761) as u32 >> 7 & 0x807f) as u16 | 0x3f00;
     let one = |i| match format {
         Format::Bf16 => one(i).to_le_bytes().to_vec(),
-        Format::Tf32 => (u32::from(one(i)) << 16 | 0x1234).to_le_bytes().to_vec(),
+        Format::Tf32 | Format::Tf32x3 => (u32::from(one(i)) << 16 | 0x1234).to_le_bytes().to_vec(),
     };
     (0..len).flat_map(one).collect()
 }
@@ -74,7 +74,7 @@ fn no_tile_changes_a_bit() {
 /// What the kernel files say that the host adds.
 #[test]
 fn tiles_are_those_of_the_kernel_files() {
-    for format in [Format::Bf16, Format::Tf32] {
+    for format in [Format::Bf16, Format::Tf32, Format::Tf32x3] {
         let path = format!("kernels/conv2d_{}.cu", format.name());
         let (_, text) = module::SOURCES.iter().find(|(name, _)| *name == path).unwrap();
         let said = |entry: &str| text.contains(&format!("// dynamic-shared: {entry}"));

@@ -1,15 +1,16 @@
-//! The convolution of bf16 on Hopper: `kernels/conv2d_sm90.cu` and `kernels/conv2d_sm90_pool.cu`.
+//! The convolution on Hopper: `kernels/conv2d_sm90.cu` and `kernels/conv2d_sm90_pool.cu` of bf16, and
+//! `kernels/conv2d_sm90_tf32.cu`.
 //!
-//! In: a call whose activations are bf16 and whose channels are multiples of 64, on a device that takes these
-//! kernels. Out: its launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the
+//! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the
 //! geometry alone; only those of the weights' gradient change the order of a sum.
 
 #[cfg(test)]
 mod tests;
+mod tf32;
 
 use super::conv2d::{geometry, pixels};
 use super::mma::Format;
-use super::{Form, Site, maxpool2d};
+use super::{Form, Site, Weight, maxpool2d};
 use crate::device::gpu::driver::Address;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
@@ -18,10 +19,11 @@ use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Conv2d;
 
-/// Elements of 128 bytes: what TMA's boxes have along channels, and a step along the depth.
+/// Elements of bf16 in 128 bytes: what TMA's boxes have along channels, and a step along the depth.
 const STEP: usize = 64;
+const BF16: Format = Format::Bf16;
 /// Multiprocessors of an H100 SXM, H200 or GH200. Fewer do the same in the same order.
-const SMS: usize = 132;
+pub const SMS: usize = 132;
 /// Rows of a box that a warp stores.
 const ROWS: usize = 16;
 
@@ -111,58 +113,66 @@ impl Tile {
 }
 
 /// Whether these kernels do a convolution. One without pixels is nothing that TMA could read.
-pub fn takes(site: &Site, format: Format, g: Conv2d) -> bool {
+pub fn takes(site: &Site, g: Conv2d) -> bool {
     site.sm90
-        && format == Format::Bf16
         && [g.c_in, g.c_out].iter().all(|channels| channels.is_multiple_of(STEP) && *channels > 0)
         && pixels(g) > 0
 }
 
+/// Elements of a row of a box, 128 bytes: a step along the depth.
+fn step(format: Format) -> usize {
+    128 / format.dtype().size()
+}
+
+/// The map of factors: where f32 are multiplied as tf32, TMA rounds them.
+fn factors(format: Format, map: TensorMap) -> Result<TensorMap> {
+    if format == Format::Tf32 { map.rounding() } else { Ok(map) }
+}
+
 /// A tensor of pixels, `(channels, w, h, n)`, of which TMA gathers what a tap sees of a run of `run` pixels.
-fn seen(
+pub fn seen(
     site: &Site,
-    name: &'static str,
-    buffer: &Buffer,
+    format: Format,
+    (name, buffer): (&'static str, &Buffer),
     (g, channels): (Conv2d, usize),
     run: usize,
 ) -> Result<Arg> {
-    let (len, row) = (pixels(g) * channels, 2 * channels as u64);
-    let at = site.place(name, buffer, Dtype::Bf16, len)?;
+    let dtype = format.dtype();
+    let (len, row) = (pixels(g) * channels, (dtype.size() * channels) as u64);
+    let at = site.place(name, buffer, dtype, len)?;
     let sizes = [channels as u64, g.w as u64, g.h as u64, g.n as u64];
     let strides = [row, row * g.w as u64, row * (g.h * g.w) as u64];
     // Base pixels are those of the map, counted from one before it: the window's corner.
     let corner = [-1, -1];
-    let window = [STEP as u32, run as u32];
-    site.tensor(
-        name,
-        &TensorMap::im2col(Dtype::Bf16, at, &sizes, &strides, &corner, &corner, window, Swizzle::B128)?,
-        len,
-    )
+    let window = [step(format) as u32, run as u32];
+    let map = TensorMap::im2col(dtype, at, &sizes, &strides, &corner, &corner, window, Swizzle::B128)?;
+    site.tensor(name, &factors(format, map)?, len)
 }
 
-/// A matrix (rows, columns), of which TMA moves boxes of `rows` rows and 64 columns.
-fn matrix(
+/// A matrix (rows, columns), of which TMA moves boxes of `window` rows and 128 bytes of each.
+pub fn matrix(
     site: &Site,
-    name: &'static str,
-    buffer: &Buffer,
+    format: Format,
+    (name, buffer): (&'static str, &Buffer),
     [rows, columns]: [usize; 2],
     window: usize,
 ) -> Result<Arg> {
-    let at = site.place(name, buffer, Dtype::Bf16, rows * columns)?;
-    boxes(site, name, at, [rows, columns], window)
+    let at = site.place(name, buffer, format.dtype(), rows * columns)?;
+    boxes(site, format, (name, at), [rows, columns], window)
 }
 
 fn boxes(
     site: &Site,
-    name: &'static str,
-    at: Address,
+    format: Format,
+    (name, at): (&'static str, Address),
     [rows, columns]: [usize; 2],
     window: usize,
 ) -> Result<Arg> {
-    let (sizes, strides) = ([columns as u64, rows as u64], [2 * columns as u64]);
-    let window = [STEP as u32, window as u32];
-    let map = TensorMap::tile(Dtype::Bf16, at, &sizes, &strides, &window, Swizzle::B128)?;
-    site.tensor(name, &map, rows * columns)
+    let dtype = format.dtype();
+    let (sizes, strides) = ([columns as u64, rows as u64], [(dtype.size() * columns) as u64]);
+    let window = [step(format) as u32, window as u32];
+    let map = TensorMap::tile(dtype, at, &sizes, &strides, &window, Swizzle::B128)?;
+    site.tensor(name, &factors(format, map)?, rows * columns)
 }
 
 /// Pictures (n, h, w, channels), of which TMA moves boxes of `lines` lines, `columns` columns and 64 channels.
@@ -183,11 +193,15 @@ fn picture(
 
 pub fn conv2d_forward(
     site: &mut Site,
+    format: Format,
     g: Conv2d,
     x: &Buffer,
     (weight, bias, relu): (&Buffer, &Buffer, bool),
     y: &Buffer,
 ) -> Result<()> {
+    if format == Format::Tf32 {
+        return tf32::conv2d_forward(site, g, x, (weight, bias, relu), y);
+    }
     let y = site.place("y", y, Dtype::Bf16, g.y().len())?;
     forward(site, Tile::of(pixels(g), g.c_out, 9 * g.c_in / STEP), g, x, (weight, bias, relu), y)
 }
@@ -201,9 +215,9 @@ fn forward(
     y: Address,
 ) -> Result<()> {
     let args = [
-        seen(site, "x", x, (g, g.c_in), tile.rows)?,
-        matrix(site, "weight", weight, [g.c_out, 9 * g.c_in], tile.columns)?,
-        boxes(site, "y", y, [pixels(g), g.c_out], ROWS)?,
+        seen(site, BF16, ("x", x), (g, g.c_in), tile.rows)?,
+        matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], tile.columns)?,
+        boxes(site, BF16, ("y", y), [pixels(g), g.c_out], ROWS)?,
         geometry(site, g)?,
         Arg::value("relu", &u32::from(relu)),
         site.f32("bias", bias, g.c_out)?,
@@ -214,12 +228,16 @@ fn forward(
 
 pub fn conv2d_maxpool2d_forward(
     site: &mut Site,
+    format: Format,
     g: Conv2d,
     x: &Buffer,
     (weight, bias): (&Buffer, &Buffer),
     y: &Buffer,
     winner: Option<&Buffer>,
 ) -> Result<()> {
+    if format == Format::Tf32 {
+        return tf32::conv2d_maxpool2d_forward(site, g, x, (weight, bias), y, winner);
+    }
     let pool = g.pool();
     let small = site.buffer("y", y, Dtype::Bf16, pool.y().len())?;
     let winners = site.optional("winner", winner, Dtype::U8, pool.winners())?;
@@ -231,7 +249,7 @@ pub fn conv2d_maxpool2d_forward(
         let at = site.place("y", y, Dtype::Bf16, pool.y().len())?;
         let args = [
             picture(site, "x", from, [g.n, g.h, g.w, g.c_in], [halo.lines + 2, 10])?,
-            matrix(site, "weight", weight, [g.c_out, 9 * g.c_in], halo.filters)?,
+            matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], halo.filters)?,
             picture(site, "y", at, [g.n, g.h / 2, g.w / 2, g.c_out], [8, 4])?,
             geometry(site, g)?,
             site.f32("bias", bias, g.c_out)?,
@@ -251,11 +269,15 @@ pub fn conv2d_maxpool2d_forward(
 
 pub fn conv2d_backward_input(
     site: &mut Site,
+    format: Format,
     g: Conv2d,
     (dy, weight): (&Buffer, &Buffer),
     mask: Option<&Buffer>,
     dx: &Buffer,
 ) -> Result<()> {
+    if format == Format::Tf32 {
+        return tf32::conv2d_backward_input(site, g, (dy, weight), mask, dx);
+    }
     backward_input(site, Tile::of(pixels(g), g.c_in, 9 * g.c_out / STEP), g, (dy, weight), mask, dx)
 }
 
@@ -268,8 +290,8 @@ fn backward_input(
     dx: &Buffer,
 ) -> Result<()> {
     let args = [
-        seen(site, "dy", dy, (g, g.c_out), tile.rows)?,
-        matrix(site, "weight", weight, [g.c_out, 9 * g.c_in], STEP)?,
+        seen(site, BF16, ("dy", dy), (g, g.c_out), tile.rows)?,
+        matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], STEP)?,
         geometry(site, g)?,
         site.optional("mask", mask, Dtype::Bf16, g.x().len())?,
         site.buffer("dx", dx, Dtype::Bf16, g.x().len())?,
@@ -278,10 +300,11 @@ fn backward_input(
     site.launch_with(&tile.entry("conv2d_backward_input"), grid, (tile.threads, tile.shared), args)
 }
 
-/// Whether they do its weights' gradient, too. Of 64 filters a tile would be half empty: on an H200 they took
-/// 139 us for block1_conv2, `mma` 124.
-pub fn fills_weight_tiles(g: Conv2d) -> bool {
-    g.c_out >= THIRDS.rows
+/// Whether they do its weights' gradient, too. Of tf32 they cannot: its depth are pixels, which lie across, and `wgmma`
+/// takes that of 16-bit factors alone. Of 64 filters a tile would be half empty: on an H200 they took 139 us for
+/// block1_conv2, `mma` 124.
+pub fn takes_backward_weight(site: &Site, format: Format, g: Conv2d) -> bool {
+    takes(site, g) && format == BF16 && g.c_out >= THIRDS.rows
 }
 
 /// What sums the weights' gradient. Measured: THIRDS is within 7 % of the best of four tiles in all layers, but
@@ -295,9 +318,9 @@ pub fn conv2d_backward_weight(
     site: &mut Site,
     g: Conv2d,
     (x, dy): (&Buffer, &Buffer),
-    dweight: &Buffer,
+    weight: Weight<'_>,
 ) -> Result<()> {
-    backward_weight(site, weight_tile(g), g, (x, dy), dweight)
+    backward_weight(site, weight_tile(g), g, (x, dy), weight)
 }
 
 fn backward_weight(
@@ -305,24 +328,22 @@ fn backward_weight(
     tile: Tile,
     g: Conv2d,
     (x, dy): (&Buffer, &Buffer),
-    dweight: &Buffer,
+    weight: Weight<'_>,
 ) -> Result<()> {
-    let len = g.weight().len();
     let tiles = g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns);
     let steps = pixels(g).div_ceil(STEP);
     // Their number is part of the order of the sums: the same on every card.
     let blocks = (tiles * steps).min(SMS);
-    let x = seen(site, "x", x, (g, g.c_in), STEP)?;
-    let dy = matrix(site, "dy", dy, [pixels(g), g.c_out], STEP)?;
-    let dweight = site.f32("dweight", dweight, len)?;
+    let x = seen(site, BF16, ("x", x), (g, g.c_in), STEP)?;
+    let dy = matrix(site, BF16, ("dy", dy), [pixels(g), g.c_out], STEP)?;
     // Block g leaves its sums of tile t in slot g + t.
-    let parts = site.parts(blocks + tiles - 1, tile.rows * tile.columns)?;
+    let slots = blocks + tiles - 1;
+    let parts = [site.parts(slots, tile.rows * tile.columns)?, weight.biases(site, slots, tile.rows)?];
     let p = geometry(site, g)?;
     let entry = tile.entry("conv2d_backward_weight");
-    let args = [x, dy, p.clone(), parts.clone()];
+    let args = [vec![x, dy, p.clone()], parts.to_vec()].concat();
     site.launch_with(&entry, [blocks, 1, 1], (tile.threads, tile.shared), args)?;
     let [blocks, rows, columns, steps] =
         [site.size(blocks)?, site.size(tile.rows)?, site.size(tile.columns)?, site.size(steps)?];
-    let split = Arg::value("split", &params::StreamK { blocks, rows, columns, steps });
-    site.line("conv2d_backward_weight_sm90_reduce", len / 4, [p, split, parts, dweight])
+    weight.reduce_slots(site, p, &params::StreamK { blocks, rows, columns, steps }, parts)
 }

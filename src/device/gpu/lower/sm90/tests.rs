@@ -1,16 +1,24 @@
 //! Hopper's tiles and grids: none changes a bit of a product of pixels, and layers get those that were fastest.
 
+use super::super::Goal;
 use super::*;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::driver::Driver;
 use crate::device::gpu::emulator::{Emulator, Options};
+use crate::device::gpu::ladder::RUNGS;
+use crate::device::gpu::lower::ladder;
+use crate::device::gpu::module;
 use crate::device::{Call, Device, Kernels, Precision};
 
 const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 256, c_out: 256 };
 
 fn hopper() -> Gpu<Emulator> {
+    working(Precision::Bf16)
+}
+
+fn working(precision: Precision) -> Gpu<Emulator> {
     let emulator = Emulator::new(Options { capability: 90, ..Options::default() }).unwrap();
-    Gpu::new(emulator).unwrap().with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap()
+    Gpu::new(emulator).unwrap().with_precision(precision).with_kernels(Kernels::Sm90a).unwrap()
 }
 
 /// Small numbers of both signs, all different in what they do to a rounded sum.
@@ -42,7 +50,7 @@ fn by(
     let mut site = Site::new(&call, &gpu.shared, fault, (Precision::Bf16, Kernels::Sm90a));
     make(&mut site, &to).unwrap();
     for launch in &mut site.launches {
-        if alone {
+        if alone && launch.entry.name.starts_with("conv2d") {
             launch.grid = [1; 3];
         }
         launch.check(gpu.driver().limits()).unwrap();
@@ -79,6 +87,54 @@ fn no_tile_and_no_grid_changes_a_bit_of_products_of_pixels() {
     }
 }
 
+/// As above, of tf32.
+#[test]
+fn no_tile_and_no_grid_changes_a_bit_of_tf32() {
+    let gpu = working(Precision::Tf32);
+    let some = |seed: usize, len: usize| {
+        let one = |i: usize| f32::from_bits(((i + seed) * 2_654_435_761) as u32 >> 9 | 0x3f00_0000) - 0.75;
+        let mut buffer = gpu.alloc(Dtype::F32, len).unwrap();
+        let numbers: Vec<f32> = (0..len).map(one).collect();
+        gpu.upload_bytes(bytemuck::cast_slice(&numbers), &mut buffer).unwrap();
+        buffer
+    };
+    let (x, weight) = (some(1, G.x().len()), some(2, G.weight().len()));
+    let (dy, mask, bias) = (some(3, G.y().len()), some(4, G.x().len()), some(5, G.c_out));
+    let run = |tile, alone| {
+        let tile = tf32::stored_from_registers(tile);
+        let y = by(&gpu, alone, (Dtype::F32, G.y().len()), |site, y| {
+            let y = site.f32("y", y, G.y().len())?;
+            tf32::forward(site, tile, G, &x, (&weight, &bias, true), y)
+        });
+        let dx = by(&gpu, alone, (Dtype::F32, G.x().len()), |site, dx| {
+            tf32::backward_input(site, tile, G, (&dy, &weight), Some(&mask), dx)
+        });
+        [y, dx]
+    };
+    let want = run(NARROW, false);
+    for (tile, alone) in [(NARROW, true), (SQUARE, true), (SQUARE, false), (WIDE, true), (WIDE, false)] {
+        assert!(run(tile, alone) == want, "{tile:?}, by one block: {alone}");
+    }
+}
+
+/// Small maps have fewer tiles than it has blocks: here one goes around its ring through all of them.
+#[test]
+fn no_grid_changes_a_bit_of_the_rung_whose_blocks_stay() {
+    let gpu = hopper();
+    let rung = RUNGS[RUNGS.len() - 1];
+    assert!(rung.stays);
+    gpu.driver().load(module::find(rung.name, 90).unwrap().0).unwrap();
+    let g = Conv2d { n: 3, h: 11, w: 17, c_in: 64, c_out: 192 };
+    let (x, weight, bias) =
+        (half(&gpu, 1, g.x().len()), half(&gpu, 2, g.weight().len()), halves(&gpu, g.c_out));
+    let run = |alone| {
+        by(&gpu, alone, (Dtype::Bf16, g.y().len()), |site, y| {
+            ladder::conv2d_forward(site, rung, g, &x, (&weight, &bias, true), y)
+        })
+    };
+    assert!(run(true) == run(false));
+}
+
 /// Both rings of a block, and its two boxes of results, go round.
 #[test]
 fn no_grid_changes_a_bit_of_a_pool() {
@@ -96,7 +152,7 @@ fn no_grid_changes_a_bit_of_a_pool() {
             let other = gpu.alloc(Dtype::Bf16, g.pool().y().len()).unwrap();
             by(&gpu, alone, of, |site, to| {
                 let (y, winner) = if of_winners { (&other, Some(to)) } else { (to, None) };
-                conv2d_maxpool2d_forward(site, g, &x, (&weight, &bias), y, winner)
+                conv2d_maxpool2d_forward(site, BF16, g, &x, (&weight, &bias), y, winner)
             })
         };
         for of_winners in [false, true] {
@@ -120,7 +176,16 @@ fn both_tiles_of_the_weights_gradient_agree() {
     let (x, dy) = (whole(1, G.x().len()), whole(2, G.y().len()));
     let run = |tile| {
         by(&gpu, false, (Dtype::F32, G.weight().len()), |site, dweight| {
-            backward_weight(site, tile, G, (&x, &dy), dweight)
+            let weight = Weight::open(site, G, Goal::Store(dweight), None)?;
+            backward_weight(site, tile, G, (&x, &dy), weight)
+        })
+    };
+    assert!(run(THIRDS) == run(WIDE_WEIGHT));
+    let other = gpu.alloc(Dtype::F32, G.weight().len()).unwrap();
+    let run = |tile| {
+        by(&gpu, false, (Dtype::F32, G.c_out), |site, dbias| {
+            let weight = Weight::open(site, G, Goal::Store(&other), Some(dbias))?;
+            backward_weight(site, tile, G, (&x, &dy), weight)
         })
     };
     assert!(run(THIRDS) == run(WIDE_WEIGHT));

@@ -1,0 +1,66 @@
+//! One process writes a run's folder at a time.
+//!
+//! In: the folder. Out: a [`Lock`] that ends with the process, however it ends, or who is asked to wait.
+
+use crate::error::{Error, Kind, Result};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+const NAME: &str = ".lock";
+
+/// A run's folder in the hands of this process.
+pub struct Lock {
+    file: PathBuf,
+    _held: File,
+}
+
+impl Lock {
+    /// Takes the folder at `path`, which is there; none on a file system without locks.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when another process has it; [`Kind::Io`].
+    pub fn take(path: &Path) -> Result<Option<Self>> {
+        let file = path.join(NAME);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let held = options.open(&file).map_err(|e| Error::io("create", &file, &e))?;
+        match held.try_lock() {
+            Ok(()) => Ok(Some(Self { file, _held: held })),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::new(Kind::Usage, format!("another vgg-ft is writing {}", path.display()))
+                    .help("wait until it has ended, or choose another folder with -o"))
+            }
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked: who opens it from here on makes a new one.
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_writers_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Lock::take(dir.path()).unwrap();
+        if first.is_none() {
+            println!("skipped: this file system has no locks");
+            return;
+        }
+        let error = Lock::take(dir.path()).err().unwrap();
+        assert!(
+            error.kind() == Kind::Usage && error.to_string().contains("another vgg-ft is writing"),
+            "{error}"
+        );
+        drop(first);
+        assert!(Lock::take(dir.path()).unwrap().is_some());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing stays");
+    }
+}
