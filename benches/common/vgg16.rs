@@ -108,7 +108,7 @@ pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool)
     // layers; devices order them by the sizes of the batch, and what an untrained classifier says of noise is a
     // difference of large numbers, of which short factors leave little.
     let within = match device.precision() {
-        Precision::F32 => 1e-4,
+        Precision::F32 | Precision::Tf32x3 => 1e-4,
         Precision::Tf32 | Precision::F16 => 0.1,
         Precision::Bf16 => 0.8,
     };

@@ -263,8 +263,11 @@ mod tests {
                 assert_eq!(apart, unlike, "{name} in {precision}");
             }
             // What is left are eleven biases, a block each; or all.
-            let ends: &[&str] =
-                if scaled { &["check_gradients", "rmsprop_step", "update_loss_scale"] } else { &["rmsprop_step"] };
+            let ends: &[&str] = if scaled {
+                &["check_gradients", "rmsprop_step", "update_loss_scale"]
+            } else {
+                &["rmsprop_step"]
+            };
             let last = &lines[lines.len() - ends.len()..];
             assert!(last.iter().map(|line| &line.kernel).eq(ends), "{precision}");
             assert_eq!(last.iter().all(|line| line.grid[0] <= 11), !scaled, "{precision}");
