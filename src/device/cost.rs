@@ -1,9 +1,9 @@
 //! What a [`Call`] costs at least: floating-point operations, and bytes that no device can save.
 //!
 //! Operations are those of the formula in `call.rs`, as an implicit GEMM executes them: a multiply-add is
-//! two, taps on the padding count, the bias and ReLU of a layer do not, nor do comparisons; an exponential,
-//! a root and a quotient are one each. Bytes are compulsory: every operand once, whole. An operand that is
-//! changed in place is read and written.
+//! two, taps on the padding count, the bias and ReLU of a layer do not, nor what is summed beside a product, nor do
+//! comparisons; an exponential, a root and a quotient are one each. Bytes are compulsory: every operand once, whole.
+//! An operand that is changed in place is read and written.
 
 use super::call::Slot;
 use super::{Buffer, Call};
@@ -103,12 +103,6 @@ fn stepped(each: u64, slot: &Slot<'_>) -> Cost {
     }
 }
 
-/// A convolution's gradients by the weight, of so many multiply-adds, and by the bias if it is asked for.
-fn sums(macs: u64, dy: &Buffer, dbias: Option<&Buffer>, operands: Cost) -> Cost {
-    let bias = dbias.map_or(0, |_| per(1, dy));
-    Cost { flops: 2 * macs + bias, ..operands }.and(dbias)
-}
-
 /// Of one weight: four for the mean square, epsilon, the root, the rate, the quotient, the difference.
 const RMSPROP: u64 = 9;
 
@@ -129,7 +123,7 @@ impl Call<'_> {
                 Cost::of(2 * geometry.macs(), [dy, weight], [dx]).reading(*mask)
             }
             Self::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias } => {
-                sums(geometry.macs(), dy, dbias.as_deref(), Cost::of(0, [x, dy], [dweight]))
+                Cost::of(2 * geometry.macs(), [x, dy], [dweight]).and(dbias.as_deref())
             }
             Self::BiasBackward { dy, dbias, .. } => Cost::of(per(1, dy), [dy], [dbias]),
             Self::Maxpool2dForward { x, y, winner, .. } => Cost::of(0, [x], [y]).and(winner.as_deref()),
@@ -177,7 +171,7 @@ impl Call<'_> {
                 Cost::of(flops, [x, dy, velocity, weight], [velocity, weight])
             }
             Self::Conv2dRmspropStep { geometry, x, dy, velocity, weight, shadow, dbias, .. } => {
-                sums(geometry.macs(), dy, dbias.as_deref(), Cost::of(0, [x, dy], []))
+                Cost::of(2 * geometry.macs(), [x, dy], []).and(dbias.as_deref())
                     + Cost::step(velocity, weight, shadow.as_deref())
             }
             Self::ScaleGradient { scaling, gradient } => {

@@ -169,7 +169,8 @@ mod tests {
         let head = Head { units: 256, dropout: 0.5, classes: 2 };
         let architecture = &Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap().with_head(head).unwrap();
         let boundary = architecture.position("block3_conv1").unwrap();
-        let job = Estimate { architecture, boundary, batch: 64, pictures: true, augmented: false };
+        // So many that training needs most, also of a smaller batch: validation does not go below 128.
+        let job = Estimate { architecture, boundary, batch: 128, pictures: true, augmented: false };
         job.check(&host(16 << 30)).unwrap();
         let need = job.need(Precision::F32).unwrap().memory.peak;
         job.check(&host(need)).unwrap();

@@ -24,7 +24,9 @@ fn every_call_has_an_entry_and_every_entry_a_call() {
     let names = call_names();
     assert!(names.len() >= 20, "only {names:?} were found in call.rs");
     for name in &names {
-        assert!(find(name, 75).is_some(), "no kernel has the name {name}");
+        // One begins as another does and ends in its own way.
+        let entry = find(name, 75).or_else(|| find(&format!("{name}_reduce"), 75));
+        assert!(entry.is_some(), "no kernel has the name {name}");
     }
     // The ladder's are for people.
     for entry in MODULES.iter().filter(|module| !ladder::teaches(module)).flat_map(|module| module.entries) {
