@@ -15,7 +15,7 @@
 //! wholly, but for the convolutions of Hopper's own.
 //!
 //! These are rules; `work.rs` has the shares that were fitted, once, to the times of one H200 on 2026-11-26: with [`START`]
-//! seven constants for 240 times. How well they fit is in docs/predictions.md, which `tests/predictions.rs` writes. For
+//! eight constants for 240 times. How well they fit is in docs/predictions.md, which `tests/predictions.rs` writes. For
 //! other cards and sizes they are predictions.
 
 use super::card::Card;
