@@ -36,7 +36,7 @@ fn calls(g: Conv2d, x: &[f32], weight: &[f32], dy: &[f32]) -> [Case; 3] {
             g,
             vec![data(x), data(dy)],
             vec![Output::fresh(naive::conv2d_backward_weight(&g, x, dy))],
-            make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight }),
+            make!([x, dy] => [dweight], Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight, dbias: None }),
         ),
     ]
 }

@@ -84,7 +84,6 @@ fn limits(precision: Precision) -> (f64, f64) {
 }
 
 #[test]
-#[test]
 fn a_photograph_through_vgg16_stays_near_f32() {
     let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     let [portable, hopper] = BF16;

@@ -11,7 +11,6 @@ use std::time::Instant;
 use support::devices;
 use support::whole::{batch, drawings, photographs, relative_error};
 use vgg_ft::data::Size;
-use vgg_ft::device::Device;
 use vgg_ft::device::call::LossRule;
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
