@@ -140,9 +140,9 @@ mod tests {
         for precision in Precision::ALL {
             let opened = emulator.open((precision, Kernels::Auto), Some(1), false).unwrap();
             assert_eq!(opened.device.precision(), precision);
-            // Hopper's kernels multiply bf16 alone; then the machine is a Hopper.
+            // Hopper's kernels multiply these; then the machine is a Hopper.
             let opened = emulator.open((precision, Kernels::Sm90a), Some(1), false);
-            assert_eq!(opened.is_ok(), precision == Precision::Bf16);
+            assert_eq!(opened.is_ok(), [Precision::Bf16, Precision::Tf32].contains(&precision));
             if let Ok(opened) = opened {
                 assert!(opened.device.describe().hardware.ends_with("kernels sm_90a"));
             }

@@ -321,20 +321,21 @@ pub fn conv2d_backward_weight(
     (x, dy): (&Buffer, &Buffer),
     weight: Weight<'_>,
 ) -> Result<()> {
-    backward_weight(site, weight_tile(g), g, (x, dy), weight)
+    // Their number is part of the order of the sums: the same on every card.
+    backward_weight(site, (weight_tile(g), SMS), g, (x, dy), weight)
 }
 
+/// By `most` blocks at most.
 fn backward_weight(
     site: &mut Site,
-    tile: Tile,
+    (tile, most): (Tile, usize),
     g: Conv2d,
     (x, dy): (&Buffer, &Buffer),
     weight: Weight<'_>,
 ) -> Result<()> {
     let tiles = g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns);
     let steps = pixels(g).div_ceil(STEP);
-    // Their number is part of the order of the sums: the same on every card.
-    let blocks = (tiles * steps).min(SMS);
+    let blocks = (tiles * steps).min(most);
     let x = seen(site, BF16, ("x", x), (g, g.c_in), STEP)?;
     let dy = matrix(site, BF16, ("dy", dy), [pixels(g), g.c_out], STEP)?;
     // Block g leaves its sums of tile t in slot g + t.

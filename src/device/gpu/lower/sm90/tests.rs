@@ -161,9 +161,11 @@ fn no_grid_changes_a_bit_of_a_pool() {
     }
 }
 
-/// The two cut the sums elsewhere: of numbers whose sums are exact they give the same.
+/// The two tiles cut the sums elsewhere, and so does every number of blocks: one block goes through all tiles, five and
+/// seven end within tiles and take several steps of each, of more none takes more than one. Of numbers whose sums are
+/// exact all give the same.
 #[test]
-fn both_tiles_of_the_weights_gradient_agree() {
+fn any_cut_of_the_weights_gradient_gives_the_same() {
     let gpu = hopper();
     let whole = |seed: usize, len: usize| {
         let mut buffer = gpu.alloc(Dtype::Bf16, len).unwrap();
@@ -174,21 +176,26 @@ fn both_tiles_of_the_weights_gradient_agree() {
         buffer
     };
     let (x, dy) = (whole(1, G.x().len()), whole(2, G.y().len()));
-    let run = |tile| {
+    let weights = |cut| {
         by(&gpu, false, (Dtype::F32, G.weight().len()), |site, dweight| {
             let weight = Weight::open(site, G, Goal::Store(dweight), None)?;
-            backward_weight(site, tile, G, (&x, &dy), weight)
+            backward_weight(site, cut, G, (&x, &dy), weight)
         })
     };
-    assert!(run(THIRDS) == run(WIDE_WEIGHT));
     let other = gpu.alloc(Dtype::F32, G.weight().len()).unwrap();
-    let run = |tile| {
+    let biases = |cut| {
         by(&gpu, false, (Dtype::F32, G.c_out), |site, dbias| {
             let weight = Weight::open(site, G, Goal::Store(&other), Some(dbias))?;
-            backward_weight(site, tile, G, (&x, &dy), weight)
+            backward_weight(site, cut, G, (&x, &dy), weight)
         })
     };
-    assert!(run(THIRDS) == run(WIDE_WEIGHT));
+    let want = (weights((THIRDS, SMS)), biases((THIRDS, SMS)));
+    for tile in [THIRDS, WIDE_WEIGHT] {
+        for most in [SMS, 7, 5, 1] {
+            assert!(weights((tile, most)) == want.0, "{tile:?} by {most} blocks");
+            assert!(biases((tile, most)) == want.1, "the bias, {tile:?} by {most} blocks");
+        }
+    }
 }
 
 /// The tiles of VGG16's layers, as they were fastest on an H200 but for 5 %.
