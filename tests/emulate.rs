@@ -38,7 +38,7 @@ fn names() -> Vec<String> {
 #[test]
 fn all_kernels_are_listed_with_what_they_compute() {
     let text = stdout(&mut emulate(&[]));
-    assert_eq!(text.lines().count(), 34, "26 calls and 8 rungs of the ladder\n{text}");
+    assert_eq!(text.lines().count(), 38, "30 calls and 8 rungs of the ladder\n{text}");
     let row = text.lines().find(|line| line.starts_with("conv2d_forward ")).unwrap();
     assert!(row.contains("y = f(bias + Σ x·weight)") && row.contains("c_in=16"), "{row}");
     assert!(names().contains(&"conv2d_2_tiled".to_owned()));
@@ -51,9 +51,10 @@ fn every_kernel_gives_what_the_cpu_gives_in_any_order_of_turns() {
         let args = [name.as_str(), "--json", "--seed", "3", "--schedule", order];
         let result = json(&stdout(&mut emulate(&args)));
         assert_eq!(result["kernel"], name.as_str());
-        // A sum of parts comes after, the range of a picture before.
+        // A sum of parts comes after, the range of a picture before; a step may be taken where a sum ends.
         let launches = result["launches"].as_array().unwrap();
-        assert!(launches.iter().any(|launch| launch["entry"] == name.as_str()), "{name}: {launches:?}");
+        let own = |launch: &serde_json::Value| launch["entry"].as_str().unwrap().starts_with(name.as_str());
+        assert!(launches.iter().any(own), "{name}: {launches:?}");
         let tolerance = result["tolerance"].as_f64().unwrap();
         for output in result["outputs"].as_array().unwrap() {
             assert!(output["relative"].as_f64().unwrap() <= tolerance, "{name} {order}: {output}");

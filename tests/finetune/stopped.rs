@@ -85,9 +85,9 @@ fn stopped_twice_is_never_stopped(more: &[&str]) {
     assert!(text.contains("stopped is finished, there is nothing to go on with"), "{text}");
     let (text, _) = succeeds(&here, &["resume", "stopped"]);
     assert!(text.contains("is finished"), "{text}");
-    let other: Vec<&str> = resume.iter().copied().chain(["--label-smoothing", "0.3"]).collect();
+    let other: Vec<&str> = resume.iter().copied().chain(["--early-stopping", "50"]).collect();
     let error = fails(&here, &other, 2);
-    assert!(error.contains("holds another job") && error.contains("label_smoothing = 0.3"), "{error}");
+    assert!(error.contains("holds another job") && error.contains("early_stopping = 50"), "{error}");
 }
 
 #[test]
