@@ -56,7 +56,7 @@ fn errors(case: &Case, device: &dyn Device) -> [f64; 2] {
     [mean.sqrt() / size, (0..got.len()).map(off).fold(0.0, f64::max) / size]
 }
 
-/// On our machine as an A100 and as an H100 adds, which cut, and not as f32 rounds: against errors of `conv2d_*` in f32
+/// On our machine as an H100 adds, which cuts, and not as f32 rounds: against errors of `conv2d_*` in f32
 /// and tf32 on the same numbers. Depths as in VGG16: 9·512 channels, 4608 pixels; numbers of both signs and of one,
 /// whose partial sums grow throughout, so that what is cut adds up.
 #[test]
@@ -67,7 +67,7 @@ fn errors_are_those_of_f32() {
     // A factor of tf32 is off by 2^-12.6 in the mean, one of f32 by 2^-25.6. Of sums around zero 100 of that is left,
     // where what errs is each product, and of sums that grow 30, where such errors average but roundings do not.
     const BETTER_THAN_TF32: [f64; 2] = [100.0, 30.0];
-    let sizes: [Sizes; 2] = [(1, 6, 6, 512, 64), (2, 48, 48, 32, 32)];
+    let sizes: [Sizes; 2] = [(1, 4, 4, 512, 64), (2, 48, 48, 16, 16)];
     for (g, sign) in sizes.iter().map(geometry).flat_map(|g| [(g, "of both signs"), (g, "of one sign")]) {
         let numbers = |seed, len| -> Vec<f32> {
             let x = Source::new(seed).f32(Reals, len);
@@ -77,7 +77,7 @@ fn errors_are_those_of_f32() {
             (numbers(1, g.x().len()), numbers(2, g.weight().len()), numbers(3, g.y().len()));
         for (at, case) in calls(g, &x, &weight, &dy).iter().enumerate() {
             // The second geometry is there for its pixels.
-            if (at == 2) != (g.c_in == 32) {
+            if (at == 2) != (g.c_in == 16) {
                 continue;
             }
             let on = |precision, tensor| {
@@ -85,18 +85,16 @@ fn errors_are_those_of_f32() {
                 errors(case, &emulator(options, precision, Kernels::Portable))
             };
             let f32 = on(Precision::F32, Tensor::Fast);
-            for tensor in [Tensor::Ampere, Tensor::Hopper] {
-                let (split, tf32) = (on(Precision::Tf32x3, tensor), on(Precision::Tf32, tensor));
-                let name = case.call_name(&emulator(Options::fast(), Precision::F32, Kernels::Portable));
-                let [f, s, t] =
-                    [f32, split, tf32].map(|[mean, most]| format!("{mean:.1e} (at most {most:.1e})"));
-                println!("{name}, numbers {sign}, {tensor:?}: f32 {f}, tf32x3 {s}, tf32 {t}");
-                for k in 0..2 {
-                    assert!(split[k] <= OF_F32 * f32[k], "{name} {sign}: {split:?}, f32 {f32:?}");
-                }
-                let better = BETTER_THAN_TF32[usize::from(sign == "of one sign")];
-                assert!(split[0] * better <= tf32[0], "{name} {sign}: {split:?}, tf32 {tf32:?}");
+            let [split, tf32] =
+                [Precision::Tf32x3, Precision::Tf32].map(|precision| on(precision, Tensor::Hopper));
+            let name = case.call_name(&emulator(Options::fast(), Precision::F32, Kernels::Portable));
+            let [f, s, t] = [f32, split, tf32].map(|[mean, most]| format!("{mean:.1e} (at most {most:.1e})"));
+            println!("{name}, numbers {sign}: f32 {f}, tf32x3 {s}, tf32 {t}");
+            for k in 0..2 {
+                assert!(split[k] <= OF_F32 * f32[k], "{name} {sign}: {split:?}, f32 {f32:?}");
             }
+            let better = BETTER_THAN_TF32[usize::from(sign == "of one sign")];
+            assert!(split[0] * better <= tf32[0], "{name} {sign}: {split:?}, tf32 {tf32:?}");
         }
     }
 }
