@@ -86,16 +86,23 @@ fn a_run_ends_with_its_report() {
         assert_eq!(events.len(), 1, "{part}");
     }
 
-    // Anew on another split, from the pictures; and when they are gone, without.
+    // Anew on another split, from the pictures; when they are gone, without, but not in the place of one with.
     let [stdout, _] = output(vgg_ft(here).args(["report", "run", "--split", "validation", "--json"]));
     let said: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((&said["split"], &said["outcome"]["pictures"]), (&"validation".into(), &12.into()));
     let again = fs::read_to_string(here.join("run/report.html")).unwrap();
     assert!(section(&again, "classes").contains("made anew"));
     fs::rename(here.join("data"), here.join("moved")).unwrap();
-    let [_, stderr] = output(vgg_ft(here).args(["report", "run"]));
+    let refused = vgg_ft(here).args(["report", "run"]).assert().code(2);
+    let stderr = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(
+        stderr.contains("would lose the predictions") && stderr.contains("vgg-ft report run DATA"),
+        "{stderr}"
+    );
+    assert_eq!(fs::read_to_string(here.join("run/report.html")).unwrap(), again);
+    let [_, stderr] = output(vgg_ft(here).args(["report", "run", "-o", "bare.html"]));
     assert!(stderr.contains("is gone"), "{stderr}");
-    let bare = fs::read_to_string(here.join("run/report.html")).unwrap();
+    let bare = fs::read_to_string(here.join("bare.html")).unwrap();
     assert!(section(&bare, "verdict").contains("There are no predictions"));
     let [_, _] = output(vgg_ft(here).args(["report", "run", "moved"]));
     let moved = fs::read_to_string(here.join("run/report.html")).unwrap();
