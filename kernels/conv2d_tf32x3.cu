@@ -8,6 +8,7 @@
 // hot: conv2d_forward_parts_tf32x3_128x64x16
 // hot: conv2d_maxpool2d_forward_parts_tf32x3_128x64x16
 // hot: conv2d_backward_input_parts_tf32x3_128x64x16
+// hot: conv2d_forward_tf32x3_rgb
 // hot: conv2d_forward_tf32x3_any
 // hot: conv2d_maxpool2d_forward_tf32x3_any
 // hot: conv2d_backward_input_tf32x3_any
