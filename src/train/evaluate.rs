@@ -95,7 +95,7 @@ impl Targets {
 /// training; the samples may allow more.
 ///
 /// # Errors
-/// The device's errors; [`Kind::Interrupted`](crate::error::Kind::Interrupted).
+/// The device's errors; [`Kind::Interrupted`].
 pub fn evaluate(
     device: &dyn Device,
     network: &Network,
