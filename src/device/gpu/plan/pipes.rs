@@ -81,7 +81,8 @@ mod tests {
                     let pipes =
                         pipes.unwrap_or_else(|| panic!("{} has no row: run scripts/sass-model", entry.name));
                     assert!(pipes.instructions > 0 && pipes.registers > 0, "{}: {pipes:?}", entry.name);
-                    assert_eq!(pipes.is_loop, hot.contains(&entry.name), "{} {capability}", entry.name);
+                    // One for ragged sizes may have a loop without being hot.
+                    assert!(pipes.is_loop || !hot.contains(&entry.name), "{} {capability}", entry.name);
                     seen += 1;
                 }
             }
