@@ -1,4 +1,4 @@
-//! The whole of VGG16 on our kernels, in f32 and in what should be as exact: the emulator (and a card, where one is)
+//! The whole of VGG16 on our kernels in f32, and on a card in what should be as exact: the emulator (and a card, where one is)
 //! against the cpu device.
 //!
 //! One photograph through the base at 150x150, and one fine-tuning step from block3_conv1 on smaller pictures,
