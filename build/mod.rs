@@ -154,11 +154,12 @@ fn table(modules: &[Module]) -> String {
                 .collect();
             let _ = writeln!(
                 out,
-                "            Entry {{ name: {:?}, params: &[{}], max_threads: {:?}, static_shared: {} }},",
+                "            Entry {{ name: {:?}, params: &[{}], max_threads: {:?}, static_shared: {}, awaits: {} }},",
                 entry.name,
                 params.join(", "),
                 entry.max_threads,
-                entry.static_shared
+                entry.static_shared,
+                entry.awaits
             );
         }
         out.push_str("        ],\n    },\n");

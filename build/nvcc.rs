@@ -19,7 +19,11 @@ const FLAGS: [&str; 6] = ["-ptx", "-O3", "-std=c++17", "-lineinfo", "-I", "kerne
 
 /// The PTX version written into the text: a driver refuses what is newer than itself. As in `scripts/ptx`.
 fn oldest_version(target: &str) -> &'static str {
-    if target == "sm_90a" { "8.1" } else { "7.0" }
+    match target {
+        "sm_90a" => "8.1",
+        "sm_90" => "7.8",
+        _ => "7.0",
+    }
 }
 
 /// The compiler. What the user names comes first, then what `scripts/cuda-toolchain` installed.

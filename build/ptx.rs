@@ -17,6 +17,8 @@ pub struct Entry {
     /// Bytes of shared memory that it declares or uses, one behind the other as aligned. `ptxas` may
     /// order them otherwise, and pad a little more.
     pub static_shared: u32,
+    /// Whether it waits for the kernel before it.
+    pub awaits: bool,
 }
 
 /// A name that a function may mention: another function, or a variable of the whole file.
@@ -52,7 +54,8 @@ pub fn read(text: &str) -> Result<Vec<Entry>, String> {
                 let params = if reader.peek() == Some("(") { reader.params()? } else { Vec::new() };
                 let max_threads = reader.until_body()?;
                 items.insert(name.clone(), reader.body()?);
-                entries.push(Entry { name, params, max_threads, static_shared: 0 });
+                let awaits = items[&name].mentions.contains("griddepcontrol.wait");
+                entries.push(Entry { name, params, max_threads, static_shared: 0, awaits });
             }
             ".func" => {
                 // Its name is the last word before the parentheses of its parameters.

@@ -1,5 +1,5 @@
 // adamw_step   m = m + (g-m)·new_1;  v = v + (g²-v)·new_2;  w = w - m·alpha / (√v + epsilon), for all tensors
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 // As keras.optimizers.AdamW: new = 1 - beta, alpha = rate·√(1-beta_2^t) / (1-beta_1^t) of step t, which the
 // host computes. torch.optim.AdamW adds its epsilon to the corrected root, which is the same with
@@ -30,6 +30,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void adamw_step(
     const Tensors p, const Adamw rule, Adjust adjust, const unsigned f16,
     const LossScale* __restrict__ scaling)
 {
+    await_predecessor();
     if (skips(scaling, adjust)) return;
     const Share my = my_share(p);
     if (my.left <= 0) return;

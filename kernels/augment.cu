@@ -1,5 +1,5 @@
 // augment   y[k] = normal(bright(flip(shift(move(pixels[indices[k]])))))
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   pixels      (count, h, w, 3) u8   in   all pictures of a set, or those of one batch
 //   indices     (n) u32               in   which picture output k is made of
@@ -134,6 +134,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment_range(
     const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
     const Transform* __restrict__ transforms, float* __restrict__ ranges)
 {
+    await_predecessor();
     __shared__ float smallest[LINEAR / WARP], largest[LINEAR / WARP];
     const unsigned k = blockIdx.x;
     const unsigned index = indices[k], flags = transforms[k].flags;
@@ -227,6 +228,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment(
     const Transform* __restrict__ transforms, const float* __restrict__ ranges, float* __restrict__ y,
     unsigned* __restrict__ fault)
 {
+    await_predecessor();
     augmented(p, pixels, indices, transforms, ranges, y, fault);
 }
 
@@ -235,6 +237,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment_bf16(
     const Transform* __restrict__ transforms, const float* __restrict__ ranges, Bf16* __restrict__ y,
     unsigned* __restrict__ fault)
 {
+    await_predecessor();
     augmented(p, pixels, indices, transforms, ranges, y, fault);
 }
 
@@ -243,5 +246,6 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment_f16(
     const Transform* __restrict__ transforms, const float* __restrict__ ranges, F16* __restrict__ y,
     unsigned* __restrict__ fault)
 {
+    await_predecessor();
     augmented(p, pixels, indices, transforms, ranges, y, fault);
 }

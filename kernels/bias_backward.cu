@@ -1,5 +1,5 @@
 // bias_backward   dbias[c] = Σ_row dy[row,c]
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   dy      (rows, channels)    in   rows = n·h·w of a convolution, n of a dense layer; f32, or the 16 bits that
 //                                    the name ends in
@@ -97,6 +97,7 @@ __device__ __forceinline__ void sum_wide_rows(
 extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward(
     const Matrix p, const Split split, const float* __restrict__ dy, float* __restrict__ sums)
 {
+    await_predecessor();
     const unsigned begin = blockIdx.y * split.length;
     sum_rows(begin, min(begin + split.length, p.rows), p.columns, dy, sums + blockIdx.y * p.columns);
 }
@@ -104,6 +105,7 @@ extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward(
 extern "C" __global__ __launch_bounds__(LINEAR) void bias_backward_reduce(
     const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
 {
+    await_predecessor();
     const unsigned c = blockIdx.x * LINEAR + threadIdx.x;
     if (c < p.len) dbias[c] = sum_of_parts(p, parts, c);
 }
@@ -111,23 +113,27 @@ extern "C" __global__ __launch_bounds__(LINEAR) void bias_backward_reduce(
 extern "C" __global__ __launch_bounds__(WIDE / EACH * ROWS) void bias_backward_bf16(
     const Matrix p, const Split split, const Bf16* __restrict__ dy, float* __restrict__ sums)
 {
+    await_predecessor();
     sum_wide_rows(p, split, dy, sums);
 }
 
 extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward_bf16_reduce(
     const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
 {
+    await_predecessor();
     sum_rows(0, p.count, p.len, parts, dbias);
 }
 
 extern "C" __global__ __launch_bounds__(WIDE / EACH * ROWS) void bias_backward_f16(
     const Matrix p, const Split split, const F16* __restrict__ dy, float* __restrict__ sums)
 {
+    await_predecessor();
     sum_wide_rows(p, split, dy, sums);
 }
 
 extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward_f16_reduce(
     const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
 {
+    await_predecessor();
     sum_rows(0, p.count, p.len, parts, dbias);
 }

@@ -1,5 +1,5 @@
 // cast   y[i] = x[i] in another floating-point format, to the nearest, ties to even
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   x, y   any shape; each f32, f16 or bf16
 //
@@ -59,6 +59,7 @@ __device__ __forceinline__ void write4(
 extern "C" __global__ __launch_bounds__(LINEAR) void cast(
     const Cast p, const void* __restrict__ x, void* __restrict__ y)
 {
+    await_predecessor();
     const unsigned at = 4 * (blockIdx.x * LINEAR + threadIdx.x);
     if (at >= p.len) return;
     const int left = p.len - at;

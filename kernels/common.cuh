@@ -8,6 +8,19 @@
 // Blocks of elementwise kernels.
 constexpr unsigned LINEAR = 256;
 
+// Programmatic dependent launch, "griddepcontrol" of the PTX ISA: where a launch allows it, blocks start while the kernel
+// before them still runs, as soon as all of its blocks have started and there is room. Until here a thread may touch
+// registers, shared memory and parameters; behind it all that the kernels before have written is there, and none of them
+// reads any more what this one writes: they waited for theirs. So every thread of every kernel begins with it, also one that
+// has nothing to do. A launch that allows nothing, or an older card, comes here late and passes.
+__device__ __forceinline__ void await_predecessor()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 // max(x, 0), and NaN for NaN: fmaxf would hide that a network left the finite world.
 __device__ __forceinline__ float rectify(const float x) { return x < 0.0f ? 0.0f : x; }
 

@@ -76,16 +76,20 @@ template <int STAGES> __device__ __forceinline__ void make_barriers(const unsign
     }
 }
 
-// Makes a block's only or last ring. TMA's swizzle takes shared memory to begin at a multiple of 1024 bytes, as it
-// does; a driver that put it elsewhere would give wrong numbers.
-template <int STAGES> __device__ __forceinline__ void make_ring(const unsigned barriers, const int readers = 2)
+// Makes a block's only or last ring, all that it can do before the kernel before it is done. TMA's swizzle takes shared
+// memory to begin at a multiple of 1024 bytes, as it does; a driver that put it elsewhere would give wrong numbers.
+template <int STAGES> __device__ __forceinline__ void make_ring(
+    const unsigned barriers, const TensorMap* one, const TensorMap* other, const int readers = 2)
 {
     if (shared_address(dynamic) % 1024) __trap();
     if (threadIdx.x == 0) {
         make_barriers<STAGES>(barriers, readers);
         show_barriers();
+        prefetch(one);
+        prefetch(other);
     }
     __syncthreads();
+    await_predecessor();
 }
 
 // Where a run of pixels begins, less the padding.
@@ -136,8 +140,6 @@ __device__ __forceinline__ void produce(
     const int channels = BACKWARD ? p.c_out : p.c_in, columns = BACKWARD ? p.c_in : p.c_out;
     const int across = columns / Tile::BN, tiles = (p.n * p.h * p.w + Tile::BM - 1) / Tile::BM * across;
     const unsigned barriers = shared + Tile::BARRIERS;
-    prefetch(source);
-    prefetch(weight);
     Ring<Tile::STAGES> ring;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const int first = tile % across * Tile::BN;
@@ -291,7 +293,7 @@ __device__ __forceinline__ void convolve(
 {
     const unsigned shared = shared_address(dynamic);
     const int warpgroup = threadIdx.x / 128;
-    make_ring<Tile::STAGES>(shared + Tile::BARRIERS);
+    make_ring<Tile::STAGES>(shared + Tile::BARRIERS, source, weight);
     if (warpgroup == 2) {
         if constexpr (Tile::BLOCKS == 1) give_registers<40>();
         if (threadIdx.x == 256) produce<Tile, End::BACKWARD>(p, shared, source, weight);
@@ -387,7 +389,7 @@ __device__ __forceinline__ void backward_weight(
     const int across = (chunks * 64 + Tile::BN - 1) / Tile::BN;
     const long long all = static_cast<long long>(down) * across * steps;
     const int begin = all * blockIdx.x / gridDim.x, end = all * (blockIdx.x + 1) / gridDim.x;
-    make_ring<Tile::STAGES>(barriers, biases ? 3 : 2);
+    make_ring<Tile::STAGES>(barriers, x, dy, biases ? 3 : 2);
     Ring<Tile::STAGES> ring;
     if (warpgroup == 2) {
         // As many as the warp that adds needs; the 216 that are left are more than the consumers' 128 sums need.
@@ -395,8 +397,6 @@ __device__ __forceinline__ void backward_weight(
         if (threadIdx.x / 32 == 9 && biases)
             sum_biases<Tile>(shared, begin, end, steps, down, across, biases);
         if (threadIdx.x != 256) return;
-        prefetch(x);
-        prefetch(dy);
         for (int at = begin; at < end;) {
             const int tile = at / steps, first = at % steps, last = min(steps, first + end - at);
             const int filter = tile % down * Tile::BM;

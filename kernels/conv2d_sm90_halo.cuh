@@ -60,8 +60,6 @@ __device__ __forceinline__ void produce_halo(
 {
     const unsigned taps = shared + Halo::BARRIERS, boxes = taps + 16 * Halo::STAGES;
     const int channels = p.c_in, tiles = tiles_of<Halo>(p);
-    prefetch(x);
-    prefetch(weight);
     if constexpr (Halo::STAY) {
         for (int stage = 0; stage < Halo::STAGES; ++stage) {
             expect(full(taps, stage), Halo::STAGE);
@@ -219,7 +217,7 @@ __device__ __forceinline__ void maxpool2d_forward(
     const unsigned shared = shared_address(dynamic);
     const int warpgroup = threadIdx.x / 128;
     if (threadIdx.x == 0) make_barriers<Halo::BOXES>(shared + Halo::BARRIERS + 16 * Halo::STAGES);
-    make_ring<Halo::STAGES>(shared + Halo::BARRIERS);
+    make_ring<Halo::STAGES>(shared + Halo::BARRIERS, x, weight);
     if (warpgroup == 2) {
         give_registers<40>();
         if (threadIdx.x == 256) produce_halo<Halo>(p, shared, x, weight);

@@ -1,5 +1,5 @@
 // conv2d_weight_reduce   the parts of a convolution's weight's gradient, added in order: stored, or used there and then
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   conv2d_backward_weight_reduce        dweight = Σ parts,  dbias = Σ biases
 //   conv2d_rmsprop_step_reduce           g = Σ parts,  v = rho·v + (1-rho)·g²,  w = w - rate·g / √(v + epsilon),
@@ -173,6 +173,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_backward_weight_redu
     const Partials p, const Partials bias, const float* __restrict__ parts, const float* __restrict__ biases,
     float* __restrict__ dweight, float* __restrict__ dbias)
 {
+    await_predecessor();
     reduce(p, bias, parts, biases, Stored{dweight}, dbias);
 }
 
@@ -182,6 +183,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_rmsprop_step_reduce(
     const float* __restrict__ biases, float* velocity, float* weight, unsigned short* shadow,
     float* __restrict__ dbias)
 {
+    await_predecessor();
     reduce(p, bias, parts, biases, Stepped{rule, velocity, weight, shadow}, dbias);
 }
 
@@ -189,6 +191,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_backward_weight_sm90
     const Conv2d p, const StreamK split, const float* __restrict__ parts, const float* __restrict__ biases,
     float* __restrict__ dweight, float* __restrict__ dbias)
 {
+    await_predecessor();
     reduce_slots(p, split, parts, biases, Stored{dweight}, dbias);
 }
 
@@ -197,5 +200,6 @@ extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_rmsprop_step_sm90_re
     const float* __restrict__ biases, float* velocity, float* weight, unsigned short* shadow,
     float* __restrict__ dbias)
 {
+    await_predecessor();
     reduce_slots(p, split, parts, biases, Stepped{rule, velocity, weight, shadow}, dbias);
 }

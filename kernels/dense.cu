@@ -1,5 +1,5 @@
 // dense   y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o]),  dx[n,i] = Σ_o dy[n,o] · weight[i,o]
-// targets: sm_75
+// targets: sm_75 sm_90
 // hot: dense_forward dense_backward_input
 //
 //   x, dx    (n, c_in)
@@ -114,6 +114,7 @@ extern "C" __global__ __launch_bounds__(THREADS) void dense_forward(
     const Dense p, const Split split,
     const float* __restrict__ x, const float* __restrict__ weight, float* __restrict__ parts)
 {
+    await_predecessor();
     __shared__ Stage stages[2];
     const int n = p.n, c_in = p.c_in, c_out = p.c_out;
     const int first_sample = blockIdx.y * SAMPLES, first_unit = blockIdx.x * COLUMNS;
@@ -140,6 +141,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void dense_forward_reduce(
     const Partials p, const Dense dense, const unsigned relu,
     const float* __restrict__ parts, const float* __restrict__ bias, float* __restrict__ y)
 {
+    await_predecessor();
     const unsigned at = blockIdx.x * LINEAR + threadIdx.x;
     if (at >= p.len) return;
     const float v = sum_of_parts(p, parts, at) + bias[at % dense.c_out];
@@ -149,6 +151,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void dense_forward_reduce(
 extern "C" __global__ __launch_bounds__(THREADS) void dense_backward_input(
     const Dense p, const float* __restrict__ dy, const float* __restrict__ weight, float* __restrict__ dx)
 {
+    await_predecessor();
     __shared__ Stage stages[2];
     const int n = p.n, c_in = p.c_in, c_out = p.c_out;
     const int first_sample = blockIdx.y * SAMPLES, first_input = blockIdx.x * COLUMNS;

@@ -1,5 +1,5 @@
 // dense_backward_weight   dweight[i,o] = Σ_n x[n,i] · dy[n,o]
-// targets: sm_75
+// targets: sm_75 sm_90
 // hot: dense_backward_weight dense_rmsprop_step
 //
 //   x         (n, c_in)       in
@@ -69,6 +69,7 @@ __device__ __forceinline__ void gradient(
 extern "C" __global__ __launch_bounds__(THREADS) void dense_backward_weight(
     const Dense p, const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dweight)
 {
+    await_predecessor();
     __shared__ Stage stage;
     float4 g[4];
     gradient(stage, p, x, dy, g);
@@ -84,6 +85,7 @@ extern "C" __global__ __launch_bounds__(THREADS) void dense_rmsprop_step(
     const Dense p, const Rmsprop rule, const float* __restrict__ x, const float* __restrict__ dy,
     float* __restrict__ velocity, float* __restrict__ weight)
 {
+    await_predecessor();
     __shared__ Stage stage;
     float4 g[4];
     gradient(stage, p, x, dy, g);

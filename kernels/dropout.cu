@@ -1,5 +1,5 @@
 // dropout   y[i] = unit(word[i]) < rate ? 0 : x[i] · 1/(1 - rate)
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   x       any shape   in   activations forward, gradients backward
 //   y       as x        out
@@ -20,6 +20,7 @@ __device__ __forceinline__ float keep(const Dropout& p, const unsigned word, con
 extern "C" __global__ __launch_bounds__(LINEAR) void dropout(
     const Dropout p, const float* __restrict__ x, float* __restrict__ y)
 {
+    await_predecessor();
     const unsigned draw = blockIdx.x * LINEAR + threadIdx.x;
     const unsigned at = 4 * draw;
     if (at >= p.len) return;

@@ -1,5 +1,5 @@
 // elementwise   y[i] = f(x[i])
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   relu_forward    y[i] = x[i] < 0 ? 0 : x[i]                  x, y any shape        NaN stays NaN
 //   relu_backward   gradient[i] = y[i] > 0 ? gradient[i] : 0    y the ReLU's output   in place
@@ -93,60 +93,70 @@ __device__ __forceinline__ void scaled(
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward(
     const Elements p, const float* __restrict__ x, float* __restrict__ y)
 {
+    await_predecessor();
     forward(p.len, x, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward_bf16(
     const Elements p, const Bf16* __restrict__ x, Bf16* __restrict__ y)
 {
+    await_predecessor();
     forward(p.len, x, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward_f16(
     const Elements p, const F16* __restrict__ x, F16* __restrict__ y)
 {
+    await_predecessor();
     forward(p.len, x, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward(
     const Elements p, const float* __restrict__ y, float* __restrict__ gradient)
 {
+    await_predecessor();
     backward(p.len, y, gradient);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward_bf16(
     const Elements p, const Bf16* __restrict__ y, Bf16* __restrict__ gradient)
 {
+    await_predecessor();
     backward(p.len, y, gradient);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward_f16(
     const Elements p, const F16* __restrict__ y, F16* __restrict__ gradient)
 {
+    await_predecessor();
     backward(p.len, y, gradient);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void add(
     const Elements p, const float* __restrict__ x, float* __restrict__ into)
 {
+    await_predecessor();
     sum(p.len, x, into);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void add_bf16(
     const Elements p, const Bf16* __restrict__ x, Bf16* __restrict__ into)
 {
+    await_predecessor();
     sum(p.len, x, into);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void add_f16(
     const Elements p, const F16* __restrict__ x, F16* __restrict__ into)
 {
+    await_predecessor();
     sum(p.len, x, into);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void sigmoid(
     const Elements p, const float* __restrict__ x, float* __restrict__ y)
 {
+    await_predecessor();
     const unsigned at = mine<float>();
     if (at >= p.len) return;
     const int left = p.len - at;
@@ -159,17 +169,20 @@ extern "C" __global__ __launch_bounds__(LINEAR) void sigmoid(
 extern "C" __global__ __launch_bounds__(LINEAR) void normalize(
     const Normalize p, const unsigned char* __restrict__ pixels, float* __restrict__ y)
 {
+    await_predecessor();
     scaled(p, pixels, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void normalize_bf16(
     const Normalize p, const unsigned char* __restrict__ pixels, Bf16* __restrict__ y)
 {
+    await_predecessor();
     scaled(p, pixels, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void normalize_f16(
     const Normalize p, const unsigned char* __restrict__ pixels, F16* __restrict__ y)
 {
+    await_predecessor();
     scaled(p, pixels, y);
 }

@@ -1,5 +1,5 @@
 // sigmoid_cross_entropy   loss = w·(max(z,0) - z·s + ln(1 + e^-|z|)),  dlogit = w·(sigmoid(z) - s) / denominator
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   logits    (rows)      in   z
 //   targets   (rows)      in   t: 0 or 1, or between; s = t·(1 - smoothing) + smoothing/2
@@ -18,6 +18,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void sigmoid_cross_entropy(
     const Loss p, const float* __restrict__ logits, const float* __restrict__ targets,
     const float* __restrict__ weights, float* __restrict__ outcome, float* __restrict__ dlogits)
 {
+    await_predecessor();
     const unsigned row = blockIdx.x * LINEAR + threadIdx.x;
     if (row >= p.rows) return;
     const float z = logits[row], t = targets[row];

@@ -1,5 +1,5 @@
 // loss_scale   dynamic loss scaling: gradients of f16 in the range of f16
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   scale_gradient      gradient[i] = gradient[i] · scale      in place: that of the logits, where the way back begins
 //   check_gradients     found = the first tensor with an infinite number or a NaN
@@ -28,6 +28,7 @@ __device__ __forceinline__ bool is_finite(const float x)
 extern "C" __global__ __launch_bounds__(LINEAR) void scale_gradient(
     const Elements p, const LossScale* __restrict__ scaling, float* gradient)
 {
+    await_predecessor();
     const unsigned at = 4 * (blockIdx.x * LINEAR + threadIdx.x);
     if (at >= p.len) return;
     const int left = p.len - at;
@@ -41,6 +42,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void scale_gradient(
 extern "C" __global__ __launch_bounds__(LINEAR) void check_gradients(
     const Tensors p, const unsigned before, LossScale* scaling)
 {
+    await_predecessor();
     const Share my = my_share(p);
     bool finite = true;
     if (my.left > 0) {
@@ -53,6 +55,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void check_gradients(
 
 extern "C" __global__ __launch_bounds__(32) void update_loss_scale(const unsigned interval, LossScale* scaling)
 {
+    await_predecessor();
     if (threadIdx.x > 0) return;
     float scale = scaling->scale;
     unsigned good = scaling->good + 1;

@@ -1,5 +1,5 @@
 // maxpool2d   y[n,i,j,c] = max x[n,2i+a,2j+b,c] over a, b in {0, 1}
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   x, dx    (n, h, w, c)          an odd last row or column is dropped, its gradient is zero
 //   y, dy    (n, h/2, w/2, c)
@@ -134,6 +134,7 @@ __device__ __forceinline__ void backward(
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward(
     const Pool2d p, const float* __restrict__ x, float* __restrict__ y, unsigned char* __restrict__ winner)
 {
+    await_predecessor();
     forward(p, x, y, winner);
 }
 
@@ -141,18 +142,21 @@ extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward(
     const Pool2d p, const float* __restrict__ dy, const unsigned char* __restrict__ winner,
     const float* __restrict__ mask, float* __restrict__ dx)
 {
+    await_predecessor();
     backward(p, dy, winner, mask, dx);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward_bf16(
     const Pool2d p, const Bf16* __restrict__ x, Bf16* __restrict__ y, unsigned char* __restrict__ winner)
 {
+    await_predecessor();
     forward(p, x, y, winner);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward_f16(
     const Pool2d p, const F16* __restrict__ x, F16* __restrict__ y, unsigned char* __restrict__ winner)
 {
+    await_predecessor();
     forward(p, x, y, winner);
 }
 
@@ -160,6 +164,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward_bf16(
     const Pool2d p, const Bf16* __restrict__ dy, const unsigned char* __restrict__ winner,
     const Bf16* __restrict__ mask, Bf16* __restrict__ dx)
 {
+    await_predecessor();
     backward(p, dy, winner, mask, dx);
 }
 
@@ -167,5 +172,6 @@ extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward_f16(
     const Pool2d p, const F16* __restrict__ dy, const unsigned char* __restrict__ winner,
     const F16* __restrict__ mask, F16* __restrict__ dx)
 {
+    await_predecessor();
     backward(p, dy, winner, mask, dx);
 }

@@ -1,5 +1,5 @@
 // rmsprop_step   v = rho·v + (1-rho)·g²;  w = w - rate·g / √(v + epsilon), for all tensors in one launch
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 // As keras.optimizers.RMSprop; with `outside` as torch.optim.RMSprop: √v + epsilon. Centered, the square
 // of the gradient's mean is taken from v under the root; with momentum, w follows the sum of such steps
@@ -26,6 +26,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void rmsprop_step(
     const Tensors p, const Rmsprop rule, Adjust adjust, const unsigned f16,
     const LossScale* __restrict__ scaling)
 {
+    await_predecessor();
     if (skips(scaling, adjust)) return;
     const Share my = my_share(p);
     if (my.left <= 0) return;

@@ -1,5 +1,5 @@
 // sgd_step   w = w - rate·g;  or m = momentum·m - rate·g,  w = w + m, for all tensors in one launch
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 // As keras.optimizers.SGD; with `nesterov` w = w + momentum·m - rate·g. Before it, g is scaled and weights
 // decay (adjust).
@@ -32,6 +32,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void sgd_step(
     const Tensors p, const Sgd rule, Adjust adjust, const unsigned f16,
     const LossScale* __restrict__ scaling)
 {
+    await_predecessor();
     if (skips(scaling, adjust)) return;
     const Share my = my_share(p);
     if (my.left <= 0) return;

@@ -1,5 +1,5 @@
 // softmax   y[row,k] = e^(x[row,k] - m) / Σ_j e^(x[row,j] - m),  m = the row's largest
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   softmax                 x, y (rows, classes)
 //
@@ -44,6 +44,7 @@ __device__ __forceinline__ float largest_of(
 extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax(
     const Matrix p, const float* __restrict__ x, float* __restrict__ y)
 {
+    await_predecessor();
     const unsigned row = blockIdx.x * ROWS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= p.rows) return;                                         // the whole warp
     const float* z = x + row * p.columns;
@@ -56,6 +57,7 @@ extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax_cross_entropy(
     const Loss p, const float* __restrict__ logits, const unsigned* __restrict__ labels,
     const float* __restrict__ weights, float* __restrict__ outcome, float* __restrict__ dlogits, unsigned* __restrict__ fault)
 {
+    await_predecessor();
     const unsigned row = blockIdx.x * ROWS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= p.rows) return;                                         // the whole warp
     const float* z = logits + row * p.columns;

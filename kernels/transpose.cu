@@ -1,5 +1,5 @@
 // transpose   y[n,c,r] = x[n,r,c]
-// targets: sm_75
+// targets: sm_75 sm_90
 //
 //   x   (batch, rows, columns)   in
 //   y   (batch, columns, rows)   out
@@ -11,6 +11,7 @@
 // time. In shared memory (4.1 KiB) a row has 33 numbers, so that the 32 of a column lie in 32 banks.
 // 8 bytes per element, no flops: bound by bandwidth.
 
+#include "common.cuh"
 #include "params.cuh"
 
 constexpr int TILE = 32, THREADS = 256, LINES = THREADS / TILE;
@@ -18,6 +19,7 @@ constexpr int TILE = 32, THREADS = 256, LINES = THREADS / TILE;
 extern "C" __global__ __launch_bounds__(THREADS) void transpose(
     const Transpose p, const float* __restrict__ x, float* __restrict__ y)
 {
+    await_predecessor();
     __shared__ float tile[TILE][TILE + 1];
     const int rows = p.rows, columns = p.columns;
     const int across = (columns + TILE - 1) / TILE, down = (rows + TILE - 1) / TILE;

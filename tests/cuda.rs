@@ -162,6 +162,16 @@ fn a_driver_without_graphs_learns_too() {
 }
 
 #[test]
+fn kernels_that_begin_early_learn_the_same_bits() {
+    inside("steps::programmatic", "hopper");
+}
+
+#[test]
+fn programmatic_launches_are_refused_before_hopper() {
+    inside("steps::not_programmatic", "");
+}
+
+#[test]
 fn copies_and_waits_split_a_step() {
     inside("steps::splits", "");
 }

@@ -73,6 +73,37 @@ fn a_module_uses_only_what_stands_below_it() {
     assert!(wrong.is_empty(), "these look up the stairs:\n{}", wrong.join("\n"));
 }
 
+/// Cargo looks for none by itself: a file that nobody names would pass by not being there.
+#[test]
+fn every_file_of_tests_is_in_a_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let mut named: Vec<String> = Vec::new();
+    let mut programs = 0;
+    for line in manifest.lines() {
+        let Some(path) = line.strip_prefix("path = \"tests/").and_then(|rest| rest.strip_suffix('"')) else {
+            continue;
+        };
+        programs += 1;
+        let text = fs::read_to_string(root.join("tests").join(path)).unwrap();
+        let modules = text.lines().filter_map(|line| line.strip_prefix("#[path = \"")?.strip_suffix("\"]"));
+        named.extend(modules.map(str::to_owned));
+        named.push(path.to_owned());
+    }
+    assert!(programs >= 7, "{programs} programs of tests");
+    for entry in fs::read_dir(root.join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let file = if path.join("main.rs").is_file() { format!("{name}/main.rs") } else { name.to_owned() };
+        if file.ends_with(".rs") {
+            assert!(
+                named.contains(&file),
+                "tests/{file} is in no program: name it in tests/program.rs or beside"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_search_sees_groups_and_paths() {
     assert_eq!(modules_named("use crate::{error::Result, shape};"), ["error", "shape"]);

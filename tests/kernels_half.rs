@@ -220,7 +220,7 @@ fn every_call_on_16_bits_agrees_with_naive_loops() {
     let mut failures = Vec::new();
     for half in HALVES {
         let cases = all(half);
-        for device in devices::kernels() {
+        for device in devices::kernels().into_iter().chain(devices::hopper()) {
             for case in &cases {
                 if let Some(miss) = case.check(&*device) {
                     let (device, case) = (devices::name(&*device), case.name(&*device));

@@ -1,6 +1,6 @@
 //! What the static model says of VGG16 on cards, beside what was measured, as docs/predictions.md: kept in step here.
 //!
-//! `VGG_FT_BLESS=1 cargo test --release --test predictions` writes the page from the model, the committed machine
+//! `VGG_FT_BLESS=1 cargo test --release --test machine predictions` writes the page from the model, the committed machine
 //! code's counts and benches/results; without the variable the test fails where the page says something else.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
@@ -128,7 +128,7 @@ fn the_page_is_what_the_model_says() {
         let line = |text: &str| text.lines().nth(at).unwrap_or("nothing").to_owned();
         panic!(
             "{PAGE} is not what the model says\n  line: {}\n  expected: {}\n  got: {}\n  help: look at it, and run \
-             VGG_FT_BLESS=1 cargo test --release --test predictions",
+             VGG_FT_BLESS=1 cargo test --release --test machine predictions",
             at + 1,
             line(&page),
             line(&there)

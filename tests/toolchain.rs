@@ -75,7 +75,7 @@ fn the_committed_text_goes_in_without_a_compiler() {
         r#"include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/ptx/relu.sm_75.ptx"))"#,
         "canonical: true",
         r#"Entry { name: "relu_forward", params: &[Param { size: 4, align: 4 }, Param { size: 8, align: 8 }]"#,
-        "max_threads: Some(256), static_shared: 0",
+        "max_threads: Some(256), static_shared: 0, awaits: false",
     ] {
         assert!(table.contains(part), "no `{part}` in\n{table}");
     }

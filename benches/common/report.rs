@@ -7,7 +7,7 @@ use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
-use vgg_ft::device::{Device, Kernels, Precision};
+use vgg_ft::device::{Device, Kernels, Launches, Precision};
 
 /// A line that was measured: its id, what it does, and the seconds of one call in each sample.
 pub type Measured = (String, Throughput, Vec<f64>);
@@ -28,6 +28,11 @@ fn kernels() -> Kernels {
     said("VGG_FT_BENCH_KERNELS", Kernels::Portable)
 }
 
+/// What `VGG_FT_BENCH_LAUNCHES` names; serial ones if it names none.
+fn launches() -> Launches {
+    said("VGG_FT_BENCH_LAUNCHES", Launches::Serial)
+}
+
 /// What `VGG_FT_BENCH_DEVICE` names, in that precision, with those kernels.
 pub fn device() -> Box<dyn Device> {
     let precision = precision();
@@ -37,7 +42,8 @@ pub fn device() -> Box<dyn Device> {
         }
         Err(_) | Ok("" | "cpu") => Box::new(CpuDevice::new(None).unwrap()),
         Ok("cuda") => {
-            let gpu = Gpu::new(Cuda::open(cuda::Options::default()).unwrap()).unwrap();
+            let options = cuda::Options { launches: launches(), ..cuda::Options::default() };
+            let gpu = Gpu::new(Cuda::open(options).unwrap()).unwrap();
             Box::new(gpu.with_precision(precision).with_kernels(kernels()).unwrap())
         }
         Ok("emulator") => {

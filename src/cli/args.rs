@@ -13,7 +13,7 @@ use super::train::TrainArgs;
 use super::values::{positive, preprocess, rate, resize, share, size, variant, width};
 use super::weights::WeightsArgs;
 use crate::data::Resize;
-use crate::device::{Kernels, Precision};
+use crate::device::{Kernels, Launches, Precision};
 use crate::model::{Preprocess, Variant};
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -48,6 +48,10 @@ pub struct Cli {
     /// a job: say it again to `resume`
     #[arg(long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = str::parse::<Kernels>)]
     pub kernels: Kernels,
+    /// When a kernel of a step begins on a card: serial (when the one before it has ended), programmatic (while the last
+    /// blocks of the one before still run; Hopper or newer, a driver of CUDA 12.3; not measured yet). Same bits
+    #[arg(long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = str::parse::<Launches>)]
+    pub launches: Launches,
     /// On a card: wait for each kernel, so that one that goes wrong is named; slow
     #[arg(long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]
     pub sync: bool,

@@ -2,7 +2,7 @@
 
 use super::args::NetworkArgs;
 use super::values::{positive, width};
-use crate::device::{Kernels, Precision};
+use crate::device::{Kernels, Launches, Precision};
 use crate::model::Head;
 use crate::task;
 use clap::Args;
@@ -41,7 +41,7 @@ pub struct BenchArgs {
 
 impl BenchArgs {
     /// What is to be planned.
-    pub fn job(self, precision: Precision, kernels: Kernels) -> task::Bench {
+    pub fn job(self, precision: Precision, kernels: Kernels, launches: Launches) -> task::Bench {
         task::Bench {
             variant: self.network.network,
             size: self.network.size,
@@ -53,6 +53,7 @@ impl BenchArgs {
             card: self.card,
             precision,
             kernels,
+            launches,
         }
     }
 }

@@ -1,11 +1,11 @@
-//! `--device`, `--precision` and `--kernels`: which names there are, and the device behind each.
+//! `--device`, `--precision`, `--kernels` and `--launches`: which names there are, and the device behind each.
 
 use crate::device::cpu::CpuDevice;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::cuda::{self, Cuda};
 use crate::device::gpu::driver::Driver;
 use crate::device::gpu::emulator::{Emulator, Options};
-use crate::device::{Device, Kernels, Precision};
+use crate::device::{Device, Kernels, Launches, Precision};
 use crate::error::{Error, Kind, Result};
 
 /// A device that can be asked for.
@@ -55,22 +55,25 @@ impl DeviceName {
     }
 
     /// The device, working in `precision` by `kernels`, with `threads` threads or as many as the machine has; `sync` waits for
-    /// each kernel of a card. `auto` takes the cpu only where there is no card for us: a card that is there and does not
+    /// each kernel of a card, `launches` says when its kernels begin. `auto` takes the cpu only where there is no card for us: a card that is there and does not
     /// work is an error, since nobody wants to find out by the clock.
     ///
     /// # Errors
     /// [`Kind::Device`] when the device is not there, does not work, or not in this precision or by these kernels;
-    /// [`Kind::Usage`] for a precision or kernels that the cpu was named with.
+    /// [`Kind::Usage`] for a precision, kernels or launches that the cpu was named with.
     pub fn open(
         self,
         (precision, kernels): (Precision, Kernels),
         threads: Option<usize>,
-        sync: bool,
+        (sync, launches): (bool, Launches),
     ) -> Result<Opened> {
         let card = |number| -> Result<Box<dyn Device>> {
-            let options = cuda::Options { number, sync, ..Default::default() };
+            let options = cuda::Options { number, sync, launches, ..Default::default() };
             working(Gpu::new(Cuda::open(options)?)?, precision, kernels)
         };
+        if launches != Launches::Serial && !matches!(self, Self::Auto | Self::Cuda { .. }) {
+            return Err(no_launches(launches));
+        }
         let device: Box<dyn Device> = match self {
             Self::Auto => {
                 return match cuda::find().and_then(|found| found.first().map(|card| card.number)) {
@@ -78,6 +81,9 @@ impl DeviceName {
                         let device = card(Some(number))
                             .map_err(|error| error.context("opening the card that --device auto found"))?;
                         Ok(Opened { device, reason: None })
+                    }
+                    Err(error) if launches != Launches::Serial => {
+                        Err(no_launches(launches).fact("no card", error.message()))
                     }
                     Err(error) => match cpu(precision, kernels, threads) {
                         Ok(device) => Ok(Opened { device, reason: Some(error.message().to_owned()) }),
@@ -97,6 +103,13 @@ impl DeviceName {
         };
         Ok(Opened { device, reason: None })
     }
+}
+
+/// For devices that run one kernel after another, or none.
+fn no_launches(launches: Launches) -> Error {
+    Error::new(Kind::Usage, "only a card overlaps the kernels of a step")
+        .expected_got("--launches serial", launches)
+        .help("use --device cuda, or leave --launches out")
 }
 
 /// The cpu, where that can do what was asked for.
@@ -130,24 +143,39 @@ mod tests {
     use crate::device::gpu::plan::{Card, Plan};
 
     #[test]
+    fn launches_are_a_matter_of_cards() {
+        for name in [DeviceName::Cpu, DeviceName::Emulator { checked: false }] {
+            let opened = name.open((Precision::F32, Kernels::Auto), Some(1), (false, Launches::Programmatic));
+            let Err(error) = opened else { panic!("it was opened") };
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("only a card overlaps"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_cpu_takes_f32_alone_and_old_cards_f16_besides() {
-        let Err(error) = DeviceName::Cpu.open((Precision::Bf16, Kernels::Auto), Some(1), false) else {
+        let Err(error) =
+            DeviceName::Cpu.open((Precision::Bf16, Kernels::Auto), Some(1), (false, Launches::Serial))
+        else {
             panic!("it was opened")
         };
         assert_eq!((error.kind(), error.exit_code()), (Kind::Usage, 2));
         assert!(error.to_string().contains("--precision f32"), "{error}");
         let emulator = DeviceName::Emulator { checked: false };
         for precision in Precision::ALL {
-            let opened = emulator.open((precision, Kernels::Auto), Some(1), false).unwrap();
+            let opened =
+                emulator.open((precision, Kernels::Auto), Some(1), (false, Launches::Serial)).unwrap();
             assert_eq!(opened.device.precision(), precision);
             // Hopper's kernels multiply these; then the machine is a Hopper.
-            let opened = emulator.open((precision, Kernels::Sm90a), Some(1), false);
+            let opened = emulator.open((precision, Kernels::Sm90a), Some(1), (false, Launches::Serial));
             assert_eq!(opened.is_ok(), [Precision::Bf16, Precision::Tf32].contains(&precision));
             if let Ok(opened) = opened {
                 assert!(opened.device.describe().hardware.ends_with("kernels sm_90a"));
             }
         }
-        let Err(error) = DeviceName::Cpu.open((Precision::F32, Kernels::Portable), Some(1), false) else {
+        let Err(error) =
+            DeviceName::Cpu.open((Precision::F32, Kernels::Portable), Some(1), (false, Launches::Serial))
+        else {
             panic!("it was opened")
         };
         assert_eq!(error.kind(), Kind::Usage);

@@ -17,7 +17,7 @@ mod train;
 mod values;
 mod weights;
 
-use crate::device::{Kernels, Precision};
+use crate::device::{Kernels, Launches, Precision};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Head;
@@ -115,7 +115,9 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Weights(a) => a.run(&host),
         Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
-        Command::Bench(a) => task::bench(&host, &a.job(cli.precision.unwrap_or_default(), cli.kernels)),
+        Command::Bench(a) => {
+            task::bench(&host, &a.job(cli.precision.unwrap_or_default(), cli.kernels, cli.launches))
+        }
         Command::Emulate(_) if cli.precision.is_some_and(|precision| !precision.is_f32()) => {
             Err(Error::new(Kind::Usage, "`emulate` runs kernels on f32 alone").help("leave --precision out"))
         }
@@ -143,11 +145,11 @@ fn host(cli: &Cli) -> Result<Host> {
             | Command::Devices
             | Command::Bench(_)
     );
-    let (name, precision, kernels) = match &cli.command {
-        _ if idle => (DeviceName::Cpu, Precision::F32, Kernels::Auto),
-        command => (cli.device, precision(cli.precision, command), cli.kernels),
+    let (name, precision, kernels, launches) = match &cli.command {
+        _ if idle => (DeviceName::Cpu, Precision::F32, Kernels::Auto, Launches::Serial),
+        command => (cli.device, precision(cli.precision, command), cli.kernels, cli.launches),
     };
-    let Opened { device, reason } = name.open((precision, kernels), threads, cli.sync)?;
+    let Opened { device, reason } = name.open((precision, kernels), threads, (cli.sync, launches))?;
     Ok(Host { device, reason, json: cli.json, quiet: cli.quiet })
 }
 

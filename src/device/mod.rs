@@ -11,6 +11,7 @@ mod cost;
 pub mod cpu;
 pub mod gpu;
 mod kernels;
+mod launches;
 pub mod loss_scale;
 mod precision;
 mod rule;
@@ -19,6 +20,7 @@ pub use buffer::{Buffer, Dtype, Element};
 pub use call::Call;
 pub use cost::Cost;
 pub use kernels::Kernels;
+pub use launches::Launches;
 pub use loss_scale::LossScale;
 pub use precision::Precision;
 

@@ -325,6 +325,8 @@ macro_rules! codes {
             MarkInit,
             /// Faults unless the tracked bits `a` are set in all active lanes; `imm` names the register.
             CheckInit,
+            /// `griddepcontrol.wait`.
+            AwaitPredecessor,
             /// `trap`.
             Trap,
             /// Fences, prefetches.

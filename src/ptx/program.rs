@@ -403,6 +403,8 @@ pub struct Program {
     pub param_size: u32,
     /// `.maxntid`'s product.
     pub max_threads: Option<u32>,
+    /// Whether it waits for the kernel before it (`griddepcontrol.wait`): it may be launched before that has ended.
+    pub awaits: bool,
     /// Registers before renaming, constants included, for the curious.
     pub virtual_registers: usize,
 }

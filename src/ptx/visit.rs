@@ -100,7 +100,7 @@ impl Program {
             Code::Asynchronous => self.asynchronous[op.imm as usize].visit(see),
             Code::MarkInit => one(&mut op.d, Class::P, Role::Def),
             Code::CheckInit => one(&mut op.a, Class::P, Role::Use),
-            Code::CommitGroup | Code::WaitGroup | Code::Trap | Code::Nothing => {}
+            Code::CommitGroup | Code::WaitGroup | Code::AwaitPredecessor | Code::Trap | Code::Nothing => {}
             code => {
                 if let Some(signature) = code.signature() {
                     let operands = [&mut op.a, &mut op.b, &mut op.c, &mut op.e];

@@ -1,8 +1,8 @@
 //! `bench --plan`: what a step asks of a card, launch by launch, and how long it should take there.
 
 use super::Host;
-use crate::device::gpu::plan::{Card, KINDS, Line, Memory, Record, lines};
-use crate::device::{Description, Kernels, Precision};
+use crate::device::gpu::plan::{Card, EARLY, KINDS, Line, Memory, Record, lines};
+use crate::device::{Description, Kernels, Launches, Precision};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head, Trainable, Variant};
 use crate::report::plan::{Launched, Planned, Share, Sums};
@@ -32,6 +32,8 @@ pub struct Bench {
     pub precision: Precision,
     /// By which convolutions.
     pub kernels: Kernels,
+    /// When its kernels begin.
+    pub launches: Launches,
 }
 
 #[derive(Serialize)]
@@ -51,6 +53,7 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let description = Description { name: card.name.into(), hardware: card.title.into() };
     precision.check(&description, card.capability)?;
     let kernels = job.kernels.decide(&description, card.capability, precision)?;
+    job.launches.check(&description, card.capability)?;
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(job.head)?;
     let boundary = Trainable::from(&architecture, &job.unfreeze_from)?;
     let end = architecture.layers().len();
@@ -80,8 +83,9 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     }
     let [h, w] = job.size;
     let by = if precision.is_f32() { String::new() } else { format!(", {kernels} kernels") };
-    let title = format!("{} {h}x{w}, batch {}: {what}, {precision}{by}", job.variant, job.batch);
-    let planned = planned(title, (card, precision), &record);
+    let early = if job.launches == Launches::Serial { "" } else { ", programmatic launches" };
+    let title = format!("{} {h}x{w}, batch {}: {what}, {precision}{by}{early}", job.variant, job.batch);
+    let planned = planned(title, (card, precision), job.launches, &record);
     host.result(&planned.text(), &Output { plan: &planned, sums: planned.sums() })
 }
 
@@ -122,7 +126,14 @@ fn largest(mut high: usize, fits: impl Fn(usize) -> bool) -> usize {
     low
 }
 
-fn planned(title: String, (card, precision): (&Card, Precision), record: &Record) -> Planned {
+fn planned(
+    title: String,
+    (card, precision): (&Card, Precision),
+    begin: Launches,
+    record: &Record,
+) -> Planned {
+    let saves = |line: &Line| if begin == Launches::Programmatic && line.early { EARLY } else { 0.0 };
+    let launched = |line: Line| launched(line.seconds - saves(&line), line);
     let memory = Memory::of(record);
     Planned {
         title,
@@ -145,7 +156,7 @@ fn planned(title: String, (card, precision): (&Card, Precision), record: &Record
     }
 }
 
-fn launched(line: Line) -> Launched {
+fn launched(seconds: f64, line: Line) -> Launched {
     Launched {
         layer: line.label,
         pass: if line.backward { "backward" } else { "forward" },
@@ -156,9 +167,9 @@ fn launched(line: Line) -> Launched {
         waves: line.waves,
         bytes: line.cost.bytes(),
         flops: line.cost.flops,
-        microseconds: line.seconds * 1e6,
+        microseconds: seconds * 1e6,
         bound: line.bound.name(),
         floor_microseconds: line.floor * 1e6,
-        share_of_floor: line.floor / line.seconds,
+        share_of_floor: line.floor / seconds,
     }
 }

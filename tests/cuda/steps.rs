@@ -3,7 +3,7 @@
 use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{Counts, Cuda, Options};
-use vgg_ft::device::{Buffer, Call, Device, Dtype};
+use vgg_ft::device::{Buffer, Call, Device, Dtype, Launches};
 use vgg_ft::error::Result;
 use vgg_ft::graph::Tensor;
 use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
@@ -26,7 +26,7 @@ fn chain(device: &dyn Device, x: &Buffer, y: &mut Buffer, count: usize) -> Resul
 }
 
 fn counts(built: u64, replayed: u64, changed: u64) -> Counts {
-    Counts { built, replayed, changed, refused: 0 }
+    Counts { built, replayed, changed, ..Counts::default() }
 }
 
 #[test]
@@ -336,6 +336,30 @@ fn steps() {
     assert_eq!(after.last(), Some(&counts(0, 0, 0)));
     assert!(losses == losses2 && weights == weights2, "--sync changes the numbers");
     println!("{losses:?}");
+}
+
+#[test]
+#[ignore = "runs on the fake library"]
+fn programmatic() {
+    let early = Options { launches: Launches::Programmatic, ..Options::default() };
+    let (losses, weights, after) = learn(early);
+    let (losses1, weights1, serial) = learn(Options::default());
+    assert!(losses == losses1 && weights == weights1, "programmatic launches change the numbers");
+    // The same graphs; most nodes begin early: all but the first of each and the convolutions, which do not wait.
+    let last = |all: &[Counts]| *all.last().unwrap();
+    assert_eq!(last(&serial).overlapping, 0);
+    assert_eq!(Counts { overlapping: 0, ..last(&after) }, last(&serial));
+    assert!(last(&after).overlapping > 20, "{after:?}");
+    let sync = Cuda::open(Options { sync: true, ..early }).err().map(|error| error.to_string());
+    assert!(sync.unwrap().contains("--sync waits for each kernel"));
+}
+
+#[test]
+#[ignore = "runs on the fake library"]
+fn not_programmatic() {
+    let early = Options { launches: Launches::Programmatic, ..Options::default() };
+    let refused = Cuda::open(early).err().map(|error| error.to_string()).unwrap();
+    assert!(refused.contains("--launches programmatic needs Hopper"), "{refused}");
 }
 
 #[test]

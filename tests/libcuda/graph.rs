@@ -2,7 +2,7 @@
 //!
 //! As unkind as the manual allows: of nodes that do not wait for each other the later one runs first, a graph
 //! that is still running must not be destroyed, a node can be changed as long as its graph is there and to the
-//! same kernel alone.
+//! same kernel alone, and one that begins early must wait by itself.
 
 use crate::machine::*;
 use std::collections::HashMap;
@@ -110,6 +110,50 @@ pub unsafe extern "C" fn cuGraphAddKernelNode_v2(
         }
         nodes.push((handle, before, launch));
         unsafe { *node = handle };
+        OK
+    })
+}
+
+/// NVIDIA's `CUgraphEdgeData`.
+#[repr(C)]
+#[derive(PartialEq)]
+pub struct Edge {
+    from_port: u8,
+    to_port: u8,
+    kind: u8,
+    reserved: [u8; 5],
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphAddDependencies_v2(
+    graph: usize,
+    from: *const usize,
+    to: *const usize,
+    edge: *const Edge,
+    count: usize,
+) -> c_uint {
+    inside(|machine| {
+        let (from, to) = unsafe { (*from, *to) };
+        let usual = Edge { from_port: 0, to_port: 0, kind: 0, reserved: [0; 5] };
+        let programmatic = Edge { from_port: 1, kind: 1, ..usual };
+        let early = match unsafe { edge.as_ref() } {
+            None => false,
+            Some(edge) if *edge == programmatic => true,
+            Some(edge) if *edge == usual => false,
+            Some(_) => return INVALID_VALUE,
+        };
+        let Some(nodes) = machine.graphs.graphs.get_mut(&graph).filter(|_| count == 1) else {
+            return INVALID_VALUE;
+        };
+        let there = nodes.iter().any(|(node, ..)| *node == from);
+        let Some((_, before, launch)) = nodes.iter_mut().find(|(node, ..)| *node == to).filter(|_| there)
+        else {
+            return INVALID_VALUE;
+        };
+        if early && !launch.entry.awaits {
+            return machine.lose("a kernel that does not wait was to begin early");
+        }
+        before.push(from);
         OK
     })
 }

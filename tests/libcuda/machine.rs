@@ -198,6 +198,7 @@ impl Machine {
                 params: params.leak(),
                 max_threads: None,
                 static_shared: shared.sum(),
+                awaits: self.emulator.look(&entry.name, |program, _| program.awaits).unwrap(),
             };
             (entry.name.clone(), &*Box::leak(Box::new(known)))
         });

@@ -1,6 +1,6 @@
 //! Calls that were timed on a card, and what the model says of each.
 
-use crate::layers::{BATCH, CONV2D, CONV2D_MAXPOOL2D};
+use super::layers::{BATCH, CONV2D, CONV2D_MAXPOOL2D};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

@@ -3,7 +3,7 @@
 //! The file has the four fastest of many tiles for each layer; here are those of them that ship, and the model ranks all
 //! that ship: one that is not among the four was slower than all of these.
 
-use crate::measured::{percent, root_mean_square, table};
+use super::measured::{percent, root_mean_square, table};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;

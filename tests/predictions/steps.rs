@@ -1,6 +1,6 @@
 //! Whole passes and steps, by layer and in all.
 
-use crate::measured::{SETS, Set, error, microseconds, percent, results, table};
+use super::measured::{SETS, Set, error, microseconds, percent, results, table};
 use std::fmt::Write as _;
 use vgg_ft::device::gpu::plan::{Card, Line, lines};
 use vgg_ft::device::{Kernels, Precision};

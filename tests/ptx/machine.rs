@@ -61,7 +61,13 @@ impl Machine {
     pub fn launch(&self, entry: &str, grid: u32, block: [u32; 3], shared: u32, args: Vec<Arg>) -> Result<()> {
         // A launch's entry is a static of the program; that of a test lives as long as the test.
         let name: &'static str = entry.to_owned().leak();
-        let entry = Box::leak(Box::new(Entry { name, params: &[], max_threads: None, static_shared: 0 }));
+        let entry = Box::leak(Box::new(Entry {
+            name,
+            params: &[],
+            max_threads: None,
+            static_shared: 0,
+            awaits: false,
+        }));
         self.emulator.launch(&Launch {
             entry,
             grid: [grid, 1, 1],

@@ -384,6 +384,7 @@ fn module(file: &str, text: &str) -> Module {
                 params: params.leak(),
                 max_threads: None,
                 static_shared: shared.map(|variable| variable.size).sum(),
+                awaits: false,
             }
         })
         .collect();

@@ -33,6 +33,8 @@ pub struct Entry {
     pub max_threads: Option<u32>,
     /// Bytes of shared memory declared in the kernel.
     pub static_shared: u32,
+    /// Whether it waits for the kernel before it (`griddepcontrol.wait`), and so may be launched before that has ended.
+    pub awaits: bool,
 }
 
 /// One parameter of an entry.
@@ -114,6 +116,22 @@ mod tests {
         assert_eq!(on("sm_80"), [false, true, true, true]);
         assert_eq!(on("sm_90a"), [false, false, true, false]);
         assert!(module("sm_90a").capability() > module("sm_90").capability());
+    }
+
+    #[test]
+    fn every_kernel_of_hopper_waits_for_the_one_before_it() {
+        let mut count = 0;
+        for module in MODULES.iter().filter(|module| !module.name.starts_with("ladder/")) {
+            let hopper = module.target.starts_with("sm_90");
+            for entry in module.entries {
+                assert_eq!(entry.awaits, hopper, "{} of {}.{}", entry.name, module.name, module.target);
+                count += usize::from(entry.awaits);
+            }
+        }
+        assert!(count > 60, "only {count}");
+        // And is the one that a card of 9.0 gets.
+        assert!(find("rmsprop_step", 90).is_some_and(|(_, entry)| entry.awaits));
+        assert!(find("rmsprop_step", 89).is_some_and(|(_, entry)| !entry.awaits));
     }
 
     #[test]

@@ -117,6 +117,7 @@ static ENTRY: Entry = Entry {
     params: &[Param { size: 20, align: 4 }, Param { size: 8, align: 8 }],
     max_threads: Some(256),
     static_shared: 4096,
+    awaits: false,
 };
 
 fn good() -> Launch {

@@ -25,7 +25,6 @@ fn nothing(opcode: &str) -> Option<usize> {
         | "barrier.cluster.arrive.relaxed.aligned"
         | "fence.acq_rel.cluster"
         | "fence.sc.cluster"
-        | "griddepcontrol.wait"
         | "griddepcontrol.launch_dependents"
         | "fence.acq_rel.sys"
         | "fence.sc.cta"
@@ -56,6 +55,11 @@ impl Decoder<'_> {
             "mov" => self.mov(instruction),
             "trap" if opcode == "trap" && instruction.operands.is_empty() => {
                 self.emit(Op::new(Code::Trap));
+                Ok(())
+            }
+            "griddepcontrol" if opcode == "griddepcontrol.wait" && instruction.operands.is_empty() => {
+                self.program.awaits = true;
+                self.emit(Op::new(Code::AwaitPredecessor));
                 Ok(())
             }
             _ if nothing(opcode) == Some(instruction.operands.len()) => {

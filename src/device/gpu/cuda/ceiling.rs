@@ -29,6 +29,7 @@ static ENTRY: Entry = Entry {
     params: &[Param { size: 8, align: 8 }],
     max_threads: Some(THREADS),
     static_shared: 0,
+    awaits: false,
 };
 
 impl Cuda {

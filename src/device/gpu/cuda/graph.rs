@@ -1,14 +1,17 @@
 //! Whole steps as CUDA graphs: a list of launches that comes again is started by one call.
 //!
 //! In: launches in order. Out: the same work, as a graph that was kept where one fits, with other arguments
-//! where only these differ, or as a new one. A graph is a chain: one stream has no more order than that. The
-//! arena gives a step the addresses of the step before, so that a few counters and rates are all that changes.
+//! where only these differ, or as a new one. A graph is a chain: one stream has no more order than that. Where launches
+//! are programmatic, a kernel that waits by itself begins when all blocks of the one before have begun. Two kernels
+//! apart nothing can meet: a kernel ends after its own wait, so the end of one is the end of all before it.
+//! The arena gives a step the addresses of the step before, so that a few counters and rates are all that changes.
 //! Graphs are for speed alone: where a driver has none, or the card no room for one, the launches come back.
 
 use super::handle::{Handle, Stream};
-use super::library::{self, Code, Library, SUCCESS};
+use super::library::{self, Code, Edge, Library, SUCCESS};
 use super::memory::{OUT_OF_MEMORY, Refused};
 use super::start::{Arguments, Function, described};
+use crate::device::Launches;
 use crate::device::gpu::launch::{Arg, Launch};
 use cudarc::driver::sys;
 use std::sync::Arc;
@@ -34,11 +37,15 @@ pub struct Counts {
     pub changed: u64,
     /// Times that the card had no room for a graph, also without those that were kept.
     pub refused: u64,
+    /// Nodes of graphs made that begin before the one before them has ended.
+    pub overlapping: u64,
 }
 
 /// The graphs that are kept.
 #[derive(Default)]
 pub struct Graphs {
+    /// When nodes begin.
+    launches: Launches,
     /// The one that was used last comes last.
     kept: Vec<Kept>,
     counts: Counts,
@@ -67,6 +74,11 @@ struct Kept {
 }
 
 impl Graphs {
+    /// None yet; nodes of those to come begin as `launches` says.
+    pub fn new(launches: Launches) -> Self {
+        Self { launches, ..Self::default() }
+    }
+
     /// What was done so far.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -133,7 +145,9 @@ impl Graphs {
             }
             None => {
                 let mut kept = Kept::new(library, calls, stream, launches);
-                kept.fill(functions).map_err(|refused| kept.failed(refused))?;
+                let overlapping =
+                    kept.fill(functions, self.launches).map_err(|refused| kept.failed(refused))?;
+                self.counts.overlapping += overlapping;
                 if self.kept.len() >= KEPT {
                     self.kept.remove(0);
                 }
@@ -232,23 +246,35 @@ impl Kept {
         Failed { refused, launches, described: Arc::clone(&self.described) }
     }
 
-    /// Makes it ready to start.
-    fn fill(&mut self, functions: &[&Function]) -> Result<(), Refused> {
+    /// Makes it ready to start; how many nodes begin before the one before has ended.
+    fn fill(&mut self, functions: &[&Function], launches: Launches) -> Result<u64, Refused> {
         let mut graph = std::ptr::null_mut();
         // SAFETY: writes one pointer.
         answer(unsafe { (self.calls.create)(&mut graph, 0) }, "make a graph")?;
         self.graph = Handle(graph);
+        let mut overlapping = 0;
         for (launch, function) in self.launches.iter().zip(functions) {
             let mut args = Arguments::new(&launch.args);
             let node = parameters(function, launch, &mut args);
-            let before = self.nodes.last().map(|node| node.0);
+            let last = self.nodes.last().map(|node| node.0);
+            let edges = self.library.edges.as_ref();
+            let programmatic = launches == Launches::Programmatic && launch.entry.awaits && last.is_some();
+            // Its edge is added when it is there.
+            let programmatic = edges.filter(|_| programmatic);
+            let before = if programmatic.is_some() { None } else { last };
             let (before, count) =
-                (before.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), self.nodes.len().min(1));
+                (before.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), before.iter().len());
             let mut made = std::ptr::null_mut();
             // SAFETY: writes one pointer; the graph is alive and so is the node before; the parameters are
             // those of a launch (`Cuda::start`), which the driver copies before it returns.
             let code = unsafe { (self.calls.add)(&mut made, self.graph.0, before, count, &raw const node) };
             answer(code, "add a kernel to a graph")?;
+            if let (Some(edges), Some(last)) = (programmatic, last) {
+                // SAFETY: both nodes are alive and of this graph, and kernels; one of each and one edge.
+                let code = unsafe { (edges.add)(self.graph.0, &last, &made, &Edge::PROGRAMMATIC, 1) };
+                answer(code, "let a kernel of a graph begin early")?;
+                overlapping += 1;
+            }
             self.nodes.push(Handle(made));
         }
         let mut exec = std::ptr::null_mut();
@@ -264,7 +290,7 @@ impl Kept {
         };
         answer(code, "make a graph ready")?;
         self.exec = Handle(exec);
-        Ok(())
+        Ok(overlapping)
     }
 
     /// Other arguments for a node, from the next start on; one that is on its way keeps what it has.

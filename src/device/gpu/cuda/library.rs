@@ -104,6 +104,31 @@ functions! {
     }
 }
 
+/// NVIDIA's `CUgraphEdgeData`: when an edge of a graph lets the node behind it begin.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Edge {
+    from_port: u8,
+    to_port: u8,
+    kind: u8,
+    reserved: [u8; 5],
+}
+
+impl Edge {
+    /// When all blocks of the kernel before have said so (`griddepcontrol.launch_dependents`) or ended: port and type of
+    /// cuda.h, `CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC` and `CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC`.
+    pub const PROGRAMMATIC: Self = Self { from_port: 1, to_port: 0, kind: 1, reserved: [0; 5] };
+}
+
+functions! {
+    /// Edges of graphs that say when, since CUDA 12.3.
+    Edges {
+        add: "cuGraphAddDependencies_v2"(
+            sys::CUgraph, *const sys::CUgraphNode, *const sys::CUgraphNode, *const Edge, usize,
+        );
+    }
+}
+
 functions! {
     /// A graph made ready, since CUDA 11.4.
     Instantiate {
@@ -149,6 +174,8 @@ pub struct Library {
     pub call: Functions,
     /// Graphs, if this driver has them.
     pub graphs: Option<Graphs>,
+    /// Their edges that say when, if this driver has them.
+    pub edges: Option<Edges>,
     /// How graphs are made ready today.
     pub instantiate: Option<Instantiate>,
     /// How older drivers do it.
@@ -184,6 +211,7 @@ pub fn library() -> Result<&'static Library> {
     Ok(LIBRARY.get_or_init(|| Library {
         call,
         graphs: Graphs::find().ok(),
+        edges: Edges::find().ok(),
         instantiate: Instantiate::find().ok(),
         instantiate_v2: InstantiateV2::find().ok(),
         tensors: Tensors::find().ok(),

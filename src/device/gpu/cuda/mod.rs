@@ -24,7 +24,7 @@ use super::driver::{Address, Driver};
 use super::launch::{Launch, Limits};
 use super::module::Module;
 use super::tensor_map::{self, TensorMap};
-use crate::device::{Capacity, Description, Dtype};
+use crate::device::{Capacity, Description, Dtype, Launches};
 use crate::error::{Error, Kind, Result};
 use graph::Graphs;
 use handle::{Code as Compiled, Context, Handle, Stream};
@@ -50,6 +50,8 @@ pub struct Options {
     pub guarded: bool,
     /// Start each kernel by itself, also those of a step: no graphs.
     pub single: bool,
+    /// When the kernels of a graph begin.
+    pub launches: Launches,
 }
 
 /// A card. Fields are dropped in this order: the context last.
@@ -77,11 +79,35 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether launches can be as they were asked for.
+fn check_launches(options: Options, card: &Description, capability: u32, library: &Library) -> Result<()> {
+    options.launches.check(card, capability)?;
+    if options.launches == Launches::Serial {
+        return Ok(());
+    }
+    if options.sync {
+        return Err(Error::new(
+            Kind::Usage,
+            "--sync waits for each kernel, so none begins before another ends",
+        )
+        .expected_got("--launches serial", options.launches)
+        .help("leave one of the two out"));
+    }
+    if library.graphs.is_none() || library.edges.is_none() {
+        return Err(Error::new(Kind::Device, "this driver has no programmatic launches in graphs")
+            .fact("device", &card.hardware)
+            .fact("expected", "a driver of CUDA 12.3 or newer")
+            .help("update the driver, or leave --launches out"));
+    }
+    Ok(())
+}
+
 impl Cuda {
     /// Opens a card.
     ///
     /// # Errors
-    /// [`Kind::Device`] when there is no driver, no such card, or one that our kernels cannot run on.
+    /// [`Kind::Device`] when there is no driver, no such card, or one that our kernels cannot run on, or not with such
+    /// launches; [`Kind::Usage`] for launches that graphs alone have, without graphs.
     pub fn open(options: Options) -> Result<Self> {
         let found = find()?;
         let card = match options.number {
@@ -90,13 +116,14 @@ impl Cuda {
         }?
         .clone();
         let library = library()?;
+        check_launches(options, &card.describe(found.driver), card.limits.capability, library)?;
         let context = Context::retain(library, card.device)?;
         context.enter()?;
         let stream = Stream::new(library)?;
         let memory = Memory::new(library, &stream, options.guarded);
         let staging = Staging::new(library, stream.raw())?;
         Ok(Self {
-            graphs: Mutex::default(),
+            graphs: Mutex::new(Graphs::new(options.launches)),
             pending: Mutex::default(),
             functions: RwLock::default(),
             modules: Mutex::default(),
@@ -185,6 +212,9 @@ impl Driver for Cuda {
         let Description { name, mut hardware } = self.card.describe(self.driver);
         if self.options.sync {
             hardware.push_str(", waiting for each kernel");
+        }
+        if self.options.launches == Launches::Programmatic {
+            hardware.push_str(", programmatic launches");
         }
         Description { name, hardware }
     }
@@ -304,12 +334,13 @@ impl Driver for Cuda {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let Counts { built, replayed, changed, refused } = self.counts();
+        let Counts { built, replayed, changed, refused, overlapping } = self.counts();
         vec![
             ("graphs built", built),
             ("graphs replayed", replayed),
             ("graph nodes changed", changed),
             ("graphs without room", refused),
+            ("graph nodes that begin early", overlapping),
         ]
     }
 }

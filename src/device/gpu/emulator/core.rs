@@ -33,6 +33,8 @@ pub struct Keeps {
     pub copies: Vec<Copy>,
     /// Groups of copies committed so far.
     pub committed: u64,
+    /// Lanes that have waited for the kernel before this one.
+    pub awaited: u32,
     /// Number of the allocation that was touched last: the next access is often to the same.
     pub last: usize,
 }
@@ -72,6 +74,18 @@ impl Core<'_, '_> {
 
     pub(super) fn thread(&self, warp: usize, lane: usize) -> [u32; 3] {
         self.grid.thread((warp * LANES + lane) as u32)
+    }
+
+    /// Faults where lanes touch global memory that the kernel before may still be writing or reading. A kernel that
+    /// waits for it nowhere is not launched before it has ended.
+    pub(super) fn check_awaited(&self, at: u32, bits: u32) -> Result<(), Box<Fault>> {
+        let early = bits & !self.keeps.awaited;
+        if early == 0 || !self.grid.program.awaits || !self.grid.options.checked {
+            return Ok(());
+        }
+        let what = "global memory is touched while the kernel before may still run".to_owned();
+        let help = "griddepcontrol.wait must come first, in every thread";
+        Err(self.fault(Check::Predecessor, at, early.trailing_zeros() as usize, what, help))
     }
 
     fn load_param(&self, op: &Op, registers: &mut Registers, mask: &Mask) {
@@ -322,7 +336,8 @@ impl Special for Core<'_, '_> {
         match op.code {
             Code::Access => {
                 let access = &self.grid.program.accesses[op.imm as usize];
-                let usual = mask.bits == u32::MAX && access.usual && !self.grid.options.statistics;
+                let early = self.grid.program.awaits && self.keeps.awaited != u32::MAX;
+                let usual = mask.bits == u32::MAX && access.usual && !self.grid.options.statistics && !early;
                 if usual && self.usual(at, access, registers) {
                     return Ok(());
                 }
@@ -369,6 +384,10 @@ impl Special for Core<'_, '_> {
                 let what = format!("register `{name}` is read before it is written");
                 let lane = missing.trailing_zeros() as usize;
                 Err(self.fault(Check::Uninitialized, at, lane, what, "a variable without a first value?"))
+            }
+            Code::AwaitPredecessor => {
+                self.keeps.awaited |= mask.bits;
+                Ok(())
             }
             Code::Trap => Err(self.fault(
                 Check::Trap,

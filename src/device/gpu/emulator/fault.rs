@@ -40,6 +40,8 @@ pub enum Check {
     Wgmma,
     /// More registers than a block has.
     Registers,
+    /// No wait for the kernel before, which may still run.
+    Predecessor,
 }
 
 /// What went wrong, where.

@@ -13,7 +13,7 @@ mod work;
 
 pub use card::{CARDS, COPY, Card};
 pub use memory::{KINDS, Kind, Memory};
-pub use predict::{Bound, Line, lines, predict};
+pub use predict::{Bound, EARLY, Line, lines, predict};
 
 use super::driver::{Address, Driver};
 use super::launch::{Launch, Limits};

@@ -27,6 +27,10 @@ use crate::device::gpu::launch::{Arg, Launch};
 /// Seconds from one kernel to the next in a graph, filling and draining it included. Fitted.
 const START: f64 = 2.5e-6;
 
+/// What of it a kernel saves that begins while the one before it runs: to be launched, and what it gets ready before it
+/// waits. An assumption: nobody has measured it.
+pub const EARLY: f64 = 1e-6;
+
 /// What a launch should be waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
@@ -70,6 +74,8 @@ pub struct Line {
     pub cost: Cost,
     /// Predicted, seconds.
     pub seconds: f64,
+    /// Whether it begins early where launches are programmatic; then it saves [`EARLY`] of these.
+    pub early: bool,
     /// Why.
     pub bound: Bound,
     /// Seconds that no kernel for this call can save on the card; 0 for a launch that only ends a sum, which
@@ -79,7 +85,11 @@ pub struct Line {
 
 /// The launches of the last step of `record`, on `card`.
 pub fn lines(record: &Record, card: &Card) -> Vec<Line> {
-    record.launches().map(|(launch, label)| predict(launch, label, card)).collect()
+    let line = |(launch, label)| predict(launch, label, card);
+    let mut lines: Vec<_> = record.launches().map(line).collect();
+    // Before the first one is another graph.
+    lines.iter_mut().take(1).for_each(|first| first.early = false);
+    lines
 }
 
 /// What `launch` should take on `card`, for the layer `label`.
@@ -114,6 +124,7 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
         waves: work.map_or(0.0, |work| work.waves),
         cost: launch.cost,
         seconds: START + busy,
+        early: launch.entry.awaits,
         bound,
         floor: if ends_only { 0.0 } else { floor },
     }

@@ -21,6 +21,7 @@ impl Core<'_, '_> {
         let size = u32::from(access.width.bytes) * u32::from(access.vector);
         let to = self.addresses(registers, access.regs[0], access.second_class, access.second);
         let sizes = if access.regs[1] == NONE { [size; LANES] } else { *registers.word(access.regs[1]) };
+        self.check_awaited(at, bits)?;
         if self.grid.options.statistics {
             self.count_sectors(index, addresses, bits, size);
         }

@@ -133,6 +133,7 @@ impl<'c> Core<'c, '_> {
         let size = u32::from(bytes) * u32::from(access.vector);
         let reads = !matches!(access.group, Group::Store);
         let checked = self.grid.options.checked;
+        self.check_awaited(at, bits)?;
         if self.grid.options.statistics {
             self.count_sectors(index, addresses, bits, size);
         }

@@ -46,6 +46,25 @@ impl Block<'_, '_> {
         }
     }
 
+    /// Whether all threads of a kernel that waits for the one before it did: whoever waits for this one counts on it.
+    pub(super) fn check_waits(&self) -> Result<(), Box<Fault>> {
+        if !self.grid.program.awaits || !self.grid.options.checked {
+            return Ok(());
+        }
+        for (index, warp) in self.warps.iter().enumerate() {
+            let missing = self.begun(index) & !warp.keeps.awaited;
+            if missing != 0 {
+                let what = "a thread ends without having waited for the kernel before".to_owned();
+                let help = "griddepcontrol.wait must be reached by every thread: the next kernel takes the end of this \
+                            one for that of all before it";
+                let mut fault = self.blame(index, Check::Predecessor, what, help);
+                fault.facts.push(("lanes".into(), format!("{missing:#010x}")));
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn deadlock(&mut self) -> Box<Fault> {
         let waiting = self.warps.iter().position(|warp| warp.state != State::Ended).unwrap_or(0);
         let what = "deadlock: no warp of the block can go on".to_owned();

@@ -168,6 +168,7 @@ impl<'g, 'l> Block<'g, 'l> {
         if self.warps.iter().any(|warp| warp.state != State::Ended) {
             return Err(self.deadlock());
         }
+        self.check_waits()?;
         if self.agents.later { self.core(0).0.finish() } else { Ok(()) }
     }
 
@@ -176,11 +177,16 @@ impl<'g, 'l> Block<'g, 'l> {
         philox([self.draws, self.number as u32, 0, 0], [seed as u32, (seed >> 32) as u32])[0]
     }
 
+    /// The lanes that a warp begins with.
+    fn begun(&self, index: usize) -> u32 {
+        let first = (index * LANES) as u32;
+        let count = (self.grid.threads() - first).min(LANES as u32);
+        if count == 32 { u32::MAX } else { (1 << count) - 1 }
+    }
+
     fn begin(&mut self, index: usize) {
         let grid = self.grid;
-        let first = (index * LANES) as u32;
-        let count = (grid.threads() - first).min(LANES as u32);
-        let live = if count == 32 { u32::MAX } else { (1 << count) - 1 };
+        let live = self.begun(index);
         let warp = &mut self.warps[index];
         warp.live = live;
         warp.parts = vec![Part::new(0, live)];
@@ -188,6 +194,7 @@ impl<'g, 'l> Block<'g, 'l> {
         warp.spent = 0;
         warp.keeps.copies.clear();
         warp.keeps.committed = 0;
+        warp.keeps.awaited = 0;
         for &slot in &grid.program.tracked {
             *warp.registers.predicate_mut(slot) = 0;
         }

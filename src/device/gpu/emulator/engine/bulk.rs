@@ -69,6 +69,7 @@ impl Core<'_, '_> {
         outside: &Outside,
         registers: &Registers,
     ) -> Result<(Place, u32), Box<Fault>> {
+        self.check_awaited(at, 1 << lane)?;
         let wrong = |it: &Self, what: String, help: &str| Err(it.fault(Check::Bulk, at, lane, what, help));
         let (map, coordinates, im2col) = match outside {
             Outside::Bytes(spot, bytes) => {

@@ -1,5 +1,5 @@
-//! All tests that ask a device, in one program: what `scripts/gpu-bundle` takes to a machine with a card.
-//! `cargo test` leaves it out, since it runs each of them by itself.
+//! All tests that ask a device, in one program, which `scripts/gpu-bundle` takes to a machine with a card.
+//! `cargo test --release --test devices kernels::` runs one of these files.
 
 #[path = "augment.rs"]
 mod augment;

@@ -1,0 +1,86 @@
+//! How the kernels of a step follow each other on a card.
+
+use super::Description;
+use super::precision::in_words;
+use crate::error::{Error, Kind, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// The first compute capability whose kernels can be launched before the one before them has ended: Hopper.
+const FIRST: u32 = 90;
+
+/// When a kernel of a CUDA graph begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Launches {
+    /// When the one before it has ended.
+    #[default]
+    Serial,
+    /// When all blocks of the one before it have begun and there is room (programmatic dependent launch): it gets ready,
+    /// and waits by itself (`griddepcontrol.wait`). Kernels that do not wait by themselves begin as in a serial launch.
+    Programmatic,
+}
+
+impl Launches {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::Serial, Self::Programmatic];
+
+    /// `serial`, `programmatic`: what `--launches` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Serial => "serial",
+            Self::Programmatic => "programmatic",
+        }
+    }
+
+    /// Whether a card of this compute capability (90 for 9.0) can do it.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] for programmatic launches before Hopper.
+    pub fn check(self, card: &Description, capability: u32) -> Result<()> {
+        if self == Self::Serial || capability >= FIRST {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Device, "--launches programmatic needs Hopper or a newer card")
+            .fact("device", &card.hardware)
+            .expected_got(format!("compute capability {} or newer", in_words(FIRST)), in_words(capability))
+            .help("leave --launches out"))
+    }
+}
+
+impl fmt::Display for Launches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Launches {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|launches| launches.name() == text)
+            .ok_or_else(|| format!("choose {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programmatic_launches_are_for_hopper_and_newer() {
+        let card = Description { name: "cuda".into(), hardware: "a card".into() };
+        for (launches, capability, can) in [
+            (Launches::Serial, 75, true),
+            (Launches::Programmatic, 89, false),
+            (Launches::Programmatic, 90, true),
+            (Launches::Programmatic, 120, true),
+        ] {
+            assert_eq!(launches.check(&card, capability).is_ok(), can, "{launches} {capability}");
+            assert_eq!(launches.name().parse(), Ok(launches));
+        }
+        let error = Launches::Programmatic.check(&card, 80).unwrap_err().to_string();
+        assert!(error.contains("compute capability 9.0 or newer") && error.contains("8.0"), "{error}");
+    }
+}

@@ -1,0 +1,20 @@
+//! The emulator, the texts that it runs, and the pages that are made of numbers, in one program of tests.
+
+#[path = "emulate.rs"]
+mod emulate;
+#[path = "hopper.rs"]
+mod hopper;
+#[path = "house.rs"]
+mod house;
+#[path = "ladder.rs"]
+mod ladder;
+#[path = "pixels.rs"]
+mod pixels;
+#[path = "predictions.rs"]
+mod predictions;
+#[path = "ptx_forms.rs"]
+mod ptx_forms;
+#[path = "ptx_fuzz.rs"]
+mod ptx_fuzz;
+#[path = "ptx_wrong.rs"]
+mod ptx_wrong;

@@ -1,0 +1,23 @@
+//! What a user does with the program and its files, in one program of tests: to link twenty takes minutes.
+//! `cargo test --release --test program predict::` runs one of these files.
+
+#[path = "cli.rs"]
+mod cli;
+#[path = "data.rs"]
+mod data;
+#[path = "export.rs"]
+mod export;
+#[path = "fetch.rs"]
+mod fetch;
+#[path = "gradcam.rs"]
+mod gradcam;
+#[path = "lean.rs"]
+mod lean;
+#[path = "places.rs"]
+mod places;
+#[path = "predict.rs"]
+mod predict;
+#[path = "report.rs"]
+mod report;
+#[path = "weights_cli.rs"]
+mod weights_cli;
