@@ -48,8 +48,10 @@ fn all_modules_are_loaded_and_all_memory_comes_back() {
     let gpu = gpu();
     // Those of one card alone are loaded when they are asked for.
     let ours = MODULES.iter().filter(|module| !ladder::teaches(module) && !module.is_special());
-    let ours = ours.map(|module| module.name);
-    assert_eq!(gpu.driver().modules(), ours.collect::<Vec<_>>());
+    let mut ours: Vec<_> = ours.map(|module| module.name).collect();
+    // Once, in the newest text that the card reads.
+    ours.dedup();
+    assert_eq!(gpu.driver().modules(), ours);
     let device: &dyn Device = &gpu;
     let held = || gpu.driver().held();
     assert_eq!(held(), 1, "the word for faults");
