@@ -50,7 +50,7 @@
 //
 // Made for Turing, where bf16 and cp.async are not: chunks go through registers into two tiles, of at most 32 KiB,
 // so that two blocks share a multiprocessor's 64 KiB. A block of 128 x 128 asks the second cache for a byte per 64
-// flops. What is too large for f16 becomes infinite and is found by the loss's scaler (scaling.cu).
+// flops. What is too large for f16 becomes infinite and is found by the loss's scale (loss_scale.cu).
 
 #include "conv2d_entries.cuh"
 

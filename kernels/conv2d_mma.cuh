@@ -33,7 +33,7 @@ struct Tile {
     static constexpr int RESULT_ROW = BN * T::BYTES + (T::COPIES ? (T::BYTES == 2 ? 16 : 32) : 0);
     // Chunks that a thread brings in a step.
     static constexpr int SLOTS = STAGE / 16 / THREADS;
-    // Of dynamic shared memory; src/device/gpu/lower/mma.rs computes the same.
+    // Of dynamic shared memory; src/device/gpu/lower/mma/mod.rs computes the same.
     static constexpr int SHARED = STAGES * STAGE;
 };
 

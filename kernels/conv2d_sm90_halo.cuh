@@ -31,7 +31,7 @@ struct Halo {
     // Of each consumer two boxes of 8 x 4 windows, 64 filters.
     static constexpr int BARRIERS = RESULTS + 2 * 2 * 4096;
     static constexpr int THREADS = 384, BLOCKS = 1;
-    // Of dynamic shared memory; src/device/gpu/lower/sm90.rs computes the same.
+    // Of dynamic shared memory; src/device/gpu/lower/sm90/mod.rs computes the same.
     static constexpr int SHARED = BARRIERS + 16 * (STAGES + BOXES);
 };
 
