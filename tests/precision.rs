@@ -54,22 +54,22 @@ fn all(emulated: &[Numbers], there: &[Numbers]) -> Vec<(Precision, Box<dyn Devic
     )
 }
 
-/// Half a unit in the last place of a factor, of 1 at most that of 1.
+/// A unit in the last place of a factor of 1.
 fn unit(precision: Precision) -> f64 {
     match precision {
-        Precision::F32 | Precision::Tf32x3 => f64::from(f32::EPSILON) / 2.0,
-        Precision::Tf32 | Precision::F16 => 2f64.powi(-11),
-        Precision::Bf16 => 2f64.powi(-8),
+        Precision::F32 | Precision::Tf32x3 => f64::from(f32::EPSILON),
+        Precision::Tf32 | Precision::F16 => 2f64.powi(-10),
+        Precision::Bf16 => 2f64.powi(-7),
     }
 }
 
 /// How far features may be from those of f32, relative to their size.
 ///
-/// A rounding errs by a quarter of a unit or so in the mean. Of a layer weights and activations are rounded, such errors
-/// average over its sums, and those of thirteen layers add up as a root: 6e-4 of tf32 and f16, 5e-3 of bf16 (4e-4 and
-/// 6e-3 were seen). Twice that; of f32 the errors of sums besides.
+/// A rounding errs by a fifth of a unit or so, as a root of mean squares. Of a layer weights and activations are rounded,
+/// such errors average over its sums, and those of thirteen layers add up as a root: 1e-3 of tf32 and f16, 8e-3 of bf16
+/// (6e-4 and 6e-3 were seen). A quarter more; and of f32 the errors of sums besides.
 fn of_features(precision: Precision) -> f64 {
-    let roundings = 2.0 * unit(precision) / 4.0 * (2.0 * 13.0f64).sqrt();
+    let roundings = 1.25 * unit(precision) / 5.0 * (2.0 * 13.0f64).sqrt();
     roundings.max(1e-5)
 }
 
