@@ -112,8 +112,11 @@ pub fn check_all(launches: &[Launch], names: &[&str]) {
     check_pairs(launches);
 }
 
-/// What ends a sum takes as many parts as were left, and there.
+/// What ends a sum takes as many parts as were left, and there; what reads turned weights reads these.
 pub fn check_pairs(launches: &[Launch]) {
+    for pair in launches.windows(2).filter(|pair| pair[0].entry.name == "transpose") {
+        hopper::check_turned(&pair[0], &pair[1]);
+    }
     for pair in launches.windows(2).filter(|pair| pair[1].entry.name.ends_with("_reduce")) {
         let [from, to] = [&pair[0], &pair[1]];
         if from.entry.name.contains("_sm90_") {

@@ -121,6 +121,13 @@ fn check_reduce(launch: &Launch) {
     assert_eq!(launch.grid, [blocks as u32, 1, 1], "{}", launch.entry.name);
 }
 
+/// (c_out, 3, 3, c_in) becomes (3, 3, c_in, c_out) before it is multiplied along the filters.
+pub fn check_turned(from: &Launch, to: &Launch) {
+    let [_, _, _, c_in, c_out] = words(to, "p")[..] else { panic!("sizes of a convolution") };
+    assert_eq!(words(from, "p"), [1, c_out, 9 * c_in], "before {}", to.entry.name);
+    assert_eq!(arg(from, "y").place().map(|(_, at)| at), arg(to, "turned").place().map(|(_, at)| at));
+}
+
 /// Blocks that share out the steps of all tiles evenly leave their sums of a tile in a slot of their own: block and tile
 /// together are its number.
 pub fn check_slots(from: &Launch, to: &Launch) {
