@@ -70,7 +70,9 @@ fn elementwise(half: Half, cases: &mut Vec<Case>, len: usize) {
     for (at, special) in specials.into_iter().enumerate() {
         x[(at * len / 8 + len / 3) % len] = half.round(special);
     }
-    let other = half.rounded(&source.f32(Reals, len));
+    let mut other = half.rounded(&source.f32(Reals, len));
+    // A zero below zero comes through, where it is let through, and as a summand of its like.
+    (0..len).step_by(3).for_each(|at| other[at] = -0.0);
     cases.push(case(
         len,
         vec![half.data(&x)],
@@ -292,8 +294,8 @@ fn augment_gives_its_f32_rounded_once_more() {
                 };
                 let f32s = device.download::<f32>(&run(Dtype::F32)).unwrap();
                 for half in HALVES {
-                    let got = device.download_floats(&run(half.0)).unwrap();
-                    assert_eq!(got, half.rounded(&f32s), "{half:?} {border:?} {rule:?}");
+                    let got = half.data(&device.download_floats(&run(half.0)).unwrap());
+                    assert_eq!(got.bits(), half.data(&f32s).bits(), "{half:?} {border:?} {rule:?}");
                 }
             }
         }

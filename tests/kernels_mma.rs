@@ -4,12 +4,11 @@
 
 mod support;
 
-use support::cases::{Integers, Numbers, Reals, Source, case, make};
-use support::close::Near;
+use support::cases::{Integers, Numbers, Reals, Source};
 use support::half::Half;
 use support::naive;
-use support::run::{Case, Data, Output};
-use support::tensor_cores::{self, PORTABLE, cases, geometry, numbers};
+use support::run::Data;
+use support::tensor_cores::{self, PORTABLE, cases, cases_like, geometry, numbers};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::gpu::plan::{Card, Plan};
@@ -103,7 +102,7 @@ fn the_fused_pool_is_the_pool_of_the_map() {
             let (x, weight, bias) = (&x, &weight, &bias);
             let mut z = device.alloc(precision.activations(), g.y().len()).unwrap();
             device.run(Call::Conv2dForward { geometry: g, x, weight, bias, relu: true, y: &mut z }).unwrap();
-            let z = wide(&blank(g.y().len()).download_like(device, &z).unwrap());
+            let z = blank(g.y().len()).download_like(device, &z).unwrap().floats();
             let (want, winners) = naive::maxpool2d_forward(&g.pool(), &z);
 
             let mut y = device.alloc(precision.activations(), want.len()).unwrap();
@@ -117,7 +116,7 @@ fn the_fused_pool_is_the_pool_of_the_map() {
                 winner: Some(&mut winner),
             };
             device.run(call).unwrap();
-            let got = wide(&blank(want.len()).download_like(device, &y).unwrap());
+            let got = blank(want.len()).download_like(device, &y).unwrap().floats();
             assert!(
                 got.iter().zip(&want).all(|(got, want)| f64::from(*got) == want.value),
                 "{precision} {g:?}"
@@ -142,15 +141,6 @@ fn a_step_of_the_weight_equals_its_halves() {
                 tensor_cores::step_equals_its_halves(&*device, precision, geometry(&g));
             }
         }
-    }
-}
-
-fn wide(data: &Data) -> Vec<f32> {
-    match data {
-        Data::Bf16(data) => data.iter().map(|x| x.to_f32()).collect(),
-        Data::F16(data) => data.iter().map(|x| x.to_f32()).collect(),
-        Data::F32(data) => data.clone(),
-        other => panic!("{other:?}"),
     }
 }
 
@@ -181,7 +171,9 @@ fn what_does_not_fit_is_refused_by_name() {
     let call =
         Call::Conv2dForward { geometry: g, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y };
     let error = device.run(call).unwrap_err();
-    assert!(error.message().contains("no tensor cores for bf16"), "{error}");
+    assert!(error.message().ends_with("cannot work in bf16"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("8.0 or later") && text.contains("while running conv2d_forward"), "{error}");
 }
 
 /// `along` and `across` of kernels/mma.cuh, in bytes.
@@ -262,40 +254,4 @@ fn no_load_or_store_of_shared_memory_waits_for_a_bank() {
         }
         assert!(tensor_cores::waits_for_no_bank(&gpu) > 0, "{g:?}");
     }
-}
-
-/// The calls of [`cases`] on zeros, without what they should give.
-fn cases_like(precision: Precision, g: Conv2d) -> Vec<Case> {
-    let some = |len| Data::zeros(precision.activations(), len);
-    let bias = || Data::zeros(Dtype::F32, g.c_out);
-    let none = |len: usize| tensor_cores::kept(precision, vec![Near::exactly(0.0); len]);
-    let (x, w, y) = (g.x().len(), g.weight().len(), g.y().len());
-    vec![
-        case(
-            g,
-            vec![some(x), some(w), bias()],
-            vec![none(y)],
-            make!([x, weight, bias] => [y], Call::Conv2dForward { geometry: g, x, weight, bias, relu: true, y }),
-        ),
-        case(
-            g,
-            vec![some(x), some(w), bias()],
-            vec![none(g.pool().y().len())],
-            make!([x, weight, bias] => [y],
-                Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y, winner: None }),
-        ),
-        case(
-            g,
-            vec![some(y), some(w)],
-            vec![none(x)],
-            make!([dy, weight] => [dx], Call::Conv2dBackwardInput { geometry: g, dy, weight, mask: None, dx }),
-        ),
-        case(
-            g,
-            vec![some(x), some(y)],
-            [w, g.c_out].map(|len| Output::fresh(vec![Near::exactly(0.0); len])).into(),
-            make!([x, dy] => [dweight, dbias],
-                Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight, dbias: Some(dbias) }),
-        ),
-    ]
 }

@@ -6,13 +6,15 @@
 mod support;
 
 use support::cases::{Integers, Numbers, Reals, Source};
-use support::tensor_cores::{self, HOPPER, Sizes, geometry, numbers};
+use support::tensor_cores::{self, HOPPER, Sizes, cases_like, geometry, numbers};
 use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::driver::Driver;
 use vgg_ft::device::gpu::emulator::{Emulator, Options, Schedule};
+use vgg_ft::device::gpu::plan::{Card, Plan};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
+use vgg_ft::error::Kind;
 use vgg_ft::shape::Conv2d;
 
 const FORMATS: [Precision; 2] = [Precision::Bf16, Precision::Tf32];
@@ -155,6 +157,78 @@ fn results(device: &dyn Device, kind: Numbers, g: Conv2d) -> Vec<Vec<u8>> {
         to
     };
     [&y, &dx, &dweight, &dbias, &small, &winner, &stepped, &velocity].map(bytes).into()
+}
+
+/// A wrong length, and another device's memory, is refused by the buffer's name before anything runs; also where there is
+/// nothing to do, as for a pool of one line.
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let make = |precision| {
+        let plan = Gpu::new(Plan::new(Card::named("h100").unwrap())).unwrap();
+        plan.with_precision(precision).with_kernels(Kernels::Sm90a).unwrap()
+    };
+    for precision in FORMATS {
+        let (gpu, other) = (make(precision), make(precision));
+        let device: &dyn Device = &gpu;
+        let mut refused = 0;
+        // Pools of their own, from a halo, behind the map, of nothing.
+        for g in [(1, 4, 4, 64, 64), (1, 4, 4, 256, 256), (1, 1, 5, 64, 64), (1, 5, 1, 256, 256)] {
+            let g = geometry(&g);
+            for case in cases_like(precision, g) {
+                for which in 0..case.inputs.len() + case.outputs.len() {
+                    for foreign in [false, true] {
+                        let (mut inputs, mut outputs) = case.buffers(device);
+                        let all = inputs.len();
+                        let buffer = if which < all { &mut inputs[which] } else { &mut outputs[which - all] };
+                        if foreign && buffer.len() == 0 {
+                            continue;
+                        }
+                        *buffer = if foreign {
+                            other.alloc(buffer.dtype(), buffer.len()).unwrap()
+                        } else {
+                            device.alloc(buffer.dtype(), buffer.len() + 1).unwrap()
+                        };
+                        let call = (case.make)(&inputs, &mut outputs);
+                        let name = call.name();
+                        let error = device.run(call).unwrap_err();
+                        let (message, text) = (error.message(), error.to_string());
+                        let said = if foreign {
+                            text.contains("while opening `") && text.contains(&format!("of {name}"))
+                        } else {
+                            message.starts_with(&format!("{name}: `")) && message.ends_with("does not fit")
+                        };
+                        assert!(error.kind() == Kind::Device && said, "{precision} {g:?}, {which}: {error}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(gpu.driver().take().launches().count(), 0);
+        assert!(refused > 100, "{refused}");
+    }
+}
+
+/// A card that has none of these kernels, and numbers that they do not multiply.
+#[test]
+fn what_they_do_not_run_on_is_refused() {
+    let ask = |capability, precision| {
+        let emulator = Emulator::new(Options { capability, ..Options::default() }).unwrap();
+        let gpu = Gpu::new(emulator).unwrap().with_precision(precision);
+        gpu.with_kernels(Kernels::Sm90a).err().unwrap()
+    };
+    for (capability, precision) in [80, 89, 100, 120].into_iter().flat_map(|c| FORMATS.map(|p| (c, p))) {
+        let error = ask(capability, precision);
+        let text = error.to_string();
+        let numbers = [
+            "expected  compute capability 9.0".to_owned(),
+            format!("got       {}.{}", capability / 10, capability % 10),
+        ];
+        assert!(error.kind() == Kind::Device && numbers.iter().all(|part| text.contains(part)), "{text}");
+    }
+    for precision in Precision::ALL.into_iter().filter(|precision| !FORMATS.contains(precision)) {
+        let error = ask(90, precision);
+        assert!(error.kind() == Kind::Usage && error.to_string().contains(precision.name()), "{error}");
+    }
 }
 
 /// Tiles of 128 filters and half of one; as many column tiles as there are steps, and more.

@@ -103,7 +103,7 @@ fn channels_that_a_rung_does_not_take_are_refused() {
         assert!(error.contains(rung.name) && error.contains(&format!("64 and {channels}")), "{error}");
     }
     let error = Gpu::on_rung(Emulator::new(Options::default()).unwrap(), RUNGS[7]).err().unwrap().to_string();
-    assert!(error.contains("conv2d_8_persistent") && error.contains("90"), "{error}");
+    assert!(error.contains("conv2d_8_persistent") && error.contains("compute capability 9.0"), "{error}");
 }
 
 /// Per thousand multiply-adds of one convolution: sectors read from global memory and passes through the banks of

@@ -8,15 +8,13 @@
 mod support;
 
 use std::time::Instant;
-use support::devices;
 use support::whole::{batch, drawings, photographs, relative_error};
+use support::{devices, tensor_cores};
 use vgg_ft::data::Size;
 use vgg_ft::device::call::LossRule;
 use vgg_ft::device::cpu::CpuDevice;
-use vgg_ft::device::gpu::Gpu;
-use vgg_ft::device::gpu::cuda::{self, Cuda};
-use vgg_ft::device::gpu::emulator::{Emulator, Options};
-use vgg_ft::device::{Device, Precision};
+use vgg_ft::device::gpu::emulator::Options;
+use vgg_ft::device::{Device, Kernels, Precision};
 use vgg_ft::graph::{Mode, Tape};
 use vgg_ft::model::{Architecture, Head, Network, Preprocess, Pretrained, Source, Trainable, Variant};
 use vgg_ft::op;
@@ -36,18 +34,14 @@ fn cpu() -> Box<dyn Device> {
 /// Our kernels: on the emulator without its checks, which the table of cases has on, and on a card; in f32, and on a card in
 /// tf32x3 too, whose factors err by 1e-7 each as sums do (the emulator takes minutes for it: 2.8e-6 and 3.1e-6 were seen).
 fn kernels() -> Vec<Box<dyn Device>> {
-    let mut all: Vec<Box<dyn Device>> =
-        vec![Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap())];
-    if let Ok(card) = cuda::find().and_then(|found| found.first().cloned()) {
-        all.push(devices::card());
-        if Precision::Tf32x3.runs_on(card.limits.capability) {
-            let options = cuda::Options { guarded: true, ..cuda::Options::default() };
-            all.push(Box::new(
-                Gpu::new(Cuda::open(options).unwrap()).unwrap().with_precision(Precision::Tf32x3),
-            ));
-        }
-    }
-    all
+    let emulator = || -> Option<Box<dyn Device>> {
+        Some(Box::new(tensor_cores::emulator(Options::fast(), Precision::F32, Kernels::Portable)))
+    };
+    let cards = || {
+        let precisions = [Precision::F32, Precision::Tf32x3];
+        precisions.map(|precision| tensor_cores::card(precision, Kernels::Portable)).into_iter().flatten()
+    };
+    devices::gather(Vec::new, emulator, cards)
 }
 
 fn who(device: &dyn Device) -> String {

@@ -101,6 +101,11 @@ impl Arm {
         Error::new(Kind::Device, format!("{}: {what}", self.call))
     }
 
+    /// What follows "while" when the whole call cannot run.
+    pub fn running(&self) -> String {
+        format!("running {}", self.call)
+    }
+
     /// What follows "while" when an argument cannot be opened.
     pub fn doing(&self, name: &str) -> String {
         format!("opening `{name}` of {}", self.call)

@@ -1,7 +1,6 @@
 //! Which kernels a device of kernels takes where there are several for one thing.
 
-use super::precision::in_words;
-use super::{Description, Precision};
+use super::{Description, Precision, capability};
 use crate::error::{Error, Kind, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -40,14 +39,14 @@ impl Kernels {
     ///
     /// # Errors
     /// [`Kind::Device`] for sm_90a on another card, [`Kind::Usage`] in another precision than bf16 and tf32.
-    pub fn decide(self, card: &Description, capability: u32, precision: Precision) -> Result<Self> {
+    pub fn decide(self, card: &Description, got: u32, precision: Precision) -> Result<Self> {
         match self {
-            Self::Auto if capability == HOPPER && precision == Precision::Bf16 => Ok(Self::Sm90a),
+            Self::Auto if got == HOPPER && precision == Precision::Bf16 => Ok(Self::Sm90a),
             Self::Auto | Self::Portable => Ok(Self::Portable),
-            Self::Sm90a if capability != HOPPER => {
-                Err(Error::new(Kind::Device, "--kernels sm90a runs on Hopper alone")
-                    .fact("device", &card.hardware)
-                    .expected_got("compute capability 9.0", in_words(capability))
+            Self::Sm90a if got != HOPPER => {
+                let error = Error::new(Kind::Device, "--kernels sm90a runs on Hopper alone")
+                    .fact("device", &card.hardware);
+                Err(capability::other(error, HOPPER, got)
                     .help("leave --kernels out: auto takes what the card can run"))
             }
             Self::Sm90a if !matches!(precision, Precision::Bf16 | Precision::Tf32) => {

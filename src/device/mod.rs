@@ -7,6 +7,7 @@ mod arm;
 pub mod augment;
 pub mod buffer;
 pub mod call;
+mod capability;
 mod cost;
 pub mod cpu;
 pub mod gpu;

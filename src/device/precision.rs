@@ -1,6 +1,6 @@
 //! In which numbers a device of kernels multiplies and keeps what flows between layers.
 
-use super::{Description, Dtype};
+use super::{Description, Dtype, capability};
 use crate::error::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -58,11 +58,6 @@ impl Precision {
     }
 }
 
-/// A compute capability as NVIDIA writes it: `9.0` for 90.
-pub(super) fn in_words(capability: u32) -> String {
-    format!("{}.{}", capability / 10, capability % 10)
-}
-
 impl Precision {
     /// The oldest compute capability that can work so: 80 for 8.0.
     pub fn oldest(self) -> u32 {
@@ -81,15 +76,13 @@ impl Precision {
     ///
     /// # Errors
     /// [`Kind::Device`] when it cannot.
-    pub fn check(self, card: &Description, capability: u32) -> Result<()> {
-        if self.runs_on(capability) {
+    pub fn check(self, card: &Description, got: u32) -> Result<()> {
+        if self.runs_on(got) {
             return Ok(());
         }
-        Err(Error::new(Kind::Device, format!("{} ({}) cannot work in {self}", card.name, card.hardware))
-            .expected_got(
-                format!("compute capability {} or later", in_words(self.oldest())),
-                in_words(capability),
-            )
+        let who = format!("{} ({})", card.name, card.hardware);
+        let error = Error::new(Kind::Device, format!("{who} cannot work in {self}"));
+        Err(capability::older(error, self.oldest(), got)
             .help("use --precision f32 or f16, which run on every card since Turing"))
     }
 

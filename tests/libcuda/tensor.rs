@@ -5,6 +5,7 @@ use std::ffi::{c_int, c_uint};
 use vgg_ft::device::Dtype;
 use vgg_ft::device::gpu::driver::Address;
 use vgg_ft::device::gpu::tensor_map::{BYTES, Swizzle, TensorMap};
+use vgg_ft::error::Result;
 
 /// Of f32 that are rounded on the way.
 const TFLOAT32: c_uint = 11;
@@ -23,24 +24,49 @@ fn read(dtype: c_uint, swizzle: c_uint) -> Option<(Dtype, Swizzle)> {
     Some((dtype, *swizzles.get(swizzle as usize)?))
 }
 
-/// Writes the map's bytes to `to`, which must lie at a multiple of 64.
-fn leave(to: *mut u8, code: c_uint, map: vgg_ft::error::Result<TensorMap>) -> c_uint {
-    let map = if code == TFLOAT32 { map.and_then(TensorMap::rounding) } else { map };
-    let Ok(map) = map else { return INVALID_VALUE };
-    if !to.addr().is_multiple_of(64) {
-        return INVALID_VALUE;
-    }
-    unsafe { std::slice::from_raw_parts_mut(to, BYTES) }.copy_from_slice(&map.encode());
-    OK
-}
-
 unsafe fn list<'a, T>(first: *const T, len: usize) -> &'a [T] {
     unsafe { std::slice::from_raw_parts(first, len) }
 }
 
-/// No interleaving, steps of one element, zeros outside.
-unsafe fn is_plain(rank: usize, steps: *const c_uint, interleave: c_uint, fill: c_uint) -> bool {
-    interleave == 0 && fill == 0 && unsafe { list(steps, rank) }.iter().all(|&step| step == 1)
+/// What both calls say of the array, and where the map's bytes go.
+struct Array {
+    to: *mut u8,
+    dtype: c_uint,
+    rank: c_uint,
+    base: u64,
+    sizes: *const u64,
+    strides: *const u64,
+    steps: *const c_uint,
+    interleave: c_uint,
+    swizzle: c_uint,
+    fill: c_uint,
+}
+
+impl Array {
+    /// Writes what `map` makes of type, address, sizes and strides. `to` must lie at a multiple of 64; nothing may be
+    /// interleaved, steps are of one element, and outside are zeros.
+    unsafe fn encode(
+        self,
+        map: impl FnOnce(Dtype, Address, &[u64], &[u64], Swizzle) -> Result<TensorMap>,
+    ) -> c_uint {
+        let rank = self.rank as usize;
+        let plain = self.interleave == 0
+            && self.fill == 0
+            && unsafe { list(self.steps, rank) }.iter().all(|&step| step == 1);
+        let (Some((dtype, swizzle)), true) = (read(self.dtype, self.swizzle), plain) else {
+            return INVALID_VALUE;
+        };
+        let (sizes, strides) = unsafe { (list(self.sizes, rank), list(self.strides, rank - 1)) };
+        let map = map(dtype, Address(self.base), sizes, strides, swizzle);
+        let map = if self.dtype == TFLOAT32 { map.and_then(TensorMap::rounding) } else { map };
+        match map {
+            Ok(map) if self.to.addr().is_multiple_of(64) => {
+                unsafe { std::slice::from_raw_parts_mut(self.to, BYTES) }.copy_from_slice(&map.encode());
+                OK
+            }
+            _ => INVALID_VALUE,
+        }
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -58,14 +84,13 @@ pub unsafe extern "C" fn cuTensorMapEncodeTiled(
     _promotion: c_uint,
     fill: c_uint,
 ) -> c_uint {
-    let rank = rank as usize;
-    let Some((kind, swizzle)) = read(dtype, swizzle) else { return INVALID_VALUE };
-    if !unsafe { is_plain(rank, steps, interleave, fill) } {
-        return INVALID_VALUE;
+    let window = unsafe { list(window, rank as usize) };
+    let array = Array { to, dtype, rank, base, sizes, strides, steps, interleave, swizzle, fill };
+    unsafe {
+        array.encode(|dtype, base, sizes, strides, swizzle| {
+            TensorMap::tile(dtype, base, sizes, strides, window, swizzle)
+        })
     }
-    let (sizes, strides, window) =
-        unsafe { (list(sizes, rank), list(strides, rank - 1), list(window, rank)) };
-    leave(to, dtype, TensorMap::tile(kind, Address(base), sizes, strides, window, swizzle))
 }
 
 #[unsafe(no_mangle)]
@@ -86,13 +111,12 @@ pub unsafe extern "C" fn cuTensorMapEncodeIm2col(
     _promotion: c_uint,
     fill: c_uint,
 ) -> c_uint {
-    let rank = rank as usize;
-    let Some((kind, swizzle)) = read(dtype, swizzle) else { return INVALID_VALUE };
-    if !unsafe { is_plain(rank, steps, interleave, fill) } {
-        return INVALID_VALUE;
+    let spatial = rank as usize - 2;
+    let (lower, upper) = unsafe { (list(lower, spatial), list(upper, spatial)) };
+    let array = Array { to, dtype, rank, base, sizes, strides, steps, interleave, swizzle, fill };
+    unsafe {
+        array.encode(|dtype, base, sizes, strides, swizzle| {
+            TensorMap::im2col(dtype, base, sizes, strides, lower, upper, [channels, pixels], swizzle)
+        })
     }
-    let (sizes, strides, lower, upper) =
-        unsafe { (list(sizes, rank), list(strides, rank - 1), list(lower, rank - 2), list(upper, rank - 2)) };
-    let window = [channels, pixels];
-    leave(to, dtype, TensorMap::im2col(kind, Address(base), sizes, strides, lower, upper, window, swizzle))
 }

@@ -39,15 +39,16 @@ pub fn fast() -> Vec<Box<dyn Device>> {
     let named = chosen().is_some_and(|names| names.iter().any(|name| name == "emulator"));
     let emulator =
         || -> Box<dyn Device> { Box::new(Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap()) };
-    gather(|| vec![Box::new(CpuDevice::new(None).unwrap())], || named.then(emulator), || Some(card()))
+    let cpu = || -> Vec<Box<dyn Device>> { vec![Box::new(CpuDevice::new(None).unwrap())] };
+    gather(cpu, || named.then(emulator), || Some(card()))
 }
 
 /// Those of these that are named, or that are here.
-pub fn gather(
-    cpus: impl Fn() -> Vec<Box<dyn Device>>,
-    emulator: impl Fn() -> Option<Box<dyn Device>>,
-    card: impl Fn() -> Option<Box<dyn Device>>,
-) -> Vec<Box<dyn Device>> {
+pub fn gather<T, E: IntoIterator<Item = T>, C: IntoIterator<Item = T>>(
+    cpus: impl Fn() -> Vec<T>,
+    emulator: impl Fn() -> E,
+    card: impl Fn() -> C,
+) -> Vec<T> {
     let Some(names) = chosen() else {
         let mut all = cpus();
         all.extend(emulator());

@@ -44,9 +44,9 @@ impl Half {
         }
     }
 
-    /// The very bits, NaN for NaN.
+    /// Rounded, the very bits, NaN for NaN.
     pub fn exactly(self, want: impl IntoIterator<Item = f32>) -> Want {
-        Want::Half(self.0, want.into_iter().map(|x| Near::exactly(self.round(x).into())).collect())
+        Want::Bits(self.data(&want.into_iter().collect::<Vec<_>>()))
     }
 
     /// Half a unit in the last of its 8 or 11 bits, of 1 at most that of 1.

@@ -13,6 +13,7 @@ pub mod layout;
 pub mod loss_scale;
 pub mod naive;
 pub mod optimizer;
+pub mod rounded;
 pub mod run;
 pub mod tensor_cores;
 pub mod whole;

@@ -191,7 +191,8 @@ pub fn dense_backward_weight_at(g: &Dense, x: &[f32], dy: &[f32], at: usize) -> 
 }
 
 pub fn relu_forward(x: &[f32]) -> Vec<Near> {
-    x.iter().map(|&x| Near::exactly(if x < 0.0 { 0.0 } else { wide(x) })).collect()
+    // Widened afterwards: a choice between a zero and a widened number comes out as a maximum, which loses -0.
+    x.iter().map(|&x| Near::exactly(wide(if x < 0.0 { 0.0 } else { x }))).collect()
 }
 
 pub fn relu_backward(y: &[f32], gradient: &[f32]) -> Vec<Near> {

@@ -97,6 +97,29 @@ impl Data {
         }
     }
 
+    /// As f32.
+    ///
+    /// # Panics
+    /// Of anything but floating-point numbers.
+    pub fn floats(&self) -> Vec<f32> {
+        match self {
+            Self::F32(data) => data.clone(),
+            Self::F16(data) => data.iter().map(|x| x.to_f32()).collect(),
+            Self::Bf16(data) => data.iter().map(|x| x.to_f32()).collect(),
+            Self::U32(_) | Self::U8(_) => panic!("no floating-point numbers: {self:?}"),
+        }
+    }
+
+    fn dtype(&self) -> Dtype {
+        match self {
+            Self::F32(_) => Dtype::F32,
+            Self::U32(_) => Dtype::U32,
+            Self::U8(_) => Dtype::U8,
+            Self::F16(_) => Dtype::F16,
+            Self::Bf16(_) => Dtype::Bf16,
+        }
+    }
+
     /// `len` zeros.
     pub fn zeros(dtype: Dtype, len: usize) -> Self {
         match dtype {
@@ -116,6 +139,8 @@ pub enum Want {
     U8(Vec<u8>),
     /// In half precision.
     Half(Dtype, Vec<Near>),
+    /// These very bits of half precision, zeros with their sign; any NaN for NaN.
+    Bits(Data),
 }
 
 /// An output: fresh (unwritten memory) or with a content that the call changes in place.
@@ -144,6 +169,7 @@ impl Output {
             (None, Want::U32(want)) => device.alloc(Dtype::U32, want.len()).unwrap(),
             (None, Want::U8(want)) => device.alloc(Dtype::U8, want.len()).unwrap(),
             (None, Want::Half(dtype, want)) => device.alloc(*dtype, want.len()).unwrap(),
+            (None, Want::Bits(want)) => device.alloc(want.dtype(), want.bits().len()).unwrap(),
         }
     }
 
@@ -153,6 +179,7 @@ impl Output {
             Want::U32(want) => Data::U32(vec![0; want.len()]),
             Want::U8(want) => Data::U8(vec![0; want.len()]),
             Want::Half(dtype, want) => Data::zeros(*dtype, want.len()),
+            Want::Bits(want) => Data::zeros(want.dtype(), want.bits().len()),
         }
     }
 
@@ -161,12 +188,8 @@ impl Output {
             (Want::F32(want), Data::F32(got)) => first_miss(got, want),
             (Want::U32(want), Data::U32(got)) => first_other(want, got),
             (Want::U8(want), Data::U8(got)) => first_other(want, got),
-            (Want::Half(_, want), Data::F16(got)) => {
-                first_miss(&got.iter().map(|x| x.to_f32()).collect::<Vec<_>>(), want)
-            }
-            (Want::Half(_, want), Data::Bf16(got)) => {
-                first_miss(&got.iter().map(|x| x.to_f32()).collect::<Vec<_>>(), want)
-            }
+            (Want::Half(_, want), Data::F16(_) | Data::Bf16(_)) => first_miss(&got.floats(), want),
+            (Want::Bits(want), _) if want.dtype() == got.dtype() => first_other_bits(want, got),
             _ => Some("another element type".into()),
         }
     }
@@ -175,6 +198,20 @@ impl Output {
 fn first_other<T: Copy + PartialEq + std::fmt::Display>(want: &[T], got: &[T]) -> Option<String> {
     let at = want.iter().zip(got).position(|(want, got)| want != got)?;
     Some(format!("element {at}: expected {}, got {}", want[at], got[at]))
+}
+
+fn first_other_bits(want: &Data, got: &Data) -> Option<String> {
+    let bits = |data: &Data| -> Vec<u32> {
+        data.bits()
+            .into_iter()
+            .zip(data.floats())
+            .map(|(bits, x)| if x.is_nan() { u32::MAX } else { bits })
+            .collect()
+    };
+    let (want, got, numbers) = (bits(want), bits(got), [want.floats(), got.floats()]);
+    let at = want.iter().zip(&got).position(|(want, got)| want != got)?;
+    let [expected, found] = numbers.map(|numbers| numbers[at]);
+    Some(format!("element {at}: expected {expected:?} ({:#06x}), got {found:?} ({:#06x})", want[at], got[at]))
 }
 
 /// Builds the call from its buffers, in the order of the case's inputs and outputs.

@@ -60,16 +60,20 @@ pub fn geometry(&(n, h, w, c_in, c_out): &Sizes) -> Conv2d {
 
 /// Our machine and a card, as they are asked for or here; a card without these kernels is left out.
 pub fn devices(precision: Precision, kernels: Kernels) -> Vec<Box<dyn Device>> {
-    let card = || -> Option<Box<dyn Device>> {
-        let card = Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
-        let capability = card.limits().capability;
-        if precision.runs_on(capability) && (kernels == Kernels::Portable || capability == 90) {
-            return Some(Box::new(working(card, precision, kernels)));
-        }
-        println!("skipped: the card has no {kernels} kernels of {precision}");
-        None
-    };
-    gather(Vec::new, || Some(Box::new(emulator(Options::default(), precision, kernels))), card)
+    let emulator =
+        || -> Option<Box<dyn Device>> { Some(Box::new(emulator(Options::default(), precision, kernels))) };
+    gather(Vec::new, emulator, || card(precision, kernels))
+}
+
+/// The first card, buffers guarded, if it has these kernels.
+pub fn card(precision: Precision, kernels: Kernels) -> Option<Box<dyn Device>> {
+    let card = Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
+    let capability = card.limits().capability;
+    if precision.runs_on(capability) && (kernels == Kernels::Portable || capability == 90) {
+        return Some(Box::new(working(card, precision, kernels)));
+    }
+    println!("skipped: the card has no {kernels} kernels of {precision}");
+    None
 }
 
 /// Our machine as a card that has these kernels.
@@ -83,8 +87,8 @@ pub fn working<D: Driver + 'static>(driver: D, precision: Precision, kernels: Ke
 }
 
 /// A factor as tensor cores get it: of 16 bits what is in memory, of tf32 what `cvt.rna` makes of it, or TMA; of tf32x3
-/// in two parts, which leave out less than f32 does.
-fn factor(precision: Precision, x: f32) -> f32 {
+/// itself, since what its two parts leave out is within the bound of [`sums`].
+pub fn factor(precision: Precision, x: f32) -> f32 {
     match (Half::of(precision), precision) {
         (Some(half), _) => half.round(x),
         (None, Precision::Tf32) => f32::from_bits((x.to_bits() + 0x1000) & !0x1fff),
@@ -129,7 +133,12 @@ pub fn kept(precision: Precision, want: Vec<Near>) -> Output {
     }
 }
 
-/// Sums in f32. Tensor cores cut where `Sum::near` counts roundings, but once for eight products or more.
+/// Sums in f32, within the bound of `Sum::near`: EPS·(2 + √terms) of the sum of magnitudes. That counts roundings of any
+/// sign; tensor cores cut, always towards zero, once for four products or more and by an EPS of the partial sum at most.
+/// Numbers are of both signs, so partial sums grow as √terms where magnitudes grow as terms, and all cuts together stay
+/// below EPS·√terms / 4. Of split factors each product lacks besides 2^-24 of it for what either factor's two parts leave
+/// out and 2^-22 at most for the product of the small parts: together 3 EPS of the sum of magnitudes, were all of one
+/// sign, which is what the bound allows a single term.
 fn sums(kind: Numbers, want: Vec<Near>) -> Vec<Near> {
     match kind {
         Integers => want.into_iter().map(|near| Near::exactly(near.value)).collect(),
@@ -190,7 +199,7 @@ pub fn cases(precision: Precision, kind: Numbers, g: Conv2d) -> Vec<Case> {
         // Of reals the winner is a matter of rounding; integers of 16 bits tie after it.
         let z = match &output(precision, kind, z).want {
             Want::Half(_, z) | Want::F32(z) => z.clone(),
-            Want::U8(_) | Want::U32(_) => unreachable!(),
+            Want::U8(_) | Want::U32(_) | Want::Bits(_) => unreachable!(),
         };
         let (want, winner) = naive::maxpool2d_of(&g.pool(), &z);
         let y = || kept(precision, want.clone());
@@ -213,6 +222,43 @@ pub fn cases(precision: Precision, kind: Numbers, g: Conv2d) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// The calls of [`cases`] on zeros, without what they should give.
+pub fn cases_like(precision: Precision, g: Conv2d) -> Vec<Case> {
+    let some = |len| Data::zeros(precision.activations(), len);
+    let bias = || Data::zeros(Dtype::F32, g.c_out);
+    let none = |len: usize| kept(precision, vec![Near::exactly(0.0); len]);
+    let (x, w, y) = (g.x().len(), g.weight().len(), g.y().len());
+    vec![
+        case(
+            g,
+            vec![some(x), some(w), bias()],
+            vec![none(y)],
+            make!([x, weight, bias] => [y], Call::Conv2dForward { geometry: g, x, weight, bias, relu: true, y }),
+        ),
+        case(
+            g,
+            vec![some(x), some(w), bias()],
+            vec![none(g.pool().y().len()), Output::fresh_u8(vec![0; g.pool().winners()])],
+            make!([x, weight, bias] => [y, winner],
+                Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y, winner: Some(winner) }),
+        ),
+        case(
+            g,
+            vec![some(y), some(w), some(x)],
+            vec![none(x)],
+            make!([dy, weight, mask] => [dx],
+                Call::Conv2dBackwardInput { geometry: g, dy, weight, mask: Some(mask), dx }),
+        ),
+        case(
+            g,
+            vec![some(x), some(y)],
+            [w, g.c_out].map(|len| Output::fresh(vec![Near::exactly(0.0); len])).into(),
+            make!([x, dy] => [dweight, dbias],
+                Call::Conv2dBackwardWeight { geometry: g, x, dy, dweight, dbias: Some(dbias) }),
+        ),
+    ]
 }
 
 /// `conv2d_rmsprop_step` is `conv2d_backward_weight` and `rmsprop_step` in one pass: the same sums in the same order,

@@ -6,7 +6,7 @@
 use super::driver::Driver;
 use super::module::{self, Module};
 use super::{Gpu, Result};
-use crate::device::Precision;
+use crate::device::{Precision, capability};
 use crate::error::{Error, Kind};
 
 /// How factors reach a rung.
@@ -94,12 +94,12 @@ impl<D: Driver + 'static> Gpu<D> {
     /// # Errors
     /// As [`Gpu::new`]; [`Kind::Device`] when the card cannot run it.
     pub fn on_rung(driver: D, rung: Rung) -> Result<Self> {
-        let capability = driver.limits().capability;
-        let found = module::find(rung.name, capability);
+        let got = driver.limits().capability;
+        let found = module::find(rung.name, got);
         let (module, _) = found.ok_or_else(|| {
-            Error::new(Kind::Device, format!("{} does not run on this device", rung.name))
-                .fact("compute capability needed", rung.capability())
-                .fact("compute capability", capability)
+            let error = Error::new(Kind::Device, format!("{} does not run on this device", rung.name));
+            let needs = if rung.factors == Factors::Maps { capability::other } else { capability::older };
+            needs(error, rung.capability(), got)
                 .help("what is written for 90 runs on Hopper alone; docs/ladder.md has a rung for every card")
         })?;
         driver.load(module)?;

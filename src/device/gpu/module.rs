@@ -139,20 +139,52 @@ mod tests {
         for module in MODULES {
             let path = format!("kernels/{}.cu", module.name);
             assert!(SOURCES.iter().any(|(name, _)| *name == path), "{path}");
-            for entry in module.entries {
-                let (_, text) = SOURCES.iter().find(|(name, _)| *name == path).unwrap();
-                // A macro puts some names together, in the file or in one that it includes.
-                let included = SOURCES.iter().filter(|(name, _)| {
-                    name.strip_prefix("kernels/").is_some_and(|name| text.contains(&format!("\"{name}\"")))
-                });
-                let pastes = text.contains("##") || included.into_iter().any(|(_, text)| text.contains("##"));
-                assert!(text.contains(entry.name) || pastes, "{} in {path}", entry.name);
+            let files =
+                module.text.lines().filter_map(|line| line.trim().strip_prefix(".file")?.split('"').nth(1));
+            // The compiler's own stand in angle brackets.
+            let ours: Vec<_> = files.filter(|file| !file.starts_with('<')).collect();
+            assert!(ours.iter().any(|file| plain_path(file) == path), "{path}: {ours:?}");
+            for file in ours {
+                assert!(source_line(file, 1).is_some(), "{file}, which the PTX of {path} names");
             }
         }
         let plain = source_line("kernels/window.cuh", 1);
         assert!(plain.is_some() && plain == source_line("kernels/ladder/../window.cuh", 1));
         assert_eq!(source_line("kernels/params.cuh", 0), None);
         assert_eq!(source_line("kernels/params.cuh", 100_000), None);
+    }
+
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '#')
+    }
+
+    /// Whether a file has `entry`, plainly or put together by a macro of a file that it includes:
+    /// `conv2d_forward_##NAME` of a `NAME` that it says.
+    fn says(text: &str, entry: &str) -> bool {
+        let included = SOURCES.iter().filter(|(name, _)| {
+            name.strip_prefix("kernels/").is_some_and(|name| text.contains(&format!("\"{name}\"")))
+        });
+        let pasted = |word: &str| {
+            let mut parts = word.split("##");
+            let (before, after) = (parts.next().unwrap(), parts.nth(1).unwrap_or_default());
+            let name = entry.strip_prefix(before).and_then(|name| name.strip_suffix(after));
+            word.contains("##") && name.is_some_and(|name| words(text).any(|word| word == name))
+        };
+        words(text).any(|word| word == entry) || included.flat_map(|(_, text)| words(text)).any(pasted)
+    }
+
+    #[test]
+    fn every_entry_is_in_the_source_of_its_module() {
+        for module in MODULES {
+            let path = format!("kernels/{}.cu", module.name);
+            let (_, text) = SOURCES.iter().find(|(name, _)| *name == path).unwrap();
+            for entry in module.entries {
+                assert!(says(text, entry.name), "{} in {path}", entry.name);
+            }
+        }
+        let text = "#include \"conv2d_entries.cuh\"\nMADE(bf16_64x64x64)";
+        assert!(says(text, "conv2d_forward_bf16_64x64x64") && says(text, "MADE"));
+        assert!(!says(text, "conv2d_forward_bf16_64x64x32") && !says(text, "conv2d_forward"));
     }
 
     #[test]

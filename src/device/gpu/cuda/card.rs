@@ -4,9 +4,9 @@
 //! `--device auto` decides by it.
 
 use super::library::{Library, SUCCESS, library};
-use crate::device::Description;
 use crate::device::gpu::launch::Limits;
 use crate::device::gpu::module;
+use crate::device::{Description, capability};
 use crate::error::{Error, Kind, Result};
 use cudarc::driver::sys::{CUdevice, CUdevice_attribute as Attribute};
 use std::fmt;
@@ -97,14 +97,11 @@ impl Card {
     /// Why it cannot run our kernels, if so.
     pub fn too_old(&self) -> Option<Error> {
         let least = module::least_capability();
-        (self.limits.capability < least).then(|| {
-            let least = Version { major: least / 10, minor: least % 10 };
-            Error::new(
-                Kind::Device,
-                format!("cuda:{} ({}) is too old for our kernels", self.number, self.name),
-            )
-            .expected_got(format!("compute capability {least} or later"), self.capability())
-            .help("use --device cpu, or another card")
+        let got = self.limits.capability;
+        (got < least).then(|| {
+            let who = format!("cuda:{} ({})", self.number, self.name);
+            let error = Error::new(Kind::Device, format!("{who} is too old for our kernels"));
+            capability::older(error, least, got).help("use --device cpu, or another card")
         })
     }
 }

@@ -24,6 +24,56 @@ pub fn geometry(site: &Site, g: Conv2d) -> Result<Arg> {
     Ok(Arg::value("p", &params::Conv2d { n, h, w, c_in, c_out }))
 }
 
+/// `x`, `weight` and `bias`, where factors are `dtype`.
+pub fn inputs(
+    site: &Site,
+    g: Conv2d,
+    dtype: Dtype,
+    x: &Buffer,
+    (weight, bias): (&Buffer, &Buffer),
+) -> Result<[Arg; 3]> {
+    Ok([
+        site.buffer("x", x, dtype, g.x().len())?,
+        site.buffer("weight", weight, dtype, g.weight().len())?,
+        site.f32("bias", bias, g.c_out)?,
+    ])
+}
+
+/// The same of the way back to the input: `dy` and `weight`, `mask` and `dx`.
+pub fn back(
+    site: &Site,
+    g: Conv2d,
+    dtype: Dtype,
+    (dy, weight): (&Buffer, &Buffer),
+    (mask, dx): (Option<&Buffer>, &Buffer),
+) -> Result<[Arg; 4]> {
+    Ok([
+        site.buffer("dy", dy, dtype, g.y().len())?,
+        site.buffer("weight", weight, dtype, g.weight().len())?,
+        site.optional("mask", mask, dtype, g.x().len())?,
+        site.buffer("dx", dx, dtype, g.x().len())?,
+    ])
+}
+
+/// The pool's `y` and `winner`.
+pub fn pooled(site: &Site, g: Conv2d, dtype: Dtype, y: &Buffer, winner: Option<&Buffer>) -> Result<[Arg; 2]> {
+    let pool = g.pool();
+    Ok([
+        site.buffer("y", y, dtype, pool.y().len())?,
+        site.optional("winner", winner, Dtype::U8, pool.winners())?,
+    ])
+}
+
+/// Whether threads of a kernel that pools would share bytes of winners: then the pool goes by itself.
+pub fn shares_winners(g: Conv2d, winner: Option<&Buffer>) -> bool {
+    winner.is_some() && !g.c_out.is_multiple_of(4)
+}
+
+/// Rows of a product whose pixels stand in windows of four: without those that belong to none.
+pub fn windows(g: Conv2d) -> usize {
+    4 * g.n * (g.h / 2) * (g.w / 2)
+}
+
 /// Of all pictures.
 pub fn pixels(g: Conv2d) -> usize {
     g.n * g.h * g.w
@@ -42,14 +92,13 @@ pub fn conv2d_forward(
         }
         return mma::conv2d_forward(site, format, g, x, (weight, bias, relu), y);
     }
-    let args = [
-        geometry(site, g)?,
-        Arg::value("relu", &u32::from(relu)),
-        site.f32("x", x, g.x().len())?,
-        site.f32("weight", weight, g.weight().len())?,
-        site.f32("bias", bias, g.c_out)?,
-        site.f32("y", y, g.y().len())?,
-    ];
+    let inputs = inputs(site, g, Dtype::F32, x, (weight, bias))?;
+    let y = site.f32("y", y, g.y().len())?;
+    forward(site, g, relu, inputs, y)
+}
+
+fn forward(site: &mut Site, g: Conv2d, relu: bool, [x, weight, bias]: [Arg; 3], y: Arg) -> Result<()> {
+    let args = [geometry(site, g)?, Arg::value("relu", &u32::from(relu)), x, weight, bias, y];
     let grid = [pixels(g).div_ceil(TILE.0), g.c_out.div_ceil(TILE.1), 1];
     site.launch("conv2d_forward", grid, THREADS, args)
 }
@@ -68,27 +117,14 @@ pub fn conv2d_maxpool2d_forward(
         }
         return mma::conv2d_maxpool2d_forward(site, format, g, x, (weight, bias), y, winner);
     }
-    let pool = g.pool();
-    let p = geometry(site, g)?;
-    let inputs = [
-        site.f32("x", x, g.x().len())?,
-        site.f32("weight", weight, g.weight().len())?,
-        site.f32("bias", bias, g.c_out)?,
-    ];
-    let small = site.f32("y", y, pool.y().len())?;
-    let winners = site.optional("winner", winner, Dtype::U8, pool.winners())?;
-    let filters = g.c_out.div_ceil(TILE.1);
-    if winner.is_some() && !g.c_out.is_multiple_of(4) {
-        // Threads would share bytes of winners: the two halves, with the map between them.
-        let [z, map] = site.between(["y", "x"], Dtype::F32, g.y().len())?;
-        let relu = Arg::value("relu", &1u32);
-        let args = [vec![p, relu], inputs.into(), vec![z]].concat();
-        site.launch("conv2d_forward", [pixels(g).div_ceil(TILE.0), filters, 1], THREADS, args)?;
-        return maxpool2d::opened(site, pool, Form::F32, [map, small, winners]);
+    let inputs = inputs(site, g, Dtype::F32, x, (weight, bias))?;
+    let outputs = pooled(site, g, Dtype::F32, y, winner)?;
+    if shares_winners(g, winner) {
+        return maxpool2d::behind(site, g, Form::F32, outputs, |site, z| forward(site, g, true, inputs, z));
     }
-    let rows = 4 * pool.n * (pool.h / 2) * (pool.w / 2);
-    let args = [vec![p], inputs.into(), vec![small, winners]].concat();
-    site.launch("conv2d_maxpool2d_forward", [rows.div_ceil(TILE.0), filters, 1], THREADS, args)
+    let args = [vec![geometry(site, g)?], inputs.into(), outputs.into()].concat();
+    let grid = [windows(g).div_ceil(TILE.0), g.c_out.div_ceil(TILE.1), 1];
+    site.launch("conv2d_maxpool2d_forward", grid, THREADS, args)
 }
 
 pub fn conv2d_backward_input(
@@ -104,13 +140,8 @@ pub fn conv2d_backward_input(
         }
         return mma::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);
     }
-    let args = [
-        geometry(site, g)?,
-        site.f32("dy", dy, g.y().len())?,
-        site.f32("weight", weight, g.weight().len())?,
-        site.optional("mask", mask, Dtype::F32, g.x().len())?,
-        site.f32("dx", dx, g.x().len())?,
-    ];
+    let [dy, weight, mask, dx] = back(site, g, Dtype::F32, (dy, weight), (mask, dx))?;
+    let args = [geometry(site, g)?, dy, weight, mask, dx];
     let grid = [pixels(g).div_ceil(TILE.0), g.c_in.div_ceil(TILE.1), 1];
     site.launch("conv2d_backward_input", grid, THREADS, args)
 }

@@ -5,7 +5,7 @@ use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
 use crate::error::Result;
-use crate::shape::Pool2d;
+use crate::shape::{Conv2d, Pool2d};
 
 /// The geometry, as kernels take it.
 fn windows(site: &Site, Pool2d { n, h, w, c }: Pool2d) -> Result<Arg> {
@@ -29,8 +29,20 @@ pub fn maxpool2d_forward(
     opened(site, g, form, args)
 }
 
-/// The same of `x`, `y` and `winner` that are arguments already: behind a convolution that cannot pool itself.
-pub fn opened(site: &mut Site, g: Pool2d, form: Form, [x, y, winner]: [Arg; 3]) -> Result<()> {
+/// Behind a convolution that cannot pool itself: `convolve` leaves its map, the pool puts it into `y` and `winner`.
+pub fn behind(
+    site: &mut Site,
+    g: Conv2d,
+    form: Form,
+    [y, winner]: [Arg; 2],
+    convolve: impl FnOnce(&mut Site, Arg) -> Result<()>,
+) -> Result<()> {
+    let [z, x] = site.between(["y", "x"], form.dtype, g.y().len())?;
+    convolve(site, z)?;
+    opened(site, g.pool(), form, [x, y, winner])
+}
+
+fn opened(site: &mut Site, g: Pool2d, form: Form, [x, y, winner]: [Arg; 3]) -> Result<()> {
     let args = [windows(site, g)?, x, y, winner];
     site.line(&form.entry("maxpool2d_forward"), g.y().len().div_ceil(form.lanes), args)
 }

@@ -28,6 +28,10 @@ use super::ladder::Rung;
 use crate::device::{Buffer, Call, Dtype};
 use crate::error::Result;
 
+/// Multiprocessors of a large card, an H100 SXM, H200 or GH200: work is cut as if every card had as many, since the cut
+/// is the order of a sum.
+const SMS: usize = 132;
+
 /// The launches of `call`, left in `site`.
 ///
 /// # Errors

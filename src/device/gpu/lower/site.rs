@@ -7,7 +7,7 @@ use crate::device::gpu::module;
 use crate::device::gpu::params::Partials;
 use crate::device::gpu::storage::Storage;
 use crate::device::gpu::tensor_map::TensorMap;
-use crate::device::{Buffer, Call, Cost, Dtype, Kernels, Precision};
+use crate::device::{Buffer, Call, Cost, Dtype, Kernels, Precision, capability};
 use crate::error::{Context, Result};
 use std::sync::Arc;
 
@@ -52,8 +52,13 @@ impl<'a> Site<'a> {
     }
 
     /// Of the device: 80 for 8.0.
-    pub fn capability(&self) -> u32 {
+    fn capability(&self) -> u32 {
         self.driver.limits().capability
+    }
+
+    /// Whether the device can work in `precision`, with the reason.
+    pub fn works_in(&self, precision: Precision) -> Result<()> {
+        precision.check(&self.driver.describe(), self.capability()).context(|| self.arm.running())
     }
 
     /// A buffer of `len` f32.
@@ -187,12 +192,12 @@ impl<'a> Site<'a> {
         }
         let sizes = |[x, y, z]: [usize; 3]| Ok([self.size(x)?, self.size(y)?, self.size(z)?]);
         let (grid, block) = (sizes(grid)?, sizes(block)?);
-        let Some((_, entry)) = module::find(entry, self.driver.limits().capability) else {
+        let Some((_, entry)) = module::find(entry, self.capability()) else {
             return Err(self
                 .arm
                 .refuse(format!("no kernel of the name {entry} runs on this device"))
-                .fact("compute capability", self.driver.limits().capability)
-                .help("the kernels need a card of capability 75 (Turing) or newer"));
+                .fact("compute capability", capability::in_words(self.capability()))
+                .help("use --device cpu; that the card was taken at all is a bug in vgg-ft"));
         };
         let args = args.into();
         let cost = match (self.cost.take(), self.last) {

@@ -1,193 +1,20 @@
 //! Every launch covers its output, whole and without a block to spare, at sizes that divide nothing.
 
+mod bench;
+mod check;
+mod half;
+mod hopper;
 mod optimizer;
+mod tensor_cores;
 
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop};
-use crate::device::gpu::Gpu;
 use crate::device::gpu::launch::{Arg, Launch};
-use crate::device::gpu::plan::{Card, Plan};
-use crate::device::{Buffer, Call, Device, Dtype};
-use crate::error::Result;
+use crate::device::{Call, Device, Dtype};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
-
-struct Bench(Gpu<Plan>);
-
-impl Bench {
-    fn new() -> Self {
-        Self(Gpu::new(Plan::new(Card::named("t4").unwrap())).unwrap())
-    }
-
-    fn f32(&self, len: usize) -> Buffer {
-        self.0.alloc(Dtype::F32, len).unwrap()
-    }
-
-    fn bf16(&self, len: usize) -> Buffer {
-        self.0.alloc(Dtype::Bf16, len).unwrap()
-    }
-
-    fn u8(&self, len: usize) -> Buffer {
-        self.0.alloc(Dtype::U8, len).unwrap()
-    }
-
-    fn run(&self, call: Call<'_>) -> Vec<Launch> {
-        self.try_run(call).unwrap()
-    }
-
-    fn try_run(&self, call: Call<'_>) -> Result<Vec<Launch>> {
-        self.0.run(call)?;
-        Ok(self.0.driver().take().launches().map(|(launch, _)| launch.clone()).collect())
-    }
-
-    fn conv2d(&self, g: Conv2d) -> Vec<Launch> {
-        let (x, y) = (&mut self.f32(g.x().len()), &mut self.f32(g.y().len()));
-        let (w, bias) = (&mut self.f32(g.weight().len()), &self.f32(g.c_out));
-        let mut all = self.run(Call::Conv2dForward { geometry: g, x, weight: w, bias, relu: true, y });
-        let plain = self.run(Call::Conv2dBackwardInput { geometry: g, dy: y, weight: w, mask: None, dx: x });
-        let mask = &self.f32(g.x().len());
-        let mask = Some(mask);
-        let masked = self.run(Call::Conv2dBackwardInput { geometry: g, dy: y, weight: w, mask, dx: x });
-        assert_eq!(plain.len(), masked.len());
-        all.extend(plain);
-        masked.iter().for_each(check);
-        all.extend(self.run(Call::Conv2dBackwardWeight { geometry: g, x, dy: y, dweight: w, dbias: None }));
-        let (rule, v) = (Rmsprop::default(), &mut self.f32(g.weight().len()));
-        let (velocity, weight, shadow) = (v, w, None);
-        let step =
-            Call::Conv2dRmspropStep { geometry: g, rule, x, dy: y, velocity, weight, shadow, dbias: None };
-        all.extend(self.run(step));
-        all
-    }
-
-    fn dense(&self, g: Dense) -> Vec<Launch> {
-        let (x, y) = (&mut self.f32(g.x().len()), &mut self.f32(g.y().len()));
-        let (w, v) = (&mut self.f32(g.weight().len()), &mut self.f32(g.weight().len()));
-        let bias = &self.f32(g.c_out);
-        let rule = Rmsprop::default();
-        let mut all = self.run(Call::DenseForward { geometry: g, x, weight: w, bias, relu: false, y });
-        all.extend(self.run(Call::DenseBackwardInput { geometry: g, dy: y, weight: w, dx: x }));
-        all.extend(self.run(Call::DenseBackwardWeight { geometry: g, x, dy: y, dweight: w }));
-        let (velocity, weight) = (v, w);
-        all.extend(self.run(Call::DenseRmspropStep { geometry: g, rule, x, dy: y, velocity, weight }));
-        all
-    }
-}
-
-/// The fields of a struct argument, all as u32.
-fn words(launch: &Launch, name: &str) -> Vec<usize> {
-    let arg = launch.args.iter().find(|arg| arg.name() == name);
-    let Some(Arg::Value { bytes, .. }) = arg else { panic!("{} takes no {name}", launch.entry.name) };
-    bytemuck::pod_collect_to_vec::<u8, u32>(bytes).iter().map(|&word| word as usize).collect()
-}
-
-/// `grid` blocks of `each` cover `all`, and one less would not.
-fn covers(launch: &Launch, axis: usize, each: usize, all: usize) {
-    let grid = launch.grid[axis] as usize;
-    assert!(
-        grid * each >= all && (grid - 1) * each < all,
-        "{} {:?}: {grid} blocks of {each} along {axis} for {all}",
-        launch.entry.name,
-        words(launch, if launch.args[0].name() == "p" { "p" } else { "rule" })
-    );
-}
-
-/// What the kernels' heads say of thread and element, once more.
-fn check(launch: &Launch) {
-    if launch.entry.name.ends_with("_step") && launch.entry.name != "dense_rmsprop_step" {
-        return optimizer::check_tensors(launch);
-    }
-    let p = words(launch, "p");
-    let pixels = |p: &[usize]| p[0] * p[1] * p[2];
-    assert_eq!(Some(launch.block[0]), launch.entry.max_threads, "{}", launch.entry.name);
-    match launch.entry.name {
-        "relu_forward" | "relu_backward" | "add" | "sigmoid" | "dropout" => {
-            covers(launch, 0, 4 * 256, p[0]);
-        }
-        "relu_forward_bf16" | "relu_backward_bf16" | "add_bf16" => covers(launch, 0, 8 * 256, p[0]),
-        "cast" => covers(launch, 0, 4 * 256, p[0]),
-        "transpose" => assert_eq!(
-            launch.grid,
-            [(p[0] * p[1].div_ceil(32) * p[2].div_ceil(32)) as u32, 1, 1],
-            "blocks of 32 x 32 for {p:?}"
-        ),
-        "normalize" | "normalize_bf16" | "sigmoid_cross_entropy" => covers(launch, 0, 256, p[0]),
-        "augment" | "augment_bf16" => covers(launch, 0, 256, p[1] * p[2] * p[3]),
-        "augment_range" => covers(launch, 0, 1, p[1]),
-        "softmax" | "softmax_cross_entropy" => covers(launch, 0, 4, p[0]),
-        "maxpool2d_forward" => covers(launch, 0, 4 * 256, p[0] * (p[1] / 2) * (p[2] / 2) * p[3]),
-        "maxpool2d_backward" => {
-            covers(launch, 0, 4 * 256, p[0] * p[1].div_ceil(2) * p[2].div_ceil(2) * p[3]);
-        }
-        "maxpool2d_forward_bf16" => covers(launch, 0, 8 * 256, p[0] * (p[1] / 2) * (p[2] / 2) * p[3]),
-        "maxpool2d_backward_bf16" => {
-            covers(launch, 0, 8 * 256, p[0] * p[1].div_ceil(2) * p[2].div_ceil(2) * p[3]);
-        }
-        "conv2d_forward" => {
-            covers(launch, 0, 128, pixels(&p));
-            covers(launch, 1, 64, p[4]);
-        }
-        "conv2d_maxpool2d_forward" => {
-            covers(launch, 0, 128, 4 * p[0] * (p[1] / 2) * (p[2] / 2));
-            covers(launch, 1, 64, p[4]);
-        }
-        "conv2d_backward_input" => {
-            covers(launch, 0, 128, pixels(&p));
-            covers(launch, 1, 64, p[3]);
-        }
-        "conv2d_backward_weight" => {
-            covers(launch, 0, 128, 9 * p[3]);
-            covers(launch, 1, 64, p[4]);
-            parts(launch, 2, 8, pixels(&p));
-        }
-        "dense_forward" => {
-            covers(launch, 0, 128, p[2]);
-            covers(launch, 1, 32, p[0]);
-            parts(launch, 2, 16, p[1]);
-        }
-        "dense_backward_input" => {
-            covers(launch, 0, 128, p[1]);
-            covers(launch, 1, 32, p[0]);
-        }
-        "dense_backward_weight" | "dense_rmsprop_step" => {
-            covers(launch, 0, 64, p[2]);
-            covers(launch, 1, 64, p[1]);
-        }
-        "bias_backward" => {
-            covers(launch, 0, 32, p[1]);
-            parts(launch, 1, 8, p[0]);
-        }
-        "bias_backward_bf16" => {
-            covers(launch, 0, 64, p[1]);
-            parts(launch, 1, 32, p[0]);
-        }
-        "bias_backward_bf16_reduce" => covers(launch, 0, 32, p[1]),
-        "bias_backward_reduce" | "dense_forward_reduce" => covers(launch, 0, 256, p[1]),
-        "conv2d_backward_weight_reduce" | "conv2d_rmsprop_step_reduce" => covers(launch, 0, 4 * 256, p[1]),
-        other => panic!("no word about {other}"),
-    }
-}
-
-/// The parts of a sum cover its terms, and each begins where a step may begin.
-fn parts(launch: &Launch, axis: usize, step: usize, terms: usize) {
-    let length = words(launch, "split")[0];
-    assert!(length.is_multiple_of(step), "{}: parts of {length}", launch.entry.name);
-    covers(launch, axis, length, terms.max(1));
-}
-
-/// Pairs of launches agree about the parts between them.
-fn check_all(launches: &[Launch], names: &[&str]) {
-    assert_eq!(launches.iter().map(|launch| launch.entry.name).collect::<Vec<_>>(), names);
-    launches.iter().for_each(check);
-    for pair in launches.windows(2).filter(|pair| pair[1].entry.name.ends_with("_reduce")) {
-        let of = |launch: &Launch| launch.args.iter().find(|arg| arg.name() == "parts").cloned();
-        assert_eq!(of(&pair[0]), of(&pair[1]));
-        let [count, len] = words(&pair[1], "p")[..] else { panic!("parts have a count and a length") };
-        assert!(pair[0].grid.contains(&(count as u32)));
-        let Some(Arg::Pointer { len: all, .. }) = of(&pair[0]) else { panic!("parts are a buffer") };
-        assert_eq!(all, count * len);
-    }
-}
+use bench::{Bench, words};
+use check::check_all;
 
 const CONV2D: [&str; 3] = ["conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight"];
 
@@ -310,39 +137,6 @@ fn pools_and_matrices_cover_their_outputs() {
             &["sigmoid_cross_entropy"],
         );
     }
-}
-
-#[test]
-fn what_is_bf16_covers_its_outputs() {
-    let bench = Bench::new();
-    for (n, h, w, c) in [(1, 2, 2, 1), (1, 5, 7, 3), (2, 9, 9, 64), (128, 224, 224, 64)] {
-        let geometry = Pool2d { n, h, w, c };
-        let (x, y) = (&mut bench.bf16(geometry.x().len()), &mut bench.bf16(geometry.y().len()));
-        let winner = &mut bench.u8(geometry.winners());
-        let launches = bench.run(Call::Maxpool2dForward { geometry, x, y, winner: Some(winner) });
-        check_all(&launches, &["maxpool2d_forward_bf16"]);
-        let launches = bench.run(Call::Maxpool2dBackward { geometry, dy: y, winner, mask: None, dx: x });
-        check_all(&launches, &["maxpool2d_backward_bf16"]);
-    }
-    for (rows, channels, cut) in [(1, 1, false), (128, 256, false), (513, 65, true), (450_000, 64, true)] {
-        let (dy, dbias) = (&bench.bf16(rows * channels), &mut bench.f32(channels));
-        let both = ["bias_backward_bf16", "bias_backward_bf16_reduce"];
-        let launches = bench.run(Call::BiasBackward { rows, channels, dy, dbias });
-        check_all(&launches, if cut { &both } else { &both[..1] });
-    }
-    let rule = Normalize { order: [0, 1, 2], scale: [1.0; 3], offset: [0.0; 3] };
-    for len in [1, 7, 8, 9, 2047, 2048, 2049, i32::MAX as usize / 3] {
-        let (x, y) = (&bench.bf16(len), &mut bench.bf16(len));
-        check_all(&bench.run(Call::ReluForward { x, y }), &["relu_forward_bf16"]);
-        check_all(&bench.run(Call::ReluBackward { y: x, gradient: y }), &["relu_backward_bf16"]);
-        check_all(&bench.run(Call::Add { x, into: y }), &["add_bf16"]);
-        let (pixels, y) = (&bench.u8(len * 3), &mut bench.bf16(len * 3));
-        check_all(&bench.run(Call::Normalize { rows: len, rule, pixels, y }), &["normalize_bf16"]);
-    }
-    let geometry = Gather { count: 3, n: 2, h: 257, w: 1, border: Border::Nearest, ranged: false, rule };
-    let (pixels, y) = (&bench.u8(3 * 257 * 3), &mut bench.bf16(2 * 257 * 3));
-    let [indices, transforms] = &[2, 2 * Transform::WORDS].map(|len| bench.0.alloc(Dtype::U32, len).unwrap());
-    check_all(&bench.run(Call::Augment { geometry, pixels, indices, transforms, y }), &["augment_bf16"]);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Tiles of tensor cores: none changes a bit, and the host knows them as the kernel files do.
 
+use super::format::Tile;
 use super::*;
 use crate::device::gpu::emulator::{Emulator, Options, Tensor};
 use crate::device::gpu::{Gpu, driver::Driver, module};
-use crate::device::{Call, Device, Kernels};
+use crate::device::{Call, Device, Dtype, Kernels, Precision};
 
 const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 72, c_out: 136 };
 

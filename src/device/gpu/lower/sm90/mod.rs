@@ -8,9 +8,9 @@
 mod tests;
 mod tf32;
 
-use super::conv2d::{geometry, pixels};
+use super::conv2d::{geometry, inputs, pixels, pooled};
 use super::mma::Format;
-use super::{Form, Site, Weight, maxpool2d};
+use super::{Form, SMS, Site, Weight, maxpool2d};
 use crate::device::gpu::driver::Address;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
@@ -22,8 +22,6 @@ use crate::shape::Conv2d;
 /// Elements of bf16 in 128 bytes: what TMA's boxes have along channels, and a step along the depth.
 const STEP: usize = 64;
 const BF16: Format = Format::Bf16;
-/// Multiprocessors of an H100 SXM, H200 or GH200. Fewer do the same in the same order.
-pub const SMS: usize = 132;
 /// Rows of a box that a warp stores.
 const ROWS: usize = 16;
 
@@ -239,33 +237,33 @@ pub fn conv2d_maxpool2d_forward(
     if format == Format::Tf32 {
         return tf32::conv2d_maxpool2d_forward(site, g, x, (weight, bias), y, winner);
     }
-    let pool = g.pool();
-    let small = site.buffer("y", y, Dtype::Bf16, pool.y().len())?;
-    let winners = site.optional("winner", winner, Dtype::U8, pool.winners())?;
-    if pool.y().is_empty() {
+    // All are opened, also where there is no window.
+    let [_, _, sum] = inputs(site, g, Dtype::Bf16, x, (weight, bias))?;
+    let outputs = pooled(site, g, Dtype::Bf16, y, winner)?;
+    if g.pool().y().is_empty() {
         return Ok(());
     }
     if let Some(halo) = Halo::of(g) {
         let from = site.place("x", x, Dtype::Bf16, g.x().len())?;
-        let at = site.place("y", y, Dtype::Bf16, pool.y().len())?;
+        let at = site.place("y", y, Dtype::Bf16, g.pool().y().len())?;
+        let [_, winner] = outputs;
         let args = [
             picture(site, "x", from, [g.n, g.h, g.w, g.c_in], [halo.lines + 2, 10])?,
             matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], halo.filters)?,
             picture(site, "y", at, [g.n, g.h / 2, g.w / 2, g.c_out], [8, 4])?,
             geometry(site, g)?,
-            site.f32("bias", bias, g.c_out)?,
-            winners,
+            sum,
+            winner,
         ];
         let entry = format!("conv2d_maxpool2d_forward_sm90_{}x8x{}", halo.filters, halo.lines);
         let tiles = g.c_out / halo.filters * g.w.div_ceil(8) * g.h.div_ceil(halo.lines) * g.n;
         return site.launch_with(&entry, [tiles.min(SMS), 1, 1], (384, halo.shared), args);
     }
-    // The two halves, with the map between them.
-    let [z, map] = site.between(["y", "x"], Dtype::Bf16, g.y().len())?;
-    let Some((_, at)) = z.place() else { return Ok(()) };
     let tile = Tile::of(pixels(g), g.c_out, 9 * g.c_in / STEP);
-    forward(site, tile, g, x, (weight, bias, true), at)?;
-    maxpool2d::opened(site, pool, Form::BF16, [map, small, winners])
+    maxpool2d::behind(site, g, Form::BF16, outputs, |site, z| {
+        let at = z.place().map_or(Address(0), |(_, at)| at);
+        forward(site, tile, g, x, (weight, bias, true), at)
+    })
 }
 
 pub fn conv2d_backward_input(

@@ -7,7 +7,7 @@
 use super::{ROWS, Tile, boxes, matrix, seen, step};
 use crate::device::gpu::driver::Address;
 use crate::device::gpu::launch::Arg;
-use crate::device::gpu::lower::conv2d::{geometry, pixels};
+use crate::device::gpu::lower::conv2d::{geometry, inputs, pixels, pooled};
 use crate::device::gpu::lower::mma::Format;
 use crate::device::gpu::lower::{Form, Site, layout, maxpool2d};
 use crate::device::{Buffer, Dtype};
@@ -72,15 +72,15 @@ pub fn conv2d_maxpool2d_forward(
     y: &Buffer,
     winner: Option<&Buffer>,
 ) -> Result<()> {
-    let pool = g.pool();
-    let small = site.f32("y", y, pool.y().len())?;
-    let winners = site.optional("winner", winner, Dtype::U8, pool.winners())?;
-    if pool.y().is_empty() {
+    // All are opened, also where there is no window.
+    inputs(site, g, Dtype::F32, x, (weight, bias))?;
+    let outputs = pooled(site, g, Dtype::F32, y, winner)?;
+    if g.pool().y().is_empty() {
         return Ok(());
     }
-    let [z, map] = site.between(["y", "x"], Dtype::F32, g.y().len())?;
-    forward(site, tile(pixels(g), g.c_out, g.c_in), g, x, (weight, bias, true), z)?;
-    maxpool2d::opened(site, pool, Form::F32, [map, small, winners])
+    maxpool2d::behind(site, g, Form::F32, outputs, |site, z| {
+        forward(site, tile(pixels(g), g.c_out, g.c_in), g, x, (weight, bias, true), z)
+    })
 }
 
 pub fn conv2d_backward_input(

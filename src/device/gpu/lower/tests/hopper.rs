@@ -1,0 +1,150 @@
+//! What Hopper's kernels owe: blocks that stay until all tiles are done, tensor maps whose boxes are the tiles', and slots
+//! for the sums that blocks share.
+
+use super::bench::{arg, len, words};
+use super::tensor_cores::{declared, numbers};
+use crate::device::Dtype;
+use crate::device::gpu::launch::{Arg, Launch};
+use crate::device::gpu::lower::SMS;
+use crate::device::gpu::tensor_map::{Swizzle, TensorMap, Window};
+
+/// What one instruction should move.
+enum Box {
+    /// Taps of so many pixels, of 128 bytes of channels.
+    Pixels(usize),
+    /// So many rows of 128 bytes.
+    Rows(usize),
+    /// So many lines and columns of 128 bytes of channels.
+    Lines([usize; 2]),
+}
+
+/// The map of `name` is of the whole buffer, dense, with such boxes, in whole ones along channels.
+fn check_map(launch: &Launch, name: &str, sizes: &[usize], moved: Box, rounds: bool) {
+    let who = format!("{name} of {}", launch.entry.name);
+    let Arg::Tensor { bytes, at, dtype, len, .. } = arg(launch, name) else { panic!("{who} is no map") };
+    let map = TensorMap::decode(bytes[..].try_into().unwrap()).unwrap();
+    assert_eq!((map.base(), map.dtype(), map.rounds()), (*at, *dtype, rounds), "{who}");
+    assert!(map.sizes().iter().map(|&size| size as usize).eq(sizes.iter().copied()), "{who}: {map:?}");
+    assert_eq!(sizes.iter().product::<usize>(), *len, "{who}");
+    let dense = sizes.iter().scan(dtype.size(), |bytes, size| {
+        *bytes *= size;
+        Some(*bytes as u64)
+    });
+    assert!(dense.take(sizes.len() - 1).eq(map.strides().iter().copied()), "{who}: {map:?}");
+    assert_eq!((map.swizzle(), map.inner_bytes()), (Swizzle::B128, 128), "{who}");
+    assert!((sizes[0] * dtype.size()).is_multiple_of(128), "{who}: no box is cut along channels");
+    let inner = (128 / dtype.size()) as u32;
+    let want = match moved {
+        Box::Pixels(pixels) => {
+            let corner = [-1, -1, 0];
+            Window::Im2col { lower: corner, upper: corner, channels: inner, pixels: pixels as u32 }
+        }
+        Box::Rows(rows) => Window::Tile([inner, rows as u32, 0, 0, 0]),
+        Box::Lines([lines, columns]) => Window::Tile([inner, columns as u32, lines as u32, 1, 0]),
+    };
+    assert_eq!(map.window(), want, "{who}");
+}
+
+/// Whether it is one of Hopper's, and then that it covers its output.
+pub fn check(launch: &Launch) -> bool {
+    let Some((call, kind)) = launch.entry.name.split_once("_sm90_") else { return false };
+    if kind == "reduce" {
+        check_reduce(launch);
+        return true;
+    }
+    assert_eq!(launch.shared, declared(launch.entry.name), "{}", launch.entry.name);
+    let p = words(launch, "p");
+    let [n, h, w, c_in, c_out] = p[..] else { panic!("sizes of a convolution") };
+    let (rounds, kind) = match kind.strip_prefix("tf32_") {
+        Some(kind) => (true, kind),
+        None => (false, kind),
+    };
+    let pixels = n * h * w;
+    let (x, y) = ([c_in, w, h, n], [c_out, w, h, n]);
+    if call == "conv2d_maxpool2d_forward" {
+        let [filters, columns, lines] = numbers(kind);
+        check_map(launch, "x", &x, Box::Lines([lines + 2, columns + 2]), false);
+        check_map(launch, "weight", &[9 * c_in, c_out], Box::Rows(filters), false);
+        check_map(launch, "y", &[c_out, w / 2, h / 2, n], Box::Lines([8, columns / 2]), false);
+        assert!(c_out.is_multiple_of(filters));
+        stay(launch, n * h.div_ceil(lines) * w.div_ceil(columns) * (c_out / filters), SMS);
+        return true;
+    }
+    let [rows, columns] = numbers(kind);
+    match call {
+        "conv2d_forward" => {
+            check_map(launch, "x", &x, Box::Pixels(rows), rounds);
+            check_map(launch, "weight", &[9 * c_in, c_out], Box::Rows(columns), rounds);
+            if !rounds {
+                // A warp stores 16 rows.
+                check_map(launch, "y", &[c_out, pixels], Box::Rows(16), false);
+            }
+        }
+        "conv2d_backward_input" => {
+            check_map(launch, "dy", &y, Box::Pixels(rows), rounds);
+            if rounds {
+                check_map(launch, "turned", &[c_out, 9 * c_in], Box::Rows(columns), true);
+            } else {
+                // A step of 64 filters, of which 64 channels are a box.
+                check_map(launch, "weight", &[9 * c_in, c_out], Box::Rows(64), false);
+            }
+        }
+        "conv2d_backward_weight" => {
+            // A step of 64 pixels.
+            check_map(launch, "x", &x, Box::Pixels(64), false);
+            check_map(launch, "dy", &[c_out, pixels], Box::Rows(64), false);
+            let tiles = c_out.div_ceil(rows) * (9 * c_in).div_ceil(columns);
+            stay(launch, tiles * pixels.div_ceil(64), SMS);
+            return true;
+        }
+        other => panic!("no word about {other}"),
+    }
+    let across = if call == "conv2d_forward" { c_out } else { c_in };
+    assert!(across.is_multiple_of(columns), "{} {p:?}", launch.entry.name);
+    let room = if columns == 64 { 2 * SMS } else { SMS };
+    stay(launch, pixels.div_ceil(rows) * (across / columns), room);
+    true
+}
+
+/// A block for each piece of work, as long as the card has room for it.
+fn stay(launch: &Launch, work: usize, room: usize) {
+    assert_eq!(launch.grid, [work.min(room) as u32, 1, 1], "{}: {work} pieces", launch.entry.name);
+}
+
+/// Four neighbours a thread, after those of 32 filters' bias.
+fn check_reduce(launch: &Launch) {
+    let [_, _, _, c_in, c_out] = words(launch, "p")[..] else { panic!("sizes of a convolution") };
+    let bias = len(launch, "dbias");
+    assert!([0, c_out].contains(&bias));
+    assert_eq!(bias == 0, len(launch, "biases") == 0);
+    let blocks = bias.div_ceil(32) + (9 * c_in * c_out).div_ceil(4 * 256);
+    assert_eq!(launch.grid, [blocks as u32, 1, 1], "{}", launch.entry.name);
+}
+
+/// (c_out, 3, 3, c_in) becomes (3, 3, c_in, c_out) before it is multiplied along the filters.
+pub fn check_turned(from: &Launch, to: &Launch) {
+    let [_, _, _, c_in, c_out] = words(to, "p")[..] else { panic!("sizes of a convolution") };
+    assert_eq!(words(from, "p"), [1, c_out, 9 * c_in], "before {}", to.entry.name);
+    assert_eq!(arg(from, "y").place().map(|(_, at)| at), arg(to, "turned").place().map(|(_, at)| at));
+}
+
+/// Blocks that share out the steps of all tiles evenly leave their sums of a tile in a slot of their own: block and tile
+/// together are its number.
+pub fn check_slots(from: &Launch, to: &Launch) {
+    let name = from.entry.name;
+    let [rows, columns] = numbers(name.rsplit('_').next().unwrap());
+    let [n, h, w, c_in, c_out] = words(from, "p")[..] else { panic!("sizes of a convolution") };
+    assert_eq!(words(to, "p"), words(from, "p"));
+    let steps = (n * h * w).div_ceil(64);
+    let blocks = from.grid[0] as usize;
+    assert_eq!(words(to, "split"), [blocks, rows, columns, steps], "{name}");
+    let tiles = c_out.div_ceil(rows) * (9 * c_in).div_ceil(columns);
+    // The last block's slot of the last tile, and the ends of a block's share as the kernels compute them.
+    let slots = blocks - 1 + tiles;
+    assert!(tiles * steps < 1 << 31, "{name}: an int counts the steps of all tiles");
+    assert_eq!(arg(from, "parts"), arg(to, "parts"));
+    assert_eq!(arg(from, "biases"), arg(to, "biases"));
+    assert_eq!(len(from, "parts"), slots * rows * columns, "{name}");
+    assert!([0, slots * rows].contains(&len(from, "biases")), "{name}");
+    assert!(matches!(arg(to, "parts"), Arg::Pointer { dtype: Dtype::F32, .. }));
+}
