@@ -318,7 +318,7 @@ fn numbers_and_kernels_that_are_not_there_are_refused() {
         (vec!["softmax", "--precision", "f16"], "softmax has no kernel of f16"),
         (vec!["dense_forward", "--precision", "bf16"], "f32, tf32 or tf32x3"),
         (vec!["relu_forward", "--precision", "tf32"], "relu_forward has no kernel of tf32"),
-        (vec!["add", "--precision", "bf16", "--kernels", "sm90a"], "add has no kernel of sm90a"),
+        (vec!["add", "--precision", "bf16", "--kernels", "sm90a"], "add has no kernel of sm90a in bf16"),
         (vec!["conv2d_forward", "--kernels", "sm90a"], "multiplies bf16 and tf32 alone"),
         (vec!["conv2d_5_mma", "--precision", "f32"], "--precision bf16"),
         (vec!["conv2d_7_wgmma", "--kernels", "sm90a"], "a rung of the ladder"),
@@ -328,7 +328,7 @@ fn numbers_and_kernels_that_are_not_there_are_refused() {
         ),
         (
             vec!["conv2d_backward_weight", "--precision", "tf32", "--kernels", "sm90a"],
-            "has no kernel of sm90a for these sizes",
+            "conv2d_backward_weight has no kernel of sm90a in tf32",
         ),
     ] {
         let error = fails(&mut emulate(&args), 2);

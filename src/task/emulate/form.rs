@@ -43,6 +43,11 @@ fn factors(kernel: &str) -> &'static [&'static str] {
     }
 }
 
+/// Whether it is the gradient of a convolution's weights.
+fn is_gradient(kernel: &str) -> bool {
+    matches!(kernel, "conv2d_backward_weight" | "conv2d_rmsprop_step")
+}
+
 /// Who runs a kernel, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
@@ -96,18 +101,28 @@ impl Form {
             let more = if multiplies { "f32, tf32 or tf32x3" } else { "f32" };
             return refuse(format!("{name} has no kernel of {}", form.precision), more, &form.precision);
         }
-        if kernels == Kernels::Sm90a && (!multiplies || kernel.name == "dense_forward") {
-            return refuse(format!("{name} has no kernel of sm90a"), "--kernels auto or portable", &kernels);
+        let lacks = match kernel.name {
+            "dense_forward" => true,
+            name if is_gradient(name) => form.precision == Precision::Tf32,
+            _ => !multiplies,
+        };
+        if kernels == Kernels::Sm90a && lacks {
+            let what = format!("{name} has no kernel of sm90a in {}", form.precision);
+            return refuse(what, "--kernels auto or portable", &kernels);
         }
         Ok(form)
     }
 
     /// The kernel's own sizes; channels in as many as are taken at once.
     pub fn axes(&self, kernel: &Kernel) -> Vec<(&'static str, usize)> {
-        let sm90a = if self.kernels == Kernels::Sm90a { 64 } else { 1 };
-        let whole = self.rung.map_or(sm90a, |rung| rung.channels);
-        let axis = |&(name, size): &(&'static str, usize)| {
-            (name, if matches!(name, "c_in" | "c_out") { size.next_multiple_of(whole) } else { size })
+        let hoppers = self.kernels == Kernels::Sm90a;
+        let whole = self.rung.map_or(if hoppers { 64 } else { 1 }, |rung| rung.channels);
+        // A tile of Hopper's gradient has 128 filters.
+        let filters = if hoppers && is_gradient(self.kernel) { 128 } else { whole };
+        let axis = |&(name, size): &(&'static str, usize)| match name {
+            "c_in" => (name, size.next_multiple_of(whole)),
+            "c_out" => (name, size.next_multiple_of(filters)),
+            _ => (name, size),
         };
         kernel.axes.iter().map(axis).collect()
     }
@@ -186,7 +201,10 @@ impl Form {
         let ran: Vec<&str> = started.iter().map(|one| one.entry).collect();
         Err(Error::new(Kind::Usage, format!("{} has no kernel of sm90a for these sizes", self.kernel))
             .fact("numbers", self.precision)
-            .expected_got("channels and filters in multiples of 64", format!("{} instead", ran.join(", ")))
+            .expected_got(
+                "channels and filters in multiples of 64, for the weights' gradient filters of 128",
+                format!("{} instead", ran.join(", ")),
+            )
             .help("change c_in and c_out with --shape, or leave --kernels out"))
     }
 

@@ -109,8 +109,8 @@ fn what_is_planned_are_the_kernels_of_the_card() {
 
 #[test]
 fn no_more_runs_at_once_than_there_is() {
-    let architecture = &vgg16(64);
-    let boundary = architecture.position("block5_conv1").unwrap();
+    let architecture = &vgg16(224);
+    let boundary = architecture.position("block3_conv1").unwrap();
     let of = |batch, pictures, samples| {
         let training = Some(Learning { boundary, samples, augmented: false });
         peak(&Estimate { architecture, batch, pictures, training }, &host(0, None))
