@@ -660,6 +660,9 @@ fn a_step_is_planned_without_a_card() {
     assert!(launches.iter().all(|l| l["pass"] == "forward" && l["microseconds"].as_f64().unwrap() > 0.0));
     let share = json["sums"]["share_of_roof"].as_f64().unwrap();
     assert!(share > 0.0 && share < 1.0, "{share}");
+    // Of weights that no kernel counts (2 TB, more than the host has) nothing is made.
+    let error = fails(&mut plan(&["--size", "4096", "--units", "65536", "--batch", "1"]), 2);
+    assert!(error.contains("use smaller pictures (--size) or fewer --units"), "{error}");
     // What is too large is refused with what is not, and that is so to the picture.
     let large = ["--card", "t4", "--unfreeze-from", "block1_conv1"];
     let text = fails(&mut plan(&[&large[..], &["--batch", "100000"]].concat()), 2);
