@@ -533,7 +533,6 @@ fn wrong_weights_are_refused_before_any_work() {
     fs::write(here.join("cut"), &bytes[..bytes.len() / 2]).unwrap();
     let error = refused("cut");
     assert!(error.contains("cut"), "{error}");
-    assert!(refused("missing").contains("missing"));
 }
 
 #[test]
