@@ -10,7 +10,9 @@ use super::notebook::NotebookArgs;
 use super::predict::{FormatArg, LookArgs, PredictArgs};
 use super::resume::ResumeArgs;
 use super::train::TrainArgs;
-use super::values::{positive, preprocess, rate, resize, share, size, variant, width};
+use super::values::{
+    classes, kernels, positive, precision, preprocess, rate, resize, share, size, variant, width,
+};
 use super::weights::WeightsArgs;
 use crate::data::Resize;
 use crate::device::{Kernels, Launches, Precision};
@@ -41,12 +43,12 @@ pub struct Cli {
     /// cores by three products for one, as exact as f32); tf32 (one product, f32 in memory); bf16 (activations, too, in
     /// half the memory); f16 (as bf16, for cards since Turing; the loss is scaled). Weights and sums are f32 in all.
     /// f32 if not given; `resume` and `finetune --config` take the job's
-    #[arg(long, global = true, value_name = "PRECISION", value_parser = str::parse::<Precision>)]
+    #[arg(long, global = true, value_name = "PRECISION", value_parser = precision())]
     pub precision: Option<Precision>,
     /// Which convolutions a card (or the emulator) takes: auto (of bf16 Hopper's own where the card is one), portable
     /// (those for all cards), sm90a (Hopper's own of bf16 and tf32: TMA and wgmma). Bits of results differ between the two; no part of
     /// a job: say it again to `resume`
-    #[arg(long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = str::parse::<Kernels>)]
+    #[arg(long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = kernels())]
     pub kernels: Kernels,
     /// When a kernel of a step begins on a card: serial (when the one before it has ended), programmatic (while the last
     /// blocks of the one before still run; Hopper or newer, a driver of CUDA 12.3; not measured yet). Same bits
@@ -109,7 +111,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct NetworkArgs {
     /// Network
-    #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant)]
+    #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant())]
     pub network: Variant,
     /// Picture size in pixels: one number, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
@@ -121,10 +123,10 @@ pub struct NetworkArgs {
 pub struct PictureArgs {
     /// Pixel scaling: `caffe` (what Keras' ImageNet weights were trained with), `torch` (torchvision's), or
     /// `notebook` (RGB/255); what the weights were trained with if not given
-    #[arg(long, value_name = "RECIPE", value_parser = preprocess)]
+    #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
     /// How pictures are brought to size
-    #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize)]
+    #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize())]
     pub resize: Resize,
     /// Weights of the convolutional base, of Keras (.h5, .keras), PyTorch (.pth), timm (.safetensors) or ONNX; the
     /// ImageNet weights of this repository if not given
@@ -172,17 +174,20 @@ pub struct SummaryArgs {
     /// A run whose network to show; otherwise the network that the options describe
     #[arg(value_name = "RUN", conflicts_with_all = ["network", "size", "include_top", "units", "classes", "dropout"])]
     pub run: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub network: NetworkArgs,
-    /// With the ImageNet classifier (fc1, fc2, predictions) on top
+    /// Network
+    #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant())]
+    pub network: Variant,
+    /// Picture size in pixels: one number, or HEIGHTxWIDTH; 150 if not given, with --include-top 224
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub size: Option<[usize; 2]>,
+    /// With the ImageNet classifier (fc1, fc2, predictions) on top, which takes pictures of 224x224
     #[arg(long, conflicts_with = "units")]
     pub include_top: bool,
     /// With the book's classifier on top: a hidden layer of N units
     #[arg(long, value_name = "N", value_parser = width)]
     pub units: Option<usize>,
-    /// Classes of that classifier
-    #[arg(long, value_name = "N", default_value_t = 2, requires = "units", value_parser = width)]
+    /// Classes of that classifier; two make one sigmoid unit
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "units", value_parser = classes)]
     pub classes: usize,
     /// Dropout of that classifier
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "units")]

@@ -1,6 +1,6 @@
 //! The options of augmentation, and `augment preview`.
 
-use super::values::{augment_preset, pair, positive, resize, share, size, zoom};
+use super::values::{angle_unit, augment_preset, fill_mode, pair, positive, resize, share, size, zoom};
 use crate::data::{AngleUnit, Augment, FillMode, Resize};
 use crate::error::Result;
 use crate::task;
@@ -28,7 +28,7 @@ pub struct AugmentArgs {
     #[arg(long, value_name = "ANGLE", value_parser = share)]
     pub shear: Option<f64>,
     /// What that angle is in: degrees as Keras now, radians as Keras when the book was written
-    #[arg(long, value_name = "UNIT", value_parser = str::parse::<AngleUnit>)]
+    #[arg(long, value_name = "UNIT", value_parser = angle_unit())]
     pub shear_unit: Option<AngleUnit>,
     /// Scale each axis by a factor from 1-Z to 1+Z, or from LOW to HIGH
     #[arg(long, value_name = "Z|LOW,HIGH", value_parser = zoom)]
@@ -45,8 +45,8 @@ pub struct AugmentArgs {
     /// Exchange top and bottom every second time
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub vertical_flip: Option<bool>,
-    /// What stands outside a picture: nearest, reflect, wrap or constant
-    #[arg(long, value_name = "MODE", value_parser = str::parse::<FillMode>)]
+    /// What stands outside a picture
+    #[arg(long, value_name = "MODE", value_parser = fill_mode())]
     pub fill: Option<FillMode>,
     /// The level of `--fill constant`
     #[arg(long, value_name = "LEVEL", value_parser = share)]
@@ -123,7 +123,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
     pub size: [usize; 2],
     /// How pictures are brought to size
-    #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize)]
+    #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize())]
     pub resize: Resize,
     #[command(flatten)]
     #[allow(missing_docs)]

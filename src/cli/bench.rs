@@ -1,7 +1,7 @@
 //! The arguments of `bench`.
 
 use super::args::NetworkArgs;
-use super::values::{positive, width};
+use super::values::{card, classes, positive, width};
 use crate::device::{Kernels, Launches, Precision};
 use crate::model::Head;
 use crate::task;
@@ -22,8 +22,8 @@ pub struct BenchArgs {
     /// Units of the classifier's hidden layer
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
     pub units: usize,
-    /// Classes of the classifier
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = width)]
+    /// Classes of the classifier; two make one sigmoid unit
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = classes)]
     pub classes: usize,
     /// The first layer that learns, by default as in `finetune`; `dense` for the classifier alone
     #[arg(long, value_name = "LAYER", default_value = "block5_conv1", conflicts_with = "inference")]
@@ -34,8 +34,8 @@ pub struct BenchArgs {
     /// A forward pass instead of a step of training
     #[arg(long)]
     pub inference: bool,
-    /// Which card: h100, h200, a100, t4, rtx3090, l4, rtx4090
-    #[arg(long, value_name = "CARD", default_value = "h100")]
+    /// Which card
+    #[arg(long, value_name = "CARD", default_value = "h100", value_parser = card())]
     pub card: String,
 }
 

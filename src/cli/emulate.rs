@@ -1,6 +1,7 @@
 //! The arguments of `emulate`.
 
 use crate::device::gpu::emulator::{Options, Schedule};
+use crate::device::{Kernels, Precision};
 use crate::task;
 use clap::Args;
 
@@ -45,8 +46,13 @@ pub struct EmulateArgs {
 type Followed = ([u32; 3], u32);
 
 impl EmulateArgs {
-    /// What is to be done, on so many threads.
-    pub fn job(self, threads: Option<usize>) -> task::Emulate {
+    /// What is to be done, on so many threads, in which numbers, by which convolutions.
+    pub fn job(
+        self,
+        threads: Option<usize>,
+        precision: Option<Precision>,
+        kernels: Kernels,
+    ) -> task::Emulate {
         let options = Options {
             checked: !self.fast,
             global_races: self.global_races,
@@ -57,7 +63,7 @@ impl EmulateArgs {
             ..Options::default()
         };
         let Self { kernel, shape, seed, stats, trace, .. } = self;
-        task::Emulate { kernel, shape, seed, options, stats, trace }
+        task::Emulate { kernel, shape, seed, options, precision, kernels, stats, trace }
     }
 }
 

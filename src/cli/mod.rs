@@ -13,6 +13,7 @@ mod notebook;
 mod look;
 mod predict;
 mod resume;
+mod there;
 mod train;
 mod values;
 mod weights;
@@ -46,14 +47,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
+    there::there(&cli.command)?;
     let host = host(&cli)?;
     match cli.command {
         Command::Summary(a) => task::summary(
             &host,
             &task::Summary {
                 run: a.run,
-                variant: a.network.network,
-                size: a.network.size,
+                variant: a.network,
+                size: a.size,
                 top: match a.units {
                     _ if a.include_top => task::Top::ImageNet,
                     Some(units) => task::Top::Head(Head { units, dropout: a.dropout, classes: a.classes }),
@@ -118,10 +120,10 @@ fn run(cli: Cli) -> Result<()> {
         Command::Bench(a) => {
             task::bench(&host, &a.job(cli.precision.unwrap_or_default(), cli.kernels, cli.launches))
         }
-        Command::Emulate(_) if cli.precision.is_some_and(|precision| !precision.is_f32()) => {
-            Err(Error::new(Kind::Usage, "`emulate` runs kernels on f32 alone").help("leave --precision out"))
+        Command::Emulate(a) => {
+            let threads = cli.threads.map(usize::from);
+            task::emulate(&host, &a.job(threads, cli.precision, cli.kernels))
         }
-        Command::Emulate(a) => task::emulate(&host, &a.job(cli.threads.map(usize::from))),
     }
 }
 

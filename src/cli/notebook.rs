@@ -53,10 +53,10 @@ pub struct NotebookArgs {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// Pixel scaling [book: notebook, RGB/255; caffe learns better]
-    #[arg(long, value_name = "RECIPE", value_parser = preprocess)]
+    #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
     /// How pictures are brought to size [default: nearest]
-    #[arg(long, value_name = "METHOD", value_parser = resize)]
+    #[arg(long, value_name = "METHOD", value_parser = resize())]
     pub resize: Option<Resize>,
     /// Weights of the convolutional base; the ImageNet weights of this repository if not given
     #[arg(long, value_name = "FILE")]

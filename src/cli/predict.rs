@@ -44,11 +44,11 @@ pub struct PredictArgs {
     #[arg(long)]
     pub strict: bool,
     /// Of a file of weights: pixel scaling; what the weights were trained with if not given
-    #[arg(long, value_name = "RECIPE", value_parser = preprocess)]
+    #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
     /// Of a file of weights: how pictures are brought to 224x224; `nearest` for Keras' weights, `bilinear` for
     /// torchvision's if not given
-    #[arg(long, value_name = "METHOD", value_parser = resize)]
+    #[arg(long, value_name = "METHOD", value_parser = resize())]
     pub resize: Option<Resize>,
     #[command(flatten)]
     #[allow(missing_docs)]

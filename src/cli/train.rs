@@ -65,8 +65,8 @@ pub struct TrainArgs {
     /// What samples of each class count: auto (every class the same), or one number per class
     #[arg(long, value_name = "auto|W,W,…", value_parser = super::values::class_weights)]
     pub class_weights: Option<ClassWeights>,
-    /// The figure by which epochs are compared: val_loss or val_accuracy
-    #[arg(long, value_name = "FIGURE", default_value = "val_loss", value_parser = super::values::monitor)]
+    /// The figure by which epochs are compared
+    #[arg(long, value_name = "FIGURE", default_value = "val_loss", value_parser = super::values::monitor())]
     pub monitor: Monitor,
     /// End a stage after so many epochs without improvement, with the weights of its best epoch
     #[arg(long, value_name = "EPOCHS", value_parser = positive)]

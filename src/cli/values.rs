@@ -1,35 +1,78 @@
 //! Values as they are typed: text to numbers and names, or one line that says what to write instead.
 
-use crate::data::{Augment, Resize};
+use crate::data::{AngleUnit, Augment, FillMode, Resize};
+use crate::device::gpu::plan::CARDS;
+use crate::device::{Kernels, Precision};
 use crate::model::{Preprocess, Variant};
 use crate::task::{ClassWeights, limits};
 use crate::train::{Monitor, Schedule};
 use crate::weights::FloatType;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// One of a few names, which help and errors list.
+fn one_of<T, E>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = E> + Clone + Send + Sync + 'static,
+    E: Display,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse().map_err(|error: E| error.to_string()))
+}
 
 /// `vgg16`.
-pub fn variant(text: &str) -> Result<Variant, String> {
-    text.parse().map_err(one_line)
+pub fn variant() -> impl TypedValueParser<Value = Variant> {
+    one_of(Variant::ALL.map(Variant::name))
 }
 
 /// `caffe`.
-pub fn preprocess(text: &str) -> Result<Preprocess, String> {
-    text.parse().map_err(one_line)
+pub fn preprocess() -> impl TypedValueParser<Value = Preprocess> {
+    one_of(Preprocess::ALL.map(Preprocess::name))
 }
 
 /// `nearest`.
-pub fn resize(text: &str) -> Result<Resize, String> {
-    text.parse()
+pub fn resize() -> impl TypedValueParser<Value = Resize> {
+    one_of(Resize::ALL.map(Resize::name))
 }
 
-/// `f16`.
-pub fn float_type(text: &str) -> Result<FloatType, String> {
-    match text {
-        "f32" => Ok(FloatType::F32),
-        "f16" => Ok(FloatType::F16),
-        "bf16" => Ok(FloatType::Bf16),
-        _ => Err("choose f32, f16 or bf16".into()),
-    }
+/// `bf16`, of computing.
+pub fn precision() -> impl TypedValueParser<Value = Precision> {
+    one_of(Precision::ALL.map(Precision::name))
+}
+
+/// `portable`.
+pub fn kernels() -> impl TypedValueParser<Value = Kernels> {
+    one_of(Kernels::ALL.map(Kernels::name))
+}
+
+/// `degrees`.
+pub fn angle_unit() -> impl TypedValueParser<Value = AngleUnit> {
+    one_of(AngleUnit::ALL.map(AngleUnit::name))
+}
+
+/// `reflect`.
+pub fn fill_mode() -> impl TypedValueParser<Value = FillMode> {
+    one_of(FillMode::ALL.map(FillMode::name))
+}
+
+/// `val_loss`.
+pub fn monitor() -> impl TypedValueParser<Value = Monitor> {
+    one_of(Monitor::ALL.map(Monitor::name))
+}
+
+/// `h100`.
+pub fn card() -> PossibleValuesParser {
+    PossibleValuesParser::new(CARDS.iter().map(|card| card.name))
+}
+
+/// `f16`, of a file.
+pub fn float_type() -> impl TypedValueParser<Value = FloatType> {
+    let types = [("f32", FloatType::F32), ("f16", FloatType::F16), ("bf16", FloatType::Bf16)];
+    PossibleValuesParser::new(types.map(|(name, _)| name)).try_map(move |name| {
+        let known = types.iter().find(|(known, _)| *known == name);
+        known.map(|&(_, float)| float).ok_or("a type that is not known")
+    })
 }
 
 /// `licence=CC-BY`.
@@ -62,11 +105,6 @@ pub fn course(text: &str) -> Result<Schedule, String> {
     text.parse().map_err(one_line)
 }
 
-/// `val_loss`.
-pub fn monitor(text: &str) -> Result<Monitor, String> {
-    text.parse().map_err(one_line)
-}
-
 /// `auto` or `1,2.5`.
 pub fn class_weights(text: &str) -> Result<ClassWeights, String> {
     text.parse().map_err(one_line)
@@ -86,6 +124,12 @@ pub fn rates(text: &str) -> Result<BTreeMap<String, f32>, String> {
 pub fn width(text: &str) -> Result<usize, String> {
     let n = text.parse().unwrap_or(0);
     limits::within(&limits::UNITS, n).map(|()| n)
+}
+
+/// Classes of a classifier.
+pub fn classes(text: &str) -> Result<usize, String> {
+    let n = text.parse().unwrap_or(0);
+    limits::within(&(2..=*limits::UNITS.end()), n).map(|()| n)
 }
 
 /// A number of things, at least one.

@@ -95,14 +95,14 @@ pub struct ConvertArgs {
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<FormatName>,
     /// Of safetensors: float type of the new file; f32 if not given
-    #[arg(long, value_name = "TYPE", value_parser = float_type)]
+    #[arg(long, value_name = "TYPE", value_parser = float_type())]
     pub dtype: Option<FloatType>,
     /// Of formats that hold layers: picture size, one number or HEIGHTxWIDTH, where the file does not say it; 224 for
     /// a base alone
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// Pixel scaling that the weights were trained with, where the file does not tell it
-    #[arg(long, value_name = "RECIPE", value_parser = preprocess)]
+    #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
     /// Of keras-h5 and keras-h5-weights: 2, which Keras 3 reads too, or 3, as Keras 3 alone writes it
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]

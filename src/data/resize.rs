@@ -46,6 +46,9 @@ pub enum Resize {
 }
 
 impl Resize {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::Nearest, Self::Bilinear];
+
     /// The word for it on a command line and in a file.
     pub fn name(self) -> &'static str {
         match self {
@@ -65,11 +68,8 @@ impl FromStr for Resize {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "nearest" => Ok(Self::Nearest),
-            "bilinear" => Ok(Self::Bilinear),
-            _ => Err(format!("unknown resize `{word}`: nearest or bilinear")),
-        }
+        let found = Self::ALL.into_iter().find(|way| way.name() == word);
+        found.ok_or_else(|| format!("unknown resize `{word}`: nearest or bilinear"))
     }
 }
 

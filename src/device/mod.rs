@@ -106,11 +106,7 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// As [`Device::upload_bytes`], and those of `fill`; then the content is unspecified.
     fn fill_bytes(&self, to: &mut Buffer, fill: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
-        let bytes = to.len() * to.dtype().size();
-        let mut words = vec![0u64; bytes.div_ceil(size_of::<u64>())];
-        let host = &mut bytemuck::cast_slice_mut(&mut words)[..bytes];
-        fill(host)?;
-        self.upload_bytes(host, to)
+        filled(self, to, fill)
     }
 
     /// Copies the whole of `from` into host bytes, after all earlier calls.
@@ -159,6 +155,12 @@ pub trait Device: Send + Sync {
         Ok(None)
     }
 
+    /// Of a device of kernels its compute capability (90 for 9.0) and the convolutions that it takes: with the precision
+    /// they say what it allocates.
+    fn kernels(&self) -> Option<(u32, Kernels)> {
+        None
+    }
+
     /// Which part of the run, a layer mostly, the buffers and calls from now on belong to: for plans and
     /// for errors.
     fn label(&self, _label: &str) {}
@@ -176,6 +178,19 @@ pub trait Device: Send + Sync {
     fn counters(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
+}
+
+/// [`Device::fill_bytes`] by a copy.
+fn filled<D: Device + ?Sized>(
+    device: &D,
+    to: &mut Buffer,
+    fill: &mut dyn FnMut(&mut [u8]) -> Result<()>,
+) -> Result<()> {
+    let bytes = to.len() * to.dtype().size();
+    let mut words = vec![0u64; bytes.div_ceil(size_of::<u64>())];
+    let host = &mut bytemuck::cast_slice_mut(&mut words)[..bytes];
+    fill(host)?;
+    device.upload_bytes(host, to)
 }
 
 impl dyn Device + '_ {
@@ -221,6 +236,11 @@ impl dyn Device + '_ {
     /// # Errors
     /// As [`Device::alloc`].
     pub fn zeros(&self, len: usize) -> Result<Buffer> {
-        self.upload(&vec![0.0f32; len])
+        let mut to = self.alloc(Dtype::F32, len)?;
+        self.fill_bytes(&mut to, &mut |bytes| {
+            bytes.fill(0);
+            Ok(())
+        })?;
+        Ok(to)
     }
 }

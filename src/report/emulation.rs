@@ -4,6 +4,7 @@
 //! In: counts and steps of the machine. Out: text, and the same as values for JSON.
 
 use super::table::thousands;
+use crate::device::Precision;
 use crate::device::gpu::emulator::{LineCount, Step, Touched};
 use crate::device::gpu::module::source_line;
 use crate::ptx::{Class, Module};
@@ -27,14 +28,14 @@ pub struct Report {
     pub shape: Vec<(&'static str, usize)>,
     /// Of the inputs.
     pub seed: u64,
-    /// What was checked, and in which order things ran.
+    /// What was checked, in which order things ran, in which numbers if not f32.
     pub machine: String,
+    /// In which numbers.
+    pub precision: Precision,
     /// In order.
     pub launches: Vec<LaunchReport>,
     /// In the order of the call.
     pub outputs: Vec<OutputReport>,
-    /// The largest `relative` that is right.
-    pub tolerance: f64,
 }
 
 /// One launch.
@@ -73,6 +74,8 @@ pub struct OutputReport {
     pub difference: f64,
     /// The same as a share of the cpu's largest element.
     pub relative: f64,
+    /// The largest share that is right.
+    pub tolerance: f64,
 }
 
 /// One instruction of the followed thread.
@@ -217,7 +220,7 @@ impl Report {
             );
         }
         for output in &self.outputs {
-            let _ = writeln!(out, "output     {}   {}", output.name, self.verdict(output));
+            let _ = writeln!(out, "output     {}   {}", output.name, verdict(output));
         }
         for launch in &self.launches {
             if let Some(lines) = &launch.lines {
@@ -233,17 +236,17 @@ impl Report {
         }
         out
     }
+}
 
-    fn verdict(&self, output: &OutputReport) -> String {
-        let len = thousands(output.len as u64);
-        if output.difference == 0.0 {
-            return format!("{len} numbers, the cpu's bit for bit");
-        }
-        format!(
-            "{len} numbers, max difference from the cpu {:.1e}, {:.1e} of the largest (at most {:.0e})",
-            output.difference, output.relative, self.tolerance
-        )
+fn verdict(output: &OutputReport) -> String {
+    let len = thousands(output.len as u64);
+    if output.difference == 0.0 {
+        return format!("{len} numbers, the cpu's bit for bit");
     }
+    format!(
+        "{len} numbers, max difference from the cpu {:.1e}, {:.1e} of the largest (at most {:.0e})",
+        output.difference, output.relative, output.tolerance
+    )
 }
 
 fn percent(part: u64, whole: u64) -> String {

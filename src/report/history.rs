@@ -11,7 +11,9 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-const HEADER: &str = "epoch,stage,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds";
+const HEADER: &str = "epoch,stage,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds,skipped_steps";
+/// Files from before there was the last column.
+const OLD_HEADER: &str = "epoch,stage,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds";
 
 impl History {
     /// The CSV text: a header, then one line per epoch; an absent value is an empty field.
@@ -35,8 +37,8 @@ impl History {
             // `Display` of f64 is the shortest text that parses back to the same number.
             let _ = writeln!(
                 out,
-                "{},{},{},{},{val_loss},{val_accuracy},{},{}",
-                e.epoch, e.stage, e.loss, e.accuracy, e.rate, e.seconds
+                "{},{},{},{},{val_loss},{val_accuracy},{},{},{}",
+                e.epoch, e.stage, e.loss, e.accuracy, e.rate, e.seconds, e.skipped
             );
         }
         Ok(out)
@@ -63,14 +65,16 @@ impl History {
     pub fn from_csv(text: &str) -> Result<Self> {
         let mut lines = text.lines();
         let header = lines.next().unwrap_or_default();
-        if header != HEADER {
+        if ![HEADER, OLD_HEADER].contains(&header) {
             return Err(Error::new(Kind::Data, "the first line is not the header of a training history")
                 .expected_got(HEADER, if header.is_empty() { "nothing" } else { header })
                 .help("give a history.csv that vgg-ft wrote"));
         }
         let mut epochs = Vec::new();
         for (line, number) in lines.zip(2..).filter(|(line, _)| !line.is_empty()) {
-            epochs.push(read_epoch(line).map_err(|error| error.context(format!("reading line {number}")))?);
+            epochs.push(
+                read_epoch(line, header).map_err(|error| error.context(format!("reading line {number}")))?,
+            );
         }
         Ok(Self { epochs })
     }
@@ -93,20 +97,26 @@ impl History {
     }
 }
 
-fn read_epoch(line: &str) -> Result<Epoch> {
-    let fields: Vec<&str> = line.split(',').collect();
-    let [epoch, stage, loss, accuracy, val_loss, val_accuracy, rate, seconds] = fields[..] else {
+fn read_epoch(line: &str, header: &str) -> Result<Epoch> {
+    let mut fields: Vec<&str> = line.split(',').collect();
+    let (expected, got) = (header.split(',').count(), fields.len());
+    if header == OLD_HEADER {
+        fields.push("0");
+    }
+    let (true, [epoch, stage, loss, accuracy, val_loss, val_accuracy, rate, seconds, skipped]) =
+        (expected == got, &fields[..])
+    else {
         return Err(Error::new(Kind::Data, "a line of the training history has the wrong number of values")
-            .expected_got(HEADER.split(',').count(), fields.len()));
+            .expected_got(expected, got));
     };
     let optional = |column, text: &str| {
         if text.is_empty() { Ok(None) } else { value(column, text).map(Some) }
     };
     Ok(Epoch {
-        stage: stage.to_owned(),
+        stage: (*stage).to_owned(),
         epoch: value("epoch", epoch)?,
         seconds: value("seconds", seconds)?,
-        skipped: 0,
+        skipped: value("skipped_steps", skipped)?,
         loss: value("loss", loss)?,
         accuracy: value("accuracy", accuracy)?,
         val_loss: optional("val_loss", val_loss)?,
@@ -143,12 +153,13 @@ mod tests {
 
     #[test]
     fn the_file_is_what_a_spreadsheet_expects() {
-        let history = History { epochs: vec![epoch("head", 1), epoch("fine-tune", 1)] };
+        let tuned = Epoch { skipped: 3, ..epoch("fine-tune", 1) };
+        let history = History { epochs: vec![epoch("head", 1), tuned] };
         assert_eq!(
             history.to_csv().unwrap(),
-            "epoch,stage,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n\
-             1,head,0.1,0.96,0.3333333333333333,,0.00002,0.25\n\
-             1,fine-tune,0.1,0.96,0.3333333333333333,,0.00002,0.25\n"
+            "epoch,stage,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds,skipped_steps\n\
+             1,head,0.1,0.96,0.3333333333333333,,0.00002,0.25,0\n\
+             1,fine-tune,0.1,0.96,0.3333333333333333,,0.00002,0.25,3\n"
         );
     }
 
@@ -156,9 +167,13 @@ mod tests {
     fn a_file_comes_back_and_an_unreadable_one_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.csv");
-        let history = History { epochs: vec![epoch("head", 1)] };
+        let history = History { epochs: vec![Epoch { skipped: 2, ..epoch("head", 1) }, epoch("head", 2)] };
         history.save(&path).unwrap();
         assert_eq!(History::load(&path).unwrap(), history);
+        // From before there was the last column.
+        fs::write(&path, format!("{OLD_HEADER}\n1,head,0.1,0.96,0.3333333333333333,,0.00002,0.25\n"))
+            .unwrap();
+        assert_eq!(History::load(&path).unwrap().epochs, [epoch("head", 1)]);
         let missing = History::load(&dir.path().join("none.csv")).unwrap_err();
         assert_eq!(missing.kind(), Kind::Io);
         assert!(missing.to_string().contains("none.csv"));
@@ -175,8 +190,8 @@ mod tests {
              \x20 got  \"bad\"\n\
              \x20 while reading line 3"
         );
-        let error = History::from_csv(&good[..good.len() - 6]).unwrap_err().to_string();
-        assert!(error.contains("expected  8\n  got       7"), "{error}");
+        let error = History::from_csv(&good[..good.len() - 3]).unwrap_err().to_string();
+        assert!(error.contains("expected  9\n  got       8"), "{error}");
         assert!(History::from_csv("").unwrap_err().to_string().contains("got       nothing"));
         assert!(History::from_csv("a,b\n1,2\n").is_err());
     }

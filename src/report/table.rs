@@ -25,8 +25,8 @@ pub struct Row {
     pub name: String,
     /// `Conv2D`: Keras' name of the class.
     pub kind: String,
-    /// `(None, 150, 150, 64)`.
-    pub output_shape: String,
+    /// `[None, 150, 150, 64]`: of the batch nobody knows how large it is.
+    pub output_shape: Vec<Option<usize>>,
     /// The tensors that the layer owns; for a nested network all of its tensors.
     pub weights: Vec<Weight>,
 }
@@ -71,7 +71,7 @@ impl Table {
             }
             let name = format!("{} ({})", row.name, row.kind);
             let parameters = thousands(row.weights.iter().map(|w| w.elements).sum());
-            cells(&mut out, "│", [&name, &row.output_shape, &parameters]);
+            cells(&mut out, "│", [&name, &shape(&row.output_shape), &parameters]);
         }
         rule(&mut out, ["└", "─", "┴", "┘"]);
         let (learning, frozen) = self.parameters();
@@ -83,6 +83,13 @@ impl Table {
         let _ = writeln!(out, " Trainable weight tensors: {}", self.learning_tensors());
         out
     }
+}
+
+/// `(None, 150, 150, 64)`, as Keras writes it.
+fn shape(axes: &[Option<usize>]) -> String {
+    let axes: Vec<String> =
+        axes.iter().map(|axis| axis.map_or_else(|| "None".to_owned(), |axis| axis.to_string())).collect();
+    format!("({})", axes.join(", "))
 }
 
 fn rule(out: &mut String, [left, line, cross, right]: [&str; 4]) {
@@ -160,11 +167,11 @@ fn bytes(count: u64) -> String {
 mod tests {
     use super::*;
 
-    fn row(name: &str, kind: &str, shape: &str, weights: &[u64], learns: bool) -> Row {
+    fn row(name: &str, kind: &str, shape: &[usize], weights: &[u64], learns: bool) -> Row {
         Row {
             name: name.into(),
             kind: kind.into(),
-            output_shape: shape.into(),
+            output_shape: std::iter::once(None).chain(shape.iter().copied().map(Some)).collect(),
             weights: weights.iter().map(|&elements| Weight { elements, learns }).collect(),
         }
     }
@@ -172,15 +179,15 @@ mod tests {
     /// What Keras 3.15 printed for the book's network with a frozen base; the last line is ours.
     #[test]
     fn the_books_network_looks_as_keras_prints_it() {
-        let mut base = row("vgg16", "Functional", "(None, 4, 4, 512)", &[0; 25], false);
+        let mut base = row("vgg16", "Functional", &[4, 4, 512], &[0; 25], false);
         base.weights.push(Weight { elements: 14_714_688, learns: false });
         let table = Table {
             title: "sequential".into(),
             rows: vec![
                 base,
-                row("flatten", "Flatten", "(None, 8192)", &[], true),
-                row("dense", "Dense", "(None, 256)", &[2_097_152, 256], true),
-                row("dense_1", "Dense", "(None, 1)", &[256, 1], true),
+                row("flatten", "Flatten", &[8192], &[], true),
+                row("dense", "Dense", &[256], &[2_097_152, 256], true),
+                row("dense_1", "Dense", &[1], &[256, 1], true),
             ],
         };
         let expected = r#"Model: "sequential"

@@ -4,6 +4,7 @@ use super::Host;
 use crate::device::gpu::plan::{Card, EARLY, KINDS, Line, Memory, Record, lines};
 use crate::device::{Description, Kernels, Launches, Precision};
 use crate::error::{Error, Kind, Result};
+use crate::interrupt;
 use crate::model::{Architecture, Head, Trainable, Variant};
 use crate::report::plan::{Launched, Planned, Share, Sums};
 use crate::train::plan;
@@ -59,6 +60,7 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let end = architecture.layers().len();
     let from = if job.from_features { boundary.from } else { 0 };
     let of = |batch: usize| {
+        interrupt::check()?;
         if job.inference {
             plan::inference((card, precision, kernels), &architecture, 0..end, batch)
         } else {
@@ -71,10 +73,13 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
         let entering = if from == 0 { "pictures" } else { "kept activations" };
         format!("a training step from {} on, of {entering}", job.unfreeze_from)
     };
-    let record = of(job.batch).map_err(|error| too_large(job, card, &error, &of))?;
+    let record = match of(job.batch) {
+        Err(error) if error.kind() != Kind::Interrupted => return Err(too_large(job, card, &error, &of)?),
+        record => record?,
+    };
     let peak = Memory::of(&record).peak;
     if peak > card.memory {
-        let fits = largest(job.batch, |batch| fits(card, batch, &of));
+        let fits = largest(job.batch, |batch| fits(card, batch, &of))?;
         let instead = match fits {
             0 => "no batch does".to_owned(),
             fits => format!("--batch {fits} does"),
@@ -90,13 +95,16 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
 }
 
 /// What the kernels do not count, in terms of what was typed.
-fn too_large(job: &Bench, card: &Card, error: &Error, of: &dyn Fn(usize) -> Result<Record>) -> Error {
+///
+/// # Errors
+/// [`Kind::Interrupted`].
+fn too_large(job: &Bench, card: &Card, error: &Error, of: &dyn Fn(usize) -> Result<Record>) -> Result<Error> {
     let [h, w] = job.size;
-    let counted = largest(job.batch, |batch| of(batch).is_ok());
+    let counted = largest(job.batch, |batch| Ok(planned_or_not(of(batch))?.is_some()))?;
     let out = Error::new(Kind::Usage, format!("{} pictures of {h}x{w} do not fit into one step", job.batch))
         .fact("reason", error.message());
-    match (counted, largest(counted + 1, |batch| fits(card, batch, of))) {
-        (0, _) => out.help("use smaller pictures (--size)"),
+    Ok(match (counted, largest(counted + 1, |batch| fits(card, batch, of))?) {
+        (0, _) => out.help("use smaller pictures (--size) or fewer --units"),
         (counted, 0) => out.expected_got(format!("--batch {counted} at most"), job.batch).help(format!(
             "on {} not even --batch 1 fits the memory; use smaller pictures (--size)",
             card.title
@@ -104,26 +112,37 @@ fn too_large(job: &Bench, card: &Card, error: &Error, of: &dyn Fn(usize) -> Resu
         (counted, fits) => out
             .expected_got(format!("--batch {counted} at most"), job.batch)
             .help(format!("--batch {fits} is the most that fits the memory of {}", card.title)),
-    }
+    })
 }
 
 /// Whether a step of so many is counted, and fits the card.
-fn fits(card: &Card, batch: usize, of: &dyn Fn(usize) -> Result<Record>) -> bool {
-    of(batch).is_ok_and(|record| Memory::of(&record).peak <= card.memory)
+fn fits(card: &Card, batch: usize, of: &dyn Fn(usize) -> Result<Record>) -> Result<bool> {
+    Ok(planned_or_not(of(batch))?.is_some_and(|record| Memory::of(&record).peak <= card.memory))
+}
+
+/// What could be planned; a stop is no answer.
+fn planned_or_not(record: Result<Record>) -> Result<Option<Record>> {
+    match record {
+        Err(error) if error.kind() == Kind::Interrupted => Err(error),
+        record => Ok(record.ok()),
+    }
 }
 
 /// The largest number below `high` that fits, or 0; what fits is taken to fit in smaller numbers too.
-fn largest(mut high: usize, fits: impl Fn(usize) -> bool) -> usize {
+///
+/// # Errors
+/// Those of `fits`.
+fn largest(mut high: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
     let mut low = 0;
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if fits(middle) {
+        if fits(middle)? {
             low = middle;
         } else {
             high = middle;
         }
     }
-    low
+    Ok(low)
 }
 
 fn planned(
@@ -171,5 +190,25 @@ fn launched(seconds: f64, line: Line) -> Launched {
         bound: line.bound.name(),
         floor_microseconds: line.floor * 1e6,
         share_of_floor: line.floor / seconds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ctrl-C in the middle of a search ends it, and is not taken for a batch that does not fit.
+    #[test]
+    fn a_stop_is_no_answer() {
+        let stopped = || Error::new(Kind::Interrupted, "stopped");
+        let asked = std::cell::Cell::new(0);
+        let error = largest(1000, |batch| {
+            asked.set(asked.get() + 1);
+            planned_or_not(if batch < 300 { Err(stopped()) } else { Ok(Record::default()) })
+                .map(|record| record.is_none())
+        });
+        assert_eq!((error.unwrap_err().kind(), asked.get()), (Kind::Interrupted, 2));
+        assert!(planned_or_not(Err(Error::new(Kind::Device, "too large"))).unwrap().is_none());
+        assert_eq!(largest(1000, |batch| Ok(batch <= 300)).unwrap(), 300);
     }
 }

@@ -1,16 +1,18 @@
-//! Which samples a split holds, in a few bytes: a run that goes on learns from what it began with, or says that
-//! it cannot.
+//! Which samples a split holds: a run that goes on learns from what it began with, or says that it cannot, and why.
 //!
-//! In: files with labels and sizes, in the order of the samples. Out: their number and a fingerprint.
+//! In: files with labels and sizes, in the order of the samples ([`Listing`]). Out: their number and a fingerprint, a few
+//! bytes that every checkpoint has ([`Contents`]); and what differs between two listings.
 
 use crate::data::{Pictures, Recipe};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
 
-/// A split's samples.
+/// A split's samples, in a few bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Contents {
     /// How many.
@@ -19,39 +21,100 @@ pub(super) struct Contents {
     digest: String,
 }
 
-impl Contents {
+/// A split's samples one by one: path, label, size in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listing(Vec<(OsString, u32, u64)>);
+
+impl Listing {
     /// Of the pictures of the folder `root`.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::error::Kind::Io) when one is gone.
+    /// [`Kind::Io`] when one is gone.
     pub fn of_pictures(root: &Path, pictures: &Pictures) -> Result<Self> {
         let mut files = Vec::with_capacity(pictures.files.len());
         for (file, &label) in pictures.files.iter().zip(&pictures.labels) {
             let path = root.join(file);
             let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
-            files.push((file.as_os_str().as_encoded_bytes(), label, found.len()));
+            files.push((file.as_os_str().to_owned(), label, found.len()));
         }
-        Ok(Self::of(&files))
+        Ok(Self(files))
     }
 
     /// Of what was extracted.
     pub fn of_features(recipe: &Recipe) -> Self {
         let files = recipe.files.iter().zip(&recipe.labels);
-        Self::of(
-            &files.map(|((name, bytes, _), &label)| (name.as_bytes(), label, *bytes)).collect::<Vec<_>>(),
-        )
+        Self(files.map(|((name, bytes, _), &label)| (name.into(), label, *bytes)).collect())
     }
 
-    fn of(files: &[(&[u8], u32, u64)]) -> Self {
+    /// In a few bytes.
+    pub fn contents(&self) -> Contents {
         let mut all = Vec::new();
-        for (path, label, bytes) in files {
+        for (path, label, bytes) in &self.0 {
+            let path = path.as_encoded_bytes();
             // The length first: no other files give the same bytes.
             all.extend((path.len() as u64).to_le_bytes());
             all.extend_from_slice(path);
             all.extend(label.to_le_bytes());
             all.extend(bytes.to_le_bytes());
         }
-        Self { samples: files.len(), digest: files::sha256_hex(&all) }
+        Contents { samples: self.0.len(), digest: files::sha256_hex(&all) }
+    }
+
+    /// Writes it down, a line per sample. A name that is no UTF-8 is readable there, and no more.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut text = String::new();
+        for (name, label, bytes) in &self.0 {
+            text += &serde_json::to_string(&(name.to_string_lossy(), label, bytes))
+                .map_err(|e| Error::new(Kind::Io, "a sample cannot be written down").fact("reason", e))?;
+            text.push('\n');
+        }
+        files::write_bytes(path, text.as_bytes())
+    }
+
+    /// What was written down, if it can be read: it makes an error clearer, and is no reason for another.
+    pub fn load(path: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let line = |line: &str| serde_json::from_str::<(String, u32, u64)>(line).ok();
+        let files =
+            text.lines().map(|text| line(text).map(|(name, label, bytes)| (name.into(), label, bytes)));
+        Some(Self(files.collect::<Option<_>>()?))
+    }
+
+    /// How `now` differs, by kind of difference: the first of each, and how many more there are.
+    pub fn differences(&self, now: &Self) -> Vec<(&'static str, String)> {
+        let by_name = |listing: &Self| -> HashMap<OsString, (u32, u64)> {
+            listing.0.iter().map(|(name, label, bytes)| (name.clone(), (*label, *bytes))).collect()
+        };
+        let (before, after) = (by_name(self), by_name(now));
+        let all = |listing: &Self, say: &dyn Fn(&OsStr, u32, u64) -> Option<String>| -> Vec<String> {
+            listing.0.iter().filter_map(|(name, label, bytes)| say(name, *label, *bytes)).collect()
+        };
+        let missing = |there: &HashMap<OsString, (u32, u64)>, name: &OsStr| {
+            (!there.contains_key(name)).then(|| Path::new(name).display().to_string())
+        };
+        let changed = |name: &OsStr, label: u32, bytes: u64| {
+            let &(new_label, new_bytes) = after.get(name)?;
+            let name = Path::new(name).display();
+            match () {
+                () if bytes != new_bytes => Some(format!("{name}, {bytes} bytes then and {new_bytes} now")),
+                () if label != new_label => Some(format!("{name}, class {label} then and {new_label} now")),
+                () => None,
+            }
+        };
+        let kinds = [
+            ("lost", all(self, &|name, _, _| missing(&after, name))),
+            ("added", all(now, &|name, _, _| missing(&before, name))),
+            ("changed", all(self, &changed)),
+        ];
+        let first = |names: &[String]| match names {
+            [] => None,
+            [one] => Some(one.clone()),
+            [first, ..] => Some(format!("{first}; and {} more", names.len() - 1)),
+        };
+        kinds.iter().filter_map(|(kind, names)| Some((*kind, first(names)?))).collect()
     }
 }
 
@@ -69,22 +132,53 @@ impl fmt::Display for Contents {
 mod tests {
     use super::*;
 
+    fn of(files: &[(&str, u32, u64)]) -> Listing {
+        Listing(files.iter().map(|(name, label, size)| (name.into(), *label, *size)).collect())
+    }
+
     #[test]
     fn name_label_size_and_order_count() {
-        let of = |files: &[(&str, u32, u64)]| {
-            Contents::of(
-                &files.iter().map(|(name, label, size)| (name.as_bytes(), *label, *size)).collect::<Vec<_>>(),
-            )
-        };
         let files = [("a/1.png", 0, 10), ("b/2.png", 1, 20)];
-        assert_eq!(of(&files), of(&files));
+        assert_eq!(of(&files).contents(), of(&files).contents());
         for other in [
             [("a/1.png", 0, 10), ("b/3.png", 1, 20)],
             [("a/1.png", 1, 10), ("b/2.png", 1, 20)],
             [("a/1.png", 0, 11), ("b/2.png", 1, 20)],
             [("b/2.png", 1, 20), ("a/1.png", 0, 10)],
         ] {
-            assert_ne!(of(&files), of(&other), "{other:?}");
+            assert_ne!(of(&files).contents(), of(&other).contents(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn the_first_that_differs_is_named() {
+        let was = of(&[("a/1", 0, 10), ("a/2", 0, 20), ("b/3", 1, 30), ("b/4", 1, 40)]);
+        let differences = |now: &[(&str, u32, u64)]| -> Vec<String> {
+            was.differences(&of(now)).into_iter().map(|(kind, what)| format!("{kind} {what}")).collect()
+        };
+        assert_eq!(differences(&[("a/1", 0, 10), ("b/3", 1, 30), ("b/4", 1, 40)]), ["lost a/2"]);
+        assert_eq!(
+            differences(&[("a/0", 0, 10), ("a/1", 0, 10), ("b/3", 1, 31), ("b/4", 2, 40)]),
+            ["lost a/2", "added a/0", "changed b/3, 30 bytes then and 31 now; and 1 more"]
+        );
+        assert_eq!(
+            differences(&[("a/1", 0, 10), ("a/2", 0, 20), ("b/3", 1, 30), ("b/4", 0, 40)]),
+            ["changed b/4, class 1 then and 0 now"]
+        );
+        // Another order alone names nobody.
+        assert!(differences(&[("a/2", 0, 20), ("a/1", 0, 10), ("b/3", 1, 30), ("b/4", 1, 40)]).is_empty());
+        assert_eq!(differences(&[]), ["lost a/1; and 3 more"]);
+    }
+
+    #[test]
+    fn a_listing_comes_back_or_is_not_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.jsonl");
+        let listing = of(&[("a\n/\"1\".png", 0, 10), ("b/ä.png", 1, u64::MAX)]);
+        listing.save(&path).unwrap();
+        assert_eq!(Listing::load(&path), Some(listing));
+        std::fs::write(&path, "[\"a\",0,1]\n[\"b\",").unwrap();
+        assert_eq!(Listing::load(&path), None);
+        assert_eq!(Listing::load(&dir.path().join("none")), None);
     }
 }

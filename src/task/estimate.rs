@@ -1,28 +1,59 @@
-//! Whether a training fits into the device's memory, asked before anything is done.
+//! Whether a job fits into the memory that it computes in, asked before anything is done.
 //!
-//! In: the architecture and what is to learn. Out: one line that says what is needed, or an error that says
-//! what takes the memory and which smaller job would fit. Every number comes from the planning driver, on
-//! which the job's steps are run.
+//! In: the architecture, what is to learn or to run, how many samples there are. Out: one line that says what is needed,
+//! or an error that says what takes the memory and which smaller job would fit. Every number comes from the planning
+//! driver, on which the job's steps are run, by the kernels that the device takes. The cpu has no kernels, and makes the
+//! same buffers but for the parts of sums: of it the least that it needs is known. A device without memory of its own has
+//! the machine's, where that can be asked ([`cpu::room`]).
 
 use super::Host;
-use crate::device::gpu::plan::{CARDS, KINDS, Memory, Record};
-use crate::device::{Capacity, Kernels, Precision};
+use crate::device::gpu::plan::{CARDS, Card, KINDS, Kind as Purpose, Memory, Record};
+use crate::device::{Capacity, Kernels, Precision, cpu};
 use crate::error::{Error, Kind, Result};
+use crate::interrupt;
 use crate::model::{Architecture, Layer, Trainable};
 use crate::report::plan::gib;
 use crate::train::{EVALUATION_BATCH, plan};
+use std::ops::Range;
 
-/// A training as far as memory is concerned.
+/// A job as far as memory is concerned.
 #[derive(Clone, Copy)]
 pub(super) struct Estimate<'a> {
     pub architecture: &'a Architecture,
+    /// Samples that are asked for at once.
+    pub batch: usize,
+    /// Pictures that go through the base, into features and for a test; 0 for none.
+    pub pictures: usize,
+    /// What is learned, if anything.
+    pub training: Option<Learning>,
+}
+
+/// A training as far as memory is concerned.
+#[derive(Clone, Copy)]
+pub(super) struct Learning {
     /// The first layer that learns, at which samples enter; for the classifier alone, its first.
     pub boundary: usize,
-    pub batch: usize,
-    /// Whether pictures go through the base too: into features, and for the test.
-    pub pictures: bool,
+    /// Samples of training and of validation.
+    pub samples: [usize; 2],
     /// Whether training samples enter as pictures, whatever is frozen.
     pub augmented: bool,
+}
+
+/// Where the job's buffers will lie, and by what they are filled.
+struct Place {
+    name: &'static str,
+    room: Capacity,
+    on: plan::On,
+    /// Whether it is the cpu: no kernels, so no parts of their sums and no limit to what they count.
+    cpu: bool,
+}
+
+/// What runs at once.
+#[derive(Clone)]
+enum Step {
+    /// Samples enter at the first layer, all from the second on learns.
+    Training(usize, usize),
+    Inference(Range<usize>),
 }
 
 /// The greediest part of a job.
@@ -31,18 +62,100 @@ struct Need {
     memory: Memory,
 }
 
+impl Place {
+    /// That of the host; `None` where nobody can say how large it is.
+    fn of(host: &Host) -> Result<Option<Self>> {
+        let device = host.device.as_ref();
+        let (name, room) = match (device.memory()?, cpu::room()) {
+            (Some(own), _) => ("the device's memory", own),
+            (None, Some(room)) => ("this machine's memory", room),
+            (None, None) => return Ok(None),
+        };
+        let on = match device.kernels() {
+            Some((capability, kernels)) => (Card::like(capability), device.precision(), kernels),
+            None => (&CARDS[0], Precision::F32, Kernels::Portable),
+        };
+        Ok(Some(Self { name, room, on, cpu: device.kernels().is_none() }))
+    }
+
+    fn fits(&self, need: &Need) -> bool {
+        need.memory.peak <= self.room.free
+    }
+
+    /// What `step` takes with `batch` samples.
+    fn memory(&self, net: &Architecture, step: &Step, batch: usize) -> Result<Memory> {
+        match self.record(net, step, batch) {
+            Err(error) if self.cpu && error.kind() != Kind::Interrupted => self.least(net, step, batch),
+            record => {
+                let memory = Memory::of(&record?);
+                Ok(if self.cpu { without_scratch(memory) } else { memory })
+            }
+        }
+    }
+
+    fn record(&self, net: &Architecture, step: &Step, batch: usize) -> Result<Record> {
+        match step.clone() {
+            Step::Training(enters, from) => plan::training(self.on, net, enters, Trainable { from }, batch),
+            Step::Inference(range) => plan::inference(self.on, net, range, batch),
+        }
+    }
+
+    /// What a step takes at least that no kernel could count: at the peak of one sample, the others' activations besides.
+    /// If one is too many, it is the classifier's weights: then the base's activations, and what the optimizer keeps.
+    fn least(&self, net: &Architecture, step: &Step, batch: usize) -> Result<Memory> {
+        let mut memory = match self.record(net, step, 1) {
+            Ok(one) => without_scratch(Memory::of(&one)),
+            Err(_) => {
+                let (enters, learns) = match step {
+                    Step::Training(enters, from) => (*enters, net.parameters_from(*from)),
+                    Step::Inference(range) => (range.start, 0),
+                };
+                let base = Step::Inference(enters..enters.max(net.base()));
+                let mut memory = without_scratch(Memory::of(&self.record(net, &base, 1)?));
+                memory.at_peak.insert((Purpose::Optimizer, String::new()), 4 * learns);
+                memory
+            }
+        };
+        let activations = memory.at_peak.iter_mut().filter(|((kind, _), _)| *kind == Purpose::Activations);
+        activations.for_each(|(_, bytes)| *bytes = bytes.saturating_mul(batch as u64));
+        memory.peak = memory.at_peak.values().fold(0, |sum, bytes| sum.saturating_add(*bytes));
+        Ok(memory)
+    }
+}
+
+/// The same on a device that adds sums up in place.
+fn without_scratch(mut memory: Memory) -> Memory {
+    memory.peak -= memory.of_kind(Purpose::Scratch);
+    memory.at_peak.retain(|(kind, _), _| *kind != Purpose::Scratch);
+    memory
+}
+
 impl Estimate<'_> {
-    /// Says what is needed, if the device has memory of its own.
+    /// Says what is needed, where the device or the system says what there is.
     ///
     /// # Errors
-    /// [`Kind::Device`] when it does not fit.
-    pub fn check(&self, host: &Host) -> Result<()> {
-        let Some(Capacity { free, total }) = host.device.memory()? else { return Ok(()) };
-        let precision = host.device.precision();
-        let need = self.need(precision)?;
-        if need.memory.peak <= free {
-            host.say(format_args!("memory     needs {} of {}", gib(need.memory.peak), gib(free)));
-            return Ok(());
+    /// As [`Estimate::check`].
+    pub fn tell(&self, host: &Host) -> Result<()> {
+        if let Some(needed) = self.check(host)? {
+            host.say(format_args!("memory     needs {needed}"));
+        }
+        Ok(())
+    }
+
+    /// What is needed of what there is, in words.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when it does not fit; [`Kind::Interrupted`].
+    pub fn check(&self, host: &Host) -> Result<Option<String>> {
+        Place::of(host)?.map(|place| self.check_in(&place)).transpose()
+    }
+
+    fn check_in(&self, place: &Place) -> Result<String> {
+        let need = self.need(place)?;
+        let Capacity { free, total } = place.room;
+        let least = if place.cpu { "at least " } else { "" };
+        if place.fits(&need) {
+            return Ok(format!("{least}{} of {}", gib(need.memory.peak), gib(free)));
         }
         let parts: Vec<String> = KINDS
             .iter()
@@ -50,48 +163,61 @@ impl Estimate<'_> {
             .filter(|&(_, bytes)| bytes > 0)
             .map(|(name, bytes)| format!("{name} {}", gib(bytes)))
             .collect();
-        Err(Error::new(Kind::Device, "this job does not fit into the device's memory")
-            .fact("needed", format!("{} for {}", gib(need.memory.peak), need.doing))
+        let advice = self.advice(place);
+        // A plan that was stopped looks like one that does not fit.
+        interrupt::check()?;
+        Err(Error::new(Kind::Device, format!("this job does not fit into {}", place.name))
+            .fact("needed", format!("{least}{} for {}", gib(need.memory.peak), need.doing))
             .fact("of that", parts.join(", "))
             .fact("free", format!("{} of {}", gib(free), gib(total)))
-            .help(self.advice(free, precision)))
+            .help(advice))
     }
 
     /// The part that needs most.
-    fn need(&self, precision: Precision) -> Result<Need> {
-        let (net, batch) = (self.architecture, self.batch);
+    fn need(&self, place: &Place) -> Result<Need> {
+        let net = self.architecture;
         let (base, end) = (net.base(), net.layers().len());
-        // The card decides speed; what is allocated is the same on all.
-        let on = (&CARDS[0], precision, Kernels::Auto);
-        let enters = |from: usize| if self.augmented { 0 } else { from };
-        let train = |from: usize| plan::training(on, net, enters(from), Trainable { from }, batch);
-        let run = |from: usize, to: usize, batch: usize| plan::inference(on, net, from..to, batch);
-        let many = batch.max(EVALUATION_BATCH);
-        let mut records: Vec<(String, Record)> = vec![
-            ("training the classifier".into(), train(base)?),
-            ("validation".into(), run(base, end, many)?),
-        ];
-        if self.pictures {
-            records.push(("running pictures".into(), run(0, end, batch)?));
+        let mut parts: Vec<(String, Step, usize)> = Vec::new();
+        if self.pictures > 0 {
+            parts.push(("running pictures".into(), Step::Inference(0..end), self.batch.min(self.pictures)));
         }
-        if self.boundary < base {
-            let name = &net.layers()[self.boundary].name;
-            records.push((format!("training from {name} on"), train(self.boundary)?));
+        if let Some(Learning { boundary, samples: [learned, checked], augmented }) = self.training {
+            let batch = self.batch.min(learned.max(1));
             // Pictures are evaluated as they are trained, activations many at once.
-            let checked = if self.boundary == 0 { batch } else { many };
-            records.push((format!("validation from {name} on"), run(self.boundary, end, checked)?));
+            let many = self.batch.max(EVALUATION_BATCH);
+            let enters = |from: usize| if augmented { 0 } else { from };
+            parts.push(("training the classifier".into(), Step::Training(enters(base), base), batch));
+            if checked > 0 {
+                parts.push(("validation".into(), Step::Inference(base..end), many.min(checked)));
+            }
+            if boundary < base {
+                let name = &net.layers()[boundary].name;
+                let step = Step::Training(enters(boundary), boundary);
+                parts.push((format!("training from {name} on"), step, batch));
+                let many = if boundary == 0 { self.batch } else { many };
+                if checked > 0 {
+                    let step = Step::Inference(boundary..end);
+                    parts.push((format!("validation from {name} on"), step, many.min(checked)));
+                }
+            }
         }
-        let needs = records.into_iter().map(|(doing, record)| Need { doing, memory: Memory::of(&record) });
-        let most = needs.max_by_key(|need| need.memory.peak);
-        Ok(most.unwrap_or_else(|| Need { doing: "nothing".into(), memory: Memory::default() }))
+        let mut most = Need { doing: "nothing".into(), memory: Memory::default() };
+        for (doing, step, batch) in parts {
+            let memory = place.memory(net, &step, batch)?;
+            if memory.peak > most.memory.peak {
+                most = Need { doing, memory };
+            }
+        }
+        Ok(most)
     }
 
     /// What would fit: the largest batch, and the lowest boundary above this one.
-    fn advice(&self, free: u64, precision: Precision) -> String {
-        let fits = |estimate: &Self| estimate.need(precision).is_ok_and(|need| need.memory.peak <= free);
+    fn advice(&self, place: &Place) -> String {
+        let fits = |estimate: &Self| estimate.need(place).is_ok_and(|need| place.fits(&need));
         let mut ways = Vec::new();
-        // `low` fits or is 0, `high` does not fit.
-        let (mut low, mut high) = (0, self.batch);
+        // `low` fits or is 0, `high` does not fit: no more samples run at once than there are.
+        let samples = self.training.map_or(0, |training| training.samples.into_iter().max().unwrap_or(0));
+        let (mut low, mut high) = (0, self.batch.min(samples.max(self.pictures).max(1)));
         while high - low > 1 {
             let batch = low + (high - low) / 2;
             if fits(&Self { batch, ..*self }) {
@@ -104,93 +230,23 @@ impl Estimate<'_> {
             ways.push(format!("--batch {low}"));
         }
         let layers = self.architecture.layers();
-        let later = (self.boundary + 1..self.architecture.base())
-            .filter(|&at| matches!(layers[at].layer, Layer::Conv2d { .. }))
-            .find(|&boundary| fits(&Self { boundary, ..*self }));
-        if let Some(boundary) = later {
-            ways.push(format!("--unfreeze-from {}", layers[boundary].name));
+        if let Some(training) = self.training {
+            let later = (training.boundary + 1..self.architecture.base())
+                .filter(|&at| matches!(layers[at].layer, Layer::Conv2d { .. }))
+                .find(|&boundary| fits(&Self { training: Some(Learning { boundary, ..training }), ..*self }));
+            if let Some(boundary) = later {
+                ways.push(format!("--unfreeze-from {}", layers[boundary].name));
+            }
         }
-        if ways.is_empty() {
-            return "no batch and no --unfreeze-from fits; use smaller pictures (--size), another device \
-                    (--device cpu), or end what else holds the memory"
-                .into();
+        if !ways.is_empty() {
+            return format!("{} would fit", ways.join(", or "));
         }
-        format!("{} would fit", ways.join(", or "))
+        let none =
+            if self.training.is_some() { "no batch and no --unfreeze-from fits" } else { "no batch fits" };
+        let another = if place.cpu { "a machine with more" } else { "another device (--device cpu)" };
+        format!("{none}; use smaller pictures (--size), {another}, or end what else holds the memory")
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::device::cpu::CpuDevice;
-    use crate::device::{Buffer, Call, Description, Device, Dtype};
-    use crate::model::{Head, Variant};
-
-    /// The cpu, with so much memory of its own.
-    struct Small(CpuDevice, u64);
-
-    impl Device for Small {
-        fn describe(&self) -> Description {
-            self.0.describe()
-        }
-
-        fn alloc(&self, _: Dtype, _: usize) -> Result<Buffer> {
-            panic!("something was allocated before the estimate");
-        }
-
-        fn upload_bytes(&self, from: &[u8], to: &mut Buffer) -> Result<()> {
-            self.0.upload_bytes(from, to)
-        }
-
-        fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()> {
-            self.0.download_bytes(from, to)
-        }
-
-        fn run(&self, call: Call<'_>) -> Result<()> {
-            self.0.run(call)
-        }
-
-        fn synchronize(&self) -> Result<()> {
-            self.0.synchronize()
-        }
-
-        fn memory(&self) -> Result<Option<Capacity>> {
-            Ok(Some(Capacity { free: self.1, total: 16 << 30 }))
-        }
-    }
-
-    fn host(free: u64) -> Host {
-        let device = Box::new(Small(CpuDevice::new(Some(1)).unwrap(), free));
-        Host { device, reason: None, json: false, quiet: true }
-    }
-
-    #[test]
-    fn a_job_that_does_not_fit_is_refused_with_one_that_does() {
-        let head = Head { units: 256, dropout: 0.5, classes: 2 };
-        let architecture = &Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap().with_head(head).unwrap();
-        let boundary = architecture.position("block3_conv1").unwrap();
-        // So many that training needs most, also of a smaller batch: validation does not go below 128.
-        let job = Estimate { architecture, boundary, batch: 128, pictures: true, augmented: false };
-        job.check(&host(16 << 30)).unwrap();
-        let need = job.need(Precision::F32).unwrap().memory.peak;
-        job.check(&host(need)).unwrap();
-        let error = job.check(&host(need - 1)).unwrap_err();
-        assert_eq!((error.kind(), error.exit_code()), (Kind::Device, 1));
-        let free = need / 4 * 3;
-        let text = job.check(&host(free)).unwrap_err().to_string();
-        assert!(
-            text.contains(&format!("{} of 16.0 GiB", gib(free))) && text.contains("weights 64."),
-            "{text}"
-        );
-        // What is advised fits, and a little more does not.
-        let number = text.split("--batch ").nth(1).unwrap().split(',').next().unwrap();
-        let batch: usize = number.split(' ').next().unwrap().parse().unwrap();
-        assert!(Estimate { batch, ..job }.need(Precision::F32).unwrap().memory.peak <= free, "{text}");
-        assert!(
-            Estimate { batch: batch + 1, ..job }.need(Precision::F32).unwrap().memory.peak > free,
-            "{text}"
-        );
-        let text = job.check(&host(1 << 20)).unwrap_err().to_string();
-        assert!(text.contains("no batch and no --unfreeze-from fits"), "{text}");
-    }
-}
+mod tests;

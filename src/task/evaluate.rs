@@ -1,5 +1,6 @@
 //! `evaluate`: a run on labelled pictures.
 
+use super::estimate::Estimate;
 use super::look::Look;
 use super::output::Output;
 use super::pictures::{Reading, decode};
@@ -68,9 +69,12 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let output = job.output.as_ref().map(|output| predict::rows_file(output, job.format)).transpose()?;
     host.introduce();
     let run = Run::open(&job.run)?;
+    run.remark(host);
     let views = job.look.views(host, &Subject::of(&run)?)?;
-    let network = run.network(host)?;
     let (judged, folder, pictures) = labelled(host, &run, &job.data, job.split, &job.reading)?;
+    let architecture = &run.architecture;
+    Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
+    let network = run.network(host)?;
     let classes = &run.config.network.classes;
     let examiner = Examiner { host, network: &network, pictures: &pictures, views, batch: job.batch };
     let outcome = match output {
@@ -92,7 +96,8 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
         }
     };
     let precision = host.device.precision();
-    let named = Named { split: judged.split(), folder: folder.root, precision, outcome };
+    let run_precision = run.config.training.precision;
+    let named = Named { split: judged.split(), folder: folder.root, precision, run_precision, outcome };
     host.result(&format!("{judged}\n{}", named.outcome.text()), &named)
 }
 
@@ -208,6 +213,8 @@ struct Named {
     split: Option<&'static str>,
     folder: PathBuf,
     precision: Precision,
+    /// In which it was trained.
+    run_precision: Precision,
     #[serde(flatten)]
     outcome: Outcome,
 }

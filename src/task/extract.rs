@@ -1,6 +1,7 @@
 //! `extract`: pictures through the frozen base, activations to disk.
 
 use super::base::Base;
+use super::estimate::Estimate;
 use super::output::apart;
 use super::pictures::decode;
 use super::{Host, PictureOptions};
@@ -50,6 +51,8 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     let last = architecture.position(&job.layer)?;
     apart(&job.data, &job.output)?;
     let splits = Splits::open(&job.data, job.validation_split, job.seed)?;
+    let pictures = named(&splits).into_iter().map(|(_, folder)| folder.len()).max().unwrap_or(0);
+    Estimate { architecture: &architecture, batch: job.batch, pictures, training: None }.check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     base.remark(host, job.pictures.preprocess);
     let network = base.network(host, architecture, 0)?;

@@ -5,9 +5,9 @@
 //! twice: they go through the whole network in every epoch, and only the validation's features are kept.
 
 use super::base::Base;
-use super::contents::Contents;
+use super::contents::Listing;
 use super::course::StageConfig;
-use super::estimate::Estimate;
+use super::estimate::{Estimate, Learning};
 use super::evaluate::{Which, test};
 use super::extract::{self, named};
 use super::fit::HeadOptions;
@@ -105,10 +105,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
     job.stages.iter().try_for_each(|stage| stage.suits(&architecture, &classes))?;
     let places = places(&architecture, &job.stages)?;
-    let augmented = job.stages.iter().any(|stage| stage.augment.is_some());
-    let boundary = places.iter().copied().min().unwrap_or_default();
-    Estimate { architecture: &architecture, boundary, batch: job.head.batch, pictures: true, augmented }
-        .check(host)?;
+    estimate(job, &architecture, &places, &splits).tell(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     base.remark(host, job.pictures.preprocess);
     let mut config = config(host, job, &base.sha256, &classes)?;
@@ -136,7 +133,7 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
             test_pictures = Some((split.root.clone(), pictures));
             continue;
         }
-        stages.see(parts.len(), Contents::of_pictures(&split.root, &pictures)?)?;
+        stages.see(parts.len(), Listing::of_pictures(&split.root, &pictures)?)?;
         let from = extract::From {
             variant: job.variant,
             base: &base,
@@ -240,6 +237,39 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         "counters": host.counted(),
     });
     Ok((text, value))
+}
+
+/// Whether the memory has room for the job on `splits`.
+///
+/// # Errors
+/// Those of [`Estimate::check`], and of the job's numbers.
+pub(super) fn fits(host: &Host, job: &Finetune, splits: &Splits) -> Result<()> {
+    let HeadOptions { units, dropout, .. } = job.head;
+    let head = Head { units, dropout, classes: splits.train.classes.len() };
+    let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
+    let places = places(&architecture, &job.stages)?;
+    estimate(job, &architecture, &places, splits).check(host).map(|_| ())
+}
+
+fn estimate<'a>(
+    job: &Finetune,
+    architecture: &'a Architecture,
+    places: &[usize],
+    splits: &Splits,
+) -> Estimate<'a> {
+    let of = |split: &Option<Folder>| split.as_ref().map_or(0, Folder::len);
+    let samples = [splits.train.len(), of(&splits.validation)];
+    let tested = job.test_pictures.unwrap_or(usize::MAX).min(of(&splits.test));
+    Estimate {
+        architecture,
+        batch: job.head.batch,
+        pictures: samples.iter().sum::<usize>() + tested,
+        training: Some(Learning {
+            boundary: places.iter().copied().min().unwrap_or_default(),
+            samples,
+            augmented: job.stages.iter().any(|stage| stage.augment.is_some()),
+        }),
+    }
 }
 
 /// The layers from which on each stage's network may differ from the base: all below is the base's for good.

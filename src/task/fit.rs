@@ -1,9 +1,9 @@
 //! `fit`: a dense classifier on extracted features.
 
 use super::base::Base;
-use super::contents::Contents;
+use super::contents::Listing;
 use super::course::StageConfig;
-use super::estimate::Estimate;
+use super::estimate::{Estimate, Learning};
 use super::evaluate::{Which, test};
 use super::output::apart;
 use super::report::{self, Judged, Material};
@@ -102,6 +102,13 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             .fact("reason", "other settings, or pictures that are in both")
             .help("extract both again into one folder"));
     }
+    let here = host.device.precision();
+    if recipe.precision != here {
+        host.say(format_args!(
+            "note: the features were made in {} and are learned from in {here}",
+            recipe.precision
+        ));
+    }
     let base = Base::open(host, job.weights.as_deref())?;
     if base.sha256 != recipe.weights {
         return Err(Error::new(Kind::Weights, "the features were made with other weights")
@@ -119,8 +126,9 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let architecture = architecture.with_head(head)?;
     stage.suits(&architecture, &recipe.classes)?;
     let batch = job.head.batch;
-    Estimate { architecture: &architecture, boundary: from, batch, pictures: false, augmented: false }
-        .check(host)?;
+    let counts = [train.labels().len(), validation.as_ref().map_or(0, |v| v.labels().len())];
+    let training = Some(Learning { boundary: from, samples: counts, augmented: false });
+    Estimate { architecture: &architecture, batch, pictures: 0, training }.tell(host)?;
     let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
     let mut config = Config {
         format: FORMAT,
@@ -143,7 +151,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             precision: host.device.precision(),
             seed: job.head.seed,
             batch: job.head.batch,
-            samples: [train.labels().len(), validation.as_ref().map_or(0, |v| v.labels().len())],
+            samples: counts,
             stages: vec![stage.clone()],
             ..TrainingConfig::default()
         },
@@ -162,7 +170,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let numbers = (job.head.batch, job.head.seed);
     let mut stages = Stages::new(host, &folder, numbers, &recipe.classes, resume, began)?;
     for (split, features) in [Some(&train), validation.as_ref()].into_iter().flatten().enumerate() {
-        stages.see(split, Contents::of_features(&features.recipe))?;
+        stages.see(split, Listing::of_features(&features.recipe))?;
     }
     let seen = Seen {
         train: (from, &learned),

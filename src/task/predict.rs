@@ -1,10 +1,12 @@
 //! `predict`: pictures of unknown class.
 
 use super::Host;
+use super::estimate::Estimate;
 use super::look::Look;
 use super::output::{self, Output};
 use super::subject::{Feeding, Subject};
 use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size};
+use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
 use crate::report::{Format, Progress, Rows, Said};
@@ -67,6 +69,8 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     for folder in &inputs.runs {
         host.say(format_args!("note: {} is a run, so its pictures are passed over", folder.display()));
     }
+    let (architecture, pictures) = (&subject.architecture, inputs.count().unwrap_or(usize::MAX));
+    Estimate { architecture, batch: job.batch, pictures, training: None }.check(host)?;
     let network = subject.network(host)?;
     let [h, w] = subject.architecture.input;
     let how = Loading { size: Size { h, w }, resize: subject.resize, batch: job.batch, strict: job.strict };
@@ -93,7 +97,7 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
                 })?;
                 Ok(())
             })?;
-            done.report(host, path)?;
+            done.report(host, path, subject.precision)?;
         }
     }
     if done.seen == 0 {
@@ -151,11 +155,18 @@ impl Done {
         )
     }
 
-    fn report(&self, host: &Host, path: &Path) -> Result<()> {
+    /// `trained` is the precision of the run.
+    fn report(&self, host: &Host, path: &Path, trained: Option<Precision>) -> Result<()> {
         let classified = self.seen - self.unreadable;
         let text = format!("{}  {classified} pictures classified", path.display());
         let output = path.to_string_lossy();
-        let value = json!({ "output": output, "pictures": classified, "unreadable": self.unreadable });
+        let value = json!({
+            "output": output,
+            "pictures": classified,
+            "unreadable": self.unreadable,
+            "precision": host.device.precision(),
+            "run_precision": trained,
+        });
         host.result(&text, &value)
     }
 }

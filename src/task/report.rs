@@ -5,6 +5,7 @@
 //! [`attempt`] makes a remark.
 
 use super::Host;
+use super::estimate::Estimate;
 use super::evaluate::{SplitName, Tested, Which, labelled, test};
 use super::output::Output;
 use super::pictures::Reading;
@@ -113,12 +114,14 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     }
     host.introduce();
     let run = Run::open(&job.run)?;
+    run.remark(host);
     let history = History::load(&job.run.join("history.csv"))?;
-    let mut network = run.network(host)?;
+    // Made once its room is known.
+    let mut network = None;
     let own = &run.config.training.data;
     let judged = match &job.data {
-        Some(data) => Some(judge(host, job, &run, &network, data)),
-        None if own.exists() => Some(judge(host, job, &run, &network, own)),
+        Some(data) => Some(judge(host, job, &run, &mut network, data)),
+        None if own.exists() => Some(judge(host, job, &run, &mut network, own)),
         None if job.output.is_none() && job.run.join(REPORT).exists() => {
             return Err(Error::new(
                 Kind::Usage,
@@ -148,19 +151,34 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
             job.run.join(REPORT)
         }
     };
+    let mut network = network.map_or_else(|| run.network(host), Ok)?;
     write(host, &mut network, material, &path)?;
     let text = part.as_ref().zip(outcome.as_ref()).map(|(part, o)| format!("\n\n{part}\n{}", o.text()));
     host.result(
         &format!("report     {}{}", path.display(), text.unwrap_or_default()),
-        &json!({ "report": path, "split": part.and_then(|part| part.split()), "outcome": outcome }),
+        &json!({
+            "report": path,
+            "split": part.and_then(|part| part.split()),
+            "precision": host.device.precision(),
+            "run_precision": run.config.training.precision,
+            "outcome": outcome,
+        }),
     )
 }
 
 /// Predictions on `data`, pictures or features; none of features without a validation part.
-fn judge(host: &Host, job: &Report, run: &Run, network: &Network, data: &Path) -> Result<Option<Judged>> {
-    let classes = &run.config.network.classes;
+fn judge(
+    host: &Host,
+    job: &Report,
+    run: &Run,
+    network: &mut Option<Network>,
+    data: &Path,
+) -> Result<Option<Judged>> {
+    let (classes, architecture) = (&run.config.network.classes, &run.architecture);
     if !data.join("train.safetensors").exists() {
         let (part, folder, pictures) = labelled(host, run, data, job.split, &job.reading)?;
+        Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
+        let network = network.insert(run.network(host)?);
         let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
         let tested = test(host, network, (0, &samples), classes, job.batch)?;
         return Ok(Some(Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW)));
@@ -170,14 +188,15 @@ fn judge(host: &Host, job: &Report, run: &Run, network: &Network, data: &Path) -
         return Ok(None);
     }
     let features = Features::open(&path)?;
-    let base = run.architecture.base();
+    let base = architecture.base();
     let recipe = &features.recipe;
-    if &recipe.classes != classes || features.row() != run.architecture.shape_before(base) {
+    if &recipe.classes != classes || features.row() != architecture.shape_before(base) {
         return Err(Error::new(Kind::Data, format!("{} does not belong to the run", path.display()))
             .expected_got(classes.join(" "), recipe.classes.join(" "))
             .help("give the pictures instead: `vgg-ft report RUN DATA`"));
     }
     let samples = super::fit::samples(&features)?;
+    let network = network.insert(run.network(host)?);
     let tested = test(host, network, (base, &samples), classes, job.batch)?;
     let files = recipe.files.iter().map(|(name, _, _)| name.into()).collect();
     Ok(Some(Judged::new(Which::Split("validation"), (&recipe.root).into(), files, tested, FROM_FEATURES)))

@@ -44,6 +44,10 @@ pub struct Folder {
 pub(super) const JOB: &str = "job.toml";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
+/// The samples of training and of validation.
+const LISTINGS: [&str; 2] = ["samples-train.jsonl", "samples-validation.jsonl"];
+/// What a run needs on the way; the file that says so last.
+const ON_THE_WAY: [&str; 5] = [CHECKPOINT, BEST, LISTINGS[0], LISTINGS[1], JOB];
 const TENSORBOARD: &str = "tensorboard";
 /// The report.
 pub(super) const REPORT: &str = "report.html";
@@ -81,7 +85,7 @@ impl Folder {
             Begin::New => {}
             Begin::Over => {
                 // From here on the folder is not whole.
-                for name in ["run.toml", CHECKPOINT, BEST, JOB, REPORT, CURVES] {
+                for name in ["run.toml", REPORT, CURVES].iter().chain(&ON_THE_WAY) {
                     remove(&folder.join(name))?;
                 }
             }
@@ -159,6 +163,11 @@ impl Folder {
         self.join(CHECKPOINT)
     }
 
+    /// Where the samples of training (`split` 0) or of validation (1) are listed.
+    pub fn listing(&self, split: usize) -> PathBuf {
+        self.join(LISTINGS[split])
+    }
+
     /// Where the weights of a stage's best epoch are kept.
     pub fn best(&self) -> PathBuf {
         self.join(BEST)
@@ -200,7 +209,7 @@ impl Folder {
     /// [`Kind::Io`].
     pub fn finish(&self, config: &Config) -> Result<()> {
         self.write("run.toml", config)?;
-        [CHECKPOINT, BEST, JOB].iter().try_for_each(|name| remove(&self.join(name)))
+        ON_THE_WAY.iter().try_for_each(|name| remove(&self.join(name)))
     }
 
     /// Writes a file of settings.
@@ -251,6 +260,17 @@ impl Run {
         let config = Config::read(&file)?;
         let architecture = config.architecture(&file)?;
         Ok(Self { config, architecture, path: path.to_owned() })
+    }
+
+    /// A remark where the device computes in other numbers than those that the run was trained in.
+    pub fn remark(&self, host: &Host) {
+        let (trained, here) = (self.config.training.precision, host.device.precision());
+        if trained != here {
+            host.say(format_args!(
+                "note: the run was trained in {trained} and is asked in {here} here; `--precision {trained}`, on a card or \
+                 the emulator, asks it as it was trained"
+            ));
+        }
     }
 
     /// The trained network.

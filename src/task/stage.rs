@@ -2,7 +2,7 @@
 //! checkpoint from which the run goes on if it is stopped.
 
 use super::Host;
-use super::contents::Contents;
+use super::contents::{Contents, Listing};
 use super::course::StageConfig;
 use super::run::Folder;
 use crate::error::{Error, Kind, Result};
@@ -67,6 +67,8 @@ pub struct Stages<'a> {
     last: Position,
     /// Samples of training and of validation.
     samples: [Contents; 2],
+    /// The same one by one.
+    listings: [Listing; 2],
     /// Since when this process works on the job, and how long others did before.
     clock: (Instant, f64),
     /// All epochs so far.
@@ -101,22 +103,35 @@ impl<'a> Stages<'a> {
         let moment = resumed.as_ref().map(|(_, moment)| moment);
         let history = moment.map(|moment| moment.history.clone()).unwrap_or_default();
         let clock = (began, moment.map_or(0.0, |moment| moment.seconds));
-        let (changed, last, samples) = (usize::MAX, Position::default(), Default::default());
-        Ok(Self { host, folder, batch, seed, classes, changed, resumed, last, samples, clock, history })
+        Ok(Self {
+            host,
+            folder,
+            batch,
+            seed,
+            classes,
+            changed: usize::MAX,
+            resumed,
+            last: Position::default(),
+            samples: Default::default(),
+            listings: Default::default(),
+            clock,
+            history,
+        })
     }
 
     /// What is trained on (`split` 0) or validated (1): to be said before anything is computed from it.
     ///
     /// # Errors
-    /// [`Kind::Data`] when a run that is taken up began with others.
-    pub fn see(&mut self, split: usize, contents: Contents) -> Result<()> {
+    /// [`Kind::Data`] when a run that is taken up began with others; [`Kind::Io`].
+    pub fn see(&mut self, split: usize, listing: Listing) -> Result<()> {
+        self.samples[split] = listing.contents();
+        self.listings[split] = listing;
         if let Some((_, moment)) = &self.resumed
-            && moment.samples[split] != contents
+            && moment.samples[split] != self.samples[split]
         {
-            return Err(self.other_samples(split, &moment.samples[split], &contents));
+            return Err(self.other_samples(split, &moment.samples[split]));
         }
-        self.samples[split] = contents;
-        Ok(())
+        self.listings[split].save(&self.folder.listing(split))
     }
 
     /// Wall-clock time of the job until now.
@@ -152,7 +167,7 @@ impl<'a> Stages<'a> {
             // Of a split that is no more nobody has said anything.
             for (split, was) in moment.samples.iter().enumerate() {
                 if *was != self.samples[split] {
-                    return Err(self.other_samples(split, was, &self.samples[split]));
+                    return Err(self.other_samples(split, was));
                 }
             }
             checkpoint.restore(device, network, &mut optimizer)?;
@@ -215,18 +230,25 @@ impl<'a> Stages<'a> {
     }
 
     /// The same steps would be others.
-    fn other_samples(&self, split: usize, was: &Contents, now: &Contents) -> Error {
+    fn other_samples(&self, split: usize, was: &Contents) -> Error {
         let (kept, purpose) = (self.folder.checkpoint(), ["to train on", "to validate with"][split]);
-        Error::new(Kind::Data, format!("the pictures {purpose} are not those that the run began with"))
-            .expected_got(was, now)
-            .fact(
-                "reason",
-                if was.samples == now.samples {
-                    "some have another name, class or size, or changed places"
-                } else {
-                    "some came or went"
-                },
-            )
+        let now = &self.samples[split];
+        let before = Listing::load(&self.folder.listing(split));
+        let differences = before.map(|before| before.differences(&self.listings[split])).unwrap_or_default();
+        let error =
+            Error::new(Kind::Data, format!("the pictures {purpose} are not those that the run began with"))
+                .expected_got(was, now)
+                .fact(
+                    "reason",
+                    if was.samples == now.samples {
+                        "some have another name, class or size, or changed places"
+                    } else {
+                        "some came or went"
+                    },
+                );
+        differences
+            .into_iter()
+            .fold(error, |error, (kind, what)| error.fact(kind, what))
             .fact("kept", format!("{}, the last good moment", kept.display()))
             .help(format!("put the pictures back as they were; else {ANEW}"))
     }

@@ -6,6 +6,7 @@ use super::Host;
 use super::base::told;
 use super::run::Run;
 use crate::data::{Augment, Resize};
+use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source, imagenet};
 use std::path::Path;
@@ -19,6 +20,8 @@ pub(super) struct Subject {
     pub resize: Resize,
     /// What its training drew from, if it did.
     pub augment: Option<Augment>,
+    /// In which numbers it was trained; of a file of weights nobody knows.
+    pub precision: Option<Precision>,
     weights: Pretrained,
 }
 
@@ -43,6 +46,7 @@ impl Subject {
             preprocess: run.preprocess()?,
             resize: run.resize()?,
             augment: run.config.training.stages.iter().rev().find_map(|stage| stage.augment.clone()),
+            precision: Some(run.config.training.precision),
             weights: run.weights()?,
         })
     }
@@ -56,18 +60,15 @@ impl Subject {
         if path.is_file() {
             return Self::pretrained(host, path, feeding);
         }
-        let file = path.extension().is_some() && !path.exists();
-        if file {
-            return Err(Error::new(Kind::Usage, format!("there is no {}", path.display()))
-                .help("name the folder of a run, or a file of weights with the classifier of ImageNet"));
-        }
         let given = [("--preprocess", feeding.preprocess.is_some()), ("--resize", feeding.resize.is_some())];
         if let Some((option, _)) = given.into_iter().find(|&(_, given)| given) {
             return Err(Error::new(Kind::Usage, format!("{option} is not for a run"))
                 .fact("run", path.display())
                 .help("a run feeds pictures as it was trained; leave the option out"));
         }
-        Self::of(&Run::open(path)?)
+        let run = Run::open(path)?;
+        run.remark(host);
+        Self::of(&run)
     }
 
     fn pretrained(host: &Host, path: &Path, feeding: Feeding) -> Result<Self> {
@@ -96,6 +97,7 @@ impl Subject {
             preprocess,
             resize,
             augment: None,
+            precision: None,
             weights,
         })
     }

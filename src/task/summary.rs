@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::run::Run;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head, Trainable, Variant};
 use crate::report::{Row, Table, Weight};
 use serde_json::json;
@@ -26,8 +26,8 @@ pub struct Summary {
     pub run: Option<PathBuf>,
     /// Network.
     pub variant: Variant,
-    /// `[h, w]`.
-    pub size: [usize; 2],
+    /// `[h, w]`; what is usual for `top` if not given.
+    pub size: Option<[usize; 2]>,
     /// What stands on the base.
     pub top: Top,
     /// Freeze the base.
@@ -39,7 +39,7 @@ pub struct Summary {
 /// Prints the table.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::error::Kind::Usage) for sizes and names that cannot be.
+/// [`Kind::Usage`] for sizes and names that cannot be.
 pub fn summary(host: &Host, job: &Summary) -> Result<()> {
     // A run shows what its last stage trained, unless something else is asked for.
     let mut stage = None;
@@ -50,11 +50,21 @@ pub fn summary(host: &Host, job: &Summary) -> Result<()> {
             run.architecture
         }
         None => {
-            let base = Architecture::vgg(job.variant, job.size)?;
+            let base = |usual: usize| Architecture::vgg(job.variant, job.size.unwrap_or([usual; 2]));
             match job.top {
-                Top::None => base,
-                Top::ImageNet => base.with_top()?,
-                Top::Head(head) => base.with_head(head)?,
+                Top::None => base(150)?,
+                Top::ImageNet => {
+                    if let Some([h, w]) = job.size.filter(|&size| size != [224; 2]) {
+                        return Err(Error::new(
+                            Kind::Usage,
+                            "the classifier of ImageNet takes pictures of 224x224",
+                        )
+                        .expected_got("224x224", format!("{h}x{w}"))
+                        .help("leave --size out, or take a classifier of your own with --units"));
+                    }
+                    base(224)?.with_top()?
+                }
+                Top::Head(head) => base(150)?.with_head(head)?,
             }
         }
     };
@@ -95,16 +105,16 @@ fn table(architecture: &Architecture, trainable: Trainable) -> Table {
     let input = Row {
         name: "input_layer".into(),
         kind: "InputLayer".into(),
-        output_shape: format!("(None, {h}, {w}, 3)"),
+        output_shape: vec![None, Some(h), Some(w), Some(3)],
         weights: Vec::new(),
     };
     let layers = architecture.layers().iter().enumerate().map(|(position, placed)| {
-        let axes: Vec<String> = placed.output.axes()[1..].iter().map(usize::to_string).collect();
+        let axes = placed.output.axes()[1..].iter().copied().map(Some);
         let specs = placed.kernel.map_or(&[][..], |k| &architecture.parameters()[k..k + 2]);
         Row {
             name: placed.name.clone(),
             kind: placed.layer.kind().into(),
-            output_shape: format!("(None, {})", axes.join(", ")),
+            output_shape: std::iter::once(None).chain(axes).collect(),
             weights: specs
                 .iter()
                 .map(|spec| Weight { elements: spec.shape.len() as u64, learns: trainable.learns(position) })

@@ -4,6 +4,8 @@ use super::checkpoint::Best;
 use super::course::Course;
 use super::evaluate::{Score, Targets, score};
 use super::history::Epoch;
+use super::late::{At, Late};
+use super::observer::{Observer, Position};
 use super::optimizer::Optimizer;
 use super::sampler::Sampler;
 use super::samples::Samples;
@@ -16,81 +18,7 @@ use crate::interrupt;
 use crate::model::Network;
 use crate::op::LossArrival;
 use crate::random::{Draws, Stream};
-use serde::{Deserialize, Serialize};
 use std::time::Instant;
-
-/// Where a stage is, between two steps.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Position {
-    /// Steps of all stages so far: no order repeats.
-    pub step: u64,
-    /// Steps of earlier stages.
-    pub first_step: u64,
-    /// Batches of all stages so far: no mask and no augmentation repeats, however many make a step.
-    pub batches: u64,
-    /// Steps of the epoch that is under way.
-    pub within: usize,
-    /// Its score so far.
-    pub score: Score,
-    /// Its seconds so far.
-    pub seconds: f64,
-    /// Steps that the scaler of the loss had skipped before this epoch.
-    #[serde(default)]
-    pub skipped: u32,
-    /// The stage's epochs that are done.
-    pub epochs: Vec<Epoch>,
-    /// Whether the stage is over.
-    pub over: bool,
-}
-
-impl Position {
-    /// The beginning of the stage that follows.
-    pub fn following(&self) -> Self {
-        Self { step: self.step, first_step: self.step, batches: self.batches, ..Self::default() }
-    }
-
-    /// Steps of this stage that are done.
-    pub fn since(&self) -> u64 {
-        self.step - self.first_step
-    }
-}
-
-/// Who wants to hear how training goes, and keeps what it gives.
-pub trait Observer {
-    /// After each step: steps done and steps of this epoch, and the running score, which on a card does not know
-    /// of the last batch yet.
-    fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score);
-
-    /// After each epoch.
-    ///
-    /// # Errors
-    /// What the observer's own work (writing a file) returns; it ends training.
-    fn epoch(&mut self, epoch: &Epoch) -> Result<()>;
-
-    /// A moment from which training can go on: after each epoch, and when it is interrupted.
-    ///
-    /// # Errors
-    /// As [`Observer::epoch`].
-    fn keep(&mut self, _: &Network, _: &mut Optimizer, _: &Position) -> Result<()> {
-        Ok(())
-    }
-
-    /// The epoch that was just kept is the best so far, and its weights may be asked for.
-    ///
-    /// # Errors
-    /// As [`Observer::epoch`].
-    fn best(&mut self, _: &Network, _: &Best<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    /// Puts the weights of the best epoch back.
-    ///
-    /// # Errors
-    /// As [`Observer::epoch`].
-    fn restore(&mut self, _: &mut Network, _: &Best<'_>) -> Result<()> {
-        Ok(())
-    }
-}
 
 /// One stage of training.
 pub struct Fit<'a> {
@@ -140,7 +68,7 @@ impl Fit<'_> {
                 monitor: course.stopping.monitor,
             })
         };
-        let mut late = Late { device: self.device, steps, loss: None };
+        let mut late = Late::new(self.device, steps);
         // A kill may have come between the moment that was kept and the weights of its epoch.
         if position.within == 0 && !position.over {
             self.keep_best(network, &position.epochs, observer)?;
@@ -323,51 +251,6 @@ impl Fit<'_> {
             Ok(())
         })?;
         outcome.map(|loss| loss.later(self.device)).transpose()
-    }
-}
-
-/// A step: its epoch and its place there, both from 1.
-#[derive(Clone, Copy)]
-struct At {
-    epoch: usize,
-    within: usize,
-}
-
-/// The loss of the batch before: a card works on the next one while it travels.
-struct Late<'d> {
-    device: &'d dyn Device,
-    /// Of an epoch.
-    steps: usize,
-    loss: Option<(LossArrival, At)>,
-}
-
-impl Late<'_> {
-    fn place(&self, At { epoch, within }: At) -> String {
-        format!("training, epoch {epoch}, step {within} of {}", self.steps)
-    }
-
-    /// Takes the loss of the batch before in, now that the next one is on its way: of a device that does not
-    /// work while the host does, this one's too.
-    fn follow(&mut self, loss: LossArrival, at: At, score: &mut Score) -> Result<()> {
-        let here = loss.is_here();
-        self.land(score)?;
-        self.loss = Some((loss, at));
-        if here { self.land(score) } else { Ok(()) }
-    }
-
-    /// Takes in what is on its way.
-    fn land(&mut self, score: &mut Score) -> Result<()> {
-        let Some((loss, at)) = self.loss.take() else { return Ok(()) };
-        let rows = loss.rows();
-        let sum = score.add(self.device, loss).context(|| self.place(at))?;
-        if sum.is_finite() {
-            return Ok(());
-        }
-        // Updates with a loss that is no number do no harm: the run ends here, before anything is saved.
-        Err(Error::new(Kind::Numeric, "the loss is no longer a finite number")
-            .fact("loss", sum / rows as f64)
-            .help("training diverged: use a lower learning rate (--rate, --head-rate)")
-            .context(self.place(at)))
     }
 }
 

@@ -5,15 +5,16 @@
 
 use super::course::Course;
 use super::evaluate::Score;
-use super::fit::{Fit, Observer, Position};
+use super::fit::Fit;
 use super::history::Epoch;
+use super::observer::{Observer, Position};
 use super::optimizer::Optimizer;
 use super::samples::{Samples, batch_of};
 use crate::device::call::Rmsprop;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::plan::{Card, Mark, Plan, Record};
 use crate::device::{Device, Dtype, Kernels, Precision};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::graph::{Mode, Tape, Tensor};
 use crate::model::{Architecture, Network, Preprocess, Source, Trainable};
 use crate::op;
@@ -78,7 +79,7 @@ pub fn training(
     let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(kernels)?;
     let mut network = blank(&gpu, architecture)?;
     network.set_trainable(trainable);
-    let samples = samples(&gpu, architecture, from, 2 * batch);
+    let samples = samples(&gpu, architecture, from, (2, batch))?;
     let rule = Rmsprop { rate: 1e-5, rho: 0.9, epsilon: 1e-7, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
     let course = Course::new(1, batch, 1, 1e-5);
@@ -104,7 +105,7 @@ pub fn inference(
 ) -> Result<Record> {
     let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(kernels)?;
     let network = blank(&gpu, architecture)?;
-    let samples = samples(&gpu, architecture, range.start, batch);
+    let samples = samples(&gpu, architecture, range.start, (1, batch))?;
     let indices: Vec<u32> = (0..batch as u32).collect();
     let x = samples.batch(&gpu, &indices)?;
     let tape = Tape::new(&gpu, Mode::Inference);
@@ -119,8 +120,22 @@ fn blank(gpu: &Gpu<Plan>, architecture: &Architecture) -> Result<Network> {
     Network::new(gpu, architecture.clone(), |_| Source::Blank)
 }
 
-fn samples<'a>(gpu: &'a Gpu<Plan>, architecture: &Architecture, from: usize, count: usize) -> Blank<'a> {
-    Blank { gpu, shape: architecture.shape_before(from), pictures: from == 0, labels: vec![0; count] }
+/// So many batches.
+fn samples<'a>(
+    gpu: &'a Gpu<Plan>,
+    architecture: &Architecture,
+    from: usize,
+    (batches, batch): (usize, usize),
+) -> Result<Blank<'a>> {
+    let shape = architecture.shape_before(from);
+    // No kernel takes more; and labels and orders, which are made here, are no larger then.
+    let most = i32::MAX as usize / shape.len();
+    if batch > most {
+        return Err(Error::new(Kind::Device, "the samples of a batch are too large for one call")
+            .expected_got(format!("at most {most} samples of {} numbers", shape.len()), batch)
+            .help("use a smaller batch or smaller pictures"));
+    }
+    Ok(Blank { gpu, shape, pictures: from == 0, labels: vec![0; batches * batch] })
 }
 
 #[cfg(test)]
@@ -305,5 +320,8 @@ mod tests {
         let architecture = vgg16(224);
         let error = inference(on(), &architecture, 0..1, 1 << 12).unwrap_err().to_string();
         assert!(error.contains("running layer block1_conv1") && error.contains("smaller batch"), "{error}");
+        // More than the host could make labels for.
+        let error = inference(on(), &architecture, 0..1, usize::MAX).unwrap_err().to_string();
+        assert!(error.contains("the samples of a batch are too large"), "{error}");
     }
 }

@@ -19,6 +19,9 @@ pub enum Monitor {
 }
 
 impl Monitor {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::ValLoss, Self::ValAccuracy];
+
     /// Its name in Keras.
     pub fn name(self) -> &'static str {
         match self {
@@ -48,9 +51,9 @@ impl FromStr for Monitor {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        [Self::ValLoss, Self::ValAccuracy].into_iter().find(|monitor| monitor.name() == text).ok_or_else(
-            || Error::new(Kind::Usage, "no such figure").expected_got("val_loss or val_accuracy", text),
-        )
+        Self::ALL.into_iter().find(|monitor| monitor.name() == text).ok_or_else(|| {
+            Error::new(Kind::Usage, "no such figure").expected_got("val_loss or val_accuracy", text)
+        })
     }
 }
 

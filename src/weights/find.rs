@@ -13,8 +13,8 @@ const FOLDER: &str = "weights";
 /// executable's folder and those above it, and of the source folder of this build.
 ///
 /// # Errors
-/// [`Kind::Weights`] when `VGG_FT_WEIGHTS` names no file, or none of the places has one; every place
-/// that was tried is listed.
+/// [`Kind::Usage`] when `VGG_FT_WEIGHTS` names no file; [`Kind::Weights`] when none of the places has one, with every
+/// place that was tried.
 pub fn find_default() -> Result<PathBuf> {
     let executable = std::env::current_exe().ok();
     let above = executable.as_deref().and_then(Path::parent).into_iter().flat_map(Path::ancestors);
@@ -30,7 +30,7 @@ fn find_in(variable: Option<OsString>, folders: &[PathBuf]) -> Result<PathBuf> {
         if path.is_file() {
             return Ok(path);
         }
-        return Err(Error::new(Kind::Weights, format!("{VARIABLE} names no file"))
+        return Err(Error::new(Kind::Usage, format!("{VARIABLE} names no file"))
             .fact("value", path.display())
             .help("set it to a weights file, or unset it to use the weights that come with vgg-ft"));
     }
@@ -69,7 +69,7 @@ mod tests {
         let mine = folders[2].join(DEFAULT_NAME);
         assert_eq!(find_in(Some(mine.clone().into()), &folders).unwrap(), mine);
         let error = find_in(Some(folders[2].clone().into()), &folders).unwrap_err();
-        assert_eq!(error.message(), "VGG_FT_WEIGHTS names no file");
+        assert_eq!((error.kind(), error.message()), (Kind::Usage, "VGG_FT_WEIGHTS names no file"));
     }
 
     #[test]

@@ -296,8 +296,8 @@ fn another_job_other_pictures_and_no_run_are_refused() {
     assert!(error.contains("vgg-ft resume run"), "{error}");
     let error = fails(&here, &["finetune", "data", "-o", "none", "--resume"], 2);
     assert!(error.contains("none holds no run to go on with"), "{error}");
-    let error = fails(&here, &["resume", "none"], 2);
-    assert!(error.contains("none holds no run to go on with"), "{error}");
+    let error = fails(&here, &["resume", "data"], 2);
+    assert!(error.contains("data holds no run to go on with"), "{error}");
     let before = fs::read(here.join("run/checkpoint.safetensors")).unwrap();
     let data = here.join("data");
     let refused = |purpose: &str, reason: &str| {
@@ -312,22 +312,29 @@ fn another_job_other_pictures_and_no_run_are_refused() {
     fs::rename(data.join("train/cold/4.png"), here.join("aside.png")).unwrap();
     let error = refused("to train on", "some came or went");
     assert!(error.contains("expected  10, sha256") && error.contains("got       9, sha256"), "{error}");
+    assert!(error.contains("\n  lost      cold/4.png\n"), "{error}");
     // As many, but one has another name, or another class, or another content.
     let others = "some have another name, class or size";
     for place in ["train/cold/5.png", "train/warm/5.png"] {
         fs::rename(here.join("aside.png"), data.join(place)).unwrap();
-        refused("to train on", others);
+        let error = refused("to train on", others);
+        let added = place.strip_prefix("train/").unwrap();
+        assert!(error.contains("lost      cold/4.png\n"), "{error}");
+        assert!(error.contains(&format!("added     {added}\n")), "{error}");
         fs::rename(data.join(place), here.join("aside.png")).unwrap();
     }
     fs::rename(here.join("aside.png"), data.join("train/cold/4.png")).unwrap();
     let picture = data.join("validation/warm/1.png");
     let bytes = fs::read(&picture).unwrap();
     fs::write(&picture, [&bytes[..], b"\0"].concat()).unwrap();
-    refused("to validate with", others);
+    let error = refused("to validate with", others);
+    let [was, is] = [bytes.len(), bytes.len() + 1];
+    assert!(error.contains(&format!("changed   warm/1.png, {was} bytes then and {is} now")), "{error}");
     fs::write(&picture, &bytes).unwrap();
     fs::rename(data.join("validation"), here.join("validation")).unwrap();
     let error = refused("to validate with", "some came or went");
     assert!(error.contains("got       none"), "{error}");
+    assert!(error.contains("lost      cold/0.png; and 5 more"), "{error}");
     fs::rename(here.join("validation"), data.join("validation")).unwrap();
     assert!(before == fs::read(here.join("run/checkpoint.safetensors")).unwrap());
     // A checkpoint that was cut is named, and what to do about it.

@@ -31,6 +31,9 @@ pub enum FillMode {
 }
 
 impl AngleUnit {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::Degrees, Self::Radians];
+
     /// As it is typed.
     pub fn name(self) -> &'static str {
         match self {
@@ -41,6 +44,9 @@ impl AngleUnit {
 }
 
 impl FillMode {
+    /// All.
+    pub const ALL: [Self; 4] = [Self::Nearest, Self::Reflect, Self::Wrap, Self::Constant];
+
     /// As it is typed.
     pub fn name(self) -> &'static str {
         match self {
@@ -56,7 +62,7 @@ impl FromStr for AngleUnit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = [Self::Degrees, Self::Radians].into_iter().find(|unit| unit.name() == text);
+        let found = Self::ALL.into_iter().find(|unit| unit.name() == text);
         found.ok_or_else(|| "choose degrees or radians".into())
     }
 }
@@ -65,8 +71,7 @@ impl FromStr for FillMode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Nearest, Self::Reflect, Self::Wrap, Self::Constant];
-        let found = all.into_iter().find(|mode| mode.name() == text);
+        let found = Self::ALL.into_iter().find(|mode| mode.name() == text);
         found.ok_or_else(|| "choose nearest, reflect, wrap or constant".into())
     }
 }

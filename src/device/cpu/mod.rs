@@ -29,6 +29,7 @@ mod normalize;
 mod panels;
 mod relu;
 mod rmsprop_step;
+mod room;
 mod sgd_step;
 mod sigmoid;
 mod simd;
@@ -47,6 +48,8 @@ use super::arm::{Arm, same_length};
 use super::augment::Transform;
 use super::{Buffer, Call, Description, Device, Dtype};
 use crate::error::{Error, Kind, Result};
+pub use room::room;
+
 use adamw_step::adamw_step;
 use add::add;
 use augment::augment;

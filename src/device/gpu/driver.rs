@@ -109,6 +109,11 @@ pub trait Driver: Send + Sync {
         Ok(None)
     }
 
+    /// Whether what is written can be read again. If not, nobody need make it.
+    fn keeps(&self) -> bool {
+        true
+    }
+
     /// Which part of the run the allocations and launches from now on belong to.
     fn label(&self, _label: &str) {}
 

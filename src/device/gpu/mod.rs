@@ -18,7 +18,7 @@ pub mod tensor_map;
 mod tests;
 
 use super::arm::{Arm, same_length};
-use super::{Arrival, Buffer, Call, Capacity, Description, Device, Dtype, Kernels, Precision};
+use super::{Arrival, Buffer, Call, Capacity, Description, Device, Dtype, Kernels, Precision, filled};
 use crate::error::Result;
 use driver::Driver;
 use lower::Site;
@@ -172,6 +172,10 @@ impl<D: Driver + 'static> Device for Gpu<D> {
         if from.is_empty() { Ok(()) } else { self.driver.write(storage.at(), from) }
     }
 
+    fn fill_bytes(&self, to: &mut Buffer, fill: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
+        if self.driver.keeps() { filled(self, to, fill) } else { Ok(()) }
+    }
+
     fn download_bytes(&self, from: &Buffer, to: &mut [u8]) -> Result<()> {
         same_length("download", from, to.len())?;
         let storage = Storage::of(from, &self.shared)?;
@@ -232,6 +236,10 @@ impl<D: Driver + 'static> Device for Gpu<D> {
 
     fn memory(&self) -> Result<Option<Capacity>> {
         self.driver.memory()
+    }
+
+    fn kernels(&self) -> Option<(u32, Kernels)> {
+        Some((self.driver.limits().capability, self.kernels))
     }
 
     fn label(&self, label: &str) {

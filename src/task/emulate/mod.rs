@@ -3,23 +3,26 @@
 //! In: a kernel's name, sizes, what to check and what to show. Out: how it was launched, how far its
 //! result is from the cpu's, and on request what every source line cost and what one thread did.
 
+mod classifier;
+mod convolutions;
+mod elementwise;
+mod form;
 mod kernels;
 mod layouts;
 mod loss_scale;
 mod optimizers;
-mod rungs;
 
 use super::Host;
 use crate::data::{Augment, Size};
 use crate::device::augment::Transform;
 use crate::device::cpu::CpuDevice;
-use crate::device::gpu::Gpu;
 use crate::device::gpu::emulator::{Emulator, Options, Schedule, Started, Step, Watched, profile};
 use crate::device::gpu::ladder::{RUNGS, Rung};
-use crate::device::{Buffer, Device, Dtype, LossScale};
+use crate::device::{Buffer, Device, Dtype, Kernels, LossScale, Precision};
 use crate::error::{Error, Kind, Result};
 use crate::random::{Draws, Stream};
 use crate::report::emulation::{LaunchReport, OutputReport, Report, TraceLine, kernel_list};
+use form::{Form, widened};
 use kernels::{Array, Fill, KERNELS, Kernel, Sizes};
 use serde_json::json;
 
@@ -35,6 +38,10 @@ pub struct Emulate {
     pub seed: u64,
     /// The machine.
     pub options: Options,
+    /// In which numbers; f32, or those of a rung, if not given.
+    pub precision: Option<Precision>,
+    /// By which convolutions.
+    pub kernels: Kernels,
     /// Counts for every line.
     pub stats: bool,
     /// A block along x, y, z and a thread's number in it.
@@ -53,7 +60,8 @@ const MOST: usize = 1 << 28;
 pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
     let Some(name) = &job.kernel else { return list(host) };
     let (kernel, rung) = find(name)?;
-    let sizes = sizes(kernel.name, rungs::axes(kernel, rung), &job.shape)?;
+    let form = Form::new(kernel, rung, (job.precision, job.kernels))?;
+    let sizes = sizes(kernel.name, form.axes(kernel), &job.shape)?;
     let (inputs, outputs) = (kernel.arrays)(&sizes);
     let elements: usize = inputs.iter().chain(&outputs).map(|array| array.len).sum();
     if elements > MOST {
@@ -62,48 +70,51 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
             .help("choose smaller sizes with --shape"));
     }
     let mut draws = Draws::new(job.seed, Stream::Demo, 0);
-    let mut filled = |array: &Array| rungs::kept(rung, array.name, fill(array, &mut draws));
+    let mut filled = |array: &Array| form.kept(array.name, fill(array, &mut draws));
     let inputs: Vec<_> = inputs.iter().map(&mut filled).collect();
     let before: Vec<_> = outputs.iter().map(filled).collect();
 
-    let watched = Watched::new(Emulator::new(rungs::options(job.options, rung))?, job.trace);
-    let gpu = match rung {
-        Some(rung) => Gpu::on_rung(watched, rung)?,
-        None => Gpu::new(watched)?,
-    };
+    let gpu = form.gpu(Watched::new(Emulator::new(form.options(job.options))?, job.trace))?;
     let described = gpu.describe();
     host.say(format_args!("device     {} ({})", described.name, described.hardware));
     let got = run(&gpu, kernel, &sizes, &inputs, &before)?;
     let started = gpu.driver().started();
+    form.ran(&started)?;
     if let Some((block, thread)) = job.trace {
         followed(&started, block, thread)?;
     }
-    let [inputs, before] = [inputs, before].map(|all| all.iter().map(rungs::widened).collect::<Vec<_>>());
+    let inputs: Vec<_> = inputs.iter().map(widened).collect();
+    // What the cpu writes is f32 where the kernel's is rounded.
+    let before: Vec<_> = before.iter().zip(&outputs).map(|(numbers, array)| as_f32(numbers, array)).collect();
     let want = run(&CpuDevice::new(job.options.threads)?, kernel, &sizes, &inputs, &before)?;
 
-    let tolerance = rungs::tolerance(kernel, rung);
     let report = Report {
         kernel: rung.map_or(kernel.name, |rung| rung.name),
         formula: kernel.formula,
         shape: sizes.0,
         seed: job.seed,
-        machine: machine(&job.options),
+        machine: machine(&job.options) + &form.words(),
+        precision: form.precision,
         launches: started
             .iter()
             .map(|one| launched(gpu.driver().machine(), one, job))
             .collect::<Result<_>>()?,
-        outputs: outputs.iter().zip(got.iter().zip(&want)).map(|(a, (g, w))| compare(a, g, w)).collect(),
-        tolerance,
+        outputs: outputs
+            .iter()
+            .zip(got.iter().zip(&want))
+            .map(|(array, (got, want))| compare(array, got, want, form.tolerance(kernel, array)))
+            .collect(),
     };
     host.result(&report.text(), &report)?;
-    match report.outputs.iter().find(|output| output.relative.is_nan() || output.relative > tolerance) {
+    match report.outputs.iter().find(|output| output.relative.is_nan() || output.relative > output.tolerance)
+    {
         None => Ok(()),
         Some(wrong) => Err(Error::new(
             Kind::Numeric,
             format!("{}: `{}` on the emulator is not what the cpu gives", kernel.name, wrong.name),
         )
         .expected_got(
-            format!("a difference of at most {tolerance:e} of the largest number"),
+            format!("a difference of at most {:e} of the largest number", wrong.tolerance),
             format!("{:e}, at element {}", wrong.relative, wrong.worst),
         )
         .help("--trace shows what a thread did; src/device/cpu has the same operation in Rust")),
@@ -120,14 +131,20 @@ fn all() -> impl Iterator<Item = (&'static str, &'static Kernel, Option<Rung>)> 
 }
 
 fn list(host: &Host) -> Result<()> {
-    let rows: Vec<_> =
-        all().map(|(name, k, rung)| (name, k.formula, shape_text(&rungs::axes(k, rung)))).collect();
-    let value = |(name, kernel, rung): (&str, &Kernel, Option<Rung>)| {
+    let rows: Vec<_> = all()
+        .map(|(name, k, rung)| Ok((name, k.formula, shape_text(&usual(k, rung)?))))
+        .collect::<Result<_>>()?;
+    let value = |(name, kernel, rung): (&str, &Kernel, Option<Rung>)| -> Result<serde_json::Value> {
         let shape: serde_json::Map<_, _> =
-            rungs::axes(kernel, rung).iter().map(|&(axis, size)| (axis.to_owned(), json!(size))).collect();
-        json!({ "kernel": name, "formula": kernel.formula, "shape": shape, "ladder": rung.is_some() })
+            usual(kernel, rung)?.iter().map(|&(axis, size)| (axis.to_owned(), json!(size))).collect();
+        Ok(json!({ "kernel": name, "formula": kernel.formula, "shape": shape, "ladder": rung.is_some() }))
     };
-    host.result(&kernel_list(&rows), &all().map(value).collect::<Vec<_>>())
+    host.result(&kernel_list(&rows), &all().map(value).collect::<Result<Vec<_>>>()?)
+}
+
+/// The sizes of a kernel where nobody names any.
+fn usual(kernel: &Kernel, rung: Option<Rung>) -> Result<Vec<(&'static str, usize)>> {
+    Ok(Form::new(kernel, rung, (None, Kernels::Auto))?.axes(kernel))
 }
 
 fn shape_text(axes: &[(&str, usize)]) -> String {
@@ -176,6 +193,7 @@ enum Numbers {
     U32(Vec<u32>),
     U8(Vec<u8>),
     Bf16(Vec<half::bf16>),
+    F16(Vec<half::f16>),
     Unwritten(Dtype, usize),
 }
 
@@ -208,6 +226,7 @@ fn upload(device: &dyn Device, numbers: &Numbers) -> Result<Buffer> {
         Numbers::U32(data) => device.upload(data),
         Numbers::U8(data) => device.upload(data),
         Numbers::Bf16(data) => device.upload(data),
+        Numbers::F16(data) => device.upload(data),
         Numbers::Unwritten(dtype, len) => device.alloc(*dtype, *len),
     }
 }
@@ -238,7 +257,15 @@ fn run(
     outputs.iter().map(wide).collect()
 }
 
-fn compare(array: &Array, got: &[f64], want: &[f64]) -> OutputReport {
+/// An output before the call, for the cpu: of the format that its row names.
+fn as_f32(numbers: &Numbers, array: &Array) -> Numbers {
+    match (numbers, array.fill) {
+        (Numbers::Unwritten(..), Fill::Unwritten(dtype)) => Numbers::Unwritten(dtype, array.len),
+        (other, _) => widened(other),
+    }
+}
+
+fn compare(array: &Array, got: &[f64], want: &[f64], tolerance: f64) -> OutputReport {
     let apart = |(got, want): (&f64, &f64)| {
         if got.to_bits() == want.to_bits() { 0.0 } else { (got - want).abs() }
     };
@@ -255,6 +282,7 @@ fn compare(array: &Array, got: &[f64], want: &[f64]) -> OutputReport {
         want: want.get(worst).copied().unwrap_or(0.0),
         difference,
         relative: if difference == 0.0 { 0.0 } else { difference / largest },
+        tolerance,
     }
 }
 

@@ -95,6 +95,9 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
         let config = finetune::config(host, &part, &base.sha256, &classes)?;
         parts.push(look(part, &config, job.force)?);
     }
+    for part in parts.iter().filter(|part| part.state != State::Finished) {
+        finetune::fits(host, &part.job, &splits)?;
+    }
     tell(host, job, &parts, &base, &splits)?;
     drop(base);
     for part in &parts {

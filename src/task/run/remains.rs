@@ -1,16 +1,18 @@
 //! What a run needs on the way, or leaves when it is killed, and how that goes.
 
-use super::{BEST, CHECKPOINT, Config, Folder, JOB, TENSORBOARD, remove};
+use super::{BEST, CHECKPOINT, Config, Folder, JOB, LISTINGS, ON_THE_WAY, TENSORBOARD, remove};
 use crate::error::{Error, Result};
 use crate::report::tensorboard;
 use std::path::{Path, PathBuf};
 
 const FEATURES: &str = "features";
 /// All that is written into a run's folder.
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     JOB,
     CHECKPOINT,
     BEST,
+    LISTINGS[0],
+    LISTINGS[1],
     "run.toml",
     "model.safetensors",
     "history.csv",
@@ -33,7 +35,7 @@ impl Folder {
             return Ok(false);
         }
         if folder.join(JOB).exists() || folder.join(FEATURES).exists() {
-            [CHECKPOINT, BEST, JOB].iter().try_for_each(|name| remove(&folder.join(name)))?;
+            ON_THE_WAY.iter().try_for_each(|name| remove(&folder.join(name)))?;
             folder.remove_remains()?;
             if !Config::read(&file)?.training.keep_features {
                 folder.remove_features();

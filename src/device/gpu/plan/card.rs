@@ -143,6 +143,13 @@ impl Card {
         })
     }
 
+    /// One that is given the kernels which a card of `capability` is given: of those that are known the newest that is
+    /// not newer.
+    pub fn like(capability: u32) -> &'static Self {
+        let older = CARDS.iter().filter(|card| card.capability <= capability);
+        older.max_by_key(|card| card.capability).unwrap_or(&CARDS[3])
+    }
+
     /// Of those that are known the first that a driver's name of a card ("NVIDIA H100 80GB HBM3") speaks of.
     pub fn in_words(words: &str) -> Option<&'static Self> {
         let squeezed = |text: &str| text.to_lowercase().replace([' ', '-'], "");

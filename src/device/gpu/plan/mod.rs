@@ -230,6 +230,11 @@ impl Driver for Plan {
         Ok(Some(Capacity { free: total.saturating_sub(self.state().live), total }))
     }
 
+    /// But for single words: the weights of a plan may be larger than the host's memory.
+    fn keeps(&self) -> bool {
+        false
+    }
+
     fn label(&self, label: &str) {
         let mut state = self.state();
         if *state.label != *label {

@@ -1,0 +1,90 @@
+//! What a command is to read must be there: one error and one exit code for all of them, before a device is opened.
+//!
+//! In: what was typed. Out: nothing, or [`Kind::Usage`] that names the path. Pictures of `predict` are not asked for
+//! here: one that is missing is one that cannot be read, and the others go on. Nor is what a file names, such as the data
+//! of a `run.toml`: that is a job that fails.
+
+use super::args::Command;
+use super::augment::AugmentCommand;
+use super::weights::WeightsCommand;
+use crate::error::{Error, Kind, Result};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// What a path is typed for.
+#[derive(Clone, Copy)]
+enum For {
+    Run,
+    /// A run, or a file of weights.
+    Network,
+    Data,
+    Features,
+    Weights,
+    Config,
+}
+
+impl For {
+    fn help(self) -> &'static str {
+        match self {
+            Self::Run => "give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o",
+            Self::Network => "name the folder of a run, or a file of weights with the classifier of ImageNet",
+            Self::Data => "give a folder with train/, validation/, test/, or with one folder per class",
+            Self::Features => "give the folder that `vgg-ft extract` wrote with -o",
+            Self::Weights => "check the path; `vgg-ft weights fetch --list` names the files that can be had",
+            Self::Config => "check the path; a run's folder holds its run.toml or job.toml",
+        }
+    }
+}
+
+/// Whether all that `command` is to read is there.
+///
+/// # Errors
+/// [`Kind::Usage`] for the first path that is not. One that cannot be looked at is left to those who read it.
+pub fn there(command: &Command) -> Result<()> {
+    typed(command).into_iter().try_for_each(|(what, path)| match std::fs::metadata(path) {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(Error::new(Kind::Usage, format!("there is no {}", path.display())).help(what.help()))
+        }
+        _ => Ok(()),
+    })
+}
+
+/// The paths that are read, in the order in which they are typed.
+fn typed(command: &Command) -> Vec<(For, &Path)> {
+    fn one(what: For, path: &Path) -> Vec<(For, &Path)> {
+        vec![(what, path)]
+    }
+    fn maybe(what: For, path: &Option<PathBuf>) -> Vec<(For, &Path)> {
+        path.iter().map(|path| (what, path.as_path())).collect()
+    }
+    match command {
+        Command::Summary(a) => maybe(For::Run, &a.run),
+        Command::Extract(a) => [one(For::Data, &a.data), maybe(For::Weights, &a.pictures.weights)].concat(),
+        Command::Fit(a) => [one(For::Features, &a.features), maybe(For::Weights, &a.weights)].concat(),
+        Command::Finetune(a) => {
+            let (config, weights) = (maybe(For::Config, &a.config), &a.job.pictures.weights);
+            [maybe(For::Data, &a.data), config, maybe(For::Weights, weights)].concat()
+        }
+        Command::Notebook(a) => {
+            let config = maybe(For::Config, &a.config);
+            [maybe(For::Data, &a.data), config, maybe(For::Weights, &a.weights)].concat()
+        }
+        Command::Resume(a) => one(For::Run, &a.run),
+        Command::Evaluate(a) => [one(For::Run, &a.run), one(For::Data, &a.data)].concat(),
+        Command::Predict(a) => one(For::Network, &a.run),
+        Command::Augment(a) => match &a.command {
+            AugmentCommand::Preview(a) => one(For::Data, &a.data),
+        },
+        Command::Report(a) => [one(For::Run, &a.run), maybe(For::Data, &a.data)].concat(),
+        Command::Compare(a) => a.runs.iter().map(|run| (For::Run, run.as_path())).collect(),
+        Command::Export(a) => one(For::Run, &a.run),
+        Command::Demo(a) => maybe(For::Weights, &a.job.pictures.weights),
+        Command::Weights(a) => match &a.command {
+            WeightsCommand::Convert(a) => one(For::Weights, &a.from),
+            WeightsCommand::Inspect { file } => maybe(For::Weights, file),
+            WeightsCommand::Diff { a, b } => [one(For::Weights, a), one(For::Weights, b)].concat(),
+            WeightsCommand::Fetch(_) => Vec::new(),
+        },
+        Command::Devices | Command::Bench(_) | Command::Emulate(_) => Vec::new(),
+    }
+}
