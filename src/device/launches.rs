@@ -1,7 +1,6 @@
 //! How the kernels of a step follow each other on a card.
 
-use super::Description;
-use super::precision::in_words;
+use super::{Description, capability};
 use crate::error::{Error, Kind, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -36,14 +35,13 @@ impl Launches {
     ///
     /// # Errors
     /// [`Kind::Device`] for programmatic launches before Hopper.
-    pub fn check(self, card: &Description, capability: u32) -> Result<()> {
-        if self == Self::Serial || capability >= FIRST {
+    pub fn check(self, card: &Description, got: u32) -> Result<()> {
+        if self == Self::Serial || got >= FIRST {
             return Ok(());
         }
-        Err(Error::new(Kind::Device, "--launches programmatic needs Hopper or a newer card")
-            .fact("device", &card.hardware)
-            .expected_got(format!("compute capability {} or newer", in_words(FIRST)), in_words(capability))
-            .help("leave --launches out"))
+        let error = Error::new(Kind::Device, "--launches programmatic needs Hopper or a newer card")
+            .fact("device", &card.hardware);
+        Err(capability::older(error, FIRST, got).help("leave --launches out"))
     }
 }
 
@@ -81,6 +79,6 @@ mod tests {
             assert_eq!(launches.name().parse(), Ok(launches));
         }
         let error = Launches::Programmatic.check(&card, 80).unwrap_err().to_string();
-        assert!(error.contains("compute capability 9.0 or newer") && error.contains("8.0"), "{error}");
+        assert!(error.contains("compute capability 9.0 or later") && error.contains("8.0"), "{error}");
     }
 }
