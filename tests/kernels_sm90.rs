@@ -180,7 +180,7 @@ fn what_does_not_fit_is_refused_by_name() {
                         let (mut inputs, mut outputs) = case.buffers(device);
                         let all = inputs.len();
                         let buffer = if which < all { &mut inputs[which] } else { &mut outputs[which - all] };
-                        if foreign && buffer.len() == 0 {
+                        if foreign && buffer.is_empty() {
                             continue;
                         }
                         *buffer = if foreign {
