@@ -2,7 +2,7 @@
 //! `tests/golden/make_augment.py` made the numbers.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use safetensors::SafeTensors;
 use std::sync::atomic::AtomicBool;

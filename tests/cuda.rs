@@ -10,7 +10,7 @@
 mod memory;
 #[path = "cuda/steps.rs"]
 mod steps;
-mod support;
+use crate::support;
 
 use assert_cmd::Command;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! All tests that ask a device, in one program, which `scripts/gpu-bundle` takes to a machine with a card.
 //! `cargo test --release --test devices kernels::` runs one of these files.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 #[path = "augment.rs"]
 mod augment;
@@ -33,3 +34,12 @@ mod precision;
 mod ptx_card;
 #[path = "whole_vgg.rs"]
 mod whole_vgg;
+
+// What several of them use.
+#[path = "ptx/form.rs"]
+mod form;
+#[path = "ptx/machine.rs"]
+mod machine;
+#[path = "ptx/rows.rs"]
+mod rows;
+mod support;

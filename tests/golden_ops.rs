@@ -5,7 +5,7 @@
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
+use crate::support;
 
 use safetensors::SafeTensors;
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 //! what learns. `tests/golden/make_training.py` made the numbers.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;

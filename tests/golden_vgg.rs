@@ -3,7 +3,7 @@
 //! `tests/golden/make_vgg.py` made the numbers, in float64, rounded once.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};

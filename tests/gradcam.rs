@@ -2,7 +2,7 @@
 //! differences, on every device.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use support::devices;
 use vgg_ft::device::Device;

@@ -4,7 +4,7 @@
 //! gradient of `y` is `r`. A loss op that is linear in its logits stands in for the `Σ y·r`.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use support::devices;
 use vgg_ft::device::Device;

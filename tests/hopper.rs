@@ -5,8 +5,7 @@
 //! Kernels that are wrong: `tests/ptx_wrong.rs`.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-#[path = "ptx/machine.rs"]
-mod machine;
+use crate::machine;
 
 use machine::{Machine, folder};
 use vgg_ft::device::Dtype;

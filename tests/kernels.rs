@@ -3,7 +3,7 @@
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
+use crate::support;
 
 use support::run::{Case, Data};
 use support::{cases, devices, naive, optimizer};

@@ -2,7 +2,7 @@
 //! near as f32's where factors are split; and ImageNet's classifier as a whole.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use support::cases::{Integers, Numbers, Reals, Source};
 use support::run::{Data, Want};

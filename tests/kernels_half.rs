@@ -4,7 +4,7 @@
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
+use crate::support;
 
 use support::cases::{Integers, Reals, Source, case, make};
 use support::close::Near;

@@ -2,7 +2,7 @@
 //! kernels owe besides: the pool of the map that would have been stored, no bank conflict, the same bits always.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use support::cases::{Integers, Numbers, Reals, Source};
 use support::half::Half;

@@ -3,7 +3,7 @@
 //! exact.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use support::cases::{Integers, Numbers, Reals, Source};
 use support::tensor_cores::{self, HOPPER, Sizes, cases_like, geometry, numbers};

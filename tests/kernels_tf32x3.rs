@@ -2,7 +2,7 @@
 //! where tensor cores cut what they add? Is either small part used? What becomes of NaN and infinity?
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use support::cases::{Integers, Numbers, Reals, Source, case, make};
 use support::close::Near;

@@ -2,7 +2,7 @@
 //! of the emulator's checks. And each costs less than the one before, in what it is about.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use support::cases::{self, Integers, Reals};
 use support::run::{Case, Data};

@@ -4,7 +4,7 @@
 //! In f32 on every device, where a power of two changes no bit; in f16 on the emulator (and a card, where one is).
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use support::cases::{Reals, Source as Numbers};
 use support::{devices, optimizer};

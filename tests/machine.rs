@@ -1,4 +1,5 @@
 //! The emulator, the texts that it runs, and the pages that are made of numbers, in one program of tests.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 #[path = "emulate.rs"]
 mod emulate;
@@ -18,3 +19,10 @@ mod ptx_forms;
 mod ptx_fuzz;
 #[path = "ptx_wrong.rs"]
 mod ptx_wrong;
+
+// What several of them use.
+#[path = "ptx/form.rs"]
+mod form;
+#[path = "ptx/machine.rs"]
+mod machine;
+mod support;

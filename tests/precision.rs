@@ -3,7 +3,7 @@
 //! The kernels on the emulator (and a card, where one is), in each precision, against the cpu, which is f32.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use std::rc::Rc;
 use std::time::Instant;

@@ -1,5 +1,6 @@
 //! What a user does with the program and its files, in one program of tests: to link twenty takes minutes.
 //! `cargo test --release --test program predict::` runs one of these files.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 #[path = "cli.rs"]
 mod cli;
@@ -21,3 +22,6 @@ mod predict;
 mod report;
 #[path = "weights_cli.rs"]
 mod weights_cli;
+
+// What several of them use.
+mod support;

@@ -8,12 +8,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-#[path = "ptx/form.rs"]
-mod form;
-#[path = "ptx/machine.rs"]
-mod machine;
-#[path = "ptx/rows.rs"]
-mod rows;
+use crate::form;
+use crate::machine;
+use crate::rows;
 
 use form::all;
 use rows::{Bits, Line};

@@ -17,10 +17,8 @@
 //! by hand from the PTX ISA 9.0. `tests/ptx_card.rs` compares all of it with cards.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-#[path = "ptx/form.rs"]
-mod form;
-#[path = "ptx/machine.rs"]
-mod machine;
+use crate::form;
+use crate::machine;
 
 use form::{Form, Row, UNTOUCHED, Want, all, forms, shown};
 use machine::{Machine, kernels, pointer};

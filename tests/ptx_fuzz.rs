@@ -1,8 +1,7 @@
 //! Damaged PTX: whatever the text, reading and decoding it ends soon, with a program or an error.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-#[path = "ptx/machine.rs"]
-mod machine;
+use crate::machine;
 
 use machine::{files, folder, kernels};
 use proptest::prelude::*;

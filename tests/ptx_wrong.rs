@@ -11,8 +11,7 @@
 //! Buffers hold 1, 2, 3 …; `?` nobody fills; `!` is given back before the wrong kernel runs.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-#[path = "ptx/machine.rs"]
-mod machine;
+use crate::machine;
 
 use machine::{Machine, files, folder};
 use std::collections::BTreeMap;

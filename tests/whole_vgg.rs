@@ -5,7 +5,7 @@
 //! every gradient compared. The weights are those of the repository.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-mod support;
+use crate::support;
 
 use std::time::Instant;
 use support::whole::{batch, drawings, photographs, relative_error};
