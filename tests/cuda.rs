@@ -64,7 +64,7 @@ fn without_a_driver_the_cure_is_said_and_nothing_falls_back() {
         println!("skipped: this machine has a card");
         return;
     }
-    let [_, error] = says(vgg_ft().args(["--device", "cuda", "predict", "RUN", "x.png"]), 1);
+    let [_, error] = says(vgg_ft().args(["--device", "cuda", "predict", ".", "x.png"]), 1);
     assert!(error.starts_with("error: "), "{error}");
     assert!(error.contains("help: "), "{error}");
     let [offer, _] = says(vgg_ft().args(["devices", "--json"]), 0);
@@ -104,7 +104,7 @@ fn devices_shows_a_card_or_why_it_cannot_be_used() {
 fn ptx_that_the_driver_cannot_read_is_explained() {
     let mut command = vgg_ft();
     command.env("LD_LIBRARY_PATH", fake()).env("VGG_FT_FAKE_CUDA", "old-driver");
-    let [_, error] = says(command.args(["predict", "RUN", "x.png"]), 1);
+    let [_, error] = says(command.args(["predict", ".", "x.png"]), 1);
     for part in [
         "error: cuda: cannot compile kernels/ptx/",
         "CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222)",
@@ -122,7 +122,7 @@ fn ptx_that_the_driver_cannot_read_is_explained() {
 fn a_card_that_is_not_there_is_refused_with_those_that_are() {
     let mut command = vgg_ft();
     command.env("LD_LIBRARY_PATH", fake());
-    let [_, error] = says(command.args(["--device", "cuda:3", "predict", "RUN", "x.png"]), 1);
+    let [_, error] = says(command.args(["--device", "cuda:3", "predict", ".", "x.png"]), 1);
     assert!(error.contains("there is no cuda:3") && error.contains("cuda:0 No card"), "{error}");
 }
 
