@@ -67,7 +67,7 @@ pub type On = (&'static Card, Precision, Kernels);
 /// memory, the second is like all that follow.
 ///
 /// # Errors
-/// [`Kind::Device`](crate::error::Kind::Device) when a tensor has more elements than a kernel counts, or the card does
+/// [`Kind::Device`] when a tensor has more elements than a kernel counts, or the card does
 /// not run those kernels.
 pub fn training(
     (card, precision, kernels): On,
