@@ -5,14 +5,22 @@
 
 #pragma once
 
+// What a kernel before may still be writing when this one is launched must not be loaded by the read-only path: its
+// promise, that nobody writes while the kernel runs, would be false, and no wait binds such a load. `const __restrict__`
+// and __ldg make the promise. scripts/ptx refuses the path in kernels that wait.
+#if __CUDA_ARCH__ >= 900
+#define __restrict__
+#endif
+
 // Blocks of elementwise kernels.
 constexpr unsigned LINEAR = 256;
 
 // Programmatic dependent launch, "griddepcontrol" of the PTX ISA: where a launch allows it, blocks start while the kernel
-// before them still runs, as soon as all of its blocks have started and there is room. Until here a thread may touch
-// registers, shared memory and parameters; behind it all that the kernels before have written is there, and none of them
-// reads any more what this one writes: they waited for theirs. So every thread of every kernel begins with it, also one that
-// has nothing to do. A launch that allows nothing, or an older card, comes here late and passes.
+// before them still runs: when each of its blocks has passed this point or ended, and there is room. Until here a thread
+// may touch registers, shared memory and parameters; behind it all that the kernels before have written is there, and none
+// of them reads any more what this one writes, since a kernel does not end before its threads have passed here. One thread
+// would do for that; in ours every thread begins so, which is easy to check. A launch that allows nothing passes at once,
+// and an older card has no such point.
 __device__ __forceinline__ void await_predecessor()
 {
 #if __CUDA_ARCH__ >= 900

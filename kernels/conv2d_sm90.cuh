@@ -220,7 +220,7 @@ __device__ __forceinline__ void put_sums(
     for (int half = 0; half < 2; ++half) {
         float2 bias = make_float2(0.0f, 0.0f);
         if constexpr (!End::BACKWARD)
-            bias = __ldg(reinterpret_cast<const float2*>(end.bias + (column + part * 16 + half * 8 + lane % 4 * 2)));
+            bias = *reinterpret_cast<const float2*>(end.bias + (column + part * 16 + half * 8 + lane % 4 * 2));
         #pragma unroll
         for (int rows = 0; rows < 2; ++rows) {
             float low = sums[half * 4 + rows * 2] + bias.x, high = sums[half * 4 + rows * 2 + 1] + bias.y;
@@ -266,7 +266,7 @@ __device__ __forceinline__ void finish(
     constexpr bool EARLY = Tile::BLOCKS == 1;
     uint4 outputs[4];
     const auto output = [&](const int k) {
-        return __ldg(reinterpret_cast<const uint4*>(end.mask + (place + k * 4 * int(p.c_in))));
+        return *reinterpret_cast<const uint4*>(end.mask + (place + k * 4 * int(p.c_in)));
     };
     if (EARLY && end.mask) {
         #pragma unroll

@@ -176,7 +176,7 @@ __device__ __forceinline__ void finish_pool(
     static_assert(Halo::COLUMNS == 128, "one box of windows");
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4, consumer = threadIdx.x / 128;
     const int filter = at.filter + warp * 16;
-    const float low = __ldg(bias + filter + lane / 4), high = __ldg(bias + filter + 8 + lane / 4);
+    const float low = bias[filter + lane / 4], high = bias[filter + 8 + lane / 4];
     const bool speaks = threadIdx.x % 128 == 0;
     // The box before last is free again.
     if (speaks) wait_stores<1>();

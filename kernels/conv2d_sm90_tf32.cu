@@ -50,12 +50,12 @@ __device__ __forceinline__ void finish(
             float2 v = make_float2(sums[k * 4 + half * 2], sums[k * 4 + half * 2 + 1]);
             if constexpr (End::BACKWARD) {
                 if (end.mask) {
-                    const float2 output = __ldg(reinterpret_cast<const float2*>(end.mask + place + k * 8));
+                    const float2 output = *reinterpret_cast<const float2*>(end.mask + place + k * 8);
                     v = make_float2(output.x > 0.0f ? v.x : 0.0f, output.y > 0.0f ? v.y : 0.0f);
                 }
                 *reinterpret_cast<float2*>(end.dx + place + k * 8) = v;
             } else {
-                const float2 bias = __ldg(reinterpret_cast<const float2*>(end.bias + column + lane % 4 * 2 + k * 8));
+                const float2 bias = *reinterpret_cast<const float2*>(end.bias + column + lane % 4 * 2 + k * 8);
                 v = make_float2(v.x + bias.x, v.y + bias.y);
                 if (end.relu) v = make_float2(rectify(v.x), rectify(v.y));
                 *reinterpret_cast<float2*>(end.y + place + k * 8) = v;

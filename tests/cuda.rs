@@ -164,6 +164,7 @@ fn a_driver_without_graphs_learns_too() {
 #[test]
 fn kernels_that_begin_early_learn_the_same_bits() {
     inside("steps::programmatic", "hopper");
+    inside("steps::programmatic_hopper", "hopper");
 }
 
 #[test]

@@ -51,7 +51,8 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = kernels())]
     pub kernels: Kernels,
     /// When a kernel of a step begins on a card: serial (when the one before it has ended), programmatic (while the last
-    /// blocks of the one before still run; Hopper or newer, a driver of CUDA 12.3; not measured yet). Same bits
+    /// blocks of the one before still run, where both are compiled for Hopper; a driver of CUDA 12.3; not measured yet). Same
+    /// bits
     #[arg(long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = str::parse::<Launches>)]
     pub launches: Launches,
     /// On a card: wait for each kernel, so that one that goes wrong is named; slow

@@ -106,7 +106,7 @@ impl DeviceName {
 }
 
 /// For devices that run one kernel after another, or none.
-fn no_launches(launches: Launches) -> Error {
+pub fn no_launches(launches: Launches) -> Error {
     Error::new(Kind::Usage, "only a card overlaps the kernels of a step")
         .expected_got("--launches serial", launches)
         .help("use --device cuda, or leave --launches out")

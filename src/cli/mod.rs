@@ -25,7 +25,7 @@ use crate::model::Head;
 use crate::task::{self, Host};
 use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split};
 use clap::Parser;
-use device::{DeviceName, Opened};
+use device::{DeviceName, Opened, no_launches};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -120,6 +120,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Bench(a) => {
             task::bench(&host, &a.job(cli.precision.unwrap_or_default(), cli.kernels, cli.launches))
         }
+        Command::Emulate(_) if cli.launches != Launches::Serial => Err(no_launches(cli.launches)),
         Command::Emulate(a) => {
             let threads = cli.threads.map(usize::from);
             task::emulate(&host, &a.job(threads, cli.precision, cli.kernels))

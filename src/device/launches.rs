@@ -5,8 +5,8 @@ use crate::error::{Error, Kind, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// The first compute capability whose kernels can be launched before the one before them has ended: Hopper.
-const FIRST: u32 = 90;
+/// The one compute capability whose kernels were looked at as machine code: Hopper. Later cards can do it, too.
+const HOPPER: u32 = 90;
 
 /// When a kernel of a CUDA graph begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -14,8 +14,9 @@ pub enum Launches {
     /// When the one before it has ended.
     #[default]
     Serial,
-    /// When all blocks of the one before it have begun and there is room (programmatic dependent launch): it gets ready,
-    /// and waits by itself (`griddepcontrol.wait`). Kernels that do not wait by themselves begin as in a serial launch.
+    /// When all blocks of the one before it are past their own wait, or have ended, and there is room (programmatic dependent
+    /// launch): it gets ready, and waits by itself (`griddepcontrol.wait`) until the one before has ended. Kernels that do
+    /// not wait by themselves begin as in a serial launch.
     Programmatic,
 }
 
@@ -34,14 +35,14 @@ impl Launches {
     /// Whether a card of this compute capability (90 for 9.0) can do it.
     ///
     /// # Errors
-    /// [`Kind::Device`] for programmatic launches before Hopper.
+    /// [`Kind::Device`] for programmatic launches on another card than Hopper.
     pub fn check(self, card: &Description, got: u32) -> Result<()> {
-        if self == Self::Serial || got >= FIRST {
+        if self == Self::Serial || got == HOPPER {
             return Ok(());
         }
-        let error = Error::new(Kind::Device, "--launches programmatic needs Hopper or a newer card")
+        let error = Error::new(Kind::Device, "--launches programmatic is for Hopper alone, so far")
             .fact("device", &card.hardware);
-        Err(capability::older(error, FIRST, got).help("leave --launches out"))
+        Err(capability::other(error, HOPPER, got).help("leave --launches out"))
     }
 }
 
@@ -67,18 +68,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programmatic_launches_are_for_hopper_and_newer() {
+    fn programmatic_launches_are_for_hopper() {
         let card = Description { name: "cuda".into(), hardware: "a card".into() };
         for (launches, capability, can) in [
             (Launches::Serial, 75, true),
             (Launches::Programmatic, 89, false),
             (Launches::Programmatic, 90, true),
-            (Launches::Programmatic, 120, true),
+            (Launches::Programmatic, 120, false),
         ] {
             assert_eq!(launches.check(&card, capability).is_ok(), can, "{launches} {capability}");
             assert_eq!(launches.name().parse(), Ok(launches));
         }
         let error = Launches::Programmatic.check(&card, 80).unwrap_err().to_string();
-        assert!(error.contains("compute capability 9.0 or later") && error.contains("8.0"), "{error}");
+        assert!(error.contains("compute capability 9.0") && error.contains("8.0"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{Counts, Cuda, Options};
-use vgg_ft::device::{Buffer, Call, Device, Dtype, Launches};
+use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Launches, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::Tensor;
 use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
@@ -255,6 +255,16 @@ fn tiny(device: &dyn Device) -> Network {
     Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap()
 }
 
+/// The same of 64 filters, two layers of them Hopper's own.
+fn wide(device: &dyn Device) -> Network {
+    let filters = |name: &str| (name.to_owned(), Layer::Conv2d { filters: 64 });
+    let pool = |name: &str| (name.to_owned(), Layer::Maxpool2d);
+    let layers = vec![filters("conv1"), pool("pool1"), filters("conv2"), pool("pool2"), filters("conv3")];
+    let base = Architecture::base_of("wide", [16, 16], layers).unwrap();
+    let architecture = base.with_head(Head { units: 12, dropout: 0.5, classes: 2 }).unwrap();
+    Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap()
+}
+
 /// Batches of four and of two as `predict`, `evaluate` and `extract` pass them: what each answers, in bits, and what
 /// became of the launches.
 fn pass(options: Options) -> (Vec<u64>, Vec<Counts>) {
@@ -295,15 +305,23 @@ fn passes() {
 
 /// Three epochs of three batches of four and one of two, each followed by two and one of evaluation.
 fn learn(options: Options) -> (Vec<u64>, Vec<Vec<u32>>, Vec<Counts>) {
-    let gpu = Gpu::new(Cuda::open(options).unwrap()).unwrap();
-    let device: &dyn Device = &gpu;
-    let mut network = tiny(device);
+    learn_on(&Gpu::new(Cuda::open(options).unwrap()).unwrap(), tiny, 3)
+}
+
+/// So many epochs of a network on a device.
+fn learn_on(
+    gpu: &Gpu<Cuda>,
+    network: fn(&dyn Device) -> Network,
+    epochs: usize,
+) -> (Vec<u64>, Vec<Vec<u32>>, Vec<Counts>) {
+    let device: &dyn Device = gpu;
+    let mut network = network(device);
     network.set_trainable(Trainable::from(network.architecture(), "conv1").unwrap());
     let rule = Rmsprop { rate: 1e-3, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
     let (train, validation) = (Noise::new(14), Noise::new(10));
     let mut log = Log { cuda: gpu.driver(), losses: Vec::new(), counts: Vec::new() };
-    let course = Course::new(3, 4, 3, rule.rate);
+    let course = Course::new(epochs, 4, 3, rule.rate);
     let validation = Some((0, &validation as &dyn Samples));
     let fit = Fit { device, from: 0, train: &train, validation, stage: "all", course: &course };
     fit.run(&mut network, &mut optimizer, &mut Position::default(), &mut log).unwrap();
@@ -354,12 +372,26 @@ fn programmatic() {
     assert!(sync.unwrap().contains("--sync waits for each kernel"));
 }
 
+/// TMA, `wgmma` and tensor maps in graphs, early and not.
+#[test]
+#[ignore = "runs on the fake library"]
+fn programmatic_hopper() {
+    let [early, serial] = [Launches::Programmatic, Launches::Serial].map(|launches| {
+        let gpu = Gpu::new(Cuda::open(Options { launches, ..Options::default() }).unwrap()).unwrap();
+        let gpu = gpu.with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap();
+        learn_on(&gpu, wide, 1)
+    });
+    assert!(early.0 == serial.0 && early.1 == serial.1, "programmatic launches change the numbers");
+    let overlapping = |all: &[Counts]| all.last().unwrap().overlapping;
+    assert!(overlapping(&early.2) > 20 && overlapping(&serial.2) == 0, "{:?}", early.2);
+}
+
 #[test]
 #[ignore = "runs on the fake library"]
 fn not_programmatic() {
     let early = Options { launches: Launches::Programmatic, ..Options::default() };
     let refused = Cuda::open(early).err().map(|error| error.to_string()).unwrap();
-    assert!(refused.contains("--launches programmatic needs Hopper"), "{refused}");
+    assert!(refused.contains("--launches programmatic is for Hopper"), "{refused}");
 }
 
 #[test]

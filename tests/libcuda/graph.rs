@@ -133,6 +133,9 @@ pub unsafe extern "C" fn cuGraphAddDependencies_v2(
     count: usize,
 ) -> c_uint {
     inside(|machine| {
+        if count != 1 {
+            return INVALID_VALUE;
+        }
         let (from, to) = unsafe { (*from, *to) };
         let usual = Edge { from_port: 0, to_port: 0, kind: 0, reserved: [0; 5] };
         let programmatic = Edge { from_port: 1, kind: 1, ..usual };
@@ -142,7 +145,7 @@ pub unsafe extern "C" fn cuGraphAddDependencies_v2(
             Some(edge) if *edge == usual => false,
             Some(_) => return INVALID_VALUE,
         };
-        let Some(nodes) = machine.graphs.graphs.get_mut(&graph).filter(|_| count == 1) else {
+        let Some(nodes) = machine.graphs.graphs.get_mut(&graph) else {
             return INVALID_VALUE;
         };
         let there = nodes.iter().any(|(node, ..)| *node == from);

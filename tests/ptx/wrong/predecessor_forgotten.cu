@@ -1,4 +1,4 @@
-// Threads that have nothing to do end at once; the kernel behind takes that for the end of the kernel before.
+// Threads that have nothing to do end at once: against the rule that every thread waits, which is checked for its ease.
 // target: sm_90a
 // launch: grid=1 block=64
 // args: x=f32[40] y=f32[40]? n=u32:40

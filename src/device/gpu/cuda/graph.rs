@@ -2,8 +2,8 @@
 //!
 //! In: launches in order. Out: the same work, as a graph that was kept where one fits, with other arguments
 //! where only these differ, or as a new one. A graph is a chain: one stream has no more order than that. Where launches
-//! are programmatic, a kernel that waits by itself begins when all blocks of the one before have begun. Two kernels
-//! apart nothing can meet: a kernel ends after its own wait, so the end of one is the end of all before it.
+//! are programmatic, a kernel that waits by itself begins when all blocks of the one before are past their own wait, or
+//! have ended. Two kernels apart nothing can meet: a kernel ends after its wait, so its end is that of all before it.
 //! The arena gives a step the addresses of the step before, so that a few counters and rates are all that changes.
 //! Graphs are for speed alone: where a driver has none, or the card no room for one, the launches come back.
 
@@ -26,6 +26,9 @@ const REST: u32 = 64;
 /// The answer of a driver that has the functions but no graphs.
 const NOT_SUPPORTED: Code = sys::cudaError_enum::CUDA_ERROR_NOT_SUPPORTED as Code;
 
+/// What the edge of a programmatic launch is for.
+const EARLY: &str = "let a kernel of a graph begin early (--launches programmatic)";
+
 /// What was done with lists of launches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -37,7 +40,7 @@ pub struct Counts {
     pub changed: u64,
     /// Times that the card had no room for a graph, also without those that were kept.
     pub refused: u64,
-    /// Nodes of graphs made that begin before the one before them has ended.
+    /// Nodes of graphs made that may begin before the one before them has ended.
     pub overlapping: u64,
 }
 
@@ -110,7 +113,8 @@ impl Graphs {
         }
         match tried {
             Ok(described) => Ok(Ok(described)),
-            Err(Failed { refused: (NOT_SUPPORTED, _), launches, .. }) => {
+            // Who asked for early kernels is told that there are none.
+            Err(Failed { refused: (NOT_SUPPORTED, what), launches, .. }) if what != EARLY => {
                 self.missing = true;
                 Ok(Err(launches))
             }
@@ -272,7 +276,7 @@ impl Kept {
             if let (Some(edges), Some(last)) = (programmatic, last) {
                 // SAFETY: both nodes are alive and of this graph, and kernels; one of each and one edge.
                 let code = unsafe { (edges.add)(self.graph.0, &last, &made, &Edge::PROGRAMMATIC, 1) };
-                answer(code, "let a kernel of a graph begin early")?;
+                answer(code, EARLY)?;
                 overlapping += 1;
             }
             self.nodes.push(Handle(made));

@@ -85,13 +85,11 @@ fn check_launches(options: Options, card: &Description, capability: u32, library
     if options.launches == Launches::Serial {
         return Ok(());
     }
-    if options.sync {
-        return Err(Error::new(
-            Kind::Usage,
-            "--sync waits for each kernel, so none begins before another ends",
-        )
-        .expected_got("--launches serial", options.launches)
-        .help("leave one of the two out"));
+    if options.sync || options.single || options.guarded {
+        let why = if options.sync { "--sync waits for each kernel" } else { "there are no graphs" };
+        return Err(Error::new(Kind::Usage, format!("{why}, so none begins before another ends"))
+            .expected_got("--launches serial", options.launches)
+            .help("leave one of the two out"));
     }
     if library.graphs.is_none() || library.edges.is_none() {
         return Err(Error::new(Kind::Device, "this driver has no programmatic launches in graphs")

@@ -87,8 +87,11 @@ pub struct Line {
 pub fn lines(record: &Record, card: &Card) -> Vec<Line> {
     let line = |(launch, label)| predict(launch, label, card);
     let mut lines: Vec<_> = record.launches().map(line).collect();
-    // Before the first one is another graph.
-    lines.iter_mut().take(1).for_each(|first| first.early = false);
+    // Before the first one is another graph, and a kernel that does not wait lets none begin before it has ended.
+    let waits: Vec<_> = lines.iter().map(|line| line.early).collect();
+    for (at, line) in lines.iter_mut().enumerate() {
+        line.early &= at > 0 && waits[at - 1];
+    }
     lines
 }
 

@@ -46,7 +46,8 @@ impl Block<'_, '_> {
         }
     }
 
-    /// Whether all threads of a kernel that waits for the one before it did: whoever waits for this one counts on it.
+    /// Whether all threads of a kernel that waits for the one before it did. That one did would be enough for those who
+    /// wait for this one; all is the rule of our kernels, and keeps an access behind a wait that others do not reach.
     pub(super) fn check_waits(&self) -> Result<(), Box<Fault>> {
         if !self.grid.program.awaits || !self.grid.options.checked {
             return Ok(());
@@ -55,8 +56,8 @@ impl Block<'_, '_> {
             let missing = self.begun(index) & !warp.keeps.awaited;
             if missing != 0 {
                 let what = "a thread ends without having waited for the kernel before".to_owned();
-                let help = "griddepcontrol.wait must be reached by every thread: the next kernel takes the end of this \
-                            one for that of all before it";
+                let help =
+                    "griddepcontrol.wait must be reached by every thread: await_predecessor() comes first";
                 let mut fault = self.blame(index, Check::Predecessor, what, help);
                 fault.facts.push(("lanes".into(), format!("{missing:#010x}")));
                 return Err(fault);
