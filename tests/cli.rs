@@ -117,6 +117,7 @@ fn help_lists_the_values_of_what_takes_a_few() {
         (&finetune, "--shear-unit <UNIT>", "degrees, radians"),
         (&finetune, "--precision <PRECISION>", "f32, tf32x3, tf32, f16, bf16"),
         (&finetune, "--kernels <KERNELS>", "auto, portable, sm90a"),
+        (&finetune, "--launches <LAUNCHES>", "serial, programmatic"),
         (&bench, "--card <CARD>", "h100, h200, a100, t4, rtx3090, l4, rtx4090"),
         (&help("weights convert"), "--dtype <TYPE>", "f32, f16, bf16"),
     ] {

@@ -11,7 +11,7 @@ use super::predict::{FormatArg, LookArgs, PredictArgs};
 use super::resume::ResumeArgs;
 use super::train::TrainArgs;
 use super::values::{
-    classes, kernels, positive, precision, preprocess, rate, resize, share, size, variant, width,
+    classes, kernels, launches, positive, precision, preprocess, rate, resize, share, size, variant, width,
 };
 use super::weights::WeightsArgs;
 use crate::data::Resize;
@@ -53,7 +53,7 @@ pub struct Cli {
     /// When a kernel of a step begins on a card: serial (when the one before it has ended), programmatic (while the last
     /// blocks of the one before still run, where both are compiled for Hopper; a driver of CUDA 12.3; not measured yet). Same
     /// bits
-    #[arg(long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = str::parse::<Launches>)]
+    #[arg(long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = launches())]
     pub launches: Launches,
     /// On a card: wait for each kernel, so that one that goes wrong is named; slow
     #[arg(long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]

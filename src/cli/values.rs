@@ -2,7 +2,7 @@
 
 use crate::data::{AngleUnit, Augment, FillMode, Resize};
 use crate::device::gpu::plan::CARDS;
-use crate::device::{Kernels, Precision};
+use crate::device::{Kernels, Launches, Precision};
 use crate::model::{Preprocess, Variant};
 use crate::task::{ClassWeights, limits};
 use crate::train::{Monitor, Schedule};
@@ -44,6 +44,11 @@ pub fn precision() -> impl TypedValueParser<Value = Precision> {
 /// `portable`.
 pub fn kernels() -> impl TypedValueParser<Value = Kernels> {
     one_of(Kernels::ALL.map(Kernels::name))
+}
+
+/// `serial`.
+pub fn launches() -> impl TypedValueParser<Value = Launches> {
+    one_of(Launches::ALL.map(Launches::name))
 }
 
 /// `degrees`.
