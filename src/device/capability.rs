@@ -2,6 +2,9 @@
 
 use crate::error::Error;
 
+/// The one that code for sm_90a runs on, and whose kernels may be launched early: Hopper.
+pub const HOPPER: u32 = 90;
+
 /// As NVIDIA writes it: `9.0` for 90.
 pub fn in_words(capability: u32) -> String {
     format!("{}.{}", capability / 10, capability % 10)

@@ -1,12 +1,10 @@
 //! Which kernels a device of kernels takes where there are several for one thing.
 
-use super::{Description, Precision, capability};
+use super::capability::{self, HOPPER};
+use super::{Description, Precision};
 use crate::error::{Error, Kind, Result};
 use std::fmt;
 use std::str::FromStr;
-
-/// The one compute capability that code for sm_90a runs on: Hopper.
-const HOPPER: u32 = 90;
 
 /// Convolutions on tensor cores: for all cards, or for one alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

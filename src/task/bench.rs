@@ -132,7 +132,7 @@ fn planned_or_not(record: Result<Record>) -> Result<Option<Record>> {
 ///
 /// # Errors
 /// Those of `fits`.
-fn largest(mut high: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
+pub(super) fn largest(mut high: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
     let mut low = 0;
     while high - low > 1 {
         let middle = low + (high - low) / 2;

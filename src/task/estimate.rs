@@ -7,6 +7,7 @@
 //! the machine's, where that can be asked ([`cpu::room`]).
 
 use super::Host;
+use super::bench::largest;
 use crate::device::gpu::plan::{CARDS, Card, KINDS, Kind as Purpose, Memory, Record};
 use crate::device::{Capacity, Kernels, Precision, cpu};
 use crate::error::{Error, Kind, Result};
@@ -163,7 +164,7 @@ impl Estimate<'_> {
             .filter(|&(_, bytes)| bytes > 0)
             .map(|(name, bytes)| format!("{name} {}", gib(bytes)))
             .collect();
-        let advice = self.advice(place);
+        let advice = self.advice(place)?;
         // A plan that was stopped looks like one that does not fit.
         interrupt::check()?;
         Err(Error::new(Kind::Device, format!("this job does not fit into {}", place.name))
@@ -212,22 +213,17 @@ impl Estimate<'_> {
     }
 
     /// What would fit: the largest batch, and the lowest boundary above this one.
-    fn advice(&self, place: &Place) -> String {
+    fn advice(&self, place: &Place) -> Result<String> {
         let fits = |estimate: &Self| estimate.need(place).is_ok_and(|need| place.fits(&need));
         let mut ways = Vec::new();
-        // `low` fits or is 0, `high` does not fit: no more samples run at once than there are.
+        // No more samples run at once than there are.
         let samples = self.training.map_or(0, |training| training.samples.into_iter().max().unwrap_or(0));
-        let (mut low, mut high) = (0, self.batch.min(samples.max(self.pictures).max(1)));
-        while high - low > 1 {
-            let batch = low + (high - low) / 2;
-            if fits(&Self { batch, ..*self }) {
-                low = batch;
-            } else {
-                high = batch;
-            }
-        }
-        if low > 0 {
-            ways.push(format!("--batch {low}"));
+        let batch = largest(self.batch.min(samples.max(self.pictures).max(1)), |batch| {
+            interrupt::check()?;
+            Ok(fits(&Self { batch, ..*self }))
+        })?;
+        if batch > 0 {
+            ways.push(format!("--batch {batch}"));
         }
         let layers = self.architecture.layers();
         if let Some(training) = self.training {
@@ -239,12 +235,12 @@ impl Estimate<'_> {
             }
         }
         if !ways.is_empty() {
-            return format!("{} would fit", ways.join(", or "));
+            return Ok(format!("{} would fit", ways.join(", or ")));
         }
         let none =
             if self.training.is_some() { "no batch and no --unfreeze-from fits" } else { "no batch fits" };
         let another = if place.cpu { "a machine with more" } else { "another device (--device cpu)" };
-        format!("{none}; use smaller pictures (--size), {another}, or end what else holds the memory")
+        Ok(format!("{none}; use smaller pictures (--size), {another}, or end what else holds the memory"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The same numbers in another format or order.
 
-use super::kernels::{FLAT, Fill, Kernel, SAME_BITS, array, fresh, signed};
+use super::kernels::{FLAT, Fill, Kernel, SAME_BITS, array, call, fresh, signed};
 use crate::device::{Call, Dtype};
 
 pub const CAST: Kernel = Kernel {
@@ -11,10 +11,7 @@ pub const CAST: Kernel = Kernel {
         let len = s.of("len");
         (vec![signed("x", len)], vec![array("y", len, Fill::Unwritten(Dtype::F16))])
     },
-    make: |_, inputs, outputs| match (inputs, outputs) {
-        ([x], [y]) => Some(Call::Cast { x, y }),
-        _ => None,
-    },
+    make: call!(_s, [x] => [y], Call::Cast { x, y }),
     tolerance: SAME_BITS,
 };
 
@@ -26,12 +23,7 @@ pub const TRANSPOSE: Kernel = Kernel {
         let len = s.of("batch") * s.of("rows") * s.of("columns");
         (vec![signed("x", len)], vec![fresh("y", len)])
     },
-    make: |s, inputs, outputs| match (inputs, outputs) {
-        ([x], [y]) => {
-            let [batch, rows, columns] = ["batch", "rows", "columns"].map(|axis| s.of(axis));
-            Some(Call::Transpose { batch, rows, columns, x, y })
-        }
-        _ => None,
-    },
+    make: call!(s, [x] => [y],
+        Call::Transpose { batch: s.of("batch"), rows: s.of("rows"), columns: s.of("columns"), x, y }),
     tolerance: SAME_BITS,
 };

@@ -1,6 +1,6 @@
 //! What happens to a scaled loss, as kernels that can be run alone.
 
-use super::kernels::{Array, FLAT, Fill, Kernel, SAME_BITS, array, signed};
+use super::kernels::{Array, FLAT, Fill, Kernel, SAME_BITS, array, call, signed};
 use crate::device::{Call, LossScale};
 
 fn scaling() -> Array {
@@ -12,10 +12,7 @@ pub const SCALE_GRADIENT: Kernel = Kernel {
     formula: "gradient = gradient·scale",
     axes: FLAT,
     arrays: |s| (vec![scaling()], vec![signed("gradient", s.of("len"))]),
-    make: |_, inputs, outputs| match (inputs, outputs) {
-        ([scaling], [gradient]) => Some(Call::ScaleGradient { scaling, gradient }),
-        _ => None,
-    },
+    make: call!(_s, [scaling] => [gradient], Call::ScaleGradient { scaling, gradient }),
     tolerance: SAME_BITS,
 };
 
@@ -39,9 +36,6 @@ pub const UPDATE_LOSS_SCALE: Kernel = Kernel {
     formula: "scale doubled after good steps, halved after one whose gradients were not finite",
     axes: &[("interval", 1)],
     arrays: |_| (Vec::new(), vec![scaling()]),
-    make: |s, _, outputs| match outputs {
-        [scaling] => Some(Call::UpdateLossScale { interval: s.of("interval") as u32, scaling }),
-        _ => None,
-    },
+    make: call!(s, [] => [scaling], Call::UpdateLossScale { interval: s.of("interval") as u32, scaling }),
     tolerance: SAME_BITS,
 };
