@@ -391,9 +391,9 @@ fn augment_preview_draws_a_sheet() {
 fn an_interrupted_extraction_goes_on_to_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    draw(&here.join("data"), &[("train", 300)]);
+    draw(&here.join("data"), &[("train", 200)]);
     let args = |out: &str| {
-        ["extract", "data", "-o", out, "--size", "64", "--threads", "1"].map(str::to_owned).to_vec()
+        ["extract", "data", "-o", out, "--size", "48", "--threads", "1"].map(str::to_owned).to_vec()
     };
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"))
         .args(args("stopped"))

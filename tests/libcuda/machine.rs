@@ -187,7 +187,6 @@ impl Machine {
 
     /// A module's entries as launches know them, from its text alone.
     pub fn load(&mut self, text: &str) -> vgg_ft::error::Result<usize> {
-        self.emulator.load_text("given to libcuda", text)?;
         let module = parse("given to libcuda", text)?;
         let entries = module.entries.iter().map(|entry| {
             let params =
@@ -198,12 +197,13 @@ impl Machine {
                 params: params.leak(),
                 max_threads: None,
                 static_shared: shared.sum(),
-                awaits: self.emulator.look(&entry.name, |program, _| program.awaits).unwrap(),
+                awaits: entry.body.iter().any(|done| done.opcode == "griddepcontrol.wait"),
             };
             (entry.name.clone(), &*Box::leak(Box::new(known)))
         });
         let handle = 0x1_0000 + self.modules.len();
         self.modules.insert(handle, entries.collect());
+        self.emulator.load_parsed(module)?;
         Ok(handle)
     }
 

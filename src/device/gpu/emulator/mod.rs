@@ -35,7 +35,7 @@ use super::module;
 use super::tensor_map::{self, TensorMap};
 use crate::device::{Description, Dtype};
 use crate::error::{Error, Kind, Result};
-use crate::ptx::{Module, Program, Space, parse};
+use crate::ptx::{Function, Module, Program, Space, parse};
 use block::Block;
 use grid::{Grid, Named};
 use memory::Memory;
@@ -51,6 +51,13 @@ struct Loaded {
     constants: Arc<Vec<u8>>,
 }
 
+/// A module whose text was read, and where its variables are.
+struct Opened {
+    module: Arc<Module>,
+    addresses: HashMap<String, u64>,
+    constants: Arc<Vec<u8>>,
+}
+
 /// The machine.
 pub struct Emulator {
     options: Options,
@@ -58,7 +65,12 @@ pub struct Emulator {
     memory: Memory,
     threads: ThreadPool,
     loaded: Mutex<HashMap<String, Arc<Loaded>>>,
-    names: Mutex<Vec<(String, String)>>,
+    /// Of entries that ship the module. A text is read when one of its entries is first launched, and of a module that
+    /// entry alone becomes a program: a run needs a few of the 200.
+    known: Mutex<HashMap<&'static str, module::Module>>,
+    /// Of each entry of a module that was read.
+    opened: Mutex<HashMap<String, Arc<Opened>>>,
+    names: Mutex<Vec<(&'static str, &'static str)>>,
     launches: AtomicU64,
     statistics: Mutex<HashMap<String, Statistics>>,
 }
@@ -96,6 +108,8 @@ impl Emulator {
             memory: Memory::new(options.checked),
             threads,
             loaded: Mutex::default(),
+            known: Mutex::default(),
+            opened: Mutex::default(),
             names: Mutex::default(),
             launches: AtomicU64::new(0),
             statistics: Mutex::default(),
@@ -107,7 +121,30 @@ impl Emulator {
     /// # Errors
     /// [`Kind::Device`]: what the text holds that is not known, with file, line and text.
     pub fn load_text(&self, name: &str, text: &str) -> Result<Vec<String>> {
-        let module = Arc::new(parse(name, text)?);
+        let module = parse(name, text)?;
+        let names: Vec<String> = module.entries.iter().map(|entry| entry.name.clone()).collect();
+        self.load_parsed(module)?;
+        for name in &names {
+            self.loaded(name)?;
+        }
+        Ok(names)
+    }
+
+    /// Makes the entries of a module known that was read from a text. What none of them launches is not looked at.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] when its variables have no room.
+    pub fn load_parsed(&self, module: Module) -> Result<()> {
+        let opened = Arc::new(self.open(module)?);
+        for entry in &opened.module.entries {
+            lock(&self.opened).insert(entry.name.clone(), Arc::clone(&opened));
+            lock(&self.loaded).remove(&entry.name);
+        }
+        Ok(())
+    }
+
+    /// Gives the variables of a module a place.
+    fn open(&self, module: Module) -> Result<Opened> {
         let mut addresses = HashMap::new();
         let mut constants = Vec::new();
         for variable in &module.variables {
@@ -128,15 +165,13 @@ impl Emulator {
                 _ => {}
             }
         }
-        let constants = Arc::new(constants);
-        let mut names = Vec::new();
-        for entry in &module.entries {
-            let program = Program::new(&module, entry, &addresses, self.options.checked)?;
-            let loaded = Loaded { module: Arc::clone(&module), program, constants: Arc::clone(&constants) };
-            lock(&self.loaded).insert(entry.name.clone(), Arc::new(loaded));
-            names.push(entry.name.clone());
-        }
-        Ok(names)
+        Ok(Opened { module: Arc::new(module), addresses, constants: Arc::new(constants) })
+    }
+
+    fn program(&self, opened: &Opened, entry: &Function) -> Result<Loaded> {
+        let Opened { module, addresses, constants } = opened;
+        let program = Program::new(module, entry, addresses, self.options.checked)?;
+        Ok(Loaded { module: Arc::clone(module), program, constants: Arc::clone(constants) })
     }
 
     /// The program of an entry, and its module, for those who want to look.
@@ -154,10 +189,31 @@ impl Emulator {
     }
 
     fn loaded(&self, entry: &str) -> Result<Arc<Loaded>> {
-        lock(&self.loaded).get(entry).cloned().ok_or_else(|| {
+        if let Some(loaded) = lock(&self.loaded).get(entry) {
+            return Ok(Arc::clone(loaded));
+        }
+        let unknown = || {
             Error::new(Kind::Device, format!("no loaded module has an entry `{entry}`"))
                 .help("this is a bug in vgg-ft: its modules are loaded when the device is made")
-        })
+        };
+        // Held meanwhile, so that no two threads read a text, and give its variables two places.
+        let mut known = lock(&self.known);
+        let read = lock(&self.opened).get(entry).cloned();
+        let opened = match read {
+            Some(opened) => opened,
+            None => {
+                let module = known.get(entry).copied().ok_or_else(unknown)?;
+                let name = format!("kernels/ptx/{}.{}.ptx", module.name, module.target);
+                self.load_parsed(parse(&name, module.text)?)?;
+                known.retain(|_, other| [other.name, other.target] != [module.name, module.target]);
+                lock(&self.opened).get(entry).cloned().ok_or_else(unknown)?
+            }
+        };
+        drop(known);
+        let kernel = opened.module.entry(entry).ok_or_else(unknown)?;
+        let loaded = Arc::new(self.program(&opened, kernel)?);
+        lock(&self.loaded).insert(entry.to_owned(), Arc::clone(&loaded));
+        Ok(loaded)
     }
 
     /// [`Driver::launch`], with a thread to follow.
@@ -290,12 +346,12 @@ impl Driver for Emulator {
     }
 
     fn load(&self, module: &module::Module) -> Result<()> {
-        let key = (module.name.to_owned(), module.target.to_owned());
-        if lock(&self.names).contains(&key) {
-            return Ok(());
+        let key = (module.name, module.target);
+        let mut names = lock(&self.names);
+        if !names.contains(&key) {
+            names.push(key);
+            lock(&self.known).extend(module.entries.iter().map(|entry| (entry.name, *module)));
         }
-        self.load_text(&format!("kernels/ptx/{}.{}.ptx", module.name, module.target), module.text)?;
-        lock(&self.names).push(key);
         Ok(())
     }
 
