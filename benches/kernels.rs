@@ -34,7 +34,7 @@ mod report;
 mod roof;
 
 use activations::{bias_backward, elementwise, maxpool2d};
-use convolutions::{conv2d, conv2d_maxpool2d_forward};
+use convolutions::{conv2d, conv2d_conv2d_maxpool2d_forward, conv2d_maxpool2d_forward};
 use criterion::Criterion;
 use dense::{dense, losses};
 use layers::{BATCH, CONV2D, CONV2D_MAXPOOL2D, DENSE, POOL2D};
@@ -55,6 +55,10 @@ fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Mea
     }
     for &(layer, side, c_in, c_out) in CONV2D_MAXPOOL2D {
         measure(conv2d_maxpool2d_forward(layer, Conv2d { n: BATCH, h: side, w: side, c_in, c_out }));
+    }
+    let block = [3, 64].map(|c_in| Conv2d { n: BATCH, h: 150, w: 150, c_in, c_out: 64 });
+    if device.joins(block) {
+        measure(conv2d_conv2d_maxpool2d_forward("block1", block));
     }
     for &(layer, c_in, c_out) in DENSE {
         dense(layer, Dense { n: BATCH, c_in, c_out }).into_iter().for_each(&mut measure);

@@ -23,6 +23,8 @@ template <int FILTERS_, int HEIGHT_, int STAGES_, int BOXES_, bool STAY_>
 struct Halo {
     static constexpr int FILTERS = FILTERS_, HEIGHT = HEIGHT_, STAGES = STAGES_, BOXES = BOXES_;
     static constexpr bool STAY = STAY_;
+    // Whether consumers multiply by turns; conv2d_sm90_first.cu has barriers for that.
+    static constexpr bool TURNS = false;
     // Of a consumer: lines of the tile, and columns of the product.
     static constexpr int LINES = FILTERS == 64 ? HEIGHT / 2 : HEIGHT, COLUMNS = LINES * 8;
     static constexpr int BOX = 10 * (HEIGHT + 2) * 128, BOX_ROOM = (BOX + 1023) / 1024 * 1024;
@@ -125,6 +127,10 @@ __device__ __forceinline__ void consume_halo(
         }
         box_before = box.stage;
         box.forward();
+    }
+    // The other's products may queue behind the last of these.
+    if constexpr (Halo::TURNS) {
+        if (speaks) arrive(boxes + 16 * Halo::BOXES + 8 * (consumer ^ 1));
     }
     wait_products<0>();
     if (speaks) {

@@ -240,6 +240,11 @@ __device__ __forceinline__ void store_matrices(const unsigned at, const unsigned
                  ::"r"(at), "r"(from[0]), "r"(from[1]), "r"(from[2]), "r"(from[3]) : "memory");
 }
 
+__device__ __forceinline__ void store_word(const unsigned at, const unsigned value)
+{
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(at), "r"(value) : "memory");
+}
+
 __device__ __forceinline__ void store_half(const unsigned at, const unsigned value)
 {
     asm volatile("st.shared.u16 [%0], %1;" ::"r"(at), "h"(static_cast<unsigned short>(value)) : "memory");

@@ -18,6 +18,8 @@ mod gradients;
 mod kernels;
 #[path = "kernels_dense.rs"]
 mod kernels_dense;
+#[path = "kernels_first.rs"]
+mod kernels_first;
 #[path = "kernels_half.rs"]
 mod kernels_half;
 #[path = "kernels_mma.rs"]

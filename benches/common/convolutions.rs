@@ -116,21 +116,71 @@ pub fn conv2d_maxpool2d_forward(layer: &str, geometry: Conv2d) -> Line {
     let ((x, x1), (weight, w1)) = (factors(1, g.x().len()), factors(3, g.weight().len()));
     let bias = reals(4, g.c_out);
     let b1 = bias.clone();
-    let largest = move |at: usize| {
-        let (c, j, line) = (at % g.c_out, at / g.c_out % (g.w / 2), at / g.c_out / (g.w / 2));
-        let first = (line / (g.h / 2) * g.h + line % (g.h / 2) * 2) * g.w + 2 * j;
+    let largest_at = move |at: usize| {
+        let (c, [n, i, j]) = window(&g, at);
+        let first = (n * g.h + i) * g.w + j;
         let corner = |k: usize| (first + k / 2 * g.w + k % 2) * g.c_out + c;
-        let all = [0, 1, 2, 3].map(|k| naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, corner(k)));
-        let [value, within] =
-            [|n: Near| n.value, |n: Near| n.within].map(|f| all.map(f).into_iter().fold(0.0, f64::max));
-        rounded(Near { value, within }, true)
+        rounded(
+            largest([0, 1, 2, 3].map(|k| naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, corner(k)))),
+            true,
+        )
     };
     Line {
         shape: format!("{layer}/b{}", g.n),
         work: Throughput::Elements(2 * g.macs()),
         inputs: vec![x, weight, bias.into()],
-        outputs: vec![(activations(pool.y().len()), Box::new(largest))],
+        outputs: vec![(activations(pool.y().len()), Box::new(largest_at))],
         make: make!([x, weight, bias] => [y],
             Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner: None }),
+    }
+}
+
+/// Filter and first pixel (picture, line, column) of window `at`.
+fn window(g: &Conv2d, at: usize) -> (usize, [usize; 3]) {
+    let (c, j, line) = (at % g.c_out, at / g.c_out % (g.w / 2), at / g.c_out / (g.w / 2));
+    (c, [line / (g.h / 2), line % (g.h / 2) * 2, 2 * j])
+}
+
+fn largest(all: [Near; 4]) -> Near {
+    let [value, within] =
+        [|n: Near| n.value, |n: Near| n.within].map(|f| all.map(f).into_iter().fold(0.0, f64::max));
+    Near { value, within }
+}
+
+/// The first block at once, for devices that join its layers.
+pub fn conv2d_conv2d_maxpool2d_forward(layer: &str, geometries: [Conv2d; 2]) -> Line {
+    let [g, second] = geometries;
+    let ((x, x1), (from, w1), (weight, w2)) =
+        (factors(1, g.x().len()), factors(2, g.weight().len()), factors(3, second.weight().len()));
+    let [b1, b2] = [4, 5].map(|seed| reals(seed, g.c_out));
+    let inputs = vec![x, from, weight, b1.clone().into(), b2.clone().into()];
+    let want = move |at: usize| {
+        let (o, [n, i, j]) = window(&second, at);
+        // What the four of the window see of the first map: 4 x 4 pixels, zeros outside.
+        let mut z = Vec::new();
+        for (u, v) in (0..4).flat_map(|u| (0..4).map(move |v| (i + u, j + v))) {
+            let there = (1..=g.h).contains(&u) && (1..=g.w).contains(&v);
+            z.extend((0..g.c_out).map(|c| {
+                let at = || (((n * g.h + u - 1) * g.w) + v - 1) * g.c_out + c;
+                if there { naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, at()).value as f32 } else { 0.0 }
+            }));
+        }
+        let z = if precision() == Precision::Bf16 { Half(precision().activations()).rounded(&z) } else { z };
+        let seen = Conv2d { n: 1, h: 4, w: 4, ..second };
+        let corner = |k: usize| ((k / 2 + 1) * 4 + k % 2 + 1) * second.c_out + o;
+        let Near { value, within } =
+            largest([0, 1, 2, 3].map(|k| naive::conv2d_forward_at(&seen, &z, &w2, &b2, true, corner(k))));
+        // `within` is 26·2^-24 of the magnitudes; each z may be the other of two neighbours, 2^-8 of it.
+        rounded(Near { value, within: within * 2f64.powi(12) }, true)
+    };
+    Line {
+        shape: format!("{layer}/b{}", g.n),
+        work: Throughput::Elements(2 * (g.macs() + second.macs())),
+        inputs,
+        outputs: vec![(activations(second.pool().y().len()), Box::new(want))],
+        make: make!([x, first, second, one, other] => [y],
+        Call::Conv2dConv2dMaxpool2dForward {
+            geometries, x, weights: [first, second], biases: [one, other], y,
+        }),
     }
 }

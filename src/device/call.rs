@@ -116,6 +116,21 @@ pub enum Call<'a> {
         /// As [`Call::Maxpool2dForward`] leaves it; only training asks for it.
         winner: Option<&'a mut Buffer>,
     },
+    /// [`Call::Conv2dForward`] with ReLU, and of its map [`Call::Conv2dMaxpool2dForward`], in one pass that stores
+    /// neither map: VGG16's first block, where nothing of it learns. A device that does not join them
+    /// ([`Device::joins`](super::Device::joins)) keeps the map between them in scratch memory.
+    Conv2dConv2dMaxpool2dForward {
+        /// Sizes of both: `c_out` of the first is `c_in` of the second.
+        geometries: [Conv2d; 2],
+        /// `[n, h, w, c_in]`.
+        x: &'a Buffer,
+        /// `[c_out, 3, 3, c_in]` of each.
+        weights: [&'a Buffer; 2],
+        /// `[c_out]` of each.
+        biases: [&'a Buffer; 2],
+        /// `[n, h/2, w/2, c_out]`.
+        y: &'a mut Buffer,
+    },
     /// `dx[n,i,j,c] = g(Σ_{a,b,o} dy[n,i-a+1,j-b+1,o] · weight[o,a,b,c])`, `g` = the sum where `mask` is
     /// above 0 and 0 elsewhere, or, without a mask, the sum.
     Conv2dBackwardInput {
@@ -421,6 +436,7 @@ impl Call<'_> {
             Self::Transpose { .. } => "transpose",
             Self::Conv2dForward { .. } => "conv2d_forward",
             Self::Conv2dMaxpool2dForward { .. } => "conv2d_maxpool2d_forward",
+            Self::Conv2dConv2dMaxpool2dForward { .. } => "conv2d_conv2d_maxpool2d_forward",
             Self::Conv2dBackwardInput { .. } => "conv2d_backward_input",
             Self::Conv2dBackwardWeight { .. } => "conv2d_backward_weight",
             Self::BiasBackward { .. } => "bias_backward",

@@ -119,6 +119,11 @@ impl Call<'_> {
             Self::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner } => {
                 Cost::of(2 * geometry.macs(), [x, weight, bias], [y]).and(winner.as_deref())
             }
+            Self::Conv2dConv2dMaxpool2dForward { geometries, x, weights, biases, y } => {
+                let flops = geometries.iter().map(|geometry| 2 * geometry.macs()).sum();
+                let [[first, second], [one, other]] = [weights, biases];
+                Cost::of(flops, [*x, first, one, second, other], [&**y])
+            }
             Self::Conv2dBackwardInput { geometry, dy, weight, mask, dx } => {
                 Cost::of(2 * geometry.macs(), [dy, weight], [dx]).reading(*mask)
             }

@@ -26,6 +26,7 @@ pub use loss_scale::LossScale;
 pub use precision::Precision;
 
 use crate::error::{Error, Kind, Result};
+use crate::shape::Conv2d;
 
 /// What a device says of itself, printed at the start of every run.
 #[derive(Clone, Debug)]
@@ -155,10 +156,15 @@ pub trait Device: Send + Sync {
         Ok(None)
     }
 
-    /// Of a device of kernels its compute capability (90 for 9.0) and the convolutions that it takes: with the precision
-    /// they say what it allocates.
+    /// Of a device of kernels its compute capability (90 for 9.0) and the convolutions that it takes, `auto` where it has
+    /// those of its own that were not asked for by name: with the precision they say what it allocates.
     fn kernels(&self) -> Option<(u32, Kernels)> {
         None
+    }
+
+    /// Whether [`Call::Conv2dConv2dMaxpool2dForward`] of these is faster here than one convolution behind the other.
+    fn joins(&self, _geometries: [Conv2d; 2]) -> bool {
+        false
     }
 
     /// Which part of the run, a layer mostly, the buffers and calls from now on belong to: for plans and

@@ -7,7 +7,7 @@ use crate::error::{Context, Result};
 use crate::graph::{Mode, Parameter, Tape, Tensor};
 use crate::op;
 use crate::random::Stream;
-use crate::shape::Shape;
+use crate::shape::{Conv2d, Shape};
 use std::ops::Range;
 
 /// Layers and the parameters they learn.
@@ -89,6 +89,12 @@ impl Network {
             let placed = &self.architecture.layers()[position];
             tape.label(&placed.name);
             x = op::cast(tape, &x, self.keeps(tape, placed.layer))?;
+            if let Some([first, second]) = self.joined(tape, &x, position, range.clone()) {
+                range.nth(1);
+                x = op::conv2d_conv2d_maxpool2d(tape, &x, first.each_ref(), second.each_ref())
+                    .context(|| format!("running the block of layer {}", placed.name))?;
+                continue;
+            }
             if self.pooled(position, range.clone()) {
                 range.next();
                 x = self.convolve_and_pool(tape, x, position).context(|| {
@@ -123,6 +129,28 @@ impl Network {
         matches!(layers[position].layer, Layer::Conv2d { .. })
             && rest.start < rest.end
             && matches!(layers[rest.start].layer, Layer::Maxpool2d)
+    }
+
+    /// The weights of the layers at `position` and behind it, where they are two convolutions of which nothing learns, a
+    /// pool comes next, and the device takes all three as one.
+    fn joined(
+        &self,
+        tape: &Tape<'_>,
+        x: &Tensor,
+        position: usize,
+        mut rest: Range<usize>,
+    ) -> Option<[[Tensor; 2]; 2]> {
+        let layers = self.architecture.layers();
+        let second = rest.next().filter(|&second| self.pooled(second, rest))?;
+        let [one, other] = [layers[position].kernel?, layers[second].kernel?];
+        let mut parameters = self.parameters[one..one + 2].iter().chain(&self.parameters[other..other + 2]);
+        if x.learns() || tape.mode() == Mode::Training && parameters.any(|parameter| parameter.learns) {
+            return None;
+        }
+        let first = Conv2d::of(x.shape(), self.parameters[one].shape()).ok()?;
+        let geometries = [first, Conv2d::of(first.y(), self.parameters[other].shape()).ok()?];
+        let joins = tape.device().joins(geometries);
+        joins.then(|| Some([self.weights(tape, position)?, self.weights(tape, second)?]))?
     }
 
     /// The layer's kernel and bias. Made for one step and dropped with it: after backward the parameters

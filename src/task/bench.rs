@@ -62,9 +62,9 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let of = |batch: usize| {
         interrupt::check()?;
         if job.inference {
-            plan::inference((card, precision, kernels), &architecture, 0..end, batch)
+            plan::inference((card, precision, job.kernels), &architecture, 0..end, batch)
         } else {
-            plan::training((card, precision, kernels), &architecture, from, boundary, batch)
+            plan::training((card, precision, job.kernels), &architecture, from, boundary, batch)
         }
     };
     let what = if job.inference {

@@ -22,7 +22,8 @@ pub const SETS: [Set; 4] = [
     Set { name: "f32", precision: Precision::F32, kernels: Kernels::Portable },
     Set { name: "tf32", precision: Precision::Tf32, kernels: Kernels::Portable },
     Set { name: "bf16", precision: Precision::Bf16, kernels: Kernels::Portable },
-    Set { name: "sm90a", precision: Precision::Bf16, kernels: Kernels::Sm90a },
+    // Those by name came later.
+    Set { name: "sm90a", precision: Precision::Bf16, kernels: Kernels::Auto },
 ];
 
 /// The calls of a convolution.
@@ -61,7 +62,7 @@ pub fn rows(set: Set) -> Vec<Row> {
         for &(layer, side, c_in, c_out) in layers {
             // Nobody asks for the pictures' gradient; and where filters are 64 the weights' gradient was measured by
             // Hopper's kernel, and goes by the portable one since.
-            let unlike = set.kernels == Kernels::Sm90a && call == "conv2d_backward_weight" && c_out == 64;
+            let unlike = set.kernels == Kernels::Auto && call == "conv2d_backward_weight" && c_out == 64;
             if call == "conv2d_backward_input" && c_in == 3 || unlike && c_in == 64 {
                 continue;
             }

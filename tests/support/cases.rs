@@ -154,6 +154,8 @@ pub fn all() -> Vec<Case> {
     }
     maxpool2d_nan(&mut cases);
     conv2d_maxpool2d_nan(&mut cases);
+    conv2d_conv2d_maxpool2d_forward(&mut cases, Integers);
+    conv2d_conv2d_maxpool2d_forward(&mut cases, Reals);
     for &len in LENGTHS {
         elementwise(&mut cases, len);
         dropout(&mut cases, len);
@@ -292,6 +294,37 @@ fn conv2d_maxpool2d_forward(
         make!([x, weight, bias] => [y],
             Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner: None }),
     ));
+}
+
+/// Both convolutions of a block of few channels. What the first may be off is within the second's bound.
+fn conv2d_conv2d_maxpool2d_forward(cases: &mut Vec<Case>, kind: Numbers) {
+    for (n, h, w, c_in, c_out) in [(2, 9, 12, 3, 8), (1, 7, 5, 5, 12), (3, 2, 2, 1, 4)] {
+        let geometries @ [first, second] = [c_in, c_out].map(|c_in| Conv2d { n, h, w, c_in, c_out });
+        let mut source = Source::new(13);
+        let mut numbers = |len| source.f32(kind, len);
+        let (x, one, other) =
+            (numbers(first.x().len()), numbers(first.weight().len()), numbers(second.weight().len()));
+        let (bias, last) = (numbers(c_out), numbers(c_out));
+        let z = bound(kind, naive::conv2d_forward(&first, &x, &one, &bias, true));
+        let [mid, off] = [|near: &Near| near.value as f32, |near: &Near| near.within as f32]
+            .map(|of| z.iter().map(of).collect::<Vec<_>>());
+        let mut want = bound(kind, naive::conv2d_forward(&second, &mid, &other, &last, true));
+        if kind == Reals {
+            let size: Vec<f32> = other.iter().map(|w| w.abs()).collect();
+            let more = naive::conv2d_forward(&second, &off, &size, &vec![0.0; c_out], false);
+            want.iter_mut().zip(&more).for_each(|(near, more)| near.within += more.value);
+        }
+        let (want, _) = naive::maxpool2d_of(&second.pool(), &want);
+        cases.push(case(
+            (kind, geometries),
+            vec![x.into(), one.into(), other.into(), bias.into(), last.into()],
+            vec![Output::fresh(want)],
+            make!([x, one, other, bias, last] => [y],
+            Call::Conv2dConv2dMaxpool2dForward {
+                geometries, x, weights: [one, other], biases: [bias, last], y,
+            }),
+        ));
+    }
 }
 
 /// One pixel is NaN: windows with one such corner, with two, with four; and one filter's bias.

@@ -11,6 +11,7 @@ mod bias_backward;
 mod cast;
 mod conv2d_backward_input;
 mod conv2d_backward_weight;
+mod conv2d_conv2d_maxpool2d_forward;
 mod conv2d_direct;
 mod conv2d_forward;
 mod conv2d_maxpool2d_forward;
@@ -48,6 +49,7 @@ use super::arm::{Arm, same_length};
 use super::augment::Transform;
 use super::{Buffer, Call, Description, Device, Dtype};
 use crate::error::{Error, Kind, Result};
+use crate::shape::Conv2d;
 pub use room::room;
 
 use adamw_step::adamw_step;
@@ -57,6 +59,7 @@ use bias_backward::bias_backward;
 use cast::cast;
 use conv2d_backward_input::conv2d_backward_input;
 use conv2d_backward_weight::conv2d_backward_weight;
+use conv2d_conv2d_maxpool2d_forward::conv2d_conv2d_maxpool2d_forward;
 use conv2d_forward::conv2d_forward;
 use conv2d_maxpool2d_forward::conv2d_maxpool2d_forward;
 use conv2d_rmsprop_step::conv2d_rmsprop_step;
@@ -182,6 +185,21 @@ impl Device for CpuDevice {
                     arm.input("bias", bias, g.c_out)?,
                     arm.output("y", y, g.pool().y().len())?,
                     winner.map(|winner| arm.output("winner", winner, g.pool().winners())).transpose()?,
+                )?;
+            }
+            Call::Conv2dConv2dMaxpool2dForward { geometries: [first, second], x, weights, biases, y } => {
+                let kept = |at: usize, g: Conv2d| {
+                    let weight: &Buffer = weights[at];
+                    let values = arm.input("weight", weight, g.weight().len())?;
+                    let bias = arm.input("bias", biases[at], g.c_out)?;
+                    Ok::<_, Error>(((values, weight.storage::<Storage>()?.kept()), bias))
+                };
+                conv2d_conv2d_maxpool2d_forward(
+                    shop,
+                    [first, second],
+                    arm.input("x", x, first.x().len())?,
+                    [kept(0, first)?, kept(1, second)?],
+                    arm.output("y", y, second.pool().y().len())?,
                 )?;
             }
             Call::Conv2dBackwardInput { geometry: g, dy, weight, mask, dx } => {

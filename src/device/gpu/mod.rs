@@ -20,6 +20,7 @@ mod tests;
 use super::arm::{Arm, same_length};
 use super::{Arrival, Buffer, Call, Capacity, Description, Device, Dtype, Kernels, Precision, filled};
 use crate::error::Result;
+use crate::shape::Conv2d;
 use driver::Driver;
 use lower::Site;
 use module::Entry;
@@ -46,6 +47,8 @@ pub struct Gpu<D> {
     precision: Precision,
     /// Decided.
     kernels: Kernels,
+    /// Whether they were asked for by name: then also those that no card has run yet.
+    by_name: bool,
     /// Whether the card has kernels of its own that its driver is too old for.
     held_back: bool,
 }
@@ -79,6 +82,7 @@ impl<D: Driver + 'static> Gpu<D> {
             standing: None,
             precision: Precision::F32,
             kernels: Kernels::Portable,
+            by_name: false,
             held_back: false,
         })
     }
@@ -104,11 +108,12 @@ impl<D: Driver + 'static> Gpu<D> {
         let held_back = kernels == Kernels::Auto
             && decided == Kernels::Sm90a
             && special.clone().any(|module| !self.driver.reads(module));
+        let by_name = kernels == Kernels::Sm90a;
         let kernels = if held_back { Kernels::Portable } else { decided };
         if kernels == Kernels::Sm90a {
             special.try_for_each(|module| self.driver.load(module))?;
         }
-        Ok(Self { kernels, held_back, ..self })
+        Ok(Self { kernels, by_name, held_back, ..self })
     }
 
     /// What runs the kernels.
@@ -239,7 +244,13 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     }
 
     fn kernels(&self) -> Option<(u32, Kernels)> {
-        Some((self.driver.limits().capability, self.kernels))
+        // Who did not ask for them by name gets some of them.
+        let unnamed = self.kernels == Kernels::Sm90a && !self.by_name;
+        Some((self.driver.limits().capability, if unnamed { Kernels::Auto } else { self.kernels }))
+    }
+
+    fn joins(&self, geometries: [Conv2d; 2]) -> bool {
+        self.by_name && self.precision == Precision::Bf16 && lower::joins(geometries)
     }
 
     fn label(&self, label: &str) {

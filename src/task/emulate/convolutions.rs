@@ -2,6 +2,7 @@
 
 use super::kernels::{CONV2D, Fill, Kernel, POOL2D, SAME_BITS, STEP, SUMS, array, call, fresh, signed};
 use crate::device::{Call, Dtype};
+use crate::shape::Conv2d;
 
 pub const MAXPOOL2D_FORWARD: Kernel = Kernel {
     name: "maxpool2d_forward",
@@ -63,6 +64,37 @@ pub const CONV2D_MAXPOOL2D_FORWARD: Kernel = Kernel {
     }),
     tolerance: SUMS,
 };
+
+pub const CONV2D_CONV2D_MAXPOOL2D_FORWARD: Kernel = Kernel {
+    name: "conv2d_conv2d_maxpool2d_forward",
+    formula: "y = max over 2x2 of ReLU(bias + Σ z·weight), z = ReLU(first_bias + Σ x·first_weight)",
+    axes: CONV2D,
+    arrays: |s| {
+        let [first, second] = pair(s.conv2d());
+        let inputs = vec![
+            signed("x", first.x().len()),
+            signed("first_weight", first.weight().len()),
+            signed("weight", second.weight().len()),
+            signed("first_bias", first.c_out),
+            signed("bias", second.c_out),
+        ];
+        (inputs, vec![fresh("y", second.pool().y().len())])
+    },
+    make: call!(s, [x, first_weight, weight, first_bias, bias] => [y],
+    Call::Conv2dConv2dMaxpool2dForward {
+        geometries: pair(s.conv2d()),
+        x,
+        weights: [first_weight, weight],
+        biases: [first_bias, bias],
+        y,
+    }),
+    tolerance: SUMS,
+};
+
+/// The second convolution has as many channels as filters.
+fn pair(first: Conv2d) -> [Conv2d; 2] {
+    [first, Conv2d { c_in: first.c_out, ..first }]
+}
 
 pub const CONV2D_BACKWARD_INPUT: Kernel = Kernel {
     name: "conv2d_backward_input",

@@ -17,6 +17,9 @@ use half::{bf16, f16};
 /// What tensor cores leave out when they add: they cut where f32 rounds, once for each step of the depth.
 const CUTS: f64 = 3e-5;
 
+/// Two convolutions in one: what the first gives is rounded before the second reads it, and not on the cpu.
+const TWO: &str = "conv2d_conv2d_maxpool2d_forward";
+
 /// The arrays that have the format of activations, by kernel; none of a kernel that knows f32 alone.
 fn activations(kernel: &str) -> &'static [&'static str] {
     match kernel {
@@ -26,6 +29,7 @@ fn activations(kernel: &str) -> &'static [&'static str] {
         "add" => &["x", "into"],
         "maxpool2d_backward" => &["dy", "mask", "dx"],
         "conv2d_forward" | "conv2d_maxpool2d_forward" => &["x", "weight", "y"],
+        TWO => &["x", "first_weight", "weight", "y"],
         "conv2d_backward_input" => &["dy", "weight", "mask", "dx"],
         "conv2d_backward_weight" | "conv2d_rmsprop_step" => &["x", "dy"],
         "bias_backward" => &["dy"],
@@ -37,6 +41,7 @@ fn activations(kernel: &str) -> &'static [&'static str] {
 fn factors(kernel: &str) -> &'static [&'static str] {
     match kernel {
         "conv2d_backward_input" => &["dy", "weight"],
+        TWO => &["x", "first_weight", "weight"],
         "conv2d_backward_weight" | "conv2d_rmsprop_step" => &["x", "dy"],
         "conv2d_forward" | "conv2d_maxpool2d_forward" | "dense_forward" => &["x", "weight"],
         _ => &[],
@@ -104,6 +109,7 @@ impl Form {
         let lacks = match kernel.name {
             "dense_forward" => true,
             name if is_gradient(name) => form.precision == Precision::Tf32,
+            TWO => form.precision != Precision::Bf16,
             _ => !multiplies,
         };
         if kernels == Kernels::Sm90a && lacks {
@@ -120,6 +126,7 @@ impl Form {
         // A tile of Hopper's gradient has 128 filters.
         let filters = if hoppers && is_gradient(self.kernel) { 128 } else { whole };
         let axis = |&(name, size): &(&'static str, usize)| match name {
+            "c_in" if hoppers && self.kernel == TWO => (name, 3),
             "c_in" => (name, size.next_multiple_of(whole)),
             "c_out" => (name, size.next_multiple_of(filters)),
             _ => (name, size),
@@ -186,7 +193,13 @@ impl Form {
             _ => 0.0,
         };
         let cores = !self.precision.is_f32() && !factors(self.kernel).is_empty();
-        kernel.tolerance + rounded + if cores { CUTS } else { 0.0 }
+        let between = match self.precision {
+            _ if self.kernel != TWO => 0.0,
+            Precision::F32 | Precision::Tf32x3 => 0.0,
+            Precision::Bf16 => 2f64.powi(-8),
+            Precision::Tf32 | Precision::F16 => 2f64.powi(-11),
+        };
+        kernel.tolerance + rounded + between + if cores { CUTS } else { 0.0 }
     }
 
     /// Whether it ran by the kernels that were asked for: some sizes have none of sm90a.
@@ -202,7 +215,10 @@ impl Form {
         Err(Error::new(Kind::Usage, format!("{} has no kernel of sm90a for these sizes", self.kernel))
             .fact("numbers", self.precision)
             .expected_got(
-                "channels and filters in multiples of 64, for the weights' gradient filters of 128",
+                match self.kernel {
+                    TWO => "3 channels and 64 filters",
+                    _ => "channels and filters in multiples of 64, for the weights' gradient filters of 128",
+                },
                 format!("{} instead", ran.join(", ")),
             )
             .help("change c_in and c_out with --shape, or leave --kernels out"))

@@ -155,6 +155,7 @@ pub static KERNELS: &[Kernel] = &[
     convolutions::MAXPOOL2D_BACKWARD,
     convolutions::CONV2D_FORWARD,
     convolutions::CONV2D_MAXPOOL2D_FORWARD,
+    convolutions::CONV2D_CONV2D_MAXPOOL2D_FORWARD,
     convolutions::CONV2D_BACKWARD_INPUT,
     convolutions::CONV2D_BACKWARD_WEIGHT,
     convolutions::BIAS_BACKWARD,

@@ -127,6 +127,25 @@ pub fn conv2d_maxpool2d_forward(
     site.launch("conv2d_maxpool2d_forward", grid, THREADS, args)
 }
 
+/// The map between them in memory, but where Hopper's kernel takes both.
+pub fn conv2d_conv2d_maxpool2d_forward(
+    site: &mut Site,
+    geometries: [Conv2d; 2],
+    x: &Buffer,
+    ([first, weight], [first_bias, bias]): ([&Buffer; 2], [&Buffer; 2]),
+    y: &Buffer,
+) -> Result<()> {
+    let [one, other] = geometries;
+    let format = Format::of(site, x)?.filter(|&format| format == Format::Bf16);
+    if sm90::joins(geometries) && format.is_some_and(|format| sm90::takes(site, format, other)) {
+        let parameters = ([first, weight], [first_bias, bias]);
+        return sm90::conv2d_conv2d_maxpool2d_forward(site, geometries, x, parameters, y);
+    }
+    let z = site.between_calls("y", x.dtype(), one.y().len())?;
+    conv2d_forward(site, one, x, (first, first_bias, true), &z)?;
+    conv2d_maxpool2d_forward(site, other, &z, (weight, bias), y, None)
+}
+
 pub fn conv2d_backward_input(
     site: &mut Site,
     g: Conv2d,

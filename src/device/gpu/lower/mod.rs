@@ -22,6 +22,7 @@ mod tests;
 mod weight;
 
 pub use site::Site;
+pub use sm90::joins;
 use weight::{Goal, Weight};
 
 use super::ladder::Rung;
@@ -52,6 +53,9 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner } => {
             let winner = winner.as_deref();
             conv2d::conv2d_maxpool2d_forward(site, geometry, x, (weight, bias), y, winner)
+        }
+        Call::Conv2dConv2dMaxpool2dForward { geometries, x, weights, biases, y } => {
+            conv2d::conv2d_conv2d_maxpool2d_forward(site, geometries, x, (weights, biases), y)
         }
         Call::Conv2dBackwardInput { geometry, dy, weight, mask, dx } => {
             conv2d::conv2d_backward_input(site, geometry, (dy, weight), mask, dx)

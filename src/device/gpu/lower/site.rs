@@ -35,6 +35,7 @@ pub struct Site<'a> {
     pub launches: Vec<Launch>,
     // Given back when the site is dropped: drivers keep the order of frees and launches.
     scratch: Vec<Storage>,
+    maps: Vec<Arc<Buffer>>,
 }
 
 impl<'a> Site<'a> {
@@ -47,8 +48,8 @@ impl<'a> Site<'a> {
     ) -> Self {
         let (arm, cost) = (Arm::new(call.name()), Some(call.cost()));
         let sm90 = kernels == Kernels::Sm90a;
-        let (launches, scratch) = (Vec::new(), Vec::new());
-        Self { arm, precision, sm90, driver, fault, cost, last: None, launches, scratch }
+        let (launches, scratch, maps) = (Vec::new(), Vec::new(), Vec::new());
+        Self { arm, precision, sm90, driver, fault, cost, last: None, launches, scratch, maps }
     }
 
     /// Of the device: 80 for 8.0.
@@ -125,6 +126,15 @@ impl<'a> Site<'a> {
     /// Memory for `len` elements between two launches, under the name that each has for it.
     pub fn between(&mut self, names: [&'static str; 2], dtype: Dtype, len: usize) -> Result<[Arg; 2]> {
         self.room(names, dtype, len)
+    }
+
+    /// The same for two calls that are one, which open it like any buffer.
+    pub fn between_calls(&mut self, name: &'static str, dtype: Dtype, len: usize) -> Result<Arc<Buffer>> {
+        self.small(name, len)?;
+        let storage = Storage::take(self.driver, dtype, len).context(|| self.arm.doing(name))?;
+        let map = Arc::new(Buffer::new(dtype, len, storage));
+        self.maps.push(Arc::clone(&map));
+        Ok(map)
     }
 
     fn room<const N: usize>(

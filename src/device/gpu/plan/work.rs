@@ -90,10 +90,11 @@ impl Work {
         };
         let steps = f64::from(9 * deep / depth);
         let one = of_warpgroups(sides, fresh, card);
+        let first = if name.starts_with("conv2d_conv2d") { of_first(tile, card) } else { 0.0 };
         Some(Self {
             tiles: u64::from(tiles),
             waves: f64::from(tiles) / f64::from(room),
-            cycles: in_waves(u64::from(tiles), card, fit, |at_once| steps * at_once * one),
+            cycles: in_waves(u64::from(tiles), card, fit, |at_once| at_once * (steps * one + first)),
         })
     }
 }
@@ -133,6 +134,13 @@ fn of_warpgroups([rows, columns]: [u32; 2], fresh: f64, card: &Card) -> f64 {
     let products = f64::from(rows) * f64::from(columns) * f64::from(ROW / 2) / f64::from(card.tensor);
     let (rows, columns) = (f64::from(rows), f64::from(columns));
     together(&[products / WGMMA, rows + 2.0 * columns + fresh * rows + columns])
+}
+
+/// Cycles of the tensor cores for a tile's pixels of the first of two convolutions and those around them, 16 of them and
+/// 32 deep at a time, by `mma.sync`. All else of it hides behind the second.
+fn of_first([filters, wide, lines]: [u32; 3], card: &Card) -> f64 {
+    let pixels = ((wide + 2) * (lines + 2)).next_multiple_of(16);
+    f64::from(pixels) * f64::from(filters) * 32.0 / (f64::from(card.tensor) * MMA)
 }
 
 /// Multiply-adds of a multiprocessor's tensor cores in a cycle, in the numbers that `kernel` multiplies.

@@ -1,12 +1,16 @@
-//! The convolution on Hopper: `kernels/conv2d_sm90.cu` and `kernels/conv2d_sm90_pool.cu` of bf16, and
-//! `kernels/conv2d_sm90_tf32.cu`.
+//! The convolution on Hopper: `kernels/conv2d_sm90.cu`, `conv2d_sm90_pool.cu` and `conv2d_sm90_first.cu` of bf16, and
+//! `conv2d_sm90_tf32.cu`.
 //!
-//! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the
-//! geometry alone; only those of the weights' gradient change the order of a sum.
+//! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its
+//! launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the geometry alone; only
+//! those of the weights' gradient change the order of a sum.
 
+mod first;
 #[cfg(test)]
 mod tests;
 mod tf32;
+
+pub use first::{conv2d_conv2d_maxpool2d_forward, joins};
 
 use super::conv2d::{geometry, inputs, pixels, pooled};
 use super::mma::Format;
@@ -77,6 +81,10 @@ impl Halo {
             [64 | 128, filters] if filters.is_multiple_of(MANY.filters) => Some(MANY),
             _ => None,
         }
+    }
+
+    fn tiles(self, g: Conv2d) -> usize {
+        g.c_out / self.filters * g.w.div_ceil(8) * g.h.div_ceil(self.lines) * g.n
     }
 }
 
@@ -256,8 +264,7 @@ pub fn conv2d_maxpool2d_forward(
             winner,
         ];
         let entry = format!("conv2d_maxpool2d_forward_sm90_{}x8x{}", halo.filters, halo.lines);
-        let tiles = g.c_out / halo.filters * g.w.div_ceil(8) * g.h.div_ceil(halo.lines) * g.n;
-        return site.launch_with(&entry, [tiles.min(SMS), 1, 1], (384, halo.shared), args);
+        return site.launch_with(&entry, [halo.tiles(g).min(SMS), 1, 1], (384, halo.shared), args);
     }
     let tile = Tile::of(pixels(g), g.c_out, 9 * g.c_in / STEP);
     maxpool2d::behind(site, g, Form::BF16, outputs, |site, z| {

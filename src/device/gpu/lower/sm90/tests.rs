@@ -4,7 +4,7 @@ use super::super::Goal;
 use super::*;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::driver::Driver;
-use crate::device::gpu::emulator::{Emulator, Options};
+use crate::device::gpu::emulator::{Emulator, Options, Schedule};
 use crate::device::gpu::ladder::RUNGS;
 use crate::device::gpu::lower::ladder;
 use crate::device::gpu::module;
@@ -157,6 +157,31 @@ fn no_grid_changes_a_bit_of_a_pool() {
         };
         for of_winners in [false, true] {
             assert!(pool(true, of_winners) == pool(false, of_winners), "{g:?}, winners {of_winners}");
+        }
+    }
+}
+
+/// A block alone makes twelve boxes one behind the other, in a ring of three, from one patch of pixels; and no order in
+/// which its warps go on, checks on, changes anything.
+#[test]
+fn no_grid_changes_a_bit_of_the_first_block() {
+    let geometries @ [first, second] = [3, 64].map(|c_in| Conv2d { n: 2, h: 35, w: 18, c_in, c_out: 64 });
+    let base = Options { capability: 90, ..Options::default() };
+    let run = |alone, options| {
+        let gpu = Gpu::new(Emulator::new(options).unwrap()).unwrap();
+        let gpu = gpu.with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap();
+        let x = half(&gpu, 1, first.x().len());
+        let [one, other] = [first, second].map(|g| half(&gpu, g.c_in, g.weight().len()));
+        let bias = halves(&gpu, 64);
+        by(&gpu, alone, (Dtype::Bf16, second.pool().y().len()), |site, y| {
+            conv2d_conv2d_maxpool2d_forward(site, geometries, &x, ([&one, &other], [&bias; 2]), y)
+        })
+    };
+    let want = run(false, base);
+    for schedule in [Schedule::Lowest, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
+        for late_copies in [false, true] {
+            let options = Options { schedule, late_copies, ..base };
+            assert!(run(true, options) == want, "{options:?}");
         }
     }
 }
