@@ -7,7 +7,7 @@
 //
 // x (n, h, w, 3), first_weight (64, 3, 3, 3), weight (64, 3, 3, 64), y (n, h/2, w/2, 64) bf16; both biases (64) f32. p
 // says 64 channels and 64 filters. For inference: nobody learns the winners, and z is nowhere but in shared memory. The
-// bits are those of the two kernels one behind the other.
+// bits are those of the two kernels apart, since Hopper's mma.sync adds its 16 products at once, in whatever order.
 //
 // The second convolution is that of conv2d_sm90_halo.cuh, but its boxes of z are not brought by TMA: a warpgroup makes
 // them, by mma.sync, from pictures. 27 numbers of a pixel's window are a product 32 deep; its 64 filters stay in

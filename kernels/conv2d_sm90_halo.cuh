@@ -1,4 +1,4 @@
-// conv2d_sm90_halo.cuh   convolution, ReLU and 2x2 pool of bf16 on Hopper: the bodies of conv2d_sm90_pool.cu
+// conv2d_sm90_halo.cuh   convolution, ReLU and 2x2 pool of bf16 on Hopper: the bodies of conv2d_sm90_pool.cu, and _first.cu
 //
 // A product turned: rows are filters, 64 to a consumer; columns are pixels, in groups of eight of a line. A tile is
 // 8 pixels wide and HEIGHT high, of one picture. Its pixels and those around it, 10 x (HEIGHT + 2) of 64 channels,
@@ -128,7 +128,7 @@ __device__ __forceinline__ void consume_halo(
         box_before = box.stage;
         box.forward();
     }
-    // The other's products may queue behind the last of these.
+    // All four warps are past their own wait, since wait_products<1> was; the other's products queue behind these.
     if constexpr (Halo::TURNS) {
         if (speaks) arrive(boxes + 16 * Halo::BOXES + 8 * (consumer ^ 1));
     }

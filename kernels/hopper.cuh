@@ -10,7 +10,7 @@
 // ISA lays them out: those of mma.m16n8k16, eight columns after eight. Products are issued and waited for later:
 // the sums belong to the unit from `begin_products` to `wait_products`.
 //
-// Two proxies see shared memory: `show_to_tma` stands between a thread's stores and what TMA reads of them.
+// Two proxies see shared memory: `show_to_tma` stands between a thread's stores and what TMA or wgmma reads of them.
 
 #pragma once
 

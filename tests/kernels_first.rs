@@ -124,7 +124,7 @@ fn apart(device: &dyn Device, kind: Numbers, sizes: &(usize, usize, usize)) -> V
 }
 
 /// Those apart are held to naive loops (tests/kernels_sm90.rs and tests/kernels_mma.rs). Sums of the first convolution
-/// take the same 32 products in two steps of 16, whose order within a step no unit sees.
+/// take the same 32 products in two steps of 16, whose order within a step Hopper's unit does not see.
 #[test]
 fn the_bits_are_those_of_the_calls_apart() {
     let mut devices = tensor_cores::devices(Precision::Bf16, Kernels::Sm90a);
@@ -148,27 +148,48 @@ fn the_bits_are_those_of_the_calls_apart() {
     }
 }
 
-/// A number that is not finite spreads to the windows that see it, and no further: what a lane reads besides its own
-/// pixels it multiplies by nothing.
+/// A pixel that is not finite reaches the windows that see it, and no other: what a lane reads besides its own pixels it
+/// multiplies by nothing. In the middle, at corners, where tiles meet, and in another picture than the next one's first.
 #[test]
 fn what_is_not_finite_stays_where_it_belongs() {
+    let sizes @ (n, h, w) = (2, 36, 11);
+    let bad = |number: &[u8]| u16::from_le_bytes([number[0], number[1]]) & 0x7fff;
     for device in tensor_cores::devices(Precision::Bf16, Kernels::Sm90a) {
         let device = &*device;
-        let sizes = (1, 36, 11);
-        let mut inputs = Inputs::new(device, Reals, &sizes);
-        let mut pixels = Half(Dtype::Bf16).rounded(&Source::new(1).f32(Reals, 36 * 11 * 3));
-        let (line, column) = (17, 4);
-        pixels[(line * 11 + column) * 3..][..3].fill(f32::NAN);
-        inputs.x = Half(Dtype::Bf16).data(&pixels).upload(device);
-        let mut y = inputs.y(device);
-        device.run(inputs.joined(&mut y)).unwrap();
-        let got = bytes(device, &y);
-        for (at, number) in got.chunks_exact(2).enumerate() {
-            let (i, j) = (at / 64 / 5, at / 64 % 5);
-            // Pixels 15 to 19 of the second map see it, columns 2 to 6.
-            let seen = (7..=9).contains(&i) && (1..=3).contains(&j);
-            let nan = u16::from_le_bytes([number[0], number[1]]) & 0x7fff > 0x7f80;
-            assert_eq!(nan, seen, "window ({i}, {j}), filter {}", at % 64);
+        for (line, column) in [(17, 4), (0, 0), (35, 10), (32, 8), (31, 7)] {
+            for value in [f32::NAN, f32::INFINITY] {
+                let mut inputs = Inputs::new(device, Reals, &sizes);
+                let mut pixels = Half(Dtype::Bf16).rounded(&Source::new(1).f32(Reals, n * h * w * 3));
+                pixels[(line * w + column) * 3..][..3].fill(value);
+                inputs.x = Half(Dtype::Bf16).data(&pixels).upload(device);
+                let mut y = inputs.y(device);
+                device.run(inputs.joined(&mut y)).unwrap();
+                for (at, number) in bytes(device, &y).chunks_exact(2).enumerate() {
+                    let (pixel, filter) = (at / 64, at % 64);
+                    let (i, j) = (pixel / (w / 2), pixel % (w / 2));
+                    // The second map's pixels see two around theirs; lines of the second picture go on behind the first's.
+                    let near = |at: usize, window: usize| {
+                        (2 * window).abs_diff(at) <= 2 || (2 * window + 1).abs_diff(at) <= 2
+                    };
+                    let sees = i < h / 2 && near(line, i) && near(column, j);
+                    let place = format!("{value} at ({line}, {column}): window ({i}, {j}), filter {filter}");
+                    assert!(sees || bad(number) < 0x7f80, "{place} is not finite");
+                    // What is infinite may have been below zero, and ReLU's.
+                    assert!(!sees || value.is_infinite() || bad(number) > 0x7f80, "{place} is a number");
+                }
+            }
+        }
+    }
+}
+
+/// On a card alone, where a block does fifteen tiles: boxes, patch, results and turns go round and round.
+#[test]
+fn a_whole_batch_has_the_bits_of_the_calls_apart() {
+    for card in tensor_cores::cards(Precision::Bf16, Kernels::Sm90a) {
+        for sizes in [(20, 150, 150), (3, 224, 224), (530, 2, 2)] {
+            for kind in [Integers, Reals] {
+                assert!(joined(&*card, kind, &sizes) == apart(&*card, kind, &sizes), "{sizes:?}");
+            }
         }
     }
 }

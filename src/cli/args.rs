@@ -46,8 +46,8 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "PRECISION", value_parser = precision())]
     pub precision: Option<Precision>,
     /// Which convolutions a card (or the emulator) takes: auto (of bf16 Hopper's own where the card is one), portable
-    /// (those for all cards), sm90a (Hopper's own of bf16 and tf32: TMA and wgmma). Bits of results differ between the two; no part of
-    /// a job: say it again to `resume`
+    /// (those for all cards), sm90a (all of Hopper's own, of bf16 and tf32: TMA and wgmma; also those that no card has run
+    /// yet). Bits of results differ between the two; no part of a job: say it again to `resume`
     #[arg(long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = kernels())]
     pub kernels: Kernels,
     /// When a kernel of a step begins on a card: serial (when the one before it has ended), programmatic (while the last

@@ -4,6 +4,7 @@
 use super::call::{Keeps, Rmsprop, Slot};
 use super::{Buffer, Dtype};
 use crate::error::{Error, Kind, Result};
+use crate::shape::Conv2d;
 use std::fmt;
 
 /// The call whose arguments are being opened.
@@ -94,6 +95,17 @@ impl Arm {
             .refuse("`rule` is not the plain RMSprop")
             .expected_got("no momentum, not centered, epsilon inside the root", format!("{rule:?}"))
             .help("store the gradient and use rmsprop_step; this is a bug in vgg-ft"))
+    }
+
+    /// Whether two convolutions are one behind the other.
+    pub fn chained(&self, [first, second]: [Conv2d; 2]) -> Result<()> {
+        if second == (Conv2d { c_in: first.c_out, c_out: second.c_out, ..first }) {
+            return Ok(());
+        }
+        Err(self
+            .refuse("the second convolution does not take what the first one gives")
+            .expected_got(first.y(), second.x())
+            .help("this is a bug in vgg-ft"))
     }
 
     /// An error that begins with the call's name.

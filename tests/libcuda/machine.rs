@@ -202,8 +202,9 @@ impl Machine {
             (entry.name.clone(), &*Box::leak(Box::new(known)))
         });
         let handle = 0x1_0000 + self.modules.len();
-        self.modules.insert(handle, entries.collect());
+        let entries = entries.collect();
         self.emulator.load_parsed(module)?;
+        self.modules.insert(handle, entries);
         Ok(handle)
     }
 

@@ -188,10 +188,12 @@ impl Device for CpuDevice {
                 )?;
             }
             Call::Conv2dConv2dMaxpool2dForward { geometries: [first, second], x, weights, biases, y } => {
+                arm.chained([first, second])?;
                 let kept = |at: usize, g: Conv2d| {
-                    let weight: &Buffer = weights[at];
-                    let values = arm.input("weight", weight, g.weight().len())?;
-                    let bias = arm.input("bias", biases[at], g.c_out)?;
+                    let (weight, [of_weight, of_bias]) =
+                        (weights[at], [["first_weight", "first_bias"], ["weight", "bias"]][at]);
+                    let values = arm.input(of_weight, weight, g.weight().len())?;
+                    let bias = arm.input(of_bias, biases[at], g.c_out)?;
                     Ok::<_, Error>(((values, weight.storage::<Storage>()?.kept()), bias))
                 };
                 conv2d_conv2d_maxpool2d_forward(

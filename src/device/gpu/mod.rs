@@ -156,7 +156,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     fn describe(&self) -> Description {
         let mut card = self.driver.describe();
         if self.kernels == Kernels::Sm90a {
-            card.hardware.push_str(", kernels sm_90a");
+            card.hardware.push_str(if self.by_name { ", all kernels sm_90a" } else { ", kernels sm_90a" });
         } else if self.held_back {
             card.hardware.push_str(", kernels portable (those of sm_90a need a driver of CUDA 12.1)");
         }

@@ -207,7 +207,10 @@ impl Form {
     /// # Errors
     /// [`Kind::Usage`] when it did not.
     pub fn ran(&self, started: &[Started]) -> Result<()> {
-        let hoppers = |one: &Started| one.entry.contains("_sm90");
+        // Two calls in one may run apart, one of them by Hopper's.
+        let whole = self.kernel == TWO;
+        let hoppers =
+            |one: &Started| one.entry.contains("_sm90") && (!whole || one.entry.starts_with(self.kernel));
         if self.rung.is_some() || self.kernels != Kernels::Sm90a || started.iter().any(hoppers) {
             return Ok(());
         }

@@ -13,17 +13,17 @@ pub use agents::{Agent, Agents, BARRIERS, Clock};
 use crate::ptx::SHARED_BASE;
 use later::Later;
 
-/// Who touched a word last: clock, several readers, agent, operation, lane.
+/// Who touched a word last: clock, several readers, agent, which bytes of it were written, operation, lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag(u64);
 
 const SEVERAL: u64 = 1 << 34;
 
 impl Tag {
-    /// `at` is the operation's number, below 2²¹, `clock` below 2²⁹; there are at most 256 agents.
+    /// `at` is the operation's number, below 2¹⁷, `clock` below 2²⁹; there are at most 256 agents.
     #[inline(always)]
     pub fn new(clock: u32, agent: usize, at: u32, lane: usize) -> Self {
-        Self(u64::from(clock) << 35 | (agent as u64) << 26 | u64::from(at & 0x1f_ffff) << 5 | lane as u64)
+        Self(u64::from(clock) << 35 | (agent as u64) << 26 | u64::from(at & 0x1_ffff) << 5 | lane as u64)
     }
     #[inline(always)]
     fn clock(self) -> u32 {
@@ -44,7 +44,22 @@ impl Tag {
     }
     /// The operation's number.
     pub fn at(self) -> u32 {
-        (self.0 >> 5 & 0x1f_ffff) as u32
+        (self.0 >> 5 & 0x1_ffff) as u32
+    }
+    /// Of a write: the bytes of the word that it stands for, all where nothing was said.
+    #[inline(always)]
+    fn bytes(self) -> u8 {
+        match (self.0 >> 22 & 15) as u8 {
+            0 => 15,
+            some => some,
+        }
+    }
+    /// The note of a write of the bytes `want` behind this one: it stands for what the same warp wrote in the same
+    /// stretch, too. A neighbour's write is forgotten.
+    #[inline(always)]
+    fn followed_by(self, new: Self, want: u8) -> Self {
+        let same = self.clock() == new.clock() && self.agent() == new.agent();
+        Self(new.0 | u64::from(if same { want | self.bytes() } else { want }) << 22)
     }
 }
 
@@ -268,13 +283,17 @@ impl Shadow {
         for word in first..first + bytes.div_ceil(4) as usize {
             let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
             let written = self.writes[word];
-            // Neighbours within a word may be written by others: only bytes that were written collide.
             let touched = self.init[word] & want != 0;
             if atomic && self.init[word] & want != want {
                 let missing = (want & !self.init[word]).trailing_zeros();
                 return Err(Conflict::Uninitialized(word as u32 * 4 + missing));
             }
-            if !self.ordered(warp, written) && touched && !(atomic && written.several()) {
+            // Neighbours within a word may be written by others.
+            if !self.ordered(warp, written)
+                && touched
+                && written.bytes() & want != 0
+                && !(atomic && written.several())
+            {
                 return Err(Conflict::Race(word as u32 * 4, written, true));
             }
             let read = self.reads[word];
@@ -287,6 +306,7 @@ impl Shadow {
                 return Err(Conflict::Race(word as u32 * 4, read, false));
             }
             self.init[word] |= want;
+            let new = written.followed_by(new, want);
             self.writes[word] = if atomic { Tag(new.0 | SEVERAL) } else { new };
         }
         Ok(())
@@ -342,6 +362,30 @@ mod tests {
         assert_eq!(shared.note_write(at + 8, 4, (0, 1, 0), true), Ok(()));
         assert_eq!(shared.note_write(at + 8, 4, (1, 1, 0), true), Ok(()));
         assert!(matches!(shared.note_read(at + 8, 4, (0, 1, 0)), Err(Conflict::Race(..))));
+    }
+
+    /// Also when they were written before: what counts is who writes them now.
+    #[test]
+    fn neighbours_are_written_again_and_again() {
+        for later in [false, true] {
+            let mut shared = Shared::new(SHARED_BASE + 256, Agents { warps: 2, later }, true);
+            shared.reset();
+            let at = SHARED_BASE;
+            for _ in 0..3 {
+                assert_eq!(shared.note_write(at, 2, (0, 1, 0), false), Ok(()));
+                assert_eq!(shared.note_write(at + 2, 2, (1, 1, 0), false), Ok(()));
+                assert_eq!(shared.note_write(at, 2, (0, 1, 0), false), Ok(()));
+                let race = shared.note_write(at, 2, (1, 2, 0), false);
+                assert!(matches!(race, Err(Conflict::Race(..))), "{later} {race:?}");
+                shared.join(&[0, 1]);
+            }
+            // Two halves by one warp, one behind the other, are both its own.
+            assert_eq!(shared.note_write(at, 2, (0, 1, 0), false), Ok(()));
+            assert_eq!(shared.note_write(at + 2, 2, (0, 1, 1), false), Ok(()));
+            for half in [at, at + 2] {
+                assert!(matches!(shared.note_write(half, 2, (1, 2, 0), false), Err(Conflict::Race(..))));
+            }
+        }
     }
 
     #[test]

@@ -135,13 +135,14 @@ pub fn conv2d_conv2d_maxpool2d_forward(
     ([first, weight], [first_bias, bias]): ([&Buffer; 2], [&Buffer; 2]),
     y: &Buffer,
 ) -> Result<()> {
+    site.arm.chained(geometries)?;
     let [one, other] = geometries;
     let format = Format::of(site, x)?.filter(|&format| format == Format::Bf16);
     if sm90::joins(geometries) && format.is_some_and(|format| sm90::takes(site, format, other)) {
         let parameters = ([first, weight], [first_bias, bias]);
         return sm90::conv2d_conv2d_maxpool2d_forward(site, geometries, x, parameters, y);
     }
-    let z = site.between_calls("y", x.dtype(), one.y().len())?;
+    let z = site.between_calls("z", x.dtype(), one.y().len())?;
     conv2d_forward(site, one, x, (first, first_bias, true), &z)?;
     conv2d_maxpool2d_forward(site, other, &z, (weight, bias), y, None)
 }

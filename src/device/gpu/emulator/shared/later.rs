@@ -215,7 +215,11 @@ impl Shadow {
             if atomic && self.init[word] & want != want {
                 return Err(Conflict::Uninitialized(place + (want & !self.init[word]).trailing_zeros()));
             }
-            if !self.ordered(warp, written) && touched && !(atomic && written.several()) {
+            if !self.ordered(warp, written)
+                && touched
+                && written.bytes() & want != 0
+                && !(atomic && written.several())
+            {
                 return Err(Conflict::Race(place, written, true));
             }
             if touched {
@@ -225,6 +229,7 @@ impl Shadow {
                 }
             }
             self.init[word] |= want;
+            let new = written.followed_by(new, want);
             self.writes[word] = if atomic { Tag(new.0 | SEVERAL) } else { new };
         }
         Ok(())
