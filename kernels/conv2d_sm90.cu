@@ -20,9 +20,9 @@
 // x (n, h, w, c_in), weight (c_out, 3, 3, c_in), y and dy (n, h, w, c_out), mask and dx as x: bf16. bias (c_out),
 // parts and biases f32. c_in and c_out are multiples of 64; tiles' columns divide those of the product, but for
 // the last tile of a backward_weight. Factors, and y, come as tensor maps (src/device/gpu/lower/sm90/mod.rs). How it is
-// done: conv2d_sm90.cuh. Names say rows x columns of a block's tile; grids are of blocks that stay.
+// done: conv2d_sm90.cuh, conv2d_sm90_weight.cuh. Names say rows x columns of a block's tile; grids are of blocks that stay.
 
-#include "conv2d_sm90.cuh"
+#include "conv2d_sm90_weight.cuh"
 
 #define SM90(TILE, name) extern "C" __global__ __launch_bounds__((TILE::THREADS), (TILE::BLOCKS)) void name
 

@@ -1,9 +1,8 @@
-// conv2d_sm90.cuh   the 3x3 convolution, forward and backward, by TMA and wgmma: the bodies of conv2d_sm90.cu
-//                   (bf16) and, of the products whose rows are pixels, conv2d_sm90_tf32.cu
+// conv2d_sm90.cuh   the 3x3 convolution of pixels, forward and backward, by TMA and wgmma: the bodies of conv2d_sm90.cu
+//                   (bf16) and conv2d_sm90_tf32.cu, and the greater part of those of conv2d_sm90_turned.cu
 //
 //   forward           rows are pixels, columns filters, the depth is (tap, c_in)
 //   backward_input    rows are pixels, columns channels, the depth is (window position, c_out): the window turned
-//   backward_weight   rows are filters, columns (tap, channel), the depth is the pixels
 //
 // The same products as in conv2d_mma.cuh, channels and filters in whole 64s. Matrices of pixels are never laid
 // out: TMA in im2col mode gathers what a tap sees of a run of pixels, zeros around the map.
@@ -36,7 +35,9 @@ struct Tile {
     using T = T_;
     static constexpr int DEPTH = 128 / T::BYTES;     // of a step
     static constexpr int BM = BM_, BN = BN_, STAGES = STAGES_, BLOCKS = BLOCKS_;
+    static constexpr bool TURNED = false;            // conv2d_sm90_turned.cu
     static constexpr int PRODUCTS = BM / 128;        // of 64 rows, of each consumer
+    static constexpr int SUMS = BN / 2;              // of a thread, of each product
     static constexpr int STAGE_A = BM * 128, STAGE_B = BN * 128, STAGE = STAGE_A + STAGE_B;
     static constexpr int THREADS = BLOCKS == 1 ? 384 : 288;
     // Where results are put in order, 16 rows of 64 columns at a time: buffers of each consuming warp.
@@ -170,7 +171,7 @@ __device__ __forceinline__ void produce(
 template <class Tile, bool BACKWARD>
 __device__ __forceinline__ void consume(
     const unsigned shared, const int steps, const int consumer, Ring<Tile::STAGES>& ring,
-    float (&sums)[Tile::PRODUCTS][Tile::BN / 2])
+    float (&sums)[Tile::PRODUCTS][Tile::SUMS])
 {
     const unsigned barriers = shared + Tile::BARRIERS;
     const bool speaks = threadIdx.x % 128 == 0;
@@ -178,14 +179,19 @@ __device__ __forceinline__ void consume(
     for (int step = 0; step < steps; ++step) {
         wait(full(barriers, ring.stage), ring.parity);
         const unsigned stage = shared + ring.stage * Tile::STAGE;
-        const unsigned a = stage + consumer * Tile::PRODUCTS * 8192, b = stage + Tile::STAGE_A;
+        // Of pixels and of columns: each consumer has half of the rows of a product and all of its columns.
+        const unsigned a = stage + (Tile::TURNED ? 0 : consumer * Tile::PRODUCTS * 8192);
+        const unsigned b = stage + Tile::STAGE_A + (Tile::TURNED ? consumer * 8192 : 0);
         begin_products();
         #pragma unroll
         for (int k = 0; k < 4; ++k)                   // 32 bytes of a row each
             #pragma unroll
             for (int i = 0; i < Tile::PRODUCTS; ++i) {
                 const unsigned long long mine = factor<false>(a + i * 8192, k);
-                if constexpr (Tile::T::BYTES == 4) {
+                if constexpr (Tile::TURNED) {
+                    Product<Tile::BM>::template issue<BACKWARD, false>(
+                        sums[i], factor<BACKWARD>(b, k), mine, (step | k) != 0);
+                } else if constexpr (Tile::T::BYTES == 4) {
                     ProductTf32<Tile::BN>::issue(sums[i], mine, factor<false>(b, k), (step | k) != 0);
                 } else {
                     Product<Tile::BN>::template issue<false, BACKWARD>(
@@ -307,7 +313,7 @@ __device__ __forceinline__ void convolve(
     Ring<Tile::STAGES> ring;
     // Zeros that nobody reads: without a value before the loop ptxas of CUDA 12.8 and older makes products wait
     // for each other (C7515).
-    float sums[Tile::PRODUCTS][Tile::BN / 2] = {};
+    float sums[Tile::PRODUCTS][Tile::SUMS] = {};
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         consume<Tile, End::BACKWARD>(shared, 9 * channels / Tile::DEPTH, warpgroup, ring, sums);
         const int row = tile / across * Tile::BM + warpgroup * Tile::PRODUCTS * 64 + warp % 4 * 16;
@@ -321,151 +327,5 @@ __device__ __forceinline__ void convolve(
     // Shared memory may not go before TMA has read it.
     if constexpr (!End::BACKWARD && Tile::BUFFERS > 0) {
         if (threadIdx.x % 32 == 0) wait_stores<0>();
-    }
-}
-
-// What a block's steps `begin` to `end` give of the bias' gradient, by one warp of those that have nothing to produce:
-// consumers, whose products are the kernel's time, do nothing for it. Every column tile of a filter sees the same dy,
-// so a tile adds up every as many-th step (6th to 24th): 16 KiB of shared memory and about 1000 instructions of a
-// warp, which the ring's other stages hide. Sums of a tile go to a row of biases like its parts to a slot.
-template <class Tile>
-__device__ __forceinline__ void sum_biases(
-    const unsigned shared, const int begin, const int end, const int steps, const int down, const int across,
-    float* __restrict__ biases)
-{
-    const unsigned barriers = shared + Tile::STAGES * Tile::STAGE;
-    const int lane = threadIdx.x % 32;
-    Ring<Tile::STAGES> ring;
-    for (int at = begin; at < end;) {
-        const int tile = at / steps, first = at % steps, last = min(steps, first + end - at);
-        // The first step from `first` on that is the tile's.
-        int mine = first + (tile / down + across - first % across) % across;
-        // Eight filters of each box of 64; four lanes share them.
-        float sums[Tile::BM / 64][8] = {};
-        for (int step = first; step < last; ++step) {
-            wait(full(barriers, ring.stage), ring.parity);
-            if (step == mine) {
-                const unsigned stage = shared + ring.stage * Tile::STAGE;
-                #pragma unroll 2
-                for (int row = lane / 8; row < STEP; row += 4)
-                    #pragma unroll
-                    for (int i = 0; i < Tile::BM / 64; ++i)
-                        add_chunk<Bf16>(sums[i], load_chunk(stage + i * 8192 + in_box(row, lane % 8)));
-                mine += across;
-            }
-            __syncwarp();
-            if (lane == 0) arrive(empty(barriers, ring.stage));
-            ring.forward();
-        }
-        float* to = biases + ((int(blockIdx.x) + tile) * Tile::BM + lane % 8 * 8);
-        #pragma unroll
-        for (int i = 0; i < Tile::BM / 64; ++i) {
-            #pragma unroll
-            for (int k = 0; k < 8; ++k) {
-                sums[i][k] += __shfl_xor_sync(~0u, sums[i][k], 8);
-                sums[i][k] += __shfl_xor_sync(~0u, sums[i][k], 16);
-            }
-            if (lane >= 8) continue;
-            *reinterpret_cast<float4*>(to + i * 64) = make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
-            *reinterpret_cast<float4*>(to + i * 64 + 4) = make_float4(sums[i][4], sums[i][5], sums[i][6], sums[i][7]);
-        }
-        at += last - first;
-    }
-}
-
-// parts: dweight's sums, in slots of BM filters by BN columns (tap, channel). Blocks share the steps out evenly,
-// 64 pixels of one tile each, tile after tile (stream-K): block g of G does steps g·all/G to (g+1)·all/G, and what
-// it sums of tile t goes to slot g + t, which is no other block's and no other tile's. biases: rows of BM filters, as
-// many as slots; or null.
-template <class Tile>
-__device__ __forceinline__ void backward_weight(
-    const Conv2d& p, const TensorMap* x, const TensorMap* dy, float* __restrict__ parts, float* __restrict__ biases)
-{
-    const unsigned shared = shared_address(dynamic);
-    const unsigned barriers = shared + Tile::STAGES * Tile::STAGE;
-    const int warpgroup = threadIdx.x / 128;
-    const int steps = (p.n * p.h * p.w + STEP - 1) / STEP;
-    const int down = (p.c_out + Tile::BM - 1) / Tile::BM, chunks = 9 * p.c_in / 64;
-    const int across = (chunks * 64 + Tile::BN - 1) / Tile::BN;
-    const long long all = static_cast<long long>(down) * across * steps;
-    const int begin = all * blockIdx.x / gridDim.x, end = all * (blockIdx.x + 1) / gridDim.x;
-    make_ring<Tile::STAGES>(barriers, x, dy, biases ? 3 : 2);
-    Ring<Tile::STAGES> ring;
-    if (warpgroup == 2) {
-        // As many as the warp that adds needs; the 216 that are left are more than the consumers' 128 sums need.
-        give_registers<72>();
-        if (threadIdx.x / 32 == 9 && biases)
-            sum_biases<Tile>(shared, begin, end, steps, down, across, biases);
-        if (threadIdx.x != 256) return;
-        for (int at = begin; at < end;) {
-            const int tile = at / steps, first = at % steps, last = min(steps, first + end - at);
-            const int filter = tile % down * Tile::BM;
-            int channel[Tile::BN / 64], i[Tile::BN / 64], j[Tile::BN / 64];
-            #pragma unroll
-            for (int k = 0; k < Tile::BN / 64; ++k) {
-                // Past the last chunk, the last one again: nobody reads those sums.
-                const int chunk = min(tile / down * (Tile::BN / 64) + k, chunks - 1), tap = chunk / int(p.c_in / 64);
-                channel[k] = chunk % int(p.c_in / 64) * 64;
-                i[k] = tap / 3;
-                j[k] = tap % 3;
-            }
-            for (int step = first; step < last; ++step) {
-                const Corner corner = corner_of(p, step * STEP);
-                const unsigned arrived = full(barriers, ring.stage), a = shared + ring.stage * Tile::STAGE;
-                wait(empty(barriers, ring.stage), ring.parity ^ 1);
-                expect(arrived, Tile::STAGE);
-                #pragma unroll
-                for (int k = 0; k < Tile::BM / 64; ++k)
-                    load_box(a + k * 8192, dy, arrived, filter + k * 64, step * STEP);
-                #pragma unroll
-                for (int k = 0; k < Tile::BN / 64; ++k)
-                    load_pixels(a + Tile::STAGE_A + k * 8192, x, arrived, channel[k], corner.w, corner.h, corner.n,
-                                i[k], j[k]);
-                ring.forward();
-            }
-            at += last - first;
-        }
-        return;
-    }
-    take_registers<216>();
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
-    const bool speaks = threadIdx.x % 128 == 0;
-    float sums[Tile::PRODUCTS][Tile::BN / 2] = {};
-    for (int at = begin; at < end;) {
-        const int tile = at / steps, first = at % steps, last = min(steps, first + end - at);
-        int before = 0;
-        for (int step = first; step < last; ++step) {
-            wait(full(barriers, ring.stage), ring.parity);
-            const unsigned stage = shared + ring.stage * Tile::STAGE;
-            const unsigned a = stage + warpgroup * Tile::PRODUCTS * 8192, b = stage + Tile::STAGE_A;
-            begin_products();
-            #pragma unroll
-            for (int k = 0; k < STEP / 16; ++k)
-                #pragma unroll
-                for (int i = 0; i < Tile::PRODUCTS; ++i)
-                    Product<Tile::BN>::template issue<true, true>(
-                        sums[i], factor<true>(a + i * 8192, k), factor<true>(b, k), step > first || k > 0);
-            commit_products();
-            wait_products<1>();
-            if (step > first && speaks) arrive(empty(barriers, before));
-            before = ring.stage;
-            ring.forward();
-        }
-        wait_products<0>();
-        if (speaks) arrive(empty(barriers, before));
-        take_sums(sums);
-        float* slot = parts + static_cast<long long>(int(blockIdx.x) + tile) * (Tile::BM * Tile::BN);
-        #pragma unroll
-        for (int i = 0; i < Tile::PRODUCTS; ++i)
-            #pragma unroll
-            for (int rows = 0; rows < 2; ++rows) {
-                const int row = (warpgroup * Tile::PRODUCTS + i) * 64 + warp * 16 + rows * 8 + lane / 4;
-                float* to = slot + (row * Tile::BN + lane % 4 * 2);
-                #pragma unroll
-                for (int k = 0; k < Tile::BN / 8; ++k)
-                    *reinterpret_cast<float2*>(to + k * 8) =
-                        make_float2(sums[i][k * 4 + rows * 2], sums[i][k * 4 + rows * 2 + 1]);
-            }
-        at += last - first;
     }
 }

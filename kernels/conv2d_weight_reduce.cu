@@ -121,16 +121,16 @@ __device__ __forceinline__ void reduce(
     end.end(my, sum);
 }
 
-// The blocks of a tile: that of a step s is the last g with g·all/blocks <= s. Of block g the tile's slot is g + tile.
+// The blocks of a tile: that of a step s is the last g with g·all/blocks <= s, so ((s + 1)·blocks - 1)/all, where all are
+// the steps of all tiles. Of a tile's first and last step that can be divided by its steps first, and then 32 bits are
+// enough: every thread does this, and 64 of them took longer than the memory. Of block g the tile's slot is g + tile.
 struct Blocks {
     unsigned first, last;
 };
 
 __device__ __forceinline__ Blocks blocks_of(const StreamK split, const unsigned tiles, const unsigned tile)
 {
-    const unsigned long long all = 1ull * tiles * split.steps, first = 1ull * tile * split.steps;
-    return {static_cast<unsigned>(((first + 1) * split.blocks - 1) / all),
-            static_cast<unsigned>(((first + split.steps) * split.blocks - 1) / all)};
+    return {(tile * split.blocks + (split.blocks - 1) / split.steps) / tiles, ((tile + 1) * split.blocks - 1) / tiles};
 }
 
 template <class End>

@@ -212,6 +212,18 @@ PRODUCT(192, NAMES_0 NAMES_32 NAMES_64, 96, 97, 98, 99, 100, SUMS_32(0), SUMS_32
 PRODUCT(256, NAMES_0 NAMES_32 NAMES_64 NAMES_96, 128, 129, 130, 131, 132, SUMS_32(0), SUMS_32(32), SUMS_32(64),
         SUMS_32(96))
 
+// Columns that are no power of two, of tiles that fit waves (conv2d_sm90_turned.cu).
+#define NAMES_32_48 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define NAMES_48_56 ", %48, %49, %50, %51, %52, %53, %54, %55"
+#define NAMES_64_80 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
+#define NAMES_96_104 ", %96, %97, %98, %99, %100, %101, %102, %103"
+#define SUMS_8(k) SUMS_4(k), SUMS_4(k + 4)
+
+PRODUCT(112, NAMES_0 NAMES_32_48 NAMES_48_56, 56, 57, 58, 59, 60, SUMS_32(0), SUMS_16(32), SUMS_8(48))
+PRODUCT(160, NAMES_0 NAMES_32 NAMES_64_80, 80, 81, 82, 83, 84, SUMS_32(0), SUMS_32(32), SUMS_16(64))
+PRODUCT(208, NAMES_0 NAMES_32 NAMES_64 NAMES_96_104, 104, 105, 106, 107, 108, SUMS_32(0), SUMS_32(32), SUMS_32(64),
+        SUMS_8(96))
+
 // The same of tf32, 8 deep: both factors lie along the depth, there is no other way. The unit cuts the 13 lowest bits
 // of what it reads; whoever wants factors to the nearest has them rounded before (TMA does, by a map that says so).
 template <int N> struct ProductTf32;
@@ -237,6 +249,13 @@ PRODUCT_TF32(256, NAMES_0 NAMES_32 NAMES_64 NAMES_96, 128, 129, 130, SUMS_32(0),
 __device__ __forceinline__ void store_matrices(const unsigned at, const unsigned (&from)[4])
 {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
+                 ::"r"(at), "r"(from[0]), "r"(from[1]), "r"(from[2]), "r"(from[3]) : "memory");
+}
+
+// The same of matrices that lie the other way: a row of memory is a column of the fragment.
+__device__ __forceinline__ void store_matrices_turned(const unsigned at, const unsigned (&from)[4])
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};"
                  ::"r"(at), "r"(from[0]), "r"(from[1]), "r"(from[2]), "r"(from[3]) : "memory");
 }
 

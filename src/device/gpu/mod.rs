@@ -223,6 +223,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     fn run(&self, call: Call<'_>) -> Result<()> {
         let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. } | Call::Augment { .. });
         let mut site = Site::new(&call, &self.shared, self.fault.at(), (self.precision, self.kernels));
+        site.untried = self.by_name;
         lower::lower_on(self.standing, call, &mut site)?;
         for launch in &site.launches {
             launch.check(self.driver.limits())?;

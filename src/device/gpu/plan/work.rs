@@ -86,7 +86,11 @@ impl Work {
                 let boxes = n * h.div_ceil(lines) * w.div_ceil(wide);
                 (boxes * across.div_ceil(filters), [wide * lines, filters], 1.0 / 9.0)
             }
-            [rows, columns, _] => (pixels.div_ceil(rows) * across.div_ceil(columns), [rows, columns], 1.0),
+            [rows, columns, _] => {
+                // Of products that are turned pixels are the columns (kernels/conv2d_sm90_turned.cu).
+                let sides = if rows == 128 { [rows, columns] } else { [columns, rows] };
+                (pixels.div_ceil(rows) * across.div_ceil(columns), sides, 1.0)
+            }
         };
         let steps = f64::from(9 * deep / depth);
         let one = of_warpgroups(sides, fresh, card);

@@ -1,5 +1,5 @@
-//! The convolution on Hopper: `kernels/conv2d_sm90.cu`, `conv2d_sm90_pool.cu` and `conv2d_sm90_first.cu` of bf16, and
-//! `conv2d_sm90_tf32.cu`.
+//! The convolution on Hopper: `kernels/conv2d_sm90.cu`, `conv2d_sm90_turned.cu`, `conv2d_sm90_pool.cu` and
+//! `conv2d_sm90_first.cu` of bf16, and `conv2d_sm90_tf32.cu`.
 //!
 //! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its
 //! launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the geometry alone; only
@@ -9,9 +9,11 @@ mod first;
 #[cfg(test)]
 mod tests;
 mod tf32;
+mod tile;
 
 pub use first::{conv2d_conv2d_maxpool2d_forward, joins};
 
+use self::tile::{THIRDS, Tile, WIDE_WEIGHT};
 use super::conv2d::{geometry, inputs, pixels, pooled};
 use super::mma::Format;
 use super::{Form, SMS, Site, Weight, maxpool2d};
@@ -28,37 +30,6 @@ const STEP: usize = 64;
 const BF16: Format = Format::Bf16;
 /// Rows of a box that a warp stores.
 const ROWS: usize = 16;
-
-/// Rows x columns of a block, and what the launch says of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tile {
-    rows: usize,
-    columns: usize,
-    threads: usize,
-    /// On a multiprocessor.
-    blocks: usize,
-    /// Bytes, dynamic: ring, results, barriers.
-    shared: u32,
-    /// Nanoseconds of a step, of all blocks that are on a multiprocessor, and of a tile beside its steps.
-    cost: [usize; 2],
-}
-
-// Measured on an H200 (VGG16's layers of 150x150 and 224x224, 20 and 64 pictures): a step of WIDE takes 0.67 to
-// 0.70 us, of SQUARE 0.35 to 0.41, of NARROW 0.31 alone and 0.52 by twos. Half of SQUARE's traffic of shared memory
-// makes WIDE 10 to 15 % faster in large products, but its results are stored while nothing is multiplied, and
-// in small ones its tiles are too few.
-const WIDE: Tile =
-    Tile { rows: 128, columns: 256, threads: 384, blocks: 1, shared: 229_440, cost: [680, 3000] };
-const SQUARE: Tile =
-    Tile { rows: 128, columns: 128, threads: 384, blocks: 1, shared: 229_472, cost: [400, 300] };
-const NARROW: Tile =
-    Tile { rows: 128, columns: 64, threads: 288, blocks: 2, shared: 114_752, cost: [520, 0] };
-/// NARROW's step where it is alone on its multiprocessor.
-const ALONE: usize = 310;
-
-// The weights' gradient. Columns are (tap, channel): 9·c_in are whole tiles of 192 for all channels that we take.
-const THIRDS: Tile = Tile { rows: 128, columns: 192, threads: 384, blocks: 1, shared: 204_880, cost: [0, 0] };
-const WIDE_WEIGHT: Tile = Tile { shared: 196_672, ..WIDE };
 
 /// Blocks of the convolution with a pool: filters x 8 columns x lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,36 +56,6 @@ impl Halo {
 
     fn tiles(self, g: Conv2d) -> usize {
         g.c_out / self.filters * g.w.div_ceil(8) * g.h.div_ceil(self.lines) * g.n
-    }
-}
-
-impl Tile {
-    /// Nanoseconds of a product, about.
-    fn time(self, rows: usize, columns: usize, steps: usize) -> usize {
-        let tiles = rows.div_ceil(self.rows) * (columns / self.columns);
-        let (waves, rest) = (tiles / (SMS * self.blocks), tiles % (SMS * self.blocks));
-        let [step, end] = self.cost;
-        let last = match rest {
-            0 => 0,
-            rest if self.blocks > 1 && rest <= SMS => ALONE * steps + end,
-            _ => step * steps + end,
-        };
-        waves * (step * steps + end) + last
-    }
-
-    /// The fastest for a product of so many rows, columns and steps; of equal ones the widest.
-    fn of(rows: usize, columns: usize, steps: usize) -> Self {
-        let fits = [WIDE, SQUARE, NARROW].into_iter().filter(|tile| columns.is_multiple_of(tile.columns));
-        fits.min_by_key(|tile| tile.time(rows, columns, steps)).unwrap_or(NARROW)
-    }
-
-    /// Blocks that stay until all tiles are done.
-    fn grid(self, rows: usize, columns: usize) -> [usize; 3] {
-        [(rows.div_ceil(self.rows) * (columns / self.columns)).min(SMS * self.blocks), 1, 1]
-    }
-
-    fn entry(self, call: &str) -> String {
-        format!("{call}_sm90_{}x{}", self.rows, self.columns)
     }
 }
 
@@ -210,7 +151,7 @@ pub fn conv2d_forward(
         return tf32::conv2d_forward(site, g, x, (weight, bias, relu), y);
     }
     let y = site.place("y", y, Dtype::Bf16, g.y().len())?;
-    forward(site, Tile::of(pixels(g), g.c_out, 9 * g.c_in / STEP), g, x, (weight, bias, relu), y)
+    forward(site, Tile::of_site(site, [pixels(g), g.c_out], g.c_in), g, x, (weight, bias, relu), y)
 }
 
 fn forward(
@@ -224,7 +165,7 @@ fn forward(
     let args = [
         seen(site, BF16, ("x", x), (g, g.c_in), tile.rows)?,
         matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], tile.columns)?,
-        boxes(site, BF16, ("y", y), [pixels(g), g.c_out], ROWS)?,
+        boxes(site, BF16, ("y", y), [pixels(g), g.c_out], tile.stored())?,
         geometry(site, g)?,
         Arg::value("relu", &u32::from(relu)),
         site.f32("bias", bias, g.c_out)?,
@@ -266,7 +207,7 @@ pub fn conv2d_maxpool2d_forward(
         let entry = format!("conv2d_maxpool2d_forward_sm90_{}x8x{}", halo.filters, halo.lines);
         return site.launch_with(&entry, [halo.tiles(g).min(SMS), 1, 1], (384, halo.shared), args);
     }
-    let tile = Tile::of(pixels(g), g.c_out, 9 * g.c_in / STEP);
+    let tile = Tile::of_site(site, [pixels(g), g.c_out], g.c_in);
     maxpool2d::behind(site, g, Form::BF16, outputs, |site, z| {
         let at = z.place().map_or(Address(0), |(_, at)| at);
         forward(site, tile, g, x, (weight, bias, true), at)
@@ -284,7 +225,7 @@ pub fn conv2d_backward_input(
     if format == Format::Tf32 {
         return tf32::conv2d_backward_input(site, g, (dy, weight), mask, dx);
     }
-    backward_input(site, Tile::of(pixels(g), g.c_in, 9 * g.c_out / STEP), g, (dy, weight), mask, dx)
+    backward_input(site, Tile::of_site(site, [pixels(g), g.c_in], g.c_out), g, (dy, weight), mask, dx)
 }
 
 fn backward_input(
@@ -295,13 +236,20 @@ fn backward_input(
     mask: Option<&Buffer>,
     dx: &Buffer,
 ) -> Result<()> {
-    let args = [
-        seen(site, BF16, ("dy", dy), (g, g.c_out), tile.rows)?,
-        matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], STEP)?,
-        geometry(site, g)?,
-        site.optional("mask", mask, Dtype::Bf16, g.x().len())?,
-        site.buffer("dx", dx, Dtype::Bf16, g.x().len())?,
-    ];
+    let dy = seen(site, BF16, ("dy", dy), (g, g.c_out), tile.rows)?;
+    let weight = matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], STEP)?;
+    let args = if tile.turned {
+        let sides = [pixels(g), g.c_in];
+        let dx_map = matrix(site, BF16, ("dx", dx), sides, tile.rows)?;
+        // Where there is none, a map that nobody reads by.
+        let of = mask.map_or(("dx", dx), |mask| ("mask", mask));
+        let mask_map = matrix(site, BF16, of, sides, tile.rows)?;
+        let masked = Arg::value("masked", &u32::from(mask.is_some()));
+        vec![dy, weight, mask_map, dx_map, geometry(site, g)?, masked]
+    } else {
+        let mask = site.optional("mask", mask, Dtype::Bf16, g.x().len())?;
+        vec![dy, weight, geometry(site, g)?, mask, site.buffer("dx", dx, Dtype::Bf16, g.x().len())?]
+    };
     let grid = tile.grid(pixels(g), g.c_in);
     site.launch_with(&tile.entry("conv2d_backward_input"), grid, (tile.threads, tile.shared), args)
 }

@@ -1,6 +1,7 @@
 //! Hopper's tiles and grids: none changes a bit of a product of pixels, and layers get those that were fastest.
 
 use super::super::Goal;
+use super::tile::{LONG, MIDDLE, NARROW, SHORT, SQUARE, WIDE};
 use super::*;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::driver::Driver;
@@ -61,29 +62,64 @@ fn by(
     bytes
 }
 
-/// NARROW's numbers are tested against naive loops (tests/kernels_sm90.rs): small maps get no other tile.
+/// NARROW's numbers are tested against naive loops (tests/kernels_sm90.rs): small maps get no other tile. The last tile of
+/// pixels is never whole; a block alone goes through two to eight tiles, one behind the other.
 #[test]
 fn no_tile_and_no_grid_changes_a_bit_of_products_of_pixels() {
     let gpu = hopper();
-    let (x, weight) = (half(&gpu, 1, G.x().len()), half(&gpu, 2, G.weight().len()));
-    let (dy, mask) = (half(&gpu, 3, G.y().len()), half(&gpu, 4, G.x().len()));
-    let bias = halves(&gpu, G.c_out);
-    let run = |tile, alone| {
-        let y = by(&gpu, alone, (Dtype::Bf16, G.y().len()), |site, y| {
-            let at = site.place("y", y, Dtype::Bf16, G.y().len())?;
-            forward(site, tile, G, &x, (&weight, &bias, true), at)
-        });
-        let dx = by(&gpu, alone, (Dtype::Bf16, G.x().len()), |site, dx| {
-            backward_input(site, tile, G, (&dy, &weight), Some(&mask), dx)
-        });
-        [y, dx]
-    };
-    let want = run(NARROW, false);
-    for tile in [NARROW, SQUARE, WIDE] {
-        assert!(run(tile, true) == want, "{tile:?} by one block");
+    let products = Products::new(&gpu);
+    let want = products.by(NARROW, false);
+    for tile in [NARROW, SQUARE, WIDE, LONG, MIDDLE, SHORT] {
+        assert!(products.by(tile, true) == want, "{tile:?} by one block");
+        assert!(products.by(tile, false) == want, "{tile:?}");
     }
-    for tile in [SQUARE, WIDE] {
-        assert!(run(tile, false) == want, "{tile:?}");
+}
+
+/// Of the warps that multiply, bring, and store, any may be ahead.
+#[test]
+fn no_order_of_warps_changes_a_bit_of_products_that_are_turned() {
+    let want = Products::new(&hopper()).by(NARROW, false);
+    for schedule in [Schedule::Lowest, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
+        for late_copies in [false, true] {
+            let options = Options { capability: 90, schedule, late_copies, ..Options::default() };
+            let gpu = Gpu::new(Emulator::new(options).unwrap()).unwrap();
+            let gpu = gpu.with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap();
+            assert!(Products::new(&gpu).by(SHORT, true) == want, "{options:?}");
+        }
+    }
+}
+
+/// What products of pixels read, and how they are called.
+struct Products<'a> {
+    gpu: &'a Gpu<Emulator>,
+    x: Buffer,
+    weight: Buffer,
+    dy: Buffer,
+    mask: Buffer,
+    bias: Buffer,
+}
+
+impl<'a> Products<'a> {
+    fn new(gpu: &'a Gpu<Emulator>) -> Self {
+        let [x, weight, dy, mask] = [(1, G.x()), (2, G.weight()), (3, G.y()), (4, G.x())]
+            .map(|(seed, shape)| half(gpu, seed, shape.len()));
+        Self { gpu, x, weight, dy, mask, bias: halves(gpu, G.c_out) }
+    }
+
+    /// Bytes of y with ReLU and without, of dx with a mask and without.
+    fn by(&self, tile: Tile, alone: bool) -> [Vec<u8>; 4] {
+        let y = |relu| {
+            by(self.gpu, alone, (Dtype::Bf16, G.y().len()), |site, y| {
+                let at = site.place("y", y, Dtype::Bf16, G.y().len())?;
+                forward(site, tile, G, &self.x, (&self.weight, &self.bias, relu), at)
+            })
+        };
+        let dx = |mask| {
+            by(self.gpu, alone, (Dtype::Bf16, G.x().len()), |site, dx| {
+                backward_input(site, tile, G, (&self.dy, &self.weight), mask, dx)
+            })
+        };
+        [y(true), y(false), dx(Some(&self.mask)), dx(None)]
     }
 }
 
@@ -239,7 +275,27 @@ fn layers_get_the_tiles_that_were_fastest() {
         (64, 56, 256, 256, WIDE),
         (64, 28, 512, 512, WIDE),
     ] {
-        let tile = Tile::of(n * side * side, columns, 9 * channels / STEP);
+        let tile = Tile::of([n * side * side, columns], 9 * channels / STEP, false);
         assert_eq!(tile, want, "{n} {side} {channels} {columns}");
+    }
+}
+
+/// And those that should be faster: each does its part of as few whole waves.
+#[test]
+fn tiles_that_fit_waves_are_taken_where_kernels_were_named() {
+    for (n, side, channels, columns, want, tiles) in [
+        (20, 37, 128, 256, LONG, 2 * SMS),
+        (20, 37, 256, 256, LONG, 2 * SMS),
+        (20, 18, 256, 512, LONG, 128),
+        (20, 18, 512, 512, LONG, 128),
+        (20, 18, 512, 256, SHORT, 116),
+        (32, 18, 512, 512, MIDDLE, 2 * SMS - 4),
+        (20, 9, 512, 512, NARROW, 104),
+        (64, 28, 512, 512, WIDE, 784),
+    ] {
+        let rows = n * side * side;
+        let tile = Tile::of([rows, columns], 9 * channels / STEP, true);
+        assert_eq!(tile, want, "{n} {side} {channels} {columns}");
+        assert_eq!(rows.div_ceil(tile.rows) * (columns / tile.columns), tiles, "{n} {side} {columns}");
     }
 }

@@ -19,7 +19,7 @@ const TF32: Format = Format::Tf32;
 /// The tile of a product. Half as deep a step takes as long as of bf16, at half the rate: the measured times of those
 /// stand in for these, which no card has run yet.
 fn tile(rows: usize, columns: usize, depth: usize) -> Tile {
-    stored_from_registers(Tile::of(rows, columns, 9 * depth / step(TF32)))
+    stored_from_registers(Tile::of([rows, columns], 9 * depth / step(TF32), false))
 }
 
 /// The same without room for results in shared memory.

@@ -71,13 +71,15 @@ pub fn check(launch: &Launch) -> bool {
         return true;
     }
     let [rows, columns] = numbers(kind);
+    // Of products that are turned TMA stores all pixels of 64 filters at once, else 16 rows for a warp.
+    let turned = rows != 128;
+    let stored = if turned { rows } else { 16 };
     match call {
         "conv2d_forward" => {
             check_map(launch, "x", &x, Box::Pixels(rows), rounds);
             check_map(launch, "weight", &[9 * c_in, c_out], Box::Rows(columns), rounds);
             if !rounds {
-                // A warp stores 16 rows.
-                check_map(launch, "y", &[c_out, pixels], Box::Rows(16), false);
+                check_map(launch, "y", &[c_out, pixels], Box::Rows(stored), false);
             }
         }
         "conv2d_backward_input" => {
@@ -87,6 +89,12 @@ pub fn check(launch: &Launch) -> bool {
             } else {
                 // A step of 64 filters, of which 64 channels are a box.
                 check_map(launch, "weight", &[9 * c_in, c_out], Box::Rows(64), false);
+            }
+            if turned {
+                let masked = words(launch, "masked")[0] == 1;
+                for name in [masked.then_some("mask"), Some("dx")].into_iter().flatten() {
+                    check_map(launch, name, &[c_in, pixels], Box::Rows(stored), false);
+                }
             }
         }
         "conv2d_backward_weight" => {

@@ -1,0 +1,108 @@
+//! Tiles of Hopper's products: rows x columns of a block, and which a layer gets.
+
+use super::{ROWS, STEP};
+use crate::device::gpu::lower::{SMS, Site};
+
+/// Rows x columns of a block, and what the launch says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    pub rows: usize,
+    pub columns: usize,
+    pub threads: usize,
+    /// On a multiprocessor.
+    pub blocks: usize,
+    /// Bytes, dynamic: ring, results, barriers.
+    pub shared: u32,
+    /// Whether pixels are the columns of its products (`kernels/conv2d_sm90_turned.cu`).
+    pub turned: bool,
+    /// Nanoseconds of a step, of all blocks that are on a multiprocessor, and of a tile beside its steps.
+    pub cost: [usize; 2],
+}
+
+// Measured on an H200 (VGG16's layers of 150x150 and 224x224, 20 and 64 pictures): a step of WIDE takes 0.67 to
+// 0.70 us, of SQUARE 0.35 to 0.41, of NARROW 0.31 alone and 0.52 by twos. Half of SQUARE's traffic of shared memory
+// makes WIDE 10 to 15 % faster in large products, but its results are stored while nothing is multiplied, and
+// in small ones its tiles are too few.
+pub const WIDE: Tile = Tile {
+    rows: 128,
+    columns: 256,
+    threads: 384,
+    blocks: 1,
+    shared: 229_440,
+    turned: false,
+    cost: [680, 3000],
+};
+pub const SQUARE: Tile = Tile {
+    rows: 128,
+    columns: 128,
+    threads: 384,
+    blocks: 1,
+    shared: 229_472,
+    turned: false,
+    cost: [400, 300],
+};
+pub const NARROW: Tile =
+    Tile { rows: 128, columns: 64, threads: 288, blocks: 2, shared: 114_752, turned: false, cost: [520, 0] };
+// Of pixels that fit waves. No card has run these: a step is taken to have what SQUARE's and WIDE's have beside the tensor
+// cores' 2.28 ns for each column, 100 ns; its end is some 500 instructions of a thread.
+pub const LONG: Tile = Tile {
+    rows: 208,
+    columns: 128,
+    threads: 384,
+    blocks: 1,
+    shared: 225_376,
+    turned: true,
+    cost: [575, 1000],
+};
+pub const MIDDLE: Tile = Tile { rows: 160, shared: 225_392, cost: [465, 800], ..LONG };
+pub const SHORT: Tile = Tile { rows: 112, shared: 213_120, cost: [355, 600], ..LONG };
+/// NARROW's step where it is alone on its multiprocessor.
+const ALONE: usize = 310;
+
+// The weights' gradient. Columns are (tap, channel): 9·c_in are whole tiles of 192 for all channels that we take.
+pub const THIRDS: Tile =
+    Tile { rows: 128, columns: 192, threads: 384, blocks: 1, shared: 204_880, turned: false, cost: [0, 0] };
+pub const WIDE_WEIGHT: Tile = Tile { shared: 196_672, ..WIDE };
+
+impl Tile {
+    /// Nanoseconds of a product, about.
+    fn time(self, rows: usize, columns: usize, steps: usize) -> usize {
+        let tiles = rows.div_ceil(self.rows) * (columns / self.columns);
+        let (waves, rest) = (tiles / (SMS * self.blocks), tiles % (SMS * self.blocks));
+        let [step, end] = self.cost;
+        let last = match rest {
+            0 => 0,
+            rest if self.blocks > 1 && rest <= SMS => ALONE * steps + end,
+            _ => step * steps + end,
+        };
+        waves * (step * steps + end) + last
+    }
+
+    /// The fastest for a product of so many rows, columns and steps; of equal ones the widest. `untried`: of those that
+    /// no card has run, too.
+    pub fn of([rows, columns]: [usize; 2], steps: usize, untried: bool) -> Self {
+        let turned = [LONG, MIDDLE, SHORT].into_iter().filter(|_| untried);
+        let all = [WIDE, SQUARE, NARROW].into_iter().chain(turned);
+        let fits = all.filter(|tile| columns.is_multiple_of(tile.columns));
+        fits.min_by_key(|tile| tile.time(rows, columns, steps)).unwrap_or(NARROW)
+    }
+
+    /// The same of bf16, whose taps see `channels`, for a call on the site's device.
+    pub fn of_site(site: &Site, sides: [usize; 2], channels: usize) -> Self {
+        Self::of(sides, 9 * channels / STEP, site.untried)
+    }
+
+    /// Rows of the boxes that TMA stores: a warp's, or all.
+    pub fn stored(self) -> usize {
+        if self.turned { self.rows } else { ROWS }
+    }
+
+    /// Blocks that stay until all tiles are done.
+    pub fn grid(self, rows: usize, columns: usize) -> [usize; 3] {
+        [(rows.div_ceil(self.rows) * (columns / self.columns)).min(SMS * self.blocks), 1, 1]
+    }
+
+    pub fn entry(self, call: &str) -> String {
+        format!("{call}_sm90_{}x{}", self.rows, self.columns)
+    }
+}
