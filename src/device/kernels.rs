@@ -16,7 +16,7 @@ pub enum Kernels {
     /// Those that every card runs.
     Portable,
     /// Hopper's own, of bf16 and tf32, where channels and filters are multiples of 64, and of bf16 VGG16's first block in
-    /// one. Of tf32 no weights' gradient. Those of tf32, and the block, no card has run yet.
+    /// one. Of tf32 no weights' gradient. Those of tf32, tiles of bf16 that fit waves, and the block, no card has run yet.
     Sm90a,
 }
 

@@ -11,9 +11,9 @@ use vgg_ft::train::plan;
 const TENSOR_CORES: [(&str, Set); 4] = [
     ("tf32, portable", SETS[1]),
     // Not one of those that were measured.
-    ("tf32, `sm90a`", Set { name: "", precision: Precision::Tf32, kernels: Kernels::Sm90a }),
+    ("tf32, `--kernels sm90a`", Set { name: "", precision: Precision::Tf32, kernels: Kernels::Sm90a }),
     ("bf16, portable", SETS[2]),
-    ("bf16, `sm90a`", Set { name: "", precision: Precision::Bf16, kernels: Kernels::Sm90a }),
+    ("bf16, `--kernels sm90a`", Set { name: "", precision: Precision::Bf16, kernels: Kernels::Sm90a }),
 ];
 
 const SIDES: [usize; 2] = [150, 224];
@@ -182,7 +182,7 @@ pub fn launches(cards: &[(&'static Card, Kernels)]) -> String {
         let head = ["layer", "kernel", "tiles", "waves", "µs", "floor", "share", "bound by"];
         let _ = write!(
             text,
-            "{}, bf16, {kernels} kernels: {} ms, floor {} ms ({:.0} %)\n\n{}\n",
+            "{}, bf16, `--kernels {kernels}`: {} ms, floor {} ms ({:.0} %)\n\n{}\n",
             card.title,
             milliseconds(seconds),
             milliseconds(floor),
