@@ -67,6 +67,17 @@ __device__ __forceinline__ unsigned empty(const unsigned barriers, const int sta
     return barriers + stage * 16 + 8;
 }
 
+// A consumer has read a stage for the last time.
+template <class Tile> __device__ __forceinline__ void free_stage(const unsigned barriers, const int stage)
+{
+    if constexpr (Tile::TURNED) {
+        arrive_in(empty(barriers, stage), 0);
+        arrive_in(empty(barriers, stage), 1);
+    } else {
+        arrive(empty(barriers, stage));
+    }
+}
+
 // Makes a ring's barriers, which two warpgroups empty, or so many readers.
 template <int STAGES> __device__ __forceinline__ void make_barriers(const unsigned barriers, const int readers = 2)
 {
@@ -200,12 +211,12 @@ __device__ __forceinline__ void consume(
             }
         commit_products();
         wait_products<1>();
-        if (step > 0 && speaks) arrive(empty(barriers, before));
+        if (step > 0 && speaks) free_stage<Tile>(barriers, before);
         before = ring.stage;
         ring.forward();
     }
     wait_products<0>();
-    if (speaks) arrive(empty(barriers, before));
+    if (speaks) free_stage<Tile>(barriers, before);
     take_sums(sums);
 }
 

@@ -12,13 +12,17 @@
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0 if `masked`
 //
-// Formats and shapes are those of conv2d_sm90.cu, and so are the bits; filters (backwards: channels) are multiples of 128.
-// All but p and bias come as tensor maps. Names say pixels x filters of a block's tile.
+// Formats and shapes are those of conv2d_sm90.cu, and so are the bits; filters (backwards: channels) are multiples of 256.
+// All but p and bias come as tensor maps. Names say pixels x filters of a block's tile; blocks come in pairs.
 //
 // Why: tiles of 128 pixels and 256 filters make 102 of a map of 18x18 with 512 filters, 20 pictures, and 214 of 37x37
 // with 256; 132 multiprocessors take as long for them as for 132 and 264. Tiles of 208 pixels and 128 filters are 128 and
 // 264, and each has a fifth less to do. `wgmma` has 64 rows, but any multiple of eight for columns: so the product of
 // conv2d_sm90.cuh is turned, rows are filters and columns pixels. Each consumer has half of the filters.
+//
+// And blocks come in clusters of two, with the same pixels and neighbouring filters: each brings half of the pixels to both
+// (multicast), so a block's step is 29 KiB from the second cache for 42 (of 208 pixels). On an H200 the tiles of conv2d_sm90.cu
+// took it at 9 to 10 TB/s, which is as fast as it gives. A stage is free when the consumers of both blocks have read it.
 //
 // Results lie in fragments with pixels along a row; stmatrix.trans turns them. A consumer has room for all of its own, so
 // it goes on at once with the next tile; a warp of the third warpgroup has TMA store them. Backwards the same warp has
@@ -123,6 +127,63 @@ __device__ __forceinline__ void put_turned(
     }
 }
 
+// As `produce` of conv2d_sm90.cuh, but for the pixels: of a step each block of the pair brings half, to both.
+template <class Tile, bool BACKWARD>
+__device__ __forceinline__ void produce_for_both(
+    const Conv2d& p, const unsigned shared, const TensorMap* source, const TensorMap* weight, const int tiles,
+    const int across)
+{
+    constexpr int HALF = Tile::BM / 2;
+    const int channels = BACKWARD ? p.c_out : p.c_in, columns = BACKWARD ? p.c_in : p.c_out, rank = rank_in_cluster();
+    const unsigned barriers = shared + Tile::BARRIERS;
+    Ring<Tile::STAGES> ring;
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        const int first = tile % across * Tile::BN;
+        const Corner corner = corner_of(p, tile / across * Tile::BM + rank * HALF);
+        for (int tap = 0; tap < 9; ++tap) {
+            const int seen = BACKWARD ? 8 - tap : tap;
+            for (int c = 0; c < channels; c += Tile::DEPTH) {
+                const unsigned arrived = full(barriers, ring.stage), a = shared + ring.stage * Tile::STAGE;
+                wait(empty(barriers, ring.stage), ring.parity ^ 1);
+                expect(arrived, Tile::STAGE);
+                load_pixels_in(3, a + rank * HALF * 128, source, arrived, c, corner.w, corner.h, corner.n, seen / 3,
+                               seen % 3);
+                if constexpr (BACKWARD) {
+                    #pragma unroll
+                    for (int k = 0; k < Tile::BN / 64; ++k)
+                        load_box(a + Tile::STAGE_A + k * 8192, weight, arrived, tap * columns + first + k * 64, c);
+                } else {
+                    load_box(a + Tile::STAGE_A, weight, arrived, tap * channels + c, first);
+                }
+                ring.forward();
+            }
+        }
+    }
+}
+
+template <class Tile, class End>
+__device__ __forceinline__ void consume_and_put(
+    const Conv2d& p, const unsigned shared, const End& end, const int tiles, const int across, const int consumer)
+{
+    const int warp = threadIdx.x / 32 % 4, steps = 9 * int(End::BACKWARD ? p.c_out : p.c_in) / Tile::DEPTH;
+    const unsigned given = shared + Tile::ROOMS + consumer * 16, ready = given + 8;
+    const unsigned room = shared + Tile::RESULTS + consumer * Tile::ROOM;
+    Ring<Tile::STAGES> ring;
+    int parity = 0;
+    // Zeros that nobody reads, as in `convolve`.
+    float sums[1][Tile::SUMS] = {};
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        consume<Tile, End::BACKWARD>(shared, steps, consumer, ring, sums);
+        wait(given, parity);
+        parity ^= 1;
+        const int filter = tile % across * Tile::BN + consumer * 64 + warp * 16;
+        put_turned<Tile>(room, warp * 2, end, filter, sums[0]);
+        show_to_tma();
+        __syncwarp();
+        if (threadIdx.x % 32 == 0) arrive(ready);
+    }
+}
+
 template <class Tile, class End>
 __device__ __forceinline__ void convolve_turned(
     const Conv2d& p, const TensorMap* source, const TensorMap* weight, const End& end)
@@ -136,37 +197,27 @@ __device__ __forceinline__ void convolve_turned(
             init_barrier(shared + Tile::ROOMS + consumer * 16 + 8, 4);
         }
     }
-    make_ring<Tile::STAGES>(shared + Tile::BARRIERS, source, weight);
-    const int channels = End::BACKWARD ? p.c_out : p.c_in, columns = End::BACKWARD ? p.c_in : p.c_out;
-    const int across = columns / Tile::BN, tiles = (p.n * p.h * p.w + Tile::BM - 1) / Tile::BM * across;
+    make_ring<Tile::STAGES>(shared + Tile::BARRIERS, source, weight, 4);
+    // Nobody arrives in the other block before that has made its barriers.
+    meet_cluster();
+    // Both blocks of a pair have as many tiles: filters are fastest, and a map has an even number of tiles.
+    const int across = int(End::BACKWARD ? p.c_in : p.c_out) / Tile::BN;
+    const int tiles = (p.n * p.h * p.w + Tile::BM - 1) / Tile::BM * across;
     if (warpgroup == 2) {
         give_registers<40>();
-        if (threadIdx.x == 256) produce<Tile, End::BACKWARD>(p, shared, source, weight);
+        if (threadIdx.x == 256) produce_for_both<Tile, End::BACKWARD>(p, shared, source, weight, tiles, across);
         if (threadIdx.x == 288 || threadIdx.x == 320)
             give_and_store<Tile>(shared, end, tiles, across, int(threadIdx.x) / 32 - 9);
-        return;
+    } else {
+        take_registers<232>();
+        consume_and_put<Tile>(p, shared, end, tiles, across, warpgroup);
     }
-    take_registers<232>();
-    const int warp = threadIdx.x / 32 % 4;
-    const unsigned given = shared + Tile::ROOMS + warpgroup * 16, ready = given + 8;
-    const unsigned room = shared + Tile::RESULTS + warpgroup * Tile::ROOM;
-    Ring<Tile::STAGES> ring;
-    int parity = 0;
-    // Zeros that nobody reads, as in `convolve`.
-    float sums[1][Tile::SUMS] = {};
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        consume<Tile, End::BACKWARD>(shared, 9 * channels / Tile::DEPTH, warpgroup, ring, sums);
-        wait(given, parity);
-        parity ^= 1;
-        const int filter = tile % across * Tile::BN + warpgroup * 64 + warp * 16;
-        put_turned<Tile>(room, warp * 2, end, filter, sums[0]);
-        show_to_tma();
-        __syncwarp();
-        if (threadIdx.x % 32 == 0) arrive(ready);
-    }
+    // Nor does a block end that the other still copies to or arrives in.
+    meet_cluster();
 }
 
-#define SM90(TILE, name) extern "C" __global__ __launch_bounds__((TILE::THREADS), (TILE::BLOCKS)) void name
+#define SM90(TILE, name)                                                                                         \
+    extern "C" __global__ __launch_bounds__((TILE::THREADS), (TILE::BLOCKS)) __cluster_dims__(2, 1, 1) void name
 
 #define CONV2D_FORWARD(TILE, name)                                                                               \
     SM90(TILE, name)(                                                                                            \

@@ -92,6 +92,42 @@ __device__ __forceinline__ void load_pixels(
         "h"(static_cast<unsigned short>(i)) : "memory");
 }
 
+// Clusters: blocks that run at the same time and see each other's shared memory.
+
+__device__ __forceinline__ int rank_in_cluster()
+{
+    unsigned rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return int(rank);
+}
+
+// All threads of all blocks meet: before others use what one has made, and before one ends that others use.
+__device__ __forceinline__ void meet_cluster()
+{
+    asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+}
+
+// Arrives at the barrier of block `rank` that lies where `barrier` does in this one.
+__device__ __forceinline__ void arrive_in(const unsigned barrier, const int rank)
+{
+    asm volatile(
+        "{.reg .b32 there;\n"
+        "mapa.shared::cluster.u32 there, %0, %1;\n"
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];}" ::"r"(barrier), "r"(rank) : "memory");
+}
+
+// load_pixels to several blocks, a bit each: to the same place in all, whose barriers at the same place count the bytes.
+__device__ __forceinline__ void load_pixels_in(
+    const unsigned short blocks, const unsigned to, const TensorMap* map, const unsigned barrier, const int c, const int w,
+    const int h, const int n, const int i, const int j)
+{
+    asm volatile(
+        "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes.multicast::cluster "
+        "[%0], [%1, {%3, %4, %5, %6}], [%2], {%7, %8}, %9;"
+        ::"r"(to), "l"(map), "r"(barrier), "r"(c), "r"(w), "r"(h), "r"(n), "h"(static_cast<unsigned short>(j)),
+        "h"(static_cast<unsigned short>(i)), "h"(blocks) : "memory");
+}
+
 __device__ __forceinline__ void show_to_tma() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // A box of shared memory into a tensor, as a group of its own.

@@ -88,6 +88,8 @@ pub enum Asynchronous {
         bytes: u16,
         /// Slot of class L of the phase that was arrived at, or [`NONE`].
         state: u16,
+        /// Whether the address may be that of another block of the cluster.
+        remote: bool,
     },
     /// `mbarrier.expect_tx`; with `true`, `mbarrier.complete_tx`.
     Transactions(Spot, u16, bool),
@@ -114,6 +116,9 @@ pub enum Asynchronous {
         from: Outside,
         /// The `mbarrier` that learns of the bytes.
         barrier: Spot,
+        /// Slot of a bit for each block of the cluster that gets them, and whose `mbarrier` at the same place learns of them;
+        /// [`NONE`]: the warp's own alone.
+        blocks: u16,
     },
     /// Shared to global memory.
     Store {
@@ -167,7 +172,7 @@ impl Asynchronous {
                 one(count, Class::W, Role::Use);
             }
             Self::Invalidate(at) => spot(at, &mut one),
-            Self::Arrive { barrier, count, bytes, state } => {
+            Self::Arrive { barrier, count, bytes, state, remote: _ } => {
                 spot(barrier, &mut one);
                 one(count, Class::W, Role::Use);
                 one(bytes, Class::W, Role::Use);
@@ -183,10 +188,11 @@ impl Asynchronous {
                 one(state, Class::L, Role::Use);
                 one(d, Class::P, Role::Def);
             }
-            Self::Load { to, from, barrier } => {
+            Self::Load { to, from, barrier, blocks } => {
                 spot(to, &mut one);
                 from.visit(&mut one);
                 spot(barrier, &mut one);
+                one(blocks, Class::W, Role::Use);
             }
             Self::Store { to, from } => {
                 to.visit(&mut one);

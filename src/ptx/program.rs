@@ -341,6 +341,14 @@ pub enum Special {
     DynamicShared,
     ClusterRank,
     ClusterSize,
+    /// `%cluster_ctaid`.
+    ClusterCtaid(u8),
+    /// `%cluster_nctaid`.
+    ClusterNctaid(u8),
+    /// `%clusterid`.
+    Clusterid(u8),
+    /// `%nclusterid`.
+    Nclusterid(u8),
 }
 
 /// A variable in shared or local memory and where it lies.
@@ -403,6 +411,8 @@ pub struct Program {
     pub param_size: u32,
     /// `.maxntid`'s product.
     pub max_threads: Option<u32>,
+    /// Blocks of a cluster, which lie along x: 1 where the kernel names none.
+    pub cluster: u32,
     /// Whether it waits for the kernel before it (`griddepcontrol.wait`): it may be launched before that has ended.
     pub awaits: bool,
     /// Registers before renaming, constants included, for the curious.

@@ -157,6 +157,8 @@ pub struct Function {
     pub params: Vec<Param>,
     /// `.maxntid`.
     pub max_threads: Option<[u32; 3]>,
+    /// `.reqnctapercluster`: blocks of a cluster.
+    pub cluster: Option<[u32; 3]>,
     /// All registers, those of inner scopes included.
     pub registers: Vec<Register>,
     /// Shared and local variables, those of inner scopes included.

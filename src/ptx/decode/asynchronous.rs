@@ -1,8 +1,7 @@
 //! Instructions of sm_90 that begin now and are done later.
 //!
 //! In: an instruction whose family is `mbarrier wgmma setmaxnreg`, a `cp.async.bulk`, a fence of the
-//! asynchronous proxy. Out: rows of `Program::asynchronous`. Clusters have one block here: its own addresses
-//! are those of `.shared::cluster`, and a multicast goes to block 0.
+//! asynchronous proxy. Out: rows of `Program::asynchronous`.
 
 use super::Decoder;
 use crate::error::Result;
@@ -123,7 +122,17 @@ impl Decoder<'_> {
                     Operand::Sink => NONE,
                     state => self.result(state, Class::L)?,
                 };
-                Ok(Asynchronous::Arrive { barrier: self.spot(at, Space::Shared)?, count, bytes, state })
+                let remote = instruction.opcode.contains(".shared::cluster.");
+                if remote && state != NONE {
+                    return Err(self.error("an arrival in another block gives no state"));
+                }
+                Ok(Asynchronous::Arrive {
+                    barrier: self.spot(at, Space::Shared)?,
+                    count,
+                    bytes,
+                    state,
+                    remote,
+                })
             }
             (["mbarrier", kind @ ("expect_tx" | "complete_tx"), "b64"], [at, bytes]) => {
                 let bytes = self.operand(bytes, Class::W)?;
@@ -169,14 +178,14 @@ impl Decoder<'_> {
             there
         };
         tail("L2::cache_hint", &mut operands);
-        if tail("multicast::cluster", &mut operands)
-            && !matches!(
-                instruction.operands.get(operands.len()),
-                Some(Operand::Int(1) | Operand::Register(_))
-            )
-        {
-            return Err(self.error("a multicast goes to block 0 alone here: clusters have one block"));
-        }
+        let blocks = if tail("multicast::cluster", &mut operands) {
+            match instruction.operands.get(operands.len()) {
+                Some(blocks) => self.operand(blocks, Class::W)?,
+                None => return Err(self.unknown(instruction)),
+            }
+        } else {
+            NONE
+        };
         let rank = parts
             .first()
             .filter(|&&part| part == "tensor")
@@ -190,7 +199,7 @@ impl Decoder<'_> {
             {
                 let from = Outside::Bytes(self.spot(s, Space::Global)?, self.operand(size, Class::W)?);
                 let (to, barrier) = (self.spot(d, shared)?, self.spot(barrier, shared)?);
-                Asynchronous::Load { to, from, barrier }
+                Asynchronous::Load { to, from, barrier, blocks }
             }
             (None, ["global", "shared::cta", "bulk_group"], [d, s, size]) => {
                 let to = Outside::Bytes(self.spot(d, Space::Global)?, self.operand(size, Class::W)?);
@@ -208,7 +217,7 @@ impl Decoder<'_> {
                 };
                 let from = self.tensor(rank, map, at, im2col)?;
                 let (to, barrier) = (self.spot(d, shared)?, self.spot(barrier, shared)?);
-                Asynchronous::Load { to, from, barrier }
+                Asynchronous::Load { to, from, barrier, blocks }
             }
             (
                 Some(rank),

@@ -152,6 +152,15 @@ impl Decoder<'_> {
         self.program.param_size = self.function.params.last().map_or(0, |last| last.offset + last.size);
         self.program.max_threads =
             self.function.max_threads.map(|[x, y, z]| x.saturating_mul(y).saturating_mul(z));
+        self.program.cluster = match self.function.cluster {
+            None => 1,
+            Some([blocks @ 1..=8, 1, 1]) => blocks,
+            Some([x, y, z]) => {
+                return Err(self
+                    .error("a cluster that is not known here")
+                    .expected_got("1 to 8 blocks along x", format!("{x}, {y}, {z}")));
+            }
+        };
         Ok(())
     }
 
@@ -252,7 +261,7 @@ impl Decoder<'_> {
         let unknown = || format!("unknown barrier `{}`", instruction.opcode);
         let none = Barrier { id: NONE, count: NONE, waits: true, reduce: None };
         match opcode.as_str() {
-            // A cluster is a block here: all of it meets where it waits.
+            // Who arrived has nothing to say before all meet where they wait.
             "bar.cluster.wait" | "bar.cluster.wait.acquire" if operands.is_empty() => {
                 let id = self.fixed(Fixed::ConstW(CLUSTER_BARRIER))?;
                 Ok(Barrier { id, ..none })

@@ -11,6 +11,10 @@ pub(super) fn special(name: &str) -> Option<Special> {
             "%ntid" => Special::Ntid,
             "%ctaid" => Special::Ctaid,
             "%nctaid" => Special::Nctaid,
+            "%cluster_ctaid" => Special::ClusterCtaid,
+            "%cluster_nctaid" => Special::ClusterNctaid,
+            "%clusterid" => Special::Clusterid,
+            "%nclusterid" => Special::Nclusterid,
             _ => return None,
         };
         return axis(rest).map(make);

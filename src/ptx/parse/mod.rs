@@ -294,6 +294,7 @@ impl<'t> Parser<'t> {
             line,
             params: Vec::new(),
             max_threads: None,
+            cluster: None,
             registers: Vec::new(),
             variables: Vec::new(),
             body: Vec::new(),
@@ -307,16 +308,10 @@ impl<'t> Parser<'t> {
         }
         while !self.accept(b'{') {
             match self.word()? {
-                ".maxntid" => {
-                    let mut most = [1; 3];
-                    for axis in &mut most {
-                        *axis = self.number()?;
-                        if !self.accept(b',') {
-                            break;
-                        }
-                    }
-                    function.max_threads = Some(most);
-                }
+                ".maxntid" => function.max_threads = Some(self.axes()?),
+                ".reqnctapercluster" => function.cluster = Some(self.axes()?),
+                // The launch may not say another number of blocks.
+                ".explicitcluster" => {}
                 ".minnctapersm" | ".maxnreg" => {
                     self.number()?;
                 }
@@ -330,6 +325,18 @@ impl<'t> Parser<'t> {
         }
         self.body(module, &mut function)?;
         Ok(function)
+    }
+
+    /// One to three numbers; those that are left out are 1.
+    fn axes(&mut self) -> Result<[u32; 3]> {
+        let mut axes = [1; 3];
+        for axis in &mut axes {
+            *axis = self.number()?;
+            if !self.accept(b',') {
+                break;
+            }
+        }
+        Ok(axes)
     }
 
     fn param(&mut self, params: &mut Vec<Param>) -> Result<()> {

@@ -45,3 +45,20 @@ DEV void wgmma(float (&d)[4], const void* a, const void* b) {
         : "l"(matrix(a, 64)), "l"(matrix(b, 8))
         : "memory");
 }
+// Clusters.
+DEV unsigned rank() {
+    unsigned rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+DEV void meet_cluster() { asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory"); }
+DEV void arrive_in(void* bar, unsigned rank) {
+    asm volatile("{.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(place(bar)), "r"(rank)
+                 : "memory");
+}
+DEV void load_in(unsigned short blocks, void* to, const void* from, int bytes, void* bar) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], "
+                 "%4;" ::"r"(place(to)), "l"(from), "r"(bytes), "r"(place(bar)), "h"(blocks)
+                 : "memory");
+}

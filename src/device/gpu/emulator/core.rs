@@ -47,7 +47,10 @@ pub struct Core<'c, 'l> {
     pub(super) engine: &'c mut Engine,
     pub(super) agents: Agents,
     pub(super) statistics: &'c mut Statistics,
+    /// Among those of the cluster.
     pub(super) warp: usize,
+    /// Its block within the cluster.
+    pub(super) rank: u32,
     pub(super) block: [u32; 3],
     pub(super) number: u64,
     /// Lanes that have not ended.
@@ -73,7 +76,7 @@ impl Core<'_, '_> {
     }
 
     pub(super) fn thread(&self, warp: usize, lane: usize) -> [u32; 3] {
-        self.grid.thread((warp * LANES + lane) as u32)
+        self.grid.thread((warp % self.grid.warps() * LANES + lane) as u32)
     }
 
     /// Faults where lanes touch global memory that the kernel before may still be writing or reading. A kernel that
@@ -248,7 +251,7 @@ impl Core<'_, '_> {
             }
             Matrix::Store { count, transposed, regs, base, base_class, offset } => {
                 self.whole_warp(at, mask, "stmatrix")?;
-                let addresses = self.addresses(registers, base, base_class, offset);
+                let addresses = self.places(&self.addresses(registers, base, base_class, offset));
                 for (m, &slot) in regs.iter().enumerate().take(usize::from(count)) {
                     let values = registers.word(slot);
                     let half = |row: usize, column: usize| {
@@ -271,7 +274,7 @@ impl Core<'_, '_> {
             }
             Matrix::Load { count, transposed, regs, base, base_class, offset } => {
                 self.whole_warp(at, mask, "ldmatrix")?;
-                let addresses = self.addresses(registers, base, base_class, offset);
+                let addresses = self.places(&self.addresses(registers, base, base_class, offset));
                 for (m, &slot) in regs.iter().enumerate().take(usize::from(count)) {
                     let mut rows = [[0u32; 4]; 8];
                     for (r, row) in rows.iter_mut().enumerate() {
@@ -322,6 +325,13 @@ impl Core<'_, '_> {
                 std::array::from_fn(|lane| u64::from(row[lane].wrapping_add(offset as u32)))
             }
         }
+    }
+}
+
+impl Core<'_, '_> {
+    /// Where places of the block's own shared memory lie in that of the cluster.
+    pub(super) fn places(&self, addresses: &[u64; LANES]) -> [u64; LANES] {
+        addresses.map(|address| self.shared.place(self.rank, address))
     }
 }
 

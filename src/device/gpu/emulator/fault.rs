@@ -42,6 +42,8 @@ pub enum Check {
     Registers,
     /// No wait for the kernel before, which may still run.
     Predecessor,
+    /// A wrong use of another block of the cluster.
+    Cluster,
 }
 
 /// What went wrong, where.

@@ -125,6 +125,11 @@ impl Grid<'_> {
         self.threads().div_ceil(32) as usize
     }
 
+    /// Warps of a cluster.
+    pub fn warps_of_cluster(&self) -> usize {
+        self.warps() * self.program.cluster as usize
+    }
+
     /// A thread's coordinates.
     pub fn thread(&self, number: u32) -> [u32; 3] {
         let [x, y, _] = self.block;

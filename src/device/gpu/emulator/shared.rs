@@ -1,4 +1,5 @@
-//! A block's shared memory and what is known of it: who wrote, who read, when.
+//! A block's shared memory and what is known of it: who wrote, who read, when. Of a cluster that of all its blocks, one
+//! window behind the other.
 //!
 //! In: accesses of a warp, already within bounds and aligned. Out: data, and a [`Conflict`] where two
 //! warps touch a word with no barrier between. Every warp has a clock for every other; a barrier joins
@@ -63,6 +64,9 @@ impl Tag {
     }
 }
 
+/// A place that no memory has, a multiple of any access' size.
+const NOWHERE: u64 = u64::MAX << 20;
+
 /// What is wrong with an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
@@ -75,12 +79,15 @@ pub enum Conflict {
     Proxy(u32, Tag),
 }
 
-/// A block's shared memory.
+/// A block's shared memory, or a cluster's.
 pub struct Shared {
-    /// From address 0 on; the first [`SHARED_BASE`] bytes belong to nobody.
+    /// From address 0 on; the first [`SHARED_BASE`] bytes of each window belong to nobody.
     pub words: Vec<u32>,
-    /// Bytes.
+    /// Bytes of a block.
     pub size: u32,
+    /// From one block's memory to the next one's.
+    window: u32,
+    blocks: u32,
     shadow: Option<Shadow>,
 }
 
@@ -101,9 +108,11 @@ struct Shadow {
 }
 
 impl Shared {
-    /// `size` bytes, the reserved ones included.
-    pub fn new(size: u32, agents: Agents, checked: bool) -> Self {
-        let count = size.div_ceil(16) as usize * 4;
+    /// `size` bytes of each of `blocks`, the reserved ones included.
+    pub fn new(size: u32, blocks: u32, agents: Agents, checked: bool) -> Self {
+        // Patterns of swizzles repeat within it.
+        let window = if blocks > 1 { size.next_multiple_of(1024) } else { size.next_multiple_of(16) };
+        let count = window as usize / 4 * blocks as usize;
         let (warps, stride) = (agents.warps, agents.stride());
         let shadow = checked.then(|| Shadow {
             writes: vec![Tag(0); count],
@@ -115,7 +124,32 @@ impl Shared {
             parted: false,
             later: agents.later.then(|| Box::new(Later::new(agents))),
         });
-        Self { words: vec![0; count], size, shadow }
+        Self { words: vec![0; count], size, window, blocks, shadow }
+    }
+
+    /// Where a place of block `rank`'s own memory lies. One that is beyond its window belongs to nobody.
+    #[inline(always)]
+    pub fn place(&self, rank: u32, address: u64) -> u64 {
+        match self.blocks {
+            1 => address,
+            _ if address < u64::from(self.window) => address + u64::from(rank * self.window),
+            _ => NOWHERE,
+        }
+    }
+
+    /// The same for what may name a block of the cluster, as `mapa` makes it.
+    pub fn place_in_cluster(&self, rank: u32, address: u64) -> u64 {
+        match (address >> 24) as u32 {
+            0 => self.place(rank, address),
+            other if other <= self.blocks => self.place(other - 1, address & 0x00ff_ffff),
+            _ => NOWHERE,
+        }
+    }
+
+    /// The block whose memory it is, and the place there.
+    #[inline(always)]
+    pub fn whose(&self, address: u32) -> (u32, u32) {
+        if self.blocks == 1 { (0, address) } else { (address / self.window, address % self.window) }
     }
 
     /// Rubbish, written by nobody.
@@ -156,6 +190,13 @@ impl Shared {
     /// Whether an access of `bytes` at `address` is within bounds.
     #[inline(always)]
     pub fn holds(&self, address: u64, bytes: u32) -> bool {
+        let mut address = address;
+        if self.blocks > 1 {
+            if address >= u64::from(self.window * self.blocks) {
+                return false;
+            }
+            address %= u64::from(self.window);
+        }
         let end = address.checked_add(u64::from(bytes));
         address >= u64::from(SHARED_BASE) && end.is_some_and(|end| end <= u64::from(self.size))
     }
@@ -329,7 +370,7 @@ mod tests {
     use super::*;
 
     fn block() -> Shared {
-        let mut shared = Shared::new(SHARED_BASE + 256, Agents { warps: 2, later: false }, true);
+        let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 2, later: false }, true);
         shared.reset();
         shared
     }
@@ -368,7 +409,7 @@ mod tests {
     #[test]
     fn neighbours_are_written_again_and_again() {
         for later in [false, true] {
-            let mut shared = Shared::new(SHARED_BASE + 256, Agents { warps: 2, later }, true);
+            let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 2, later }, true);
             shared.reset();
             let at = SHARED_BASE;
             for _ in 0..3 {

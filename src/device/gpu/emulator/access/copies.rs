@@ -19,7 +19,7 @@ impl Core<'_, '_> {
         bits: u32,
     ) -> Result<(), Box<Fault>> {
         let size = u32::from(access.width.bytes) * u32::from(access.vector);
-        let to = self.addresses(registers, access.regs[0], access.second_class, access.second);
+        let to = self.places(&self.addresses(registers, access.regs[0], access.second_class, access.second));
         let sizes = if access.regs[1] == NONE { [size; LANES] } else { *registers.word(access.regs[1]) };
         // A source of no bytes is not read.
         let reads = lanes(bits).filter(|&lane| sizes[lane] > 0).fold(0, |reads, lane| reads | 1 << lane);

@@ -61,6 +61,7 @@ impl Core<'_, '_> {
 
     /// The shared variable at or before an address.
     fn variable(&self, address: u64) -> Option<&Placed> {
+        let address = u32::try_from(address).map_or(address, |address| self.shared.whose(address).1.into());
         let before = self.grid.program.shared.iter().filter(|placed| u64::from(placed.offset) <= address);
         before.max_by_key(|placed| placed.offset)
     }
@@ -68,6 +69,7 @@ impl Core<'_, '_> {
     /// `tile[31] of 32`. nvcc declares arrays as bytes, so the access at `at` says how large an element is.
     fn element(&self, at: u32, placed: &Placed, address: u64) -> String {
         let element = if placed.element > 1 { placed.element } else { self.width(at) };
+        let address = u32::try_from(address).map_or(address, |address| self.shared.whose(address).1.into());
         let index = (address - u64::from(placed.offset)) / u64::from(element);
         let size = if placed.size == 0 { self.shared.size - placed.offset } else { placed.size };
         let plural = if element == 1 { "" } else { "s" };
@@ -196,6 +198,7 @@ impl Core<'_, '_> {
         registers: &mut Registers,
         bits: u32,
     ) -> Result<(), Box<Fault>> {
+        let addresses = &self.places(addresses);
         let bytes = access.width.bytes;
         let size = u32::from(bytes) * u32::from(access.vector);
         let reads = !matches!(access.group, Group::Store);

@@ -6,9 +6,14 @@
 use super::{BARRIERS, Block, Part, State, Warp};
 use crate::device::gpu::emulator::fault::{Check, Fault};
 use crate::device::gpu::emulator::lanes::{LANES, lanes};
-use crate::ptx::{EXIT, End, Reduce, ReduceKind};
+use crate::ptx::{CLUSTER_BARRIER, EXIT, End, Reduce, ReduceKind};
 
 impl Block<'_, '_> {
+    /// The place of a barrier among the meetings: each block has its own, but for that of the cluster.
+    pub(super) fn meeting(&self, index: usize, id: usize) -> usize {
+        if id == CLUSTER_BARRIER as usize { id } else { self.rank(index) as usize * BARRIERS + id }
+    }
+
     /// A warp at a barrier.
     pub(super) fn reach(
         &mut self,
@@ -20,7 +25,8 @@ impl Block<'_, '_> {
     ) -> Result<(), Box<Fault>> {
         let lanes_here = self.warps[index].live.count_ones();
         self.engine.version += 1;
-        let Some(meeting) = self.meetings.get_mut(id) else {
+        let place = self.meeting(index, id);
+        let Some(meeting) = self.meetings.get_mut(place).filter(|_| id < BARRIERS) else {
             let what = format!("barrier {id}: a block has {BARRIERS}");
             return Err(self.blame(index, Check::BarrierDivergence, what, ""));
         };
@@ -40,14 +46,18 @@ impl Block<'_, '_> {
         if waits {
             self.warps[index].state = State::Waits(id, at);
         }
-        self.settle(id);
+        self.settle(place);
         Ok(())
     }
 
     /// Lets a barrier's warps go on if all have come.
-    fn settle(&mut self, id: usize) {
-        let alive: u32 = self.warps.iter().map(|warp| warp.live.count_ones()).sum();
-        let meeting = &mut self.meetings[id];
+    fn settle(&mut self, place: usize) {
+        let (rank, id) = (place / BARRIERS, place % BARRIERS);
+        let all =
+            if id == CLUSTER_BARRIER as usize { self.grid.warps_of_cluster() } else { self.grid.warps() };
+        let those = self.warps.iter().skip(rank * all).take(all);
+        let alive: u32 = those.map(|warp| warp.live.count_ones()).sum();
+        let meeting = &mut self.meetings[place];
         let wanted = if meeting.wanted == 0 { alive } else { meeting.wanted };
         if meeting.arrived == 0 || meeting.arrived < wanted {
             return;
@@ -85,7 +95,7 @@ impl Block<'_, '_> {
         for part in &mut warp.parts {
             part.parked = false;
         }
-        (0..BARRIERS).for_each(|id| self.settle(id));
+        (0..self.meetings.len()).for_each(|place| self.settle(place));
     }
 }
 

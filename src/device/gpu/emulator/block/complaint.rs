@@ -13,11 +13,21 @@ impl Block<'_, '_> {
             check,
             what,
             line: self.warps[index].line,
-            block: self.at,
+            block: self.block_of(index),
             thread: None,
-            facts: vec![("warp".into(), index.to_string())],
+            facts: vec![("warp".into(), self.name(index))],
             help: help.to_owned(),
         })
+    }
+
+    /// Its number in its block, and which block of a cluster that is.
+    fn name(&self, index: usize) -> String {
+        let number = index % self.grid.warps();
+        if self.grid.program.cluster == 1 {
+            number.to_string()
+        } else {
+            format!("{number} of block {} of the cluster", self.rank(index))
+        }
     }
 
     /// Every warp's place.
@@ -36,13 +46,13 @@ impl Block<'_, '_> {
                 State::Runs if !waits.is_empty() => waits.join("; "),
                 State::Runs => format!("runs at {at}"),
                 State::Waits(id, _) => {
-                    let meeting = &self.meetings[id];
+                    let meeting = &self.meetings[self.meeting(index, id)];
                     let wanted = if meeting.wanted == 0 { "all".into() } else { meeting.wanted.to_string() };
                     format!("waits at barrier {id}, {at}   {} of {wanted} threads came", meeting.arrived)
                 }
                 State::Ended => "has ended".into(),
             };
-            fault.facts.push((format!("warp {index}"), state));
+            fault.facts.push((format!("warp {}", self.name(index)), state));
         }
     }
 

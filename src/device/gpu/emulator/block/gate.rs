@@ -17,6 +17,7 @@ pub(super) const PATIENCE: u32 = 64;
 impl<'l> Block<'_, 'l> {
     /// The machine as one warp sees it, and the warp's registers.
     pub(super) fn core(&mut self, index: usize) -> (Core<'_, 'l>, &mut Registers) {
+        let (block, rank) = (self.block_of(index), self.rank(index));
         let warp = &mut self.warps[index];
         let core = Core {
             grid: self.grid,
@@ -26,8 +27,9 @@ impl<'l> Block<'_, 'l> {
             agents: self.agents,
             statistics: &mut self.statistics,
             warp: index,
-            block: self.at,
-            number: self.number,
+            rank,
+            block,
+            number: self.number + u64::from(rank),
             live: warp.live,
         };
         (core, &mut warp.registers)
@@ -107,6 +109,7 @@ impl<'l> Block<'_, 'l> {
     /// Does the products of a warpgroup that come before number `upto` and are not done.
     fn multiply(&mut self, group: usize, upto: u32) {
         let grid = self.grid;
+        let rank = self.rank(4 * group);
         let [a, b, c, d] = &mut self.warps[4 * group..4 * group + 4] else { return };
         let mut registers = [&mut a.registers, &mut b.registers, &mut c.registers, &mut d.registers];
         let own = &mut self.engine.groups[group];
@@ -118,7 +121,7 @@ impl<'l> Block<'_, 'l> {
             };
             let product = Product {
                 wgmma,
-                layouts: Core::layouts(wgmma, issue.descriptors),
+                layouts: Core::layouts(wgmma, issue.descriptors, self.shared.place(rank, 0) as u32),
                 adds: issue.adds,
                 mode: grid.options.tensor,
                 wide: grid.wide,

@@ -1,6 +1,6 @@
-//! One block of a launch: its warps, their divergence, and the barriers where they meet.
+//! One block of a launch, or a cluster of them: warps, their divergence, and the barriers where they meet.
 //!
-//! In: a [`Grid`] and a block's number. Out: memory changed, or the first fault. No warp is a thread of
+//! In: a [`Grid`] and a cluster's number, which is a block's where clusters are not asked for. Out: memory changed, or the first fault. No warp is a thread of
 //! this machine: a warp runs until it waits, ends or has had its turn. Within a warp, lanes at the
 //! lowest place run first (`Program::priority`), so that those behind catch up and all meet again.
 
@@ -85,11 +85,12 @@ pub struct Block<'g, 'l> {
     engine: Engine,
     agents: Agents,
     warps: Vec<Warp>,
+    /// Those of a block behind those of the one before.
     meetings: Vec<Meeting>,
     /// Counts.
     pub statistics: Statistics,
+    /// Of the first block.
     number: u64,
-    at: [u32; 3],
     draws: u32,
     choices: u32,
 }
@@ -97,7 +98,7 @@ pub struct Block<'g, 'l> {
 impl<'g, 'l> Block<'g, 'l> {
     /// Room for the blocks of a launch.
     pub fn new(grid: &'g Grid<'l>) -> Self {
-        let (program, count) = (grid.program, grid.warps());
+        let (program, count, blocks) = (grid.program, grid.warps_of_cluster(), grid.program.cluster);
         let warp = |_| Warp {
             registers: Registers::new(program.slots),
             keeps: Keeps { local: vec![0xff; program.local_size as usize * LANES], ..Keeps::default() },
@@ -112,26 +113,34 @@ impl<'g, 'l> Block<'g, 'l> {
         let agents = Agents { warps: count, later: !program.asynchronous.is_empty() };
         Self {
             grid,
-            shared: Shared::new(size, agents, grid.options.checked && size > SHARED_BASE),
+            shared: Shared::new(size, blocks, agents, grid.options.checked && size > SHARED_BASE),
             engine: Engine::new(agents),
             agents,
             warps: (0..count).map(warp).collect(),
-            meetings: vec![Meeting::default(); BARRIERS],
+            meetings: vec![Meeting::default(); BARRIERS * blocks as usize],
             statistics: Statistics::new(program),
             number: 0,
-            at: [0; 3],
             draws: 0,
             choices: 0,
         }
     }
 
-    /// Runs block `number` of the grid.
+    /// A warp's block within the cluster.
+    fn rank(&self, index: usize) -> u32 {
+        (index / self.grid.warps()) as u32
+    }
+
+    /// A warp's block.
+    fn block_of(&self, index: usize) -> [u32; 3] {
+        self.grid.block_at(self.number + u64::from(self.rank(index)))
+    }
+
+    /// Runs cluster `number` of the grid.
     ///
     /// # Errors
     /// The first fault.
     pub fn run(&mut self, number: u64) -> Result<(), Box<Fault>> {
-        self.number = number;
-        self.at = self.grid.block_at(number);
+        self.number = number * u64::from(self.grid.program.cluster);
         self.choices = 0;
         self.shared.reset();
         self.engine.reset();
@@ -179,14 +188,14 @@ impl<'g, 'l> Block<'g, 'l> {
 
     /// The lanes that a warp begins with.
     fn begun(&self, index: usize) -> u32 {
-        let first = (index * LANES) as u32;
+        let first = (index % self.grid.warps() * LANES) as u32;
         let count = (self.grid.threads() - first).min(LANES as u32);
         if count == 32 { u32::MAX } else { (1 << count) - 1 }
     }
 
     fn begin(&mut self, index: usize) {
         let grid = self.grid;
-        let live = self.begun(index);
+        let (live, block) = (self.begun(index), self.block_of(index));
         let warp = &mut self.warps[index];
         warp.live = live;
         warp.parts = vec![Part::new(0, live)];
@@ -204,7 +213,7 @@ impl<'g, 'l> Block<'g, 'l> {
                 Fixed::ConstL(value) => *warp.registers.long_mut(slot) = [value; LANES],
                 Fixed::ConstP(set) => *warp.registers.predicate_mut(slot) = if set { u32::MAX } else { 0 },
                 Fixed::Special(special) => {
-                    let value = |lane: usize| special_value(grid, special, self.at, index, lane);
+                    let value = |lane: usize| special_value(grid, special, block, index % grid.warps(), lane);
                     *warp.registers.word_mut(slot) = std::array::from_fn(value);
                 }
             }
@@ -220,8 +229,10 @@ impl<'g, 'l> Block<'g, 'l> {
         let mut went = false;
         self.warps[index].parts.iter_mut().for_each(|part| part.waits = false);
         let mut mask = Mask::new(u32::MAX);
-        let trace =
-            grid.trace.filter(|trace| trace.block == self.at && trace.thread as usize / LANES == index);
+        let (here, rank) = (self.block_of(index), self.rank(index));
+        let trace = grid
+            .trace
+            .filter(|trace| trace.block == here && trace.thread as usize / LANES == index % grid.warps());
         while self.warps[index].state == State::Runs {
             let Some(chosen) = self.choose(index) else {
                 if self.warps[index].parts.iter().any(|part| part.waits) {
@@ -265,8 +276,9 @@ impl<'g, 'l> Block<'g, 'l> {
                     agents: self.agents,
                     statistics: &mut self.statistics,
                     warp: index,
-                    block: self.at,
-                    number: self.number,
+                    rank,
+                    block: here,
+                    number: self.number + u64::from(rank),
                     live: warp.live,
                 };
                 let all = part.lanes == warp.live;
@@ -409,7 +421,11 @@ fn special_value(grid: &Grid<'_>, special: Special, block: [u32; 3], warp: usize
         Special::Sm => 0,
         Special::Sms => 1,
         Special::DynamicShared => grid.dynamic,
-        Special::ClusterRank => 0,
-        Special::ClusterSize => 1,
+        Special::ClusterRank => block[0] % grid.program.cluster,
+        Special::ClusterSize => grid.program.cluster,
+        Special::ClusterCtaid(a) => axis([block[0] % grid.program.cluster, 0, 0], a),
+        Special::ClusterNctaid(a) => axis([grid.program.cluster, 1, 1], a),
+        Special::Clusterid(a) => axis([block[0] / grid.program.cluster, block[1], block[2]], a),
+        Special::Nclusterid(a) => axis([grid.grid[0] / grid.program.cluster, grid.grid[1], grid.grid[2]], a),
     }
 }

@@ -9,7 +9,7 @@ use crate::device::gpu::emulator::fault::{Check, Fault};
 use crate::device::gpu::emulator::lanes::{Mask, Registers, lanes};
 use crate::device::gpu::emulator::shared::{Agent, Tag};
 use crate::device::gpu::tensor_map::{BYTES, RANK, Swizzle, TensorMap, Window};
-use crate::ptx::{Outside, PARAM_WINDOW, Spot, WINDOW};
+use crate::ptx::{NONE, Outside, PARAM_WINDOW, Spot, WINDOW};
 
 /// The side of a bulk copy that lies in global memory.
 #[derive(Clone, Copy)]
@@ -73,14 +73,17 @@ impl Core<'_, '_> {
         let wrong = |it: &Self, what: String, help: &str| Err(it.fault(Check::Bulk, at, lane, what, help));
         let (map, coordinates, im2col) = match outside {
             Outside::Bytes(spot, bytes) => {
-                let (address, bytes) = (self.spots(registers, spot)[lane], registers.word(*bytes)[lane]);
+                let address = self.addresses(registers, spot.base, spot.class, spot.offset)[lane];
+                let bytes = registers.word(*bytes)[lane];
                 if !bytes.is_multiple_of(16) || !address.is_multiple_of(16) || bytes == 0 {
                     let what = format!("a bulk copy of {bytes} bytes at {address:#x}");
                     return wrong(self, what, "address and bytes must be multiples of 16");
                 }
                 return Ok((Place::Bytes(address), bytes));
             }
-            Outside::Tensor { map, at, im2col } => (self.spots(registers, map)[lane], at, im2col),
+            Outside::Tensor { map, at, im2col } => {
+                (self.addresses(registers, map.base, map.class, map.offset)[lane], at, im2col)
+            }
         };
         let map = self.map(at, lane, map)?;
         let rank = map.sizes().len();
@@ -170,33 +173,59 @@ impl Core<'_, '_> {
     pub(super) fn load_bulk(
         &mut self,
         at: u32,
-        (to, from, barrier): (&Spot, &Outside, &Spot),
+        (to, from, barrier, blocks): (&Spot, &Outside, &Spot, u16),
         registers: &Registers,
         mask: &Mask,
     ) -> Result<(), Box<Fault>> {
-        let (to, barriers) = (self.spots(registers, to), self.spots(registers, barrier));
+        let places = |spot: &Spot| self.addresses(registers, spot.base, spot.class, spot.offset);
+        let (to, barriers) = (places(to), places(barrier));
         for lane in lanes(mask.bits) {
             let (from, bytes) = self.far_side(at, lane, from, registers)?;
-            let barrier = self.barrier(at, lane, barriers[lane])?;
-            if !self.engine.barriers[barrier].published && self.grid.options.checked {
-                let name = self.shared_name(barriers[lane] as u32);
-                let what = format!("a bulk copy uses the mbarrier {name}, whose init no fence has shown it");
-                let help = "the thread that initializes runs fence.mbarrier_init or fence.proxy.async before all meet";
-                return Err(self.fault(Check::Proxy, at, lane, what, help));
+            let own = 1 << self.rank;
+            let wanted = if blocks == NONE { own } else { registers.word(blocks)[lane] & 0xffff };
+            let all = (1u32 << self.grid.program.cluster) - 1;
+            if wanted == 0 || wanted & !all != 0 {
+                let what = format!("a bulk copy to blocks {wanted:#b} of a cluster");
+                let mut fault =
+                    self.fault(Check::Cluster, at, lane, what, "a bit for each block that there is");
+                fault.facts.push(("blocks".into(), format!("{all:#b}")));
+                return Err(fault);
             }
-            self.inside(at, lane, to[lane], bytes, &from)?;
-            let to = to[lane] as u32;
-            let phase = self.engine.barriers[barrier].phase as u32;
-            let tag = Tag::new(phase + 1, self.agents.number(Agent::Load(barrier)), at, lane);
-            let noted = self.shared.note_flight(to, bytes, self.warp, tag);
-            noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
-            self.engine.loads.push(Load { at, warp: self.warp, lane, to, bytes, barrier, from });
-            self.engine.version += 1;
-            if !self.grid.options.late_copies {
-                self.deliver(barrier)?;
+            for rank in lanes(wanted) {
+                let [to, barrier] = [to, barriers].map(|all| self.shared.place(rank as u32, all[lane]));
+                self.load_one(at, lane, (to, bytes), from, barrier)?;
             }
         }
         Ok(())
+    }
+
+    /// A copy of one lane to one block.
+    fn load_one(
+        &mut self,
+        at: u32,
+        lane: usize,
+        (to, bytes): (u64, u32),
+        from: Place,
+        barrier: u64,
+    ) -> Result<(), Box<Fault>> {
+        let number = self.barrier(at, lane, barrier)?;
+        if !self.engine.barriers[number].published && self.grid.options.checked {
+            let name = self.shared_name(barrier as u32);
+            let what = format!("a bulk copy uses the mbarrier {name}, whose init no fence has shown it");
+            let help =
+                "the thread that initializes runs fence.mbarrier_init or fence.proxy.async before all meet";
+            return Err(self.fault(Check::Proxy, at, lane, what, help));
+        }
+        self.inside(at, lane, to, bytes, &from)?;
+        self.visit(at, to);
+        let to = to as u32;
+        let phase = self.engine.barriers[number].phase as u32;
+        let tag = Tag::new(phase + 1, self.agents.number(Agent::Load(number)), at, lane);
+        let noted = self.shared.note_flight(to, bytes, self.warp, tag);
+        noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
+        self.engine.loads.push(Load { at, warp: self.warp, lane, to, bytes, barrier: number, from });
+        self.engine.version += 1;
+        if self.grid.options.late_copies { Ok(()) } else { self.deliver(number) }
     }
 
     /// Copies that complete on a barrier arrive.

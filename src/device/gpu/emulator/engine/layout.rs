@@ -35,6 +35,12 @@ impl Layout {
         Self { start: bytes(0), lead: bytes(16), stride: bytes(32), base, swizzle, transposed }
     }
 
+    /// The same in a block's memory that begins at `window`, a multiple of 1024: a descriptor counts from there.
+    #[must_use]
+    pub fn within(self, window: u32) -> Self {
+        Self { start: self.start + window, ..self }
+    }
+
     /// The address of a chunk of 16 bytes: of row `i` along m or n the chunk `j` along k; transposed, of row `i`
     /// along k the chunk `j` along m or n.
     #[inline(always)]

@@ -41,6 +41,18 @@ pub struct Mbarrier {
     done: Clock,
 }
 
+/// A warp touched the shared memory of another block than its own.
+pub struct Visit {
+    /// The operation.
+    pub at: u32,
+    /// The other block.
+    pub rank: u32,
+    /// The warp.
+    pub warp: usize,
+    /// Its clock then.
+    pub clock: u32,
+}
+
 /// What a wait asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -53,6 +65,7 @@ pub enum Asked {
 impl Core<'_, '_> {
     /// `` `full`+8 `` or an address, for messages.
     pub(in crate::device::gpu::emulator) fn shared_name(&self, address: u32) -> String {
+        let (_, address) = self.shared.whose(address);
         let before = self.grid.program.shared.iter().filter(|placed| placed.offset <= address);
         match before.max_by_key(|placed| placed.offset) {
             Some(placed) if placed.offset == address => format!("`{}`", placed.name),
@@ -177,12 +190,18 @@ impl Core<'_, '_> {
     pub(super) fn arrive_all(
         &mut self,
         at: u32,
-        (spot, count, bytes, state): (&Spot, u16, u16, u16),
+        (spot, count, bytes, state, remote): (&Spot, u16, u16, u16, bool),
         registers: &mut Registers,
         mask: &Mask,
     ) -> Result<(), Box<Fault>> {
-        let addresses = self.spots(registers, spot);
+        let addresses = if remote {
+            let named = self.addresses(registers, spot.base, spot.class, spot.offset);
+            named.map(|address| self.shared.place_in_cluster(self.rank, address))
+        } else {
+            self.spots(registers, spot)
+        };
         for lane in lanes(mask.bits) {
+            self.visit(at, addresses[lane]);
             let number = self.barrier(at, lane, addresses[lane])?;
             let phase = self.engine.barriers[number].phase;
             if bytes != NONE {
@@ -210,6 +229,14 @@ impl Core<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Notes that the warp touches a block's memory, which must still be there: one that is not its own.
+    pub(super) fn visit(&mut self, at: u32, address: u64) {
+        let rank = u32::try_from(address).map_or(self.rank, |address| self.shared.whose(address).0);
+        if rank != self.rank && self.shared.checked() {
+            self.engine.visits.push(Visit { at, rank, warp: self.warp, clock: self.shared.clock(self.warp) });
+        }
     }
 
     /// Whether a wait is over; what copies still bring may arrive for it.

@@ -11,7 +11,7 @@ mod mbarrier;
 mod product;
 mod wgmma;
 
-pub use mbarrier::{Asked, Mbarrier};
+pub use mbarrier::{Asked, Mbarrier, Visit};
 pub use product::Product;
 pub use wgmma::Warpgroup;
 
@@ -52,6 +52,8 @@ pub struct Engine {
     /// Four warps each.
     pub groups: Vec<Warpgroup>,
     work: Vec<Work>,
+    /// Of a cluster's blocks to each other.
+    visits: Vec<Visit>,
     /// Changes with everything that somebody may have waited for.
     pub version: u64,
 }
@@ -64,6 +66,7 @@ impl Engine {
             loads: Vec::new(),
             groups: Vec::new(),
             work: Vec::new(),
+            visits: Vec::new(),
             version: 0,
         };
         if agents.later {
@@ -77,6 +80,7 @@ impl Engine {
     pub fn reset(&mut self) {
         self.barriers.clear();
         self.loads.clear();
+        self.visits.clear();
         self.groups.iter_mut().for_each(|group| *group = Warpgroup::default());
         self.work.iter_mut().for_each(|work| *work = Work::default());
         self.version = 0;
@@ -102,8 +106,8 @@ impl Core<'_, '_> {
                 let addresses = self.spots(registers, spot);
                 lanes(mask.bits).try_for_each(|lane| self.invalidate(at, lane, addresses[lane]))
             }
-            Asynchronous::Arrive { barrier, count, bytes, state } => {
-                self.arrive_all(at, (barrier, *count, *bytes, *state), registers, mask)
+            Asynchronous::Arrive { barrier, count, bytes, state, remote } => {
+                self.arrive_all(at, (barrier, *count, *bytes, *state, *remote), registers, mask)
             }
             Asynchronous::Transactions(spot, bytes, done) => {
                 let (addresses, bytes) = (self.spots(registers, spot), *registers.word(*bytes));
@@ -123,8 +127,8 @@ impl Core<'_, '_> {
                 mine.for_each(|barrier| barrier.published = true);
                 Ok(())
             }
-            Asynchronous::Load { to, from, barrier } => {
-                self.load_bulk(at, (to, from, barrier), registers, mask)
+            Asynchronous::Load { to, from, barrier, blocks } => {
+                self.load_bulk(at, (to, from, barrier, *blocks), registers, mask)
             }
             Asynchronous::Store { to, from } => self.store_bulk(at, (to, from), registers, mask),
             Asynchronous::CommitBulk => {
@@ -152,8 +156,9 @@ impl Core<'_, '_> {
         }
     }
 
+    /// Places in the block's own shared memory.
     pub(super) fn spots(&self, registers: &Registers, spot: &Spot) -> [u64; LANES] {
-        self.addresses(registers, spot.base, spot.class, spot.offset)
+        self.places(&self.addresses(registers, spot.base, spot.class, spot.offset))
     }
 
     /// What must be true when a block has ended.
@@ -175,13 +180,32 @@ impl Core<'_, '_> {
             let help = "commit the copy (cp.async.bulk.commit_group) and wait for it (cp.async.bulk.wait_group.read 0) in the same thread";
             return Err(self.fault(Check::Bulk, at, lane, what, help));
         }
+        self.check_visits()?;
         self.check_registers()
+    }
+
+    /// A block of a cluster may not end before the others' last touch of its memory: one of its warps must know of it.
+    fn check_visits(&mut self) -> Result<(), Box<Fault>> {
+        let warps = self.grid.warps();
+        let known = |visit: &&Visit| {
+            let first = visit.rank as usize * warps;
+            (first..first + warps).any(|warp| self.shared.knows(warp, visit.warp, visit.clock))
+        };
+        let Some(visit) = self.engine.visits.iter().find(|visit| !known(visit)) else { return Ok(()) };
+        let (at, rank) = (visit.at, visit.rank);
+        self.warp = visit.warp;
+        self.block = self.grid.block_at(self.number + (visit.warp / warps) as u64);
+        let what =
+            format!("block {rank} of the cluster may end before another block touches its shared memory");
+        let help = "all blocks meet (barrier.cluster) before they end";
+        Err(self.fault(Check::Cluster, at, 0, what, help))
     }
 
     /// `setmaxnreg`: what the warpgroups ask for must fit what the block was launched with: the most registers
     /// that so many threads can have.
     fn check_registers(&mut self) -> Result<(), Box<Fault>> {
         let asks = |work: &Work| work.registers;
+        let blocks = self.grid.program.cluster;
         let Some((_, first)) = self.engine.work.iter().find_map(asks) else { return Ok(()) };
         let threads = self.grid.threads().next_multiple_of(LANES as u32);
         // A thread has at most 255 registers, a block 65536.
@@ -204,7 +228,8 @@ impl Core<'_, '_> {
             .iter()
             .map(|work| asks(work).map_or(launched, |(count, _)| count) * LANES as u32)
             .sum();
-        let pool = launched * threads;
+        // Blocks of a cluster run the same program; what one of them asks for beyond its own shows in the sum.
+        let pool = launched * threads * blocks;
         if total <= pool {
             return Ok(());
         }

@@ -43,13 +43,15 @@ impl Core<'_, '_> {
         self.fault(Check::Wgmma, at, 0, what, help)
     }
 
-    /// Where the matrices of a `wgmma` lie.
+    /// Where the matrices of a `wgmma` lie, of a block whose shared memory begins at `window`.
     pub(in crate::device::gpu::emulator) fn layouts(
         wgmma: &Wgmma,
         [a, b]: [u64; 2],
+        window: u32,
     ) -> (Option<Layout>, Layout) {
-        let left = matches!(wgmma.a, Left::Shared(_)).then(|| Layout::new(a, wgmma.transposed[0]));
-        (left, Layout::new(b, wgmma.transposed[1]))
+        let layout = |descriptor, transposed| Layout::new(descriptor, transposed).within(window);
+        let left = matches!(wgmma.a, Left::Shared(_)).then(|| layout(a, wgmma.transposed[0]));
+        (left, layout(b, wgmma.transposed[1]))
     }
 
     /// A warp issues a `wgmma`; whether all four have.
@@ -140,7 +142,7 @@ impl Core<'_, '_> {
         all: bool,
         number: u32,
     ) -> Result<(), Box<Fault>> {
-        let (a, b) = Self::layouts(wgmma, descriptors);
+        let (a, b) = Self::layouts(wgmma, descriptors, self.shared.place(self.rank, 0) as u32);
         let (k, size) = (wgmma.k() as u32, if wgmma.kind == Multiply::Tf32 { 4 } else { 2 });
         let n = u32::from(wgmma.n);
         let mine = 16 * (self.warp as u32 % 4);

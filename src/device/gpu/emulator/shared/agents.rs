@@ -32,6 +32,9 @@ pub enum Agent {
 }
 
 impl Agents {
+    /// Most that notes tell apart.
+    pub const MOST: usize = 256;
+
     /// Warpgroups, a last one of fewer warps included.
     pub fn groups(self) -> usize {
         self.warps.div_ceil(4)

@@ -52,6 +52,16 @@ impl Shared {
         row.iter_mut().zip(from).for_each(|(known, &clock)| *known = (*known).max(clock));
     }
 
+    /// How far a warp has come.
+    pub fn clock(&self, warp: usize) -> u32 {
+        self.shadow.as_ref().map_or(0, |shadow| shadow.clocks[warp * shadow.stride + warp])
+    }
+
+    /// Whether a warp knows what another did when that had come to `clock`.
+    pub fn knows(&self, warp: usize, other: usize, clock: u32) -> bool {
+        self.shadow.as_ref().is_none_or(|shadow| shadow.clocks[warp * shadow.stride + other] >= clock)
+    }
+
     /// A warp learns that an agent has come to `clock`.
     pub fn learn(&mut self, warp: usize, agent: Agent, clock: u32) {
         let Some(shadow) = &mut self.shadow else { return };

@@ -163,7 +163,7 @@ fn forward(
     y: Address,
 ) -> Result<()> {
     let args = [
-        seen(site, BF16, ("x", x), (g, g.c_in), tile.rows)?,
+        seen(site, BF16, ("x", x), (g, g.c_in), tile.brought())?,
         matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], tile.columns)?,
         boxes(site, BF16, ("y", y), [pixels(g), g.c_out], tile.stored())?,
         geometry(site, g)?,
@@ -236,7 +236,7 @@ fn backward_input(
     mask: Option<&Buffer>,
     dx: &Buffer,
 ) -> Result<()> {
-    let dy = seen(site, BF16, ("dy", dy), (g, g.c_out), tile.rows)?;
+    let dy = seen(site, BF16, ("dy", dy), (g, g.c_out), tile.brought())?;
     let weight = matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], STEP)?;
     let args = if tile.turned {
         let sides = [pixels(g), g.c_in];

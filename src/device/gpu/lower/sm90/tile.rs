@@ -13,7 +13,7 @@ pub struct Tile {
     pub blocks: usize,
     /// Bytes, dynamic: ring, results, barriers.
     pub shared: u32,
-    /// Whether pixels are the columns of its products (`kernels/conv2d_sm90_turned.cu`).
+    /// Whether pixels are the columns of its products, and blocks come in pairs (`kernels/conv2d_sm90_turned.cu`).
     pub turned: bool,
     /// Nanoseconds of a step, of all blocks that are on a multiprocessor, and of a tile beside its steps.
     pub cost: [usize; 2],
@@ -43,8 +43,9 @@ pub const SQUARE: Tile = Tile {
 };
 pub const NARROW: Tile =
     Tile { rows: 128, columns: 64, threads: 288, blocks: 2, shared: 114_752, turned: false, cost: [520, 0] };
-// Of pixels that fit waves. No card has run these: a step is taken to have what SQUARE's and WIDE's have beside the tensor
-// cores' 2.28 ns for each column, 100 ns; its end is some 500 instructions of a thread.
+// Of pixels that fit waves, in pairs of blocks that share them. No card has run these: a step is taken to have 60 ns beside the
+// tensor cores' 2.28 for each column, where SQUARE and WIDE, whose factors come twice as often, have 100; its end is some
+// 500 instructions of a thread.
 pub const LONG: Tile = Tile {
     rows: 208,
     columns: 128,
@@ -52,10 +53,10 @@ pub const LONG: Tile = Tile {
     blocks: 1,
     shared: 225_376,
     turned: true,
-    cost: [575, 1000],
+    cost: [535, 1000],
 };
-pub const MIDDLE: Tile = Tile { rows: 160, shared: 225_392, cost: [465, 800], ..LONG };
-pub const SHORT: Tile = Tile { rows: 112, shared: 213_120, cost: [355, 600], ..LONG };
+pub const MIDDLE: Tile = Tile { rows: 160, shared: 225_392, cost: [425, 800], ..LONG };
+pub const SHORT: Tile = Tile { rows: 112, shared: 213_120, cost: [315, 600], ..LONG };
 /// NARROW's step where it is alone on its multiprocessor.
 const ALONE: usize = 310;
 
@@ -83,13 +84,19 @@ impl Tile {
     pub fn of([rows, columns]: [usize; 2], steps: usize, untried: bool) -> Self {
         let turned = [LONG, MIDDLE, SHORT].into_iter().filter(|_| untried);
         let all = [WIDE, SQUARE, NARROW].into_iter().chain(turned);
-        let fits = all.filter(|tile| columns.is_multiple_of(tile.columns));
+        let pair = |tile: &Self| if tile.turned { 2 } else { 1 };
+        let fits = all.filter(|tile| columns.is_multiple_of(tile.columns * pair(tile)));
         fits.min_by_key(|tile| tile.time(rows, columns, steps)).unwrap_or(NARROW)
     }
 
     /// The same of bf16, whose taps see `channels`, for a call on the site's device.
     pub fn of_site(site: &Site, sides: [usize; 2], channels: usize) -> Self {
         Self::of(sides, 9 * channels / STEP, site.untried)
+    }
+
+    /// Pixels that a block brings at once: half of a pair's, or all.
+    pub fn brought(self) -> usize {
+        if self.turned { self.rows / 2 } else { self.rows }
     }
 
     /// Rows of the boxes that TMA stores: a warp's, or all.

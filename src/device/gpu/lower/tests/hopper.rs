@@ -74,16 +74,19 @@ pub fn check(launch: &Launch) -> bool {
     // Of products that are turned TMA stores all pixels of 64 filters at once, else 16 rows for a warp.
     let turned = rows != 128;
     let stored = if turned { rows } else { 16 };
+    // Blocks come in pairs, each of which brings half of the pixels to both.
+    let brought = if turned { rows / 2 } else { rows };
+    assert!(!turned || launch.grid[0].is_multiple_of(2));
     match call {
         "conv2d_forward" => {
-            check_map(launch, "x", &x, Box::Pixels(rows), rounds);
+            check_map(launch, "x", &x, Box::Pixels(brought), rounds);
             check_map(launch, "weight", &[9 * c_in, c_out], Box::Rows(columns), rounds);
             if !rounds {
                 check_map(launch, "y", &[c_out, pixels], Box::Rows(stored), false);
             }
         }
         "conv2d_backward_input" => {
-            check_map(launch, "dy", &y, Box::Pixels(rows), rounds);
+            check_map(launch, "dy", &y, Box::Pixels(brought), rounds);
             if rounds {
                 check_map(launch, "turned", &[c_out, 9 * c_in], Box::Rows(columns), true);
             } else {

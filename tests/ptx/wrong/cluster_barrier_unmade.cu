@@ -1,0 +1,20 @@
+// A block arrives in the other block of its cluster, which may not have made its mbarrier yet.
+// target: sm_90a
+// launch: grid=2 block=128
+// args: y=f32[256]?
+#include "hopper.cuh"
+extern "C" __global__ void __cluster_dims__(2, 1, 1) cluster_barrier_unmade(float* y) {
+    __shared__ __align__(8) unsigned long long bar;
+    if (threadIdx.x == 0) {
+        init(&bar, 1);
+        publish();
+    }
+#ifdef MENDED
+    meet_cluster();
+#else
+    __syncthreads();
+#endif
+    if (threadIdx.x == 0) arrive_in(&bar, rank() ^ 1);
+    wait(&bar, 0);
+    y[blockIdx.x * 128 + threadIdx.x] = 1;
+}
