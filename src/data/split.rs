@@ -7,6 +7,7 @@ use super::folder::{self, Folder, Sample};
 use crate::error::{Error, Kind, Result};
 use crate::random::{self, Stream};
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The parts of a data set. All have the same classes.
@@ -18,6 +19,8 @@ pub struct Splits {
     pub validation: Option<Folder>,
     /// Measured on once, at the end.
     pub test: Option<Folder>,
+    /// Folders beside the parts that are none, by name; hidden ones are not counted.
+    pub passed_over: Vec<String>,
 }
 
 /// Names under which people keep the validation part.
@@ -35,8 +38,8 @@ impl Splits {
     ///
     /// # Errors
     /// [`Kind::Usage`]: a fraction out of range, or one given beside a validation folder.
-    /// [`Kind::Data`]: as [`Folder::scan`]; fewer than two classes; parts whose classes differ; a
-    /// class too small to be split.
+    /// [`Kind::Data`]: as [`Folder::scan`]; fewer than two classes; classes that are folders of the same
+    /// classes; parts whose classes differ; a class too small to be split.
     pub fn open(data: &Path, validation_split: Option<f32>, seed: u64) -> Result<Self> {
         if let Some(share) = validation_split
             && !(share > 0.0 && share < 1.0)
@@ -49,6 +52,8 @@ impl Splits {
         let parts = Parts::find(data)?;
         let train = Folder::scan(parts.train.as_deref().unwrap_or(data))?;
         require_two_classes(&train)?;
+        require_classes(&train)?;
+        let passed_over = parts.passed_over;
         let open = |part: &Option<PathBuf>| part.as_deref().map(|p| same_classes(&train, p)).transpose();
         let validation = open(&parts.validation)?;
         let test = open(&parts.test)?;
@@ -66,9 +71,9 @@ impl Splits {
             )),
             (Some(share), None) => {
                 let (train, validation) = split(&train, share, seed)?;
-                Ok(Self { train, validation: Some(validation), test })
+                Ok(Self { train, validation: Some(validation), test, passed_over })
             }
-            (None, validation) => Ok(Self { train, validation, test }),
+            (None, validation) => Ok(Self { train, validation, test, passed_over }),
         }
     }
 }
@@ -77,6 +82,7 @@ struct Parts {
     train: Option<PathBuf>,
     validation: Option<PathBuf>,
     test: Option<PathBuf>,
+    passed_over: Vec<String>,
 }
 
 impl Parts {
@@ -88,7 +94,7 @@ impl Parts {
         let train = data.join("train");
         let is_split = train.is_dir() && (only_parts || folder::list(&train)?.iter().any(|e| e.is_dir));
         if !is_split {
-            return Ok(Self { train: None, validation: None, test: None });
+            return Ok(Self { train: None, validation: None, test: None, passed_over: Vec::new() });
         }
         let there = |name: &&str| names.iter().any(|n| n.to_str() == Some(name));
         let found: Vec<&str> = VALIDATION.iter().filter(|name| there(name)).copied().collect();
@@ -102,6 +108,11 @@ impl Parts {
             train: Some(train),
             validation: found.first().map(|name| data.join(name)),
             test: there(&"test").then(|| data.join("test")),
+            passed_over: names
+                .iter()
+                .map(|name| name.to_string_lossy().into_owned())
+                .filter(|name| !is_part(name) && !name.starts_with('.'))
+                .collect(),
         })
     }
 }
@@ -111,9 +122,48 @@ fn require_two_classes(folder: &Folder) -> Result<()> {
         return Ok(());
     }
     let message = format!("{} has only one class", folder.root.display());
+    let below = folder.root.join(&folder.classes[0]);
+    let help = if holds_folders(&below)?.is_some_and(|names| names.len() > 1) {
+        format!(
+            "a classifier needs two classes or more: are they those in {}? Then give that folder",
+            below.display()
+        )
+    } else {
+        "a classifier needs two classes or more: give the folder above, or add a class".into()
+    };
+    Err(Error::new(Kind::Data, message).fact("pictures", folder.census()).help(help))
+}
+
+/// The folders in `dir`, if it holds some and no pictures beside them.
+fn holds_folders(dir: &Path) -> Result<Option<Vec<OsString>>> {
+    let entries = folder::list(dir)?;
+    let pictures = entries.iter().any(|entry| !entry.is_dir && folder::is_picture_name(&entry.name));
+    let names: Vec<OsString> =
+        entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect();
+    Ok((!pictures && !names.is_empty()).then_some(names))
+}
+
+/// Whether classes are classes, and not parts under names that we do not know: those hold the same folders each, two
+/// or more, and no pictures of their own.
+fn require_classes(folder: &Folder) -> Result<()> {
+    let mut same: Option<Vec<OsString>> = None;
+    for class in &folder.classes {
+        // A name that is no UTF-8 cannot be looked up, and is no part's.
+        let dir = folder.root.join(class);
+        let Some(names) = dir.is_dir().then(|| holds_folders(&dir)).transpose()?.flatten() else {
+            return Ok(());
+        };
+        if names.len() < 2 || same.as_ref().is_some_and(|same| *same != names) {
+            return Ok(());
+        }
+        same = Some(names);
+    }
+    let names: Vec<String> = same.iter().flatten().map(|name| name.to_string_lossy().into_owned()).collect();
+    let message = format!("the classes of {} hold the same folders", folder.root.display());
     Err(Error::new(Kind::Data, message)
-        .fact("pictures", folder.census())
-        .help("a classifier needs two classes or more: give the folder above, or add a class"))
+        .fact("classes", folder.classes.join(", "))
+        .fact("in each", names.join(", "))
+        .help("call the parts of a data set train, validation and test; of one part give the folder itself"))
 }
 
 fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {

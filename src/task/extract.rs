@@ -50,7 +50,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     let architecture = Architecture::vgg(job.variant, job.size)?;
     let last = architecture.position(&job.layer)?;
     apart(&job.data, &job.output)?;
-    let splits = Splits::open(&job.data, job.validation_split, job.seed)?;
+    let splits = opened(host, &job.data, job.validation_split, job.seed)?;
     let pictures = named(&splits).into_iter().map(|(_, folder)| folder.len()).max().unwrap_or(0);
     Estimate { architecture: &architecture, batch: job.batch, pictures, training: None }.check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
@@ -91,6 +91,26 @@ fn remove_former_splits(host: &Host, splits: &Splits, output: &Path) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The splits of `data`, with a remark on folders that may have been meant otherwise.
+///
+/// # Errors
+/// Those of [`Splits::open`].
+pub(super) fn opened(host: &Host, data: &Path, validation_split: Option<f32>, seed: u64) -> Result<Splits> {
+    let splits = Splits::open(data, validation_split, seed)?;
+    if !splits.passed_over.is_empty() {
+        host.say(format_args!(
+            "note: {} beside train/ are passed over: parts are called validation (or val, valid) and test",
+            splits.passed_over.join(", ")
+        ));
+    }
+    for class in splits.train.classes.iter().filter(|class| class.starts_with('.')) {
+        host.say(format_args!(
+            "note: the hidden folder {class} counts as a class, as in Keras; remove it if it is none"
+        ));
+    }
+    Ok(splits)
 }
 
 /// The splits that are there, with their names.

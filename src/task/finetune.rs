@@ -9,7 +9,7 @@ use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::{Estimate, Learning};
 use super::evaluate::{Which, test};
-use super::extract::{self, named};
+use super::extract::{self, named, opened};
 use super::fit::HeadOptions;
 use super::output::apart;
 use super::parts::{Cache, Part};
@@ -94,12 +94,15 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         take_over_cuts(&job.output, &mut job.stages)?;
     }
     let job = &job;
-    let splits = Splits::open(&job.data, job.validation_split, job.head.seed)?;
+    let splits = opened(host, &job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
     if splits.validation.is_none() {
         host.say(
             "note: there is nothing to validate on; --validation-split 0.2 holds a fifth of the pictures back for it",
         );
+        if job.stages.iter().any(StageConfig::watches) {
+            host.say("note: without it epochs are compared by what training itself measures, also where val_ is written");
+        }
     }
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;

@@ -82,7 +82,7 @@ impl Folder {
                 .help("go on with it with --resume, or begin anew with --force"));
             }
             Begin::Resume => folder.compare(host, JOB, job)?,
-            Begin::New => {}
+            Begin::New => folder.nothing_lost()?,
             Begin::Over => {
                 // From here on the folder is not whole.
                 for name in ["run.toml", REPORT, CURVES].iter().chain(&ON_THE_WAY) {

@@ -222,6 +222,12 @@ impl StageConfig {
         self.optimizer.validate()
     }
 
+    /// Whether it compares epochs.
+    pub fn watches(&self) -> bool {
+        let plateau = matches!(self.schedule, Schedule::Plateau { .. });
+        plateau || self.restore_best || self.early_stopping.is_some()
+    }
+
     /// As the engine takes it.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Variant};
 use crate::report::duration;
+use crate::task::extract::opened;
 use crate::train::{Epoch, History, PictureSamples};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -83,7 +84,7 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
     let jobs = jobs(job)?;
     // What lies beside the parts is not touched, so the data may.
     jobs.iter().try_for_each(|part| apart(&job.data, &part.output))?;
-    let splits = Splits::open(&job.data, job.numbers.validation_split, job.numbers.seed)?;
+    let splits = opened(host, &job.data, job.numbers.validation_split, job.numbers.seed)?;
     let base = Base::open(host, job.numbers.weights.as_deref())?;
     let classes = splits.train.classes.clone();
     let mut parts = Vec::new();

@@ -1,7 +1,7 @@
 //! What a run needs on the way, or leaves when it is killed, and how that goes.
 
 use super::{BEST, CHECKPOINT, Config, Folder, JOB, LISTINGS, ON_THE_WAY, TENSORBOARD, remove};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::report::tensorboard;
 use std::path::{Path, PathBuf};
 
@@ -23,11 +23,28 @@ const FILES: [&str; 12] = [
 ];
 
 impl Folder {
+    /// Whether a run can begin here and write over nothing: of an earlier beginning of ours there is the job.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] with the files that are there.
+    pub(super) fn nothing_lost(&self) -> Result<()> {
+        let there: Vec<&str> = FILES.into_iter().filter(|name| self.join(name).exists()).collect();
+        if there.is_empty() || there.contains(&JOB) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Usage,
+            format!("{} holds files that a run would write over", self.path.display()),
+        )
+        .fact("there", there.join(", "))
+        .help("choose another folder with -o, or write over them with --force"))
+    }
+
     /// Whether a finished run is at `path`. What a kill between its last file and the clearing away has left
     /// goes now.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::error::Kind::Io); those of [`Config::read`].
+    /// [`Kind::Io`]; those of [`Config::read`].
     pub fn finished(path: &Path) -> Result<bool> {
         let folder = Self::at(path);
         let file = folder.join("run.toml");
