@@ -44,7 +44,7 @@ struct Tile {
     // Of tf32 none: four lanes store a sector of f32 from their fragments.
     static constexpr int BUFFERS = T::BYTES == 4 ? 0 : BLOCKS == 1 ? 2 : 1;
     static constexpr int RESULTS = STAGES * STAGE, BARRIERS = RESULTS + 8 * BUFFERS * 2048;
-    // Of dynamic shared memory; src/device/gpu/lower/sm90/mod.rs computes the same.
+    // Of dynamic shared memory; src/device/gpu/lower/sm90/tile.rs has the same.
     static constexpr int SHARED = BARRIERS + 16 * STAGES;
 };
 

@@ -22,7 +22,7 @@
 //
 // And blocks come in clusters of two, with the same pixels and neighbouring filters: each brings half of the pixels to both
 // (multicast), so a block's step is 29 KiB from the second cache for 42 (of 208 pixels). On an H200 the tiles of conv2d_sm90.cu
-// took it at 9 to 10 TB/s, which is as fast as it gives. A stage is free when the consumers of both blocks have read it.
+// took from it at 9 to 10 TB/s, no less than TMA alone. A stage is free when the consumers of both blocks have read it.
 //
 // Results lie in fragments with pixels along a row; stmatrix.trans turns them. A consumer has room for all of its own, so
 // it goes on at once with the next tile; a warp of the third warpgroup has TMA store them. Backwards the same warp has
@@ -43,7 +43,7 @@ struct Turned {
     // Of each consumer BM pixels, 64 filters.
     static constexpr int RESULTS = STAGES * STAGE, ROOM = BM * 128, BARRIERS = RESULTS + 2 * ROOM;
     static constexpr int ROOMS = BARRIERS + 16 * STAGES;
-    // Of dynamic shared memory; src/device/gpu/lower/sm90/turned.rs computes the same.
+    // Of dynamic shared memory; src/device/gpu/lower/sm90/tile.rs has the same.
     static constexpr int SHARED = ROOMS + 2 * 16;
     static_assert(BM % 16 == 0 && STAGE % 1024 == 0 && ROOM % 1024 == 0 && SHARED <= 232448, "a tile");
 };
@@ -144,7 +144,7 @@ __device__ __forceinline__ void produce_for_both(
             const int seen = BACKWARD ? 8 - tap : tap;
             for (int c = 0; c < channels; c += Tile::DEPTH) {
                 const unsigned arrived = full(barriers, ring.stage), a = shared + ring.stage * Tile::STAGE;
-                wait(empty(barriers, ring.stage), ring.parity ^ 1);
+                wait_for_cluster(empty(barriers, ring.stage), ring.parity ^ 1);
                 expect(arrived, Tile::STAGE);
                 load_pixels_in(3, a + rank * HALF * 128, source, arrived, c, corner.w, corner.h, corner.n, seen / 3,
                                seen % 3);

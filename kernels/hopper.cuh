@@ -104,7 +104,18 @@ __device__ __forceinline__ int rank_in_cluster()
 // All threads of all blocks meet: before others use what one has made, and before one ends that others use.
 __device__ __forceinline__ void meet_cluster()
 {
-    asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+    // One lane may have worked while the others had nothing to do.
+    __syncwarp();
+    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// `wait`, where threads of other blocks arrive.
+__device__ __forceinline__ void wait_for_cluster(const unsigned barrier, const int parity)
+{
+    asm volatile(
+        "{.reg .pred p;\n"
+        "again%=: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n"
+        "@!p bra again%=;}" ::"r"(barrier), "r"(parity) : "memory");
 }
 
 // Arrives at the barrier of block `rank` that lies where `barrier` does in this one.

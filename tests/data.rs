@@ -227,6 +227,31 @@ fn the_folders_of_a_split_set_are_found() {
     let dir = with(&["train/a/2.png", "train/b/2.png", "test/a/3.png", "test/b/3.png"]);
     let found = splits(&dir, Some(0.5)).unwrap();
     assert_eq!((found.train.len(), found.validation.unwrap().len(), found.test.unwrap().len()), (2, 2, 2));
+    assert!(found.passed_over.is_empty());
+    // What is no part is said.
+    let dir =
+        with(&["validaton/a/2.png", "testing/b/2.png", ".hidden/1.png", "test/a/3.png", "test/b/3.png"]);
+    let found = splits(&dir, None).unwrap();
+    assert!(found.validation.is_none() && found.test.is_some());
+    assert_eq!(found.passed_over, ["testing", "validaton"]);
+    // Parts under other names are no classes; folders within classes are, and trains and tests too.
+    let refused = tree(&["training_set/a/1.png", "training_set/b/1.png", "Test/a/1.png", "Test/b/1.png"]);
+    let error = splits(&refused, None).unwrap_err();
+    assert!(
+        error.kind() == Kind::Data && error.message().ends_with("look like the parts of a data set"),
+        "{error}"
+    );
+    for sound in [
+        ["train/a/in/1.png", "train/a/out/1.png", "train/b/in/1.png", "train/b/out/1.png"],
+        ["cats/in/1.png", "cats/out/1.png", "dogs/in/1.png", "dogs/out/1.png"],
+        ["tests/in/1.png", "tests/out/1.png", "trains/in/1.png", "trains/up/1.png"],
+        ["tests/in/1.png", "tests/1.png", "trains/in/1.png", "trains/2.png"],
+    ] {
+        assert_eq!(splits(&tree(&sound), None).unwrap().train.classes.len(), 2, "{sound:?}");
+    }
+    // One level too high.
+    let error = splits(&tree(&["set/a/1.png", "set/b/1.png"]), None).unwrap_err().to_string();
+    assert!(error.contains("only one class") && error.contains("give that folder"), "{error}");
     // A folder of vehicles with a class of trains.
     let dir = tree(&["train/1.png", "bus/1.png"]);
     assert_eq!(splits(&dir, None).unwrap().train.classes, ["bus", "train"]);

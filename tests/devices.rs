@@ -28,6 +28,8 @@ mod kernels_mma;
 mod kernels_sm90;
 #[path = "kernels_tf32x3.rs"]
 mod kernels_tf32x3;
+#[path = "kernels_turned.rs"]
+mod kernels_turned;
 #[path = "loss_scale.rs"]
 mod loss_scale;
 #[path = "precision.rs"]

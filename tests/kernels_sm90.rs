@@ -19,10 +19,6 @@ use vgg_ft::shape::Conv2d;
 
 const FORMATS: [Precision; 2] = [Precision::Bf16, Precision::Tf32];
 
-fn hopper<D: Driver + 'static>(driver: D, precision: Precision) -> Gpu<D> {
-    tensor_cores::working(driver, precision, Kernels::Sm90a)
-}
-
 fn emulator(options: Options, precision: Precision) -> Gpu<Emulator> {
     tensor_cores::emulator(options, precision, Kernels::Sm90a)
 }
@@ -265,58 +261,8 @@ fn no_order_changes_a_bit() {
     }
 }
 
-/// Bytes of y, and of dx of the same sizes turned round.
-fn products(device: &dyn Device, g: Conv2d) -> [Vec<u8>; 2] {
-    let half = |seed, len| numbers(Precision::Bf16, Reals, seed, len).0.upload(device);
-    let back = Conv2d { c_in: g.c_out, c_out: g.c_in, ..g };
-    let (x, weight, mask) = (half(1, g.x().len()), half(2, g.weight().len()), half(3, g.y().len()));
-    let bias = device.upload(&Source::new(4).f32(Reals, g.c_out)).unwrap();
-    let [mut y, mut dx] = [g.y().len(), back.x().len()].map(|len| device.alloc(Dtype::Bf16, len).unwrap());
-    for call in [
-        Call::Conv2dForward { geometry: g, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y },
-        Call::Conv2dBackwardInput { geometry: back, dy: &x, weight: &weight, mask: Some(&mask), dx: &mut dx },
-    ] {
-        device.run(call).unwrap();
-    }
-    [y, dx].map(|buffer| {
-        let mut to = vec![0; buffer.len() * buffer.dtype().size()];
-        device.download_bytes(&buffer, &mut to).unwrap();
-        to
-    })
-}
-
-/// Of a map with so many tiles that those that fit waves are taken where kernels were named, and the others by `auto`:
-/// both have the same bits. The smallest such map; VGG16's layers are for a card (`real_layers_equal_…`).
-#[test]
-fn tiles_that_fit_waves_have_the_bits_of_the_others() {
-    let g = geometry(&(3, 15, 47, 64, 512));
-    let taken = |kernels| {
-        let plan = Gpu::new(Plan::new(Card::named("h200").unwrap())).unwrap();
-        let plan = plan.with_precision(Precision::Bf16).with_kernels(kernels).unwrap();
-        products(&plan, g);
-        plan.driver().take().launches().map(|(launch, _)| launch.entry.name).collect::<Vec<_>>()
-    };
-    let [forward, backward] = ["conv2d_forward_sm90_", "conv2d_backward_input_sm90_"];
-    assert_eq!(taken(Kernels::Sm90a), [forward, backward].map(|call| format!("{call}112x128")));
-    assert_eq!(taken(Kernels::Auto), [forward, backward].map(|call| format!("{call}128x128")));
-
-    let on_emulator = |kernels| -> Box<dyn Device> {
-        let emulator = Emulator::new(Options { capability: 90, ..Options::default() }).unwrap();
-        Box::new(tensor_cores::working(emulator, Precision::Bf16, kernels))
-    };
-    let mut pairs = vec![[Kernels::Sm90a, Kernels::Auto].map(on_emulator)];
-    if let Some(card) = tensor_cores::cards(Precision::Bf16, Kernels::Sm90a).pop() {
-        pairs.push([card, tensor_cores::cards(Precision::Bf16, Kernels::Auto).pop().unwrap()]);
-    }
-    for [named, auto] in pairs {
-        let [want, got] = [auto, named].map(|device| products(&*device, g));
-        assert!(want.iter().flatten().any(|&byte| byte != 0));
-        assert!(got == want);
-    }
-}
-
 /// VGG16's layers on 150x150, 20 pictures: all tiles, whole waves, tails.
-const LAYERS: &[Sizes] = &[
+pub const LAYERS: &[Sizes] = &[
     (20, 150, 150, 64, 64),
     (20, 75, 75, 64, 128),
     (20, 75, 75, 128, 128),
@@ -327,9 +273,15 @@ const LAYERS: &[Sizes] = &[
     (20, 9, 9, 512, 512),
 ];
 
-/// On a card alone: for the emulator this is an hour. Sums of whole numbers are exact in any order.
+/// On a card alone: for the emulator this is an hour. Sums of whole numbers are exact in any order. Of bf16 the kernels that
+/// `auto` takes; tests/kernels_turned.rs has those that were named.
 #[test]
 fn real_layers_equal_the_portable_kernels() {
+    equal_the_portable_kernels([(Precision::Bf16, Kernels::Auto), (Precision::Tf32, Kernels::Sm90a)]);
+}
+
+/// The same for each of these, where a card has them.
+pub fn equal_the_portable_kernels<const N: usize>(sets: [(Precision, Kernels); N]) {
     let named = std::env::var("VGG_FT_TEST_DEVICES").unwrap_or_default();
     let there = cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability == 90));
     if !there || !(named.is_empty() || named.contains("cuda")) {
@@ -337,9 +289,9 @@ fn real_layers_equal_the_portable_kernels() {
         return;
     }
     let open = || Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
-    for precision in FORMATS {
+    for (precision, kernels) in sets {
         let portable = Gpu::new(open()).unwrap().with_precision(precision);
-        let hopper = hopper(open(), precision);
+        let hopper = tensor_cores::working(open(), precision, kernels);
         for g in LAYERS.iter().map(geometry) {
             let [want, got] = [&portable as &dyn Device, &hopper].map(|device| results(device, Integers, g));
             for (name, (got, want)) in RESULTS.iter().zip(got.iter().zip(&want)) {

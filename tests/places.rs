@@ -327,3 +327,35 @@ fn the_summary_of_a_run_shows_what_its_last_stage_trained() {
     let (out, _) = succeeds(here, &["summary", "run", "--freeze"]);
     assert!(out.contains(" Trainable params: 2,057 (") && !out.contains("last stage"), "{out}");
 }
+
+/// Whoever names a folder with files of a run's names, but no run, keeps them; what else is there does not matter.
+#[test]
+fn a_run_is_not_begun_over_files_that_are_none_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &["train", "validaton", "train/.hidden"], 3);
+    fs::create_dir(here.join("run")).unwrap();
+    for name in ["model.safetensors", "notes.txt"] {
+        fs::write(here.join("run").join(name), "precious").unwrap();
+    }
+    let before = all(&here.join("run"));
+    let job = [
+        &["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--epochs", "0"][..],
+        &["--head-epochs", "1", "--early-stopping", "2"],
+    ]
+    .concat();
+    let error = fails(here, &job, 2);
+    assert!(error.contains("model.safetensors") && error.contains("--force"), "{error}");
+    assert!(!error.contains("notes.txt"), "{error}");
+    assert_eq!(all(&here.join("run")), before);
+
+    // What may have been meant otherwise is said.
+    let (_, talk) = succeeds(here, &[&job[..], &["--force"]].concat());
+    for part in
+        ["validaton", "hidden folder .hidden counts as a class", "compared by what training itself measures"]
+    {
+        assert!(talk.contains(part), "{part}: {talk}");
+    }
+    assert_ne!(fs::read(here.join("run/model.safetensors")).unwrap(), b"precious");
+    assert_eq!(fs::read(here.join("run/notes.txt")).unwrap(), b"precious");
+}

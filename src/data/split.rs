@@ -38,8 +38,8 @@ impl Splits {
     ///
     /// # Errors
     /// [`Kind::Usage`]: a fraction out of range, or one given beside a validation folder.
-    /// [`Kind::Data`]: as [`Folder::scan`]; fewer than two classes; classes that are folders of the same
-    /// classes; parts whose classes differ; a class too small to be split.
+    /// [`Kind::Data`]: as [`Folder::scan`]; fewer than two classes; classes that look like parts
+    /// (`training_set`, `test_set`); parts whose classes differ; a class too small to be split.
     pub fn open(data: &Path, validation_split: Option<f32>, seed: u64) -> Result<Self> {
         if let Some(share) = validation_split
             && !(share > 0.0 && share < 1.0)
@@ -52,7 +52,9 @@ impl Splits {
         let parts = Parts::find(data)?;
         let train = Folder::scan(parts.train.as_deref().unwrap_or(data))?;
         require_two_classes(&train)?;
-        require_classes(&train)?;
+        if parts.train.is_none() {
+            require_classes(&train)?;
+        }
         let passed_over = parts.passed_over;
         let open = |part: &Option<PathBuf>| part.as_deref().map(|p| same_classes(&train, p)).transpose();
         let validation = open(&parts.validation)?;
@@ -123,7 +125,7 @@ fn require_two_classes(folder: &Folder) -> Result<()> {
     }
     let message = format!("{} has only one class", folder.root.display());
     let below = folder.root.join(&folder.classes[0]);
-    let help = if holds_folders(&below)?.is_some_and(|names| names.len() > 1) {
+    let help = if holds_folders(&below).is_some_and(|names| names.len() > 1) {
         format!(
             "a classifier needs two classes or more: are they those in {}? Then give that folder",
             below.display()
@@ -134,36 +136,36 @@ fn require_two_classes(folder: &Folder) -> Result<()> {
     Err(Error::new(Kind::Data, message).fact("pictures", folder.census()).help(help))
 }
 
-/// The folders in `dir`, if it holds some and no pictures beside them.
-fn holds_folders(dir: &Path) -> Result<Option<Vec<OsString>>> {
-    let entries = folder::list(dir)?;
+/// The folders in `dir`, if it holds some and no pictures beside them; none where it cannot be listed.
+fn holds_folders(dir: &Path) -> Option<Vec<OsString>> {
+    let entries = folder::list(dir).ok()?;
     let pictures = entries.iter().any(|entry| !entry.is_dir && folder::is_picture_name(&entry.name));
     let names: Vec<OsString> =
         entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect();
-    Ok((!pictures && !names.is_empty()).then_some(names))
+    (!pictures && !names.is_empty()).then_some(names)
 }
 
-/// Whether classes are classes, and not parts under names that we do not know: those hold the same folders each, two
-/// or more, and no pictures of their own.
+/// Whether classes are classes, and not parts under names that we do not know (`training_set`, `Test`): each holds the same
+/// folders, two or more, and no pictures of its own.
 fn require_classes(folder: &Folder) -> Result<()> {
-    let mut same: Option<Vec<OsString>> = None;
-    for class in &folder.classes {
-        // A name that is no UTF-8 cannot be looked up, and is no part's.
-        let dir = folder.root.join(class);
-        let Some(names) = dir.is_dir().then(|| holds_folders(&dir)).transpose()?.flatten() else {
-            return Ok(());
-        };
-        if names.len() < 2 || same.as_ref().is_some_and(|same| *same != names) {
-            return Ok(());
-        }
-        same = Some(names);
+    let is_like_a_part = |class: &String| {
+        let class = class.to_lowercase();
+        ["train", "val", "test"].iter().any(|part| class.starts_with(part))
+    };
+    if !folder.classes.iter().all(is_like_a_part) {
+        return Ok(());
     }
-    let names: Vec<String> = same.iter().flatten().map(|name| name.to_string_lossy().into_owned()).collect();
-    let message = format!("the classes of {} hold the same folders", folder.root.display());
+    let inner: Vec<_> = folder.classes.iter().map(|class| holds_folders(&folder.root.join(class))).collect();
+    let Some(Some(first)) = inner.first() else { return Ok(()) };
+    if first.len() < 2 || inner.iter().any(|names| names.as_ref() != Some(first)) {
+        return Ok(());
+    }
+    let names: Vec<_> = first.iter().map(|name| name.to_string_lossy()).collect();
+    let message = format!("the classes of {} look like the parts of a data set", folder.root.display());
     Err(Error::new(Kind::Data, message)
         .fact("classes", folder.classes.join(", "))
         .fact("in each", names.join(", "))
-        .help("call the parts of a data set train, validation and test; of one part give the folder itself"))
+        .help("call them train, validation and test, as they are written here; or give the folder of one of them"))
 }
 
 fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {

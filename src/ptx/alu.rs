@@ -54,7 +54,7 @@ macro_rules! instructions {
         MulWideHS: i32 = (i16, i16) |a, b| i32::from(a) * i32::from(b); "mul.wide.s16";
         MulWideHU: u32 = (u16, u16) |a, b| u32::from(a) * u32::from(b); "mul.wide.u16";
         // A place in another block of the cluster (`Program::cluster`): above what any block has, its rank.
-        MapaW: u32 = (u32, u32) |a, b| a & 0x00ff_ffff | b.wrapping_add(1) << 24; "mapa.shared::cluster.u32";
+        MapaW: u32 = (u32, u32) |a, b| a & 0x00ff_ffff | (b.min(254) + 1) << 24; "";
         MadLoW: u32 = (u32, u32, u32) |a, b, c| a.wrapping_mul(b).wrapping_add(c); "mad.lo.s32 mad.lo.u32";
         MadHiU: u32 = (u32, u32, u32) |a, b, c| (((u64::from(a) * u64::from(b)) >> 32) as u32).wrapping_add(c); "mad.hi.u32";
         MadHiS: i32 = (i32, i32, i32) |a, b, c| (((i64::from(a) * i64::from(b)) >> 32) as i32).wrapping_add(c); "mad.hi.s32";

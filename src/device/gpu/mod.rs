@@ -104,13 +104,14 @@ impl<D: Driver + 'static> Gpu<D> {
         let special = |module: &&module::Module| {
             module.is_special() && module.runs_on(capability) && !ladder::teaches(module)
         };
-        let mut special = module::MODULES.iter().filter(special);
+        let special = module::MODULES.iter().filter(special);
         let held_back = kernels == Kernels::Auto
             && decided == Kernels::Sm90a
             && special.clone().any(|module| !self.driver.reads(module));
         let by_name = kernels == Kernels::Sm90a;
         let kernels = if held_back { Kernels::Portable } else { decided };
         if kernels == Kernels::Sm90a {
+            let mut special = special.filter(|module| by_name || !lower::UNTRIED.contains(&module.name));
             special.try_for_each(|module| self.driver.load(module))?;
         }
         Ok(Self { kernels, by_name, held_back, ..self })

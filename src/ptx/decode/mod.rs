@@ -196,6 +196,13 @@ impl Decoder<'_> {
             if meets(&instruction.opcode) {
                 meet = self.meeting(instruction)?;
             }
+            let is = |at: usize, start: &str| body.get(at).is_some_and(|one| one.opcode.starts_with(start));
+            let [arrives, waits] = ["barrier.cluster.arrive", "barrier.cluster.wait"];
+            if is(at, arrives) != is(at + 1, waits) {
+                return Err(
+                    self.error("the parts of a cluster's barrier must stand one behind the other here")
+                );
+            }
             let next = number[at + 1];
             let end = if is_terminator(&instruction.opcode) {
                 self.end(instruction, next, &number)?
@@ -216,6 +223,9 @@ impl Decoder<'_> {
             let last = self.program.ops.len() as u32;
             self.program.blocks.push(Block { ops: first..last, end, line: self.line, meet, gate });
             (first, meet, gate) = (last, NONE, NO_GATE);
+        }
+        if body.first().is_some_and(|first| first.opcode.starts_with("barrier.cluster.wait")) {
+            return Err(self.error("a kernel begins with a wait at its cluster's barrier"));
         }
         if self.program.blocks.is_empty() {
             let line = self.line;
@@ -261,7 +271,7 @@ impl Decoder<'_> {
         let unknown = || format!("unknown barrier `{}`", instruction.opcode);
         let none = Barrier { id: NONE, count: NONE, waits: true, reduce: None };
         match opcode.as_str() {
-            // Who arrived has nothing to say before all meet where they wait.
+            // Right behind its arrival (`blocks`), so that all meet here.
             "bar.cluster.wait" | "bar.cluster.wait.acquire" if operands.is_empty() => {
                 let id = self.fixed(Fixed::ConstW(CLUSTER_BARRIER))?;
                 Ok(Barrier { id, ..none })

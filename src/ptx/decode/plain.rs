@@ -21,8 +21,6 @@ fn nothing(opcode: &str) -> Option<usize> {
         | "barrier.cluster.arrive.aligned"
         | "barrier.cluster.arrive.release"
         | "barrier.cluster.arrive.release.aligned"
-        | "barrier.cluster.arrive.relaxed"
-        | "barrier.cluster.arrive.relaxed.aligned"
         | "fence.acq_rel.cluster"
         | "fence.sc.cluster"
         | "griddepcontrol.launch_dependents"
@@ -53,6 +51,7 @@ impl Decoder<'_> {
             "createpolicy" => self.policy(instruction),
             "setp" => self.setp(instruction),
             "mov" => self.mov(instruction),
+            "mapa" => self.mapa(instruction),
             "trap" if opcode == "trap" && instruction.operands.is_empty() => {
                 self.emit(Op::new(Code::Trap));
                 Ok(())
@@ -78,6 +77,19 @@ impl Decoder<'_> {
             {
                 let (d, a) = (self.result(d, Class::L)?, self.fixed(Fixed::ConstL(0))?);
                 self.emit(Op { d, a, ..Op::new(Code::MovL) });
+                Ok(())
+            }
+            (opcode, _) => Err(self.error(format!("unknown instruction `{opcode}`"))),
+        }
+    }
+
+    /// What it gives is the machine's own: a place in another block's shared memory.
+    fn mapa(&mut self, instruction: &Instruction) -> Result<()> {
+        match (instruction.opcode.as_str(), instruction.operands.as_slice()) {
+            ("mapa.shared::cluster.u32", [d, a, b]) => {
+                let (a, b) = (self.operand(a, Class::W)?, self.operand(b, Class::W)?);
+                let d = self.result(d, Class::W)?;
+                self.emit(Op { d, a, b, ..Op::new(Code::MapaW) });
                 Ok(())
             }
             (opcode, _) => Err(self.error(format!("unknown instruction `{opcode}`"))),

@@ -6,7 +6,7 @@ use crate::report::tensorboard;
 use std::path::{Path, PathBuf};
 
 const FEATURES: &str = "features";
-/// All that is written into a run's folder.
+/// All files that are written into a run's folder; its folders are `features` and `tensorboard`.
 const FILES: [&str; 12] = [
     JOB,
     CHECKPOINT,
@@ -23,12 +23,12 @@ const FILES: [&str; 12] = [
 ];
 
 impl Folder {
-    /// Whether a run can begin here and write over nothing: of an earlier beginning of ours there is the job.
+    /// Whether a run can begin here and write over no file: of an earlier beginning of ours there is the job.
     ///
     /// # Errors
     /// [`Kind::Usage`] with the files that are there.
     pub(super) fn nothing_lost(&self) -> Result<()> {
-        let there: Vec<&str> = FILES.into_iter().filter(|name| self.join(name).exists()).collect();
+        let there: Vec<&str> = FILES.into_iter().filter(|name| self.join(name).is_file()).collect();
         if there.is_empty() || there.contains(&JOB) {
             return Ok(());
         }

@@ -75,6 +75,19 @@ impl Core<'_, '_> {
         self.grid.program.lines.get(at as usize).copied().unwrap_or(Line { ptx: 0, place: None })
     }
 
+    /// The block of a warp of the cluster.
+    pub(super) fn block_of(&self, warp: usize) -> [u32; 3] {
+        let first = self.number - u64::from(self.rank);
+        self.grid.block_at(first + (warp / self.grid.warps()) as u64)
+    }
+
+    /// Speaks for another warp of the cluster from now on.
+    pub(super) fn stand_for(&mut self, warp: usize) {
+        let (rank, block) = ((warp / self.grid.warps()) as u32, self.block_of(warp));
+        self.number = self.number - u64::from(self.rank) + u64::from(rank);
+        (self.warp, self.rank, self.block) = (warp, rank, block);
+    }
+
     pub(super) fn thread(&self, warp: usize, lane: usize) -> [u32; 3] {
         self.grid.thread((warp % self.grid.warps() * LANES + lane) as u32)
     }

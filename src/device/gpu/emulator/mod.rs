@@ -8,6 +8,7 @@
 mod access;
 mod alu;
 mod block;
+mod cluster;
 mod core;
 mod engine;
 mod fault;
@@ -40,7 +41,6 @@ use block::Block;
 use grid::{Grid, Named};
 use memory::Memory;
 use rayon::ThreadPool;
-use shared::Agents;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -223,7 +223,7 @@ impl Emulator {
     /// As [`Driver::launch`].
     pub fn launch_traced(&self, launch: &Launch, trace: Option<&Trace>) -> Result<()> {
         let loaded = self.loaded(launch.entry.name)?;
-        clusters(&loaded.program, launch)?;
+        cluster::check(&loaded.program, launch)?;
         let grid = Grid {
             program: &loaded.program,
             module: &loaded.module,
@@ -253,26 +253,6 @@ impl Emulator {
         all.insert(launch.entry.name.to_owned(), sum);
         Ok(())
     }
-}
-
-/// Whether the blocks of a launch make whole clusters, of as many warps as are told apart here.
-fn clusters(program: &Program, launch: &Launch) -> Result<()> {
-    let (blocks, threads) = (program.cluster, launch.block.iter().product::<u32>());
-    if blocks == 1 {
-        return Ok(());
-    }
-    let refused = |what: String| Error::new(Kind::Device, format!("{}: {what}", program.name));
-    if !launch.grid[0].is_multiple_of(blocks) {
-        return Err(refused(format!("clusters of {blocks} blocks do not divide the grid"))
-            .fact("blocks along x", launch.grid[0])
-            .help("this is a bug in vgg-ft: launch whole clusters"));
-    }
-    let agents = Agents { warps: (blocks * threads / 32) as usize, later: true };
-    if !threads.is_multiple_of(128) || agents.count() > Agents::MOST {
-        return Err(refused(format!("clusters of {blocks} blocks of {threads} threads are not known here"))
-            .help("the emulator takes clusters of whole warpgroups, about 40 warps in all"));
-    }
-    Ok(())
 }
 
 /// The buffers that an argument leads to.

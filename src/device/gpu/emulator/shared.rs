@@ -8,10 +8,10 @@
 
 mod agents;
 mod later;
+mod window;
 
 pub use agents::{Agent, Agents, BARRIERS, Clock};
 
-use crate::ptx::SHARED_BASE;
 use later::Later;
 
 /// Who touched a word last: clock, several readers, agent, which bytes of it were written, operation, lane.
@@ -63,9 +63,6 @@ impl Tag {
         Self(new.0 | u64::from(if same { want | self.bytes() } else { want }) << 22)
     }
 }
-
-/// A place that no memory has, a multiple of any access' size.
-const NOWHERE: u64 = u64::MAX << 20;
 
 /// What is wrong with an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,31 +124,6 @@ impl Shared {
         Self { words: vec![0; count], size, window, blocks, shadow }
     }
 
-    /// Where a place of block `rank`'s own memory lies. One that is beyond its window belongs to nobody.
-    #[inline(always)]
-    pub fn place(&self, rank: u32, address: u64) -> u64 {
-        match self.blocks {
-            1 => address,
-            _ if address < u64::from(self.window) => address + u64::from(rank * self.window),
-            _ => NOWHERE,
-        }
-    }
-
-    /// The same for what may name a block of the cluster, as `mapa` makes it.
-    pub fn place_in_cluster(&self, rank: u32, address: u64) -> u64 {
-        match (address >> 24) as u32 {
-            0 => self.place(rank, address),
-            other if other <= self.blocks => self.place(other - 1, address & 0x00ff_ffff),
-            _ => NOWHERE,
-        }
-    }
-
-    /// The block whose memory it is, and the place there.
-    #[inline(always)]
-    pub fn whose(&self, address: u32) -> (u32, u32) {
-        if self.blocks == 1 { (0, address) } else { (address / self.window, address % self.window) }
-    }
-
     /// Rubbish, written by nobody.
     pub fn reset(&mut self) {
         self.words.fill(0xffc0_dead);
@@ -185,20 +157,6 @@ impl Shared {
             met.iter().for_each(|&warp| shadow.clocks[warp * stride + other] = known);
         }
         met.iter().for_each(|&warp| shadow.clocks[warp * stride + warp] += 1);
-    }
-
-    /// Whether an access of `bytes` at `address` is within bounds.
-    #[inline(always)]
-    pub fn holds(&self, address: u64, bytes: u32) -> bool {
-        let mut address = address;
-        if self.blocks > 1 {
-            if address >= u64::from(self.window * self.blocks) {
-                return false;
-            }
-            address %= u64::from(self.window);
-        }
-        let end = address.checked_add(u64::from(bytes));
-        address >= u64::from(SHARED_BASE) && end.is_some_and(|end| end <= u64::from(self.size))
     }
 
     /// Reads `bytes` (1, 2, 4) at an aligned address.
@@ -368,6 +326,7 @@ fn renewed(old: Tag, new: Tag, warp: usize) -> Tag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ptx::SHARED_BASE;
 
     fn block() -> Shared {
         let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 2, later: false }, true);

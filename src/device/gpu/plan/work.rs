@@ -6,6 +6,7 @@ use super::card::Card;
 use super::pipes::Pipes;
 use crate::device::Precision;
 use crate::device::gpu::launch::Launch;
+use crate::device::gpu::lower::is_turned;
 
 /// What `mma.sync` reaches in our loops of the tensor cores' peak on 9.0, whose own instruction is another. Fitted; a
 /// loop of nothing else reaches 0.59 on an H200, arXiv 2501.12084 says 0.63.
@@ -88,7 +89,7 @@ impl Work {
             }
             [rows, columns, _] => {
                 // Of products that are turned pixels are the columns (kernels/conv2d_sm90_turned.cu).
-                let sides = if rows == 128 { [rows, columns] } else { [columns, rows] };
+                let sides = if is_turned(rows as usize) { [columns, rows] } else { [rows, columns] };
                 (pixels.div_ceil(rows) * across.div_ceil(columns), sides, 1.0)
             }
         };

@@ -53,7 +53,7 @@ impl Core<'_, '_> {
             format!(
                 "{} bytes, this access ends at byte {}",
                 u64::from(self.shared.size) - 1024,
-                (address + u64::from(size)).wrapping_sub(1024)
+                (self.shared.whose(address).1 + u64::from(size)).wrapping_sub(1024)
             ),
         ));
         Err(fault)
@@ -61,7 +61,7 @@ impl Core<'_, '_> {
 
     /// The shared variable at or before an address.
     fn variable(&self, address: u64) -> Option<&Placed> {
-        let address = u32::try_from(address).map_or(address, |address| self.shared.whose(address).1.into());
+        let (_, address) = self.shared.whose(address);
         let before = self.grid.program.shared.iter().filter(|placed| u64::from(placed.offset) <= address);
         before.max_by_key(|placed| placed.offset)
     }
@@ -69,11 +69,28 @@ impl Core<'_, '_> {
     /// `tile[31] of 32`. nvcc declares arrays as bytes, so the access at `at` says how large an element is.
     fn element(&self, at: u32, placed: &Placed, address: u64) -> String {
         let element = if placed.element > 1 { placed.element } else { self.width(at) };
-        let address = u32::try_from(address).map_or(address, |address| self.shared.whose(address).1.into());
+        let (_, address) = self.shared.whose(address);
         let index = (address - u64::from(placed.offset)) / u64::from(element);
         let size = if placed.size == 0 { self.shared.size - placed.offset } else { placed.size };
         let plural = if element == 1 { "" } else { "s" };
         format!("{}[{index}] of {}   {element} byte{plural} each", placed.name, size / element)
+    }
+
+    /// A thread of the cluster, and which block is its own.
+    fn whom(&self, warp: usize, lane: usize) -> String {
+        let thread = triple(self.thread(warp, lane));
+        if self.grid.program.cluster == 1 {
+            thread
+        } else {
+            format!("{thread} of block {}", triple(self.block_of(warp)))
+        }
+    }
+
+    /// A warp's number in its block, or that of `each` warps together.
+    fn numbered(&self, number: usize, each: usize) -> String {
+        let warps = self.grid.warps();
+        let (warp, block) = (number * each % warps / each, triple(self.block_of(number * each)));
+        if self.grid.program.cluster == 1 { warp.to_string() } else { format!("{warp} of block {block}") }
     }
 
     /// Bytes of one number that operation `at` moves.
@@ -150,7 +167,7 @@ impl Core<'_, '_> {
             }
             Conflict::Proxy(_, tag) => {
                 let (here, there) = (self.line(at), self.line(tag.at()));
-                let writer = triple(self.thread(tag.agent(), tag.lane()));
+                let writer = self.whom(tag.agent(), tag.lane());
                 let there = place(self.grid.module, there);
                 fault.facts.push(("element".into(), element));
                 fault.facts.push(("this".into(), format!("reads at {}", place(self.grid.module, here))));
@@ -166,15 +183,15 @@ impl Core<'_, '_> {
                 let did = if wrote { "wrote" } else { "read" };
                 let (other, help) = match self.agents.agent(tag.agent()) {
                     Agent::Warp(warp) => {
-                        let thread = triple(self.thread(warp, tag.lane()));
+                        let thread = self.whom(warp, tag.lane());
                         (format!("thread {thread} {did} at {there}"), "no barrier stands between the two")
                     }
                     Agent::Wgmma(group) => (
-                        format!("a wgmma of warpgroup {group} reads, issued at {there}"),
+                        format!("a wgmma of warpgroup {} reads, issued at {there}", self.numbered(group, 4)),
                         "write when the wgmma is waited for (wgmma.wait_group), and the writer knows it (an mbarrier, a barrier)",
                     ),
                     Agent::Store(warp) => (
-                        format!("a bulk copy of warp {warp} reads, begun at {there}"),
+                        format!("a bulk copy of warp {} reads, begun at {there}", self.numbered(warp, 1)),
                         "write when the copy is waited for (cp.async.bulk.wait_group.read), and the writer knows it",
                     ),
                     Agent::Load(_) => (

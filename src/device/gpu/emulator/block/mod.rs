@@ -110,7 +110,8 @@ impl<'g, 'l> Block<'g, 'l> {
             reduced: 0,
         };
         let size = program.shared_end + grid.dynamic;
-        let agents = Agents { warps: count, later: !program.asynchronous.is_empty() };
+        // Blocks of a cluster meet by themselves, so readers are to be told apart there, too.
+        let agents = Agents { warps: count, later: !program.asynchronous.is_empty() || blocks > 1 };
         Self {
             grid,
             shared: Shared::new(size, blocks, agents, grid.options.checked && size > SHARED_BASE),

@@ -164,7 +164,9 @@ impl Core<'_, '_> {
             let help = format!("its address in shared memory must be a multiple of {align}");
             return Err(self.fault(Check::Alignment, at, lane, what, &help));
         }
-        for end in [address, address + u64::from(bytes) - 16] {
+        // Both ends in one block: what is beyond its window is nowhere, not in the next one's.
+        let (rank, first) = self.shared.whose(address);
+        for end in [address, self.shared.place(rank, first.saturating_add(u64::from(bytes) - 16))] {
             self.check_shared(at, lane, end, 16, false)?;
         }
         Ok(())
@@ -217,10 +219,11 @@ impl Core<'_, '_> {
             return Err(self.fault(Check::Proxy, at, lane, what, help));
         }
         self.inside(at, lane, to, bytes, &from)?;
-        self.visit(at, to);
-        let to = to as u32;
         let phase = self.engine.barriers[number].phase as u32;
-        let tag = Tag::new(phase + 1, self.agents.number(Agent::Load(number)), at, lane);
+        let agent = self.agents.number(Agent::Load(number));
+        self.visit(at, to, (agent, phase + 1));
+        let to = to as u32;
+        let tag = Tag::new(phase + 1, agent, at, lane);
         let noted = self.shared.note_flight(to, bytes, self.warp, tag);
         noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
         self.engine.loads.push(Load { at, warp: self.warp, lane, to, bytes, barrier: number, from });
@@ -232,7 +235,8 @@ impl Core<'_, '_> {
     pub(super) fn deliver(&mut self, barrier: usize) -> Result<(), Box<Fault>> {
         while let Some(next) = self.engine.loads.iter().position(|load| load.barrier == barrier) {
             let load = self.engine.loads.remove(next);
-            let here = std::mem::replace(&mut self.warp, load.warp);
+            let here = self.warp;
+            self.stand_for(load.warp);
             let mut data = vec![0; load.bytes as usize];
             self.gather(load.at, load.lane, &load.from, &mut data)?;
             let swizzle = load.from.swizzle();
@@ -246,7 +250,7 @@ impl Core<'_, '_> {
             self.shared.land(load.to, load.bytes);
             self.transact(load.at, load.lane, barrier, -i64::from(load.bytes))?;
             self.settle_barrier(barrier);
-            self.warp = here;
+            self.stand_for(here);
         }
         Ok(())
     }

@@ -49,7 +49,8 @@ pub struct Visit {
     pub rank: u32,
     /// The warp.
     pub warp: usize,
-    /// Its clock then.
+    /// Who did it, the warp or the copy that it began, and that agent's clock then.
+    pub agent: usize,
     pub clock: u32,
 }
 
@@ -65,7 +66,7 @@ pub enum Asked {
 impl Core<'_, '_> {
     /// `` `full`+8 `` or an address, for messages.
     pub(in crate::device::gpu::emulator) fn shared_name(&self, address: u32) -> String {
-        let (_, address) = self.shared.whose(address);
+        let address = self.shared.whose(address.into()).1 as u32;
         let before = self.grid.program.shared.iter().filter(|placed| placed.offset <= address);
         match before.max_by_key(|placed| placed.offset) {
             Some(placed) if placed.offset == address => format!("`{}`", placed.name),
@@ -98,7 +99,7 @@ impl Core<'_, '_> {
         noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
         let number = self.engine.barriers.len();
         if number >= BARRIERS {
-            let what = format!("a block initializes more than {BARRIERS} mbarriers");
+            let what = format!("a block or a cluster initializes more than {BARRIERS} mbarriers");
             return Err(self.misuse(at, lane, what, "this machine tells no more of them apart"));
         }
         self.shared.store(address, 4, MARK | number as u32);
@@ -201,7 +202,7 @@ impl Core<'_, '_> {
             self.spots(registers, spot)
         };
         for lane in lanes(mask.bits) {
-            self.visit(at, addresses[lane]);
+            self.visit(at, addresses[lane], (self.warp, self.shared.clock(self.warp)));
             let number = self.barrier(at, lane, addresses[lane])?;
             let phase = self.engine.barriers[number].phase;
             if bytes != NONE {
@@ -231,11 +232,12 @@ impl Core<'_, '_> {
         Ok(())
     }
 
-    /// Notes that the warp touches a block's memory, which must still be there: one that is not its own.
-    pub(super) fn visit(&mut self, at: u32, address: u64) {
-        let rank = u32::try_from(address).map_or(self.rank, |address| self.shared.whose(address).0);
+    /// Notes that an agent, the warp itself or a copy of its, touches a block's memory, which must still be there: one that is
+    /// not its own.
+    pub(super) fn visit(&mut self, at: u32, address: u64, (agent, clock): (usize, u32)) {
+        let (rank, _) = self.shared.whose(address);
         if rank != self.rank && self.shared.checked() {
-            self.engine.visits.push(Visit { at, rank, warp: self.warp, clock: self.shared.clock(self.warp) });
+            self.engine.visits.push(Visit { at, rank, warp: self.warp, agent, clock });
         }
     }
 

@@ -164,15 +164,15 @@ impl Core<'_, '_> {
     /// What must be true when a block has ended.
     pub(super) fn finish(&mut self) -> Result<(), Box<Fault>> {
         if let Some(load) = self.engine.loads.first() {
-            self.warp = load.warp;
-            let (at, lane, to) = (load.at, load.lane, load.to);
+            let (at, lane, to, warp) = (load.at, load.lane, load.to, load.warp);
+            self.stand_for(warp);
             let what = format!("the block ends with a bulk copy to {} on its way", self.shared_name(to));
             let help = "wait for every mbarrier that a copy completes on: the memory may belong to another block soon";
             return Err(self.fault(Check::Bulk, at, lane, what, help));
         }
         if let Some(store) = self.engine.work.iter().find_map(|work| work.stores.first()) {
-            self.warp = store.warp;
-            let (at, lane, from) = (store.at, store.lane, store.from);
+            let (at, lane, from, warp) = (store.at, store.lane, store.from, store.warp);
+            self.stand_for(warp);
             let what = format!(
                 "the block ends with a bulk copy from {} that nobody waits for",
                 self.shared_name(from)
@@ -189,59 +189,54 @@ impl Core<'_, '_> {
         let warps = self.grid.warps();
         let known = |visit: &&Visit| {
             let first = visit.rank as usize * warps;
-            (first..first + warps).any(|warp| self.shared.knows(warp, visit.warp, visit.clock))
+            (first..first + warps).any(|warp| self.shared.knows(warp, visit.agent, visit.clock))
         };
         let Some(visit) = self.engine.visits.iter().find(|visit| !known(visit)) else { return Ok(()) };
-        let (at, rank) = (visit.at, visit.rank);
-        self.warp = visit.warp;
-        self.block = self.grid.block_at(self.number + (visit.warp / warps) as u64);
+        let (at, rank, warp) = (visit.at, visit.rank, visit.warp);
+        self.stand_for(warp);
         let what =
             format!("block {rank} of the cluster may end before another block touches its shared memory");
         let help = "all blocks meet (barrier.cluster) before they end";
         Err(self.fault(Check::Cluster, at, 0, what, help))
     }
 
-    /// `setmaxnreg`: what the warpgroups ask for must fit what the block was launched with: the most registers
-    /// that so many threads can have.
+    /// `setmaxnreg`: what the warpgroups of a block ask for must fit what it was launched with: the most registers that so
+    /// many threads can have.
     fn check_registers(&mut self) -> Result<(), Box<Fault>> {
-        let asks = |work: &Work| work.registers;
-        let blocks = self.grid.program.cluster;
-        let Some((_, first)) = self.engine.work.iter().find_map(asks) else { return Ok(()) };
+        let warps = self.grid.warps();
+        let asked: Vec<_> = self.engine.work.iter().map(|work| work.registers).collect();
+        let Some((_, first)) = asked.iter().copied().flatten().next() else { return Ok(()) };
         let threads = self.grid.threads().next_multiple_of(LANES as u32);
         // A thread has at most 255 registers, a block 65536.
         let launched = (65536 / threads / 8 * 8).min(256);
-        for (warp, work) in self.engine.work.iter().enumerate() {
-            let leader = warp / 4 * 4;
-            if work.registers.map(|(count, _)| count)
-                != self.engine.work[leader].registers.map(|(count, _)| count)
-            {
-                let at = work.registers.or(self.engine.work[leader].registers).map_or(first, |(_, at)| at);
-                self.warp = warp;
+        for (warp, registers) in asked.iter().enumerate() {
+            let leader = asked[warp / 4 * 4];
+            if registers.map(|(count, _)| count) != leader.map(|(count, _)| count) {
+                let at = registers.or(leader).map_or(first, |(_, at)| at);
+                self.stand_for(warp);
                 let what = "the warps of a warpgroup run different setmaxnreg".to_owned();
                 let help = "all four warps must run the same setmaxnreg";
                 return Err(self.fault(Check::Registers, at, 0, what, help));
             }
         }
-        let total: u32 = self
-            .engine
-            .work
-            .iter()
-            .map(|work| asks(work).map_or(launched, |(count, _)| count) * LANES as u32)
-            .sum();
-        // Blocks of a cluster run the same program; what one of them asks for beyond its own shows in the sum.
-        let pool = launched * threads * blocks;
-        if total <= pool {
-            return Ok(());
+        let pool = launched * threads;
+        let of = |registers: &Option<(u32, u32)>| registers.map_or(launched, |(count, _)| count);
+        for (block, asked) in asked.chunks(warps).enumerate() {
+            let total: u32 = asked.iter().map(|registers| of(registers) * LANES as u32).sum();
+            if total <= pool {
+                continue;
+            }
+            let largest = (0..asked.len()).max_by_key(|&warp| asked[warp]).unwrap_or(0);
+            self.stand_for(block * warps + largest);
+            let at = asked[largest].map_or(first, |(_, at)| at);
+            let what =
+                "setmaxnreg asks for more registers than the block has: it would wait for ever".to_owned();
+            let help = "the registers of all warps together must fit those of the launch: give back more in the producer";
+            let mut fault = self.fault(Check::Registers, at, 0, what, help);
+            let fact = format!("{total} of {pool}   ({launched} a thread at the launch)");
+            fault.facts.push(("registers".into(), fact));
+            return Err(fault);
         }
-        let largest = (0..self.engine.work.len()).max_by_key(|&warp| asks(&self.engine.work[warp]));
-        self.warp = largest.unwrap_or(0);
-        let at = asks(&self.engine.work[self.warp]).map_or(first, |(_, at)| at);
-        let what = "setmaxnreg asks for more registers than the block has: it would wait for ever".to_owned();
-        let help = "the registers of all warps together must fit those of the launch: give back more in the producer";
-        let mut fault = self.fault(Check::Registers, at, 0, what, help);
-        fault
-            .facts
-            .push(("registers".into(), format!("{total} of {pool}   ({launched} a thread at the launch)")));
-        Err(fault)
+        Ok(())
     }
 }

@@ -147,8 +147,11 @@ impl Core<'_, '_> {
         let n = u32::from(wgmma.n);
         let mine = 16 * (self.warp as u32 % 4);
         let (left, right) = (a.map(|a| a.chunks(0..64, k, size)), b.chunks(0..n, k, size));
+        let window = self.shared.place(self.rank, 0);
         for address in left.clone().into_iter().flatten().chain(right.clone()) {
-            self.check_shared(at, 0, u64::from(address), 16, true)?;
+            // What is beyond the block's own window is nowhere.
+            let address = self.shared.place(self.rank, u64::from(address) - window);
+            self.check_shared(at, 0, address, 16, true)?;
         }
         if !self.shared.checked() {
             return Ok(());

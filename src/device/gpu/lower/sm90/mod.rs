@@ -12,6 +12,7 @@ mod tf32;
 mod tile;
 
 pub use first::{conv2d_conv2d_maxpool2d_forward, joins};
+pub use tile::is_turned;
 
 use self::tile::{THIRDS, Tile, WIDE_WEIGHT};
 use super::conv2d::{geometry, inputs, pixels, pooled};
@@ -24,6 +25,9 @@ use crate::device::gpu::tensor_map::{Swizzle, TensorMap};
 use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Conv2d;
+
+/// Modules that no card has run yet: they are loaded where kernels were asked for by name.
+pub const UNTRIED: [&str; 3] = ["conv2d_sm90_first", "conv2d_sm90_tf32", "conv2d_sm90_turned"];
 
 /// Elements of bf16 in 128 bytes: what TMA's boxes have along channels, and a step along the depth.
 const STEP: usize = 64;

@@ -11,7 +11,7 @@ use crate::device::gpu::lower::ladder;
 use crate::device::gpu::module;
 use crate::device::{Call, Device, Kernels, Precision};
 
-const G: Conv2d = Conv2d { n: 2, h: 9, w: 10, c_in: 256, c_out: 256 };
+const G: Conv2d = Conv2d { n: 3, h: 9, w: 10, c_in: 256, c_out: 256 };
 
 fn hopper() -> Gpu<Emulator> {
     working(Precision::Bf16)
@@ -65,7 +65,8 @@ fn by(
 }
 
 /// NARROW's numbers are tested against naive loops (tests/kernels_sm90.rs): small maps get no other tile. The last tile of
-/// pixels is never whole; a block alone goes through two to eight tiles, one behind the other.
+/// pixels is never whole, of LONG's its second half is empty; a block (or pair) alone goes through two to twelve tiles, one behind
+/// the other.
 #[test]
 fn no_tile_and_no_grid_changes_a_bit_of_products_of_pixels() {
     let gpu = hopper();
@@ -86,7 +87,10 @@ fn no_order_of_warps_changes_a_bit_of_products_that_are_turned() {
             let options = Options { capability: 90, schedule, late_copies, ..Options::default() };
             let gpu = Gpu::new(Emulator::new(options).unwrap()).unwrap();
             let gpu = gpu.with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap();
-            assert!(Products::new(&gpu).by(SHORT, true) == want, "{options:?}");
+            let products = Products::new(&gpu);
+            for tile in [LONG, SHORT] {
+                assert!(products.by(tile, true) == want, "{tile:?}, {options:?}");
+            }
         }
     }
 }

@@ -65,6 +65,11 @@ pub const THIRDS: Tile =
     Tile { rows: 128, columns: 192, threads: 384, blocks: 1, shared: 204_880, turned: false, cost: [0, 0] };
 pub const WIDE_WEIGHT: Tile = Tile { shared: 196_672, ..WIDE };
 
+/// Whether a tile of so many rows is one whose pixels are columns, in pairs of blocks.
+pub fn is_turned(rows: usize) -> bool {
+    [LONG, MIDDLE, SHORT].iter().any(|tile| tile.rows == rows)
+}
+
 impl Tile {
     /// Nanoseconds of a product, about.
     fn time(self, rows: usize, columns: usize, steps: usize) -> usize {

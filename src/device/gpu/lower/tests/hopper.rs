@@ -5,7 +5,7 @@ use super::bench::{arg, len, words};
 use super::tensor_cores::{declared, numbers};
 use crate::device::Dtype;
 use crate::device::gpu::launch::{Arg, Launch};
-use crate::device::gpu::lower::SMS;
+use crate::device::gpu::lower::{SMS, is_turned};
 use crate::device::gpu::tensor_map::{Swizzle, TensorMap, Window};
 
 /// What one instruction should move.
@@ -72,7 +72,7 @@ pub fn check(launch: &Launch) -> bool {
     }
     let [rows, columns] = numbers(kind);
     // Of products that are turned TMA stores all pixels of 64 filters at once, else 16 rows for a warp.
-    let turned = rows != 128;
+    let turned = is_turned(rows);
     let stored = if turned { rows } else { 16 };
     // Blocks come in pairs, each of which brings half of the pixels to both.
     let brought = if turned { rows / 2 } else { rows };
