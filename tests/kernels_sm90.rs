@@ -10,7 +10,6 @@ use support::tensor_cores::{self, HOPPER, Sizes, cases_like, geometry, numbers};
 use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
-use vgg_ft::device::gpu::driver::Driver;
 use vgg_ft::device::gpu::emulator::{Emulator, Options, Schedule};
 use vgg_ft::device::gpu::plan::{Card, Plan};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};

@@ -78,7 +78,7 @@ pub enum Conflict {
 
 /// A block's shared memory, or a cluster's.
 pub struct Shared {
-    /// From address 0 on; the first [`SHARED_BASE`] bytes of each window belong to nobody.
+    /// From address 0 on; the first [`SHARED_BASE`](crate::ptx::SHARED_BASE) bytes of each window belong to nobody.
     pub words: Vec<u32>,
     /// Bytes of a block.
     pub size: u32,

@@ -215,7 +215,13 @@ impl Core<'_, '_> {
         registers: &mut Registers,
         bits: u32,
     ) -> Result<(), Box<Fault>> {
-        let addresses = &self.places(addresses);
+        let placed;
+        let addresses = if self.grid.program.cluster == 1 {
+            addresses
+        } else {
+            placed = self.places(addresses);
+            &placed
+        };
         let bytes = access.width.bytes;
         let size = u32::from(bytes) * u32::from(access.vector);
         let reads = !matches!(access.group, Group::Store);
