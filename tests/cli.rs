@@ -564,6 +564,11 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "dense"], "classifier"),
         (vec!["evaluate", "data", "data"], "not a finished run"),
         (vec!["finetune", "data", "-o", "r", "--rate", "0"], "rate"),
+        // A value, not an option that is not known.
+        (vec!["finetune", "data", "-o", "r", "--rate", "-1"], "above 0"),
+        (vec!["finetune", "data", "-o", "r", "--seed", "-1"], "invalid value '-1' for '--seed"),
+        (vec!["finetune", "data", "-o", "r", "--brightness", "-1,1"], "the smaller first"),
+        (vec!["--threads", "1000", "summary"], "1..=512"),
         (vec!["finetune", "data", "-o", "r", "--zoom", "1.5"], "`zoom` cannot be drawn from"),
         (vec!["finetune", "data", "-o", "r", "--brightness", "2,1"], "the smaller first"),
         (vec!["finetune", "data", "-o", "r", "--fill", "edge"], "nearest, reflect, wrap, constant"),

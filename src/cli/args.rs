@@ -58,8 +58,8 @@ pub struct Cli {
     /// On a card: wait for each kernel, so that one that goes wrong is named; slow
     #[arg(long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]
     pub sync: bool,
-    /// Threads of the device and of decoding; all cores if not given
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Threads of the device and of decoding, 512 at most; all cores if not given
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
     /// Print results as JSON on stdout
     #[arg(long, global = true)]
@@ -165,7 +165,7 @@ pub struct HeadArgs {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
     /// Decides initial weights, order and dropout; the same seed gives the same run, bit for bit
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
     pub seed: u64,
 }
 
@@ -222,7 +222,7 @@ pub struct ExtractArgs {
     #[arg(long, value_name = "SHARE")]
     pub validation_split: Option<f32>,
     /// Decides which pictures belong to that split
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
     pub seed: u64,
     /// Pictures per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
@@ -244,7 +244,7 @@ pub struct FitArgs {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = positive)]
     pub epochs: usize,
     /// Learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value_t = 2e-5, value_parser = rate)]
     pub rate: f32,
     /// Go on where an earlier run of the same command was stopped
     #[arg(long, conflicts_with = "force")]
@@ -312,7 +312,7 @@ pub struct JobArgs {
     #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 10)]
     pub head_epochs: usize,
     /// Learning rate while the base is frozen
-    #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
+    #[arg(help_heading = "Stages", long, value_name = "RATE", allow_negative_numbers = true, default_value_t = 2e-5, value_parser = rate)]
     pub head_rate: f32,
     /// The first layer that learns in the second stage
     #[arg(help_heading = "Stages", long, value_name = "LAYER", default_value = "block5_conv1")]
@@ -321,7 +321,7 @@ pub struct JobArgs {
     #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 4)]
     pub epochs: usize,
     /// Learning rate of the second stage
-    #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 1e-5, value_parser = rate)]
+    #[arg(help_heading = "Stages", long, value_name = "RATE", allow_negative_numbers = true, default_value_t = 1e-5, value_parser = rate)]
     pub rate: f32,
     /// Keep the activations at the freeze boundary in RUN/features when done
     #[arg(help_heading = "Stages", long)]

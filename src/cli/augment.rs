@@ -37,7 +37,7 @@ pub struct AugmentArgs {
     #[arg(long, value_name = "LEVELS", value_parser = share)]
     pub channel_shift: Option<f64>,
     /// Multiply levels by a factor from LOW to HIGH
-    #[arg(long, value_name = "LOW,HIGH", value_parser = pair)]
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, value_parser = pair)]
     pub brightness: Option<[f64; 2]>,
     /// Exchange left and right every second time
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -111,7 +111,7 @@ impl Rows<'_> {
         let path = said.path.as_os_str().as_encoded_bytes();
         match self.format {
             Format::Text => {
-                let mut line = path.to_vec();
+                let mut line = in_one_line(path);
                 if let Some(label) = label {
                     let _ = write!(line, "\t{label}");
                 }
@@ -187,6 +187,18 @@ fn csv_line(fields: &[Vec<u8>]) -> Vec<u8> {
     line
 }
 
+/// A name in a line of fields between tabs: what would end a field or the line as it is written in a string. Csv and jsonl
+/// keep every byte.
+fn in_one_line(name: &[u8]) -> Vec<u8> {
+    let written = |byte: &u8| match byte {
+        b'\t' => b"\\t".to_vec(),
+        b'\n' => b"\\n".to_vec(),
+        b'\r' => b"\\r".to_vec(),
+        other => vec![*other],
+    };
+    name.iter().flat_map(written).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +228,7 @@ mod tests {
             text(&rows(csv, 1, false, false), "x\".png", None, 1),
             "path,class,probability,p_a,\"p_b, c\",p_d\n\"x\"\".png\",\"b, c\",0.5,0.25,0.5,0.25\n"
         );
+        assert_eq!(text(&rows(txt, 1, false, false), "a\tb\nc", None, 1), "a\\tb\\nc\tb, c\t0.5000\n");
         let twice = text(&rows(csv, 9, false, false), "a\nb,c", None, 1);
         assert!(twice.starts_with("path,class,probability,class_2,probability_2,class_3,probability_3,p_a,"));
         assert!(twice.contains("\n\"a\nb,c\",\"b, c\",0.5,a,0.25,d,0.25,0.25,0.5,0.25\n"), "{twice}");

@@ -113,6 +113,9 @@ fn too_large(job: &Bench, card: &Card, error: &Error, of: &dyn Fn(usize) -> Resu
             "on {} not even --batch 1 fits the memory; use smaller pictures (--size)",
             card.title
         )),
+        (counted, fits) if fits == counted => out
+            .expected_got(format!("--batch {counted} at most"), job.batch)
+            .help(format!("--batch {fits} does, and fits the memory of {}", card.title)),
         (counted, fits) => out
             .expected_got(format!("--batch {counted} at most"), job.batch)
             .help(format!("--batch {fits} is the most that fits the memory of {}", card.title)),
