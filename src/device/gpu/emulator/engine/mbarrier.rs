@@ -49,8 +49,9 @@ pub struct Visit {
     pub rank: u32,
     /// The warp.
     pub warp: usize,
-    /// Who did it, the warp or the copy that it began, and that agent's clock then.
+    /// Who did it: the warp, or the copy that it began.
     pub agent: usize,
+    /// That agent's clock then.
     pub clock: u32,
 }
 

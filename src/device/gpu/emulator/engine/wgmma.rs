@@ -142,12 +142,12 @@ impl Core<'_, '_> {
         all: bool,
         number: u32,
     ) -> Result<(), Box<Fault>> {
-        let (a, b) = Self::layouts(wgmma, descriptors, self.shared.place(self.rank, 0) as u32);
+        let window = self.shared.place(self.rank, 0);
+        let (a, b) = Self::layouts(wgmma, descriptors, window as u32);
         let (k, size) = (wgmma.k() as u32, if wgmma.kind == Multiply::Tf32 { 4 } else { 2 });
         let n = u32::from(wgmma.n);
         let mine = 16 * (self.warp as u32 % 4);
         let (left, right) = (a.map(|a| a.chunks(0..64, k, size)), b.chunks(0..n, k, size));
-        let window = self.shared.place(self.rank, 0);
         for address in left.clone().into_iter().flatten().chain(right.clone()) {
             // What is beyond the block's own window is nowhere.
             let address = self.shared.place(self.rank, u64::from(address) - window);
