@@ -144,7 +144,7 @@ __device__ __forceinline__ void produce_for_both(
             const int seen = BACKWARD ? 8 - tap : tap;
             for (int c = 0; c < channels; c += Tile::DEPTH) {
                 const unsigned arrived = full(barriers, ring.stage), a = shared + ring.stage * Tile::STAGE;
-                wait_for_cluster(empty(barriers, ring.stage), ring.parity ^ 1);
+                wait(empty(barriers, ring.stage), ring.parity ^ 1);
                 expect(arrived, Tile::STAGE);
                 load_pixels_in(3, a + rank * HALF * 128, source, arrived, c, corner.w, corner.h, corner.n, seen / 3,
                                seen % 3);

@@ -101,30 +101,25 @@ __device__ __forceinline__ int rank_in_cluster()
     return int(rank);
 }
 
-// All threads of all blocks meet: before others use what one has made, and before one ends that others use.
+// All threads of all blocks meet: before others use barriers that one has made and shown (`show_barriers`), and before one
+// ends that others use. Relaxed, for no more is ordered: a release is a fence of the whole card's memory, too.
 __device__ __forceinline__ void meet_cluster()
 {
     // One lane may have worked while the others had nothing to do.
     __syncwarp();
-    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// `wait`, where threads of other blocks arrive.
-__device__ __forceinline__ void wait_for_cluster(const unsigned barrier, const int parity)
-{
-    asm volatile(
-        "{.reg .pred p;\n"
-        "again%=: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n"
-        "@!p bra again%=;}" ::"r"(barrier), "r"(parity) : "memory");
-}
-
-// Arrives at the barrier of block `rank` that lies where `barrier` does in this one.
+// Arrives at the barrier of block `rank` that lies where `barrier` does in this one. It orders for this block alone:
+// `.release.cluster` is a fence of the whole card's memory in machine code (MEMBAR.ALL.GPU, and CCTL.IVALL behind the
+// wait), a microsecond of every step. What is freed so has been read by `wgmma` and is written by TMA: no thread's loads or
+// stores are in it, so there is nothing to order for another block's threads.
 __device__ __forceinline__ void arrive_in(const unsigned barrier, const int rank)
 {
     asm volatile(
         "{.reg .b32 there;\n"
         "mapa.shared::cluster.u32 there, %0, %1;\n"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];}" ::"r"(barrier), "r"(rank) : "memory");
+        "mbarrier.arrive.shared::cluster.b64 _, [there];}" ::"r"(barrier), "r"(rank) : "memory");
 }
 
 // load_pixels to several blocks, a bit each: to the same place in all, whose barriers at the same place count the bytes.

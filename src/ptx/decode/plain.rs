@@ -21,6 +21,8 @@ fn nothing(opcode: &str) -> Option<usize> {
         | "barrier.cluster.arrive.aligned"
         | "barrier.cluster.arrive.release"
         | "barrier.cluster.arrive.release.aligned"
+        | "barrier.cluster.arrive.relaxed"
+        | "barrier.cluster.arrive.relaxed.aligned"
         | "fence.acq_rel.cluster"
         | "fence.sc.cluster"
         | "griddepcontrol.launch_dependents"

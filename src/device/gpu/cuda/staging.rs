@@ -1,4 +1,5 @@
-//! Copies between host and card, through two pieces of pinned memory; and small ones that are fetched later.
+//! Copies between host and card, through pinned memory: small ones to the card through a ring of small pieces, others
+//! through two large ones; and small ones from the card that are fetched later.
 //!
 //! In: host bytes and addresses. Out: the same bytes on the other side. A copy from ordinary memory may or
 //! may not be done when the driver returns; from pinned memory the rules are plain, the card's engine
@@ -16,14 +17,19 @@ use std::sync::{Mutex, PoisonError};
 /// Bytes of a piece: long enough that starting a copy costs little.
 const PIECE: usize = 4 << 20;
 
-/// Bytes of a piece that waits to be fetched: the outcome of a step.
+/// Bytes of a piece of the ring, and of one that waits to be fetched: a batch's indices and labels, the outcome of a step.
 const SMALL: usize = 16 << 10;
+
+/// Pieces of the ring. A step brings three small lists. The first copy of a step lies in the stream behind all kernels of
+/// the step before, so who waits for it lets the card run dry: whatever comes with a few steps has a piece of its own.
+const RING: usize = 16;
 
 /// The two pieces, and those that wait to be fetched.
 pub struct Staging {
     library: &'static Library,
     stream: Handle<sys::CUstream_st>,
     pieces: Mutex<Pieces>,
+    ring: Mutex<Pieces>,
     later: Mutex<Vec<Later>>,
 }
 
@@ -39,6 +45,12 @@ struct Pieces {
 }
 
 impl Pieces {
+    /// So many, of `len` bytes each.
+    fn new(library: &'static Library, count: usize, len: usize) -> Result<Mutex<Self>> {
+        let all = (0..count).map(|_| Piece::new(library, len)).collect::<Result<_>>()?;
+        Ok(Mutex::new(Self { all, next: 0 }))
+    }
+
     /// The number of the piece whose turn it is.
     fn turn(&mut self) -> usize {
         let turn = self.next;
@@ -93,23 +105,25 @@ fn answer(code: Code, what: &'static str) -> Result<(), Refused> {
 impl Staging {
     /// For a stream of the current context.
     pub fn new(library: &'static Library, stream: sys::CUstream) -> Result<Self> {
-        let all = vec![Piece::new(library, PIECE)?, Piece::new(library, PIECE)?];
         Ok(Self {
             library,
             stream: Handle(stream),
-            pieces: Mutex::new(Pieces { all, next: 0 }),
+            pieces: Pieces::new(library, 2, PIECE)?,
+            ring: Pieces::new(library, RING, SMALL)?,
             later: Mutex::default(),
         })
     }
 
     /// To the card; `bytes` may change as soon as this returns.
     pub fn write(&self, to: Address, bytes: &[u8]) -> Result<(), Refused> {
-        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let pieces = if bytes.len() <= SMALL { &self.ring } else { &self.pieces };
+        let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
         for (at, part) in bytes.chunks(PIECE).enumerate() {
             let number = pieces.turn();
             let piece = &pieces.all[number];
             piece.wait()?;
-            // SAFETY: `part` has at most PIECE bytes, the piece has that many, and no copy uses it.
+            // SAFETY: `part` has at most PIECE bytes, and SMALL if the piece is of the ring; the piece has that many, and
+            // no copy uses it.
             unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), piece.bytes.0, part.len()) };
             let to = to.0 + (at * PIECE) as u64;
             // SAFETY: the caller looked up that `to` has room; the piece stays as it is until its event.
