@@ -243,8 +243,8 @@ __device__ __forceinline__ void put_sums(
             float low = sums[half * 4 + rows * 2] + bias.x, high = sums[half * 4 + rows * 2 + 1] + bias.y;
             if constexpr (!End::BACKWARD) {
                 if (end.relu) {
-                    low = rectify(low);
-                    high = rectify(high);
+                    low = rectify_sum(low);
+                    high = rectify_sum(high);
                 }
             }
             words[half * 2 + rows] = pack_bf16(low, high);

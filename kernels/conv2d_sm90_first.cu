@@ -163,13 +163,15 @@ __device__ __forceinline__ void produce_first(
             for (int i = 0; i < 2; ++i) {
                 const int y = at.y - 1 + line[i], x_at = at.x - 1 + column, pixel = line[i] * 10 + column;
                 if (line[i] >= First::HEIGHT + 2) continue;
+                // Chunk j of the pixel's row lies at `row` with 16·j in exclusive or (in_box).
+                const unsigned row = to + in_box(pixel, 0) + member * 4;
                 // Outside the map z is the second convolution's zeros.
                 const bool inside = y >= 0 && y < int(p.h) && x_at >= 0 && x_at < int(p.w);
                 #pragma unroll
                 for (int j = 0; j < 8; ++j) {
                     const unsigned both = pack_bf16(
-                        rectify(sums[j][2 * i] + bias[j].x), rectify(sums[j][2 * i + 1] + bias[j].y));
-                    store_word(to + in_box(pixel, j) + member * 4, inside ? both : 0);
+                        rectify_sum(sums[j][2 * i] + bias[j].x), rectify_sum(sums[j][2 * i + 1] + bias[j].y));
+                    store_word(row ^ (j << 4), inside ? both : 0);
                 }
             }
         }

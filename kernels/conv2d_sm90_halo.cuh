@@ -194,7 +194,7 @@ __device__ __forceinline__ void finish_pool(
         #pragma unroll
         for (int c = 0; c < 4; ++c) {
             const int k = (u * 2 + c / 2) * 4 + c % 2;
-            corner[c] = pack_bf16(rectify(sums[k] + low), rectify(sums[k + 2] + high));
+            corner[c] = pack_bf16(rectify_sum(sums[k] + low), rectify_sum(sums[k + 2] + high));
         }
         const unsigned one = best_key(corner[0], corner[1], corner[2], corner[3]);
         const unsigned two = best_key(corner[0] >> 16, corner[1] >> 16, corner[2] >> 16, corner[3] >> 16);

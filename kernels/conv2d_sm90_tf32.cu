@@ -57,7 +57,7 @@ __device__ __forceinline__ void finish(
             } else {
                 const float2 bias = *reinterpret_cast<const float2*>(end.bias + column + lane % 4 * 2 + k * 8);
                 v = make_float2(v.x + bias.x, v.y + bias.y);
-                if (end.relu) v = make_float2(rectify(v.x), rectify(v.y));
+                if (end.relu) v = make_float2(rectify_sum(v.x), rectify_sum(v.y));
                 *reinterpret_cast<float2*>(end.y + place + k * 8) = v;
             }
         }

@@ -114,8 +114,8 @@ __device__ __forceinline__ void put_turned(
             float one = sums[j * 8 + q * 2] + bias, two = sums[j * 8 + q * 2 + 1] + bias;
             if constexpr (!End::BACKWARD) {
                 if (end.relu) {
-                    one = rectify(one);
-                    two = rectify(two);
+                    one = rectify_sum(one);
+                    two = rectify_sum(two);
                 }
             }
             words[q] = pack_bf16(one, two);

@@ -92,6 +92,15 @@ __device__ __forceinline__ void load_pixels(
         "h"(static_cast<unsigned short>(i)) : "memory");
 }
 
+// `rectify` of a sum, where a comparison takes two instructions in one, or none where two of them become a pair of bf16. Of -0,
+// which a sum is only where all of it is, it makes +0.
+__device__ __forceinline__ float rectify_sum(const float x)
+{
+    float y;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(0.0f));
+    return y;
+}
+
 // Clusters: blocks that run at the same time and see each other's shared memory.
 
 __device__ __forceinline__ int rank_in_cluster()
@@ -108,6 +117,13 @@ __device__ __forceinline__ void meet_cluster()
     // One lane may have worked while the others had nothing to do.
     __syncwarp();
     asm volatile("barrier.cluster.arrive.relaxed.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// The same, and what threads wrote to global memory before is there for all of them behind it.
+__device__ __forceinline__ void show_to_cluster()
+{
+    __syncwarp();
+    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
 // Arrives at the barrier of block `rank` that lies where `barrier` does in this one. It orders for this block alone:

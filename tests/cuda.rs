@@ -227,6 +227,11 @@ fn a_fault_names_the_kernels_that_may_have_done_it() {
 }
 
 #[test]
+fn small_uploads_of_several_steps_wait_for_no_kernel() {
+    inside("memory::uploads", "fault=relu_forward");
+}
+
+#[test]
 fn with_sync_a_fault_names_its_kernel() {
     inside("inner::fault_with_sync", "fault=relu_forward");
 }

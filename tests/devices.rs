@@ -26,6 +26,8 @@ mod kernels_half;
 mod kernels_mma;
 #[path = "kernels_sm90.rs"]
 mod kernels_sm90;
+#[path = "kernels_split.rs"]
+mod kernels_split;
 #[path = "kernels_tf32x3.rs"]
 mod kernels_tf32x3;
 #[path = "kernels_turned.rs"]

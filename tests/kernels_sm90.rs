@@ -272,15 +272,9 @@ pub const LAYERS: &[Sizes] = &[
     (20, 9, 9, 512, 512),
 ];
 
-/// On a card alone: for the emulator this is an hour. Sums of whole numbers are exact in any order. Of bf16 the kernels that
-/// `auto` takes; tests/kernels_turned.rs has those that were named.
+/// On a card alone: for the emulator this is an hour. Sums of whole numbers are exact in any order.
 #[test]
 fn real_layers_equal_the_portable_kernels() {
-    equal_the_portable_kernels([(Precision::Bf16, Kernels::Auto), (Precision::Tf32, Kernels::Sm90a)]);
-}
-
-/// The same for each of these, where a card has them.
-pub fn equal_the_portable_kernels<const N: usize>(sets: [(Precision, Kernels); N]) {
     let named = std::env::var("VGG_FT_TEST_DEVICES").unwrap_or_default();
     let there = cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability == 90));
     if !there || !(named.is_empty() || named.contains("cuda")) {
@@ -288,9 +282,9 @@ pub fn equal_the_portable_kernels<const N: usize>(sets: [(Precision, Kernels); N
         return;
     }
     let open = || Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
-    for (precision, kernels) in sets {
+    for precision in FORMATS {
         let portable = Gpu::new(open()).unwrap().with_precision(precision);
-        let hopper = tensor_cores::working(open(), precision, kernels);
+        let hopper = tensor_cores::working(open(), precision, Kernels::Sm90a);
         for g in LAYERS.iter().map(geometry) {
             let [want, got] = [&portable as &dyn Device, &hopper].map(|device| results(device, Integers, g));
             for (name, (got, want)) in RESULTS.iter().zip(got.iter().zip(&want)) {

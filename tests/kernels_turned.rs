@@ -1,26 +1,37 @@
-//! Hopper's tiles of pixels that fit waves, in clusters of two blocks (`kernels/conv2d_sm90_turned.cu`): taken where kernels
-//! were named, with the bits of the others. Orders of warps and every tile: src/device/gpu/lower/sm90/tests.rs.
+//! Hopper's tiles of pixels that fit waves, in clusters of two blocks (`kernels/conv2d_sm90_turned.cu`): where they are taken, with
+//! the bits of the others. Orders of warps and every tile: src/device/gpu/lower/sm90/tests.rs; VGG16's layers:
+//! tests/kernels_sm90.rs.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-use crate::{kernels_sm90, support};
+use crate::support;
 
 use support::cases::{Reals, Source};
 use support::tensor_cores::{self, geometry, numbers};
 use vgg_ft::device::gpu::Gpu;
-use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::gpu::plan::{Card, Plan};
-use vgg_ft::device::{Call, Device, Dtype, Kernels, Precision};
+use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::shape::Conv2d;
 
-/// Bytes of y, and of dx of the same sizes turned round.
-fn products(device: &dyn Device, g: Conv2d) -> [Vec<u8>; 2] {
-    let half = |seed, len| numbers(Precision::Bf16, Reals, seed, len).0.upload(device);
-    let back = Conv2d { c_in: g.c_out, c_out: g.c_in, ..g };
-    let (x, weight, mask) = (half(1, g.x().len()), half(2, g.weight().len()), half(3, g.y().len()));
+/// Bytes of y, and of dx of the same sizes turned round, of `count` pictures from the `first` on, of all of `g`.
+fn products(device: &dyn Device, g: Conv2d, (first, count): (usize, usize)) -> [Vec<u8>; 2] {
+    let half = |seed, len: usize, part: std::ops::Range<usize>| -> Buffer {
+        let (_, values) = numbers(Precision::Bf16, Reals, seed, len);
+        let mut buffer = device.alloc(Dtype::Bf16, part.len()).unwrap();
+        // They are numbers of bf16: the lower half of each is zeros.
+        let bytes = values[part].iter().flat_map(|v| ((v.to_bits() >> 16) as u16).to_le_bytes());
+        device.upload_bytes(&bytes.collect::<Vec<_>>(), &mut buffer).unwrap();
+        buffer
+    };
+    let some = |whole: usize| whole / g.n * first..whole / g.n * (first + count);
+    let part = Conv2d { n: count, ..g };
+    let back = Conv2d { c_in: g.c_out, c_out: g.c_in, ..part };
+    let (x, y) = (g.x().len(), g.y().len());
+    let (x, mask) = (half(1, x, some(x)), half(3, y, some(y)));
+    let weight = half(2, g.weight().len(), 0..g.weight().len());
     let bias = device.upload(&Source::new(4).f32(Reals, g.c_out)).unwrap();
-    let [mut y, mut dx] = [g.y().len(), back.x().len()].map(|len| device.alloc(Dtype::Bf16, len).unwrap());
+    let [mut y, mut dx] = [part.y().len(), back.x().len()].map(|len| device.alloc(Dtype::Bf16, len).unwrap());
     for call in [
-        Call::Conv2dForward { geometry: g, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y },
+        Call::Conv2dForward { geometry: part, x: &x, weight: &weight, bias: &bias, relu: true, y: &mut y },
         Call::Conv2dBackwardInput { geometry: back, dy: &x, weight: &weight, mask: Some(&mask), dx: &mut dx },
     ] {
         device.run(call).unwrap();
@@ -32,38 +43,30 @@ fn products(device: &dyn Device, g: Conv2d) -> [Vec<u8>; 2] {
     })
 }
 
-/// Of a map with so many tiles that those that fit waves are taken where kernels were named, and the others by `auto`:
-/// both have the same bits. The smallest such map.
+/// Three pictures make so many tiles that those that fit waves are taken, each alone gets others: they have the same bits. The
+/// smallest such map.
 #[test]
-fn they_have_the_bits_of_the_others() {
+fn a_batch_has_the_bits_of_its_pictures_alone() {
     let g = geometry(&(3, 15, 47, 64, 512));
-    let taken = |kernels| {
+    let taken = |pictures| {
         let plan = Gpu::new(Plan::new(Card::named("h200").unwrap())).unwrap();
-        let plan = plan.with_precision(Precision::Bf16).with_kernels(kernels).unwrap();
-        products(&plan, g);
+        let plan = plan.with_precision(Precision::Bf16).with_kernels(Kernels::Auto).unwrap();
+        products(&plan, g, pictures);
         plan.driver().take().launches().map(|(launch, _)| launch.entry.name).collect::<Vec<_>>()
     };
     let [forward, backward] = ["conv2d_forward_sm90_", "conv2d_backward_input_sm90_"];
-    assert_eq!(taken(Kernels::Sm90a), [forward, backward].map(|call| format!("{call}112x128")));
-    assert_eq!(taken(Kernels::Auto), [forward, backward].map(|call| format!("{call}128x128")));
+    assert_eq!(taken((0, 3)), [forward, backward].map(|call| format!("{call}112x128")));
+    assert_eq!(taken((1, 1)), [forward, backward].map(|call| format!("{call}128x64")));
 
-    let on_emulator = |kernels| -> Box<dyn Device> {
-        let emulator = Emulator::new(Options { capability: 90, ..Options::default() }).unwrap();
-        Box::new(tensor_cores::working(emulator, Precision::Bf16, kernels))
-    };
-    let mut pairs = vec![[Kernels::Sm90a, Kernels::Auto].map(on_emulator)];
-    if let Some(card) = tensor_cores::cards(Precision::Bf16, Kernels::Sm90a).pop() {
-        pairs.push([card, tensor_cores::cards(Precision::Bf16, Kernels::Auto).pop().unwrap()]);
+    for device in tensor_cores::devices(Precision::Bf16, Kernels::Sm90a) {
+        let [y, dx] = products(&*device, g, (0, 3));
+        assert!([&y, &dx].iter().all(|bytes| bytes.iter().any(|&byte| byte != 0)));
+        let alone = [0, 1, 2].map(|at| products(&*device, g, (at, 1)));
+        for (whole, at) in [(y, 0), (dx, 1)] {
+            assert!(
+                whole == alone.iter().flat_map(|both| both[at].clone()).collect::<Vec<u8>>(),
+                "product {at}"
+            );
+        }
     }
-    for [named, auto] in pairs {
-        let [want, got] = [auto, named].map(|device| products(&*device, g));
-        assert!(want.iter().flatten().any(|&byte| byte != 0));
-        assert!(got == want);
-    }
-}
-
-/// On a card alone: whole waves, several tiles one behind the other.
-#[test]
-fn real_layers_equal_the_portable_kernels() {
-    kernels_sm90::equal_the_portable_kernels([(Precision::Bf16, Kernels::Sm90a)]);
 }

@@ -10,13 +10,13 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kernels {
     /// Those of sm_90a where the card has them and they were right and faster on such a card
-    /// (benches/results): so far of bf16.
+    /// (benches/results): in bf16 and tf32.
     #[default]
     Auto,
     /// Those that every card runs.
     Portable,
     /// Hopper's own, of bf16 and tf32, where channels and filters are multiples of 64, and of bf16 VGG16's first block in
-    /// one. Of tf32 no weights' gradient. Those of tf32, tiles of bf16 that fit waves, and the block, no card has run yet.
+    /// one. Of tf32 no weights' gradient.
     Sm90a,
 }
 
@@ -38,8 +38,9 @@ impl Kernels {
     /// # Errors
     /// [`Kind::Device`] for sm_90a on another card, [`Kind::Usage`] in another precision than bf16 and tf32.
     pub fn decide(self, card: &Description, got: u32, precision: Precision) -> Result<Self> {
+        let has = |precision| matches!(precision, Precision::Bf16 | Precision::Tf32);
         match self {
-            Self::Auto if got == HOPPER && precision == Precision::Bf16 => Ok(Self::Sm90a),
+            Self::Auto if got == HOPPER && has(precision) => Ok(Self::Sm90a),
             Self::Auto | Self::Portable => Ok(Self::Portable),
             Self::Sm90a if got != HOPPER => {
                 let error = Error::new(Kind::Device, "--kernels sm90a runs on Hopper alone")
@@ -47,7 +48,7 @@ impl Kernels {
                 Err(capability::other(error, HOPPER, got)
                     .help("leave --kernels out: auto takes what the card can run"))
             }
-            Self::Sm90a if !matches!(precision, Precision::Bf16 | Precision::Tf32) => {
+            Self::Sm90a if !has(precision) => {
                 Err(Error::new(Kind::Usage, "--kernels sm90a multiplies bf16 and tf32 alone")
                     .expected_got("--precision bf16 or tf32", precision)
                     .help("add --precision bf16, or leave --kernels out"))
@@ -79,12 +80,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_takes_hoppers_on_hopper_in_bf16_alone() {
+    fn auto_takes_hoppers_on_hopper_in_bf16_and_tf32() {
         let card = Description { name: "plan".into(), hardware: "a card".into() };
         let decide = |kernels: Kernels, capability, precision| kernels.decide(&card, capability, precision);
         for (capability, precision, want) in [
             (90, Precision::Bf16, Kernels::Sm90a),
-            (90, Precision::Tf32, Kernels::Portable),
+            (90, Precision::Tf32, Kernels::Sm90a),
             (90, Precision::F32, Kernels::Portable),
             (90, Precision::Tf32x3, Kernels::Portable),
             (89, Precision::Bf16, Kernels::Portable),

@@ -89,7 +89,6 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let [h, w] = job.size;
     let by = match job.kernels {
         _ if precision.is_f32() => String::new(),
-        Kernels::Auto if kernels == Kernels::Sm90a => ", sm90a kernels that auto takes".to_owned(),
         _ => format!(", {kernels} kernels"),
     };
     let early = if job.launches == Launches::Serial { "" } else { ", programmatic launches" };

@@ -47,8 +47,6 @@ pub struct Gpu<D> {
     precision: Precision,
     /// Decided.
     kernels: Kernels,
-    /// Whether they were asked for by name: then also those that no card has run yet.
-    by_name: bool,
     /// Whether the card has kernels of its own that its driver is too old for.
     held_back: bool,
 }
@@ -82,7 +80,6 @@ impl<D: Driver + 'static> Gpu<D> {
             standing: None,
             precision: Precision::F32,
             kernels: Kernels::Portable,
-            by_name: false,
             held_back: false,
         })
     }
@@ -102,19 +99,19 @@ impl<D: Driver + 'static> Gpu<D> {
         let capability = self.driver.limits().capability;
         let decided = kernels.decide(&self.driver.describe(), capability, self.precision)?;
         let special = |module: &&module::Module| {
-            module.is_special() && module.runs_on(capability) && !ladder::teaches(module)
+            let tf32 = module.name.ends_with("_tf32");
+            let multiplies = tf32 == (self.precision == Precision::Tf32);
+            module.is_special() && module.runs_on(capability) && multiplies && !ladder::teaches(module)
         };
-        let special = module::MODULES.iter().filter(special);
+        let mut special = module::MODULES.iter().filter(special);
         let held_back = kernels == Kernels::Auto
             && decided == Kernels::Sm90a
             && special.clone().any(|module| !self.driver.reads(module));
-        let by_name = kernels == Kernels::Sm90a;
         let kernels = if held_back { Kernels::Portable } else { decided };
         if kernels == Kernels::Sm90a {
-            let mut special = special.filter(|module| by_name || !lower::UNTRIED.contains(&module.name));
             special.try_for_each(|module| self.driver.load(module))?;
         }
-        Ok(Self { kernels, by_name, held_back, ..self })
+        Ok(Self { kernels, held_back, ..self })
     }
 
     /// What runs the kernels.
@@ -157,7 +154,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     fn describe(&self) -> Description {
         let mut card = self.driver.describe();
         if self.kernels == Kernels::Sm90a {
-            card.hardware.push_str(if self.by_name { ", all kernels sm_90a" } else { ", kernels sm_90a" });
+            card.hardware.push_str(", kernels sm_90a");
         } else if self.held_back {
             card.hardware.push_str(", kernels portable (those of sm_90a need a driver of CUDA 12.1)");
         }
@@ -224,7 +221,6 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     fn run(&self, call: Call<'_>) -> Result<()> {
         let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. } | Call::Augment { .. });
         let mut site = Site::new(&call, &self.shared, self.fault.at(), (self.precision, self.kernels));
-        site.untried = self.by_name;
         lower::lower_on(self.standing, call, &mut site)?;
         for launch in &site.launches {
             launch.check(self.driver.limits())?;
@@ -246,13 +242,11 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     }
 
     fn kernels(&self) -> Option<(u32, Kernels)> {
-        // Who did not ask for them by name gets some of them.
-        let unnamed = self.kernels == Kernels::Sm90a && !self.by_name;
-        Some((self.driver.limits().capability, if unnamed { Kernels::Auto } else { self.kernels }))
+        Some((self.driver.limits().capability, self.kernels))
     }
 
     fn joins(&self, geometries: [Conv2d; 2]) -> bool {
-        self.by_name && self.precision == Precision::Bf16 && lower::joins(geometries)
+        self.kernels == Kernels::Sm90a && self.precision == Precision::Bf16 && lower::joins(geometries)
     }
 
     fn label(&self, label: &str) {

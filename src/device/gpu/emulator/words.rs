@@ -51,7 +51,7 @@ impl Core<'_, '_> {
         }
     }
 
-    /// Every lane's first word, if all lie within shared memory and are aligned.
+    /// Every lane's first word among those of the cluster, if all lie within the block's shared memory and are aligned.
     #[inline(always)]
     fn shared_places<const N: usize>(&self, access: &Access, registers: &Registers) -> Option<[u32; LANES]> {
         let mut places = [access.offset as u32; LANES];
@@ -77,7 +77,8 @@ impl Core<'_, '_> {
         if !fits {
             return None;
         }
-        places.iter_mut().for_each(|place| *place /= 4);
+        let begin = self.shared.begin(self.rank);
+        places.iter_mut().for_each(|place| *place = (*place + begin) / 4);
         Some(places)
     }
 

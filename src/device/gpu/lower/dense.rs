@@ -11,8 +11,9 @@ use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Dense;
 
-/// Samples and columns of a block of `dense.cu`.
+/// Samples and columns of a block of `dense.cu`, and columns going back.
 const TILE: (usize, usize) = (32, 128);
+const BACK: usize = 64;
 /// Its depth of a step.
 const DEPTH: usize = 16;
 /// Inputs and units of a block of `dense_backward_weight.cu`.
@@ -122,7 +123,7 @@ pub fn dense_backward_input(
         site.f32("weight", weight, g.weight().len())?,
         site.f32("dx", dx, g.x().len())?,
     ];
-    let grid = [g.c_in.div_ceil(TILE.1), g.n.div_ceil(TILE.0), 1];
+    let grid = [g.c_in.div_ceil(BACK), g.n.div_ceil(TILE.0), 1];
     site.launch("dense_backward_input", grid, 128, args)
 }
 

@@ -22,7 +22,7 @@ mod tests;
 mod weight;
 
 pub use site::Site;
-pub use sm90::{UNTRIED, is_turned, joins};
+pub use sm90::{is_turned, joins};
 use weight::{Goal, Weight};
 
 use super::ladder::Rung;

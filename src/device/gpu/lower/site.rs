@@ -25,8 +25,6 @@ pub struct Site<'a> {
     pub precision: Precision,
     /// Whether the device takes the kernels of sm_90a where there are any.
     pub sm90: bool,
-    /// And of them those that no card has run yet.
-    pub untried: bool,
     driver: &'a Arc<dyn Driver>,
     fault: Address,
     /// Of the call; its first launch takes it along.
@@ -51,8 +49,7 @@ impl<'a> Site<'a> {
         let (arm, cost) = (Arm::new(call.name()), Some(call.cost()));
         let sm90 = kernels == Kernels::Sm90a;
         let (launches, scratch, maps) = (Vec::new(), Vec::new(), Vec::new());
-        let untried = false;
-        Self { arm, precision, sm90, untried, driver, fault, cost, last: None, launches, scratch, maps }
+        Self { arm, precision, sm90, driver, fault, cost, last: None, launches, scratch, maps }
     }
 
     /// Of the device: 80 for 8.0.

@@ -93,7 +93,11 @@ impl Work {
                 (pixels.div_ceil(rows) * across.div_ceil(columns), sides, 1.0)
             }
         };
-        let steps = f64::from(9 * deep / depth);
+        // Blocks of a cluster share a tile's depth (kernels/conv2d_sm90_split.cu); what they leave for each other is counted
+        // with the bytes.
+        let sharers = if name.ends_with("_split") { 4 } else { 1 };
+        let tiles = tiles * sharers;
+        let steps = f64::from(9 * deep / depth) / f64::from(sharers);
         let one = of_warpgroups(sides, fresh, card);
         let first = if name.starts_with("conv2d_conv2d") { of_first(tile, card) } else { 0.0 };
         Some(Self {
@@ -205,7 +209,7 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
         "conv2d_backward_input" => (9 * at(4).div_ceil(8), 512),
         "conv2d_backward_weight" => (length.div_ceil(8), 512),
         "dense_forward" => (length.div_ceil(16), 512),
-        "dense_backward_input" => (at(2).div_ceil(16), 512),
+        "dense_backward_input" => (at(2).div_ceil(16), 256),
         "dense_backward_weight" | "dense_rmsprop_step" => (at(0).div_ceil(16), 256),
         _ => {
             let per_thread = launch.cost.flops as f64 / 2.0 / (blocks as f64 * f64::from(threads));

@@ -20,6 +20,12 @@ impl Shared {
         }
     }
 
+    /// Where the memory of block `rank` begins: a multiple of 16 bytes.
+    #[inline(always)]
+    pub fn begin(&self, rank: u32) -> u32 {
+        if self.blocks == 1 { 0 } else { rank * self.window }
+    }
+
     /// The same for what may name a block of the cluster, as `mapa` makes it.
     pub fn place_in_cluster(&self, rank: u32, address: u64) -> u64 {
         match (address >> 24) as u32 {

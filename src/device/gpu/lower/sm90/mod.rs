@@ -1,5 +1,5 @@
-//! The convolution on Hopper: `kernels/conv2d_sm90.cu`, `conv2d_sm90_turned.cu`, `conv2d_sm90_pool.cu` and
-//! `conv2d_sm90_first.cu` of bf16, and `conv2d_sm90_tf32.cu`.
+//! The convolution on Hopper: `kernels/conv2d_sm90.cu`, `conv2d_sm90_turned.cu`, `conv2d_sm90_split.cu`,
+//! `conv2d_sm90_pool.cu` and `conv2d_sm90_first.cu` of bf16, and `conv2d_sm90_tf32.cu`.
 //!
 //! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its
 //! launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the geometry alone; only
@@ -25,9 +25,6 @@ use crate::device::gpu::tensor_map::{Swizzle, TensorMap};
 use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Conv2d;
-
-/// Modules that no card has run yet: they are loaded where kernels were asked for by name.
-pub const UNTRIED: [&str; 3] = ["conv2d_sm90_first", "conv2d_sm90_tf32", "conv2d_sm90_turned"];
 
 /// Elements of bf16 in 128 bytes: what TMA's boxes have along channels, and a step along the depth.
 const STEP: usize = 64;
@@ -155,7 +152,7 @@ pub fn conv2d_forward(
         return tf32::conv2d_forward(site, g, x, (weight, bias, relu), y);
     }
     let y = site.place("y", y, Dtype::Bf16, g.y().len())?;
-    forward(site, Tile::of_site(site, [pixels(g), g.c_out], g.c_in), g, x, (weight, bias, relu), y)
+    forward(site, Tile::of_bf16([pixels(g), g.c_out], g.c_in), g, x, (weight, bias, relu), y)
 }
 
 fn forward(
@@ -166,7 +163,7 @@ fn forward(
     (weight, bias, relu): (&Buffer, &Buffer, bool),
     y: Address,
 ) -> Result<()> {
-    let args = [
+    let mut args = vec![
         seen(site, BF16, ("x", x), (g, g.c_in), tile.brought())?,
         matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], tile.columns)?,
         boxes(site, BF16, ("y", y), [pixels(g), g.c_out], tile.stored())?,
@@ -174,8 +171,17 @@ fn forward(
         Arg::value("relu", &u32::from(relu)),
         site.f32("bias", bias, g.c_out)?,
     ];
+    args.extend(left(site, tile, [pixels(g), g.c_out])?);
     let grid = tile.grid(pixels(g), g.c_out);
     site.launch_with(&tile.entry("conv2d_forward"), grid, (tile.threads, tile.shared), args)
+}
+
+/// Where a tile's sharers leave sums for each other, if it has any.
+fn left(site: &mut Site, tile: Tile, [rows, columns]: [usize; 2]) -> Result<Option<Arg>> {
+    match tile.left(rows, columns) {
+        0 => Ok(None),
+        len => site.scratch("parts", len).map(Some),
+    }
 }
 
 pub fn conv2d_maxpool2d_forward(
@@ -211,7 +217,7 @@ pub fn conv2d_maxpool2d_forward(
         let entry = format!("conv2d_maxpool2d_forward_sm90_{}x8x{}", halo.filters, halo.lines);
         return site.launch_with(&entry, [halo.tiles(g).min(SMS), 1, 1], (384, halo.shared), args);
     }
-    let tile = Tile::of_site(site, [pixels(g), g.c_out], g.c_in);
+    let tile = Tile::of_bf16([pixels(g), g.c_out], g.c_in);
     maxpool2d::behind(site, g, Form::BF16, outputs, |site, z| {
         let at = z.place().map_or(Address(0), |(_, at)| at);
         forward(site, tile, g, x, (weight, bias, true), at)
@@ -229,7 +235,7 @@ pub fn conv2d_backward_input(
     if format == Format::Tf32 {
         return tf32::conv2d_backward_input(site, g, (dy, weight), mask, dx);
     }
-    backward_input(site, Tile::of_site(site, [pixels(g), g.c_in], g.c_out), g, (dy, weight), mask, dx)
+    backward_input(site, Tile::of_bf16([pixels(g), g.c_in], g.c_out), g, (dy, weight), mask, dx)
 }
 
 fn backward_input(
@@ -252,7 +258,10 @@ fn backward_input(
         vec![dy, weight, mask_map, dx_map, geometry(site, g)?, masked]
     } else {
         let mask = site.optional("mask", mask, Dtype::Bf16, g.x().len())?;
-        vec![dy, weight, geometry(site, g)?, mask, site.buffer("dx", dx, Dtype::Bf16, g.x().len())?]
+        let dx = site.buffer("dx", dx, Dtype::Bf16, g.x().len())?;
+        let mut args = vec![dy, weight, geometry(site, g)?, mask, dx];
+        args.extend(left(site, tile, [pixels(g), g.c_in])?);
+        args
     };
     let grid = tile.grid(pixels(g), g.c_in);
     site.launch_with(&tile.entry("conv2d_backward_input"), grid, (tile.threads, tile.shared), args)

@@ -4,6 +4,7 @@
 //! products whose rows are pixels. Backwards they read the weights turned, which a launch before makes; a pool goes by
 //! itself.
 
+use super::tile::{NARROW, SQUARE, WIDE};
 use super::{ROWS, Tile, boxes, matrix, seen, step};
 use crate::device::gpu::driver::Address;
 use crate::device::gpu::launch::Arg;
@@ -17,9 +18,9 @@ use crate::shape::Conv2d;
 const TF32: Format = Format::Tf32;
 
 /// The tile of a product. Half as deep a step takes as long as of bf16, at half the rate: the measured times of those
-/// stand in for these, which no card has run yet.
+/// stand in for these.
 fn tile(rows: usize, columns: usize, depth: usize) -> Tile {
-    stored_from_registers(Tile::of([rows, columns], 9 * depth / step(TF32), false))
+    stored_from_registers(Tile::of(&[WIDE, SQUARE, NARROW], [rows, columns], 9 * depth / step(TF32)))
 }
 
 /// The same without room for results in shared memory.

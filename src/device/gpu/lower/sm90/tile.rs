@@ -1,7 +1,7 @@
 //! Tiles of Hopper's products: rows x columns of a block, and which a layer gets.
 
 use super::{ROWS, STEP};
-use crate::device::gpu::lower::{SMS, Site};
+use crate::device::gpu::lower::SMS;
 
 /// Rows x columns of a block, and what the launch says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Tile {
     pub shared: u32,
     /// Whether pixels are the columns of its products, and blocks come in pairs (`kernels/conv2d_sm90_turned.cu`).
     pub turned: bool,
+    /// Blocks of a cluster that share the depth of its tile (`kernels/conv2d_sm90_split.cu`); 1 where a block has it alone.
+    pub sharers: usize,
     /// Nanoseconds of a step, of all blocks that are on a multiprocessor, and of a tile beside its steps.
     pub cost: [usize; 2],
 }
@@ -30,6 +32,7 @@ pub const WIDE: Tile = Tile {
     blocks: 1,
     shared: 229_440,
     turned: false,
+    sharers: 1,
     cost: [680, 3000],
 };
 pub const SQUARE: Tile = Tile {
@@ -39,10 +42,19 @@ pub const SQUARE: Tile = Tile {
     blocks: 1,
     shared: 229_472,
     turned: false,
+    sharers: 1,
     cost: [400, 300],
 };
-pub const NARROW: Tile =
-    Tile { rows: 128, columns: 64, threads: 288, blocks: 2, shared: 114_752, turned: false, cost: [520, 0] };
+pub const NARROW: Tile = Tile {
+    rows: 128,
+    columns: 64,
+    threads: 288,
+    blocks: 2,
+    shared: 114_752,
+    turned: false,
+    sharers: 1,
+    cost: [520, 0],
+};
 // Of pixels that fit waves, in pairs of blocks that share them. No card has run these: a step is taken to have 60 ns beside the
 // tensor cores' 2.28 for each column, where SQUARE and WIDE, whose factors come twice as often, have 100; its end is some
 // 500 instructions of a thread.
@@ -53,16 +65,28 @@ pub const LONG: Tile = Tile {
     blocks: 1,
     shared: 225_376,
     turned: true,
+    sharers: 1,
     cost: [535, 1000],
 };
 pub const MIDDLE: Tile = Tile { rows: 160, shared: 225_392, cost: [425, 800], ..LONG };
 pub const SHORT: Tile = Tile { rows: 112, shared: 213_120, cost: [315, 600], ..LONG };
+/// WIDE by clusters of four, each block a quarter of the depth: its end is that of WIDE, what a block leaves for the others and
+/// takes from them, 128 KiB each, and their meeting.
+pub const SPLIT: Tile = Tile { sharers: 4, cost: [680, 5000], ..WIDE };
 /// NARROW's step where it is alone on its multiprocessor.
 const ALONE: usize = 310;
 
 // The weights' gradient. Columns are (tap, channel): 9·c_in are whole tiles of 192 for all channels that we take.
-pub const THIRDS: Tile =
-    Tile { rows: 128, columns: 192, threads: 384, blocks: 1, shared: 204_880, turned: false, cost: [0, 0] };
+pub const THIRDS: Tile = Tile {
+    rows: 128,
+    columns: 192,
+    threads: 384,
+    blocks: 1,
+    shared: 204_880,
+    turned: false,
+    sharers: 1,
+    cost: [0, 0],
+};
 pub const WIDE_WEIGHT: Tile = Tile { shared: 196_672, ..WIDE };
 
 /// Whether a tile of so many rows is one whose pixels are columns, in pairs of blocks.
@@ -73,9 +97,10 @@ pub fn is_turned(rows: usize) -> bool {
 impl Tile {
     /// Nanoseconds of a product, about.
     fn time(self, rows: usize, columns: usize, steps: usize) -> usize {
-        let tiles = rows.div_ceil(self.rows) * (columns / self.columns);
-        let (waves, rest) = (tiles / (SMS * self.blocks), tiles % (SMS * self.blocks));
-        let [step, end] = self.cost;
+        let tiles = self.tiles(rows, columns);
+        let at_once = SMS * self.blocks / self.sharers;
+        let (waves, rest) = (tiles / at_once, tiles % at_once);
+        let ([step, end], steps) = (self.cost, steps.div_ceil(self.sharers));
         let last = match rest {
             0 => 0,
             rest if self.blocks > 1 && rest <= SMS => ALONE * steps + end,
@@ -84,19 +109,16 @@ impl Tile {
         waves * (step * steps + end) + last
     }
 
-    /// The fastest for a product of so many rows, columns and steps; of equal ones the widest. `untried`: of those that
-    /// no card has run, too.
-    pub fn of([rows, columns]: [usize; 2], steps: usize, untried: bool) -> Self {
-        let turned = [LONG, MIDDLE, SHORT].into_iter().filter(|_| untried);
-        let all = [WIDE, SQUARE, NARROW].into_iter().chain(turned);
+    /// The fastest of `all` for a product of so many rows, columns and steps; of equal ones the first.
+    pub fn of(all: &[Self], [rows, columns]: [usize; 2], steps: usize) -> Self {
         let pair = |tile: &Self| if tile.turned { 2 } else { 1 };
-        let fits = all.filter(|tile| columns.is_multiple_of(tile.columns * pair(tile)));
-        fits.min_by_key(|tile| tile.time(rows, columns, steps)).unwrap_or(NARROW)
+        let fits = all.iter().filter(|tile| columns.is_multiple_of(tile.columns * pair(tile)));
+        fits.min_by_key(|tile| tile.time(rows, columns, steps)).copied().unwrap_or(NARROW)
     }
 
-    /// The same of bf16, whose taps see `channels`, for a call on the site's device.
-    pub fn of_site(site: &Site, sides: [usize; 2], channels: usize) -> Self {
-        Self::of(sides, 9 * channels / STEP, site.untried)
+    /// The fastest of bf16, whose taps see `channels`.
+    pub fn of_bf16(sides: [usize; 2], channels: usize) -> Self {
+        Self::of(&[WIDE, SQUARE, NARROW, LONG, MIDDLE, SHORT, SPLIT], sides, 9 * channels / STEP)
     }
 
     /// Pixels that a block brings at once: half of a pair's, or all.
@@ -109,12 +131,23 @@ impl Tile {
         if self.turned { self.rows } else { ROWS }
     }
 
+    fn tiles(self, rows: usize, columns: usize) -> usize {
+        rows.div_ceil(self.rows) * (columns / self.columns)
+    }
+
     /// Blocks that stay until all tiles are done.
     pub fn grid(self, rows: usize, columns: usize) -> [usize; 3] {
-        [(rows.div_ceil(self.rows) * (columns / self.columns)).min(SMS * self.blocks), 1, 1]
+        [self.tiles(rows, columns).min(SMS * self.blocks / self.sharers) * self.sharers, 1, 1]
+    }
+
+    /// Sums that the sharers of all tiles leave for each other, each a whole tile; none where a block has its tile alone.
+    pub fn left(self, rows: usize, columns: usize) -> usize {
+        let shared = if self.sharers > 1 { self.sharers } else { 0 };
+        self.tiles(rows, columns) * shared * self.rows * self.columns
     }
 
     pub fn entry(self, call: &str) -> String {
-        format!("{call}_sm90_{}x{}", self.rows, self.columns)
+        let split = if self.sharers > 1 { "_split" } else { "" };
+        format!("{call}_sm90_{}x{}{split}", self.rows, self.columns)
     }
 }

@@ -78,7 +78,7 @@ pub fn check(launch: &Launch) {
             parts(launch, 2, 16, p[1]);
         }
         "dense_backward_input" => {
-            covers(launch, 0, 128, p[1]);
+            covers(launch, 0, 64, p[1]);
             covers(launch, 1, 32, p[0]);
         }
         "dense_backward_weight" | "dense_rmsprop_step" => {

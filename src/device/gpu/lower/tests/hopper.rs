@@ -70,6 +70,8 @@ pub fn check(launch: &Launch) -> bool {
         stay(launch, n * h.div_ceil(lines) * w.div_ceil(columns) * (c_out / filters), SMS);
         return true;
     }
+    // Of a tile whose depth is shared four blocks have parts, for each of them.
+    let (kind, sharers) = kind.strip_suffix("_split").map_or((kind, 1), |kind| (kind, 4));
     let [rows, columns] = numbers(kind);
     // Of products that are turned TMA stores all pixels of 64 filters at once, else 16 rows for a warp.
     let turned = is_turned(rows);
@@ -113,7 +115,12 @@ pub fn check(launch: &Launch) -> bool {
     let across = if call == "conv2d_forward" { c_out } else { c_in };
     assert!(across.is_multiple_of(columns), "{} {p:?}", launch.entry.name);
     let room = if columns == 64 { 2 * SMS } else { SMS };
-    stay(launch, pixels.div_ceil(rows) * (across / columns), room);
+    let tiles = pixels.div_ceil(rows) * (across / columns);
+    stay(launch, sharers * tiles, room);
+    if sharers > 1 {
+        assert!(launch.grid[0].is_multiple_of(4), "whole clusters");
+        assert_eq!(len(launch, "parts"), tiles * sharers * rows * columns);
+    }
     true
 }
 

@@ -125,6 +125,12 @@ fn check_buffers(buffers: &[Named], launches: &[Launch]) {
         assert!(seen.contains(name), "{name} reached none of {names:?}");
     }
     for uses in between.values() {
+        // What blocks of a cluster leave for each other.
+        if let [(at, ..)] = uses[..]
+            && names[at].ends_with("_split")
+        {
+            continue;
+        }
         let [(first, a, len), (second, b, again)] = uses[..] else { panic!("{uses:?} of {names:?}") };
         assert!(second == first + 1 && a == b && len == again, "{uses:?} of {names:?}");
     }
@@ -296,7 +302,7 @@ fn convolutions_on_tensor_cores_cover_their_outputs() {
 #[test]
 fn convolutions_on_hopper_cover_their_outputs() {
     for (precision, modules) in [
-        (Precision::Bf16, &["conv2d_sm90", "conv2d_sm90_pool"][..]),
+        (Precision::Bf16, &["conv2d_sm90", "conv2d_sm90_pool", "conv2d_sm90_split"][..]),
         (Precision::Tf32, &["conv2d_sm90_tf32"]),
     ] {
         let mut ran = Ran::on("h100", precision, Kernels::Sm90a);
