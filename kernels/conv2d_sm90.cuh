@@ -18,7 +18,7 @@
 // third "warpgroup" is a single warp and all have the same.
 //
 // Blocks stay (persistent): block b does tiles b, b + grid, ... While consumers store one tile, the producer
-// fills the ring for the next. The order of a sum is that of the depth, whatever the tile: no tile changes a bit.
+// fills the ring for the next. The order of a sum is that of the depth, whatever the tile (but in conv2d_sm90_split.cu).
 
 #pragma once
 

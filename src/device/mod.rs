@@ -156,8 +156,8 @@ pub trait Device: Send + Sync {
         Ok(None)
     }
 
-    /// Of a device of kernels its compute capability (90 for 9.0) and the convolutions that it takes, `auto` where it has
-    /// those of its own that were not asked for by name: with the precision they say what it allocates.
+    /// Of a device of kernels its compute capability (90 for 9.0) and the convolutions that it takes, never `auto`: with the
+    /// precision they say what it allocates.
     fn kernels(&self) -> Option<(u32, Kernels)> {
         None
     }

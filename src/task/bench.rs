@@ -87,10 +87,7 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
         host.say(format_args!("note: this does not fit the memory of {}; {instead}", card.title));
     }
     let [h, w] = job.size;
-    let by = match job.kernels {
-        _ if precision.is_f32() => String::new(),
-        _ => format!(", {kernels} kernels"),
-    };
+    let by = if precision.is_f32() { String::new() } else { format!(", {kernels} kernels") };
     let early = if job.launches == Launches::Serial { "" } else { ", programmatic launches" };
     let title = format!("{} {h}x{w}, batch {}: {what}, {precision}{by}{early}", job.variant, job.batch);
     let planned = planned(title, (card, precision), job.launches, &record);

@@ -2,7 +2,7 @@
 //! unfreeze, train jointly, evaluate the test split, save.
 //!
 //! What stays frozen runs once per picture (`parts`). Training pictures that are augmented are never the same
-//! twice: they go through the whole network in every epoch, and only the validation's features are kept.
+//! twice: they go through the whole network in every epoch, and at most the validation's features are kept.
 
 use super::base::Base;
 use super::contents::Listing;
@@ -217,9 +217,10 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     if judged.is_none()
         && let (Some(part), Some(split), Some(&place)) = (&validation, &splits.validation, places.last())
     {
-        let found = test(host, &network, part.samples(place), &classes, job.head.batch);
+        let entered = part.samples(place);
         let files = parts[1].pictures.files.clone();
-        let how = report::FROM_FEATURES;
+        let how = if entered.0 == 0 { report::FROM_PICTURES } else { report::FROM_FEATURES };
+        let found = test(host, &network, entered, &classes, job.head.batch);
         judged = Some(
             found.map(|found| Judged::new(Which::Split("validation"), split.root.clone(), files, found, how)),
         );
@@ -319,7 +320,7 @@ fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {
     }
     if job.stages.iter().any(|stage| stage.augment.is_some()) {
         host.say(
-            "           augmented pictures are new in every epoch and go through all layers; only the \
+            "           augmented pictures are new in every epoch and go through all layers; at most the \
              validation's features are kept",
         );
     }

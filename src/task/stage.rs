@@ -6,13 +6,14 @@ use super::contents::{Contents, Listing};
 use super::course::StageConfig;
 use super::run::Folder;
 use crate::error::{Error, Kind, Result};
+use crate::interrupt;
 use crate::model::{Network, Trainable};
 use crate::report::{Progress, epoch_heading, epoch_line};
 use crate::train::{
     Best, Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, Stopping,
 };
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where a run is: what stands in its checkpoint.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -192,6 +193,7 @@ impl<'a> Stages<'a> {
             samples: course.steps(train.len()) * course.samples_per_step(),
             progress: None,
             history: &mut self.history,
+            pace: Pace::of(device.memory()?.is_some() && !stage.restore_best),
         };
         let fit = Fit {
             device,
@@ -287,6 +289,33 @@ struct Watch<'a> {
     samples: usize,
     progress: Option<Progress>,
     history: &'a mut History,
+    pace: Pace,
+}
+
+/// How often moments are kept. A card may do an epoch in less time than the moment behind it takes to be written: then the
+/// next is written when training has taken ten times as long as the last one took, or half a minute.
+struct Pace {
+    /// Whether any may be left out: not where the weights of the best epoch are kept, which must be those of an epoch that is
+    /// kept, too.
+    hurries: bool,
+    /// When the last was there, and how long it took.
+    last: Option<(Instant, Duration)>,
+}
+
+impl Pace {
+    fn of(hurries: bool) -> Self {
+        Self { hurries, last: None }
+    }
+
+    /// Whether that of `position` at `now` may be left out: one between two epochs, if nobody `stops` training there and it goes
+    /// on.
+    fn passes(&self, now: Instant, position: &Position, stops: bool) -> bool {
+        /// What a kill costs at most, beside the epoch in hand.
+        const MOST: Duration = Duration::from_secs(30);
+        let between = position.within == 0 && !position.over && !stops;
+        let soon = |(since, took): (Instant, Duration)| now.duration_since(since) < MOST.min(10 * took);
+        self.hurries && between && self.last.is_some_and(soon)
+    }
 }
 
 impl Observer for Watch<'_> {
@@ -314,13 +343,19 @@ impl Observer for Watch<'_> {
     }
 
     fn keep(&mut self, network: &Network, optimizer: &mut Optimizer, position: &Position) -> Result<()> {
+        let began = Instant::now();
+        if self.pace.passes(began, position, interrupt::check().is_err()) {
+            return Ok(());
+        }
         let (stage, samples, position) = (self.stage, self.contents.clone(), position.clone());
         let seconds = self.clock.1 + self.clock.0.elapsed().as_secs_f64();
         let moment = Moment { stage, samples, position, seconds, history: self.history.clone() };
         let state = serde_json::to_string(&moment)
             .map_err(|e| Error::new(Kind::Io, "the checkpoint cannot be written").fact("reason", e))?;
         let device = self.host.device.as_ref();
-        Checkpoint::save(&self.folder.checkpoint(), device, (network, self.first), optimizer, &state)
+        Checkpoint::save(&self.folder.checkpoint(), device, (network, self.first), optimizer, &state)?;
+        self.pace.last = Some((Instant::now(), began.elapsed()));
+        Ok(())
     }
 
     fn best(&mut self, network: &Network, best: &Best<'_>) -> Result<()> {
@@ -330,5 +365,37 @@ impl Observer for Watch<'_> {
     fn restore(&mut self, network: &mut Network, best: &Best<'_>) -> Result<()> {
         self.host.say("the weights of the best epoch are put back");
         best.restore(&self.folder.best(), self.host.device.as_ref(), network)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_left_out_where_writing_takes_more_than_a_tenth_of_the_time() {
+        let began = Instant::now();
+        let pace = |took: u64| Pace { hurries: true, last: Some((began, Duration::from_millis(took))) };
+        let at = |within, over| Position { within, over, ..Position::default() };
+        for (pace, seconds, position, stops, passes, why) in [
+            (pace(300), 2, at(0, false), false, true, "a tenth is three seconds"),
+            (pace(300), 3, at(0, false), false, false, "they are over"),
+            (pace(60_000), 29, at(0, false), false, true, "a slow disk"),
+            (pace(60_000), 30, at(0, false), false, false, "half a minute is lost at most"),
+            (pace(300), 2, at(0, false), true, false, "training stops here"),
+            (
+                pace(300),
+                2,
+                at(3, false),
+                false,
+                false,
+                "within an epoch it is kept where training stops alone",
+            ),
+            (pace(300), 2, at(0, true), false, false, "the stage is over"),
+            (Pace { hurries: false, ..pace(300) }, 2, at(0, false), false, false, "not on a cpu"),
+            (Pace::of(true), 2, at(0, false), false, false, "the first is kept"),
+        ] {
+            assert_eq!(pace.passes(began + Duration::from_secs(seconds), &position, stops), passes, "{why}");
+        }
     }
 }

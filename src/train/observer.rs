@@ -56,7 +56,8 @@ pub trait Observer {
     /// What the observer's own work (writing a file) returns; it ends training.
     fn epoch(&mut self, epoch: &Epoch) -> Result<()>;
 
-    /// A moment from which training can go on: after each epoch, and when it is interrupted.
+    /// A moment from which training can go on: after each epoch, when it is interrupted, and at the end. Of those between
+    /// two epochs some may be left out.
     ///
     /// # Errors
     /// As [`Observer::epoch`].

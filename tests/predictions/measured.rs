@@ -12,18 +12,18 @@ use vgg_ft::shape::Conv2d;
 /// A run of the benches on a card.
 #[derive(Clone, Copy)]
 pub struct Set {
-    /// As files of benches/results name it.
+    /// As files of benches/results name it: the day, and the numbers.
+    pub day: &'static str,
     pub name: &'static str,
     pub precision: Precision,
     pub kernels: Kernels,
 }
 
 pub const SETS: [Set; 4] = [
-    Set { name: "f32", precision: Precision::F32, kernels: Kernels::Portable },
-    Set { name: "tf32", precision: Precision::Tf32, kernels: Kernels::Portable },
-    Set { name: "bf16", precision: Precision::Bf16, kernels: Kernels::Portable },
-    // Those by name came later.
-    Set { name: "sm90a", precision: Precision::Bf16, kernels: Kernels::Auto },
+    Set { day: "2026-11-26", name: "f32", precision: Precision::F32, kernels: Kernels::Portable },
+    Set { day: "2026-11-26", name: "tf32", precision: Precision::Tf32, kernels: Kernels::Portable },
+    Set { day: "2026-11-26", name: "bf16", precision: Precision::Bf16, kernels: Kernels::Portable },
+    Set { day: "2026-11-27", name: "sm90a", precision: Precision::Bf16, kernels: Kernels::Sm90a },
 ];
 
 /// The calls of a convolution.
@@ -54,16 +54,14 @@ pub fn microseconds(results: &Value, id: &str) -> Option<f64> {
 
 /// The convolutions of a run.
 pub fn rows(set: Set) -> Vec<Row> {
-    let results = results(&format!("h200-2026-11-26-{}-kernels.json", set.name));
+    let results = results(&format!("h200-{}-{}-kernels.json", set.day, set.name));
     let card = Card::named("h200").unwrap();
     let mut rows = Vec::new();
     for call in CALLS {
         let layers = if call == "conv2d_maxpool2d_forward" { CONV2D_MAXPOOL2D } else { CONV2D };
         for &(layer, side, c_in, c_out) in layers {
-            // Nobody asks for the pictures' gradient; and where filters are 64 the weights' gradient was measured by
-            // Hopper's kernel, and goes by the portable one since.
-            let unlike = set.kernels == Kernels::Auto && call == "conv2d_backward_weight" && c_out == 64;
-            if call == "conv2d_backward_input" && c_in == 3 || unlike && c_in == 64 {
+            // Nobody asks for the pictures' gradient.
+            if call == "conv2d_backward_input" && c_in == 3 {
                 continue;
             }
             let geometry = Conv2d { n: BATCH, h: side, w: side, c_in, c_out };

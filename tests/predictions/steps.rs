@@ -11,9 +11,9 @@ use vgg_ft::train::plan;
 const TENSOR_CORES: [(&str, Set); 4] = [
     ("tf32, portable", SETS[1]),
     // Not one of those that were measured.
-    ("tf32, `--kernels sm90a`", Set { name: "", precision: Precision::Tf32, kernels: Kernels::Sm90a }),
+    ("tf32, Hopper's", Set { day: "", name: "", precision: Precision::Tf32, kernels: Kernels::Sm90a }),
     ("bf16, portable", SETS[2]),
-    ("bf16, `--kernels sm90a`", Set { name: "", precision: Precision::Bf16, kernels: Kernels::Sm90a }),
+    ("bf16, Hopper's", Set { day: "", name: "", precision: Precision::Bf16, kernels: Kernels::Sm90a }),
 ];
 
 const SIDES: [usize; 2] = [150, 224];
@@ -48,7 +48,7 @@ pub fn beside_measured(card: &'static Card) -> (String, Vec<f64>) {
             "f32" | "tf32" => "vgg16",
             _ => "steps",
         };
-        let results = results(&format!("h200-2026-11-26-{}-{file}.json", set.name));
+        let results = results(&format!("h200-{}-{}-{file}.json", set.day, set.name));
         for from in ["dense", "block5_conv1", "block3_conv1"] {
             let measured = microseconds(&results, &format!("vgg16/step/{from} ")).unwrap() * 1e-6;
             let (seconds, floor) = sums(&planned(card, set, 150, 20, Some(from)));
@@ -148,7 +148,7 @@ pub fn by_layer(card: &'static Card) -> String {
 pub fn launches(cards: &[(&'static Card, Kernels)]) -> String {
     let mut text = String::new();
     for &(card, kernels) in cards {
-        let set = Set { name: "", precision: Precision::Bf16, kernels };
+        let set = Set { day: "", name: "", precision: Precision::Bf16, kernels };
         let lines = planned(card, set, 150, 20, Some("block3_conv1"));
         let (seconds, floor) = sums(&lines);
         let multiplies = |line: &Line| line.kernel.starts_with("conv2d") && !line.kernel.ends_with("_reduce");

@@ -24,7 +24,7 @@ const SMALL: usize = 16 << 10;
 /// the step before, so who waits for it lets the card run dry: whatever comes with a few steps has a piece of its own.
 const RING: usize = 16;
 
-/// The two pieces, and those that wait to be fetched.
+/// The two pieces, the ring, and those that wait to be fetched.
 pub struct Staging {
     library: &'static Library,
     stream: Handle<sys::CUstream_st>,

@@ -72,6 +72,7 @@ mod tests {
         let (last, window) = (u64::from(size) - 4, u64::from(size.next_multiple_of(1024)));
         for rank in [0, 1] {
             let place = shared.place(rank, last);
+            assert_eq!(place, u64::from(shared.begin(rank)) + last, "the fast path's");
             assert!(shared.holds(place, 4) && !shared.holds(place, 8));
             assert_eq!(shared.whose(place), (rank, last));
             // As far as the other block's first byte, and further.

@@ -2,8 +2,8 @@
 //! `conv2d_sm90_pool.cu` and `conv2d_sm90_first.cu` of bf16, and `conv2d_sm90_tf32.cu`.
 //!
 //! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its
-//! launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the geometry alone; only
-//! those of the weights' gradient change the order of a sum.
+//! launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the geometry alone; those
+//! of the weights' gradient, and tiles whose depth is shared, change the order of a sum.
 
 mod first;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Hopper's tiles and grids: none changes a bit of a product of pixels, and layers get those that were fastest.
+//! Hopper's tiles and grids: none changes a bit of a product of pixels, but that a shared depth is an order of its own; and layers
+//! get those that were fastest.
 
 use super::super::Goal;
 use super::tile::{LONG, MIDDLE, NARROW, SHORT, SPLIT, SQUARE, WIDE};
@@ -111,6 +112,27 @@ fn no_order_changes_a_bit_of_products_whose_depth_is_shared() {
             let gpu = gpu.with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap();
             assert!(Products::new(&gpu).by(SPLIT, true) == want, "{options:?}");
         }
+    }
+}
+
+/// Our machine takes all arrivals for ordered; a card does not. What a cluster's threads leave in global memory is shown to its
+/// others; and no arrival fences the card's memory in every step, as those of a cluster's scope do.
+#[test]
+fn clusters_order_what_they_share_and_nothing_else() {
+    let text = |name: &str| module::MODULES.iter().find(|module| module.name == name).unwrap().text;
+    let lines = |name, part: &'static str| text(name).lines().filter(move |line| line.contains(part));
+    assert_eq!(
+        lines("conv2d_sm90_split", "barrier.cluster.arrive").count(),
+        4,
+        "consumers and producers of two entries"
+    );
+    assert!(lines("conv2d_sm90_split", "barrier.cluster.arrive").all(|line| line.contains(".release.")));
+    assert!(lines("conv2d_sm90_split", "barrier.cluster.wait").all(|line| line.contains(".acquire.")));
+    assert_eq!(lines("conv2d_sm90_turned", "mapa").count() % 2, 0);
+    for order in ["release.cluster", "acquire.cluster", "cluster.arrive.release"] {
+        let ordered: Vec<_> =
+            lines("conv2d_sm90_turned", order).filter(|line| !line.contains("mbarrier_init")).collect();
+        assert!(ordered.is_empty(), "{ordered:?}");
     }
 }
 
