@@ -128,7 +128,7 @@ fn clusters_order_what_they_share_and_nothing_else() {
     );
     assert!(lines("conv2d_sm90_split", "barrier.cluster.arrive").all(|line| line.contains(".release.")));
     assert!(lines("conv2d_sm90_split", "barrier.cluster.wait").all(|line| line.contains(".acquire.")));
-    assert_eq!(lines("conv2d_sm90_turned", "mapa").count() % 2, 0);
+    assert!(lines("conv2d_sm90_turned", "mapa").count() > 0, "arrivals in the other block");
     for order in ["release.cluster", "acquire.cluster", "cluster.arrive.release"] {
         let ordered: Vec<_> =
             lines("conv2d_sm90_turned", order).filter(|line| !line.contains("mbarrier_init")).collect();
