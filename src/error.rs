@@ -96,6 +96,13 @@ impl Error {
         self
     }
 
+    /// The same failure of another family.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
     /// The family of the failure.
     pub fn kind(&self) -> Kind {
         self.0.kind

@@ -473,6 +473,18 @@ fn a_folder_of_classes_is_split_by_seed() {
     let split = ["--validation-split", "0.2"];
     let result = json(&stdout(vgg_ft(here).args(args).args(split)));
     assert_eq!((&result["features"][0]["rows"], &result["features"][1]["rows"]), (&16.into(), &4.into()));
+    // A classifier on these features is judged on the pictures that were held out of them.
+    let fit = ["fit", "features", "-o", "head", "--epochs", "2", "--units", "8", "--json"];
+    let fitted = json(&stdout(vgg_ft(here).args(fit)));
+    let outcome = json(&stdout(vgg_ft(here).args(["evaluate", "head", "data", "--json"])));
+    assert_eq!((&outcome["split"], &outcome["pictures"]), (&"validation".into(), &4.into()));
+    assert_eq!(outcome["accuracy"], fitted["result"]["val_accuracy"]);
+    let learned = ["evaluate", "head", "data", "--split", "train", "--json"];
+    assert_eq!(json(&stdout(vgg_ft(here).args(learned)))["pictures"], 16);
+    // Of other pictures nobody knows a part.
+    draw(here, &[("others", 2)]);
+    let error = fails(vgg_ft(here).args(["evaluate", "head", "others", "--split", "train"]), 2);
+    assert!(error.contains("no split `train`") && error.contains("leave --split out"), "{error}");
     // Extracted again without a split, the old one would be measured on what is learned from.
     stdout(vgg_ft(here).args(args));
     assert_eq!(names(&here.join("features")), ["train.safetensors"]);
@@ -574,6 +586,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--fill", "edge"], "nearest, reflect, wrap, constant"),
         (vec!["finetune", "data", "-o", "r", "--augment", "all"], "`book`"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "99999"], "too large"),
+        (vec!["augment", "preview", "data", "-o", "r.png", "--rotation", "0"], "change no picture"),
         (vec!["--device", "gpu", "summary"], "cuda:N"),
         (vec!["--precision", "f8", "summary"], "possible values: f32, tf32x3, tf32, f16, bf16"),
         (

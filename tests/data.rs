@@ -149,6 +149,7 @@ fn a_folder_that_is_none_says_what_was_found() {
     contains_all(&scan("no/such"), &["no folder", "no/such", "exists", "help"]);
     contains_all(&scan("x.png"), &["x.png is a file, not a folder"]);
     contains_all(&scan("full"), &["class \"dogs\"", "no pictures", "cats 1", "dogs 0"]);
+    contains_all(&scan("only"), &["class \"text\"", "others    1 .txt", "put pictures into text"]);
     contains_all(&scan("empty"), &["no class folders", "the folder is empty"]);
     contains_all(
         &scan("full/cats"),
@@ -157,6 +158,15 @@ fn a_folder_that_is_none_says_what_was_found() {
 
     let hidden = tree(&["a/1.png", "b/1.png", ".ipynb_checkpoints/"]);
     contains_all(&failure(Folder::scan(hidden.path()), Kind::Data), &["remove .ipynb_checkpoints"]);
+
+    // A phone's pictures are said to be there, and what can be done; among others they are counted.
+    let phone = tree(&["a/1.png", "a/IMG_2.HEIC", "a/.ipynb_checkpoints/1.png", "b/x/3.heic", "b/n.txt"]);
+    let error = failure(Folder::scan(phone.path()), Kind::Data);
+    contains_all(&error, &["class \"b\"", "1 .heic, 1 .txt", "convert them"]);
+    fs::write(phone.path().join("b/4.png"), b"").unwrap();
+    let folder = Folder::scan(phone.path()).unwrap();
+    assert_eq!(folder.unread.pictures().as_deref(), Some("2 .heic"));
+    assert_eq!((folder.len(), folder.hidden()), (3, 1));
 }
 
 fn hundred() -> Vec<String> {

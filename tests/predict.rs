@@ -181,7 +181,7 @@ fn runs_below_a_folder_are_passed_over_aloud() {
     // What is named is wanted.
     assert_eq!(stdout(predict(here).arg("new/runs/a/curves.png")).lines().count(), 1);
     let (_, error) = fails(predict(here).arg("new/runs"), 1);
-    assert!(error.contains("no pictures in the folder new/runs") && error.contains("passed over"), "{error}");
+    assert!(error.contains("no pictures that are read in the folder new/runs") && error.contains("passed over"), "{error}");
 }
 
 #[test]
@@ -191,12 +191,14 @@ fn inputs_without_pictures_are_refused_before_any_work() {
     gallery(here);
     fs::create_dir_all(here.join("empty/inside")).unwrap();
     fs::write(here.join("empty/inside/notes.txt"), b"").unwrap();
+    fs::write(here.join("empty/inside/a.heic"), b"").unwrap();
     for (args, code, words) in [
-        (&["empty"][..], 1, "no pictures in the folder empty"),
-        (&["new/top.png", "empty"], 1, "no pictures in the folder empty"),
+        (&["empty"][..], 1, "no pictures that are read in the folder empty"),
+        (&["new/top.png", "empty"], 1, "1 .heic, 1 .txt"),
         (&["new/*.jpg"], 1, "no picture matches new/*.jpg"),
         (&["new/***"], 2, "is no pattern"),
         (&["-", "-"], 2, "given twice"),
+        (&["new", "--null"], 2, "which is not read"),
         (&["new", "--tta", "0"], 2, "1 to 1000"),
         (&["new", "--tta", "3", "--rotation", "0"], 2, "change no picture"),
         (&["new", "--rotation", "5"], 2, "without --tta"),
@@ -215,6 +217,11 @@ fn inputs_without_pictures_are_refused_before_any_work() {
         command.arg("predict").arg(shared().join("plain")).arg("new").args(args);
         fails(&mut command, 2).1
     };
+    for exchanged in [["predict", "new/top.png"], ["predict", "new"], ["evaluate", "new"], ["report", "new"]]
+    {
+        let (_, error) = fails(vgg_ft(here).args(exchanged).arg(shared().join("plain")), 2);
+        assert!(error.contains("name the run first"), "{exchanged:?}: {error}");
+    }
     assert!(three(&["--threshold", "0.7"]).contains("parts two classes"));
     assert!(three(&["--tta", "2"]).contains("trained without augmentation"));
     let output = predict(here).arg("-").write_stdin("").assert().success().get_output().clone();

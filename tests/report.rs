@@ -96,7 +96,7 @@ fn a_run_ends_with_its_report() {
     let refused = vgg_ft(here).args(["report", "run"]).assert().code(2);
     let stderr = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(
-        stderr.contains("would lose the predictions") && stderr.contains("vgg-ft report run DATA"),
+        stderr.contains("would lose the predictions") && stderr.contains("vgg-ft report run DATA --force"),
         "{stderr}"
     );
     assert_eq!(fs::read_to_string(here.join("run/report.html")).unwrap(), again);
@@ -104,7 +104,12 @@ fn a_run_ends_with_its_report() {
     assert!(stderr.contains("is gone"), "{stderr}");
     let bare = fs::read_to_string(here.join("bare.html")).unwrap();
     assert!(section(&bare, "verdict").contains("There are no predictions"));
-    let [_, _] = output(vgg_ft(here).args(["report", "run", "moved"]));
+    // The run's own page is not lost to other pictures.
+    let refused = vgg_ft(here).args(["report", "run", "moved"]).assert().code(2);
+    let stderr = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(stderr.contains("report.html would be lost") && stderr.contains("--force"), "{stderr}");
+    assert_eq!(fs::read_to_string(here.join("run/report.html")).unwrap(), again);
+    let [_, _] = output(vgg_ft(here).args(["report", "run", "moved", "--force"]));
     let moved = fs::read_to_string(here.join("run/report.html")).unwrap();
     assert!(section(&moved, "classes").contains("On the test pictures"));
 

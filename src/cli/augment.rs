@@ -2,7 +2,7 @@
 
 use super::values::{angle_unit, augment_preset, fill_mode, pair, positive, resize, share, size, zoom};
 use crate::data::{AngleUnit, Augment, FillMode, Resize};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::task;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -134,11 +134,16 @@ impl AugmentCommandArgs {
     /// The job.
     ///
     /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage) for a range that cannot be drawn from.
+    /// [`Kind::Usage`] for a range that cannot be drawn from, and for ranges that are all nothing.
     pub fn job(self) -> Result<task::Preview> {
         let AugmentCommand::Preview(a) = self.command;
+        let augment = a.augment.parameters()?;
+        if a.augment.given() && augment.is_none() {
+            return Err(Error::new(Kind::Usage, "these augmentation options change no picture")
+                .help("give a range such as --rotation 10, or none at all to see the book's"));
+        }
         Ok(task::Preview {
-            augment: a.augment.parameters()?,
+            augment,
             data: a.data,
             output: task::Output { path: a.output, force: a.force },
             count: a.count,

@@ -21,8 +21,8 @@ pub struct ReportArgs {
     /// Write the page to this file, .html, instead of the run's report.html
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Write over a file that is there
-    #[arg(long, requires = "output")]
+    /// Write over a file that is there, or over the run's own page where DATA is not what it was trained with
+    #[arg(long)]
     pub force: bool,
     /// Pictures per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
@@ -42,6 +42,7 @@ impl ReportArgs {
             batch: self.batch,
             reading: reading(self.reading),
             output: self.output.map(|path| task::Output { path, force: self.force }),
+            force: self.force,
         }
     }
 }

@@ -90,7 +90,12 @@ fn run(cli: Cli) -> Result<()> {
                 weights: a.weights,
             },
         ),
-        Command::Finetune(a) => task::finetune(&host, &finetune_or_config(a)?),
+        Command::Finetune(a) => {
+            if a.config.is_none() && a.job.augment.given() && a.job.augment.parameters()?.is_none() {
+                host.say("note: these augmentation options change no picture");
+            }
+            task::finetune(&host, &finetune_or_config(a)?)
+        }
         Command::Notebook(a) => a.run(&host),
         Command::Resume(a) => task::resume(&host, &a.run, a.rate_factor, reading(a.reading)),
         Command::Evaluate(a) => task::evaluate(
@@ -246,6 +251,7 @@ fn finetune(
         keep_features: a.keep_features,
         cache_limit: (a.cache_limit * 1e9) as u64,
         test_pictures: None,
+        named_classes: Vec::new(),
     })
 }
 

@@ -152,8 +152,12 @@ impl PredictArgs {
     /// The job.
     ///
     /// # Errors
-    /// As [`LookArgs::look`].
+    /// As [`LookArgs::look`]; [`Kind::Usage`] for `--null` without `-`.
     pub fn job(self) -> Result<task::Predict> {
+        if self.null && !self.inputs.iter().any(|input| input.as_os_str() == "-") {
+            return Err(Error::new(Kind::Usage, "--null is for paths on stdin, which is not read")
+                .help("name - to read them, or leave --null out"));
+        }
         Ok(task::Predict {
             look: self.look.look()?,
             run: self.run,

@@ -7,6 +7,7 @@
 use super::args::Command;
 use super::augment::AugmentCommand;
 use super::weights::WeightsCommand;
+use crate::data::folder::{is_picture_name, is_run};
 use crate::error::{Error, Kind, Result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -41,12 +42,33 @@ impl For {
 /// # Errors
 /// [`Kind::Usage`] for the first path that is not. One that cannot be looked at is left to those who read it.
 pub fn there(command: &Command) -> Result<()> {
+    in_order(command)?;
     typed(command).into_iter().try_for_each(|(what, path)| match std::fs::metadata(path) {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Err(Error::new(Kind::Usage, format!("there is no {}", path.display())).help(what.help()))
         }
         _ => Ok(()),
     })
+}
+
+/// Whether a run that is typed with pictures stands before them.
+fn in_order(command: &Command) -> Result<()> {
+    let (run, rest): (&Path, Vec<&PathBuf>) = match command {
+        Command::Evaluate(a) => (&a.run, vec![&a.data]),
+        Command::Predict(a) => (&a.run, a.inputs.iter().collect()),
+        Command::Report(a) => (&a.run, a.data.iter().collect()),
+        _ => return Ok(()),
+    };
+    let network =
+        |path: &Path| is_run(path) || (path.is_file() && !path.file_name().is_some_and(is_picture_name));
+    match rest.into_iter().find(|path| is_run(path)) {
+        Some(late) if !network(run) => {
+            let (late, run) = (late.display(), run.display());
+            Err(Error::new(Kind::Usage, format!("{run} is not a run, but {late} is"))
+                .help(format!("name the run first: {late} {run}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The paths that are read, in the order in which they are typed.

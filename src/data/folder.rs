@@ -3,6 +3,7 @@
 //!
 //! In: a path. Out: [`Folder`], or an error that says what was found instead.
 
+use super::endings::Endings;
 use crate::error::{Error, Kind, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
@@ -30,6 +31,8 @@ pub struct Folder {
     pub classes: Vec<String>,
     /// The pictures, class by class.
     pub files: Vec<Sample>,
+    /// What lies among them and is not read.
+    pub unread: Endings,
 }
 
 impl Folder {
@@ -58,8 +61,9 @@ impl Folder {
         }
 
         let mut files = Vec::new();
+        let mut unread = Vec::with_capacity(classes.len());
         for (label, class) in (0..).zip(folders) {
-            let Below { pictures, runs } = walk(root, class)?;
+            let Below { pictures, runs, unread: here } = walk(root, class)?;
             if let Some(run) = runs.first() {
                 let message = format!("{} holds a run, {}", root.display(), run.display());
                 return Err(Error::new(Kind::Data, message)
@@ -67,10 +71,13 @@ impl Folder {
                     .help("move the run out of the data"));
             }
             files.extend(pictures.into_iter().map(|path| Sample { path, label }));
+            unread.push(here);
         }
-        let folder = Self { root: root.to_path_buf(), classes, files };
-        folder.require_pictures()?;
-        Ok(folder)
+        let folder = Self { root: root.to_path_buf(), classes, files, unread: unread.iter().sum() };
+        match folder.counts().iter().position(|&count| count == 0) {
+            Some(empty) => Err(folder.no_pictures(empty, &unread[empty])),
+            None => Ok(folder),
+        }
     }
 
     /// Number of pictures.
@@ -102,17 +109,26 @@ impl Folder {
         census(&self.classes, &self.counts())
     }
 
-    fn require_pictures(&self) -> Result<()> {
-        let counts = self.counts();
-        let Some(empty) = counts.iter().position(|&n| n == 0) else { return Ok(()) };
-        let name = &self.classes[empty];
-        let help = if name.starts_with('.') {
-            format!("every folder is a class, hidden ones too: remove {name}")
+    fn no_pictures(&self, class: usize, unread: &Endings) -> Error {
+        let class = &self.classes[class];
+        let read = ENDINGS.join(", ");
+        let help = if class.starts_with('.') {
+            format!("every folder is a class, hidden ones too: remove {class}")
+        } else if unread.pictures().is_some() {
+            format!("convert them, to .jpg or .png for example; read are {read}")
         } else {
-            format!("put pictures into {name}, or remove the folder; read are {}", ENDINGS.join(", "))
+            format!("put pictures into {class}, or remove the folder; read are {read}")
         };
-        let message = format!("class \"{name}\" of {} has no pictures", self.root.display());
-        Err(Error::new(Kind::Data, message).fact("pictures", census(&self.classes, &counts)).help(help))
+        let message = format!("class \"{class}\" of {} has no pictures that are read", self.root.display());
+        let error = Error::new(Kind::Data, message).fact("pictures", self.census());
+        unread.all().into_iter().fold(error, |error, others| error.fact("others", others)).help(help)
+    }
+
+    /// Pictures in hidden folders below the classes, which Keras reads, too: copies of others, more often than not.
+    pub fn hidden(&self) -> usize {
+        let hidden = |part: &OsStr| part.as_encoded_bytes().starts_with(b".");
+        let below = |path: &Path| path.parent().into_iter().flat_map(Path::iter).skip(1).any(hidden);
+        self.files.iter().filter(|file| below(&file.path)).count()
     }
 }
 
@@ -162,6 +178,8 @@ pub struct Below {
     pub pictures: Vec<PathBuf>,
     /// Folders that are runs, into which nobody looked: their curves are no pictures.
     pub runs: Vec<PathBuf>,
+    /// What else is there.
+    pub unread: Endings,
 }
 
 /// Files that make a folder a run, finished or stopped.
@@ -190,6 +208,7 @@ pub fn pictures_below(root: &Path) -> Result<Below> {
 fn walk(root: &Path, start: &OsStr) -> Result<Below> {
     let mut found: Vec<(PathBuf, Vec<OsString>)> = Vec::new();
     let mut runs = Vec::new();
+    let mut unread = Endings::default();
     let mut open = vec![PathBuf::from(start)];
     while let Some(dir) = open.pop() {
         let entries = list(&root.join(&dir))?;
@@ -203,6 +222,8 @@ fn walk(root: &Path, start: &OsStr) -> Result<Below> {
                 open.push(dir.join(&entry.name));
             } else if !entry.is_dir && is_picture_name(&entry.name) {
                 names.push(entry.name);
+            } else if !entry.is_dir {
+                unread.count(&entry.name);
             }
         }
         found.push((dir, names));
@@ -212,7 +233,7 @@ fn walk(root: &Path, start: &OsStr) -> Result<Below> {
     found.sort_unstable_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
     let pictures =
         found.into_iter().flat_map(|(dir, names)| names.into_iter().map(move |name| dir.join(name)));
-    Ok(Below { pictures: pictures.collect(), runs })
+    Ok(Below { pictures: pictures.collect(), runs, unread })
 }
 
 fn unlisted(dir: &Path, error: &std::io::Error) -> Error {

@@ -5,7 +5,8 @@
 //! than the batches at hand.
 
 use super::batch::{Prefetch, prefetch};
-use super::folder::{Below, is_picture_name, is_run, pictures_below};
+use super::endings::Endings;
+use super::folder::{is_picture_name, is_run, pictures_below};
 use super::resize::{Resize, Size};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
@@ -29,6 +30,8 @@ pub struct Inputs {
     parts: Vec<Part>,
     /// Folders that were passed over, since they are runs.
     pub runs: Vec<PathBuf>,
+    /// What else is in the folders that were named.
+    pub unread: Endings,
 }
 
 enum Part {
@@ -48,30 +51,29 @@ impl Inputs {
     /// [`Kind::Data`] for a folder without pictures, one that cannot be listed, or a pattern that nothing matches;
     /// [`Kind::Usage`] for a pattern that is none, and for `-` twice.
     pub fn find(arguments: &[PathBuf], null: bool) -> Result<Self> {
-        let mut parts = Vec::new();
-        let mut runs = Vec::new();
+        let mut found = Self { parts: Vec::new(), runs: Vec::new(), unread: Endings::default() };
         for argument in arguments {
             let part = if argument.as_os_str() == "-" {
-                if parts.iter().any(|part| matches!(part, Part::Stdin(_))) {
+                if found.parts.iter().any(|part| matches!(part, Part::Stdin(_))) {
                     return Err(Error::new(Kind::Usage, "`-` is given twice, and stdin can be read once")
                         .help("give one `-`; a file of that name is ./-"));
                 }
                 Part::Stdin(if null { 0 } else { b'\n' })
             } else if argument.is_dir() {
-                Part::Paths(folder(argument, &mut runs)?)
+                Part::Paths(folder(argument, &mut found)?)
             } else {
                 match argument.to_str() {
                     Some(text) if text.contains(['*', '?', '[']) && !argument.exists() => {
-                        Part::Paths(pattern(text, &mut runs)?)
+                        Part::Paths(pattern(text, &mut found)?)
                     }
                     _ => Part::Paths(vec![argument.clone()]),
                 }
             };
-            parts.push(part);
+            found.parts.push(part);
         }
-        runs.sort_unstable();
-        runs.dedup();
-        Ok(Self { parts, runs })
+        found.runs.sort_unstable();
+        found.runs.dedup();
+        Ok(found)
     }
 
     /// How many pictures, unless stdin is to say.
@@ -106,15 +108,17 @@ impl Inputs {
 }
 
 /// All pictures of a folder.
-fn folder(path: &Path, runs: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    let Below { pictures, runs: passed } = pictures_below(path)?;
-    if pictures.is_empty() {
-        let message = format!("there are no pictures in the folder {}", path.display());
-        let help = format!("pictures end in {}", super::folder::ENDINGS.join(", "));
-        return Err(nothing(message, &passed, help));
+fn folder(path: &Path, found: &mut Inputs) -> Result<Vec<PathBuf>> {
+    let below = pictures_below(path)?;
+    if below.pictures.is_empty() {
+        let message = format!("there are no pictures that are read in the folder {}", path.display());
+        let help = format!("read are {}", super::folder::ENDINGS.join(", "));
+        let error = nothing(message, &below.runs, help);
+        return Err(below.unread.all().into_iter().fold(error, |error, there| error.fact("there", there)));
     }
-    runs.extend(passed);
-    Ok(pictures)
+    found.runs.extend(below.runs);
+    found.unread.add(&below.unread);
+    Ok(below.pictures)
 }
 
 /// An error with the runs that were passed over, if any, or else `help`.
@@ -129,7 +133,7 @@ fn nothing(message: String, runs: &[PathBuf], help: String) -> Error {
 }
 
 /// What a pattern matches: files and, as if they had been named, folders.
-fn pattern(text: &str, runs: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+fn pattern(text: &str, inputs: &mut Inputs) -> Result<Vec<PathBuf>> {
     let options = glob::MatchOptions {
         case_sensitive: !cfg!(windows),
         require_literal_separator: true,
@@ -161,6 +165,7 @@ fn pattern(text: &str, runs: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
             let below = pictures_below(&path)?;
             found.extend(below.pictures);
             passed.extend(below.runs);
+            inputs.unread.add(&below.unread);
         } else if !open_end || path.file_name().is_some_and(is_picture_name) {
             found.push(path);
         }
@@ -178,7 +183,7 @@ fn pattern(text: &str, runs: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     };
     found.sort_by_cached_key(key);
     found.dedup();
-    runs.extend(passed);
+    inputs.runs.extend(passed);
     Ok(found)
 }
 

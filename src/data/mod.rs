@@ -8,6 +8,7 @@ pub mod augment;
 pub mod batch;
 pub mod cache;
 pub mod draw;
+pub mod endings;
 pub mod features;
 pub mod folder;
 pub mod image;

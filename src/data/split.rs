@@ -3,6 +3,7 @@
 //! In: a folder with `train/`, `validation/` and `test/`, or one of classes and a fraction. Out:
 //! [`Splits`] whose parts have the same classes.
 
+use super::endings::Endings;
 use super::folder::{self, Folder, Sample};
 use crate::error::{Error, Kind, Result};
 use crate::random::{self, Stream};
@@ -214,6 +215,8 @@ fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
         files: keep(&all.files, |i| is_held[i] == want),
         root: all.root.clone(),
         classes: all.classes.clone(),
+        // Once is enough.
+        unread: if want { Endings::default() } else { all.unread.clone() },
     };
     Ok((take(false), take(true)))
 }

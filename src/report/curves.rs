@@ -85,8 +85,7 @@ fn line(epochs: &[Epoch], stages: &[Range<usize>], of: Measure, name: &str) -> L
 fn subtitle(epochs: &[Epoch]) -> String {
     let count = match epochs.len() {
         0 => return "no epochs".into(),
-        1 => "1 epoch".to_owned(),
-        n => format!("{n} epochs"),
+        n => super::counted(n, "epoch"),
     };
     match best(epochs) {
         Some((value, i)) => format!("{count}, best validation accuracy {value:.3} in epoch {i}"),

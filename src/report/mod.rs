@@ -23,3 +23,8 @@ pub use outcome::Outcome;
 pub use progress::{Progress, duration, epoch_heading, epoch_line};
 pub use rows::{Format, Rows, Said};
 pub use table::{Row, Table, Weight};
+
+/// "1 epoch", "2 epochs": a count with its noun.
+pub fn counted(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}

@@ -91,8 +91,16 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let early = if job.launches == Launches::Serial { "" } else { ", programmatic launches" };
     let title = format!("{} {h}x{w}, batch {}: {what}, {precision}{by}{early}", job.variant, job.batch);
     let planned = planned(title, (card, precision), job.launches, &record);
+    host.say(LEGEND);
     host.result(&planned.text(), &Output { plan: &planned, sums: planned.sums() })
 }
+
+/// What the columns are.
+const LEGEND: &str = "\
+columns    grid: blocks; tiles: blocks of work; waves: tiles over what the card holds at once;
+           MB: what is read and written once, at least; µs: predicted; floor: the least that bandwidth or arithmetic
+           allow; of it: floor over predicted; bound by: what takes the longest in the prediction
+";
 
 /// What the kernels do not count, in terms of what was typed.
 ///

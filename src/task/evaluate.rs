@@ -4,10 +4,12 @@ use super::estimate::Estimate;
 use super::look::Look;
 use super::output::Output;
 use super::pictures::{Reading, decode};
-use super::run::Run;
+use super::resume::Job;
+use super::run::{Run, Stopped};
 use super::subject::Subject;
 use super::{Host, extract, predict};
-use crate::data::{Folder, Pictures, Source, Splits};
+use crate::data::endings::Endings;
+use crate::data::{Features, Folder, Pictures, Recipe, Sample, Source, Splits};
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
@@ -18,6 +20,7 @@ use serde::Serialize;
 use std::fmt;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// A split by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +71,9 @@ pub struct Evaluate {
 pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let output = job.output.as_ref().map(|output| predict::rows_file(output, job.format)).transpose()?;
     host.introduce();
-    let run = Run::open(&job.run)?;
+    let run = Rc::new(Run::open_unfinished(&job.run)?);
     run.remark(host);
-    let views = job.look.views(host, &Subject::of(&run)?)?;
+    let views = job.look.views(host, &Subject::of(Rc::clone(&run))?)?;
     let (judged, folder, pictures) = labelled(host, &run, &job.data, job.split, &job.reading)?;
     let architecture = &run.architecture;
     Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
@@ -97,7 +100,9 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     };
     let precision = host.device.precision();
     let run_precision = run.config.training.precision;
-    let named = Named { split: judged.split(), folder: folder.root, precision, run_precision, outcome };
+    let stopped = run.stopped();
+    let named =
+        Named { split: judged.split(), folder: folder.root, precision, run_precision, stopped, outcome };
     host.result(&format!("{judged}\n{}", named.outcome.text()), &named)
 }
 
@@ -147,34 +152,42 @@ pub(super) fn labelled(
 ) -> Result<(Which, Folder, Pictures)> {
     let mut splits = Splits::open(data, None, 0)?;
     let training = &run.config.training;
-    let own = files::real(data)? == files::real(&training.data)?;
+    let extracted = if splits.validation.is_none() { extracted(run, data)? } else { None };
+    let own = extracted.is_some() || files::real(data)? == files::real(&training.data)?;
     // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
     let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
-    if let Some(share) = training.validation_split
-        && splits.validation.is_none()
-        && split != Some(SplitName::Test)
-        && (own || asked)
-    {
-        splits = Splits::open(data, Some(share), training.seed)?;
+    if split != Some(SplitName::Test) {
+        if let Some([train, validation]) = extracted {
+            splits = Splits { train, validation: Some(validation), ..splits };
+        } else if let Some(share) = training.validation_split
+            && splits.validation.is_none()
+            && (own || asked)
+        {
+            splits = Splits::open(data, Some(share), training.seed)?;
+        }
     }
     let whole = splits.train.root == data && splits.validation.is_none();
     let there = extract::named(&splits);
+    // All of a folder without splits is what was trained on, if that is the run's own; of others nobody knows.
+    let known = |name: &str| !whole || (own && name == "train");
     let chosen = match split {
-        Some(split) => there.iter().find(|(name, _)| *name == split.name()).ok_or_else(|| {
-            let names: Vec<_> = there.iter().map(|(name, _)| *name).collect();
-            let error =
-                Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
-            if whole {
-                return error
-                    .fact("there", format!("class folders: {}", splits.train.classes.join(" ")))
-                    .help(if own && training.validation_split.is_some() {
-                        "leave --split out: the pictures that the run held out are then taken"
-                    } else {
-                        "leave --split out: all its pictures are then taken"
-                    });
-            }
-            error.fact("splits", names.join(" ")).help("choose one of these with --split")
-        })?,
+        Some(split) => {
+            there.iter().find(|(name, _)| *name == split.name() && known(name)).ok_or_else(|| {
+                let names: Vec<_> = there.iter().map(|(name, _)| *name).collect();
+                let error =
+                    Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
+                if whole {
+                    return error
+                        .fact("there", format!("class folders: {}", splits.train.classes.join(" ")))
+                        .help(if own && training.validation_split.is_some() {
+                            "leave --split out: the pictures that the run held out are then taken"
+                        } else {
+                            "leave --split out: all its pictures are then taken"
+                        });
+                }
+                error.fact("splits", names.join(" ")).help("choose one of these with --split")
+            })?
+        }
         // Train, validation, test is the order of preference backwards.
         None => there.last().ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?,
     };
@@ -207,6 +220,28 @@ pub(super) fn labelled(
     Ok((part, folder.clone(), pictures))
 }
 
+/// The training and validation pictures of `data`, where the run learned from features that were extracted from that
+/// folder and `extract` parted it. What cannot be read of the features parts nothing.
+fn extracted(run: &Run, data: &Path) -> Result<Option<[Folder; 2]>> {
+    let training = &run.config.training;
+    let open = |split| Features::open(&training.data.join(format!("{split}.safetensors")));
+    if training.job != Job::Fit {
+        return Ok(None);
+    }
+    let (Ok(train), Ok(validation)) = (open("train"), open("validation")) else { return Ok(None) };
+    let root = files::real(data)?;
+    if [&train, &validation].iter().any(|features| Path::new(&features.recipe.root) != root) {
+        return Ok(None);
+    }
+    let folder = |features: Features| {
+        let Recipe { classes, files, labels, .. } = features.recipe;
+        let files =
+            files.into_iter().zip(labels).map(|((path, _, _), label)| Sample { path: path.into(), label });
+        Folder { root: data.to_owned(), classes, files: files.collect(), unread: Endings::default() }
+    };
+    Ok(Some([folder(train), folder(validation)]))
+}
+
 /// An outcome and what it is of.
 #[derive(Serialize)]
 struct Named {
@@ -215,6 +250,8 @@ struct Named {
     precision: Precision,
     /// In which it was trained.
     run_precision: Precision,
+    /// Where the run was stopped, if it is not finished.
+    stopped: Option<Stopped>,
     #[serde(flatten)]
     outcome: Outcome,
 }

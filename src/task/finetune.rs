@@ -57,6 +57,8 @@ pub struct Finetune {
     pub cache_limit: u64,
     /// Test pictures at most; all if not given.
     pub test_pictures: Option<usize>,
+    /// The classes that a configuration names, if it is of one; those of the data count.
+    pub named_classes: Vec<String>,
 }
 
 impl Finetune {
@@ -96,6 +98,13 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let job = &job;
     let splits = opened(host, &job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
+    if !job.named_classes.is_empty() && job.named_classes != classes {
+        host.say(format_args!(
+            "note: the classes are those of the data, {}, not {} as in the configuration",
+            classes.join(" "),
+            job.named_classes.join(" ")
+        ));
+    }
     if splits.validation.is_none() {
         host.say(
             "note: there is nothing to validate on; --validation-split 0.2 holds a fifth of the pictures back for it",

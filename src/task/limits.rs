@@ -12,6 +12,11 @@ pub const SIDES: RangeInclusive<usize> = 32..=4096;
 /// Units of a dense layer.
 pub const UNITS: RangeInclusive<usize> = 1..=65_536;
 
+/// Samples that run together, and batches of a step.
+const TOGETHER: RangeInclusive<usize> = 1..=1 << 20;
+/// Steps and epochs; a product of two fits 64 bits.
+const TIMES: RangeInclusive<usize> = 1..=1 << 31;
+
 /// Whether `n` lies in `range`; what it should be if not.
 ///
 /// # Errors
@@ -48,7 +53,7 @@ pub(super) fn check(size: [usize; 2], head: &HeadOptions, stages: &[StageConfig]
         ask("size", within(&SIDES, side), &side)?;
     }
     ask("units", within(&UNITS, head.units), &head.units)?;
-    ask("batch", positive(head.batch), &head.batch)?;
+    ask("batch", within(&TOGETHER, head.batch), &head.batch)?;
     let share = (0.0..1.0).contains(&head.dropout);
     let share = if share { Ok(()) } else { Err("a share from 0 up and below 1".to_owned()) };
     ask("dropout", share, &head.dropout)?;
@@ -59,7 +64,16 @@ pub(super) fn check(size: [usize; 2], head: &HeadOptions, stages: &[StageConfig]
     }
     for (at, stage) in stages.iter().enumerate() {
         stage.validate()?;
-        ask(&format!("epochs` of stage `{}", stage.name), positive(stage.epochs), &stage.epochs)?;
+        let of = |name: &str| format!("{name}` of stage `{}", stage.name);
+        ask(&of("epochs"), within(&TIMES, stage.epochs), &stage.epochs)?;
+        ask(&of("accumulate"), within(&TOGETHER, stage.accumulate), &stage.accumulate)?;
+        for (name, steps) in
+            [("steps_per_epoch", stage.steps_per_epoch), ("validation_steps", stage.validation_steps)]
+        {
+            if let Some(steps) = steps {
+                ask(&of(name), within(&TIMES, steps), &steps)?;
+            }
+        }
         if stages[..at].iter().any(|other| other.name == stage.name) {
             return Err(Error::new(Kind::Usage, "two stages have one name")
                 .fact("name", &stage.name)
@@ -91,7 +105,9 @@ mod tests {
         for units in [0, 65_537] {
             assert!(refused([32, 32], HeadOptions { units, ..HEAD }, &two).contains("`units`"), "{units}");
         }
-        assert!(refused([32, 32], HeadOptions { batch: 0, ..HEAD }, &two).contains("`batch`"));
+        for batch in [0, 1 << 32] {
+            assert!(refused([32, 32], HeadOptions { batch, ..HEAD }, &two).contains("`batch`"), "{batch}");
+        }
         for dropout in [-0.5, 1.0, f32::NAN] {
             assert!(refused([32, 32], HeadOptions { dropout, ..HEAD }, &two).contains("`dropout`"));
         }
@@ -102,7 +118,11 @@ mod tests {
             StageConfig { epochs: 0, ..stage.clone() },
             StageConfig { rate: 0.0, ..stage.clone() },
             StageConfig { early_stopping: Some(0), ..stage.clone() },
-            StageConfig { accumulate: 0, ..stage },
+            StageConfig { accumulate: 0, ..stage.clone() },
+            // Products of these would not fit.
+            StageConfig { accumulate: 1 << 32, ..stage.clone() },
+            StageConfig { epochs: 1 << 32, ..stage.clone() },
+            StageConfig { steps_per_epoch: Some(1 << 40), ..stage },
         ] {
             refused([32, 32], HEAD, &[wrong]);
         }

@@ -68,6 +68,15 @@ pub fn decode(
         pictures.decoded,
         pictures.len() - pictures.decoded.min(pictures.len()),
     ));
+    if let Some(unread) = folder.unread.pictures() {
+        host.say(format_args!("note: {name}: {unread} left out: these formats are not read"));
+    }
+    let hidden = folder.hidden();
+    if hidden > 0 {
+        host.say(format_args!(
+            "note: {name}: {hidden} pictures are in hidden folders, such as .ipynb_checkpoints; they count, as in Keras"
+        ));
+    }
     for note in &pictures.notes {
         host.say(format_args!("note: {note}"));
     }

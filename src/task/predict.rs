@@ -69,6 +69,9 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     for folder in &inputs.runs {
         host.say(format_args!("note: {} is a run, so its pictures are passed over", folder.display()));
     }
+    if let Some(unread) = inputs.unread.pictures() {
+        host.say(format_args!("note: {unread} among the pictures: these formats are not read"));
+    }
     let (architecture, pictures) = (&subject.architecture, inputs.count().unwrap_or(usize::MAX));
     Estimate { architecture, batch: job.batch, pictures, training: None }.check(host)?;
     let network = subject.network(host)?;

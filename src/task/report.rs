@@ -35,6 +35,8 @@ pub struct Report {
     pub reading: Reading,
     /// A file for the page, instead of the run's own.
     pub output: Option<Output>,
+    /// Write over the run's own page whatever `data` is.
+    pub force: bool,
 }
 
 /// How predictions came about, for the page.
@@ -121,17 +123,33 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     // Made once its room is known.
     let mut network = None;
     let own = &run.config.training.data;
+    let mut keeps_page = job.output.is_none() && !job.force && job.run.join(REPORT).exists();
+    if let Some(data) = &job.data {
+        keeps_page &= files::real(data)? != files::real(own)?;
+    }
     let judged = match &job.data {
+        Some(data) if keeps_page => {
+            return Err(Error::new(
+                Kind::Usage,
+                format!(
+                    "{} would be lost, the page of what the run was trained with",
+                    job.run.join(REPORT).display()
+                ),
+            )
+            .fact("its data", own.display())
+            .fact("asked for", data.display())
+            .help("name another file with -o, or write over it with --force"));
+        }
         Some(data) => Some(judge(host, job, &run, &mut network, data)),
         None if own.exists() => Some(judge(host, job, &run, &mut network, own)),
-        None if job.output.is_none() && job.run.join(REPORT).exists() => {
+        None if keeps_page => {
             return Err(Error::new(
                 Kind::Usage,
                 "a new report would lose the predictions of the one that is there",
             )
             .fact("gone", format!("{}, the pictures of the run", own.display()))
             .help(format!(
-                "name the pictures (`vgg-ft report {} DATA`), or another file with -o",
+                "name the pictures (`vgg-ft report {} DATA --force`), or another file with -o",
                 job.run.display()
             )));
         }

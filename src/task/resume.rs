@@ -112,8 +112,7 @@ pub(super) fn take_over_cuts(folder: &Path, stages: &mut [StageConfig]) -> Resul
 /// The job in `file`, a `run.toml` or `job.toml`, on `data` if that is given.
 ///
 /// # Errors
-/// [`Kind::Io`] when it cannot be read; [`Kind::Data`] when it is damaged; [`Kind::Usage`] when it is a job
-/// of `fit`, which has no pictures.
+/// [`Kind::Io`] when it cannot be read; [`Kind::Usage`] when it is damaged, or a job of `fit`, which has no pictures.
 pub fn job_of(
     file: &Path,
     data: Option<PathBuf>,
@@ -121,7 +120,9 @@ pub fn job_of(
     begin: Begin,
     reading: Reading,
 ) -> Result<Finetune> {
-    let mut config = Config::read(file)?;
+    // It was typed.
+    let usage = |error: Error| if error.kind() == Kind::Data { error.of_kind(Kind::Usage) } else { error };
+    let mut config = Config::read(file).map_err(usage)?;
     if config.training.job == Job::Fit {
         return Err(Error::new(Kind::Usage, format!("{} is a job of `vgg-ft fit`", file.display()))
             .help("give the run.toml or job.toml of a `vgg-ft finetune`"));
@@ -129,7 +130,7 @@ pub fn job_of(
     if let Some(data) = data {
         config.training.data = data;
     }
-    config.job(file, output, begin, reading)
+    config.job(file, output, begin, reading).map_err(usage)
 }
 
 impl Config {
@@ -165,6 +166,7 @@ impl Config {
             keep_features: training.keep_features,
             cache_limit: training.cache_limit,
             test_pictures: None,
+            named_classes: network.classes,
         };
         job.validate().context(|| format!("reading {}", file.display()))?;
         Ok(job)

@@ -11,12 +11,15 @@ pub(super) use config::{FORMAT, damaged};
 pub(super) use lock::Lock;
 
 use super::Host;
+use super::base::Base;
+use super::stage::Moment;
 use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
-use crate::report::{curves, tensorboard};
-use crate::train::History;
+use crate::report::{counted, curves, tensorboard};
+use crate::train::{Checkpoint, History};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -231,20 +234,33 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// How far a run is that is not finished.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stopped {
+    /// The stage that is under way.
+    stage: String,
+    /// Its epochs that are over.
+    epochs: usize,
+    /// Steps of the next.
+    steps: usize,
+}
+
 /// A run read back.
 pub struct Run {
-    /// `run.toml`.
+    /// `run.toml`; of a run that was stopped, `job.toml`.
     pub config: Config,
     /// Layers and sizes.
     pub architecture: Architecture,
     path: PathBuf,
+    /// Where a run that is not finished was stopped.
+    stopped: Option<(Checkpoint, Moment)>,
 }
 
 impl Run {
-    /// Reads `path/run.toml`.
+    /// Reads a finished run.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when `path` is no run; [`Kind::Data`] when `run.toml` is damaged.
+    /// [`Kind::Usage`] when `path` is none; [`Kind::Data`] when `run.toml` is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join("run.toml");
         if !file.exists() {
@@ -257,13 +273,54 @@ impl Run {
                 .fact("missing", file.display())
                 .help(help));
         }
-        let config = Config::read(&file)?;
-        let architecture = config.architecture(&file)?;
-        Ok(Self { config, architecture, path: path.to_owned() })
+        Self::read(path, &file, None)
     }
 
-    /// A remark where the device computes in other numbers than those that the run was trained in.
+    /// Reads a run that is finished, or was stopped (or is still being trained) after its first checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`Kind::Weights`] when the checkpoint is damaged.
+    pub fn open_unfinished(path: &Path) -> Result<Self> {
+        let job = path.join(JOB);
+        if path.join("run.toml").exists() || !job.exists() {
+            return Self::open(path);
+        }
+        let stopped = super::stage::kept(&Folder::at(path))?.ok_or_else(|| {
+            Error::new(Kind::Usage, format!("{} has no weights yet", path.display()))
+                .fact("missing", path.join(CHECKPOINT).display())
+                .help(format!(
+                    "it was stopped before its first epoch ended: `vgg-ft resume {}` goes on",
+                    path.display()
+                ))
+        })?;
+        Self::read(path, &job, Some(stopped))
+    }
+
+    fn read(path: &Path, file: &Path, stopped: Option<(Checkpoint, Moment)>) -> Result<Self> {
+        let config = Config::read(file)?;
+        let architecture = config.architecture(file)?;
+        Ok(Self { config, architecture, path: path.to_owned(), stopped })
+    }
+
+    /// How far a run is that is not finished.
+    pub fn stopped(&self) -> Option<Stopped> {
+        let (_, moment) = self.stopped.as_ref()?;
+        let position = &moment.position;
+        let stage =
+            self.config.training.stages.get(moment.stage).map_or_else(String::new, |s| s.name.clone());
+        Some(Stopped { stage, epochs: position.epochs.len(), steps: position.within })
+    }
+
+    /// Remarks on a run that is not finished, and where the device computes in other numbers than those that the run was
+    /// trained in.
     pub fn remark(&self, host: &Host) {
+        if let Some(Stopped { stage, epochs, steps }) = self.stopped() {
+            host.say(format_args!(
+                "note: the run is not finished; its weights are those of its checkpoint, after {} and {} of stage `{stage}`",
+                counted(epochs, "epoch"),
+                counted(steps, "step")
+            ));
+        }
         let (trained, here) = (self.config.training.precision, host.device.precision());
         if trained != here {
             host.say(format_args!(
@@ -276,13 +333,31 @@ impl Run {
     /// The trained network.
     ///
     /// # Errors
-    /// [`Kind::Weights`] when the model file is missing, damaged or of other sizes than `run.toml` says.
+    /// [`Kind::Weights`] when the model file is missing, damaged or of other sizes than `run.toml` says; of a run that is not
+    /// finished, when the base's weights are not those that it began with.
     pub fn network(&self, host: &Host) -> Result<Network> {
-        let weights = self.weights()?;
-        Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(&weights))
+        let Some((checkpoint, _)) = &self.stopped else {
+            let weights = self.weights()?;
+            return Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(&weights));
+        };
+        let training = &self.config.training;
+        let base = Base::open(host, training.weights.as_deref())?;
+        if base.sha256 != training.base_weights {
+            return Err(Error::new(
+                Kind::Weights,
+                "the weights of the base are not those that the run began with",
+            )
+            .expected_got(&training.base_weights, &base.sha256)
+            .help(
+                "put the file back, or set VGG_FT_WEIGHTS to it; the checkpoint has what was trained alone",
+            ));
+        }
+        let mut network = base.network(host, self.architecture.clone(), training.seed)?;
+        checkpoint.weights(host.device.as_ref(), &mut network)?;
+        Ok(network)
     }
 
-    /// The file of trained weights.
+    /// The file of a finished run's trained weights.
     ///
     /// # Errors
     /// [`Kind::Weights`] when it is missing or damaged.

@@ -8,7 +8,7 @@ use super::run::Folder;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::{Network, Trainable};
-use crate::report::{Progress, epoch_heading, epoch_line};
+use crate::report::{Progress, counted, epoch_heading, epoch_line};
 use crate::train::{
     Best, Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, Stopping,
 };
@@ -174,9 +174,9 @@ impl<'a> Stages<'a> {
             checkpoint.restore(device, network, &mut optimizer)?;
             position = moment.position;
             self.host.say(format_args!(
-                "going on after {} epochs and {} steps",
-                position.epochs.len(),
-                position.within
+                "going on after {} and {}",
+                counted(position.epochs.len(), "epoch"),
+                counted(position.within, "step")
             ));
         }
         let (enters, train) = seen.train;

@@ -10,6 +10,7 @@ use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source, imagenet};
 use std::path::Path;
+use std::rc::Rc;
 
 /// What is asked, and how it sees.
 pub(super) struct Subject {
@@ -22,7 +23,13 @@ pub(super) struct Subject {
     pub augment: Option<Augment>,
     /// In which numbers it was trained; of a file of weights nobody knows.
     pub precision: Option<Precision>,
-    weights: Pretrained,
+    origin: Origin,
+}
+
+/// Where the weights are.
+enum Origin {
+    Run(Rc<Run>),
+    File(Pretrained),
 }
 
 /// How pictures are fed, where the file of weights does not decide it.
@@ -39,7 +46,7 @@ impl Subject {
     ///
     /// # Errors
     /// Of the run's files.
-    pub fn of(run: &Run) -> Result<Self> {
+    pub fn of(run: Rc<Run>) -> Result<Self> {
         Ok(Self {
             architecture: run.architecture.clone(),
             classes: run.config.network.classes.clone(),
@@ -47,7 +54,7 @@ impl Subject {
             resize: run.resize()?,
             augment: run.config.training.stages.iter().rev().find_map(|stage| stage.augment.clone()),
             precision: Some(run.config.training.precision),
-            weights: run.weights()?,
+            origin: Origin::Run(run),
         })
     }
 
@@ -66,9 +73,9 @@ impl Subject {
                 .fact("run", path.display())
                 .help("a run feeds pictures as it was trained; leave the option out"));
         }
-        let run = Run::open(path)?;
+        let run = Rc::new(Run::open_unfinished(path)?);
         run.remark(host);
-        Self::of(&run)
+        Self::of(run)
     }
 
     fn pretrained(host: &Host, path: &Path, feeding: Feeding) -> Result<Self> {
@@ -98,7 +105,7 @@ impl Subject {
             resize,
             augment: None,
             precision: None,
-            weights,
+            origin: Origin::File(weights),
         })
     }
 
@@ -107,6 +114,11 @@ impl Subject {
     /// # Errors
     /// [`Kind::Weights`] when the file is damaged or of other sizes than was said; the device's.
     pub fn network(&self, host: &Host) -> Result<Network> {
-        Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(&self.weights))
+        match &self.origin {
+            Origin::Run(run) => run.network(host),
+            Origin::File(weights) => {
+                Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(weights))
+            }
+        }
     }
 }

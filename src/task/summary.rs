@@ -45,7 +45,7 @@ pub fn summary(host: &Host, job: &Summary) -> Result<()> {
     let mut stage = None;
     let architecture = match &job.run {
         Some(run) => {
-            let run = Run::open(run)?;
+            let run = Run::open_unfinished(run)?;
             stage = run.config.training.stages.last().filter(|_| !asked(job)).cloned();
             run.architecture
         }

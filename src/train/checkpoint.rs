@@ -92,6 +92,14 @@ impl Checkpoint {
         Ok(Some(Self { weights, state, steps, scale: scale.transpose()? }))
     }
 
+    /// Puts the weights alone where they were; those that had not learned stay as they are.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] when the file is of another network; the device's.
+    pub fn weights(&self, device: &dyn Device, network: &mut Network) -> Result<()> {
+        fill(&self.weights, device, network)
+    }
+
     /// Puts weights and state where they were. What learns must have been set before.
     ///
     /// # Errors
@@ -102,7 +110,7 @@ impl Checkpoint {
         network: &mut Network,
         optimizer: &mut Optimizer,
     ) -> Result<()> {
-        fill(&self.weights, device, network)?;
+        self.weights(device, network)?;
         optimizer.prepare(device, network.parameters())?;
         optimizer.steps = self.steps;
         if let (Some(scaler), Some(scale)) = (&mut optimizer.scaler, self.scale) {

@@ -77,11 +77,11 @@ impl Fit<'_> {
             let epoch = position.epochs.len() + 1;
             let (began, before) = (Instant::now(), position.seconds);
             while position.within < steps {
-                if interrupt::check().is_err() {
+                if let Err(stopped) = interrupt::check() {
                     late.land(&mut position.score)?;
                     observer.keep(network, optimizer, position)?;
                     let done = format!("training, epoch {epoch}, after step {} of {steps}", position.within);
-                    return interrupt::check().map_err(|error| error.context(done));
+                    return Err(stopped.context(done));
                 }
                 optimizer.rule = optimizer.rule.at_rate(rate(position.step, &position.epochs));
                 self.step(network, optimizer, sampler.batch(position.step), position, &mut late)?;

@@ -132,8 +132,13 @@ fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_moment() {
     let error = fails(&here, &["resume", "run"], 1);
     assert!(error.contains("finite number"), "{error}");
     assert_eq!(kept, tensors(&run.join("checkpoint.safetensors")));
-    let error = fails(&here, &["evaluate", "run", "data"], 2);
-    assert!(error.contains("run is not a finished run") && error.contains("vgg-ft resume run"), "{error}");
+    // It can be asked: with the weights of that moment, those of the best epoch.
+    let (text, said) = succeeds(&here, &["evaluate", "run", "data", "--split", "validation", "--json"]);
+    assert!(said.contains("the run is not finished"), "{said}");
+    let (loss, best) =
+        (json(&text)["loss"].as_f64().unwrap(), losses.iter().copied().fold(f64::MAX, f64::min));
+    // Single precision, in batches of other sizes.
+    assert!((loss - best).abs() <= 1e-5 * best, "{loss} and {best}");
     // The command that the error named, with a factor that mends so wild a rate.
     let (_, said) = succeeds(&here, &["resume", "run", "--rate-factor", "1e-35"]);
     assert!(said.contains("finetune: from block5_conv3 on, 2 epochs, rmsprop 1e30 times"), "{said}");
@@ -311,7 +316,15 @@ fn a_job_is_taken_from_another_runs_file() {
     fs::remove_dir_all(here.join("features")).unwrap();
     let error = fails(&here, &["finetune", "--config", "head/run.toml", "-o", "fourth"], 2);
     assert!(error.contains("head/run.toml is a job of `vgg-ft fit`"), "{error}");
-    let error = fails(&here, &["finetune", "--config", "first/history.csv", "-o", "fourth"], 1);
+    let error = fails(&here, &["finetune", "--config", "first/history.csv", "-o", "fourth"], 2);
     assert!(error.contains("history.csv cannot be understood"), "{error}");
+    // A word that is not known is not passed over.
+    fs::write(here.join("wrong.toml"), toml.replace("units = 8", "units = 8\nunit = 9")).unwrap();
+    let error = fails(&here, &["finetune", "--config", "wrong.toml", "-o", "fourth"], 2);
+    assert!(error.contains("unknown field `unit`"), "{error}");
+    // Classes are the data's, which is said where the file has others.
+    fs::rename(here.join("others/train/warm"), here.join("others/train/hot")).unwrap();
+    let (_, said) = succeeds(&here, &["finetune", "others", "--config", "first/run.toml", "-o", "fifth"]);
+    assert!(said.contains("the classes are those of the data, cold hot, not cold warm"), "{said}");
     assert!(!here.join("fourth").exists());
 }

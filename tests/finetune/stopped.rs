@@ -298,6 +298,23 @@ fn another_job_other_pictures_and_no_run_are_refused() {
     assert!(error.contains("none holds no run to go on with"), "{error}");
     let error = fails(&here, &["resume", "data"], 2);
     assert!(error.contains("data holds no run to go on with"), "{error}");
+    // It can be asked as far as it is: the weights are those of the checkpoint.
+    let (text, said) = succeeds(&here, &["evaluate", "run", "data", "--json"]);
+    assert!(said.contains("the run is not finished"), "{said}");
+    let (asked, kept) = (super::json(&text), state(&here.join("run")).unwrap());
+    assert_eq!(asked["stopped"]["epochs"], kept["position"]["epochs"].as_array().unwrap().len());
+    assert_eq!(asked["stopped"]["steps"], kept["position"]["within"]);
+    assert_eq!(asked["pictures"], 6);
+    succeeds(&here, &["predict", "run", "data/validation/warm/0.png"]);
+    succeeds(&here, &["summary", "run"]);
+    for command in ["report", "export"] {
+        let export: &[&str] = if command == "export" { &["--format", "onnx", "-o", "run.onnx"] } else { &[] };
+        let error = fails(&here, &[&[command, "run"][..], export].concat(), 2);
+        assert!(
+            error.contains("run is not a finished run") && error.contains("vgg-ft resume run"),
+            "{error}"
+        );
+    }
     let before = fs::read(here.join("run/checkpoint.safetensors")).unwrap();
     let data = here.join("data");
     let refused = |purpose: &str, reason: &str| {

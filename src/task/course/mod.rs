@@ -12,6 +12,7 @@ pub use optimizer::{OptimizerConfig, RuleName};
 use crate::data::Augment;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Network, Trainable};
+use crate::report::counted;
 use crate::train::{Course, Cut, LossOptions, Monitor, Optimizer, Pace, Schedule, Stopping};
 use optimizer::is_false;
 use serde::{Deserialize, Serialize};
@@ -305,24 +306,24 @@ impl fmt::Display for StageConfig {
             Some(layer) => write!(f, "from {layer} on")?,
             None => f.write_str("classifier")?,
         }
-        write!(f, ", {} epochs, {} {:e}", self.epochs, self.optimizer, self.rate)?;
+        write!(f, ", {}, {} {:e}", counted(self.epochs, "epoch"), self.optimizer, self.rate)?;
         if self.schedule != Schedule::Constant {
             write!(f, " {}", self.schedule)?;
         }
         for Cut { step, factor } in &self.rate_cuts {
             match step {
                 0 => write!(f, " times {factor}")?,
-                _ => write!(f, " times {factor} after {step} steps")?,
+                _ => write!(f, " times {factor} after {}", counted(*step as usize, "step"))?,
             }
         }
         if self.warmup > 0 {
-            write!(f, ", warm-up {} steps", self.warmup)?;
+            write!(f, ", warm-up {}", counted(self.warmup, "step"))?;
         }
         if self.accumulate > 1 {
             write!(f, ", {} batches a step", self.accumulate)?;
         }
         if let Some(steps) = self.steps_per_epoch {
-            write!(f, ", {steps} steps an epoch")?;
+            write!(f, ", {} an epoch", counted(steps, "step"))?;
         }
         if self.label_smoothing > 0.0 {
             write!(f, ", label smoothing {}", self.label_smoothing)?;
@@ -331,7 +332,7 @@ impl fmt::Display for StageConfig {
             f.write_str(", weighted classes")?;
         }
         if let Some(patience) = self.early_stopping {
-            write!(f, ", stops {patience} epochs after the best {}", self.monitor.name())?;
+            write!(f, ", stops {} after the best {}", counted(patience, "epoch"), self.monitor.name())?;
         }
         if self.restore_best {
             f.write_str(", ends with its best epoch")?;

@@ -22,7 +22,7 @@ use crate::data::{Folder, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Variant};
-use crate::report::duration;
+use crate::report::{counted, duration};
 use crate::task::extract::opened;
 use crate::train::{Epoch, History, PictureSamples};
 use serde::Serialize;
@@ -145,7 +145,8 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
             stages: stages.iter().filter(|stage| stage.epochs > 0).map(|&stage| stage.clone()).collect(),
             keep_features: false,
             cache_limit: (numbers.cache_limit * 1e9) as u64,
-            test_pictures: numbers.test_steps.map(|steps| steps * numbers.batch),
+            test_pictures: numbers.test_steps.map(|steps| steps.saturating_mul(numbers.batch)),
+            named_classes: Vec::new(),
         })
     };
     let mut jobs = vec![
@@ -193,7 +194,7 @@ fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Split
         for (stage, done) in part.job.stages.iter().zip(&part.done) {
             let so_far = match part.state {
                 State::Finished => " (finished)".into(),
-                State::Stopped => format!(" ({done} epochs are done)"),
+                State::Stopped => format!(" ({} done)", counted(*done, "epoch")),
                 State::New => String::new(),
             };
             host.say(format_args!("{name} {}: {stage}{so_far}", stage.name));

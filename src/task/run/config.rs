@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// `run.toml`, and without a result `job.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// Version of this layout.
     pub format: u32,
@@ -32,6 +33,7 @@ pub(in crate::task) const FORMAT: u32 = 2;
 
 /// The network of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetworkConfig {
     /// `vgg16`.
     pub variant: String,
@@ -51,6 +53,7 @@ pub struct NetworkConfig {
 
 /// How a run was trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TrainingConfig {
     /// Whose job it is; of `finetune` if the file is from before there was this line.
     #[serde(default)]
@@ -88,6 +91,7 @@ pub struct TrainingConfig {
 
 /// Last figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ResultConfig {
     /// Training accuracy of the last epoch, or of the best if its weights were put back; so the others.
     pub accuracy: f64,
