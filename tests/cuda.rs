@@ -251,6 +251,26 @@ fn a_driver_too_old_for_hoppers_kernels_gets_the_portable_ones() {
     inside("inner::held_back", "hopper,driver=12000");
 }
 
+/// The default is f32 on every device; who did not choose it hears what else the card has.
+#[test]
+fn tensor_cores_that_are_idle_are_said() {
+    let empty = tempfile::tempdir().unwrap();
+    let said = |words: &str, precision: &[&str]| {
+        let mut command = vgg_ft();
+        command
+            .env("LD_LIBRARY_PATH", fake())
+            .env("VGG_FT_FAKE_CUDA", words)
+            .arg("extract")
+            .arg(empty.path());
+        says(command.args(["-o", "features", "--device", "cuda"]).args(precision), 1)[1].clone()
+    };
+    for (words, faster) in [("hopper", "--precision bf16 or tf32 is"), ("", "--precision bf16 or tf32 is")] {
+        let text = said(words, &[]);
+        assert!(text.contains("its tensor cores are idle") && text.contains(faster), "{words}: {text}");
+        assert!(!said(words, &["--precision", "f32"]).contains("idle"));
+    }
+}
+
 /// What runs on the fake library.
 mod inner {
     use super::support::cases::{self, Integers, Reals};

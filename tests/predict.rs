@@ -181,7 +181,10 @@ fn runs_below_a_folder_are_passed_over_aloud() {
     // What is named is wanted.
     assert_eq!(stdout(predict(here).arg("new/runs/a/curves.png")).lines().count(), 1);
     let (_, error) = fails(predict(here).arg("new/runs"), 1);
-    assert!(error.contains("no pictures that are read in the folder new/runs") && error.contains("passed over"), "{error}");
+    assert!(
+        error.contains("no pictures that are read in the folder new/runs") && error.contains("passed over"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -33,6 +33,14 @@ pub struct Opened {
     pub device: Box<dyn Device>,
     /// What `auto` found.
     pub reason: Option<String>,
+    /// Precisions of a card's tensor cores, where it works in f32 without them.
+    pub idle: Option<&'static str>,
+}
+
+/// Precisions by which a card of this compute capability would use its tensor cores, where `precision` does not.
+fn idle(precision: Precision, capability: u32) -> Option<&'static str> {
+    let faster = if capability >= 80 { "bf16 or tf32" } else { "f16" };
+    precision.is_f32().then_some(faster)
 }
 
 impl DeviceName {
@@ -68,9 +76,11 @@ impl DeviceName {
         threads: Option<usize>,
         (sync, launches): (bool, Launches),
     ) -> Result<Opened> {
-        let card = |number| -> Result<Box<dyn Device>> {
+        let card = |number| -> Result<Opened> {
             let options = cuda::Options { number, sync, launches, ..Default::default() };
-            working(Gpu::new(Cuda::open(options)?)?, precision, kernels)
+            let gpu = Gpu::new(Cuda::open(options)?)?;
+            let idle = idle(precision, gpu.driver().limits().capability);
+            Ok(Opened { device: working(gpu, precision, kernels)?, reason: None, idle })
         };
         if launches != Launches::Serial && !matches!(self, Self::Auto | Self::Cuda { .. }) {
             return Err(no_launches(launches));
@@ -78,22 +88,21 @@ impl DeviceName {
         let device: Box<dyn Device> = match self {
             Self::Auto => {
                 return match cuda::find().and_then(|found| found.first().map(|card| card.number)) {
-                    Ok(number) => {
-                        let device = card(Some(number))
-                            .map_err(|error| error.context("opening the card that --device auto found"))?;
-                        Ok(Opened { device, reason: None })
-                    }
+                    Ok(number) => card(Some(number))
+                        .map_err(|error| error.context("opening the card that --device auto found")),
                     Err(error) if launches != Launches::Serial => {
                         Err(no_launches(launches).fact("no card", error.message()))
                     }
                     Err(error) => match cpu(precision, kernels, threads) {
-                        Ok(device) => Ok(Opened { device, reason: Some(error.message().to_owned()) }),
+                        Ok(device) => {
+                            Ok(Opened { device, reason: Some(error.message().to_owned()), idle: None })
+                        }
                         Err(refused) => Err(refused.fact("no card", error.message())),
                     },
                 };
             }
             Self::Cpu => cpu(precision, kernels, threads)?,
-            Self::Cuda { number } => card(number)?,
+            Self::Cuda { number } => return card(number),
             Self::Emulator { checked } => {
                 let options = if checked { Options::default() } else { Options::fast() };
                 // It is the oldest card that the kernels run on.
@@ -102,7 +111,7 @@ impl DeviceName {
                 working(Gpu::new(emulator)?, precision, kernels)?
             }
         };
-        Ok(Opened { device, reason: None })
+        Ok(Opened { device, reason: None, idle: None })
     }
 }
 

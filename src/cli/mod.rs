@@ -157,8 +157,16 @@ fn host(cli: &Cli) -> Result<Host> {
         _ if idle => (DeviceName::Cpu, Precision::F32, Kernels::Auto, Launches::Serial),
         command => (cli.device, precision(cli.precision, command), cli.kernels, cli.launches),
     };
-    let Opened { device, reason } = name.open((precision, kernels), threads, (cli.sync, launches))?;
-    Ok(Host { device, reason, json: cli.json, quiet: cli.quiet })
+    let Opened { device, reason, idle } = name.open((precision, kernels), threads, (cli.sync, launches))?;
+    // Who chose f32 knows; a forward pass over some pictures is short.
+    let works = matches!(
+        cli.command,
+        Command::Finetune(_) | Command::Notebook(_) | Command::Extract(_) | Command::Demo(_)
+    );
+    let advice = idle
+        .filter(|_| works && cli.precision.is_none())
+        .map(|faster| format!("its tensor cores are idle: --precision {faster} is several times faster"));
+    Ok(Host { device, reason, advice, json: cli.json, quiet: cli.quiet })
 }
 
 /// As it was typed; of a job that was written down its own. A file that cannot be read is left to those who need it.

@@ -15,6 +15,8 @@ pub struct Host {
     pub device: Box<dyn Device>,
     /// Why it is this one, if nobody named it and it is not the best there could be.
     pub reason: Option<String>,
+    /// How it would be faster.
+    pub advice: Option<String>,
     /// Results as JSON.
     pub json: bool,
     /// No remarks on stderr.
@@ -84,6 +86,9 @@ impl Host {
         self.say(format_args!("device     {} ({}), precision {precision}", device.name, device.hardware));
         if let Some(reason) = &self.reason {
             self.say(format_args!("           since {reason} (`vgg-ft devices` says more)"));
+        }
+        if let Some(advice) = &self.advice {
+            self.say(format_args!("           {advice}"));
         }
     }
 }

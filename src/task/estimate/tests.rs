@@ -48,7 +48,7 @@ impl Device for Small {
 
 fn host(free: u64, card: Option<(u32, Kernels, Precision)>) -> Host {
     let device = Box::new(Small(CpuDevice::new(Some(1)).unwrap(), free, card));
-    Host { device, reason: None, json: false, quiet: true }
+    Host { device, reason: None, advice: None, json: false, quiet: true }
 }
 
 /// A card that runs the kernels of all.
