@@ -29,7 +29,7 @@ pub(super) struct Subject {
 /// Where the weights are.
 enum Origin {
     Run(Rc<Run>),
-    File(Pretrained),
+    File(Box<Pretrained>),
 }
 
 /// How pictures are fed, where the file of weights does not decide it.
@@ -105,7 +105,7 @@ impl Subject {
             resize,
             augment: None,
             precision: None,
-            origin: Origin::File(weights),
+            origin: Origin::File(Box::new(weights)),
         })
     }
 
