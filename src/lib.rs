@@ -1,7 +1,8 @@
 //! vgg-ft: fine-tune VGG16 on your own pictures.
 //!
-//! The modules stand in the order in which the data meets them; a module uses only modules below it
-//! (`tests/house.rs` reads the `use crate::` lines and says no).
+//! Modules are listed by dependency: a module uses only modules listed below it (`tests/house.rs` reads every
+//! `crate::` path and enforces it). To follow the data, read `cli`, `task`, `data`, `train`, `model`, `op`, `graph`,
+//! `device`.
 
 pub mod cli;
 pub mod task;
@@ -16,7 +17,7 @@ pub mod graph;
 pub mod device;
 pub mod ptx;
 pub mod fetch;
-// The cellar: used by all, uses nothing above.
+// Base modules: used by all, use nothing above.
 pub mod shape;
 pub mod random;
 pub mod interrupt;

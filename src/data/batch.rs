@@ -1,4 +1,4 @@
-//! Batches, prepared one ahead on a thread of their own, so that decoding and copying hide behind
+//! Batches, prepared one ahead on a thread of their own, so that decoding and copying overlap with
 //! computing.
 //!
 //! In: a [`Source`] and the order in which its samples are wanted. Out: an iterator of [`Batch`]es.

@@ -1,4 +1,5 @@
-//! The engine's instruction set: one variant per kernel.
+//! The engine's instruction set: one variant per operation. Most have several kernels, by precision, tile and
+//! architecture.
 //!
 //! In: geometry by value, inputs by `&Buffer`, outputs by `&mut Buffer` (so that the borrow checker
 //! forbids an output that aliases an input). Out: nothing; a `Call` is a value that can be run,

@@ -1,7 +1,7 @@
-//! Where numbers live and work is done.
+//! Devices: where buffers live and calls run.
 //!
-//! In: [`Call`]s on [`Buffer`]s. Out: the same buffers, changed. A [`Device`] has six verbs and is
-//! chosen at run time; everything above speaks to `&dyn Device` and knows no backend.
+//! In: [`Call`]s on [`Buffer`]s. Out: the same buffers, changed. A [`Device`] has six core operations and optional
+//! capabilities with defaults. It is chosen at run time; everything above uses `&dyn Device` and knows no backend.
 
 mod arm;
 pub mod augment;

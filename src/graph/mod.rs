@@ -1,4 +1,4 @@
-//! Tensors, the tape, and the way back.
+//! Tensors, the tape, and the backward pass.
 //!
 //! In: forward results that ops record. Out: gradients of the parameters that learn. What does not
 //! learn is not recorded: freezing is a fact of the graph, not a switch that each op looks at.

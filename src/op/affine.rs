@@ -1,4 +1,4 @@
-//! What conv2d and dense share: the way back of `y = f(bias + x ∘ weight)`, `f` = ReLU or nothing.
+//! What conv2d and dense share: the backward pass of `y = f(bias + x ∘ weight)`, `f` = ReLU or nothing.
 //!
 //! In: the gradient of `y`, and how an op makes the gradients of its weight and its input from that
 //! of the sum. Out: the gradients of `x`, weight and bias, of those that learn.

@@ -1,4 +1,4 @@
-//! Pictures of a set, augmented, as input. Nothing behind it learns, so nothing is recorded.
+//! Pictures of a set, augmented, as input. None of its inputs learns, so nothing is recorded.
 
 use super::output;
 use crate::device::augment::{Gather, Transform};

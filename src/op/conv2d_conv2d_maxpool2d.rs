@@ -1,7 +1,7 @@
-//! Two 3x3 convolutions with bias and ReLU, and the 2x2 maximum behind them: VGG16's first block.
+//! Two 3x3 convolutions with bias and ReLU, and the 2x2 maximum after them: VGG16's first block.
 //!
 //! `conv2d_maxpool2d(conv2d(x))`. Where nothing learns and the device has a kernel for all of it neither map is ever
-//! stored; else it is those two ops, one behind the other.
+//! stored; else it is those two ops, one after the other.
 
 use super::{conv2d, conv2d_maxpool2d, output};
 use crate::device::Call;

@@ -1,4 +1,4 @@
-//! 3x3 convolution with bias, ReLU and the 2x2 maximum behind it, in one pass.
+//! 3x3 convolution with bias, ReLU and the 2x2 maximum after it, in one pass.
 //!
 //! `y[n,i,j,o] = max_{a,b in {0,1}} z[n,2i+a,2j+b,o]`, `z = max(conv2d(x), 0)`. The full map is never
 //! stored: backward knows each window's winner, and where `y > 0` ReLU was open there, so `dy` goes to

@@ -1,5 +1,5 @@
 //! Dropout: in training each element is 0 with probability `rate`, else `x / (1 - rate)`; in
-//! inference nothing happens. Backward draws the same mask again and applies it to the gradient.
+//! inference nothing happens. Backward regenerates the same mask and applies it to the gradient.
 
 use super::output;
 use crate::device::Call;

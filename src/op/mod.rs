@@ -1,6 +1,6 @@
 //! The operations, one file each: formula, shape rule, forward, backward.
 //!
-//! In: tensors and the tape. Out: a tensor, recorded if something behind it learns. An op makes
+//! In: tensors and the tape. Out: a tensor, recorded if one of its inputs learns. An op makes
 //! [`Call`](crate::device::Call)s and knows nothing of how a device does them.
 
 mod affine;

@@ -1,5 +1,5 @@
 //! From a picture's bytes to the network's input: `y[c] = pixel[order[c]] · scale[c] + offset[c]`.
-//! Pictures do not learn, so there is no way back.
+//! Pictures do not learn, so there is no backward pass.
 
 use super::output;
 use crate::device::call::Normalize;

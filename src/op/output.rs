@@ -1,5 +1,5 @@
 //! From logits to probabilities, for prediction: training takes the loss from the logits themselves,
-//! so there is no way back.
+//! so there is no backward pass.
 
 use super::output;
 use crate::device::{Call, Device};

@@ -1,6 +1,6 @@
 //! Operations of sm_90 that begin now and are done later: `mbarrier`, bulk copies, `wgmma`.
 //!
-//! In: rows that the decoder makes. Out: read by the machine; the registers that each row names are shown to
+//! In: rows that the decoder makes. Out: read by the emulator; the registers that each row names are shown to
 //! whoever numbers them. Rows that may have to wait stand at the begin of a block (`Block::gate`).
 
 use super::alu::Class;

@@ -1,7 +1,7 @@
 //! What a person sees of a kernel on the emulator: launches, the difference from the cpu, a table of
 //! source lines, the steps of a thread.
 //!
-//! In: counts and steps of the machine. Out: text, and the same as values for JSON.
+//! In: counts and steps of the emulator. Out: text, and the same as values for JSON.
 
 use super::table::thousands;
 use crate::device::Precision;

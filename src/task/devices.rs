@@ -1,4 +1,4 @@
-//! `devices`: what this machine offers to compute on, and why not more.
+//! `devices`: what this computer offers to compute on, and why not more.
 
 use super::Host;
 use crate::device::cpu::CpuDevice;

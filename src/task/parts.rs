@@ -1,10 +1,8 @@
-//! A split of the data at every place where a stage takes it up: pictures, and the activations of the frozen
-//! layers below.
+//! A split of the data at every place where a stage enters: pictures, and the activations of the frozen layers below.
 //!
-//! In: a split, the places, a limit of bytes. Out: samples and the layer at which they enter. What is frozen
-//! for good runs once per picture; its output lies in `RUN/features`, mapped, so that it is in memory as far
-//! as there is room. Beyond the limit the frozen layers run again in every epoch, and for the validation so they do where a
-//! card computes them sooner than it is given what they made.
+//! In: a split, the places, a limit of bytes. Out: samples and the layer at which they enter. What is frozen for good runs
+//! once per picture; its output is in `RUN/features`, memory-mapped. Beyond the limit the frozen layers run again in every
+//! epoch, and so they do for validation pictures that a card computes in less than half the time of an upload.
 
 use super::Host;
 use super::extract::From;

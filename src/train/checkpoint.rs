@@ -1,4 +1,4 @@
-//! A moment of training on the disk, from which it goes on bit for bit.
+//! A checkpoint: the state of training on disk, from which it continues bit for bit.
 //!
 //! In: a network, its optimizer, and a text that says where training is. Out: one safetensors file, whole or
 //! absent, with the weights that may have learned and the optimizer's state as the device holds them (OHWI).

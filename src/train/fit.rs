@@ -1,4 +1,4 @@
-//! The loop: epochs of steps, each a forward pass, a loss, the way back and an update.
+//! The loop: epochs of steps, each a forward pass, a loss, a backward pass and an update.
 
 use super::checkpoint::Best;
 use super::course::Course;

@@ -1,4 +1,4 @@
-//! A step on paper: the real loop on the planning driver, with blank samples and blank weights.
+//! A dry run of a step: the real loop on the planning driver, with blank samples and blank weights.
 //!
 //! In: an architecture, where samples enter, what learns, how many at once. Out: a [`Record`] of everything
 //! that a card would be asked to do. What is planned is what [`Fit`] does, by construction.

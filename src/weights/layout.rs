@@ -1,7 +1,7 @@
-//! Layouts of kernels: files keep the outputs last (Keras: HWIO, in × out), the engine keeps them
-//! first (OHWI, out × in). Pure functions on slices.
+//! Layouts of kernels: files keep the outputs last (Keras: HWIO, `[in, out]`); the engine keeps convolutions as OHWI and
+//! dense kernels as `[in, out]`. Pure functions on slices.
 //!
-//! With h, w and i taken together as one axis, both are the same matrix and its transpose.
+//! With h, w and i taken together as one axis, HWIO and OHWI are a matrix and its transpose.
 
 use rayon::prelude::*;
 

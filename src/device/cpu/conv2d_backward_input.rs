@@ -1,5 +1,5 @@
-//! The convolution's gradient with respect to its input: a correlation with the weights turned by half
-//! a turn, from the output's channels to the input's.
+//! The convolution's gradient with respect to its input: a correlation with the flipped weights,
+//! from the output's channels to the input's.
 
 use super::conv2d_direct::{self, Direct};
 use super::panels::Panels;

@@ -1,4 +1,4 @@
-//! Two convolutions with ReLU and the pool behind them, the map between them in scratch memory.
+//! Two convolutions with ReLU and the pool after them, the map between them in scratch memory.
 
 use super::conv2d_forward::conv2d_forward;
 use super::conv2d_maxpool2d_forward::conv2d_maxpool2d_forward;

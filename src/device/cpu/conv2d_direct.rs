@@ -3,8 +3,8 @@
 //! In: a map `[n, h, w, c_in]`, packed weights, a bias. Out: a map `[n, h, w, c_out]`. A job is a range
 //! of output pixels. It copies the pixels under its windows into a small map with zeros around; there
 //! the three taps of a window row lie side by side, so a window is three runs of `3 c` numbers and the
-//! tile reads it in place. Input channels come in blocks, so that a panel of weights stays in the first
-//! cache while the job's pixels pass it.
+//! tile reads it in place. Input channels come in blocks, so that a panel of weights stays in L1
+//! while the job's pixels pass it.
 
 use super::panels::{self, Panels};
 use super::tile::{self, COLUMNS, Corner, ROWS, Runs, Start};

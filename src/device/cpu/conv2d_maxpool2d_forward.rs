@@ -1,4 +1,4 @@
-//! The convolution, ReLU and the pool behind it: `y = max over 2x2 of ReLU(bias + x * weight)`.
+//! The convolution, ReLU and the pool after it: `y = max over 2x2 of ReLU(bias + x * weight)`.
 
 use super::conv2d_forward::{conv2d_forward, transformed};
 use super::kept::Kept;

@@ -1,5 +1,5 @@
 //! A dense layer's weight gradient and its RMSprop step in one pass: the gradient of one input's row
-//! lives in the first cache only, so the weight and its mean square are the whole traffic, and both
+//! stays in L1, so the weight and its mean square are the whole traffic, and both
 //! are walked from front to back.
 
 use super::dense_backward_weight::{INPUTS, desks};

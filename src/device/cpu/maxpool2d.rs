@@ -1,4 +1,4 @@
-//! The maximum of 2x2 windows, and the way back to the winner.
+//! The maximum of 2x2 windows, and its backward pass, to the winner.
 
 use super::simd::widest;
 use super::workshop::Workshop;

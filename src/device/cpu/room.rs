@@ -1,4 +1,4 @@
-//! How much memory this process can still have of the machine: what the kernel counts as available, and the limits of
+//! How much memory this process can still get: what the kernel counts as available, and the limits of
 //! the control groups that it runs in (a container's, a batch system's), with the swap that goes with either.
 //!
 //! In: the files of Linux. Out: a [`Capacity`], or nothing where there are no such files: on other systems nobody asks,

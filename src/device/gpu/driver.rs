@@ -1,5 +1,4 @@
-//! The seam between the engine and whatever runs its kernels: ten verbs that every driver has, and six that
-//! it may leave as they are.
+//! The interface between the engine and whatever runs its kernels: ten required methods, and eight with defaults.
 //!
 //! In: PTX modules, addresses, bytes and [`Launch`]es that were checked. Out: the same bytes, changed.
 //! `cuda` and `emulator` are the two drivers; all other host code is shared.

@@ -1,7 +1,7 @@
 //! A launch as a plain value, and the check that it passes before it goes anywhere.
 //!
-//! A driver that is given one argument too few reads what lies behind the list, and answers everything
-//! else with one word ("invalid value"). So [`Launch::check`] compares with the kernel's signature and
+//! A driver that is given one argument too few reads past the list, and reports everything
+//! else as "invalid value". So [`Launch::check`] compares with the kernel's signature and
 //! the device's limits first, the same way for every driver, and says which number is wrong.
 
 use super::driver::Address;

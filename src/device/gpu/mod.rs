@@ -1,4 +1,4 @@
-//! The device of our own kernels: the host code that `cuda` and `emulator` share.
+//! The device that runs our kernels: the host code that `cuda` and `emulator` share.
 //!
 //! In: [`Call`]s. Out: [`Launch`](launch::Launch)es, checked and given to a [`Driver`]. [`Gpu`] is the
 //! [`Device`] made of a driver.

@@ -1,6 +1,6 @@
 //! How long the notebook will take here: one forward pass is measured, the rest is counted in multiply-adds.
 //!
-//! The way back is taken as twice the way forward through what learns. Decoding and augmentation are not in it.
+//! The backward pass is taken as twice the forward pass through what learns. Decoding and augmentation are not in it.
 
 use crate::device::Device;
 use crate::error::Result;

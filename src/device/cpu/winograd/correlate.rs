@@ -1,4 +1,4 @@
-//! A 3x3 correlation of a map with transformed weights: forward, and backward-input with turned weights.
+//! A 3x3 correlation of a map with transformed weights: forward, and backward-input with flipped weights.
 //!
 //! A job is some rows of tiles: transform them, multiply point by point, transform back. Where there are too few
 //! tiles for all threads, weights would be read by each of them: then threads share the tiles, and each

@@ -2,7 +2,7 @@
 //!
 //! In: addresses of a tile's pixels; of a window's nine taps. Out: A x A points, `points` apart; outputs, with
 //! bias and ReLU, with a mask, or as the maxima of 2x2. Points of one channel lie far apart in memory: their
-//! distance ([`spread`]) is an odd number of cache lines, or they would share a few sets of the first cache.
+//! distance ([`spread`]) is an odd number of cache lines, or they would share a few sets of L1.
 
 use super::form::Form;
 use crate::device::cpu::simd::by_level;

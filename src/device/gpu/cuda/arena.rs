@@ -1,9 +1,9 @@
-//! Where in the card's memory a buffer lies: a few large slabs, cut into pieces. No driver is asked here.
+//! Where in the card's memory a buffer is: a few large slabs, cut into pieces. No driver is called here.
 //!
-//! In: sizes, and slabs to cut them from. Out: addresses. The rule is fixed: the smallest free piece that is
-//! large enough, of equal ones the lowest. Free neighbours are always one piece, so the free pieces follow
-//! from what is taken alone: a step that asks for the same sizes in the same order as the one before
-//! gets the same addresses, and its launches repeat to the last bit.
+//! In: sizes, and slabs to cut them from. Out: addresses. The rule is a deterministic best fit: the smallest free piece
+//! that is large enough, of equal ones the lowest. Free neighbours are always merged, so the free pieces depend only on
+//! what is allocated: a step that asks for the same sizes in the same order as the one before gets the same addresses,
+//! and its launches repeat to the last bit.
 
 use std::collections::{BTreeMap, BTreeSet};
 

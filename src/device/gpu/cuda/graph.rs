@@ -1,11 +1,11 @@
-//! Whole steps as CUDA graphs: a list of launches that comes again is started by one call.
+//! Whole steps as CUDA graphs: a repeated list of launches is started by one call.
 //!
-//! In: launches in order. Out: the same work, as a graph that was kept where one fits, with other arguments
-//! where only these differ, or as a new one. A graph is a chain: one stream has no more order than that. Where launches
-//! are programmatic, a kernel that waits by itself begins when all blocks of the one before are past their own wait, or
-//! have ended. Two kernels apart nothing can meet: a kernel ends after its wait, so its end is that of all before it.
-//! The arena gives a step the addresses of the step before, so that a few counters and rates are all that changes.
-//! Graphs are for speed alone: where a driver has none, or the card no room for one, the launches come back.
+//! In: launches in order. Out: the same work, as a cached graph where one fits, with updated arguments where only these
+//! differ, or as a new one. A graph is a chain, in the order of the one stream. With programmatic launches, a kernel that
+//! waits by itself starts when all blocks of the one before are past their own wait, or have ended. Kernels two apart never
+//! overlap: a kernel ends after its wait, so its end implies the end of all before it. The arena gives a step the
+//! addresses of the step before, so only a few counters and rates change. Graphs are for speed alone: where a driver has
+//! none, or the card no room for one, the launches are issued one by one.
 
 use super::handle::{Handle, Stream};
 use super::library::{self, Code, Edge, Library, SUCCESS};

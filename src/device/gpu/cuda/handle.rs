@@ -1,4 +1,4 @@
-//! What the driver has to get back, and the one place that says why its handles may travel.
+//! Handles that must be given back to the driver, and the one place that says why they may move between threads.
 
 use super::library::{Library, SUCCESS};
 use crate::error::Result;

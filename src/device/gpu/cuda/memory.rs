@@ -1,8 +1,8 @@
-//! The card's memory: taken from the driver in slabs, cut into buffers by the [`Arena`], given back to it at once.
+//! The card's memory: taken from the driver in slabs, cut into buffers by the [`Arena`], reused at once when freed.
 //!
-//! In: sizes. Out: addresses; a map of what is taken, by whom, so that a copy beside it is refused and an
-//! error says who holds the card. A buffer that was given back may be another's with the next call: the one
-//! stream runs what was started on it before.
+//! In: sizes. Out: addresses; a map of what is allocated, by whom, so that an out-of-bounds copy is refused and an
+//! error lists the owners. A freed buffer may be another's at the next call: stream order guarantees that earlier kernels
+//! finish first.
 
 use super::arena::{Arena, grains};
 use super::handle::{Handle, Stream};

@@ -1,8 +1,8 @@
-//! The driver of NVIDIA cards: libcuda, found at run time.
+//! The CUDA driver: libcuda, found at run time.
 //!
-//! In: what [`Driver`] takes. Out: work on a card. One stream, so that everything happens in the order it
-//! was asked for; memory in that order too; copies through pinned memory. What goes wrong in a kernel comes
-//! up later, with the kernels that may have done it, or with [`Options::sync`] at once.
+//! In: what [`Driver`] takes. Out: work on a card. There is one stream, so everything happens in the order it was
+//! asked for, frees included; copies go through pinned memory. A fault in a kernel surfaces later, with the kernels that
+//! may have caused it, or with [`Options::sync`] at once.
 
 mod arena;
 mod card;

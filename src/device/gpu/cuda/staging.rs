@@ -1,9 +1,9 @@
-//! Copies between host and card, through pinned memory: small ones to the card through a ring of small pieces, others
-//! through two large ones; and small ones from the card that are fetched later.
+//! Copies between host and card, double-buffered through pinned memory: small uploads through a ring of small buffers,
+//! others through two large ones; and small downloads that are collected later.
 //!
-//! In: host bytes and addresses. Out: the same bytes on the other side. A copy from ordinary memory may or
-//! may not be done when the driver returns; from pinned memory the rules are plain, the card's engine
-//! reads it by itself, and one piece is filled while the other travels.
+//! In: host bytes and addresses. Out: the same bytes on the other side. Pageable copies are avoided, because the driver
+//! may return before they finish. From pinned memory the card reads by itself, and one buffer is filled while the other
+//! is in flight.
 
 use super::handle::Handle;
 use super::library::{Code, Library, SUCCESS};

@@ -1,7 +1,7 @@
-//! Launches on their way: one by one, or kept back while a step is `together` and started as a graph.
+//! Pending launches: issued one by one, or collected while a step is `together` and started as a graph.
 //!
-//! In: launches. Out: work in the stream, in the order of the calls, whoever makes them. What must not
-//! overtake a launch that was kept back (a copy, a wait, memory that goes back to the system) settles first.
+//! In: launches. Out: work in the stream, in the order of the calls, whatever thread makes them. What must not overtake a
+//! pending launch (a copy, a wait, memory returned to the system) settles them first.
 
 use super::library::{SUCCESS, is_sticky};
 use super::start::{Arguments, Function};

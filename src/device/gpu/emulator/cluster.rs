@@ -1,6 +1,6 @@
 //! What a launch of clusters must be.
 //!
-//! In: a program and its launch. Out: an error where its blocks make no whole clusters, or more warps than this machine
+//! In: a program and its launch. Out: an error where its blocks make no whole clusters, or more warps than the emulator
 //! tells apart.
 
 use super::shared::Agents;

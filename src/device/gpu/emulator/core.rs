@@ -1,4 +1,4 @@
-//! A warp's view of the machine: what operations other than arithmetic do.
+//! What operations other than arithmetic do to a warp.
 //!
 //! In: one operation, the warp's registers and active lanes. Out: changed registers, shared and global
 //! memory, or a [`Fault`] that names the thread. Addresses are read from the registers before anything

@@ -1,10 +1,10 @@
-//! Tensor-core instructions: `mma.sync`, and the sums of `wgmma`.
+//! Tensor-core instructions: `mma.sync`, and the accumulation of `wgmma`.
 //!
 //! In: fragments in registers (layouts: PTX ISA 9.0, 9.7.14.5 "Matrix fragments for mma"). Out: the
 //! product. `fast` multiplies and adds in f32, in order of k. The exact modes follow MMA-Sim
 //! (arXiv 2511.10909): all products and the summand are aligned to the largest exponent, cut to 24 or 25
 //! bits of fraction, added exactly, and the sum is cut to f32. A product's exponent is the sum of its
-//! factors' exponents: the hardware does not normalize products, nor denormal factors.
+//! operands' exponents: the hardware does not normalize products, nor denormal operands.
 
 use super::lanes::Registers;
 use crate::ptx::arith::from_f16;

@@ -1,9 +1,9 @@
-//! The emulator: our own machine for the PTX that ships.
+//! The emulator: an interpreter for the PTX that ships.
 //!
 //! In: the same modules and launches as an NVIDIA driver gets. Out: the same numbers, and where a kernel
 //! is wrong, a report that names buffer, element, source line and thread. Blocks run in parallel, each on
-//! one thread; a block's warps take turns; a warp's 32 lanes run at once (`alu`). The plan of the
-//! machine, what it can show and what it cannot: docs/emulator.md.
+//! one thread; a block's warps take turns; a warp's 32 lanes run at once (`alu`). How it works,
+//! what it can show and what it cannot: docs/emulator.md.
 
 mod access;
 mod alu;

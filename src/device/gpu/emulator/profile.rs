@@ -1,6 +1,6 @@
 //! What each line of the source cost.
 //!
-//! In: a program and its [`Statistics`]. Out: one [`LineCount`] per source line that ran. The machine
+//! In: a program and its [`Statistics`]. Out: one [`LineCount`] per source line that ran. The emulator
 //! counts blocks of the program and memory accesses only; all else follows from them, so counting costs
 //! nothing where nobody asks.
 

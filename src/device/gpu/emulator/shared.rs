@@ -1,5 +1,5 @@
 //! A block's shared memory and what is known of it: who wrote, who read, when. Of a cluster that of all its blocks, one
-//! window behind the other.
+//! window after the other.
 //!
 //! In: accesses of a warp, already within bounds and aligned. Out: data, and a [`Conflict`] where two
 //! warps touch a word with no barrier between. Every warp has a clock for every other; a barrier joins

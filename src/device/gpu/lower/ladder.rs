@@ -1,6 +1,6 @@
 //! The teaching convolutions: `kernels/ladder/`. Other launches than the engine's for `conv2d_forward`.
 //!
-//! In: the call and the rung that stands in for it. Out: its one launch. All rungs take the same arguments in the
+//! In: the call and the rung that replaces its kernel. Out: its one launch. All rungs take the same arguments in the
 //! same order; those that TMA feeds get x and weight as tensor maps.
 
 use super::conv2d::{geometry, pixels};

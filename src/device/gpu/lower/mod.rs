@@ -1,9 +1,9 @@
-//! From what is to be done to what is started: a [`Call`] becomes one launch, or two where blocks share
-//! a sum.
+//! Lowering: a [`Call`] becomes one or more launches. Where blocks share a sum, a second launch adds the parts;
+//! f32 `conv2d_backward_weight` with a bias gradient can take four, and optimizers take one per 64 tensors.
 //!
-//! In: the call, and a [`Site`] that opens its buffers and finds scratch memory. Out: launches in order,
-//! not yet checked against a device. Sizes alone decide how sums are cut, never the device, so every
-//! card adds in the same order. A call with nothing to do becomes no launch.
+//! In: the call, and a [`Site`] that opens its buffers and finds scratch memory. Out: launches in order, not yet checked
+//! against a device. How a sum is split depends on sizes alone, not on the card: for a given kernel set the order of
+//! additions is the same everywhere. A call with nothing to do becomes no launch.
 
 mod augment;
 mod conv2d;

@@ -1,4 +1,4 @@
-//! What becomes of a convolution's weight's gradient, whichever kernel left its parts:
+//! What is done with a convolution's weight gradient, whichever kernel left its parts:
 //! `kernels/conv2d_weight_reduce.cu`.
 //!
 //! In: where the gradient goes, or the step that it is used for, and where the bias' gradient goes if that is asked

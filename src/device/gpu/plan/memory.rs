@@ -1,8 +1,8 @@
-//! What is alive on the card at which moment, of which kind and for which layer.
+//! What is alive on the card when, of which kind and for which layer.
 //!
 //! Kinds are told by when a buffer lives: what was there before the first step are weights, what a step
-//! leaves behind is the optimizer's, `parts` of sums are scratch; of the rest, what was taken on the way
-//! forward are activations and inputs, on the way back gradients. Bytes are those that were asked for, each
+//! leaves behind is the optimizer's, `parts` of sums are scratch; of the rest, what was allocated in the forward
+//! pass are activations and inputs, in the backward pass gradients. Bytes are those that were asked for, each
 //! rounded up to 512: what the CUDA driver's pools give at least.
 
 use super::{BACKWARD, Event, Mark, Record};

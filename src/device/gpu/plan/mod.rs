@@ -1,4 +1,4 @@
-//! A driver that runs nothing and keeps no numbers: it writes down what a card would be asked to do.
+//! The dry run: a driver that runs nothing and keeps no numbers. It records what a card would be asked to do.
 //!
 //! In: what every driver is given. Out: a [`Record`] of allocations, frees and launches in their order, each
 //! with the label that was current; from it [`Line`]s (`predict.rs`: what each launch should take on a card)

@@ -1,8 +1,8 @@
 //! One block of a launch, or a cluster of them: warps, their divergence, and the barriers where they meet.
 //!
-//! In: a [`Grid`] and a cluster's number, which is a block's where clusters are not asked for. Out: memory changed, or the first fault. No warp is a thread of
-//! this machine: a warp runs until it waits, ends or has had its turn. Within a warp, lanes at the
-//! lowest place run first (`Program::priority`), so that those behind catch up and all meet again.
+//! In: a [`Grid`] and a cluster's number, which is a block's where clusters are not asked for. Out: memory changed, or
+//! the first fault. Warps are not host threads: a warp runs until it waits, ends or has had its turn. Within a warp, lanes
+//! at the lowest place run first (`Program::priority`), so that the others catch up and all meet again.
 
 mod barrier;
 mod complaint;

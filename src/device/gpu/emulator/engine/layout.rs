@@ -1,6 +1,6 @@
-//! Where a matrix of `wgmma` lies in shared memory.
+//! Where a matrix of `wgmma` is in shared memory.
 //!
-//! In: a matrix descriptor (PTX ISA 9.0, 9.7.15.5.1.2.2 "Matrix descriptor") and which way the matrix lies.
+//! In: a matrix descriptor (PTX ISA 9.0, 9.7.15.5.1.2.2 "Matrix descriptor") and whether the matrix is transposed.
 //! Out: the address of every chunk of 16 bytes. The layouts are those that CUTLASS calls canonical: eight rows
 //! of 16, 32, 64 or 128 bytes, one below the other, then the next eight at a stride; what is permuted are the
 //! bits of the address, counted from where the pattern begins (`base offset`).

@@ -1,7 +1,7 @@
 //! `mbarrier`: arrivals and bytes that a phase waits for.
 //!
 //! In: a place in shared memory. Out: phases that complete, order between those who arrive and those who wait.
-//! The truth is kept here; in memory stands a mark, so that a barrier that somebody writes over is noticed.
+//! The truth is kept here; in memory is only a mark, so that a barrier that somebody writes over is noticed.
 //! (PTX ISA 9.0, 9.7.13.15.)
 
 use crate::device::gpu::emulator::core::Core;

@@ -1,4 +1,4 @@
-//! Windows: the shared memory of each block of a cluster, one behind the other.
+//! Windows: the shared memory of each block of a cluster, one after the other.
 //!
 //! In: addresses as a block has them, from the begin of its own memory, or as `mapa` makes them. Out: places in the
 //! cluster's, and back.

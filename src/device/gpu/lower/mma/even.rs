@@ -1,7 +1,7 @@
-//! In how many parts a sum leaves no multiprocessor without work, by arithmetic.
+//! Into how many parts to split a sum so that no multiprocessor is idle, by arithmetic.
 //!
-//! In: blocks of the whole product and steps of its depth. Out: parts. For formats whose cuts no card has measured
-//! yet; those of bf16 and tf32 are what was fastest on an H200.
+//! In: blocks of the whole product and steps of its depth. Out: parts. For formats whose splits were not
+//! tuned on a card; those of bf16 and tf32 are what was fastest on an H200.
 
 use crate::device::gpu::lower::SMS;
 

@@ -1,4 +1,4 @@
-//! What the factors of a product on tensor cores are, and the tiles of each format.
+//! What the operands of a product on tensor cores are, and the tiles of each format.
 
 use crate::device::gpu::lower::{SMS, Site};
 use crate::device::{Buffer, Dtype, Precision};

@@ -1,4 +1,4 @@
-//! Products whose rows are pixels: forward, pooled or not, and back to the input.
+//! Products whose rows are pixels: forward, pooled or not, and backward to the input.
 
 use super::even;
 use super::format::{Format, ROOM, Tile};

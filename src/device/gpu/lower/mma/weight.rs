@@ -1,4 +1,4 @@
-//! The weights' gradient on tensor cores, whose depth are pixels, and where its sums are cut.
+//! The weight gradient on tensor cores, whose depth is pixels, and where its sums are split.
 
 use super::even;
 use super::format::{Format, ROOM, Tile};

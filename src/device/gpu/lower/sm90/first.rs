@@ -1,6 +1,6 @@
 //! VGG16's first block in one launch: `kernels/conv2d_sm90_first.cu`.
 //!
-//! In: two convolutions of bf16, of pictures and of 64 channels, with a pool behind them. Out: one launch.
+//! In: two convolutions of bf16, of pictures and of 64 channels, with a pool after them. Out: one launch.
 
 use super::{BF16, FEW, STEP, matrix, picture};
 use crate::device::gpu::lower::Site;

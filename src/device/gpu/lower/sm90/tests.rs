@@ -1,5 +1,5 @@
-//! Hopper's tiles and grids: none changes a bit of a product of pixels, but that a shared depth is an order of its own; and layers
-//! get those that were fastest.
+//! Hopper's tiles and grids: none changes a bit of a product of pixels, except where depth is shared (another order);
+//! and layers get those that were fastest.
 
 use super::super::Goal;
 use super::tile::{LONG, MIDDLE, NARROW, SHORT, SPLIT, SQUARE, WIDE};

@@ -1,8 +1,8 @@
 //! The convolution of tf32 on Hopper: `kernels/conv2d_sm90_tf32.cu`.
 //!
-//! In: as `sm90`, activations and weights in f32; TMA rounds factors to tf32 as it copies them. Out: launches of the
-//! products whose rows are pixels. Backwards they read the weights turned, which a launch before makes; a pool goes by
-//! itself.
+//! In: as `sm90`, activations and weights in f32; TMA rounds operands to tf32 as it copies them. Out: launches of the
+//! products whose rows are pixels. The backward pass reads transposed weights, made by a launch before; a pool is a
+//! launch of its own.
 
 use super::tile::{NARROW, SQUARE, WIDE};
 use super::{ROWS, Tile, boxes, matrix, seen, step};

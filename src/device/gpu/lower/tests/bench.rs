@@ -1,4 +1,4 @@
-//! Calls on a device on paper, and the launches that become of them.
+//! Calls on a dry-run device, and the launches that they become.
 
 use crate::device::call::Rmsprop;
 use crate::device::gpu::Gpu;
