@@ -113,6 +113,12 @@ impl Error {
         &self.0.message
     }
 
+    /// The first line and the reason, if it has one, for lists of many failures.
+    pub fn line(&self) -> String {
+        let reason = self.0.facts.iter().find(|(name, _)| name == "reason");
+        reason.map_or_else(|| self.0.message.clone(), |(_, reason)| format!("{}: {reason}", self.0.message))
+    }
+
     /// 2 for what was typed, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         if self.0.kind == Kind::Usage { 2 } else { 1 }

@@ -481,6 +481,20 @@ fn a_folder_of_classes_is_split_by_seed() {
     assert_eq!(outcome["accuracy"], fitted["result"]["val_accuracy"]);
     let learned = ["evaluate", "head", "data", "--split", "train", "--json"];
     assert_eq!(json(&stdout(vgg_ft(here).args(learned)))["pictures"], 16);
+    // Features of other pictures are not the run's.
+    draw(here, &[("elsewhere", 3)]);
+    stdout(
+        vgg_ft(here)
+            .args(["extract", "elsewhere", "-o", "features", "--size", "32"])
+            .args(["--validation-split", "0.4"]),
+    );
+    let error = fails(vgg_ft(here).args(["report", "head"]), 1);
+    assert!(error.contains("does not belong to the run") && error.contains("the 4 that"), "{error}");
+    stdout(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "32"]).args(split));
+    fs::write(here.join("features/train.safetensors.partial"), b"").unwrap();
+    let error = fails(vgg_ft(here).args(["fit", "features", "-o", "none"]), 2);
+    assert!(error.contains("an extraction that was stopped"), "{error}");
+    fs::remove_file(here.join("features/train.safetensors.partial")).unwrap();
     // Of other pictures nobody knows a part.
     draw(here, &[("others", 2)]);
     let error = fails(vgg_ft(here).args(["evaluate", "head", "others", "--split", "train"]), 2);
@@ -497,6 +511,29 @@ fn a_folder_of_classes_is_split_by_seed() {
     let outcome = json(&stdout(vgg_ft(here).args(args)));
     assert_eq!((&outcome["split"], &outcome["pictures"]), (&"validation".into(), &4.into()));
     assert_eq!(outcome["accuracy"], result["result"]["val_accuracy"]);
+    assert_eq!(outcome["note"], serde_json::Value::Null);
+    // One that is gone may move another, which was trained on, into the part held out.
+    let seen: Vec<String> =
+        fs::read_to_string(here.join("run/run.toml")).unwrap().lines().map(str::to_owned).collect();
+    assert!(seen.iter().any(|line| line.starts_with("digests = ")), "{seen:?}");
+    for i in 0..9 {
+        fs::remove_file(here.join(format!("data/cold/{i}.png"))).unwrap();
+        fs::copy(here.join("data/warm/0.png"), here.join(format!("data/cold/1{i}.png"))).unwrap();
+    }
+    let outcome = json(&stdout(vgg_ft(here).args(args)));
+    assert!(outcome["note"].as_str().is_some_and(|note| note.contains("drawn anew")), "{outcome}");
+    // The same picture on both sides is counted.
+    let again = ["finetune", "data", "-o", "again", "--size", "32", "--head-epochs", "1", "--epochs", "0"];
+    let said = vgg_ft(here).args(again).args(split).assert().success().get_output().stderr.clone();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("of validation are in training, too") && said.contains("few for a rate"), "{said}");
+    // A run is no data.
+    for command in [&["finetune", "run", "-o", "x"][..], &["evaluate", "run", "run"]] {
+        assert!(
+            fails(vgg_ft(here).args(command), 1).contains("run is a run, not a folder of pictures"),
+            "{command:?}"
+        );
+    }
 }
 
 /// What to do to a tensor; false leaves it out.
@@ -598,6 +635,11 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["summary", "--units", "8", "--classes", "1"], "from 2 to 65536"),
         (vec!["bench", "--plan", "--card", "h1000"], "possible values: h100"),
         (vec!["summary", "--units", "18446744073709551615"], "65536"),
+        (vec!["finetune", "data", "-o", "r", "--epochs", "-1"], "invalid value '-1' for '--epochs"),
+        (vec!["finetune", "data", "-o", "r", "--rotation", "-40"], "invalid value '-40' for '--rotation"),
+        (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "block5_pool"], "such as block5_conv3"),
+        (vec!["augment", "preview", "data", "-o", "no/r.png"], "no"),
+        (vec!["compare", "data", "-o", "-"], "`-` is"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
         let error = fails(vgg_ft(here).args(&args), 2);

@@ -360,6 +360,28 @@ fn a_changed_file_is_decoded_again_and_the_others_are_not() {
     assert_eq!(levels(&old)[3], ("a/3.png".into(), 3));
 }
 
+/// Two files of one length and date, as they come out of an archive, change places.
+#[cfg(unix)]
+#[test]
+fn files_that_change_places_are_decoded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, cache) = (dir.path().join("data"), dir.path().join("cache"));
+    let (a, b) = (root.join("x/a.bmp"), root.join("x/b.bmp"));
+    fs::create_dir_all(root.join("x")).unwrap();
+    let date = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    for (path, level) in [(&a, 10), (&b, 200)] {
+        image::RgbImage::from_pixel(4, 4, image::Rgb([level; 3])).save(path).unwrap();
+        fs::File::options().write(true).open(path).unwrap().set_modified(date).unwrap();
+    }
+    let first = levels(&load(&root, &want(Some(&cache))).unwrap());
+    fs::rename(&a, root.join("aside")).unwrap();
+    fs::rename(&b, &a).unwrap();
+    fs::rename(root.join("aside"), &b).unwrap();
+    let then = levels(&load(&root, &want(Some(&cache))).unwrap());
+    assert_eq!((first[0].1, first[1].1), (then[1].1, then[0].1));
+    assert_ne!(first[0].1, first[1].1);
+}
+
 #[test]
 fn the_parts_of_one_folder_share_a_cache() {
     let (dir, cache) = (pictures(10), tempfile::tempdir().unwrap());

@@ -227,6 +227,8 @@ fn inputs_without_pictures_are_refused_before_any_work() {
     }
     assert!(three(&["--threshold", "0.7"]).contains("parts two classes"));
     assert!(three(&["--tta", "2"]).contains("trained without augmentation"));
+    let (_, error) = fails(predict(here).arg("-").write_stdin("new/top.png\0"), 2);
+    assert!(error.contains("give --null"), "{error}");
     let output = predict(here).arg("-").write_stdin("").assert().success().get_output().clone();
     assert!(String::from_utf8_lossy(&output.stderr).contains("stdin named no picture"));
 }

@@ -37,29 +37,29 @@ pub struct Cli {
     pub command: Command,
     /// Where to compute: auto (a card if there is one, else cpu), cpu, cuda, cuda:N, emulator (our PTX
     /// machine runs the CUDA kernels), emulator:checked (and looks for races and unwritten memory)
-    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
+    #[arg(help_heading = "Device", long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
     pub device: DeviceName,
     /// In which numbers a card (or the emulator) multiplies and keeps activations: f32; tf32x3 (convolutions on tensor
     /// cores by three products for one, as exact as f32); tf32 (one product, f32 in memory); bf16 (activations, too, in
     /// half the memory); f16 (as bf16, for cards since Turing; the loss is scaled). Weights and sums are f32 in all.
     /// f32 if not given; `resume` and `finetune --config` take the job's
-    #[arg(long, global = true, value_name = "PRECISION", value_parser = precision())]
+    #[arg(help_heading = "Device", long, global = true, value_name = "PRECISION", value_parser = precision())]
     pub precision: Option<Precision>,
     /// Which convolutions a card (or the emulator) takes: auto (of bf16 and tf32 Hopper's own where the card is one), portable
     /// (those for all cards), sm90a (Hopper's own, by TMA and wgmma, or an error). Bits of results differ between the
     /// two; no part of a job: say it again to `resume`
-    #[arg(long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = kernels())]
+    #[arg(help_heading = "Device", long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = kernels())]
     pub kernels: Kernels,
     /// When a kernel of a step begins on a card: serial (when the one before it has ended), programmatic (while the last
     /// blocks of the one before still run, where both are compiled for Hopper; a driver of CUDA 12.3; on an H200 slower by
     /// 1 to 5 %). Same bits
-    #[arg(long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = launches())]
+    #[arg(help_heading = "Device", long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = launches())]
     pub launches: Launches,
     /// On a card: wait for each kernel, so that one that goes wrong is named; slow
-    #[arg(long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]
+    #[arg(help_heading = "Device", long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]
     pub sync: bool,
     /// Threads of the device and of decoding, 512 at most; all cores if not given
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    #[arg(help_heading = "Device", long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
     /// Print results as JSON on stdout
     #[arg(long, global = true)]
@@ -165,7 +165,7 @@ pub struct HeadArgs {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
     /// Decides initial weights, order and dropout; the same seed gives the same run, bit for bit
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 }
 
@@ -222,7 +222,7 @@ pub struct ExtractArgs {
     #[arg(long, value_name = "SHARE")]
     pub validation_split: Option<f32>,
     /// Decides which pictures belong to that split
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Pictures per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
@@ -244,7 +244,7 @@ pub struct FitArgs {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = positive)]
     pub epochs: usize,
     /// Learning rate
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value_t = 2e-5, value_parser = rate)]
+    #[arg(long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
     pub rate: f32,
     /// Go on where an earlier run of the same command was stopped
     #[arg(long, conflicts_with = "force")]
@@ -312,7 +312,7 @@ pub struct JobArgs {
     #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 10)]
     pub head_epochs: usize,
     /// Learning rate while the base is frozen
-    #[arg(help_heading = "Stages", long, value_name = "RATE", allow_negative_numbers = true, default_value_t = 2e-5, value_parser = rate)]
+    #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
     pub head_rate: f32,
     /// The first layer that learns in the second stage
     #[arg(help_heading = "Stages", long, value_name = "LAYER", default_value = "block5_conv1")]
@@ -321,7 +321,7 @@ pub struct JobArgs {
     #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 4)]
     pub epochs: usize,
     /// Learning rate of the second stage
-    #[arg(help_heading = "Stages", long, value_name = "RATE", allow_negative_numbers = true, default_value_t = 1e-5, value_parser = rate)]
+    #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 1e-5, value_parser = rate)]
     pub rate: f32,
     /// Keep the activations at the freeze boundary in RUN/features when done
     #[arg(help_heading = "Stages", long)]

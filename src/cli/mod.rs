@@ -24,7 +24,7 @@ use crate::interrupt;
 use crate::model::Head;
 use crate::task::{self, Host};
 use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split};
-use clap::Parser;
+use clap::{Command as Clap, CommandFactory, FromArgMatches};
 use device::{DeviceName, Opened, no_launches};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,9 @@ use std::process::ExitCode;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut command = numbers(Cli::command());
+    let cli = Cli::from_arg_matches_mut(&mut command.get_matches_mut())
+        .unwrap_or_else(|error| error.format(&mut command).exit());
     match interrupt::install().and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -44,6 +46,13 @@ pub fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// A negative number behind an option is its value, to be refused as one, and not an option that nobody knows.
+fn numbers(command: Clap) -> Clap {
+    command
+        .mut_args(|arg| if arg.get_long().is_some() { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(numbers)
 }
 
 fn run(cli: Cli) -> Result<()> {

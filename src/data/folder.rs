@@ -48,6 +48,13 @@ impl Folder {
     /// [`Kind::Data`]: no such folder, not a folder, no classes, a class without pictures, a run.
     pub fn scan(root: &Path) -> Result<Self> {
         let entries = list(root)?;
+        if is_run(root) {
+            return Err(Error::new(
+                Kind::Data,
+                format!("{} is a run, not a folder of pictures", root.display()),
+            )
+            .help("give the folder of the pictures"));
+        }
         let folders: Vec<&OsString> = entries.iter().filter(|e| e.is_dir).map(|e| &e.name).collect();
         if folders.is_empty() {
             return Err(no_classes(root, &entries));

@@ -214,7 +214,15 @@ fn listen(end: u8) -> Result<Receiver<Result<PathBuf>>> {
                     if bytes.is_empty() {
                         continue;
                     }
-                    path(bytes)
+                    if bytes.contains(&0) {
+                        Err(Error::new(
+                            Kind::Usage,
+                            "the paths on stdin end in NUL, as `find -print0` writes them",
+                        )
+                        .help("give --null"))
+                    } else {
+                        path(bytes)
+                    }
                 }
                 Err(e) => Err(Error::io("read", Path::new("stdin"), &e)),
             };

@@ -17,6 +17,8 @@ pub mod resize;
 pub mod split;
 mod store;
 
+pub use store::checksum;
+
 pub use augment::{AngleUnit, Augment, FillMode};
 pub use batch::{Batch, Batches, Files, Prefetch, Source, batches, prefetch};
 pub use cache::{Pictures, Want};

@@ -18,7 +18,7 @@ use std::time::UNIX_EPOCH;
 
 const MAGIC: [u8; 8] = *b"VGGFTPIX";
 // Part of the key: pixels that a newer decoder would make otherwise must not be found.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 64;
 const FOOTER: usize = 56;
 
@@ -48,13 +48,29 @@ impl Key {
     }
 }
 
-/// What tells that a picture file is still the one that was decoded. A file rewritten with the same
-/// length within the clock tick of its file system is not noticed.
+/// What tells that a picture file is still the one that was decoded. On Unix the time of its last change of any kind (a new
+/// name too) and its number are asked as well: files of one length and date, as they come out of an archive, may change
+/// places. Elsewhere that is not noticed, nor is a file rewritten within the clock tick of its file system.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     bytes: u64,
     seconds: i64,
     nanos: u32,
+    /// Seconds and nanoseconds of the last change of the file or its entry, and its number; 0 where there are none.
+    changed: [i64; 3],
+}
+
+/// See [`Stamp::changed`].
+#[cfg(unix)]
+fn changed(meta: &fs::Metadata) -> [i64; 3] {
+    use std::os::unix::fs::MetadataExt;
+    [meta.ctime(), meta.ctime_nsec(), meta.ino().cast_signed()]
+}
+
+/// See [`Stamp::changed`].
+#[cfg(not(unix))]
+fn changed(_: &fs::Metadata) -> [i64; 3] {
+    [0; 3]
 }
 
 impl Stamp {
@@ -67,7 +83,7 @@ impl Stamp {
             Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
             Err(before) => (-(before.duration().as_secs() as i64) - 1, before.duration().subsec_nanos()),
         };
-        Some(Self { bytes: meta.len(), seconds, nanos })
+        Some(Self { bytes: meta.len(), seconds, nanos, changed: changed(&meta) })
     }
 }
 
@@ -85,6 +101,7 @@ impl Record {
         index.extend(self.stamp.bytes.to_le_bytes());
         index.extend(self.stamp.seconds.to_le_bytes());
         index.extend(self.stamp.nanos.to_le_bytes());
+        self.stamp.changed.iter().for_each(|word| index.extend(word.to_le_bytes()));
         index.extend(self.sum.to_le_bytes());
     }
 
@@ -96,6 +113,7 @@ impl Record {
             bytes: u64::from_le_bytes(take(index)?),
             seconds: i64::from_le_bytes(take(index)?),
             nanos: u32::from_le_bytes(take(index)?),
+            changed: [take(index)?, take(index)?, take(index)?].map(i64::from_le_bytes),
         };
         Some(Self { path: path.to_vec(), stamp, sum: u64::from_le_bytes(take(index)?) })
     }
@@ -107,8 +125,8 @@ fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
-// FNV-1a over words instead of bytes: every step is a bijection, so one changed word always shows.
-fn checksum(pixels: &[u8]) -> u64 {
+/// 64 bits of pixels. FNV-1a over words instead of bytes: every step is a bijection, so one changed word always shows.
+pub fn checksum(pixels: &[u8]) -> u64 {
     let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
     let (words, rest) = pixels.as_chunks::<8>();
     let sum = words.iter().fold(0xCBF2_9CE4_8422_2325, |sum, &word| mix(sum, u64::from_le_bytes(word)));

@@ -13,6 +13,8 @@ pub struct Line {
     pub run: String,
     /// Whether it came to its end.
     pub finished: bool,
+    /// Whether a process is training it now.
+    pub running: bool,
     /// Its stages, each with its first learning layer, if there is one.
     pub stages: Vec<Stage>,
     /// Epochs that were run.
@@ -63,7 +65,11 @@ pub fn text(lines: &[Line]) -> String {
             None => "–".into(),
         };
         rows.push(vec![
-            if line.finished { line.run.clone() } else { format!("{} (stopped)", line.run) },
+            match line {
+                Line { finished: true, run, .. } => run.clone(),
+                Line { running: true, run, .. } => format!("{run} (running)"),
+                Line { run, .. } => format!("{run} (stopped)"),
+            },
             stages.join(", "),
             line.epochs.to_string(),
             best,
@@ -87,6 +93,7 @@ mod tests {
         let line = Line {
             run: "runs/a".into(),
             finished: true,
+            running: false,
             stages: vec![
                 Stage { name: "head".into(), unfreeze_from: None, rate: 2e-5, epochs: 10 },
                 Stage {

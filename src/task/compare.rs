@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::output::Output;
-use super::run::{Config, JOB};
+use super::run::{Config, JOB, is_held};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::report::comparison::{Line, Stage, text};
@@ -93,6 +93,7 @@ fn read(run: &Path) -> Result<(Line, History)> {
     let line = Line {
         run: run.display().to_string(),
         finished: whole,
+        running: !whole && is_held(run),
         stages: config.training.stages.iter().map(stage).collect(),
         epochs: history.epochs.len(),
         best_val_accuracy: top.map(|(value, _)| value),

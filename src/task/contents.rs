@@ -18,7 +18,7 @@ pub(super) struct Contents {
     /// How many.
     pub samples: usize,
     /// SHA-256 over path, label and size in bytes of each.
-    digest: String,
+    pub digest: String,
 }
 
 /// A split's samples one by one: path, label, size in bytes.

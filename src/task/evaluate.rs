@@ -1,5 +1,6 @@
 //! `evaluate`: a run on labelled pictures.
 
+use super::contents::Listing;
 use super::estimate::Estimate;
 use super::look::Look;
 use super::output::Output;
@@ -74,7 +75,7 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let run = Rc::new(Run::open_unfinished(&job.run)?);
     run.remark(host);
     let views = job.look.views(host, &Subject::of(Rc::clone(&run))?)?;
-    let (judged, folder, pictures) = labelled(host, &run, &job.data, job.split, &job.reading)?;
+    let Labelled { part, folder, pictures, note } = labelled(host, &run, &job.data, job.split, &job.reading)?;
     let architecture = &run.architecture;
     Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
     let network = run.network(host)?;
@@ -102,8 +103,8 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let run_precision = run.config.training.precision;
     let stopped = run.stopped();
     let named =
-        Named { split: judged.split(), folder: folder.root, precision, run_precision, stopped, outcome };
-    host.result(&format!("{judged}\n{}", named.outcome.text()), &named)
+        Named { split: part.split(), folder: folder.root, note, precision, run_precision, stopped, outcome };
+    host.result(&format!("{part}\n{}", named.outcome.text()), &named)
 }
 
 fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<()> {
@@ -138,6 +139,18 @@ impl fmt::Display for Which {
     }
 }
 
+/// Pictures to judge a run by.
+pub(super) struct Labelled {
+    /// Which they are.
+    pub part: Which,
+    /// Where they lie.
+    pub folder: Folder,
+    /// Decoded.
+    pub pictures: Pictures,
+    /// Whether the run was trained on them, as far as that matters and is known.
+    pub note: Option<String>,
+}
+
 /// The pictures of a split of `data`, whose classes must be the run's; of test, validation, train the first
 /// that is there if none is named. The folder that the run split for itself is split again as it was.
 ///
@@ -149,7 +162,7 @@ pub(super) fn labelled(
     data: &Path,
     split: Option<SplitName>,
     reading: &Reading,
-) -> Result<(Which, Folder, Pictures)> {
+) -> Result<Labelled> {
     let mut splits = Splits::open(data, None, 0)?;
     let training = &run.config.training;
     let extracted = if splits.validation.is_none() { extracted(run, data)? } else { None };
@@ -167,6 +180,8 @@ pub(super) fn labelled(
         }
     }
     let whole = splits.train.root == data && splits.validation.is_none();
+    // Drawn from one folder, not lying in its own.
+    let parted = splits.validation.as_ref().is_some_and(|validation| validation.root == splits.train.root);
     let there = extract::named(&splits);
     // All of a folder without splits is what was trained on, if that is the run's own; of others nobody knows.
     let known = |name: &str| !whole || (own && name == "train");
@@ -204,20 +219,35 @@ pub(super) fn labelled(
     let size = run.architecture.input;
     let called = if whole { "all" } else { name };
     let pictures = decode(host, called, folder, size, run.resize()?, reading)?;
-    if own && name == "train" {
-        host.say("note: the run was trained on these pictures");
+    let unseen = || -> Result<bool> {
+        let listing = Listing::of_pictures(&folder.root, &pictures)?;
+        Ok(run.saw(1, &listing).unwrap_or(true))
+    };
+    let note = if own && name == "train" {
+        Some("the run was trained on these pictures".to_owned())
+    } else if own && parted && name == "validation" && !unseen()? {
+        Some(
+            "these are not the pictures that the run was validated with: some came, went or changed, the part held out \
+             was drawn anew, and the run may have been trained on some of it"
+                .to_owned(),
+        )
     } else if whole && training.validation_split.is_some() {
-        host.say(format_args!(
-            "note: the run was trained on a part of {}; if {} is that folder in another place, --split validation \
-             takes the other part",
+        Some(format!(
+            "the run was trained on a part of {}; if {} is that folder in another place, --split validation takes the \
+             other part",
             training.data.display(),
             data.display()
-        ));
+        ))
     } else if !own && name == "train" {
-        host.say("note: pictures that the run was trained on may be among these");
+        Some("pictures that the run was trained on may be among these".to_owned())
+    } else {
+        None
+    };
+    if let Some(note) = &note {
+        host.say(format_args!("note: {note}"));
     }
     let part = if whole { Which::All(data.to_owned()) } else { Which::Split(name) };
-    Ok((part, folder.clone(), pictures))
+    Ok(Labelled { part, folder: folder.clone(), pictures, note })
 }
 
 /// The training and validation pictures of `data`, where the run learned from features that were extracted from that
@@ -247,6 +277,8 @@ fn extracted(run: &Run, data: &Path) -> Result<Option<[Folder; 2]>> {
 struct Named {
     split: Option<&'static str>,
     folder: PathBuf,
+    /// What to know of the figures: whether the run was trained on these pictures.
+    note: Option<String>,
     precision: Precision,
     /// In which it was trained.
     run_precision: Precision,

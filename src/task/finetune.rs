@@ -14,6 +14,7 @@ use super::fit::HeadOptions;
 use super::output::apart;
 use super::parts::{Cache, Part};
 use super::pictures::decode;
+use super::remarks::{few_steps, twice};
 use super::report::{self, Judged, Material};
 use super::resume::{Job, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, ResultConfig, TrainingConfig};
@@ -160,6 +161,14 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         parts.push(Part::new(host, &from, &network, (name, split), pictures, &wanted, &mut cache)?);
     }
     config.training.samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
+
+    config.training.digests = stages.digests();
+    few_steps(host, job, parts[0].pictures.len());
+    let others = [
+        ("validation", parts.get(1).map(|part| &part.pictures)),
+        ("test", test_pictures.as_ref().map(|(_, p)| p)),
+    ];
+    twice(host, (&splits.train.root, &parts[0].pictures), &others);
 
     let rule = job.pictures.preprocess.rule();
     let validation = {
@@ -361,6 +370,7 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             batch: job.head.batch,
             validation_split: job.validation_split,
             samples: [0, 0],
+            digests: Vec::new(),
             keep_features: job.keep_features,
             cache_limit: job.cache_limit,
             stages: job.stages.clone(),

@@ -84,6 +84,18 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     if job.begin == Begin::Resume {
         take_over_cuts(&job.output, std::slice::from_mut(&mut stage))?;
     }
+    if let Some(partial) = ["train", "validation"]
+        .map(|split| job.features.join(format!("{split}.safetensors.partial")))
+        .into_iter()
+        .find(|partial| partial.exists())
+    {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("{} holds an extraction that was stopped", job.features.display()),
+        )
+        .fact("there", partial.display())
+        .help("the same `vgg-ft extract` command goes on with it"));
+    }
     let train = Features::open(&job.features.join("train.safetensors"))?;
     let path = job.features.join("validation.safetensors");
     let validation = if path.exists() { Some(Features::open(&path)?) } else { None };
@@ -178,6 +190,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     };
     stages.run(0, &stage, &mut network, &seen)?;
 
+    config.training.digests = stages.digests();
     let history = &stages.history;
     folder.model(host, &network, &config)?;
     let last = ended_with(&stage, history);

@@ -25,6 +25,7 @@ mod output;
 mod parts;
 mod pictures;
 mod predict;
+mod remarks;
 mod report;
 mod resume;
 mod run;

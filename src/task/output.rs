@@ -3,9 +3,15 @@
 //! In: the path that was typed. Out: the path itself, once nothing is lost by writing there: a file that is new (or
 //! may be written over), whose name ends as its format does, and a folder that is apart from the data.
 
+use crate::data::folder::is_run;
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+/// What a run cannot be without.
+const RUN_FILES: [&str; 5] =
+    ["run.toml", "job.toml", "model.safetensors", "checkpoint.safetensors", "history.csv"];
 
 /// A file for results.
 #[derive(Clone, Debug)]
@@ -20,10 +26,13 @@ impl Output {
     /// Whether it can be written.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for what is there already and is not to be written over; [`Kind::Io`] when its folder is
-    /// missing.
+    /// [`Kind::Usage`] for what is there already and is not to be written over, and when its folder is missing.
     pub fn check(&self) -> Result<()> {
         let (path, name) = (&self.path, self.path.display());
+        if path.as_os_str() == "-" {
+            return Err(Error::new(Kind::Usage, "`-` is not a file")
+                .help("leave -o out for stdout; a file of that name is ./-"));
+        }
         if path.is_dir() || path.as_os_str().is_empty() {
             return Err(Error::new(Kind::Usage, format!("`{name}` is a folder")).help("name a file in it"));
         }
@@ -31,11 +40,20 @@ impl Output {
             return Err(Error::new(Kind::Usage, format!("{name} is no file that can be replaced"))
                 .help("name a plain file"));
         }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if is_run(folder)
+            && self.force
+            && RUN_FILES.iter().any(|own| path.file_name() == Some(OsStr::new(own)))
+        {
+            return Err(Error::new(Kind::Usage, format!("{name} belongs to the run in that folder"))
+                .help("choose another file"));
+        }
         if path.exists() && !self.force {
             return Err(Error::new(Kind::Usage, format!("{name} is there already"))
                 .help("choose another file, or write over it with --force"));
         }
-        files::require_folder(path)
+        // It was typed.
+        files::require_folder(path).map_err(|error| error.of_kind(Kind::Usage))
     }
 
     /// What the file's name says of its format, by a list of endings without their dots.
@@ -51,6 +69,17 @@ impl Output {
                 .expected_got(list(known), got)
                 .help("give the file's name one of these endings")
         })
+    }
+}
+
+/// A path as it can be typed into a shell.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%~".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }
 
@@ -151,13 +180,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let here = dir.path();
         fs::write(here.join("old.csv"), b"mine").unwrap();
+        fs::create_dir(here.join("run")).unwrap();
+        fs::write(here.join("run/run.toml"), b"").unwrap();
+        file(here.join("run/report.html"), true).check().unwrap();
+        file("-".into(), true).check().unwrap_err();
+        assert_eq!(quoted(Path::new("runs/a-1.b")), "runs/a-1.b");
+        assert_eq!(quoted(Path::new("my runs/it's")), "'my runs/it'\\''s'");
         file(here.join("new.csv"), false).check().unwrap();
         file(here.join("old.csv"), true).check().unwrap();
         for (path, force, kind, words) in [
             ("old.csv", false, Kind::Usage, "old.csv is there already"),
             (".", true, Kind::Usage, "is a folder"),
-            ("no/x.csv", true, Kind::Io, "the folder"),
-            ("old.csv/x.csv", false, Kind::Io, "which is a file"),
+            ("no/x.csv", true, Kind::Usage, "the folder"),
+            ("old.csv/x.csv", false, Kind::Usage, "which is a file"),
+            ("run/run.toml", true, Kind::Usage, "belongs to the run"),
         ] {
             let error = file(here.join(path), force).check().unwrap_err();
             assert_eq!(error.kind(), kind, "{path}");

@@ -3,7 +3,7 @@
 use super::Host;
 use super::output::outside;
 use crate::data::{Folder, Pictures, Resize, Size, Want};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Preprocess;
 use std::path::PathBuf;
@@ -43,6 +43,15 @@ pub fn decode(
     resize: Resize,
     reading: &Reading,
 ) -> Result<Pictures> {
+    let unread = folder.unread.pictures();
+    if let Some(unread) = unread.as_ref().filter(|_| reading.strict) {
+        return Err(Error::new(
+            Kind::Data,
+            format!("{name}: there are pictures in formats that are not read"),
+        )
+        .fact("there", unread)
+        .help("convert them, to .jpg or .png for example, or leave --strict out to pass over them"));
+    }
     if let Some(cache) = &reading.cache {
         outside(&folder.root, cache)
             .map_err(|error| error.help("choose another folder with --cache, or --no-cache"))?;
@@ -68,7 +77,7 @@ pub fn decode(
         pictures.decoded,
         pictures.len() - pictures.decoded.min(pictures.len()),
     ));
-    if let Some(unread) = folder.unread.pictures() {
+    if let Some(unread) = unread {
         host.say(format_args!("note: {name}: {unread} left out: these formats are not read"));
     }
     let hidden = folder.hidden();
@@ -86,7 +95,7 @@ pub fn decode(
             pictures.skipped.len()
         ));
         for (_, error) in pictures.skipped.iter().take(20) {
-            host.say(format_args!("  {}", error.message()));
+            host.say(format_args!("  {}", error.line()));
         }
         if pictures.skipped.len() > 20 {
             host.say(format_args!("  … and {} more", pictures.skipped.len() - 20));

@@ -5,9 +5,10 @@
 //! [`attempt`] makes a remark.
 
 use super::Host;
+use super::contents::Listing;
 use super::estimate::Estimate;
-use super::evaluate::{SplitName, Tested, Which, labelled, test};
-use super::output::Output;
+use super::evaluate::{Labelled, SplitName, Tested, Which, labelled, test};
+use super::output::{Output, quoted};
 use super::pictures::Reading;
 use super::run::{CURVES, Config, REPORT, Run};
 use crate::data::{Batch, Features, Resize, Rgb8, Size, image};
@@ -18,6 +19,7 @@ use crate::report::curves;
 use crate::report::html::{Mistake, Page, Verdict, highest, page, thumbnails, worst};
 use crate::train::{Cam, History, PictureSamples, gradcam, input, last_convolution};
 use serde_json::json;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// What to report on.
@@ -59,12 +61,14 @@ pub(super) struct Judged {
     files: Vec<PathBuf>,
     tested: Tested,
     how: &'static str,
+    /// What to know of the figures.
+    note: Option<String>,
 }
 
 impl Judged {
     /// `files` lie below `root`, in the order of `tested`.
     pub fn new(part: Which, root: PathBuf, files: Vec<PathBuf>, tested: Tested, how: &'static str) -> Self {
-        Self { part, root, files, tested, how }
+        Self { part, root, files, tested, how, note: None }
     }
 }
 
@@ -86,7 +90,7 @@ pub(super) struct Material<'a> {
 /// # Errors
 /// [`Kind::Interrupted`].
 pub(super) fn attempt(host: &Host, network: &mut Network, mut material: Material<'_>) -> Result<String> {
-    let (path, run) = (material.folder.join(REPORT), material.folder.display());
+    let (path, run) = (material.folder.join(REPORT), quoted(material.folder));
     let stopped = |error: Error| {
         error
             .context("making the report, after the run was saved")
@@ -150,7 +154,7 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
             .fact("gone", format!("{}, the pictures of the run", own.display()))
             .help(format!(
                 "name the pictures (`vgg-ft report {} DATA --force`), or another file with -o",
-                job.run.display()
+                quoted(&job.run)
             )));
         }
         None => {
@@ -196,12 +200,13 @@ fn judge(
 ) -> Result<Option<Judged>> {
     let (classes, architecture) = (&run.config.network.classes, &run.architecture);
     if !data.join("train.safetensors").exists() {
-        let (part, folder, pictures) = labelled(host, run, data, job.split, &job.reading)?;
+        let Labelled { part, folder, pictures, note } = labelled(host, run, data, job.split, &job.reading)?;
         Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
         let network = network.insert(run.network(host)?);
         let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
         let tested = test(host, network, (0, &samples), classes, job.batch)?;
-        return Ok(Some(Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW)));
+        let judged = Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW);
+        return Ok(Some(Judged { note, ..judged }));
     }
     let path = data.join("validation.safetensors");
     if !path.exists() {
@@ -210,10 +215,25 @@ fn judge(
     let features = Features::open(&path)?;
     let base = architecture.base();
     let recipe = &features.recipe;
-    if &recipe.classes != classes || features.row() != architecture.shape_before(base) {
-        return Err(Error::new(Kind::Data, format!("{} does not belong to the run", path.display()))
-            .expected_got(classes.join(" "), recipe.classes.join(" "))
-            .help("give the pictures instead: `vgg-ft report RUN DATA`"));
+    let foreign = |what: &str, expected: &dyn Display, got: &dyn Display| {
+        Err(Error::new(Kind::Data, format!("{} does not belong to the run", path.display()))
+            .fact("differs", what)
+            .expected_got(expected, got)
+            .help("give the pictures instead: `vgg-ft report RUN DATA -o PAGE.html`"))
+    };
+    if &recipe.classes != classes {
+        return foreign("the classes", &classes.join(" "), &recipe.classes.join(" "));
+    }
+    if features.row() != architecture.shape_before(base) {
+        return foreign("the shape of a row", &architecture.shape_before(base), &features.row());
+    }
+    if run.saw(1, &Listing::of_features(recipe)) == Some(false) {
+        let [_, expected] = run.config.training.samples;
+        return foreign(
+            "the pictures, by their names, labels and sizes",
+            &format!("the {expected} that the run was validated with"),
+            &format!("{} others or changed ones", recipe.labels.len()),
+        );
     }
     let samples = super::fit::samples(&features)?;
     let network = network.insert(run.network(host)?);
@@ -231,7 +251,8 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
     let Material { folder, config, history, judged } = material;
     let (judged, remark) = match judged {
         Some(Ok(judged)) => {
-            let remark = judged.how.to_owned();
+            let note = judged.note.as_ref().map(|note| format!(" Note: {note}."));
+            let remark = format!("{}{}", judged.how, note.unwrap_or_default());
             (Some(judged), remark)
         }
         Some(Err(error)) => (None, format!("There are no predictions: {}.", error.message())),
@@ -284,13 +305,14 @@ fn verdict<'a>(
         }
     };
     let mut mistakes = Vec::with_capacity(shown.len());
-    // Files of a split are named with it.
     let split = judged.part.split();
+    // As people know them: from the folder on that holds the classes.
+    let folder = Path::new(judged.root.file_name().unwrap_or_default());
     for (((&row, &called), picture), cam) in shown.iter().zip(&called).zip(pictures).zip(&cams) {
         let small =
             |picture: Rgb8| thumbnails(&picture.resize(thumbnail(size), Resize::Bilinear), cam.as_ref());
         mistakes.push(Mistake {
-            file: Path::new(split.unwrap_or_default()).join(&judged.files[row]).display().to_string(),
+            file: folder.join(&judged.files[row]).display().to_string(),
             truth: named(labels[row] as usize),
             called: named(called),
             confidence: f64::from(probabilities[row][called]),

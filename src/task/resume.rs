@@ -195,6 +195,7 @@ impl Config {
             let mut config = Self { vgg_ft: String::new(), result: None, ..config.clone() };
             config.training.device.clear();
             config.training.samples = [0, 0];
+            config.training.digests.clear();
             config.text()
         };
         let (old, new) = (essence(self)?, essence(other)?);

@@ -8,10 +8,12 @@ mod remains;
 
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
 pub(super) use config::{FORMAT, damaged};
-pub(super) use lock::Lock;
+pub(super) use lock::{Lock, is_held};
 
 use super::Host;
 use super::base::Base;
+use super::contents::Listing;
+use super::output::quoted;
 use super::stage::Moment;
 use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
@@ -132,7 +134,7 @@ impl Folder {
         let help = if name == JOB {
             format!(
                 "`vgg-ft resume {}` goes on with the job that is there; this command with --force begins anew",
-                self.path.display()
+                quoted(&self.path)
             )
         } else {
             "it is finished; choose another folder with -o, or write over it with --force".into()
@@ -263,9 +265,11 @@ impl Run {
     /// [`Kind::Usage`] when `path` is none; [`Kind::Data`] when `run.toml` is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join("run.toml");
-        if !file.exists() {
-            let help = if path.join(JOB).exists() {
-                format!("it was stopped: `vgg-ft resume {}` goes on with it", path.display())
+        if !file.try_exists().map_err(|e| Error::io("read", &file, &e))? {
+            let help = if is_held(path) {
+                "it is being trained now: wait until it has ended".into()
+            } else if path.join(JOB).exists() {
+                format!("it was stopped: `vgg-ft resume {}` goes on with it", quoted(path))
             } else {
                 "give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o".into()
             };
@@ -288,10 +292,11 @@ impl Run {
         let stopped = super::stage::kept(&Folder::at(path))?.ok_or_else(|| {
             Error::new(Kind::Usage, format!("{} has no weights yet", path.display()))
                 .fact("missing", path.join(CHECKPOINT).display())
-                .help(format!(
-                    "it was stopped before its first epoch ended: `vgg-ft resume {}` goes on",
-                    path.display()
-                ))
+                .help(if is_held(path) {
+                    "it is being trained now: its first checkpoint comes after its first epoch".into()
+                } else {
+                    format!("it was stopped in its first epoch: `vgg-ft resume {}` goes on", quoted(path))
+                })
         })?;
         Self::read(path, &job, Some(stopped))
     }
@@ -311,12 +316,20 @@ impl Run {
         Some(Stopped { stage, epochs: position.epochs.len(), steps: position.within })
     }
 
+    /// Whether `listing` is what training (`split` 0) or validation (1) saw; `None` where the run does not tell.
+    pub fn saw(&self, split: usize, listing: &Listing) -> Option<bool> {
+        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[split].digest);
+        let seen = moment.or_else(|| self.config.training.digests.get(split))?;
+        Some(*seen == listing.contents().digest)
+    }
+
     /// Remarks on a run that is not finished, and where the device computes in other numbers than those that the run was
     /// trained in.
     pub fn remark(&self, host: &Host) {
         if let Some(Stopped { stage, epochs, steps }) = self.stopped() {
             host.say(format_args!(
-                "note: the run is not finished; its weights are those of its checkpoint, after {} and {} of stage `{stage}`",
+                "note: the run is {}; its weights are those of its checkpoint, after {} and {} of stage `{stage}`",
+                if is_held(&self.path) { "being trained" } else { "not finished" },
                 counted(epochs, "epoch"),
                 counted(steps, "step")
             ));

@@ -4,6 +4,7 @@
 use super::Host;
 use super::contents::{Contents, Listing};
 use super::course::StageConfig;
+use super::output::quoted;
 use super::run::Folder;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
@@ -21,7 +22,7 @@ pub(super) struct Moment {
     /// The stage that is under way.
     pub stage: usize,
     /// Samples of training and of validation.
-    samples: [Contents; 2],
+    pub samples: [Contents; 2],
     /// Where it is.
     pub position: Position,
     /// Wall-clock time of the job so far, without what lay between a stop and the next start.
@@ -135,6 +136,11 @@ impl<'a> Stages<'a> {
         self.listings[split].save(&self.folder.listing(split))
     }
 
+    /// What was seen of training and of validation, for the run's file.
+    pub fn digests(&self) -> Vec<String> {
+        self.samples.iter().map(|contents| contents.digest.clone()).collect()
+    }
+
     /// Wall-clock time of the job until now.
     pub fn seconds(&self) -> f64 {
         self.clock.1 + self.clock.0.elapsed().as_secs_f64()
@@ -207,7 +213,7 @@ impl<'a> Stages<'a> {
         self.last = position;
         outcome.map_err(|error| match error.kind() {
             Kind::Interrupted => {
-                let run = self.folder.path().display();
+                let run = quoted(self.folder.path());
                 error.help(format!(
                     "`vgg-ft resume {run}` goes on from there, or the same command with --resume"
                 ))
@@ -219,7 +225,7 @@ impl<'a> Stages<'a> {
 
     /// What can be done about a loss that is no number.
     fn diverged(&self, error: Error) -> Error {
-        let (kept, run) = (self.folder.checkpoint(), self.folder.path().display());
+        let (kept, run) = (self.folder.checkpoint(), quoted(self.folder.path()));
         let (error, from) = if kept.exists() {
             (error.fact("kept", format!("{}, the last good moment", kept.display())), "goes on from there")
         } else {

@@ -4,6 +4,7 @@ use super::Host;
 use super::base::told;
 use super::export::{check_ending, describe};
 use super::output::Output;
+use crate::data::folder::is_run;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, write};
 use crate::model::{Architecture, Head, Lineage, Preprocess, Pretrained};
@@ -188,6 +189,11 @@ pub fn inspect(host: &Host, file: Option<&Path>) -> Result<()> {
         lineage: Option<Lineage>,
     }
     let path = file.map_or_else(find_default, |path| Ok(path.to_owned()))?;
+    if is_run(&path) {
+        let own = path.join("model.safetensors");
+        return Err(Error::new(Kind::Usage, format!("{} is a run, not a file", path.display()))
+            .help(format!("its weights are in {}", own.display())));
+    }
     let weights = Weights::open(&path)?;
     let table = Table::of(&weights)?;
     let lineage = Pretrained::of(weights);
@@ -259,7 +265,9 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
         text += &format!("\npixels are scaled in two ways: {} and {}", name(of_a), name(of_b));
     }
     text += &format!("\n{}", if equal { "the same" } else { "not the same" });
-    host.result(&text, &json!({ "same": equal, "preprocess": [of_a, of_b], "tensors": rows }))
+    host.result(&text, &json!({ "same": equal, "preprocess": [of_a, of_b], "tensors": rows }))?;
+    // As `diff` of files: the exit code says it, too.
+    if equal { Ok(()) } else { Err(Error::new(Kind::Weights, "the two files are not the same")) }
 }
 
 fn compare(a: &[Named<'_>], b: &[Named<'_>]) -> Vec<Difference> {

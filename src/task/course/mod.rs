@@ -164,6 +164,16 @@ impl StageConfig {
                 "name a layer of the base, such as block5_conv1; for the classifier alone use --epochs 0",
             ));
         }
+        if !architecture.layers()[position..architecture.base()].iter().any(|placed| placed.kernel.is_some())
+        {
+            let last = architecture.layers()[..position].iter().rfind(|placed| placed.kernel.is_some());
+            let last = last.map_or("block5_conv1", |placed| &placed.name);
+            return Err(Error::new(
+                Kind::Usage,
+                format!("neither `{name}` nor a layer of the base after it has weights to unfreeze"),
+            )
+            .help(format!("name a convolution, such as {last}; for the classifier alone use --epochs 0")));
+        }
         Ok(position)
     }
 

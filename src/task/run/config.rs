@@ -79,6 +79,9 @@ pub struct TrainingConfig {
     pub validation_split: Option<f32>,
     /// Training and validation samples.
     pub samples: [usize; 2],
+    /// SHA-256 over names, labels and sizes of those that were seen, so that others are not taken for them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub digests: Vec<String>,
     /// Whether activations at the freeze boundary stay.
     #[serde(default)]
     pub keep_features: bool,

@@ -35,6 +35,12 @@ impl Lock {
     }
 }
 
+/// Whether a process has the folder at `path`, as far as that can be told.
+pub fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(path.join(NAME)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // Still locked: who opens it from here on makes a new one.
@@ -59,7 +65,9 @@ mod tests {
             error.kind() == Kind::Usage && error.to_string().contains("another vgg-ft is writing"),
             "{error}"
         );
+        assert!(is_held(dir.path()));
         drop(first);
+        assert!(!is_held(dir.path()));
         assert!(Lock::take(dir.path()).unwrap().is_some());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing stays");
     }
