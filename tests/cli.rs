@@ -639,7 +639,6 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--rotation", "-40"], "invalid value '-40' for '--rotation"),
         (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "block5_pool"], "such as block5_conv3"),
         (vec!["augment", "preview", "data", "-o", "no/r.png"], "no"),
-        (vec!["compare", "data", "-o", "-"], "`-` is"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
         let error = fails(vgg_ft(here).args(&args), 2);

@@ -223,7 +223,7 @@ fn a_file_is_written_over_only_with_force_and_its_name_says_what_it_is() {
 
         let error = fails(with(&format!("x.{wrong}"), &[]), 2);
         assert!(error.contains(known) && error.contains(&format!(".{wrong}")), "{error}");
-        let error = fails(with(&format!("nowhere/x.{ending}"), &[]), 1);
+        let error = fails(with(&format!("nowhere/x.{ending}"), &[]), 2);
         assert!(error.contains(&format!("cannot write nowhere/x.{ending}")), "{error}");
         assert!(error.contains("the folder nowhere") && error.contains("mkdir -p nowhere"), "{error}");
         fs::create_dir_all(here.join(format!("d.{ending}"))).unwrap();

@@ -328,7 +328,11 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
         .unwrap()
         .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("partial"));
     assert_eq!(left.count(), 0);
-    let (_, error) = fails(predict(here).args(["1.png", "-o", "no/such/rows.csv"]), 1);
+    let (_, error) = fails(predict(here).args(["1.png", "-o", "no/such/rows.csv"]), 2);
+    assert!(error.contains("no/such/rows.csv"), "{error}");
+    let (_, error) = fails(predict(here).args(["1.png", "-o", "-"]), 2);
+    assert!(error.contains("`-` is not a file"), "{error}");
+    let (_, error) = fails(predict(here).args(["1.png", "-o", "no/such/rows.csv"]), 2);
     assert!(error.contains("no/such/rows.csv"), "{error}");
 }
 

@@ -61,6 +61,9 @@ impl Output {
     /// # Errors
     /// [`Kind::Usage`] with the list when it says nothing that is known.
     pub fn format<T: Copy>(&self, known: &[(&str, T)]) -> Result<T> {
+        if self.path.as_os_str() == "-" {
+            self.check()?;
+        }
         named(&self.path, known).ok_or_else(|| {
             let ending = ending(&self.path);
             let got = if ending.is_empty() { "no ending".into() } else { format!(".{ending}") };
