@@ -10,7 +10,7 @@
 //   shadow     as gradient   out      w as bf16, or f16, to the nearest; only where there is one
 //   velocity   as gradient   in, out  v, the mean square; 0 before the first step
 //   momentum   as gradient   in, out  m, the mean; 0 before the first step
-//   scaling    LossScale     in       if the loss was scaled: g is scaled back, and if one is not finite nothing happens
+//   scaling    LossScale     in       if the loss was scaled: g is scaled back; a g that is not finite skips the step
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
 // the first blocks of all (tensors.cuh). Every operation is rounded by name: the cpu's bits.
@@ -28,7 +28,7 @@ __device__ __forceinline__ void step(const Adamw p, const float g, float& v, flo
 
 extern "C" __global__ __launch_bounds__(LINEAR) void adamw_step(
     const Tensors p, const Adamw rule, Adjust adjust, const unsigned f16,
-    const LossScale* __restrict__ scaling)
+    const LossScale* RESTRICT scaling)
 {
     await_predecessor();
     if (skips(scaling, adjust)) return;

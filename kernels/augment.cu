@@ -94,7 +94,7 @@ __device__ __forceinline__ void neighbours(
 
 // Where output pixel (i, j) comes from.
 __device__ __forceinline__ Corners corners(
-    const Augment& p, const double* __restrict__ m, const unsigned i, const unsigned j)
+    const Augment& p, const double* RESTRICT m, const unsigned i, const unsigned j)
 {
     const double y = (double)i, x = (double)j;
     const double row = __dadd_rn(__dadd_rn(__dmul_rn(y, m[0]), __dmul_rn(x, m[1])), m[2]);
@@ -109,7 +109,7 @@ __device__ __forceinline__ Corners corners(
 
 // Channel c there.
 __device__ __forceinline__ float level(
-    const unsigned char* __restrict__ picture, const Corners& at, const unsigned c, const float value)
+    const unsigned char* RESTRICT picture, const Corners& at, const unsigned c, const float value)
 {
     if (at.nowhere) return value;
     double sum = 0.0;
@@ -125,14 +125,14 @@ __device__ __forceinline__ float level(
 
 // A set may hold more than 2^31 bytes; one picture does not.
 __device__ __forceinline__ const unsigned char* picture_of(
-    const Augment& p, const unsigned char* __restrict__ pixels, const unsigned index)
+    const Augment& p, const unsigned char* RESTRICT pixels, const unsigned index)
 {
     return pixels + (unsigned long long)index * (3 * p.h * p.w);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void augment_range(
-    const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
-    const Transform* __restrict__ transforms, float* __restrict__ ranges)
+    const Augment p, const unsigned char* RESTRICT pixels, const unsigned* RESTRICT indices,
+    const Transform* RESTRICT transforms, float* RESTRICT ranges)
 {
     await_predecessor();
     __shared__ float smallest[LINEAR / WARP], largest[LINEAR / WARP];
@@ -178,9 +178,9 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment_range(
 
 template <typename T>
 __device__ __forceinline__ void augmented(
-    const Augment& p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
-    const Transform* __restrict__ transforms, const float* __restrict__ ranges, T* __restrict__ y,
-    unsigned* __restrict__ fault)
+    const Augment& p, const unsigned char* RESTRICT pixels, const unsigned* RESTRICT indices,
+    const Transform* RESTRICT transforms, const float* RESTRICT ranges, T* RESTRICT y,
+    unsigned* RESTRICT fault)
 {
     const unsigned at = blockIdx.x * LINEAR + threadIdx.x, area = p.h * p.w;
     if (at >= p.n * area) return;
@@ -224,27 +224,27 @@ __device__ __forceinline__ void augmented(
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void augment(
-    const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
-    const Transform* __restrict__ transforms, const float* __restrict__ ranges, float* __restrict__ y,
-    unsigned* __restrict__ fault)
+    const Augment p, const unsigned char* RESTRICT pixels, const unsigned* RESTRICT indices,
+    const Transform* RESTRICT transforms, const float* RESTRICT ranges, float* RESTRICT y,
+    unsigned* RESTRICT fault)
 {
     await_predecessor();
     augmented(p, pixels, indices, transforms, ranges, y, fault);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void augment_bf16(
-    const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
-    const Transform* __restrict__ transforms, const float* __restrict__ ranges, Bf16* __restrict__ y,
-    unsigned* __restrict__ fault)
+    const Augment p, const unsigned char* RESTRICT pixels, const unsigned* RESTRICT indices,
+    const Transform* RESTRICT transforms, const float* RESTRICT ranges, Bf16* RESTRICT y,
+    unsigned* RESTRICT fault)
 {
     await_predecessor();
     augmented(p, pixels, indices, transforms, ranges, y, fault);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void augment_f16(
-    const Augment p, const unsigned char* __restrict__ pixels, const unsigned* __restrict__ indices,
-    const Transform* __restrict__ transforms, const float* __restrict__ ranges, F16* __restrict__ y,
-    unsigned* __restrict__ fault)
+    const Augment p, const unsigned char* RESTRICT pixels, const unsigned* RESTRICT indices,
+    const Transform* RESTRICT transforms, const float* RESTRICT ranges, F16* RESTRICT y,
+    unsigned* RESTRICT fault)
 {
     await_predecessor();
     augmented(p, pixels, indices, transforms, ranges, y, fault);

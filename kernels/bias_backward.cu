@@ -7,12 +7,12 @@
 //   dbias   (channels)          out  of the _reduce
 //
 // bias_backward               32 channels x 8 rows of threads per block, grid (channels/32, parts). A thread
-//                             takes every eighth row of its part; the eight sums meet in 1 KiB of shared
-//                             memory.
+//                             takes every eighth row of its part; the eight sums are added in 1 KiB of
+//                             shared memory.
 // bias_backward_reduce        one thread per channel, 256 per block, adds the parts in order.
 // bias_backward_bf16, _f16    64 channels x 32 rows per block, grid (channels/64, parts): a thread takes eight
 //                             channels, 16 bytes, of every 32nd row of its part, four rows in flight; the 32
-//                             sums meet in 8 KiB of shared memory.
+//                             sums are added in 8 KiB of shared memory.
 // bias_backward_…_reduce      as bias_backward, of the parts as rows: eight times as many loads in flight as
 //                             in bias_backward_reduce, which waits for memory alone.
 //
@@ -28,8 +28,8 @@ constexpr unsigned WIDE = 64, ROWS = 32, EACH = LANES<Bf16>;
 
 // Σ of the rows from `begin` to `end` of the block's 32 channels, into a row of as many sums.
 __device__ __forceinline__ void sum_rows(
-    const unsigned begin, const unsigned end, const unsigned columns, const float* __restrict__ dy,
-    float* __restrict__ sums)
+    const unsigned begin, const unsigned end, const unsigned columns, const float* RESTRICT dy,
+    float* RESTRICT sums)
 {
     __shared__ float part[LINES][CHANNELS];
     const unsigned lane = threadIdx.x % CHANNELS, line = threadIdx.x / CHANNELS;
@@ -51,7 +51,7 @@ __device__ __forceinline__ void sum_rows(
 // The same of 16 bits, by 64 channels.
 template <class T>
 __device__ __forceinline__ void sum_wide_rows(
-    const Matrix& p, const Split& split, const T* __restrict__ dy, float* __restrict__ sums)
+    const Matrix& p, const Split& split, const T* RESTRICT dy, float* RESTRICT sums)
 {
     __shared__ float part[ROWS][WIDE];
     const unsigned lane = threadIdx.x % (WIDE / EACH), line = threadIdx.x / (WIDE / EACH);
@@ -95,7 +95,7 @@ __device__ __forceinline__ void sum_wide_rows(
 }
 
 extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward(
-    const Matrix p, const Split split, const float* __restrict__ dy, float* __restrict__ sums)
+    const Matrix p, const Split split, const float* RESTRICT dy, float* RESTRICT sums)
 {
     await_predecessor();
     const unsigned begin = blockIdx.y * split.length;
@@ -103,7 +103,7 @@ extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward(
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void bias_backward_reduce(
-    const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
+    const Partials p, const float* RESTRICT parts, float* RESTRICT dbias)
 {
     await_predecessor();
     const unsigned c = blockIdx.x * LINEAR + threadIdx.x;
@@ -111,28 +111,28 @@ extern "C" __global__ __launch_bounds__(LINEAR) void bias_backward_reduce(
 }
 
 extern "C" __global__ __launch_bounds__(WIDE / EACH * ROWS) void bias_backward_bf16(
-    const Matrix p, const Split split, const Bf16* __restrict__ dy, float* __restrict__ sums)
+    const Matrix p, const Split split, const Bf16* RESTRICT dy, float* RESTRICT sums)
 {
     await_predecessor();
     sum_wide_rows(p, split, dy, sums);
 }
 
 extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward_bf16_reduce(
-    const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
+    const Partials p, const float* RESTRICT parts, float* RESTRICT dbias)
 {
     await_predecessor();
     sum_rows(0, p.count, p.len, parts, dbias);
 }
 
 extern "C" __global__ __launch_bounds__(WIDE / EACH * ROWS) void bias_backward_f16(
-    const Matrix p, const Split split, const F16* __restrict__ dy, float* __restrict__ sums)
+    const Matrix p, const Split split, const F16* RESTRICT dy, float* RESTRICT sums)
 {
     await_predecessor();
     sum_wide_rows(p, split, dy, sums);
 }
 
 extern "C" __global__ __launch_bounds__(CHANNELS * LINES) void bias_backward_f16_reduce(
-    const Partials p, const float* __restrict__ parts, float* __restrict__ dbias)
+    const Partials p, const float* RESTRICT parts, float* RESTRICT dbias)
 {
     await_predecessor();
     sum_rows(0, p.count, p.len, parts, dbias);

@@ -28,7 +28,7 @@ __device__ __forceinline__ unsigned narrowed(const unsigned format, const float 
 
 // Four halves, as read4.
 __device__ __forceinline__ float4 read4(
-    const unsigned format, const unsigned short* __restrict__ at, const int left, const bool whole)
+    const unsigned format, const unsigned short* RESTRICT at, const int left, const bool whole)
 {
     uint2 two = make_uint2(0, 0);
     if (whole) {
@@ -44,7 +44,7 @@ __device__ __forceinline__ float4 read4(
 }
 
 __device__ __forceinline__ void write4(
-    const unsigned format, unsigned short* __restrict__ at, const float4 v, const int left, const bool whole)
+    const unsigned format, unsigned short* RESTRICT at, const float4 v, const int left, const bool whole)
 {
     const unsigned a = narrowed(format, v.x), b = narrowed(format, v.y), c = narrowed(format, v.z);
     if (whole) {
@@ -57,7 +57,7 @@ __device__ __forceinline__ void write4(
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void cast(
-    const Cast p, const void* __restrict__ x, void* __restrict__ y)
+    const Cast p, const void* RESTRICT x, void* RESTRICT y)
 {
     await_predecessor();
     const unsigned at = 4 * (blockIdx.x * LINEAR + threadIdx.x);

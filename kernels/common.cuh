@@ -1,26 +1,29 @@
-// common.cuh   what every kernel shares: four numbers at a time, the rectifier, NaN
+// common.cuh   what every kernel shares: the wait for the kernel before, four numbers at a time, ReLU and its mask, NaN
 //
 // Buffers begin at a multiple of 256 bytes. So four neighbours may be moved by one 16-byte instruction
 // wherever the offset is a multiple of four, which a matrix grants in every row if its row length is.
 
 #pragma once
 
-// What a kernel before may still be writing when this one is launched must not be loaded by the read-only path: its
-// promise, that nobody writes while the kernel runs, would be false, and no wait binds such a load. `const __restrict__`
-// and __ldg make the promise. scripts/ptx refuses the path in kernels that wait.
+// What the kernel before may still be writing when this one is launched must not be loaded through the read-only
+// path: `const __restrict__` and __ldg promise that nobody writes while the kernel runs, and await_predecessor does
+// not order such loads. So where kernels may overlap pointers are not __restrict__. scripts/ptx refuses the path in
+// kernels that wait.
 #if __CUDA_ARCH__ >= 900
-#define __restrict__
+#define RESTRICT
+#else
+#define RESTRICT __restrict__
 #endif
 
 // Blocks of elementwise kernels.
 constexpr unsigned LINEAR = 256;
 
-// Programmatic dependent launch, "griddepcontrol" of the PTX ISA: where a launch allows it, blocks start while the kernel
-// before them still runs: when each of its blocks has passed this point or ended, and there is room. Until here a thread
-// may touch registers, shared memory and parameters; behind it all that the kernels before have written is there, and none
-// of them reads any more what this one writes, since a kernel does not end before its threads have passed here. One thread
-// would do for that; in ours every thread begins so, which is easy to check. A launch that allows nothing passes at once,
-// and an older card has no such point.
+// Programmatic dependent launch, "griddepcontrol" of the PTX ISA. Where a launch allows it, blocks start while the
+// kernel before still runs: when each of its blocks has passed this point or exited, and there is room. Before this
+// point a thread may only touch registers, shared memory and parameters. Behind it everything that earlier kernels
+// wrote is visible, and none of them still reads what this one writes, since a kernel does not end before its threads
+// have passed here. One thread would be enough for that; here every thread begins so, which is easy to check. A
+// launch that does not allow it passes at once; older cards have no such instruction.
 __device__ __forceinline__ void await_predecessor()
 {
 #if __CUDA_ARCH__ >= 900
@@ -34,8 +37,8 @@ __device__ __forceinline__ float rectify(const float x) { return x < 0.0f ? 0.0f
 
 __device__ __forceinline__ bool is_nan(const float x) { return x != x; }
 
-// A gradient's four numbers where their ReLU was open: where its output is above zero.
-__device__ __forceinline__ float4 opened(const float4 gradient, const float4 output)
+// Four gradients where the ReLU's output is above zero.
+__device__ __forceinline__ float4 relu_mask4(const float4 gradient, const float4 output)
 {
     return make_float4(output.x > 0.0f ? gradient.x : 0.0f, output.y > 0.0f ? gradient.y : 0.0f,
                        output.z > 0.0f ? gradient.z : 0.0f, output.w > 0.0f ? gradient.w : 0.0f);
@@ -43,7 +46,7 @@ __device__ __forceinline__ float4 opened(const float4 gradient, const float4 out
 
 // The four numbers from `at` on, of which `left` exist; zero stands for the others. `aligned` promises
 // 16-byte alignment, and that of the four either none exist or all.
-__device__ __forceinline__ float4 read4(const float* __restrict__ at, const int left, const bool aligned)
+__device__ __forceinline__ float4 read4(const float* RESTRICT at, const int left, const bool aligned)
 {
     float4 out = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     if (aligned) {
@@ -59,7 +62,7 @@ __device__ __forceinline__ float4 read4(const float* __restrict__ at, const int 
 
 // The other way; what does not exist is not written.
 __device__ __forceinline__ void write4(
-    float* __restrict__ at, const float4 value, const int left, const bool aligned)
+    float* RESTRICT at, const float4 value, const int left, const bool aligned)
 {
     if (aligned) {
         if (left > 0) *reinterpret_cast<float4*>(at) = value;

@@ -1,4 +1,4 @@
-// conv2d.cuh   the forward convolution's product, for the kernels that differ in what becomes of its sums
+// conv2d.cuh   the forward convolution's product, for the kernels that differ in their epilogues
 //
 //   sums[r][q]   Σ_{tap,c} x[pixel of row r, shifted by tap, c] · weight[filter q, tap, c]
 //
@@ -8,7 +8,7 @@
 // t's pixel, and half of those of filter t/2.
 //
 // 12.25 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte, which
-// the second cache serves.
+// L2 serves.
 
 #pragma once
 
@@ -18,8 +18,8 @@
 
 // `window` is that of row threadIdx.x of the block.
 __device__ __forceinline__ void convolve(
-    const Conv2d p, const Window window, const int first_filter, const float* __restrict__ x,
-    const float* __restrict__ weight, float (&sums)[8][8])
+    const Conv2d p, const Window window, const int first_filter, const float* RESTRICT x,
+    const float* RESTRICT weight, float (&sums)[8][8])
 {
     __shared__ Stage stages[2];
     const int thread = threadIdx.x;
@@ -65,8 +65,8 @@ __device__ __forceinline__ void convolve(
     }
 }
 
-// Four neighbouring sums of a row and the bias of their filters, rectified if asked.
-__device__ __forceinline__ float4 finish(const float* sums, const float4 bias, const bool relu)
+// Four neighbouring sums of a row plus the bias of their filters, through ReLU if asked.
+__device__ __forceinline__ float4 bias_relu4(const float* sums, const float4 bias, const bool relu)
 {
     const float4 v = make_float4(sums[0] + bias.x, sums[1] + bias.y, sums[2] + bias.z, sums[3] + bias.w);
     return relu ? make_float4(rectify(v.x), rectify(v.y), rectify(v.z), rectify(v.w)) : v;

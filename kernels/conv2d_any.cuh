@@ -1,9 +1,9 @@
 // conv2d_any.cuh   the convolution on tensor cores for channels that are no whole chunks of 16 bytes
 //
-// The products of conv2d_mma.cuh, but every number is fetched by itself and packed into chunks on the way. The
-// depth is flat: (tap, channel) as one number, so that a picture's 27 are a single step of 32. Blocks of 128
-// threads, 128 rows x 64 columns, warps of 32 x 64, two stages with one barrier per step. Made for the first
-// layer (`CHANNELS` = 3: all places are constants, and nothing but the stores costs time); right for the others.
+// The products of conv2d_mma.cuh, but every number is loaded by itself and packed into chunks on the way. K is flat:
+// (tap, channel) as one number, so that a picture's 27 are a single step of 32. Blocks of 128 threads, 128 rows x 64
+// columns, warps of 32 x 64, two stages with one barrier per step. Made for the first layer (`CHANNELS` = 3: all
+// offsets are constants, and only the stores cost time); correct for the others.
 
 #pragma once
 
@@ -11,25 +11,25 @@
 
 template <class T> using AnyTile = Tile<T, 128, 64, 32, 32, 64, 2>;
 
-// sums = A · B over `depth`. `fetch_a(depth, k)` gives the number of the thread's row of A, for depths in ascending
-// order within a chunk; k is the place in the chunk. The same of B, whose 64 rows belong to the threads by turns.
+// acc = A · B over K = 0 to `depth`. `fetch_a(first)` gives the chunk of the thread's row of A from K = first on; calls
+// come in ascending order. `fetch_b` does the same for B, whose 64 rows have two threads each.
 template <class Tile, class FetchA, class FetchB>
 __device__ __forceinline__ void product_any(
-    const int depth, FetchA fetch_a, FetchB fetch_b, float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+    const int depth, FetchA fetch_a, FetchB fetch_b, float (&acc)[Tile::WM / 16][Tile::WN / 8][4])
 {
     using T = typename Tile::T;
     constexpr int CHUNKS = Tile::BK / CHUNK<T>;
-    using Layout = Along<T, CHUNKS>;
+    using Layout = KMajor<T, CHUNKS>;
     static_assert(Tile::THREADS == Tile::BM && Tile::THREADS % Tile::BN == 0 && Tile::WN == Tile::BN);
-    // Split factors leave too few registers for a whole step at once.
-    constexpr int TOGETHER = SPLIT<T> ? 1 : Tile::BK / DEEP<T>;
+    // 3xTF32 leaves too few registers for a whole step at once.
+    constexpr int TOGETHER = IS_3XTF32<T> ? 1 : Tile::BK / MMA_K<T>;
     const int thread = threadIdx.x;
     #pragma unroll
     for (int i = 0; i < Tile::WM / 16; ++i)
         #pragma unroll
         for (int j = 0; j < Tile::WN / 8; ++j)
             #pragma unroll
-            for (int k = 0; k < 4; ++k) sums[i][j][k] = 0.0f;
+            for (int k = 0; k < 4; ++k) acc[i][j][k] = 0.0f;
 
     int stage = 0;
     #pragma unroll 1
@@ -47,11 +47,11 @@ __device__ __forceinline__ void product_any(
         __syncthreads();
         const unsigned a = shared_address(tile), b = a + Tile::STAGE_A;
         #pragma unroll TOGETHER
-        for (int k = 0; k < Tile::BK / DEEP<T>; ++k)
-            multiply_tiles<T, Layout, Layout>(sums, a, thread / 32 * Tile::WM, b, 0, k);
+        for (int k = 0; k < Tile::BK / MMA_K<T>; ++k)
+            multiply_tiles<T, Layout, Layout>(acc, a, thread / 32 * Tile::WM, b, 0, k);
         stage ^= 1;
     }
-    // The results go where the tiles are.
+    // The epilogue reuses the stages.
     __syncthreads();
 }
 
@@ -83,8 +83,8 @@ template <class T> __device__ __forceinline__ float wide(const typename T::Numbe
 // The products whose rows are pixels, as `convolve`. CHANNELS: of the source, or 0 if only the run knows.
 template <class Tile, Rows ROWS, bool BACKWARD, int CHANNELS>
 __device__ __forceinline__ void convolve_any(
-    const Conv2d p, const Spot spot, const int rows, const typename Tile::Number* __restrict__ source,
-    const typename Tile::Number* __restrict__ weight, float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+    const Conv2d p, const Spot spot, const int rows, const typename Tile::Number* RESTRICT source,
+    const typename Tile::Number* RESTRICT weight, float (&acc)[Tile::WM / 16][Tile::WN / 8][4])
 {
     using T = typename Tile::T;
     using Number = typename Tile::Number;
@@ -104,8 +104,8 @@ __device__ __forceinline__ void convolve_any(
     const unsigned inside = row < rows ? taps_inside(i, j, h, w) : 0;
     const Number* mine = source + pixel * channels;
 
-    // A picture's filters, 27 numbers each, lie side by side: they come by whole lines into the second stage, which
-    // the only step leaves free, and are taken apart there.
+    // A picture's filters, 27 numbers each, lie side by side: they are copied by whole lines into the second stage,
+    // which the only step does not use, and unpacked from there.
     Number* flat = reinterpret_cast<Number*>(dynamic + Tile::STAGE);
     if constexpr (CHANNELS == 3 && !BACKWARD) {
         static_assert(Tile::BN * 9 * CHANNELS * T::BYTES <= Tile::STAGE && 9 * CHANNELS <= Tile::BK);
@@ -135,7 +135,8 @@ __device__ __forceinline__ void convolve_any(
             });
         } else if constexpr (CHANNELS == 3) {
             return chunk_of<T>([&](const int k) {
-                return first + k < depth && column < columns ? flat[threadIdx.x % Tile::BN * depth + first + k] : Number(0);
+                const bool there = first + k < depth && column < columns;
+                return there ? flat[threadIdx.x % Tile::BN * depth + first + k] : Number(0);
             });
         } else {
             return chunk_of<T>([&](const int k) {
@@ -143,54 +144,54 @@ __device__ __forceinline__ void convolve_any(
             });
         }
     };
-    product_any<Tile>(depth, fetch_a, fetch_b, sums);
+    product_any<Tile>(depth, fetch_a, fetch_b, acc);
 }
 
 template <class T, int CHANNELS>
 __device__ __forceinline__ void forward_any(
-    const Conv2d p, const bool relu, const typename T::Number* __restrict__ x,
-    const typename T::Number* __restrict__ weight, const float* __restrict__ bias, typename T::Number* __restrict__ y)
+    const Conv2d p, const bool relu, const typename T::Number* RESTRICT x,
+    const typename T::Number* RESTRICT weight, const float* RESTRICT bias, typename T::Number* RESTRICT y)
 {
     using Tile = AnyTile<T>;
     const int pixels = p.n * p.h * p.w, c_out = p.c_out;
     const Spot spot = spot_of<Tile>(c_out);
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
-    convolve_any<Tile, Rows::PIXELS, false, CHANNELS>(p, spot, pixels, x, weight, sums);
-    finish_forward<Tile>(sums, spot, pixels, c_out, bias, relu, y, c_out % CHUNK<T> == 0);
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
+    convolve_any<Tile, Rows::PIXELS, false, CHANNELS>(p, spot, pixels, x, weight, acc);
+    epilogue_forward<Tile>(acc, spot, pixels, c_out, bias, relu, y, c_out % CHUNK<T> == 0);
 }
 
 template <class T>
 __device__ __forceinline__ void maxpool2d_forward_any(
-    const Conv2d p, const typename T::Number* __restrict__ x, const typename T::Number* __restrict__ weight,
-    const float* __restrict__ bias, typename T::Number* __restrict__ y, unsigned char* __restrict__ winner)
+    const Conv2d p, const typename T::Number* RESTRICT x, const typename T::Number* RESTRICT weight,
+    const float* RESTRICT bias, typename T::Number* RESTRICT y, unsigned char* RESTRICT winner)
 {
     using Tile = AnyTile<T>;
     const int windows = p.n * (p.h / 2) * (p.w / 2), c_out = p.c_out;
     const Spot spot = spot_of<Tile>(c_out);
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
-    convolve_any<Tile, Rows::WINDOWS, false, 0>(p, spot, 4 * windows, x, weight, sums);
-    finish_pool<Tile>(sums, spot, windows, c_out, bias, y, winner, c_out % CHUNK<T> == 0);
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
+    convolve_any<Tile, Rows::WINDOWS, false, 0>(p, spot, 4 * windows, x, weight, acc);
+    epilogue_pool<Tile>(acc, spot, windows, c_out, bias, y, winner, c_out % CHUNK<T> == 0);
 }
 
 template <class T>
 __device__ __forceinline__ void backward_input_any(
-    const Conv2d p, const typename T::Number* __restrict__ dy, const typename T::Number* __restrict__ weight,
-    const typename T::Number* __restrict__ mask, typename T::Number* __restrict__ dx)
+    const Conv2d p, const typename T::Number* RESTRICT dy, const typename T::Number* RESTRICT weight,
+    const typename T::Number* RESTRICT mask, typename T::Number* RESTRICT dx)
 {
     using Tile = AnyTile<T>;
     const int pixels = p.n * p.h * p.w, c_in = p.c_in;
     const Spot spot = spot_of<Tile>(c_in);
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
-    convolve_any<Tile, Rows::PIXELS, true, 0>(p, spot, pixels, dy, weight, sums);
-    finish_backward_input<Tile>(sums, spot, pixels, c_in, mask, dx, c_in % CHUNK<T> == 0);
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
+    convolve_any<Tile, Rows::PIXELS, true, 0>(p, spot, pixels, dy, weight, acc);
+    epilogue_backward_input<Tile>(acc, spot, pixels, c_in, mask, dx, c_in % CHUNK<T> == 0);
 }
 
 // Columns are the 9·c_in numbers (tap, c) of a filter. Grid (column tiles, filter tiles, parts). biases as in
-// conv2d_mma.cuh: a thread fetches one filter's numbers, so that nobody has to meet.
+// conv2d_mma.cuh: a thread loads the numbers of one filter, so threads need not add up.
 template <class T>
 __device__ __forceinline__ void backward_weight_any(
-    const Conv2d p, const Split split, const typename T::Number* __restrict__ x,
-    const typename T::Number* __restrict__ dy, float* __restrict__ parts, float* __restrict__ biases)
+    const Conv2d p, const Split split, const typename T::Number* RESTRICT x,
+    const typename T::Number* RESTRICT dy, float* RESTRICT parts, float* RESTRICT biases)
 {
     using Tile = AnyTile<T>;
     using Number = typename T::Number;
@@ -229,8 +230,8 @@ __device__ __forceinline__ void backward_weight_any(
             return number;
         });
     };
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
-    product_any<Tile>(max(end - begin, 0), fetch_a, fetch_b, sums);
-    store_sums<Tile>(sums, spot, c_out, columns, columns, parts + blockIdx.z * (c_out * columns), columns % 2 == 0);
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
+    product_any<Tile>(max(end - begin, 0), fetch_a, fetch_b, acc);
+    store_acc<Tile>(acc, spot, c_out, columns, columns, parts + blockIdx.z * (c_out * columns), columns % 2 == 0);
     if (biases && filter < c_out) my_biases(biases, c_out)[filter] = bias;
 }

@@ -7,8 +7,8 @@
 //   mask     (n, h, w, c_in)       in   the convolution's x, if that is a ReLU's output; or null
 //   dx       (n, h, w, c_in)       out  g = the sum where mask > 0, else 0
 //
-// The forward product with the window turned by half a turn: rows are the n·h·w pixels, columns the c_in
-// channels, the depth is (tap, o). A block of 128 threads computes 128 pixels x 64 channels, grid
+// The forward product with the filter rotated by 180 degrees: rows are the n·h·w pixels, columns the c_in
+// channels, K is (tap, o). A block of 128 threads computes 128 pixels x 64 channels, grid
 // (pixels/128, channels/64); a thread 8 x 8 (tile.cuh). A step takes eight filters of one tap: thread t
 // reads those of pixel t, and four channels of filter t/16, which lie as the tile wants them.
 //
@@ -20,8 +20,8 @@
 #include "window.cuh"
 
 extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_input(
-    const Conv2d p, const float* __restrict__ dy, const float* __restrict__ weight,
-    const float* __restrict__ mask, float* __restrict__ dx)
+    const Conv2d p, const float* RESTRICT dy, const float* RESTRICT weight,
+    const float* RESTRICT mask, float* RESTRICT dx)
 {
     __shared__ Stage stages[2];
     const int thread = threadIdx.x;
@@ -30,23 +30,23 @@ extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_input(
     const int first_pixel = blockIdx.x * ROWS, first_channel = blockIdx.y * COLUMNS;
 
     const Window window = window_at(first_pixel + thread, pixels, h, w);
-    const int deep = thread / 16;
+    const int k_row = thread / 16;
     const int channel = first_channel + thread % 16 * 4;
 
     // What the thread carries to the next stage: eight filters' gradients at its pixel, four weights.
     float4 low, high, four;
     const auto load = [&](const int tap, const int o) {
-        const int turned = 8 - tap;
-        const int left = window.inside >> turned & 1 ? c_out - o : 0;
-        const float* pixel = dy + ((window.pixel + shift(turned, w)) * c_out + o);
+        const int flipped_tap = 8 - tap;
+        const int left = window.inside >> flipped_tap & 1 ? c_out - o : 0;
+        const float* pixel = dy + ((window.pixel + shift(flipped_tap, w)) * c_out + o);
         low = read4(pixel, left, c_out % 4 == 0);
         high = read4(pixel + 4, left - 4, c_out % 4 == 0);
-        four = read4(weight + (((o + deep) * 9 + tap) * c_in + channel),
-                     o + deep < c_out ? c_in - channel : 0, c_in % 4 == 0);
+        four = read4(weight + (((o + k_row) * 9 + tap) * c_in + channel),
+                     o + k_row < c_out ? c_in - channel : 0, c_in % 4 == 0);
     };
     const auto store = [&](Stage& stage) {
         fill_row(stage, thread, low, high);
-        *reinterpret_cast<float4*>(&stage.b[deep][thread % 16 * 4]) = four;
+        *reinterpret_cast<float4*>(&stage.b[k_row][thread % 16 * 4]) = four;
     };
 
     float sums[8][8];
@@ -77,7 +77,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_input(
             if (pixel >= pixels) continue;
             const int place = pixel * c_in + column, left = c_in - column;
             float4 v = pack4(&sums[r][side]);
-            if (mask) v = opened(v, read4(mask + place, left, c_in % 4 == 0));
+            if (mask) v = relu_mask4(v, read4(mask + place, left, c_in % 4 == 0));
             write4(dx + place, v, left, c_in % 4 == 0);
         }
     }

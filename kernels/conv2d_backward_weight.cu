@@ -55,7 +55,7 @@ __device__ __forceinline__ bool inside(const Row row, const Walker at, const int
 
 extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_weight(
     const Conv2d p, const Split split,
-    const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts)
+    const float* RESTRICT x, const float* RESTRICT dy, float* RESTRICT parts)
 {
     __shared__ Stage stages[2];
     const int thread = threadIdx.x;
@@ -65,8 +65,8 @@ extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_weight(
     const int begin = blockIdx.z * split.length;
     const int end = min(begin + int(split.length), int(p.n) * h * w);
 
-    // The thread's four rows, at depths `deep` and `deep + 4` of each step.
-    const int mine = first_row + thread % 32 * 4, deep = thread / 32;
+    // The thread's four rows, at K = `k_row` and `k_row + 4` of each step.
+    const int mine = first_row + thread % 32 * 4, k_row = thread / 32;
     const Row row = row_at(mine, rows, w, c_in);
     const int filter = first_filter + thread % 16 * 4;
 
@@ -83,7 +83,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_weight(
         return make_float4(one(mine, at), one(mine + 1, at), one(mine + 2, at), one(mine + 3, at));
     };
 
-    Walker at = {begin + deep, (begin + deep) / w % h, (begin + deep) % w};
+    Walker at = {begin + k_row, (begin + k_row) / w % h, (begin + k_row) % w};
     int pixel = begin + thread / 16;                                   // of dy
 
     // What the thread carries to the next stage: its rows at two pixels, four filters at one.
@@ -97,8 +97,8 @@ extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_weight(
         pixel += DEPTH;
     };
     const auto store = [&](Stage& stage) {
-        *reinterpret_cast<float4*>(&stage.a[deep][thread % 32 * 4]) = low;
-        *reinterpret_cast<float4*>(&stage.a[deep + 4][thread % 32 * 4]) = high;
+        *reinterpret_cast<float4*>(&stage.a[k_row][thread % 32 * 4]) = low;
+        *reinterpret_cast<float4*>(&stage.a[k_row + 4][thread % 32 * 4]) = high;
         *reinterpret_cast<float4*>(&stage.b[thread / 16][thread % 16 * 4]) = four;
     };
 

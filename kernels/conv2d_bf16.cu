@@ -1,4 +1,4 @@
-// conv2d_bf16   the four convolutions on tensor cores: bf16 in memory, sums and bias f32
+// conv2d_bf16   the four convolutions on tensor cores: bf16 in memory, accumulators and bias f32
 // targets: sm_80
 // hot: conv2d_forward_bf16_128x128x64
 // hot: conv2d_forward_bf16_128x128x32
@@ -46,12 +46,12 @@
 //
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_maxpool2d_forward  y  = max over 2x2 of ReLU(bias + Σ x·weight), winner = which
-//   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0
+//   conv2d_backward_input     dx = Σ dy·weight, filter rotated, where mask > 0
 //   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k, biases[k, column tile] = its share of Σ dy
 //
-// Shapes as in conv2d_forward.cu and its kin. How it is done: conv2d_mma.cuh; sums in parts: conv2d_parts.cuh;
-// channels that are no whole chunks of 16 bytes, and pictures (rgb): conv2d_any.cuh. A block of 128 x 128 asks the
-// second cache for a byte per 64 flops.
+// Shapes as in conv2d_forward.cu and its kin. Implementation: conv2d_mma.cuh; split-K: conv2d_parts.cuh;
+// channels that are no whole chunks of 16 bytes, and pictures (rgb): conv2d_any.cuh. A block of 128 x 128 reads a byte
+// from L2 per 64 flops.
 
 #include "conv2d_entries.cuh"
 

@@ -1,9 +1,9 @@
-// conv2d_ends.cuh   what becomes of the sums of a convolution on tensor cores: bias, ReLU, pool, mask, stores
+// conv2d_ends.cuh   epilogues of a convolution on tensor cores: bias, ReLU, pool, mask, stores
 //
-// Sums go from fragments through shared memory, so that whole lines are stored: a row is padded by 16 (bf16) or
-// 32 bytes (f32), which spreads the fragments' eight rows over all banks. Of f16, where two blocks share the 64 KiB of
-// sm_75, a row's chunks change places instead. 16 bits are rounded before anything is compared: the pool of a map is
-// that of the map as it would have been stored.
+// Results go from fragments through shared memory, so that whole lines are stored: a row is padded by 16 bytes (bf16)
+// or 32 (f32), which spreads the fragments' eight rows over all banks. For f16, where two blocks share the 64 KiB of
+// sm_75, a row's chunks are swizzled instead. 16-bit results are rounded before anything is compared: the pool of a
+// map is that of the map as it would have been stored.
 //
 // `whole` promises that channels come in chunks of 16 bytes; where it is a constant, nothing else is compiled.
 
@@ -25,10 +25,10 @@ template <class Tile> __device__ __forceinline__ Spot spot_of(const unsigned col
     return {int(blockIdx.x / tiles) * Tile::BM, int(blockIdx.x % tiles) * Tile::BN};
 }
 
-// Calls `take(row, column, low, high)` for the lane's sums, two neighbouring columns at a time; row and column
-// are those in the block.
+// Calls `take(row, column, low, high)` for the lane's accumulators, two neighbouring columns at a time; row and column
+// are those in the block's tile.
 template <class Tile, class Take>
-__device__ __forceinline__ void each_pair(const float (&sums)[Tile::WM / 16][Tile::WN / 8][4], Take take)
+__device__ __forceinline__ void each_pair(const float (&acc)[Tile::WM / 16][Tile::WN / 8][4], Take take)
 {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int row = warp % (Tile::BM / Tile::WM) * Tile::WM + lane / 4;
@@ -37,8 +37,8 @@ __device__ __forceinline__ void each_pair(const float (&sums)[Tile::WM / 16][Til
     for (int j = 0; j < Tile::WN / 8; ++j)
         #pragma unroll
         for (int i = 0; i < Tile::WM / 16; ++i) {
-            take(row + i * 16, column + j * 8, sums[i][j][0], sums[i][j][1]);
-            take(row + i * 16 + 8, column + j * 8, sums[i][j][2], sums[i][j][3]);
+            take(row + i * 16, column + j * 8, acc[i][j][0], acc[i][j][1]);
+            take(row + i * 16 + 8, column + j * 8, acc[i][j][2], acc[i][j][3]);
         }
 }
 
@@ -52,7 +52,7 @@ template <class Tile> __device__ __forceinline__ int result_at(const int row, co
 template <class Tile>
 __device__ __forceinline__ void put_pair(const int row, const int column, const float low, const float high)
 {
-    static_assert(Tile::BM * Tile::RESULT_ROW <= Tile::SHARED, "the result does not fit where the tiles were");
+    static_assert(Tile::BM * Tile::RESULT_ROW <= Tile::SHARED, "the result does not fit into the stages");
     using T = typename Tile::T;
     unsigned char* at = dynamic + result_at<Tile>(row, column * T::BYTES);
     if constexpr (T::BYTES == 2) {
@@ -85,7 +85,7 @@ template <class T> __device__ __forceinline__ typename T::Number number_of(const
 // A chunk, of which `left` numbers exist.
 template <class T>
 __device__ __forceinline__ void write_chunk(
-    typename T::Number* __restrict__ to, const uint4 chunk, const int left, const bool whole)
+    typename T::Number* RESTRICT to, const uint4 chunk, const int left, const bool whole)
 {
     if (whole) {
         if (left > 0) *reinterpret_cast<uint4*>(to) = chunk;
@@ -98,7 +98,7 @@ __device__ __forceinline__ void write_chunk(
 
 template <class T>
 __device__ __forceinline__ uint4 read_chunk(
-    const typename T::Number* __restrict__ from, const int left, const bool whole)
+    const typename T::Number* RESTRICT from, const int left, const bool whole)
 {
     uint4 chunk = make_uint4(0, 0, 0, 0);
     if (whole) {
@@ -118,13 +118,13 @@ __device__ __forceinline__ uint4 read_chunk(
     return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
-// The sums with their bias, rectified if asked, into shared memory.
+// The accumulators with their bias, through ReLU if asked, into shared memory.
 template <class Tile>
 __device__ __forceinline__ void put_biased(
-    const float (&sums)[Tile::WM / 16][Tile::WN / 8][4], const int first, const int columns,
-    const float* __restrict__ bias, const bool relu)
+    const float (&acc)[Tile::WM / 16][Tile::WN / 8][4], const int first, const int columns,
+    const float* RESTRICT bias, const bool relu)
 {
-    each_pair<Tile>(sums, [&](const int row, const int column, float low, float high) {
+    each_pair<Tile>(acc, [&](const int row, const int column, float low, float high) {
         const int c = first + column;
         low += c < columns ? bias[c] : 0.0f;
         high += c + 1 < columns ? bias[c + 1] : 0.0f;
@@ -133,14 +133,14 @@ __device__ __forceinline__ void put_biased(
     __syncthreads();
 }
 
-// y (rows, columns) = f(bias + sums).
+// y (rows, columns) = f(bias + acc).
 template <class Tile>
-__device__ __forceinline__ void finish_forward(
-    const float (&sums)[Tile::WM / 16][Tile::WN / 8][4], const Spot spot, const int rows, const int columns,
-    const float* __restrict__ bias, const bool relu, typename Tile::Number* __restrict__ y, const bool whole)
+__device__ __forceinline__ void epilogue_forward(
+    const float (&acc)[Tile::WM / 16][Tile::WN / 8][4], const Spot spot, const int rows, const int columns,
+    const float* RESTRICT bias, const bool relu, typename Tile::Number* RESTRICT y, const bool whole)
 {
     using T = typename Tile::T;
-    put_biased<Tile>(sums, spot.column, columns, bias, relu);
+    put_biased<Tile>(acc, spot.column, columns, bias, relu);
     constexpr int WIDE = Tile::BN / CHUNK<T>;
     #pragma unroll 4
     for (int k = threadIdx.x; k < Tile::BM * WIDE; k += Tile::THREADS) {
@@ -175,16 +175,16 @@ __device__ __forceinline__ uint4 best_chunk(const uint4 (&corner)[4], unsigned& 
     return make_uint4(best[0], best[1], best[2], best[3]);
 }
 
-// y (windows, columns) = the maximum over rows 4·window to 4·window + 3 of ReLU(bias + sums), winner = which.
+// y (windows, columns) = the maximum over rows 4·window to 4·window + 3 of ReLU(bias + acc), winner = which.
 // Winners are asked for only where columns are a multiple of four: otherwise windows share bytes.
 template <class Tile>
-__device__ __forceinline__ void finish_pool(
-    const float (&sums)[Tile::WM / 16][Tile::WN / 8][4], const Spot spot, const int windows, const int columns,
-    const float* __restrict__ bias, typename Tile::Number* __restrict__ y, unsigned char* __restrict__ winner,
+__device__ __forceinline__ void epilogue_pool(
+    const float (&acc)[Tile::WM / 16][Tile::WN / 8][4], const Spot spot, const int windows, const int columns,
+    const float* RESTRICT bias, typename Tile::Number* RESTRICT y, unsigned char* RESTRICT winner,
     const bool whole)
 {
     using T = typename Tile::T;
-    put_biased<Tile>(sums, spot.column, columns, bias, true);
+    put_biased<Tile>(acc, spot.column, columns, bias, true);
     constexpr int WIDE = Tile::BN / CHUNK<T>;
     for (int k = threadIdx.x; k < Tile::BM / 4 * WIDE; k += Tile::THREADS) {
         const int window = spot.row / 4 + k / WIDE, column = spot.column + k % WIDE * CHUNK<T>;
@@ -207,8 +207,8 @@ __device__ __forceinline__ void finish_pool(
     }
 }
 
-// A gradient's chunk where its ReLU was open: where its output is above zero.
-template <class T> __device__ __forceinline__ uint4 opened_chunk(const uint4 gradient, const uint4 output)
+// A chunk's gradients where the ReLU's output is above zero.
+template <class T> __device__ __forceinline__ uint4 relu_mask_chunk(const uint4 gradient, const uint4 output)
 {
     const auto one = [](const unsigned g, const unsigned y) {
         if constexpr (T::BYTES == 2) {
@@ -221,14 +221,14 @@ template <class T> __device__ __forceinline__ uint4 opened_chunk(const uint4 gra
                       one(gradient.w, output.w));
 }
 
-// dx (rows, columns) = the sums where mask > 0.
+// dx (rows, columns) = acc where mask > 0.
 template <class Tile>
-__device__ __forceinline__ void finish_backward_input(
-    const float (&sums)[Tile::WM / 16][Tile::WN / 8][4], const Spot spot, const int rows, const int columns,
-    const typename Tile::Number* __restrict__ mask, typename Tile::Number* __restrict__ dx, const bool whole)
+__device__ __forceinline__ void epilogue_backward_input(
+    const float (&acc)[Tile::WM / 16][Tile::WN / 8][4], const Spot spot, const int rows, const int columns,
+    const typename Tile::Number* RESTRICT mask, typename Tile::Number* RESTRICT dx, const bool whole)
 {
     using T = typename Tile::T;
-    each_pair<Tile>(sums, [&](const int row, const int column, const float low, const float high) {
+    each_pair<Tile>(acc, [&](const int row, const int column, const float low, const float high) {
         put_pair<Tile>(row, column, low, high);
     });
     __syncthreads();
@@ -239,18 +239,18 @@ __device__ __forceinline__ void finish_backward_input(
         if (row >= rows) continue;
         const int place = row * columns + column;
         uint4 v = chunk_at<Tile>(k / WIDE, k % WIDE);
-        if (mask) v = opened_chunk<T>(v, read_chunk<T>(mask + place, columns - column, whole));
+        if (mask) v = relu_mask_chunk<T>(v, read_chunk<T>(mask + place, columns - column, whole));
         write_chunk<T>(dx + place, v, columns - column, whole);
     }
 }
 
-// to[row · length + column] = the sums, for rows and columns that exist. Four lanes store a sector of 32 bytes.
+// to[row · length + column] = acc, for rows and columns that exist. Four lanes store a sector of 32 bytes.
 template <class Tile>
-__device__ __forceinline__ void store_sums(
-    const float (&sums)[Tile::WM / 16][Tile::WN / 8][4], const Spot spot, const int rows, const int columns,
-    const int length, float* __restrict__ to, const bool whole)
+__device__ __forceinline__ void store_acc(
+    const float (&acc)[Tile::WM / 16][Tile::WN / 8][4], const Spot spot, const int rows, const int columns,
+    const int length, float* RESTRICT to, const bool whole)
 {
-    each_pair<Tile>(sums, [&](const int row, const int column, const float low, const float high) {
+    each_pair<Tile>(acc, [&](const int row, const int column, const float low, const float high) {
         const int r = spot.row + row, c = spot.column + column;
         if (r >= rows || c >= columns) return;
         float* at = to + (r * length + c);

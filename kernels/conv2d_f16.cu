@@ -1,4 +1,4 @@
-// conv2d_f16   the four convolutions on tensor cores: f16 in memory, sums and bias f32
+// conv2d_f16   the four convolutions on tensor cores: f16 in memory, accumulators and bias f32
 // targets: sm_75
 // hot: conv2d_forward_f16_128x128x32
 // hot: conv2d_forward_f16_128x64x32
@@ -42,14 +42,14 @@
 //
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_maxpool2d_forward  y  = max over 2x2 of ReLU(bias + Σ x·weight), winner = which
-//   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0
+//   conv2d_backward_input     dx = Σ dy·weight, filter rotated, where mask > 0
 //   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k, biases[k, column tile] = its share of Σ dy
 //
-// Shapes as in conv2d_forward.cu and its kin. How it is done: conv2d_mma.cuh; sums in parts: conv2d_parts.cuh;
+// Shapes as in conv2d_forward.cu and its kin. Implementation: conv2d_mma.cuh; split-K: conv2d_parts.cuh;
 // channels that are no whole chunks of 16 bytes, and pictures (rgb): conv2d_any.cuh.
 //
 // Made for Turing, where bf16 and cp.async are not: chunks go through registers into two tiles, of at most 32 KiB,
-// so that two blocks share a multiprocessor's 64 KiB. A block of 128 x 128 asks the second cache for a byte per 64
+// so that two blocks share a multiprocessor's 64 KiB. A block of 128 x 128 reads a byte from L2 per 64
 // flops. What is too large for f16 becomes infinite and is found by the loss's scale (loss_scale.cu).
 
 #include "conv2d_entries.cuh"

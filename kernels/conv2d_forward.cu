@@ -15,8 +15,8 @@
 
 extern "C" __global__ __launch_bounds__(THREADS, 3) void conv2d_forward(
     const Conv2d p, const unsigned relu,
-    const float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias,
-    float* __restrict__ y)
+    const float* RESTRICT x, const float* RESTRICT weight, const float* RESTRICT bias,
+    float* RESTRICT y)
 {
     const int h = p.h, w = p.w, c_out = p.c_out;
     const int pixels = p.n * h * w;
@@ -33,7 +33,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 3) void conv2d_forward(
         #pragma unroll
         for (int r = 0; r < 8; ++r) {
             const int pixel = first_pixel + my_row() + r / 4 * 64 + r % 4;
-            const float4 v = finish(&sums[r][side], shift4, relu);
+            const float4 v = bias_relu4(&sums[r][side], shift4, relu);
             if (pixel < pixels) write4(y + (pixel * c_out + column), v, left, c_out % 4 == 0);
         }
     }

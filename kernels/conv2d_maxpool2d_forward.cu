@@ -19,8 +19,8 @@
 
 extern "C" __global__ __launch_bounds__(THREADS, 3) void conv2d_maxpool2d_forward(
     const Conv2d p,
-    const float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias,
-    float* __restrict__ y, unsigned char* __restrict__ winner)
+    const float* RESTRICT x, const float* RESTRICT weight, const float* RESTRICT bias,
+    float* RESTRICT y, unsigned char* RESTRICT winner)
 {
     const int h = p.h, w = p.w, c_out = p.c_out;
     const int rows = h / 2, columns = w / 2;
@@ -43,8 +43,8 @@ extern "C" __global__ __launch_bounds__(THREADS, 3) void conv2d_maxpool2d_forwar
             const int window = (first_row + my_row() + r * 16) / 4;    // rows 0 or 64 further
             unsigned winners;
             const float4 best = best_of4(
-                finish(&sums[r][side], shift4, true), finish(&sums[r + 1][side], shift4, true),
-                finish(&sums[r + 2][side], shift4, true), finish(&sums[r + 3][side], shift4, true), winners);
+                bias_relu4(&sums[r][side], shift4, true), bias_relu4(&sums[r + 1][side], shift4, true),
+                bias_relu4(&sums[r + 2][side], shift4, true), bias_relu4(&sums[r + 3][side], shift4, true), winners);
             if (window >= windows || left <= 0) continue;
             write4(y + (window * c_out + column), best, left, c_out % 4 == 0);
             if (winner) winner[(window * c_out + column) / 4] = winners;

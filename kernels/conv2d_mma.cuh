@@ -1,27 +1,27 @@
-// conv2d_mma.cuh   the 3x3 convolution, forward and backward, on tensor cores: the bodies of conv2d_bf16.cu and its kin
+// conv2d_mma.cuh   the 3x3 convolution, forward and backward, on tensor cores: bodies of conv2d_bf16.cu and the like
 //
-//   forward           rows are pixels, columns filters, the depth is (tap, c_in)
-//   backward_input    rows are pixels, columns channels, the depth is (window position, c_out): the window turned
-//   backward_weight   rows are filters, columns channels of one tap, the depth is the pixels
+//   forward           M = pixels, N = filters, K = (tap, c_in)
+//   backward_input    M = pixels, N = channels, K = (tap, c_out), with the filter rotated by 180 degrees
+//   backward_weight   M = filters, N = channels of one tap, K = pixels
 //
-// Matrices that are never laid out (implicit GEMM). A block multiplies BM rows by BN columns, its warps WM x WN
-// each; BK of depth come per step by 16-byte cp.async into STAGES tiles, STAGES - 1 steps ahead. Numbers outside
-// the map, past the last pixel, channel or filter are zeros that cp.async writes without reading. f16, made for
-// sm_75 which has no cp.async, goes through registers into two tiles (Held). What a tap may
-// see is nine bits per row, found before the loop; pixels that a step walks over carry their row and column: the
-// loops divide nothing.
+// Implicit GEMM: the matrices are never laid out. A block computes a tile of BM x BN, its warps WM x WN each; a step of
+// K is BK long, and 16-byte cp.async bring it into STAGES stages, STAGES - 1 steps ahead. Numbers outside the map, past
+// the last pixel, channel or filter are zeros that cp.async writes without reading. f16, meant for sm_75, which has no
+// cp.async, goes through registers into two stages (RegisterStaging). The valid taps of a row are nine bits, found
+// before the loop; pixels that a step walks over carry their row and column: the loops divide nothing.
 //
 // Channels and filters come in whole chunks of 16 bytes (8 of 16 bits, 4 of f32); everything else goes through
-// conv2d_any.cuh. The order of a sum is that of the depth, in steps of DEEP<T> (f16: of half of it): no tile changes
-// a bit.
+// conv2d_any.cuh. K is summed in order, in steps of MMA_K<T> (f16: of half of it), so all tiles give the same bits.
+// `_parts` entries do not: they sum each part by itself, and then the parts (conv2d_parts.cuh).
 //
-// What becomes of the sums: conv2d_ends.cuh.
+// Epilogues: conv2d_ends.cuh.
 
 #pragma once
 
 #include "conv2d_ends.cuh"
 #include "mma.cuh"
 #include "params.cuh"
+#include "window.cuh"
 
 template <class T_, int BM_, int BN_, int BK_, int WM_, int WN_, int STAGES_>
 struct Tile {
@@ -31,13 +31,13 @@ struct Tile {
     static constexpr int THREADS = BM / WM * (BN / WN) * 32;
     static constexpr int STAGE_A = BM * BK * T::BYTES, STAGE_B = BN * BK * T::BYTES, STAGE = STAGE_A + STAGE_B;
     static constexpr int RESULT_ROW = BN * T::BYTES + (T::COPIES ? (T::BYTES == 2 ? 16 : 32) : 0);
-    // Chunks that a thread brings in a step.
+    // Chunks that a thread loads in a step.
     static constexpr int SLOTS = STAGE / 16 / THREADS;
-    // Of dynamic shared memory; src/device/gpu/lower/mma/mod.rs computes the same.
+    // Dynamic shared memory; src/device/gpu/lower/mma/mod.rs computes the same.
     static constexpr int SHARED = STAGES * STAGE;
 };
 
-// Whole rows or columns of a map: how far a step of so many pixels goes. Divides, so not in a loop.
+// A number of pixels as maps, rows and columns. Divides, so not in a loop.
 struct Stride {
     int n, i, j;
 };
@@ -68,69 +68,58 @@ __device__ __forceinline__ Place place_of(const int pixel, const int h, const in
     return {pixel / w / h, pixel / w % h, pixel % w};
 }
 
-// Bit t: tap t of pixel (i, j) lies in the map.
-__device__ __forceinline__ unsigned taps_inside(const int i, const int j, const int h, const int w)
-{
-    unsigned rows = 0b010010010, columns = 0b000111000;
-    if (j > 0) rows |= 0b001001001;
-    if (j + 1 < w) rows |= 0b100100100;
-    if (i > 0) columns |= 0b000000111;
-    if (i + 1 < h) columns |= 0b111000000;
-    return rows & columns;
-}
-
 // The order of the rows of a forward product.
 enum class Rows {
     PIXELS,                                          // as they lie
-    WINDOWS,                                         // row 4·window + corner: what a 2x2 pool takes, and no more
+    WINDOWS,                                         // row 4·window + corner: only what a 2x2 pool reads
 };
 
 template <bool FIRST, class A, class B> struct Either { using Type = A; };
 template <class A, class B> struct Either<false, A, B> { using Type = B; };
 
-// sums += A · B of the warp's part, over the step whose tiles begin at `stage`. Row and column: of the warp.
+// acc += A · B of the warp's tile, over the step whose operands begin at `stage`. Row and column: of the warp.
 template <class Tile, class A, class B>
 __device__ __forceinline__ void multiply_step(
-    const unsigned stage, const int row, const int column, float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+    const unsigned stage, const int row, const int column, float (&acc)[Tile::WM / 16][Tile::WN / 8][4])
 {
     using T = typename Tile::T;
     #pragma unroll
-    for (int k = 0; k < Tile::BK / DEEP<T>; ++k)
-        multiply_tiles<T, A, B>(sums, stage, row, stage + Tile::STAGE_A, column, k);
+    for (int k = 0; k < Tile::BK / MMA_K<T>; ++k)
+        multiply_tiles<T, A, B>(acc, stage, row, stage + Tile::STAGE_A, column, k);
 }
 
-// The steps through registers: while one is multiplied the next one is read, and stored into the other tile, which
-// everyone has left since the last barrier.
+// The main loop through registers: while one step is multiplied the next one is read, then stored into the other stage,
+// which no warp has read since the last barrier.
 template <class Tile, class A, class B, class Load, class Look>
-__device__ __forceinline__ void product_held(
+__device__ __forceinline__ void product_staged(
     const unsigned shared, const int steps, const int row, const int column, Load load, Look look,
-    float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+    float (&acc)[Tile::WM / 16][Tile::WN / 8][4])
 {
     static_assert(Tile::STAGES == 2 && Tile::STAGE % (16 * Tile::THREADS) == 0);
-    Held<Tile::SLOTS> held;
+    RegisterStaging<Tile::SLOTS> staging;
     if (steps > 0) {
-        load(held, 0, Tile::STAGE_A);
-        held.store(shared);
+        load(staging, 0, Tile::STAGE_A);
+        staging.store(shared);
     }
     __syncthreads();
     unsigned reading = shared;
     #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
         const bool more = step + 1 < steps;
-        if (more) load(held, 0, Tile::STAGE_A);
+        if (more) load(staging, 0, Tile::STAGE_A);
         look(reading);
-        multiply_step<Tile, A, B>(reading, row, column, sums);
+        multiply_step<Tile, A, B>(reading, row, column, acc);
         reading = reading == shared ? shared + Tile::STAGE : shared;
-        if (more) held.store(reading);
+        if (more) staging.store(reading);
         __syncthreads();
     }
 }
 
-// The steps past the registers, STAGES - 1 ahead.
+// The main loop by cp.async, STAGES - 1 steps ahead.
 template <class Tile, class A, class B, class Load, class Look>
-__device__ __forceinline__ void product_copied(
+__device__ __forceinline__ void product_async(
     const unsigned shared, const int steps, const int row, const int column, Load load, Look look,
-    float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+    float (&acc)[Tile::WM / 16][Tile::WN / 8][4])
 {
     constexpr int STAGES = Tile::STAGES;
     Copies copies;
@@ -143,27 +132,27 @@ __device__ __forceinline__ void product_copied(
     const unsigned end = shared + STAGES * Tile::STAGE;
     #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
-        // The oldest group has arrived, and everyone has read what the next one overwrites. Groups are counted,
-        // so there is one per step even when nothing is left to load.
+        // The oldest group has arrived, and all warps have read what the next one overwrites. Groups are counted, so
+        // there is one per step even when nothing is left to load.
         wait_copies<STAGES - 2>();
         __syncthreads();
         if (step + STAGES - 1 < steps) load(copies, writing, writing + Tile::STAGE_A);
         commit_copies();
         look(reading);
-        multiply_step<Tile, A, B>(reading, row, column, sums);
+        multiply_step<Tile, A, B>(reading, row, column, acc);
         reading = reading + Tile::STAGE == end ? shared : reading + Tile::STAGE;
         writing = writing + Tile::STAGE == end ? shared : writing + Tile::STAGE;
     }
-    // The results go where the tiles are.
+    // The epilogue reuses the stages.
     wait_copies<0>();
     __syncthreads();
 }
 
-// sums = A · B of the warp's part. `load` brings the next step's chunks by what it is given first (Copies, Held) to
-// the two addresses that follow; `look` is given a step's tile of A when it is there.
+// acc = A · B of the warp's tile. `load` brings the next step's chunks through its first argument (Copies or
+// RegisterStaging) to the two addresses that follow; `look` is called with each step's A once it has arrived.
 template <class Tile, class A, class B, class Load, class Look>
 __device__ __forceinline__ void product(
-    const unsigned shared, const int steps, Load load, Look look, float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+    const unsigned shared, const int steps, Load load, Look look, float (&acc)[Tile::WM / 16][Tile::WN / 8][4])
 {
     const int warp = threadIdx.x / 32;
     const int row = warp % (Tile::BM / Tile::WM) * Tile::WM, column = warp / (Tile::BM / Tile::WM) * Tile::WN;
@@ -172,31 +161,31 @@ __device__ __forceinline__ void product(
         #pragma unroll
         for (int j = 0; j < Tile::WN / 8; ++j)
             #pragma unroll
-            for (int k = 0; k < 4; ++k) sums[i][j][k] = 0.0f;
+            for (int k = 0; k < 4; ++k) acc[i][j][k] = 0.0f;
     if constexpr (Tile::T::COPIES) {
-        product_copied<Tile, A, B>(shared, steps, row, column, load, look, sums);
+        product_async<Tile, A, B>(shared, steps, row, column, load, look, acc);
     } else {
-        product_held<Tile, A, B>(shared, steps, row, column, load, look, sums);
+        product_staged<Tile, A, B>(shared, steps, row, column, load, look, acc);
     }
 }
 
-// The products whose rows are pixels. Steps `begin` to `end` of the depth: BK channels of one window position
-// each. Forward: source x, columns filters. Backward: source dy, columns channels, weights of the turned tap.
+// The products whose rows are pixels, over steps `begin` to `end` of K: BK channels of one tap each. Forward: source is
+// x, columns are filters. Backward: source is dy, columns are channels, and the weights are those of tap 8 - tap.
 template <class Tile, Rows ROWS, bool BACKWARD>
 __device__ __forceinline__ void convolve(
     const Conv2d p, const int begin, const int end, const Spot spot, const int rows,
-    const typename Tile::Number* __restrict__ source, const typename Tile::Number* __restrict__ weight,
-    float (&sums)[Tile::WM / 16][Tile::WN / 8][4])
+    const typename Tile::Number* RESTRICT source, const typename Tile::Number* RESTRICT weight,
+    float (&acc)[Tile::WM / 16][Tile::WN / 8][4])
 {
     using T = typename Tile::T;
     constexpr int CHUNKS = Tile::BK / CHUNK<T>;
-    using A = Along<T, CHUNKS>;
-    using B = typename Either<BACKWARD, Across<T, Tile::BN / CHUNK<T>>, Along<T, CHUNKS>>::Type;
+    using A = KMajor<T, CHUNKS>;
+    using B = typename Either<BACKWARD, MNMajor<T, Tile::BN / CHUNK<T>>, KMajor<T, CHUNKS>>::Type;
     const int h = p.h, w = p.w;
     const int channels = BACKWARD ? p.c_out : p.c_in, columns = BACKWARD ? p.c_in : p.c_out;
     const int thread = threadIdx.x;
 
-    // The thread's rows of A: where their pixels' channels begin, and which taps they see.
+    // The thread's rows of A: where their pixels' channels begin, and which taps are valid.
     constexpr int APART = Tile::THREADS / CHUNKS, MINE = Tile::BM / APART;
     static_assert(Tile::BM % APART == 0 && (ROWS == Rows::PIXELS || APART % 4 == 0));
     const int chunk = thread % CHUNKS, row = thread / CHUNKS;
@@ -225,7 +214,7 @@ __device__ __forceinline__ void convolve(
         }
     }
 
-    // The window's position in `source`, and how many channels it lies from the pixel.
+    // The tap in `source`, and its distance from the pixel in elements.
     const int blocks = (channels + Tile::BK - 1) / Tile::BK;
     int tap = blocks ? begin / blocks : 0, c = blocks ? begin % blocks * Tile::BK : 0;
     int shift = ((tap / 3 - 1) * w + tap % 3 - 1) * channels;
@@ -233,29 +222,29 @@ __device__ __forceinline__ void convolve(
     const auto load = [&](auto& copy, const unsigned a, const unsigned b) {
         const int mine = c + chunk * CHUNK<T>;
         const bool there = mine < channels;
-        constexpr int BEFORE = MINE;                 // slots of A
+        constexpr int SLOTS_A = MINE;                // those of B follow
         #pragma unroll
         for (int k = 0; k < MINE; ++k)
             copy(k, a + A::at(row + k * APART, chunk), source + (offset[k] + shift + mine),
                  there && (inside[k] >> tap & 1));
         if constexpr (BACKWARD) {
-            constexpr int WIDE = Tile::BN / CHUNK<T>, APART = Tile::THREADS / WIDE, MINE = Tile::BK / APART;
-            static_assert(Tile::BK % APART == 0 && MINE > 0);
-            const int part = thread % WIDE, deep = thread / WIDE;
+            constexpr int WIDE = Tile::BN / CHUNK<T>, APART_B = Tile::THREADS / WIDE, MINE_B = Tile::BK / APART_B;
+            static_assert(Tile::BK % APART_B == 0 && MINE_B > 0);
+            const int part = thread % WIDE, k_row = thread / WIDE;
             const int column = spot.column + part * CHUNK<T>;
             #pragma unroll
-            for (int k = 0; k < MINE; ++k) {
-                const int filter = c + deep + k * APART;
-                copy(BEFORE + k, b + B::at(deep + k * APART, part),
+            for (int k = 0; k < MINE_B; ++k) {
+                const int filter = c + k_row + k * APART_B;
+                copy(SLOTS_A + k, b + B::at(k_row + k * APART_B, part),
                      weight + ((filter * 9 + 8 - tap) * columns + column), filter < channels && column < columns);
             }
         } else {
-            constexpr int MINE = Tile::BN / APART;
+            constexpr int MINE_B = Tile::BN / APART;
             static_assert(Tile::BN % APART == 0);
             #pragma unroll
-            for (int k = 0; k < MINE; ++k) {
+            for (int k = 0; k < MINE_B; ++k) {
                 const int filter = spot.column + row + k * APART;
-                copy(BEFORE + k, b + B::at(row + k * APART, chunk),
+                copy(SLOTS_A + k, b + B::at(row + k * APART, chunk),
                      weight + ((filter * 9 + tap) * channels + mine), there && filter < columns);
             }
         }
@@ -266,10 +255,10 @@ __device__ __forceinline__ void convolve(
             shift += tap % 3 ? channels : (w - 2) * channels;
         }
     };
-    product<Tile, A, B>(shared_address(dynamic), end - begin, load, [](unsigned) {}, sums);
+    product<Tile, A, B>(shared_address(dynamic), end - begin, load, [](unsigned) {}, acc);
 }
 
-// Steps of the depth of `channels` over nine taps.
+// Steps of a K of nine taps of `channels`.
 template <class Tile> __device__ __forceinline__ int steps_of(const int channels)
 {
     return 9 * ((channels + Tile::BK - 1) / Tile::BK);
@@ -278,54 +267,54 @@ template <class Tile> __device__ __forceinline__ int steps_of(const int channels
 // y = f(bias + x * weight).
 template <class Tile>
 __device__ __forceinline__ void forward(
-    const Conv2d p, const bool relu, const typename Tile::Number* __restrict__ x,
-    const typename Tile::Number* __restrict__ weight, const float* __restrict__ bias,
-    typename Tile::Number* __restrict__ y)
+    const Conv2d p, const bool relu, const typename Tile::Number* RESTRICT x,
+    const typename Tile::Number* RESTRICT weight, const float* RESTRICT bias,
+    typename Tile::Number* RESTRICT y)
 {
     const int pixels = p.n * p.h * p.w;
     const Spot spot = spot_of<Tile>(p.c_out);
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
-    convolve<Tile, Rows::PIXELS, false>(p, 0, steps_of<Tile>(p.c_in), spot, pixels, x, weight, sums);
-    finish_forward<Tile>(sums, spot, pixels, p.c_out, bias, relu, y, true);
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
+    convolve<Tile, Rows::PIXELS, false>(p, 0, steps_of<Tile>(p.c_in), spot, pixels, x, weight, acc);
+    epilogue_forward<Tile>(acc, spot, pixels, p.c_out, bias, relu, y, true);
 }
 
 // y = the maximum over 2x2 of ReLU(bias + x * weight), winner = which.
 template <class Tile>
 __device__ __forceinline__ void maxpool2d_forward(
-    const Conv2d p, const typename Tile::Number* __restrict__ x, const typename Tile::Number* __restrict__ weight,
-    const float* __restrict__ bias, typename Tile::Number* __restrict__ y, unsigned char* __restrict__ winner)
+    const Conv2d p, const typename Tile::Number* RESTRICT x, const typename Tile::Number* RESTRICT weight,
+    const float* RESTRICT bias, typename Tile::Number* RESTRICT y, unsigned char* RESTRICT winner)
 {
     const int windows = p.n * (p.h / 2) * (p.w / 2);
     const Spot spot = spot_of<Tile>(p.c_out);
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
-    convolve<Tile, Rows::WINDOWS, false>(p, 0, steps_of<Tile>(p.c_in), spot, 4 * windows, x, weight, sums);
-    finish_pool<Tile>(sums, spot, windows, p.c_out, bias, y, winner, true);
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
+    convolve<Tile, Rows::WINDOWS, false>(p, 0, steps_of<Tile>(p.c_in), spot, 4 * windows, x, weight, acc);
+    epilogue_pool<Tile>(acc, spot, windows, p.c_out, bias, y, winner, true);
 }
 
-// dx = g(dy * the turned weight).
+// dx = g(dy * weight, the filter rotated).
 template <class Tile>
 __device__ __forceinline__ void backward_input(
-    const Conv2d p, const typename Tile::Number* __restrict__ dy, const typename Tile::Number* __restrict__ weight,
-    const typename Tile::Number* __restrict__ mask, typename Tile::Number* __restrict__ dx)
+    const Conv2d p, const typename Tile::Number* RESTRICT dy, const typename Tile::Number* RESTRICT weight,
+    const typename Tile::Number* RESTRICT mask, typename Tile::Number* RESTRICT dx)
 {
     const int pixels = p.n * p.h * p.w;
     const Spot spot = spot_of<Tile>(p.c_in);
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
-    convolve<Tile, Rows::PIXELS, true>(p, 0, steps_of<Tile>(p.c_out), spot, pixels, dy, weight, sums);
-    finish_backward_input<Tile>(sums, spot, pixels, p.c_in, mask, dx, true);
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
+    convolve<Tile, Rows::PIXELS, true>(p, 0, steps_of<Tile>(p.c_out), spot, pixels, dy, weight, acc);
+    epilogue_backward_input<Tile>(acc, spot, pixels, p.c_in, mask, dx, true);
 }
 
 // Where a block leaves its share of the bias' gradient: a row of c_out sums of each (part, column tile).
-__device__ __forceinline__ float* my_biases(float* __restrict__ biases, const int c_out)
+__device__ __forceinline__ float* my_biases(float* RESTRICT biases, const int c_out)
 {
     return biases + (blockIdx.z * gridDim.x + blockIdx.x) * c_out;
 }
 
-// to[row] = the sums of the block's filters, of which a thread has those of a chunk of A and some of the depths.
-// The threads that share a chunk meet in shared memory, four filters a time, so that no two lanes meet in a bank.
+// to[row] = the sums of the block's filters. A thread has sums of one chunk of A over some rows of K; threads of the
+// same chunk add up through shared memory, four filters at a time, so that no two lanes hit the same bank.
 template <class Tile>
 __device__ __forceinline__ void store_biases(
-    const float (&sums)[CHUNK<typename Tile::T>], const int row, const int rows, float* __restrict__ to)
+    const float (&sums)[CHUNK<typename Tile::T>], const int row, const int rows, float* RESTRICT to)
 {
     constexpr int EACH = CHUNK<typename Tile::T>, WIDE = Tile::BM / EACH, APART = Tile::THREADS / WIDE;
     static_assert(APART * Tile::BM * 4 <= Tile::SHARED && Tile::BM <= Tile::THREADS);
@@ -347,18 +336,18 @@ __device__ __forceinline__ void store_biases(
 
 // parts[z] = Σ dy · x over the pixels of part z. Grid (9 · channel tiles, filter tiles, parts).
 //
-// biases[z, column tile] = Σ dy, if asked for: every column tile of a filter sees the same dy, so each adds up every
-// as many-th step, and all are delayed alike. A thread reads back the chunks that it brought itself, as f32. Split
-// factors leave no registers for that: of them nothing is added up.
+// biases[z, column tile] = its share of Σ dy, if asked for. All column tiles of a filter see the same dy: with T of
+// them, each sums every T-th step, so all take equally long. A thread reads back the chunks that it loaded itself, as
+// f32. 3xTF32 leaves no registers for that and sums nothing.
 template <class Tile>
 __device__ __forceinline__ void backward_weight(
-    const Conv2d p, const Split split, const typename Tile::Number* __restrict__ x,
-    const typename Tile::Number* __restrict__ dy, float* __restrict__ parts, float* __restrict__ biases)
+    const Conv2d p, const Split split, const typename Tile::Number* RESTRICT x,
+    const typename Tile::Number* RESTRICT dy, float* RESTRICT parts, float* RESTRICT biases)
 {
     using T = typename Tile::T;
     constexpr int WIDE_A = Tile::BM / CHUNK<T>, WIDE_B = Tile::BN / CHUNK<T>;
-    using A = Across<T, WIDE_A>;
-    using B = Across<T, WIDE_B>;
+    using A = MNMajor<T, WIDE_A>;
+    using B = MNMajor<T, WIDE_B>;
     const int h = p.h, w = p.w, c_in = p.c_in, c_out = p.c_out;
     const int thread = threadIdx.x;
     const int tap = blockIdx.x % 9, up = tap / 3 - 1, left = tap % 3 - 1;
@@ -369,17 +358,17 @@ __device__ __forceinline__ void backward_weight(
     constexpr int APART_A = Tile::THREADS / WIDE_A, MINE_A = Tile::BK / APART_A;
     constexpr int APART_B = Tile::THREADS / WIDE_B, MINE_B = Tile::BK / APART_B;
     static_assert(Tile::BK % APART_A == 0 && Tile::BK % APART_B == 0 && MINE_A > 0 && MINE_B > 0);
-    const int filter = spot.row + thread % WIDE_A * CHUNK<T>, deep_a = thread / WIDE_A;
-    const int channel = spot.column + thread % WIDE_B * CHUNK<T>, deep_b = thread / WIDE_B;
+    const int filter = spot.row + thread % WIDE_A * CHUNK<T>, k_row_a = thread / WIDE_A;
+    const int channel = spot.column + thread % WIDE_B * CHUNK<T>, k_row_b = thread / WIDE_B;
 
-    int pixel = begin + deep_a;                      // of dy
-    int other = begin + deep_b;                      // of x, before the tap
+    int pixel = begin + k_row_a;                     // of dy
+    int other = begin + k_row_b;                     // of x, before the tap
     Place place = place_of(other, h, w);
     const Stride by = stride_of(APART_B, h, w);
     const typename Tile::Number* gradient = dy + (pixel * c_out + filter);
     const typename Tile::Number* input = x + ((other + up * w + left) * c_in + channel);
 
-    // Pointers that advance, or, where the registers are full of what is held, places that are computed anew.
+    // Pointers that advance; with RegisterStaging, which leaves no registers for them, addresses computed anew.
     const auto gradient_at = [&](const int k) {
         if constexpr (T::COPIES) return gradient + k * APART_A * c_out;
         else return dy + ((pixel + k * APART_A) * c_out + filter);
@@ -391,14 +380,14 @@ __device__ __forceinline__ void backward_weight(
     const auto load = [&](auto& copy, const unsigned a, const unsigned b) {
         #pragma unroll
         for (int k = 0; k < MINE_A; ++k)
-            copy(k, a + A::at(deep_a + k * APART_A, thread % WIDE_A), gradient_at(k),
+            copy(k, a + A::at(k_row_a + k * APART_A, thread % WIDE_A), gradient_at(k),
                  pixel + k * APART_A < end && filter < c_out);
         pixel += Tile::BK;
         gradient += Tile::BK * c_out;
         #pragma unroll
         for (int k = 0; k < MINE_B; ++k) {
             const bool inside = unsigned(place.i + up) < unsigned(h) && unsigned(place.j + left) < unsigned(w);
-            copy(MINE_A + k, b + B::at(deep_b + k * APART_B, thread % WIDE_B), input_at(k),
+            copy(MINE_A + k, b + B::at(k_row_b + k * APART_B, thread % WIDE_B), input_at(k),
                  inside && other + k * APART_B < end && channel < c_in);
             place.forward(by, h, w);
         }
@@ -408,15 +397,15 @@ __device__ __forceinline__ void backward_weight(
     float bias[CHUNK<T>] = {};
     int turn = biases ? blockIdx.x : 0x7fffffff;        // steps until the block's next one
     const auto look = [&](const unsigned a) {
-        if (SPLIT<T> || turn-- > 0) return;
+        if (IS_3XTF32<T> || turn-- > 0) return;
         turn = gridDim.x - 1;
         #pragma unroll
         for (int k = 0; k < MINE_A; ++k)
-            add_chunk<T>(bias, load_chunk(a + A::at(deep_a + k * APART_A, thread % WIDE_A)));
+            add_chunk<T>(bias, load_chunk(a + A::at(k_row_a + k * APART_A, thread % WIDE_A)));
     };
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
     const int steps = end > begin ? (end - begin + Tile::BK - 1) / Tile::BK : 0;
-    product<Tile, A, B>(shared_address(dynamic), steps, load, look, sums);
-    store_sums<Tile>(sums, spot, c_out, c_in, 9 * c_in, parts + blockIdx.z * (c_out * 9 * c_in) + tap * c_in, true);
-    if (!SPLIT<T> && biases) store_biases<Tile>(bias, spot.row, c_out, my_biases(biases, c_out));
+    product<Tile, A, B>(shared_address(dynamic), steps, load, look, acc);
+    store_acc<Tile>(acc, spot, c_out, c_in, 9 * c_in, parts + blockIdx.z * (c_out * 9 * c_in) + tap * c_in, true);
+    if (!IS_3XTF32<T> && biases) store_biases<Tile>(bias, spot.row, c_out, my_biases(biases, c_out));
 }

@@ -1,28 +1,28 @@
-// conv2d_parts.cuh   forward and backward_input of small maps: a sum in parts, and the kernels that add them
+// conv2d_parts.cuh   split-K for forward and backward_input of small maps, and the kernels that add the parts
 //
-// A map of few pixels has fewer tiles than a card has places for them, but a depth of many steps: part z takes
-// steps z·length to (z+1)·length and leaves its sums in f32, rows in the order of the product. The second kernel
-// adds the parts in order, and does with the sum what the whole product would have done: bias, ReLU, pool, mask.
-// One thread per chunk of 16 bytes of the result, LINEAR per block: 4·parts bytes read per number.
+// A map of few pixels has fewer tiles than a GPU has room for blocks, but many steps of K: part z takes steps
+// z·length to (z+1)·length and leaves its accumulators in f32, rows in the order of the product. The second kernel
+// adds the parts in order and runs the epilogue: bias, ReLU, pool, mask. One thread per chunk of 16 bytes of the
+// result, LINEAR per block: 4·parts bytes read per number.
 
 #pragma once
 
 #include "conv2d_mma.cuh"
 
-// parts[z] = the sums of a product whose rows are pixels over the steps of part z, in the order of its rows.
+// parts[z] = the product whose rows are pixels over the steps of part z, in the order of its rows.
 template <class Tile, Rows ROWS, bool BACKWARD>
 __device__ __forceinline__ void convolve_part(
-    const Conv2d p, const Split split, const typename Tile::Number* __restrict__ source,
-    const typename Tile::Number* __restrict__ weight, float* __restrict__ parts)
+    const Conv2d p, const Split split, const typename Tile::Number* RESTRICT source,
+    const typename Tile::Number* RESTRICT weight, float* RESTRICT parts)
 {
     const int columns = BACKWARD ? p.c_in : p.c_out;
     const int rows = ROWS == Rows::PIXELS ? p.n * p.h * p.w : 4 * (p.n * (p.h / 2) * (p.w / 2));
     const Spot spot = spot_of<Tile>(columns);
     const int begin = blockIdx.z * split.length;
     const int end = min(begin + int(split.length), steps_of<Tile>(BACKWARD ? p.c_out : p.c_in));
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
-    convolve<Tile, ROWS, BACKWARD>(p, begin, end, spot, rows, source, weight, sums);
-    store_sums<Tile>(sums, spot, rows, columns, columns, parts + blockIdx.z * (rows * columns), true);
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
+    convolve<Tile, ROWS, BACKWARD>(p, begin, end, spot, rows, source, weight, acc);
+    store_acc<Tile>(acc, spot, rows, columns, columns, parts + blockIdx.z * (rows * columns), true);
 }
 
 // A chunk of results as T has them in memory.
@@ -38,7 +38,7 @@ template <class T> __device__ __forceinline__ uint4 pack_chunk(const float (&v)[
 // Σ_k parts[k·len + at] of a chunk, and the bias of its columns if there is one.
 template <class T>
 __device__ __forceinline__ void sum_chunk(
-    const Partials p, const float* __restrict__ parts, const unsigned at, float (&sums)[CHUNK<T>])
+    const Partials p, const float* RESTRICT parts, const unsigned at, float (&sums)[CHUNK<T>])
 {
     #pragma unroll
     for (int c = 0; c < CHUNK<T>; ++c) sums[c] = 0.0f;
@@ -57,7 +57,7 @@ __device__ __forceinline__ void sum_chunk(
 
 template <class T>
 __device__ __forceinline__ uint4 biased_chunk(
-    const Partials p, const float* __restrict__ parts, const unsigned at, const float* __restrict__ bias,
+    const Partials p, const float* RESTRICT parts, const unsigned at, const float* RESTRICT bias,
     const bool relu)
 {
     float sums[CHUNK<T>];
@@ -72,8 +72,8 @@ __device__ __forceinline__ uint4 biased_chunk(
 
 template <class T>
 __device__ __forceinline__ void forward_reduce(
-    const Partials p, const unsigned columns, const bool relu, const float* __restrict__ parts,
-    const float* __restrict__ bias, typename T::Number* __restrict__ y)
+    const Partials p, const unsigned columns, const bool relu, const float* RESTRICT parts,
+    const float* RESTRICT bias, typename T::Number* RESTRICT y)
 {
     const unsigned at = (blockIdx.x * LINEAR + threadIdx.x) * CHUNK<T>;
     if (at >= p.len) return;
@@ -83,8 +83,8 @@ __device__ __forceinline__ void forward_reduce(
 // Rows 4·window + corner: p.len counts all four.
 template <class T>
 __device__ __forceinline__ void maxpool2d_forward_reduce(
-    const Partials p, const unsigned columns, const float* __restrict__ parts, const float* __restrict__ bias,
-    typename T::Number* __restrict__ y, unsigned char* __restrict__ winner)
+    const Partials p, const unsigned columns, const float* RESTRICT parts, const float* RESTRICT bias,
+    typename T::Number* RESTRICT y, unsigned char* RESTRICT winner)
 {
     const unsigned at = (blockIdx.x * LINEAR + threadIdx.x) * CHUNK<T>;
     if (at >= p.len / 4) return;
@@ -105,14 +105,14 @@ __device__ __forceinline__ void maxpool2d_forward_reduce(
 
 template <class T>
 __device__ __forceinline__ void backward_input_reduce(
-    const Partials p, const float* __restrict__ parts, const typename T::Number* __restrict__ mask,
-    typename T::Number* __restrict__ dx)
+    const Partials p, const float* RESTRICT parts, const typename T::Number* RESTRICT mask,
+    typename T::Number* RESTRICT dx)
 {
     const unsigned at = (blockIdx.x * LINEAR + threadIdx.x) * CHUNK<T>;
     if (at >= p.len) return;
     float sums[CHUNK<T>];
     sum_chunk<T>(p, parts, at, sums);
     uint4 v = pack_chunk<T>(sums);
-    if (mask) v = opened_chunk<T>(v, *reinterpret_cast<const uint4*>(mask + at));
+    if (mask) v = relu_mask_chunk<T>(v, *reinterpret_cast<const uint4*>(mask + at));
     *reinterpret_cast<uint4*>(dx + at) = v;
 }

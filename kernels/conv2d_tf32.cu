@@ -1,4 +1,4 @@
-// conv2d_tf32   the four convolutions on tensor cores: f32 in memory, factors rounded to 10 bits
+// conv2d_tf32   the four convolutions on tensor cores: f32 in memory, operands rounded to 10 bits
 // targets: sm_80
 // hot: conv2d_forward_tf32_128x128x32
 // hot: conv2d_forward_tf32_128x64x32
@@ -42,12 +42,12 @@
 //
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_maxpool2d_forward  y  = max over 2x2 of ReLU(bias + Σ x·weight), winner = which
-//   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0
+//   conv2d_backward_input     dx = Σ dy·weight, filter rotated, where mask > 0
 //   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k, biases[k, column tile] = its share of Σ dy
 //
-// Shapes as in conv2d_forward.cu and its kin. How it is done: conv2d_mma.cuh; sums in parts: conv2d_parts.cuh;
-// channels that are no whole chunks of 16 bytes, and pictures (rgb): conv2d_any.cuh. A block of 128 x 128 asks the
-// second cache for a byte per 32 flops.
+// Shapes as in conv2d_forward.cu and its kin. Implementation: conv2d_mma.cuh; split-K: conv2d_parts.cuh;
+// channels that are no whole chunks of 16 bytes, and pictures (rgb): conv2d_any.cuh. A block of 128 x 128 reads a byte
+// from L2 per 32 flops.
 
 #include "conv2d_entries.cuh"
 

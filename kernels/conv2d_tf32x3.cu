@@ -1,4 +1,4 @@
-// conv2d_tf32x3   the four convolutions on tensor cores: f32 in memory, each factor as two of tf32
+// conv2d_tf32x3   the four convolutions on tensor cores: f32 in memory, each operand as two of tf32
 // targets: sm_80
 // hot: conv2d_forward_tf32x3_128x64x16
 // hot: conv2d_maxpool2d_forward_tf32x3_128x64x16
@@ -29,16 +29,16 @@
 //
 //   conv2d_forward            y  = f(bias + Σ x·weight)
 //   conv2d_maxpool2d_forward  y  = max over 2x2 of ReLU(bias + Σ x·weight), winner = which
-//   conv2d_backward_input     dx = Σ dy·weight, window turned, where mask > 0
+//   conv2d_backward_input     dx = Σ dy·weight, filter rotated, where mask > 0
 //   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k; biases is null
 //
-// 3xTF32: results as near as those of fused multiply-adds in f32, of three products on tensor cores. How a factor is
-// split, which products are taken, and where they are added: mma.cuh. Shapes as in conv2d_forward.cu and its kin. How
-// it is done: conv2d_mma.cuh; sums in parts: conv2d_parts.cuh; channels that are no whole chunks of 16 bytes, and
+// 3xTF32: results as accurate as those of fused multiply-adds in f32, of three products on tensor cores. How operands
+// are split, which products are taken, and where they are added: mma.cuh. Shapes as in conv2d_forward.cu and its kin.
+// Implementation: conv2d_mma.cuh; split-K: conv2d_parts.cuh; channels that are no whole chunks of 16 bytes, and
 // pictures (rgb): conv2d_any.cuh.
 //
-// Three products for each byte of shared memory make a block of 128 x 64 busy enough; sums, their terms and twice the
-// factors leave no registers for more. A step of 16 is two of mma: with four, the compiler spilled.
+// Three products for each byte of shared memory make a block of 128 x 64 busy enough; accumulators, their terms and two
+// operands for each leave no registers for more. A step of 16 is two of mma: with four, the compiler spilled.
 
 #include "conv2d_entries.cuh"
 

@@ -20,7 +20,7 @@
 // conv2d_backward_input of the same layer reads: that must have run before.
 //
 // Four neighbours a thread, 256 threads a block. Before these blocks those of dbias, 32 filters each: eight threads
-// take every eighth row of a filter and meet in 1 KiB of shared memory.
+// take every eighth row of a filter and add up through 1 KiB of shared memory.
 //
 // Bytes per weight: 4·parts read and 4 written; of the step 4·parts + 8 read and 8 written, 2 more with a shadow:
 // bound by bandwidth, and 8 less than a gradient that is written and read again.
@@ -30,12 +30,12 @@
 
 constexpr unsigned FILTERS = 32, LINES = LINEAR / FILTERS;
 
-// Ends of a sum of four neighbours: what is needed is asked for before the parts are waited for.
+// Epilogues of a sum of four neighbours; `load` comes before the parts are waited for.
 struct Stored {
     float* dweight;
 
-    __device__ __forceinline__ void begin(const Share) {}
-    __device__ __forceinline__ void end(const Share my, const float4 g) const { my.write(dweight, g); }
+    __device__ __forceinline__ void load(const Share) {}
+    __device__ __forceinline__ void apply(const Share my, const float4 g) const { my.write(dweight, g); }
 };
 
 struct Stepped {
@@ -45,13 +45,13 @@ struct Stepped {
     unsigned short* shadow;
     float4 v, w;
 
-    __device__ __forceinline__ void begin(const Share my)
+    __device__ __forceinline__ void load(const Share my)
     {
         v = my.read(velocity);
         w = my.read(weight);
     }
 
-    __device__ __forceinline__ void end(const Share my, const float4 g)
+    __device__ __forceinline__ void apply(const Share my, const float4 g)
     {
         step4(rule, g, v, w);
         my.write(velocity, v);
@@ -76,7 +76,7 @@ __device__ __forceinline__ unsigned bias_blocks(const float* biases, const unsig
 
 // dbias[c] = Σ of what `line(l)` gives, l = 0, 1, ... LINES - 1, of the block's filter c of the thread.
 template <class Line>
-__device__ __forceinline__ void sum_lines(const unsigned filters, Line line, float* __restrict__ dbias)
+__device__ __forceinline__ void sum_lines(const unsigned filters, Line line, float* RESTRICT dbias)
 {
     __shared__ float part[LINES][FILTERS];
     const unsigned lane = threadIdx.x % FILTERS, mine = threadIdx.x / FILTERS;
@@ -91,10 +91,10 @@ __device__ __forceinline__ void sum_lines(const unsigned filters, Line line, flo
 }
 
 // Parts one behind the other, biases too.
-template <class End>
+template <class Epilogue>
 __device__ __forceinline__ void reduce(
-    const Partials p, const Partials bias, const float* __restrict__ parts, const float* __restrict__ biases, End end,
-    float* __restrict__ dbias)
+    const Partials p, const Partials bias, const float* RESTRICT parts, const float* RESTRICT biases, Epilogue epilogue,
+    float* RESTRICT dbias)
 {
     const unsigned before = bias_blocks(biases, bias.len);
     if (blockIdx.x < before) {
@@ -109,7 +109,7 @@ __device__ __forceinline__ void reduce(
     const int left = static_cast<int>(p.len) - static_cast<int>(at);
     if (left <= 0) return;
     const Share my = {0, at, left, left >= 4};
-    end.begin(my);
+    epilogue.load(my);
     float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     // Then every part begins at a multiple of 16 bytes.
     if (p.len % 4 == 0) {
@@ -118,12 +118,12 @@ __device__ __forceinline__ void reduce(
     } else {
         for (unsigned k = 0; k < p.count; ++k) add4(sum, read4(parts + (k * p.len + at), left, false));
     }
-    end.end(my, sum);
+    epilogue.apply(my, sum);
 }
 
-// The blocks of a tile: that of a step s is the last g with g·all/blocks <= s, so ((s + 1)·blocks - 1)/all, where all are
-// the steps of all tiles. Of a tile's first and last step that can be divided by its steps first, and then 32 bits are
-// enough: a sixth of a thread's instructions less. Of block g the tile's slot is g + tile.
+// The blocks of a tile: that of a step s is the last g with g·all/blocks <= s, so ((s + 1)·blocks - 1)/all, where all
+// are the steps of all tiles. Of a tile's first and last step that can be divided by its steps first, and then 32
+// bits are enough: a sixth of a thread's instructions less. Of block g the tile's slot is g + tile.
 struct Blocks {
     unsigned first, last;
 };
@@ -133,10 +133,10 @@ __device__ __forceinline__ Blocks blocks_of(const StreamK split, const unsigned 
     return {(tile * split.blocks + (split.blocks - 1) / split.steps) / tiles, ((tile + 1) * split.blocks - 1) / tiles};
 }
 
-template <class End>
+template <class Epilogue>
 __device__ __forceinline__ void reduce_slots(
-    const Conv2d p, const StreamK split, const float* __restrict__ parts, const float* __restrict__ biases, End end,
-    float* __restrict__ dbias)
+    const Conv2d p, const StreamK split, const float* RESTRICT parts, const float* RESTRICT biases, Epilogue epilogue,
+    float* RESTRICT dbias)
 {
     const unsigned columns = 9 * p.c_in, before = bias_blocks(biases, p.c_out);
     const unsigned down = (p.c_out + split.rows - 1) / split.rows;
@@ -158,7 +158,7 @@ __device__ __forceinline__ void reduce_slots(
     if (at >= p.c_out * (columns / 4)) return;
     const unsigned row = at / (columns / 4), column = at % (columns / 4) * 4;
     const Share my = {0, 4 * at, 4, true};
-    end.begin(my);
+    epilogue.load(my);
     const unsigned tile = column / split.columns * down + row / split.rows, size = split.rows * split.columns;
     const Blocks of = blocks_of(split, tiles, tile);
     const float* part =
@@ -166,39 +166,39 @@ __device__ __forceinline__ void reduce_slots(
     float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     for (unsigned g = of.first; g <= of.last; ++g, part += size)
         add4(sum, __ldcs(reinterpret_cast<const float4*>(part)));
-    end.end(my, sum);
+    epilogue.apply(my, sum);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_backward_weight_reduce(
-    const Partials p, const Partials bias, const float* __restrict__ parts, const float* __restrict__ biases,
-    float* __restrict__ dweight, float* __restrict__ dbias)
+    const Partials p, const Partials bias, const float* RESTRICT parts, const float* RESTRICT biases,
+    float* RESTRICT dweight, float* RESTRICT dbias)
 {
     await_predecessor();
     reduce(p, bias, parts, biases, Stored{dweight}, dbias);
 }
 
-// What the step reads and writes is not __restrict__: tensors.cuh says why.
+// What the step reads and writes is not RESTRICT: tensors.cuh says why.
 extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_rmsprop_step_reduce(
-    const Partials p, const Partials bias, const Rmsprop rule, const float* __restrict__ parts,
-    const float* __restrict__ biases, float* velocity, float* weight, unsigned short* shadow,
-    float* __restrict__ dbias)
+    const Partials p, const Partials bias, const Rmsprop rule, const float* RESTRICT parts,
+    const float* RESTRICT biases, float* velocity, float* weight, unsigned short* shadow,
+    float* RESTRICT dbias)
 {
     await_predecessor();
     reduce(p, bias, parts, biases, Stepped{rule, velocity, weight, shadow}, dbias);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_backward_weight_sm90_reduce(
-    const Conv2d p, const StreamK split, const float* __restrict__ parts, const float* __restrict__ biases,
-    float* __restrict__ dweight, float* __restrict__ dbias)
+    const Conv2d p, const StreamK split, const float* RESTRICT parts, const float* RESTRICT biases,
+    float* RESTRICT dweight, float* RESTRICT dbias)
 {
     await_predecessor();
     reduce_slots(p, split, parts, biases, Stored{dweight}, dbias);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_rmsprop_step_sm90_reduce(
-    const Conv2d p, const StreamK split, const Rmsprop rule, const float* __restrict__ parts,
-    const float* __restrict__ biases, float* velocity, float* weight, unsigned short* shadow,
-    float* __restrict__ dbias)
+    const Conv2d p, const StreamK split, const Rmsprop rule, const float* RESTRICT parts,
+    const float* RESTRICT biases, float* velocity, float* weight, unsigned short* shadow,
+    float* RESTRICT dbias)
 {
     await_predecessor();
     reduce_slots(p, split, parts, biases, Stepped{rule, velocity, weight, shadow}, dbias);

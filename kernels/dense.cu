@@ -14,9 +14,9 @@
 //
 // A batch has tens of samples and the weight millions of numbers, so the weight is the traffic: a tile as
 // tall as a batch reads each of its numbers once, and the inputs of dense_forward are cut into parts until
-// there are blocks for every processor; going back, where depth is short and nothing is cut, blocks are half as
-// wide. 128 threads as 8 x 16, each 4 samples x 8 columns (4 going back); a step is
-// sixteen deep. 20.5 KiB shared memory (12.5) in two stages, filled from registers that were loaded a step
+// there are blocks for every processor; backward, where K is short and nothing is cut, blocks are half as
+// wide. 128 threads as 8 x 16, each 4 samples x 8 columns (4 backward); a step has
+// K = 16. 20.5 KiB shared memory (12.5) in two stages, filled from registers that were loaded a step
 // before; one barrier per step. 4 bytes of weight for 2·n flops.
 
 #include "common.cuh"
@@ -55,13 +55,13 @@ __device__ __forceinline__ void multiply(const Stage<SIDES>& stage, float (&sums
     }
 }
 
-// sums = A · B over the depths begin to end. A is (n, depth) with the depth side by side: thread t reads
+// sums = A · B over K from begin to end. A is (n, depth), K-major: thread t reads
 // four depths of sample t/4. `read_b` gives the float4s of B that the thread carries, two for a side, `fill_b` stores
 // them.
 template <int SIDES, class ReadB, class FillB>
 __device__ __forceinline__ void product(
-    Stage<SIDES> (&stages)[2], float (&sums)[4][4 * SIDES], const float* __restrict__ a, const int first_sample, const int n,
-    const int depth, const int begin, const int end, const ReadB read_b, const FillB fill_b)
+    Stage<SIDES> (&stages)[2], float (&sums)[4][4 * SIDES], const float* RESTRICT a, const int first_sample,
+    const int n, const int depth, const int begin, const int end, const ReadB read_b, const FillB fill_b)
 {
     const int sample = first_sample + threadIdx.x / 4, quarter = threadIdx.x % 4 * 4;
     float4 mine, four[2 * SIDES];
@@ -100,7 +100,7 @@ __device__ __forceinline__ void product(
 // The thread's sums into a matrix (n, columns).
 template <int SIDES>
 __device__ __forceinline__ void write(
-    const float (&sums)[4][4 * SIDES], float* __restrict__ to, const int first_sample, const int n,
+    const float (&sums)[4][4 * SIDES], float* RESTRICT to, const int first_sample, const int n,
     const int first_column, const int columns)
 {
     #pragma unroll
@@ -117,7 +117,7 @@ __device__ __forceinline__ void write(
 
 extern "C" __global__ __launch_bounds__(THREADS) void dense_forward(
     const Dense p, const Split split,
-    const float* __restrict__ x, const float* __restrict__ weight, float* __restrict__ parts)
+    const float* RESTRICT x, const float* RESTRICT weight, float* RESTRICT parts)
 {
     await_predecessor();
     __shared__ Stage<2> stages[2];
@@ -127,14 +127,14 @@ extern "C" __global__ __launch_bounds__(THREADS) void dense_forward(
     const int end = min(begin + int(split.length), c_in);
 
     // Of four rows of the weight, four apart, four units: a warp reads 512 neighbouring bytes.
-    const int deep = threadIdx.x / 32, unit = threadIdx.x % 32 * 4;
+    const int k_row = threadIdx.x / 32, unit = threadIdx.x % 32 * 4;
     const auto read_b = [&](const int d, const int k) {
-        const int i = d + deep + 4 * k;
+        const int i = d + k_row + 4 * k;
         const int left = i < end ? c_out - first_unit - unit : 0;
         return read4(weight + (i * c_out + first_unit + unit), left, c_out % 4 == 0);
     };
     const auto fill_b = [&](Stage<2>& stage, const int k, const float4 four) {
-        *reinterpret_cast<float4*>(&stage.b[deep + 4 * k][unit]) = four;
+        *reinterpret_cast<float4*>(&stage.b[k_row + 4 * k][unit]) = four;
     };
 
     float sums[4][8];
@@ -144,7 +144,7 @@ extern "C" __global__ __launch_bounds__(THREADS) void dense_forward(
 
 extern "C" __global__ __launch_bounds__(LINEAR) void dense_forward_reduce(
     const Partials p, const Dense dense, const unsigned relu,
-    const float* __restrict__ parts, const float* __restrict__ bias, float* __restrict__ y)
+    const float* RESTRICT parts, const float* RESTRICT bias, float* RESTRICT y)
 {
     await_predecessor();
     const unsigned at = blockIdx.x * LINEAR + threadIdx.x;
@@ -154,14 +154,15 @@ extern "C" __global__ __launch_bounds__(LINEAR) void dense_forward_reduce(
 }
 
 extern "C" __global__ __launch_bounds__(THREADS) void dense_backward_input(
-    const Dense p, const float* __restrict__ dy, const float* __restrict__ weight, float* __restrict__ dx)
+    const Dense p, const float* RESTRICT dy, const float* RESTRICT weight, float* RESTRICT dx)
 {
     await_predecessor();
     __shared__ Stage<1> stages[2];
     const int n = p.n, c_in = p.c_in, c_out = p.c_out;
     const int first_sample = blockIdx.y * SAMPLES, first_input = blockIdx.x * BACK;
 
-    // Eight units of row t % 64 of the weight, the first or the last of a step, turned on the way into shared memory.
+    // Eight units of row t % 64 of the weight, the first or the last of a step, transposed on the way into shared
+    // memory.
     const int row = threadIdx.x % BACK, input = first_input + row, first = threadIdx.x / BACK * 8;
     const auto read_b = [&](const int d, const int k) {
         const int unit = d + first + 4 * k;

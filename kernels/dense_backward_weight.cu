@@ -34,22 +34,22 @@ struct alignas(16) Stage {
 
 // g[r] = Σ_n x[n, my_input + r] · dy[n, my_unit …].
 __device__ __forceinline__ void gradient(
-    Stage& stage, const Dense& p, const float* __restrict__ x, const float* __restrict__ dy, float4 (&g)[4])
+    Stage& stage, const Dense& p, const float* RESTRICT x, const float* RESTRICT dy, float4 (&g)[4])
 {
     const int n = p.n, c_in = p.c_in, c_out = p.c_out;
-    const int deep = threadIdx.x / 16, four = threadIdx.x % 16 * 4;
+    const int k_row = threadIdx.x / 16, four = threadIdx.x % 16 * 4;
     const int input = blockIdx.y * SIDE + four, unit = blockIdx.x * SIDE + four;
 
     float sums[4][4] = {};
     for (int first = 0; first < n; first += DEPTH) {
-        const int sample = first + deep;
+        const int sample = first + k_row;
         const float4 from_x =
             read4(x + (sample * c_in + input), sample < n ? c_in - input : 0, c_in % 4 == 0);
         const float4 from_dy =
             read4(dy + (sample * c_out + unit), sample < n ? c_out - unit : 0, c_out % 4 == 0);
         __syncthreads();                                               // the last step was read
-        *reinterpret_cast<float4*>(&stage.a[deep][four]) = from_x;
-        *reinterpret_cast<float4*>(&stage.b[deep][four]) = from_dy;
+        *reinterpret_cast<float4*>(&stage.a[k_row][four]) = from_x;
+        *reinterpret_cast<float4*>(&stage.b[k_row][four]) = from_dy;
         __syncthreads();
         #pragma unroll
         for (int d = 0; d < DEPTH; ++d) {
@@ -67,7 +67,7 @@ __device__ __forceinline__ void gradient(
 }
 
 extern "C" __global__ __launch_bounds__(THREADS) void dense_backward_weight(
-    const Dense p, const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dweight)
+    const Dense p, const float* RESTRICT x, const float* RESTRICT dy, float* RESTRICT dweight)
 {
     await_predecessor();
     __shared__ Stage stage;
@@ -82,8 +82,8 @@ extern "C" __global__ __launch_bounds__(THREADS) void dense_backward_weight(
 }
 
 extern "C" __global__ __launch_bounds__(THREADS) void dense_rmsprop_step(
-    const Dense p, const Rmsprop rule, const float* __restrict__ x, const float* __restrict__ dy,
-    float* __restrict__ velocity, float* __restrict__ weight)
+    const Dense p, const Rmsprop rule, const float* RESTRICT x, const float* RESTRICT dy,
+    float* RESTRICT velocity, float* RESTRICT weight)
 {
     await_predecessor();
     __shared__ Stage stage;

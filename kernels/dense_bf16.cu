@@ -1,4 +1,4 @@
-// dense_bf16   y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o]) on tensor cores: bf16 in memory, sums in f32
+// dense_bf16   y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o]) on tensor cores: bf16 in memory, accumulators f32
 // targets: sm_80
 // hot: dense_forward_bf16_128x16x64
 // hot: dense_forward_bf16_128x32x64
@@ -41,7 +41,7 @@ DENSE_FORWARD(bf16_any, Bf16)
 
 extern "C" __global__ __launch_bounds__(LINEAR) void dense_forward_bf16_reduce(
     const Partials p, const Dense dense, const unsigned relu,
-    const float* __restrict__ parts, const float* __restrict__ bias, unsigned short* __restrict__ y)
+    const float* RESTRICT parts, const float* RESTRICT bias, unsigned short* RESTRICT y)
 {
     const unsigned at = blockIdx.x * LINEAR + threadIdx.x;
     if (at >= p.len) return;

@@ -3,12 +3,12 @@
 //   parts[z] = Σ x · weight over the inputs z·length to (z+1)·length of every sample and unit
 //
 // A batch has tens of samples and a weight millions of numbers, each of which is read once: the weight is the
-// traffic, and time is what it takes to read it. So roles are swapped: rows of a block are BM units, columns the
-// batch, filled up with zeros to 16, 32 or 64, the depth is the inputs, and there are as many parts as it takes to
-// give every multiprocessor two blocks. Steps of the weight come by 16-byte cp.async, STAGES - 1 of them ahead: 12 to 24
-// copies a thread. Beyond 64 samples the weight is read again for each 64.
+// traffic, and time is what it takes to read it. So operands are swapped: M = BM units, N = the batch, padded with
+// zeros to 16, 32 or 64, K = the inputs, and there are as many parts (split-K) as it takes to give every multiprocessor
+// two blocks. Steps of the weight come by 16-byte cp.async, STAGES - 1 of them ahead: 12 to 24 copies a thread. Beyond
+// 64 samples the weight is read again for each 64.
 //
-// The weight (c_in, c_out) lies across the depth, x (n, c_in) along it. Where c_in or c_out is no whole chunk of 16
+// The weight (c_in, c_out) is MN-major, x (n, c_in) K-major. Where c_in or c_out is no whole chunk of 16
 // bytes (`WHOLE`), numbers are fetched one by one and packed on the way.
 
 #pragma once
@@ -21,13 +21,13 @@ template <class T, int COLUMNS, int DEPTH> using DenseTile = Tile<T, 128, COLUMN
 // Grid (unit tiles, sample tiles, parts). parts (parts, n, c_out).
 template <class Tile, bool WHOLE>
 __device__ __forceinline__ void dense_part(
-    const Dense p, const Split split, const typename Tile::Number* __restrict__ x,
-    const typename Tile::Number* __restrict__ weight, float* __restrict__ parts)
+    const Dense p, const Split split, const typename Tile::Number* RESTRICT x,
+    const typename Tile::Number* RESTRICT weight, float* RESTRICT parts)
 {
     using T = typename Tile::T;
     constexpr int WIDE = Tile::BM / CHUNK<T>, CHUNKS = Tile::BK / CHUNK<T>;
-    using A = Across<T, WIDE>;
-    using B = Along<T, CHUNKS>;
+    using A = MNMajor<T, WIDE>;
+    using B = KMajor<T, CHUNKS>;
     const int n = p.n, c_in = p.c_in, c_out = p.c_out, thread = threadIdx.x;
     const Spot spot = {int(blockIdx.x) * Tile::BM, int(blockIdx.y) * Tile::BN};
     const int begin = blockIdx.z * split.length, end = min(begin + int(split.length), c_in);
@@ -35,7 +35,7 @@ __device__ __forceinline__ void dense_part(
     constexpr int APART_A = Tile::THREADS / WIDE, MINE_A = Tile::BK / APART_A;
     constexpr int APART_B = Tile::THREADS / CHUNKS, MINE_B = Tile::BN / APART_B;
     static_assert(Tile::BK % APART_A == 0 && Tile::BN % APART_B == 0 && MINE_B > 0);
-    const int unit = spot.row + thread % WIDE * CHUNK<T>, deep = thread / WIDE;
+    const int unit = spot.row + thread % WIDE * CHUNK<T>, k_row = thread / WIDE;
     const int chunk = thread % CHUNKS, sample = spot.column + thread / CHUNKS;
 
     int input = begin;                               // the step's first
@@ -50,8 +50,8 @@ __device__ __forceinline__ void dense_part(
         };
         #pragma unroll
         for (int k = 0; k < MINE_A; ++k) {
-            const int i = input + deep + k * APART_A;
-            bring(k, a + A::at(deep + k * APART_A, thread % WIDE), weight + (i * c_out + unit),
+            const int i = input + k_row + k * APART_A;
+            bring(k, a + A::at(k_row + k * APART_A, thread % WIDE), weight + (i * c_out + unit),
                   i < end ? c_out - unit : 0);
         }
         const int first = input + chunk * CHUNK<T>;
@@ -63,13 +63,13 @@ __device__ __forceinline__ void dense_part(
         }
         input += Tile::BK;
     };
-    float sums[Tile::WM / 16][Tile::WN / 8][4];
+    float acc[Tile::WM / 16][Tile::WN / 8][4];
     const int steps = end > begin ? (end - begin + Tile::BK - 1) / Tile::BK : 0;
-    product<Tile, A, B>(shared_address(dynamic), steps, load, [](unsigned) {}, sums);
+    product<Tile, A, B>(shared_address(dynamic), steps, load, [](unsigned) {}, acc);
 
     // Eight lanes store 32 neighbouring bytes.
     float* to = parts + blockIdx.z * (n * c_out);
-    each_pair<Tile>(sums, [&](const int row, const int column, const float low, const float high) {
+    each_pair<Tile>(acc, [&](const int row, const int column, const float low, const float high) {
         const int u = spot.row + row, s = spot.column + column;
         if (u >= c_out) return;
         if (s < n) to[s * c_out + u] = low;
@@ -77,8 +77,8 @@ __device__ __forceinline__ void dense_part(
     });
 }
 
-// What entries take: NAME ends in the format and the tile, units x samples x depth of a step.
+// What entries take: NAME ends in the format and the tile, units x samples x K of a step.
 #define DENSE_FORWARD(NAME, TYPE)                                                                               \
     extern "C" __global__ __launch_bounds__(128, 2) void dense_forward_##NAME(                                  \
-        const Dense p, const Split split, const TYPE::Number* __restrict__ x,                                   \
-        const TYPE::Number* __restrict__ weight, float* __restrict__ parts)
+        const Dense p, const Split split, const TYPE::Number* RESTRICT x,                                       \
+        const TYPE::Number* RESTRICT weight, float* RESTRICT parts)

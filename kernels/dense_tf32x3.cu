@@ -1,5 +1,5 @@
-// dense_tf32x3   the dense layer forward on tensor cores, as near to the true sums as dense.cu: f32 in memory, each
-// factor as two of tf32
+// dense_tf32x3   the dense layer forward on tensor cores, as accurate as dense.cu: f32 in memory, each
+// operand as two of tf32
 // targets: sm_80
 // hot: dense_forward_tf32x3_128x16x32
 // hot: dense_forward_tf32x3_128x32x32

@@ -18,7 +18,7 @@ __device__ __forceinline__ float keep(const Dropout& p, const unsigned word, con
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void dropout(
-    const Dropout p, const float* __restrict__ x, float* __restrict__ y)
+    const Dropout p, const float* RESTRICT x, float* RESTRICT y)
 {
     await_predecessor();
     const unsigned draw = blockIdx.x * LINEAR + threadIdx.x;

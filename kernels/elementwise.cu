@@ -33,7 +33,7 @@ __device__ __forceinline__ float logistic(const float x)
 }
 
 template <typename T>
-__device__ __forceinline__ void forward(const unsigned len, const T* __restrict__ x, T* __restrict__ y)
+__device__ __forceinline__ void forward(const unsigned len, const T* RESTRICT x, T* RESTRICT y)
 {
     const unsigned at = mine<T>();
     if (at >= len) return;
@@ -47,7 +47,7 @@ __device__ __forceinline__ void forward(const unsigned len, const T* __restrict_
 }
 
 template <typename T>
-__device__ __forceinline__ void backward(const unsigned len, const T* __restrict__ y, T* __restrict__ gradient)
+__device__ __forceinline__ void backward(const unsigned len, const T* RESTRICT y, T* RESTRICT gradient)
 {
     const unsigned at = mine<T>();
     if (at >= len) return;
@@ -62,7 +62,7 @@ __device__ __forceinline__ void backward(const unsigned len, const T* __restrict
 }
 
 template <typename T>
-__device__ __forceinline__ void sum(const unsigned len, const T* __restrict__ x, T* __restrict__ into)
+__device__ __forceinline__ void sum(const unsigned len, const T* RESTRICT x, T* RESTRICT into)
 {
     const unsigned at = mine<T>();
     if (at >= len) return;
@@ -78,7 +78,7 @@ __device__ __forceinline__ void sum(const unsigned len, const T* __restrict__ x,
 
 template <typename T>
 __device__ __forceinline__ void scaled(
-    const Normalize& p, const unsigned char* __restrict__ pixels, T* __restrict__ y)
+    const Normalize& p, const unsigned char* RESTRICT pixels, T* RESTRICT y)
 {
     const unsigned row = blockIdx.x * LINEAR + threadIdx.x;
     if (row >= p.rows) return;
@@ -91,70 +91,70 @@ __device__ __forceinline__ void scaled(
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward(
-    const Elements p, const float* __restrict__ x, float* __restrict__ y)
+    const Elements p, const float* RESTRICT x, float* RESTRICT y)
 {
     await_predecessor();
     forward(p.len, x, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward_bf16(
-    const Elements p, const Bf16* __restrict__ x, Bf16* __restrict__ y)
+    const Elements p, const Bf16* RESTRICT x, Bf16* RESTRICT y)
 {
     await_predecessor();
     forward(p.len, x, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_forward_f16(
-    const Elements p, const F16* __restrict__ x, F16* __restrict__ y)
+    const Elements p, const F16* RESTRICT x, F16* RESTRICT y)
 {
     await_predecessor();
     forward(p.len, x, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward(
-    const Elements p, const float* __restrict__ y, float* __restrict__ gradient)
+    const Elements p, const float* RESTRICT y, float* RESTRICT gradient)
 {
     await_predecessor();
     backward(p.len, y, gradient);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward_bf16(
-    const Elements p, const Bf16* __restrict__ y, Bf16* __restrict__ gradient)
+    const Elements p, const Bf16* RESTRICT y, Bf16* RESTRICT gradient)
 {
     await_predecessor();
     backward(p.len, y, gradient);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void relu_backward_f16(
-    const Elements p, const F16* __restrict__ y, F16* __restrict__ gradient)
+    const Elements p, const F16* RESTRICT y, F16* RESTRICT gradient)
 {
     await_predecessor();
     backward(p.len, y, gradient);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void add(
-    const Elements p, const float* __restrict__ x, float* __restrict__ into)
+    const Elements p, const float* RESTRICT x, float* RESTRICT into)
 {
     await_predecessor();
     sum(p.len, x, into);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void add_bf16(
-    const Elements p, const Bf16* __restrict__ x, Bf16* __restrict__ into)
+    const Elements p, const Bf16* RESTRICT x, Bf16* RESTRICT into)
 {
     await_predecessor();
     sum(p.len, x, into);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void add_f16(
-    const Elements p, const F16* __restrict__ x, F16* __restrict__ into)
+    const Elements p, const F16* RESTRICT x, F16* RESTRICT into)
 {
     await_predecessor();
     sum(p.len, x, into);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void sigmoid(
-    const Elements p, const float* __restrict__ x, float* __restrict__ y)
+    const Elements p, const float* RESTRICT x, float* RESTRICT y)
 {
     await_predecessor();
     const unsigned at = mine<float>();
@@ -167,21 +167,21 @@ extern "C" __global__ __launch_bounds__(LINEAR) void sigmoid(
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void normalize(
-    const Normalize p, const unsigned char* __restrict__ pixels, float* __restrict__ y)
+    const Normalize p, const unsigned char* RESTRICT pixels, float* RESTRICT y)
 {
     await_predecessor();
     scaled(p, pixels, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void normalize_bf16(
-    const Normalize p, const unsigned char* __restrict__ pixels, Bf16* __restrict__ y)
+    const Normalize p, const unsigned char* RESTRICT pixels, Bf16* RESTRICT y)
 {
     await_predecessor();
     scaled(p, pixels, y);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void normalize_f16(
-    const Normalize p, const unsigned char* __restrict__ pixels, F16* __restrict__ y)
+    const Normalize p, const unsigned char* RESTRICT pixels, F16* RESTRICT y)
 {
     await_predecessor();
     scaled(p, pixels, y);

@@ -103,7 +103,7 @@ template <> __device__ __forceinline__ unsigned both_exact<F16>(const float low,
 
 // The numbers from `at` on, of which `left` exist; zero stands for the others. `whole` promises 16-byte
 // alignment, and that all exist.
-__device__ __forceinline__ void read(const float* __restrict__ at, const int left, const bool whole, float (&v)[4])
+__device__ __forceinline__ void read(const float* RESTRICT at, const int left, const bool whole, float (&v)[4])
 {
     const float4 four = whole ? *reinterpret_cast<const float4*>(at) : read4(at, left, false);
     v[0] = four.x;
@@ -113,7 +113,7 @@ __device__ __forceinline__ void read(const float* __restrict__ at, const int lef
 }
 
 template <class T>
-__device__ __forceinline__ void read(const T* __restrict__ at, const int left, const bool whole, float (&v)[8])
+__device__ __forceinline__ void read(const T* RESTRICT at, const int left, const bool whole, float (&v)[8])
 {
     if (whole) {
         const uint4 pairs = *reinterpret_cast<const uint4*>(at);
@@ -130,14 +130,14 @@ __device__ __forceinline__ void read(const T* __restrict__ at, const int left, c
 }
 
 // The other way; what does not exist is not written.
-__device__ __forceinline__ void write(float* __restrict__ at, const float (&v)[4], const int left, const bool whole)
+__device__ __forceinline__ void write(float* RESTRICT at, const float (&v)[4], const int left, const bool whole)
 {
     if (whole) *reinterpret_cast<float4*>(at) = pack4(v);
     else write4(at, pack4(v), left, false);
 }
 
 template <class T>
-__device__ __forceinline__ void write(T* __restrict__ at, const float (&v)[8], const int left, const bool whole)
+__device__ __forceinline__ void write(T* RESTRICT at, const float (&v)[8], const int left, const bool whole)
 {
     if (whole) {
         *reinterpret_cast<uint4*>(at) = make_uint4(both_of<T>(v[0], v[1]), both_of<T>(v[2], v[3]),
@@ -151,14 +151,14 @@ __device__ __forceinline__ void write(T* __restrict__ at, const float (&v)[8], c
 
 // The same of numbers that are of the kind that they are written as.
 __device__ __forceinline__ void write_exact(
-    float* __restrict__ at, const float (&v)[4], const int left, const bool whole)
+    float* RESTRICT at, const float (&v)[4], const int left, const bool whole)
 {
     write(at, v, left, whole);
 }
 
 template <class T>
 __device__ __forceinline__ void write_exact(
-    T* __restrict__ at, const float (&v)[8], const int left, const bool whole)
+    T* RESTRICT at, const float (&v)[8], const int left, const bool whole)
 {
     if (whole) {
         *reinterpret_cast<uint4*>(at) = make_uint4(both_exact<T>(v[0], v[1]), both_exact<T>(v[2], v[3]),

@@ -15,8 +15,8 @@
 #include "params.cuh"
 
 extern "C" __global__ __launch_bounds__(LINEAR) void sigmoid_cross_entropy(
-    const Loss p, const float* __restrict__ logits, const float* __restrict__ targets,
-    const float* __restrict__ weights, float* __restrict__ outcome, float* __restrict__ dlogits)
+    const Loss p, const float* RESTRICT logits, const float* RESTRICT targets,
+    const float* RESTRICT weights, float* RESTRICT outcome, float* RESTRICT dlogits)
 {
     await_predecessor();
     const unsigned row = blockIdx.x * LINEAR + threadIdx.x;

@@ -1,7 +1,7 @@
 // loss_scale   dynamic loss scaling: gradients of f16 in the range of f16
 // targets: sm_75 sm_90
 //
-//   scale_gradient      gradient[i] = gradient[i] · scale      in place: that of the logits, where the way back begins
+//   scale_gradient      gradient[i] = gradient[i] · scale      in place: that of the logits, before the backward pass
 //   check_gradients     found = the first tensor with an infinite number or a NaN
 //   update_loss_scale   if one was found: scale = max(scale/2, 1), skipped = skipped + 1, good = 0
 //                       else: good = good + 1, and after `interval` of them scale = 2·scale, good = 0
@@ -26,7 +26,7 @@ __device__ __forceinline__ bool is_finite(const float x)
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void scale_gradient(
-    const Elements p, const LossScale* __restrict__ scaling, float* gradient)
+    const Elements p, const LossScale* RESTRICT scaling, float* gradient)
 {
     await_predecessor();
     const unsigned at = 4 * (blockIdx.x * LINEAR + threadIdx.x);

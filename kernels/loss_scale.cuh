@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include "common.cuh"
 #include "params.cuh"
 
 // No tensor: all gradients are finite.
@@ -19,7 +20,7 @@ struct LossScale {
 };
 
 // Whether a step's gradients are not to be used; otherwise what was scaled is scaled back.
-__device__ __forceinline__ bool skips(const LossScale* __restrict__ scaling, Adjust& adjust)
+__device__ __forceinline__ bool skips(const LossScale* RESTRICT scaling, Adjust& adjust)
 {
     if (!scaling) return false;
     if (scaling->found != NOTHING) return true;

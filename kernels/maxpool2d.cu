@@ -10,7 +10,7 @@
 //                      (inference)
 // maxpool2d_backward   one thread per four neighbours of the windows, those cut off at the border too: each
 //                      corner gets dy if it is the winner and mask > 0, else zero. mask is y, if x is a
-//                      ReLU's output, or null: the winner's x is y, so this is the ReLU's way back too
+//                      ReLU's output, or null: the winner's x is y, so this is the ReLU's backward pass too
 // …_bf16, …_f16        the same on 16 bits, eight neighbours and their two bytes; nothing is rounded
 //
 // 256 threads per block along (row, column, channel), channels fastest, so a warp reads neighbours. Where c
@@ -34,7 +34,7 @@ __device__ __forceinline__ unsigned corner_of(const Pool2d p, const unsigned at)
 
 template <typename T>
 __device__ __forceinline__ void forward(
-    const Pool2d& p, const T* __restrict__ x, T* __restrict__ y, unsigned char* __restrict__ winner)
+    const Pool2d& p, const T* RESTRICT x, T* RESTRICT y, unsigned char* RESTRICT winner)
 {
     constexpr int N = LANES<T>;
     const unsigned first = (blockIdx.x * LINEAR + threadIdx.x) * N;
@@ -78,8 +78,8 @@ __device__ __forceinline__ void forward(
 // Goes back through element `at` of the windows; of LANES lanes, through its neighbours too.
 template <typename T>
 __device__ __forceinline__ void back(
-    const Pool2d& p, const unsigned at, const int lanes, const T* __restrict__ dy,
-    const unsigned char* __restrict__ winner, const T* __restrict__ mask, T* __restrict__ dx)
+    const Pool2d& p, const unsigned at, const int lanes, const T* RESTRICT dy,
+    const unsigned char* RESTRICT winner, const T* RESTRICT mask, T* RESTRICT dx)
 {
     constexpr int N = LANES<T>;
     const unsigned rows = (p.h + 1) / 2, columns = (p.w + 1) / 2;
@@ -115,8 +115,8 @@ __device__ __forceinline__ void back(
 
 template <typename T>
 __device__ __forceinline__ void backward(
-    const Pool2d& p, const T* __restrict__ dy, const unsigned char* __restrict__ winner,
-    const T* __restrict__ mask, T* __restrict__ dx)
+    const Pool2d& p, const T* RESTRICT dy, const unsigned char* RESTRICT winner,
+    const T* RESTRICT mask, T* RESTRICT dx)
 {
     constexpr unsigned N = LANES<T>;
     const unsigned first = (blockIdx.x * LINEAR + threadIdx.x) * N;
@@ -132,45 +132,45 @@ __device__ __forceinline__ void backward(
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward(
-    const Pool2d p, const float* __restrict__ x, float* __restrict__ y, unsigned char* __restrict__ winner)
+    const Pool2d p, const float* RESTRICT x, float* RESTRICT y, unsigned char* RESTRICT winner)
 {
     await_predecessor();
     forward(p, x, y, winner);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward(
-    const Pool2d p, const float* __restrict__ dy, const unsigned char* __restrict__ winner,
-    const float* __restrict__ mask, float* __restrict__ dx)
+    const Pool2d p, const float* RESTRICT dy, const unsigned char* RESTRICT winner,
+    const float* RESTRICT mask, float* RESTRICT dx)
 {
     await_predecessor();
     backward(p, dy, winner, mask, dx);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward_bf16(
-    const Pool2d p, const Bf16* __restrict__ x, Bf16* __restrict__ y, unsigned char* __restrict__ winner)
+    const Pool2d p, const Bf16* RESTRICT x, Bf16* RESTRICT y, unsigned char* RESTRICT winner)
 {
     await_predecessor();
     forward(p, x, y, winner);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_forward_f16(
-    const Pool2d p, const F16* __restrict__ x, F16* __restrict__ y, unsigned char* __restrict__ winner)
+    const Pool2d p, const F16* RESTRICT x, F16* RESTRICT y, unsigned char* RESTRICT winner)
 {
     await_predecessor();
     forward(p, x, y, winner);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward_bf16(
-    const Pool2d p, const Bf16* __restrict__ dy, const unsigned char* __restrict__ winner,
-    const Bf16* __restrict__ mask, Bf16* __restrict__ dx)
+    const Pool2d p, const Bf16* RESTRICT dy, const unsigned char* RESTRICT winner,
+    const Bf16* RESTRICT mask, Bf16* RESTRICT dx)
 {
     await_predecessor();
     backward(p, dy, winner, mask, dx);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void maxpool2d_backward_f16(
-    const Pool2d p, const F16* __restrict__ dy, const unsigned char* __restrict__ winner,
-    const F16* __restrict__ mask, F16* __restrict__ dx)
+    const Pool2d p, const F16* RESTRICT dy, const unsigned char* RESTRICT winner,
+    const F16* RESTRICT mask, F16* RESTRICT dx)
 {
     await_predecessor();
     backward(p, dy, winner, mask, dx);

@@ -1,27 +1,28 @@
-// mma.cuh   tensor cores of sm_75 and newer: copies to shared memory, fragments, products of warps
+// mma.cuh   tensor cores of sm_75 and newer: copies to shared memory, fragments, warp-level products
 //
-// A tile in shared memory is rows of 16-byte chunks, one of two ways:
+// A tile in shared memory is rows of 16-byte chunks, in one of two layouts:
 //
-//   along    a row is a pixel or a filter, its chunks go along the depth: ldmatrix gives fragments as they are
-//   across   a row is one depth, its chunks go across pixels or filters: bf16 and f16 through ldmatrix.trans, which
-//            turns 16-bit elements; tf32 by 32-bit loads
+//   K-major    a row is a pixel or a filter, its chunks run along K: ldmatrix gives fragments as they are
+//   MN-major   a row is one K, its chunks run along pixels or filters: bf16 and f16 through ldmatrix.trans, which
+//              transposes 16-bit elements; tf32 by 32-bit loads
 //
-// Chunks of a row change places by the row's number (an exclusive or), so that neither eight rows' chunks read
-// by ldmatrix nor eight chunks of a row written by cp.async meet in a bank. tests/kernels_mma.rs counts both.
+// Tiles are swizzled: the chunks of a row are permuted by the row's number (an exclusive or), so that neither the
+// chunks of eight rows that ldmatrix reads nor the eight chunks of a row that cp.async writes conflict in a bank.
+// tests/kernels_mma.rs counts both.
 //
-// Fragments: PTX ISA, "Matrix fragments for mma.m16n8k16" and ".m16n8k8". A lane has group = lane/4 and
-// member = lane%4. bf16 sums 16 deep at once, tf32 8: 32 bytes of a row either way, so that along the depth
-// both formats go through the same addresses. f16 has bf16's fragments, but is summed 8 deep, twice: sm_75
-// knows no more.
+// Fragments: PTX ISA, "Matrix fragments for mma.m16n8k16" and ".m16n8k8". A lane has group = lane/4 and member =
+// lane%4. mma has K = 16 of bf16, 8 of tf32: 32 bytes of a row either way, so that K-major both formats go through the
+// same addresses. f16 has bf16's fragments, but is multiplied by two mma of K = 8: sm_75 has no more.
 //
-// 3xTF32 (CUTLASS' name): a factor of f32 is split into big, the nearest tf32, and small, what is left, of which the unit
-// cuts off one bit at most: together they are off by 2^-24 of the factor, as if f32 had rounded it. A product is
-// small·big + big·small + big·big, the small ones first; small·small, at most 2^-22 of it and of either sign, is left out. The unit rounds its
-// sums toward zero, always in the same direction, and over a depth of 4608 that adds up to 30 to 50 times the error of
-// fused multiply-adds (arXiv:2203.03341 says why). So the three products of one step of mma begin at zero, and their
-// sum is added to the others by an ordinary addition, which rounds to the nearest: the error is then a third of
-// fused multiply-adds'. That costs four additions for three mma, on a pipe that is idle otherwise. Big by cutting,
-// as CUTLASS takes it, would save an addition of integers and leave small·small with one sign: a bias again.
+// 3xTF32 (CUTLASS' name): an f32 operand is split into big, the nearest tf32, and small, the remainder, of which the
+// tensor core truncates at most one bit: together they are off by 2^-24 of the operand, as if f32 had rounded it. A
+// product is small·big + big·small + big·big, the small ones first; small·small, at most 2^-22 of it and of either
+// sign, is left out. Tensor cores round accumulators toward zero, always in the same direction, and over K = 4608
+// that adds up to 30 to 50 times the error of fused multiply-adds (arXiv:2203.03341 says why). So the three products
+// of a step start from zero, and an ordinary addition, which rounds to nearest, adds them to the accumulators: the
+// error is then a third of that of fused multiply-adds. That costs four additions for three mma, on a pipe that is
+// otherwise idle. Truncating to get big, as CUTLASS does, would save an integer addition and give small·small one
+// sign: a bias again.
 //
 // Nothing here needs PTX newer than 7.0: no prefetch hints on cp.async.
 
@@ -30,28 +31,28 @@
 #include "common.cuh"
 #include "half.cuh"
 
-// The formats of factors: Bf16, F16 and these. Sums are f32.
+// The formats of operands: Bf16, F16 and these. Accumulators are f32.
 struct Tf32 {
-    using Number = float;                            // rounded when it becomes a factor
+    using Number = float;                            // rounded when it becomes an operand
     static constexpr int BYTES = 4;
     static constexpr bool COPIES = true;             // by cp.async
 };
 struct Tf32x3 {
-    using Number = float;                            // a sum of two factors of tf32
+    using Number = float;                            // split into two operands of tf32
     static constexpr int BYTES = 4;
     static constexpr bool COPIES = true;
 };
 
-// Whether a number is a sum of two factors, so that a product is three.
-template <class T> constexpr bool SPLIT = false;
-template <> constexpr bool SPLIT<Tf32x3> = true;
+// Whether an operand is split into two, so that a product is three.
+template <class T> constexpr bool IS_3XTF32 = false;
+template <> constexpr bool IS_3XTF32<Tf32x3> = true;
 
 template <class A, class B> constexpr bool SAME = false;
 template <class A> constexpr bool SAME<A, A> = true;
 
-// Elements of a chunk, and depth of one mma.
+// Elements of a chunk, and K of one mma.
 template <class T> constexpr int CHUNK = 16 / T::BYTES;
-template <class T> constexpr int DEEP = 32 / T::BYTES;
+template <class T> constexpr int MMA_K = 32 / T::BYTES;
 
 __device__ __forceinline__ unsigned shared_address(const void* at)
 {
@@ -73,13 +74,13 @@ __device__ __forceinline__ void store16(const unsigned to, const uint4 chunk)
 
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-// Until at most `PENDING` groups of the thread's copies are on their way.
+// Until at most `PENDING` groups of the thread's copies are in flight.
 template <int PENDING> __device__ __forceinline__ void wait_copies()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
-// How a step's chunks come to shared memory: slot by slot, each at its place. Past the registers.
+// A step's chunks go to shared memory slot by slot, each to its place: by cp.async,
 struct Copies {
     __device__ __forceinline__ void operator()(const int, const unsigned to, const void* from, const bool there)
     {
@@ -87,9 +88,9 @@ struct Copies {
     }
 };
 
-// Through SLOTS registers of 16 bytes, where there is no cp.async: read a step ahead, stored when the tiles are free.
-// Places are those in a stage, so that they stay the same from step to step.
-template <int SLOTS> struct Held {
+// or, on cards without it, through SLOTS registers of 16 bytes: read a step ahead, stored when the stage is free.
+// Places are offsets in a stage, so that they stay the same from step to step.
+template <int SLOTS> struct RegisterStaging {
     uint4 chunk[SLOTS];
     unsigned place[SLOTS];
 
@@ -104,22 +105,21 @@ template <int SLOTS> struct Held {
     {
         #pragma unroll
         for (int k = 0; k < SLOTS; ++k)
-            asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(stage + place[k]), "r"(chunk[k].x),
-                         "r"(chunk[k].y), "r"(chunk[k].z), "r"(chunk[k].w) : "memory");
+            store16(stage + place[k], chunk[k]);
     }
 };
 
-// Where chunk `chunk` of row `row` lies, in bytes: rows of 4 or 8 chunks, depth along them. Eight rows from a
-// multiple of eight at one chunk fill the 32 banks once: rows of 64 bytes share a line by twos.
-template <int CHUNKS> __device__ __forceinline__ int along(const int row, const int chunk)
+// Where chunk `chunk` of row `row` of a K-major tile lies, in bytes: rows of 4 or 8 chunks. Eight rows from a
+// multiple of eight at one chunk fill the 32 banks once: two rows of 64 bytes share a line.
+template <int CHUNKS> __device__ __forceinline__ int k_major_offset(const int row, const int chunk)
 {
     static_assert(CHUNKS == 4 || CHUNKS == 8);
     return (row * CHUNKS + (chunk ^ (CHUNKS == 8 ? row & 7 : row >> 1 & 3))) * 16;
 }
 
-// The same for rows of one depth, 8, 16 or 32 chunks. 16 bits: eight rows at one chunk fill the banks once. tf32:
-// four rows, eight neighbouring numbers (two chunks) each.
-template <class T, int CHUNKS> __device__ __forceinline__ int across(const int row, const int chunk)
+// The same of an MN-major tile, rows of 8, 16 or 32 chunks. 16 bits: eight rows at one chunk fill the banks once. tf32:
+// four rows do, with eight neighbouring numbers (two chunks) each.
+template <class T, int CHUNKS> __device__ __forceinline__ int mn_major_offset(const int row, const int chunk)
 {
     static_assert(CHUNKS % 8 == 0);
     return (row * CHUNKS + (chunk ^ (T::BYTES == 2 ? row & 7 : (row & 3) * 2))) * 16;
@@ -132,7 +132,7 @@ __device__ __forceinline__ void load_matrices(unsigned (&to)[4], const unsigned 
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at));
 }
 
-__device__ __forceinline__ void load_matrices_turned(unsigned (&to)[4], const unsigned at)
+__device__ __forceinline__ void load_matrices_trans(unsigned (&to)[4], const unsigned at)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at));
@@ -153,7 +153,7 @@ __device__ __forceinline__ uint4 load_chunk(const unsigned at)
     return v;
 }
 
-// An f32 as a factor: to the nearest of 10 bits behind the point. The unit would cut.
+// An f32 as a tf32 operand: rounded to nearest, 10 bits of mantissa. The tensor core would truncate.
 __device__ __forceinline__ unsigned rounded(const unsigned bits)
 {
     unsigned to;
@@ -161,60 +161,66 @@ __device__ __forceinline__ unsigned rounded(const unsigned bits)
     return to;
 }
 
-template <class T> __device__ __forceinline__ void round_factors(unsigned (&factors)[4])
+template <class T> __device__ __forceinline__ void round_operands(unsigned (&operands)[4])
 {
-    if constexpr (T::BYTES == 4 && !SPLIT<T>) {
+    if constexpr (T::BYTES == 4 && !IS_3XTF32<T>) {
         #pragma unroll
-        for (int k = 0; k < 4; ++k) factors[k] = rounded(factors[k]);
+        for (int k = 0; k < 4; ++k) operands[k] = rounded(operands[k]);
     }
 }
 
-// sums += A · B: 16 rows, 8 columns, DEEP<T> deep.
+// acc += A · B: M = 16, N = 8, K = MMA_K<T>.
 template <class T>
 __device__ __forceinline__ void multiply(
-    float (&sums)[4], const unsigned (&a)[4], const unsigned b0, const unsigned b1)
+    float (&acc)[4], const unsigned (&a)[4], const unsigned b0, const unsigned b1)
 {
     if constexpr (SAME<T, F16>) {
         #pragma unroll
         for (int k = 0; k < 2; ++k)
             asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
                 "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-                : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+                : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
                 : "r"(a[2 * k]), "r"(a[2 * k + 1]), "r"(k == 0 ? b0 : b1));
     } else if constexpr (SAME<T, Bf16>) {
         asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
             "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+            : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
             : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
     } else {
         asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
             "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+            : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
             : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
     }
 }
 
-// Which way a tile lies: how many chunks its rows have.
-template <class T, int CHUNKS> struct Along {
+// A tile's layout; CHUNKS are those of a row.
+template <class T, int CHUNKS> struct KMajor {
     static constexpr int WIDE = CHUNKS;
-    static constexpr bool TURNED = false;
-    __device__ static __forceinline__ int at(const int row, const int chunk) { return along<CHUNKS>(row, chunk); }
+    static constexpr bool MN_MAJOR = false;
+    __device__ static __forceinline__ int at(const int row, const int chunk)
+    {
+        return k_major_offset<CHUNKS>(row, chunk);
+    }
 };
-template <class T, int CHUNKS> struct Across {
+template <class T, int CHUNKS> struct MNMajor {
     static constexpr int WIDE = CHUNKS;
-    static constexpr bool TURNED = true;
-    __device__ static __forceinline__ int at(const int row, const int chunk) { return across<T, CHUNKS>(row, chunk); }
+    static constexpr bool MN_MAJOR = true;
+    __device__ static __forceinline__ int at(const int row, const int chunk)
+    {
+        return mn_major_offset<T, CHUNKS>(row, chunk);
+    }
 };
 
-// The factors of sixteen rows of A from row `row` on, step `k` of DEEP<T>.
+// The fragments of sixteen rows of A from row `row` on, K from k·MMA_K<T> on.
 template <class T, class Layout>
 __device__ __forceinline__ void load_a(unsigned (&to)[4], const unsigned tile, const int row, const int k)
 {
     const int lane = threadIdx.x % 32;
-    if constexpr (!Layout::TURNED) {
+    if constexpr (!Layout::MN_MAJOR) {
         load_matrices(to, tile + Layout::at(row + lane % 16, k * 2 + lane / 16));
     } else if constexpr (T::BYTES == 2) {
-        load_matrices_turned(to, tile + Layout::at(k * 16 + lane % 8 + lane / 16 * 8, row / 8 + lane / 8 % 2));
+        load_matrices_trans(to, tile + Layout::at(k * 16 + lane % 8 + lane / 16 * 8, row / 8 + lane / 8 % 2));
     } else {
         const int column = row + lane / 4;
         #pragma unroll
@@ -222,18 +228,18 @@ __device__ __forceinline__ void load_a(unsigned (&to)[4], const unsigned tile, c
             to[q] = load_word(
                 tile + Layout::at(k * 8 + lane % 4 + q / 2 * 4, (column + q % 2 * 8) / 4) + column % 4 * 4);
     }
-    round_factors<T>(to);
+    round_operands<T>(to);
 }
 
-// The factors of sixteen columns of B from column `column` on: the first two for the lower eight.
+// The fragments of sixteen columns of B from column `column` on: the first two words are those of the lower eight.
 template <class T, class Layout>
 __device__ __forceinline__ void load_b(unsigned (&to)[4], const unsigned tile, const int column, const int k)
 {
     const int lane = threadIdx.x % 32;
-    if constexpr (!Layout::TURNED) {
+    if constexpr (!Layout::MN_MAJOR) {
         load_matrices(to, tile + Layout::at(column + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
     } else if constexpr (T::BYTES == 2) {
-        load_matrices_turned(to, tile + Layout::at(k * 16 + lane % 16, column / 8 + lane / 16));
+        load_matrices_trans(to, tile + Layout::at(k * 16 + lane % 16, column / 8 + lane / 16));
     } else {
         const int mine = column + lane / 4;
         #pragma unroll
@@ -241,12 +247,13 @@ __device__ __forceinline__ void load_b(unsigned (&to)[4], const unsigned tile, c
             to[q] = load_word(
                 tile + Layout::at(k * 8 + lane % 4 + q % 2 * 4, (mine + q / 2 * 8) / 4) + mine % 4 * 4);
     }
-    round_factors<T>(to);
+    round_operands<T>(to);
 }
 
-// Of f32 the nearest tf32 stays; what that leaves out goes to `small`, exactly. Of a NaN, and of what is infinite or
-// becomes so, `small` is NaN whatever `big` is. In integers, as cvt.rna would also ask whether x is finite.
-__device__ __forceinline__ void split_factors(unsigned (&big)[4], unsigned (&small)[4])
+// The nearest tf32 stays in `big`; the remainder goes to `small`, exactly. For NaN, and for what is or becomes
+// infinite, `small` is NaN whatever `big` is. Integer arithmetic, because cvt.rna would also test whether x is
+// finite.
+__device__ __forceinline__ void split_tf32(unsigned (&big)[4], unsigned (&small)[4])
 {
     #pragma unroll
     for (int k = 0; k < 4; ++k) {
@@ -256,38 +263,38 @@ __device__ __forceinline__ void split_factors(unsigned (&big)[4], unsigned (&sma
     }
 }
 
-// The products of sixteen rows of A with all columns of B are added to `sums`.
+// acc += the products of sixteen rows of A with all columns of B.
 template <class T, int COLUMNS>
 __device__ __forceinline__ void multiply_row(
-    float (&sums)[COLUMNS][4], const unsigned (&a)[4], const unsigned (&b)[COLUMNS / 2][4])
+    float (&acc)[COLUMNS][4], const unsigned (&a)[4], const unsigned (&b)[COLUMNS / 2][4])
 {
     #pragma unroll
-    for (int j = 0; j < COLUMNS; ++j) multiply<T>(sums[j], a, b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+    for (int j = 0; j < COLUMNS; ++j) multiply<T>(acc[j], a, b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
 }
 
-// sums += A · B of a warp, DEEP<T> deep: step `k` of the tiles, rows of A from `row` on, columns of B from `column`.
+// acc += A · B of a warp, K = MMA_K<T>: step `k` of the tiles, rows of A from `row` on, columns of B from `column`.
 template <class T, class A, class B, int ROWS, int COLUMNS>
 __device__ __forceinline__ void multiply_tiles(
-    float (&sums)[ROWS][COLUMNS][4], const unsigned tile_a, const int row, const unsigned tile_b, const int column,
+    float (&acc)[ROWS][COLUMNS][4], const unsigned tile_a, const int row, const unsigned tile_b, const int column,
     const int k)
 {
     unsigned a[ROWS][4], b[COLUMNS / 2][4];
-    if constexpr (!SPLIT<T>) {
+    if constexpr (!IS_3XTF32<T>) {
         #pragma unroll
         for (int i = 0; i < ROWS; ++i) load_a<T, A>(a[i], tile_a, row + i * 16, k);
     }
     #pragma unroll
     for (int j = 0; j < COLUMNS / 2; ++j) load_b<T, B>(b[j], tile_b, column + j * 16, k);
-    if constexpr (SPLIT<T>) {
+    if constexpr (IS_3XTF32<T>) {
         unsigned small_b[COLUMNS / 2][4];
         #pragma unroll
-        for (int j = 0; j < COLUMNS / 2; ++j) split_factors(b[j], small_b[j]);
+        for (int j = 0; j < COLUMNS / 2; ++j) split_tf32(b[j], small_b[j]);
         #pragma unroll
         for (int i = 0; i < ROWS; ++i) {
-            // One row's factors at a time, for the sake of registers.
+            // One row's fragments at a time, to save registers.
             unsigned small_a[4];
             load_a<T, A>(a[i], tile_a, row + i * 16, k);
-            split_factors(a[i], small_a);
+            split_tf32(a[i], small_a);
             float terms[COLUMNS][4] = {};
             multiply_row<T>(terms, small_a, b);
             multiply_row<T>(terms, a[i], small_b);
@@ -295,15 +302,15 @@ __device__ __forceinline__ void multiply_tiles(
             #pragma unroll
             for (int j = 0; j < COLUMNS; ++j)
                 #pragma unroll
-                for (int q = 0; q < 4; ++q) sums[i][j][q] += terms[j][q];
+                for (int q = 0; q < 4; ++q) acc[i][j][q] += terms[j][q];
         }
     } else {
         #pragma unroll
-        for (int i = 0; i < ROWS; ++i) multiply_row<T>(sums[i], a[i], b);
+        for (int i = 0; i < ROWS; ++i) multiply_row<T>(acc[i], a[i], b);
     }
 }
 
-// Two neighbouring sums of 16 bits as they are in memory.
+// Two neighbouring results in 16 bits, as they lie in memory.
 __device__ __forceinline__ unsigned pack_bf16(const float low, const float high)
 {
     unsigned both;

@@ -88,7 +88,7 @@ struct Loss {
     float smoothing;
 };
 
-// A sum that several blocks share: block k of the split's axis takes terms k·length to (k+1)·length.
+// Split-K, a sum that several blocks share: block k of that axis takes terms k·length to (k+1)·length.
 struct Split {
     unsigned length;
 };
@@ -107,7 +107,7 @@ struct Partials {
     unsigned len;
 };
 
-// A mask and the factor of what it keeps; 64-bit words as halves.
+// A mask and the scale of what it keeps; 64-bit words as halves.
 struct Dropout {
     unsigned len;
     float rate;

@@ -8,7 +8,7 @@
 
 // Σ_k parts[k·len + at].
 __device__ __forceinline__ float sum_of_parts(
-    const Partials p, const float* __restrict__ parts, const unsigned at)
+    const Partials p, const float* RESTRICT parts, const unsigned at)
 {
     float sum = 0.0f;
     // Many on their way at once: the sum's order is that of the parts.

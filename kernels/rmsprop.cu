@@ -9,9 +9,9 @@
 //   weight     as gradient   in, out  w
 //   shadow     as gradient   out      w as bf16, or f16, to the nearest; only where there is one
 //   velocity   as gradient   in, out  v, the mean square; 0 before the first step
-//   momentum   as gradient   in, out  the way so far; only where the rule has momentum
+//   momentum   as gradient   in, out  the running step; only where the rule has momentum
 //   mean       as gradient   in, out  the mean gradient; only where the rule is centered
-//   scaling    LossScale     in       if the loss was scaled: g is scaled back, and if one is not finite nothing happens
+//   scaling    LossScale     in       if the loss was scaled: g is scaled back; a g that is not finite skips the step
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
 // the first blocks of all (tensors.cuh).
@@ -24,7 +24,7 @@
 
 extern "C" __global__ __launch_bounds__(LINEAR) void rmsprop_step(
     const Tensors p, const Rmsprop rule, Adjust adjust, const unsigned f16,
-    const LossScale* __restrict__ scaling)
+    const LossScale* RESTRICT scaling)
 {
     await_predecessor();
     if (skips(scaling, adjust)) return;

@@ -8,7 +8,7 @@
 //   weight     as gradient   in, out  w
 //   shadow     as gradient   out      w as bf16, or f16, to the nearest; only where there is one
 //   momentum   as gradient   in, out  m, 0 before the first step; only where the rule has momentum
-//   scaling    LossScale     in       if the loss was scaled: g is scaled back, and if one is not finite nothing happens
+//   scaling    LossScale     in       if the loss was scaled: g is scaled back; a g that is not finite skips the step
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
 // the first blocks of all (tensors.cuh). Every operation is rounded by name: the cpu's bits.
@@ -30,7 +30,7 @@ __device__ __forceinline__ void step(const Sgd p, const float g, float& m, float
 
 extern "C" __global__ __launch_bounds__(LINEAR) void sgd_step(
     const Tensors p, const Sgd rule, Adjust adjust, const unsigned f16,
-    const LossScale* __restrict__ scaling)
+    const LossScale* RESTRICT scaling)
 {
     await_predecessor();
     if (skips(scaling, adjust)) return;

@@ -15,7 +15,7 @@
 //                                     host looks at it at its next wait.
 //
 // One warp per row, lane l takes the columns l, l+32 …; four rows per block of 128, no shared memory.
-// Rows are few and stay in the first cache, so they are read again rather than kept.
+// Rows are few and stay in L1, so they are read again rather than kept.
 // Reads and writes 4 bytes per element, 1 exponential (2 where the gradient is asked for).
 
 #include "common.cuh"
@@ -26,7 +26,7 @@ constexpr unsigned ROWS = 4;
 
 // Σ_j e^(z_j - largest), in every lane.
 __device__ __forceinline__ float sum_exp(
-    const float* __restrict__ z, const unsigned classes, const unsigned lane, const float largest)
+    const float* RESTRICT z, const unsigned classes, const unsigned lane, const float largest)
 {
     float sum = 0.0f;
     for (unsigned k = lane; k < classes; k += WARP) sum += expf(z[k] - largest);
@@ -34,7 +34,7 @@ __device__ __forceinline__ float sum_exp(
 }
 
 __device__ __forceinline__ float largest_of(
-    const float* __restrict__ z, const unsigned classes, const unsigned lane)
+    const float* RESTRICT z, const unsigned classes, const unsigned lane)
 {
     float largest = __int_as_float(0xFF800000);                        // -infinity
     for (unsigned k = lane; k < classes; k += WARP) largest = fmaxf(largest, z[k]);
@@ -42,7 +42,7 @@ __device__ __forceinline__ float largest_of(
 }
 
 extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax(
-    const Matrix p, const float* __restrict__ x, float* __restrict__ y)
+    const Matrix p, const float* RESTRICT x, float* RESTRICT y)
 {
     await_predecessor();
     const unsigned row = blockIdx.x * ROWS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -54,8 +54,8 @@ extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax(
 }
 
 extern "C" __global__ __launch_bounds__(ROWS * WARP) void softmax_cross_entropy(
-    const Loss p, const float* __restrict__ logits, const unsigned* __restrict__ labels,
-    const float* __restrict__ weights, float* __restrict__ outcome, float* __restrict__ dlogits, unsigned* __restrict__ fault)
+    const Loss p, const float* RESTRICT logits, const unsigned* RESTRICT labels,
+    const float* RESTRICT weights, float* RESTRICT outcome, float* RESTRICT dlogits, unsigned* RESTRICT fault)
 {
     await_predecessor();
     const unsigned row = blockIdx.x * ROWS + threadIdx.x / WARP, lane = threadIdx.x % WARP;

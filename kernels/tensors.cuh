@@ -28,8 +28,8 @@ struct Share {
     int left;
     bool whole;
 
-    // Not read4 and write4, whose __restrict__ makes the compiler think that nobody writes to what we read:
-    // it would load weights and states by the read-only path.
+    // Not read4 and write4: RESTRICT promises that nobody writes what they read, and the compiler would load weights
+    // and states through the read-only path.
     __device__ __forceinline__ float4 read(const float* from) const
     {
         from += at;

@@ -17,7 +17,7 @@
 constexpr int TILE = 32, THREADS = 256, LINES = THREADS / TILE;
 
 extern "C" __global__ __launch_bounds__(THREADS) void transpose(
-    const Transpose p, const float* __restrict__ x, float* __restrict__ y)
+    const Transpose p, const float* RESTRICT x, float* RESTRICT y)
 {
     await_predecessor();
     __shared__ float tile[TILE][TILE + 1];

@@ -1,7 +1,7 @@
 // warp.cuh   sums and maxima over the 32 lanes of a warp, the same in every lane
 //
-// A butterfly: lane k meets lane k^16, then k^8 … so five steps reach all. The partners of a step add the
-// same two numbers, so all lanes end with the same bits, and the order never changes.
+// A butterfly: lane k exchanges with lane k^16, then k^8 … so five steps reach all. The partners of a step add the
+// same two numbers, so all lanes get the same bits, and the order never changes.
 
 #pragma once
 

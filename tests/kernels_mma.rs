@@ -176,7 +176,7 @@ fn what_does_not_fit_is_refused_by_name() {
     assert!(text.contains("8.0 or later") && text.contains("while running conv2d_forward"), "{error}");
 }
 
-/// `along` and `across` of kernels/mma.cuh, in bytes.
+/// `k_major_offset` and `mn_major_offset` of kernels/mma.cuh, in bytes.
 fn along(chunks: usize, row: usize, chunk: usize) -> usize {
     (row * chunks + (chunk ^ if chunks == 8 { row & 7 } else { row >> 1 & 3 })) * 16
 }

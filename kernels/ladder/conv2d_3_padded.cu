@@ -18,8 +18,8 @@ constexpr int TILE = 16, STRIDE = TILE + 4;
 
 extern "C" __global__ __launch_bounds__(TILE * TILE) void conv2d_3_padded(
     const Conv2d p, const unsigned relu,
-    const float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias,
-    float* __restrict__ y)
+    const float* RESTRICT x, const float* RESTRICT weight, const float* RESTRICT bias,
+    float* RESTRICT y)
 {
     __shared__ __align__(16) float pixels_tile[TILE][STRIDE];
     __shared__ __align__(16) float filters_tile[TILE][STRIDE];

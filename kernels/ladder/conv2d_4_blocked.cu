@@ -20,8 +20,8 @@ constexpr int SIDE = 64, DEPTH = 16, STRIDE = SIDE + 4;
 
 extern "C" __global__ __launch_bounds__(256) void conv2d_4_blocked(
     const Conv2d p, const unsigned relu,
-    const float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias,
-    float* __restrict__ y)
+    const float* RESTRICT x, const float* RESTRICT weight, const float* RESTRICT bias,
+    float* RESTRICT y)
 {
     __shared__ __align__(16) float pixels_tile[DEPTH][STRIDE];         // channel, pixel
     __shared__ __align__(16) float filters_tile[DEPTH][STRIDE];        // channel, filter

@@ -2,14 +2,14 @@
 // targets: sm_80
 // hot: conv2d_5_mma
 //
-// Formula as conv2d_1_naive; x, weight and y are bf16, bias and sums f32; channels and filters in whole eights.
-// One instruction, mma.sync, is the work of a whole warp: 16 pixels x 8 filters, 16 channels deep, 2048
-// multiply-adds. Each lane has a few numbers of every factor in its registers (PTX ISA, "Matrix fragments for
+// Formula as conv2d_1_naive; x, weight and y are bf16, bias and accumulators f32; channels and filters in whole eights.
+// One instruction, mma.sync, is the work of a whole warp: 16 pixels x 8 filters, K = 16 channels, 2048
+// multiply-adds. Each lane has a few numbers of each operand in its registers (PTX ISA, "Matrix fragments for
 // mma.m16n8k16"): with group = lane / 4 and member = lane % 4
 //
 //   A      pixels group and group + 8, of both channels 2·member, + 1, and 8 further
 //   B      filter group, the same channels
-//   sums   pixels group and group + 8, of both filters 2·member, + 1
+//   acc    pixels group and group + 8, of both filters 2·member, + 1
 //
 // Two neighbouring channels are one word of memory, so that a lane loads its fragments as they are. A warp has
 // 32 pixels x 32 filters: 16 words a lane for 8 instructions. A block is four warps, one above the other. Grid
@@ -32,8 +32,8 @@ __device__ __forceinline__ unsigned load_pair(const unsigned short* from, const 
 
 extern "C" __global__ __launch_bounds__(32 * WARPS) void conv2d_5_mma(
     const Conv2d p, const unsigned relu,
-    const unsigned short* __restrict__ x, const unsigned short* __restrict__ weight,
-    const float* __restrict__ bias, unsigned short* __restrict__ y)
+    const unsigned short* RESTRICT x, const unsigned short* RESTRICT weight,
+    const float* RESTRICT bias, unsigned short* RESTRICT y)
 {
     const int h = p.h, w = p.w, c_in = p.c_in, c_out = p.c_out;
     const int pixels = p.n * h * w;
@@ -44,7 +44,7 @@ extern "C" __global__ __launch_bounds__(32 * WARPS) void conv2d_5_mma(
     #pragma unroll
     for (int q = 0; q < ROWS / 8; ++q) window[q] = window_at(first_pixel + q * 8 + group, pixels, h, w);
 
-    float sums[ROWS / 16][COLUMNS / 8][4] = {};
+    float acc[ROWS / 16][COLUMNS / 8][4] = {};
     for (int tap = 0; tap < 9; ++tap) {
         for (int first = 0; first < c_in; first += DEPTH) {
             // Of a last half step the upper eight channels are zeros.
@@ -68,7 +68,7 @@ extern "C" __global__ __launch_bounds__(32 * WARPS) void conv2d_5_mma(
             #pragma unroll
             for (int i = 0; i < ROWS / 16; ++i)
                 #pragma unroll
-                for (int j = 0; j < COLUMNS / 8; ++j) multiply<Bf16>(sums[i][j], a[i], b[j][0], b[j][1]);
+                for (int j = 0; j < COLUMNS / 8; ++j) multiply<Bf16>(acc[i][j], a[i], b[j][0], b[j][1]);
         }
     }
 
@@ -77,5 +77,5 @@ extern "C" __global__ __launch_bounds__(32 * WARPS) void conv2d_5_mma(
         #pragma unroll
         for (int j = 0; j < COLUMNS / 8; ++j)
             store_pair(p, relu, bias, y, first_pixel + q * 8 + group, first_filter + j * 8 + 2 * member,
-                       sums[q / 2][j][q % 2 * 2], sums[q / 2][j][q % 2 * 2 + 1]);
+                       acc[q / 2][j][q % 2 * 2], acc[q / 2][j][q % 2 * 2 + 1]);
 }

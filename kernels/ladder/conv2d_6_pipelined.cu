@@ -1,11 +1,11 @@
-// conv2d_6_pipelined   sixth rung: copies that nobody waits for, into tiles without bank conflicts
+// conv2d_6_pipelined   sixth rung: asynchronous copies, into tiles without bank conflicts
 // targets: sm_80
 // hot: conv2d_6_pipelined
 //
 // As conv2d_5_mma, with the tiles of the earlier rungs again, filled and read by three other instructions:
 //
 //   cp.async    moves 16 bytes from global to shared memory past the registers; the thread goes on and waits
-//               later. Three stages: while one is multiplied two are on their way.
+//               later. Three stages: while one is multiplied two are in flight.
 //   ldmatrix    gives a warp whole fragments: each lane names a row of 16 bytes and gets the numbers that it needs
 //               of others' rows.
 //   swizzle     both move chunks of 16 bytes, eight lanes at a time. Rows of 128 bytes would put the chunks that
@@ -30,8 +30,8 @@ __device__ __forceinline__ int swizzled(const int row, const int chunk) { return
 
 extern "C" __global__ __launch_bounds__(THREADS) void conv2d_6_pipelined(
     const Conv2d p, const unsigned relu,
-    const unsigned short* __restrict__ x, const unsigned short* __restrict__ weight,
-    const float* __restrict__ bias, unsigned short* __restrict__ y)
+    const unsigned short* RESTRICT x, const unsigned short* RESTRICT weight,
+    const float* RESTRICT bias, unsigned short* RESTRICT y)
 {
     __shared__ __align__(128) unsigned char stages[STAGES * STAGE];
     const int h = p.h, w = p.w, c_in = p.c_in, c_out = p.c_out;
@@ -64,7 +64,7 @@ extern "C" __global__ __launch_bounds__(THREADS) void conv2d_6_pipelined(
 
     const unsigned shared = shared_address(stages);
     const int row = warp / 2 * 32, column = warp % 2 * 32;
-    float sums[2][4][4] = {};
+    float acc[2][4][4] = {};
     #pragma unroll
     for (int stage = 0; stage < STAGES - 1; ++stage) {
         load(shared + stage * STAGE);                 // nine taps are more than two steps
@@ -91,7 +91,7 @@ extern "C" __global__ __launch_bounds__(THREADS) void conv2d_6_pipelined(
             for (int i = 0; i < 2; ++i)
                 #pragma unroll
                 for (int j = 0; j < 4; ++j)
-                    multiply<Bf16>(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+                    multiply<Bf16>(acc[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
         }
         reading = reading + STAGE == shared + STAGES * STAGE ? shared : reading + STAGE;
         writing = writing + STAGE == shared + STAGES * STAGE ? shared : writing + STAGE;
@@ -102,6 +102,6 @@ extern "C" __global__ __launch_bounds__(THREADS) void conv2d_6_pipelined(
         #pragma unroll
         for (int j = 0; j < 4; ++j)
             store_pair(p, relu, bias, y, first_pixel + row + q * 8 + lane / 4,
-                       first_filter + column + j * 8 + lane % 4 * 2, sums[q / 2][j][q % 2 * 2],
-                       sums[q / 2][j][q % 2 * 2 + 1]);
+                       first_filter + column + j * 8 + lane % 4 * 2, acc[q / 2][j][q % 2 * 2],
+                       acc[q / 2][j][q % 2 * 2 + 1]);
 }

@@ -1,4 +1,4 @@
-// conv2d_8_persistent   eighth rung: one warpgroup brings, two multiply; blocks stay until all tiles are done
+// conv2d_8_persistent   eighth rung: one warpgroup loads, two multiply; persistent blocks
 // targets: sm_90a
 // hot: conv2d_8_persistent
 // dynamic-shared: conv2d_8_persistent 196672
@@ -6,10 +6,10 @@
 // Instructions and layouts as conv2d_7_wgmma. What is new is who waits for whom:
 //
 //   producer    one thread of the third warpgroup asks for step after step, as far ahead as there are stages
-//   consumers   two warpgroups, each with half of the tile's pixels; a product is on its way while the next begins
+//   consumers   two warpgroups, each with half of the tile's pixels; a wgmma is in flight while the next is issued
 //   ring        four stages. `full` of a stage: its bytes have come. `empty`: both consumers have done with it. A
 //               barrier's phases change parity each time around; that before the first counts as over.
-//   setmaxnreg  the producer's registers go to the consumers: sums of 128 x 128 take 128 of each thread
+//   setmaxnreg  the producer's registers go to the consumers: accumulators of 128 x 128 take 128 of each thread
 //   persistent  a block for each multiprocessor does tiles b, b + grid, ...: the producer is at the next tile while
 //               the consumers store the last one
 //
@@ -29,7 +29,7 @@ extern __shared__ __align__(1024) unsigned char dynamic[];
 extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
     const __grid_constant__ Conv2d p, const unsigned relu,
     const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight,
-    const float* __restrict__ bias, unsigned short* __restrict__ y)
+    const float* RESTRICT bias, unsigned short* RESTRICT y)
 {
     const int h = p.h, w = p.w, c_in = p.c_in, pixels = p.n * h * w;
     const int across = (p.c_out + COLUMNS - 1) / COLUMNS, tiles = (pixels + ROWS - 1) / ROWS * across;
@@ -43,11 +43,11 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
             init_barrier(full(k), 1);
             init_barrier(empty(k), 2);
         }
-        show_barriers();
+        fence_barrier_init();
     }
     __syncthreads();
 
-    // Both sides go around the ring by themselves.
+    // Producer and consumers go around the ring by themselves.
     int stage = 0, parity = 0;
     const auto forward = [&] {
         if (++stage == STAGES) {
@@ -56,7 +56,7 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
         }
     };
     if (warpgroup == 2) {
-        give_registers<40>();
+        dealloc_registers<40>();
         if (threadIdx.x != 256) return;
         for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             const int first = tile / across * ROWS;
@@ -65,7 +65,7 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
                 for (int c = 0; c < c_in; c += DEPTH) {
                     const unsigned a = stages + stage * STAGE;
                     wait(empty(stage), parity ^ 1);
-                    expect(full(stage), STAGE);
+                    arrive_expect_tx(full(stage), STAGE);
                     load_pixels(a, &x, full(stage), c, j, i, n, tap / 3, tap % 3);
                     load_box(a + TILE_A, &weight, full(stage), tap * c_in + c, tile % across * COLUMNS);
                     forward();
@@ -75,38 +75,38 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
         return;
     }
 
-    take_registers<232>();
-    const bool speaks = threadIdx.x % 128 == 0;
+    alloc_registers<232>();
+    const bool is_elected = threadIdx.x % 128 == 0;
     const int lane = threadIdx.x % 32, row = warpgroup * 128 + threadIdx.x / 32 % 4 * 16 + lane / 4;
-    float sums[2][COLUMNS / 2] = {};                  // nobody reads these zeros; ptxas wants a value before the loop
+    float acc[2][COLUMNS / 2] = {};                  // nobody reads these zeros; ptxas wants a value before the loop
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         int before = 0;
         for (int step = 0; step < 9 * c_in / DEPTH; ++step) {
             wait(full(stage), parity);
             const unsigned a = stages + stage * STAGE + warpgroup * 128 * 128, b = stages + stage * STAGE + TILE_A;
-            begin_products();
+            wgmma_fence();
             #pragma unroll
             for (int k = 0; k < DEPTH / 16; ++k)
                 #pragma unroll
                 for (int m = 0; m < 2; ++m)
-                    Product<COLUMNS>::issue<false, false>(
-                        sums[m], factor<false>(a + m * 8192, k), factor<false>(b, k), (step | k) != 0);
-            commit_products();
-            // The product before this one is done, and its stage free.
-            wait_products<1>();
-            if (step > 0 && speaks) arrive(empty(before));
+                    Wgmma<COLUMNS>::issue<false, false>(
+                        acc[m], smem_descriptor<false>(a + m * 8192, k), smem_descriptor<false>(b, k), (step | k) != 0);
+            wgmma_commit();
+            // The wgmma before these are done, and their stage is free.
+            wgmma_wait<1>();
+            if (step > 0 && is_elected) arrive(empty(before));
             before = stage;
             forward();
         }
-        wait_products<0>();
-        if (speaks) arrive(empty(before));
-        take_sums(sums);
+        wgmma_wait<0>();
+        if (is_elected) arrive(empty(before));
+        fence_acc(acc);
         const int pixel = tile / across * ROWS + row, filter = tile % across * COLUMNS + lane % 4 * 2;
         #pragma unroll
         for (int q = 0; q < 4; ++q)
             #pragma unroll
             for (int k = 0; k < COLUMNS / 8; ++k)
                 store_pair(p, relu, bias, y, pixel + q / 2 * 64 + q % 2 * 8, filter + k * 8,
-                           sums[q / 2][k * 4 + q % 2 * 2], sums[q / 2][k * 4 + q % 2 * 2 + 1]);
+                           acc[q / 2][k * 4 + q % 2 * 2], acc[q / 2][k * 4 + q % 2 * 2 + 1]);
     }
 }

@@ -1,4 +1,4 @@
-// pair.cuh   how the rungs on tensor cores end: bias, ReLU and bf16 for two neighbouring sums of one pixel
+// pair.cuh   the epilogue of the rungs on tensor cores: bias, ReLU and bf16 of two accumulators
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 // y[pixel][filter] and its neighbour. Filters are even in number, so that both exist or neither.
 __device__ __forceinline__ void store_pair(
-    const Conv2d& p, const bool relu, const float* __restrict__ bias, unsigned short* __restrict__ y,
+    const Conv2d& p, const bool relu, const float* RESTRICT bias, unsigned short* RESTRICT y,
     const int pixel, const int filter, float low, float high)
 {
     if (pixel >= int(p.n * p.h * p.w) || filter >= int(p.c_out)) return;

@@ -98,7 +98,7 @@ fn pair(first: Conv2d) -> [Conv2d; 2] {
 
 pub const CONV2D_BACKWARD_INPUT: Kernel = Kernel {
     name: "conv2d_backward_input",
-    formula: "dx = Σ dy·weight, window turned, where mask > 0",
+    formula: "dx = Σ dy·weight, filter rotated, where mask > 0",
     axes: CONV2D,
     arrays: |s| {
         let g = s.conv2d();
