@@ -62,7 +62,7 @@ impl AugmentArgs {
     /// The ranges; `None` when no picture would change.
     ///
     /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage) for a range that cannot be drawn from.
+    /// [`Kind::Usage`] for a range that cannot be drawn from.
     pub fn parameters(&self) -> Result<Option<Augment>> {
         let base = self.augment.clone().unwrap_or_default();
         let all = Augment {

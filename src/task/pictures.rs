@@ -33,7 +33,7 @@ pub struct PictureOptions {
 /// Decodes `folder`; lists on stderr what could not be read.
 ///
 /// # Errors
-/// As [`Pictures::load`]; [`Kind::Usage`](crate::error::Kind::Usage) for a cache inside the folder, where it would be a
+/// As [`Pictures::load`]; [`Kind::Usage`] for a cache inside the folder, where it would be a
 /// class.
 pub fn decode(
     host: &Host,

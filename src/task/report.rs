@@ -4,6 +4,8 @@
 //! evaluation made, or new ones. Out: `report.html` and `curves.png`. A finished run is not failed by its report:
 //! [`attempt`] makes a remark.
 
+mod verdict;
+
 use super::Host;
 use super::contents::Listing;
 use super::estimate::Estimate;
@@ -11,16 +13,17 @@ use super::evaluate::{Labelled, SplitName, Tested, Which, labelled, test};
 use super::output::{Output, quoted};
 use super::pictures::Reading;
 use super::run::{CURVES, Config, REPORT, Run};
-use crate::data::{Batch, Features, Resize, Rgb8, Size, image};
+use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::{Network, Trainable};
+use crate::model::Network;
 use crate::report::curves;
-use crate::report::html::{Mistake, Page, Verdict, highest, page, thumbnails, worst};
-use crate::train::{Cam, History, PictureSamples, gradcam, input, last_convolution};
+use crate::report::html::{Page, page};
+use crate::train::{History, PictureSamples};
 use serde_json::json;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use verdict::verdict;
 
 /// What to report on.
 #[derive(Clone, Debug)]
@@ -48,11 +51,6 @@ pub(super) const FROM_FEATURES: &str = "The predictions were made after the last
 /// The same where those layers ran, too.
 pub(super) const FROM_PICTURES: &str = "The predictions were made after the last epoch, from the pictures.";
 const ANEW: &str = "The predictions were made anew from the saved network and the pictures.";
-
-/// How many mistakes are shown.
-const SHOWN: usize = 12;
-/// The shorter side of a thumbnail, pixels, at least and at most.
-const THUMBNAIL: [usize; 2] = [160, 224];
 
 /// Predictions on a split and where its pictures lie.
 pub(super) struct Judged {
@@ -277,92 +275,6 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
     files::write_bytes(path, html.as_bytes())
 }
 
-fn verdict<'a>(
-    host: &Host,
-    network: &mut Network,
-    config: &Config,
-    judged: &'a Judged,
-) -> Result<Verdict<'a>> {
-    let Tested { outcome, labels, probabilities } = &judged.tested;
-    let all = worst(labels, probabilities);
-    let shown = &all[..all.len().min(SHOWN)];
-    let named = |class: usize| outcome.classes.get(class).cloned().unwrap_or_default();
-    let called: Vec<usize> = shown.iter().map(|&row| highest(&probabilities[row])).collect();
-    let paths: Vec<PathBuf> = shown.iter().map(|&row| judged.root.join(&judged.files[row])).collect();
-    // A picture that has gone since, or cannot be read, is shown without its picture.
-    let pictures: Vec<Option<Rgb8>> = paths.iter().map(|path| image::decode(path).ok()).collect();
-    let [h, w] = config.network.size;
-    let size = Size { h, w };
-    let (cams, maps) = match cams(host, network, config, size, &pictures, &called) {
-        Ok(cams) => {
-            let layer = last_convolution(network.architecture())?;
-            let layer = &network.architecture().layers()[layer].name;
-            let what = "Right of each: what spoke for the class that was called, bright where it did most";
-            (cams, format!("{what} (Grad-CAM at {layer})."))
-        }
-        Err(error) => {
-            (vec![None; shown.len()], format!("There are no maps beside them: {}.", error.message()))
-        }
-    };
-    let mut mistakes = Vec::with_capacity(shown.len());
-    let split = judged.part.split();
-    // As people know them: from the folder on that holds the classes.
-    let folder = Path::new(judged.root.file_name().unwrap_or_default());
-    for (((&row, &called), picture), cam) in shown.iter().zip(&called).zip(pictures).zip(&cams) {
-        let small =
-            |picture: Rgb8| thumbnails(&picture.resize(thumbnail(size), Resize::Bilinear), cam.as_ref());
-        mistakes.push(Mistake {
-            file: folder.join(&judged.files[row]).display().to_string(),
-            truth: named(labels[row] as usize),
-            called: named(called),
-            confidence: f64::from(probabilities[row][called]),
-            picture: picture.map(small).transpose()?,
-        });
-    }
-    let on = match &judged.part {
-        Which::Split(name) => format!("the {name} pictures"),
-        all => all.to_string(),
-    };
-    let wrong = all.len();
-    Ok(Verdict { split, judged: on, outcome, labels, probabilities, mistakes, wrong, maps })
-}
-
-/// The maps of those pictures that are there, for the classes that were called.
-fn cams(
-    host: &Host,
-    network: &mut Network,
-    config: &Config,
-    size: Size,
-    pictures: &[Option<Rgb8>],
-    called: &[usize],
-) -> Result<Vec<Option<Cam>>> {
-    let resize: Resize =
-        config.network.resize.parse().map_err(|reason: String| Error::new(Kind::Data, reason))?;
-    let rule = config.network.preprocess.parse::<crate::model::Preprocess>()?.rule();
-    // No weight's gradient is asked for.
-    network.set_trainable(Trainable { from: usize::MAX });
-    let device = host.device.as_ref();
-    let mut out = vec![None; pictures.len()];
-    let there: Vec<usize> = (0..pictures.len()).filter(|&i| pictures[i].is_some()).collect();
-    for part in there.chunks(config.training.batch.max(1)) {
-        let seen =
-            part.iter().filter_map(|&i| pictures[i].clone()).map(|picture| picture.resize(size, resize));
-        let pixels: Vec<u8> = seen.flat_map(|picture| picture.pixels).collect();
-        let batch = Batch { indices: part.iter().map(|&i| i as u32).collect(), pixels, labels: Vec::new() };
-        let classes: Vec<usize> = part.iter().map(|&i| called[i]).collect();
-        let found = gradcam(device, network, input(device, &batch, size, rule)?, &classes)?;
-        part.iter().zip(found).for_each(|(&i, cam)| out[i] = Some(cam));
-    }
-    Ok(out)
-}
-
-/// The network's own size, made larger or smaller until its shorter side is a thumbnail's.
-fn thumbnail(Size { h, w }: Size) -> Size {
-    let short = h.min(w).max(1);
-    let wanted = short.clamp(THUMBNAIL[0], THUMBNAIL[1]);
-    Size { h: (h * wanted / short).max(1), w: (w * wanted / short).max(1) }
-}
-
 fn subtitle(config: &Config) -> String {
     let (network, training) = (&config.network, &config.training);
     let [learned, checked] = training.samples;
@@ -417,17 +329,4 @@ fn environment(host: &Host, folder: &Path, config: &Config) -> Result<Vec<(Strin
     let (bytes, sha256) = files::sha256_file(&model)?;
     out.push(("model.safetensors", format!("{bytes} bytes, SHA-256 {sha256}")));
     Ok(out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thumbnails_keep_the_shape_of_the_input() {
-        let of = |h, w| thumbnail(Size { h, w });
-        assert_eq!(of(64, 64), Size { h: 160, w: 160 });
-        assert_eq!(of(150, 300), Size { h: 160, w: 320 });
-        assert_eq!(of(512, 256), Size { h: 448, w: 224 });
-    }
 }
