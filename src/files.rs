@@ -59,8 +59,19 @@ fn no_room(path: &Path) -> Option<Error> {
             .help("choose another folder"),
         None => error
             .fact("missing", format!("the folder {}", folder.display()))
-            .help(format!("make it (`mkdir -p {}`), or choose another", folder.display())),
+            .help(format!("make it (`mkdir -p {}`), or choose another", quoted(folder))),
     })
+}
+
+/// A path as it can be typed into a shell.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%~".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 fn unwritable(path: &Path, e: &std::io::Error) -> Error {
@@ -155,6 +166,19 @@ fn temporary_name(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_can_be_typed_into_a_shell() {
+        for (path, typed) in [
+            ("runs/a-1.b", "runs/a-1.b"),
+            ("my runs/it's", "'my runs/it'\\''s'"),
+            ("-5", "./-5"),
+            ("~/x", "'~/x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), typed);
+        }
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_no_other() {

@@ -481,6 +481,26 @@ fn a_folder_of_classes_is_split_by_seed() {
     assert_eq!(outcome["accuracy"], fitted["result"]["val_accuracy"]);
     let learned = ["evaluate", "head", "data", "--split", "train", "--json"];
     assert_eq!(json(&stdout(vgg_ft(here).args(learned)))["pictures"], 16);
+    let error = fails(vgg_ft(here).args(["evaluate", "head", "data", "--split", "test"]), 2);
+    assert!(error.contains("that the run held out"), "{error}");
+    // The same where the parted classes lie in train/.
+    draw(&here.join("parts"), &[("train", 6), ("test", 2)]);
+    stdout(vgg_ft(here).args([
+        "extract",
+        "parts",
+        "-o",
+        "parted",
+        "--size",
+        "32",
+        "--validation-split",
+        "0.34",
+    ]));
+    stdout(vgg_ft(here).args(["fit", "parted", "-o", "other", "--epochs", "1", "--units", "4"]));
+    let outcome = vgg_ft(here)
+        .args(["evaluate", "other", "parts", "--split", "validation", "--json"])
+        .assert()
+        .success();
+    assert_eq!(json(&String::from_utf8_lossy(&outcome.get_output().stdout))["pictures"], 4);
     // Features of other pictures are not the run's.
     draw(here, &[("elsewhere", 3)]);
     stdout(
@@ -488,13 +508,24 @@ fn a_folder_of_classes_is_split_by_seed() {
             .args(["extract", "elsewhere", "-o", "features", "--size", "32"])
             .args(["--validation-split", "0.4"]),
     );
-    let error = fails(vgg_ft(here).args(["report", "head"]), 1);
-    assert!(error.contains("does not belong to the run") && error.contains("the 4 that"), "{error}");
+    let page = fs::read(here.join("head/report.html")).unwrap();
+    let error = fails(vgg_ft(here).args(["report", "head"]), 2);
+    assert!(
+        error.contains("would lose the predictions") && error.contains("others or changed ones"),
+        "{error}"
+    );
+    assert_eq!(fs::read(here.join("head/report.html")).unwrap(), page);
+    stdout(vgg_ft(here).args(["report", "head", "features", "-o", "others.html"]));
+    assert!(fs::read_to_string(here.join("others.html")).unwrap().contains("others or changed ones"));
     stdout(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "32"]).args(split));
-    fs::write(here.join("features/train.safetensors.partial"), b"").unwrap();
-    let error = fails(vgg_ft(here).args(["fit", "features", "-o", "none"]), 2);
+    // What is left of a split that is no more goes with it; a split that is not there yet is said.
+    fs::create_dir(here.join("begun")).unwrap();
+    fs::write(here.join("begun/train.safetensors.partial"), b"").unwrap();
+    let error = fails(vgg_ft(here).args(["fit", "begun", "-o", "none"]), 2);
     assert!(error.contains("an extraction that was stopped"), "{error}");
-    fs::remove_file(here.join("features/train.safetensors.partial")).unwrap();
+    fs::write(here.join("begun/validation.safetensors.partial"), b"").unwrap();
+    stdout(vgg_ft(here).args(["extract", "data", "-o", "begun", "--size", "32"]));
+    assert_eq!(names(&here.join("begun")), ["train.safetensors"]);
     // Of other pictures nobody knows a part.
     draw(here, &[("others", 2)]);
     let error = fails(vgg_ft(here).args(["evaluate", "head", "others", "--split", "train"]), 2);
@@ -522,11 +553,20 @@ fn a_folder_of_classes_is_split_by_seed() {
     }
     let outcome = json(&stdout(vgg_ft(here).args(args)));
     assert!(outcome["note"].as_str().is_some_and(|note| note.contains("drawn anew")), "{outcome}");
+    let page = fs::read(here.join("run/report.html")).unwrap();
+    let error = fails(vgg_ft(here).args(["report", "run"]), 2);
+    assert!(error.contains("would lose the predictions") && error.contains("drawn anew"), "{error}");
+    assert_eq!(fs::read(here.join("run/report.html")).unwrap(), page);
     // The same picture on both sides is counted.
     let again = ["finetune", "data", "-o", "again", "--size", "32", "--head-epochs", "1", "--epochs", "0"];
     let said = vgg_ft(here).args(again).args(split).assert().success().get_output().stderr.clone();
     let said = String::from_utf8(said).unwrap();
-    assert!(said.contains("of validation are in training, too") && said.contains("few for a rate"), "{said}");
+    assert!(
+        said.contains("note: of validation")
+            && said.contains("also in training")
+            && said.contains("few for a rate"),
+        "{said}"
+    );
     // A run is no data.
     for command in [&["finetune", "run", "-o", "x"][..], &["evaluate", "run", "run"]] {
         assert!(
@@ -639,6 +679,8 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--rotation", "-40"], "invalid value '-40' for '--rotation"),
         (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "block5_pool"], "such as block5_conv3"),
         (vec!["augment", "preview", "data", "-o", "no/r.png"], "no"),
+        (vec!["finetune", "data", "-o", "-5"], "-5"),
+        (vec!["finetune", "data", "-o", "r", "--zoom", "-0.5,3"], "`zoom` cannot be drawn from"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
         let error = fails(vgg_ft(here).args(&args), 2);

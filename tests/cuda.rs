@@ -264,7 +264,11 @@ fn tensor_cores_that_are_idle_are_said() {
             .arg(empty.path());
         says(command.args(["-o", "features", "--device", "cuda"]).args(precision), 1)[1].clone()
     };
-    for (words, faster) in [("hopper", "--precision bf16 or tf32 is"), ("", "--precision bf16 or tf32 is")] {
+    for (words, faster) in [
+        ("hopper", "--precision bf16 or tf32 is"),
+        ("", "--precision bf16 or tf32 is"),
+        ("turing", "--precision f16 is"),
+    ] {
         let text = said(words, &[]);
         assert!(text.contains("its tensor cores are idle") && text.contains(faster), "{words}: {text}");
         assert!(!said(words, &["--precision", "f32"]).contains("idle"));

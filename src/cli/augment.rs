@@ -31,7 +31,7 @@ pub struct AugmentArgs {
     #[arg(long, value_name = "UNIT", value_parser = angle_unit())]
     pub shear_unit: Option<AngleUnit>,
     /// Scale each axis by a factor from 1-Z to 1+Z, or from LOW to HIGH
-    #[arg(long, value_name = "Z|LOW,HIGH", value_parser = zoom)]
+    #[arg(long, value_name = "Z|LOW,HIGH", allow_hyphen_values = true, value_parser = zoom)]
     pub zoom: Option<[f64; 2]>,
     /// Add up to so many levels to all channels, or take them away
     #[arg(long, value_name = "LEVELS", value_parser = share)]

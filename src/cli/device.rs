@@ -34,11 +34,11 @@ pub struct Opened {
     /// What `auto` found.
     pub reason: Option<String>,
     /// Precisions of a card's tensor cores, where it works in f32 without them.
-    pub idle: Option<&'static str>,
+    pub tensor_cores: Option<&'static str>,
 }
 
 /// Precisions by which a card of this compute capability would use its tensor cores, where `precision` does not.
-fn idle(precision: Precision, capability: u32) -> Option<&'static str> {
+fn tensor_cores(precision: Precision, capability: u32) -> Option<&'static str> {
     let faster = if capability >= 80 { "bf16 or tf32" } else { "f16" };
     precision.is_f32().then_some(faster)
 }
@@ -79,8 +79,8 @@ impl DeviceName {
         let card = |number| -> Result<Opened> {
             let options = cuda::Options { number, sync, launches, ..Default::default() };
             let gpu = Gpu::new(Cuda::open(options)?)?;
-            let idle = idle(precision, gpu.driver().limits().capability);
-            Ok(Opened { device: working(gpu, precision, kernels)?, reason: None, idle })
+            let tensor_cores = tensor_cores(precision, gpu.driver().limits().capability);
+            Ok(Opened { device: working(gpu, precision, kernels)?, reason: None, tensor_cores })
         };
         if launches != Launches::Serial && !matches!(self, Self::Auto | Self::Cuda { .. }) {
             return Err(no_launches(launches));
@@ -94,9 +94,11 @@ impl DeviceName {
                         Err(no_launches(launches).fact("no card", error.message()))
                     }
                     Err(error) => match cpu(precision, kernels, threads) {
-                        Ok(device) => {
-                            Ok(Opened { device, reason: Some(error.message().to_owned()), idle: None })
-                        }
+                        Ok(device) => Ok(Opened {
+                            device,
+                            reason: Some(error.message().to_owned()),
+                            tensor_cores: None,
+                        }),
                         Err(refused) => Err(refused.fact("no card", error.message())),
                     },
                 };
@@ -111,7 +113,7 @@ impl DeviceName {
                 working(Gpu::new(emulator)?, precision, kernels)?
             }
         };
-        Ok(Opened { device, reason: None, idle: None })
+        Ok(Opened { device, reason: None, tensor_cores: None })
     }
 }
 

@@ -24,7 +24,7 @@ use crate::interrupt;
 use crate::model::Head;
 use crate::task::{self, Host};
 use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split};
-use clap::{Command as Clap, CommandFactory, FromArgMatches};
+use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use device::{DeviceName, Opened, no_launches};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,10 @@ pub fn main() -> ExitCode {
 /// A negative number behind an option is its value, to be refused as one, and not an option that nobody knows.
 fn numbers(command: Clap) -> Clap {
     command
-        .mut_args(|arg| if arg.get_long().is_some() { arg.allow_negative_numbers(true) } else { arg })
+        .mut_args(|arg| {
+            let path = arg.get_value_hint() == ValueHint::AnyPath;
+            if arg.get_long().is_some() && !path { arg.allow_negative_numbers(true) } else { arg }
+        })
         .mut_subcommands(numbers)
 }
 
@@ -162,30 +165,37 @@ fn host(cli: &Cli) -> Result<Host> {
             | Command::Devices
             | Command::Bench(_)
     );
+    let written = written(&cli.command);
     let (name, precision, kernels, launches) = match &cli.command {
         _ if idle => (DeviceName::Cpu, Precision::F32, Kernels::Auto, Launches::Serial),
-        command => (cli.device, precision(cli.precision, command), cli.kernels, cli.launches),
+        _ => (cli.device, cli.precision.or(written).unwrap_or_default(), cli.kernels, cli.launches),
     };
-    let Opened { device, reason, idle } = name.open((precision, kernels), threads, (cli.sync, launches))?;
-    // Who chose f32 knows; a forward pass over some pictures is short.
-    let works = matches!(
-        cli.command,
-        Command::Finetune(_) | Command::Notebook(_) | Command::Extract(_) | Command::Demo(_)
-    );
-    let advice = idle
-        .filter(|_| works && cli.precision.is_none())
+    let Opened { device, reason, tensor_cores } =
+        name.open((precision, kernels), threads, (cli.sync, launches))?;
+    let advice = tensor_cores
+        .filter(|_| cli.precision.is_none() && begins(&cli.command))
         .map(|faster| format!("its tensor cores are idle: --precision {faster} is several times faster"));
     Ok(Host { device, reason, advice, json: cli.json, quiet: cli.quiet })
 }
 
-/// As it was typed; of a job that was written down its own. A file that cannot be read is left to those who need it.
-fn precision(typed: Option<Precision>, command: &Command) -> Precision {
-    let written = || match command {
+/// The precision of a job that was written down. A file that cannot be read is left to those who need it.
+fn written(command: &Command) -> Option<Precision> {
+    match command {
         Command::Resume(a) => task::precision_of(&a.run),
         Command::Finetune(FinetuneArgs { config: Some(file), .. }) => task::precision_of(file),
         _ => None,
-    };
-    typed.or_else(written).unwrap_or_default()
+    }
+}
+
+/// Whether a job begins here that takes its time, and whose precision can still be chosen.
+fn begins(command: &Command) -> bool {
+    match command {
+        Command::Finetune(a) => a.config.is_none() && !a.job.resume,
+        Command::Notebook(a) => a.output.as_ref().is_none_or(|output| !output.exists()),
+        Command::Extract(a) => !a.output.exists(),
+        Command::Demo(_) => true,
+        _ => false,
+    }
 }
 
 fn pictures(a: PictureArgs) -> Result<task::PictureOptions> {

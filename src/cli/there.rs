@@ -9,6 +9,7 @@ use super::augment::AugmentCommand;
 use super::weights::WeightsCommand;
 use crate::data::folder::{is_picture_name, is_run};
 use crate::error::{Error, Kind, Result};
+use crate::files::quoted;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -62,10 +63,9 @@ fn in_order(command: &Command) -> Result<()> {
     let network =
         |path: &Path| is_run(path) || (path.is_file() && !path.file_name().is_some_and(is_picture_name));
     match rest.into_iter().find(|path| is_run(path)) {
-        Some(late) if !network(run) => {
-            let (late, run) = (late.display(), run.display());
-            Err(Error::new(Kind::Usage, format!("{run} is not a run, but {late} is"))
-                .help(format!("name the run first: {late} {run}")))
+        Some(late) if run.exists() && !network(run) => {
+            Err(Error::new(Kind::Usage, format!("{} is not a run, but {} is", run.display(), late.display()))
+                .help(format!("name the run first: {} {}", quoted(late), quoted(run))))
         }
         _ => Ok(()),
     }

@@ -181,6 +181,11 @@ impl Writer {
     /// Rows between two points at which the file is made safe on the disk.
     const SAFE_EVERY: usize = 200;
 
+    /// What is beside `path` while it is written.
+    pub fn beginnings(path: &Path) -> [PathBuf; 2] {
+        ["partial", "progress"].map(|suffix| suffixed(path, suffix))
+    }
+
     /// Looks what is at `path` and prepares the rest.
     ///
     /// # Errors

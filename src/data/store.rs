@@ -48,29 +48,29 @@ impl Key {
     }
 }
 
-/// What tells that a picture file is still the one that was decoded. On Unix the time of its last change of any kind (a new
-/// name too) and its number are asked as well: files of one length and date, as they come out of an archive, may change
-/// places. Elsewhere that is not noticed, nor is a file rewritten within the clock tick of its file system.
+/// What tells that a picture file is still the one that was decoded. On Unix the time of its last change of any kind, a new
+/// name too, is asked as well: files of one length and date, as they come out of an archive, may change places. (So a
+/// `chmod` has it decoded again, too.) Elsewhere that is not noticed, nor is a file rewritten within the clock tick of its file system.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     bytes: u64,
     seconds: i64,
     nanos: u32,
-    /// Seconds and nanoseconds of the last change of the file or its entry, and its number; 0 where there are none.
-    changed: [i64; 3],
+    /// Seconds and nanoseconds of the last change of the file or its name; 0 where there are none.
+    changed: [i64; 2],
 }
 
 /// See [`Stamp::changed`].
 #[cfg(unix)]
-fn changed(meta: &fs::Metadata) -> [i64; 3] {
+fn changed(meta: &fs::Metadata) -> [i64; 2] {
     use std::os::unix::fs::MetadataExt;
-    [meta.ctime(), meta.ctime_nsec(), meta.ino().cast_signed()]
+    [meta.ctime(), meta.ctime_nsec()]
 }
 
 /// See [`Stamp::changed`].
 #[cfg(not(unix))]
-fn changed(_: &fs::Metadata) -> [i64; 3] {
-    [0; 3]
+fn changed(_: &fs::Metadata) -> [i64; 2] {
+    [0; 2]
 }
 
 impl Stamp {
@@ -113,7 +113,7 @@ impl Record {
             bytes: u64::from_le_bytes(take(index)?),
             seconds: i64::from_le_bytes(take(index)?),
             nanos: u32::from_le_bytes(take(index)?),
-            changed: [take(index)?, take(index)?, take(index)?].map(i64::from_le_bytes),
+            changed: [take(index)?, take(index)?].map(i64::from_le_bytes),
         };
         Some(Self { path: path.to_vec(), stamp, sum: u64::from_le_bytes(take(index)?) })
     }

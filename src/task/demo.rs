@@ -4,6 +4,7 @@ use super::{Finetune, Host, finetune};
 use crate::data::draw::{Counts, draw};
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::files::quoted;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -53,8 +54,8 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
         "\nall about it is in {run}/report.html; try the model on one picture:\n  {command} predict {run} {picture}\n\
          and the same job on your own, one folder per class:\n  \
          {command} finetune DATA -o runs/mine --validation-split 0.2",
-        run = run.display(),
-        picture = picture.display(),
+        run = quoted(&run),
+        picture = quoted(&picture),
     ));
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::look::Look;
 use super::output::Output;
 use super::pictures::{Reading, decode};
 use super::resume::Job;
-use super::run::{Run, Stopped};
+use super::run::{Part, Run, Stopped};
 use super::subject::Subject;
 use super::{Host, extract, predict};
 use crate::data::endings::Endings;
@@ -75,7 +75,8 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let run = Rc::new(Run::open_unfinished(&job.run)?);
     run.remark(host);
     let views = job.look.views(host, &Subject::of(Rc::clone(&run))?)?;
-    let Labelled { part, folder, pictures, note } = labelled(host, &run, &job.data, job.split, &job.reading)?;
+    let Labelled { part, folder, pictures, note, .. } =
+        labelled(host, &run, &job.data, job.split, &job.reading)?;
     let architecture = &run.architecture;
     Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
     let network = run.network(host)?;
@@ -149,6 +150,8 @@ pub(super) struct Labelled {
     pub pictures: Pictures,
     /// Whether the run was trained on them, as far as that matters and is known.
     pub note: Option<String>,
+    /// Whether they stand in the place of those that the run was validated with, and are others.
+    pub others: bool,
 }
 
 /// The pictures of a split of `data`, whose classes must be the run's; of test, validation, train the first
@@ -165,8 +168,9 @@ pub(super) fn labelled(
 ) -> Result<Labelled> {
     let mut splits = Splits::open(data, None, 0)?;
     let training = &run.config.training;
-    let extracted = if splits.validation.is_none() { extracted(run, data)? } else { None };
-    let own = extracted.is_some() || files::real(data)? == files::real(&training.data)?;
+    let extracted = if splits.validation.is_none() { extracted(run, &splits.train.root)? } else { None };
+    let held_out = extracted.is_some() || training.validation_split.is_some();
+    let own = owns(run, data)?;
     // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
     let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
     if split != Some(SplitName::Test) {
@@ -194,7 +198,7 @@ pub(super) fn labelled(
                 if whole {
                     return error
                         .fact("there", format!("class folders: {}", splits.train.classes.join(" ")))
-                        .help(if own && training.validation_split.is_some() {
+                        .help(if own && held_out {
                             "leave --split out: the pictures that the run held out are then taken"
                         } else {
                             "leave --split out: all its pictures are then taken"
@@ -219,13 +223,25 @@ pub(super) fn labelled(
     let size = run.architecture.input;
     let called = if whole { "all" } else { name };
     let pictures = decode(host, called, folder, size, run.resize()?, reading)?;
-    let unseen = || -> Result<bool> {
+    let seen = |part| -> Result<bool> {
         let listing = Listing::of_pictures(&folder.root, &pictures)?;
-        Ok(run.saw(1, &listing).unwrap_or(true))
+        Ok(run.saw(part, &listing).unwrap_or(true))
     };
-    let note = if own && name == "train" {
+    let others = own && parted && name == "validation" && !seen(Part::Validation)?;
+    let note = if own && name == "train" && seen(Part::Train)? {
         Some("the run was trained on these pictures".to_owned())
-    } else if own && parted && name == "validation" && !unseen()? {
+    } else if own && name == "train" {
+        Some(
+            "these are not quite the pictures that the run was trained on: some came, went or changed"
+                .to_owned(),
+        )
+    } else if others && training.job == Job::Fit {
+        Some(
+            "these are not the pictures that the run was validated with: some came, went or changed, or the features were \
+             made anew, and the run may have been trained on some of them"
+                .to_owned(),
+        )
+    } else if others {
         Some(
             "these are not the pictures that the run was validated with: some came, went or changed, the part held out \
              was drawn anew, and the run may have been trained on some of it"
@@ -247,11 +263,30 @@ pub(super) fn labelled(
         host.say(format_args!("note: {note}"));
     }
     let part = if whole { Which::All(data.to_owned()) } else { Which::Split(name) };
-    Ok(Labelled { part, folder: folder.clone(), pictures, note })
+    Ok(Labelled { part, folder: folder.clone(), pictures, note, others })
 }
 
-/// The training and validation pictures of `data`, where the run learned from features that were extracted from that
-/// folder and `extract` parted it. What cannot be read of the features parts nothing.
+/// Whether `data` is the folder that the run learned from, or that its features were extracted from.
+///
+/// # Errors
+/// [`Kind::Io`] when a path cannot be made whole.
+pub(super) fn owns(run: &Run, data: &Path) -> Result<bool> {
+    let training = &run.config.training;
+    let data = files::real(data)?;
+    if data == files::real(&training.data)? {
+        return Ok(true);
+    }
+    let train = training.data.join("train.safetensors");
+    Ok(match (training.job, Features::open(&train)) {
+        (Job::Fit, Ok(features)) => {
+            [&data, &data.join("train")].iter().any(|root| *root == Path::new(&features.recipe.root))
+        }
+        _ => false,
+    })
+}
+
+/// The training and validation pictures of the class folders in `data`, where the run learned from features that were
+/// extracted from there and `extract` parted them. What cannot be read of the features parts nothing.
 fn extracted(run: &Run, data: &Path) -> Result<Option<[Folder; 2]>> {
     let training = &run.config.training;
     let open = |split| Features::open(&training.data.join(format!("{split}.safetensors")));

@@ -85,7 +85,13 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
 fn remove_former_splits(host: &Host, splits: &Splits, output: &Path) -> Result<()> {
     for name in ["train", "validation", "test"] {
         let path = output.join(format!("{name}.safetensors"));
-        if path.exists() && !named(splits).iter().any(|(there, _)| *there == name) {
+        if named(splits).iter().any(|(there, _)| *there == name) {
+            continue;
+        }
+        for beginning in Writer::beginnings(&path).iter().filter(|file| file.exists()) {
+            std::fs::remove_file(beginning).map_err(|e| Error::io("remove", beginning, &e))?;
+        }
+        if path.exists() {
             host.say(format_args!("note: {} is removed, the data has no such split now", path.display()));
             std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
         }

@@ -117,6 +117,9 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
     job.stages.iter().try_for_each(|stage| stage.suits(&architecture, &classes))?;
+    if job.begin != Begin::Resume {
+        job.stages.iter().try_for_each(|stage| stage.unfreezes(&architecture))?;
+    }
     let places = places(&architecture, &job.stages)?;
     estimate(job, &architecture, &places, &splits).tell(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
@@ -163,12 +166,14 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     config.training.samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
 
     config.training.digests = stages.digests();
-    few_steps(host, job, parts[0].pictures.len());
-    let others = [
-        ("validation", parts.get(1).map(|part| &part.pictures)),
-        ("test", test_pictures.as_ref().map(|(_, p)| p)),
-    ];
-    twice(host, (&splits.train.root, &parts[0].pictures), &others);
+    if !resume {
+        few_steps(host, job, parts[0].pictures.len());
+        let others = [
+            ("validation", parts.get(1).map(|part| &part.pictures)),
+            ("test", test_pictures.as_ref().map(|(_, p)| p)),
+        ];
+        twice(host, (&splits.train.root, &parts[0].pictures), &others)?;
+    }
 
     let rule = job.pictures.preprocess.rule();
     let validation = {

@@ -84,17 +84,18 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     if job.begin == Begin::Resume {
         take_over_cuts(&job.output, std::slice::from_mut(&mut stage))?;
     }
-    if let Some(partial) = ["train", "validation"]
-        .map(|split| job.features.join(format!("{split}.safetensors.partial")))
-        .into_iter()
-        .find(|partial| partial.exists())
-    {
+    let unfinished = |split: &str| {
+        let [whole, partial] =
+            ["", ".partial"].map(|end| job.features.join(format!("{split}.safetensors{end}")));
+        (!whole.exists() && partial.exists()).then_some(partial)
+    };
+    if let Some(partial) = ["train", "validation"].into_iter().find_map(unfinished) {
         return Err(Error::new(
             Kind::Usage,
             format!("{} holds an extraction that was stopped", job.features.display()),
         )
         .fact("there", partial.display())
-        .help("the same `vgg-ft extract` command goes on with it"));
+        .help("the same `vgg-ft extract` command goes on with it; or remove that file"));
     }
     let train = Features::open(&job.features.join("train.safetensors"))?;
     let path = job.features.join("validation.safetensors");

@@ -3,15 +3,12 @@
 //! In: the path that was typed. Out: the path itself, once nothing is lost by writing there: a file that is new (or
 //! may be written over), whose name ends as its format does, and a folder that is apart from the data.
 
+use super::run;
 use crate::data::folder::is_run;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-
-/// What a run cannot be without.
-const RUN_FILES: [&str; 5] =
-    ["run.toml", "job.toml", "model.safetensors", "checkpoint.safetensors", "history.csv"];
 
 /// A file for results.
 #[derive(Clone, Debug)]
@@ -41,10 +38,8 @@ impl Output {
                 .help("name a plain file"));
         }
         let folder = path.parent().unwrap_or(Path::new(""));
-        if is_run(folder)
-            && self.force
-            && RUN_FILES.iter().any(|own| path.file_name() == Some(OsStr::new(own)))
-        {
+        let is = |own: &str| path.file_name() == Some(OsStr::new(own));
+        if is_run(folder) && run::FILES.iter().any(|own| is(own)) && !run::DRAWN.iter().any(|own| is(own)) {
             return Err(Error::new(Kind::Usage, format!("{name} belongs to the run in that folder"))
                 .help("choose another file"));
         }
@@ -72,17 +67,6 @@ impl Output {
                 .expected_got(list(known), got)
                 .help("give the file's name one of these endings")
         })
-    }
-}
-
-/// A path as it can be typed into a shell.
-pub fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%~".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }
 
@@ -187,10 +171,6 @@ mod tests {
         fs::write(here.join("run/run.toml"), b"").unwrap();
         file(here.join("run/report.html"), true).check().unwrap();
         file("-".into(), true).check().unwrap_err();
-        assert_eq!(quoted(Path::new("runs/a-1.b")), "runs/a-1.b");
-        assert_eq!(quoted(Path::new("my runs/it's")), "'my runs/it'\\''s'");
-        file(here.join("new.csv"), false).check().unwrap();
-        file(here.join("old.csv"), true).check().unwrap();
         for (path, force, kind, words) in [
             ("old.csv", false, Kind::Usage, "old.csv is there already"),
             (".", true, Kind::Usage, "is a folder"),

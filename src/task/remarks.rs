@@ -2,6 +2,8 @@
 
 use super::{Finetune, Host};
 use crate::data::{Pictures, checksum};
+use crate::error::Result;
+use crate::interrupt;
 use crate::report::counted;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -18,7 +20,7 @@ pub(super) fn few_steps(host: &Host, job: &Finetune, samples: usize) {
     if steps < FEW {
         host.say(format_args!(
             "note: stage {} makes {} of {together} in all, few for a rate of {:e}; with so few pictures give it more \
-             epochs, such as --head-epochs {}",
+             epochs, {} for example",
             head.name,
             counted(steps, "step"),
             head.rate,
@@ -28,32 +30,47 @@ pub(super) fn few_steps(host: &Host, job: &Finetune, samples: usize) {
 }
 
 /// A remark where pictures of validation or test are among those of training, pixel for pixel.
+///
+/// # Errors
+/// [`Kind::Interrupted`](crate::error::Kind::Interrupted).
 pub(super) fn twice(
     host: &Host,
     (root, train): (&Path, &Pictures),
     others: &[(&str, Option<&Arc<Pictures>>)],
-) {
-    let mut learned = HashMap::new();
-    let of = |pictures: &Pictures| -> Vec<u64> {
-        (0..pictures.len()).into_par_iter().map(|i| checksum(pictures.picture(i))).collect()
-    };
-    for (i, sum) in of(train).into_iter().enumerate() {
-        learned.entry(sum).or_insert(i);
+) -> Result<()> {
+    let others: Vec<_> = others.iter().filter_map(|(name, pictures)| Some((*name, (*pictures)?))).collect();
+    if others.is_empty() {
+        return Ok(());
     }
+    let learned: HashMap<u64, usize> =
+        sums(train)?.into_iter().enumerate().map(|(i, sum)| (sum, i)).collect();
     for (name, pictures) in others {
-        let Some(pictures) = pictures else { continue };
         let same = |(i, sum): (usize, u64)| {
             let &at = learned.get(&sum)?;
             (train.picture(at) == pictures.picture(i)).then_some((at, i))
         };
-        let found: Vec<(usize, usize)> = of(pictures).into_iter().enumerate().filter_map(same).collect();
+        let found: Vec<(usize, usize)> = sums(pictures)?.into_iter().enumerate().filter_map(same).collect();
         if let Some(&(at, i)) = found.first() {
             host.say(format_args!(
-                "note: {} of {name} are in training, too, pixel for pixel, so its figures are too good; the first: {} is {}",
-                counted(found.len(), "picture"),
+                "note: of {name} {} also in training, pixel for pixel, so its figures are too good; the first: {} is {}",
+                if found.len() == 1 { "1 picture is".into() } else { format!("{} pictures are", found.len()) },
                 pictures.files[i].display(),
                 root.join(&train.files[at]).display()
             ));
         }
     }
+    Ok(())
+}
+
+/// What tells pictures apart, as good as surely.
+fn sums(pictures: &Pictures) -> Result<Vec<u64>> {
+    /// Pictures between two looks for Ctrl-C.
+    const AT_ONCE: usize = 1000;
+    let mut sums = Vec::with_capacity(pictures.len());
+    for begin in (0..pictures.len()).step_by(AT_ONCE) {
+        interrupt::check()?;
+        let end = pictures.len().min(begin + AT_ONCE);
+        sums.par_extend((begin..end).into_par_iter().map(|i| checksum(pictures.picture(i))));
+    }
+    Ok(sums)
 }

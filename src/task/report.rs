@@ -9,13 +9,13 @@ mod verdict;
 use super::Host;
 use super::contents::Listing;
 use super::estimate::Estimate;
-use super::evaluate::{Labelled, SplitName, Tested, Which, labelled, test};
-use super::output::{Output, quoted};
+use super::evaluate::{Labelled, SplitName, Tested, Which, labelled, owns, test};
+use super::output::Output;
 use super::pictures::Reading;
-use super::run::{CURVES, Config, REPORT, Run};
+use super::run::{CURVES, Config, Part, REPORT, Run};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
-use crate::files;
+use crate::files::{self, quoted};
 use crate::model::Network;
 use crate::report::curves;
 use crate::report::html::{Page, page};
@@ -61,12 +61,14 @@ pub(super) struct Judged {
     how: &'static str,
     /// What to know of the figures.
     note: Option<String>,
+    /// Whether they are not the pictures that the run's own page is of.
+    others: bool,
 }
 
 impl Judged {
     /// `files` lie below `root`, in the order of `tested`.
     pub fn new(part: Which, root: PathBuf, files: Vec<PathBuf>, tested: Tested, how: &'static str) -> Self {
-        Self { part, root, files, tested, how, note: None }
+        Self { part, root, files, tested, how, note: None, others: false }
     }
 }
 
@@ -125,12 +127,10 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     // Made once its room is known.
     let mut network = None;
     let own = &run.config.training.data;
-    let mut keeps_page = job.output.is_none() && !job.force && job.run.join(REPORT).exists();
-    if let Some(data) = &job.data {
-        keeps_page &= files::real(data)? != files::real(own)?;
-    }
+    // A page that is there is not written over by one of other pictures, or of none.
+    let keeps_page = job.output.is_none() && !job.force && job.run.join(REPORT).exists();
     let judged = match &job.data {
-        Some(data) if keeps_page => {
+        Some(data) if keeps_page && !owns(&run, data)? => {
             return Err(Error::new(
                 Kind::Usage,
                 format!(
@@ -145,15 +145,7 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
         Some(data) => Some(judge(host, job, &run, &mut network, data)),
         None if own.exists() => Some(judge(host, job, &run, &mut network, own)),
         None if keeps_page => {
-            return Err(Error::new(
-                Kind::Usage,
-                "a new report would lose the predictions of the one that is there",
-            )
-            .fact("gone", format!("{}, the pictures of the run", own.display()))
-            .help(format!(
-                "name the pictures (`vgg-ft report {} DATA --force`), or another file with -o",
-                quoted(&job.run)
-            )));
+            return Err(lost(&job.run).fact("gone", format!("{}, the pictures of the run", own.display())));
         }
         None => {
             host.say(format_args!("note: {} is gone, so there are no predictions", own.display()));
@@ -162,6 +154,17 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     };
     // Here nothing else is at stake: what is wrong with the pictures is an error.
     let judged = judged.transpose()?.flatten();
+    match &judged {
+        None if keeps_page && own.exists() => {
+            return Err(
+                lost(&job.run).fact("reason", format!("{} has no validation part now", own.display()))
+            );
+        }
+        Some(Judged { others: true, note: Some(note), .. }) if keeps_page => {
+            return Err(lost(&job.run).fact("reason", note));
+        }
+        _ => {}
+    }
     let part = judged.as_ref().map(|judged| judged.part.clone());
     let outcome = judged.as_ref().map(|judged| judged.tested.outcome.clone());
     let material =
@@ -188,6 +191,14 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     )
 }
 
+/// That the page of a run would be lost.
+fn lost(run: &Path) -> Error {
+    Error::new(Kind::Usage, "a new report would lose the predictions of the one that is there").help(format!(
+        "name the pictures (`vgg-ft report {} DATA --force`), or another file with -o",
+        quoted(run)
+    ))
+}
+
 /// Predictions on `data`, pictures or features; none of features without a validation part.
 fn judge(
     host: &Host,
@@ -198,13 +209,14 @@ fn judge(
 ) -> Result<Option<Judged>> {
     let (classes, architecture) = (&run.config.network.classes, &run.architecture);
     if !data.join("train.safetensors").exists() {
-        let Labelled { part, folder, pictures, note } = labelled(host, run, data, job.split, &job.reading)?;
+        let Labelled { part, folder, pictures, note, others } =
+            labelled(host, run, data, job.split, &job.reading)?;
         Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
         let network = network.insert(run.network(host)?);
         let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
         let tested = test(host, network, (0, &samples), classes, job.batch)?;
         let judged = Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW);
-        return Ok(Some(Judged { note, ..judged }));
+        return Ok(Some(Judged { note, others, ..judged }));
     }
     let path = data.join("validation.safetensors");
     if !path.exists() {
@@ -225,19 +237,22 @@ fn judge(
     if features.row() != architecture.shape_before(base) {
         return foreign("the shape of a row", &architecture.shape_before(base), &features.row());
     }
-    if run.saw(1, &Listing::of_features(recipe)) == Some(false) {
-        let [_, expected] = run.config.training.samples;
-        return foreign(
-            "the pictures, by their names, labels and sizes",
-            &format!("the {expected} that the run was validated with"),
-            &format!("{} others or changed ones", recipe.labels.len()),
-        );
+    let others = run.saw(Part::Validation, &Listing::of_features(recipe)) == Some(false);
+    let note = others.then(|| {
+        let now = recipe.labels.len();
+        format!(
+            "these are not the features that the run was validated with, but {now} others or changed ones"
+        )
+    });
+    if let Some(note) = &note {
+        host.say(format_args!("note: {note}"));
     }
     let samples = super::fit::samples(&features)?;
     let network = network.insert(run.network(host)?);
     let tested = test(host, network, (base, &samples), classes, job.batch)?;
     let files = recipe.files.iter().map(|(name, _, _)| name.into()).collect();
-    Ok(Some(Judged::new(Which::Split("validation"), (&recipe.root).into(), files, tested, FROM_FEATURES)))
+    let judged = Judged::new(Which::Split("validation"), (&recipe.root).into(), files, tested, FROM_FEATURES);
+    Ok(Some(Judged { note, others, ..judged }))
 }
 
 /// The run's curves as pixels.

@@ -9,15 +9,15 @@ mod remains;
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
 pub(super) use config::{FORMAT, damaged};
 pub(super) use lock::{Lock, is_held};
+pub(super) use remains::{DRAWN, FILES};
 
 use super::Host;
 use super::base::Base;
 use super::contents::Listing;
-use super::output::quoted;
 use super::stage::Moment;
 use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
-use crate::files;
+use crate::files::{self, quoted};
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::{counted, curves, tensorboard};
 use crate::train::{Checkpoint, History};
@@ -236,6 +236,15 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// What a run learns from, and what it is measured on after every epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The first of [`TrainingConfig::digests`].
+    Train,
+    /// The second.
+    Validation,
+}
+
 /// How far a run is that is not finished.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stopped {
@@ -316,10 +325,10 @@ impl Run {
         Some(Stopped { stage, epochs: position.epochs.len(), steps: position.within })
     }
 
-    /// Whether `listing` is what training (`split` 0) or validation (1) saw; `None` where the run does not tell.
-    pub fn saw(&self, split: usize, listing: &Listing) -> Option<bool> {
-        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[split].digest);
-        let seen = moment.or_else(|| self.config.training.digests.get(split))?;
+    /// Whether `listing` is what a part of the run saw; `None` where the run does not tell.
+    pub fn saw(&self, part: Part, listing: &Listing) -> Option<bool> {
+        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[part as usize].digest);
+        let seen = moment.or_else(|| self.config.training.digests.get(part as usize))?;
         Some(*seen == listing.contents().digest)
     }
 

@@ -191,8 +191,13 @@ pub fn inspect(host: &Host, file: Option<&Path>) -> Result<()> {
     let path = file.map_or_else(find_default, |path| Ok(path.to_owned()))?;
     if is_run(&path) {
         let own = path.join("model.safetensors");
-        return Err(Error::new(Kind::Usage, format!("{} is a run, not a file", path.display()))
-            .help(format!("its weights are in {}", own.display())));
+        return Err(Error::new(Kind::Usage, format!("{} is a run, not a file", path.display())).help(
+            if own.exists() {
+                format!("its weights are in {}", own.display())
+            } else {
+                format!("it has none before it is finished: `vgg-ft resume {}` goes on", files::quoted(&path))
+            },
+        ));
     }
     let weights = Weights::open(&path)?;
     let table = Table::of(&weights)?;
@@ -229,7 +234,11 @@ struct Difference {
 /// # Errors
 /// [`Kind::Weights`] when a file is refused.
 pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
-    let open = |path: &Path| -> Result<_> { Ok((Weights::open(path)?, Pretrained::open(path))) };
+    // As of `diff`: 1 says that they differ, 2 that they cannot be compared.
+    let open = |path: &Path| -> Result<_> {
+        let weights = Weights::open(path).map_err(|error| error.of_kind(Kind::Usage))?;
+        Ok((weights, Pretrained::open(path)))
+    };
     let ((raw_a, a), (raw_b, b)) = (open(a)?, open(b)?);
     let rows = match (&a, &b) {
         (Ok(a), Ok(b)) => {
@@ -266,8 +275,11 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     }
     text += &format!("\n{}", if equal { "the same" } else { "not the same" });
     host.result(&text, &json!({ "same": equal, "preprocess": [of_a, of_b], "tensors": rows }))?;
-    // As `diff` of files: the exit code says it, too.
-    if equal { Ok(()) } else { Err(Error::new(Kind::Weights, "the two files are not the same")) }
+    if equal {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Weights, "the two files differ").help("the table on stdout says where"))
+    }
 }
 
 fn compare(a: &[Named<'_>], b: &[Named<'_>]) -> Vec<Difference> {

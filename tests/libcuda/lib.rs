@@ -99,7 +99,11 @@ pub unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, _: c_int) -> c_u
 pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_uint, _: c_int) -> c_uint {
     let machine = machine();
     let limits = machine.emulator.limits();
-    let capability = if word("old-card").is_some() { 61 } else { limits.capability };
+    let capability = match () {
+        () if word("old-card").is_some() => 61,
+        () if word("turing").is_some() => 75,
+        () => limits.capability,
+    };
     let answer = match attribute {
         1 => limits.threads,
         2..=4 => limits.block[attribute as usize - 2],

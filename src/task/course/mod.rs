@@ -164,6 +164,16 @@ impl StageConfig {
                 "name a layer of the base, such as block5_conv1; for the classifier alone use --epochs 0",
             ));
         }
+        Ok(position)
+    }
+
+    /// Whether something of the base is unfrozen, if that is asked for. (Runs that are there may have asked for nothing.)
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for a layer from which on the base has no weights.
+    pub fn unfreezes(&self, architecture: &Architecture) -> Result<()> {
+        let Some(name) = &self.unfreeze_from else { return Ok(()) };
+        let position = self.boundary(architecture)?;
         if !architecture.layers()[position..architecture.base()].iter().any(|placed| placed.kernel.is_some())
         {
             let last = architecture.layers()[..position].iter().rfind(|placed| placed.kernel.is_some());
@@ -174,7 +184,7 @@ impl StageConfig {
             )
             .help(format!("name a convolution, such as {last}; for the classifier alone use --epochs 0")));
         }
-        Ok(position)
+        Ok(())
     }
 
     /// Whether the numbers can be.

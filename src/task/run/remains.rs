@@ -1,13 +1,15 @@
 //! What a run needs on the way, or leaves when it is killed, and how that goes.
 
-use super::{BEST, CHECKPOINT, Config, Folder, JOB, LISTINGS, ON_THE_WAY, TENSORBOARD, remove};
+use super::{
+    BEST, CHECKPOINT, CURVES, Config, Folder, JOB, LISTINGS, ON_THE_WAY, REPORT, TENSORBOARD, remove,
+};
 use crate::error::{Error, Kind, Result};
 use crate::report::tensorboard;
 use std::path::{Path, PathBuf};
 
 const FEATURES: &str = "features";
 /// All files that are written into a run's folder; its folders are `features` and `tensorboard`.
-const FILES: [&str; 12] = [
+pub(in crate::task) const FILES: [&str; 12] = [
     JOB,
     CHECKPOINT,
     BEST,
@@ -18,9 +20,11 @@ const FILES: [&str; 12] = [
     "history.csv",
     "history.jsonl",
     "curves.svg",
-    "curves.png",
-    "report.html",
+    CURVES,
+    REPORT,
 ];
+/// Those that are drawn from the others, and can be again.
+pub(in crate::task) const DRAWN: [&str; 2] = [CURVES, REPORT];
 
 impl Folder {
     /// Whether a run can begin here and write over no file: of an earlier beginning of ours there is the job.
