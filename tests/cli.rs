@@ -680,7 +680,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "block5_pool"], "such as block5_conv3"),
         (vec!["augment", "preview", "data", "-o", "no/r.png"], "no"),
         (vec!["finetune", "data", "-o", "-5"], "-5"),
-        (vec!["finetune", "data", "-o", "r", "--zoom", "-0.5,3"], "`zoom` cannot be drawn from"),
+        (vec!["finetune", "data", "-o", "r", "--zoom", "-0.5,3"], "invalid value '-0.5,3' for '--zoom"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
         let error = fails(vgg_ft(here).args(&args), 2);
