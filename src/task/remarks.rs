@@ -19,7 +19,7 @@ pub(super) fn few_steps(host: &Host, job: &Finetune, samples: usize) {
     let steps = head.steps_per_epoch.unwrap_or(samples.div_ceil(together)) * head.epochs;
     if steps < FEW {
         host.say(format_args!(
-            "note: stage {} makes {} of {together} in all, few for a rate of {:e}; with so few pictures give it more \
+            "note: stage {} makes {} of {together} pictures in all, few for a rate of {:e}; with so few pictures give it more \
              epochs, {} for example",
             head.name,
             counted(steps, "step"),
