@@ -115,7 +115,7 @@ fn the_search_sees_groups_and_paths() {
 /// case table.
 #[test]
 fn every_call_is_tested_under_its_name() {
-    let calls = fs::read_to_string(source().join("device/call.rs")).unwrap();
+    let calls = fs::read_to_string(source().join("device/call/name.rs")).unwrap();
     let names: Vec<&str> = calls
         .lines()
         .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""))

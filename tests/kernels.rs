@@ -57,7 +57,7 @@ fn kernels_for_hopper_agree_with_naive_loops() {
 /// The table of names is read from the source, so a new call without a case is found.
 #[test]
 fn every_call_has_cases() {
-    let source = include_str!("../src/device/call.rs");
+    let source = include_str!("../src/device/call/name.rs");
     let names = source.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split("=> \"").nth(1));
     let device = &devices::cpus(&[1])[0];
     let cases = cases::all();
@@ -66,7 +66,7 @@ fn every_call_has_cases() {
         count += 1;
         assert!(cases.iter().any(|case| case.call_name(&**device) == name), "{name} has no case");
     }
-    assert!(count >= 19, "only {count} names were found in call.rs");
+    assert!(count >= 19, "only {count} names were found in call/name.rs");
 }
 
 #[test]

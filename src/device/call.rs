@@ -6,6 +6,8 @@
 //! printed, counted and timed. Activations are NHWC, convolution weights OHWI, dense weights
 //! `[c_in, c_out]`, everything f32 and dense in memory unless said otherwise.
 
+mod name;
+
 use super::Buffer;
 use super::augment::Gather;
 pub use super::rule::{Adamw, AdamwNow, Adjust, Keeps, LossRule, Rmsprop, Rule, Sgd, Slot};
@@ -425,43 +427,4 @@ pub enum Call<'a> {
         /// As `x`.
         into: &'a mut Buffer,
     },
-}
-
-impl Call<'_> {
-    /// The kernel's name: the same in CUDA, on the cpu, in tests, benches and traces.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Normalize { .. } => "normalize",
-            Self::Augment { .. } => "augment",
-            Self::Cast { .. } => "cast",
-            Self::Transpose { .. } => "transpose",
-            Self::Conv2dForward { .. } => "conv2d_forward",
-            Self::Conv2dMaxpool2dForward { .. } => "conv2d_maxpool2d_forward",
-            Self::Conv2dConv2dMaxpool2dForward { .. } => "conv2d_conv2d_maxpool2d_forward",
-            Self::Conv2dBackwardInput { .. } => "conv2d_backward_input",
-            Self::Conv2dBackwardWeight { .. } => "conv2d_backward_weight",
-            Self::BiasBackward { .. } => "bias_backward",
-            Self::Maxpool2dForward { .. } => "maxpool2d_forward",
-            Self::Maxpool2dBackward { .. } => "maxpool2d_backward",
-            Self::DenseForward { .. } => "dense_forward",
-            Self::DenseBackwardInput { .. } => "dense_backward_input",
-            Self::DenseBackwardWeight { .. } => "dense_backward_weight",
-            Self::ReluForward { .. } => "relu_forward",
-            Self::ReluBackward { .. } => "relu_backward",
-            Self::Dropout { .. } => "dropout",
-            Self::SigmoidCrossEntropy { .. } => "sigmoid_cross_entropy",
-            Self::SoftmaxCrossEntropy { .. } => "softmax_cross_entropy",
-            Self::Sigmoid { .. } => "sigmoid",
-            Self::Softmax { .. } => "softmax",
-            Self::RmspropStep { .. } => "rmsprop_step",
-            Self::SgdStep { .. } => "sgd_step",
-            Self::AdamwStep { .. } => "adamw_step",
-            Self::DenseRmspropStep { .. } => "dense_rmsprop_step",
-            Self::Conv2dRmspropStep { .. } => "conv2d_rmsprop_step",
-            Self::ScaleGradient { .. } => "scale_gradient",
-            Self::CheckGradients { .. } => "check_gradients",
-            Self::UpdateLossScale { .. } => "update_loss_scale",
-            Self::Add { .. } => "add",
-        }
-    }
 }

@@ -16,14 +16,14 @@ fn gpu() -> Gpu<Plan> {
 }
 
 fn call_names() -> Vec<&'static str> {
-    let source = include_str!("../call.rs");
+    let source = include_str!("../call/name.rs");
     source.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split("=> \"").nth(1)).collect()
 }
 
 #[test]
 fn every_call_has_an_entry_and_every_entry_a_call() {
     let names = call_names();
-    assert!(names.len() >= 20, "only {names:?} were found in call.rs");
+    assert!(names.len() >= 20, "only {names:?} were found in call/name.rs");
     for name in &names {
         // One begins as another does and ends in its own way.
         let entry = find(name, 75).or_else(|| find(&format!("{name}_reduce"), 75));

@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn the_table_is_that_of_the_kernels_and_of_the_calls() {
         let readme = include_str!("../../../kernels/README.md").replace("\\|", "|");
-        let calls = include_str!("../../device/call.rs");
+        let calls = include_str!("../../device/call/name.rs");
         let names: Vec<_> =
             calls.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split("=> \"").nth(1)).collect();
         assert_eq!(names.len(), KERNELS.len());
