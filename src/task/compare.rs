@@ -3,6 +3,7 @@
 use super::Host;
 use super::output::Output;
 use super::run::{Config, JOB, is_held};
+use crate::data::folder::is_run;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::report::comparison::{Line, Stage, text};
@@ -69,10 +70,6 @@ enum Ending {
 }
 
 const ENDINGS: [(&str, Ending); 2] = [("svg", Ending::Svg), ("png", Ending::Png)];
-
-fn is_run(path: &Path) -> bool {
-    ["run.toml", JOB].iter().any(|name| path.join(name).exists())
-}
 
 /// A run's line and epochs.
 fn read(run: &Path) -> Result<(Line, History)> {
