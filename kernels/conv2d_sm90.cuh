@@ -216,6 +216,13 @@ __device__ __forceinline__ void produce(
                     shared, ring, source, weight, channels, columns, corner, first, tap, source_tap, c, rank);
         }
     }
+    if constexpr (Tile::SWAPPED) {
+        // The other block's consumers still arrive at this one's barriers: it may not exit before the last of them.
+        for (int stage = 0; stage < Tile::STAGES; ++stage) {
+            wait(empty(shared + Tile::BARRIERS, ring.stage), ring.parity ^ 1);
+            ring.forward();
+        }
+    }
 }
 
 // A consumer's accumulators of one tile.

@@ -188,8 +188,8 @@ __device__ __forceinline__ void convolve_swapped(
         alloc_registers<232>();
         consume_swapped<Tile>(p, shared, epilogue, grid, warpgroup);
     }
-    // Nor may a block exit while the other still copies to it or arrives at its barriers.
-    cluster_sync_relaxed();
+    // A block exits when the other has no more to do with its memory: `consume` has waited for every copy to it, `produce`
+    // for every arrival at its barriers.
 }
 
 #define CONV2D_FORWARD(TILE, name)                                                                               \

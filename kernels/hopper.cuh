@@ -111,8 +111,8 @@ __device__ __forceinline__ int rank_in_cluster()
 }
 
 // A barrier of all threads of the cluster, before others use barriers that a block has initialized
-// (`fence_barrier_init`), and before a block exits that others use. Relaxed, because nothing else is ordered by it,
-// and a release would be a fence of all of the GPU's memory.
+// (`fence_barrier_init`). Relaxed, because it orders nothing else, and a release would be a fence of all of the GPU's
+// memory. So it does not wait for arrivals that are on their way to another block.
 __device__ __forceinline__ void cluster_sync_relaxed()
 {
     // One lane may have worked while the others idled.

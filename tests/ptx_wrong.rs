@@ -112,11 +112,12 @@ fn every_wrong_kernel_is_caught_in_these_words() {
     assert!(all.len() >= 45, "only {} wrong kernels", all.len());
     for wrong in all {
         let reports = [1, 2].map(|threads| match wrong.run(false, Schedule::Lowest, threads) {
-            Ok(()) => "nothing was noticed".to_owned(),
+            Ok(()) => "nothing was noticed\n".to_owned(),
             Err(error) => format!("{error}\n"),
         });
         let path = folder("wrong").join(format!("{}.txt", wrong.name));
-        if std::env::var_os("VGG_FT_BLESS").is_some() {
+        // What was not noticed is blessed by nobody.
+        if std::env::var_os("VGG_FT_BLESS").is_some() && reports[0].starts_with("emulator: ") {
             std::fs::write(&path, &reports[0]).unwrap();
         }
         let want = std::fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");

@@ -71,6 +71,18 @@ impl Wgmma {
     }
 }
 
+/// What an arrival at an `mbarrier`, or a wait, orders: `.sem` and `.scope` of PTX. The two sides must name a scope that
+/// holds the other ("morally strong", PTX ISA 9.0, 8.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing but the barrier itself.
+    Relaxed,
+    /// `.release.cta`, `.acquire.cta`: what threads of one block did.
+    Block,
+    /// `.release.cluster`, `.acquire.cluster`: of all blocks of a cluster.
+    Cluster,
+}
+
 /// A row of `Program::asynchronous`. Slots are of class W unless the text says otherwise.
 #[derive(Clone, Debug)]
 pub enum Asynchronous {
@@ -90,6 +102,8 @@ pub enum Asynchronous {
         state: u16,
         /// Whether the address may be that of another block of the cluster.
         remote: bool,
+        /// For whom what came before is in order.
+        order: Order,
     },
     /// `mbarrier.expect_tx`; with `true`, `mbarrier.complete_tx`.
     Transactions(Spot, u16, bool),
@@ -103,11 +117,15 @@ pub enum Asynchronous {
         parity: u16,
         /// Slot of class L of the state that an arrival gave, or [`NONE`].
         state: u16,
+        /// Whose past is known behind it.
+        order: Order,
     },
     /// `fence.proxy.async`.
     FenceProxy,
     /// `fence.mbarrier_init`.
     FenceInit,
+    /// `fence.acq_rel`, `fence.sc` or `membar` in a program with relaxed arrivals or waits; elsewhere it is nothing.
+    Fence(Order),
     /// Global to shared memory.
     Load {
         /// In shared memory.
@@ -151,6 +169,11 @@ pub enum Asynchronous {
 }
 
 impl Asynchronous {
+    /// Whether it is an arrival or a wait that orders nothing.
+    pub fn is_relaxed(&self) -> bool {
+        matches!(self, Self::Arrive { order: Order::Relaxed, .. } | Self::Wait { order: Order::Relaxed, .. })
+    }
+
     /// Whether an operation may have to wait, or needs more of the block than one warp's registers.
     pub fn is_gate(&self) -> bool {
         matches!(self, Self::Wait { .. } | Self::Wgmma(_) | Self::WaitWgmma { .. })
@@ -172,7 +195,7 @@ impl Asynchronous {
                 one(count, Class::W, Role::Use);
             }
             Self::Invalidate(at) => spot(at, &mut one),
-            Self::Arrive { barrier, count, bytes, state, remote: _ } => {
+            Self::Arrive { barrier, count, bytes, state, remote: _, order: _ } => {
                 spot(barrier, &mut one);
                 one(count, Class::W, Role::Use);
                 one(bytes, Class::W, Role::Use);
@@ -182,7 +205,7 @@ impl Asynchronous {
                 spot(at, &mut one);
                 one(bytes, Class::W, Role::Use);
             }
-            Self::Wait { d, barrier, parity, state } => {
+            Self::Wait { d, barrier, parity, state, order: _ } => {
                 spot(barrier, &mut one);
                 one(parity, Class::W, Role::Use);
                 one(state, Class::L, Role::Use);
@@ -212,7 +235,8 @@ impl Asynchronous {
             Self::WaitWgmma { flying, .. } | Self::Grounded(flying) => {
                 flying.iter_mut().for_each(|slot| one(slot, Class::W, Role::Kept));
             }
-            Self::FenceProxy
+            Self::Fence(_)
+            | Self::FenceProxy
             | Self::FenceInit
             | Self::CommitBulk
             | Self::WaitBulk(..)

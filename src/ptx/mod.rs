@@ -20,7 +20,7 @@ mod visit;
 
 pub(crate) use alu::instructions;
 pub use alu::{Class, Code, spellings};
-pub use asynchronous::{Asynchronous, Left, Outside, Spot, Wgmma};
+pub use asynchronous::{Asynchronous, Left, Order, Outside, Spot, Wgmma};
 pub use parse::parse;
 pub use program::*;
 pub use tree::{Function, Module, Place, Space, Variable};

@@ -2,11 +2,12 @@
 """Compiles tests/ptx/wrong/*.cu with the pinned nvcc, each as it stands and with MENDED defined.
 
 As scripts/ptx makes the kernels that ship: same flags, same canonical text, paths from the root. Names
-of kernels limit it to those. `// target: sm_90a` in a file compiles it for that.
+of kernels limit it to those. `// target: sm_90a` in a file compiles it for that, `// ptx: 8.6` gives that version.
 """
 
 import importlib.machinery
 import importlib.util
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -19,8 +20,10 @@ loader.exec_module(ptx)
 for source in sorted((HERE / "wrong").glob("*.cu")):
     if sys.argv[1:] and source.stem not in sys.argv[1:]:
         continue
-    ninety = "// target: sm_90a" in source.read_text(encoding="utf-8")
-    arch, version = ("compute_90a", "8.0") if ninety else ("compute_80", "7.0")
+    cuda = source.read_text(encoding="utf-8")
+    arch, version = ("compute_90a", "8.0") if "// target: sm_90a" in cuda else ("compute_80", "7.0")
+    if said := re.search(r"^// ptx: (.+)$", cuda, re.MULTILINE):
+        version = said[1]
     for ending, flags in ((".ptx", []), (".mended.ptx", ["-DMENDED"])):
         with tempfile.NamedTemporaryFile(suffix=".ptx") as raw:
             command = [ptx.NVCC, *ptx.FLAGS, *flags, f"-arch={arch}", source, "-o", raw.name]

@@ -6,7 +6,7 @@
 use super::Decoder;
 use crate::error::Result;
 use crate::ptx::alu::{Class, Code};
-use crate::ptx::asynchronous::{Asynchronous, Left, Outside, Spot, Wgmma};
+use crate::ptx::asynchronous::{Asynchronous, Left, Order, Outside, Spot, Wgmma};
 use crate::ptx::program::*;
 use crate::ptx::tree::{Instruction, Operand, Space};
 
@@ -59,6 +59,9 @@ impl Decoder<'_> {
             (opcode, []) if proxies.contains(&opcode) => Ok(Asynchronous::FenceProxy),
             ("fence.proxy.async.global", []) => Ok(Asynchronous::FenceProxy),
             ("fence.mbarrier_init.release.cluster", []) => Ok(Asynchronous::FenceInit),
+            (opcode, []) if opcode.starts_with("fence.") || opcode.starts_with("membar.") => {
+                Ok(Asynchronous::Fence(if opcode.ends_with(".cta") { Order::Block } else { Order::Cluster }))
+            }
             (opcode, [Operand::Int(count)]) if opcode.starts_with("setmaxnreg.") => {
                 let grows = match opcode {
                     "setmaxnreg.inc.sync.aligned.u32" => true,
@@ -83,7 +86,13 @@ impl Decoder<'_> {
     }
 
     fn mbarrier(&mut self, instruction: &Instruction) -> Result<Asynchronous> {
-        // Order and scope change nothing that this machine shows.
+        let names = |name| instruction.opcode.split('.').any(|part| part == name);
+        // PTX's own words where nothing is said: release or acquire, `.cta`.
+        let order = match () {
+            () if names("relaxed") => Order::Relaxed,
+            () if names("cluster") => Order::Cluster,
+            () => Order::Block,
+        };
         let plain: Vec<&str> = instruction
             .opcode
             .split('.')
@@ -132,6 +141,7 @@ impl Decoder<'_> {
                     bytes,
                     state,
                     remote,
+                    order,
                 })
             }
             (["mbarrier", kind @ ("expect_tx" | "complete_tx"), "b64"], [at, bytes]) => {
@@ -147,7 +157,7 @@ impl Decoder<'_> {
                     (NONE, self.operand(what, Class::L)?)
                 };
                 let barrier = self.spot(at, Space::Shared)?;
-                Ok(Asynchronous::Wait { d: self.result(d, Class::P)?, barrier, parity, state })
+                Ok(Asynchronous::Wait { d: self.result(d, Class::P)?, barrier, parity, state, order })
             }
             _ => Err(self.unknown(instruction)),
         }

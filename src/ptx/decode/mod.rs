@@ -45,6 +45,8 @@ pub(super) struct Decoder<'m> {
     fixed: HashMap<Fixed, u16>,
     line: Line,
     pub(super) guard: Option<(u16, bool)>,
+    /// Whether some arrivals or waits are relaxed, so that fences count.
+    pub(super) relaxed: bool,
 }
 
 /// Decodes `function` into blocks on virtual registers.
@@ -67,6 +69,11 @@ pub(super) fn decode(
         fixed: HashMap::new(),
         line: Line { ptx: function.line, place: None },
         guard: None,
+        relaxed: function.body.iter().any(|it| {
+            it.opcode.contains("arrive.relaxed")
+                || it.opcode.contains("wait.relaxed")
+                || it.opcode.contains(".parity.relaxed")
+        }),
     };
     if decoder.registers.len() > MOST {
         return Err(decoder.error(format!("more than {MOST} registers")));
@@ -206,7 +213,7 @@ impl Decoder<'_> {
             }
             let next = number[at + 1];
             let end = if is_terminator(&instruction.opcode) {
-                self.end(instruction, next, &number)?
+                self.end((at.checked_sub(1).map(|at| &body[at]), instruction), next, &number)?
             } else {
                 self.guarded(instruction)?;
                 if asynchronous::is_gate(&instruction.opcode) {
@@ -241,13 +248,20 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn end(&mut self, instruction: &Instruction, next: u32, number: &[u32]) -> Result<End> {
+    fn end(
+        &mut self,
+        (before, instruction): (Option<&Instruction>, &Instruction),
+        next: u32,
+        number: &[u32],
+    ) -> Result<End> {
         let opcode = instruction.opcode.as_str();
         if is_barrier(opcode) {
             if instruction.guard.is_some() {
                 return Err(self.error("a predicated barrier is not known"));
             }
-            return Ok(End::Barrier { barrier: self.barrier(instruction)?, next });
+            // Only a cluster's barrier has an arrival of its own, right before it (`blocks`).
+            let relaxed = before.is_some_and(|it| it.opcode.starts_with("barrier.cluster.arrive.relaxed"));
+            return Ok(End::Barrier { barrier: Barrier { relaxed, ..self.barrier(instruction)? }, next });
         }
         let taken = match (opcode, instruction.operands.as_slice()) {
             ("bra" | "bra.uni", [Operand::Label(label)]) => {
@@ -270,7 +284,7 @@ impl Decoder<'_> {
             instruction.opcode.replace("barrier.", "bar.").replace(".aligned", "").replace(".cta", "");
         let operands = &instruction.operands;
         let unknown = || format!("unknown barrier `{}`", instruction.opcode);
-        let none = Barrier { id: NONE, count: NONE, waits: true, reduce: None };
+        let none = Barrier { id: NONE, count: NONE, waits: true, relaxed: false, reduce: None };
         match opcode.as_str() {
             // Right behind its arrival (`blocks`), so that all meet here.
             "bar.cluster.wait" | "bar.cluster.wait.acquire" if operands.is_empty() => {
@@ -306,7 +320,7 @@ impl Decoder<'_> {
                     Operand::Not(p) => (self.register(*p, Class::P)?, true),
                     other => (self.operand(other, Class::P)?, false),
                 };
-                Ok(Barrier { id, count, waits: true, reduce: Some(Reduce { d, p, inverted, kind }) })
+                Ok(Barrier { id, count, reduce: Some(Reduce { d, p, inverted, kind }), ..none })
             }
             _ => Err(self.error(unknown())),
         }

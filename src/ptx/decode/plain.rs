@@ -47,6 +47,7 @@ impl Decoder<'_> {
         let family = opcode.split('.').next().unwrap_or_default();
         match family {
             _ if super::asynchronous::is_asynchronous(opcode) => self.asynchronous(instruction),
+            "fence" | "membar" if self.relaxed && nothing(opcode).is_some() => self.asynchronous(instruction),
             "ld" | "st" | "atom" | "red" | "cp" | "cvta" | "ldu" => self.memory(instruction),
             "ldmatrix" | "stmatrix" | "mma" => self.matrix(instruction),
             "vote" | "shfl" | "redux" | "match" | "activemask" | "elect" => self.warp_wide(instruction),

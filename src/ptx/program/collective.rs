@@ -106,6 +106,8 @@ pub struct Barrier {
     pub count: u16,
     /// Whether the warp waits (`bar.arrive` does not).
     pub waits: bool,
+    /// `barrier.cluster.arrive.relaxed`: no order of what came before it.
+    pub relaxed: bool,
     /// `bar.red`: slot of the predicate read, its inversion, and what becomes of it.
     pub reduce: Option<Reduce>,
 }

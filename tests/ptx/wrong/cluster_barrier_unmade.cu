@@ -10,7 +10,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) cluster_barrier_unmade(floa
         publish();
     }
 #ifdef MENDED
-    meet_cluster();
+    meet_cluster_relaxed();
 #else
     __syncthreads();
 #endif

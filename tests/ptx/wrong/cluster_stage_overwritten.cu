@@ -15,13 +15,13 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) cluster_stage_overwritten(c
 #endif
         publish();
     }
-    meet_cluster();
+    meet_cluster_relaxed();
     float sum = 0;
     for (int k = 0; k < 2; ++k) {
         if (threadIdx.x == 0) {
             expect(&full, 512);
             if (rank() == 0) {
-                wait(&empty, k & 1 ^ 1);
+                wait_cluster(&empty, k & 1 ^ 1);
                 load_in(3, stage, x + k * 128, 512, &full);
             }
         }
@@ -30,7 +30,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) cluster_stage_overwritten(c
         sum += stage[threadIdx.x];
         __syncwarp();
 #ifdef MENDED
-        if (threadIdx.x % 32 == 0) arrive_in(&empty, 0);
+        if (threadIdx.x % 32 == 0) release_in(&empty, 0);
 #else
         if (threadIdx.x % 32 == 0) arrive(&empty);
 #endif

@@ -52,9 +52,25 @@ DEV unsigned rank() {
     return rank;
 }
 DEV void meet_cluster() { asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory"); }
+// Orders nothing of threads; what the waiter is told with it must be over.
+DEV void meet_cluster_relaxed() {
+    asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait.acquire;" ::: "memory");
+}
+// Release at the block's scope, so for the other block's threads no more than a relaxed one.
 DEV void arrive_in(void* bar, unsigned rank) {
     asm volatile("{.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(place(bar)), "r"(rank)
+                 : "memory");
+}
+// What this thread did is in order for who waits at the cluster's scope.
+DEV void release_in(void* bar, unsigned rank) {
+    asm volatile("{.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
                  "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(place(bar)), "r"(rank)
+                 : "memory");
+}
+DEV void wait_cluster(void* bar, int parity) {
+    asm volatile("{.reg .pred p;\nAGAIN: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n"
+                 "@!p bra AGAIN;\n}" ::"r"(place(bar)), "r"(parity)
                  : "memory");
 }
 DEV void load_in(unsigned short blocks, void* to, const void* from, int bytes, void* bar) {

@@ -1,5 +1,8 @@
 //! Which block touched which word of global memory in this launch. Opt-in: a locked map is slow, but it
 //! needs no memory for words that nobody touches.
+//!
+//! In: accesses of a warp, and what it knows of others. Out: the other block, where the two have no order. Blocks
+//! have none, but for those of one cluster, which meet. Of a block's own warps the last writer is remembered.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,15 +10,39 @@ use std::sync::{Mutex, PoisonError};
 const SHARDS: usize = 64;
 /// Stands for "several blocks".
 const SEVERAL: u64 = u64::MAX;
+/// More readers of a word than a cluster has warps.
+const MOST: usize = 64;
 
-#[derive(Clone, Copy, Default)]
-struct Owner {
-    /// The writing block's number plus one; 0 for none.
-    writer: u64,
-    /// The reading block's number plus one, or [`SEVERAL`].
-    reader: u64,
-    /// Whether any access was neither atomic nor volatile.
+/// Who touches a word, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Toucher {
+    /// The block's number, or [`SEVERAL`].
+    block: u64,
+    /// The warp, of its cluster.
+    pub warp: usize,
+    /// That warp's clock.
+    pub clock: u32,
+    /// Whether the access is neither atomic nor volatile.
     plain: bool,
+}
+
+impl Toucher {
+    /// A warp of block `number`.
+    pub fn new(number: u64, (warp, clock): (usize, u32), plain: bool) -> Self {
+        Self { block: number, warp, clock, plain }
+    }
+
+    /// The block's number; `None` for several.
+    pub fn number(self) -> Option<u64> {
+        if self.block == SEVERAL { None } else { Some(self.block) }
+    }
+}
+
+/// Of one word, those after whom nobody else came yet.
+#[derive(Default)]
+struct Owner {
+    writer: Option<Toucher>,
+    readers: Vec<Toucher>,
 }
 
 /// The map.
@@ -28,27 +55,90 @@ impl Default for Owners {
 }
 
 impl Owners {
-    /// Notes an access of the word at `address` by `block`; the other block, where they collide, and whether
-    /// that one wrote.
-    pub fn note(&self, address: u64, block: u64, writes: bool, plain: bool) -> Option<(u64, bool)> {
+    /// Notes an access of the word at `address`; who else touched it, where they collide, and whether that one wrote.
+    /// `after` says of another one whether `me` comes after it.
+    pub fn note(
+        &self,
+        address: u64,
+        me: Toucher,
+        writes: bool,
+        after: impl Fn(Toucher) -> bool,
+    ) -> Option<(Toucher, bool)> {
         let word = address / 4;
         let mut map = self.0[(word / 16) as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         let owner = map.entry(word).or_default();
-        let me = block + 1;
-        let collides = |other: u64| other != 0 && other != me;
-        let both_atomic = !plain && !owner.plain;
-        let mut other = None;
-        if !both_atomic && collides(owner.writer) {
-            other = Some((owner.writer - 1, true));
-        } else if writes && !both_atomic && collides(owner.reader) {
-            other = Some((if owner.reader == SEVERAL { SEVERAL } else { owner.reader - 1 }, false));
-        }
+        let collides =
+            |other: &Toucher| other.block != me.block && (me.plain || other.plain) && !after(*other);
+        let writer = owner.writer.filter(collides).map(|writer| (writer, true));
+        let reader = || owner.readers.iter().copied().find(collides).map(|reader| (reader, false));
+        let other = writer.or_else(|| if writes { reader() } else { None });
         if writes {
-            owner.writer = me;
+            // Those who came before it are before whoever comes after it.
+            owner.readers.retain(|reader| reader.block != me.block && !after(*reader));
+            owner.writer = Some(me);
         } else {
-            owner.reader = if collides(owner.reader) { SEVERAL } else { me };
+            let same = |other: &Toucher| other.block == me.block && other.warp == me.warp;
+            owner.readers.retain(|reader| !same(reader) && !after(*reader));
+            owner.readers.push(me);
+            if owner.readers.len() > MOST {
+                let plain = owner.readers.iter().any(|reader| reader.plain);
+                owner.readers = vec![Toucher { block: SEVERAL, plain, ..me }];
+            }
         }
-        owner.plain |= plain;
         other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: u64 = 64;
+
+    fn by(block: u64, plain: bool) -> Toucher {
+        Toucher::new(block, (block as usize, 1), plain)
+    }
+
+    #[test]
+    fn blocks_have_no_order() {
+        let owners = Owners::default();
+        let never = |_: Toucher| false;
+        assert_eq!(owners.note(AT, by(0, true), false, never), None);
+        assert_eq!(owners.note(AT, by(1, true), false, never), None, "both read");
+        assert_eq!(owners.note(AT, by(1, true), true, never), Some((by(0, true), false)));
+        assert_eq!(owners.note(AT + 4, by(0, true), true, never), None, "its neighbour");
+        assert_eq!(owners.note(AT, by(2, true), false, never), Some((by(1, true), true)));
+        // Atomics do not collide with each other.
+        let at = AT + 64;
+        assert_eq!(owners.note(at, by(0, false), true, never), None);
+        assert_eq!(owners.note(at, by(1, false), true, never), None);
+        assert_eq!(owners.note(at, by(2, true), false, never), Some((by(1, false), true)));
+    }
+
+    #[test]
+    fn many_readers_are_several() {
+        let owners = Owners::default();
+        let never = |_: Toucher| false;
+        for block in 0..100 {
+            assert_eq!(owners.note(AT, by(block, true), false, never), None);
+        }
+        let (other, wrote) = owners.note(AT, by(100, true), true, never).unwrap();
+        assert_eq!((other.number(), wrote), (None, false));
+    }
+
+    /// Two blocks that have met: all before is before, whatever it was and whoever read.
+    #[test]
+    fn those_who_met_have_one() {
+        let owners = Owners::default();
+        let met = |_: Toucher| true;
+        owners.note(AT, by(0, true), true, |_| false);
+        for block in [0, 1, 1, 0] {
+            assert_eq!(owners.note(AT, by(block, false), true, met), None, "atomics behind a plain write");
+        }
+        for block in [0, 1] {
+            assert_eq!(owners.note(AT, by(block, true), false, met), None);
+        }
+        assert_eq!(owners.note(AT, by(1, true), true, met), None, "both have read before");
+        assert!(owners.note(AT, by(0, true), false, |_| false).is_some());
     }
 }

@@ -12,6 +12,7 @@ mod window;
 
 pub use agents::{Agent, Agents, BARRIERS, Clock};
 
+pub use later::Carries;
 use later::Later;
 
 /// Who touched a word last: clock, several readers, agent, which bytes of it were written, operation, lane.
@@ -71,6 +72,8 @@ pub enum Conflict {
     Uninitialized(u32),
     /// This address was written or read by the other party, whose access was a write or not.
     Race(u32, Tag, bool),
+    /// Here should be an `mbarrier`, which the other party has initialized, or else written, with no order before.
+    Unmade(u32, Tag),
     /// The other party wrote this address through the generic proxy, with no fence before a read through the
     /// asynchronous one.
     Proxy(u32, Tag),
@@ -95,7 +98,7 @@ struct Shadow {
     init: Vec<u8>,
     /// `clocks[warp · stride + other]`.
     clocks: Vec<u32>,
-    warps: usize,
+    agents: Agents,
     stride: usize,
     /// Whether some warps met without the others: then clocks of different warps do not compare, and notes
     /// that stand for several readers say nothing.
@@ -110,13 +113,13 @@ impl Shared {
         // Patterns of swizzles repeat within it.
         let window = if blocks > 1 { size.next_multiple_of(1024) } else { size.next_multiple_of(16) };
         let count = window as usize / 4 * blocks as usize;
-        let (warps, stride) = (agents.warps, agents.stride());
+        let stride = agents.stride();
         let shadow = checked.then(|| Shadow {
             writes: vec![Tag(0); count],
             reads: vec![Tag(0); count],
             init: vec![0; count],
-            clocks: vec![0; warps * stride],
-            warps,
+            clocks: vec![0; agents.warps * stride],
+            agents,
             stride,
             parted: false,
             later: agents.later.then(|| Box::new(Later::new(agents))),
@@ -133,7 +136,7 @@ impl Shared {
             shadow.init.fill(0);
             shadow.clocks.fill(0);
             shadow.parted = false;
-            for warp in 0..shadow.warps {
+            for warp in 0..shadow.agents.warps {
                 shadow.clocks[warp * shadow.stride + warp] = 1;
             }
             if let Some(later) = &mut shadow.later {
@@ -147,16 +150,26 @@ impl Shared {
         self.shadow.is_some()
     }
 
-    /// Those who met at a barrier know of each other's past from now on.
-    pub fn join(&mut self, met: &[usize]) {
+    /// Those who met at a barrier know of each other's past from now on; of those who came `relaxed`, what such an
+    /// arrival carries.
+    pub fn join(&mut self, met: &[usize], relaxed: &[usize]) {
         let Some(shadow) = &mut self.shadow else { return };
-        let stride = shadow.stride;
-        shadow.parted |= met.len() < shadow.warps;
-        for other in 0..stride {
-            let known = met.iter().map(|&warp| shadow.clocks[warp * stride + other]).max().unwrap_or(0);
-            met.iter().for_each(|&warp| shadow.clocks[warp * stride + other] = known);
+        let (agents, stride) = (shadow.agents, shadow.stride);
+        shadow.parted |= met.len() < agents.warps || !relaxed.is_empty();
+        let mut known = vec![0; stride];
+        for warp in met {
+            let is_relaxed = relaxed.contains(warp);
+            let part = agents.carried(is_relaxed);
+            later::raise(&mut known[part.clone()], &shadow.clocks[warp * stride..][part]);
+            if let Some(later) = shadow.later.as_ref().filter(|_| is_relaxed) {
+                later::raise(&mut known, later.released(*warp));
+            }
         }
-        met.iter().for_each(|&warp| shadow.clocks[warp * stride + warp] += 1);
+        for &warp in met {
+            let row = &mut shadow.clocks[warp * stride..][..stride];
+            later::raise(row, &known);
+            row[warp] += 1;
+        }
     }
 
     /// Reads `bytes` (1, 2, 4) at an aligned address.

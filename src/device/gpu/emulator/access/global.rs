@@ -7,6 +7,7 @@ use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::fault::{Check, Fault, triple};
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
 use crate::device::gpu::emulator::memory::Allocation;
+use crate::device::gpu::emulator::owners::Toucher;
 use crate::ptx::{Access, Group, NONE};
 use std::sync::Arc;
 
@@ -237,10 +238,14 @@ impl<'c> Core<'c, '_> {
         (writes, plain): (bool, bool),
     ) -> Result<(), Box<Fault>> {
         let Some(owners) = &self.grid.owners else { return Ok(()) };
+        let me = Toucher::new(self.number, (self.warp, self.shared.clock(self.warp)), plain);
+        let cluster = |block: u64| block / u64::from(self.grid.program.cluster);
+        let after = |other: Toucher| {
+            let beside = other.number().is_some_and(|block| cluster(block) == cluster(self.number));
+            beside && self.shared.checked() && self.shared.knows(self.warp, other.warp, other.clock)
+        };
         for word in 0..size.div_ceil(4) {
-            if let Some((other, wrote)) =
-                owners.note(address + u64::from(4 * word), self.number, writes, plain)
-            {
+            if let Some((other, wrote)) = owners.note(address + u64::from(4 * word), me, writes, after) {
                 let found = self.grid.memory.partition_point(|it| it.base <= address).checked_sub(1);
                 let found = found.map(|k| &self.grid.memory[k]);
                 let name = found.map_or("memory".into(), |it| self.name(it).0);
@@ -250,7 +255,11 @@ impl<'c> Core<'c, '_> {
                     at,
                     lane,
                     what,
-                    "blocks of one launch have no order; use atomics or a second launch",
+                    if self.grid.program.cluster > 1 {
+                        "blocks have no order, but for those of one cluster behind its barrier (released, acquired); use that, atomics, or a second launch"
+                    } else {
+                        "blocks of one launch have no order; use atomics or a second launch"
+                    },
                 );
                 if let Some(it) = found {
                     let (_, element, dtype) = self.name(it);
@@ -259,11 +268,9 @@ impl<'c> Core<'c, '_> {
                 }
                 let did = |wrote| if wrote { "wrote" } else { "read" };
                 fault.facts.push(("this".into(), did(writes).into()));
-                let other = if other == u64::MAX {
-                    "several blocks".into()
-                } else {
-                    format!("block {}", triple(self.grid.block_at(other)))
-                };
+                let other = other.number().map_or("several blocks".into(), |block| {
+                    format!("block {}", triple(self.grid.block_at(block)))
+                });
                 fault.facts.push(("other".into(), format!("{other} {}", did(wrote))));
                 return Err(fault);
             }

@@ -7,6 +7,7 @@ mod copies;
 mod global;
 mod narrow;
 mod ranges;
+mod report;
 mod shared;
 
 use super::core::Core;

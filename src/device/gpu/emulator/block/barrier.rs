@@ -6,7 +6,7 @@
 use super::{BARRIERS, Block, Part, State, Warp};
 use crate::device::gpu::emulator::fault::{Check, Fault};
 use crate::device::gpu::emulator::lanes::{LANES, lanes};
-use crate::ptx::{CLUSTER_BARRIER, EXIT, End, Reduce, ReduceKind};
+use crate::ptx::{Barrier, CLUSTER_BARRIER, EXIT, End, Reduce, ReduceKind};
 
 impl Block<'_, '_> {
     /// The place of a barrier among the meetings: each block has its own, but for that of the cluster.
@@ -18,9 +18,8 @@ impl Block<'_, '_> {
     pub(super) fn reach(
         &mut self,
         index: usize,
-        id: usize,
+        (barrier, id): (&Barrier, usize),
         wanted: u32,
-        waits: bool,
         at: u32,
     ) -> Result<(), Box<Fault>> {
         let lanes_here = self.warps[index].live.count_ones();
@@ -43,7 +42,10 @@ impl Block<'_, '_> {
         meeting.arrived += if wanted == 0 { lanes_here } else { LANES as u32 };
         meeting.set += self.warps[index].reduced.count_ones();
         meeting.came.push(index);
-        if waits {
+        if barrier.relaxed {
+            meeting.relaxed.push(index);
+        }
+        if barrier.waits {
             self.warps[index].state = State::Waits(id, at);
         }
         self.settle(place);
@@ -63,7 +65,7 @@ impl Block<'_, '_> {
             return;
         }
         let done = std::mem::take(meeting);
-        self.shared.join(&done.came);
+        self.shared.join(&done.came, &done.relaxed);
         for index in done.came {
             let warp = &mut self.warps[index];
             let State::Waits(here, at) = warp.state else { continue };

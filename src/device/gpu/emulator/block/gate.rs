@@ -51,7 +51,7 @@ impl<'l> Block<'_, 'l> {
         let program = self.grid.program;
         let at = self.operation(part, gate);
         match &program.asynchronous[gate as usize] {
-            Asynchronous::Wait { d, barrier, parity, state } => {
+            Asynchronous::Wait { d, barrier, parity, state, order } => {
                 let (mut core, registers) = self.core(index);
                 let addresses = core.spots(registers, barrier);
                 let mut found: [Option<usize>; LANES] = [None; LANES];
@@ -75,7 +75,7 @@ impl<'l> Block<'_, 'l> {
                 let mut known = None;
                 for number in found.into_iter().flatten() {
                     if known.replace(number) != Some(number) {
-                        core.acquired(number);
+                        core.acquired(number, *order);
                     }
                 }
                 let p = registers.predicate_mut(*d);

@@ -7,6 +7,9 @@
 mod barrier;
 mod complaint;
 mod gate;
+mod parts;
+
+use parts::Part;
 
 use super::alu;
 use super::core::{Core, Keeps};
@@ -22,28 +25,6 @@ use crate::random::philox;
 const TURN: u32 = 1 << 14;
 /// Barriers of a block, and that of its cluster.
 const BARRIERS: usize = CLUSTER_BARRIER as usize + 1;
-/// Choices between parts of a warp of which one is made the other way.
-const FAIR: u32 = 4096;
-
-/// Lanes of a warp that are at one place.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    /// Block of the program.
-    at: u32,
-    lanes: u32,
-    /// Whether they wait for other lanes of the warp.
-    parked: bool,
-    /// Whether they wait at a gate until others have run.
-    waits: bool,
-    /// Whether a wait at a gate answers "not yet" the next time.
-    gives_up: bool,
-}
-
-impl Part {
-    fn new(at: u32, lanes: u32) -> Self {
-        Self { at, lanes, parked: false, waits: false, gives_up: false }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -72,8 +53,9 @@ struct Meeting {
     /// Threads that it takes; 0 for all that live.
     wanted: u32,
     arrived: u32,
-    /// Warps that came.
+    /// Warps that came, and those of them that came relaxed.
     came: Vec<usize>,
+    relaxed: Vec<usize>,
     /// `bar.red`: how many predicates were set.
     set: u32,
 }
@@ -112,9 +94,11 @@ impl<'g, 'l> Block<'g, 'l> {
         let size = program.shared_end + grid.dynamic;
         // Blocks of a cluster meet by themselves, so readers are to be told apart there, too.
         let agents = Agents { warps: count, later: !program.asynchronous.is_empty() || blocks > 1 };
+        // Clocks say which blocks of a cluster have met, also for what they do in global memory.
+        let checked = grid.options.checked && size > SHARED_BASE || blocks > 1 && grid.owners.is_some();
         Self {
             grid,
-            shared: Shared::new(size, blocks, agents, grid.options.checked && size > SHARED_BASE),
+            shared: Shared::new(size, blocks, agents, checked),
             engine: Engine::new(agents),
             agents,
             warps: (0..count).map(warp).collect(),
@@ -328,7 +312,7 @@ impl<'g, 'l> Block<'g, 'l> {
                             let set = warp.registers.predicate(reduce.p);
                             warp.reduced = part.lanes & if reduce.inverted { !set } else { set };
                         }
-                        self.reach(index, id, wanted, barrier.waits, part.at)?;
+                        self.reach(index, (&barrier, id), wanted, part.at)?;
                         if barrier.waits {
                             break;
                         }
@@ -354,51 +338,6 @@ impl<'g, 'l> Block<'g, 'l> {
             }
         }
         Ok(went)
-    }
-
-    /// Puts a part beside the others of its warp, or together with those at the same place.
-    fn split(&mut self, index: usize, part: Part) {
-        let warp = &mut self.warps[index];
-        if part.at == EXIT {
-            warp.live &= !part.lanes;
-            self.left(index);
-            return;
-        }
-        match warp.parts.iter_mut().find(|other| other.at == part.at) {
-            Some(other) => {
-                other.lanes |= part.lanes;
-                (other.parked, other.waits, other.gives_up) = (false, false, false);
-            }
-            None => warp.parts.push(part),
-        }
-    }
-
-    /// The part that runs next; none where all wait for lanes that do not come.
-    fn choose(&mut self, index: usize) -> Option<usize> {
-        let schedule = self.grid.options.schedule;
-        let priority = &self.grid.program.priority;
-        let parts = &self.warps[index].parts;
-        if let [part] = parts.as_slice() {
-            return (!part.parked && !part.waits).then_some(0);
-        }
-        let free = || parts.iter().enumerate().filter(|(_, part)| !part.parked && !part.waits);
-        // Now and then the other way round, so that lanes which wait for a lock do not keep out those that hold
-        // it.
-        self.choices = self.choices.wrapping_add(1);
-        let schedule = match schedule {
-            Schedule::Lowest if self.choices.is_multiple_of(FAIR) => Schedule::Reverse,
-            Schedule::Reverse if self.choices.is_multiple_of(FAIR) => Schedule::Lowest,
-            other => other,
-        };
-        match schedule {
-            Schedule::Lowest => free().min_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
-            // Lanes that must meet wait for each other before the block, whoever comes first.
-            Schedule::Reverse => free().max_by_key(|(_, part)| priority[part.at as usize]).map(|(k, _)| k),
-            Schedule::Random(seed) => {
-                let all: Vec<usize> = free().map(|(k, _)| k).collect();
-                if all.is_empty() { None } else { Some(all[self.draw(seed) as usize % all.len()]) }
-            }
-        }
     }
 }
 

@@ -7,8 +7,8 @@
 use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::fault::{Check, Fault, place};
 use crate::device::gpu::emulator::lanes::{Mask, Registers, lanes};
-use crate::device::gpu::emulator::shared::{Agent, BARRIERS, Clock};
-use crate::ptx::{NONE, Spot};
+use crate::device::gpu::emulator::shared::{Agent, BARRIERS, Carries, Clock};
+use crate::ptx::{NONE, Order, Spot};
 
 /// In memory, with the barrier's number.
 const MARK: u32 = 0x4d42_a500;
@@ -36,9 +36,18 @@ pub struct Mbarrier {
     /// Phases completed so far.
     pub phase: u64,
     /// What those who arrived have done.
-    arrived: Clock,
+    arrived: Past,
     /// The same when the last phase completed.
-    done: Clock,
+    done: Past,
+}
+
+/// What arrivals order, for who waits at each scope.
+#[derive(Clone)]
+struct Past {
+    /// `.acquire.cta`: arrivals from the block where the barrier lies, and all who wait are of it.
+    block: Clock,
+    /// `.acquire.cluster`: those of other blocks at that scope, too.
+    cluster: Clock,
 }
 
 /// A warp touched the shared memory of another block than its own.
@@ -49,10 +58,9 @@ pub struct Visit {
     pub rank: u32,
     /// The warp.
     pub warp: usize,
-    /// Who did it: the warp, or the copy that it began.
-    pub agent: usize,
-    /// That agent's clock then.
-    pub clock: u32,
+    /// Either proves that the visit is over, once a warp of that block knows of it: the first as a clock, the second as work
+    /// that is over. Of an arrival they are its warp, and the phase of the barrier; of a copy both are its phase.
+    pub over: [(usize, u32); 2],
 }
 
 /// What a wait asks for.
@@ -105,7 +113,7 @@ impl Core<'_, '_> {
         }
         self.shared.store(address, 4, MARK | number as u32);
         self.shared.store(address + 4, 4, !MARK);
-        let (arrived, done) = (self.shared.ignorance(), self.shared.ignorance());
+        let nothing = Past { block: self.shared.ignorance(), cluster: self.shared.ignorance() };
         self.engine.barriers.push(Mbarrier {
             address,
             live: true,
@@ -116,8 +124,8 @@ impl Core<'_, '_> {
             pending: count,
             bytes: 0,
             phase: 0,
-            arrived,
-            done,
+            arrived: nothing.clone(),
+            done: nothing,
         });
         Ok(())
     }
@@ -148,7 +156,7 @@ impl Core<'_, '_> {
             let what = format!("the mbarrier {} was written over", self.shared_name(address));
             return Err(self.misuse(at, lane, what, "does an array or a tile reach into it?"));
         }
-        let after = self.shared.after_write(address, self.warp);
+        let after = self.shared.after_init(address, self.warp);
         after.map_err(|conflict| self.conflict(at, lane, conflict, false))?;
         Ok(number)
     }
@@ -183,16 +191,22 @@ impl Core<'_, '_> {
         barrier.phase += 1;
         barrier.pending = barrier.count;
         barrier.done.clone_from(&barrier.arrived);
-        if !barrier.done.is_empty() {
-            // The copies of phase p have clock p + 1.
-            barrier.done[self.agents.number(Agent::Load(number))] = barrier.phase as u32;
+        let agent = self.agents.number(Agent::Load(number));
+        for known in [&mut barrier.done.block, &mut barrier.done.cluster] {
+            for place in [agent, self.agents.over().start + agent] {
+                if let Some(clock) = known.get_mut(place) {
+                    // The copies of phase p have clock p + 1.
+                    *clock = barrier.phase as u32;
+                }
+            }
         }
     }
 
     pub(super) fn arrive_all(
         &mut self,
         at: u32,
-        (spot, count, bytes, state, remote): (&Spot, u16, u16, u16, bool),
+        (spot, count, bytes, state): (&Spot, u16, u16, u16),
+        (remote, order): (bool, Order),
         registers: &mut Registers,
         mask: &Mask,
     ) -> Result<(), Box<Fault>> {
@@ -203,9 +217,11 @@ impl Core<'_, '_> {
             self.spots(registers, spot)
         };
         for lane in lanes(mask.bits) {
-            self.visit(at, addresses[lane], (self.warp, self.shared.clock(self.warp)));
             let number = self.barrier(at, lane, addresses[lane])?;
             let phase = self.engine.barriers[number].phase;
+            // It has been there when its phase is over, whoever else that waits for.
+            let arrived = (self.agents.number(Agent::Load(number)), phase as u32 + 1);
+            self.visit(at, addresses[lane], [(self.warp, self.shared.clock(self.warp)), arrived]);
             if bytes != NONE {
                 let bytes = registers.word(bytes)[lane];
                 self.transact(at, lane, number, i64::from(bytes))?;
@@ -223,7 +239,17 @@ impl Core<'_, '_> {
                 return Err(fault);
             }
             barrier.pending -= count;
-            self.shared.release(self.warp, &mut barrier.arrived);
+            let own = self.shared.whose(addresses[lane]).0 == self.rank;
+            // For waits at the block's scope and at the cluster's.
+            let (near, far) = match (order, own) {
+                (Order::Relaxed, true) => (Carries::Fenced(Order::Block), Carries::Fenced(Order::Block)),
+                (Order::Relaxed, false) => (Carries::Over, Carries::Fenced(Order::Cluster)),
+                (Order::Block | Order::Cluster, true) => (Carries::All, Carries::All),
+                (Order::Block, false) => (Carries::Over, Carries::Over),
+                (Order::Cluster, false) => (Carries::Over, Carries::All),
+            };
+            self.shared.release(self.warp, &mut barrier.arrived.block, near);
+            self.shared.release(self.warp, &mut barrier.arrived.cluster, far);
             self.engine.version += 1;
             self.settle_barrier(number);
             if state != NONE {
@@ -235,10 +261,10 @@ impl Core<'_, '_> {
 
     /// Notes that an agent, the warp itself or a copy of its, touches a block's memory, which must still be there: one that is
     /// not its own.
-    pub(super) fn visit(&mut self, at: u32, address: u64, (agent, clock): (usize, u32)) {
+    pub(super) fn visit(&mut self, at: u32, address: u64, over: [(usize, u32); 2]) {
         let (rank, _) = self.shared.whose(address);
         if rank != self.rank && self.shared.checked() {
-            self.engine.visits.push(Visit { at, rank, warp: self.warp, agent, clock });
+            self.engine.visits.push(Visit { at, rank, warp: self.warp, over });
         }
     }
 
@@ -266,8 +292,9 @@ impl Core<'_, '_> {
     }
 
     /// A warp goes on behind a wait.
-    pub(in crate::device::gpu::emulator) fn acquired(&mut self, number: usize) {
-        self.shared.acquire(self.warp, &self.engine.barriers[number].done);
+    pub(in crate::device::gpu::emulator) fn acquired(&mut self, number: usize, order: Order) {
+        let Past { block, cluster } = &self.engine.barriers[number].done;
+        self.shared.acquire(self.warp, [block, cluster], order);
     }
 
     /// What a wait is still about, for reports.

@@ -106,8 +106,9 @@ impl Core<'_, '_> {
                 let addresses = self.spots(registers, spot);
                 lanes(mask.bits).try_for_each(|lane| self.invalidate(at, lane, addresses[lane]))
             }
-            Asynchronous::Arrive { barrier, count, bytes, state, remote } => {
-                self.arrive_all(at, (barrier, *count, *bytes, *state, *remote), registers, mask)
+            Asynchronous::Arrive { barrier, count, bytes, state, remote, order } => {
+                let how = (*remote, *order);
+                self.arrive_all(at, (barrier, *count, *bytes, *state), how, registers, mask)
             }
             Asynchronous::Transactions(spot, bytes, done) => {
                 let (addresses, bytes) = (self.spots(registers, spot), *registers.word(*bytes));
@@ -119,9 +120,15 @@ impl Core<'_, '_> {
                     Ok(())
                 })
             }
+            Asynchronous::Fence(scope) => {
+                self.shared.fence_threads(self.warp, *scope);
+                Ok(())
+            }
             Asynchronous::FenceProxy | Asynchronous::FenceInit => {
                 if matches!(program.asynchronous[index as usize], Asynchronous::FenceProxy) {
                     self.shared.fence(self.warp);
+                } else {
+                    self.shared.fence_inits(self.warp);
                 }
                 let mine = self.engine.barriers.iter_mut().filter(|barrier| barrier.by == self.warp);
                 mine.for_each(|barrier| barrier.published = true);
@@ -189,14 +196,18 @@ impl Core<'_, '_> {
         let warps = self.grid.warps();
         let known = |visit: &&Visit| {
             let first = visit.rank as usize * warps;
-            (first..first + warps).any(|warp| self.shared.knows(warp, visit.agent, visit.clock))
+            let [before, over] = visit.over;
+            let knows = |warp| {
+                self.shared.knows(warp, before.0, before.1) || self.shared.is_over(warp, over.0, over.1)
+            };
+            (first..first + warps).any(knows)
         };
         let Some(visit) = self.engine.visits.iter().find(|visit| !known(visit)) else { return Ok(()) };
         let (at, rank, warp) = (visit.at, visit.rank, visit.warp);
         self.stand_for(warp);
         let what =
             format!("block {rank} of the cluster may end before another block touches its shared memory");
-        let help = "all blocks meet (barrier.cluster) before they end";
+        let help = "all blocks meet before they end (barrier.cluster, not relaxed), or each waits for what the others do to its memory";
         Err(self.fault(Check::Cluster, at, 0, what, help))
     }
 

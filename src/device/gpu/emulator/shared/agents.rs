@@ -2,11 +2,14 @@
 //!
 //! In: the number of warps, and whether the program does things later. Out: numbers for clocks and notes.
 
+use std::ops::Range;
+
 /// Most `mbarrier`s of a block that are told apart.
 pub const BARRIERS: usize = 128;
 
-/// What a warp or a barrier knows of every agent: clocks, and behind them those clocks whose writes a proxy
-/// fence has made visible to the asynchronous proxy.
+/// What a warp or a barrier knows of every agent, in four parts ([`Agents`]): clocks; those clocks whose writes a proxy
+/// fence has made visible to the asynchronous proxy; those whose `mbarrier.init`s a `fence.mbarrier_init` has; those of
+/// asynchronous work that is over.
 pub type Clock = Vec<u32>;
 
 /// The agents of a block.
@@ -47,7 +50,33 @@ impl Agents {
 
     /// Numbers of a [`Clock`].
     pub fn stride(self) -> usize {
-        if self.later { 2 * self.count() } else { self.warps }
+        if self.later { 4 * self.count() } else { self.warps }
+    }
+
+    /// The part of a [`Clock`] of writes that the asynchronous proxy sees.
+    pub fn fenced(self) -> Range<usize> {
+        self.count()..2 * self.count()
+    }
+
+    /// The part of a [`Clock`] of `mbarrier`s that everybody sees.
+    pub fn inits(self) -> Range<usize> {
+        2 * self.count()..3 * self.count()
+    }
+
+    /// The part of a [`Clock`] of copies and `wgmma`s that were waited for: their place may be filled again. To read what
+    /// a copy brought takes more, to know of it.
+    pub fn over(self) -> Range<usize> {
+        3 * self.count()..4 * self.count()
+    }
+
+    /// The part of a [`Clock`] that an arrival carries, or a wait brings. A relaxed one orders no load or store of a
+    /// thread, but what is over is over, and there is what `fence.mbarrier_init` is for.
+    pub fn carried(self, relaxed: bool) -> Range<usize> {
+        match (relaxed, self.later) {
+            (false, _) => 0..self.stride(),
+            (true, true) => self.inits().start..self.over().end,
+            (true, false) => 0..0,
+        }
     }
 
     /// An agent's number.

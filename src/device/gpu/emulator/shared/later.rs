@@ -4,22 +4,49 @@
 //! themselves: warps meet in twos and threes, and a write must come after all readers, not after the last. A
 //! bulk copy's bytes belong to nobody until it has arrived; a warp knows of it when it has waited.
 
+use crate::ptx::Order;
+
 use super::{Agent, Agents, Clock, Conflict, SEVERAL, Shadow, Shared, Tag};
+
+/// What an arrival carries of a warp's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// All of it: it is a release.
+    All,
+    /// It is relaxed: what was over or fenced before, for this scope or a wider one.
+    Fenced(Order),
+    /// It is a release of a scope that does not reach: what was over.
+    Over,
+}
+
+/// What fences of one warp let through, for [`Order::Block`] and [`Order::Cluster`]; empty while there is nothing.
+#[derive(Clone, Default)]
+struct Fences {
+    released: [Clock; 2],
+    pending: [Clock; 2],
+}
 
 /// What such a program needs beside the other notes.
 pub struct Later {
-    agents: Agents,
+    /// Of each warp.
+    fences: Vec<Fences>,
     /// Of each agent the last read of each word; empty until it reads.
     readers: Vec<Vec<Tag>>,
 }
 
 impl Later {
     pub fn new(agents: Agents) -> Self {
-        Self { agents, readers: vec![Vec::new(); agents.count()] }
+        Self { fences: vec![Fences::default(); agents.warps], readers: vec![Vec::new(); agents.count()] }
     }
 
     pub fn reset(&mut self) {
+        self.fences.fill(Fences::default());
         self.readers.iter_mut().for_each(|plane| plane.fill(Tag(0)));
+    }
+
+    /// What a relaxed arrival of a warp carries at the cluster's scope beside what is over.
+    pub fn released(&self, warp: usize) -> &Clock {
+        &self.fences[warp].released[1]
     }
 
     fn plane(&mut self, agent: usize, count: usize) -> &mut [Tag] {
@@ -37,19 +64,47 @@ impl Shared {
         self.shadow.as_ref().map_or_else(Clock::new, |shadow| vec![0; shadow.stride])
     }
 
-    /// What a warp did so far becomes known to whoever acquires `into`.
-    pub fn release(&mut self, warp: usize, into: &mut Clock) {
+    /// What a warp did so far becomes known to whoever acquires `into`, as far as its arrival carries it.
+    pub fn release(&mut self, warp: usize, into: &mut Clock, carries: Carries) {
         let Some(shadow) = &mut self.shadow else { return };
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
-        into.iter_mut().zip(&*row).for_each(|(known, &clock)| *known = (*known).max(clock));
+        let part = shadow.agents.carried(carries != Carries::All);
+        raise(&mut into[part.clone()], &row[part]);
         row[warp] += 1;
+        if let (Carries::Fenced(scope), Some(later)) = (carries, &shadow.later) {
+            raise(into, &later.fences[warp].released[usize::from(scope == Order::Cluster)]);
+        }
     }
 
-    /// A warp learns what was released into `from`.
-    pub fn acquire(&mut self, warp: usize, from: &Clock) {
+    /// A warp learns what was released into `from`; if its wait is relaxed, most of it at its next fence.
+    pub fn acquire(&mut self, warp: usize, from: [&Clock; 2], order: Order) {
         let Some(shadow) = &mut self.shadow else { return };
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
-        row.iter_mut().zip(from).for_each(|(known, &clock)| *known = (*known).max(clock));
+        let part = shadow.agents.carried(order == Order::Relaxed);
+        let [_, cluster] = from;
+        raise(&mut row[part.clone()], &from[usize::from(order == Order::Cluster)][part.clone()]);
+        if order == Order::Relaxed
+            && let Some(later) = &mut shadow.later
+        {
+            raise(&mut row[part.clone()], &cluster[part]);
+            for (pending, from) in later.fences[warp].pending.iter_mut().zip(from) {
+                pending.resize(from.len(), 0);
+                raise(pending, from);
+            }
+        }
+    }
+
+    /// A fence of a thread: relaxed arrivals behind it carry what came before it, and what relaxed waits before it brought
+    /// is known behind it, both within its scope.
+    pub fn fence_threads(&mut self, warp: usize, scope: Order) {
+        let Some(shadow) = &mut self.shadow else { return };
+        let Some(later) = &mut shadow.later else { return };
+        let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
+        let Fences { released, pending } = &mut later.fences[warp];
+        let scopes = if scope == Order::Cluster { 2 } else { 1 };
+        pending.iter().take(scopes).for_each(|pending| raise(row, pending));
+        released.iter_mut().take(scopes).for_each(|released| row.clone_into(released));
+        row[warp] += 1;
     }
 
     /// How far a warp has come.
@@ -62,36 +117,55 @@ impl Shared {
         self.shadow.as_ref().is_none_or(|shadow| shadow.clocks[warp * shadow.stride + other] >= clock)
     }
 
-    /// A warp learns that an agent has come to `clock`.
+    /// A warp learns that asynchronous work has come to `clock`.
     pub fn learn(&mut self, warp: usize, agent: Agent, clock: u32) {
         let Some(shadow) = &mut self.shadow else { return };
-        let Some(later) = &shadow.later else { return };
-        let known = &mut shadow.clocks[warp * shadow.stride + later.agents.number(agent)];
-        *known = (*known).max(clock);
+        let (agents, number) = (shadow.agents, shadow.agents.number(agent));
+        for place in [number, agents.over().start + number] {
+            let known = &mut shadow.clocks[warp * shadow.stride + place];
+            *known = (*known).max(clock);
+        }
+    }
+
+    /// Whether a warp knows that asynchronous work is over up to `clock`.
+    pub fn is_over(&self, warp: usize, number: usize, clock: u32) -> bool {
+        let over =
+            |shadow: &Shadow| shadow.clocks[warp * shadow.stride + shadow.agents.over().start + number];
+        self.shadow.as_ref().is_none_or(|shadow| over(shadow) >= clock)
     }
 
     /// All writes that a warp knows of, its own too, become visible to the asynchronous proxy.
     pub fn fence(&mut self, warp: usize) {
         let Some(shadow) = &mut self.shadow else { return };
-        let Some(later) = &shadow.later else { return };
+        let agents = shadow.agents;
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
-        let (known, fenced) = row.split_at_mut(later.agents.count());
-        fenced.iter_mut().zip(&*known).for_each(|(fenced, &clock)| *fenced = (*fenced).max(clock));
+        let (known, others) = row.split_at_mut(agents.count());
+        raise(&mut others[..agents.count()], known);
         known[warp] += 1;
     }
 
-    /// Whether what was last written at `address` happened before, for a warp.
+    /// The `mbarrier`s that a warp has initialized become visible to whoever meets it, at relaxed barriers too.
+    pub fn fence_inits(&mut self, warp: usize) {
+        let Some(shadow) = &mut self.shadow else { return };
+        let inits = shadow.agents.inits().start;
+        let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
+        row[inits + warp] = row[warp];
+        row[warp] += 1;
+    }
+
+    /// Whether the `mbarrier` at `address` is there for a warp: its initialization, or what was written there since,
+    /// happened before.
     ///
     /// # Errors
     /// The writer, if not.
-    pub fn after_write(&self, address: u32, warp: usize) -> Result<(), Conflict> {
-        match &self.shadow {
-            Some(shadow) => {
-                let tag = shadow.writes[(address / 4) as usize];
-                if shadow.ordered(warp, tag) { Ok(()) } else { Err(Conflict::Race(address, tag, true)) }
-            }
-            None => Ok(()),
+    pub fn after_init(&self, address: u32, warp: usize) -> Result<(), Conflict> {
+        let Some(shadow) = &self.shadow else { return Ok(()) };
+        let tag = shadow.writes[(address / 4) as usize];
+        let inits = &shadow.clocks[warp * shadow.stride..][shadow.agents.inits()];
+        if shadow.ordered(warp, tag) || tag.clock() <= inits[tag.agent()] {
+            return Ok(());
         }
+        Err(Conflict::Unmade(address, tag))
     }
 
     /// Notes that a bulk copy is on its way to `bytes` at `address`, begun by `warp`; `tag` is the copy's.
@@ -104,7 +178,7 @@ impl Shared {
         let mut sound = Tag(0);
         for word in words.clone() {
             let written = shadow.writes[word];
-            if written != sound && !shadow.ordered(warp, written) {
+            if written != sound && !shadow.behind(warp, written) {
                 return Err(Conflict::Race(word as u32 * 4, written, true));
             }
             sound = written;
@@ -114,7 +188,7 @@ impl Shared {
             let mut sound = Tag(0);
             for word in words.clone() {
                 let read = plane[word];
-                if read != sound && !shadow.ordered(warp, read) {
+                if read != sound && !shadow.behind(warp, read) {
                     return Err(Conflict::Race(word as u32 * 4, read, false));
                 }
                 sound = read;
@@ -138,9 +212,8 @@ impl Shared {
     /// What is wrong with it.
     pub fn check_proxy(&self, places: impl Iterator<Item = u32>, warp: usize) -> Result<(), Conflict> {
         let Some(shadow) = &self.shadow else { return Ok(()) };
-        let Some(later) = &shadow.later else { return Ok(()) };
-        let agents = later.agents;
-        let fenced = &shadow.clocks[warp * shadow.stride + agents.count()..];
+        let agents = shadow.agents;
+        let fenced = &shadow.clocks[warp * shadow.stride..][agents.fenced()];
         let mut sound = Tag(0);
         for place in places {
             let first = (place / 4) as usize;
@@ -179,6 +252,12 @@ impl Shared {
 }
 
 impl Shadow {
+    /// Whether an access is behind a warp that fills its place anew: known, or asynchronous and over.
+    fn behind(&self, warp: usize, tag: Tag) -> bool {
+        let over = || self.clocks[warp * self.stride + self.agents.over().start + tag.agent()];
+        self.ordered(warp, tag) || tag.agent() >= self.agents.warps && tag.clock() <= over()
+    }
+
     pub(super) fn read_later(
         &mut self,
         address: u32,
@@ -214,7 +293,7 @@ impl Shadow {
         atomic: bool,
     ) -> Result<(), Conflict> {
         let Some(later) = &self.later else { return Ok(()) };
-        let loads = later.agents.number(Agent::Load(0));
+        let loads = self.agents.number(Agent::Load(0));
         let first = (address / 4) as usize;
         let new = Tag::new(self.clocks[warp * self.stride + warp], warp, at, lane);
         for word in first..first + bytes.div_ceil(4) as usize {
@@ -244,6 +323,11 @@ impl Shadow {
         }
         Ok(())
     }
+}
+
+/// Whoever knows `known` learns `more`.
+pub(super) fn raise(known: &mut [u32], more: &[u32]) {
+    known.iter_mut().zip(more).for_each(|(known, &more)| *known = (*known).max(more));
 }
 
 /// The bits of a word's bytes that an access touches.
