@@ -14,8 +14,12 @@ use std::path::{Component, Path, PathBuf};
 /// # Errors
 /// What `fill` returns, or [`Kind::Io`] with the path.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
-    let temporary = temporary_name(path);
-    let outcome = write_and_rename(&temporary, path, fill);
+    // A link to a file stays one: what it leads to is replaced.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // The temporary name is nobody's business: the file that was asked for is named, and its folder.
+    let (file, temporary) =
+        create_beside(&target).map_err(|e| no_room(path).unwrap_or_else(|| unwritable(path, &e)))?;
+    let outcome = write_and_rename(file, &temporary, (path, &target), fill);
     if outcome.is_err() {
         // The failure that matters is the first one; that the rest could not be removed is not news.
         let _ = fs::remove_file(&temporary);
@@ -24,18 +28,63 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
 }
 
 fn write_and_rename(
+    file: File,
     temporary: &Path,
-    path: &Path,
+    (path, target): (&Path, &Path),
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
 ) -> Result<()> {
-    // The temporary name is nobody's business: the file that was asked for is named, and its folder.
-    let file = File::create(temporary).map_err(|e| no_room(path).unwrap_or_else(|| unwritable(path, &e)))?;
+    if let Ok(former) = fs::metadata(target) {
+        // Who may read it is not for us to change. Some file systems know no permissions.
+        let _ = file.set_permissions(former.permissions());
+    }
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     fill(&mut writer)?;
     writer.flush().map_err(|e| Error::io("write", path, &e))?;
     writer.get_ref().sync_all().map_err(|e| Error::io("write", path, &e))?;
     drop(writer);
-    fs::rename(temporary, path).map_err(|e| Error::io("write", path, &e))
+    fs::rename(temporary, target).map_err(|e| Error::io("write", path, &e))
+}
+
+/// A file that was not there, for what is to become `target`. Its name is `target`'s, the process, `.partial`; where that
+/// is taken, by a process of the same number in another container or by one that was killed, one more number.
+fn create_beside(target: &Path) -> std::io::Result<(File, PathBuf)> {
+    let process = std::process::id();
+    let mut taken = 0;
+    loop {
+        let number = if taken == 0 { String::new() } else { format!("-{taken}") };
+        let mut name = target.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{process}{number}.partial"));
+        let temporary = target.with_file_name(name);
+        match File::create_new(&temporary) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && taken < 1000 => taken += 1,
+            created => return created.map(|file| (file, temporary)),
+        }
+    }
+}
+
+/// The file that a temporary name of [`write_atomic`] is for.
+pub fn of_temporary(name: &str) -> Option<&str> {
+    let (name, process) = name.strip_suffix(".partial")?.rsplit_once('.')?;
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let ours = match process.split_once('-') {
+        Some((process, taken)) => number(process) && number(taken),
+        None => number(process),
+    };
+    ours.then_some(name)
+}
+
+/// Whether the open `file` is still the one of that name, and not one that was removed or renamed since.
+#[cfg(unix)]
+pub fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    file.metadata().and_then(|open| Ok(id(open) == id(fs::metadata(path)?))).unwrap_or(false)
+}
+
+/// There is no stable way to ask; that the name is there is most of it.
+#[cfg(not(unix))]
+pub fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// Whether the folder that `path` is to lie in is there.
@@ -61,6 +110,11 @@ fn no_room(path: &Path) -> Option<Error> {
             .fact("missing", format!("the folder {}", folder.display()))
             .help(format!("make it (`mkdir -p {}`), or choose another", quoted(folder))),
     })
+}
+
+/// A path in JSON, which is Unicode: what is not, in a path, is replaced.
+pub fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// A path as it can be typed into a shell.
@@ -160,13 +214,6 @@ pub fn real(path: &Path) -> Result<PathBuf> {
     Ok(real)
 }
 
-// The process id keeps two runs that write the same file from sharing a temporary one.
-fn temporary_name(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.partial", std::process::id()));
-    path.with_file_name(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +243,44 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), Kind::Interrupted);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn two_writers_of_one_number_share_no_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("pictures.cache");
+        let [first, second] = [0, 1].map(|_| create_beside(&target).unwrap().1);
+        assert_ne!(first, second);
+        for path in [first, second] {
+            assert_eq!(of_temporary(path.file_name().unwrap().to_str().unwrap()), Some("pictures.cache"));
+        }
+        for other in [
+            "a.partial",
+            "a.b.partial",
+            "a..partial",
+            "a.1",
+            "a.1.partial.x",
+            "a.2024-05-01.partial",
+            "a.-1.partial",
+        ] {
+            assert_eq!(of_temporary(other), None, "{other}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_a_file_keeps_its_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write_bytes(&link, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 
     #[test]

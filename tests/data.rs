@@ -460,7 +460,7 @@ fn unreadable_pictures_are_listed_or_end_it_all() {
 }
 
 #[test]
-fn stopping_leaves_nothing_half_written() {
+fn stopping_leaves_nothing_half_written_and_keeps_what_is_decoded() {
     let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
     let folder = Folder::scan(dir.path()).unwrap();
     let stop = AtomicBool::new(false);
@@ -473,7 +473,10 @@ fn stopping_leaves_nothing_half_written() {
     let stopped = Pictures::load(&folder, &want(Some(cache.path())), &progress, &stop);
     contains_all(&failure(stopped, Kind::Interrupted), &["4 of 10"]);
     assert_eq!(seen.load(Ordering::SeqCst), 4);
-    assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
+    let names: Vec<_> = fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(matches!(&names[..], [one] if one.to_string_lossy().ends_with(".cache")), "{names:?}");
+    let again = load(dir.path(), &want(Some(cache.path()))).unwrap();
+    assert_eq!((again.len(), again.decoded), (10, 6));
 
     let at_once = Pictures::load(&folder, &want(None), &progress, &AtomicBool::new(true));
     contains_all(&failure(at_once, Kind::Interrupted), &["0 of 10"]);

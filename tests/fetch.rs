@@ -88,7 +88,7 @@ impl Scene {
     }
 
     fn part(&self) -> PathBuf {
-        self.dir.path().join(format!("{NAME}.part"))
+        self.dir.path().join(format!("{NAME}.vgg-ft.part"))
     }
 }
 

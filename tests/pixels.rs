@@ -183,3 +183,55 @@ proptest! {
         }
     }
 }
+
+/// The smallest TIFF: grey, `rows` as stored, turned as tag 274 says.
+fn tiff(rows: &[[u8; 3]], orientation: u16) -> Vec<u8> {
+    let entry = |tag: u16, kind: u16, value: u32| {
+        let mut bytes = [tag.to_le_bytes(), kind.to_le_bytes()].concat();
+        bytes.extend(1u32.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+        bytes
+    };
+    let (short, long, pixels) = (3, 4, rows.concat());
+    let entries = [
+        entry(256, long, 3),
+        entry(257, long, rows.len() as u32),
+        entry(258, short, 8),
+        entry(259, short, 1),
+        entry(262, short, 1),
+        entry(273, long, 8),
+        entry(274, short, orientation.into()),
+        entry(277, short, 1),
+        entry(278, long, rows.len() as u32),
+        entry(279, long, pixels.len() as u32),
+    ];
+    let padded = pixels.len().next_multiple_of(2);
+    let mut bytes = [&b"II"[..], &42u16.to_le_bytes(), &(8 + padded as u32).to_le_bytes(), &pixels].concat();
+    bytes.resize(8 + padded, 0);
+    bytes.extend((entries.len() as u16).to_le_bytes());
+    bytes.extend(entries.concat());
+    bytes.extend([0; 4]);
+    bytes
+}
+
+/// Of all formats PIL turns a TIFF alone (`TiffImageFile.load_end`), as `ImageOps.exif_transpose` does.
+#[test]
+fn a_tiff_is_turned_as_it_says() {
+    let rows = [[1, 2, 3], [4, 5, 6]];
+    let upright: [(u16, &[&[u8]]); 8] = [
+        (1, &[&[1, 2, 3], &[4, 5, 6]]),
+        (2, &[&[3, 2, 1], &[6, 5, 4]]),
+        (3, &[&[6, 5, 4], &[3, 2, 1]]),
+        (4, &[&[4, 5, 6], &[1, 2, 3]]),
+        (5, &[&[1, 4], &[2, 5], &[3, 6]]),
+        (6, &[&[4, 1], &[5, 2], &[6, 3]]),
+        (7, &[&[6, 3], &[5, 2], &[4, 1]]),
+        (8, &[&[3, 6], &[2, 5], &[1, 4]]),
+    ];
+    for (orientation, expected) in upright {
+        let picture = image::decode_bytes(&tiff(&rows, orientation), Path::new("x.tif")).unwrap();
+        assert_eq!((picture.size.h, picture.size.w), (expected.len(), expected[0].len()), "{orientation}");
+        let grey: Vec<u8> = expected.concat().into_iter().flat_map(|level| [level; 3]).collect();
+        assert_eq!(picture.pixels, grey, "{orientation}");
+    }
+}

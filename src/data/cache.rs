@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// How pictures are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +55,8 @@ impl Pictures {
     /// Decodes what the cache does not hold.
     ///
     /// `progress(done, total)` is called on this thread after every picture that had to be decoded,
-    /// not at all if none had. When `stop` turns true the work ends within one picture per thread and
-    /// the cache file stays as it was.
+    /// not at all if none had. When `stop` turns true the work ends within one picture per thread; the
+    /// cache file keeps what was decoded by then.
     ///
     /// # Errors
     /// [`Kind::Interrupted`]; [`Kind::Io`] for the cache; [`Kind::Data`] if a class has no readable
@@ -162,9 +163,7 @@ impl<'a> Job<'a> {
     }
 
     fn cached(self, dir: &Path) -> Result<Pictures> {
-        files::create_dir(dir).map_err(|error| {
-            error.help("choose another folder for decoded pictures with --cache, or use --no-cache")
-        })?;
+        files::create_dir(dir).map_err(|error| error.help(ELSEWHERE))?;
         let key = Key::new(dir, self.folder, self.want.size, self.want.resize)?;
         let mut notes = Vec::new();
         // Two runs that use one folder at once may replace each other's file; each replacement holds
@@ -199,11 +198,13 @@ impl<'a> Job<'a> {
         let mut skipped = Vec::new();
         let mut decoded = 0;
         let mut outcomes = self.decode(missing);
+        let mut ended = Ok(());
         // Files that were unreadable before are the usual case of "nothing to add": no new cache then.
         let store = match next_readable(&mut outcomes, &mut skipped)? {
             None => old,
             Some(first) => {
-                files::write_atomic(&key.path, |out| {
+                remove_left(&key.path);
+                let written = files::write_atomic(&key.path, |out| {
                     let mut writer = Writer::begin(out, key)?;
                     if let Some(old) = &old {
                         writer.copy(old, &self.folder.root)?;
@@ -214,10 +215,17 @@ impl<'a> Job<'a> {
                             writer.add(&files[i].path, stamp, &pixels)?;
                         }
                         decoded += 1;
-                        next = next_readable(&mut outcomes, &mut skipped)?;
+                        // A stop, or a picture that may not be unreadable: those before it are kept.
+                        next = next_readable(&mut outcomes, &mut skipped).unwrap_or_else(|error| {
+                            ended = Err(error);
+                            None
+                        });
                     }
                     writer.finish()
-                })?;
+                });
+                // What ended it comes first: that there is no room for the cache either is not news.
+                ended?;
+                written.map_err(|error| error.help(ELSEWHERE))?;
                 Store::open(key).map_err(|reason| {
                     Error::new(Kind::Io, format!("cannot read {name}, which was just written"))
                         .fact("reason", reason)
@@ -266,6 +274,27 @@ impl<'a> Job<'a> {
 
     fn decode(self, wanted: Vec<usize>) -> Decoding<'a> {
         Decoding { job: self, wanted, begun: 0, done: 0, ready: VecDeque::new() }
+    }
+}
+
+/// What can be done where the cache cannot be written.
+const ELSEWHERE: &str = "choose another folder for decoded pictures with --cache, or use --no-cache";
+
+/// How long nobody has written to what a killed process has left.
+const LEFT: Duration = Duration::from_secs(3600);
+
+/// Removes what killed processes have left on their way to the cache file at `path`. That something stays is no reason
+/// to fail.
+fn remove_left(path: &Path) {
+    let Some((folder, own)) = path.parent().zip(path.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        let name = entry.file_name();
+        if name.to_str().and_then(files::of_temporary) == Some(own) && old() > Some(LEFT) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -154,6 +154,9 @@ impl Features {
 #[derive(Serialize, Deserialize)]
 struct Progress {
     key: String,
+    /// The device that computed the rows: two would differ in last bits.
+    #[serde(default)]
+    by: String,
     rows: usize,
 }
 
@@ -161,6 +164,7 @@ struct Progress {
 pub struct Writer {
     path: PathBuf,
     key: String,
+    by: String,
     file: File,
     first_value: u64,
     row: usize,
@@ -181,45 +185,68 @@ impl Writer {
     /// Rows between two points at which the file is made safe on the disk.
     const SAFE_EVERY: usize = 200;
 
-    /// What is beside `path` while it is written.
-    pub fn beginnings(path: &Path) -> [PathBuf; 2] {
-        ["partial", "progress"].map(|suffix| suffixed(path, suffix))
+    /// What is beside `path` while it is written; nothing where that is none of ours.
+    pub fn beginnings(path: &Path) -> Vec<PathBuf> {
+        let [partial, progress] = ["partial", "progress"].map(|suffix| suffixed(path, suffix));
+        let ours = File::open(&partial).is_ok_and(|mut file| is_ours(&mut file));
+        if ours { vec![partial, progress] } else { Vec::new() }
     }
 
-    /// Looks what is at `path` and prepares the rest.
+    /// Looks what is at `path` and prepares the rest, which the device `by` computes: it does not go on with another's rows.
     ///
     /// # Errors
-    /// [`Kind::Io`] naming the file.
-    pub fn begin(path: &Path, recipe: &Recipe) -> Result<Begin> {
+    /// [`Kind::Io`] naming the file; [`Kind::Usage`] for one that is there and is no features, and for more names than a
+    /// safetensors file can hold.
+    pub fn begin(path: &Path, recipe: &Recipe, by: &str) -> Result<Begin> {
         let key = recipe.key()?;
-        if path.exists()
-            && let Ok(found) = Features::open(path)
-            && found.key == key
-        {
-            return Ok(Begin::Complete(Box::new(found)));
+        if path.exists() {
+            let found = Features::open(path).map_err(|error| match error.kind() {
+                Kind::Data => {
+                    error.of_kind(Kind::Usage).help("it is in the way: choose another folder, or remove it")
+                }
+                _ => error,
+            })?;
+            if found.key == key {
+                return Ok(Begin::Complete(Box::new(found)));
+            }
         }
+        let header = header(recipe, &key)?;
         let partial = suffixed(path, "partial");
         let mut options = OpenOptions::new();
         // Not cut short here: it may be another's, which the lock will tell.
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(&partial).map_err(|e| Error::io("create", &partial, &e))?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        // Its last writer may have given it its name since it was opened.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || !files::is_at(&file, &partial) {
             return Err(Error::new(Kind::Io, format!("another vgg-ft is writing {}", partial.display()))
                 .help("wait for it, or choose another folder"));
         }
-        let header = header(recipe, &key)?;
+        if !is_ours(&mut file) {
+            return Err(Error::new(Kind::Usage, format!("{} is none of ours", partial.display()))
+                .help("it is in the way: choose another folder, or remove it"));
+        }
         let row: usize = recipe.row.iter().product();
         let rows = recipe.labels.len();
         let first_value = header.len() as u64 + (rows * 4) as u64;
         let whole = first_value + (rows * row * 4) as u64;
-        let done = safe_rows(path, &mut file, &key, &header, whole).min(rows);
+        let done = safe_rows(path, &mut file, (&key, by), &header, whole).min(rows);
         if done == 0 {
             // First what vouches for the rows, then the rows: the other way round a kill in between
             // would leave a promise about rows that are gone.
             remove_if_there(&suffixed(path, "progress"))?;
             file.set_len(0).map_err(|e| Error::io("write", &partial, &e))?;
         }
-        let mut writer = Self { path: path.to_owned(), key, file, first_value, row, rows, done, safe: done };
+        let mut writer = Self {
+            path: path.to_owned(),
+            key,
+            by: by.to_owned(),
+            file,
+            first_value,
+            row,
+            rows,
+            done,
+            safe: done,
+        };
         writer.lay_out(&header, &recipe.labels)?;
         Ok(Begin::From(writer))
     }
@@ -261,7 +288,7 @@ impl Writer {
     pub fn make_safe(&mut self) -> Result<()> {
         self.file.sync_data().map_err(|e| Error::io("write", &self.path, &e))?;
         self.safe = self.done;
-        let progress = Progress { key: self.key.clone(), rows: self.done };
+        let progress = Progress { key: self.key.clone(), by: self.by.clone(), rows: self.done };
         let bytes = serde_json::to_vec(&progress).map_err(|e| broken_recipe(&e))?;
         files::write_bytes(&suffixed(&self.path, "progress"), &bytes)
     }
@@ -289,15 +316,29 @@ impl Writer {
     }
 }
 
+/// Whether a file that is not complete is empty or begins as [`header`] does. Its place afterwards is the beginning.
+fn is_ours(file: &mut File) -> bool {
+    let mut begin = [0; 8 + BEGIN.len()];
+    let mut read = || {
+        file.seek(SeekFrom::Start(0))?;
+        let empty = file.metadata()?.len() == 0;
+        let same = empty || file.read_exact(&mut begin).is_ok() && begin.ends_with(BEGIN);
+        file.seek(SeekFrom::Start(0)).map(|_| same)
+    };
+    read().unwrap_or(false)
+}
+
 /// How many rows of the partial file can be relied on: those that its progress vouches for, if both
 /// belong to this very extraction.
-fn safe_rows(path: &Path, file: &mut File, key: &str, header: &[u8], whole: u64) -> usize {
+fn safe_rows(path: &Path, file: &mut File, (key, by): (&str, &str), header: &[u8], whole: u64) -> usize {
     let mut vouched = || {
         let bytes = fs::read(suffixed(path, "progress")).ok()?;
         let progress: Progress = serde_json::from_slice(&bytes).ok()?;
         let mut found = vec![0; header.len()];
         file.read_exact(&mut found).ok()?;
-        let same = progress.key == key && found == header && file.metadata().ok()?.len() == whole;
+        let same = (&progress.key[..], &progress.by[..]) == (key, by)
+            && found == header
+            && file.metadata().ok()?.len() == whole;
         same.then_some(progress.rows)
     };
     vouched().unwrap_or(0)
@@ -317,6 +358,11 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// How the JSON of a header begins.
+const BEGIN: &[u8] = b"{\"__metadata__\":{\"classes\":";
+/// The longest header that safetensors reads.
+const LONGEST: usize = 100_000_000;
+
 /// The safetensors header: length, JSON, spaces up to a multiple of eight. Labels come first, so that
 /// the long tensor ends the file.
 fn header(recipe: &Recipe, key: &str) -> Result<Vec<u8>> {
@@ -325,12 +371,10 @@ fn header(recipe: &Recipe, key: &str) -> Result<Vec<u8>> {
     shape.extend(&recipe.row[1..]);
     let labels_end = rows * 4;
     let end = labels_end + rows * recipe.row.iter().product::<usize>() * 4;
-    let names: Vec<&str> = recipe.files.iter().map(|(name, _, _)| name.as_str()).collect();
     let text = |value: serde_json::Result<String>| value.map_err(|e| broken_recipe(&e));
     let metadata = BTreeMap::from([
         ("format", "vgg-ft features".to_owned()),
         ("key", key.to_owned()),
-        ("files", text(serde_json::to_string(&names))?),
         ("classes", text(serde_json::to_string(&recipe.classes))?),
         ("recipe", text(serde_json::to_string(recipe))?),
     ]);
@@ -341,6 +385,12 @@ fn header(recipe: &Recipe, key: &str) -> Result<Vec<u8>> {
     });
     let mut json = text(serde_json::to_string(&json))?.into_bytes();
     json.resize(json.len().next_multiple_of(8), b' ');
+    if json.len() > LONGEST {
+        return Err(Error::new(Kind::Usage, "so many names do not fit into a file of features")
+            .fact("pictures", rows)
+            .fact("bytes of their names", format!("{}, at most {LONGEST}", json.len()))
+            .help("shorten the names of files and folders, or use fewer pictures"));
+    }
     let mut header = (json.len() as u64).to_le_bytes().to_vec();
     header.extend(json);
     Ok(header)

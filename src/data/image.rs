@@ -2,12 +2,14 @@
 //!
 //! In: a path or bytes in PNG, JPEG, BMP, GIF, WebP, PNM or TIFF, recognised by content, not by
 //! name. Out: [`Rgb8`], or an error that names the file. EXIF orientation, gamma and colour profiles
-//! are not applied, because PIL and Keras do not; alpha is dropped, not blended. All is PIL's bit for
-//! bit, except up to 4 grey levels in JPEG, where decoders are free to round, and 1 in 16-bit BMP,
-//! CMYK TIFF and PNM with an odd maximum.
+//! are not applied, because PIL and Keras do not, but for a TIFF's orientation, which they do; alpha is
+//! dropped, not blended. All is PIL's bit for bit, except up to 4 grey levels in JPEG, where decoders are
+//! free to round, 1 in 16-bit BMP, CMYK TIFF and PNM with an odd maximum, and what a GIF's first frame
+//! leaves free (black here). TIFFs of a palette, of floats, of Lab or of grey with alpha are refused.
 
 use super::resize::Size;
 use crate::error::{Error, Kind, Result};
+use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -77,13 +79,18 @@ fn decode_inner(bytes: &[u8], path: &Path) -> Result<Rgb8> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(|e| refused(path, bytes, e))?;
+    let mut decoder = reader.into_decoder().map_err(|e| refused(path, bytes, e))?;
     let (w, h) = decoder.dimensions();
     if u64::from(w) * u64::from(h) > MAX_PIXELS {
         return Err(too_large(path).fact("size", format!("{w} x {h}")));
     }
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| refused(path, bytes, e))?;
-    let size = Size { h: h as usize, w: w as usize };
+    let turned = match format {
+        ImageFormat::Tiff => decoder.orientation().map_err(|e| refused(path, bytes, e))?,
+        _ => Orientation::NoTransforms,
+    };
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| refused(path, bytes, e))?;
+    image.apply_orientation(turned);
+    let size = Size { h: image.height() as usize, w: image.width() as usize };
     let pixels =
         to_rgb(image, format, bytes).ok_or_else(|| unsupported(path, "samples of more than 16 bits"))?;
     if size.bytes() == 0 || pixels.len() != size.bytes() {
@@ -202,6 +209,14 @@ fn too_large(path: &Path) -> Error {
     Error::new(Kind::Data, format!("{} is too large to be decoded safely", path.display()))
         .fact("limit", format!("{MAX_PIXELS} pixels"))
         .help("save the picture in a smaller size")
+}
+
+/// Whether a picture of a file may be made in this size: a narrow one that is very high becomes large on its way.
+///
+/// # Errors
+/// [`Kind::Data`].
+pub(super) fn fits(path: &Path, size: Size) -> Result<()> {
+    if size.bytes() as u64 > MAX_BYTES { Err(too_large(path).fact("size", size)) } else { Ok(()) }
 }
 
 fn refused(path: &Path, bytes: &[u8], error: ImageError) -> Error {

@@ -17,6 +17,7 @@ pub mod resize;
 pub mod split;
 mod store;
 
+pub use store::VERSION as PIXELS;
 pub use store::checksum;
 
 pub use augment::{AngleUnit, Augment, FillMode};
@@ -37,5 +38,7 @@ use std::path::Path;
 /// # Errors
 /// As [`image::decode`].
 pub fn load(path: &Path, size: Size, how: Resize) -> Result<Vec<u8>> {
-    Ok(image::decode(path)?.resize(size, how).pixels)
+    let picture = image::decode(path)?;
+    image::fits(path, how.between(picture.size, size))?;
+    Ok(picture.resize(size, how).pixels)
 }

@@ -49,6 +49,14 @@ impl Resize {
     /// All.
     pub const ALL: [Self; 2] = [Self::Nearest, Self::Bilinear];
 
+    /// The larger of what is made on the way from a size to another.
+    pub(super) fn between(self, from: Size, to: Size) -> Size {
+        match self {
+            Self::Nearest => to,
+            Self::Bilinear => Size { h: from.h.max(to.h), w: to.w },
+        }
+    }
+
     /// The word for it on a command line and in a file.
     pub fn name(self) -> &'static str {
         match self {
@@ -210,6 +218,19 @@ mod tests {
         for how in [Resize::Nearest, Resize::Bilinear] {
             assert_eq!(picture.clone().resize(picture.size, how), picture);
         }
+    }
+
+    /// What is made on the way, not only what comes out, must fit: of a picture 1 wide and 170 million high a file is small.
+    #[test]
+    fn a_narrow_picture_that_is_very_high_is_refused() {
+        let (high, to) = (Size { h: 170_000_000, w: 1 }, Size::square(150));
+        assert_eq!(Resize::Nearest.between(high, to), to);
+        let between = Resize::Bilinear.between(high, to);
+        assert_eq!(between, Size { h: 170_000_000, w: 150 });
+        let path = std::path::Path::new("high.png");
+        let error = crate::data::image::fits(path, between).unwrap_err().to_string();
+        assert!(error.contains("high.png is too large") && error.contains("170000000x150"), "{error}");
+        crate::data::image::fits(path, Resize::Bilinear.between(Size { h: 12_000, w: 9000 }, to)).unwrap();
     }
 
     #[test]

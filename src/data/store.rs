@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 const MAGIC: [u8; 8] = *b"VGGFTPIX";
-// Part of the key: pixels that a newer decoder would make otherwise must not be found.
-const VERSION: u32 = 2;
+/// How pictures become pixels. Part of the key: pixels that a newer decoder would make otherwise must not be found.
+pub const VERSION: u32 = 3;
 const HEADER: usize = 64;
 const FOOTER: usize = 56;
 

@@ -1,10 +1,11 @@
-//! A file that is on its way: `NAME.part` holds the bytes so far, `NAME.part.json` says of what they are.
+//! A file that is on its way: `NAME.vgg-ft.part` holds the bytes so far, `NAME.vgg-ft.part.json` says of what they are.
 //!
 //! In: bytes, in order. Out: the whole file under its name, or a part that the next try goes on from. The lock
 //! on the second file keeps two processes from writing one part; it goes with the process, however that ends.
 
 use super::Watch;
 use crate::error::{Error, Result};
+use crate::files::is_at;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -42,6 +43,10 @@ pub(super) struct Partial {
     pub waited: bool,
 }
 
+/// Behind the file's name: the bytes. Browsers leave `.part` of their own.
+const PART: &str = ".vgg-ft.part";
+/// What they are.
+const NOTE: &str = ".vgg-ft.part.json";
 /// The longest note that is read.
 const MAX_NOTE: u64 = 1 << 16;
 /// How often a lock is asked for.
@@ -53,7 +58,7 @@ impl Partial {
     /// # Errors
     /// [`Kind::Io`](crate::error::Kind::Io) when the folder cannot be written; a stop while waiting.
     pub fn open(target: &Path, watch: &mut dyn Watch) -> Result<Self> {
-        let (path, note_path) = (beside(target, ".part"), beside(target, ".part.json"));
+        let (path, note_path) = (beside(target, PART), beside(target, NOTE));
         let open = |path: &Path| {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
@@ -183,20 +188,6 @@ fn beside(target: &Path, ending: &str) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// Whether the open `file` is still the one of that name.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
-    file.metadata().and_then(|open| Ok(id(open) == id(fs::metadata(path)?))).unwrap_or(false)
-}
-
-/// There is no stable way to ask; that the name is there is most of it.
-#[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,9 +222,9 @@ mod tests {
         assert_eq!((second.have, &second.note), (3, &note));
         second.add(b"def").unwrap();
         second.keep();
-        assert_eq!(fs::read(dir.path().join("x.h5.part")).unwrap(), b"abcdef");
+        assert_eq!(fs::read(dir.path().join("x.h5.vgg-ft.part")).unwrap(), b"abcdef");
         // A note that was cut.
-        let json = dir.path().join("x.h5.part.json");
+        let json = dir.path().join("x.h5.vgg-ft.part.json");
         let whole = fs::read(&json).unwrap();
         fs::write(&json, &whole[..whole.len() - 2]).unwrap();
         let mut third = open(&target);

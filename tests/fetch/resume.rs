@@ -15,9 +15,9 @@ fn stopped(server: &Server, scene: &Scene) {
     let error = scene.fetch(&server.url("/x"), &mut ear).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
     let text = text(&error);
-    assert!(text.contains("kB in") && text.contains("x.h5.part"), "{text}");
+    assert!(text.contains("kB in") && text.contains("x.h5.vgg-ft.part"), "{text}");
     assert!(text.contains("help: the same command goes on from there"), "{text}");
-    assert_eq!(names(scene.dir.path()), [format!("{NAME}.part"), format!("{NAME}.part.json")]);
+    assert_eq!(names(scene.dir.path()), [format!("{NAME}.vgg-ft.part"), format!("{NAME}.vgg-ft.part.json")]);
     let part = fs::read(scene.part()).unwrap();
     assert!(part.len() >= 100_000 && part[..] == scene.file[..part.len()]);
     // How much came by then is chance; from here on it is not.
@@ -267,7 +267,7 @@ fn a_part_may_be_whole_or_too_long_or_of_another_address() {
     let scene = Scene::new(300_000);
     let server = then(&scene, |request, file| good(request, file, "\"1\""));
     stopped(&server, &scene);
-    fs::remove_file(scene.dir.path().join(format!("{NAME}.part.json"))).unwrap();
+    fs::remove_file(scene.dir.path().join(format!("{NAME}.vgg-ft.part.json"))).unwrap();
     scene.assert_whole(scene.fetch(&server.url("/x"), &mut Ear::default()));
     assert_eq!(server.requests()[1].from(), None);
 }
@@ -386,8 +386,8 @@ fn a_full_disk_is_one_clear_message_and_keeps_what_fits() {
     let error = fetch(&want, &mut Ear::default()).unwrap_err();
     assert_eq!((error.kind(), server.requests().len()), (Kind::Io, 1), "{error}");
     let text = text(&error);
-    assert!(text.contains("x.h5.part") && text.contains("help: free some space"), "{text}");
-    let kept = fs::metadata(disk.0.join("x.h5.part")).unwrap().len();
+    assert!(text.contains("x.h5.vgg-ft.part") && text.contains("help: free some space"), "{text}");
+    let kept = fs::metadata(disk.0.join("x.h5.vgg-ft.part")).unwrap().len();
     assert!(kept > 0 && text.contains(&format!("{:.1} kB in", kept as f64 / 1e3)), "{text}");
     let status = std::process::Command::new("mount").args(["-o", "remount,size=1m"]).arg(&disk.0).status();
     assert!(status.unwrap().success());

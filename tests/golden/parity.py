@@ -53,9 +53,10 @@ def main():
 
     with safe_open(args.features, "np") as f:
         ours = f.get_tensor("features")
-        files = json.loads((f.metadata() or {}).get("files", "null"))
-    if files is None:
-        sys.exit(f"{args.features}: the metadata has no key `files`")
+        recipe = json.loads((f.metadata() or {}).get("recipe", "null"))
+    if recipe is None:
+        sys.exit(f"{args.features}: the metadata has no key `recipe`")
+    files = [name for name, *_ in recipe["files"]]
     if len(files) != len(ours):
         sys.exit(f"{args.features}: {len(files)} files but {len(ours)} features")
 
