@@ -1,6 +1,7 @@
 //! Ctrl-C, SIGTERM and SIGHUP as a flag that long work looks at between two pieces, so that it can leave
 //! nothing half-written behind. A second signal ends the process at once. Either way the exit code is the
-//! shell's for a process that a signal ended: 128 and the signal's number.
+//! shell's for a process that a signal ended: 128 and the signal's number. One that was ignored when the process began
+//! stays ignored.
 
 use crate::error::{Error, Kind, Result};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -32,8 +33,8 @@ fn listen(signal: i32) -> std::io::Result<()> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: the pointers are null or to `action`, which outlives the call.
     done(unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) })?;
-    if signal == libc::SIGHUP && action.sa_sigaction == libc::SIG_IGN {
-        // Under nohup the work goes on when the terminal goes.
+    if action.sa_sigaction == libc::SIG_IGN {
+        // Under nohup the work goes on when the terminal goes; behind `&` in a script, at the Ctrl-C that ends the script.
         return Ok(());
     }
     action.sa_sigaction = heard as extern "C" fn(i32) as libc::sighandler_t;

@@ -395,7 +395,8 @@ fn an_interrupted_extraction_goes_on_to_the_same_bytes() {
     let args = |out: &str| {
         ["extract", "data", "-o", out, "--size", "48", "--threads", "1"].map(str::to_owned).to_vec()
     };
-    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"))
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"));
+    let mut child = crate::signals::hears(&mut command)
         .args(args("stopped"))
         .env("VGG_FT_CACHE", here.join("cache"))
         .env("VGG_FT_WEIGHTS", weights())

@@ -359,3 +359,110 @@ fn a_run_is_not_begun_over_files_that_are_none_of_its_own() {
     assert_ne!(fs::read(here.join("run/model.safetensors")).unwrap(), b"precious");
     assert_eq!(fs::read(here.join("run/notes.txt")).unwrap(), b"precious");
 }
+
+/// What is wrong with the new job is said before the old run goes.
+#[test]
+fn a_run_is_written_over_when_there_is_something_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &["train", "validation"], 3);
+    let job = ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--epochs", "0"];
+    let job = [&job[..], &["--head-epochs", "2"]].concat();
+    succeeds(here, &job);
+    let before = all(&here.join("run"));
+    fs::write(here.join("data/train/cold/bad.png"), "no picture").unwrap();
+    fails(here, &[&job[..], &["--force", "--strict"]].concat(), 1);
+    assert_eq!(all(&here.join("run")), before);
+    // Where there is nothing to lose it leaves nothing that is in the way.
+    let new = [&["finetune", "data", "-o", "new"], &job[4..]].concat();
+    fails(here, &[&new[..], &["--force", "--strict"]].concat(), 1);
+    succeeds(here, &new);
+    succeeds(here, &["predict", "run", "data/train/cold/0.png"]);
+    // Two epochs of the former run are none of the next one's.
+    let next = [&job[..10], &["--head-epochs", "1", "--seed", "9", "--force"]].concat();
+    succeeds(here, &next);
+    let (runs, _) = succeeds(here, &["compare", "run", "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&runs).unwrap()["runs"][0]["epochs"], 1, "{runs}");
+}
+
+#[test]
+fn what_is_no_features_is_neither_replaced_nor_removed_by_an_extraction() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &["train"], 2);
+    fs::create_dir(here.join("user")).unwrap();
+    let extract = ["extract", "data", "-o", "user", "--size", "32"];
+    for name in ["test.safetensors", "test.safetensors.partial", "train.safetensors"] {
+        fs::write(here.join("user").join(name), "mine").unwrap();
+    }
+    let before = all(&here.join("user"));
+    let error = fails(here, &extract, 2);
+    assert!(error.contains("train.safetensors"), "{error}");
+    assert_eq!(all(&here.join("user")), before);
+    fs::remove_file(here.join("user/train.safetensors")).unwrap();
+    succeeds(here, &extract);
+    for name in ["test.safetensors", "test.safetensors.partial"] {
+        assert_eq!(fs::read(here.join("user").join(name)).unwrap(), b"mine");
+    }
+}
+
+/// A variable of the environment is no option that was typed.
+#[test]
+fn the_environment_is_in_nobodys_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &["train"], 2);
+    succeeds(here, &["extract", "data", "-o", "features", "--size", "32", "--no-cache"]);
+    assert!(!here.join("cache").exists());
+    let unset = vgg_ft(here)
+        .env("VGG_FT_CACHE", "")
+        .env("HOME", here)
+        .env_remove("XDG_CACHE_HOME")
+        .args(["extract", "data", "-o", "again", "--size", "32"])
+        .assert()
+        .success()
+        .get_output()
+        .clone();
+    assert!(here.join(".cache/vgg-ft").is_dir(), "{}", String::from_utf8_lossy(&unset.stderr));
+    let list =
+        vgg_ft(here).env("VGG_FT_OFFLINE", "1").args(["weights", "fetch", "--list"]).assert().success();
+    assert!(String::from_utf8_lossy(&list.get_output().stdout).contains("vgg16-notop"));
+    let error = fails(here, &["notebook", "--print-config", "--seed", "18446744073709551615"], 2);
+    assert!(error.contains("`seed`"), "{error}");
+}
+
+/// Paths are bytes on Unix; JSON and TOML are Unicode.
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_unicode_end_in_no_panic() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &["train"], 2);
+    let odd = |name: &[u8]| std::ffi::OsStr::from_bytes(name).to_owned();
+    fs::copy(here.join("data/train/cold/0.png"), here.join("data/train/cold").join(odd(b"z\xff.png")))
+        .unwrap();
+    let run = |args: Vec<std::ffi::OsString>, code: i32| {
+        let output = vgg_ft(here).args(args).assert().code(code).get_output().clone();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!text.contains("panicked"), "{text}");
+        text
+    };
+    let words = |text: &str| text.split(' ').map(Into::into).collect::<Vec<std::ffi::OsString>>();
+    run(words("augment preview data -o sheet.png --augment book --count 9"), 0);
+    let out =
+        [words("finetune data --size 32 --units 4 --epochs 0 --head-epochs 1 -o"), vec![odd(b"run\xff")]];
+    run(out.concat(), 0);
+    run([words("summary"), vec![odd(b"run\xff")]].concat(), 0);
+    run([words("export"), vec![odd(b"run\xff")], words("-o"), vec![odd(b"p\xff.h5")]].concat(), 0);
+    fs::rename(here.join("data"), here.join(odd(b"d\xff"))).unwrap();
+    let job = [
+        words("finetune"),
+        vec![odd(b"d\xff")],
+        words("--size 32 --units 4 --epochs 0 --head-epochs 1 --force -o"),
+        vec![odd(b"run\xff")],
+    ];
+    let text = run(job.concat(), 2);
+    assert!(text.contains("run.toml cannot be written") && text.contains("Unicode"), "{text}");
+    run([words("summary"), vec![odd(b"run\xff")]].concat(), 0);
+}

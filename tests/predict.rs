@@ -339,7 +339,8 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
 /// A child that reads its list from us; the run is there before the clock starts.
 fn waiting(here: &Path) -> Child {
     let run = shared().join("run");
-    std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"))
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"));
+    crate::signals::hears(&mut command)
         .arg("predict")
         .arg(run)
         .args(["-", "--batch", "1"])

@@ -20,6 +20,8 @@ mod places;
 mod predict;
 #[path = "report.rs"]
 mod report;
+#[path = "signals.rs"]
+mod signals;
 #[path = "weights_cli.rs"]
 mod weights_cli;
 

@@ -4,28 +4,29 @@
 //! What stays frozen runs once per picture (`parts`). Training pictures that are augmented are never the same
 //! twice: they go through the whole network in every epoch, and at most the validation's features are kept.
 
+mod conclusion;
+
 use super::base::Base;
 use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::{Estimate, Learning};
-use super::evaluate::{Which, test};
 use super::extract::{self, named, opened};
 use super::fit::HeadOptions;
 use super::output::apart;
 use super::parts::{Cache, Part};
-use super::pictures::decode;
+use super::pictures::{decode, skipped};
 use super::remarks::{few_steps, twice};
-use super::report::{self, Judged, Material};
+use super::report::{self, Material};
 use super::resume::{Job, take_over_cuts};
-use super::run::{self, Begin, Config, FORMAT, NetworkConfig, ResultConfig, TrainingConfig};
-use super::stage::{Seen, Stages, ended_with};
+use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
+use super::stage::{Seen, Stages};
 use super::{Host, PictureOptions, limits};
 use crate::data::{Folder, Splits};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Network, Variant};
 use crate::random::{Draws, Stream};
-use crate::train::PictureSamples;
+use conclusion::Conclusion;
 use serde_json::json;
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
@@ -79,15 +80,20 @@ impl Finetune {
 /// [`Kind::Interrupted`], after which the same command with [`Begin::Resume`] goes on.
 pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     host.introduce();
-    let (text, value) = train(host, job)?;
+    let (text, value) = train(host, job, &|| Ok(()))?;
     host.result(&text, &value)
 }
 
-/// Runs the whole job; gives what came out, for people and for machines.
+/// Runs the whole job; gives what came out, for people and for machines. `begins` is called when all has been read that
+/// it learns from, and before a run goes that it is written over.
 ///
 /// # Errors
-/// As [`finetune`].
-pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::Value)> {
+/// As [`finetune`], and those of `begins`.
+pub(super) fn train(
+    host: &Host,
+    job: &Finetune,
+    begins: &dyn Fn() -> Result<()>,
+) -> Result<(String, serde_json::Value)> {
     let began = Instant::now();
     job.validate()?;
     let finished = job.begin == Begin::Resume && run::Folder::finished(&job.output)?;
@@ -131,24 +137,30 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let mut network = base.network(host, architecture, job.head.seed)?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
     let features = folder.features();
-    files::create_dir(&features)?;
     tell_what_learns(host, &network, job);
 
     let resume = job.begin == Begin::Resume;
     let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
     let mut parts = Vec::new();
-    let mut test_pictures = None;
+    let (mut test_pictures, mut unread) = (None, Vec::new());
     let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0 };
     let tested = splits.test.as_ref().map(|folder| some(folder, job.test_pictures, job.head.seed));
+    if let (Some(all), Some(some)) = (&splits.test, &tested)
+        && some.len() < all.len()
+    {
+        host.say(format_args!("note: {} of {} test pictures are judged", some.len(), all.len()));
+    }
     for (name, split) in named(&splits) {
         let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
         let pictures =
             Arc::new(decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?);
+        unread.extend(skipped(&split.root, &pictures));
         if name == "test" {
             // Decoded now, so that what is wrong with it is known before the long work.
             test_pictures = Some((split.root.clone(), pictures));
             continue;
         }
+        files::create_dir(&features)?;
         stages.see(parts.len(), Listing::of_pictures(&split.root, &pictures)?)?;
         let from = extract::From {
             variant: job.variant,
@@ -175,6 +187,8 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
         twice(host, (&splits.train.root, &parts[0].pictures), &others)?;
     }
 
+    begins()?;
+    folder.take_over(&config)?;
     let rule = job.pictures.preprocess.rule();
     let validation = {
         let with = |stage: &StageConfig| if stage.augment.is_some() { 0 } else { usize::MAX };
@@ -194,73 +208,36 @@ pub(super) fn train(host: &Host, job: &Finetune) -> Result<(String, serde_json::
     let history = &stages.history;
 
     folder.model(host, &network, &config)?;
-    let of = |stage: Option<&StageConfig>| stage.and_then(|stage| ended_with(stage, history));
-    let (first, last) = (of(job.stages.first()), of(job.stages.last()));
-    let mut result = ResultConfig {
-        head_val_accuracy: first.filter(|_| job.stages.len() > 1).and_then(|e| e.val_accuracy),
-        ..ResultConfig::default()
-    };
-    if let Some(last) = last {
-        (result.accuracy, result.val_loss, result.val_accuracy) =
-            (last.accuracy, last.val_loss, last.val_accuracy);
-    }
-    let mut text = format!("run        {}\n", job.output.display());
-    match (result.head_val_accuracy, result.val_accuracy) {
-        (Some(before), Some(after)) => {
-            text += &format!("validation {before:.4} with the frozen base, {after:.4} after fine-tuning\n");
-        }
-        (None, Some(after)) => text += &format!("validation {after:.4}\n"),
-        _ => {}
-    }
-    let mut tested = None;
-    result.seconds = stages.seconds();
-    config.result = Some(result);
+    let mut conclusion = Conclusion::new(job, config, history, stages.seconds());
     // Whole from here on; the test's figures are added when they are there.
-    folder.finish(&config)?;
-    let mut judged = None;
-    if let Some((root, pictures)) = test_pictures {
-        let samples = PictureSamples::once(&pictures, rule);
-        let found = test(host, &network, (0, &samples), &classes, job.head.batch);
-        let found = found.map_err(|error| match error.kind() {
-            Kind::Interrupted => error
-                .context("evaluating the test split, after the run was saved")
-                .help("`vgg-ft evaluate` measures the run"),
-            _ => error,
-        })?;
-        let outcome = &found.outcome;
-        text += &format!("\ntest\n{}", outcome.text());
-        (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
-        tested = Some(outcome.clone());
-        judged =
-            Some(Ok(Judged::new(Which::Split("test"), root, pictures.files.clone(), found, report::REUSED)));
-    }
-    result.seconds = stages.seconds();
-    config.result = Some(result);
-    folder.finish(&config)?;
-    if judged.is_none()
-        && let (Some(part), Some(split), Some(&place)) = (&validation, &splits.validation, places.last())
-    {
-        let entered = part.samples(place);
+    folder.finish(&conclusion.config)?;
+    let judged = if let Some((root, pictures)) = test_pictures {
+        let tested = conclusion.test(host, &network, (root, &pictures), || stages.seconds());
+        tested.and_then(|judged| folder.finish(&conclusion.config).map(|()| Some(Ok(judged))))
+    } else if let (Some(part), Some(split), Some(&place)) = (&validation, &splits.validation, places.last()) {
         let files = parts[1].pictures.files.clone();
-        let how = if entered.0 == 0 { report::FROM_PICTURES } else { report::FROM_FEATURES };
-        let found = test(host, &network, entered, &classes, job.head.batch);
-        judged = Some(
-            found.map(|found| Judged::new(Which::Split("validation"), split.root.clone(), files, found, how)),
-        );
-    }
+        Ok(Some(conclusion.validation(host, &network, (split, files), part.samples(place))))
+    } else {
+        Ok(None)
+    };
     drop(validation);
     drop(parts);
-    let material = Material { folder: &job.output, config: &config, history, judged };
-    text += &report::attempt(host, &mut network, material)?;
+    let report = judged.and_then(|judged| {
+        let material = Material { folder: &job.output, config: &conclusion.config, history, judged };
+        report::attempt(host, &mut network, material)
+    });
+    // Also where somebody did not wait for the test or the report.
     if !job.keep_features {
         folder.remove_features();
     }
+    let text = conclusion.text + &report?;
     let value = json!({
-        "run": job.output,
+        "run": files::shown(&job.output),
         "precision": host.device.precision(),
-        "result": result,
-        "test": tested,
+        "result": conclusion.config.result,
+        "test": conclusion.tested,
         "history": history.epochs,
+        "skipped": unread,
         "counters": host.counted(),
     });
     Ok((text, value))
@@ -376,6 +353,7 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             validation_split: job.validation_split,
             samples: [0, 0],
             digests: Vec::new(),
+            test_pictures: job.test_pictures,
             keep_features: job.keep_features,
             cache_limit: job.cache_limit,
             stages: job.stages.clone(),

@@ -13,6 +13,7 @@ use super::stage::{Seen, Stages, ended_with};
 use super::{Host, limits};
 use crate::data::{Features, Recipe};
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::model::{Architecture, Head};
 use crate::train::{self, FeatureSamples};
 use serde_json::json;
@@ -189,6 +190,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         train: (from, &learned),
         validation: checked.as_ref().map(|samples| (from, samples as &dyn train::Samples)),
     };
+    folder.take_over(&config)?;
     stages.run(0, &stage, &mut network, &seen)?;
 
     config.training.digests = stages.digests();
@@ -221,7 +223,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     host.result(
         &text,
         &json!({
-            "run": job.output,
+            "run": files::shown(&job.output),
             "precision": host.device.precision(),
             "result": result,
             "history": history.epochs,

@@ -7,7 +7,7 @@ use super::{Finetune, Host, PictureOptions, Reading, finetune, stage};
 use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 /// Whose job a file describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +20,18 @@ pub enum Job {
     Fit,
 }
 
-/// Goes on with the job in `run`, from here on with `rate_factor` times its learning rates.
+/// Goes on with the job in `run`, from here on with `rate_factor` times its learning rates, and with the same pictures at
+/// `data` if they were moved.
 ///
 /// # Errors
 /// [`Kind::Usage`] when there is none; those of the job.
-pub fn resume(host: &Host, run: &Path, rate_factor: Option<f64>, reading: Reading) -> Result<()> {
+pub fn resume(
+    host: &Host,
+    run: &Path,
+    data: Option<PathBuf>,
+    rate_factor: Option<f64>,
+    reading: Reading,
+) -> Result<()> {
     let file = run.join(JOB);
     if Folder::finished(run)? {
         let (text, value) = nothing_left(run);
@@ -35,7 +42,7 @@ pub fn resume(host: &Host, run: &Path, rate_factor: Option<f64>, reading: Readin
             .fact("missing", file.display())
             .help("give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"));
     }
-    // Rates are written down before the job takes the folder for itself.
+    // What changes is written down before the job takes the folder for itself.
     drop(Lock::take(run)?);
     let config = Config::read(&file)?;
     let folder = Folder::at(run);
@@ -46,13 +53,21 @@ pub fn resume(host: &Host, run: &Path, rate_factor: Option<f64>, reading: Readin
             Job::Finetune => finetune(host, &config.job(&file, output, begin, reading)?),
         }
     };
-    let Some(factor) = rate_factor else { return go_on(config) };
+    if rate_factor.is_none() && data.is_none() {
+        return go_on(config);
+    }
     let before = reached(&folder)?;
-    let mut cut = config.clone();
-    cut_rates(host, run, &mut cut, factor)?;
-    go_on(cut).or_else(|error| {
-        // What ended before its first step at the new rates did not begin: the same command is not to cut twice.
-        // A run that diverged at once is to go on at still lower ones.
+    let mut changed = config.clone();
+    if let Some(data) = data {
+        changed.training.data = absolute(&data).map_err(|e| Error::io("find", &data, &e))?;
+    }
+    if let Some(factor) = rate_factor {
+        cut_rates(host, run, &mut changed, factor)?;
+    }
+    folder.describe(&changed)?;
+    go_on(changed).or_else(|error| {
+        // What ended before its first step at the new rates did not begin: the same command is not to cut twice, nor
+        // are other pictures to be the run's. A run that diverged at once is to go on at still lower rates.
         if error.kind() != Kind::Numeric && reached(&folder)? == before {
             folder.describe(&config)?;
         }
@@ -73,8 +88,8 @@ fn reached(folder: &Folder) -> Result<Option<(usize, u64)>> {
     Ok(stage::kept(folder)?.map(|(_, moment)| (moment.stage, moment.position.step)))
 }
 
-/// Multiplies the rates of all that is still to be done, and writes it down before any of it is: who goes on later,
-/// by `vgg-ft resume` or the command that began the run, does so at the new rates.
+/// Multiplies the rates of all that is still to be done. It is written down before any of it is: who goes on later, by
+/// `vgg-ft resume` or the command that began the run, does so at the new rates.
 fn cut_rates(host: &Host, run: &Path, config: &mut Config, factor: f64) -> Result<()> {
     let folder = Folder::at(run);
     let (index, steps) = match stage::kept(&folder)? {
@@ -82,12 +97,15 @@ fn cut_rates(host: &Host, run: &Path, config: &mut Config, factor: f64) -> Resul
         Some((_, moment)) => (moment.stage, moment.position.since()),
         None => (0, 0),
     };
+    if index >= config.training.stages.len() {
+        host.say("note: all stages are over, so there is no rate to change");
+    }
     let left = config.training.stages.iter_mut().enumerate().skip(index);
     for (at, stage) in left {
         stage.cut_rate(if at == index { steps } else { 0 }, factor);
         host.say(format_args!("{}: {stage}", stage.name));
     }
-    folder.describe(config)
+    Ok(())
 }
 
 /// The rates of `stages` as the run in `folder` has them: what was changed on the way its command does not say.
@@ -165,7 +183,8 @@ impl Config {
             stages: training.stages,
             keep_features: training.keep_features,
             cache_limit: training.cache_limit,
-            test_pictures: None,
+            // Of other data a job tests all.
+            test_pictures: training.test_pictures.filter(|_| begin == Begin::Resume),
             named_classes: network.classes,
         };
         job.validate().context(|| format!("reading {}", file.display()))?;
@@ -198,7 +217,12 @@ impl Config {
             config.training.digests.clear();
             config.text()
         };
-        let (old, new) = (essence(self)?, essence(other)?);
+        // A run from before this was written down.
+        let mut other = other.clone();
+        if self.training.test_pictures.is_none() {
+            other.training.test_pictures = None;
+        }
+        let (old, new) = (essence(self)?, essence(&other)?);
         if old == new {
             return Ok(None);
         }

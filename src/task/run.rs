@@ -4,26 +4,25 @@
 
 mod config;
 mod lock;
+mod opened;
 mod remains;
 
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
 pub(super) use config::{FORMAT, damaged};
 pub(super) use lock::{Lock, is_held};
+pub use opened::{Part, Run, Stopped};
 pub(super) use remains::{DRAWN, FILES};
 
 use super::Host;
-use super::base::Base;
-use super::contents::Listing;
-use super::stage::Moment;
-use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
-use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
-use crate::report::{counted, curves, tensorboard};
-use crate::train::{Checkpoint, History};
-use serde::Serialize;
+use crate::model::Network;
+use crate::report::{curves, tensorboard};
+use crate::train::History;
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -43,10 +42,14 @@ pub struct Folder {
     path: PathBuf,
     /// Held by whoever writes there.
     lock: Option<Lock>,
+    /// Whether a run that is there is to go.
+    over: Cell<bool>,
 }
 
 /// What is being done, until it is done.
 pub(super) const JOB: &str = "job.toml";
+/// All weights.
+const MODEL: &str = "model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
 /// The samples of training and of validation.
@@ -62,17 +65,20 @@ pub(super) const CURVES: &str = "curves.png";
 impl Folder {
     /// That of a run which is there.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), lock: None }
+        Self { path: path.to_owned(), lock: None, over: Cell::new(false) }
     }
 
     /// Makes the folder, or takes it over.
     ///
     /// # Errors
     /// [`Kind::Usage`] when a run is there and neither written over nor taken up, when there is none to take
-    /// up, when it is another job, or when another process writes there; [`Kind::Io`].
+    /// up, when it is another job, when another process writes there, or when a path of the job is no Unicode;
+    /// [`Kind::Io`].
     pub fn begin(host: &Host, path: &Path, begin: Begin, job: &Config) -> Result<Self> {
+        // What cannot be written down is known before anything that is there goes.
+        job.text()?;
         let lock = if path.is_dir() { Lock::take(path)? } else { None };
-        let mut folder = Self { path: path.to_owned(), lock };
+        let mut folder = Self { path: path.to_owned(), lock, over: Cell::new(false) };
         let (finished, stopped) = (folder.join("run.toml").exists(), folder.join(CHECKPOINT).exists());
         match begin {
             Begin::New if finished => {
@@ -88,22 +94,47 @@ impl Folder {
             }
             Begin::Resume => folder.compare(host, JOB, job)?,
             Begin::New => folder.nothing_lost()?,
-            Begin::Over => {
-                // From here on the folder is not whole.
-                for name in ["run.toml", REPORT, CURVES].iter().chain(&ON_THE_WAY) {
-                    remove(&folder.join(name))?;
-                }
-            }
+            // What is there goes when there is something to put in its place: `take_over`.
+            Begin::Over => folder.over.set(finished || stopped || folder.join(JOB).exists()),
         }
         files::create_dir(path)?;
         if folder.lock.is_none() {
             folder.lock = Lock::take(path)?;
         }
         folder.remove_remains()?;
-        if begin != Begin::Resume {
+        if begin != Begin::Resume && !folder.over.get() {
             folder.describe(job)?;
         }
         Ok(folder)
+    }
+
+    /// Before the first step: where a run is to be written over, that is the moment when it goes. Its data have been read
+    /// by now, and what can be wrong with them has been said.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn take_over(&self, job: &Config) -> Result<()> {
+        if !self.over.take() {
+            return Ok(());
+        }
+        // Its weights stay until there are others: they may be those that this one begins with.
+        self.remove_all_but(MODEL)?;
+        self.describe(job)
+    }
+
+    /// Removes the run that is there.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn clear(&self) -> Result<()> {
+        self.remove_all_but("")
+    }
+
+    fn remove_all_but(&self, kept: &str) -> Result<()> {
+        // From here on it is not whole. The job goes last: without it nothing that is there can go on.
+        remove(&self.join("run.toml"))?;
+        let others = FILES.iter().filter(|&&name| name != JOB && name != kept);
+        others.chain([&JOB]).try_for_each(|name| remove(&self.join(name)))
     }
 
     /// What is being done.
@@ -205,7 +236,7 @@ impl Folder {
             ("preprocess".to_owned(), preprocess.clone()),
             ("size".to_owned(), format!("{h}x{w}")),
         ]);
-        network.save(host.device.as_ref(), &self.join("model.safetensors"), &metadata)
+        network.save(host.device.as_ref(), &self.join(MODEL), &metadata)
     }
 
     /// The last file: from now on the run is whole, and what it needed on the way goes.
@@ -225,183 +256,16 @@ impl Folder {
 
 /// That the run at `path` is finished, for people and for machines.
 pub(super) fn nothing_left(path: &Path) -> (String, Value) {
-    let text = format!("{} is finished, there is nothing to go on with", path.display());
-    (text, json!({ "run": path, "finished": true }))
+    let mut text = format!("{} is finished, there is nothing to go on with", path.display());
+    if !path.join(REPORT).exists() {
+        let _ = write!(text, " (`vgg-ft report {}` makes its report, which is missing)", quoted(path));
+    }
+    (text, json!({ "run": files::shown(path), "finished": true }))
 }
 
 fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
         _ => Ok(()),
-    }
-}
-
-/// What a run learns from, and what it is measured on after every epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The first of [`TrainingConfig::digests`].
-    Train,
-    /// The second.
-    Validation,
-}
-
-/// How far a run is that is not finished.
-#[derive(Clone, Debug, Serialize)]
-pub struct Stopped {
-    /// The stage that is under way.
-    stage: String,
-    /// Its epochs that are over.
-    epochs: usize,
-    /// Steps of the next.
-    steps: usize,
-}
-
-/// A run read back.
-pub struct Run {
-    /// `run.toml`; of a run that was stopped, `job.toml`.
-    pub config: Config,
-    /// Layers and sizes.
-    pub architecture: Architecture,
-    path: PathBuf,
-    /// Where a run that is not finished was stopped.
-    stopped: Option<(Checkpoint, Moment)>,
-}
-
-impl Run {
-    /// Reads a finished run.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] when `path` is none; [`Kind::Data`] when `run.toml` is damaged.
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = path.join("run.toml");
-        if !file.try_exists().map_err(|e| Error::io("read", &file, &e))? {
-            let help = if is_held(path) {
-                "it is being trained now: wait until it has ended".into()
-            } else if path.join(JOB).exists() {
-                format!("it was stopped: `vgg-ft resume {}` goes on with it", quoted(path))
-            } else {
-                "give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o".into()
-            };
-            return Err(Error::new(Kind::Usage, format!("{} is not a finished run", path.display()))
-                .fact("missing", file.display())
-                .help(help));
-        }
-        Self::read(path, &file, None)
-    }
-
-    /// Reads a run that is finished, or was stopped (or is still being trained) after its first checkpoint.
-    ///
-    /// # Errors
-    /// As [`Self::open`]; [`Kind::Weights`] when the checkpoint is damaged.
-    pub fn open_unfinished(path: &Path) -> Result<Self> {
-        let job = path.join(JOB);
-        if path.join("run.toml").exists() || !job.exists() {
-            return Self::open(path);
-        }
-        let stopped = super::stage::kept(&Folder::at(path))?.ok_or_else(|| {
-            Error::new(Kind::Usage, format!("{} has no weights yet", path.display()))
-                .fact("missing", path.join(CHECKPOINT).display())
-                .help(if is_held(path) {
-                    "it is being trained now: its first checkpoint comes after its first epoch".into()
-                } else {
-                    format!("it was stopped in its first epoch: `vgg-ft resume {}` goes on", quoted(path))
-                })
-        })?;
-        Self::read(path, &job, Some(stopped))
-    }
-
-    fn read(path: &Path, file: &Path, stopped: Option<(Checkpoint, Moment)>) -> Result<Self> {
-        let config = Config::read(file)?;
-        let architecture = config.architecture(file)?;
-        Ok(Self { config, architecture, path: path.to_owned(), stopped })
-    }
-
-    /// How far a run is that is not finished.
-    pub fn stopped(&self) -> Option<Stopped> {
-        let (_, moment) = self.stopped.as_ref()?;
-        let position = &moment.position;
-        let stage =
-            self.config.training.stages.get(moment.stage).map_or_else(String::new, |s| s.name.clone());
-        Some(Stopped { stage, epochs: position.epochs.len(), steps: position.within })
-    }
-
-    /// Whether `listing` is what a part of the run saw; `None` where the run does not tell.
-    pub fn saw(&self, part: Part, listing: &Listing) -> Option<bool> {
-        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[part as usize].digest);
-        let seen = moment.or_else(|| self.config.training.digests.get(part as usize))?;
-        Some(*seen == listing.contents().digest)
-    }
-
-    /// Remarks on a run that is not finished, and where the device computes in other numbers than those that the run was
-    /// trained in.
-    pub fn remark(&self, host: &Host) {
-        if let Some(Stopped { stage, epochs, steps }) = self.stopped() {
-            host.say(format_args!(
-                "note: the run is {}; its weights are those of its checkpoint, after {} and {} of stage `{stage}`",
-                if is_held(&self.path) { "being trained" } else { "not finished" },
-                counted(epochs, "epoch"),
-                counted(steps, "step")
-            ));
-        }
-        let (trained, here) = (self.config.training.precision, host.device.precision());
-        if trained != here {
-            host.say(format_args!(
-                "note: the run was trained in {trained} and is asked in {here} here; `--precision {trained}`, on a card or \
-                 the emulator, asks it as it was trained"
-            ));
-        }
-    }
-
-    /// The trained network.
-    ///
-    /// # Errors
-    /// [`Kind::Weights`] when the model file is missing, damaged or of other sizes than `run.toml` says; of a run that is not
-    /// finished, when the base's weights are not those that it began with.
-    pub fn network(&self, host: &Host) -> Result<Network> {
-        let Some((checkpoint, _)) = &self.stopped else {
-            let weights = self.weights()?;
-            return Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(&weights));
-        };
-        let training = &self.config.training;
-        let base = Base::open(host, training.weights.as_deref())?;
-        if base.sha256 != training.base_weights {
-            return Err(Error::new(
-                Kind::Weights,
-                "the weights of the base are not those that the run began with",
-            )
-            .expected_got(&training.base_weights, &base.sha256)
-            .help(
-                "put the file back, or set VGG_FT_WEIGHTS to it; the checkpoint has what was trained alone",
-            ));
-        }
-        let mut network = base.network(host, self.architecture.clone(), training.seed)?;
-        checkpoint.weights(host.device.as_ref(), &mut network)?;
-        Ok(network)
-    }
-
-    /// The file of a finished run's trained weights.
-    ///
-    /// # Errors
-    /// [`Kind::Weights`] when it is missing or damaged.
-    pub fn weights(&self) -> Result<Pretrained> {
-        Pretrained::open(&self.path.join("model.safetensors"))
-    }
-
-    /// How pixels were scaled.
-    ///
-    /// # Errors
-    /// [`Kind::Data`] for a name that this version does not know.
-    pub fn preprocess(&self) -> Result<Preprocess> {
-        let name = &self.config.network.preprocess;
-        name.parse().map_err(|e: Error| damaged(&self.path.join("run.toml"), e.message()))
-    }
-
-    /// How pictures were brought to size.
-    ///
-    /// # Errors
-    /// [`Kind::Data`] for a name that this version does not know.
-    pub fn resize(&self) -> Result<Resize> {
-        let name = &self.config.network.resize;
-        name.parse().map_err(|reason: String| damaged(&self.path.join("run.toml"), &reason))
     }
 }

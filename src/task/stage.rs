@@ -127,7 +127,7 @@ impl<'a> Stages<'a> {
     /// What is trained on (`split` 0) or validated (1): to be said before anything is computed from it.
     ///
     /// # Errors
-    /// [`Kind::Data`] when a run that is taken up began with others; [`Kind::Io`].
+    /// [`Kind::Data`] when a run that is taken up began with others.
     pub fn see(&mut self, split: usize, listing: Listing) -> Result<()> {
         self.samples[split] = listing.contents();
         self.listings[split] = listing;
@@ -136,7 +136,7 @@ impl<'a> Stages<'a> {
         {
             return Err(self.other_samples(split, &moment.samples[split]));
         }
-        self.listings[split].save(&self.folder.listing(split))
+        Ok(())
     }
 
     /// What was seen of training and of validation, for the run's file.
@@ -188,6 +188,9 @@ impl<'a> Stages<'a> {
                 counted(position.within, "step")
             ));
         }
+        for (split, listing) in self.listings.iter().enumerate() {
+            listing.save(&self.folder.listing(split))?;
+        }
         let (enters, train) = seen.train;
         let course = stage.course(self.batch, self.seed, self.classes, train.labels())?;
         let mut watch = Watch {
@@ -197,7 +200,7 @@ impl<'a> Stages<'a> {
             contents: &self.samples,
             clock: self.clock,
             epochs: stage.epochs,
-            steps: 0,
+            steps: course.steps(train.len()),
             first: first_parameter(network, self.changed),
             samples: course.steps(train.len()) * course.samples_per_step(),
             progress: None,

@@ -2,8 +2,12 @@
 //! disk; and the whole chapter in one command.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[cfg(unix)]
+mod moved;
 mod notebook;
 mod numbers;
+#[path = "../signals.rs"]
+mod signals;
 mod stopped;
 
 use assert_cmd::Command;
@@ -29,7 +33,8 @@ fn vgg_ft(dir: &Path) -> Command {
 
 /// The same, running beside the test.
 fn spawn(dir: &Path, args: &[&str]) -> Child {
-    std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"))
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"));
+    signals::hears(&mut command)
         .args(args)
         .env("VGG_FT_CACHE", dir.join("cache"))
         .env("VGG_FT_WEIGHTS", find_default().unwrap().canonicalize().unwrap())

@@ -122,15 +122,18 @@ fn adamw_with_all_that_counts_steps_is_taken_up_to_the_bit() {
     ]);
 }
 
-/// Under nohup the terminal's end is not ours.
+/// Under nohup the terminal's end is not ours; in the background of a script its Ctrl-C is not.
 #[test]
-fn a_hangup_that_is_ignored_stays_ignored() {
+fn a_signal_that_is_ignored_stays_ignored() {
     let dir = tempfile::tempdir().unwrap();
     let here = here(&dir);
     draw(&here.join("data"), &[("train", [5, 5])]);
-    for (trap, ends) in [("trap '' HUP; ", 0), ("", 129)] {
-        let run = format!("run{ends}");
-        let mut child = std::process::Command::new("sh")
+    for (trap, sent, ends) in
+        [("trap '' HUP; ", "-HUP", 0), ("", "-HUP", 129), ("trap '' INT; ", "-INT", 0), ("", "-INT", 130)]
+    {
+        let run = format!("run{sent}{ends}");
+        let mut command = std::process::Command::new("sh");
+        let mut child = super::signals::hears(&mut command)
             .args(["-c", &format!("{trap}exec \"$0\" \"$@\"")])
             .arg(assert_cmd::cargo::cargo_bin("vgg-ft"))
             .args(job(&run, &[]))
@@ -142,7 +145,7 @@ fn a_hangup_that_is_ignored_stays_ignored() {
             .unwrap();
         let csv = here.join(&run).join("history.csv");
         wait_until(&mut child, || csv.exists());
-        signal(&child, "-HUP");
+        signal(&child, sent);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(ends), "{}", String::from_utf8_lossy(&output.stderr));
     }

@@ -27,7 +27,8 @@ pub struct Numbers {
     pub features_dropout: f32,
     /// Dropout of the classifier on the augmented base; the book has none.
     pub finetune_dropout: f32,
-    /// Batches of the test; all pictures if not given.
+    /// Batches of the test; all pictures if none. In a file 0 says none, here and for the steps of the stages: what it leaves
+    /// out stays as in the chapter.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test_steps: Option<usize>,
     /// Share of each class for validation, if the data has no split of its own.
@@ -93,7 +94,10 @@ impl Numbers {
         for stage in [&mut numbers.features, &mut numbers.frozen, &mut numbers.finetune] {
             // Ranges that are all nothing are no augmentation.
             stage.augment.take_if(|augment| !augment.changes());
+            stage.steps_per_epoch.take_if(|steps| *steps == 0);
+            stage.validation_steps.take_if(|steps| *steps == 0);
         }
+        numbers.test_steps.take_if(|steps| *steps == 0);
         Ok(numbers)
     }
 
@@ -102,7 +106,13 @@ impl Numbers {
     /// # Errors
     /// None in practice: the numbers always serialize.
     pub fn text(&self) -> Result<String> {
-        toml::to_string(self)
+        let mut all = self.clone();
+        all.test_steps.get_or_insert(0);
+        for stage in [&mut all.features, &mut all.frozen, &mut all.finetune] {
+            stage.steps_per_epoch.get_or_insert(0);
+            stage.validation_steps.get_or_insert(0);
+        }
+        toml::to_string(&all)
             .map_err(|e| Error::new(Kind::Usage, "these numbers cannot be written").fact("reason", e))
     }
 
@@ -116,8 +126,13 @@ impl Numbers {
                 .fact("name", &self.frozen.name)
                 .help("give `frozen` and `finetune` names of their own"));
         }
-        if self.batch == 0 || self.test_steps == Some(0) {
-            return Err(Error::new(Kind::Usage, "`batch` and `test_steps` are 1 or more"));
+        if i64::try_from(self.seed).is_err() {
+            return Err(Error::new(Kind::Usage, "`seed` is a number that TOML can hold")
+                .expected_got(format!("at most {}", i64::MAX), self.seed)
+                .help("give a smaller one"));
+        }
+        if self.batch == 0 {
+            return Err(Error::new(Kind::Usage, "`batch` is 1 or more").help("the book's is 20"));
         }
         if !(self.cache_limit >= 0.0 && self.cache_limit.is_finite()) {
             return Err(Error::new(Kind::Usage, "`cache_limit` is in gigabytes, from 0 up")

@@ -10,10 +10,11 @@ mod time;
 pub use config::Numbers;
 
 use super::base::Base;
-use super::evaluate::test;
+use super::evaluate::{Which, test};
 use super::fit::HeadOptions;
 use super::output::apart;
 use super::pictures::decode;
+use super::report::{self, Judged, Material};
 use super::resume::take_over_cuts;
 use super::run::{self, Begin, Config, Run};
 use super::stage::ended_with;
@@ -26,9 +27,9 @@ use crate::report::{counted, duration};
 use crate::task::extract::opened;
 use crate::train::{Epoch, History, PictureSamples};
 use serde::Serialize;
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ enum State {
 #[derive(Debug, Serialize)]
 struct Row {
     part: String,
-    run: PathBuf,
+    run: String,
     epochs: usize,
     val_accuracy: Option<f64>,
     val_loss: Option<f64>,
@@ -101,14 +102,23 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
     }
     tell(host, job, &parts, &base, &splits)?;
     drop(base);
-    for part in &parts {
+    let begun = Cell::new(false);
+    for (at, part) in parts.iter().enumerate() {
         let name = part.job.output.display();
         if part.state == State::Finished {
             host.say(format_args!("\n{name} is finished"));
         } else {
             host.say(format_args!("\n{name}"));
-            finetune::train(host, &part.job).map_err(|error| match error.kind() {
-                Kind::Interrupted => error.help("the same command goes on from there"),
+            // Where all is begun anew, parts that are still to come are no more when the first begins: they would be
+            // taken for parts of this notebook.
+            let begins = || {
+                begun.set(true);
+                let others = parts[at..].iter().skip(1).filter(|_| job.force);
+                others.map(|part| run::Folder::at(&part.job.output)).try_for_each(|former| former.clear())
+            };
+            finetune::train(host, &part.job, &begins).map_err(|error| match error.kind() {
+                Kind::Interrupted if job.force && !begun.get() => error.help("what was there is still there"),
+                Kind::Interrupted => error.help(format!("the same command{} goes on from there", again(job))),
                 _ => error,
             })?;
         }
@@ -121,7 +131,7 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
         all.append(&mut rows(&part.job)?);
     }
     let rows = all;
-    host.result(&table(&rows), &serde_json::json!({ "notebook": job.output, "parts": rows }))
+    host.result(&table(&rows), &serde_json::json!({ "notebook": files::shown(&job.output), "parts": rows }))
 }
 
 /// The two runs as jobs of `finetune`; stages without epochs are left out.
@@ -227,20 +237,26 @@ fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Split
         let tested = part.job.test_pictures.map_or(tested, |limit| limit.min(tested));
         let time = (passes + tested as f64) * seconds / numbers.batch as f64;
         let name = part.job.output.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        each.push(format!("{name} {}", duration(Duration::from_secs_f64(time))));
+        each.push(format!("{name} {}", duration(time)));
         all += time;
     }
     host.say(format_args!(
         "time       about {} on this device ({}): a batch of {} takes {seconds:.2} s forward here, and the way \
-         back is taken as twice that; stop whenever you like, the same command goes on",
-        duration(Duration::from_secs_f64(all)),
+         back is taken as twice that; stop whenever you like, the same command{} goes on",
+        duration(all),
         each.join(", "),
         numbers.batch,
+        again(job),
     ));
     Ok(())
 }
 
-/// The test of a run that was stopped before it.
+/// How the command that began the parts differs from the one that goes on with them.
+fn again(job: &Notebook) -> &'static str {
+    if job.force { " without --force" } else { "" }
+}
+
+/// The test of a run that was stopped before it, and the report.
 fn measure(host: &Host, job: &Finetune, folder: &Folder) -> Result<()> {
     let mut run = Run::open(&job.output)?;
     let mut result = run.config.result.unwrap_or_default();
@@ -248,13 +264,24 @@ fn measure(host: &Host, job: &Finetune, folder: &Folder) -> Result<()> {
         return Ok(());
     }
     let pictures = decode(host, "test", folder, job.size, job.pictures.resize, &job.pictures.reading)?;
-    let network = run.network(host)?;
+    let mut network = run.network(host)?;
     let classes = &run.config.network.classes;
     let samples = PictureSamples::once(&pictures, job.pictures.preprocess.rule());
-    let outcome = test(host, &network, (0, &samples), classes, job.head.batch)?.outcome;
-    (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
+    let tested = test(host, &network, (0, &samples), classes, job.head.batch)?;
+    (result.test_loss, result.test_accuracy) = (Some(tested.outcome.loss), Some(tested.outcome.accuracy));
     run.config.result = Some(result);
-    files::write_bytes(&job.output.join("run.toml"), run.config.text()?.as_bytes())
+    files::write_bytes(&job.output.join("run.toml"), run.config.text()?.as_bytes())?;
+    let judged = Judged::new(
+        Which::Split("test"),
+        folder.root.clone(),
+        pictures.files.clone(),
+        tested,
+        report::REUSED,
+    );
+    let history = History::load(&job.output.join("history.csv"))?;
+    let material =
+        Material { folder: &job.output, config: &run.config, history: &history, judged: Some(Ok(judged)) };
+    report::attempt(host, &mut network, material).map(|_| ())
 }
 
 /// A part's lines: one for each stage; the test is that of the last.
@@ -267,7 +294,7 @@ fn rows(job: &Finetune) -> Result<Vec<Row>> {
         let end = ended_with(stage, &history);
         Row {
             part: stage.name.clone(),
-            run: job.output.clone(),
+            run: files::shown(&job.output),
             epochs: epochs.len(),
             val_accuracy: end.and_then(|epoch| epoch.val_accuracy),
             val_loss: end.and_then(|epoch| epoch.val_loss),
@@ -295,7 +322,7 @@ fn table(rows: &[Row]) -> String {
             figure(row.val_loss),
             figure(row.test_accuracy),
             figure(row.test_loss),
-            duration(Duration::from_secs_f64(row.seconds))
+            duration(row.seconds)
         );
     }
     text

@@ -88,6 +88,9 @@ pub struct TrainingConfig {
     /// Bytes that those activations may take on the disk.
     #[serde(default)]
     pub cache_limit: u64,
+    /// Pictures of the test at most; all if not given.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub test_pictures: Option<usize>,
     /// In their order.
     pub stages: Vec<StageConfig>,
 }
@@ -121,10 +124,20 @@ impl Config {
     /// The file's text.
     ///
     /// # Errors
-    /// None in practice: the fields always serialize.
+    /// [`Kind::Usage`] for a path that is no Unicode: TOML can hold no other.
     pub fn text(&self) -> Result<String> {
-        toml::to_string(self)
-            .map_err(|e| Error::new(Kind::Io, "run.toml cannot be written").fact("reason", e))
+        toml::to_string(self).map_err(|e| {
+            let TrainingConfig { data, weights, .. } = &self.training;
+            let paths = [Some(data), weights.as_ref()].into_iter().flatten();
+            let odd: Vec<_> = paths.filter(|path| path.to_str().is_none()).collect();
+            let help = if odd.is_empty() {
+                "this is a bug in vgg-ft"
+            } else {
+                "give files and folders names of Unicode characters"
+            };
+            let error = Error::new(Kind::Usage, "run.toml cannot be written").fact("reason", e);
+            odd.iter().fold(error, |error, path| error.fact("path", path.display())).help(help)
+        })
     }
 
     /// Reads a file.

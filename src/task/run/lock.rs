@@ -3,10 +3,15 @@
 //! In: the folder. Out: a [`Lock`] that ends with the process, however it ends, or who is asked to wait.
 
 use crate::error::{Error, Kind, Result};
+use crate::files::is_at;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 const NAME: &str = ".lock";
+/// How often a folder that is taken is asked for.
+const TRIES: u32 = 5;
 
 /// A run's folder in the hands of this process.
 pub struct Lock {
@@ -23,16 +28,25 @@ impl Lock {
         let file = path.join(NAME);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
-        let held = options.open(&file).map_err(|e| Error::io("create", &file, &e))?;
-        match held.try_lock() {
-            Ok(()) => Ok(Some(Self { file, _held: held })),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::new(Kind::Usage, format!("another vgg-ft is writing {}", path.display()))
-                    .help("wait until it has ended, or choose another folder with -o"))
+        for _ in 0..TRIES {
+            let held = options.open(&file).map_err(|e| Error::io("create", &file, &e))?;
+            match held.try_lock() {
+                Ok(()) if is_at(&held, &file) => return Ok(Some(Self { file, _held: held })),
+                // Its last holder has removed it since it was opened.
+                Ok(()) => {}
+                // Perhaps by somebody who only asks whether it is held.
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
+                Err(TryLockError::Error(_)) => return Ok(None),
             }
-            Err(TryLockError::Error(_)) => Ok(None),
         }
+        Err(busy(path))
     }
+}
+
+/// That another process has the folder at `path`.
+pub(super) fn busy(path: &Path) -> Error {
+    Error::new(Kind::Usage, format!("another vgg-ft is writing {}", path.display()))
+        .help("wait until it has ended, or choose another folder with -o")
 }
 
 /// Whether a process has the folder at `path`, as far as that can be told.
@@ -66,6 +80,13 @@ mod tests {
             "{error}"
         );
         assert!(is_held(dir.path()));
+        // At its test or report a run is whole, but not left.
+        std::fs::write(dir.path().join("run.toml"), "").unwrap();
+        std::fs::create_dir(dir.path().join("features")).unwrap();
+        let error = super::super::Folder::finished(dir.path()).unwrap_err();
+        assert!(error.kind() == Kind::Usage && error.to_string().contains("another vgg-ft"), "{error}");
+        std::fs::remove_file(dir.path().join("run.toml")).unwrap();
+        std::fs::remove_dir(dir.path().join("features")).unwrap();
         drop(first);
         assert!(!is_held(dir.path()));
         assert!(Lock::take(dir.path()).unwrap().is_some());

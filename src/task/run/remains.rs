@@ -1,9 +1,12 @@
 //! What a run needs on the way, or leaves when it is killed, and how that goes.
 
+use super::lock::busy;
 use super::{
-    BEST, CHECKPOINT, CURVES, Config, Folder, JOB, LISTINGS, ON_THE_WAY, REPORT, TENSORBOARD, remove,
+    BEST, CHECKPOINT, CURVES, Config, Folder, JOB, LISTINGS, Lock, MODEL, ON_THE_WAY, REPORT, TENSORBOARD,
+    is_held, remove,
 };
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::report::tensorboard;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +19,7 @@ pub(in crate::task) const FILES: [&str; 12] = [
     LISTINGS[0],
     LISTINGS[1],
     "run.toml",
-    "model.safetensors",
+    MODEL,
     "history.csv",
     "history.jsonl",
     "curves.svg",
@@ -48,17 +51,22 @@ impl Folder {
     /// goes now.
     ///
     /// # Errors
-    /// [`Kind::Io`]; those of [`Config::read`].
+    /// [`Kind::Usage`] where another process is at its test or report; [`Kind::Io`]; those of [`Config::read`].
     pub fn finished(path: &Path) -> Result<bool> {
         let folder = Self::at(path);
         let file = folder.join("run.toml");
         if !file.exists() {
             return Ok(false);
         }
-        if folder.join(JOB).exists() || folder.join(FEATURES).exists() {
+        if is_held(path) {
+            return Err(busy(path));
+        }
+        let keeps = Config::read(&file)?.training.keep_features;
+        if folder.join(JOB).exists() || folder.join(FEATURES).exists() && !keeps {
+            let _lock = Lock::take(path)?;
             ON_THE_WAY.iter().try_for_each(|name| remove(&folder.join(name)))?;
             folder.remove_remains()?;
-            if !Config::read(&file)?.training.keep_features {
+            if !keeps {
                 folder.remove_features();
             }
         }
@@ -102,18 +110,14 @@ impl Folder {
     }
 }
 
-/// Removes what `files::write_atomic` leaves in `folder` when it is killed on its way to a file that is `ours`:
-/// the name, the process, `.partial`.
+/// Removes what `files::write_atomic` leaves in `folder` when it is killed on its way to a file that is `ours`.
 fn remove_partial(folder: &Path, ours: impl Fn(&str) -> bool) -> Result<()> {
     let io = |e| Error::io("read", folder, &e);
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let parts = name.strip_suffix(".partial").and_then(|name| name.rsplit_once('.'));
-        if parts.is_some_and(|(name, process)| {
-            !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit()) && ours(name)
-        }) {
+        if files::of_temporary(&name).is_some_and(&ours) {
             remove(&entry.path())?;
         }
     }

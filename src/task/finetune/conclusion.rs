@@ -1,0 +1,103 @@
+//! What a run that is trained comes to: its figures, and what the network says of pictures that it did not learn from.
+//!
+//! In: the run's settings and history, then the test's or the validation's pictures. Out: the settings with the
+//! result, lines for people, predictions for the report.
+
+use super::Finetune;
+use crate::data::{Folder, Pictures};
+use crate::error::{Kind, Result};
+use crate::model::Network;
+use crate::report::Outcome;
+use crate::task::Host;
+use crate::task::course::StageConfig;
+use crate::task::evaluate::{Which, test};
+use crate::task::report::{self, Judged};
+use crate::task::run::{Config, ResultConfig};
+use crate::task::stage::ended_with;
+use crate::train::{History, PictureSamples, Samples};
+use std::path::PathBuf;
+
+/// What there is to say of a run.
+pub(super) struct Conclusion<'a> {
+    job: &'a Finetune,
+    /// The settings, with the result so far.
+    pub config: Config,
+    /// For people.
+    pub text: String,
+    /// What came out on the test split.
+    pub tested: Option<Outcome>,
+}
+
+impl<'a> Conclusion<'a> {
+    /// That of its epochs; the job took `seconds` so far.
+    pub fn new(job: &'a Finetune, config: Config, history: &History, seconds: f64) -> Self {
+        let of = |stage: Option<&StageConfig>| stage.and_then(|stage| ended_with(stage, history));
+        let (first, last) = (of(job.stages.first()), of(job.stages.last()));
+        let mut result = ResultConfig {
+            head_val_accuracy: first.filter(|_| job.stages.len() > 1).and_then(|e| e.val_accuracy),
+            seconds,
+            ..ResultConfig::default()
+        };
+        if let Some(last) = last {
+            (result.accuracy, result.val_loss, result.val_accuracy) =
+                (last.accuracy, last.val_loss, last.val_accuracy);
+        }
+        let mut text = format!("run        {}\n", job.output.display());
+        match (result.head_val_accuracy, result.val_accuracy) {
+            (Some(before), Some(after)) => {
+                text +=
+                    &format!("validation {before:.4} with the frozen base, {after:.4} after fine-tuning\n");
+            }
+            (None, Some(after)) => text += &format!("validation {after:.4}\n"),
+            _ => {}
+        }
+        Self { job, config: Config { result: Some(result), ..config }, text, tested: None }
+    }
+
+    /// Tests the network on `pictures` of the folder `root`; the job takes `seconds` with it.
+    ///
+    /// # Errors
+    /// Those of [`test`]; the run is saved already.
+    pub fn test(
+        &mut self,
+        host: &Host,
+        network: &Network,
+        (root, pictures): (PathBuf, &Pictures),
+        seconds: impl Fn() -> f64,
+    ) -> Result<Judged> {
+        let samples = PictureSamples::once(pictures, self.job.pictures.preprocess.rule());
+        let classes = &self.config.network.classes;
+        let found = test(host, network, (0, &samples), classes, self.job.head.batch);
+        let found = found.map_err(|error| {
+            let error = error.context("evaluating the test split, after the run was saved");
+            match error.kind() {
+                Kind::Interrupted => error.help("`vgg-ft evaluate` measures the run"),
+                _ => error,
+            }
+        })?;
+        let outcome = &found.outcome;
+        self.text += &format!("\ntest\n{}", outcome.text());
+        self.tested = Some(outcome.clone());
+        let result = self.config.result.get_or_insert_default();
+        (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
+        result.seconds = seconds();
+        Ok(Judged::new(Which::Split("test"), root, pictures.files.clone(), found, report::REUSED))
+    }
+
+    /// What the network says of the `validation`, whose samples enter at a layer; for the report alone.
+    ///
+    /// # Errors
+    /// Those of [`test`].
+    pub fn validation(
+        &self,
+        host: &Host,
+        network: &Network,
+        (validation, files): (&Folder, Vec<PathBuf>),
+        (from, samples): (usize, &dyn Samples),
+    ) -> Result<Judged> {
+        let how = if from == 0 { report::FROM_PICTURES } else { report::FROM_FEATURES };
+        let classes = &self.config.network.classes;
+        let found = test(host, network, (from, samples), classes, self.job.head.batch)?;
+        Ok(Judged::new(Which::Split("validation"), validation.root.clone(), files, found, how))
+    }
+}

@@ -1,0 +1,187 @@
+//! A run read back: its settings, its network, and how far it is if it is not finished.
+//!
+//! In: a run's folder. Out: a [`Run`], or who must do what first.
+
+use super::{CHECKPOINT, Config, Folder, JOB, MODEL, damaged, is_held};
+use crate::data::Resize;
+use crate::error::{Error, Kind, Result};
+use crate::files::quoted;
+use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
+use crate::report::counted;
+use crate::task::Host;
+use crate::task::base::Base;
+use crate::task::contents::Listing;
+use crate::task::stage::{Moment, kept};
+use crate::train::Checkpoint;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// What a run learns from, and what it is measured on after every epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The first of [`TrainingConfig::digests`].
+    Train,
+    /// The second.
+    Validation,
+}
+
+/// How far a run is that is not finished.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stopped {
+    /// The stage that is under way.
+    stage: String,
+    /// Its epochs that are over.
+    epochs: usize,
+    /// Steps of the next.
+    steps: usize,
+}
+
+/// A run read back.
+pub struct Run {
+    /// `run.toml`; of a run that was stopped, `job.toml`.
+    pub config: Config,
+    /// Layers and sizes.
+    pub architecture: Architecture,
+    path: PathBuf,
+    /// Where a run that is not finished was stopped.
+    stopped: Option<(Checkpoint, Moment)>,
+}
+
+impl Run {
+    /// Reads a finished run.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when `path` is none; [`Kind::Data`] when `run.toml` is damaged.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = path.join("run.toml");
+        if !file.try_exists().map_err(|e| Error::io("read", &file, &e))? {
+            let help = if is_held(path) {
+                "it is being trained now: wait until it has ended".into()
+            } else if path.join(JOB).exists() {
+                format!("it was stopped: `vgg-ft resume {}` goes on with it", quoted(path))
+            } else {
+                "give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o".into()
+            };
+            return Err(Error::new(Kind::Usage, format!("{} is not a finished run", path.display()))
+                .fact("missing", file.display())
+                .help(help));
+        }
+        Self::read(path, &file, None)
+    }
+
+    /// Reads a run that is finished, or was stopped (or is still being trained) after its first checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`Kind::Weights`] when the checkpoint is damaged.
+    pub fn open_unfinished(path: &Path) -> Result<Self> {
+        let job = path.join(JOB);
+        if path.join("run.toml").exists() || !job.exists() {
+            return Self::open(path);
+        }
+        let stopped = kept(&Folder::at(path))?.ok_or_else(|| {
+            Error::new(Kind::Usage, format!("{} has no weights yet", path.display()))
+                .fact("missing", path.join(CHECKPOINT).display())
+                .help(if is_held(path) {
+                    "it is being trained now: its first checkpoint comes after its first epoch".into()
+                } else {
+                    format!("it was stopped in its first epoch: `vgg-ft resume {}` goes on", quoted(path))
+                })
+        })?;
+        Self::read(path, &job, Some(stopped))
+    }
+
+    fn read(path: &Path, file: &Path, stopped: Option<(Checkpoint, Moment)>) -> Result<Self> {
+        let config = Config::read(file)?;
+        let architecture = config.architecture(file)?;
+        Ok(Self { config, architecture, path: path.to_owned(), stopped })
+    }
+
+    /// How far a run is that is not finished.
+    pub fn stopped(&self) -> Option<Stopped> {
+        let (_, moment) = self.stopped.as_ref()?;
+        let position = &moment.position;
+        let stage =
+            self.config.training.stages.get(moment.stage).map_or_else(String::new, |s| s.name.clone());
+        Some(Stopped { stage, epochs: position.epochs.len(), steps: position.within })
+    }
+
+    /// Whether `listing` is what a part of the run saw; `None` where the run does not tell.
+    pub fn saw(&self, part: Part, listing: &Listing) -> Option<bool> {
+        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[part as usize].digest);
+        let seen = moment.or_else(|| self.config.training.digests.get(part as usize))?;
+        Some(*seen == listing.contents().digest)
+    }
+
+    /// Remarks on a run that is not finished, and where the device computes in other numbers than those that the run was
+    /// trained in.
+    pub fn remark(&self, host: &Host) {
+        if let Some(Stopped { stage, epochs, steps }) = self.stopped() {
+            host.say(format_args!(
+                "note: the run is {}; its weights are those of its checkpoint, after {} and {} of stage `{stage}`",
+                if is_held(&self.path) { "being trained" } else { "not finished" },
+                counted(epochs, "epoch"),
+                counted(steps, "step")
+            ));
+        }
+        let (trained, here) = (self.config.training.precision, host.device.precision());
+        if trained != here {
+            host.say(format_args!(
+                "note: the run was trained in {trained} and is asked in {here} here; `--precision {trained}`, on a card or \
+                 the emulator, asks it as it was trained"
+            ));
+        }
+    }
+
+    /// The trained network.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] when the model file is missing, damaged or of other sizes than `run.toml` says; of a run that is not
+    /// finished, when the base's weights are not those that it began with.
+    pub fn network(&self, host: &Host) -> Result<Network> {
+        let Some((checkpoint, _)) = &self.stopped else {
+            let weights = self.weights()?;
+            return Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(&weights));
+        };
+        let training = &self.config.training;
+        let base = Base::open(host, training.weights.as_deref())?;
+        if base.sha256 != training.base_weights {
+            return Err(Error::new(
+                Kind::Weights,
+                "the weights of the base are not those that the run began with",
+            )
+            .expected_got(&training.base_weights, &base.sha256)
+            .help(
+                "put the file back, or set VGG_FT_WEIGHTS to it; the checkpoint has what was trained alone",
+            ));
+        }
+        let mut network = base.network(host, self.architecture.clone(), training.seed)?;
+        checkpoint.weights(host.device.as_ref(), &mut network)?;
+        Ok(network)
+    }
+
+    /// The file of a finished run's trained weights.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`] when it is missing or damaged.
+    pub fn weights(&self) -> Result<Pretrained> {
+        Pretrained::open(&self.path.join(MODEL))
+    }
+
+    /// How pixels were scaled.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] for a name that this version does not know.
+    pub fn preprocess(&self) -> Result<Preprocess> {
+        let name = &self.config.network.preprocess;
+        name.parse().map_err(|e: Error| damaged(&self.path.join("run.toml"), e.message()))
+    }
+
+    /// How pictures were brought to size.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] for a name that this version does not know.
+    pub fn resize(&self) -> Result<Resize> {
+        let name = &self.config.network.resize;
+        name.parse().map_err(|reason: String| damaged(&self.path.join("run.toml"), &reason))
+    }
+}

@@ -1,0 +1,40 @@
+//! A run whose data lie elsewhere by now.
+
+use super::{draw, fails, here, signal, spawn, succeeds, wait_until};
+use std::fs;
+
+/// The same pictures elsewhere are the run's; others are not, and the run keeps its own.
+#[test]
+fn a_stopped_run_goes_on_with_data_that_were_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [6, 6]), ("validation", [3, 3])]);
+    draw(&here.join("others"), &[("train", [5, 6]), ("validation", [3, 3])]);
+    let job = |run| {
+        let fixed = ["finetune", "data", "-o", run, "--size", "32", "--units", "4", "--batch", "4"];
+        // Augmented, so that it runs for some time yet.
+        [&fixed[..], &["--head-epochs", "30", "--epochs", "0", "--seed", "3", "--augment", "book"]].concat()
+    };
+    succeeds(&here, &job("whole"));
+    let mut child = spawn(&here, &job("run"));
+    let csv = here.join("run/history.csv");
+    wait_until(&mut child, || fs::read_to_string(&csv).is_ok_and(|text| text.lines().count() > 2));
+    signal(&child, "-INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+
+    fs::rename(here.join("data"), here.join("moved")).unwrap();
+    let lost = fails(&here, &["resume", "run"], 1);
+    assert!(lost.contains("data"), "{lost}");
+    fails(&here, &["resume", "run", "others"], 1);
+    let told = |name: &str| fs::read_to_string(here.join("run").join(name)).unwrap();
+    assert!(
+        told("job.toml").contains("data = ") && !told("job.toml").contains("others"),
+        "{}",
+        told("job.toml")
+    );
+    fails(&here, &["resume", "run", "nowhere"], 2);
+    succeeds(&here, &["resume", "run", "moved"]);
+    assert!(told("run.toml").contains("/moved\""), "{}", told("run.toml"));
+    let weights = |run: &str| fs::read(here.join(run).join("model.safetensors")).unwrap();
+    assert!(weights("run") == weights("whole"), "it is the run that was not stopped, to the bit");
+}
