@@ -72,7 +72,7 @@ pub struct Draws {
 impl Draws {
     /// Starts at word `4 * counter` of the stream.
     pub fn new(seed: u64, stream: Stream, counter: u64) -> Self {
-        Self { seed, stream, next: counter * 4 }
+        Self { seed, stream, next: counter.wrapping_mul(4) }
     }
 
     /// The next 32 random bits.

@@ -3,8 +3,9 @@
 
 use assert_cmd::Command;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
-use vgg_ft::weights::find_default;
+use vgg_ft::weights::{FloatType, NamedTensor, find_default, save};
 
 fn run(dir: &Path, args: &[&str], code: i32) -> (String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vgg-ft"));
@@ -104,4 +105,56 @@ fn what_a_format_does_not_have_is_refused() {
     std::fs::write(here.join("page.h5"), "<!DOCTYPE html>").unwrap();
     let (_, error) = run(here, &["inspect", "page.h5"], 1);
     assert!(error.contains("page.h5 is a web page or XML"), "{error}");
+}
+
+/// A classifier that is not understood is left out of the network, but not out of the comparison; counters are compared
+/// too, and what cannot be compared is no difference.
+#[test]
+fn a_comparison_leaves_nothing_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let ours = find_default().unwrap().canonicalize().unwrap();
+    run(here, &["convert", ours.to_str().unwrap(), "base.safetensors", "--format", "torchvision"], 0);
+    let base = vgg_ft::weights::Weights::open(&here.join("base.safetensors")).unwrap();
+    let base = base.all().unwrap();
+    let with = |file: &str, lift: f32| {
+        let head: Vec<f32> = (0..3 * 25088).map(|i| (i % 7) as f32 + lift).collect();
+        // The second layer does not take what the first gives, so that no network has them.
+        let more = [
+            ("classifier.0.weight", vec![3, 25088], &head[..]),
+            ("classifier.0.bias", vec![3], &head[..3]),
+            ("classifier.3.weight", vec![2, 5], &head[..10]),
+            ("classifier.3.bias", vec![2], &head[..2]),
+        ];
+        let more = more.into_iter().map(|(name, shape, data)| NamedTensor { name: name.into(), shape, data });
+        let all = base.iter().map(|(name, shape, data)| NamedTensor {
+            name: name.clone(),
+            shape: shape.clone(),
+            data,
+        });
+        save(&here.join(file), &all.chain(more).collect::<Vec<_>>(), FloatType::F32, &BTreeMap::new())
+            .unwrap();
+    };
+    with("one.safetensors", 0.0);
+    with("other.safetensors", 0.5);
+    let (_, said) = run(here, &["diff", "one.safetensors", "one.safetensors"], 0);
+    assert!(said.contains("compared by the names in the files"), "{said}");
+    let (text, _) = run(here, &["diff", "one.safetensors", "other.safetensors"], 1);
+    assert!(text.contains("classifier.0.weight") && text.ends_with("not the same\n"), "{text}");
+    // Whoever rewrites it hears what is lost.
+    let (_, said) = run(here, &["convert", "one.safetensors", "ours.safetensors"], 0);
+    assert!(said.contains("the classifier is left out"), "{said}");
+
+    let counters = |file: &str, name: &str, count: i64| {
+        let header = format!("{{\"{name}\":{{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}}}}");
+        let header = format!("{header:<72}");
+        let bytes = [&72u64.to_le_bytes()[..], header.as_bytes(), &count.to_le_bytes()].concat();
+        std::fs::write(here.join(file), bytes).unwrap();
+    };
+    counters("a.safetensors", "n", 7);
+    counters("b.safetensors", "n", 8);
+    counters("c.safetensors", "m", 7);
+    for (other, code) in [("a", 0), ("b", 1), ("c", 1)] {
+        run(here, &["diff", "a.safetensors", &format!("{other}.safetensors")], code);
+    }
 }

@@ -144,8 +144,9 @@ pub struct ReadingArgs {
     /// End at the first picture that cannot be read, instead of listing and skipping it
     #[arg(long)]
     pub strict: bool,
-    /// Folder for decoded pictures, kept between runs; ~/.cache/vgg-ft if not given
-    #[arg(long, value_name = "DIR", env = "VGG_FT_CACHE")]
+    /// Folder for decoded pictures, kept between runs; $VGG_FT_CACHE or ~/.cache/vgg-ft if not given
+    // The variable is not clap's business: it would count as given, against --no-cache.
+    #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Decode into memory and keep nothing
     #[arg(long, conflicts_with = "cache")]

@@ -109,7 +109,7 @@ fn run(cli: Cli) -> Result<()> {
             task::finetune(&host, &finetune_or_config(a)?)
         }
         Command::Notebook(a) => a.run(&host),
-        Command::Resume(a) => task::resume(&host, &a.run, a.rate_factor, reading(a.reading)),
+        Command::Resume(a) => task::resume(&host, &a.run, a.data, a.rate_factor, reading(a.reading)),
         Command::Evaluate(a) => task::evaluate(
             &host,
             &task::Evaluate {
@@ -212,13 +212,15 @@ fn reading(a: ReadingArgs) -> task::Reading {
     task::Reading { strict: a.strict, cache }
 }
 
-/// `$XDG_CACHE_HOME/vgg-ft` or `~/.cache/vgg-ft`; without a home, decoded pictures stay in memory.
+/// `$VGG_FT_CACHE`, `$XDG_CACHE_HOME/vgg-ft` or `~/.cache/vgg-ft`; without a home, decoded pictures stay in memory.
 fn default_cache() -> Option<PathBuf> {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    of("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| of("HOME").map(|home| Path::new(&home).join(".cache")))
-        .map(|cache| cache.join("vgg-ft"))
+    let caches = || {
+        of("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| of("HOME").map(|home| Path::new(&home).join(".cache")))
+    };
+    of("VGG_FT_CACHE").map(PathBuf::from).or_else(|| Some(caches()?.join("vgg-ft")))
 }
 
 fn split(name: Split) -> task::SplitName {

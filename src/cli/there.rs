@@ -58,6 +58,7 @@ fn in_order(command: &Command) -> Result<()> {
         Command::Evaluate(a) => (&a.run, vec![&a.data]),
         Command::Predict(a) => (&a.run, a.inputs.iter().collect()),
         Command::Report(a) => (&a.run, a.data.iter().collect()),
+        Command::Resume(a) => (&a.run, a.data.iter().collect()),
         _ => return Ok(()),
     };
     let network =
@@ -91,7 +92,7 @@ fn typed(command: &Command) -> Vec<(For, &Path)> {
             let config = maybe(For::Config, &a.config);
             [maybe(For::Data, &a.data), config, maybe(For::Weights, &a.weights)].concat()
         }
-        Command::Resume(a) => one(For::Run, &a.run),
+        Command::Resume(a) => [one(For::Run, &a.run), maybe(For::Data, &a.data)].concat(),
         Command::Evaluate(a) => [one(For::Run, &a.run), one(For::Data, &a.data)].concat(),
         Command::Predict(a) => one(For::Network, &a.run),
         Command::Augment(a) => match &a.command {

@@ -59,7 +59,8 @@ pub struct TrainArgs {
     /// Add the gradients of so many batches up before the weights move: a large batch in little memory
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub accumulate: usize,
-    /// Share of each target that is spread evenly over the classes
+    /// Share of each target that is spread evenly over the classes, in training and in val_loss; the losses of the test,
+    /// evaluate and report are without it
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub label_smoothing: f64,
     /// What samples of each class count: auto (every class the same), or one number per class

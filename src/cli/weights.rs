@@ -46,7 +46,7 @@ pub struct FetchArgs {
     #[arg(required_unless_present = "list")]
     pub name: Option<String>,
     /// List what there is
-    #[arg(long, conflicts_with_all = ["name", "output", "force", "offline"])]
+    #[arg(long, conflicts_with_all = ["name", "output", "force"])]
     pub list: bool,
     /// Where to; into the cache if not given
     #[arg(long, short, value_name = "FILE")]
@@ -60,8 +60,8 @@ pub struct FetchArgs {
     /// Address of a folder that has the files under their names, in place of the publishers'
     #[arg(long, value_name = "URL", env = "VGG_FT_MIRROR", hide_env_values = true)]
     pub mirror: Option<String>,
-    /// Cache folder; ~/.cache/vgg-ft if not given
-    #[arg(long, value_name = "DIR", env = "VGG_FT_CACHE")]
+    /// Cache folder; $VGG_FT_CACHE or ~/.cache/vgg-ft if not given
+    #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
 }
 

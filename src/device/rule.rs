@@ -38,7 +38,7 @@ pub struct Keeps {
 /// What happens before any rule: `g = scale·g + l2·w; w = w - w·decay·rate`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adjust {
-    /// 1 over the number of batches whose gradients were added up, or over a loss's scale.
+    /// 1 over a loss's scale. (Batches whose gradients are added up are divided by the step's samples in the loss.)
     pub scale: f32,
     /// Decay that goes through the rule, as `weight_decay` of PyTorch's SGD and RMSprop.
     pub l2: f32,

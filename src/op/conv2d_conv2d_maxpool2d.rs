@@ -1,11 +1,11 @@
 //! Two 3x3 convolutions with bias and ReLU, and the 2x2 maximum after them: VGG16's first block.
 //!
-//! `conv2d_maxpool2d(conv2d(x))`. Where nothing learns and the device has a kernel for all of it neither map is ever
-//! stored; else it is those two ops, one after the other.
+//! `conv2d_maxpool2d(conv2d(x))` where nothing learns and the device has a kernel for all of it
+//! ([`Device::joins`](crate::device::Device::joins)): neither map is ever stored.
 
-use super::{conv2d, conv2d_maxpool2d, output};
+use super::output;
 use crate::device::Call;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::graph::{Tape, Tensor};
 use crate::shape::{Conv2d, Pool2d};
 
@@ -13,8 +13,8 @@ use crate::shape::{Conv2d, Pool2d};
 /// `[c_out]` f32 → `[n, h/2, w/2, c_out]`.
 ///
 /// # Errors
-/// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit or the map is smaller than the window; the
-/// device's errors.
+/// [`Kind::Shape`] when the axes do not fit or the map is smaller than the window; [`Kind::Device`] when something learns
+/// or the device does not join them; its errors.
 pub fn conv2d_conv2d_maxpool2d(
     tape: &Tape<'_>,
     x: &Tensor,
@@ -25,8 +25,8 @@ pub fn conv2d_conv2d_maxpool2d(
     let geometries = [one, Conv2d::of(one.y(), second.shape())?];
     let learns = [x, first, first_bias, second, second_bias].into_iter().any(Tensor::learns);
     if learns || !tape.device().joins(geometries) {
-        let z = conv2d(tape, x, first, first_bias, true)?;
-        return conv2d_maxpool2d(tape, &z, second, second_bias);
+        return Err(Error::new(Kind::Device, "two convolutions and a pool are not one op here")
+            .help("this is a bug in vgg-ft: `Network::forward` asks before"));
     }
     let pool = Pool2d::of(geometries[1].y())?;
     let mut y = output(tape.device(), x.dtype(), pool.y())?;

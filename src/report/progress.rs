@@ -114,7 +114,7 @@ fn bar(what: &str, total: u64, unit: &str) -> ProgressBar {
         })
         .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             if state.pos() > 0 {
-                let _ = write!(out, "{} left", duration(state.eta()));
+                let _ = write!(out, "{} left", duration(state.eta().as_secs_f64()));
             }
         });
     let bar = ProgressBar::new(total).with_style(style).with_message(what.to_owned());
@@ -169,7 +169,7 @@ impl Lines {
             );
             return;
         }
-        let left = Duration::from_secs_f64((self.total - done) as f64 / per_second);
+        let left = (self.total - done) as f64 / per_second;
         let _ = writeln!(
             self.out,
             "{}: {done}/{} {unit}, {} {unit}/s, {} left{}{}",
@@ -194,8 +194,8 @@ fn rate(per_second: f64) -> String {
 }
 
 /// `42s`, `3m 05s`, `2h 10m`.
-pub fn duration(time: Duration) -> String {
-    match time.as_secs_f64().round() as u64 {
+pub fn duration(seconds: f64) -> String {
+    match seconds.round() as u64 {
         s @ 0..60 => format!("{s}s"),
         s @ 60..3600 => format!("{}m {:02}s", s / 60, s % 60),
         s => format!("{}h {:02}m", s / 3600, s / 60 % 60),
@@ -343,10 +343,7 @@ mod tests {
 
     #[test]
     fn times_and_rates_are_short() {
-        assert_eq!(
-            [0.4, 59.4, 185.0, 7800.0].map(|s| duration(Duration::from_secs_f64(s))),
-            ["0s", "59s", "3m 05s", "2h 10m"]
-        );
+        assert_eq!([0.4, 59.4, 185.0, 7800.0].map(duration), ["0s", "59s", "3m 05s", "2h 10m"]);
         assert_eq!([0.123, 9.999, 99.97, 1234.5].map(rate), ["0.12", "10.0", "100", "1234"]);
     }
 }

@@ -113,10 +113,13 @@ impl Rows<'_> {
             Format::Text => {
                 let mut line = in_one_line(path);
                 if let Some(label) = label {
-                    let _ = write!(line, "\t{label}");
+                    line.push(b'\t');
+                    line.extend(in_one_line(label.as_bytes()));
                 }
                 for k in order {
-                    let _ = write!(line, "\t{}\t{:.4}", name(k)?, p[k]);
+                    line.push(b'\t');
+                    line.extend(in_one_line(name(k)?.as_bytes()));
+                    let _ = write!(line, "\t{:.4}", p[k]);
                 }
                 line.push(b'\n');
                 Ok(line)
@@ -249,6 +252,15 @@ mod tests {
             "{\"image\":\"x\",\"label\":\"a\",\"predicted\":\"b, c\"}\n"
         );
         assert_eq!(text(&rows(txt, 1, false, true), "x", Some(0), 1), "x\ta\tb, c\t0.5000\n");
+    }
+
+    #[test]
+    fn a_row_of_text_is_one_line_whatever_classes_are_called() {
+        let classes = ["a\tb", "c\nd"].map(str::to_owned);
+        let rows = Rows { format: Format::Text, classes: &classes, top: 2, all: false, labelled: true };
+        let said = Said { path: Path::new("x"), label: Some(0), class: 1, probabilities: &[0.25, 0.75] };
+        let line = String::from_utf8(rows.row(&said).unwrap()).unwrap();
+        assert_eq!(line, "x\ta\\tb\tc\\nd\t0.7500\ta\\tb\t0.2500\n");
     }
 
     #[cfg(unix)]

@@ -62,10 +62,10 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     let chosen: Vec<usize> = (0..rows).map(|row| row * folder.len() / rows.max(1)).collect();
     let paths: Vec<PathBuf> = chosen.iter().map(|&i| folder.path(i)).collect();
     let source = Files { paths, labels: Vec::new(), size: sheet.size, resize: job.resize };
-    for row in 0..rows {
+    for (row, &sample) in chosen.iter().enumerate() {
         interrupt::check()?;
         let picture = source.batch(&[row as u32])?.pixels;
-        for (column, levels) in draws(host, job, &augment, row as u32, &picture)?.iter().enumerate() {
+        for (column, levels) in draws(host, job, &augment, sample as u32, &picture)?.iter().enumerate() {
             sheet.put(row, column, levels);
         }
     }
@@ -81,10 +81,10 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
         sheet.w,
         sheet.h
     );
-    let shown: Vec<_> = chosen.iter().map(|&i| folder.files[i].path.clone()).collect();
+    let shown: Vec<_> = chosen.iter().map(|&i| files::shown(&folder.files[i].path)).collect();
     host.result(
         &text,
-        &json!({ "sheet": job.output.path, "pictures": shown, "draws": job.draws, "augment": augment }),
+        &json!({ "sheet": files::shown(&job.output.path), "pictures": shown, "draws": job.draws, "augment": augment }),
     )
 }
 

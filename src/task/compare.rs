@@ -59,7 +59,10 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         }
         host.say(format_args!("curves     {}", path.display()));
     }
-    host.result(&text(&lines), &json!({ "runs": lines, "curves": output.map(|(path, _)| path) }))
+    host.result(
+        &text(&lines),
+        &json!({ "runs": lines, "curves": output.map(|(path, _)| files::shown(&path)) }),
+    )
 }
 
 /// How curves are drawn.

@@ -1,16 +1,17 @@
 //! `evaluate`: a run on labelled pictures.
 
-use super::contents::Listing;
+mod judged;
+
+pub(super) use judged::{Labelled, Which, labelled, owns};
+
 use super::estimate::Estimate;
 use super::look::Look;
 use super::output::Output;
-use super::pictures::{Reading, decode};
-use super::resume::Job;
-use super::run::{Part, Run, Stopped};
+use super::pictures::{Reading, skipped};
+use super::run::{Run, Stopped};
 use super::subject::Subject;
-use super::{Host, extract, predict};
-use crate::data::endings::Endings;
-use crate::data::{Features, Folder, Pictures, Recipe, Sample, Source, Splits};
+use super::{Host, predict};
+use crate::data::{Pictures, Source};
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
@@ -18,7 +19,7 @@ use crate::report::{Format, Outcome, Rows, Said};
 use crate::train::{Judged, Samples, Views, judge};
 use crate::{files, interrupt};
 use serde::Serialize;
-use std::fmt;
+use serde_json::Value;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -103,8 +104,10 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let precision = host.device.precision();
     let run_precision = run.config.training.precision;
     let stopped = run.stopped();
-    let named =
-        Named { split: part.split(), folder: folder.root, note, precision, run_precision, stopped, outcome };
+    let (split, root) = (part.split(), folder.root);
+    let folder = files::shown(&root);
+    let skipped = skipped(&root, &pictures);
+    let named = Named { split, folder, note, precision, run_precision, stopped, skipped, outcome };
     host.result(&format!("{part}\n{}", named.outcome.text()), &named)
 }
 
@@ -112,206 +115,11 @@ fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<
     out.write_all(bytes).map_err(|e| Error::io("write", path, &e))
 }
 
-/// Which pictures are judged.
-#[derive(Clone, Debug)]
-pub(super) enum Which {
-    /// Those of a split.
-    Split(&'static str),
-    /// All of a folder without splits.
-    All(PathBuf),
-}
-
-impl Which {
-    /// The split's name, if it is one.
-    pub fn split(&self) -> Option<&'static str> {
-        match self {
-            Self::Split(name) => Some(name),
-            Self::All(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Which {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Split(name) => f.write_str(name),
-            Self::All(folder) => write!(f, "all pictures of {}", folder.display()),
-        }
-    }
-}
-
-/// Pictures to judge a run by.
-pub(super) struct Labelled {
-    /// Which they are.
-    pub part: Which,
-    /// Where they lie.
-    pub folder: Folder,
-    /// Decoded.
-    pub pictures: Pictures,
-    /// Whether the run was trained on them, as far as that matters and is known.
-    pub note: Option<String>,
-    /// Whether they stand in the place of those that the run was validated with, and are others.
-    pub others: bool,
-}
-
-/// The pictures of a split of `data`, whose classes must be the run's; of test, validation, train the first
-/// that is there if none is named. The folder that the run split for itself is split again as it was.
-///
-/// # Errors
-/// Of the data; [`Kind::Usage`] when there is no such split; [`Kind::Data`] when the classes are not the run's.
-pub(super) fn labelled(
-    host: &Host,
-    run: &Run,
-    data: &Path,
-    split: Option<SplitName>,
-    reading: &Reading,
-) -> Result<Labelled> {
-    let mut splits = Splits::open(data, None, 0)?;
-    let training = &run.config.training;
-    let extracted = if splits.validation.is_none() { extracted(run, &splits.train.root)? } else { None };
-    let held_out = extracted.is_some() || training.validation_split.is_some();
-    let own = owns(run, data)?;
-    // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
-    let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
-    if split != Some(SplitName::Test) {
-        if let Some([train, validation]) = extracted {
-            splits = Splits { train, validation: Some(validation), ..splits };
-        } else if let Some(share) = training.validation_split
-            && splits.validation.is_none()
-            && (own || asked)
-        {
-            splits = Splits::open(data, Some(share), training.seed)?;
-        }
-    }
-    let whole = splits.train.root == data && splits.validation.is_none();
-    // Drawn from one folder, not lying in its own.
-    let parted = splits.validation.as_ref().is_some_and(|validation| validation.root == splits.train.root);
-    let there = extract::named(&splits);
-    // All of a folder without splits is what was trained on, if that is the run's own; of others nobody knows.
-    let known = |name: &str| !whole || (own && name == "train");
-    let chosen = match split {
-        Some(split) => {
-            there.iter().find(|(name, _)| *name == split.name() && known(name)).ok_or_else(|| {
-                let names: Vec<_> = there.iter().map(|(name, _)| *name).collect();
-                let error =
-                    Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
-                if whole {
-                    return error
-                        .fact("there", format!("class folders: {}", splits.train.classes.join(" ")))
-                        .help(if own && held_out {
-                            "leave --split out: the pictures that the run held out are then taken"
-                        } else {
-                            "leave --split out: all its pictures are then taken"
-                        });
-                }
-                error.fact("splits", names.join(" ")).help("choose one of these with --split")
-            })?
-        }
-        // Train, validation, test is the order of preference backwards.
-        None => there.last().ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?,
-    };
-    let (name, folder) = *chosen;
-    let classes = &run.config.network.classes;
-    if &folder.classes != classes {
-        return Err(Error::new(
-            Kind::Data,
-            format!("{} has other classes than the run", folder.root.display()),
-        )
-        .expected_got(classes.join(" "), folder.classes.join(" "))
-        .help("name the class folders as they were named for training"));
-    }
-    let size = run.architecture.input;
-    let called = if whole { "all" } else { name };
-    let pictures = decode(host, called, folder, size, run.resize()?, reading)?;
-    let seen = |part| -> Result<bool> {
-        let listing = Listing::of_pictures(&folder.root, &pictures)?;
-        Ok(run.saw(part, &listing).unwrap_or(true))
-    };
-    let others = own && parted && name == "validation" && !seen(Part::Validation)?;
-    let note = if own && name == "train" && seen(Part::Train)? {
-        Some("the run was trained on these pictures".to_owned())
-    } else if own && name == "train" {
-        Some(
-            "these are not quite the pictures that the run was trained on: some came, went or changed"
-                .to_owned(),
-        )
-    } else if others && training.job == Job::Fit {
-        Some(
-            "these are not the pictures that the run was validated with: some came, went or changed, or the features were \
-             made anew, and the run may have been trained on some of them"
-                .to_owned(),
-        )
-    } else if others {
-        Some(
-            "these are not the pictures that the run was validated with: some came, went or changed, the part held out \
-             was drawn anew, and the run may have been trained on some of it"
-                .to_owned(),
-        )
-    } else if whole && training.validation_split.is_some() {
-        Some(format!(
-            "the run was trained on a part of {}; if {} is that folder in another place, --split validation takes the \
-             other part",
-            training.data.display(),
-            data.display()
-        ))
-    } else if !own && name == "train" {
-        Some("pictures that the run was trained on may be among these".to_owned())
-    } else {
-        None
-    };
-    if let Some(note) = &note {
-        host.say(format_args!("note: {note}"));
-    }
-    let part = if whole { Which::All(data.to_owned()) } else { Which::Split(name) };
-    Ok(Labelled { part, folder: folder.clone(), pictures, note, others })
-}
-
-/// Whether `data` is the folder that the run learned from, or that its features were extracted from.
-///
-/// # Errors
-/// [`Kind::Io`] when a path cannot be made whole.
-pub(super) fn owns(run: &Run, data: &Path) -> Result<bool> {
-    let training = &run.config.training;
-    let data = files::real(data)?;
-    if data == files::real(&training.data)? {
-        return Ok(true);
-    }
-    let train = training.data.join("train.safetensors");
-    Ok(match (training.job, Features::open(&train)) {
-        (Job::Fit, Ok(features)) => {
-            [&data, &data.join("train")].iter().any(|root| *root == Path::new(&features.recipe.root))
-        }
-        _ => false,
-    })
-}
-
-/// The training and validation pictures of the class folders in `data`, where the run learned from features that were
-/// extracted from there and `extract` parted them. What cannot be read of the features parts nothing.
-fn extracted(run: &Run, data: &Path) -> Result<Option<[Folder; 2]>> {
-    let training = &run.config.training;
-    let open = |split| Features::open(&training.data.join(format!("{split}.safetensors")));
-    if training.job != Job::Fit {
-        return Ok(None);
-    }
-    let (Ok(train), Ok(validation)) = (open("train"), open("validation")) else { return Ok(None) };
-    let root = files::real(data)?;
-    if [&train, &validation].iter().any(|features| Path::new(&features.recipe.root) != root) {
-        return Ok(None);
-    }
-    let folder = |features: Features| {
-        let Recipe { classes, files, labels, .. } = features.recipe;
-        let files =
-            files.into_iter().zip(labels).map(|((path, _, _), label)| Sample { path: path.into(), label });
-        Folder { root: data.to_owned(), classes, files: files.collect(), unread: Endings::default() }
-    };
-    Ok(Some([folder(train), folder(validation)]))
-}
-
 /// An outcome and what it is of.
 #[derive(Serialize)]
 struct Named {
     split: Option<&'static str>,
-    folder: PathBuf,
+    folder: String,
     /// What to know of the figures: whether the run was trained on these pictures.
     note: Option<String>,
     precision: Precision,
@@ -319,6 +127,8 @@ struct Named {
     run_precision: Precision,
     /// Where the run was stopped, if it is not finished.
     stopped: Option<Stopped>,
+    /// Pictures that could not be read, and why.
+    skipped: Vec<Value>,
     #[serde(flatten)]
     outcome: Outcome,
 }
@@ -385,7 +195,15 @@ impl Examiner<'_> {
         for indices in all.chunks(self.batch) {
             interrupt::check()?;
             let batch = self.pictures.batch(indices)?;
-            let judged = self.views.judge(self.host.device.as_ref(), self.network, &batch)?;
+            let judged =
+                self.views.judge(self.host.device.as_ref(), self.network, &batch).map_err(|error| {
+                    let first = self.pictures.files[indices[0] as usize].display();
+                    if error.kind() == Kind::Numeric {
+                        error.fact("the batch begins with", first)
+                    } else {
+                        error
+                    }
+                })?;
             loss += judged.loss_sum;
             for ((&label, class), row) in batch.labels.iter().zip(judged.classes).zip(&judged.probabilities) {
                 let class = look.class(row).unwrap_or(class);

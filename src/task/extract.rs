@@ -3,9 +3,9 @@
 use super::base::Base;
 use super::estimate::Estimate;
 use super::output::apart;
-use super::pictures::decode;
+use super::pictures::{decode, skipped};
 use super::{Host, PictureOptions};
-use crate::data::{Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
+use crate::data::{self, Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::graph::Tensor;
@@ -63,6 +63,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     let mut text = String::new();
     for (name, folder) in named(&splits) {
         let pictures = decode(host, name, folder, job.size, job.pictures.resize, &job.pictures.reading)?;
+        let unread = skipped(&folder.root, &pictures);
         let from = From { variant: job.variant, base: &base, pictures: &job.pictures, batch: job.batch };
         let path = job.output.join(format!("{name}.safetensors"));
         let features =
@@ -71,10 +72,11 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
         text += &format!("{}  {} x {:?}\n", path.display(), features.labels().len(), &row.axes()[1..]);
         reports.push(json!({
             "split": name,
-            "file": path,
+            "file": files::shown(&path),
             "rows": features.labels().len(),
             "shape": &row.axes()[1..],
             "key": features.key,
+            "skipped": unread,
         }));
     }
     let precision = host.device.precision();
@@ -91,7 +93,9 @@ fn remove_former_splits(host: &Host, splits: &Splits, output: &Path) -> Result<(
         for beginning in Writer::beginnings(&path).iter().filter(|file| file.exists()) {
             std::fs::remove_file(beginning).map_err(|e| Error::io("remove", beginning, &e))?;
         }
-        if path.exists() {
+        if path.exists() && Features::open(&path).is_err() {
+            host.say(format_args!("note: {} is no file of features and stays", path.display()));
+        } else if path.exists() {
             host.say(format_args!("note: {} is removed, the data has no such split now", path.display()));
             std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
         }
@@ -160,7 +164,7 @@ impl From<'_> {
             let path = path.display();
             host.say(format_args!("note: {path} was made of other pictures or settings and is made anew"));
         }
-        let mut writer = match Writer::begin(path, &recipe)? {
+        let mut writer = match Writer::begin(path, &recipe, &host.device.describe().name)? {
             Begin::Complete(features) => {
                 host.say(format_args!("{name}: features are there already, nothing to do"));
                 return Ok(*features);
@@ -173,7 +177,7 @@ impl From<'_> {
         let order = (writer.done() as u32..pictures.len() as u32).collect();
         let rule = self.pictures.preprocess.rule();
         let device = host.device.as_ref();
-        let source: Arc<dyn crate::data::Source> = pictures.clone();
+        let source: Arc<dyn data::Source> = pictures.clone();
         let inputs =
             batches(source, order, self.batch)?.map(|batch| input(device, &batch?, pictures.size, rule));
         through(host, network, name, pictures.len(), range, inputs, &mut writer)?;
@@ -193,7 +197,7 @@ impl From<'_> {
         let mut recipe = features.recipe.clone();
         recipe.layer = last_layer(network, range.end);
         recipe.row = network.architecture().shape_before(range.end).axes().to_vec();
-        let mut writer = match Writer::begin(path, &recipe)? {
+        let mut writer = match Writer::begin(path, &recipe, &host.device.describe().name)? {
             Begin::Complete(features) => return Ok(*features),
             Begin::From(writer) => writer,
         };
@@ -215,7 +219,7 @@ impl From<'_> {
         end: usize,
     ) -> Result<Recipe> {
         Ok(Recipe {
-            engine: env!("CARGO_PKG_VERSION").into(),
+            engine: format!("{}, pixels {}", env!("CARGO_PKG_VERSION"), data::PIXELS),
             root: folder.root.canonicalize().unwrap_or_else(|_| folder.root.clone()).display().to_string(),
             weights: self.base.sha256.clone(),
             variant: self.variant.name().into(),

@@ -4,9 +4,11 @@ use super::Host;
 use super::output::outside;
 use crate::data::{Folder, Pictures, Resize, Size, Want};
 use crate::error::{Error, Kind, Result};
+use crate::files::shown;
 use crate::interrupt;
 use crate::model::Preprocess;
-use std::path::PathBuf;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 /// How folders are read.
 #[derive(Clone, Debug)]
@@ -102,4 +104,11 @@ pub fn decode(
         }
     }
     Ok(pictures)
+}
+
+/// What was skipped, for machines: file and reason.
+pub fn skipped(root: &Path, pictures: &Pictures) -> Vec<Value> {
+    let entry =
+        |(path, error): &(PathBuf, Error)| json!({ "file": shown(&root.join(path)), "reason": error.line() });
+    pictures.skipped.iter().map(entry).collect()
 }

@@ -162,9 +162,8 @@ impl Done {
     fn report(&self, host: &Host, path: &Path, trained: Option<Precision>) -> Result<()> {
         let classified = self.seen - self.unreadable;
         let text = format!("{}  {classified} pictures classified", path.display());
-        let output = path.to_string_lossy();
         let value = json!({
-            "output": output,
+            "output": files::shown(path),
             "pictures": classified,
             "unreadable": self.unreadable,
             "precision": host.device.precision(),
@@ -216,7 +215,10 @@ impl Classifier<'_> {
     fn classify(&self, paths: &[PathBuf], pixels: Vec<u8>) -> Result<Vec<u8>> {
         let indices = (0..paths.len() as u32).collect();
         let batch = Batch { indices, pixels, labels: Vec::new() };
-        let all = self.views.predict(self.host.device.as_ref(), self.network, &batch)?;
+        let all = self.views.predict(self.host.device.as_ref(), self.network, &batch).map_err(|error| {
+            let first = paths.first().map(|path| path.display().to_string()).unwrap_or_default();
+            if error.kind() == Kind::Numeric { error.fact("the batch begins with", first) } else { error }
+        })?;
         let mut out = Vec::new();
         for (path, row) in paths.iter().zip(&all) {
             let class = self.job.look.class(row).unwrap_or_else(|| Views::most_probable(row));

@@ -182,7 +182,7 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     host.result(
         &format!("report     {}{}", path.display(), text.unwrap_or_default()),
         &json!({
-            "report": path,
+            "report": files::shown(&path),
             "split": part.and_then(|part| part.split()),
             "precision": host.device.precision(),
             "run_precision": run.config.training.precision,

@@ -12,6 +12,7 @@ use crate::weights::{self, FileFormat, FloatType, Named, Table, Weights, find_de
 use crate::{files, interrupt, model};
 use serde::Serialize;
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,7 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     let found = Pretrained::of(weights)?;
     if ours {
         let values = understood(&found)?;
+        host.say(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
         return rewrite(host, job, found.weights(), &values, job.preprocess.or(found.lineage().recipe()));
     }
     let architecture = architecture(&found, job.size)?;
@@ -80,7 +82,7 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     let path = &job.to.path;
     host.result(
         &format!("{}\t{bytes} bytes\tsha256 {sha256}", path.display()),
-        &json!({ "path": path, "bytes": bytes, "sha256": sha256, "lineage": found.lineage() }),
+        &json!({ "path": files::shown(path), "bytes": bytes, "sha256": sha256, "lineage": found.lineage() }),
     )
 }
 
@@ -156,16 +158,31 @@ fn said_classes(found: &Pretrained) -> Vec<String> {
     said.map_or_else(Vec::new, |text| text.lines().map(str::to_owned).collect())
 }
 
-/// Tensors of a float type; others are counters of training.
-fn floats(weights: &Weights) -> Result<Vec<Named<'_>>> {
-    let mut all = Vec::new();
-    for name in weights.names() {
-        if weights.first(name, 1).is_ok() {
-            let shape = weights.shape(name)?;
-            all.push((name.to_owned(), shape.to_vec(), weights.tensor(name, shape)?));
-        }
-    }
-    Ok(all)
+/// What a tensor of a file is, for a comparison.
+enum Values<'a> {
+    Floats(Cow<'a, [f32]>),
+    /// Counters of training, say.
+    Others(Cow<'a, [u8]>),
+}
+
+type Compared<'a> = (String, Vec<usize>, Values<'a>);
+
+/// All tensors as they are in the file, numbers that are none included.
+fn raw(weights: &Weights) -> Result<Vec<Compared<'_>>> {
+    let tensor = |name: &str| {
+        let values = if weights.is_float(name)? {
+            Values::Floats(weights.values(name)?)
+        } else {
+            Values::Others(weights.bytes(name)?)
+        };
+        Ok((name.to_owned(), weights.shape(name)?.to_vec(), values))
+    };
+    weights.names().map(tensor).collect()
+}
+
+fn network(found: &Pretrained) -> Result<Vec<Compared<'_>>> {
+    let floats = |(name, shape, values)| (name, shape, Values::Floats(values));
+    Ok(understood(found)?.into_iter().map(floats).collect())
 }
 
 fn understood(found: &Pretrained) -> Result<Vec<Named<'_>>> {
@@ -232,26 +249,35 @@ struct Difference {
 /// names that they have.
 ///
 /// # Errors
-/// [`Kind::Weights`] when a file is refused.
+/// [`Kind::Weights`] when they differ; [`Kind::Usage`] when a file is refused, so that they cannot be compared.
 pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     // As of `diff`: 1 says that they differ, 2 that they cannot be compared.
+    let refused =
+        |error: Error| if error.kind() == Kind::Interrupted { error } else { error.of_kind(Kind::Usage) };
     let open = |path: &Path| -> Result<_> {
-        let weights = Weights::open(path).map_err(|error| error.of_kind(Kind::Usage))?;
+        let weights = Weights::open(path).map_err(refused)?;
         Ok((weights, Pretrained::open(path)))
     };
     let ((raw_a, a), (raw_b, b)) = (open(a)?, open(b)?);
+    let whole = |found: &Pretrained| !found.lineage().left_out;
     let rows = match (&a, &b) {
-        (Ok(a), Ok(b)) => {
+        (Ok(a), Ok(b)) if whole(a) && whole(b) => {
             for found in [a, b] {
                 host.say(format_args!("{}\n{}", found.weights().path().display(), found.lineage()));
             }
-            compare(&understood(a)?, &understood(b)?)
+            let [a, b] = [network(a), network(b)].map(|all| all.map_err(refused));
+            compare(&a?, &b?)
         }
         _ => {
-            for error in [&a, &b].into_iter().filter_map(|found| found.as_ref().err()) {
-                host.say(format_args!("note: {}: compared by the names in the files", error.message()));
+            for found in [&a, &b] {
+                let why = match found {
+                    Ok(found) if whole(found) => continue,
+                    Ok(found) => format!("{}: no classifier that is known", found.weights().path().display()),
+                    Err(error) => error.message().into(),
+                };
+                host.say(format_args!("note: {why}: compared by the names in the files"));
             }
-            compare(&floats(&raw_a)?, &floats(&raw_b)?)
+            compare(&raw(&raw_a).map_err(refused)?, &raw(&raw_b).map_err(refused)?)
         }
     };
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(4);
@@ -282,8 +308,8 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     }
 }
 
-fn compare(a: &[Named<'_>], b: &[Named<'_>]) -> Vec<Difference> {
-    let of_b: BTreeMap<&str, &Named<'_>> = b.iter().map(|named| (&named.0[..], named)).collect();
+fn compare(a: &[Compared<'_>], b: &[Compared<'_>]) -> Vec<Difference> {
+    let of_b: BTreeMap<&str, &Compared<'_>> = b.iter().map(|named| (&named.0[..], named)).collect();
     let of_a: BTreeMap<&str, ()> = a.iter().map(|named| (&named.0[..], ())).collect();
     let noted = |name: &str, note: String| Difference {
         name: name.to_owned(),
@@ -297,7 +323,14 @@ fn compare(a: &[Named<'_>], b: &[Named<'_>]) -> Vec<Difference> {
         .map(|(name, shape, values)| match of_b.get(&name[..]) {
             None => noted(name, "only in the first".into()),
             Some((_, other, _)) if other != shape => noted(name, format!("{shape:?} and {other:?}")),
-            Some((_, _, others)) => difference(name, values, others),
+            Some((_, _, others)) => match (values, others) {
+                (Values::Floats(values), Values::Floats(others)) => difference(name, values, others),
+                (Values::Others(values), Values::Others(others)) if values == others => {
+                    Difference { differing: Some(0), ..noted(name, "the same, no floats".into()) }
+                }
+                (Values::Others(_), Values::Others(_)) => noted(name, "no floats, other bytes".into()),
+                _ => noted(name, "floats in one file alone".into()),
+            },
         })
         .collect();
     let only = b.iter().filter(|named| !of_a.contains_key(&named.0[..]));
@@ -309,10 +342,13 @@ fn compare(a: &[Named<'_>], b: &[Named<'_>]) -> Vec<Difference> {
 fn difference(name: &str, a: &[f32], b: &[f32]) -> Difference {
     let (mut squares, mut norm, mut largest, mut differing) = (0f64, 0f64, 0f32, 0);
     for (&a, &b) in a.iter().zip(b) {
-        squares += (f64::from(a) - f64::from(b)).powi(2);
         norm += f64::from(a).powi(2);
-        largest = largest.max((a - b).abs());
-        differing += usize::from(a.to_bits() != b.to_bits());
+        // NaN is no further from itself than a number is.
+        if a.to_bits() != b.to_bits() {
+            squares += (f64::from(a) - f64::from(b)).powi(2);
+            largest = largest.max((a - b).abs());
+            differing += 1;
+        }
     }
     // Of two zeros the difference is none.
     let relative = if squares == 0.0 { 0.0 } else { (squares / norm).sqrt() };

@@ -19,6 +19,8 @@ use std::path::Path;
 /// What the text is called in the file.
 const STATE: &str = "state";
 const STEPS: &str = "optimizer_steps";
+/// The first parameter that is there.
+const FIRST: &str = "first";
 /// Where the loss was scaled.
 const SCALE: &str = "loss_scale";
 /// What the epoch is called in the file of its weights.
@@ -37,8 +39,8 @@ impl Checkpoint {
     /// Writes the parameters from `first` on and the state of those that learn.
     ///
     /// # Errors
-    /// The device's; [`Kind::Io`]; [`Kind::Weights`] when a weight is no longer finite. The file that was
-    /// there stays as it is.
+    /// The device's; [`Kind::Io`]; [`Kind::Numeric`] when a number is no longer finite. The file that was there stays as
+    /// it is.
     pub fn save(
         path: &Path,
         device: &dyn Device,
@@ -50,16 +52,14 @@ impl Checkpoint {
         for (kept, parameter) in optimizer.states_mut().iter_mut().zip(network.parameters()) {
             let Some(kept) = kept.as_mut().filter(|_| parameter.learns) else { continue };
             for (role, buffer) in kept.buffers_mut() {
-                stored.push((
-                    format!("{role}/{}", parameter.name),
-                    axes(parameter),
-                    device.download(buffer)?,
-                ));
+                let name = format!("{role}/{}", parameter.name);
+                stored.push(finite((name, axes(parameter), device.download(buffer)?))?);
             }
         }
         let mut metadata = BTreeMap::from([
             (STATE.to_owned(), state.to_owned()),
             (STEPS.to_owned(), optimizer.steps.to_string()),
+            (FIRST.to_owned(), first.to_string()),
         ]);
         if let Some(scaler) = &optimizer.scaler {
             let LossScale { scale, good, skipped, .. } = scaler.read(device)?;
@@ -113,17 +113,17 @@ impl Checkpoint {
         self.weights(device, network)?;
         optimizer.prepare(device, network.parameters())?;
         optimizer.steps = self.steps;
-        if let (Some(scaler), Some(scale)) = (&mut optimizer.scaler, self.scale) {
+        if let Some(scaler) = &mut optimizer.scaler {
+            let scale = self.scale.ok_or_else(|| {
+                Error::new(Kind::Weights, "the checkpoint has no scale of its loss")
+                    .help("it is damaged or of other numbers than f16: begin again with --force")
+            })?;
             scaler.set(device, scale)?;
         }
         for (kept, parameter) in optimizer.states_mut().iter_mut().zip(network.parameters()) {
             let Some(kept) = kept.as_mut().filter(|_| parameter.learns) else { continue };
             for (role, buffer) in kept.buffers_mut() {
-                let name = format!("{role}/{}", parameter.name);
-                // A stage that had not begun has no state yet.
-                if self.weights.names().any(|there| there == name) {
-                    put(&self.weights, device, &name, parameter, buffer)?;
-                }
+                put(&self.weights, device, &format!("{role}/{}", parameter.name), parameter, buffer)?;
             }
         }
         Ok(())
@@ -145,7 +145,9 @@ impl Best<'_> {
     /// # Errors
     /// As [`Checkpoint::save`].
     pub fn save(&self, path: &Path, device: &dyn Device, network: &Network, first: usize) -> Result<()> {
-        write(path, &downloaded(device, network, first)?, &BTreeMap::from([(BEST.to_owned(), self.text())]))
+        let metadata =
+            BTreeMap::from([(BEST.to_owned(), self.text()), (FIRST.to_owned(), first.to_string())]);
+        write(path, &downloaded(device, network, first)?, &metadata)
     }
 
     /// Puts back what [`Best::save`] wrote.
@@ -202,7 +204,17 @@ fn axes(parameter: &Parameter) -> Vec<usize> {
 
 fn downloaded(device: &dyn Device, network: &Network, first: usize) -> Result<Vec<Stored>> {
     let learned = network.parameters().iter().skip(first);
-    learned.map(|p| Ok((p.name.clone(), axes(p), device.download(p.value())?))).collect()
+    learned.map(|p| finite((p.name.clone(), axes(p), device.download(p.value())?))).collect()
+}
+
+/// What training can go on from.
+fn finite(stored: Stored) -> Result<Stored> {
+    match stored.2.iter().position(|number| !number.is_finite()) {
+        None => Ok(stored),
+        Some(at) => Err(Error::new(Kind::Numeric, format!("`{}` is no longer finite", stored.0))
+            .fact("first", format!("{} at index {at}", stored.2[at]))
+            .help("training diverged: use a lower learning rate")),
+    }
 }
 
 fn write(path: &Path, stored: &[Stored], metadata: &BTreeMap<String, String>) -> Result<()> {
@@ -213,15 +225,17 @@ fn write(path: &Path, stored: &[Stored], metadata: &BTreeMap<String, String>) ->
     save(path, &tensors, FloatType::F32, metadata)
 }
 
+/// The parameters from the first on that is there, as the file says: all behind it must be, too.
 fn fill(weights: &Weights, device: &dyn Device, network: &mut Network) -> Result<()> {
     let there: Vec<&str> = weights.names().collect();
-    for parameter in network.parameters_mut() {
-        let name = parameter.name.clone();
-        if there.contains(&name.as_str()) {
-            let expected = axes(parameter);
-            let values = weights.tensor(&name, &expected)?;
-            parameter.set(device, &values)?;
-        }
+    let first = weights.metadata().get(FIRST).and_then(|first| first.parse().ok());
+    let frozen = first.unwrap_or_else(|| {
+        // A file from before it said so.
+        network.parameters().iter().take_while(|p| !there.contains(&p.name.as_str())).count()
+    });
+    for parameter in network.parameters_mut().iter_mut().skip(frozen) {
+        let values = weights.tensor(&parameter.name, &axes(parameter))?;
+        parameter.set(device, &values)?;
     }
     Ok(())
 }
@@ -240,6 +254,7 @@ fn put(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::call::Rmsprop;
     use crate::device::cpu::CpuDevice;
     use crate::model::{Architecture, Head, Layer, Source};
 
@@ -252,6 +267,46 @@ mod tests {
 
     fn weights(device: &dyn Device, network: &Network) -> Vec<Vec<f32>> {
         network.parameters().iter().map(|p| device.download(p.value()).unwrap()).collect()
+    }
+
+    #[test]
+    fn training_goes_on_with_all_of_its_state_or_not_at_all() {
+        let device = &CpuDevice::new(Some(1)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint.safetensors");
+        let mut kept = network(device, 1);
+        let optimizer = |network: &Network| Optimizer::new(Rmsprop::default(), network.parameters().len());
+        let mut state = optimizer(&kept);
+        state.prepare(device, kept.parameters()).unwrap();
+        Checkpoint::save(&path, device, (&kept, 0), &mut state, "here").unwrap();
+        let restored = |path: &Path| {
+            let mut other = network(device, 2);
+            let mut state = optimizer(&other);
+            Checkpoint::open(path).unwrap().unwrap().restore(device, &mut other, &mut state)
+        };
+        restored(&path).unwrap();
+        let whole = Weights::open(&path).unwrap();
+        let (metadata, all) = (whole.metadata().clone(), whole.all().unwrap());
+        let names: Vec<String> = all.iter().map(|(name, ..)| name.clone()).collect();
+        assert!(names.len() > kept.parameters().len(), "{names:?}");
+        for without in &names {
+            let some = all.iter().filter(|(name, ..)| name != without);
+            let some: Vec<_> = some
+                .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
+                .collect();
+            let path = dir.path().join("less.safetensors");
+            save(&path, &some, FloatType::F32, &metadata).unwrap();
+            let error = restored(&path).unwrap_err();
+            assert!(error.kind() == Kind::Weights && error.to_string().contains(without), "{error}");
+        }
+        // Nor from what is no number: the file that is there stays.
+        let before = std::fs::read(&path).unwrap();
+        let shape = axes(&kept.parameters()[0]);
+        let values = vec![f32::NAN; shape.iter().product()];
+        kept.parameters_mut()[0].set(device, &values).unwrap();
+        let error = Checkpoint::save(&path, device, (&kept, 0), &mut state, "here").unwrap_err();
+        assert_eq!(error.kind(), Kind::Numeric, "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 
     #[test]

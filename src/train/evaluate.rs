@@ -91,23 +91,8 @@ impl Targets {
     }
 }
 
-/// Runs `samples`, which enter at layer `from`, through the rest of the network. `batch` is that of
-/// training; the samples may allow more.
-///
-/// # Errors
-/// The device's errors; [`Kind::Interrupted`].
-pub fn evaluate(
-    device: &dyn Device,
-    network: &Network,
-    from: usize,
-    samples: &dyn Samples,
-    batch: usize,
-) -> Result<Score> {
-    let all: Vec<u32> = (0..samples.len() as u32).collect();
-    score(device, network, (from, samples), &all, samples.evaluation_batch(batch), 0.0)
-}
-
-/// The samples `indices`, `batch` at once; targets are smoothed as in training.
+/// Runs the samples `indices`, which enter at layer `from`, through the rest of the network, `batch` at once; targets are
+/// smoothed as in training.
 pub(super) fn score(
     device: &dyn Device,
     network: &Network,
@@ -155,7 +140,7 @@ pub struct Judged {
 /// What the network says of each row of `x`, which enters at layer `from`, against `labels`.
 ///
 /// # Errors
-/// The device's errors.
+/// As [`predict`].
 pub fn judge(
     device: &dyn Device,
     network: &Network,
@@ -226,7 +211,7 @@ fn through<T>(
 /// class (two for a sigmoid: the complement, and the unit's own).
 ///
 /// # Errors
-/// The device's errors.
+/// The device's errors; [`Kind::Numeric`] for an output that is no number.
 pub fn predict(device: &dyn Device, network: &Network, from: usize, x: Tensor) -> Result<Vec<Vec<f32>>> {
     let (output, end) = (network.architecture().output(), network.architecture().layers().len());
     let y = through(device, network, from..end, x, &|logits| squashed(device, output, logits))?;
@@ -245,6 +230,13 @@ fn squashed(device: &dyn Device, output: Output, logits: Tensor) -> Result<Tenso
 /// A row of probabilities for each sample.
 fn rows(device: &dyn Device, output: Output, squashed: &Tensor) -> Result<Vec<Vec<f32>>> {
     let all = device.download_floats(squashed.buffer())?;
+    if let Some(at) = all.iter().position(|number| !number.is_finite()) {
+        let row = at / (all.len() / squashed.shape().axes()[0].max(1)).max(1);
+        return Err(Error::new(Kind::Numeric, "the network's output is not a finite number")
+            .fact("picture", format!("{} of its batch", row + 1))
+            .fact("got", all[at])
+            .help("its weights may be those of a training that diverged; in f16, whose largest number is 65504, use --precision f32 or bf16"));
+    }
     Ok(match output {
         Output::Sigmoid => all.into_iter().map(|p| vec![1.0 - p, p]).collect(),
         Output::Softmax(classes) => all.chunks_exact(classes).map(<[f32]>::to_vec).collect(),
@@ -253,4 +245,38 @@ fn rows(device: &dyn Device, output: Output, squashed: &Tensor) -> Result<Vec<Ve
             all.chunks_exact(row.max(1)).map(<[f32]>::to_vec).collect()
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::cpu::CpuDevice;
+    use crate::model::{Architecture, Head, Layer, Source};
+    use crate::shape::Shape;
+
+    /// Every comparison with NaN is false, so it would be the first class.
+    #[test]
+    fn an_output_that_is_no_number_is_no_class() {
+        let device: &dyn Device = &CpuDevice::new(Some(1)).unwrap();
+        for classes in [2, 3] {
+            let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 2 })];
+            let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
+            let architecture = base.with_head(Head { units: 3, dropout: 0.0, classes }).unwrap();
+            let network = Network::new(device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
+            let x = |bad: f32| {
+                let mut pixels = vec![0.5f32; 2 * 4 * 4 * 3];
+                pixels[4 * 4 * 3] = bad;
+                Tensor::constant(Shape::new(&[2, 4, 4, 3]), device.upload(&pixels).unwrap()).unwrap()
+            };
+            predict(device, &network, 0, x(1.0)).unwrap();
+            let told = [
+                predict(device, &network, 0, x(f32::NAN)).unwrap_err(),
+                judge(device, &network, 0, x(f32::NAN), &[0, 1]).unwrap_err(),
+            ];
+            for error in told {
+                assert_eq!(error.kind(), Kind::Numeric);
+                assert!(error.to_string().contains("2 of its batch"), "{error}");
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One epoch's figures. Training figures are running means over the epoch's batches, dropout on, as
-/// Keras reports them; validation figures are of the whole set, dropout off.
+/// Keras reports them; validation figures are of the whole set, or of the stage's `validation_steps`, dropout off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     /// `head` or `finetune`.

@@ -234,6 +234,25 @@ impl Weights {
         self.floats(tensor, &bytes[..bytes.len().min(count * tensor.dtype.bitsize() / 8)])
     }
 
+    /// Whether a tensor is of a type that is read as numbers.
+    pub(crate) fn is_float(&self, name: &str) -> Result<bool> {
+        Ok(numbers::floats(self.find(name)?.dtype, &[]).is_some())
+    }
+
+    /// The bytes of a tensor of any type, one behind the other.
+    pub(crate) fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        let tensor = self.find(name)?;
+        Ok(match &tensor.data {
+            Data::Mapped { map, bytes } => Cow::Borrowed(&self.maps[*map][bytes.clone()]),
+            Data::Decoded(bytes) => Cow::Borrowed(bytes),
+            Data::Steps { storage, first, strides } => {
+                let size = tensor.dtype.bitsize() / 8;
+                let storage = &self.maps[0][storage.clone()];
+                Cow::Owned(gather(storage, size, *first, &tensor.shape, strides))
+            }
+        })
+    }
+
     /// All tensors by name, each as [`Weights::tensor`] gives it.
     ///
     /// # Errors
@@ -295,14 +314,9 @@ impl Weights {
     /// The values as they are, NaN and infinity included.
     pub(crate) fn values(&self, name: &str) -> Result<Cow<'_, [f32]>> {
         let tensor = self.find(name)?;
-        match &tensor.data {
-            Data::Mapped { map, bytes } => self.floats(tensor, &self.maps[*map][bytes.clone()]),
-            Data::Decoded(bytes) => self.floats(tensor, bytes),
-            Data::Steps { storage, first, strides } => {
-                let size = tensor.dtype.bitsize() / 8;
-                let dense = gather(&self.maps[0][storage.clone()], size, *first, &tensor.shape, strides);
-                Ok(Cow::Owned(self.floats(tensor, &dense)?.into_owned()))
-            }
+        match self.bytes(name)? {
+            Cow::Borrowed(bytes) => self.floats(tensor, bytes),
+            Cow::Owned(bytes) => Ok(Cow::Owned(self.floats(tensor, &bytes)?.into_owned())),
         }
     }
 

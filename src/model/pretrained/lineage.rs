@@ -29,6 +29,9 @@ pub struct Lineage {
     pub turned: bool,
     /// What the judgement rests on, and what was left out.
     pub reasons: Vec<String>,
+    /// Whether the file has a classifier that is left out, since it cannot be understood.
+    #[serde(skip)]
+    pub left_out: bool,
     #[serde(skip)]
     variant: Option<Variant>,
     #[serde(skip)]
@@ -56,6 +59,7 @@ impl Lineage {
             preprocess: None,
             turned: false,
             reasons: Vec::new(),
+            left_out: layers.trouble.is_some(),
             variant,
             recipe: None,
         };

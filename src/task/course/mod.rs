@@ -53,7 +53,8 @@ pub struct StageConfig {
     /// Factors of the rate by block (`block5`, `classifier`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub rates: BTreeMap<String, f32>,
-    /// Share of each target that is spread evenly over the classes.
+    /// Share of each target that is spread evenly over the classes, in training and in the validation after each epoch; what
+    /// is measured afterwards is without it.
     #[serde(skip_serializing_if = "is_nothing", default)]
     pub label_smoothing: f32,
     /// What samples of each class count.
@@ -142,10 +143,9 @@ impl StageConfig {
 
     /// Multiplies the rate from the step on that follows `step` others of this stage.
     pub fn cut_rate(&mut self, step: u64, factor: f64) {
-        match self.rate_cuts.iter_mut().find(|cut| cut.step == step) {
-            Some(cut) => cut.factor *= factor,
-            None => self.rate_cuts.push(Cut { step, factor }),
-        }
+        // One more, also where there is one at that step: `take_over_cuts` knows those that a configuration brought by
+        // their coming first.
+        self.rate_cuts.push(Cut { step, factor });
     }
 
     /// The position of the first layer that learns.

@@ -129,11 +129,14 @@ impl OptimizerConfig {
                     .expected_got("0 <= share < 1", share));
             }
         }
-        for (name, number) in [("epsilon", self.epsilon), ("weight_decay", self.weight_decay)] {
-            if let Some(number) = number.filter(|number| !(*number >= 0.0 && number.is_finite())) {
-                return Err(Error::new(Kind::Usage, format!("the optimizer's `{name}` is not negative"))
-                    .expected_got("0 or more", number));
-            }
+        if let Some(decay) = self.weight_decay.filter(|decay| !(*decay >= 0.0 && decay.is_finite())) {
+            return Err(Error::new(Kind::Usage, "the optimizer's `weight_decay` is not negative")
+                .expected_got("0 or more", decay));
+        }
+        if let Some(epsilon) = self.epsilon.filter(|epsilon| !(*epsilon > 0.0 && epsilon.is_finite())) {
+            return Err(Error::new(Kind::Usage, "the optimizer's `epsilon` is positive")
+                .expected_got("more than 0", epsilon)
+                .help("a weight that had no gradient yet would move by 0/0"));
         }
         Ok(())
     }
@@ -162,5 +165,8 @@ mod tests {
         assert!(OptimizerConfig { nesterov: true, ..config(RuleName::Adamw) }.validate().is_err());
         assert!(OptimizerConfig { momentum: Some(1.0), ..config(RuleName::Sgd) }.validate().is_err());
         assert_eq!(config(RuleName::Adamw).adjust().decay, 0.004);
+        let error =
+            OptimizerConfig { epsilon: Some(0.0), ..config(RuleName::Rmsprop) }.validate().unwrap_err();
+        assert!(error.to_string().contains("`epsilon` is positive"), "{error}");
     }
 }
