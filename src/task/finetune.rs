@@ -67,7 +67,7 @@ impl Finetune {
     /// Whether its numbers can be.
     ///
     /// # Errors
-    /// [`Kind::Usage`] naming the first that cannot.
+    /// [`Kind::Usage`](crate::error::Kind::Usage) naming the first that cannot.
     pub(super) fn validate(&self) -> Result<()> {
         limits::check(self.size, &self.head, &self.stages)
     }
@@ -76,8 +76,8 @@ impl Finetune {
 /// Runs the whole job and prints what came out.
 ///
 /// # Errors
-/// Of data, weights, device and files; [`Kind::Numeric`] when the loss diverges;
-/// [`Kind::Interrupted`], after which the same command with [`Begin::Resume`] goes on.
+/// Of data, weights, device and files; [`Kind::Numeric`](crate::error::Kind::Numeric) when the loss diverges;
+/// [`Kind::Interrupted`](crate::error::Kind::Interrupted), after which the same command with [`Begin::Resume`] goes on.
 pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
     host.introduce();
     let (text, value) = train(host, job, &|| Ok(()))?;

@@ -57,7 +57,7 @@ impl<'a> Conclusion<'a> {
     /// Tests the network on `pictures` of the folder `root`; the job takes `seconds` with it.
     ///
     /// # Errors
-    /// Those of [`test`]; the run is saved already.
+    /// Those of [`test()`]; the run is saved already.
     pub fn test(
         &mut self,
         host: &Host,
@@ -87,7 +87,7 @@ impl<'a> Conclusion<'a> {
     /// What the network says of the `validation`, whose samples enter at a layer; for the report alone.
     ///
     /// # Errors
-    /// Those of [`test`].
+    /// Those of [`test()`].
     pub fn validation(
         &self,
         host: &Host,

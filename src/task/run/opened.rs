@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// What a run learns from, and what it is measured on after every epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The first of [`TrainingConfig::digests`].
+    /// The first of [`TrainingConfig::digests`](super::TrainingConfig::digests).
     Train,
     /// The second.
     Validation,
