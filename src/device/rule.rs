@@ -35,6 +35,13 @@ pub struct Keeps {
     pub mean: bool,
 }
 
+impl Keeps {
+    /// Numbers for each weight.
+    pub fn count(self) -> usize {
+        [self.velocity, self.momentum, self.mean].into_iter().filter(|kept| *kept).count()
+    }
+}
+
 /// What happens before any rule: `g = scale·g + l2·w; w = w - w·decay·rate`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adjust {

@@ -8,6 +8,7 @@
 
 use super::Host;
 use super::bench::largest;
+use super::course::StageConfig;
 use crate::device::gpu::plan::{CARDS, Card, KINDS, Kind as Purpose, Memory, Record};
 use crate::device::{Capacity, Kernels, Precision, cpu};
 use crate::error::{Error, Kind, Result};
@@ -38,6 +39,19 @@ pub(super) struct Learning {
     pub samples: [usize; 2],
     /// Whether training samples enter as pictures, whatever is frozen.
     pub augmented: bool,
+    /// Numbers that are kept for each weight that learns beside the one of plain RMSprop, which the plan has: of other
+    /// rules, and sums over batches.
+    pub beside: usize,
+}
+
+impl Learning {
+    /// [`Learning::beside`] of the greediest of `stages`.
+    pub fn beside(stages: &[StageConfig]) -> usize {
+        let of = |stage: &StageConfig| {
+            stage.optimizer.rule(stage.rate).keeps().count() + usize::from(stage.accumulate > 1)
+        };
+        stages.iter().map(of).max().unwrap_or(0).saturating_sub(1)
+    }
 }
 
 /// Where the job's buffers will lie, and by what they are filled.
@@ -182,7 +196,7 @@ impl Estimate<'_> {
         if self.pictures > 0 {
             parts.push(("running pictures".into(), Step::Inference(0..end), self.batch.min(self.pictures)));
         }
-        if let Some(Learning { boundary, samples: [learned, checked], augmented }) = self.training {
+        if let Some(Learning { boundary, samples: [learned, checked], augmented, .. }) = self.training {
             let batch = self.batch.min(learned.max(1));
             // Pictures are evaluated as they are trained, activations many at once.
             let many = self.batch.max(EVALUATION_BATCH);
@@ -204,7 +218,12 @@ impl Estimate<'_> {
         }
         let mut most = Need { doing: "nothing".into(), memory: Memory::default() };
         for (doing, step, batch) in parts {
-            let memory = place.memory(net, &step, batch)?;
+            let mut memory = place.memory(net, &step, batch)?;
+            if let (Step::Training(_, from), Some(Learning { beside, .. })) = (&step, self.training) {
+                let bytes = 4 * (net.parameters_from(*from) as u64) * beside as u64;
+                memory.peak += bytes;
+                *memory.at_peak.entry((Purpose::Optimizer, String::new())).or_default() += bytes;
+            }
             if memory.peak > most.memory.peak {
                 most = Need { doing, memory };
             }

@@ -272,6 +272,7 @@ fn estimate<'a>(
             boundary: places.iter().copied().min().unwrap_or_default(),
             samples,
             augmented: job.stages.iter().any(|stage| stage.augment.is_some()),
+            beside: Learning::beside(&job.stages),
         }),
     }
 }

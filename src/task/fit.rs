@@ -141,7 +141,12 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     stage.suits(&architecture, &recipe.classes)?;
     let batch = job.head.batch;
     let counts = [train.labels().len(), validation.as_ref().map_or(0, |v| v.labels().len())];
-    let training = Some(Learning { boundary: from, samples: counts, augmented: false });
+    let training = Some(Learning {
+        boundary: from,
+        samples: counts,
+        augmented: false,
+        beside: Learning::beside(std::slice::from_ref(&stage)),
+    });
     Estimate { architecture: &architecture, batch, pictures: 0, training }.tell(host)?;
     let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
     let mut config = Config {

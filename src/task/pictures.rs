@@ -3,10 +3,12 @@
 use super::Host;
 use super::output::outside;
 use crate::data::{Folder, Pictures, Resize, Size, Want};
+use crate::device::{Capacity, cpu};
 use crate::error::{Error, Kind, Result};
 use crate::files::shown;
 use crate::interrupt;
 use crate::model::Preprocess;
+use crate::report::plan::gib;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -64,6 +66,11 @@ pub fn decode(
         cache: reading.cache.as_deref(),
         strict: reading.strict,
     };
+    if want.cache.is_none()
+        && let Some(room) = cpu::room()
+    {
+        in_memory(name, folder.len() as u64 * want.size.bytes() as u64, room)?;
+    }
     let progress = host.progress(&format!("decoding {name}"), folder.len(), "images");
     let pictures = Pictures::load(folder, &want, &|done, _| progress.set(done as u64), interrupt::flag())?;
     let counts: Vec<String> = (0u32..)
@@ -106,9 +113,38 @@ pub fn decode(
     Ok(pictures)
 }
 
+/// Whether decoded pictures of so many bytes can be kept without a file behind them.
+fn in_memory(name: &str, bytes: u64, room: Capacity) -> Result<()> {
+    if bytes <= room.free {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Device,
+        format!("{name}: the decoded pictures do not fit into this machine's memory"),
+    )
+    .fact("needed", gib(bytes))
+    .fact("free", format!("{} of {}", gib(room.free), gib(room.total)))
+    .help("let them be kept in a file: leave --no-cache out, or name a folder with room with --cache"))
+}
+
 /// What was skipped, for machines: file and reason.
 pub fn skipped(root: &Path, pictures: &Pictures) -> Vec<Value> {
     let entry =
         |(path, error): &(PathBuf, Error)| json!({ "file": shown(&root.join(path)), "reason": error.line() });
     pictures.skipped.iter().map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_that_no_memory_holds_want_a_file() {
+        let room = Capacity { free: 1 << 30, total: 2 << 30 };
+        in_memory("train", 1 << 30, room).unwrap();
+        let error = in_memory("train", 3 << 30, room).unwrap_err().to_string();
+        for part in ["train: ", "3.0 GiB", "1.0 GiB of 2.0 GiB", "leave --no-cache out"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
 }

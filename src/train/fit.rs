@@ -3,7 +3,7 @@
 use super::checkpoint::Best;
 use super::course::Course;
 use super::evaluate::{Score, Targets, score};
-use super::history::Epoch;
+use super::history::{Epoch, short};
 use super::late::{At, Late};
 use super::observer::{Observer, Position};
 use super::optimizer::Optimizer;
@@ -111,7 +111,7 @@ impl Fit<'_> {
                 val_loss: checked.map(|s| s.loss()),
                 val_accuracy: checked.map(|s| s.accuracy()),
                 // That of the last step, also where the run is taken up after it.
-                rate: f64::from(rate(position.step.saturating_sub(1).max(first_step), &position.epochs)),
+                rate: short(rate(position.step.saturating_sub(1).max(first_step), &position.epochs)),
                 seconds: before + began.elapsed().as_secs_f64(),
             };
             position.epochs.push(measured.clone());

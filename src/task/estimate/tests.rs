@@ -68,7 +68,7 @@ fn a_job_that_does_not_fit_is_refused_with_one_that_does() {
     let architecture = &vgg16(150);
     let boundary = architecture.position("block3_conv1").unwrap();
     // So many that training needs most, also of a smaller batch: validation does not go below 128.
-    let training = Some(Learning { boundary, samples: [1000, 1000], augmented: false });
+    let training = Some(Learning { boundary, samples: [1000, 1000], augmented: false, beside: 0 });
     let job = Estimate { architecture, batch: 128, pictures: 2000, training };
     job.check(&host(16 << 30, T4)).unwrap();
     let need = peak(&job, &host(0, T4));
@@ -91,7 +91,7 @@ fn a_job_that_does_not_fit_is_refused_with_one_that_does() {
 fn what_is_planned_are_the_kernels_of_the_card() {
     let architecture = &vgg16(150);
     let from = architecture.position("block3_conv1").unwrap();
-    let training = Some(Learning { boundary: from, samples: [1000, 0], augmented: true });
+    let training = Some(Learning { boundary: from, samples: [1000, 0], augmented: true, beside: 0 });
     let job = Estimate { architecture, batch: 20, pictures: 0, training };
     let mut needs = Vec::new();
     for (capability, kernels, name) in
@@ -112,7 +112,7 @@ fn no_more_runs_at_once_than_there_is() {
     let architecture = &vgg16(224);
     let boundary = architecture.position("block3_conv1").unwrap();
     let of = |batch, pictures, samples| {
-        let training = Some(Learning { boundary, samples, augmented: false });
+        let training = Some(Learning { boundary, samples, augmented: false, beside: 0 });
         peak(&Estimate { architecture, batch, pictures, training }, &host(0, None))
     };
     assert_eq!(of(1 << 20, 30, [20, 10]), of(30, 30, [20, 10]));
@@ -145,9 +145,35 @@ fn the_cpu_is_asked_about_what_no_kernel_counts() {
     // Neither do the weights of so wide a classifier fit a kernel: 2 TB of them.
     let head = Head { units: 65_536, dropout: 0.5, classes: 2 };
     let architecture = &architecture.clone().with_head(head).unwrap();
-    let training = Some(Learning { boundary: architecture.base(), samples: [20, 0], augmented: false });
+    let training =
+        Some(Learning { boundary: architecture.base(), samples: [20, 0], augmented: false, beside: 0 });
     let job = Estimate { architecture, batch: 20, pictures: 0, training };
     let text = job.check(&host(1 << 40, None)).unwrap_err().to_string();
     assert!(text.contains("weights 2048.") && text.contains("optimizer 2048."), "{text}");
     assert!(text.contains("a machine with more"), "{text}");
+}
+
+/// AdamW keeps two numbers for each weight where RMSprop keeps one, and accumulation adds the sums.
+#[test]
+fn what_a_rule_keeps_counts() {
+    let architecture = &vgg16(150);
+    let boundary = architecture.position("block3_conv1").unwrap();
+    let need = |beside| {
+        let training = Some(Learning { boundary, samples: [1000, 0], augmented: true, beside });
+        peak(&Estimate { architecture, batch: 20, pictures: 0, training }, &host(0, T4))
+    };
+    assert_eq!(need(2) - need(0), 8 * architecture.parameters_from(boundary) as u64);
+    let stage = |toml: &str| -> StageConfig {
+        toml::from_str(&format!("name = \"a\"\nepochs = 1\nrate = 0.001\n{toml}")).unwrap()
+    };
+    for (toml, beside) in [
+        ("", 0),
+        ("accumulate = 4", 1),
+        ("[optimizer]\nrule = \"adamw\"", 1),
+        ("[optimizer]\nrule = \"sgd\"", 0),
+        ("accumulate = 2\n[optimizer]\ncentered = true\nmomentum = 0.9", 3),
+    ] {
+        assert_eq!(Learning::beside(&[stage(toml)]), beside, "{toml}");
+    }
+    assert_eq!(Learning::beside(&[stage(""), stage("accumulate = 2")]), 1);
 }

@@ -43,12 +43,17 @@ impl<'a> Conclusion<'a> {
                 (last.accuracy, last.val_loss, last.val_accuracy);
         }
         let mut text = format!("run        {}\n", job.output.display());
+        let of = config.training.samples[1];
+        let asked = job.stages.last().and_then(|stage| stage.validation_steps);
+        let some = asked.map(|steps| steps.saturating_mul(job.head.batch)).filter(|some| *some < of);
+        let part = some.map_or(String::new(), |some| format!(", on {some} of its {of} pictures"));
         match (result.head_val_accuracy, result.val_accuracy) {
             (Some(before), Some(after)) => {
-                text +=
-                    &format!("validation {before:.4} with the frozen base, {after:.4} after fine-tuning\n");
+                text += &format!(
+                    "validation {before:.4} with the frozen base, {after:.4} after fine-tuning{part}\n"
+                );
             }
-            (None, Some(after)) => text += &format!("validation {after:.4}\n"),
+            (None, Some(after)) => text += &format!("validation {after:.4}{part}\n"),
             _ => {}
         }
         Self { job, config: Config { result: Some(result), ..config }, text, tested: None }
