@@ -466,3 +466,36 @@ fn names_that_are_no_unicode_end_in_no_panic() {
     assert!(text.contains("run.toml cannot be written") && text.contains("Unicode"), "{text}");
     run([words("summary"), vec![odd(b"run\xff")]].concat(), 0);
 }
+
+/// A link is written through, so it is no way into a run.
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_runs_file_is_that_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let run = here.join("run");
+    fs::create_dir(&run).unwrap();
+    for name in ["run.toml", "history.csv"] {
+        fs::copy(shared().join("run").join(name), run.join(name)).unwrap();
+    }
+    std::os::unix::fs::symlink("run/history.csv", here.join("link.csv")).unwrap();
+    let pictures = shared().join("pets");
+    let predict = |out: &str| {
+        let run = shared().join("run");
+        vgg_ft(here)
+            .arg("predict")
+            .arg(run)
+            .arg(&pictures)
+            .args(["-o", out, "--force"])
+            .assert()
+            .code(2)
+            .get_output()
+            .clone()
+    };
+    let before = all(&run);
+    for out in ["link.csv", "run/history.csv"] {
+        let error = String::from_utf8_lossy(&predict(out).stderr).into_owned();
+        assert!(error.contains("belongs to the run"), "{error}");
+    }
+    assert_eq!(all(&run), before);
+}

@@ -220,7 +220,7 @@ impl Estimate<'_> {
         for (doing, step, batch) in parts {
             let mut memory = place.memory(net, &step, batch)?;
             if let (Step::Training(_, from), Some(Learning { beside, .. })) = (&step, self.training) {
-                let bytes = 4 * (net.parameters_from(*from) as u64) * beside as u64;
+                let bytes = 4 * net.parameters_from(*from) * beside as u64;
                 memory.peak += bytes;
                 *memory.at_peak.entry((Purpose::Optimizer, String::new())).or_default() += bytes;
             }

@@ -27,6 +27,7 @@ use crate::files;
 use crate::model::{Architecture, Head, Network, Variant};
 use crate::random::{Draws, Stream};
 use conclusion::Conclusion;
+pub(super) use conclusion::measure;
 use serde_json::json;
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
@@ -180,12 +181,12 @@ pub(super) fn train(
     config.training.digests = stages.digests();
     if !resume {
         few_steps(host, job, parts[0].pictures.len());
-        let others = [
-            ("validation", parts.get(1).map(|part| &part.pictures)),
-            ("test", test_pictures.as_ref().map(|(_, p)| p)),
-        ];
-        twice(host, (&splits.train.root, &parts[0].pictures), &others)?;
     }
+    let others = [
+        ("validation", parts.get(1).map(|part| &part.pictures)),
+        ("test", test_pictures.as_ref().map(|(_, p)| p)),
+    ];
+    twice(host, (&splits.train.root, &parts[0].pictures), &others)?;
 
     begins()?;
     folder.take_over(&config)?;

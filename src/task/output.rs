@@ -37,8 +37,10 @@ impl Output {
             return Err(Error::new(Kind::Usage, format!("{name} is no file that can be replaced"))
                 .help("name a plain file"));
         }
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let is = |own: &str| path.file_name() == Some(OsStr::new(own));
+        // A link is written through, so what it leads to counts.
+        let there = files::real(path)?;
+        let folder = there.parent().unwrap_or(Path::new(""));
+        let is = |own: &str| there.file_name() == Some(OsStr::new(own));
         if is_run(folder) && run::FILES.iter().any(|own| is(own)) && !run::DRAWN.iter().any(|own| is(own)) {
             return Err(Error::new(Kind::Usage, format!("{name} belongs to the run in that folder"))
                 .help("choose another file"));

@@ -1,8 +1,10 @@
 //! `resume`: a run that was stopped, from what its folder says alone; and a job from another run's file.
 
 use super::course::StageConfig;
+use super::extract::opened;
+use super::finetune::measure;
 use super::fit::{self, HeadOptions};
-use super::run::{Begin, Config, Folder, JOB, Lock, damaged, nothing_left};
+use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, damaged, nothing_left};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, stage};
 use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
@@ -34,6 +36,9 @@ pub fn resume(
 ) -> Result<()> {
     let file = run.join(JOB);
     if Folder::finished(run)? {
+        if !run.join(REPORT).exists() {
+            conclude(host, run, reading)?;
+        }
         let (text, value) = nothing_left(run);
         return host.result(&text, &value);
     }
@@ -57,6 +62,11 @@ pub fn resume(
         return go_on(config);
     }
     let before = reached(&folder)?;
+    if data.is_some() && before.is_none() {
+        return Err(Error::new(Kind::Usage, "nothing tells whether these are the pictures that the run began with")
+            .fact("missing", folder.checkpoint().display())
+            .help("it was stopped before its first checkpoint: begin it with these, by `vgg-ft finetune` and another -o"));
+    }
     let mut changed = config.clone();
     if let Some(data) = data {
         changed.training.data = absolute(&data).map_err(|e| Error::io("find", &data, &e))?;
@@ -73,6 +83,22 @@ pub fn resume(
         }
         Err(error)
     })
+}
+
+/// What a finished run was stopped before: the test on the split that its data have.
+fn conclude(host: &Host, run: &Path, reading: Reading) -> Result<()> {
+    let file = run.join("run.toml");
+    let config = Config::read(&file)?;
+    if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
+        return Ok(());
+    }
+    let _lock = Lock::take(run)?;
+    let job = config.job(&file, run.to_owned(), Begin::Resume, reading)?;
+    if !job.data.exists() {
+        return Ok(());
+    }
+    let splits = opened(host, &job.data, job.validation_split, job.head.seed)?;
+    splits.test.as_ref().map_or(Ok(()), |split| measure(host, &job, split))
 }
 
 /// In which precision the job of a run's folder, or of its `run.toml` or `job.toml`, computes; `None` where nothing

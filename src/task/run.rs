@@ -117,8 +117,10 @@ impl Folder {
         if !self.over.take() {
             return Ok(());
         }
-        // Its weights stay until there are others: they may be those that this one begins with.
-        self.remove_all_but(MODEL)?;
+        // Its weights may be those that this one begins with.
+        let own = files::real(&self.join(MODEL))?;
+        let begins = job.training.weights.as_deref().map(files::real).transpose()?;
+        self.remove_all_but(if begins == Some(own) { MODEL } else { "" })?;
         self.describe(job)
     }
 
@@ -164,7 +166,8 @@ impl Folder {
         let Some(differs) = there.differs(job)? else { return Ok(()) };
         let help = if name == JOB {
             format!(
-                "`vgg-ft resume {}` goes on with the job that is there; this command with --force begins anew",
+                "with the data and features that it began with, `vgg-ft resume {}` goes on with the job that is there; \
+                 the command that begins this one does so anew with --force",
                 quoted(&self.path)
             )
         } else {

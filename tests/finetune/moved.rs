@@ -1,4 +1,4 @@
-//! A run whose data lie elsewhere by now.
+//! A run whose data lie elsewhere by now, or that was stopped when it was trained.
 
 use super::{draw, fails, here, signal, spawn, succeeds, wait_until};
 use std::fs;
@@ -33,8 +33,36 @@ fn a_stopped_run_goes_on_with_data_that_were_moved() {
         told("job.toml")
     );
     fails(&here, &["resume", "run", "nowhere"], 2);
+    // Without a checkpoint nothing tells the one from the other.
+    let (kept, aside) = (here.join("run/checkpoint.safetensors"), here.join("aside"));
+    fs::rename(&kept, &aside).unwrap();
+    let error = fails(&here, &["resume", "run", "others"], 2);
+    assert!(error.contains("nothing tells whether these are the pictures"), "{error}");
+    fs::rename(&aside, &kept).unwrap();
     succeeds(&here, &["resume", "run", "moved"]);
     assert!(told("run.toml").contains("/moved\""), "{}", told("run.toml"));
     let weights = |run: &str| fs::read(here.join(run).join("model.safetensors")).unwrap();
     assert!(weights("run") == weights("whole"), "it is the run that was not stopped, to the bit");
+}
+
+/// A run is whole when it is trained; what it was stopped before then is made good.
+#[test]
+fn a_test_that_was_not_reached_is_made_by_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [4, 4]), ("validation", [3, 3]), ("test", [3, 3])]);
+    let job =
+        ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--batch", "4", "--epochs", "0"];
+    succeeds(&here, &[&job[..], &["--head-epochs", "1"]].concat());
+    let file = here.join("run/run.toml");
+    let whole = fs::read_to_string(&file).unwrap();
+    let untested = |line: &&str| !line.starts_with("test_");
+    let lines: Vec<&str> = whole.lines().filter(untested).collect();
+    assert_eq!(lines.len() + 2, whole.lines().count());
+    fs::write(&file, lines.join("\n")).unwrap();
+    fs::remove_file(here.join("run/report.html")).unwrap();
+    let (text, _) = succeeds(&here, &["resume", "run"]);
+    assert!(text.contains("is finished"), "{text}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), whole);
+    assert!(here.join("run/report.html").exists());
 }

@@ -162,7 +162,7 @@ fn what_a_rule_keeps_counts() {
         let training = Some(Learning { boundary, samples: [1000, 0], augmented: true, beside });
         peak(&Estimate { architecture, batch: 20, pictures: 0, training }, &host(0, T4))
     };
-    assert_eq!(need(2) - need(0), 8 * architecture.parameters_from(boundary) as u64);
+    assert_eq!(need(2) - need(0), 8 * architecture.parameters_from(boundary));
     let stage = |toml: &str| -> StageConfig {
         toml::from_str(&format!("name = \"a\"\nepochs = 1\nrate = 0.001\n{toml}")).unwrap()
     };

@@ -3,16 +3,18 @@
 //! In: the run's settings and history, then the test's or the validation's pictures. Out: the settings with the
 //! result, lines for people, predictions for the report.
 
-use super::Finetune;
+use super::{Finetune, some};
 use crate::data::{Folder, Pictures};
 use crate::error::{Kind, Result};
+use crate::files::{self, quoted};
 use crate::model::Network;
 use crate::report::Outcome;
 use crate::task::Host;
 use crate::task::course::StageConfig;
 use crate::task::evaluate::{Which, test};
-use crate::task::report::{self, Judged};
-use crate::task::run::{Config, ResultConfig};
+use crate::task::pictures::decode;
+use crate::task::report::{self, Judged, Material};
+use crate::task::run::{Config, ResultConfig, Run};
 use crate::task::stage::ended_with;
 use crate::train::{History, PictureSamples, Samples};
 use std::path::PathBuf;
@@ -76,7 +78,10 @@ impl<'a> Conclusion<'a> {
         let found = found.map_err(|error| {
             let error = error.context("evaluating the test split, after the run was saved");
             match error.kind() {
-                Kind::Interrupted => error.help("`vgg-ft evaluate` measures the run"),
+                Kind::Interrupted => {
+                    let run = quoted(&self.job.output);
+                    error.help(format!("`vgg-ft resume {run}` makes the test and the report"))
+                }
                 _ => error,
             }
         })?;
@@ -105,4 +110,31 @@ impl<'a> Conclusion<'a> {
         let found = test(host, network, (from, samples), classes, self.job.head.batch)?;
         Ok(Judged::new(Which::Split("validation"), validation.root.clone(), files, found, how))
     }
+}
+
+/// Measures a finished run on the test split of its data, which it was stopped before, and makes its report.
+///
+/// # Errors
+/// Those of the data and of [`test()`].
+pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> Result<()> {
+    let mut run = Run::open(&job.output)?;
+    let mut result = run.config.result.unwrap_or_default();
+    if result.test_accuracy.is_some() {
+        return Ok(());
+    }
+    let split = some(split, job.test_pictures, job.head.seed);
+    let pictures = decode(host, "test", &split, job.size, job.pictures.resize, &job.pictures.reading)?;
+    let mut network = run.network(host)?;
+    let classes = &run.config.network.classes;
+    let samples = PictureSamples::once(&pictures, job.pictures.preprocess.rule());
+    let tested = test(host, &network, (0, &samples), classes, job.head.batch)?;
+    (result.test_loss, result.test_accuracy) = (Some(tested.outcome.loss), Some(tested.outcome.accuracy));
+    run.config.result = Some(result);
+    files::write_bytes(&job.output.join("run.toml"), run.config.text()?.as_bytes())?;
+    let (root, files) = (split.root.clone(), pictures.files.clone());
+    let judged = Judged::new(Which::Split("test"), root, files, tested, report::REUSED);
+    let history = History::load(&job.output.join("history.csv"))?;
+    let (folder, judged) = (&job.output, Some(Ok(judged)));
+    let material = Material { folder, config: &run.config, history: &history, judged };
+    report::attempt(host, &mut network, material).map(|_| ())
 }

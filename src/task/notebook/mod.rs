@@ -10,11 +10,8 @@ mod time;
 pub use config::Numbers;
 
 use super::base::Base;
-use super::evaluate::{Which, test};
 use super::fit::HeadOptions;
 use super::output::apart;
-use super::pictures::decode;
-use super::report::{self, Judged, Material};
 use super::resume::take_over_cuts;
 use super::run::{self, Begin, Config, Run};
 use super::stage::ended_with;
@@ -25,7 +22,7 @@ use crate::files;
 use crate::model::{Architecture, Head, Variant};
 use crate::report::{counted, duration};
 use crate::task::extract::opened;
-use crate::train::{Epoch, History, PictureSamples};
+use crate::train::{Epoch, History};
 use serde::Serialize;
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -123,7 +120,7 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
             })?;
         }
         if let Some(folder) = &splits.test {
-            measure(host, &part.job, &finetune::some(folder, part.job.test_pictures, part.job.head.seed))?;
+            finetune::measure(host, &part.job, folder)?;
         }
     }
     let mut all = Vec::new();
@@ -254,34 +251,6 @@ fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Split
 /// How the command that began the parts differs from the one that goes on with them.
 fn again(job: &Notebook) -> &'static str {
     if job.force { " without --force" } else { "" }
-}
-
-/// The test of a run that was stopped before it, and the report.
-fn measure(host: &Host, job: &Finetune, folder: &Folder) -> Result<()> {
-    let mut run = Run::open(&job.output)?;
-    let mut result = run.config.result.unwrap_or_default();
-    if result.test_accuracy.is_some() {
-        return Ok(());
-    }
-    let pictures = decode(host, "test", folder, job.size, job.pictures.resize, &job.pictures.reading)?;
-    let mut network = run.network(host)?;
-    let classes = &run.config.network.classes;
-    let samples = PictureSamples::once(&pictures, job.pictures.preprocess.rule());
-    let tested = test(host, &network, (0, &samples), classes, job.head.batch)?;
-    (result.test_loss, result.test_accuracy) = (Some(tested.outcome.loss), Some(tested.outcome.accuracy));
-    run.config.result = Some(result);
-    files::write_bytes(&job.output.join("run.toml"), run.config.text()?.as_bytes())?;
-    let judged = Judged::new(
-        Which::Split("test"),
-        folder.root.clone(),
-        pictures.files.clone(),
-        tested,
-        report::REUSED,
-    );
-    let history = History::load(&job.output.join("history.csv"))?;
-    let material =
-        Material { folder: &job.output, config: &run.config, history: &history, judged: Some(Ok(judged)) };
-    report::attempt(host, &mut network, material).map(|_| ())
 }
 
 /// A part's lines: one for each stage; the test is that of the last.

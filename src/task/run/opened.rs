@@ -84,7 +84,10 @@ impl Run {
                 .help(if is_held(path) {
                     "it is being trained now: its first checkpoint comes after its first epoch".into()
                 } else {
-                    format!("it was stopped in its first epoch: `vgg-ft resume {}` goes on", quoted(path))
+                    format!(
+                        "it was stopped before its first checkpoint: `vgg-ft resume {}` goes on",
+                        quoted(path)
+                    )
                 })
         })?;
         Self::read(path, &job, Some(stopped))
