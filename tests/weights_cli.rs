@@ -145,6 +145,15 @@ fn a_comparison_leaves_nothing_out() {
     let (_, said) = run(here, &["convert", "one.safetensors", "ours.safetensors"], 0);
     assert!(said.contains("the classifier is left out"), "{said}");
 
+    // The same numbers mean other things where classes are called otherwise; where a file is silent it is not known.
+    for (file, classes) in [("cd.safetensors", "cats\ndogs"), ("dc.safetensors", "dogs\ncats")] {
+        run(here, &["convert", ours.to_str().unwrap(), file, "--metadata", &format!("classes={classes}")], 0);
+    }
+    run(here, &["diff", "cd.safetensors", "cd.safetensors"], 0);
+    let (text, _) = run(here, &["diff", "cd.safetensors", "dc.safetensors"], 1);
+    assert!(text.contains("the classes are others: cats dogs and dogs cats"), "{text}");
+    run(here, &["diff", "cd.safetensors", ours.to_str().unwrap(), "--quiet"], 0);
+
     let counters = |file: &str, name: &str, count: i64| {
         let header = format!("{{\"{name}\":{{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}}}}");
         let header = format!("{header:<72}");

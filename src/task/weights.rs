@@ -294,10 +294,17 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     let scaled =
         |found: &Result<Pretrained>| found.as_ref().ok().and_then(|found| found.lineage().preprocess);
     let (of_a, of_b) = (scaled(&a), scaled(&b));
-    let equal = rows.iter().all(|row| row.differing == Some(0)) && of_a == of_b;
+    // Where one says nothing of them they may be the same.
+    let named = |found: &Result<Pretrained>| found.as_ref().map_or_else(|_| Vec::new(), said_classes);
+    let (classes_a, classes_b) = (named(&a), named(&b));
+    let other_classes = !classes_a.is_empty() && !classes_b.is_empty() && classes_a != classes_b;
+    let equal = rows.iter().all(|row| row.differing == Some(0)) && of_a == of_b && !other_classes;
     if of_a != of_b {
         let name = |recipe: Option<&'static str>| recipe.unwrap_or("not known");
         text += &format!("\npixels are scaled in two ways: {} and {}", name(of_a), name(of_b));
+    }
+    if other_classes {
+        text += &format!("\nthe classes are others: {} and {}", classes_a.join(" "), classes_b.join(" "));
     }
     text += &format!("\n{}", if equal { "the same" } else { "not the same" });
     host.result(&text, &json!({ "same": equal, "preprocess": [of_a, of_b], "tensors": rows }))?;
