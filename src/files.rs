@@ -117,6 +117,11 @@ pub fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// A number in JSON with the decimal digits of the f32: 2e-5, not the 1.9999999494757503e-5 that it is.
+pub fn short(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
 /// A path as it can be typed into a shell.
 pub fn quoted(path: &Path) -> String {
     let mut text = path.display().to_string();

@@ -81,7 +81,7 @@ impl NotebookArgs {
         let numbers = self.numbers()?;
         if self.print_config {
             numbers.validate()?;
-            return host.result(&numbers.text()?, &numbers);
+            return host.result(&numbers.text()?, &numbers.written());
         }
         task::notebook(
             host,

@@ -7,7 +7,7 @@ pub(super) use judged::{Labelled, Which, labelled, owns};
 use super::estimate::Estimate;
 use super::look::Look;
 use super::output::Output;
-use super::pictures::{Reading, skipped};
+use super::pictures::{Reading, in_batch, skipped};
 use super::run::{Run, Stopped};
 use super::subject::Subject;
 use super::{Host, predict};
@@ -195,15 +195,10 @@ impl Examiner<'_> {
         for indices in all.chunks(self.batch) {
             interrupt::check()?;
             let batch = self.pictures.batch(indices)?;
-            let judged =
-                self.views.judge(self.host.device.as_ref(), self.network, &batch).map_err(|error| {
-                    let first = self.pictures.files[indices[0] as usize].display();
-                    if error.kind() == Kind::Numeric {
-                        error.fact("the batch begins with", first)
-                    } else {
-                        error
-                    }
-                })?;
+            let judged = self
+                .views
+                .judge(self.host.device.as_ref(), self.network, &batch)
+                .map_err(|error| in_batch(error, &self.pictures.files[indices[0] as usize]))?;
             loss += judged.loss_sum;
             for ((&label, class), row) in batch.labels.iter().zip(judged.classes).zip(&judged.probabilities) {
                 let class = look.class(row).unwrap_or(class);

@@ -12,8 +12,6 @@ pub const SIDES: RangeInclusive<usize> = 32..=4096;
 /// Units of a dense layer.
 pub const UNITS: RangeInclusive<usize> = 1..=65_536;
 
-/// What TOML can hold.
-const SEEDS: RangeInclusive<usize> = 0..=i64::MAX as usize;
 /// Samples that run together, and batches of a step.
 const TOGETHER: RangeInclusive<usize> = 1..=1 << 20;
 /// Steps and epochs; a product of two fits 64 bits.
@@ -41,6 +39,19 @@ pub fn positive(n: usize) -> Result<(), String> {
     within(&(1..=usize::MAX), n)
 }
 
+/// Whether TOML can hold the seed.
+///
+/// # Errors
+/// [`Kind::Usage`].
+pub(super) fn seed(seed: u64) -> Result<()> {
+    if i64::try_from(seed).is_ok() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, "`seed` cannot be")
+        .expected_got(format!("a whole number from 0 to {}", i64::MAX), seed)
+        .help("give a smaller one"))
+}
+
 /// Whether a job can have these numbers. What depends on the data (classes, layers, weights) is asked later.
 ///
 /// # Errors
@@ -56,7 +67,7 @@ pub(super) fn check(size: [usize; 2], head: &HeadOptions, stages: &[StageConfig]
     }
     ask("units", within(&UNITS, head.units), &head.units)?;
     ask("batch", within(&TOGETHER, head.batch), &head.batch)?;
-    ask("seed", within(&SEEDS, usize::try_from(head.seed).unwrap_or(usize::MAX)), &head.seed)?;
+    seed(head.seed)?;
     let share = (0.0..1.0).contains(&head.dropout);
     let share = if share { Ok(()) } else { Err("a share from 0 up and below 1".to_owned()) };
     ask("dropout", share, &head.dropout)?;

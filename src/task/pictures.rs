@@ -127,6 +127,11 @@ fn in_memory(name: &str, bytes: u64, room: Capacity) -> Result<()> {
     .help("let them be kept in a file: leave --no-cache out, or name a folder with room with --cache"))
 }
 
+/// An error of a batch whose first picture is `first`: where its numbers are none, that is of interest.
+pub fn in_batch(error: Error, first: &Path) -> Error {
+    if error.kind() == Kind::Numeric { error.fact("the batch begins with", first.display()) } else { error }
+}
+
 /// What was skipped, for machines: file and reason.
 pub fn skipped(root: &Path, pictures: &Pictures) -> Vec<Value> {
     let entry =

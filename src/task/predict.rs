@@ -4,6 +4,7 @@ use super::Host;
 use super::estimate::Estimate;
 use super::look::Look;
 use super::output::{self, Output};
+use super::pictures::in_batch;
 use super::subject::{Feeding, Subject};
 use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size};
 use crate::device::Precision;
@@ -215,10 +216,10 @@ impl Classifier<'_> {
     fn classify(&self, paths: &[PathBuf], pixels: Vec<u8>) -> Result<Vec<u8>> {
         let indices = (0..paths.len() as u32).collect();
         let batch = Batch { indices, pixels, labels: Vec::new() };
-        let all = self.views.predict(self.host.device.as_ref(), self.network, &batch).map_err(|error| {
-            let first = paths.first().map(|path| path.display().to_string()).unwrap_or_default();
-            if error.kind() == Kind::Numeric { error.fact("the batch begins with", first) } else { error }
-        })?;
+        let all = self
+            .views
+            .predict(self.host.device.as_ref(), self.network, &batch)
+            .map_err(|error| in_batch(error, &paths[0]))?;
         let mut out = Vec::new();
         for (path, row) in paths.iter().zip(&all) {
             let class = self.job.look.class(row).unwrap_or_else(|| Views::most_probable(row));

@@ -3,7 +3,7 @@
 use super::checkpoint::Best;
 use super::course::Course;
 use super::evaluate::{Score, Targets, score};
-use super::history::{Epoch, short};
+use super::history::Epoch;
 use super::late::{At, Late};
 use super::observer::{Observer, Position};
 use super::optimizer::Optimizer;
@@ -14,10 +14,10 @@ use super::schedule::Place;
 use crate::device::Device;
 use crate::error::{Context, Error, Kind, Result};
 use crate::graph::{Mode, Tape};
-use crate::interrupt;
 use crate::model::Network;
 use crate::op::LossArrival;
 use crate::random::{Draws, Stream};
+use crate::{files, interrupt};
 use std::time::Instant;
 
 /// One stage of training.
@@ -111,7 +111,7 @@ impl Fit<'_> {
                 val_loss: checked.map(|s| s.loss()),
                 val_accuracy: checked.map(|s| s.accuracy()),
                 // That of the last step, also where the run is taken up after it.
-                rate: short(rate(position.step.saturating_sub(1).max(first_step), &position.epochs)),
+                rate: files::short(rate(position.step.saturating_sub(1).max(first_step), &position.epochs)),
                 seconds: before + began.elapsed().as_secs_f64(),
             };
             position.epochs.push(measured.clone());

@@ -45,11 +45,6 @@ impl Epoch {
     }
 }
 
-/// A rate as a person has typed it: 2e-5, not the 1.9999999494757503e-5 that the f32 is.
-pub(super) fn short(rate: f32) -> f64 {
-    rate.to_string().parse().unwrap_or(f64::from(rate))
-}
-
 /// For files: what most runs have none of.
 fn is_zero(count: &usize) -> bool {
     *count == 0

@@ -5,6 +5,7 @@
 
 use super::Dialect;
 use crate::export::model::{Affine, Model};
+use crate::files::short;
 use crate::model::{Layer, Output};
 use serde_json::{Value, json};
 
@@ -129,11 +130,6 @@ fn rescaling(affine: &Affine) -> Value {
         if values == [values[0]; 3] { json!(short(values[0])) } else { json!(values.map(short)) }
     };
     json!({ "scale": numbers(affine.scale), "offset": numbers(affine.offset) })
-}
-
-/// The f64 with the decimal digits of the f32: what is printed is `0.003921569`, not seventeen digits.
-fn short(value: f32) -> f64 {
-    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 #[cfg(test)]

@@ -70,9 +70,8 @@ pub(super) fn decode(
         line: Line { ptx: function.line, place: None },
         guard: None,
         relaxed: function.body.iter().any(|it| {
-            it.opcode.contains("arrive.relaxed")
-                || it.opcode.contains("wait.relaxed")
-                || it.opcode.contains(".parity.relaxed")
+            let barrier = it.opcode.starts_with("mbarrier.") || it.opcode.starts_with("barrier.cluster.");
+            barrier && it.opcode.contains(".relaxed")
         }),
     };
     if decoder.registers.len() > MOST {

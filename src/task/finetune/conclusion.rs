@@ -6,7 +6,7 @@
 use super::{Finetune, some};
 use crate::data::{Folder, Pictures};
 use crate::error::{Kind, Result};
-use crate::files::{self, quoted};
+use crate::files::quoted;
 use crate::model::Network;
 use crate::report::Outcome;
 use crate::task::Host;
@@ -14,7 +14,7 @@ use crate::task::course::StageConfig;
 use crate::task::evaluate::{Which, test};
 use crate::task::pictures::decode;
 use crate::task::report::{self, Judged, Material};
-use crate::task::run::{Config, ResultConfig, Run};
+use crate::task::run::{self, Config, ResultConfig, Run};
 use crate::task::stage::ended_with;
 use crate::train::{History, PictureSamples, Samples};
 use std::path::PathBuf;
@@ -117,24 +117,21 @@ impl<'a> Conclusion<'a> {
 /// # Errors
 /// Those of the data and of [`test()`].
 pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> Result<()> {
-    let mut run = Run::open(&job.output)?;
-    let mut result = run.config.result.unwrap_or_default();
+    let run = Run::open(&job.output)?;
+    let result = run.config.result.unwrap_or_default();
     if result.test_accuracy.is_some() {
         return Ok(());
     }
     let split = some(split, job.test_pictures, job.head.seed);
     let pictures = decode(host, "test", &split, job.size, job.pictures.resize, &job.pictures.reading)?;
     let mut network = run.network(host)?;
-    let classes = &run.config.network.classes;
-    let samples = PictureSamples::once(&pictures, job.pictures.preprocess.rule());
-    let tested = test(host, &network, (0, &samples), classes, job.head.batch)?;
-    (result.test_loss, result.test_accuracy) = (Some(tested.outcome.loss), Some(tested.outcome.accuracy));
-    run.config.result = Some(result);
-    files::write_bytes(&job.output.join("run.toml"), run.config.text()?.as_bytes())?;
-    let (root, files) = (split.root.clone(), pictures.files.clone());
-    let judged = Judged::new(Which::Split("test"), root, files, tested, report::REUSED);
-    let history = History::load(&job.output.join("history.csv"))?;
-    let (folder, judged) = (&job.output, Some(Ok(judged)));
-    let material = Material { folder, config: &run.config, history: &history, judged };
+    let seconds = result.seconds;
+    let mut conclusion = Conclusion { job, config: run.config, text: String::new(), tested: None };
+    let judged = conclusion.test(host, &network, (split.root, &pictures), || seconds)?;
+    let folder = run::Folder::at(&job.output);
+    folder.finish(&conclusion.config)?;
+    let history = History::load(&folder.join("history.csv"))?;
+    let (config, judged) = (&conclusion.config, Some(Ok(judged)));
+    let material = Material { folder: &job.output, config, history: &history, judged };
     report::attempt(host, &mut network, material).map(|_| ())
 }

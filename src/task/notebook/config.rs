@@ -3,7 +3,7 @@
 use crate::data::{Augment, Resize};
 use crate::error::{Error, Kind, Result};
 use crate::model::Preprocess;
-use crate::task::StageConfig;
+use crate::task::{StageConfig, limits};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -101,18 +101,23 @@ impl Numbers {
         Ok(numbers)
     }
 
-    /// As a file for [`Numbers::read`].
-    ///
-    /// # Errors
-    /// None in practice: the numbers always serialize.
-    pub fn text(&self) -> Result<String> {
+    /// As they are written down: 0 steps where all are meant, since what a file leaves out is the chapter's.
+    pub fn written(&self) -> Self {
         let mut all = self.clone();
         all.test_steps.get_or_insert(0);
         for stage in [&mut all.features, &mut all.frozen, &mut all.finetune] {
             stage.steps_per_epoch.get_or_insert(0);
             stage.validation_steps.get_or_insert(0);
         }
-        toml::to_string(&all)
+        all
+    }
+
+    /// As a file for [`Numbers::read`].
+    ///
+    /// # Errors
+    /// None in practice: the numbers always serialize.
+    pub fn text(&self) -> Result<String> {
+        toml::to_string(&self.written())
             .map_err(|e| Error::new(Kind::Usage, "these numbers cannot be written").fact("reason", e))
     }
 
@@ -126,11 +131,7 @@ impl Numbers {
                 .fact("name", &self.frozen.name)
                 .help("give `frozen` and `finetune` names of their own"));
         }
-        if i64::try_from(self.seed).is_err() {
-            return Err(Error::new(Kind::Usage, "`seed` is a number that TOML can hold")
-                .expected_got(format!("at most {}", i64::MAX), self.seed)
-                .help("give a smaller one"));
-        }
+        limits::seed(self.seed)?;
         if self.batch == 0 {
             return Err(Error::new(Kind::Usage, "`batch` is 1 or more").help("the book's is 20"));
         }

@@ -242,7 +242,7 @@ impl<'c> Core<'c, '_> {
         let cluster = |block: u64| block / u64::from(self.grid.program.cluster);
         let after = |other: Toucher| {
             let beside = other.number().is_some_and(|block| cluster(block) == cluster(self.number));
-            beside && self.shared.checked() && self.shared.knows(self.warp, other.warp, other.clock)
+            beside && self.shared.knows(self.warp, other.warp, other.clock)
         };
         for word in 0..size.div_ceil(4) {
             if let Some((other, wrote)) = owners.note(address + u64::from(4 * word), me, writes, after) {

@@ -221,7 +221,7 @@ impl Core<'_, '_> {
         self.inside(at, lane, to, bytes, &from)?;
         let phase = self.engine.barriers[number].phase as u32;
         let agent = self.agents.number(Agent::Load(number));
-        self.visit(at, to, [(agent, phase + 1); 2]);
+        self.visit(at, to, None, (agent, phase + 1));
         let to = to as u32;
         let tag = Tag::new(phase + 1, agent, at, lane);
         let noted = self.shared.note_flight(to, bytes, self.warp, tag);

@@ -58,9 +58,10 @@ pub struct Visit {
     pub rank: u32,
     /// The warp.
     pub warp: usize,
-    /// Either proves that the visit is over, once a warp of that block knows of it: the first as a clock, the second as work
-    /// that is over. Of an arrival they are its warp, and the phase of the barrier; of a copy both are its phase.
-    pub over: [(usize, u32); 2],
+    /// Of an arrival the warp's clock: who knows it knows that the visit is over.
+    pub clock: Option<u32>,
+    /// So does who knows that this is: the copies to the barrier, whose clock is its phase.
+    pub over: (usize, u32),
 }
 
 /// What a wait asks for.
@@ -221,7 +222,7 @@ impl Core<'_, '_> {
             let phase = self.engine.barriers[number].phase;
             // It has been there when its phase is over, whoever else that waits for.
             let arrived = (self.agents.number(Agent::Load(number)), phase as u32 + 1);
-            self.visit(at, addresses[lane], [(self.warp, self.shared.clock(self.warp)), arrived]);
+            self.visit(at, addresses[lane], Some(self.shared.clock(self.warp)), arrived);
             if bytes != NONE {
                 let bytes = registers.word(bytes)[lane];
                 self.transact(at, lane, number, i64::from(bytes))?;
@@ -261,10 +262,10 @@ impl Core<'_, '_> {
 
     /// Notes that an agent, the warp itself or a copy of its, touches a block's memory, which must still be there: one that is
     /// not its own.
-    pub(super) fn visit(&mut self, at: u32, address: u64, over: [(usize, u32); 2]) {
+    pub(super) fn visit(&mut self, at: u32, address: u64, clock: Option<u32>, over: (usize, u32)) {
         let (rank, _) = self.shared.whose(address);
         if rank != self.rank && self.shared.checked() {
-            self.engine.visits.push(Visit { at, rank, warp: self.warp, over });
+            self.engine.visits.push(Visit { at, rank, warp: self.warp, clock, over });
         }
     }
 

@@ -196,9 +196,10 @@ impl Core<'_, '_> {
         let warps = self.grid.warps();
         let known = |visit: &&Visit| {
             let first = visit.rank as usize * warps;
-            let [before, over] = visit.over;
+            let (agent, phase) = visit.over;
             let knows = |warp| {
-                self.shared.knows(warp, before.0, before.1) || self.shared.is_over(warp, over.0, over.1)
+                visit.clock.is_some_and(|clock| self.shared.knows(warp, visit.warp, clock))
+                    || self.shared.is_over(warp, agent, phase)
             };
             (first..first + warps).any(knows)
         };
