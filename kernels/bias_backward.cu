@@ -13,8 +13,7 @@
 // bias_backward_bf16, _f16    64 channels x 32 rows per block, grid (channels/64, parts): a thread takes eight
 //                             channels, 16 bytes, of every 32nd row of its part, four rows in flight; the 32
 //                             sums are added in 8 KiB of shared memory.
-// bias_backward_…_reduce      as bias_backward, of the parts as rows: eight times as many loads in flight as
-//                             in bias_backward_reduce, which waits for memory alone.
+// bias_backward_…_reduce      as bias_backward, of the parts as rows.
 //
 // Reads 4 bytes (2 of 16 bits) for 1 flop: bound by bandwidth. A warp reads 32 neighbours, or 4 rows of 64.
 

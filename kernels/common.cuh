@@ -15,7 +15,7 @@
 #define RESTRICT __restrict__
 #endif
 
-// Blocks of elementwise kernels.
+// Threads of a block of the kernels that walk a line (LINEAR of src/device/gpu/lower/site.rs).
 constexpr unsigned LINEAR = 256;
 
 // Programmatic dependent launch, "griddepcontrol" of the PTX ISA. Where a launch allows it, blocks start while the

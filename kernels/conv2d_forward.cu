@@ -29,11 +29,11 @@ extern "C" __global__ __launch_bounds__(THREADS, 3) void conv2d_forward(
     for (int side = 0; side < 8; side += 4) {
         const int column = first_filter + my_column() + side * 8;      // 0 or 32 further
         const int left = c_out - column;
-        const float4 shift4 = read4(bias + column, left, c_out % 4 == 0);
+        const float4 bias4 = read4(bias + column, left, c_out % 4 == 0);
         #pragma unroll
         for (int r = 0; r < 8; ++r) {
             const int pixel = first_pixel + my_row() + r / 4 * 64 + r % 4;
-            const float4 v = bias_relu4(&sums[r][side], shift4, relu);
+            const float4 v = bias_relu4(&sums[r][side], bias4, relu);
             if (pixel < pixels) write4(y + (pixel * c_out + column), v, left, c_out % 4 == 0);
         }
     }

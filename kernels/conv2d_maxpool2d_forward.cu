@@ -37,14 +37,14 @@ extern "C" __global__ __launch_bounds__(THREADS, 3) void conv2d_maxpool2d_forwar
     for (int side = 0; side < 8; side += 4) {
         const int column = first_filter + my_column() + side * 8;      // 0 or 32 further
         const int left = c_out - column;
-        const float4 shift4 = read4(bias + column, left, c_out % 4 == 0);
+        const float4 bias4 = read4(bias + column, left, c_out % 4 == 0);
         #pragma unroll
         for (int r = 0; r < 8; r += 4) {
             const int window = (first_row + my_row() + r * 16) / 4;    // rows 0 or 64 further
             unsigned winners;
             const float4 best = best_of4(
-                bias_relu4(&sums[r][side], shift4, true), bias_relu4(&sums[r + 1][side], shift4, true),
-                bias_relu4(&sums[r + 2][side], shift4, true), bias_relu4(&sums[r + 3][side], shift4, true), winners);
+                bias_relu4(&sums[r][side], bias4, true), bias_relu4(&sums[r + 1][side], bias4, true),
+                bias_relu4(&sums[r + 2][side], bias4, true), bias_relu4(&sums[r + 3][side], bias4, true), winners);
             if (window >= windows || left <= 0) continue;
             write4(y + (window * c_out + column), best, left, c_out % 4 == 0);
             if (winner) winner[(window * c_out + column) / 4] = winners;

@@ -128,7 +128,8 @@ __device__ __forceinline__ void consume_halo(
         box_before = box.stage;
         box.forward();
     }
-    // All four warps have passed their own wgmma_wait<1>; the other consumer's wgmma queue behind these.
+    // The last wgmma of this warp are issued, and the other consumer's queue behind them. Turns set the pace alone: no data
+    // depend on them.
     if constexpr (Halo::TURNS) {
         if (is_elected) arrive(boxes + 16 * Halo::BOXES + 8 * (consumer ^ 1));
     }

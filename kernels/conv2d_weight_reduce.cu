@@ -74,7 +74,7 @@ __device__ __forceinline__ unsigned bias_blocks(const float* biases, const unsig
     return biases ? (filters + FILTERS - 1) / FILTERS : 0;
 }
 
-// dbias[c] = Σ of what `line(l)` gives, l = 0, 1, ... LINES - 1, of the block's filter c of the thread.
+// dbias[c] = Σ of what `line(filter, l)` gives, l = 0, 1, ... LINES - 1, of the block's filter c of the thread.
 template <class Line>
 __device__ __forceinline__ void sum_lines(const unsigned filters, Line line, float* RESTRICT dbias)
 {

@@ -4,7 +4,8 @@
 // has padding, so its Rust twin (src/device/gpu/params.rs) has the same bytes. A unit test reads this file
 // and compares names, order, types and places: one field a line.
 //
-// No tensor has 2^31 elements or more (the host refuses them), so an int holds every offset.
+// No tensor has 2^31 elements or more (the host refuses them), so an int holds every offset; but for the set of
+// pictures that augment takes some of, whose places it counts in 64 bits.
 
 #pragma once
 
@@ -62,6 +63,26 @@ struct Conv2d {
     unsigned w;
     unsigned c_in;
     unsigned c_out;
+};
+
+// Tiles first to first + count of a map (n, h, w, c), of the high x wide of each picture.
+struct Tiles {
+    unsigned h;
+    unsigned w;
+    unsigned c;
+    unsigned high;
+    unsigned wide;
+    unsigned first;
+    unsigned count;
+};
+
+// Products of matrices, one for each of some points: rows x columns, `depth` terms, of which a block sums `length`.
+struct Product {
+    unsigned rows;
+    unsigned columns;
+    unsigned depth;
+    unsigned length;
+    unsigned points;
 };
 
 // 2x2, stride 2: x (n, h, w, c), y (n, h/2, w/2, c).

@@ -1,6 +1,7 @@
 // tile.cuh   the product inside the convolutions: sums += A · B on a tile of 128 x 64
 //
-//   A   128 rows x K = 8, B K = 8 x 64 columns, both MN-major in shared memory
+//   A   128 rows x K = 8, B K = 8 x 64 columns, both MN-major in shared memory: for each k the rows, or columns,
+//       side by side
 //   sums   in registers: 8 x 8 per thread, 128 threads as 16 x 8
 //
 // A thread's rows are two groups of four, 64 apart, its columns two groups of four, 32 apart. So it reads

@@ -2,6 +2,10 @@
 //! `cargo test --release --test devices kernels::` runs one of these files.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[macro_use]
+#[path = "support/skip.rs"]
+mod skip;
+
 #[path = "augment.rs"]
 mod augment;
 #[path = "cuda.rs"]
@@ -12,6 +16,8 @@ mod golden_ops;
 mod golden_training;
 #[path = "golden_vgg.rs"]
 mod golden_vgg;
+#[path = "gradcam.rs"]
+mod gradcam;
 #[path = "gradients.rs"]
 mod gradients;
 #[path = "kernels.rs"]
@@ -32,6 +38,8 @@ mod kernels_split;
 mod kernels_tf32x3;
 #[path = "kernels_turned.rs"]
 mod kernels_turned;
+#[path = "kernels_winograd.rs"]
+mod kernels_winograd;
 #[path = "loss_scale.rs"]
 mod loss_scale;
 #[path = "precision.rs"]

@@ -102,6 +102,7 @@ fn page() -> String {
         ("STEPS", steps),
         ("RANKED", ranked),
         ("RANKING", ranking),
+        ("WINOGRAD", steps::winograd(&["h200", "a100", "rtx4090", "t4"])),
         ("TOTALS", steps::totals(card())),
         ("LAUNCHES", steps::launches(&cards)),
         ("LAYERS", steps::by_layer(card())),

@@ -31,15 +31,16 @@ fn cpu() -> Box<dyn Device> {
     Box::new(CpuDevice::new(None).unwrap())
 }
 
-/// Our kernels: on the emulator without its checks, which the table of cases has on, and on a card; in f32, and on a card in
-/// tf32x3 too, whose factors err by 1e-7 each as sums do (the emulator takes minutes for it: 2.8e-6 and 3.1e-6 were seen).
+/// Our kernels: on the emulator without its checks, which the tables of cases have on, and on a card; in f32 those that `auto`
+/// takes, and on a card those of direct sums and of tf32x3 too, whose factors err by 1e-7 each as sums do (the emulator takes minutes for it: 2.8e-6 and 3.1e-6 were seen).
 fn kernels() -> Vec<Box<dyn Device>> {
     let emulator = || -> Option<Box<dyn Device>> {
-        Some(Box::new(tensor_cores::emulator(Options::fast(), Precision::F32, Kernels::Portable)))
+        Some(Box::new(tensor_cores::emulator(Options::fast(), Precision::F32, Kernels::Winograd)))
     };
     let cards = || {
-        let precisions = [Precision::F32, Precision::Tf32x3];
-        precisions.map(|precision| tensor_cores::card(precision, Kernels::Portable)).into_iter().flatten()
+        let (f32, tf32x3) = (Precision::F32, Precision::Tf32x3);
+        let all = [(f32, Kernels::Winograd), (f32, Kernels::Portable), (tf32x3, Kernels::Portable)];
+        all.map(|(precision, kernels)| tensor_cores::card(precision, kernels)).into_iter().flatten()
     };
     devices::gather(Vec::new, emulator, cards)
 }
@@ -108,6 +109,7 @@ fn a_step_from_block3_has_the_same_gradients_on_our_kernels() {
     for device in kernels() {
         let began = Instant::now();
         let got = gradients(&*device);
+        assert_eq!(got.len(), want.len());
         let mut most = 0.0f64;
         for ((name, got), (expected, want)) in got.iter().zip(&want) {
             assert_eq!(name, expected);

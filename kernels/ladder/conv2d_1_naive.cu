@@ -8,7 +8,7 @@
 //   bias     (c_out)               in
 //   y        (n, h, w, c_out)      out  f = ReLU or nothing
 //
-// A thread per output: neighbours in x are neighbouring pixels of one filter. Grid (pixels/256, c_out).
+// A thread per output: neighbouring threads are neighbouring pixels of one filter. Grid (pixels/256, c_out).
 // No shared memory. Every multiply-add reads two words: 8 bytes for 2 flops.
 //
 // What to look at: neighbouring threads read words that lie c_in apart, so a request of a warp touches 32

@@ -7,7 +7,7 @@
 // rung's eight fed four. The depth is slowest in both tiles, so that a thread's four pixels and four
 // filters are neighbours and come by one 16-byte load each. Grid (pixels/64, c_out/64).
 //
-// 8.5 KiB shared memory. Per step (16 channels of a tap) 8 KiB are read for 131 kflop: 16 flops per byte.
+// 8 KiB shared memory. Per step (16 channels of a tap) 8 KiB are read for 131 kflop: 16 flops per byte.
 //
 // What is left for conv2d_forward (tile.cuh): 8 x 8 sums per thread, and a second stage that is filled
 // while the first is multiplied.
@@ -16,23 +16,23 @@
 #include "../params.cuh"
 #include "../window.cuh"
 
-constexpr int SIDE = 64, DEPTH = 16, STRIDE = SIDE + 4;
+constexpr int SIDE = 64, DEPTH = 16;
 
 extern "C" __global__ __launch_bounds__(256) void conv2d_4_blocked(
     const Conv2d p, const unsigned relu,
     const float* RESTRICT x, const float* RESTRICT weight, const float* RESTRICT bias,
     float* RESTRICT y)
 {
-    __shared__ __align__(16) float pixels_tile[DEPTH][STRIDE];         // channel, pixel
-    __shared__ __align__(16) float filters_tile[DEPTH][STRIDE];        // channel, filter
+    __shared__ __align__(16) float pixels_tile[DEPTH][SIDE];         // channel, pixel
+    __shared__ __align__(16) float filters_tile[DEPTH][SIDE];        // channel, filter
     const int h = p.h, w = p.w, c_in = p.c_in, c_out = p.c_out;
     const int pixels = p.n * h * w;
     const int thread = threadIdx.x;
     const int first_pixel = blockIdx.x * SIDE, first_filter = blockIdx.y * SIDE;
     const bool aligned = c_in % 4 == 0;
 
-    // Every thread loads four channels of one pixel and of one filter. Threads of a warp take different
-    // pixels, so that their stores, a row of the tile apart, meet different banks.
+    // Every thread loads four channels of one pixel and of one filter. Threads of a warp take neighbouring
+    // pixels, so that each of its four stores is one row of neighbouring words.
     const int loads = thread % SIDE, group = thread / SIDE * 4;
     const Window window = window_at(first_pixel + loads, pixels, h, w);
     const int filter_loaded = first_filter + loads;
@@ -76,12 +76,12 @@ extern "C" __global__ __launch_bounds__(256) void conv2d_4_blocked(
     }
 
     const int filter = first_filter + column, left = c_out - filter;
-    const float4 shift4 = read4(bias + filter, left, c_out % 4 == 0);
+    const float4 bias4 = read4(bias + filter, left, c_out % 4 == 0);
     #pragma unroll
     for (int r = 0; r < 4; ++r) {
         const int pixel = first_pixel + row + r;
-        float4 v = make_float4(sums[r][0] + shift4.x, sums[r][1] + shift4.y, sums[r][2] + shift4.z,
-                               sums[r][3] + shift4.w);
+        float4 v = make_float4(sums[r][0] + bias4.x, sums[r][1] + bias4.y, sums[r][2] + bias4.z,
+                               sums[r][3] + bias4.w);
         if (relu) v = make_float4(rectify(v.x), rectify(v.y), rectify(v.z), rectify(v.w));
         if (pixel < pixels) write4(y + (pixel * c_out + filter), v, left, c_out % 4 == 0);
     }

@@ -21,6 +21,7 @@
 
 constexpr int ROWS = 128, COLUMNS = 64, DEPTH = 64;
 constexpr int TILE_A = ROWS * DEPTH * 2, TILE_B = COLUMNS * DEPTH * 2;    // bytes
+constexpr int ROWS_64 = 64 * DEPTH * 2;                                   // of the rows that a wgmma takes
 
 extern "C" __global__ __launch_bounds__(128) void conv2d_7_wgmma(
     const Conv2d p, const unsigned relu,
@@ -39,8 +40,8 @@ extern "C" __global__ __launch_bounds__(128) void conv2d_7_wgmma(
     }
     __syncthreads();
 
-    // The first pixel's place, less the padding.
-    const int n = first_pixel / (h * w), i = first_pixel / w % h - 1, j = first_pixel % w - 1;
+    // Where the window of the first pixel begins, which the padding puts one row and column before it.
+    const int n = first_pixel / (h * w), top = first_pixel / w % h - 1, left = first_pixel % w - 1;
     float acc[ROWS / 64][COLUMNS / 2] = {};
     int parity = 0;
     #pragma unroll 1
@@ -49,7 +50,7 @@ extern "C" __global__ __launch_bounds__(128) void conv2d_7_wgmma(
         for (int c = 0; c < c_in; c += DEPTH) {
             if (threadIdx.x == 0) {
                 arrive_expect_tx(arrived, TILE_A + TILE_B);
-                load_pixels(a, &x, arrived, c, j, i, n, tap / 3, tap % 3);
+                load_pixels(a, &x, arrived, c, left, top, n, tap / 3, tap % 3);
                 load_box(b, &weight, arrived, tap * c_in + c, first_filter);
             }
             wait(arrived, parity);
@@ -60,7 +61,7 @@ extern "C" __global__ __launch_bounds__(128) void conv2d_7_wgmma(
                 #pragma unroll
                 for (int m = 0; m < ROWS / 64; ++m)
                     Wgmma<COLUMNS>::issue<false, false>(
-                        acc[m], smem_descriptor<false>(a + m * 8192, k), smem_descriptor<false>(b, k), 1);
+                        acc[m], smem_descriptor<false>(a + m * ROWS_64, k), smem_descriptor<false>(b, k), 1);
             wgmma_commit();
             wgmma_wait<0>();
             __syncthreads();                          // all four warps are done with the tiles

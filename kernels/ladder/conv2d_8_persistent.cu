@@ -23,6 +23,7 @@
 
 constexpr int ROWS = 256, COLUMNS = 128, DEPTH = 64, STAGES = 4;
 constexpr int TILE_A = ROWS * DEPTH * 2, TILE_B = COLUMNS * DEPTH * 2, STAGE = TILE_A + TILE_B;    // bytes
+constexpr int ROWS_64 = 64 * DEPTH * 2;                                   // of the rows that a wgmma takes
 
 extern __shared__ __align__(1024) unsigned char dynamic[];
 
@@ -60,13 +61,13 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
         if (threadIdx.x != 256) return;
         for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             const int first = tile / across * ROWS;
-            const int n = first / (h * w), i = first / w % h - 1, j = first % w - 1;
+            const int n = first / (h * w), top = first / w % h - 1, left = first % w - 1;
             for (int tap = 0; tap < 9; ++tap) {
                 for (int c = 0; c < c_in; c += DEPTH) {
                     const unsigned a = stages + stage * STAGE;
                     wait(empty(stage), parity ^ 1);
                     arrive_expect_tx(full(stage), STAGE);
-                    load_pixels(a, &x, full(stage), c, j, i, n, tap / 3, tap % 3);
+                    load_pixels(a, &x, full(stage), c, left, top, n, tap / 3, tap % 3);
                     load_box(a + TILE_A, &weight, full(stage), tap * c_in + c, tile % across * COLUMNS);
                     forward();
                 }
@@ -83,14 +84,14 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
         int before = 0;
         for (int step = 0; step < 9 * c_in / DEPTH; ++step) {
             wait(full(stage), parity);
-            const unsigned a = stages + stage * STAGE + warpgroup * 128 * 128, b = stages + stage * STAGE + TILE_A;
+            const unsigned a = stages + stage * STAGE + warpgroup * 2 * ROWS_64, b = stages + stage * STAGE + TILE_A;
             wgmma_fence();
             #pragma unroll
             for (int k = 0; k < DEPTH / 16; ++k)
                 #pragma unroll
                 for (int m = 0; m < 2; ++m)
                     Wgmma<COLUMNS>::issue<false, false>(
-                        acc[m], smem_descriptor<false>(a + m * 8192, k), smem_descriptor<false>(b, k), (step | k) != 0);
+                        acc[m], smem_descriptor<false>(a + m * ROWS_64, k), smem_descriptor<false>(b, k), (step | k) != 0);
             wgmma_commit();
             // The wgmma before these are done, and their stage is free.
             wgmma_wait<1>();

@@ -45,9 +45,10 @@ pub struct Cli {
     /// f32 if not given; `resume` and `finetune --config` take the job's
     #[arg(help_heading = "Device", long, global = true, value_name = "PRECISION", value_parser = precision())]
     pub precision: Option<Precision>,
-    /// Which convolutions a card (or the emulator) takes: auto (of bf16 and tf32 Hopper's own where the card is one), portable
-    /// (those for all cards), sm90a (Hopper's own, by TMA and wgmma, or an error). Bits of results differ between the
-    /// two; no part of a job: say it again to `resume`
+    /// Which convolutions a card (or the emulator) takes: auto (of bf16 and tf32 Hopper's own where the card is one, of f32
+    /// winograd), portable (those for all cards, each sum as it is written), winograd (f32 with a quarter of the
+    /// multiply-adds, or an error), sm90a (Hopper's own, by TMA and wgmma, or an error). Bits of results differ between
+    /// them; no part of a job: say it again to `resume`
     #[arg(help_heading = "Device", long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = kernels())]
     pub kernels: Kernels,
     /// When a kernel of a step begins on a card: serial (when the one before it has ended), programmatic (while the last

@@ -13,8 +13,11 @@ pub enum Kernels {
     /// (benches/results): in bf16 and tf32.
     #[default]
     Auto,
-    /// Those that every card runs.
+    /// Those that every card runs, each sum as it is written.
     Portable,
+    /// Those that every card runs, in f32 by Winograd's minimal filtering where channels are many: a quarter of the
+    /// multiply-adds. What `auto` takes in f32.
+    Winograd,
     /// Hopper's own, of bf16 and tf32, where channels and filters are multiples of 64, and of bf16 VGG16's first block in
     /// one. Of tf32 no weights' gradient.
     Sm90a,
@@ -22,13 +25,14 @@ pub enum Kernels {
 
 impl Kernels {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Portable, Self::Sm90a];
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Portable, Self::Winograd, Self::Sm90a];
 
-    /// `auto`, `portable`, `sm90a`: what `--kernels` takes.
+    /// `auto`, `portable`, `winograd`, `sm90a`: what `--kernels` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Portable => "portable",
+            Self::Winograd => "winograd",
             Self::Sm90a => "sm90a",
         }
     }
@@ -36,12 +40,16 @@ impl Kernels {
     /// `Auto` decided for a card of this compute capability (90 for 9.0).
     ///
     /// # Errors
-    /// [`Kind::Device`] for sm_90a on another card, [`Kind::Usage`] in another precision than bf16 and tf32.
+    /// [`Kind::Device`] for sm_90a on another card, [`Kind::Usage`] in a precision that they do not have.
     pub fn decide(self, card: &Description, got: u32, precision: Precision) -> Result<Self> {
         let has = |precision| matches!(precision, Precision::Bf16 | Precision::Tf32);
         match self {
             Self::Auto if got == HOPPER && has(precision) => Ok(Self::Sm90a),
+            Self::Auto | Self::Winograd if precision == Precision::F32 => Ok(Self::Winograd),
             Self::Auto | Self::Portable => Ok(Self::Portable),
+            Self::Winograd => Err(Error::new(Kind::Usage, "--kernels winograd multiplies f32 alone")
+                .expected_got("--precision f32", precision)
+                .help("leave --precision out, or --kernels")),
             Self::Sm90a if got != HOPPER => {
                 let error = Error::new(Kind::Device, "--kernels sm90a runs on Hopper alone")
                     .fact("device", &card.hardware);
@@ -86,7 +94,8 @@ mod tests {
         for (capability, precision, want) in [
             (90, Precision::Bf16, Kernels::Sm90a),
             (90, Precision::Tf32, Kernels::Sm90a),
-            (90, Precision::F32, Kernels::Portable),
+            (90, Precision::F32, Kernels::Winograd),
+            (75, Precision::F32, Kernels::Winograd),
             (90, Precision::Tf32x3, Kernels::Portable),
             (89, Precision::Bf16, Kernels::Portable),
             (100, Precision::Bf16, Kernels::Portable),
@@ -96,6 +105,8 @@ mod tests {
             let asked = decide(Kernels::Sm90a, capability, precision);
             let has = capability == HOPPER && matches!(precision, Precision::Bf16 | Precision::Tf32);
             assert_eq!(asked.is_ok(), has, "{capability} {precision}");
+            let asked = decide(Kernels::Winograd, capability, precision);
+            assert_eq!(asked.is_ok(), precision == Precision::F32, "{precision}");
         }
         for (capability, precision, kind, part) in
             [(100, Precision::Bf16, Kind::Device, "10.0"), (90, Precision::F32, Kind::Usage, "tf32")]

@@ -67,6 +67,45 @@ pub fn beside_measured(card: &'static Card) -> (String, Vec<f64>) {
     (table(&head, &rows), errors)
 }
 
+/// f32 by direct sums and by Winograd, on cards; then by layer on the first of them.
+pub fn winograd(cards: &[&str]) -> String {
+    let by = [SETS[0], Set { kernels: Kernels::Winograd, ..SETS[0] }];
+    let works = [("forward", None), ("step from block3_conv1", Some("block3_conv1"))];
+    let mut rows = Vec::new();
+    for name in cards {
+        let card = Card::named(name).unwrap();
+        for (what, from) in works {
+            let [direct, winograd] = by.map(|set| sums(&planned(card, set, 150, 20, from)).0);
+            rows.push(vec![
+                format!("{}: {what}", card.title),
+                milliseconds(direct),
+                milliseconds(winograd),
+                format!("{:.2}", direct / winograd),
+            ]);
+        }
+    }
+    let text = table(&["work", "direct", "winograd", "ratio"], &rows);
+    let card = Card::named(cards[0]).unwrap();
+    let [direct, winograd] = by.map(|set| planned(card, set, 150, 20, Some("block3_conv1")));
+    let rows: Vec<Vec<String>> = layers(&direct)
+        .into_iter()
+        .filter(|layer| layer.contains("conv"))
+        .map(|layer| {
+            let of = |lines: &[Line], backward| -> String {
+                let of = lines.iter().filter(|line| line.label == layer && line.backward == backward);
+                match of.map(|line| line.seconds).sum::<f64>() {
+                    0.0 => "–".into(),
+                    seconds => format!("{:.0}", 1e6 * seconds),
+                }
+            };
+            let cells = [false, true].into_iter().flat_map(|back| [of(&direct, back), of(&winograd, back)]);
+            std::iter::once(layer.clone()).chain(cells).collect()
+        })
+        .collect();
+    let head = ["layer", "there, direct", "winograd", "back, direct", "winograd"];
+    format!("{text}\n{}, microseconds of the step by layer:\n\n{}", card.title, table(&head, &rows))
+}
+
 /// By batch and size: predicted over floor.
 pub fn totals(card: &'static Card) -> String {
     let mut rows = Vec::new();

@@ -171,7 +171,8 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-fn conv2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Conv2d) {
+/// Every call of one convolution.
+pub(crate) fn conv2d(cases: &mut Vec<Case>, kind: Numbers, geometry: Conv2d) {
     let mut source = Source::new(2);
     let x = source.f32(kind, geometry.x().len());
     let weight = source.f32(kind, geometry.weight().len());

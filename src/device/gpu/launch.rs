@@ -142,6 +142,17 @@ impl Arg {
         }
     }
 
+    /// Of a buffer `len` elements from element `first` on; of anything else itself.
+    #[must_use]
+    pub fn part(&self, first: usize, len: usize) -> Self {
+        match self {
+            &Self::Pointer { name, at, dtype, .. } => {
+                Self::Pointer { name, at: Address(at.0 + (first * dtype.size()) as u64), dtype, len }
+            }
+            other => other.clone(),
+        }
+    }
+
     /// The bytes of the buffer behind it.
     pub fn buffer_bytes(&self) -> u64 {
         match self {

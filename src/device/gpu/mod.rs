@@ -155,6 +155,8 @@ impl<D: Driver + 'static> Device for Gpu<D> {
         let mut card = self.driver.describe();
         if self.kernels == Kernels::Sm90a {
             card.hardware.push_str(", kernels sm_90a");
+        } else if self.kernels == Kernels::Winograd {
+            card.hardware.push_str(", kernels winograd");
         } else if self.held_back {
             card.hardware.push_str(", kernels portable (those of sm_90a need a driver of CUDA 12.1)");
         }

@@ -49,6 +49,10 @@ twins! {
     }
     /// A 3x3 convolution.
     Conv2d { n: u32, h: u32, w: u32, c_in: u32, c_out: u32, }
+    /// Some tiles of a map.
+    Tiles { h: u32, w: u32, c: u32, high: u32, wide: u32, first: u32, count: u32, }
+    /// Products of matrices, one for each of some points.
+    Product { rows: u32, columns: u32, depth: u32, length: u32, points: u32, }
     /// A maximum over 2x2.
     Pool2d { n: u32, h: u32, w: u32, c: u32, }
     /// A dense layer.

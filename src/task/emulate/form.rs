@@ -78,7 +78,12 @@ impl Form {
             kernel: kernel.name,
             rung,
             precision: own.or(precision).unwrap_or_default(),
-            kernels: if rung.is_some() { Kernels::Portable } else { kernels },
+            // f32 as each sum is written, unless the other way is asked for.
+            kernels: match (own.or(precision).unwrap_or_default(), kernels) {
+                _ if rung.is_some() => Kernels::Portable,
+                (Precision::F32, Kernels::Auto) => Kernels::Portable,
+                _ => kernels,
+            },
         };
         let refuse = |what: String, expected: &str, got: &dyn std::fmt::Display| {
             Err(Error::new(Kind::Usage, what).expected_got(expected, got).help("leave the option out"))
@@ -112,8 +117,14 @@ impl Form {
             TWO => form.precision != Precision::Bf16,
             _ => !multiplies,
         };
-        if kernels == Kernels::Sm90a && lacks {
-            let what = format!("{name} has no kernel of sm90a in {}", form.precision);
+        // Of Winograd's, which are f32's, the precision is judged with the device.
+        let lacks = match kernels {
+            Kernels::Sm90a => lacks,
+            Kernels::Winograd => !kernel.name.starts_with("conv2d_"),
+            _ => false,
+        };
+        if lacks {
+            let what = format!("{name} has no kernel of {kernels} in {}", form.precision);
             return refuse(what, "--kernels auto or portable", &kernels);
         }
         Ok(form)
@@ -202,7 +213,7 @@ impl Form {
         kernel.tolerance + rounded + between + if cores { CUTS } else { 0.0 }
     }
 
-    /// Whether it ran by the kernels that were asked for: some sizes have none of sm90a.
+    /// Whether it ran by the kernels that were asked for: some sizes have none of sm90a, or none of Winograd's.
     ///
     /// # Errors
     /// [`Kind::Usage`] when it did not.
@@ -211,14 +222,24 @@ impl Form {
         let whole = self.kernel == TWO;
         let hoppers =
             |one: &Started| one.entry.contains("_sm90") && (!whole || one.entry.starts_with(self.kernel));
-        if self.rung.is_some() || self.kernels != Kernels::Sm90a || started.iter().any(hoppers) {
+        let ran = match self.kernels {
+            _ if self.rung.is_some() => true,
+            Kernels::Sm90a => started.iter().any(hoppers),
+            Kernels::Winograd => started.iter().any(|one| one.entry.contains("_winograd_")),
+            Kernels::Auto | Kernels::Portable => true,
+        };
+        if ran {
             return Ok(());
         }
         let ran: Vec<&str> = started.iter().map(|one| one.entry).collect();
-        Err(Error::new(Kind::Usage, format!("{} has no kernel of sm90a for these sizes", self.kernel))
+        let what = format!("{} has no kernel of {} for these sizes", self.kernel, self.kernels);
+        Err(Error::new(Kind::Usage, what)
             .fact("numbers", self.precision)
             .expected_got(
                 match self.kernel {
+                    _ if self.kernels == Kernels::Winograd => {
+                        "channels and filters in multiples of 16, more than 64 of one of them"
+                    }
                     TWO => "3 channels and 64 filters",
                     _ => "channels and filters in multiples of 64, for the weights' gradient filters of 128",
                 },
@@ -230,6 +251,7 @@ impl Form {
     /// In words, where it is not f32 by the kernels of all cards.
     pub fn words(&self) -> String {
         match (self.precision, self.kernels) {
+            (Precision::F32, Kernels::Winograd) => "; kernels winograd".to_owned(),
             (Precision::F32, _) => String::new(),
             (precision, Kernels::Sm90a) => format!("; {precision}, kernels sm90a"),
             (precision, _) => format!("; {precision}"),

@@ -1,7 +1,7 @@
 //! The convolution: `kernels/conv2d_*.cu`. On tensor cores: `mma`, and on Hopper `sm90`.
 
 use super::mma::{self, Format};
-use super::{Cut, Form, Site, Weight, maxpool2d, sm90};
+use super::{Cut, Form, Site, Weight, maxpool2d, sm90, winograd};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
@@ -97,7 +97,11 @@ pub fn conv2d_forward(
     forward(site, g, relu, inputs, y)
 }
 
-fn forward(site: &mut Site, g: Conv2d, relu: bool, [x, weight, bias]: [Arg; 3], y: Arg) -> Result<()> {
+fn forward(site: &mut Site, g: Conv2d, relu: bool, inputs: [Arg; 3], y: Arg) -> Result<()> {
+    if let Some(form) = winograd::takes(site, g) {
+        return winograd::conv2d_forward(site, form, g, relu, inputs, &y);
+    }
+    let [x, weight, bias] = inputs;
     let args = [geometry(site, g)?, Arg::value("relu", &u32::from(relu)), x, weight, bias, y];
     let grid = [pixels(g).div_ceil(TILE.0), g.c_out.div_ceil(TILE.1), 1];
     site.launch("conv2d_forward", grid, THREADS, args)
@@ -119,6 +123,9 @@ pub fn conv2d_maxpool2d_forward(
     }
     let inputs = inputs(site, g, Dtype::F32, x, (weight, bias))?;
     let outputs = pooled(site, g, Dtype::F32, y, winner)?;
+    if let Some(form) = winograd::takes(site, g) {
+        return winograd::conv2d_maxpool2d_forward(site, form, g, inputs, outputs);
+    }
     if shares_winners(g, winner) {
         return maxpool2d::behind(site, g, Form::F32, outputs, |site, z| forward(site, g, true, inputs, z));
     }
@@ -160,8 +167,11 @@ pub fn conv2d_backward_input(
         }
         return mma::conv2d_backward_input(site, format, g, (dy, weight), mask, dx);
     }
-    let [dy, weight, mask, dx] = back(site, g, Dtype::F32, (dy, weight), (mask, dx))?;
-    let args = [geometry(site, g)?, dy, weight, mask, dx];
+    let buffers = back(site, g, Dtype::F32, (dy, weight), (mask, dx))?;
+    if let Some(form) = winograd::takes(site, g) {
+        return winograd::conv2d_backward_input(site, form, g, buffers);
+    }
+    let args = [vec![geometry(site, g)?], buffers.into()].concat();
     let grid = [pixels(g).div_ceil(TILE.0), g.c_in.div_ceil(TILE.1), 1];
     site.launch("conv2d_backward_input", grid, THREADS, args)
 }
@@ -179,6 +189,9 @@ pub fn conv2d_backward_weight(
         return mma::conv2d_backward_weight(site, format, g, (x, dy), weight);
     }
     let inputs = [site.f32("x", x, g.x().len())?, site.f32("dy", dy, g.y().len())?];
+    if let Some(form) = winograd::takes(site, g) {
+        return winograd::conv2d_backward_weight(site, form, g, inputs, dy, weight);
+    }
     let tiles = [(9 * g.c_in).div_ceil(TILE.0), g.c_out.div_ceil(TILE.1)];
     let cut = Cut::new(pixels(g), tiles[0] * tiles[1], 128, DEPTH);
     let p = geometry(site, g)?;
@@ -187,5 +200,5 @@ pub fn conv2d_backward_weight(
     let grid = [tiles[0], tiles[1], cut.parts];
     let [x, from] = inputs;
     site.launch("conv2d_backward_weight", grid, THREADS, [p, split, x, from, parts.clone()])?;
-    weight.reduce_alone(site, &cut, parts, dy)
+    weight.reduce_alone(site, cut.parts, parts, dy)
 }

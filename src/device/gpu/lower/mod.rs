@@ -20,6 +20,7 @@ mod sm90;
 #[cfg(test)]
 mod tests;
 mod weight;
+mod winograd;
 
 pub use site::Site;
 pub use sm90::{is_turned, joins};

@@ -25,12 +25,16 @@ pub struct Site<'a> {
     pub precision: Precision,
     /// Whether the device takes the kernels of sm_90a where there are any.
     pub sm90: bool,
+    /// Whether it takes f32 convolutions by Winograd's minimal filtering.
+    pub winograd: bool,
     driver: &'a Arc<dyn Driver>,
     fault: Address,
     /// Of the call; its first launch takes it along.
     cost: Option<Cost>,
     /// Of it, what the launch that ends the call takes along.
     last: Option<Cost>,
+    /// Whether launches count for themselves.
+    apart: bool,
     /// What was lowered so far.
     pub launches: Vec<Launch>,
     // Given back when the site is dropped: drivers keep the order of frees and launches.
@@ -47,9 +51,22 @@ impl<'a> Site<'a> {
         (precision, kernels): (Precision, Kernels),
     ) -> Self {
         let (arm, cost) = (Arm::new(call.name()), Some(call.cost()));
-        let sm90 = kernels == Kernels::Sm90a;
+        let (sm90, winograd) = (kernels == Kernels::Sm90a, kernels == Kernels::Winograd);
         let (launches, scratch, maps) = (Vec::new(), Vec::new(), Vec::new());
-        Self { arm, precision, sm90, driver, fault, cost, last: None, launches, scratch, maps }
+        Self {
+            arm,
+            precision,
+            sm90,
+            winograd,
+            driver,
+            fault,
+            cost,
+            last: None,
+            apart: false,
+            launches,
+            scratch,
+            maps,
+        }
     }
 
     /// Of the device: 80 for 8.0.
@@ -211,6 +228,7 @@ impl<'a> Site<'a> {
         };
         let args = args.into();
         let cost = match (self.cost.take(), self.last) {
+            _ if self.apart => own_bytes(&args),
             (Some(cost), _) => cost,
             (None, Some(last)) => {
                 self.last = None;
@@ -230,6 +248,22 @@ impl<'a> Site<'a> {
         let done = launches(self);
         self.cost = cost;
         done
+    }
+
+    /// Launches that count their own bytes and operations instead of the call's; what the call left to its last launch
+    /// ([`Site::leave_to_the_last`]) stays for what comes after them.
+    pub fn apart(&mut self, launches: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        (self.cost, self.apart) = (None, true);
+        let done = launches(self);
+        self.apart = false;
+        done
+    }
+
+    /// What the last launch does in truth, where its buffers do not say so.
+    pub fn count(&mut self, change: impl FnOnce(&mut Cost)) {
+        if let Some(launch) = self.launches.last_mut() {
+            change(&mut launch.cost);
+        }
     }
 
     /// A launch of one thread per unit of a line of `units`.

@@ -6,7 +6,7 @@
 //! launch; where it does not, `bias_backward` follows.
 
 use super::site::LINEAR;
-use super::{Cut, Site, optimizer, rows};
+use super::{Site, optimizer, rows};
 use crate::device::call::Rmsprop;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params::{Partials, StreamK};
@@ -114,9 +114,9 @@ impl<'a> Weight<'a> {
     }
 
     /// For kernels that leave no parts of the bias: all of it, after what was launched.
-    pub fn reduce_alone(self, site: &mut Site, cut: &Cut, parts: Arg, dy: &Buffer) -> Result<()> {
+    pub fn reduce_alone(self, site: &mut Site, count: usize, parts: Arg, dy: &Buffer) -> Result<()> {
         let (g, dbias) = (self.g, self.dbias.as_ref().map(|(dbias, _)| *dbias));
-        self.reduce(site, cut.parts, parts, (0, Arg::nothing("biases", Dtype::F32)))?;
+        self.reduce(site, count, parts, (0, Arg::nothing("biases", Dtype::F32)))?;
         dbias.map_or(Ok(()), |dbias| rows::bias_backward(site, g.n * g.h * g.w, g.c_out, dy, dbias))
     }
 }

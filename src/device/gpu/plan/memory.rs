@@ -1,7 +1,7 @@
 //! What is alive on the card when, of which kind and for which layer.
 //!
 //! Kinds are told by when a buffer lives: what was there before the first step are weights, what a step
-//! leaves behind is the optimizer's, `parts` of sums are scratch; of the rest, what was allocated in the forward
+//! leaves behind is the optimizer's, parts of sums and Winograd's points are scratch; of the rest, what was allocated in the forward
 //! pass are activations and inputs, in the backward pass gradients. Bytes are those that were asked for, each
 //! rounded up to 512: what the CUDA driver's pools give at least.
 
@@ -20,7 +20,7 @@ pub enum Kind {
     Activations,
     /// What flows back.
     Gradients,
-    /// The parts of sums, for one call.
+    /// The parts of sums and Winograd's points, for one call.
     Scratch,
 }
 
@@ -46,6 +46,9 @@ pub struct Memory {
     /// What was alive when the last way back began; nothing where there was none.
     pub at_backward: Bytes,
 }
+
+/// What kernels call what is scratch.
+const SCRATCH: [&str; 3] = ["parts", "points", "sums"];
 
 /// What the pools of the CUDA driver give at least.
 const GRAIN: u64 = 512;
@@ -135,7 +138,7 @@ fn lives(record: &Record) -> BTreeMap<Address, Life> {
             Event::Free(at) => open.retain(|open| open != at),
             Event::Launch { launch, .. } => {
                 for (name, at) in launch.args.iter().filter_map(|arg| arg.place()) {
-                    if name == "parts"
+                    if SCRATCH.contains(&name)
                         && let Some(life) = lives.get_mut(&at)
                         && life.kind != Kind::Weights
                     {

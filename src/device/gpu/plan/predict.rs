@@ -98,10 +98,12 @@ pub fn lines(record: &Record, card: &Card) -> Vec<Line> {
 /// What `launch` should take on `card`, for the layer `label`.
 pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
     let ends_a_sum = launch.entry.name.ends_with("_reduce");
+    // Winograd's steps each count what they move.
+    let apart = launch.entry.name.contains("_winograd_");
     // The parts are written besides what the call must move; what adds them counts them itself.
     let parts = launch.args.iter().filter(|arg| matches!(arg.name(), "parts" | "biases"));
     let parts: u64 = parts.map(Arg::buffer_bytes).sum();
-    let traffic = launch.cost.bytes() + if ends_a_sum { 0 } else { parts };
+    let traffic = launch.cost.bytes() + if ends_a_sum || apart { 0 } else { parts };
     let bandwidth = traffic as f64 / card.copy();
     let least = launch.cost.flops as f64 / card.peak_of_convolutions(numbers(launch.entry.name));
     let work = Work::of(launch, card);
@@ -113,7 +115,8 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
     };
     let waits = if launch.entry.name.contains("_sm90_") && !ends_a_sum { WAITS } else { 0.0 };
     let busy = compute.max(bandwidth) + waits * compute.min(bandwidth);
-    let compulsory = launch.cost.bytes() - if ends_a_sum { parts } else { 0 };
+    // Points are there for the algorithm's sake: another kernel may leave none.
+    let compulsory = if apart { 0 } else { launch.cost.bytes() - if ends_a_sum { parts } else { 0 } };
     let floor = least.max(compulsory as f64 / card.copy());
     // A sum may end in more than a sum: that was the call's.
     let ends_only = ends_a_sum && launch.cost.flops == 0;

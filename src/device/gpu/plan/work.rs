@@ -210,6 +210,8 @@ fn passes(launch: &Launch, pipes: &Pipes, blocks: u64, threads: u32) -> f64 {
         "conv2d_forward" | "conv2d_maxpool2d_forward" => (9 * at(3).div_ceil(8), 512),
         "conv2d_backward_input" => (9 * at(4).div_ceil(8), 512),
         "conv2d_backward_weight" => (length.div_ceil(8), 512),
+        // Of the depth a block's own length.
+        name if name.starts_with("conv2d_winograd_") => (at(3).div_ceil(8), 512),
         "dense_forward" => (length.div_ceil(16), 512),
         "dense_backward_input" => (at(2).div_ceil(16), 256),
         "dense_backward_weight" | "dense_rmsprop_step" => (at(0).div_ceil(16), 256),

@@ -50,7 +50,7 @@ pub fn conv2d_backward_weight(
     let args = [p, split, x, from, parts.clone(), biases.clone()];
     site.launch_with(&entry, [across, down, cut.parts], (tile.threads, tile.shared), args)?;
     if rows == 0 {
-        return weight.reduce_alone(site, &cut, parts, dy);
+        return weight.reduce_alone(site, cut.parts, parts, dy);
     }
     weight.reduce(site, cut.parts, parts, (rows, biases))
 }
