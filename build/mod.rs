@@ -59,12 +59,14 @@ pub fn run(place: &Place) -> Result<Made, String> {
     let mut compiler = None;
     for kernel in &kernels {
         made.watch.extend(kernel.sources.iter().cloned());
+        // Also where they are not taken now: put right, they are.
+        let committed_texts = kernel.targets.iter().map(|target| kernel.ptx(target));
+        made.watch.extend(committed_texts.filter(|path| place.root.join(path).is_file()));
         let changes = kernel.changes(&place.root, &manifest)?;
         if changes.is_empty() {
             for target in &kernel.targets {
                 let path = kernel.ptx(target);
                 modules.push(committed(&place.root, kernel, target, &path)?);
-                made.watch.push(path);
             }
             continue;
         }

@@ -62,7 +62,7 @@ pub fn find(place: &Place, changes: &str) -> Result<PathBuf, String> {
     tried.extend([".toolchain/".to_owned(), "PATH".to_owned()]);
     Err(format!(
         "{changes}, and there is no nvcc to compile it\n  looked at  {}\n  help: run scripts/cuda-toolchain \
-         (125 MB, no GPU needed), or set NVCC to an nvcc of CUDA 12 or newer",
+         (130 MB, no GPU needed), or set NVCC to an nvcc of CUDA 12 or newer",
         tried.join(", ")
     ))
 }

@@ -57,8 +57,12 @@ fn every_kernel_gives_what_the_cpu_gives_in_any_order_of_turns() {
         let last = name.replace("conv2d_conv2d", "conv2d");
         let own = |launch: &serde_json::Value| launch["entry"].as_str().unwrap().starts_with(&last);
         assert!(launches.iter().any(own), "{name}: {launches:?}");
-        for output in result["outputs"].as_array().unwrap() {
+        let outputs = result["outputs"].as_array().unwrap();
+        assert!(!outputs.is_empty(), "{name}");
+        for output in outputs {
             let tolerance = output["tolerance"].as_f64().unwrap();
+            // Of bf16, which the ladder's last rungs have, an eighth bit.
+            assert!(tolerance < 2f64.powi(-7), "{name}: {output}");
             assert!(output["relative"].as_f64().unwrap() <= tolerance, "{name} {order}: {output}");
         }
     }

@@ -21,10 +21,16 @@ type Flying = BTreeMap<u16, (u32, bool)>;
 const OLDEST: u32 = 64;
 
 /// Fills in what waits wait for, and puts checks in.
-pub(super) fn follow(program: &mut Program, checked: bool) {
+///
+/// Whether it could: a damaged text of many blocks and accumulators may ask for more memory than there is.
+#[must_use]
+pub(super) fn follow(program: &mut Program, checked: bool) -> bool {
     if !program.asynchronous.iter().any(|row| matches!(row, Asynchronous::Wgmma(_))) {
-        return;
+        return true;
     }
+    /// Registers on their way before all blocks together; kernels have some ten thousand.
+    const MOST: usize = 4 << 20;
+    let mut held = 0;
     let count = program.blocks.len();
     let mut before: Vec<Option<Flying>> = vec![None; count];
     before[0] = Some(Flying::new());
@@ -38,6 +44,10 @@ pub(super) fn follow(program: &mut Program, checked: bool) {
             let changed = match &mut before[next] {
                 Some(known) => join(known, &flying),
                 none => {
+                    held += flying.len();
+                    if held > MOST {
+                        return false;
+                    }
                     *none = Some(flying.clone());
                     true
                 }
@@ -70,6 +80,7 @@ pub(super) fn follow(program: &mut Program, checked: bool) {
         }
     }
     insert(program, inserts);
+    true
 }
 
 /// Takes what is younger or new in `from`; whether anything changed.

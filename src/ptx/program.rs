@@ -131,7 +131,7 @@ pub struct Access {
     pub second_class: Class,
     /// Whether other threads may change the memory meanwhile (`volatile`, `relaxed`…): no race.
     pub volatile: bool,
-    /// Whether it moves words of four bytes to or from 32-bit registers of a named space.
+    /// Whether its words have four bytes.
     pub usual: bool,
 }
 
@@ -256,7 +256,7 @@ pub struct Program {
     /// Votes.
     pub votes: Vec<Vote>,
     /// Shuffles.
-    pub shuffles: Vec<Shuffle>,
+    pub shuffles: Vec<(Shuffle, u16)>,
     /// Tensor-core operations.
     pub matrices: Vec<Matrix>,
     /// `mbarrier`, bulk copies, `wgmma`.
@@ -321,7 +321,10 @@ impl Program {
         tracked: bool,
     ) -> Result<Self> {
         let mut draft = decode::decode(module, function, addresses)?;
-        flight::follow(&mut draft.program, tracked);
+        if !flight::follow(&mut draft.program, tracked) {
+            let what = format!("`{}` has too many registers on their way through its blocks", function.name);
+            return Err(super::refuse(&module.file, function.line, what));
+        }
         registers::rename(module, function, &mut draft, tracked)?;
         draft.program.priority = flow::priorities(&draft.program.blocks);
         Ok(draft.program)

@@ -283,11 +283,22 @@ fn watch(program: &mut Program, registers: &[Virtual], watched: &[usize], slots:
         }
     }
     for block in &program.blocks {
-        // A block that ends in a branch has an operation (`decode`).
-        if let (End::Branch { p, .. }, Some(last)) = (block.end, block.ops.end.checked_sub(1))
-            && let Some(&(a, imm)) = bit_of.get(&p)
-        {
+        // A block that ends in a branch or at a barrier has an operation (`decode`).
+        let Some(last) = block.ops.end.checked_sub(1) else { continue };
+        let (read, written) = match block.end {
+            End::Branch { p, .. } => ([p, NONE, NONE], NONE),
+            End::Barrier { barrier: Barrier { id, count, reduce, .. }, .. } => {
+                let (p, d) = reduce.map_or((NONE, NONE), |reduce| (reduce.p, reduce.d));
+                ([id, count, p], d)
+            }
+            _ => continue,
+        };
+        for (a, imm) in read.iter().filter_map(|slot| bit_of.get(slot).copied()) {
             inserts.push((last, true, Op { a, imm, ..Op::new(Code::CheckInit) }));
+        }
+        // A barrier's result is there before anybody can read it.
+        if let Some(&(d, _)) = bit_of.get(&written) {
+            inserts.push((last, true, Op { d, ..Op::new(Code::MarkInit) }));
         }
     }
     inserts.sort_by_key(|&(index, after, _)| (index, after));

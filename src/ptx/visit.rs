@@ -52,7 +52,6 @@ impl Program {
                 let (operand, result) = match self.votes[op.imm as usize] {
                     Vote::All | Vote::Any | Vote::Uni => (Class::P, Class::P),
                     Vote::Ballot => (Class::P, Class::W),
-                    Vote::Elect => (Class::W, Class::W),
                     _ => (Class::W, Class::W),
                 };
                 one(&mut op.a, operand, Role::Use);
@@ -61,7 +60,8 @@ impl Program {
                 one(&mut op.e, Class::P, Role::Def);
             }
             Code::Shuffle => {
-                for slot in [&mut op.a, &mut op.b, &mut op.c] {
+                let (_, mask) = &mut self.shuffles[op.imm as usize];
+                for slot in [&mut op.a, &mut op.b, &mut op.c, mask] {
                     one(slot, Class::W, Role::Use);
                 }
                 one(&mut op.d, Class::W, Role::Def);

@@ -14,7 +14,7 @@ use crate::shape::Conv2d;
 /// Pixels of a block, about: with the pixels around them, 16 channels of `x` take some 15 kB, so that
 /// they stay in the first cache while all taps and filters pass.
 const PIXELS: usize = 176;
-/// Filters of a job, at least: each job lays out `x` for itself.
+/// Filters of a job, about, before jobs are evened out over the threads: each lays out `x` for itself.
 const FILTERS: usize = 8 * ROWS;
 
 /// Some rows of some whole pictures.

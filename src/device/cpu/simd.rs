@@ -56,10 +56,12 @@ impl Level {
 #[inline]
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
-    *LEVEL.get_or_init(|| {
-        let wished = std::env::var("VGG_FT_SIMD").unwrap_or_default();
-        Level::here().find(|level| level.key() == wished).or(Level::here().last()).unwrap_or(Level::Portable)
-    })
+    *LEVEL.get_or_init(|| choose(&std::env::var("VGG_FT_SIMD").unwrap_or_default()))
+}
+
+/// The level of that name if it is here, else the widest.
+fn choose(wished: &str) -> Level {
+    Level::here().find(|level| level.key() == wished).or(Level::here().last()).unwrap_or(Level::Portable)
 }
 
 /// Whether 256-bit vectors with fused multiply-add can be used.
@@ -148,8 +150,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_always_a_level_and_the_one_in_use_is_among_those_here() {
-        assert_eq!(Level::here().next(), Some(Level::Portable));
-        assert!(Level::here().any(|here| here == level()));
+    fn a_level_is_chosen_by_name_where_it_is_here() {
+        let widest = Level::here().last().unwrap();
+        for level in Level::ALL {
+            let want = if level.is_here() { level } else { widest };
+            assert_eq!(choose(level.key()), want);
+        }
+        assert_eq!((choose(""), choose("mmx"), choose("portable")), (widest, widest, Level::Portable));
     }
 }

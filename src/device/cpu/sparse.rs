@@ -1,8 +1,8 @@
 //! Sums of scaled rows with the zeros left out: what a dense layer's three directions come down to.
 //!
 //! In: which rows count and by how much. Out: their sum, in the order of the list. Adding nothing
-//! changes no bit, and after ReLU and pooling most inputs are nothing (VGG16's features of photographs:
-//! 71 to 84 of 100).
+//! changes no bit where a row is finite, and after ReLU and pooling most inputs are nothing (VGG16's features
+//! of photographs: 71 to 84 of 100). Nothing times an infinity, which is NaN on a card, is left out here.
 
 /// A row and its factor.
 pub type Term = (u32, f32);
@@ -23,6 +23,9 @@ pub fn terms(values: &[f32], list: &mut [Term]) -> usize {
 
 /// `sums[o] = sums[o] + Σ_(k, x) x · rows[k, o]`; `rows` has `sums.len()` columns.
 pub fn add_rows(list: &[Term], rows: &[f32], sums: &mut [f32]) {
+    if list.is_empty() {
+        return;
+    }
     let columns = sums.len();
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
     let mut at = 0;

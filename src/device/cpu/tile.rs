@@ -78,7 +78,8 @@ pub fn multiply(
     // Rows that do not count repeat the first; they are computed and dropped.
     let rows = std::array::from_fn(|r| if r < live { &a[rows[r]..] } else { &a[rows[0]..] });
     if live == ROWS && columns == COLUMNS {
-        return whole(rows, runs, panel, start, floor, matrix, stride);
+        // SAFETY: asserted above.
+        return unsafe { whole(rows, runs, panel, start, floor, matrix, stride) };
     }
     let mut local = [0.0; ROWS * COLUMNS];
     let row = |r: usize| -> Range<usize> { r * stride..r * stride + columns };
@@ -87,13 +88,17 @@ pub fn multiply(
             local[..columns].copy_from_slice(&matrix[row(r)]);
         }
     }
-    whole(rows, runs, panel, start, floor, &mut local, COLUMNS);
+    // SAFETY: asserted above, and `local` holds six rows of sixteen.
+    unsafe { whole(rows, runs, panel, start, floor, &mut local, COLUMNS) };
     for (r, local) in local.chunks_exact(COLUMNS).take(live).enumerate() {
         matrix[row(r)].copy_from_slice(&local[..columns]);
     }
 }
 
-fn whole(
+/// # Safety
+/// Every row reaches to the end of the last run, the panel holds a line for each summed index, and the matrix six rows
+/// of sixteen, `stride` apart.
+unsafe fn whole(
     rows: [&[f32]; ROWS],
     runs: Runs,
     panel: &[f32],
@@ -108,8 +113,7 @@ fn whole(
         Start::Output => (to.cast_const(), stride),
     };
     let panel = panel.as_ptr_range();
-    // SAFETY: `multiply` asserted that every row reaches to the end of the last run, that the panel holds a
-    // line per summed index, and that the matrix holds six rows of sixteen.
+    // SAFETY: the caller's promise.
     unsafe {
         six_rows(
             rows.map(<[f32]>::as_ptr),

@@ -4,6 +4,7 @@
 //! asynchronous proxy. Out: rows of `Program::asynchronous`.
 
 use super::Decoder;
+use super::plain::nothing;
 use crate::error::Result;
 use crate::ptx::alu::{Class, Code};
 use crate::ptx::asynchronous::{Asynchronous, Left, Order, Outside, Spot, Wgmma};
@@ -57,9 +58,8 @@ impl Decoder<'_> {
             ["fence.proxy.async", "fence.proxy.async.shared::cta", "fence.proxy.async.shared::cluster"];
         match (instruction.opcode.as_str(), instruction.operands.as_slice()) {
             (opcode, []) if proxies.contains(&opcode) => Ok(Asynchronous::FenceProxy),
-            ("fence.proxy.async.global", []) => Ok(Asynchronous::FenceProxy),
             ("fence.mbarrier_init.release.cluster", []) => Ok(Asynchronous::FenceInit),
-            (opcode, []) if opcode.starts_with("fence.") || opcode.starts_with("membar.") => {
+            (opcode, []) if nothing(opcode) == Some(0) => {
                 Ok(Asynchronous::Fence(if opcode.ends_with(".cta") { Order::Block } else { Order::Cluster }))
             }
             (opcode, [Operand::Int(count)]) if opcode.starts_with("setmaxnreg.") => {

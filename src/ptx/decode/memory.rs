@@ -91,14 +91,7 @@ impl Decoder<'_> {
         if atomic.is_some() {
             return Err(self.error(unknown));
         }
-        let single = [data.clone()];
-        let list: &[Operand] = match data {
-            Operand::Vector(list) => list,
-            _ => &single,
-        };
-        if list.len() != usize::from(vector) {
-            return Err(self.error("the vector's length is not that of the instruction"));
-        }
+        let list = self.parts(data, usize::from(vector))?;
         for (slot, operand) in access.regs.iter_mut().zip(list) {
             *slot = match access.group {
                 Group::Store => self.stored(operand, class)?,
@@ -154,6 +147,18 @@ impl Decoder<'_> {
             }
             other => Err(self.error(format!("this cannot be an address: {other:?}"))),
         }
+    }
+
+    /// The registers of an access: of a vector its parts.
+    fn parts<'o>(&self, data: &'o Operand, vector: usize) -> Result<&'o [Operand]> {
+        let list = match data {
+            Operand::Vector(list) => list,
+            single => std::slice::from_ref(single),
+        };
+        if list.len() != vector {
+            return Err(self.error("the vector's length is not that of the instruction"));
+        }
+        Ok(list)
     }
 
     fn atomic(
@@ -236,14 +241,13 @@ impl Decoder<'_> {
             return Err(self.error(format!("this lies outside parameter `{name}` of {} bytes", param.size)));
         };
         let at = param.offset + offset;
-        let single = [data.clone()];
-        let list: &[Operand] = match data {
-            Operand::Vector(list) if list.len() == vector as usize => list,
-            Operand::Vector(_) => {
-                return Err(self.error("the vector's length is not that of the instruction"));
-            }
-            _ => &single,
-        };
+        // Of a vector more is asked, PTX ISA says; cards read those of numbers that are aligned themselves.
+        if !at.is_multiple_of(bytes) {
+            return Err(self
+                .error(format!("`{opcode}` of a place that is not aligned"))
+                .expected_got(format!("a multiple of {bytes}"), at));
+        }
+        let list = self.parts(data, vector as usize)?;
         let class = if bytes == 8 { Class::L } else { Class::W };
         for (k, operand) in list.iter().enumerate() {
             // A register of 64 bits may take a number of 32: its sign, or zeros, fill the rest.

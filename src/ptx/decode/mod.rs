@@ -205,7 +205,11 @@ impl Decoder<'_> {
             }
             let is = |at: usize, start: &str| body.get(at).is_some_and(|one| one.opcode.starts_with(start));
             let [arrives, waits] = ["barrier.cluster.arrive", "barrier.cluster.wait"];
-            if is(at, arrives) != is(at + 1, waits) {
+            // Here they are one: who does not arrive must not wait either.
+            let apart = self.function.labels.iter().any(|&label| label as usize == at + 1);
+            if is(at, arrives) != is(at + 1, waits)
+                || is(at, arrives) && (apart || instruction.guard.is_some())
+            {
                 return Err(
                     self.error("the parts of a cluster's barrier must stand one behind the other here")
                 );
@@ -223,8 +227,10 @@ impl Decoder<'_> {
                 }
                 End::Jump(next)
             };
-            if matches!(end, End::Branch { .. }) && self.program.ops.len() as u32 == first {
-                // Something for a check of the branch's predicate to stand behind.
+            if matches!(end, End::Branch { .. } | End::Barrier { .. })
+                && self.program.ops.len() as u32 == first
+            {
+                // Something for a check of what the end reads to stand behind.
                 self.emit(Op::new(Code::Nothing));
             }
             let last = self.program.ops.len() as u32;

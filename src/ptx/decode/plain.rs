@@ -10,7 +10,7 @@ use crate::ptx::tree::{Instruction, Operand};
 
 /// The number of operands of an instruction that changes nothing here: memory is in order already, there are
 /// no caches, and the meeting of `bar.warp.sync` is the block's.
-fn nothing(opcode: &str) -> Option<usize> {
+pub(super) fn nothing(opcode: &str) -> Option<usize> {
     match opcode {
         "membar.cta"
         | "membar.gl"
@@ -46,6 +46,11 @@ impl Decoder<'_> {
         let opcode = instruction.opcode.as_str();
         let family = opcode.split('.').next().unwrap_or_default();
         match family {
+            // Of the copies' view of global memory nothing is followed.
+            "fence" if opcode == "fence.proxy.async.global" && instruction.operands.is_empty() => {
+                self.emit(Op::new(Code::Nothing));
+                Ok(())
+            }
             _ if super::asynchronous::is_asynchronous(opcode) => self.asynchronous(instruction),
             "fence" | "membar" if self.relaxed && nothing(opcode).is_some() => self.asynchronous(instruction),
             "ld" | "st" | "atom" | "red" | "cp" | "cvta" | "ldu" => self.memory(instruction),
@@ -114,12 +119,15 @@ impl Decoder<'_> {
                 .expected_got(signature.operands.len() + 1, sources.len() + 1));
         }
         let narrow = opcode.ends_with("16");
+        let shifts = opcode.starts_with("shl.") || opcode.starts_with("shr.");
         let mut op = Op::new(code);
         let mut slots = [0; 4];
-        for ((slot, source), &class) in slots.iter_mut().zip(sources).zip(signature.operands) {
+        for (at, ((slot, source), &class)) in
+            slots.iter_mut().zip(sources).zip(signature.operands).enumerate()
+        {
             *slot = match source {
-                // Narrow registers are kept zero-extended, and so are narrow numbers.
-                Operand::Int(value) if narrow && class == Class::W => {
+                // Of a narrow number the low half counts; a shift goes by 32 bits.
+                Operand::Int(value) if narrow && class == Class::W && !(shifts && at == 1) => {
                     self.fixed(Fixed::ConstW(*value as u32 & 0xffff))?
                 }
                 source => self.operand(source, class)?,

@@ -64,7 +64,7 @@ impl Decoder<'_> {
                 Some(special) => self.fixed(Fixed::Special(special)),
                 None => Err(self.error(format!("unknown special register `{name}`"))),
             },
-            (Operand::Symbol(name), class) => {
+            (Operand::Symbol(name), Class::L | Class::W) => {
                 let address = self.address(name)?;
                 match class {
                     Class::L => self.fixed(Fixed::ConstL(address)),
@@ -83,15 +83,20 @@ impl Decoder<'_> {
 
     /// Where a variable lies in its space.
     pub(super) fn address(&self, name: &str) -> Result<u64> {
-        if let Some(&address) = self.addresses.get(name) {
+        // What the function declares hides what the module does.
+        let own = |name: &str| self.function.variables.iter().any(|variable| variable.name == name);
+        if !own(name)
+            && !self.function.params.iter().any(|param| param.name == name)
+            && let Some(&address) = self.addresses.get(name)
+        {
             return Ok(address);
         }
         if let Some(param) = self.function.params.iter().find(|param| param.name == name) {
             return Ok(u64::from(param.offset));
         }
         let placed = self.program.shared.iter().chain(&self.program.local);
-        let mut named = placed.filter(|placed| placed.symbol == name);
-        let found = named.next().map(|placed| u64::from(placed.offset));
+        // The module's come first.
+        let found = placed.rev().find(|placed| placed.symbol == name).map(|placed| u64::from(placed.offset));
         found.ok_or_else(|| self.error(format!("`{name}` has no address that can be taken")))
     }
 

@@ -119,7 +119,7 @@ impl Decoder<'_> {
                 "idx.b32" => Shuffle::Index,
                 _ => return Err(self.error(unknown)),
             };
-            let [d, a, b, c, _mask] = operands else { return Err(self.error(unknown)) };
+            let [d, a, b, c, mask] = operands else { return Err(self.error(unknown)) };
             let (a, b, c) =
                 (self.operand(a, Class::W)?, self.operand(b, Class::W)?, self.operand(c, Class::W)?);
             let (d, p) = match d {
@@ -128,7 +128,8 @@ impl Decoder<'_> {
             };
             let d = self.result(d, Class::W)?;
             let e = p.map_or(Ok(NONE), |p| self.result(p, Class::P))?;
-            self.program.shuffles.push(kind);
+            let mask = self.operand(mask, Class::W)?;
+            self.program.shuffles.push((kind, mask));
             let imm = self.program.shuffles.len() as u32 - 1;
             self.emit(Op { d, a, b, c, e, imm, code: Code::Shuffle });
             return Ok(());

@@ -3,12 +3,13 @@
 //! In: tokens from the opening brace on. Out: the function's registers, variables, labels and
 //! instructions. Names are looked up from the inside out; a label may stand after the branch to it.
 
-use super::{DEPTH, Parser, REGISTERS};
+use super::{Call, DEPTH, Parser, REGISTERS};
 use crate::error::Result;
 use crate::ptx::lex::Sort;
 use crate::ptx::refuse;
 use crate::ptx::tree::{Class, Function, Instruction, Module, Operand, Place, Register, Space};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Names of a function while it is read.
 #[derive(Default)]
@@ -95,7 +96,7 @@ impl<'t> Parser<'t> {
                     self.at -= 1;
                     let mut instruction = self.instruction(module, function, &names, &mut fixups)?;
                     instruction.place = place;
-                    self.calls.push(self.call);
+                    self.calls.push(self.call.clone());
                     function.body.push(instruction);
                 }
                 (_, text) => {
@@ -128,8 +129,12 @@ impl<'t> Parser<'t> {
                 }
                 "inlined_at" => {
                     let from = (self.number()?, self.number()?, self.number()?);
-                    self.inlined.insert((file, line, column), from);
-                    self.call = Some(from);
+                    // A damaged text may call itself.
+                    let then = self.inlined.get(&from).filter(|call| call.depth < DEPTH).cloned();
+                    let depth = 1 + then.as_ref().map_or(0, |call| call.depth);
+                    let call = Rc::new(Call { from, then, depth });
+                    self.inlined.insert((file, line, column), Rc::clone(&call));
+                    self.call = Some(call);
                 }
                 other => return Err(self.error(format!("unknown attribute `{other}` of `.loc`"))),
             }
@@ -147,17 +152,16 @@ impl<'t> Parser<'t> {
             .map(|&(number, _)| number)
             .collect();
         let all = module.entries.iter_mut().flat_map(|entry| &mut entry.body);
-        for (instruction, &call) in all.zip(&self.calls) {
-            let mut call = call;
-            // Headers call headers; a damaged text may call itself.
-            for _ in 0..DEPTH {
-                match (instruction.place, call) {
-                    (Some(place), Some((file, line, _))) if foreign.contains(&place.file) => {
-                        instruction.place = Some(Place { file, line });
-                    }
-                    _ => break,
+        for (instruction, call) in all.zip(&self.calls) {
+            // Headers call headers.
+            let mut call = call.as_ref();
+            while let (Some(place), Some(now)) = (instruction.place, call) {
+                if !foreign.contains(&place.file) {
+                    break;
                 }
-                call = call.and_then(|spot| self.inlined.get(&spot).copied());
+                let (file, line, _) = now.from;
+                instruction.place = Some(Place { file, line });
+                call = now.then.as_ref();
             }
         }
     }

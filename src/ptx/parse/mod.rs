@@ -10,6 +10,7 @@ use super::refuse;
 use super::tree::{Function, Module, Param, Space, Variable};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Most registers of a function; far above what nvcc writes, and small enough that a damaged text
 /// cannot ask for much memory.
@@ -54,16 +55,25 @@ pub fn parse(file: &str, text: &str) -> Result<Module> {
 /// File, line and column of a `.loc`.
 type Spot = (u32, u32, u32);
 
+/// From where a function was called, and from where that was.
+struct Call {
+    from: Spot,
+    then: Option<Rc<Call>>,
+    /// How many there are.
+    depth: usize,
+}
+
 struct Parser<'t> {
     file: &'t str,
     tokens: &'t [Token<'t>],
     at: usize,
-    /// Spots in inlined functions, and from where those were called.
-    inlined: HashMap<Spot, Spot>,
+    /// Spots in inlined functions, and from where those were called last, the nearest first: a spot's own line stands
+    /// before those of what is inlined there.
+    inlined: HashMap<Spot, Rc<Call>>,
     /// From where the function was called in which the text is now.
-    call: Option<Spot>,
+    call: Option<Rc<Call>>,
     /// The same for each instruction, of all entries.
-    calls: Vec<Option<Spot>>,
+    calls: Vec<Option<Rc<Call>>>,
     /// Bytes of all variables so far.
     bytes: u64,
     /// Registers of all entries so far.
@@ -260,6 +270,9 @@ impl<'t> Parser<'t> {
 
     fn initial(&mut self, kind: &str, size: u64) -> Result<Vec<u8>> {
         let element = size_of_type(kind).unwrap_or(1) as usize;
+        if element > 8 {
+            return Err(self.error(format!("values of a variable of {kind} are not known here")));
+        }
         let mut bytes = Vec::new();
         let listed = self.accept(b'{');
         loop {

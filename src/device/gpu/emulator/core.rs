@@ -203,7 +203,8 @@ impl Core<'_, '_> {
 
     /// PTX ISA 9.0, 9.7.9.6 `shfl.sync`.
     fn shuffle(&self, at: u32, op: &Op, registers: &mut Registers, mask: &Mask) -> Result<(), Box<Fault>> {
-        let kind = self.grid.program.shuffles[op.imm as usize];
+        let (kind, named) = self.grid.program.shuffles[op.imm as usize];
+        let named = *registers.word(named);
         let (a, b, c) = (*registers.word(op.a), *registers.word(op.b), *registers.word(op.c));
         let mut within = 0u32;
         for lane in lanes(mask.bits) {
@@ -221,11 +222,13 @@ impl Core<'_, '_> {
                 }
             };
             let from = if inside { from as usize % LANES } else { lane };
-            if mask.bits >> from & 1 == 0 && self.grid.options.checked {
+            let takes_part = |other: usize| (mask.bits & named[lane]) >> other & 1 == 1;
+            if self.grid.options.checked && !(takes_part(from) && takes_part(lane)) {
                 let what = format!("a shuffle reads lane {from}, which does not take part");
                 let help = "the lanes of the mask must all reach the shuffle, and only they can be read";
                 let mut fault = self.fault(Check::Uninitialized, at, lane, what, help);
                 fault.facts.push(("lanes here".into(), format!("{:#010x}", mask.bits)));
+                fault.facts.push(("its mask".into(), format!("{:#010x}", named[lane])));
                 return Err(fault);
             }
             registers.word_mut(op.d)[lane] = a[from];

@@ -41,7 +41,7 @@ impl Core<'_, '_> {
             }
             // A source of no bytes is not read, and may point anywhere.
             if sizes[lane] > 0 {
-                self.locate(at, lane, addresses[lane], size, true)?;
+                self.source(at, lane, addresses[lane], (size, sizes[lane]))?;
             }
         }
         // From now on the old content is lost and the new one not there: who reads it does not wait.
@@ -68,7 +68,8 @@ impl Core<'_, '_> {
                 let mut data = [0u8; 16];
                 let wanted = copy.sizes[lane] as usize;
                 if wanted > 0 {
-                    let (it, offset) = self.locate(copy.at, lane, copy.from[lane], copy.bytes, true)?;
+                    let (it, offset) =
+                        self.source(copy.at, lane, copy.from[lane], (copy.bytes, copy.sizes[lane]))?;
                     if self.grid.options.checked {
                         self.check_read(copy.at, lane, it, offset, copy.sizes[lane], false)?;
                     }

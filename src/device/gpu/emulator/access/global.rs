@@ -8,7 +8,8 @@ use crate::device::gpu::emulator::fault::{Check, Fault, triple};
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
 use crate::device::gpu::emulator::memory::Allocation;
 use crate::device::gpu::emulator::owners::Toucher;
-use crate::ptx::{Access, Group, NONE};
+use crate::ptx::arith::{flush, nan};
+use crate::ptx::{Access, Atomic, Group, NONE};
 use std::sync::Arc;
 
 impl<'c> Core<'c, '_> {
@@ -22,10 +23,36 @@ impl<'c> Core<'c, '_> {
         size: u32,
         read: bool,
     ) -> Result<(&'c Arc<Allocation>, usize), Box<Fault>> {
-        let memory: &'c [Arc<Allocation>] = self.memory();
         if !address.is_multiple_of(u64::from(size)) {
             return Err(self.misaligned(at, lane, address, size, read));
         }
+        self.find(at, lane, address, size, read)
+    }
+
+    /// The source of a copy that is aligned as `bytes` are, of which `size` are read.
+    pub(super) fn source(
+        &mut self,
+        at: u32,
+        lane: usize,
+        address: u64,
+        (bytes, size): (u32, u32),
+    ) -> Result<(&'c Arc<Allocation>, usize), Box<Fault>> {
+        if !address.is_multiple_of(u64::from(bytes)) {
+            return Err(self.misaligned(at, lane, address, bytes, true));
+        }
+        self.find(at, lane, address, size, true)
+    }
+
+    #[inline(always)]
+    fn find(
+        &mut self,
+        at: u32,
+        lane: usize,
+        address: u64,
+        size: u32,
+        read: bool,
+    ) -> Result<(&'c Arc<Allocation>, usize), Box<Fault>> {
+        let memory: &'c [Arc<Allocation>] = self.memory();
         if let Some(it) = memory.get(self.keeps.last) {
             let offset = address.wrapping_sub(it.base);
             if offset < it.len as u64 && offset + u64::from(size) <= it.len as u64 {
@@ -181,7 +208,14 @@ impl<'c> Core<'c, '_> {
                     let second = if access.regs[2] == NONE { 0 } else { get(registers, access, 2, lane) };
                     // SAFETY: as above; atomics are of 4 or 8 bytes.
                     let old = unsafe {
-                        it.update(offset, bytes, |old| applied(operation, bytes, old, operand, second))
+                        it.update(offset, bytes, |old| match operation {
+                            // PTX ISA, `atom`: in global memory without subnormal numbers.
+                            Atomic::AddF => {
+                                let [a, b] = [old, operand].map(|x| flush(f32::from_bits(x as u32)));
+                                u64::from(flush(nan(a + b)).to_bits())
+                            }
+                            _ => applied(operation, bytes, old, operand, second),
+                        })
                     };
                     if access.regs[0] != NONE {
                         set(registers, access, 0, lane, old);

@@ -13,6 +13,7 @@ mod shared;
 use super::core::Core;
 use super::fault::Fault;
 use super::lanes::{LANES, Mask, Registers, lanes};
+use crate::ptx::arith::nan;
 use crate::ptx::{
     Access, Atomic, CONST_WINDOW, Class, Group, LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, Space, WINDOW,
 };
@@ -129,7 +130,7 @@ fn applied(operation: Atomic, bytes: u8, old: u64, operand: u64, second: u64) ->
             }
         }
         Atomic::AddW => a.wrapping_add(b),
-        Atomic::AddF => (f32::from_bits(a) + f32::from_bits(b)).to_bits(),
+        Atomic::AddF => nan(f32::from_bits(a) + f32::from_bits(b)).to_bits(),
         Atomic::MinS => (a as i32).min(b as i32) as u32,
         Atomic::MaxS => (a as i32).max(b as i32) as u32,
         Atomic::MinU => a.min(b),

@@ -40,6 +40,7 @@ impl Block<'_, '_> {
         meeting.wanted = wanted;
         // A warp counts whole, also where lanes of it never existed (PTX ISA, `bar`).
         meeting.arrived += if wanted == 0 { lanes_here } else { LANES as u32 };
+        meeting.live += lanes_here;
         meeting.set += self.warps[index].reduced.count_ones();
         meeting.came.push(index);
         if barrier.relaxed {
@@ -74,7 +75,7 @@ impl Block<'_, '_> {
                 continue;
             }
             if let Some(reduce) = barrier.reduce {
-                reduced(warp, reduce, done.set, done.arrived);
+                reduced(warp, reduce, done.set, done.live);
             }
             // All lanes that live came: a part of a warp cannot wait here.
             if next == EXIT {
@@ -102,13 +103,13 @@ impl Block<'_, '_> {
 }
 
 /// Writes a reducing barrier's result into a warp that waited there.
-fn reduced(warp: &mut Warp, reduce: Reduce, set: u32, arrived: u32) {
+fn reduced(warp: &mut Warp, reduce: Reduce, set: u32, live: u32) {
     warp.reduced = 0;
     let lanes_here = warp.live;
     match reduce.kind {
         ReduceKind::Popc => lanes(lanes_here).for_each(|lane| warp.registers.word_mut(reduce.d)[lane] = set),
         kind => {
-            let yes = if kind == ReduceKind::And { set == arrived } else { set > 0 };
+            let yes = if kind == ReduceKind::And { set == live } else { set > 0 };
             let d = warp.registers.predicate_mut(reduce.d);
             *d = if yes { *d | lanes_here } else { *d & !lanes_here };
         }

@@ -53,6 +53,8 @@ struct Meeting {
     /// Threads that it takes; 0 for all that live.
     wanted: u32,
     arrived: u32,
+    /// Of those that arrived, those that exist.
+    live: u32,
     /// Warps that came, and those of them that came relaxed.
     came: Vec<usize>,
     relaxed: Vec<usize>,
