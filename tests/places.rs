@@ -76,18 +76,19 @@ const SMALL: [&str; 8] = ["--size", "32", "--units", "4", "--head-epochs", "1", 
 /// `pets`, a folder of classes without splits; `parted`, the same with them; a run on each: `whole`, and `run`, whose
 /// last stage began at block5_conv3.
 fn shared() -> &'static Path {
-    static SHARED: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let dir = SHARED.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        draw(&dir.path().join("pets"), &["."], 5);
-        draw(&dir.path().join("parted"), &["train", "validation"], 3);
+    static SHARED: OnceLock<PathBuf> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        // Nothing drops a static: a folder of its own in the build's, made anew.
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("places");
+        let _ = fs::remove_dir_all(&dir);
+        draw(&dir.join("pets"), &["."], 5);
+        draw(&dir.join("parted"), &["train", "validation"], 3);
         for (data, run) in [("pets", "whole"), ("parted", "run")] {
             let args = ["finetune", data, "-o", run, "--unfreeze-from", "block5_conv3"];
-            succeeds(dir.path(), &[&args[..], &SMALL].concat());
+            succeeds(&dir, &[&args[..], &SMALL].concat());
         }
         dir
-    });
-    dir.path()
+    })
 }
 
 #[test]
@@ -292,7 +293,7 @@ fn new_pictures_are_judged_all_and_the_runs_own_by_its_split() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("pets"), &["."], 5);
-    draw(&here.join("others"), &["."], 5);
+    draw(&here.join("others"), &["."], 6);
     let args = ["finetune", "pets", "-o", "run", "--validation-split", "0.2"];
     succeeds(here, &[&args[..], &SMALL].concat());
     let judged = |args: &[&str]| {
@@ -303,7 +304,7 @@ fn new_pictures_are_judged_all_and_the_runs_own_by_its_split() {
     let (split, pictures, _) = judged(&["pets"]);
     assert_eq!((split.as_deref(), pictures), (Some("validation"), 2));
     let (split, pictures, said) = judged(&["others"]);
-    assert_eq!((split, pictures), (None, 10));
+    assert_eq!((split, pictures), (None, 12));
     assert!(said.contains("--split validation takes the other part"), "{said}");
     let (split, pictures, _) = judged(&["others", "--split", "validation"]);
     assert_eq!((split.as_deref(), pictures), (Some("validation"), 2));
@@ -498,4 +499,122 @@ fn a_link_to_a_runs_file_is_that_file() {
         assert!(error.contains("belongs to the run"), "{error}");
     }
     assert_eq!(all(&run), before);
+}
+
+/// The same pictures in another place are known by their names and sizes: what was held out is judged, not what was learned.
+#[test]
+fn a_copy_of_the_data_is_judged_as_the_data_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("pets"), &["."], 6);
+    let args = ["finetune", "pets", "-o", "run", "--validation-split", "0.34"];
+    succeeds(here, &[&args[..], &SMALL].concat());
+    draw(&here.join("copy"), &["."], 6);
+    let json = |data: &str| -> serde_json::Value {
+        serde_json::from_str(&succeeds(here, &["evaluate", "run", data, "--json"]).0).unwrap()
+    };
+    let (own, copy) = (json("pets"), json("copy"));
+    assert_eq!(
+        (&own["split"], &own["pictures"], &own["loss"]),
+        (&copy["split"], &copy["pictures"], &copy["loss"])
+    );
+    assert_eq!(copy["split"], "validation");
+    // With one more picture it is some folder, and all of it is judged.
+    fs::copy(here.join("copy/cold/0.png"), here.join("copy/cold/more.png")).unwrap();
+    let (other, said) =
+        succeeds(here, &["evaluate", "run", "copy", "--json", "--threshold", "0.25", "--tta", "flip"]);
+    let other: serde_json::Value = serde_json::from_str(&other).unwrap();
+    assert_eq!(
+        (&other["split"], &other["threshold"], &other["views"]),
+        (&serde_json::Value::Null, &0.25.into(), &2.into())
+    );
+    assert!(said.contains("--split validation"), "{said}");
+}
+
+/// Of some classes a test set may have no pictures; of others it must not.
+#[test]
+fn a_set_without_some_classes_is_judged_by_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("three"), &["."], 3);
+    draw(&here.join("two"), &["."], 3);
+    fs::rename(here.join("three/cold"), here.join("three/blue")).unwrap();
+    fs::create_dir(here.join("three/cold")).unwrap();
+    for name in ["0.png", "1.png", "2.png"] {
+        fs::copy(here.join("two/cold").join(name), here.join("three/cold").join(name)).unwrap();
+    }
+    succeeds(here, &[&["finetune", "three", "-o", "run"], &SMALL[..]].concat());
+    let (out, said) = succeeds(here, &["evaluate", "run", "two", "--json"]);
+    assert!(said.contains("has no pictures of blue"), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    // Rows are true classes, in the run's order: blue, cold, warm.
+    let sum = |row: usize| -> u64 {
+        json["confusion"][row].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum()
+    };
+    assert_eq!([0, 1, 2].map(sum), [0, 3, 3], "{json}");
+    fs::rename(here.join("two/warm"), here.join("two/hot")).unwrap();
+    let error = fails(here, &["evaluate", "run", "two"], 1);
+    assert!(error.contains("other classes than the run"), "{error}");
+}
+
+/// Containers often have a home that cannot be written. A folder that somebody named must do.
+#[test]
+fn without_room_for_a_cache_pictures_stay_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("pets"), &["."], 2);
+    fs::write(here.join("home"), "no folder").unwrap();
+    let run = |output: &str, variable: &str| {
+        let mut command = vgg_ft(here);
+        command.args(["finetune", "pets", "-o", output]).args(SMALL);
+        command.env_remove("VGG_FT_CACHE").env_remove("XDG_CACHE_HOME").env(variable, here.join("home"));
+        command.assert().get_output().clone()
+    };
+    let (without, chosen) = (run("a", "HOME"), run("b", "VGG_FT_CACHE"));
+    let said = String::from_utf8_lossy(&without.stderr);
+    assert!(without.status.success() && said.contains("decoded pictures stay in memory"), "{said}");
+    let said = String::from_utf8_lossy(&chosen.stderr);
+    assert!(!chosen.status.success() && said.contains("cannot create the folder"), "{said}");
+}
+
+/// The first command of the README.
+#[test]
+fn a_demo_is_drawn_trained_and_drawn_no_second_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let demo = |more: &[&str]| {
+        let args =
+            ["demo", "-o", "demo", "--size", "32", "--units", "4", "--head-epochs", "1", "--epochs", "0"];
+        succeeds(here, &[&args[..], more].concat())
+    };
+    let (out, said) = demo(&[]);
+    assert!(out.contains("test\naccuracy") && said.contains("cartoon cats and dogs"), "{out}{said}");
+    for name in ["report.html", "model.safetensors", "run.toml"] {
+        assert!(here.join("demo/run").join(name).is_file(), "{name}");
+    }
+    let (_, said) = demo(&["--force"]);
+    assert!(said.contains("is there already"), "{said}");
+    let stray = tempfile::tempdir().unwrap();
+    fs::write(stray.path().join("holiday.txt"), "").unwrap();
+    let error = fails(stray.path(), &["demo", "-o", "."], 2);
+    assert!(error.contains("holds other things than a demo"), "{error}");
+}
+
+/// What lies among the pictures and is not what it seems is said: no class, no levels; a lesser ending is read.
+#[test]
+fn pictures_that_are_not_what_they_seem_are_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("pets"), &["."], 3);
+    let cold = here.join("pets/cold");
+    fs::copy(cold.join("0.png"), here.join("pets/stray.png")).unwrap();
+    let picture = image::open(cold.join("0.png")).unwrap();
+    picture.to_rgb8().save_with_format(cold.join("3.jfif"), image::ImageFormat::Jpeg).unwrap();
+    let deep = image::ImageBuffer::from_fn(32, 32, |x, y| image::Luma([1000 + (x * y) as u16]));
+    deep.save(here.join("pets/warm/deep.png")).unwrap();
+    let (_, said) = succeeds(here, &["extract", "pets", "-o", "features", "--size", "32"]);
+    assert!(said.contains("8 pictures (4 cold, 4 warm)"), "{said}");
+    assert!(said.contains("of no class: 1 picture beside the class folders of pets"), "{said}");
+    assert!(said.contains("1 picture is white nearly all over, warm/deep.png the first"), "{said}");
+    assert_eq!(said.matches("note: train:").count(), 2, "{said}");
 }

@@ -208,19 +208,20 @@ fn pictures(a: PictureArgs) -> Result<task::PictureOptions> {
 }
 
 fn reading(a: ReadingArgs) -> task::Reading {
+    let chosen = a.cache.is_some() || env("VGG_FT_CACHE").is_some();
     let cache = if a.no_cache { None } else { a.cache.or_else(default_cache) };
-    task::Reading { strict: a.strict, cache }
+    task::Reading { strict: a.strict, cache, chosen }
+}
+
+fn env(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// `$VGG_FT_CACHE`, `$XDG_CACHE_HOME/vgg-ft` or `~/.cache/vgg-ft`; without a home, decoded pictures stay in memory.
 fn default_cache() -> Option<PathBuf> {
-    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let caches = || {
-        of("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| of("HOME").map(|home| Path::new(&home).join(".cache")))
-    };
-    of("VGG_FT_CACHE").map(PathBuf::from).or_else(|| Some(caches()?.join("vgg-ft")))
+    let caches =
+        || env("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env("HOME")?).join(".cache")));
+    env("VGG_FT_CACHE").map(PathBuf::from).or_else(|| Some(caches()?.join("vgg-ft")))
 }
 
 fn split(name: Split) -> task::SplitName {

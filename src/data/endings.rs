@@ -6,9 +6,9 @@ use std::iter::Sum;
 use std::path::Path;
 
 /// Endings of pictures that neither Keras nor we read: phones', the web's, cameras' raw files.
-const PICTURES: [&str; 22] = [
-    "heic", "heif", "avif", "jxl", "jp2", "j2k", "jfif", "jpe", "svg", "psd", "tga", "ico", "exr", "hdr",
-    "dng", "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2",
+const PICTURES: [&str; 21] = [
+    "heic", "heif", "avif", "jxl", "jp2", "j2k", "dib", "svg", "psd", "tga", "ico", "exr", "hdr", "dng",
+    "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2",
 ];
 
 /// Files by their ending, in lower case and without the dot; empty for a name that has none.

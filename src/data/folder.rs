@@ -9,9 +9,10 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
-/// Endings that make a file a picture, without regard to case. Keras reads the first seven; the last
-/// two are ours. As in Keras the dot is not asked for: `photojpg` counts.
-pub const ENDINGS: [&str; 9] = ["png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff", "gif", "webp"];
+/// Endings that make a file a picture, without regard to case. Keras reads the first seven; the others
+/// are ours. As in Keras the dot is not asked for: `photojpg` counts.
+pub const ENDINGS: [&str; 14] =
+    ["png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff", "gif", "webp", "jpe", "jfif", "pgm", "pbm", "pnm"];
 
 /// One picture of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +137,12 @@ impl Folder {
         let hidden = |part: &OsStr| part.as_encoded_bytes().starts_with(b".");
         let below = |path: &Path| path.parent().into_iter().flat_map(Path::iter).skip(1).any(hidden);
         self.files.iter().filter(|file| below(&file.path)).count()
+    }
+
+    /// Pictures beside the class folders, which are of no class; none where the folder cannot be listed any more.
+    pub fn stray(&self) -> usize {
+        let entries = list(&self.root).unwrap_or_default();
+        entries.iter().filter(|entry| !entry.is_dir && is_picture_name(&entry.name)).count()
     }
 }
 

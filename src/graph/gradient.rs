@@ -26,7 +26,8 @@ pub enum Gradient {
     },
     /// A convolution's weight's, not yet computed.
     Conv2d(Conv2dProduct),
-    /// Its bias', which may have been computed with the weight's.
+    /// Its bias', which may have been computed with the weight's: if the bias was put on the tape before the weight, so
+    /// that the way back meets the weight first.
     Conv2dBias(Rc<Conv2dBias>),
 }
 

@@ -1,8 +1,8 @@
 //! The tape: what happened, in order, and how to go back.
 //!
 //! In: an op's output and a closure that turns its gradient into those of the inputs. Out: one
-//! gradient per learning parameter, handed over as soon as it is complete, so that the optimizer can
-//! use it and its memory goes back before the next layer's gradient is computed.
+//! gradient per learning parameter, handed over as soon as it is complete: the large ones, products of weights
+//! under plain RMSprop, are used at once, so that their memory goes back; the others wait for the step.
 
 use super::gradient::{Arrived, Flow, Gradient};
 use super::tensor::{Parameter, Tensor};
@@ -138,8 +138,8 @@ impl<'d> Tape<'d> {
         nodes.len() - 1
     }
 
-    /// Walks back from `loss`, whose op supplies its own gradient (the mean loss's derivative by
-    /// itself is one). `learned` receives each learning parameter's index and complete gradient, once,
+    /// Walks back from `loss`, the `[rows, 2]` outcome of an op of `op::loss`. That op made the gradient of the
+    /// batch's mean on the way there and ignores what it is given. `learned` receives each learning parameter's index and complete gradient, once,
     /// when nothing that remains on the tape needs the parameter: it may be updated there and then.
     ///
     /// # Errors
@@ -158,6 +158,7 @@ impl<'d> Tape<'d> {
         nodes.truncate(last + 1);
         let mut gradients: Vec<Option<Flow>> = nodes.iter().map(|_| None).collect();
         device.label(&format!("{} backward", nodes[last].label));
+        // Nobody reads it: it only says that there is something to go back for.
         gradients[last] = Some(Flow::plain(device.alloc(Dtype::F32, 1)?));
         while let Some(node) = nodes.pop() {
             let Some(Flow { gradient: dy, masked }) = gradients.pop().flatten() else { continue };

@@ -1,8 +1,9 @@
 //! Cross-entropy from logits, binary and many-class, with its gradient from the same pass.
 //!
-//! Binary: `loss = w·(max(z,0) - z·t + ln(1 + e^-|z|))`, `dz = w·(sigmoid(z) - t) / rows`.
-//! Many-class: `loss = w·(ln Σ_k e^(z_k) - z_label)`, `dz = w·(softmax(z) - onehot) / rows`.
-//! `w` is the row's weight, 1 if none is given; targets may be smoothed ([`LossRule`]).
+//! Binary: `loss = w·(max(z,0) - z·t + ln(1 + e^-|z|))`, `dz = w·(sigmoid(z) - t) / denominator`.
+//! Many-class: `loss = w·(ln Σ_k e^(z_k) - z_label)`, `dz = w·(softmax(z) - onehot) / denominator`.
+//! `w` is the row's weight, 1 if none is given; targets may be smoothed; `denominator` are the rows of the whole batch, of
+//! which a call may see a part ([`LossRule`]).
 //! Both are what Keras on TensorFlow computes when the last layer is a sigmoid or a softmax: it looks
 //! through the activation to the logits, so nothing is clipped.
 

@@ -23,9 +23,9 @@ pub struct Line {
     pub best_val_accuracy: Option<f64>,
     /// In which epoch, from 1 through all stages.
     pub best_epoch: Option<usize>,
-    /// Validation accuracy of the last epoch.
+    /// Validation accuracy of the weights that were kept: the last epoch's, or the best one's where the run went back to it.
     pub val_accuracy: Option<f64>,
-    /// Validation loss of the last epoch.
+    /// Their validation loss.
     pub val_loss: Option<f64>,
     /// Test accuracy.
     pub test_accuracy: Option<f64>,
@@ -41,15 +41,14 @@ pub struct Stage {
     /// The first layer that learns; the classifier alone if there is none.
     pub unfreeze_from: Option<String>,
     /// Learning rate.
-    pub rate: f32,
+    pub rate: f64,
     /// Epochs at most.
     pub epochs: usize,
 }
 
 /// The table.
 pub fn text(lines: &[Line]) -> String {
-    let heads =
-        ["run", "stages", "epochs", "best val_acc", "last val_acc", "last val_loss", "test_acc", "time"];
+    let heads = ["run", "stages", "epochs", "best val_acc", "val_acc", "val_loss", "test_acc", "time"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let share = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.4}"));
     for line in lines {

@@ -84,10 +84,11 @@ fn read(run: &Path) -> Result<(Line, History)> {
     let history = if whole || csv.exists() { History::load(&csv)? } else { History::default() };
     let last = history.epochs.last();
     let top = best(&history.epochs);
+    let kept = config.result.as_ref();
     let stage = |stage: &super::StageConfig| Stage {
         name: stage.name.clone(),
         unfreeze_from: stage.unfreeze_from.clone(),
-        rate: stage.rate,
+        rate: files::short(stage.rate),
         epochs: stage.epochs,
     };
     let line = Line {
@@ -98,8 +99,10 @@ fn read(run: &Path) -> Result<(Line, History)> {
         epochs: history.epochs.len(),
         best_val_accuracy: top.map(|(value, _)| value),
         best_epoch: top.map(|(_, epoch)| epoch),
-        val_accuracy: last.and_then(|epoch| epoch.val_accuracy),
-        val_loss: last.and_then(|epoch| epoch.val_loss),
+        // The weights that were kept need not be the last epoch's.
+        val_accuracy: kept
+            .map_or_else(|| last.and_then(|epoch| epoch.val_accuracy), |kept| kept.val_accuracy),
+        val_loss: kept.map_or_else(|| last.and_then(|epoch| epoch.val_loss), |kept| kept.val_loss),
         test_accuracy: config.result.and_then(|result| result.test_accuracy),
         seconds: config
             .result

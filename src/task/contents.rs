@@ -3,14 +3,14 @@
 //! In: files with labels and sizes, in the order of the samples ([`Listing`]). Out: their number and a fingerprint, a few
 //! bytes that every checkpoint has ([`Contents`]); and what differs between two listings.
 
-use crate::data::{Pictures, Recipe};
+use crate::data::{Folder, Pictures, Recipe};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A split's samples, in a few bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +31,20 @@ impl Listing {
     /// # Errors
     /// [`Kind::Io`] when one is gone.
     pub fn of_pictures(root: &Path, pictures: &Pictures) -> Result<Self> {
-        let mut files = Vec::with_capacity(pictures.files.len());
-        for (file, &label) in pictures.files.iter().zip(&pictures.labels) {
+        Self::of_files(root, pictures.files.iter().map(PathBuf::as_path).zip(pictures.labels.iter().copied()))
+    }
+
+    /// Of all pictures of a folder, as if each could be read.
+    ///
+    /// # Errors
+    /// As [`Self::of_pictures`].
+    pub fn of_folder(folder: &Folder) -> Result<Self> {
+        Self::of_files(&folder.root, folder.files.iter().map(|sample| (sample.path.as_path(), sample.label)))
+    }
+
+    fn of_files<'a>(root: &Path, all: impl Iterator<Item = (&'a Path, u32)>) -> Result<Self> {
+        let mut files = Vec::new();
+        for (file, label) in all {
             let path = root.join(file);
             let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
             files.push((file.as_os_str().to_owned(), label, found.len()));

@@ -107,7 +107,9 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let (split, root) = (part.split(), folder.root);
     let folder = files::shown(&root);
     let skipped = skipped(&root, &pictures);
-    let named = Named { split, folder, note, precision, run_precision, stopped, skipped, outcome };
+    let (threshold, views) = (job.look.threshold.map(files::short), job.look.count());
+    let named =
+        Named { split, folder, note, precision, run_precision, stopped, skipped, threshold, views, outcome };
     host.result(&format!("{part}\n{}", named.outcome.text()), &named)
 }
 
@@ -129,6 +131,10 @@ struct Named {
     stopped: Option<Stopped>,
     /// Pictures that could not be read, and why.
     skipped: Vec<Value>,
+    /// The probability above which a picture was taken for the second of two classes, if that was asked for.
+    threshold: Option<f64>,
+    /// Views of each picture, whose probabilities were averaged.
+    views: usize,
     #[serde(flatten)]
     outcome: Outcome,
 }

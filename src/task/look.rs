@@ -32,6 +32,15 @@ pub enum Tta {
 }
 
 impl Look {
+    /// Views of each picture.
+    pub(super) fn count(&self) -> usize {
+        match self.tta {
+            None => 1,
+            Some(Tta::Flip) => 2,
+            Some(Tta::Times { views, .. }) => views,
+        }
+    }
+
     /// The views that `subject` is to be asked with, and a word about them.
     ///
     /// # Errors

@@ -5,9 +5,10 @@ use super::output::outside;
 use crate::data::{Folder, Pictures, Resize, Size, Want};
 use crate::device::{Capacity, cpu};
 use crate::error::{Error, Kind, Result};
-use crate::files::shown;
+use crate::files::{self, shown};
 use crate::interrupt;
 use crate::model::Preprocess;
+use crate::report::counted;
 use crate::report::plan::gib;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub struct Reading {
     pub strict: bool,
     /// Where decoded pictures are kept; `None` keeps them in memory.
     pub cache: Option<PathBuf>,
+    /// Whether somebody named that folder: then it must do.
+    pub chosen: bool,
 }
 
 /// How pictures become input.
@@ -56,16 +59,20 @@ pub fn decode(
         .fact("there", unread)
         .help("convert them, to .jpg or .png for example, or leave --strict out to pass over them"));
     }
-    if let Some(cache) = &reading.cache {
+    let mut cache = reading.cache.as_deref();
+    if let Some(cache) = cache {
         outside(&folder.root, cache)
             .map_err(|error| error.help("choose another folder with --cache, or --no-cache"))?;
     }
-    let want = Want {
-        size: Size { h: size[0], w: size[1] },
-        resize,
-        cache: reading.cache.as_deref(),
-        strict: reading.strict,
-    };
+    // In containers there is often a home that cannot be written.
+    if let Some(Err(error)) = cache.filter(|_| !reading.chosen).map(files::create_dir) {
+        host.say(format_args!(
+            "note: decoded pictures stay in memory, since there is no cache: {}",
+            error.line()
+        ));
+        cache = None;
+    }
+    let want = Want { size: Size { h: size[0], w: size[1] }, resize, cache, strict: reading.strict };
     if want.cache.is_none()
         && let Some(room) = cpu::room()
     {
@@ -95,6 +102,23 @@ pub fn decode(
             "note: {name}: {hidden} pictures are in hidden folders, such as .ipynb_checkpoints; they count, as in Keras"
         ));
     }
+    let stray = folder.stray();
+    if stray > 0 {
+        host.say(format_args!(
+            "note: {name}: passed over, being of no class: {} beside the class folders of {}",
+            counted(stray, "picture"),
+            folder.root.display(),
+        ));
+    }
+    let white: Vec<usize> = (0..pictures.len()).filter(|&at| is_white(pictures.picture(at))).collect();
+    if let Some(&first) = white.first() {
+        host.say(format_args!(
+            "note: {name}: {} white nearly all over, {} the first; 16-bit greyscale is clipped at 255, as by PIL: convert \
+             such pictures to 8 bits",
+            if white.len() == 1 { "1 picture is".into() } else { format!("{} pictures are", white.len()) },
+            pictures.files[first].display(),
+        ));
+    }
     for note in &pictures.notes {
         host.say(format_args!("note: {note}"));
     }
@@ -111,6 +135,11 @@ pub fn decode(
         }
     }
     Ok(pictures)
+}
+
+/// Whether fewer than a hundredth of the levels are below the highest. Of most pictures that is known after a hundredth.
+fn is_white(picture: &[u8]) -> bool {
+    picture.iter().filter(|&&level| level < u8::MAX).nth(picture.len() / 100).is_none()
 }
 
 /// Whether decoded pictures of so many bytes can be kept without a file behind them.

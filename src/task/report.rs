@@ -47,9 +47,9 @@ pub struct Report {
 /// How predictions came about, for the page.
 pub(super) const REUSED: &str = "The predictions are those of the run's own evaluation at its end.";
 /// The same from activations.
-pub(super) const FROM_FEATURES: &str = "The predictions were made after the last epoch, from the kept activations of the layers that stayed frozen.";
+pub(super) const FROM_FEATURES: &str = "The predictions were made at the end of the run, from the kept activations of the layers that stayed frozen.";
 /// The same where those layers ran, too.
-pub(super) const FROM_PICTURES: &str = "The predictions were made after the last epoch, from the pictures.";
+pub(super) const FROM_PICTURES: &str = "The predictions were made at the end of the run, from the pictures.";
 const ANEW: &str = "The predictions were made anew from the saved network and the pictures.";
 
 /// Predictions on a split and where its pictures lie.

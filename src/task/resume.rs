@@ -5,9 +5,10 @@ use super::extract::opened;
 use super::finetune::measure;
 use super::fit::{self, HeadOptions};
 use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, damaged, nothing_left};
-use super::{Finetune, Host, PictureOptions, Reading, finetune, stage};
+use super::{Finetune, Host, PictureOptions, Reading, finetune, notebook, stage};
 use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
+use crate::files::quoted;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf, absolute};
 
@@ -43,14 +44,29 @@ pub fn resume(
         return host.result(&text, &value);
     }
     if !file.exists() {
+        let help = if notebook::is_one(run) {
+            "it is a notebook's: run the command that began it again, and it goes on where it stopped"
+        } else {
+            "give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"
+        };
         return Err(Error::new(Kind::Usage, format!("{} holds no run to go on with", run.display()))
             .fact("missing", file.display())
-            .help("give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"));
+            .help(help));
     }
     // What changes is written down before the job takes the folder for itself.
     drop(Lock::take(run)?);
     let config = Config::read(&file)?;
     let folder = Folder::at(run);
+    folder.untouched()?;
+    let there = &config.training.data;
+    if data.is_none() && config.training.job == Job::Finetune && !there.exists() {
+        return Err(Error::new(Kind::Usage, format!("there is no folder {}", there.display()))
+            .fact("the pictures of", run.display())
+            .help(format!(
+                "if they were moved, `vgg-ft resume {} DATA` goes on with them at DATA",
+                quoted(run)
+            )));
+    }
     let go_on = |config: Config| {
         let (begin, output) = (Begin::Resume, run.to_owned());
         match config.training.job {

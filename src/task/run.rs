@@ -46,6 +46,8 @@ pub struct Folder {
     over: Cell<bool>,
 }
 
+/// What stands before the SHA-256 of what is above it.
+const SEAL: &str = "# sha256 of the lines above, which are the run's: ";
 /// What is being done, until it is done.
 pub(super) const JOB: &str = "job.toml";
 /// All weights.
@@ -144,7 +146,29 @@ impl Folder {
     /// # Errors
     /// [`Kind::Io`].
     pub fn describe(&self, job: &Config) -> Result<()> {
-        self.write(JOB, job)
+        let text = job.text()?;
+        let sealed = format!("{text}\n{SEAL}{}\n", files::sha256_hex(text.as_bytes()));
+        files::write_bytes(&self.join(JOB), sealed.as_bytes())
+    }
+
+    /// That what is being done is what was written down: an epoch of another job would be taken for this one's.
+    ///
+    /// # Errors
+    /// [`Kind::Io`]; [`Kind::Usage`] when somebody changed it.
+    pub fn untouched(&self) -> Result<()> {
+        let path = self.join(JOB);
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
+        let told = text
+            .rsplit_once(SEAL)
+            .map(|(above, told)| (above.strip_suffix('\n').unwrap_or(above), told.trim()));
+        match told {
+            Some((above, told)) if files::sha256_hex(above.as_bytes()) != told => {
+                Err(Error::new(Kind::Usage, format!("{} was changed since the run began", path.display()))
+                    .expected_got(format!("the job with sha256 {told}"), "another")
+                    .help("undo the change; another job begins anew: `vgg-ft finetune --config` of this file with another -o"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the run that is there, and that the file `name` tells of, is this job.

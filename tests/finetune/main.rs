@@ -2,6 +2,10 @@
 //! disk; and the whole chapter in one command.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[macro_use]
+#[path = "../support/skip.rs"]
+mod skip;
+
 #[cfg(unix)]
 mod moved;
 mod notebook;

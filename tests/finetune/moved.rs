@@ -23,8 +23,8 @@ fn a_stopped_run_goes_on_with_data_that_were_moved() {
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
 
     fs::rename(here.join("data"), here.join("moved")).unwrap();
-    let lost = fails(&here, &["resume", "run"], 1);
-    assert!(lost.contains("data"), "{lost}");
+    let lost = fails(&here, &["resume", "run"], 2);
+    assert!(lost.contains("data") && lost.contains("`vgg-ft resume run DATA`"), "{lost}");
     fails(&here, &["resume", "run", "others"], 1);
     let told = |name: &str| fs::read_to_string(here.join("run").join(name)).unwrap();
     assert!(
@@ -33,6 +33,13 @@ fn a_stopped_run_goes_on_with_data_that_were_moved() {
         told("job.toml")
     );
     fails(&here, &["resume", "run", "nowhere"], 2);
+    // Another job's epochs are not to be taken for this one's.
+    let own = told("job.toml");
+    assert!(own.contains("batch = 4"), "{own}");
+    fs::write(here.join("run/job.toml"), own.replace("batch = 4", "batch = 3")).unwrap();
+    let error = fails(&here, &["resume", "run", "moved"], 2);
+    assert!(error.contains("job.toml was changed since the run began"), "{error}");
+    fs::write(here.join("run/job.toml"), own).unwrap();
     // Without a checkpoint nothing tells the one from the other.
     let (kept, aside) = (here.join("run/checkpoint.safetensors"), here.join("aside"));
     fs::rename(&kept, &aside).unwrap();

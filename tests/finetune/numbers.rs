@@ -224,7 +224,7 @@ fn a_full_disk_is_one_clear_message_and_leaves_what_was_whole() {
     draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
     // Room for the first stage's checkpoints, not for the second's (19 MB and more).
     let Some(disk) = Disk::new(&here.join("small"), 12) else {
-        println!("skipped: no file system may be mounted here, so none can be full");
+        skipped!("no file system may be mounted here, so none can be full");
         return;
     };
     let mut args =

@@ -73,7 +73,14 @@ pub(in crate::task) fn labelled(
     let training = &run.config.training;
     let extracted = if splits.validation.is_none() { extracted(run, &splits.train.root)? } else { None };
     let held_out = extracted.is_some() || training.validation_split.is_some();
-    let own = owns(run, data)?;
+    let there = owns(run, data)?;
+    let own = there || is_copy(run, data);
+    if own && !there {
+        host.say(format_args!(
+            "note: {} has the run's own pictures: names, classes and sizes are those that it saw",
+            data.display()
+        ));
+    }
     // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
     let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
     if split != Some(SplitName::Test) {
@@ -89,13 +96,13 @@ pub(in crate::task) fn labelled(
     let whole = splits.train.root == data && splits.validation.is_none();
     // Drawn from one folder, not lying in its own.
     let parted = splits.validation.as_ref().is_some_and(|validation| validation.root == splits.train.root);
-    let there = extract::named(&splits);
+    let named = extract::named(&splits);
     // All of a folder without splits is what was trained on, if that is the run's own; of others nobody knows.
     let known = |name: &str| !whole || (own && name == "train");
     let chosen = match split {
         Some(split) => {
-            there.iter().find(|(name, _)| *name == split.name() && known(name)).ok_or_else(|| {
-                let names: Vec<_> = there.iter().map(|(name, _)| *name).collect();
+            named.iter().find(|(name, _)| *name == split.name() && known(name)).ok_or_else(|| {
+                let names: Vec<_> = named.iter().map(|(name, _)| *name).collect();
                 let error =
                     Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
                 if whole {
@@ -111,17 +118,15 @@ pub(in crate::task) fn labelled(
             })?
         }
         // Train, validation, test is the order of preference backwards.
-        None => there.last().ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?,
+        None => named.last().ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?,
     };
     let (name, folder) = *chosen;
     let classes = &run.config.network.classes;
-    if &folder.classes != classes {
-        return Err(Error::new(
-            Kind::Data,
-            format!("{} has other classes than the run", folder.root.display()),
-        )
-        .expected_got(classes.join(" "), folder.classes.join(" "))
-        .help("name the class folders as they were named for training"));
+    let without = classes.iter().filter(|class| !folder.classes.contains(class)).map(String::as_str);
+    let without: Vec<&str> = without.collect();
+    let folder = &adopted(folder, classes)?;
+    if !without.is_empty() {
+        host.say(format_args!("note: {} has no pictures of {}", folder.root.display(), without.join(", ")));
     }
     let size = run.architecture.input;
     let called = if whole { "all" } else { name };
@@ -157,7 +162,7 @@ pub(in crate::task) fn labelled(
             training.data.display(),
             data.display()
         ))
-    } else if !own && name == "train" {
+    } else if !own && name == "train" && !is_test(run, data)? {
         Some("pictures that the run was trained on may be among these".to_owned())
     } else {
         None
@@ -167,6 +172,55 @@ pub(in crate::task) fn labelled(
     }
     let part = if whole { Which::All(data.to_owned()) } else { Which::Split(name) };
     Ok(Labelled { part, folder: folder.clone(), pictures, note, others })
+}
+
+/// The folder with the run's classes, of which it may lack some.
+///
+/// # Errors
+/// [`Kind::Data`] when it has others.
+fn adopted(folder: &Folder, classes: &[String]) -> Result<Folder> {
+    let place = |class: &String| classes.iter().position(|known| known == class);
+    let Some(places) = folder.classes.iter().map(place).collect::<Option<Vec<usize>>>() else {
+        return Err(Error::new(
+            Kind::Data,
+            format!("{} has other classes than the run", folder.root.display()),
+        )
+        .expected_got(classes.join(" "), folder.classes.join(" "))
+        .help("name the class folders as they were named for training"));
+    };
+    let mut folder = folder.clone();
+    for sample in &mut folder.files {
+        sample.label = places[sample.label as usize] as u32;
+    }
+    folder.classes = classes.to_vec();
+    Ok(folder)
+}
+
+/// Whether `data` has what the run saw, in another place: by names, classes and sizes. A picture that was skipped makes it
+/// another folder; so does what cannot be read.
+fn is_copy(run: &Run, data: &Path) -> bool {
+    let training = &run.config.training;
+    let splits = || {
+        let splits = Splits::open(data, None, 0)?;
+        if splits.validation.is_some() || training.validation_split.is_none() {
+            return Ok(splits);
+        }
+        Splits::open(data, training.validation_split, training.seed)
+    };
+    let saw = |part, folder: Option<&Folder>| -> Option<bool> {
+        let listing = folder.map_or_else(|| Ok(Listing::default()), Listing::of_folder).ok()?;
+        run.saw(part, &listing)
+    };
+    training.job == Job::Finetune
+        && splits().is_ok_and(|Splits { train, validation, .. }| {
+            saw(Part::Train, Some(&train)) == Some(true)
+                && saw(Part::Validation, validation.as_ref()) == Some(true)
+        })
+}
+
+/// Whether `data` is the test split of the folder that the run learned from.
+fn is_test(run: &Run, data: &Path) -> Result<bool> {
+    Ok(files::real(data)? == files::real(&run.config.training.data.join("test"))?)
 }
 
 /// Whether `data` is the folder that the run learned from, or that its features were extracted from.

@@ -26,7 +26,15 @@ use crate::train::{Epoch, History};
 use serde::Serialize;
 use std::cell::Cell;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The folders of the runs, in that of the notebook.
+pub(super) const PARTS: [&str; 2] = ["1-features", "2-finetune"];
+
+/// Whether `path` is a notebook's folder.
+pub(super) fn is_one(path: &Path) -> bool {
+    PARTS.iter().any(|part| path.join(part).is_dir())
+}
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -157,8 +165,8 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
         })
     };
     let mut jobs = vec![
-        make("1-features", numbers.features_dropout, &[&numbers.features])?,
-        make("2-finetune", numbers.finetune_dropout, &[&numbers.frozen, &numbers.finetune])?,
+        make(PARTS[0], numbers.features_dropout, &[&numbers.features])?,
+        make(PARTS[1], numbers.finetune_dropout, &[&numbers.frozen, &numbers.finetune])?,
     ];
     jobs.retain(|job| !job.stages.is_empty());
     if jobs.is_empty() {

@@ -65,13 +65,15 @@ impl Drop for Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     #[test]
     fn a_folder_is_one_writers_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let first = Lock::take(dir.path()).unwrap();
         if first.is_none() {
-            println!("skipped: this file system has no locks");
+            // Past the harness, which keeps what tests print.
+            let _ = writeln!(std::io::stderr(), "skipped: this file system has no locks");
             return;
         }
         let error = Lock::take(dir.path()).err().unwrap();

@@ -11,6 +11,7 @@ use crate::report::counted;
 use crate::task::Host;
 use crate::task::base::Base;
 use crate::task::contents::Listing;
+use crate::task::notebook;
 use crate::task::stage::{Moment, kept};
 use crate::train::Checkpoint;
 use serde::Serialize;
@@ -59,6 +60,9 @@ impl Run {
                 "it is being trained now: wait until it has ended".into()
             } else if path.join(JOB).exists() {
                 format!("it was stopped: `vgg-ft resume {}` goes on with it", quoted(path))
+            } else if notebook::is_one(path) {
+                let runs = notebook::PARTS.map(|part| quoted(&path.join(part)));
+                format!("it is a notebook's, whose runs are {}", runs.join(" and "))
             } else {
                 "give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o".into()
             };
@@ -167,7 +171,16 @@ impl Run {
     /// # Errors
     /// [`Kind::Weights`] when it is missing or damaged.
     pub fn weights(&self) -> Result<Pretrained> {
-        Pretrained::open(&self.path.join(MODEL))
+        let file = self.path.join(MODEL);
+        if !file.try_exists().map_err(|e| Error::io("read", &file, &e))? {
+            let again = quoted(&self.path.join("run.toml"));
+            return Err(Error::new(Kind::Weights, format!("{} has lost its weights", self.path.display()))
+                .fact("missing", file.display())
+                .help(format!(
+                    "put the file back, or train again: `vgg-ft finetune --config {again} -o RUN`"
+                )));
+        }
+        Pretrained::open(&file)
     }
 
     /// How pixels were scaled.
