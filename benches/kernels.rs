@@ -9,6 +9,9 @@
 // Helpers may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[macro_use]
+#[path = "../tests/support/skip.rs"]
+mod skip;
 #[path = "../tests/support/mod.rs"]
 mod support;
 // A folder without main.rs is no bench to Cargo.

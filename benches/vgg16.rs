@@ -18,7 +18,7 @@ mod roof;
 mod vgg16;
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use report::{Measured, device, json, shares};
+use report::{Measured, Samples, device, json, shares};
 use roof::Roof;
 use std::time::{Duration, Instant};
 use vgg_ft::device::gpu::plan::{Card, Record, lines};
@@ -33,9 +33,9 @@ fn work(record: &Record) -> Throughput {
     Throughput::Elements(lines(record, card).iter().map(|line| line.cost.flops).sum())
 }
 
-/// Work is the same on every card and in every precision.
+/// Work is that of the sums as they are written, on every card and in every precision.
 fn on() -> plan::On {
-    (Card::named("h100").unwrap(), Precision::F32, Kernels::Auto)
+    (Card::named("h100").unwrap(), Precision::F32, Kernels::Portable)
 }
 
 struct Bench<'a> {
@@ -49,7 +49,7 @@ impl Bench<'_> {
     /// asks for it.
     fn measure<R: FnMut()>(&mut self, id: &str, work: Throughput, times: usize, prepare: impl Fn() -> R) {
         let id = format!("{id} [flop]/{}", self.device.describe().name);
-        let mut samples = Vec::new();
+        let mut samples = Samples::default();
         let mut run = None;
         let mut group = self.criterion.benchmark_group("vgg16");
         // Criterion's seconds are those of all times.
@@ -62,14 +62,12 @@ impl Bench<'_> {
                 (0..count).for_each(|_| run());
                 self.device.synchronize().unwrap();
                 let time = begin.elapsed();
-                samples.push(time.as_secs_f64() / (count * times as u64) as f64);
+                samples.push(count, time / times as u32);
                 time
             });
         });
         group.finish();
-        if !samples.is_empty() {
-            self.results.push((format!("vgg16/{id}"), work, samples));
-        }
+        samples.report(format!("vgg16/{id}"), work, &mut self.results);
     }
 
     /// Pictures through the base, or through the classifier too.

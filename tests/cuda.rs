@@ -61,7 +61,7 @@ fn says(command: &mut Command, code: i32) -> [String; 2] {
 #[test]
 fn without_a_driver_the_cure_is_said_and_nothing_falls_back() {
     if cuda::find().is_ok() {
-        println!("skipped: this machine has a card");
+        skipped!("this machine has a card");
         return;
     }
     let [_, error] = says(vgg_ft().args(["--device", "cuda", "predict", ".", "x.png"]), 1);

@@ -513,7 +513,7 @@ fn batches_come_from_pictures_and_from_files_alike() {
 #[test]
 fn the_cats_and_dogs_of_the_book() {
     let Some(root) = std::env::var_os("VGG_FT_TEST_DATA") else {
-        println!("skipped: VGG_FT_TEST_DATA is not set");
+        skipped!("VGG_FT_TEST_DATA is not set");
         return;
     };
     let splits = Splits::open(&PathBuf::from(root).join("cats_and_dogs_small"), None, 1).unwrap();

@@ -70,7 +70,7 @@ fn compare(weights: &Pretrained, kind: &str, limit: f64) {
         ] {
             let described = device.describe();
             if described.name == "emulator" && prefix == "150_" {
-                println!("skipped: {kind} {preprocess} on the emulator, which needs minutes for it");
+                skipped!("{kind} {preprocess} on the emulator, which needs minutes for it");
                 continue;
             }
             let ours = features(&*device, weights, prefix, size, preprocess, "block5_pool");
@@ -109,7 +109,7 @@ fn an_inner_layer_agrees_with_keras() {
 #[test]
 fn features_with_the_f32_weights_agree_with_keras() {
     let Some(data) = std::env::var_os("VGG_FT_TEST_DATA") else {
-        println!("skipped: VGG_FT_TEST_DATA is not set, so there is no f32 weights file");
+        skipped!("VGG_FT_TEST_DATA is not set, so there is no f32 weights file");
         return;
     };
     let weights = Pretrained::open(&Path::new(&data).join("vgg16_imagenet_notop.safetensors")).unwrap();

@@ -4,6 +4,10 @@
 //! holes. Real weights of the real tools are `scripts/weights-matrix`'.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[macro_use]
+#[path = "support/skip.rs"]
+mod skip;
+
 use assert_cmd::Command;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -96,7 +100,7 @@ fn a_file_of_553_mb_is_loaded_within_its_size_and_100_mb_and_classifies() {
             println!("a file of {} MB, a peak of {} MB", size / 1_000_000, peak / 1_000_000);
             assert!(peak < size + 100_000_000, "{peak}");
         }
-        None => println!("skipped: the memory of a process cannot be read here"),
+        None => skipped!("the memory of a process cannot be read here"),
     }
     drop(network);
 

@@ -278,7 +278,7 @@ fn real_layers_equal_the_portable_kernels() {
     let named = std::env::var("VGG_FT_TEST_DEVICES").unwrap_or_default();
     let there = cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability == 90));
     if !there || !(named.is_empty() || named.contains("cuda")) {
-        println!("skipped: no Hopper card");
+        skipped!("no Hopper card");
         return;
     }
     let open = || Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();

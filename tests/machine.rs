@@ -1,6 +1,10 @@
 //! The emulator, the texts that it runs, and the pages that are made of numbers, in one program of tests.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[macro_use]
+#[path = "support/skip.rs"]
+mod skip;
+
 #[path = "emulate.rs"]
 mod emulate;
 #[path = "hopper.rs"]

@@ -167,6 +167,7 @@ fn a_step_of_vgg16_is_one_of_rounded_numbers(numbers: &[Numbers]) {
         // 13 forward, 8 back to the input, 9 back to weights and biases.
         assert_eq!(calls.len(), 13 + 8 + 9 * 2, "{calls:?}");
         println!("{who}: calls off by at most {:.1e} in 16 bits, {:.1e} in f32", worst[0], worst[1]);
+        assert_eq!(got.len(), want.len());
         for (at, ((name, got), (expected, want))) in got.iter().zip(&want).enumerate() {
             assert_eq!(name, expected);
             let error = relative_error(got, want);
@@ -335,6 +336,7 @@ fn fine_tuning_learns_what_it_learns_in_f32(emulated: &[Numbers], there: &[Numbe
         let (began, who) = (Instant::now(), format!("{} {precision}", devices::name(&*device)));
         let got = learn(&*device, &weights, [&train, &validation]);
         println!("{who}: in {:.1} s", began.elapsed().as_secs_f64());
+        assert_eq!(got.len(), want.len());
         let figures = |e: &Epoch| [e.loss, e.val_loss.unwrap(), e.accuracy, e.val_accuracy.unwrap()];
         for (got, want) in got.iter().zip(&want) {
             println!("  {:.4?}, in f32 {:.4?}", figures(got), figures(want));

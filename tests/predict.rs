@@ -26,10 +26,12 @@ fn picture(seed: u64, lift: usize) -> RgbImage {
 /// Pictures and two runs that all tests share: `run`, of two classes and trained with augmentation, and `plain`,
 /// of three and without.
 fn shared() -> &'static Path {
-    static SHARED: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let dir = SHARED.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let here = dir.path();
+    static SHARED: OnceLock<PathBuf> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        // Nothing drops a static: a folder of its own in the build's, made anew.
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("predict");
+        let _ = fs::remove_dir_all(&dir);
+        let here = dir.as_path();
         for (data, classes) in [("two", &["cold", "warm"][..]), ("three", &["cold", "lush", "warm"])] {
             for (split, n) in [("train", 6), ("validation", 9)] {
                 for (k, class) in classes.iter().enumerate() {
@@ -56,8 +58,7 @@ fn shared() -> &'static Path {
                 .success();
         }
         dir
-    });
-    dir.path()
+    })
 }
 
 /// `vgg-ft` with a cache of its own and the repository's weights.

@@ -2,6 +2,10 @@
 //! `cargo test --release --test program predict::` runs one of these files.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[macro_use]
+#[path = "support/skip.rs"]
+mod skip;
+
 #[path = "cli.rs"]
 mod cli;
 #[path = "data.rs"]
@@ -10,8 +14,6 @@ mod data;
 mod export;
 #[path = "fetch.rs"]
 mod fetch;
-#[path = "gradcam.rs"]
-mod gradcam;
 #[path = "lean.rs"]
 mod lean;
 #[path = "places.rs"]
@@ -24,6 +26,3 @@ mod report;
 mod signals;
 #[path = "weights_cli.rs"]
 mod weights_cli;
-
-// What several of them use.
-mod support;

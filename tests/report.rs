@@ -158,7 +158,7 @@ fn browse(here: &Path) {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let find = |name: &str| std::env::split_paths(&paths).map(|dir| dir.join(name)).find(|p| p.is_file());
     let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(find) else {
-        println!("skipped: the report in a browser, since there is no chromium");
+        skipped!("the report in a browser, since there is no chromium");
         return;
     };
     let page = here.join("run/report.html").canonicalize().unwrap();
@@ -179,7 +179,7 @@ fn browse(here: &Path) {
             .stderr(std::process::Stdio::null())
             .status();
         if !status.is_ok_and(|status| status.success()) || !picture.exists() {
-            println!("skipped: the report in a browser, since {} does not run here", browser.display());
+            skipped!("the report in a browser, since {} does not run here", browser.display());
             return;
         }
         let shot = image::open(&picture).unwrap().into_rgb8();

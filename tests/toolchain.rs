@@ -4,6 +4,10 @@
 //! `scripts/cuda-toolchain` has installed it.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
+#[macro_use]
+#[path = "support/skip.rs"]
+mod skip;
+
 #[path = "../build/mod.rs"]
 mod build;
 
@@ -141,7 +145,7 @@ fn a_damaged_manifest_is_named_with_its_line() {
 fn an_edited_kernel_with_a_compiler_is_built_and_marked() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join(".toolchain/cuda-13.0/nvidia/cu13");
     if !home.join("bin/nvcc").is_file() {
-        eprintln!("skipped: scripts/cuda-toolchain has not been run");
+        skipped!("scripts/cuda-toolchain has not been run");
         return;
     }
     let root = repository();
@@ -164,11 +168,19 @@ fn an_edited_kernel_with_a_compiler_is_built_and_marked() {
 #[test]
 fn every_kernel_file_is_in_this_build() {
     let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-    for entry in fs::read_dir(kernels).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "cu") {
-            let name = path.file_stem().unwrap().to_str().unwrap();
-            assert!(MODULES.iter().any(|module| module.name == name), "{name}.cu is new: run scripts/ptx");
+    let mut count = 0;
+    for (folder, before) in [(kernels.clone(), ""), (kernels.join("ladder"), "ladder/")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "cu") {
+                let name = format!("{before}{}", path.file_stem().unwrap().to_str().unwrap());
+                assert!(
+                    MODULES.iter().any(|module| module.name == name),
+                    "{name}.cu is new: run scripts/ptx"
+                );
+                count += 1;
+            }
         }
     }
+    assert!(count > 40, "{count}");
 }

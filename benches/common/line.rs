@@ -1,7 +1,7 @@
 //! A line of the report: a call, what it is given, and what it should make of it. Checked once, on a sample of its
 //! outputs; then timed.
 
-use super::report::Measured;
+use super::report::{Measured, Samples};
 use super::support::close::Near;
 use super::support::run::{Data, Make};
 use criterion::{Criterion, SamplingMode, Throughput};
@@ -31,7 +31,7 @@ impl Line {
         let unit = if matches!(self.work, Throughput::Elements(_)) { " [flop]" } else { "" };
         let id = format!("{}{unit}/{}", self.shape, device.describe().name);
         let name = self.name();
-        let mut samples = Vec::new();
+        let mut samples = Samples::default();
         let mut group = criterion.benchmark_group(name);
         group.sampling_mode(SamplingMode::Flat).throughput(self.work.clone());
         // The closure runs for lines that pass the filter alone, and more than once.
@@ -53,14 +53,12 @@ impl Line {
                 }
                 device.synchronize().unwrap();
                 let time = begin.elapsed();
-                samples.push(time.as_secs_f64() / count as f64);
+                samples.push(count, time);
                 time
             });
         });
         group.finish();
-        if !samples.is_empty() {
-            results.push((format!("{name}/{id}"), self.work.clone(), samples));
-        }
+        samples.report(format!("{name}/{id}"), self.work.clone(), results);
     }
 
     /// The call's name, from buffers that hold nothing.

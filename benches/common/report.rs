@@ -3,6 +3,7 @@
 use crate::roof::Roof;
 use criterion::Throughput;
 use std::str::FromStr;
+use std::time::Duration;
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
@@ -11,6 +12,24 @@ use vgg_ft::device::{Device, Kernels, Launches, Precision};
 
 /// A line that was measured: its id, what it does, and the seconds of one call in each sample.
 pub type Measured = (String, Throughput, Vec<f64>);
+
+/// What criterion asked for on a line: how many calls, and how long they took.
+#[derive(Default)]
+pub struct Samples(Vec<(u64, Duration)>);
+
+impl Samples {
+    pub fn push(&mut self, calls: u64, time: Duration) {
+        self.0.push((calls, time));
+    }
+
+    /// Adds the line to the report, if it passed the filter. Criterion warms up by 1, 2, 4… calls, and then takes samples of
+    /// one number of calls: those count.
+    pub fn report(self, id: String, work: Throughput, results: &mut Vec<Measured>) {
+        let Some(&(calls, _)) = self.0.last() else { return };
+        let same = self.0.iter().rev().take_while(|sample| sample.0 == calls);
+        results.push((id, work, same.map(|(calls, time)| time.as_secs_f64() / *calls as f64).collect()));
+    }
+}
 
 /// What `VGG_FT_BENCH_PRECISION` names; f32 if it names none.
 pub fn precision() -> Precision {
@@ -23,9 +42,9 @@ fn said<T: FromStr<Err = String>>(variable: &str, or: T) -> T {
         .map_or(or, |name| name.parse().unwrap_or_else(|error| panic!("{variable}: {error}")))
 }
 
-/// What `VGG_FT_BENCH_KERNELS` names; those that every card runs if it names none.
+/// What `VGG_FT_BENCH_KERNELS` names; what users get if it names none.
 fn kernels() -> Kernels {
-    said("VGG_FT_BENCH_KERNELS", Kernels::Portable)
+    said("VGG_FT_BENCH_KERNELS", Kernels::Auto)
 }
 
 /// What `VGG_FT_BENCH_LAUNCHES` names; serial ones if it names none.

@@ -4,6 +4,7 @@
 //! are those of the table behind `bench --plan`, and the cpu's are measured here: multiply-adds in registers
 //! and a copy, on all threads. The emulator has no roof worth a name.
 
+use super::report::precision;
 use criterion::Throughput;
 use std::hint::black_box;
 use std::time::Instant;
@@ -25,7 +26,9 @@ impl Roof {
         let known = match it.name.split(':').next() {
             Some("cuda") => {
                 let card = Card::in_words(&it.hardware);
-                Self { flops: card.map(Card::peak), bytes: card.map(Card::copy) }
+                // Of what the precision is for; what stays f32 (a head's layers, optimizers) is far from it.
+                let peak = |card: &Card| card.peak_of_convolutions(precision());
+                Self { flops: card.map(peak), bytes: card.map(Card::copy) }
             }
             Some("cpu") => Self { flops: cpu::flops(), bytes: Some(cpu::bytes()) },
             _ => Self { flops: None, bytes: None },

@@ -378,7 +378,7 @@ fn a_full_disk_is_one_clear_message_and_keeps_what_fits() {
     let server = Server::new(move |request| good(request, &file, "\"1\""));
     let url = server.url("/x");
     let Some(disk) = Disk::new(&scene.dir.path().join("small")) else {
-        println!("skipped: no file system may be mounted here, so none can be full");
+        skipped!("no file system may be mounted here, so none can be full");
         return;
     };
     let mut want = scene.want(&url);

@@ -55,7 +55,7 @@ pub fn gather<T, E: IntoIterator<Item = T>, C: IntoIterator<Item = T>>(
         match cuda::find().and_then(|found| found.first().map(|_| ())) {
             Ok(()) => all.extend(card()),
             Err(error) => {
-                println!("skipped: cuda, since there is {}", error.message().trim_start_matches("there is "))
+                skipped!("cuda, since there is {}", error.message().trim_start_matches("there is "))
             }
         }
         return all;
@@ -68,6 +68,9 @@ pub fn gather<T, E: IntoIterator<Item = T>, C: IntoIterator<Item = T>>(
             _ => all.extend(card()),
         }
     }
+    if all.is_empty() {
+        skipped!("none of the devices in {VARIABLE} is one of those that this test is of");
+    }
     all
 }
 
@@ -79,7 +82,7 @@ pub fn emulator() -> Box<dyn Device> {
 /// Our machine as a card of 9.0, for which the small kernels are compiled once more; nothing where only others are named.
 pub fn hopper() -> Option<Box<dyn Device>> {
     if chosen().is_some_and(|names| !names.iter().any(|name| name == "emulator")) {
-        println!("skipped: the emulator as a card of 9.0, which {VARIABLE} does not name");
+        skipped!("the emulator as a card of 9.0, which {VARIABLE} does not name");
         return None;
     }
     let machine = Emulator::new(Options { capability: 90, ..Options::default() }).unwrap();

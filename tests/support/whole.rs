@@ -31,7 +31,7 @@ pub fn photographs(count: usize) -> Vec<PathBuf> {
     match folder.filter(|folder| folder.is_dir()) {
         Some(folder) => first(&folder, count),
         None => {
-            println!("skipped: no photographs, as VGG_FT_TEST_DATA is not set; drawings stand in for them");
+            skipped!("no photographs, as VGG_FT_TEST_DATA is not set; drawings stand in for them");
             drawings(count)
         }
     }

@@ -3,6 +3,10 @@
 // The exemption for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[macro_use]
+#[path = "../support/skip.rs"]
+mod skip;
+
 mod formats;
 mod mutation;
 mod refusals;

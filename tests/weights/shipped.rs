@@ -68,7 +68,7 @@ fn the_shipped_values_are_those_of_keras_rounded_to_half() {
     assert_eq!(kernel[9 * 64 * 64 - 1], half(0.016_082_443));
 
     let Some(data) = std::env::var_os("VGG_FT_TEST_DATA") else {
-        println!("skipped the comparison with all values: VGG_FT_TEST_DATA is not set");
+        skipped!("the comparison with all values, since VGG_FT_TEST_DATA is not set");
         return;
     };
     let exact = Weights::open(&Path::new(&data).join("vgg16_imagenet_notop.safetensors")).unwrap();
@@ -84,7 +84,7 @@ fn the_shipped_values_are_those_of_keras_rounded_to_half() {
 #[test]
 fn the_shipped_file_is_found() {
     if std::env::var_os("VGG_FT_WEIGHTS").is_some() {
-        println!("skipped: VGG_FT_WEIGHTS is set");
+        skipped!("VGG_FT_WEIGHTS is set");
         return;
     }
     assert!(weights::find_default().unwrap().ends_with(Path::new("weights").join(weights::DEFAULT_NAME)));
