@@ -195,6 +195,17 @@ pub fn create_dir(path: &Path) -> Result<()> {
     })
 }
 
+/// A folder in which something can be written, made if it is not there.
+///
+/// # Errors
+/// [`Kind::Io`].
+pub fn require_room(path: &Path) -> Result<()> {
+    create_dir(path)?;
+    let probe = path.join(format!(".probe.{}.partial", std::process::id()));
+    File::create(&probe).map_err(|e| Error::io("write in", path, &e))?;
+    fs::remove_file(&probe).map_err(|e| Error::io("write in", path, &e))
+}
+
 /// Where a path leads, without `.`, `..` and links, whether or not there is something yet.
 ///
 /// # Errors

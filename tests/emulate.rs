@@ -296,6 +296,7 @@ fn kernels_of_other_numbers_give_what_the_cpu_gives_of_rounded_ones() {
         ("tf32x3", "auto", &products, "tf32x3"),
         ("bf16", "sm90a", hoppers, "_sm90"),
         ("tf32", "sm90a", &hoppers[..3], "_sm90_tf32"),
+        ("f32", "winograd", &products[..5], "_winograd_"),
     ] {
         for name in names {
             let args = [name, "--json", "--seed", "5", "--precision", precision, "--kernels", kernels];

@@ -10,7 +10,8 @@ use support::tensor_cores::{self, Sizes, geometry};
 use support::{devices, naive};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::plan::{Card, Plan};
-use vgg_ft::device::{Call, Device, Kernels, Precision};
+use vgg_ft::device::{Call, Device, Dtype, Kernels, Precision};
+use vgg_ft::shape::Conv2d;
 
 /// `(n, h, w, c_in, c_out)`.
 const SIZES: &[Sizes] = &[
@@ -76,7 +77,23 @@ fn these_are_the_kernels_that_auto_takes() {
 /// The winners of training's pool, which reals leave to rounding: one pixel of each window is far above the others.
 #[test]
 fn a_pool_keeps_its_winners() {
-    let g = geometry(&(2, 11, 9, 16, 240));
+    // F(4x4), whose transform pools, with rows and tiles past the map; F(3x3), whose pool is a kernel of its own.
+    for (sizes, pools) in [((2, 11, 8, 48, 112), "maxpool2d_f4x4"), ((2, 9, 9, 48, 112), "output_f3x3")] {
+        let g = geometry(&sizes);
+        let plan = Gpu::new(Plan::new(Card::named("a100").unwrap())).unwrap();
+        let plan = plan.with_kernels(Kernels::Winograd).unwrap();
+        plan.driver().take();
+        winners(&plan, g, false);
+        let launched: Vec<_> = plan.driver().take().launches().map(|(launch, _)| launch.entry.name).collect();
+        assert!(launched.contains(&&*format!("conv2d_winograd_{pools}")), "{launched:?}");
+        for device in tensor_cores::devices(Precision::F32, Kernels::Winograd) {
+            winners(&*device, g, true);
+        }
+    }
+}
+
+/// Runs it on `device`, and judges what came out if that keeps numbers.
+fn winners(device: &dyn Device, g: Conv2d, judged: bool) {
     let pool = g.pool();
     // The filter's middle tap hands a channel on; of every window one corner is 8, the others 1.
     let weight: Vec<f32> = (0..g.weight().len())
@@ -96,21 +113,15 @@ fn a_pool_keeps_its_winners() {
     let bias = vec![0.25f32; g.c_out];
     let z = naive::conv2d_forward(&g, &x, &weight, &bias, true);
     let (_, want) = naive::maxpool2d_of(&pool, &z);
-    for device in tensor_cores::devices(Precision::F32, Kernels::Winograd) {
-        let (x, weight, bias) =
-            (&device.upload(&x).unwrap(), &device.upload(&weight).unwrap(), &device.upload(&bias).unwrap());
-        let mut y = device.alloc(vgg_ft::device::Dtype::F32, pool.y().len()).unwrap();
-        let mut winner = device.upload(&vec![0xffu8; pool.winners()]).unwrap();
-        let call = Call::Conv2dMaxpool2dForward {
-            geometry: g,
-            x,
-            weight,
-            bias,
-            y: &mut y,
-            winner: Some(&mut winner),
-        };
-        device.run(call).unwrap();
-        assert_eq!(device.download::<u8>(&winner).unwrap(), want, "{}", devices::name(&*device));
+    let (x, weight, bias) =
+        (&device.upload(&x).unwrap(), &device.upload(&weight).unwrap(), &device.upload(&bias).unwrap());
+    let mut y = device.alloc(Dtype::F32, pool.y().len()).unwrap();
+    let mut winner = device.upload(&vec![0xffu8; pool.winners()]).unwrap();
+    let call =
+        Call::Conv2dMaxpool2dForward { geometry: g, x, weight, bias, y: &mut y, winner: Some(&mut winner) };
+    device.run(call).unwrap();
+    if judged {
+        assert_eq!(device.download::<u8>(&winner).unwrap(), want, "{}", devices::name(device));
         let y: Vec<f32> = device.download(&y).unwrap();
         assert!(y.iter().all(|y| (y - 8.25).abs() < 1e-4), "{y:?}");
     }

@@ -501,15 +501,30 @@ fn a_link_to_a_runs_file_is_that_file() {
     assert_eq!(all(&run), before);
 }
 
+/// Pictures as [`draw`] draws them, each of a size of its own, as photographs are: bytes behind the end are no part of a PNG.
+fn draw_unlike(data: &Path, n: usize) {
+    draw(data, &["."], n);
+    for (at, class) in ["cold", "warm"].iter().enumerate() {
+        for i in 0..n {
+            let file = data.join(class).join(format!("{i}.png"));
+            let mut bytes = fs::read(&file).unwrap();
+            bytes.extend(vec![0; at * n + i]);
+            fs::write(file, bytes).unwrap();
+        }
+    }
+}
+
 /// The same pictures in another place are known by their names and sizes: what was held out is judged, not what was learned.
 #[test]
 fn a_copy_of_the_data_is_judged_as_the_data_are() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    draw(&here.join("pets"), &["."], 6);
+    draw_unlike(&here.join("pets"), 6);
     let args = ["finetune", "pets", "-o", "run", "--validation-split", "0.34"];
     succeeds(here, &[&args[..], &SMALL].concat());
-    draw(&here.join("copy"), &["."], 6);
+    draw_unlike(&here.join("copy"), 6);
+    // Of one size they may be others.
+    draw(&here.join("alike"), &["."], 6);
     let json = |data: &str| -> serde_json::Value {
         serde_json::from_str(&succeeds(here, &["evaluate", "run", data, "--json"]).0).unwrap()
     };
@@ -519,6 +534,7 @@ fn a_copy_of_the_data_is_judged_as_the_data_are() {
         (&copy["split"], &copy["pictures"], &copy["loss"])
     );
     assert_eq!(copy["split"], "validation");
+    assert_eq!(json("alike")["split"], serde_json::Value::Null);
     // With one more picture it is some folder, and all of it is judged.
     fs::copy(here.join("copy/cold/0.png"), here.join("copy/cold/more.png")).unwrap();
     let (other, said) =

@@ -93,7 +93,8 @@ fn median(samples: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// What of the roof each line reaches, for people; nothing where the roof is not known.
+/// What of the roof each line reaches, for people; nothing where the roof is not known. Work is that of sums as they are
+/// written, so what needs fewer operations (Winograd's, on the cpu and in f32 on a card) may reach more than all of it.
 pub fn shares(roof: &Roof, results: &[Measured]) -> String {
     let line = |(id, work, samples): &Measured| {
         let share = roof.share(work, median(samples))?;

@@ -6,11 +6,11 @@ use crate::error::{Error, Kind, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// Convolutions on tensor cores: for all cards, or for one alone.
+/// Convolutions: as their sums are written or, of f32, with fewer multiply-adds; for all cards or, on tensor cores, for one alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kernels {
-    /// Those of sm_90a where the card has them and they were right and faster on such a card
-    /// (benches/results): in bf16 and tf32.
+    /// In bf16 and tf32 those of sm_90a where the card has them and they were right and faster on such a card
+    /// (benches/results); in f32 Winograd's; else the portable ones.
     #[default]
     Auto,
     /// Those that every card runs, each sum as it is written.

@@ -42,16 +42,21 @@ pub(super) fn follow(program: &mut Program, checked: bool) -> bool {
         }
         for next in successors(&program.blocks[at]) {
             let changed = match &mut before[next] {
-                Some(known) => join(known, &flying),
+                Some(known) => {
+                    let there = known.len();
+                    let changed = join(known, &flying);
+                    held += known.len() - there;
+                    changed
+                }
                 none => {
                     held += flying.len();
-                    if held > MOST {
-                        return false;
-                    }
                     *none = Some(flying.clone());
                     true
                 }
             };
+            if held > MOST {
+                return false;
+            }
             if changed {
                 work.push(next);
             }

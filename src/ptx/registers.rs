@@ -283,8 +283,8 @@ fn watch(program: &mut Program, registers: &[Virtual], watched: &[usize], slots:
         }
     }
     for block in &program.blocks {
-        // A block that ends in a branch or at a barrier has an operation (`decode`).
-        let Some(last) = block.ops.end.checked_sub(1) else { continue };
+        // A block whose end reads a register has an operation (`decode`).
+        let Some(last) = block.ops.clone().next_back() else { continue };
         let (read, written) = match block.end {
             End::Branch { p, .. } => ([p, NONE, NONE], NONE),
             End::Barrier { barrier: Barrier { id, count, reduce, .. }, .. } => {

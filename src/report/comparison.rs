@@ -114,10 +114,7 @@ mod tests {
         let text = text(&[line, stopped]);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].starts_with("runs/a       classifier 10@2e-5, block5_conv1 4@1e-5"), "{text}");
-        assert!(
-            lines[1].ends_with("14   0.9712 (13)   0.9700    0.1000         –  2 min 10 s"),
-            "{text}"
-        );
+        assert!(lines[1].ends_with("14   0.9712 (13)   0.9700    0.1000         –  2 min 10 s"), "{text}");
         assert!(lines[2].starts_with("b (stopped) "), "{text}");
     }
 }

@@ -7,7 +7,7 @@ use crate::data::{Folder, Pictures, Recipe};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,12 @@ impl Listing {
     pub fn of_features(recipe: &Recipe) -> Self {
         let files = recipe.files.iter().zip(&recipe.labels);
         Self(files.map(|((name, bytes, _), &label)| (name.into(), label, *bytes)).collect())
+    }
+
+    /// Whether it tells these pictures from others of the same names: uncompressed ones are all of one size.
+    pub fn tells(&self) -> bool {
+        let sizes: HashSet<u64> = self.0.iter().map(|(_, _, bytes)| *bytes).collect();
+        4 * sizes.len() >= self.0.len()
     }
 
     /// In a few bytes.

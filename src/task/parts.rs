@@ -196,7 +196,7 @@ mod tests {
     use crate::model::{Head, Variant};
 
     /// On an H200 what is wide is computed anew, what is short is given, in bf16 as it was measured; in f32, whose convolutions
-    /// take thirty times as long, more is given.
+    /// take ten to thirty times as long, more is given.
     #[test]
     fn wide_features_are_computed_anew_on_a_fast_card() {
         let head = Head { units: 256, dropout: 0.5, classes: 2 };
@@ -207,6 +207,8 @@ mod tests {
             (Precision::Bf16, Kernels::Sm90a, "block5_conv1", true),
             (Precision::Bf16, Kernels::Sm90a, "dense", false),
             (Precision::F32, Kernels::Portable, "block5_conv1", false),
+            (Precision::F32, Kernels::Winograd, "block5_conv1", false),
+            (Precision::F32, Kernels::Winograd, "dense", false),
             (Precision::F32, Kernels::Portable, "dense", false),
         ] {
             let place = net.position(layer).unwrap();

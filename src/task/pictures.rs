@@ -65,7 +65,7 @@ pub fn decode(
             .map_err(|error| error.help("choose another folder with --cache, or --no-cache"))?;
     }
     // In containers there is often a home that cannot be written.
-    if let Some(Err(error)) = cache.filter(|_| !reading.chosen).map(files::create_dir) {
+    if let Some(Err(error)) = cache.filter(|_| !reading.chosen).map(files::require_room) {
         host.say(format_args!(
             "note: decoded pictures stay in memory, since there is no cache: {}",
             error.line()

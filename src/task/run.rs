@@ -94,7 +94,10 @@ impl Folder {
                 )
                 .help("go on with it with --resume, or begin anew with --force"));
             }
-            Begin::Resume => folder.compare(host, JOB, job)?,
+            Begin::Resume => {
+                folder.compare(host, JOB, job)?;
+                folder.untouched()?;
+            }
             Begin::New => folder.nothing_lost()?,
             // What is there goes when there is something to put in its place: `take_over`.
             Begin::Over => folder.over.set(finished || stopped || folder.join(JOB).exists()),

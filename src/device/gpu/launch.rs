@@ -44,7 +44,7 @@ pub struct Launch {
     /// One for each parameter, in order.
     pub args: Vec<Arg>,
     /// What it is for: of the first launch of a call the call's cost, of the second, which adds the parts
-    /// of a sum, its own bytes, and what of the call's cost is left to it.
+    /// of a sum, its own bytes, and what of the call's cost is left to it. Winograd's each have their own.
     pub cost: Cost,
 }
 

@@ -206,9 +206,9 @@ impl Decoder<'_> {
             let is = |at: usize, start: &str| body.get(at).is_some_and(|one| one.opcode.starts_with(start));
             let [arrives, waits] = ["barrier.cluster.arrive", "barrier.cluster.wait"];
             // Here they are one: who does not arrive must not wait either.
-            let apart = self.function.labels.iter().any(|&label| label as usize == at + 1);
+            let apart = || self.function.labels.iter().any(|&label| label as usize == at + 1);
             if is(at, arrives) != is(at + 1, waits)
-                || is(at, arrives) && (apart || instruction.guard.is_some())
+                || is(at, arrives) && (instruction.guard.is_some() || apart())
             {
                 return Err(
                     self.error("the parts of a cluster's barrier must stand one behind the other here")
@@ -227,9 +227,12 @@ impl Decoder<'_> {
                 }
                 End::Jump(next)
             };
-            if matches!(end, End::Branch { .. } | End::Barrier { .. })
-                && self.program.ops.len() as u32 == first
-            {
+            let reads = match end {
+                End::Branch { .. } => true,
+                End::Barrier { .. } => instruction.operands.iter().any(|one| !matches!(one, Operand::Int(_))),
+                _ => false,
+            };
+            if reads && self.program.ops.len() as u32 == first {
                 // Something for a check of what the end reads to stand behind.
                 self.emit(Op::new(Code::Nothing));
             }

@@ -133,11 +133,14 @@ impl Form {
     /// The kernel's own sizes; channels in as many as are taken at once.
     pub fn axes(&self, kernel: &Kernel) -> Vec<(&'static str, usize)> {
         let hoppers = self.kernels == Kernels::Sm90a;
+        let winograd = self.kernels == Kernels::Winograd;
         let whole = self.rung.map_or(if hoppers { 64 } else { 1 }, |rung| rung.channels);
         // A tile of Hopper's gradient has 128 filters.
         let filters = if hoppers && is_gradient(self.kernel) { 128 } else { whole };
         let axis = |&(name, size): &(&'static str, usize)| match name {
             "c_in" if hoppers && self.kernel == TWO => (name, 3),
+            "c_in" if winograd => (name, size.max(64)),
+            "c_out" if winograd => (name, size.max(80)),
             "c_in" => (name, size.next_multiple_of(whole)),
             "c_out" => (name, size.next_multiple_of(filters)),
             _ => (name, size),
@@ -238,7 +241,7 @@ impl Form {
             .expected_got(
                 match self.kernel {
                     _ if self.kernels == Kernels::Winograd => {
-                        "channels and filters in multiples of 16, more than 64 of one of them"
+                        "multiples of 16 with c_in·c_out above 32·(c_in + c_out), such as 64 and 80"
                     }
                     TWO => "3 channels and 64 filters",
                     _ => "channels and filters in multiples of 64, for the weights' gradient filters of 128",

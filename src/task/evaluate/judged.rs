@@ -197,7 +197,7 @@ fn adopted(folder: &Folder, classes: &[String]) -> Result<Folder> {
 }
 
 /// Whether `data` has what the run saw, in another place: by names, classes and sizes. A picture that was skipped makes it
-/// another folder; so does what cannot be read.
+/// another folder; so does what cannot be read, and sizes that are alike tell nothing.
 fn is_copy(run: &Run, data: &Path) -> bool {
     let training = &run.config.training;
     let splits = || {
@@ -209,7 +209,7 @@ fn is_copy(run: &Run, data: &Path) -> bool {
     };
     let saw = |part, folder: Option<&Folder>| -> Option<bool> {
         let listing = folder.map_or_else(|| Ok(Listing::default()), Listing::of_folder).ok()?;
-        run.saw(part, &listing)
+        run.saw(part, &listing).map(|saw| saw && listing.tells())
     };
     training.job == Job::Finetune
         && splits().is_ok_and(|Splits { train, validation, .. }| {

@@ -283,7 +283,7 @@ impl<'a> Site<'a> {
     }
 }
 
-/// Of a launch that ends a sum: its last argument is the result, the others are read.
+/// Of a launch that ends a sum, or counts for itself: its last argument is the result, the others are read.
 fn own_bytes(args: &[Arg]) -> Cost {
     let written = args.last().map_or(0, Arg::buffer_bytes);
     let all: u64 = args.iter().map(Arg::buffer_bytes).sum();

@@ -19,7 +19,7 @@ const BLOCK: (usize, usize) = (128, 64);
 const DEPTH: usize = 8;
 const THREADS: usize = 128;
 
-/// Numbers that the points of a chunk of tiles should take at most: 128 MiB. What a chunk leaves is read again at once, so a large
+/// Numbers that the points of a chunk of tiles may take: 128 MiB, beside those of weights and each chunk's sums of them. What a chunk leaves is read again at once, so a large
 /// second-level cache has part of it still.
 const CHUNK: usize = 32 << 20;
 
@@ -80,12 +80,13 @@ struct Tiles {
 }
 
 impl Tiles {
-    /// With points of about `numbers`, and of no fewer than 128 tiles.
+    /// With points of `numbers` at most, but of no fewer than 128 tiles.
     fn new(form: Form, g: Conv2d, numbers: usize) -> Self {
         let (high, wide) = (g.h.div_ceil(form.side()), g.w.div_ceil(form.side()));
         let (all, most) = (g.n * high * wide, numbers / (form.points() * (g.c_in + g.c_out)));
         // Chunks of about one size, in whole blocks.
-        let chunk = all.div_ceil(all.div_ceil(most.max(BLOCK.0))).next_multiple_of(BLOCK.0);
+        let most = (most / BLOCK.0).max(1) * BLOCK.0;
+        let chunk = all.div_ceil(all.div_ceil(most)).next_multiple_of(BLOCK.0);
         Self { form, g, high, wide, chunk: chunk.min(all) }
     }
 
@@ -141,12 +142,14 @@ impl Tiles {
         let maps =
             args.iter().filter(|arg| matches!(arg.name(), "x" | "y" | "dy" | "dx" | "mask" | "winner"));
         let maps: u64 = maps.map(Arg::buffer_bytes).sum();
-        let part = maps / self.all() as u64 * chunk.len() as u64;
+        let masks = args.iter().filter(|arg| arg.name() == "mask").map(Arg::buffer_bytes).sum::<u64>();
+        let part = |bytes: u64| bytes / self.all() as u64 * chunk.len() as u64;
         site.line(&self.form.entry(step), chunk.len() * channels, args)?;
         let reads = matches!(step, "input" | "gradient");
         site.count(|cost| {
             let points = cost.bytes() - maps;
-            (cost.bytes_read, cost.bytes_written) = if reads { (part, points) } else { (points, part) };
+            (cost.bytes_read, cost.bytes_written) =
+                if reads { (part(maps), points) } else { (points + part(masks), part(maps - masks)) };
         });
         Ok(())
     }

@@ -115,7 +115,8 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
     };
     let waits = if launch.entry.name.contains("_sm90_") && !ends_a_sum { WAITS } else { 0.0 };
     let busy = compute.max(bandwidth) + waits * compute.min(bandwidth);
-    // Points are there for the algorithm's sake: another kernel may leave none.
+    // Points are there for the algorithm's sake: another kernel may leave none. Of Winograd's launches the floor is the
+    // arithmetic alone.
     let compulsory = if apart { 0 } else { launch.cost.bytes() - if ends_a_sum { parts } else { 0 } };
     let floor = least.max(compulsory as f64 / card.copy());
     // A sum may end in more than a sum: that was the call's.
