@@ -14,6 +14,7 @@
 use crate::machine;
 
 use machine::{Machine, files, folder};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use vgg_ft::device::Dtype;
 use vgg_ft::device::gpu::driver::Driver;
@@ -104,6 +105,25 @@ const SCHEDULES: [Schedule; 5] = [
     Schedule::Random(2),
     Schedule::Random(0x1234_5678_9abc),
 ];
+
+/// The texts are those of the sources: who edits one without `tests/ptx/make_wrong.py` would test the old one.
+#[test]
+fn the_texts_were_made_of_these_sources() {
+    let read = |(_, text): &(String, String)| text.clone();
+    let headers: String = files(&folder("wrong"), "cuh").iter().map(read).collect();
+    let made: String = files(&folder("wrong"), "cu")
+        .iter()
+        .map(|(file, source)| {
+            let hash = Sha256::digest(format!("{source}{headers}"));
+            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{} {hash}\n", file.trim_end_matches(".cu"))
+        })
+        .collect();
+    let manifest = std::fs::read_to_string(folder("wrong").join("MANIFEST")).unwrap();
+    let changed: Vec<&str> = made.lines().filter(|line| !manifest.contains(line)).collect();
+    assert!(changed.is_empty(), "run tests/ptx/make_wrong.py, for these: {changed:#?}");
+    assert_eq!(made.lines().count(), manifest.lines().count());
+}
 
 #[test]
 fn every_wrong_kernel_is_caught_in_these_words() {

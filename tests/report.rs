@@ -56,6 +56,53 @@ fn section<'a>(html: &'a str, id: &str) -> &'a str {
 const SECTIONS: [&str; 7] =
     ["curves", "classes", "roc", "mistakes", "timings", "configuration", "environment"];
 
+/// Fields of a protobuf message: number, and a varint or bytes.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, &[u8])> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let (number, taken) = match key & 7 {
+            0 => (varint(&mut bytes), 0),
+            1 => (0, 8),
+            2 => (0, varint(&mut bytes) as usize),
+            5 => (0, 4),
+            other => panic!("wire type {other}"),
+        };
+        let (part, rest) = bytes.split_at(taken);
+        all.push((key >> 3, number, part));
+        bytes = rest;
+    }
+    all
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let end = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap();
+    let (number, rest) = bytes.split_at(end + 1);
+    *bytes = rest;
+    number.iter().rev().fold(0, |sum, byte| sum << 7 | u64::from(byte & 0x7f))
+}
+
+/// Step, tag and value of every scalar of an event file: records of a length, four bytes of checksum, an `Event` (step 2,
+/// summary 5: values 1 of tag 1 and simple_value 2; tensorflow/core/util/event.proto), four bytes.
+fn scalars(mut file: &[u8]) -> Vec<(u64, String, f32)> {
+    let mut all = Vec::new();
+    while !file.is_empty() {
+        let len = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        let event = fields(&file[12..12 + len]);
+        file = &file[16 + len..];
+        let step = event.iter().find(|field| field.0 == 2).map_or(0, |field| field.1);
+        for summary in event.iter().filter(|field| field.0 == 5) {
+            for value in fields(summary.2) {
+                let value = fields(value.2);
+                let of = |number| value.iter().find(|field| field.0 == number).unwrap().2;
+                let tag = String::from_utf8(of(1).to_vec()).unwrap();
+                all.push((step, tag, f32::from_le_bytes(of(2).try_into().unwrap())));
+            }
+        }
+    }
+    all
+}
+
 #[test]
 fn a_run_ends_with_its_report() {
     let dir = tempfile::tempdir().unwrap();
@@ -81,9 +128,21 @@ fn a_run_ends_with_its_report() {
 
     let curves = image::open(here.join("run/curves.png")).unwrap();
     assert_eq!((curves.width(), curves.height()), (1600, 1200));
+    let history = History::load(&here.join("run/history.csv")).unwrap();
+    assert!(!history.epochs.is_empty());
     for part in ["train", "validation"] {
         let events: Vec<_> = fs::read_dir(here.join("run/tensorboard").join(part)).unwrap().collect();
         assert_eq!(events.len(), 1, "{part}");
+        let mut want = Vec::new();
+        for (step, epoch) in history.epochs.iter().enumerate() {
+            let figures = if part == "train" {
+                vec![("loss", epoch.loss), ("accuracy", epoch.accuracy), ("learning_rate", epoch.rate)]
+            } else {
+                vec![("loss", epoch.val_loss.unwrap()), ("accuracy", epoch.val_accuracy.unwrap())]
+            };
+            want.extend(figures.into_iter().map(|(tag, v)| (step as u64, format!("epoch_{tag}"), v as f32)));
+        }
+        assert_eq!(scalars(&fs::read(events[0].as_ref().unwrap().path()).unwrap()), want, "{part}");
     }
 
     // Anew on another split, from the pictures; when they are gone, without, but not in the place of one with.

@@ -3,7 +3,10 @@
 
 As scripts/ptx makes the kernels that ship: same flags, same canonical text, paths from the root. Names
 of kernels limit it to those. `// target: sm_90a` in a file compiles it for that, `// ptx: 8.6` gives that version.
+MANIFEST has a SHA-256 of what each was made of, its source and all headers there; tests/ptx_wrong.rs compares.
 """
+
+import hashlib
 
 import importlib.machinery
 import importlib.util
@@ -17,6 +20,9 @@ loader = importlib.machinery.SourceFileLoader("ptx", str(HERE.parent.parent / "s
 ptx = importlib.util.module_from_spec(importlib.util.spec_from_loader("ptx", loader))
 loader.exec_module(ptx)
 
+MANIFEST = HERE / "wrong/MANIFEST"
+made = dict(line.split() for line in MANIFEST.read_text(encoding="utf-8").splitlines()) if MANIFEST.exists() else {}
+headers = b"".join(path.read_bytes() for path in sorted((HERE / "wrong").glob("*.cuh")))
 for source in sorted((HERE / "wrong").glob("*.cu")):
     if sys.argv[1:] and source.stem not in sys.argv[1:]:
         continue
@@ -30,3 +36,5 @@ for source in sorted((HERE / "wrong").glob("*.cu")):
             ptx.remark(ptx.execute(command, f"compiling {source.name}"))
             text = ptx.canonical(Path(raw.name).read_text(encoding="utf-8"), version)
         source.with_suffix(ending).write_text(text, encoding="utf-8", newline="\n")
+    made[source.stem] = hashlib.sha256(source.read_bytes() + headers).hexdigest()
+MANIFEST.write_text("".join(f"{name} {made[name]}\n" for name in sorted(made)), encoding="utf-8", newline="\n")
