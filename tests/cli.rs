@@ -558,13 +558,14 @@ fn a_folder_of_classes_is_split_by_seed() {
     let error = fails(vgg_ft(here).args(["report", "run"]), 2);
     assert!(error.contains("would lose the predictions") && error.contains("drawn anew"), "{error}");
     assert_eq!(fs::read(here.join("run/report.html")).unwrap(), page);
-    // The same picture on both sides is counted.
+    // The same picture on both sides is counted, and under two classes.
     let again = ["finetune", "data", "-o", "again", "--size", "32", "--head-epochs", "1", "--epochs", "0"];
     let said = vgg_ft(here).args(again).args(split).assert().success().get_output().stderr.clone();
     let said = String::from_utf8(said).unwrap();
     assert!(
         said.contains("note: of validation")
-            && said.contains("also in training")
+            && said.contains("also in train, pixel for pixel")
+            && said.contains("there under two classes, pixel for pixel; the first: cold/1")
             && said.contains("few for a rate"),
         "{said}"
     );

@@ -634,3 +634,24 @@ fn pictures_that_are_not_what_they_seem_are_said() {
     assert!(said.contains("1 picture is white nearly all over, warm/deep.png the first"), "{said}");
     assert_eq!(said.matches("note: train:").count(), 2, "{said}");
 }
+
+/// The weights know what they were saved with: edited names of classes would be said of the wrong outputs.
+#[test]
+fn weights_and_run_toml_of_two_runs_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    fs::create_dir(&run).unwrap();
+    for name in ["run.toml", "model.safetensors", "history.csv"] {
+        fs::copy(shared().join("whole").join(name), run.join(name)).unwrap();
+    }
+    let picture = shared().join("pets/cold/0.png");
+    let asks = ["predict", "run", picture.to_str().unwrap()];
+    succeeds(dir.path(), &asks);
+    let own = fs::read_to_string(run.join("run.toml")).unwrap();
+    for (was, is) in [("\"cold\"", "\"warm\""), ("preprocess = \"caffe\"", "preprocess = \"notebook\"")] {
+        assert!(own.contains(was), "{own}");
+        fs::write(run.join("run.toml"), own.replace(was, is)).unwrap();
+        let error = fails(dir.path(), &asks, 1);
+        assert!(error.contains("and its run.toml are not of one run"), "{error}");
+    }
+}

@@ -166,9 +166,10 @@ pub struct HeadArgs {
     /// Samples per step
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
-    /// Decides initial weights, order and dropout; the same seed gives the same run, bit for bit
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    /// Decides initial weights, order, dropout and who is held out; the same seed gives the same run, bit for bit. 1 if not
+    /// given
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 }
 
 /// `summary`
@@ -268,9 +269,9 @@ pub struct FinetuneArgs {
     /// Folder with train/, validation/, test/, or with one folder per class
     #[arg(required_unless_present = "config")]
     pub data: Option<PathBuf>,
-    /// The whole job from a run.toml or job.toml; DATA, if given, in place of the data named there
+    /// The whole job from a run.toml or job.toml; DATA and --seed, if given, in place of those named there
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "NetworkArgs", "HeadArgs", "TrainArgs", "AugmentArgs", "preprocess", "resize", "weights", "head_epochs",
+        "NetworkArgs", "units", "dropout", "batch", "TrainArgs", "AugmentArgs", "preprocess", "resize", "weights", "head_epochs",
         "head_rate", "unfreeze_from", "epochs", "rate", "keep_features", "cache_limit",
     ])]
     pub config: Option<PathBuf>,

@@ -233,7 +233,7 @@ fn split(name: Split) -> task::SplitName {
 }
 
 fn head(a: &HeadArgs) -> task::HeadOptions {
-    task::HeadOptions { units: a.units, dropout: a.dropout, batch: a.batch, seed: a.seed }
+    task::HeadOptions { units: a.units, dropout: a.dropout, batch: a.batch, seed: a.seed.unwrap_or(1) }
 }
 
 fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
@@ -244,6 +244,9 @@ fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
     let mut job = task::job_of(&file, a.data, a.output, begin, reading(a.job.pictures.reading))?;
     if a.validation_split.is_some() {
         job.validation_split = held_out(a.validation_split);
+    }
+    if let Some(seed) = a.job.head.seed {
+        job.head.seed = seed;
     }
     Ok(job)
 }

@@ -321,7 +321,7 @@ fn totals(out: &mut String, total: &LineCount) {
     if total.flops > 0 && moved > 0 {
         let _ = writeln!(
             out,
-            "flops      {}, {:.2} for each byte moved (arithmetic intensity, caches left out)",
+            "flops      {}, {:.2} for each byte that lanes move (arithmetic intensity, without caches)",
             thousands(total.flops),
             total.flops as f64 / moved as f64
         );

@@ -186,7 +186,7 @@ pub(super) fn train(
         ("validation", parts.get(1).map(|part| &part.pictures)),
         ("test", test_pictures.as_ref().map(|(_, p)| p)),
     ];
-    twice(host, (&splits.train.root, &parts[0].pictures), &others)?;
+    twice(host, &parts[0].pictures, &others)?;
 
     begins()?;
     folder.take_over(&config)?;

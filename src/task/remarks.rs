@@ -7,7 +7,6 @@ use crate::interrupt;
 use crate::report::counted;
 use rayon::prelude::*;
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 /// A remark where the classifier makes so few steps that it hardly learns.
@@ -29,22 +28,30 @@ pub(super) fn few_steps(host: &Host, job: &Finetune, samples: usize) {
     }
 }
 
-/// A remark where pictures of validation or test are among those of training, pixel for pixel.
+/// A remark where training has a picture under two classes, and where pictures of validation or test are among those of
+/// training: pixel for pixel.
 ///
 /// # Errors
 /// [`Kind::Interrupted`](crate::error::Kind::Interrupted).
-pub(super) fn twice(
-    host: &Host,
-    (root, train): (&Path, &Pictures),
-    others: &[(&str, Option<&Arc<Pictures>>)],
-) -> Result<()> {
-    let others: Vec<_> = others.iter().filter_map(|(name, pictures)| Some((*name, (*pictures)?))).collect();
-    if others.is_empty() {
-        return Ok(());
+pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<Pictures>>)]) -> Result<()> {
+    let mut learned: HashMap<u64, usize> = HashMap::new();
+    let mut torn = Vec::new();
+    for (i, sum) in sums(train)?.into_iter().enumerate() {
+        let first = *learned.entry(sum).or_insert(i);
+        if train.labels[first] != train.labels[i] && train.picture(first) == train.picture(i) {
+            torn.push((first, i));
+        }
     }
-    let learned: HashMap<u64, usize> =
-        sums(train)?.into_iter().enumerate().map(|(i, sum)| (sum, i)).collect();
+    if let Some(&(first, i)) = torn.first() {
+        host.say(format_args!(
+            "note: of train {} there under two classes, pixel for pixel; the first: {} and {}",
+            if torn.len() == 1 { "1 picture is".into() } else { format!("{} pictures are", torn.len()) },
+            train.files[first].display(),
+            train.files[i].display()
+        ));
+    }
     for (name, pictures) in others {
+        let Some(pictures) = pictures else { continue };
         let same = |(i, sum): (usize, u64)| {
             let &at = learned.get(&sum)?;
             (train.picture(at) == pictures.picture(i)).then_some((at, i))
@@ -52,10 +59,11 @@ pub(super) fn twice(
         let found: Vec<(usize, usize)> = sums(pictures)?.into_iter().enumerate().filter_map(same).collect();
         if let Some(&(at, i)) = found.first() {
             host.say(format_args!(
-                "note: of {name} {} also in training, pixel for pixel, so its figures are too good; the first: {} is {}",
+                "note: of {name} {} also in train, pixel for pixel, so its figures are too good; the first: {name}'s {} is \
+                 train's {}",
                 if found.len() == 1 { "1 picture is".into() } else { format!("{} pictures are", found.len()) },
                 pictures.files[i].display(),
-                root.join(&train.files[at]).display()
+                train.files[at].display()
             ));
         }
     }

@@ -258,6 +258,13 @@ fn a_job_is_taken_from_another_runs_file() {
     succeeds(&here, &head("first", &options));
     succeeds(&here, &["finetune", "--config", "first/run.toml", "-o", "second"]);
     assert_same(&here.join("first"), &here.join("second"));
+    // The same job by other draws.
+    succeeds(&here, &["finetune", "--config", "first/run.toml", "-o", "seeded", "--seed", "9"]);
+    let toml = fs::read_to_string(here.join("seeded/run.toml")).unwrap();
+    assert!(toml.contains("seed = 9"), "{toml}");
+    assert_ne!(history(&here.join("first")), history(&here.join("seeded")));
+    let error = fails(&here, &["finetune", "--config", "first/run.toml", "-o", "none", "--batch", "8"], 2);
+    assert!(error.contains("'--config <FILE>' cannot be used with '--batch <N>'"), "{error}");
     succeeds(&here, &["finetune", "others", "--config", "first/run.toml", "-o", "third"]);
     let toml = fs::read_to_string(here.join("third/run.toml")).unwrap();
     assert!(toml.contains("others\"") && toml.contains("schedule = \"cosine:0\""), "{toml}");

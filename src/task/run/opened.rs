@@ -180,7 +180,23 @@ impl Run {
                     "put the file back, or train again: `vgg-ft finetune --config {again} -o RUN`"
                 )));
         }
-        Pretrained::open(&file)
+        let found = Pretrained::open(&file)?;
+        // The file knows what it was saved with; a `run.toml` that was edited would give its outputs other names.
+        let (classes, preprocess) = (self.config.network.classes.join("\n"), &self.config.network.preprocess);
+        for (key, told) in [("classes", &classes), ("preprocess", preprocess)] {
+            let saved = found.weights().metadata().get(key);
+            if let Some(saved) = saved.filter(|saved| *saved != told) {
+                let line = |text: &str| text.lines().collect::<Vec<_>>().join(", ");
+                return Err(Error::new(
+                    Kind::Data,
+                    format!("{} and its run.toml are not of one run", file.display()),
+                )
+                .fact("what", key)
+                .expected_got(line(saved), line(told))
+                .help("put back the run.toml that the run was saved with"));
+            }
+        }
+        Ok(found)
     }
 
     /// How pixels were scaled.
