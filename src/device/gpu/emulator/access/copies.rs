@@ -41,7 +41,7 @@ impl Core<'_, '_> {
             }
             // A source of no bytes is not read, and may point anywhere.
             if sizes[lane] > 0 {
-                self.source(at, lane, addresses[lane], (size, sizes[lane]))?;
+                self.part(at, lane, addresses[lane], (size, sizes[lane]), true)?;
             }
         }
         // From now on the old content is lost and the new one not there: who reads it does not wait.
@@ -69,7 +69,7 @@ impl Core<'_, '_> {
                 let wanted = copy.sizes[lane] as usize;
                 if wanted > 0 {
                     let (it, offset) =
-                        self.source(copy.at, lane, copy.from[lane], (copy.bytes, copy.sizes[lane]))?;
+                        self.part(copy.at, lane, copy.from[lane], (copy.bytes, copy.sizes[lane]), true)?;
                     if self.grid.options.checked {
                         self.check_read(copy.at, lane, it, offset, copy.sizes[lane], false)?;
                     }

@@ -23,35 +23,22 @@ impl<'c> Core<'c, '_> {
         size: u32,
         read: bool,
     ) -> Result<(&'c Arc<Allocation>, usize), Box<Fault>> {
-        if !address.is_multiple_of(u64::from(size)) {
-            return Err(self.misaligned(at, lane, address, size, read));
-        }
-        self.find(at, lane, address, size, read)
+        self.part(at, lane, address, (size, size), read)
     }
 
-    /// The source of a copy that is aligned as `bytes` are, of which `size` are read.
-    pub(super) fn source(
+    /// The same of `size` bytes that lie aligned as `bytes` do: of a copy what is read of its source.
+    #[inline(always)]
+    pub(super) fn part(
         &mut self,
         at: u32,
         lane: usize,
         address: u64,
         (bytes, size): (u32, u32),
-    ) -> Result<(&'c Arc<Allocation>, usize), Box<Fault>> {
-        if !address.is_multiple_of(u64::from(bytes)) {
-            return Err(self.misaligned(at, lane, address, bytes, true));
-        }
-        self.find(at, lane, address, size, true)
-    }
-
-    #[inline(always)]
-    fn find(
-        &mut self,
-        at: u32,
-        lane: usize,
-        address: u64,
-        size: u32,
         read: bool,
     ) -> Result<(&'c Arc<Allocation>, usize), Box<Fault>> {
+        if !address.is_multiple_of(u64::from(bytes)) {
+            return Err(self.misaligned(at, lane, address, bytes, read));
+        }
         let memory: &'c [Arc<Allocation>] = self.memory();
         if let Some(it) = memory.get(self.keeps.last) {
             let offset = address.wrapping_sub(it.base);
