@@ -28,3 +28,8 @@ pub use table::{Row, Table, Weight};
 pub fn counted(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
+
+/// "1 picture is", "2 pictures are".
+pub fn counted_are(n: usize, noun: &str) -> String {
+    format!("{} {}", counted(n, noun), if n == 1 { "is" } else { "are" })
+}

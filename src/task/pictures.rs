@@ -8,8 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::files::{self, shown};
 use crate::interrupt;
 use crate::model::Preprocess;
-use crate::report::counted;
 use crate::report::plan::gib;
+use crate::report::{counted, counted_are};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -115,7 +115,7 @@ pub fn decode(
         host.say(format_args!(
             "note: {name}: {} white nearly all over, {} the first; 16-bit greyscale is clipped at 255, as by PIL: convert \
              such pictures to 8 bits",
-            if white.len() == 1 { "1 picture is".into() } else { format!("{} pictures are", white.len()) },
+            counted_are(white.len(), "picture"),
             pictures.files[first].display(),
         ));
     }

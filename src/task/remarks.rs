@@ -4,7 +4,7 @@ use super::{Finetune, Host};
 use crate::data::{Pictures, checksum};
 use crate::error::Result;
 use crate::interrupt;
-use crate::report::counted;
+use crate::report::{counted, counted_are};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<
     if let Some(&(first, i)) = torn.first() {
         host.say(format_args!(
             "note: of train {} there under two classes, pixel for pixel; the first: {} and {}",
-            if torn.len() == 1 { "1 picture is".into() } else { format!("{} pictures are", torn.len()) },
+            counted_are(torn.len(), "picture"),
             train.files[first].display(),
             train.files[i].display()
         ));
@@ -61,7 +61,7 @@ pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<
             host.say(format_args!(
                 "note: of {name} {} also in train, pixel for pixel, so its figures are too good; the first: {name}'s {} is \
                  train's {}",
-                if found.len() == 1 { "1 picture is".into() } else { format!("{} pictures are", found.len()) },
+                counted_are(found.len(), "picture"),
                 pictures.files[i].display(),
                 train.files[at].display()
             ));

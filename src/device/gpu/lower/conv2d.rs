@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::shape::Conv2d;
 
 /// Rows and columns of a block's tile: `kernels/tile.cuh`.
-const TILE: (usize, usize) = (128, 64);
+pub const TILE: (usize, usize) = (128, 64);
 /// Its depth of a step.
-const DEPTH: usize = 8;
+pub const DEPTH: usize = 8;
 /// Threads of such a block.
-const THREADS: usize = 128;
+pub const THREADS: usize = 128;
 
 /// As kernels take it.
 pub fn geometry(site: &Site, g: Conv2d) -> Result<Arg> {

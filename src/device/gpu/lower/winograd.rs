@@ -5,7 +5,7 @@
 //! some tiles at a time, so that points take a bounded amount of memory. Which form is taken depends on a map's sizes
 //! alone, and no picture's numbers depend on its batch.
 
-use super::conv2d::pixels;
+use super::conv2d::{DEPTH, THREADS, TILE, pixels};
 use super::{Cut, Form as Format, Site, Weight, maxpool2d};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
@@ -14,13 +14,8 @@ use crate::error::Result;
 use crate::shape::Conv2d;
 use std::ops::Range;
 
-/// Rows and columns of a product's block, and the depth of its step: `kernels/tile.cuh`.
-const BLOCK: (usize, usize) = (128, 64);
-const DEPTH: usize = 8;
-const THREADS: usize = 128;
-
-/// Numbers that the points of a chunk of tiles may take: 128 MiB, beside those of weights and each chunk's sums of them. What a chunk leaves is read again at once, so a large
-/// second-level cache has part of it still.
+/// Numbers that the points of a chunk of tiles may take: 128 MiB, beside those of weights and each chunk's sums of them.
+/// What a chunk leaves is read again at once, so a large second-level cache has part of it still.
 const CHUNK: usize = 32 << 20;
 
 /// F(MxM,3x3): `kernels/winograd.cuh`.
@@ -85,8 +80,8 @@ impl Tiles {
         let (high, wide) = (g.h.div_ceil(form.side()), g.w.div_ceil(form.side()));
         let (all, most) = (g.n * high * wide, numbers / (form.points() * (g.c_in + g.c_out)));
         // Chunks of about one size, in whole blocks.
-        let most = (most / BLOCK.0).max(1) * BLOCK.0;
-        let chunk = all.div_ceil(all.div_ceil(most)).next_multiple_of(BLOCK.0);
+        let most = (most / TILE.0).max(1) * TILE.0;
+        let chunk = all.div_ceil(all.div_ceil(most)).next_multiple_of(TILE.0);
         Self { form, g, high, wide, chunk: chunk.min(all) }
     }
 
@@ -170,7 +165,7 @@ fn product(
         length: site.size(cut.length)?,
         points: site.size(points)?,
     };
-    let grid = [rows.div_ceil(BLOCK.0), columns.div_ceil(BLOCK.1), points * cut.parts];
+    let grid = [rows.div_ceil(TILE.0), columns.div_ceil(TILE.1), points * cut.parts];
     let args = [vec![Arg::value("p", &p)], args.into()].concat();
     site.launch(&format!("conv2d_winograd_{call}"), grid, THREADS, args)?;
     site.count(|cost| cost.flops = 2 * (points * rows) as u64 * (columns * depth) as u64);
@@ -305,9 +300,9 @@ pub fn conv2d_backward_weight(
 fn backward_weight(site: &mut Site, tiles: Tiles, [x, dy]: [Arg; 2], to: Arg) -> Result<()> {
     let Tiles { form, g, chunk, .. } = tiles;
     let points = form.points();
-    let blocks = points * g.c_out.div_ceil(BLOCK.0) * g.c_in.div_ceil(BLOCK.1);
+    let blocks = points * g.c_out.div_ceil(TILE.0) * g.c_in.div_ceil(TILE.1);
     // Chunks are parts of the sum too, and their own length.
-    let cuts: Vec<_> = tiles.chunks().map(|chunk| Cut::new(chunk.len(), blocks, BLOCK.0, DEPTH)).collect();
+    let cuts: Vec<_> = tiles.chunks().map(|chunk| Cut::new(chunk.len(), blocks, TILE.0, DEPTH)).collect();
     let parts: usize = cuts.iter().map(|cut| cut.parts).sum();
     let each = points * g.c_in * g.c_out;
     site.apart(|site| {
