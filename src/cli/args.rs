@@ -160,9 +160,9 @@ pub struct HeadArgs {
     /// Units of the hidden dense layer
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
     pub units: usize,
-    /// Share of hidden units dropped in training
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
-    pub dropout: f32,
+    /// Share of hidden units dropped in training; 0.5 if not given
+    #[arg(long, value_name = "SHARE")]
+    pub dropout: Option<f32>,
     /// Samples per step
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
@@ -275,11 +275,17 @@ pub struct FinetuneArgs {
         "head_rate", "unfreeze_from", "epochs", "rate", "keep_features", "cache_limit",
     ])]
     pub config: Option<PathBuf>,
+    /// Begin with the network of a finished run, its classifier included, and train it on; --dropout, --seed and
+    /// --validation-split, if not given, are that run's
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "config", "network", "size", "units", "preprocess", "resize", "weights",
+    ])]
+    pub from: Option<PathBuf>,
     /// Folder for the run
     #[arg(long, short, value_name = "RUN")]
     pub output: PathBuf,
-    /// Share of each class that becomes the validation split; with --config in place of the file's. 0 for none, as
-    /// data with a validation folder need it
+    /// Share of each class that becomes the validation split; with --config or --from in place of theirs. 0 for none,
+    /// as data with a validation folder need it
     #[arg(long, value_name = "SHARE")]
     pub validation_split: Option<f32>,
     #[command(flatten)]
@@ -311,9 +317,9 @@ pub struct JobArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub augment: AugmentArgs,
-    /// Epochs with the base frozen; 0 leaves this stage out
-    #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 10)]
-    pub head_epochs: usize,
+    /// Epochs with the base frozen; 0 leaves this stage out [default: 10; with --from 0]
+    #[arg(help_heading = "Stages", long, value_name = "N")]
+    pub head_epochs: Option<usize>,
     /// Learning rate while the base is frozen
     #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
     pub head_rate: f32,

@@ -98,7 +98,7 @@ fn run(cli: Cli) -> Result<()> {
                 output: a.output,
                 begin: begin(a.force, a.resume),
                 stage: a.train.stage("head", None, a.epochs, a.rate)?,
-                head: head(&a.head),
+                head: head(&a.head, None),
                 weights: a.weights,
             },
         ),
@@ -129,7 +129,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Compare(a) => task::compare(&host, &a.job()),
         Command::Export(a) => task::export(&host, &a.job()?),
         Command::Demo(a) => {
-            let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job)?;
+            let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job, None)?;
             task::demo(&host, &task::Demo { output: a.output, job })
         }
         Command::Weights(a) => a.run(&host),
@@ -232,13 +232,18 @@ fn split(name: Split) -> task::SplitName {
     }
 }
 
-fn head(a: &HeadArgs) -> task::HeadOptions {
-    task::HeadOptions { units: a.units, dropout: a.dropout, batch: a.batch, seed: a.seed.unwrap_or(1) }
+/// What is not given is as `from` has it, a run that the job begins with.
+fn head(a: &HeadArgs, from: Option<&task::Origin>) -> task::HeadOptions {
+    let dropout = a.dropout.unwrap_or_else(|| from.map_or(0.5, task::Origin::dropout));
+    let seed = a.seed.unwrap_or_else(|| from.map_or(1, task::Origin::seed));
+    task::HeadOptions { units: a.units, dropout, batch: a.batch, seed }
 }
 
 fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
     let Some(file) = a.config else {
-        return finetune(a.data.unwrap_or_default(), a.output, held_out(a.validation_split), a.job);
+        let from = a.from.as_deref().map(task::Origin::open).transpose()?;
+        let share = a.validation_split.or_else(|| from.as_ref()?.validation_split());
+        return finetune(a.data.unwrap_or_default(), a.output, held_out(share), a.job, from);
     };
     let begin = begin(a.job.force, a.job.resume);
     let mut job = task::job_of(&file, a.data, a.output, begin, reading(a.job.pictures.reading))?;
@@ -261,31 +266,38 @@ fn finetune(
     output: PathBuf,
     validation_split: Option<f32>,
     a: JobArgs,
+    from: Option<task::Origin>,
 ) -> Result<task::Finetune> {
     let augment = a.augment.parameters()?;
     let mut stages = Vec::new();
-    if a.head_epochs > 0 {
-        stages.push(a.train.stage("head", None, a.head_epochs, a.head_rate)?);
+    let head_epochs = a.head_epochs.unwrap_or(if from.is_some() { 0 } else { 10 });
+    if head_epochs > 0 {
+        stages.push(a.train.stage("head", None, head_epochs, a.head_rate)?);
     }
     if a.epochs > 0 {
         stages.push(a.train.stage("finetune", Some(&a.unfreeze_from), a.epochs, a.rate)?);
     }
     stages.iter_mut().for_each(|stage| stage.augment.clone_from(&augment));
-    Ok(task::Finetune {
+    let job = task::Finetune {
         data,
         output,
         begin: begin(a.force, a.resume),
         validation_split,
         variant: a.network.network,
         size: a.network.size,
-        head: head(&a.head),
+        head: head(&a.head, from.as_ref()),
         pictures: pictures(a.pictures)?,
         stages,
         keep_features: a.keep_features,
         cache_limit: (a.cache_limit * 1e9) as u64,
         test_pictures: None,
+        trained_classifier: false,
         named_classes: Vec::new(),
-    })
+    };
+    match from {
+        Some(run) => run.network(job),
+        None => Ok(job),
+    }
 }
 
 fn begin(force: bool, resume: bool) -> task::Begin {

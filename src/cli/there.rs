@@ -86,7 +86,8 @@ fn typed(command: &Command) -> Vec<(For, &Path)> {
         Command::Fit(a) => [one(For::Features, &a.features), maybe(For::Weights, &a.weights)].concat(),
         Command::Finetune(a) => {
             let (config, weights) = (maybe(For::Config, &a.config), &a.job.pictures.weights);
-            [maybe(For::Data, &a.data), config, maybe(For::Weights, weights)].concat()
+            let from = maybe(For::Run, &a.from);
+            [maybe(For::Data, &a.data), config, from, maybe(For::Weights, weights)].concat()
         }
         Command::Notebook(a) => {
             let config = maybe(For::Config, &a.config);

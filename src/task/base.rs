@@ -158,11 +158,11 @@ impl Base {
         }
     }
 
-    /// `architecture` with this base; layers above it begin at random from `seed`.
+    /// `architecture` with this base; layers above it begin at random from `seed`, or, without one, as the file has them.
     ///
     /// # Errors
     /// [`Kind::Weights`] when the file is of another network.
-    pub fn network(&self, host: &Host, architecture: Architecture, seed: u64) -> Result<Network> {
+    pub fn network(&self, host: &Host, architecture: Architecture, seed: Option<u64>) -> Result<Network> {
         // The first convolutions of a deeper VGG would fit, and be another network's.
         if let Some(network) = &self.weights.lineage().network
             && *network != architecture.name
@@ -172,8 +172,9 @@ impl Base {
                 .expected_got(&architecture.name, network)
                 .help(format!("say `--network {network}`, or give other weights")));
         }
-        Network::new(host.device.as_ref(), architecture, |layer| {
-            if layer.starts_with("block") { Source::File(&self.weights) } else { Source::Glorot { seed } }
+        Network::new(host.device.as_ref(), architecture, |layer| match seed {
+            Some(seed) if !layer.starts_with("block") => Source::Glorot { seed },
+            _ => Source::File(&self.weights),
         })
     }
 }

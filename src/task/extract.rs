@@ -55,7 +55,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     Estimate { architecture: &architecture, batch: job.batch, pictures, training: None }.check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     base.remark(host, job.pictures.preprocess);
-    let network = base.network(host, architecture, 0)?;
+    let network = base.network(host, architecture, None)?;
     files::create_dir(&job.output)?;
 
     remove_former_splits(host, &splits, &job.output)?;

@@ -5,6 +5,7 @@
 //! twice: they go through the whole network in every epoch, and at most the validation's features are kept.
 
 mod conclusion;
+mod origin;
 
 use super::base::Base;
 use super::contents::Listing;
@@ -15,7 +16,7 @@ use super::fit::HeadOptions;
 use super::output::apart;
 use super::parts::{Cache, Part};
 use super::pictures::{decode, skipped};
-use super::remarks::{few_steps, twice};
+use super::remarks::{few_steps, learned_elsewhere, twice};
 use super::report::{self, Material};
 use super::resume::{Job, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
@@ -28,6 +29,8 @@ use crate::model::{Architecture, Head, Network, Variant};
 use crate::random::{Draws, Stream};
 use conclusion::Conclusion;
 pub(super) use conclusion::measure;
+pub use origin::Origin;
+use origin::other_classes;
 use serde_json::json;
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
@@ -60,7 +63,9 @@ pub struct Finetune {
     pub cache_limit: u64,
     /// Test pictures at most; all if not given.
     pub test_pictures: Option<usize>,
-    /// The classes that a configuration names, if it is of one; those of the data count.
+    /// Whether the classifier begins with the weights of `pictures`, too, and not at random.
+    pub trained_classifier: bool,
+    /// The classes that a configuration or the run it begins with names; those of the data count.
     pub named_classes: Vec<String>,
 }
 
@@ -107,6 +112,9 @@ pub(super) fn train(
     let splits = opened(host, &job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
     if !job.named_classes.is_empty() && job.named_classes != classes {
+        if job.trained_classifier {
+            return Err(other_classes(job, &classes));
+        }
         host.say(format_args!(
             "note: the classes are those of the data, {}, not {} as in the configuration",
             classes.join(" "),
@@ -135,7 +143,7 @@ pub(super) fn train(
     if finished {
         return run::Folder::at(&job.output).done(host, &config);
     }
-    let mut network = base.network(host, architecture, job.head.seed)?;
+    let mut network = base.network(host, architecture, config.training.classifier_seed())?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
     let features = folder.features();
     tell_what_learns(host, &network, job);
@@ -187,6 +195,9 @@ pub(super) fn train(
         ("test", test_pictures.as_ref().map(|(_, p)| p)),
     ];
     twice(host, &parts[0].pictures, &others)?;
+    if !resume && others.iter().any(|(_, pictures)| pictures.is_some()) {
+        learned_elsewhere(host, job, &config.training.digests[0]);
+    }
 
     begins()?;
     folder.take_over(&config)?;
@@ -306,8 +317,12 @@ fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {
     let architecture = network.architecture();
     let all = architecture.parameters_from(0);
     host.say(format_args!(
-        "network    {} {}x{}, {}, {all} weights",
-        job.variant, job.size[0], job.size[1], job.pictures.preprocess
+        "network    {} {}x{}, {}, {all} weights{}",
+        job.variant,
+        job.size[0],
+        job.size[1],
+        job.pictures.preprocess,
+        if job.trained_classifier { "; the classifier begins as it was trained" } else { "" }
     ));
     for stage in &job.stages {
         let learns = stage.boundary(architecture).map(|from| architecture.parameters_from(from));
@@ -347,6 +362,7 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             job: Job::Finetune,
             data: whole(&job.data)?,
             weights: job.pictures.weights.as_ref().map(whole).transpose()?,
+            trained_classifier: job.trained_classifier,
             base_weights: base_weights.to_owned(),
             device: host.computes(),
             precision: host.device.precision(),

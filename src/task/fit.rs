@@ -180,7 +180,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         let (text, value) = Folder::at(&job.output).done(host, &config)?;
         return host.result(&text, &value);
     }
-    let mut network = base.network(host, architecture, job.head.seed)?;
+    let mut network = base.network(host, architecture, Some(job.head.seed))?;
     let folder = Folder::begin(host, &job.output, job.begin, &config)?;
 
     let learned = samples(&train)?;

@@ -46,7 +46,7 @@ pub use evaluate::{Evaluate, SplitName, evaluate};
 pub use export::{Export, export};
 pub use extract::{Extract, extract};
 pub use fetch::{Fetch, fetch, fetchable};
-pub use finetune::{Finetune, finetune};
+pub use finetune::{Finetune, Origin, finetune};
 pub use fit::{Fit, HeadOptions, fit};
 pub use look::{Look, Tta};
 pub use notebook::{Notebook, Numbers, notebook};

@@ -1,5 +1,6 @@
 //! What a person would want to be told of their data before it is trained on.
 
+use super::run::{MODEL, Run};
 use super::{Finetune, Host};
 use crate::data::{Pictures, checksum};
 use crate::error::Result;
@@ -7,6 +8,7 @@ use crate::interrupt;
 use crate::report::{counted, counted_are};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A remark where the classifier makes so few steps that it hardly learns.
@@ -24,6 +26,23 @@ pub(super) fn few_steps(host: &Host, job: &Finetune, samples: usize) {
             counted(steps, "step"),
             head.rate,
             (2 * FEW).div_ceil(steps.div_ceil(head.epochs).max(1))
+        ));
+    }
+}
+
+/// A remark where the weights are those of a run that learned from other pictures than these, whose digest is `train`:
+/// what is held out here may have been learned there.
+pub(super) fn learned_elsewhere(host: &Host, job: &Finetune, train: &String) {
+    let file =
+        job.pictures.weights.as_deref().filter(|file| file.file_name().is_some_and(|name| name == MODEL));
+    let Some(folder) = file.and_then(Path::parent) else { return };
+    // A file of that name may lie anywhere; where no run is, nobody knows what it learned from.
+    let Ok(run) = Run::open(folder) else { return };
+    if run.config.training.digests.first() != Some(train) {
+        host.say(format_args!(
+            "note: {} learned from other pictures than this run will; where those are held out here, the figures of \
+             validation and test are too good",
+            folder.display()
         ));
     }
 }

@@ -204,7 +204,13 @@ impl Config {
     }
 
     /// As a job of `finetune`; `file` is named in errors.
-    fn job(self, file: &Path, output: PathBuf, begin: Begin, reading: Reading) -> Result<Finetune> {
+    pub(super) fn job(
+        self,
+        file: &Path,
+        output: PathBuf,
+        begin: Begin,
+        reading: Reading,
+    ) -> Result<Finetune> {
         let unknown = |reason: &dyn std::fmt::Display| damaged(file, &reason.to_string());
         let head = self.head();
         let Self { network, training, .. } = self;
@@ -225,6 +231,7 @@ impl Config {
             stages: training.stages,
             keep_features: training.keep_features,
             cache_limit: training.cache_limit,
+            trained_classifier: training.trained_classifier,
             // Of other data a job tests all.
             test_pictures: training.test_pictures.filter(|_| begin == Begin::Resume),
             named_classes: network.classes,

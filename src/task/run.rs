@@ -51,7 +51,7 @@ const SEAL: &str = "# sha256 of the lines above, which are the run's: ";
 /// What is being done, until it is done.
 pub(super) const JOB: &str = "job.toml";
 /// All weights.
-const MODEL: &str = "model.safetensors";
+pub(super) const MODEL: &str = "model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
 /// The samples of training and of validation.

@@ -6,6 +6,7 @@
 #[path = "../support/skip.rs"]
 mod skip;
 
+mod from;
 #[cfg(unix)]
 mod moved;
 mod notebook;

@@ -161,6 +161,7 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
             keep_features: false,
             cache_limit: (numbers.cache_limit * 1e9) as u64,
             test_pictures: numbers.test_steps.map(|steps| steps.saturating_mul(numbers.batch)),
+            trained_classifier: false,
             named_classes: Vec::new(),
         })
     };
@@ -228,7 +229,7 @@ fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Split
     let numbers = &job.numbers;
     let head = Head { units: numbers.units, dropout: 0.0, classes: splits.train.classes.len() };
     let architecture = Architecture::vgg(Variant::Vgg16, numbers.size)?.with_head(head)?;
-    let network = base.network(host, architecture, numbers.seed)?;
+    let network = base.network(host, architecture, Some(numbers.seed))?;
     let seconds = time::forward(host.device.as_ref(), &network, numbers.batch)?;
     let sizes = time::Sizes {
         train: splits.train.len(),

@@ -63,6 +63,9 @@ pub struct TrainingConfig {
     /// The base's weights file, if it was not the one that comes with vgg-ft.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub weights: Option<PathBuf>,
+    /// Whether the classifier, too, begins with what that file has, and not at random.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub trained_classifier: bool,
     /// SHA-256 of the base's weights file.
     pub base_weights: String,
     /// Device and precision, in words.
@@ -93,6 +96,13 @@ pub struct TrainingConfig {
     pub test_pictures: Option<usize>,
     /// In their order.
     pub stages: Vec<StageConfig>,
+}
+
+impl TrainingConfig {
+    /// Where the classifier begins at random, what decides how.
+    pub(in crate::task) fn classifier_seed(&self) -> Option<u64> {
+        (!self.trained_classifier).then_some(self.seed)
+    }
 }
 
 /// Last figures of a run.

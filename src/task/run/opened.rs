@@ -161,7 +161,7 @@ impl Run {
                 "put the file back, or set VGG_FT_WEIGHTS to it; the checkpoint has what was trained alone",
             ));
         }
-        let mut network = base.network(host, self.architecture.clone(), training.seed)?;
+        let mut network = base.network(host, self.architecture.clone(), training.classifier_seed())?;
         checkpoint.weights(host.device.as_ref(), &mut network)?;
         Ok(network)
     }

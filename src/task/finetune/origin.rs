@@ -1,0 +1,73 @@
+//! `--from`: a job that begins with the network of a finished run, its classifier included.
+//!
+//! In: the run's folder. Out: the job with that network, fed as it was trained; or why the data are not for it.
+
+use super::Finetune;
+use crate::error::{Error, Kind, Result};
+use crate::files::quoted;
+use crate::task::run::{Config, MODEL, Run};
+use std::path::{Path, PathBuf};
+
+/// A run that a job begins with.
+pub struct Origin {
+    config: Config,
+    weights: PathBuf,
+}
+
+impl Origin {
+    /// The run in the folder `run`.
+    ///
+    /// # Errors
+    /// Those of [`Run::open`]; [`Kind::Weights`] when its weights are missing, [`Kind::Data`] when they are of another run.
+    pub fn open(run: &Path) -> Result<Self> {
+        let opened = Run::open(run)?;
+        opened.weights()?;
+        Ok(Self { config: opened.config, weights: run.join(MODEL) })
+    }
+
+    /// The dropout that it was trained with.
+    pub fn dropout(&self) -> f32 {
+        self.config.network.dropout
+    }
+
+    /// The seed that decided who was held out.
+    pub fn seed(&self) -> u64 {
+        self.config.training.seed
+    }
+
+    /// The share that it held out.
+    pub fn validation_split(&self) -> Option<f32> {
+        self.config.training.validation_split
+    }
+
+    /// `job` with its network, fed as it was trained.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] for names in its `run.toml` that this version does not know.
+    pub fn network(self, job: Finetune) -> Result<Finetune> {
+        let file = self.weights.with_file_name("run.toml");
+        let fed = self.config.job(&file, job.output.clone(), job.begin, job.pictures.reading.clone())?;
+        let mut job = Finetune {
+            variant: fed.variant,
+            size: fed.size,
+            pictures: fed.pictures,
+            trained_classifier: true,
+            named_classes: fed.named_classes,
+            ..job
+        };
+        job.pictures.weights = Some(self.weights);
+        job.head.units = fed.head.units;
+        Ok(job)
+    }
+}
+
+/// The classifier was trained for other classes than those of the data.
+pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
+    let weights = job.pictures.weights.clone().unwrap_or_default();
+    Error::new(Kind::Usage, format!("the classes of {} are not those of the network", job.data.display()))
+        .expected_got(job.named_classes.join(", "), classes.join(", "))
+        .help(format!(
+            "give a folder with those classes; or begin with its base and a new classifier: --weights {} instead of --from",
+            quoted(&weights)
+        ))
+}

@@ -1,0 +1,76 @@
+//! A job that begins with another run's network: `finetune --from`.
+
+use super::{draw, fails, here, succeeds, tensors};
+use std::fs;
+
+/// The book's chapter step by step: features, a classifier on them, then both together. At a rate of nothing the
+/// network is the one that it began with, classifier and all.
+#[test]
+fn a_classifier_that_was_fit_is_trained_on_with_its_base() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [6, 6]), ("validation", [3, 3])]);
+    succeeds(&here, &["extract", "data", "-o", "features", "--size", "32x48", "--preprocess", "notebook"]);
+    let fit = ["fit", "features", "-o", "head", "--epochs", "2", "--units", "4", "--batch", "4"];
+    succeeds(&here, &[&fit[..], &["--dropout", "0.25", "--seed", "7"]].concat());
+    let on = ["finetune", "data", "--from", "head", "-o", "on", "--batch", "4", "--epochs", "1"];
+    let (_, told) = succeeds(&here, &[&on[..], &["--rate", "1e-30"]].concat());
+    assert!(told.contains("the classifier begins as it was trained"), "{told}");
+    assert!(!told.contains("learned from other pictures"), "{told}");
+    let toml = |run: &str| fs::read_to_string(here.join(run).join("run.toml")).unwrap();
+    for line in [
+        "size = [32, 48]",
+        "preprocess = \"notebook\"",
+        "units = 4",
+        "dropout = 0.25",
+        "seed = 7",
+        "trained_classifier = true",
+    ] {
+        assert!(toml("on").contains(line), "{line}: {}", toml("on"));
+    }
+    let measured = |run: &str| {
+        let toml = toml(run);
+        toml.lines().find(|line| line.starts_with("val_loss")).unwrap().to_owned()
+    };
+    assert_eq!(measured("on"), measured("head"));
+    let (began, ended) =
+        (tensors(&here.join("head/model.safetensors")), tensors(&here.join("on/model.safetensors")));
+    assert!(began.keys().eq(ended.keys()));
+    for (name, bits) in &began {
+        // What was 0 moves by as little as a step has.
+        let far = bits.iter().zip(&ended[name]).find(|(a, b)| {
+            let [a, b] = [a, b].map(|bits| f32::from_bits(**bits));
+            (a - b).abs() > 1e-25
+        });
+        assert!(far.is_none(), "{name}: {far:?}");
+    }
+    // The same job by its file: it begins where this one began.
+    succeeds(&here, &["finetune", "--config", "on/run.toml", "-o", "again"]);
+    assert_eq!(tensors(&here.join("again/model.safetensors")), ended);
+}
+
+/// What the network cannot be trained on with is refused, and what flatters its figures is said.
+#[test]
+fn other_classes_are_refused_and_other_pictures_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [6, 6]), ("validation", [3, 3])]);
+    let run = ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--batch", "4", "--epochs", "0"];
+    succeeds(&here, &[&run[..], &["--head-epochs", "1"]].concat());
+    draw(&here.join("more"), &[("train", [7, 6]), ("validation", [3, 3])]);
+    let on = ["finetune", "more", "--from", "run", "--epochs", "1", "-o"];
+    let (_, told) = succeeds(&here, &[&on[..], &["on"]].concat());
+    assert!(told.contains("run learned from other pictures than this run will"), "{told}");
+
+    fs::rename(here.join("more/train/cold"), here.join("more/train/tepid")).unwrap();
+    fs::rename(here.join("more/validation/cold"), here.join("more/validation/tepid")).unwrap();
+    let error = fails(&here, &[&on[..], &["other"]].concat(), 2);
+    assert!(error.contains("cold, warm") && error.contains("tepid, warm"), "{error}");
+    assert!(error.contains("--weights run/model.safetensors"), "{error}");
+    assert!(!here.join("other").exists());
+    // Its base, at least, fits.
+    let base = ["finetune", "more", "--weights", "run/model.safetensors", "-o", "base", "--size", "32"];
+    succeeds(&here, &[&base[..], &["--units", "3", "--head-epochs", "1", "--epochs", "0"]].concat());
+    let error = fails(&here, &[&on[..], &["other", "--size", "48"]].concat(), 2);
+    assert!(error.contains("--size"), "{error}");
+}
