@@ -504,11 +504,19 @@ fn a_folder_of_classes_is_split_by_seed() {
     assert_eq!(json(&String::from_utf8_lossy(&outcome.get_output().stdout))["pictures"], 4);
     // Features of other pictures are not the run's.
     draw(here, &[("elsewhere", 3)]);
-    stdout(
-        vgg_ft(here)
-            .args(["extract", "elsewhere", "-o", "features", "--size", "32"])
-            .args(["--validation-split", "0.4"]),
+    let other =
+        ["extract", "elsewhere", "-o", "features", "--size", "32", "--validation-split", "0.4", "--force"];
+    let before = fs::read(here.join("features/train.safetensors")).unwrap();
+    let error = fails(vgg_ft(here).args(&other[..8]), 2);
+    assert!(
+        error.contains("other features") && error.contains("data: ") && error.contains("--force"),
+        "{error}"
     );
+    let error =
+        fails(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "40"]).args(split), 2);
+    assert!(error.contains("size: 32x32 there, 40x40 here"), "{error}");
+    assert!(fs::read(here.join("features/train.safetensors")).unwrap() == before);
+    stdout(vgg_ft(here).args(other));
     let page = fs::read(here.join("head/report.html")).unwrap();
     let error = fails(vgg_ft(here).args(["report", "head"]), 2);
     assert!(
@@ -518,7 +526,7 @@ fn a_folder_of_classes_is_split_by_seed() {
     assert_eq!(fs::read(here.join("head/report.html")).unwrap(), page);
     stdout(vgg_ft(here).args(["report", "head", "features", "-o", "others.html"]));
     assert!(fs::read_to_string(here.join("others.html")).unwrap().contains("others or changed ones"));
-    stdout(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "32"]).args(split));
+    stdout(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "32", "--force"]).args(split));
     // What is left of a split that is no more goes with it; a split that is not there yet is said.
     fs::create_dir(here.join("begun")).unwrap();
     fs::write(here.join("begun/train.safetensors.partial"), b"").unwrap();

@@ -11,7 +11,8 @@ use super::predict::{FormatArg, LookArgs, PredictArgs};
 use super::resume::ResumeArgs;
 use super::train::TrainArgs;
 use super::values::{
-    classes, kernels, launches, positive, precision, preprocess, rate, resize, share, size, variant, width,
+    classes, fraction, kernels, launches, positive, precision, preprocess, rate, resize, share, size,
+    variant, whole, width,
 };
 use super::weights::WeightsArgs;
 use crate::data::Resize;
@@ -161,14 +162,14 @@ pub struct HeadArgs {
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
     pub units: usize,
     /// Share of hidden units dropped in training; 0.5 if not given
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub dropout: Option<f32>,
     /// Samples per step
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
     /// Decides initial weights, order, dropout and who is held out; the same seed gives the same run, bit for bit. 1 if not
     /// given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub seed: Option<u64>,
 }
 
@@ -194,7 +195,7 @@ pub struct SummaryArgs {
     #[arg(long, value_name = "N", default_value_t = 2, requires = "units", value_parser = classes)]
     pub classes: usize,
     /// Dropout of that classifier
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "units")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "units", value_parser = fraction::<f32>)]
     pub dropout: f32,
     /// Freeze the convolutional base
     #[arg(long)]
@@ -212,6 +213,9 @@ pub struct ExtractArgs {
     /// Folder for the features, one file per split
     #[arg(long, short, value_name = "FEATURES")]
     pub output: PathBuf,
+    /// Write over features of other data or settings
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub network: NetworkArgs,
@@ -222,10 +226,10 @@ pub struct ExtractArgs {
     #[arg(long, value_name = "LAYER", default_value = "block5_pool")]
     pub layer: String,
     /// Share of each class that becomes the validation split; 0 for none
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub validation_split: Option<f32>,
     /// Decides which pictures belong to that split
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
     /// Pictures per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
@@ -286,7 +290,7 @@ pub struct FinetuneArgs {
     pub output: PathBuf,
     /// Share of each class that becomes the validation split; with --config or --from in place of theirs. 0 for none,
     /// as data with a validation folder need it
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub validation_split: Option<f32>,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -318,7 +322,7 @@ pub struct JobArgs {
     #[allow(missing_docs)]
     pub augment: AugmentArgs,
     /// Epochs with the base frozen; 0 leaves this stage out [default: 10; with --from 0]
-    #[arg(help_heading = "Stages", long, value_name = "N")]
+    #[arg(help_heading = "Stages", long, value_name = "N", value_parser = whole::<usize>)]
     pub head_epochs: Option<usize>,
     /// Learning rate while the base is frozen
     #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
@@ -327,7 +331,7 @@ pub struct JobArgs {
     #[arg(help_heading = "Stages", long, value_name = "LAYER", default_value = "block5_conv1")]
     pub unfreeze_from: String,
     /// Epochs with the top of the base unfrozen; 0 leaves this stage out
-    #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 4)]
+    #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     pub epochs: usize,
     /// Learning rate of the second stage
     #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 1e-5, value_parser = rate)]

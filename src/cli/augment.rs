@@ -1,6 +1,8 @@
 //! The options of augmentation, and `augment preview`.
 
-use super::values::{angle_unit, augment_preset, fill_mode, pair, positive, resize, share, size, zoom};
+use super::values::{
+    angle_unit, augment_preset, fill_mode, pair, positive, resize, share, size, whole, zoom,
+};
 use crate::data::{AngleUnit, Augment, FillMode, Resize};
 use crate::error::{Error, Kind, Result};
 use crate::task;
@@ -80,6 +82,11 @@ impl AugmentArgs {
             fill_value: self.fill_value.unwrap_or(base.fill_value),
         };
         all.validate()?;
+        if self.fill_value.is_some() && all.fill != FillMode::Constant {
+            return Err(Error::new(Kind::Usage, "--fill-value is the level of `--fill constant`")
+                .expected_got("--fill constant", format!("--fill {}", all.fill.name()))
+                .help("say that, too, or leave it out"));
+        }
         Ok(all.changes().then_some(all))
     }
 }
@@ -117,7 +124,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = positive)]
     pub draws: usize,
     /// Decides what is drawn
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
     /// Picture size in pixels: one number, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]

@@ -1,5 +1,6 @@
 //! The arguments of `emulate`.
 
+use super::values::whole;
 use crate::device::gpu::emulator::{Options, Schedule};
 use crate::device::{Kernels, Precision};
 use crate::task;
@@ -14,7 +15,7 @@ pub struct EmulateArgs {
     #[arg(long, value_name = "AXIS=N,...", value_delimiter = ',', value_parser = axis)]
     pub shape: Vec<(String, usize)>,
     /// Decides the inputs
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
     /// Count instructions, lanes, memory traffic and flops for every line of the kernel's source
     #[arg(long)]

@@ -82,6 +82,7 @@ fn run(cli: Cli) -> Result<()> {
             &task::Extract {
                 data: a.data,
                 output: a.output,
+                force: a.force,
                 variant: a.network.network,
                 size: a.network.size,
                 pictures: pictures(a.pictures)?,

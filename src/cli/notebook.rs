@@ -1,7 +1,7 @@
 //! `notebook`: the chapter's numbers, and what may be typed in their place.
 
 use super::args::ReadingArgs;
-use super::values::{positive, preprocess, resize, size, width};
+use super::values::{fraction, positive, preprocess, resize, size, whole, width};
 use super::{held_out, reading};
 use crate::data::Resize;
 use crate::error::Result;
@@ -29,13 +29,13 @@ pub struct NotebookArgs {
     #[arg(long)]
     pub force: bool,
     /// Epochs of the classifier on features; 0 leaves it out [book: 30]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub features_epochs: Option<usize>,
     /// Epochs with augmentation and the base frozen; 0 leaves them out [book: 30]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub frozen_epochs: Option<usize>,
     /// Epochs from block3_conv1 on; 0 leaves them out [book: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub finetune_epochs: Option<usize>,
     /// Steps of an augmented epoch [book: 100]
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -62,10 +62,10 @@ pub struct NotebookArgs {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Share of each class that becomes the validation split; 0 for none
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub validation_split: Option<f32>,
     /// Decides initial weights, order, dropout and augmentation [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub seed: Option<u64>,
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -1,7 +1,7 @@
 //! The options of `predict`, and of looking at pictures, which `evaluate` shares.
 
 use super::augment::AugmentArgs;
-use super::values::{positive, preprocess, resize, threshold};
+use super::values::{positive, preprocess, resize, threshold, whole};
 use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::model::Preprocess;
@@ -87,7 +87,7 @@ pub struct LookArgs {
     #[arg(long, value_name = "N|flip", value_parser = tta)]
     pub tta: Option<TtaArg>,
     /// Decides what --tta draws
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -1,6 +1,6 @@
 //! The options of training that `finetune`, `fit` and `demo` share.
 
-use super::values::{positive, rates, share};
+use super::values::{fraction, number, positive, rates, share, whole};
 use crate::error::Result;
 use crate::task::{ClassWeights, OptimizerConfig, RuleName, StageConfig};
 use crate::train::{Monitor, Schedule};
@@ -14,38 +14,38 @@ pub struct TrainArgs {
     #[arg(long, value_enum, value_name = "RULE", default_value = "rmsprop")]
     pub optimizer: RuleArg,
     /// Momentum of rmsprop or sgd
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub momentum: Option<f32>,
     /// Look the momentum of sgd ahead
     #[arg(long)]
     pub nesterov: bool,
     /// Memory of rmsprop [default: 0.9]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub rho: Option<f32>,
     /// Take the mean off in rmsprop
     #[arg(long)]
     pub centered: bool,
     /// Smallest root of rmsprop and adamw [default: 1e-7]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::<f32>)]
     pub epsilon: Option<f32>,
     /// Add rmsprop's epsilon to the root, as PyTorch and Keras of 2018 do, instead of under it
     #[arg(long)]
     pub epsilon_outside: bool,
     /// Memory of adamw's mean [default: 0.9]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f64>)]
     pub beta_1: Option<f64>,
     /// Memory of adamw's mean square [default: 0.999]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f64>)]
     pub beta_2: Option<f64>,
     /// Decay of the weights, beside the gradient [default: 0.004 for adamw, else 0]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::<f32>)]
     pub weight_decay: Option<f32>,
     /// Course of the learning rate over a stage: constant, step:EPOCHS,FACTOR, cosine:FLOOR or
     /// plateau:EPOCHS,FACTOR,FLOOR; numbers at the end may be left out
     #[arg(long, value_name = "COURSE", default_value = "constant", value_parser = super::values::course)]
     pub schedule: Schedule,
     /// Steps over which the rate rises from nothing
-    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    #[arg(long, value_name = "STEPS", default_value_t = 0, value_parser = whole::<usize>)]
     pub warmup: usize,
     /// Factors of the rate by block: block5=1,block4=0.5,classifier=2
     #[arg(long, value_name = "BLOCK=FACTOR,…", value_parser = rates)]

@@ -125,6 +125,21 @@ pub fn rates(text: &str) -> Result<BTreeMap<String, f32>, String> {
     text.split(',').map(one).collect::<Option<_>>().ok_or_else(|| "write BLOCK=FACTOR,BLOCK=FACTOR".into())
 }
 
+/// A whole number.
+pub fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "a whole number from 0 up".into())
+}
+
+/// A number.
+pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "a number, such as 0.001".into())
+}
+
+/// A part of 1; which parts an option takes is for the job to say.
+pub fn fraction<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "a share of 1, such as 0.2".into())
+}
+
 /// Units of a layer.
 pub fn width(text: &str) -> Result<usize, String> {
     let n = text.parse().unwrap_or(0);

@@ -62,6 +62,28 @@ impl Recipe {
         bare(self) == bare(other)
     }
 
+    /// The first setting in which an extraction of other data, or by other numbers, differs from this one, as it is there
+    /// and here; pictures that came or went and the version of vgg-ft do not count.
+    pub fn set_otherwise(&self, here: &Self) -> Option<(&'static str, String, String)> {
+        let settings = |recipe: &Self| {
+            [
+                ("data", recipe.root.clone()),
+                ("weights", recipe.weights.clone()),
+                ("network", recipe.variant.clone()),
+                ("size", format!("{}x{}", recipe.input[0], recipe.input[1])),
+                ("preprocess", recipe.preprocess.clone()),
+                ("resize", recipe.resize.clone()),
+                ("precision", recipe.precision.to_string()),
+                ("layer", recipe.layer.clone()),
+            ]
+        };
+        let pairs = settings(self).into_iter().zip(settings(here));
+        pairs
+            .filter(|(there, here)| there != here)
+            .map(|((name, there), (_, here))| (name, there, here))
+            .next()
+    }
+
     /// A fingerprint of all of it: two extractions with the same key give the same rows.
     ///
     /// # Errors

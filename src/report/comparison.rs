@@ -44,6 +44,25 @@ pub struct Stage {
     pub rate: f64,
     /// Epochs at most.
     pub epochs: usize,
+    /// The optimizer, with what is not its default.
+    pub optimizer: String,
+    /// Whether its pictures were augmented.
+    pub augmented: bool,
+}
+
+impl Stage {
+    /// "block5_conv1 4@1e-5 sgd momentum 0.9 augmented"; the book's optimizer goes without saying.
+    fn text(&self) -> String {
+        let layer = self.unfreeze_from.as_deref().unwrap_or("classifier");
+        let mut text = format!("{layer} {}@{:e}", self.epochs, self.rate);
+        if self.optimizer != "rmsprop" {
+            text += &format!(" {}", self.optimizer);
+        }
+        if self.augmented {
+            text += " augmented";
+        }
+        text
+    }
 }
 
 /// The table.
@@ -52,13 +71,7 @@ pub fn text(lines: &[Line]) -> String {
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let share = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.4}"));
     for line in lines {
-        let stages: Vec<String> = line
-            .stages
-            .iter()
-            .map(|s| {
-                format!("{} {}@{:e}", s.unfreeze_from.as_deref().unwrap_or("classifier"), s.epochs, s.rate)
-            })
-            .collect();
+        let stages: Vec<String> = line.stages.iter().map(Stage::text).collect();
         let best = match line.best_epoch {
             Some(epoch) => format!("{} ({epoch})", share(line.best_val_accuracy)),
             None => "–".into(),
@@ -94,12 +107,21 @@ mod tests {
             finished: true,
             running: false,
             stages: vec![
-                Stage { name: "head".into(), unfreeze_from: None, rate: 2e-5, epochs: 10 },
+                Stage {
+                    name: "head".into(),
+                    unfreeze_from: None,
+                    rate: 2e-5,
+                    epochs: 10,
+                    optimizer: "rmsprop".into(),
+                    augmented: false,
+                },
                 Stage {
                     name: "finetune".into(),
                     unfreeze_from: Some("block5_conv1".into()),
                     rate: 1e-5,
                     epochs: 4,
+                    optimizer: "adamw".into(),
+                    augmented: true,
                 },
             ],
             epochs: 14,
@@ -113,7 +135,10 @@ mod tests {
         let stopped = Line { run: "b".into(), finished: false, best_epoch: None, ..line.clone() };
         let text = text(&[line, stopped]);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[1].starts_with("runs/a       classifier 10@2e-5, block5_conv1 4@1e-5"), "{text}");
+        assert!(
+            lines[1].starts_with("runs/a       classifier 10@2e-5, block5_conv1 4@1e-5 adamw augmented"),
+            "{text}"
+        );
         assert!(lines[1].ends_with("14   0.9712 (13)   0.9700    0.1000         –  2 min 10 s"), "{text}");
         assert!(lines[2].starts_with("b (stopped) "), "{text}");
     }

@@ -90,6 +90,8 @@ fn read(run: &Path) -> Result<(Line, History)> {
         unfreeze_from: stage.unfreeze_from.clone(),
         rate: files::short(stage.rate),
         epochs: stage.epochs,
+        optimizer: stage.optimizer.to_string(),
+        augmented: stage.augment.is_some(),
     };
     let line = Line {
         run: run.display().to_string(),

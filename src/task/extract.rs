@@ -25,6 +25,8 @@ pub struct Extract {
     pub data: PathBuf,
     /// The features folder.
     pub output: PathBuf,
+    /// Write over features of other data or settings.
+    pub force: bool,
     /// Network.
     pub variant: Variant,
     /// `[h, w]`.
@@ -56,6 +58,11 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     base.remark(host, job.pictures.preprocess);
     let network = base.network(host, architecture, None)?;
+    let from = From { variant: job.variant, base: &base, pictures: &job.pictures, batch: job.batch };
+    let file = |name: &str| job.output.join(format!("{name}.safetensors"));
+    for (name, folder) in named(&splits).into_iter().filter(|_| !job.force) {
+        From::nothing_lost(&file(name), &from.settings(host, &network, folder, job.size, last + 1))?;
+    }
     files::create_dir(&job.output)?;
 
     remove_former_splits(host, &splits, &job.output)?;
@@ -64,8 +71,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     for (name, folder) in named(&splits) {
         let pictures = decode(host, name, folder, job.size, job.pictures.resize, &job.pictures.reading)?;
         let unread = skipped(&folder.root, &pictures);
-        let from = From { variant: job.variant, base: &base, pictures: &job.pictures, batch: job.batch };
-        let path = job.output.join(format!("{name}.safetensors"));
+        let path = file(name);
         let features =
             from.pictures(host, &network, name, folder, &Arc::new(pictures), 0..last + 1, &path)?;
         let row = features.row();
@@ -218,21 +224,49 @@ impl From<'_> {
         pictures: &Pictures,
         end: usize,
     ) -> Result<Recipe> {
+        let input = [pictures.size.h, pictures.size.w];
         Ok(Recipe {
+            files: pictures.files.iter().map(|file| stamp(&folder.root, file)).collect::<Result<_>>()?,
+            labels: pictures.labels.clone(),
+            ..self.settings(host, network, folder, input, end)
+        })
+    }
+
+    /// All that decides what an extraction gives, but its pictures.
+    fn settings(
+        &self,
+        host: &Host,
+        network: &Network,
+        folder: &Folder,
+        input: [usize; 2],
+        end: usize,
+    ) -> Recipe {
+        Recipe {
             engine: format!("{}, pixels {}", env!("CARGO_PKG_VERSION"), data::PIXELS),
             root: folder.root.canonicalize().unwrap_or_else(|_| folder.root.clone()).display().to_string(),
             weights: self.base.sha256.clone(),
             variant: self.variant.name().into(),
-            input: [pictures.size.h, pictures.size.w],
+            input,
             preprocess: self.pictures.preprocess.name().into(),
             resize: self.pictures.resize.name().into(),
             precision: host.device.precision(),
             layer: last_layer(network, end),
             classes: folder.classes.clone(),
-            files: pictures.files.iter().map(|file| stamp(&folder.root, file)).collect::<Result<_>>()?,
+            files: Vec::new(),
             row: network.architecture().shape_before(end).axes().to_vec(),
-            labels: pictures.labels.clone(),
-        })
+            labels: Vec::new(),
+        }
+    }
+
+    /// Whether what is at `path` may be written over: features of the same data by the same settings, or none.
+    fn nothing_lost(path: &Path, settings: &Recipe) -> Result<()> {
+        let there = Features::open(path).ok();
+        let Some((what, there, here)) = there.and_then(|old| old.recipe.set_otherwise(settings)) else {
+            return Ok(());
+        };
+        Err(Error::new(Kind::Usage, format!("{} holds other features than these", path.display()))
+            .fact("differs", format!("{what}: {there} there, {here} here"))
+            .help("choose another folder with -o, or write over them with --force"))
     }
 }
 

@@ -16,7 +16,7 @@ use super::fit::HeadOptions;
 use super::output::apart;
 use super::parts::{Cache, Part};
 use super::pictures::{decode, skipped};
-use super::remarks::{few_steps, learned_elsewhere, twice};
+use super::remarks::{few_steps, idle, learned_elsewhere, twice, unvalidated};
 use super::report::{self, Material};
 use super::resume::{Job, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
@@ -122,12 +122,7 @@ pub(super) fn train(
         ));
     }
     if splits.validation.is_none() {
-        host.say(
-            "note: there is nothing to validate on; --validation-split 0.2 holds a fifth of the pictures back for it",
-        );
-        if job.stages.iter().any(StageConfig::watches) {
-            host.say("note: without it epochs are compared by what training itself measures, also where val_ is written");
-        }
+        unvalidated(host, &job.stages, "--validation-split 0.2 holds a fifth of the pictures back for it");
     }
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
@@ -147,6 +142,7 @@ pub(super) fn train(
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
     let features = folder.features();
     tell_what_learns(host, &network, job);
+    idle(host, &job.stages, network.architecture())?;
 
     let resume = job.begin == Begin::Resume;
     let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
@@ -188,7 +184,7 @@ pub(super) fn train(
 
     config.training.digests = stages.digests();
     if !resume {
-        few_steps(host, job, parts[0].pictures.len());
+        few_steps(host, &job.stages, job.head.batch, parts[0].pictures.len());
     }
     let others = [
         ("validation", parts.get(1).map(|part| &part.pictures)),

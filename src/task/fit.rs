@@ -6,6 +6,7 @@ use super::course::StageConfig;
 use super::estimate::{Estimate, Learning};
 use super::evaluate::{Which, test};
 use super::output::apart;
+use super::remarks::{few_steps, idle, unvalidated};
 use super::report::{self, Judged, Material};
 use super::resume::{Job, take_over_cuts};
 use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
@@ -181,6 +182,14 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         return host.result(&text, &value);
     }
     let mut network = base.network(host, architecture, Some(job.head.seed))?;
+    let one = std::slice::from_ref(&stage);
+    idle(host, one, network.architecture())?;
+    if validation.is_none() {
+        unvalidated(host, one, "extract with --validation-split 0.2, or from data with a validation folder");
+    }
+    if job.begin != Begin::Resume {
+        few_steps(host, one, batch, counts[0]);
+    }
     let folder = Folder::begin(host, &job.output, job.begin, &config)?;
 
     let learned = samples(&train)?;

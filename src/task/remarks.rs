@@ -1,22 +1,43 @@
 //! What a person would want to be told of their data before it is trained on.
 
+use super::course::{StageConfig, without_effect};
 use super::run::{MODEL, Run};
 use super::{Finetune, Host};
 use crate::data::{Pictures, checksum};
 use crate::error::Result;
 use crate::interrupt;
+use crate::model::Architecture;
 use crate::report::{counted, counted_are};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+/// A remark where training has nothing to be measured on; `help` says how it could have.
+pub(super) fn unvalidated(host: &Host, stages: &[StageConfig], help: &str) {
+    host.say(format_args!("note: there is nothing to validate on; {help}"));
+    if stages.iter().any(StageConfig::watches) {
+        host.say("note: without it epochs are compared by what training itself measures, also where val_ is written");
+    }
+}
+
+/// Remarks on what is asked for and changes nothing.
+///
+/// # Errors
+/// Those of [`without_effect`].
+pub(super) fn idle(host: &Host, stages: &[StageConfig], architecture: &Architecture) -> Result<()> {
+    for idle in without_effect(stages, architecture)? {
+        host.say(format_args!("note: {idle}"));
+    }
+    Ok(())
+}
+
 /// A remark where the classifier makes so few steps that it hardly learns.
-pub(super) fn few_steps(host: &Host, job: &Finetune, samples: usize) {
+pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, samples: usize) {
     const FEW: usize = 60;
-    let head = job.stages.first().filter(|stage| stage.unfreeze_from.is_none() && stage.rate <= 1e-4);
+    let head = stages.first().filter(|stage| stage.unfreeze_from.is_none() && stage.rate <= 1e-4);
     let Some(head) = head else { return };
-    let together = job.head.batch * head.accumulate;
+    let together = batch * head.accumulate;
     let steps = head.steps_per_epoch.unwrap_or(samples.div_ceil(together)) * head.epochs;
     if steps < FEW {
         host.say(format_args!(

@@ -55,7 +55,8 @@ fn other_classes_are_refused_and_other_pictures_told_of() {
     let dir = tempfile::tempdir().unwrap();
     let here = here(&dir);
     draw(&here.join("data"), &[("train", [6, 6]), ("validation", [3, 3])]);
-    let run = ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--batch", "4", "--epochs", "0"];
+    let run =
+        ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--batch", "4", "--epochs", "0"];
     succeeds(&here, &[&run[..], &["--head-epochs", "1"]].concat());
     draw(&here.join("more"), &[("train", [7, 6]), ("validation", [3, 3])]);
     let on = ["finetune", "more", "--from", "run", "--epochs", "1", "-o"];

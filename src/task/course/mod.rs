@@ -279,7 +279,7 @@ impl StageConfig {
     /// # Errors
     /// [`Kind::Usage`] when `rates` names no block, or there is not one weight for each class.
     pub fn suits(&self, architecture: &Architecture, classes: &[String]) -> Result<()> {
-        let blocks: Vec<&str> = blocks(architecture).map(|(_, block)| block).collect();
+        let blocks: Vec<&str> = blocks(architecture).map(|(_, _, block)| block).collect();
         if let Some(name) = self.rates.keys().find(|name| !blocks.contains(&name.as_str())) {
             let mut each = blocks;
             each.dedup();
@@ -298,7 +298,7 @@ impl StageConfig {
     pub fn optimizer(&self, network: &Network) -> Optimizer {
         let mut optimizer = Optimizer::new(self.optimizer.rule(self.rate), network.parameters().len());
         optimizer.adjust = self.optimizer.adjust();
-        for (kernel, block) in blocks(network.architecture()) {
+        for (_, kernel, block) in blocks(network.architecture()) {
             if let Some(&factor) = self.rates.get(block) {
                 optimizer.factors[kernel..kernel + 2].fill(factor);
             }
@@ -307,15 +307,48 @@ impl StageConfig {
     }
 }
 
-/// The number of each layer's kernel among the parameters, and the block that rates know it by.
-fn blocks(architecture: &Architecture) -> impl Iterator<Item = (usize, &str)> {
+/// What is asked for and changes nothing, of all stages together; for people.
+///
+/// # Errors
+/// Those of [`StageConfig::boundary`].
+pub(super) fn without_effect(stages: &[StageConfig], architecture: &Architecture) -> Result<Vec<String>> {
+    let mut idle = Vec::new();
+    let mut lowest = architecture.base();
+    for stage in stages {
+        lowest = lowest.min(stage.boundary(architecture)?);
+    }
+    let mut named: Vec<&str> =
+        stages.iter().flat_map(|stage| stage.rates.keys().map(String::as_str)).collect();
+    named.sort_unstable();
+    named.dedup();
+    let learns: Vec<&str> = blocks(architecture)
+        .filter(|(position, _, _)| *position >= lowest)
+        .map(|(_, _, block)| block)
+        .collect();
+    for block in named.into_iter().filter(|block| !learns.contains(block)) {
+        idle.push(format!("the rate of {block} changes nothing: no stage unfreezes it"));
+    }
+    if stages.iter().any(|stage| stage.monitor != Monitor::default())
+        && !stages.iter().any(StageConfig::watches)
+    {
+        idle.push(
+            "--monitor changes nothing without --early-stopping, --restore-best or the schedule `plateau`"
+                .into(),
+        );
+    }
+    Ok(idle)
+}
+
+/// The position of each layer that has weights, the number of its kernel among the parameters, and the block that rates
+/// know it by.
+fn blocks(architecture: &Architecture) -> impl Iterator<Item = (usize, usize, &str)> {
     architecture.layers().iter().enumerate().filter_map(|(position, placed)| {
         let block = if position >= architecture.base() {
             CLASSIFIER
         } else {
             placed.name.split('_').next().unwrap_or_default()
         };
-        Some((placed.kernel?, block))
+        Some((position, placed.kernel?, block))
     })
 }
 
@@ -335,6 +368,9 @@ impl fmt::Display for StageConfig {
                 0 => write!(f, " times {factor}")?,
                 _ => write!(f, " times {factor} after {}", counted(*step as usize, "step"))?,
             }
+        }
+        for (block, factor) in &self.rates {
+            write!(f, ", {block} times {factor}")?;
         }
         if self.warmup > 0 {
             write!(f, ", warm-up {}", counted(self.warmup, "step"))?;

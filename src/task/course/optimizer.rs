@@ -2,6 +2,7 @@
 
 use crate::device::call::{Adamw, Adjust, Rmsprop, Rule, Sgd};
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -16,6 +17,17 @@ pub enum RuleName {
     Sgd,
     /// Adam with decay beside it.
     Adamw,
+}
+
+impl RuleName {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rmsprop => "rmsprop",
+            Self::Sgd => "sgd",
+            Self::Adamw => "adamw",
+        }
+    }
 }
 
 /// The optimizer's numbers; what is not given is Keras' default.
@@ -113,7 +125,7 @@ impl OptimizerConfig {
             ("beta_2", self.beta_2.is_some() && !adamw, "adamw"),
         ];
         if let Some((name, _, has)) = foreign.into_iter().find(|(_, wrong, _)| *wrong) {
-            return Err(Error::new(Kind::Usage, format!("{self} has no `{name}`"))
+            return Err(Error::new(Kind::Usage, format!("{} has no `{name}`", self.rule.name()))
                 .fact("rules that have it", has)
                 .help("leave it out, or choose another rule with --optimizer"));
         }
@@ -129,6 +141,11 @@ impl OptimizerConfig {
                     .expected_got("0 <= share < 1", share));
             }
         }
+        if self.nesterov && self.momentum.is_none_or(|momentum| momentum == 0.0) {
+            return Err(Error::new(Kind::Usage, "sgd without momentum has nothing to look ahead by")
+                .expected_got("a momentum with nesterov", "none")
+                .help("give one, such as --momentum 0.9"));
+        }
         if let Some(decay) = self.weight_decay.filter(|decay| !(*decay >= 0.0 && decay.is_finite())) {
             return Err(Error::new(Kind::Usage, "the optimizer's `weight_decay` is not negative")
                 .expected_got("0 or more", decay));
@@ -143,12 +160,28 @@ impl OptimizerConfig {
 }
 
 impl fmt::Display for OptimizerConfig {
+    /// "sgd momentum 0.9 nesterov": the rule, and what is not its default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.rule {
-            RuleName::Rmsprop => "rmsprop",
-            RuleName::Sgd => "sgd",
-            RuleName::Adamw => "adamw",
-        })
+        f.write_str(self.rule.name())?;
+        let numbers = [
+            ("rho", self.rho.map(files::short)),
+            ("momentum", self.momentum.map(files::short)),
+            ("beta_1", self.beta_1),
+            ("beta_2", self.beta_2),
+            ("epsilon", self.epsilon.map(files::short)),
+            ("decay", self.weight_decay.map(files::short)),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                write!(f, " {name} {number:?}")?;
+            }
+        }
+        let ways = [
+            ("nesterov", self.nesterov),
+            ("centered", self.centered),
+            ("epsilon outside", self.epsilon_outside),
+        ];
+        ways.iter().filter(|(_, taken)| *taken).try_for_each(|(name, _)| write!(f, " {name}"))
     }
 }
 
@@ -164,6 +197,11 @@ mod tests {
         assert!(error.to_string().contains("sgd has no `rho`"), "{error}");
         assert!(OptimizerConfig { nesterov: true, ..config(RuleName::Adamw) }.validate().is_err());
         assert!(OptimizerConfig { momentum: Some(1.0), ..config(RuleName::Sgd) }.validate().is_err());
+        let mut sgd = OptimizerConfig { nesterov: true, ..config(RuleName::Sgd) };
+        assert!(sgd.validate().unwrap_err().to_string().contains("--momentum 0.9"));
+        sgd.momentum = Some(0.9);
+        sgd.validate().unwrap();
+        assert_eq!(sgd.to_string(), "sgd momentum 0.9 nesterov");
         assert_eq!(config(RuleName::Adamw).adjust().decay, 0.004);
         let error =
             OptimizerConfig { epsilon: Some(0.0), ..config(RuleName::Rmsprop) }.validate().unwrap_err();
