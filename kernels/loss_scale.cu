@@ -4,7 +4,8 @@
 //   scale_gradient      gradient[i] = gradient[i] · scale      in place: that of the logits, before the backward pass
 //   check_gradients     found = the first tensor with an infinite number or a NaN
 //   update_loss_scale   if one was found: scale = max(scale/2, 1), skipped = skipped + 1, good = 0
-//                       else: good = good + 1, and after `interval` of them scale = 2·scale, good = 0
+//                       else: good = good + 1, and after `interval` of them scale = min(2·scale, 2^126),
+//                       good = 0
 //
 //   gradient   any shape     f32
 //   scaling    LossScale     loss_scale.cuh
@@ -64,7 +65,7 @@ extern "C" __global__ __launch_bounds__(32) void update_loss_scale(const unsigne
         good = 0;
         scaling->skipped += 1;
     } else if (good >= interval) {
-        scale = 2.0f * scale;
+        scale = fminf(2.0f * scale, MOST);
         good = 0;
     }
     scaling->scale = scale;

@@ -10,6 +10,8 @@
 
 // No tensor: all gradients are finite.
 constexpr unsigned NOTHING = 0xffffffff;
+// The scale at most, so that neither its double nor its inverse leaves f32.
+constexpr float MOST = 0x1p126f;
 
 struct LossScale {
     float scale;                                     // a power of two

@@ -163,7 +163,7 @@ struct Adjust {
     float rate;
 };
 
-// v = rho·v + (1-rho)·g²;  d = v, less the square of mean = rho·mean + (1-rho)·g if centered;
+// v = rho·v + (1-rho)·g²;  d = v; if centered mean = rho·mean + (1-rho)·g and d = max(v - mean², 0);
 // root = √(d + epsilon), or √d + epsilon if outside;  step = rate·g / root, or
 // momentum = momentum·momentum + rate·g / root if that is above 0;  w = w - step.
 struct Rmsprop {

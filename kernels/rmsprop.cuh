@@ -37,6 +37,8 @@ __device__ __forceinline__ void step(
     if (p.centered) {
         mean = average(p, mean, g);
         d = __fsub_rn(v, __fmul_rn(mean, mean));
+        // No variance is negative; its rounding may be, and then has no root. (fmaxf would hide a NaN.)
+        if (d < 0.0f) d = 0.0f;
     }
     const float root =
         p.outside ? __fadd_rn(__fsqrt_rn(d), p.epsilon) : __fsqrt_rn(__fadd_rn(d, p.epsilon));

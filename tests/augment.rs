@@ -208,7 +208,7 @@ fn resident_pictures_are_those_that_are_handed_over() {
     let mut seen: Vec<[Vec<f32>; 4]> = Vec::new();
     for device in devices::all() {
         let device = &*device;
-        let mut samples = PictureSamples::new(device, &pictures, rule).unwrap();
+        let mut samples = PictureSamples::new(device, &pictures, rule, 0).unwrap();
         samples.augment(Some((augment.clone(), 5)));
         let resident = device.describe().name != "cpu";
         assert_eq!(samples.to_string().ends_with("resident on the device"), resident, "{samples}");

@@ -7,6 +7,9 @@ use crate::error::{Error, Kind, Result};
 use crate::shape::Conv2d;
 use std::fmt;
 
+/// Said where only vgg-ft itself can be wrong.
+const BUG: &str = "the sizes of a call come from its tensors' shapes; this is a bug in vgg-ft";
+
 /// The call whose arguments are being opened.
 #[derive(Clone, Copy)]
 pub struct Arm {
@@ -30,7 +33,7 @@ impl Arm {
         Err(self
             .refuse(format!("`{name}` does not fit"))
             .expected_got(format!("{dtype}[{len}]"), format!("{buffer:?}"))
-            .help("the sizes of a call come from its tensors' shapes; this is a bug in vgg-ft"))
+            .help(BUG))
     }
 
     /// `columns`, if the buffer divides into rows of that many.
@@ -41,7 +44,8 @@ impl Arm {
         if columns == 0 || !buffer.len().is_multiple_of(columns) {
             return Err(self
                 .refuse(format!("`{name}` does not divide into rows"))
-                .expected_got(format!("a multiple of {columns} elements"), buffer.len()));
+                .expected_got(format!("a multiple of {columns} elements"), buffer.len())
+                .help(BUG));
         }
         Ok(columns)
     }
@@ -134,5 +138,6 @@ pub fn same_length(verb: &str, buffer: &Buffer, host: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Device, format!("{verb}: the host's bytes are not as many as the buffer's"))
-        .expected_got(format!("{bytes} bytes"), host))
+        .expected_got(format!("{bytes} bytes"), host)
+        .help(BUG))
 }

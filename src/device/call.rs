@@ -318,7 +318,7 @@ pub enum Call<'a> {
     },
     /// `v = rho·v + (1-rho)·g²; w = w - rate·g / sqrt(v + epsilon)`, for every tensor.
     ///
-    /// Centered, `mean = rho·mean + (1-rho)·g` and the root is `sqrt(v - mean² + epsilon)`; with epsilon
+    /// Centered, `mean = rho·mean + (1-rho)·g` and the root is `sqrt(max(v - mean², 0) + epsilon)`; with epsilon
     /// outside it is `sqrt(…) + epsilon`; with momentum, `m = momentum·m + rate·g / root; w = w - m`.
     RmspropStep {
         /// Its numbers.
@@ -412,8 +412,9 @@ pub enum Call<'a> {
         scaling: &'a mut Buffer,
     },
     /// After the steps: if something was found `scale = max(scale/2, 1); skipped = skipped + 1; good = 0`, else
-    /// `good = good + 1` and, after `interval` of them, `scale = 2·scale; good = 0`. As Keras'
-    /// LossScaleOptimizer, but for the bound: at 1 a gradient that is not finite is not the scale's fault.
+    /// `good = good + 1` and, after `interval` of them, `scale = min(2·scale, 2^126); good = 0`. As Keras'
+    /// LossScaleOptimizer, but for the bounds: at 1 a gradient that is not finite is not the scale's fault, and an infinite
+    /// scale would never end.
     UpdateLossScale {
         /// Steps between two doublings.
         interval: u32,

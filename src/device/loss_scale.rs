@@ -34,6 +34,9 @@ impl LossScale {
     /// How it begins: 2^15, as `initial_scale` of Keras' LossScaleOptimizer.
     pub const START: Self = Self::at(32768.0, 0, 0);
 
+    /// The scale at most: neither its double nor its inverse leaves f32.
+    pub const MOST: f32 = f32::from_bits((126 + 127) << 23);
+
     /// Between two steps.
     pub const fn at(scale: f32, good: u32, skipped: u32) -> Self {
         Self { scale, inverse: 1.0 / scale, good, found: Self::NOTHING, skipped }
@@ -62,7 +65,7 @@ impl LossScale {
         let Self { scale, good, found, skipped, .. } = self;
         match good + 1 {
             _ if found != Self::NOTHING => Self::at((0.5 * scale).max(1.0), 0, skipped + 1),
-            good if good >= interval => Self::at(2.0 * scale, 0, skipped),
+            good if good >= interval => Self::at((2.0 * scale).min(Self::MOST), 0, skipped),
             good => Self::at(scale, good, skipped),
         }
     }
@@ -86,5 +89,7 @@ mod tests {
         assert_eq!(fields, ours);
         assert_eq!(LossScale::WORDS, ours.len());
         assert!(source.contains("NOTHING = 0xffffffff"));
+        assert!(source.contains("MOST = 0x1p126f"));
+        assert_eq!(LossScale::MOST.log2(), 126.0);
     }
 }

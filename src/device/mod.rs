@@ -217,7 +217,8 @@ impl dyn Device + '_ {
     pub fn download<T: Element>(&self, from: &Buffer) -> Result<Vec<T>> {
         if from.dtype() != T::DTYPE {
             return Err(Error::new(Kind::Device, "a buffer is read as another type")
-                .expected_got(from.dtype(), T::DTYPE));
+                .expected_got(from.dtype(), T::DTYPE)
+                .help("what a buffer holds is known where it is made; this is a bug in vgg-ft"));
         }
         let mut to = vec![T::zeroed(); from.len()];
         self.download_bytes(from, bytemuck::cast_slice_mut(&mut to))?;

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::{Architecture, Layer, Trainable};
 use crate::report::plan::gib;
-use crate::train::{EVALUATION_BATCH, plan};
+use crate::train::{EVALUATION_BATCH, plan, uses_at_once};
 use std::ops::Range;
 
 /// A job as far as memory is concerned.
@@ -39,18 +39,28 @@ pub(super) struct Learning {
     pub samples: [usize; 2],
     /// Whether training samples enter as pictures, whatever is frozen.
     pub augmented: bool,
-    /// Numbers that are kept for each weight that learns beside the one of plain RMSprop, which the plan has: of other
-    /// rules, and sums over batches.
-    pub beside: usize,
+    /// What stays for each weight that learns.
+    pub keeps: Keeps,
 }
 
-impl Learning {
-    /// [`Learning::beside`] of the greediest of `stages`.
-    pub fn beside(stages: &[StageConfig]) -> usize {
-        let of = |stage: &StageConfig| {
-            stage.optimizer.rule(stage.rate).keeps().count() + usize::from(stage.accumulate > 1)
+/// What stays for each weight that learns beside the one number of plain RMSprop, which every plan has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Keeps {
+    /// Numbers of other rules.
+    pub states: usize,
+    /// Whether its gradient waits for those of all others, or is summed over batches.
+    pub gradient: bool,
+}
+
+impl Keeps {
+    /// The most of what any of `stages` has.
+    pub fn of(stages: &[StageConfig]) -> Self {
+        let waits = |stage: &StageConfig| {
+            let rule = stage.optimizer.rule(stage.rate);
+            stage.accumulate > 1 || !uses_at_once(rule, stage.optimizer.adjust())
         };
-        stages.iter().map(of).max().unwrap_or(0).saturating_sub(1)
+        let states = stages.iter().map(|stage| stage.optimizer.rule(stage.rate).keeps().count());
+        Self { states: states.max().unwrap_or(0).saturating_sub(1), gradient: stages.iter().any(waits) }
     }
 }
 
@@ -66,8 +76,8 @@ struct Place {
 /// What runs at once.
 #[derive(Clone)]
 enum Step {
-    /// Samples enter at the first layer, all from the second on learns.
-    Training(usize, usize),
+    /// Samples enter at the first layer, all from the second on learns; whether gradients wait for each other.
+    Training(usize, usize, bool),
     Inference(Range<usize>),
 }
 
@@ -110,7 +120,12 @@ impl Place {
 
     fn record(&self, net: &Architecture, step: &Step, batch: usize) -> Result<Record> {
         match step.clone() {
-            Step::Training(enters, from) => plan::training(self.on, net, enters, Trainable { from }, batch),
+            Step::Training(enters, from, false) => {
+                plan::training(self.on, net, enters, Trainable { from }, batch)
+            }
+            Step::Training(enters, from, true) => {
+                plan::gathering(self.on, net, enters, Trainable { from }, batch)
+            }
             Step::Inference(range) => plan::inference(self.on, net, range, batch),
         }
     }
@@ -122,7 +137,7 @@ impl Place {
             Ok(one) => without_scratch(Memory::of(&one)),
             Err(_) => {
                 let (enters, learns) = match step {
-                    Step::Training(enters, from) => (*enters, net.parameters_from(*from)),
+                    Step::Training(enters, from, _) => (*enters, net.parameters_from(*from)),
                     Step::Inference(range) => (range.start, 0),
                 };
                 let base = Step::Inference(enters..enters.max(net.base()));
@@ -146,31 +161,31 @@ fn without_scratch(mut memory: Memory) -> Memory {
 }
 
 impl Estimate<'_> {
-    /// Says what is needed, where the device or the system says what there is.
+    /// Says what is needed, where the device or the system says what there is. Gives its bytes; 0 where nobody knows.
     ///
     /// # Errors
     /// As [`Estimate::check`].
-    pub fn tell(&self, host: &Host) -> Result<()> {
-        if let Some(needed) = self.check(host)? {
-            host.say(format_args!("memory     needs {needed}"));
-        }
-        Ok(())
+    pub fn tell(&self, host: &Host) -> Result<u64> {
+        let Some((bytes, words)) = self.check(host)? else { return Ok(0) };
+        host.say(format_args!("memory     needs {words}"));
+        Ok(bytes)
     }
 
-    /// What is needed of what there is, in words.
+    /// What is needed of what there is, in bytes and in words.
     ///
     /// # Errors
     /// [`Kind::Device`] when it does not fit; [`Kind::Interrupted`].
-    pub fn check(&self, host: &Host) -> Result<Option<String>> {
+    pub fn check(&self, host: &Host) -> Result<Option<(u64, String)>> {
         Place::of(host)?.map(|place| self.check_in(&place)).transpose()
     }
 
-    fn check_in(&self, place: &Place) -> Result<String> {
+    fn check_in(&self, place: &Place) -> Result<(u64, String)> {
         let need = self.need(place)?;
         let Capacity { free, total } = place.room;
         let least = if place.cpu { "at least " } else { "" };
         if place.fits(&need) {
-            return Ok(format!("{least}{} of {}", gib(need.memory.peak), gib(free)));
+            let peak = need.memory.peak;
+            return Ok((peak, format!("{least}{} of {}", gib(peak), gib(free))));
         }
         let parts: Vec<String> = KINDS
             .iter()
@@ -196,18 +211,22 @@ impl Estimate<'_> {
         if self.pictures > 0 {
             parts.push(("running pictures".into(), Step::Inference(0..end), self.batch.min(self.pictures)));
         }
-        if let Some(Learning { boundary, samples: [learned, checked], augmented, .. }) = self.training {
+        if let Some(Learning { boundary, samples: [learned, checked], augmented, keeps }) = self.training {
             let batch = self.batch.min(learned.max(1));
             // Pictures are evaluated as they are trained, activations many at once.
             let many = self.batch.max(EVALUATION_BATCH);
             let enters = |from: usize| if augmented { 0 } else { from };
-            parts.push(("training the classifier".into(), Step::Training(enters(base), base), batch));
+            parts.push((
+                "training the classifier".into(),
+                Step::Training(enters(base), base, keeps.gradient),
+                batch,
+            ));
             if checked > 0 {
                 parts.push(("validation".into(), Step::Inference(base..end), many.min(checked)));
             }
             if boundary < base {
                 let name = &net.layers()[boundary].name;
-                let step = Step::Training(enters(boundary), boundary);
+                let step = Step::Training(enters(boundary), boundary, keeps.gradient);
                 parts.push((format!("training from {name} on"), step, batch));
                 let many = if boundary == 0 { self.batch } else { many };
                 if checked > 0 {
@@ -219,8 +238,8 @@ impl Estimate<'_> {
         let mut most = Need { doing: "nothing".into(), memory: Memory::default() };
         for (doing, step, batch) in parts {
             let mut memory = place.memory(net, &step, batch)?;
-            if let (Step::Training(_, from), Some(Learning { beside, .. })) = (&step, self.training) {
-                let bytes = 4 * net.parameters_from(*from) * beside as u64;
+            if let (Step::Training(_, from, _), Some(Learning { keeps, .. })) = (&step, self.training) {
+                let bytes = 4 * net.parameters_from(*from) * keeps.states as u64;
                 memory.peak += bytes;
                 *memory.at_peak.entry((Purpose::Optimizer, String::new())).or_default() += bytes;
             }

@@ -10,7 +10,7 @@ mod origin;
 use super::base::Base;
 use super::contents::Listing;
 use super::course::StageConfig;
-use super::estimate::{Estimate, Learning};
+use super::estimate::{Estimate, Keeps, Learning};
 use super::extract::{self, named, opened};
 use super::fit::HeadOptions;
 use super::output::apart;
@@ -131,7 +131,7 @@ pub(super) fn train(
         job.stages.iter().try_for_each(|stage| stage.unfreezes(&architecture))?;
     }
     let places = places(&architecture, &job.stages)?;
-    estimate(job, &architecture, &places, &splits).tell(host)?;
+    let needed = estimate(job, &architecture, &places, &splits).tell(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     base.remark(host, job.pictures.preprocess);
     let mut config = config(host, job, &base.sha256, &classes)?;
@@ -202,8 +202,8 @@ pub(super) fn train(
         let with = |stage: &StageConfig| if stage.augment.is_some() { 0 } else { usize::MAX };
         let entered: Vec<usize> =
             job.stages.iter().zip(&places).map(|(stage, &place)| place.min(with(stage))).collect();
-        let mut train = parts[0].ready(host, rule, &entered)?;
-        let validation = parts.get(1).map(|part| part.ready(host, rule, &places)).transpose()?;
+        let mut train = parts[0].ready(host, rule, &entered, needed)?;
+        let validation = parts.get(1).map(|part| part.ready(host, rule, &places, needed)).transpose()?;
         for (index, (stage, &place)) in job.stages.iter().zip(&places).enumerate() {
             let seen = Seen {
                 train: train.training(place, stage.augment.as_ref(), job.head.seed),
@@ -280,7 +280,7 @@ fn estimate<'a>(
             boundary: places.iter().copied().min().unwrap_or_default(),
             samples,
             augmented: job.stages.iter().any(|stage| stage.augment.is_some()),
-            beside: Learning::beside(&job.stages),
+            keeps: Keeps::of(&job.stages),
         }),
     }
 }

@@ -3,7 +3,7 @@
 use super::base::Base;
 use super::contents::Listing;
 use super::course::StageConfig;
-use super::estimate::{Estimate, Learning};
+use super::estimate::{Estimate, Keeps, Learning};
 use super::evaluate::{Which, test};
 use super::output::apart;
 use super::remarks::{few_steps, idle, unvalidated};
@@ -146,7 +146,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         boundary: from,
         samples: counts,
         augmented: false,
-        beside: Learning::beside(std::slice::from_ref(&stage)),
+        keeps: Keeps::of(std::slice::from_ref(&stage)),
     });
     Estimate { architecture: &architecture, batch, pictures: 0, training }.tell(host)?;
     let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));

@@ -97,15 +97,15 @@ impl Part {
         Ok(part)
     }
 
-    /// For stages that enter at `places`.
-    pub fn ready(&self, host: &Host, rule: Normalize, places: &[usize]) -> Result<Ready<'_>> {
+    /// For stages that enter at `places`, and need so many bytes of the device.
+    pub fn ready(&self, host: &Host, rule: Normalize, places: &[usize], needed: u64) -> Result<Ready<'_>> {
         let mut levels = BTreeMap::new();
         for (&place, features) in &self.levels {
             levels.insert(place, samples(features)?);
         }
         let wanted = places.iter().any(|place| levels.range(..=place).next().is_none());
         let plain = if wanted {
-            let plain = PictureSamples::new(host.device.as_ref(), &self.pictures, rule)?;
+            let plain = PictureSamples::new(host.device.as_ref(), &self.pictures, rule, needed)?;
             host.say(format_args!("{:10} {plain}", self.name));
             plain
         } else {

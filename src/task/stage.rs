@@ -7,6 +7,7 @@ use super::Host;
 use super::contents::{Contents, Listing};
 use super::course::StageConfig;
 use super::run::Folder;
+use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use crate::interrupt;
@@ -223,6 +224,9 @@ impl<'a> Stages<'a> {
                 error.help(format!(
                     "`vgg-ft resume {run}` goes on from there, or the same command with --resume"
                 ))
+            }
+            Kind::Numeric if device.precision() == Precision::F16 => {
+                self.diverged(error.fact("precision", "f16, whose numbers end at 65504"))
             }
             Kind::Numeric => self.diverged(error),
             _ => error,

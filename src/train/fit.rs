@@ -41,7 +41,8 @@ impl Fit<'_> {
     /// Trains `network` from `position` to the end of the stage.
     ///
     /// # Errors
-    /// [`Kind::Numeric`] when the loss is no longer finite; [`Kind::Interrupted`], after the observer has
+    /// [`Kind::Numeric`] when the loss is no longer finite; [`Kind::Device`] when its precision does not reach for the
+    /// gradients; [`Kind::Interrupted`], after the observer has
     /// kept the moment; the device's and the observer's errors. After an error the network is of no use.
     pub fn run(
         &self,
@@ -51,7 +52,7 @@ impl Fit<'_> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let course = self.course;
-        optimizer.gathers = course.accumulate > 1;
+        optimizer.gathers |= course.accumulate > 1;
         optimizer.prepare(self.device, network.parameters())?;
         if let Some(scaler) = optimizer.scaler.as_ref().filter(|_| position.within == 0) {
             position.skipped = scaler.read(self.device)?.skipped;
@@ -144,7 +145,8 @@ impl Fit<'_> {
         if skipped < steps || state.scale > 1.0 {
             return Ok(skipped);
         }
-        Err(Error::new(Kind::Numeric, "no step of the epoch had finite gradients")
+        // The precision's, not the rate's: no weight has moved.
+        Err(Error::new(Kind::Device, "no step of the epoch had finite gradients")
             .fact("steps skipped", skipped)
             .fact("scale of the loss", state.scale)
             .help("f16 does not reach for this network: use --precision f32, or bf16 on a card that has it"))

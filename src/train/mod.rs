@@ -27,7 +27,7 @@ pub use fit::Fit;
 pub use gradcam::{Cam, Saliency, cams, gradcam, last_convolution, saliency};
 pub use history::{Epoch, History};
 pub use observer::{Observer, Position};
-pub use optimizer::{Optimizer, State};
+pub use optimizer::{Optimizer, State, uses_at_once};
 pub use pictures::PictureSamples;
 pub use sampler::Sampler;
 pub use samples::{EVALUATION_BATCH, FeatureSamples, Samples, input};

@@ -39,6 +39,11 @@ pub struct State {
     pub mean: Option<Buffer>,
 }
 
+/// Whether a weight's gradient is used where it arises, and never stored, where nothing has to be awaited.
+pub fn uses_at_once(rule: Rule, adjust: Adjust) -> bool {
+    adjust == Adjust::NONE && matches!(rule, Rule::Rmsprop(rule) if rule.is_plain())
+}
+
 impl State {
     fn new(device: &dyn Device, rule: Rule, len: usize) -> Result<Self> {
         let zeros = |kept: bool| kept.then(|| device.zeros(len)).transpose();
@@ -118,20 +123,18 @@ impl Optimizer {
             self.states[index] = Some(State::new(device, self.rule, parameter.shape().len())?);
         }
         // What is scaled waits for all others: one that is not finite stops them all.
-        let at_once = !self.gathers && self.adjust == Adjust::NONE && self.scaler.is_none();
+        let at_once = !self.gathers && uses_at_once(self.rule, self.adjust) && self.scaler.is_none();
         let rule = self.rule.at_rate(self.rule.rate() * self.factors[index]);
         let velocity = self.states[index].as_mut().and_then(|state| state.velocity.as_mut());
         let alone = parameter.shadow().is_none();
         match (gradient, rule, velocity) {
             (Gradient::Dense { geometry, x, dy }, Rule::Rmsprop(rule), Some(velocity))
-                if rule.is_plain() && at_once && alone =>
+                if at_once && alone =>
             {
                 let (x, dy, (weight, _)) = (x.buffer(), &dy, parameter.update()?);
                 device.run(Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight })
             }
-            (Gradient::Conv2d(product), Rule::Rmsprop(rule), Some(velocity))
-                if rule.is_plain() && at_once =>
-            {
+            (Gradient::Conv2d(product), Rule::Rmsprop(rule), Some(velocity)) if at_once => {
                 let (weight, shadow) = parameter.update()?;
                 product.compute(device, |dbias| {
                     let (geometry, x, dy) = (product.geometry, product.x.buffer(), &*product.dy);

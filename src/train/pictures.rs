@@ -33,17 +33,23 @@ enum Place {
 
 impl<'a> PictureSamples<'a> {
     /// Samples for many passes: resident if the device has memory of its own and the set takes at most a
-    /// quarter of what is free.
+    /// quarter of what is free, and none of the `needed` bytes that the job will take.
     ///
     /// # Errors
     /// The device's errors.
-    pub fn new(device: &dyn Device, pictures: &'a Pictures, rule: Normalize) -> Result<Self> {
+    pub fn new(device: &dyn Device, pictures: &'a Pictures, rule: Normalize, needed: u64) -> Result<Self> {
         let bytes = pictures.len() as u64 * pictures.size.bytes() as u64;
         let name = device.describe().name;
         let why_not = match device.memory()? {
             Some(memory) if bytes > memory.free / SHARE => {
                 Some(format!("more than a quarter of the {} that {name} has free", megabytes(memory.free)))
             }
+            // What the network holds already is counted twice: a set that just fits is handed over, too.
+            Some(memory) if bytes > memory.free.saturating_sub(needed) => Some(format!(
+                "more than training leaves, which may take {} of the {} that {name} has free",
+                megabytes(needed),
+                megabytes(memory.free)
+            )),
             Some(_) => None,
             // The emulator does as a card does; its memory is this computer's, which it does not count.
             None if name == "emulator" => None,

@@ -70,11 +70,36 @@ pub type On = (&'static Card, Precision, Kernels);
 /// [`Kind::Device`] when a tensor has more elements than a kernel counts, or the card does
 /// not run those kernels.
 pub fn training(
-    (card, precision, kernels): On,
+    on: On,
     architecture: &Architecture,
     from: usize,
     trainable: Trainable,
     batch: usize,
+) -> Result<Record> {
+    steps(on, architecture, from, trainable, (batch, false))
+}
+
+/// The same where all gradients wait for the end of the backward pass: those that are summed over batches, or that the
+/// rule does not use [at once](super::optimizer::uses_at_once).
+///
+/// # Errors
+/// As [`training`].
+pub fn gathering(
+    on: On,
+    architecture: &Architecture,
+    from: usize,
+    trainable: Trainable,
+    batch: usize,
+) -> Result<Record> {
+    steps(on, architecture, from, trainable, (batch, true))
+}
+
+fn steps(
+    (card, precision, kernels): On,
+    architecture: &Architecture,
+    from: usize,
+    trainable: Trainable,
+    (batch, gathers): (usize, bool),
 ) -> Result<Record> {
     let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(kernels)?;
     let mut network = blank(&gpu, architecture)?;
@@ -82,6 +107,7 @@ pub fn training(
     let samples = samples(&gpu, architecture, from, (2, batch))?;
     let rule = Rmsprop { rate: 1e-5, rho: 0.9, epsilon: 1e-7, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
+    optimizer.gathers = gathers;
     let course = Course::new(1, batch, 1, 1e-5);
     Fit { device: &gpu, from, train: &samples, validation: None, stage: "plan", course: &course }.run(
         &mut network,

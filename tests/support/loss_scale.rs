@@ -43,6 +43,9 @@ pub fn all() -> Vec<Case> {
         (at(32768.0, 7, 0), at(65536.0, 0, 0)),
         // An interval that was longer before.
         (at(8.0, 40, 1), at(16.0, 0, 1)),
+        // The end of f32 is not to be passed.
+        (at(LossScale::MOST / 2.0, 7, 0), at(LossScale::MOST, 0, 0)),
+        (at(LossScale::MOST, 7, 0), at(LossScale::MOST, 0, 0)),
         (found(at(32768.0, 7, 0), 0), at(16384.0, 0, 1)),
         (found(at(2.0, 3, 4), 21), at(1.0, 0, 5)),
         (found(at(1.0, 3, 4), 3), at(1.0, 0, 5)),

@@ -119,6 +119,9 @@ pub fn step(rule: Rule, t: u64, adjust: Adjust, tensor: &Tensor) -> Stepped {
                 if rule.centered {
                     mean = rho * mean + rest * g;
                     d = v - mean * mean;
+                    if d.x + d.off < 0.0 {
+                        d = exactly(0.0);
+                    }
                 }
                 let root = if rule.outside { d.sqrt() + epsilon } else { (d + epsilon).sqrt() };
                 let mut way = exactly(rule.rate) * g / root;
@@ -222,7 +225,13 @@ fn tensor(source: &mut Source, len: usize) -> Tensor {
         (gradient[at], velocity[at]) = (g, v);
     }
     // The mean of numbers is not larger than the root of their mean square.
-    let mean = source.f32(Reals, len).iter().zip(&velocity).map(|(m, v)| 0.9 * m * v.sqrt()).collect();
+    let mut mean: Vec<f32> =
+        source.f32(Reals, len).iter().zip(&velocity).map(|(m, v)| 0.9 * m * v.sqrt()).collect();
+    // Of a gradient that stays as it is, it comes to be: by rounding, here by more.
+    if len > 8 {
+        let at = len / 3;
+        (mean[at], velocity[at]) = (gradient[at], 0.5 * gradient[at] * gradient[at]);
+    }
     Tensor { gradient, weight: source.f32(Reals, len), velocity, momentum: source.f32(Reals, len), mean }
 }
 

@@ -50,6 +50,10 @@ widest! {
                 for ((root, mean), &g) in root.iter_mut().zip(part.mean).zip(&way) {
                     *mean = rho * *mean + (1.0 - rho) * g;
                     *root -= *mean * *mean;
+                    // No variance is negative; its rounding may be, and then has no root. (`max` would hide a NaN.)
+                    if *root < 0.0 {
+                        *root = 0.0;
+                    }
                 }
             }
             if outside {

@@ -281,7 +281,7 @@ impl Launch {
 
     fn wrong(&self, what: impl fmt::Display) -> Error {
         Error::new(Kind::Device, format!("{}: {what}", self.entry.name)).help(
-            "use a smaller batch if the grid is too large; anything else is a bug in vgg-ft (src/device/gpu/lower)",
+            "use a smaller batch or smaller pictures if the grid is too large; anything else is a bug in vgg-ft (src/device/gpu/lower)",
         )
     }
 }

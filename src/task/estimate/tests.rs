@@ -68,7 +68,8 @@ fn a_job_that_does_not_fit_is_refused_with_one_that_does() {
     let architecture = &vgg16(150);
     let boundary = architecture.position("block3_conv1").unwrap();
     // So many that training needs most, also of a smaller batch: validation does not go below 128.
-    let training = Some(Learning { boundary, samples: [1000, 1000], augmented: false, beside: 0 });
+    let training =
+        Some(Learning { boundary, samples: [1000, 1000], augmented: false, keeps: Keeps::default() });
     let job = Estimate { architecture, batch: 128, pictures: 2000, training };
     job.check(&host(16 << 30, T4)).unwrap();
     let need = peak(&job, &host(0, T4));
@@ -91,7 +92,8 @@ fn a_job_that_does_not_fit_is_refused_with_one_that_does() {
 fn what_is_planned_are_the_kernels_of_the_card() {
     let architecture = &vgg16(150);
     let from = architecture.position("block3_conv1").unwrap();
-    let training = Some(Learning { boundary: from, samples: [1000, 0], augmented: true, beside: 0 });
+    let training =
+        Some(Learning { boundary: from, samples: [1000, 0], augmented: true, keeps: Keeps::default() });
     let job = Estimate { architecture, batch: 20, pictures: 0, training };
     let mut needs = Vec::new();
     for (capability, kernels, name) in
@@ -112,7 +114,7 @@ fn no_more_runs_at_once_than_there_is() {
     let architecture = &vgg16(224);
     let boundary = architecture.position("block3_conv1").unwrap();
     let of = |batch, pictures, samples| {
-        let training = Some(Learning { boundary, samples, augmented: false, beside: 0 });
+        let training = Some(Learning { boundary, samples, augmented: false, keeps: Keeps::default() });
         peak(&Estimate { architecture, batch, pictures, training }, &host(0, None))
     };
     assert_eq!(of(1 << 20, 30, [20, 10]), of(30, 30, [20, 10]));
@@ -145,35 +147,48 @@ fn the_cpu_is_asked_about_what_no_kernel_counts() {
     // Neither do the weights of so wide a classifier fit a kernel: 2 TB of them.
     let head = Head { units: 65_536, dropout: 0.5, classes: 2 };
     let architecture = &architecture.clone().with_head(head).unwrap();
-    let training =
-        Some(Learning { boundary: architecture.base(), samples: [20, 0], augmented: false, beside: 0 });
+    let training = Some(Learning {
+        boundary: architecture.base(),
+        samples: [20, 0],
+        augmented: false,
+        keeps: Keeps::default(),
+    });
     let job = Estimate { architecture, batch: 20, pictures: 0, training };
     let text = job.check(&host(1 << 40, None)).unwrap_err().to_string();
     assert!(text.contains("weights 2048.") && text.contains("optimizer 2048."), "{text}");
     assert!(text.contains("a machine with more"), "{text}");
 }
 
-/// AdamW keeps two numbers for each weight where RMSprop keeps one, and accumulation adds the sums.
+/// AdamW keeps two numbers for each weight where RMSprop keeps one, accumulation adds the sums, and all rules but the plain
+/// RMSprop have the gradients of a step side by side.
 #[test]
 fn what_a_rule_keeps_counts() {
     let architecture = &vgg16(150);
     let boundary = architecture.position("block3_conv1").unwrap();
-    let need = |beside| {
-        let training = Some(Learning { boundary, samples: [1000, 0], augmented: true, beside });
+    let need = |keeps| {
+        let training = Some(Learning { boundary, samples: [1000, 0], augmented: true, keeps });
         peak(&Estimate { architecture, batch: 20, pictures: 0, training }, &host(0, T4))
     };
-    assert_eq!(need(2) - need(0), 8 * architecture.parameters_from(boundary));
+    let keeps = |states, gradient| Keeps { states, gradient };
+    let learns = architecture.parameters_from(boundary);
+    assert_eq!(need(keeps(2, false)) - need(keeps(0, false)), 8 * learns);
+    // When the last gradient is there the activations are gone, so that it may cost less than all of them.
+    let more = need(keeps(0, true)) - need(keeps(0, false));
+    assert!(more > learns && more <= 4 * learns, "{more} for {learns} weights");
     let stage = |toml: &str| -> StageConfig {
         toml::from_str(&format!("name = \"a\"\nepochs = 1\nrate = 0.001\n{toml}")).unwrap()
     };
-    for (toml, beside) in [
-        ("", 0),
-        ("accumulate = 4", 1),
-        ("[optimizer]\nrule = \"adamw\"", 1),
-        ("[optimizer]\nrule = \"sgd\"", 0),
-        ("accumulate = 2\n[optimizer]\ncentered = true\nmomentum = 0.9", 3),
+    for (toml, expected) in [
+        ("", keeps(0, false)),
+        ("accumulate = 4", keeps(0, true)),
+        ("[optimizer]\nrule = \"adamw\"", keeps(1, true)),
+        ("[optimizer]\nrule = \"sgd\"", keeps(0, true)),
+        ("[optimizer]\nrule = \"sgd\"\nmomentum = 0.9", keeps(0, true)),
+        ("[optimizer]\nweight_decay = 0.01", keeps(0, true)),
+        ("[optimizer]\nepsilon_outside = true", keeps(0, true)),
+        ("accumulate = 2\n[optimizer]\ncentered = true\nmomentum = 0.9", keeps(2, true)),
     ] {
-        assert_eq!(Learning::beside(&[stage(toml)]), beside, "{toml}");
+        assert_eq!(Keeps::of(&[stage(toml)]), expected, "{toml}");
     }
-    assert_eq!(Learning::beside(&[stage(""), stage("accumulate = 2")]), 1);
+    assert_eq!(Keeps::of(&[stage(""), stage("accumulate = 2")]), keeps(0, true));
 }

@@ -257,6 +257,9 @@ impl Library {
     }
 }
 
+/// `CUDA_ERROR_CONTAINED`, an error of the hardware that later drivers know.
+const CONTAINED: Code = 226;
+
 /// What a person can do about an error of the driver.
 fn cure(code: Code) -> Option<&'static str> {
     use sys::cudaError_enum as Is;
@@ -275,7 +278,18 @@ fn cure(code: Code) -> Option<&'static str> {
         "the driver's compiler is missing (libnvidia-ptxjitcompiler.so): in a container, allow the `compute` capability"
     } else if is(Is::CUDA_ERROR_DEVICE_UNAVAILABLE) {
         "another process holds the card for itself (compute mode `exclusive`)"
-    } else if is(Is::CUDA_ERROR_ECC_UNCORRECTABLE) || is(Is::CUDA_ERROR_NVLINK_UNCORRECTABLE) {
+    } else if is(Is::CUDA_ERROR_LAUNCH_TIMEOUT) {
+        "a kernel took longer than a card with a display on it may: use a smaller batch, or a card without a display"
+    } else if is(Is::CUDA_ERROR_JIT_COMPILATION_DISABLED) {
+        "kernels are compiled by the driver: unset CUDA_DISABLE_PTX_JIT"
+    } else if is(Is::CUDA_ERROR_OPERATING_SYSTEM) {
+        "in a container: give it the card's device files (docker run --gpus all)"
+    } else if is(Is::CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE) {
+        "this libcuda is one of a compatibility package, which the card does not take: use the driver's own"
+    } else if is(Is::CUDA_ERROR_ECC_UNCORRECTABLE)
+        || is(Is::CUDA_ERROR_NVLINK_UNCORRECTABLE)
+        || code == CONTAINED
+    {
         "the hardware failed: look at nvidia-smi -q; try another card"
     } else if is(Is::CUDA_ERROR_UNKNOWN) {
         "try nvidia-smi: if it fails too, the driver has to be loaded anew"
@@ -287,10 +301,15 @@ fn cure(code: Code) -> Option<&'static str> {
 /// Whether nothing works any more in this process once the driver has answered so: a kernel went wrong on
 /// the card, or the card itself did.
 pub fn is_sticky(code: Code) -> bool {
-    // 214 ECC, 220 NVLink; 700 illegal address, 702 timeout, 709 context destroyed, 710 assert,
-    // 714 to 719 stack, instruction, alignment, address space, program counter, launch failed; 721 and
-    // 999 where the card is gone.
-    matches!(code, 214 | 220 | 700 | 702 | 709 | 710 | 714..=719 | 721 | 999)
+    // 214 ECC, 220 NVLink, 226 contained, 702 timeout, 721 tensor memory, 999 unknown: as where the card is gone.
+    is_a_kernels(code) || matches!(code, 214 | 220 | 226 | 702 | 721 | 999)
+}
+
+/// Whether a kernel that went wrong is what the driver answers so to.
+pub fn is_a_kernels(code: Code) -> bool {
+    // 700 illegal address, 709 context destroyed, 710 assert; 714 to 719 stack, instruction, alignment, address space,
+    // program counter, launch failed.
+    matches!(code, 700 | 709 | 710 | 714..=719)
 }
 
 #[cfg(test)]
@@ -304,6 +323,12 @@ mod tests {
             [Is::CUDA_ERROR_ILLEGAL_ADDRESS, Is::CUDA_ERROR_LAUNCH_FAILED, Is::CUDA_ERROR_MISALIGNED_ADDRESS]
         {
             assert!(is_sticky(sticky as Code), "{sticky:?}");
+        }
+        for hardware in
+            [Is::CUDA_ERROR_ECC_UNCORRECTABLE, Is::CUDA_ERROR_LAUNCH_TIMEOUT, Is::CUDA_ERROR_UNKNOWN]
+        {
+            let code = hardware as Code;
+            assert!(is_sticky(code) && !is_a_kernels(code) && cure(code).is_some(), "{hardware:?}");
         }
         for passing in [Is::CUDA_ERROR_OUT_OF_MEMORY, Is::CUDA_ERROR_INVALID_VALUE, Is::CUDA_ERROR_NOT_FOUND]
         {

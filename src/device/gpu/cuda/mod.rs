@@ -17,6 +17,7 @@ mod start;
 mod tensor;
 mod together;
 
+pub use arena::GRAIN;
 pub use card::{Card, Found, Version, find};
 pub use graph::Counts;
 
@@ -28,7 +29,7 @@ use crate::device::{Capacity, Description, Dtype, Launches};
 use crate::error::{Error, Kind, Result};
 use graph::Graphs;
 use handle::{Code as Compiled, Context, Handle, Stream};
-use library::{Code, Library, SUCCESS, is_sticky, library};
+use library::{Code, Library, SUCCESS, is_a_kernels, is_sticky, library};
 use memory::{GUARD, GUARD_BYTE, Memory, Refused};
 use staging::Staging;
 use start::Function;
@@ -166,6 +167,9 @@ impl Cuda {
             return error;
         }
         let _ = self.lost.set(format!("{}: {}", error.message(), self.library.describe(code)));
+        if !is_a_kernels(code) {
+            return error.fact("kernels", lock(&self.recent));
+        }
         Error::new(Kind::Device, "cuda: a kernel went wrong on the card")
             .fact("reason", self.library.describe(code))
             .fact("seen", format!("trying to {what}"))

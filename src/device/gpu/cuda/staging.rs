@@ -7,7 +7,7 @@
 
 use super::handle::Handle;
 use super::library::{Code, Library, SUCCESS};
-use super::memory::Refused;
+use super::memory::{OUT_OF_MEMORY, Refused};
 use crate::device::gpu::driver::Address;
 use crate::error::Result;
 use cudarc::driver::sys;
@@ -71,7 +71,10 @@ impl Piece {
         let mut bytes = std::ptr::null_mut();
         // SAFETY: writes one pointer.
         let answer = unsafe { (library.call.host_take)(&mut bytes, len, 0) };
-        library.check(answer, "pin memory of the host")?;
+        library.check(answer, "pin memory of the host").map_err(|error| match answer {
+            OUT_OF_MEMORY => error.help("the host has too little memory that can be pinned: end other programs, or give the container more"),
+            _ => error,
+        })?;
         let mut piece = Self { library, bytes: Handle(bytes.cast()), done: Handle(std::ptr::null_mut()) };
         let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
         // SAFETY: writes one pointer.

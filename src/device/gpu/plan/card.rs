@@ -152,9 +152,17 @@ impl Card {
 
     /// Of those that are known the first that a driver's name of a card ("NVIDIA H100 80GB HBM3") speaks of.
     pub fn in_words(words: &str) -> Option<&'static Self> {
-        let squeezed = |text: &str| text.to_lowercase().replace([' ', '-'], "");
-        let words = squeezed(words);
-        CARDS.iter().find(|card| words.contains(card.name))
+        let words: Vec<String> = words
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .map(str::to_lowercase)
+            .filter(|word| !word.is_empty())
+            .collect();
+        // A name may be two words ("RTX 4090"), and never a part of one: an L40S is no L4.
+        let names = |card: &Card| {
+            words.iter().any(|word| word == card.name)
+                || words.windows(2).any(|two| two.concat() == card.name)
+        };
+        CARDS.iter().find(|card| names(card))
     }
 
     /// f32 operations per second: every lane a multiply-add in every cycle.
@@ -234,6 +242,9 @@ mod tests {
         assert!(error.contains("`voodoo`") && error.contains("h100, h200"), "{error}");
         assert_eq!(Card::in_words("NVIDIA GeForce RTX 4090").map(|card| card.name), Some("rtx4090"));
         assert_eq!(Card::in_words("NVIDIA H100 80GB HBM3").map(|card| card.name), Some("h100"));
-        assert_eq!(Card::in_words("Quadro"), None);
+        assert_eq!(Card::in_words("NVIDIA A100-SXM4-40GB").map(|card| card.name), Some("a100"));
+        for other in ["Quadro", "NVIDIA L40S, 8.9, 45 GiB, driver 12.4", "NVIDIA T400 4GB"] {
+            assert_eq!(Card::in_words(other), None, "{other}");
+        }
     }
 }

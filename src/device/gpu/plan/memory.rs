@@ -3,9 +3,10 @@
 //! Kinds are told by when a buffer lives: what was there before the first step are weights, what a step
 //! leaves behind is the optimizer's, parts of sums and Winograd's points are scratch; of the rest, what was allocated in the forward
 //! pass are activations and inputs, in the backward pass gradients. Bytes are those that were asked for, each
-//! rounded up to 512: what the CUDA driver's pools give at least.
+//! rounded up to 256 as the arena of the `cuda` device does.
 
 use super::{BACKWARD, Event, Mark, Record};
+use crate::device::gpu::cuda::GRAIN;
 use crate::device::gpu::driver::Address;
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ pub enum Kind {
     Activations,
     /// What flows back.
     Gradients,
-    /// The parts of sums and Winograd's points, for one call.
+    /// What one call takes for itself: the parts of sums, Winograd's points, a turned weight.
     Scratch,
 }
 
@@ -48,10 +49,7 @@ pub struct Memory {
 }
 
 /// What kernels call what is scratch.
-const SCRATCH: [&str; 3] = ["parts", "points", "sums"];
-
-/// What the pools of the CUDA driver give at least.
-const GRAIN: u64 = 512;
+const SCRATCH: [&str; 6] = ["parts", "biases", "points", "sums", "turned", "ranges"];
 
 struct Life {
     bytes: u64,
