@@ -1,14 +1,22 @@
 //! Ctrl-C, SIGTERM and SIGHUP as a flag that long work looks at between two pieces, so that it can leave
-//! nothing half-written behind. A second signal ends the process at once. Either way the exit code is the
+//! nothing half-written behind. A second signal ends the process at once, unless it comes with the first: who ends a
+//! process and then its whole group, as `timeout` does, means one end. Either way the exit code is the
 //! shell's for a process that a signal ended: 128 and the signal's number. One that was ignored when the process began
 //! stays ignored.
 
 use crate::error::{Error, Kind, Result};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 /// The number of the first signal.
 static SIGNAL: AtomicI32 = AtomicI32::new(SIGINT);
+
+/// When it came, in milliseconds.
+#[cfg(unix)]
+static SINCE: AtomicI64 = AtomicI64::new(0);
+/// Signals that come within so many milliseconds mean one end.
+#[cfg(unix)]
+const ONE_END: i64 = 300;
 
 /// Ctrl-C, on every system.
 const SIGINT: i32 = 2;
@@ -46,13 +54,27 @@ fn listen(signal: i32) -> std::io::Result<()> {
     done(unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) })
 }
 
-/// Runs in the middle of anything: atomics, write and _exit are all that is allowed here.
+/// On a clock that nobody sets.
+#[cfg(unix)]
+fn milliseconds() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes a struct of numbers, and may be called by a handler.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as i64 * 1000 + now.tv_nsec as i64 / 1_000_000
+}
+
+/// Runs in the middle of anything: atomics, clock_gettime, write and _exit are all that is allowed here.
 #[cfg(unix)]
 extern "C" fn heard(signal: i32) {
+    let now = milliseconds();
     if REQUESTED.load(Ordering::SeqCst) {
+        if now - SINCE.load(Ordering::SeqCst) < ONE_END {
+            return;
+        }
         // SAFETY: _exit takes any number and does not come back.
         unsafe { libc::_exit(128 + signal) }
     }
+    SINCE.store(now, Ordering::SeqCst);
     SIGNAL.store(signal, Ordering::SeqCst);
     REQUESTED.store(true, Ordering::SeqCst);
     // What was interrupted may be about to read errno.

@@ -292,6 +292,7 @@ fn finetune(
         keep_features: a.keep_features,
         cache_limit: (a.cache_limit * 1e9) as u64,
         test_pictures: None,
+        named_weights: None,
         trained_classifier: false,
         named_classes: Vec::new(),
     };

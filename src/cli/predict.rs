@@ -86,9 +86,9 @@ pub struct LookArgs {
     /// training (or the augmentation options here) would see it; `flip`: as it is, and mirrored
     #[arg(long, value_name = "N|flip", value_parser = tta)]
     pub tta: Option<TtaArg>,
-    /// Decides what --tta draws
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
-    pub seed: u64,
+    /// Decides what --tta draws; 1 if not given
+    #[arg(long, value_name = "N", requires = "tta", value_parser = whole::<u64>)]
+    pub seed: Option<u64>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub augment: AugmentArgs,
@@ -144,7 +144,7 @@ impl LookArgs {
             TtaArg::Flip => task::Tta::Flip,
             TtaArg::Times(views) => task::Tta::Times { views, augment },
         });
-        Ok(task::Look { tta, seed: self.seed, threshold: self.threshold })
+        Ok(task::Look { tta, seed: self.seed.unwrap_or(1), threshold: self.threshold })
     }
 }
 

@@ -53,13 +53,20 @@ pub struct Recipe {
 impl Recipe {
     /// Whether rows of `self` and `other` mean the same: all but the pictures and their labels.
     pub fn comparable(&self, other: &Self) -> bool {
-        let bare = |recipe: &Self| Self {
-            root: String::new(),
-            files: Vec::new(),
-            labels: Vec::new(),
-            ..recipe.clone()
-        };
-        bare(self) == bare(other)
+        self.bare() == other.bare()
+    }
+
+    /// All but the pictures and their labels.
+    fn bare(&self) -> Self {
+        Self { root: String::new(), files: Vec::new(), labels: Vec::new(), ..self.clone() }
+    }
+
+    /// A fingerprint of what [`Recipe::comparable`] compares.
+    ///
+    /// # Errors
+    /// As [`Recipe::key`].
+    pub fn settings_key(&self) -> Result<String> {
+        self.bare().key()
     }
 
     /// The first setting in which an extraction of other data, or by other numbers, differs from this one, as it is there

@@ -10,6 +10,7 @@ use crate::{files, interrupt, op};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use serde_json::json;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// What to show.
@@ -58,13 +59,14 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     let folder = Splits::open(&job.data, None, job.seed)?.train;
     let rows = job.count.min(folder.len());
     let mut sheet = Sheet::new(rows, job.draws + 1, Size { h, w })?;
-    // From all over the folder, so that every class is there.
-    let chosen: Vec<usize> = (0..rows).map(|row| row * folder.len() / rows.max(1)).collect();
-    let paths: Vec<PathBuf> = chosen.iter().map(|&i| folder.path(i)).collect();
+    let paths: Vec<PathBuf> = (0..folder.len()).map(|i| folder.path(i)).collect();
     let source = Files { paths, labels: Vec::new(), size: sheet.size, resize: job.resize };
-    for (row, &sample) in chosen.iter().enumerate() {
-        interrupt::check()?;
-        let picture = source.batch(&[row as u32])?.pixels;
+    let mut chosen = Vec::new();
+    for row in 0..rows {
+        // From all over the folder, so that every class is there; of its part the first that can be read.
+        let [begin, end] = [row, row + 1].map(|row| row * folder.len() / rows);
+        let (sample, picture) = readable(host, &source, begin..end)?;
+        chosen.push(sample);
         for (column, levels) in draws(host, job, &augment, sample as u32, &picture)?.iter().enumerate() {
             sheet.put(row, column, levels);
         }
@@ -86,6 +88,26 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
         &text,
         &json!({ "sheet": files::shown(&job.output.path), "pictures": shown, "draws": job.draws, "augment": augment }),
     )
+}
+
+/// The first of `samples` that can be read, as training would skip the others, and its levels.
+fn readable(host: &Host, source: &Files, samples: Range<usize>) -> Result<(usize, Vec<u8>)> {
+    let mut unread = None;
+    for sample in samples {
+        interrupt::check()?;
+        match source.batch(&[sample as u32]) {
+            Ok(batch) => return Ok((sample, batch.pixels)),
+            Err(error) => {
+                host.say(format_args!(
+                    "note: {} is skipped: {}",
+                    source.paths[sample].display(),
+                    error.message()
+                ));
+                unread = Some(error);
+            }
+        }
+    }
+    Err(unread.unwrap_or_else(|| Error::new(Kind::Data, "there are no pictures")))
 }
 
 /// The picture as it is, and as steps 0, 1, 2 … would see it: bytes, row by row.

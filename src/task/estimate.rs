@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::{Architecture, Layer, Trainable};
 use crate::report::plan::gib;
-use crate::train::{EVALUATION_BATCH, plan, uses_at_once};
+use crate::train::{plan, rows_at_once, uses_at_once};
 use std::ops::Range;
 
 /// A job as far as memory is concerned.
@@ -214,7 +214,7 @@ impl Estimate<'_> {
         if let Some(Learning { boundary, samples: [learned, checked], augmented, keeps }) = self.training {
             let batch = self.batch.min(learned.max(1));
             // Pictures are evaluated as they are trained, activations many at once.
-            let many = self.batch.max(EVALUATION_BATCH);
+            let many = |place| rows_at_once(self.batch, net.shape_before(place).len());
             let enters = |from: usize| if augmented { 0 } else { from };
             parts.push((
                 "training the classifier".into(),
@@ -222,13 +222,13 @@ impl Estimate<'_> {
                 batch,
             ));
             if checked > 0 {
-                parts.push(("validation".into(), Step::Inference(base..end), many.min(checked)));
+                parts.push(("validation".into(), Step::Inference(base..end), many(base).min(checked)));
             }
             if boundary < base {
                 let name = &net.layers()[boundary].name;
                 let step = Step::Training(enters(boundary), boundary, keeps.gradient);
                 parts.push((format!("training from {name} on"), step, batch));
-                let many = if boundary == 0 { self.batch } else { many };
+                let many = if boundary == 0 { self.batch } else { many(boundary) };
                 if checked > 0 {
                     let step = Step::Inference(boundary..end);
                     parts.push((format!("validation from {name} on"), step, many.min(checked)));

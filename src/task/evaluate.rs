@@ -2,7 +2,7 @@
 
 mod judged;
 
-pub(super) use judged::{Labelled, Which, labelled, owns};
+pub(super) use judged::{Labelled, Which, adopted, labelled, owns};
 
 use super::estimate::Estimate;
 use super::look::Look;
@@ -36,7 +36,7 @@ pub enum SplitName {
 }
 
 impl SplitName {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Validation => "validation",

@@ -18,7 +18,7 @@ use super::parts::{Cache, Part};
 use super::pictures::{decode, skipped};
 use super::remarks::{few_steps, idle, learned_elsewhere, twice, unvalidated};
 use super::report::{self, Material};
-use super::resume::{Job, take_over_cuts};
+use super::resume::{Job, conclude, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
 use super::stage::{Seen, Stages};
 use super::{Host, PictureOptions, limits};
@@ -63,6 +63,8 @@ pub struct Finetune {
     pub cache_limit: u64,
     /// Test pictures at most; all if not given.
     pub test_pictures: Option<usize>,
+    /// SHA-256 of the weights that a configuration names, if it is of one.
+    pub named_weights: Option<String>,
     /// Whether the classifier begins with the weights of `pictures`, too, and not at random.
     pub trained_classifier: bool,
     /// The classes that a configuration or the run it begins with names; those of the data count.
@@ -134,9 +136,16 @@ pub(super) fn train(
     let needed = estimate(job, &architecture, &places, &splits).tell(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref())?;
     base.remark(host, job.pictures.preprocess);
+    if let Some(named) = job.named_weights.as_ref().filter(|named| **named != base.sha256) {
+        host.say(format_args!(
+            "note: these are not the weights that the job began with, whose sha256 is {}…",
+            named.get(..12).unwrap_or(named)
+        ));
+    }
     let mut config = config(host, job, &base.sha256, &classes)?;
     if finished {
-        return run::Folder::at(&job.output).done(host, &config);
+        run::Folder::at(&job.output).same(host, &config)?;
+        return conclude(host, &job.output, None, job.pictures.reading.clone());
     }
     let mut network = base.network(host, architecture, config.training.classifier_seed())?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
@@ -362,6 +371,7 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             base_weights: base_weights.to_owned(),
             device: host.computes(),
             precision: host.device.precision(),
+            features: None,
             seed: job.head.seed,
             batch: job.head.batch,
             validation_split: job.validation_split,

@@ -9,7 +9,7 @@ use super::output::apart;
 use super::remarks::{few_steps, idle, unvalidated};
 use super::report::{self, Judged, Material};
 use super::resume::{Job, take_over_cuts};
-use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig};
+use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig, nothing_left};
 use super::stage::{Seen, Stages, ended_with};
 use super::{Host, limits};
 use crate::data::{Features, Recipe};
@@ -170,6 +170,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             device: host.computes(),
             precision: host.device.precision(),
             seed: job.head.seed,
+            features: Some(recipe.settings_key()?),
             batch: job.head.batch,
             samples: counts,
             stages: vec![stage.clone()],
@@ -178,7 +179,8 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         result: None,
     };
     if finished {
-        let (text, value) = Folder::at(&job.output).done(host, &config)?;
+        Folder::at(&job.output).same(host, &config)?;
+        let (text, value) = nothing_left(&job.output);
         return host.result(&text, &value);
     }
     let mut network = base.network(host, architecture, Some(job.head.seed))?;

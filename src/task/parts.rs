@@ -89,10 +89,17 @@ impl Part {
             cache.taken += bytes;
             let path = cache.folder.join(format!("{name}.{place:02}.safetensors"));
             let features = match part.levels.last_key_value() {
-                Some((&below, lower)) => from.features(host, network, name, lower, below..place, &path)?,
-                None => from.pictures(host, network, name, split, &part.pictures, 0..place, &path)?,
+                Some((&below, lower)) => from.features(host, network, name, lower, below..place, &path),
+                None => from.pictures(host, network, name, split, &part.pictures, 0..place, &path),
             };
-            part.levels.insert(place, features);
+            let features = features.map_err(|error| match error.kind() {
+                Kind::Io => error.help(
+                    "free some space there, or give a lower --cache-limit in gigabytes: beyond it the frozen layers run in \
+                     every epoch",
+                ),
+                _ => error,
+            });
+            part.levels.insert(place, features?);
         }
         Ok(part)
     }

@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// A remark where training has nothing to be measured on; `help` says how it could have.
 pub(super) fn unvalidated(host: &Host, stages: &[StageConfig], help: &str) {
     host.say(format_args!("note: there is nothing to validate on; {help}"));
+    if stages.iter().any(|stage| stage.validation_steps.is_some()) {
+        host.say("note: --validation-steps changes nothing without it");
+    }
     if stages.iter().any(StageConfig::watches) {
         host.say("note: without it epochs are compared by what training itself measures, also where val_ is written");
     }

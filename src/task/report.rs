@@ -8,11 +8,12 @@ mod verdict;
 
 use super::Host;
 use super::contents::Listing;
+use super::course::StageConfig;
 use super::estimate::Estimate;
 use super::evaluate::{Labelled, SplitName, Tested, Which, labelled, owns, test};
 use super::output::Output;
 use super::pictures::Reading;
-use super::run::{CURVES, Config, Part, REPORT, Run};
+use super::run::{CURVES, Config, Part, REPORT, Run, TrainingConfig};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -142,6 +143,10 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
             .fact("asked for", data.display())
             .help("name another file with -o, or write over it with --force"));
         }
+        Some(_) if keeps_page && job.split.is_some_and(|split| split.name() != own_split(&run)) => {
+            let own = own_split(&run);
+            return Err(lost(&job.run).fact("its pictures", format!("those of {own}")));
+        }
         Some(data) => Some(judge(host, job, &run, &mut network, data)),
         None if own.exists() => Some(judge(host, job, &run, &mut network, own)),
         None if keeps_page => {
@@ -189,6 +194,12 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
             "outcome": outcome,
         }),
     )
+}
+
+/// The split of a run's data that its own page is on.
+fn own_split(run: &Run) -> &'static str {
+    let tested = run.config.result.is_some_and(|result| result.test_accuracy.is_some());
+    if tested { "test" } else { "validation" }
 }
 
 /// That the page of a run would be lost.
@@ -279,7 +290,7 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
         title: folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned(),
         subtitle: subtitle(config),
         history,
-        samples: config.training.samples,
+        passes: &passes(config),
         verdict,
         remark,
         settings: settings(config),
@@ -288,6 +299,18 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
         seconds,
     });
     files::write_bytes(path, html.as_bytes())
+}
+
+/// What an epoch of each stage goes through: samples of training and of validation.
+fn passes(config: &Config) -> Vec<(String, [usize; 2])> {
+    let TrainingConfig { samples: [learned, checked], batch, stages, .. } = &config.training;
+    let of = |stage: &StageConfig| {
+        let a_step = batch.saturating_mul(stage.accumulate);
+        let learns = stage.steps_per_epoch.map_or(*learned, |steps| steps.saturating_mul(a_step));
+        let some = stage.validation_steps.map_or(usize::MAX, |steps| steps.saturating_mul(*batch));
+        (stage.name.clone(), [learns, some.min(*checked)])
+    };
+    stages.iter().map(of).collect()
 }
 
 fn subtitle(config: &Config) -> String {

@@ -4,12 +4,13 @@ use super::course::StageConfig;
 use super::extract::opened;
 use super::finetune::measure;
 use super::fit::{self, HeadOptions};
-use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, damaged, nothing_left};
+use super::run::{Begin, Config, Folder, JOB, Lock, damaged, nothing_left};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, notebook, stage};
 use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
-use crate::files::quoted;
+use crate::files::{self, quoted};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf, absolute};
 
 /// Whose job a file describes.
@@ -37,10 +38,10 @@ pub fn resume(
 ) -> Result<()> {
     let file = run.join(JOB);
     if Folder::finished(run)? {
-        if !run.join(REPORT).exists() {
-            conclude(host, run, reading)?;
+        if rate_factor.is_some() {
+            host.say("note: all stages are over, so there is no rate to change");
         }
-        let (text, value) = nothing_left(run);
+        let (text, value) = conclude(host, run, data, reading)?;
         return host.result(&text, &value);
     }
     if !file.exists() {
@@ -66,6 +67,13 @@ pub fn resume(
                 "if they were moved, `vgg-ft resume {} DATA` goes on with them at DATA",
                 quoted(run)
             )));
+    }
+    if let Some(weights) = config.training.weights.as_deref().filter(|weights| !weights.exists()) {
+        return Err(Error::new(Kind::Usage, format!("there is no weights file {}", weights.display()))
+            .fact("the base of", run.display())
+            .help(
+                "put it back; or, if it was moved, say the command that began the run, with --resume and --weights FILE",
+            ));
     }
     let go_on = |config: Config| {
         let (begin, output) = (Begin::Resume, run.to_owned());
@@ -101,20 +109,39 @@ pub fn resume(
     })
 }
 
-/// What a finished run was stopped before: the test on the split that its data have.
-fn conclude(host: &Host, run: &Path, reading: Reading) -> Result<()> {
+/// What is left of a finished run, done and said: the test on the split that its data have, which lie at `data` if they were
+/// moved, if it was stopped before it.
+///
+/// # Errors
+/// Those of the data and of the test.
+pub(super) fn conclude(
+    host: &Host,
+    run: &Path,
+    data: Option<PathBuf>,
+    reading: Reading,
+) -> Result<(String, Value)> {
     let file = run.join("run.toml");
     let config = Config::read(&file)?;
     if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
-        return Ok(());
+        return Ok(nothing_left(run));
     }
     let _lock = Lock::take(run)?;
-    let job = config.job(&file, run.to_owned(), Begin::Resume, reading)?;
+    let mut job = config.job(&file, run.to_owned(), Begin::Resume, reading)?;
+    job.data = data.unwrap_or(job.data);
     if !job.data.exists() {
-        return Ok(());
+        host.say(format_args!(
+            "note: {} is gone; if it had a test split, `vgg-ft resume {} DATA` makes the test at DATA",
+            job.data.display(),
+            quoted(run)
+        ));
+        return Ok(nothing_left(run));
     }
     let splits = opened(host, &job.data, job.validation_split, job.head.seed)?;
-    splits.test.as_ref().map_or(Ok(()), |split| measure(host, &job, split))
+    let Some(split) = &splits.test else { return Ok(nothing_left(run)) };
+    let outcome = measure(host, &job, split)?;
+    let (text, mut value) = nothing_left(run);
+    value["test"] = json!(outcome);
+    Ok((outcome.map_or(String::new(), |outcome| format!("test\n{}\n", outcome.text())) + &text, value))
 }
 
 /// In which precision the job of a run's folder, or of its `run.toml` or `job.toml`, computes; `None` where nothing
@@ -189,6 +216,8 @@ pub fn job_of(
     }
     if let Some(data) = data {
         config.training.data = data;
+        // Of other data a job tests all.
+        config.training.test_pictures = None;
     }
     config.job(file, output, begin, reading).map_err(usage)
 }
@@ -232,8 +261,8 @@ impl Config {
             keep_features: training.keep_features,
             cache_limit: training.cache_limit,
             trained_classifier: training.trained_classifier,
-            // Of other data a job tests all.
-            test_pictures: training.test_pictures.filter(|_| begin == Begin::Resume),
+            test_pictures: training.test_pictures,
+            named_weights: Some(training.base_weights).filter(|sha256| !sha256.is_empty()),
             named_classes: network.classes,
         };
         job.validate().context(|| format!("reading {}", file.display()))?;
@@ -261,6 +290,9 @@ impl Config {
     pub fn differs(&self, other: &Self) -> Result<Option<String>> {
         let essence = |config: &Self| {
             let mut config = Self { vgg_ft: String::new(), result: None, ..config.clone() };
+            // However the folder is written. Weights are known by their digest, wherever they lie.
+            config.training.data = files::real(&config.training.data)?;
+            config.training.weights = None;
             config.training.device.clear();
             config.training.samples = [0, 0];
             config.training.digests.clear();

@@ -205,13 +205,12 @@ impl Folder {
             .help(help))
     }
 
-    /// What is to be said, to people and to machines, where `job` is to go on and is finished already.
+    /// Whether `job`, which is to go on, is the one that is finished here.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when it is another job that is finished here; those of [`Config::read`].
-    pub fn done(&self, host: &Host, job: &Config) -> Result<(String, Value)> {
-        self.compare(host, "run.toml", job)?;
-        Ok(nothing_left(&self.path))
+    /// [`Kind::Usage`] when it is another; those of [`Config::read`].
+    pub fn same(&self, host: &Host, job: &Config) -> Result<()> {
+        self.compare(host, "run.toml", job)
     }
 
     /// Where it is.

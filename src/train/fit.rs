@@ -78,6 +78,10 @@ impl Fit<'_> {
             let epoch = position.epochs.len() + 1;
             let (began, before) = (Instant::now(), position.seconds);
             while position.within < steps {
+                if course.accumulate > 1 {
+                    // What a step that is left undone has added is told from what was there.
+                    late.land(&mut position.score)?;
+                }
                 if let Err(stopped) = interrupt::check() {
                     late.land(&mut position.score)?;
                     observer.keep(network, optimizer, position)?;
@@ -85,7 +89,17 @@ impl Fit<'_> {
                     return Err(stopped.context(done));
                 }
                 optimizer.rule = optimizer.rule.at_rate(rate(position.step, &position.epochs));
-                self.step(network, optimizer, sampler.batch(position.step), position, &mut late)?;
+                // A step of many batches is left undone where it is stopped: no weight has moved.
+                let score = position.score;
+                match self.step(network, optimizer, sampler.batch(position.step), position, &mut late) {
+                    Err(error) if error.kind() == Kind::Interrupted => {
+                        optimizer.forget();
+                        late.forget();
+                        position.score = score;
+                        continue;
+                    }
+                    done => done?,
+                }
                 position.step += 1;
                 position.within += 1;
                 if position.within == steps {
@@ -204,6 +218,9 @@ impl Fit<'_> {
         let at = At { epoch: position.epochs.len() + 1, within: position.within + 1 };
         let parts = indices.chunks(course.batch).count();
         for (part, chosen) in indices.chunks(course.batch).enumerate() {
+            if part > 0 {
+                interrupt::check()?;
+            }
             let labels: Vec<u32> = chosen.iter().map(|&i| self.train.labels()[i as usize]).collect();
             // Every batch has masks of its own.
             let draw = position.batches + part as u64;

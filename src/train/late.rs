@@ -40,6 +40,11 @@ impl<'d> Late<'d> {
         if here { self.land(score) } else { Ok(()) }
     }
 
+    /// What is on its way is of a step that was left undone.
+    pub fn forget(&mut self) {
+        self.loss = None;
+    }
+
     /// Takes in what is on its way.
     pub fn land(&mut self, score: &mut Score) -> Result<()> {
         let Some((loss, at)) = self.loss.take() else { return Ok(()) };

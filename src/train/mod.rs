@@ -30,7 +30,7 @@ pub use observer::{Observer, Position};
 pub use optimizer::{Optimizer, State, uses_at_once};
 pub use pictures::PictureSamples;
 pub use sampler::Sampler;
-pub use samples::{EVALUATION_BATCH, FeatureSamples, Samples, input};
+pub use samples::{FeatureSamples, Samples, input, rows_at_once};
 pub use scaler::Scaler;
 pub use schedule::{Pace, Place, Schedule};
 pub use stopping::{Monitor, Stopping};

@@ -156,6 +156,11 @@ impl Optimizer {
         }
     }
 
+    /// Drops the gradients that wait: those of a step that is left undone.
+    pub fn forget(&mut self) {
+        self.waiting.fill_with(|| None);
+    }
+
     /// One step of all `parameters` whose gradients wait, after backward has ended: a call for each factor
     /// of the rate. Shadows are written by the same calls.
     ///

@@ -45,8 +45,12 @@ pub trait Samples {
     }
 }
 
-/// Rows of features that are evaluated at once, at least.
-pub const EVALUATION_BATCH: usize = 128;
+/// Rows of `numbers` numbers that are evaluated at once where `batch` are trained on: 128 at least, if those take no more
+/// than 128 MiB.
+pub fn rows_at_once(batch: usize, numbers: usize) -> usize {
+    const BYTES: usize = 128 << 20;
+    batch.max((BYTES / size_of::<f32>() / numbers.max(1)).min(128))
+}
 
 /// Rows of numbers: extracted features.
 pub struct FeatureSamples<'a> {
@@ -68,9 +72,9 @@ impl Samples for FeatureSamples<'_> {
         Tensor::constant(batch_of(self.shape, indices.len()), device.upload(&rows)?)
     }
 
-    /// A dense layer reads its whole weight for every batch, and rows are small: many at once.
+    /// A dense layer reads its whole weight for every batch: many rows at once, where they are small.
     fn evaluation_batch(&self, batch: usize) -> usize {
-        batch.max(EVALUATION_BATCH)
+        rows_at_once(batch, self.shape.len())
     }
 }
 

@@ -66,10 +66,70 @@ fn a_test_that_was_not_reached_is_made_by_resume() {
     let untested = |line: &&str| !line.starts_with("test_");
     let lines: Vec<&str> = whole.lines().filter(untested).collect();
     assert_eq!(lines.len() + 2, whole.lines().count());
-    fs::write(&file, lines.join("\n")).unwrap();
-    fs::remove_file(here.join("run/report.html")).unwrap();
+    let forget = || fs::write(&file, lines.join("\n")).unwrap();
+    let tested = || assert_eq!(fs::read_to_string(&file).unwrap(), whole);
+    forget();
+    // Whether there is a report or not.
     let (text, _) = succeeds(&here, &["resume", "run"]);
-    assert!(text.contains("is finished"), "{text}");
-    assert_eq!(fs::read_to_string(&file).unwrap(), whole);
+    assert!(text.contains("is finished") && text.contains("accuracy"), "{text}");
+    tested();
+    forget();
+    fs::remove_file(here.join("run/report.html")).unwrap();
+    // Classes in another order would be taken for each other.
+    for split in ["train", "validation", "test"] {
+        fs::rename(here.join("data").join(split).join("cold"), here.join("data").join(split).join("zero"))
+            .unwrap();
+    }
+    let error = fails(&here, &["resume", "run"], 1);
+    assert!(error.contains("other classes than the run"), "{error}");
+    for split in ["train", "validation", "test"] {
+        fs::rename(here.join("data").join(split).join("zero"), here.join("data").join(split).join("cold"))
+            .unwrap();
+    }
+    // The same command, its folder written as a shell completes it.
+    let mut again = job;
+    again[1] = "./data/";
+    let (text, _) = succeeds(&here, &[&again[..], &["--head-epochs", "1", "--resume"]].concat());
+    assert!(text.contains("is finished") && text.contains("accuracy"), "{text}");
+    tested();
     assert!(here.join("run/report.html").exists());
+    forget();
+    fs::rename(here.join("data"), here.join("moved")).unwrap();
+    let (_, said) = succeeds(&here, &["resume", "run"]);
+    assert!(said.contains("data is gone") && said.contains("`vgg-ft resume run DATA`"), "{said}");
+    succeeds(&here, &["resume", "run", "moved"]);
+    tested();
+    let (_, said) = succeeds(&here, &["resume", "run", "--rate-factor", "0.1"]);
+    assert!(said.contains("no rate to change"), "{said}");
+}
+
+/// Weights are known by their digest: where they lie is no part of the job, and others are said.
+#[test]
+fn weights_that_were_moved_are_the_same_and_others_are_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [6, 6])]);
+    fs::copy(vgg_ft::weights::find_default().unwrap(), here.join("base.safetensors")).unwrap();
+    let job = |weights| {
+        let fixed = ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--batch", "4"];
+        let rest = ["--head-epochs", "30", "--epochs", "0", "--augment", "book", "--weights", weights];
+        [&fixed[..], &rest[..]].concat()
+    };
+    let mut child = spawn(&here, &job("base.safetensors"));
+    let csv = here.join("run/history.csv");
+    wait_until(&mut child, || csv.exists());
+    signal(&child, "-INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    fs::rename(here.join("base.safetensors"), here.join("moved.safetensors")).unwrap();
+    let error = fails(&here, &["resume", "run"], 2);
+    assert!(error.contains("no weights file") && error.contains("--weights FILE"), "{error}");
+    succeeds(&here, &[&job("moved.safetensors")[..], &["--resume"]].concat());
+
+    let other = "base.safetensors";
+    succeeds(&here, &["weights", "convert", "moved.safetensors", other, "--dtype", "bf16"]);
+    let toml = fs::read_to_string(here.join("run/run.toml")).unwrap();
+    let toml = toml.replace("moved.safetensors", other).replace("epochs = 30", "epochs = 1");
+    fs::write(here.join("job.toml"), toml).unwrap();
+    let (_, said) = succeeds(&here, &["finetune", "--config", "job.toml", "-o", "again"]);
+    assert!(said.contains("not the weights that the job began with"), "{said}");
 }

@@ -158,6 +158,24 @@ fn a_second_signal_ends_at_once() {
     }
 }
 
+/// `timeout` ends a process and then its group: two signals that are one end, and the work in hand is kept.
+#[test]
+fn two_signals_that_come_together_are_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [8, 8])]);
+    let args = ["finetune", "data", "-o", "run", "--size", "64", "--augment", "book", "--head-epochs", "300"];
+    let mut child = spawn(&here, &args);
+    let csv = here.join("run/history.csv");
+    wait_until(&mut child, || csv.exists());
+    signal(&child, "-TERM");
+    signal(&child, "-TERM");
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(143), "{error}");
+    assert!(error.contains("goes on from there"), "{error}");
+}
+
 fn ends_at_once(first: &str, second: &str, code: i32) {
     let dir = tempfile::tempdir().unwrap();
     let here = here(&dir);
@@ -169,7 +187,7 @@ fn ends_at_once(first: &str, second: &str, code: i32) {
     wait_until(&mut child, || job.exists());
     std::thread::sleep(Duration::from_millis(500));
     signal(&child, first);
-    std::thread::sleep(Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(600));
     signal(&child, second);
     let began = Instant::now();
     let output = child.wait_with_output().unwrap();

@@ -28,8 +28,8 @@ pub struct Page<'a> {
     pub subtitle: String,
     /// The epochs.
     pub history: &'a History,
-    /// Epochs and samples of training.
-    pub samples: [usize; 2],
+    /// What an epoch of each stage goes through, by its name: samples of training and of validation.
+    pub passes: &'a [(String, [usize; 2])],
     /// Labelled pictures and what the network says of them.
     pub verdict: Option<Verdict<'a>>,
     /// Why there is no verdict, or how it was found.
@@ -124,7 +124,7 @@ pub fn page(page: &Page<'_>) -> String {
             part("mistakes", "Worst mistakes", &mistakes::gallery(verdict));
         }
     }
-    part("timings", "Timings", &tables::timings(page.history, page.samples, page.seconds));
+    part("timings", "Timings", &tables::timings(page.history, page.passes, page.seconds));
     let settings = tables::facts(&page.settings)
         + &format!("<details><summary>run.toml</summary><pre>{}</pre></details>\n", lines(&page.config));
     part("configuration", "Configuration", &settings);

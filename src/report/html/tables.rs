@@ -83,19 +83,24 @@ pub fn areas(rocs: &[(&str, Option<Roc>)]) -> String {
     format!("<ul class=\"key\">\n{items}</ul>\n")
 }
 
-/// Seconds by stage.
-pub fn timings(history: &History, [learned, checked]: [usize; 2], seconds: f64) -> String {
+/// Seconds by stage, whose epochs go through the samples of `passes`.
+pub fn timings(history: &History, passes: &[(String, [usize; 2])], seconds: f64) -> String {
     let mut rows = String::new();
     let mut trained = 0.0;
     for stage in history.epochs.chunk_by(|a, b| a.stage == b.stage) {
         let sum: f64 = stage.iter().map(|e| e.seconds).sum();
         trained += sum;
         let each = sum / stage.len() as f64;
-        let rate =
-            if each > 0.0 { format!("{:.1}", (learned + checked) as f64 / each) } else { "–".into() };
+        let seen = passes.iter().find(|(name, _)| *name == stage[0].stage).map(|(_, seen)| *seen);
+        let [samples, rate] = match seen {
+            Some([learned, checked]) if each > 0.0 => {
+                [format!("{learned} + {checked}"), format!("{:.1}", (learned + checked) as f64 / each)]
+            }
+            _ => ["–".into(), "–".into()],
+        };
         let _ = writeln!(
             rows,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{rate}</td></tr>",
+            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{samples}</td><td>{rate}</td></tr>",
             escape(&stage[0].stage),
             stage.len(),
             duration(sum),
@@ -105,9 +110,9 @@ pub fn timings(history: &History, [learned, checked]: [usize; 2], seconds: f64) 
     let rest = (seconds - trained).max(0.0);
     format!(
         "<div class=\"scroll\"><table><thead><tr><th>stage</th><th>epochs</th><th>time</th><th>an epoch</th>\
-         <th>samples a second</th></tr></thead>\n<tbody>\n{rows}<tr><th>everything else</th><td></td><td>{}</td>\
-         <td></td><td></td></tr>\n<tr><th>whole job</th><td>{}</td><td>{}</td><td></td><td></td></tr></tbody></table></div>\n\
-         <p class=\"note\">An epoch is a pass over {learned} training and {checked} validation samples; where layers are \
+         <th>its samples</th><th>samples a second</th></tr></thead>\n<tbody>\n{rows}<tr><th>everything else</th><td></td><td>{}</td>\
+         <td></td><td></td><td></td></tr>\n<tr><th>whole job</th><td>{}</td><td>{}</td><td></td><td></td><td></td></tr></tbody></table></div>\n\
+         <p class=\"note\">Samples of training + validation; where layers are \
          frozen, samples are their activations. Everything else is reading pictures, the frozen layers, saving, the \
          test. Stages that were taken up again count all their epochs.</p>\n",
         duration(rest),

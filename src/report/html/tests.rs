@@ -66,7 +66,7 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
         title: "runs/<pets>".into(),
         subtitle: "VGG16".into(),
         history: &history(),
-        samples: [100, 50],
+        passes: &[("head".into(), [100, 50])],
         verdict: Some(verdict),
         remark: "reused".into(),
         settings: vec![("network".into(), "vgg16".into())],
@@ -82,6 +82,10 @@ fn two_classes() {
     let probabilities = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]].map(|row| row.to_vec());
     let html = show(&["cats", "dogs"], &labels, &probabilities);
     assert_well_formed(&html);
+    assert!(
+        html.contains("<td>100 + 50</td><td>75.0</td>"),
+        "what an epoch of `head` goes through, and how fast"
+    );
     for id in ["curves", "classes", "confusion", "scores", "roc", "calibration", "mistakes", "timings"] {
         assert_eq!(html.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
     }
@@ -117,7 +121,7 @@ fn a_page_without_predictions_says_why() {
         title: "run".into(),
         subtitle: String::new(),
         history: &History::default(),
-        samples: [0, 0],
+        passes: &[],
         verdict: None,
         remark: "the pictures are gone".into(),
         settings: Vec::new(),

@@ -178,7 +178,7 @@ pub(in crate::task) fn labelled(
 ///
 /// # Errors
 /// [`Kind::Data`] when it has others.
-fn adopted(folder: &Folder, classes: &[String]) -> Result<Folder> {
+pub(in crate::task) fn adopted(folder: &Folder, classes: &[String]) -> Result<Folder> {
     let place = |class: &String| classes.iter().position(|known| known == class);
     let Some(places) = folder.classes.iter().map(place).collect::<Option<Vec<usize>>>() else {
         return Err(Error::new(

@@ -11,7 +11,7 @@ use crate::model::Network;
 use crate::report::Outcome;
 use crate::task::Host;
 use crate::task::course::StageConfig;
-use crate::task::evaluate::{Which, test};
+use crate::task::evaluate::{Which, adopted, test};
 use crate::task::pictures::decode;
 use crate::task::report::{self, Judged, Material};
 use crate::task::run::{self, Config, ResultConfig, Run};
@@ -28,6 +28,14 @@ pub(super) struct Conclusion<'a> {
     pub text: String,
     /// What came out on the test split.
     pub tested: Option<Outcome>,
+}
+
+/// When a figure was taken: after which stage.
+fn after_stage(stage: Option<&StageConfig>) -> String {
+    match stage {
+        Some(StageConfig { unfreeze_from: Some(layer), .. }) => format!("after training from {layer} on"),
+        _ => "with the frozen base".into(),
+    }
 }
 
 impl<'a> Conclusion<'a> {
@@ -51,9 +59,8 @@ impl<'a> Conclusion<'a> {
         let part = some.map_or(String::new(), |some| format!(", on {some} of its {of} pictures"));
         match (result.head_val_accuracy, result.val_accuracy) {
             (Some(before), Some(after)) => {
-                text += &format!(
-                    "validation {before:.4} with the frozen base, {after:.4} after fine-tuning{part}\n"
-                );
+                let [first, last] = [job.stages.first(), job.stages.last()].map(after_stage);
+                text += &format!("validation {before:.4} {first}, {after:.4} {last}{part}\n");
             }
             (None, Some(after)) => text += &format!("validation {after:.4}{part}\n"),
             _ => {}
@@ -112,26 +119,30 @@ impl<'a> Conclusion<'a> {
     }
 }
 
-/// Measures a finished run on the test split of its data, which it was stopped before, and makes its report.
+/// Measures a finished run on the test split of its data, if it was stopped before that, and makes its report. Gives what
+/// came out.
 ///
 /// # Errors
-/// Those of the data and of [`test()`].
-pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> Result<()> {
+/// Those of the data and of [`test()`]; [`Kind::Data`] when the classes are not the run's.
+pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> Result<Option<Outcome>> {
     let run = Run::open(&job.output)?;
     let result = run.config.result.unwrap_or_default();
     if result.test_accuracy.is_some() {
-        return Ok(());
+        return Ok(None);
     }
-    let split = some(split, job.test_pictures, job.head.seed);
+    let split = adopted(split, &run.config.network.classes)?;
+    let split = some(&split, job.test_pictures, job.head.seed);
     let pictures = decode(host, "test", &split, job.size, job.pictures.resize, &job.pictures.reading)?;
     let mut network = run.network(host)?;
     let seconds = result.seconds;
     let mut conclusion = Conclusion { job, config: run.config, text: String::new(), tested: None };
     let judged = conclusion.test(host, &network, (split.root, &pictures), || seconds)?;
+    let outcome = conclusion.tested.clone();
     let folder = run::Folder::at(&job.output);
     folder.finish(&conclusion.config)?;
     let history = History::load(&folder.join("history.csv"))?;
     let (config, judged) = (&conclusion.config, Some(Ok(judged)));
     let material = Material { folder: &job.output, config, history: &history, judged };
-    report::attempt(host, &mut network, material).map(|_| ())
+    report::attempt(host, &mut network, material)?;
+    Ok(outcome)
 }

@@ -136,7 +136,10 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
         all.append(&mut rows(&part.job)?);
     }
     let rows = all;
-    host.result(&table(&rows), &serde_json::json!({ "notebook": files::shown(&job.output), "parts": rows }))
+    host.result(
+        &(table(&rows) + &measured(&parts, &splits)),
+        &serde_json::json!({ "notebook": files::shown(&job.output), "parts": rows }),
+    )
 }
 
 /// The two runs as jobs of `finetune`; stages without epochs are left out.
@@ -161,6 +164,7 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
             keep_features: false,
             cache_limit: (numbers.cache_limit * 1e9) as u64,
             test_pictures: numbers.test_steps.map(|steps| steps.saturating_mul(numbers.batch)),
+            named_weights: None,
             trained_classifier: false,
             named_classes: Vec::new(),
         })
@@ -282,6 +286,26 @@ fn rows(job: &Finetune) -> Result<Vec<Row>> {
         }
     };
     Ok(job.stages.iter().enumerate().map(row).collect())
+}
+
+/// What figures of the table are of, where not all pictures were asked.
+fn measured(parts: &[Part], splits: &Splits) -> String {
+    let mut text = String::new();
+    let of = |folder: &Option<Folder>| folder.as_ref().map_or(0, Folder::len);
+    let (checked, tested) = (of(&splits.validation), of(&splits.test));
+    for Part { job, .. } in parts {
+        for stage in &job.stages {
+            let some = stage.validation_steps.map_or(checked, |steps| steps.saturating_mul(job.head.batch));
+            if some < checked {
+                let _ = writeln!(text, "{}: val on {some} of {checked} pictures", stage.name);
+            }
+        }
+    }
+    let some = parts.iter().filter_map(|part| part.job.test_pictures).min().unwrap_or(tested);
+    if some < tested {
+        let _ = writeln!(text, "test on {some} of {tested} pictures");
+    }
+    text
 }
 
 fn table(rows: &[Row]) -> String {

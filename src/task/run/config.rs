@@ -73,6 +73,9 @@ pub struct TrainingConfig {
     /// In which numbers it computes; f32 if the file is from before there was this line.
     #[serde(default)]
     pub precision: Precision,
+    /// SHA-256 over the settings by which the features were made, of a job of `fit`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub features: Option<String>,
     /// Seed.
     pub seed: u64,
     /// Samples that run together.
@@ -190,7 +193,7 @@ impl Config {
 /// What is wrong and in which line.
 fn placed(text: &str, error: &toml::de::Error) -> String {
     let line =
-        error.span().and_then(|span| text.get(..span.start)).map(|before| before.lines().count().max(1));
+        error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
     line.map_or_else(|| error.message().to_owned(), |line| format!("line {line}: {}", error.message()))
 }
 
