@@ -56,6 +56,7 @@ fn listen(signal: i32) -> std::io::Result<()> {
 
 /// On a clock that nobody sets.
 #[cfg(unix)]
+#[allow(clippy::unnecessary_cast)] // on some systems they are 32 bits
 fn milliseconds() -> i64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes a struct of numbers, and may be called by a handler.

@@ -568,6 +568,18 @@ fn a_set_without_some_classes_is_judged_by_the_others() {
         json["confusion"][row].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum()
     };
     assert_eq!([0, 1, 2].map(sum), [0, 3, 3], "{json}");
+    // One class is enough to be judged on, and too little to learn from.
+    fs::create_dir(here.join("one")).unwrap();
+    fs::rename(here.join("two/cold"), here.join("one/cold")).unwrap();
+    let (out, said) = succeeds(here, &["evaluate", "run", "one", "--json"]);
+    assert!(said.contains("has no pictures of blue, warm"), "{said}");
+    let one: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let right = one["confusion"][1][1].as_f64().unwrap() / 3.0;
+    assert_eq!((one["accuracy"].as_f64(), &one["pictures"]), (Some(right), &3.into()), "{one}");
+    succeeds(here, &["report", "run", "one", "-o", "one.html"]);
+    let error = fails(here, &[&["finetune", "one", "-o", "other"], &SMALL[..]].concat(), 1);
+    assert!(error.contains("has only one class"), "{error}");
+    fs::rename(here.join("one/cold"), here.join("two/cold")).unwrap();
     fs::rename(here.join("two/warm"), here.join("two/hot")).unwrap();
     let error = fails(here, &["evaluate", "run", "two"], 1);
     assert!(error.contains("other classes than the run"), "{error}");

@@ -42,6 +42,23 @@ impl Splits {
     /// [`Kind::Data`]: as [`Folder::scan`]; fewer than two classes; classes that look like parts
     /// (`training_set`, `test_set`); parts whose classes differ; a class too small to be split.
     pub fn open(data: &Path, validation_split: Option<f32>, seed: u64) -> Result<Self> {
+        Self::read(data, validation_split, seed, require_two_classes)
+    }
+
+    /// The same of pictures that a classifier is judged on: they may all be of one class.
+    ///
+    /// # Errors
+    /// As [`Splits::open`], but for the number of classes.
+    pub fn judged(data: &Path, validation_split: Option<f32>, seed: u64) -> Result<Self> {
+        Self::read(data, validation_split, seed, |_| Ok(()))
+    }
+
+    fn read(
+        data: &Path,
+        validation_split: Option<f32>,
+        seed: u64,
+        require: impl FnOnce(&Folder) -> Result<()>,
+    ) -> Result<Self> {
         if let Some(share) = validation_split
             && !(share > 0.0 && share < 1.0)
         {
@@ -52,7 +69,7 @@ impl Splits {
         }
         let parts = Parts::find(data)?;
         let train = Folder::scan(parts.train.as_deref().unwrap_or(data))?;
-        require_two_classes(&train)?;
+        require(&train)?;
         if parts.train.is_none() {
             require_classes(&train)?;
         }

@@ -69,7 +69,7 @@ pub(in crate::task) fn labelled(
     split: Option<SplitName>,
     reading: &Reading,
 ) -> Result<Labelled> {
-    let mut splits = Splits::open(data, None, 0)?;
+    let mut splits = Splits::judged(data, None, 0)?;
     let training = &run.config.training;
     let extracted = if splits.validation.is_none() { extracted(run, &splits.train.root)? } else { None };
     let held_out = extracted.is_some() || training.validation_split.is_some();
@@ -90,7 +90,7 @@ pub(in crate::task) fn labelled(
             && splits.validation.is_none()
             && (own || asked)
         {
-            splits = Splits::open(data, Some(share), training.seed)?;
+            splits = Splits::judged(data, Some(share), training.seed)?;
         }
     }
     let whole = splits.train.root == data && splits.validation.is_none();
