@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, write};
 use crate::model::{Architecture, Head, Lineage, Preprocess, Pretrained};
 use crate::weights::{self, FileFormat, FloatType, Named, Rounding, Table, Weights, find_default};
-use crate::{files, model};
+use crate::{files, interrupt, model};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -93,6 +93,10 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     if ours {
         host.say(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
         return rewrite(host, job, found.weights(), Some(&found), &understood(&found)?);
+    }
+    if job.size.is_some() && job.format == Format::Torch && found.lineage().dense.is_empty() {
+        return Err(Error::new(Kind::Usage, "--size means nothing to a .pth of convolutions alone")
+            .help("they take pictures of any size; leave it out"));
     }
     let architecture = architecture(&found, job.size)?;
     let classes = match found.lineage().has_top() {
@@ -295,6 +299,7 @@ fn said_classes(found: &Pretrained) -> Vec<String> {
 
 fn understood(found: &Pretrained) -> Result<Vec<Named<'_>>> {
     let tensor = |(name, shape): (String, Vec<usize>)| {
+        interrupt::check()?;
         let values = found.tensor(&name, &shape)?;
         Ok((name, shape, values))
     };

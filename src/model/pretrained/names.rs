@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 /// A key by which `features.10` comes after `features.2`.
 pub(super) fn natural(name: &str) -> Vec<(u64, String)> {
+    /// A key is dozens of times as large as its name, and no layer has a name that is longer.
+    const LONGEST: usize = 256;
     let mut key = Vec::new();
-    let mut rest = name;
+    let mut rest = name.char_indices().nth(LONGEST).map_or(name, |(end, _)| &name[..end]);
     while !rest.is_empty() {
         let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         let (word, after) = rest.split_at(text);

@@ -120,7 +120,10 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     }
     if others != [0; 2] {
         let [a, b] = others;
-        text += &format!("\nnot compared, since they are no part of the network: {a} tensors and {b}");
+        let a = counted(a, "tensor");
+        text += &format!(
+            "\nnot compared, since they are no part of the network: {a} of the first, {b} of the second"
+        );
     }
     text += &format!("\n{}", if equal { "the same" } else { "not the same" });
     host.result(

@@ -77,7 +77,7 @@ impl Decodable {
         Self { stored: Cell::new(length), decoded: Cell::new(most), most }
     }
 
-    fn spend(&self, stored: u64, decoded: u64) -> Result<(), Wrong> {
+    pub fn spend(&self, stored: u64, decoded: u64) -> Result<(), Wrong> {
         match (self.stored.get().checked_sub(stored), self.decoded.get().checked_sub(decoded)) {
             (Some(stored_left), Some(decoded_left)) => {
                 self.stored.set(stored_left);
