@@ -267,10 +267,10 @@ fn arrays_cannot_unfold_to_more_than_the_file_can_hold() {
 /// 4 MB of packed zeros are 4 GB: what `Weights::open` refuses is not decoded first.
 #[test]
 fn no_more_is_decoded_than_a_file_may_claim() {
-    let spent = |length: usize, decoded: u64| match super::array::Decodable::of(length).spend(0, decoded) {
+    let spent = |length: usize, decoded: u64| match array::Decodable::of(length).spend(0, decoded) {
         Ok(()) => String::new(),
-        Err(super::array::Wrong::Said { what, expected, .. }) => format!("{what}: {expected}"),
-        Err(super::array::Wrong::Library(error)) => error.to_string(),
+        Err(array::Wrong::Said { what, expected, .. }) => format!("{what}: {expected}"),
+        Err(array::Wrong::Library(error)) => error.to_string(),
     };
     assert_eq!(spent(4 << 20, 1 << 30), "");
     let limit =
