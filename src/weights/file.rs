@@ -114,7 +114,7 @@ impl Weights {
                                 Kind::Weights,
                                 format!("{name} keeps its numbers in another file"),
                             )
-                            .fact("missing", path.display())
+                            .fact("missing", shorten(&file))
                             .help("put the two into one folder, as the exporter wrote them"));
                         }
                         inside(&self.path, &path)?;
@@ -129,16 +129,13 @@ impl Weights {
                 match within.filter(|&(begin, end)| begin <= end && end <= length) {
                     Some((begin, end)) => Data::Mapped { map: at, bytes: begin..end },
                     None => {
+                        let (name, file) = (shorten(&name), shorten(&file));
                         return Err(Error::new(
                             Kind::Weights,
-                            format!("the tensor `{}` ends beyond {}", shorten(&name), shorten(&file)),
+                            format!("the tensor `{name}` ends beyond {file}"),
                         )
                         .expected_got(format!("at least {} bytes", bytes.end), format!("{length} bytes"))
-                        .help(format!(
-                            "{} is not whole, or not that of {}",
-                            shorten(&file),
-                            self.path.display()
-                        )));
+                        .help(format!("{file} is not whole, or not that of {}", self.path.display())));
                     }
                 }
             }
@@ -272,9 +269,10 @@ impl Weights {
     /// All tensors by name, each as [`Weights::tensor`] gives it.
     ///
     /// # Errors
-    /// As [`Weights::tensor`].
+    /// As [`Weights::tensor`]; [`Kind::Interrupted`].
     pub fn all(&self) -> Result<Vec<Named<'_>>> {
         let tensor = |name: &str| {
+            interrupt::check()?;
             let shape = self.shape(name)?;
             Ok((name.to_owned(), shape.to_vec(), self.tensor(name, shape)?))
         };
