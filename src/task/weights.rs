@@ -340,7 +340,7 @@ pub fn inspect(host: &Host, file: Option<&Path>) -> Result<()> {
     let text = match &lineage {
         _ if host.json => String::new(),
         Ok(found) => format!("{table}\n\n{}", found.lineage()),
-        Err(error) => format!("{table}\n\n  network     none: {}", error.message()),
+        Err(error) => format!("{table}\n\n  network     none: {}", error.line()),
     };
     let lineage = lineage.ok().map(|found| found.lineage().clone());
     host.result(&text, &Inspected { table, lineage })

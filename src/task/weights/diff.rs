@@ -94,7 +94,7 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
                 let why = match found {
                     Ok(found) if whole(found) => continue,
                     Ok(found) => format!("{}: no classifier that is known", found.weights().path().display()),
-                    Err(error) => error.message().into(),
+                    Err(error) => error.line(),
                 };
                 host.say(format_args!("note: {why}: compared by the names in the files"));
             }
