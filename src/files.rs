@@ -14,8 +14,8 @@ use std::path::{Component, Path, PathBuf};
 /// # Errors
 /// What `fill` returns, or [`Kind::Io`] with the path.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
-    // A link to a file stays one: what it leads to is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // A link stays one: what it leads to is replaced, or made.
+    let target = real(path).unwrap_or_else(|_| path.to_owned());
     // The temporary name is nobody's business: the file that was asked for is named, and its folder.
     let (file, temporary) =
         create_beside(&target).map_err(|e| no_room(path).unwrap_or_else(|| unwritable(path, &e)))?;
@@ -122,6 +122,16 @@ pub fn short(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
+/// Text of a stranger's file in one line of a table or an error: at most `most` characters of it, "…" where there are more,
+/// and what a terminal would obey written as in a string.
+pub fn shorten(text: &str, most: usize) -> String {
+    let mut short: String = text.chars().take(most).flat_map(char::escape_debug).collect();
+    if text.chars().nth(most).is_some() {
+        short.push('…');
+    }
+    short
+}
+
 /// A path as it can be typed into a shell.
 pub fn quoted(path: &Path) -> String {
     let mut text = path.display().to_string();
@@ -157,7 +167,12 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
 /// SHA-256 in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes in hexadecimal, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes and SHA-256 of a file as it lies on the disk.
@@ -176,7 +191,7 @@ pub fn sha256_file(path: &Path) -> Result<(u64, String)> {
         digest.update(&piece[..n]);
         length += n as u64;
     }
-    Ok((length, digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok((length, hex(&digest.finalize())))
 }
 
 /// Makes `path` and its parents.
@@ -211,6 +226,12 @@ pub fn require_room(path: &Path) -> Result<()> {
 /// # Errors
 /// [`Kind::Io`] when there is no current folder.
 pub fn real(path: &Path) -> Result<PathBuf> {
+    /// As many as Linux follows.
+    const LINKS: usize = 40;
+    follow(path, LINKS)
+}
+
+fn follow(path: &Path, links: usize) -> Result<PathBuf> {
     let mut real = PathBuf::new();
     for part in std::path::absolute(path).map_err(|e| Error::io("find", path, &e))?.components() {
         match part {
@@ -223,6 +244,9 @@ pub fn real(path: &Path) -> Result<PathBuf> {
                 real.push(part);
                 if let Ok(found) = real.canonicalize() {
                     real = found;
+                } else if let (Ok(next), true) = (fs::read_link(&real), links > 0) {
+                    // Nothing is there yet, but the link says where it will be.
+                    real = follow(&folder_of(&real).join(next), links - 1)?;
                 }
             }
         }
@@ -297,6 +321,24 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        // One that leads to nothing yet, by another, is written through as well.
+        for (link, to) in [("first", "second"), ("second", "made")] {
+            std::os::unix::fs::symlink(to, dir.path().join(link)).unwrap();
+        }
+        write_bytes(&dir.path().join("first"), b"new").unwrap();
+        assert!(fs::symlink_metadata(dir.path().join("first")).unwrap().is_symlink());
+        assert!(fs::symlink_metadata(dir.path().join("made")).unwrap().is_file());
+        // A circle leads nowhere, and ends.
+        std::os::unix::fs::symlink("round", dir.path().join("round")).unwrap();
+        real(&dir.path().join("round")).unwrap();
+    }
+
+    #[test]
+    fn text_of_strangers_is_one_short_line() {
+        assert_eq!(shorten("fc1.kernel", 40), "fc1.kernel");
+        assert_eq!(shorten("a\u{1b}[2J\nb", 40), "a\\u{1b}[2J\\nb");
+        assert_eq!(shorten("äöüß", 3), "äöü…");
+        assert_eq!(shorten("äöüß", 4), "äöüß");
     }
 
     #[test]

@@ -363,3 +363,32 @@ fn the_command_says_what_it_wrote_and_writes_over_nothing() {
     left.sort();
     assert_eq!(left, ["m.onnx", "run"], "nothing is left behind");
 }
+
+/// Each class has a line, whatever it is called; without classes there is none. PyTorch's recipe makes room for nothing
+/// that is not in the file.
+#[test]
+fn what_a_file_says_about_itself_is_true_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, architecture, preprocess, _) = &cases()[0];
+    let weights = weights(dir.path(), architecture, 0);
+    let classes = ["a\nb".to_owned(), "c\r".to_owned()];
+    let remarks = |classes: &[String], layout| {
+        let all = Model::new(architecture, &weights, *preprocess, classes).remarks(layout);
+        all.into_iter().collect::<BTreeMap<_, _>>()
+    };
+    let said = remarks(&classes, Layout::Nchw);
+    assert_eq!(said["vgg_ft_classes"], "a\\nb\nc\\r");
+    assert_eq!(said["vgg_ft_output"], "the probability of `c\\r`; the rest is that of `a\\nb`");
+    assert!(said["vgg_ft_input"].starts_with("3x12x10, f32; "), "{said:?}");
+    let said = remarks(&[], Layout::Nhwc);
+    assert!(said["vgg_ft_input"].starts_with("12x10x3, f32; ") && !said.contains_key("vgg_ft_classes"));
+    assert_eq!(said["vgg_ft_output"], "the probability of the second class; the rest is that of the first");
+
+    let base = Architecture::vgg(Variant::Vgg11, [32, 32]).unwrap();
+    let recipe = vgg_ft::export::torch_recipe(&Model::new(&base, &weights, *preprocess, &[]));
+    assert_eq!(
+        recipe,
+        "m = torchvision.models.vgg11(weights=None); m.avgpool = torch.nn.Identity(); \
+         m.classifier = torch.nn.Sequential(); features = m.features(x)"
+    );
+}

@@ -9,14 +9,13 @@ mod model;
 mod onnx;
 mod safetensors;
 mod torch;
-mod zip;
 
 pub use model::Model;
 pub use onnx::Layout;
 pub use torch::recipe as torch_recipe;
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::files;
+use crate::weights::write_stoppable;
 use std::io::Write;
 use std::path::Path;
 
@@ -83,5 +82,5 @@ pub fn write(path: &Path, model: &Model<'_>, format: Format) -> Result<()> {
 }
 
 fn stream(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    files::write_atomic(path, |out| fill(out).context(|| format!("writing {}", path.display())))
+    write_stoppable(path, |out| fill(out).context(|| format!("writing {}", path.display())))
 }

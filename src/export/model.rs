@@ -1,5 +1,6 @@
 //! What every format is made from: layers, their values in Keras' layouts, and how pixels become input.
 
+use super::Layout;
 use crate::error::Result;
 use crate::interrupt;
 use crate::model::{Architecture, Output, Placed, Preprocess, Pretrained};
@@ -28,6 +29,11 @@ pub struct Affine {
     pub scale: [f32; 3],
     /// Summands of R, G, B.
     pub offset: [f32; 3],
+}
+
+/// The name of a class where each has a line.
+fn in_one_line(name: &str) -> String {
+    name.replace('\r', "\\r").replace('\n', "\\n")
 }
 
 impl<'a> Model<'a> {
@@ -69,27 +75,40 @@ impl<'a> Model<'a> {
 
     /// What the file's output is, in words.
     pub fn output(&self) -> String {
-        let class = |at: usize| self.classes.get(at).map_or("?", String::as_str);
+        let class = |at: usize| self.classes.get(at).map(|name| in_one_line(name));
         match self.architecture.output() {
             Output::Features => "activations of the convolutional base".into(),
-            Output::Sigmoid => {
-                format!("the probability of `{}`; the rest is that of `{}`", class(1), class(0))
-            }
-            Output::Softmax(n) => format!("{n} probabilities, from `{}` to `{}`", class(0), class(n - 1)),
+            Output::Sigmoid => match (class(0), class(1)) {
+                (Some(first), Some(second)) => {
+                    format!("the probability of `{second}`; the rest is that of `{first}`")
+                }
+                _ => "the probability of the second class; the rest is that of the first".into(),
+            },
+            Output::Softmax(n) => match (class(0), class(n - 1)) {
+                (Some(first), Some(last)) => format!("{n} probabilities, from `{first}` to `{last}`"),
+                _ => format!("{n} probabilities, in the order of the classes"),
+            },
         }
     }
 
-    /// What a reader must know and no format has a place for: keys and texts. No version of ours, so that
-    /// the bytes change with the writer alone.
-    pub fn remarks(&self) -> Vec<(&'static str, String)> {
+    /// What a reader must know and no format has a place for: keys and texts, for a file whose input has the axes of
+    /// `layout`. No version of ours, so that the bytes change with the writer alone.
+    pub fn remarks(&self, layout: Layout) -> Vec<(&'static str, String)> {
         let [h, w] = self.architecture.input;
-        vec![
+        let axes = match layout {
+            Layout::Nhwc => format!("{h}x{w}x3"),
+            Layout::Nchw => format!("3x{h}x{w}"),
+        };
+        let classes: Vec<String> = self.classes.iter().map(|name| in_one_line(name)).collect();
+        let mut remarks = vec![
             ("vgg_ft_network", self.architecture.name.clone()),
-            ("vgg_ft_classes", self.classes.join("\n")),
-            ("vgg_ft_input", format!("{h}x{w}x3, f32; {}", self.input())),
+            ("vgg_ft_classes", classes.join("\n")),
+            ("vgg_ft_input", format!("{axes}, f32; {}", self.input())),
             ("vgg_ft_output", self.output()),
             ("vgg_ft_preprocess", self.preprocess.name().to_owned()),
-        ]
+        ];
+        remarks.retain(|(key, _)| *key != "vgg_ft_classes" || !classes.is_empty());
+        remarks
     }
 
     /// The scaling that a file with preprocessing does first; `None` for one without.

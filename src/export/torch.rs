@@ -1,8 +1,8 @@
 //! Weights alone, with the names and layouts of PyTorch: torchvision's (safetensors or `.pth`) and timm's.
 
-use super::channels_first;
 use super::model::{Model, Tensor};
 use super::safetensors::{borrowed, write};
+use super::{Layout, channels_first};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Layer, Output};
 use crate::weights::{layout, torch};
@@ -16,7 +16,13 @@ type Named<'a> = Vec<(String, Tensor<'a>)>;
 /// # Errors
 /// Those of [`Model::tensors`] and [`save`](crate::weights::save()).
 pub fn torchvision(path: &Path, model: &Model<'_>) -> Result<()> {
-    write(path, model, &named(model)?, [("format", "pt".to_owned()), ("vgg_ft_torch", recipe(model))])
+    write(
+        path,
+        model,
+        Layout::Nchw,
+        &named(model)?,
+        [("format", "pt".to_owned()), ("vgg_ft_torch", recipe(model))],
+    )
 }
 
 /// torchvision's names, the archive that `torch.load` reads.
@@ -61,7 +67,7 @@ pub fn timm(path: &Path, model: &Model<'_>) -> Result<()> {
         }
         *name = format!("{theirs}.{part}");
     }
-    write(path, model, &named, [("format", "pt".to_owned())])
+    write(path, model, Layout::Nchw, &named, [("format", "pt".to_owned())])
 }
 
 /// `features.0.weight` (OIHW), `classifier.0.weight` (out × in, inputs in the order C, H, W).
@@ -118,10 +124,9 @@ pub fn recipe(model: &Model<'_>) -> String {
             _ => {}
         }
     }
-    if !modules.is_empty() {
-        let modules = modules.join(", ").replace("Dropout(0.0)", &format!("Dropout({rate})"));
-        lines += &format!("; m.classifier = torch.nn.Sequential({modules})");
-    }
+    // Of a base alone it is empty: the file has nothing for torchvision's own.
+    let modules = modules.join(", ").replace("Dropout(0.0)", &format!("Dropout({rate})"));
+    lines += &format!("; m.classifier = torch.nn.Sequential({modules})");
     lines += match architecture.output() {
         Output::Sigmoid => "; probabilities = torch.sigmoid(m(x))",
         Output::Softmax(_) => "; probabilities = torch.softmax(m(x), 1)",

@@ -15,5 +15,5 @@ pub use architecture::{Architecture, Head, Layer, Output, ParameterSpec, Placed,
 pub use load::Source;
 pub use network::Network;
 pub use preprocess::Preprocess;
-pub use pretrained::{Lineage, Naming, Pretrained};
+pub use pretrained::{Lineage, Naming, Pretrained, SIDES};
 pub use trainable::Trainable;

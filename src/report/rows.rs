@@ -3,6 +3,7 @@
 //! In: paths, labels, probabilities. Out: lines of text, CSV or JSON.
 
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use serde_json::{Map, Value, json};
 use std::io::Write as _;
 use std::path::Path;
@@ -142,8 +143,7 @@ impl Rows<'_> {
                 object.insert("image".into(), said.path.to_string_lossy().into());
                 if said.path.to_str().is_none() {
                     // JSON is UTF-8: the name above is readable, this is the name.
-                    let hex: String = path.iter().map(|byte| format!("{byte:02x}")).collect();
-                    object.insert("image_bytes".into(), hex.into());
+                    object.insert("image_bytes".into(), files::hex(path).into());
                 }
                 match label {
                     Some(label) => {
@@ -151,12 +151,14 @@ impl Rows<'_> {
                         object.insert("predicted".into(), name(said.class)?.into());
                     }
                     None => {
-                        let one = |&k: &usize| Ok(json!({ "class": name(k)?, "probability": p[k] }));
+                        let one =
+                            |&k: &usize| Ok(json!({ "class": name(k)?, "probability": files::short(p[k]) }));
                         object.insert("top".into(), order.iter().map(one).collect::<Result<Value>>()?);
                     }
                 }
                 if self.all {
-                    let all = self.classes.iter().zip(p).map(|(class, p)| (class.clone(), json!(p)));
+                    let all =
+                        self.classes.iter().zip(p).map(|(class, p)| (class.clone(), json!(files::short(*p))));
                     object.insert("probabilities".into(), Value::Object(all.collect()));
                 }
                 let mut line = Value::Object(object).to_string().into_bytes();
@@ -252,6 +254,14 @@ mod tests {
             "{\"image\":\"x\",\"label\":\"a\",\"predicted\":\"b, c\"}\n"
         );
         assert_eq!(text(&rows(txt, 1, false, true), "x", Some(0), 1), "x\ta\tb, c\t0.5000\n");
+
+        // The digits of the f32, in every format.
+        let one =
+            Said { path: Path::new("x"), label: None, class: 0, probabilities: &[0.805_032_1, 0.1, 0.1] };
+        for (format, all) in [(csv, false), (jsonl, true)] {
+            let row = String::from_utf8(rows(format, 1, all, false).row(&one).unwrap()).unwrap();
+            assert_eq!((row.matches("0.8050321").count(), row.contains("0.80503207")), (2, false), "{row}");
+        }
     }
 
     #[test]

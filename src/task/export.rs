@@ -5,7 +5,7 @@ use super::output::{self, Output};
 use super::run::Run;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, torch_recipe, write};
-use crate::{files, interrupt};
+use crate::files;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,6 @@ pub fn export(host: &Host, job: &Export) -> Result<()> {
     }
     write(output, &model, job.format)?;
     describe(host, &model, job.format);
-    interrupt::check()?;
     let (bytes, sha256) = files::sha256_file(output)?;
     host.result(
         &format!("{name}\t{bytes} bytes\tsha256 {sha256}"),

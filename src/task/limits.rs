@@ -7,8 +7,8 @@ use crate::error::{Error, Kind, Result};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// Pixels of a picture's side.
-pub const SIDES: RangeInclusive<usize> = 32..=4096;
+pub use crate::model::SIDES;
+
 /// Units of a dense layer.
 pub const UNITS: RangeInclusive<usize> = 1..=65_536;
 

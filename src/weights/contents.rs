@@ -55,6 +55,8 @@ pub(super) struct Contents {
     pub metadata: BTreeMap<String, String>,
     /// Which tensor does what, where the file has a graph.
     pub graph: Option<Graph>,
+    /// How many convolutions come before each pooling, where the file lists layers without a graph.
+    pub pools: Option<Vec<usize>>,
 }
 
 /// A tensor as the file has it.
@@ -130,3 +132,13 @@ pub(crate) enum Order {
     /// C, H, W: PyTorch.
     ChannelsFirst,
 }
+
+/// Bytes that the tensors of a file of `length` bytes may have together.
+pub(super) fn most_claimed(length: u64) -> u64 {
+    length.saturating_mul(MOST_SHARED).max(MOST_DECODED)
+}
+
+/// How many times its size the tensors of a file may have together: of a network whose halves share weights, 2.
+const MOST_SHARED: u64 = 8;
+/// Bytes that are no harm from the smallest of files: compressed zeros.
+const MOST_DECODED: u64 = 1 << 30;

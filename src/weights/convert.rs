@@ -1,7 +1,7 @@
 //! From one float type to another, with an account of what the rounding cost.
 
-use super::file::{Named, Weights};
-use super::save::{FloatType, NamedTensor, save};
+use super::file::Named;
+use super::save::{FloatType, NamedTensor, save_stoppable};
 use crate::error::Result;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -18,10 +18,6 @@ pub struct Report {
     pub tensors: usize,
     /// How many values they hold together.
     pub values: usize,
-    /// Size of the file that was read.
-    pub bytes_before: u64,
-    /// Size of the file that was written.
-    pub bytes_after: u64,
     /// What rounding did to the values.
     pub rounding: Rounding,
 }
@@ -40,28 +36,12 @@ pub struct Rounding {
     pub lost: usize,
 }
 
-/// Reads the weights `from`, writes them `to` as `float` with their own names and layouts and the metadata of the
-/// source, then `extra` (which wins), and `converted-from` with the SHA-256 of the source.
+/// Writes `values` (names, shapes, numbers) `to` a safetensors file as `float`, with `metadata`.
 ///
 /// # Errors
-/// Those of [`Weights::open`], [`Weights::tensor`] and [`save`].
-pub fn convert(from: &Path, to: &Path, float: FloatType, extra: &BTreeMap<String, String>) -> Result<Report> {
-    let weights = Weights::open(from)?;
-    let values = weights.all()?;
-    let mut metadata = weights.metadata().clone();
-    metadata.extend(extra.clone());
-    metadata.insert("converted-from".into(), format!("sha256:{}", weights.sha256()));
-    rewrite(&values, weights.len_bytes(), to, float, &metadata)
-}
-
-/// Writes `values` (names, shapes, numbers) `to` a safetensors file as `float`, with `metadata`. `bytes_before`
-/// is the size of where they come from.
-///
-/// # Errors
-/// Those of [`save`].
+/// Those of [`save_stoppable`].
 pub fn rewrite(
     values: &[Named<'_>],
-    bytes_before: u64,
     to: &Path,
     float: FloatType,
     metadata: &BTreeMap<String, String>,
@@ -70,12 +50,10 @@ pub fn rewrite(
         .iter()
         .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
         .collect();
-    save(to, &tensors, float, metadata)?;
+    save_stoppable(to, &tensors, float, metadata)?;
     Ok(Report {
         tensors: tensors.len(),
         values: tensors.iter().map(|t| t.data.len()).sum(),
-        bytes_before,
-        bytes_after: Weights::open(to)?.len_bytes(),
         rounding: tensors.iter().fold(Rounding::default(), |all, t| all.with(rounding(t.data, float))),
     })
 }
@@ -121,8 +99,8 @@ fn rounding_of_chunk(values: &[f32], float: FloatType) -> Rounding {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tensors, values, bytes_before, bytes_after, rounding } = self;
-        writeln!(f, "{tensors} tensors, {values} values, {bytes_before} → {bytes_after} bytes")?;
+        let Self { tensors, values, rounding } = self;
+        writeln!(f, "{tensors} tensors, {values} values")?;
         writeln!(
             f,
             "largest rounding error  {:.3e} relative, {:.3e} absolute",

@@ -1,12 +1,11 @@
 //! A weights file that is open, of any format: its tensors by name, borrowed from the map where they can be.
 
-use super::contents::{Contents, FileFormat, Found, Graph, Place};
+use super::contents::{Contents, FileFormat, Found, Graph, Place, most_claimed};
 use super::map::{gather, inside, map, release};
-use super::nearest::nearest;
 use super::unzip::shorten;
 use super::{format, numbers};
 use crate::error::{Error, Kind, Result};
-use crate::interrupt;
+use crate::{files, interrupt};
 use memmap2::Mmap;
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
@@ -28,6 +27,7 @@ pub struct Weights {
     index: BTreeMap<String, usize>,
     metadata: BTreeMap<String, String>,
     graph: Option<Graph>,
+    pools: Option<Vec<usize>>,
 }
 
 /// A tensor read: its name, its axes (slowest first), its values.
@@ -60,7 +60,7 @@ impl Weights {
     /// cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let map = map(path)?;
-        let Contents { format, tensors, metadata, graph } = format::read(path, &map)?;
+        let Contents { format, tensors, metadata, graph, pools } = format::read(path, &map)?;
         let mut out = Self {
             path: path.to_path_buf(),
             format,
@@ -69,6 +69,7 @@ impl Weights {
             index: BTreeMap::new(),
             metadata,
             graph,
+            pools,
         };
         let mut beside = BTreeMap::new();
         let mut claimed = 0u64;
@@ -77,13 +78,14 @@ impl Weights {
             // Tensors may share numbers. But a thousand names for one would be a thousand times the work.
             let elements = tensor.shape.iter().fold(1u64, |n, &axis| n.saturating_mul(axis as u64));
             claimed = claimed.saturating_add(elements.saturating_mul(tensor.dtype.bitsize() as u64 / 8));
-            if claimed > out.len_bytes().saturating_mul(MOST_SHARED).max(MOST_DECODED) {
+            let most = most_claimed(out.len_bytes());
+            if claimed > most {
                 return Err(Error::new(
                     Kind::Weights,
                     format!("{} claims more than it holds", path.display()),
                 )
                 .expected_got(
-                    format!("tensors of at most {MOST_SHARED} times its {} bytes", out.len_bytes()),
+                    format!("tensors of at most {most} bytes together, in a file of {}", out.len_bytes()),
                     format!("{claimed} bytes and more"),
                 )
                 .help("the file is damaged, or made to cost time; fetch or make it again"));
@@ -112,7 +114,7 @@ impl Weights {
                                 Kind::Weights,
                                 format!("{name} keeps its numbers in another file"),
                             )
-                            .fact("missing", path.display())
+                            .fact("missing", shorten(&file))
                             .help("put the two into one folder, as the exporter wrote them"));
                         }
                         inside(&self.path, &path)?;
@@ -127,6 +129,7 @@ impl Weights {
                 match within.filter(|&(begin, end)| begin <= end && end <= length) {
                     Some((begin, end)) => Data::Mapped { map: at, bytes: begin..end },
                     None => {
+                        let (name, file) = (shorten(&name), shorten(&file));
                         return Err(Error::new(
                             Kind::Weights,
                             format!("the tensor `{name}` ends beyond {file}"),
@@ -163,6 +166,11 @@ impl Weights {
     /// Which tensor does what, where the file says it.
     pub(crate) fn graph(&self) -> Option<&Graph> {
         self.graph.as_ref()
+    }
+
+    /// How many convolutions come before each 2x2 pooling, where the file says it.
+    pub(crate) fn pools(&self) -> Option<&[usize]> {
+        self.graph.as_ref().map(|graph| &graph.pools).or(self.pools.as_ref()).map(Vec::as_slice)
     }
 
     /// Whether there is a tensor of that name.
@@ -206,7 +214,7 @@ impl Weights {
                 release(map, at * BLOCK_BYTES..at * BLOCK_BYTES + block.len());
             }
         }
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        files::hex(&digest.finalize())
     }
 
     /// The values of a tensor in the order of the file: borrowed where the file keeps aligned `f32`,
@@ -253,12 +261,18 @@ impl Weights {
         })
     }
 
+    /// How many tensors are of 64-bit floats, which are rounded to f32 wherever values are read.
+    pub fn doubles(&self) -> usize {
+        self.tensors.iter().filter(|tensor| tensor.dtype == Dtype::F64).count()
+    }
+
     /// All tensors by name, each as [`Weights::tensor`] gives it.
     ///
     /// # Errors
-    /// As [`Weights::tensor`].
+    /// As [`Weights::tensor`]; [`Kind::Interrupted`].
     pub fn all(&self) -> Result<Vec<Named<'_>>> {
         let tensor = |name: &str| {
+            interrupt::check()?;
             let shape = self.shape(name)?;
             Ok((name.to_owned(), shape.to_vec(), self.tensor(name, shape)?))
         };
@@ -326,7 +340,7 @@ impl Weights {
                 Kind::Weights,
                 format!(
                     "the tensor `{}` in {} is of type {}",
-                    tensor.name,
+                    shorten(&tensor.name),
                     self.path.display(),
                     tensor.dtype
                 ),
@@ -344,7 +358,7 @@ impl Weights {
         }
         Err(Error::new(
             Kind::Weights,
-            format!("the tensor `{name}` in {} has another shape", self.path.display()),
+            format!("the tensor `{}` in {} has another shape", shorten(name), self.path.display()),
         )
         .expected_got(format!("{expected:?}"), format!("{:?}", tensor.shape))
         .help("these weights are of another network; `vgg-ft weights inspect` lists what a file holds"))
@@ -357,7 +371,11 @@ impl Weights {
         };
         Err(Error::new(
             Kind::Weights,
-            format!("the tensor `{name}` in {} holds values that are not finite", self.path.display()),
+            format!(
+                "the tensor `{}` in {} holds values that are not finite",
+                shorten(name),
+                self.path.display()
+            ),
         )
         .fact("count", format!("{count} of {}", values.len()))
         .fact("first", format!("{} at index {first}", values[first]))
@@ -368,23 +386,6 @@ impl Weights {
         let at = self.index.get(name).and_then(|&at| self.tensors.get(at));
         at.ok_or_else(|| self.unknown(name))
     }
-
-    /// The error for a tensor that is not there.
-    pub(crate) fn unknown(&self, name: &str) -> Error {
-        /// More names than this would hide the message.
-        const LISTED: usize = 40;
-        let mut list: Vec<String> = self.names().take(LISTED).map(shorten).collect();
-        if self.names().len() > LISTED {
-            list.push(format!("and {} more", self.names().len() - LISTED));
-        }
-        let error =
-            Error::new(Kind::Weights, format!("there is no tensor `{name}` in {}", self.path.display()))
-                .fact("there", if list.is_empty() { "nothing".into() } else { list.join("\n") });
-        match nearest(name, self.names()) {
-            Some(near) => error.help(format!("the nearest name is `{}`", shorten(near))),
-            None => error.help("these weights are of another network, or named in another way"),
-        }
-    }
 }
 
 impl fmt::Debug for Weights {
@@ -392,11 +393,6 @@ impl fmt::Debug for Weights {
         write!(f, "Weights({}, {} tensors)", self.path.display(), self.tensors.len())
     }
 }
-
-/// How many times its size the tensors of a file may have together: of a network whose halves share weights, 2.
-const MOST_SHARED: u64 = 8;
-/// Bytes that are no harm from the smallest of files: compressed zeros.
-const MOST_DECODED: u64 = 1 << 30;
 
 /// Read at a time where nothing asks for another size: enough for all threads, little beside the network.
 pub(super) const BLOCK_BYTES: usize = 8 << 20;

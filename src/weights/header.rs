@@ -7,6 +7,7 @@
 use super::contents::{Contents, FileFormat, Found, Place};
 use super::unzip::shorten;
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use safetensors::{Dtype, SafeTensors};
 use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
@@ -22,6 +23,8 @@ pub(super) const PREFIX: usize = 8;
 pub(super) const MAX_HEADER: u64 = 100_000_000;
 /// No network has more axes; a file that claims more is damaged.
 pub(super) const MAX_RANK: usize = 8;
+/// Characters of a reason that a library gives.
+const REASON: usize = 200;
 /// The entry that is no tensor.
 pub(super) const METADATA: &str = "__metadata__";
 
@@ -47,7 +50,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
         .into_iter()
         .map(|(name, Entry { dtype, shape, bytes })| Found { name, dtype, shape, place: Place::Here(bytes) })
         .collect();
-    Ok(Contents { format: FileFormat::Safetensors, tensors, metadata, graph: None })
+    Ok(Contents { format: FileFormat::Safetensors, tensors, metadata, graph: None, pools: None })
 }
 
 /// Reads and checks the header of the whole file `bytes`; `path` is for the errors.
@@ -76,14 +79,17 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Header> {
 
     let raw = read_json(path, header)?;
     if let Some(twice) = raw.duplicate {
-        return Err(Error::new(Kind::Weights, format!("{name} names the tensor `{twice}` twice"))
-            .help("which of the two is meant cannot be known; make the file again"));
+        return Err(Error::new(
+            Kind::Weights,
+            format!("{name} names the tensor `{}` twice", shorten(&twice)),
+        )
+        .help("which of the two is meant cannot be known; make the file again"));
     }
     let header =
         Header { entries: check(path, raw.tensors, PREFIX + length, bytes.len())?, metadata: raw.metadata };
     SafeTensors::read_metadata(bytes).map_err(|e| {
         Error::new(Kind::Weights, format!("{name} is not a valid safetensors file"))
-            .fact("reason", e)
+            .fact("reason", files::shorten(&e.to_string(), REASON))
             .help(download)
     })?;
     Ok(header)
@@ -104,7 +110,8 @@ fn check(
     let mut entries = BTreeMap::new();
     let mut end_before = 0;
     let mut before: Option<String> = None;
-    for (tensor, info) in raw {
+    for (whole, info) in raw {
+        let tensor = shorten(&whole);
         let dtype = parse_dtype(&info.dtype).ok_or_else(|| {
             Error::new(Kind::Weights, format!("the tensor `{tensor}` in {name} has an unknown type"))
                 .expected_got("F32, F16 or BF16", format!("\"{}\"", shorten(&info.dtype)))
@@ -137,7 +144,8 @@ fn check(
         }
         if begin != end_before {
             let what = if begin < end_before { "overlaps" } else { "leaves a gap after" };
-            let neighbour = before.map_or_else(|| "the header".into(), |other| format!("`{other}`"));
+            let neighbour =
+                before.map_or_else(|| "the header".into(), |other| format!("`{}`", shorten(&other)));
             return Err(Error::new(
                 Kind::Weights,
                 format!("the tensor `{tensor}` in {name} {what} {neighbour}"),
@@ -150,9 +158,9 @@ fn check(
         let place = usize::try_from(begin).ok().zip(usize::try_from(end).ok());
         let place = place.and_then(|(b, e)| Some(start.checked_add(b)?..start.checked_add(e)?));
         if let Some(bytes) = place {
-            entries.insert(tensor.clone(), Entry { dtype, shape: info.shape, bytes });
+            entries.insert(whole.clone(), Entry { dtype, shape: info.shape, bytes });
         }
-        before = Some(tensor);
+        before = Some(whole);
     }
 
     let expected = u128::from(end_before) + start as u128;
@@ -208,6 +216,8 @@ fn read_json(path: &Path, header: &[u8]) -> Result<Raw> {
     if let (Category::Data, Some(entry)) = (reason.classify(), &raw.current) {
         error = error.fact("entry", shorten(entry));
     }
+    // It repeats what it did not expect.
+    let reason = files::shorten(&reason.to_string(), REASON);
     Err(error.fact("reason", reason).help("the file is damaged or of another format; fetch or make it again"))
 }
 

@@ -3,9 +3,10 @@
 use super::file::{BLOCK_BYTES, Weights};
 use super::unzip::shorten;
 use crate::error::Result;
+use crate::files;
 use rayon::prelude::*;
 use safetensors::Dtype;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Serialize)]
 pub struct Table {
     /// The file.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
@@ -23,6 +25,10 @@ pub struct Table {
     pub metadata: BTreeMap<String, String>,
     /// Its tensors, in the order of the file.
     pub rows: Vec<Row>,
+}
+
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&files::shown(path))
 }
 
 /// One tensor of a [`Table`].
@@ -86,6 +92,8 @@ pub fn inspect(path: &Path) -> Result<Table> {
 
 /// Characters of metadata that a table shows.
 const LONG: usize = 160;
+/// Characters of a tensor's name that a table shows. The longest of the usual networks have some 70.
+pub const LONG_NAME: usize = 100;
 
 /// Statistics and the number of values that are not finite. A type that cannot be read as floats has none; that
 /// is no failure here.
@@ -166,16 +174,10 @@ impl fmt::Display for Table {
         writeln!(f, "  {} bytes, sha256 {}", self.bytes, self.sha256)?;
         for (key, value) in &self.metadata {
             // A model's configuration has 20 kB.
-            let short: String = value.chars().take(LONG).flat_map(char::escape_debug).collect();
-            writeln!(
-                f,
-                "  {}: {short}{}",
-                shorten(key),
-                if value.chars().count() > LONG { "…" } else { "" }
-            )?;
+            writeln!(f, "  {}: {}", shorten(key), files::shorten(value, LONG))?;
         }
-        let names: Vec<String> =
-            self.rows.iter().map(|row| row.name.chars().flat_map(char::escape_debug).collect()).collect();
+        // Every row is as wide as the longest name.
+        let names: Vec<String> = self.rows.iter().map(|row| files::shorten(&row.name, LONG_NAME)).collect();
         let shapes: Vec<String> = self.rows.iter().map(|row| format!("{:?}", row.shape)).collect();
         let name = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(4);
         let shape = shapes.iter().map(String::len).max().unwrap_or(0).max(5);

@@ -21,15 +21,17 @@ mod onnx;
 mod save;
 pub mod torch;
 mod unzip;
+pub mod zip;
 
 pub use contents::FileFormat;
 pub(crate) use contents::{GraphLayer, GraphOp, Order};
-pub use convert::{Report, Rounding, convert, rewrite};
+pub use convert::{Report, Rounding, rewrite};
 pub use file::{Named, Weights};
 pub use find::{DEFAULT_NAME, find_default};
-pub use inspect::{Row, Stats, Table, inspect};
+pub use inspect::{LONG_NAME, Row, Stats, Table, inspect};
 pub use safetensors::Dtype;
-pub use save::{FloatType, NamedTensor, save};
+pub(crate) use save::write_stoppable;
+pub use save::{FloatType, NamedTensor, save, save_stoppable};
 pub(crate) use unzip::shorten;
 
 /// For `fuzz/` and tests: reads `bytes` as a file of any format and forgets what it found.

@@ -1,7 +1,32 @@
-//! Slips of the pen: a name that is not there and those that are in, the one that was meant out.
+//! Slips of the pen: a name that is not there in, the error that says which are, and which was meant, out.
+
+use super::file::Weights;
+use super::unzip::shorten;
+use crate::error::{Error, Kind};
+
+impl Weights {
+    /// The error for a tensor that is not there.
+    pub(crate) fn unknown(&self, name: &str) -> Error {
+        /// More names than this would hide the message.
+        const LISTED: usize = 40;
+        let mut list: Vec<String> = self.names().take(LISTED).map(shorten).collect();
+        if self.names().len() > LISTED {
+            list.push(format!("and {} more", self.names().len() - LISTED));
+        }
+        let error = Error::new(
+            Kind::Weights,
+            format!("there is no tensor `{}` in {}", shorten(name), self.path().display()),
+        )
+        .fact("there", if list.is_empty() { "nothing".into() } else { list.join("\n") });
+        match nearest(name, self.names()) {
+            Some(near) => error.help(format!("the nearest name is `{}`", shorten(near))),
+            None => error.help("these weights are of another network, or named in another way"),
+        }
+    }
+}
 
 /// The name with the fewest edits, when it is near enough to be a slip of the pen.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(2);
     names.map(|other| (edits(name, other), other)).min().filter(|&(n, _)| n <= limit).map(|(_, near)| near)
 }

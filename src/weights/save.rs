@@ -4,8 +4,10 @@
 //! eight bytes. (The official writer takes its metadata from a hash map, in another order each time.)
 
 use super::header::{MAX_HEADER, MAX_RANK, METADATA};
+use super::unzip::shorten;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomic;
+use crate::interrupt;
 use bytemuck::cast_slice;
 use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
@@ -13,8 +15,9 @@ use safetensors::Dtype;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The type in which a file keeps its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,32 @@ pub fn save(
     float: FloatType,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
+    let sorted = sorted(path, tensors, float)?;
+    let header = header(path, &sorted, float, metadata)?;
+    write_atomic(path, |out| put(path, out, &header, &sorted, float))
+}
+
+/// As [`save`], for a command that has nothing to keep when the user stops it.
+///
+/// # Errors
+/// As [`save`]; [`Kind::Interrupted`].
+pub fn save_stoppable(
+    path: &Path,
+    tensors: &[NamedTensor<'_>],
+    float: FloatType,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let sorted = sorted(path, tensors, float)?;
+    let header = header(path, &sorted, float, metadata)?;
+    write_stoppable(path, |out| put(path, out, &header, &sorted, float))
+}
+
+/// `tensors` by name, each of them one that can be saved.
+fn sorted<'a, 'b>(
+    path: &Path,
+    tensors: &'a [NamedTensor<'b>],
+    float: FloatType,
+) -> Result<Vec<&'a NamedTensor<'b>>> {
     let mut sorted: Vec<&NamedTensor<'_>> = tensors.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
     for (at, tensor) in sorted.iter().enumerate() {
@@ -101,25 +130,75 @@ pub fn save(
             return Err(refused(path, tensor, "is there twice"));
         }
     }
-    let header = header(path, &sorted, float, metadata)?;
+    Ok(sorted)
+}
+
+fn put(
+    path: &Path,
+    out: &mut dyn Write,
+    header: &[u8],
+    sorted: &[&NamedTensor<'_>],
+    float: FloatType,
+) -> Result<()> {
+    let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|e| Error::io("write", path, &e));
+    put(&(header.len() as u64).to_le_bytes())?;
+    put(header)?;
+    let mut bytes = Vec::new();
+    for values in sorted.iter().flat_map(|tensor| tensor.data.chunks(CHUNK)) {
+        float.encode(values, &mut bytes);
+        put(&bytes)?;
+    }
+    Ok(())
+}
+
+/// As [`write_atomic`], until the user stops it: then there is no new file.
+///
+/// # Errors
+/// As [`write_atomic`]; [`Kind::Interrupted`].
+pub(crate) fn write_stoppable(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    write_until(interrupt::flag(), path, fill)
+}
+
+fn write_until(
+    stop: &AtomicBool,
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
     write_atomic(path, |out| {
-        let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|e| Error::io("write", path, &e));
-        put(&(header.len() as u64).to_le_bytes())?;
-        put(&header)?;
-        let mut bytes = Vec::new();
-        for values in sorted.iter().flat_map(|tensor| tensor.data.chunks(CHUNK)) {
-            float.encode(values, &mut bytes);
-            put(&bytes)?;
+        let outcome = fill(&mut Stoppable { out, stop });
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::new(Kind::Interrupted, "stopped by the user"));
         }
-        Ok(())
+        outcome
     })
+}
+
+/// A writer that fails once it is to stop.
+struct Stoppable<'a, W> {
+    out: W,
+    stop: &'a AtomicBool,
+}
+
+impl<W: Write> Write for Stoppable<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        /// A tensor of 400 MB is written in pieces, so that the flag is looked at in between.
+        const PIECE: usize = 4 << 20;
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stopped by the user"));
+        }
+        self.out.write(&bytes[..bytes.len().min(PIECE)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Values encoded at a time: the buffer stays in the cache.
 const CHUNK: usize = 1 << 16;
 
 fn refused(path: &Path, tensor: &NamedTensor<'_>, why: impl fmt::Display) -> Error {
-    Error::new(Kind::Weights, format!("cannot save the tensor `{}`: {why}", tensor.name))
+    Error::new(Kind::Weights, format!("cannot save the tensor `{}`: {why}", shorten(&tensor.name)))
         .context(format!("writing {}", path.display()))
 }
 
@@ -192,5 +271,37 @@ impl Serialize for HeaderJson<'_> {
             begin = end;
         }
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_stopped_leaves_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.h5");
+        std::fs::write(&path, b"old").unwrap();
+        let stop = AtomicBool::new(false);
+        // In the middle of one long tensor.
+        let bytes = vec![7; 64 << 20];
+        let stopped = write_until(&stop, &path, |out| {
+            let first = out.write(&bytes).unwrap();
+            assert!(first < bytes.len());
+            stop.store(true, Ordering::Relaxed);
+            out.write_all(&bytes[first..]).map_err(|e| Error::io("write", Path::new("w.h5"), &e))
+        });
+        assert_eq!(stopped.unwrap_err().kind(), Kind::Interrupted);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        // Between the last byte and the renaming.
+        assert!(write_until(&stop, &path, |_| Ok(())).is_err());
+        stop.store(false, Ordering::Relaxed);
+        write_until(&stop, &path, |out| {
+            out.write_all(&bytes).map_err(|e| Error::io("write", Path::new("w.h5"), &e))
+        })
+        .unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 64 << 20);
     }
 }

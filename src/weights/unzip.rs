@@ -5,6 +5,7 @@
 //! equal names, entries that overlap, local headers that contradict the directory.
 
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
@@ -290,7 +291,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
 
 /// Text from the file, fit for one line of an error.
 pub(crate) fn shorten(text: &str) -> String {
-    text.chars().take(40).flat_map(char::escape_debug).collect()
+    files::shorten(text, 40)
 }
 
 #[cfg(test)]

@@ -205,6 +205,123 @@ fn a_strange_classifier_leaves_the_base() {
     }
 }
 
+/// Whether a base of eight convolutions with `more` in the file is read, and what is said of the rest.
+fn beside(more: Vec<Stored>, keras: bool) -> Result<Pretrained, String> {
+    let (_dir, path) = scratch();
+    let mut all = more;
+    let mut inputs = 3;
+    for (at, filters) in [2, 3, 4, 4, 5, 5, 6, 6].into_iter().enumerate() {
+        let block =
+            ["1_conv1", "2_conv1", "3_conv1", "3_conv2", "4_conv1", "4_conv2", "5_conv1", "5_conv2"][at];
+        let (name, shape) = if keras {
+            (format!("block{block}.kernel"), vec![3, 3, inputs, filters])
+        } else {
+            (format!("features.{}.weight", 3 * at), vec![filters, inputs, 3, 3])
+        };
+        all.push((name, shape, vec![0.5; filters * inputs * 9]));
+        inputs = filters;
+    }
+    let named: Vec<_> = all
+        .iter()
+        .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
+        .collect();
+    save(&path, &named, FloatType::F32, &BTreeMap::new()).unwrap();
+    Pretrained::open(&path).map_err(|error| error.to_string())
+}
+
+/// What computes something between two layers cannot be left out.
+#[test]
+fn parameters_of_other_layers_are_not_dropped() {
+    let one = |name: &str, n: usize| (name.to_owned(), vec![n], vec![0.5; n]);
+    let dense =
+        |name: &str, shape: [usize; 2]| (name.to_owned(), shape.to_vec(), vec![0.5; shape[0] * shape[1]]);
+    for (name, keras) in [
+        // GroupNorm, between two convolutions and behind the last; a slope.
+        ("features.1.weight", false),
+        ("features.22.weight", false),
+        ("features.2.slope", false),
+        ("block1_conv1_ln.gamma", true),
+        ("block3_conv1_prelu.alpha", true),
+        ("block5_conv2_ln.beta", true),
+    ] {
+        let error = beside(vec![one(name, 2)], keras).err().unwrap_or_default();
+        assert!(error.contains(&format!("no layer of one has `{name}`")), "{name}: {error}");
+    }
+    // In the classifier they end its use.
+    let head = || vec![dense("classifier.0.weight", [4, 24]), dense("classifier.3.weight", [2, 4])];
+    let found = beside([head(), vec![one("classifier.1.weight", 4)]].concat(), false).unwrap();
+    let reasons = found.lineage().reasons.join("; ");
+    assert!(reasons.contains("left out: no layer of ours has `classifier.1.weight`"), "{reasons}");
+    assert_eq!((found.lineage().dense.len(), found.lineage().others), (0, 0));
+    // Elsewhere they are counted.
+    let found = beside([head(), vec![one("optimizer.m", 2), one("zeta", 1)]].concat(), false).unwrap();
+    let reasons = found.lineage().reasons.join("; ");
+    assert!(reasons.contains("no part of the network, and left out: `optimizer.m` and 1 more"), "{reasons}");
+    assert_eq!((found.lineage().dense.len(), found.lineage().others), (2, 2));
+}
+
+/// A file that says where it pools must pool as a VGG does.
+#[test]
+fn poolings_in_other_places_are_another_network() {
+    let (dir, path) = scratch();
+    let all: Vec<_> =
+        twin().layers()[..18].iter().map(|placed| (placed.name.clone(), placed.layer)).collect();
+    let mut moved = all.clone();
+    moved.swap(2, 3);
+    let fewer = all.iter().filter(|(name, _)| name != "block2_pool").cloned().collect();
+    for (layers, behind) in [(moved, "[3, 4, 7, 10, 13]"), (fewer, "[2, 7, 10, 13]"), (all, "")] {
+        let architecture = Architecture::base_of("twin", [96, 64], layers).unwrap();
+        let first = stored(&path, &drawn(&architecture), &BTreeMap::new());
+        let model = Model::new(&architecture, &first, Preprocess::Caffe, &[]);
+        for (file, format) in [("x.h5", Format::KerasH5(Dialect::Keras2)), ("x.keras", Format::Keras)] {
+            let file = dir.path().join(file);
+            write(&file, &model, format).unwrap();
+            let error = Pretrained::open(&file).err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(error.is_empty(), behind.is_empty(), "{error}");
+            assert!(error.contains(behind), "{error}");
+        }
+    }
+}
+
+/// Names do not say what a classifier is; the number of its layers does.
+#[test]
+fn a_classifier_is_known_by_its_layers_and_not_by_their_names() {
+    let head = |a: &str, b: &str| {
+        let dense = |name: &str, shape: [usize; 2]| {
+            let kernel = (format!("{name}.kernel"), shape.to_vec(), vec![0.5; shape[0] * shape[1]]);
+            [kernel, (format!("{name}.bias"), vec![shape[1]], vec![0.5; shape[1]])]
+        };
+        [dense(a, [6, 4]), dense(b, [4, 1])].concat()
+    };
+    for (a, b) in [("fc1", "predictions"), ("dense", "dense_1"), ("hidden", "output"), ("fc1", "fc2")] {
+        let found = beside(head(a, b), true).unwrap();
+        found.tensor("dense.kernel", &[6, 4]).unwrap();
+        found.tensor("dense_1.kernel", &[4, 1]).unwrap();
+    }
+}
+
+/// No size that a file says is computed with before it is one that pictures have.
+#[test]
+fn sizes_that_cannot_be_are_not_said() {
+    let (_dir, path) = scratch();
+    let architecture = twin();
+    let tensors = drawn(&architecture);
+    for (said, size) in [
+        ("96x64", Some([96, 64])),
+        ("96x64x3, f32; BGR", Some([96, 64])),
+        ("3x96x64, f32; BGR", Some([96, 64])),
+        ("18446744073709551615x18446744073709551615", None),
+        ("31x64", None),
+        ("4097x64", None),
+        ("4x96x64", None),
+        ("96", None),
+        ("", None),
+    ] {
+        let metadata = BTreeMap::from([("size".to_owned(), said.to_owned())]);
+        assert_eq!(stored(&path, &tensors, &metadata).size(), size, "{said}");
+    }
+}
+
 /// An axis of 0 claims any other for nothing.
 #[test]
 fn kernels_without_numbers_claim_no_memory() {
@@ -309,6 +426,20 @@ fn the_weights_from_oxford_are_known_in_both_orders() {
         }
         tensors
     };
+    // What the user says decides whether a kernel that takes R, G, B is turned. One that takes B, G, R never is.
+    for (red_first, [caffe, others]) in [(true, [true, false]), (false, [false, false])] {
+        let mut found = stored(&path, &fill(torch(red_first, |x| x)), &BTreeMap::new());
+        for recipe in [Preprocess::Torch, Preprocess::Caffe, Preprocess::Notebook] {
+            found.feed(recipe);
+            let turned = if recipe == Preprocess::Caffe { caffe } else { others };
+            assert_eq!(found.lineage().turned, turned, "{recipe}");
+            assert_eq!(found.lineage().reasons.join(";").contains("are turned at load"), turned, "{recipe}");
+            let got = found.tensor("block1_conv1.kernel", &[3, 3, 3, 64]).unwrap();
+            // The file's first number is that of its first channel.
+            let first = if red_first && !turned { kernel[2 * 64] } else { kernel[0] };
+            assert_eq!(got[0], first, "{recipe}");
+        }
+    }
     for (turned, bits) in
         [(true, (|x| x) as fn(f32) -> f32), (false, |x| x), (true, |x| bf16::from_f32(x).to_f32())]
     {

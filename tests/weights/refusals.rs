@@ -236,3 +236,48 @@ fn values_that_are_not_finite_are_refused_with_their_place() {
         assert_eq!(inspect(&path).unwrap().rows[0].not_finite, 2);
     }
 }
+
+/// A terminal obeys what it is sent, and a line of errors is a line.
+#[test]
+fn names_of_strangers_are_short_and_harmless() {
+    let name = format!("\\u001b[2J{}", "n".repeat(70_000));
+    let two = |a: &str, b: &str| format!("{{{a},{b}}}");
+    for (header, data) in [
+        (format!("{{{}}}", entry(&name, 1, 4, 8)), 8),
+        (format!("{{{}}}", entry(&name, 2, 0, 4)), 4),
+        (format!("{{{}}}", entry(&name, 1, 8, 4)), 8),
+        (two(&entry(&name, 1, 0, 4), &entry(&name, 1, 4, 8)), 8),
+        (two(&entry("a", 2, 0, 8), &entry(&name, 1, 4, 8)), 8),
+        (format!(r#"{{"x":{{"{name}":1}}}}"#), 0),
+        (format!(r#"{{"x":{{"dtype":"{name}","shape":[1],"data_offsets":[0,4]}}}}"#), 4),
+    ] {
+        let text = refusal(&file(&header, &vec![0; data])).to_string();
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        // The path of a scratch file is some 40 characters.
+        assert!(text.lines().all(|line| line.chars().count() < 400), "{text}");
+        assert!(text.contains('…'), "{text}");
+    }
+    // The same in a file that is whole: a table, and an error about a tensor.
+    let (_dir, path) = scratch();
+    fs::write(&path, file(&format!("{{{}}}", entry(&name, 1, 0, 4)), &[0; 4])).unwrap();
+    let table = inspect(&path).unwrap();
+    assert_eq!(table.rows[0].name.chars().count(), 70_004);
+    let text = table.to_string();
+    assert!(!text.contains('\u{1b}') && text.contains("n…") && text.len() < 2000, "{text}");
+    let weights = Weights::open(&path).unwrap();
+    let text = weights.tensor(&table.rows[0].name, &[2]).unwrap_err().to_string();
+    assert!(!text.contains('\u{1b}') && text.len() < 1000, "{text}");
+}
+
+/// Rows are as wide as the longest name, and there may be many.
+#[test]
+fn a_table_is_no_larger_than_its_file() {
+    let (_dir, path) = scratch();
+    let empty = |name: &str| format!(r#""{name}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
+    let names = (0..2000).map(|at| at.to_string()).chain(["n".repeat(65_536)]);
+    let header = names.map(|name| empty(&name)).collect::<Vec<_>>().join(",");
+    fs::write(&path, file(&format!("{{{header}}}"), &[])).unwrap();
+    let text = inspect(&path).unwrap().to_string();
+    assert_eq!(text.lines().count(), 4 + 2001);
+    assert!(text.len() < 500 * 2001, "{} bytes", text.len());
+}

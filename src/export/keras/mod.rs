@@ -7,11 +7,11 @@
 mod config;
 mod groups;
 
-use super::Dialect;
 use super::model::Model;
-use super::zip;
-use crate::error::Result;
+use super::{Dialect, Layout};
+use crate::error::{Error, Kind, Result};
 use crate::weights::hdf5::Group;
+use crate::weights::zip;
 use serde_json::json;
 use std::io::Write;
 
@@ -57,7 +57,7 @@ pub fn weights<'a>(model: &Model<'a>) -> Result<Group<'a>> {
 /// Those of [`Model::tensors`] and of the zip archive.
 pub fn archive(model: &Model<'_>, out: &mut dyn Write) -> Result<()> {
     let mut metadata = json!({ "keras_version": Dialect::Keras3.version() });
-    for (key, text) in model.remarks() {
+    for (key, text) in model.remarks(Layout::Nhwc) {
         metadata[key] = text.into();
     }
     let config = config::archive(model).to_string();
@@ -65,19 +65,24 @@ pub fn archive(model: &Model<'_>, out: &mut dyn Write) -> Result<()> {
     let (mut root, mut bytes) = (Group::default(), Vec::new());
     groups::numbered(model, &mut root)?;
     root.write(&mut bytes)?;
-    zip::write(
-        out,
-        &[
-            ("metadata.json", metadata.to_string().as_bytes()),
-            ("config.json", config.as_bytes()),
-            ("model.weights.h5", &bytes),
-        ],
-    )
+    let metadata = metadata.to_string();
+    let entries: [zip::Entry<'_>; 3] = [
+        ("metadata.json".into(), metadata.as_bytes()),
+        ("config.json".into(), config.as_bytes()),
+        ("model.weights.h5".into(), &bytes),
+    ];
+    if !zip::fits(&entries, 1) {
+        return Err(Error::new(Kind::Weights, "the network is too large for a zip archive")
+            .expected_got("less than 4 GiB", format!("{} bytes", zip::size(&entries, 1)))
+            .help("export it as keras-h5, which has no such limit"));
+    }
+    zip::write(out, &entries, 1)
+        .map_err(|e| Error::new(Kind::Io, "cannot write the archive").fact("reason", e))
 }
 
 /// Keras reads attributes by name and leaves others alone.
 fn remark(root: &mut Group<'_>, model: &Model<'_>) {
-    for (key, text) in model.remarks() {
+    for (key, text) in model.remarks(Layout::Nhwc) {
         root.text(key, text);
     }
 }

@@ -18,7 +18,7 @@ const FLOAT: i64 = 1;
 /// # Errors
 /// Those of [`channels_first::layers`].
 pub fn model<'a>(model: &Model<'a>, layout: Layout) -> Result<Message<'a>> {
-    let remarks = model.remarks();
+    let remarks = model.remarks(layout);
     let doc = format!("input: {}\noutput: {}", model.input(), model.output());
     let properties = remarks.iter().map(|(key, text)| Message::default().text(1, key).text(2, text));
     let graph = graph(model, layout)?;

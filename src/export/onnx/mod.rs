@@ -8,7 +8,7 @@ mod graph;
 
 use super::model::Model;
 use crate::error::{Error, Kind, Result};
-use crate::files;
+use crate::weights::write_stoppable;
 use std::path::Path;
 
 /// The axes of the input.
@@ -34,5 +34,5 @@ pub fn write(path: &Path, model: &Model<'_>, layout: Layout) -> Result<()> {
             .expected_got("less than 2 GiB", format!("{} bytes", message.length()))
             .help("export it as keras-h5 or safetensors, which have no such limit"));
     }
-    files::write_atomic(path, |out| message.write(out).map_err(|e| Error::io("write", path, &e)))
+    write_stoppable(path, |out| message.write(out).map_err(|e| Error::io("write", path, &e)))
 }

@@ -4,10 +4,12 @@
 //! (`features.0.weight`, `pre_logits.fc1.weight`), and a graph (ONNX), where names mean nothing. What cannot be
 //! understood of a classifier leaves the convolutions usable; what cannot be of the convolutions is an error.
 
+use super::claims;
+use super::names::natural;
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::model::Variant;
 use crate::weights::{FileFormat, GraphLayer, GraphOp, Order, Weights, shorten};
-use std::collections::BTreeSet;
 
 /// How a file names what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +87,12 @@ pub(super) struct Layers {
     pub flatten: Order,
     /// Why there are no dense layers although the file has some.
     pub trouble: Option<String>,
+    /// Tensors of floats that are no part of the network.
+    pub others: Vec<String>,
 }
 
+/// Characters of what a file says about itself.
+pub(super) const REASON: usize = 200;
 /// torch.nn.BatchNorm2d's default; what is in a file of weights does not say it.
 const TORCH_EPSILON: f64 = 1e-5;
 
@@ -104,12 +110,24 @@ impl Layers {
         } else {
             of_torch(weights)?
         };
+        // A graph says itself what is on the way.
+        if weights.graph().is_none() {
+            claims::check(weights, &mut out)?;
+        }
+        check_pools(weights, out.convolutions.len())?;
         out.chain(weights)?;
         Ok(out)
     }
 
     fn new(naming: Naming, flatten: Order) -> Self {
-        Self { naming, convolutions: Vec::new(), dense: Vec::new(), flatten, trouble: None }
+        Self {
+            naming,
+            convolutions: Vec::new(),
+            dense: Vec::new(),
+            flatten,
+            trouble: None,
+            others: Vec::new(),
+        }
     }
 
     fn put(&mut self, found: Found) {
@@ -188,33 +206,33 @@ fn of_graph(weights: &Weights) -> Result<Layers> {
         let (kernel, bias) = (kernel.clone(), bias.clone());
         out.put(Found { name: kernel.clone(), form, kernel, bias, norm, shape });
     }
-    // A VGG pools behind each block and nowhere else.
-    let count = out.convolutions.len();
+    Ok(out)
+}
+
+/// A VGG pools behind each block and nowhere else; files of weights alone do not say where.
+fn check_pools(weights: &Weights, count: usize) -> Result<()> {
     let blocks = Variant::ALL.map(Variant::blocks).into_iter().find(|b| b.iter().sum::<usize>() == count);
-    let ends = blocks.map(|blocks| {
-        let mut before = 0;
-        blocks.map(|n| {
-            before += n;
-            before
-        })
+    let (Some(blocks), Some(pools)) = (blocks, weights.pools()) else { return Ok(()) };
+    let mut before = 0;
+    let ends = blocks.map(|n| {
+        before += n;
+        before
     });
-    match ends {
-        Some(ends) if graph.pools != ends => {
-            Err(Error::new(Kind::Weights, format!("{} holds no VGG", weights.path().display()))
-                .expected_got(
-                    format!("poolings behind the convolutions {ends:?}"),
-                    format!("behind {:?}", graph.pools.iter().take(20).collect::<Vec<_>>()),
-                )
-                .help(super::INSPECT))
-        }
-        _ => Ok(out),
+    if pools == ends {
+        return Ok(());
     }
+    Err(Error::new(Kind::Weights, format!("{} holds no VGG", weights.path().display()))
+        .expected_got(
+            format!("poolings behind the convolutions {ends:?}"),
+            format!("behind {:?}", pools.iter().take(20).collect::<Vec<_>>()),
+        )
+        .help(super::INSPECT))
 }
 
 fn of_keras(weights: &Weights) -> Result<Layers> {
     if let Some(trouble) = weights.metadata().get("unlike-vgg") {
         return Err(Error::new(Kind::Weights, format!("{} holds no VGG", weights.path().display()))
-            .fact("reason", trouble)
+            .fact("reason", files::shorten(trouble, REASON))
             .help(super::INSPECT));
     }
     let mut names: Vec<&str> = weights.in_order().collect();
@@ -223,6 +241,7 @@ fn of_keras(weights: &Weights) -> Result<Layers> {
         names.sort_by_cached_key(|name| natural(name));
     }
     let mut out = Layers::new(Naming::Keras, Order::ChannelsLast);
+    out.trouble = weights.metadata().get("unlike-classifier").map(|why| files::shorten(why, REASON));
     for name in names {
         if let Some(stem) = name.strip_suffix(".kernel") {
             let form = match weights.shape(name)?.len() {
@@ -323,78 +342,5 @@ impl Layers {
         )
         .expected_got("a convolution of as many channels before it", format!("{channels:?} channels"))
         .help("export the model as ONNX, whose graph says what stands where, and give that file"))
-    }
-}
-
-/// A key by which `features.10` comes after `features.2`.
-fn natural(name: &str) -> Vec<(u64, String)> {
-    let mut key = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(text);
-        let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
-        let (number, after) = after.split_at(digits);
-        key.push((0, word.to_owned()));
-        // A number of more than 19 digits is none that matters.
-        key.push((number.parse().unwrap_or(u64::MAX), String::new()));
-        rest = after;
-    }
-    key
-}
-
-/// What our network calls the layers of a file: Keras' names, which files of Keras keep.
-///
-/// Blocks are told by how many convolutions there are; `None` where that is no VGG's and the names are not
-/// Keras', or two layers would have one name.
-pub(super) fn canonical(layers: &Layers, blocks: Option<[usize; 5]>) -> Option<[Vec<String>; 2]> {
-    let names = |all: &[Found]| all.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
-    let own = layers.naming == Naming::Keras && layers.convolutions.iter().all(|layer| is_block(&layer.name));
-    let convolutions = match (own, blocks) {
-        (true, _) => names(&layers.convolutions),
-        (false, Some(blocks)) => {
-            let names = blocks.iter().enumerate();
-            names.flat_map(|(b, &n)| (1..=n).map(move |c| format!("block{}_conv{c}", b + 1))).collect()
-        }
-        (false, None) => return None,
-    };
-    let known = ["fc1", "fc2", "predictions", "dense", "dense_1"];
-    let kept = own && layers.dense.iter().all(|layer| known.contains(&layer.name.as_str()));
-    let dense: Vec<String> = match layers.dense.len() {
-        _ if kept => names(&layers.dense),
-        3 => known[..3].iter().map(|&name| name.into()).collect(),
-        n => (0..n).map(|at| if at == 0 { "dense".into() } else { format!("dense_{at}") }).collect(),
-    };
-    let unique: BTreeSet<&String> = convolutions.iter().chain(&dense).collect();
-    (unique.len() == convolutions.len() + dense.len()).then_some([convolutions, dense])
-}
-
-/// `block3_conv2`
-fn is_block(name: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    name.strip_prefix("block")
-        .and_then(|rest| rest.split_once("_conv"))
-        .is_some_and(|(block, conv)| number(block) && number(conv))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_in_names_count() {
-        let mut names =
-            ["features.10", "features.2", "features", "classifier.0", "conv2d_1", "conv2d", "conv2d_10"];
-        names.sort_by_key(|name| natural(name));
-        assert_eq!(
-            names,
-            ["classifier.0", "conv2d", "conv2d_1", "conv2d_10", "features", "features.2", "features.10"]
-        );
-    }
-
-    #[test]
-    fn blocks_are_recognised() {
-        assert!(is_block("block5_conv3"));
-        assert!(!is_block("block_conv3") && !is_block("conv2d_1") && !is_block("block1_conv1x"));
     }
 }

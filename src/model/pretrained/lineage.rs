@@ -1,10 +1,11 @@
 //! Where weights come from and what they expect of a picture: names and a few values in, a judgement and its
 //! reasons out.
 
-use super::layers::{Form, Layers, Naming};
+use super::layers::{Form, Layers, Naming, REASON};
 use crate::error::Result;
+use crate::files;
 use crate::model::{Preprocess, Variant};
-use crate::weights::Weights;
+use crate::weights::{Weights, shorten};
 use serde::Serialize;
 use std::fmt;
 
@@ -29,6 +30,8 @@ pub struct Lineage {
     pub turned: bool,
     /// What the judgement rests on, and what was left out.
     pub reasons: Vec<String>,
+    /// How many tensors of floats there are that are no part of the network.
+    pub others: usize,
     /// Whether the file has a classifier that is left out, since it cannot be understood.
     #[serde(skip)]
     pub left_out: bool,
@@ -36,6 +39,9 @@ pub struct Lineage {
     variant: Option<Variant>,
     #[serde(skip)]
     recipe: Option<Preprocess>,
+    /// Whether the first kernel is known to take R, G, B.
+    #[serde(skip)]
+    red_first: bool,
 }
 
 /// The first three biases of the convolutions that Simonyan and Zisserman trained at Oxford, which Keras, Caffe
@@ -43,6 +49,7 @@ pub struct Lineage {
 const OXFORD_BIAS: [f32; 3] = [0.734_298_35, 0.093_403_675, 0.067_756_74];
 /// Their first kernel's first number, which belongs to blue.
 const OXFORD_BLUE: f32 = 0.429_470_57;
+const TURNED: &str = "the first kernel takes R, G, B: its channels are turned at load";
 /// Half precision and bfloat16 keep three and two digits.
 const NEAR: f32 = 0.005;
 
@@ -59,16 +66,34 @@ impl Lineage {
             preprocess: None,
             turned: false,
             reasons: Vec::new(),
+            others: layers.others.len(),
             left_out: layers.trouble.is_some(),
             variant,
             recipe: None,
+            red_first: false,
         };
         out.scaling(weights, layers)?;
         out.preprocess = out.recipe.map(Preprocess::name);
         if let Some(trouble) = &layers.trouble {
             out.reasons.push(format!("the classifier is left out: {trouble}"));
         }
+        if let Some(first) = layers.others.first() {
+            let more = if out.others == 1 { String::new() } else { format!(" and {} more", out.others - 1) };
+            out.reasons.push(format!("no part of the network, and left out: `{}`{more}", shorten(first)));
+        }
+        if let Some(recipe) = out.recipe {
+            out.feed(recipe);
+        }
         Ok(out)
+    }
+
+    /// Decides whether the first kernel is turned, for pictures that `recipe` makes.
+    pub(super) fn feed(&mut self, recipe: Preprocess) {
+        self.turned = self.red_first && recipe.rule().order == [2, 1, 0];
+        self.reasons.retain(|reason| reason != TURNED);
+        if self.turned {
+            self.reasons.push(TURNED.into());
+        }
     }
 
     /// The recipe for pixels: what the file says, else what its values say, else what its names say.
@@ -81,19 +106,22 @@ impl Lineage {
         if let Some(recipe) = named.or_else(described) {
             self.decide(recipe, "the file says so");
             // An export that scales pixels itself has them in the order R, G, B.
-            self.turned = input.ends_with("; RGB, 0 to 255") && recipe.rule().order == [2, 1, 0];
+            self.red_first = input.ends_with("; RGB, 0 to 255");
         } else if let Some(affine) = said("rescaling") {
             match Preprocess::ALL.into_iter().find(|recipe| is(recipe, affine)) {
                 Some(recipe) => {
                     self.decide(recipe, "the model scales pixels so itself");
-                    self.turned = recipe.rule().order == [2, 1, 0];
+                    self.red_first = true;
                 }
-                None => self.unknown(&format!("the model scales pixels itself, by {affine}")),
+                None => {
+                    let affine = files::shorten(affine, REASON);
+                    self.unknown(&format!("the model scales pixels itself, by {affine}"));
+                }
             }
         } else if let Some(nodes) = said("preprocessing") {
-            self.unknown(&format!("the graph scales pixels itself ({nodes})"));
+            self.unknown(&format!("the graph scales pixels itself ({})", files::shorten(nodes, REASON)));
         } else if let Some(blue_first) = self.oxford(weights, layers)? {
-            self.turned = !blue_first;
+            self.red_first = !blue_first;
             self.decide(
                 Preprocess::Caffe,
                 "the first biases are those that Simonyan & Zisserman trained at Oxford (Caffe, Keras)",
@@ -113,9 +141,6 @@ impl Lineage {
                 }
                 Naming::Graph | Naming::Torch => self.unknown("nothing in it tells"),
             }
-        }
-        if self.turned {
-            self.reasons.push("the first kernel takes R, G, B: its channels are turned at load".into());
         }
         Ok(())
     }

@@ -5,19 +5,23 @@
 //! dense kernels as `[in, out]` with `in` in the order H, W, C, batch normalisation folded in, channels in the
 //! order that the preprocessing makes; and the [`Lineage`], which says what that is and why.
 
+mod claims;
 mod layers;
 mod lineage;
+mod names;
 mod read;
 
 pub use layers::Naming;
 pub use lineage::Lineage;
 
-use super::{ParameterSpec, Variant};
+use super::{ParameterSpec, Preprocess, Variant};
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::weights::{Order, Weights, shorten};
 use layers::{Found, Layers};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// A file of weights, understood.
@@ -76,7 +80,7 @@ impl Pretrained {
             .map(Variant::blocks)
             .into_iter()
             .find(|blocks| blocks.iter().sum::<usize>() == count);
-        let names = layers::canonical(&layers, blocks).filter(|_| count > 0);
+        let names = names::canonical(&layers, blocks).filter(|_| count > 0);
         let Some([of_convolutions, of_dense]) = names else { return Err(stranger(&weights, &layers)) };
         let mut out = Self { weights, origins: Vec::new(), index: BTreeMap::new(), lineage };
         for (at, (name, found)) in of_convolutions.into_iter().zip(layers.convolutions).enumerate() {
@@ -103,6 +107,16 @@ impl Pretrained {
     /// Where it comes from.
     pub fn lineage(&self) -> &Lineage {
         &self.lineage
+    }
+
+    /// Says that pictures will be scaled by `recipe`, whatever the file tells: a first kernel that takes R, G, B is turned
+    /// where the recipe gives B, G, R, and stays where it does not. One that takes B, G, R is left as it is: the book feeds
+    /// it R, G, B.
+    pub fn feed(&mut self, recipe: Preprocess) {
+        self.lineage.feed(recipe);
+        if let Some(first) = self.origins.first_mut() {
+            first.turned = self.lineage.turned;
+        }
     }
 
     /// Our names of its parameters and their shapes in Keras' layout, in the order of the network.
@@ -153,16 +167,25 @@ impl Pretrained {
             return Ok((origin, role));
         }
         let file = self.weights.path().display();
-        let error = Error::new(Kind::Weights, format!("the parameter `{name}` in {file} has another shape"))
-            .expected_got(format!("{expected:?}"), format!("{shape:?}"));
+        let error = Error::new(
+            Kind::Weights,
+            format!("the parameter `{}` in {file} has another shape", shorten(name)),
+        )
+        .expected_got(format!("{expected:?}"), format!("{shape:?}"));
         Err(error.help(self.hint()))
     }
 
     fn missing(&self, name: &str) -> Error {
         let names: Vec<&str> = self.index.keys().map(String::as_str).collect();
-        Error::new(Kind::Weights, format!("there is no `{name}` in {}", self.weights.path().display()))
-            .fact("there", if names.is_empty() { "no layers".into() } else { names.join(" ") })
-            .help(self.hint())
+        Error::new(
+            Kind::Weights,
+            format!("there is no `{}` in {}", shorten(name), self.weights.path().display()),
+        )
+        .fact(
+            "there",
+            if names.is_empty() { "no layers".into() } else { files::shorten(&names.join(" "), 1000) },
+        )
+        .help(self.hint())
     }
 
     /// What to do about weights of another network.
@@ -184,12 +207,20 @@ impl Pretrained {
 const INSPECT: &str =
     "these weights are of another network; `vgg-ft weights inspect` lists what a file holds";
 
-/// `size`, "150x150", of a run; `vgg_ft_input`, "150x150x3, f32; …", of an export.
+/// Pixels of a picture's side.
+pub const SIDES: RangeInclusive<usize> = 32..=4096;
+
+/// `size`, "150x150", of a run; `vgg_ft_input`, "150x150x3, f32; …" or "3x150x150, …", of an export. What no network of ours
+/// can have is not said.
 fn said_size(weights: &Weights) -> Option<[usize; 2]> {
     let said = |key| weights.metadata().get(key);
     let text = said("vgg_ft_input").or_else(|| said("size"))?;
-    let mut sides = text.split(',').next()?.split('x');
-    Some([sides.next()?.parse().ok()?, sides.next()?.parse().ok()?])
+    let axes: Option<Vec<usize>> = text.split(',').next()?.split('x').map(|axis| axis.parse().ok()).collect();
+    let size = match axes?[..] {
+        [3, h, w] | [h, w, 3] | [h, w] => [h, w],
+        _ => return None,
+    };
+    size.iter().all(|side| SIDES.contains(side)).then_some(size)
 }
 
 /// The picture before the first dense layer, H, W, C, when the file flattens it channels first; why its order

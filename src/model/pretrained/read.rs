@@ -3,7 +3,7 @@
 use super::layers::{Form, Norm};
 use super::{Origin, Role};
 use crate::error::{Error, Kind, Result};
-use crate::weights::{Weights, layout};
+use crate::weights::{Weights, layout, shorten};
 use std::borrow::Cow;
 
 /// In Keras' layout.
@@ -25,7 +25,7 @@ pub(super) fn keras<'w>(weights: &'w Weights, origin: &Origin, role: Role) -> Re
 pub(super) fn engine(weights: &Weights, origin: &Origin, role: Role, to: &mut [f32]) -> Result<()> {
     let found = &origin.found;
     if to.len() != len(origin, role) {
-        return Err(Error::new(Kind::Weights, format!("`{}` has another size", found.kernel))
+        return Err(Error::new(Kind::Weights, format!("`{}` has another size", shorten(&found.kernel)))
             .expected_got(to.len(), len(origin, role)));
     }
     match (role, &found.shape[..]) {
@@ -37,8 +37,11 @@ pub(super) fn engine(weights: &Weights, origin: &Origin, role: Role, to: &mut [f
     if found.norm.is_none() || to.iter().all(|value| value.is_finite()) {
         return Ok(());
     }
-    Err(Error::new(Kind::Weights, format!("`{}` is not finite with its normalisation in it", found.kernel))
-        .help("the file is damaged, or its training diverged; use another"))
+    Err(Error::new(
+        Kind::Weights,
+        format!("`{}` is not finite with its normalisation in it", shorten(&found.kernel)),
+    )
+    .help("the file is damaged, or its training diverged; use another"))
 }
 
 /// How many values there are: the file has at least as many as a kernel, none of whose axes is 0, and a bias is
@@ -90,9 +93,14 @@ fn factors(weights: &Weights, norm: &Norm, origin: &Origin) -> Result<Vec<f64>> 
         factors.map(|(&g, &v)| f64::from(g) / (f64::from(v) + norm.epsilon).sqrt()).collect();
     match factors.iter().position(|factor| !factor.is_finite()) {
         None => Ok(factors),
-        Some(at) => Err(Error::new(Kind::Weights, format!("the variance `{}` cannot be", norm.variance))
-            .expected_got(format!("more than -{}", norm.epsilon), format!("{} at index {at}", variance[at]))
-            .help("the file is damaged; fetch or make it again")),
+        Some(at) => {
+            Err(Error::new(Kind::Weights, format!("the variance `{}` cannot be", shorten(&norm.variance)))
+                .expected_got(
+                    format!("more than -{}", norm.epsilon),
+                    format!("{} at index {at}", variance[at]),
+                )
+                .help("the file is damaged; fetch or make it again"))
+        }
     }
 }
 
@@ -117,9 +125,12 @@ fn channels<'w>(weights: &'w Weights, name: &str, origin: &Origin) -> Result<Cow
     let units = len(origin, Role::Bias);
     let shape = weights.shape(name)?;
     if shape.iter().product::<usize>() != units {
-        return Err(Error::new(Kind::Weights, format!("the tensor `{name}` does not fit its layer"))
-            .expected_got(format!("{units} values"), format!("{shape:?}"))
-            .help("`vgg-ft weights inspect` lists what a file holds"));
+        return Err(Error::new(
+            Kind::Weights,
+            format!("the tensor `{}` does not fit its layer", shorten(name)),
+        )
+        .expected_got(format!("{units} values"), format!("{shape:?}"))
+        .help("`vgg-ft weights inspect` lists what a file holds"));
     }
     weights.tensor(name, shape)
 }

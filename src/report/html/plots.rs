@@ -2,6 +2,7 @@
 
 use super::escape;
 use crate::report::calibration::Calibration;
+use crate::report::counted;
 use crate::report::roc::Roc;
 use std::fmt::Write as _;
 
@@ -98,8 +99,10 @@ pub fn reliability(calibration: &Calibration) -> String {
         }
         let _ = writeln!(
             out,
-            "<g><title>{} pictures called with {:.3} on average; {:.3} of them right</title>",
-            bin.count, bin.confidence, bin.accuracy
+            "<g><title>{} called with {:.3} on average; {:.3} of them right</title>",
+            counted(bin.count, "picture"),
+            bin.confidence,
+            bin.accuracy
         );
         let mut bar = |class: &str, top: f64, bottom: f64| {
             let _ = writeln!(

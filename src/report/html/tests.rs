@@ -108,6 +108,9 @@ fn many_classes_have_a_curve_each() {
     assert_well_formed(&html);
     assert_eq!(html.matches("class=\"curve ").count(), 3);
     assert_eq!(html.matches(" against the rest: AUC").count(), 3);
+    // One is one.
+    assert!(html.contains("Of 4 pictures, 1 was called wrongly; this one most confidently."), "{html}");
+    assert!(html.contains("1 picture called with") && !html.contains("1 pictures"), "{html}");
     // A class without pictures has no curve, and says so.
     let html = show(&["a", "b", "c"], &[0, 1], &probabilities[..2]);
     assert_well_formed(&html);

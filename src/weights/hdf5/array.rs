@@ -5,7 +5,7 @@
 //! has the bytes for what it claims: a chunk unfolds to 1,032 times its size at most, and counts once.
 
 use super::window::Meter;
-use crate::weights::contents::Place;
+use crate::weights::contents::{Place, most_claimed};
 use crate::weights::header::MAX_RANK;
 use hdf5_pure::{
     AttrValue, Chunk, Dataset, Datatype, DatatypeByteOrder, FixedPointLayout, FloatingPointLayout, Layout,
@@ -16,8 +16,6 @@ use std::ops::Range;
 
 /// Deflate's greatest ratio: 258 bytes for two bits.
 const DEFLATE: u64 = 1032;
-/// What a file may unfold to in all. VGG16 in f64 has 1.1 GB.
-const MOST: u64 = 4 << 30;
 /// Chunks of an array. h5py chooses chunks of 16 kB and more, so that an array of 4 GB has fewer.
 const MAX_CHUNKS: u64 = 1 << 18;
 // HDF5's filters; SUM is fletcher32. LZF is h5py's own, and its ratio is under 90.
@@ -48,6 +46,8 @@ pub(super) struct Whole<'a> {
 pub(super) struct Decodable {
     stored: Cell<u64>,
     decoded: Cell<u64>,
+    /// What `decoded` was in the beginning.
+    most: u64,
 }
 
 /// Why an array cannot be had.
@@ -72,10 +72,12 @@ impl Decodable {
     /// For an HDF5 file of `length` bytes.
     pub fn of(length: usize) -> Self {
         let length = length as u64;
-        Self { stored: Cell::new(length), decoded: Cell::new(length.saturating_mul(DEFLATE).min(MOST)) }
+        // What no file could keep would be refused once it is decoded: it is not decoded then.
+        let most = length.saturating_mul(DEFLATE).min(most_claimed(length));
+        Self { stored: Cell::new(length), decoded: Cell::new(most), most }
     }
 
-    fn spend(&self, stored: u64, decoded: u64) -> Result<(), Wrong> {
+    pub fn spend(&self, stored: u64, decoded: u64) -> Result<(), Wrong> {
         match (self.stored.get().checked_sub(stored), self.decoded.get().checked_sub(decoded)) {
             (Some(stored_left), Some(decoded_left)) => {
                 self.stored.set(stored_left);
@@ -84,7 +86,7 @@ impl Decodable {
             }
             _ => Err(said(
                 "unfolds to more than the file can hold",
-                format!("at most {} bytes of {} stored", self.decoded.get(), self.stored.get()),
+                format!("at most {} bytes in all, {} of them left", self.most, self.decoded.get()),
                 format!("{decoded} bytes of {stored} stored"),
             )),
         }

@@ -264,6 +264,24 @@ fn arrays_cannot_unfold_to_more_than_the_file_can_hold() {
     }
 }
 
+/// 4 MB of packed zeros are 4 GB: what `Weights::open` refuses is not decoded first.
+#[test]
+fn no_more_is_decoded_than_a_file_may_claim() {
+    let spent = |length: usize, decoded: u64| match array::Decodable::of(length).spend(0, decoded) {
+        Ok(()) => String::new(),
+        Err(array::Wrong::Said { what, expected, .. }) => format!("{what}: {expected}"),
+        Err(array::Wrong::Library(error)) => error.to_string(),
+    };
+    assert_eq!(spent(4 << 20, 1 << 30), "");
+    let limit =
+        "unfolds to more than the file can hold: at most 1073741824 bytes in all, 1073741824 of them left";
+    assert_eq!(spent(4 << 20, (1 << 30) + 1), limit);
+    // VGG16 in f64 is more, and its file larger.
+    assert_eq!(spent(500 << 20, 1_100_000_000), "");
+    // Less where not even deflate can do it.
+    assert!(spent(1000, 1_032_001).contains("at most 1032000 bytes"));
+}
+
 /// A chunk of 500 bytes that is said to unfold to 28 MB, then to 113 MB: 1,032 times the file are 76 MB.
 #[test]
 fn chunks_cannot_unfold_to_more_than_deflate_can() {

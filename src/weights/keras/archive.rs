@@ -1,7 +1,7 @@
 //! Keras 3's zip archive: what it is, how it is built, and its weights as HDF5, each an entry.
 
 use super::config::Node;
-use super::{Said, read_hdf5, remark, rescaling};
+use super::{Said, read_hdf5, remark, understand};
 use crate::error::{Error, Kind, Result};
 use crate::weights::contents::FileFormat;
 use crate::weights::unzip::{self, Entry};
@@ -36,7 +36,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Said> {
     let config = json(find("config.json"))?.and_then(Node::parse);
     let mut said = read_hdf5(path, bytes, weights.bytes.clone(), config.as_ref())?;
     said.format = FileFormat::Keras;
-    rescaling(config.as_ref(), &mut said.metadata);
+    said.pools = understand(config.as_ref(), &mut said.metadata);
     let metadata = json(find("metadata.json"))?.and_then(|text| serde_json::from_str::<Value>(text).ok());
     for (name, value) in metadata.as_ref().and_then(Value::as_object).into_iter().flatten() {
         if let Some(text) = value.as_str() {

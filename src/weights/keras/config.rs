@@ -25,15 +25,16 @@ pub(super) struct Node {
     affine: Option<Affine>,
     /// Its settings, as far as a VGG's layers have them.
     settings: Settings,
-    /// Whether functions that are no layers (`x - mean`) are among the layers of a model.
-    operations: bool,
+    /// Whether it is a function, `x - mean`, which is no layer and so is not counted as one.
+    pub operation: bool,
 }
 
 /// What makes a layer one that a VGG has not, in words; and its activation.
 #[derive(Debug, Default)]
 struct Settings {
-    unlike: Option<String>,
+    unlike: Option<&'static str>,
     activation: Option<String>,
+    units: Option<u64>,
 }
 
 /// `scale · x + offset`, by channel, or one for all of them.
@@ -59,24 +60,23 @@ impl Node {
         let name = text(config.and_then(|config| config.get("name"))).or_else(|| text(value.get("name")));
         // The oldest Sequential has the list for its configuration.
         let layers = config.and_then(|config| config.get("layers").unwrap_or(config).as_array());
-        let layers = layers.filter(|_| depth > 0).map(|layers| {
-            layers
-                .iter()
-                .filter(|layer| !is_operation(layer))
-                .filter_map(|layer| Self::read(layer, depth - 1))
-        });
+        let layers = layers.filter(|_| depth > 0);
+        let layers = layers.map(|all| all.iter().filter_map(|layer| Self::read(layer, depth - 1)).collect());
         let affine = config.and_then(|config| Affine::of(&class, config));
         let settings = config.map(|config| Settings::of(&class, config)).unwrap_or_default();
-        let all = config.and_then(|config| config.get("layers").unwrap_or(config).as_array());
-        let operations = all.is_some_and(|all| all.iter().any(is_operation));
-        let layers = layers.map(Iterator::collect);
-        Some(Self { class, name: name.unwrap_or_default(), layers, affine, settings, operations })
+        let operation = is_operation(value);
+        Some(Self { class, name: name.unwrap_or_default(), layers, affine, settings, operation })
     }
 
     /// The layers that are no models, in the order of data.
     pub fn leaves(&self) -> Vec<&Node> {
+        self.steps().into_iter().filter(|node| !node.operation).collect()
+    }
+
+    /// The same, and the functions between them.
+    pub fn steps(&self) -> Vec<&Node> {
         match &self.layers {
-            Some(layers) => layers.iter().flat_map(Self::leaves).collect(),
+            Some(layers) => layers.iter().flat_map(Self::steps).collect(),
             None => vec![self],
         }
     }
@@ -90,51 +90,43 @@ impl Node {
             .collect()
     }
 
-    /// What its convolutions and poolings have that a VGG's have not, before the picture is flattened; `None`
-    /// where nothing is known to be otherwise.
-    pub fn unlike_vgg(&self) -> Option<String> {
-        let leaves = self.leaves();
-        let picture = leaves.split(|leaf| leaf.class == "Flatten" || leaf.class == "Dense").next()?;
-        for (at, leaf) in picture.iter().enumerate() {
-            let named = |what: &str| Some(format!("`{}` ({}) {what}", shorten(&leaf.name), leaf.class));
-            if let Some(unlike) = &leaf.settings.unlike {
-                return named(unlike);
-            }
-            let next = || picture.get(at + 1);
-            let follows = || next().is_some_and(|next| next.class == "ReLU" || next.settings.is("relu"));
-            // Behind a normalisation, which is refused by its weights, anything may stand.
-            let normed = || next().is_some_and(|next| next.class == "BatchNormalization");
-            if leaf.class == "Conv2D" && !leaf.settings.is("relu") && !follows() && !normed() {
-                return named("is not followed by ReLU");
-            }
-        }
-        None
+    /// What makes its settings those of another layer, in words that follow its name.
+    pub fn unlike(&self) -> Option<&'static str> {
+        self.settings.unlike
+    }
+
+    /// What it does to its numbers in the end, `relu`.
+    pub fn activation(&self) -> &str {
+        self.settings.activation.as_deref().unwrap_or("linear")
+    }
+
+    /// The units of a dense layer.
+    pub fn units(&self) -> Option<u64> {
+        self.settings.units
     }
 
     /// What is done to the numbers of a picture before the first layer that does more, `scale offset`; either
     /// is one number, or three with commas between.
     pub fn rescaling(&self) -> Option<String> {
         let mut all: Option<Affine> = None;
-        // Functions are not in the list of layers: what they do, and where, is not known.
-        if self.operations || self.models().iter().any(|model| model.operations) {
-            return Some("operations that are no layers".into());
-        }
-        for leaf in self.leaves() {
-            match &leaf.affine {
+        for layer in self.steps() {
+            match &layer.affine {
+                // What a function does is not known.
+                _ if layer.operation => return Some("operations that are no layers".into()),
                 Some(affine) => {
                     all = Some(match all {
                         Some(before) => affine.after(&before)?,
                         None => affine.clone(),
                     });
                 }
-                // Pictures are moved and brightened in training alone.
-                None if leaf.class == "InputLayer" || leaf.class.starts_with("Random") => {}
-                None if matches!(&*leaf.class, "Conv2D" | "ZeroPadding2D") => break,
-                // It may do anything to pixels, whatever was done before.
-                None if all.is_some() => {
-                    return Some(format!("layers of the class {}", shorten(&leaf.class)));
-                }
-                None => break,
+                None => match layer.class.as_str() {
+                    "InputLayer" | "Resizing" | "CenterCrop" => {}
+                    // Pictures are moved and brightened in training alone.
+                    class if class.starts_with("Random") => {}
+                    "Conv2D" | "Convolution2D" | "ZeroPadding2D" => break,
+                    // It may do anything to pixels, whatever was done before.
+                    class => return Some(format!("layers of the class {}", shorten(class))),
+                },
             }
         }
         let Affine { scale, offset } = all?;
@@ -152,30 +144,43 @@ impl Settings {
             Some(Value::Array(list)) => list.iter().all(|n| n.as_u64() == Some(wanted)),
             Some(one) => one.as_u64() == Some(wanted),
         };
-        let first = text("data_format") == Some("channels_first");
+        let zero = |key: &str| config.get(key).is_none_or(|n| n.is_null() || n.as_f64() == Some(0.0));
+        let first = text("data_format") == Some("channels_first") || text("dim_ordering") == Some("th");
+        // The words of Keras 1 are the other ones.
+        let padding = text("padding").or(text("border_mode"));
+        let strides = if config.get("subsample").is_some() { "subsample" } else { "strides" };
+        let class = if class == "Convolution2D" { "Conv2D" } else { class };
         let unlike = match class {
             _ if first => Some("keeps the channels first"),
-            "Conv2D" if !all("strides", 1) => Some("goes in larger steps than 1"),
+            "Conv2D" if !all(strides, 1) => Some("goes in larger steps than 1"),
             "Conv2D" if !all("dilation_rate", 1) => Some("is dilated"),
             "Conv2D" if !all("groups", 1) => Some("has groups"),
-            "Conv2D" if text("padding").is_some_and(|padding| padding != "same") => Some("is not padded"),
+            "Conv2D" if padding.is_some_and(|padding| padding != "same") => Some("is not padded"),
             "MaxPooling2D" if !all("pool_size", 2) || !all("strides", 2) => Some("is no pooling of 2x2"),
-            "MaxPooling2D" if text("padding").is_some_and(|padding| padding != "valid") => {
-                Some("pads pictures")
-            }
+            "MaxPooling2D" if padding.is_some_and(|padding| padding != "valid") => Some("pads pictures"),
+            "ReLU" if config.get("max_value").is_some_and(|most| !most.is_null()) => Some("is no plain ReLU"),
+            "ReLU" if !zero("negative_slope") || !zero("threshold") => Some("is no plain ReLU"),
             "AveragePooling2D" => Some("takes means, where a VGG takes the largest"),
             "DepthwiseConv2D" | "SeparableConv2D" | "Conv2DTranspose" => Some("is another convolution"),
             _ => None,
         };
-        Self { unlike: unlike.map(str::to_owned), activation: text("activation").map(str::to_owned) }
-    }
-
-    fn is(&self, activation: &str) -> bool {
-        self.activation.as_deref() == Some(activation)
+        let activation = match (class, config.get("activation")) {
+            ("ReLU", _) => Some("relu"),
+            ("Softmax", _) => Some("softmax"),
+            (_, None | Some(Value::Null)) => None,
+            (_, Some(Value::String(name))) => Some(name.as_str()),
+            // A function as an object: its name, or that of its class.
+            (_, Some(object)) => {
+                let text = |key: &str| object.get(key).and_then(Value::as_str);
+                Some(text("config").or(text("class_name")).unwrap_or("a function"))
+            }
+        };
+        let units = config.get("units").and_then(Value::as_u64);
+        Self { unlike, activation: activation.map(str::to_owned), units }
     }
 }
 
-/// Whether it is a function in a Functional model, `x + y`, which is no layer and so is not counted as one.
+/// Whether it is a function in a Functional model.
 fn is_operation(layer: &Value) -> bool {
     layer.get("module").and_then(Value::as_str).is_some_and(|module| module.starts_with("keras.src.ops"))
 }
@@ -273,7 +278,7 @@ mod tests {
         assert_eq!(said(&[&input, &conv]), None);
         let second = rescaling("[2, 4, 8]", "[1, 0, 0]");
         assert_eq!(said(&[&first, &second, &conv]).unwrap(), "1,2,4 -1,-4,-8");
-        assert_eq!(said(&[&rescaling("[1, 2]", "0")]), None);
+        assert_eq!(said(&[&rescaling("[1, 2]", "0")]).unwrap(), "layers of the class Rescaling");
         assert_eq!(said(&[&rescaling("2", "null")]).unwrap(), "2 0");
         let normal =
             r#"{"class_name": "Normalization", "config": {"mean": [1, 2, 3], "variance": [4, 4, 16]}}"#;

@@ -9,6 +9,7 @@ mod archive;
 mod config;
 mod legacy;
 mod names;
+mod sequence;
 mod three;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ use super::hdf5::{self, Array, Attributes, Folder};
 use super::unzip::shorten;
 use crate::error::{Error, Kind, Result};
 use config::Node;
+use sequence::Judgement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -44,6 +46,8 @@ struct Said {
     /// All layers in order, those without weights too where the file has them.
     layers: Vec<String>,
     metadata: BTreeMap<String, String>,
+    /// How many convolutions come before each pooling, where the file says it.
+    pools: Option<Vec<usize>>,
 }
 
 /// Reads `bytes`, the whole of the file at `path`.
@@ -56,7 +60,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
     } else {
         read_hdf5(path, bytes, 0..bytes.len(), None)?
     };
-    let Said { format, weights, layers, mut metadata } = said;
+    let Said { format, weights, layers, mut metadata, pools } = said;
     if weights.is_empty() {
         return Err(Error::new(Kind::Weights, format!("there are no weights in {}", path.display()))
             .help("the model was saved before it was built, or it has no layers with weights"));
@@ -65,7 +69,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
     if !layers.is_empty() {
         metadata.insert("layers".into(), cut(&layers.join(",")));
     }
-    Ok(Contents { format, tensors: tensors(path, weights)?, metadata, graph: None })
+    Ok(Contents { format, tensors: tensors(path, weights)?, metadata, graph: None, pools })
 }
 
 /// Reads the HDF5 file at `within`; `config` is the model's, where it is not in that file.
@@ -76,21 +80,22 @@ fn read_hdf5(path: &Path, bytes: &[u8], within: Range<usize>, config: Option<&No
         describe(&attributes, &mut metadata);
         if attributes.has("layer_names") {
             let (weights, layers) = legacy::read(path, root, &attributes, None)?;
-            return Ok(Said { format: FileFormat::KerasH5Weights, weights, layers, metadata });
+            let format = FileFormat::KerasH5Weights;
+            return Ok(Said { format, weights, layers, metadata, pools: None });
         }
         if let Some(group) = root.group("model_weights")? {
             let attributes_of_group = group.attributes()?;
             describe(&attributes_of_group, &mut metadata);
             let model = attributes.text("model_config").and_then(Node::parse);
-            rescaling(model.as_ref(), &mut metadata);
+            let pools = understand(model.as_ref(), &mut metadata);
             let (weights, layers) = legacy::read(path, &group, &attributes_of_group, model.as_ref())?;
-            return Ok(Said { format: FileFormat::KerasH5, weights, layers, metadata });
+            return Ok(Said { format: FileFormat::KerasH5, weights, layers, metadata, pools });
         }
         let (weights, layers) = three::read(path, root, config)?;
         if weights.is_empty() && layers.is_empty() {
             return Err(foreign(path, root, &attributes)?);
         }
-        Ok(Said { format: FileFormat::Keras3Weights, weights, layers, metadata })
+        Ok(Said { format: FileFormat::Keras3Weights, weights, layers, metadata, pools: None })
     })
 }
 
@@ -153,13 +158,13 @@ fn remark(name: &str, text: &str, metadata: &mut BTreeMap<String, String>) {
     }
 }
 
-fn rescaling(config: Option<&Node>, metadata: &mut BTreeMap<String, String>) {
-    if let Some(text) = config.and_then(Node::rescaling) {
-        metadata.insert("rescaling".into(), text);
-    }
-    if let Some(text) = config.and_then(Node::unlike_vgg) {
-        metadata.insert("unlike-vgg".into(), text);
-    }
+/// What the configuration says beside names: into the metadata, and where the poolings are.
+fn understand(config: Option<&Node>, metadata: &mut BTreeMap<String, String>) -> Option<Vec<usize>> {
+    let config = config?;
+    let Judgement { unlike, classifier, pools } = sequence::judge(config);
+    let said = [("rescaling", config.rescaling()), ("unlike-vgg", unlike), ("unlike-classifier", classifier)];
+    metadata.extend(said.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?))));
+    pools
 }
 
 /// A list of a thousand names of classes has 20 kB.

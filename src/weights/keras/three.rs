@@ -132,7 +132,8 @@ impl Walk<'_> {
 /// Finds the layers of the model `node` that the `groups` belong to, and their order.
 fn pair<'a>(groups: Vec<(String, Folder<'a>)>, node: Option<&'a Node>) -> Vec<(usize, Place<'a>)> {
     let mut by_class: BTreeMap<String, Vec<(usize, &Node)>> = BTreeMap::new();
-    for (at, layer) in node.and_then(|node| node.layers.as_deref()).unwrap_or_default().iter().enumerate() {
+    let layers = node.and_then(|node| node.layers.as_deref()).unwrap_or_default().iter();
+    for (at, layer) in layers.filter(|layer| !layer.operation).enumerate() {
         by_class.entry(snake(&layer.class)).or_default().push((at, layer));
     }
     let mut keys: BTreeMap<String, Vec<u64>> = BTreeMap::new();

@@ -43,7 +43,8 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
     }
     tensors.extend(made);
     sort(&mut tensors, &graph);
-    Ok(Contents { format: FileFormat::Onnx, tensors, metadata: model.metadata, graph: Some(graph) })
+    let (format, metadata) = (FileFormat::Onnx, model.metadata);
+    Ok(Contents { format, tensors, metadata, graph: Some(graph), pools: None })
 }
 
 /// Initializers and constants, each name once.

@@ -294,5 +294,5 @@ impl Tensor<'_> {
 
 /// Text from the file, fit for one line of an error. Names of nodes are paths, and long.
 pub(super) fn shorten(text: &str) -> String {
-    text.chars().take(100).flat_map(char::escape_debug).collect()
+    crate::files::shorten(text, 100)
 }

@@ -92,6 +92,12 @@ pub(super) fn walk<'a>(parts: &Parts<'a>, names: &'a Names<'a>) -> Result<Walk<'
         };
     }
     walk.settle()?;
+    if walk.last_is_dense() && walk.stage == Stage::Active {
+        return Err(no_vgg(
+            file,
+            "its last dense layer ends in a ReLU, where a classifier has a softmax or a sigmoid",
+        ));
+    }
     if !parts.outputs.contains(&value) {
         return Err(no_vgg(file, format!("the way from the input ends at `{}`, no output", shorten(value))));
     }
@@ -155,10 +161,7 @@ impl<'a> Walk<'a> {
             "Cast" if is_float(attributes.int("to", 0)) => Ok(()),
             "Cast" => Err(self.refuse(node, "makes the data something else than floats")),
             "Identity" | "Dropout" => Ok(()),
-            "Softmax" | "LogSoftmax" | "Sigmoid" if matches!(self.data, Data::Flat(_)) => {
-                self.stage = Stage::Last;
-                Ok(())
-            }
+            "Softmax" | "Sigmoid" => self.output(node, op, &attributes),
             _ => Err(self.refuse(node, "is nothing that a VGG does")),
         }
     }
@@ -196,6 +199,26 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// What makes probabilities of the last layer: of several outputs a softmax along them, of one a sigmoid.
+    fn output(&mut self, node: &Node<'_>, op: &str, attributes: &Attributes<'_>) -> Result<()> {
+        self.settle()?;
+        let Data::Flat(Flat { columns, .. }) = &self.data else {
+            return Err(self.refuse(node, "takes no row of numbers"));
+        };
+        // Along the last axis by default; before opset 13 along the second, which is the same one.
+        let along = op == "Sigmoid" || matches!(attributes.int("axis", -1), 1 | -1);
+        let fits = matches!(columns, Columns::Known(n) if (*n == 1) == (op == "Sigmoid"));
+        if self.stage != Stage::Layer || !self.last_is_dense() {
+            return Err(self.refuse(node, "follows something else than a dense layer"));
+        }
+        if !fits || !along {
+            return Err(self
+                .refuse(node, "is not the output of a classifier: a softmax of several, a sigmoid of one"));
+        }
+        self.stage = Stage::Last;
+        Ok(())
     }
 
     /// `Clip` is a ReLU when it goes from 0 to no end. The ends are attributes in old files.

@@ -67,7 +67,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
         tensors.push(tensor::found(&file, name, rebuild)?);
     }
     let format = if is_stream { FileFormat::TorchStream } else { FileFormat::TorchZip };
-    Ok(Contents { format, tensors, metadata: chosen.metadata, graph: None })
+    Ok(Contents { format, tensors, metadata: chosen.metadata, graph: None, pools: None })
 }
 
 /// What is wrong with a pickle, as an error; `part` says which of the file's pickles it is.

@@ -5,24 +5,17 @@
 //! the caller's slices into the file.
 
 use super::super::header::MAX_RANK;
-use super::super::save::NamedTensor;
+use super::super::save::{NamedTensor, write_stoppable};
+use super::super::zip;
 use super::shorten;
 use super::value::MAX_NAME;
 use crate::error::{Error, Kind, Result};
-use crate::files::write_atomic;
 use bytemuck::cast_slice;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 
 /// Where entries begin, so that PyTorch can map them into memory.
 const ALIGNMENT: usize = 64;
-/// Without zip64, offsets have 32 bits and entries are counted with 16.
-const MAX_BYTES: usize = u32::MAX as usize;
-const MAX_ENTRIES: usize = u16::MAX as usize;
-/// 1 January 1980, the first day of zip.
-const DATE: u16 = 0x21;
-
 /// Writes `tensors`, in this order, to `path` in PyTorch's zip format; the file is whole or absent.
 ///
 /// # Errors
@@ -31,21 +24,22 @@ const DATE: u16 = 0x21;
 pub fn save(path: &Path, tensors: &[NamedTensor<'_>]) -> Result<()> {
     check(path, tensors)?;
     let pickle = pickle(tensors);
-    let mut entries: Vec<(String, &[u8])> =
+    let mut entries: Vec<zip::Entry<'_>> =
         vec![("archive/data.pkl".into(), &pickle), ("archive/byteorder".into(), b"little")];
     entries
         .extend(tensors.iter().enumerate().map(|(at, t)| (format!("archive/data/{at}"), cast_slice(t.data))));
     // PyTorch reads versions up to 10; 3 came with 1.6.
     entries.push(("archive/version".into(), b"3\n"));
-    let size: usize =
-        entries.iter().map(|(name, data)| data.len() + 2 * name.len() + 2 * ALIGNMENT + 76).sum();
-    if size > MAX_BYTES || entries.len() > MAX_ENTRIES {
+    if !zip::fits(&entries, ALIGNMENT) {
+        let size = zip::size(&entries, ALIGNMENT);
         return Err(Error::new(Kind::Weights, format!("{} would be too large", path.display()))
-            .fact("expected", format!("less than 4 GiB in at most {MAX_ENTRIES} tensors"))
+            .fact("expected", format!("less than 4 GiB in at most {} tensors", zip::MOST_ENTRIES))
             .fact("got", format!("{size} bytes in {} tensors", tensors.len()))
             .help("save safetensors, which have no such limit"));
     }
-    write_atomic(path, |out| archive(&entries, out).map_err(|e| Error::io("write", path, &e)))
+    write_stoppable(path, |out| {
+        zip::write(out, &entries, ALIGNMENT).map_err(|e| Error::io("write", path, &e))
+    })
 }
 
 fn check(path: &Path, tensors: &[NamedTensor<'_>]) -> Result<()> {
@@ -139,46 +133,6 @@ fn strides(shape: &[usize]) -> Vec<usize> {
     }
     strides.reverse();
     strides
-}
-
-/// The zip archive of `entries`, stored. They fit: see [`save`].
-fn archive(entries: &[(String, &[u8])], out: &mut dyn Write) -> std::io::Result<()> {
-    let (mut at, mut directory) = (0, Vec::new());
-    for (name, data) in entries {
-        // In both headers: version, flags, method, time, date, checksum, sizes, length of the name.
-        let mut fields = vec![20, 0, 0, 0, 0, 0, 0, 0];
-        fields.extend(DATE.to_le_bytes());
-        fields.extend(crc32fast::hash(data).to_le_bytes());
-        fields.extend([(data.len() as u32).to_le_bytes(); 2].concat());
-        fields.extend((name.len() as u16).to_le_bytes());
-
-        // An extra field fills up to the alignment, as PyTorch does it.
-        let end = at + 30 + name.len() + 4;
-        let padding = end.next_multiple_of(ALIGNMENT) - end;
-        let mut header = b"PK\x03\x04".to_vec();
-        header.extend(&fields);
-        header.extend((padding as u16 + 4).to_le_bytes());
-        header.extend(name.as_bytes());
-        header.extend(b"FB");
-        header.extend((padding as u16).to_le_bytes());
-        header.resize(header.len() + padding, b'Z');
-        out.write_all(&header)?;
-        out.write_all(data)?;
-
-        directory.extend(b"PK\x01\x02\x14\0");
-        directory.extend(&fields);
-        // No extra field, comment, disk or attributes.
-        directory.extend([0; 12]);
-        directory.extend((at as u32).to_le_bytes());
-        directory.extend(name.as_bytes());
-        at += header.len() + data.len();
-    }
-    let count = (entries.len() as u16).to_le_bytes();
-    out.write_all(&directory)?;
-    out.write_all(b"PK\x05\x06\0\0\0\0")?;
-    out.write_all(&[count, count].concat())?;
-    out.write_all(&[directory.len() as u32, at as u32].map(u32::to_le_bytes).concat())?;
-    out.write_all(&[0, 0])
 }
 
 #[cfg(test)]

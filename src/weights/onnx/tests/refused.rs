@@ -105,6 +105,10 @@ fn only_layers_of_a_vgg_are_taken() {
     assert_eq!(graph(&gemm(float("alpha", 1.0)).bytes()).layers.len(), 2);
     let two = || flat().tensor("w", &[ROWS, 5]).node("MatMul", "* w", &[]).tensor("v", &[5, 2]);
     assert_eq!(graph(&two().node("Relu", "*", &[]).node("MatMul", "* v", &[]).bytes()).layers.len(), 3);
+    let one_unit = flat().tensor("w", &[ROWS, 1]).node("MatMul", "* w", &[]).node("Sigmoid", "*", &[]);
+    for net in [two().node("Softmax", "*", &[]), two().node("Softmax", "*", &[int("axis", 1)]), one_unit] {
+        assert_eq!(graph(&net.bytes()).layers.len(), 2);
+    }
     for (net, why) in [
         (clip(0.0, 6.0), "is no ReLU"),
         (clip(-1.0, f32::MAX), "is no ReLU"),
@@ -125,6 +129,14 @@ fn only_layers_of_a_vgg_are_taken() {
         (gemm(int("transA", 1)), "turns its input"),
         (two().node("MatMul", "* v", &[]), "without a ReLU"),
         (two().node("Softmax", "*", &[]).node("MatMul", "* v", &[]), "follows a softmax"),
+        (two().node("Sigmoid", "*", &[]), "a sigmoid of one"),
+        (two().node("LogSoftmax", "*", &[]), "is nothing that a VGG does"),
+        (two().node("Softmax", "*", &[int("axis", 0)]), "a softmax of several"),
+        (two().node("Softmax", "*", &[]).node("Softmax", "*", &[]), "something else than a dense layer"),
+        (two().node("Relu", "*", &[]).node("Softmax", "*", &[]), "something else than a dense layer"),
+        (two().node("Relu", "*", &[]), "its last dense layer ends in a ReLU"),
+        (flat().tensor("w", &[ROWS, 1]).node("MatMul", "* w", &[]).node("Softmax", "*", &[]), "of several"),
+        (flat().node("Softmax", "*", &[]), "something else than a dense layer"),
         (two().node("MatMul", "v *", &[]), "the data as operand 2"),
         (two().node("MatMul", "* *", &[]), "the same value twice"),
         (two().node("MatMul", "* nothing", &[]), "takes a kernel, `nothing`, that is not stored"),
