@@ -667,3 +667,38 @@ fn weights_and_run_toml_of_two_runs_are_refused() {
         assert!(error.contains("and its run.toml are not of one run"), "{error}");
     }
 }
+
+/// What was exported can be asked as the run can, and says the same.
+#[test]
+fn an_export_answers_as_its_run_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &["."], 3);
+    succeeds(here, &[&["finetune", "data", "-o", "run"], &SMALL[..]].concat());
+    let ask = |network: &str| {
+        let (rows, said) = succeeds(here, &["predict", network, "data", "--all-probabilities", "--json"]);
+        (rows, said)
+    };
+    let (own, _) = ask("run");
+    assert!(own.contains("\"warm\"") && own.lines().count() == 6, "{own}");
+    assert_eq!(ask("run/model.safetensors").0, own);
+    for (format, file) in [
+        ("keras-h5", "a.h5"),
+        ("keras", "a.keras"),
+        ("onnx", "a.onnx"),
+        ("torchvision", "b.safetensors"),
+        ("safetensors", "c.safetensors"),
+    ] {
+        succeeds(here, &["export", "run", "--format", format, "-o", file]);
+        let (rows, said) = ask(file);
+        assert_eq!(rows, own, "{format}");
+        assert!(said.contains("input      32x32 by nearest"), "{said}");
+    }
+    // A .pth has no place for the size of the pictures.
+    succeeds(here, &["export", "run", "-o", "a.pth"]);
+    let error = fails(here, &["predict", "a.pth", "data"], 1);
+    assert!(
+        error.contains("no classifier that can be asked") && error.contains("size of the pictures"),
+        "{error}"
+    );
+}

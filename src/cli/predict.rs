@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// `predict`
 #[derive(Args, Debug)]
 pub struct PredictArgs {
-    /// Folder that `fit` or `finetune` wrote, or a file of weights with the classifier of ImageNet (.h5, .keras, .pth,
+    /// Folder that `fit` or `finetune` wrote, or a file of weights with a classifier, ImageNet's or an export's (.h5, .keras, .pth,
     /// .safetensors, .onnx)
     pub run: PathBuf,
     /// Pictures, folders of pictures (runs below them are passed over), patterns in quotes ('new/**/*.jpg'), or - for paths on stdin
@@ -46,7 +46,7 @@ pub struct PredictArgs {
     /// Of a file of weights: pixel scaling; what the weights were trained with if not given
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
-    /// Of a file of weights: how pictures are brought to 224x224; `nearest` for Keras' weights, `bilinear` for
+    /// Of a file of weights: how pictures are brought to its size; `nearest` for Keras' weights, `bilinear` for
     /// torchvision's if not given
     #[arg(long, value_name = "METHOD", value_parser = resize())]
     pub resize: Option<Resize>,

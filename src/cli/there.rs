@@ -29,7 +29,7 @@ impl For {
     fn help(self) -> &'static str {
         match self {
             Self::Run => "give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o",
-            Self::Network => "name the folder of a run, or a file of weights with the classifier of ImageNet",
+            Self::Network => "name the folder of a run, or a file of weights with a classifier",
             Self::Data => "give a folder with train/, validation/, test/, or with one folder per class",
             Self::Features => "give the folder that `vgg-ft extract` wrote with -o",
             Self::Weights => "check the path; `vgg-ft weights fetch --list` names the files that can be had",

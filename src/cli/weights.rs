@@ -97,7 +97,7 @@ pub struct ConvertArgs {
     /// Of safetensors: float type of the new file; f32 if not given
     #[arg(long, value_name = "TYPE", value_parser = float_type())]
     pub dtype: Option<FloatType>,
-    /// Of formats that hold layers: picture size, one number or HEIGHTxWIDTH, where the file does not say it; 224 for
+    /// Of formats that hold layers or say it: picture size, one number or HEIGHTxWIDTH, where the file does not say it; 224 for
     /// a base alone
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,

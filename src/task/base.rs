@@ -121,41 +121,33 @@ pub(super) fn told(weights: &Pretrained) -> Result<Preprocess> {
 pub struct Base {
     /// The mapped file, understood.
     pub weights: Pretrained,
-    /// Whether it is another than the one that comes with vgg-ft.
-    named: bool,
     /// Its SHA-256.
     pub sha256: String,
 }
 
 impl Base {
-    /// Opens `path`, or the repository's own file, and says which.
+    /// Opens `path`, or the repository's own file, for pictures that are scaled by `used`, and says which it is; and that
+    /// they are scaled otherwise than it was trained with, if they are.
     ///
     /// # Errors
     /// [`Kind::Weights`] when there is none or it is damaged.
-    pub fn open(host: &Host, path: Option<&Path>) -> Result<Self> {
+    pub fn open(host: &Host, path: Option<&Path>, used: Preprocess) -> Result<Self> {
         let path = path.map_or_else(find_default, |path| Ok(path.to_owned()))?;
         // The variable may name any file, too.
         let named = path.file_name().is_none_or(|name| name != DEFAULT_NAME);
-        let weights = Pretrained::open(&path)?;
+        let mut weights = Pretrained::open(&path)?;
+        let own = weights.lineage().recipe();
+        weights.feed(used);
         let sha256 = weights.weights().sha256();
         host.say(format_args!("weights    {} (sha256 {}…)", path.display(), &sha256[..12]));
         if named {
             let lineage = weights.lineage();
             host.say(format_args!("           {}, {}", lineage.format, lineage.reasons.join("; ")));
         }
-        Ok(Self { weights, named, sha256 })
-    }
-
-    /// A remark when pictures are scaled for this base in another way than it was trained with.
-    pub fn remark(&self, host: &Host, used: Preprocess) {
-        match self.weights.lineage().recipe() {
-            Some(own) if self.named && own != used => {
-                host.say(format_args!(
-                    "note: these weights were trained with --preprocess {own}, not {used}"
-                ));
-            }
-            _ => {}
+        if let Some(own) = own.filter(|own| named && *own != used) {
+            host.say(format_args!("note: these weights were trained with --preprocess {own}, not {used}"));
         }
+        Ok(Self { weights, sha256 })
     }
 
     /// `architecture` with this base; layers above it begin at random from `seed`, or, without one, as the file has them.

@@ -55,8 +55,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     let splits = opened(host, &job.data, job.validation_split, job.seed)?;
     let pictures = named(&splits).into_iter().map(|(_, folder)| folder.len()).max().unwrap_or(0);
     Estimate { architecture: &architecture, batch: job.batch, pictures, training: None }.check(host)?;
-    let base = Base::open(host, job.pictures.weights.as_deref())?;
-    base.remark(host, job.pictures.preprocess);
+    let base = Base::open(host, job.pictures.weights.as_deref(), job.pictures.preprocess)?;
     let network = base.network(host, architecture, None)?;
     let from = From { variant: job.variant, base: &base, pictures: &job.pictures, batch: job.batch };
     let file = |name: &str| job.output.join(format!("{name}.safetensors"));

@@ -134,8 +134,7 @@ pub(super) fn train(
     }
     let places = places(&architecture, &job.stages)?;
     let needed = estimate(job, &architecture, &places, &splits).tell(host)?;
-    let base = Base::open(host, job.pictures.weights.as_deref())?;
-    base.remark(host, job.pictures.preprocess);
+    let base = Base::open(host, job.pictures.weights.as_deref(), job.pictures.preprocess)?;
     if let Some(named) = job.named_weights.as_ref().filter(|named| **named != base.sha256) {
         host.say(format_args!(
             "note: these are not the weights that the job began with, whose sha256 is {}…",

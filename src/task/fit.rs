@@ -124,7 +124,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             recipe.precision
         ));
     }
-    let base = Base::open(host, job.weights.as_deref())?;
+    let base = Base::open(host, job.weights.as_deref(), recipe.preprocess.parse()?)?;
     if base.sha256 != recipe.weights {
         return Err(Error::new(Kind::Weights, "the features were made with other weights")
             .expected_got(&recipe.weights, &base.sha256)

@@ -1,14 +1,15 @@
-//! A network that can be asked about pictures: a run's, or the classifier of ImageNet in a file of weights.
+//! A network that can be asked about pictures: a run's, or that of a file with a classifier, ImageNet's or an export's.
 //!
 //! In: a folder or a file. Out: layers, classes, how pictures are fed, and the network on a device.
 
 use super::Host;
 use super::base::told;
 use super::run::Run;
+use super::weights::said_classes;
 use crate::data::{Augment, Resize};
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Architecture, Network, Preprocess, Pretrained, Source, imagenet};
+use crate::model::{Architecture, Head, Network, Preprocess, Pretrained, Source, imagenet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -41,6 +42,27 @@ pub struct Feeding {
     pub resize: Option<Resize>,
 }
 
+/// The network of a file that has a classifier, ImageNet's or one of two dense layers as of an export, and its classes:
+/// those that the file names, else numbers.
+fn classifier(weights: &Pretrained) -> Result<Option<(Architecture, Vec<String>)>> {
+    let lineage = weights.lineage();
+    let Some(variant) = lineage.variant() else { return Ok(None) };
+    if lineage.has_top() {
+        let classes = imagenet::names().map(str::to_owned).collect();
+        return Ok(Some((Architecture::vgg(variant, [224, 224])?.with_top()?, classes)));
+    }
+    let (&[units, outputs], Some(size)) = (&lineage.dense[..], weights.size()) else { return Ok(None) };
+    if outputs == 2 {
+        // Ours are one sigmoid.
+        return Ok(None);
+    }
+    let classes = if outputs == 1 { 2 } else { outputs };
+    let named = said_classes(weights);
+    let names = if named.len() == classes { named } else { (0..classes).map(|at| at.to_string()).collect() };
+    let head = Head { units, dropout: 0.0, classes };
+    Ok(Some((Architecture::vgg(variant, size)?.with_head(head)?, names)))
+}
+
 impl Subject {
     /// That of a run.
     ///
@@ -58,7 +80,7 @@ impl Subject {
         })
     }
 
-    /// The run in the folder `path`, or ImageNet's classifier in the file `path`.
+    /// The run in the folder `path`, or the network in the file `path`, which must have a classifier.
     ///
     /// # Errors
     /// Of the run's files or the weights; [`Kind::Weights`] for a file without that classifier;
@@ -79,28 +101,29 @@ impl Subject {
     }
 
     fn pretrained(host: &Host, path: &Path, feeding: Feeding) -> Result<Self> {
-        let weights = Pretrained::open(path)?;
+        let mut weights = Pretrained::open(path)?;
+        if let Some(preprocess) = feeding.preprocess {
+            weights.feed(preprocess);
+        }
         let lineage = weights.lineage();
-        let (Some(variant), true) = (lineage.variant(), lineage.has_top()) else {
+        let (architecture, classes) = classifier(&weights)?.ok_or_else(|| {
             let dense: Vec<String> = lineage.dense.iter().map(usize::to_string).collect();
             let got = if dense.is_empty() { "a convolutional base".into() } else { dense.join(", ") };
-            return Err(Error::new(
-                Kind::Weights,
-                format!("{} has not the classifier of ImageNet", path.display()),
-            )
-            .expected_got("dense layers of 4096, 4096 and 1000", got)
-            .fact("known", lineage.reasons.join("; "))
-            .help("`vgg-ft weights fetch vgg16` gets a file with it; or name the folder of a run"));
-        };
+            Error::new(Kind::Weights, format!("{} has no classifier that can be asked", path.display()))
+                .expected_got("dense layers of 4096, 4096 and 1000, or two and the size of the pictures", got)
+                .fact("known", lineage.reasons.join("; "))
+                .help("`vgg-ft weights fetch vgg16` gets a file with it; or name the folder of a run")
+        })?;
         // What Keras and torchvision feed their own networks.
         let preprocess = feeding.preprocess.map_or_else(|| told(&weights), Ok)?;
         let way = if preprocess == Preprocess::Torch { Resize::Bilinear } else { Resize::Nearest };
         let resize = feeding.resize.unwrap_or(way);
         host.say(format_args!("weights    {}\n{lineage}", path.display()));
-        host.say(format_args!("input      224x224 by {resize}, {}", preprocess.description()));
+        let [h, w] = architecture.input;
+        host.say(format_args!("input      {h}x{w} by {resize}, {}", preprocess.description()));
         Ok(Self {
-            architecture: Architecture::vgg(variant, [224, 224])?.with_top()?,
-            classes: imagenet::names().map(str::to_owned).collect(),
+            architecture,
+            classes,
             preprocess,
             resize,
             augment: None,

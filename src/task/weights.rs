@@ -292,7 +292,7 @@ fn architecture(found: &Pretrained, size: Option<[usize; 2]>) -> Result<Architec
 }
 
 /// The classes that an export of ours names.
-fn said_classes(found: &Pretrained) -> Vec<String> {
+pub(super) fn said_classes(found: &Pretrained) -> Vec<String> {
     let said = ["vgg_ft_classes", "classes"].iter().find_map(|key| found.weights().metadata().get(*key));
     said.map_or_else(Vec::new, |text| text.lines().map(str::to_owned).collect())
 }

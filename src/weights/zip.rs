@@ -21,7 +21,7 @@ pub fn size(entries: &[Entry<'_>], alignment: usize) -> usize {
     22 + entries.iter().map(|(name, bytes)| bytes.len() + 2 * name.len() + 2 * alignment + 80).sum::<usize>()
 }
 
-/// Whether [`write`] can write `entries`.
+/// Whether [`write()`] can write `entries`.
 pub fn fits(entries: &[Entry<'_>], alignment: usize) -> bool {
     size(entries, alignment) <= MOST_BYTES && entries.len() <= MOST_ENTRIES
 }

@@ -18,7 +18,7 @@ impl Origin {
     /// The run in the folder `run`.
     ///
     /// # Errors
-    /// Those of [`Run::open`]; [`Kind::Weights`] when its weights are missing, [`Kind::Data`] when they are of another run.
+    /// [`Kind::Usage`] when it is no finished run; [`Kind::Weights`] when its weights are missing, [`Kind::Data`] when they are of another run.
     pub fn open(run: &Path) -> Result<Self> {
         let opened = Run::open(run)?;
         opened.weights()?;

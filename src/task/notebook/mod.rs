@@ -91,7 +91,7 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
     // What lies beside the parts is not touched, so the data may.
     jobs.iter().try_for_each(|part| apart(&job.data, &part.output))?;
     let splits = opened(host, &job.data, job.numbers.validation_split, job.numbers.seed)?;
-    let base = Base::open(host, job.numbers.weights.as_deref())?;
+    let base = Base::open(host, job.numbers.weights.as_deref(), job.numbers.preprocess.parse()?)?;
     let classes = splits.train.classes.clone();
     let mut parts = Vec::new();
     for mut part in jobs {

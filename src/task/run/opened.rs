@@ -150,7 +150,7 @@ impl Run {
             return Network::new(host.device.as_ref(), self.architecture.clone(), |_| Source::File(&weights));
         };
         let training = &self.config.training;
-        let base = Base::open(host, training.weights.as_deref())?;
+        let base = Base::open(host, training.weights.as_deref(), self.preprocess()?)?;
         if base.sha256 != training.base_weights {
             return Err(Error::new(
                 Kind::Weights,
