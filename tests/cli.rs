@@ -537,10 +537,12 @@ fn a_folder_of_classes_is_split_by_seed() {
     assert_eq!(names(&here.join("begun")), ["train.safetensors"]);
     // Of other pictures nobody knows a part.
     draw(here, &[("others", 2)]);
-    let error = fails(vgg_ft(here).args(["evaluate", "head", "others", "--split", "train"]), 2);
-    assert!(error.contains("no split `train`") && error.contains("leave --split out"), "{error}");
+    let error = fails(vgg_ft(here).args(["evaluate", "head", "others", "--split", "test"]), 2);
+    assert!(error.contains("no split `test`") && error.contains("leave --split out"), "{error}");
     // Extracted again without a split, the old one would be measured on what is learned from.
-    stdout(vgg_ft(here).args(args));
+    let error = fails(vgg_ft(here).args(args), 2);
+    assert!(error.contains("held out: 0.2 by seed 1 there, none here"), "{error}");
+    stdout(vgg_ft(here).args(args).arg("--force"));
     assert_eq!(names(&here.join("features")), ["train.safetensors"]);
 
     // The README's example: the run remembers the split that it was trained with.

@@ -4,10 +4,11 @@ use super::augment::{AugmentArgs, AugmentCommandArgs};
 use super::bench::BenchArgs;
 use super::device::DeviceName;
 use super::emulate::EmulateArgs;
+use super::evaluate::EvaluateArgs;
 use super::export::ExportArgs;
 use super::look::{CompareArgs, ReportArgs};
 use super::notebook::NotebookArgs;
-use super::predict::{FormatArg, LookArgs, PredictArgs};
+use super::predict::PredictArgs;
 use super::resume::ResumeArgs;
 use super::train::TrainArgs;
 use super::values::{
@@ -19,7 +20,7 @@ use crate::data::Resize;
 use crate::device::{Kernels, Launches, Precision};
 use crate::model::{Preprocess, Variant};
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Fine-tune VGG16 on your own pictures.
@@ -213,7 +214,7 @@ pub struct ExtractArgs {
     /// Folder for the features, one file per split
     #[arg(long, short, value_name = "FEATURES")]
     pub output: PathBuf,
-    /// Write over features of other data or settings
+    /// Write over features of other data, another part held out, or other settings
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
@@ -273,9 +274,9 @@ pub struct FinetuneArgs {
     /// Folder with train/, validation/, test/, or with one folder per class
     #[arg(required_unless_present = "config")]
     pub data: Option<PathBuf>,
-    /// The whole job from a run.toml or job.toml; DATA and --seed, if given, in place of those named there
+    /// The whole job from a run.toml or job.toml; DATA, --seed and --weights, if given, in place of those named there
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "NetworkArgs", "units", "dropout", "batch", "TrainArgs", "AugmentArgs", "preprocess", "resize", "weights", "head_epochs",
+        "NetworkArgs", "units", "dropout", "batch", "TrainArgs", "AugmentArgs", "preprocess", "resize", "head_epochs",
         "head_rate", "unfreeze_from", "epochs", "rate", "keep_features", "cache_limit",
     ])]
     pub config: Option<PathBuf>,
@@ -342,48 +343,6 @@ pub struct JobArgs {
     /// Gigabytes that those activations may take on the disk; beyond, the frozen layers run in every epoch
     #[arg(help_heading = "Stages", long, value_name = "GB", default_value_t = 20.0, value_parser = share)]
     pub cache_limit: f64,
-}
-
-/// `evaluate`
-#[derive(Args, Debug)]
-pub struct EvaluateArgs {
-    /// Folder that `fit` or `finetune` wrote
-    pub run: PathBuf,
-    /// Folder with train/, validation/, test/, or with one folder per class
-    pub data: PathBuf,
-    /// Which split of DATA; if not given the first that is there of test, validation, train, or all pictures of a
-    /// folder without splits
-    #[arg(long, value_enum, value_name = "SPLIT")]
-    pub split: Option<Split>,
-    /// Pictures per pass
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
-    pub batch: usize,
-    /// Keep one row per picture here: path, label, what it was taken for, probabilities
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Write over a file that is there
-    #[arg(long, requires = "output")]
-    pub force: bool,
-    /// How those rows look; as FILE ends (.csv, .jsonl, .txt) if not given
-    #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
-    pub format: Option<FormatArg>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub reading: ReadingArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub look: LookArgs,
-}
-
-/// A split of a data folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Split {
-    /// `train/`
-    Train,
-    /// `validation/` or `val/`
-    Validation,
-    /// `test/`
-    Test,
 }
 
 /// `demo`

@@ -1,6 +1,7 @@
 //! The options of `report` and `compare`.
 
-use super::args::{ReadingArgs, Split};
+use super::args::ReadingArgs;
+use super::evaluate::Split;
 use super::values::positive;
 use super::{reading, split};
 use crate::task;

@@ -8,6 +8,7 @@ mod augment;
 mod bench;
 mod device;
 mod emulate;
+mod evaluate;
 mod export;
 mod notebook;
 mod look;
@@ -23,9 +24,10 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Head;
 use crate::task::{self, Host};
-use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs, Split};
+use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use device::{DeviceName, Opened, no_launches};
+use evaluate::Split;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -242,9 +244,13 @@ fn head(a: &HeadArgs, from: Option<&task::Origin>) -> task::HeadOptions {
 
 fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
     let Some(file) = a.config else {
-        let from = a.from.as_deref().map(task::Origin::open).transpose()?;
-        let share = a.validation_split.or_else(|| from.as_ref()?.validation_split());
-        return finetune(a.data.unwrap_or_default(), a.output, held_out(share), a.job, from);
+        let (data, from) = (a.data.unwrap_or_default(), a.from);
+        if let Some(run) = from.as_deref().filter(|_| !a.job.resume) {
+            task::Origin::apart(run, &a.output)?;
+        }
+        let from = from.as_deref().map(task::Origin::open).transpose()?;
+        let share = a.validation_split.or_else(|| from.as_ref()?.validation_split(&data));
+        return finetune(data, a.output, held_out(share), a.job, from);
     };
     let begin = begin(a.job.force, a.job.resume);
     let mut job = task::job_of(&file, a.data, a.output, begin, reading(a.job.pictures.reading))?;
@@ -253,6 +259,9 @@ fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
     }
     if let Some(seed) = a.job.head.seed {
         job.head.seed = seed;
+    }
+    if let Some(weights) = a.job.pictures.weights {
+        job.pictures.weights = Some(weights);
     }
     Ok(job)
 }

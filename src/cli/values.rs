@@ -89,7 +89,8 @@ pub fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn one_line(error: crate::error::Error) -> String {
-    error.to_string().replace("\n  help:", ";").replace("\n ", " ")
+    let text = error.to_string().replace("\n  expected", "; expected").replace("\n  got     ", ", got");
+    text.replace("\n  help:", ";").replace("\n ", " ").replace("  ", " ")
 }
 
 /// `150` or `120x160`.

@@ -40,7 +40,7 @@ pub struct Stage {
     pub name: String,
     /// The first layer that learns; the classifier alone if there is none.
     pub unfreeze_from: Option<String>,
-    /// Learning rate.
+    /// Learning rate, after what `resume --rate-factor` did to it.
     pub rate: f64,
     /// Epochs at most.
     pub epochs: usize,

@@ -88,7 +88,7 @@ fn read(run: &Path) -> Result<(Line, History)> {
     let stage = |stage: &super::StageConfig| Stage {
         name: stage.name.clone(),
         unfreeze_from: stage.unfreeze_from.clone(),
-        rate: files::short(stage.rate),
+        rate: stage.rate_cuts.iter().fold(files::short(stage.rate), |rate, cut| rate * cut.factor),
         epochs: stage.epochs,
         optimizer: stage.optimizer.to_string(),
         augmented: stage.augment.is_some(),

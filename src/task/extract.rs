@@ -57,7 +57,8 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     Estimate { architecture: &architecture, batch: job.batch, pictures, training: None }.check(host)?;
     let base = Base::open(host, job.pictures.weights.as_deref(), job.pictures.preprocess)?;
     let network = base.network(host, architecture, None)?;
-    let from = From { variant: job.variant, base: &base, pictures: &job.pictures, batch: job.batch };
+    let parted = job.validation_split.map(|share| (share, job.seed));
+    let from = From { variant: job.variant, base: &base, pictures: &job.pictures, batch: job.batch, parted };
     let file = |name: &str| job.output.join(format!("{name}.safetensors"));
     for (name, folder) in named(&splits).into_iter().filter(|_| !job.force) {
         From::nothing_lost(&file(name), &from.settings(host, &network, folder, job.size, last + 1))?;
@@ -146,6 +147,8 @@ pub(super) struct From<'a> {
     pub base: &'a Base,
     pub pictures: &'a PictureOptions,
     pub batch: usize,
+    /// As [`Recipe::parted`].
+    pub parted: Option<(f32, u64)>,
 }
 
 impl From<'_> {
@@ -250,6 +253,7 @@ impl From<'_> {
             resize: self.pictures.resize.name().into(),
             precision: host.device.precision(),
             layer: last_layer(network, end),
+            parted: self.parted,
             classes: folder.classes.clone(),
             files: Vec::new(),
             row: network.architecture().shape_before(end).axes().to_vec(),

@@ -180,6 +180,7 @@ pub(super) fn train(
             base: &base,
             pictures: &job.pictures,
             batch: job.head.batch,
+            parted: job.validation_split.map(|share| (share, job.head.seed)),
         };
         let still = job.stages.iter().zip(&places);
         let wanted: Vec<usize> = still
@@ -374,6 +375,7 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             seed: job.head.seed,
             batch: job.head.batch,
             validation_split: job.validation_split,
+            split_seed: None,
             samples: [0, 0],
             digests: Vec::new(),
             test_pictures: job.test_pictures,

@@ -100,8 +100,11 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         .help("the same `vgg-ft extract` command goes on with it; or remove that file"));
     }
     let train = Features::open(&job.features.join("train.safetensors"))?;
-    let path = job.features.join("validation.safetensors");
-    let validation = if path.exists() { Some(Features::open(&path)?) } else { None };
+    let part = |split: &str| {
+        let path = job.features.join(format!("{split}.safetensors"));
+        path.exists().then(|| Features::open(&path)).transpose()
+    };
+    let (validation, tested) = (part("validation")?, part("test")?);
     let recipe = &train.recipe;
     // The pictures may lie elsewhere, or nowhere, by now.
     let pictures = [Some(recipe), validation.as_ref().map(|features| &features.recipe)];
@@ -110,12 +113,15 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     {
         apart(root, &job.output)?;
     }
-    if let Some(validation) = &validation
-        && !belong_together(recipe, &validation.recipe)
-    {
-        return Err(Error::new(Kind::Data, "training and validation features do not belong together")
+    for (name, other) in [("validation", &validation), ("test", &tested)] {
+        if other.as_ref().is_some_and(|other| !belong_together(recipe, &other.recipe)) {
+            return Err(Error::new(
+                Kind::Data,
+                format!("training and {name} features do not belong together"),
+            )
             .fact("reason", "other settings, or pictures that are in both")
             .help("extract both again into one folder"));
+        }
     }
     let here = host.device.precision();
     if recipe.precision != here {
@@ -171,6 +177,8 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             precision: host.device.precision(),
             seed: job.head.seed,
             features: Some(recipe.settings_key()?),
+            validation_split: recipe.parted.map(|(share, _)| share),
+            split_seed: recipe.parted.map(|(_, seed)| seed),
             batch: job.head.batch,
             samples: counts,
             stages: vec![stage.clone()],
@@ -213,7 +221,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let history = &stages.history;
     folder.model(host, &network, &config)?;
     let last = ended_with(&stage, history);
-    let result = ResultConfig {
+    let mut result = ResultConfig {
         accuracy: last.map_or(0.0, |e| e.accuracy),
         val_loss: last.and_then(|e| e.val_loss),
         val_accuracy: last.and_then(|e| e.val_accuracy),
@@ -228,12 +236,25 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         }
         _ => format!("{}  acc {:.4}", job.output.display(), result.accuracy),
     };
-    let judged = validation.as_ref().zip(checked.as_ref()).map(|(features, samples)| {
+    let judge = |name, features: &Features, samples: &FeatureSamples<'_>| {
         let found = test(host, &network, (from, samples), &recipe.classes, batch)?;
         let files = features.recipe.files.iter().map(|(name, _, _)| name.into()).collect();
         let root = (&features.recipe.root).into();
-        Ok(Judged::new(Which::Split("validation"), root, files, found, report::FROM_FEATURES))
-    });
+        Ok(Judged::new(Which::Split(name), root, files, found, report::FROM_FEATURES))
+    };
+    let mut outcome = None;
+    let judged = if let Some(features) = &tested {
+        let judged = judge("test", features, &samples(features)?)?;
+        let found = judged.outcome().clone();
+        (result.test_loss, result.test_accuracy) = (Some(found.loss), Some(found.accuracy));
+        config.result = Some(result);
+        folder.finish(&config)?;
+        text += &format!("\n\ntest\n{}", found.text());
+        outcome = Some(found);
+        Some(Ok(judged))
+    } else {
+        validation.as_ref().zip(checked.as_ref()).map(|(of, samples)| judge("validation", of, samples))
+    };
     let material = Material { folder: &job.output, config: &config, history, judged };
     text += &report::attempt(host, &mut network, material)?;
     host.result(
@@ -242,6 +263,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
             "run": files::shown(&job.output),
             "precision": host.device.precision(),
             "result": result,
+            "test": outcome,
             "history": history.epochs,
             "counters": host.counted(),
         }),

@@ -18,8 +18,8 @@ use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
 use crate::model::Network;
-use crate::report::curves;
 use crate::report::html::{Page, page};
+use crate::report::{Outcome, curves};
 use crate::train::{History, PictureSamples};
 use serde_json::json;
 use std::fmt::Display;
@@ -70,6 +70,11 @@ impl Judged {
     /// `files` lie below `root`, in the order of `tested`.
     pub fn new(part: Which, root: PathBuf, files: Vec<PathBuf>, tested: Tested, how: &'static str) -> Self {
         Self { part, root, files, tested, how, note: None, others: false }
+    }
+
+    /// Its figures.
+    pub fn outcome(&self) -> &Outcome {
+        &self.tested.outcome
     }
 }
 
@@ -161,9 +166,8 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     let judged = judged.transpose()?.flatten();
     match &judged {
         None if keeps_page && own.exists() => {
-            return Err(
-                lost(&job.run).fact("reason", format!("{} has no validation part now", own.display()))
-            );
+            return Err(lost(&job.run)
+                .fact("reason", format!("{} has no {} part now", own.display(), own_split(&run))));
         }
         Some(Judged { others: true, note: Some(note), .. }) if keeps_page => {
             return Err(lost(&job.run).fact("reason", note));
@@ -210,7 +214,7 @@ fn lost(run: &Path) -> Error {
     ))
 }
 
-/// Predictions on `data`, pictures or features; none of features without a validation part.
+/// Predictions on `data`, pictures or features; none of features without that split.
 fn judge(
     host: &Host,
     job: &Report,
@@ -229,7 +233,8 @@ fn judge(
         let judged = Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW);
         return Ok(Some(Judged { note, others, ..judged }));
     }
-    let path = data.join("validation.safetensors");
+    let split = job.split.map_or(own_split(run), SplitName::name);
+    let path = data.join(format!("{split}.safetensors"));
     if !path.exists() {
         return Ok(None);
     }
@@ -248,12 +253,13 @@ fn judge(
     if features.row() != architecture.shape_before(base) {
         return foreign("the shape of a row", &architecture.shape_before(base), &features.row());
     }
-    let others = run.saw(Part::Validation, &Listing::of_features(recipe)) == Some(false);
+    let part = [("train", Part::Train), ("validation", Part::Validation)]
+        .into_iter()
+        .find(|(name, _)| *name == split);
+    let others = part.is_some_and(|(_, part)| run.saw(part, &Listing::of_features(recipe)) == Some(false));
     let note = others.then(|| {
         let now = recipe.labels.len();
-        format!(
-            "these are not the features that the run was validated with, but {now} others or changed ones"
-        )
+        format!("these are not the {split} features that the run had, but {now} others or changed ones")
     });
     if let Some(note) = &note {
         host.say(format_args!("note: {note}"));
@@ -262,7 +268,7 @@ fn judge(
     let network = network.insert(run.network(host)?);
     let tested = test(host, network, (base, &samples), classes, job.batch)?;
     let files = recipe.files.iter().map(|(name, _, _)| name.into()).collect();
-    let judged = Judged::new(Which::Split("validation"), (&recipe.root).into(), files, tested, FROM_FEATURES);
+    let judged = Judged::new(Which::Split(split), (&recipe.root).into(), files, tested, FROM_FEATURES);
     Ok(Some(Judged { note, others, ..judged }))
 }
 

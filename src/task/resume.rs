@@ -60,9 +60,10 @@ pub fn resume(
     let folder = Folder::at(run);
     folder.untouched()?;
     let there = &config.training.data;
-    if data.is_none() && config.training.job == Job::Finetune && !there.exists() {
+    if data.is_none() && !there.exists() {
+        let what = if config.training.job == Job::Fit { "the features of" } else { "the pictures of" };
         return Err(Error::new(Kind::Usage, format!("there is no folder {}", there.display()))
-            .fact("the pictures of", run.display())
+            .fact(what, run.display())
             .help(format!(
                 "if they were moved, `vgg-ft resume {} DATA` goes on with them at DATA",
                 quoted(run)
@@ -71,9 +72,10 @@ pub fn resume(
     if let Some(weights) = config.training.weights.as_deref().filter(|weights| !weights.exists()) {
         return Err(Error::new(Kind::Usage, format!("there is no weights file {}", weights.display()))
             .fact("the base of", run.display())
-            .help(
-                "put it back; or, if it was moved, say the command that began the run, with --resume and --weights FILE",
-            ));
+            .help(format!(
+                "put it back; or, if it was moved, say the command that began the run, with --resume and {}",
+                if config.training.trained_classifier { "--from RUN" } else { "--weights FILE" }
+            )));
     }
     let go_on = |config: Config| {
         let (begin, output) = (Begin::Resume, run.to_owned());

@@ -289,7 +289,9 @@ pub(super) fn nothing_left(path: &Path) -> (String, Value) {
     if !path.join(REPORT).exists() {
         let _ = write!(text, " (`vgg-ft report {}` makes its report, which is missing)", quoted(path));
     }
-    (text, json!({ "run": files::shown(path), "finished": true }))
+    // What cannot be read has been said, or will be by who reads more of it.
+    let result = Config::read(&path.join("run.toml")).ok().and_then(|config| config.result);
+    (text, json!({ "run": files::shown(path), "finished": true, "result": result }))
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -75,3 +75,61 @@ fn other_classes_are_refused_and_other_pictures_told_of() {
     let error = fails(&here, &[&on[..], &["other", "--size", "48"]].concat(), 2);
     assert!(error.contains("--size"), "{error}");
 }
+
+/// What features were parted by goes with the classifier that was fit on them: what was held out is held out again, also
+/// when the features are gone.
+#[test]
+fn what_was_held_out_of_features_is_held_out_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("parts"), &[("all", [8, 8]), ("test", [3, 3])]);
+    fs::rename(here.join("parts/all"), here.join("data")).unwrap();
+    let extract = ["extract", "data", "-o", "features", "--size", "32", "--validation-split", "0.25"];
+    succeeds(&here, &[&extract[..], &["--seed", "7"]].concat());
+    succeeds(&here, &["fit", "features", "-o", "head", "--epochs", "1", "--units", "4", "--seed", "3"]);
+    let (_, told) = succeeds(&here, &["finetune", "data", "--from", "head", "-o", "on", "--epochs", "1"]);
+    assert!(!told.contains("learned from other pictures"), "{told}");
+    let toml = |run: &str| -> toml::Table {
+        fs::read_to_string(here.join(run).join("run.toml")).unwrap().parse().unwrap()
+    };
+    assert_eq!(toml("on")["training"]["samples"], toml("head")["training"]["samples"]);
+    assert_eq!(toml("on")["training"]["digests"], toml("head")["training"]["digests"]);
+    fs::remove_dir_all(here.join("features")).unwrap();
+    // (Drawn pictures are all of one size, so that nothing but this tells them from others.)
+    let (text, _) = succeeds(&here, &["evaluate", "head", "data", "--split", "validation", "--json"]);
+    let judged = super::json(&text);
+    assert_eq!((&judged["split"], &judged["pictures"]), (&"validation".into(), &4.into()), "{judged}");
+    assert_eq!(judged["accuracy"].as_f64(), toml("head")["result"]["val_accuracy"].as_float());
+    // The run that it begins with stays.
+    let error = fails(&here, &["finetune", "data", "--from", "on", "-o", "./on/", "--force"], 2);
+    assert!(error.contains("would be written over"), "{error}");
+    let error = fails(&here, &["finetune", "data", "--from", "on/model.safetensors", "-o", "off"], 2);
+    assert!(error.contains("is a file, not the folder of a run"), "{error}");
+    // Moved, it is named where it is now.
+    fs::rename(here.join("head"), here.join("moved")).unwrap();
+    let again = ["finetune", "--config", "on/run.toml", "-o", "again"];
+    fails(&here, &again, 1);
+    succeeds(&here, &[&again[..], &["--weights", "moved/model.safetensors"]].concat());
+    assert_eq!(tensors(&here.join("again/model.safetensors")), tensors(&here.join("on/model.safetensors")));
+}
+
+/// A classifier on features is tested on those of a test split, as `finetune` tests on its pictures.
+#[test]
+fn a_classifier_on_features_is_tested() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [6, 6]), ("validation", [3, 3]), ("test", [4, 4])]);
+    succeeds(&here, &["extract", "data", "-o", "features", "--size", "32"]);
+    let (text, _) =
+        succeeds(&here, &["fit", "features", "-o", "head", "--epochs", "1", "--units", "4", "--json"]);
+    let fitted = super::json(&text);
+    let (text, _) = succeeds(&here, &["evaluate", "head", "data", "--json"]);
+    let judged = super::json(&text);
+    assert_eq!((&judged["split"], &judged["pictures"]), (&"test".into(), &8.into()), "{judged}");
+    assert_eq!(fitted["test"]["accuracy"], judged["accuracy"]);
+    assert_eq!(fitted["result"]["test_accuracy"], judged["accuracy"]);
+    let page = fs::read_to_string(here.join("head/report.html")).unwrap();
+    assert!(page.contains("On the test"), "the page is on the test split");
+    succeeds(&here, &["report", "head"]);
+    assert!(fs::read_to_string(here.join("head/report.html")).unwrap().contains("On the test"));
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::device::Precision;
 
 fn recipe(rows: usize) -> Recipe {
     Recipe {
@@ -13,6 +14,7 @@ fn recipe(rows: usize) -> Recipe {
         layer: "block5_pool".into(),
         classes: vec!["cats".into(), "dogs \"x\"".into()],
         files: (0..rows).map(|i| (format!("cats/{i}.png"), 10, 20)).collect(),
+        parted: None,
         row: vec![1, 1, 1, 3],
         labels: (0..rows as u32).map(|i| i % 2).collect(),
     }

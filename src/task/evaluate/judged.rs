@@ -90,7 +90,7 @@ pub(in crate::task) fn labelled(
             && splits.validation.is_none()
             && (own || asked)
         {
-            splits = Splits::judged(data, Some(share), training.seed)?;
+            splits = Splits::judged(data, Some(share), training.split_seed())?;
         }
     }
     let whole = splits.train.root == data && splits.validation.is_none();
@@ -205,17 +205,16 @@ fn is_copy(run: &Run, data: &Path) -> bool {
         if splits.validation.is_some() || training.validation_split.is_none() {
             return Ok(splits);
         }
-        Splits::open(data, training.validation_split, training.seed)
+        Splits::open(data, training.validation_split, training.split_seed())
     };
     let saw = |part, folder: Option<&Folder>| -> Option<bool> {
         let listing = folder.map_or_else(|| Ok(Listing::default()), Listing::of_folder).ok()?;
         run.saw(part, &listing).map(|saw| saw && listing.tells())
     };
-    training.job == Job::Finetune
-        && splits().is_ok_and(|Splits { train, validation, .. }| {
-            saw(Part::Train, Some(&train)) == Some(true)
-                && saw(Part::Validation, validation.as_ref()) == Some(true)
-        })
+    splits().is_ok_and(|Splits { train, validation, .. }| {
+        saw(Part::Train, Some(&train)) == Some(true)
+            && saw(Part::Validation, validation.as_ref()) == Some(true)
+    })
 }
 
 /// Whether `data` is the test split of the folder that the run learned from.

@@ -3,8 +3,9 @@
 //! In: the run's folder. Out: the job with that network, fed as it was trained; or why the data are not for it.
 
 use super::Finetune;
+use crate::data::Splits;
 use crate::error::{Error, Kind, Result};
-use crate::files::quoted;
+use crate::files::{self, quoted};
 use crate::task::run::{Config, MODEL, Run};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,21 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Whether a run at `output` leaves the one that it begins with as it is.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when it would take its place: nobody could repeat it.
+    pub fn apart(run: &Path, output: &Path) -> Result<()> {
+        if files::real(run)? != files::real(output)? {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Usage,
+            format!("{} would be written over by what begins with it", run.display()),
+        )
+        .help("choose another folder with -o"))
+    }
+
     /// The run in the folder `run`.
     ///
     /// # Errors
@@ -32,12 +48,13 @@ impl Origin {
 
     /// The seed that decided who was held out.
     pub fn seed(&self) -> u64 {
-        self.config.training.seed
+        self.config.training.split_seed()
     }
 
-    /// The share that it held out.
-    pub fn validation_split(&self) -> Option<f32> {
-        self.config.training.validation_split
+    /// The share of `data` that it held out, where that has no validation folder.
+    pub fn validation_split(&self, data: &Path) -> Option<f32> {
+        let validated = Splits::open(data, None, 0).is_ok_and(|splits| splits.validation.is_some());
+        self.config.training.validation_split.filter(|_| !validated)
     }
 
     /// `job` with its network, fed as it was trained.

@@ -83,6 +83,9 @@ pub struct TrainingConfig {
     /// Share of each class that was the validation split, if the data had none of its own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation_split: Option<f32>,
+    /// The seed that decided who is held out, where it is not the job's: of features.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub split_seed: Option<u64>,
     /// Training and validation samples.
     pub samples: [usize; 2],
     /// SHA-256 over names, labels and sizes of those that were seen, so that others are not taken for them.
@@ -102,6 +105,11 @@ pub struct TrainingConfig {
 }
 
 impl TrainingConfig {
+    /// The seed that decided who is held out.
+    pub(in crate::task) fn split_seed(&self) -> u64 {
+        self.split_seed.unwrap_or(self.seed)
+    }
+
     /// Where the classifier begins at random, what decides how.
     pub(in crate::task) fn classifier_seed(&self) -> Option<u64> {
         (!self.trained_classifier).then_some(self.seed)
@@ -162,6 +170,10 @@ impl Config {
         struct Version {
             format: u32,
             vgg_ft: String,
+        }
+        if file.is_dir() {
+            return Err(Error::new(Kind::Usage, format!("{} is a folder, not a job", file.display()))
+                .help("a run's folder holds its run.toml or job.toml: name that"));
         }
         let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
         let wrong = |e: toml::de::Error| damaged(file, &placed(&text, &e));

@@ -54,6 +54,13 @@ impl Run {
     /// # Errors
     /// [`Kind::Usage`] when `path` is none; [`Kind::Data`] when `run.toml` is damaged.
     pub fn open(path: &Path) -> Result<Self> {
+        if path.is_file() {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{} is a file, not the folder of a run", path.display()),
+            )
+            .help("give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o"));
+        }
         let file = path.join("run.toml");
         if !file.try_exists().map_err(|e| Error::io("read", &file, &e))? {
             let help = if is_held(path) {

@@ -1,0 +1,49 @@
+//! The options of `evaluate`.
+
+use super::args::ReadingArgs;
+use super::predict::{FormatArg, LookArgs};
+use super::values::positive;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// `evaluate`
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// Folder that `fit` or `finetune` wrote
+    pub run: PathBuf,
+    /// Folder with train/, validation/, test/, or with one folder per class
+    pub data: PathBuf,
+    /// Which split of DATA; if not given the first that is there of test, validation, train, or all pictures of a
+    /// folder without splits
+    #[arg(long, value_enum, value_name = "SPLIT")]
+    pub split: Option<Split>,
+    /// Pictures per pass
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    pub batch: usize,
+    /// Keep one row per picture here: path, label, what it was taken for, probabilities
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// How those rows look; as FILE ends (.csv, .jsonl, .txt) if not given
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
+    pub format: Option<FormatArg>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub look: LookArgs,
+}
+
+/// A split of a data folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Split {
+    /// `train/`
+    Train,
+    /// `validation/` or `val/`
+    Validation,
+    /// `test/`
+    Test,
+}

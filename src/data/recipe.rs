@@ -1,0 +1,101 @@
+//! What features were made from: all that decides what an extraction gives, and what of it another shares.
+
+use crate::device::Precision;
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides what an extraction gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Version of vgg-ft: other kernels and decoders may give other bits.
+    pub engine: String,
+    /// The split's folder.
+    pub root: String,
+    /// SHA-256 of the weights file.
+    pub weights: String,
+    /// Network, for example `vgg16`.
+    pub variant: String,
+    /// `[h, w]` of the pictures.
+    pub input: [usize; 2],
+    /// How pixels were scaled.
+    pub preprocess: String,
+    /// How pictures were resized.
+    pub resize: String,
+    /// In which numbers the layers were run; rows are f32 whatever it is.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
+    /// The last layer run.
+    pub layer: String,
+    /// Where one folder was parted: the share of each class that was held out, and the seed that decided who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parted: Option<(f32, u64)>,
+    /// Class names in label order.
+    pub classes: Vec<String>,
+    /// Files relative to the split's folder, in row order, each with its size in bytes and its
+    /// modification time in nanoseconds since 1970.
+    pub files: Vec<(String, u64, u64)>,
+    /// Shape of one row as a batch of one.
+    pub row: Vec<usize>,
+    /// Class of each row.
+    pub labels: Vec<u32>,
+}
+
+impl Recipe {
+    /// Whether rows of `self` and `other` mean the same: all but the pictures and their labels.
+    pub fn comparable(&self, other: &Self) -> bool {
+        self.bare() == other.bare()
+    }
+
+    /// All but the pictures and their labels.
+    fn bare(&self) -> Self {
+        Self { root: String::new(), files: Vec::new(), labels: Vec::new(), ..self.clone() }
+    }
+
+    /// A fingerprint of what [`Recipe::comparable`] compares.
+    ///
+    /// # Errors
+    /// As [`Recipe::key`].
+    pub fn settings_key(&self) -> Result<String> {
+        self.bare().key()
+    }
+
+    /// The first setting in which an extraction of other data, or by other numbers, differs from this one, as it is there
+    /// and here; pictures that came or went and the version of vgg-ft do not count.
+    pub fn set_otherwise(&self, here: &Self) -> Option<(&'static str, String, String)> {
+        let settings = |recipe: &Self| {
+            [
+                ("data", recipe.root.clone()),
+                ("weights", recipe.weights.clone()),
+                ("network", recipe.variant.clone()),
+                ("size", format!("{}x{}", recipe.input[0], recipe.input[1])),
+                ("preprocess", recipe.preprocess.clone()),
+                ("resize", recipe.resize.clone()),
+                ("precision", recipe.precision.to_string()),
+                ("layer", recipe.layer.clone()),
+                (
+                    "held out",
+                    recipe.parted.map_or("none".into(), |(share, seed)| format!("{share} by seed {seed}")),
+                ),
+            ]
+        };
+        let pairs = settings(self).into_iter().zip(settings(here));
+        pairs
+            .filter(|(there, here)| there != here)
+            .map(|((name, there), (_, here))| (name, there, here))
+            .next()
+    }
+
+    /// A fingerprint of all of it: two extractions with the same key give the same rows.
+    ///
+    /// # Errors
+    /// None in practice: the fields always serialize.
+    pub fn key(&self) -> Result<String> {
+        let json = serde_json::to_vec(self).map_err(|e| broken_recipe(&e))?;
+        Ok(files::sha256_hex(&json))
+    }
+}
+
+pub(super) fn broken_recipe(error: &serde_json::Error) -> Error {
+    Error::new(Kind::Data, "the extraction's description cannot be written as JSON").fact("reason", error)
+}
