@@ -245,9 +245,6 @@ fn head(a: &HeadArgs, from: Option<&task::Origin>) -> task::HeadOptions {
 fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
     let Some(file) = a.config else {
         let (data, from) = (a.data.unwrap_or_default(), a.from);
-        if let Some(run) = from.as_deref().filter(|_| !a.job.resume) {
-            task::Origin::apart(run, &a.output)?;
-        }
         let from = from.as_deref().map(task::Origin::open).transpose()?;
         let share = a.validation_split.or_else(|| from.as_ref()?.validation_split(&data));
         return finetune(data, a.output, held_out(share), a.job, from);

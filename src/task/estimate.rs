@@ -48,19 +48,22 @@ pub(super) struct Learning {
 pub(super) struct Keeps {
     /// Numbers of other rules.
     pub states: usize,
-    /// Whether its gradient waits for those of all others, or is summed over batches.
-    pub gradient: bool,
+    /// Over how many batches its gradient is summed before the step; 0 where it is used at once.
+    pub batches: usize,
 }
 
 impl Keeps {
     /// The most of what any of `stages` has.
     pub fn of(stages: &[StageConfig]) -> Self {
-        let waits = |stage: &StageConfig| {
-            let rule = stage.optimizer.rule(stage.rate);
-            stage.accumulate > 1 || !uses_at_once(rule, stage.optimizer.adjust())
+        let batches = |stage: &StageConfig| {
+            let at_once = uses_at_once(stage.optimizer.rule(stage.rate), stage.optimizer.adjust());
+            if at_once && stage.accumulate == 1 { 0 } else { stage.accumulate }
         };
         let states = stages.iter().map(|stage| stage.optimizer.rule(stage.rate).keeps().count());
-        Self { states: states.max().unwrap_or(0).saturating_sub(1), gradient: stages.iter().any(waits) }
+        Self {
+            states: states.max().unwrap_or(0).saturating_sub(1),
+            batches: stages.iter().map(batches).max().unwrap_or(0),
+        }
     }
 }
 
@@ -76,8 +79,8 @@ struct Place {
 /// What runs at once.
 #[derive(Clone)]
 enum Step {
-    /// Samples enter at the first layer, all from the second on learns; whether gradients wait for each other.
-    Training(usize, usize, bool),
+    /// Samples enter at the first layer, all from the second on learns; [`Keeps::batches`].
+    Training(usize, usize, usize),
     Inference(Range<usize>),
 }
 
@@ -120,11 +123,11 @@ impl Place {
 
     fn record(&self, net: &Architecture, step: &Step, batch: usize) -> Result<Record> {
         match step.clone() {
-            Step::Training(enters, from, false) => {
+            Step::Training(enters, from, 0) => {
                 plan::training(self.on, net, enters, Trainable { from }, batch)
             }
-            Step::Training(enters, from, true) => {
-                plan::gathering(self.on, net, enters, Trainable { from }, batch)
+            Step::Training(enters, from, batches) => {
+                plan::gathering(self.on, net, enters, Trainable { from }, (batch, batches))
             }
             Step::Inference(range) => plan::inference(self.on, net, range, batch),
         }
@@ -218,7 +221,7 @@ impl Estimate<'_> {
             let enters = |from: usize| if augmented { 0 } else { from };
             parts.push((
                 "training the classifier".into(),
-                Step::Training(enters(base), base, keeps.gradient),
+                Step::Training(enters(base), base, keeps.batches),
                 batch,
             ));
             if checked > 0 {
@@ -226,7 +229,7 @@ impl Estimate<'_> {
             }
             if boundary < base {
                 let name = &net.layers()[boundary].name;
-                let step = Step::Training(enters(boundary), boundary, keeps.gradient);
+                let step = Step::Training(enters(boundary), boundary, keeps.batches);
                 parts.push((format!("training from {name} on"), step, batch));
                 let many = if boundary == 0 { self.batch } else { many(boundary) };
                 if checked > 0 {

@@ -16,6 +16,7 @@ use crate::data::{Features, Recipe};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head};
+use crate::report::Outcome;
 use crate::train::{self, FeatureSamples};
 use serde_json::json;
 use std::collections::HashSet;
@@ -228,6 +229,22 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         seconds: stages.seconds(),
         ..ResultConfig::default()
     };
+    let judge = |name, features: &Features, samples: &FeatureSamples<'_>| {
+        let found = test(host, &network, (from, samples), &recipe.classes, batch)?;
+        let files = features.recipe.files.iter().map(|(name, _, _)| name.into()).collect();
+        let root = (&features.recipe.root).into();
+        Ok(Judged::new(Which::Split(name), root, files, found, report::FROM_FEATURES))
+    };
+    let mut outcome: Option<Outcome> = None;
+    let judged = if let Some(features) = &tested {
+        let judged = judge("test", features, &samples(features)?)?;
+        let found = judged.outcome().clone();
+        (result.test_loss, result.test_accuracy) = (Some(found.loss), Some(found.accuracy));
+        outcome = Some(found);
+        Some(Ok(judged))
+    } else {
+        validation.as_ref().zip(checked.as_ref()).map(|(of, samples)| judge("validation", of, samples))
+    };
     config.result = Some(result);
     folder.finish(&config)?;
     let mut text = match (result.val_accuracy, result.val_loss) {
@@ -236,25 +253,9 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         }
         _ => format!("{}  acc {:.4}", job.output.display(), result.accuracy),
     };
-    let judge = |name, features: &Features, samples: &FeatureSamples<'_>| {
-        let found = test(host, &network, (from, samples), &recipe.classes, batch)?;
-        let files = features.recipe.files.iter().map(|(name, _, _)| name.into()).collect();
-        let root = (&features.recipe.root).into();
-        Ok(Judged::new(Which::Split(name), root, files, found, report::FROM_FEATURES))
-    };
-    let mut outcome = None;
-    let judged = if let Some(features) = &tested {
-        let judged = judge("test", features, &samples(features)?)?;
-        let found = judged.outcome().clone();
-        (result.test_loss, result.test_accuracy) = (Some(found.loss), Some(found.accuracy));
-        config.result = Some(result);
-        folder.finish(&config)?;
+    if let Some(found) = &outcome {
         text += &format!("\n\ntest\n{}", found.text());
-        outcome = Some(found);
-        Some(Ok(judged))
-    } else {
-        validation.as_ref().zip(checked.as_ref()).map(|(of, samples)| judge("validation", of, samples))
-    };
+    }
     let material = Material { folder: &job.output, config: &config, history, judged };
     text += &report::attempt(host, &mut network, material)?;
     host.result(

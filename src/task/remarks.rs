@@ -62,7 +62,7 @@ pub(super) fn learned_elsewhere(host: &Host, job: &Finetune, train: &String) {
     let Some(folder) = file.and_then(Path::parent) else { return };
     // A file of that name may lie anywhere; where no run is, nobody knows what it learned from.
     let Ok(run) = Run::open(folder) else { return };
-    if run.config.training.digests.first() != Some(train) {
+    if run.config.training.digests.first().is_some_and(|there| there != train) {
         host.say(format_args!(
             "note: {} learned from other pictures than this run will; where those are held out here, the figures of \
              validation and test are too good",

@@ -148,10 +148,6 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
             .fact("asked for", data.display())
             .help("name another file with -o, or write over it with --force"));
         }
-        Some(_) if keeps_page && job.split.is_some_and(|split| split.name() != own_split(&run)) => {
-            let own = own_split(&run);
-            return Err(lost(&job.run).fact("its pictures", format!("those of {own}")));
-        }
         Some(data) => Some(judge(host, job, &run, &mut network, data)),
         None if own.exists() => Some(judge(host, job, &run, &mut network, own)),
         None if keeps_page => {
@@ -166,8 +162,10 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     let judged = judged.transpose()?.flatten();
     match &judged {
         None if keeps_page && own.exists() => {
-            return Err(lost(&job.run)
-                .fact("reason", format!("{} has no {} part now", own.display(), own_split(&run))));
+            return Err(lost(&job.run).fact(
+                "reason",
+                format!("{} has no {} part now", own.display(), own_split(&run).unwrap_or("validation")),
+            ));
         }
         Some(Judged { others: true, note: Some(note), .. }) if keeps_page => {
             return Err(lost(&job.run).fact("reason", note));
@@ -200,10 +198,11 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     )
 }
 
-/// The split of a run's data that its own page is on.
-fn own_split(run: &Run) -> &'static str {
-    let tested = run.config.result.is_some_and(|result| result.test_accuracy.is_some());
-    if tested { "test" } else { "validation" }
+/// The split of a run's data that its own page is on, if it is on any.
+fn own_split(run: &Run) -> Option<&'static str> {
+    let result = run.config.result.unwrap_or_default();
+    let parts = [("test", result.test_accuracy), ("validation", result.val_accuracy)];
+    parts.into_iter().find_map(|(name, judged)| judged.map(|_| name))
 }
 
 /// That the page of a run would be lost.
@@ -233,7 +232,7 @@ fn judge(
         let judged = Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW);
         return Ok(Some(Judged { note, others, ..judged }));
     }
-    let split = job.split.map_or(own_split(run), SplitName::name);
+    let split = job.split.map(SplitName::name).or(own_split(run)).unwrap_or("validation");
     let path = data.join(format!("{split}.safetensors"));
     if !path.exists() {
         return Ok(None);
@@ -313,8 +312,7 @@ fn passes(config: &Config) -> Vec<(String, [usize; 2])> {
     let of = |stage: &StageConfig| {
         let a_step = batch.saturating_mul(stage.accumulate);
         let learns = stage.steps_per_epoch.map_or(*learned, |steps| steps.saturating_mul(a_step));
-        let some = stage.validation_steps.map_or(usize::MAX, |steps| steps.saturating_mul(*batch));
-        (stage.name.clone(), [learns, some.min(*checked)])
+        (stage.name.clone(), [learns, stage.validated(*batch, *checked)])
     };
     stages.iter().map(of).collect()
 }

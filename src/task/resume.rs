@@ -1,11 +1,13 @@
 //! `resume`: a run that was stopped, from what its folder says alone; and a job from another run's file.
 
+use super::contents::Listing;
 use super::course::StageConfig;
-use super::extract::opened;
+use super::evaluate::adopted;
 use super::finetune::measure;
 use super::fit::{self, HeadOptions};
-use super::run::{Begin, Config, Folder, JOB, Lock, damaged, nothing_left};
+use super::run::{Begin, Config, Folder, JOB, Lock, Part, Run, damaged, nothing_left};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, notebook, stage};
+use crate::data::Splits;
 use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -127,7 +129,7 @@ pub(super) fn conclude(
     if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
         return Ok(nothing_left(run));
     }
-    let _lock = Lock::take(run)?;
+    let (classes, typed) = (config.network.classes.clone(), data.is_some());
     let mut job = config.job(&file, run.to_owned(), Begin::Resume, reading)?;
     job.data = data.unwrap_or(job.data);
     if !job.data.exists() {
@@ -138,12 +140,48 @@ pub(super) fn conclude(
         ));
         return Ok(nothing_left(run));
     }
-    let splits = opened(host, &job.data, job.validation_split, job.head.seed)?;
-    let Some(split) = &splits.test else { return Ok(nothing_left(run)) };
-    let outcome = measure(host, &job, split)?;
+    let split = Splits::open(&job.data, job.validation_split, job.head.seed).and_then(|splits| {
+        if typed {
+            same_pictures(run, &splits)?;
+        }
+        splits.test.map(|split| adopted(&split, &classes)).transpose()
+    });
+    let split = match split {
+        Ok(Some(split)) => split,
+        Ok(None) => return Ok(nothing_left(run)),
+        Err(error) if typed => return Err(error),
+        Err(error) => {
+            host.say(format_args!("note: it was not tested, and cannot be now: {}", error.message()));
+            return Ok(nothing_left(run));
+        }
+    };
+    let _lock = Lock::take(run)?;
+    let outcome = measure(host, &job, &split)?;
     let (text, mut value) = nothing_left(run);
     value["test"] = json!(outcome);
     Ok((outcome.map_or(String::new(), |outcome| format!("test\n{}\n", outcome.text())) + &text, value))
+}
+
+/// Whether `splits` are what the run learned from and was validated with: its figures are of no others.
+fn same_pictures(run: &Path, splits: &Splits) -> Result<()> {
+    let opened = Run::open(run)?;
+    let parts = [(Part::Train, Some(&splits.train)), (Part::Validation, splits.validation.as_ref())];
+    for (part, folder) in parts {
+        if let Some(folder) = folder
+            && opened.saw(part, &Listing::of_folder(folder)?) == Some(false)
+        {
+            return Err(Error::new(
+                Kind::Usage,
+                format!(
+                    "{} holds other pictures than {} was trained with",
+                    folder.root.display(),
+                    run.display()
+                ),
+            )
+            .help(format!("`vgg-ft evaluate {} DATA` judges it by others", quoted(run))));
+        }
+    }
+    Ok(())
 }
 
 /// In which precision the job of a run's folder, or of its `run.toml` or `job.toml`, computes; `None` where nothing

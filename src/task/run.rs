@@ -83,6 +83,14 @@ impl Folder {
         let mut folder = Self { path: path.to_owned(), lock, over: Cell::new(false) };
         let (finished, stopped) = (folder.join("run.toml").exists(), folder.join(CHECKPOINT).exists());
         match begin {
+            // Nobody could repeat it.
+            Begin::New | Begin::Over if folder.has_weights_of(job)? => {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{} would be written over by a run that begins with its weights", path.display()),
+                )
+                .help("choose another folder with -o"));
+            }
             Begin::New if finished => {
                 return Err(Error::new(Kind::Usage, format!("{} holds a finished run", path.display()))
                     .help("choose another folder with -o, or write over it with --force"));
@@ -97,6 +105,15 @@ impl Folder {
             Begin::Resume => {
                 folder.compare(host, JOB, job)?;
                 folder.untouched()?;
+                // The same weights in another place, where who goes on next is to find them.
+                let there = Config::read(&folder.join(JOB))?;
+                if there.training.weights != job.training.weights {
+                    let weights = job.training.weights.clone();
+                    folder.describe(&Config {
+                        training: TrainingConfig { weights, ..there.training },
+                        ..there
+                    })?;
+                }
             }
             Begin::New => folder.nothing_lost()?,
             // What is there goes when there is something to put in its place: `take_over`.
@@ -113,6 +130,12 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Whether `job` begins with the weights that are here.
+    fn has_weights_of(&self, job: &Config) -> Result<bool> {
+        let begins = job.training.weights.as_deref().map(files::real).transpose()?;
+        Ok(begins == Some(files::real(&self.join(MODEL))?))
+    }
+
     /// Before the first step: where a run is to be written over, that is the moment when it goes. Its data have been read
     /// by now, and what can be wrong with them has been said.
     ///
@@ -122,10 +145,7 @@ impl Folder {
         if !self.over.take() {
             return Ok(());
         }
-        // Its weights may be those that this one begins with.
-        let own = files::real(&self.join(MODEL))?;
-        let begins = job.training.weights.as_deref().map(files::real).transpose()?;
-        self.remove_all_but(if begins == Some(own) { MODEL } else { "" })?;
+        self.clear()?;
         self.describe(job)
     }
 
@@ -134,13 +154,9 @@ impl Folder {
     /// # Errors
     /// [`Kind::Io`].
     pub fn clear(&self) -> Result<()> {
-        self.remove_all_but("")
-    }
-
-    fn remove_all_but(&self, kept: &str) -> Result<()> {
         // From here on it is not whole. The job goes last: without it nothing that is there can go on.
         remove(&self.join("run.toml"))?;
-        let others = FILES.iter().filter(|&&name| name != JOB && name != kept);
+        let others = FILES.iter().filter(|&&name| name != JOB);
         others.chain([&JOB]).try_for_each(|name| remove(&self.join(name)))
     }
 

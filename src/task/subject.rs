@@ -114,9 +114,10 @@ impl Subject {
                 .fact("known", lineage.reasons.join("; "))
                 .help("`vgg-ft weights fetch vgg16` gets a file with it; or name the folder of a run")
         })?;
-        // What Keras and torchvision feed their own networks.
+        // What Keras and torchvision feed their own networks; of other networks as a run, if it was not asked otherwise.
         let preprocess = feeding.preprocess.map_or_else(|| told(&weights), Ok)?;
-        let way = if preprocess == Preprocess::Torch { Resize::Bilinear } else { Resize::Nearest };
+        let bilinear = preprocess == Preprocess::Torch && lineage.has_top();
+        let way = if bilinear { Resize::Bilinear } else { Resize::Nearest };
         let resize = feeding.resize.unwrap_or(way);
         host.say(format_args!("weights    {}\n{lineage}", path.display()));
         let [h, w] = architecture.input;

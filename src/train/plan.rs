@@ -76,11 +76,11 @@ pub fn training(
     trainable: Trainable,
     batch: usize,
 ) -> Result<Record> {
-    steps(on, architecture, from, trainable, (batch, false))
+    steps(on, architecture, from, trainable, (batch, 0))
 }
 
-/// The same where all gradients wait for the end of the backward pass: those that are summed over batches, or that the
-/// rule does not use [at once](super::optimizer::uses_at_once).
+/// The same where all gradients wait for the end of the backward pass, since the rule does not use them
+/// [at once](super::optimizer::uses_at_once), or are summed over several `batches`, of which two are planned.
 ///
 /// # Errors
 /// As [`training`].
@@ -89,9 +89,9 @@ pub fn gathering(
     architecture: &Architecture,
     from: usize,
     trainable: Trainable,
-    batch: usize,
+    (batch, batches): (usize, usize),
 ) -> Result<Record> {
-    steps(on, architecture, from, trainable, (batch, true))
+    steps(on, architecture, from, trainable, (batch, batches.clamp(1, 2)))
 }
 
 fn steps(
@@ -99,16 +99,17 @@ fn steps(
     architecture: &Architecture,
     from: usize,
     trainable: Trainable,
-    (batch, gathers): (usize, bool),
+    (batch, gathers): (usize, usize),
 ) -> Result<Record> {
     let gpu = Gpu::new(Plan::new(card))?.with_precision(precision).with_kernels(kernels)?;
     let mut network = blank(&gpu, architecture)?;
     network.set_trainable(trainable);
-    let samples = samples(&gpu, architecture, from, (2, batch))?;
+    let accumulate = gathers.max(1);
+    let samples = samples(&gpu, architecture, from, (2 * accumulate, batch))?;
     let rule = Rmsprop { rate: 1e-5, rho: 0.9, epsilon: 1e-7, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
-    optimizer.gathers = gathers;
-    let course = Course::new(1, batch, 1, 1e-5);
+    optimizer.gathers = gathers > 0;
+    let course = Course { accumulate, ..Course::new(1, batch, 1, 1e-5) };
     Fit { device: &gpu, from, train: &samples, validation: None, stage: "plan", course: &course }.run(
         &mut network,
         &mut optimizer,

@@ -67,7 +67,7 @@ fn other_classes_are_refused_and_other_pictures_told_of() {
     fs::rename(here.join("more/validation/cold"), here.join("more/validation/tepid")).unwrap();
     let error = fails(&here, &[&on[..], &["other"]].concat(), 2);
     assert!(error.contains("cold, warm") && error.contains("tepid, warm"), "{error}");
-    assert!(error.contains("--weights run/model.safetensors"), "{error}");
+    assert!(error.contains("`vgg-ft finetune DATA --weights run/model.safetensors"), "{error}");
     assert!(!here.join("other").exists());
     // Its base, at least, fits.
     let base = ["finetune", "more", "--weights", "run/model.safetensors", "-o", "base", "--size", "32"];
@@ -101,8 +101,12 @@ fn what_was_held_out_of_features_is_held_out_again() {
     assert_eq!((&judged["split"], &judged["pictures"]), (&"validation".into(), &4.into()), "{judged}");
     assert_eq!(judged["accuracy"].as_f64(), toml("head")["result"]["val_accuracy"].as_float());
     // The run that it begins with stays.
-    let error = fails(&here, &["finetune", "data", "--from", "on", "-o", "./on/", "--force"], 2);
-    assert!(error.contains("would be written over"), "{error}");
+    for begins in [["data", "--from", "on"], ["data", "--weights", "on/model.safetensors"]] {
+        let over = ["--size", "32", "-o", "./on/", "--force"];
+        let over = if begins[1] == "--from" { &over[2..] } else { &over[..] };
+        let error = fails(&here, &[&["finetune"], &begins[..], over].concat(), 2);
+        assert!(error.contains("would be written over"), "{error}");
+    }
     let error = fails(&here, &["finetune", "data", "--from", "on/model.safetensors", "-o", "off"], 2);
     assert!(error.contains("is a file, not the folder of a run"), "{error}");
     // Moved, it is named where it is now.

@@ -80,8 +80,9 @@ fn a_test_that_was_not_reached_is_made_by_resume() {
         fs::rename(here.join("data").join(split).join("cold"), here.join("data").join(split).join("zero"))
             .unwrap();
     }
-    let error = fails(&here, &["resume", "run"], 1);
-    assert!(error.contains("other classes than the run"), "{error}");
+    let (_, said) = succeeds(&here, &["resume", "run"]);
+    assert!(said.contains("cannot be now") && said.contains("other classes than the run"), "{said}");
+    assert!(!fs::read_to_string(&file).unwrap().contains("test_"));
     for split in ["train", "validation", "test"] {
         fs::rename(here.join("data").join(split).join("zero"), here.join("data").join(split).join("cold"))
             .unwrap();
@@ -97,8 +98,11 @@ fn a_test_that_was_not_reached_is_made_by_resume() {
     fs::rename(here.join("data"), here.join("moved")).unwrap();
     let (_, said) = succeeds(&here, &["resume", "run"]);
     assert!(said.contains("data is gone") && said.contains("`vgg-ft resume run DATA`"), "{said}");
+    draw(&here.join("others"), &[("train", [5, 4]), ("validation", [3, 3]), ("test", [3, 3])]);
+    let error = fails(&here, &["resume", "run", "others"], 2);
+    assert!(error.contains("other pictures than run was trained with"), "{error}");
     succeeds(&here, &["resume", "run", "moved"]);
-    tested();
+    assert_eq!(fs::read_to_string(&file).unwrap().replace("/moved\"", "/data\""), whole);
     let (_, said) = succeeds(&here, &["resume", "run", "--rate-factor", "0.1"]);
     assert!(said.contains("no rate to change"), "{said}");
 }
@@ -123,7 +127,14 @@ fn weights_that_were_moved_are_the_same_and_others_are_told_of() {
     fs::rename(here.join("base.safetensors"), here.join("moved.safetensors")).unwrap();
     let error = fails(&here, &["resume", "run"], 2);
     assert!(error.contains("no weights file") && error.contains("--weights FILE"), "{error}");
-    succeeds(&here, &[&job("moved.safetensors")[..], &["--resume"]].concat());
+    let mut child = spawn(&here, &[&job("moved.safetensors")[..], &["--resume"]].concat());
+    wait_until(&mut child, || {
+        fs::read_to_string(here.join("run/job.toml")).is_ok_and(|job| job.contains("moved.safetensors"))
+    });
+    signal(&child, "-INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    // From now on the folder knows where they are.
+    succeeds(&here, &["resume", "run"]);
 
     let other = "base.safetensors";
     succeeds(&here, &["weights", "convert", "moved.safetensors", other, "--dtype", "bf16"]);

@@ -245,6 +245,11 @@ impl StageConfig {
         self.optimizer.validate()
     }
 
+    /// How many of `samples` are validated with after each epoch, `batch` at a time.
+    pub fn validated(&self, batch: usize, samples: usize) -> usize {
+        self.validation_steps.map_or(samples, |steps| steps.saturating_mul(batch).min(samples))
+    }
+
     /// Whether it compares epochs.
     pub fn watches(&self) -> bool {
         let plateau = matches!(self.schedule, Schedule::Plateau { .. });

@@ -169,26 +169,30 @@ fn what_a_rule_keeps_counts() {
         let training = Some(Learning { boundary, samples: [1000, 0], augmented: true, keeps });
         peak(&Estimate { architecture, batch: 20, pictures: 0, training }, &host(0, T4))
     };
-    let keeps = |states, gradient| Keeps { states, gradient };
+    let keeps = |states, batches| Keeps { states, batches };
     let learns = architecture.parameters_from(boundary);
-    assert_eq!(need(keeps(2, false)) - need(keeps(0, false)), 8 * learns);
+    assert_eq!(need(keeps(2, 0)) - need(keeps(0, 0)), 8 * learns);
     // When the last gradient is there the activations are gone, so that it may cost less than all of them.
-    let more = need(keeps(0, true)) - need(keeps(0, false));
-    assert!(more > learns && more <= 4 * learns, "{more} for {learns} weights");
+    let more = need(keeps(0, 1)) - need(keeps(0, 0));
+    assert!(more > 2 * learns && more <= 4 * learns, "{more} for {learns} weights");
+    // Sums lie there through the next batch, and each gradient comes beside its sum.
+    let summed = need(keeps(0, 2)) - need(keeps(0, 0));
+    assert!(summed > more && summed >= 4 * learns, "{summed} for {learns} weights");
+    assert_eq!(need(keeps(0, 9)), need(keeps(0, 2)));
     let stage = |toml: &str| -> StageConfig {
         toml::from_str(&format!("name = \"a\"\nepochs = 1\nrate = 0.001\n{toml}")).unwrap()
     };
     for (toml, expected) in [
-        ("", keeps(0, false)),
-        ("accumulate = 4", keeps(0, true)),
-        ("[optimizer]\nrule = \"adamw\"", keeps(1, true)),
-        ("[optimizer]\nrule = \"sgd\"", keeps(0, true)),
-        ("[optimizer]\nrule = \"sgd\"\nmomentum = 0.9", keeps(0, true)),
-        ("[optimizer]\nweight_decay = 0.01", keeps(0, true)),
-        ("[optimizer]\nepsilon_outside = true", keeps(0, true)),
-        ("accumulate = 2\n[optimizer]\ncentered = true\nmomentum = 0.9", keeps(2, true)),
+        ("", keeps(0, 0)),
+        ("accumulate = 4", keeps(0, 4)),
+        ("[optimizer]\nrule = \"adamw\"", keeps(1, 1)),
+        ("[optimizer]\nrule = \"sgd\"", keeps(0, 1)),
+        ("[optimizer]\nrule = \"sgd\"\nmomentum = 0.9", keeps(0, 1)),
+        ("[optimizer]\nweight_decay = 0.01", keeps(0, 1)),
+        ("[optimizer]\nepsilon_outside = true", keeps(0, 1)),
+        ("accumulate = 2\n[optimizer]\ncentered = true\nmomentum = 0.9", keeps(2, 2)),
     ] {
         assert_eq!(Keeps::of(&[stage(toml)]), expected, "{toml}");
     }
-    assert_eq!(Keeps::of(&[stage(""), stage("accumulate = 2")]), keeps(0, true));
+    assert_eq!(Keeps::of(&[stage(""), stage("accumulate = 2")]), keeps(0, 2));
 }

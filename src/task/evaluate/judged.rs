@@ -156,10 +156,14 @@ pub(in crate::task) fn labelled(
                 .to_owned(),
         )
     } else if whole && training.validation_split.is_some() {
+        let trained = match training.job {
+            Job::Finetune => training.data.display().to_string(),
+            // Its data are the features.
+            Job::Fit => "a folder".into(),
+        };
         Some(format!(
-            "the run was trained on a part of {}; if {} is that folder in another place, --split validation takes the \
-             other part",
-            training.data.display(),
+            "the run was trained on a part of {trained}; if {} is that folder in another place, --split validation takes \
+             the other part",
             data.display()
         ))
     } else if !own && name == "train" && !is_test(run, data)? {

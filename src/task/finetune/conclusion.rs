@@ -5,8 +5,8 @@
 
 use super::{Finetune, some};
 use crate::data::{Folder, Pictures};
-use crate::error::{Kind, Result};
-use crate::files::quoted;
+use crate::error::{Error, Kind, Result};
+use crate::files::{self, quoted};
 use crate::model::Network;
 use crate::report::Outcome;
 use crate::task::Host;
@@ -17,7 +17,7 @@ use crate::task::report::{self, Judged, Material};
 use crate::task::run::{self, Config, ResultConfig, Run};
 use crate::task::stage::ended_with;
 use crate::train::{History, PictureSamples, Samples};
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 
 /// What there is to say of a run.
 pub(super) struct Conclusion<'a> {
@@ -54,9 +54,8 @@ impl<'a> Conclusion<'a> {
         }
         let mut text = format!("run        {}\n", job.output.display());
         let of = config.training.samples[1];
-        let asked = job.stages.last().and_then(|stage| stage.validation_steps);
-        let some = asked.map(|steps| steps.saturating_mul(job.head.batch)).filter(|some| *some < of);
-        let part = some.map_or(String::new(), |some| format!(", on {some} of its {of} pictures"));
+        let some = job.stages.last().map_or(of, |stage| stage.validated(job.head.batch, of));
+        let part = if some < of { format!(", on {some} of its {of} pictures") } else { String::new() };
         match (result.head_val_accuracy, result.val_accuracy) {
             (Some(before), Some(after)) => {
                 let [first, last] = [job.stages.first(), job.stages.last()].map(after_stage);
@@ -131,11 +130,15 @@ pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> R
         return Ok(None);
     }
     let split = adopted(split, &run.config.network.classes)?;
+    let mut config = run.config.clone();
+    if files::real(&job.data)? != files::real(&config.training.data)? {
+        config.training.data = absolute(&job.data).map_err(|e| Error::io("find", &job.data, &e))?;
+    }
     let split = some(&split, job.test_pictures, job.head.seed);
     let pictures = decode(host, "test", &split, job.size, job.pictures.resize, &job.pictures.reading)?;
     let mut network = run.network(host)?;
     let seconds = result.seconds;
-    let mut conclusion = Conclusion { job, config: run.config, text: String::new(), tested: None };
+    let mut conclusion = Conclusion { job, config, text: String::new(), tested: None };
     let judged = conclusion.test(host, &network, (split.root, &pictures), || seconds)?;
     let outcome = conclusion.tested.clone();
     let folder = run::Folder::at(&job.output);

@@ -5,7 +5,7 @@
 use super::Finetune;
 use crate::data::Splits;
 use crate::error::{Error, Kind, Result};
-use crate::files::{self, quoted};
+use crate::files::quoted;
 use crate::task::run::{Config, MODEL, Run};
 use std::path::{Path, PathBuf};
 
@@ -16,25 +16,11 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Whether a run at `output` leaves the one that it begins with as it is.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] when it would take its place: nobody could repeat it.
-    pub fn apart(run: &Path, output: &Path) -> Result<()> {
-        if files::real(run)? != files::real(output)? {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Usage,
-            format!("{} would be written over by what begins with it", run.display()),
-        )
-        .help("choose another folder with -o"))
-    }
-
     /// The run in the folder `run`.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when it is no finished run; [`Kind::Weights`] when its weights are missing, [`Kind::Data`] when they are of another run.
+    /// [`Kind::Usage`] when it is no finished run; [`Kind::Weights`] when its weights are missing, [`Kind::Data`] when they
+    /// are of another run.
     pub fn open(run: &Path) -> Result<Self> {
         let opened = Run::open(run)?;
         opened.weights()?;
@@ -84,7 +70,8 @@ pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
     Error::new(Kind::Usage, format!("the classes of {} are not those of the network", job.data.display()))
         .expected_got(job.named_classes.join(", "), classes.join(", "))
         .help(format!(
-            "give a folder with those classes; or begin with its base and a new classifier: --weights {} instead of --from",
+            "give a folder with those classes; or begin with its base and a new classifier: `vgg-ft finetune DATA --weights {} \
+             -o RUN`",
             quoted(&weights)
         ))
 }

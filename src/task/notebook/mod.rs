@@ -295,7 +295,7 @@ fn measured(parts: &[Part], splits: &Splits) -> String {
     let (checked, tested) = (of(&splits.validation), of(&splits.test));
     for Part { job, .. } in parts {
         for stage in &job.stages {
-            let some = stage.validation_steps.map_or(checked, |steps| steps.saturating_mul(job.head.batch));
+            let some = stage.validated(job.head.batch, checked);
             if some < checked {
                 let _ = writeln!(text, "{}: val on {some} of {checked} pictures", stage.name);
             }

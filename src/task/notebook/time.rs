@@ -69,8 +69,7 @@ pub fn passes(
         }
         let step = batch * stage.accumulate;
         let trained = stage.steps_per_epoch.map_or(sizes.train, |steps| steps * step);
-        let checked =
-            stage.validation_steps.map_or(sizes.validation, |steps| (steps * batch).min(sizes.validation));
+        let checked = stage.validated(batch, sizes.validation);
         let epoch = trained as f64 * (1.0 - before(enters) + 2.0 * (1.0 - before(from)))
             + checked as f64 * (1.0 - before(lowest));
         sum += stage.epochs.saturating_sub(*done) as f64 * epoch;

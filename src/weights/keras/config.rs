@@ -108,6 +108,8 @@ impl Node {
     /// What is done to the numbers of a picture before the first layer that does more, `scale offset`; either
     /// is one number, or three with commas between.
     pub fn rescaling(&self) -> Option<String> {
+        // A class of the user's own lists none: nothing is known.
+        self.layers.as_ref()?;
         let mut all: Option<Affine> = None;
         for layer in self.steps() {
             match &layer.affine {
