@@ -96,9 +96,7 @@ pub fn save(
     float: FloatType,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let sorted = sorted(path, tensors, float)?;
-    let header = header(path, &sorted, float, metadata)?;
-    write_atomic(path, |out| put(path, out, &header, &sorted, float))
+    save_until(&NEVER, path, (tensors, float), metadata)
 }
 
 /// As [`save`], for a command that has nothing to keep when the user stops it.
@@ -111,9 +109,21 @@ pub fn save_stoppable(
     float: FloatType,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
+    save_until(interrupt::flag(), path, (tensors, float), metadata)
+}
+
+/// Nobody stops it.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+fn save_until(
+    stop: &AtomicBool,
+    path: &Path,
+    (tensors, float): (&[NamedTensor<'_>], FloatType),
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
     let sorted = sorted(path, tensors, float)?;
     let header = header(path, &sorted, float, metadata)?;
-    write_stoppable(path, |out| put(path, out, &header, &sorted, float))
+    write_until(stop, path, |out| put(path, out, &header, &sorted, float))
 }
 
 /// `tensors` by name, each of them one that can be saved.
