@@ -275,6 +275,10 @@ fn finetune(
     a: JobArgs,
     from: Option<task::Origin>,
 ) -> Result<task::Finetune> {
+    let mut a = a;
+    if let Some(run) = &from {
+        a.pictures.weights = Some(run.weights());
+    }
     let augment = a.augment.parameters()?;
     let mut stages = Vec::new();
     let head_epochs = a.head_epochs.unwrap_or(if from.is_some() { 0 } else { 10 });

@@ -79,11 +79,9 @@ impl Recipe {
                 ),
             ]
         };
-        let pairs = settings(self).into_iter().zip(settings(here));
-        pairs
-            .filter(|(there, here)| there != here)
-            .map(|((name, there), (_, here))| (name, there, here))
-            .next()
+        let mut pairs = settings(self).into_iter().zip(settings(here));
+        let ((name, there), (_, here)) = pairs.find(|(there, here)| there != here)?;
+        Some((name, there, here))
     }
 
     /// A fingerprint of all of it: two extractions with the same key give the same rows.

@@ -108,7 +108,8 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let (validation, tested) = (part("validation")?, part("test")?);
     let recipe = &train.recipe;
     // The pictures may lie elsewhere, or nowhere, by now.
-    let pictures = [Some(recipe), validation.as_ref().map(|features| &features.recipe)];
+    let others = [&validation, &tested].map(|part| part.as_ref().map(|features| &features.recipe));
+    let pictures = [Some(recipe), others[0], others[1]];
     for root in
         pictures.into_iter().flatten().map(|recipe| Path::new(&recipe.root)).filter(|root| root.is_dir())
     {

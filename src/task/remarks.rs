@@ -56,7 +56,7 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
 
 /// A remark where the weights are those of a run that learned from other pictures than these, whose digest is `train`:
 /// what is held out here may have been learned there.
-pub(super) fn learned_elsewhere(host: &Host, job: &Finetune, train: &String) {
+pub(super) fn learned_elsewhere(host: &Host, job: &Finetune, train: &str) {
     let file =
         job.pictures.weights.as_deref().filter(|file| file.file_name().is_some_and(|name| name == MODEL));
     let Some(folder) = file.and_then(Path::parent) else { return };

@@ -1,11 +1,10 @@
 //! `resume`: a run that was stopped, from what its folder says alone; and a job from another run's file.
 
-use super::contents::Listing;
 use super::course::StageConfig;
 use super::evaluate::adopted;
 use super::finetune::measure;
 use super::fit::{self, HeadOptions};
-use super::run::{Begin, Config, Folder, JOB, Lock, Part, Run, damaged, nothing_left};
+use super::run::{Begin, Config, Folder, JOB, Lock, Run, damaged, nothing_left};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, notebook, stage};
 use crate::data::Splits;
 use crate::device::Precision;
@@ -164,24 +163,15 @@ pub(super) fn conclude(
 
 /// Whether `splits` are what the run learned from and was validated with: its figures are of no others.
 fn same_pictures(run: &Path, splits: &Splits) -> Result<()> {
-    let opened = Run::open(run)?;
-    let parts = [(Part::Train, Some(&splits.train)), (Part::Validation, splits.validation.as_ref())];
-    for (part, folder) in parts {
-        if let Some(folder) = folder
-            && opened.saw(part, &Listing::of_folder(folder)?) == Some(false)
-        {
-            return Err(Error::new(
-                Kind::Usage,
-                format!(
-                    "{} holds other pictures than {} was trained with",
-                    folder.root.display(),
-                    run.display()
-                ),
-            )
-            .help(format!("`vgg-ft evaluate {} DATA` judges it by others", quoted(run))));
-        }
+    if Run::open(run)?.saw_all(splits)? {
+        return Ok(());
     }
-    Ok(())
+    let there = splits.train.root.display();
+    Err(Error::new(
+        Kind::Usage,
+        format!("{there} holds other pictures than {} was trained with", run.display()),
+    )
+    .help(format!("`vgg-ft evaluate {} DATA` judges it by others", quoted(run))))
 }
 
 /// In which precision the job of a run's folder, or of its `run.toml` or `job.toml`, computes; `None` where nothing

@@ -34,6 +34,13 @@ impl Score {
         self.right as f64 / self.seen as f64
     }
 
+    /// Takes those of other samples in.
+    pub(super) fn join(&mut self, other: Self) {
+        self.loss_sum += other.loss_sum;
+        self.right += other.right;
+        self.seen += other.seen;
+    }
+
     /// Takes a batch's loss in, and gives its sum.
     pub(super) fn add(&mut self, device: &dyn Device, loss: LossArrival) -> Result<f64> {
         let rows = loss.rows();

@@ -78,10 +78,6 @@ impl Fit<'_> {
             let epoch = position.epochs.len() + 1;
             let (began, before) = (Instant::now(), position.seconds);
             while position.within < steps {
-                if course.accumulate > 1 {
-                    // What a step that is left undone has added is told from what was there.
-                    late.land(&mut position.score)?;
-                }
                 if let Err(stopped) = interrupt::check() {
                     late.land(&mut position.score)?;
                     observer.keep(network, optimizer, position)?;
@@ -90,12 +86,10 @@ impl Fit<'_> {
                 }
                 optimizer.rule = optimizer.rule.at_rate(rate(position.step, &position.epochs));
                 // A step of many batches is left undone where it is stopped: no weight has moved.
-                let score = position.score;
                 match self.step(network, optimizer, sampler.batch(position.step), position, &mut late) {
                     Err(error) if error.kind() == Kind::Interrupted => {
                         optimizer.forget();
                         late.forget();
-                        position.score = score;
                         continue;
                     }
                     done => done?,
@@ -217,6 +211,8 @@ impl Fit<'_> {
         let course = self.course;
         let at = At { epoch: position.epochs.len() + 1, within: position.within + 1 };
         let parts = indices.chunks(course.batch).count();
+        // Of this step alone, so that it can be left undone.
+        let mut score = Score::default();
         for (part, chosen) in indices.chunks(course.batch).enumerate() {
             if part > 0 {
                 interrupt::check()?;
@@ -233,8 +229,13 @@ impl Fit<'_> {
                     .help("this is a bug in vgg-ft")
                     .context(late.place(at)));
             };
-            late.follow(loss, at, &mut position.score)?;
+            if part == 0 {
+                // Of the step before.
+                late.land(&mut position.score)?;
+            }
+            late.follow(loss, at, &mut score)?;
         }
+        position.score.join(score);
         position.batches += parts as u64;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The pictures that the network is most sure of and wrong about.
 
 use super::{Thumbnail, Verdict, escape, highest};
-use crate::report::counted;
+use crate::report::{counted, counted_are};
 use std::fmt::Write as _;
 
 /// A picture and what was called.
@@ -33,13 +33,16 @@ pub fn gallery(verdict: &Verdict<'_>) -> String {
     if verdict.mistakes.is_empty() {
         return match verdict.wrong {
             0 => "<p class=\"empty\">There are none.</p>\n".into(),
-            n => format!("<p class=\"empty\">{} called wrongly; none is shown.</p>\n", counted_were(n)),
+            n => format!(
+                "<p class=\"empty\">{} called wrongly; none is shown.</p>\n",
+                counted_are(n, "picture")
+            ),
         };
     }
     let mut out = format!(
         "<p>Of {}, {} called wrongly; {} most confidently. {}</p>\n<div class=\"mistakes\">\n",
         counted(verdict.labels.len(), "picture"),
-        if verdict.wrong == 1 { "1 was".into() } else { format!("{} were", verdict.wrong) },
+        if verdict.wrong == 1 { "1 is".into() } else { format!("{} are", verdict.wrong) },
         if verdict.mistakes.len() == 1 {
             "this one".into()
         } else {
@@ -61,11 +64,6 @@ pub fn gallery(verdict: &Verdict<'_>) -> String {
     }
     out.push_str("</div>\n");
     out
-}
-
-/// "1 picture was", "2 pictures were".
-fn counted_were(n: usize) -> String {
-    format!("{} {}", counted(n, "picture"), if n == 1 { "was" } else { "were" })
 }
 
 fn pictures(mistake: &Mistake) -> String {

@@ -109,7 +109,7 @@ fn many_classes_have_a_curve_each() {
     assert_eq!(html.matches("class=\"curve ").count(), 3);
     assert_eq!(html.matches(" against the rest: AUC").count(), 3);
     // One is one.
-    assert!(html.contains("Of 4 pictures, 1 was called wrongly; this one most confidently."), "{html}");
+    assert!(html.contains("Of 4 pictures, 1 is called wrongly; this one most confidently."), "{html}");
     assert!(html.contains("1 picture called with") && !html.contains("1 pictures"), "{html}");
     // A class without pictures has no curve, and says so.
     let html = show(&["a", "b", "c"], &[0, 1], &probabilities[..2]);

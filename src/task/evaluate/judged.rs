@@ -211,14 +211,13 @@ fn is_copy(run: &Run, data: &Path) -> bool {
         }
         Splits::open(data, training.validation_split, training.split_seed())
     };
-    let saw = |part, folder: Option<&Folder>| -> Option<bool> {
-        let listing = folder.map_or_else(|| Ok(Listing::default()), Listing::of_folder).ok()?;
-        run.saw(part, &listing).map(|saw| saw && listing.tells())
+    let copied = |splits: Splits| -> Result<bool> {
+        let mut all = vec![&splits.train];
+        all.extend(&splits.validation);
+        let told = all.into_iter().map(|part| Ok(Listing::of_folder(part)?.tells()));
+        Ok(told.collect::<Result<Vec<bool>>>()?.iter().all(|tells| *tells) && run.saw_all(&splits)?)
     };
-    splits().is_ok_and(|Splits { train, validation, .. }| {
-        saw(Part::Train, Some(&train)) == Some(true)
-            && saw(Part::Validation, validation.as_ref()) == Some(true)
-    })
+    splits().and_then(copied).unwrap_or(false)
 }
 
 /// Whether `data` is the test split of the folder that the run learned from.

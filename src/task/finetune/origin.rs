@@ -6,6 +6,7 @@ use super::Finetune;
 use crate::data::Splits;
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
+use crate::task::PictureOptions;
 use crate::task::run::{Config, MODEL, Run};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,11 @@ impl Origin {
         let opened = Run::open(run)?;
         opened.weights()?;
         Ok(Self { config: opened.config, weights: run.join(MODEL) })
+    }
+
+    /// The file of its weights.
+    pub fn weights(&self) -> PathBuf {
+        self.weights.clone()
     }
 
     /// The dropout that it was trained with.
@@ -53,12 +59,11 @@ impl Origin {
         let mut job = Finetune {
             variant: fed.variant,
             size: fed.size,
-            pictures: fed.pictures,
+            pictures: PictureOptions { weights: job.pictures.weights, ..fed.pictures },
             trained_classifier: true,
             named_classes: fed.named_classes,
             ..job
         };
-        job.pictures.weights = Some(self.weights);
         job.head.units = fed.head.units;
         Ok(job)
     }

@@ -3,7 +3,7 @@
 //! In: a run's folder. Out: a [`Run`], or who must do what first.
 
 use super::{CHECKPOINT, Config, Folder, JOB, MODEL, damaged, is_held};
-use crate::data::Resize;
+use crate::data::{Resize, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
@@ -124,6 +124,20 @@ impl Run {
         let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[part as usize].digest);
         let seen = moment.or_else(|| self.config.training.digests.get(part as usize))?;
         Some(*seen == listing.contents().digest)
+    }
+
+    /// Whether what it learned from and was validated with are these, by names, classes and sizes. What cannot be read makes
+    /// them others; a run that does not tell saw none.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when a picture is gone.
+    pub fn saw_all(&self, splits: &Splits) -> Result<bool> {
+        let validation = splits.validation.as_ref();
+        let parts = [
+            (Part::Train, Listing::of_folder(&splits.train)?),
+            (Part::Validation, validation.map_or_else(|| Ok(Listing::default()), Listing::of_folder)?),
+        ];
+        Ok(parts.iter().all(|(part, listing)| self.saw(*part, listing) == Some(true)))
     }
 
     /// Remarks on a run that is not finished, and where the device computes in other numbers than those that the run was
