@@ -254,7 +254,7 @@ impl Folder {
         self.join(BEST)
     }
 
-    /// The history so far and its picture; called after every epoch.
+    /// The history so far and its picture.
     ///
     /// # Errors
     /// [`Kind::Io`].

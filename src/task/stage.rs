@@ -16,7 +16,7 @@ use crate::report::{Progress, counted, epoch_heading, epoch_line};
 use crate::train::{
     Best, Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, Stopping,
 };
-use pace::Pace;
+use pace::{Pace, between_epochs};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -206,7 +206,9 @@ impl<'a> Stages<'a> {
             samples: course.steps(train.len()) * course.samples_per_step(),
             progress: None,
             history: &mut self.history,
-            pace: Pace::of(device.memory()?.is_some() && !stage.restore_best),
+            // The weights of the best epoch must be those of one whose state is there, too.
+            every_epoch: stage.restore_best,
+            paces: Default::default(),
         };
         let fit = Fit {
             device,
@@ -218,6 +220,7 @@ impl<'a> Stages<'a> {
         };
         let outcome = fit.run(network, &mut optimizer, &mut position, &mut watch);
         self.last = position;
+        let written = if self.history.epochs.is_empty() { Ok(()) } else { self.folder.history(&self.history) };
         outcome.map_err(|error| match error.kind() {
             Kind::Interrupted => {
                 let run = quoted(self.folder.path());
@@ -230,7 +233,8 @@ impl<'a> Stages<'a> {
             }
             Kind::Numeric => self.diverged(error),
             _ => error,
-        })
+        })?;
+        written
     }
 
     /// What can be done about a loss that is no number.
@@ -305,7 +309,10 @@ struct Watch<'a> {
     samples: usize,
     progress: Option<Progress>,
     history: &'a mut History,
-    pace: Pace,
+    /// Whether the state after each epoch is kept.
+    every_epoch: bool,
+    /// Of the state and of the history.
+    paces: [Pace; 2],
 }
 
 impl Observer for Watch<'_> {
@@ -329,12 +336,17 @@ impl Observer for Watch<'_> {
             None => self.host.say(line),
         }
         self.history.epochs.push(epoch.clone());
-        self.folder.history(self.history)
+        let [_, pace] = &mut self.paces;
+        if pace.hurries(Instant::now()) {
+            return Ok(());
+        }
+        pace.write(|| self.folder.history(self.history))
     }
 
     fn keep(&mut self, network: &Network, optimizer: &mut Optimizer, position: &Position) -> Result<()> {
-        let began = Instant::now();
-        if self.pace.passes(began, position, interrupt::check().is_err()) {
+        let [pace, _] = &mut self.paces;
+        let may_wait = !self.every_epoch && between_epochs(position, interrupt::check().is_err());
+        if may_wait && pace.hurries(Instant::now()) {
             return Ok(());
         }
         let (stage, samples, position) = (self.stage, self.contents.clone(), position.clone());
@@ -343,9 +355,8 @@ impl Observer for Watch<'_> {
         let state = serde_json::to_string(&moment)
             .map_err(|e| Error::new(Kind::Io, "the checkpoint cannot be written").fact("reason", e))?;
         let device = self.host.device.as_ref();
-        Checkpoint::save(&self.folder.checkpoint(), device, (network, self.first), optimizer, &state)?;
-        self.pace.last = Some((Instant::now(), began.elapsed()));
-        Ok(())
+        let path = self.folder.checkpoint();
+        pace.write(|| Checkpoint::save(&path, device, (network, self.first), optimizer, &state))
     }
 
     fn best(&mut self, network: &Network, best: &Best<'_>) -> Result<()> {
