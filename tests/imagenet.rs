@@ -135,7 +135,7 @@ fn a_file_without_the_classifier_and_a_name_without_a_file_are_refused() {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/weights/vgg16_imagenet_notop.f16.safetensors");
     let error = refuse(&[shipped], 1);
     assert!(
-        error.contains("has no classifier that can be asked") && error.contains("weights fetch"),
+        error.contains("has no classifier to ask") && error.contains("weights fetch"),
         "{error}"
     );
     let error = refuse(&["no-such.pth"], 2);

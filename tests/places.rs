@@ -674,7 +674,7 @@ fn an_export_answers_as_its_run_does() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("data"), &["."], 3);
-    succeeds(here, &[&["finetune", "data", "-o", "run"], &SMALL[..]].concat());
+    succeeds(here, &[&["finetune", "data", "-o", "run", "--resize", "bilinear"], &SMALL[..]].concat());
     let ask = |network: &str| {
         let (rows, said) = succeeds(here, &["predict", network, "data", "--all-probabilities", "--json"]);
         (rows, said)
@@ -692,13 +692,22 @@ fn an_export_answers_as_its_run_does() {
         succeeds(here, &["export", "run", "--format", format, "-o", file]);
         let (rows, said) = ask(file);
         assert_eq!(rows, own, "{format}");
-        assert!(said.contains("input      32x32 by nearest"), "{said}");
+        assert!(said.contains("input      32x32 by bilinear"), "{said}");
     }
-    // A .pth has no place for the size of the pictures.
-    succeeds(here, &["export", "run", "-o", "a.pth"]);
-    let error = fails(here, &["predict", "a.pth", "data"], 1);
-    assert!(
-        error.contains("no classifier that can be asked") && error.contains("size of the pictures"),
-        "{error}"
-    );
+    // What else is made of an export says the same.
+    succeeds(here, &["weights", "convert", "a.onnx", "again.safetensors"]);
+    succeeds(here, &["weights", "convert", "again.safetensors", "again.h5", "--format", "keras-h5"]);
+    assert_eq!(ask("again.safetensors").0, own);
+    assert_eq!(ask("again.h5").0, own);
+    // A .pth has no place for it: what is said at its export is said again.
+    let (_, said) = succeeds(here, &["export", "run", "-o", "a.pth"]);
+    let feeding = "--size 32x32 --preprocess caffe --resize bilinear";
+    assert!(said.contains(feeding), "{said}");
+    let asked = ["predict", "a.pth", "data", "--all-probabilities", "--json"];
+    let (rows, _) = succeeds(here, &[&asked[..], &feeding.split(' ').collect::<Vec<_>>()].concat());
+    assert_eq!(rows, own.replace("\"cold\"", "\"0\"").replace("\"warm\"", "\"1\""));
+    let error = fails(here, &asked, 2);
+    assert!(error.contains("how large its pictures are") && error.contains("--size"), "{error}");
+    let error = fails(here, &[&asked[..], &["--size", "96"]].concat(), 1);
+    assert!(error.contains("is not for pictures of 96x96"), "{error}");
 }

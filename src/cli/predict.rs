@@ -1,7 +1,7 @@
 //! The options of `predict`, and of looking at pictures, which `evaluate` shares.
 
 use super::augment::AugmentArgs;
-use super::values::{positive, preprocess, resize, threshold, whole};
+use super::values::{positive, preprocess, resize, size, threshold, whole};
 use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::model::Preprocess;
@@ -43,11 +43,14 @@ pub struct PredictArgs {
     /// End at the first picture that cannot be read, instead of reporting and skipping it
     #[arg(long)]
     pub strict: bool,
+    /// Of a file of weights that does not say it: height and width of its pictures in pixels, or one number for both
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub size: Option<[usize; 2]>,
     /// Of a file of weights: pixel scaling; what the weights were trained with if not given
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
-    /// Of a file of weights: how pictures are brought to its size; `nearest` for Keras' weights, `bilinear` for
-    /// torchvision's if not given
+    /// Of a file of weights: how pictures are brought to its size; as the file says if not given, else `nearest` for Keras'
+    /// weights, `bilinear` for torchvision's
     #[arg(long, value_name = "METHOD", value_parser = resize())]
     pub resize: Option<Resize>,
     #[command(flatten)]
@@ -161,7 +164,7 @@ impl PredictArgs {
         Ok(task::Predict {
             look: self.look.look()?,
             run: self.run,
-            feeding: task::Feeding { preprocess: self.preprocess, resize: self.resize },
+            feeding: task::Feeding { size: self.size, preprocess: self.preprocess, resize: self.resize },
             inputs: self.inputs,
             null: self.null,
             top: self.top,

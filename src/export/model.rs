@@ -1,6 +1,7 @@
 //! What every format is made from: layers, their values in Keras' layouts, and how pixels become input.
 
 use super::Layout;
+use crate::data::Resize;
 use crate::error::Result;
 use crate::interrupt;
 use crate::model::{Architecture, Output, Placed, Preprocess, Pretrained};
@@ -11,6 +12,7 @@ pub struct Model<'a> {
     architecture: &'a Architecture,
     weights: &'a Pretrained,
     preprocess: Preprocess,
+    resize: Option<Resize>,
     classes: &'a [String],
     scales_pixels: bool,
 }
@@ -44,7 +46,13 @@ impl<'a> Model<'a> {
         preprocess: Preprocess,
         classes: &'a [String],
     ) -> Self {
-        Self { architecture, weights, preprocess, classes, scales_pixels: false }
+        Self { architecture, weights, preprocess, resize: None, classes, scales_pixels: false }
+    }
+
+    /// The same with how pictures are brought to its size, if that is known.
+    #[must_use]
+    pub fn resized_by(self, resize: Option<Resize>) -> Self {
+        Self { resize, ..self }
     }
 
     /// The same with its preprocessing inside: the file's input is RGB from 0 to 255.
@@ -66,6 +74,11 @@ impl<'a> Model<'a> {
     /// How pixels are scaled, by the file or before it.
     pub fn preprocess(&self) -> Preprocess {
         self.preprocess
+    }
+
+    /// How pictures are brought to its size, if that is known.
+    pub fn resize(&self) -> Option<Resize> {
+        self.resize
     }
 
     /// What the file's input is, in words.
@@ -107,6 +120,7 @@ impl<'a> Model<'a> {
             ("vgg_ft_output", self.output()),
             ("vgg_ft_preprocess", self.preprocess.name().to_owned()),
         ];
+        remarks.extend(self.resize.map(|resize| ("vgg_ft_resize", resize.name().to_owned())));
         remarks.retain(|(key, _)| *key != "vgg_ft_classes" || !classes.is_empty());
         remarks
     }

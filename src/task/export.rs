@@ -33,7 +33,8 @@ pub fn export(host: &Host, job: &Export) -> Result<()> {
     let run = Run::open(&job.run)?;
     let weights = run.weights()?;
     let classes = &run.config.network.classes;
-    let mut model = Model::new(&run.architecture, &weights, run.preprocess()?, classes);
+    let mut model =
+        Model::new(&run.architecture, &weights, run.preprocess()?, classes).resized_by(Some(run.resize()?));
     if job.with_preprocessing {
         model = model.with_preprocessing();
     }
@@ -49,11 +50,14 @@ pub fn export(host: &Host, job: &Export) -> Result<()> {
 /// Says what whoever uses the file must know.
 pub(super) fn describe(host: &Host, model: &Model<'_>, format: Format) {
     let [h, w] = model.architecture().input;
-    host.say(format_args!("input      {h}x{w}, {}", model.input()));
+    let by = model.resize().map_or(String::new(), |resize| format!(" by {resize}"));
+    host.say(format_args!("input      {h}x{w}{by}, {}", model.input()));
     host.say(format_args!("output     {}", model.output()));
     if format == Format::Torch {
+        let resize = model.resize().map_or(String::new(), |resize| format!(" --resize {resize}"));
         host.say(format_args!(
-            "note: a .pth cannot say how pixels are scaled; where vgg-ft reads it again, say --preprocess {}",
+            "note: a .pth cannot say what its pictures are; where vgg-ft reads it again, say --size {h}x{w} \
+             --preprocess {}{resize}",
             model.preprocess()
         ));
     }

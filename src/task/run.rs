@@ -272,7 +272,7 @@ impl Folder {
     /// # Errors
     /// The device's; [`Kind::Io`].
     pub fn model(&self, host: &Host, network: &Network, config: &Config) -> Result<()> {
-        let NetworkConfig { classes, preprocess, size: [h, w], .. } = &config.network;
+        let NetworkConfig { classes, preprocess, resize, size: [h, w], .. } = &config.network;
         let metadata = BTreeMap::from([
             ("format".to_owned(), "keras".to_owned()),
             ("layout".to_owned(), "HWIO".to_owned()),
@@ -280,6 +280,7 @@ impl Folder {
             // What whoever takes these weights elsewhere must know of pictures.
             ("preprocess".to_owned(), preprocess.clone()),
             ("size".to_owned(), format!("{h}x{w}")),
+            ("resize".to_owned(), resize.clone()),
         ]);
         network.save(host.device.as_ref(), &self.join(MODEL), &metadata)
     }

@@ -220,7 +220,8 @@ impl<'a> Stages<'a> {
         };
         let outcome = fit.run(network, &mut optimizer, &mut position, &mut watch);
         self.last = position;
-        let written = if self.history.epochs.is_empty() { Ok(()) } else { self.folder.history(&self.history) };
+        let written =
+            if self.history.epochs.is_empty() { Ok(()) } else { self.folder.history(&self.history) };
         outcome.map_err(|error| match error.kind() {
             Kind::Interrupted => {
                 let run = quoted(self.folder.path());

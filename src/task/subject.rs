@@ -5,11 +5,11 @@
 use super::Host;
 use super::base::told;
 use super::run::Run;
-use super::weights::said_classes;
+use super::weights;
 use crate::data::{Augment, Resize};
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Architecture, Head, Network, Preprocess, Pretrained, Source, imagenet};
+use crate::model::{Architecture, Network, Output, Preprocess, Pretrained, Source};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -36,31 +36,12 @@ enum Origin {
 /// How pictures are fed, where the file of weights does not decide it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Feeding {
+    /// Height and width.
+    pub size: Option<[usize; 2]>,
     /// Pixel scaling.
     pub preprocess: Option<Preprocess>,
     /// Way to size.
     pub resize: Option<Resize>,
-}
-
-/// The network of a file that has a classifier, ImageNet's or one of two dense layers as of an export, and its classes:
-/// those that the file names, else numbers.
-fn classifier(weights: &Pretrained) -> Result<Option<(Architecture, Vec<String>)>> {
-    let lineage = weights.lineage();
-    let Some(variant) = lineage.variant() else { return Ok(None) };
-    if lineage.has_top() {
-        let classes = imagenet::names().map(str::to_owned).collect();
-        return Ok(Some((Architecture::vgg(variant, [224, 224])?.with_top()?, classes)));
-    }
-    let (&[units, outputs], Some(size)) = (&lineage.dense[..], weights.size()) else { return Ok(None) };
-    if outputs == 2 {
-        // Ours are one sigmoid.
-        return Ok(None);
-    }
-    let classes = if outputs == 1 { 2 } else { outputs };
-    let named = said_classes(weights);
-    let names = if named.len() == classes { named } else { (0..classes).map(|at| at.to_string()).collect() };
-    let head = Head { units, dropout: 0.0, classes };
-    Ok(Some((Architecture::vgg(variant, size)?.with_head(head)?, names)))
 }
 
 impl Subject {
@@ -89,7 +70,11 @@ impl Subject {
         if path.is_file() {
             return Self::pretrained(host, path, feeding);
         }
-        let given = [("--preprocess", feeding.preprocess.is_some()), ("--resize", feeding.resize.is_some())];
+        let given = [
+            ("--size", feeding.size.is_some()),
+            ("--preprocess", feeding.preprocess.is_some()),
+            ("--resize", feeding.resize.is_some()),
+        ];
         if let Some((option, _)) = given.into_iter().find(|&(_, given)| given) {
             return Err(Error::new(Kind::Usage, format!("{option} is not for a run"))
                 .fact("run", path.display())
@@ -101,24 +86,31 @@ impl Subject {
     }
 
     fn pretrained(host: &Host, path: &Path, feeding: Feeding) -> Result<Self> {
-        let mut weights = Pretrained::open(path)?;
+        let mut found = Pretrained::open(path)?;
         if let Some(preprocess) = feeding.preprocess {
-            weights.feed(preprocess);
+            found.feed(preprocess);
         }
-        let lineage = weights.lineage();
-        let (architecture, classes) = classifier(&weights)?.ok_or_else(|| {
-            let dense: Vec<String> = lineage.dense.iter().map(usize::to_string).collect();
-            let got = if dense.is_empty() { "a convolutional base".into() } else { dense.join(", ") };
-            Error::new(Kind::Weights, format!("{} has no classifier that can be asked", path.display()))
-                .expected_got("dense layers of 4096, 4096 and 1000, or two and the size of the pictures", got)
-                .fact("known", lineage.reasons.join("; "))
-                .help("`vgg-ft weights fetch vgg16` gets a file with it; or name the folder of a run")
-        })?;
+        let lineage = found.lineage();
+        let help = "`vgg-ft weights fetch vgg16` gets a file with a classifier; or name the folder of a run";
+        let architecture = weights::architecture(&found, feeding.size, help)?;
+        let outputs = match architecture.output() {
+            Output::Features => {
+                let error = Error::new(Kind::Weights, format!("{} has no classifier to ask", path.display()));
+                return Err(error.fact("known", lineage.reasons.join("; ")).help(help));
+            }
+            Output::Sigmoid => 2,
+            Output::Softmax(classes) => classes,
+        };
+        let mut classes = weights::classes(&found);
+        if classes.len() != outputs {
+            classes = (0..outputs).map(|at| at.to_string()).collect();
+        }
         // What Keras and torchvision feed their own networks; of other networks as a run, if it was not asked otherwise.
-        let preprocess = feeding.preprocess.map_or_else(|| told(&weights), Ok)?;
+        let preprocess = feeding.preprocess.map_or_else(|| told(&found), Ok)?;
         let bilinear = preprocess == Preprocess::Torch && lineage.has_top();
         let way = if bilinear { Resize::Bilinear } else { Resize::Nearest };
-        let resize = feeding.resize.unwrap_or(way);
+        let said = || found.said("resize").and_then(|word| word.parse().ok());
+        let resize = feeding.resize.or_else(said).unwrap_or(way);
         host.say(format_args!("weights    {}\n{lineage}", path.display()));
         let [h, w] = architecture.input;
         host.say(format_args!("input      {h}x{w} by {resize}, {}", preprocess.description()));
@@ -129,7 +121,7 @@ impl Subject {
             resize,
             augment: None,
             precision: None,
-            origin: Origin::File(Box::new(weights)),
+            origin: Origin::File(Box::new(found)),
         })
     }
 

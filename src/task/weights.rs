@@ -1,8 +1,10 @@
 //! `weights inspect`, `convert` and `diff`: files of any format, looked at, rewritten and compared.
 
 mod diff;
+mod network;
 
 pub use diff::diff;
+pub(super) use network::{architecture, classes};
 
 use super::Host;
 use super::base::told;
@@ -11,9 +13,10 @@ use super::output::Output;
 use crate::data::folder::is_run;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, write};
-use crate::model::{Architecture, Head, Lineage, Preprocess, Pretrained};
+use crate::model::{Lineage, Preprocess, Pretrained};
 use crate::weights::{self, FileFormat, FloatType, Named, Rounding, Table, Weights, find_default};
-use crate::{files, interrupt, model};
+use crate::{files, interrupt};
+use network::{fits, said_classes};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -98,13 +101,11 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
         return Err(Error::new(Kind::Usage, "--size means nothing to a .pth of convolutions alone")
             .help("they take pictures of any size; leave it out"));
     }
-    let architecture = architecture(&found, job.size)?;
-    let classes = match found.lineage().has_top() {
-        true => model::imagenet::names().map(str::to_owned).collect(),
-        false => said_classes(&found),
-    };
+    let help = "write it as safetensors with Keras' names: --format safetensors";
+    let (architecture, classes) = (architecture(&found, job.size, help)?, classes(&found));
     let recipe = job.preprocess.map_or_else(|| told(&found), Ok)?;
-    let model = Model::new(&architecture, &found, recipe, &classes);
+    let resize = found.said("resize").and_then(|word| word.parse().ok());
+    let model = Model::new(&architecture, &found, recipe, &classes).resized_by(resize);
     write(&job.to.path, &model, job.format)?;
     host.say(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
     describe(host, &model, job.format);
@@ -189,7 +190,7 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
     let stays = from.format() == FileFormat::Safetensors
         && from.names().any(|name| name.ends_with(".kernel"))
         && !lineage.turned;
-    let told = || ["vgg_ft_preprocess", "preprocess"].iter().find_map(|key| said.get(*key)?.parse().ok());
+    let told = || found.said("preprocess")?.parse().ok();
     let recipe = job.preprocess.or_else(|| if stays { told() } else { lineage.recipe() });
     let classes = said_classes(found);
     for (key, text) in [
@@ -198,6 +199,7 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
         ("preprocess", recipe.map(|recipe| recipe.name().to_owned())),
         ("classes", (!classes.is_empty()).then(|| classes.join("\n"))),
         ("size", job.size.or_else(|| found.size()).map(|[h, w]| format!("{h}x{w}"))),
+        ("resize", found.said("resize").map(str::to_owned)),
     ] {
         if let Some(text) = text {
             out.insert(key.into(), text);
@@ -208,7 +210,8 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
 
 /// Whether the program reads this key itself.
 fn is_own(key: &str) -> bool {
-    key.starts_with("vgg_ft_") || ["format", "layout", "preprocess", "classes", "size"].contains(&key)
+    key.starts_with("vgg_ft_")
+        || ["format", "layout", "preprocess", "classes", "size", "resize"].contains(&key)
 }
 
 /// Remarks are the user's; what the program reads, it writes as it is.
@@ -226,75 +229,6 @@ fn refuse_own(metadata: &[(String, String)]) -> Result<()> {
             }))
         }
     }
-}
-
-/// Whether the classifier, if there is one, takes what is left of pictures of this size.
-fn fits(found: &Pretrained, [h, w]: [usize; 2]) -> Result<()> {
-    if found.lineage().has_top() {
-        if [h, w] == [224, 224] {
-            return Ok(());
-        }
-        return Err(Error::new(Kind::Weights, "the classifier of ImageNet takes pictures of 224x224")
-            .expected_got("224x224", format!("{h}x{w}")));
-    }
-    if found.lineage().variant().is_none() {
-        // How often it pools is not known.
-        return Ok(());
-    }
-    let parameters = found.parameters();
-    let last =
-        |axes: usize| parameters.iter().rfind(|(_, shape)| shape.len() == axes).map(|(_, shape)| shape);
-    let dense = parameters.iter().find(|(_, shape)| shape.len() == 2).map(|(_, shape)| shape[0]);
-    let (Some(rows), Some(convolution)) = (dense, last(4)) else { return Ok(()) };
-    // Five poolings halve each side.
-    let left = (h / 32) * (w / 32) * convolution[3];
-    if rows == left {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Weights,
-        format!("the classifier in {} is not for pictures of {h}x{w}", found.weights().path().display()),
-    )
-    .expected_got(format!("{rows} numbers, as it takes"), format!("{left}, as five poolings leave")))
-}
-
-/// The network as its lineage says it is.
-fn architecture(found: &Pretrained, size: Option<[usize; 2]>) -> Result<Architecture> {
-    let lineage = found.lineage();
-    let file = found.weights().path().display();
-    let other = |what: String| {
-        let error = Error::new(Kind::Weights, format!("{file} cannot be written in this format"));
-        error
-            .expected_got("a VGG of 64 to 512 filters, alone, with the classifier of ImageNet, or with two dense layers", what)
-            .help("write it as safetensors with Keras' names: --format safetensors")
-    };
-    let variant = lineage.variant().ok_or_else(|| other(format!("{} convolutions", lineage.convolutions)))?;
-    let rows = found.parameters().iter().find(|(name, _)| name == "dense.kernel").map(|(_, shape)| shape[0]);
-    let known = size.or_else(|| found.size());
-    match (&lineage.dense[..], rows) {
-        ([], _) => Architecture::vgg(variant, known.unwrap_or([224; 2])),
-        _ if lineage.has_top() => Architecture::vgg(variant, [224; 2])?.with_top(),
-        (&[_, 2], _) => Err(other("a softmax of two classes, where ours is one sigmoid".into())),
-        (&[units, outputs], Some(rows)) => {
-            // 7 x 7 x 512 is 224 for everybody; of others, and of means over the picture, rows do not tell.
-            let known = known.or((rows == 25088).then_some([224; 2])).ok_or_else(|| {
-                Error::new(Kind::Usage, format!("{file} does not say how large its pictures are"))
-                    .fact("inputs of the classifier", rows)
-                    .help("say it with --size, as the network was trained")
-            })?;
-            fits(found, known)
-                .map_err(|error| error.help("say the size that it was trained with: --size"))?;
-            let head = Head { units, dropout: 0.0, classes: if outputs == 1 { 2 } else { outputs } };
-            Architecture::vgg(variant, known)?.with_head(head)
-        }
-        (dense, _) => Err(other(format!("dense layers of {dense:?}"))),
-    }
-}
-
-/// The classes that an export of ours names.
-pub(super) fn said_classes(found: &Pretrained) -> Vec<String> {
-    let said = ["vgg_ft_classes", "classes"].iter().find_map(|key| found.weights().metadata().get(*key));
-    said.map_or_else(Vec::new, |text| text.lines().map(str::to_owned).collect())
 }
 
 fn understood(found: &Pretrained) -> Result<Vec<Named<'_>>> {

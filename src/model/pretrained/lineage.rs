@@ -100,8 +100,7 @@ impl Lineage {
     fn scaling(&mut self, weights: &Weights, layers: &Layers) -> Result<()> {
         let said = |key: &str| weights.metadata().get(key).map(String::as_str);
         let input = said("vgg_ft_input").unwrap_or_default();
-        let named =
-            said("vgg_ft_preprocess").or_else(|| said("preprocess")).and_then(|name| name.parse().ok());
+        let named = super::said(weights, "preprocess").and_then(|name| name.parse().ok());
         let described = || Preprocess::ALL.into_iter().find(|recipe| input.ends_with(recipe.description()));
         if let Some(recipe) = named.or_else(described) {
             self.decide(recipe, "the file says so");

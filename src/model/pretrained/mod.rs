@@ -198,6 +198,11 @@ impl Pretrained {
         }
     }
 
+    /// What a file of ours says of `key`: an export as `vgg_ft_key`, a run's weights as `key`.
+    pub fn said(&self, key: &str) -> Option<&str> {
+        said(&self.weights, key)
+    }
+
     /// Height and width of the pictures that the network was made for, if the file says it.
     pub fn size(&self) -> Option<[usize; 2]> {
         said_size(&self.weights)
@@ -206,6 +211,12 @@ impl Pretrained {
 
 const INSPECT: &str =
     "these weights are of another network; `vgg-ft weights inspect` lists what a file holds";
+
+/// As [`Pretrained::said`].
+fn said<'a>(weights: &'a Weights, key: &str) -> Option<&'a str> {
+    let metadata = weights.metadata();
+    metadata.get(&format!("vgg_ft_{key}")).or_else(|| metadata.get(key)).map(String::as_str)
+}
 
 /// Pixels of a picture's side.
 pub const SIDES: RangeInclusive<usize> = 32..=4096;
