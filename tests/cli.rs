@@ -570,10 +570,12 @@ fn a_folder_of_classes_is_split_by_seed() {
     assert_eq!(fs::read(here.join("run/report.html")).unwrap(), page);
     // The same picture on both sides is counted, and under two classes.
     let again = ["finetune", "data", "-o", "again", "--size", "32", "--head-epochs", "1", "--epochs", "0"];
-    let said = vgg_ft(here).args(again).args(split).assert().success().get_output().stderr.clone();
+    let warm = ["--warmup", "99"];
+    let said = vgg_ft(here).args(again).args(split).args(warm).assert().success().get_output().stderr.clone();
     let said = String::from_utf8(said).unwrap();
     assert!(
-        said.contains("note: of validation")
+        said.contains("all within its warm-up of 99: the rate does not come to")
+            && said.contains("note: of validation")
             && said.contains("also in train, pixel for pixel")
             && said.contains("there under two classes, pixel for pixel; the first: cold/1")
             && said.contains("few for a rate"),

@@ -35,13 +35,25 @@ pub(super) fn idle(host: &Host, stages: &[StageConfig], architecture: &Architect
     Ok(())
 }
 
-/// A remark where the classifier makes so few steps that it hardly learns.
+/// Remarks where the classifier makes so few steps that it hardly learns, and where a stage ends before its rate has risen.
 pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, samples: usize) {
     const FEW: usize = 60;
+    for stage in stages {
+        let steps = stage.epochs * stage.steps(batch, samples);
+        if (1..stage.warmup).contains(&steps) {
+            host.say(format_args!(
+                "note: stage {} makes {}, all within its warm-up of {}: the rate does not come to {:e}",
+                stage.name,
+                counted(steps, "step"),
+                stage.warmup,
+                stage.rate
+            ));
+        }
+    }
     let head = stages.first().filter(|stage| stage.unfreeze_from.is_none() && stage.rate <= 1e-4);
     let Some(head) = head else { return };
-    let together = batch * head.accumulate;
-    let steps = head.steps_per_epoch.unwrap_or(samples.div_ceil(together)) * head.epochs;
+    let (together, each) = (batch * head.accumulate, head.steps(batch, samples));
+    let steps = each * head.epochs;
     if steps < FEW {
         host.say(format_args!(
             "note: stage {} makes {} of {together} pictures in all, few for a rate of {:e}; with so few pictures give it more \
@@ -49,7 +61,7 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
             head.name,
             counted(steps, "step"),
             head.rate,
-            (2 * FEW).div_ceil(steps.div_ceil(head.epochs).max(1))
+            (2 * FEW).div_ceil(each.max(1))
         ));
     }
 }

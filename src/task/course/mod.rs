@@ -250,6 +250,11 @@ impl StageConfig {
         self.validation_steps.map_or(samples, |steps| steps.saturating_mul(batch).min(samples))
     }
 
+    /// Steps of one epoch over `samples`, `batch` at a time, as [`Course::steps`].
+    pub fn steps(&self, batch: usize, samples: usize) -> usize {
+        self.steps_per_epoch.unwrap_or_else(|| samples.div_ceil((batch * self.accumulate).max(1)))
+    }
+
     /// Whether it compares epochs.
     pub fn watches(&self) -> bool {
         let plateau = matches!(self.schedule, Schedule::Plateau { .. });
