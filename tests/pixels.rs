@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
-use vgg_ft::data::{Resize, Rgb8, Size, image};
+use vgg_ft::data::{Resize, Rgb8, Size, image, load_both};
 use vgg_ft::error::Kind;
 
 #[derive(Deserialize)]
@@ -184,30 +184,35 @@ proptest! {
     }
 }
 
-/// The smallest TIFF: grey, `rows` as stored, turned as tag 274 says.
-fn tiff(rows: &[[u8; 3]], orientation: u16) -> Vec<u8> {
-    let entry = |tag: u16, kind: u16, value: u32| {
-        let mut bytes = [tag.to_le_bytes(), kind.to_le_bytes()].concat();
-        bytes.extend(1u32.to_le_bytes());
-        bytes.extend(value.to_le_bytes());
-        bytes
+/// The smallest TIFF of `width` pixels in each of `rows`, grey or, with what `alpha` says of it, of four samples; turned as
+/// tag 274 says.
+fn tiff(width: usize, rows: &[&[u8]], alpha: Option<u32>, orientation: u16) -> Vec<u8> {
+    let entry = |tag: u16, kind: u16, count: u32, value: u32| {
+        let numbers = [count.to_le_bytes(), value.to_le_bytes()].concat();
+        [&tag.to_le_bytes()[..], &kind.to_le_bytes(), &numbers].concat()
     };
     let (short, long, pixels) = (3, 4, rows.concat());
-    let entries = [
-        entry(256, long, 3),
-        entry(257, long, rows.len() as u32),
-        entry(258, short, 8),
-        entry(259, short, 1),
-        entry(262, short, 1),
-        entry(273, long, 8),
-        entry(274, short, orientation.into()),
-        entry(277, short, 1),
-        entry(278, long, rows.len() as u32),
-        entry(279, long, pixels.len() as u32),
+    // The sizes of four samples have no place in their entry.
+    let bits = 8u16.to_le_bytes().repeat(4);
+    let begin = 8 + bits.len();
+    let (samples, colour, at_bits) = if alpha.is_some() { (4, 2, 8) } else { (1, 1, 8) };
+    let mut entries = vec![
+        entry(256, long, 1, width as u32),
+        entry(257, long, 1, rows.len() as u32),
+        entry(258, short, samples, at_bits),
+        entry(259, short, 1, 1),
+        entry(262, short, 1, colour),
+        entry(273, long, 1, begin as u32),
+        entry(274, short, 1, orientation.into()),
+        entry(277, short, 1, samples),
+        entry(278, long, 1, rows.len() as u32),
+        entry(279, long, 1, pixels.len() as u32),
     ];
-    let padded = pixels.len().next_multiple_of(2);
-    let mut bytes = [&b"II"[..], &42u16.to_le_bytes(), &(8 + padded as u32).to_le_bytes(), &pixels].concat();
-    bytes.resize(8 + padded, 0);
+    entries.extend(alpha.map(|alpha| entry(338, short, 1, alpha)));
+    let padded = (begin + pixels.len()).next_multiple_of(2);
+    let mut bytes =
+        [&b"II"[..], &42u16.to_le_bytes(), &(padded as u32).to_le_bytes(), &bits, &pixels].concat();
+    bytes.resize(padded, 0);
     bytes.extend((entries.len() as u16).to_le_bytes());
     bytes.extend(entries.concat());
     bytes.extend([0; 4]);
@@ -217,7 +222,7 @@ fn tiff(rows: &[[u8; 3]], orientation: u16) -> Vec<u8> {
 /// Of all formats PIL turns a TIFF alone (`TiffImageFile.load_end`), as `ImageOps.exif_transpose` does.
 #[test]
 fn a_tiff_is_turned_as_it_says() {
-    let rows = [[1, 2, 3], [4, 5, 6]];
+    let rows = [&[1, 2, 3][..], &[4, 5, 6]];
     let upright: [(u16, &[&[u8]]); 8] = [
         (1, &[&[1, 2, 3], &[4, 5, 6]]),
         (2, &[&[3, 2, 1], &[6, 5, 4]]),
@@ -229,9 +234,61 @@ fn a_tiff_is_turned_as_it_says() {
         (8, &[&[3, 6], &[2, 5], &[1, 4]]),
     ];
     for (orientation, expected) in upright {
-        let picture = image::decode_bytes(&tiff(&rows, orientation), Path::new("x.tif")).unwrap();
+        let picture = image::decode_bytes(&tiff(3, &rows, None, orientation), Path::new("x.tif")).unwrap();
         assert_eq!((picture.size.h, picture.size.w), (expected.len(), expected[0].len()), "{orientation}");
         let grey: Vec<u8> = expected.concat().into_iter().flat_map(|level| [level; 3]).collect();
         assert_eq!(picture.pixels, grey, "{orientation}");
     }
+}
+
+/// By Pillow 11.3: a colour that was multiplied by its alpha is divided by it; any other alpha is dropped.
+#[test]
+fn premultiplied_colours_of_a_tiff_are_divided() {
+    let stored = [10, 20, 30, 0, 10, 100, 127, 128, 200, 255, 64, 64, 7, 8, 9, 255];
+    let divided = [0, 0, 0, 19, 199, 253, 255, 255, 255, 7, 8, 9];
+    let dropped = [10, 20, 30, 10, 100, 127, 200, 255, 64, 7, 8, 9];
+    for (alpha, expected) in [(0, dropped), (1, divided), (2, dropped)] {
+        let bytes = tiff(4, &[&stored], Some(alpha), 1);
+        let picture = image::decode_bytes(&bytes, Path::new("x.tif")).unwrap();
+        assert_eq!(picture.pixels, expected, "{alpha}");
+    }
+}
+
+/// libjpeg asks an Adobe marker for the colours only where there is no JFIF marker.
+#[test]
+fn jfif_wins_over_adobe() {
+    let whole = fs::read(golden("sources/s444.jpg")).unwrap();
+    assert!(whole[2..].starts_with(b"\xff\xe0\x00\x10JFIF\0"));
+    let plain = image::decode_bytes(&whole, Path::new("x.jpg")).unwrap();
+    // Version, two words of flags, and the transform: 0, as if it were RGB.
+    let adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00";
+    let both = [&whole[..20], adobe, &whole[20..]].concat();
+    assert_eq!(image::decode_bytes(&both, Path::new("x.jpg")).unwrap(), plain);
+    let alone = [&whole[..2], adobe, &whole[20..]].concat();
+    assert_ne!(image::decode_bytes(&alone, Path::new("x.jpg")).unwrap(), plain);
+}
+
+#[test]
+fn what_is_too_large_to_be_made_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let tall = dir.path().join("tall.png");
+    ::image::GrayImage::new(1, 3_300_000).save(&tall).unwrap();
+    let small = |side, how| (Size { h: side, w: side }, how);
+    // The way to the second is 3,300,000 rows of 224 pixels.
+    let wanted = [small(32, Resize::Nearest), small(224, Resize::Bilinear)];
+    let error = load_both(&tall, wanted).unwrap_err();
+    assert!(error.message().contains("is too large") && error.to_string().contains("on its way"), "{error}");
+    let [first, second] = load_both(&tall, [wanted[0], small(64, Resize::Bilinear)]).unwrap();
+    assert_eq!((first.size, second.size), (wanted[0].0, Size { h: 64, w: 64 }));
+
+    // Nobody reads 3 GB to know that they are no picture, or a picture that is too large.
+    let (nothing, huge) = (dir.path().join("nothing.jpg"), dir.path().join("huge.jpg"));
+    fs::File::create(&nothing).unwrap().set_len(3 << 30).unwrap();
+    assert!(image::decode(&nothing).unwrap_err().message().contains("is not a picture"));
+    fs::write(&huge, fs::read(golden("sources/s444.jpg")).unwrap()).unwrap();
+    fs::OpenOptions::new().write(true).open(&huge).unwrap().set_len(3 << 30).unwrap();
+    assert!(image::decode(&huge).unwrap_err().message().contains("is too large"));
+
+    let error = image::decode_bytes(b"II+\0\x08\0\0\0", Path::new("big.tif")).unwrap_err();
+    assert!(error.to_string().contains("BigTIFF"), "{error}");
 }

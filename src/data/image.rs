@@ -5,15 +5,21 @@
 //! are not applied, because PIL and Keras do not, but for a TIFF's orientation, which they do; alpha is
 //! dropped, not blended. All is PIL's bit for bit, except up to 4 grey levels in JPEG, where decoders are
 //! free to round, 1 in 16-bit BMP, CMYK TIFF and PNM with an odd maximum, and what a GIF's first frame
-//! leaves free (black here). TIFFs of a palette, of floats, of Lab or of grey with alpha are refused.
+//! leaves free (black here). TIFFs of a palette, of floats, of integers of 32 bits, of Lab or of grey with alpha are
+//! refused, and BigTIFFs.
+
+mod peek;
 
 use super::resize::Size;
 use crate::error::{Error, Kind, Result};
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
-use std::io::Cursor;
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A picture in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,22 +43,57 @@ pub const MAX_PIXELS: u64 = 178_956_970;
 // MAX_PIXELS in RGBA with 16 bits each is 1.4 GB; the rest is for what a decoder needs beside it.
 const MAX_BYTES: u64 = 2 << 30;
 
+/// A picture that takes more bytes than this, in its file or decoded, is decoded when no other such is: as many as there
+/// are threads would be more than a machine has.
+const LARGE: u64 = 128 << 20;
+static LARGE_ONE: Mutex<()> = Mutex::new(());
+
+/// What tells formats apart stands in the first bytes.
+const BEGIN: usize = 64;
+
 const FORMATS: &str = "JPEG, PNG, BMP, GIF, WebP, PPM and TIFF";
 
 /// Reads and decodes a file.
 ///
 /// # Errors
 /// [`Kind::Data`] naming the file: missing, empty, not a picture, cut off, damaged, too large. A file
-/// that PIL calls truncated is refused here too. PNGs are judged by their pixels: a wrong checksum or
-/// a missing end is refused, although PIL lets some of that pass; damage in a text chunk is not.
+/// that PIL calls truncated is refused here too, but for a WebP that lacks what comes after its first picture. PNGs are
+/// judged by their pixels: a wrong checksum or a missing end is refused, although PIL lets some of that pass; damage in a
+/// text chunk is not.
 pub fn decode(path: &Path) -> Result<Rgb8> {
+    decode_then(path, Ok)
+}
+
+/// Decodes a file and makes something smaller of it, one large picture at a time.
+///
+/// # Errors
+/// As [`decode`], and those of `then`.
+pub(super) fn decode_then<T>(path: &Path, then: impl FnOnce(Rgb8) -> Result<T>) -> Result<T> {
     // A named pipe would wait for a writer for ever.
     let kind = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
     if !kind.is_file() {
         return Err(Error::new(Kind::Data, format!("{} is not a file", path.display())));
     }
-    let bytes = std::fs::read(path).map_err(|e| unreadable(path, &e))?;
-    decode_bytes(&bytes, path)
+    let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    let mut bytes = Vec::with_capacity(BEGIN);
+    file.by_ref().take(BEGIN as u64).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
+    if ::image::guess_format(&bytes).is_err() {
+        return Err(not_a_picture(&bytes, path));
+    }
+    if kind.len() > MAX_BYTES {
+        return Err(too_large(path).fact("size", format!("{} bytes", kind.len())));
+    }
+    let mut turn = (kind.len() > LARGE).then(take_turn);
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
+    let picture = guarded(&bytes, path, &mut turn)?;
+    drop(bytes);
+    then(picture)
+}
+
+type Turn = MutexGuard<'static, ()>;
+
+fn take_turn() -> Turn {
+    LARGE_ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// [`decode`] for bytes at hand; `path` only names them in errors.
@@ -60,29 +101,45 @@ pub fn decode(path: &Path) -> Result<Rgb8> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_bytes(bytes: &[u8], path: &Path) -> Result<Rgb8> {
+    guarded(bytes, path, &mut None)
+}
+
+fn guarded(bytes: &[u8], path: &Path, turn: &mut Option<Turn>) -> Result<Rgb8> {
     // Decoders of files from anywhere have bugs; one bad picture must not end a night's run.
-    let outcome = catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, path)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, path, turn)));
     outcome.unwrap_or_else(|_| Err(damaged(path, "the decoder gave up on it")))
 }
 
-fn decode_inner(bytes: &[u8], path: &Path) -> Result<Rgb8> {
-    let name = path.display();
-    if bytes.is_empty() {
-        return Err(Error::new(Kind::Data, format!("{name} is empty")).help("copy the picture again"));
-    }
+fn decode_inner(bytes: &[u8], path: &Path, turn: &mut Option<Turn>) -> Result<Rgb8> {
     let Ok(format) = ::image::guess_format(bytes) else { return Err(not_a_picture(bytes, path)) };
-    if format == ImageFormat::Jpeg && !has_jpeg_end(bytes) {
-        return Err(truncated(path, "the end of the JPEG"));
+    let mut read = Cow::Borrowed(bytes);
+    if format == ImageFormat::Jpeg {
+        if !peek::jpeg_ends(bytes) {
+            return Err(truncated(path, "the end of the JPEG"));
+        }
+        if let Some(adobe) = peek::adobe_in_jfif(bytes) {
+            read.to_mut().drain(adobe);
+        }
     }
 
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(&read[..]), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|e| refused(path, bytes, e))?;
     let (w, h) = decoder.dimensions();
     if u64::from(w) * u64::from(h) > MAX_PIXELS {
-        return Err(too_large(path).fact("size", format!("{w} x {h}")));
+        return Err(
+            too_large(path).expected_got(format!("{MAX_PIXELS} pixels at most"), format!("{w} x {h}"))
+        );
+    }
+    if decoder.total_bytes() > LARGE {
+        turn.get_or_insert_with(take_turn);
+        // Without this room the program would be stopped, not the picture refused.
+        let most = decoder.total_bytes() + 3 * u64::from(w) * u64::from(h);
+        if Vec::<u8>::new().try_reserve_exact(most as usize).is_err() {
+            return Err(too_large(path).fact("no room for", format!("{most} bytes of pixels")));
+        }
     }
     let turned = match format {
         ImageFormat::Tiff => decoder.orientation().map_err(|e| refused(path, bytes, e))?,
@@ -91,8 +148,9 @@ fn decode_inner(bytes: &[u8], path: &Path) -> Result<Rgb8> {
     let mut image = DynamicImage::from_decoder(decoder).map_err(|e| refused(path, bytes, e))?;
     image.apply_orientation(turned);
     let size = Size { h: image.height() as usize, w: image.width() as usize };
-    let pixels =
-        to_rgb(image, format, bytes).ok_or_else(|| unsupported(path, "samples of more than 16 bits"))?;
+    let premultiplied = format == ImageFormat::Tiff && peek::tiff_is_premultiplied(bytes);
+    let pixels = to_rgb(image, format, bytes, premultiplied)
+        .ok_or_else(|| unsupported(path, "samples of more than 16 bits"))?;
     if size.bytes() == 0 || pixels.len() != size.bytes() {
         return Err(damaged(path, "it has no pixels"));
     }
@@ -102,11 +160,20 @@ fn decode_inner(bytes: &[u8], path: &Path) -> Result<Rgb8> {
 // The modes of PIL: L and LA repeat grey, alpha goes, 16-bit colour keeps its high byte, but 16-bit
 // grey (PIL's I;16) is clipped at 255 and so is nearly always white. A trap of PIL that we keep,
 // because a model trained with Keras saw those pixels.
-fn to_rgb(image: DynamicImage, format: ImageFormat, bytes: &[u8]) -> Option<Vec<u8>> {
+fn to_rgb(image: DynamicImage, format: ImageFormat, bytes: &[u8], premultiplied: bool) -> Option<Vec<u8>> {
     let grey = |level: u8| [level; 3];
     let clip = |level: u16| [level.min(255) as u8; 3];
     let high = |level: u16| (level >> 8) as u8;
+    // As PIL's unpackRGBa, which looks at high bytes alone, too.
+    let divided = |[r, g, b, a]: [u8; 4]| match a {
+        0 => [0; 3],
+        a => [r, g, b].map(|level| (255 * u32::from(level) / u32::from(a)).min(255) as u8),
+    };
     Some(match image {
+        DynamicImage::ImageRgba8(b) if premultiplied => b.pixels().flat_map(|p| divided(p.0)).collect(),
+        DynamicImage::ImageRgba16(b) if premultiplied => {
+            b.pixels().flat_map(|p| divided(p.0.map(high))).collect()
+        }
         DynamicImage::ImageRgb8(b) => b.into_raw(),
         DynamicImage::ImageRgba8(b) => b.pixels().flat_map(|p| [p[0], p[1], p[2]]).collect(),
         DynamicImage::ImageLuma8(b) => b.pixels().flat_map(|p| grey(p[0])).collect(),
@@ -134,37 +201,6 @@ fn png_color_type(bytes: &[u8]) -> Option<u8> {
     bytes.get(25).copied()
 }
 
-// Our JPEG decoder fills what is missing with grey and says nothing; libjpeg under PIL reads on to
-// the end marker and fails without it. So the segments are walked here, up to the first EOI.
-fn has_jpeg_end(bytes: &[u8]) -> bool {
-    const SOI: u8 = 0xD8;
-    const EOI: u8 = 0xD9;
-    const TEM: u8 = 0x01;
-    let mut rest = bytes;
-    loop {
-        // Whatever stands before a marker is skipped: coded data, padding, rubbish. FF 00 is a data
-        // byte, FF FF padding, RST0..7 stand inside the data.
-        let Some(at) = rest.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xFF))
-        else {
-            return false;
-        };
-        let marker = rest[at + 1];
-        rest = &rest[at + 2..];
-        match marker {
-            EOI => return true,
-            SOI | TEM | 0xD0..=0xD7 => {}
-            _ => {
-                // A segment; its length counts the two length bytes.
-                let Some(length) = rest.first_chunk().map(|&pair| u16::from_be_bytes(pair)) else {
-                    return false;
-                };
-                let Some(after) = rest.get(usize::from(length)..) else { return false };
-                rest = after;
-            }
-        }
-    }
-}
-
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     let out = Error::new(Kind::Data, format!("cannot read {}", path.display())).fact("reason", error);
     match error.kind() {
@@ -175,6 +211,10 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
 }
 
 fn not_a_picture(bytes: &[u8], path: &Path) -> Error {
+    if bytes.is_empty() {
+        let error = Error::new(Kind::Data, format!("{} is empty", path.display()));
+        return error.help("copy the picture again");
+    }
     let start = &bytes[..bytes.len().min(16)];
     let out = Error::new(Kind::Data, format!("{} is not a picture that can be read", path.display()))
         .fact("begins with", format!("\"{}\"", start.escape_ascii()));
@@ -183,6 +223,9 @@ fn not_a_picture(bytes: &[u8], path: &Path) -> Error {
     }
     if matches!(bytes.get(4..12), Some(b"ftypheic" | b"ftypheix" | b"ftypmif1" | b"ftypavif")) {
         return out.help("this is HEIC or AVIF; save it as JPEG or PNG");
+    }
+    if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") {
+        return out.help("this is a BigTIFF; save it as TIFF, JPEG or PNG");
     }
     out.help(format!("pictures are {FORMATS}, told by their first bytes"))
 }
@@ -207,7 +250,6 @@ fn unsupported(path: &Path, what: &str) -> Error {
 
 fn too_large(path: &Path) -> Error {
     Error::new(Kind::Data, format!("{} is too large to be decoded safely", path.display()))
-        .fact("limit", format!("{MAX_PIXELS} pixels"))
         .help("save the picture in a smaller size")
 }
 
@@ -216,7 +258,11 @@ fn too_large(path: &Path) -> Error {
 /// # Errors
 /// [`Kind::Data`].
 pub(super) fn fits(path: &Path, size: Size) -> Result<()> {
-    if size.bytes() as u64 > MAX_BYTES { Err(too_large(path).fact("size", size)) } else { Ok(()) }
+    if size.bytes() as u64 <= MAX_BYTES {
+        return Ok(());
+    }
+    let most = format!("{} pixels at most on its way to size", MAX_BYTES / 3);
+    Err(too_large(path).expected_got(most, size))
 }
 
 fn refused(path: &Path, bytes: &[u8], error: ImageError) -> Error {

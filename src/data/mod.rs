@@ -40,7 +40,21 @@ use std::path::Path;
 /// # Errors
 /// As [`image::decode`].
 pub fn load(path: &Path, size: Size, how: Resize) -> Result<Vec<u8>> {
-    let picture = image::decode(path)?;
+    image::decode_then(path, |picture| Ok(sized(picture, path, (size, how))?.pixels))
+}
+
+/// Decodes one file and makes two sizes of it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_both(path: &Path, wanted: [(Size, Resize); 2]) -> Result<[Rgb8; 2]> {
+    image::decode_then(path, |picture| {
+        let [first, second] = wanted;
+        Ok([sized(picture.clone(), path, first)?, sized(picture, path, second)?])
+    })
+}
+
+fn sized(picture: Rgb8, path: &Path, (size, how): (Size, Resize)) -> Result<Rgb8> {
     image::fits(path, how.between(picture.size, size))?;
-    Ok(picture.resize(size, how).pixels)
+    Ok(picture.resize(size, how))
 }

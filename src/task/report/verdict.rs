@@ -3,7 +3,7 @@
 //! In: predictions and where the pictures lie. Out: a part of the page.
 
 use super::Judged;
-use crate::data::{Batch, Resize, Rgb8, Size, image};
+use crate::data::{Batch, Resize, Rgb8, Size, load_both};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Network, Trainable};
 use crate::report::html::{Mistake, Verdict, highest, thumbnails, worst};
@@ -35,9 +35,17 @@ pub(super) fn verdict<'a>(
     let called: Vec<usize> = shown.iter().map(|&row| highest(&probabilities[row])).collect();
     let paths: Vec<PathBuf> = shown.iter().map(|&row| judged.root.join(&judged.files[row])).collect();
     // A picture that has gone since, or cannot be read, is shown without its picture.
-    let pictures: Vec<Option<Rgb8>> = paths.iter().map(|path| image::decode(path).ok()).collect();
     let [h, w] = config.network.size;
     let size = Size { h, w };
+    let resize: Resize =
+        config.network.resize.parse().map_err(|reason: String| Error::new(Kind::Data, reason))?;
+    let both = [(size, resize), (thumbnail(size), Resize::Bilinear)];
+    let (mut pictures, mut small) = (Vec::new(), Vec::new());
+    for path in &paths {
+        let [seen, thumbnail] = load_both(path, both).map_or([None, None], |both| both.map(Some));
+        pictures.push(seen);
+        small.push(thumbnail);
+    }
     let (cams, maps) = match cams(host, network, config, size, &pictures, &called) {
         Ok(cams) => {
             let layer = last_convolution(network.architecture())?;
@@ -53,15 +61,13 @@ pub(super) fn verdict<'a>(
     let split = judged.part.split();
     // As people know them: from the folder on that holds the classes.
     let folder = Path::new(judged.root.file_name().unwrap_or_default());
-    for (((&row, &called), picture), cam) in shown.iter().zip(&called).zip(pictures).zip(&cams) {
-        let small =
-            |picture: Rgb8| thumbnails(&picture.resize(thumbnail(size), Resize::Bilinear), cam.as_ref());
+    for (((&row, &called), picture), cam) in shown.iter().zip(&called).zip(small).zip(&cams) {
         mistakes.push(Mistake {
             file: folder.join(&judged.files[row]).display().to_string(),
             truth: named(labels[row] as usize),
             called: named(called),
             confidence: f64::from(probabilities[row][called]),
-            picture: picture.map(small).transpose()?,
+            picture: picture.map(|picture| thumbnails(&picture, cam.as_ref())).transpose()?,
         });
     }
     let on = match &judged.part {
@@ -81,8 +87,6 @@ fn cams(
     pictures: &[Option<Rgb8>],
     called: &[usize],
 ) -> Result<Vec<Option<Cam>>> {
-    let resize: Resize =
-        config.network.resize.parse().map_err(|reason: String| Error::new(Kind::Data, reason))?;
     let rule = config.network.preprocess.parse::<crate::model::Preprocess>()?.rule();
     // No weight's gradient is asked for.
     network.set_trainable(Trainable { from: usize::MAX });
@@ -90,9 +94,8 @@ fn cams(
     let mut out = vec![None; pictures.len()];
     let there: Vec<usize> = (0..pictures.len()).filter(|&i| pictures[i].is_some()).collect();
     for part in there.chunks(config.training.batch.max(1)) {
-        let seen =
-            part.iter().filter_map(|&i| pictures[i].clone()).map(|picture| picture.resize(size, resize));
-        let pixels: Vec<u8> = seen.flat_map(|picture| picture.pixels).collect();
+        let seen = part.iter().filter_map(|&i| pictures[i].as_ref());
+        let pixels: Vec<u8> = seen.flat_map(|picture| picture.pixels.iter().copied()).collect();
         let batch = Batch { indices: part.iter().map(|&i| i as u32).collect(), pixels, labels: Vec::new() };
         let classes: Vec<usize> = part.iter().map(|&i| called[i]).collect();
         let found = gradcam(device, network, input(device, &batch, size, rule)?, &classes)?;
