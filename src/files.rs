@@ -201,10 +201,21 @@ pub fn sha256_file(path: &Path) -> Result<(u64, String)> {
 pub fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| {
         let error = Error::io("create the folder", path, &e);
-        match path.ancestors().find(|above| above.is_file()) {
-            Some(file) => error
+        if let Some(file) = path.ancestors().find(|above| above.is_file()) {
+            return error
                 .fact("in the way", format!("{}, which is a file", file.display()))
-                .help("choose another folder"),
+                .help("choose another folder");
+        }
+        match path.ancestors().find(|above| above.is_symlink() && !above.exists()) {
+            Some(link) => {
+                let leads = fs::read_link(link).unwrap_or_default();
+                error
+                    .fact(
+                        "in the way",
+                        format!("{}, a link to {}, which is not there", link.display(), leads.display()),
+                    )
+                    .help("make what it leads to, or choose another folder")
+            }
             None => error,
         }
     })

@@ -209,6 +209,28 @@ fn what_does_not_fit_the_machine_is_refused_before_it_begins() {
     assert_eq!(text.lines().count(), 3);
 }
 
+/// What decides the last bits is written down, and said where it is another.
+#[test]
+fn a_run_that_goes_on_by_other_instructions_says_so() {
+    use vgg_ft::device::cpu::instructions;
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 2)]);
+    let job = ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--head-epochs", "1"];
+    let cpu = |simd: &str| {
+        let mut command = vgg_ft(here);
+        command.env("VGG_FT_SIMD", simd).args(["--device", "cpu"]).args(job).args(["--epochs", "0"]);
+        command
+    };
+    stdout(&mut cpu("portable"));
+    let config = fs::read_to_string(here.join("run/run.toml")).unwrap();
+    assert!(config.contains("device = \"cpu (portable code) f32\""), "{config}");
+    let said = cpu("").arg("--resume").assert().success().get_output().stderr.clone();
+    let note = format!("began on cpu (portable code) f32; on cpu ({}) f32", instructions());
+    let other = instructions() != "portable code";
+    assert_eq!(String::from_utf8(said).unwrap().contains(&note), other, "{note}");
+}
+
 #[test]
 fn extract_fit_evaluate_predict() {
     let dir = tempfile::tempdir().unwrap();
@@ -946,7 +968,8 @@ fn a_job_keeps_its_precision() {
     assert_eq!(json(&String::from_utf8_lossy(&output.stdout))["precision"], "bf16");
     let config = fs::read_to_string(here.join("run/run.toml")).unwrap();
     assert!(
-        config.contains("precision = \"bf16\"") && config.contains("device = \"emulator bf16\""),
+        config.contains("precision = \"bf16\"")
+            && config.contains("device = \"emulator (8.0, portable) bf16\""),
         "{config}"
     );
     // The weights are saved as the f32 that they are.

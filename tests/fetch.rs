@@ -286,6 +286,39 @@ fn tries_come_to_an_end() {
     assert!(text(&error).contains("refused") && error.to_string().contains("VGG_FT_MIRROR"), "{error}");
 }
 
+/// One that has no ranges and breaks off now here, now there, gets no further.
+#[test]
+fn what_was_there_before_is_no_progress() {
+    let scene = Scene::new(5_000_000);
+    let file = scene.file.clone();
+    let server = Server::new(move |request| {
+        let lacking = if request.number % 2 == 0 { 4_000_000 } else { 1_500_000 };
+        Reply::of("200 OK", &[], &file).cut(lacking)
+    });
+    let error = scene.fetch(&server.url("/x"), &mut Ear::default()).unwrap_err();
+    assert!(error.to_string().contains("tries"), "{error}");
+    // The second brought more than the first; then five more brought nothing.
+    assert_eq!(server.requests().len(), 7);
+}
+
+#[test]
+fn a_server_without_tls_is_no_server_without_trust() {
+    let scene = Scene::new(3000);
+    let server = Server::new(|_| Reply::of("200 OK", &[], b"x"));
+    let url = server.url("/x").replace("http://", "https://");
+    let error = scene.fetch(&url, &mut Ear::default()).unwrap_err();
+    assert!(text(&error).contains("does not speak https") && !text(&error).contains("CERT"), "{error}");
+}
+
+#[test]
+fn a_folder_in_the_way_is_seen_before_anything_is_fetched() {
+    let scene = Scene::new(3000);
+    fs::create_dir(scene.dir.path().join(NAME)).unwrap();
+    let server = Server::new(|_| Reply::of("200 OK", &[], b"x"));
+    let error = scene.fetch(&server.url("/x"), &mut Ear::default()).unwrap_err();
+    assert_eq!((error.kind(), server.requests().len()), (Kind::Usage, 0), "{error}");
+}
+
 #[test]
 fn no_byte_more_than_the_file_has_is_taken() {
     let scene = Scene::new(3000);
@@ -316,6 +349,14 @@ fn no_byte_more_than_the_file_has_is_taken() {
             fs::remove_file(rough.assert_whole(outcome).path).unwrap();
         }
     }
+    // Much less is no other file, but one that was cut off.
+    let file = rough.file.clone();
+    let server = Server::new(move |request| {
+        Reply::new("200 OK", &[], &file).cut(if request.number == 0 { 2000 } else { 0 })
+    });
+    let mut ear = Ear::default();
+    rough.assert_whole(rough.fetch(&server.url("/x"), &mut ear));
+    assert!(ear.text().contains("the connection ended after"), "{}", ear.text());
 }
 
 #[test]

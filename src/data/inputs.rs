@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -204,28 +204,7 @@ fn depth(path: &Path) -> usize {
 fn listen(end: u8) -> Result<Receiver<Result<PathBuf>>> {
     let (send, receive) = crossbeam_channel::bounded(AHEAD);
     let work = move || {
-        for item in std::io::stdin().lock().split(end) {
-            let item = match item {
-                Ok(mut bytes) => {
-                    // Lists made on Windows.
-                    if end == b'\n' && bytes.last() == Some(&b'\r') {
-                        bytes.pop();
-                    }
-                    if bytes.is_empty() {
-                        continue;
-                    }
-                    if bytes.contains(&0) {
-                        Err(Error::new(
-                            Kind::Usage,
-                            "the paths on stdin end in NUL, as `find -print0` writes them",
-                        )
-                        .help("give --null"))
-                    } else {
-                        path(bytes)
-                    }
-                }
-                Err(e) => Err(Error::io("read", Path::new("stdin"), &e)),
-            };
+        for item in listed(std::io::stdin().lock(), end) {
             let is_last = item.is_err();
             if send.send(item).is_err() || is_last {
                 return;
@@ -238,6 +217,62 @@ fn listen(end: u8) -> Result<Receiver<Result<PathBuf>>> {
             .help("close other programs, or raise the limit of processes (ulimit -u)")
     })?;
     Ok(receive)
+}
+
+/// The paths of a list, each of which ends in `end`; an error is the last.
+fn listed(mut from: impl BufRead, end: u8) -> impl Iterator<Item = Result<PathBuf>> {
+    /// More bytes than any system takes for a path.
+    const LONGEST: u64 = 1 << 16;
+    let mut is_first = true;
+    let mut next = move || -> Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let mut one = from.by_ref().take(LONGEST);
+        one.read_until(end, &mut bytes).map_err(|e| Error::io("read", Path::new("stdin"), &e))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if std::mem::take(&mut is_first) {
+            if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+                return Err(Error::new(Kind::Usage, "the list on stdin is in UTF-16")
+                    .help("write it in UTF-8; in PowerShell: … | Out-File -Encoding utf8"));
+            }
+            if bytes.starts_with(b"\xef\xbb\xbf") {
+                bytes.drain(..3);
+            }
+        }
+        let ended = bytes.last() == Some(&end);
+        if ended {
+            bytes.pop();
+        }
+        // Lists made on Windows.
+        if end == b'\n' && bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+        if bytes.contains(&0) {
+            return Err(Error::new(
+                Kind::Usage,
+                "the paths on stdin end in NUL, as `find -print0` writes them",
+            )
+            .help("give --null"));
+        }
+        if !ended && bytes.len() as u64 >= LONGEST {
+            let start = bytes[..32].escape_ascii().to_string();
+            return Err(Error::new(Kind::Usage, format!("no path on stdin is longer than {LONGEST} bytes"))
+                .fact("begins with", start)
+                .help("give a list of paths, one a line"));
+        }
+        Ok(Some(bytes))
+    };
+    std::iter::from_fn(move || {
+        loop {
+            match next() {
+                Ok(Some(bytes)) if bytes.is_empty() => {}
+                Ok(Some(bytes)) => return Some(path(bytes)),
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    })
 }
 
 #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! Files to host batches: which pictures there are, their pixels, and who goes into which batch.
 //!
 //! In: a folder with one sub-folder per class, or a list of files. Out: [`Batch`]es of u8 RGB
-//! pixels (n, h, w, 3) with labels, prepared one ahead. No device is known here; scaling and
+//! pixels (n, h, w, 3) with labels, prepared one ahead; features of pictures on disk. No device is known here; scaling and
 //! augmentation happen where the pixels go.
 
 pub mod augment;

@@ -7,6 +7,7 @@
 use super::folder::Folder;
 use super::resize::{Resize, Size};
 use crate::error::{Error, Result};
+use crate::files;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -43,7 +44,7 @@ impl Key {
         hash.update(header);
         hash.update(root.as_os_str().as_encoded_bytes());
         header[HEADER - 32..].copy_from_slice(&hash.finalize());
-        let short: String = header[HEADER - 32..][..8].iter().map(|b| format!("{b:02x}")).collect();
+        let short = files::hex(&header[HEADER - 32..][..8]);
         Ok(Self { path: dir.join(format!("pictures-{short}.cache")), size, header })
     }
 }

@@ -4,6 +4,7 @@
 
 use super::Watch;
 use crate::error::{Error, Result};
+use crate::files::hex;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -83,7 +84,6 @@ impl Hasher {
 
     /// Of what came so far; more may follow.
     pub fn hex(&self) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match self.clone() {
             Self::Sha256(hash) => hex(&hash.finalize()),
             Self::Md5(hash) => hex(&hash.finalize()),
@@ -121,7 +121,7 @@ pub(super) fn read_through(
 mod tests {
     use super::*;
 
-    fn hex(digest: Digest<'_>, text: &str) -> String {
+    fn digits(digest: Digest<'_>, text: &str) -> String {
         let mut hasher = digest.hasher();
         // In two pieces, with a look in between that must not disturb.
         let (first, rest) = text.as_bytes().split_at(text.len() / 2);
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn the_digits_are_those_of_the_standards() {
         // RFC 1321, appendix A.5; FIPS 180-2, appendix B.1.
-        assert_eq!(hex(Digest::Md5(""), "abc"), "900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(digits(Digest::Md5(""), "abc"), "900150983cd24fb0d6963f7d28e17f72");
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(hex(Digest::Sha256(""), "abc"), sha256);
+        assert_eq!(digits(Digest::Sha256(""), "abc"), sha256);
         assert!(Digest::Sha256(sha256).fits(sha256) && Digest::Sha256Prefix("ba7816bf").fits(sha256));
         assert!(!Digest::Sha256("ba7816bf").fits(sha256), "a part is not the whole");
         assert!(!Digest::Sha256Prefix("ba7816be").fits(sha256));

@@ -127,6 +127,11 @@ impl From<Error> for Stop {
 /// [`Kind::Interrupted`].
 pub fn fetch(want: &Want<'_>, watch: &mut dyn Watch) -> Result<Fetched> {
     let (entry, path) = (&want.entry, want.target.path(&want.entry));
+    if path.exists() && !path.is_file() {
+        return Err(Error::new(Kind::Usage, format!("{} is no file", path.display()))
+            .fact("wanted there", entry.name)
+            .help("move it away, or choose another place with -o"));
+    }
     match look(&path, entry, watch)? {
         Verdict::Nothing => {}
         Verdict::Right(bytes, digest) => return Ok(Fetched { path, bytes, digest, origin: Origin::There }),
@@ -261,7 +266,7 @@ pub(crate) fn amount(bytes: u64) -> String {
 
 /// Text from the network, fit for one line.
 fn shorten(text: &str) -> String {
-    text.chars().take(200).flat_map(char::escape_debug).collect()
+    files::shorten(text, 200)
 }
 
 #[cfg(test)]

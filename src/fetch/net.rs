@@ -156,7 +156,12 @@ impl Net {
                 "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY name the proxy (http://name:password@host:port), NO_PROXY \
                  hosts that need none",
             ),
-            error if is_distrust(&error) => never(
+            error if is_of_tls(&error) && !error.to_string().contains("certificate") => never(
+                "the server does not speak https as we do",
+                error.to_string(),
+                "check the address: a mirror without a certificate is http://; or a proxy on the way answers in its place",
+            ),
+            error if is_of_tls(&error) => never(
                 "the server's certificate is not to be trusted",
                 error.to_string(),
                 "where a company's proxy reads along, set SSL_CERT_FILE to the company's certificates (PEM)",
@@ -213,8 +218,8 @@ pub(super) fn is_safe(url: &str) -> bool {
     url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
-/// A certificate that is not believed: rustls says so itself, or inside an I/O error.
-fn is_distrust(error: &ureq::Error) -> bool {
+/// Whether the two sides could not agree to speak TLS: rustls says so itself, or inside an I/O error.
+fn is_of_tls(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
         ureq::Error::Io(e) => e.kind() == std::io::ErrorKind::InvalidData,

@@ -5,7 +5,7 @@
 
 use super::Watch;
 use crate::error::{Error, Result};
-use crate::files::is_at;
+use crate::files::{is_at, real};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -58,7 +58,9 @@ impl Partial {
     /// # Errors
     /// [`Kind::Io`](crate::error::Kind::Io) when the folder cannot be written; a stop while waiting.
     pub fn open(target: &Path, watch: &mut dyn Watch) -> Result<Self> {
-        let (path, note_path) = (beside(target, PART), beside(target, NOTE));
+        // A link stays one: what it leads to is replaced, or made.
+        let target = real(target)?;
+        let (path, note_path) = (beside(&target, PART), beside(&target, NOTE));
         let open = |path: &Path| {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
@@ -89,7 +91,6 @@ impl Partial {
         let file = open(&path)?;
         let length = file.metadata().map_err(|e| Error::io("read", &path, &e))?.len();
         let note = read_note(&mut note_file);
-        let target = target.to_owned();
         let mut partial =
             Self { target, path, note_path, file, note_file, have: length, note: Note::default(), waited };
         match note {
@@ -152,6 +153,10 @@ impl Partial {
     /// # Errors
     /// [`Kind::Io`](crate::error::Kind::Io).
     pub fn finish(self) -> Result<()> {
+        if let Ok(former) = fs::metadata(&self.target) {
+            // Who may read it is not for us to change. Some file systems know no permissions.
+            let _ = self.file.set_permissions(former.permissions());
+        }
         self.file.sync_all().map_err(|e| Error::io("write", &self.path, &e))?;
         drop(self.file);
         fs::rename(&self.path, &self.target).map_err(|e| Error::io("write", &self.target, &e))?;
@@ -245,6 +250,28 @@ mod tests {
         partial.add(b"abc").unwrap();
         partial.discard();
         assert!(names(dir.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_and_who_may_read_stay() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (link, file) = (dir.path().join("link"), dir.path().join("there/x"));
+        fs::create_dir(dir.path().join("there")).unwrap();
+        symlink("there/x", &link).unwrap();
+        for bytes in [b"first", b"other"] {
+            let mut partial = open(&link);
+            partial.add(bytes).unwrap();
+            partial.finish().unwrap();
+            assert_eq!(fs::read(&file).unwrap(), bytes);
+            assert!(link.is_symlink());
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let mut partial = open(&link);
+        partial.add(b"x").unwrap();
+        partial.finish().unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[cfg(unix)]

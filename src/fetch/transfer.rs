@@ -86,10 +86,10 @@ struct Transfer<'a> {
 
 impl Transfer<'_> {
     fn tries(&mut self) -> Result<String, Failure> {
-        let (net, mut failed) = (&self.want.net, 0);
+        // A part may be begun again: what counts is what comes beyond all that ever was there.
+        let (net, mut failed, mut most) = (&self.want.net, 0, self.partial.have);
         let kept = |error| Failure { error, useless: false };
         loop {
-            let before = self.partial.have;
             let (reason, wait) = match self.attempt() {
                 Ok(digest) => return Ok(digest),
                 Err(Stop::Never(error)) => return Err(kept(error)),
@@ -100,9 +100,10 @@ impl Transfer<'_> {
                     (reason, None)
                 }
             };
-            if self.partial.have.saturating_sub(before) >= PROGRESS {
+            if self.partial.have.saturating_sub(most) >= PROGRESS {
                 failed = 0;
             }
+            most = most.max(self.partial.have);
             failed += 1;
             if failed > net.retries {
                 let error = Error::new(Kind::Io, format!("cannot fetch {}", self.want.entry.name));
@@ -167,6 +168,10 @@ impl Transfer<'_> {
             Some(end) if self.partial.have < end => {
                 let have = amount(self.partial.have);
                 Err(Stop::Again(format!("the connection ended after {have} of {}", amount(end)), None))
+            }
+            None if !size.fits(self.partial.have) => {
+                let (have, about) = (amount(self.partial.have), amount(size.bytes()));
+                Err(Stop::Again(format!("the connection ended after {have} of about {about}"), None))
             }
             _ => self.verdict(),
         }

@@ -42,8 +42,13 @@ pub fn curves(history: &History) -> Chart {
     }
 }
 
-/// Several histories in one diagram: validation where there is one, else training.
+/// Several histories in one diagram: validation where there is one, else training, which the run's name then says.
 pub fn comparison(runs: &[(String, &History)]) -> Chart {
+    let validated = |history: &History| history.epochs.iter().any(|epoch| epoch.val_loss.is_some());
+    let named = |&(ref name, history): &(String, _)| {
+        (if validated(history) { name.clone() } else { format!("{name} (training)") }, history)
+    };
+    let runs: Vec<(String, &History)> = runs.iter().map(named).collect();
     let of_run = |history: &History, name: &str, both: [Measure; 2]| {
         let of = both[usize::from(history.epochs.iter().any(|e| both[1](e).is_some()))];
         line(&history.epochs, &stages(&history.epochs), of, name)

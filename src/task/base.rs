@@ -1,6 +1,6 @@
 //! What every task needs: a device, a voice, and the weights of the convolutional base.
 
-use crate::device::Device;
+use crate::device::{Device, cpu};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::Progress;
@@ -75,9 +75,14 @@ impl Host {
         counters.into_iter().map(|(name, count)| (name.replace(' ', "_"), count.into())).collect()
     }
 
-    /// "cuda:0 bf16": device and precision.
+    /// "cuda:0 (9.0, winograd) f32", "cpu (AVX2+FMA) f32": device and precision, and what else decides the last bits of
+    /// numbers.
     pub fn computes(&self) -> String {
-        format!("{} {}", self.device.describe().name, self.device.precision())
+        let bits = self.device.kernels().map_or_else(
+            || cpu::instructions().to_owned(),
+            |(capability, kernels)| format!("{}.{}, {kernels}", capability / 10, capability % 10),
+        );
+        format!("{} ({bits}) {}", self.device.describe().name, self.device.precision())
     }
 
     /// Says what computes, how precisely.

@@ -292,7 +292,8 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
     let verdict = judged.as_ref().map(|judged| verdict(host, network, config, judged)).transpose()?;
     let seconds = config.result.map_or(0.0, |result| result.seconds);
     let html = page(&Page {
-        title: folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned(),
+        // `.` has no name of its own.
+        title: files::real(folder)?.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned(),
         subtitle: subtitle(config),
         history,
         passes: &passes(config),

@@ -1,6 +1,6 @@
-//! One step, and what it remembers.
+//! Training: steps and epochs, rules and schedules, early stopping, checkpoints; and what is asked of a trained network.
 //!
-//! In: a network, samples, the optimizer's numbers. Out: a network that knows more, and a history.
+//! In: a network, samples, the optimizer's numbers. Out: the network with other weights, and a history; scores, maps.
 
 mod checkpoint;
 mod course;

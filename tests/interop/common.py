@@ -19,6 +19,9 @@ from PIL import Image
 # two classes). Relative to itself would ask more than f32 has: a probability of 1e-22 is a logit of -50,
 # whose last place alone is 4e-6, and ONNX Runtime's sigmoid gives 0 from -18 on. That error is printed too.
 LIMIT = 1e-5
+# The order of sums changes VGG16's features by some millionths of the largest, and logits with them: those of a classifier
+# that is very sure by more than others. A probability follows with p(1-p), at most half of the larger of both.
+FEATURES = 3e-6
 
 EXPORTS = {
     "keras-h5": ["--format", "keras-h5"],
@@ -103,10 +106,12 @@ class Report:
         largest = np.maximum(want, 1 - want) if want.shape[1] == 1 else want.max(1, keepdims=True)
         error = float(np.max(np.abs(got - want) / largest))
         own = float(np.max(np.abs(got - want) / want))
-        good = error <= LIMIT
+        sure = np.abs(np.log(np.maximum(want, 1e-30)) - np.log(np.maximum(1 - want, 1e-30))).max()
+        limit = max(LIMIT, FEATURES * float(sure) / 2)
+        good = error <= limit
         self.wrong += not good
-        print(f"{'ok   ' if good else 'WRONG'} {tool:22} {name:24} {error:.1e} (by its own size {own:.1e})", flush=True)
+        print(f"{'ok   ' if good else 'WRONG'} {tool:22} {name:24} {error:.1e} of {limit:.1e} (by its own size {own:.1e})", flush=True)
 
     def end(self):
         if self.wrong:
-            raise SystemExit(f"{self.wrong} comparisons are over {LIMIT:.0e}")
+            raise SystemExit(f"{self.wrong} comparisons are over their limit")

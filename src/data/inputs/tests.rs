@@ -102,3 +102,18 @@ fn batches_hold_what_can_be_read_and_say_what_cannot() {
     let strict = load(4, true);
     assert_eq!((strict.len(), strict[0].pixels.len(), strict[0].unreadable.len()), (1, 3, 1));
 }
+
+#[test]
+fn lists_of_other_programs_are_read_or_named() {
+    let read = |bytes: &[u8], end| -> Vec<String> {
+        let shown = |item: Result<PathBuf>| item.map_or_else(|e| e.to_string(), |p| p.display().to_string());
+        listed(bytes, end).take(4).map(shown).collect()
+    };
+    assert_eq!(read(b"\xef\xbb\xbfa.png\r\n\r\nb c.png", b'\n'), ["a.png", "b c.png"]);
+    assert_eq!(read(b"a\nb\0c\0", 0), ["a\nb", "c"]);
+    assert!(read(b"a\0b\0", b'\n')[0].contains("--null"));
+    assert!(read(b"\xff\xfea\0\n\0", b'\n')[0].contains("UTF-16"));
+    // Not all of an endless line.
+    let endless = std::io::BufReader::new(std::io::repeat(b'x'));
+    assert!(listed(endless, b'\n').next().unwrap().unwrap_err().to_string().contains("65536"));
+}

@@ -51,6 +51,7 @@ use super::{Buffer, Call, Description, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::shape::Conv2d;
 pub use room::room;
+pub use simd::name as instructions;
 
 use adamw_step::adamw_step;
 use add::add;

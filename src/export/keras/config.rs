@@ -55,7 +55,7 @@ pub fn layers(model: &Model<'_>, dialect: Dialect) -> Vec<Described> {
                 "activation": activation(relu, (position == last).then(|| architecture.output())),
                 "use_bias": true,
             }),
-            Layer::Dropout { rate } => json!({ "rate": rate }),
+            Layer::Dropout { rate } => json!({ "rate": short(rate) }),
         };
         all.push(Described { class: placed.layer.kind(), name: placed.name.clone(), own });
     }

@@ -134,6 +134,12 @@ fn runs_stand_in_one_diagram() {
     assert_eq!(out.matches("<circle").count(), 2 * (16 + 6 + 6) + 3);
     assert!(out.contains(">runs/&lt;b&gt;</text>"));
     assert!(out.contains("viewBox=\"0 0 800 660\""), "a row for each key");
+    // Of what was not validated there is training alone.
+    let mut alone = long.clone();
+    alone.epochs.iter_mut().for_each(|epoch| (epoch.val_loss, epoch.val_accuracy) = (None, None));
+    let mixed = [("a".to_owned(), &long), ("b".to_owned(), &alone)];
+    let out = comparison(&mixed).svg();
+    assert!(out.contains(">a</text>") && out.contains(">b (training)</text>"), "{out}");
     // Two names that would run into each other beside the title.
     let two = [("runs/a/long/path".to_owned(), &long), ("b".to_owned(), &short)];
     assert!(comparison(&two).svg().contains("viewBox=\"0 0 800 640\""));
