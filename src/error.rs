@@ -121,8 +121,8 @@ impl Error {
         reason.map_or_else(|| self.0.message.clone(), |(_, reason)| format!("{}: {reason}", self.0.message))
     }
 
-    /// One line on stderr: text that begins with `error: `, of several lines; with `json` an object `error`, of one. Of
-    /// facts with one name the values are lines of one.
+    /// For stderr: lines that begin with `error: `; with `json` one line, an object `error`. Values of facts with one name
+    /// are lines of one there.
     pub fn told(&self, json: bool) -> String {
         if !json {
             return format!("error: {self}");

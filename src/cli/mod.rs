@@ -36,9 +36,10 @@ use std::process::ExitCode;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let mut command = numbers(Cli::command());
-    let mut typed = command.try_get_matches_from_mut(std::env::args_os()).unwrap_or_else(|error| misspelt(&error));
-    let cli = Cli::from_arg_matches_mut(&mut typed)
-        .unwrap_or_else(|error| misspelt(&error.format(&mut command)));
+    let mut typed =
+        command.try_get_matches_from_mut(std::env::args_os()).unwrap_or_else(|error| misspelt(&error));
+    let cli =
+        Cli::from_arg_matches_mut(&mut typed).unwrap_or_else(|error| misspelt(&error.format(&mut command)));
     let json = cli.json;
     match interrupt::install().and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,

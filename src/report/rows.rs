@@ -261,10 +261,9 @@ mod tests {
             text(&rows(jsonl, 1, false, false), "x", None, 1),
             "{\"path\":\"x\",\"predicted\":\"b, c\",\"top\":[{\"class\":\"b, c\",\"probability\":0.5}]}\n"
         );
-        assert!(
-            text(&rows(jsonl, 1, true, false), "x", None, 1)
-                .starts_with("{\"path\":\"x\",\"predicted\":\"b, c\",\"probabilities\":{\"a\":0.25,\"b, c\":0.5,\"d\":0.25},")
-        );
+        assert!(text(&rows(jsonl, 1, true, false), "x", None, 1).starts_with(
+            "{\"path\":\"x\",\"predicted\":\"b, c\",\"probabilities\":{\"a\":0.25,\"b, c\":0.5,\"d\":0.25},"
+        ));
         assert_eq!(
             text(&rows(csv, 1, true, true), "x", Some(2), 1),
             "path,label,predicted,p_a,\"p_b, c\",p_d\nx,d,\"b, c\",0.25,0.5,0.25\n"
@@ -276,9 +275,8 @@ mod tests {
         assert_eq!(text(&rows(txt, 1, false, true), "x", Some(0), 1), "x\ta\tb, c\t0.5000\n");
 
         let error = Error::new(Kind::Data, "cannot decode x").fact("reason", "it is empty");
-        let unread = |format| {
-            String::from_utf8(rows(format, 1, true, false).unread(Path::new("x"), &error)).unwrap()
-        };
+        let unread =
+            |format| String::from_utf8(rows(format, 1, true, false).unread(Path::new("x"), &error)).unwrap();
         assert_eq!(unread(jsonl), "{\"error\":\"cannot decode x: it is empty\",\"path\":\"x\"}\n");
         assert_eq!([unread(csv), unread(txt)], ["", ""]);
 

@@ -59,10 +59,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         }
         host.say(format_args!("curves     {}", path.display()));
     }
-    host.result(
-        &text(&lines),
-        &json!({ "runs": lines, "path": output.map(|(path, _)| files::shown(&path)) }),
-    )
+    host.result(&text(&lines), &json!({ "runs": lines, "path": output.map(|(path, _)| files::shown(&path)) }))
 }
 
 /// How curves are drawn.

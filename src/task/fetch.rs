@@ -120,7 +120,6 @@ struct Outcome<'a> {
     /// An address, or a file.
     from: String,
     /// Whose file it was, if it was in another place.
-    #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'static str>,
     source: &'a str,
     licence: &'a str,

@@ -9,7 +9,9 @@ use super::output::{self, apart};
 use super::remarks::{few_steps, idle, unvalidated};
 use super::report::{self, Judged, Material};
 use super::resume::{Job, take_over_cuts};
-use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig, nothing_left, told};
+use super::run::{
+    Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig, nothing_left, told,
+};
 use super::stage::{Seen, Stages, ended_with};
 use super::{Host, limits};
 use crate::data::{Features, Recipe};
