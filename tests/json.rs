@@ -87,7 +87,10 @@ fn every_command_prints_the_keys_that_are_documented() {
             let figures = [&value["finished"], &value["trained"], &value["test"]];
             assert_eq!((figures[0], figures[1]), (&true.into(), &(!again).into()), "{typed}");
             assert_eq!(figures[2].is_null(), again, "{typed}");
-            assert_eq!((value["history"].as_array().unwrap().len(), &value["device"]), (1, &"cpu".into()));
+            assert!(
+                value["history"].as_array().unwrap().len() == 1 && value["device"].is_string(),
+                "{typed}"
+            );
             assert_eq!(value["history"][0]["skipped_steps"], 0, "{typed}");
         }
     }

@@ -42,16 +42,17 @@ impl For {
     /// need a finished one.
     fn unlike(self, path: &Path) -> Option<Error> {
         let name = path.display();
-        let usage = |message: String| Some(Error::new(Kind::Usage, message).help(self.help()));
+        let usage = |message: String| Error::new(Kind::Usage, message).help(self.help());
         match self {
             Self::Data => no_data(path).map(|error| error.of_kind(Kind::Usage)),
-            Self::Features if !path.is_dir() => usage(format!("{name} is a file, not a folder of features")),
+            Self::Features if !path.is_dir() => {
+                Some(usage(format!("{name} is a file, not a folder of features")))
+            }
             // Half of them are those of an extraction that was stopped, which `fit` says.
             Self::Features => {
-                let there = ["", ".partial"].map(|end| path.join(format!("train.safetensors{end}")).exists());
-                let none = there == [false; 2];
-                let error = none.then(|| usage(format!("{name} holds no features"))).flatten();
-                error.map(|error| error.fact("missing", path.join("train.safetensors").display()))
+                let [whole, half] = ["", ".partial"].map(|end| path.join(format!("train.safetensors{end}")));
+                let none = !whole.exists() && !half.exists();
+                none.then(|| usage(format!("{name} holds no features")).fact("missing", whole.display()))
             }
             // It has one, though.
             Self::Weights if is_run(path) => {
@@ -63,7 +64,9 @@ impl For {
                     format!("it has none before it is finished: `vgg-ft resume {}` goes on", quoted(path))
                 }))
             }
-            Self::Weights | Self::Config if path.is_dir() => usage(format!("{name} is a folder, not a file")),
+            Self::Weights | Self::Config if path.is_dir() => {
+                Some(usage(format!("{name} is a folder, not a file")))
+            }
             Self::Run | Self::Network | Self::Weights | Self::Config => None,
         }
     }
