@@ -1,8 +1,9 @@
 //! The one error of the engine: what went wrong, expected and got, where, and what to do.
 //!
-//! In: facts from whoever found the fault. Out: text for a person (`Display`, several lines) and an
-//! exit code for the shell. Rising through a room adds one line of context ([`Context`]).
+//! In: facts from whoever found the fault. Out: text for a person (`Display`, several lines), a line of JSON for a
+//! program, and an exit code for the shell. Rising through a room adds one line of context ([`Context`]).
 
+use serde_json::{Map, Value, json};
 use std::fmt;
 use std::path::Path;
 
@@ -10,7 +11,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The command line or a configuration file asks for something that cannot be. Exit code 2.
+    /// The command is wrong: unknown or conflicting options, or a path that is missing or not what it should be; what a
+    /// configuration file says counts as typed. Exit code 2.
     Usage,
     /// Pictures, folders, features: what the user gave us to learn from.
     Data,
@@ -119,6 +121,23 @@ impl Error {
         reason.map_or_else(|| self.0.message.clone(), |(_, reason)| format!("{}: {reason}", self.0.message))
     }
 
+    /// For stderr: lines that begin with `error: `; with `json` one line, an object `error`. Values of facts with one name
+    /// are lines of one there.
+    pub fn told(&self, json: bool) -> String {
+        if !json {
+            return format!("error: {self}");
+        }
+        let mut facts = Map::new();
+        for (name, value) in &self.0.facts {
+            let before = facts.get(name).and_then(Value::as_str).map(|before| format!("{before}\n{value}"));
+            facts.insert(name.clone(), before.unwrap_or_else(|| value.clone()).into());
+        }
+        let Inner { kind, message, context, help, .. } = &*self.0;
+        let kind = format!("{kind:?}").to_lowercase();
+        json!({ "error": { "kind": kind, "message": message, "facts": facts, "while": context, "help": help } })
+            .to_string()
+    }
+
     /// 2 for what was typed, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         if self.0.kind == Kind::Usage { 2 } else { 1 }
@@ -183,6 +202,14 @@ mod tests {
              \x20 while classifying photos/cat.png\n\
              \x20 help: VGG16 reads RGB"
         );
+        assert_eq!(
+            error.told(true),
+            "{\"error\":{\"facts\":{\"weight\":\"[64, 3, 3, 3]\",\"x\":\"[8, 224, 224, 4]\"},\"help\":\"VGG16 reads RGB\",\
+             \"kind\":\"shape\",\"message\":\"conv2d: the input has 4 channels, the weight expects 3\",\
+             \"while\":[\"classifying photos/cat.png\"]}}"
+        );
+        let twice = Error::new(Kind::Data, "x").fact("there", "a").fact("there", "b");
+        assert!(twice.told(true).contains("{\"there\":\"a\\nb\"}"), "{}", twice.told(true));
         assert_eq!(error.exit_code(), 1);
         assert_eq!(Error::new(Kind::Usage, "x").exit_code(), 2);
     }

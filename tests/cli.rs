@@ -14,7 +14,7 @@ fn weights() -> PathBuf {
 }
 
 /// `vgg-ft` with a cache and a weights file of its own.
-fn vgg_ft(dir: &Path) -> Command {
+pub fn vgg_ft(dir: &Path) -> Command {
     let mut command = Command::cargo_bin("vgg-ft").unwrap();
     command
         .env("VGG_FT_CACHE", dir.join("cache"))
@@ -24,12 +24,12 @@ fn vgg_ft(dir: &Path) -> Command {
     command
 }
 
-fn stdout(command: &mut Command) -> String {
+pub fn stdout(command: &mut Command) -> String {
     String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
 }
 
 /// The error of a command that must fail with `code`.
-fn fails(command: &mut Command, code: i32) -> String {
+pub fn fails(command: &mut Command, code: i32) -> String {
     let output = command.assert().code(code).get_output().clone();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!text.contains("panicked"), "{text}");
@@ -37,7 +37,7 @@ fn fails(command: &mut Command, code: i32) -> String {
 }
 
 /// Noisy 40x36 PNGs, reddish `warm/` and bluish `cold/`, `n` of each in every split.
-fn draw(data: &Path, splits: &[(&str, usize)]) {
+pub fn draw(data: &Path, splits: &[(&str, usize)]) {
     let mut draws = Draws::new(1, Stream::Demo, 0);
     for (split, n) in splits {
         for (class, lift) in [("cold", 2), ("warm", 0)] {
@@ -63,7 +63,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-fn json(text: &str) -> serde_json::Value {
+pub fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
@@ -237,7 +237,7 @@ fn extract_fit_evaluate_predict() {
     let here = dir.path();
     draw(&here.join("data"), &[("train", 20), ("validation", 8)]);
     let text = stdout(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "36x40", "--json"]));
-    assert_eq!(json(&text)["features"][0]["rows"], 40);
+    assert_eq!(json(&text)["features"][0]["pictures"], 40);
     assert_eq!(names(&here.join("features")), ["train.safetensors", "validation.safetensors"]);
 
     let fit = ["fit", "features", "-o", "run", "--epochs", "6", "--units", "16", "--rate", "1e-3", "--json"];
@@ -380,8 +380,11 @@ fn augment_preview_draws_a_sheet() {
     let sheet = |out: &str, more: &[&str]| {
         let mut command = vgg_ft(here);
         command.args(["augment", "preview", "data", "-o", out, "--size", "33x40", "--count", "4"]);
-        let text = stdout(command.args(["--draws", "2", "--json"]).args(more));
-        assert_eq!(json(&text)["pictures"].as_array().unwrap().len(), 4);
+        let said = json(&stdout(command.args(["--draws", "2", "--json"]).args(more)));
+        assert_eq!((&said["path"], &said["pictures"]), (&out.into(), &4.into()));
+        let shown: Vec<_> =
+            said["shown"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+        assert!(shown.len() == 4 && shown.iter().all(|path| here.join(path).is_file()), "{shown:?}");
         image::open(here.join(out)).unwrap().to_rgb8()
     };
     let book = sheet("book.png", &[]);
@@ -495,7 +498,10 @@ fn a_folder_of_classes_is_split_by_seed() {
     let args = ["extract", "data", "-o", "features", "--size", "32", "--json"];
     let split = ["--validation-split", "0.2"];
     let result = json(&stdout(vgg_ft(here).args(args).args(split)));
-    assert_eq!((&result["features"][0]["rows"], &result["features"][1]["rows"]), (&16.into(), &4.into()));
+    assert_eq!(
+        (&result["features"][0]["pictures"], &result["features"][1]["pictures"]),
+        (&16.into(), &4.into())
+    );
     // A classifier on these features is judged on the pictures that were held out of them.
     let fit = ["fit", "features", "-o", "head", "--epochs", "2", "--units", "8", "--json"];
     let fitted = json(&stdout(vgg_ft(here).args(fit)));
@@ -606,7 +612,7 @@ fn a_folder_of_classes_is_split_by_seed() {
     // A run is no data.
     for command in [&["finetune", "run", "-o", "x"][..], &["evaluate", "run", "run"]] {
         assert!(
-            fails(vgg_ft(here).args(command), 1).contains("run is a run, not a folder of pictures"),
+            fails(vgg_ft(here).args(command), 2).contains("run is a run, not a folder of pictures"),
             "{command:?}"
         );
     }
@@ -672,8 +678,8 @@ fn an_output_that_cannot_be_written_is_named() {
         vec!["extract", "data", "-o", "file", "--size", "32"],
         vec!["finetune", "data", "-o", "file/run", "--size", "32"],
     ] {
-        let error = fails(vgg_ft(here).args(&args), 1);
-        assert!(error.contains("file"), "{error}");
+        let error = fails(vgg_ft(here).args(&args), 2);
+        assert!(error.contains("file, which is a file"), "{error}");
     }
     assert_eq!(fs::read(here.join("file")).unwrap(), b"mine");
 }
@@ -875,7 +881,7 @@ fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
     };
     assert!(activations(&bf16) < 0.6 * activations(&f32), "{} {}", activations(&bf16), activations(&f32));
     let t4 = ["bench", "--plan", "--card", "t4", "--precision", "bf16"];
-    let error = fails(vgg_ft(dir.path()).args(t4), 1);
+    let error = fails(vgg_ft(dir.path()).args(t4), 2);
     assert!(error.contains("8.0 or later") && error.contains("--precision f32"), "{error}");
     // Which kernels are planned is asked for, as where they run.
     let by = |kernels: &str| {
@@ -909,7 +915,7 @@ fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
         assert!((0.0..=1.0).contains(&share), "faster than it can be: {launch}");
     }
     let a100 = ["bench", "--plan", "--card", "a100", "--precision", "bf16", "--kernels", "sm90a"];
-    let error = fails(vgg_ft(dir.path()).args(a100), 1);
+    let error = fails(vgg_ft(dir.path()).args(a100), 2);
     assert!(error.contains("--kernels sm90a runs on Hopper alone"), "{error}");
 }
 

@@ -253,8 +253,11 @@ fn odd_names_survive_csv_and_json() {
         json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((rows.len() - 1, objects.len()), (names.len(), names.len()));
     for ((row, object), name) in rows[1..].iter().zip(&objects).zip(&names) {
-        assert_eq!((row[0].as_str(), object["image"].as_str()), (*name, Some(*name)));
-        assert_eq!(object["top"][0]["class"], row[1]);
+        assert_eq!((row[0].as_str(), object["path"].as_str()), (*name, Some(*name)));
+        assert_eq!(
+            (&object["predicted"], &object["top"][0]["class"]),
+            (&row[1][..].into(), &row[1][..].into())
+        );
         let [p, q, cold, warm] = [2, 4, 5, 6].map(|k| row[k].parse::<f32>().unwrap());
         assert!(p >= q && [[p, q], [q, p]].contains(&[cold, warm]), "{row:?}");
         assert_eq!(object["probabilities"]["warm"].as_f64().unwrap() as f32, warm, "every digit is there");
@@ -263,7 +266,7 @@ fn odd_names_survive_csv_and_json() {
     let result = stdout(predict(here).args(&names).args(["-o", "rows.CSV", "--top", "2", "--json"]));
     assert_eq!(csv(&fs::read_to_string(here.join("rows.CSV")).unwrap()), rows);
     let result: serde_json::Value = serde_json::from_str(&result).unwrap();
-    assert_eq!((&result["pictures"], &result["unreadable"]), (&names.len().into(), &0.into()));
+    assert_eq!((&result["pictures"], &result["skipped"]), (&names.len().into(), &serde_json::json!([])));
 }
 
 #[test]
@@ -274,8 +277,8 @@ fn json_is_what_it_was() {
     let text = stdout(predict(dir.path()).args(args).arg("--json"));
     for (line, name) in text.lines().zip(args) {
         let object: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!(object.as_object().unwrap().keys().collect::<Vec<_>>(), ["image", "top"]);
-        assert_eq!(object["image"], name);
+        assert_eq!(object.as_object().unwrap().keys().collect::<Vec<_>>(), ["path", "predicted", "top"]);
+        assert_eq!(object["path"], name);
         let top = object["top"].as_array().unwrap();
         let keys: Vec<_> = top.iter().flat_map(|one| one.as_object().unwrap().keys()).collect();
         assert_eq!(keys, ["class", "probability", "class", "probability"]);

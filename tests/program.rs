@@ -14,6 +14,8 @@ mod data;
 mod export;
 #[path = "fetch.rs"]
 mod fetch;
+#[path = "json.rs"]
+mod json;
 #[path = "lean.rs"]
 mod lean;
 #[path = "places.rs"]

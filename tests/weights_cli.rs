@@ -53,7 +53,7 @@ fn the_base_goes_through_every_format_and_is_the_same() {
         assert_eq!(inspected["rows"].as_array().unwrap().len(), 26, "{file}");
         let difference = json(here, &["diff", ours.to_str().unwrap(), file], 0);
         assert_eq!(difference["same"], true, "{file}");
-        assert_eq!(difference["tensors"].as_array().unwrap().len(), 26, "{file}");
+        assert_eq!(difference["rows"].as_array().unwrap().len(), 26, "{file}");
         if !from.starts_with('/') {
             std::fs::remove_file(here.join(&from)).unwrap();
         }
@@ -69,7 +69,7 @@ fn the_base_goes_through_every_format_and_is_the_same() {
     run(here, &["convert", &from, "bf16.safetensors", "--dtype", "bf16"], 0);
     let difference = json(here, &["diff", &from, "bf16.safetensors"], 1);
     assert_eq!(difference["same"], false);
-    for row in difference["tensors"].as_array().unwrap() {
+    for row in difference["rows"].as_array().unwrap() {
         let relative = row["relative"].as_f64().unwrap();
         // At most half a last place, 2⁻⁹.
         assert!(relative > 1e-5 && relative <= 0.002, "{row}");
@@ -339,7 +339,7 @@ fn what_strangers_put_into_files_is_said_in_short_lines() {
     assert!(text.len() < 3000 && !text.contains('\u{1b}') && text.contains('…'), "{text}");
     assert!(text.contains("all zeros in the first") && text.contains("not finite in one"), "{text}");
     assert!(!said.contains('\u{1b}') && !text.contains("inf"), "{said}");
-    let rows = json(here, &["diff", "a.safetensors", "b.safetensors"], 1)["tensors"].clone();
+    let rows = json(here, &["diff", "a.safetensors", "b.safetensors"], 1)["rows"].clone();
     // The digits of the f32, and nothing where there is no number.
     assert_eq!((rows[0]["largest"].to_string(), rows[0].get("relative")), ("0.1".into(), None));
     assert_eq!((rows[1].get("largest"), rows[1]["differing"].as_u64()), (None, Some(1)));

@@ -30,8 +30,8 @@ use std::path::PathBuf;
     version,
     about,
     after_help = "Start with `vgg-ft demo`, or `vgg-ft finetune DATA -o RUN` on a folder with one folder per class.\n\n\
-        Exit codes: 0 done; 1 the job failed; 2 the command cannot be; after a stop 130 (Ctrl-C), 143 (SIGTERM) or \
-        129 (SIGHUP)."
+        Exit codes: 0 done; 1 the job failed; 2 the command is wrong: unknown or conflicting options, or a path that is \
+        missing or not what it should be; after a stop 130 (Ctrl-C), 143 (SIGTERM) or 129 (SIGHUP)."
 )]
 pub struct Cli {
     /// What to do.
@@ -64,7 +64,7 @@ pub struct Cli {
     /// Threads of the device and of decoding, 512 at most; all cores if not given
     #[arg(help_heading = "Device", long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
-    /// Print results as JSON on stdout
+    /// Print results as JSON on stdout, and errors as lines of JSON on stderr
     #[arg(long, global = true)]
     pub json: bool,
     /// No progress and no remarks on stderr, only errors

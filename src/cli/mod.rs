@@ -1,7 +1,8 @@
 //! What was typed becomes a task; what a task returns becomes an exit code.
 //!
 //! In: `argv`. Out: results on stdout, remarks and errors on stderr, 0 for success, 1 for a job that
-//! failed, 2 for a command that cannot be, 128 and the signal's number for one that was stopped.
+//! failed, 2 for a command that is wrong (unknown or conflicting options, or a path that is missing or not what it should
+//! be), 128 and the signal's number for one that was stopped.
 
 mod args;
 mod augment;
@@ -35,19 +36,37 @@ use std::process::ExitCode;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let mut command = numbers(Cli::command());
-    let cli = Cli::from_arg_matches_mut(&mut command.get_matches_mut())
-        .unwrap_or_else(|error| error.format(&mut command).exit());
+    let mut typed =
+        command.try_get_matches_from_mut(std::env::args_os()).unwrap_or_else(|error| misspelt(&error));
+    let cli =
+        Cli::from_arg_matches_mut(&mut typed).unwrap_or_else(|error| misspelt(&error.format(&mut command)));
+    let json = cli.json;
     match interrupt::install().and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The exit code still tells when nobody reads stderr.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let _ = writeln!(std::io::stderr(), "{}", error.told(json));
             ExitCode::from(match error.kind() {
                 Kind::Interrupted => interrupt::exit_code(),
                 _ => error.exit_code(),
             })
         }
     }
+}
+
+/// Ends with what clap says of a command that it does not understand, which may be its help.
+fn misspelt(error: &clap::Error) -> ! {
+    if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.render().to_string();
+        let mut parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+        let message = parts.next().unwrap_or_default();
+        let error = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
+        // A tip if there is one, and how the command is typed.
+        let help: Vec<String> = parts.collect();
+        let _ = writeln!(std::io::stderr(), "{}", error.help(help.join("; ")).told(true));
+        std::process::exit(2);
+    }
+    error.exit()
 }
 
 /// A negative number behind an option is its value, to be refused as one, and not an option that nobody knows.
@@ -63,6 +82,9 @@ fn numbers(command: Clap) -> Clap {
 fn run(cli: Cli) -> Result<()> {
     there::there(&cli.command)?;
     let host = host(&cli)?;
+    for option in idle_options(&cli) {
+        host.say(format_args!("note: {option} is idle: this command computes on no device"));
+    }
     match cli.command {
         Command::Summary(a) => task::summary(
             &host,
@@ -157,17 +179,7 @@ fn host(cli: &Cli) -> Result<Host> {
             .build_global()
             .map_err(|e| Error::new(Kind::Device, "cannot start the threads").fact("reason", e))?;
     }
-    // To open a card takes a second: not for those who compute nothing.
-    let idle = matches!(
-        cli.command,
-        Command::Summary(_)
-            | Command::Export(_)
-            | Command::Compare(_)
-            | Command::Weights(_)
-            | Command::Emulate(_)
-            | Command::Devices
-            | Command::Bench(_)
-    );
+    let idle = is_idle(&cli.command);
     let written = written(&cli.command);
     let (name, precision, kernels, launches) = match &cli.command {
         _ if idle => (DeviceName::Cpu, Precision::F32, Kernels::Auto, Launches::Serial),
@@ -179,6 +191,32 @@ fn host(cli: &Cli) -> Result<Host> {
         .filter(|_| cli.precision.is_none() && begins(&cli.command))
         .map(|faster| format!("its tensor cores are idle: --precision {faster} is several times faster"));
     Ok(Host { device, reason, advice, json: cli.json, quiet: cli.quiet })
+}
+
+/// Whether `command` computes on no device that could be chosen. To open a card takes a second.
+fn is_idle(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Summary(_)
+            | Command::Export(_)
+            | Command::Compare(_)
+            | Command::Weights(_)
+            | Command::Emulate(_)
+            | Command::Devices
+            | Command::Bench(_)
+    )
+}
+
+/// What was typed of a device and changes nothing.
+fn idle_options(cli: &Cli) -> Vec<&'static str> {
+    let idle = is_idle(&cli.command);
+    // These two take theirs from paper or from the machine that they always are.
+    let precise = matches!(cli.command, Command::Emulate(_) | Command::Bench(_));
+    let given = [
+        ("--device", idle && cli.device != DeviceName::Auto),
+        ("--precision", idle && !precise && cli.precision.is_some()),
+    ];
+    given.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect()
 }
 
 /// The precision of a job that was written down. A file that cannot be read is left to those who need it.

@@ -1,4 +1,5 @@
-//! What a command is to read must be there: one error and one exit code for all of them, before a device is opened.
+//! What a command is to read must be there, and be a folder or a file as it should: one error and one exit code for all of
+//! them, before a device is opened.
 //!
 //! In: what was typed. Out: nothing, or [`Kind::Usage`] that names the path. Pictures of `predict` are not asked for
 //! here: one that is missing is one that cannot be read, and the others go on. Nor is what a file names, such as the data
@@ -7,7 +8,7 @@
 use super::args::Command;
 use super::augment::AugmentCommand;
 use super::weights::WeightsCommand;
-use crate::data::folder::{is_picture_name, is_run};
+use crate::data::folder::{is_picture_name, is_run, no_data};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use std::io::ErrorKind;
@@ -36,20 +37,56 @@ impl For {
             Self::Config => "check the path; a run's folder holds its run.toml or job.toml",
         }
     }
+
+    /// What is wrong with `path`, which is there, if it is no such thing. Runs are looked at by those who read them: some
+    /// need a finished one.
+    fn unlike(self, path: &Path) -> Option<Error> {
+        let name = path.display();
+        let usage = |message: String| Error::new(Kind::Usage, message).help(self.help());
+        match self {
+            Self::Data => no_data(path).map(|error| error.of_kind(Kind::Usage)),
+            Self::Features if !path.is_dir() => {
+                Some(usage(format!("{name} is a file, not a folder of features")))
+            }
+            // Half of them are those of an extraction that was stopped, which `fit` says.
+            Self::Features => {
+                let [whole, half] = ["", ".partial"].map(|end| path.join(format!("train.safetensors{end}")));
+                let none = !whole.exists() && !half.exists();
+                none.then(|| usage(format!("{name} holds no features")).fact("missing", whole.display()))
+            }
+            // It has one, though.
+            Self::Weights if is_run(path) => {
+                let own = path.join("model.safetensors");
+                let error = Error::new(Kind::Usage, format!("{name} is a run, not a file"));
+                Some(error.help(if own.exists() {
+                    format!("its weights are in {}", quoted(&own))
+                } else {
+                    format!("it has none before it is finished: `vgg-ft resume {}` goes on", quoted(path))
+                }))
+            }
+            Self::Weights | Self::Config if path.is_dir() => {
+                Some(usage(format!("{name} is a folder, not a file")))
+            }
+            Self::Run | Self::Network | Self::Weights | Self::Config => None,
+        }
+    }
 }
 
-/// Whether all that `command` is to read is there.
+/// Whether all that `command` is to read is there, and what it should be.
 ///
 /// # Errors
-/// [`Kind::Usage`] for the first path that is not. One that cannot be looked at is left to those who read it.
+/// [`Kind::Usage`] for the first path that is missing, else for the first that is something else. One that cannot be
+/// looked at is left to those who read it.
 pub fn there(command: &Command) -> Result<()> {
     in_order(command)?;
-    typed(command).into_iter().try_for_each(|(what, path)| match std::fs::metadata(path) {
+    let typed = typed(command);
+    typed.iter().try_for_each(|(what, path)| match std::fs::metadata(path) {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Err(Error::new(Kind::Usage, format!("there is no {}", path.display())).help(what.help()))
         }
         _ => Ok(()),
-    })
+    })?;
+    typed.into_iter().find_map(|(what, path)| what.unlike(path)).map_or(Ok(()), Err)
 }
 
 /// Whether a run that is typed with pictures stands before them.

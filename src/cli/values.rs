@@ -123,7 +123,14 @@ pub fn rates(text: &str) -> Result<BTreeMap<String, f32>, String> {
         let factor = factor.parse().ok().filter(|f: &f32| *f >= 0.0 && f.is_finite())?;
         (!block.is_empty()).then(|| (block.trim().to_owned(), factor))
     };
-    text.split(',').map(one).collect::<Option<_>>().ok_or_else(|| "write BLOCK=FACTOR,BLOCK=FACTOR".into())
+    let mut rates = BTreeMap::new();
+    for pair in text.split(',') {
+        let (block, factor) = one(pair).ok_or("write BLOCK=FACTOR,BLOCK=FACTOR")?;
+        if rates.insert(block.clone(), factor).is_some() {
+            return Err(format!("{block} is named twice"));
+        }
+    }
+    Ok(rates)
 }
 
 /// A whole number.
@@ -241,6 +248,15 @@ mod tests {
         assert_eq!(size("120x160"), Ok([120, 160]));
         for bad in ["31", "0", "150x", "x", "15.5", "99999", "-3"] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read_or_refused() {
+        assert_eq!(rates("block5=1,block4=0.5").unwrap().len(), 2);
+        assert_eq!(rates("block5=1,block5=2"), Err("block5 is named twice".into()));
+        for bad in ["", "block5", "=1", "block5=-1", "block5=1,"] {
+            assert!(rates(bad).is_err(), "{bad}");
         }
     }
 }

@@ -49,12 +49,8 @@ impl Folder {
     /// [`Kind::Data`]: no such folder, not a folder, no classes, a class without pictures, a run.
     pub fn scan(root: &Path) -> Result<Self> {
         let entries = list(root)?;
-        if is_run(root) {
-            return Err(Error::new(
-                Kind::Data,
-                format!("{} is a run, not a folder of pictures", root.display()),
-            )
-            .help("give the folder of the pictures"));
+        if let Some(error) = no_data(root) {
+            return Err(error);
         }
         let folders: Vec<&OsString> = entries.iter().filter(|e| e.is_dir).map(|e| &e.name).collect();
         if folders.is_empty() {
@@ -204,6 +200,22 @@ pub fn is_run(dir: &Path) -> bool {
     RUN.iter().any(|name| dir.join(name).is_file())
 }
 
+/// Why no pictures to learn from are in `path`, whatever it holds: it is there and no folder, or a run's.
+pub fn no_data(path: &Path) -> Option<Error> {
+    let name = path.display();
+    let of = |message: String, help: &str| Some(Error::new(Kind::Data, message).help(help));
+    match () {
+        () if path.exists() && !path.is_dir() => of(
+            format!("{name} is a file, not a folder"),
+            "give the folder that holds one sub-folder per class",
+        ),
+        () if is_run(path) => {
+            of(format!("{name} is a run, not a folder of pictures"), "give the folder of the pictures")
+        }
+        () => None,
+    }
+}
+
 /// All pictures below `root`, whatever their folders are called: folder by folder in the order of their paths as
 /// text, files sorted by name, as within a class of [`Folder::scan`]. Paths begin with `root`.
 ///
@@ -252,9 +264,8 @@ fn walk(root: &Path, start: &OsStr) -> Result<Below> {
 
 fn unlisted(dir: &Path, error: &std::io::Error) -> Error {
     let name = dir.display();
-    if dir.is_file() {
-        return Error::new(Kind::Data, format!("{name} is a file, not a folder"))
-            .help("give the folder that holds one sub-folder per class");
+    if let Some(error) = no_data(dir) {
+        return error;
     }
     if error.kind() != std::io::ErrorKind::NotFound {
         return Error::new(Kind::Data, format!("cannot list the folder {name}"))

@@ -335,9 +335,19 @@ pub struct Loaded {
     pub paths: Vec<PathBuf>,
     /// (n, h, w, 3), row-major RGB, 0 to 255.
     pub pixels: Vec<u8>,
-    /// Why the others of the batch could not be read, in their order; with [`Loading::strict`] at most one, and
-    /// `paths` are those before it.
-    pub unreadable: Vec<Error>,
+    /// The others of the batch, in their order; with [`Loading::strict`] at most one, and `paths` are those before it.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A picture that could not be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many of [`Loaded::paths`] stand before it.
+    pub after: usize,
+    /// Why.
+    pub error: Error,
 }
 
 /// The batches; dropping them ends the thread that makes them.
@@ -390,7 +400,7 @@ impl<I: Iterator<Item = Result<PathBuf>>> Iterator for Batches<I> {
                     loaded.pixels.extend(pixels);
                 }
                 Err(error) => {
-                    loaded.unreadable.push(error);
+                    loaded.unreadable.push(Unreadable { path, after: loaded.paths.len(), error });
                     if strict {
                         self.over = true;
                         break;

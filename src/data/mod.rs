@@ -27,7 +27,7 @@ pub use cache::{Pictures, Want};
 pub use features::{Begin, Features, Writer};
 pub use folder::{Folder, Sample};
 pub use image::Rgb8;
-pub use inputs::{Inputs, Loaded, LoadedAhead, Loading};
+pub use inputs::{Inputs, Loaded, LoadedAhead, Loading, Unreadable};
 pub use recipe::Recipe;
 pub use resize::{Resize, Size};
 pub use split::Splits;

@@ -40,7 +40,7 @@ impl Kernels {
     /// `Auto` decided for a card of this compute capability (90 for 9.0).
     ///
     /// # Errors
-    /// [`Kind::Device`] for sm_90a on another card, [`Kind::Usage`] in a precision that they do not have.
+    /// [`Kind::Usage`] for sm_90a on another card, and in a precision that they do not have.
     pub fn decide(self, card: &Description, got: u32, precision: Precision) -> Result<Self> {
         let has = |precision| matches!(precision, Precision::Bf16 | Precision::Tf32);
         match self {
@@ -51,7 +51,7 @@ impl Kernels {
                 .expected_got("--precision f32", precision)
                 .help("leave --precision out, or --kernels")),
             Self::Sm90a if got != HOPPER => {
-                let error = Error::new(Kind::Device, "--kernels sm90a runs on Hopper alone")
+                let error = Error::new(Kind::Usage, "--kernels sm90a runs on Hopper alone")
                     .fact("device", &card.hardware);
                 Err(capability::other(error, HOPPER, got)
                     .help("leave --kernels out: auto takes what the card can run"))
@@ -108,11 +108,9 @@ mod tests {
             let asked = decide(Kernels::Winograd, capability, precision);
             assert_eq!(asked.is_ok(), precision == Precision::F32, "{precision}");
         }
-        for (capability, precision, kind, part) in
-            [(100, Precision::Bf16, Kind::Device, "10.0"), (90, Precision::F32, Kind::Usage, "tf32")]
-        {
+        for (capability, precision, part) in [(100, Precision::Bf16, "10.0"), (90, Precision::F32, "tf32")] {
             let error = decide(Kernels::Sm90a, capability, precision).unwrap_err();
-            assert!(error.kind() == kind && error.to_string().contains(part), "{error}");
+            assert!(error.kind() == Kind::Usage && error.to_string().contains(part), "{error}");
         }
     }
 

@@ -33,13 +33,13 @@ impl Launches {
     /// Whether a card of this compute capability (90 for 9.0) can do it.
     ///
     /// # Errors
-    /// [`Kind::Device`] for programmatic launches on another card than Hopper: later ones can do it, but of their machine
+    /// [`Kind::Usage`] for programmatic launches on another card than Hopper: later ones can do it, but of their machine
     /// code nobody has looked whether the wait stands in front.
     pub fn check(self, card: &Description, got: u32) -> Result<()> {
         if self == Self::Serial || got == HOPPER {
             return Ok(());
         }
-        let error = Error::new(Kind::Device, "--launches programmatic is for Hopper alone, so far")
+        let error = Error::new(Kind::Usage, "--launches programmatic is for Hopper alone, so far")
             .fact("device", &card.hardware);
         Err(capability::other(error, HOPPER, got).help("leave --launches out"))
     }

@@ -75,13 +75,13 @@ impl Precision {
     /// The same with the reason.
     ///
     /// # Errors
-    /// [`Kind::Device`] when it cannot.
+    /// [`Kind::Usage`] when it cannot.
     pub fn check(self, card: &Description, got: u32) -> Result<()> {
         if self.runs_on(got) {
             return Ok(());
         }
         let who = format!("{} ({})", card.name, card.hardware);
-        let error = Error::new(Kind::Device, format!("{who} cannot work in {self}"));
+        let error = Error::new(Kind::Usage, format!("{who} cannot work in {self}"));
         Err(capability::older(error, self.oldest(), got)
             .help("use --precision f32 or f16, which run on every card since Turing"))
     }

@@ -53,6 +53,21 @@ pub enum Dialect {
 }
 
 impl Format {
+    /// As it is typed after `--format`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KerasH5(_) => "keras-h5",
+            Self::KerasH5Weights(_) => "keras-h5-weights",
+            Self::Keras => "keras",
+            Self::Onnx(_) => "onnx",
+            Self::KerasWeights => "keras-weights",
+            Self::Torchvision => "torchvision",
+            Self::Torch => "torch",
+            Self::Timm => "timm",
+            Self::Safetensors => "safetensors",
+        }
+    }
+
     /// Whether the file holds layers, and not weights alone.
     pub fn has_layers(self) -> bool {
         matches!(self, Self::KerasH5(_) | Self::Keras | Self::Onnx(_))

@@ -23,7 +23,14 @@ pub enum Digest<'a> {
     Md5(&'a str),
 }
 
-impl Digest<'_> {
+impl<'a> Digest<'a> {
+    /// What is known of it.
+    pub fn digits(self) -> &'a str {
+        match self {
+            Self::Sha256(digits) | Self::Sha256Prefix(digits) | Self::Md5(digits) => digits,
+        }
+    }
+
     /// `sha256` or `md5`.
     pub fn algorithm(self) -> &'static str {
         match self {

@@ -211,8 +211,20 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&e).unwrap(),
             "{\"stage\":\"head\",\"epoch\":1,\"loss\":null,\"accuracy\":0.96,\
-             \"val_loss\":0.3333333333333333,\"val_accuracy\":null,\"learning_rate\":0.00002,\"seconds\":0.25}"
+             \"val_loss\":0.3333333333333333,\"val_accuracy\":null,\"learning_rate\":0.00002,\"seconds\":0.25,\
+             \"skipped_steps\":0}"
         );
+    }
+
+    #[test]
+    fn an_epoch_of_an_old_checkpoint_is_read() {
+        let e = Epoch { skipped: 3, ..epoch("head", 1) };
+        let text = serde_json::to_string(&e).unwrap();
+        for old in [text.clone(), text.replace("skipped_steps", "skipped")] {
+            assert_eq!(serde_json::from_str::<Epoch>(&old).unwrap(), e);
+        }
+        let none = text.replace(",\"skipped_steps\":3", "");
+        assert_eq!(serde_json::from_str::<Epoch>(&none).unwrap().skipped, 0);
     }
 
     proptest! {

@@ -139,16 +139,11 @@ impl Rows<'_> {
                 Ok(csv_line(&fields))
             }
             Format::Jsonl => {
-                let mut object = Map::new();
-                object.insert("image".into(), said.path.to_string_lossy().into());
-                if said.path.to_str().is_none() {
-                    // JSON is UTF-8: the name above is readable, this is the name.
-                    object.insert("image_bytes".into(), files::hex(path).into());
-                }
+                let mut object = named(said.path);
+                object.insert("predicted".into(), name(said.class)?.into());
                 match label {
                     Some(label) => {
                         object.insert("label".into(), label.into());
-                        object.insert("predicted".into(), name(said.class)?.into());
                     }
                     None => {
                         let one =
@@ -161,12 +156,37 @@ impl Rows<'_> {
                         self.classes.iter().zip(p).map(|(class, p)| (class.clone(), json!(files::short(*p))));
                     object.insert("probabilities".into(), Value::Object(all.collect()));
                 }
-                let mut line = Value::Object(object).to_string().into_bytes();
-                line.push(b'\n');
-                Ok(line)
+                Ok(json_line(object))
             }
         }
     }
+
+    /// The row of a picture that cannot be read: of JSON alone, other formats have no place for it.
+    pub fn unread(&self, path: &Path, error: &Error) -> Vec<u8> {
+        if self.format != Format::Jsonl {
+            return Vec::new();
+        }
+        let mut object = named(path);
+        object.insert("error".into(), error.line().into());
+        json_line(object)
+    }
+}
+
+/// The beginning of a row of JSON.
+fn named(path: &Path) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("path".into(), files::shown(path).into());
+    if path.to_str().is_none() {
+        // JSON is UTF-8: the name above is readable, this is the name.
+        object.insert("path_bytes".into(), files::hex(path.as_os_str().as_encoded_bytes()).into());
+    }
+    object
+}
+
+fn json_line(object: Map<String, Value>) -> Vec<u8> {
+    let mut line = Value::Object(object).to_string().into_bytes();
+    line.push(b'\n');
+    line
 }
 
 /// Fields as RFC 4180 has them: quoted where a comma, a quote or a line end is in them, quotes doubled. Bytes, since
@@ -239,21 +259,26 @@ mod tests {
         assert!(twice.contains("\n\"a\nb,c\",\"b, c\",0.5,a,0.25,d,0.25,0.25,0.5,0.25\n"), "{twice}");
         assert_eq!(
             text(&rows(jsonl, 1, false, false), "x", None, 1),
-            "{\"image\":\"x\",\"top\":[{\"class\":\"b, c\",\"probability\":0.5}]}\n"
+            "{\"path\":\"x\",\"predicted\":\"b, c\",\"top\":[{\"class\":\"b, c\",\"probability\":0.5}]}\n"
         );
-        assert!(
-            text(&rows(jsonl, 1, true, false), "x", None, 1)
-                .starts_with("{\"image\":\"x\",\"probabilities\":{\"a\":0.25,\"b, c\":0.5,\"d\":0.25},")
-        );
+        assert!(text(&rows(jsonl, 1, true, false), "x", None, 1).starts_with(
+            "{\"path\":\"x\",\"predicted\":\"b, c\",\"probabilities\":{\"a\":0.25,\"b, c\":0.5,\"d\":0.25},"
+        ));
         assert_eq!(
             text(&rows(csv, 1, true, true), "x", Some(2), 1),
             "path,label,predicted,p_a,\"p_b, c\",p_d\nx,d,\"b, c\",0.25,0.5,0.25\n"
         );
         assert_eq!(
             text(&rows(jsonl, 1, false, true), "x", Some(0), 1),
-            "{\"image\":\"x\",\"label\":\"a\",\"predicted\":\"b, c\"}\n"
+            "{\"label\":\"a\",\"path\":\"x\",\"predicted\":\"b, c\"}\n"
         );
         assert_eq!(text(&rows(txt, 1, false, true), "x", Some(0), 1), "x\ta\tb, c\t0.5000\n");
+
+        let error = Error::new(Kind::Data, "cannot decode x").fact("reason", "it is empty");
+        let unread =
+            |format| String::from_utf8(rows(format, 1, true, false).unread(Path::new("x"), &error)).unwrap();
+        assert_eq!(unread(jsonl), "{\"error\":\"cannot decode x: it is empty\",\"path\":\"x\"}\n");
+        assert_eq!([unread(csv), unread(txt)], ["", ""]);
 
         // The digits of the f32, in every format.
         let one =
@@ -286,6 +311,6 @@ mod tests {
         assert_eq!(row(Format::Csv), b"\"\xff,.png\",a,1,1\n");
         assert_eq!(row(Format::Text), b"\xff,.png\ta\t1.0000\n");
         let json = String::from_utf8(row(Format::Jsonl)).unwrap();
-        assert!(json.contains("\"image_bytes\":\"ff2c2e706e67\""), "{json}");
+        assert!(json.contains("\"path_bytes\":\"ff2c2e706e67\""), "{json}");
     }
 }

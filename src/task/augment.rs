@@ -83,10 +83,16 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
         sheet.w,
         sheet.h
     );
-    let shown: Vec<_> = chosen.iter().map(|&i| files::shown(&folder.files[i].path)).collect();
+    let shown: Vec<_> = chosen.iter().map(|&i| files::shown(&folder.path(i))).collect();
     host.result(
         &text,
-        &json!({ "sheet": files::shown(&job.output.path), "pictures": shown, "draws": job.draws, "augment": augment }),
+        &json!({
+            "path": files::shown(&job.output.path),
+            "pictures": rows,
+            "shown": shown,
+            "draws": job.draws,
+            "augment": augment,
+        }),
     )
 }
 

@@ -32,6 +32,16 @@ impl Host {
         }
     }
 
+    /// An error that does not end the work. Said even with `quiet`.
+    pub fn complain(&self, error: &Error) {
+        let _ = writeln!(std::io::stderr(), "{}", error.told(self.json));
+    }
+
+    /// The name of what computes, as `vgg-ft devices` has it.
+    pub fn name(&self) -> String {
+        self.device.describe().name
+    }
+
     /// Progress of long work on stderr.
     pub fn progress(&self, what: &str, total: usize, unit: &str) -> Progress {
         if self.quiet { Progress::silent() } else { Progress::new(what, total as u64, unit) }
@@ -82,7 +92,7 @@ impl Host {
             || cpu::instructions().to_owned(),
             |(capability, kernels)| format!("{}.{}, {kernels}", capability / 10, capability % 10),
         );
-        format!("{} ({bits}) {}", self.device.describe().name, self.device.precision())
+        format!("{} ({bits}) {}", self.name(), self.device.precision())
     }
 
     /// Says what computes, how precisely.

@@ -59,10 +59,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         }
         host.say(format_args!("curves     {}", path.display()));
     }
-    host.result(
-        &text(&lines),
-        &json!({ "runs": lines, "curves": output.map(|(path, _)| files::shown(&path)) }),
-    )
+    host.result(&text(&lines), &json!({ "runs": lines, "path": output.map(|(path, _)| files::shown(&path)) }))
 }
 
 /// How curves are drawn.
@@ -106,9 +103,11 @@ fn read(run: &Path) -> Result<(Line, History)> {
             .map_or_else(|| last.and_then(|epoch| epoch.val_accuracy), |kept| kept.val_accuracy),
         val_loss: kept.map_or_else(|| last.and_then(|epoch| epoch.val_loss), |kept| kept.val_loss),
         test_accuracy: config.result.and_then(|result| result.test_accuracy),
-        seconds: config
-            .result
-            .map_or_else(|| history.epochs.iter().map(|e| e.seconds).sum(), |result| result.seconds),
+        // Rust's sum of nothing is -0.
+        seconds: config.result.map_or_else(
+            || history.epochs.iter().fold(0.0, |sum, epoch| sum + epoch.seconds),
+            |result| result.seconds,
+        ),
     };
     Ok((line, history))
 }

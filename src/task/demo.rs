@@ -1,6 +1,6 @@
 //! `demo`: a picture set of our own and the main job on it, for a machine where none is at hand.
 
-use super::{Finetune, Host, finetune};
+use super::{Finetune, Host, finetune, output};
 use crate::data::draw::{Counts, draw};
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -22,6 +22,7 @@ pub struct Demo {
 /// # Errors
 /// Those of `finetune`; [`Kind::Usage`] for a folder that holds other things.
 pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
+    output::folder(&demo.output)?;
     require_own(&demo.output)?;
     let ([h, w], seed) = (demo.job.size, demo.job.head.seed);
     let pictures = demo.output.join(format!("pictures-{h}x{w}-seed{seed}"));

@@ -19,7 +19,7 @@ use crate::report::{Format, Outcome, Rows, Said};
 use crate::train::{Judged, Samples, Views, judge};
 use crate::{files, interrupt};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -101,16 +101,17 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
             outcome.ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?
         }
     };
-    let precision = host.device.precision();
-    let run_precision = run.config.training.precision;
-    let stopped = run.stopped();
-    let (split, root) = (part.split(), folder.root);
-    let folder = files::shown(&root);
-    let skipped = skipped(&root, &pictures);
-    let (threshold, views) = (job.look.threshold.map(files::short), job.look.count());
-    let named =
-        Named { split, folder, note, precision, run_precision, stopped, skipped, threshold, views, outcome };
-    host.result(&format!("{part}\n{}", named.outcome.text()), &named)
+    let named = Named {
+        path: job.output.as_ref().map(|output| files::shown(&output.path)),
+        split: part.split(),
+        folder: Some(files::shown(&folder.root)),
+        note,
+        skipped: skipped(&folder.root, &pictures),
+        threshold: job.look.threshold.map(files::short),
+        views: job.look.count(),
+        ..Named::of(host, &run, Some(&outcome))
+    };
+    host.result(&format!("{part}\n{}", outcome.text()), &named)
 }
 
 fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<()> {
@@ -119,24 +120,51 @@ fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<
 
 /// An outcome and what it is of.
 #[derive(Serialize)]
-struct Named {
-    split: Option<&'static str>,
-    folder: String,
+pub(super) struct Named {
+    /// The file that was written.
+    pub path: Option<String>,
+    pub split: Option<&'static str>,
+    pub folder: Option<String>,
     /// What to know of the figures: whether the run was trained on these pictures.
-    note: Option<String>,
+    pub note: Option<String>,
+    device: String,
     precision: Precision,
     /// In which it was trained.
     run_precision: Precision,
     /// Where the run was stopped, if it is not finished.
     stopped: Option<Stopped>,
     /// Pictures that could not be read, and why.
-    skipped: Vec<Value>,
+    pub skipped: Vec<Value>,
     /// The probability above which a picture was taken for the second of two classes, if that was asked for.
     threshold: Option<f64>,
     /// Views of each picture, whose probabilities were averaged.
     views: usize,
     #[serde(flatten)]
-    outcome: Outcome,
+    outcome: Value,
+}
+
+impl Named {
+    /// That of `run` on `host`; without an outcome its keys are there, and null.
+    pub fn of(host: &Host, run: &Run, outcome: Option<&Outcome>) -> Self {
+        let mut keys = json!(outcome.cloned().unwrap_or_default());
+        if let (None, Value::Object(keys)) = (outcome, &mut keys) {
+            keys.values_mut().for_each(|value| *value = Value::Null);
+        }
+        Self {
+            path: None,
+            split: None,
+            folder: None,
+            note: None,
+            device: host.name(),
+            precision: host.device.precision(),
+            run_precision: run.config.training.precision,
+            stopped: run.stopped(),
+            skipped: Vec::new(),
+            threshold: None,
+            views: 1,
+            outcome: keys,
+        }
+    }
 }
 
 /// What a network says of a labelled set.

@@ -43,7 +43,17 @@ pub fn export(host: &Host, job: &Export) -> Result<()> {
     let (bytes, sha256) = files::sha256_file(output)?;
     host.result(
         &format!("{name}\t{bytes} bytes\tsha256 {sha256}"),
-        &json!({ "path": files::shown(output), "bytes": bytes, "sha256": sha256 }),
+        &json!({
+            "path": files::shown(output),
+            "bytes": bytes,
+            "sha256": sha256,
+            "format": job.format.name(),
+            "size": run.architecture.input,
+            "preprocess": model.preprocess().name(),
+            "with_preprocessing": job.with_preprocessing,
+            "resize": run.resize()?.name(),
+            "classes": classes,
+        }),
     )
 }
 

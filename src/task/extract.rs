@@ -2,7 +2,7 @@
 
 use super::base::Base;
 use super::estimate::Estimate;
-use super::output::apart;
+use super::output::{apart, folder_of_no_run};
 use super::pictures::{decode, skipped};
 use super::{Host, PictureOptions};
 use crate::data::{self, Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
@@ -51,6 +51,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     host.introduce();
     let architecture = Architecture::vgg(job.variant, job.size)?;
     let last = architecture.position(&job.layer)?;
+    folder_of_no_run(&job.output)?;
     apart(&job.data, &job.output)?;
     let splits = opened(host, &job.data, job.validation_split, job.seed)?;
     let pictures = named(&splits).into_iter().map(|(_, folder)| folder.len()).max().unwrap_or(0);
@@ -78,15 +79,16 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
         text += &format!("{}  {} x {:?}\n", path.display(), features.labels().len(), &row.axes()[1..]);
         reports.push(json!({
             "split": name,
-            "file": files::shown(&path),
-            "rows": features.labels().len(),
+            "path": files::shown(&path),
+            "pictures": features.labels().len(),
             "shape": &row.axes()[1..],
             "key": features.key,
             "skipped": unread,
         }));
     }
-    let precision = host.device.precision();
-    host.result(&text, &json!({ "features": reports, "layer": job.layer, "precision": precision }))
+    let (device, precision) = (host.name(), host.device.precision());
+    let value = json!({ "features": reports, "layer": job.layer, "device": device, "precision": precision });
+    host.result(&text, &value)
 }
 
 /// Features of a split that is no more would be taken for this data's.

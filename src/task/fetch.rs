@@ -120,9 +120,8 @@ struct Outcome<'a> {
     /// An address, or a file.
     from: String,
     /// Whose file it was, if it was in another place.
-    #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'static str>,
-    lineage: &'a str,
+    source: &'a str,
     licence: &'a str,
 }
 
@@ -145,7 +144,7 @@ impl<'a> Outcome<'a> {
             how,
             from,
             owner,
-            lineage: entry.lineage,
+            source: entry.lineage,
             licence: entry.licence,
         }
     }
@@ -168,7 +167,7 @@ impl<'a> Outcome<'a> {
             ("bytes", self.bytes.to_string()),
             (self.algorithm, format!("{}, {compared}", self.digest)),
             ("from", from),
-            ("lineage", self.lineage.to_owned()),
+            ("lineage", self.source.to_owned()),
             ("licence", self.licence.to_owned()),
         ];
         let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(10);
@@ -184,9 +183,13 @@ struct Offer {
     bytes: u64,
     /// Whether `bytes` is exact.
     exact: bool,
-    digest: String,
+    /// `sha256` or `md5`.
+    algorithm: &'static str,
+    digest: &'static str,
+    /// How much of the digest is published.
+    compared: String,
     url: &'static str,
-    lineage: &'static str,
+    source: &'static str,
     licence: &'static str,
 }
 
@@ -197,9 +200,11 @@ impl Offer {
             file: entry.file,
             bytes: entry.size.bytes(),
             exact: entry.size.exact().is_some(),
-            digest: entry.digest.to_string(),
+            algorithm: entry.digest.algorithm(),
+            digest: entry.digest.digits(),
+            compared: entry.digest.known(),
             url: entry.url,
-            lineage: entry.lineage,
+            source: entry.lineage,
             licence: entry.licence,
         }
     }
@@ -211,10 +216,10 @@ fn list(offers: &[Offer]) -> String {
     let mut out = String::new();
     let mut before = "";
     for offer in offers {
-        if offer.lineage != before {
+        if offer.source != before {
             let gap = if before.is_empty() { "" } else { "\n" };
-            out.push_str(&format!("{gap}{}\nlicence: {}\n", offer.lineage, offer.licence));
-            before = offer.lineage;
+            out.push_str(&format!("{gap}{}\nlicence: {}\n", offer.source, offer.licence));
+            before = offer.source;
         }
         let size = fetch::amount(offer.bytes);
         out.push_str(&format!("  {:width$}  {size:>8}  {}\n", offer.name, offer.file));

@@ -13,7 +13,7 @@ use super::course::StageConfig;
 use super::estimate::{Estimate, Keeps, Learning};
 use super::extract::{self, named, opened};
 use super::fit::HeadOptions;
-use super::output::apart;
+use super::output::{self, apart};
 use super::parts::{Cache, Part};
 use super::pictures::{decode, skipped};
 use super::remarks::{few_steps, idle, learned_elsewhere, twice, unvalidated};
@@ -104,6 +104,7 @@ pub(super) fn train(
 ) -> Result<(String, serde_json::Value)> {
     let began = Instant::now();
     job.validate()?;
+    output::folder(&job.output)?;
     let finished = job.begin == Begin::Resume && run::Folder::finished(&job.output)?;
     apart(&job.data, &job.output)?;
     let mut job = job.clone();
@@ -207,6 +208,7 @@ pub(super) fn train(
     begins()?;
     folder.take_over(&config)?;
     let rule = job.pictures.preprocess.rule();
+    let before = stages.history.epochs.len();
     let validation = {
         let with = |stage: &StageConfig| if stage.augment.is_some() { 0 } else { usize::MAX };
         let entered: Vec<usize> =
@@ -223,6 +225,7 @@ pub(super) fn train(
         validation
     };
     let history = &stages.history;
+    let trained = history.epochs.len() > before;
 
     folder.model(host, &network, &config)?;
     let mut conclusion = Conclusion::new(job, config, history, stages.seconds());
@@ -248,15 +251,11 @@ pub(super) fn train(
         folder.remove_features();
     }
     let text = conclusion.text + &report?;
-    let value = json!({
-        "run": files::shown(&job.output),
-        "precision": host.device.precision(),
-        "result": conclusion.config.result,
-        "test": conclusion.tested,
-        "history": history.epochs,
-        "skipped": unread,
-        "counters": host.counted(),
-    });
+    let mut value = run::told(&job.output, Some(&conclusion.config), history);
+    value["trained"] = trained.into();
+    value["test"] = json!(conclusion.tested);
+    value["skipped"] = unread.into();
+    value["counters"] = host.counted().into();
     Ok((text, value))
 }
 

@@ -5,16 +5,17 @@ use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::{Estimate, Keeps, Learning};
 use super::evaluate::{Which, test};
-use super::output::apart;
+use super::output::{self, apart};
 use super::remarks::{few_steps, idle, unvalidated};
 use super::report::{self, Judged, Material};
 use super::resume::{Job, take_over_cuts};
-use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig, nothing_left};
+use super::run::{
+    Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig, nothing_left, told,
+};
 use super::stage::{Seen, Stages, ended_with};
 use super::{Host, limits};
 use crate::data::{Features, Recipe};
 use crate::error::{Error, Kind, Result};
-use crate::files;
 use crate::model::{Architecture, Head};
 use crate::report::Outcome;
 use crate::train::{self, FeatureSamples};
@@ -81,6 +82,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let began = Instant::now();
     job.validate()?;
     host.introduce();
+    output::folder(&job.output)?;
     let finished = job.begin == Begin::Resume && Folder::finished(&job.output)?;
     apart(&job.features, &job.output)?;
     let mut stage = job.stage.clone();
@@ -217,10 +219,12 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         validation: checked.as_ref().map(|samples| (from, samples as &dyn train::Samples)),
     };
     folder.take_over(&config)?;
+    let before = stages.history.epochs.len();
     stages.run(0, &stage, &mut network, &seen)?;
 
     config.training.digests = stages.digests();
     let history = &stages.history;
+    let trained = history.epochs.len() > before;
     folder.model(host, &network, &config)?;
     let last = ended_with(&stage, history);
     let mut result = ResultConfig {
@@ -259,17 +263,11 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     }
     let material = Material { folder: &job.output, config: &config, history, judged };
     text += &report::attempt(host, &mut network, material)?;
-    host.result(
-        &text,
-        &json!({
-            "run": files::shown(&job.output),
-            "precision": host.device.precision(),
-            "result": result,
-            "test": outcome,
-            "history": history.epochs,
-            "counters": host.counted(),
-        }),
-    )
+    let mut value = told(&job.output, Some(&config), history);
+    value["trained"] = trained.into();
+    value["test"] = json!(outcome);
+    value["counters"] = host.counted().into();
+    host.result(&text, &value)
 }
 
 /// Made alike, and from different pictures.

@@ -92,6 +92,38 @@ pub fn list<T>(known: &[(&str, T)]) -> String {
     }
 }
 
+/// Whether `output` is a folder or can become one.
+///
+/// # Errors
+/// [`Kind::Usage`] for a file, what lies under one, and `-`.
+pub fn folder(output: &Path) -> Result<()> {
+    let name = output.display();
+    if output.as_os_str().is_empty() || output.as_os_str() == "-" {
+        return Err(Error::new(Kind::Usage, format!("`{name}` is not a folder"))
+            .help("name a folder with -o; one that is called so is ./-"));
+    }
+    let there = files::real(output)?;
+    match there.ancestors().find(|above| above.exists()).filter(|above| !above.is_dir()) {
+        Some(file) => Err(Error::new(Kind::Usage, format!("{name} cannot be a folder"))
+            .fact("in the way", format!("{}, which is a file", file.display()))
+            .help("choose another folder with -o")),
+        None => Ok(()),
+    }
+}
+
+/// Whether `output` is a folder, or can become one, and no run's: what is to be written there is none.
+///
+/// # Errors
+/// [`Kind::Usage`].
+pub fn folder_of_no_run(output: &Path) -> Result<()> {
+    folder(output)?;
+    if is_run(output) {
+        return Err(Error::new(Kind::Usage, format!("{} is a run", output.display()))
+            .help("choose another folder with -o"));
+    }
+    Ok(())
+}
+
 /// Whether `output` lies apart from the folder `data`: neither is inside the other. A folder inside the data would be
 /// read as a class next time, and a file as a picture.
 ///
@@ -189,6 +221,24 @@ mod tests {
             let error = file("/dev/null".into(), true).check().unwrap_err();
             assert!(error.to_string().contains("no file that can be replaced"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_folder_is_one_or_can_become_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path();
+        fs::write(here.join("file"), b"").unwrap();
+        fs::create_dir(here.join("run")).unwrap();
+        fs::write(here.join("run/job.toml"), b"").unwrap();
+        for path in ["", "new", "new/deep", "run", "run/new"] {
+            folder(&here.join(path)).unwrap();
+        }
+        for path in [Path::new("-"), Path::new(""), &here.join("file"), &here.join("file/deep/er")] {
+            let error = folder(path).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage, "{error}");
+        }
+        folder_of_no_run(&here.join("run/new")).unwrap();
+        assert_eq!(folder_of_no_run(&here.join("run")).unwrap_err().kind(), Kind::Usage);
     }
 
     #[test]

@@ -161,11 +161,14 @@ pub fn in_batch(error: Error, first: &Path) -> Error {
     if error.kind() == Kind::Numeric { error.fact("the batch begins with", first.display()) } else { error }
 }
 
-/// What was skipped, for machines: file and reason.
+/// What was skipped, for machines.
 pub fn skipped(root: &Path, pictures: &Pictures) -> Vec<Value> {
-    let entry =
-        |(path, error): &(PathBuf, Error)| json!({ "file": shown(&root.join(path)), "reason": error.line() });
-    pictures.skipped.iter().map(entry).collect()
+    pictures.skipped.iter().map(|(path, error)| unread(&root.join(path), error)).collect()
+}
+
+/// A picture that was skipped, for machines.
+pub fn unread(path: &Path, error: &Error) -> Value {
+    json!({ "path": shown(path), "reason": error.line() })
 }
 
 #[cfg(test)]

@@ -4,16 +4,15 @@ use super::Host;
 use super::estimate::Estimate;
 use super::look::Look;
 use super::output::{self, Output};
-use super::pictures::in_batch;
+use super::pictures::{in_batch, unread};
 use super::subject::{Feeding, Subject};
-use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size};
-use crate::device::Precision;
+use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size, Unreadable};
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
 use crate::report::{Format, Progress, Rows, Said};
 use crate::train::Views;
 use crate::{files, interrupt};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -101,7 +100,7 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
                 })?;
                 Ok(())
             })?;
-            done.report(host, path, subject.precision)?;
+            done.report(host, path, &subject)?;
         }
     }
     if done.seen == 0 {
@@ -141,34 +140,36 @@ pub(super) fn rows_file(output: &Output, asked: Option<Format>) -> Result<(&Path
 #[derive(Default)]
 struct Done {
     seen: usize,
-    unreadable: usize,
+    skipped: Vec<Value>,
 }
 
 impl Done {
     /// What could not be read, if anything, and what was done all the same.
     fn complaint(&self) -> Option<Error> {
-        let classified = match (self.unreadable, self.seen - self.unreadable) {
+        let unreadable = self.skipped.len();
+        let classified = match (unreadable, self.seen - unreadable) {
             (0, _) => return None,
             (_, 0) => "none was classified".to_owned(),
             (_, 1) => "the other one was classified".to_owned(),
             (_, n) => format!("the other {n} were classified"),
         };
-        let message = format!("{} of {} pictures could not be read", self.unreadable, self.seen);
+        let message = format!("{unreadable} of {} pictures could not be read", self.seen);
         Some(
             Error::new(Kind::Data, message).help(format!("the errors above say which and why; {classified}")),
         )
     }
 
-    /// `trained` is the precision of the run.
-    fn report(&self, host: &Host, path: &Path, trained: Option<Precision>) -> Result<()> {
-        let classified = self.seen - self.unreadable;
+    fn report(&self, host: &Host, path: &Path, subject: &Subject) -> Result<()> {
+        let classified = self.seen - self.skipped.len();
         let text = format!("{}  {classified} pictures classified", path.display());
         let value = json!({
-            "output": files::shown(path),
+            "path": files::shown(path),
             "pictures": classified,
-            "unreadable": self.unreadable,
+            "skipped": self.skipped,
+            "device": host.name(),
             "precision": host.device.precision(),
-            "run_precision": trained,
+            "run_precision": subject.precision,
+            "stopped": subject.stopped,
         });
         host.result(&text, &value)
     }
@@ -192,17 +193,16 @@ impl Classifier<'_> {
         }
         for loaded in ahead {
             interrupt::check()?;
-            let loaded = loaded?;
+            let mut loaded = loaded?;
             done.seen += loaded.paths.len() + loaded.unreadable.len();
-            done.unreadable += loaded.unreadable.len();
-            let Loaded { paths, pixels, unreadable } = loaded;
-            let wanted = paths.is_empty() || write(&self.classify(&paths, pixels)?)?;
-            for error in unreadable {
+            let rows = self.classify(&mut loaded)?;
+            let wanted = rows.is_empty() || write(&rows)?;
+            for Unreadable { path, error, .. } in loaded.unreadable {
                 if self.job.strict {
                     return Err(error);
                 }
-                // Said even with --quiet: it is an error.
-                let _ = writeln!(std::io::stderr(), "error: {error}");
+                self.host.complain(&error);
+                done.skipped.push(unread(&path, &error));
             }
             if !wanted {
                 break;
@@ -212,19 +212,30 @@ impl Classifier<'_> {
         Ok(done)
     }
 
-    /// The rows of a batch.
-    fn classify(&self, paths: &[PathBuf], pixels: Vec<u8>) -> Result<Vec<u8>> {
+    /// The rows of a batch. On stdout pictures that cannot be read stand in their places.
+    fn classify(&self, loaded: &mut Loaded) -> Result<Vec<u8>> {
+        let Loaded { paths, pixels, unreadable } = loaded;
         let indices = (0..paths.len() as u32).collect();
-        let batch = Batch { indices, pixels, labels: Vec::new() };
-        let all = self
-            .views
-            .predict(self.host.device.as_ref(), self.network, &batch)
-            .map_err(|error| in_batch(error, &paths[0]))?;
+        let batch = Batch { indices, pixels: std::mem::take(pixels), labels: Vec::new() };
+        let all = match paths.first() {
+            Some(first) => self
+                .views
+                .predict(self.host.device.as_ref(), self.network, &batch)
+                .map_err(|error| in_batch(error, first))?,
+            None => Vec::new(),
+        };
+        let shown = self.job.output.is_none() && !self.job.strict;
+        let mut unread = unreadable.iter().filter(|_| shown).peekable();
         let mut out = Vec::new();
-        for (path, row) in paths.iter().zip(&all) {
+        for (at, path) in paths.iter().enumerate() {
+            let row = &all[at];
+            while let Some(unread) = unread.next_if(|unread| unread.after <= at) {
+                out.extend(self.rows.unread(&unread.path, &unread.error));
+            }
             let class = self.job.look.class(row).unwrap_or_else(|| Views::most_probable(row));
             out.extend(self.rows.row(&Said { path, label: None, class, probabilities: row })?);
         }
+        unread.for_each(|unread| out.extend(self.rows.unread(&unread.path, &unread.error)));
         Ok(out)
     }
 }

@@ -10,9 +10,9 @@ use super::Host;
 use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::Estimate;
-use super::evaluate::{Labelled, SplitName, Tested, Which, labelled, owns, test};
+use super::evaluate::{Labelled, Named, SplitName, Tested, Which, labelled, owns, test};
 use super::output::Output;
-use super::pictures::Reading;
+use super::pictures::{Reading, skipped};
 use super::run::{CURVES, Config, Part, REPORT, Run, TrainingConfig};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
@@ -21,7 +21,7 @@ use crate::model::Network;
 use crate::report::html::{Page, page};
 use crate::report::{Outcome, curves};
 use crate::train::{History, PictureSamples};
-use serde_json::json;
+use serde_json::Value;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use verdict::verdict;
@@ -62,6 +62,8 @@ pub(super) struct Judged {
     how: &'static str,
     /// What to know of the figures.
     note: Option<String>,
+    /// Pictures that could not be read.
+    skipped: Vec<Value>,
     /// Whether they are not the pictures that the run's own page is of.
     others: bool,
 }
@@ -69,7 +71,7 @@ pub(super) struct Judged {
 impl Judged {
     /// `files` lie below `root`, in the order of `tested`.
     pub fn new(part: Which, root: PathBuf, files: Vec<PathBuf>, tested: Tested, how: &'static str) -> Self {
-        Self { part, root, files, tested, how, note: None, others: false }
+        Self { part, root, files, tested, how, note: None, skipped: Vec::new(), others: false }
     }
 
     /// Its figures.
@@ -154,6 +156,9 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
             return Err(lost(&job.run).fact("gone", format!("{}, the pictures of the run", own.display())));
         }
         None => {
+            if let Some(split) = job.split {
+                return Err(no_split(own, split).fact("gone", own.display()));
+            }
             host.say(format_args!("note: {} is gone, so there are no predictions", own.display()));
             None
         }
@@ -172,8 +177,13 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
         }
         _ => {}
     }
-    let part = judged.as_ref().map(|judged| judged.part.clone());
-    let outcome = judged.as_ref().map(|judged| judged.tested.outcome.clone());
+    let mut named = Named::of(host, &run, judged.as_ref().map(Judged::outcome));
+    let mut text = String::new();
+    if let Some(judged) = &judged {
+        (named.split, named.folder) = (judged.part.split(), Some(files::shown(&judged.root)));
+        (named.note, named.skipped) = (judged.note.clone(), judged.skipped.clone());
+        text = format!("\n\n{}\n{}", judged.part, judged.outcome().text());
+    }
     let material =
         Material { folder: &job.run, config: &run.config, history: &history, judged: judged.map(Ok) };
     let path = match &job.output {
@@ -185,17 +195,14 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     };
     let mut network = network.map_or_else(|| run.network(host), Ok)?;
     write(host, &mut network, material, &path)?;
-    let text = part.as_ref().zip(outcome.as_ref()).map(|(part, o)| format!("\n\n{part}\n{}", o.text()));
-    host.result(
-        &format!("report     {}{}", path.display(), text.unwrap_or_default()),
-        &json!({
-            "report": files::shown(&path),
-            "split": part.and_then(|part| part.split()),
-            "precision": host.device.precision(),
-            "run_precision": run.config.training.precision,
-            "outcome": outcome,
-        }),
-    )
+    named.path = Some(files::shown(&path));
+    host.result(&format!("report     {}{text}", path.display()), &named)
+}
+
+/// That the split which was asked for is not in `data`.
+fn no_split(data: &Path, split: SplitName) -> Error {
+    Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()))
+        .help("choose another with --split, or name the pictures: `vgg-ft report RUN DATA --split SPLIT`")
 }
 
 /// The split of a run's data that its own page is on, if it is on any.
@@ -229,13 +236,15 @@ fn judge(
         let network = network.insert(run.network(host)?);
         let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
         let tested = test(host, network, (0, &samples), classes, job.batch)?;
+        let skipped = skipped(&folder.root, &pictures);
         let judged = Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW);
-        return Ok(Some(Judged { note, others, ..judged }));
+        return Ok(Some(Judged { note, skipped, others, ..judged }));
     }
     let split = job.split.map(SplitName::name).or(own_split(run)).unwrap_or("validation");
     let path = data.join(format!("{split}.safetensors"));
     if !path.exists() {
-        return Ok(None);
+        let missing = |asked| Err(no_split(data, asked).fact("missing", path.display()));
+        return job.split.map_or(Ok(None), missing);
     }
     let features = Features::open(&path)?;
     let base = architecture.base();

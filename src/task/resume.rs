@@ -126,6 +126,9 @@ pub(super) fn conclude(
     let file = run.join("run.toml");
     let config = Config::read(&file)?;
     if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
+        if let Some(data) = data {
+            host.say(format_args!("note: nobody looked at {}: the run needs no more data", data.display()));
+        }
         return Ok(nothing_left(run));
     }
     let (classes, typed) = (config.network.classes.clone(), data.is_some());
@@ -168,7 +171,7 @@ fn same_pictures(run: &Path, splits: &Splits) -> Result<()> {
     }
     let there = splits.train.root.display();
     Err(Error::new(
-        Kind::Usage,
+        Kind::Data,
         format!("{there} holds other pictures than {} was trained with", run.display()),
     )
     .help(format!("`vgg-ft evaluate {} DATA` judges it by others", quoted(run))))

@@ -74,8 +74,8 @@ impl Folder {
     ///
     /// # Errors
     /// [`Kind::Usage`] when a run is there and neither written over nor taken up, when there is none to take
-    /// up, when it is another job, when another process writes there, or when a path of the job is no Unicode;
-    /// [`Kind::Io`].
+    /// up, when it is another job, or when a path of the job is no Unicode; [`Kind::Io`], also when another process
+    /// writes there.
     pub fn begin(host: &Host, path: &Path, begin: Begin, job: &Config) -> Result<Self> {
         // What cannot be written down is known before anything that is there goes.
         job.text()?;
@@ -307,8 +307,28 @@ pub(super) fn nothing_left(path: &Path) -> (String, Value) {
         let _ = write!(text, " (`vgg-ft report {}` makes its report, which is missing)", quoted(path));
     }
     // What cannot be read has been said, or will be by who reads more of it.
-    let result = Config::read(&path.join("run.toml")).ok().and_then(|config| config.result);
-    (text, json!({ "run": files::shown(path), "finished": true, "result": result }))
+    let config = Config::read(&path.join("run.toml")).ok();
+    let history = History::load(&path.join("history.csv")).unwrap_or_default();
+    (text, told(path, config.as_ref(), &history))
+}
+
+/// What a command that trains prints of the run at `path`, for machines: the same keys whether it trained, which is for
+/// who did so to say, or there was nothing left.
+pub(super) fn told(path: &Path, config: Option<&Config>, history: &History) -> Value {
+    let training = config.map(|config| &config.training);
+    json!({
+        "run": files::shown(path),
+        "finished": true,
+        "trained": false,
+        // "cuda:0 bf16"
+        "device": training.and_then(|training| training.device.split(' ').next()),
+        "precision": training.map(|training| training.precision),
+        "result": config.and_then(|config| config.result),
+        "test": null,
+        "history": history.epochs,
+        "skipped": [],
+        "counters": {},
+    })
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -4,7 +4,7 @@
 
 use super::Host;
 use super::base::told;
-use super::run::Run;
+use super::run::{Run, Stopped};
 use super::weights;
 use crate::data::{Augment, Resize};
 use crate::device::Precision;
@@ -24,6 +24,8 @@ pub(super) struct Subject {
     pub augment: Option<Augment>,
     /// In which numbers it was trained; of a file of weights nobody knows.
     pub precision: Option<Precision>,
+    /// Where the run was stopped, if it is not finished.
+    pub stopped: Option<Stopped>,
     origin: Origin,
 }
 
@@ -57,6 +59,7 @@ impl Subject {
             resize: run.resize()?,
             augment: run.config.training.stages.iter().rev().find_map(|stage| stage.augment.clone()),
             precision: Some(run.config.training.precision),
+            stopped: run.stopped(),
             origin: Origin::Run(run),
         })
     }
@@ -121,6 +124,7 @@ impl Subject {
             resize,
             augment: None,
             precision: None,
+            stopped: None,
             origin: Origin::File(Box::new(found)),
         })
     }

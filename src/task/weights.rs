@@ -10,7 +10,6 @@ use super::Host;
 use super::base::told;
 use super::export::{check_ending, describe};
 use super::output::Output;
-use crate::data::folder::is_run;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, write};
 use crate::model::{Lineage, Preprocess, Pretrained};
@@ -65,7 +64,6 @@ struct Converted<'a> {
 pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     check_ending(&job.to.path, job.format)?;
     job.to.check()?;
-    refuse_run(&job.from)?;
     if files::real(&job.from)? == files::real(&job.to.path)? {
         return Err(Error::new(Kind::Usage, format!("{} would be written over itself", job.from.display()))
             .help("give the new file another name"));
@@ -240,23 +238,10 @@ fn understood(found: &Pretrained) -> Result<Vec<Named<'_>>> {
     found.parameters().into_iter().map(tensor).collect()
 }
 
-/// A run is no file, though it has one.
-fn refuse_run(path: &Path) -> Result<()> {
-    if !is_run(path) {
-        return Ok(());
-    }
-    let own = path.join("model.safetensors");
-    Err(Error::new(Kind::Usage, format!("{} is a run, not a file", path.display())).help(if own.exists() {
-        format!("its weights are in {}", files::quoted(&own))
-    } else {
-        format!("it has none before it is finished: `vgg-ft resume {}` goes on", files::quoted(path))
-    }))
-}
-
 /// Lists a file's tensors, and says what network it holds.
 ///
 /// # Errors
-/// [`Kind::Weights`] when the file is refused; [`Kind::Usage`] for a run.
+/// [`Kind::Weights`] when the file is refused.
 pub fn inspect(host: &Host, file: Option<&Path>) -> Result<()> {
     #[derive(Serialize)]
     struct Inspected {
@@ -266,7 +251,6 @@ pub fn inspect(host: &Host, file: Option<&Path>) -> Result<()> {
         lineage: Option<Lineage>,
     }
     let path = file.map_or_else(find_default, |path| Ok(path.to_owned()))?;
-    refuse_run(&path)?;
     let weights = Weights::open(&path)?;
     let table = Table::of(&weights)?;
     let lineage = Pretrained::of(weights);

@@ -24,7 +24,8 @@ pub struct Epoch {
     /// Wall-clock time of training and validation together.
     pub seconds: f64,
     /// Steps that changed nothing, since a scaled gradient was not finite (f16).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    // In checkpoints from before the file's column was called so: `skipped`.
+    #[serde(rename = "skipped_steps", alias = "skipped", default)]
     pub skipped: usize,
 }
 
@@ -43,11 +44,6 @@ impl Epoch {
             skipped: 0,
         }
     }
-}
-
-/// For files: what most runs have none of.
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 /// All epochs in order.

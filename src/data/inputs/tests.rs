@@ -98,7 +98,7 @@ fn batches_hold_what_can_be_read_and_say_what_cannot() {
         [vec![10, 10, 10, 30, 30, 30], vec![40; 3]]
     );
     assert_eq!((all[0].paths.len(), all[0].unreadable.len(), all[1].unreadable.len()), (2, 1, 0));
-    assert!(all[0].unreadable[0].message().contains("2.png"));
+    assert!(all[0].unreadable[0].error.message().contains("2.png"));
     let strict = load(4, true);
     assert_eq!((strict.len(), strict[0].pixels.len(), strict[0].unreadable.len()), (1, 3, 1));
 }

@@ -72,7 +72,7 @@ impl Origin {
 /// The classifier was trained for other classes than those of the data.
 pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
     let weights = job.pictures.weights.clone().unwrap_or_default();
-    Error::new(Kind::Usage, format!("the classes of {} are not those of the network", job.data.display()))
+    Error::new(Kind::Data, format!("the classes of {} are not those of the network", job.data.display()))
         .expected_got(job.named_classes.join(", "), classes.join(", "))
         .help(format!(
             "give a folder with those classes; or begin with its base and a new classifier: `vgg-ft finetune DATA --weights {} \

@@ -11,7 +11,7 @@ pub use config::Numbers;
 
 use super::base::Base;
 use super::fit::HeadOptions;
-use super::output::apart;
+use super::output::{apart, folder_of_no_run};
 use super::resume::take_over_cuts;
 use super::run::{self, Begin, Config, Run};
 use super::stage::ended_with;
@@ -88,6 +88,7 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
     host.introduce();
     job.numbers.validate()?;
     let jobs = jobs(job)?;
+    folder_of_no_run(&job.output)?;
     // What lies beside the parts is not touched, so the data may.
     jobs.iter().try_for_each(|part| apart(&job.data, &part.output))?;
     let splits = opened(host, &job.data, job.numbers.validation_split, job.numbers.seed)?;
@@ -138,7 +139,7 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
     let rows = all;
     host.result(
         &(table(&rows) + &measured(&parts, &splits)),
-        &serde_json::json!({ "notebook": files::shown(&job.output), "parts": rows }),
+        &serde_json::json!({ "path": files::shown(&job.output), "parts": rows }),
     )
 }
 

@@ -171,10 +171,6 @@ impl Config {
             format: u32,
             vgg_ft: String,
         }
-        if file.is_dir() {
-            return Err(Error::new(Kind::Usage, format!("{} is a folder, not a job", file.display()))
-                .help("a run's folder holds its run.toml or job.toml: name that"));
-        }
         let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
         let wrong = |e: toml::de::Error| damaged(file, &placed(&text, &e));
         let version: Version = toml::from_str(&text).map_err(wrong)?;

@@ -23,7 +23,7 @@ impl Lock {
     /// Takes the folder at `path`, which is there; none on a file system without locks.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when another process has it; [`Kind::Io`].
+    /// [`Kind::Io`], also when another process has it.
     pub fn take(path: &Path) -> Result<Option<Self>> {
         let file = path.join(NAME);
         let mut options = OpenOptions::new();
@@ -45,7 +45,7 @@ impl Lock {
 
 /// That another process has the folder at `path`.
 pub(super) fn busy(path: &Path) -> Error {
-    Error::new(Kind::Usage, format!("another vgg-ft is writing {}", path.display()))
+    Error::new(Kind::Io, format!("another vgg-ft is writing {}", path.display()))
         .help("wait until it has ended, or choose another folder with -o")
 }
 
@@ -78,7 +78,7 @@ mod tests {
         }
         let error = Lock::take(dir.path()).err().unwrap();
         assert!(
-            error.kind() == Kind::Usage && error.to_string().contains("another vgg-ft is writing"),
+            error.kind() == Kind::Io && error.to_string().contains("another vgg-ft is writing"),
             "{error}"
         );
         assert!(is_held(dir.path()));
@@ -86,7 +86,7 @@ mod tests {
         std::fs::write(dir.path().join("run.toml"), "").unwrap();
         std::fs::create_dir(dir.path().join("features")).unwrap();
         let error = super::super::Folder::finished(dir.path()).unwrap_err();
-        assert!(error.kind() == Kind::Usage && error.to_string().contains("another vgg-ft"), "{error}");
+        assert!(error.kind() == Kind::Io && error.to_string().contains("another vgg-ft"), "{error}");
         std::fs::remove_file(dir.path().join("run.toml")).unwrap();
         std::fs::remove_dir(dir.path().join("features")).unwrap();
         drop(first);

@@ -51,7 +51,7 @@ impl Folder {
     /// goes now.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where another process is at its test or report; [`Kind::Io`]; those of [`Config::read`].
+    /// [`Kind::Io`], also where another process is at its test or report; those of [`Config::read`].
     pub fn finished(path: &Path) -> Result<bool> {
         let folder = Self::at(path);
         let file = folder.join("run.toml");

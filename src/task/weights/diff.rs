@@ -1,6 +1,6 @@
 //! `weights diff`: two files in, what differs out.
 
-use super::{refuse_run, said_classes, understood};
+use super::{said_classes, understood};
 use crate::error::{Error, Kind, Result};
 use crate::model::Pretrained;
 use crate::report::counted;
@@ -62,13 +62,13 @@ struct Difference {
 /// names that they have.
 ///
 /// # Errors
-/// [`Kind::Weights`] when they differ; [`Kind::Usage`] when a file is refused, so that they cannot be compared.
+/// [`Kind::Weights`] when they differ; [`Kind::Usage`] when a file is refused, so that they cannot be compared, or when
+/// the answer cannot be written.
 pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     // As of `diff`: 1 says that they differ, 2 that they cannot be compared.
     let refused =
         |error: Error| if error.kind() == Kind::Interrupted { error } else { error.of_kind(Kind::Usage) };
     let open = |path: &Path| -> Result<_> {
-        refuse_run(path)?;
         let weights = Weights::open(path).map_err(refused)?;
         if weights.doubles() > 0 {
             let tensors = counted(weights.doubles(), "tensor");
@@ -128,8 +128,9 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     text += &format!("\n{}", if equal { "the same" } else { "not the same" });
     host.result(
         &text,
-        &json!({ "same": equal, "preprocess": [of_a, of_b], "not_compared": others, "tensors": rows }),
-    )?;
+        &json!({ "same": equal, "preprocess": [of_a, of_b], "not_compared": others, "rows": rows }),
+    )
+    .map_err(refused)?;
     if equal {
         Ok(())
     } else {
