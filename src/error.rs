@@ -125,7 +125,7 @@ impl Error {
     /// are lines of one there.
     pub fn told(&self, json: bool) -> String {
         if !json {
-            return format!("error: {self}");
+            return visible(&format!("error: {self}"));
         }
         let mut facts = Map::new();
         for (name, value) in &self.0.facts {
@@ -142,6 +142,13 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         if self.0.kind == Kind::Usage { 2 } else { 1 }
     }
+}
+
+/// Text for a terminal: what it would obey, which may stand in names of files and classes, is written as in a string.
+pub fn visible(text: &str) -> String {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let shown = |c: char| if obeyed(c) { c.escape_debug().to_string() } else { c.to_string() };
+    if text.contains(obeyed) { text.chars().map(shown).collect() } else { text.to_owned() }
 }
 
 impl fmt::Display for Error {
@@ -186,6 +193,12 @@ impl<T> Context<T> for Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_by_names() {
+        let error = Error::new(Kind::Data, "a\u{1b}[2Jb.png is empty").fact("in", "x\ry\nz");
+        assert_eq!(error.told(false), "error: a\\u{1b}[2Jb.png is empty\n  in  x\\ry\n      z");
+    }
 
     #[test]
     fn an_error_reads_from_what_to_why_to_cure() {

@@ -244,9 +244,9 @@ fn what_changes_nothing_is_said() {
     let here = dir.path();
     trained(here);
     for (typed, words) in [
-        ("summary --device emulator", "note: --device is idle"),
-        ("summary --precision bf16", "note: --precision is idle"),
-        ("emulate softmax --device cpu", "note: --device is idle"),
+        ("summary --device emulator", "note: --device changes nothing"),
+        ("summary --precision bf16", "note: --precision changes nothing"),
+        ("emulate softmax --device cpu", "note: --device changes nothing"),
         ("resume run data", "note: nobody looked at data"),
     ] {
         let output = vgg_ft(here).args(typed.split(' ')).assert().success().get_output().clone();

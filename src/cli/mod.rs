@@ -83,7 +83,7 @@ fn run(cli: Cli) -> Result<()> {
     there::there(&cli.command)?;
     let host = host(&cli)?;
     for option in idle_options(&cli) {
-        host.say(format_args!("note: {option} is idle: this command computes on no device"));
+        host.say(format_args!("note: {option} changes nothing: this command computes on no device"));
     }
     match cli.command {
         Command::Summary(a) => task::summary(

@@ -1,7 +1,7 @@
 //! What every task needs: a device, a voice, and the weights of the convolutional base.
 
 use crate::device::{Device, cpu};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, visible};
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::Progress;
 use crate::weights::{DEFAULT_NAME, find_default};
@@ -28,7 +28,7 @@ impl Host {
     pub fn say(&self, remark: impl std::fmt::Display) {
         if !self.quiet {
             // A closed stderr is no reason to fail the work.
-            let _ = writeln!(std::io::stderr(), "{remark}");
+            let _ = writeln!(std::io::stderr(), "{}", visible(&remark.to_string()));
         }
     }
 

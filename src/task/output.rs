@@ -49,8 +49,9 @@ impl Output {
             return Err(Error::new(Kind::Usage, format!("{name} is there already"))
                 .help("choose another file, or write over it with --force"));
         }
+        let place = if path.is_symlink() { &there } else { path };
         // It was typed.
-        files::require_folder(path).map_err(|error| error.of_kind(Kind::Usage))
+        files::require_folder(place).map_err(|error| error.of_kind(Kind::Usage))
     }
 
     /// What the file's name says of its format, by a list of endings without their dots.
