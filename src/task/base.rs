@@ -28,7 +28,8 @@ impl Host {
     pub fn say(&self, remark: impl std::fmt::Display) {
         if !self.quiet {
             // A closed stderr is no reason to fail the work.
-            let _ = writeln!(std::io::stderr(), "{}", visible(&remark.to_string()));
+            // In one piece: other processes may write there, too.
+            let _ = std::io::stderr().write_all((visible(&remark.to_string()) + "\n").as_bytes());
         }
     }
 

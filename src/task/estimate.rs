@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::{Architecture, Layer, Trainable};
 use crate::report::plan::gib;
+use crate::shape::Conv2d;
 use crate::train::{plan, rows_at_once, uses_at_once};
 use std::ops::Range;
 
@@ -163,6 +164,32 @@ fn without_scratch(mut memory: Memory) -> Memory {
     memory
 }
 
+/// What the cpu holds besides in `step`: the points of its convolutions' weights, kept for layers that run again while their
+/// weights stay (`again`), else one layer's at a time; and for layers that learn as many of the gradient's sums.
+fn points(net: &Architecture, step: &Step, again: bool) -> u64 {
+    let (layers, learns) = match step {
+        Step::Training(enters, from, _) => (*enters..net.layers().len(), *from),
+        Step::Inference(range) => (range.clone(), usize::MAX),
+    };
+    let (mut kept, mut passing, mut gradient) = (0, 0, 0);
+    for at in layers {
+        let (Layer::Conv2d { filters }, &[_, h, w, c_in]) =
+            (&net.layers()[at].layer, net.shape_before(at).axes())
+        else {
+            continue;
+        };
+        let bytes = cpu::points(&Conv2d { n: 1, h, w, c_in, c_out: *filters });
+        if at >= learns {
+            gradient = gradient.max(2 * bytes);
+        } else if again {
+            kept += bytes;
+        } else {
+            passing = passing.max(bytes);
+        }
+    }
+    kept + passing.max(gradient)
+}
+
 impl Estimate<'_> {
     /// Says what is needed, where the device or the system says what there is. Gives its bytes; 0 where nobody knows.
     ///
@@ -241,6 +268,12 @@ impl Estimate<'_> {
         let mut most = Need { doing: "nothing".into(), memory: Memory::default() };
         for (doing, step, batch) in parts {
             let mut memory = place.memory(net, &step, batch)?;
+            if place.cpu {
+                let again = self.training.is_some() || self.pictures > self.batch;
+                let bytes = points(net, &step, again);
+                memory.peak = memory.peak.saturating_add(bytes);
+                *memory.at_peak.entry((Purpose::Scratch, String::new())).or_default() += bytes;
+            }
             if let (Step::Training(_, from, _), Some(Learning { keeps, .. })) = (&step, self.training) {
                 let bytes = 4 * net.parameters_from(*from) * keeps.states as u64;
                 memory.peak += bytes;

@@ -203,7 +203,11 @@ impl<'a> Stages<'a> {
             epochs: stage.epochs,
             steps: course.steps(train.len()),
             first: first_parameter(network, self.changed),
-            samples: course.steps(train.len()) * course.samples_per_step(),
+            samples: match course.steps_per_epoch {
+                Some(steps) => steps.saturating_mul(course.samples_per_step()),
+                None => train.len(),
+            },
+            at_once: course.samples_per_step(),
             progress: None,
             history: &mut self.history,
             // The weights of the best epoch must be those of one whose state is there, too.
@@ -307,7 +311,9 @@ struct Watch<'a> {
     steps: usize,
     /// The first parameter that may have changed.
     first: usize,
+    /// Samples of an epoch, and of a step.
     samples: usize,
+    at_once: usize,
     progress: Option<Progress>,
     history: &'a mut History,
     /// Whether the state after each epoch is kept.
@@ -323,7 +329,7 @@ impl Observer for Watch<'_> {
         let progress = self
             .progress
             .get_or_insert_with(|| self.host.progress(&epoch_heading(epoch, self.epochs), samples, "images"));
-        progress.set((done * samples / of.max(1)) as u64);
+        progress.set(done.saturating_mul(self.at_once).min(samples) as u64);
         // A card's first loss comes a step late.
         if score.seen > 0 {
             progress.note(&format!("loss {:.4} acc {:.4}", score.loss(), score.accuracy()));

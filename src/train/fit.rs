@@ -128,7 +128,11 @@ impl Fit<'_> {
             observer.epoch(&measured)?;
             // In this order: the weights of the best epoch are never those of an epoch that is not kept, which
             // may come out otherwise when it is run again at another rate.
-            observer.keep(network, optimizer, position)?;
+            let goes_on = position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs);
+            // The last, where nothing is put back, is kept below, as the stage's end.
+            if goes_on || course.stopping.restore_best {
+                observer.keep(network, optimizer, position)?;
+            }
             self.keep_best(network, &position.epochs, observer)?;
         }
         if !position.over {
@@ -357,6 +361,9 @@ mod tests {
         }
         assert_eq!(*samples.draws.borrow(), (0..24).collect::<Vec<u64>>());
         assert_eq!((position.step, position.batches), (4 + 8 + 4, 24));
+        // The last epoch's moment is the stage's end, and kept once.
+        let log = run(&Course::new(2, 2, 1, 1e-3), &samples, &mut Position::default()).0;
+        assert_eq!(log, ["kept 1", "kept 2"]);
     }
 
     #[test]

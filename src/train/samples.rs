@@ -3,8 +3,8 @@
 //! In: indices. Out: the batch on the device, ready for the layer at which training begins.
 
 use crate::data::{Batch, Size};
-use crate::device::Device;
 use crate::device::call::Normalize;
+use crate::device::{Device, Dtype};
 use crate::error::Result;
 use crate::graph::Tensor;
 use crate::op;
@@ -68,8 +68,15 @@ impl Samples for FeatureSamples<'_> {
     }
 
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
-        let rows = gather(self.values, self.shape.len(), indices);
-        Tensor::constant(batch_of(self.shape, indices.len()), device.upload(&rows)?)
+        let row = self.shape.len();
+        let mut rows = device.alloc(Dtype::F32, row * indices.len())?;
+        device.fill_bytes(&mut rows, &mut |bytes| {
+            for (to, &index) in bytes.chunks_exact_mut(size_of::<f32>() * row).zip(indices) {
+                to.copy_from_slice(bytemuck::cast_slice(&self.values[index as usize * row..][..row]));
+            }
+            Ok(())
+        })?;
+        Tensor::constant(batch_of(self.shape, indices.len()), rows)
     }
 
     /// A dense layer reads its whole weight for every batch: many rows at once, where they are small.
@@ -85,14 +92,6 @@ impl Samples for FeatureSamples<'_> {
 pub fn input(device: &dyn Device, batch: &Batch, size: Size, rule: Normalize) -> Result<Tensor> {
     let pixels = device.upload(&batch.pixels)?;
     op::normalize(device, &pixels, Shape::new(&[batch.n(), size.h, size.w, 3]), rule)
-}
-
-fn gather(values: &[f32], row: usize, indices: &[u32]) -> Vec<f32> {
-    let mut out = Vec::with_capacity(row * indices.len());
-    for &index in indices {
-        out.extend_from_slice(&values[index as usize * row..][..row]);
-    }
-    out
 }
 
 /// `shape` of a batch of one, made a batch of `n`.

@@ -74,8 +74,8 @@ pub fn conv2d_backward_weight(
     let filters = c_out.div_ceil(jobs).next_multiple_of(ROWS);
     // Blocks differ in size only at the edges; the first is the largest.
     let (pixels, lines) = blocks(&geometry).next().map_or((0, 0), |b| (b.pixels(w), b.lines(w)));
-    let mut desks = shop.desks(filters * pixels + lines * COLUMNS)?;
     let jobs = dweight.chunks_mut(filters * 9 * c_in).enumerate();
+    let mut desks = shop.desks(jobs.len(), filters * pixels + lines * COLUMNS)?;
     shop.threads.each_at(&mut desks, jobs, |desk, (job, dweight)| {
         let (columns, lines) = desk.split_at_mut(filters * pixels);
         for (at, block) in blocks(&geometry).enumerate() {

@@ -46,8 +46,8 @@ impl Direct<'_> {
         // A range of pixels touches at most this many rows, and each picture adds two of zeros.
         let rows = (pixels - 1).div_ceil(w) + 1;
         let rows = rows + 2 * (rows.div_ceil(h) + 1);
-        let mut desks = shop.desks(rows * (w + 2) * widest)?;
         let jobs = y.chunks_mut(pixels * c_out).enumerate();
+        let mut desks = shop.desks(jobs.len(), rows * (w + 2) * widest)?;
         shop.threads.each_at(&mut desks, jobs, |desk, (job, y)| self.job(desk, job * pixels, y));
         Ok(())
     }

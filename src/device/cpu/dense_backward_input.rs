@@ -8,8 +8,6 @@ use crate::shape::Dense;
 
 /// Inputs of a job.
 const INPUTS: usize = 128;
-/// Rows of the batch that share one reading of a row of the weight.
-const ROWS: usize = 4;
 /// Sums of a product that are taken side by side.
 const LANES: usize = 8;
 
@@ -31,9 +29,7 @@ pub fn dense_backward_input(
     let jobs = columns.chunks_mut(INPUTS * n).zip(weight.chunks(INPUTS * c_out));
     shop.threads.each(jobs, |(columns, weight)| {
         for (column, weight) in columns.chunks_exact_mut(n).zip(weight.chunks_exact(c_out)) {
-            for (to, dy) in column.chunks_mut(ROWS).zip(dy.chunks(ROWS * c_out)) {
-                products(dy, weight, to);
-            }
+            products(dy, weight, column);
         }
     });
     for (k, row) in dx.chunks_exact_mut(c_in).enumerate() {
@@ -45,7 +41,7 @@ pub fn dense_backward_input(
 }
 
 widest! {
-    /// `to[k] = Σ_o rows[k,o] · weight[o]` for up to four rows.
+    /// `to[k] = Σ_o rows[k,o] · weight[o]`.
     fn products(rows: &[f32], weight: &[f32], to: &mut [f32]) {
         let even = weight.len() / LANES * LANES;
         for (row, to) in rows.chunks_exact(weight.len()).zip(to) {

@@ -1,6 +1,7 @@
 //! The dense layer's gradient with respect to its weight: for each input, the rows of `dy` that saw
 //! it, added up.
 
+use super::memory::no_memory;
 use super::sparse::{Term, add_rows};
 use super::workshop::Workshop;
 use crate::error::Result;
@@ -23,7 +24,7 @@ pub fn dense_backward_weight(
         return Ok(());
     }
     let jobs = dweight.chunks_mut(INPUTS * c_out).enumerate();
-    shop.threads.each_at(&mut desks(shop, n), jobs, |columns, (job, dweight)| {
+    shop.threads.each_at(&mut desks(shop, jobs.len(), n)?, jobs, |columns, (job, dweight)| {
         columns.read(x, geometry, job * INPUTS);
         for (i, sums) in dweight.chunks_exact_mut(c_out).enumerate() {
             add_rows(columns.of(i), dy, sums);
@@ -39,10 +40,15 @@ pub struct Columns {
     n: usize,
 }
 
-/// One for each thread.
-pub fn desks(shop: &Workshop, n: usize) -> Vec<Columns> {
-    let new = || Columns { terms: vec![Term::default(); INPUTS * n], counts: [0; INPUTS], n };
-    (0..shop.threads.count()).map(|_| new()).collect()
+/// One for each thread that gets one of `jobs`.
+pub fn desks(shop: &Workshop, jobs: usize, n: usize) -> Result<Vec<Columns>> {
+    let new = || {
+        let (mut terms, len) = (Vec::new(), INPUTS * n);
+        terms.try_reserve_exact(len).map_err(|_| no_memory(format!("{len} terms of a dense layer")))?;
+        terms.resize(len, Term::default());
+        Ok(Columns { terms, counts: [0; INPUTS], n })
+    };
+    (0..shop.sharers(jobs)).map(|_| new()).collect()
 }
 
 impl Columns {

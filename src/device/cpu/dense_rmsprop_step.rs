@@ -23,8 +23,9 @@ pub fn dense_rmsprop_step(
     if n == 0 || weight.is_empty() {
         return Ok(());
     }
-    let mut desks: Vec<_> = desks(shop, n).into_iter().map(|columns| (columns, vec![0.0; c_out])).collect();
     let jobs = velocity.chunks_mut(INPUTS * c_out).zip(weight.chunks_mut(INPUTS * c_out)).enumerate();
+    let desks = desks(shop, jobs.len(), n)?;
+    let mut desks: Vec<_> = desks.into_iter().map(|columns| (columns, vec![0.0; c_out])).collect();
     shop.threads.each_at(&mut desks, jobs, |(columns, gradient), (job, (velocity, weight))| {
         columns.read(x, geometry, job * INPUTS);
         let rows = velocity.chunks_exact_mut(c_out).zip(weight.chunks_exact_mut(c_out));

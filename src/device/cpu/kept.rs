@@ -50,7 +50,7 @@ impl Kept {
 
     /// The buffer changes.
     pub fn clear(&mut self) {
-        *self.state() = State::Fresh;
+        *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = State::Fresh;
     }
 
     // Whole at every moment a thread could panic.

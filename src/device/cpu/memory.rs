@@ -4,18 +4,19 @@
 //! for the same sizes again and again, and the first touch of 100 MB of fresh pages costs tens of
 //! milliseconds; so dropped storage waits in a list per size, and the smallest that is large enough, but no more than
 //! [`LARGER`] times as large, is taken: a network's maps shrink from layer to layer, and a layer's map lies where
-//! an earlier one did. The lists together hold at most [`KEPT`] bytes: what would go past that first frees
-//! everything that waits, so that sizes nobody asks for any more cannot stay for ever.
+//! an earlier one did. What the lists hold together is bounded ([`Memory::bound`]): what would go past that first frees
+//! what has waited longest, so that sizes nobody asks for any more cannot stay for ever. Where the system has no room for
+//! a buffer, all that waits is given back first.
 
 use super::kept::Kept;
+use super::room;
 use crate::device::Dtype;
 use crate::error::{Error, Kind, Result};
 use memmap2::MmapMut;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that may wait for reuse: the activations of VGG16 at 150x150 and batch 20, all blocks
-/// learning, are 0.6 GB.
+/// Bytes that may always wait for reuse, where the machine has four times as many free when the device is made.
 const KEPT: usize = 1 << 30;
 
 /// How many times as large as what is asked for reused storage may be.
@@ -79,24 +80,60 @@ impl Lines {
     }
 }
 
+/// The error of a machine without room for `what`.
+pub fn no_memory(what: String) -> Error {
+    Error::new(Kind::Device, "the cpu has no memory for a buffer")
+        .fact("asked for", what)
+        .help("use a smaller batch or smaller pictures, or end other programs")
+}
+
 /// The device's memory.
 pub struct Memory {
     poison: Option<u8>,
     /// [`KEPT`], or less in a test.
     kept: usize,
+    /// However much there was in use, no more than this waits.
+    share: usize,
     waiting: Mutex<Waiting>,
 }
 
 #[derive(Default)]
 struct Waiting {
     bytes: usize,
-    /// By number of lines.
-    lists: BTreeMap<usize, Vec<Lines>>,
+    /// Bytes that are in use, and the most that ever were.
+    used: usize,
+    most: usize,
+    /// How often something was kept.
+    clock: u64,
+    /// By number of lines, and when they were kept, the latest last.
+    lists: BTreeMap<usize, Vec<(u64, Lines)>>,
+}
+
+impl Waiting {
+    /// Frees what has waited longest.
+    fn free_oldest(&mut self) {
+        let oldest = self.lists.iter().filter_map(|(&size, list)| Some((list.first()?.0, size))).min();
+        let Some((_, size)) = oldest else { return };
+        let list = self.lists.entry(size).or_default();
+        if !list.is_empty() {
+            self.bytes -= list.remove(0).1.bytes().len();
+        }
+        if list.is_empty() {
+            self.lists.remove(&size);
+        }
+    }
 }
 
 impl Memory {
     pub fn new(poison: Option<u8>) -> Arc<Self> {
-        Arc::new(Self { poison, kept: KEPT, waiting: Mutex::default() })
+        // In a small container what waits for reuse must not cost the job its life.
+        let share = room().map_or(usize::MAX, |room| (room.free / 4) as usize);
+        Arc::new(Self { poison, kept: KEPT, share, waiting: Mutex::default() })
+    }
+
+    /// Bytes that may wait: at the end of a step all that it worked in does, and pieces of other sizes than are needed next.
+    fn bound(&self, most: usize) -> usize {
+        self.kept.max(most / 2 * 3).min(self.share)
     }
 
     /// Storage for `len` elements of `dtype`, its content unspecified (or the poison).
@@ -111,17 +148,13 @@ impl Memory {
 
     /// Storage that is at most `larger` times as large as what is asked for.
     fn take_within(self: &Arc<Self>, dtype: Dtype, len: usize, larger: usize) -> Result<Storage> {
-        let refuse = || {
-            Error::new(Kind::Device, "the cpu has no memory for a buffer")
-                .fact("asked for", format!("{dtype}[{len}]"))
-                .help("use a smaller batch or smaller pictures, or end other programs")
-        };
+        let refuse = || no_memory(format!("{dtype}[{len}]"));
         let used = len.checked_mul(dtype.size()).ok_or_else(refuse)?;
         let guard = if self.poison.is_some() { GUARD } else { 0 };
         let count = used.div_ceil(LINE) + 2 * guard;
         let mut lines = match self.reuse(count, larger) {
             Some(lines) => lines,
-            None => Lines::new(count).ok_or_else(refuse)?,
+            None => self.fresh(count).ok_or_else(refuse)?,
         };
         if let Some(poison) = self.poison {
             lines.bytes_mut().fill(poison);
@@ -139,24 +172,44 @@ impl Memory {
         let mut waiting = self.waiting();
         let mut large_enough = waiting.lists.range_mut(count..=count.saturating_mul(larger));
         let (&size, list) = large_enough.next()?;
-        let lines = list.pop()?;
+        let (_, lines) = list.pop()?;
         if list.is_empty() {
             waiting.lists.remove(&size);
         }
         waiting.bytes -= lines.bytes().len();
+        waiting.used += lines.bytes().len();
+        waiting.most = waiting.most.max(waiting.used);
+        Some(lines)
+    }
+
+    /// Lines that nobody had before.
+    fn fresh(&self, count: usize) -> Option<Lines> {
+        let lines = Lines::new(count).or_else(|| {
+            let mut waiting = self.waiting();
+            (waiting.lists, waiting.bytes) = (BTreeMap::new(), 0);
+            Lines::new(count)
+        })?;
+        let mut waiting = self.waiting();
+        waiting.used += lines.bytes().len();
+        waiting.most = waiting.most.max(waiting.used);
         Some(lines)
     }
 
     fn keep(&self, lines: Lines) {
         let bytes = lines.bytes().len();
         let mut waiting = self.waiting();
-        if waiting.bytes + bytes > self.kept {
-            *waiting = Waiting::default();
+        waiting.used -= bytes;
+        let bound = self.bound(waiting.most);
+        if bytes > bound {
+            return;
         }
-        if bytes <= self.kept {
-            waiting.bytes += bytes;
-            waiting.lists.entry(lines.count()).or_default().push(lines);
+        while waiting.bytes + bytes > bound {
+            waiting.free_oldest();
         }
+        waiting.bytes += bytes;
+        waiting.clock += 1;
+        let now = waiting.clock;
+        waiting.lists.entry(lines.count()).or_default().push((now, lines));
     }
 
     // The lists are whole at every moment another thread could panic, so a poisoned lock is no harm.
@@ -222,7 +275,7 @@ mod tests {
 
     #[test]
     fn storage_is_aligned_reused_and_bounded() {
-        let memory = Arc::new(Memory { poison: None, kept: 8000, waiting: Mutex::default() });
+        let memory = Arc::new(Memory { poison: None, kept: 8000, share: 10000, waiting: Mutex::default() });
         let first = Memory::take(&memory, Dtype::F32, 1000).unwrap();
         let place = first.bytes().as_ptr();
         assert_eq!(place as usize % 64, 0);
@@ -237,9 +290,19 @@ mod tests {
         assert_ne!(little.bytes().as_ptr(), place, "less than a quarter does not");
         drop(little);
         drop(Memory::take(&memory, Dtype::U8, 6400).unwrap());
-        assert_eq!(memory.waiting().bytes, 6400, "the first was let go to stay below the bound");
-        drop(Memory::take(&memory, Dtype::U8, 8001).unwrap());
-        assert_eq!(memory.waiting().bytes, 0, "what is larger than the bound does not wait");
+        assert_eq!(memory.waiting().bytes, 960 + 6400, "the first was let go to stay below the bound");
+        drop(Memory::take(&memory, Dtype::U8, 12000).unwrap());
+        assert_eq!(
+            memory.waiting().bytes,
+            960 + 6400,
+            "what is larger than the bound does not wait, nor free what does"
+        );
+        // Half as much again as was in use at once may wait, but not more than the machine's share.
+        let three = [3000; 3].map(|len| Memory::take(&memory, Dtype::U8, len).unwrap());
+        assert_eq!((memory.waiting().used, memory.waiting().bytes), (3 * 3008 + 6400 - 3008, 960));
+        drop(three);
+        assert!(memory.waiting().bytes > 8000 && memory.waiting().bytes <= 10000);
+        assert_eq!(memory.waiting().used, 0);
     }
 
     #[test]

@@ -52,6 +52,7 @@ use crate::error::{Error, Kind, Result};
 use crate::shape::Conv2d;
 pub use room::room;
 pub use simd::name as instructions;
+pub use winograd::points;
 
 use adamw_step::adamw_step;
 use add::add;

@@ -14,12 +14,25 @@ pub fn rmsprop_step(shop: &Workshop, rule: Rmsprop, adjust: Adjust, tensors: Vec
     }
 }
 
+/// The smallest mean square that is kept as it is. Of a unit that is off for good it shrinks to a subnormal number, which no
+/// further product makes smaller, and with which a processor computes at half the speed or less. To take 0 for it changes no
+/// weight where epsilon is much larger than its root. (A card has no such numbers to fear, and keeps them.)
+fn least(rule: Rmsprop) -> f32 {
+    if rule.epsilon >= 1e-10 { f32::MIN_POSITIVE } else { 0.0 }
+}
+
+#[inline(always)]
+fn settled(v: f32, least: f32) -> f32 {
+    // A NaN stays.
+    if v < least { 0.0 } else { v }
+}
+
 widest! {
     /// One thread's part, of the plain rule.
     pub fn chunk(rule: Rmsprop, gradient: &[f32], velocity: &mut [f32], weight: &mut [f32]) {
-        let Rmsprop { rate, rho, epsilon, .. } = rule;
+        let (Rmsprop { rate, rho, epsilon, .. }, least) = (rule, least(rule));
         for ((v, w), &g) in velocity.iter_mut().zip(weight).zip(gradient) {
-            *v = rho * *v + (1.0 - rho) * (g * g);
+            *v = settled(rho * *v + (1.0 - rho) * (g * g), least);
             *w -= rate * g / (*v + epsilon).sqrt();
         }
     }
@@ -28,8 +41,9 @@ widest! {
 widest! {
     /// What is left of [`chunk`] where the gradient is zero.
     pub fn rest(rule: Rmsprop, velocity: &mut [f32]) {
+        let least = least(rule);
         for v in velocity {
-            *v *= rule.rho;
+            *v = settled(*v * rule.rho, least);
         }
     }
 }
@@ -38,12 +52,12 @@ widest! {
     /// One thread's part, of any rule, a piece at a time so that each loop is simple. The same operations
     /// in the same order as [`chunk`].
     fn any(rule: Rmsprop, adjust: Adjust, part: Part<'_>) {
-        let Rmsprop { rate, rho, epsilon, momentum, centered, outside } = rule;
+        let (Rmsprop { rate, rho, epsilon, momentum, centered, outside }, least) = (rule, least(rule));
         for mut part in part.cut(PIECE) {
             let mut way = part.adjusted(adjust, rate);
             let mut root = [0.0; PIECE];
             for ((root, v), &g) in root.iter_mut().zip(part.velocity).zip(&way) {
-                *v = rho * *v + (1.0 - rho) * (g * g);
+                *v = settled(rho * *v + (1.0 - rho) * (g * g), least);
                 *root = *v;
             }
             if centered {

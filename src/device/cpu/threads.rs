@@ -60,15 +60,15 @@ impl Threads {
     }
 
     /// [`Threads::each`], where every thread sits at a desk of its own: scratch memory that it keeps
-    /// from job to job. There must be a desk for every thread.
+    /// from job to job. There must be a desk for every thread that has a job.
     pub fn each_at<D, I>(&self, desks: &mut [D], jobs: I, work: impl Fn(&mut D, I::Item) + Sync)
     where
         D: Send,
         I: ExactSizeIterator + Send,
         I::Item: Send,
     {
-        assert!(desks.len() >= self.count, "a desk for every thread");
         let count = jobs.len();
+        assert!(desks.len() >= self.count.min(count).max(1), "a desk for every thread that works");
         let jobs = Mutex::new(jobs);
         let take_turns = |desk: &mut D| {
             loop {

@@ -1,8 +1,8 @@
 //! The heart of convolutions: a product of some rows and 16 columns, kept in registers.
 //!
 //! In: rows of `a`, each cut into runs; packed panels of 16 columns. Out: a part of a row-major matrix. With
-//! AVX2, six rows by two vectors of accumulators, two vectors of the panel and one broadcast fill the sixteen
-//! registers; twelve multiply-adds hide the eight loads. While a tile is computed, a part of the panel that
+//! AVX2, six rows by two vectors of accumulators, two vectors of the panel and one broadcast nearly fill the
+//! sixteen registers; twelve multiply-adds hide the eight loads. While a tile is computed, a part of the panel that
 //! comes next is fetched: weights stream from L3 or memory, and the processor's own
 //! prefetcher starts too late.
 

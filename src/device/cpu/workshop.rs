@@ -26,9 +26,14 @@ impl Workshop {
         Ok(Scratch(Memory::take_lasting(&self.memory, Dtype::F32, len)?))
     }
 
-    /// Scratch memory of the same size for every thread.
-    pub fn desks(&self, len: usize) -> Result<Vec<Scratch>> {
-        (0..self.threads.count()).map(|_| self.scratch(len)).collect()
+    /// Scratch memory of the same size for every thread that gets one of `jobs`.
+    pub fn desks(&self, jobs: usize, len: usize) -> Result<Vec<Scratch>> {
+        (0..self.sharers(jobs)).map(|_| self.scratch(len)).collect()
+    }
+
+    /// Threads that share `jobs`, one at least.
+    pub fn sharers(&self, jobs: usize) -> usize {
+        self.threads.count().min(jobs).max(1)
     }
 }
 

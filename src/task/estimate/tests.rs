@@ -136,8 +136,8 @@ fn the_cpu_is_asked_about_what_no_kernel_counts() {
     for (pictures, needed) in [(1, map), (20, 20 * map), (1 << 20, map << 20)] {
         let job = Estimate { architecture, batch: 1 << 20, pictures, training: None };
         let peak = peak(&job, &host(0, None));
-        // A map and the next, a quarter of it, and the weights.
-        let more = needed / 4 + 4 * architecture.parameters_from(0) + (1 << 20);
+        // A map and the next, a quarter of it, the weights, and their points, at most four for each.
+        let more = needed / 4 + 5 * 4 * architecture.parameters_from(0) + (1 << 20);
         assert!((needed..=needed + more).contains(&peak), "{pictures}: {peak}");
     }
     of(1, None).unwrap();

@@ -107,8 +107,8 @@ fn run<F: Form<M, A>, const M: usize, const A: usize>(
     let jobs = tiles.div_ceil(wished).next_multiple_of(threads).min(grid.rows);
     let rows = grid.rows.div_ceil(jobs);
     let (own, made) = (spread(rows * grid.wide * c_in), spread(rows * grid.wide * c_out));
-    let mut desks = shop.desks(A * A * (own + made))?;
     let jobs = cut(it, grid, rows, y);
+    let mut desks = shop.desks(jobs.len(), A * A * (own + made))?;
     shop.threads.each_at(&mut desks, jobs.into_iter(), |desk, (rows, y)| {
         let (points, products) = desk.split_at_mut(A * A * own);
         to_points::<F, M, A>(it, grid, rows.clone(), points, own);

@@ -50,7 +50,7 @@ fn by_form<F: Form<M, A>, const M: usize, const A: usize>(
     let mut x_points = shop.scratch(A * A * of_x)?;
     let mut dy_points = shop.scratch(A * A * of_dy)?;
     let mut sums = shop.scratch(A * A * of_sums)?;
-    let mut desks = shop.desks(FILTERS.min(c_out) * DEPTH.min(most))?;
+    let mut desks = shop.desks(usize::MAX, FILTERS.min(c_out) * DEPTH.min(most))?;
     let zeros = vec![0.0; c_in.max(c_out)];
     for first in (0..grid.rows).step_by(rows) {
         let chunk = first..(first + rows).min(grid.rows);

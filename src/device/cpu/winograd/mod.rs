@@ -64,6 +64,12 @@ impl Size {
     }
 }
 
+/// Bytes of the points of a convolution's weights; 0 where it is summed directly.
+pub fn points(geometry: &Conv2d) -> u64 {
+    let squared = Size::of(geometry).map_or(0, |size| size.sizes().1.pow(2));
+    (size_of::<f32>() * squared * geometry.c_in * geometry.c_out) as u64
+}
+
 /// Calls a function that is generic over the form: `with_form!(size, function(arguments))`.
 macro_rules! with_form {
     ($size:expr, $function:ident($($argument:expr),* $(,)?)) => {
