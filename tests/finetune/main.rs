@@ -63,7 +63,8 @@ fn fails(dir: &Path, args: &[&str], code: i32) -> String {
     let output = vgg_ft(dir).args(args).assert().code(code).get_output().clone();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!text.contains("panicked"), "{text}");
-    assert_eq!(text.matches("error:").count(), 1, "{text}");
+    let errors = ["error:", "\"error\":"].map(|word| text.matches(word).count());
+    assert_eq!(errors.iter().sum::<usize>(), 1, "{text}");
     text
 }
 
