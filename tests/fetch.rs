@@ -304,9 +304,17 @@ fn what_was_there_before_is_no_progress() {
 #[test]
 fn a_server_without_tls_is_no_server_without_trust() {
     let scene = Scene::new(3000);
-    let server = Server::new(|_| Reply::of("200 OK", &[], b"x"));
-    let url = server.url("/x").replace("http://", "https://");
+    // It does not wait for a request that it would understand.
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("https://{}/x", listener.local_addr().unwrap());
+    let answering = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
     let error = scene.fetch(&url, &mut Ear::default()).unwrap_err();
+    answering.join().unwrap();
     assert!(text(&error).contains("does not speak https") && !text(&error).contains("CERT"), "{error}");
 }
 
