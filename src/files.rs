@@ -102,14 +102,18 @@ fn no_room(path: &Path) -> Option<Error> {
         return None;
     }
     let error = Error::new(Kind::Io, format!("cannot write {}", path.display()));
-    Some(match folder.ancestors().find(|above| above.is_file()) {
-        Some(file) => error
-            .fact("in the way", format!("{}, which is a file", file.display()))
-            .help("choose another folder"),
+    Some(match in_the_way(folder) {
+        Some(what) => error.fact("in the way", what).help("choose another folder"),
         None => error
             .fact("missing", format!("the folder {}", folder.display()))
             .help(format!("make it (`mkdir -p {}`), or choose another", quoted(folder))),
     })
+}
+
+/// What keeps `path` from being a folder, in words: a file there or above it.
+pub fn in_the_way(path: &Path) -> Option<String> {
+    let file = path.ancestors().find(|above| above.exists()).filter(|above| !above.is_dir())?;
+    Some(format!("{}, which is a file", file.display()))
 }
 
 /// A path in JSON, which is Unicode: what is not, in a path, is replaced.
@@ -201,10 +205,8 @@ pub fn sha256_file(path: &Path) -> Result<(u64, String)> {
 pub fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| {
         let error = Error::io("create the folder", path, &e);
-        if let Some(file) = path.ancestors().find(|above| above.is_file()) {
-            return error
-                .fact("in the way", format!("{}, which is a file", file.display()))
-                .help("choose another folder");
+        if let Some(what) = in_the_way(path) {
+            return error.fact("in the way", what).help("choose another folder");
         }
         match path.ancestors().find(|above| above.is_symlink() && !above.exists()) {
             Some(link) => {

@@ -226,7 +226,8 @@ fn a_run_that_goes_on_by_other_instructions_says_so() {
     let config = fs::read_to_string(here.join("run/run.toml")).unwrap();
     assert!(config.contains("device = \"cpu (portable code) f32\""), "{config}");
     let said = cpu("").arg("--resume").assert().success().get_output().stderr.clone();
-    let note = format!("began on cpu (portable code) f32; on cpu ({}) f32", instructions());
+    let note =
+        format!("began on cpu (portable code) f32; on cpu ({}) f32 its numbers may differ", instructions());
     let other = instructions() != "portable code";
     assert_eq!(String::from_utf8(said).unwrap().contains(&note), other, "{note}");
 }

@@ -264,6 +264,8 @@ fn jfif_wins_over_adobe() {
     let adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00";
     let both = [&whole[..20], adobe, &whole[20..]].concat();
     assert_eq!(image::decode_bytes(&both, Path::new("x.jpg")).unwrap(), plain);
+    let turned = [&whole[..2], adobe, &whole[2..]].concat();
+    assert_eq!(image::decode_bytes(&turned, Path::new("x.jpg")).unwrap(), plain);
     let alone = [&whole[..2], adobe, &whole[20..]].concat();
     assert_ne!(image::decode_bytes(&alone, Path::new("x.jpg")).unwrap(), plain);
 }

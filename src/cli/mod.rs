@@ -215,6 +215,8 @@ fn idle_options(cli: &Cli) -> Vec<&'static str> {
     let given = [
         ("--device", idle && cli.device != DeviceName::Auto),
         ("--precision", idle && !precise && cli.precision.is_some()),
+        ("--kernels", idle && !precise && cli.kernels != Kernels::Auto),
+        ("--launches", idle && !precise && cli.launches != Launches::Serial),
     ];
     given.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect()
 }

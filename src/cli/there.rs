@@ -79,14 +79,19 @@ impl For {
 /// looked at is left to those who read it.
 pub fn there(command: &Command) -> Result<()> {
     in_order(command)?;
-    let typed = typed(command);
-    typed.iter().try_for_each(|(what, path)| match std::fs::metadata(path) {
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(Error::new(Kind::Usage, format!("there is no {}", path.display())).help(what.help()))
+    let mut seen = Vec::new();
+    for (what, path) in typed(command) {
+        match std::fs::metadata(path) {
+            Ok(_) => seen.push((what, path)),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(
+                    Error::new(Kind::Usage, format!("there is no {}", path.display())).help(what.help())
+                );
+            }
+            Err(_) => {}
         }
-        _ => Ok(()),
-    })?;
-    typed.into_iter().find_map(|(what, path)| what.unlike(path)).map_or(Ok(()), Err)
+    }
+    seen.into_iter().find_map(|(what, path)| what.unlike(path)).map_or(Ok(()), Err)
 }
 
 /// Whether a run that is typed with pictures stands before them.

@@ -202,18 +202,14 @@ pub fn is_run(dir: &Path) -> bool {
 
 /// Why no pictures to learn from are in `path`, whatever it holds: it is there and no folder, or a run's.
 pub fn no_data(path: &Path) -> Option<Error> {
-    let name = path.display();
-    let of = |message: String, help: &str| Some(Error::new(Kind::Data, message).help(help));
-    match () {
-        () if path.exists() && !path.is_dir() => of(
-            format!("{name} is a file, not a folder"),
-            "give the folder that holds one sub-folder per class",
-        ),
-        () if is_run(path) => {
-            of(format!("{name} is a run, not a folder of pictures"), "give the folder of the pictures")
-        }
-        () => None,
-    }
+    let (is, help) = if path.exists() && !path.is_dir() {
+        ("a file, not a folder", "give the folder that holds one sub-folder per class")
+    } else if is_run(path) {
+        ("a run, not a folder of pictures", "give the folder of the pictures")
+    } else {
+        return None;
+    };
+    Some(Error::new(Kind::Data, format!("{} is {is}", path.display())).help(help))
 }
 
 /// All pictures below `root`, whatever their folders are called: folder by folder in the order of their paths as

@@ -35,7 +35,7 @@ impl Host {
 
     /// An error that does not end the work. Said even with `quiet`.
     pub fn complain(&self, error: &Error) {
-        let _ = writeln!(std::io::stderr(), "{}", error.told(self.json));
+        let _ = std::io::stderr().write_all((error.told(self.json) + "\n").as_bytes());
     }
 
     /// The name of what computes, as `vgg-ft devices` has it.

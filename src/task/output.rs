@@ -103,10 +103,9 @@ pub fn folder(output: &Path) -> Result<()> {
         return Err(Error::new(Kind::Usage, format!("`{name}` is not a folder"))
             .help("name a folder with -o; one that is called so is ./-"));
     }
-    let there = files::real(output)?;
-    match there.ancestors().find(|above| above.exists()).filter(|above| !above.is_dir()) {
-        Some(file) => Err(Error::new(Kind::Usage, format!("{name} cannot be a folder"))
-            .fact("in the way", format!("{}, which is a file", file.display()))
+    match files::in_the_way(&files::real(output)?) {
+        Some(what) => Err(Error::new(Kind::Usage, format!("{name} cannot be a folder"))
+            .fact("in the way", what)
             .help("choose another folder with -o")),
         None => Ok(()),
     }

@@ -200,9 +200,12 @@ impl Folder {
             }
             _ => error,
         })?;
-        if there.training.device != job.training.device {
+        // Which card of a kind it is does not matter; before this was written down, everything may.
+        let bits = |device: &str| device.split_once('(').map(|(_, bits)| bits.to_owned());
+        let [began, goes_on] = [&there, job].map(|config| bits(&config.training.device));
+        if began != goes_on {
             host.say(format_args!(
-                "note: the run began on {}; on {} its numbers differ in the last bits",
+                "note: the run began on {}; on {} its numbers may differ in the last bits",
                 there.training.device, job.training.device
             ));
         }
@@ -320,7 +323,7 @@ pub(super) fn told(path: &Path, config: Option<&Config>, history: &History) -> V
         "run": files::shown(path),
         "finished": true,
         "trained": false,
-        // "cuda:0 bf16"
+        // "cuda:0 (9.0, winograd) bf16"
         "device": training.and_then(|training| training.device.split(' ').next()),
         "precision": training.map(|training| training.precision),
         "result": config.and_then(|config| config.result),

@@ -213,6 +213,8 @@ impl<'a> Stages<'a> {
             // The weights of the best epoch must be those of one whose state is there, too.
             every_epoch: stage.restore_best,
             paces: Default::default(),
+            // A run that is taken up may have been killed before its last epochs were in it.
+            unwritten: !position.epochs.is_empty(),
         };
         let fit = Fit {
             device,
@@ -224,8 +226,8 @@ impl<'a> Stages<'a> {
         };
         let outcome = fit.run(network, &mut optimizer, &mut position, &mut watch);
         self.last = position;
-        let written =
-            if self.history.epochs.is_empty() { Ok(()) } else { self.folder.history(&self.history) };
+        let unwritten = watch.unwritten;
+        let written = if unwritten { self.folder.history(&self.history) } else { Ok(()) };
         outcome.map_err(|error| match error.kind() {
             Kind::Interrupted => {
                 let run = quoted(self.folder.path());
@@ -320,6 +322,8 @@ struct Watch<'a> {
     every_epoch: bool,
     /// Of the state and of the history.
     paces: [Pace; 2],
+    /// Whether the history has more than its files.
+    unwritten: bool,
 }
 
 impl Observer for Watch<'_> {
@@ -344,7 +348,8 @@ impl Observer for Watch<'_> {
         }
         self.history.epochs.push(epoch.clone());
         let [_, pace] = &mut self.paces;
-        if pace.hurries(Instant::now()) {
+        self.unwritten = pace.hurries(Instant::now());
+        if self.unwritten {
             return Ok(());
         }
         pace.write(|| self.folder.history(self.history))

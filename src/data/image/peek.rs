@@ -52,16 +52,19 @@ pub fn jpeg_ends(bytes: &[u8]) -> bool {
 }
 
 /// The place of an Adobe marker that libjpeg passes over: where there is a JFIF marker, too, three components are YCbCr,
-/// whatever Adobe's says.
+/// also where Adobe's says that they are RGB.
 pub fn adobe_in_jfif(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
-    let mut jfif = false;
+    /// What Adobe's eleventh byte says of YCbCr.
+    const YCBCR: u8 = 1;
+    let (mut jfif, mut adobe) = (false, None);
     for Segment { marker, at, payload } in segments(bytes) {
         match marker {
             APP0 => jfif |= payload.starts_with(b"JFIF\0"),
-            APP14 if jfif && payload.starts_with(b"Adobe") => return Some(at..at + 4 + payload.len()),
+            APP14 if payload.starts_with(b"Adobe") && payload.get(11) != Some(&YCBCR) => {
+                adobe = Some(at..at + 4 + payload.len());
+            }
             // The first frame header: precision, height, width, components. Of four libjpeg asks Adobe.
-            0xC0..=0xC2 if payload.get(5) != Some(&3) => return None,
-            0xDA => return None,
+            0xC0..=0xC2 => return adobe.filter(|_| jfif && payload.get(5) == Some(&3)),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@
 //! milliseconds; so dropped storage waits in a list per size, and the smallest that is large enough, but no more than
 //! [`LARGER`] times as large, is taken: a network's maps shrink from layer to layer, and a layer's map lies where
 //! an earlier one did. What the lists hold together is bounded ([`Memory::bound`]): what would go past that first frees
-//! what has waited longest, so that sizes nobody asks for any more cannot stay for ever. Where the system has no room for
+//! what has waited longest: sizes nobody asks for any more. Where the system has no room for
 //! a buffer, all that waits is given back first.
 
 use super::kept::Kept;
@@ -131,9 +131,10 @@ impl Memory {
         Arc::new(Self { poison, kept: KEPT, share, waiting: Mutex::default() })
     }
 
-    /// Bytes that may wait: at the end of a step all that it worked in does, and pieces of other sizes than are needed next.
-    fn bound(&self, most: usize) -> usize {
-        self.kept.max(most / 2 * 3).min(self.share)
+    /// Bytes that may wait: with what is in use half as much again as ever was, since at the end of a step all that it worked
+    /// in waits, pieces of other sizes than are needed next among it.
+    fn bound(&self, waiting: &Waiting) -> usize {
+        self.kept.max((waiting.most / 2 * 3).saturating_sub(waiting.used)).min(self.share)
     }
 
     /// Storage for `len` elements of `dtype`, its content unspecified (or the poison).
@@ -192,6 +193,9 @@ impl Memory {
         let mut waiting = self.waiting();
         waiting.used += lines.bytes().len();
         waiting.most = waiting.most.max(waiting.used);
+        while waiting.bytes > self.bound(&waiting) {
+            waiting.free_oldest();
+        }
         Some(lines)
     }
 
@@ -199,7 +203,7 @@ impl Memory {
         let bytes = lines.bytes().len();
         let mut waiting = self.waiting();
         waiting.used -= bytes;
-        let bound = self.bound(waiting.most);
+        let bound = self.bound(&waiting);
         if bytes > bound {
             return;
         }

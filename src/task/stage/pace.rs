@@ -4,8 +4,8 @@ use crate::error::Result;
 use crate::train::Position;
 use std::time::{Duration, Instant};
 
-/// How often something is written that is there after each epoch. An epoch may take less time than to write what is behind
-/// it: then that is written next when training has taken ten times as long as the last time took, or half a minute.
+/// How often something is written that is there after each epoch: no sooner than training has taken ten times as long as
+/// writing took the last time, or half a minute.
 #[derive(Default)]
 pub(super) struct Pace {
     /// When the last was there, and how long it took.
