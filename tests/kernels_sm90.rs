@@ -218,7 +218,7 @@ fn what_they_do_not_run_on_is_refused() {
             "expected  compute capability 9.0".to_owned(),
             format!("got       {}.{}", capability / 10, capability % 10),
         ];
-        assert!(error.kind() == Kind::Device && numbers.iter().all(|part| text.contains(part)), "{text}");
+        assert!(error.kind() == Kind::Usage && numbers.iter().all(|part| text.contains(part)), "{text}");
     }
     for precision in Precision::ALL.into_iter().filter(|precision| !FORMATS.contains(precision)) {
         let error = ask(90, precision);
