@@ -24,12 +24,11 @@ use crate::device::{Kernels, Launches, Precision};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::model::Head;
-use crate::task::{self, Host};
+use crate::task::{self, Host, tell};
 use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use device::{DeviceName, Opened, no_launches};
 use evaluate::Split;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,8 +43,7 @@ pub fn main() -> ExitCode {
     match interrupt::install().and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The exit code still tells when nobody reads stderr.
-            let _ = writeln!(std::io::stderr(), "{}", error.told(json));
+            tell(&error, json);
             ExitCode::from(match error.kind() {
                 Kind::Interrupted => interrupt::exit_code(),
                 _ => error.exit_code(),
@@ -63,7 +61,7 @@ fn misspelt(error: &clap::Error) -> ! {
         let error = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
         // A tip if there is one, and how the command is typed.
         let help: Vec<String> = parts.collect();
-        let _ = writeln!(std::io::stderr(), "{}", error.help(help.join("; ")).told(true));
+        tell(&error.help(help.join("; ")), true);
         std::process::exit(2);
     }
     error.exit()
@@ -209,14 +207,16 @@ fn is_idle(command: &Command) -> bool {
 
 /// What was typed of a device and changes nothing.
 fn idle_options(cli: &Cli) -> Vec<&'static str> {
-    let idle = is_idle(&cli.command);
+    if !is_idle(&cli.command) {
+        return Vec::new();
+    }
     // These two take theirs from paper or from the machine that they always are.
     let precise = matches!(cli.command, Command::Emulate(_) | Command::Bench(_));
     let given = [
-        ("--device", idle && cli.device != DeviceName::Auto),
-        ("--precision", idle && !precise && cli.precision.is_some()),
-        ("--kernels", idle && !precise && cli.kernels != Kernels::Auto),
-        ("--launches", idle && !precise && cli.launches != Launches::Serial),
+        ("--device", cli.device != DeviceName::Auto),
+        ("--precision", !precise && cli.precision.is_some()),
+        ("--kernels", !precise && cli.kernels != Kernels::Auto),
+        ("--launches", !precise && cli.launches != Launches::Serial),
     ];
     given.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect()
 }

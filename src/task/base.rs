@@ -23,6 +23,11 @@ pub struct Host {
     pub quiet: bool,
 }
 
+/// An error on stderr, in one piece: other processes may write there, too. The exit code still tells when nobody reads it.
+pub fn tell(error: &Error, json: bool) {
+    let _ = std::io::stderr().write_all((error.told(json) + "\n").as_bytes());
+}
+
 impl Host {
     /// A remark on stderr.
     pub fn say(&self, remark: impl std::fmt::Display) {
@@ -35,7 +40,7 @@ impl Host {
 
     /// An error that does not end the work. Said even with `quiet`.
     pub fn complain(&self, error: &Error) {
-        let _ = std::io::stderr().write_all((error.told(self.json) + "\n").as_bytes());
+        tell(error, self.json);
     }
 
     /// The name of what computes, as `vgg-ft devices` has it.

@@ -35,7 +35,7 @@ mod summary;
 mod weights;
 
 pub use augment::{Preview, preview};
-pub use base::{Host, scaling};
+pub use base::{Host, scaling, tell};
 pub use bench::{Bench, bench};
 pub use compare::{Compare, compare};
 pub use course::{Auto, ClassWeights, OptimizerConfig, RuleName, StageConfig};

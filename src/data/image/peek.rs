@@ -54,7 +54,7 @@ pub fn jpeg_ends(bytes: &[u8]) -> bool {
 /// The place of an Adobe marker that libjpeg passes over: where there is a JFIF marker, too, three components are YCbCr,
 /// also where Adobe's says that they are RGB.
 pub fn adobe_in_jfif(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
-    /// What Adobe's eleventh byte says of YCbCr.
+    /// What the last byte of Adobe's marker says of YCbCr.
     const YCBCR: u8 = 1;
     let (mut jfif, mut adobe) = (false, None);
     for Segment { marker, at, payload } in segments(bytes) {

@@ -110,6 +110,12 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// Counts what is in use from now on.
+    fn begin(&mut self, bytes: usize) {
+        self.used += bytes;
+        self.most = self.most.max(self.used);
+    }
+
     /// Frees what has waited longest.
     fn free_oldest(&mut self) {
         let oldest = self.lists.iter().filter_map(|(&size, list)| Some((list.first()?.0, size))).min();
@@ -178,8 +184,7 @@ impl Memory {
             waiting.lists.remove(&size);
         }
         waiting.bytes -= lines.bytes().len();
-        waiting.used += lines.bytes().len();
-        waiting.most = waiting.most.max(waiting.used);
+        waiting.begin(lines.bytes().len());
         Some(lines)
     }
 
@@ -191,8 +196,7 @@ impl Memory {
             Lines::new(count)
         })?;
         let mut waiting = self.waiting();
-        waiting.used += lines.bytes().len();
-        waiting.most = waiting.most.max(waiting.used);
+        waiting.begin(lines.bytes().len());
         while waiting.bytes > self.bound(&waiting) {
             waiting.free_oldest();
         }
