@@ -12,19 +12,27 @@ use vgg_ft::shape::Conv2d;
 /// A run of the benches on a card.
 #[derive(Clone, Copy)]
 pub struct Set {
-    /// As files of benches/results name it: the day, and the numbers.
-    pub day: &'static str,
     pub name: &'static str,
     pub precision: Precision,
     pub kernels: Kernels,
 }
 
-pub const SETS: [Set; 4] = [
-    Set { day: "2026-11-26", name: "f32", precision: Precision::F32, kernels: Kernels::Portable },
-    Set { day: "2026-11-26", name: "tf32", precision: Precision::Tf32, kernels: Kernels::Portable },
-    Set { day: "2026-11-26", name: "bf16", precision: Precision::Bf16, kernels: Kernels::Portable },
-    Set { day: "2026-11-27", name: "sm90a", precision: Precision::Bf16, kernels: Kernels::Sm90a },
+pub const SETS: [Set; 8] = [
+    Set { name: "f32", precision: Precision::F32, kernels: Kernels::Portable },
+    Set { name: "f32, winograd", precision: Precision::F32, kernels: Kernels::Winograd },
+    Set { name: "tf32x3", precision: Precision::Tf32x3, kernels: Kernels::Portable },
+    Set { name: "tf32", precision: Precision::Tf32, kernels: Kernels::Portable },
+    Set { name: "tf32, sm90a", precision: Precision::Tf32, kernels: Kernels::Sm90a },
+    Set { name: "f16", precision: Precision::F16, kernels: Kernels::Portable },
+    Set { name: "bf16", precision: Precision::Bf16, kernels: Kernels::Portable },
+    Set { name: "bf16, sm90a", precision: Precision::Bf16, kernels: Kernels::Sm90a },
 ];
+
+/// The run of all sets in one call, on an H200: a line of JSON for each.
+const RUN: &str = "h200-2026-11-27-evening";
+
+/// Calls of f32 were timed at one layer in that run, at all of them the day before.
+const F32: &str = "h200-2026-11-26-f32-kernels.json";
 
 /// The calls of a convolution.
 pub const CALLS: [&str; 4] =
@@ -40,10 +48,23 @@ pub struct Row {
     pub kernels: String,
 }
 
-/// A file of benches/results.
-pub fn results(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results").join(name);
-    serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap()
+fn text(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results").join(name)).unwrap()
+}
+
+/// What a bench (`kernels` or `steps`) printed of a set: `auto` takes Hopper's own kernels of bf16.
+pub fn results(set: Set, bench: &str) -> Value {
+    if set.name == "f32" && bench == "kernels" {
+        return serde_json::from_str(&text(F32)).unwrap();
+    }
+    let kernels = match set.kernels {
+        Kernels::Sm90a if set.precision == Precision::Bf16 => Kernels::Auto,
+        kernels => kernels,
+    };
+    let (precision, kernels) = (set.precision.to_string(), kernels.to_string());
+    let text = text(&format!("{RUN}-{bench}.jsonl"));
+    let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.find(|line| line["precision"] == *precision && line["kernels"] == *kernels).unwrap()
 }
 
 /// Microseconds of the line whose id begins so.
@@ -54,7 +75,7 @@ pub fn microseconds(results: &Value, id: &str) -> Option<f64> {
 
 /// The convolutions of a run.
 pub fn rows(set: Set) -> Vec<Row> {
-    let results = results(&format!("h200-{}-{}-kernels.json", set.day, set.name));
+    let results = results(set, "kernels");
     let card = Card::named("h200").unwrap();
     let mut rows = Vec::new();
     for call in CALLS {
@@ -65,7 +86,11 @@ pub fn rows(set: Set) -> Vec<Row> {
                 continue;
             }
             let geometry = Conv2d { n: BATCH, h: side, w: side, c_in, c_out };
-            let measured = microseconds(&results, &format!("{call}/{layer}/")).unwrap();
+            let Some(measured) = microseconds(&results, &format!("{call}/{layer}/")) else {
+                // A quick run asks one layer of those whose calls take longest.
+                assert_eq!(set.precision, Precision::F32, "{call}/{layer}");
+                continue;
+            };
             let lines = launches(card, set, call, geometry);
             let sum = |of: fn(&Line) -> f64| 1e6 * lines.iter().map(of).sum::<f64>();
             let kernels: Vec<&str> = lines.iter().map(|line| line.kernel).collect();

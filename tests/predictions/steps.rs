@@ -9,11 +9,10 @@ use vgg_ft::train::plan;
 
 /// What is predicted on cards: tensor cores, portable and Hopper's own.
 const TENSOR_CORES: [(&str, Set); 4] = [
-    ("tf32, portable", SETS[1]),
-    // Not one of those that were measured.
-    ("tf32, Hopper's", Set { day: "", name: "", precision: Precision::Tf32, kernels: Kernels::Sm90a }),
-    ("bf16, portable", SETS[2]),
-    ("bf16, Hopper's", Set { day: "", name: "", precision: Precision::Bf16, kernels: Kernels::Sm90a }),
+    ("tf32, portable", SETS[3]),
+    ("tf32, Hopper's", SETS[4]),
+    ("bf16, portable", SETS[6]),
+    ("bf16, Hopper's", SETS[7]),
 ];
 
 const SIDES: [usize; 2] = [150, 224];
@@ -44,11 +43,7 @@ fn milliseconds(seconds: f64) -> String {
 pub fn beside_measured(card: &'static Card) -> (String, Vec<f64>) {
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for set in SETS {
-        let file = match set.name {
-            "f32" | "tf32" => "vgg16",
-            _ => "steps",
-        };
-        let results = results(&format!("h200-{}-{}-{file}.json", set.day, set.name));
+        let results = results(set, "steps");
         for from in ["dense", "block5_conv1", "block3_conv1"] {
             let measured = microseconds(&results, &format!("vgg16/step/{from} ")).unwrap() * 1e-6;
             let (seconds, floor) = sums(&planned(card, set, 150, 20, Some(from)));
@@ -69,7 +64,7 @@ pub fn beside_measured(card: &'static Card) -> (String, Vec<f64>) {
 
 /// f32 by direct sums and by Winograd, on cards; then by layer on the first of them.
 pub fn winograd(cards: &[&str]) -> String {
-    let by = [SETS[0], Set { kernels: Kernels::Winograd, ..SETS[0] }];
+    let by = [SETS[0], SETS[1]];
     let works = [("forward", None), ("step from block3_conv1", Some("block3_conv1"))];
     let mut rows = Vec::new();
     for name in cards {
@@ -187,7 +182,7 @@ pub fn by_layer(card: &'static Card) -> String {
 pub fn launches(cards: &[(&'static Card, Kernels)]) -> String {
     let mut text = String::new();
     for &(card, kernels) in cards {
-        let set = Set { day: "", name: "", precision: Precision::Bf16, kernels };
+        let set = Set { name: "", precision: Precision::Bf16, kernels };
         let lines = planned(card, set, 150, 20, Some("block3_conv1"));
         let (seconds, floor) = sums(&lines);
         let multiplies = |line: &Line| line.kernel.starts_with("conv2d") && !line.kernel.ends_with("_reduce");
