@@ -55,7 +55,7 @@ pub struct Cli {
     pub kernels: Kernels,
     /// When a kernel of a step begins on a card: serial (when the one before it has ended), programmatic (while the last
     /// blocks of the one before still run, where both are compiled for Hopper; a driver of CUDA 12.3; on an H200 steps
-    /// are 1 to 4 % slower). Same bits
+    /// are as fast or slower). Same bits
     #[arg(help_heading = "Device", long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = launches())]
     pub launches: Launches,
     /// On a card: wait for each kernel, so that one that goes wrong is named; slow
