@@ -1,6 +1,6 @@
 //! Lines of what is done to activations between products: pools, sums, elementwise calls.
 
-use super::line::{Line, reals, words, zeros};
+use super::line::{Content, Line, reals, words, zeros};
 use super::support::cases::make;
 use super::support::close::Near;
 use super::support::naive;
@@ -16,75 +16,96 @@ pub fn maxpool2d(layer: &str, geometry: Pool2d) -> [Line; 2] {
     let g = geometry;
     let shape = format!("{layer}/b{}", g.n);
     let (small, large) = (g.y().len(), g.x().len());
-    let (x, dy) = (reals(1, large), reals(2, small));
-    let (y, winner) = naive::maxpool2d_forward(&g, &x);
-    let dx = naive::maxpool2d_backward(&g, &dy, &winner);
-    let names = winner.clone();
     // Two bits per winner, four bytes per number.
     let work = Throughput::Bytes((4 * (small + large) + g.winners()) as u64);
     [
-        Line {
-            shape: shape.clone(),
-            work: work.clone(),
-            inputs: vec![x.into()],
-            outputs: vec![
-                (zeros(small), Box::new(move |at| y[at])),
-                (Data::U8(vec![0; g.winners()]), Box::new(move |at| Near::exactly(f64::from(names[at])))),
-            ],
-            make: make!([x] => [y, winner],
-                Call::Maxpool2dForward { geometry, x, y, winner: Some(winner) }),
-        },
-        Line {
-            shape,
-            work,
-            inputs: vec![dy.into(), winner.into()],
-            outputs: vec![(zeros(large), Box::new(move |at| dx[at]))],
-            make: make!([dy, winner] => [dx],
-                Call::Maxpool2dBackward { geometry, dy, winner, mask: None, dx }),
-        },
+        Line::new("maxpool2d_forward", shape.clone(), work.clone(), move || {
+            let x = reals(1, large);
+            let (y, winner) = naive::maxpool2d_forward(&g, &x);
+            Content {
+                inputs: vec![x.into()],
+                outputs: vec![
+                    (zeros(small), Box::new(move |at| y[at])),
+                    (
+                        Data::U8(vec![0; g.winners()]),
+                        Box::new(move |at| Near::exactly(f64::from(winner[at]))),
+                    ),
+                ],
+                make: make!([x] => [y, winner],
+                    Call::Maxpool2dForward { geometry, x, y, winner: Some(winner) }),
+            }
+        }),
+        Line::new("maxpool2d_backward", shape, work, move || {
+            let (_, winner) = naive::maxpool2d_forward(&g, &reals(1, large));
+            let dy = reals(2, small);
+            let dx = naive::maxpool2d_backward(&g, &dy, &winner);
+            Content {
+                inputs: vec![dy.into(), winner.into()],
+                outputs: vec![(zeros(large), Box::new(move |at| dx[at]))],
+                make: make!([dy, winner] => [dx],
+                    Call::Maxpool2dBackward { geometry, dy, winner, mask: None, dx }),
+            }
+        }),
     ]
 }
 
 /// The sums over pixels or rows.
 pub fn bias_backward(layer: &str, rows: usize, channels: usize) -> Line {
-    let dy = reals(1, rows * channels);
-    let want = naive::bias_backward(channels, &dy);
-    Line {
-        shape: format!("{layer}/{rows}x{channels}"),
-        work: words(dy.len()),
-        inputs: vec![dy.into()],
-        outputs: vec![(zeros(channels), Box::new(move |at| want[at]))],
-        make: make!([dy] => [dbias], Call::BiasBackward { rows, channels, dy, dbias }),
-    }
+    let shape = format!("{layer}/{rows}x{channels}");
+    Line::new("bias_backward", shape, words(rows * channels), move || {
+        let dy = reals(1, rows * channels);
+        let want = naive::bias_backward(channels, &dy);
+        Content {
+            inputs: vec![dy.into()],
+            outputs: vec![(zeros(channels), Box::new(move |at| want[at]))],
+            make: make!([dy] => [dbias], Call::BiasBackward { rows, channels, dy, dbias }),
+        }
+    })
 }
+
+const SOURCE: MaskSource = MaskSource { seed: 7, stream: Stream::Dropout, counter: 0 };
 
 /// Calls whose elements do not know each other, at the size of a block's activations.
 pub fn elementwise(layer: &str, len: usize) -> Vec<Line> {
     let shape = format!("{layer}/{len}");
-    let (x, other) = (reals(1, len), reals(2, len));
-    let source = MaskSource { seed: 7, stream: Stream::Dropout, counter: 0 };
-    let line = |words_of: usize, before: Data, want: Vec<Near>, make: Make| Line {
-        shape: shape.clone(),
-        work: words(words_of * len),
-        inputs: vec![x.clone().into()],
-        outputs: vec![(before, Box::new(move |at| want[at]))],
-        make,
-    };
+    // Of the first numbers and the second, what should come of them; what changes is the second, if `updates`, else a
+    // new buffer.
+    let line =
+        |name, words_of: usize, updates: bool, want: fn(&[f32], &[f32]) -> Vec<Near>, make: fn() -> Make| {
+            Line::new(name, shape.clone(), words(words_of * len), move || {
+                let (x, other) = (reals(1, len), if updates { reals(2, len) } else { Vec::new() });
+                let want = want(&x, &other);
+                let before: Data = if updates { other.into() } else { zeros(len) };
+                Content {
+                    inputs: vec![x.into()],
+                    outputs: vec![(before, Box::new(move |at| want[at]))],
+                    make: make(),
+                }
+            })
+        };
     vec![
-        line(2, zeros(len), naive::relu_forward(&x), make!([x] => [y], Call::ReluForward { x, y })),
         line(
-            3,
-            other.clone().into(),
-            naive::relu_backward(&x, &other),
-            make!([y] => [gradient], Call::ReluBackward { y, gradient }),
-        ),
-        line(3, other.clone().into(), naive::add(&x, &other), make!([x] => [into], Call::Add { x, into })),
-        line(
+            "relu_forward",
             2,
-            zeros(len),
-            naive::dropout(0.5, &source, &x),
-            make!([x] => [y], Call::Dropout { rate: 0.5, source, x, y }),
+            false,
+            |x, _| naive::relu_forward(x),
+            || make!([x] => [y], Call::ReluForward { x, y }),
         ),
-        line(2, zeros(len), naive::sigmoid(&x), make!([x] => [y], Call::Sigmoid { x, y })),
+        line(
+            "relu_backward",
+            3,
+            true,
+            naive::relu_backward,
+            || make!([y] => [gradient], Call::ReluBackward { y, gradient }),
+        ),
+        line("add", 3, true, naive::add, || make!([x] => [into], Call::Add { x, into })),
+        line(
+            "dropout",
+            2,
+            false,
+            |x, _| naive::dropout(0.5, &SOURCE, x),
+            || make!([x] => [y], Call::Dropout { rate: 0.5, source: SOURCE, x, y }),
+        ),
+        line("sigmoid", 2, false, |x, _| naive::sigmoid(x), || make!([x] => [y], Call::Sigmoid { x, y })),
     ]
 }

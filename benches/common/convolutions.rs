@@ -1,6 +1,6 @@
 //! The convolutions of the report, in the bench's precision: what they are given, and what they should make of it.
 
-use super::line::{Line, reals, zeros};
+use super::line::{Content, Line, reals, zeros};
 use super::report::precision;
 use super::support::cases::make;
 use super::support::close::Near;
@@ -8,6 +8,7 @@ use super::support::half::Half;
 use super::support::naive;
 use super::support::run::Data;
 use criterion::Throughput;
+use std::cell::LazyCell;
 use std::rc::Rc;
 use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::{Call, Precision};
@@ -44,95 +45,116 @@ fn rounded(near: Near, kept: bool) -> Near {
 const RULE: Rmsprop =
     Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-3, momentum: 0.0, centered: false, outside: false };
 
+/// The factors of a convolution's calls, as they are kept and as they are seen.
+struct Factors {
+    x: (Data, Vec<f32>),
+    dy: (Data, Vec<f32>),
+    weight: (Data, Vec<f32>),
+}
+
 /// Forward, back to the input, back to the weights, and their step.
 pub fn conv2d(layer: &str, geometry: Conv2d) -> [Line; 4] {
     let g = geometry;
     let work = Throughput::Elements(2 * g.macs());
     let shape = format!("{layer}/b{}", g.n);
-    let ((x, x1), (dy, dy2)) = (factors(1, g.x().len()), factors(2, g.y().len()));
-    let ((weight, w1), bias) = (factors(3, g.weight().len()), reals(4, g.c_out));
-    let (w2, x2, b1) = (w1.clone(), x1.clone(), bias.clone());
-    let (x3, dy3) = (x1.clone(), dy2.clone());
-    let dbias = naive::bias_backward(g.c_out, &dy2);
-    let sum = Rc::new(move |at: usize| rounded(naive::conv2d_backward_weight_at(&g, &x3, &dy3, at), false));
-    let sums = [(); 2].map(|()| Rc::clone(&sum));
-    let [v, w] =
-        sums.map(|sum| move |at: usize| naive::plain_rmsprop_step(&RULE, &[sum(at)], &[0.0], &[0.0]));
+    // Made once, by the first line that passes the filter, and given away with the last.
+    let all = Rc::new(LazyCell::new(move || Factors {
+        x: factors(1, g.x().len()),
+        dy: factors(2, g.y().len()),
+        weight: factors(3, g.weight().len()),
+    }));
+    let [forward, backward, weight, step] = [(); 4].map(|()| Rc::clone(&all));
     [
-        Line {
-            shape: shape.clone(),
-            work: work.clone(),
-            inputs: vec![x.clone(), weight.clone(), bias.into()],
-            outputs: vec![(
-                activations(g.y().len()),
-                Box::new(move |at| rounded(naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, at), true)),
-            )],
-            make: make!([x, weight, bias] => [y],
-                Call::Conv2dForward { geometry, x, weight, bias, relu: true, y }),
-        },
-        Line {
-            shape: shape.clone(),
-            work: work.clone(),
-            inputs: vec![dy.clone(), weight, x.clone()],
-            outputs: vec![(
-                activations(g.x().len()),
-                Box::new(move |at| {
-                    let sum = naive::conv2d_backward_input_at(&g, &dy2, &w2, at);
-                    if x2[at] > 0.0 { rounded(sum, true) } else { Near::exactly(0.0) }
-                }),
-            )],
-            make: make!([dy, weight, mask] => [dx],
-                Call::Conv2dBackwardInput { geometry, dy, weight, mask: Some(mask), dx }),
-        },
-        Line {
-            shape: shape.clone(),
-            work: work.clone(),
-            inputs: vec![x.clone(), dy.clone()],
-            outputs: vec![(zeros(g.weight().len()), Box::new(move |at| sum(at)))],
-            make: make!([x, dy] => [dweight],
-                Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias: None }),
-        },
+        Line::new("conv2d_forward", shape.clone(), work.clone(), move || {
+            let (all, bias) = (Rc::clone(&forward), reals(4, g.c_out));
+            Content {
+                inputs: vec![all.x.0.clone(), all.weight.0.clone(), bias.clone().into()],
+                outputs: vec![(
+                    activations(g.y().len()),
+                    Box::new(move |at| {
+                        let sum = naive::conv2d_forward_at(&g, &all.x.1, &all.weight.1, &bias, true, at);
+                        rounded(sum, true)
+                    }),
+                )],
+                make: make!([x, weight, bias] => [y],
+                    Call::Conv2dForward { geometry, x, weight, bias, relu: true, y }),
+            }
+        }),
+        Line::new("conv2d_backward_input", shape.clone(), work.clone(), move || {
+            let all = Rc::clone(&backward);
+            Content {
+                inputs: vec![all.dy.0.clone(), all.weight.0.clone(), all.x.0.clone()],
+                outputs: vec![(
+                    activations(g.x().len()),
+                    Box::new(move |at| {
+                        let sum = naive::conv2d_backward_input_at(&g, &all.dy.1, &all.weight.1, at);
+                        if all.x.1[at] > 0.0 { rounded(sum, true) } else { Near::exactly(0.0) }
+                    }),
+                )],
+                make: make!([dy, weight, mask] => [dx],
+                    Call::Conv2dBackwardInput { geometry, dy, weight, mask: Some(mask), dx }),
+            }
+        }),
+        Line::new("conv2d_backward_weight", shape.clone(), work.clone(), move || {
+            let all = Rc::clone(&weight);
+            Content {
+                inputs: vec![all.x.0.clone(), all.dy.0.clone()],
+                outputs: vec![(zeros(g.weight().len()), Box::new(move |at| weight_sum(&g, &all, at)))],
+                make: make!([x, dy] => [dweight],
+                    Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias: None }),
+            }
+        }),
         // What training asks for: the bias' gradient too, and the weight's used at once. A first step, from zeros.
-        Line {
-            shape,
-            work,
-            inputs: vec![x, dy],
-            outputs: vec![
-                (zeros(g.weight().len()), Box::new(move |at| v(at).0[0])),
-                (zeros(g.weight().len()), Box::new(move |at| w(at).1[0])),
-                (zeros(g.c_out), Box::new(move |at| dbias[at])),
-            ],
-            make: make!([x, dy] => [velocity, weight, dbias],
-            Call::Conv2dRmspropStep {
-                geometry, rule: RULE, x, dy, velocity, weight, shadow: None, dbias: Some(dbias),
-            }),
-        },
+        Line::new("conv2d_rmsprop_step", shape, work, move || {
+            let [all, same] = [(); 2].map(|()| Rc::clone(&step));
+            let dbias = naive::bias_backward(g.c_out, &all.dy.1);
+            let stepped = move |all: &Factors, at| {
+                naive::plain_rmsprop_step(&RULE, &[weight_sum(&g, all, at)], &[0.0], &[0.0])
+            };
+            Content {
+                inputs: vec![all.x.0.clone(), all.dy.0.clone()],
+                outputs: vec![
+                    (zeros(g.weight().len()), Box::new(move |at| stepped(&all, at).0[0])),
+                    (zeros(g.weight().len()), Box::new(move |at| stepped(&same, at).1[0])),
+                    (zeros(g.c_out), Box::new(move |at| dbias[at])),
+                ],
+                make: make!([x, dy] => [velocity, weight, dbias],
+                Call::Conv2dRmspropStep {
+                    geometry, rule: RULE, x, dy, velocity, weight, shadow: None, dbias: Some(dbias),
+                }),
+            }
+        }),
     ]
+}
+
+fn weight_sum(g: &Conv2d, all: &Factors, at: usize) -> Near {
+    rounded(naive::conv2d_backward_weight_at(g, &all.x.1, &all.dy.1, at), false)
 }
 
 /// Flops are those of the convolution; what an odd side drops is not computed but counted.
 pub fn conv2d_maxpool2d_forward(layer: &str, geometry: Conv2d) -> Line {
     let (g, pool) = (geometry, geometry.pool());
-    let ((x, x1), (weight, w1)) = (factors(1, g.x().len()), factors(3, g.weight().len()));
-    let bias = reals(4, g.c_out);
-    let b1 = bias.clone();
-    let largest_at = move |at: usize| {
-        let (c, [n, i, j]) = window(&g, at);
-        let first = (n * g.h + i) * g.w + j;
-        let corner = |k: usize| (first + k / 2 * g.w + k % 2) * g.c_out + c;
-        rounded(
-            largest([0, 1, 2, 3].map(|k| naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, corner(k)))),
-            true,
-        )
-    };
-    Line {
-        shape: format!("{layer}/b{}", g.n),
-        work: Throughput::Elements(2 * g.macs()),
-        inputs: vec![x, weight, bias.into()],
-        outputs: vec![(activations(pool.y().len()), Box::new(largest_at))],
-        make: make!([x, weight, bias] => [y],
+    let work = Throughput::Elements(2 * g.macs());
+    Line::new("conv2d_maxpool2d_forward", format!("{layer}/b{}", g.n), work, move || {
+        let ((x, x1), (weight, w1)) = (factors(1, g.x().len()), factors(3, g.weight().len()));
+        let bias = reals(4, g.c_out);
+        let b1 = bias.clone();
+        let largest_at = move |at: usize| {
+            let (c, [n, i, j]) = window(&g, at);
+            let first = (n * g.h + i) * g.w + j;
+            let corner = |k: usize| (first + k / 2 * g.w + k % 2) * g.c_out + c;
+            rounded(
+                largest([0, 1, 2, 3].map(|k| naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, corner(k)))),
+                true,
+            )
+        };
+        Content {
+            inputs: vec![x, weight, bias.into()],
+            outputs: vec![(activations(pool.y().len()), Box::new(largest_at))],
+            make: make!([x, weight, bias] => [y],
             Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner: None }),
-    }
+        }
+    })
 }
 
 /// Filter and first pixel (picture, line, column) of window `at`.
@@ -150,37 +172,43 @@ fn largest(all: [Near; 4]) -> Near {
 /// The first block at once, for devices that join its layers.
 pub fn conv2d_conv2d_maxpool2d_forward(layer: &str, geometries: [Conv2d; 2]) -> Line {
     let [g, second] = geometries;
-    let ((x, x1), (from, w1), (weight, w2)) =
-        (factors(1, g.x().len()), factors(2, g.weight().len()), factors(3, second.weight().len()));
-    let [b1, b2] = [4, 5].map(|seed| reals(seed, g.c_out));
-    let inputs = vec![x, from, weight, b1.clone().into(), b2.clone().into()];
-    let want = move |at: usize| {
-        let (o, [n, i, j]) = window(&second, at);
-        // What the four of the window see of the first map: 4 x 4 pixels, zeros outside.
-        let mut z = Vec::new();
-        for (u, v) in (0..4).flat_map(|u| (0..4).map(move |v| (i + u, j + v))) {
-            let there = (1..=g.h).contains(&u) && (1..=g.w).contains(&v);
-            z.extend((0..g.c_out).map(|c| {
-                let at = || (((n * g.h + u - 1) * g.w) + v - 1) * g.c_out + c;
-                if there { naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, at()).value as f32 } else { 0.0 }
-            }));
+    let work = Throughput::Elements(2 * (g.macs() + second.macs()));
+    Line::new("conv2d_conv2d_maxpool2d_forward", format!("{layer}/b{}", g.n), work, move || {
+        let ((x, x1), (from, w1), (weight, w2)) =
+            (factors(1, g.x().len()), factors(2, g.weight().len()), factors(3, second.weight().len()));
+        let [b1, b2] = [4, 5].map(|seed| reals(seed, g.c_out));
+        let inputs = vec![x, from, weight, b1.clone().into(), b2.clone().into()];
+        let want = move |at: usize| {
+            let (o, [n, i, j]) = window(&second, at);
+            // What the four of the window see of the first map: 4 x 4 pixels, zeros outside.
+            let mut z = Vec::new();
+            for (u, v) in (0..4).flat_map(|u| (0..4).map(move |v| (i + u, j + v))) {
+                let there = (1..=g.h).contains(&u) && (1..=g.w).contains(&v);
+                z.extend((0..g.c_out).map(|c| {
+                    let at = || (((n * g.h + u - 1) * g.w) + v - 1) * g.c_out + c;
+                    if there {
+                        naive::conv2d_forward_at(&g, &x1, &w1, &b1, true, at()).value as f32
+                    } else {
+                        0.0
+                    }
+                }));
+            }
+            let z =
+                if precision() == Precision::Bf16 { Half(precision().activations()).rounded(&z) } else { z };
+            let seen = Conv2d { n: 1, h: 4, w: 4, ..second };
+            let corner = |k: usize| ((k / 2 + 1) * 4 + k % 2 + 1) * second.c_out + o;
+            let Near { value, within } =
+                largest([0, 1, 2, 3].map(|k| naive::conv2d_forward_at(&seen, &z, &w2, &b2, true, corner(k))));
+            // `within` is 26·2^-24 of the magnitudes; each z may be the other of two neighbours, 2^-8 of it.
+            rounded(Near { value, within: within * 2f64.powi(12) }, true)
+        };
+        Content {
+            inputs,
+            outputs: vec![(activations(second.pool().y().len()), Box::new(want))],
+            make: make!([x, first, second, one, other] => [y],
+            Call::Conv2dConv2dMaxpool2dForward {
+                geometries, x, weights: [first, second], biases: [one, other], y,
+            }),
         }
-        let z = if precision() == Precision::Bf16 { Half(precision().activations()).rounded(&z) } else { z };
-        let seen = Conv2d { n: 1, h: 4, w: 4, ..second };
-        let corner = |k: usize| ((k / 2 + 1) * 4 + k % 2 + 1) * second.c_out + o;
-        let Near { value, within } =
-            largest([0, 1, 2, 3].map(|k| naive::conv2d_forward_at(&seen, &z, &w2, &b2, true, corner(k))));
-        // `within` is 26·2^-24 of the magnitudes; each z may be the other of two neighbours, 2^-8 of it.
-        rounded(Near { value, within: within * 2f64.powi(12) }, true)
-    };
-    Line {
-        shape: format!("{layer}/b{}", g.n),
-        work: Throughput::Elements(2 * (g.macs() + second.macs())),
-        inputs,
-        outputs: vec![(activations(second.pool().y().len()), Box::new(want))],
-        make: make!([x, first, second, one, other] => [y],
-        Call::Conv2dConv2dMaxpool2dForward {
-            geometries, x, weights: [first, second], biases: [one, other], y,
-        }),
-    }
+    })
 }

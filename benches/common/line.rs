@@ -1,55 +1,71 @@
 //! A line of the report: a call, what it is given, and what it should make of it. Checked once, on a sample of its
-//! outputs; then timed.
+//! outputs; then timed. What it is given is made for lines that pass the filter alone: of all it would be gigabytes.
 
 use super::report::{Measured, Samples};
 use super::support::close::Near;
 use super::support::run::{Data, Make};
 use criterion::{Criterion, SamplingMode, Throughput};
-use std::cell::RefCell;
+use std::thread;
 use std::time::Instant;
-use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::{Buffer, Device};
 use vgg_ft::random::{Draws, Stream};
 
 /// The expected value of an output's element.
 pub type Want = Box<dyn Fn(usize) -> Near>;
 
-/// One line of the report.
-pub struct Line {
-    /// Layer or size; the call's name stands before it.
-    pub shape: String,
-    pub work: Throughput,
+/// A call with its data.
+pub struct Content {
     pub inputs: Vec<Data>,
     /// Content before the call, and what every element should be after it.
     pub outputs: Vec<(Data, Want)>,
     pub make: Make,
 }
 
+/// One line of the report.
+pub struct Line {
+    /// The call's.
+    name: &'static str,
+    /// Layer or size.
+    shape: String,
+    work: Throughput,
+    content: Box<dyn Fn() -> Content>,
+}
+
+/// A call on a device, checked.
+struct Ready {
+    inputs: Vec<Buffer>,
+    outputs: Vec<Buffer>,
+    make: Make,
+}
+
 impl Line {
+    /// The call `name` at `shape`; `content` is asked for if the line passes the filter.
+    pub fn new(
+        name: &'static str,
+        shape: String,
+        work: Throughput,
+        content: impl Fn() -> Content + 'static,
+    ) -> Self {
+        Self { name, shape, work, content: Box::new(content) }
+    }
+
     pub fn measure(&self, criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Measured>) {
-        let (inputs, mut outputs) = (RefCell::new(Vec::new()), Vec::new());
         let unit = if matches!(self.work, Throughput::Elements(_)) { " [flop]" } else { "" };
         let id = format!("{}{unit}/{}", self.shape, device.describe().name);
-        let name = self.name();
+        let name = self.name;
+        let mut ready = None;
         let mut samples = Samples::default();
         let mut group = criterion.benchmark_group(name);
         group.sampling_mode(SamplingMode::Flat).throughput(self.work.clone());
         // The closure runs for lines that pass the filter alone, and more than once.
         group.bench_function(&id, |bencher| {
-            if outputs.is_empty() {
-                *inputs.borrow_mut() = self.inputs.iter().map(|data| data.upload(device)).collect();
-                outputs = self.outputs.iter().map(|(data, _)| data.upload(device)).collect();
-                device.run((self.make)(&inputs.borrow(), &mut outputs)).unwrap();
-                for ((before, want), buffer) in self.outputs.iter().zip(&outputs) {
-                    check(&format!("{name}/{id}"), &before.download_like(device, buffer).unwrap(), want);
-                }
-            }
-            let inputs = inputs.borrow();
+            let Ready { inputs, outputs, make } =
+                ready.get_or_insert_with(|| self.checked(device, &format!("{name}/{id}")));
             // A card runs its calls later: the wait belongs to the time, once for all of a sample.
             bencher.iter_custom(|count| {
                 let begin = Instant::now();
                 for _ in 0..count {
-                    device.run((self.make)(&inputs, &mut outputs)).unwrap();
+                    device.run(make(inputs, outputs)).unwrap();
                 }
                 device.synchronize().unwrap();
                 let time = begin.elapsed();
@@ -61,13 +77,18 @@ impl Line {
         samples.report(format!("{name}/{id}"), self.work.clone(), results);
     }
 
-    /// The call's name, from buffers that hold nothing.
-    fn name(&self) -> &'static str {
-        let cpu = CpuDevice::new(Some(1)).unwrap();
-        let device: &dyn Device = &cpu;
-        let inputs: Vec<Buffer> = self.inputs.iter().map(|_| device.zeros(0).unwrap()).collect();
-        let mut outputs: Vec<Buffer> = self.outputs.iter().map(|_| device.zeros(0).unwrap()).collect();
-        (self.make)(&inputs, &mut outputs).name()
+    /// Runs the call once and looks at what it made.
+    fn checked(&self, device: &dyn Device, id: &str) -> Ready {
+        let content = (self.content)();
+        let inputs: Vec<Buffer> = content.inputs.iter().map(|data| data.upload(device)).collect();
+        let mut outputs: Vec<Buffer> = content.outputs.iter().map(|(data, _)| data.upload(device)).collect();
+        let call = (content.make)(&inputs, &mut outputs);
+        assert_eq!(call.name(), self.name, "{id}");
+        device.run(call).unwrap();
+        for ((before, want), buffer) in content.outputs.iter().zip(&outputs) {
+            check(id, &before.download_like(device, buffer).unwrap(), want);
+        }
+        Ready { inputs, outputs, make: content.make }
     }
 }
 
@@ -91,8 +112,25 @@ fn check(id: &str, got: &Data, want: &Want) {
 
 /// Uniform in [-1, 1).
 pub fn reals(seed: u64, len: usize) -> Vec<f32> {
-    let mut draws = Draws::new(seed, Stream::Demo, 0);
-    (0..len).map(|_| draws.range(-1.0, 1.0)).collect()
+    /// Numbers that one thread draws; a counter is four.
+    const RUN: usize = 1 << 20;
+    let mut values = vec![0.0; len];
+    let runs: Vec<_> = values.chunks_mut(RUN).enumerate().collect();
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
+    let share = runs.len().div_ceil(threads).max(1);
+    let mut runs = runs.into_iter();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            let mine: Vec<_> = runs.by_ref().take(share).collect();
+            scope.spawn(move || {
+                for (run, values) in mine {
+                    let mut draws = Draws::new(seed, Stream::Demo, (run * RUN / 4) as u64);
+                    values.fill_with(|| draws.range(-1.0, 1.0));
+                }
+            });
+        }
+    });
+    values
 }
 
 pub fn zeros(len: usize) -> Data {

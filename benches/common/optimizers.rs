@@ -1,6 +1,6 @@
 //! The optimizers' lines: one step of what learns.
 
-use super::line::{Line, Want, reals, words};
+use super::line::{Content, Line, Want, reals, words};
 use super::support::optimizer::{self, Tensor};
 use super::support::run::Data;
 use vgg_ft::device::call::{Adamw, Adjust, Rmsprop, Rule, Sgd};
@@ -46,9 +46,20 @@ pub fn optimizers() -> Vec<Line> {
         .collect()
 }
 
-fn optimizer_step(rule: Rule, (name, lens): (&str, &[usize])) -> Line {
+fn optimizer_step(rule: Rule, (name, lens): (&str, &'static [usize])) -> Line {
     let keeps = rule.keeps();
     let states = usize::from(keeps.velocity) + usize::from(keeps.momentum);
+    let call = match rule {
+        Rule::Rmsprop(_) => "rmsprop_step",
+        Rule::Sgd(_) => "sgd_step",
+        Rule::Adamw(_) => "adamw_step",
+    };
+    let work = words((3 + 2 * states) * lens.iter().sum::<usize>());
+    Line::new(call, format!("{name}/{}", lens.len()), work, move || content(rule, lens))
+}
+
+fn content(rule: Rule, lens: &[usize]) -> Content {
+    let keeps = rule.keeps();
     let (mut inputs, mut outputs) = (Vec::<Data>::new(), Vec::<(Data, Want)>::new());
     for &len in lens {
         let tensor = Tensor {
@@ -69,9 +80,7 @@ fn optimizer_step(rule: Rule, (name, lens): (&str, &[usize])) -> Line {
             outputs.push((before.into(), Box::new(move |at| want[at])));
         }
     }
-    Line {
-        shape: format!("{name}/{}", lens.len()),
-        work: words((3 + 2 * states) * lens.iter().sum::<usize>()),
+    Content {
         inputs,
         outputs,
         make: Box::new(move |inputs, outputs| {
