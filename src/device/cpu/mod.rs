@@ -40,6 +40,7 @@ mod tensors;
 mod threads;
 mod tile;
 mod transpose;
+mod turn;
 mod vector;
 mod view;
 mod winograd;

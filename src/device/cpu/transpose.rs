@@ -1,6 +1,7 @@
 //! Rows to columns, by way of a small tile: walking down a column of a matrix whose rows are a power of two
 //! long would put all its lines into the same few sets of the cache.
 
+use super::turn::turn;
 use super::workshop::Workshop;
 
 /// Rows and columns of a tile: 4 kB, two whole cache lines per row.
@@ -20,16 +21,12 @@ pub fn transpose(shop: &Workshop, rows: usize, columns: usize, x: &[f32], y: &mu
     let bands: Vec<_> = bands.collect();
     shop.threads.each(bands.into_iter(), |(first, x, y)| {
         let width = y.len() / rows;
-        let mut tile = [[0.0; TILE]; TILE];
+        let mut tile = [0.0; TILE * TILE];
         for top in (0..rows).step_by(TILE) {
             let height = TILE.min(rows - top);
-            for (r, line) in tile[..height].iter_mut().enumerate() {
-                line[..width].copy_from_slice(&x[(top + r) * columns + first..][..width]);
-            }
-            for (c, y) in y.chunks_exact_mut(rows).enumerate() {
-                for (to, line) in y[top..][..height].iter_mut().zip(&tile) {
-                    *to = line[c];
-                }
+            turn(&x[top * columns + first..], columns, (height, width), &mut tile, TILE);
+            for (y, line) in y.chunks_exact_mut(rows).zip(tile.chunks_exact(TILE)) {
+                y[top..][..height].copy_from_slice(&line[..height]);
             }
         }
     });

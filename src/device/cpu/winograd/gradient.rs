@@ -8,6 +8,7 @@ use super::form::Form;
 use super::transform::{gradients_to_points, pixels_to_points, points_to_windows, spread};
 use super::{Grid, Size, with_form};
 use crate::device::cpu::tile::{COLUMNS, Product};
+use crate::device::cpu::turn::turn;
 use crate::device::cpu::workshop::{Shared, Workshop};
 use crate::error::Result;
 use crate::shape::Conv2d;
@@ -81,7 +82,8 @@ fn by_form<F: Form<M, A>, const M: usize, const A: usize>(
             let filters = sums.len() / c_in;
             for begin in (0..tiles).step_by(DEPTH) {
                 let depth = DEPTH.min(tiles - begin);
-                turn(&dy_points[point * of_dy + begin * c_out + filter..], c_out, (depth, filters), desk);
+                let from = &dy_points[point * of_dy + begin * c_out + filter..];
+                turn(from, c_out, (depth, filters), desk, depth);
                 let product = Product {
                     a: desk,
                     stride: depth,
@@ -123,20 +125,6 @@ fn under<const M: usize>(
             }
         })
     })
-}
-
-/// `to[o][t] = from[t · stride + o]`.
-fn turn(from: &[f32], stride: usize, (depth, filters): (usize, usize), to: &mut [f32]) {
-    const SIDE: usize = 8;
-    for first in (0..depth).step_by(SIDE) {
-        let lines: [&[f32]; SIDE] =
-            std::array::from_fn(|t| &from[(first + t).min(depth - 1) * stride..][..filters]);
-        let live = SIDE.min(depth - first);
-        for (o, to) in to.chunks_exact_mut(depth).take(filters).enumerate() {
-            let column = lines.map(|line| line[o]);
-            to[first..first + live].copy_from_slice(&column[..live]);
-        }
-    }
 }
 
 #[cfg(test)]
