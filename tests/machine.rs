@@ -21,6 +21,8 @@ mod predictions;
 mod ptx_forms;
 #[path = "ptx_fuzz.rs"]
 mod ptx_fuzz;
+#[path = "ptx_small.rs"]
+mod ptx_small;
 #[path = "ptx_wrong.rs"]
 mod ptx_wrong;
 

@@ -143,8 +143,10 @@ impl Decoder<'_> {
                 return Err(self.error("the variables take more than 16 MiB"));
             }
         }
+        // They all begin at one place.
+        let align = dynamic.iter().map(|variable| variable.align).max();
+        shared = shared.next_multiple_of(align.unwrap_or(1));
         for variable in dynamic {
-            shared = shared.next_multiple_of(variable.align);
             let (name, symbol) = (variable.plain_name().to_owned(), variable.name.clone());
             let element = variable.element;
             self.program.shared.push(Placed { name, symbol, offset: shared, size: 0, element });
@@ -292,12 +294,13 @@ impl Decoder<'_> {
             instruction.opcode.replace("barrier.", "bar.").replace(".aligned", "").replace(".cta", "");
         let operands = &instruction.operands;
         let unknown = || format!("unknown barrier `{}`", instruction.opcode);
-        let none = Barrier { id: NONE, count: NONE, waits: true, relaxed: false, reduce: None };
+        let none =
+            Barrier { id: NONE, count: NONE, cluster: false, waits: true, relaxed: false, reduce: None };
         match opcode.as_str() {
             // Right behind its arrival (`blocks`), so that all meet here.
             "bar.cluster.wait" | "bar.cluster.wait.acquire" if operands.is_empty() => {
                 let id = self.fixed(Fixed::ConstW(CLUSTER_BARRIER))?;
-                Ok(Barrier { id, ..none })
+                Ok(Barrier { id, cluster: true, ..none })
             }
             "bar.sync" | "bar.arrive" => {
                 let waits = opcode == "bar.sync";
@@ -321,7 +324,7 @@ impl Decoder<'_> {
                     [d, id, count, p] => (d, id, Some(count), p),
                     _ => return Err(self.error(unknown())),
                 };
-                let d = self.operand(d, class)?;
+                let d = self.result(d, class)?;
                 let id = self.operand(id, Class::W)?;
                 let count = count.map_or(Ok(NONE), |count| self.operand(count, Class::W))?;
                 let (p, inverted) = match p {

@@ -254,6 +254,10 @@ impl Decoder<'_> {
 /// The row of a comparison, whether its operands are swapped, and their class.
 fn comparison(compare: &str, kind: &str) -> Option<(Code, bool, Class)> {
     use Code::*;
+    // By the sign bit alone they differ, and these four say which they mean.
+    if matches!(compare, "lo" | "ls" | "hi" | "hs") && !kind.starts_with('u') {
+        return None;
+    }
     let (compare, swapped) = match compare {
         "gt" => ("lt", true),
         "ge" => ("le", true),

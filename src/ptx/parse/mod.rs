@@ -17,6 +17,8 @@ use std::rc::Rc;
 const REGISTERS: usize = 1 << 16;
 /// Most bytes of a variable.
 const VARIABLE: u64 = 1 << 24;
+/// Most variables of a module or an entry: they are looked for one after the other.
+const VARIABLES: usize = 4096;
 /// Most braces within braces.
 const DEPTH: usize = 64;
 
@@ -252,6 +254,9 @@ impl<'t> Parser<'t> {
                 return Err(
                     self.error(format!("the module's variables take more than {} bytes", 4 * VARIABLE))
                 );
+            }
+            if into.len() == VARIABLES {
+                return Err(self.error(format!("more than {VARIABLES} variables")));
             }
             if into.iter().any(|known| known.name == name) {
                 return Err(self.error(format!("`{name}` is declared twice")));

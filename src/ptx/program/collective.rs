@@ -104,6 +104,8 @@ pub struct Barrier {
     pub id: u16,
     /// Slot (class W) of the number of threads, or [`NONE`](super::NONE) for all of the block.
     pub count: u16,
+    /// Whether it is the cluster's, whose number is [`CLUSTER_BARRIER`].
+    pub cluster: bool,
     /// Whether the warp waits (`bar.arrive` does not).
     pub waits: bool,
     /// `barrier.cluster.arrive.relaxed`: no order of what came before it.

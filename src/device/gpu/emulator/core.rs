@@ -10,13 +10,15 @@ use super::fault::{Check, Fault};
 use super::grid::{Grid, Statistics};
 use super::lanes::{LANES, Mask, Registers, lanes};
 use super::matrix;
-use super::shared::{Agents, Shared};
+use super::shared::{Agents, Shared, Write};
 use crate::ptx::{Class, Code, Line, Matrix, NONE, Op, Shuffle, Vote};
 
 /// A `cp.async` that has not arrived.
 pub struct Copy {
     pub(super) at: u32,
-    pub(super) group: u64,
+    /// Of each lane.
+    pub(super) groups: [u64; LANES],
+    /// Lanes whose bytes are still on their way.
     pub(super) bits: u32,
     pub(super) from: [u64; LANES],
     pub(super) to: [u64; LANES],
@@ -31,8 +33,8 @@ pub struct Keeps {
     pub local: Vec<u8>,
     /// Copies on their way.
     pub copies: Vec<Copy>,
-    /// Groups of copies committed so far.
-    pub committed: u64,
+    /// Groups of copies that each lane has committed so far: a thread waits for its own alone.
+    pub committed: [u64; LANES],
     /// Lanes that have waited for the kernel before this one.
     pub awaited: u32,
     /// Number of the allocation that was touched last: the next access is often to the same.
@@ -278,7 +280,7 @@ impl Core<'_, '_> {
                         let lane = m * 8 + r;
                         let address = addresses[lane] as u32;
                         self.check_shared(at, lane, addresses[lane], 16, false)?;
-                        let noted = self.shared.note_write(address, 16, (self.warp, at, lane), false);
+                        let noted = self.shared.note_write(address, 16, (self.warp, at, lane), Write::Plain);
                         noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
                         for k in 0..4 {
                             let word = half(r, 2 * k) | half(r, 2 * k + 1) << 16;
@@ -376,15 +378,10 @@ impl Special for Core<'_, '_> {
             Code::Matrix => self.matrix(at, op, registers, mask),
             Code::Asynchronous => self.asynchronous(at, op.imm, registers, mask),
             Code::CommitGroup => {
-                self.keeps.committed += 1;
+                lanes(mask.bits).for_each(|lane| self.keeps.committed[lane] += 1);
                 Ok(())
             }
-            Code::WaitGroup => {
-                let all = op.a == 1;
-                let upto =
-                    if all { u64::MAX } else { self.keeps.committed.saturating_sub(u64::from(op.imm)) };
-                self.arrive(upto)
-            }
+            Code::WaitGroup => self.arrive(mask.bits, if op.a == 1 { None } else { Some(op.imm) }),
             Code::Guarded => {
                 let p = registers.predicate(op.a);
                 let bits = mask.bits & if op.b == 1 { !p } else { p };

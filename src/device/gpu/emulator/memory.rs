@@ -185,18 +185,15 @@ impl Allocation {
 
     /// Host bytes to the allocation.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
-        for (at, &byte) in (offset..).zip(bytes) {
-            if at.is_multiple_of(8) && at + 8 <= offset + bytes.len() {
-                continue;
-            }
+        let first = offset.next_multiple_of(8);
+        let (head, rest) = bytes.split_at((first - offset).min(bytes.len()));
+        let (words, tail) = rest.as_chunks::<8>();
+        for (at, &byte) in (offset..).zip(head).chain((first + 8 * words.len()..).zip(tail)) {
             // SAFETY: the caller (`Memory::write`) has checked the range.
             unsafe { self.store(at, 1, u64::from(byte)) };
         }
-        let first = offset.next_multiple_of(8);
-        for (k, eight) in bytes.get(first - offset..).unwrap_or_default().chunks_exact(8).enumerate() {
-            if let Ok(eight) = eight.try_into() {
-                self.words[first / 8 + k].store(u64::from_le_bytes(eight), Relaxed);
-            }
+        for (word, eight) in self.words[(first / 8).min(self.words.len())..].iter().zip(words) {
+            word.store(u64::from_le_bytes(*eight), Relaxed);
         }
         self.mark(offset, bytes.len(), 0);
     }

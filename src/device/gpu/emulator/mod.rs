@@ -289,8 +289,8 @@ fn arguments(loaded: &Loaded, launch: &Launch) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Runs all blocks. Workers take them in order, so the fault that is reported is that of the lowest
-/// block that has one, whatever the number of workers.
+/// Runs all blocks. Workers take them in order, so the fault that is reported is that of the lowest block that has one,
+/// whatever the number of workers; but for faults between blocks, which depend on who came first.
 fn run(grid: &Grid<'_>, workers: usize) -> std::result::Result<Statistics, Box<Fault>> {
     let blocks: u64 = grid.grid.iter().map(|&n| u64::from(n)).product();
     let count = blocks / u64::from(grid.program.cluster);

@@ -21,6 +21,9 @@ pub struct Tag(u64);
 
 const SEVERAL: u64 = 1 << 34;
 
+/// Of a word's notes: a `cp.async`, which copies whole words, is on its way to it.
+const FLYING: u8 = 0xf0;
+
 impl Tag {
     /// `at` is the operation's number, below 2¹⁷, `clock` below 2²⁹; there are at most 256 agents.
     #[inline(always)]
@@ -79,6 +82,30 @@ pub enum Conflict {
     Proxy(u32, Tag),
 }
 
+/// Who met at a barrier.
+#[derive(Clone, Copy, Debug)]
+pub struct Met<'a> {
+    /// Warps that waited for the others.
+    pub waited: &'a [usize],
+    /// Those of them that came relaxed.
+    pub relaxed: &'a [usize],
+    /// What those knew who came and did not wait; empty if all did.
+    pub past: &'a [u32],
+    /// Whether all warps that live waited.
+    pub whole: bool,
+}
+
+/// How a write treats what stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// It collides with all others.
+    Plain,
+    /// Volatile, relaxed: it does not collide with its like and with atomics.
+    Volatile,
+    /// It is as volatile, and reads what was there.
+    Atomic,
+}
+
 /// A block's shared memory, or a cluster's.
 pub struct Shared {
     /// From address 0 on; the first [`SHARED_BASE`](crate::ptx::SHARED_BASE) bytes of each window belong to nobody.
@@ -94,7 +121,7 @@ pub struct Shared {
 struct Shadow {
     writes: Vec<Tag>,
     reads: Vec<Tag>,
-    /// One bit for each byte.
+    /// One bit for each byte that was written, and four places on one for each that a `cp.async` is on its way to.
     init: Vec<u8>,
     /// `clocks[warp · stride + other]`.
     clocks: Vec<u32>,
@@ -150,13 +177,14 @@ impl Shared {
         self.shadow.is_some()
     }
 
-    /// Those who met at a barrier know of each other's past from now on; of those who came `relaxed`, what such an
-    /// arrival carries.
-    pub fn join(&mut self, met: &[usize], relaxed: &[usize]) {
+    /// Those who waited at a barrier know of the past of all who came from now on; of those who came `relaxed`, what
+    /// such an arrival carries.
+    pub fn join(&mut self, Met { waited: met, relaxed, past, whole }: Met<'_>) {
         let Some(shadow) = &mut self.shadow else { return };
         let (agents, stride) = (shadow.agents, shadow.stride);
-        shadow.parted |= met.len() < agents.warps || !relaxed.is_empty();
+        shadow.parted |= !whole || !relaxed.is_empty();
         let mut known = vec![0; stride];
+        later::raise(&mut known, past);
         for warp in met {
             let is_relaxed = relaxed.contains(warp);
             let part = agents.carried(is_relaxed);
@@ -217,11 +245,19 @@ impl Shared {
     /// Nobody has written these bytes any more: what they will hold is still on its way.
     pub fn forget(&mut self, address: u32, bytes: u32) {
         if let Some(shadow) = &mut self.shadow {
-            shadow.init[(address / 4) as usize..(address + bytes).div_ceil(4) as usize].fill(0);
+            shadow.init[(address / 4) as usize..(address + bytes).div_ceil(4) as usize].fill(FLYING);
         }
     }
 
-    /// Notes a write of `bytes` by a lane; `atomic` ones do not collide with each other.
+    /// What was on its way to these bytes is there now; its write is to be noted.
+    pub fn arrive(&mut self, address: u32, bytes: u32) {
+        if let Some(shadow) = &mut self.shadow {
+            let words = (address / 4) as usize..(address + bytes).div_ceil(4) as usize;
+            shadow.init[words].iter_mut().for_each(|init| *init &= !FLYING);
+        }
+    }
+
+    /// Notes a write of `bytes` by a lane.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -231,13 +267,13 @@ impl Shared {
         address: u32,
         bytes: u32,
         (warp, at, lane): (usize, u32, usize),
-        atomic: bool,
+        write: Write,
     ) -> Result<(), Conflict> {
         match &mut self.shadow {
             Some(shadow) if shadow.later.is_some() => {
-                shadow.write_later(address, bytes, (warp, at, lane), atomic)
+                shadow.write_later(address, bytes, (warp, at, lane), write)
             }
-            Some(shadow) => shadow.write(address, bytes, (warp, at, lane), atomic),
+            Some(shadow) => shadow.write(address, bytes, (warp, at, lane), write),
             None => Ok(()),
         }
     }
@@ -287,8 +323,9 @@ impl Shadow {
         address: u32,
         bytes: u32,
         (warp, at, lane): (usize, u32, usize),
-        atomic: bool,
+        write: Write,
     ) -> Result<(), Conflict> {
+        let alike = write != Write::Plain;
         let first = (address / 4) as usize;
         let clock = self.clocks[warp * self.stride + warp];
         let new = Tag::new(clock, warp, at, lane);
@@ -296,7 +333,7 @@ impl Shadow {
             let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
             let written = self.writes[word];
             let touched = self.init[word] & want != 0;
-            if atomic && self.init[word] & want != want {
+            if write == Write::Atomic && self.init[word] & want != want {
                 let missing = (want & !self.init[word]).trailing_zeros();
                 return Err(Conflict::Uninitialized(word as u32 * 4 + missing));
             }
@@ -304,7 +341,8 @@ impl Shadow {
             if !self.ordered(warp, written)
                 && touched
                 && written.bytes() & want != 0
-                && !(atomic && written.several())
+                && !(alike && written.several())
+                || self.init[word] & FLYING != 0
             {
                 return Err(Conflict::Race(word as u32 * 4, written, true));
             }
@@ -319,7 +357,7 @@ impl Shadow {
             }
             self.init[word] |= want;
             let new = written.followed_by(new, want);
-            self.writes[word] = if atomic { Tag(new.0 | SEVERAL) } else { new };
+            self.writes[word] = if alike { Tag(new.0 | SEVERAL) } else { new };
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 use super::core::Core;
 use super::lanes::{CHUNK, LANES, Registers};
+use super::shared::Write;
 use crate::ptx::{Access, Class, Group, NONE, SHARED_BASE, Space};
 
 /// Bytes of global memory that are checked as one range.
@@ -146,7 +147,11 @@ impl Core<'_, '_> {
                 return false;
             }
             for (lane, &place) in places.iter().enumerate() {
-                if self.shared.note_write(place * 4, 4 * N as u32, (self.warp, at, lane), false).is_err() {
+                if self
+                    .shared
+                    .note_write(place * 4, 4 * N as u32, (self.warp, at, lane), Write::Plain)
+                    .is_err()
+                {
                     return false;
                 }
             }

@@ -6,6 +6,7 @@
 use crate::device::gpu::emulator::core::{Copy, Core};
 use crate::device::gpu::emulator::fault::{Check, Fault};
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
+use crate::device::gpu::emulator::shared::Write;
 use crate::ptx::{Access, NONE};
 
 impl Core<'_, '_> {
@@ -46,24 +47,35 @@ impl Core<'_, '_> {
         }
         // From now on the old content is lost and the new one not there: who reads it does not wait.
         for lane in lanes(bits) {
-            let noted = self.shared.note_write(to[lane] as u32, size, (self.warp, at, lane), false);
+            let noted = self.shared.note_write(to[lane] as u32, size, (self.warp, at, lane), Write::Plain);
             noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
             self.shared.forget(to[lane] as u32, size);
         }
-        let group = self.keeps.committed + 1;
-        self.keeps.copies.push(Copy { at, group, bits, from: *addresses, to, bytes: size, sizes });
-        if self.grid.options.late_copies { Ok(()) } else { self.arrive(u64::MAX) }
+        let groups = self.keeps.committed.map(|committed| committed + 1);
+        self.keeps.copies.push(Copy { at, groups, bits, from: *addresses, to, bytes: size, sizes });
+        if self.grid.options.late_copies { Ok(()) } else { self.arrive(bits, None) }
     }
 
-    /// Copies of groups up to `upto` arrive now.
-    pub(in crate::device::gpu::emulator) fn arrive(&mut self, upto: u64) -> Result<(), Box<Fault>> {
-        let all = std::mem::take(&mut self.keeps.copies);
-        let (now, later): (Vec<Copy>, Vec<Copy>) = all.into_iter().partition(|copy| copy.group <= upto);
-        self.keeps.copies = later;
-        for copy in now {
-            for lane in lanes(copy.bits) {
+    /// Copies of these lanes arrive now: all, or all but those of the `left` groups committed last and of the one that
+    /// is not.
+    pub(in crate::device::gpu::emulator) fn arrive(
+        &mut self,
+        of: u32,
+        left: Option<u32>,
+    ) -> Result<(), Box<Fault>> {
+        let upto = self.keeps.committed.map(|committed| match left {
+            None => u64::MAX,
+            Some(left) => committed.saturating_sub(u64::from(left)),
+        });
+        let mut all = std::mem::take(&mut self.keeps.copies);
+        for copy in &mut all {
+            let now = lanes(copy.bits & of).filter(|&lane| copy.groups[lane] <= upto[lane]);
+            let now = now.fold(0, |now, lane| now | 1 << lane);
+            copy.bits &= !now;
+            for lane in lanes(now) {
                 let to = copy.to[lane] as u32;
-                let noted = self.shared.note_write(to, copy.bytes, (self.warp, copy.at, lane), false);
+                self.shared.arrive(to, copy.bytes);
+                let noted = self.shared.note_write(to, copy.bytes, (self.warp, copy.at, lane), Write::Plain);
                 noted.map_err(|conflict| self.conflict(copy.at, lane, conflict, true))?;
                 let mut data = [0u8; 16];
                 let wanted = copy.sizes[lane] as usize;
@@ -81,6 +93,8 @@ impl Core<'_, '_> {
                 }
             }
         }
+        all.retain(|copy| copy.bits != 0);
+        self.keeps.copies = all;
         Ok(())
     }
 }

@@ -116,6 +116,11 @@ impl Core<'_, '_> {
         let size = bytes as u64 * u64::from(access.vector);
         for lane in lanes(bits) {
             let address = addresses[lane];
+            if !matches!(access.group, Group::Load { .. }) {
+                let what = "write to the parameters".to_owned();
+                let help = "a kernel only reads what the host passed; a variable of its own can be changed";
+                return Err(self.fault(Check::ConstWrite, at, lane, what, help));
+            }
             if !address.is_multiple_of(size) {
                 let what = format!("misaligned read of {size} bytes in the parameters");
                 return Err(self.fault(Check::Alignment, at, lane, what, ""));

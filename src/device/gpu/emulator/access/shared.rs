@@ -7,7 +7,7 @@ use super::{applied, get, set, verb};
 use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::fault::{Check, Fault, triple};
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
-use crate::device::gpu::emulator::shared::Conflict;
+use crate::device::gpu::emulator::shared::{Conflict, Write};
 use crate::ptx::{Access, Class, Group, NONE};
 
 impl Core<'_, '_> {
@@ -124,7 +124,8 @@ impl Core<'_, '_> {
             Group::Store => {
                 for lane in lanes(bits) {
                     let address = addresses[lane] as u32;
-                    let noted = self.shared.note_write(address, size, (self.warp, at, lane), access.volatile);
+                    let write = if access.volatile { Write::Volatile } else { Write::Plain };
+                    let noted = self.shared.note_write(address, size, (self.warp, at, lane), write);
                     noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
                     for k in 0..usize::from(access.vector) {
                         let value = get(registers, access, k, lane);
@@ -138,7 +139,7 @@ impl Core<'_, '_> {
             Group::Atomic(operation) => {
                 for lane in lanes(bits) {
                     let address = addresses[lane] as u32;
-                    let noted = self.shared.note_write(address, size, (self.warp, at, lane), true);
+                    let noted = self.shared.note_write(address, size, (self.warp, at, lane), Write::Atomic);
                     noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
                     let old = self.load_shared(address, bytes);
                     let operand = get(registers, access, 1, lane);

@@ -1,12 +1,13 @@
 //! Barriers: who has come, who still must, and who goes on.
 //!
 //! In: warps that reach a barrier, lanes that end. Out: warps that run again, with the clocks of all who met
-//! joined (`shared`).
+//! joined (`shared`). Who arrives and does not wait tells its past and learns nobody's.
 
 use super::{BARRIERS, Block, Part, State, Warp};
 use crate::device::gpu::emulator::fault::{Check, Fault};
 use crate::device::gpu::emulator::lanes::{LANES, lanes};
-use crate::ptx::{Barrier, CLUSTER_BARRIER, EXIT, End, Reduce, ReduceKind};
+use crate::device::gpu::emulator::shared::{Carries, Met};
+use crate::ptx::{Barrier, CLUSTER_BARRIER, EXIT, End, NONE, Reduce, ReduceKind};
 
 impl Block<'_, '_> {
     /// The place of a barrier among the meetings: each block has its own, but for that of the cluster.
@@ -14,21 +15,40 @@ impl Block<'_, '_> {
         if id == CLUSTER_BARRIER as usize { id } else { self.rank(index) as usize * BARRIERS + id }
     }
 
+    /// A barrier's number and the threads that it takes (0 for all that live), as the lanes of a warp have them.
+    fn named(&mut self, index: usize, barrier: &Barrier) -> Result<(usize, u32), Box<Fault>> {
+        let warp = &self.warps[index];
+        let mut said = [0; 2];
+        for (said, slot) in said.iter_mut().zip([barrier.id, barrier.count]).filter(|(_, slot)| *slot != NONE)
+        {
+            let named = warp.registers.word(slot);
+            *said = named[warp.live.trailing_zeros() as usize % LANES];
+            if lanes(warp.live).any(|lane| named[lane] != *said) {
+                let what = "the lanes of a warp name different barriers, or numbers of threads".to_owned();
+                let help = "a warp reaches one barrier at a time";
+                return Err(self.blame(index, Check::BarrierDivergence, what, help));
+            }
+        }
+        let [id, wanted] = said;
+        if id >= CLUSTER_BARRIER && !barrier.cluster {
+            let what = format!("barrier {id}: a block has {CLUSTER_BARRIER}, from 0 on");
+            return Err(self.blame(index, Check::BarrierDivergence, what, ""));
+        }
+        if barrier.count != NONE && (wanted == 0 || !wanted.is_multiple_of(LANES as u32)) {
+            let what = format!("barrier {id} is reached for {wanted} threads");
+            let help = "the number of threads must be a multiple of 32, and not 0";
+            return Err(self.blame(index, Check::BarrierDivergence, what, help));
+        }
+        Ok((id as usize, wanted))
+    }
+
     /// A warp at a barrier.
-    pub(super) fn reach(
-        &mut self,
-        index: usize,
-        (barrier, id): (&Barrier, usize),
-        wanted: u32,
-        at: u32,
-    ) -> Result<(), Box<Fault>> {
+    pub(super) fn reach(&mut self, index: usize, barrier: &Barrier, at: u32) -> Result<(), Box<Fault>> {
         let lanes_here = self.warps[index].live.count_ones();
         self.engine.version += 1;
+        let (id, wanted) = self.named(index, barrier)?;
         let place = self.meeting(index, id);
-        let Some(meeting) = self.meetings.get_mut(place).filter(|_| id < BARRIERS) else {
-            let what = format!("barrier {id}: a block has {BARRIERS}");
-            return Err(self.blame(index, Check::BarrierDivergence, what, ""));
-        };
+        let meeting = &mut self.meetings[place];
         if meeting.arrived > 0 && meeting.wanted != wanted {
             let what = format!("barrier {id} is reached with different numbers of threads");
             let (first, second) = (meeting.wanted, wanted);
@@ -42,12 +62,17 @@ impl Block<'_, '_> {
         meeting.arrived += if wanted == 0 { lanes_here } else { LANES as u32 };
         meeting.live += lanes_here;
         meeting.set += self.warps[index].reduced.count_ones();
-        meeting.came.push(index);
+        if barrier.waits {
+            meeting.came.push(index);
+            self.warps[index].state = State::Waits(id, at);
+        } else {
+            if meeting.past.is_empty() {
+                meeting.past = self.shared.ignorance();
+            }
+            self.shared.release(index, &mut meeting.past, Carries::All);
+        }
         if barrier.relaxed {
             meeting.relaxed.push(index);
-        }
-        if barrier.waits {
-            self.warps[index].state = State::Waits(id, at);
         }
         self.settle(place);
         Ok(())
@@ -66,7 +91,10 @@ impl Block<'_, '_> {
             return;
         }
         let done = std::mem::take(meeting);
-        self.shared.join(&done.came, &done.relaxed);
+        // Who has ended reads and writes no more.
+        let others = self.warps.iter().enumerate().filter(|(_, warp)| warp.live != 0);
+        let whole = others.into_iter().all(|(index, _)| done.came.contains(&index));
+        self.shared.join(Met { waited: &done.came, relaxed: &done.relaxed, past: &done.past, whole });
         for index in done.came {
             let warp = &mut self.warps[index];
             let State::Waits(here, at) = warp.state else { continue };

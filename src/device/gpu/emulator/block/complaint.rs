@@ -92,7 +92,8 @@ impl Block<'_, '_> {
     }
 
     pub(super) fn endless(&mut self, index: usize) -> Box<Fault> {
-        let what = format!("endless: a warp has run {} instructions", self.grid.options.budget);
+        let what =
+            format!("endless: the warps of a block have run {} instructions", self.grid.options.budget);
         let mut fault =
             self.blame(index, Check::Endless, what, "does a loop wait for something that never comes?");
         fault.facts.clear();

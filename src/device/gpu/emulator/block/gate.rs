@@ -91,7 +91,8 @@ impl<'l> Block<'_, 'l> {
                 Ok(true)
             }
             Asynchronous::WaitWgmma { left, .. } => {
-                let (core, _) = self.core(index);
+                let (mut core, _) = self.core(index);
+                core.whole_group(at, part.lanes)?;
                 let upto = core.awaited_wgmma(*left);
                 let group = &self.engine.groups[index / 4];
                 let count = upto.saturating_sub(group.first) as usize;
@@ -110,7 +111,7 @@ impl<'l> Block<'_, 'l> {
     fn multiply(&mut self, group: usize, upto: u32) {
         let grid = self.grid;
         let rank = self.rank(4 * group);
-        let [a, b, c, d] = &mut self.warps[4 * group..4 * group + 4] else { return };
+        let Some([a, b, c, d]) = self.warps.get_mut(4 * group..4 * group + 4) else { return };
         let mut registers = [&mut a.registers, &mut b.registers, &mut c.registers, &mut d.registers];
         let own = &mut self.engine.groups[group];
         let count = upto.saturating_sub(own.first) as usize;

@@ -17,7 +17,7 @@ use super::engine::Engine;
 use super::fault::Fault;
 use super::grid::{Grid, Schedule, Statistics};
 use super::lanes::{LANES, Mask, Registers, lanes};
-use super::shared::{Agents, Shared};
+use super::shared::{Agents, Clock, Shared};
 use crate::ptx::{CLUSTER_BARRIER, Class, EXIT, End, Fixed, Line, NO_GATE, NONE, SHARED_BASE, Special};
 use crate::random::philox;
 
@@ -40,8 +40,6 @@ struct Warp {
     parts: Vec<Part>,
     live: u32,
     state: State,
-    /// Operations run.
-    spent: u64,
     /// Where it waits or was last, for reports.
     line: Line,
     /// The lanes' predicates at a reducing barrier.
@@ -55,9 +53,11 @@ struct Meeting {
     arrived: u32,
     /// Of those that arrived, those that exist.
     live: u32,
-    /// Warps that came, and those of them that came relaxed.
+    /// Warps that came and wait, and those of them that came relaxed.
     came: Vec<usize>,
     relaxed: Vec<usize>,
+    /// What those knew who came and went on; empty if there is none.
+    past: Clock,
     /// `bar.red`: how many predicates were set.
     set: u32,
 }
@@ -77,6 +77,8 @@ pub struct Block<'g, 'l> {
     number: u64,
     draws: u32,
     choices: u32,
+    /// Instructions of warps that were run.
+    spent: u64,
 }
 
 impl<'g, 'l> Block<'g, 'l> {
@@ -89,7 +91,6 @@ impl<'g, 'l> Block<'g, 'l> {
             parts: Vec::new(),
             live: 0,
             state: State::Ended,
-            spent: 0,
             line: Line { ptx: 0, place: None },
             reduced: 0,
         };
@@ -109,6 +110,7 @@ impl<'g, 'l> Block<'g, 'l> {
             number: 0,
             draws: 0,
             choices: 0,
+            spent: 0,
         }
     }
 
@@ -128,7 +130,7 @@ impl<'g, 'l> Block<'g, 'l> {
     /// The first fault.
     pub fn run(&mut self, number: u64) -> Result<(), Box<Fault>> {
         self.number = number * u64::from(self.grid.program.cluster);
-        self.choices = 0;
+        (self.choices, self.draws, self.spent) = (0, 0, 0);
         self.shared.reset();
         self.engine.reset();
         self.meetings.fill(Meeting::default());
@@ -187,9 +189,9 @@ impl<'g, 'l> Block<'g, 'l> {
         warp.live = live;
         warp.parts = vec![Part::new(0, live)];
         warp.state = State::Runs;
-        warp.spent = 0;
+        warp.keeps.local.fill(0xff);
         warp.keeps.copies.clear();
-        warp.keeps.committed = 0;
+        warp.keeps.committed = [0; LANES];
         warp.keeps.awaited = 0;
         for &slot in &grid.program.tracked {
             *warp.registers.predicate_mut(slot) = 0;
@@ -281,8 +283,8 @@ impl<'g, 'l> Block<'g, 'l> {
                     }
                     _ => alu::run(block.ops.start, ops, &mut warp.registers, (&mut mask, all), &mut core)?,
                 }
-                warp.spent += ops.len() as u64 + 1;
-                if warp.spent > grid.options.budget {
+                self.spent += ops.len() as u64 + 1;
+                if self.spent > grid.options.budget {
                     return Err(self.endless(index));
                 }
                 let ran = &mut self.statistics.ran[part.at as usize];
@@ -305,16 +307,11 @@ impl<'g, 'l> Block<'g, 'l> {
                         }
                     }
                     End::Barrier { barrier, next } => {
-                        let id = warp.registers.word(barrier.id)[mask.first()] as usize;
-                        let wanted = match barrier.count {
-                            NONE => 0,
-                            slot => warp.registers.word(slot)[mask.first()],
-                        };
                         if let Some(reduce) = barrier.reduce {
                             let set = warp.registers.predicate(reduce.p);
                             warp.reduced = part.lanes & if reduce.inverted { !set } else { set };
                         }
-                        self.reach(index, (&barrier, id), wanted, part.at)?;
+                        self.reach(index, &barrier, part.at)?;
                         if barrier.waits {
                             break;
                         }

@@ -33,6 +33,24 @@ impl Place {
             Self::Tensor { map, .. } => map.swizzle(),
         }
     }
+
+    /// Where the chunks of 16 bytes of a copy lie in shared memory, in their order.
+    fn places(&self, first: u32, bytes: u32) -> impl Iterator<Item = u32> + use<> {
+        let swizzle = self.swizzle();
+        (first..first + bytes).step_by(16).map(move |address| swizzle.place(address))
+    }
+
+    /// Whether a copy of `bytes` fills the lines of its swizzle, within which chunks change places.
+    fn fills(&self, bytes: u32) -> bool {
+        self.swizzle().span().is_none_or(|line| bytes.is_multiple_of(line))
+    }
+}
+
+/// Where a copy of `bytes` lies in shared memory, as runs of bytes: one where it fills the lines of its swizzle.
+fn runs(other: &Place, first: u32, bytes: u32) -> impl Iterator<Item = (u32, u32)> + use<> {
+    let whole = other.fills(bytes);
+    let (all, chunks) = (whole.then_some((first, bytes)), other.places(first, if whole { 0 } else { bytes }));
+    all.into_iter().chain(chunks.map(|place| (place, 16)))
 }
 
 /// A copy on its way into shared memory.
@@ -166,7 +184,9 @@ impl Core<'_, '_> {
         }
         // Both ends in one block: what is beyond its window is nowhere, not in the next one's.
         let (rank, first) = self.shared.whose(address);
-        for end in [address, self.shared.place(rank, first.saturating_add(u64::from(bytes) - 16))] {
+        let moved = other.places(address as u32, if other.fills(bytes) { 0 } else { bytes });
+        let last = moved.max().map_or(bytes - 16, |last| last - address as u32);
+        for end in [address, self.shared.place(rank, first.saturating_add(u64::from(last)))] {
             self.check_shared(at, lane, end, 16, false)?;
         }
         Ok(())
@@ -224,8 +244,10 @@ impl Core<'_, '_> {
         self.visit(at, to, None, (agent, phase + 1));
         let to = to as u32;
         let tag = Tag::new(phase + 1, agent, at, lane);
-        let noted = self.shared.note_flight(to, bytes, self.warp, tag);
-        noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
+        for (place, bytes) in runs(&from, to, bytes) {
+            let noted = self.shared.note_flight(place, bytes, self.warp, tag);
+            noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
+        }
         self.engine.loads.push(Load { at, warp: self.warp, lane, to, bytes, barrier: number, from });
         self.engine.version += 1;
         if self.grid.options.late_copies { Ok(()) } else { self.deliver(number) }
@@ -239,15 +261,15 @@ impl Core<'_, '_> {
             self.stand_for(load.warp);
             let mut data = vec![0; load.bytes as usize];
             self.gather(load.at, load.lane, &load.from, &mut data)?;
-            let swizzle = load.from.swizzle();
-            for (k, chunk) in data.chunks_exact(16).enumerate() {
-                let place = swizzle.place(load.to + 16 * k as u32) / 4;
-                let words = &mut self.shared.words[place as usize..][..4];
+            for (place, chunk) in load.from.places(load.to, load.bytes).zip(data.chunks_exact(16)) {
+                let words = &mut self.shared.words[place as usize / 4..][..4];
                 for (word, four) in words.iter_mut().zip(chunk.as_chunks::<4>().0) {
                     *word = u32::from_le_bytes(*four);
                 }
             }
-            self.shared.land(load.to, load.bytes);
+            for (place, bytes) in runs(&load.from, load.to, load.bytes) {
+                self.shared.land(place, bytes);
+            }
             self.transact(load.at, load.lane, barrier, -i64::from(load.bytes))?;
             self.settle_barrier(barrier);
             self.stand_for(here);
@@ -257,7 +279,11 @@ impl Core<'_, '_> {
 
     /// The copy on its way that covers an address of shared memory.
     pub(in crate::device::gpu::emulator) fn flying(&self, address: u32) -> Option<&Load> {
-        self.engine.loads.iter().find(|load| (load.to..load.to + load.bytes).contains(&address))
+        let covers = |load: &&Load| {
+            runs(&load.from, load.to, load.bytes)
+                .any(|(place, bytes)| (place..place + bytes).contains(&address))
+        };
+        self.engine.loads.iter().find(covers)
     }
 
     pub(super) fn store_bulk(
@@ -272,7 +298,7 @@ impl Core<'_, '_> {
             let (to, bytes) = self.far_side(at, lane, to, registers)?;
             self.inside(at, lane, from[lane], bytes, &to)?;
             let from = from[lane] as u32;
-            let places = || (from..from + bytes).step_by(16);
+            let places = || to.places(from, bytes);
             let noted = self.shared.check_proxy(places(), self.warp);
             noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?;
             let work = &mut self.engine.work[self.warp];
@@ -291,11 +317,10 @@ impl Core<'_, '_> {
 
     /// The bytes of a copy leave shared memory.
     fn leave(&mut self, store: &Store) -> Result<(), Box<Fault>> {
-        let swizzle = store.to.swizzle();
         let mut data = Vec::with_capacity(store.bytes as usize);
-        for address in (store.from..store.from + store.bytes).step_by(16) {
-            let place = swizzle.place(address) / 4;
-            self.shared.words[place as usize..][..4].iter().for_each(|word| data.extend(word.to_le_bytes()));
+        for place in store.to.places(store.from, store.bytes) {
+            let words = &self.shared.words[place as usize / 4..][..4];
+            words.iter().for_each(|word| data.extend(word.to_le_bytes()));
         }
         self.scatter(store.at, store.lane, &store.to, &data)
     }

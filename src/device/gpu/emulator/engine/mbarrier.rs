@@ -7,7 +7,7 @@
 use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::fault::{Check, Fault, place};
 use crate::device::gpu::emulator::lanes::{Mask, Registers, lanes};
-use crate::device::gpu::emulator::shared::{Agent, BARRIERS, Carries, Clock};
+use crate::device::gpu::emulator::shared::{Agent, BARRIERS, Carries, Clock, Write};
 use crate::ptx::{NONE, Order, Spot};
 
 /// In memory, with the barrier's number.
@@ -23,6 +23,8 @@ pub struct Mbarrier {
     pub live: bool,
     /// The warp that initialized it.
     pub by: usize,
+    /// How far it had come then.
+    pub made: u32,
     /// Whether a fence has shown it to the asynchronous proxy.
     pub published: bool,
     /// Where it was initialized.
@@ -105,7 +107,7 @@ impl Core<'_, '_> {
             fault.facts.push(("before".into(), format!("at {before}")));
             return Err(fault);
         }
-        let noted = self.shared.note_write(address, 8, (self.warp, at, lane), false);
+        let noted = self.shared.note_write(address, 8, (self.warp, at, lane), Write::Plain);
         noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
         let number = self.engine.barriers.len();
         if number >= BARRIERS {
@@ -119,6 +121,7 @@ impl Core<'_, '_> {
             address,
             live: true,
             by: self.warp,
+            made: self.shared.clock(self.warp),
             published: false,
             at,
             count,
@@ -135,7 +138,7 @@ impl Core<'_, '_> {
         let number = self.barrier(at, lane, address)?;
         self.engine.barriers[number].live = false;
         let address = address as u32;
-        let noted = self.shared.note_write(address, 8, (self.warp, at, lane), false);
+        let noted = self.shared.note_write(address, 8, (self.warp, at, lane), Write::Plain);
         noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
         self.shared.store(address, 4, 0);
         self.shared.forget(address, 8);

@@ -124,12 +124,18 @@ impl Core<'_, '_> {
                 self.shared.fence_threads(self.warp, *scope);
                 Ok(())
             }
-            Asynchronous::FenceProxy | Asynchronous::FenceInit => {
-                if matches!(program.asynchronous[index as usize], Asynchronous::FenceProxy) {
-                    self.shared.fence(self.warp);
-                } else {
-                    self.shared.fence_inits(self.warp);
-                }
+            Asynchronous::FenceProxy => {
+                self.shared.fence(self.warp);
+                // Those that this warp knows of, whoever made them.
+                let (shared, warp) = (&self.shared, self.warp);
+                let known = |barrier: &&mut Mbarrier| {
+                    barrier.by == warp || shared.knows(warp, barrier.by, barrier.made)
+                };
+                self.engine.barriers.iter_mut().filter(known).for_each(|barrier| barrier.published = true);
+                Ok(())
+            }
+            Asynchronous::FenceInit => {
+                self.shared.fence_inits(self.warp);
                 let mine = self.engine.barriers.iter_mut().filter(|barrier| barrier.by == self.warp);
                 mine.for_each(|barrier| barrier.published = true);
                 Ok(())

@@ -63,12 +63,8 @@ impl Core<'_, '_> {
         registers: &Registers,
         lanes: u32,
     ) -> Result<bool, Box<Fault>> {
-        self.whole_warp(at, &Mask::new(lanes), "wgmma")?;
+        self.whole_group(at, lanes)?;
         let (group, rank) = (self.warp / 4, self.warp % 4);
-        if self.agents.warps < 4 * group + 4 {
-            let what = "wgmma runs in a warpgroup of less than four warps".to_owned();
-            return Err(self.misused(at, what, "a block that runs it has a multiple of 128 threads"));
-        }
         if !self.engine.work[self.warp].fenced {
             let what = "wgmma runs before any wgmma.fence".to_owned();
             let help = "registers are handed over by wgmma.fence.sync.aligned before the first wgmma";
@@ -170,6 +166,20 @@ impl Core<'_, '_> {
     pub(in crate::device::gpu::emulator) fn awaited_wgmma(&self, left: u32) -> u32 {
         let groups = &self.engine.work[self.warp].groups;
         groups.len().checked_sub(left as usize + 1).map_or(0, |last| groups[last])
+    }
+
+    /// Whether a warp as a whole, of a warpgroup that is whole, does something with `wgmma`.
+    pub(in crate::device::gpu::emulator) fn whole_group(
+        &mut self,
+        at: u32,
+        lanes: u32,
+    ) -> Result<(), Box<Fault>> {
+        self.whole_warp(at, &Mask::new(lanes), "wgmma")?;
+        if self.agents.warps < 4 * (self.warp / 4) + 4 {
+            let what = "wgmma runs in a warpgroup of less than four warps".to_owned();
+            return Err(self.misused(at, what, "a block that runs it has a multiple of 128 threads"));
+        }
+        Ok(())
     }
 
     /// A warp goes on behind a wait.

@@ -6,7 +6,7 @@
 
 use crate::ptx::Order;
 
-use super::{Agent, Agents, Clock, Conflict, SEVERAL, Shadow, Shared, Tag};
+use super::{Agent, Agents, Clock, Conflict, FLYING, SEVERAL, Shadow, Shared, Tag, Write};
 
 /// What an arrival carries of a warp's past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,8 +290,9 @@ impl Shadow {
         address: u32,
         bytes: u32,
         (warp, at, lane): (usize, u32, usize),
-        atomic: bool,
+        write: Write,
     ) -> Result<(), Conflict> {
+        let alike = write != Write::Plain;
         let Some(later) = &self.later else { return Ok(()) };
         let loads = self.agents.number(Agent::Load(0));
         let first = (address / 4) as usize;
@@ -301,13 +302,14 @@ impl Shadow {
             let written = self.writes[word];
             // What is on its way is not there yet, and yet in the way.
             let touched = self.init[word] & want != 0 || written.agent() >= loads;
-            if atomic && self.init[word] & want != want {
+            if write == Write::Atomic && self.init[word] & want != want {
                 return Err(Conflict::Uninitialized(place + (want & !self.init[word]).trailing_zeros()));
             }
             if !self.ordered(warp, written)
                 && touched
                 && written.bytes() & want != 0
-                && !(atomic && written.several())
+                && !(alike && written.several())
+                || self.init[word] & FLYING != 0
             {
                 return Err(Conflict::Race(place, written, true));
             }
@@ -319,7 +321,7 @@ impl Shadow {
             }
             self.init[word] |= want;
             let new = written.followed_by(new, want);
-            self.writes[word] = if atomic { Tag(new.0 | SEVERAL) } else { new };
+            self.writes[word] = if alike { Tag(new.0 | SEVERAL) } else { new };
         }
         Ok(())
     }

@@ -1,6 +1,10 @@
 use super::*;
 use crate::ptx::{Order, SHARED_BASE};
 
+fn met<'a>(waited: &'a [usize], relaxed: &'a [usize]) -> Met<'a> {
+    Met { waited, relaxed, past: &[], whole: true }
+}
+
 fn block() -> Shared {
     let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 2, later: false }, true);
     shared.reset();
@@ -12,28 +16,28 @@ fn a_barrier_makes_order() {
     let mut shared = block();
     let at = SHARED_BASE;
     assert_eq!(shared.note_read(at, 4, (0, 1, 0)), Err(Conflict::Uninitialized(at)));
-    assert_eq!(shared.note_write(at, 4, (0, 1, 3), false), Ok(()));
+    assert_eq!(shared.note_write(at, 4, (0, 1, 3), Write::Plain), Ok(()));
     let race = shared.note_read(at, 4, (1, 2, 0));
     assert!(matches!(race, Err(Conflict::Race(place, tag, true)) if place == at && tag.lane() == 3));
-    shared.join(&[0, 1], &[]);
+    shared.join(met(&[0, 1], &[]));
     assert_eq!(shared.note_read(at, 4, (1, 2, 0)), Ok(()));
-    assert!(matches!(shared.note_write(at, 4, (0, 3, 0), false), Err(Conflict::Race(_, _, false))));
+    assert!(matches!(shared.note_write(at, 4, (0, 3, 0), Write::Plain), Err(Conflict::Race(_, _, false))));
     assert_eq!(shared.note_read(at, 4, (0, 2, 0)), Ok(()));
-    assert!(matches!(shared.note_write(at, 4, (0, 3, 0), false), Err(Conflict::Race(_, _, false))));
-    shared.join(&[0, 1], &[]);
-    assert_eq!(shared.note_write(at, 4, (0, 3, 0), false), Ok(()));
+    assert!(matches!(shared.note_write(at, 4, (0, 3, 0), Write::Plain), Err(Conflict::Race(_, _, false))));
+    shared.join(met(&[0, 1], &[]));
+    assert_eq!(shared.note_write(at, 4, (0, 3, 0), Write::Plain), Ok(()));
 }
 
 #[test]
 fn bytes_of_one_word_are_neighbours_and_atomics_do_not_collide() {
     let mut shared = block();
     let at = SHARED_BASE;
-    assert_eq!(shared.note_write(at, 1, (0, 1, 0), false), Ok(()));
-    assert_eq!(shared.note_write(at + 1, 1, (1, 1, 0), false), Ok(()));
-    assert_eq!(shared.note_write(at + 8, 4, (0, 1, 0), false), Ok(()));
-    shared.join(&[0, 1], &[]);
-    assert_eq!(shared.note_write(at + 8, 4, (0, 1, 0), true), Ok(()));
-    assert_eq!(shared.note_write(at + 8, 4, (1, 1, 0), true), Ok(()));
+    assert_eq!(shared.note_write(at, 1, (0, 1, 0), Write::Plain), Ok(()));
+    assert_eq!(shared.note_write(at + 1, 1, (1, 1, 0), Write::Plain), Ok(()));
+    assert_eq!(shared.note_write(at + 8, 4, (0, 1, 0), Write::Plain), Ok(()));
+    shared.join(met(&[0, 1], &[]));
+    assert_eq!(shared.note_write(at + 8, 4, (0, 1, 0), Write::Atomic), Ok(()));
+    assert_eq!(shared.note_write(at + 8, 4, (1, 1, 0), Write::Atomic), Ok(()));
     assert!(matches!(shared.note_read(at + 8, 4, (0, 1, 0)), Err(Conflict::Race(..))));
 }
 
@@ -45,18 +49,18 @@ fn neighbours_are_written_again_and_again() {
         shared.reset();
         let at = SHARED_BASE;
         for _ in 0..3 {
-            assert_eq!(shared.note_write(at, 2, (0, 1, 0), false), Ok(()));
-            assert_eq!(shared.note_write(at + 2, 2, (1, 1, 0), false), Ok(()));
-            assert_eq!(shared.note_write(at, 2, (0, 1, 0), false), Ok(()));
-            let race = shared.note_write(at, 2, (1, 2, 0), false);
+            assert_eq!(shared.note_write(at, 2, (0, 1, 0), Write::Plain), Ok(()));
+            assert_eq!(shared.note_write(at + 2, 2, (1, 1, 0), Write::Plain), Ok(()));
+            assert_eq!(shared.note_write(at, 2, (0, 1, 0), Write::Plain), Ok(()));
+            let race = shared.note_write(at, 2, (1, 2, 0), Write::Plain);
             assert!(matches!(race, Err(Conflict::Race(..))), "{later} {race:?}");
-            shared.join(&[0, 1], &[]);
+            shared.join(met(&[0, 1], &[]));
         }
         // Two halves by one warp, one behind the other, are both its own.
-        assert_eq!(shared.note_write(at, 2, (0, 1, 0), false), Ok(()));
-        assert_eq!(shared.note_write(at + 2, 2, (0, 1, 1), false), Ok(()));
+        assert_eq!(shared.note_write(at, 2, (0, 1, 0), Write::Plain), Ok(()));
+        assert_eq!(shared.note_write(at + 2, 2, (0, 1, 1), Write::Plain), Ok(()));
         for half in [at, at + 2] {
-            assert!(matches!(shared.note_write(half, 2, (1, 2, 0), false), Err(Conflict::Race(..))));
+            assert!(matches!(shared.note_write(half, 2, (1, 2, 0), Write::Plain), Err(Conflict::Race(..))));
         }
     }
 }
@@ -65,12 +69,12 @@ fn neighbours_are_written_again_and_again() {
 fn an_atomic_reads_what_it_changes_and_collides_with_plain_reads() {
     let mut shared = block();
     let at = SHARED_BASE;
-    assert_eq!(shared.note_write(at, 4, (0, 1, 0), true), Err(Conflict::Uninitialized(at)));
-    assert_eq!(shared.note_write(at, 4, (0, 1, 0), false), Ok(()));
-    shared.join(&[0, 1], &[]);
-    assert_eq!(shared.note_write(at, 4, (0, 2, 0), true), Ok(()));
+    assert_eq!(shared.note_write(at, 4, (0, 1, 0), Write::Atomic), Err(Conflict::Uninitialized(at)));
+    assert_eq!(shared.note_write(at, 4, (0, 1, 0), Write::Plain), Ok(()));
+    shared.join(met(&[0, 1], &[]));
+    assert_eq!(shared.note_write(at, 4, (0, 2, 0), Write::Atomic), Ok(()));
     assert_eq!(shared.note_read(at, 4, (0, 3, 0)), Ok(()));
-    assert!(matches!(shared.note_write(at, 4, (1, 2, 0), true), Err(Conflict::Race(_, _, false))));
+    assert!(matches!(shared.note_write(at, 4, (1, 2, 0), Write::Atomic), Err(Conflict::Race(_, _, false))));
 }
 
 /// What is over is over for everybody; what a thread wrote or read is not.
@@ -88,9 +92,9 @@ fn a_relaxed_arrival_carries_what_was_waited_for_and_no_access_of_a_thread() {
         shared.learn(0, Agent::Load(3), 1);
         shared.note_proxy([copied].into_iter(), Tag::new(1, agents.number(Agent::Wgmma(0)), 2, 0));
         shared.learn(0, Agent::Wgmma(0), 1);
-        assert_eq!(shared.note_write(made, 8, (0, 3, 0), false), Ok(()));
+        assert_eq!(shared.note_write(made, 8, (0, 3, 0), Write::Plain), Ok(()));
         shared.fence_inits(0);
-        assert_eq!(shared.note_write(written, 4, (0, 4, 0), false), Ok(()));
+        assert_eq!(shared.note_write(written, 4, (0, 4, 0), Write::Plain), Ok(()));
         assert!(shared.after_init(made, 5).is_err());
         let mut between = shared.ignorance();
         let carries = if relaxed { Carries::Over } else { Carries::All };
@@ -111,9 +115,9 @@ fn of_those_who_meet_only_the_relaxed_keep_what_they_did_to_themselves() {
     let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 3, later: true }, true);
     shared.reset();
     for warp in 0..3 {
-        assert_eq!(shared.note_write(SHARED_BASE + 4 * warp, 4, (warp as usize, 1, 0), false), Ok(()));
+        assert_eq!(shared.note_write(SHARED_BASE + 4 * warp, 4, (warp as usize, 1, 0), Write::Plain), Ok(()));
     }
-    shared.join(&[0, 1, 2], &[1]);
+    shared.join(met(&[0, 1, 2], &[1]));
     assert_eq!(shared.note_read(SHARED_BASE, 4, (1, 2, 0)), Ok(()));
     assert_eq!(shared.note_read(SHARED_BASE + 8, 4, (1, 2, 0)), Ok(()));
     assert!(matches!(shared.note_read(SHARED_BASE + 4, 4, (2, 2, 0)), Err(Conflict::Race(..))));
@@ -137,7 +141,7 @@ fn a_fence_makes_relaxed_arrivals_and_waits_order() {
     ] {
         let mut shared = Shared::new(SHARED_BASE + 256, 1, agents, true);
         shared.reset();
-        assert_eq!(shared.note_write(at, 4, (0, 1, 0), false), Ok(()));
+        assert_eq!(shared.note_write(at, 4, (0, 1, 0), Write::Plain), Ok(()));
         if let Some(scope) = fence {
             shared.fence_threads(0, scope);
         }
@@ -150,7 +154,7 @@ fn a_fence_makes_relaxed_arrivals_and_waits_order() {
         }
         assert_eq!(shared.note_read(at, 4, (5, 2, 0)).is_ok(), ordered, "{fence:?} {carries:?} {order:?}");
         // Of what came behind the fence nothing is carried.
-        assert_eq!(shared.note_write(at + 4, 4, (0, 1, 0), false), Ok(()));
+        assert_eq!(shared.note_write(at + 4, 4, (0, 1, 0), Write::Plain), Ok(()));
         assert!(shared.note_read(at + 4, 4, (5, 2, 0)).is_err());
     }
 }

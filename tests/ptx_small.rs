@@ -1,0 +1,258 @@
+//! Rules of single PTX instructions that no kernel of ours and no wrong one leans on: what the emulator must notice,
+//! and what it must let pass. Texts are written here by hand, a body each.
+//!
+//! `%r1` is the thread, `%rd1` the buffer, `%rd3` the thread's word in it, `%p1` whether the warp is the first,
+//! `%p2` the second, `%p3` the third, `%p4` whether the thread is not the first.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
+
+use crate::machine;
+
+use machine::{Machine, pointer};
+use vgg_ft::device::Dtype;
+use vgg_ft::device::gpu::driver::{Address, Driver};
+use vgg_ft::device::gpu::emulator::{Options, Schedule};
+use vgg_ft::device::gpu::launch::Arg;
+use vgg_ft::device::gpu::tensor_map::{Swizzle, TensorMap};
+
+/// What a case comes to.
+enum Comes {
+    /// To its end, with these words in the buffer from the first on.
+    To(&'static [u32]),
+    /// To a report with these words in it.
+    Wrong(&'static str),
+}
+use Comes::{To, Wrong};
+
+struct Case {
+    name: &'static str,
+    body: &'static str,
+    threads: u32,
+    comes: Comes,
+}
+
+const HEAD: &str = "
+.version 8.0
+.target sm_90a
+.address_size 64
+";
+
+const START: &str = "
+.reg .pred %p<16>; .reg .b32 %r<64>; .reg .b64 %rd<32>; .reg .b16 %h<8>;
+ld.param.u64 %rd1, [out]; cvta.to.global.u64 %rd1, %rd1;
+mov.u32 %r1, %tid.x; mul.wide.u32 %rd2, %r1, 4; add.s64 %rd3, %rd1, %rd2;
+shr.u32 %r3, %r1, 5; setp.eq.u32 %p1, %r3, 0; setp.eq.u32 %p2, %r3, 1; setp.eq.u32 %p3, %r3, 2;
+setp.ne.u32 %p4, %r1, 0;
+";
+
+fn text(body: &str) -> String {
+    format!(
+        "{HEAD}.visible .entry small(.param .u64 out, .param .align 64 .b8 q[128])\n{{\n\
+         .shared .align 128 .b32 x[64]; .shared .align 8 .b64 m;{START}{body}\nret;\n}}\n"
+    )
+}
+
+/// Each thread copies its word of the buffer to `x`, commits and waits as `wait` says, and puts what it finds behind.
+macro_rules! copied {
+    ($commit:literal, $wait:literal) => {
+        concat!(
+            "mov.u32 %r2, x; shl.b32 %r4, %r1, 2; add.u32 %r2, %r2, %r4; setp.eq.u32 %p5, %r1, 0;\n",
+            "cp.async.ca.shared.global [%r2], [%rd3], 4;\n",
+            $commit,
+            $wait,
+            "bar.sync 0; ld.shared.u32 %r5, [%r2]; st.global.u32 [%rd3], %r5;"
+        )
+    };
+}
+
+/// All write, meet and read; then the first warp writes again. The third warp ends before.
+const AGAIN: &str = "@%p3 bra DONE; @%p2 bra B; st.shared.u32 [x], 7;
+B: bar.sync 0; ld.shared.u32 %r5, [x]; st.global.u32 [%rd3], %r5; @%p1 bra DONE; st.shared.u32 [x], 8;
+DONE:";
+
+/// The first thread asks an `mbarrier` so often before it arrives there itself.
+macro_rules! polled {
+    ($times:literal) => {
+        concat!(
+            "@%p4 bra E; mbarrier.init.shared.b64 [m], 1; mov.u32 %r7, 0;\n",
+            "L: mbarrier.test_wait.parity.shared.b64 %p5, [m], 0; @%p5 bra D; add.u32 %r7, %r7, 1; ",
+            "setp.eq.u32 %p6, %r7, ",
+            $times,
+            "; @%p6 mbarrier.arrive.shared.b64 _, [m]; bra L;\nD: st.global.u32 [%rd3], %r7;\nE:"
+        )
+    };
+}
+
+/// The first thread makes an `mbarrier`, the second warp copies 128 bytes by it; the fences of both.
+macro_rules! bulk {
+    ($maker:literal, $issuer:literal) => {
+        concat!(
+            "bar.sync 0; @%p4 bra A; mbarrier.init.shared.b64 [m], 1; ",
+            $maker,
+            "\nA: bar.sync 0; setp.ne.u32 %p5, %r1, 32; @%p5 bra B; ",
+            $issuer,
+            "mbarrier.arrive.expect_tx.shared.b64 _, [m], 128;\n",
+            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [x], [%rd1], 128, [m];\n",
+            "B: mbarrier.try_wait.parity.shared.b64 %p6, [m], 0; @!%p6 bra B; ",
+            "ld.shared.u32 %r5, [x+12]; st.global.u32 [%rd1+256], %r5;"
+        )
+    };
+}
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    Case { name: "a volatile store is a first write", threads: 32,
+        body: "@%p4 bra E; st.volatile.shared.u32 [x], 7; ld.shared.u32 %r5, [x]; st.global.u32 [%rd3], %r5; E:",
+        comes: To(&[7]) },
+    Case { name: "a relaxed store is a first write", threads: 32,
+        body: "@%p4 bra E; st.relaxed.cta.shared.u32 [x], 7; ld.shared.u32 %r5, [x]; st.global.u32 [%rd3], %r5; E:",
+        comes: To(&[7]) },
+    Case { name: "an atomic reads what nobody wrote", threads: 32,
+        body: "red.shared.add.u32 [x], 7;", comes: Wrong("where nobody wrote") },
+    Case { name: "who arrives learns nothing", threads: 64,
+        body: "@%p1 bra W; bar.arrive 1, 64; ld.shared.u32 %r5, [x]; st.global.u32 [%rd3], %r5; ret;
+W: st.shared.u32 [x], 7; bar.sync 1, 64;", comes: Wrong("`x`") },
+    Case { name: "what follows an arrival is not before it", threads: 64,
+        body: "@%p1 bra W; bar.sync 1, 64; ld.shared.u32 %r5, [x]; st.global.u32 [%rd3], %r5; ret;
+W: bar.arrive 1, 64; st.shared.u32 [x], 7;", comes: Wrong("`x`") },
+    Case { name: "what precedes an arrival is known behind it", threads: 64,
+        body: "@%p1 bra W; bar.sync 1, 64; ld.shared.u32 %r5, [x]; st.global.u32 [%rd3], %r5; ret;
+W: setp.ne.u32 %p5, %r1, 0; @!%p5 st.shared.u32 [x], 7; bar.arrive 1, 64;", comes: To(&[1, 2]) },
+    Case { name: "a write after several readers", threads: 64, body: AGAIN, comes: Wrong("race on `x`") },
+    Case { name: "a write after several readers, one warp has ended", threads: 96, body: AGAIN,
+        comes: Wrong("race on `x`") },
+    Case { name: "a store to a parameter", threads: 32,
+        body: "mov.b64 %rd5, q; cvta.param.u64 %rd6, %rd5; st.u32 [%rd6], 99;",
+        comes: Wrong("write to the parameters") },
+    Case { name: "an atomic on a parameter", threads: 32,
+        body: "mov.b64 %rd5, q; cvta.param.u64 %rd6, %rd5; mov.u32 %r5, 9; red.add.u32 [%rd6], %r5;",
+        comes: Wrong("write to the parameters") },
+    Case { name: "a warp alone waits for wgmma", threads: 32, body: "wgmma.wait_group.sync.aligned 0;",
+        comes: Wrong("less than four warps") },
+    Case { name: "copies without a wait", threads: 32, body: copied!("cp.async.commit_group;\n", ""),
+        comes: Wrong("cp.async") },
+    Case { name: "copies and a wait", threads: 32,
+        body: copied!("cp.async.commit_group;\n", "cp.async.wait_group 0;\n"), comes: To(&[1, 2, 3]) },
+    Case { name: "one lane waits for its copies", threads: 32,
+        body: copied!("cp.async.commit_group;\n", "@%p5 cp.async.wait_all;\n"), comes: Wrong("cp.async") },
+    Case { name: "one lane waits for its copies in a branch", threads: 32,
+        body: copied!("cp.async.commit_group;\n", "@%p4 bra J; cp.async.wait_all;\nJ:\n"),
+        comes: Wrong("cp.async") },
+    Case { name: "one lane commits its copies", threads: 32,
+        body: copied!("@%p5 cp.async.commit_group;\n", "cp.async.wait_group 0;\n"), comes: Wrong("cp.async") },
+    Case { name: "a store to where a copy is on its way", threads: 64,
+        body: "mov.u32 %r2, x; @%p4 bra A; cp.async.ca.shared.global [%r2], [%rd3], 4; cp.async.commit_group;
+A: bar.sync 0; setp.ne.u32 %p5, %r1, 32; @%p5 bra B; st.shared.u32 [x], 99;
+B: bar.sync 0; cp.async.wait_all; bar.sync 0; ld.shared.u32 %r5, [x]; st.global.u32 [%rd3], %r5;",
+        comes: Wrong("race on `x`") },
+    Case { name: "a constant is no result of a barrier", threads: 32,
+        body: "bar.red.popc.u32 5, 0, %p4;", comes: Wrong("a register to write") },
+    Case { name: "barrier 16", threads: 32, body: "bar.sync 16;", comes: Wrong("a block has 16, from 0 on") },
+    Case { name: "barrier 15", threads: 32, body: "bar.sync 15;", comes: To(&[1]) },
+    Case { name: "a barrier of 33 threads", threads: 64, body: "bar.sync 1, 33;",
+        comes: Wrong("multiple of 32") },
+    Case { name: "a barrier of no threads", threads: 64, body: "bar.sync 1, 0;", comes: Wrong("multiple of 32") },
+    Case { name: "lanes at different barriers", threads: 32, body: "and.b32 %r4, %r1, 1; bar.sync %r4;",
+        comes: Wrong("name different barriers") },
+    Case { name: "fifty polls", threads: 32, body: polled!("50"), comes: To(&[50]) },
+    Case { name: "the maker's fence shows an mbarrier", threads: 64,
+        body: bulk!("fence.mbarrier_init.release.cluster;", ""), comes: To(&[1]) },
+    Case { name: "the fence of who copies shows an mbarrier", threads: 64, body: bulk!("", "fence.proxy.async; "),
+        comes: To(&[1]) },
+    Case { name: "no fence shows an mbarrier", threads: 64, body: bulk!("", ""),
+        comes: Wrong("whose init no fence has shown it") },
+    Case { name: "lo is a comparison of unsigned numbers", threads: 32, body: "setp.lo.s32 %p5, %r1, 0;",
+        comes: Wrong("setp.lo.s32") },
+];
+
+/// Words of the buffer: 1, 2, 3 …
+const WORDS: usize = 256;
+
+fn run(body: &str, threads: u32, schedule: Schedule) -> Result<Vec<u32>, String> {
+    let options = Options { schedule, threads: Some(1), ..Options::default() };
+    let machine = Machine::new(options, "small", &text(body)).map_err(|error| error.to_string())?;
+    let words = |count: u32| (1..=count).flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+    let at = machine.upload(&words(WORDS as u32));
+    let q = Arg::Value { name: "q", bytes: words(32) };
+    machine
+        .launch("small", 1, [threads, 1, 1], 0, vec![pointer("out", at, WORDS), q])
+        .map_err(|error| error.to_string())?;
+    let bytes = machine.download(at, 4 * WORDS);
+    Ok(bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
+}
+
+#[test]
+fn rules_are_kept_in_every_order() {
+    let mut failures = Vec::new();
+    for case in CASES {
+        for schedule in [Schedule::Lowest, Schedule::Reverse, Schedule::Random(3)] {
+            let got = run(case.body, case.threads, schedule);
+            let sound = match (&case.comes, &got) {
+                (To(want), Ok(words)) => words.starts_with(want),
+                (Wrong(part), Err(report)) => report.contains(part),
+                _ => false,
+            };
+            if !sound {
+                let got = got.map(|words| format!("{:?} …", &words[..8]));
+                failures.push(format!(
+                    "{}, {schedule:?}: {}",
+                    case.name,
+                    got.unwrap_or_else(|report| report)
+                ));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What a block finds in local memory is not what another left there.
+#[test]
+fn blocks_leave_nothing_to_each_other() {
+    let body =
+        ".local .align 4 .b32 l[4]; mov.u32 %r5, %ctaid.x; ld.local.u32 %r6, [l]; st.local.u32 [l], %r5;
+mul.wide.u32 %rd5, %r5, 4; add.s64 %rd6, %rd1, %rd5; st.global.u32 [%rd6], %r6;";
+    let options = Options { threads: Some(1), ..Options::default() };
+    let machine = Machine::new(options, "small", &text(body)).unwrap();
+    let at = machine.upload(&[0; 4 * 8]);
+    let q = Arg::Value { name: "q", bytes: vec![0; 128] };
+    machine.launch("small", 8, [1, 1, 1], 0, vec![pointer("out", at, 8), q]).unwrap();
+    assert_eq!(machine.download(at, 32), [0xff; 32]);
+}
+
+/// A box whose bytes do not fill the lines of its swizzle: chunks move within the whole of the last line.
+#[test]
+fn a_box_smaller_than_its_swizzle_is_looked_for_where_it_lies() {
+    // Three lines of 16 bytes at x + 128, whose line of 128 bytes is the second: chunk k goes to place k ^ 1.
+    let body = |read: u32| {
+        format!(
+            "mov.b64 %rd5, q; cvta.param.u64 %rd6, %rd5; mov.u32 %r2, 0; @%p4 bra E;
+mbarrier.init.shared.b64 [m], 1; fence.mbarrier_init.release.cluster;
+mbarrier.arrive.expect_tx.shared.b64 _, [m], 48;
+cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [x+128], [%rd6, {{%r2, %r2}}], [m];
+W: mbarrier.try_wait.parity.shared.b64 %p5, [m], 0; @!%p5 bra W;
+ld.shared.u32 %r5, [x+{read}]; st.global.u32 [%rd1+256], %r5;
+E:"
+        )
+    };
+    let run = |read: u32| -> Result<u32, String> {
+        let options = Options { threads: Some(1), ..Options::default() };
+        let machine = Machine::new(options, "small", &text(&body(read))).unwrap();
+        let words: Vec<u8> = (1..=WORDS as u32).flat_map(u32::to_le_bytes).collect();
+        let at = machine.upload(&words);
+        let map = map(at);
+        let q = Arg::Value { name: "q", bytes: machine.emulator.tensor_map(&map).unwrap().to_vec() };
+        machine
+            .launch("small", 1, [32, 1, 1], 0, vec![pointer("out", at, WORDS), q])
+            .map_err(|error| error.to_string())?;
+        let bytes = machine.download(at, 4 * WORDS);
+        Ok(u32::from_le_bytes(bytes[256..260].try_into().unwrap()))
+    };
+    let lines: Vec<Result<u32, String>> = (0..8).map(|chunk| run(128 + 16 * chunk)).collect();
+    assert_eq!(lines.iter().filter(|line| line.is_ok()).count(), 3, "{lines:?}");
+    let mut found: Vec<u32> = lines.iter().flatten().copied().collect();
+    found.sort_unstable();
+    assert_eq!(found, [1, 5, 9], "{lines:?}");
+}
+
+fn map(base: Address) -> TensorMap {
+    TensorMap::tile(Dtype::F32, base, &[4, 16], &[16], &[4, 3], Swizzle::B128).unwrap()
+}
