@@ -25,9 +25,11 @@ pub fn conv2d_backward_input(
     // The weights of input channels `inputs` at the turned window position `tap`.
     let line = |o: usize, tap: usize, inputs: Range<usize>| &weight[(o * 9 + 8 - tap) * c_in..][inputs];
     if let Some(size) = Size::of(&turned) {
-        let weights = Weights::transform(shop, size, (c_out, c_in), |o, inputs, taps| {
-            for (tap, to) in taps.iter_mut().enumerate() {
-                to.copy_from_slice(line(o, tap, inputs.clone()));
+        let weights = Weights::transform(shop, size, (c_out, c_in), |outputs, inputs, taps| {
+            for (o, taps) in outputs.zip(taps) {
+                for (tap, to) in taps.iter_mut().enumerate() {
+                    to.copy_from_slice(line(o, tap, inputs.clone()));
+                }
             }
         })?;
         let output = mask.map_or(Output::Plain, Output::Masked);

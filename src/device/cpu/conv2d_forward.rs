@@ -4,6 +4,7 @@ use super::conv2d_direct::{self, Direct};
 use super::kept::Kept;
 use super::panels::Panels;
 use super::tile::COLUMNS;
+use super::turn::turn;
 use super::winograd::{Correlation, Output, Size, Weights};
 use super::workshop::Workshop;
 use crate::error::Result;
@@ -37,11 +38,12 @@ pub fn transformed(
 ) -> Result<Arc<Weights>> {
     let Conv2d { c_in, c_out, .. } = geometry;
     kept.get(size, (c_in, c_out), || {
-        Weights::transform(shop, size, (c_in, c_out), |c, outputs, taps| {
-            for (column, o) in outputs.enumerate() {
-                for (tap, line) in taps.iter_mut().enumerate() {
-                    line[column] = weight[(o * 9 + tap) * c_in + c];
-                }
+        Weights::transform(shop, size, (c_in, c_out), |channels, outputs, taps| {
+            let to = taps.as_flattened_mut().as_flattened_mut();
+            for tap in 0..9 {
+                let from = &weight[(outputs.start * 9 + tap) * c_in + channels.start..];
+                let shape = (outputs.len(), channels.len());
+                turn(from, 9 * c_in, shape, &mut to[tap * COLUMNS..], 9 * COLUMNS);
             }
         })
     })

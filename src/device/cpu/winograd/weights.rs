@@ -1,6 +1,6 @@
 //! Transformed weights.
 //!
-//! In: the nine taps of sixteen outputs and one input channel at a time. Out: for each point the panels that
+//! In: the nine taps of sixteen outputs and up to sixteen input channels at a time. Out: for each point the panels that
 //! products read, one after the other: `[point][c_out / 16][c_in][16]`.
 
 use super::form::Form;
@@ -10,6 +10,12 @@ use crate::device::cpu::tile::COLUMNS;
 use crate::device::cpu::workshop::{Scratch, Shared, Workshop};
 use crate::error::Result;
 use std::ops::Range;
+
+/// Input channels that are gathered at a time: they share lines of the cache.
+const TOGETHER: usize = 16;
+
+/// The nine taps of sixteen outputs, for one input channel.
+pub type Taps = [[f32; COLUMNS]; 9];
 
 /// The points of a convolution's weights.
 pub struct Weights {
@@ -22,7 +28,8 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Transforms; `window(c, outputs, taps)` writes the nine taps of sixteen outputs for input channel `c`.
+    /// Transforms; `windows(channels, outputs, taps)` writes the nine taps of sixteen outputs for each of these input
+    /// channels.
     ///
     /// # Errors
     /// Of memory.
@@ -30,7 +37,7 @@ impl Weights {
         shop: &Workshop,
         size: Size,
         (c_in, c_out): (usize, usize),
-        window: impl Fn(usize, Range<usize>, &mut [[f32; COLUMNS]; 9]) + Sync,
+        windows: impl Fn(Range<usize>, Range<usize>, &mut [Taps]) + Sync,
     ) -> Result<Self> {
         let (_, points) = size.sizes();
         let spread = spread(c_in * c_out);
@@ -42,7 +49,8 @@ impl Weights {
             let to = to.at(panel * c_in * COLUMNS);
             // SAFETY: points are `spread` apart, which is all panels of one, and a panel is one job's.
             unsafe {
-                with_form!(size, panel_points(c_in, to, spread, |c, taps| window(c, outputs.clone(), taps)));
+                let gather = |channels, taps: &mut [Taps]| windows(channels, outputs.clone(), taps);
+                with_form!(size, panel_points(c_in, to, spread, gather));
             }
         });
         Ok(Self { size, channels: (c_in, c_out), points: all, spread })
@@ -68,13 +76,16 @@ unsafe fn panel_points<F: Form<M, A>, const M: usize, const A: usize>(
     c_in: usize,
     to: *mut f32,
     spread: usize,
-    window: impl Fn(usize, &mut [[f32; COLUMNS]; 9]),
+    windows: impl Fn(Range<usize>, &mut [Taps]),
 ) {
     let g = F::g();
-    let mut taps = [[0.0; COLUMNS]; 9];
-    for c in 0..c_in {
-        window(c, &mut taps);
-        // SAFETY: the caller's promise.
-        unsafe { windows_to_points::<A>(&g, &taps, to.add(c * COLUMNS), spread) };
+    let mut taps = [[[0.0; COLUMNS]; 9]; TOGETHER];
+    for first in (0..c_in).step_by(TOGETHER) {
+        let channels = first..(first + TOGETHER).min(c_in);
+        windows(channels.clone(), &mut taps[..channels.len()]);
+        for (c, taps) in channels.zip(&taps) {
+            // SAFETY: the caller's promise.
+            unsafe { windows_to_points::<A>(&g, taps, to.add(c * COLUMNS), spread) };
+        }
     }
 }
