@@ -147,8 +147,8 @@ pub enum Asynchronous {
     },
     /// `cp.async.bulk.commit_group`.
     CommitBulk,
-    /// `cp.async.bulk.wait_group`: how many groups may be left, and whether reading is enough.
-    WaitBulk(u32, bool),
+    /// `cp.async.bulk.wait_group`: how many groups may be left. `.read` is taken as the whole wait.
+    WaitBulk(u32),
     /// `wgmma.fence`.
     FenceWgmma,
     /// `wgmma.mma_async`. A gate.
@@ -239,7 +239,7 @@ impl Asynchronous {
             | Self::FenceProxy
             | Self::FenceInit
             | Self::CommitBulk
-            | Self::WaitBulk(..)
+            | Self::WaitBulk(_)
             | Self::FenceWgmma
             | Self::CommitWgmma
             | Self::Registers(..) => {}

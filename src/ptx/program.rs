@@ -283,14 +283,10 @@ pub struct Program {
     pub local_size: u32,
     /// Bytes of arguments.
     pub param_size: u32,
-    /// `.maxntid`'s product.
-    pub max_threads: Option<u32>,
     /// Blocks of a cluster, which lie along x: 1 where the kernel names none.
     pub cluster: u32,
     /// Whether it waits for the kernel before it (`griddepcontrol.wait`): it may be launched before that has ended.
     pub awaits: bool,
-    /// Registers before renaming, constants included, for the curious.
-    pub virtual_registers: usize,
 }
 
 /// First address of user's shared memory; below lies what sm_90 keeps for itself, so that code that

@@ -83,7 +83,6 @@ pub(super) fn rename(module: &Module, function: &Function, draft: &mut Draft, tr
         let what = format!("`{}` is too large: {blocks} blocks, {count} registers", function.name);
         return Err(refuse(&module.file, function.line, what));
     }
-    program.virtual_registers = count;
     let live = liveness(program, count).ok_or_else(|| {
         let what = format!("the branches of `{}` are too tangled to follow", function.name);
         refuse(&module.file, function.line, what)

@@ -155,8 +155,6 @@ pub struct Function {
     pub line: u32,
     /// In order.
     pub params: Vec<Param>,
-    /// `.maxntid`.
-    pub max_threads: Option<[u32; 3]>,
     /// `.reqnctapercluster`: blocks of a cluster.
     pub cluster: Option<[u32; 3]>,
     /// All registers, those of inner scopes included.

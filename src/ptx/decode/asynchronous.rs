@@ -169,11 +169,8 @@ impl Decoder<'_> {
         let mut operands = instruction.operands.as_slice();
         match (opcode, operands) {
             ("cp.async.bulk.commit_group", []) => return Ok(Some(Asynchronous::CommitBulk)),
-            ("cp.async.bulk.wait_group", [Operand::Int(left)]) => {
-                return Ok(Some(Asynchronous::WaitBulk(*left as u32, false)));
-            }
-            ("cp.async.bulk.wait_group.read", [Operand::Int(left)]) => {
-                return Ok(Some(Asynchronous::WaitBulk(*left as u32, true)));
+            ("cp.async.bulk.wait_group" | "cp.async.bulk.wait_group.read", [Operand::Int(left)]) => {
+                return Ok(Some(Asynchronous::WaitBulk(*left as u32)));
             }
             _ if opcode.starts_with("cp.async.bulk.prefetch.") => return Ok(None),
             _ => {}

@@ -159,8 +159,6 @@ impl Decoder<'_> {
         }
         self.program.local_size = local.next_multiple_of(16);
         self.program.param_size = self.function.params.last().map_or(0, |last| last.offset + last.size);
-        self.program.max_threads =
-            self.function.max_threads.map(|[x, y, z]| x.saturating_mul(y).saturating_mul(z));
         self.program.cluster = match self.function.cluster {
             None => 1,
             Some([blocks @ 1..=8, 1, 1]) => blocks,

@@ -53,7 +53,7 @@ impl Decoder<'_> {
             }
             _ if super::asynchronous::is_asynchronous(opcode) => self.asynchronous(instruction),
             "fence" | "membar" if self.relaxed && nothing(opcode).is_some() => self.asynchronous(instruction),
-            "ld" | "st" | "atom" | "red" | "cp" | "cvta" | "ldu" => self.memory(instruction),
+            "ld" | "st" | "atom" | "red" | "cp" | "cvta" => self.memory(instruction),
             "ldmatrix" | "stmatrix" | "mma" => self.matrix(instruction),
             "vote" | "shfl" | "redux" | "match" | "activemask" | "elect" => self.warp_wide(instruction),
             "createpolicy" => self.policy(instruction),

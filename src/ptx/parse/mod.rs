@@ -311,7 +311,6 @@ impl<'t> Parser<'t> {
             name: self.word()?.to_owned(),
             line,
             params: Vec::new(),
-            max_threads: None,
             cluster: None,
             registers: Vec::new(),
             variables: Vec::new(),
@@ -326,7 +325,10 @@ impl<'t> Parser<'t> {
         }
         while !self.accept(b'{') {
             match self.word()? {
-                ".maxntid" => function.max_threads = Some(self.axes()?),
+                // The launch is held to it before (`Launch::check`).
+                ".maxntid" => {
+                    self.axes()?;
+                }
                 ".reqnctapercluster" => function.cluster = Some(self.axes()?),
                 // The launch may not say another number of blocks.
                 ".explicitcluster" => {}

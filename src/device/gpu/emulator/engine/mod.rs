@@ -149,7 +149,7 @@ impl Core<'_, '_> {
                 lanes(mask.bits).for_each(|lane| work.committed[lane] += 1);
                 Ok(())
             }
-            Asynchronous::WaitBulk(left, _) => self.wait_bulk(*left, mask),
+            Asynchronous::WaitBulk(left) => self.wait_bulk(*left, mask),
             Asynchronous::FenceWgmma => {
                 self.engine.work[self.warp].fenced = true;
                 Ok(())
