@@ -149,7 +149,7 @@ pub(super) fn train(
     }
     let mut network = base.network(host, architecture, config.training.classifier_seed())?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
-    let features = folder.features();
+    let (features, former) = (folder.features(), folder.former_features());
     tell_what_learns(host, &network, job);
     idle(host, &job.stages, network.architecture())?;
 
@@ -157,7 +157,7 @@ pub(super) fn train(
     let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
     let mut parts = Vec::new();
     let (mut test_pictures, mut unread) = (None, Vec::new());
-    let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0 };
+    let mut cache = Cache { folder: &features, former: former.as_deref(), limit: job.cache_limit, taken: 0 };
     let tested = splits.test.as_ref().map(|folder| some(folder, job.test_pictures, job.head.seed));
     if let (Some(all), Some(some)) = (&splits.test, &tested)
         && some.len() < all.len()

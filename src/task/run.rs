@@ -125,6 +125,9 @@ impl Folder {
         }
         folder.remove_remains()?;
         if begin != Begin::Resume && !folder.over.get() {
+        if !folder.over.get() {
+            folder.remove_new_features();
+        }
             folder.describe(job)?;
         }
         Ok(folder)
@@ -147,6 +150,7 @@ impl Folder {
         }
         self.clear()?;
         self.describe(job)
+        self.put_features()?;
     }
 
     /// Removes the run that is there.
@@ -157,6 +161,7 @@ impl Folder {
         // From here on it is not whole. The job goes last: without it nothing that is there can go on.
         remove(&self.join("run.toml"))?;
         let others = FILES.iter().filter(|&&name| name != JOB);
+        self.remove_features();
         others.chain([&JOB]).try_for_each(|name| remove(&self.join(name)))
     }
 
