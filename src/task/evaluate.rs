@@ -2,7 +2,7 @@
 
 mod judged;
 
-pub(super) use judged::{Labelled, Which, adopted, labelled, owns};
+pub(super) use judged::{Labelled, TestedBy, Which, adopted, labelled, owns};
 
 use super::estimate::Estimate;
 use super::look::Look;
@@ -77,7 +77,7 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     run.remark(host);
     let views = job.look.views(host, &Subject::of(Rc::clone(&run))?)?;
     let Labelled { part, folder, pictures, note, .. } =
-        labelled(host, &run, &job.data, job.split, &job.reading)?;
+        labelled(host, &run, &job.data, job.split, &job.reading, TestedBy::All)?;
     let architecture = &run.architecture;
     Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
     let network = run.network(host)?;
