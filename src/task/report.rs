@@ -316,7 +316,7 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
         title: files::real(folder)?.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned(),
         subtitle: subtitle(config),
         history,
-        passes: &passes(config),
+        passes: &passes(config, history),
         verdict,
         remark,
         settings: settings(config),
@@ -327,13 +327,13 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
     files::write_bytes(path, html.as_bytes())
 }
 
-/// What an epoch of each stage goes through: samples of training and of validation.
-fn passes(config: &Config) -> Vec<(String, [usize; 2])> {
+/// What an epoch of each stage goes through in the mean: samples of training and of validation.
+fn passes(config: &Config, history: &History) -> Vec<(String, [f64; 2])> {
     let TrainingConfig { samples: [learned, checked], batch, stages, .. } = &config.training;
     let of = |stage: &StageConfig| {
-        let a_step = batch.saturating_mul(stage.accumulate);
-        let learns = stage.steps_per_epoch.map_or(*learned, |steps| steps.saturating_mul(a_step));
-        (stage.name.clone(), [learns, stage.validated(*batch, *checked)])
+        let epochs = history.epochs.iter().filter(|epoch| epoch.stage == stage.name).count().max(1);
+        let learns = stage.learned(*batch, *learned, 0..epochs) as f64 / epochs as f64;
+        (stage.name.clone(), [learns, stage.validated(*batch, *checked) as f64])
     };
     stages.iter().map(of).collect()
 }
