@@ -79,6 +79,16 @@ impl Finetune {
     pub(super) fn validate(&self) -> Result<()> {
         limits::check(self.size, &self.head, &self.stages)
     }
+
+    /// Whether a stage of it could begin at `layer`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) when that is no layer of the base, or has nothing to learn.
+    pub fn can_unfreeze(&self, layer: &str) -> Result<()> {
+        let head = Head { units: self.head.units, dropout: self.head.dropout, classes: 2 };
+        let architecture = Architecture::vgg(self.variant, self.size)?.with_head(head)?;
+        StageConfig::new("finetune", Some(layer), 1, 1.0).unfreezes(&architecture)
+    }
 }
 
 /// Runs the whole job and prints what came out.
