@@ -28,7 +28,7 @@ use crate::files;
 use crate::model::{Architecture, Head, Network, Variant};
 use crate::random::{Draws, Stream};
 use conclusion::Conclusion;
-pub(super) use conclusion::measure;
+pub(super) use conclusion::{Measured, measure};
 pub use origin::Origin;
 use origin::other_classes;
 use serde_json::json;
