@@ -111,7 +111,7 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
         views: job.look.count(),
         ..Named::of(host, &run, Some(&outcome))
     };
-    host.result(&format!("{part}\n{}", outcome.text()), &named)
+    host.result(&format!("{part}\n{}{}", job.look.lines(classes), outcome.text()), &named)
 }
 
 fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<()> {
