@@ -2,12 +2,10 @@
 
 use super::escape;
 use crate::report::Outcome;
+use crate::report::outcome::MOST_CLASSES;
 use crate::report::roc::Roc;
 use crate::train::History;
 use std::fmt::Write as _;
-
-/// More classes than this make a confusion matrix that nobody can read.
-const MOST_CLASSES: usize = 20;
 
 /// "0.9412", or a dash for a share of nothing.
 fn share(value: Option<f64>) -> String {
