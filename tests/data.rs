@@ -477,6 +477,13 @@ fn stopping_leaves_nothing_half_written_and_keeps_what_is_decoded() {
     assert!(matches!(&names[..], [one] if one.to_string_lossy().ends_with(".cache")), "{names:?}");
     let again = load(dir.path(), &want(Some(cache.path()))).unwrap();
     assert_eq!((again.len(), again.decoded), (10, 6));
+    // Those of the cache count.
+    for (all, more) in [("10 of 10", None), ("10 of 11", Some("a/5.png"))] {
+        more.into_iter().for_each(|name| write_png(&dir.path().join(name), 5));
+        let now = Folder::scan(dir.path()).unwrap();
+        let stopped = Pictures::load(&now, &want(Some(cache.path())), &|_, _| (), &AtomicBool::new(true));
+        contains_all(&failure(stopped, Kind::Interrupted), &["stopped by the user", all]);
+    }
 
     let at_once = Pictures::load(&folder, &want(None), &progress, &AtomicBool::new(true));
     contains_all(&failure(at_once, Kind::Interrupted), &["0 of 10"]);

@@ -380,6 +380,40 @@ fn a_run_is_written_over_when_there_is_something_to_write() {
     fails(here, &[&new[..], &["--force", "--strict"]].concat(), 1);
     succeeds(here, &new);
     succeeds(here, &["predict", "run", "data/train/cold/0.png"]);
+    // Nor are kept features touched by a job that fails, also where it has features of its own by then.
+    fs::remove_file(here.join("data/train/cold/bad.png")).unwrap();
+    let kept = [&["finetune", "data", "-o", "kept", "--keep-features"], &job[4..]].concat();
+    succeeds(here, &kept);
+    let before = all(&here.join("kept"));
+    fs::create_dir_all(here.join("data/test/cold")).unwrap();
+    fs::create_dir_all(here.join("data/test/warm")).unwrap();
+    for class in ["cold", "warm"] {
+        fs::copy(here.join("data/train/warm/0.png"), here.join(format!("data/test/{class}/0.png"))).unwrap();
+    }
+    fs::write(here.join("data/test/cold/bad.png"), "no picture").unwrap();
+    let other = [&kept[..], &["--preprocess", "notebook", "--force"]].concat();
+    fails(here, &[&other[..], &["--strict"]].concat(), 1);
+    assert_eq!(all(&here.join("kept")), before);
+    // The next run has its own and none of the former's.
+    fs::write(here.join("kept/features/train.07.safetensors"), "of a former stage").unwrap();
+    fs::write(here.join("kept/features/notes.txt"), "mine").unwrap();
+    succeeds(here, &other);
+    let features = all(&here.join("kept/features"));
+    let names: Vec<_> =
+        features.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["notes.txt", "train.18.safetensors", "validation.18.safetensors"]);
+    assert_ne!(
+        features[1].1,
+        before.iter().find(|(path, _)| path.ends_with("train.18.safetensors")).unwrap().1
+    );
+    assert!(!here.join("kept/features.new").exists());
+    // The very same are not computed again, and without --keep-features they go.
+    let (_, said) = succeeds(here, &other);
+    assert!(said.contains("features are there already"), "{said}");
+    let dropped: Vec<&str> = other.iter().copied().filter(|option| *option != "--keep-features").collect();
+    succeeds(here, &dropped);
+    assert_eq!(all(&here.join("kept/features")).len(), 1, "notes.txt stays");
+    fs::remove_dir_all(here.join("data/test")).unwrap();
     // Two epochs of the former run are none of the next one's.
     let next = [&job[..10], &["--head-epochs", "1", "--seed", "9", "--force"]].concat();
     succeeds(here, &next);

@@ -16,8 +16,12 @@ mod export;
 mod fetch;
 #[path = "json.rs"]
 mod json;
+#[path = "judged.rs"]
+mod judged;
 #[path = "lean.rs"]
 mod lean;
+#[path = "named.rs"]
+mod named;
 #[path = "places.rs"]
 mod places;
 #[path = "predict.rs"]

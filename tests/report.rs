@@ -146,7 +146,8 @@ fn a_run_ends_with_its_report() {
     }
 
     // Anew on another split, from the pictures; when they are gone, without, but not in the place of one with.
-    let [stdout, _] = output(vgg_ft(here).args(["report", "run", "--split", "validation", "--json"]));
+    let [stdout, _] =
+        output(vgg_ft(here).args(["report", "run", "--split", "validation", "--force", "--json"]));
     let said: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((&said["split"], &said["pictures"]), (&"validation".into(), &12.into()));
     assert_eq!((&said["path"], &said["skipped"]), (&"run/report.html".into(), &serde_json::json!([])));

@@ -325,24 +325,31 @@ pub struct JobArgs {
     /// Epochs with the base frozen; 0 leaves this stage out [default: 10; with --from 0]
     #[arg(help_heading = "Stages", long, value_name = "N", value_parser = whole::<usize>)]
     pub head_epochs: Option<usize>,
-    /// Learning rate while the base is frozen
-    #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
-    pub head_rate: f32,
-    /// The first layer that learns in the second stage
-    #[arg(help_heading = "Stages", long, value_name = "LAYER", default_value = "block5_conv1")]
-    pub unfreeze_from: String,
+    /// Learning rate while the base is frozen [default: 2e-5]
+    #[arg(help_heading = "Stages", long, value_name = "RATE", value_parser = rate)]
+    pub head_rate: Option<f32>,
+    /// The first layer that learns in the second stage [default: block5_conv1]
+    #[arg(help_heading = "Stages", long, value_name = "LAYER")]
+    pub unfreeze_from: Option<String>,
     /// Epochs with the top of the base unfrozen; 0 leaves this stage out
     #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     pub epochs: usize,
-    /// Learning rate of the second stage
-    #[arg(help_heading = "Stages", long, value_name = "RATE", default_value_t = 1e-5, value_parser = rate)]
-    pub rate: f32,
+    /// Learning rate of the second stage [default: 1e-5]
+    #[arg(help_heading = "Stages", long, value_name = "RATE", value_parser = rate)]
+    pub rate: Option<f32>,
     /// Keep the activations at the freeze boundary in RUN/features when done
     #[arg(help_heading = "Stages", long)]
     pub keep_features: bool,
     /// Gigabytes that those activations may take on the disk; beyond, the frozen layers run in every epoch
     #[arg(help_heading = "Stages", long, value_name = "GB", default_value_t = 20.0, value_parser = share)]
     pub cache_limit: f64,
+}
+
+impl JobArgs {
+    /// Epochs with the base frozen, of a job that begins with a run's classifier or not.
+    pub fn head_epochs(&self, from: bool) -> usize {
+        self.head_epochs.unwrap_or(if from { 0 } else { 10 })
+    }
 }
 
 /// `demo`

@@ -11,6 +11,7 @@ mod device;
 mod emulate;
 mod evaluate;
 mod export;
+mod idle;
 mod notebook;
 mod look;
 mod predict;
@@ -29,6 +30,7 @@ use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingAr
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use device::{DeviceName, Opened, no_launches};
 use evaluate::Split;
+use idle::{idle, is_idle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -80,8 +82,8 @@ fn numbers(command: Clap) -> Clap {
 fn run(cli: Cli) -> Result<()> {
     there::there(&cli.command)?;
     let host = host(&cli)?;
-    for option in idle_options(&cli) {
-        host.say(format_args!("note: {option} changes nothing: this command computes on no device"));
+    for idle in idle(&cli) {
+        host.say(format_args!("note: {idle}"));
     }
     match cli.command {
         Command::Summary(a) => task::summary(
@@ -191,36 +193,6 @@ fn host(cli: &Cli) -> Result<Host> {
     Ok(Host { device, reason, advice, json: cli.json, quiet: cli.quiet })
 }
 
-/// Whether `command` computes on no device that could be chosen. To open a card takes a second.
-fn is_idle(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Summary(_)
-            | Command::Export(_)
-            | Command::Compare(_)
-            | Command::Weights(_)
-            | Command::Emulate(_)
-            | Command::Devices
-            | Command::Bench(_)
-    )
-}
-
-/// What was typed of a device and changes nothing.
-fn idle_options(cli: &Cli) -> Vec<&'static str> {
-    if !is_idle(&cli.command) {
-        return Vec::new();
-    }
-    // These two take theirs from paper or from the machine that they always are.
-    let precise = matches!(cli.command, Command::Emulate(_) | Command::Bench(_));
-    let given = [
-        ("--device", cli.device != DeviceName::Auto),
-        ("--precision", !precise && cli.precision.is_some()),
-        ("--kernels", !precise && cli.kernels != Kernels::Auto),
-        ("--launches", !precise && cli.launches != Launches::Serial),
-    ];
-    given.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect()
-}
-
 /// The precision of a job that was written down. A file that cannot be read is left to those who need it.
 fn written(command: &Command) -> Option<Precision> {
     match command {
@@ -321,12 +293,13 @@ fn finetune(
     }
     let augment = a.augment.parameters()?;
     let mut stages = Vec::new();
-    let head_epochs = a.head_epochs.unwrap_or(if from.is_some() { 0 } else { 10 });
+    let head_epochs = a.head_epochs(from.is_some());
     if head_epochs > 0 {
-        stages.push(a.train.stage("head", None, head_epochs, a.head_rate)?);
+        stages.push(a.train.stage("head", None, head_epochs, a.head_rate.unwrap_or(2e-5))?);
     }
     if a.epochs > 0 {
-        stages.push(a.train.stage("finetune", Some(&a.unfreeze_from), a.epochs, a.rate)?);
+        let unfreeze_from = a.unfreeze_from.as_deref().unwrap_or("block5_conv1");
+        stages.push(a.train.stage("finetune", Some(unfreeze_from), a.epochs, a.rate.unwrap_or(1e-5))?);
     }
     stages.iter_mut().for_each(|stage| stage.augment.clone_from(&augment));
     let job = task::Finetune {
@@ -346,10 +319,13 @@ fn finetune(
         trained_classifier: false,
         named_classes: Vec::new(),
     };
-    match from {
-        Some(run) => run.network(job),
-        None => Ok(job),
-    }
+    let job = match from {
+        Some(run) => run.network(job)?,
+        None => job,
+    };
+    // Also where that stage is left out: a name that is wrong is wrong.
+    a.unfreeze_from.filter(|_| a.epochs == 0).map_or(Ok(()), |layer| job.can_unfreeze(&layer))?;
+    Ok(job)
 }
 
 fn begin(force: bool, resume: bool) -> task::Begin {

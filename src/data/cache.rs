@@ -349,8 +349,10 @@ impl Iterator for Decoding<'_> {
         }
         // After the refill, which the flag may have cut short.
         if self.job.stop.load(Ordering::Relaxed) {
-            let error = Error::new(Kind::Interrupted, "stopped while decoding pictures");
-            return Some(Err(error.fact("decoded", format!("{} of {}", self.done, self.wanted.len()))));
+            let error = Error::new(Kind::Interrupted, "stopped by the user");
+            // With those that the cache has.
+            let (all, left) = (self.job.folder.len(), self.wanted.len() - self.done);
+            return Some(Err(error.fact("ready", format!("{} of {all}", all - left))));
         }
         let (i, pixels) = self.ready.pop_front()?;
         self.done += 1;

@@ -4,6 +4,7 @@ use super::Layout;
 use crate::data::Resize;
 use crate::error::Result;
 use crate::interrupt;
+use crate::model::classes::{in_lines, in_one_line};
 use crate::model::{Architecture, Output, Placed, Preprocess, Pretrained};
 use std::borrow::Cow;
 
@@ -31,11 +32,6 @@ pub struct Affine {
     pub scale: [f32; 3],
     /// Summands of R, G, B.
     pub offset: [f32; 3],
-}
-
-/// The name of a class where each has a line.
-fn in_one_line(name: &str) -> String {
-    name.replace('\r', "\\r").replace('\n', "\\n")
 }
 
 impl<'a> Model<'a> {
@@ -112,16 +108,15 @@ impl<'a> Model<'a> {
             Layout::Nhwc => format!("{h}x{w}x3"),
             Layout::Nchw => format!("3x{h}x{w}"),
         };
-        let classes: Vec<String> = self.classes.iter().map(|name| in_one_line(name)).collect();
         let mut remarks = vec![
             ("vgg_ft_network", self.architecture.name.clone()),
-            ("vgg_ft_classes", classes.join("\n")),
+            ("vgg_ft_classes", in_lines(self.classes)),
             ("vgg_ft_input", format!("{axes}, f32; {}", self.input())),
             ("vgg_ft_output", self.output()),
             ("vgg_ft_preprocess", self.preprocess.name().to_owned()),
         ];
         remarks.extend(self.resize.map(|resize| ("vgg_ft_resize", resize.name().to_owned())));
-        remarks.retain(|(key, _)| *key != "vgg_ft_classes" || !classes.is_empty());
+        remarks.retain(|(key, _)| *key != "vgg_ft_classes" || !self.classes.is_empty());
         remarks
     }
 

@@ -334,6 +334,7 @@ impl Architecture {
             let names: Vec<_> = self.layers.iter().map(|placed| placed.name.as_str()).collect();
             Error::new(Kind::Usage, format!("{} has no layer called `{name}`", self.name))
                 .fact("layers", names.join(" "))
+                .help("name one of these")
         })
     }
 

@@ -4,6 +4,7 @@
 //! names) and a [`Network`] (the same with parameters on a device).
 
 mod architecture;
+pub mod classes;
 pub mod imagenet;
 mod load;
 mod network;

@@ -55,11 +55,23 @@ impl LossArrival {
     /// # Errors
     /// The device's errors.
     pub fn totals(self, device: &dyn Device) -> Result<(f64, usize)> {
-        let bytes = device.arrived(self.arrival)?;
-        let outcome: Vec<f32> = bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
+        let outcome = self.outcome(device)?;
         let loss = outcome.chunks_exact(2).map(|row| f64::from(row[0])).sum();
         let right = outcome.chunks_exact(2).filter(|row| row[1] == 1.0).count();
         Ok((loss, right))
+    }
+
+    /// The loss of each row.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn each(self, device: &dyn Device) -> Result<Vec<f32>> {
+        Ok(self.outcome(device)?.chunks_exact(2).map(|row| row[0]).collect())
+    }
+
+    fn outcome(self, device: &dyn Device) -> Result<Vec<f32>> {
+        let bytes = device.arrived(self.arrival)?;
+        Ok(bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect())
     }
 
     /// Whether nobody has to wait for it.

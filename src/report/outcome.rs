@@ -7,6 +7,9 @@ use crate::error::{Error, Kind, Result};
 use serde::Serialize;
 use std::fmt::Write as _;
 
+/// More classes than this make a confusion matrix that nobody can read.
+pub(super) const MOST_CLASSES: usize = 20;
+
 /// How a model did on labelled pictures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Outcome {
@@ -93,15 +96,19 @@ impl Outcome {
         let _ = writeln!(out, "loss      {:.4}\n", self.loss);
         let names = short(&self.classes);
 
-        let mut header = vec!["true \\ predicted".to_owned()];
-        header.extend(names.iter().cloned());
-        let mut rows = vec![header];
-        for (name, counts) in names.iter().zip(&self.confusion) {
-            let mut row = vec![name.clone()];
-            row.extend(counts.iter().map(u64::to_string));
-            rows.push(row);
+        if names.len() > MOST_CLASSES {
+            self.most_confused(&mut out, &names);
+        } else {
+            let mut header = vec!["true \\ predicted".to_owned()];
+            header.extend(names.iter().cloned());
+            let mut rows = vec![header];
+            for (name, counts) in names.iter().zip(&self.confusion) {
+                let mut row = vec![name.clone()];
+                row.extend(counts.iter().map(u64::to_string));
+                rows.push(row);
+            }
+            columns(&mut out, &rows);
         }
-        columns(&mut out, &rows);
 
         out.push('\n');
         let mut rows = vec![["class", "precision", "recall", "F1", "pictures"].map(str::to_owned).to_vec()];
@@ -117,6 +124,35 @@ impl Outcome {
         }
         columns(&mut out, &rows);
         out
+    }
+}
+
+impl Outcome {
+    /// The cells beside the diagonal that count most, where the matrix is too wide to be read.
+    fn most_confused(&self, out: &mut String, names: &[String]) {
+        let mut cells: Vec<(u64, usize, usize)> = Vec::new();
+        for (truth, counts) in self.confusion.iter().enumerate() {
+            let beside = counts.iter().enumerate().filter(|&(called, &count)| called != truth && count > 0);
+            cells.extend(beside.map(|(called, &count)| (count, truth, called)));
+        }
+        let all = cells.len();
+        // Stable, so equals stay in class order.
+        cells.sort_by_key(|&(count, _, _)| std::cmp::Reverse(count));
+        cells.truncate(MOST_CLASSES);
+        let _ = writeln!(
+            out,
+            "{} classes: the {} most frequent of {all} confusions; --json gives all counts",
+            names.len(),
+            cells.len()
+        );
+        if cells.is_empty() {
+            return;
+        }
+        let mut rows = vec![["true", "predicted", "pictures"].map(str::to_owned).to_vec()];
+        for (count, truth, called) in cells {
+            rows.push(vec![names[truth].clone(), names[called].clone(), count.to_string()]);
+        }
+        columns(out, &rows);
     }
 }
 
@@ -245,6 +281,23 @@ mod tests {
         assert_eq!(none.kind(), Kind::Data);
         let wild = Outcome::new(vec!["a".into()], [(0, 1)], 0.0).unwrap_err();
         assert!(wild.to_string().contains("got       1"), "{wild}");
+    }
+
+    #[test]
+    fn of_many_classes_the_most_frequent_confusions_are_told() {
+        let classes: Vec<String> = (0..60).map(|k| format!("class {k}")).collect();
+        let pairs = (0..60).flat_map(|k| std::iter::repeat_n((k, if k < 30 { k + 1 } else { k }), k + 1));
+        let text = Outcome::new(classes, pairs, 0.5).unwrap().text();
+        assert!(text.contains("60 classes: the 20 most frequent of 30 confusions; --json"), "{text}");
+        assert!(
+            text.contains("\nclass 29   class 30        30\n") && !text.contains("\nclass 9   class 10 "),
+            "{text}"
+        );
+        assert!(text.len() < 6000 && text.lines().all(|line| line.chars().count() < 80), "{text}");
+        let twenty: Vec<String> = (0..20).map(|k| format!("class {k}")).collect();
+        assert!(Outcome::new(twenty, [(0, 1)], 0.5).unwrap().text().contains("true \\ predicted"));
+        let right: Vec<String> = (0..21).map(|k| format!("class {k}")).collect();
+        assert!(Outcome::new(right, [(0, 0)], 0.5).unwrap().text().contains("the 0 most frequent of 0"));
     }
 
     #[test]

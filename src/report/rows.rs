@@ -212,16 +212,27 @@ fn csv_line(fields: &[Vec<u8>]) -> Vec<u8> {
     line
 }
 
-/// A name in a line of fields between tabs: what would end a field or the line as it is written in a string. Csv and jsonl
-/// keep every byte.
+/// A name in a line of fields between tabs: what would end a field or the line, and what a terminal would obey, as it is
+/// written in a string. Csv and jsonl keep every byte.
 fn in_one_line(name: &[u8]) -> Vec<u8> {
-    let written = |byte: &u8| match byte {
-        b'\t' => b"\\t".to_vec(),
-        b'\n' => b"\\n".to_vec(),
-        b'\r' => b"\\r".to_vec(),
-        other => vec![*other],
-    };
-    name.iter().flat_map(written).collect()
+    let mut line = Vec::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                c if c.is_control() => line.extend(c.escape_debug().to_string().bytes()),
+                c => line.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+            }
+        }
+        for &byte in chunk.invalid() {
+            // Control characters of a terminal that reads bytes.
+            if (0x80..0xa0).contains(&byte) {
+                line.extend(format!("\\x{byte:02x}").bytes());
+            } else {
+                line.push(byte);
+            }
+        }
+    }
+    line
 }
 
 #[cfg(test)]
@@ -296,6 +307,8 @@ mod tests {
         let said = Said { path: Path::new("x"), label: Some(0), class: 1, probabilities: &[0.25, 0.75] };
         let line = String::from_utf8(rows.row(&said).unwrap()).unwrap();
         assert_eq!(line, "x\ta\\tb\tc\\nd\t0.7500\ta\\tb\t0.2500\n");
+        assert_eq!(in_one_line("\r\u{1b}[2J\u{9b}ü".as_bytes()), "\\r\\u{1b}[2J\\u{9b}ü".as_bytes());
+        assert_eq!(in_one_line(b"\x9b2J\xff"), b"\\x9b2J\xff");
     }
 
     #[cfg(unix)]

@@ -6,6 +6,7 @@ use crate::data::{Augment, Files, Resize, Size, Source, Splits};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
 use crate::error::{Error, Kind, Result};
+use crate::report::counted;
 use crate::{files, interrupt, op};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -77,9 +78,10 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
         .map_err(|e| Error::new(Kind::Io, "the sheet cannot be written as PNG").fact("reason", e))?;
     files::write_bytes(&job.output.path, &png)?;
     let text = format!(
-        "{}  {rows} pictures, each as it is and {} times augmented, {}x{} pixels",
+        "{}  {}, each as it is and {} augmented, {}x{} pixels",
         job.output.path.display(),
-        job.draws,
+        counted(rows, "picture"),
+        counted(job.draws, "time"),
         sheet.w,
         sheet.h
     );

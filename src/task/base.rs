@@ -62,7 +62,7 @@ impl Host {
             serde_json::to_string(value)
                 .map_err(|e| Error::new(Kind::Io, "a result cannot be written as JSON").fact("reason", e))?
         } else {
-            text.trim_end().to_owned()
+            visible(text.trim_end())
         };
         line.push('\n');
         self.write(line.as_bytes()).map(|_| ())

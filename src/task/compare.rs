@@ -44,10 +44,22 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     for other in others {
         host.say(format_args!("note: {} is not a run and is passed over", other.display()));
     }
+    let mut damaged = None;
     for run in runs {
-        let (line, history) = read(run)?;
-        lines.push(line);
-        histories.push(history);
+        match read(run) {
+            Ok((line, history)) => {
+                lines.push(line);
+                histories.push(history);
+            }
+            Err(error) => {
+                // What is said of the others does not hang on it.
+                host.say(format_args!("note: {} is passed over: {}", run.display(), error.line()));
+                damaged = damaged.or(Some(error));
+            }
+        }
+    }
+    if let Some(error) = damaged.filter(|_| lines.is_empty()) {
+        return Err(error);
     }
     if let Some((path, ending)) = &output {
         let named: Vec<(String, &History)> =

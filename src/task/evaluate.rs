@@ -2,7 +2,7 @@
 
 mod judged;
 
-pub(super) use judged::{Labelled, Which, adopted, labelled, owns};
+pub(super) use judged::{Labelled, TestedBy, Which, adopted, labelled, owns};
 
 use super::estimate::Estimate;
 use super::look::Look;
@@ -77,7 +77,7 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     run.remark(host);
     let views = job.look.views(host, &Subject::of(Rc::clone(&run))?)?;
     let Labelled { part, folder, pictures, note, .. } =
-        labelled(host, &run, &job.data, job.split, &job.reading)?;
+        labelled(host, &run, &job.data, job.split, &job.reading, TestedBy::All)?;
     let architecture = &run.architecture;
     Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
     let network = run.network(host)?;
@@ -111,7 +111,7 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
         views: job.look.count(),
         ..Named::of(host, &run, Some(&outcome))
     };
-    host.result(&format!("{part}\n{}", outcome.text()), &named)
+    host.result(&format!("{part}\n{}{}", job.look.lines(classes), outcome.text()), &named)
 }
 
 fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<()> {
@@ -191,19 +191,20 @@ pub(super) fn test(
     let progress = host.progress("evaluating", samples.len(), "images");
     let all: Vec<u32> = (0..samples.len() as u32).collect();
     let mut said = Judged::default();
+    let mut loss = 0.0;
     for indices in all.chunks(samples.evaluation_batch(batch)) {
         interrupt::check()?;
         let device = host.device.as_ref();
         let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
         let part = judge(device, network, from, samples.batch(device, indices)?, &labels)?;
-        said.loss_sum += part.loss_sum;
+        loss += part.loss_sum();
         said.classes.extend(part.classes);
         said.probabilities.extend(part.probabilities);
         progress.set(said.classes.len() as u64);
     }
     progress.finish(&format!("evaluated  {} pictures", samples.len()));
     let labels = samples.labels().to_vec();
-    let loss = said.loss_sum / labels.len().max(1) as f64;
+    loss /= labels.len().max(1) as f64;
     let pairs = labels.iter().map(|&label| label as usize).zip(said.classes);
     let outcome = Outcome::new(classes.to_vec(), pairs, loss)?;
     Ok(Tested { outcome, labels, probabilities: said.probabilities })
@@ -233,7 +234,7 @@ impl Examiner<'_> {
                 .views
                 .judge(self.host.device.as_ref(), self.network, &batch)
                 .map_err(|error| in_batch(error, &self.pictures.files[indices[0] as usize]))?;
-            loss += judged.loss_sum;
+            loss += judged.loss_sum();
             for ((&label, class), row) in batch.labels.iter().zip(judged.classes).zip(&judged.probabilities) {
                 let class = look.class(row).unwrap_or(class);
                 hears(pairs.len(), class, row)?;

@@ -4,6 +4,7 @@ use super::base::Base;
 use super::estimate::Estimate;
 use super::output::{apart, folder_of_no_run};
 use super::pictures::{decode, skipped};
+use super::remarks::twice;
 use super::{Host, PictureOptions};
 use crate::data::{self, Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
 use crate::error::{Error, Kind, Result};
@@ -66,15 +67,23 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     }
     files::create_dir(&job.output)?;
 
+    // All of them before the long work: what is wrong with them is known then, and who is in two splits.
+    let mut decoded = Vec::new();
+    for (name, folder) in named(&splits) {
+        let pictures = decode(host, name, folder, job.size, job.pictures.resize, &job.pictures.reading)?;
+        decoded.push((name, folder, Arc::new(pictures)));
+    }
+    if let [(_, _, train), others @ ..] = &decoded[..] {
+        let others: Vec<_> = others.iter().map(|(name, _, pictures)| (*name, Some(pictures))).collect();
+        twice(host, train, &others)?;
+    }
     remove_former_splits(host, &splits, &job.output)?;
     let mut reports = Vec::new();
     let mut text = String::new();
-    for (name, folder) in named(&splits) {
-        let pictures = decode(host, name, folder, job.size, job.pictures.resize, &job.pictures.reading)?;
+    for (name, folder, pictures) in decoded {
         let unread = skipped(&folder.root, &pictures);
         let path = file(name);
-        let features =
-            from.pictures(host, &network, name, folder, &Arc::new(pictures), 0..last + 1, &path)?;
+        let features = from.pictures(host, &network, name, folder, &pictures, 0..last + 1, &path)?;
         let row = features.row();
         text += &format!("{}  {} x {:?}\n", path.display(), features.labels().len(), &row.axes()[1..]);
         reports.push(json!({

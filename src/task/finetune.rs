@@ -28,7 +28,7 @@ use crate::files;
 use crate::model::{Architecture, Head, Network, Variant};
 use crate::random::{Draws, Stream};
 use conclusion::Conclusion;
-pub(super) use conclusion::measure;
+pub(super) use conclusion::{Measured, measure};
 pub use origin::Origin;
 use origin::other_classes;
 use serde_json::json;
@@ -78,6 +78,16 @@ impl Finetune {
     /// [`Kind::Usage`](crate::error::Kind::Usage) naming the first that cannot.
     pub(super) fn validate(&self) -> Result<()> {
         limits::check(self.size, &self.head, &self.stages)
+    }
+
+    /// Whether a stage of it could begin at `layer`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) when that is no layer of the base, or has nothing to learn.
+    pub fn can_unfreeze(&self, layer: &str) -> Result<()> {
+        let head = Head { units: self.head.units, dropout: self.head.dropout, classes: 2 };
+        let architecture = Architecture::vgg(self.variant, self.size)?.with_head(head)?;
+        StageConfig::new("finetune", Some(layer), 1, 1.0).unfreezes(&architecture)
     }
 }
 
@@ -149,7 +159,7 @@ pub(super) fn train(
     }
     let mut network = base.network(host, architecture, config.training.classifier_seed())?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
-    let features = folder.features();
+    let (features, former) = (folder.features(), folder.former_features());
     tell_what_learns(host, &network, job);
     idle(host, &job.stages, network.architecture())?;
 
@@ -157,7 +167,7 @@ pub(super) fn train(
     let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
     let mut parts = Vec::new();
     let (mut test_pictures, mut unread) = (None, Vec::new());
-    let mut cache = Cache { folder: &features, limit: job.cache_limit, taken: 0 };
+    let mut cache = Cache { folder: &features, former: former.as_deref(), limit: job.cache_limit, taken: 0 };
     let tested = splits.test.as_ref().map(|folder| some(folder, job.test_pictures, job.head.seed));
     if let (Some(all), Some(some)) = (&splits.test, &tested)
         && some.len() < all.len()

@@ -59,7 +59,9 @@ pub(super) fn seed(seed: u64) -> Result<()> {
 pub(super) fn check(size: [usize; 2], head: &HeadOptions, stages: &[StageConfig]) -> Result<()> {
     let ask = |name: &str, answer: Result<(), String>, got: &dyn fmt::Display| {
         answer.map_err(|expected| {
-            Error::new(Kind::Usage, format!("`{name}` cannot be")).expected_got(expected, got)
+            Error::new(Kind::Usage, format!("`{name}` cannot be"))
+                .expected_got(expected, got)
+                .help("change it where it was given: the option, or its line in the configuration")
         })
     };
     for side in size {
@@ -111,6 +113,7 @@ mod tests {
         let refused = |size, head, stages: &[StageConfig]| {
             let error = check(size, &head, stages).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage);
+            assert!(error.to_string().contains("\n  help: "), "{error}");
             error.to_string()
         };
         for side in [0, 31, 4097] {

@@ -4,6 +4,7 @@ use super::Host;
 use super::subject::Subject;
 use crate::data::{Augment, Size};
 use crate::error::{Error, Kind, Result};
+use crate::report::counted;
 use crate::train::Views;
 
 /// Options of looking.
@@ -41,6 +42,21 @@ impl Look {
         }
     }
 
+    /// What of it decides figures, for people: a line each; none where pictures are looked at once and the most probable
+    /// class is taken.
+    pub(super) fn lines(&self, classes: &[String]) -> String {
+        let second = classes.get(1).map_or("", String::as_str);
+        let threshold = self.threshold.map(|threshold| format!("threshold  {second} above {threshold}\n"));
+        let views = match &self.tta {
+            Some(Tta::Flip) => Some("views      each picture and its mirror image\n".to_owned()),
+            Some(Tta::Times { views, .. }) if *views > 1 => {
+                Some(format!("views      each picture and {}\n", counted(views - 1, "draw")))
+            }
+            _ => None,
+        };
+        threshold.unwrap_or_default() + &views.unwrap_or_default()
+    }
+
     /// The views that `subject` is to be asked with, and a word about them.
     ///
     /// # Errors
@@ -70,7 +86,10 @@ impl Look {
                         .fact("reason", "it was trained without augmentation, as far as can be told")
                         .help("give --augment book, or ranges such as --rotation 10, or take --tta flip")
                 })?;
-                host.say(format_args!("views      each picture and {} draws: {augment}", views - 1));
+                host.say(format_args!(
+                    "views      each picture and {}: {augment}",
+                    counted(views - 1, "draw")
+                ));
                 Ok(plain.drawn(augment, self.seed, views - 1))
             }
         }

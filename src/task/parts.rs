@@ -39,6 +39,8 @@ pub(super) struct Ready<'a> {
 /// Where features are put, and how many bytes of them.
 pub(super) struct Cache<'a> {
     pub folder: &'a Path,
+    /// Where those of a run lie that is to be written over.
+    pub former: Option<&'a Path>,
     pub limit: u64,
     /// Bytes that were given away.
     pub taken: u64,
@@ -87,7 +89,12 @@ impl Part {
                 100.0 * spared as f64 / all as f64
             ));
             cache.taken += bytes;
-            let path = cache.folder.join(format!("{name}.{place:02}.safetensors"));
+            let file = format!("{name}.{place:02}.safetensors");
+            let path = cache.folder.join(&file);
+            if let Some(former) = cache.former.filter(|_| !path.exists()) {
+                // They may be the very same: a second name for them spares the work. Where there are no such names it is done.
+                let _ = std::fs::hard_link(former.join(&file), &path);
+            }
             let features = match part.levels.last_key_value() {
                 Some((&below, lower)) => from.features(host, network, name, lower, below..place, &path),
                 None => from.pictures(host, network, name, split, &part.pictures, 0..place, &path),

@@ -79,7 +79,8 @@ pub fn decode(
         in_memory(name, folder.len() as u64 * want.size.bytes() as u64, room)?;
     }
     let progress = host.progress(&format!("decoding {name}"), folder.len(), "images");
-    let pictures = Pictures::load(folder, &want, &|done, _| progress.set(done as u64), interrupt::flag())?;
+    let pictures = Pictures::load(folder, &want, &|done, _| progress.set(done as u64), interrupt::flag());
+    let pictures = pictures.map_err(|error| stopped(error, name, want.cache.is_some()))?;
     let counts: Vec<String> = (0u32..)
         .zip(&folder.classes)
         .map(|(label, class)| {
@@ -137,6 +138,18 @@ pub fn decode(
     Ok(pictures)
 }
 
+/// An error of decoding the split `name`; of a stop, what goes on from there.
+fn stopped(error: Error, name: &str, cached: bool) -> Error {
+    if error.kind() != Kind::Interrupted {
+        return error;
+    }
+    error.context(format!("decoding {name}")).help(if cached {
+        "what is decoded is kept in the cache; the same command goes on from there"
+    } else {
+        "the same command begins again"
+    })
+}
+
 /// Whether fewer than a hundredth of the levels are below the highest. Of most pictures that is known after a hundredth.
 fn is_white(picture: &[u8]) -> bool {
     picture.iter().filter(|&&level| level < u8::MAX).nth(picture.len() / 100).is_none()
@@ -174,6 +187,18 @@ pub fn unread(path: &Path, error: &Error) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_says_of_what_and_what_goes_on() {
+        let error = || Error::new(Kind::Interrupted, "stopped by the user").fact("ready", "3 of 5");
+        let told = stopped(error(), "train", true).to_string();
+        for part in ["ready  3 of 5", "while decoding train", "help: what is decoded is kept"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(stopped(error(), "test", false).to_string().contains("help: the same command begins again"));
+        let other = stopped(error().of_kind(Kind::Io), "test", false).to_string();
+        assert!(!other.contains("decoding") && !other.contains("help"), "{other}");
+    }
 
     #[test]
     fn pictures_that_no_memory_holds_want_a_file() {

@@ -10,7 +10,7 @@ use super::Host;
 use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::Estimate;
-use super::evaluate::{Labelled, Named, SplitName, Tested, Which, labelled, owns, test};
+use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, labelled, owns, test};
 use super::output::Output;
 use super::pictures::{Reading, skipped};
 use super::run::{CURVES, Config, Part, REPORT, Run, TrainingConfig};
@@ -137,6 +137,11 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     let own = &run.config.training.data;
     // A page that is there is not written over by one of other pictures, or of none.
     let keeps_page = job.output.is_none() && !job.force && job.run.join(REPORT).exists();
+    if let (true, Some(asked), Some(its)) = (keeps_page, job.split.map(SplitName::name), own_split(&run))
+        && asked != its
+    {
+        return Err(lost(&job.run).fact("its split", its).fact("asked for", asked));
+    }
     let judged = match &job.data {
         Some(data) if keeps_page && !owns(&run, data)? => {
             return Err(Error::new(
@@ -174,6 +179,12 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
         }
         Some(Judged { others: true, note: Some(note), .. }) if keeps_page => {
             return Err(lost(&job.run).fact("reason", note));
+        }
+        // A page of the test is not written over where the data have no test split now.
+        Some(judged)
+            if keeps_page && own_split(&run) == Some("test") && judged.part.split() != Some("test") =>
+        {
+            return Err(lost(&job.run).fact("its split", "test").fact("there", &judged.part));
         }
         _ => {}
     }
@@ -231,7 +242,7 @@ fn judge(
     let (classes, architecture) = (&run.config.network.classes, &run.architecture);
     if !data.join("train.safetensors").exists() {
         let Labelled { part, folder, pictures, note, others } =
-            labelled(host, run, data, job.split, &job.reading)?;
+            labelled(host, run, data, job.split, &job.reading, TestedBy::Run)?;
         Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
         let network = network.insert(run.network(host)?);
         let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
@@ -305,7 +316,7 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
         title: files::real(folder)?.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned(),
         subtitle: subtitle(config),
         history,
-        passes: &passes(config),
+        passes: &passes(config, history),
         verdict,
         remark,
         settings: settings(config),
@@ -316,13 +327,13 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
     files::write_bytes(path, html.as_bytes())
 }
 
-/// What an epoch of each stage goes through: samples of training and of validation.
-fn passes(config: &Config) -> Vec<(String, [usize; 2])> {
+/// What an epoch of each stage goes through in the mean: samples of training and of validation.
+fn passes(config: &Config, history: &History) -> Vec<(String, [f64; 2])> {
     let TrainingConfig { samples: [learned, checked], batch, stages, .. } = &config.training;
     let of = |stage: &StageConfig| {
-        let a_step = batch.saturating_mul(stage.accumulate);
-        let learns = stage.steps_per_epoch.map_or(*learned, |steps| steps.saturating_mul(a_step));
-        (stage.name.clone(), [learns, stage.validated(*batch, *checked)])
+        let epochs = history.epochs.iter().filter(|epoch| epoch.stage == stage.name).count().max(1);
+        let learns = stage.learned(*batch, *learned, 0..epochs) as f64 / epochs as f64;
+        (stage.name.clone(), [learns, stage.validated(*batch, *checked) as f64])
     };
     stages.iter().map(of).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::course::StageConfig;
 use super::evaluate::adopted;
-use super::finetune::measure;
+use super::finetune::{Measured, measure};
 use super::fit::{self, HeadOptions};
 use super::run::{Begin, Config, Folder, JOB, Lock, Run, damaged, nothing_left};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, notebook, stage};
@@ -158,10 +158,11 @@ pub(super) fn conclude(
         }
     };
     let _lock = Lock::take(run)?;
-    let outcome = measure(host, &job, &split)?;
+    let measured = measure(host, &job, &split)?;
     let (text, mut value) = nothing_left(run);
-    value["test"] = json!(outcome);
-    Ok((outcome.map_or(String::new(), |outcome| format!("test\n{}\n", outcome.text())) + &text, value))
+    let Some(Measured { outcome, skipped }) = measured else { return Ok((text, value)) };
+    (value["test"], value["skipped"]) = (json!(outcome), skipped.into());
+    Ok((format!("test\n{}\n{text}", outcome.text()), value))
 }
 
 /// Whether `splits` are what the run learned from and was validated with: its figures are of no others.

@@ -17,6 +17,7 @@ use super::Host;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
 use crate::model::Network;
+use crate::model::classes::in_lines;
 use crate::report::{curves, tensorboard};
 use crate::train::History;
 use serde_json::{Value, json};
@@ -124,6 +125,9 @@ impl Folder {
             folder.lock = Lock::take(path)?;
         }
         folder.remove_remains()?;
+        if !folder.over.get() {
+            folder.remove_new_features();
+        }
         if begin != Begin::Resume && !folder.over.get() {
             folder.describe(job)?;
         }
@@ -146,6 +150,7 @@ impl Folder {
             return Ok(());
         }
         self.clear()?;
+        self.put_features()?;
         self.describe(job)
     }
 
@@ -156,6 +161,7 @@ impl Folder {
     pub fn clear(&self) -> Result<()> {
         // From here on it is not whole. The job goes last: without it nothing that is there can go on.
         remove(&self.join("run.toml"))?;
+        self.remove_features();
         let others = FILES.iter().filter(|&&name| name != JOB);
         others.chain([&JOB]).try_for_each(|name| remove(&self.join(name)))
     }
@@ -279,7 +285,7 @@ impl Folder {
         let metadata = BTreeMap::from([
             ("format".to_owned(), "keras".to_owned()),
             ("layout".to_owned(), "HWIO".to_owned()),
-            ("classes".to_owned(), classes.join("\n")),
+            ("classes".to_owned(), in_lines(classes)),
             // What whoever takes these weights elsewhere must know of pictures.
             ("preprocess".to_owned(), preprocess.clone()),
             ("size".to_owned(), format!("{h}x{w}")),

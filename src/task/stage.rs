@@ -15,6 +15,7 @@ use crate::model::{Network, Trainable};
 use crate::report::{Progress, counted, epoch_heading, epoch_line};
 use crate::train::{
     Best, Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, Stopping,
+    samples_seen,
 };
 use pace::{Pace, between_epochs};
 use serde::{Deserialize, Serialize};
@@ -203,10 +204,7 @@ impl<'a> Stages<'a> {
             epochs: stage.epochs,
             steps: course.steps(train.len()),
             first: first_parameter(network, self.changed),
-            samples: match course.steps_per_epoch {
-                Some(steps) => steps.saturating_mul(course.samples_per_step()),
-                None => train.len(),
-            },
+            samples: train.len(),
             at_once: course.samples_per_step(),
             progress: None,
             history: &mut self.history,
@@ -313,7 +311,7 @@ struct Watch<'a> {
     steps: usize,
     /// The first parameter that may have changed.
     first: usize,
-    /// Samples of an epoch, and of a step.
+    /// Samples to learn from, and those of a step.
     samples: usize,
     at_once: usize,
     progress: Option<Progress>,
@@ -329,11 +327,14 @@ struct Watch<'a> {
 impl Observer for Watch<'_> {
     fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score) {
         self.steps = of;
-        let samples = self.samples;
-        let progress = self
-            .progress
-            .get_or_insert_with(|| self.host.progress(&epoch_heading(epoch, self.epochs), samples, "images"));
-        progress.set(done.saturating_mul(self.at_once).min(samples) as u64);
+        let first = (epoch.saturating_sub(1) as u64).saturating_mul(of as u64);
+        let seen = |steps: usize| {
+            samples_seen(self.samples, self.at_once, first..first.saturating_add(steps as u64))
+        };
+        let progress = self.progress.get_or_insert_with(|| {
+            self.host.progress(&epoch_heading(epoch, self.epochs), seen(of) as usize, "images")
+        });
+        progress.set(seen(done));
         // A card's first loss comes a step late.
         if score.seen > 0 {
             progress.note(&format!("loss {:.4} acc {:.4}", score.loss(), score.accuracy()));

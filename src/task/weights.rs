@@ -12,6 +12,7 @@ use super::export::{check_ending, describe};
 use super::output::Output;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, write};
+use crate::model::classes::in_lines;
 use crate::model::{Lineage, Preprocess, Pretrained};
 use crate::weights::{self, FileFormat, FloatType, Named, Rounding, Table, Weights, find_default};
 use crate::{files, interrupt};
@@ -195,7 +196,7 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
         ("format", Some("keras".to_owned())),
         ("layout", Some("HWIO".to_owned())),
         ("preprocess", recipe.map(|recipe| recipe.name().to_owned())),
-        ("classes", (!classes.is_empty()).then(|| classes.join("\n"))),
+        ("classes", (!classes.is_empty()).then(|| in_lines(&classes))),
         ("size", job.size.or_else(|| found.size()).map(|[h, w]| format!("{h}x{w}"))),
         ("resize", found.said("resize").map(str::to_owned)),
     ] {

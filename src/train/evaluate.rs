@@ -140,8 +140,15 @@ pub struct Judged {
     pub classes: Vec<usize>,
     /// As [`predict`].
     pub probabilities: Vec<Vec<f32>>,
-    /// The sum of the losses.
-    pub loss_sum: f64,
+    /// The loss of each.
+    pub losses: Vec<f64>,
+}
+
+impl Judged {
+    /// The sum of the losses, in their order.
+    pub fn loss_sum(&self) -> f64 {
+        self.losses.iter().sum()
+    }
 }
 
 /// What the network says of each row of `x`, which enters at layer `from`, against `labels`.
@@ -162,7 +169,7 @@ pub fn judge(
         let loss = targets.loss(&tape, output, &logits)?;
         Ok((logits.clone(), loss, squashed(device, output, logits)?))
     })?;
-    let (loss_sum, _) = loss.totals(device)?;
+    let losses = loss.later(device)?.each(device)?.into_iter().map(f64::from).collect();
     let values: Vec<f32> = device.download(logits.buffer())?;
     let classes = match output {
         Output::Sigmoid => values.iter().map(|&logit| usize::from(logit > 0.0)).collect(),
@@ -170,7 +177,7 @@ pub fn judge(
             values.chunks_exact(values.len() / labels.len().max(1)).map(first_largest).collect()
         }
     };
-    Ok(Judged { classes, probabilities: rows(device, output, &squashed)?, loss_sum })
+    Ok(Judged { classes, probabilities: rows(device, output, &squashed)?, losses })
 }
 
 /// The class of a row of logits or probabilities; of equals the first.

@@ -29,7 +29,7 @@ pub use history::{Epoch, History};
 pub use observer::{Observer, Position};
 pub use optimizer::{Optimizer, State, uses_at_once};
 pub use pictures::PictureSamples;
-pub use sampler::Sampler;
+pub use sampler::{Sampler, samples_seen};
 pub use samples::{FeatureSamples, Samples, input, rows_at_once};
 pub use scaler::Scaler;
 pub use schedule::{Pace, Place, Schedule};

@@ -42,6 +42,18 @@ impl Sampler {
     }
 }
 
+/// How many samples the steps `steps` of a stage see, counted from its first, `at_once` of `len` samples a step: the last
+/// step of a pass sees what is left of it, wherever in an epoch that is.
+pub fn samples_seen(len: usize, at_once: usize, steps: Range<u64>) -> u64 {
+    let (len, at_once) = (len as u64, at_once.max(1) as u64);
+    let pass = len.div_ceil(at_once).max(1);
+    let before = |step: u64| {
+        let within = (step % pass).saturating_mul(at_once).min(len);
+        (step / pass).saturating_mul(len).saturating_add(within)
+    };
+    before(steps.end).saturating_sub(before(steps.start))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +73,18 @@ mod tests {
             assert_eq!(all, (0..10).collect::<Vec<_>>());
         }
         assert_ne!(one, two);
+    }
+
+    #[test]
+    fn samples_are_counted_as_they_are_seen() {
+        let (mut sampler, mut seen) = (Sampler::new(10, 4, 7, 3), 0);
+        for step in 0..20 {
+            seen += sampler.batch(3 + step).len() as u64;
+            assert_eq!(samples_seen(10, 4, 0..step + 1), seen);
+            assert_eq!(samples_seen(10, 4, step..step + 1), sampler.batch(3 + step).len() as u64);
+        }
+        assert_eq!(samples_seen(0, 4, 0..9), 0);
+        assert_eq!(samples_seen(usize::MAX, usize::MAX, 0..u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -10,11 +10,9 @@ use crate::device::Device;
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
 use crate::error::Result;
+use crate::graph::Tensor;
 use crate::model::Network;
 use crate::op;
-
-/// Probabilities are kept this far from 0 and 1 before their logarithm is taken: Keras' `epsilon()`.
-const EPSILON: f64 = 1e-7;
 
 /// The ways in which each picture is looked at; the first is as it is.
 #[derive(Clone, Debug)]
@@ -65,10 +63,11 @@ impl Views {
     /// The device's errors.
     pub fn predict(&self, device: &dyn Device, network: &Network, batch: &Batch) -> Result<Vec<Vec<f32>>> {
         let first = predict(device, network, 0, input(device, batch, self.size, self.rule)?)?;
-        self.mean(device, network, batch, first)
+        self.mean(device, batch, first, &mut |x| predict(device, network, 0, x))
     }
 
-    /// The same with classes and losses. With more than one view both are those of the mean.
+    /// The same with classes and losses. With more than one view both are those of the mean; each view's loss comes from its
+    /// logits, and the mean is taken of what those say, so that none is capped and views that change nothing give the same.
     ///
     /// # Errors
     /// The device's errors.
@@ -78,25 +77,26 @@ impl Views {
         if self.others.is_empty() {
             return Ok(first);
         }
-        let probabilities = self.mean(device, network, batch, first.probabilities)?;
-        let surprise = |(row, &label): (&Vec<f32>, &u32)| {
-            let p = row.get(label as usize).copied().map_or(0.0, f64::from);
-            -p.clamp(EPSILON, 1.0 - EPSILON).ln()
-        };
+        let mut losses: Vec<Vec<f64>> = first.losses.into_iter().map(|loss| vec![loss]).collect();
+        let probabilities = self.mean(device, batch, first.probabilities, &mut |x| {
+            let judged = judge(device, network, 0, x, &batch.labels)?;
+            losses.iter_mut().zip(judged.losses).for_each(|(of_one, loss)| of_one.push(loss));
+            Ok(judged.probabilities)
+        })?;
         Ok(Judged {
             classes: probabilities.iter().map(|row| first_largest(row)).collect(),
-            loss_sum: probabilities.iter().zip(&batch.labels).map(surprise).sum(),
+            losses: losses.iter().map(|of_one| of_mean(of_one)).collect(),
             probabilities,
         })
     }
 
-    /// The mean of `first` and what the other views give. One view at a time: memory stays that of one batch.
+    /// The mean of `first` and what `ask` gives of the other views. One view at a time: memory stays that of one batch.
     fn mean(
         &self,
         device: &dyn Device,
-        network: &Network,
         batch: &Batch,
         first: Vec<Vec<f32>>,
+        ask: &mut dyn FnMut(Tensor) -> Result<Vec<Vec<f32>>>,
     ) -> Result<Vec<Vec<f32>>> {
         if self.others.is_empty() {
             return Ok(first);
@@ -116,11 +116,39 @@ impl Views {
                 rule: self.rule,
             };
             let x = op::augment(device, geometry, &pixels, &places, &vec![view; batch.n()])?;
-            for (sum, row) in sums.iter_mut().zip(predict(device, network, 0, x)?) {
+            for (sum, row) in sums.iter_mut().zip(ask(x)?) {
                 sum.iter_mut().zip(row).for_each(|(sum, p)| *sum += f64::from(p));
             }
         }
         let count = self.count() as f64;
         Ok(sums.into_iter().map(|row| row.into_iter().map(|sum| (sum / count) as f32).collect()).collect())
+    }
+}
+
+/// The loss of the mean of probabilities whose losses are these: -ln of the mean of e^-loss. Taken off the least first, so
+/// that the probabilities may be smaller than any number.
+fn of_mean(losses: &[f64]) -> f64 {
+    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    if !least.is_finite() {
+        return least;
+    }
+    let mean = losses.iter().map(|loss| (least - loss).exp()).sum::<f64>() / losses.len() as f64;
+    least - mean.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_of_views_is_that_of_their_mean_and_not_capped() {
+        for loss in [0.0_f64, 0.25, 22.27, 2000.0] {
+            assert_eq!(of_mean(&[loss; 3]), loss, "views that change nothing");
+        }
+        let (p, q) = (0.5_f64, 0.001_f64);
+        assert!((of_mean(&[-p.ln(), -q.ln()]) + f64::midpoint(p, q).ln()).abs() < 1e-12);
+        assert!(
+            (of_mean(&[1000.0, 1001.0]) - 1000.0 + f64::midpoint(1.0, (-1.0_f64).exp()).ln()).abs() < 1e-9
+        );
     }
 }

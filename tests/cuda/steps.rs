@@ -280,7 +280,7 @@ fn pass(options: Options) -> (Vec<u64>, Vec<Counts>) {
         answers.extend(rows.into_iter().flatten().map(|p| u64::from(p.to_bits())));
         counts.push(gpu.driver().counts());
         let judged = judge(device, &network, 0, batch(), &noise.labels[..count as usize]).unwrap();
-        answers.push(judged.loss_sum.to_bits());
+        answers.push(judged.loss_sum().to_bits());
         counts.push(gpu.driver().counts());
         let y = forward(device, &network, 0..end, batch()).unwrap();
         answers

@@ -74,6 +74,15 @@ fn a_test_that_was_not_reached_is_made_by_resume() {
     assert!(text.contains("is finished") && text.contains("accuracy"), "{text}");
     tested();
     forget();
+    // What it could not read is in what it gives to machines.
+    let cut = here.join("data/test/warm/cut.png");
+    fs::write(&cut, b"").unwrap();
+    let said = super::json(&succeeds(&here, &["resume", "run", "--json"]).0);
+    assert_eq!(said["test"]["pictures"], 6, "{said}");
+    assert!(said["skipped"][0]["path"].as_str().unwrap().ends_with("test/warm/cut.png"), "{said}");
+    fs::remove_file(&cut).unwrap();
+    tested();
+    forget();
     fs::remove_file(here.join("run/report.html")).unwrap();
     // Classes in another order would be taken for each other.
     for split in ["train", "validation", "test"] {

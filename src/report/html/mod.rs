@@ -29,7 +29,7 @@ pub struct Page<'a> {
     /// The epochs.
     pub history: &'a History,
     /// What an epoch of each stage goes through, by its name: samples of training and of validation.
-    pub passes: &'a [(String, [usize; 2])],
+    pub passes: &'a [(String, [f64; 2])],
     /// Labelled pictures and what the network says of them.
     pub verdict: Option<Verdict<'a>>,
     /// Why there is no verdict, or how it was found.

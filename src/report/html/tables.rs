@@ -2,12 +2,10 @@
 
 use super::escape;
 use crate::report::Outcome;
+use crate::report::outcome::MOST_CLASSES;
 use crate::report::roc::Roc;
 use crate::train::History;
 use std::fmt::Write as _;
-
-/// More classes than this make a confusion matrix that nobody can read.
-const MOST_CLASSES: usize = 20;
 
 /// "0.9412", or a dash for a share of nothing.
 fn share(value: Option<f64>) -> String {
@@ -84,7 +82,7 @@ pub fn areas(rocs: &[(&str, Option<Roc>)]) -> String {
 }
 
 /// Seconds by stage, whose epochs go through the samples of `passes`.
-pub fn timings(history: &History, passes: &[(String, [usize; 2])], seconds: f64) -> String {
+pub fn timings(history: &History, passes: &[(String, [f64; 2])], seconds: f64) -> String {
     let mut rows = String::new();
     let mut trained = 0.0;
     for stage in history.epochs.chunk_by(|a, b| a.stage == b.stage) {
@@ -94,7 +92,12 @@ pub fn timings(history: &History, passes: &[(String, [usize; 2])], seconds: f64)
         let seen = passes.iter().find(|(name, _)| *name == stage[0].stage).map(|(_, seen)| *seen);
         let [samples, rate] = match seen {
             Some([learned, checked]) if each > 0.0 => {
-                [format!("{learned} + {checked}"), format!("{:.1}", (learned + checked) as f64 / each)]
+                // A part of a pass need not be as many in every epoch.
+                let learned_from = if learned.fract() == 0.0 { 0 } else { 1 };
+                [
+                    format!("{learned:.learned_from$} + {checked}"),
+                    format!("{:.1}", (learned + checked) / each),
+                ]
             }
             _ => ["–".into(), "–".into()],
         };

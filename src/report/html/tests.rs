@@ -66,7 +66,7 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
         title: "runs/<pets>".into(),
         subtitle: "VGG16".into(),
         history: &history(),
-        passes: &[("head".into(), [100, 50])],
+        passes: &[("head".into(), [100.0, 50.0])],
         verdict: Some(verdict),
         remark: "reused".into(),
         settings: vec![("network".into(), "vgg16".into())],

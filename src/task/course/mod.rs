@@ -15,11 +15,12 @@ use crate::data::Augment;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Network, Trainable};
 use crate::report::counted;
-use crate::train::{Course, Cut, LossOptions, Monitor, Optimizer, Pace, Schedule, Stopping};
+use crate::train::{Course, Cut, LossOptions, Monitor, Optimizer, Pace, Schedule, Stopping, samples_seen};
 use optimizer::is_false;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 /// One stage, as it is written down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -253,6 +254,13 @@ impl StageConfig {
     /// Steps of one epoch over `samples`, `batch` at a time, as [`Course::steps`].
     pub fn steps(&self, batch: usize, samples: usize) -> usize {
         self.steps_per_epoch.unwrap_or_else(|| samples.div_ceil((batch * self.accumulate).max(1)))
+    }
+
+    /// How many samples its epochs from `epochs.start` to before `epochs.end` learn from, of `samples`, `batch` at a time.
+    pub fn learned(&self, batch: usize, samples: usize, epochs: Range<usize>) -> u64 {
+        let steps = self.steps(batch, samples) as u64;
+        let [start, end] = [epochs.start, epochs.end].map(|epoch| steps.saturating_mul(epoch as u64));
+        samples_seen(samples, batch.saturating_mul(self.accumulate), start..end)
     }
 
     /// Whether it compares epochs.

@@ -138,7 +138,8 @@ impl OptimizerConfig {
         for (name, share) in shares {
             if let Some(share) = share.filter(|share| !(0.0..1.0).contains(share)) {
                 return Err(Error::new(Kind::Usage, format!("the optimizer's `{name}` is a share"))
-                    .expected_got("0 <= share < 1", share));
+                    .expected_got("0 <= share < 1", share)
+                    .help("give a number from 0 up and below 1"));
             }
         }
         if self.nesterov && self.momentum.is_none_or(|momentum| momentum == 0.0) {
@@ -147,8 +148,9 @@ impl OptimizerConfig {
                 .help("give one, such as --momentum 0.9"));
         }
         if let Some(decay) = self.weight_decay.filter(|decay| !(*decay >= 0.0 && decay.is_finite())) {
-            return Err(Error::new(Kind::Usage, "the optimizer's `weight_decay` is not negative")
-                .expected_got("0 or more", decay));
+            return Err(Error::new(Kind::Usage, "the optimizer's `weight_decay` cannot be")
+                .expected_got("a finite number from 0 up", decay)
+                .help("give a smaller one, such as 0.004, or leave it out"));
         }
         if let Some(epsilon) = self.epsilon.filter(|epsilon| !(*epsilon > 0.0 && epsilon.is_finite())) {
             return Err(Error::new(Kind::Usage, "the optimizer's `epsilon` is positive")
@@ -203,6 +205,12 @@ mod tests {
         sgd.validate().unwrap();
         assert_eq!(sgd.to_string(), "sgd momentum 0.9 nesterov");
         assert_eq!(config(RuleName::Adamw).adjust().decay, 0.004);
+        let decay = OptimizerConfig { weight_decay: Some(f32::INFINITY), ..config(RuleName::Adamw) };
+        let error = decay.validate().unwrap_err().to_string();
+        assert!(
+            error.contains("a finite number from 0 up\n  got       inf") && error.contains("help"),
+            "{error}"
+        );
         let error =
             OptimizerConfig { epsilon: Some(0.0), ..config(RuleName::Rmsprop) }.validate().unwrap_err();
         assert!(error.to_string().contains("`epsilon` is positive"), "{error}");

@@ -8,6 +8,7 @@ use crate::data::{Features, Folder, Pictures, Recipe, Sample, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::task::contents::Listing;
+use crate::task::finetune::some;
 use crate::task::pictures::{Reading, decode};
 use crate::task::resume::Job;
 use crate::task::run::{Part, Run};
@@ -43,6 +44,15 @@ impl fmt::Display for Which {
     }
 }
 
+/// How many pictures of the test split that a run was tested on are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::task) enum TestedBy {
+    /// Those that it was tested on, where it has a limit of them: its figures stand beside these.
+    Run,
+    /// All.
+    All,
+}
+
 /// Pictures to judge a run by.
 pub(in crate::task) struct Labelled {
     /// Which they are.
@@ -68,6 +78,7 @@ pub(in crate::task) fn labelled(
     data: &Path,
     split: Option<SplitName>,
     reading: &Reading,
+    tested: TestedBy,
 ) -> Result<Labelled> {
     let mut splits = Splits::judged(data, None, 0)?;
     let training = &run.config.training;
@@ -128,6 +139,18 @@ pub(in crate::task) fn labelled(
     if !without.is_empty() {
         host.say(format_args!("note: {} has no pictures of {}", folder.root.display(), without.join(", ")));
     }
+    let limited = match tested {
+        TestedBy::Run if own && name == "test" => some(folder, training.test_pictures, training.seed),
+        _ => folder.clone(),
+    };
+    if limited.len() < folder.len() {
+        host.say(format_args!(
+            "note: {} of {} test pictures are judged, as by the run",
+            limited.len(),
+            folder.len()
+        ));
+    }
+    let folder = &limited;
     let size = run.architecture.input;
     let called = if whole { "all" } else { name };
     let pictures = decode(host, called, folder, size, run.resize()?, reading)?;

@@ -12,11 +12,12 @@ use crate::report::Outcome;
 use crate::task::Host;
 use crate::task::course::StageConfig;
 use crate::task::evaluate::{Which, adopted, test};
-use crate::task::pictures::decode;
+use crate::task::pictures::{decode, skipped};
 use crate::task::report::{self, Judged, Material};
 use crate::task::run::{self, Config, ResultConfig, Run};
 use crate::task::stage::ended_with;
 use crate::train::{History, PictureSamples, Samples};
+use serde_json::Value;
 use std::path::{PathBuf, absolute};
 
 /// What there is to say of a run.
@@ -118,12 +119,20 @@ impl<'a> Conclusion<'a> {
     }
 }
 
+/// What came out of a test that a run was stopped before.
+pub(in crate::task) struct Measured {
+    /// Its figures.
+    pub outcome: Outcome,
+    /// Pictures that could not be read, for machines.
+    pub skipped: Vec<Value>,
+}
+
 /// Measures a finished run on the test split of its data, if it was stopped before that, and makes its report. Gives what
 /// came out.
 ///
 /// # Errors
 /// Those of the data and of [`test()`]; [`Kind::Data`] when the classes are not the run's.
-pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> Result<Option<Outcome>> {
+pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> Result<Option<Measured>> {
     let run = Run::open(&job.output)?;
     let result = run.config.result.unwrap_or_default();
     if result.test_accuracy.is_some() {
@@ -136,16 +145,17 @@ pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> R
     }
     let split = some(&split, job.test_pictures, job.head.seed);
     let pictures = decode(host, "test", &split, job.size, job.pictures.resize, &job.pictures.reading)?;
+    let skipped = skipped(&split.root, &pictures);
     let mut network = run.network(host)?;
     let seconds = result.seconds;
     let mut conclusion = Conclusion { job, config, text: String::new(), tested: None };
     let judged = conclusion.test(host, &network, (split.root, &pictures), || seconds)?;
-    let outcome = conclusion.tested.clone();
+    let outcome = judged.outcome().clone();
     let folder = run::Folder::at(&job.output);
     folder.finish(&conclusion.config)?;
     let history = History::load(&folder.join("history.csv"))?;
     let (config, judged) = (&conclusion.config, Some(Ok(judged)));
     let material = Material { folder: &job.output, config, history: &history, judged };
     report::attempt(host, &mut network, material)?;
-    Ok(outcome)
+    Ok(Some(Measured { outcome, skipped }))
 }

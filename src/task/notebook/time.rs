@@ -67,12 +67,11 @@ pub fn passes(
         if stage.augment.is_none() {
             plain = plain.max(lowest);
         }
-        let step = batch * stage.accumulate;
-        let trained = stage.steps_per_epoch.map_or(sizes.train, |steps| steps * step);
-        let checked = stage.validated(batch, sizes.validation);
-        let epoch = trained as f64 * (1.0 - before(enters) + 2.0 * (1.0 - before(from)))
+        let left = *done..stage.epochs.max(*done);
+        let trained = stage.learned(batch, sizes.train, left.clone());
+        let checked = stage.validated(batch, sizes.validation) * left.len();
+        sum += trained as f64 * (1.0 - before(enters) + 2.0 * (1.0 - before(from)))
             + checked as f64 * (1.0 - before(lowest));
-        sum += stage.epochs.saturating_sub(*done) as f64 * epoch;
     }
     if done.iter().all(|&epochs| epochs == 0) {
         sum += sizes.validation as f64 * before(highest) + sizes.train as f64 * before(plain);

@@ -2,10 +2,11 @@
 //!
 //! In: a run's folder. Out: a [`Run`], or who must do what first.
 
-use super::{CHECKPOINT, Config, Folder, JOB, MODEL, damaged, is_held};
+use super::{CHECKPOINT, Config, Folder, JOB, MODEL, NetworkConfig, damaged, is_held};
 use crate::data::{Resize, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
+use crate::model::classes::in_lines;
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::counted;
 use crate::task::Host;
@@ -203,10 +204,12 @@ impl Run {
         }
         let found = Pretrained::open(&file)?;
         // The file knows what it was saved with; a `run.toml` that was edited would give its outputs other names.
-        let (classes, preprocess) = (self.config.network.classes.join("\n"), &self.config.network.preprocess);
-        for (key, told) in [("classes", &classes), ("preprocess", preprocess)] {
+        let NetworkConfig { classes, preprocess, .. } = &self.config.network;
+        // An older file has the names as they are.
+        let (lines, former) = (in_lines(classes), classes.join("\n"));
+        for (key, told, formerly) in [("classes", &lines, &former), ("preprocess", preprocess, preprocess)] {
             let saved = found.weights().metadata().get(key);
-            if let Some(saved) = saved.filter(|saved| *saved != told) {
+            if let Some(saved) = saved.filter(|saved| *saved != told && *saved != formerly) {
                 let line = |text: &str| text.lines().collect::<Vec<_>>().join(", ");
                 return Err(Error::new(
                     Kind::Data,

@@ -7,10 +7,13 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::interrupt;
 use crate::report::tensorboard;
 use std::path::{Path, PathBuf};
 
 const FEATURES: &str = "features";
+/// Where those of a run lie that is to be written over another, until that one goes.
+const NEW_FEATURES: &str = "features.new";
 /// All files that are written into a run's folder; its folders are `features` and `tensorboard`.
 pub(in crate::task) const FILES: [&str; 12] = [
     JOB,
@@ -62,10 +65,12 @@ impl Folder {
             return Err(busy(path));
         }
         let keeps = Config::read(&file)?.training.keep_features;
-        if folder.join(JOB).exists() || folder.join(FEATURES).exists() && !keeps {
+        let left = folder.join(JOB).exists() || folder.join(NEW_FEATURES).exists();
+        if left || folder.join(FEATURES).exists() && !keeps {
             let _lock = Lock::take(path)?;
             ON_THE_WAY.iter().try_for_each(|name| remove(&folder.join(name)))?;
             folder.remove_remains()?;
+            folder.remove_new_features();
             if !keeps {
                 folder.remove_features();
             }
@@ -73,28 +78,44 @@ impl Folder {
         Ok(true)
     }
 
-    /// Where activations at the freeze boundary lie.
+    /// Where activations at the freeze boundary are put: beside those of the run that is there, until it goes.
     pub fn features(&self) -> PathBuf {
-        self.join(FEATURES)
+        self.join(if self.over.get() { NEW_FEATURES } else { FEATURES })
+    }
+
+    /// Where those of the run lie that is to go; the same may be wanted again.
+    pub fn former_features(&self) -> Option<PathBuf> {
+        self.over.get().then(|| self.join(FEATURES))
     }
 
     /// The activations that `finetune` wrote, and their folder if nothing else is in it. That something stays
     /// is no reason to fail a finished run.
     pub fn remove_features(&self) {
-        let ours = |name: &str| {
-            let (split, rest) = name.split_once('.').unwrap_or_default();
-            let place = rest.split('.').next().unwrap_or_default();
-            ["train", "validation"].contains(&split)
-                && place.len() == 2
-                && place.bytes().all(|byte| byte.is_ascii_digit())
-                && rest[2..].starts_with(".safetensors")
-        };
-        for entry in std::fs::read_dir(self.features()).into_iter().flatten().flatten() {
-            if ours(&entry.file_name().to_string_lossy()) {
-                let _ = std::fs::remove_file(entry.path());
-            }
+        remove_activations(&self.join(FEATURES));
+    }
+
+    /// The same of a run that was to be written over another, and was not.
+    pub(super) fn remove_new_features(&self) {
+        remove_activations(&self.join(NEW_FEATURES));
+    }
+
+    /// Puts them in the place of those that went. File by file: somebody may have put others beside the former, and a system
+    /// may not move a folder with files that are read.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub(super) fn put_features(&self) -> Result<()> {
+        let (new, features) = (self.join(NEW_FEATURES), self.join(FEATURES));
+        if !new.exists() {
+            return Ok(());
         }
-        let _ = std::fs::remove_dir(self.features());
+        files::create_dir(&features)?;
+        for entry in std::fs::read_dir(&new).map_err(|e| Error::io("read", &new, &e))?.flatten() {
+            let to = features.join(entry.file_name());
+            std::fs::rename(entry.path(), &to).map_err(|e| Error::io("write", &to, &e))?;
+        }
+        let _ = std::fs::remove_dir(&new);
+        Ok(())
     }
 
     /// Temporary files of a run that was killed while it wrote.
@@ -108,6 +129,33 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+impl Drop for Folder {
+    /// What a run leaves that ended before it was written over the one that is there. After a stop the same command goes on.
+    fn drop(&mut self) {
+        if self.over.get() && interrupt::check().is_ok() {
+            self.remove_new_features();
+        }
+    }
+}
+
+/// Removes the activations in `folder`, and the folder if nothing else is in it.
+fn remove_activations(folder: &Path) {
+    let ours = |name: &str| {
+        let (split, rest) = name.split_once('.').unwrap_or_default();
+        let place = rest.split('.').next().unwrap_or_default();
+        ["train", "validation"].contains(&split)
+            && place.len() == 2
+            && place.bytes().all(|byte| byte.is_ascii_digit())
+            && rest[2..].starts_with(".safetensors")
+    };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if ours(&entry.file_name().to_string_lossy()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(folder);
 }
 
 /// Removes what `files::write_atomic` leaves in `folder` when it is killed on its way to a file that is `ours`.

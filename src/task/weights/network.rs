@@ -1,6 +1,7 @@
 //! What network the weights in a file are of: its layers, its size, its classes.
 
 use crate::error::{Error, Kind, Result};
+use crate::model::classes::of_lines;
 use crate::model::{Architecture, Head, Pretrained, imagenet};
 
 /// Whether the classifier, if there is one, takes what is left of pictures of this size.
@@ -92,5 +93,5 @@ pub(in crate::task) fn classes(found: &Pretrained) -> Vec<String> {
 
 /// The classes that a file of ours names; none if it names none.
 pub(super) fn said_classes(found: &Pretrained) -> Vec<String> {
-    found.said("classes").map_or_else(Vec::new, |text| text.lines().map(str::to_owned).collect())
+    found.said("classes").map_or_else(Vec::new, of_lines)
 }
