@@ -197,7 +197,8 @@ impl StageConfig {
     pub fn validate(&self) -> Result<()> {
         let wrong = |name: &str, expected: &str, got: &dyn fmt::Display| {
             Err(Error::new(Kind::Usage, format!("stage `{}`: `{name}` cannot be", self.name))
-                .expected_got(expected, got))
+                .expected_got(expected, got)
+                .help("change it where it was given: the option, or its line in the configuration"))
         };
         if self.name.is_empty() || self.name.contains([',', '"', '\n', '\r']) {
             return wrong("name", "a name without commas, quotes and line breaks", &self.name);
