@@ -117,6 +117,13 @@ W: bar.arrive 1, 64; st.shared.u32 [x], 7;", comes: Wrong("`x`") },
     Case { name: "what precedes an arrival is known behind it", threads: 64,
         body: "@%p1 bra W; bar.sync 1, 64; ld.shared.u32 %r5, [x]; st.global.u32 [%rd3], %r5; ret;
 W: setp.ne.u32 %p5, %r1, 0; @!%p5 st.shared.u32 [x], 7; bar.arrive 1, 64;", comes: To(&[1, 2]) },
+    Case { name: "who arrived is ahead, and no one's readers are judged by that", threads: 96,
+        body: "@%p4 bra A; st.shared.u32 [x], 7;
+A: bar.sync 0; @%p1 bra B; bar.arrive 1, 96;
+B: bar.sync 0; @%p1 bra C; ld.shared.u32 %r5, [x];
+C: bar.sync 0; @%p4 bra D; st.shared.u32 [x], 8;
+D: @!%p1 bra E; bar.sync 1, 96;
+E:", comes: To(&[1]) },
     Case { name: "a write after several readers", threads: 64, body: AGAIN, comes: Wrong("race on `x`") },
     Case { name: "a write after several readers, one warp has ended", threads: 96, body: AGAIN,
         comes: Wrong("race on `x`") },

@@ -67,6 +67,8 @@ impl Shared {
     /// What a warp did so far becomes known to whoever acquires `into`, as far as its arrival carries it.
     pub fn release(&mut self, warp: usize, into: &mut Clock, carries: Carries) {
         let Some(shadow) = &mut self.shadow else { return };
+        // From now on its clock is ahead of the others'.
+        shadow.parted = true;
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
         let part = shadow.agents.carried(carries != Carries::All);
         raise(&mut into[part.clone()], &row[part]);
