@@ -410,6 +410,10 @@ fn a_run_is_written_over_when_there_is_something_to_write() {
     // The very same are not computed again, and without --keep-features they go.
     let (_, said) = succeeds(here, &other);
     assert!(said.contains("features are there already"), "{said}");
+    // What is damaged is nothing to begin with.
+    fs::write(here.join("kept/features/train.18.safetensors"), "cut").unwrap();
+    succeeds(here, &other);
+    assert_eq!(all(&here.join("kept/features"))[1], features[1]);
     let dropped: Vec<&str> = other.iter().copied().filter(|option| *option != "--keep-features").collect();
     succeeds(here, &dropped);
     assert_eq!(all(&here.join("kept/features")).len(), 1, "notes.txt stays");

@@ -91,9 +91,10 @@ impl Part {
             cache.taken += bytes;
             let file = format!("{name}.{place:02}.safetensors");
             let path = cache.folder.join(&file);
-            if let Some(former) = cache.former.filter(|_| !path.exists()) {
+            let former = cache.former.filter(|_| !path.exists()).map(|former| former.join(&file));
+            if let Some(former) = former.filter(|former| Features::open(former).is_ok()) {
                 // They may be the very same: a second name for them spares the work. Where there are no such names it is done.
-                let _ = std::fs::hard_link(former.join(&file), &path);
+                let _ = std::fs::hard_link(former, &path);
             }
             let features = match part.levels.last_key_value() {
                 Some((&below, lower)) => from.features(host, network, name, lower, below..place, &path),

@@ -128,6 +128,10 @@ impl Views {
 /// The loss of the mean of probabilities whose losses are these: -ln of the mean of e^-loss. Taken off the least first, so
 /// that the probabilities may be smaller than any number.
 fn of_mean(losses: &[f64]) -> f64 {
+    // `min` passes a NaN over.
+    if losses.iter().any(|loss| loss.is_nan()) {
+        return f64::NAN;
+    }
     let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
     if !least.is_finite() {
         return least;
@@ -145,6 +149,7 @@ mod tests {
         for loss in [0.0_f64, 0.25, 22.27, 2000.0] {
             assert_eq!(of_mean(&[loss; 3]), loss, "views that change nothing");
         }
+        assert!(of_mean(&[f64::NAN; 2]).is_nan() && of_mean(&[0.5, f64::NAN]).is_nan());
         let (p, q) = (0.5_f64, 0.001_f64);
         assert!((of_mean(&[-p.ln(), -q.ln()]) + f64::midpoint(p, q).ln()).abs() < 1e-12);
         assert!(
