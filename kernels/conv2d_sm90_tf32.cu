@@ -16,7 +16,8 @@
 // x (n, h, w, c_in), y and dy (n, h, w, c_out), mask and dx as x, bias (c_out), weight (c_out, 3, 3, c_in), transposed
 // (3, 3, c_in, c_out): f32. Channels and filters are multiples of 64. x, dy and weights come as tensor maps that make
 // TMA round to tf32, to the nearest, as it copies (src/device/gpu/lower/sm90/tf32.rs). wgmma takes tf32 operands only
-// K-major: hence `transposed`, and no backward_weight, whose K is the pixels. Implementation: conv2d_sm90.cuh.
+// K-major from shared memory: hence `transposed`. Implementation: conv2d_sm90.cuh. backward_weight is in
+// conv2d_sm90_tf32_weight.cu.
 
 #include "conv2d_sm90_entries.cuh"
 

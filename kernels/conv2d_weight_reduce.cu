@@ -4,12 +4,12 @@
 //   conv2d_backward_weight_reduce        dweight = Σ parts,  dbias = Σ biases
 //   conv2d_rmsprop_step_reduce           g = Σ parts,  v = rho·v + (1-rho)·g²,  w = w - rate·g / √(v + epsilon),
 //                                        dbias = Σ biases
-//   …_sm90_reduce                        the same of what conv2d_sm90.cu leaves
+//   …_sm90_reduce                        the same of what conv2d_sm90.cu and conv2d_sm90_tf32_weight.cu leave
 //
 //   parts     (parts, c_out, 3, 3, c_in)   in       of …_sm90: slots of a tile, its first block's and those of the
 //                                                   blocks after it that had steps of the tile (stream-K)
-//   biases    (rows, c_out)                in       one of each part and column tile; of …_sm90 (slots, a tile's
-//                                                   filters); or null, and then no dbias
+//   biases    (rows, c_out)                in       one of each part and column tile; of …_sm90 also (slots, a
+//                                                   tile's filters); or null, and then no dbias
 //   dweight   (c_out, 3, 3, c_in)          out
 //   velocity  as dweight                   in, out  v, the mean square
 //   weight    as dweight                   in, out  w
@@ -90,6 +90,16 @@ __device__ __forceinline__ void sum_lines(const unsigned filters, Line line, flo
     dbias[filter] = sum;
 }
 
+// What a line adds up of rows of biases, one behind the other: every LINES-th.
+__device__ __forceinline__ float sum_rows(
+    const Partials bias, const float* RESTRICT biases, const unsigned filter, const unsigned line)
+{
+    float sum = 0.0f;
+    #pragma unroll 4
+    for (unsigned k = line; k < bias.count; k += LINES) sum += biases[k * bias.len + filter];
+    return sum;
+}
+
 // Parts one behind the other, biases too.
 template <class Epilogue>
 __device__ __forceinline__ void reduce(
@@ -99,10 +109,7 @@ __device__ __forceinline__ void reduce(
     const unsigned before = bias_blocks(biases, bias.len);
     if (blockIdx.x < before) {
         return sum_lines(bias.len, [&](const unsigned filter, const unsigned line) {
-            float sum = 0.0f;
-            #pragma unroll 4
-            for (unsigned k = line; k < bias.count; k += LINES) sum += biases[k * bias.len + filter];
-            return sum;
+            return sum_rows(bias, biases, filter, line);
         }, dbias);
     }
     const unsigned at = 4 * ((blockIdx.x - before) * LINEAR + threadIdx.x);
@@ -143,6 +150,7 @@ __device__ __forceinline__ void reduce_slots(
     const unsigned across = (columns + split.columns - 1) / split.columns, tiles = down * across;
     if (blockIdx.x < before) {
         return sum_lines(p.c_out, [&](const unsigned filter, const unsigned line) {
+            if (split.bias_rows > 0) return sum_rows({split.bias_rows, p.c_out}, biases, filter, line);
             float sum = 0.0f;
             #pragma unroll 1
             for (unsigned k = line; k < across; k += LINES) {

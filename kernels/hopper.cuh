@@ -284,11 +284,14 @@ WGMMA(160, NAMES_0 NAMES_32 NAMES_64_80, 80, 81, 82, 83, 84, ACC_32(0), ACC_32(3
 WGMMA(208, NAMES_0 NAMES_32 NAMES_64 NAMES_96_104, 104, 105, 106, 107, 108, ACC_32(0), ACC_32(32), ACC_32(64),
         ACC_8(96))
 
-// The same of tf32, K = 8. Both operands are K-major: wgmma has no other layout for tf32. It truncates the 13 lowest
-// bits of what it reads; operands rounded to nearest must be so before (TMA does it, with a map of type TFLOAT32).
+// The same of tf32, K = 8. Operands in shared memory are K-major: wgmma has no other layout for tf32. It truncates the 13
+// lowest bits of what it reads; operands rounded to nearest must be so before (TMA does it, with a map of type TFLOAT32).
+//
+// A may also come from registers: `a` are those of mma.m16n8k8, of the warp's 16 rows ("Register Fragments for
+// wgmma.m64nNk8"). They are the tensor core's like the accumulators: until the wgmma is waited for nobody writes them.
 template <int N> struct WgmmaTf32;
 
-#define WGMMA_TF32(N, NAMES, A, B, ADD, ...)                                                                     \
+#define WGMMA_TF32(N, NAMES, A, B, ADD, A1, A2, A3, B_OF_REGISTERS, ADD_OF_REGISTERS, ...)                       \
     template <> struct WgmmaTf32<N> {                                                                            \
         static __device__ __forceinline__ void issue(                                                            \
             float (&acc)[N / 2], const unsigned long long a, const unsigned long long b, const int add)          \
@@ -299,11 +302,23 @@ template <int N> struct WgmmaTf32;
                 : __VA_ARGS__                                                                                    \
                 : "l"(a), "l"(b), "r"(add));                                                                     \
         }                                                                                                        \
+                                                                                                                 \
+        static __device__ __forceinline__ void issue(                                                            \
+            float (&acc)[N / 2], const unsigned (&a)[4], const unsigned long long b, const int add)              \
+        {                                                                                                        \
+            asm volatile(                                                                                        \
+                "{.reg .pred p; setp.ne.b32 p, %" #ADD_OF_REGISTERS ", 0;\n"                                     \
+                "wgmma.mma_async.sync.aligned.m64n" #N "k8.f32.tf32.tf32 {" NAMES "}, "                          \
+                "{%" #A ", %" #A1 ", %" #A2 ", %" #A3 "}, %" #B_OF_REGISTERS ", p, 1, 1;}"                       \
+                : __VA_ARGS__                                                                                    \
+                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));                                 \
+        }                                                                                                        \
     };
 
-WGMMA_TF32(64, NAMES_0, 32, 33, 34, ACC_32(0))
-WGMMA_TF32(128, NAMES_0 NAMES_32, 64, 65, 66, ACC_32(0), ACC_32(32))
-WGMMA_TF32(256, NAMES_0 NAMES_32 NAMES_64 NAMES_96, 128, 129, 130, ACC_32(0), ACC_32(32), ACC_32(64), ACC_32(96))
+WGMMA_TF32(64, NAMES_0, 32, 33, 34, 33, 34, 35, 36, 37, ACC_32(0))
+WGMMA_TF32(128, NAMES_0 NAMES_32, 64, 65, 66, 65, 66, 67, 68, 69, ACC_32(0), ACC_32(32))
+WGMMA_TF32(256, NAMES_0 NAMES_32 NAMES_64 NAMES_96, 128, 129, 130, 129, 130, 131, 132, 133, ACC_32(0), ACC_32(32),
+           ACC_32(64), ACC_32(96))
 
 // Where chunk `chunk` of row `row` of a box lies, in bytes: rows of 128, TMA's 128-byte swizzle.
 __device__ __forceinline__ unsigned swizzled_offset(const int row, const int chunk)

@@ -229,9 +229,11 @@ fn what_they_do_not_run_on_is_refused() {
 /// Tiles of 128 filters and half of one; as many column tiles as there are steps, and more.
 #[test]
 fn a_step_of_the_weight_equals_its_halves() {
-    for device in tensor_cores::devices(Precision::Bf16, Kernels::Sm90a) {
-        for g in [(1, 9, 9, 64, 128), (1, 4, 70, 128, 192), (2, 13, 10, 64, 64), (1, 1, 1, 64, 128)] {
-            tensor_cores::step_equals_its_halves(&*device, Precision::Bf16, geometry(&g));
+    for precision in FORMATS {
+        for device in tensor_cores::devices(precision, Kernels::Sm90a) {
+            for g in [(1, 9, 9, 64, 128), (1, 4, 70, 128, 192), (2, 13, 10, 64, 64), (1, 1, 1, 64, 128)] {
+                tensor_cores::step_equals_its_halves(&*device, precision, geometry(&g));
+            }
         }
     }
 }

@@ -30,7 +30,7 @@ fn card() -> &'static Card {
 }
 
 fn errors(rows: &[Row]) -> Vec<f64> {
-    rows.iter().map(|row| row.predicted / row.measured - 1.0).collect()
+    rows.iter().filter_map(|row| Some(row.predicted / row.measured? - 1.0)).collect()
 }
 
 /// Calls beside what was measured, by set.
@@ -43,7 +43,7 @@ fn calls() -> String {
         let worst = errors.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap();
         rms.push(vec![
             set.name.to_owned(),
-            rows.len().to_string(),
+            errors.len().to_string(),
             percent(root_mean_square(&errors)),
             percent(errors.iter().sum::<f64>() / errors.len() as f64),
             format!("{:+.0} %", 100.0 * worst),
@@ -59,8 +59,11 @@ fn calls() -> String {
             row.map_or_else(
                 || "–".to_owned(),
                 |row| {
-                    let off = error(row.predicted, row.measured);
-                    format!("{:.1}, {:.1} ({off}), {:.1}", row.measured, row.predicted, row.floor)
+                    let Some(measured) = row.measured else {
+                        return format!("–, {:.1}, {:.1}", row.predicted, row.floor);
+                    };
+                    let off = error(row.predicted, measured);
+                    format!("{measured:.1}, {:.1} ({off}), {:.1}", row.predicted, row.floor)
                 },
             )
         };
@@ -149,9 +152,9 @@ fn the_model_fits_what_was_measured() {
                 set.name,
                 row.call,
                 row.layer,
-                row.measured,
+                row.measured.unwrap_or(f64::NAN),
                 row.predicted,
-                error(row.predicted, row.measured),
+                row.measured.map_or_else(|| "–".to_owned(), |measured| error(row.predicted, measured)),
                 row.kernels
             );
         }

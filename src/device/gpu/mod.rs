@@ -99,7 +99,7 @@ impl<D: Driver + 'static> Gpu<D> {
         let capability = self.driver.limits().capability;
         let decided = kernels.decide(&self.driver.describe(), capability, self.precision)?;
         let special = |module: &&module::Module| {
-            let tf32 = module.name.ends_with("_tf32");
+            let tf32 = module.name.contains("_tf32");
             let multiplies = tf32 == (self.precision == Precision::Tf32);
             module.is_special() && module.runs_on(capability) && multiplies && !ladder::teaches(module)
         };

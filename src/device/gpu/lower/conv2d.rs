@@ -184,7 +184,7 @@ pub fn conv2d_backward_weight(
 ) -> Result<()> {
     if let Some(format) = Format::of(site, x)? {
         if sm90::takes_backward_weight(site, format, g) {
-            return sm90::conv2d_backward_weight(site, g, (x, dy), weight);
+            return sm90::conv2d_backward_weight(site, format, g, (x, dy), weight);
         }
         return mma::conv2d_backward_weight(site, format, g, (x, dy), weight);
     }

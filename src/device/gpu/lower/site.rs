@@ -242,11 +242,12 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// Launches that make ready what the call's own launch reads: its cost is left for that one.
+    /// Launches that make ready what the call's own launch reads: its cost is left for that one, and what was left for the
+    /// last one stays so.
     pub fn before(&mut self, launches: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let cost = self.cost.take();
+        let (cost, last) = (self.cost.take(), self.last.take());
         let done = launches(self);
-        self.cost = cost;
+        (self.cost, self.last) = (cost, last);
         done
     }
 

@@ -95,7 +95,7 @@ impl<'a> Weight<'a> {
         self.launch(site, "reduce", len, [p, bias], [parts, biases])
     }
 
-    /// The same of a tile's slots.
+    /// The same of a tile's slots. The bias' parts are in slots, too, or in rows if `split` says so.
     pub fn reduce_slots(self, site: &mut Site, p: Arg, split: &StreamK, parts: [Arg; 2]) -> Result<()> {
         let len = self.g.weight().len();
         self.launch(site, "sm90_reduce", len, [p, Arg::value("split", split)], parts)

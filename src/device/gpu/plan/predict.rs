@@ -79,7 +79,7 @@ pub struct Line {
     /// Why.
     pub bound: Bound,
     /// Seconds that no kernel for this call can save on the card; 0 for a launch that only ends a sum, which
-    /// a better cut would save.
+    /// a better cut would save, or puts numbers in another order.
     pub floor: f64,
 }
 
@@ -121,6 +121,8 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
     let floor = least.max(compulsory as f64 / card.copy());
     // A sum may end in more than a sum: that was the call's.
     let ends_only = ends_a_sum && launch.cost.flops == 0;
+    // What another kernel would read as it lies.
+    let turns = launch.entry.name.ends_with("_turn");
     Line {
         label: label.trim_end_matches(BACKWARD).to_owned(),
         backward: label.ends_with(BACKWARD),
@@ -133,7 +135,7 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
         seconds: START + busy,
         early: launch.entry.awaits,
         bound,
-        floor: if ends_only { 0.0 } else { floor },
+        floor: if ends_only || turns { 0.0 } else { floor },
     }
 }
 

@@ -73,10 +73,12 @@ impl Work {
             let [rows, columns, _] = tile;
             let tiles = c_out.div_ceil(rows) * (9 * c_in).div_ceil(columns);
             let steps = (u64::from(tiles) * u64::from(pixels.div_ceil(depth))).div_ceil(u64::from(blocks));
+            // Of tf32 the warpgroups share the columns (kernels/conv2d_sm90_tf32_weight.cu).
+            let sides = if name.contains("_tf32_") { [columns, rows] } else { [rows, columns] };
             return Some(Self {
                 tiles: u64::from(tiles),
                 waves: f64::from(tiles) / f64::from(room),
-                cycles: (steps * fit) as f64 * of_warpgroups([rows, columns], 1.0, card),
+                cycles: (steps * fit) as f64 * of_warpgroups(sides, 1.0, card),
             });
         }
         let backward = name.starts_with("conv2d_backward_input");

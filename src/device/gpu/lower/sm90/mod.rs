@@ -1,5 +1,5 @@
 //! The convolution on Hopper: `kernels/conv2d_sm90.cu`, `conv2d_sm90_turned.cu`, `conv2d_sm90_split.cu`,
-//! `conv2d_sm90_pool.cu` and `conv2d_sm90_first.cu` of bf16, and `conv2d_sm90_tf32.cu`.
+//! `conv2d_sm90_pool.cu` and `conv2d_sm90_first.cu` of bf16, `conv2d_sm90_tf32.cu` and `conv2d_sm90_tf32_weight.cu`.
 //!
 //! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its
 //! launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the geometry alone; those
@@ -267,11 +267,10 @@ fn backward_input(
     site.launch_with(&tile.entry("conv2d_backward_input"), grid, (tile.threads, tile.shared), args)
 }
 
-/// Whether they do its weights' gradient, too. Of tf32 they cannot: its depth are pixels, which lie across, and `wgmma`
-/// takes that of 16-bit factors alone. Of 64 filters a tile would be half empty: on an H200 they took 139 us for
-/// block1_conv2, `mma` 124.
+/// Whether they do its weights' gradient, too. Of 64 filters a tile would be half empty: on an H200 they took 139 us for
+/// block1_conv2 in bf16, `mma` 124.
 pub fn takes_backward_weight(site: &Site, format: Format, g: Conv2d) -> bool {
-    takes(site, format, g) && format == BF16 && g.c_out >= THIRDS.rows
+    takes(site, format, g) && g.c_out >= THIRDS.rows
 }
 
 /// What sums the weights' gradient. Measured: THIRDS is within 7 % of the best of four tiles in all layers, but
@@ -283,10 +282,14 @@ fn weight_tile(g: Conv2d) -> Tile {
 
 pub fn conv2d_backward_weight(
     site: &mut Site,
+    format: Format,
     g: Conv2d,
     (x, dy): (&Buffer, &Buffer),
     weight: Weight<'_>,
 ) -> Result<()> {
+    if format == Format::Tf32 {
+        return tf32::conv2d_backward_weight(site, g, (x, dy), weight);
+    }
     // Their number is part of the order of the sums: the same on every card.
     backward_weight(site, (weight_tile(g), SMS), g, (x, dy), weight)
 }
@@ -313,5 +316,6 @@ fn backward_weight(
     site.launch_with(&entry, [blocks, 1, 1], (tile.threads, tile.shared), args)?;
     let [blocks, rows, columns, steps] =
         [site.size(blocks)?, site.size(tile.rows)?, site.size(tile.columns)?, site.size(steps)?];
-    weight.reduce_slots(site, p, &params::StreamK { blocks, rows, columns, steps }, parts)
+    let split = params::StreamK { blocks, rows, columns, steps, bias_rows: 0 };
+    weight.reduce_slots(site, p, &split, parts)
 }

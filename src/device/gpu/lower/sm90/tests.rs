@@ -309,6 +309,46 @@ fn any_cut_of_the_weights_gradient_gives_the_same() {
     }
 }
 
+/// The same of tf32, and for what warps may be ahead: fragments are loaded for the next step while this one is multiplied.
+#[test]
+fn any_cut_of_the_weights_gradient_in_tf32_gives_the_same() {
+    let numbers = |gpu: &Gpu<Emulator>, seed: usize, len: usize| {
+        let one = |i: usize| [1.0f32, 2.0, -1.0, -2.0][((i + seed) * 2_654_435_761) >> 9 & 3];
+        let mut buffer = gpu.alloc(Dtype::F32, len).unwrap();
+        let all: Vec<f32> = (0..len).map(one).collect();
+        gpu.upload_bytes(bytemuck::cast_slice(&all), &mut buffer).unwrap();
+        buffer
+    };
+    let run = |gpu: &Gpu<Emulator>, cut| {
+        let (x, dy) = (numbers(gpu, 1, G.x().len()), numbers(gpu, 2, G.y().len()));
+        let other = gpu.alloc(Dtype::F32, G.weight().len()).unwrap();
+        let dweight = by(gpu, false, (Dtype::F32, G.weight().len()), |site, dweight| {
+            let weight = Weight::open(site, G, Goal::Store(dweight), None)?;
+            tf32::backward_weight(site, cut, G, (&x, &dy), weight)
+        });
+        let dbias = by(gpu, false, (Dtype::F32, G.c_out), |site, dbias| {
+            let weight = Weight::open(site, G, Goal::Store(&other), Some(dbias))?;
+            tf32::backward_weight(site, cut, G, (&x, &dy), weight)
+        });
+        (dweight, dbias)
+    };
+    let gpu = working(Precision::Tf32);
+    let want = run(&gpu, (tf32::LARGE, SMS));
+    for tile in [tf32::LARGE, tf32::SMALL] {
+        for most in [SMS, 7, 5, 1] {
+            assert!(run(&gpu, (tile, most)) == want, "{tile:?} by {most} blocks");
+        }
+    }
+    for schedule in [Schedule::Lowest, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
+        for late_copies in [false, true] {
+            let options = Options { capability: 90, schedule, late_copies, ..Options::default() };
+            let gpu = Gpu::new(Emulator::new(options).unwrap()).unwrap();
+            let gpu = gpu.with_precision(Precision::Tf32).with_kernels(Kernels::Sm90a).unwrap();
+            assert!(run(&gpu, (tf32::LARGE, 2)) == want, "{options:?}");
+        }
+    }
+}
+
 /// The tiles of VGG16's layers, as they were fastest on an H200 but for 5 %, and how many of them.
 #[test]
 fn layers_get_the_tiles_that_were_fastest() {

@@ -1,8 +1,8 @@
-//! The convolution of tf32 on Hopper: `kernels/conv2d_sm90_tf32.cu`.
+//! The convolution of tf32 on Hopper: `kernels/conv2d_sm90_tf32.cu`, `conv2d_sm90_tf32_weight.cu`.
 //!
-//! In: as `sm90`, activations and weights in f32; TMA rounds operands to tf32 as it copies them. Out: launches of the
-//! products whose rows are pixels. The backward pass reads transposed weights, made by a launch before; a pool is a
-//! launch of its own.
+//! In: as `sm90`, activations and weights in f32; TMA rounds operands to tf32 as it copies them. Out: launches. `wgmma` takes
+//! tf32 along the depth alone: backward_input reads transposed weights, and backward_weight transposed gradients, each made
+//! by a launch before; a pool is a launch of its own.
 
 use super::tile::{NARROW, SQUARE, WIDE};
 use super::{ROWS, Tile, boxes, matrix, seen, step};
@@ -10,7 +10,8 @@ use crate::device::gpu::driver::Address;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::lower::conv2d::{geometry, inputs, pixels, pooled};
 use crate::device::gpu::lower::mma::Format;
-use crate::device::gpu::lower::{Form, Site, layout, maxpool2d};
+use crate::device::gpu::lower::{Form, SMS, Site, Weight, layout, maxpool2d};
+use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Conv2d;
@@ -115,4 +116,73 @@ pub(super) fn backward_input(
     let grid = tile.grid(pixels(g), g.c_in);
     let args = [dy, source, geometry(site, g)?, mask, dx];
     site.launch_with(&entry(tile, "conv2d_backward_input"), grid, (tile.threads, tile.shared), args)
+}
+
+/// Pixels that a block turns of `dy`, and its filters: `conv2d_backward_weight_sm90_tf32_turn`.
+const TURNED: [usize; 2] = [128, 32];
+
+/// Tiles of the weights' gradient, rows filters and columns (tap, channel). As in bf16 a step of 256 x 128 reads less for
+/// each product; where filters leave half of it empty, tiles are half as large.
+pub(super) const LARGE: Tile = Tile { rows: 256, columns: 128, shared: 196_672, ..WIDE };
+pub(super) const SMALL: Tile = Tile { rows: 128, columns: 128, shared: 196_704, ..SQUARE };
+
+fn weight_tile(g: Conv2d) -> Tile {
+    if g.c_out.div_ceil(SMALL.rows).is_multiple_of(2) { LARGE } else { SMALL }
+}
+
+pub fn conv2d_backward_weight(
+    site: &mut Site,
+    g: Conv2d,
+    (x, dy): (&Buffer, &Buffer),
+    weight: Weight<'_>,
+) -> Result<()> {
+    // Their number is part of the order of the sums: the same on every card.
+    backward_weight(site, (weight_tile(g), SMS), g, (x, dy), weight)
+}
+
+/// By `most` blocks at most.
+pub(super) fn backward_weight(
+    site: &mut Site,
+    (tile, most): (Tile, usize),
+    g: Conv2d,
+    (x, dy): (&Buffer, &Buffer),
+    weight: Weight<'_>,
+) -> Result<()> {
+    let tiles = g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns);
+    let steps = pixels(g).div_ceil(step(TF32));
+    let blocks = (tiles * steps).min(most);
+    let (x, dy) = (seen(site, TF32, ("x", x), (g, g.c_in), step(TF32))?, site.f32("dy", dy, g.y().len())?);
+    // Rows of pixels, whole groups of eight, which the kernel numbers in its own order.
+    let (pitch, rows) = (pixels(g).next_multiple_of(8), pixels(g).div_ceil(TURNED[0]));
+    let [to, turned] = site.between(["turned", "turned"], Dtype::F32, g.c_out * pitch)?;
+    let at = turned.place().map_or(Address(0), |(_, at)| at);
+    let turned = boxes(site, TF32, ("turned", at), [g.c_out, pitch], tile.rows)?;
+    // Block g leaves its sums of tile t in slot g + t.
+    let slots = blocks + tiles - 1;
+    let parts = site.parts(slots, tile.rows * tile.columns)?;
+    let biases = weight.biases(site, rows, g.c_out)?;
+    let p = geometry(site, g)?;
+    let grid = [rows * (g.c_out / TURNED[1]), 1, 1];
+    let args = [p.clone(), dy, biases.clone(), to];
+    site.before(|site| site.launch("conv2d_backward_weight_sm90_tf32_turn", grid, 256, args))?;
+    let args = [x, turned, p.clone(), parts.clone()];
+    site.launch_with(
+        &entry(tile, "conv2d_backward_weight"),
+        [blocks, 1, 1],
+        (tile.threads, tile.shared),
+        args,
+    )?;
+    let [blocks, rows, columns, steps, bias_rows] = [
+        site.size(blocks)?,
+        site.size(tile.rows)?,
+        site.size(tile.columns)?,
+        site.size(steps)?,
+        site.size(rows)?,
+    ];
+    weight.reduce_slots(
+        site,
+        p,
+        &params::StreamK { blocks, rows, columns, steps, bias_rows },
+        [parts, biases],
+    )
 }

@@ -117,10 +117,14 @@ pub fn check_pairs(launches: &[Launch]) {
     for pair in launches.windows(2).filter(|pair| pair[0].entry.name == "transpose") {
         hopper::check_turned(&pair[0], &pair[1]);
     }
-    for pair in launches.windows(2).filter(|pair| pair[1].entry.name.ends_with("_reduce")) {
-        let [from, to] = [&pair[0], &pair[1]];
+    for pair in launches.windows(2).filter(|pair| pair[0].entry.name.ends_with("_turn")) {
+        hopper::check_turned_gradients(&pair[0], &pair[1]);
+    }
+    let ends = |at: &usize| launches[*at].entry.name.ends_with("_reduce");
+    for at in (1..launches.len()).filter(ends) {
+        let [from, to] = [&launches[at - 1], &launches[at]];
         if from.entry.name.contains("_sm90_") {
-            hopper::check_slots(from, to);
+            hopper::check_slots(at.checked_sub(2).map(|at| &launches[at]), from, to);
             continue;
         }
         let [count, each] = words(to, "p")[..] else { panic!("parts have a count and a length") };

@@ -32,7 +32,9 @@ fn check_map(launch: &Launch, name: &str, sizes: &[usize], moved: Box, rounds: b
     });
     assert!(dense.take(sizes.len() - 1).eq(map.strides().iter().copied()), "{who}: {map:?}");
     assert_eq!((map.swizzle(), map.inner_bytes()), (Swizzle::B128, 128), "{who}");
-    assert!((sizes[0] * dtype.size()).is_multiple_of(128), "{who}: no box is cut along channels");
+    // Of gradients that were turned the innermost are pixels: the last box ends in zeros.
+    let pixels = launch.entry.name.contains("_weight_") && name == "turned";
+    assert!(pixels || (sizes[0] * dtype.size()).is_multiple_of(128), "{who}: no box is cut along channels");
     let inner = (128 / dtype.size()) as u32;
     let want = match moved {
         Box::Pixels(pixels) => {
@@ -55,6 +57,14 @@ pub fn check(launch: &Launch) -> bool {
     assert_eq!(launch.shared, declared(launch.entry.name), "{}", launch.entry.name);
     let p = words(launch, "p");
     let [n, h, w, c_in, c_out] = p[..] else { panic!("sizes of a convolution") };
+    if kind == "tf32_turn" {
+        // 128 pixels of 32 filters; rows are whole groups of eight pixels.
+        let (pixels, blocks) = (n * h * w, (n * h * w).div_ceil(128));
+        assert_eq!(launch.grid, [(blocks * c_out / 32) as u32, 1, 1], "{p:?}");
+        assert_eq!(len(launch, "turned"), c_out * pixels.next_multiple_of(8), "{p:?}");
+        assert!([0, blocks * c_out].contains(&len(launch, "biases")), "{p:?}");
+        return true;
+    }
     let (rounds, kind) = match kind.strip_prefix("tf32_") {
         Some(kind) => (true, kind),
         None => (false, kind),
@@ -103,11 +113,15 @@ pub fn check(launch: &Launch) -> bool {
             }
         }
         "conv2d_backward_weight" => {
-            // A step of 64 pixels.
-            check_map(launch, "x", &x, Box::Pixels(64), false);
-            check_map(launch, "dy", &[c_out, pixels], Box::Rows(64), false);
+            let step = pixels_of_a_step(launch);
+            check_map(launch, "x", &x, Box::Pixels(step), rounds);
+            if rounds {
+                check_map(launch, "turned", &[pixels.next_multiple_of(8), c_out], Box::Rows(rows), true);
+            } else {
+                check_map(launch, "dy", &[c_out, pixels], Box::Rows(step), false);
+            }
             let tiles = c_out.div_ceil(rows) * (9 * c_in).div_ceil(columns);
-            stay(launch, tiles * pixels.div_ceil(64), SMS);
+            stay(launch, tiles * pixels.div_ceil(step), SMS);
             return true;
         }
         other => panic!("no word about {other}"),
@@ -125,6 +139,11 @@ pub fn check(launch: &Launch) -> bool {
     true
 }
 
+/// 128 bytes of numbers.
+fn pixels_of_a_step(launch: &Launch) -> usize {
+    if launch.entry.name.contains("_tf32_") { 32 } else { 64 }
+}
+
 /// A block for each piece of work, as long as the card has room for it.
 fn stay(launch: &Launch, work: usize, room: usize) {
     assert_eq!(launch.grid, [work.min(room) as u32, 1, 1], "{}: {work} pieces", launch.entry.name);
@@ -140,6 +159,12 @@ fn check_reduce(launch: &Launch) {
     assert_eq!(launch.grid, [blocks as u32, 1, 1], "{}", launch.entry.name);
 }
 
+/// Gradients become rows of pixels before they are multiplied along them; the bias' sums are made on the way.
+pub fn check_turned_gradients(from: &Launch, to: &Launch) {
+    assert_eq!(words(from, "p"), words(to, "p"), "before {}", to.entry.name);
+    assert_eq!(arg(from, "turned").place().map(|(_, at)| at), arg(to, "turned").place().map(|(_, at)| at));
+}
+
 /// (c_out, 3, 3, c_in) becomes (3, 3, c_in, c_out) before it is multiplied along the filters.
 pub fn check_turned(from: &Launch, to: &Launch) {
     let [_, _, _, c_in, c_out] = words(to, "p")[..] else { panic!("sizes of a convolution") };
@@ -149,21 +174,26 @@ pub fn check_turned(from: &Launch, to: &Launch) {
 
 /// Blocks that share out the steps of all tiles evenly leave their sums of a tile in a slot of their own: block and tile
 /// together are its number.
-pub fn check_slots(from: &Launch, to: &Launch) {
+/// `before` is what ran before `from`.
+pub fn check_slots(before: Option<&Launch>, from: &Launch, to: &Launch) {
     let name = from.entry.name;
     let [rows, columns] = numbers(name.rsplit('_').next().unwrap());
     let [n, h, w, c_in, c_out] = words(from, "p")[..] else { panic!("sizes of a convolution") };
     assert_eq!(words(to, "p"), words(from, "p"));
-    let steps = (n * h * w).div_ceil(64);
+    let steps = (n * h * w).div_ceil(pixels_of_a_step(from));
     let blocks = from.grid[0] as usize;
-    assert_eq!(words(to, "split"), [blocks, rows, columns, steps], "{name}");
+    // Sums of the bias by the pixels that were turned together, or in slots.
+    let turned = before.filter(|_| name.contains("_tf32_"));
+    let lines = if turned.is_some() { (n * h * w).div_ceil(128) } else { 0 };
+    assert_eq!(words(to, "split"), [blocks, rows, columns, steps, lines], "{name}");
     let tiles = c_out.div_ceil(rows) * (9 * c_in).div_ceil(columns);
     // The last block's slot of the last tile, and the ends of a block's share as the kernels compute them.
     let slots = blocks - 1 + tiles;
     assert!(tiles * steps < 1 << 31, "{name}: an int counts the steps of all tiles");
     assert_eq!(arg(from, "parts"), arg(to, "parts"));
-    assert_eq!(arg(from, "biases"), arg(to, "biases"));
     assert_eq!(len(from, "parts"), slots * rows * columns, "{name}");
-    assert!([0, slots * rows].contains(&len(from, "biases")), "{name}");
+    let (whose, most) = turned.map_or((from, slots * rows), |turned| (turned, lines * c_out));
+    assert_eq!(arg(whose, "biases"), arg(to, "biases"));
+    assert!([0, most].contains(&len(to, "biases")), "{name}");
     assert!(matches!(arg(to, "parts"), Arg::Pointer { dtype: Dtype::F32, .. }));
 }
