@@ -1,7 +1,7 @@
 // conv2d_entries.cuh   what entries on tensor cores take: NAME ends in the format and the tile, TYPE is mma.cuh's
 //
 // A tile's name is M x N x K of a step. Warp tile, stages and blocks per multiprocessor stand in the
-// .cu files; src/device/gpu/lower/mma/mod.rs knows threads and bytes of shared memory.
+// .cu files; src/device/gpu/lower/mma/format.rs knows threads and bytes of shared memory.
 //
 // The body follows on a line of its own: ptxas of CUDA 12.0 dies of a function that is inlined at the line where
 // its entry begins.

@@ -33,7 +33,7 @@ struct Tile {
     static constexpr int RESULT_ROW = BN * T::BYTES + (T::COPIES ? (T::BYTES == 2 ? 16 : 32) : 0);
     // Chunks that a thread loads in a step.
     static constexpr int SLOTS = STAGE / 16 / THREADS;
-    // Dynamic shared memory; src/device/gpu/lower/mma/mod.rs computes the same.
+    // Dynamic shared memory; src/device/gpu/lower/mma/format.rs says the same.
     static constexpr int SHARED = STAGES * STAGE;
 };
 

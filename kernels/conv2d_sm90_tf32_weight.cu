@@ -8,22 +8,22 @@
 //   conv2d_backward_weight_…        parts[g + t] = Σ dy·x of tile t over the steps of block g; conv2d_weight_reduce.cu
 //                                   adds them up
 //
-// x (n, h, w, c_in), dy (n, h, w, c_out), turned (c_out, pitch), parts and biases (pixels / 128, c_out): f32. c_in and
-// c_out are multiples of 64; pitch is the number of pixels rounded up to 8. x and turned come as tensor maps that make
-// TMA round to tf32, to the nearest, as it copies. Names say filters x (tap, channel) of a block's tile; blocks are
-// persistent and share steps (stream-K), as in conv2d_sm90_weight.cuh.
+// x (n, h, w, c_in), dy (n, h, w, c_out), turned (steps, c_out, 32), biases (⌈pixels / 128⌉, c_out), parts (slots, see
+// below): f32. c_in and c_out are multiples of 64; a step is 32 pixels, the last one filled up with zeros. x and turned
+// come as tensor maps that make TMA round to tf32, to the nearest, as it copies. Names say filters x (tap, channel) of a
+// block's tile; blocks are persistent and share steps (stream-K), as in conv2d_sm90_weight.cuh.
 //
 // K = pixels, and both operands lie across it: a row of x or dy is a pixel. wgmma takes bf16 so, but tf32 only K-major
 // from shared memory. From registers it takes any layout, because a thread loads what it multiplies. So the operands are
 // swapped: M = (tap, channel), whose pixels TMA gathers for each tap and threads load from where they are, and N =
-// filters, of which one launch before makes rows of pixels. x would be worse to turn: its taps are runs of pixels that
-// begin one number earlier or later, and boxes and descriptors begin at 16 bytes. What turns dy reads and writes it once
-// (8 bytes an element, a tenth of the time of the product); it sums the gradient of the bias from it as well.
+// filters, of which one launch before makes rows of 32 pixels, whole lines of memory, those of a step side by side. x
+// would be worse to turn: 32 pixels in a row cross the ends of the map's lines, where every tap needs other zeros. What
+// turns dy reads and writes it once, 8 bytes an element, and sums the gradient of the bias as well.
 //
-// Banks: a fragment of A is 8 channels of 4 pixels for a load of a warp. With 128-byte swizzle the chunks of pixels 2t
-// and 2t + 1 would lie in the same banks where channels are eight in a row. So pixels are numbered otherwise: K = t of a
-// group of eight is pixel 2t, K = 4 + t is pixel 2t + 1, t = 0 to 3. `turned` has that order, and the 32 words of a load
-// lie in 32 banks.
+// Rows of M are numbered so that a thread has two channels side by side: rows g and g + 8 of a warp's 16 are channels 2g
+// and 2g + 1. So it loads and stores eight bytes at once. Pixels are numbered so that half a warp meets 32 banks: with
+// 128-byte swizzle the chunks of pixels 2t and 2t + 1 would lie in the same ones. K = t of a group of eight is pixel 2t,
+// K = 4 + t is pixel 2t + 1, t = 0 to 3, and `turned` has that order.
 
 #include "conv2d_sm90.cuh"
 
@@ -37,17 +37,23 @@ constexpr int READERS = 8;
 // Tile's rows are (tap, channel), its columns filters.
 template <class Tile> constexpr int WEIGHT_SHARED = Tile::STAGES * (Tile::STAGE + 16);
 
-// Sets of a step's four fragments of A. Two: while one is multiplied the next is loaded.
+// A step's four fragments of A. A thread has two of these: while one is multiplied the next is loaded.
 struct Fragments {
     unsigned k[4][4];
 };
 
-// What a thread loads of its warp's 16 channels: the offset of element (row g + 8·half, K = t + 4·odd) of a fragment
-// from its box, g = lane / 4, t = lane % 4.
-__device__ __forceinline__ int fragment_offset(const int half, const int odd)
+// Two neighbouring words of shared memory.
+__device__ __forceinline__ void load_pair(unsigned& low, unsigned& high, const unsigned at)
+{
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(low), "=r"(high) : "r"(at) : "memory");
+}
+
+// Where a thread finds channels 2g and 2g + 1 of its warp's 16, of pixel 2t + odd (g = lane / 4, t = lane % 4): the
+// offset from the boxes of its warpgroup.
+__device__ __forceinline__ int fragment_offset(const int odd)
 {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
-    const int channel = warp % 2 * 16 + half * 8 + lane / 4, pixel = lane % 4 * 2 + odd;
+    const int channel = warp % 2 * 16 + lane / 4 * 2, pixel = lane % 4 * 2 + odd;
     return warp / 2 * BOX_PIXELS + swizzled_offset(pixel, channel / 4) + channel % 4 * 4;
 }
 
@@ -91,7 +97,8 @@ __device__ __forceinline__ void backward_weight(
                 for (int k = 0; k < BOXES; ++k)
                     load_pixels(a + k * BOX_PIXELS, x, arrived, channel[k], corner.w, corner.h, corner.n, tap[k] / 3,
                                 tap[k] % 3);
-                load_box(a + Tile::STAGE_A, turned, arrived, step * TF32_STEP, filter);
+                // Past the last filter are those of the next step: nobody reads those columns either.
+                load_box(a + Tile::STAGE_A, turned, arrived, 0, step * int(p.c_out) + filter);
                 ring.forward();
             }
             at += last - first;
@@ -100,9 +107,8 @@ __device__ __forceinline__ void backward_weight(
     }
     alloc_registers<232>();
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
-    int offsets[4];
-    #pragma unroll
-    for (int i = 0; i < 4; ++i) offsets[i] = warpgroup * 2 * BOX_PIXELS + fragment_offset(i % 2, i / 2);
+    const int boxes = warpgroup * 2 * BOX_PIXELS;
+    const int offsets[2] = {boxes + fragment_offset(0), boxes + fragment_offset(1)};
     // Waits for the ring's stage and loads its fragments of A.
     const auto load = [&](Fragments& to) {
         wait(full(barriers, ring.stage), ring.parity);
@@ -110,7 +116,8 @@ __device__ __forceinline__ void backward_weight(
         #pragma unroll
         for (int k = 0; k < 4; ++k)
             #pragma unroll
-            for (int i = 0; i < 4; ++i) to.k[k][i] = load_word(stage + k * 1024 + offsets[i]);
+            for (int odd = 0; odd < 2; ++odd)
+                load_pair(to.k[k][odd * 2], to.k[k][odd * 2 + 1], stage + k * 1024 + offsets[odd]);
     };
     const auto free = [&](const int stage) {
         __syncwarp();
@@ -146,13 +153,15 @@ __device__ __forceinline__ void backward_weight(
         wgmma_wait<0>();
         free(before);
         fence_acc(acc);
-        // A warp stores 8 columns of 4 filters at a time: four sectors.
+        // A warp stores 16 columns of 4 filters at a time: eight sectors.
         float* slot = parts + static_cast<long long>(int(blockIdx.x) + tile) * (Tile::BM * Tile::BN);
-        float* to = slot + (lane % 4 * 2 * Tile::BM + warpgroup * 64 + warp * 16 + lane / 4);
+        float* to = slot + (lane % 4 * 2 * Tile::BM + warpgroup * 64 + warp * 16 + lane / 4 * 2);
         #pragma unroll
         for (int k = 0; k < Tile::BN / 8; ++k)
             #pragma unroll
-            for (int i = 0; i < 4; ++i) to[(k * 8 + i % 2) * Tile::BM + i / 2 * 8] = acc[0][k * 4 + i];
+            for (int i = 0; i < 2; ++i)
+                *reinterpret_cast<float2*>(to + (k * 8 + i) * Tile::BM) =
+                    make_float2(acc[0][k * 4 + i], acc[0][k * 4 + 2 + i]);
         at += last - first;
     }
 }
@@ -184,7 +193,7 @@ extern "C" __global__ __launch_bounds__(TURNERS) void conv2d_backward_weight_sm9
     await_predecessor();
     __shared__ float tile[PIXELS][FILTERS + 1];
     __shared__ float part[TURNERS / 32][FILTERS];
-    const int pixels = p.n * p.h * p.w, pitch = (pixels + 7) / 8 * 8;
+    const int pixels = p.n * p.h * p.w, steps = (pixels + TF32_STEP - 1) / TF32_STEP;
     const int across = p.c_out / FILTERS, row = int(blockIdx.x) / across;
     const int filter = int(blockIdx.x) % across * FILTERS, pixel = row * PIXELS;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -212,10 +221,11 @@ extern "C" __global__ __launch_bounds__(TURNERS) void conv2d_backward_weight_sm9
     const int mine = warp / 2 * 8 + warp % 2 + lane / 8 * 2;
     #pragma unroll
     for (int k = 0; k < 4; ++k) {
-        const int at = k * 32 + lane % 8 * 4;
-        if (pixel + at >= pitch) continue;
-        const int from = k * 32 + lane % 8 / 2 * 8 + lane % 2;
-        *reinterpret_cast<float4*>(turned + ((filter + mine) * pitch + pixel + at)) =
+        const int step = row * (PIXELS / TF32_STEP) + k;
+        if (step >= steps) break;
+        const int from = k * TF32_STEP + lane % 8 / 2 * 8 + lane % 2;
+        float* to = turned + ((step * int(p.c_out) + filter + mine) * TF32_STEP + lane % 8 * 4);
+        *reinterpret_cast<float4*>(to) =
             make_float4(tile[from][mine], tile[from + 2][mine], tile[from + 4][mine], tile[from + 6][mine]);
     }
     if (!biases) return;

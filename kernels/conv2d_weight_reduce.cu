@@ -4,12 +4,14 @@
 //   conv2d_backward_weight_reduce        dweight = Σ parts,  dbias = Σ biases
 //   conv2d_rmsprop_step_reduce           g = Σ parts,  v = rho·v + (1-rho)·g²,  w = w - rate·g / √(v + epsilon),
 //                                        dbias = Σ biases
-//   …_sm90_reduce                        the same of what conv2d_sm90.cu and conv2d_sm90_tf32_weight.cu leave
+//   …_sm90_reduce                        the same of what conv2d_sm90.cu leaves
+//   …_sm90_tf32_reduce                   the same of what conv2d_sm90_tf32_weight.cu leaves
 //
-//   parts     (parts, c_out, 3, 3, c_in)   in       of …_sm90: slots of a tile, its first block's and those of the
+//   parts     (parts, c_out, 3, 3, c_in)   in       of …_sm90…: slots of a tile, its first block's and those of the
 //                                                   blocks after it that had steps of the tile (stream-K)
-//   biases    (rows, c_out)                in       one of each part and column tile; of …_sm90 also (slots, a
-//                                                   tile's filters); or null, and then no dbias
+//   biases    (rows, c_out)                in       one of each part and column tile, of …_sm90_tf32 one of each 128
+//                                                   pixels; of …_sm90 (slots, a tile's filters); or null, and then
+//                                                   no dbias
 //   dweight   (c_out, 3, 3, c_in)          out
 //   velocity  as dweight                   in, out  v, the mean square
 //   weight    as dweight                   in, out  w
@@ -90,16 +92,6 @@ __device__ __forceinline__ void sum_lines(const unsigned filters, Line line, flo
     dbias[filter] = sum;
 }
 
-// What a line adds up of rows of biases, one behind the other: every LINES-th.
-__device__ __forceinline__ float sum_rows(
-    const Partials bias, const float* RESTRICT biases, const unsigned filter, const unsigned line)
-{
-    float sum = 0.0f;
-    #pragma unroll 4
-    for (unsigned k = line; k < bias.count; k += LINES) sum += biases[k * bias.len + filter];
-    return sum;
-}
-
 // Parts one behind the other, biases too.
 template <class Epilogue>
 __device__ __forceinline__ void reduce(
@@ -109,7 +101,10 @@ __device__ __forceinline__ void reduce(
     const unsigned before = bias_blocks(biases, bias.len);
     if (blockIdx.x < before) {
         return sum_lines(bias.len, [&](const unsigned filter, const unsigned line) {
-            return sum_rows(bias, biases, filter, line);
+            float sum = 0.0f;
+            #pragma unroll 4
+            for (unsigned k = line; k < bias.count; k += LINES) sum += biases[k * bias.len + filter];
+            return sum;
         }, dbias);
     }
     const unsigned at = 4 * ((blockIdx.x - before) * LINEAR + threadIdx.x);
@@ -140,24 +135,30 @@ __device__ __forceinline__ Blocks blocks_of(const StreamK split, const unsigned 
     return {(tile * split.blocks + (split.blocks - 1) / split.steps) / tiles, ((tile + 1) * split.blocks - 1) / tiles};
 }
 
-template <class Epilogue>
+// `ROWS`: the bias' sums are so many rows, `rows`; else they are in slots too.
+template <bool ROWS, class Epilogue>
 __device__ __forceinline__ void reduce_slots(
-    const Conv2d p, const StreamK split, const float* RESTRICT parts, const float* RESTRICT biases, Epilogue epilogue,
-    float* RESTRICT dbias)
+    const Conv2d p, const unsigned rows, const StreamK split, const float* RESTRICT parts,
+    const float* RESTRICT biases, Epilogue epilogue, float* RESTRICT dbias)
 {
     const unsigned columns = 9 * p.c_in, before = bias_blocks(biases, p.c_out);
     const unsigned down = (p.c_out + split.rows - 1) / split.rows;
     const unsigned across = (columns + split.columns - 1) / split.columns, tiles = down * across;
     if (blockIdx.x < before) {
         return sum_lines(p.c_out, [&](const unsigned filter, const unsigned line) {
-            if (split.bias_rows > 0) return sum_rows({split.bias_rows, p.c_out}, biases, filter, line);
             float sum = 0.0f;
-            #pragma unroll 1
-            for (unsigned k = line; k < across; k += LINES) {
-                const unsigned tile = k * down + filter / split.rows;
-                const Blocks of = blocks_of(split, tiles, tile);
-                for (unsigned g = of.first; g <= of.last; ++g)
-                    sum += biases[(g + tile) * split.rows + filter % split.rows];
+            if constexpr (ROWS) {
+                // There may be thousands, and a load takes as long as hundreds of instructions: eight at once.
+                #pragma unroll 8
+                for (unsigned k = line; k < rows; k += LINES) sum += biases[k * p.c_out + filter];
+            } else {
+                #pragma unroll 1
+                for (unsigned k = line; k < across; k += LINES) {
+                    const unsigned tile = k * down + filter / split.rows;
+                    const Blocks of = blocks_of(split, tiles, tile);
+                    for (unsigned g = of.first; g <= of.last; ++g)
+                        sum += biases[(g + tile) * split.rows + filter % split.rows];
+                }
             }
             return sum;
         }, dbias);
@@ -200,7 +201,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_backward_weight_sm90
     float* RESTRICT dweight, float* RESTRICT dbias)
 {
     await_predecessor();
-    reduce_slots(p, split, parts, biases, Stored{dweight}, dbias);
+    reduce_slots<false>(p, 0, split, parts, biases, Stored{dweight}, dbias);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_rmsprop_step_sm90_reduce(
@@ -209,5 +210,22 @@ extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_rmsprop_step_sm90_re
     float* RESTRICT dbias)
 {
     await_predecessor();
-    reduce_slots(p, split, parts, biases, Stepped{rule, velocity, weight, shadow}, dbias);
+    reduce_slots<false>(p, 0, split, parts, biases, Stepped{rule, velocity, weight, shadow}, dbias);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_backward_weight_sm90_tf32_reduce(
+    const Conv2d p, const unsigned rows, const StreamK split, const float* RESTRICT parts,
+    const float* RESTRICT biases, float* RESTRICT dweight, float* RESTRICT dbias)
+{
+    await_predecessor();
+    reduce_slots<true>(p, rows, split, parts, biases, Stored{dweight}, dbias);
+}
+
+extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_rmsprop_step_sm90_tf32_reduce(
+    const Conv2d p, const unsigned rows, const StreamK split, const Rmsprop rule, const float* RESTRICT parts,
+    const float* RESTRICT biases, float* velocity, float* weight, unsigned short* shadow,
+    float* RESTRICT dbias)
+{
+    await_predecessor();
+    reduce_slots<true>(p, rows, split, parts, biases, Stepped{rule, velocity, weight, shadow}, dbias);
 }

@@ -5,7 +5,7 @@
 // chunks are swizzled by address (bits 4 to 6 xor bits 7 to 9), so tiles begin at multiples of 1024. Numbers outside a
 // tensor are read as zeros and not written.
 //
-// wgmma: a warpgroup (four warps) multiplies M = 64 by N, K = 16, with both operands where TMA put them and the
+// wgmma: a warpgroup (four warps) multiplies M = 64 by N, K = 16 (8 of tf32), with operands where TMA put them and the
 // accumulators in registers: warp q has rows 16q to 16q + 15, as "Register Fragments for wgmma .m64nNk16" of the PTX
 // ISA lays them out: those of mma.m16n8k16, eight columns after eight. wgmma are issued and waited for later; from
 // `wgmma_fence` to `wgmma_wait` the accumulators are the tensor core's.
@@ -224,7 +224,7 @@ __device__ __forceinline__ unsigned long long mn_major_descriptor(const unsigned
     return 1ull << 62 | 1024ull >> 4 << 32 | 8192ull >> 4 << 16 | (at & 0x3ffff) >> 4;
 }
 
-// An operand of either layout from K = 16·k on.
+// An operand of either layout from the k-th 32 bytes of its rows on: K = 16·k, of tf32 8·k.
 template <bool MN_MAJOR> __device__ __forceinline__ unsigned long long smem_descriptor(const unsigned at, const int k)
 {
     if constexpr (MN_MAJOR) {

@@ -114,14 +114,12 @@ struct Split {
     unsigned length;
 };
 
-// A product whose tiles and steps blocks share out evenly (stream-K): tiles of rows x columns, so many steps each. The
-// bias' sums are so many rows, one behind the other; or, if there are none, in slots like the product's.
+// A product whose tiles and steps blocks share out evenly (stream-K): tiles of rows x columns, so many steps each.
 struct StreamK {
     unsigned blocks;
     unsigned rows;
     unsigned columns;
     unsigned steps;
-    unsigned bias_rows;
 };
 
 // What the blocks of a Split left: count results of len numbers, one behind the other.

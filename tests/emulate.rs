@@ -355,10 +355,6 @@ fn numbers_and_kernels_that_are_not_there_are_refused() {
             vec!["conv2d_forward", "--precision", "bf16", "--kernels", "sm90a", "--shape", "c_in=65"],
             "has no kernel of sm90a for these sizes",
         ),
-        (
-            vec!["conv2d_backward_weight", "--precision", "tf32", "--kernels", "sm90a"],
-            "conv2d_backward_weight has no kernel of sm90a in tf32",
-        ),
     ] {
         let error = fails(&mut emulate(&args), 2);
         assert!(error.contains(word) && error.contains("\n  help: "), "{args:?}: {error}");

@@ -376,14 +376,17 @@ fn programmatic() {
 #[test]
 #[ignore = "runs on the fake library"]
 fn programmatic_hopper() {
-    let [early, serial] = [Launches::Programmatic, Launches::Serial].map(|launches| {
-        let gpu = Gpu::new(Cuda::open(Options { launches, ..Options::default() }).unwrap()).unwrap();
-        let gpu = gpu.with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a).unwrap();
-        learn_on(&gpu, wide, 1)
-    });
-    assert!(early.0 == serial.0 && early.1 == serial.1, "programmatic launches change the numbers");
-    let overlapping = |all: &[Counts]| all.last().unwrap().overlapping;
-    assert!(overlapping(&early.2) > 20 && overlapping(&serial.2) == 0, "{:?}", early.2);
+    for precision in [Precision::Bf16, Precision::Tf32] {
+        let [early, serial] = [Launches::Programmatic, Launches::Serial].map(|launches| {
+            let gpu = Gpu::new(Cuda::open(Options { launches, ..Options::default() }).unwrap()).unwrap();
+            let gpu = gpu.with_precision(precision).with_kernels(Kernels::Sm90a).unwrap();
+            learn_on(&gpu, wide, 1)
+        });
+        let same = early.0 == serial.0 && early.1 == serial.1;
+        assert!(same, "{precision}: programmatic launches change the numbers");
+        let overlapping = |all: &[Counts]| all.last().unwrap().overlapping;
+        assert!(overlapping(&early.2) > 20 && overlapping(&serial.2) == 0, "{precision}: {:?}", early.2);
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub const HOPPER: &[Sizes] = &[
     (1, 4, 70, 64, 64),    // a long row
     (1, 19, 11, 128, 128), // a pool from two steps of channels, lines and columns without a window
     (33, 2, 2, 64, 64),    // more maps than a step has rows of
-    (1, 3, 11, 128, 256), // filters of the widest tile; one pixel past a step of tf32 and past whole groups of eight
+    (1, 3, 11, 128, 256),  // filters of the widest tile; one pixel past a step of tf32
 ];
 
 pub fn geometry(&(n, h, w, c_in, c_out): &Sizes) -> Conv2d {

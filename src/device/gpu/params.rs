@@ -62,7 +62,7 @@ twins! {
     /// How many terms of a sum each part takes.
     Split { length: u32, }
     /// Tiles and steps of a product that blocks share out evenly.
-    StreamK { blocks: u32, rows: u32, columns: u32, steps: u32, bias_rows: u32, }
+    StreamK { blocks: u32, rows: u32, columns: u32, steps: u32, }
     /// How many parts there are, and the length of each.
     Partials { count: u32, len: u32, }
     /// A mask and the factor of what it keeps.

@@ -113,7 +113,6 @@ impl Form {
         }
         let lacks = match kernel.name {
             "dense_forward" => true,
-            name if is_gradient(name) => form.precision == Precision::Tf32,
             TWO => form.precision != Precision::Bf16,
             _ => !multiplies,
         };

@@ -178,7 +178,7 @@ impl<'a> Site<'a> {
         Ok(size as u32)
     }
 
-    /// Leaves this of the call's cost to its second launch.
+    /// Leaves this of the call's cost to the launch that ends the call.
     pub fn leave_to_the_last(&mut self, cost: Cost) {
         self.cost = self.cost.map(|all| all.less(cost));
         self.last = Some(cost);

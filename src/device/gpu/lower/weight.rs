@@ -88,20 +88,33 @@ impl<'a> Weight<'a> {
             // It is where it belongs already.
             let nothing = |name| Arg::nothing(name, Dtype::F32);
             let (p, weight) = (site.partials(0, 0)?, Self { to: vec![nothing("dweight")], ..self });
-            return weight.launch(site, "reduce", 0, [p, bias], [nothing("parts"), biases]);
+            return weight.launch(site, "reduce", 0, vec![p, bias], [nothing("parts"), biases]);
         }
         let len = self.g.weight().len();
         let p = site.partials(count, len)?;
-        self.launch(site, "reduce", len, [p, bias], [parts, biases])
+        self.launch(site, "reduce", len, vec![p, bias], [parts, biases])
     }
 
-    /// The same of a tile's slots. The bias' parts are in slots, too, or in rows if `split` says so.
-    pub fn reduce_slots(self, site: &mut Site, p: Arg, split: &StreamK, parts: [Arg; 2]) -> Result<()> {
-        let len = self.g.weight().len();
-        self.launch(site, "sm90_reduce", len, [p, Arg::value("split", split)], parts)
+    /// The same of a tile's slots. The bias' parts are in slots, too, or so many rows.
+    pub fn reduce_slots(
+        self,
+        site: &mut Site,
+        p: Arg,
+        split: &StreamK,
+        rows: Option<usize>,
+        parts: [Arg; 2],
+    ) -> Result<()> {
+        let (len, split) = (self.g.weight().len(), Arg::value("split", split));
+        match rows {
+            None => self.launch(site, "sm90_reduce", len, vec![p, split], parts),
+            Some(rows) => {
+                let rows = Arg::value("rows", &site.size(rows)?);
+                self.launch(site, "sm90_tf32_reduce", len, vec![p, rows, split], parts)
+            }
+        }
     }
 
-    fn launch(self, site: &mut Site, ending: &str, len: usize, p: [Arg; 2], parts: [Arg; 2]) -> Result<()> {
+    fn launch(self, site: &mut Site, ending: &str, len: usize, p: Vec<Arg>, parts: [Arg; 2]) -> Result<()> {
         let blocks = if parts[1].buffer_bytes() > 0 { self.g.c_out.div_ceil(FILTERS) } else { 0 };
         let dbias = match &self.dbias {
             Some((_, dbias)) if blocks > 0 => dbias.clone(),

@@ -15,7 +15,7 @@
 //! wholly, but for the convolutions of Hopper's own.
 //!
 //! These are rules; `work.rs` has the shares that were fitted, once, to the times of one H200 on 2026-11-26: with [`START`]
-//! eight constants for 240 times. How well they fit is in docs/predictions.md, which `tests/predictions.rs` writes. For
+//! seven constants for 240 times. How well they fit is in docs/predictions.md, which `tests/predictions.rs` writes. For
 //! other cards and sizes they are predictions.
 
 use super::card::Card;
@@ -113,7 +113,9 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
         () if compute >= bandwidth => Bound::Compute,
         () => Bound::Bandwidth,
     };
-    let waits = if launch.entry.name.contains("_sm90_") && !ends_a_sum { WAITS } else { 0.0 };
+    // What another kernel would read as it lies.
+    let turns = launch.entry.name.ends_with("_turn");
+    let waits = if launch.entry.name.contains("_sm90_") && !ends_a_sum && !turns { WAITS } else { 0.0 };
     let busy = compute.max(bandwidth) + waits * compute.min(bandwidth);
     // Points are there for the algorithm's sake: another kernel may leave none. Of Winograd's launches the floor is the
     // arithmetic alone.
@@ -121,8 +123,6 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
     let floor = least.max(compulsory as f64 / card.copy());
     // A sum may end in more than a sum: that was the call's.
     let ends_only = ends_a_sum && launch.cost.flops == 0;
-    // What another kernel would read as it lies.
-    let turns = launch.entry.name.ends_with("_turn");
     Line {
         label: label.trim_end_matches(BACKWARD).to_owned(),
         backward: label.ends_with(BACKWARD),

@@ -268,7 +268,7 @@ fn backward_input(
 }
 
 /// Whether they do its weights' gradient, too. Of 64 filters a tile would be half empty: on an H200 they took 139 us for
-/// block1_conv2 in bf16, `mma` 124.
+/// block1_conv2 in bf16, `mma` 124. (In tf32 64 filters could have a tile of their own, which nobody has tried.)
 pub fn takes_backward_weight(site: &Site, format: Format, g: Conv2d) -> bool {
     takes(site, format, g) && g.c_out >= THIRDS.rows
 }
@@ -316,6 +316,5 @@ fn backward_weight(
     site.launch_with(&entry, [blocks, 1, 1], (tile.threads, tile.shared), args)?;
     let [blocks, rows, columns, steps] =
         [site.size(blocks)?, site.size(tile.rows)?, site.size(tile.columns)?, site.size(steps)?];
-    let split = params::StreamK { blocks, rows, columns, steps, bias_rows: 0 };
-    weight.reduce_slots(site, p, &split, parts)
+    weight.reduce_slots(site, p, &params::StreamK { blocks, rows, columns, steps }, None, parts)
 }

@@ -152,11 +152,11 @@ pub(super) fn backward_weight(
     let steps = pixels(g).div_ceil(step(TF32));
     let blocks = (tiles * steps).min(most);
     let (x, dy) = (seen(site, TF32, ("x", x), (g, g.c_in), step(TF32))?, site.f32("dy", dy, g.y().len())?);
-    // Rows of pixels, whole groups of eight, which the kernel numbers in its own order.
-    let (pitch, rows) = (pixels(g).next_multiple_of(8), pixels(g).div_ceil(TURNED[0]));
-    let [to, turned] = site.between(["turned", "turned"], Dtype::F32, g.c_out * pitch)?;
+    // Rows of a step's pixels, which the kernel numbers in its own order.
+    let (lines, rows) = (steps * g.c_out, pixels(g).div_ceil(TURNED[0]));
+    let [to, turned] = site.between(["turned", "turned"], Dtype::F32, lines * step(TF32))?;
     let at = turned.place().map_or(Address(0), |(_, at)| at);
-    let turned = boxes(site, TF32, ("turned", at), [g.c_out, pitch], tile.rows)?;
+    let turned = boxes(site, TF32, ("turned", at), [lines, step(TF32)], tile.rows)?;
     // Block g leaves its sums of tile t in slot g + t.
     let slots = blocks + tiles - 1;
     let parts = site.parts(slots, tile.rows * tile.columns)?;
@@ -172,17 +172,11 @@ pub(super) fn backward_weight(
         (tile.threads, tile.shared),
         args,
     )?;
-    let [blocks, rows, columns, steps, bias_rows] = [
-        site.size(blocks)?,
-        site.size(tile.rows)?,
-        site.size(tile.columns)?,
-        site.size(steps)?,
-        site.size(rows)?,
-    ];
-    weight.reduce_slots(
-        site,
-        p,
-        &params::StreamK { blocks, rows, columns, steps, bias_rows },
-        [parts, biases],
-    )
+    let split = params::StreamK {
+        blocks: site.size(blocks)?,
+        rows: site.size(tile.rows)?,
+        columns: site.size(tile.columns)?,
+        steps: site.size(steps)?,
+    };
+    weight.reduce_slots(site, p, &split, Some(rows), [parts, biases])
 }

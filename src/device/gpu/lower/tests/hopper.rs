@@ -32,9 +32,7 @@ fn check_map(launch: &Launch, name: &str, sizes: &[usize], moved: Box, rounds: b
     });
     assert!(dense.take(sizes.len() - 1).eq(map.strides().iter().copied()), "{who}: {map:?}");
     assert_eq!((map.swizzle(), map.inner_bytes()), (Swizzle::B128, 128), "{who}");
-    // Of gradients that were turned the innermost are pixels: the last box ends in zeros.
-    let pixels = launch.entry.name.contains("_weight_") && name == "turned";
-    assert!(pixels || (sizes[0] * dtype.size()).is_multiple_of(128), "{who}: no box is cut along channels");
+    assert!((sizes[0] * dtype.size()).is_multiple_of(128), "{who}: no box is cut along channels");
     let inner = (128 / dtype.size()) as u32;
     let want = match moved {
         Box::Pixels(pixels) => {
@@ -50,7 +48,7 @@ fn check_map(launch: &Launch, name: &str, sizes: &[usize], moved: Box, rounds: b
 /// Whether it is one of Hopper's, and then that it covers its output.
 pub fn check(launch: &Launch) -> bool {
     let Some((call, kind)) = launch.entry.name.split_once("_sm90_") else { return false };
-    if kind == "reduce" {
+    if ["reduce", "tf32_reduce"].contains(&kind) {
         check_reduce(launch);
         return true;
     }
@@ -58,10 +56,10 @@ pub fn check(launch: &Launch) -> bool {
     let p = words(launch, "p");
     let [n, h, w, c_in, c_out] = p[..] else { panic!("sizes of a convolution") };
     if kind == "tf32_turn" {
-        // 128 pixels of 32 filters; rows are whole groups of eight pixels.
+        // 128 pixels of 32 filters; rows are whole steps.
         let (pixels, blocks) = (n * h * w, (n * h * w).div_ceil(128));
         assert_eq!(launch.grid, [(blocks * c_out / 32) as u32, 1, 1], "{p:?}");
-        assert_eq!(len(launch, "turned"), c_out * pixels.next_multiple_of(8), "{p:?}");
+        assert_eq!(len(launch, "turned"), c_out * pixels.next_multiple_of(32), "{p:?}");
         assert!([0, blocks * c_out].contains(&len(launch, "biases")), "{p:?}");
         return true;
     }
@@ -116,7 +114,7 @@ pub fn check(launch: &Launch) -> bool {
             let step = pixels_of_a_step(launch);
             check_map(launch, "x", &x, Box::Pixels(step), rounds);
             if rounds {
-                check_map(launch, "turned", &[pixels.next_multiple_of(8), c_out], Box::Rows(rows), true);
+                check_map(launch, "turned", &[32, pixels.div_ceil(32) * c_out], Box::Rows(rows), true);
             } else {
                 check_map(launch, "dy", &[c_out, pixels], Box::Rows(step), false);
             }
@@ -182,17 +180,19 @@ pub fn check_slots(before: Option<&Launch>, from: &Launch, to: &Launch) {
     assert_eq!(words(to, "p"), words(from, "p"));
     let steps = (n * h * w).div_ceil(pixels_of_a_step(from));
     let blocks = from.grid[0] as usize;
+    assert_eq!(words(to, "split"), [blocks, rows, columns, steps], "{name}");
     // Sums of the bias by the pixels that were turned together, or in slots.
     let turned = before.filter(|_| name.contains("_tf32_"));
-    let lines = if turned.is_some() { (n * h * w).div_ceil(128) } else { 0 };
-    assert_eq!(words(to, "split"), [blocks, rows, columns, steps, lines], "{name}");
+    let lines = turned.map(|_| words(to, "rows")[0]);
+    assert!(lines.is_none_or(|lines| lines == (n * h * w).div_ceil(128)), "{name}: {lines:?}");
     let tiles = c_out.div_ceil(rows) * (9 * c_in).div_ceil(columns);
     // The last block's slot of the last tile, and the ends of a block's share as the kernels compute them.
     let slots = blocks - 1 + tiles;
     assert!(tiles * steps < 1 << 31, "{name}: an int counts the steps of all tiles");
     assert_eq!(arg(from, "parts"), arg(to, "parts"));
     assert_eq!(len(from, "parts"), slots * rows * columns, "{name}");
-    let (whose, most) = turned.map_or((from, slots * rows), |turned| (turned, lines * c_out));
+    let (whose, most) =
+        turned.zip(lines).map_or((from, slots * rows), |(turned, lines)| (turned, lines * c_out));
     assert_eq!(arg(whose, "biases"), arg(to, "biases"));
     assert!([0, most].contains(&len(to, "biases")), "{name}");
     assert!(matches!(arg(to, "parts"), Arg::Pointer { dtype: Dtype::F32, .. }));
