@@ -67,6 +67,9 @@ impl Error {
             std::io::ErrorKind::StorageFull => {
                 out.help("free some space, or choose a folder on another disk")
             }
+            std::io::ErrorKind::FileTooLarge => out.help(
+                "raise the limit of a file's size (ulimit -f), or choose a folder on another file system",
+            ),
             _ => out,
         }
     }
