@@ -14,6 +14,7 @@ use super::estimate::Estimate;
 use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, labelled, owns, test};
 use super::output::Output;
 use super::pictures::{Reading, skipped};
+use super::resume::Job;
 use super::run::{CURVES, Config, Part, REPORT, Run, TrainingConfig};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
@@ -166,7 +167,8 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
         Some(data) => Some(judge(host, job, &run, &mut network, data)),
         None if own.exists() => Some(judge(host, job, &run, &mut network, own)),
         None if keeps_page => {
-            return Err(lost(&job.run).fact("gone", format!("{}, the pictures of the run", own.display())));
+            let what = if run.config.training.job == Job::Fit { "features" } else { "pictures" };
+            return Err(lost(&job.run).fact("gone", format!("{}, the {what} of the run", own.display())));
         }
         None => {
             if let Some(split) = job.split {
