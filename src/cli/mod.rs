@@ -185,10 +185,11 @@ fn host(cli: &Cli) -> Result<Host> {
     let threads = cli.threads.map(usize::from);
     if let Some(threads) = threads {
         // Decoding runs on rayon's global pool; the device has its own of the same size.
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .map_err(|e| Error::new(Kind::Device, "cannot start the threads").fact("reason", e))?;
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|e| {
+            Error::new(Kind::Device, "cannot start the threads")
+                .fact("reason", e)
+                .help("close other programs, or raise the limit of processes (ulimit -u)")
+        })?;
     }
     let idle = is_idle(&cli.command);
     let written = written(&cli.command);
