@@ -64,9 +64,16 @@ impl Error {
             std::io::ErrorKind::PermissionDenied => {
                 out.help("check the permissions, or choose another folder")
             }
-            std::io::ErrorKind::StorageFull => {
+            std::io::ErrorKind::ReadOnlyFilesystem => {
+                out.help("nothing can be written there: choose a folder on another file system")
+            }
+            std::io::ErrorKind::InvalidFilename => out.help("choose a shorter name"),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 out.help("free some space, or choose a folder on another disk")
             }
+            std::io::ErrorKind::FileTooLarge => out.help(
+                "raise the limit of a file's size (ulimit -f), or choose a folder on another file system",
+            ),
             _ => out,
         }
     }

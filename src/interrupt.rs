@@ -31,6 +31,9 @@ pub fn install() -> Result<()> {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         listen(signal).map_err(|e| Error::new(Kind::Device, "cannot listen for Ctrl-C").fact("reason", e))?;
     }
+    // A file that outgrows `ulimit -f` is to be an error of its write, as a full disk is, and not the process' silent end.
+    // SAFETY: SIGXFSZ is a signal that may be ignored, and no function of ours is to be called for it.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     Ok(())
 }
 

@@ -412,6 +412,20 @@ fn augment_preview_draws_a_sheet() {
     }
     let again = sheet("again.png", &["--augment", "book", "--device", "emulator:checked"]);
     assert_eq!(again, book, "our PTX machine draws the same");
+    // As training would, it leaves out what cannot be read, also where nothing can stand in for it.
+    fs::write(here.join("data/train/warm/1.png"), "no picture").unwrap();
+    let typed = ["augment", "preview", "data", "--size", "33x40", "--count", "6", "--draws", "2", "--json"];
+    let said = json(&stdout(vgg_ft(here).args(typed).args(["-o", "five.png"])));
+    assert_eq!((&said["pictures"], said["shown"].as_array().unwrap().len()), (&5.into(), 5));
+    assert_eq!(image::open(here.join("five.png")).unwrap().to_rgb8().dimensions(), (4 + 3 * 44, 4 + 5 * 37));
+    for file in ["cold/0", "cold/1", "cold/2", "warm/0", "warm/2"] {
+        fs::write(here.join("data/train").join(file).with_extension("png"), "no picture").unwrap();
+    }
+    let error = fails(vgg_ft(here).args(typed).args(["-o", "none.png"]), 1);
+    assert!(
+        error.contains("is not a picture that can be read") && !here.join("none.png").exists(),
+        "{error}"
+    );
 }
 
 #[cfg(unix)]

@@ -191,6 +191,10 @@ fn a_file_for_a_folder_and_the_reverse_are_wrong_use_in_every_command() {
         }
         let error = fails(vgg_ft(here).args(typed.split(' ')), 2);
         assert!(error.contains("\n  help: "), "{typed}: {error}");
+        // Not that its name lacks an ending.
+        if typed.ends_with(" -o DIR") {
+            assert!(error.contains("`DIR` is a folder\n  help: name a file in it"), "{typed}: {error}");
+        }
         assert!(!here.join("new").exists() && fs::read(here.join("FILE")).unwrap() == b"mine", "{typed}");
     }
     // Class folders are contents.

@@ -109,6 +109,26 @@ fn a_page_of_the_test_stays() {
     assert!(page().contains("On the validation pictures"));
 }
 
+/// Of a run that was stopped before its test, a page that was made since is of the test, too.
+#[test]
+fn a_page_of_an_untested_run_is_of_the_test() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 3), ("validation", 2), ("test", 2)]);
+    stdout(vgg_ft(here).args(["finetune", "data", "-o", "run"]).args(SMALL).args(["--head-epochs", "1"]));
+    let file = here.join("run/run.toml");
+    let told = fs::read_to_string(&file).unwrap();
+    let untested: Vec<&str> = told.lines().filter(|line| !line.starts_with("test_")).collect();
+    fs::write(&file, untested.join("\n")).unwrap();
+    fs::remove_file(here.join("run/report.html")).unwrap();
+    for typed in ["report run", "report run --split test"] {
+        stdout(vgg_ft(here).args(typed.split(' ')));
+        assert!(fs::read_to_string(here.join("run/report.html")).unwrap().contains("On the test pictures"));
+    }
+    let error = fails(vgg_ft(here).args(["report", "run", "--split", "validation"]), 2);
+    assert!(error.contains("its split  test"), "{error}");
+}
+
 /// Epochs of some steps: the last step of a pass over 7 pictures by 3 has one.
 #[test]
 fn samples_of_short_epochs_are_counted_as_they_are_seen() {
@@ -142,6 +162,9 @@ fn a_damaged_run_is_passed_over_by_compare() {
     let said = json(&String::from_utf8(output.get_output().stdout.clone()).unwrap());
     assert_eq!(said["runs"].as_array().unwrap().len(), 1, "{said}");
     assert_eq!(said["runs"][0]["run"], "run");
+    let skipped = said["skipped"].as_array().unwrap();
+    assert_eq!(skipped.iter().map(|one| &one["path"]).collect::<Vec<_>>(), ["cut", "torn"], "{said}");
+    assert!(skipped[0]["reason"].as_str().unwrap().contains("cut/run.toml"), "{said}");
     let talk = String::from_utf8(output.get_output().stderr.clone()).unwrap();
     for name in ["cut", "torn"] {
         assert!(talk.contains(&format!("note: {name} is passed over: ")), "{talk}");

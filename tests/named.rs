@@ -123,3 +123,15 @@ fn a_terminal_obeys_no_name_on_stdout() {
     let rows = stdout(vgg_ft(here).args(["predict", "run.onnx", file, "--format", "csv"]));
     assert!(rows.contains("\"p_warm\u{1b}[2J\nred\""), "{rows:?}");
 }
+
+/// What clap repeats of a command, also where it writes in colour.
+#[test]
+fn a_terminal_is_told_nothing_by_what_was_typed() {
+    let dir = tempfile::tempdir().unwrap();
+    for typed in
+        [&["pre\u{7}\u{1b}[2Jdict"][..], &["summary", "--units", "\u{7}"], &["summary", "--si\u{9b}2Jze"]]
+    {
+        let error = fails(vgg_ft(dir.path()).env("CLICOLOR_FORCE", "1").args(typed), 2);
+        assert!(!error.contains(|c: char| c.is_control() && c != '\n'), "{typed:?}: {error:?}");
+    }
+}

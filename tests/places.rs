@@ -437,9 +437,14 @@ fn what_is_no_features_is_neither_replaced_nor_removed_by_an_extraction() {
     }
     let before = all(&here.join("user"));
     let error = fails(here, &extract, 2);
-    assert!(error.contains("train.safetensors"), "{error}");
+    // Before anything is decoded.
+    assert!(error.contains("train.safetensors") && !error.contains("decoded"), "{error}");
     assert_eq!(all(&here.join("user")), before);
-    fs::remove_file(here.join("user/train.safetensors")).unwrap();
+    fs::rename(here.join("user/train.safetensors"), here.join("user/train.safetensors.partial")).unwrap();
+    let output = vgg_ft(here).args(extract).assert().code(2).get_output().clone();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("none of ours") && !error.contains("decoded"), "{error}");
+    fs::remove_file(here.join("user/train.safetensors.partial")).unwrap();
     succeeds(here, &extract);
     for name in ["test.safetensors", "test.safetensors.partial"] {
         assert_eq!(fs::read(here.join("user").join(name)).unwrap(), b"mine");

@@ -14,6 +14,8 @@ mod data;
 mod export;
 #[path = "fetch.rs"]
 mod fetch;
+#[path = "forbidden.rs"]
+mod forbidden;
 #[path = "json.rs"]
 mod json;
 #[path = "judged.rs"]

@@ -207,6 +207,13 @@ fn features_give_a_report_and_what_stands_in_its_way_is_a_remark() {
         "the same from the saved network"
     );
 
+    // Its data are features, and so called.
+    fs::rename(here.join("features"), here.join("away")).unwrap();
+    let refused = vgg_ft(here).args(["report", "a"]).assert().code(2).get_output().stderr.clone();
+    let refused = String::from_utf8(refused).unwrap();
+    assert!(refused.contains("features, the features of the run"), "{refused}");
+    fs::rename(here.join("away"), here.join("features")).unwrap();
+
     // A folder of that name: the run is whole all the same.
     fs::create_dir_all(here.join("b/report.html/x")).unwrap();
     let [_, stderr] = output(vgg_ft(here).args(fit).args(["-o", "b"]));

@@ -23,6 +23,13 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+/// Learning rate of a classifier on the frozen base, if none is given; help texts repeat this and the next two.
+pub const HEAD_RATE: f32 = 2e-5;
+/// That of the second stage.
+pub const RATE: f32 = 1e-5;
+/// The first layer that learns in it.
+pub const UNFREEZE_FROM: &str = "block5_conv1";
+
 /// Fine-tune VGG16 on your own pictures.
 #[derive(Debug, Parser)]
 #[command(
@@ -252,7 +259,7 @@ pub struct FitArgs {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = positive)]
     pub epochs: usize,
     /// Learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 2e-5, value_parser = rate)]
+    #[arg(long, value_name = "RATE", default_value_t = HEAD_RATE, value_parser = rate)]
     pub rate: f32,
     /// Go on where an earlier run of the same command was stopped
     #[arg(long, conflicts_with = "force")]
@@ -371,5 +378,20 @@ mod tests {
     #[test]
     fn the_definitions_hold_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_says_the_defaults_that_are_taken() {
+        let command = Cli::command();
+        let finetune = command.find_subcommand("finetune").unwrap();
+        for (option, taken) in [
+            ("head_rate", format!("{HEAD_RATE:e}")),
+            ("rate", format!("{RATE:e}")),
+            ("unfreeze_from", UNFREEZE_FROM.to_owned()),
+        ] {
+            let all = finetune.get_arguments().find(|arg| arg.get_id() == option).unwrap();
+            let help = all.get_help().unwrap().to_string();
+            assert!(help.contains(&format!("[default: {taken}]")), "{option}: {help}");
+        }
     }
 }

@@ -138,6 +138,9 @@ impl ExportArgs {
     pub fn job(self) -> Result<task::Export> {
         let output = task::Output { path: self.output, force: self.force };
         let name = self.format.map_or_else(|| FormatName::of(&output, &ENDINGS[1..]), Ok).map_err(|error| {
+            if output.path.is_dir() {
+                return error;
+            }
             error.help("say which with --format: a name that ends in .safetensors could be torchvision, timm or safetensors")
         })?;
         let format = name.format(self.keras_version, self.layout)?;

@@ -22,15 +22,18 @@ mod values;
 mod weights;
 
 use crate::device::{Kernels, Launches, Precision};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, visible};
 use crate::interrupt;
 use crate::model::Head;
 use crate::task::{self, Host, tell};
-use args::{Cli, Command, FinetuneArgs, HeadArgs, JobArgs, PictureArgs, ReadingArgs};
+use args::{
+    Cli, Command, FinetuneArgs, HEAD_RATE, HeadArgs, JobArgs, PictureArgs, RATE, ReadingArgs, UNFREEZE_FROM,
+};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use device::{DeviceName, Opened, no_launches};
 use evaluate::Split;
 use idle::{idle, is_idle};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -66,7 +69,15 @@ fn misspelt(error: &clap::Error) -> ! {
         tell(&error.help(help.join("; ")), true);
         std::process::exit(2);
     }
-    error.exit()
+    // What was typed may hold what a terminal obeys, and clap repeats it.
+    let obeyed = || std::env::args_os().any(|arg| arg.to_string_lossy().contains(char::is_control));
+    if !error.use_stderr() || std::io::stderr().is_terminal() && !obeyed() {
+        // In colour.
+        error.exit()
+    }
+    // In one piece, as `tell`.
+    let _ = std::io::stderr().write_all(visible(&error.render().to_string()).as_bytes());
+    std::process::exit(2)
 }
 
 /// A negative number behind an option is its value, to be refused as one, and not an option that nobody knows.
@@ -174,10 +185,11 @@ fn host(cli: &Cli) -> Result<Host> {
     let threads = cli.threads.map(usize::from);
     if let Some(threads) = threads {
         // Decoding runs on rayon's global pool; the device has its own of the same size.
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .map_err(|e| Error::new(Kind::Device, "cannot start the threads").fact("reason", e))?;
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|e| {
+            Error::new(Kind::Device, "cannot start the threads")
+                .fact("reason", e)
+                .help("close other programs, or raise the limit of processes (ulimit -u)")
+        })?;
     }
     let idle = is_idle(&cli.command);
     let written = written(&cli.command);
@@ -295,11 +307,11 @@ fn finetune(
     let mut stages = Vec::new();
     let head_epochs = a.head_epochs(from.is_some());
     if head_epochs > 0 {
-        stages.push(a.train.stage("head", None, head_epochs, a.head_rate.unwrap_or(2e-5))?);
+        stages.push(a.train.stage("head", None, head_epochs, a.head_rate.unwrap_or(HEAD_RATE))?);
     }
     if a.epochs > 0 {
-        let unfreeze_from = a.unfreeze_from.as_deref().unwrap_or("block5_conv1");
-        stages.push(a.train.stage("finetune", Some(unfreeze_from), a.epochs, a.rate.unwrap_or(1e-5))?);
+        let unfreeze_from = a.unfreeze_from.as_deref().unwrap_or(UNFREEZE_FROM);
+        stages.push(a.train.stage("finetune", Some(unfreeze_from), a.epochs, a.rate.unwrap_or(RATE))?);
     }
     stages.iter_mut().for_each(|stage| stage.augment.clone_from(&augment));
     let job = task::Finetune {

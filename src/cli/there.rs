@@ -91,6 +91,16 @@ pub fn there(command: &Command) -> Result<()> {
             Err(_) => {}
         }
     }
+    for (what, path) in &seen {
+        // `compare` passes over what it cannot read.
+        if let (For::Run | For::Network, Err(e)) = (what, path.join("run.toml").try_exists())
+            && e.kind() == ErrorKind::PermissionDenied
+            && !matches!(command, Command::Compare(_))
+        {
+            // It may be a run for all that can be seen.
+            return Err(Error::io("look into", path, &e));
+        }
+    }
     seen.into_iter().find_map(|(what, path)| what.unlike(path)).map_or(Ok(()), Err)
 }
 

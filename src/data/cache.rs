@@ -117,7 +117,7 @@ impl Pictures {
         if let Some((_, first)) = self.skipped.iter().find(|(path, _)| is_of_class(path)) {
             error = error.fact("first", first);
         }
-        Err(error.help("replace the damaged files"))
+        Err(error.help("replace what is damaged, and see that the files can be read"))
     }
 }
 

@@ -60,10 +60,12 @@ impl Default for Counts {
 /// with the path that cannot be written.
 pub fn draw(dir: &Path, pictures_per_class: &Counts, size: [usize; 2], seed: u64) -> Result<()> {
     if size.iter().any(|side| !(SMALLEST..=LARGEST).contains(side)) {
-        return Err(Error::new(Kind::Usage, "the demo's pictures cannot have this size").expected_got(
-            format!("{SMALLEST} to {LARGEST} pixels a side"),
-            format!("{}x{}", size[0], size[1]),
-        ));
+        return Err(Error::new(Kind::Usage, "the demo's pictures cannot have this size")
+            .expected_got(
+                format!("{SMALLEST} to {LARGEST} pixels a side"),
+                format!("{}x{}", size[0], size[1]),
+            )
+            .help("give another --size; the default is 150"));
     }
     files::create_dir(dir)?;
     let mut entries = fs::read_dir(dir).map_err(|e| Error::io("read", dir, &e))?;

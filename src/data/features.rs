@@ -133,6 +133,18 @@ impl Writer {
         if ours { vec![partial, progress] } else { Vec::new() }
     }
 
+    /// Whether features can be written at `path`, as far as what is there tells: asked before the long work.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for a file that is in the way; [`Kind::Io`] when it cannot be read.
+    pub fn require_place(path: &Path) -> Result<()> {
+        let partial = suffixed(path, "partial");
+        if File::open(&partial).is_ok_and(|mut file| !is_ours(&mut file)) {
+            return Err(foreign(&partial));
+        }
+        there(path).map(|_| ())
+    }
+
     /// Looks what is at `path` and prepares the rest, which the device `by` computes: it does not go on with another's rows.
     ///
     /// # Errors
@@ -140,16 +152,8 @@ impl Writer {
     /// safetensors file can hold.
     pub fn begin(path: &Path, recipe: &Recipe, by: &str) -> Result<Begin> {
         let key = recipe.key()?;
-        if path.exists() {
-            let found = Features::open(path).map_err(|error| match error.kind() {
-                Kind::Data => {
-                    error.of_kind(Kind::Usage).help("it is in the way: choose another folder, or remove it")
-                }
-                _ => error,
-            })?;
-            if found.key == key {
-                return Ok(Begin::Complete(Box::new(found)));
-            }
+        if let Some(found) = there(path)?.filter(|found| found.key == key) {
+            return Ok(Begin::Complete(Box::new(found)));
         }
         let header = header(recipe, &key)?;
         let partial = suffixed(path, "partial");
@@ -163,8 +167,7 @@ impl Writer {
                 .help("wait for it, or choose another folder"));
         }
         if !is_ours(&mut file) {
-            return Err(Error::new(Kind::Usage, format!("{} is none of ours", partial.display()))
-                .help("it is in the way: choose another folder, or remove it"));
+            return Err(foreign(&partial));
         }
         let row: usize = recipe.row.iter().product();
         let rows = recipe.labels.len();
@@ -256,6 +259,24 @@ impl Writer {
         }
     }
 }
+
+/// The features at `path`; none where nothing is.
+fn there(path: &Path) -> Result<Option<Features>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    Features::open(path).map(Some).map_err(|error| match error.kind() {
+        Kind::Data => error.of_kind(Kind::Usage).help(IN_THE_WAY),
+        _ => error,
+    })
+}
+
+/// That a file which is not complete is none of features.
+fn foreign(partial: &Path) -> Error {
+    Error::new(Kind::Usage, format!("{} is none of ours", partial.display())).help(IN_THE_WAY)
+}
+
+const IN_THE_WAY: &str = "it is in the way: choose another folder, or remove it";
 
 /// Whether a file that is not complete is empty or begins as [`header`] does. Its place afterwards is the beginning.
 fn is_ours(file: &mut File) -> bool {

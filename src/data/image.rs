@@ -72,7 +72,8 @@ pub(super) fn decode_then<T>(path: &Path, then: impl FnOnce(Rgb8) -> Result<T>) 
     // A named pipe would wait for a writer for ever.
     let kind = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
     if !kind.is_file() {
-        return Err(Error::new(Kind::Data, format!("{} is not a file", path.display())));
+        return Err(Error::new(Kind::Data, format!("{} is not a file", path.display()))
+            .help("give the file of a picture; pipes and devices are not read"));
     }
     let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
     let mut bytes = Vec::with_capacity(BEGIN);
@@ -206,7 +207,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::NotFound => out.help("check the path"),
         std::io::ErrorKind::PermissionDenied => out.help("check the permissions"),
-        _ => out,
+        _ => out.help("check the disk, or copy the picture again"),
     }
 }
 

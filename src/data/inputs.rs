@@ -4,14 +4,17 @@
 //! made one ahead, with what could not be read beside them ([`LoadedAhead`]). Of a list on stdin no more is held
 //! than the batches at hand.
 
-use super::batch::{Prefetch, prefetch};
+mod ahead;
+
+pub use ahead::{Loaded, LoadedAhead, Loading, Unreadable};
+
+use super::batch::prefetch;
 use super::endings::Endings;
 use super::folder::{is_picture_name, is_run, pictures_below};
-use super::resize::{Resize, Size};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
+use ahead::Batches;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, Read};
@@ -102,7 +105,7 @@ impl Inputs {
                 Part::Stdin(end) => Box::new(Listed { paths: listen(end)?, stop: stop.clone() }),
             });
         }
-        let batches = Batches { paths: sources.into_iter().flatten(), how, over: false };
+        let batches = Batches { paths: sources.into_iter().flatten(), how, over: false, failed: None };
         Ok(LoadedAhead { stop, batches: prefetch(batches)? })
     }
 }
@@ -312,103 +315,6 @@ impl Iterator for Listed {
             }
         }
         None
-    }
-}
-
-/// How named pictures are decoded.
-#[derive(Clone, Copy, Debug)]
-pub struct Loading {
-    /// Every picture is brought to this size.
-    pub size: Size,
-    /// The way it is brought there.
-    pub resize: Resize,
-    /// Pictures at a time; a list on stdin is answered when so many have come.
-    pub batch: usize,
-    /// Whether the first unreadable picture is the last.
-    pub strict: bool,
-}
-
-/// Pictures that go through the network together.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// Where they are.
-    pub paths: Vec<PathBuf>,
-    /// (n, h, w, 3), row-major RGB, 0 to 255.
-    pub pixels: Vec<u8>,
-    /// The others of the batch, in their order; with [`Loading::strict`] at most one, and `paths` are those before it.
-    pub unreadable: Vec<Unreadable>,
-}
-
-/// A picture that could not be read.
-#[derive(Debug)]
-pub struct Unreadable {
-    /// Where it is.
-    pub path: PathBuf,
-    /// How many of [`Loaded::paths`] stand before it.
-    pub after: usize,
-    /// Why.
-    pub error: Error,
-}
-
-/// The batches; dropping them ends the thread that makes them.
-pub struct LoadedAhead {
-    // Before `batches`, whose end waits for the thread.
-    stop: Arc<AtomicBool>,
-    batches: Prefetch<Loaded>,
-}
-
-impl Iterator for LoadedAhead {
-    type Item = Result<Loaded>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.batches.next()
-    }
-}
-
-impl Drop for LoadedAhead {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-struct Batches<I> {
-    paths: I,
-    how: Loading,
-    over: bool,
-}
-
-impl<I: Iterator<Item = Result<PathBuf>>> Iterator for Batches<I> {
-    type Item = Result<Loaded>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.over {
-            return None;
-        }
-        let named: Result<Vec<PathBuf>> = self.paths.by_ref().take(self.how.batch).collect();
-        let named = match named {
-            Ok(named) if named.is_empty() => return None,
-            Ok(named) => named,
-            Err(error) => return Some(Err(error)),
-        };
-        let Loading { size, resize, strict, .. } = self.how;
-        let pictures: Vec<_> = named.par_iter().map(|path| super::load(path, size, resize)).collect();
-        let mut loaded = Loaded::default();
-        for (path, picture) in named.into_iter().zip(pictures) {
-            match picture {
-                Ok(pixels) => {
-                    loaded.paths.push(path);
-                    loaded.pixels.extend(pixels);
-                }
-                Err(error) => {
-                    loaded.unreadable.push(Unreadable { path, after: loaded.paths.len(), error });
-                    if strict {
-                        self.over = true;
-                        break;
-                    }
-                }
-            }
-        }
-        Some(Ok(loaded))
     }
 }
 

@@ -6,6 +6,7 @@
 use super::endings::Endings;
 use super::folder::{self, Folder, Sample};
 use crate::error::{Error, Kind, Result};
+use crate::model::classes::listed;
 use crate::random::{self, Stream};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
@@ -181,8 +182,8 @@ fn require_classes(folder: &Folder) -> Result<()> {
     let names: Vec<_> = first.iter().map(|name| name.to_string_lossy()).collect();
     let message = format!("the classes of {} look like the parts of a data set", folder.root.display());
     Err(Error::new(Kind::Data, message)
-        .fact("classes", folder.classes.join(", "))
-        .fact("in each", names.join(", "))
+        .fact("classes", listed(&folder.classes))
+        .fact("in each", listed(&names))
         .help("call them train, validation and test, as they are written here; or give the folder of one of them"))
 }
 
@@ -191,7 +192,7 @@ fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {
     let lacks = |a: &Folder, b: &Folder| {
         let lack: Vec<&str> =
             b.classes.iter().filter(|c| !a.classes.contains(c)).map(String::as_str).collect();
-        lack.join(", ")
+        listed(&lack)
     };
     let (missing, extra) = (lacks(&folder, train), lacks(train, &folder));
     if missing.is_empty() && extra.is_empty() {

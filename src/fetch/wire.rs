@@ -75,7 +75,11 @@ pub(super) fn ask(net: &Net, url: &str, rest: Option<Rest>, watch: &mut dyn Watc
                 let _ = to.send(Message::Failed(net.explain(error)));
             }
         })
-        .map_err(|e| Error::new(Kind::Device, "cannot start a thread").fact("reason", e))?;
+        .map_err(|e| {
+            Error::new(Kind::Device, "cannot start a thread")
+                .fact("reason", e)
+                .help("close other programs, or raise the limit of processes (ulimit -u)")
+        })?;
     match hear(&from, watch)? {
         Message::Head(head) => Ok(Answer { head: *head, from }),
         Message::Failed(stop) => Err(stop),

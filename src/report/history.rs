@@ -12,6 +12,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 const HEADER: &str = "epoch,stage,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds,skipped_steps";
+const DAMAGED: &str = "the file was edited or cut off: put it back as vgg-ft wrote it";
 /// Files from before there was the last column.
 const OLD_HEADER: &str = "epoch,stage,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds";
 
@@ -107,7 +108,8 @@ fn read_epoch(line: &str, header: &str) -> Result<Epoch> {
         (expected == got, &fields[..])
     else {
         return Err(Error::new(Kind::Data, "a line of the training history has the wrong number of values")
-            .expected_got(expected, got));
+            .expected_got(expected, got)
+            .help(DAMAGED));
     };
     let optional = |column, text: &str| {
         if text.is_empty() { Ok(None) } else { value(column, text).map(Some) }
@@ -129,6 +131,7 @@ fn value<T: FromStr>(column: &str, text: &str) -> Result<T> {
     text.parse().map_err(|_| {
         Error::new(Kind::Data, format!("the column {column} of the training history does not hold a number"))
             .fact("got", format!("{text:?}"))
+            .help(DAMAGED)
     })
 }
 
@@ -188,7 +191,8 @@ mod tests {
             error.to_string(),
             "the column loss of the training history does not hold a number\n\
              \x20 got  \"bad\"\n\
-             \x20 while reading line 3"
+             \x20 while reading line 3\n\
+             \x20 help: the file was edited or cut off: put it back as vgg-ft wrote it"
         );
         let error = History::from_csv(&good[..good.len() - 3]).unwrap_err().to_string();
         assert!(error.contains("expected  9\n  got       8"), "{error}");

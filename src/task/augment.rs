@@ -62,16 +62,21 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     let mut sheet = Sheet::new(rows, job.draws + 1, Size { h, w })?;
     let paths: Vec<PathBuf> = (0..folder.len()).map(|i| folder.path(i)).collect();
     let source = Files { paths, labels: Vec::new(), size: sheet.size, resize: job.resize };
-    let mut chosen = Vec::new();
-    for row in 0..rows {
-        // From all over the folder, so that every class is there; of its part the first that can be read.
-        let [begin, end] = [row, row + 1].map(|row| row * folder.len() / rows);
-        let (sample, picture) = readable(host, &source, begin..end)?;
-        chosen.push(sample);
+    let (mut chosen, mut unread) = (Vec::new(), None);
+    for part in 0..rows {
+        // From all over the folder, so that every class is there; of its part the first that can be read, if any can.
+        let [begin, end] = [part, part + 1].map(|part| part * folder.len() / rows);
+        let Some((sample, picture)) = readable(host, &source, begin..end, &mut unread)? else { continue };
         for (column, levels) in draws(host, job, &augment, sample as u32, &picture)?.iter().enumerate() {
-            sheet.put(row, column, levels);
+            sheet.put(chosen.len(), column, levels);
         }
+        chosen.push(sample);
     }
+    if chosen.is_empty() {
+        return Err(unread.unwrap_or_else(|| Error::new(Kind::Data, "there are no pictures")));
+    }
+    let rows = chosen.len();
+    sheet.cut(rows);
     let mut png = Vec::new();
     PngEncoder::new(&mut png)
         .write_image(&sheet.pixels, sheet.w as u32, sheet.h as u32, ExtendedColorType::Rgb8)
@@ -98,24 +103,29 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     )
 }
 
-/// The first of `samples` that can be read, as training would skip the others, and its levels.
-fn readable(host: &Host, source: &Files, samples: Range<usize>) -> Result<(usize, Vec<u8>)> {
-    let mut unread = None;
+/// The first of `samples` that can be read, as training would skip the others, and its levels; in `unread` why another
+/// cannot.
+fn readable(
+    host: &Host,
+    source: &Files,
+    samples: Range<usize>,
+    unread: &mut Option<Error>,
+) -> Result<Option<(usize, Vec<u8>)>> {
     for sample in samples {
         interrupt::check()?;
         match source.batch(&[sample as u32]) {
-            Ok(batch) => return Ok((sample, batch.pixels)),
+            Ok(batch) => return Ok(Some((sample, batch.pixels))),
             Err(error) => {
                 host.say(format_args!(
                     "note: {} is skipped: {}",
                     source.paths[sample].display(),
                     error.message()
                 ));
-                unread = Some(error);
+                *unread = Some(error);
             }
         }
     }
-    Err(unread.unwrap_or_else(|| Error::new(Kind::Data, "there are no pictures")))
+    Ok(None)
 }
 
 /// The picture as it is, and as steps 0, 1, 2 … would see it: bytes, row by row.
@@ -146,7 +156,7 @@ struct Sheet {
 
 impl Sheet {
     fn new(rows: usize, columns: usize, size: Size) -> Result<Self> {
-        let h = rows.saturating_mul(size.h + MARGIN).saturating_add(MARGIN);
+        let h = Self::height(rows, size);
         let w = columns.saturating_mul(size.w + MARGIN).saturating_add(MARGIN);
         if h.saturating_mul(w) > MOST {
             return Err(Error::new(
@@ -157,6 +167,16 @@ impl Sheet {
             .help("give a smaller --count, --draws or --size"));
         }
         Ok(Self { size, h, w, pixels: vec![255; h * w * 3] })
+    }
+
+    fn height(rows: usize, size: Size) -> usize {
+        rows.saturating_mul(size.h + MARGIN).saturating_add(MARGIN)
+    }
+
+    /// Leaves `rows` of them.
+    fn cut(&mut self, rows: usize) {
+        self.h = Self::height(rows, self.size);
+        self.pixels.truncate(self.h * self.w * 3);
     }
 
     fn put(&mut self, row: usize, column: usize, levels: &[u8]) {

@@ -41,8 +41,16 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
             .fact("missing", other.join("run.toml").display())
             .help("give folders that `vgg-ft finetune` or `vgg-ft fit` wrote with -o"));
     }
+    let mut skipped = Vec::new();
     for other in others {
-        host.say(format_args!("note: {} is not a run and is passed over", other.display()));
+        let reason = match other.join("run.toml").try_exists() {
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                Error::io("look into", other, &e).line()
+            }
+            _ => format!("{} is not a run", other.display()),
+        };
+        host.say(format_args!("note: {reason}; it is passed over"));
+        skipped.push(json!({ "path": files::shown(other), "reason": reason }));
     }
     let mut damaged = None;
     for run in runs {
@@ -54,6 +62,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
             Err(error) => {
                 // What is said of the others does not hang on it.
                 host.say(format_args!("note: {} is passed over: {}", run.display(), error.line()));
+                skipped.push(json!({ "path": files::shown(run), "reason": error.line() }));
                 damaged = damaged.or(Some(error));
             }
         }
@@ -71,7 +80,8 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         }
         host.say(format_args!("curves     {}", path.display()));
     }
-    host.result(&text(&lines), &json!({ "runs": lines, "path": output.map(|(path, _)| files::shown(&path)) }))
+    let path = output.map(|(path, _)| files::shown(&path));
+    host.result(&text(&lines), &json!({ "runs": lines, "skipped": skipped, "path": path }))
 }
 
 /// How curves are drawn.

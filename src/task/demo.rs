@@ -49,12 +49,13 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
     let run = demo.output.join("run");
     let job = Finetune { data: pictures.clone(), output: run.clone(), ..demo.job.clone() };
     finetune(host, &job)?;
-    let command = std::env::current_exe().map_or_else(|_| "vgg-ft".into(), |path| shorter(&path));
+    let command = std::env::current_exe().map_or_else(|_| "vgg-ft".into(), |path| quoted(&shorter(&path)));
     let picture = first_test_picture(&pictures);
     host.say(format_args!(
-        "\nall about it is in {run}/report.html; try the model on one picture:\n  {command} predict {run} {picture}\n\
+        "\nall about it is in {report}; try the model on one picture:\n  {command} predict {run} {picture}\n\
          and the same job on your own, one folder per class:\n  \
          {command} finetune DATA -o runs/mine --validation-split 0.2",
+        report = quoted(&run.join("report.html")),
         run = quoted(&run),
         picture = quoted(&picture),
     ));
@@ -83,10 +84,14 @@ fn require_own(folder: &Path) -> Result<()> {
         .help("choose another folder with -o"))
 }
 
-/// A path as seen from here, if that is shorter.
-fn shorter(path: &Path) -> String {
+/// A program as it can be called from here, if that is shorter: a bare name would be looked for elsewhere.
+fn shorter(path: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+    match path.strip_prefix(&here) {
+        Ok(below) if below.components().count() == 1 => Path::new(".").join(below),
+        Ok(below) => below.to_owned(),
+        Err(_) => path.to_owned(),
+    }
 }
 
 fn first_test_picture(pictures: &Path) -> PathBuf {

@@ -89,6 +89,10 @@ const ENDINGS: [(&str, &str); 7] = [
 
 /// Keras looks at a file's name before it looks inside, and people do, too.
 pub(super) fn check_ending(path: &Path, format: Format) -> Result<()> {
+    // That it is a folder is said by `Output::check`.
+    if path.is_dir() {
+        return Ok(());
+    }
     let name = path.to_string_lossy();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
     // A name that says nothing is no lie.

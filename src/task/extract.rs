@@ -62,6 +62,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     let parted = job.validation_split.map(|share| (share, job.seed));
     let from = From { variant: job.variant, base: &base, pictures: &job.pictures, batch: job.batch, parted };
     let file = |name: &str| job.output.join(format!("{name}.safetensors"));
+    named(&splits).into_iter().try_for_each(|(name, _)| Writer::require_place(&file(name)))?;
     for (name, folder) in named(&splits).into_iter().filter(|_| !job.force) {
         From::nothing_lost(&file(name), &from.settings(host, &network, folder, job.size, last + 1))?;
     }

@@ -4,6 +4,7 @@ use super::Host;
 use super::output::{Output, ending};
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{self, CATALOGUE, Entry, Fetched, Net, Origin, Place, Target, Want, Watch};
+use crate::files::quoted;
 use crate::report::Progress;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,12 @@ pub fn fetch(host: &Host, job: &Fetch) -> Result<()> {
     let entry = fetch::find(&job.name)?;
     let target = match (&job.output, &job.cache) {
         (Some(output), _) => {
-            output.format(&[(&*ending(Path::new(entry.file)), ())])?;
+            output.format(&[(&*ending(Path::new(entry.file)), ())]).map_err(|error| match &output.path {
+                folder if folder.is_dir() => {
+                    error.help(format!("name a file in it: -o {}", quoted(&folder.join(entry.file))))
+                }
+                _ => error,
+            })?;
             // That it is there already may be all that is wanted: then it is not written.
             Output { force: true, ..output.clone() }.check()?;
             Target::File { path: output.path.clone(), force: output.force }

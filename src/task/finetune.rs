@@ -25,6 +25,7 @@ use super::{Host, PictureOptions, limits};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::model::classes::told_from;
 use crate::model::{Architecture, Head, Network, Variant};
 use crate::random::{Draws, Stream};
 use conclusion::Conclusion;
@@ -130,8 +131,8 @@ pub(super) fn train(
         }
         host.say(format_args!(
             "note: the classes are those of the data, {}, not {} as in the configuration",
-            classes.join(" "),
-            job.named_classes.join(" ")
+            told_from(&classes, &job.named_classes),
+            told_from(&job.named_classes, &classes)
         ));
     }
     if splits.validation.is_none() {

@@ -4,6 +4,7 @@ use super::Host;
 use super::subject::Subject;
 use crate::data::{Augment, Size};
 use crate::error::{Error, Kind, Result};
+use crate::model::classes::listed;
 use crate::report::counted;
 use crate::train::Views;
 
@@ -66,7 +67,7 @@ impl Look {
         if let Some(threshold) = self.threshold {
             let [_, second] = &classes[..] else {
                 return Err(Error::new(Kind::Usage, "a threshold parts two classes")
-                    .fact("classes", classes.join(" "))
+                    .fact("classes", listed(classes))
                     .help("leave --threshold out: of several classes the most probable is taken"));
             };
             host.say(format_args!("threshold  {second} above {threshold}"));

@@ -59,7 +59,8 @@ impl Output {
     /// # Errors
     /// [`Kind::Usage`] with the list when it says nothing that is known.
     pub fn format<T: Copy>(&self, known: &[(&str, T)]) -> Result<T> {
-        if self.path.as_os_str() == "-" {
+        // What is no file is not missing an ending.
+        if self.path.as_os_str() == "-" || self.path.is_dir() {
             self.check()?;
         }
         named(&self.path, known).ok_or_else(|| {

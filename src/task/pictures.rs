@@ -81,16 +81,12 @@ pub fn decode(
     let progress = host.progress(&format!("decoding {name}"), folder.len(), "images");
     let pictures = Pictures::load(folder, &want, &|done, _| progress.set(done as u64), interrupt::flag());
     let pictures = pictures.map_err(|error| stopped(error, name, want.cache.is_some()))?;
-    let counts: Vec<String> = (0u32..)
-        .zip(&folder.classes)
-        .map(|(label, class)| {
-            format!("{} {class}", pictures.labels.iter().filter(|&&of| of == label).count())
-        })
-        .collect();
+    let mut counts = vec![0; folder.classes.len()];
+    pictures.labels.iter().for_each(|&label| counts[label as usize] += 1);
     progress.finish(&format!(
         "{name:10} {} pictures ({}), {} decoded, {} from the cache",
         pictures.len(),
-        counts.join(", "),
+        by_class(&folder.classes, &counts),
         pictures.decoded,
         pictures.len() - pictures.decoded.min(pictures.len()),
     ));
@@ -136,6 +132,21 @@ pub fn decode(
         }
     }
     Ok(pictures)
+}
+
+/// "10 cats, 12 dogs"; of many classes how many there are, and of how many pictures.
+fn by_class(classes: &[String], counts: &[usize]) -> String {
+    const MOST: usize = 20;
+    match (counts.iter().min(), counts.iter().max()) {
+        (Some(least), Some(most)) if classes.len() > MOST => {
+            let of = if least == most { most.to_string() } else { format!("{least} to {most}") };
+            format!("{} classes of {of}", classes.len())
+        }
+        _ => {
+            let each = counts.iter().zip(classes).map(|(count, class)| format!("{count} {class}"));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// An error of decoding the split `name`; of a stop, what goes on from there.
@@ -187,6 +198,14 @@ pub fn unread(path: &Path, error: &Error) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_classes_are_counted_in_few_words() {
+        let all = |n: usize| (0..n).map(|k| format!("c{k}")).collect::<Vec<_>>();
+        assert_eq!(by_class(&all(2), &[3, 0]), "3 c0, 0 c1");
+        assert_eq!(by_class(&all(400), &[7; 400]), "400 classes of 7");
+        assert_eq!(by_class(&all(21), &(0..21).collect::<Vec<_>>()), "21 classes of 0 to 20");
+    }
 
     #[test]
     fn a_stop_says_of_what_and_what_goes_on() {

@@ -129,6 +129,7 @@ pub(super) fn rows_file(output: &Output, asked: Option<Format>) -> Result<(&Path
         (Some(asked), _) => asked,
         (None, Some(named)) => named,
         (None, None) if path.extension().is_none() => Format::Text,
+        (None, None) if path.is_dir() => output.format(&Format::ENDINGS)?,
         (None, None) => output
             .format(&Format::ENDINGS)
             .map_err(|error| error.help("give the file one of these endings, or say how with --format"))?,

@@ -4,6 +4,7 @@
 //! evaluation made, or new ones. Out: `report.html` and `curves.png`. A finished run is not failed by its report:
 //! [`attempt`] makes a remark.
 
+mod own;
 mod verdict;
 
 use super::Host;
@@ -13,14 +14,17 @@ use super::estimate::Estimate;
 use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, labelled, owns, test};
 use super::output::Output;
 use super::pictures::{Reading, skipped};
+use super::resume::Job;
 use super::run::{CURVES, Config, Part, REPORT, Run, TrainingConfig};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
 use crate::model::Network;
+use crate::model::classes::told_from;
 use crate::report::html::{Page, page};
 use crate::report::{Outcome, curves};
 use crate::train::{History, PictureSamples};
+use own::{lost, no_split, own_split};
 use serde_json::Value;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -132,6 +136,11 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     let run = Run::open(&job.run)?;
     run.remark(host);
     let history = History::load(&job.run.join("history.csv"))?;
+    // Before the long work: a folder that cannot be written is known then.
+    files::require_room(&match &job.output {
+        Some(output) => files::real(&output.path)?.parent().map_or_else(PathBuf::new, Path::to_owned),
+        None => job.run.clone(),
+    })?;
     // Made once its room is known.
     let mut network = None;
     let own = &run.config.training.data;
@@ -158,7 +167,8 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
         Some(data) => Some(judge(host, job, &run, &mut network, data)),
         None if own.exists() => Some(judge(host, job, &run, &mut network, own)),
         None if keeps_page => {
-            return Err(lost(&job.run).fact("gone", format!("{}, the pictures of the run", own.display())));
+            let what = if run.config.training.job == Job::Fit { "features" } else { "pictures" };
+            return Err(lost(&job.run).fact("gone", format!("{}, the {what} of the run", own.display())));
         }
         None => {
             if let Some(split) = job.split {
@@ -210,27 +220,6 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     host.result(&format!("report     {}{text}", path.display()), &named)
 }
 
-/// That the split which was asked for is not in `data`.
-fn no_split(data: &Path, split: SplitName) -> Error {
-    Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()))
-        .help("choose another with --split, or name the pictures: `vgg-ft report RUN DATA --split SPLIT`")
-}
-
-/// The split of a run's data that its own page is on, if it is on any.
-fn own_split(run: &Run) -> Option<&'static str> {
-    let result = run.config.result.unwrap_or_default();
-    let parts = [("test", result.test_accuracy), ("validation", result.val_accuracy)];
-    parts.into_iter().find_map(|(name, judged)| judged.map(|_| name))
-}
-
-/// That the page of a run would be lost.
-fn lost(run: &Path) -> Error {
-    Error::new(Kind::Usage, "a new report would lose the predictions of the one that is there").help(format!(
-        "name the pictures (`vgg-ft report {} DATA --force`), or another file with -o",
-        quoted(run)
-    ))
-}
-
 /// Predictions on `data`, pictures or features; none of features without that split.
 fn judge(
     host: &Host,
@@ -267,7 +256,11 @@ fn judge(
             .help("give the pictures instead: `vgg-ft report RUN DATA -o PAGE.html`"))
     };
     if &recipe.classes != classes {
-        return foreign("the classes", &classes.join(" "), &recipe.classes.join(" "));
+        return foreign(
+            "the classes",
+            &told_from(classes, &recipe.classes),
+            &told_from(&recipe.classes, classes),
+        );
     }
     if features.row() != architecture.shape_before(base) {
         return foreign("the shape of a row", &architecture.shape_before(base), &features.row());

@@ -8,6 +8,9 @@ use std::path::Path;
 /// What people have weights in and we read.
 const READ: &str = "safetensors, Keras' HDF5 and .keras, PyTorch's .pth, ONNX";
 
+/// Bytes of an unknown file that are shown.
+const BEGIN: usize = 16;
+
 /// Reads `bytes`, the whole of the file at `path`, by what they are and not by what the file is called.
 ///
 /// # Errors
@@ -30,6 +33,18 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
             Some((what, help)) => Err(Error::new(Kind::Weights, format!("{} is {what}", path.display()))
                 .expected_got(READ, what)
                 .help(help)),
+            // It begins as a header that no safetensors file may have, and not with a brace behind its length.
+            None if length.is_some_and(|n| n > header::MAX_HEADER)
+                && bytes.get(header::PREFIX) != Some(&b'{') =>
+            {
+                let begin = &bytes[..bytes.len().min(BEGIN)];
+                Err(Error::new(
+                    Kind::Weights,
+                    format!("{} is no file of weights that is known", path.display()),
+                )
+                .expected_got(READ, format!("a file that begins with \"{}\"", begin.escape_ascii()))
+                .help("check the path; vgg-ft looks at what is in a file, not at its name"))
+            }
             None => header::read(path, bytes),
         },
     }

@@ -332,6 +332,6 @@ fn a_job_is_taken_from_another_runs_file() {
     // Classes are the data's, which is said where the file has others.
     fs::rename(here.join("others/train/warm"), here.join("others/train/hot")).unwrap();
     let (_, said) = succeeds(&here, &["finetune", "others", "--config", "first/run.toml", "-o", "fifth"]);
-    assert!(said.contains("the classes are those of the data, cold hot, not cold warm"), "{said}");
+    assert!(said.contains("the classes are those of the data, cold, hot, not cold, warm"), "{said}");
     assert!(!here.join("fourth").exists());
 }

@@ -66,7 +66,8 @@ fn a_damaged_frame_is_refused() {
 
 #[test]
 fn other_formats_are_named() {
-    let cases: [(&[u8], &str); 4] = [
+    let cases: [(&[u8], &str); 5] = [
+        (b"root:x:0:0:root:/root:/bin/sh\n", "w.safetensors is no file of weights that is known"),
         (b"\x93NUMPY\x01\0v\0", "w.safetensors is a NumPy .npy file"),
         (
             b"version https://git-lfs.github.com/spec/v1\n",

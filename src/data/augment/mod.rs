@@ -88,7 +88,8 @@ impl Augment {
     pub fn validate(&self) -> Result<()> {
         let wrong = |name: &str, expected: &str, got: String| {
             Err(Error::new(Kind::Usage, format!("augmentation: `{name}` cannot be drawn from"))
-                .expected_got(expected, got))
+                .expected_got(expected, got)
+                .help("change it where it was given: the option, or its line in the configuration"))
         };
         for (name, value) in [
             ("rotation", self.rotation),
@@ -228,7 +229,7 @@ mod tests {
         ] {
             let error = toml::from_str::<Augment>(text).unwrap().validate().unwrap_err();
             assert_eq!(error.kind(), Kind::Usage);
-            assert!(error.message().contains(name), "{text}: {error}");
+            assert!(error.message().contains(name) && error.to_string().contains("help:"), "{text}: {error}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is named, in which order, and what is passed over.
 
 use super::*;
+use crate::data::resize::{Resize, Size};
 use std::fs;
 
 fn names(inputs: Inputs) -> Vec<String> {
@@ -101,6 +102,22 @@ fn batches_hold_what_can_be_read_and_say_what_cannot() {
     assert!(all[0].unreadable[0].error.message().contains("2.png"));
     let strict = load(4, true);
     assert_eq!((strict.len(), strict[0].pixels.len(), strict[0].unreadable.len()), (1, 3, 1));
+}
+
+/// A list that breaks off takes nothing along that was named before.
+#[test]
+fn what_was_named_before_a_failure_is_loaded_and_after_a_stop_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = dir.path().join("1.png");
+    image::RgbImage::from_pixel(2, 3, image::Rgb([10; 3])).save(&picture).unwrap();
+    let batches = |kind| {
+        let how = Loading { size: Size { h: 1, w: 1 }, resize: Resize::Nearest, batch: 16, strict: false };
+        let paths = vec![Ok(picture.clone()), Ok(picture.clone()), Err(Error::new(kind, "no path"))];
+        let batches = Batches { paths: paths.into_iter(), how, over: false, failed: None };
+        batches.map(|batch| batch.map(|loaded| loaded.paths.len()).map_err(|e| e.kind())).collect::<Vec<_>>()
+    };
+    assert_eq!(batches(Kind::Usage), [Ok(2), Err(Kind::Usage)]);
+    assert_eq!(batches(Kind::Interrupted), [Err(Kind::Interrupted)]);
 }
 
 #[test]

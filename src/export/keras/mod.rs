@@ -76,8 +76,11 @@ pub fn archive(model: &Model<'_>, out: &mut dyn Write) -> Result<()> {
             .expected_got("less than 4 GiB", format!("{} bytes", zip::size(&entries, 1)))
             .help("export it as keras-h5, which has no such limit"));
     }
-    zip::write(out, &entries, 1)
-        .map_err(|e| Error::new(Kind::Io, "cannot write the archive").fact("reason", e))
+    zip::write(out, &entries, 1).map_err(|e| {
+        Error::new(Kind::Io, "the archive cannot be written")
+            .fact("reason", e)
+            .help("is there room on the disk? nothing half-written is left")
+    })
 }
 
 /// Keras reads attributes by name and leaves others alone.

@@ -1,6 +1,7 @@
 //! What samples of each class count: given, or from how many there are.
 
 use crate::error::{Error, Kind, Result};
+use crate::model::classes::listed;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -47,7 +48,7 @@ impl ClassWeights {
         match self {
             Self::Given(weights) if weights.len() == classes.len() => Ok(weights.clone()),
             Self::Given(weights) => Err(Error::new(Kind::Usage, "there is not one weight for each class")
-                .expected_got(format!("{} ({})", classes.len(), classes.join(", ")), weights.len())
+                .expected_got(format!("{} ({})", classes.len(), listed(classes)), weights.len())
                 .help("give one number per class, in this order, or `--class-weights auto`")),
             Self::Auto(_) => Ok((0..classes.len() as u32)
                 .map(|class| labels.iter().filter(|&&label| label == class).count())

@@ -7,6 +7,7 @@ use crate::data::endings::Endings;
 use crate::data::{Features, Folder, Pictures, Recipe, Sample, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::model::classes::{listed, told_from};
 use crate::task::contents::Listing;
 use crate::task::finetune::some;
 use crate::task::pictures::{Reading, decode};
@@ -118,7 +119,7 @@ pub(in crate::task) fn labelled(
                     Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
                 if whole {
                     return error
-                        .fact("there", format!("class folders: {}", splits.train.classes.join(" ")))
+                        .fact("there", format!("class folders: {}", listed(&splits.train.classes)))
                         .help(if own && held_out {
                             "leave --split out: the pictures that the run held out are then taken"
                         } else {
@@ -137,7 +138,7 @@ pub(in crate::task) fn labelled(
     let without: Vec<&str> = without.collect();
     let folder = &adopted(folder, classes)?;
     if !without.is_empty() {
-        host.say(format_args!("note: {} has no pictures of {}", folder.root.display(), without.join(", ")));
+        host.say(format_args!("note: {} has no pictures of {}", folder.root.display(), listed(&without)));
     }
     let limited = match tested {
         TestedBy::Run if own && name == "test" => some(folder, training.test_pictures, training.seed),
@@ -212,7 +213,7 @@ pub(in crate::task) fn adopted(folder: &Folder, classes: &[String]) -> Result<Fo
             Kind::Data,
             format!("{} has other classes than the run", folder.root.display()),
         )
-        .expected_got(classes.join(" "), folder.classes.join(" "))
+        .expected_got(told_from(classes, &folder.classes), told_from(&folder.classes, classes))
         .help("name the class folders as they were named for training"));
     };
     let mut folder = folder.clone();

@@ -6,6 +6,7 @@ use super::Finetune;
 use crate::data::Splits;
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
+use crate::model::classes::told_from;
 use crate::task::PictureOptions;
 use crate::task::run::{Config, MODEL, Run};
 use std::path::{Path, PathBuf};
@@ -73,7 +74,7 @@ impl Origin {
 pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
     let weights = job.pictures.weights.clone().unwrap_or_default();
     Error::new(Kind::Data, format!("the classes of {} are not those of the network", job.data.display()))
-        .expected_got(job.named_classes.join(", "), classes.join(", "))
+        .expected_got(told_from(&job.named_classes, classes), told_from(classes, &job.named_classes))
         .help(format!(
             "give a folder with those classes; or begin with its base and a new classifier: `vgg-ft finetune DATA --weights {} \
              -o RUN`",

@@ -137,7 +137,8 @@ impl Numbers {
         }
         if !(self.cache_limit >= 0.0 && self.cache_limit.is_finite()) {
             return Err(Error::new(Kind::Usage, "`cache_limit` is in gigabytes, from 0 up")
-                .fact("got", self.cache_limit));
+                .fact("got", self.cache_limit)
+                .help("the notebook's is 20"));
         }
         [&self.features, &self.frozen, &self.finetune].into_iter().try_for_each(StageConfig::validate)
     }
