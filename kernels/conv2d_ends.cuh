@@ -232,15 +232,27 @@ __device__ __forceinline__ void epilogue_backward_input(
         put_pair<Tile>(row, column, low, high);
     });
     __syncthreads();
-    constexpr int WIDE = Tile::BN / CHUNK<T>;
-    #pragma unroll 4
-    for (int k = threadIdx.x; k < Tile::BM * WIDE; k += Tile::THREADS) {
-        const int row = spot.row + k / WIDE, column = spot.column + k % WIDE * CHUNK<T>;
-        if (row >= rows) continue;
-        const int place = row * columns + column;
-        uint4 v = chunk_at<Tile>(k / WIDE, k % WIDE);
-        if (mask) v = relu_mask_chunk<T>(v, read_chunk<T>(mask + place, columns - column, whole));
-        write_chunk<T>(dx + place, v, columns - column, whole);
+    // Some chunks of the mask before the first of them is stored: else each would be loaded when the one before has come.
+    constexpr int WIDE = Tile::BN / CHUNK<T>, TOGETHER = 4;
+    static_assert(Tile::BM * WIDE % (Tile::THREADS * TOGETHER) == 0);
+    #pragma unroll 1
+    for (int first = threadIdx.x; first < Tile::BM * WIDE; first += Tile::THREADS * TOGETHER) {
+        const int row = spot.row + first / WIDE, column = spot.column + first % WIDE * CHUNK<T>;
+        constexpr int FURTHER = Tile::THREADS / WIDE;
+        static_assert(Tile::THREADS % WIDE == 0, "all chunks of a thread are of one column");
+        uint4 outputs[TOGETHER];
+        #pragma unroll
+        for (int q = 0; q < TOGETHER; ++q)
+            if (mask && row + q * FURTHER < rows)
+                outputs[q] =
+                    read_chunk<T>(mask + ((row + q * FURTHER) * columns + column), columns - column, whole);
+        #pragma unroll
+        for (int q = 0; q < TOGETHER; ++q) {
+            if (row + q * FURTHER >= rows) break;
+            uint4 v = chunk_at<Tile>(first / WIDE + q * FURTHER, first % WIDE);
+            if (mask) v = relu_mask_chunk<T>(v, outputs[q]);
+            write_chunk<T>(dx + ((row + q * FURTHER) * columns + column), v, columns - column, whole);
+        }
     }
 }
 

@@ -41,6 +41,29 @@ __device__ __forceinline__ void run_epilogue(
     const Epilogue& epilogue, const Conv2d& p, unsigned, int, const int row, const int column, const float* acc)
 {
     const int lane = threadIdx.x % 32, pixels = p.n * p.h * p.w, columns = Epilogue::BACKWARD ? p.c_in : p.c_out;
+    // All loads before the first store, which could be to the mask or the bias for all that the compiler knows: behind
+    // it each would begin when the one before it has come, 64 times a tile.
+    float2 outputs[2][8];
+    if constexpr (Epilogue::BACKWARD) {
+        #pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            const int pixel = row + half * 8 + lane / 4;
+            #pragma unroll
+            for (int k = 0; k < 8; ++k) {
+                outputs[half][k] = make_float2(1.0f, 1.0f);
+                if (epilogue.mask && pixel < pixels) {
+                    const int place = pixel * columns + column + lane % 4 * 2 + k * 8;
+                    outputs[half][k] = *reinterpret_cast<const float2*>(epilogue.mask + place);
+                }
+            }
+        }
+    }
+    float2 biases[8];
+    if constexpr (!Epilogue::BACKWARD) {
+        #pragma unroll
+        for (int k = 0; k < 8; ++k)
+            biases[k] = *reinterpret_cast<const float2*>(epilogue.bias + column + lane % 4 * 2 + k * 8);
+    }
     #pragma unroll
     for (int half = 0; half < 2; ++half) {
         const int pixel = row + half * 8 + lane / 4;
@@ -50,14 +73,11 @@ __device__ __forceinline__ void run_epilogue(
         for (int k = 0; k < 8; ++k) {
             float2 v = make_float2(acc[k * 4 + half * 2], acc[k * 4 + half * 2 + 1]);
             if constexpr (Epilogue::BACKWARD) {
-                if (epilogue.mask) {
-                    const float2 output = *reinterpret_cast<const float2*>(epilogue.mask + place + k * 8);
-                    v = make_float2(output.x > 0.0f ? v.x : 0.0f, output.y > 0.0f ? v.y : 0.0f);
-                }
+                const float2 output = outputs[half][k];
+                v = make_float2(output.x > 0.0f ? v.x : 0.0f, output.y > 0.0f ? v.y : 0.0f);
                 *reinterpret_cast<float2*>(epilogue.dx + place + k * 8) = v;
             } else {
-                const float2 bias = *reinterpret_cast<const float2*>(epilogue.bias + column + lane % 4 * 2 + k * 8);
-                v = make_float2(v.x + bias.x, v.y + bias.y);
+                v = make_float2(v.x + biases[k].x, v.y + biases[k].y);
                 if (epilogue.relu) v = make_float2(rectify_sum(v.x), rectify_sum(v.y));
                 *reinterpret_cast<float2*>(epilogue.y + place + k * 8) = v;
             }
