@@ -135,10 +135,10 @@ __device__ __forceinline__ Blocks blocks_of(const StreamK split, const unsigned 
     return {(tile * split.blocks + (split.blocks - 1) / split.steps) / tiles, ((tile + 1) * split.blocks - 1) / tiles};
 }
 
-// `ROWS`: the bias' sums are so many rows, `rows`; else they are in slots too.
+// `ROWS`: the bias' sums are `bias_rows` rows; else they are in slots too.
 template <bool ROWS, class Epilogue>
 __device__ __forceinline__ void reduce_slots(
-    const Conv2d p, const unsigned rows, const StreamK split, const float* RESTRICT parts,
+    const Conv2d p, const unsigned bias_rows, const StreamK split, const float* RESTRICT parts,
     const float* RESTRICT biases, Epilogue epilogue, float* RESTRICT dbias)
 {
     const unsigned columns = 9 * p.c_in, before = bias_blocks(biases, p.c_out);
@@ -150,7 +150,7 @@ __device__ __forceinline__ void reduce_slots(
             if constexpr (ROWS) {
                 // There may be thousands, and a load takes as long as hundreds of instructions: eight at once.
                 #pragma unroll 8
-                for (unsigned k = line; k < rows; k += LINES) sum += biases[k * p.c_out + filter];
+                for (unsigned k = line; k < bias_rows; k += LINES) sum += biases[k * p.c_out + filter];
             } else {
                 #pragma unroll 1
                 for (unsigned k = line; k < across; k += LINES) {
@@ -214,18 +214,18 @@ extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_rmsprop_step_sm90_re
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_backward_weight_sm90_tf32_reduce(
-    const Conv2d p, const unsigned rows, const StreamK split, const float* RESTRICT parts,
+    const Conv2d p, const unsigned bias_rows, const StreamK split, const float* RESTRICT parts,
     const float* RESTRICT biases, float* RESTRICT dweight, float* RESTRICT dbias)
 {
     await_predecessor();
-    reduce_slots<true>(p, rows, split, parts, biases, Stored{dweight}, dbias);
+    reduce_slots<true>(p, bias_rows, split, parts, biases, Stored{dweight}, dbias);
 }
 
 extern "C" __global__ __launch_bounds__(LINEAR) void conv2d_rmsprop_step_sm90_tf32_reduce(
-    const Conv2d p, const unsigned rows, const StreamK split, const Rmsprop rule, const float* RESTRICT parts,
+    const Conv2d p, const unsigned bias_rows, const StreamK split, const Rmsprop rule, const float* RESTRICT parts,
     const float* RESTRICT biases, float* velocity, float* weight, unsigned short* shadow,
     float* RESTRICT dbias)
 {
     await_predecessor();
-    reduce_slots<true>(p, rows, split, parts, biases, Stepped{rule, velocity, weight, shadow}, dbias);
+    reduce_slots<true>(p, bias_rows, split, parts, biases, Stepped{rule, velocity, weight, shadow}, dbias);
 }

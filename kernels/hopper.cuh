@@ -5,10 +5,10 @@
 // chunks are swizzled by address (bits 4 to 6 xor bits 7 to 9), so tiles begin at multiples of 1024. Numbers outside a
 // tensor are read as zeros and not written.
 //
-// wgmma: a warpgroup (four warps) multiplies M = 64 by N, K = 16 (8 of tf32), with operands where TMA put them and the
-// accumulators in registers: warp q has rows 16q to 16q + 15, as "Register Fragments for wgmma .m64nNk16" of the PTX
-// ISA lays them out: those of mma.m16n8k16, eight columns after eight. wgmma are issued and waited for later; from
-// `wgmma_fence` to `wgmma_wait` the accumulators are the tensor core's.
+// wgmma: a warpgroup (four warps) multiplies M = 64 by N, K = 16 (8 of tf32), with operands where TMA put them, A also from
+// registers, and the accumulators in registers: warp q has rows 16q to 16q + 15, as "Register Fragments for wgmma
+// .m64nNk16" of the PTX ISA lays them out: those of mma.m16n8k16, eight columns after eight. wgmma are issued and waited
+// for later; from `wgmma_fence` to `wgmma_wait` the accumulators are the tensor core's.
 //
 // TMA and wgmma see shared memory through the async proxy: `fence_proxy_async` stands between a thread's stores and
 // what they read of them.

@@ -98,6 +98,15 @@ impl Error {
         self
     }
 
+    /// Another cure beside the one that is there, if there is one.
+    #[must_use]
+    pub fn or_help(self, other: &str) -> Self {
+        match self.0.help.clone() {
+            Some(help) => self.help(format!("{help}; or {other}")),
+            None => self.help(other),
+        }
+    }
+
     /// What was being done, in words that follow "while" ("reading cats/7.jpg").
     #[must_use]
     pub fn context(mut self, doing: impl Into<String>) -> Self {

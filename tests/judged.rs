@@ -129,6 +129,25 @@ fn a_page_of_an_untested_run_is_of_the_test() {
     assert!(error.contains("its split  test"), "{error}");
 }
 
+/// Nor is the page of a run that had no test lost to one of pictures that were put beside since.
+#[test]
+fn a_page_of_the_validation_stays_where_a_test_came_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 3), ("validation", 2)]);
+    stdout(vgg_ft(here).args(["finetune", "data", "-o", "run"]).args(SMALL).args(["--head-epochs", "1"]));
+    draw(&here.join("data"), &[("test", 2)]);
+    let page = || fs::read_to_string(here.join("run/report.html")).unwrap();
+    let before = page();
+    for typed in ["report run", "report run --split test"] {
+        let error = fails(vgg_ft(here).args(typed.split(' ')), 2);
+        assert!(error.contains("its split  validation"), "{typed}: {error}");
+        assert_eq!(page(), before, "{typed}");
+    }
+    stdout(vgg_ft(here).args(["report", "run", "--split", "validation"]));
+    assert!(page().contains("On the validation pictures"));
+}
+
 /// Epochs of some steps: the last step of a pass over 7 pictures by 3 has one.
 #[test]
 fn samples_of_short_epochs_are_counted_as_they_are_seen() {

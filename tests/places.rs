@@ -445,6 +445,15 @@ fn what_is_no_features_is_neither_replaced_nor_removed_by_an_extraction() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("none of ours") && !error.contains("decoded"), "{error}");
     fs::remove_file(here.join("user/train.safetensors.partial")).unwrap();
+    // A folder, and a pipe that nobody writes to, which would be waited for without end.
+    for (name, make) in [("train.safetensors", "mkdir"), ("train.safetensors.partial", "mkfifo")] {
+        let at = here.join("user").join(name);
+        assert!(std::process::Command::new(make).arg(&at).status().unwrap().success());
+        let output = vgg_ft(here).args(extract).assert().code(2).get_output().clone();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("none of ours") && !error.contains("decoded"), "{error}");
+        fs::remove_dir(&at).or_else(|_| fs::remove_file(&at)).unwrap();
+    }
     succeeds(here, &extract);
     for name in ["test.safetensors", "test.safetensors.partial"] {
         assert_eq!(fs::read(here.join("user").join(name)).unwrap(), b"mine");

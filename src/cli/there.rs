@@ -83,7 +83,12 @@ pub fn there(command: &Command) -> Result<()> {
     for (what, path) in typed(command) {
         match std::fs::metadata(path) {
             Ok(_) => seen.push((what, path)),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+                ) =>
+            {
                 return Err(
                     Error::new(Kind::Usage, format!("there is no {}", path.display())).help(what.help())
                 );

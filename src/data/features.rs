@@ -139,7 +139,9 @@ impl Writer {
     /// [`Kind::Usage`] for a file that is in the way; [`Kind::Io`] when it cannot be read.
     pub fn require_place(path: &Path) -> Result<()> {
         let partial = suffixed(path, "partial");
-        if File::open(&partial).is_ok_and(|mut file| !is_ours(&mut file)) {
+        // A pipe would be opened for as long as nobody writes to it.
+        let is_file = !fs::metadata(&partial).is_ok_and(|found| !found.is_file());
+        if !is_file || File::open(&partial).is_ok_and(|mut file| !is_ours(&mut file)) {
             return Err(foreign(&partial));
         }
         there(path).map(|_| ())
@@ -265,15 +267,18 @@ fn there(path: &Path) -> Result<Option<Features>> {
     if !path.exists() {
         return Ok(None);
     }
+    if !path.is_file() {
+        return Err(foreign(path));
+    }
     Features::open(path).map(Some).map_err(|error| match error.kind() {
         Kind::Data => error.of_kind(Kind::Usage).help(IN_THE_WAY),
         _ => error,
     })
 }
 
-/// That a file which is not complete is none of features.
-fn foreign(partial: &Path) -> Error {
-    Error::new(Kind::Usage, format!("{} is none of ours", partial.display())).help(IN_THE_WAY)
+/// That what is there is no file of features.
+fn foreign(path: &Path) -> Error {
+    Error::new(Kind::Usage, format!("{} is none of ours", path.display())).help(IN_THE_WAY)
 }
 
 const IN_THE_WAY: &str = "it is in the way: choose another folder, or remove it";

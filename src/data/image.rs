@@ -205,7 +205,7 @@ fn png_color_type(bytes: &[u8]) -> Option<u8> {
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     let out = Error::new(Kind::Data, format!("cannot read {}", path.display())).fact("reason", error);
     match error.kind() {
-        std::io::ErrorKind::NotFound => out.help("check the path"),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidFilename => out.help("check the path"),
         std::io::ErrorKind::PermissionDenied => out.help("check the permissions"),
         _ => out.help("check the disk, or copy the picture again"),
     }

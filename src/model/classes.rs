@@ -61,7 +61,14 @@ pub fn told_from(names: &[String], others: &[String]) -> String {
         1 => "1 class".to_owned(),
         n => format!("{n} classes"),
     };
-    if alone.is_empty() { count } else { format!("{count}, here alone {}", listed(&alone)) }
+    if !alone.is_empty() {
+        return format!("{count}, here alone {}", listed(&alone));
+    }
+    // Of the same classes in another order, the first place that differs.
+    match names.iter().zip(others).position(|(name, other)| name != other) {
+        Some(at) => format!("{count}, number {} is {}", at + 1, names[at]),
+        None => count,
+    }
 }
 
 #[cfg(test)]

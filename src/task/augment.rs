@@ -73,7 +73,15 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
         chosen.push(sample);
     }
     if chosen.is_empty() {
-        return Err(unread.unwrap_or_else(|| Error::new(Kind::Data, "there are no pictures")));
+        let error = Error::new(Kind::Data, "none of the pictures can be read");
+        let error = unread.iter().fold(error, |error, one: &Error| error.fact("the last", one.message()));
+        return Err(error.help("replace what is damaged; the notes above name each"));
+    }
+    if chosen.len() < rows {
+        host.say(format_args!(
+            "note: {} of {rows} rows: of the other parts nothing can be read",
+            chosen.len()
+        ));
     }
     let rows = chosen.len();
     sheet.cut(rows);

@@ -66,7 +66,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     for (name, folder) in named(&splits).into_iter().filter(|_| !job.force) {
         From::nothing_lost(&file(name), &from.settings(host, &network, folder, job.size, last + 1))?;
     }
-    files::create_dir(&job.output)?;
+    files::require_room(&job.output)?;
 
     // All of them before the long work: what is wrong with them is known then, and who is in two splits.
     let mut decoded = Vec::new();

@@ -101,9 +101,8 @@ impl Part {
                 None => from.pictures(host, network, name, split, &part.pictures, 0..place, &path),
             };
             let features = features.map_err(|error| match error.kind() {
-                Kind::Io => error.help(
-                    "free some space there, or give a lower --cache-limit in gigabytes: beyond it the frozen layers run in \
-                     every epoch",
+                Kind::Io => error.or_help(
+                    "give a lower --cache-limit in gigabytes: beyond it the frozen layers run in every epoch",
                 ),
                 _ => error,
             });

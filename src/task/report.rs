@@ -136,21 +136,22 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     let run = Run::open(&job.run)?;
     run.remark(host);
     let history = History::load(&job.run.join("history.csv"))?;
-    // Before the long work: a folder that cannot be written is known then.
-    files::require_room(&match &job.output {
-        Some(output) => files::real(&output.path)?.parent().map_or_else(PathBuf::new, Path::to_owned),
-        None => job.run.clone(),
-    })?;
     // Made once its room is known.
     let mut network = None;
     let own = &run.config.training.data;
     // A page that is there is not written over by one of other pictures, or of none.
     let keeps_page = job.output.is_none() && !job.force && job.run.join(REPORT).exists();
-    if let (true, Some(asked), Some(its)) = (keeps_page, job.split.map(SplitName::name), own_split(&run))
+    if let (true, Some(asked), Some(its)) =
+        (keeps_page, job.split.map(SplitName::name), own_split(&run, &job.run))
         && asked != its
     {
-        return Err(lost(&job.run).fact("its split", its).fact("asked for", asked));
+        return Err(lost(&job.run, job.split).fact("its split", its).fact("asked for", asked));
     }
+    // Before the long work: a folder that cannot be written is known then.
+    files::require_room(&match &job.output {
+        Some(output) => files::real(&output.path)?.parent().map_or_else(PathBuf::new, Path::to_owned),
+        None => job.run.clone(),
+    })?;
     let judged = match &job.data {
         Some(data) if keeps_page && !owns(&run, data)? => {
             return Err(Error::new(
@@ -168,7 +169,9 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
         None if own.exists() => Some(judge(host, job, &run, &mut network, own)),
         None if keeps_page => {
             let what = if run.config.training.job == Job::Fit { "features" } else { "pictures" };
-            return Err(lost(&job.run).fact("gone", format!("{}, the {what} of the run", own.display())));
+            return Err(
+                lost(&job.run, job.split).fact("gone", format!("{}, the {what} of the run", own.display()))
+            );
         }
         None => {
             if let Some(split) = job.split {
@@ -182,19 +185,25 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     let judged = judged.transpose()?.flatten();
     match &judged {
         None if keeps_page && own.exists() => {
-            return Err(lost(&job.run).fact(
+            return Err(lost(&job.run, job.split).fact(
                 "reason",
-                format!("{} has no {} part now", own.display(), own_split(&run).unwrap_or("validation")),
+                format!(
+                    "{} has no {} part now",
+                    own.display(),
+                    own_split(&run, &job.run).unwrap_or("validation")
+                ),
             ));
         }
         Some(Judged { others: true, note: Some(note), .. }) if keeps_page => {
-            return Err(lost(&job.run).fact("reason", note));
+            return Err(lost(&job.run, job.split).fact("reason", note));
         }
-        // A page of the test is not written over where the data have no test split now.
+        // Nor by one of another split: the data may have lost the test split since, or have got one.
         Some(judged)
-            if keeps_page && own_split(&run) == Some("test") && judged.part.split() != Some("test") =>
+            if keeps_page
+                && own_split(&run, &job.run).is_some_and(|its| judged.part.split() != Some(its)) =>
         {
-            return Err(lost(&job.run).fact("its split", "test").fact("there", &judged.part));
+            let its = own_split(&run, &job.run).unwrap_or_default();
+            return Err(lost(&job.run, job.split).fact("its split", its).fact("there", &judged.part));
         }
         _ => {}
     }
@@ -240,7 +249,7 @@ fn judge(
         let judged = Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW);
         return Ok(Some(Judged { note, skipped, others, ..judged }));
     }
-    let split = job.split.map(SplitName::name).or(own_split(run)).unwrap_or("validation");
+    let split = job.split.map(SplitName::name).or(own_split(run, &job.run)).unwrap_or("validation");
     let path = data.join(format!("{split}.safetensors"));
     if !path.exists() {
         let missing = |asked| Err(no_split(data, asked).fact("missing", path.display()));

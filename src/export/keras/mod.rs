@@ -14,6 +14,7 @@ use crate::weights::hdf5::Group;
 use crate::weights::zip;
 use serde_json::json;
 use std::io::Write;
+use std::path::Path;
 
 /// The whole model, legacy HDF5.
 ///
@@ -76,11 +77,7 @@ pub fn archive(model: &Model<'_>, out: &mut dyn Write) -> Result<()> {
             .expected_got("less than 4 GiB", format!("{} bytes", zip::size(&entries, 1)))
             .help("export it as keras-h5, which has no such limit"));
     }
-    zip::write(out, &entries, 1).map_err(|e| {
-        Error::new(Kind::Io, "the archive cannot be written")
-            .fact("reason", e)
-            .help("is there room on the disk? nothing half-written is left")
-    })
+    zip::write(out, &entries, 1).map_err(|e| Error::io("write", Path::new("the archive"), &e))
 }
 
 /// Keras reads attributes by name and leaves others alone.

@@ -97,13 +97,24 @@ pub fn highest(row: &[f32]) -> usize {
     (0..row.len()).reduce(|best, k| if row[k] > row[best] { k } else { best }).unwrap_or_default()
 }
 
+/// What stands before the name of the split that a page is on, in its head.
+const SPLIT: &str = "<meta name=\"vgg-ft-split\" content=\"";
+
+/// The split that a page is on, by its first bytes; none where it is on none, or older than the mark.
+pub fn split_of(begin: &str) -> Option<&str> {
+    begin.split_once(SPLIT)?.1.split_once('"').map(|(split, _)| split)
+}
+
 /// The page.
 pub fn page(page: &Page<'_>) -> String {
     let mut out = String::new();
     let (title, subtitle) = (escape(&page.title), escape(&page.subtitle));
+    // What a later report asks, before it takes this one's place.
+    let split = page.verdict.as_ref().and_then(|verdict| verdict.split);
+    let split = split.map_or_else(String::new, |split| format!("{SPLIT}{}\">\n", escape(split)));
     let _ = write!(
         out,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n{split}\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <title>{title} – vgg-ft</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n\
          <header><h1>{title}</h1><p>{subtitle}</p></header>\n",

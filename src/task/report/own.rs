@@ -1,11 +1,13 @@
 //! A run's own page: what it is of, and what is said where it would be lost.
 
-use crate::data::Splits;
+use super::REPORT;
 use crate::error::{Error, Kind};
 use crate::files::quoted;
+use crate::report::html::split_of;
 use crate::task::evaluate::SplitName;
-use crate::task::resume::Job;
 use crate::task::run::Run;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// That the split which was asked for is not in `data`.
@@ -14,22 +16,28 @@ pub(super) fn no_split(data: &Path, split: SplitName) -> Error {
         .help("choose another with --split, or name the pictures: `vgg-ft report RUN DATA --split SPLIT`")
 }
 
-/// The split of a run's data that its own page is on, if it is on any. Of a run that was stopped before its test that is the
-/// test, too: who asks for no split gets it.
-pub(super) fn own_split(run: &Run) -> Option<&'static str> {
-    let (result, training) = (run.config.result.unwrap_or_default(), &run.config.training);
-    let untested = result.test_accuracy.is_none() && training.job == Job::Finetune;
-    if untested && Splits::judged(&training.data, None, 0).is_ok_and(|splits| splits.test.is_some()) {
-        return Some("test");
+/// The split of a run's data that the page in its folder is on, as it says itself; where there is none, or it is older, what
+/// the run was judged on last.
+pub(super) fn own_split(run: &Run, folder: &Path) -> Option<&'static str> {
+    /// Bytes of a page that hold its head.
+    const HEAD: u64 = 4096;
+    let mut begin = Vec::new();
+    if let Ok(page) = File::open(folder.join(REPORT))
+        && page.take(HEAD).read_to_end(&mut begin).is_ok()
+        && let Some(split) = split_of(&String::from_utf8_lossy(&begin))
+    {
+        return ["train", "validation", "test"].into_iter().find(|name| *name == split);
     }
+    let result = run.config.result.unwrap_or_default();
     let parts = [("test", result.test_accuracy), ("validation", result.val_accuracy)];
     parts.into_iter().find_map(|(name, judged)| judged.map(|_| name))
 }
 
 /// That the page of a run would be lost.
-pub(super) fn lost(run: &Path) -> Error {
+pub(super) fn lost(run: &Path, asked: Option<SplitName>) -> Error {
+    let split = asked.map_or_else(String::new, |split| format!(" --split {}", split.name()));
     Error::new(Kind::Usage, "a new report would lose the predictions of the one that is there").help(format!(
-        "name the pictures (`vgg-ft report {} DATA --force`), or another file with -o",
+        "name the pictures (`vgg-ft report {} DATA{split} --force`), or another file with -o",
         quoted(run)
     ))
 }

@@ -108,7 +108,7 @@ impl<'a> Weight<'a> {
         match rows {
             None => self.launch(site, "sm90_reduce", len, vec![p, split], parts),
             Some(rows) => {
-                let rows = Arg::value("rows", &site.size(rows)?);
+                let rows = Arg::value("bias_rows", &site.size(rows)?);
                 self.launch(site, "sm90_tf32_reduce", len, vec![p, rows, split], parts)
             }
         }

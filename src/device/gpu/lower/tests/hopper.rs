@@ -183,7 +183,7 @@ pub fn check_slots(before: Option<&Launch>, from: &Launch, to: &Launch) {
     assert_eq!(words(to, "split"), [blocks, rows, columns, steps], "{name}");
     // Sums of the bias by the pixels that were turned together, or in slots.
     let turned = before.filter(|_| name.contains("_tf32_"));
-    let lines = turned.map(|_| words(to, "rows")[0]);
+    let lines = turned.map(|_| words(to, "bias_rows")[0]);
     assert!(lines.is_none_or(|lines| lines == (n * h * w).div_ceil(128)), "{name}: {lines:?}");
     let tiles = c_out.div_ceil(rows) * (9 * c_in).div_ceil(columns);
     // The last block's slot of the last tile, and the ends of a block's share as the kernels compute them.
