@@ -78,6 +78,13 @@ impl Error {
         }
     }
 
+    /// The system gives no thread for `what` ("that reads stdin").
+    pub fn thread(what: &str, error: &std::io::Error) -> Self {
+        Self::new(Kind::Io, format!("cannot start the thread {what}"))
+            .fact("reason", error)
+            .help("close other programs, or raise the limits of processes and of memory (ulimit -u, -v)")
+    }
+
     /// Adds a named fact, printed under the message ("expected", "got", a tensor's name …).
     #[must_use]
     pub fn fact(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {

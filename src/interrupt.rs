@@ -5,6 +5,7 @@
 //! stays ignored.
 
 use crate::error::{Error, Kind, Result};
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
@@ -29,7 +30,7 @@ const MESSAGE: &str = "\nstopping after the piece of work in hand; press Ctrl-C 
 #[cfg(unix)]
 pub fn install() -> Result<()> {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        listen(signal).map_err(|e| Error::new(Kind::Device, "cannot listen for Ctrl-C").fact("reason", e))?;
+        listen(signal).map_err(|e| deaf(&e))?;
     }
     // A file that outgrows `ulimit -f` is to be an error of its write, as a full disk is, and not the process' silent end.
     // SAFETY: SIGXFSZ is a signal that may be ignored, and no function of ours is to be called for it.
@@ -108,7 +109,13 @@ pub fn install() -> Result<()> {
         // A closed stderr must not end the thread that waits for the second signal.
         let _ = std::io::stderr().write_all(MESSAGE.as_bytes());
     })
-    .map_err(|e| Error::new(Kind::Device, "cannot listen for Ctrl-C").fact("reason", e))
+    .map_err(|e| deaf(&e))
+}
+
+fn deaf(reason: &dyn Display) -> Error {
+    Error::new(Kind::Device, "cannot listen for Ctrl-C").fact("reason", reason).help(
+        "a sandbox that forbids signal handlers must allow them: without, a stopped job would lose its work",
+    )
 }
 
 /// What the process ends with after a stop: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.

@@ -23,16 +23,27 @@ fn a_file_that_may_not_grow_is_an_error_with_words() {
     assert!(!dir.path().join("sheet.png").exists());
 }
 
-/// A page that can go nowhere is no reason to judge pictures first.
+/// A result that can go nowhere is no reason to judge pictures first.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_report_that_cannot_be_written_is_refused_before_its_work() {
+fn an_output_that_cannot_be_written_is_refused_before_its_work() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("data"), &[("train", 2), ("validation", 1)]);
     let job = ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--head-epochs", "1"];
     stdout(vgg_ft(here).args(job).args(["--epochs", "0"]));
     // Where not even root makes a file.
-    let error = fails(vgg_ft(here).args(["report", "run", "-o", "/proc/page.html"]), 1);
-    assert!(error.contains("cannot write in /proc") && !error.contains("evaluated"), "{error}");
+    for typed in [
+        &["report", "run", "-o", "/proc/page.html"][..],
+        &["evaluate", "run", "data", "-o", "/proc/rows.csv"],
+        &["predict", "run", "data/train", "-o", "/proc/rows.csv"],
+        &["augment", "preview", "data", "-o", "/proc/sheet.png"],
+        &["compare", "run", "-o", "/proc/curves.svg"],
+        &["export", "run", "-o", "/proc/run.h5"],
+    ] {
+        let error = fails(vgg_ft(here).args(typed), 1);
+        assert!(error.contains("cannot write in /proc") && error.contains("reason"), "{error}");
+        // What a job says first of what it works on.
+        assert!(!error.contains("picture") && !error.contains("device"), "{typed:?}: {error}");
+    }
 }

@@ -131,7 +131,44 @@ fn a_terminal_is_told_nothing_by_what_was_typed() {
     for typed in
         [&["pre\u{7}\u{1b}[2Jdict"][..], &["summary", "--units", "\u{7}"], &["summary", "--si\u{9b}2Jze"]]
     {
-        let error = fails(vgg_ft(dir.path()).env("CLICOLOR_FORCE", "1").args(typed), 2);
-        assert!(!error.contains(|c: char| c.is_control() && c != '\n'), "{typed:?}: {error:?}");
+        for json in [&[][..], &["--json"]] {
+            let error = fails(vgg_ft(dir.path()).env("CLICOLOR_FORCE", "1").args(typed).args(json), 2);
+            assert!(!error.contains(|c: char| c.is_control() && c != '\n'), "{typed:?}: {error:?}");
+            // Nor is it left out: what was typed is to be found again.
+            assert!(error.contains("\\u{"), "{typed:?}: {error:?}");
+        }
     }
+}
+
+/// A sheet shows what can be read, and says what cannot.
+#[test]
+fn a_sheet_names_what_it_leaves_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 2)]);
+    let picture = |class: &str, name: &str| here.join("data/train").join(class).join(name);
+    let sheet =
+        ["augment", "preview", "data", "-o", "sheet.png", "--size", "32", "--augment", "book", "--force"];
+    let on =
+        |count: &str| stdout(vgg_ft(here).args(sheet).args(["--json", "--count", count, "--draws", "1"]));
+    fs::write(picture("cold", "0.png"), "no picture").unwrap();
+    // Each of two rows has a class; the first shows the class' second picture.
+    let said = crate::cli::json(&on("2"));
+    assert_eq!(said["pictures"], 2, "{said}");
+    let shown = said["shown"].as_array().unwrap();
+    assert!(shown[0].as_str().unwrap().ends_with("cold/1.png"), "{said}");
+    let skipped = said["skipped"].as_array().unwrap();
+    assert_eq!(skipped.len(), 1, "{said}");
+    assert!(skipped[0]["path"].as_str().unwrap().ends_with("cold/0.png"), "{said}");
+    assert!(skipped[0]["reason"].as_str().unwrap().contains("cold/0.png"), "{said}");
+    // Of each of four rows one picture, of which one cannot be read.
+    let said = crate::cli::json(&on("4"));
+    assert_eq!((&said["pictures"], said["skipped"].as_array().unwrap().len()), (&3.into(), 1), "{said}");
+    for (class, name) in [("cold", "1.png"), ("warm", "0.png"), ("warm", "1.png")] {
+        fs::write(picture(class, name), "no picture").unwrap();
+    }
+    fs::remove_file(here.join("sheet.png")).unwrap();
+    let error = fails(vgg_ft(here).args(sheet), 1);
+    assert!(error.contains("none of the pictures can be read") && error.contains("the last"), "{error}");
+    assert!(!here.join("sheet.png").exists());
 }

@@ -33,6 +33,7 @@ use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use device::{DeviceName, Opened, no_launches};
 use evaluate::Split;
 use idle::{idle, is_idle};
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,10 +41,11 @@ use std::process::ExitCode;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let mut command = numbers(Cli::command());
-    let mut typed =
-        command.try_get_matches_from_mut(std::env::args_os()).unwrap_or_else(|error| misspelt(&error));
-    let cli =
-        Cli::from_arg_matches_mut(&mut typed).unwrap_or_else(|error| misspelt(&error.format(&mut command)));
+    let cli = parsed(&mut command, std::env::args_os().collect()).unwrap_or_else(|error| {
+        // clap repeats what was typed, and leaves out of it what a terminal would obey: here that is to be seen.
+        let seen = std::env::args_os().map(|arg| visible(&arg.to_string_lossy()).into()).collect();
+        misspelt(&parsed(&mut command, seen).err().unwrap_or(error))
+    });
     let json = cli.json;
     match interrupt::install().and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +57,11 @@ pub fn main() -> ExitCode {
             })
         }
     }
+}
+
+fn parsed(command: &mut Clap, typed: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let mut matches = command.try_get_matches_from_mut(typed)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(command))
 }
 
 /// Ends with what clap says of a command that it does not understand, which may be its help.
@@ -69,14 +76,12 @@ fn misspelt(error: &clap::Error) -> ! {
         tell(&error.help(help.join("; ")), true);
         std::process::exit(2);
     }
-    // What was typed may hold what a terminal obeys, and clap repeats it.
-    let obeyed = || std::env::args_os().any(|arg| arg.to_string_lossy().contains(char::is_control));
-    if !error.use_stderr() || std::io::stderr().is_terminal() && !obeyed() {
+    if !error.use_stderr() || std::io::stderr().is_terminal() {
         // In colour.
         error.exit()
     }
     // In one piece, as `tell`.
-    let _ = std::io::stderr().write_all(visible(&error.render().to_string()).as_bytes());
+    let _ = std::io::stderr().write_all(error.render().to_string().as_bytes());
     std::process::exit(2)
 }
 
@@ -240,7 +245,7 @@ fn reading(a: ReadingArgs) -> task::Reading {
     task::Reading { strict: a.strict, cache, chosen }
 }
 
-fn env(name: &str) -> Option<std::ffi::OsString> {
+fn env(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 

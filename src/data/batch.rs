@@ -125,11 +125,10 @@ where
             }
         }
     };
-    let thread = std::thread::Builder::new().name("batches".into()).spawn(work).map_err(|e| {
-        Error::new(Kind::Io, "cannot start the thread that prepares batches")
-            .fact("reason", e)
-            .help("close other programs, or raise the limit of processes (ulimit -u)")
-    })?;
+    let thread = std::thread::Builder::new()
+        .name("batches".into())
+        .spawn(work)
+        .map_err(|e| Error::thread("that prepares batches", &e))?;
     Ok(Prefetch { items: Some(receive), thread: Some(thread) })
 }
 

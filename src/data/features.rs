@@ -140,8 +140,8 @@ impl Writer {
     pub fn require_place(path: &Path) -> Result<()> {
         let partial = suffixed(path, "partial");
         // A pipe would be opened for as long as nobody writes to it.
-        let is_file = !fs::metadata(&partial).is_ok_and(|found| !found.is_file());
-        if !is_file || File::open(&partial).is_ok_and(|mut file| !is_ours(&mut file)) {
+        let is_no_file = fs::metadata(&partial).is_ok_and(|found| !found.is_file());
+        if is_no_file || File::open(&partial).is_ok_and(|mut file| !is_ours(&mut file)) {
             return Err(foreign(&partial));
         }
         there(path).map(|_| ())

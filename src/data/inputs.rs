@@ -214,11 +214,10 @@ fn listen(end: u8) -> Result<Receiver<Result<PathBuf>>> {
             }
         }
     };
-    std::thread::Builder::new().name("stdin".into()).spawn(work).map_err(|e| {
-        Error::new(Kind::Io, "cannot start the thread that reads stdin")
-            .fact("reason", e)
-            .help("close other programs, or raise the limit of processes (ulimit -u)")
-    })?;
+    std::thread::Builder::new()
+        .name("stdin".into())
+        .spawn(work)
+        .map_err(|e| Error::thread("that reads stdin", &e))?;
     Ok(receive)
 }
 

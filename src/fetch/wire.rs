@@ -5,7 +5,7 @@
 
 use super::net::Net;
 use super::{Stop, Watch, shorten};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use std::io::Read;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -75,11 +75,7 @@ pub(super) fn ask(net: &Net, url: &str, rest: Option<Rest>, watch: &mut dyn Watc
                 let _ = to.send(Message::Failed(net.explain(error)));
             }
         })
-        .map_err(|e| {
-            Error::new(Kind::Device, "cannot start a thread")
-                .fact("reason", e)
-                .help("close other programs, or raise the limit of processes (ulimit -u)")
-        })?;
+        .map_err(|e| Error::thread("that talks to the server", &e))?;
     match hear(&from, watch)? {
         Message::Head(head) => Ok(Answer { head: *head, from }),
         Message::Failed(stop) => Err(stop),

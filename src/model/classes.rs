@@ -99,5 +99,9 @@ mod tests {
         assert_eq!(told_from(&two, &all(1000)), "2 classes, here alone x");
         assert_eq!(told_from(&all(1000), &all(998)), "1000 classes, here alone c998, c999");
         assert_eq!(told_from(&all(998), &all(1000)), "998 classes");
+        let mut turned = all(1000);
+        turned.swap(7, 9);
+        assert_eq!(told_from(&all(1000), &turned), "1000 classes, number 8 is c7");
+        assert_eq!(told_from(&turned, &all(1000)), "1000 classes, number 8 is c9");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::output::{Output, apart};
+use super::pictures::unread;
 use crate::data::{Augment, Files, Resize, Size, Source, Splits};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
@@ -62,19 +63,21 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     let mut sheet = Sheet::new(rows, job.draws + 1, Size { h, w })?;
     let paths: Vec<PathBuf> = (0..folder.len()).map(|i| folder.path(i)).collect();
     let source = Files { paths, labels: Vec::new(), size: sheet.size, resize: job.resize };
-    let (mut chosen, mut unread) = (Vec::new(), None);
+    let (mut chosen, mut skipped) = (Vec::new(), Vec::new());
     for part in 0..rows {
         // From all over the folder, so that every class is there; of its part the first that can be read, if any can.
         let [begin, end] = [part, part + 1].map(|part| part * folder.len() / rows);
-        let Some((sample, picture)) = readable(host, &source, begin..end, &mut unread)? else { continue };
+        let Some((sample, picture)) = readable(host, &source, begin..end, &mut skipped)? else { continue };
         for (column, levels) in draws(host, job, &augment, sample as u32, &picture)?.iter().enumerate() {
             sheet.put(chosen.len(), column, levels);
         }
         chosen.push(sample);
     }
     if chosen.is_empty() {
-        let error = Error::new(Kind::Data, "none of the pictures can be read");
-        let error = unread.iter().fold(error, |error, one: &Error| error.fact("the last", one.message()));
+        let mut error = Error::new(Kind::Data, "none of the pictures can be read");
+        if let Some((_, last)) = skipped.last() {
+            error = error.fact("the last", last.message());
+        }
         return Err(error.help("replace what is damaged; the notes above name each"));
     }
     if chosen.len() < rows {
@@ -98,6 +101,7 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
         sheet.w,
         sheet.h
     );
+    let skipped: Vec<_> = skipped.iter().map(|(path, error)| unread(path, error)).collect();
     let shown: Vec<_> = chosen.iter().map(|&i| files::shown(&folder.path(i))).collect();
     host.result(
         &text,
@@ -105,19 +109,20 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
             "path": files::shown(&job.output.path),
             "pictures": rows,
             "shown": shown,
+            "skipped": skipped,
             "draws": job.draws,
             "augment": augment,
         }),
     )
 }
 
-/// The first of `samples` that can be read, as training would skip the others, and its levels; in `unread` why another
-/// cannot.
+/// The first of `samples` that can be read, as training would skip the others, and its levels; those before it, and why
+/// they cannot be read, go to `skipped`.
 fn readable(
     host: &Host,
     source: &Files,
     samples: Range<usize>,
-    unread: &mut Option<Error>,
+    skipped: &mut Vec<(PathBuf, Error)>,
 ) -> Result<Option<(usize, Vec<u8>)>> {
     for sample in samples {
         interrupt::check()?;
@@ -129,7 +134,7 @@ fn readable(
                     source.paths[sample].display(),
                     error.message()
                 ));
-                *unread = Some(error);
+                skipped.push((source.paths[sample].clone(), error));
             }
         }
     }

@@ -23,7 +23,8 @@ impl Output {
     /// Whether it can be written.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for what is there already and is not to be written over, and when its folder is missing.
+    /// [`Kind::Usage`] for what is there already and is not to be written over, and when its folder is missing;
+    /// [`Kind::Io`] for a folder in which nothing can be written.
     pub fn check(&self) -> Result<()> {
         let (path, name) = (&self.path, self.path.display());
         if path.as_os_str() == "-" {
@@ -51,7 +52,8 @@ impl Output {
         }
         let place = if path.is_symlink() { &there } else { path };
         // It was typed.
-        files::require_folder(place).map_err(|error| error.of_kind(Kind::Usage))
+        files::require_folder(place).map_err(|error| error.of_kind(Kind::Usage))?;
+        files::require_room(folder)
     }
 
     /// What the file's name says of its format, by a list of endings without their dots.

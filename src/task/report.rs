@@ -49,6 +49,9 @@ pub struct Report {
     pub force: bool,
 }
 
+/// The split of a run that was never judged.
+const UNJUDGED: &str = "validation";
+
 /// How predictions came about, for the page.
 pub(super) const REUSED: &str = "The predictions are those of the run's own evaluation at its end.";
 /// The same from activations.
@@ -141,17 +144,16 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     let own = &run.config.training.data;
     // A page that is there is not written over by one of other pictures, or of none.
     let keeps_page = job.output.is_none() && !job.force && job.run.join(REPORT).exists();
-    if let (true, Some(asked), Some(its)) =
-        (keeps_page, job.split.map(SplitName::name), own_split(&run, &job.run))
+    let its_split = own_split(&run, &job.run);
+    if let (true, Some(asked), Some(its)) = (keeps_page, job.split.map(SplitName::name), its_split)
         && asked != its
     {
         return Err(lost(&job.run, job.split).fact("its split", its).fact("asked for", asked));
     }
     // Before the long work: a folder that cannot be written is known then.
-    files::require_room(&match &job.output {
-        Some(output) => files::real(&output.path)?.parent().map_or_else(PathBuf::new, Path::to_owned),
-        None => job.run.clone(),
-    })?;
+    if job.output.is_none() {
+        files::require_room(&job.run)?;
+    }
     let judged = match &job.data {
         Some(data) if keeps_page && !owns(&run, data)? => {
             return Err(Error::new(
@@ -187,23 +189,17 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
         None if keeps_page && own.exists() => {
             return Err(lost(&job.run, job.split).fact(
                 "reason",
-                format!(
-                    "{} has no {} part now",
-                    own.display(),
-                    own_split(&run, &job.run).unwrap_or("validation")
-                ),
+                format!("{} has no {} part now", own.display(), its_split.unwrap_or(UNJUDGED)),
             ));
         }
         Some(Judged { others: true, note: Some(note), .. }) if keeps_page => {
             return Err(lost(&job.run, job.split).fact("reason", note));
         }
         // Nor by one of another split: the data may have lost the test split since, or have got one.
-        Some(judged)
-            if keeps_page
-                && own_split(&run, &job.run).is_some_and(|its| judged.part.split() != Some(its)) =>
-        {
-            let its = own_split(&run, &job.run).unwrap_or_default();
-            return Err(lost(&job.run, job.split).fact("its split", its).fact("there", &judged.part));
+        Some(judged) if keeps_page => {
+            if let Some(its) = its_split.filter(|its| judged.part.split() != Some(its)) {
+                return Err(lost(&job.run, job.split).fact("its split", its).fact("there", &judged.part));
+            }
         }
         _ => {}
     }
@@ -249,7 +245,7 @@ fn judge(
         let judged = Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW);
         return Ok(Some(Judged { note, skipped, others, ..judged }));
     }
-    let split = job.split.map(SplitName::name).or(own_split(run, &job.run)).unwrap_or("validation");
+    let split = job.split.map(SplitName::name).or(own_split(run, &job.run)).unwrap_or(UNJUDGED);
     let path = data.join(format!("{split}.safetensors"));
     if !path.exists() {
         let missing = |asked| Err(no_split(data, asked).fact("missing", path.display()));

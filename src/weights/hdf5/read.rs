@@ -76,9 +76,7 @@ pub(in crate::weights) fn open<T: Send>(
         let started = thread::Builder::new().name("hdf5".into()).stack_size(STACK).spawn_scoped(scope, read);
         match started {
             Ok(thread) => thread.join().unwrap_or_else(|_| Err(damaged("the reader of HDF5 gave up"))),
-            Err(e) => Err(Error::new(Kind::Io, "cannot start a thread").fact("reason", e).help(
-                "close other programs, or raise the limits of processes and of memory (ulimit -u, -v)",
-            )),
+            Err(e) => Err(Error::thread("that reads HDF5", &e)),
         }
     })
 }

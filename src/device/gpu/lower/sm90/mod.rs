@@ -302,19 +302,44 @@ fn backward_weight(
     (x, dy): (&Buffer, &Buffer),
     weight: Weight<'_>,
 ) -> Result<()> {
-    let tiles = g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns);
-    let steps = pixels(g).div_ceil(STEP);
-    let blocks = (tiles * steps).min(most);
+    let shares = Shares::of(g, tile, STEP, most);
     let x = seen(site, BF16, ("x", x), (g, g.c_in), STEP)?;
     let dy = matrix(site, BF16, ("dy", dy), [pixels(g), g.c_out], STEP)?;
-    // Block g leaves its sums of tile t in slot g + t.
-    let slots = blocks + tiles - 1;
-    let parts = [site.parts(slots, tile.rows * tile.columns)?, weight.biases(site, slots, tile.rows)?];
+    let parts =
+        [site.parts(shares.slots, tile.rows * tile.columns)?, weight.biases(site, shares.slots, tile.rows)?];
     let p = geometry(site, g)?;
     let entry = tile.entry("conv2d_backward_weight");
     let args = [vec![x, dy, p.clone()], parts.to_vec()].concat();
-    site.launch_with(&entry, [blocks, 1, 1], (tile.threads, tile.shared), args)?;
-    let [blocks, rows, columns, steps] =
-        [site.size(blocks)?, site.size(tile.rows)?, site.size(tile.columns)?, site.size(steps)?];
-    weight.reduce_slots(site, p, &params::StreamK { blocks, rows, columns, steps }, None, parts)
+    site.launch_with(&entry, [shares.blocks, 1, 1], (tile.threads, tile.shared), args)?;
+    let split = shares.split(site, tile)?;
+    weight.reduce_slots(site, p, &split, None, parts)
+}
+
+/// How blocks share a gradient of weights: of its tiles' steps, one tile's behind the other's, each has as many.
+struct Shares {
+    blocks: usize,
+    /// Of a tile.
+    steps: usize,
+    /// Block g leaves its sums of tile t in slot g + t.
+    slots: usize,
+}
+
+impl Shares {
+    /// Among `most` blocks at most, with `step` pixels a step.
+    fn of(g: Conv2d, tile: Tile, step: usize, most: usize) -> Self {
+        let tiles = g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns);
+        let steps = pixels(g).div_ceil(step);
+        let blocks = (tiles * steps).min(most);
+        Self { blocks, steps, slots: blocks + tiles - 1 }
+    }
+
+    /// What the reduction is told.
+    fn split(&self, site: &Site, tile: Tile) -> Result<params::StreamK> {
+        Ok(params::StreamK {
+            blocks: site.size(self.blocks)?,
+            rows: site.size(tile.rows)?,
+            columns: site.size(tile.columns)?,
+            steps: site.size(self.steps)?,
+        })
+    }
 }

@@ -5,13 +5,12 @@
 //! by a launch before; a pool is a launch of its own.
 
 use super::tile::{NARROW, SQUARE, WIDE};
-use super::{ROWS, Tile, boxes, matrix, seen, step};
+use super::{ROWS, Shares, Tile, boxes, matrix, seen, step};
 use crate::device::gpu::driver::Address;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::lower::conv2d::{geometry, inputs, pixels, pooled};
 use crate::device::gpu::lower::mma::Format;
 use crate::device::gpu::lower::{Form, SMS, Site, Weight, layout, maxpool2d};
-use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Conv2d;
@@ -148,18 +147,14 @@ pub(super) fn backward_weight(
     (x, dy): (&Buffer, &Buffer),
     weight: Weight<'_>,
 ) -> Result<()> {
-    let tiles = g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns);
-    let steps = pixels(g).div_ceil(step(TF32));
-    let blocks = (tiles * steps).min(most);
+    let shares = Shares::of(g, tile, step(TF32), most);
     let (x, dy) = (seen(site, TF32, ("x", x), (g, g.c_in), step(TF32))?, site.f32("dy", dy, g.y().len())?);
     // Rows of a step's pixels, which the kernel numbers in its own order.
-    let (lines, rows) = (steps * g.c_out, pixels(g).div_ceil(TURNED[0]));
+    let (lines, rows) = (shares.steps * g.c_out, pixels(g).div_ceil(TURNED[0]));
     let [to, turned] = site.between(["turned", "turned"], Dtype::F32, lines * step(TF32))?;
     let at = turned.place().map_or(Address(0), |(_, at)| at);
     let turned = boxes(site, TF32, ("turned", at), [lines, step(TF32)], tile.rows)?;
-    // Block g leaves its sums of tile t in slot g + t.
-    let slots = blocks + tiles - 1;
-    let parts = site.parts(slots, tile.rows * tile.columns)?;
+    let parts = site.parts(shares.slots, tile.rows * tile.columns)?;
     let biases = weight.biases(site, rows, g.c_out)?;
     let p = geometry(site, g)?;
     let grid = [rows * (g.c_out / TURNED[1]), 1, 1];
@@ -168,15 +163,10 @@ pub(super) fn backward_weight(
     let args = [x, turned, p.clone(), parts.clone()];
     site.launch_with(
         &entry(tile, "conv2d_backward_weight"),
-        [blocks, 1, 1],
+        [shares.blocks, 1, 1],
         (tile.threads, tile.shared),
         args,
     )?;
-    let split = params::StreamK {
-        blocks: site.size(blocks)?,
-        rows: site.size(tile.rows)?,
-        columns: site.size(tile.columns)?,
-        steps: site.size(steps)?,
-    };
+    let split = shares.split(site, tile)?;
     weight.reduce_slots(site, p, &split, Some(rows), [parts, biases])
 }
