@@ -161,3 +161,64 @@ impl AugmentCommandArgs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        augment: AugmentArgs,
+    }
+
+    fn typed(words: &str) -> Result<Option<Augment>> {
+        let words = ["vgg-ft"].into_iter().chain(words.split_whitespace());
+        Typed::try_parse_from(words).unwrap().augment.parameters()
+    }
+
+    #[test]
+    fn every_option_reaches_its_range_alone_and_on_top_of_the_books() {
+        type Set = fn(&mut Augment);
+        let table: [(&str, Set); 13] = [
+            ("--rotation 11", |a| a.rotation = 11.0),
+            ("--width-shift 0.3", |a| a.width_shift = 0.3),
+            ("--height-shift 12", |a| a.height_shift = 12.0),
+            ("--shear 0.7", |a| a.shear = 0.7),
+            ("--shear 0.7 --shear-unit radians", |a| {
+                (a.shear, a.shear_unit) = (0.7, AngleUnit::Radians);
+            }),
+            ("--zoom 0.25", |a| a.zoom = [0.75, 1.25]),
+            ("--zoom 0.5,3", |a| a.zoom = [0.5, 3.0]),
+            ("--channel-shift 13", |a| a.channel_shift = 13.0),
+            ("--brightness 0.5,1.5", |a| a.brightness = Some([0.5, 1.5])),
+            ("--horizontal-flip --vertical-flip", |a| (a.horizontal_flip, a.vertical_flip) = (true, true)),
+            ("--vertical-flip=true --horizontal-flip=false", |a| {
+                (a.vertical_flip, a.horizontal_flip) = (true, false);
+            }),
+            ("--rotation 1 --fill reflect", |a| (a.rotation, a.fill) = (1.0, FillMode::Reflect)),
+            ("--rotation 1 --fill constant --fill-value 9", |a| {
+                (a.rotation, a.fill, a.fill_value) = (1.0, FillMode::Constant, 9.0);
+            }),
+        ];
+        for (words, set) in table {
+            for (set_before, base) in [("", Augment::default()), ("--augment book ", Augment::book())] {
+                let mut want = base;
+                set(&mut want);
+                assert_eq!(typed(&format!("{set_before}{words}")).unwrap(), Some(want), "{set_before}{words}");
+            }
+        }
+        for option in Typed::command().get_arguments().filter_map(|arg| arg.get_long()) {
+            let named = |word: &str| word.split('=').next() == Some(&format!("--{option}"));
+            let typed = table.iter().any(|(words, _)| words.split_whitespace().any(named));
+            assert!(typed || option == "augment", "--{option} has no line in the table");
+        }
+        // Of the book's one taken out.
+        let want = Augment { rotation: 0.0, ..Augment::book() };
+        assert_eq!(typed("--augment book --rotation 0").unwrap(), Some(want));
+        assert_eq!(typed("--rotation 0").unwrap(), None);
+        let error = typed("--rotation 1 --fill-value 9").unwrap_err();
+        assert!(error.to_string().contains("--fill-value is the level of `--fill constant`"), "{error}");
+    }
+}

@@ -137,3 +137,74 @@ impl TrainArgs {
         Ok(stage)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        train: TrainArgs,
+    }
+
+    fn stage(words: &str) -> StageConfig {
+        let typed = Typed::try_parse_from(["vgg-ft"].into_iter().chain(words.split_whitespace())).unwrap();
+        typed.train.stage("head", Some("block5_conv1"), 3, 0.25).unwrap()
+    }
+
+    /// An option that went nowhere, or to another's place, would train without a word.
+    #[test]
+    fn every_option_reaches_its_place_in_the_stage() {
+        let plain = StageConfig::new("head", Some("block5_conv1"), 3, 0.25);
+        assert_eq!(stage(""), plain);
+        type Set = fn(&mut StageConfig);
+        let table: [(&str, Set); 21] = [
+            ("--optimizer rmsprop", |_| {}),
+            ("--optimizer sgd", |s| s.optimizer.rule = RuleName::Sgd),
+            ("--optimizer adamw", |s| s.optimizer.rule = RuleName::Adamw),
+            ("--momentum 0.75", |s| s.optimizer.momentum = Some(0.75)),
+            ("--optimizer sgd --momentum 0.5 --nesterov", |s| {
+                s.optimizer.rule = RuleName::Sgd;
+                s.optimizer.momentum = Some(0.5);
+                s.optimizer.nesterov = true;
+            }),
+            ("--rho 0.8", |s| s.optimizer.rho = Some(0.8)),
+            ("--centered", |s| s.optimizer.centered = true),
+            ("--epsilon 1e-3", |s| s.optimizer.epsilon = Some(1e-3)),
+            ("--epsilon-outside", |s| s.optimizer.epsilon_outside = true),
+            ("--optimizer adamw --beta-1 0.7 --beta-2 0.6", |s| {
+                s.optimizer.rule = RuleName::Adamw;
+                s.optimizer.beta_1 = Some(0.7);
+                s.optimizer.beta_2 = Some(0.6);
+            }),
+            ("--weight-decay 0.01", |s| s.optimizer.weight_decay = Some(0.01)),
+            ("--schedule cosine:0.1", |s| s.schedule = Schedule::Cosine { floor: 0.1 }),
+            ("--warmup 7", |s| s.warmup = 7),
+            ("--rates block5=0.5,classifier=2", |s| {
+                s.rates = [("block5".into(), 0.5), ("classifier".into(), 2.0)].into();
+            }),
+            ("--steps-per-epoch 9", |s| s.steps_per_epoch = Some(9)),
+            ("--validation-steps 8", |s| s.validation_steps = Some(8)),
+            ("--accumulate 4", |s| s.accumulate = 4),
+            ("--label-smoothing 0.125", |s| s.label_smoothing = 0.125),
+            ("--class-weights 1,2", |s| s.class_weights = Some(ClassWeights::Given(vec![1.0, 2.0]))),
+            ("--monitor val_accuracy --early-stopping 5", |s| {
+                s.monitor = Monitor::ValAccuracy;
+                s.early_stopping = Some(5);
+                s.restore_best = true;
+            }),
+            ("--restore-best", |s| s.restore_best = true),
+        ];
+        for (words, set) in table {
+            let mut want = plain.clone();
+            set(&mut want);
+            assert_eq!(stage(words), want, "{words}");
+        }
+        for option in Typed::command().get_arguments().filter_map(|arg| arg.get_long()) {
+            let typed = |words: &str| words.split_whitespace().any(|word| word == format!("--{option}"));
+            assert!(table.iter().any(|(words, _)| typed(words)), "--{option} has no line in the table");
+        }
+    }
+}

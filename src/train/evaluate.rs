@@ -265,8 +265,8 @@ fn rows(device: &dyn Device, output: Output, squashed: &Tensor) -> Result<Vec<Ve
 mod tests {
     use super::*;
     use crate::device::cpu::CpuDevice;
-    use crate::model::{Architecture, Head, Layer, Source};
     use crate::shape::Shape;
+    use crate::model::{Architecture, Head, Layer, Source};
 
     /// Every comparison with NaN is false, so it would be the first class.
     #[test]
@@ -291,6 +291,33 @@ mod tests {
                 assert_eq!(error.kind(), Kind::Numeric);
                 assert!(error.to_string().contains("2 of its batch"), "{error}");
             }
+        }
+    }
+
+    /// Each sample's loss in f64: cross-entropy with its smoothed target, times the weight of its class.
+    #[test]
+    fn a_sample_counts_as_its_class_does() {
+        let device: &dyn Device = &CpuDevice::new(Some(1)).unwrap();
+        let labels = [0u32, 1, 2, 2, 1];
+        let logits: Vec<f32> = (0..15).map(|i| ((i * 7 % 11) as f32 - 5.0) / 4.0).collect();
+        for smoothing in [0.0f32, 0.3] {
+            let options = LossOptions { smoothing, class_weights: Some(vec![0.5, 2.0, 7.0]) };
+            let tape = Tape::new(device, Mode::Training);
+            let x = Tensor::constant(Shape::new(&[5, 3]), device.upload(&logits).unwrap()).unwrap();
+            let output = Output::Softmax(3);
+            let targets = Targets::new(device, output, &labels, &options, 5).unwrap();
+            let loss = targets.loss(&tape, output, &x).unwrap();
+            let (sum, _) = loss.later(device).unwrap().totals(device).unwrap();
+            let (s, mut want) = (f64::from(smoothing), 0.0);
+            for (row, &label) in logits.chunks(3).zip(&labels) {
+                let all: f64 = row.iter().map(|&z| f64::from(z).exp()).sum();
+                let target = |class: usize| s / 3.0 + if class == label as usize { 1.0 - s } else { 0.0 };
+                let cross: f64 =
+                    (0..3).map(|class| -target(class) * (f64::from(row[class]).exp() / all).ln()).sum();
+                want += cross * [0.5, 2.0, 7.0][label as usize];
+            }
+            // Five losses in f32.
+            assert!((sum - want).abs() < 1e-5 * want, "smoothing {smoothing}: {sum}, {want}");
         }
     }
 }

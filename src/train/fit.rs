@@ -1,5 +1,8 @@
 //! The loop: epochs of steps, each a forward pass, a loss, a backward pass and an update.
 
+#[cfg(test)]
+mod tests;
+
 use super::checkpoint::Best;
 use super::course::Course;
 use super::evaluate::{Score, Targets, score};
@@ -275,107 +278,5 @@ impl Fit<'_> {
             Ok(())
         })?;
         outcome.map(|loss| loss.later(self.device)).transpose()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::device::call::Rmsprop;
-    use crate::device::cpu::CpuDevice;
-    use crate::graph::Tensor;
-    use crate::model::{Architecture, Head, Layer, Source};
-    use crate::shape::Shape;
-    use std::cell::RefCell;
-
-    /// Grey pictures that write down the draws they were asked for.
-    struct Asked {
-        labels: Vec<u32>,
-        draws: RefCell<Vec<u64>>,
-    }
-
-    impl Samples for Asked {
-        fn labels(&self) -> &[u32] {
-            &self.labels
-        }
-
-        fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
-            let values = vec![0.5f32; indices.len() * 4 * 4 * 3];
-            Tensor::constant(Shape::new(&[indices.len(), 4, 4, 3]), device.upload(&values)?)
-        }
-
-        fn training_batch(&self, device: &dyn Device, indices: &[u32], draw: u64) -> Result<Tensor> {
-            self.draws.borrow_mut().push(draw);
-            self.batch(device, indices)
-        }
-    }
-
-    /// Remembers what was kept, in order.
-    #[derive(Default)]
-    struct Log(Vec<String>);
-
-    impl Observer for Log {
-        fn step(&mut self, _: usize, _: usize, _: usize, _: &Score) {}
-
-        fn epoch(&mut self, _: &Epoch) -> Result<()> {
-            Ok(())
-        }
-
-        fn keep(&mut self, _: &Network, _: &mut Optimizer, position: &Position) -> Result<()> {
-            self.0.push(format!("kept {}", position.epochs.len()));
-            Ok(())
-        }
-
-        fn best(&mut self, _: &Network, best: &Best<'_>) -> Result<()> {
-            self.0.push(format!("best {}", best.epoch.epoch));
-            Ok(())
-        }
-    }
-
-    fn run(course: &Course, samples: &Asked, position: &mut Position) -> Log {
-        let device = CpuDevice::new(Some(1)).unwrap();
-        let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 2 })];
-        let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
-        let architecture = base.with_head(Head { units: 3, dropout: 0.5, classes: 2 }).unwrap();
-        let mut network = Network::new(&device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
-        let mut optimizer = Optimizer::new(Rmsprop::default(), network.parameters().len());
-        let mut log = Log::default();
-        let fit = Fit { device: &device, from: 0, train: samples, validation: None, stage: "a", course };
-        fit.run(&mut network, &mut optimizer, position, &mut log).unwrap();
-        log
-    }
-
-    fn asked() -> Asked {
-        Asked { labels: (0..7).map(|i| i % 2).collect(), draws: RefCell::default() }
-    }
-
-    #[test]
-    fn no_two_batches_of_a_run_share_a_draw_whatever_makes_a_step() {
-        let samples = asked();
-        let mut position = Position::default();
-        // 7 samples in batches of 2: steps of 3 batches and 1, then of 1, then of 2.
-        for accumulate in [3, 1, 2] {
-            let course = Course { accumulate, ..Course::new(2, 2, 1, 1e-3) };
-            run(&course, &samples, &mut position);
-            position = position.following();
-        }
-        assert_eq!(*samples.draws.borrow(), (0..24).collect::<Vec<u64>>());
-        assert_eq!((position.step, position.batches), (4 + 8 + 4, 24));
-        // The last epoch's moment is the stage's end, and kept once.
-        let log = run(&Course::new(2, 2, 1, 1e-3), &samples, &mut Position::default()).0;
-        assert_eq!(log, ["kept 1", "kept 2"]);
-    }
-
-    #[test]
-    fn the_best_weights_are_kept_after_their_moment_and_again_when_a_kill_came_between() {
-        let mut course = Course::new(2, 2, 1, 1e-3);
-        course.stopping.restore_best = true;
-        let mut position = Position::default();
-        let log = run(&course, &asked(), &mut position).0;
-        assert_eq!(log[..2], ["kept 1", "best 1"], "{log:?}");
-        // As after a kill between the two.
-        let mut position = Position { epochs: vec![Epoch::blank("a", 1)], ..Position::default() };
-        let log = run(&course, &asked(), &mut position).0;
-        assert_eq!(log[0], "best 1", "{log:?}");
     }
 }

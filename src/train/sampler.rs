@@ -76,6 +76,16 @@ mod tests {
     }
 
     #[test]
+    fn no_two_stages_see_one_order() {
+        let orders = [0, 3, 6].map(|first| of_steps(&mut Sampler::new(10, 4, 7, first), first..first + 3));
+        for (at, order) in orders.iter().enumerate() {
+            assert!(!orders[..at].contains(order), "stage {at}: {orders:?}");
+        }
+        let mut other = Sampler::new(10, 4, 8, 0);
+        assert_ne!(of_steps(&mut other, 0..3), orders[0], "the seed decides, too");
+    }
+
+    #[test]
     fn samples_are_counted_as_they_are_seen() {
         let (mut sampler, mut seen) = (Sampler::new(10, 4, 7, 3), 0);
         for step in 0..20 {

@@ -200,6 +200,12 @@ mod tests {
         let got = rates(pace, 6, &[]);
         assert_eq!(got[..3], [0.5, 1.0, 1.0]);
         assert!(got.windows(2).skip(2).all(|two| two[1] < two[0]) && got[4] == 0.5, "{got:?}");
+        // Between the rate and the floor, which it has reached when the steps are over.
+        let pace = Pace { rate: 8.0, schedule: Schedule::Cosine { floor: 0.25 }, warmup: 0 };
+        assert_eq!(rates(pace, 4, &[])[0], 8.0);
+        assert_eq!(rates(pace, 4, &[])[2], 5.0);
+        let over = pace.at(Place { step: 4, steps: 4, epochs: &[], monitor: Monitor::ValLoss });
+        assert_eq!(over, 2.0);
     }
 
     #[test]

@@ -176,6 +176,55 @@ mod tests {
         spread(|d| f64::from(u8::from(d.flip_vertical)), 0.0, 1.0);
     }
 
+    /// A share below 1, pixels from 1 on; an angle in degrees or as it is.
+    #[test]
+    fn a_range_is_in_the_unit_that_it_says() {
+        let most = |augment: &Augment, of: fn(&Drawn) -> f64| {
+            let drawn = (0..4000).map(|step| of(&augment.draw(3, step, 0, SIZE)));
+            drawn.fold(0.0, |most: f64, value| most.max(value.abs()))
+        };
+        for (range, reach) in [(0.5, 50.0), (1.0, 1.0), (1.5, 1.5)] {
+            let across = Augment { width_shift: range, ..Augment::default() };
+            let got = most(&across, |drawn| drawn.ty);
+            assert!(got <= reach && got > 0.99 * reach, "{range}: {got}");
+        }
+        for (range, reach) in [(0.5, 75.0), (1.0, 1.0)] {
+            let down = Augment { height_shift: range, ..Augment::default() };
+            let got = most(&down, |drawn| drawn.tx);
+            assert!(got <= reach && got > 0.99 * reach, "{range}: {got}");
+        }
+        for (shear_unit, reach) in [(AngleUnit::Degrees, 0.2f64.to_radians()), (AngleUnit::Radians, 0.2)] {
+            let got = most(&Augment { shear: 0.2, shear_unit, ..Augment::default() }, |drawn| drawn.shear);
+            assert!(got <= reach && got > 0.99 * reach, "{shear_unit:?}: {got}");
+        }
+    }
+
+    /// Samples have words of their own: with fewer bits for the number of a draw two of them would share some.
+    #[test]
+    fn no_two_samples_share_a_word() {
+        let all = Augment {
+            channel_shift: 1.0,
+            brightness: Some([0.0, 1.0]),
+            vertical_flip: true,
+            ..Augment::book()
+        };
+        let mut seen = std::collections::HashSet::new();
+        for (step, sample) in [(0, 0), (0, 1), (0, 2), (0, 3), (0, u32::MAX), (1, 0), (1, 1), (2, 0)] {
+            let drawn = all.draw(5, step, sample, SIZE);
+            // The first word of each of the three draws.
+            let shares = [
+                drawn.theta.to_degrees() / 80.0 + 0.5,
+                (drawn.zx - 0.8) / 0.4,
+                drawn.channel_shift.unwrap() / 2.0 + 0.5,
+            ];
+            for share in shares {
+                let word = (share * 4_294_967_296.0).round() as u64;
+                assert!(seen.insert(word), "step {step}, sample {sample}");
+            }
+        }
+        assert_eq!(seen.len(), 24);
+    }
+
     #[test]
     fn nothing_moves_where_nothing_is_asked_for() {
         let still = Augment { horizontal_flip: true, ..Augment::default() }.draw(1, 2, 3, SIZE);

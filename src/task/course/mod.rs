@@ -6,6 +6,8 @@
 mod class_weights;
 mod idle;
 mod optimizer;
+#[cfg(test)]
+mod tests;
 
 pub use class_weights::{Auto, ClassWeights};
 pub(super) use idle::without_effect;
@@ -386,39 +388,5 @@ impl fmt::Display for StageConfig {
             f.write_str(", augmented")?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stage_is_written_down_and_read_back() {
-        let mut stage = StageConfig::new("finetune", Some("block5_conv1"), 4, 1e-5);
-        let plain = toml::to_string(&stage).unwrap();
-        assert!(!plain.contains("class_weights") && !plain.contains("accumulate"), "{plain}");
-        assert_eq!(toml::from_str::<StageConfig>(&plain).unwrap(), stage);
-        stage.schedule = Schedule::Cosine { floor: 0.1 };
-        stage.class_weights = Some("auto".parse().unwrap());
-        stage.rates.insert("block5".into(), 0.5);
-        stage.optimizer = OptimizerConfig { rule: RuleName::Adamw, beta_1: Some(0.8), ..Default::default() };
-        stage.augment = Some(Augment::book());
-        let text = toml::to_string(&stage).unwrap();
-        assert!(text.contains("schedule = \"cosine:0.1\"") && text.contains("\"auto\""), "{text}");
-        assert_eq!(toml::from_str::<StageConfig>(&text).unwrap(), stage);
-        let error = toml::from_str::<StageConfig>(&text.replace("cosine", "cousin")).unwrap_err();
-        assert!(error.message().contains("no schedule"), "{error}");
-        assert!(toml::from_str::<StageConfig>(&text.replace("epochs", "epoch")).is_err());
-    }
-
-    #[test]
-    fn numbers_that_cannot_be_are_named() {
-        let mut stage = StageConfig::new("head", None, 1, f32::NAN);
-        assert!(stage.validate().is_err());
-        stage.rate = 1e-3;
-        stage.validate().unwrap();
-        stage.label_smoothing = 1.5;
-        assert!(stage.validate().unwrap_err().to_string().contains("label_smoothing"));
     }
 }

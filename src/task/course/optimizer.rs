@@ -215,4 +215,54 @@ mod tests {
             OptimizerConfig { epsilon: Some(0.0), ..config(RuleName::Rmsprop) }.validate().unwrap_err();
         assert!(error.to_string().contains("`epsilon` is positive"), "{error}");
     }
+
+    #[test]
+    fn every_number_reaches_the_rule_and_what_is_not_given_is_keras() {
+        let rule = |config: OptimizerConfig| config.rule(0.5);
+        let of = |rule| OptimizerConfig { rule, ..OptimizerConfig::default() };
+        let plain = Rmsprop {
+            rate: 0.5,
+            rho: 0.9,
+            epsilon: 1e-7,
+            momentum: 0.0,
+            centered: false,
+            outside: false,
+        };
+        let rmsprop = of(RuleName::Rmsprop);
+        for (config, want) in [
+            (rmsprop.clone(), plain),
+            (OptimizerConfig { rho: Some(0.8), ..rmsprop }, Rmsprop { rho: 0.8, ..plain }),
+            (OptimizerConfig { epsilon: Some(1e-3), ..rmsprop }, Rmsprop { epsilon: 1e-3, ..plain }),
+            (OptimizerConfig { momentum: Some(0.7), ..rmsprop }, Rmsprop { momentum: 0.7, ..plain }),
+            (OptimizerConfig { centered: true, ..rmsprop }, Rmsprop { centered: true, ..plain }),
+            (OptimizerConfig { epsilon_outside: true, ..rmsprop }, Rmsprop { outside: true, ..plain }),
+        ] {
+            assert_eq!(rule(config), Rule::Rmsprop(want));
+        }
+        let sgd = of(RuleName::Sgd);
+        let plain = Sgd { rate: 0.5, momentum: 0.0, nesterov: false };
+        for (config, want) in [
+            (sgd.clone(), plain),
+            (OptimizerConfig { momentum: Some(0.7), ..sgd }, Sgd { momentum: 0.7, ..plain }),
+            (OptimizerConfig { nesterov: true, ..sgd }, Sgd { nesterov: true, ..plain }),
+        ] {
+            assert_eq!(rule(config), Rule::Sgd(want));
+        }
+        let adamw = of(RuleName::Adamw);
+        let plain = Adamw { rate: 0.5, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, ..Adamw::default() };
+        for (config, want) in [
+            (adamw.clone(), plain),
+            (OptimizerConfig { beta_1: Some(0.8), ..adamw }, Adamw { beta_1: 0.8, ..plain }),
+            (OptimizerConfig { beta_2: Some(0.7), ..adamw }, Adamw { beta_2: 0.7, ..plain }),
+            (OptimizerConfig { epsilon: Some(1e-3), ..adamw }, Adamw { epsilon: 1e-3, ..plain }),
+        ] {
+            assert_eq!(rule(config), Rule::Adamw(want));
+        }
+        // Decay stands beside the rule; Keras' AdamW has some of its own.
+        for (config, want) in [(rmsprop, 0.0), (sgd, 0.0), (adamw, 0.004)] {
+            assert_eq!(config.adjust(), Adjust { decay: want, ..Adjust::NONE });
+            let given = OptimizerConfig { weight_decay: Some(0.25), ..config };
+            assert_eq!(given.adjust(), Adjust { decay: 0.25, ..Adjust::NONE });
+        }
+    }
 }

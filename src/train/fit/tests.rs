@@ -1,0 +1,216 @@
+//! What a stage asks of its samples and tells its observer, on a network of a few weights.
+
+use super::*;
+use crate::device::call::{Rmsprop, Rule};
+use crate::device::cpu::CpuDevice;
+use crate::graph::Tensor;
+use crate::model::{Architecture, Head, Layer, Source};
+use crate::shape::Shape;
+use crate::train::{Cut, Pace, Schedule};
+use std::cell::RefCell;
+
+/// Grey pictures that write down the draws they were asked for.
+struct Asked {
+    labels: Vec<u32>,
+    draws: RefCell<Vec<u64>>,
+    /// Of batches that were not augmented: validation.
+    validated: RefCell<Vec<u32>>,
+}
+
+impl Samples for Asked {
+    fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
+        self.validated.borrow_mut().extend(indices);
+        self.grey(device, indices)
+    }
+
+    fn training_batch(&self, device: &dyn Device, indices: &[u32], draw: u64) -> Result<Tensor> {
+        self.draws.borrow_mut().push(draw);
+        self.grey(device, indices)
+    }
+}
+
+impl Asked {
+    fn of(labels: Vec<u32>) -> Self {
+        Self { labels, draws: RefCell::default(), validated: RefCell::default() }
+    }
+
+    fn grey(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
+        let values = vec![0.5f32; indices.len() * 4 * 4 * 3];
+        Tensor::constant(Shape::new(&[indices.len(), 4, 4, 3]), device.upload(&values)?)
+    }
+}
+
+/// Remembers what was kept, in order, and what was measured.
+#[derive(Default)]
+struct Log {
+    kept: Vec<String>,
+    /// Loss of each step.
+    losses: Vec<f64>,
+    epochs: Vec<Epoch>,
+    /// The rate that the rule had when an epoch was kept.
+    rates: Vec<f32>,
+}
+
+impl Observer for Log {
+    fn step(&mut self, _: usize, done: usize, _: usize, score: &Score) {
+        // On this device a score is of all steps of the epoch that are done.
+        let before: f64 = self.losses[self.losses.len() - (done - 1)..].iter().sum();
+        self.losses.push(score.loss_sum - before);
+    }
+
+    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+        self.epochs.push(epoch.clone());
+        Ok(())
+    }
+
+    fn keep(&mut self, _: &Network, optimizer: &mut Optimizer, position: &Position) -> Result<()> {
+        let Rule::Rmsprop(rule) = optimizer.rule else { panic!("{:?}", optimizer.rule) };
+        self.rates.push(rule.rate);
+        self.kept.push(format!("kept {}", position.epochs.len()));
+        Ok(())
+    }
+
+    fn best(&mut self, _: &Network, best: &Best<'_>) -> Result<()> {
+        self.kept.push(format!("best {}", best.epoch.epoch));
+        Ok(())
+    }
+}
+
+fn run(course: &Course, samples: &Asked, position: &mut Position) -> Log {
+    run_with(course, samples, None, position)
+}
+
+fn run_with(course: &Course, samples: &Asked, validation: Option<&Asked>, position: &mut Position) -> Log {
+    let device = CpuDevice::new(Some(1)).unwrap();
+    let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 4 })];
+    let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
+    let architecture = base.with_head(Head { units: 8, dropout: 0.5, classes: 2 }).unwrap();
+    let mut network = Network::new(&device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
+    let mut optimizer = Optimizer::new(Rmsprop::default(), network.parameters().len());
+    let mut log = Log::default();
+    let validation = validation.map(|samples| (0, samples as &dyn Samples));
+    let fit = Fit { device: &device, from: 0, train: samples, validation, stage: "a", course };
+    fit.run(&mut network, &mut optimizer, position, &mut log).unwrap();
+    log
+}
+
+fn asked() -> Asked {
+    Asked::of((0..7).map(|i| i % 2).collect())
+}
+
+#[test]
+fn no_two_batches_of_a_run_share_a_draw_whatever_makes_a_step() {
+    let samples = asked();
+    let mut position = Position::default();
+    // 7 samples in batches of 2: steps of 3 batches and 1, then of 1, then of 2.
+    for accumulate in [3, 1, 2] {
+        let course = Course { accumulate, ..Course::new(2, 2, 1, 1e-3) };
+        run(&course, &samples, &mut position);
+        position = position.following();
+    }
+    assert_eq!(*samples.draws.borrow(), (0..24).collect::<Vec<u64>>());
+    assert_eq!((position.step, position.batches), (4 + 8 + 4, 24));
+    // The last epoch's moment is the stage's end, and kept once.
+    let log = run(&Course::new(2, 2, 1, 1e-3), &samples, &mut Position::default()).kept;
+    assert_eq!(log, ["kept 1", "kept 2"]);
+}
+
+#[test]
+fn the_best_weights_are_kept_after_their_moment_and_again_when_a_kill_came_between() {
+    let mut course = Course::new(2, 2, 1, 1e-3);
+    course.stopping.restore_best = true;
+    let mut position = Position::default();
+    let log = run(&course, &asked(), &mut position).kept;
+    assert_eq!(log[..2], ["kept 1", "best 1"], "{log:?}");
+    // As after a kill between the two.
+    let mut position = Position { epochs: vec![Epoch::blank("a", 1)], ..Position::default() };
+    let log = run(&course, &asked(), &mut position).kept;
+    assert_eq!(log[0], "best 1", "{log:?}");
+}
+
+/// A schedule runs over all steps of its own stage, and each stage has one.
+#[test]
+fn the_rate_follows_the_schedule_from_each_stages_first_step_to_its_last() {
+    let schedule = Schedule::Cosine { floor: 0.1 };
+    let course = Course {
+        pace: Pace { rate: 1e-3, schedule, warmup: 2 },
+        cuts: vec![Cut { step: 8, factor: 0.5 }],
+        ..Course::new(3, 2, 1, 1e-3)
+    };
+    // Four steps an epoch, twelve in all, the first two of them warm-up. Of each epoch the last step counts.
+    let share = |step: f64| 0.1 + 0.9 * (1.0 + (std::f64::consts::PI * (step - 2.0) / 10.0).cos()) / 2.0;
+    let want = [3.0, 7.0, 11.0].map(|step| 1e-3 * share(step) * if step < 8.0 { 1.0 } else { 0.5 });
+    let mut position = Position::default();
+    for stage in 0..3 {
+        let log = run(&course, &asked(), &mut position);
+        let told: Vec<f64> = log.epochs.iter().map(|epoch| epoch.rate).collect();
+        for rates in [told, log.rates.iter().map(|&rate| f64::from(rate)).collect()] {
+            assert_eq!(rates.len(), 3, "stage {stage}");
+            for (got, want) in rates.iter().zip(want) {
+                // Of f32's 24 bits.
+                assert!((got / want - 1.0).abs() < 1e-6, "stage {stage}: {rates:?}, {want}");
+            }
+        }
+        position = position.following();
+    }
+    // Two steps of a warm-up are a half and the whole.
+    let course = Course { steps_per_epoch: Some(1), cuts: Vec::new(), ..course };
+    let rates = run(&course, &asked(), &mut Position { step: 9, first_step: 9, ..Position::default() }).rates;
+    assert_eq!(rates[..2], [5e-4, 1e-3]);
+}
+
+/// The weights stand still, the pictures are one, so that losses differ by the masks alone.
+#[test]
+fn every_batch_has_a_dropout_mask_of_its_own() {
+    let course = Course::new(4, 1, 1, 1e-30);
+    let one_class = Asked::of(vec![1; 8]);
+    let losses = run(&course, &one_class, &mut Position::default()).losses;
+    // Eight units give masks enough for more than two losses in eight steps.
+    let several = |losses: &[f64]| {
+        let mut rounded: Vec<i64> = losses.iter().map(|loss| (loss * 1e6).round() as i64).collect();
+        rounded.sort_unstable();
+        rounded.dedup();
+        rounded.len()
+    };
+    assert!(several(&losses[..8]) > 2, "{losses:?}");
+    // Another epoch is no repetition.
+    assert_ne!(losses[..8], losses[8..16]);
+}
+
+/// p from the loss without smoothing, and from it the loss with.
+#[test]
+fn the_loss_of_validation_is_smoothed_as_training_is() {
+    let [train, one_class] = [asked(), Asked::of(vec![1; 5])];
+    let loss = |smoothing: f32| {
+        let mut course = Course::new(1, 2, 1, 1e-30);
+        course.loss.smoothing = smoothing;
+        let log = run_with(&course, &train, Some(&one_class), &mut Position::default());
+        log.epochs[0].val_loss.unwrap()
+    };
+    let p = (-loss(0.0)).exp();
+    // The target 1 of two classes becomes 0.75.
+    let want = -(0.75 * p.ln() + 0.25 * (1.0 - p).ln());
+    assert!((loss(0.5) - want).abs() < 1e-5, "{} {want}", loss(0.5));
+    assert!((want - loss(0.0)).abs() > 1e-2, "the two losses are to be told apart");
+}
+
+#[test]
+fn some_batches_of_validation_are_of_all_classes_and_the_same_in_every_epoch() {
+    // As a folder has them: one class behind the other.
+    let sorted = Asked::of((0..40).map(|i| i / 20).collect());
+    let course = Course { validation_steps: Some(4), ..Course::new(2, 2, 1, 1e-3) };
+    run_with(&course, &asked(), Some(&sorted), &mut Position::default());
+    let seen = sorted.validated.borrow();
+    let (first, second) = seen.split_at(seen.len() / 2);
+    assert_eq!((first.len(), first), (8, second));
+    let of_first_class = first.iter().filter(|&&i| i < 20).count();
+    assert!((1..8).contains(&of_first_class), "{first:?}");
+    let mut apart = first.to_vec();
+    apart.sort_unstable();
+    apart.dedup();
+    assert_eq!(apart.len(), 8, "{first:?}");
+}
