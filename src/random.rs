@@ -112,6 +112,14 @@ impl Draws {
     }
 }
 
+/// `count` of the numbers below `n`, in random order and the same ones for the same seed: a few of a set to judge it by.
+pub fn some(seed: u64, n: usize, count: usize) -> Vec<u32> {
+    // Of the stream's draws the last, which no pass of a training comes to.
+    let mut chosen = Draws::new(seed, Stream::Shuffle, u64::MAX << 20).permutation(n);
+    chosen.truncate(count);
+    chosen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

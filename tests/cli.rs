@@ -33,6 +33,11 @@ pub fn fails(command: &mut Command, code: i32) -> String {
     let output = command.assert().code(code).get_output().clone();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!text.contains("panicked"), "{text}");
+    assert!(
+        output.stdout.is_empty(),
+        "on failure stdout is empty: {:?}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     text
 }
 
@@ -56,7 +61,7 @@ pub fn draw(data: &Path, splits: &[(&str, usize)]) {
     }
 }
 
-fn names(dir: &Path) -> Vec<String> {
+pub fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();

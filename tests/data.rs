@@ -215,6 +215,16 @@ fn a_split_depends_on_the_seed_and_on_little_else() {
     one_more.push("a/new.png".into());
     let gone = first.iter().filter(|p| !held(&one_more, 0.2, 7).contains(p)).count();
     assert!(gone <= 1, "{gone}");
+    // The next version is to hold the same pictures out: a run would be judged by what it learned from.
+    let few = [&files[..6], &files[100..106]].concat();
+    assert_eq!(held(&few, 0.5, 7), ["a/0.png", "a/1.png", "a/2.png", "b/0.png", "b/2.png", "b/3.png"]);
+    // A share that is no whole number is the nearest one.
+    for (n, share, want) in [(7, 0.2, 1), (8, 0.2, 2), (7, 0.25, 2), (9, 0.5, 5)] {
+        let few: Vec<String> =
+            ["a", "b"].iter().flat_map(|c| (0..n).map(move |i| format!("{c}/{i}.png"))).collect();
+        let counts = open(&few, Some(share), 1).unwrap().validation.unwrap().counts();
+        assert_eq!(counts, [want, want], "{share} of {n}");
+    }
     // The smallest class still feeds both sides.
     let tiny: Vec<String> = ["a/1.png", "a/2.png", "b/1.png", "b/2.png"].map(String::from).into();
     assert_eq!(open(&tiny, Some(0.01), 1).unwrap().validation.unwrap().counts(), [1, 1]);

@@ -69,6 +69,10 @@ fn a_report_judges_as_many_test_pictures_as_the_run_did() {
     let typed = ["finetune", "--config", "job.toml", "-o", "some", "--json"];
     let trained = json(&stdout(vgg_ft(here).args(typed)));
     assert_eq!(trained["test"]["pictures"], 3, "{trained}");
+    // Not simply the first, which are of one class.
+    for class in trained["test"]["confusion"].as_array().unwrap() {
+        assert!(class.as_array().unwrap().iter().any(|count| *count != 0), "{trained}");
+    }
     let said = json(&stdout(vgg_ft(here).args(["report", "some", "--json"])));
     assert_eq!((&said["split"], &said["pictures"]), (&"test".into(), &3.into()), "{said}");
     assert_eq!(said["confusion"], trained["test"]["confusion"]);
@@ -77,6 +81,10 @@ fn a_report_judges_as_many_test_pictures_as_the_run_did() {
     // Who asks for figures gets those of all.
     let all = json(&stdout(vgg_ft(here).args(["evaluate", "some", "data", "--json"])));
     assert_eq!(all["pictures"], 8);
+    // Of other data the same job tests all.
+    draw(&here.join("others"), &[("train", 3), ("validation", 2), ("test", 4)]);
+    let typed = ["finetune", "others", "--config", "job.toml", "-o", "elsewhere", "--json"];
+    assert_eq!(json(&stdout(vgg_ft(here).args(typed)))["test"]["pictures"], 8);
 }
 
 /// The page of a run's test is not lost to one of another split.

@@ -29,6 +29,11 @@ fn succeeds(dir: &Path, args: &[&str]) -> (String, String) {
 fn fails(dir: &Path, args: &[&str], code: i32) -> String {
     let output = vgg_ft(dir).args(args).assert().code(code).get_output().clone();
     let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.stdout.is_empty(),
+        "on failure stdout is empty: {:?}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     assert!(!text.contains("panicked") && !text.contains("partial"), "{text}");
     let helps = ["help:", "--help", "\"help\":\""].iter().any(|word| text.contains(word));
     assert!(helps, "{args:?}: {text}");
@@ -726,7 +731,8 @@ fn weights_and_run_toml_of_two_runs_are_refused() {
 fn an_export_answers_as_its_run_does() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    draw(&here.join("data"), &["."], 3);
+    // Of 40x36: resizing has something to do.
+    crate::cli::draw(&here.join("data"), &[("", 3)]);
     succeeds(here, &[&["finetune", "data", "-o", "run", "--resize", "bilinear"], &SMALL[..]].concat());
     let ask = |network: &str| {
         let (rows, said) = succeeds(here, &["predict", network, "data", "--all-probabilities", "--json"]);
@@ -758,7 +764,11 @@ fn an_export_answers_as_its_run_does() {
     assert!(said.contains(feeding), "{said}");
     let asked = ["predict", "a.pth", "data", "--all-probabilities", "--json"];
     let (rows, _) = succeeds(here, &[&asked[..], &feeding.split(' ').collect::<Vec<_>>()].concat());
-    assert_eq!(rows, own.replace("\"cold\"", "\"0\"").replace("\"warm\"", "\"1\""));
+    let numbered = own.replace("\"cold\"", "\"0\"").replace("\"warm\"", "\"1\"");
+    assert_eq!(rows, numbered);
+    let nearest = feeding.replace("bilinear", "nearest");
+    let (rows, _) = succeeds(here, &[&asked[..], &nearest.split(' ').collect::<Vec<_>>()].concat());
+    assert_ne!(rows, numbered);
     let error = fails(here, &asked, 2);
     assert!(error.contains("how large its pictures are") && error.contains("--size"), "{error}");
     let error = fails(here, &[&asked[..], &["--size", "96"]].concat(), 1);

@@ -24,6 +24,8 @@ mod judged;
 mod lean;
 #[path = "named.rs"]
 mod named;
+#[path = "options.rs"]
+mod options;
 #[path = "places.rs"]
 mod places;
 #[path = "predict.rs"]

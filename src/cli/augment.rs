@@ -206,7 +206,11 @@ mod tests {
             for (set_before, base) in [("", Augment::default()), ("--augment book ", Augment::book())] {
                 let mut want = base;
                 set(&mut want);
-                assert_eq!(typed(&format!("{set_before}{words}")).unwrap(), Some(want), "{set_before}{words}");
+                assert_eq!(
+                    typed(&format!("{set_before}{words}")).unwrap(),
+                    Some(want),
+                    "{set_before}{words}"
+                );
             }
         }
         for option in Typed::command().get_arguments().filter_map(|arg| arg.get_long()) {

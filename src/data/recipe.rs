@@ -97,3 +97,46 @@ impl Recipe {
 pub(super) fn broken_recipe(error: &serde_json::Error) -> Error {
     Error::new(Kind::Data, "the extraction's description cannot be written as JSON").fact("reason", error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every field is one or the other: a setting, in which another extraction differs, or of the pictures.
+    #[test]
+    fn a_setting_that_differs_is_named() {
+        let plain = Recipe {
+            engine: "0".into(),
+            root: "data".into(),
+            weights: "w".into(),
+            variant: "vgg16".into(),
+            input: [32, 40],
+            preprocess: "notebook".into(),
+            resize: "nearest".into(),
+            precision: Precision::F32,
+            layer: "block5_pool".into(),
+            parted: None,
+            classes: vec!["cats".into(), "dogs".into()],
+            files: vec![("cats/1.png".into(), 1, 2)],
+            row: vec![1, 1, 1, 512],
+            labels: vec![0],
+        };
+        let same = |other: &Recipe| assert_eq!(plain.set_otherwise(other), None);
+        same(&plain);
+        same(&Recipe { engine: "1".into(), files: Vec::new(), labels: Vec::new(), ..plain.clone() });
+        for (other, name, there, here) in [
+            (Recipe { root: "more".into(), ..plain.clone() }, "data", "data", "more"),
+            (Recipe { weights: "v".into(), ..plain.clone() }, "weights", "w", "v"),
+            (Recipe { variant: "vgg11".into(), ..plain.clone() }, "network", "vgg16", "vgg11"),
+            (Recipe { input: [32, 48], ..plain.clone() }, "size", "32x40", "32x48"),
+            (Recipe { preprocess: "torch".into(), ..plain.clone() }, "preprocess", "notebook", "torch"),
+            (Recipe { resize: "bilinear".into(), ..plain.clone() }, "resize", "nearest", "bilinear"),
+            (Recipe { precision: Precision::Bf16, ..plain.clone() }, "precision", "f32", "bf16"),
+            (Recipe { layer: "block4_pool".into(), ..plain.clone() }, "layer", "block5_pool", "block4_pool"),
+            (Recipe { parted: Some((0.5, 7)), ..plain.clone() }, "held out", "none", "0.5 by seed 7"),
+        ] {
+            assert_eq!(plain.set_otherwise(&other), Some((name, there.into(), here.into())), "{name}");
+            assert_eq!(plain.comparable(&other), name == "data", "{name}");
+        }
+    }
+}

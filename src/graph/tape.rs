@@ -138,9 +138,10 @@ impl<'d> Tape<'d> {
         nodes.len() - 1
     }
 
-    /// Walks back from `loss`, the `[rows, 2]` outcome of an op of `op::loss`. That op made the gradient of the
-    /// batch's mean on the way there and ignores what it is given. `learned` receives each learning parameter's index and complete gradient, once,
-    /// when nothing that remains on the tape needs the parameter: it may be updated there and then.
+    /// Walks back from `loss`, a node that has its gradient already and ignores what it is given: the `[rows, 2]` outcome
+    /// of an op of `op::loss`, which made that of the batch's mean on the way there, or a seed of one's own, as of a
+    /// Grad-CAM. `learned` receives each learning parameter's index and complete gradient, once, when nothing that remains
+    /// on the tape needs the parameter: it may be updated there and then.
     ///
     /// # Errors
     /// What the device or `learned` returns; [`Kind::Shape`] when `loss` depends on nothing that learns.

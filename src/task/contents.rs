@@ -141,7 +141,11 @@ impl fmt::Display for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.samples {
             0 => f.write_str("none"),
-            n => write!(f, "{n}, sha256 of their names, labels and sizes {}…", &self.digest[..12]),
+            n => write!(
+                f,
+                "{n}, sha256 of their names, labels and sizes {}…",
+                self.digest.get(..12).unwrap_or(&self.digest)
+            ),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::model::classes::told_from;
 use crate::model::{Architecture, Head, Network, Variant};
-use crate::random::{Draws, Stream};
+use crate::random;
 use conclusion::Conclusion;
 pub(super) use conclusion::{Measured, measure};
 pub use origin::Origin;
@@ -320,8 +320,7 @@ fn places(architecture: &Architecture, stages: &[StageConfig]) -> Result<Vec<usi
 pub(super) fn some(folder: &Folder, limit: Option<usize>, seed: u64) -> Folder {
     let mut some = folder.clone();
     if let Some(limit) = limit.filter(|limit| *limit < some.len()) {
-        let mut chosen = Draws::new(seed, Stream::Shuffle, u64::MAX << 20).permutation(folder.len());
-        chosen.truncate(limit);
+        let mut chosen = random::some(seed, folder.len(), limit);
         chosen.sort_unstable();
         some.files = chosen.iter().map(|&at| folder.files[at as usize].clone()).collect();
     }

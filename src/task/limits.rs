@@ -14,8 +14,10 @@ pub const UNITS: RangeInclusive<usize> = 1..=65_536;
 
 /// Samples that run together, and batches of a step.
 const TOGETHER: RangeInclusive<usize> = 1..=1 << 20;
-/// Steps and epochs; a product of two fits 64 bits.
+/// Steps; a product of two fits 64 bits.
 const TIMES: RangeInclusive<usize> = 1..=1 << 31;
+/// Epochs: a checkpoint has a line for each in its header, which may be 100 MB long.
+const EPOCHS: RangeInclusive<usize> = 1..=100_000;
 
 /// Whether `n` lies in `range`; what it should be if not.
 ///
@@ -81,7 +83,7 @@ pub(super) fn check(size: [usize; 2], head: &HeadOptions, stages: &[StageConfig]
     for (at, stage) in stages.iter().enumerate() {
         stage.validate()?;
         let of = |name: &str| format!("{name}` of stage `{}", stage.name);
-        ask(&of("epochs"), within(&TIMES, stage.epochs), &stage.epochs)?;
+        ask(&of("epochs"), within(&EPOCHS, stage.epochs), &stage.epochs)?;
         ask(&of("accumulate"), within(&TOGETHER, stage.accumulate), &stage.accumulate)?;
         for (name, steps) in
             [("steps_per_epoch", stage.steps_per_epoch), ("validation_steps", stage.validation_steps)]

@@ -55,8 +55,8 @@ pub fn resume(
             .fact("missing", file.display())
             .help(help));
     }
-    // What changes is written down before the job takes the folder for itself.
-    drop(Lock::take(run)?);
+    // What changes is written down before the job takes the folder for itself: nobody else does so meanwhile.
+    let lock = Lock::take(run)?;
     let config = Config::read(&file)?;
     let folder = Folder::at(run);
     folder.untouched()?;
@@ -86,6 +86,7 @@ pub fn resume(
         }
     };
     if rate_factor.is_none() && data.is_none() {
+        drop(lock);
         return go_on(config);
     }
     let before = reached(&folder)?;
@@ -102,10 +103,18 @@ pub fn resume(
         cut_rates(host, run, &mut changed, factor)?;
     }
     folder.describe(&changed)?;
+    drop(lock);
+    let text = changed.text()?;
     go_on(changed).or_else(|error| {
-        // What ended before its first step at the new rates did not begin: the same command is not to cut twice, nor
-        // are other pictures to be the run's. A run that diverged at once is to go on at still lower rates.
-        if error.kind() != Kind::Numeric && reached(&folder)? == before {
+        // What ended before its first step at the new rates did not begin: the same command is not to cut twice (but after
+        // a kill, which `cut_rates` tells of), nor are other pictures to be the run's. A run that diverged at once is to go
+        // on at still lower rates. What another process has made of the job, or the end of it, is not taken back.
+        let _lock = match Lock::take(run) {
+            Ok(lock) if error.kind() != Kind::Numeric => lock,
+            _ => return Err(error),
+        };
+        let is_ours = std::fs::read_to_string(folder.join(JOB)).is_ok_and(|there| there.starts_with(&text));
+        if is_ours && reached(&folder)? == before {
             folder.describe(&config)?;
         }
         Err(error)
@@ -205,6 +214,14 @@ fn cut_rates(host: &Host, run: &Path, config: &mut Config, factor: f64) -> Resul
     }
     let left = config.training.stages.iter_mut().enumerate().skip(index);
     for (at, stage) in left {
+        if let Some(cut) = stage.rate_cuts.last().filter(|cut| at == index && cut.step == steps) {
+            host.say(format_args!(
+                "note: the rate was cut by {} after this very step before, and now is once more; if that run was killed, \
+                 `vgg-ft resume {}` alone goes on at its rate",
+                cut.factor,
+                quoted(run)
+            ));
+        }
         stage.cut_rate(if at == index { steps } else { 0 }, factor);
         host.say(format_args!("{}: {stage}", stage.name));
     }

@@ -9,13 +9,13 @@ mod remains;
 
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
 pub(super) use config::{FORMAT, damaged};
-pub(super) use lock::{Lock, is_held};
+pub(super) use lock::{Lock, busy, is_held};
 pub use opened::{Part, Run, Stopped};
 pub(super) use remains::{DRAWN, FILES};
 
 use super::Host;
 use crate::error::{Error, Kind, Result};
-use crate::files::{self, quoted};
+use crate::files::{self, is_there, quoted};
 use crate::model::Network;
 use crate::model::classes::in_lines;
 use crate::report::{curves, tensorboard};
@@ -82,7 +82,7 @@ impl Folder {
         job.text()?;
         let lock = if path.is_dir() { Lock::take(path)? } else { None };
         let mut folder = Self { path: path.to_owned(), lock, over: Cell::new(false) };
-        let (finished, stopped) = (folder.join("run.toml").exists(), folder.join(CHECKPOINT).exists());
+        let (finished, stopped) = (is_there(&folder.join("run.toml"))?, is_there(&folder.join(CHECKPOINT))?);
         match begin {
             // Nobody could repeat it.
             Begin::New | Begin::Over if folder.has_weights_of(job)? => {
@@ -157,8 +157,9 @@ impl Folder {
     /// Removes the run that is there.
     ///
     /// # Errors
-    /// [`Kind::Io`].
+    /// [`Kind::Io`], also where another process writes it.
     pub fn clear(&self) -> Result<()> {
+        let _lock = if self.lock.is_none() && self.path.is_dir() { Lock::take(&self.path)? } else { None };
         // From here on it is not whole. The job goes last: without it nothing that is there can go on.
         remove(&self.join("run.toml"))?;
         self.remove_features();

@@ -207,6 +207,7 @@ impl<'a> Stages<'a> {
             samples: train.len(),
             at_once: course.samples_per_step(),
             progress: None,
+            seen_before: 0,
             history: &mut self.history,
             // The weights of the best epoch must be those of one whose state is there, too.
             every_epoch: stage.restore_best,
@@ -315,6 +316,8 @@ struct Watch<'a> {
     samples: usize,
     at_once: usize,
     progress: Option<Progress>,
+    /// Samples of the epoch that an earlier process learned from.
+    seen_before: u64,
     history: &'a mut History,
     /// Whether the state after each epoch is kept.
     every_epoch: bool,
@@ -324,17 +327,27 @@ struct Watch<'a> {
     unwritten: bool,
 }
 
+impl Watch<'_> {
+    /// Samples that the first `done` of the `of` steps of an epoch learn from.
+    fn seen(&self, epoch: usize, done: usize, of: usize) -> u64 {
+        let first = (epoch.saturating_sub(1) as u64).saturating_mul(of as u64);
+        samples_seen(self.samples, self.at_once, first..first.saturating_add(done as u64))
+    }
+}
+
 impl Observer for Watch<'_> {
+    fn begin(&mut self, epoch: usize, done: usize, of: usize) {
+        self.seen_before = self.seen(epoch, done, of);
+        // What an earlier run did is not this run's speed.
+        let left = self.seen(epoch, of, of).saturating_sub(self.seen_before);
+        let heading = epoch_heading(epoch, self.epochs);
+        self.progress = Some(self.host.progress(&heading, left as usize, "images"));
+    }
+
     fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score) {
         self.steps = of;
-        let first = (epoch.saturating_sub(1) as u64).saturating_mul(of as u64);
-        let seen = |steps: usize| {
-            samples_seen(self.samples, self.at_once, first..first.saturating_add(steps as u64))
-        };
-        let progress = self.progress.get_or_insert_with(|| {
-            self.host.progress(&epoch_heading(epoch, self.epochs), seen(of) as usize, "images")
-        });
-        progress.set(seen(done));
+        let Some(progress) = &self.progress else { return };
+        progress.set(self.seen(epoch, done, of).saturating_sub(self.seen_before));
         // A card's first loss comes a step late.
         if score.seen > 0 {
             progress.note(&format!("loss {:.4} acc {:.4}", score.loss(), score.accuracy()));

@@ -10,6 +10,7 @@ use super::optimizer::Optimizer;
 use super::stopping::Monitor;
 use crate::device::{Buffer, Device, LossScale};
 use crate::error::{Error, Kind, Result};
+use crate::files::is_there;
 use crate::graph::Parameter;
 use crate::model::Network;
 use crate::weights::{FloatType, NamedTensor, Weights, save};
@@ -73,7 +74,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Kind::Weights`] when it is damaged or no checkpoint.
     pub fn open(path: &Path) -> Result<Option<Self>> {
-        if !path.exists() {
+        if !is_there(path)? {
             return Ok(None);
         }
         let weights = Weights::open(path)?;
@@ -156,7 +157,7 @@ impl Best<'_> {
     /// [`Kind::Weights`] when the file is missing, damaged, or of another epoch or network; the device's.
     pub fn restore(&self, path: &Path, device: &dyn Device, network: &mut Network) -> Result<()> {
         let help = "begin anew with --force: these weights are nowhere else";
-        if !path.exists() {
+        if !is_there(path)? {
             return Err(Error::new(Kind::Weights, "the weights of the best epoch are gone")
                 .fact("missing", path.display())
                 .fact("epoch", self.text())

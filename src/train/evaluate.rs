@@ -265,8 +265,8 @@ fn rows(device: &dyn Device, output: Output, squashed: &Tensor) -> Result<Vec<Ve
 mod tests {
     use super::*;
     use crate::device::cpu::CpuDevice;
-    use crate::shape::Shape;
     use crate::model::{Architecture, Head, Layer, Source};
+    use crate::shape::Shape;
 
     /// Every comparison with NaN is false, so it would be the first class.
     #[test]

@@ -19,7 +19,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::graph::{Mode, Tape};
 use crate::model::Network;
 use crate::op::LossArrival;
-use crate::random::{Draws, Stream};
+use crate::random::some;
 use crate::{files, interrupt};
 use std::time::Instant;
 
@@ -80,6 +80,9 @@ impl Fit<'_> {
         while position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs) {
             let epoch = position.epochs.len() + 1;
             let (began, before) = (Instant::now(), position.seconds);
+            if position.within < steps {
+                observer.begin(epoch, position.within, steps);
+            }
             while position.within < steps {
                 if let Err(stopped) = interrupt::check() {
                     late.land(&mut position.score)?;
@@ -190,10 +193,7 @@ impl Fit<'_> {
         let indices: Vec<u32> = match course.validation_steps {
             // Some of all classes, the same in every epoch.
             Some(steps) if steps.saturating_mul(course.batch) < samples.len() => {
-                let mut all =
-                    Draws::new(course.seed, Stream::Shuffle, u64::MAX << 20).permutation(samples.len());
-                all.truncate(steps * course.batch);
-                all
+                some(course.seed, samples.len(), steps * course.batch)
             }
             _ => (0..samples.len() as u32).collect(),
         };

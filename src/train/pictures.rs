@@ -5,7 +5,7 @@ use super::samples::{Samples, input};
 use crate::data::{Augment, Pictures, Source};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, cpu};
 use crate::error::{Context, Result};
 use crate::graph::Tensor;
 use crate::op;
@@ -50,6 +50,10 @@ impl<'a> PictureSamples<'a> {
                 megabytes(needed),
                 megabytes(memory.free)
             )),
+            // They are handed over in one piece, which has to be here first.
+            Some(_) if cpu::room().is_some_and(|room| bytes > room.free) => {
+                Some("more than this computer has free to hand them over at once".into())
+            }
             Some(_) => None,
             // The emulator does as a card does; its memory is this computer's, which it does not count.
             None if name == "emulator" => None,

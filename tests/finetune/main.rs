@@ -62,6 +62,11 @@ fn succeeds(dir: &Path, args: &[&str]) -> (String, String) {
 fn fails(dir: &Path, args: &[&str], code: i32) -> String {
     let output = vgg_ft(dir).args(args).assert().code(code).get_output().clone();
     let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.stdout.is_empty(),
+        "on failure stdout is empty: {:?}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     assert!(!text.contains("panicked"), "{text}");
     let errors = ["error:", "\"error\":"].map(|word| text.matches(word).count());
     assert_eq!(errors.iter().sum::<usize>(), 1, "{text}");

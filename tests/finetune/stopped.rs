@@ -136,7 +136,12 @@ fn a_signal_that_is_ignored_stays_ignored() {
         let mut child = super::signals::hears(&mut command)
             .args(["-c", &format!("{trap}exec \"$0\" \"$@\"")])
             .arg(assert_cmd::cargo::cargo_bin("vgg-ft"))
-            .args(job(&run, &[]))
+            .args([
+                "finetune", "data", "-o", &run, "--size", "32", "--units", "8", "--batch", "3", "--epochs",
+                "0",
+            ])
+            // Long enough for the signal to find it at work.
+            .args(["--head-epochs", if ends == 0 { "100" } else { "3000" }])
             .env("VGG_FT_CACHE", here.join("cache"))
             .current_dir(&here)
             .stderr(std::process::Stdio::piped())

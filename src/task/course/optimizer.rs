@@ -220,14 +220,8 @@ mod tests {
     fn every_number_reaches_the_rule_and_what_is_not_given_is_keras() {
         let rule = |config: OptimizerConfig| config.rule(0.5);
         let of = |rule| OptimizerConfig { rule, ..OptimizerConfig::default() };
-        let plain = Rmsprop {
-            rate: 0.5,
-            rho: 0.9,
-            epsilon: 1e-7,
-            momentum: 0.0,
-            centered: false,
-            outside: false,
-        };
+        let plain =
+            Rmsprop { rate: 0.5, rho: 0.9, epsilon: 1e-7, momentum: 0.0, centered: false, outside: false };
         let rmsprop = of(RuleName::Rmsprop);
         for (config, want) in [
             (rmsprop.clone(), plain),

@@ -19,6 +19,7 @@ use crate::task::stage::ended_with;
 use crate::train::{History, PictureSamples, Samples};
 use serde_json::Value;
 use std::path::{PathBuf, absolute};
+use std::time::Instant;
 
 /// What there is to say of a run.
 pub(super) struct Conclusion<'a> {
@@ -143,13 +144,15 @@ pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> R
     if files::real(&job.data)? != files::real(&config.training.data)? {
         config.training.data = absolute(&job.data).map_err(|e| Error::io("find", &job.data, &e))?;
     }
+    let began = Instant::now();
     let split = some(&split, job.test_pictures, job.head.seed);
     let pictures = decode(host, "test", &split, job.size, job.pictures.resize, &job.pictures.reading)?;
     let skipped = skipped(&split.root, &pictures);
     let mut network = run.network(host)?;
     let seconds = result.seconds;
     let mut conclusion = Conclusion { job, config, text: String::new(), tested: None };
-    let judged = conclusion.test(host, &network, (split.root, &pictures), || seconds)?;
+    let judged = conclusion
+        .test(host, &network, (split.root, &pictures), || seconds + began.elapsed().as_secs_f64())?;
     let outcome = judged.outcome().clone();
     let folder = run::Folder::at(&job.output);
     folder.finish(&conclusion.config)?;

@@ -129,6 +129,7 @@ pub fn notebook(host: &Host, job: &Notebook) -> Result<()> {
             })?;
         }
         if let Some(folder) = &splits.test {
+            let _lock = run::Lock::take(&part.job.output)?;
             finetune::measure(host, &part.job, folder)?;
         }
     }
@@ -183,6 +184,10 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
 
 /// How far a part is, from its folder.
 fn look(mut job: Finetune, config: &Config, force: bool) -> Result<Part> {
+    // Known before the first part begins, for which the others may go.
+    if run::is_held(&job.output) {
+        return Err(run::busy(&job.output));
+    }
     let files = [("run.toml", State::Finished), ("job.toml", State::Stopped)];
     let there = files.into_iter().map(|(name, state)| (job.output.join(name), state));
     let Some((file, state)) = there.into_iter().find(|(file, _)| file.exists() && !force) else {

@@ -44,7 +44,7 @@ impl Lock {
 }
 
 /// That another process has the folder at `path`.
-pub(super) fn busy(path: &Path) -> Error {
+pub(in crate::task) fn busy(path: &Path) -> Error {
     Error::new(Kind::Io, format!("another vgg-ft is writing {}", path.display()))
         .help("wait until it has ended, or choose another folder with -o")
 }

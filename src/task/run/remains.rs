@@ -1,9 +1,8 @@
 //! What a run needs on the way, or leaves when it is killed, and how that goes.
 
-use super::lock::busy;
 use super::{
     BEST, CHECKPOINT, CURVES, Config, Folder, JOB, LISTINGS, Lock, MODEL, ON_THE_WAY, REPORT, TENSORBOARD,
-    is_held, remove,
+    busy, is_held, remove,
 };
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -14,7 +13,8 @@ use std::path::{Path, PathBuf};
 const FEATURES: &str = "features";
 /// Where those of a run lie that is to be written over another, until that one goes.
 const NEW_FEATURES: &str = "features.new";
-/// All files that are written into a run's folder; its folders are `features` and `tensorboard`.
+/// All files that are written into a run's folder, beside its lock while it is written; its folders are `features`, until a
+/// run that is written over goes `features.new`, and `tensorboard`.
 pub(in crate::task) const FILES: [&str; 12] = [
     JOB,
     CHECKPOINT,

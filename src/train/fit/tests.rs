@@ -48,18 +48,26 @@ impl Asked {
 #[derive(Default)]
 struct Log {
     kept: Vec<String>,
+    begun: Vec<[usize; 3]>,
     /// Loss of each step.
     losses: Vec<f64>,
+    /// Of the epoch's steps so far.
+    sum: f64,
     epochs: Vec<Epoch>,
     /// The rate that the rule had when an epoch was kept.
     rates: Vec<f32>,
 }
 
 impl Observer for Log {
+    fn begin(&mut self, epoch: usize, done: usize, of: usize) {
+        self.begun.push([epoch, done, of]);
+    }
+
     fn step(&mut self, _: usize, done: usize, _: usize, score: &Score) {
         // On this device a score is of all steps of the epoch that are done.
-        let before: f64 = self.losses[self.losses.len() - (done - 1)..].iter().sum();
+        let before = if done == 1 { 0.0 } else { self.sum };
         self.losses.push(score.loss_sum - before);
+        self.sum = score.loss_sum;
     }
 
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
@@ -114,6 +122,9 @@ fn no_two_batches_of_a_run_share_a_draw_whatever_makes_a_step() {
     }
     assert_eq!(*samples.draws.borrow(), (0..24).collect::<Vec<u64>>());
     assert_eq!((position.step, position.batches), (4 + 8 + 4, 24));
+    // An epoch that is taken up in its midst is begun there.
+    let mut midst = Position { step: 3, within: 3, ..Position::default() };
+    assert_eq!(run(&Course::new(2, 2, 1, 1e-3), &samples, &mut midst).begun, [[1, 3, 4], [2, 0, 4]]);
     // The last epoch's moment is the stage's end, and kept once.
     let log = run(&Course::new(2, 2, 1, 1e-3), &samples, &mut Position::default()).kept;
     assert_eq!(log, ["kept 1", "kept 2"]);
