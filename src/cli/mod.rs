@@ -21,6 +21,9 @@ mod train;
 mod values;
 mod weights;
 
+#[cfg(test)]
+mod tests;
+
 use crate::device::{Kernels, Launches, Precision};
 use crate::error::{Error, Kind, Result, visible};
 use crate::interrupt;

@@ -109,10 +109,56 @@ fn its_numbers_are_printed_and_read() {
     let here = here(&dir);
     drawn(&here);
     let (book, _) = succeeds(&here, &["notebook", "--print-config"]);
-    for line in
-        ["size = [150, 150]", "preprocess = \"notebook\"", "batch = 20", "test_steps = 50", "epochs = 100"]
-    {
-        assert!(book.contains(line), "{line}: {book}");
+    // *Deep Learning with R*, 5.3: pictures of 150 x 150 in batches of 20, 256 units, dropout 0.5 on features, steps and
+    // epochs, rates, and the ranges of the generator.
+    let told: toml::Table = book.parse().unwrap();
+    let number = |path: &str| {
+        let mut parts = path.split('.');
+        let first = &told[parts.next().unwrap()];
+        parts.fold(first, |value, key| &value[key]).to_string()
+    };
+    for (path, want) in [
+        ("size", "[150, 150]"),
+        ("preprocess", "\"notebook\""),
+        ("resize", "\"nearest\""),
+        ("batch", "20"),
+        ("units", "256"),
+        ("features_dropout", "0.5"),
+        ("finetune_dropout", "0.0"),
+        ("test_steps", "50"),
+        ("features.epochs", "30"),
+        ("features.rate", "2e-5"),
+        ("features.steps_per_epoch", "0"),
+        ("frozen.epochs", "30"),
+        ("frozen.rate", "2e-5"),
+        ("frozen.steps_per_epoch", "100"),
+        ("frozen.validation_steps", "50"),
+        ("finetune.unfreeze_from", "\"block3_conv1\""),
+        ("finetune.epochs", "100"),
+        ("finetune.rate", "1e-5"),
+        ("finetune.steps_per_epoch", "100"),
+        ("finetune.validation_steps", "50"),
+    ] {
+        assert_eq!(
+            number(path).replace("0.00002", "2e-5").replace("0.00001", "1e-5"),
+            want,
+            "{path}: {book}"
+        );
+    }
+    for stage in ["frozen", "finetune"] {
+        for (key, want) in [
+            ("rotation", "40.0"),
+            ("width_shift", "0.2"),
+            ("height_shift", "0.2"),
+            ("shear", "0.2"),
+            ("zoom", "[0.8, 1.2]"),
+            ("horizontal_flip", "true"),
+            ("vertical_flip", "false"),
+            ("fill", "\"nearest\""),
+        ] {
+            assert_eq!(number(&format!("{stage}.augment.{key}")), want, "{stage}.{key}: {book}");
+        }
+        assert_eq!(number(&format!("{stage}.optimizer.rule")), "\"rmsprop\"");
     }
     fs::write(here.join("book.toml"), &book).unwrap();
     let (again, _) = succeeds(&here, &["notebook", "--print-config", "--config", "book.toml"]);
