@@ -188,26 +188,40 @@ pub(super) fn test(
     classes: &[String],
     batch: usize,
 ) -> Result<Tested> {
-    let progress = host.progress("evaluating", samples.len(), "images");
-    let all: Vec<u32> = (0..samples.len() as u32).collect();
     let mut said = Judged::default();
-    let mut loss = 0.0;
-    for indices in all.chunks(samples.evaluation_batch(batch)) {
-        interrupt::check()?;
+    let loss = mean_loss(host, samples.len(), samples.evaluation_batch(batch), |indices| {
         let device = host.device.as_ref();
         let labels: Vec<u32> = indices.iter().map(|&i| samples.labels()[i as usize]).collect();
         let part = judge(device, network, from, samples.batch(device, indices)?, &labels)?;
-        loss += part.loss_sum();
+        let sum = part.loss_sum();
         said.classes.extend(part.classes);
         said.probabilities.extend(part.probabilities);
-        progress.set(said.classes.len() as u64);
-    }
-    progress.finish(&format!("evaluated  {} pictures", samples.len()));
+        Ok(sum)
+    })?;
     let labels = samples.labels().to_vec();
-    loss /= labels.len().max(1) as f64;
     let pairs = labels.iter().map(|&label| label as usize).zip(said.classes);
     let outcome = Outcome::new(classes.to_vec(), pairs, loss)?;
     Ok(Tested { outcome, labels, probabilities: said.probabilities })
+}
+
+/// The mean of the losses whose sums `judge` gives for samples 0, 1, 2 … `count`, `batch` at a time.
+fn mean_loss(
+    host: &Host,
+    count: usize,
+    batch: usize,
+    mut judge: impl FnMut(&[u32]) -> Result<f64>,
+) -> Result<f64> {
+    let progress = host.progress("evaluating", count, "images");
+    let all: Vec<u32> = (0..count as u32).collect();
+    let (mut sum, mut done) = (0.0, 0);
+    for indices in all.chunks(batch) {
+        interrupt::check()?;
+        sum += judge(indices)?;
+        done += indices.len() as u64;
+        progress.set(done);
+    }
+    progress.finish(&format!("evaluated  {count} pictures"));
+    Ok(sum / count.max(1) as f64)
 }
 
 /// Hears of every picture: its position, the class it was taken for, the probabilities.
@@ -223,27 +237,22 @@ struct Examiner<'a> {
 
 impl Examiner<'_> {
     fn examine(&self, look: &Look, classes: &[String], hears: Hears<'_>) -> Result<Outcome> {
-        let progress = self.host.progress("evaluating", self.pictures.len(), "images");
-        let all: Vec<u32> = (0..self.pictures.len() as u32).collect();
-        let mut pairs = Vec::with_capacity(all.len());
-        let mut loss = 0.0;
-        for indices in all.chunks(self.batch) {
-            interrupt::check()?;
+        let count = self.pictures.len();
+        let mut pairs = Vec::with_capacity(count);
+        let loss = mean_loss(self.host, count, self.batch, |indices| {
             let batch = self.pictures.batch(indices)?;
             let judged = self
                 .views
                 .judge(self.host.device.as_ref(), self.network, &batch)
                 .map_err(|error| in_batch(error, &self.pictures.files[indices[0] as usize]))?;
-            loss += judged.loss_sum();
+            let sum = judged.loss_sum();
             for ((&label, class), row) in batch.labels.iter().zip(judged.classes).zip(&judged.probabilities) {
                 let class = look.class(row).unwrap_or(class);
                 hears(pairs.len(), class, row)?;
                 pairs.push((label as usize, class));
             }
-            progress.set(pairs.len() as u64);
-        }
-        progress.finish(&format!("evaluated  {} pictures", pairs.len()));
-        let n = pairs.len().max(1) as f64;
-        Outcome::new(classes.to_vec(), pairs, loss / n)
+            Ok(sum)
+        })?;
+        Outcome::new(classes.to_vec(), pairs, loss)
     }
 }
