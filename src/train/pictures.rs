@@ -5,7 +5,7 @@ use super::samples::{Samples, input};
 use crate::data::{Augment, Pictures, Source};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
-use crate::device::{Buffer, Device, cpu};
+use crate::device::{Buffer, Capacity, Device, cpu};
 use crate::error::{Context, Result};
 use crate::graph::Tensor;
 use crate::op;
@@ -40,25 +40,7 @@ impl<'a> PictureSamples<'a> {
     pub fn new(device: &dyn Device, pictures: &'a Pictures, rule: Normalize, needed: u64) -> Result<Self> {
         let bytes = pictures.len() as u64 * pictures.size.bytes() as u64;
         let name = device.describe().name;
-        let why_not = match device.memory()? {
-            Some(memory) if bytes > memory.free / SHARE => {
-                Some(format!("more than a quarter of the {} that {name} has free", megabytes(memory.free)))
-            }
-            // What the network holds already is counted twice: a set that just fits is handed over, too.
-            Some(memory) if bytes > memory.free.saturating_sub(needed) => Some(format!(
-                "more than training leaves, which may take {} of the {} that {name} has free",
-                megabytes(needed),
-                megabytes(memory.free)
-            )),
-            // They are handed over in one piece, which has to be here first.
-            Some(_) if cpu::room().is_some_and(|room| bytes > room.free) => {
-                Some("more than this computer has free to hand them over at once".into())
-            }
-            Some(_) => None,
-            // The emulator does as a card does; its memory is this computer's, which it does not count.
-            None if name == "emulator" => None,
-            None => Some(format!("{name} reads them where they are")),
-        };
+        let why_not = why_not(&name, bytes, needed, [device.memory()?, cpu::room()]);
         let place = match why_not {
             Some(why) => Place::Handed(why),
             None => {
@@ -148,6 +130,55 @@ impl fmt::Display for PictureSamples<'_> {
     }
 }
 
+/// Why `bytes` of pictures do not stay on the device `name`, of which training takes `needed`; `None` if they do. Its memory,
+/// if it has some of its own, and this computer's.
+fn why_not(name: &str, bytes: u64, needed: u64, [device, here]: [Option<Capacity>; 2]) -> Option<String> {
+    let Some(memory) = device else {
+        // The emulator does as a card does; its memory is this computer's, which it does not count.
+        return (name != "emulator").then(|| format!("{name} reads them where they are"));
+    };
+    if bytes > memory.free / SHARE {
+        return Some(format!("more than a quarter of the {} that {name} has free", megabytes(memory.free)));
+    }
+    // What the network holds already is counted twice: a set that just fits is handed over, too.
+    if bytes > memory.free.saturating_sub(needed) {
+        return Some(format!(
+            "more than training leaves, which may take {} of the {} that {name} has free",
+            megabytes(needed),
+            megabytes(memory.free)
+        ));
+    }
+    // They go there in one piece, which has to be here first.
+    here.filter(|room| bytes > room.free)
+        .map(|room| format!("more than the {} that are free here to send them at once", megabytes(room.free)))
+}
+
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_stays_on_a_card_that_has_room_for_it_and_for_the_training() {
+        let room = |free: u64| Some(Capacity { free, total: 1000 });
+        let why = |name, bytes, needed, memory| why_not(name, bytes, needed, memory).unwrap_or_default();
+        // A quarter of 400 is 100.
+        assert_eq!(why("cuda:0", 100, 300, [room(400), room(100)]), "");
+        for (bytes, needed, here, reason) in [
+            (101, 0, 1000, "more than a quarter of"),
+            (100, 301, 1000, "more than training leaves"),
+            (100, 500, 1000, "more than training leaves"),
+            (100, 300, 99, "free here to send them at once"),
+        ] {
+            let said = why("cuda:0", bytes, needed, [room(400), room(here)]);
+            assert!(said.contains(reason), "{bytes} {needed} {here}: {said}");
+        }
+        // Where nobody knows of this computer's memory, it is tried.
+        assert_eq!(why("cuda:0", 100, 300, [room(400), None]), "");
+        assert_eq!(why("emulator", 1 << 40, 0, [None, room(1)]), "");
+        assert_eq!(why("cpu", 1, 0, [None, room(1000)]), "cpu reads them where they are");
+    }
 }
