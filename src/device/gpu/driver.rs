@@ -71,7 +71,8 @@ pub trait Driver: Send + Sync {
     /// Runs an entry of a loaded module. May return before it is done.
     ///
     /// # Errors
-    /// [`Kind::Device`] with what went wrong in it, or in an earlier one.
+    /// [`Kind::Device`] with what went wrong in it, or in an earlier one; a driver that passes arguments on refuses those
+    /// that are not the kernel's ([`Launch::check_args`]).
     fn launch(&self, launch: &Launch) -> Result<()>;
 
     /// Waits until all launches are done.

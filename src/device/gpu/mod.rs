@@ -199,7 +199,18 @@ impl<D: Driver + 'static> Device for Gpu<D> {
             // What kernels saw comes along, or it would have to be waited for.
             let suspect = self.suspect.swap(false, Ordering::Relaxed);
             let seen =
-                if suspect { self.driver.read_later(self.fault.at(), size_of_val(&SOUND))? } else { None };
+                if suspect { self.driver.read_later(self.fault.at(), size_of_val(&SOUND)) } else { Ok(None) };
+            if suspect && !matches!(seen, Ok(Some(_))) {
+                self.suspect.store(true, Ordering::Relaxed);
+            }
+            let seen = match seen {
+                Ok(seen) => seen,
+                Err(error) => {
+                    // Nobody will fetch the first copy: it is fetched here, so that its place is free again.
+                    let _ = self.driver.landed(bytes);
+                    return Err(error);
+                }
+            };
             return Ok(Arrival::Travelling { bytes, seen });
         }
         Arrival::at_once(from, |bytes| self.download_bytes(from, bytes))
