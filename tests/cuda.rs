@@ -102,6 +102,14 @@ fn devices_shows_a_card_or_why_it_cannot_be_used() {
     assert!(reason(&offer).contains("compute capability 7.5 or later"), "{offer}");
 }
 
+/// Only of a whole card that is known something can be predicted: a slice of it has its name.
+#[test]
+fn a_card_is_known_by_its_name_and_size() {
+    inside("inner::known", "hopper,name=NVIDIA H200,sms=132,memory=150110011392");
+    inside("inner::unknown", "hopper,name=NVIDIA H200 MIG 1g.18gb,sms=16,memory=18790481920");
+    inside("inner::unknown", "");
+}
+
 #[test]
 fn ptx_that_the_driver_cannot_read_is_explained() {
     let mut command = vgg_ft();
@@ -340,6 +348,18 @@ mod inner {
         let asked = open().with_precision(Precision::Bf16).with_kernels(Kernels::Sm90a);
         // Whoever asks for them by name gets them or an error; this library reads any text.
         assert!(asked.is_ok());
+    }
+
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn known() {
+        assert_eq!(devices::card().card().map(|card| card.name), Some("h200"));
+    }
+
+    #[test]
+    #[ignore = "runs on the fake library"]
+    fn unknown() {
+        assert_eq!(devices::card().card(), None);
     }
 
     #[test]

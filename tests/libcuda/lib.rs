@@ -10,7 +10,7 @@
 //! (out of memory at the Nth call of that function of graphs and all later ones), `graphs=N` (room for so many),
 //! `slow-wait=MS` (so long until somebody who waits for the stream begins to), `code=N` (the answer after a fault),
 //! `surfaces=FUNCTION` (errors of earlier work come up at calls of that function, too), `refuse=FUNCTION:N` (its Nth
-//! call alone is an invalid value).
+//! call alone is an invalid value), `name=WORDS` and `sms=N` (of the card).
 
 // Names and signatures are NVIDIA's; a fault in here should end the test that met it.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::unwrap_used, clippy::too_many_arguments)]
@@ -22,7 +22,7 @@ mod machine;
 mod tensor;
 
 use machine::*;
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use vgg_ft::device::gpu::driver::Driver;
 
 #[unsafe(no_mangle)]
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, number: c_int) -> c_uin
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, _: c_int) -> c_uint {
-    let text = c"No card, the emulator";
+    let text = CString::new(word("name").unwrap_or_else(|| "No card, the emulator".into())).unwrap();
     assert!(len as usize > text.count_bytes(), "the name and its NUL");
     unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), name, text.count_bytes() + 1) };
     OK
@@ -112,6 +112,7 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_ui
         2..=4 => limits.block[attribute as usize - 2],
         5..=7 => limits.grid[attribute as usize - 5],
         8 => limits.shared,
+        16 => word("sms").map_or(1, |sms| sms.parse().unwrap()),
         75 => capability / 10,
         76 => capability % 10,
         97 => limits.shared_opt_in,

@@ -258,6 +258,10 @@ impl<D: Driver + 'static> Device for Gpu<D> {
         Some((self.driver.limits().capability, self.kernels))
     }
 
+    fn card(&self) -> Option<&'static plan::Card> {
+        self.driver.card()
+    }
+
     fn joins(&self, geometries: [Conv2d; 2]) -> bool {
         self.kernels == Kernels::Sm90a && self.precision == Precision::Bf16 && lower::joins(geometries)
     }

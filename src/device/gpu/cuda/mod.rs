@@ -24,6 +24,7 @@ pub use graph::Counts;
 use super::driver::{Address, Driver};
 use super::launch::{Launch, Limits};
 use super::module::{Entry, Module};
+use super::plan;
 use super::tensor_map::{self, TensorMap};
 use crate::device::{Capacity, Description, Dtype, Launches};
 use crate::error::{Error, Kind, Result};
@@ -311,6 +312,10 @@ impl Driver for Cuda {
     fn synchronize(&self) -> Result<()> {
         self.enter()?;
         self.wait()
+    }
+
+    fn card(&self) -> Option<&'static plan::Card> {
+        plan::Card::of(&self.card.name, self.card.sms, self.card.memory)
     }
 
     fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {

@@ -225,6 +225,10 @@ impl Driver for Plan {
         Ok(map.encode())
     }
 
+    fn card(&self) -> Option<&'static Card> {
+        Some(self.card)
+    }
+
     fn memory(&self) -> Result<Option<Capacity>> {
         let total = self.card.memory;
         Ok(Some(Capacity { free: total.saturating_sub(self.state().live), total }))
