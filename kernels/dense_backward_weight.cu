@@ -11,7 +11,8 @@
 //   velocity  (c_in, c_out)   in, out   v
 //   weight    (c_in, c_out)   in, out   w
 //
-// 256 threads per block compute 64 inputs x 64 units, grid (c_out/64, c_in/64); a thread 4 x 4. A step
+// 256 threads per block compute 64 inputs x 64 units, a thread 4 x 4. The grid is a line of c_out/64 · c_in/64
+// blocks, those of the same inputs side by side: there may be more of inputs than a grid has along y. A step
 // takes sixteen samples: 8 KiB shared memory, where thread t brings four inputs and four units of sample
 // t/16. Samples are added one after the other, so both kernels find the same bits.
 //
@@ -23,22 +24,30 @@
 
 constexpr int SIDE = 64, DEPTH = 16, THREADS = 256;
 
-// The first of the thread's inputs and of its units.
-__device__ __forceinline__ int my_input() { return blockIdx.y * SIDE + threadIdx.x / 16 * 4; }
-__device__ __forceinline__ int my_unit() { return blockIdx.x * SIDE + threadIdx.x % 16 * 4; }
+// The first input and unit of the block.
+struct Tile {
+    int input, unit;
+};
+
+__device__ __forceinline__ Tile my_tile(int c_out)
+{
+    const unsigned across = (c_out + SIDE - 1) / SIDE, row = blockIdx.x / across;
+    return {static_cast<int>(row * SIDE), static_cast<int>((blockIdx.x - row * across) * SIDE)};
+}
 
 struct alignas(16) Stage {
     float a[DEPTH][SIDE];
     float b[DEPTH][SIDE];
 };
 
-// g[r] = Σ_n x[n, my_input + r] · dy[n, my_unit …].
-__device__ __forceinline__ void gradient(
+// g[r] = Σ_n x[n, input + r] · dy[n, unit …] of the thread's first input and unit, which it returns.
+__device__ __forceinline__ Tile gradient(
     Stage& stage, const Dense& p, const float* RESTRICT x, const float* RESTRICT dy, float4 (&g)[4])
 {
     const int n = p.n, c_in = p.c_in, c_out = p.c_out;
     const int k_row = threadIdx.x / 16, four = threadIdx.x % 16 * 4;
-    const int input = blockIdx.y * SIDE + four, unit = blockIdx.x * SIDE + four;
+    const Tile tile = my_tile(c_out);
+    const int input = tile.input + four, unit = tile.unit + four;
 
     float sums[4][4] = {};
     for (int first = 0; first < n; first += DEPTH) {
@@ -64,6 +73,7 @@ __device__ __forceinline__ void gradient(
     }
     #pragma unroll
     for (int r = 0; r < 4; ++r) g[r] = pack4(sums[r]);
+    return {tile.input + k_row * 4, unit};
 }
 
 extern "C" __global__ __launch_bounds__(THREADS) void dense_backward_weight(
@@ -72,12 +82,12 @@ extern "C" __global__ __launch_bounds__(THREADS) void dense_backward_weight(
     await_predecessor();
     __shared__ Stage stage;
     float4 g[4];
-    gradient(stage, p, x, dy, g);
+    const Tile mine = gradient(stage, p, x, dy, g);
     const int c_in = p.c_in, c_out = p.c_out;
     #pragma unroll
     for (int r = 0; r < 4; ++r) {
-        const int left = my_input() + r < c_in ? c_out - my_unit() : 0;
-        write4(dweight + ((my_input() + r) * c_out + my_unit()), g[r], left, c_out % 4 == 0);
+        const int left = mine.input + r < c_in ? c_out - mine.unit : 0;
+        write4(dweight + ((mine.input + r) * c_out + mine.unit), g[r], left, c_out % 4 == 0);
     }
 }
 
@@ -88,12 +98,12 @@ extern "C" __global__ __launch_bounds__(THREADS) void dense_rmsprop_step(
     await_predecessor();
     __shared__ Stage stage;
     float4 g[4];
-    gradient(stage, p, x, dy, g);
+    const Tile mine = gradient(stage, p, x, dy, g);
     const int c_in = p.c_in, c_out = p.c_out;
     #pragma unroll
     for (int r = 0; r < 4; ++r) {
-        const int left = my_input() + r < c_in ? c_out - my_unit() : 0;
-        const int at = (my_input() + r) * c_out + my_unit();
+        const int left = mine.input + r < c_in ? c_out - mine.unit : 0;
+        const int at = (mine.input + r) * c_out + mine.unit;
         float4 v = read4(velocity + at, left, c_out % 4 == 0);
         float4 w = read4(weight + at, left, c_out % 4 == 0);
         step4(rule, g[r], v, w);

@@ -25,7 +25,7 @@ impl Roof {
         let it = device.describe();
         let known = match it.name.split(':').next() {
             Some("cuda") => {
-                let card = Card::in_words(&it.hardware);
+                let card = device.card();
                 // Of what the precision is for; what stays f32 (a head's layers, optimizers) is far from it.
                 let peak = |card: &Card| card.peak_of_convolutions(precision());
                 Self { flops: card.map(peak), bytes: card.map(Card::copy) }

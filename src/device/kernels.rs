@@ -9,8 +9,9 @@ use std::str::FromStr;
 /// Convolutions: as their sums are written or, of f32, with fewer multiply-adds; for all cards or, on tensor cores, for one alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kernels {
-    /// In bf16 and tf32 those of sm_90a where the card has them and they were right and faster on such a card
-    /// (benches/results); in f32 Winograd's; else the portable ones.
+    /// In bf16 and tf32 those of sm_90a where the card has them; in f32 Winograd's; else the portable ones. Those of sm_90a
+    /// were right and faster on such a card (benches/results), but for tf32's gradient of the weights, which no card has
+    /// run yet.
     #[default]
     Auto,
     /// Those that every card runs, each sum as it is written.
@@ -19,7 +20,7 @@ pub enum Kernels {
     /// multiply-adds. What `auto` takes in f32.
     Winograd,
     /// Hopper's own, of bf16 and tf32, where channels and filters are multiples of 64, and of bf16 VGG16's first block in
-    /// one. Of tf32 no weights' gradient.
+    /// one. Tf32's gradient of the weights was never run by a card.
     Sm90a,
 }
 

@@ -162,6 +162,11 @@ pub trait Device: Send + Sync {
         None
     }
 
+    /// Which of the cards that are known by their data sheets this is, if it is one: what it takes can be predicted.
+    fn card(&self) -> Option<&'static gpu::plan::Card> {
+        None
+    }
+
     /// Whether [`Call::Conv2dConv2dMaxpool2dForward`] of these is faster here than one convolution behind the other.
     fn joins(&self, _geometries: [Conv2d; 2]) -> bool {
         false

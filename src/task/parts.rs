@@ -9,7 +9,7 @@ use super::extract::From;
 use super::fit::samples;
 use crate::data::{Augment, Features, Folder, Pictures};
 use crate::device::call::Normalize;
-use crate::device::gpu::plan::{Card, lines};
+use crate::device::gpu::plan::lines;
 use crate::error::{Kind, Result};
 use crate::model::{Architecture, Network};
 use crate::train::{FeatureSamples, PictureSamples, Samples, plan};
@@ -146,7 +146,7 @@ impl Ready<'_> {
 }
 
 /// Whether the host's card computes what enters at `place`, `row` numbers a picture, in less than half of the time that it takes
-/// to be given them. It is the same in every run on a card; of one that is not known by name nobody can say.
+/// to be given them. It is the same in every run on a card; of one that is not known nobody can say.
 fn sooner_anew(
     host: &Host,
     architecture: &Architecture,
@@ -154,9 +154,7 @@ fn sooner_anew(
     batch: usize,
 ) -> Result<bool> {
     let device = host.device.as_ref();
-    // Of our machine and of the cpu the words name no card.
-    let (Some(card), Some((_, kernels))) = (Card::in_words(&device.describe().hardware), device.kernels())
-    else {
+    let (Some(card), Some((_, kernels))) = (device.card(), device.kernels()) else {
         return Ok(false);
     };
     match computing((card, device.precision(), kernels), architecture, place, batch) {
@@ -206,6 +204,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::gpu::plan::Card;
     use crate::device::{Kernels, Precision};
     use crate::model::{Head, Variant};
 
@@ -215,7 +214,7 @@ mod tests {
     fn wide_features_are_computed_anew_on_a_fast_card() {
         let head = Head { units: 256, dropout: 0.5, classes: 2 };
         let net = Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap().with_head(head).unwrap();
-        let h200 = Card::in_words("NVIDIA H200, 9.0, 139 GiB, driver 13.0").unwrap();
+        let h200 = Card::named("h200").unwrap();
         for (precision, kernels, layer, anew) in [
             (Precision::Bf16, Kernels::Sm90a, "block3_conv1", true),
             (Precision::Bf16, Kernels::Sm90a, "block5_conv1", true),

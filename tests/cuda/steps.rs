@@ -14,7 +14,7 @@ use vgg_ft::train::{
 };
 
 /// A chain of so many calls: relu again and again, the last into `y`.
-fn chain(device: &dyn Device, x: &Buffer, y: &mut Buffer, count: usize) -> Result<()> {
+pub fn chain(device: &dyn Device, x: &Buffer, y: &mut Buffer, count: usize) -> Result<()> {
     let mut last = device.alloc(Dtype::F32, x.len())?;
     device.run(Call::ReluForward { x, y: &mut last })?;
     for _ in 2..count {

@@ -230,7 +230,7 @@ pub unsafe extern "C" fn cuGraphExecKernelNodeSetParams_v2(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuGraphLaunch(exec: usize, stream: usize) -> c_uint {
-    inside(|machine| {
+    asked("cuGraphLaunch", |machine| {
         if machine.graphs.is_full("cuGraphLaunch") {
             return OUT_OF_MEMORY;
         }

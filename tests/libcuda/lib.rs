@@ -8,7 +8,9 @@
 //! `VGG_FT_FAKE_CUDA` holds words that change it: `no-card`, `old-driver` (PTX is refused), `no-graphs`,
 //! `old-card`, `hopper` (a card of 9.0), `driver=12000` (for 12.0), `memory=BYTES`, `fault=KERNEL` or `fault=KERNEL:N` (from its Nth launch on), `full=FUNCTION:N`
 //! (out of memory at the Nth call of that function of graphs and all later ones), `graphs=N` (room for so many),
-//! `slow-wait=MS` (so long until somebody who waits for the stream begins to).
+//! `slow-wait=MS` (so long until somebody who waits for the stream begins to), `code=N` (the answer after a fault),
+//! `surfaces=FUNCTION` (errors of earlier work come up at calls of that function, too), `refuse=FUNCTION:N` (its Nth
+//! call alone is an invalid value), `name=WORDS` and `sms=N` (of the card).
 
 // Names and signatures are NVIDIA's; a fault in here should end the test that met it.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::unwrap_used, clippy::too_many_arguments)]
@@ -20,7 +22,7 @@ mod machine;
 mod tensor;
 
 use machine::*;
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use vgg_ft::device::gpu::driver::Driver;
 
 #[unsafe(no_mangle)]
@@ -51,6 +53,7 @@ fn text(code: c_uint) -> Option<(&'static CStr, &'static CStr)> {
         ),
         NOT_SUPPORTED => (c"CUDA_ERROR_NOT_SUPPORTED", c"operation not supported"),
         ILLEGAL_ADDRESS => (c"CUDA_ERROR_ILLEGAL_ADDRESS", c"an illegal memory access was encountered"),
+        LAUNCH_TIMEOUT => (c"CUDA_ERROR_LAUNCH_TIMEOUT", c"the launch timed out and was terminated"),
         _ => return None,
     })
 }
@@ -83,7 +86,7 @@ pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, number: c_int) -> c_uin
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, _: c_int) -> c_uint {
-    let text = c"No card, the emulator";
+    let text = CString::new(word("name").unwrap_or_else(|| "No card, the emulator".into())).unwrap();
     assert!(len as usize > text.count_bytes(), "the name and its NUL");
     unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), name, text.count_bytes() + 1) };
     OK
@@ -109,6 +112,7 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_ui
         2..=4 => limits.block[attribute as usize - 2],
         5..=7 => limits.grid[attribute as usize - 5],
         8 => limits.shared,
+        16 => word("sms").map_or(1, |sms| sms.parse().unwrap()),
         75 => capability / 10,
         76 => capability % 10,
         97 => limits.shared_opt_in,
@@ -132,7 +136,11 @@ pub extern "C" fn cuDevicePrimaryCtxRelease_v2(_: c_int) -> c_uint {
 #[unsafe(no_mangle)]
 pub extern "C" fn cuCtxSetCurrent(context: usize) -> c_uint {
     CURRENT.set(context == THE_ONE);
-    if context == THE_ONE { OK } else { INVALID_CONTEXT }
+    match context {
+        THE_ONE if word("surfaces").as_deref() == Some("cuCtxSetCurrent") => asked("cuCtxSetCurrent", |_| OK),
+        THE_ONE => OK,
+        _ => INVALID_CONTEXT,
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -151,12 +159,15 @@ pub extern "C" fn cuStreamSynchronize(stream: usize) -> c_uint {
     if let Some(time) = word("slow-wait") {
         std::thread::sleep(std::time::Duration::from_millis(time.parse().unwrap()));
     }
-    inside(|machine| if stream == THE_ONE { machine.drain(u64::MAX) } else { INVALID_HANDLE })
+    asked(
+        "cuStreamSynchronize",
+        |machine| if stream == THE_ONE { machine.drain(u64::MAX) } else { INVALID_HANDLE },
+    )
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuEventCreate(event: *mut usize, _: c_uint) -> c_uint {
-    inside(|machine| {
+    asked("cuEventCreate", |machine| {
         let handle = 0x1000 + machine.events.len();
         machine.events.insert(handle, 0);
         unsafe { *event = handle };
@@ -181,6 +192,8 @@ pub extern "C" fn cuEventRecord(event: usize, _: usize) -> c_uint {
 pub extern "C" fn cuEventSynchronize(event: usize) -> c_uint {
     inside(|machine| match machine.events.get(&event) {
         Some(&until) => machine.drain(until),
+        // A driver may follow it.
+        None if event == 0 => machine.lose("somebody waited for an event that is null"),
         None => INVALID_HANDLE,
     })
 }
@@ -214,7 +227,7 @@ pub extern "C" fn cuMemsetD8Async(to: u64, byte: u8, len: usize, _: usize) -> c_
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemHostAlloc(at: *mut usize, len: usize, _: c_uint) -> c_uint {
-    inside(|machine| {
+    asked("cuMemHostAlloc", |machine| {
         let first = Box::leak(vec![0u8; len].into_boxed_slice()).as_mut_ptr().expose_provenance();
         machine.pinned.insert(first, len);
         unsafe { *at = first };
@@ -251,7 +264,7 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
     options: *const c_uint,
     values: *const usize,
 ) -> c_uint {
-    inside(|machine| {
+    asked("cuModuleLoadDataEx", |machine| {
         let (asked, values) = unsafe {
             let count = count as usize;
             (std::slice::from_raw_parts(options, count), std::slice::from_raw_parts(values, count))
@@ -293,7 +306,7 @@ pub unsafe extern "C" fn cuModuleGetFunction(
     module: usize,
     name: *const c_char,
 ) -> c_uint {
-    inside(|machine| {
+    asked("cuModuleGetFunction", |machine| {
         let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap();
         let Some(&entry) = machine.modules.get(&module).and_then(|entries| entries.get(name)) else {
             return NOT_FOUND;
@@ -308,7 +321,7 @@ pub unsafe extern "C" fn cuModuleGetFunction(
 #[unsafe(no_mangle)]
 pub extern "C" fn cuFuncSetAttribute(function: usize, attribute: c_uint, value: c_int) -> c_uint {
     const MAX_DYNAMIC_SHARED: c_uint = 8;
-    inside(|machine| match machine.functions.get_mut(&function) {
+    asked("cuFuncSetAttribute", |machine| match machine.functions.get_mut(&function) {
         Some((_, dynamic)) if attribute == MAX_DYNAMIC_SHARED => {
             *dynamic = value as u32;
             OK

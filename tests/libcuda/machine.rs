@@ -23,6 +23,7 @@ pub const INVALID_PTX: c_uint = 218;
 pub const INVALID_HANDLE: c_uint = 400;
 pub const NOT_FOUND: c_uint = 500;
 pub const ILLEGAL_ADDRESS: c_uint = 700;
+pub const LAUNCH_TIMEOUT: c_uint = 702;
 pub const NOT_SUPPORTED: c_uint = 801;
 
 /// The handle of context and stream: there is one card with one stream.
@@ -57,6 +58,8 @@ pub struct Machine {
     pub pinned: HashMap<usize, usize>,
     /// The fault after which nothing works.
     lost: Option<c_uint>,
+    /// Calls of each function that can be told to refuse one.
+    asked: HashMap<&'static str, usize>,
 }
 
 thread_local! {
@@ -99,6 +102,7 @@ pub fn machine() -> MutexGuard<'static, Machine> {
             bytes: 0,
             pinned: HashMap::new(),
             lost: None,
+            asked: HashMap::new(),
         })
     };
     MACHINE.get_or_init(new).lock().unwrap_or_else(PoisonError::into_inner)
@@ -116,6 +120,14 @@ pub fn inside(work: impl FnOnce(&mut Machine) -> c_uint) -> c_uint {
     }
 }
 
+/// The same for a function that can be told to refuse ([`Machine::told`]).
+pub fn asked(function: &'static str, work: impl FnOnce(&mut Machine) -> c_uint) -> c_uint {
+    inside(|machine| match machine.told(function) {
+        OK => work(machine),
+        code => code,
+    })
+}
+
 impl Machine {
     pub fn push(&mut self, work: Work) -> c_uint {
         self.queue.push_back(work);
@@ -131,8 +143,22 @@ impl Machine {
     /// Nothing works any more.
     pub fn lose(&mut self, reason: &str) -> c_uint {
         eprintln!("fake libcuda: {reason}");
-        self.lost = Some(ILLEGAL_ADDRESS);
-        ILLEGAL_ADDRESS
+        let code = word("code").map_or(ILLEGAL_ADDRESS, |code| code.parse().unwrap());
+        self.lost = Some(code);
+        code
+    }
+
+    /// What a call of `function` answers before it does anything: of earlier work if errors are to come up there, or a
+    /// refusal if this is the call that was told to.
+    pub fn told(&mut self, function: &'static str) -> c_uint {
+        let asked = self.asked.entry(function).or_default();
+        *asked += 1;
+        let refuse = word("refuse").unwrap_or_default();
+        let (name, at) = refuse.split_once(':').unwrap_or((&refuse, "1"));
+        if name == function && *asked == at.parse::<usize>().unwrap() {
+            return INVALID_VALUE;
+        }
+        if word("surfaces").as_deref() == Some(function) { self.drain(u64::MAX) } else { OK }
     }
 
     /// Does the works before the `until`th.

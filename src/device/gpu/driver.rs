@@ -1,10 +1,11 @@
-//! The interface between the engine and whatever runs its kernels: ten required methods, and eight with defaults.
+//! The interface between the engine and whatever runs its kernels: ten required methods, and nine with defaults.
 //!
 //! In: PTX modules, addresses, bytes and [`Launch`]es that were checked. Out: the same bytes, changed.
 //! `cuda` and `emulator` are the two drivers; all other host code is shared.
 
 use super::launch::{Launch, Limits};
 use super::module::Module;
+use super::plan::Card;
 use super::tensor_map::{self, TensorMap};
 use crate::device::{Capacity, Description, Dtype};
 use crate::error::{Error, Kind, Result};
@@ -71,7 +72,8 @@ pub trait Driver: Send + Sync {
     /// Runs an entry of a loaded module. May return before it is done.
     ///
     /// # Errors
-    /// [`Kind::Device`] with what went wrong in it, or in an earlier one.
+    /// [`Kind::Device`] with what went wrong in it, or in an earlier one; a driver that passes arguments on refuses those
+    /// that are not the kernel's ([`Launch::check_args`]).
     fn launch(&self, launch: &Launch) -> Result<()>;
 
     /// Waits until all launches are done.
@@ -106,6 +108,11 @@ pub trait Driver: Send + Sync {
     /// [`Kind::Device`] when it cannot be asked.
     fn memory(&self) -> Result<Option<Capacity>> {
         Ok(None)
+    }
+
+    /// Which of the known cards runs the kernels, if it is one.
+    fn card(&self) -> Option<&'static Card> {
+        None
     }
 
     /// Whether what is written can be read again. If not, nobody need make it.

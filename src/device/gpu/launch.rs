@@ -197,7 +197,12 @@ impl Launch {
         self.most("a block asks for too much shared memory", limits.shared_opt_in, shared)
     }
 
-    fn check_args(&self) -> Result<()> {
+    /// Whether there is an argument for each of the kernel's parameters, of its size: [`Launch::check`]'s first part, on
+    /// which it depends what memory a driver reads.
+    ///
+    /// # Errors
+    /// As [`Launch::check`].
+    pub fn check_args(&self) -> Result<()> {
         let params = self.entry.params;
         if params.len() != self.args.len() {
             let names: Vec<_> = self.args.iter().map(Arg::name).collect();

@@ -199,7 +199,18 @@ impl<D: Driver + 'static> Device for Gpu<D> {
             // What kernels saw comes along, or it would have to be waited for.
             let suspect = self.suspect.swap(false, Ordering::Relaxed);
             let seen =
-                if suspect { self.driver.read_later(self.fault.at(), size_of_val(&SOUND))? } else { None };
+                if suspect { self.driver.read_later(self.fault.at(), size_of_val(&SOUND)) } else { Ok(None) };
+            if suspect && !matches!(seen, Ok(Some(_))) {
+                self.suspect.store(true, Ordering::Relaxed);
+            }
+            let seen = match seen {
+                Ok(seen) => seen,
+                Err(error) => {
+                    // Nobody will fetch the first copy: it is fetched here, so that its place is free again.
+                    let _ = self.driver.landed(bytes);
+                    return Err(error);
+                }
+            };
             return Ok(Arrival::Travelling { bytes, seen });
         }
         Arrival::at_once(from, |bytes| self.download_bytes(from, bytes))
@@ -245,6 +256,10 @@ impl<D: Driver + 'static> Device for Gpu<D> {
 
     fn kernels(&self) -> Option<(u32, Kernels)> {
         Some((self.driver.limits().capability, self.kernels))
+    }
+
+    fn card(&self) -> Option<&'static plan::Card> {
+        self.driver.card()
     }
 
     fn joins(&self, geometries: [Conv2d; 2]) -> bool {

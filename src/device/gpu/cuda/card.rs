@@ -45,6 +45,8 @@ pub struct Card {
     pub name: String,
     /// Bytes of memory.
     pub memory: u64,
+    /// Multiprocessors: a slice of a card has its name, and fewer.
+    pub sms: u32,
     /// What a launch may ask for, with the compute capability.
     pub limits: Limits,
     /// How the driver calls it.
@@ -153,6 +155,7 @@ fn card(library: &Library, number: c_int) -> Result<Card> {
         number: number.unsigned_abs() as usize,
         name: String::from_utf8_lossy(&name[..end]).trim().to_owned(),
         memory: memory as u64,
+        sms: ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         limits: Limits {
             capability,
             grid: [
@@ -195,6 +198,7 @@ mod tests {
             number,
             name: format!("Card {number}"),
             memory: 8 << 30,
+            sms: 1,
             limits: limits(capability),
             device: 0,
         };

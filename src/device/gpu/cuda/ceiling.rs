@@ -4,8 +4,6 @@
 //! memory to another; multiply-adds are those of a kernel that does nothing else.
 
 use super::Cuda;
-use super::library::SUCCESS;
-use super::memory::Refused;
 use crate::device::gpu::driver::{Address, Driver};
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::module::{Entry, Module, Param};
@@ -49,9 +47,8 @@ impl Cuda {
         let to = Taken::new(self, bytes)?;
         let seconds = self.best(&|| {
             // SAFETY: two buffers of so many bytes, alive until the wait that follows.
-            let answer = unsafe { (measure.copy)(to.at.0, from.at.0, bytes, self.stream.raw()) };
-            let refused: Refused = (answer, "copy within the card");
-            if answer == SUCCESS { Ok(()) } else { Err(self.judge(refused)) }
+            let code = unsafe { (measure.copy)(to.at.0, from.at.0, bytes, self.stream.raw()) };
+            self.answer(code, "copy within the card")
         })?;
         Ok(2.0 * bytes as f64 / seconds / 1e9)
     }

@@ -8,8 +8,8 @@
 //! none, or the card no room for one, the launches are issued one by one.
 
 use super::handle::{Handle, Stream};
-use super::library::{self, Code, Edge, Library, SUCCESS};
-use super::memory::{OUT_OF_MEMORY, Refused};
+use super::library::{self, Code, Edge, Library, Refused, answer};
+use super::memory::OUT_OF_MEMORY;
 use super::start::{Arguments, Function, described};
 use crate::device::Launches;
 use crate::device::gpu::launch::{Arg, Launch};
@@ -198,10 +198,6 @@ fn same_arguments((one, other): (&Launch, &Launch)) -> bool {
             (Arg::Pointer { at: one, .. }, Arg::Pointer { at: other, .. }) => one == other,
             (one, other) => one.bytes() == other.bytes(),
         })
-}
-
-fn answer(code: Code, what: &'static str) -> Result<(), Refused> {
-    if code == SUCCESS { Ok(()) } else { Err((code, what)) }
 }
 
 /// A node as the driver takes it; good while `args` lives and stays where it is.

@@ -1,10 +1,10 @@
 //! Handles that must be given back to the driver, and the one place that says why they may move between threads.
 
-use super::library::{Library, SUCCESS};
+use super::library::{Library, Refused, SUCCESS, answer};
 use crate::error::Result;
 use cudarc::driver::sys::{self, CUdevice};
 
-/// A handle of the driver: an opaque pointer that only the driver follows.
+/// A handle of the driver: an opaque pointer that only the driver follows. Memory that we read or write is none.
 pub struct Handle<T>(pub *mut T);
 
 impl<T> Clone for Handle<T> {
@@ -37,11 +37,11 @@ impl Context {
     }
 
     /// Makes it the calling thread's. Threads come and go (rayon's, the user's), so everyone who calls the
-    /// driver does this first; it costs some tens of nanoseconds.
-    pub fn enter(&self) -> Result<()> {
+    /// driver does this first; it costs some tens of nanoseconds. The answer is the driver's, for earlier work too.
+    pub fn enter(&self) -> Result<(), Refused> {
         // SAFETY: the context is retained as long as `self` lives.
-        let answer = unsafe { (self.library.call.context_set)(self.handle.0) };
-        self.library.check(answer, "use the card in this thread")
+        let code = unsafe { (self.library.call.context_set)(self.handle.0) };
+        answer(code, "use the card in this thread")
     }
 }
 

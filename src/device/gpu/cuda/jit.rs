@@ -3,7 +3,7 @@
 //! In: a [`Module`]. Out: the driver's handle, or an error with the compiler's own log.
 
 use super::card::Version;
-use super::library::{Code, Library, SUCCESS};
+use super::library::{Code, Library, Refused, SUCCESS, is_sticky};
 use crate::device::gpu::module::Module;
 use crate::error::{Error, Kind, Result};
 use cudarc::driver::sys::{self, CUjit_option as Asked};
@@ -12,11 +12,11 @@ use std::ffi::{CString, c_void};
 /// Bytes of each of the compiler's two logs; a fault is a line or two.
 const LOG: usize = 16 << 10;
 
-/// Compiles and loads `module` into the current context.
+/// Compiles and loads `module` into the current context; an answer that speaks of earlier work is passed on.
 ///
 /// # Errors
 /// [`Kind::Device`] with file, target, both versions, and the log.
-pub fn load(library: &Library, module: &Module, driver: Version) -> Result<sys::CUmodule> {
+pub fn load(library: &Library, module: &Module, driver: Version) -> Result<Result<sys::CUmodule, Refused>> {
     let file = format!("kernels/ptx/{}.{}.ptx", module.name, module.target);
     let text = CString::new(module.text).map_err(|error| {
         Error::new(Kind::Device, format!("{file} holds a zero byte")).fact("at", error.nul_position())
@@ -44,7 +44,10 @@ pub fn load(library: &Library, module: &Module, driver: Version) -> Result<sys::
         )
     };
     if answer == SUCCESS {
-        return Ok(handle);
+        return Ok(Ok(handle));
+    }
+    if is_sticky(answer) {
+        return Ok(Err((answer, "compile kernels")));
     }
     let log =
         [text_of(&faults), text_of(&remarks)].into_iter().filter(|log| !log.is_empty()).collect::<Vec<_>>();

@@ -16,6 +16,14 @@ pub type Code = u32;
 /// It went well.
 pub const SUCCESS: Code = 0;
 
+/// An answer other than success, with what was asked, for the one who knows about earlier launches.
+pub type Refused = (Code, &'static str);
+
+/// What a function of the driver answered to `what`.
+pub fn answer(code: Code, what: &'static str) -> Result<(), Refused> {
+    if code == SUCCESS { Ok(()) } else { Err((code, what)) }
+}
+
 /// Writes down the table and its look-up from one list.
 macro_rules! functions {
     ($(#[$doc:meta])* $table:ident { $($field:ident: $($symbol:literal)|+ ($($argument:ty),* $(,)?);)* }) => {
@@ -280,6 +288,8 @@ fn cure(code: Code) -> Option<&'static str> {
         "another process holds the card for itself (compute mode `exclusive`)"
     } else if is(Is::CUDA_ERROR_LAUNCH_TIMEOUT) {
         "a kernel took longer than a card with a display on it may: use a smaller batch, or a card without a display"
+    } else if is(Is::CUDA_ERROR_CONTEXT_IS_DESTROYED) {
+        "something else in this process reset the card (cudaDeviceReset, cuDevicePrimaryCtxReset): start again without it"
     } else if is(Is::CUDA_ERROR_JIT_COMPILATION_DISABLED) {
         "kernels are compiled by the driver: unset CUDA_DISABLE_PTX_JIT"
     } else if is(Is::CUDA_ERROR_OPERATING_SYSTEM) {
@@ -301,15 +311,16 @@ fn cure(code: Code) -> Option<&'static str> {
 /// Whether nothing works any more in this process once the driver has answered so: a kernel went wrong on
 /// the card, or the card itself did.
 pub fn is_sticky(code: Code) -> bool {
-    // 214 ECC, 220 NVLink, 226 contained, 702 timeout, 721 tensor memory, 999 unknown: as where the card is gone.
-    is_a_kernels(code) || matches!(code, 214 | 220 | 226 | 702 | 721 | 999)
+    // 214 ECC, 220 NVLink, 226 contained, 702 timeout, 709 context destroyed, 721 tensor memory, 999 unknown: as where the
+    // card is gone.
+    is_a_kernels(code) || matches!(code, 214 | 220 | 226 | 702 | 709 | 721 | 999)
 }
 
 /// Whether a kernel that went wrong is what the driver answers so to.
 pub fn is_a_kernels(code: Code) -> bool {
-    // 700 illegal address, 709 context destroyed, 710 assert; 714 to 719 stack, instruction, alignment, address space,
-    // program counter, launch failed.
-    matches!(code, 700 | 709 | 710 | 714..=719)
+    // 700 illegal address, 710 assert; 714 to 719 stack, instruction, alignment, address space, program counter, launch
+    // failed.
+    matches!(code, 700 | 710 | 714..=719)
 }
 
 #[cfg(test)]
@@ -324,9 +335,12 @@ mod tests {
         {
             assert!(is_sticky(sticky as Code), "{sticky:?}");
         }
-        for hardware in
-            [Is::CUDA_ERROR_ECC_UNCORRECTABLE, Is::CUDA_ERROR_LAUNCH_TIMEOUT, Is::CUDA_ERROR_UNKNOWN]
-        {
+        for hardware in [
+            Is::CUDA_ERROR_ECC_UNCORRECTABLE,
+            Is::CUDA_ERROR_LAUNCH_TIMEOUT,
+            Is::CUDA_ERROR_CONTEXT_IS_DESTROYED,
+            Is::CUDA_ERROR_UNKNOWN,
+        ] {
             let code = hardware as Code;
             assert!(is_sticky(code) && !is_a_kernels(code) && cure(code).is_some(), "{hardware:?}");
         }

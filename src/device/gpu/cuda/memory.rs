@@ -6,13 +6,14 @@
 
 use super::arena::{Arena, grains};
 use super::handle::{Handle, Stream};
-use super::library::{Code, Library, SUCCESS};
+use super::library::{Code, Library, Refused, SUCCESS, answer};
+use super::lock;
 use crate::device::gpu::driver::Address;
 use crate::device::{Capacity, Dtype};
 use crate::error::{Error, Kind, Result};
 use cudarc::driver::sys;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bytes on either side of a guarded buffer; all buffers begin at a multiple of it.
 pub const GUARD: usize = 256;
@@ -23,9 +24,6 @@ const POISON: u8 = 0xFF;
 
 /// How many of the largest holders an error lists.
 const LISTED: usize = 6;
-
-/// Answers of the driver and what was asked, for the one who knows about earlier launches.
-pub type Refused = (Code, &'static str);
 
 /// Memory of one card.
 pub struct Memory {
@@ -82,18 +80,18 @@ impl Memory {
     ) -> Result<Result<Address>, Refused> {
         let bytes = dtype.size() * len;
         let whole = self.whole(bytes);
-        let mut answer = self.take(whole);
-        if answer == Err(OUT_OF_MEMORY) {
+        let mut taken = self.take(whole);
+        if taken == Err(OUT_OF_MEMORY) {
             let guard = match settle() {
                 Ok(guard) => guard,
                 Err(error) => return Ok(Err(error)),
             };
             if self.release()? {
-                answer = self.take(whole);
+                taken = self.take(whole);
             }
             drop(guard);
         }
-        let raw = match answer {
+        let raw = match taken {
             Ok(raw) => raw,
             Err(OUT_OF_MEMORY) => return Ok(Err(self.out_of_memory(dtype, len))),
             Err(code) => return Err((code, "take memory")),
@@ -144,10 +142,8 @@ impl Memory {
     pub fn capacity(&self) -> Result<Capacity, Refused> {
         let (mut free, mut total) = (0, 0);
         // SAFETY: writes two sizes.
-        let answer = unsafe { (self.library.call.memory_info)(&mut free, &mut total) };
-        if answer != SUCCESS {
-            return Err((answer, "ask how much memory is free"));
-        }
+        let code = unsafe { (self.library.call.memory_info)(&mut free, &mut total) };
+        answer(code, "ask how much memory is free")?;
         Ok(Capacity { free: free as u64 + self.held().arena.spare(), total: total as u64 })
     }
 
@@ -194,24 +190,17 @@ impl Memory {
             return Ok(false);
         }
         // SAFETY: the stream is alive.
-        let answer = unsafe { (self.library.call.stream_wait)(self.stream.0) };
-        if answer != SUCCESS {
-            return Err((answer, "wait for the card"));
-        }
+        answer(unsafe { (self.library.call.stream_wait)(self.stream.0) }, "wait for the card")?;
         for &at in &empty {
             // SAFETY: ours, and the arena knows it no more.
-            let answer = unsafe { (self.library.call.memory_free)(at) };
-            if answer != SUCCESS {
-                return Err((answer, "give memory back"));
-            }
+            answer(unsafe { (self.library.call.memory_free)(at) }, "give memory back")?;
         }
         Ok(true)
     }
 
     fn fill(&self, at: u64, byte: u8, len: usize) -> Result<(), Refused> {
         // SAFETY: within what was just taken.
-        let answer = unsafe { (self.library.call.memory_fill)(at, byte, len, self.stream.0) };
-        if answer == SUCCESS { Ok(()) } else { Err((answer, "fill memory")) }
+        answer(unsafe { (self.library.call.memory_fill)(at, byte, len, self.stream.0) }, "fill memory")
     }
 
     fn out_of_memory(&self, dtype: Dtype, len: usize) -> Error {
@@ -239,7 +228,7 @@ impl Memory {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }
 

@@ -23,14 +23,15 @@ pub use graph::Counts;
 
 use super::driver::{Address, Driver};
 use super::launch::{Launch, Limits};
-use super::module::Module;
+use super::module::{Entry, Module};
+use super::plan;
 use super::tensor_map::{self, TensorMap};
 use crate::device::{Capacity, Description, Dtype, Launches};
 use crate::error::{Error, Kind, Result};
 use graph::Graphs;
 use handle::{Code as Compiled, Context, Handle, Stream};
-use library::{Code, Library, SUCCESS, is_a_kernels, is_sticky, library};
-use memory::{GUARD, GUARD_BYTE, Memory, Refused};
+use library::{Code, Library, Refused, answer, is_a_kernels, is_sticky, library};
+use memory::{GUARD, GUARD_BYTE, Memory};
 use staging::Staging;
 use start::Function;
 use std::collections::HashMap;
@@ -117,7 +118,7 @@ impl Cuda {
         let library = library()?;
         check_launches(options, &card.describe(found.driver), card.limits.capability, library)?;
         let context = Context::retain(library, card.device)?;
-        context.enter()?;
+        context.enter().map_err(|(code, what)| library.error(code, what))?;
         let stream = Stream::new(library)?;
         let memory = Memory::new(library, &stream, options.guarded);
         let staging = Staging::new(library, stream.raw())?;
@@ -157,7 +158,7 @@ impl Cuda {
                 .fact("since", since)
                 .help("start again; nothing that was on the card can be saved"));
         }
-        self.context.enter()
+        self.context.enter().map_err(|refused| self.judge(refused))
     }
 
     /// What the driver's answer to `what` means. An answer may speak of earlier work.
@@ -170,18 +171,23 @@ impl Cuda {
         if !is_a_kernels(code) {
             return error.fact("kernels", lock(&self.recent));
         }
+        // The two are refused together.
+        let again = match self.options.launches {
+            Launches::Serial => "--sync",
+            Launches::Programmatic => "--sync and without --launches",
+        };
         Error::new(Kind::Device, "cuda: a kernel went wrong on the card")
             .fact("reason", self.library.describe(code))
             .fact("seen", format!("trying to {what}"))
             .fact("kernels", lock(&self.recent))
-            .help(
-                "run again with --sync to learn which of these it was, and with --device emulator:checked to \
-                 learn which element",
-            )
+            .help(format!(
+                "run again with {again} to learn which of these it was, and with --device emulator:checked to \
+                 learn which element"
+            ))
     }
 
     fn answer(&self, code: Code, what: &'static str) -> Result<()> {
-        if code == SUCCESS { Ok(()) } else { Err(self.judge((code, what))) }
+        answer(code, what).map_err(|refused| self.judge(refused))
     }
 
     /// All work is done; what was started is no longer suspect.
@@ -232,15 +238,15 @@ impl Driver for Cuda {
         if modules.contains_key(&key) {
             return Ok(());
         }
-        let handle = jit::load(self.library, module, self.driver)?;
+        let handle = jit::load(self.library, module, self.driver)?.map_err(|refused| self.judge(refused))?;
         let code = Compiled { library: self.library, handle: Handle(handle) };
-        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        for entry in module.entries {
-            functions.insert(
-                std::ptr::from_ref(entry).addr(),
-                Function::find(self.library, module, handle, entry)?,
-            );
-        }
+        let find = |entry: &Entry| {
+            let function = Function::find(self.library, module, handle, entry)?;
+            Ok((std::ptr::from_ref(entry).addr(), function.map_err(|refused| self.judge(refused))?))
+        };
+        // All or none: where one is missing, `code` takes the others with it.
+        let found = module.entries.iter().map(find).collect::<Result<Vec<_>>>()?;
+        self.functions.write().unwrap_or_else(PoisonError::into_inner).extend(found);
         modules.insert(key, code);
         Ok(())
     }
@@ -306,6 +312,10 @@ impl Driver for Cuda {
     fn synchronize(&self) -> Result<()> {
         self.enter()?;
         self.wait()
+    }
+
+    fn card(&self) -> Option<&'static plan::Card> {
+        plan::Card::of(&self.card.name, self.card.sms, self.card.memory)
     }
 
     fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {

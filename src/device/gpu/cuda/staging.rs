@@ -6,13 +6,14 @@
 //! is in flight.
 
 use super::handle::Handle;
-use super::library::{Code, Library, SUCCESS};
-use super::memory::{OUT_OF_MEMORY, Refused};
+use super::library::{Library, Refused, SUCCESS, answer};
+use super::lock;
+use super::memory::OUT_OF_MEMORY;
 use crate::device::gpu::driver::Address;
 use crate::error::Result;
 use cudarc::driver::sys;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Bytes of a piece: long enough that starting a copy costs little.
 const PIECE: usize = 4 << 20;
@@ -46,9 +47,9 @@ struct Pieces {
 
 impl Pieces {
     /// So many, of `len` bytes each.
-    fn new(library: &'static Library, count: usize, len: usize) -> Result<Mutex<Self>> {
-        let all = (0..count).map(|_| Piece::new(library, len)).collect::<Result<_>>()?;
-        Ok(Mutex::new(Self { all, next: 0 }))
+    fn new(library: &'static Library, count: usize, len: usize) -> Result<Result<Mutex<Self>, Refused>> {
+        let all = (0..count).map(|_| Piece::new(library, len)).collect::<Result<Result<_, Refused>>>()?;
+        Ok(all.map(|all| Mutex::new(Self { all, next: 0 })))
     }
 
     /// The number of the piece whose turn it is.
@@ -59,27 +60,38 @@ impl Pieces {
     }
 }
 
+/// The first of a piece's bytes, in the host's memory.
+struct Pinned(*mut u8);
+
+// SAFETY: pinned memory belongs to no thread; every thread of the process may use it. There is one such pointer for each
+// piece, and we read and write through it only while its piece is borrowed from one of the `Mutex`es of `Staging`.
+unsafe impl Send for Pinned {}
+
 struct Piece {
     library: &'static Library,
-    bytes: Handle<u8>,
-    /// Recorded behind the last copy that used it.
+    bytes: Pinned,
+    /// Recorded behind the last copy that used it; null in a piece that is given back because there is none.
     done: Handle<sys::CUevent_st>,
 }
 
 impl Piece {
-    fn new(library: &'static Library, len: usize) -> Result<Self> {
+    /// Of `len` bytes. That the host has no room for them is said here; any other answer may speak of earlier work.
+    fn new(library: &'static Library, len: usize) -> Result<Result<Self, Refused>> {
+        const PIN: &str = "pin memory of the host";
         let mut bytes = std::ptr::null_mut();
         // SAFETY: writes one pointer.
-        let answer = unsafe { (library.call.host_take)(&mut bytes, len, 0) };
-        library.check(answer, "pin memory of the host").map_err(|error| match answer {
-            OUT_OF_MEMORY => error.help("the host has too little memory that can be pinned: end other programs, or give the container more"),
-            _ => error,
-        })?;
-        let mut piece = Self { library, bytes: Handle(bytes.cast()), done: Handle(std::ptr::null_mut()) };
+        match unsafe { (library.call.host_take)(&mut bytes, len, 0) } {
+            SUCCESS => {}
+            OUT_OF_MEMORY => {
+                return Err(library.error(OUT_OF_MEMORY, PIN).help("the host has too little memory that can be pinned: end other programs, or give the container more"));
+            }
+            code => return Ok(Err((code, PIN))),
+        }
+        let mut piece = Self { library, bytes: Pinned(bytes.cast()), done: Handle(std::ptr::null_mut()) };
         let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
         // SAFETY: writes one pointer.
-        library.check(unsafe { (library.call.event_create)(&mut piece.done.0, flags) }, "make an event")?;
-        Ok(piece)
+        let made = unsafe { (library.call.event_create)(&mut piece.done.0, flags) };
+        Ok(answer(made, "make an event").map(|()| piece))
     }
 
     /// Waits for the last copy. An event that was never recorded is done.
@@ -91,28 +103,28 @@ impl Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        // Whatever still travels reads or writes these bytes.
-        let _ = self.wait();
-        // SAFETY: both were made by `new`, or the event is null, which the driver refuses.
-        unsafe {
-            (self.library.call.event_destroy)(self.done.0);
-            (self.library.call.host_free)(self.bytes.0.cast());
+        if !self.done.0.is_null() {
+            // Whatever still travels reads or writes these bytes.
+            let _ = self.wait();
+            // SAFETY: made by `new`, given back once.
+            unsafe { (self.library.call.event_destroy)(self.done.0) };
         }
+        // SAFETY: taken by `new`, given back once; no copy uses them, since none was begun or the last was waited for.
+        unsafe { (self.library.call.host_free)(self.bytes.0.cast()) };
     }
-}
-
-fn answer(code: Code, what: &'static str) -> Result<(), Refused> {
-    if code == SUCCESS { Ok(()) } else { Err((code, what)) }
 }
 
 impl Staging {
     /// For a stream of the current context.
     pub fn new(library: &'static Library, stream: sys::CUstream) -> Result<Self> {
+        // Nothing of ours ran before.
+        let pieces =
+            |count, len| Pieces::new(library, count, len)?.map_err(|(code, what)| library.error(code, what));
         Ok(Self {
             library,
             stream: Handle(stream),
-            pieces: Pieces::new(library, 2, PIECE)?,
-            ring: Pieces::new(library, RING, SMALL)?,
+            pieces: pieces(2, PIECE)?,
+            ring: pieces(RING, SMALL)?,
             later: Mutex::default(),
         })
     }
@@ -120,7 +132,7 @@ impl Staging {
     /// To the card; `bytes` may change as soon as this returns.
     pub fn write(&self, to: Address, bytes: &[u8]) -> Result<(), Refused> {
         let pieces = if bytes.len() <= SMALL { &self.ring } else { &self.pieces };
-        let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pieces = lock(pieces);
         for (at, part) in bytes.chunks(PIECE).enumerate() {
             let number = pieces.turn();
             let piece = &pieces.all[number];
@@ -140,7 +152,7 @@ impl Staging {
 
     /// From the card, after all earlier work.
     pub fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), Refused> {
-        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pieces = lock(&self.pieces);
         let pieces = &mut *pieces;
         let mut parts = bytes.chunks_mut(PIECE).enumerate();
         let mut travelling = VecDeque::new();
@@ -175,11 +187,15 @@ impl Staging {
     /// Begins to copy from the card, after all earlier work, and gives the copy's number. There are as many pieces as
     /// were ever on their way at once; one that nobody fetches, as of a run that ends with an error, stays taken.
     pub fn read_later(&self, from: Address, bytes: usize) -> Result<Result<usize, Refused>> {
-        let mut all = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.later);
         let number = match all.iter().position(|later| later.held.is_none()) {
             Some(number) => number,
             None => {
-                all.push(Later { piece: Piece::new(self.library, SMALL)?, held: None });
+                let piece = match Piece::new(self.library, SMALL)? {
+                    Ok(piece) => piece,
+                    Err(refused) => return Ok(Err(refused)),
+                };
+                all.push(Later { piece, held: None });
                 all.len() - 1
             }
         };
@@ -202,7 +218,7 @@ impl Staging {
 
     /// Waits for the copy `number`; `None` if there is none.
     pub fn landed(&self, number: usize) -> Option<Result<Vec<u8>, Refused>> {
-        let mut all = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.later);
         let later = all.get_mut(number)?;
         let len = later.held.take()?;
         Some(later.piece.wait().map(|()| {

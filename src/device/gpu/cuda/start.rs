@@ -1,7 +1,7 @@
 //! How a launch goes to the driver: the function, its arguments, and what it is called in errors.
 
 use super::handle::Handle;
-use super::library::{Library, SUCCESS};
+use super::library::{Library, Refused, SUCCESS, answer, is_sticky};
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::module::{Entry, Module};
 use crate::error::{Error, Kind, Result};
@@ -18,8 +18,13 @@ pub struct Function {
 }
 
 impl Function {
-    /// The entry of a loaded module.
-    pub fn find(library: &Library, module: &Module, code: sys::CUmodule, entry: &Entry) -> Result<Self> {
+    /// The entry of a loaded module; an answer that speaks of earlier work is passed on.
+    pub fn find(
+        library: &Library,
+        module: &Module,
+        code: sys::CUmodule,
+        entry: &Entry,
+    ) -> Result<Result<Self, Refused>> {
         let missing = |error: Error| {
             error
                 .fact("module", format!("kernels/ptx/{}.{}.ptx", module.name, module.target))
@@ -31,15 +36,15 @@ impl Function {
         })?;
         let mut handle = std::ptr::null_mut();
         // SAFETY: writes one pointer; the name ends with a NUL; the module is loaded.
-        let answer = unsafe { (library.call.module_function)(&mut handle, code, name.as_ptr()) };
-        if answer != SUCCESS {
-            return Err(missing(library.error(answer, &what)));
+        match unsafe { (library.call.module_function)(&mut handle, code, name.as_ptr()) } {
+            SUCCESS => Ok(Ok(Self { handle: Handle(handle), opted_in: AtomicU32::new(0) })),
+            sticky if is_sticky(sticky) => Ok(Err((sticky, "find a kernel"))),
+            other => Err(missing(library.error(other, &what))),
         }
-        Ok(Self { handle: Handle(handle), opted_in: AtomicU32::new(0) })
     }
 
     /// Allows it more shared memory than the usual (`usual` bytes of static and dynamic together).
-    pub fn opt_in(&self, library: &Library, usual: u32, launch: &Launch) -> Result<()> {
+    pub fn opt_in(&self, library: &Library, usual: u32, launch: &Launch) -> Result<(), Refused> {
         let whole = launch.entry.static_shared + launch.shared;
         if whole <= usual || self.opted_in.load(Ordering::Relaxed) >= launch.shared {
             return Ok(());
@@ -47,8 +52,8 @@ impl Function {
         let what = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         let bytes = i32::try_from(launch.shared).unwrap_or(i32::MAX);
         // SAFETY: the function is alive as long as its module, which is unloaded after the last launch.
-        let answer = unsafe { (library.call.function_set)(self.handle.0, what, bytes) };
-        library.check(answer, &format!("allow {} {bytes} bytes of shared memory", launch.entry.name))?;
+        let code = unsafe { (library.call.function_set)(self.handle.0, what, bytes) };
+        answer(code, "allow a kernel more shared memory")?;
         self.opted_in.fetch_max(launch.shared, Ordering::Relaxed);
         Ok(())
     }

@@ -3,9 +3,10 @@
 //! In: launches. Out: work in the stream, in the order of the calls, whatever thread makes them. What must not overtake a
 //! pending launch (a copy, a wait, memory returned to the system) settles them first.
 
-use super::library::{SUCCESS, is_sticky};
+use super::library::{SUCCESS, is_a_kernels, is_sticky};
 use super::start::{Arguments, Function};
 use super::{Cuda, lock};
+use crate::device::Launches;
 use crate::device::gpu::launch::Launch;
 use crate::error::{Error, Kind, Result};
 use std::collections::{HashMap, VecDeque};
@@ -108,6 +109,8 @@ impl Cuda {
 
     /// Keeps a launch back if a step is being gathered, or starts it.
     pub(super) fn take(&self, launch: &Launch) -> Result<()> {
+        // The driver reads as many arguments as the kernel has, whatever it is given.
+        launch.check_args()?;
         let mut pending = lock(&self.pending);
         if pending.depth > 0 {
             // What is wrong with it is said now.
@@ -158,7 +161,12 @@ impl Cuda {
                 Err(if is_sticky(refused.0) {
                     error
                 } else {
-                    error.fact("graph", described).help("run again with --sync, which uses no graphs")
+                    // --sync is refused beside the other launches.
+                    let help = match self.options.launches {
+                        Launches::Serial => "run again with --sync, which uses no graphs",
+                        Launches::Programmatic => "leave --launches out",
+                    };
+                    error.fact("graph", described).help(help)
                 })
             }
         }
@@ -174,7 +182,15 @@ impl Cuda {
             Error::new(Kind::Device, format!("cuda: the kernel {} is not loaded", launch.entry.name))
                 .help("load its module first; this is a bug in vgg-ft")
         })?;
-        function.opt_in(self.library, self.card.limits.shared, launch)?;
+        function.opt_in(self.library, self.card.limits.shared, launch).map_err(|refused| {
+            let error = self.judge(refused);
+            if is_sticky(refused.0) {
+                return error;
+            }
+            error
+                .fact("kernel", launch.entry.name)
+                .fact("asked for", format!("{} bytes of shared memory", launch.shared))
+        })?;
         Ok(function)
     }
 
@@ -186,7 +202,7 @@ impl Cuda {
         let ([gx, gy, gz], [bx, by, bz]) = (launch.grid, launch.block);
         let (shared, stream) = (launch.shared, self.stream.raw());
         // SAFETY: function and stream are alive; there is one pointer for each parameter, to as many bytes
-        // as the parameter has (`Launch::check`), and they live until the call returns, by when the driver
+        // as the parameter has (`take` checked them), and they live until the call returns, by when the driver
         // has copied them. What the kernel does to memory is the kernel's promise: its operands are
         // buffers of the sizes that the call's geometry asks for (`device::gpu::lower`).
         let answer = unsafe {
@@ -213,19 +229,23 @@ impl Cuda {
             return Err(facts(self.library.error(answer, &format!("start {name}"))));
         }
         self.answer(answer, "start a kernel")?;
-        if self.options.sync {
-            let answer = self.stream.wait();
-            if answer != SUCCESS {
-                let _ = self.lost.set(format!("{name}: {}", self.library.describe(answer)));
-                return Err(facts(
-                    Error::new(Kind::Device, format!("cuda: {name} went wrong on the card"))
-                        .fact("reason", self.library.describe(answer))
-                        .help("--device emulator:checked names buffer, element and line"),
-                ));
-            }
-            return Ok(());
-        }
         lock(&self.recent).push(Started::Kernel(name));
+        if self.options.sync { self.wait_for(name).map_err(facts) } else { Ok(()) }
+    }
+
+    /// Until the one kernel that runs is done.
+    fn wait_for(&self, name: &str) -> Result<()> {
+        let answer = self.stream.wait();
+        if is_a_kernels(answer) {
+            let reason = self.library.describe(answer);
+            let _ = self.lost.set(format!("{name}: {reason}"));
+            return Err(Error::new(Kind::Device, format!("cuda: {name} went wrong on the card"))
+                .fact("reason", reason)
+                .help("--device emulator:checked names buffer, element and line"));
+        }
+        // A kernel may also take too long, or the card break under it.
+        self.answer(answer, "wait for a kernel")?;
+        lock(&self.recent).clear();
         Ok(())
     }
 }

@@ -127,6 +127,11 @@ pub fn dense_backward_input(
     site.launch("dense_backward_input", grid, 128, args)
 }
 
+/// A line of blocks: inputs of large pictures are more than a grid's y has room for.
+fn weight_grid(g: Dense) -> [usize; 3] {
+    [g.c_out.div_ceil(SIDE) * g.c_in.div_ceil(SIDE), 1, 1]
+}
+
 pub fn dense_backward_weight(
     site: &mut Site,
     g: Dense,
@@ -140,7 +145,7 @@ pub fn dense_backward_weight(
         site.f32("dy", dy, g.y().len())?,
         site.f32("dweight", dweight, g.weight().len())?,
     ];
-    site.launch("dense_backward_weight", [g.c_out.div_ceil(SIDE), g.c_in.div_ceil(SIDE), 1], 256, args)
+    site.launch("dense_backward_weight", weight_grid(g), 256, args)
 }
 
 pub fn dense_rmsprop_step(
@@ -163,7 +168,7 @@ pub fn dense_rmsprop_step(
     if g.n == 0 {
         return Ok(()); // without samples there is no step, as on the cpu
     }
-    site.launch("dense_rmsprop_step", [g.c_out.div_ceil(SIDE), g.c_in.div_ceil(SIDE), 1], 256, args)
+    site.launch("dense_rmsprop_step", weight_grid(g), 256, args)
 }
 
 #[cfg(test)]

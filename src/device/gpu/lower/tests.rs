@@ -61,9 +61,16 @@ fn pooled_convolutions_cover_their_windows() {
 #[test]
 fn dense_layers_cover_their_outputs() {
     let bench = Bench::new();
-    for (n, c_in, c_out) in
-        [(1, 1, 1), (20, 8192, 256), (21, 1030, 257), (64, 40, 31), (1000, 25_088, 4096), (33, 16, 129)]
-    {
+    for (n, c_in, c_out) in [
+        (1, 1, 1),
+        (20, 8192, 256),
+        (21, 1030, 257),
+        (64, 40, 31),
+        (1000, 25_088, 4096),
+        (33, 16, 129),
+        // VGG16 on pictures of 2912x2912: more tiles of inputs than a grid has blocks along y.
+        (1, 91 * 91 * 512, 256),
+    ] {
         let launches = bench.dense(Dense { n, c_in, c_out });
         let names = [
             "dense_forward",

@@ -2,8 +2,9 @@
 //!
 //! In: a convolution whose channels and filters are enough that three of four multiply-adds are worth the traffic of the
 //! points. Out: launches that make points of maps and weights, multiply them, and make maps (or weights) of the results,
-//! some tiles at a time, so that points take a bounded amount of memory. Which form is taken depends on a map's sizes
-//! alone, and no picture's numbers depend on its batch.
+//! some tiles at a time, so that points take a bounded amount of memory. A gradient of the weights is added up for every
+//! [`GROUP`] of chunks, and takes one such gradient more for as many chunks more. Which form is taken depends on a map's
+//! sizes alone, and no picture's numbers depend on its batch.
 
 use super::conv2d::{DEPTH, THREADS, TILE, pixels};
 use super::{Cut, Form as Format, Site, Weight, maxpool2d};
@@ -14,9 +15,12 @@ use crate::error::Result;
 use crate::shape::Conv2d;
 use std::ops::Range;
 
-/// Numbers that the points of a chunk of tiles may take: 128 MiB, beside those of weights and each chunk's sums of them.
+/// Numbers that the points of a chunk of tiles may take: 128 MiB, beside those of weights and the sums of a group of chunks.
 /// What a chunk leaves is read again at once, so a large second-level cache has part of it still.
 const CHUNK: usize = 32 << 20;
+
+/// So many chunks of a weights' gradient keep their sums until they are added up; then the next have their place.
+const GROUP: usize = 16;
 
 /// F(MxM,3x3): `kernels/winograd.cuh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,11 @@ impl Tiles {
     /// Of all pictures.
     fn all(self) -> usize {
         self.g.n * self.high * self.wide
+    }
+
+    /// Of chunks, in a gradient of the weights.
+    fn groups(self) -> usize {
+        self.chunks().count().div_ceil(GROUP)
     }
 
     fn chunks(self) -> impl Iterator<Item = Range<usize>> {
@@ -292,38 +301,48 @@ pub fn conv2d_backward_weight(
     dy: &Buffer,
     weight: Weight<'_>,
 ) -> Result<()> {
-    let to = weight.parts(site, 1)?;
-    backward_weight(site, Tiles::new(form, g, CHUNK), [x, from], to.clone())?;
-    weight.reduce_alone(site, 1, to, dy)
+    let tiles = Tiles::new(form, g, CHUNK);
+    let groups = tiles.groups();
+    let to = weight.parts(site, groups)?;
+    backward_weight(site, tiles, [x, from], &to)?;
+    weight.reduce_alone(site, groups, to, dy)
 }
 
-fn backward_weight(site: &mut Site, tiles: Tiles, [x, dy]: [Arg; 2], to: Arg) -> Result<()> {
+/// `to` has a part for each group of chunks.
+fn backward_weight(site: &mut Site, tiles: Tiles, [x, dy]: [Arg; 2], to: &Arg) -> Result<()> {
     let Tiles { form, g, chunk, .. } = tiles;
     let points = form.points();
     let blocks = points * g.c_out.div_ceil(TILE.0) * g.c_in.div_ceil(TILE.1);
     // Chunks are parts of the sum too, and their own length.
-    let cuts: Vec<_> = tiles.chunks().map(|chunk| Cut::new(chunk.len(), blocks, TILE.0, DEPTH)).collect();
-    let parts: usize = cuts.iter().map(|cut| cut.parts).sum();
+    let cut = |chunk: Range<usize>| (Cut::new(chunk.len(), blocks, TILE.0, DEPTH), chunk);
+    let chunks: Vec<_> = tiles.chunks().map(cut).collect();
+    let parts = |group: &[(Cut, _)]| group.iter().map(|(cut, _)| cut.parts).sum::<usize>();
+    let most = chunks.chunks(GROUP).map(parts).max().unwrap_or(0);
     let each = points * g.c_in * g.c_out;
     site.apart(|site| {
         let [v, inputs] = site.between(["v", "points"], Dtype::F32, tiles.numbers(chunk, g.c_in))?;
         let [u, gradients] = site.between(["g", "points"], Dtype::F32, tiles.numbers(chunk, g.c_out))?;
-        let sums = site.scratch("sums", parts.saturating_mul(each))?;
-        let mut done = 0;
-        for (chunk, cut) in tiles.chunks().zip(&cuts) {
-            tiles.points(site, "input", (&chunk, g.c_in), &x, &inputs)?;
-            tiles.points(site, "gradient", (&chunk, g.c_out), &dy, &gradients)?;
-            let factors = [
-                u.part(0, tiles.numbers(chunk.len(), g.c_out)),
-                v.part(0, tiles.numbers(chunk.len(), g.c_in)),
-                sums.part(done * each, cut.parts * each),
-            ];
-            product(site, "backward_weight", [g.c_out, g.c_in, chunk.len()], (points, cut), factors)?;
-            done += cut.parts;
+        let sums = site.scratch("sums", most.saturating_mul(each))?;
+        for (number, group) in chunks.chunks(GROUP).enumerate() {
+            let mut done = 0;
+            for (cut, chunk) in group {
+                tiles.points(site, "input", (chunk, g.c_in), &x, &inputs)?;
+                tiles.points(site, "gradient", (chunk, g.c_out), &dy, &gradients)?;
+                let factors = [
+                    u.part(0, tiles.numbers(chunk.len(), g.c_out)),
+                    v.part(0, tiles.numbers(chunk.len(), g.c_in)),
+                    sums.part(done * each, cut.parts * each),
+                ];
+                product(site, "backward_weight", [g.c_out, g.c_in, chunk.len()], (points, cut), factors)?;
+                done += cut.parts;
+            }
+            let len = g.weight().len();
+            let p = site.partials(done, g.c_out * g.c_in)?;
+            let sums = sums.part(0, done * each);
+            let args = [p, Arg::value("c_in", &site.size(g.c_in)?), sums, to.part(number * len, len)];
+            site.line(&form.entry("dweight"), g.c_out * g.c_in, args)?;
         }
-        let p = site.partials(parts, g.c_out * g.c_in)?;
-        let args = [p, Arg::value("c_in", &site.size(g.c_in)?), sums, to];
-        site.line(&form.entry("dweight"), g.c_out * g.c_in, args)
+        Ok(())
     })
 }
 

@@ -4,7 +4,8 @@
 //! \[A\] NVIDIA A100 Tensor Core GPU Architecture whitepaper and the 80 GB SXM data sheet; \[T\] NVIDIA Turing
 //! GPU Architecture whitepaper and the T4's data sheet; \[N\] NVIDIA Ampere GA102 and \[D\] Ada GPU Architecture
 //! whitepapers; \[C\] CUDA C++ Programming Guide, table "Technical Specifications per Compute Capability".
-//! Clocks are boost clocks: a card under load may run slower, none runs faster.
+//! Clocks are the sheets' boost clocks. A card under load may run slower. Those of a GeForce are typical ones, by NVIDIA's
+//! word: there a card may also run faster, and be faster than a floor.
 
 use crate::device::Precision;
 use crate::device::gpu::launch::Limits;
@@ -30,7 +31,8 @@ pub struct Card {
     pub tensor: u32,
     /// Bytes per second of the global memory, by the data sheet.
     pub bandwidth: f64,
-    /// Bytes of global memory, by the data sheet (decimal, as they are sold).
+    /// Bytes of global memory, as nvidia-smi shows them: more than the number of the name in GB, which counts in powers
+    /// of two ("80 GB" is 80 GiB, less what the driver keeps). A process finds a percent or two less.
     pub memory: u64,
 }
 
@@ -38,8 +40,12 @@ pub struct Card {
 /// others reach the same share is an assumption.
 pub const COPY: f64 = 0.873;
 
-const fn gb(count: u64) -> u64 {
-    count * 1_000_000_000
+/// How far a card's memory may be from the table's, one in so many: what drivers keep differs, halves and slices are
+/// farther off.
+const APART: u64 = 10;
+
+const fn mib(count: u64) -> u64 {
+    count << 20
 }
 
 /// The cards that are known.
@@ -54,7 +60,7 @@ pub static CARDS: [Card; 7] = [
         fma: 128,
         tensor: 2048,
         bandwidth: 3.35e12,
-        memory: gb(80),
+        memory: mib(81_559),
     },
     // [H] The same chip with 141 GB HBM3e, 4.8 TB/s.
     Card {
@@ -66,7 +72,7 @@ pub static CARDS: [Card; 7] = [
         fma: 128,
         tensor: 2048,
         bandwidth: 4.8e12,
-        memory: gb(141),
+        memory: mib(143_771),
     },
     // [A] 108 SMs, 1.41 GHz, 64 FP32 cores per SM (19.5 TFLOP/s), 80 GB HBM2e, 2.039 TB/s.
     Card {
@@ -78,7 +84,7 @@ pub static CARDS: [Card; 7] = [
         fma: 64,
         tensor: 1024,
         bandwidth: 2.039e12,
-        memory: gb(80),
+        memory: mib(81_920),
     },
     // [T] 40 SMs, 1.59 GHz, 64 FP32 cores per SM (8.1 TFLOP/s, 65 of f16), 16 GB GDDR6, 320 GB/s.
     Card {
@@ -90,7 +96,7 @@ pub static CARDS: [Card; 7] = [
         fma: 64,
         tensor: 512,
         bandwidth: 3.2e11,
-        memory: gb(16),
+        memory: mib(15_360),
     },
     // [N] 82 SMs, 1.695 GHz, 128 FP32 cores per SM (35.6 TFLOP/s), 24 GB GDDR6X, 936 GB/s.
     Card {
@@ -102,7 +108,7 @@ pub static CARDS: [Card; 7] = [
         fma: 128,
         tensor: 256,
         bandwidth: 9.36e11,
-        memory: gb(24),
+        memory: mib(24_576),
     },
     // [D] 58 SMs, 2.04 GHz, 128 FP32 cores per SM (30.3 TFLOP/s), 24 GB GDDR6, 300 GB/s.
     Card {
@@ -114,7 +120,7 @@ pub static CARDS: [Card; 7] = [
         fma: 128,
         tensor: 512,
         bandwidth: 3.0e11,
-        memory: gb(24),
+        memory: mib(23_034),
     },
     // [D] 128 SMs, 2.52 GHz, 128 FP32 cores per SM (82.6 TFLOP/s), 24 GB GDDR6X, 1008 GB/s.
     Card {
@@ -126,7 +132,7 @@ pub static CARDS: [Card; 7] = [
         fma: 128,
         tensor: 256,
         bandwidth: 1.008e12,
-        memory: gb(24),
+        memory: mib(24_564),
     },
 ];
 
@@ -150,8 +156,10 @@ impl Card {
         older.max_by_key(|card| card.capability).unwrap_or(&CARDS[3])
     }
 
-    /// Of those that are known the first that a driver's name of a card ("NVIDIA H100 80GB HBM3") speaks of.
-    pub fn in_words(words: &str) -> Option<&'static Self> {
+    /// The card that a driver calls `words` ("NVIDIA H100 80GB HBM3"), with so many multiprocessors and bytes of memory.
+    /// The name alone says too little: slices of a card (MIG), cards for other sockets, for laptops, and those with half the
+    /// memory have it, too, and are none that is known.
+    pub fn of(words: &str, sms: u32, memory: u64) -> Option<&'static Self> {
         let words: Vec<String> = words
             .split(|c: char| !c.is_ascii_alphanumeric())
             .map(str::to_lowercase)
@@ -162,7 +170,8 @@ impl Card {
             words.iter().any(|word| word == card.name)
                 || words.windows(2).any(|two| two.concat() == card.name)
         };
-        CARDS.iter().find(|card| names(card))
+        let near = |card: &Card| card.memory.abs_diff(memory) <= card.memory / APART;
+        CARDS.iter().find(|card| names(card) && card.sms == sms && near(card))
     }
 
     /// f32 operations per second: every lane a multiply-add in every cycle.
@@ -240,11 +249,37 @@ mod tests {
         }
         let error = Card::named("voodoo").unwrap_err().to_string();
         assert!(error.contains("`voodoo`") && error.contains("h100, h200"), "{error}");
-        assert_eq!(Card::in_words("NVIDIA GeForce RTX 4090").map(|card| card.name), Some("rtx4090"));
-        assert_eq!(Card::in_words("NVIDIA H100 80GB HBM3").map(|card| card.name), Some("h100"));
-        assert_eq!(Card::in_words("NVIDIA A100-SXM4-40GB").map(|card| card.name), Some("a100"));
-        for other in ["Quadro", "NVIDIA L40S, 8.9, 45 GiB, driver 12.4", "NVIDIA T400 4GB"] {
-            assert_eq!(Card::in_words(other), None, "{other}");
+    }
+
+    #[test]
+    fn a_card_is_known_by_its_name_with_its_size() {
+        // A process is told of a little less than nvidia-smi shows.
+        for (words, sms, mib, name) in [
+            ("NVIDIA GeForce RTX 4090", 128, 24_217, "rtx4090"),
+            ("NVIDIA GeForce RTX 3090", 82, 24_259, "rtx3090"),
+            ("NVIDIA H100 80GB HBM3", 132, 81_090, "h100"),
+            ("NVIDIA H200", 132, 143_156, "h200"),
+            ("NVIDIA A100-SXM4-80GB", 108, 81_051, "a100"),
+            ("Tesla T4", 40, 15_102, "t4"),
+            ("NVIDIA L4", 58, 22_564, "l4"),
+        ] {
+            assert_eq!(Card::of(words, sms, mib << 20).map(|card| card.name), Some(name), "{words}");
+        }
+        for (words, sms, mib) in [
+            ("NVIDIA A100-SXM4-40GB", 108, 40_536),
+            ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 14, 4_864),
+            ("NVIDIA H100 80GB HBM3 MIG 3g.40gb", 60, 40_448),
+            ("NVIDIA H100 PCIe", 114, 81_090),
+            ("NVIDIA H100 NVL", 132, 95_830),
+            ("NVIDIA GeForce RTX 3090 Ti", 84, 24_247),
+            ("NVIDIA GeForce RTX 4090 D", 114, 24_217),
+            ("NVIDIA GeForce RTX 4090 Laptop GPU", 76, 16_376),
+            ("NVIDIA L40S", 142, 45_589),
+            ("NVIDIA L40S", 58, 23_034),
+            ("NVIDIA T400 4GB", 40, 15_360),
+            ("Quadro", 132, 81_559),
+        ] {
+            assert_eq!(Card::of(words, sms, mib << 20), None, "{words}");
         }
     }
 }

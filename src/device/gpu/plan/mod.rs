@@ -2,8 +2,9 @@
 //!
 //! In: what every driver is given. Out: a [`Record`] of allocations, frees and launches in their order, each
 //! with the label that was current; from it [`Line`]s (`predict.rs`: what each launch should take on a card)
-//! and [`Memory`] (what is alive, of which kind, for which layer). All reads are zeros. A training step of
-//! VGG16 is planned in milliseconds, so that it can be asked for before anything is done.
+//! and [`Memory`] (what is alive, of which kind, for which layer). What is read is zero, but for buffers of eight
+//! bytes, which keep what was written. A training step of VGG16 is planned in milliseconds, so that it can be asked for
+//! before anything is done.
 
 mod card;
 mod memory;
@@ -86,8 +87,8 @@ impl Record {
 #[derive(Default)]
 struct State {
     record: Record,
-    /// Bytes of what is held, and the content of what is one word: the device above keeps a word in which
-    /// kernels leave faults.
+    /// Bytes of what is held, and the content of what has eight: the device above keeps two words in which kernels
+    /// leave faults.
     held: BTreeMap<Address, (u64, [u8; 8])>,
     live: u64,
     next: u64,
@@ -225,12 +226,16 @@ impl Driver for Plan {
         Ok(map.encode())
     }
 
+    fn card(&self) -> Option<&'static Card> {
+        Some(self.card)
+    }
+
     fn memory(&self) -> Result<Option<Capacity>> {
         let total = self.card.memory;
         Ok(Some(Capacity { free: total.saturating_sub(self.state().live), total }))
     }
 
-    /// But for single words: the weights of a plan may be larger than the host's memory.
+    /// But for eight bytes: the weights of a plan may be larger than the host's memory.
     fn keeps(&self) -> bool {
         false
     }

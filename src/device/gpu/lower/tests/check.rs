@@ -82,8 +82,8 @@ pub fn check(launch: &Launch) {
             covers(launch, 1, 32, p[0]);
         }
         "dense_backward_weight" | "dense_rmsprop_step" => {
-            covers(launch, 0, 64, p[2]);
-            covers(launch, 1, 64, p[1]);
+            let blocks = p[2].div_ceil(64) * p[1].div_ceil(64);
+            assert_eq!(launch.grid, [blocks as u32, 1, 1], "{p:?}");
         }
         "bias_backward" => {
             let [channels, rows] = if lanes == 8 { [64, 32] } else { [32, 8] };

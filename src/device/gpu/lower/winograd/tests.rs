@@ -4,6 +4,7 @@ use super::*;
 use crate::device::gpu::Gpu;
 use crate::device::gpu::driver::Driver;
 use crate::device::gpu::emulator::{Emulator, Options};
+use crate::device::gpu::plan::{Card, Event, Plan};
 use crate::device::{Call, Cost, Device, Kernels, Precision};
 
 fn geometry([n, h, w, c_in, c_out]: [usize; 5]) -> Conv2d {
@@ -73,7 +74,7 @@ fn chunks_change_no_bit_of_a_map() {
         let back = Tiles::new(Form::Four, Conv2d { c_in: g.c_out, c_out: g.c_in, ..g }, chunk);
         let mask = Arg::nothing("mask", Dtype::F32);
         backward_input(site, back, [dy.clone(), weight, mask, dx]).unwrap();
-        backward_weight(site, tiles, [x, dy], to).unwrap();
+        backward_weight(site, tiles, [x, dy], &to).unwrap();
         let launches = site.launches.len();
         for launch in &site.launches {
             launch.check(gpu.driver().limits()).unwrap();
@@ -96,4 +97,63 @@ fn chunks_change_no_bit_of_a_map() {
     assert_eq!(cost.flops, 3 * 2 * 36 * 216 * 80 * 64);
     assert_eq!(cost.flops, cost_2.flops);
     assert!(cost_2.bytes() > cost.bytes() && cost_2.bytes() < cost.bytes() * 5 / 4);
+}
+
+/// A step of so many pictures takes no more than of few: points and their sums come in chunks, and chunks in groups.
+#[test]
+fn scratch_of_a_weights_gradient_is_bounded() {
+    let scratch = |n| {
+        let gpu = Gpu::new(Plan::new(Card::named("h200").unwrap())).unwrap();
+        let gpu = gpu.with_kernels(Kernels::Winograd).unwrap();
+        let geometry = geometry([n, 112, 112, 128, 128]);
+        let of = |len| gpu.alloc(Dtype::F32, len).unwrap();
+        let (x, dy) = (of(geometry.x().len()), of(geometry.y().len()));
+        let mut dweight = of(geometry.weight().len());
+        gpu.driver().take();
+        gpu.run(Call::Conv2dBackwardWeight { geometry, x: &x, dy: &dy, dweight: &mut dweight, dbias: None })
+            .unwrap();
+        let taken = gpu.driver().take().events.into_iter();
+        taken.map(|event| if let Event::Alloc { bytes, .. } = event { bytes } else { 0 }).sum::<u64>()
+    };
+    let (few, many) = (scratch(128), scratch(1024));
+    assert!(few < 416 << 20 && many < few + (16 << 20), "{few} and {many} bytes");
+}
+
+/// Chunks of more than one group: each leaves a part of the gradient, and the parts add up to what one chunk gives.
+#[test]
+fn groups_of_chunks_are_parts_of_the_gradient() {
+    let gpu = Gpu::new(Emulator::new(Options::default()).unwrap()).unwrap();
+    let device: &dyn Device = &gpu;
+    let g = geometry([2, 132, 130, 16, 16]);
+    let numbers = |seed: usize, len: usize| -> Vec<f32> {
+        (0..len).map(|i| ((i + seed) * 7 % 13) as f32 * 0.3 - 1.7).collect()
+    };
+    let x = device.upload(&numbers(1, g.x().len())).unwrap();
+    let dy = device.upload(&numbers(2, g.y().len())).unwrap();
+    let of = |chunk: usize| {
+        let tiles = Tiles::new(Form::Four, g, chunk);
+        let (groups, len) = (tiles.groups(), g.weight().len());
+        let mut dweight = device.alloc(Dtype::F32, groups * len).unwrap();
+        let call =
+            Call::Conv2dBackwardWeight { geometry: g, x: &x, dy: &dy, dweight: &mut dweight, dbias: None };
+        let mut site = Site::new(&call, &gpu.shared, gpu.fault.at(), (Precision::F32, Kernels::Winograd));
+        let Call::Conv2dBackwardWeight { dweight: to, .. } = call else { unreachable!() };
+        let [x, dy, to] = [("x", &x), ("dy", &dy), ("dweight", &*to)]
+            .map(|(name, buffer)| site.f32(name, buffer, buffer.len()).unwrap());
+        backward_weight(&mut site, tiles, [x, dy], &to).unwrap();
+        for launch in &site.launches {
+            launch.check(gpu.driver().limits()).unwrap();
+            gpu.driver().launch(launch).unwrap();
+        }
+        let parts = device.download::<f32>(&dweight).unwrap();
+        let sum = |at| (0..groups).map(|group| f64::from(parts[group * len + at])).sum::<f64>();
+        (groups, (0..len).map(sum).collect::<Vec<_>>())
+    };
+    let (one, whole) = of(CHUNK);
+    // 2178 tiles by 128.
+    let (two, parted) = of(1);
+    assert_eq!((one, two), (1, 2));
+    let most = whole.iter().fold(0.0f64, |most, w| most.max(w.abs()));
+    let apart = whole.iter().zip(&parted).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+    assert!(apart <= 1e-5 * most, "{apart:e} of {most}");
 }
