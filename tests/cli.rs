@@ -727,6 +727,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--fill", "edge"], "nearest, reflect, wrap, constant"),
         (vec!["finetune", "data", "-o", "r", "--augment", "all"], "`book`"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "99999"], "too large"),
+        (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "18446744073709551615"], "too large"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--rotation", "0"], "change no picture"),
         (vec!["--device", "gpu", "summary"], "cuda:N"),
         (vec!["--precision", "f8", "summary"], "possible values: f32, tf32x3, tf32, f16, bf16"),

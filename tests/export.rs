@@ -389,6 +389,6 @@ fn what_a_file_says_about_itself_is_true_of_it() {
     assert_eq!(
         recipe,
         "m = torchvision.models.vgg11(weights=None); m.avgpool = torch.nn.Identity(); \
-         m.classifier = torch.nn.Sequential(); features = m.features(x)"
+         m.classifier = torch.nn.Sequential(); m.eval(); features = m.features(x)"
     );
 }

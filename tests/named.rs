@@ -81,7 +81,7 @@ fn words_fit_what_they_are_of() {
 /// What names tell a terminal to do stands in the text as in a string; csv has their bytes.
 #[cfg(unix)]
 #[test]
-fn a_terminal_obeys_no_name_on_stdout() {
+fn a_terminal_obeys_no_name() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("data"), &[("train", 2), ("validation", 1)]);
@@ -102,7 +102,8 @@ fn a_terminal_obeys_no_name_on_stdout() {
         &["report", run],
         &["resume", run],
     ] {
-        let text = stdout(vgg_ft(here).args(typed));
+        let output = vgg_ft(here).args(typed).assert().success().get_output().clone();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         let obeyed = text.chars().find(|c| c.is_control() && !"\n\t".contains(*c));
         assert!(obeyed.is_none(), "{typed:?}: {text:?}");
     }

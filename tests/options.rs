@@ -176,3 +176,35 @@ fn one_process_writes_a_run_at_a_time() {
     drop(held);
     stdout(vgg_ft(here).args(notebook(true)));
 }
+
+/// Files of one length and date, as they come out of an archive, may have changed places.
+#[test]
+fn features_are_those_of_their_pictures_and_not_of_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("pngs"), &[("train", 3)]);
+    let date = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 30);
+    let place = |class: &str, n: usize| here.join(format!("data/train/{class}/{n}.bmp"));
+    for class in ["cold", "warm"] {
+        fs::create_dir_all(here.join("data/train").join(class)).unwrap();
+        for n in 0..3 {
+            // Uncompressed: all of one length.
+            let png = here.join(format!("pngs/train/{class}/{n}.png"));
+            image::open(png).unwrap().into_rgb8().save(place(class, n)).unwrap();
+            fs::File::options().write(true).open(place(class, n)).unwrap().set_modified(date).unwrap();
+        }
+    }
+    let extract = |to: &str| {
+        stdout(vgg_ft(here).args(["extract", "data", "-o", to, "--size", "32"]));
+        fs::read(here.join(to).join("train.safetensors")).unwrap()
+    };
+    let before = extract("features");
+    assert!(extract("features") == before);
+    for n in 0..3 {
+        fs::rename(place("cold", n), here.join("aside.bmp")).unwrap();
+        fs::rename(place("warm", n), place("cold", n)).unwrap();
+        fs::rename(here.join("aside.bmp"), place("warm", n)).unwrap();
+    }
+    let after = extract("features");
+    assert!(after == extract("fresh") && after != before, "rows of other pictures were kept");
+}

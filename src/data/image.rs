@@ -3,10 +3,11 @@
 //! In: a path or bytes in PNG, JPEG, BMP, GIF, WebP, PNM or TIFF, recognised by content, not by
 //! name. Out: [`Rgb8`], or an error that names the file. EXIF orientation, gamma and colour profiles
 //! are not applied, because PIL and Keras do not, but for a TIFF's orientation, which they do; alpha is
-//! dropped, not blended. All is PIL's bit for bit, except up to 4 grey levels in JPEG, where decoders are
-//! free to round, 1 in 16-bit BMP, CMYK TIFF and PNM with an odd maximum, and what a GIF's first frame
-//! leaves free (black here). TIFFs of a palette, of floats, of integers of 32 bits, of Lab or of grey with alpha are
-//! refused, and BigTIFFs.
+//! dropped, not blended. All is PIL's bit for bit, except up to 4 grey levels in JPEG (20 at the edges of saturated
+//! drawings), where decoders are free to round, 1 in 16-bit BMP, CMYK TIFF and PNM with an odd maximum, 16-bit grey
+//! TIFFs in which white is 0, and what a GIF's first frame leaves free (black here). TIFFs of a palette, of floats, of
+//! signed integers or of 32 bits, of Lab, of planar CMYK or of grey with alpha are refused, those with LZMA, fax or YCbCr
+//! JPEG inside, and BigTIFFs.
 
 mod peek;
 

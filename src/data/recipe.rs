@@ -32,8 +32,8 @@ pub struct Recipe {
     pub parted: Option<(f32, u64)>,
     /// Class names in label order.
     pub classes: Vec<String>,
-    /// Files relative to the split's folder, in row order, each with its size in bytes and its
-    /// modification time in nanoseconds since 1970.
+    /// Files relative to the split's folder, in row order, each with its size in bytes and the
+    /// sum of its pixels as they were read.
     pub files: Vec<(String, u64, u64)>,
     /// Shape of one row as a batch of one.
     pub row: Vec<usize>,

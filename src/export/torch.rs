@@ -128,9 +128,9 @@ pub fn recipe(model: &Model<'_>) -> String {
     let modules = modules.join(", ").replace("Dropout(0.0)", &format!("Dropout({rate})"));
     lines += &format!("; m.classifier = torch.nn.Sequential({modules})");
     lines += match architecture.output() {
-        Output::Sigmoid => "; probabilities = torch.sigmoid(m(x))",
-        Output::Softmax(_) => "; probabilities = torch.softmax(m(x), 1)",
-        Output::Features => "; features = m.features(x)",
+        Output::Sigmoid => "; m.eval(); probabilities = torch.sigmoid(m(x))",
+        Output::Softmax(_) => "; m.eval(); probabilities = torch.softmax(m(x), 1)",
+        Output::Features => "; m.eval(); features = m.features(x)",
     };
     lines
 }

@@ -3,6 +3,7 @@
 //! In: counts, from any thread. Out: a bar where a person watches, a few plain lines where a log file
 //! does, nothing where silence was asked for.
 
+use crate::error::visible;
 use crate::train::Epoch;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt::Write as _;
@@ -89,6 +90,14 @@ impl Progress {
         }
     }
 
+    /// Runs `speak`, which writes to stderr, with the bar out of its way.
+    pub fn aside(&self, speak: impl FnOnce()) {
+        match &self.shown {
+            Shown::Bar(bar) => bar.suspend(speak),
+            Shown::Nothing | Shown::Lines(_) => speak(),
+        }
+    }
+
     /// The work is done; `summary` stays on the screen in place of the bar.
     pub fn finish(self, summary: &str) {
         match self.shown {
@@ -96,8 +105,8 @@ impl Progress {
             Shown::Bar(bar) => bar.finish_and_clear(),
             Shown::Lines(_) => {}
         }
-        // A closed stderr is no reason to fail the work.
-        let _ = writeln!(stderr(), "{summary}");
+        // Names in it may hold what a terminal obeys. A closed stderr is no reason to fail the work.
+        let _ = stderr().write_all((visible(summary) + "\n").as_bytes());
     }
 }
 

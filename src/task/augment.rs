@@ -60,7 +60,7 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     let [h, w] = job.size;
     let folder = Splits::open(&job.data, None, job.seed)?.train;
     let rows = job.count.min(folder.len());
-    let mut sheet = Sheet::new(rows, job.draws + 1, Size { h, w })?;
+    let mut sheet = Sheet::new(rows, job.draws.saturating_add(1), Size { h, w })?;
     let paths: Vec<PathBuf> = (0..folder.len()).map(|i| folder.path(i)).collect();
     let source = Files { paths, labels: Vec::new(), size: sheet.size, resize: job.resize };
     let (mut chosen, mut skipped) = (Vec::new(), Vec::new());

@@ -1,8 +1,9 @@
 //! Which samples a split holds: a run that goes on learns from what it began with, or says that it cannot, and why.
 //!
-//! In: files with labels and sizes, in the order of the samples ([`Listing`]). Out: their number and a fingerprint, a few
+//! In: files with labels, sizes and sums of pixels, in the order of the samples ([`Listing`]). Out: their number and a fingerprint, a few
 //! bytes that every checkpoint has ([`Contents`]); and what differs between two listings.
 
+use super::pictures::sums;
 use crate::data::{Folder, Pictures, Recipe};
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -19,19 +20,39 @@ pub(super) struct Contents {
     pub samples: usize,
     /// SHA-256 over path, label and size in bytes of each.
     pub digest: String,
+    /// SHA-256 over the sums of their pixels, where those were read: files of one size may have changed places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<String>,
 }
 
-/// A split's samples one by one: path, label, size in bytes.
+impl Contents {
+    /// Whether these are the same samples, as far as both tell.
+    pub fn are(&self, others: &Self) -> bool {
+        let pixels = self.pixels.as_ref().zip(others.pixels.as_ref());
+        (self.samples, &self.digest) == (others.samples, &others.digest)
+            && pixels.is_none_or(|(own, other)| own == other)
+    }
+}
+
+/// A sample: path, label, size in bytes, and the sum of its pixels if they were read.
+type Line = (OsString, u32, u64, Option<u64>);
+
+/// A split's samples one by one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Listing(Vec<(OsString, u32, u64)>);
+pub(super) struct Listing(Vec<Line>);
 
 impl Listing {
     /// Of the pictures of the folder `root`.
     ///
     /// # Errors
-    /// [`Kind::Io`] when one is gone.
+    /// [`Kind::Io`] when one is gone; [`Kind::Interrupted`].
     pub fn of_pictures(root: &Path, pictures: &Pictures) -> Result<Self> {
-        Self::of_files(root, pictures.files.iter().map(PathBuf::as_path).zip(pictures.labels.iter().copied()))
+        let labelled = pictures.files.iter().map(PathBuf::as_path).zip(pictures.labels.iter().copied());
+        let mut listing = Self::of_files(root, labelled)?;
+        for ((.., pixels), sum) in listing.0.iter_mut().zip(sums(pictures)?) {
+            *pixels = Some(sum);
+        }
+        Ok(listing)
     }
 
     /// Of all pictures of a folder, as if each could be read.
@@ -47,7 +68,7 @@ impl Listing {
         for (file, label) in all {
             let path = root.join(file);
             let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
-            files.push((file.as_os_str().to_owned(), label, found.len()));
+            files.push((file.as_os_str().to_owned(), label, found.len(), None));
         }
         Ok(Self(files))
     }
@@ -55,19 +76,19 @@ impl Listing {
     /// Of what was extracted.
     pub fn of_features(recipe: &Recipe) -> Self {
         let files = recipe.files.iter().zip(&recipe.labels);
-        Self(files.map(|((name, bytes, _), &label)| (name.into(), label, *bytes)).collect())
+        Self(files.map(|((name, bytes, sum), &label)| (name.into(), label, *bytes, Some(*sum))).collect())
     }
 
     /// Whether it tells these pictures from others of the same names: uncompressed ones are all of one size.
     pub fn tells(&self) -> bool {
-        let sizes: HashSet<u64> = self.0.iter().map(|(_, _, bytes)| *bytes).collect();
+        let sizes: HashSet<u64> = self.0.iter().map(|(_, _, bytes, _)| *bytes).collect();
         4 * sizes.len() >= self.0.len()
     }
 
     /// In a few bytes.
     pub fn contents(&self) -> Contents {
         let mut all = Vec::new();
-        for (path, label, bytes) in &self.0 {
+        for (path, label, bytes, _) in &self.0 {
             let path = path.as_encoded_bytes();
             // The length first: no other files give the same bytes.
             all.extend((path.len() as u64).to_le_bytes());
@@ -75,7 +96,13 @@ impl Listing {
             all.extend(label.to_le_bytes());
             all.extend(bytes.to_le_bytes());
         }
-        Contents { samples: self.0.len(), digest: files::sha256_hex(&all) }
+        let sums: Option<Vec<[u8; 8]>> =
+            self.0.iter().map(|(.., pixels)| pixels.map(u64::to_le_bytes)).collect();
+        Contents {
+            samples: self.0.len(),
+            digest: files::sha256_hex(&all),
+            pixels: sums.map(|sums| files::sha256_hex(sums.as_flattened())),
+        }
     }
 
     /// Writes it down, a line per sample. A name that is no UTF-8 is readable there, and no more.
@@ -84,8 +111,8 @@ impl Listing {
     /// [`Kind::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut text = String::new();
-        for (name, label, bytes) in &self.0 {
-            text += &serde_json::to_string(&(name.to_string_lossy(), label, bytes))
+        for (name, label, bytes, pixels) in &self.0 {
+            text += &serde_json::to_string(&(name.to_string_lossy(), label, bytes, pixels))
                 .map_err(|e| Error::new(Kind::Io, "a sample cannot be written down").fact("reason", e))?;
             text.push('\n');
         }
@@ -95,36 +122,39 @@ impl Listing {
     /// What was written down, if it can be read: it makes an error clearer, and is no reason for another.
     pub fn load(path: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(path).ok()?;
-        let line = |line: &str| serde_json::from_str::<(String, u32, u64)>(line).ok();
-        let files =
-            text.lines().map(|text| line(text).map(|(name, label, bytes)| (name.into(), label, bytes)));
-        Some(Self(files.collect::<Option<_>>()?))
+        let line = |line: &str| {
+            let (name, label, bytes, pixels) = serde_json::from_str::<(String, _, _, _)>(line).ok()?;
+            Some((name.into(), label, bytes, pixels))
+        };
+        Some(Self(text.lines().map(line).collect::<Option<_>>()?))
     }
 
     /// How `now` differs, by kind of difference: the first of each, and how many more there are.
     pub fn differences(&self, now: &Self) -> Vec<(&'static str, String)> {
-        let by_name = |listing: &Self| -> HashMap<OsString, (u32, u64)> {
-            listing.0.iter().map(|(name, label, bytes)| (name.clone(), (*label, *bytes))).collect()
+        let by_name = |listing: &'_ Self| -> HashMap<OsString, Line> {
+            listing.0.iter().map(|line| (line.0.clone(), line.clone())).collect()
         };
         let (before, after) = (by_name(self), by_name(now));
-        let all = |listing: &Self, say: &dyn Fn(&OsStr, u32, u64) -> Option<String>| -> Vec<String> {
-            listing.0.iter().filter_map(|(name, label, bytes)| say(name, *label, *bytes)).collect()
+        let all = |listing: &Self, say: &dyn Fn(&Line) -> Option<String>| -> Vec<String> {
+            listing.0.iter().filter_map(say).collect()
         };
-        let missing = |there: &HashMap<OsString, (u32, u64)>, name: &OsStr| {
+        let missing = |there: &HashMap<OsString, Line>, name: &OsStr| {
             (!there.contains_key(name)).then(|| Path::new(name).display().to_string())
         };
-        let changed = |name: &OsStr, label: u32, bytes: u64| {
-            let &(new_label, new_bytes) = after.get(name)?;
+        let changed = |(name, label, bytes, pixels): &Line| {
+            let (_, new_label, new_bytes, new_pixels) = after.get(name)?;
             let name = Path::new(name).display();
+            let others = pixels.zip(*new_pixels).is_some_and(|(then, now)| then != now);
             match () {
                 () if bytes != new_bytes => Some(format!("{name}, {bytes} bytes then and {new_bytes} now")),
                 () if label != new_label => Some(format!("{name}, class {label} then and {new_label} now")),
+                () if others => Some(format!("{name}, another picture of as many bytes")),
                 () => None,
             }
         };
         let kinds = [
-            ("lost", all(self, &|name, _, _| missing(&after, name))),
-            ("added", all(now, &|name, _, _| missing(&before, name))),
+            ("lost", all(self, &|(name, ..)| missing(&after, name))),
+            ("added", all(now, &|(name, ..)| missing(&before, name))),
             ("changed", all(self, &changed)),
         ];
         let first = |names: &[String]| match names {
@@ -155,7 +185,7 @@ mod tests {
     use super::*;
 
     fn of(files: &[(&str, u32, u64)]) -> Listing {
-        Listing(files.iter().map(|(name, label, size)| (name.into(), *label, *size)).collect())
+        Listing(files.iter().map(|(name, label, size)| (name.into(), *label, *size, None)).collect())
     }
 
     #[test]
@@ -190,6 +220,26 @@ mod tests {
         // Another order alone names nobody.
         assert!(differences(&[("a/2", 0, 20), ("a/1", 0, 10), ("b/3", 1, 30), ("b/4", 1, 40)]).is_empty());
         assert_eq!(differences(&[]), ["lost a/1; and 3 more"]);
+    }
+
+    /// Where pixels were read they count, and a run that does not tell of them is no other.
+    #[test]
+    fn pictures_of_one_name_and_size_may_be_others() {
+        let seen = |sums: [Option<u64>; 2]| {
+            let mut listing = of(&[("a/1", 0, 10), ("b/2", 1, 10)]);
+            listing.0.iter_mut().zip(sums).for_each(|((.., pixels), sum)| *pixels = sum);
+            listing
+        };
+        let [was, now, older] = [[Some(7), Some(8)], [Some(8), Some(7)], [None, None]].map(seen);
+        assert_eq!(was.contents().digest, now.contents().digest, "run.toml tells of names, labels and sizes");
+        assert!(was.contents().are(&was.contents()) && !was.contents().are(&now.contents()));
+        assert!(older.contents().are(&now.contents()) && now.contents().are(&older.contents()));
+        let changed = ("changed", "a/1, another picture of as many bytes; and 1 more".to_owned());
+        assert_eq!(was.differences(&now), [changed]);
+        assert!(older.differences(&now).is_empty());
+        let dir = tempfile::tempdir().unwrap();
+        was.save(&dir.path().join("x.jsonl")).unwrap();
+        assert_eq!(Listing::load(&dir.path().join("x.jsonl")), Some(was));
     }
 
     #[test]

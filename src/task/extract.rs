@@ -3,7 +3,7 @@
 use super::base::Base;
 use super::estimate::Estimate;
 use super::output::{apart, folder_of_no_run};
-use super::pictures::{decode, skipped};
+use super::pictures::{decode, skipped, sums};
 use super::remarks::twice;
 use super::{Host, PictureOptions};
 use crate::data::{self, Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
@@ -17,7 +17,7 @@ use serde_json::json;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::Instant;
 
 /// What to extract.
 #[derive(Clone, Debug)]
@@ -240,7 +240,7 @@ impl From<'_> {
     ) -> Result<Recipe> {
         let input = [pictures.size.h, pictures.size.w];
         Ok(Recipe {
-            files: pictures.files.iter().map(|file| stamp(&folder.root, file)).collect::<Result<_>>()?,
+            files: seen(&folder.root, pictures)?,
             labels: pictures.labels.clone(),
             ..self.settings(host, network, folder, input, end)
         })
@@ -289,13 +289,14 @@ fn last_layer(network: &Network, end: usize) -> String {
     end.checked_sub(1).map_or("input".into(), |last| network.architecture().layers()[last].name.clone())
 }
 
-/// A picture file's name, size in bytes and time of last change.
-fn stamp(root: &Path, file: &Path) -> Result<(String, u64, u64)> {
-    let path = root.join(file);
-    let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
-    let changed = found.modified().map_err(|e| Error::io("read", &path, &e))?;
-    let nanoseconds = changed.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-    Ok((file.to_string_lossy().into_owned(), found.len(), nanoseconds))
+/// Each picture's name, size in bytes and sum of its pixels: files that changed places may have one length and date.
+fn seen(root: &Path, pictures: &Pictures) -> Result<Vec<(String, u64, u64)>> {
+    let file = |(file, sum): (&PathBuf, u64)| {
+        let path = root.join(file);
+        let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
+        Ok((file.to_string_lossy().into_owned(), found.len(), sum))
+    };
+    pictures.files.iter().zip(sums(pictures)?).map(file).collect()
 }
 
 fn through(

@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::output::outside;
-use crate::data::{Folder, Pictures, Resize, Size, Want};
+use crate::data::{Folder, Pictures, Resize, Size, Want, checksum};
 use crate::device::{Capacity, cpu};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, shown};
@@ -10,7 +10,9 @@ use crate::interrupt;
 use crate::model::Preprocess;
 use crate::report::plan::gib;
 use crate::report::{counted, counted_are};
+use rayon::prelude::*;
 use serde_json::{Value, json};
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 /// How folders are read.
@@ -78,18 +80,27 @@ pub fn decode(
     {
         in_memory(name, folder.len() as u64 * want.size.bytes() as u64, room)?;
     }
-    let progress = host.progress(&format!("decoding {name}"), folder.len(), "images");
-    let pictures = Pictures::load(folder, &want, &|done, _| progress.set(done as u64), interrupt::flag());
+    // Of those that the cache does not have: they take the time.
+    let progress = OnceCell::new();
+    let watch = |done: usize, all: usize| {
+        let progress = progress.get_or_init(|| host.progress(&format!("decoding {name}"), all, "images"));
+        progress.set(done as u64);
+    };
+    let pictures = Pictures::load(folder, &want, &watch, interrupt::flag());
     let pictures = pictures.map_err(|error| stopped(error, name, want.cache.is_some()))?;
     let mut counts = vec![0; folder.classes.len()];
     pictures.labels.iter().for_each(|&label| counts[label as usize] += 1);
-    progress.finish(&format!(
+    let line = format!(
         "{name:10} {} pictures ({}), {} decoded, {} from the cache",
         pictures.len(),
         by_class(&folder.classes, &counts),
         pictures.decoded,
         pictures.len() - pictures.decoded.min(pictures.len()),
-    ));
+    );
+    match progress.into_inner() {
+        Some(progress) => progress.finish(&line),
+        None => host.say(line),
+    }
     if let Some(unread) = unread {
         host.say(format_args!("note: {name}: {unread} left out: these formats are not read"));
     }
@@ -193,6 +204,22 @@ pub fn skipped(root: &Path, pictures: &Pictures) -> Vec<Value> {
 /// A picture that was skipped, for machines.
 pub fn unread(path: &Path, error: &Error) -> Value {
     json!({ "path": shown(path), "reason": error.line() })
+}
+
+/// What tells pictures apart, as good as surely: 64 bits of the pixels of each.
+///
+/// # Errors
+/// [`Kind::Interrupted`].
+pub(super) fn sums(pictures: &Pictures) -> Result<Vec<u64>> {
+    /// Pictures between two looks for Ctrl-C.
+    const AT_ONCE: usize = 1000;
+    let mut sums = Vec::with_capacity(pictures.len());
+    for begin in (0..pictures.len()).step_by(AT_ONCE) {
+        interrupt::check()?;
+        let end = pictures.len().min(begin + AT_ONCE);
+        sums.par_extend((begin..end).into_par_iter().map(|i| checksum(pictures.picture(i))));
+    }
+    Ok(sums)
 }
 
 #[cfg(test)]

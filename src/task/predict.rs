@@ -202,7 +202,7 @@ impl Classifier<'_> {
                 if self.job.strict {
                     return Err(error);
                 }
-                self.host.complain(&error);
+                self.progress.aside(|| self.host.complain(&error));
                 done.skipped.push(unread(&path, &error));
             }
             if !wanted {

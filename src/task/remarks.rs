@@ -1,14 +1,13 @@
 //! What a person would want to be told of their data before it is trained on.
 
 use super::course::{StageConfig, without_effect};
+use super::pictures::sums;
 use super::run::{MODEL, Run};
 use super::{Finetune, Host};
-use crate::data::{Pictures, checksum};
+use crate::data::Pictures;
 use crate::error::Result;
-use crate::interrupt;
 use crate::model::Architecture;
 use crate::report::{counted, counted_are};
-use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,9 +54,12 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
     let (together, each) = (batch * head.accumulate, head.steps(batch, samples));
     let steps = each * head.epochs;
     if steps < FEW {
+        // A pass may be longer than what was asked for.
+        let passes = StageConfig { steps_per_epoch: None, ..head.clone() }.steps(batch, samples);
+        let cure = if passes > each { "leave --steps-per-epoch out, or" } else { "with so few pictures" };
         host.say(format_args!(
-            "note: stage {} makes {} of {together} pictures in all, few for a rate of {:e}; with so few pictures give it more \
-             epochs, {} for example",
+            "note: stage {} makes {} of {together} pictures in all, few for a rate of {:e}; {cure} give it more epochs, {} \
+             for example",
             head.name,
             counted(steps, "step"),
             head.rate,
@@ -123,17 +125,4 @@ pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<
         }
     }
     Ok(())
-}
-
-/// What tells pictures apart, as good as surely.
-fn sums(pictures: &Pictures) -> Result<Vec<u64>> {
-    /// Pictures between two looks for Ctrl-C.
-    const AT_ONCE: usize = 1000;
-    let mut sums = Vec::with_capacity(pictures.len());
-    for begin in (0..pictures.len()).step_by(AT_ONCE) {
-        interrupt::check()?;
-        let end = pictures.len().min(begin + AT_ONCE);
-        sums.par_extend((begin..end).into_par_iter().map(|i| checksum(pictures.picture(i))));
-    }
-    Ok(sums)
 }

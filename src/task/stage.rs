@@ -134,7 +134,7 @@ impl<'a> Stages<'a> {
         self.samples[split] = listing.contents();
         self.listings[split] = listing;
         if let Some((_, moment)) = &self.resumed
-            && moment.samples[split] != self.samples[split]
+            && !moment.samples[split].are(&self.samples[split])
         {
             return Err(self.other_samples(split, &moment.samples[split]));
         }
@@ -268,10 +268,12 @@ impl<'a> Stages<'a> {
                 .expected_got(was, now)
                 .fact(
                     "reason",
-                    if was.samples == now.samples {
+                    if was.samples != now.samples {
+                        "some came or went"
+                    } else if was.digest != now.digest {
                         "some have another name, class or size, or changed places"
                     } else {
-                        "some came or went"
+                        "some have other pixels, though their names and sizes are the same"
                     },
                 );
         differences

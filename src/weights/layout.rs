@@ -111,7 +111,8 @@ pub fn rows_channels_first(kernel: &[f32], [h, w, c]: [usize; 3]) -> Vec<f32> {
     out
 }
 
-/// `[rows, columns]` → `[columns, rows]`: a dense kernel between Keras (in × out) and us (out × in).
+/// `[rows, columns]` → `[columns, rows]`: a dense kernel between `[in, out]`, which Keras and we have, and PyTorch's
+/// `[out, in]`.
 ///
 /// # Panics
 /// When `matrix` has not `rows · columns` values.

@@ -21,7 +21,7 @@ print(recipe)
 names = {"torch": torch, "torchvision": torchvision}
 for line in lines:
     exec(line, names)
-m = names["m"].eval()
+m = names["m"]
 m.load_state_dict(load_file(str(path)))
 saved = np.load(f"{folder}/want.npz")
 x = torch.from_numpy(np.ascontiguousarray(saved["x"].transpose(0, 3, 1, 2)))

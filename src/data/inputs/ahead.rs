@@ -5,6 +5,7 @@
 use crate::data::batch::Prefetch;
 use crate::data::resize::{Resize, Size};
 use crate::error::{Error, Kind, Result};
+use crate::interrupt;
 use rayon::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,7 +99,16 @@ impl<I: Iterator<Item = Result<PathBuf>>> Iterator for Batches<I> {
             return self.failed.take().map(Err);
         }
         let Loading { size, resize, strict, .. } = self.how;
-        let pictures: Vec<_> = named.par_iter().map(|path| crate::data::load(path, size, resize)).collect();
+        // A large picture takes seconds: who stops does not wait for the batch.
+        let load = |path: &PathBuf| match interrupt::check() {
+            Ok(()) => crate::data::load(path, size, resize),
+            Err(stopped) => Err(stopped),
+        };
+        let pictures: Vec<_> = named.par_iter().map(load).collect();
+        if let Err(stopped) = interrupt::check() {
+            self.over = true;
+            return Some(Err(stopped));
+        }
         let mut loaded = Loaded::default();
         for (path, picture) in named.into_iter().zip(pictures) {
             match picture {
