@@ -32,7 +32,7 @@ fn what_a_run_writes_down_is_how_its_pictures_were_read() {
         ("nearest", &[][..]),
         ("bilinear", &["--resize", "bilinear"]),
         ("torch", &["--preprocess", "torch"]),
-        ("higher", &["--size", "48x32"]),
+        ("higher", &["--size", "64x32"]),
     ] {
         let small = if run == "higher" { &SMALL[2..] } else { &SMALL[..] };
         let job = ["finetune", "data", "-o", run, "--head-epochs", "2", "--head-rate", "1e-2"];
@@ -45,6 +45,18 @@ fn what_a_run_writes_down_is_how_its_pictures_were_read() {
         assert!(losses.iter().all(|other: &f64| (told - other).abs() > 1e-3 * told), "{run}: {losses:?}");
         losses.push(told);
     }
+    // Of the high ones a .pth, which does not know that they are: it answers as the run, told what its export says.
+    let output =
+        vgg_ft(here).args(["export", "higher", "-o", "high.pth"]).assert().success().get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let feeding = "--size 64x32 --preprocess caffe --resize nearest";
+    assert!(said.contains(feeding), "{said}");
+    let rows = |network: &str, more: &str| {
+        let typed = ["predict", network, "data/validation", "--all-probabilities", "--format", "jsonl"];
+        stdout(vgg_ft(here).args(typed).args(more.split_whitespace()))
+    };
+    let own = rows("higher", "").replace("\"cold\"", "\"0\"").replace("\"warm\"", "\"1\"");
+    assert_eq!(rows("high.pth", feeding), own);
 }
 
 /// Nobody would see that an option did nothing.

@@ -36,7 +36,7 @@ pub struct Pretrained {
 /// Where the parameters of a layer of ours come from.
 struct Origin {
     found: Found,
-    /// The picture that was flattened with channels first before this layer, H, W, C.
+    /// The picture that was flattened with channels first before this layer, H, W, C, perhaps as a single line.
     flattened: Option<[usize; 3]>,
     /// The three input channels change places.
     turned: bool,
@@ -234,7 +234,7 @@ fn said_size(weights: &Weights) -> Option<[usize; 2]> {
     size.iter().all(|side| SIDES.contains(side)).then_some(size)
 }
 
-/// The picture before the first dense layer, H, W, C, when the file flattens it channels first; why its order
+/// The picture before the first dense layer, H, W, C or as a single line, when the file flattens it channels first; why its order
 /// cannot be told otherwise.
 fn flattened(
     weights: &Weights,
@@ -247,17 +247,15 @@ fn flattened(
     if let Ok(&[_, c, h, w]) = weights.shape(&first.kernel) {
         return Ok(Some([h, w, c]));
     }
+    // The order depends on how many pixels there are, and not on how high the picture is: a line of them does.
     let rows = first.shape[0];
-    let side = (rows / channels.max(1)).isqrt();
-    let said = said_size(weights).map(|[h, w]| [h / 32, w / 32, channels]);
-    let fits = |[h, w, c]: &[usize; 3]| h.checked_mul(*w).and_then(|n| n.checked_mul(*c)) == Some(rows);
-    match said.filter(fits).or(Some([side, side, channels]).filter(fits)) {
-        Some(picture) => Ok(Some(picture)),
-        None => Err(format!(
-            "the order of the {rows} inputs of `{}` cannot be told: they are no square of {channels} channels",
-            shorten(&first.kernel)
-        )),
+    if channels > 0 && rows.is_multiple_of(channels) {
+        return Ok(Some([1, rows / channels, channels]));
     }
+    Err(format!(
+        "the order of the {rows} inputs of `{}` cannot be told: they are no picture of {channels} channels",
+        shorten(&first.kernel)
+    ))
 }
 
 /// The member of the family whose convolutions these are.
