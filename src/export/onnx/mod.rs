@@ -2,7 +2,7 @@
 //!
 //! In: the layers. Out: `input` → Conv, Relu, MaxPool …, Flatten, Gemm, Relu, Gemm, Sigmoid or Softmax →
 //! `probabilities`. ONNX keeps channels first; the first dense kernel has its rows in that order, so the
-//! only transposition is at the input. Dropout does nothing here and is left out.
+//! only transposition is at the input; a base gives pictures, and turns them back. Dropout does nothing here and is left out.
 
 mod graph;
 

@@ -77,11 +77,12 @@ impl Part {
 
     /// Whether the tensor `name` at the place `at` is among its layers, or called as if it were.
     fn has(&self, at: usize, name: &str) -> bool {
-        let begins = |prefix: &String| {
-            let rest = name.strip_prefix(prefix.as_str());
-            rest.is_some_and(|rest| prefix.ends_with('.') || rest.starts_with(['.', '_', '/']))
+        // Each beginning of the name is looked up: a file may have as many layers as other tensors.
+        let begins = |(end, mark): (usize, &str)| {
+            self.prefixes.contains(&name[..end]) || mark == "." && self.prefixes.contains(&name[..=end])
         };
-        self.places.as_ref().is_some_and(|places| places.contains(&at)) || self.prefixes.iter().any(begins)
+        self.places.as_ref().is_some_and(|places| places.contains(&at))
+            || name.match_indices(['.', '_', '/']).any(begins)
     }
 
     fn ends_before(&self, at: usize) -> bool {
@@ -90,5 +91,33 @@ impl Part {
 
     fn begins_after(&self, at: usize) -> bool {
         self.places.as_ref().is_some_and(|places| at < *places.start())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_belongs_where_it_begins_as_a_layer_does() {
+        let part =
+            Part { places: Some(4..=6), prefixes: ["features.", "conv1", "a.b."].map(String::from).into() };
+        for (at, name, has) in [
+            (0, "features.3.weight", true),
+            (0, "features", false),
+            (0, "features_3.weight", false),
+            (0, "conv1.bias", true),
+            (0, "conv1_norm.scale", true),
+            (0, "conv1/kernel", true),
+            (0, "conv12.bias", false),
+            (0, "conv1", false),
+            (0, "a.b.c.d", true),
+            (0, "a.c", false),
+            (0, "x.conv1.bias", false),
+            (5, "x.conv1.bias", true),
+            (7, "", false),
+        ] {
+            assert_eq!(part.has(at, name), has, "{name} at {at}");
+        }
     }
 }
