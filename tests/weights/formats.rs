@@ -185,6 +185,19 @@ fn a_strange_classifier_leaves_the_base() {
     std::fs::write(&path, &bytes).unwrap();
     let found = Pretrained::open(&path).unwrap();
     assert!(found.lineage().reasons.join("; ").contains("is not filled"), "{:?}", found.lineage().reasons);
+    // As whole numbers, which a quantised classifier may have.
+    let header = String::from_utf8(bytes[8..data].to_vec()).unwrap();
+    let entry = header.find("\"classifier.0.weight\"").unwrap();
+    let kind = 8 + entry + header[entry..].find("F32").unwrap();
+    bytes[kind..kind + 3].copy_from_slice(b"I32");
+    std::fs::write(&path, &bytes).unwrap();
+    let found = Pretrained::open(&path).unwrap();
+    let reasons = found.lineage().reasons.join("; ");
+    assert!(
+        found.lineage().dense.is_empty() && reasons.contains("holds no floating-point numbers"),
+        "{reasons}"
+    );
+    found.tensor("block5_conv2.kernel", &[3, 3, 6, 6]).unwrap();
 
     // A normalisation that no convolution stands before, or one of other channels, is no network of ours.
     for (at, channels) in [("a", 2), ("features.0n", 5)] {

@@ -155,6 +155,11 @@ impl Layers {
         }
         // A classifier of NaN is torchvision's way to say that there is none (IMAGENET1K_FEATURES).
         for layer in &self.dense {
+            if !weights.is_float(&layer.kernel)? {
+                self.trouble
+                    .get_or_insert(format!("`{}` holds no floating-point numbers", shorten(&layer.kernel)));
+                continue;
+            }
             let first = weights.first(&layer.kernel, 16)?;
             if self.trouble.is_none() && first.iter().all(|value| value.is_nan()) {
                 self.trouble =
