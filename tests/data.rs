@@ -3,6 +3,7 @@
 // Clippy allows these inside tests only; the helpers of a test are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -336,6 +337,10 @@ fn the_cache_gives_what_memory_gives_and_decodes_once() {
     let second = load(dir.path(), &want).unwrap();
     assert_eq!((second.decoded, levels(&second)), (0, levels(&memory)));
     assert!(second.notes.is_empty(), "{:?}", second.notes);
+    // The sums go by pixels alone, wherever they come from.
+    assert_eq!((&first.sums, &second.sums), (&memory.sums, &memory.sums));
+    let different: HashSet<&u64> = memory.sums.iter().collect();
+    assert_eq!(different.len(), levels(&memory).iter().map(|(_, level)| level).collect::<HashSet<_>>().len());
 
     // Other sizes and ways live in files of their own.
     let other = Want { resize: Resize::Bilinear, ..want };
@@ -383,11 +388,14 @@ fn files_that_change_places_are_decoded_again() {
         image::RgbImage::from_pixel(4, 4, image::Rgb([level; 3])).save(path).unwrap();
         fs::File::options().write(true).open(path).unwrap().set_modified(date).unwrap();
     }
-    let first = levels(&load(&root, &want(Some(&cache))).unwrap());
+    let before = load(&root, &want(Some(&cache))).unwrap();
+    let first = levels(&before);
     fs::rename(&a, root.join("aside")).unwrap();
     fs::rename(&b, &a).unwrap();
     fs::rename(root.join("aside"), &b).unwrap();
-    let then = levels(&load(&root, &want(Some(&cache))).unwrap());
+    let after = load(&root, &want(Some(&cache))).unwrap();
+    let then = levels(&after);
+    assert_eq!(before.sums, [after.sums[1], after.sums[0]]);
     assert_eq!((first[0].1, first[1].1), (then[1].1, then[0].1));
     assert_ne!(first[0].1, first[1].1);
 }

@@ -7,7 +7,7 @@
 use super::batch::{Batch, Source};
 use super::folder::{self, Folder};
 use super::resize::{Resize, Size};
-use super::store::{Key, Stamp, Store, Writer};
+use super::store::{Key, Stamp, Store, Writer, checksum};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use rayon::prelude::*;
@@ -37,6 +37,8 @@ pub struct Pictures {
     pub labels: Vec<u32>,
     /// File of each, relative to the folder's root.
     pub files: Vec<PathBuf>,
+    /// 64 bits of the pixels of each: what tells pictures apart, as good as surely.
+    pub sums: Vec<u64>,
     /// Files left out, in the folder's order, and why.
     pub skipped: Vec<(PathBuf, Error)>,
     /// How many were decoded now; the others came from the cache.
@@ -148,10 +150,12 @@ impl<'a> Job<'a> {
     fn in_memory(self) -> Result<Pictures> {
         let mut pixels = Vec::new();
         let mut kept = Vec::new();
+        let mut sums = Vec::new();
         let mut skipped = Vec::new();
         for outcome in self.decode((0..self.folder.len()).collect()) {
             match outcome? {
                 (i, Ok(bytes)) => {
+                    sums.push(checksum(&bytes));
                     pixels.extend_from_slice(&bytes);
                     kept.push(i);
                 }
@@ -159,7 +163,7 @@ impl<'a> Job<'a> {
             }
         }
         let decoded = kept.len();
-        Ok(self.pictures(&kept, skipped, decoded, Vec::new(), Pixels::Memory(pixels)))
+        Ok(self.pictures(&kept, sums, skipped, decoded, Vec::new(), Pixels::Memory(pixels)))
     }
 
     fn cached(self, dir: &Path) -> Result<Pictures> {
@@ -235,26 +239,29 @@ impl<'a> Job<'a> {
         };
 
         let mut slots = Vec::new();
+        let mut sums = Vec::new();
         let mut kept = Vec::new();
         let mut bad = skipped.iter().map(|(i, _)| *i).peekable();
         for i in 0..files.len() {
             if bad.next_if_eq(&i).is_some() {
                 continue;
             }
-            let Some(slot) = find(&store, i) else { return Ok(None) };
+            let Some((slot, sum)) = find(&store, i) else { return Ok(None) };
             slots.push(slot);
+            sums.push(sum);
             kept.push(i);
         }
         let pixels = match store {
             Some(store) => Pixels::Mapped { store, slots },
             None => Pixels::Memory(Vec::new()),
         };
-        Ok(Some(self.pictures(&kept, skipped, decoded, std::mem::take(notes), pixels)))
+        Ok(Some(self.pictures(&kept, sums, skipped, decoded, std::mem::take(notes), pixels)))
     }
 
     fn pictures(
         self,
         kept: &[usize],
+        sums: Vec<u64>,
         skipped: Vec<(usize, Error)>,
         decoded: usize,
         notes: Vec<String>,
@@ -265,6 +272,7 @@ impl<'a> Job<'a> {
             size: self.want.size,
             labels: kept.iter().map(|&i| files[i].label).collect(),
             files: kept.iter().map(|&i| files[i].path.clone()).collect(),
+            sums,
             skipped: skipped.into_iter().map(|(i, error)| (files[i].path.clone(), error)).collect(),
             decoded,
             notes,

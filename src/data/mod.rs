@@ -19,7 +19,6 @@ pub mod split;
 mod store;
 
 pub use store::VERSION as PIXELS;
-pub use store::checksum;
 
 pub use augment::{AngleUnit, Augment, FillMode};
 pub use batch::{Batch, Batches, Files, Prefetch, Source, batches, prefetch};

@@ -127,7 +127,7 @@ fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 /// 64 bits of pixels. FNV-1a over words instead of bytes: every step is a bijection, so one changed word always shows.
-pub fn checksum(pixels: &[u8]) -> u64 {
+pub(super) fn checksum(pixels: &[u8]) -> u64 {
     let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
     let (words, rest) = pixels.as_chunks::<8>();
     let sum = words.iter().fold(0xCBF2_9CE4_8422_2325, |sum, &word| mix(sum, u64::from_le_bytes(word)));
@@ -202,10 +202,10 @@ impl Store {
         Ok(Self { map, size: key.size, slots, damaged })
     }
 
-    /// The slot of a picture, if it was decoded from a file with this stamp.
-    pub fn find(&self, path: &Path, stamp: Option<Stamp>) -> Option<usize> {
+    /// The slot of a picture and the checksum of its pixels, if it was decoded from a file with this stamp.
+    pub fn find(&self, path: &Path, stamp: Option<Stamp>) -> Option<(usize, u64)> {
         let (slot, record) = self.slots.get(path.as_os_str().as_encoded_bytes())?;
-        (Some(record.stamp) == stamp).then_some(*slot)
+        (Some(record.stamp) == stamp).then_some((*slot, record.sum))
     }
 
     /// The pixels in a slot, (h, w, 3).

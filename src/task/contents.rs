@@ -3,7 +3,6 @@
 //! In: files with labels, sizes and sums of pixels, in the order of the samples ([`Listing`]). Out: their number and a fingerprint, a few
 //! bytes that every checkpoint has ([`Contents`]); and what differs between two listings.
 
-use super::pictures::sums;
 use crate::data::{Folder, Pictures, Recipe};
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -45,12 +44,12 @@ impl Listing {
     /// Of the pictures of the folder `root`.
     ///
     /// # Errors
-    /// [`Kind::Io`] when one is gone; [`Kind::Interrupted`].
+    /// [`Kind::Io`] when one is gone.
     pub fn of_pictures(root: &Path, pictures: &Pictures) -> Result<Self> {
         let labelled = pictures.files.iter().map(PathBuf::as_path).zip(pictures.labels.iter().copied());
         let mut listing = Self::of_files(root, labelled)?;
-        for ((.., pixels), sum) in listing.0.iter_mut().zip(sums(pictures)?) {
-            *pixels = Some(sum);
+        for ((.., pixels), sum) in listing.0.iter_mut().zip(&pictures.sums) {
+            *pixels = Some(*sum);
         }
         Ok(listing)
     }

@@ -3,7 +3,7 @@
 use super::base::Base;
 use super::estimate::Estimate;
 use super::output::{apart, folder_of_no_run};
-use super::pictures::{decode, skipped, sums};
+use super::pictures::{decode, skipped};
 use super::remarks::twice;
 use super::{Host, PictureOptions};
 use crate::data::{self, Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
@@ -76,7 +76,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     }
     if let [(_, _, train), others @ ..] = &decoded[..] {
         let others: Vec<_> = others.iter().map(|(name, _, pictures)| (*name, Some(pictures))).collect();
-        twice(host, train, &others)?;
+        twice(host, train, &others);
     }
     remove_former_splits(host, &splits, &job.output)?;
     let mut reports = Vec::new();
@@ -291,12 +291,12 @@ fn last_layer(network: &Network, end: usize) -> String {
 
 /// Each picture's name, size in bytes and sum of its pixels: files that changed places may have one length and date.
 fn seen(root: &Path, pictures: &Pictures) -> Result<Vec<(String, u64, u64)>> {
-    let file = |(file, sum): (&PathBuf, u64)| {
+    let file = |(file, &sum): (&PathBuf, &u64)| {
         let path = root.join(file);
         let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
         Ok((file.to_string_lossy().into_owned(), found.len(), sum))
     };
-    pictures.files.iter().zip(sums(pictures)?).map(file).collect()
+    pictures.files.iter().zip(&pictures.sums).map(file).collect()
 }
 
 fn through(

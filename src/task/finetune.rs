@@ -211,7 +211,7 @@ pub(super) fn train(
         ("validation", parts.get(1).map(|part| &part.pictures)),
         ("test", test_pictures.as_ref().map(|(_, p)| p)),
     ];
-    twice(host, &parts[0].pictures, &others)?;
+    twice(host, &parts[0].pictures, &others);
     if !resume && others.iter().any(|(_, pictures)| pictures.is_some()) {
         learned_elsewhere(host, job, &config.training.digests[0]);
     }

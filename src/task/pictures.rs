@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::output::outside;
-use crate::data::{Folder, Pictures, Resize, Size, Want, checksum};
+use crate::data::{Folder, Pictures, Resize, Size, Want};
 use crate::device::{Capacity, cpu};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, shown};
@@ -10,7 +10,6 @@ use crate::interrupt;
 use crate::model::Preprocess;
 use crate::report::plan::gib;
 use crate::report::{counted, counted_are};
-use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -204,22 +203,6 @@ pub fn skipped(root: &Path, pictures: &Pictures) -> Vec<Value> {
 /// A picture that was skipped, for machines.
 pub fn unread(path: &Path, error: &Error) -> Value {
     json!({ "path": shown(path), "reason": error.line() })
-}
-
-/// What tells pictures apart, as good as surely: 64 bits of the pixels of each.
-///
-/// # Errors
-/// [`Kind::Interrupted`].
-pub(super) fn sums(pictures: &Pictures) -> Result<Vec<u64>> {
-    /// Pictures between two looks for Ctrl-C.
-    const AT_ONCE: usize = 1000;
-    let mut sums = Vec::with_capacity(pictures.len());
-    for begin in (0..pictures.len()).step_by(AT_ONCE) {
-        interrupt::check()?;
-        let end = pictures.len().min(begin + AT_ONCE);
-        sums.par_extend((begin..end).into_par_iter().map(|i| checksum(pictures.picture(i))));
-    }
-    Ok(sums)
 }
 
 #[cfg(test)]

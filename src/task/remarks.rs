@@ -1,7 +1,6 @@
 //! What a person would want to be told of their data before it is trained on.
 
 use super::course::{StageConfig, without_effect};
-use super::pictures::sums;
 use super::run::{MODEL, Run};
 use super::{Finetune, Host};
 use crate::data::Pictures;
@@ -87,13 +86,10 @@ pub(super) fn learned_elsewhere(host: &Host, job: &Finetune, train: &str) {
 
 /// A remark where training has a picture under two classes, and where pictures of validation or test are among those of
 /// training: pixel for pixel.
-///
-/// # Errors
-/// [`Kind::Interrupted`](crate::error::Kind::Interrupted).
-pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<Pictures>>)]) -> Result<()> {
+pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<Pictures>>)]) {
     let mut learned: HashMap<u64, usize> = HashMap::new();
     let mut torn = Vec::new();
-    for (i, sum) in sums(train)?.into_iter().enumerate() {
+    for (i, &sum) in train.sums.iter().enumerate() {
         let first = *learned.entry(sum).or_insert(i);
         if train.labels[first] != train.labels[i] && train.picture(first) == train.picture(i) {
             torn.push((first, i));
@@ -109,11 +105,11 @@ pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<
     }
     for (name, pictures) in others {
         let Some(pictures) = pictures else { continue };
-        let same = |(i, sum): (usize, u64)| {
-            let &at = learned.get(&sum)?;
+        let same = |(i, sum): (usize, &u64)| {
+            let &at = learned.get(sum)?;
             (train.picture(at) == pictures.picture(i)).then_some((at, i))
         };
-        let found: Vec<(usize, usize)> = sums(pictures)?.into_iter().enumerate().filter_map(same).collect();
+        let found: Vec<(usize, usize)> = pictures.sums.iter().enumerate().filter_map(same).collect();
         if let Some(&(at, i)) = found.first() {
             host.say(format_args!(
                 "note: of {name} {} also in train, pixel for pixel, so its figures are too good; the first: {name}'s {} is \
@@ -124,5 +120,4 @@ pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<
             ));
         }
     }
-    Ok(())
 }

@@ -56,6 +56,15 @@ fn frame(out: &mut String, height: f64, title: &str, [across, up]: [&str; 2], fr
     let _ = writeln!(out, "<text x=\"{}\" y=\"{}\">{up}</text>", LEFT, TOP - 12.0);
 }
 
+/// How the line of class `i` is drawn: seven colours, then the same seven broken in three ways.
+pub fn line(i: usize) -> String {
+    let colour = i % 7;
+    match i / 7 % 4 {
+        0 => format!("c{colour}"),
+        broken => format!("c{colour} d{broken}"),
+    }
+}
+
 /// All curves, and the diagonal of a coin.
 pub fn roc(rocs: &[(&str, Option<Roc>)]) -> String {
     let mut out = String::new();
@@ -74,8 +83,8 @@ pub fn roc(rocs: &[(&str, Option<Roc>)]) -> String {
             roc.points.iter().map(|p| format!("{:.1} {:.1}", x(p[0]), y(p[1]))).collect();
         let _ = writeln!(
             out,
-            "<path class=\"curve c{}\" d=\"M{}\"><title>{}: AUC {:.4}</title></path>",
-            i % 7,
+            "<path class=\"curve {}\" d=\"M{}\"><title>{}: AUC {:.4}</title></path>",
+            line(i),
             points.join("L"),
             escape(class),
             roc.area
@@ -136,4 +145,19 @@ pub fn reliability(calibration: &Calibration) -> String {
     );
     out.push_str("</svg>\n");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_past_the_seventh_have_lines_of_their_own() {
+        let all: std::collections::HashSet<String> = (0..28).map(line).collect();
+        assert_eq!(all.len(), 28);
+        let style = include_str!("style.css");
+        for name in all.iter().flat_map(|all| all.split(' ')) {
+            assert!(style.contains(&format!(".{name}{{stroke")), "{name} has no rule");
+        }
+    }
 }

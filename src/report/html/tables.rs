@@ -1,6 +1,7 @@
 //! The page's tables.
 
 use super::escape;
+use super::plots::line;
 use crate::report::Outcome;
 use crate::report::outcome::MOST_CLASSES;
 use crate::report::roc::Roc;
@@ -76,7 +77,11 @@ pub fn areas(rocs: &[(&str, Option<Roc>)]) -> String {
             Some(roc) => format!("AUC <b>{:.4}</b>", roc.area),
             None => "no curve: it needs pictures of the class and others".into(),
         };
-        let _ = writeln!(items, "<li><i class=\"c{}\"></i>{}{against}: {area}</li>", i % 7, escape(class));
+        let (line, class) = (line(i), escape(class));
+        let swatch = format!(
+            "<svg width=\"24\" height=\"4\" aria-hidden=\"true\"><path class=\"{line}\" d=\"M0 2H24\"/></svg>"
+        );
+        let _ = writeln!(items, "<li>{swatch}{class}{against}: {area}</li>");
     }
     format!("<ul class=\"key\">\n{items}</ul>\n")
 }
