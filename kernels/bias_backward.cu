@@ -36,7 +36,7 @@ __device__ __forceinline__ void sum_rows(
 
     float sum = 0.0f;
     if (c < columns)
-        for (unsigned row = begin + line; row < end; row += LINES) sum += dy[row * columns + c];
+        sum = sum_every<LINES>(begin + line, end, [&](const unsigned row) { return dy[row * columns + c]; });
     part[line][lane] = sum;
     __syncthreads();
 
@@ -63,12 +63,17 @@ __device__ __forceinline__ void sum_wide_rows(
 
     float sum[EACH] = {};
     if (left > 0 && aligned) {
-        #pragma unroll 4
-        for (unsigned row = begin + line; row < end; row += ROWS) {
-            float v[EACH];
-            read(dy + row * p.columns + c, EACH, true, v);
+        #pragma unroll 1
+        for (unsigned row = begin + line; row < end; row += 4 * ROWS) {
+            // Rows past the end are zeros, which change no sum (reduce.cuh).
+            float v[4][EACH] = {};
             #pragma unroll
-            for (unsigned k = 0; k < EACH; ++k) sum[k] += v[k];
+            for (unsigned j = 0; j < 4; ++j)
+                if (row + j * ROWS < end) read(dy + (row + j * ROWS) * p.columns + c, EACH, true, v[j]);
+            #pragma unroll
+            for (unsigned j = 0; j < 4; ++j)
+                #pragma unroll
+                for (unsigned k = 0; k < EACH; ++k) sum[k] += v[j][k];
         }
     } else if (left > 0) {
         #pragma unroll 1

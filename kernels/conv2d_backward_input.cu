@@ -72,13 +72,21 @@ extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_input(
     for (int side = 0; side < 8; side += 4) {
         const int column = first_channel + my_column() + side * 8;     // 0 or 32 further
         #pragma unroll
-        for (int r = 0; r < 8; ++r) {
-            const int pixel = first_pixel + my_row() + r / 4 * 64 + r % 4;
-            if (pixel >= pixels) continue;
-            const int place = pixel * c_in + column, left = c_in - column;
-            float4 v = pack4(&sums[r][side]);
-            if (mask) v = relu_mask4(v, read4(mask + place, left, c_in % 4 == 0));
-            write4(dx + place, v, left, c_in % 4 == 0);
+        for (int half = 0; half < 2; ++half) {
+            const int pixel = first_pixel + my_row() + half * 64, left = c_in - column;
+            const auto place = [&](const int r) { return (pixel + r) * c_in + column; };
+            // Four of the mask before the first store: a load stays behind a store that could be to the same place.
+            float4 outputs[4];
+            #pragma unroll
+            for (int r = 0; r < 4; ++r)
+                if (mask) outputs[r] = read4(mask + place(r), pixel + r < pixels ? left : 0, c_in % 4 == 0);
+            #pragma unroll
+            for (int r = 0; r < 4; ++r) {
+                if (pixel + r >= pixels) continue;
+                float4 v = pack4(&sums[4 * half + r][side]);
+                if (mask) v = relu_mask4(v, outputs[r]);
+                write4(dx + place(r), v, left, c_in % 4 == 0);
+            }
         }
     }
 }

@@ -321,26 +321,25 @@ __device__ __forceinline__ void run_epilogue(
     const unsigned box = boxes + turn % Tile::BUFFERS * BOX_16;
     const int lane = threadIdx.x % 32, pixels = p.n * p.h * p.w;
     const int chunk = lane % 8, place = (row + lane / 8) * int(p.c_in) + column + chunk * 8;
-    // The mask is loaded before it is needed, where there are registers for it.
-    constexpr bool EARLY = Tile::BLOCKS == 1;
+    // The mask is loaded before it is needed: behind a store to what could be the same place each load would wait for the
+    // one before it.
     uint4 outputs[4];
-    const auto output = [&](const int k) {
-        return *reinterpret_cast<const uint4*>(epilogue.mask + (place + k * 4 * int(p.c_in)));
-    };
-    if (EARLY && epilogue.mask) {
+    if (epilogue.mask) {
         #pragma unroll
-        for (int k = 0; k < 4; ++k)
-            outputs[k] = row + lane / 8 + k * 4 < pixels ? output(k) : make_uint4(0, 0, 0, 0);
+        for (int k = 0; k < 4; ++k) {
+            const auto at = reinterpret_cast<const uint4*>(epilogue.mask + (place + k * 4 * int(p.c_in)));
+            outputs[k] = row + lane / 8 + k * 4 < pixels ? *at : make_uint4(0, 0, 0, 0);
+        }
     }
     __syncwarp();
     #pragma unroll
     for (int part = 0; part < 4; ++part) put_acc(box, part, acc + part * 8, epilogue, column);
     __syncwarp();
-    #pragma unroll(EARLY ? 4 : 1)
+    #pragma unroll
     for (int k = 0; k < 4; ++k) {
         if (row + lane / 8 + k * 4 >= pixels) continue;
         uint4 v = load_chunk(box + swizzled_offset(lane / 8 + k * 4, chunk));
-        if (epilogue.mask) v = relu_mask_bf16(v, EARLY ? outputs[k] : output(k));
+        if (epilogue.mask) v = relu_mask_bf16(v, outputs[k]);
         *reinterpret_cast<uint4*>(epilogue.dx + (place + k * 4 * int(p.c_in))) = v;
     }
 }

@@ -27,6 +27,7 @@
 // Bytes per weight: 4·parts read and 4 written; of the step 4·parts + 8 read and 8 written, 2 more with a shadow:
 // bound by bandwidth, and 8 less than a gradient that is written and read again.
 
+#include "reduce.cuh"
 #include "rmsprop.cuh"
 #include "tensors.cuh"
 
@@ -101,10 +102,7 @@ __device__ __forceinline__ void reduce(
     const unsigned before = bias_blocks(biases, bias.len);
     if (blockIdx.x < before) {
         return sum_lines(bias.len, [&](const unsigned filter, const unsigned line) {
-            float sum = 0.0f;
-            #pragma unroll 4
-            for (unsigned k = line; k < bias.count; k += LINES) sum += biases[k * bias.len + filter];
-            return sum;
+            return sum_every<LINES>(line, bias.count, [&](const unsigned k) { return biases[k * bias.len + filter]; });
         }, dbias);
     }
     const unsigned at = 4 * ((blockIdx.x - before) * LINEAR + threadIdx.x);
@@ -146,12 +144,11 @@ __device__ __forceinline__ void reduce_slots(
     const unsigned across = (columns + split.columns - 1) / split.columns, tiles = down * across;
     if (blockIdx.x < before) {
         return sum_lines(p.c_out, [&](const unsigned filter, const unsigned line) {
-            float sum = 0.0f;
             if constexpr (ROWS) {
-                // There may be thousands, and a load takes as long as hundreds of instructions: eight at once.
-                #pragma unroll 8
-                for (unsigned k = line; k < bias_rows; k += LINES) sum += biases[k * p.c_out + filter];
+                // There may be thousands.
+                return sum_every<LINES>(line, bias_rows, [&](const unsigned k) { return biases[k * p.c_out + filter]; });
             } else {
+                float sum = 0.0f;
                 #pragma unroll 1
                 for (unsigned k = line; k < across; k += LINES) {
                     const unsigned tile = k * down + filter / split.rows;
@@ -159,8 +156,8 @@ __device__ __forceinline__ void reduce_slots(
                     for (unsigned g = of.first; g <= of.last; ++g)
                         sum += biases[(g + tile) * split.rows + filter % split.rows];
                 }
+                return sum;
             }
-            return sum;
         }, dbias);
     }
     const unsigned at = (blockIdx.x - before) * LINEAR + threadIdx.x;

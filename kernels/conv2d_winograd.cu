@@ -128,17 +128,23 @@ __device__ __forceinline__ void output(
     read_points(points + at, all, m);
     both_sides<F::at>(m, out);
     const float shift = bias ? bias[at % c] : 0.0f;
+    const auto is_inside = [&](const int a, const int b) { return tile.i + a < h && tile.j + b < w; };
+    const auto place = [&](const int a, const int b) { return tile.at + (a * w + b) * c; };
+    // All of the mask before the first store: a load stays behind a store that could be to the same place.
     #pragma unroll
     for (int a = 0; a < F::M; ++a)
         #pragma unroll
         for (int b = 0; b < F::M; ++b) {
-            if (tile.i + a >= h || tile.j + b >= w) continue;
-            const int to = tile.at + (a * w + b) * c;
             float v = out[a][b] + shift;
             if (relu) v = rectify(v);
-            if (mask) v = mask[to] > 0.0f ? v : 0.0f;
-            y[to] = v;
+            if (mask) v = is_inside(a, b) && mask[place(a, b)] > 0.0f ? v : 0.0f;
+            out[a][b] = v;
         }
+    #pragma unroll
+    for (int a = 0; a < F::M; ++a)
+        #pragma unroll
+        for (int b = 0; b < F::M; ++b)
+            if (is_inside(a, b)) y[place(a, b)] = out[a][b];
 }
 
 // The maxima of ReLU(Aᵀ m A + bias) over 2x2, and their winners (pool.cuh), which may be null.

@@ -5,11 +5,13 @@
 
 use crate::support;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use support::run::{Case, Data};
 use support::{cases, devices, naive, optimizer};
 use vgg_ft::device::augment::{Border, Gather};
-use vgg_ft::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd, Slot};
-use vgg_ft::device::{Buffer, Call, Device, Dtype, Precision};
+use vgg_ft::device::call::{Adjust, Keeps, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd, Slot};
+use vgg_ft::device::{Buffer, Call, Device, Dtype, LossScale, Precision};
 use vgg_ft::error::Kind;
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::{Conv2d, Dense, Pool2d};
@@ -55,14 +57,18 @@ fn kernels_for_hopper_agree_with_naive_loops() {
 }
 
 /// The table of names is read from the source, so a new call without a case is found.
+/// Names of all calls.
+fn names() -> impl Iterator<Item = &'static str> {
+    let source = include_str!("../src/device/call/name.rs");
+    source.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split("=> \"").nth(1))
+}
+
 #[test]
 fn every_call_has_cases() {
-    let source = include_str!("../src/device/call/name.rs");
-    let names = source.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split("=> \"").nth(1));
     let device = &devices::cpus(&[1])[0];
     let cases = cases::all();
     let mut count = 0;
-    for name in names {
+    for name in names() {
         count += 1;
         assert!(cases.iter().any(|case| case.call_name(&**device) == name), "{name} has no case");
     }
@@ -130,6 +136,9 @@ fn accepts(
     }
 }
 
+/// Calls whose empty forms are tested elsewhere, steps by `optimizers_with_nothing_to_do`; and one that has none.
+const ELSEWHERE: [&str; 4] = ["rmsprop_step", "sgd_step", "adamw_step", "update_loss_scale"];
+
 /// An empty batch, and sums of nothing, which are zero.
 #[test]
 fn calls_with_nothing_to_do_are_taken() {
@@ -149,7 +158,11 @@ fn calls_with_nothing_to_do_are_taken() {
         let six = some(6);
         let (mut y, mut z, mut e) = (nothing(), nothing(), device.upload::<u8>(&[]).unwrap());
         let (mut big, mut small, mut eight) = (some(conv.weight().len()), some(6), some(8));
-        let run = |call: Call<'_>| device.run(call).unwrap();
+        let seen = RefCell::new(BTreeSet::new());
+        let run = |call: Call<'_>| {
+            seen.borrow_mut().insert(call.name());
+            device.run(call).unwrap();
+        };
         run(Call::Normalize { rows: 0, rule: normalize, pixels: &none_u8, y: &mut y });
         let border = Border::Nearest;
         let empty = Gather { count: 3, n: 0, h: 0, w: 4, border, ranged: true, rule: normalize };
@@ -232,6 +245,7 @@ fn calls_with_nothing_to_do_are_taken() {
         run(Call::Transpose { batch: 2, rows: 0, columns: 3, x: &none, y: &mut y });
         run(Call::Softmax { classes: 3, x: &none, y: &mut y });
         run(Call::Add { x: &none, into: &mut y });
+        fused_with_nothing_to_do(&run, device);
         optimizers_with_nothing_to_do(device);
         let (nothing, weights) = (LossRule::mean(0), None);
         run(Call::SigmoidCrossEntropy {
@@ -251,10 +265,59 @@ fn calls_with_nothing_to_do_are_taken() {
             outcome: &mut y,
             dlogits: Some(&mut z),
         });
+        for name in names().filter(|name| !ELSEWHERE.contains(name)) {
+            assert!(seen.borrow().contains(name), "{name} is not asked for nothing");
+        }
         assert!(device.download::<f32>(&big).unwrap().iter().all(|&x| x == 0.0));
         assert!(device.download::<f32>(&small).unwrap().iter().all(|&x| x == 0.0));
         assert!(device.download::<f32>(&eight).unwrap().iter().all(|&x| x == 5.0), "the bias alone");
     }
+}
+
+/// Steps on a gradient of no samples, which is zero: the mean square shrinks, the weights stay. And gradients without elements.
+fn fused_with_nothing_to_do(run: &dyn Fn(Call<'_>), device: &dyn Device) {
+    let none = device.zeros(0).unwrap();
+    let (x, dy, rule) = (&none, &none, Rmsprop { rho: 0.5, ..Rmsprop::default() });
+    let geometry = Conv2d { n: 0, h: 4, w: 4, c_in: 32, c_out: 32 };
+    let state =
+        |len: usize| [device.upload(&vec![2.0f32; len]).unwrap(), device.upload(&vec![3.0f32; len]).unwrap()];
+    let [mut velocity, mut weight] = state(geometry.weight().len());
+    let (shadow, dbias) = (None, None);
+    run(Call::Conv2dRmspropStep {
+        geometry,
+        rule,
+        x,
+        dy,
+        velocity: &mut velocity,
+        weight: &mut weight,
+        shadow,
+        dbias,
+    });
+    let geometry = Dense { n: 0, c_in: 3, c_out: 2 };
+    let [mut small_velocity, mut small_weight] = state(6);
+    run(Call::DenseRmspropStep {
+        geometry,
+        rule,
+        x,
+        dy,
+        velocity: &mut small_velocity,
+        weight: &mut small_weight,
+    });
+    for (buffer, want) in [(&velocity, 1.0), (&weight, 3.0), (&small_velocity, 1.0), (&small_weight, 3.0)] {
+        let found = device.download::<f32>(buffer).unwrap();
+        assert!(found.iter().all(|&value| value == want), "{:?}: {} of {want}", device.describe(), found[0]);
+    }
+    let geometries = [3, 64].map(|c_in| Conv2d { n: 0, h: 4, w: 4, c_in, c_out: 64 });
+    let weights = geometries.map(|g| device.zeros(g.weight().len()).unwrap());
+    let bias = device.zeros(64).unwrap();
+    let y = &mut device.zeros(0).unwrap();
+    let (weights, biases) = (weights.each_ref(), [&bias; 2]);
+    run(Call::Conv2dConv2dMaxpool2dForward { geometries, x, weights, biases, y });
+    let start = support::loss_scale::words(LossScale::START);
+    let mut scaling = device.upload(&start).unwrap();
+    run(Call::ScaleGradient { scaling: &scaling, gradient: &mut device.zeros(0).unwrap() });
+    run(Call::CheckGradients { gradients: vec![&none], scaling: &mut scaling });
+    assert_eq!(device.download::<u32>(&scaling).unwrap(), start);
 }
 
 /// No tensor at all, and one without elements beside one that has some.
@@ -268,6 +331,29 @@ fn optimizers_with_nothing_to_do(device: &dyn Device) {
     let tensors = optimizer::slots(rule.keeps(), &inputs, &mut outputs);
     device.run(optimizer::call(rule, 1, Adjust::NONE, tensors)).unwrap();
     assert_eq!(device.download::<f32>(&outputs[1]).unwrap(), [-1.0, -2.0]);
+}
+
+/// A unit that is off for good: its states become zero on the cpu, and do not stay as numbers that slow it down.
+#[test]
+fn states_without_gradients_settle() {
+    let device = &*devices::cpus(&[1])[0];
+    for rule in optimizer::rules() {
+        let start = vec![f32::MIN_POSITIVE; 70];
+        let inputs = [device.zeros(70).unwrap()];
+        let mut outputs: Vec<Buffer> = (0..4).map(|_| device.upload(&start).unwrap()).collect();
+        let Keeps { velocity, momentum, mean, .. } = rule.keeps();
+        let states = [velocity, momentum, mean].into_iter().filter(|kept| *kept).count();
+        outputs[states] = device.upload(&[1.0f32; 70]).unwrap();
+        for step in 1..100 {
+            let tensors = optimizer::slots(rule.keeps(), &inputs, &mut outputs);
+            device.run(optimizer::call(rule, step, Adjust::NONE, tensors)).unwrap();
+        }
+        for output in &outputs {
+            let found = device.download::<f32>(output).unwrap();
+            let settled = |value: &f32| *value == 0.0 || value.abs() >= f32::MIN_POSITIVE;
+            assert!(found.iter().all(settled), "{rule:?}: {:e}", found[0]);
+        }
+    }
 }
 
 /// State that is missing, and state that the rule does not know; and the fused step of another rule.

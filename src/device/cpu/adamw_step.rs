@@ -1,7 +1,7 @@
 //! AdamW's step.
 
 use super::simd::widest;
-use super::tensors::{self, PIECE, Part};
+use super::tensors::{self, PIECE, Part, settled};
 use super::workshop::Workshop;
 use crate::device::call::{AdamwNow, Adjust};
 
@@ -14,12 +14,14 @@ widest! {
     /// One thread's part.
     fn chunk(now: AdamwNow, adjust: (Adjust, f32), part: Part<'_>) {
         let AdamwNow { alpha, new_1, new_2, epsilon } = now;
+        // Epsilon must hide what is left out.
+        let least = if epsilon >= 1e-10 { f32::MIN_POSITIVE } else { 0.0 };
         for mut part in part.cut(PIECE) {
             let g = part.adjusted(adjust.0, adjust.1);
             let states = part.momentum.iter_mut().zip(part.velocity);
             for ((w, (m, v)), &g) in part.weight.iter_mut().zip(states).zip(&g) {
-                *m += (g - *m) * new_1;
-                *v += (g * g - *v) * new_2;
+                *m = settled(*m + (g - *m) * new_1, least);
+                *v = settled(*v + (g * g - *v) * new_2, least);
                 *w -= *m * alpha / (v.sqrt() + epsilon);
             }
         }

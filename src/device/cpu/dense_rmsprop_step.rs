@@ -20,7 +20,12 @@ pub fn dense_rmsprop_step(
     weight: &mut [f32],
 ) -> Result<()> {
     let Dense { n, c_out, .. } = geometry;
-    if n == 0 || weight.is_empty() {
+    if weight.is_empty() {
+        return Ok(());
+    }
+    if n == 0 {
+        // The gradient is zero, and the step one of it.
+        rmsprop_step::rest(rule, velocity);
         return Ok(());
     }
     let jobs = velocity.chunks_mut(INPUTS * c_out).zip(weight.chunks_mut(INPUTS * c_out)).enumerate();

@@ -1,7 +1,7 @@
 //! RMSprop's step.
 
 use super::simd::widest;
-use super::tensors::{self, PIECE, Part};
+use super::tensors::{self, PIECE, Part, settled};
 use super::workshop::Workshop;
 use crate::device::call::{Adjust, Rmsprop};
 
@@ -14,17 +14,9 @@ pub fn rmsprop_step(shop: &Workshop, rule: Rmsprop, adjust: Adjust, tensors: Vec
     }
 }
 
-/// The smallest mean square that is kept as it is. Of a unit that is off for good it shrinks to a subnormal number, which no
-/// further product makes smaller, and with which a processor computes at half the speed or less. To take 0 for it changes no
-/// weight where epsilon is much larger than its root. (A card has no such numbers to fear, and keeps them.)
+/// The smallest mean square that is kept as it is: epsilon must be much larger than its root.
 fn least(rule: Rmsprop) -> f32 {
     if rule.epsilon >= 1e-10 { f32::MIN_POSITIVE } else { 0.0 }
-}
-
-#[inline(always)]
-fn settled(v: f32, least: f32) -> f32 {
-    // A NaN stays.
-    if v < least { 0.0 } else { v }
 }
 
 widest! {
@@ -62,7 +54,7 @@ widest! {
             }
             if centered {
                 for ((root, mean), &g) in root.iter_mut().zip(part.mean).zip(&way) {
-                    *mean = rho * *mean + (1.0 - rho) * g;
+                    *mean = settled(rho * *mean + (1.0 - rho) * g, least);
                     *root -= *mean * *mean;
                     // No variance is negative; its rounding may be, and then has no root. (`max` would hide a NaN.)
                     if *root < 0.0 {
@@ -78,7 +70,7 @@ widest! {
             way.iter_mut().zip(&root).for_each(|(way, root)| *way = rate * *way / root);
             if momentum > 0.0 {
                 for (way, m) in way.iter_mut().zip(part.momentum) {
-                    *m = momentum * *m + *way;
+                    *m = settled(momentum * *m + *way, least);
                     *way = *m;
                 }
             }

@@ -1,7 +1,7 @@
 //! The step of gradient descent.
 
 use super::simd::widest;
-use super::tensors::{self, PIECE, Part};
+use super::tensors::{self, PIECE, Part, settled};
 use super::workshop::Workshop;
 use crate::device::call::{Adjust, Sgd};
 
@@ -19,7 +19,7 @@ widest! {
             way.iter_mut().for_each(|way| *way *= rate);
             if momentum > 0.0 {
                 for (way, m) in way.iter_mut().zip(part.momentum) {
-                    *m = momentum * *m - *way;
+                    *m = settled(momentum * *m - *way, f32::MIN_POSITIVE);
                     *way = if nesterov { momentum * *m - *way } else { *m };
                 }
                 part.weight.iter_mut().zip(&way).for_each(|(w, way)| *w += way);

@@ -45,18 +45,10 @@ pub fn legacy<'a>(model: &Model<'a>, dialect: Dialect, root: &mut Group<'a>) -> 
 pub fn numbered<'a>(model: &Model<'a>, root: &mut Group<'a>) -> Result<()> {
     root.group("vars").text("name", model.architecture().name.clone());
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for layer in layers(model, Dialect::Keras3) {
-        let class = match layer.class {
-            "InputLayer" => continue,
-            "Conv2D" => "conv2d",
-            "MaxPooling2D" => "max_pooling2d",
-            "Flatten" => "flatten",
-            "Dense" => "dense",
-            "Dropout" => "dropout",
-            _ => "rescaling",
-        };
-        let number = seen.entry(class).or_default();
-        let place = if *number == 0 { class.to_owned() } else { format!("{class}_{number}") };
+    for layer in layers(model, Dialect::Keras3).iter().filter(|layer| layer.class != "InputLayer") {
+        let class = snake_case(layer.class);
+        let number = seen.entry(layer.class).or_default();
+        let place = if *number == 0 { class } else { format!("{class}_{number}") };
         *number += 1;
         let vars = root.group("layers").group(&place).group("vars");
         vars.text("name", layer.name.clone());
@@ -67,9 +59,45 @@ pub fn numbered<'a>(model: &Model<'a>, root: &mut Group<'a>) -> Result<()> {
     Ok(())
 }
 
+/// `max_pooling2d` of `MaxPooling2D`: `keras.src.utils.naming.to_snake_case` for names of letters and digits. An underscore
+/// goes before a word (a capital and small letters) and between a small letter and a capital.
+fn snake_case(class: &str) -> String {
+    let letters: Vec<char> = class.chars().collect();
+    let mut out = String::new();
+    for (at, letter) in letters.iter().enumerate() {
+        let is_small = |at: usize| letters.get(at).is_some_and(char::is_ascii_lowercase);
+        if at > 0 && letter.is_ascii_uppercase() && (is_small(at + 1) || is_small(at - 1)) {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
+}
+
 /// Kernel and bias of the layer called `name`, or nothing.
 fn tensors<'a>(model: &Model<'a>, name: &str) -> Result<Vec<Tensor<'a>>> {
     let placed = model.architecture().layers().iter().find(|placed| placed.name == name);
     let pair = placed.map(|placed| model.tensors(placed)).transpose()?.flatten();
     Ok(pair.map_or_else(Vec::new, Vec::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Keras 3.9's `to_snake_case` gives.
+    #[test]
+    fn classes_are_written_as_keras_writes_them() {
+        for (class, name) in [
+            ("Conv2D", "conv2d"),
+            ("MaxPooling2D", "max_pooling2d"),
+            ("GlobalAveragePooling2D", "global_average_pooling2d"),
+            ("Rescaling", "rescaling"),
+            ("Flatten", "flatten"),
+            ("Dense", "dense"),
+            ("ReLU", "re_lu"),
+        ] {
+            assert_eq!(snake_case(class), name);
+        }
+    }
 }

@@ -270,3 +270,25 @@ pub fn widened(numbers: &Numbers) -> Numbers {
         other => other.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernels::KERNELS;
+    use super::*;
+    use crate::device::gpu::module::MODULES;
+
+    /// What has a kernel of 16 bits has arrays of 16 bits; or it is a product of f32 that tensor cores round.
+    #[test]
+    fn kernels_of_sixteen_bits_say_which_arrays_are() {
+        let mut seen = 0;
+        for kernel in KERNELS {
+            let start = format!("{}_bf16", kernel.name);
+            if MODULES.iter().flat_map(|module| module.entries).any(|entry| entry.name.starts_with(&start)) {
+                let known = activations(kernel.name).len() + factors(kernel.name).len();
+                assert!(known > 0, "{start} is an entry, and task::emulate::form knows none of its arrays");
+                seen += 1;
+            }
+        }
+        assert!(seen > 10, "{seen}");
+    }
+}

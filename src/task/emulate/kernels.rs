@@ -179,11 +179,15 @@ mod tests {
         let calls = include_str!("../../device/call/name.rs");
         let names: Vec<_> =
             calls.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split("=> \"").nth(1)).collect();
+        for name in &names {
+            assert!(KERNELS.iter().any(|kernel| kernel.name == *name), "the call {name} is not in KERNELS");
+        }
         assert_eq!(names.len(), KERNELS.len());
         for kernel in KERNELS {
             assert!(names.contains(&kernel.name), "{} is no call", kernel.name);
             let start = format!("| `{}` | ", kernel.name);
-            let row = readme.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+            let row = readme.lines().find_map(|line| line.strip_prefix(&start));
+            let row = row.unwrap_or_else(|| panic!("kernels/README.md has no row that begins with {start}"));
             let cell = row.split(" | ").next().unwrap();
             assert!(kernel.formula.starts_with(cell), "{}: kernels/README.md says {cell}", kernel.name);
         }

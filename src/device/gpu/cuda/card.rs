@@ -45,8 +45,6 @@ pub struct Card {
     pub name: String,
     /// Bytes of memory.
     pub memory: u64,
-    /// Multiprocessors: a slice of a card has its name, and fewer.
-    pub sms: u32,
     /// What a launch may ask for, with the compute capability.
     pub limits: Limits,
     /// How the driver calls it.
@@ -155,9 +153,9 @@ fn card(library: &Library, number: c_int) -> Result<Card> {
         number: number.unsigned_abs() as usize,
         name: String::from_utf8_lossy(&name[..end]).trim().to_owned(),
         memory: memory as u64,
-        sms: ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         limits: Limits {
             capability,
+            sms: ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
             grid: [
                 ask(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X)?,
                 ask(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y)?,
@@ -198,7 +196,6 @@ mod tests {
             number,
             name: format!("Card {number}"),
             memory: 8 << 30,
-            sms: 1,
             limits: limits(capability),
             device: 0,
         };

@@ -315,7 +315,7 @@ impl Driver for Cuda {
     }
 
     fn card(&self) -> Option<&'static plan::Card> {
-        plan::Card::of(&self.card.name, self.card.sms, self.card.memory)
+        plan::Card::of(&self.card.name, self.card.limits.sms, self.card.memory)
     }
 
     fn tensor_map(&self, map: &TensorMap) -> Result<[u8; tensor_map::BYTES]> {

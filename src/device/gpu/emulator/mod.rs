@@ -97,9 +97,11 @@ impl Emulator {
             })?;
         Ok(Self {
             options,
-            // CUDA C++ Programming Guide, "Technical Specifications"; those of 8.0 and 9.0.
+            // CUDA C++ Programming Guide, "Technical Specifications"; those of 8.0 and 9.0; as many multiprocessors as a
+            // large card has.
             limits: Limits {
                 capability: options.capability,
+                sms: 132,
                 grid: [i32::MAX as u32, 65535, 65535],
                 block: [1024, 1024, 64],
                 threads: 1024,

@@ -165,9 +165,6 @@ pub fn dense_rmsprop_step(
         site.f32("velocity", velocity, g.weight().len())?,
         site.f32("weight", weight, g.weight().len())?,
     ];
-    if g.n == 0 {
-        return Ok(()); // without samples there is no step, as on the cpu
-    }
     site.launch("dense_rmsprop_step", weight_grid(g), 256, args)
 }
 

@@ -5,7 +5,7 @@
 
 use super::conv2d::{geometry, pixels};
 use super::mma::Format;
-use super::{SMS, Site, sm90};
+use super::{Site, sm90};
 use crate::device::Buffer;
 use crate::device::gpu::ladder::{Factors, Rung};
 use crate::device::gpu::launch::Arg;
@@ -49,6 +49,6 @@ pub fn conv2d_forward(
     let bias = site.f32("bias", bias, g.c_out)?;
     let args = [geometry(site, g)?, Arg::value("relu", &u32::from(relu)), x, weight, bias, y];
     let [down, across] = [pixels(g).div_ceil(rows), g.c_out.div_ceil(columns)];
-    let grid = if rung.stays { [(down * across).min(SMS), 1, 1] } else { [down, across, 1] };
+    let grid = if rung.stays { [(down * across).min(site.sms()), 1, 1] } else { [down, across, 1] };
     site.launch_as(rung.name, grid, ([rung.block[0], rung.block[1], 1], rung.shared), args)
 }

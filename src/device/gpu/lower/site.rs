@@ -1,5 +1,6 @@
 //! Where the launches of one call are put together.
 
+use super::SMS;
 use crate::device::arm::Arm;
 use crate::device::gpu::driver::{Address, Driver};
 use crate::device::gpu::launch::{Arg, Launch};
@@ -72,6 +73,12 @@ impl<'a> Site<'a> {
     /// Of the device: 80 for 8.0.
     fn capability(&self) -> u32 {
         self.driver.limits().capability
+    }
+
+    /// Multiprocessors for blocks that stay until all tiles are done, where bits do not depend on how many those are: the
+    /// card's, a small one's or a part's too, but no more than [`SMS`].
+    pub fn sms(&self) -> usize {
+        SMS.min(self.driver.limits().sms as usize)
     }
 
     /// Whether the device can work in `precision`, with the reason.
@@ -224,7 +231,10 @@ impl<'a> Site<'a> {
                 .arm
                 .refuse(format!("no kernel of the name {entry} runs on this device"))
                 .fact("compute capability", capability::in_words(self.capability()))
-                .help("use --device cpu; that the card was taken at all is a bug in vgg-ft"));
+                .help(
+                    "use --device cpu; that the card was taken at all is a bug in vgg-ft (of one's own new .cu file: run \
+                     scripts/ptx, which lists it for the build)",
+                ));
         };
         let args = args.into();
         let cost = match (self.cost.take(), self.last) {

@@ -206,6 +206,7 @@ impl Card {
         };
         Limits {
             capability: self.capability,
+            sms: self.sms,
             grid: [0x7FFF_FFFF, 65_535, 65_535],
             block: [1024, 1024, 64],
             threads: 1024,

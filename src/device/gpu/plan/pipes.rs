@@ -78,8 +78,9 @@ mod tests {
             for entry in module.entries {
                 for capability in [75, 80, 86, 89, 90].into_iter().filter(|&c| module.runs_on(c)) {
                     let pipes = Pipes::find(entry.name, capability);
-                    let pipes =
-                        pipes.unwrap_or_else(|| panic!("{} has no row: run scripts/sass-model", entry.name));
+                    let pipes = pipes.unwrap_or_else(|| {
+                        panic!("{} has no row: run scripts/ptx, then scripts/sass-model", entry.name)
+                    });
                     assert!(pipes.instructions > 0 && pipes.registers > 0, "{}: {pipes:?}", entry.name);
                     // One for ragged sizes may have a loop without being hot.
                     assert!(pipes.is_loop || !hot.contains(&entry.name), "{} {capability}", entry.name);

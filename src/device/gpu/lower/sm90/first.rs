@@ -43,7 +43,7 @@ pub fn conv2d_conv2d_maxpool2d_forward(
         one,
         other,
     ];
-    site.launch_with(ENTRY, [FEW.tiles(second).min(super::SMS), 1, 1], (384, SHARED), args)
+    site.launch_with(ENTRY, [FEW.tiles(second).min(site.sms()), 1, 1], (384, SHARED), args)
 }
 
 const ENTRY: &str = "conv2d_conv2d_maxpool2d_forward_sm90_64x8x32";

@@ -2,8 +2,8 @@
 //! `conv2d_sm90_pool.cu` and `conv2d_sm90_first.cu` of bf16, `conv2d_sm90_tf32.cu` and `conv2d_sm90_tf32_weight.cu`.
 //!
 //! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its
-//! launches, with tensor maps of what TMA reads and writes. Tiles and grids are functions of the geometry alone; those
-//! of the weights' gradient, and tiles whose depth is shared, change the order of a sum.
+//! launches, with tensor maps of what TMA reads and writes. Tiles are functions of the geometry alone, and so is the grid
+//! of the weights' gradient: both change the order of a sum there, and where a tile's depth is shared.
 
 mod first;
 #[cfg(test)]
@@ -172,7 +172,7 @@ fn forward(
         site.f32("bias", bias, g.c_out)?,
     ];
     args.extend(left(site, tile, [pixels(g), g.c_out])?);
-    let grid = tile.grid(pixels(g), g.c_out);
+    let grid = tile.grid(pixels(g), g.c_out, site.sms());
     site.launch_with(&tile.entry("conv2d_forward"), grid, (tile.threads, tile.shared), args)
 }
 
@@ -215,7 +215,7 @@ pub fn conv2d_maxpool2d_forward(
             winner,
         ];
         let entry = format!("conv2d_maxpool2d_forward_sm90_{}x8x{}", halo.filters, halo.lines);
-        return site.launch_with(&entry, [halo.tiles(g).min(SMS), 1, 1], (384, halo.shared), args);
+        return site.launch_with(&entry, [halo.tiles(g).min(site.sms()), 1, 1], (384, halo.shared), args);
     }
     let tile = Tile::of_bf16([pixels(g), g.c_out], g.c_in);
     maxpool2d::behind(site, g, Form::BF16, outputs, |site, z| {
@@ -263,7 +263,7 @@ fn backward_input(
         args.extend(left(site, tile, [pixels(g), g.c_in])?);
         args
     };
-    let grid = tile.grid(pixels(g), g.c_in);
+    let grid = tile.grid(pixels(g), g.c_in, site.sms());
     site.launch_with(&tile.entry("conv2d_backward_input"), grid, (tile.threads, tile.shared), args)
 }
 
@@ -327,10 +327,15 @@ struct Shares {
 impl Shares {
     /// Among `most` blocks at most, with `step` pixels a step.
     fn of(g: Conv2d, tile: Tile, step: usize, most: usize) -> Self {
-        let tiles = g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns);
+        let tiles = Self::tiles(g, tile);
         let steps = pixels(g).div_ceil(step);
         let blocks = (tiles * steps).min(most);
         Self { blocks, steps, slots: blocks + tiles - 1 }
+    }
+
+    /// Tiles that are shared.
+    fn tiles(g: Conv2d, tile: Tile) -> usize {
+        g.c_out.div_ceil(tile.rows) * (9 * g.c_in).div_ceil(tile.columns)
     }
 
     /// What the reduction is told.

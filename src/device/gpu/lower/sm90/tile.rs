@@ -100,7 +100,7 @@ impl Tile {
     /// Nanoseconds of a product, about.
     fn time(self, rows: usize, columns: usize, steps: usize) -> usize {
         let tiles = self.tiles(rows, columns);
-        let at_once = self.at_once();
+        let at_once = self.at_once(SMS);
         let (waves, rest) = (tiles / at_once, tiles % at_once);
         let ([step, end], steps) = (self.cost, steps.div_ceil(self.sharers));
         let last = match rest {
@@ -137,14 +137,18 @@ impl Tile {
         rows.div_ceil(self.rows) * (columns / self.columns)
     }
 
-    /// Tiles that are under way at once.
-    fn at_once(self) -> usize {
-        if self.sharers > 1 { CLUSTERS } else { SMS * self.blocks }
+    /// Tiles that are under way at once on so many multiprocessors, but one (of a pair, two) at least.
+    fn at_once(self, sms: usize) -> usize {
+        match self {
+            Self { sharers: 2.., .. } => (sms / self.sharers).clamp(1, CLUSTERS),
+            Self { turned: true, .. } => (sms / 2 * 2).max(2),
+            _ => sms.max(1) * self.blocks,
+        }
     }
 
-    /// Blocks that stay until all tiles are done.
-    pub fn grid(self, rows: usize, columns: usize) -> [usize; 3] {
-        [self.tiles(rows, columns).min(self.at_once()) * self.sharers, 1, 1]
+    /// Blocks that stay until all tiles are done, on so many multiprocessors: no bit depends on that.
+    pub fn grid(self, rows: usize, columns: usize, sms: usize) -> [usize; 3] {
+        [self.tiles(rows, columns).min(self.at_once(sms)) * self.sharers, 1, 1]
     }
 
     /// Sums that the sharers of all tiles leave for each other, each a whole tile; none where a block has its tile alone.

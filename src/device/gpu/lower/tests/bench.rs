@@ -18,7 +18,11 @@ impl Bench {
     }
 
     pub fn on(card: &str, precision: Precision, kernels: Kernels) -> Self {
-        let gpu = Gpu::new(Plan::new(Card::named(card).unwrap())).unwrap().with_precision(precision);
+        Self::of(Card::named(card).unwrap(), precision, kernels)
+    }
+
+    pub fn of(card: &'static Card, precision: Precision, kernels: Kernels) -> Self {
+        let gpu = Gpu::new(Plan::new(card)).unwrap().with_precision(precision);
         Self(gpu.with_kernels(kernels).unwrap())
     }
 
