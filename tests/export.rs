@@ -364,6 +364,36 @@ fn the_command_says_what_it_wrote_and_writes_over_nothing() {
     assert_eq!(left, ["m.onnx", "run"], "nothing is left behind");
 }
 
+/// Features lie as the input does: with channels first nothing is turned. (That ONNX Runtime gives them so: scripts/interop.)
+#[test]
+fn a_base_with_channels_first_gives_features_with_channels_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = Architecture::vgg(Variant::Vgg11, [32, 64]).unwrap();
+    let weights = weights(dir.path(), &base, 0);
+    for (layout, turned) in [(Layout::Nhwc, 2), (Layout::Nchw, 0)] {
+        let path = dir.path().join("base.onnx");
+        write(&path, &Model::new(&base, &weights, Preprocess::Caffe, &[]), Format::Onnx(layout)).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let count = |word: &[u8]| bytes.windows(word.len()).filter(|window| *window == word).count();
+        assert_eq!(
+            (count(b"Transpose"), count(b"Identity")),
+            (turned, usize::from(turned == 0)),
+            "{layout:?}"
+        );
+        // Behind the weights, the dimensions of `features` after those of the batch.
+        let dims = &bytes[bytes.len() - 4096..];
+        let want: &[i64] = if turned == 0 { &[512, 1, 2] } else { &[1, 2, 512] };
+        let packed: Vec<u8> = want.iter().flat_map(|&axis| dimension(axis)).collect();
+        assert!(dims.windows(packed.len()).any(|window| window == packed), "{layout:?}");
+    }
+}
+
+/// A `TensorShapeProto.Dimension` of so many, as a field of the shape: field 1, its length, field 1, a varint.
+fn dimension(axis: i64) -> Vec<u8> {
+    let number = if axis < 128 { vec![axis as u8] } else { vec![axis as u8 | 0x80, (axis >> 7) as u8] };
+    [vec![0x0a, 1 + number.len() as u8, 0x08], number].concat()
+}
+
 /// Each class has a line, whatever it is called; without classes there is none. PyTorch's recipe makes room for nothing
 /// that is not in the file.
 #[test]

@@ -47,9 +47,10 @@ fn graph<'a>(model: &Model<'a>, layout: Layout) -> Result<Message<'a>> {
         graph.node("Transpose", "channels_first", &[], [ints("perm", &[0, 3, 1, 2])]);
     }
     if let Some(affine) = model.affine() {
-        for (op, name, values) in [("Mul", "scale", affine.scale), ("Add", "offset", affine.offset)] {
+        let steps = [("Mul", "scaled", "scale", affine.scale), ("Add", "shifted", "offset", affine.offset)];
+        for (op, node, name, values) in steps {
             graph.initializer(name, Tensor { shape: vec![3, 1, 1], values: values.to_vec().into() });
-            graph.node(op, &format!("{name}d"), &[name], []);
+            graph.node(op, node, &[name], []);
         }
     }
     for layer in channels_first::layers(model)? {
@@ -91,9 +92,16 @@ fn graph<'a>(model: &Model<'a>, layout: Layout) -> Result<Message<'a>> {
             ("probabilities", vec![n as i64])
         }
         Output::Features => {
-            graph.node("Transpose", "features", &[], [ints("perm", &[0, 2, 3, 1])]);
             let last = architecture.shape_before(architecture.layers().len());
-            ("features", last.axes()[1..].iter().map(|&axis| axis as i64).collect())
+            let mut axes: Vec<i64> = last.axes()[1..].iter().map(|&axis| axis as i64).collect();
+            match layout {
+                Layout::Nhwc => graph.node("Transpose", "features", &[], [ints("perm", &[0, 2, 3, 1])]),
+                Layout::Nchw => {
+                    axes.rotate_right(1);
+                    graph.node("Identity", "features", &[], []);
+                }
+            }
+            ("features", axes)
         }
     };
     let input = match layout {

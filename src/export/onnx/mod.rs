@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::weights::write_stoppable;
 use std::path::Path;
 
-/// The axes of the input.
+/// The axes of the input, and of a base's features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `[batch, h, w, 3]`, as Keras' and our pictures lie.
