@@ -7,20 +7,20 @@
 #include "common.cuh"
 #include "params.cuh"
 
-// Σ load(k), k = begin, begin + STEP, ... below end, in this order, with eight loads on their way at once. (Of a loop that
+// Σ load(k), k = begin, begin + STEP, ... below end, in this order, with AT_ONCE loads on their way. (Of a loop that
 // says `unroll` the compiler leaves the test between two loads where it cannot count them: each waits for the one before.
 // What is past the end is a zero here, which changes no sum: one that began with +0 is never -0.)
-template <unsigned STEP, class Load>
+template <unsigned STEP, unsigned AT_ONCE = 8, class Load>
 __device__ __forceinline__ float sum_every(unsigned k, const unsigned end, const Load load)
 {
     float sum = 0.0f;
     #pragma unroll 1
-    for (; k < end; k += 8 * STEP) {
-        float v[8];
+    for (; k < end; k += AT_ONCE * STEP) {
+        float v[AT_ONCE];
         #pragma unroll
-        for (unsigned j = 0; j < 8; ++j) v[j] = k + j * STEP < end ? load(k + j * STEP) : 0.0f;
+        for (unsigned j = 0; j < AT_ONCE; ++j) v[j] = k + j * STEP < end ? load(k + j * STEP) : 0.0f;
         #pragma unroll
-        for (unsigned j = 0; j < 8; ++j) sum += v[j];
+        for (unsigned j = 0; j < AT_ONCE; ++j) sum += v[j];
     }
     return sum;
 }
@@ -29,5 +29,5 @@ __device__ __forceinline__ float sum_every(unsigned k, const unsigned end, const
 __device__ __forceinline__ float sum_of_parts(
     const Partials p, const float* RESTRICT parts, const unsigned at)
 {
-    return sum_every<1>(0, p.count, [&](const unsigned k) { return parts[k * p.len + at]; });
+    return sum_every<1, 16>(0, p.count, [&](const unsigned k) { return parts[k * p.len + at]; });
 }

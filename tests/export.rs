@@ -364,7 +364,7 @@ fn the_command_says_what_it_wrote_and_writes_over_nothing() {
     assert_eq!(left, ["m.onnx", "run"], "nothing is left behind");
 }
 
-/// Features lie as the input does: with channels first nothing is turned. (That ONNX Runtime gives them so: scripts/interop.)
+/// Features lie as the input does: with channels first nothing is turned.
 #[test]
 fn a_base_with_channels_first_gives_features_with_channels_first() {
     let dir = tempfile::tempdir().unwrap();
@@ -385,6 +385,9 @@ fn a_base_with_channels_first_gives_features_with_channels_first() {
         let want: &[i64] = if turned == 0 { &[512, 1, 2] } else { &[1, 2, 512] };
         let packed: Vec<u8> = want.iter().flat_map(|&axis| dimension(axis)).collect();
         assert!(dims.windows(packed.len()).any(|window| window == packed), "{layout:?}");
+        let said: &[u8] =
+            if turned == 0 { b"512x1x2, f32; activations" } else { b"1x2x512, f32; activations" };
+        assert!(dims.windows(said.len()).any(|window| window == said), "{layout:?}");
     }
 }
 

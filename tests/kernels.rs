@@ -56,8 +56,7 @@ fn kernels_for_hopper_agree_with_naive_loops() {
     fail_together(&failures);
 }
 
-/// The table of names is read from the source, so a new call without a case is found.
-/// Names of all calls.
+/// Names of all calls, read from the source: a new call without a case is found.
 fn names() -> impl Iterator<Item = &'static str> {
     let source = include_str!("../src/device/call/name.rs");
     source.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split("=> \"").nth(1))

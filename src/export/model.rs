@@ -100,19 +100,24 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// What a reader must know and no format has a place for: keys and texts, for a file whose input has the axes of
-    /// `layout`. No version of ours, so that the bytes change with the writer alone.
+    /// What a reader must know and no format has a place for: keys and texts, for a file whose input, and a base's features,
+    /// have the axes of `layout`. No version of ours, so that the bytes change with the writer alone.
     pub fn remarks(&self, layout: Layout) -> Vec<(&'static str, String)> {
         let [h, w] = self.architecture.input;
-        let axes = match layout {
-            Layout::Nhwc => format!("{h}x{w}x3"),
-            Layout::Nchw => format!("3x{h}x{w}"),
+        let axes = |h: usize, w: usize, c: usize| match layout {
+            Layout::Nhwc => format!("{h}x{w}x{c}"),
+            Layout::Nchw => format!("{c}x{h}x{w}"),
+        };
+        let last = self.architecture.shape_before(self.architecture.layers().len());
+        let output = match (self.architecture.output(), last.axes()) {
+            (Output::Features, &[_, h, w, c]) => format!("{}, f32; {}", axes(h, w, c), self.output()),
+            _ => self.output(),
         };
         let mut remarks = vec![
             ("vgg_ft_network", self.architecture.name.clone()),
             ("vgg_ft_classes", in_lines(self.classes)),
-            ("vgg_ft_input", format!("{axes}, f32; {}", self.input())),
-            ("vgg_ft_output", self.output()),
+            ("vgg_ft_input", format!("{}, f32; {}", axes(h, w, 3), self.input())),
+            ("vgg_ft_output", output),
             ("vgg_ft_preprocess", self.preprocess.name().to_owned()),
         ];
         remarks.extend(self.resize.map(|resize| ("vgg_ft_resize", resize.name().to_owned())));

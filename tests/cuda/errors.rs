@@ -50,9 +50,8 @@ fn with_sync_a_fault_names_its_kernel() {
     inside("errors::fault_with_sync", "fault=relu_forward");
 }
 
-#[test]
-#[ignore = "runs on the fake library"]
-fn fault_with_sync() {
+/// What is said of a rectifier behind a sigmoid, each waited for, whose fault costs the card.
+fn refused_with_sync() -> Error {
     let options = Options { sync: true, ..Options::default() };
     let device = Gpu::new(Cuda::open(options).unwrap()).unwrap();
     let device: &dyn Device = &device;
@@ -60,11 +59,17 @@ fn fault_with_sync() {
     let mut y = device.zeros(8).unwrap();
     device.run(Call::Sigmoid { x: &x, y: &mut y }).unwrap();
     let error = device.run(Call::ReluForward { x: &x, y: &mut y }).unwrap_err();
+    contains(&device.synchronize().unwrap_err(), &["cannot use the card any more"]);
+    error
+}
+
+#[test]
+#[ignore = "runs on the fake library"]
+fn fault_with_sync() {
     contains(
-        &error,
+        &refused_with_sync(),
         &["cuda: relu_forward went wrong on the card", "block   256 x 1 x 1", "emulator:checked"],
     );
-    contains(&device.synchronize().unwrap_err(), &["cannot use the card any more"]);
 }
 
 /// Of a kernel that took too long, or of a card that broke, no kernel is wrong; the cure is another.
@@ -75,14 +80,7 @@ fn with_sync_a_timeout_is_no_wrong_kernel() {
 }
 
 fn lost_with_sync() -> Error {
-    let options = Options { sync: true, ..Options::default() };
-    let device = Gpu::new(Cuda::open(options).unwrap()).unwrap();
-    let device: &dyn Device = &device;
-    let x = device.upload(&[1.0f32; 8]).unwrap();
-    let mut y = device.zeros(8).unwrap();
-    device.run(Call::Sigmoid { x: &x, y: &mut y }).unwrap();
-    let error = device.run(Call::ReluForward { x: &x, y: &mut y }).unwrap_err();
-    contains(&device.synchronize().unwrap_err(), &["cannot use the card any more"]);
+    let error = refused_with_sync();
     let text = error.to_string();
     assert!(!text.contains("went wrong") && !text.contains("emulator:checked"), "{text}");
     assert!(!text.contains("sigmoid"), "it was waited for: {text}");

@@ -1,7 +1,7 @@
 //! AdamW's step.
 
 use super::simd::widest;
-use super::tensors::{self, PIECE, Part, settled};
+use super::tensors::{self, PIECE, Part, least, settled};
 use super::workshop::Workshop;
 use crate::device::call::{AdamwNow, Adjust};
 
@@ -14,8 +14,7 @@ widest! {
     /// One thread's part.
     fn chunk(now: AdamwNow, adjust: (Adjust, f32), part: Part<'_>) {
         let AdamwNow { alpha, new_1, new_2, epsilon } = now;
-        // Epsilon must hide what is left out.
-        let least = if epsilon >= 1e-10 { f32::MIN_POSITIVE } else { 0.0 };
+        let least = least(epsilon);
         for mut part in part.cut(PIECE) {
             let g = part.adjusted(adjust.0, adjust.1);
             let states = part.momentum.iter_mut().zip(part.velocity);

@@ -1,7 +1,7 @@
 //! RMSprop's step.
 
 use super::simd::widest;
-use super::tensors::{self, PIECE, Part, settled};
+use super::tensors::{self, PIECE, Part, least, settled};
 use super::workshop::Workshop;
 use crate::device::call::{Adjust, Rmsprop};
 
@@ -14,15 +14,10 @@ pub fn rmsprop_step(shop: &Workshop, rule: Rmsprop, adjust: Adjust, tensors: Vec
     }
 }
 
-/// The smallest mean square that is kept as it is: epsilon must be much larger than its root.
-fn least(rule: Rmsprop) -> f32 {
-    if rule.epsilon >= 1e-10 { f32::MIN_POSITIVE } else { 0.0 }
-}
-
 widest! {
     /// One thread's part, of the plain rule.
     pub fn chunk(rule: Rmsprop, gradient: &[f32], velocity: &mut [f32], weight: &mut [f32]) {
-        let (Rmsprop { rate, rho, epsilon, .. }, least) = (rule, least(rule));
+        let (Rmsprop { rate, rho, epsilon, .. }, least) = (rule, least(rule.epsilon));
         for ((v, w), &g) in velocity.iter_mut().zip(weight).zip(gradient) {
             *v = settled(rho * *v + (1.0 - rho) * (g * g), least);
             *w -= rate * g / (*v + epsilon).sqrt();
@@ -33,7 +28,7 @@ widest! {
 widest! {
     /// What is left of [`chunk`] where the gradient is zero.
     pub fn rest(rule: Rmsprop, velocity: &mut [f32]) {
-        let least = least(rule);
+        let least = least(rule.epsilon);
         for v in velocity {
             *v = settled(*v * rule.rho, least);
         }
@@ -44,7 +39,7 @@ widest! {
     /// One thread's part, of any rule, a piece at a time so that each loop is simple. The same operations
     /// in the same order as [`chunk`].
     fn any(rule: Rmsprop, adjust: Adjust, part: Part<'_>) {
-        let (Rmsprop { rate, rho, epsilon, momentum, centered, outside }, least) = (rule, least(rule));
+        let (Rmsprop { rate, rho, epsilon, momentum, centered, outside }, least) = (rule, least(rule.epsilon));
         for mut part in part.cut(PIECE) {
             let mut way = part.adjusted(adjust, rate);
             let mut root = [0.0; PIECE];

@@ -57,6 +57,11 @@ pub fn each(shop: &Workshop, tensors: Vec<Part<'_>>, work: impl Fn(Part<'_>) + S
     shop.threads.each(parts.into_iter(), work);
 }
 
+/// The smallest state that is kept as it is beside `epsilon`, which must hide what is not.
+pub fn least(epsilon: f32) -> f32 {
+    if epsilon >= 1e-10 { f32::MIN_POSITIVE } else { 0.0 }
+}
+
 /// A state, or 0 for one below `least`. Of a unit that is off for good states shrink to subnormal numbers, which no further
 /// product makes smaller (a momentum of 0.9 takes 800 steps), and with which a processor computes at half the speed or less.
 /// Where no epsilon is in the way, 0 for them changes no weight above 1e-30. (A card has no such numbers to fear, and keeps

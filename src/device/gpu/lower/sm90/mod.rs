@@ -2,8 +2,8 @@
 //! `conv2d_sm90_pool.cu` and `conv2d_sm90_first.cu` of bf16, `conv2d_sm90_tf32.cu` and `conv2d_sm90_tf32_weight.cu`.
 //!
 //! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its
-//! launches, with tensor maps of what TMA reads and writes. Tiles are functions of the geometry alone, and so is the grid
-//! of the weights' gradient: both change the order of a sum there, and where a tile's depth is shared.
+//! launches, with tensor maps of what TMA reads and writes. Tiles are functions of the geometry alone, since
+//! one whose depth is shared has another order of its sum; and so is the grid of the weights' gradient, which cuts sums.
 
 mod first;
 #[cfg(test)]
