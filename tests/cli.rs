@@ -713,12 +713,16 @@ fn what_cannot_be_asked_is_a_usage_error() {
     draw(&here.join("data"), &[("train", 1)]);
     for (args, word) in [
         (vec!["summary", "--size", "16"], "32x32"),
-        (vec!["summary", "--unfreeze-from", "block9_conv1"], "block9_conv1"),
+        (vec!["summary", "--unfreeze-from", "xyz"], "name one of these"),
+        (vec!["summary", "--unfreeze-from", "blok5_conv1"], "block5_conv1 is the nearest"),
+        (vec!["summary", "--unfreeze-from", "block5"], "block5_conv"),
         (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "dense"], "classifier"),
         (vec!["evaluate", "data", "data"], "not a finished run"),
         (vec!["finetune", "data", "-o", "r", "--rate", "0"], "rate"),
         // A value, not an option that is not known.
         (vec!["finetune", "data", "-o", "r", "--rate", "-1"], "above 0"),
+        (vec!["finetune", "data", "-o", "r", "--rate", "-1e-5"], "above 0"),
+        (vec!["resume", "r", "--rate-factor", "-1e-1"], "rate-factor"),
         (vec!["finetune", "data", "-o", "r", "--seed", "-1"], "invalid value '-1' for '--seed"),
         (vec!["finetune", "data", "-o", "r", "--brightness", "-1,1"], "the smaller first"),
         (vec!["--threads", "1000", "summary"], "1..=512"),

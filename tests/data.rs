@@ -262,6 +262,14 @@ fn the_folders_of_a_split_set_are_found() {
         error.kind() == Kind::Data && error.message().ends_with("look like the parts of a data set"),
         "{error}"
     );
+    // These have the right names, but none is to learn from.
+    for files in [
+        &["test/a/1.png", "test/b/1.png"][..],
+        &["test/a/1.png", "val/a/1.png", "test/b/1.png", "val/b/1.png"],
+    ] {
+        let error = Splits::judged(tree(files).path(), None, 1).unwrap_err().to_string();
+        assert!(error.contains("no train beside them: give") && error.contains("test itself"), "{error}");
+    }
     for sound in [
         ["train/a/in/1.png", "train/a/out/1.png", "train/b/in/1.png", "train/b/out/1.png"],
         ["cats/in/1.png", "cats/out/1.png", "dogs/in/1.png", "dogs/out/1.png"],

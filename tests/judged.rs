@@ -198,3 +198,22 @@ fn a_damaged_run_is_passed_over_by_compare() {
     }
     assert!(fails(vgg_ft(here).args(["compare", "cut", "torn"]), 1).contains("cut/run.toml"));
 }
+
+/// Of two seeds' held-out pictures figures stand side by side, and are of two sets.
+#[test]
+fn runs_that_were_validated_with_other_pictures_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 6)]);
+    for (run, seed) in [("one", "1"), ("same", "1"), ("two", "2")] {
+        let split = ["--validation-split", "0.5", "--seed", seed, "--head-epochs", "1"];
+        stdout(vgg_ft(here).args(["finetune", "data/train", "-o", run]).args(SMALL).args(split));
+    }
+    let talk = |runs: &[&str]| {
+        let output = vgg_ft(here).arg("compare").args(runs).assert().success();
+        String::from_utf8(output.get_output().stderr.clone()).unwrap()
+    };
+    assert!(!talk(&["one", "same"]).contains("other pictures"));
+    let said = talk(&["one", "same", "two"]);
+    assert!(said.contains("note: two was validated with other pictures than one: "), "{said}");
+}

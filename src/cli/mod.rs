@@ -36,6 +36,7 @@ use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use device::{DeviceName, Opened, no_launches};
 use evaluate::Split;
 use idle::{idle, is_idle};
+use std::any::TypeId;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -88,12 +89,20 @@ fn misspelt(error: &clap::Error) -> ! {
     std::process::exit(2)
 }
 
-/// A negative number behind an option is its value, to be refused as one, and not an option that nobody knows.
+/// A negative number behind an option is its value, to be refused as one, and not an option that nobody knows; of `-1e-5` clap
+/// knows that only where anything may begin so.
 fn numbers(command: Clap) -> Clap {
     command
         .mut_args(|arg| {
             let path = arg.get_value_hint() == ValueHint::AnyPath;
-            if arg.get_long().is_some() && !path { arg.allow_negative_numbers(true) } else { arg }
+            let kind = arg.get_value_parser().type_id();
+            if kind == TypeId::of::<f32>() || kind == TypeId::of::<f64>() {
+                arg.allow_hyphen_values(true)
+            } else if arg.get_long().is_some() && !path {
+                arg.allow_negative_numbers(true)
+            } else {
+                arg
+            }
         })
         .mut_subcommands(numbers)
 }

@@ -181,10 +181,17 @@ fn require_classes(folder: &Folder) -> Result<()> {
     }
     let names: Vec<_> = first.iter().map(|name| name.to_string_lossy()).collect();
     let message = format!("the classes of {} look like the parts of a data set", folder.root.display());
+    let is_part = |class: &String| class == "test" || VALIDATION.contains(&class.as_str());
+    let help = match folder.classes.iter().find(|class| is_part(class)) {
+        Some(part) if folder.classes.iter().all(is_part) => {
+            format!("there is no train beside them: give {} itself", folder.root.join(part).display())
+        }
+        _ => "call them train, validation and test, as they are written here; or give the folder of one of them".into(),
+    };
     Err(Error::new(Kind::Data, message)
         .fact("classes", listed(&folder.classes))
         .fact("in each", listed(&names))
-        .help("call them train, validation and test, as they are written here; or give the folder of one of them"))
+        .help(help))
 }
 
 fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {

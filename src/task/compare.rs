@@ -41,6 +41,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
             .fact("missing", other.join("run.toml").display())
             .help("give folders that `vgg-ft finetune` or `vgg-ft fit` wrote with -o"));
     }
+    let mut validated: Option<(&Path, String)> = None;
     let mut skipped = Vec::new();
     for other in others {
         let reason = match other.join("run.toml").try_exists() {
@@ -55,7 +56,16 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     let mut damaged = None;
     for run in runs {
         match read(run) {
-            Ok((line, history)) => {
+            Ok((line, history, digest)) => {
+                match (&validated, digest) {
+                    (Some((first, there)), Some(digest)) if *there != digest => host.say(format_args!(
+                        "note: {} was validated with other pictures than {}: their val figures are not of one set",
+                        run.display(),
+                        first.display()
+                    )),
+                    (None, Some(digest)) => validated = Some((run, digest)),
+                    _ => {}
+                }
                 lines.push(line);
                 histories.push(history);
             }
@@ -93,8 +103,8 @@ enum Ending {
 
 const ENDINGS: [(&str, Ending); 2] = [("svg", Ending::Svg), ("png", Ending::Png)];
 
-/// A run's line and epochs.
-fn read(run: &Path) -> Result<(Line, History)> {
+/// A run's line and epochs, and what tells the pictures that it was validated with, if any were and it says so.
+fn read(run: &Path) -> Result<(Line, History, Option<String>)> {
     let (finished, stopped) = (run.join("run.toml"), run.join(JOB));
     let whole = finished.exists();
     let config = Config::read(if whole { &finished } else { &stopped })?;
@@ -131,5 +141,6 @@ fn read(run: &Path) -> Result<(Line, History)> {
             |result| result.seconds,
         ),
     };
-    Ok((line, history))
+    let digest = config.training.digests.get(1).filter(|digest| !digest.is_empty()).cloned();
+    Ok((line, history, digest))
 }

@@ -7,6 +7,7 @@ use crate::data::Pictures;
 use crate::error::Result;
 use crate::model::Architecture;
 use crate::report::{counted, counted_are};
+use crate::train::{Best, Epoch};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -64,6 +65,20 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
             head.rate,
             (2 * FEW).div_ceil(each.max(1))
         ));
+    }
+}
+
+/// Which weights a stage of `asked` epochs ends with, and whether it ended early, after `last`.
+pub(super) fn put_back(best: &Best<'_>, last: Option<&Epoch>, asked: usize) -> String {
+    let (epoch, by) = (best.epoch.epoch, best.monitor.name());
+    match last {
+        Some(last) if last.epoch < asked => {
+            format!(
+                "stopped after epoch {} of {asked}; the weights of epoch {epoch}, the best by {by}, are put back",
+                last.epoch
+            )
+        }
+        _ => format!("the weights of epoch {epoch}, the best by {by}, are put back"),
     }
 }
 

@@ -6,6 +6,7 @@ mod pace;
 use super::Host;
 use super::contents::{Contents, Listing};
 use super::course::StageConfig;
+use super::remarks::put_back;
 use super::run::Folder;
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
@@ -392,7 +393,7 @@ impl Observer for Watch<'_> {
     }
 
     fn restore(&mut self, network: &mut Network, best: &Best<'_>) -> Result<()> {
-        self.host.say("the weights of the best epoch are put back");
+        self.host.say(put_back(best, self.history.epochs.last(), self.epochs));
         best.restore(&self.folder.best(), self.host.device.as_ref(), network)
     }
 }

@@ -33,7 +33,11 @@ fn early_stopping_ends_with_the_best_epoch() {
     let losses: Vec<f64> = epochs.iter().map(|epoch| epoch.val_loss.unwrap()).collect();
     let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
     assert_eq!(losses[losses.len() - 3], least, "two epochs after the best: {losses:?}");
-    assert!(said.contains("the weights of the best epoch are put back"), "{said}");
+    let (last, best) = (epochs.len(), epochs.len() - 2);
+    let put_back = format!(
+        "stopped after epoch {last} of 20; the weights of epoch {best}, the best by val_loss, are put back"
+    );
+    assert!(said.contains(&put_back), "{said}");
     let (outcome, _) = succeeds(&here, &["evaluate", "run", "data", "--split", "validation", "--json"]);
     let loss = json(&outcome)["loss"].as_f64().unwrap();
     // The same weights on the same pictures; single precision, in batches of other sizes.
