@@ -128,8 +128,10 @@ impl Listing {
         Some(Self(text.lines().map(line).collect::<Option<_>>()?))
     }
 
-    /// How `now` differs, by kind of difference: the first of each, and how many more there are.
-    pub fn differences(&self, now: &Self) -> Vec<(&'static str, String)> {
+    /// How `now` differs, by kind of difference: the first of each, and how many more there are. Where one folder is
+    /// parted anew each time, a file that is gone moves others between its parts, of which the other was the second: so files
+    /// that are still there are told from those that are lost.
+    pub fn differences(&self, now: &Self, parted: Option<(&Path, &Self)>) -> Vec<(&'static str, String)> {
         let by_name = |listing: &'_ Self| -> HashMap<OsString, Line> {
             listing.0.iter().map(|line| (line.0.clone(), line.clone())).collect()
         };
@@ -151,9 +153,23 @@ impl Listing {
                 () => None,
             }
         };
+        let mut lost = all(self, &|(name, ..)| missing(&after, name));
+        let mut added = all(now, &|(name, ..)| missing(&before, name));
+        let mut moved = Vec::new();
+        if let Some((root, other)) = parted {
+            let others = by_name(other);
+            let is_there = |name: &OsStr| root.join(name).exists();
+            lost = all(self, &|(name, ..)| missing(&after, name).filter(|_| !is_there(name)));
+            lost.extend(all(other, &|(name, ..)| missing(&after, name).filter(|_| !is_there(name))));
+            added = all(now, &|(name, ..)| missing(&before, name).filter(|_| !others.contains_key(name)));
+            moved = all(self, &|(name, ..)| missing(&after, name).filter(|_| is_there(name)));
+            moved
+                .extend(all(now, &|(name, ..)| missing(&before, name).filter(|_| others.contains_key(name))));
+        }
         let kinds = [
-            ("lost", all(self, &|(name, ..)| missing(&after, name))),
-            ("added", all(now, &|(name, ..)| missing(&before, name))),
+            ("lost", lost),
+            ("added", added),
+            ("in the other part, or unreadable", moved),
             ("changed", all(self, &changed)),
         ];
         let first = |names: &[String]| match names {
@@ -205,7 +221,7 @@ mod tests {
     fn the_first_that_differs_is_named() {
         let was = of(&[("a/1", 0, 10), ("a/2", 0, 20), ("b/3", 1, 30), ("b/4", 1, 40)]);
         let differences = |now: &[(&str, u32, u64)]| -> Vec<String> {
-            was.differences(&of(now)).into_iter().map(|(kind, what)| format!("{kind} {what}")).collect()
+            was.differences(&of(now), None).into_iter().map(|(kind, what)| format!("{kind} {what}")).collect()
         };
         assert_eq!(differences(&[("a/1", 0, 10), ("b/3", 1, 30), ("b/4", 1, 40)]), ["lost a/2"]);
         assert_eq!(
@@ -221,6 +237,26 @@ mod tests {
         assert_eq!(differences(&[]), ["lost a/1; and 3 more"]);
     }
 
+    /// `b/2`, held out, is gone; the split holds `b/3` out in its place. And one that came, `a/0`.
+    #[test]
+    fn a_file_that_changed_parts_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        for (class, files) in [("a", &["0", "1"][..]), ("b", &["3", "4"])] {
+            std::fs::create_dir(dir.path().join(class)).unwrap();
+            files.iter().for_each(|file| std::fs::write(dir.path().join(class).join(file), "").unwrap());
+        }
+        let was = of(&[("a/1", 0, 0), ("b/3", 1, 0), ("b/4", 1, 0)]);
+        let (held_out, now) = (of(&[("b/2", 1, 0)]), of(&[("a/0", 0, 0), ("a/1", 0, 0), ("b/4", 1, 0)]));
+        let differences = was.differences(&now, Some((dir.path(), &held_out)));
+        let moved = "in the other part, or unreadable";
+        let want =
+            [("lost", "b/2"), ("added", "a/0"), (moved, "b/3")].map(|(kind, name)| (kind, name.to_owned()));
+        assert_eq!(differences, want);
+        // Parts in folders of their own exchange nothing.
+        let want = [("lost", "b/3"), ("added", "a/0")].map(|(kind, name)| (kind, name.to_owned()));
+        assert_eq!(was.differences(&now, None), want);
+    }
+
     /// Where pixels were read they count, and a run that does not tell of them is no other.
     #[test]
     fn pictures_of_one_name_and_size_may_be_others() {
@@ -234,8 +270,8 @@ mod tests {
         assert!(was.contents().are(&was.contents()) && !was.contents().are(&now.contents()));
         assert!(older.contents().are(&now.contents()) && now.contents().are(&older.contents()));
         let changed = ("changed", "a/1, another picture of as many bytes; and 1 more".to_owned());
-        assert_eq!(was.differences(&now), [changed]);
-        assert!(older.differences(&now).is_empty());
+        assert_eq!(was.differences(&now, None), [changed]);
+        assert!(older.differences(&now, None).is_empty());
         let dir = tempfile::tempdir().unwrap();
         was.save(&dir.path().join("x.jsonl")).unwrap();
         assert_eq!(Listing::load(&dir.path().join("x.jsonl")), Some(was));

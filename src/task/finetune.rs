@@ -186,7 +186,8 @@ pub(super) fn train(
             continue;
         }
         files::create_dir(&features)?;
-        stages.see(parts.len(), Listing::of_pictures(&split.root, &pictures)?)?;
+        let parted = job.validation_split.is_some().then_some(split.root.as_path());
+        stages.see(parts.len(), Listing::of_pictures(&split.root, &pictures)?, parted)?;
         let from = extract::From {
             variant: job.variant,
             base: &base,

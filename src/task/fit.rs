@@ -212,7 +212,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let numbers = (job.head.batch, job.head.seed);
     let mut stages = Stages::new(host, &folder, numbers, &recipe.classes, resume, began)?;
     for (split, features) in [Some(&train), validation.as_ref()].into_iter().flatten().enumerate() {
-        stages.see(split, Listing::of_features(&features.recipe))?;
+        stages.see(split, Listing::of_features(&features.recipe), None)?;
     }
     let seen = Seen {
         train: (from, &learned),

@@ -2,25 +2,22 @@
 //! checkpoint from which the run goes on if it is stopped.
 
 mod pace;
+mod watch;
 
 use super::Host;
 use super::contents::{Contents, Listing};
 use super::course::StageConfig;
-use super::remarks::put_back;
 use super::run::Folder;
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
-use crate::interrupt;
 use crate::model::{Network, Trainable};
-use crate::report::{Progress, counted, epoch_heading, epoch_line};
-use crate::train::{
-    Best, Checkpoint, Epoch, Fit, History, Observer, Optimizer, Position, Samples, Score, Stopping,
-    samples_seen,
-};
-use pace::{Pace, between_epochs};
+use crate::report::counted;
+use crate::train::{Checkpoint, Epoch, Fit, History, Position, Samples, Stopping};
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
+use watch::Watch;
 
 /// Where a run is: what stands in its checkpoint.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -77,6 +74,8 @@ pub struct Stages<'a> {
     samples: [Contents; 2],
     /// The same one by one.
     listings: [Listing; 2],
+    /// The folder that both lie in, where the second is a share of it.
+    parted: Option<PathBuf>,
     /// Since when this process works on the job, and how long others did before.
     clock: (Instant, f64),
     /// All epochs so far.
@@ -122,16 +121,19 @@ impl<'a> Stages<'a> {
             last: Position::default(),
             samples: Default::default(),
             listings: Default::default(),
+            parted: None,
             clock,
             history,
         })
     }
 
     /// What is trained on (`split` 0) or validated (1): to be said before anything is computed from it.
+    /// Where one folder is parted into both, `parted` is that.
     ///
     /// # Errors
     /// [`Kind::Data`] when a run that is taken up began with others.
-    pub fn see(&mut self, split: usize, listing: Listing) -> Result<()> {
+    pub fn see(&mut self, split: usize, listing: Listing, parted: Option<&Path>) -> Result<()> {
+        self.parted = parted.map(Path::to_owned);
         self.samples[split] = listing.contents();
         self.listings[split] = listing;
         if let Some((_, moment)) = &self.resumed
@@ -262,8 +264,10 @@ impl<'a> Stages<'a> {
     fn other_samples(&self, split: usize, was: &Contents) -> Error {
         let (kept, purpose) = (self.folder.checkpoint(), ["to train on", "to validate with"][split]);
         let now = &self.samples[split];
-        let before = Listing::load(&self.folder.listing(split));
-        let differences = before.map(|before| before.differences(&self.listings[split])).unwrap_or_default();
+        let [before, other] = [split, 1 - split].map(|split| Listing::load(&self.folder.listing(split)));
+        let parted = self.parted.as_deref().zip(other.as_ref());
+        let differences =
+            before.map(|before| before.differences(&self.listings[split], parted)).unwrap_or_default();
         let error =
             Error::new(Kind::Data, format!("the pictures {purpose} are not those that the run began with"))
                 .expected_got(was, now)
@@ -300,100 +304,4 @@ pub fn ended_with<'a>(stage: &StageConfig, history: &'a History) -> Option<&'a E
 fn first_parameter(network: &Network, from: usize) -> usize {
     let layers = network.architecture().layers().iter().skip(from);
     layers.filter_map(|placed| placed.kernel).next().unwrap_or(network.parameters().len())
-}
-
-/// Prints and keeps what training reports.
-struct Watch<'a> {
-    host: &'a Host,
-    folder: &'a Folder,
-    stage: usize,
-    /// Samples of training and of validation.
-    contents: &'a [Contents; 2],
-    /// As in [`Stages`].
-    clock: (Instant, f64),
-    epochs: usize,
-    steps: usize,
-    /// The first parameter that may have changed.
-    first: usize,
-    /// Samples to learn from, and those of a step.
-    samples: usize,
-    at_once: usize,
-    progress: Option<Progress>,
-    /// Samples of the epoch that an earlier process learned from.
-    seen_before: u64,
-    history: &'a mut History,
-    /// Whether the state after each epoch is kept.
-    every_epoch: bool,
-    /// Of the state and of the history.
-    paces: [Pace; 2],
-    /// Whether the history has more than its files.
-    unwritten: bool,
-}
-
-impl Watch<'_> {
-    /// Samples that the first `done` of the `of` steps of an epoch learn from.
-    fn seen(&self, epoch: usize, done: usize, of: usize) -> u64 {
-        let first = (epoch.saturating_sub(1) as u64).saturating_mul(of as u64);
-        samples_seen(self.samples, self.at_once, first..first.saturating_add(done as u64))
-    }
-}
-
-impl Observer for Watch<'_> {
-    fn begin(&mut self, epoch: usize, done: usize, of: usize) {
-        self.seen_before = self.seen(epoch, done, of);
-        // What an earlier run did is not this run's speed.
-        let left = self.seen(epoch, of, of).saturating_sub(self.seen_before);
-        let heading = epoch_heading(epoch, self.epochs);
-        self.progress = Some(self.host.progress(&heading, left as usize, "images"));
-    }
-
-    fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score) {
-        self.steps = of;
-        let Some(progress) = &self.progress else { return };
-        progress.set(self.seen(epoch, done, of).saturating_sub(self.seen_before));
-        // A card's first loss comes a step late.
-        if score.seen > 0 {
-            progress.note(&format!("loss {:.4} acc {:.4}", score.loss(), score.accuracy()));
-        }
-    }
-
-    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
-        let line = format!("{}\n{}", epoch_heading(epoch.epoch, self.epochs), epoch_line(self.steps, epoch));
-        match self.progress.take() {
-            Some(progress) => progress.finish(&line),
-            None => self.host.say(line),
-        }
-        self.history.epochs.push(epoch.clone());
-        let [_, pace] = &mut self.paces;
-        self.unwritten = pace.hurries(Instant::now());
-        if self.unwritten {
-            return Ok(());
-        }
-        pace.write(|| self.folder.history(self.history))
-    }
-
-    fn keep(&mut self, network: &Network, optimizer: &mut Optimizer, position: &Position) -> Result<()> {
-        let [pace, _] = &mut self.paces;
-        let may_wait = !self.every_epoch && between_epochs(position, interrupt::check().is_err());
-        if may_wait && pace.hurries(Instant::now()) {
-            return Ok(());
-        }
-        let (stage, samples, position) = (self.stage, self.contents.clone(), position.clone());
-        let seconds = self.clock.1 + self.clock.0.elapsed().as_secs_f64();
-        let moment = Moment { stage, samples, position, seconds, history: self.history.clone() };
-        let state = serde_json::to_string(&moment)
-            .map_err(|e| Error::new(Kind::Io, "the checkpoint cannot be written").fact("reason", e))?;
-        let device = self.host.device.as_ref();
-        let path = self.folder.checkpoint();
-        pace.write(|| Checkpoint::save(&path, device, (network, self.first), optimizer, &state))
-    }
-
-    fn best(&mut self, network: &Network, best: &Best<'_>) -> Result<()> {
-        best.save(&self.folder.best(), self.host.device.as_ref(), network, self.first)
-    }
-
-    fn restore(&mut self, network: &mut Network, best: &Best<'_>) -> Result<()> {
-        self.host.say(put_back(best, self.history.epochs.last(), self.epochs));
-        best.restore(&self.folder.best(), self.host.device.as_ref(), network)
-    }
 }
