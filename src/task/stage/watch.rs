@@ -22,7 +22,7 @@ pub(super) struct Watch<'a> {
     pub stage: usize,
     /// Samples of training and of validation.
     pub contents: &'a [Contents; 2],
-    /// As in [`Stages`].
+    /// As in [`Stages`](super::Stages).
     pub clock: (Instant, f64),
     pub epochs: usize,
     pub steps: usize,
