@@ -715,7 +715,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["summary", "--size", "16"], "32x32"),
         (vec!["summary", "--unfreeze-from", "xyz"], "name one of these"),
         (vec!["summary", "--unfreeze-from", "blok5_conv1"], "block5_conv1 is the nearest"),
-        (vec!["summary", "--unfreeze-from", "block5"], "block5_conv"),
+        (vec!["summary", "--unfreeze-from", "block5"], "block5_conv1 is the nearest"),
         (vec!["finetune", "data", "-o", "r", "--unfreeze-from", "dense"], "classifier"),
         (vec!["evaluate", "data", "data"], "not a finished run"),
         (vec!["finetune", "data", "-o", "r", "--rate", "0"], "rate"),

@@ -332,10 +332,12 @@ impl Architecture {
     pub fn position(&self, name: &str) -> Result<usize> {
         self.layers.iter().position(|placed| placed.name == name).ok_or_else(|| {
             let names: Vec<_> = self.layers.iter().map(|placed| placed.name.as_str()).collect();
-            // Part of a name, or nearly one; 0.8 takes two wrong letters in ten.
-            let near = names.iter().map(|there| (strsim::jaro_winkler(name, there), there));
-            let near = near.filter(|(likeness, _)| *likeness > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
-            let help = near.map_or("name one of these".into(), |(_, there)| {
+            // The first of a block, or else a name with a letter or two that are wrong.
+            let first = names.iter().find(|there| !name.is_empty() && there.starts_with(name));
+            let like = names.iter().map(|there| (strsim::jaro_winkler(name, there), there));
+            let like = like.filter(|(likeness, _)| *likeness > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
+            let near = first.or(like.map(|(_, there)| there));
+            let help = near.map_or("name one of these".into(), |there| {
                 format!("name one of these; {there} is the nearest")
             });
             Error::new(Kind::Usage, format!("{} has no layer called `{name}`", self.name))
