@@ -181,7 +181,7 @@ impl<'a> Stages<'a> {
         if let Some((checkpoint, moment)) = self.resumed.take() {
             // Of a split that is no more nobody has said anything.
             for (split, was) in moment.samples.iter().enumerate() {
-                if *was != self.samples[split] {
+                if !was.are(&self.samples[split]) {
                     return Err(self.other_samples(split, was));
                 }
             }
