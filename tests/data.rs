@@ -359,6 +359,28 @@ fn the_cache_gives_what_memory_gives_and_decodes_once() {
     assert_eq!(load(dir.path(), &want).unwrap().decoded, 0);
 }
 
+/// That pictures lie on their side is known without decoding them again, and so is that they were turned.
+#[test]
+fn an_orientation_that_is_not_followed_is_counted() {
+    let (dir, cache) = (pictures(2), tempfile::tempdir().unwrap());
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pixels/sources/exif_turn.jpg");
+    fs::copy(golden, dir.path().join("a/phone.jpg")).unwrap();
+    let want = Want { size: Size { h: 33, w: 41 }, ..want(Some(cache.path())) };
+    let memory = load(dir.path(), &Want { cache: None, ..want }).unwrap();
+    assert_eq!((memory.sideways, memory.decoded), (1, 5));
+    let upright = Want { resize: Resize::UprightNearest, ..want };
+    for decoded in [5, 0] {
+        let stored = load(dir.path(), &want).unwrap();
+        assert_eq!((stored.sideways, stored.decoded), (1, decoded));
+        let turned = load(dir.path(), &upright).unwrap();
+        assert_eq!((turned.sideways, turned.decoded), (0, decoded));
+        let at = stored.files.iter().position(|file| file.ends_with("phone.jpg")).unwrap();
+        for i in 0..5 {
+            assert_eq!(stored.picture(i) == turned.picture(i), i != at, "{}", stored.files[i].display());
+        }
+    }
+}
+
 #[test]
 fn a_changed_file_is_decoded_again_and_the_others_are_not() {
     let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
-use vgg_ft::data::{Resize, Rgb8, Size, image, load_both};
+use vgg_ft::data::{Resize, Rgb8, Size, image, load, load_both};
 use vgg_ft::error::Kind;
 
 #[derive(Deserialize)]
@@ -93,8 +93,10 @@ fn resizing_is_pillows_bit_for_bit() {
         let source = decode(&entry.source);
         let to = Size { h: entry.to[1], w: entry.to[0] };
         for (how, expected) in [(Resize::Nearest, &entry.nearest), (Resize::Bilinear, &entry.bilinear)] {
-            let ours = source.clone().resize(to, how);
-            assert_eq!(largest_difference(&ours, &decode(expected)), 0, "{expected}");
+            for how in [how, how.upright()] {
+                let ours = source.clone().resize(to, how);
+                assert_eq!(largest_difference(&ours, &decode(expected)), 0, "{expected}");
+            }
         }
     }
 }
@@ -238,6 +240,56 @@ fn a_tiff_is_turned_as_it_says() {
         assert_eq!((picture.size.h, picture.size.w), (expected.len(), expected[0].len()), "{orientation}");
         let grey: Vec<u8> = expected.concat().into_iter().flat_map(|level| [level; 3]).collect();
         assert_eq!(picture.pixels, grey, "{orientation}");
+    }
+}
+
+/// What `ImageOps.exif_transpose` makes of a picture with this orientation; the table of TIFFs above has it from Pillow.
+fn turned(picture: &Rgb8, orientation: u8) -> Rgb8 {
+    let Size { h, w } = picture.size;
+    let size = if orientation > 4 { Size { h: w, w: h } } else { Size { h, w } };
+    let mut pixels = Vec::new();
+    for y in 0..size.h {
+        for x in 0..size.w {
+            let (from_y, from_x) = match orientation {
+                1 => (y, x),
+                2 => (y, w - 1 - x),
+                3 => (h - 1 - y, w - 1 - x),
+                4 => (h - 1 - y, x),
+                5 => (x, y),
+                6 => (h - 1 - x, y),
+                7 => (h - 1 - x, w - 1 - y),
+                _ => (x, w - 1 - y),
+            };
+            pixels.extend(&picture.pixels[(from_y * w + from_x) * 3..][..3]);
+        }
+    }
+    Rgb8 { size, pixels }
+}
+
+#[test]
+fn a_jpeg_is_turned_as_it_says_where_that_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = fs::read(golden("sources/s444.jpg")).unwrap();
+    let plain = image::decode_bytes(&whole, Path::new("x.jpg")).unwrap();
+    assert!(plain.size.h != plain.size.w);
+    for orientation in 0..=9 {
+        // After SOI: APP1 with a directory of one entry, Orientation (0x112), a SHORT.
+        let exif = [0xFF, 0xE1, 0, 34, b'E', b'x', b'i', b'f', 0, 0, b'M', b'M', 0, 42, 0, 0, 0, 8, 0, 1];
+        let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0, 0, 0, 0, 0];
+        let path = dir.path().join(format!("{orientation}.jpg"));
+        fs::write(&path, [&whole[..2], &exif, &entry, &whole[2..]].concat()).unwrap();
+        // 0 and 9 mean nothing.
+        let says = matches!(orientation, 2..=8);
+        let upright = if says { turned(&plain, orientation) } else { plain.clone() };
+        let stored = load(&path, plain.size, Resize::Nearest).unwrap();
+        assert_eq!((&stored.pixels, stored.sideways), (&plain.pixels, says), "{orientation}");
+        let followed = load(&path, upright.size, Resize::UprightNearest).unwrap();
+        assert_eq!((followed.pixels, followed.sideways), (upright.pixels.clone(), false), "{orientation}");
+        // The thumbnail of a report stands as the network sees the picture.
+        let small = Size { h: 9, w: 7 };
+        let both = [(upright.size, Resize::UprightBilinear), (small, Resize::Bilinear)];
+        let expected = [upright.clone(), upright.resize(small, Resize::Bilinear)];
+        assert_eq!(load_both(&path, both).unwrap(), expected, "{orientation}");
     }
 }
 

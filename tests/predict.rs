@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use assert_cmd::Command;
-use image::RgbImage;
+use image::{ImageEncoder, RgbImage};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -324,6 +324,9 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
     let rows = here.join("rows.txt");
     fails(&mut job(&["-o", "rows.txt"]), 1);
     assert_eq!(fs::read_to_string(&rows).unwrap(), out);
+    let [out, _] = [&["--format", "jsonl"][..], &["-o", "rows.jsonl"]].map(|more| fails(&mut job(more), 1).0);
+    assert_eq!(fs::read_to_string(here.join("rows.jsonl")).unwrap(), out);
+    assert_eq!((out.lines().count(), out.matches("\"error\"").count()), (5, 2), "{out}");
     // What stops leaves the old file, and no half of a new one.
     fs::write(&rows, b"mine").unwrap();
     fails(&mut job(&["-o", "rows.txt", "--strict", "--force"]), 1);
@@ -338,6 +341,56 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
     assert!(error.contains("`-` is not a file"), "{error}");
     let (_, error) = fails(predict(here).args(["1.png", "-o", "no/such/rows.csv"]), 2);
     assert!(error.contains("no/such/rows.csv"), "{error}");
+}
+
+/// A phone's picture: stored on its side, with an orientation of 6 (turn by 90 degrees clockwise).
+fn on_its_side(upright: &RgbImage, path: &Path) {
+    let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let mut encoder = image::codecs::png::PngEncoder::new(fs::File::create(path).unwrap());
+    encoder.set_exif_metadata(exif.to_vec()).unwrap();
+    image::imageops::rotate270(upright).write_with_encoder(encoder).unwrap();
+}
+
+#[test]
+fn an_exif_orientation_is_told_of_or_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let upright = picture(3, 1);
+    upright.save(here.join("up.png")).unwrap();
+    image::imageops::rotate270(&upright).save(here.join("side.png")).unwrap();
+    on_its_side(&upright, &here.join("phone.png"));
+    let names = ["phone.png", "side.png", "up.png", "--format", "csv"];
+    let note = "note: 1 picture has an EXIF orientation";
+    let asked = |command: &mut Command| {
+        let output = command.args(names).assert().success().get_output().clone();
+        let rows = csv(std::str::from_utf8(&output.stdout).unwrap());
+        let warm: Vec<String> = rows[1..].iter().map(|row| row[4].clone()).collect();
+        (warm, String::from_utf8(output.stderr).unwrap())
+    };
+    let (warm, said) = asked(&mut predict(here));
+    assert!(warm[0] == warm[1] && warm[0] != warm[2], "{warm:?}");
+    assert!(said.contains(note), "{said}");
+
+    // A run that was trained on upright pictures looks at them so, and so does what it exports.
+    let data = shared().join("two");
+    let train = ["--resize", "upright-nearest", "--size", "32", "--units", "8", "--preprocess", "notebook"];
+    let short = ["--head-epochs", "1", "--epochs", "0", "-o", "run"];
+    vgg_ft(here).arg("finetune").arg(&data).args(train).args(short).assert().success();
+    let exported = vgg_ft(here)
+        .args(["export", "run", "--format", "keras-h5", "-o", "m.h5"])
+        .assert()
+        .success()
+        .get_output()
+        .clone();
+    let told = String::from_utf8(exported.stderr).unwrap();
+    assert!(told.contains("by upright-nearest") && told.contains("exif_transpose"), "{told}");
+    for network in ["run", "m.h5"] {
+        let (warm, said) = asked(vgg_ft(here).args(["predict", network]));
+        assert!(warm[0] == warm[2] && warm[0] != warm[1], "{network}: {warm:?}");
+        assert!(!said.contains("EXIF"), "{said}");
+    }
+    let (warm, said) = asked(vgg_ft(here).args(["predict", "m.h5", "--resize", "nearest"]));
+    assert!(warm[0] == warm[1] && said.contains(note), "{warm:?} {said}");
 }
 
 /// A child that reads its list from us; the run is there before the clock starts.

@@ -56,14 +56,14 @@ pub struct Files {
 
 impl Source for Files {
     fn batch(&self, indices: &[u32]) -> Result<Batch> {
-        let loaded: Vec<Result<Vec<u8>>> = indices
+        let loaded: Vec<Result<super::Read>> = indices
             .par_iter()
             .map(|&i| super::load(&self.paths[i as usize], self.size, self.resize))
             .collect();
         let mut pixels = Vec::with_capacity(indices.len() * self.size.bytes());
         // In order, so that of several bad pictures the first is named, not the quickest.
         for picture in loaded {
-            pixels.extend(picture?);
+            pixels.extend(picture?.pixels);
         }
         let labels = if self.labels.is_empty() {
             Vec::new()

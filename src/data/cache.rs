@@ -4,6 +4,7 @@
 //! listed beside them. The cache file remembers length and time of every picture file: what changed
 //! is decoded again, the rest is not touched.
 
+use super::Read;
 use super::batch::{Batch, Source};
 use super::folder::{self, Folder};
 use super::resize::{Resize, Size};
@@ -39,6 +40,8 @@ pub struct Pictures {
     pub files: Vec<PathBuf>,
     /// 64 bits of the pixels of each: what tells pictures apart, as good as surely.
     pub sums: Vec<u64>,
+    /// How many of them have an EXIF orientation that was not followed.
+    pub sideways: usize,
     /// Files left out, in the folder's order, and why.
     pub skipped: Vec<(PathBuf, Error)>,
     /// How many were decoded now; the others came from the cache.
@@ -144,26 +147,41 @@ struct Job<'a> {
 }
 
 /// A picture's position in the folder, and its pixels or why there are none.
-type Outcome = (usize, Result<Vec<u8>>);
+type Outcome = (usize, Result<Read>);
+
+/// What is known of the pictures that were read, in the folder's order.
+#[derive(Default)]
+struct Known {
+    /// Positions in the folder.
+    kept: Vec<usize>,
+    sums: Vec<u64>,
+    sideways: usize,
+}
+
+impl Known {
+    fn add(&mut self, i: usize, sum: u64, sideways: bool) {
+        self.kept.push(i);
+        self.sums.push(sum);
+        self.sideways += usize::from(sideways);
+    }
+}
 
 impl<'a> Job<'a> {
     fn in_memory(self) -> Result<Pictures> {
         let mut pixels = Vec::new();
-        let mut kept = Vec::new();
-        let mut sums = Vec::new();
+        let mut known = Known::default();
         let mut skipped = Vec::new();
         for outcome in self.decode((0..self.folder.len()).collect()) {
             match outcome? {
-                (i, Ok(bytes)) => {
-                    sums.push(checksum(&bytes));
-                    pixels.extend_from_slice(&bytes);
-                    kept.push(i);
+                (i, Ok(read)) => {
+                    known.add(i, checksum(&read.pixels), read.sideways);
+                    pixels.extend_from_slice(&read.pixels);
                 }
                 (i, Err(error)) => skipped.push((i, error)),
             }
         }
-        let decoded = kept.len();
-        Ok(self.pictures(&kept, sums, skipped, decoded, Vec::new(), Pixels::Memory(pixels)))
+        let decoded = known.kept.len();
+        Ok(self.pictures(known, skipped, decoded, Vec::new(), Pixels::Memory(pixels)))
     }
 
     fn cached(self, dir: &Path) -> Result<Pictures> {
@@ -214,9 +232,9 @@ impl<'a> Job<'a> {
                         writer.copy(old, &self.folder.root)?;
                     }
                     let mut next = Some(first);
-                    while let Some((i, pixels)) = next {
+                    while let Some((i, read)) = next {
                         if let Some(stamp) = stamps[i] {
-                            writer.add(&files[i].path, stamp, &pixels)?;
+                            writer.add(&files[i].path, stamp, &read)?;
                         }
                         decoded += 1;
                         // A stop, or a picture that may not be unreadable: those before it are kept.
@@ -239,40 +257,39 @@ impl<'a> Job<'a> {
         };
 
         let mut slots = Vec::new();
-        let mut sums = Vec::new();
-        let mut kept = Vec::new();
+        let mut known = Known::default();
         let mut bad = skipped.iter().map(|(i, _)| *i).peekable();
         for i in 0..files.len() {
             if bad.next_if_eq(&i).is_some() {
                 continue;
             }
-            let Some((slot, sum)) = find(&store, i) else { return Ok(None) };
+            let Some((slot, sum, sideways)) = find(&store, i) else { return Ok(None) };
             slots.push(slot);
-            sums.push(sum);
-            kept.push(i);
+            known.add(i, sum, sideways);
         }
         let pixels = match store {
             Some(store) => Pixels::Mapped { store, slots },
             None => Pixels::Memory(Vec::new()),
         };
-        Ok(Some(self.pictures(&kept, sums, skipped, decoded, std::mem::take(notes), pixels)))
+        Ok(Some(self.pictures(known, skipped, decoded, std::mem::take(notes), pixels)))
     }
 
     fn pictures(
         self,
-        kept: &[usize],
-        sums: Vec<u64>,
+        known: Known,
         skipped: Vec<(usize, Error)>,
         decoded: usize,
         notes: Vec<String>,
         pixels: Pixels,
     ) -> Pictures {
         let files = &self.folder.files;
+        let Known { kept, sums, sideways } = known;
         Pictures {
             size: self.want.size,
             labels: kept.iter().map(|&i| files[i].label).collect(),
             files: kept.iter().map(|&i| files[i].path.clone()).collect(),
             sums,
+            sideways,
             skipped: skipped.into_iter().map(|(i, error)| (files[i].path.clone(), error)).collect(),
             decoded,
             notes,
@@ -309,10 +326,10 @@ fn remove_left(path: &Path) {
 fn next_readable(
     outcomes: &mut Decoding<'_>,
     skipped: &mut Vec<(usize, Error)>,
-) -> Result<Option<(usize, Vec<u8>)>> {
+) -> Result<Option<(usize, Read)>> {
     for outcome in outcomes {
         match outcome? {
-            (i, Ok(pixels)) => return Ok(Some((i, pixels))),
+            (i, Ok(read)) => return Ok(Some((i, read))),
             (i, Err(error)) => skipped.push((i, error)),
         }
     }

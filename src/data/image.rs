@@ -1,8 +1,8 @@
 //! One picture file to RGB pixels, as PIL's `Image.open(path).convert("RGB")` makes them.
 //!
 //! In: a path or bytes in PNG, JPEG, BMP, GIF, WebP, PNM or TIFF, recognised by content, not by
-//! name. Out: [`Rgb8`], or an error that names the file. EXIF orientation, gamma and colour profiles
-//! are not applied, because PIL and Keras do not, but for a TIFF's orientation, which they do; alpha is
+//! name. Out: [`Rgb8`], or an error that names the file. Gamma and colour profiles are not
+//! applied, nor is EXIF orientation unless asked for, because PIL and Keras do not, but for a TIFF's orientation, which they do; alpha is
 //! dropped, not blended. All is PIL's bit for bit, except up to 4 grey levels in JPEG (20 at the edges of saturated
 //! drawings), where decoders are free to round, 1 in 16-bit BMP, CMYK TIFF and PNM with an odd maximum, 16-bit grey
 //! TIFFs in which white is 0, and what a GIF's first frame leaves free (black here). TIFFs of a palette, of floats, of
@@ -38,6 +38,14 @@ impl Rgb8 {
     }
 }
 
+/// What a file gives.
+pub(super) struct Decoded {
+    /// The picture.
+    pub picture: Rgb8,
+    /// Whether its EXIF orientation says that it is to be turned or mirrored, and it was not.
+    pub sideways: bool,
+}
+
 /// More pixels than this are taken for a decompression bomb; the bound at which PIL refuses.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
@@ -62,14 +70,19 @@ const FORMATS: &str = "JPEG, PNG, BMP, GIF, WebP, PPM and TIFF";
 /// judged by their pixels: a wrong checksum or a missing end is refused, although PIL lets some of that pass; damage in a
 /// text chunk is not.
 pub fn decode(path: &Path) -> Result<Rgb8> {
-    decode_then(path, Ok)
+    decode_then(path, false, |decoded| Ok(decoded.picture))
 }
 
-/// Decodes a file and makes something smaller of it, one large picture at a time.
+/// Decodes a file, turned as its EXIF orientation says if it is to be `upright`, and makes something smaller of it, one large
+/// picture at a time.
 ///
 /// # Errors
 /// As [`decode`], and those of `then`.
-pub(super) fn decode_then<T>(path: &Path, then: impl FnOnce(Rgb8) -> Result<T>) -> Result<T> {
+pub(super) fn decode_then<T>(
+    path: &Path,
+    upright: bool,
+    then: impl FnOnce(Decoded) -> Result<T>,
+) -> Result<T> {
     // A named pipe would wait for a writer for ever.
     let kind = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
     if !kind.is_file() {
@@ -87,9 +100,9 @@ pub(super) fn decode_then<T>(path: &Path, then: impl FnOnce(Rgb8) -> Result<T>) 
     }
     let mut turn = (kind.len() > LARGE).then(take_turn);
     file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
-    let picture = guarded(&bytes, path, &mut turn)?;
+    let decoded = guarded(&bytes, path, upright, &mut turn)?;
     drop(bytes);
-    then(picture)
+    then(decoded)
 }
 
 type Turn = MutexGuard<'static, ()>;
@@ -103,16 +116,16 @@ fn take_turn() -> Turn {
 /// # Errors
 /// As [`decode`].
 pub fn decode_bytes(bytes: &[u8], path: &Path) -> Result<Rgb8> {
-    guarded(bytes, path, &mut None)
+    Ok(guarded(bytes, path, false, &mut None)?.picture)
 }
 
-fn guarded(bytes: &[u8], path: &Path, turn: &mut Option<Turn>) -> Result<Rgb8> {
+fn guarded(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn>) -> Result<Decoded> {
     // Decoders of files from anywhere have bugs; one bad picture must not end a night's run.
-    let outcome = catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, path, turn)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, path, upright, turn)));
     outcome.unwrap_or_else(|_| Err(damaged(path, "the decoder gave up on it")))
 }
 
-fn decode_inner(bytes: &[u8], path: &Path, turn: &mut Option<Turn>) -> Result<Rgb8> {
+fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn>) -> Result<Decoded> {
     let Ok(format) = ::image::guess_format(bytes) else { return Err(not_a_picture(bytes, path)) };
     let mut read = Cow::Borrowed(bytes);
     if format == ImageFormat::Jpeg {
@@ -143,12 +156,16 @@ fn decode_inner(bytes: &[u8], path: &Path, turn: &mut Option<Turn>) -> Result<Rg
             return Err(too_large(path).fact("no room for", format!("{most} bytes of pixels")));
         }
     }
-    let turned = match format {
-        ImageFormat::Tiff => decoder.orientation().map_err(|e| refused(path, bytes, e))?,
-        _ => Orientation::NoTransforms,
+    let orientation = match decoder.orientation() {
+        Err(e) if format == ImageFormat::Tiff => return Err(refused(path, bytes, e)),
+        // Damage in what only describes a picture is no damage of the picture.
+        found => found.unwrap_or(Orientation::NoTransforms),
     };
+    let turns = upright || format == ImageFormat::Tiff;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|e| refused(path, bytes, e))?;
-    image.apply_orientation(turned);
+    if turns {
+        image.apply_orientation(orientation);
+    }
     let size = Size { h: image.height() as usize, w: image.width() as usize };
     let premultiplied = format == ImageFormat::Tiff && peek::tiff_is_premultiplied(bytes);
     let pixels = to_rgb(image, format, bytes, premultiplied)
@@ -156,7 +173,8 @@ fn decode_inner(bytes: &[u8], path: &Path, turn: &mut Option<Turn>) -> Result<Rg
     if size.bytes() == 0 || pixels.len() != size.bytes() {
         return Err(damaged(path, "it has no pixels"));
     }
-    Ok(Rgb8 { size, pixels })
+    let sideways = !turns && orientation != Orientation::NoTransforms;
+    Ok(Decoded { picture: Rgb8 { size, pixels }, sideways })
 }
 
 // The modes of PIL: L and LA repeat grey, alpha goes, 16-bit colour keeps its high byte, but 16-bit

@@ -34,22 +34,33 @@ pub use split::Splits;
 use crate::error::Result;
 use std::path::Path;
 
-/// Decodes one file and resizes it: `size.h * size.w * 3` bytes, row-major RGB.
+/// What a file gives in the size that was asked for.
+pub struct Read {
+    /// `size.h * size.w * 3` bytes, row-major RGB.
+    pub pixels: Vec<u8>,
+    /// Whether its EXIF orientation says that it is to be turned or mirrored, and it was not ([`Resize::is_upright`]).
+    pub sideways: bool,
+}
+
+/// Decodes one file and resizes it.
 ///
 /// # Errors
 /// As [`image::decode`].
-pub fn load(path: &Path, size: Size, how: Resize) -> Result<Vec<u8>> {
-    image::decode_then(path, |picture| Ok(sized(picture, path, (size, how))?.pixels))
+pub fn load(path: &Path, size: Size, how: Resize) -> Result<Read> {
+    image::decode_then(path, how.is_upright(), |decoded| {
+        let pixels = sized(decoded.picture, path, (size, how))?.pixels;
+        Ok(Read { pixels, sideways: decoded.sideways })
+    })
 }
 
-/// Decodes one file and makes two sizes of it.
+/// Decodes one file and makes two sizes of it, turned as the first is to be.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_both(path: &Path, wanted: [(Size, Resize); 2]) -> Result<[Rgb8; 2]> {
-    image::decode_then(path, |picture| {
-        let [first, second] = wanted;
-        Ok([sized(picture.clone(), path, first)?, sized(picture, path, second)?])
+    let [first, second] = wanted;
+    image::decode_then(path, first.1.is_upright(), |decoded| {
+        Ok([sized(decoded.picture.clone(), path, first)?, sized(decoded.picture, path, second)?])
     })
 }
 

@@ -43,17 +43,49 @@ pub enum Resize {
     Nearest,
     /// PIL `BILINEAR`: a triangle filter, widened when shrinking, so that nothing aliases.
     Bilinear,
+    /// [`Resize::Nearest`] of the picture turned as its EXIF orientation says (PIL `exif_transpose`).
+    UprightNearest,
+    /// [`Resize::Bilinear`] of the picture turned so.
+    UprightBilinear,
+}
+
+/// Which source pixels make one of the target.
+#[derive(Clone, Copy)]
+enum Filter {
+    Nearest,
+    Bilinear,
 }
 
 impl Resize {
     /// All.
-    pub const ALL: [Self; 2] = [Self::Nearest, Self::Bilinear];
+    pub const ALL: [Self; 4] = [Self::Nearest, Self::Bilinear, Self::UprightNearest, Self::UprightBilinear];
+
+    fn filter(self) -> Filter {
+        match self {
+            Self::Nearest | Self::UprightNearest => Filter::Nearest,
+            Self::Bilinear | Self::UprightBilinear => Filter::Bilinear,
+        }
+    }
+
+    /// Whether a picture is first turned as its EXIF orientation says, which neither Keras nor torchvision does.
+    pub fn is_upright(self) -> bool {
+        matches!(self, Self::UprightNearest | Self::UprightBilinear)
+    }
+
+    /// The same with pictures turned first.
+    #[must_use]
+    pub fn upright(self) -> Self {
+        match self.filter() {
+            Filter::Nearest => Self::UprightNearest,
+            Filter::Bilinear => Self::UprightBilinear,
+        }
+    }
 
     /// The larger of what is made on the way from a size to another.
     pub(super) fn between(self, from: Size, to: Size) -> Size {
-        match self {
-            Self::Nearest => to,
-            Self::Bilinear => Size { h: from.h.max(to.h), w: to.w },
+        match self.filter() {
+            Filter::Nearest => to,
+            Filter::Bilinear => Size { h: from.h.max(to.h), w: to.w },
         }
     }
 
@@ -62,6 +94,8 @@ impl Resize {
         match self {
             Self::Nearest => "nearest",
             Self::Bilinear => "bilinear",
+            Self::UprightNearest => "upright-nearest",
+            Self::UprightBilinear => "upright-bilinear",
         }
     }
 }
@@ -77,7 +111,7 @@ impl FromStr for Resize {
 
     fn from_str(word: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|way| way.name() == word);
-        found.ok_or_else(|| format!("unknown resize `{word}`: nearest or bilinear"))
+        found.ok_or_else(|| format!("unknown resize `{word}`: {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
@@ -88,9 +122,9 @@ impl Rgb8 {
         if self.size == to {
             return self;
         }
-        match how {
-            Resize::Nearest => nearest(&self, to),
-            Resize::Bilinear => bilinear(self, to),
+        match how.filter() {
+            Filter::Nearest => nearest(&self, to),
+            Filter::Bilinear => bilinear(self, to),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! h * w * 3 bytes, an index with one [`Record`] each, footer (56 bytes: count, length of the index,
 //! SHA-256 of the index, magic). A file that was cut anywhere has no footer in its place.
 
+use super::Read;
 use super::folder::Folder;
 use super::resize::{Resize, Size};
 use crate::error::{Error, Result};
@@ -17,7 +18,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-const MAGIC: [u8; 8] = *b"VGGFTPIX";
+/// Its last letter counts the ways in which records were written.
+const MAGIC: [u8; 8] = *b"VGGFTPIY";
 /// How pictures become pixels. Part of the key: pixels that a newer decoder would make otherwise must not be found.
 pub const VERSION: u32 = 3;
 const HEADER: usize = 64;
@@ -93,6 +95,7 @@ struct Record {
     path: Vec<u8>,
     stamp: Stamp,
     sum: u64,
+    sideways: bool,
 }
 
 impl Record {
@@ -104,6 +107,7 @@ impl Record {
         index.extend(self.stamp.nanos.to_le_bytes());
         self.stamp.changed.iter().for_each(|word| index.extend(word.to_le_bytes()));
         index.extend(self.sum.to_le_bytes());
+        index.push(u8::from(self.sideways));
     }
 
     fn read(index: &mut &[u8]) -> Option<Self> {
@@ -116,7 +120,9 @@ impl Record {
             nanos: u32::from_le_bytes(take(index)?),
             changed: [take(index)?, take(index)?].map(i64::from_le_bytes),
         };
-        Some(Self { path: path.to_vec(), stamp, sum: u64::from_le_bytes(take(index)?) })
+        let sum = u64::from_le_bytes(take(index)?);
+        let [sideways] = take(index)?;
+        Some(Self { path: path.to_vec(), stamp, sum, sideways: sideways != 0 })
     }
 }
 
@@ -202,10 +208,11 @@ impl Store {
         Ok(Self { map, size: key.size, slots, damaged })
     }
 
-    /// The slot of a picture and the checksum of its pixels, if it was decoded from a file with this stamp.
-    pub fn find(&self, path: &Path, stamp: Option<Stamp>) -> Option<(usize, u64)> {
+    /// The slot of a picture, the checksum of its pixels, and [`Read::sideways`], if it was decoded from a file with this
+    /// stamp.
+    pub fn find(&self, path: &Path, stamp: Option<Stamp>) -> Option<(usize, u64, bool)> {
         let (slot, record) = self.slots.get(path.as_os_str().as_encoded_bytes())?;
-        (Some(record.stamp) == stamp).then_some((*slot, record.sum))
+        (Some(record.stamp) == stamp).then_some((*slot, record.sum, record.sideways))
     }
 
     /// The pixels in a slot, (h, w, 3).
@@ -252,10 +259,10 @@ impl<'a, W: Write> Writer<'a, W> {
         Ok(())
     }
 
-    pub fn add(&mut self, path: &Path, stamp: Stamp, pixels: &[u8]) -> Result<()> {
-        self.put(pixels)?;
+    pub fn add(&mut self, path: &Path, stamp: Stamp, read: &Read) -> Result<()> {
+        self.put(&read.pixels)?;
         let path = path.as_os_str().as_encoded_bytes().to_vec();
-        Record { path, stamp, sum: checksum(pixels) }.write(&mut self.index);
+        Record { path, stamp, sum: checksum(&read.pixels), sideways: read.sideways }.write(&mut self.index);
         self.count += 1;
         Ok(())
     }

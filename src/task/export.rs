@@ -3,6 +3,7 @@
 use super::Host;
 use super::output::{self, Output};
 use super::run::Run;
+use crate::data::Resize;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, torch_recipe, write};
 use crate::files;
@@ -63,6 +64,12 @@ pub(super) fn describe(host: &Host, model: &Model<'_>, format: Format) {
     let by = model.resize().map_or(String::new(), |resize| format!(" by {resize}"));
     host.say(format_args!("input      {h}x{w}{by}, {}", model.input()));
     host.say(format_args!("output     {}", model.output()));
+    if model.resize().is_some_and(Resize::is_upright) {
+        host.say(
+            "note: pictures were turned as their EXIF orientation says; whoever feeds the file does so first (PIL: \
+             ImageOps.exif_transpose)",
+        );
+    }
     if format == Format::Torch {
         let resize = model.resize().map_or(String::new(), |resize| format!(" --resize {resize}"));
         host.say(format_args!(

@@ -126,6 +126,9 @@ pub fn decode(
             pictures.files[first].display(),
         ));
     }
+    if let Some(note) = as_stored(pictures.sideways) {
+        host.say(format_args!("note: {name}: {note}"));
+    }
     for note in &pictures.notes {
         host.say(format_args!("note: {note}"));
     }
@@ -168,6 +171,18 @@ fn stopped(error: Error, name: &str, cached: bool) -> Error {
         "what is decoded is kept in the cache; the same command goes on from there"
     } else {
         "the same command begins again"
+    })
+}
+
+/// What the user should hear of pictures whose EXIF orientation was not followed, if there are any.
+pub(super) fn as_stored(sideways: usize) -> Option<String> {
+    let (noun, have, are) =
+        if sideways == 1 { ("picture", "has", "is") } else { ("pictures", "have", "are") };
+    (sideways > 0).then(|| {
+        format!(
+            "{sideways} {noun} {have} an EXIF orientation, of a phone for example, and {are} taken as stored, as by Keras; \
+             trained with --resize upright-nearest (or upright-bilinear) a network sees such pictures upright"
+        )
     })
 }
 

@@ -4,7 +4,7 @@ use super::Host;
 use super::estimate::Estimate;
 use super::look::Look;
 use super::output::{self, Output};
-use super::pictures::{in_batch, unread};
+use super::pictures::{as_stored, in_batch, unread};
 use super::subject::{Feeding, Subject};
 use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size, Unreadable};
 use crate::error::{Error, Kind, Result};
@@ -103,6 +103,9 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
             done.report(host, path, &subject)?;
         }
     }
+    if let Some(note) = as_stored(done.sideways) {
+        host.say(format_args!("note: {note}"));
+    }
     if done.seen == 0 {
         host.say("note: stdin named no picture");
     }
@@ -141,6 +144,7 @@ pub(super) fn rows_file(output: &Output, asked: Option<Format>) -> Result<(&Path
 #[derive(Default)]
 struct Done {
     seen: usize,
+    sideways: usize,
     skipped: Vec<Value>,
 }
 
@@ -195,6 +199,7 @@ impl Classifier<'_> {
         for loaded in ahead {
             interrupt::check()?;
             let mut loaded = loaded?;
+            done.sideways += loaded.sideways;
             done.seen += loaded.paths.len() + loaded.unreadable.len();
             let rows = self.classify(&mut loaded)?;
             let wanted = rows.is_empty() || write(&rows)?;
@@ -213,9 +218,9 @@ impl Classifier<'_> {
         Ok(done)
     }
 
-    /// The rows of a batch. On stdout pictures that cannot be read stand in their places.
+    /// The rows of a batch; in JSON pictures that cannot be read stand in their places.
     fn classify(&self, loaded: &mut Loaded) -> Result<Vec<u8>> {
-        let Loaded { paths, pixels, unreadable } = loaded;
+        let Loaded { paths, pixels, unreadable, .. } = loaded;
         let indices = (0..paths.len() as u32).collect();
         let batch = Batch { indices, pixels: std::mem::take(pixels), labels: Vec::new() };
         let all = match paths.first() {
@@ -225,8 +230,7 @@ impl Classifier<'_> {
                 .map_err(|error| in_batch(error, first))?,
             None => Vec::new(),
         };
-        let shown = self.job.output.is_none() && !self.job.strict;
-        let mut unread = unreadable.iter().filter(|_| shown).peekable();
+        let mut unread = unreadable.iter().filter(|_| !self.job.strict).peekable();
         let mut out = Vec::new();
         for (at, path) in paths.iter().enumerate() {
             let row = &all[at];

@@ -31,6 +31,8 @@ pub struct Loaded {
     pub paths: Vec<PathBuf>,
     /// (n, h, w, 3), row-major RGB, 0 to 255.
     pub pixels: Vec<u8>,
+    /// How many of them have an EXIF orientation that was not followed.
+    pub sideways: usize,
     /// The others of the batch, in their order; with [`Loading::strict`] at most one, and `paths` are those before it.
     pub unreadable: Vec<Unreadable>,
 }
@@ -112,9 +114,10 @@ impl<I: Iterator<Item = Result<PathBuf>>> Iterator for Batches<I> {
         let mut loaded = Loaded::default();
         for (path, picture) in named.into_iter().zip(pictures) {
             match picture {
-                Ok(pixels) => {
+                Ok(read) => {
                     loaded.paths.push(path);
-                    loaded.pixels.extend(pixels);
+                    loaded.pixels.extend(read.pixels);
+                    loaded.sideways += usize::from(read.sideways);
                 }
                 Err(error) => {
                     loaded.unreadable.push(Unreadable { path, after: loaded.paths.len(), error });
