@@ -48,7 +48,7 @@ fn all_kernels_are_listed_with_what_they_compute() {
 fn every_kernel_gives_what_the_cpu_gives_in_any_order_of_turns() {
     // tests/kernels.rs has them all in the usual order.
     for (name, order) in names().iter().zip(["reverse", "random:7"].into_iter().cycle()) {
-        let args = [name.as_str(), "--json", "--seed", "3", "--schedule", order];
+        let args = [name.as_str(), "--json", "--seed", "3", "--schedule", order, "--global-races"];
         let result = json(&stdout(&mut emulate(&args)));
         assert_eq!(result["kernel"], name.as_str());
         // A sum of parts comes after, the range of a picture before; a step may be taken where a sum ends.

@@ -98,6 +98,29 @@ macro_rules! bulk {
     };
 }
 
+/// Two `wgmma`s whose left factors are registers, one behind the other: what the second adds to, and what it takes. `x` is
+/// the right factor, of ones.
+macro_rules! chained {
+    ($between:literal, $sums:literal, $factors:literal) => {
+        concat!(
+            ".reg .f32 %f<16>; shl.b32 %r4, %r1, 2; mov.u32 %r2, x; add.u32 %r4, %r2, %r4; mov.u32 %r5, 1065369472;\n",
+            "setp.gt.u32 %p5, %r1, 63; @%p5 bra F; st.shared.u32 [%r4], %r5; F: fence.proxy.async; bar.sync 0;\n",
+            "shr.u32 %r2, %r2, 4; cvt.u64.u32 %rd5, %r2; or.b64 %rd5, %rd5, 34360262656;\n",
+            "mov.f32 %f1, 0f00000000; mov.f32 %f2, %f1; mov.f32 %f3, %f1; mov.f32 %f4, %f1;\n",
+            "mov.f32 %f5, %f1; mov.f32 %f6, %f1; mov.f32 %f7, %f1; mov.f32 %f8, %f1;\n",
+            "mov.b32 %f9, %r5; mov.f32 %f10, %f9; mov.f32 %f11, %f9; mov.f32 %f12, %f9; wgmma.fence.sync.aligned;\n",
+            "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f1,%f2,%f3,%f4}, {%f9,%f10,%f11,%f12}, %rd5, 1, 1, 1, 0;\n",
+            $between,
+            "\nwgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 ",
+            $sums,
+            ", ",
+            $factors,
+            ", %rd5, 1, 1, 1, 0;\n",
+            "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0; st.global.f32 [%rd3], %f1;"
+        )
+    };
+}
+
 #[rustfmt::skip]
 const CASES: &[Case] = &[
     Case { name: "a volatile store is a first write", threads: 32,
@@ -167,6 +190,54 @@ B: bar.sync 0; cp.async.wait_all; bar.sync 0; ld.shared.u32 %r5, [x]; st.global.
         comes: To(64, &[4]) },
     Case { name: "no fence shows an mbarrier", threads: 64, body: bulk!("", ""),
         comes: Wrong("whose init no fence has shown it") },
+    Case { name: "a meeting of lanes that names others", threads: 32, body: "bar.warp.sync 1;",
+        comes: Wrong("does not name it (0x00000001)") },
+    Case { name: "halves of a warp meet", threads: 32,
+        body: "setp.lt.u32 %p5, %r1, 16; @%p5 bra A; bar.warp.sync 0xffff0000; bra E; A: bar.warp.sync 0x0000ffff; E:",
+        comes: To(0, &[1]) },
+    Case { name: "a shuffle of lanes with other masks", threads: 32,
+        body: "mov.u32 %r5, 0xffffffff; setp.eq.u32 %p5, %r1, 31; @%p5 mov.u32 %r5, 0xfffffffe; \
+               shfl.sync.bfly.b32 %r6|%p6, %r1, 1, 31, %r5;",
+        comes: Wrong("which names other lanes") },
+    Case { name: "a volatile read beside a volatile write", threads: 64,
+        body: "@%p4 bra A; st.shared.u32 [x], 6; A: bar.sync 0; @%p4 bra B; st.volatile.shared.u32 [x], 7; \
+               B: setp.ne.u32 %p5, %r1, 32; @%p5 bra E; ld.volatile.shared.u32 %r5, [x]; E:",
+        comes: To(0, &[1]) },
+    Case { name: "an mbarrier is no data", threads: 32,
+        body: "@%p4 bra E; mbarrier.init.shared.b64 [m], 1; ld.shared.u32 %r5, [m]; E:",
+        comes: Wrong("read of the mbarrier `m`") },
+    Case { name: "an mbarrier that was is memory", threads: 32,
+        body: "@%p4 bra E; mbarrier.init.shared.b64 [m], 1; mbarrier.inval.shared.b64 [m]; st.shared.u32 [m], 5; \
+               ld.shared.u32 %r5, [m]; st.global.u32 [%rd3], %r5; mbarrier.init.shared.b64 [m], 1; E:",
+        comes: To(0, &[5]) },
+    Case { name: "an mbarrier that was holds nothing", threads: 32,
+        body: "@%p4 bra E; mbarrier.init.shared.b64 [m], 1; mbarrier.inval.shared.b64 [m]; ld.shared.u32 %r5, [m]; E:",
+        comes: Wrong("read of `m` in shared memory, where nobody wrote") },
+    Case { name: "past the end of a shared variable", threads: 32, body: "st.shared.u32 [x+256], 5;",
+        comes: Wrong("write past the end of `x`") },
+    Case { name: "inc does not take registers away", threads: 384, body: "setmaxnreg.inc.sync.aligned.u32 40;",
+        comes: Wrong("setmaxnreg.inc asks for fewer registers than the warp has") },
+    Case { name: "dec gives no registers", threads: 384, body: "setmaxnreg.dec.sync.aligned.u32 232;",
+        comes: Wrong("setmaxnreg.dec asks for more registers than the warp has") },
+    Case { name: "registers are waited for", threads: 384,
+        body: "setp.lt.u32 %p5, %r1, 128; @%p5 bra A; setmaxnreg.inc.sync.aligned.u32 232; bra E; \
+               A: setmaxnreg.dec.sync.aligned.u32 40; E: bar.sync 0;",
+        comes: To(0, &[1]) },
+    Case { name: "registers that are given back too late", threads: 384,
+        body: "setp.lt.u32 %p5, %r1, 128; @%p5 bra A; setmaxnreg.inc.sync.aligned.u32 232; bar.sync 0; bra E; \
+               A: bar.sync 0; setmaxnreg.dec.sync.aligned.u32 40; E:",
+        comes: Wrong("setmaxnreg.inc waits until others have given back so many") },
+    Case { name: "a wgmma adds to the sums of the one before", threads: 128,
+        body: chained!("", "{%f1,%f2,%f3,%f4}", "{%f9,%f10,%f11,%f12}"), comes: To(0, &[0x4200_0000]) },
+    Case { name: "a wgmma takes the sums of one on its way for factors", threads: 128,
+        body: chained!("", "{%f5,%f6,%f7,%f8}", "{%f1,%f2,%f3,%f4}"),
+        comes: Wrong("a wgmma takes registers of another one") },
+    Case { name: "a wgmma adds to the factors of one on its way", threads: 128,
+        body: chained!("", "{%f9,%f10,%f11,%f12}", "{%f5,%f6,%f7,%f8}"),
+        comes: Wrong("a wgmma takes registers of another one") },
+    Case { name: "a wgmma takes the sums of one that was waited for", threads: 128,
+        body: chained!("wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;", "{%f5,%f6,%f7,%f8}",
+            "{%f1,%f2,%f3,%f4}"), comes: To(0, &[0x4180_0000]) },
     Case { name: "lo is a comparison of unsigned numbers", threads: 32, body: "setp.lo.s32 %p5, %r1, 0;",
         comes: Wrong("setp.lo.s32") },
 ];

@@ -65,6 +65,23 @@ pub enum Left {
 }
 
 impl Wgmma {
+    /// Registers of class W that hold a; none if it lies in shared memory.
+    pub fn factors(&self) -> impl Iterator<Item = u16> + '_ {
+        let slots = if let Left::Registers(slots) = &self.a { &slots[..] } else { &[] };
+        slots.iter().copied()
+    }
+
+    /// Whether its registers may be those of `other`, which is on its way: accumulators of the same shape, summed one after
+    /// the other, or factors that both read.
+    pub fn may_follow(&self, other: &Self) -> bool {
+        let holds = |wgmma: &Self, slot: u16| wgmma.d.contains(&slot);
+        let same_shape = (self.n, self.k()) == (other.n, other.k());
+        let summed_on = same_shape || !self.d.iter().any(|&slot| holds(other, slot));
+        summed_on
+            && !self.factors().any(|slot| holds(other, slot))
+            && !other.factors().any(|slot| holds(self, slot))
+    }
+
     /// Products that are summed: 16, or 8 of tf32.
     pub fn k(&self) -> usize {
         if self.kind == Multiply::Tf32 { 8 } else { 16 }
@@ -162,10 +179,15 @@ pub enum Asynchronous {
         /// Registers that may be in flight before: they keep their slots until here.
         flying: Vec<u16>,
     },
-    /// `setmaxnreg`: registers of a thread, and whether they grow.
+    /// `setmaxnreg`: registers of a thread, and whether they grow; then it is a gate.
     Registers(u32, bool),
     /// The machine's own: faults if one of these registers belongs to a `wgmma` that is not waited for.
     Grounded(Vec<u16>),
+    /// The machine's own: faults if the `wgmma` of this row has registers of one on its way and may not
+    /// ([`Wgmma::may_follow`]).
+    Chained(u32),
+    /// The machine's own: these registers of the `wgmma` behind it were written and not handed over. Faults.
+    Unfenced(Vec<u16>),
 }
 
 impl Asynchronous {
@@ -176,7 +198,7 @@ impl Asynchronous {
 
     /// Whether an operation may have to wait, or needs more of the block than one warp's registers.
     pub fn is_gate(&self) -> bool {
-        matches!(self, Self::Wait { .. } | Self::Wgmma(_) | Self::WaitWgmma { .. })
+        matches!(self, Self::Wait { .. } | Self::Wgmma(_) | Self::WaitWgmma { .. } | Self::Registers(_, true))
     }
 
     /// Shows `see` every register, operands first.
@@ -235,6 +257,8 @@ impl Asynchronous {
             Self::WaitWgmma { flying, .. } | Self::Grounded(flying) => {
                 flying.iter_mut().for_each(|slot| one(slot, Class::W, Role::Kept));
             }
+            // Registers of the `wgmma` behind them, which shows them itself.
+            Self::Chained(_) | Self::Unfenced(_) => {}
             Self::Fence(_)
             | Self::FenceProxy
             | Self::FenceInit

@@ -240,6 +240,14 @@ pub struct Placed {
     pub element: u32,
 }
 
+impl Program {
+    /// The bytes of shared memory between variables.
+    pub fn guards(&self) -> Vec<Range<u32>> {
+        let pairs = self.shared.iter().zip(self.shared.iter().skip(1));
+        pairs.filter(|(a, _)| a.size > 0).map(|(a, b)| a.offset + a.size..b.offset).collect()
+    }
+}
+
 /// An entry, ready to run.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
@@ -292,6 +300,8 @@ pub struct Program {
 /// First address of user's shared memory; below lies what sm_90 keeps for itself, so that code that
 /// counts on address 0 fails here too.
 pub const SHARED_BASE: u32 = 1024;
+/// Bytes between two shared variables, which belong to none: all banks once, so that conflicts are what they were.
+pub const GUARD: u32 = 128;
 /// Generic addresses of shared memory begin here.
 pub const SHARED_WINDOW: u64 = 0x0100_0000_0000;
 /// Generic addresses of local memory begin here.

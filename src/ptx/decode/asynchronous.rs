@@ -13,7 +13,7 @@ use crate::ptx::tree::{Instruction, Operand, Space};
 
 /// Whether lanes may have to wait for something before the instruction.
 pub(super) fn is_gate(opcode: &str) -> bool {
-    ["mbarrier.try_wait.", "mbarrier.test_wait.", "wgmma.mma_async.", "wgmma.wait_group."]
+    ["mbarrier.try_wait.", "mbarrier.test_wait.", "wgmma.mma_async.", "wgmma.wait_group.", "setmaxnreg.inc."]
         .iter()
         .any(|start| opcode.starts_with(start))
 }

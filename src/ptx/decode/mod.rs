@@ -120,6 +120,8 @@ impl Decoder<'_> {
         }
     }
 
+    /// Shared variables stand apart, so that an access past the end of one does not hit the next. The launch's limit is
+    /// checked against their own bytes.
     fn place_variables(&mut self) -> Result<()> {
         let mut shared = SHARED_BASE;
         let mut local = 0u32;
@@ -135,6 +137,9 @@ impl Decoder<'_> {
                 Space::Shared => (&mut shared, &mut self.program.shared),
                 _ => (&mut local, &mut self.program.local),
             };
+            if variable.space == Space::Shared && !list.is_empty() {
+                *end += GUARD;
+            }
             let offset = end.next_multiple_of(variable.align);
             *end = offset + variable.size;
             let (name, symbol) = (variable.plain_name().to_owned(), variable.name.clone());
@@ -143,9 +148,17 @@ impl Decoder<'_> {
                 return Err(self.error("the variables take more than 16 MiB"));
             }
         }
-        // They all begin at one place.
-        let align = dynamic.iter().map(|variable| variable.align).max();
-        shared = shared.next_multiple_of(align.unwrap_or(1));
+        // They all begin at one place, which is a multiple of what they ask for and of no more: what needs more and does not
+        // say so would go well until somebody adds a static variable.
+        if let Some(align) = dynamic.iter().map(|variable| variable.align).max() {
+            if !self.program.shared.is_empty() {
+                shared += GUARD;
+            }
+            shared = shared.next_multiple_of(align);
+            if (shared / align).is_multiple_of(2) {
+                shared += align;
+            }
+        }
         for variable in dynamic {
             let (name, symbol) = (variable.plain_name().to_owned(), variable.name.clone());
             let element = variable.element;

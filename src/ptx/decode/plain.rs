@@ -9,7 +9,7 @@ use crate::ptx::program::*;
 use crate::ptx::tree::{Instruction, Operand};
 
 /// The number of operands of an instruction that changes nothing here: memory is in order already, there are
-/// no caches, and the meeting of `bar.warp.sync` is the block's.
+/// no caches.
 pub(super) fn nothing(opcode: &str) -> Option<usize> {
     match opcode {
         "membar.cta"
@@ -30,8 +30,7 @@ pub(super) fn nothing(opcode: &str) -> Option<usize> {
         | "fence.sc.cta"
         | "fence.sc.gpu"
         | "fence.sc.sys" => Some(0),
-        "bar.warp.sync"
-        | "nanosleep.u32"
+        "nanosleep.u32"
         | "prefetch.global.L1"
         | "prefetch.global.L2"
         | "prefetchu.L1"
@@ -56,6 +55,7 @@ impl Decoder<'_> {
             "ld" | "st" | "atom" | "red" | "cp" | "cvta" => self.memory(instruction),
             "ldmatrix" | "stmatrix" | "mma" => self.matrix(instruction),
             "vote" | "shfl" | "redux" | "match" | "activemask" | "elect" => self.warp_wide(instruction),
+            "bar" if opcode == "bar.warp.sync" => self.warp_wide(instruction),
             "createpolicy" => self.policy(instruction),
             "setp" => self.setp(instruction),
             "mov" => self.mov(instruction),

@@ -150,17 +150,19 @@ impl Decoder<'_> {
             "match.any.sync.b32" => (Vote::MatchAny, Class::W, Class::W),
             "activemask.b32" => (Vote::ActiveMask, Class::W, Class::W),
             "elect.sync" => (Vote::Elect, Class::W, Class::W),
+            "bar.warp.sync" => (Vote::Meet, Class::W, Class::W),
             _ => return Err(self.error(unknown)),
         };
         let mut op = Op { a: NONE, b: NONE, c: NONE, e: NONE, ..Op::new(Code::Vote) };
         match (vote, operands) {
             (Vote::ActiveMask, [d]) => op.d = self.result(d, Class::W)?,
+            (Vote::Meet, [mask]) => op.b = self.operand(mask, Class::W)?,
             (Vote::Elect, [Operand::Pair(d, p), mask]) => {
                 op.b = self.operand(mask, Class::W)?;
                 op.d = self.result(d, Class::W)?;
                 op.e = self.result(p, Class::P)?;
             }
-            (_, [d, a, mask]) if vote != Vote::Elect => {
+            (_, [d, a, mask]) if !matches!(vote, Vote::Elect | Vote::Meet) => {
                 op.a = self.operand(a, operand)?;
                 op.b = self.operand(mask, Class::W)?;
                 op.d = self.result(d, result)?;

@@ -21,6 +21,8 @@ pub enum Vote {
     ReduceXor,
     MatchAny,
     Elect,
+    /// `bar.warp.sync`: lanes meet, and nothing comes of it.
+    Meet,
 }
 
 /// A shuffle's direction.

@@ -34,13 +34,24 @@ DEV void stored() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"
 DEV unsigned long long matrix(const void* p, unsigned rows) {
     return (place(p) & 0x3ffff) >> 4 | static_cast<unsigned long long>(rows) << 16 | 8ull << 32;
 }
-DEV void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// Accumulators, too, so that the compiler writes them before it.
+DEV void wgmma_fence(float (&d)[4]) {
+    asm volatile("wgmma.fence.sync.aligned;" : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])::"memory");
+}
 DEV void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 DEV void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
 // m64n8k16.
 DEV void wgmma(float (&d)[4], const void* a, const void* b) {
     asm volatile(
         "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%0, %1, %2, %3}, %4, %5, 1, 1, 1, 0, 0;"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "l"(matrix(a, 64)), "l"(matrix(b, 8))
+        : "memory");
+}
+// m64n8k8 of tf32.
+DEV void wgmma_tf32(float (&d)[4], const void* a, const void* b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n8k8.f32.tf32.tf32 {%0, %1, %2, %3}, %4, %5, 1, 1, 1;"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "l"(matrix(a, 64)), "l"(matrix(b, 8))
         : "memory");

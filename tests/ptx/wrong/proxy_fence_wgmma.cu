@@ -12,7 +12,7 @@ extern "C" __global__ void proxy_fence_wgmma(float* y) {
 #endif
     __syncthreads();
     float d[4] = {0, 0, 0, 0};
-    wgmma_fence();
+    wgmma_fence(d);
     wgmma(d, a, b);
     wgmma_commit();
     wgmma_wait();

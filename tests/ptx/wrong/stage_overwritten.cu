@@ -26,7 +26,7 @@ extern "C" __global__ void stage_overwritten(const float* x, float* y) {
         float d[4] = {0, 0, 0, 0};
         for (int k = 0; k < 2; ++k) {
             wait(&full, k & 1);
-            wgmma_fence();
+            wgmma_fence(d);
             wgmma(d, stage, stage + 512);
             wgmma_commit();
             wgmma_wait();

@@ -10,7 +10,7 @@ extern "C" __global__ void wgmma_different(float* y) {
     fence();
     __syncthreads();
     float d[4] = {0, 0, 0, 0};
-    wgmma_fence();
+    wgmma_fence(d);
 #ifdef MENDED
     wgmma(d, a, b);
 #else

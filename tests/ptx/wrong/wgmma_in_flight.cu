@@ -10,7 +10,7 @@ extern "C" __global__ void wgmma_in_flight(float* y) {
     fence();
     __syncthreads();
     float d[4] = {0, 0, 0, 0};
-    wgmma_fence();
+    wgmma_fence(d);
     wgmma(d, a, b);
     wgmma_commit();
 #ifdef MENDED

@@ -11,7 +11,7 @@ extern "C" __global__ void wgmma_unfenced(float* y) {
     __syncthreads();
     float d[4] = {0, 0, 0, 0};
 #ifdef MENDED
-    wgmma_fence();
+    wgmma_fence(d);
 #endif
     wgmma(d, a, b);
     wgmma_commit();

@@ -14,7 +14,7 @@ extern "C" __global__ void wgmma_unwritten(float* y) {
 #else
     float d[4];
 #endif
-    wgmma_fence();
+    wgmma_fence(d);
     wgmma(d, a, b);
     wgmma_commit();
     wgmma_wait();

@@ -127,7 +127,7 @@ impl Core<'_, '_> {
     }
 
     /// Lanes that name the same lanes vote together.
-    fn vote(&self, at: u32, op: &Op, registers: &mut Registers, mask: &Mask) -> Result<(), Box<Fault>> {
+    fn vote(&mut self, at: u32, op: &Op, registers: &mut Registers, mask: &Mask) -> Result<(), Box<Fault>> {
         let vote = self.grid.program.votes[op.imm as usize];
         if vote == Vote::ActiveMask || op.b == NONE {
             self.vote_of(vote, op, registers, mask.bits);
@@ -148,6 +148,7 @@ impl Core<'_, '_> {
                 let help = "the mask must name every lane that reaches the instruction";
                 return Err(self.fault(Check::Deadlock, at, lane, what, help));
             }
+            self.shared.meet_lanes(self.warp, together);
             self.vote_of(vote, op, registers, together);
             rest &= !together;
         }
@@ -174,6 +175,7 @@ impl Core<'_, '_> {
             *d = if yes { *d | bits } else { *d & !bits };
         };
         match vote {
+            Vote::Meet => {}
             Vote::All => say(registers, set == bits),
             Vote::Any => say(registers, set != 0),
             Vote::Uni => say(registers, set == bits || set == 0),
@@ -204,7 +206,13 @@ impl Core<'_, '_> {
     }
 
     /// PTX ISA 9.0, 9.7.9.6 `shfl.sync`.
-    fn shuffle(&self, at: u32, op: &Op, registers: &mut Registers, mask: &Mask) -> Result<(), Box<Fault>> {
+    fn shuffle(
+        &mut self,
+        at: u32,
+        op: &Op,
+        registers: &mut Registers,
+        mask: &Mask,
+    ) -> Result<(), Box<Fault>> {
         let (kind, named) = self.grid.program.shuffles[op.imm as usize];
         let named = *registers.word(named);
         let (a, b, c) = (*registers.word(op.a), *registers.word(op.b), *registers.word(op.c));
@@ -233,6 +241,14 @@ impl Core<'_, '_> {
                 fault.facts.push(("its mask".into(), format!("{:#010x}", named[lane])));
                 return Err(fault);
             }
+            if self.grid.options.checked && named[from] != named[lane] {
+                let what = format!("a shuffle reads lane {from}, which names other lanes");
+                let help = "lanes that shuffle with each other have the same mask";
+                let mut fault = self.fault(Check::Uninitialized, at, lane, what, help);
+                let masks = format!("{:#010x} and {:#010x}", named[lane], named[from]);
+                fault.facts.push(("masks".into(), masks));
+                return Err(fault);
+            }
             registers.word_mut(op.d)[lane] = a[from];
             within |= u32::from(inside) << lane;
         }
@@ -240,11 +256,14 @@ impl Core<'_, '_> {
             let p = registers.predicate_mut(op.e);
             *p = (*p & !mask.bits) | within;
         }
+        self.shared.meet_lanes(self.warp, mask.bits);
         Ok(())
     }
 
-    pub(super) fn whole_warp(&self, at: u32, mask: &Mask, name: &str) -> Result<(), Box<Fault>> {
+    /// All lanes are here, and meet.
+    pub(super) fn whole_warp(&mut self, at: u32, mask: &Mask, name: &str) -> Result<(), Box<Fault>> {
         if mask.bits == self.live && self.live == u32::MAX {
+            self.shared.meet_lanes(self.warp, mask.bits);
             return Ok(());
         }
         let what = format!("`{name}` runs in a part of the warp");

@@ -37,7 +37,7 @@ pub struct Options {
     pub schedule: Schedule,
     /// Rounding of tensor-core sums.
     pub tensor: Tensor,
-    /// Instructions of a warp after which a launch counts as endless.
+    /// Instructions of a block's warps after which a launch counts as endless.
     pub budget: u64,
     /// Compute capability of the card that this stands for (80 for 8.0): which kernels it is given, and how much
     /// shared memory a block may have.

@@ -232,7 +232,7 @@ impl Memory {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new allocation of `len` elements, its content pseudo-random rubbish (all ones).
+    /// A new allocation of `len` elements, its content rubbish (all ones).
     pub fn alloc(&self, dtype: Dtype, len: usize) -> Result<u64> {
         let refuse = || {
             Error::new(Kind::Device, "the emulator has no memory for a buffer")

@@ -1,8 +1,8 @@
-//! Which block touched which word of global memory in this launch. Opt-in: a locked map is slow, but it
+//! Which warp touched which word of global memory in this launch. Opt-in: a locked map is slow, but it
 //! needs no memory for words that nobody touches.
 //!
-//! In: accesses of a warp, and what it knows of others. Out: the other block, where the two have no order. Blocks
-//! have none, but for those of one cluster, which meet. Of a block's own warps the last writer is remembered.
+//! In: accesses of a warp, and what it knows of others. Out: the other warp, where the two have no order. Warps of one block,
+//! and of one cluster, have one where they meet; blocks have none.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -67,17 +67,16 @@ impl Owners {
         let word = address / 4;
         let mut map = self.0[(word / 16) as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         let owner = map.entry(word).or_default();
-        let collides =
-            |other: &Toucher| other.block != me.block && (me.plain || other.plain) && !after(*other);
+        let same = |other: &Toucher| other.block == me.block && other.warp == me.warp;
+        let collides = |other: &Toucher| !same(other) && (me.plain || other.plain) && !after(*other);
         let writer = owner.writer.filter(collides).map(|writer| (writer, true));
         let reader = || owner.readers.iter().copied().find(collides).map(|reader| (reader, false));
         let other = writer.or_else(|| if writes { reader() } else { None });
         if writes {
             // Those who came before it are before whoever comes after it.
-            owner.readers.retain(|reader| reader.block != me.block && !after(*reader));
+            owner.readers.retain(|reader| !same(reader) && !after(*reader));
             owner.writer = Some(me);
         } else {
-            let same = |other: &Toucher| other.block == me.block && other.warp == me.warp;
             owner.readers.retain(|reader| !same(reader) && !after(*reader));
             owner.readers.push(me);
             if owner.readers.len() > MOST {

@@ -14,6 +14,7 @@ pub use agents::{Agent, Agents, BARRIERS, Clock};
 
 pub use later::Carries;
 use later::Later;
+use std::ops::Range;
 
 /// Who touched a word last: clock, several readers, agent, which bytes of it were written, operation, lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,13 @@ pub struct Tag(u64);
 const SEVERAL: u64 = 1 << 34;
 
 /// Of a word's notes: a `cp.async`, which copies whole words, is on its way to it.
-const FLYING: u8 = 0xf0;
+const FLYING: u8 = 0x10;
+/// It belongs to an `mbarrier`: anything else than its own operations is undefined.
+const BARRIER: u8 = 0x20;
+/// It stands between two variables.
+const GUARD: u8 = 0x40;
+/// Any of these.
+const CLOSED: u8 = FLYING | BARRIER | GUARD;
 
 impl Tag {
     /// `at` is the operation's number, below 2¹⁷, `clock` below 2²⁹; there are at most 256 agents.
@@ -34,6 +41,7 @@ impl Tag {
     fn clock(self) -> u32 {
         (self.0 >> 35) as u32
     }
+    /// Of a read: it stands for those of several warps. Of a write: it is volatile or atomic.
     #[inline(always)]
     fn several(self) -> bool {
         self.0 & SEVERAL != 0
@@ -77,6 +85,10 @@ pub enum Conflict {
     Race(u32, Tag, bool),
     /// Here should be an `mbarrier`, which the other party has initialized, or else written, with no order before.
     Unmade(u32, Tag),
+    /// An access of this address, which belongs to an initialized `mbarrier`.
+    Barrier(u32),
+    /// This address belongs to no variable.
+    Outside(u32),
     /// The other party wrote this address through the generic proxy, with no fence before a read through the
     /// asynchronous one.
     Proxy(u32, Tag),
@@ -121,8 +133,10 @@ pub struct Shared {
 struct Shadow {
     writes: Vec<Tag>,
     reads: Vec<Tag>,
-    /// One bit for each byte that was written, and four places on one for each that a `cp.async` is on its way to.
+    /// One bit for each byte that was written, and [`FLYING`], [`BARRIER`], [`GUARD`].
     init: Vec<u8>,
+    /// Words between variables, of one block.
+    guards: Vec<Range<usize>>,
     /// `clocks[warp · stride + other]`.
     clocks: Vec<u32>,
     agents: Agents,
@@ -135,8 +149,8 @@ struct Shadow {
 }
 
 impl Shared {
-    /// `size` bytes of each of `blocks`, the reserved ones included.
-    pub fn new(size: u32, blocks: u32, agents: Agents, checked: bool) -> Self {
+    /// `size` bytes of each of `blocks`, the reserved ones included; `guards` are the bytes that belong to no variable.
+    pub fn new(size: u32, blocks: u32, agents: Agents, checked: bool, guards: &[Range<u32>]) -> Self {
         // Patterns of swizzles repeat within it.
         let window = if blocks > 1 { size.next_multiple_of(1024) } else { size.next_multiple_of(16) };
         let count = window as usize / 4 * blocks as usize;
@@ -145,6 +159,8 @@ impl Shared {
             writes: vec![Tag(0); count],
             reads: vec![Tag(0); count],
             init: vec![0; count],
+            // A word that is a variable's, too, is not guarded.
+            guards: guards.iter().map(|g| g.start.div_ceil(4) as usize..(g.end / 4) as usize).collect(),
             clocks: vec![0; agents.warps * stride],
             agents,
             stride,
@@ -161,6 +177,12 @@ impl Shared {
             shadow.writes.fill(Tag(0));
             shadow.reads.fill(Tag(0));
             shadow.init.fill(0);
+            for block in 0..self.blocks as usize {
+                let first = block * self.window as usize / 4;
+                for guard in &shadow.guards {
+                    shadow.init[first + guard.start..first + guard.end].fill(GUARD);
+                }
+            }
             shadow.clocks.fill(0);
             shadow.parted = false;
             for warp in 0..shadow.agents.warps {
@@ -196,6 +218,9 @@ impl Shared {
         for &warp in met {
             let row = &mut shadow.clocks[warp * stride..][..stride];
             later::raise(row, &known);
+            if let Some(later) = &mut shadow.later {
+                later.met(warp, row[warp]);
+            }
             row[warp] += 1;
         }
     }
@@ -242,10 +267,39 @@ impl Shared {
         }
     }
 
+    /// A volatile read of `bytes` by a warp: it asks for whatever volatile writes and atomics put there. It is not noted, so
+    /// that a volatile write behind it does not collide; with a plain one it does where that came first.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn ask(&self, address: u32, bytes: u32, warp: usize) -> Result<(), Conflict> {
+        let Some(shadow) = &self.shadow else { return Ok(()) };
+        let first = (address / 4) as usize;
+        for word in first..first + bytes.div_ceil(4) as usize {
+            let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
+            if shadow.init[word] & want != want {
+                return Err(shadow.unwritten(word, want));
+            }
+            let tag = shadow.writes[word];
+            if !shadow.ordered(warp, tag) && !tag.several() {
+                return Err(Conflict::Race(word as u32 * 4, tag, true));
+            }
+        }
+        Ok(())
+    }
+
     /// Nobody has written these bytes any more: what they will hold is still on its way.
     pub fn forget(&mut self, address: u32, bytes: u32) {
         if let Some(shadow) = &mut self.shadow {
             shadow.init[(address / 4) as usize..(address + bytes).div_ceil(4) as usize].fill(FLYING);
+        }
+    }
+
+    /// These two words are an `mbarrier` from now on, or are none any more and hold nothing.
+    pub fn keep_for_barrier(&mut self, address: u32, keep: bool) {
+        if let Some(shadow) = &mut self.shadow {
+            let first = (address / 4) as usize;
+            shadow.init[first..first + 2].fill(if keep { BARRIER } else { 0 });
         }
     }
 
@@ -280,6 +334,24 @@ impl Shared {
 }
 
 impl Shadow {
+    /// What stands in the way of any access of a word.
+    #[cold]
+    fn closed(&self, word: usize) -> Option<Conflict> {
+        let address = word as u32 * 4;
+        match self.init[word] {
+            init if init & BARRIER != 0 => Some(Conflict::Barrier(address)),
+            init if init & GUARD != 0 => Some(Conflict::Outside(address)),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with a read of the bytes `want` of a word, where some were not written.
+    #[cold]
+    fn unwritten(&self, word: usize, want: u8) -> Conflict {
+        let missing = (want & !self.init[word]).trailing_zeros();
+        self.closed(word).unwrap_or(Conflict::Uninitialized(word as u32 * 4 + missing))
+    }
+
     #[inline(always)]
     fn ordered(&self, warp: usize, tag: Tag) -> bool {
         tag.clock() <= self.clocks[warp * self.stride + tag.agent()]
@@ -305,8 +377,7 @@ impl Shadow {
         for word in first..first + bytes.div_ceil(4) as usize {
             let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
             if self.init[word] & want != want {
-                let missing = (want & !self.init[word]).trailing_zeros();
-                return Err(Conflict::Uninitialized(word as u32 * 4 + missing));
+                return Err(self.unwritten(word, want));
             }
             let tag = self.writes[word];
             if !self.ordered(warp, tag) {
@@ -334,17 +405,16 @@ impl Shadow {
             let written = self.writes[word];
             let touched = self.init[word] & want != 0;
             if write == Write::Atomic && self.init[word] & want != want {
-                let missing = (want & !self.init[word]).trailing_zeros();
-                return Err(Conflict::Uninitialized(word as u32 * 4 + missing));
+                return Err(self.unwritten(word, want));
             }
             // Neighbours within a word may be written by others.
             if !self.ordered(warp, written)
                 && touched
                 && written.bytes() & want != 0
                 && !(alike && written.several())
-                || self.init[word] & FLYING != 0
+                || self.init[word] & CLOSED != 0
             {
-                return Err(Conflict::Race(word as u32 * 4, written, true));
+                return Err(self.closed(word).unwrap_or(Conflict::Race(word as u32 * 4, written, true)));
             }
             let read = self.reads[word];
             let behind = if read.several() {

@@ -270,18 +270,19 @@ impl<'c> Core<'c, '_> {
                 let found = self.grid.memory.partition_point(|it| it.base <= address).checked_sub(1);
                 let found = found.map(|k| &self.grid.memory[k]);
                 let name = found.map_or("memory".into(), |it| self.name(it).0);
-                let what = format!("race on {name} between blocks");
-                let mut fault = self.fault(
-                    Check::Race,
-                    at,
-                    lane,
-                    what,
-                    if self.grid.program.cluster > 1 {
-                        "blocks have no order, but for those of one cluster behind its barrier (released, acquired); use that, atomics, or a second launch"
-                    } else {
-                        "blocks of one launch have no order; use atomics or a second launch"
-                    },
-                );
+                let own = other.number() == Some(self.number);
+                let (whom, help) = if own {
+                    ("warps of a block", "no barrier stands between the two (__syncthreads)")
+                } else if self.grid.program.cluster > 1 {
+                    (
+                        "blocks",
+                        "blocks have no order, but for those of one cluster behind its barrier (released, acquired); use that, atomics, or a second launch",
+                    )
+                } else {
+                    ("blocks", "blocks of one launch have no order; use atomics or a second launch")
+                };
+                let what = format!("race on {name} between {whom}");
+                let mut fault = self.fault(Check::Race, at, lane, what, help);
                 if let Some(it) = found {
                     let (_, element, dtype) = self.name(it);
                     let (index, count) = ((address - it.base) / element, it.len as u64 / element);
@@ -289,9 +290,11 @@ impl<'c> Core<'c, '_> {
                 }
                 let did = |wrote| if wrote { "wrote" } else { "read" };
                 fault.facts.push(("this".into(), did(writes).into()));
-                let other = other.number().map_or("several blocks".into(), |block| {
-                    format!("block {}", triple(self.grid.block_at(block)))
-                });
+                let other = match other.number() {
+                    Some(_) if own => format!("warp {}", other.warp % self.grid.warps()),
+                    Some(block) => format!("block {}", triple(self.grid.block_at(block))),
+                    None => "several blocks".into(),
+                };
                 fault.facts.push(("other".into(), format!("{other} {}", did(wrote))));
                 return Err(fault);
             }

@@ -2,6 +2,7 @@
 //!
 //! In: an access and a [`Conflict`]. Out: a fault that names the variable, the element and the other party.
 
+use super::verb;
 use crate::device::gpu::emulator::core::{Copy, Core};
 use crate::device::gpu::emulator::fault::{Check, Fault, place, triple};
 use crate::device::gpu::emulator::lanes::lanes;
@@ -88,6 +89,8 @@ impl Core<'_, '_> {
         let (address, check) = match conflict {
             Conflict::Uninitialized(address) => (address, Check::Uninitialized),
             Conflict::Race(address, ..) => (address, Check::Race),
+            Conflict::Barrier(address) => (address, Check::Mbarrier),
+            Conflict::Outside(address) => (address, Check::Bounds),
             Conflict::Unmade(address, _) => (address, Check::Mbarrier),
             Conflict::Proxy(address, _) => (address, Check::Proxy),
         };
@@ -96,6 +99,8 @@ impl Core<'_, '_> {
         let element = placed.map_or(name.clone(), |p| self.element(at, p, u64::from(address)));
         let what = match conflict {
             Conflict::Race(..) => format!("race on `{name}` in shared memory"),
+            Conflict::Barrier(_) => format!("{} of the mbarrier `{name}`", verb(!writes)),
+            Conflict::Outside(_) => format!("{} past the end of `{name}`", verb(!writes)),
             Conflict::Unmade(..) => format!("the mbarrier `{name}` may not be initialized yet"),
             Conflict::Proxy(..) => {
                 format!("no proxy fence between a write of `{name}` and its asynchronous read")
@@ -110,6 +115,14 @@ impl Core<'_, '_> {
         };
         let mut fault = self.fault(check, at, lane, what, "");
         match conflict {
+            Conflict::Barrier(_) => {
+                fault.help =
+                    "only mbarrier operations may touch it; does an array or a tile reach into it?".into();
+            }
+            Conflict::Outside(_) => {
+                fault.facts.push(("element".into(), element));
+                fault.help = "is the index within the tile for every thread?".into();
+            }
             Conflict::Uninitialized(_) => {
                 fault.facts.push(("element".into(), element));
                 if let Some(load) = self.flying(address) {

@@ -7,7 +7,7 @@ use super::{applied, get, set, verb};
 use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::fault::{Check, Fault, triple};
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
-use crate::device::gpu::emulator::shared::{Conflict, Write};
+use crate::device::gpu::emulator::shared::Write;
 use crate::ptx::{Access, Class, Group, NONE};
 
 impl Core<'_, '_> {
@@ -48,14 +48,16 @@ impl Core<'_, '_> {
         if let Some(placed) = nearest {
             fault.facts.push(("element".into(), self.element(at, placed, address)));
         }
-        fault.facts.push((
-            "shared".into(),
-            format!(
-                "{} bytes, this access ends at byte {}",
-                u64::from(self.shared.size) - 1024,
-                (self.shared.whose(address).1 + u64::from(size)).wrapping_sub(1024)
-            ),
-        ));
+        if let [_] = &self.grid.program.shared[..] {
+            fault.facts.push((
+                "shared".into(),
+                format!(
+                    "{} bytes, this access ends at byte {}",
+                    u64::from(self.shared.size) - 1024,
+                    (self.shared.whose(address).1 + u64::from(size)).wrapping_sub(1024)
+                ),
+            ));
+        }
         Err(fault)
     }
 
@@ -96,13 +98,13 @@ impl Core<'_, '_> {
                         if std::mem::replace(&mut before, addresses[lane]) == addresses[lane] {
                             continue;
                         }
-                        let noted =
-                            self.shared.note_read(addresses[lane] as u32, size, (self.warp, at, lane));
-                        match noted {
-                            // A volatile read asks for whatever stands there.
-                            Err(Conflict::Race(..)) if access.volatile => {}
-                            noted => noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?,
-                        }
+                        let address = addresses[lane] as u32;
+                        let noted = if access.volatile {
+                            self.shared.ask(address, size, self.warp)
+                        } else {
+                            self.shared.note_read(address, size, (self.warp, at, lane))
+                        };
+                        noted.map_err(|conflict| self.conflict(at, lane, conflict, false))?;
                     }
                 }
                 if bytes == 4 && access.class == Class::W {

@@ -69,7 +69,7 @@ impl Block<'_, '_> {
             if meeting.past.is_empty() {
                 meeting.past = self.shared.ignorance();
             }
-            self.shared.release(index, &mut meeting.past, Carries::All);
+            self.shared.release(index, u32::MAX, &mut meeting.past, Carries::All);
         }
         if barrier.relaxed {
             meeting.relaxed.push(index);

@@ -80,7 +80,9 @@ impl Block<'_, '_> {
         let waiting = self.warps.iter().position(|warp| warp.state != State::Ended).unwrap_or(0);
         let what = "deadlock: no warp of the block can go on".to_owned();
         let gates = self.warps.iter().any(|warp| warp.parts.iter().any(|part| part.waits));
-        let help = if gates {
+        let help = if self.wants_registers() {
+            "setmaxnreg.inc waits until others have given back so many (setmaxnreg.dec), which they must do before they wait"
+        } else if gates {
             "every phase of an mbarrier needs all its arrivals and bytes; is a wait for the wrong parity?"
         } else {
             "a barrier must be reached by all threads that it counts"

@@ -103,6 +103,7 @@ impl<'l> Block<'_, 'l> {
                 self.core(index).0.waited_wgmma(upto);
                 Ok(true)
             }
+            Asynchronous::Registers(count, true) => self.core(index).0.grow(at, *count, part.lanes),
             _ => Ok(true),
         }
     }
@@ -148,6 +149,15 @@ impl<'l> Block<'_, 'l> {
         any
     }
 
+    /// Whether a warp waits for registers.
+    pub(super) fn wants_registers(&self) -> bool {
+        let program = self.grid.program;
+        let waiting = self.warps.iter().flat_map(|warp| warp.parts.iter().filter(|part| part.waits));
+        waiting.map(|part| program.blocks[part.at as usize].gate).any(|gate| {
+            gate != NO_GATE && matches!(program.asynchronous[gate as usize], Asynchronous::Registers(..))
+        })
+    }
+
     /// What a part waits for at its gate, for reports.
     pub(super) fn waits_for(&mut self, index: usize, part: &Part) -> String {
         let gate = self.grid.program.blocks[part.at as usize].gate;
@@ -160,6 +170,11 @@ impl<'l> Block<'_, 'l> {
                 let lane = part.lanes.trailing_zeros() as usize % LANES;
                 let asked = asked(registers, *parity, *state, lane);
                 core.missing(core.spots(registers, barrier)[lane], asked)
+            }
+            Asynchronous::Registers(count, _) => {
+                let (spare, all) = self.core(index).0.spare_registers();
+                let free = spare / LANES as u32;
+                format!("{count} registers a thread, where the others leave it {free} of the block's {all}")
             }
             _ => "the other warps of its warpgroup, which have not issued the same wgmma".into(),
         }

@@ -97,11 +97,11 @@ impl<'g, 'l> Block<'g, 'l> {
         let size = program.shared_end + grid.dynamic;
         // Blocks of a cluster meet by themselves, so readers are to be told apart there, too.
         let agents = Agents { warps: count, later: !program.asynchronous.is_empty() || blocks > 1 };
-        // Clocks say which blocks of a cluster have met, also for what they do in global memory.
-        let checked = grid.options.checked && size > SHARED_BASE || blocks > 1 && grid.owners.is_some();
+        // Clocks say who has met, also for what is done in global memory.
+        let checked = grid.options.checked && size > SHARED_BASE || grid.owners.is_some();
         Self {
             grid,
-            shared: Shared::new(size, blocks, agents, checked),
+            shared: Shared::new(size, blocks, agents, checked, &program.guards()),
             engine: Engine::new(agents),
             agents,
             warps: (0..count).map(warp).collect(),

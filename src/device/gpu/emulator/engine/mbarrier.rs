@@ -116,6 +116,7 @@ impl Core<'_, '_> {
         }
         self.shared.store(address, 4, MARK | number as u32);
         self.shared.store(address + 4, 4, !MARK);
+        self.shared.keep_for_barrier(address, true);
         let nothing = Past { block: self.shared.ignorance(), cluster: self.shared.ignorance() };
         self.engine.barriers.push(Mbarrier {
             address,
@@ -138,10 +139,12 @@ impl Core<'_, '_> {
         let number = self.barrier(at, lane, address)?;
         self.engine.barriers[number].live = false;
         let address = address as u32;
+        self.shared.keep_for_barrier(address, false);
         let noted = self.shared.note_write(address, 8, (self.warp, at, lane), Write::Plain);
         noted.map_err(|conflict| self.conflict(at, lane, conflict, true))?;
         self.shared.store(address, 4, 0);
-        self.shared.forget(address, 8);
+        // Its memory may be used again, and holds nothing.
+        self.shared.keep_for_barrier(address, false);
         Ok(())
     }
 
@@ -252,8 +255,8 @@ impl Core<'_, '_> {
                 (Order::Block, false) => (Carries::Over, Carries::Over),
                 (Order::Cluster, false) => (Carries::Over, Carries::All),
             };
-            self.shared.release(self.warp, &mut barrier.arrived.block, near);
-            self.shared.release(self.warp, &mut barrier.arrived.cluster, far);
+            self.shared.release(self.warp, mask.bits, &mut barrier.arrived.block, near);
+            self.shared.release(self.warp, mask.bits, &mut barrier.arrived.cluster, far);
             self.engine.version += 1;
             self.settle_barrier(number);
             if state != NONE {

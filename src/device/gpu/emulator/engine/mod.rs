@@ -125,7 +125,7 @@ impl Core<'_, '_> {
                 Ok(())
             }
             Asynchronous::FenceProxy => {
-                self.shared.fence(self.warp);
+                self.shared.fence(self.warp, mask.bits);
                 // Those that this warp knows of, whoever made them.
                 let (shared, warp) = (&self.shared, self.warp);
                 let known = |barrier: &&mut Mbarrier| {
@@ -159,13 +159,25 @@ impl Core<'_, '_> {
                 work.groups.push(work.issued);
                 Ok(())
             }
-            Asynchronous::Registers(count, _) => {
+            Asynchronous::Registers(count, false) => {
+                self.whole_warp(at, mask, "setmaxnreg")?;
+                self.changes(at, *count, false)?;
                 self.engine.work[self.warp].registers = Some((*count, at));
+                self.engine.version += 1;
                 Ok(())
             }
             Asynchronous::Grounded(slots) => self.grounded(at, slots, mask),
+            Asynchronous::Chained(wgmma) => self.chained(at, *wgmma, mask),
+            Asynchronous::Unfenced(_) => {
+                let what = "a register of a wgmma is written behind the last wgmma.fence".to_owned();
+                let help = "wgmma.fence.sync.aligned between the write and the wgmma; it may be on one of the ways there only";
+                Err(self.fault(Check::Wgmma, at, mask.first(), what, help))
+            }
             // Gates: done before the block ran.
-            Asynchronous::Wait { .. } | Asynchronous::Wgmma(_) | Asynchronous::WaitWgmma { .. } => Ok(()),
+            Asynchronous::Wait { .. }
+            | Asynchronous::Wgmma(_)
+            | Asynchronous::WaitWgmma { .. }
+            | Asynchronous::Registers(_, true) => Ok(()),
         }
     }
 
@@ -218,15 +230,51 @@ impl Core<'_, '_> {
         Err(self.fault(Check::Cluster, at, 0, what, help))
     }
 
-    /// `setmaxnreg`: what the warpgroups of a block ask for must fit what it was launched with: the most registers that so
-    /// many threads can have.
+    /// Registers of a thread at the launch: the most that so many threads can have. A thread has at most 255, a block 65536.
+    fn launched(&self) -> u32 {
+        (65536 / self.grid.threads().next_multiple_of(LANES as u32) / 8 * 8).min(256)
+    }
+
+    /// Registers that a warp's block has not given to its warps, beside those that this one has.
+    pub(super) fn spare_registers(&self) -> (u32, u32) {
+        let (warps, launched) = (self.grid.warps(), self.launched());
+        let first = self.warp / warps * warps;
+        let others = (first..first + warps).filter(|&warp| warp != self.warp);
+        let held = |warp: usize| self.engine.work[warp].registers.map_or(launched, |(count, _)| count);
+        let all = launched * self.grid.threads().next_multiple_of(LANES as u32);
+        (all.saturating_sub(others.map(held).sum::<u32>() * LANES as u32), all)
+    }
+
+    /// Whether a warp may go on with more registers; it waits until others have given them back.
+    pub(super) fn grow(&mut self, at: u32, count: u32, lanes: u32) -> Result<bool, Box<Fault>> {
+        self.whole_warp(at, &Mask::new(lanes), "setmaxnreg")?;
+        self.changes(at, count, true)?;
+        let (spare, _) = self.spare_registers();
+        if count * LANES as u32 > spare {
+            return Ok(false);
+        }
+        self.engine.work[self.warp].registers = Some((count, at));
+        self.engine.version += 1;
+        Ok(true)
+    }
+
+    /// `setmaxnreg.inc` does not take away, nor does `.dec` give: a count on the wrong side is undefined.
+    fn changes(&self, at: u32, count: u32, grows: bool) -> Result<(), Box<Fault>> {
+        let now = self.engine.work[self.warp].registers.map_or(self.launched(), |(count, _)| count);
+        if if grows { count >= now } else { count <= now } {
+            return Ok(());
+        }
+        let (name, side) = if grows { ("inc", "fewer") } else { ("dec", "more") };
+        let what = format!("setmaxnreg.{name} asks for {side} registers than the warp has");
+        let mut fault = self.fault(Check::Registers, at, 0, what, "is it the other one that is meant?");
+        fault.facts.push(("registers".into(), format!("{count}, where it has {now}")));
+        Err(fault)
+    }
+
+    /// `setmaxnreg`: the warps of a warpgroup ask for the same.
     fn check_registers(&mut self) -> Result<(), Box<Fault>> {
-        let warps = self.grid.warps();
         let asked: Vec<_> = self.engine.work.iter().map(|work| work.registers).collect();
         let Some((_, first)) = asked.iter().copied().flatten().next() else { return Ok(()) };
-        let threads = self.grid.threads().next_multiple_of(LANES as u32);
-        // A thread has at most 255 registers, a block 65536.
-        let launched = (65536 / threads / 8 * 8).min(256);
         for (warp, registers) in asked.iter().enumerate() {
             let leader = asked[warp / 4 * 4];
             if registers.map(|(count, _)| count) != leader.map(|(count, _)| count) {
@@ -236,24 +284,6 @@ impl Core<'_, '_> {
                 let help = "all four warps must run the same setmaxnreg";
                 return Err(self.fault(Check::Registers, at, 0, what, help));
             }
-        }
-        let pool = launched * threads;
-        let of = |registers: &Option<(u32, u32)>| registers.map_or(launched, |(count, _)| count);
-        for (block, asked) in asked.chunks(warps).enumerate() {
-            let total: u32 = asked.iter().map(|registers| of(registers) * LANES as u32).sum();
-            if total <= pool {
-                continue;
-            }
-            let largest = (0..asked.len()).max_by_key(|&warp| asked[warp]).unwrap_or(0);
-            self.stand_for(block * warps + largest);
-            let at = asked[largest].map_or(first, |(_, at)| at);
-            let what =
-                "setmaxnreg asks for more registers than the block has: it would wait for ever".to_owned();
-            let help = "the registers of all warps together must fit those of the launch: give back more in the producer";
-            let mut fault = self.fault(Check::Registers, at, 0, what, help);
-            let fact = format!("{total} of {pool}   ({launched} a thread at the launch)");
-            fault.facts.push(("registers".into(), fact));
-            return Err(fault);
         }
         Ok(())
     }

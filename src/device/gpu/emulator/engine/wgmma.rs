@@ -9,7 +9,7 @@ use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::fault::{Check, Fault, place};
 use crate::device::gpu::emulator::lanes::{Mask, Registers};
 use crate::device::gpu::emulator::shared::{Agent, Tag};
-use crate::ptx::{Left, Multiply, Wgmma};
+use crate::ptx::{Asynchronous, Left, Multiply, Wgmma};
 use std::collections::VecDeque;
 
 /// One `wgmma` of a warpgroup.
@@ -198,31 +198,46 @@ impl Core<'_, '_> {
         }
     }
 
-    /// Registers that may be in flight here are touched: are they?
-    pub(super) fn grounded(&self, at: u32, slots: &[u16], mask: &Mask) -> Result<(), Box<Fault>> {
-        let program = self.grid.program;
+    /// Those that the warp has issued and not waited for, and where.
+    fn on_their_way(&self) -> impl Iterator<Item = (&Wgmma, u32)> {
         let group = &self.engine.groups[self.warp / 4];
         let work = &self.engine.work[self.warp];
-        for (k, issue) in group.queue.iter().enumerate() {
-            let number = group.first + k as u32;
-            if number >= work.issued || number < work.waited {
-                continue;
+        let numbered = (group.first..).zip(&group.queue);
+        numbered.filter(|(number, _)| (work.waited..work.issued).contains(number)).filter_map(|(_, issue)| {
+            match &self.grid.program.asynchronous[issue.index as usize] {
+                Asynchronous::Wgmma(wgmma) => Some((&**wgmma, issue.at)),
+                _ => None,
             }
-            let crate::ptx::Asynchronous::Wgmma(wgmma) = &program.asynchronous[issue.index as usize] else {
-                continue;
-            };
-            let used = |slot: &&u16| {
-                wgmma.d.contains(slot) || matches!(wgmma.a, Left::Registers(regs) if regs.contains(slot))
-            };
-            if slots.iter().find(used).is_some() {
-                let what = "a register of a wgmma is touched before the wgmma is waited for".to_owned();
-                let help = "wgmma.commit_group, then wgmma.wait_group, before accumulators are read or registers written";
-                let mut fault = self.fault(Check::InFlight, at, mask.first(), what, help);
-                let issued = place(self.grid.module, self.line(issue.at));
-                fault.facts.push(("wgmma".into(), format!("at {issued}")));
-                return Err(fault);
-            }
-        }
-        Ok(())
+        })
+    }
+
+    /// Registers that may be in flight here are touched: are they?
+    pub(super) fn grounded(&self, at: u32, slots: &[u16], mask: &Mask) -> Result<(), Box<Fault>> {
+        let holds = |(wgmma, _): &(&Wgmma, u32)| {
+            slots.iter().any(|slot| wgmma.d.contains(slot) || wgmma.factors().any(|factor| factor == *slot))
+        };
+        let Some((_, issued)) = self.on_their_way().find(holds) else { return Ok(()) };
+        let what = "a register of a wgmma is touched before the wgmma is waited for".to_owned();
+        let help =
+            "wgmma.commit_group, then wgmma.wait_group, before accumulators are read or registers written";
+        Err(self.in_flight(at, mask, what, help, issued))
+    }
+
+    /// The `wgmma` of this row may have registers of others on their way: does it, and may it not?
+    pub(super) fn chained(&self, at: u32, row: u32, mask: &Mask) -> Result<(), Box<Fault>> {
+        let Asynchronous::Wgmma(next) = &self.grid.program.asynchronous[row as usize] else { return Ok(()) };
+        let Some((_, issued)) = self.on_their_way().find(|(before, _)| !next.may_follow(before)) else {
+            return Ok(());
+        };
+        let what = "a wgmma takes registers of another one that is not waited for".to_owned();
+        let help = "wgmma.wait_group between them; only accumulators of one shape may be summed on without";
+        Err(self.in_flight(at, mask, what, help, issued))
+    }
+
+    fn in_flight(&self, at: u32, mask: &Mask, what: String, help: &str, issued: u32) -> Box<Fault> {
+        let mut fault = self.fault(Check::InFlight, at, mask.first(), what, help);
+        let issued = place(self.grid.module, self.line(issued));
+        fault.facts.push(("wgmma".into(), format!("at {issued}")));
+        fault
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::ptx::Order;
 
-use super::{Agent, Agents, Clock, Conflict, FLYING, SEVERAL, Shadow, Shared, Tag, Write};
+use super::{Agent, Agents, CLOSED, Clock, Conflict, SEVERAL, Shadow, Shared, Tag, Write};
 
 /// What an arrival carries of a warp's past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,22 +26,47 @@ struct Fences {
     pending: [Clock; 2],
 }
 
+/// What lanes of a warp did since they last met. A lane's arrival or fence is its own: what others did before it is in order
+/// only if they have met it since.
+#[derive(Clone, Copy, Default)]
+struct Since {
+    /// The warp's clock when they met: what it did until then stands for all lanes.
+    clock: u32,
+    /// Lanes that touched shared memory and have not released it.
+    touched: u32,
+    /// Lanes that wrote to it and have not run a fence of the proxies.
+    wrote: u32,
+}
+
 /// What such a program needs beside the other notes.
 pub struct Later {
     /// Of each warp.
     fences: Vec<Fences>,
+    /// Of each warp.
+    since: Vec<Since>,
     /// Of each agent the last read of each word; empty until it reads.
     readers: Vec<Vec<Tag>>,
 }
 
 impl Later {
     pub fn new(agents: Agents) -> Self {
-        Self { fences: vec![Fences::default(); agents.warps], readers: vec![Vec::new(); agents.count()] }
+        let since = vec![Since::default(); agents.warps];
+        Self {
+            fences: vec![Fences::default(); agents.warps],
+            since,
+            readers: vec![Vec::new(); agents.count()],
+        }
     }
 
     pub fn reset(&mut self) {
         self.fences.fill(Fences::default());
+        self.since.fill(Since::default());
         self.readers.iter_mut().for_each(|plane| plane.fill(Tag(0)));
+    }
+
+    /// All lanes of a warp have met when it had come to `clock`.
+    pub fn met(&mut self, warp: usize, clock: u32) {
+        self.since[warp] = Since { clock, touched: 0, wrote: 0 };
     }
 
     /// What a relaxed arrival of a warp carries at the cluster's scope beside what is over.
@@ -64,15 +89,36 @@ impl Shared {
         self.shadow.as_ref().map_or_else(Clock::new, |shadow| vec![0; shadow.stride])
     }
 
-    /// What a warp did so far becomes known to whoever acquires `into`, as far as its arrival carries it.
-    pub fn release(&mut self, warp: usize, into: &mut Clock, carries: Carries) {
+    /// Lanes of a warp meet: what each did before is before what the others do behind it.
+    pub fn meet_lanes(&mut self, warp: usize, lanes: u32) {
+        let Some(shadow) = &mut self.shadow else { return };
+        let Some(later) = &mut shadow.later else { return };
+        let Since { touched, wrote, .. } = later.since[warp];
+        // Where others did something, too, some were not met: then nothing is known of all.
+        if touched | wrote != 0 && (touched | wrote) & !lanes == 0 {
+            let clock = &mut shadow.clocks[warp * shadow.stride + warp];
+            later.met(warp, *clock);
+            *clock += 1;
+        }
+    }
+
+    /// What `lanes` of a warp did so far becomes known to whoever acquires `into`, as far as their arrival carries it; of the
+    /// others what they did until the warp's lanes last met.
+    pub fn release(&mut self, warp: usize, lanes: u32, into: &mut Clock, carries: Carries) {
         let Some(shadow) = &mut self.shadow else { return };
         // From now on its clock is ahead of the others'.
         shadow.parted = true;
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
+        let now = row[warp];
+        if let Some(later) = &mut shadow.later {
+            let Since { clock, touched, .. } = &mut later.since[warp];
+            // Those of the others who have arrived somewhere themselves have done what they must.
+            *touched &= !lanes;
+            row[warp] = if *touched == 0 { now } else { *clock };
+        }
         let part = shadow.agents.carried(carries != Carries::All);
         raise(&mut into[part.clone()], &row[part]);
-        row[warp] += 1;
+        row[warp] = now + 1;
         if let (Carries::Fenced(scope), Some(later)) = (carries, &shadow.later) {
             raise(into, &later.fences[warp].released[usize::from(scope == Order::Cluster)]);
         }
@@ -136,14 +182,21 @@ impl Shared {
         self.shadow.as_ref().is_none_or(|shadow| over(shadow) >= clock)
     }
 
-    /// All writes that a warp knows of, its own too, become visible to the asynchronous proxy.
-    pub fn fence(&mut self, warp: usize) {
+    /// All writes that a warp knows of become visible to the asynchronous proxy; of its own those of `lanes`, who run the
+    /// fence, and those of all until its lanes last met.
+    pub fn fence(&mut self, warp: usize, lanes: u32) {
         let Some(shadow) = &mut self.shadow else { return };
         let agents = shadow.agents;
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
+        let now = row[warp];
+        if let Some(later) = &mut shadow.later {
+            let Since { clock, wrote, .. } = &mut later.since[warp];
+            *wrote &= !lanes;
+            row[warp] = if *wrote == 0 { now } else { *clock };
+        }
         let (known, others) = row.split_at_mut(agents.count());
         raise(&mut others[..agents.count()], known);
-        known[warp] += 1;
+        known[warp] = now + 1;
     }
 
     /// The `mbarrier`s that a warp has initialized become visible to whoever meets it, at relaxed barriers too.
@@ -180,6 +233,9 @@ impl Shared {
         let mut sound = Tag(0);
         for word in words.clone() {
             let written = shadow.writes[word];
+            if shadow.init[word] & CLOSED != 0 {
+                return Err(shadow.closed(word).unwrap_or(Conflict::Race(word as u32 * 4, written, true)));
+            }
             if written != sound && !shadow.behind(warp, written) {
                 return Err(Conflict::Race(word as u32 * 4, written, true));
             }
@@ -222,7 +278,7 @@ impl Shared {
             for word in first..first + 4 {
                 let address = word as u32 * 4;
                 if shadow.init[word] != 15 {
-                    return Err(Conflict::Uninitialized(address + (!shadow.init[word]).trailing_zeros()));
+                    return Err(shadow.unwritten(word, 15));
                 }
                 let tag = shadow.writes[word];
                 if tag == sound {
@@ -272,8 +328,7 @@ impl Shadow {
         for word in words.clone() {
             let want = wanted(address, bytes);
             if self.init[word] & want != want {
-                let missing = (want & !self.init[word]).trailing_zeros();
-                return Err(Conflict::Uninitialized(word as u32 * 4 + missing));
+                return Err(self.unwritten(word, want));
             }
             let tag = self.writes[word];
             if !self.ordered(warp, tag) {
@@ -283,6 +338,7 @@ impl Shadow {
         let count = self.writes.len();
         if let Some(later) = &mut self.later {
             later.plane(warp, count)[words].fill(new);
+            later.since[warp].touched |= 1 << lane;
         }
         Ok(())
     }
@@ -305,15 +361,15 @@ impl Shadow {
             // What is on its way is not there yet, and yet in the way.
             let touched = self.init[word] & want != 0 || written.agent() >= loads;
             if write == Write::Atomic && self.init[word] & want != want {
-                return Err(Conflict::Uninitialized(place + (want & !self.init[word]).trailing_zeros()));
+                return Err(self.unwritten(word, want));
             }
             if !self.ordered(warp, written)
                 && touched
                 && written.bytes() & want != 0
                 && !(alike && written.several())
-                || self.init[word] & FLYING != 0
+                || self.init[word] & CLOSED != 0
             {
-                return Err(Conflict::Race(place, written, true));
+                return Err(self.closed(word).unwrap_or(Conflict::Race(place, written, true)));
             }
             if touched {
                 let planes = later.readers.iter().filter(|plane| !plane.is_empty());
@@ -324,6 +380,10 @@ impl Shadow {
             self.init[word] |= want;
             let new = written.followed_by(new, want);
             self.writes[word] = if alike { Tag(new.0 | SEVERAL) } else { new };
+        }
+        if let Some(later) = &mut self.later {
+            later.since[warp].touched |= 1 << lane;
+            later.since[warp].wrote |= 1 << lane;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ fn met<'a>(waited: &'a [usize], relaxed: &'a [usize]) -> Met<'a> {
 }
 
 fn block() -> Shared {
-    let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 2, later: false }, true);
+    let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 2, later: false }, true, &[]);
     shared.reset();
     shared
 }
@@ -45,7 +45,7 @@ fn bytes_of_one_word_are_neighbours_and_atomics_do_not_collide() {
 #[test]
 fn neighbours_are_written_again_and_again() {
     for later in [false, true] {
-        let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 2, later }, true);
+        let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 2, later }, true, &[]);
         shared.reset();
         let at = SHARED_BASE;
         for _ in 0..3 {
@@ -77,12 +77,31 @@ fn an_atomic_reads_what_it_changes_and_collides_with_plain_reads() {
     assert!(matches!(shared.note_write(at, 4, (1, 2, 0), Write::Atomic), Err(Conflict::Race(_, _, false))));
 }
 
+/// A volatile read asks for what volatile writes and atomics put there, whenever; it is not in the way of a later one.
+#[test]
+fn a_volatile_read_meets_volatile_writes_and_no_plain_ones() {
+    let mut shared = block();
+    let (flag, plain) = (SHARED_BASE, SHARED_BASE + 4);
+    assert_eq!(shared.ask(flag, 4, 1), Err(Conflict::Uninitialized(flag)));
+    for at in [flag, plain] {
+        assert_eq!(shared.note_write(at, 4, (0, 1, 0), Write::Plain), Ok(()));
+    }
+    shared.join(met(&[0, 1], &[]));
+    assert_eq!(shared.ask(flag, 4, 1), Ok(()));
+    for write in [Write::Volatile, Write::Atomic] {
+        assert_eq!(shared.note_write(flag, 4, (0, 2, 0), write), Ok(()));
+        assert_eq!(shared.ask(flag, 4, 1), Ok(()));
+    }
+    assert_eq!(shared.note_write(plain, 4, (0, 2, 0), Write::Plain), Ok(()));
+    assert!(matches!(shared.ask(plain, 4, 1), Err(Conflict::Race(_, _, true))));
+}
+
 /// What is over is over for everybody; what a thread wrote or read is not.
 #[test]
 fn a_relaxed_arrival_carries_what_was_waited_for_and_no_access_of_a_thread() {
     let agents = Agents { warps: 8, later: true };
     for relaxed in [false, true] {
-        let mut shared = Shared::new(SHARED_BASE + 256, 1, agents, true);
+        let mut shared = Shared::new(SHARED_BASE + 256, 1, agents, true, &[]);
         shared.reset();
         let (copied, written, made) = (SHARED_BASE, SHARED_BASE + 64, SHARED_BASE + 128);
         // Warp 0 reads what a copy brought, by a wgmma that it waits for, writes a word and makes an mbarrier.
@@ -98,7 +117,7 @@ fn a_relaxed_arrival_carries_what_was_waited_for_and_no_access_of_a_thread() {
         assert!(shared.after_init(made, 5).is_err());
         let mut between = shared.ignorance();
         let carries = if relaxed { Carries::Over } else { Carries::All };
-        shared.release(0, &mut between, carries);
+        shared.release(0, u32::MAX, &mut between, carries);
         shared.acquire(5, [&between; 2], Order::Block);
         // The stage may be filled again, and the barrier used.
         assert_eq!(shared.note_flight(copied, 16, 5, Tag::new(2, load, 5, 0)), Ok(()), "{relaxed}");
@@ -112,7 +131,7 @@ fn a_relaxed_arrival_carries_what_was_waited_for_and_no_access_of_a_thread() {
 
 #[test]
 fn of_those_who_meet_only_the_relaxed_keep_what_they_did_to_themselves() {
-    let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 3, later: true }, true);
+    let mut shared = Shared::new(SHARED_BASE + 256, 1, Agents { warps: 3, later: true }, true, &[]);
     shared.reset();
     for warp in 0..3 {
         assert_eq!(shared.note_write(SHARED_BASE + 4 * warp, 4, (warp as usize, 1, 0), Write::Plain), Ok(()));
@@ -139,14 +158,14 @@ fn a_fence_makes_relaxed_arrivals_and_waits_order() {
         // The wait is relaxed, too, and has a fence of the cluster's scope behind it.
         (Some(Order::Cluster), Carries::Fenced(Order::Cluster), Order::Relaxed, true),
     ] {
-        let mut shared = Shared::new(SHARED_BASE + 256, 1, agents, true);
+        let mut shared = Shared::new(SHARED_BASE + 256, 1, agents, true, &[]);
         shared.reset();
         assert_eq!(shared.note_write(at, 4, (0, 1, 0), Write::Plain), Ok(()));
         if let Some(scope) = fence {
             shared.fence_threads(0, scope);
         }
         let mut between = shared.ignorance();
-        shared.release(0, &mut between, carries);
+        shared.release(0, u32::MAX, &mut between, carries);
         shared.acquire(5, [&between; 2], order);
         if order == Order::Relaxed {
             assert!(shared.note_read(at, 4, (5, 2, 0)).is_err(), "not before the fence");
@@ -165,7 +184,7 @@ fn a_relaxed_wait_does_not_bring_what_a_copy_brought() {
     let agents = Agents { warps: 8, later: true };
     let load = agents.number(Agent::Load(0));
     for order in [Order::Block, Order::Relaxed] {
-        let mut shared = Shared::new(SHARED_BASE + 256, 1, agents, true);
+        let mut shared = Shared::new(SHARED_BASE + 256, 1, agents, true, &[]);
         shared.reset();
         let at = SHARED_BASE;
         assert_eq!(shared.note_flight(at, 16, 0, Tag::new(1, load, 1, 0)), Ok(()));

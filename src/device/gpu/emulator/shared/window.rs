@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn no_window_reaches_into_the_next() {
         let size = SHARED_BASE + 256;
-        let shared = Shared::new(size, 2, Agents { warps: 8, later: true }, false);
+        let shared = Shared::new(size, 2, Agents { warps: 8, later: true }, false, &[]);
         let (last, window) = (u64::from(size) - 4, u64::from(size.next_multiple_of(1024)));
         for rank in [0, 1] {
             let place = shared.place(rank, last);

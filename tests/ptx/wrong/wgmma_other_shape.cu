@@ -1,0 +1,23 @@
+// A wgmma of another shape adds to accumulators that are on their way.
+// target: sm_90a
+// launch: grid=1 block=128
+// args: y=f32[512]?
+#include "hopper.cuh"
+extern "C" __global__ void wgmma_other_shape(float* y) {
+    __shared__ __align__(128) unsigned a[512], b[64];
+    for (int i = threadIdx.x; i < 512; i += 128) a[i] = 0x3f803f80;
+    if (threadIdx.x < 64) b[threadIdx.x] = 0x3f803f80;
+    fence();
+    __syncthreads();
+    float d[4] = {0, 0, 0, 0};
+    wgmma_fence(d);
+    wgmma(d, a, b);
+#ifdef MENDED
+    wgmma_commit();
+    wgmma_wait();
+#endif
+    wgmma_tf32(d, a, b);
+    wgmma_commit();
+    wgmma_wait();
+    y[threadIdx.x] = d[0] + d[1] + d[2] + d[3];
+}
