@@ -44,7 +44,7 @@ use layers::{BATCH, CONV2D, CONV2D_MAXPOOL2D, DENSE, POOL2D};
 use line::Line;
 use optimizers::optimizers;
 use pictures::{augment, layouts, normalize};
-use report::{Measured, device, json, shares};
+use report::{Measured, SAMPLES, device, json, shares};
 use roof::Roof;
 use std::time::Duration;
 use vgg_ft::device::Device;
@@ -83,7 +83,7 @@ fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Mea
 fn main() {
     // The largest call takes half a second on a cpu; ten of each keep the whole below three minutes.
     let mut criterion = Criterion::default()
-        .sample_size(10)
+        .sample_size(SAMPLES)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(800))
         .configure_from_args();

@@ -18,7 +18,7 @@ mod roof;
 mod vgg16;
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use report::{Measured, Samples, device, json, shares};
+use report::{Measured, SAMPLES, Samples, device, json, shares};
 use roof::Roof;
 use std::time::{Duration, Instant};
 use vgg_ft::device::gpu::plan::{Card, Record, lines};
@@ -93,7 +93,7 @@ impl Bench<'_> {
 fn main() {
     // A step from block3_conv1 takes seconds on a cpu.
     let mut criterion = Criterion::default()
-        .sample_size(10)
+        .sample_size(SAMPLES)
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();

@@ -1,4 +1,4 @@
-// conv2d_tf32   the four convolutions on tensor cores: f32 in memory, operands rounded to 10 bits
+// conv2d_tf32   the four convolutions on tensor cores: f32 in memory, operands rounded to 10 bits of mantissa
 // targets: sm_80
 // hot: conv2d_forward_tf32_128x128x32
 // hot: conv2d_forward_tf32_128x64x32

@@ -13,7 +13,7 @@
 //
 // One thread per 16 bytes, four neighbours or eight (normalize: per pixel), 256 threads per block, no shared
 // memory. All are bound by bandwidth: two elements in and out together (three where two are read; 15 or 9
-// bytes per pixel for normalize), 1 to 2 flops.
+// bytes per pixel for normalize), 1 to 2 flops (sigmoid: some 20).
 
 #include "common.cuh"
 #include "half.cuh"

@@ -18,7 +18,7 @@ struct LossScale {
     float inverse;                                   // 1/scale
     unsigned good;                                   // steps since the scale was changed last
     unsigned found;                                  // the first tensor of this step that is not finite
-    unsigned skipped;                                // steps so far
+    unsigned skipped;                                // steps left out so far
 };
 
 // Whether a step's gradients are not to be used; otherwise what was scaled is scaled back.

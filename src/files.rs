@@ -257,8 +257,7 @@ pub fn create_dir(path: &Path) -> Result<()> {
 /// [`Kind::Io`].
 pub fn require_room(path: &Path) -> Result<()> {
     create_dir(path)?;
-    let probe = path.join(format!(".probe.{}.partial", std::process::id()));
-    File::create(&probe).map_err(|e| Error::io("write in", path, &e))?;
+    let (_, probe) = create_beside(&path.join(".probe")).map_err(|e| Error::io("write in", path, &e))?;
     fs::remove_file(&probe).map_err(|e| Error::io("write in", path, &e))
 }
 

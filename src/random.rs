@@ -10,7 +10,7 @@
 pub enum Stream {
     /// Initial weights; the low half of the counter is the draw of four elements, the high half the layer.
     Weights = 1,
-    /// Dropout masks; the counter is the draw of four elements plus the offset of step and layer.
+    /// Dropout masks; the counter is the draw of four elements plus the offset of batch and layer.
     Dropout = 2,
     /// The order of samples in an epoch.
     Shuffle = 3,
@@ -18,7 +18,7 @@ pub enum Stream {
     Split = 4,
     /// Pictures that the demo draws.
     Demo = 5,
-    /// What happens to a picture before it is learned from; step and sample in the counter (data::augment).
+    /// What happens to a picture before it is learned from; batch and sample in the counter (data::augment).
     Augment = 6,
 }
 

@@ -227,6 +227,12 @@ fn a_run_that_goes_on_by_other_instructions_says_so() {
         command.env("VGG_FT_SIMD", simd).args(["--device", "cpu"]).args(job).args(["--epochs", "0"]);
         command
     };
+    let refused = cpu("avx1024").assert().code(2).get_output().stderr.clone();
+    let refused = String::from_utf8(refused).unwrap();
+    assert!(
+        refused.contains("VGG_FT_SIMD names no vector instructions") && refused.contains("portable"),
+        "{refused}"
+    );
     stdout(&mut cpu("portable"));
     let config = fs::read_to_string(here.join("run/run.toml")).unwrap();
     assert!(config.contains("device = \"cpu (portable code) f32\""), "{config}");
@@ -741,6 +747,8 @@ fn what_cannot_be_asked_is_a_usage_error() {
         ),
         (vec!["emulate", "softmax", "--precision", "bf16"], "softmax has no kernel of bf16"),
         (vec!["summary", "--include-top", "--size", "150"], "224x224"),
+        (vec!["summary", "--include-top", "--classes", "10"], "'--classes <N>'"),
+        (vec!["summary", "--include-top", "--dropout", "0.3"], "'--dropout <SHARE>'"),
         (vec!["summary", "--units", "8", "--classes", "1"], "from 2 to 65536"),
         (vec!["bench", "--plan", "--card", "h1000"], "possible values: h100"),
         (vec!["summary", "--units", "18446744073709551615"], "65536"),

@@ -343,6 +343,7 @@ fn the_command_says_what_it_wrote_and_writes_over_nothing() {
         (&["run", "--format", "keras", "-o", "m.h5"][..], ".keras"),
         (&["run", "--format", "keras-h5", "-o", "m.keras"], ".h5"),
         (&["run", "--format", "keras-h5-weights", "-o", "m.weights.h5"], "not .weights.h5"),
+        (&["run", "--format", "keras-h5", "-o", "m.weights.h5"], "not .weights.h5"),
         (&["run", "--format", "keras-h5", "-o", "n.h5", "--layout", "nchw"], "--layout"),
         (&["run", "--format", "onnx", "-o", "n", "--keras-version", "3"], "--keras-version"),
         (&["run", "--format", "torchvision", "-o", "n", "--with-preprocessing"], "--with-preprocessing"),

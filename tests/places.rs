@@ -282,6 +282,20 @@ fn a_folder_without_splits_is_called_by_its_name() {
     assert_eq!((&outcome["split"], &outcome["pictures"]), (&serde_json::Value::Null, &10.into()));
     assert_eq!(outcome["folder"], "pets");
     assert!(said.contains("may be among these"), "{said}");
+    // What was kept for the end may be all that is in its folder.
+    let dir = tempfile::tempdir().unwrap();
+    draw(&dir.path().join("kept"), &["test", "val"], 2);
+    let kept = dir.path().join("kept");
+    let kept = kept.to_str().unwrap();
+    for (args, part) in
+        [(&[][..], "test"), (&["--split", "test"], "test"), (&["--split", "validation"], "val")]
+    {
+        let (out, said) = succeeds(here, &[&["evaluate", "run", kept], args].concat());
+        assert!(out.starts_with(&format!("all pictures of {kept}/{part}\naccuracy")), "{out}");
+        assert!(said.contains(&format!("note: {kept} has no train; {kept}/{part} is judged")), "{said}");
+    }
+    let error = fails(here, &["evaluate", "run", kept, "--split", "train"], 1);
+    assert!(error.contains("there is no train beside them"), "{error}");
     let (out, said) = succeeds(here, &["evaluate", "run", "parted", "--split", "train"]);
     assert!(out.starts_with("train\n") && said.contains("the run was trained on these"), "{out} {said}");
     let error = fails(here, &["evaluate", "run", "pets", "--split", "test"], 2);
@@ -463,6 +477,26 @@ fn what_is_no_features_is_neither_replaced_nor_removed_by_an_extraction() {
     for name in ["test.safetensors", "test.safetensors.partial"] {
         assert_eq!(fs::read(here.join("user").join(name)).unwrap(), b"mine");
     }
+}
+
+/// A part that was renamed is soon called by its name again, and its features take hours.
+#[test]
+fn features_of_a_split_that_is_gone_are_removed_only_with_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &["train", "test"], 2);
+    let extract = ["extract", "data", "-o", "features", "--size", "32"];
+    succeeds(here, &extract);
+    fs::rename(here.join("data/test"), here.join("data/tests")).unwrap();
+    let before = all(&here.join("features"));
+    let error = fails(here, &extract, 2);
+    assert!(error.contains("the data has no split for features/test.safetensors now"), "{error}");
+    assert_eq!(all(&here.join("features")), before);
+    let (_, said) = succeeds(here, &[&extract[..], &["--force"]].concat());
+    assert!(
+        said.contains("features/test.safetensors is removed")
+            && !here.join("features/test.safetensors").exists()
+    );
 }
 
 /// A variable of the environment is no option that was typed.

@@ -335,8 +335,11 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
         .unwrap()
         .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("partial"));
     assert_eq!(left.count(), 0);
-    let (_, error) = fails(predict(here).args(["1.png", "-o", "no/such/rows.csv"]), 2);
-    assert!(error.contains("no/such/rows.csv"), "{error}");
+    let picture = fs::read(here.join("1.png")).unwrap();
+    let over = ["4.png", "1.png", "-o", "./1.png", "--force", "--format", "csv"];
+    let (_, error) = fails(predict(here).args(over), 2);
+    assert!(error.contains("1.png would be written over itself"), "{error}");
+    assert_eq!(fs::read(here.join("1.png")).unwrap(), picture);
     let (_, error) = fails(predict(here).args(["1.png", "-o", "-"]), 2);
     assert!(error.contains("`-` is not a file"), "{error}");
     let (_, error) = fails(predict(here).args(["1.png", "-o", "no/such/rows.csv"]), 2);
@@ -439,6 +442,35 @@ fn a_list_is_answered_as_it_comes_and_ends_with_its_reader() {
     drop(rows);
     list.write_all(b"new/top.png\n").unwrap();
     assert_eq!(ends(&mut child), Some(0), "a reader that goes away is no error");
+}
+
+/// Two pictures in one batch, each looked at a thousand times.
+#[cfg(unix)]
+#[test]
+fn looking_often_can_be_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("one");
+    for (k, class) in ["cold", "warm"].into_iter().enumerate() {
+        fs::create_dir_all(data.join(class)).unwrap();
+        picture(k as u64, 2 * k).save(data.join(class).join("1.png")).unwrap();
+    }
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"));
+    command
+        .args(["evaluate", "run", data.to_str().unwrap(), "--tta", "1000", "--cache"])
+        .arg(dir.path().join("cache"));
+    command.env("VGG_FT_WEIGHTS", find_default().unwrap().canonicalize().unwrap()).current_dir(shared());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    use std::io::{BufRead, BufReader};
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    // The pictures are decoded, so that it looks at them now.
+    while !line.starts_with("all ") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it has ended");
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(ends(&mut child), Some(130));
 }
 
 #[cfg(unix)]

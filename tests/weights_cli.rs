@@ -159,7 +159,9 @@ fn a_comparison_leaves_nothing_out() {
     }
     run(here, &["diff", "cd.safetensors", "cd.safetensors"], 0);
     let (text, _) = run(here, &["diff", "cd.safetensors", "dc.safetensors"], 1);
-    assert!(text.contains("the classes are others: cats dogs and dogs cats"), "{text}");
+    assert!(text.contains("the classes are others: cats, dogs; and dogs, cats"), "{text}");
+    let found = json(here, &["diff", "cd.safetensors", "dc.safetensors"], 1);
+    assert_eq!(found["classes"], serde_json::json!([["cats", "dogs"], ["dogs", "cats"]]));
     run(here, &["diff", "cd.safetensors", ours.to_str().unwrap(), "--quiet"], 0);
 
     let counters = |file: &str, name: &str, count: i64| {

@@ -13,6 +13,9 @@ use vgg_ft::device::{Device, Kernels, Launches, Precision};
 /// A line that was measured: its id, what it does, and the seconds of one call in each sample.
 pub type Measured = (String, Throughput, Vec<f64>);
 
+/// Samples of a line, of every bench whose lines are reported.
+pub const SAMPLES: usize = 10;
+
 /// What criterion asked for on a line: how many calls, and how long they took.
 #[derive(Default)]
 pub struct Samples(Vec<(u64, Duration)>);
@@ -23,10 +26,10 @@ impl Samples {
     }
 
     /// Adds the line to the report, if it passed the filter. Criterion warms up by 1, 2, 4… calls, and then takes samples of
-    /// one number of calls: those count.
+    /// one number of calls: those count, [`SAMPLES`] of them, since the last of the warm-up may have as many.
     pub fn report(self, id: String, work: Throughput, results: &mut Vec<Measured>) {
         let Some(&(calls, _)) = self.0.last() else { return };
-        let same = self.0.iter().rev().take_while(|sample| sample.0 == calls);
+        let same = self.0.iter().rev().take_while(|sample| sample.0 == calls).take(SAMPLES);
         results.push((id, work, same.map(|(calls, time)| time.as_secs_f64() / *calls as f64).collect()));
     }
 }
@@ -90,7 +93,8 @@ fn ceilings() -> serde_json::Value {
 fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) { (sorted[middle - 1] + sorted[middle]) / 2.0 } else { sorted[middle] }
 }
 
 /// What of the roof each line reaches, for people; nothing where the roof is not known. Work is that of sums as they are

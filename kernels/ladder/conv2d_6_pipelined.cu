@@ -2,7 +2,7 @@
 // targets: sm_80
 // hot: conv2d_6_pipelined
 //
-// As conv2d_5_mma, with the tiles of the earlier rungs again, filled and read by three other instructions:
+// As conv2d_5_mma, with the tiles of the earlier rungs again, filled and read otherwise:
 //
 //   cp.async    moves 16 bytes from global to shared memory past the registers; the thread goes on and waits
 //               later. Three stages: while one is multiplied two are in flight.

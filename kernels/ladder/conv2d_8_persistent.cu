@@ -14,7 +14,7 @@
 //               the consumers store the last one
 //
 // A block's tile is 256 pixels x 128 filters: 85 flops per byte. Filters past the last are zeros, and not stored.
-// 192 KiB shared memory, one block to a multiprocessor. Grid min(tiles, 132).
+// 192 KiB shared memory, one block to a multiprocessor. Grid min(tiles, multiprocessors).
 //
 // What is left for conv2d_sm90.cuh: tiles by the layer, stores by TMA, a mask, a pool.
 

@@ -194,7 +194,7 @@ pub struct SummaryArgs {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// With the ImageNet classifier (fc1, fc2, predictions) on top, which takes pictures of 224x224
-    #[arg(long, conflicts_with = "units")]
+    #[arg(long, conflicts_with_all = ["units", "classes", "dropout"])]
     pub include_top: bool,
     /// With the book's classifier on top: a hidden layer of N units
     #[arg(long, value_name = "N", value_parser = width)]

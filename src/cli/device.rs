@@ -1,6 +1,6 @@
 //! `--device`, `--precision`, `--kernels` and `--launches`: which names there are, and the device behind each.
 
-use crate::device::cpu::CpuDevice;
+use crate::device::cpu::{self, CpuDevice};
 use crate::device::gpu::Gpu;
 use crate::device::gpu::cuda::{self, Cuda};
 use crate::device::gpu::driver::Driver;
@@ -93,7 +93,7 @@ impl DeviceName {
                     Err(error) if launches != Launches::Serial => {
                         Err(no_launches(launches).fact("no card", error.message()))
                     }
-                    Err(error) => match cpu(precision, kernels, threads) {
+                    Err(error) => match open_cpu(precision, kernels, threads) {
                         Ok(device) => Ok(Opened {
                             device,
                             reason: Some(error.message().to_owned()),
@@ -103,7 +103,7 @@ impl DeviceName {
                     },
                 };
             }
-            Self::Cpu => cpu(precision, kernels, threads)?,
+            Self::Cpu => open_cpu(precision, kernels, threads)?,
             Self::Cuda { number } => return card(number),
             Self::Emulator { checked } => {
                 let options = if checked { Options::default() } else { Options::fast() };
@@ -125,7 +125,7 @@ pub fn no_launches(launches: Launches) -> Error {
 }
 
 /// The cpu, where that can do what was asked for.
-fn cpu(precision: Precision, kernels: Kernels, threads: Option<usize>) -> Result<Box<dyn Device>> {
+fn open_cpu(precision: Precision, kernels: Kernels, threads: Option<usize>) -> Result<Box<dyn Device>> {
     if !precision.is_f32() {
         return Err(Error::new(Kind::Usage, "the cpu computes in f32 alone")
             .expected_got("--precision f32", precision)
@@ -136,6 +136,7 @@ fn cpu(precision: Precision, kernels: Kernels, threads: Option<usize>) -> Result
             .expected_got("--kernels auto", kernels)
             .help("use --device cuda or --device emulator, or leave --kernels out"));
     }
+    cpu::check_instructions()?;
     Ok(Box::new(CpuDevice::new(threads)?))
 }
 

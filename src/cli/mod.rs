@@ -291,7 +291,11 @@ fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
         return finetune(data, a.output, held_out(share), a.job, from);
     };
     let begin = begin(a.job.force, a.job.resume);
+    let others = a.data.is_some() || a.validation_split.is_some() || a.job.head.seed.is_some();
     let mut job = task::job_of(&file, a.data, a.output, begin, reading(a.job.pictures.reading))?;
+    if others {
+        job.named_digests.clear();
+    }
     if a.validation_split.is_some() {
         job.validation_split = held_out(a.validation_split);
     }
@@ -345,6 +349,7 @@ fn finetune(
         cache_limit: (a.cache_limit * 1e9) as u64,
         test_pictures: None,
         named_weights: None,
+        named_digests: Vec::new(),
         trained_classifier: false,
         named_classes: Vec::new(),
     };

@@ -12,7 +12,7 @@ use super::store::{Key, Stamp, Store, Writer, checksum};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use rayon::prelude::*;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -117,9 +117,9 @@ impl Pictures {
         let mut error = Error::new(Kind::Data, format!("no picture of class \"{class}\" can be read"))
             .fact("folder", folder.root.display())
             .fact("readable", folder::census(&folder.classes, &counts));
-        let is_of_class =
-            |path: &Path| folder.files.iter().any(|f| f.path == path && f.label as usize == lost);
-        if let Some((_, first)) = self.skipped.iter().find(|(path, _)| is_of_class(path)) {
+        let of_class: HashSet<&Path> =
+            folder.files.iter().filter(|f| f.label as usize == lost).map(|f| f.path.as_path()).collect();
+        if let Some((_, first)) = self.skipped.iter().find(|(path, _)| of_class.contains(path.as_path())) {
             error = error.fact("first", first);
         }
         Err(error.help("replace what is damaged, and see that the files can be read"))
@@ -229,7 +229,7 @@ impl<'a> Job<'a> {
                 let written = files::write_atomic(&key.path, |out| {
                     let mut writer = Writer::begin(out, key)?;
                     if let Some(old) = &old {
-                        writer.copy(old, &self.folder.root)?;
+                        writer.copy(old, &self.folder.root, self.stop)?;
                     }
                     let mut next = Some(first);
                     while let Some((i, read)) = next {
@@ -346,11 +346,13 @@ struct Decoding<'a> {
 }
 
 impl Decoding<'_> {
-    // A piece is long enough that waiting for its last picture costs little, and short enough that
-    // its pixels fit in memory (67 kB each at 150x150).
+    // A piece is long enough that waiting for its last picture costs little, and short enough that its pixels fit in
+    // memory: 67 kB each at 150x150, 50 MB at 4096x4096.
     fn refill(&mut self) {
         let Job { folder, want, stop, .. } = self.job;
-        let piece = 32 * rayon::current_num_threads();
+        const PIECE_BYTES: usize = 256 << 20;
+        let threads = rayon::current_num_threads();
+        let piece = (PIECE_BYTES / want.size.bytes()).clamp(threads, 32 * threads);
         let rest = &self.wanted[self.begun..];
         let rest = &rest[..rest.len().min(piece)];
         let outcomes: Vec<Option<Outcome>> = rest

@@ -249,9 +249,10 @@ impl Writer {
                 .expected_got(format!("{} rows", self.rows), self.done));
         }
         self.file.sync_all().map_err(|e| Error::io("write", &self.path, &e))?;
-        remove_if_there(&suffixed(&self.path, "progress"))?;
+        // In this order: what is complete and has no note of it would be begun again.
         fs::rename(suffixed(&self.path, "partial"), &self.path)
             .map_err(|e| Error::io("write", &self.path, &e))?;
+        remove_if_there(&suffixed(&self.path, "progress"))?;
         let features = Features::open(&self.path)?;
         if features.key == self.key {
             Ok(features)

@@ -54,6 +54,29 @@ impl Splits {
         Self::read(data, validation_split, seed, |_| Ok(()))
     }
 
+    /// The part called `split`, of data that have no train: the test split or else the validation split if none is named.
+    /// Each holds folders, and nothing lies beside them.
+    pub fn without_train(data: &Path, split: Option<&str>) -> Option<PathBuf> {
+        let entries = folder::list(data).ok()?;
+        let names: Vec<_> = entries.iter().filter(|e| e.is_dir).map(|e| e.name.to_str()).collect();
+        let is_part =
+            |name: &Option<&str>| name.is_some_and(|name| name == "test" || VALIDATION.contains(&name));
+        if !names.iter().all(is_part) || entries.iter().any(|e| !e.is_dir && folder::is_picture_name(&e.name))
+        {
+            return None;
+        }
+        let called = |wanted: &'static [&str]| names.iter().flatten().find(|name| wanted.contains(name));
+        let test = || called(&["test"]);
+        let found = match split {
+            Some("test") => test(),
+            Some("validation") => called(&VALIDATION),
+            Some(_) => None,
+            None => test().or_else(|| called(&VALIDATION)),
+        };
+        let part = data.join(found?);
+        holds_folders(&part).is_some_and(|folders| folders.len() > 1).then_some(part)
+    }
+
     fn read(
         data: &Path,
         validation_split: Option<f32>,

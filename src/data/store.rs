@@ -7,7 +7,7 @@
 use super::Read;
 use super::folder::Folder;
 use super::resize::{Resize, Size};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files;
 use memmap2::Mmap;
 use rayon::prelude::*;
@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 /// Its last letter counts the ways in which records were written.
@@ -249,9 +250,12 @@ impl<'a, W: Write> Writer<'a, W> {
         Ok(writer)
     }
 
-    /// Takes over from an older file what still holds.
-    pub fn copy(&mut self, old: &Store, root: &Path) -> Result<()> {
+    /// Takes over from an older file what still holds, until `stop` turns true: then the old file had better stay.
+    pub fn copy(&mut self, old: &Store, root: &Path, stop: &AtomicBool) -> Result<()> {
         for (slot, record) in old.living(root) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::new(Kind::Interrupted, "stopped by the user"));
+            }
             self.put(old.picture(*slot))?;
             record.write(&mut self.index);
             self.count += 1;

@@ -104,7 +104,7 @@ pub enum Call<'a> {
         y: &'a mut Buffer,
     },
     /// [`Call::Conv2dForward`] with ReLU and [`Call::Maxpool2dForward`] in one pass: the map between them
-    /// is never stored.
+    /// does not outlive the call.
     Conv2dMaxpool2dForward {
         /// Sizes of the convolution.
         geometry: Conv2d,

@@ -16,7 +16,7 @@ const TURING: u32 = 75;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// f32 throughout, by fused multiply-adds: the cpu's numbers but for the order of sums.
+    /// f32 throughout, by fused multiply-adds: the cpu's numbers but for the order of sums and, with `--kernels portable`, Winograd's minimal filtering.
     #[default]
     F32,
     /// f32 in memory; convolutions, and dense layers forward, multiply on tensor cores, each factor as a sum of two of

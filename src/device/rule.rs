@@ -234,7 +234,7 @@ impl From<Adamw> for Rule {
 /// How the rows of a batch make a loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossRule {
-    /// What the gradient of the rows' sum is divided by: the rows of the whole batch, of which a call may
+    /// What the gradient of the rows' sum is divided by: the rows of the whole step, of which a call may
     /// see a part.
     pub denominator: usize,
     /// Share of the target that is spread evenly over the classes, in [0, 1].

@@ -139,7 +139,7 @@ impl<'d> Tape<'d> {
     }
 
     /// Walks back from `loss`, a node that has its gradient already and ignores what it is given: the `[rows, 2]` outcome
-    /// of an op of `op::loss`, which made that of the batch's mean on the way there, or a seed of one's own, as of a
+    /// of an op of `op::loss`, which made that of the step's mean on the way there, or a seed of one's own, as of a
     /// Grad-CAM. `learned` receives each learning parameter's index and complete gradient, once, when nothing that remains
     /// on the tape needs the parameter: it may be updated there and then.
     ///

@@ -68,7 +68,7 @@ impl Network {
         }
     }
 
-    /// Walks `x` through the layers at positions `range`. `seed` and `step` choose the dropout masks. The base keeps
+    /// Walks `x` through the layers at positions `range`. `seed` and `step`, the number of the batch in the run, choose the dropout masks. The base keeps
     /// activations as the device does, the classifier in f32 but for ImageNet's in inference; `x` may be either. A convolution and the pool
     /// behind it are one step. Of what does not learn, no more than a step's input
     /// and output live at any moment.
@@ -196,7 +196,7 @@ fn of_top(device: &dyn Device) -> Dtype {
     }
 }
 
-/// Each (step, layer) owns 2^24 draws, enough for masks of 64 Mi elements.
+/// Each (batch, layer) owns 2^24 draws, enough for masks of 64 Mi elements.
 fn dropout_source(seed: u64, step: u64, position: usize) -> MaskSource {
     MaskSource { seed, stream: Stream::Dropout, counter: (step << 32) | ((position as u64) << 24) }
 }

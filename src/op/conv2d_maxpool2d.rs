@@ -1,7 +1,7 @@
 //! 3x3 convolution with bias, ReLU and the 2x2 maximum after it, in one pass.
 //!
-//! `y[n,i,j,o] = max_{a,b in {0,1}} z[n,2i+a,2j+b,o]`, `z = max(conv2d(x), 0)`. The full map is never
-//! stored: backward knows each window's winner, and where `y > 0` ReLU was open there, so `dy` goes to
+//! `y[n,i,j,o] = max_{a,b in {0,1}} z[n,2i+a,2j+b,o]`, `z = max(conv2d(x), 0)`. The full map does not
+//! outlive the call: backward knows each window's winner, and where `y > 0` ReLU was open there, so `dy` goes to
 //! the winner where `y > 0`; from there on as `conv2d`.
 
 use super::conv2d::affine;

@@ -2,7 +2,7 @@
 //!
 //! Binary: `loss = w·(max(z,0) - z·t + ln(1 + e^-|z|))`, `dz = w·(sigmoid(z) - t) / denominator`.
 //! Many-class: `loss = w·(ln Σ_k e^(z_k) - z_label)`, `dz = w·(softmax(z) - onehot) / denominator`.
-//! `w` is the row's weight, 1 if none is given; targets may be smoothed; `denominator` are the rows of the whole batch, of
+//! `w` is the row's weight, 1 if none is given; targets may be smoothed; `denominator` are the rows of the whole step, of
 //! which a call may see a part ([`LossRule`]).
 //! Both are what Keras on TensorFlow computes when the last layer is a sigmoid or a softmax: it looks
 //! through the activation to the logits, so nothing is clipped.

@@ -106,9 +106,8 @@ pub(super) fn check_ending(path: &Path, format: Format) -> Result<()> {
     let says = |what: &str| output::named(path, &ENDINGS).is_none_or(|said| said == what);
     let (fits, expected) = match format {
         Format::Keras => (ends(&[".keras"]), ".keras"),
-        Format::KerasH5(_) => (ends(&[".h5", ".hdf5"]), ".h5 or .hdf5"),
         // That ending is kept for another layout, with numbers in place of names.
-        Format::KerasH5Weights(_) => {
+        Format::KerasH5(_) | Format::KerasH5Weights(_) => {
             (ends(&[".h5", ".hdf5"]) && !ends(&[".weights.h5"]), ".h5 or .hdf5, but not .weights.h5")
         }
         Format::Onnx(_) => (says("ONNX"), ".onnx"),

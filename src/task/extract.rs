@@ -66,6 +66,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     for (name, folder) in named(&splits).into_iter().filter(|_| !job.force) {
         From::nothing_lost(&file(name), &from.settings(host, &network, folder, job.size, last + 1))?;
     }
+    former_splits_may_go(&splits, job)?;
     files::require_room(&job.output)?;
 
     // All of them before the long work: what is wrong with them is known then, and who is in two splits.
@@ -99,6 +100,28 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     let (device, precision) = (host.name(), host.device.precision());
     let value = json!({ "features": reports, "layer": job.layer, "device": device, "precision": precision });
     host.result(&text, &value)
+}
+
+/// Whether the features of splits that the data has no more may be removed: a folder that was renamed is soon called by its
+/// former name again, features take hours.
+///
+/// # Errors
+/// [`Kind::Usage`] naming the first, without `force`.
+fn former_splits_may_go(splits: &Splits, job: &Extract) -> Result<()> {
+    let is_former = |name: &&str| named(splits).iter().all(|(there, _)| there != name);
+    let file = |name: &str| job.output.join(format!("{name}.safetensors"));
+    let features = |path: &PathBuf| path.exists() && Features::open(path).is_ok();
+    let former = ["train", "validation", "test"]
+        .iter()
+        .filter(|name| is_former(name))
+        .map(|name| file(name))
+        .find(features);
+    match former.filter(|_| !job.force) {
+        None => Ok(()),
+        Some(path) => Err(Error::new(Kind::Usage, format!("the data has no split for {} now", path.display()))
+            .fact("splits", named(splits).iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
+            .help("give the split its name again, choose another folder with -o, or remove the features with --force")),
+    }
 }
 
 /// Features of a split that is no more would be taken for this data's.

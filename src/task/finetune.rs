@@ -66,6 +66,8 @@ pub struct Finetune {
     pub test_pictures: Option<usize>,
     /// SHA-256 of the weights that a configuration names, if it is of one.
     pub named_weights: Option<String>,
+    /// Digests of the training and validation pictures that a configuration names, if it is of a run and they are to be those.
+    pub named_digests: Vec<String>,
     /// Whether the classifier begins with the weights of `pictures`, too, and not at random.
     pub trained_classifier: bool,
     /// The classes that a configuration or the run it begins with names; those of the data count.
@@ -205,6 +207,9 @@ pub(super) fn train(
     config.training.samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
 
     config.training.digests = stages.digests();
+    if !resume && !job.named_digests.is_empty() && job.named_digests != config.training.digests {
+        host.say("note: these are not quite the pictures of the run that the configuration is of: some came, went or changed");
+    }
     if !resume {
         few_steps(host, &job.stages, job.head.batch, parts[0].pictures.len());
     }
@@ -260,6 +265,9 @@ pub(super) fn train(
     });
     // Also where somebody did not wait for the test or the report.
     if !job.keep_features {
+        folder.remove_features();
+    } else if std::fs::read_dir(&features).is_ok_and(|mut there| there.next().is_none()) {
+        host.say("note: --keep-features: there are none; images were augmented, or the features exceed --cache-limit");
         folder.remove_features();
     }
     let text = conclusion.text + &report?;

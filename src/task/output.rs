@@ -56,6 +56,21 @@ impl Output {
         files::require_room(folder)
     }
 
+    /// Whether it is not one of the files that are read for it.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if it is: with `force` that one would be lost.
+    pub fn is_none_of(&self, inputs: &[PathBuf]) -> Result<()> {
+        let own = std::fs::canonicalize(&self.path).ok();
+        let Some(input) =
+            inputs.iter().find(|input| own.is_some() && std::fs::canonicalize(input).ok() == own)
+        else {
+            return Ok(());
+        };
+        Err(Error::new(Kind::Usage, format!("{} would be written over itself", input.display()))
+            .help("choose another file with -o"))
+    }
+
     /// What the file's name says of its format, by a list of endings without their dots.
     ///
     /// # Errors

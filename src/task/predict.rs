@@ -65,6 +65,9 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     host.introduce();
     let subject = Subject::open(host, &job.run, job.feeding)?;
     let views = job.look.views(host, &subject)?;
+    if let Some(output) = &job.output {
+        output.is_none_of(&job.inputs)?;
+    }
     let inputs = Inputs::find(&job.inputs, job.null)?;
     for folder in &inputs.runs {
         host.say(format_args!("note: {} is a run, so its pictures are passed over", folder.display()));
@@ -106,7 +109,7 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     if let Some(note) = as_stored(done.sideways) {
         host.say(format_args!("note: {note}"));
     }
-    if done.seen == 0 {
+    if done.seen == 0 && !done.unheard {
         host.say("note: stdin named no picture");
     }
     done.complaint().map_or(Ok(()), Err)
@@ -145,6 +148,8 @@ pub(super) fn rows_file(output: &Output, asked: Option<Format>) -> Result<(&Path
 struct Done {
     seen: usize,
     sideways: usize,
+    /// Nobody reads stdout any more.
+    unheard: bool,
     skipped: Vec<Value>,
 }
 
@@ -194,6 +199,7 @@ impl Classifier<'_> {
     fn run(&self, ahead: LoadedAhead, write: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<Done> {
         let mut done = Done::default();
         if !write(&self.rows.header())? {
+            done.unheard = true;
             return Ok(done);
         }
         for loaded in ahead {

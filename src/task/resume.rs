@@ -314,6 +314,7 @@ impl Config {
             trained_classifier: training.trained_classifier,
             test_pictures: training.test_pictures,
             named_weights: Some(training.base_weights).filter(|sha256| !sha256.is_empty()),
+            named_digests: training.digests,
             named_classes: network.classes,
         };
         job.validate().context(|| format!("reading {}", file.display()))?;

@@ -36,7 +36,7 @@ pub struct Course {
     pub steps_per_epoch: Option<usize>,
     /// Batches of validation; all samples if not given.
     pub validation_steps: Option<usize>,
-    /// Chooses order and dropout masks.
+    /// Chooses the order of samples, dropout masks, and which samples `validation_steps` are.
     pub seed: u64,
     /// Learning rate.
     pub pace: Pace,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Keras reports them; validation figures are of the whole set, or of the stage's `validation_steps`, dropout off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Its name: `head`, `finetune`, or what a configuration calls it.
+    /// The stage's name: `head`, `finetune`, or what a configuration calls it.
     pub stage: String,
     /// From 1 within its stage.
     pub epoch: usize,

@@ -11,6 +11,7 @@ use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
 use crate::error::Result;
 use crate::graph::Tensor;
+use crate::interrupt;
 use crate::model::Network;
 use crate::op;
 
@@ -106,6 +107,7 @@ impl Views {
         let pixels = device.upload(&batch.pixels)?;
         let places: Vec<u32> = (0..batch.n() as u32).collect();
         for &view in &self.others {
+            interrupt::check()?;
             let geometry = Gather {
                 count: batch.n(),
                 n: batch.n(),

@@ -33,7 +33,7 @@ pub struct Drawn {
 type Matrix = [[f64; 3]; 3];
 
 impl Augment {
-    /// What happens to sample `sample` in step `step` of the run, a picture of `size`.
+    /// What happens to sample `sample` in batch `step` of the run, a picture of `size`.
     ///
     /// Every parameter has a word of its own, so a range that is added leaves the others' draws as they were.
     pub fn draw(&self, seed: u64, step: u64, sample: u32, size: Size) -> Drawn {

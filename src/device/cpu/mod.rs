@@ -52,7 +52,7 @@ use super::{Buffer, Call, Description, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::shape::Conv2d;
 pub use room::room;
-pub use simd::name as instructions;
+pub use simd::{check as check_instructions, name as instructions};
 pub use winograd::points;
 
 use adamw_step::adamw_step;

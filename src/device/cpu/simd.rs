@@ -1,8 +1,9 @@
 //! Which vector instructions this processor has, asked at run time.
 //!
 //! `VGG_FT_SIMD` (`portable`, `avx2`, `avx512`, `neon`) names a lower level than the processor's, to compare
-//! them. A name that is none, or that the processor lacks, is passed over: the device says what it took.
+//! them. The command refuses a name that is none, or that the processor lacks ([`check`]).
 
+use crate::error::{Error, Kind, Result};
 use std::sync::OnceLock;
 
 /// Vector instructions that the kernels are compiled for.
@@ -57,6 +58,23 @@ impl Level {
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| choose(&std::env::var("VGG_FT_SIMD").unwrap_or_default()))
+}
+
+/// Whether `VGG_FT_SIMD`, if it is set, names a level that the processor has.
+///
+/// # Errors
+/// [`Kind::Usage`] with those that there are: it decides the last bits, so a mistyped one is not passed over.
+pub fn check() -> Result<()> {
+    let Some(wished) = std::env::var_os("VGG_FT_SIMD").filter(|wished| !wished.is_empty()) else {
+        return Ok(());
+    };
+    let here: Vec<&str> = Level::here().map(Level::key).collect();
+    if wished.to_str().is_some_and(|wished| here.contains(&wished)) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, "VGG_FT_SIMD names no vector instructions of this processor")
+        .expected_got(format!("one of {}", here.join(", ")), wished.display())
+        .help("unset it for the widest"))
 }
 
 /// The level of that name if it is here, else the widest.

@@ -81,6 +81,10 @@ pub(in crate::task) fn labelled(
     reading: &Reading,
     tested: TestedBy,
 ) -> Result<Labelled> {
+    if let Some(part) = Splits::without_train(data, split.map(SplitName::name)) {
+        host.say(format_args!("note: {} has no train; {} is judged", data.display(), part.display()));
+        return labelled(host, run, &part, None, reading, tested);
+    }
     let mut splits = Splits::judged(data, None, 0)?;
     let training = &run.config.training;
     let extracted = if splits.validation.is_none() { extracted(run, &splits.train.root)? } else { None };

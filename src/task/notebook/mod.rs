@@ -167,6 +167,7 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
             cache_limit: (numbers.cache_limit * 1e9) as u64,
             test_pictures: numbers.test_steps.map(|steps| steps.saturating_mul(numbers.batch)),
             named_weights: None,
+            named_digests: Vec::new(),
             trained_classifier: false,
             named_classes: Vec::new(),
         })

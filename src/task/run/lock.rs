@@ -46,7 +46,7 @@ impl Lock {
 /// That another process has the folder at `path`.
 pub(in crate::task) fn busy(path: &Path) -> Error {
     Error::new(Kind::Io, format!("another vgg-ft is writing {}", path.display()))
-        .help("wait until it has ended, or choose another folder with -o")
+        .help("wait until it has ended, or use another folder")
 }
 
 /// Whether a process has the folder at `path`, as far as that can be told.

@@ -3,6 +3,7 @@
 use super::{said_classes, understood};
 use crate::error::{Error, Kind, Result};
 use crate::model::Pretrained;
+use crate::model::classes::listed;
 use crate::report::counted;
 use crate::task::Host;
 use crate::weights::{LONG_NAME, Weights};
@@ -115,8 +116,8 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
         text += &format!("\npixels are scaled in two ways: {} and {}", name(of_a), name(of_b));
     }
     if other_classes {
-        let [a, b] = classes.map(|all| files::shorten(&all.join(" "), 200));
-        text += &format!("\nthe classes are others: {a} and {b}");
+        let [a, b] = classes.each_ref().map(|all| listed(all));
+        text += &format!("\nthe classes are others: {a}; and {b}");
     }
     if others != [0; 2] {
         let [a, b] = others;
@@ -128,13 +129,19 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     text += &format!("\n{}", if equal { "the same" } else { "not the same" });
     host.result(
         &text,
-        &json!({ "same": equal, "preprocess": [of_a, of_b], "not_compared": others, "rows": rows }),
+        &json!({
+            "same": equal,
+            "preprocess": [of_a, of_b],
+            "classes": classes,
+            "not_compared": others,
+            "rows": rows,
+        }),
     )
     .map_err(refused)?;
     if equal {
         Ok(())
     } else {
-        Err(Error::new(Kind::Weights, "the two files differ").help("the table on stdout says where"))
+        Err(Error::new(Kind::Weights, "the two files differ").help("stdout says where"))
     }
 }
 
