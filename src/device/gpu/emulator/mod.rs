@@ -9,6 +9,7 @@ mod access;
 mod alu;
 mod block;
 mod cluster;
+mod collective;
 mod core;
 mod engine;
 mod fault;

@@ -6,7 +6,8 @@
 
 use crate::ptx::Order;
 
-use super::{Agent, Agents, CLOSED, Clock, Conflict, SEVERAL, Shadow, Shared, Tag, Write};
+use super::note::{CLOSED, SEVERAL};
+use super::{Agent, Agents, Clock, Conflict, Shadow, Shared, Tag, Write};
 
 /// What an arrival carries of a warp's past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
