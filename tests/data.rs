@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vgg_ft::data::{self, Batch, Files, Folder, Pictures, Resize, Size, Splits, Want};
 use vgg_ft::error::{Kind, Result};
@@ -359,6 +359,35 @@ fn the_cache_gives_what_memory_gives_and_decodes_once() {
     assert_eq!(load(dir.path(), &want).unwrap().decoded, 0);
 }
 
+/// Cache files are gigabytes; nobody asks for those of pictures that are gone, or of a size that was tried once.
+#[test]
+fn a_cache_file_that_nobody_uses_is_removed_one_day() {
+    let (dir, cache) = (pictures(1), tempfile::tempdir().unwrap());
+    let at = |name: &str| cache.path().join(name);
+    let [unused, used, other, text] = [
+        "pictures-0123456789abcdef.cache",
+        "pictures-fedcba9876543210.cache",
+        "pictures-mine.cache",
+        "notes.txt",
+    ]
+    .map(at);
+    let now = std::time::SystemTime::now();
+    for (path, days) in [(&unused, 61), (&used, 59), (&other, 900), (&text, 900)] {
+        fs::write(path, "x").unwrap();
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(now - Duration::from_secs(days * 24 * 3600)).unwrap();
+    }
+    load(dir.path(), &want(Some(cache.path()))).unwrap();
+    assert_eq!([&unused, &used, &other, &text].map(|path| path.exists()), [false, true, true, true]);
+    let own = fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().path());
+    let own = own.into_iter().find(|path| ![&used, &other, &text].contains(&path)).unwrap();
+    // Whoever reads it uses it.
+    let old = now - Duration::from_secs(61 * 24 * 3600);
+    fs::File::options().write(true).open(&own).unwrap().set_modified(old).unwrap();
+    assert_eq!(load(dir.path(), &want(Some(cache.path()))).unwrap().decoded, 0);
+    assert!(fs::metadata(&own).unwrap().modified().unwrap() > old + Duration::from_secs(3600));
+}
+
 /// That pictures lie on their side is known without decoding them again, and so is that they were turned.
 #[test]
 fn an_orientation_that_is_not_followed_is_counted() {
@@ -493,10 +522,14 @@ fn unreadable_pictures_are_listed_or_end_it_all() {
         let error = failure(load(dir.path(), &Want { strict: true, ..want(cache) }), Kind::Data);
         contains_all(&error, &["a/2.png is empty"]);
     }
-    // Unreadable files alone are no reason to write.
-    let before = fs::metadata(only_file(cache.path())).unwrap().modified().unwrap();
+    // Unreadable files alone are no reason to write: a second name still leads to the same file.
+    let other = dir.path().join("other name");
+    fs::hard_link(only_file(cache.path()), &other).unwrap();
     load(dir.path(), &want(Some(cache.path()))).unwrap();
-    assert_eq!(fs::metadata(only_file(cache.path())).unwrap().modified().unwrap(), before);
+    let file = fs::File::options().write(true).open(only_file(cache.path())).unwrap();
+    let mark = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    file.set_modified(mark).unwrap();
+    assert_eq!(fs::metadata(other).unwrap().modified().unwrap(), mark);
 
     for i in 0..5 {
         fs::write(dir.path().join(format!("b/{i}.png")), b"").unwrap();

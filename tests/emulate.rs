@@ -68,6 +68,15 @@ fn every_kernel_gives_what_the_cpu_gives_in_any_order_of_turns() {
     }
 }
 
+/// Warps that store halves of one word have no race.
+#[test]
+fn neighbours_of_16_bits_are_no_race() {
+    for shape in ["n=2,h=21,w=17,c=3", "n=1,h=18,w=22,c=5"] {
+        let args = ["maxpool2d_backward", "--shape", shape, "--precision", "bf16", "--global-races"];
+        stdout(&mut emulate(&args));
+    }
+}
+
 #[test]
 fn sizes_are_taken_by_name() {
     let text = stdout(&mut emulate(&["dense_forward", "--shape", "n=2,c_in=40", "--fast"]));

@@ -337,8 +337,10 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
     assert_eq!(left.count(), 0);
     let picture = fs::read(here.join("1.png")).unwrap();
     let over = ["4.png", "1.png", "-o", "./1.png", "--force", "--format", "csv"];
-    let (_, error) = fails(predict(here).args(over), 2);
-    assert!(error.contains("1.png would be written over itself"), "{error}");
+    for over in [over, [".", "-o", "./1.png", "--force", "--format", "text", "-q"]] {
+        let (_, error) = fails(predict(here).args(over), 2);
+        assert!(error.contains("1.png would be written over itself"), "{error}");
+    }
     assert_eq!(fs::read(here.join("1.png")).unwrap(), picture);
     let (_, error) = fails(predict(here).args(["1.png", "-o", "-"]), 2);
     assert!(error.contains("`-` is not a file"), "{error}");
@@ -459,7 +461,8 @@ fn looking_often_can_be_stopped() {
         .args(["evaluate", "run", data.to_str().unwrap(), "--tta", "1000", "--cache"])
         .arg(dir.path().join("cache"));
     command.env("VGG_FT_WEIGHTS", find_default().unwrap().canonicalize().unwrap()).current_dir(shared());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    crate::signals::hears(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     use std::io::{BufRead, BufReader};
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();

@@ -98,10 +98,28 @@ macro_rules! bulk {
     };
 }
 
+/// The first warp reads what the second writes when its first lane has arrived.
+macro_rules! released {
+    ($read:literal, $between:literal) => {
+        concat!(
+            "mov.u32 %r2, x; shl.b32 %r4, %r1, 2; add.u32 %r2, %r2, %r4; @%p4 bra A; mbarrier.init.shared.b64 [m], 1;\n",
+            "A: st.shared.u32 [%r2], %r1; bar.sync 0; @%p2 bra W; ld.shared.u32 %r5, ",
+            $read,
+            ";\n",
+            $between,
+            "\n@%p4 bra E; mbarrier.arrive.shared.b64 _, [m]; bra E;\n",
+            "W: mbarrier.try_wait.parity.shared.b64 %p6, [m], 0; @!%p6 bra W; st.shared.u32 [%r2+-128], 5; E:"
+        )
+    };
+}
+
 /// Two `wgmma`s whose left factors are registers, one behind the other: what the second adds to, and what it takes. `x` is
 /// the right factor, of ones.
 macro_rules! chained {
     ($between:literal, $sums:literal, $factors:literal) => {
+        chained!($between, $sums, $factors, "")
+    };
+    ($between:literal, $sums:literal, $factors:literal, $behind:literal) => {
         concat!(
             ".reg .f32 %f<16>; shl.b32 %r4, %r1, 2; mov.u32 %r2, x; add.u32 %r4, %r2, %r4; mov.u32 %r5, 1065369472;\n",
             "setp.gt.u32 %p5, %r1, 63; @%p5 bra F; st.shared.u32 [%r4], %r5; F: fence.proxy.async; bar.sync 0;\n",
@@ -116,7 +134,8 @@ macro_rules! chained {
             ", ",
             $factors,
             ", %rd5, 1, 1, 1, 0;\n",
-            "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0; st.global.f32 [%rd3], %f1;"
+            $behind,
+            "\nwgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0; st.global.f32 [%rd3], %f1;"
         )
     };
 }
@@ -215,8 +234,13 @@ B: bar.sync 0; cp.async.wait_all; bar.sync 0; ld.shared.u32 %r5, [x]; st.global.
         comes: Wrong("read of `m` in shared memory, where nobody wrote") },
     Case { name: "past the end of a shared variable", threads: 32, body: "st.shared.u32 [x+256], 5;",
         comes: Wrong("write past the end of `x`") },
-    Case { name: "inc does not take registers away", threads: 384, body: "setmaxnreg.inc.sync.aligned.u32 40;",
+    Case { name: "inc does not take registers away", threads: 384,
+        body: "setmaxnreg.dec.sync.aligned.u32 40; setmaxnreg.inc.sync.aligned.u32 32;",
         comes: Wrong("setmaxnreg.inc asks for fewer registers than the warp has") },
+    Case { name: "a launch may give fewer registers than the most", threads: 256,
+        body: "@%p1 bra A; setmaxnreg.inc.sync.aligned.u32 240; A:", comes: Wrong("different setmaxnreg") },
+    Case { name: "a first inc asks for what it will", threads: 256, body: "setmaxnreg.inc.sync.aligned.u32 240;",
+        comes: To(0, &[1]) },
     Case { name: "dec gives no registers", threads: 384, body: "setmaxnreg.dec.sync.aligned.u32 232;",
         comes: Wrong("setmaxnreg.dec asks for more registers than the warp has") },
     Case { name: "registers are waited for", threads: 384,
@@ -238,6 +262,44 @@ B: bar.sync 0; cp.async.wait_all; bar.sync 0; ld.shared.u32 %r5, [x]; st.global.
     Case { name: "a wgmma takes the sums of one that was waited for", threads: 128,
         body: chained!("wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;", "{%f5,%f6,%f7,%f8}",
             "{%f1,%f2,%f3,%f4}"), comes: To(0, &[0x4180_0000]) },
+    Case { name: "one lane arrives for a warp that has read", threads: 64, body: released!("[%r2]", ""),
+        comes: Wrong("race on `x`") },
+    Case { name: "one lane arrives for a warp that has read one word", threads: 64, body: released!("[x]", ""),
+        comes: Wrong("race on `x`") },
+    Case { name: "one lane arrives for a warp that has read and met", threads: 64,
+        body: released!("[%r2]", "bar.warp.sync 0xffffffff;"), comes: To(0, &[1]) },
+    Case { name: "a lane's own work is in order, whatever others did", threads: 64,
+        body: "mov.u32 %r2, x; shl.b32 %r4, %r1, 2; add.u32 %r2, %r2, %r4; @%p4 bra A; mbarrier.init.shared.b64 [m], 1; \
+               A: st.shared.u32 [%r2], %r1; bar.sync 0; @%p2 bra W; ld.shared.u32 %r5, [%r2]; @%p4 bra E; \
+               st.shared.u32 [x+128], 77; mbarrier.arrive.shared.b64 _, [m]; bra E; \
+               W: mbarrier.try_wait.parity.shared.b64 %p6, [m], 0; @!%p6 bra W; ld.shared.u32 %r5, [x+128]; \
+               st.global.u32 [%rd3], %r5; E:",
+        comes: To(32, &[77, 77]) },
+    Case { name: "a lane fences its own, whatever others wrote", threads: 32,
+        body: "mov.u32 %r2, x; shl.b32 %r4, %r1, 2; add.u32 %r2, %r2, %r4; st.shared.u32 [%r2+128], %r1; @%p4 bra E; \
+               st.shared.v4.u32 [x], {%r1, %r1, %r1, %r1}; fence.proxy.async; \
+               cp.async.bulk.global.shared::cta.bulk_group [%rd1], [x], 16; cp.async.bulk.commit_group; \
+               cp.async.bulk.wait_group.read 0; E:",
+        comes: To(0, &[0, 0, 0, 0, 5]) },
+    Case { name: "halves that met arrive by one lane each", threads: 64,
+        body: "mov.u32 %r2, x; shl.b32 %r4, %r1, 2; add.u32 %r2, %r2, %r4; @%p4 bra A; mbarrier.init.shared.b64 [m], 2; \
+               A: bar.sync 0; @%p2 bra W; st.shared.u32 [%r2], %r1; setp.lt.u32 %p5, %r1, 16; @%p5 bra L; \
+               bar.warp.sync 0xffff0000; setp.ne.u32 %p6, %r1, 16; bra J; L: bar.warp.sync 0x0000ffff; \
+               setp.ne.u32 %p6, %r1, 0; J: @%p6 bra E; mbarrier.arrive.shared.b64 _, [m]; bra E; \
+               W: mbarrier.try_wait.parity.shared.b64 %p6, [m], 0; @!%p6 bra W; ld.shared.u32 %r5, [%r2+-128]; \
+               st.global.u32 [%rd3], %r5; E:",
+        comes: To(32, &[0, 1, 2]) },
+    Case { name: "a whole warp polls a volatile flag", threads: 64,
+        body: "@%p4 bra A; st.shared.u32 [x], 6; A: bar.sync 0; @%p2 bra P; @%p4 bra E; st.volatile.shared.u32 [x], 7; bra E; \
+               P: ld.volatile.shared.u32 %r5, [x]; E:",
+        comes: To(0, &[1]) },
+    Case { name: "accumulators that overlap and are others", threads: 128,
+        body: chained!("", "{%f2,%f3,%f4,%f5}", "{%f9,%f10,%f11,%f12}"),
+        comes: Wrong("a wgmma takes registers of another one") },
+    Case { name: "a fence in the first turn is enough for sums that nobody touches", threads: 128,
+        body: chained!("mov.u32 %r7, 0; L: setp.ne.u32 %p7, %r7, 0; @%p7 bra N; wgmma.fence.sync.aligned; N: add.u32 %r7, %r7, 1;\n\
+            setp.lt.u32 %p8, %r7, 3;", "{%f1,%f2,%f3,%f4}", "{%f9,%f10,%f11,%f12}", "@%p8 bra L;"),
+        comes: To(0, &[0x4280_0000]) },
     Case { name: "lo is a comparison of unsigned numbers", threads: 32, body: "setp.lo.s32 %p5, %r1, 0;",
         comes: Wrong("setp.lo.s32") },
 ];

@@ -32,7 +32,7 @@ pub struct EmulateArgs {
     /// Only bounds and alignment
     #[arg(long, conflicts_with = "checked")]
     pub fast: bool,
-    /// Also report plain accesses of two blocks to one word of global memory; slow
+    /// Also report plain accesses of global memory by two blocks, or by two warps of a block with no barrier between; slow
     #[arg(long, conflicts_with = "fast")]
     pub global_races: bool,
     /// cp.async arrives when it is waited for (the default)

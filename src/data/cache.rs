@@ -8,7 +8,7 @@ use super::Read;
 use super::batch::{Batch, Source};
 use super::folder::{self, Folder};
 use super::resize::{Resize, Size};
-use super::store::{Key, Stamp, Store, Writer, checksum};
+use super::store::{self, Key, Stamp, Store, Writer, checksum};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use rayon::prelude::*;
@@ -307,9 +307,11 @@ const ELSEWHERE: &str = "choose another folder for decoded pictures with --cache
 
 /// How long nobody has written to what a killed process has left.
 const LEFT: Duration = Duration::from_secs(3600);
+/// How long nobody has used a cache file of other pictures, or of another size.
+const UNUSED: Duration = Duration::from_secs(60 * 24 * 3600);
 
-/// Removes what killed processes have left on their way to the cache file at `path`. That something stays is no reason
-/// to fail.
+/// Removes what killed processes have left on their way to the cache file at `path`, and cache files that nobody has used
+/// for long: they are gigabytes. That something stays is no reason to fail.
 fn remove_left(path: &Path) {
     let Some((folder, own)) = path.parent().zip(path.file_name().and_then(|name| name.to_str())) else {
         return;
@@ -317,7 +319,9 @@ fn remove_left(path: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
         let name = entry.file_name();
-        if name.to_str().and_then(files::of_temporary) == Some(own) && old() > Some(LEFT) {
+        let Some(name) = name.to_str() else { continue };
+        let left = files::of_temporary(name) == Some(own) && old() > Some(LEFT);
+        if left || (name != own && store::is_name(name) && old() > Some(UNUSED)) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -156,10 +156,10 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
             return Err(too_large(path).fact("no room for", format!("{most} bytes of pixels")));
         }
     }
-    let orientation = match decoder.orientation() {
-        Err(e) if format == ImageFormat::Tiff => return Err(refused(path, bytes, e)),
+    let orientation = match format {
+        ImageFormat::Tiff => decoder.orientation().map_err(|e| refused(path, bytes, e))?,
         // Damage in what only describes a picture is no damage of the picture.
-        found => found.unwrap_or(Orientation::NoTransforms),
+        _ => exif_orientation(decoder.exif_metadata().ok().flatten()).unwrap_or(Orientation::NoTransforms),
     };
     let turns = upright || format == ImageFormat::Tiff;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|e| refused(path, bytes, e))?;
@@ -175,6 +175,12 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
     }
     let sideways = !turns && orientation != Orientation::NoTransforms;
     Ok(Decoded { picture: Rgb8 { size, pixels }, sideways })
+}
+
+/// Some WebP files have before it what a JPEG has, which Pillow passes over, too.
+fn exif_orientation(exif: Option<Vec<u8>>) -> Option<Orientation> {
+    let exif = exif?;
+    Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))
 }
 
 // The modes of PIL: L and LA repeat grey, alpha goes, 16-bit colour keeps its high byte, but 16-bit

@@ -79,6 +79,15 @@ impl Inputs {
         Ok(found)
     }
 
+    /// Those that are known before stdin says more.
+    pub fn named(&self) -> impl Iterator<Item = &Path> {
+        let paths = self.parts.iter().filter_map(|part| match part {
+            Part::Paths(paths) => Some(paths),
+            Part::Stdin(_) => None,
+        });
+        paths.flatten().map(PathBuf::as_path)
+    }
+
     /// How many pictures, unless stdin is to say.
     pub fn count(&self) -> Option<usize> {
         self.parts.iter().try_fold(0, |sum, part| match part {

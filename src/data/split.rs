@@ -74,7 +74,7 @@ impl Splits {
             None => test().or_else(|| called(&VALIDATION)),
         };
         let part = data.join(found?);
-        holds_folders(&part).is_some_and(|folders| folders.len() > 1).then_some(part)
+        holds_folders(&part).map(|_| part)
     }
 
     fn read(

@@ -17,7 +17,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Its last letter counts the ways in which records were written.
 const MAGIC: [u8; 8] = *b"VGGFTPIY";
@@ -25,6 +25,15 @@ const MAGIC: [u8; 8] = *b"VGGFTPIY";
 pub const VERSION: u32 = 3;
 const HEADER: usize = 64;
 const FOOTER: usize = 56;
+
+const PREFIX: &str = "pictures-";
+const SUFFIX: &str = ".cache";
+
+/// Whether a file of this name is a cache file: 16 hexadecimal digits between [`PREFIX`] and [`SUFFIX`].
+pub(super) fn is_name(name: &str) -> bool {
+    let digits = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
 
 /// What a cache file is for. One file serves all splits of a folder.
 pub(super) struct Key {
@@ -48,7 +57,7 @@ impl Key {
         hash.update(root.as_os_str().as_encoded_bytes());
         header[HEADER - 32..].copy_from_slice(&hash.finalize());
         let short = files::hex(&header[HEADER - 32..][..8]);
-        Ok(Self { path: dir.join(format!("pictures-{short}.cache")), size, header })
+        Ok(Self { path: dir.join(format!("{PREFIX}{short}{SUFFIX}")), size, header })
     }
 }
 
@@ -158,6 +167,8 @@ impl Store {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.to_string()),
         };
+        // It is in use: those that are not are removed one day. A folder that cannot be written has no such day.
+        let _ = file.set_modified(SystemTime::now());
         // SAFETY: the mapping is sound while nobody shortens or rewrites the file under it. We never
         // do: a cache is only ever replaced by renaming a new file over its name, which leaves the
         // mapped one as it is until the last mapping goes.

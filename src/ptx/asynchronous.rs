@@ -75,8 +75,8 @@ impl Wgmma {
     /// the other, or factors that both read.
     pub fn may_follow(&self, other: &Self) -> bool {
         let holds = |wgmma: &Self, slot: u16| wgmma.d.contains(&slot);
-        let same_shape = (self.n, self.k()) == (other.n, other.k());
-        let summed_on = same_shape || !self.d.iter().any(|&slot| holds(other, slot));
+        let same = self.k() == other.k() && self.d == other.d;
+        let summed_on = same || !self.d.iter().any(|&slot| holds(other, slot));
         summed_on
             && !self.factors().any(|slot| holds(other, slot))
             && !other.factors().any(|slot| holds(self, slot))
@@ -186,8 +186,10 @@ pub enum Asynchronous {
     /// The machine's own: faults if the `wgmma` of this row has registers of one on its way and may not
     /// ([`Wgmma::may_follow`]).
     Chained(u32),
-    /// The machine's own: these registers of the `wgmma` behind it were written and not handed over. Faults.
+    /// The machine's own: faults if one of these registers of the `wgmma` behind it was written and not handed over since.
     Unfenced(Vec<u16>),
+    /// The machine's own: these registers were written.
+    Wrote(Vec<u16>),
 }
 
 impl Asynchronous {
@@ -257,8 +259,11 @@ impl Asynchronous {
             Self::WaitWgmma { flying, .. } | Self::Grounded(flying) => {
                 flying.iter_mut().for_each(|slot| one(slot, Class::W, Role::Kept));
             }
-            // Registers of the `wgmma` behind them, which shows them itself.
-            Self::Chained(_) | Self::Unfenced(_) => {}
+            // Their operations, which stand beside them, show their registers themselves.
+            Self::Chained(_) => {}
+            Self::Unfenced(slots) | Self::Wrote(slots) => {
+                slots.iter_mut().for_each(|slot| one(slot, Class::W, Role::Kept));
+            }
             Self::Fence(_)
             | Self::FenceProxy
             | Self::FenceInit

@@ -2,10 +2,10 @@
 //!
 //! In: blocks on virtual registers. Out: every `wgmma.wait_group` knows the registers that it may wait for, so
 //! that they keep their slots until then; and with checks, an operation that may touch such a register has a
-//! check before it, another `wgmma` too, unless it adds to accumulators of its own shape. A `wgmma` that may take a register
-//! written since the last `wgmma.fence` has one that always fails: so much the text decides. A kernel that waits and
-//! fences as it must has none: the check costs nothing there. (ptxas does the same analysis, and serializes what it
-//! cannot prove.)
+//! check before it, another `wgmma` too, unless it adds to the same accumulators in the same shape. A `wgmma` that may take
+//! a register written since the last `wgmma.fence` has one, too, and what writes that register a mark behind it. A kernel
+//! that waits and fences as it must has none: the check costs nothing there. (ptxas does the same analysis, and
+//! serializes what it cannot prove.)
 
 use super::alu::{Class, Code};
 use super::asynchronous::{Asynchronous, Wgmma};
@@ -74,14 +74,16 @@ pub(super) fn follow(program: &mut Program, checked: bool) -> bool {
         }
     }
     let mut inserts: Inserts = Vec::new();
+    let mut asked = BTreeSet::new();
     for (at, there) in before.iter().enumerate() {
         let Some(mut there) = there.clone() else { continue };
         for index in program.blocks[at].ops.clone() {
             let op = program.ops[index as usize];
             for check in checks(program, op, &there).into_iter().filter(|_| checked) {
-                program.asynchronous.push(check);
-                let imm = program.asynchronous.len() as u32 - 1;
-                inserts.push((index, false, Op { imm, ..Op::new(Code::Asynchronous) }));
+                if let Asynchronous::Unfenced(slots) = &check {
+                    asked.extend(slots);
+                }
+                inserts.push((index, false, row(program, check)));
             }
             if op.code == Code::Asynchronous
                 && let Asynchronous::WaitWgmma { flying: waits, .. } =
@@ -92,8 +94,37 @@ pub(super) fn follow(program: &mut Program, checked: bool) -> bool {
             step(program, op, &mut there, &used);
         }
     }
+    if !asked.is_empty() {
+        for index in 0..program.ops.len() {
+            let written = written(program, program.ops[index], &asked);
+            if !written.is_empty() {
+                inserts.push((index as u32, true, row(program, Asynchronous::Wrote(written))));
+            }
+        }
+        // A check stays before the mark of the same operation.
+        inserts.sort_by_key(|&(index, after, _)| (index, after));
+    }
     insert(program, inserts);
     true
+}
+
+fn row(program: &mut Program, what: Asynchronous) -> Op {
+    program.asynchronous.push(what);
+    Op { imm: program.asynchronous.len() as u32 - 1, ..Op::new(Code::Asynchronous) }
+}
+
+/// Registers of `among` that an operation other than `wgmma` writes.
+fn written(program: &mut Program, op: Op, among: &BTreeSet<u16>) -> Vec<u16> {
+    let mut inner = if op.code == Code::Guarded { program.guarded[op.imm as usize] } else { op };
+    let mut written = Vec::new();
+    if multiplied(program, inner).is_none() {
+        program.visit(&mut inner, &mut |slot, class, role| {
+            if matches!(role, Role::Def | Role::Summand) && class == Class::W && among.contains(slot) {
+                written.push(*slot);
+            }
+        });
+    }
+    written
 }
 
 impl There {
@@ -133,14 +164,7 @@ fn join(into: &mut There, from: &There) -> bool {
 
 fn step(program: &mut Program, op: Op, there: &mut There, used: &BTreeSet<u16>) {
     let There { flying, kept } = there;
-    let mut inner = if op.code == Code::Guarded { program.guarded[op.imm as usize] } else { op };
-    if multiplied(program, inner).is_none() {
-        program.visit(&mut inner, &mut |slot, class, role| {
-            if matches!(role, Role::Def | Role::Summand) && class == Class::W && used.contains(slot) {
-                kept.insert(*slot);
-            }
-        });
-    }
+    kept.extend(written(program, op, used));
     if op.code != Code::Asynchronous {
         return;
     }

@@ -29,6 +29,29 @@ pub struct Outcome {
     pub confusion: Vec<Vec<u64>>,
     /// One entry per class, in their order.
     pub scores: Vec<Score>,
+    /// Their means, in which every class counts the same.
+    pub macro_average: Average,
+}
+
+/// Means over classes, as scikit-learn's `macro avg`: of those that a picture is of, or is called; what is absent counts 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Average {
+    /// Of [`Score::precision`].
+    pub precision: f64,
+    /// Of [`Score::recall`].
+    pub recall: f64,
+    /// Of [`Score::f1`].
+    pub f1: f64,
+}
+
+impl Average {
+    fn of(scores: &[Score]) -> Self {
+        let there: Vec<&Score> = scores.iter().filter(|score| score.f1.is_some()).collect();
+        let mean = |of: &dyn Fn(&Score) -> Option<f64>| {
+            there.iter().map(|score| of(score).unwrap_or(0.0)).sum::<f64>() / there.len().max(1) as f64
+        };
+        Self { precision: mean(&|s| s.precision), recall: mean(&|s| s.recall), f1: mean(&|s| s.f1) }
+    }
 }
 
 /// How a model did on one class. A share of nothing is absent, not zero.
@@ -71,7 +94,8 @@ impl Outcome {
                 .help("give a folder with one subfolder of pictures per class"));
         }
         let correct = (0..n).map(|i| confusion[i][i]).sum();
-        let scores = classes.iter().enumerate().map(|(i, class)| score(class, i, &confusion)).collect();
+        let scores: Vec<Score> =
+            classes.iter().enumerate().map(|(i, class)| score(class, i, &confusion)).collect();
         Ok(Self {
             pictures,
             correct,
@@ -80,6 +104,7 @@ impl Outcome {
             loss,
             classes,
             confusion,
+            macro_average: Average::of(&scores),
             scores,
         })
     }
@@ -122,6 +147,11 @@ impl Outcome {
                 s.pictures.to_string(),
             ]);
         }
+        let Average { precision, recall, f1 } = self.macro_average;
+        let mut last = vec!["(macro avg)".to_owned()];
+        last.extend([precision, recall, f1].map(|value| format!("{value:.4}")));
+        last.push(self.pictures.to_string());
+        rows.push(last);
         columns(&mut out, &rows);
         out
     }
@@ -241,9 +271,10 @@ mod tests {
              cats                47     3\n\
              dogs                 1    49\n\
              \n\
-             class  precision  recall      F1  pictures\n\
-             cats      0.9792  0.9400  0.9592        50\n\
-             dogs      0.9423  0.9800  0.9608        50\n"
+             class        precision  recall      F1  pictures\n\
+             cats            0.9792  0.9400  0.9592        50\n\
+             dogs            0.9423  0.9800  0.9608        50\n\
+             (macro avg)     0.9607  0.9600  0.9600       100\n"
         );
     }
 
@@ -255,7 +286,11 @@ mod tests {
         // Dogs exist and are never recognised: recall is a true zero.
         let dogs = &cats_and_dogs([[5, 0], [2, 0]]).scores[1];
         assert_eq!((dogs.precision, dogs.recall, dogs.f1), (None, Some(0.0), Some(0.0)));
-        assert!(outcome.text().contains("dogs           –       –       –         0"), "{}", outcome.text());
+        assert!(
+            outcome.text().contains("dogs                 –       –       –         0"),
+            "{}",
+            outcome.text()
+        );
     }
 
     /// `statsmodels.stats.proportion.proportion_confint(k, n, method="wilson")`, 12 digits.
@@ -273,6 +308,22 @@ mod tests {
             assert!((l - low).abs() < 5e-13 && (h - high).abs() < 5e-13, "{correct} of {n}: {l} {h}");
         }
         assert_eq!(wilson(0, 0), [0.0, 1.0]);
+    }
+
+    /// `sklearn.metrics.classification_report([0, 0, 1, 2], [0, 1, 1, 1], digits=6)`, whose `macro avg` this is; a class that
+    /// is nowhere is no label there.
+    #[test]
+    fn every_class_that_is_there_counts_the_same() {
+        let classes = ["a", "b", "c", "nowhere"].map(str::to_owned).to_vec();
+        let outcome = Outcome::new(classes, [(0, 0), (0, 1), (1, 1), (2, 1)], 0.5).unwrap();
+        let Average { precision, recall, f1 } = outcome.macro_average;
+        for (got, expected) in [(precision, 0.444444), (recall, 0.5), (f1, 0.388889)] {
+            // Half a unit of the last digit printed.
+            assert!((got - expected).abs() < 5e-7, "{got} {expected}");
+        }
+        let last = outcome.text();
+        let last: Vec<&str> = last.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(last, ["(macro", "avg)", "0.4444", "0.5000", "0.3889", "4"]);
     }
 
     #[test]

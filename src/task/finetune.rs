@@ -16,7 +16,7 @@ use super::fit::HeadOptions;
 use super::output::{self, apart};
 use super::parts::{Cache, Part};
 use super::pictures::{decode, skipped};
-use super::remarks::{few_steps, idle, learned_elsewhere, twice, unvalidated};
+use super::remarks::{few_steps, idle, keeps_some, learned_elsewhere, other_pictures, twice, unvalidated};
 use super::report::{self, Material};
 use super::resume::{Job, conclude, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
@@ -165,7 +165,6 @@ pub(super) fn train(
     let (features, former) = (folder.features(), folder.former_features());
     tell_what_learns(host, &network, job);
     idle(host, &job.stages, network.architecture())?;
-
     let resume = job.begin == Begin::Resume;
     let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
     let mut parts = Vec::new();
@@ -205,12 +204,9 @@ pub(super) fn train(
         parts.push(Part::new(host, &from, &network, (name, split), pictures, &wanted, &mut cache)?);
     }
     config.training.samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
-
     config.training.digests = stages.digests();
-    if !resume && !job.named_digests.is_empty() && job.named_digests != config.training.digests {
-        host.say("note: these are not quite the pictures of the run that the configuration is of: some came, went or changed");
-    }
     if !resume {
+        other_pictures(host, job, &config.training.digests);
         few_steps(host, &job.stages, job.head.batch, parts[0].pictures.len());
     }
     let others = [
@@ -221,7 +217,6 @@ pub(super) fn train(
     if !resume && others.iter().any(|(_, pictures)| pictures.is_some()) {
         learned_elsewhere(host, job, &config.training.digests[0]);
     }
-
     begins()?;
     folder.take_over(&config)?;
     let rule = job.pictures.preprocess.rule();
@@ -266,9 +261,8 @@ pub(super) fn train(
     // Also where somebody did not wait for the test or the report.
     if !job.keep_features {
         folder.remove_features();
-    } else if std::fs::read_dir(&features).is_ok_and(|mut there| there.next().is_none()) {
-        host.say("note: --keep-features: there are none; images were augmented, or the features exceed --cache-limit");
-        folder.remove_features();
+    } else {
+        keeps_some(host, &features);
     }
     let text = conclusion.text + &report?;
     let mut value = run::told(&job.output, Some(&conclusion.config), history);

@@ -65,10 +65,10 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     host.introduce();
     let subject = Subject::open(host, &job.run, job.feeding)?;
     let views = job.look.views(host, &subject)?;
-    if let Some(output) = &job.output {
-        output.is_none_of(&job.inputs)?;
-    }
     let inputs = Inputs::find(&job.inputs, job.null)?;
+    if let Some(output) = &job.output {
+        output.is_none_of(inputs.named())?;
+    }
     for folder in &inputs.runs {
         host.say(format_args!("note: {} is a run, so its pictures are passed over", folder.display()));
     }

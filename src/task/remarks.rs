@@ -136,3 +136,24 @@ pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<
         }
     }
 }
+
+/// A remark where the pictures, whose digests are `here`, are not those that the job's configuration is of.
+pub(super) fn other_pictures(host: &Host, job: &Finetune, here: &[String]) {
+    if !job.named_digests.is_empty() && job.named_digests != here {
+        host.say(
+            "note: these are not quite the pictures of the run that the configuration is of: some came, went or changed",
+        );
+    }
+}
+
+/// A remark where `--keep-features` keeps no training features in `folder`, which goes if it is empty.
+pub(super) fn keeps_some(host: &Host, folder: &Path) {
+    let there = || std::fs::read_dir(folder).into_iter().flatten().flatten();
+    if !there().any(|entry| entry.file_name().to_string_lossy().starts_with("train.")) {
+        host.say(
+            "note: --keep-features: there are none of training pictures; they were augmented, or would exceed --cache-limit",
+        );
+    }
+    // Only an empty one can be removed so.
+    let _ = std::fs::remove_dir(folder);
+}

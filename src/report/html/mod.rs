@@ -120,7 +120,8 @@ pub fn page(page: &Page<'_>) -> String {
          <header><h1>{title}</h1><p>{subtitle}</p></header>\n",
         include_str!("style.css")
     );
-    out += &tiles(page);
+    let rocs = page.verdict.as_ref().map(Verdict::rocs).unwrap_or_default();
+    out += &tiles(page, &rocs);
     let mut part = |id: &str, heading: &str, body: &str| {
         let _ = writeln!(out, "<section id=\"{id}\">\n<h2>{heading}</h2>\n{body}</section>");
     };
@@ -131,7 +132,7 @@ pub fn page(page: &Page<'_>) -> String {
             let heading = format!("On {}", escape(&verdict.judged));
             let remark = format!("<p class=\"note\">{}</p>\n", escape(&page.remark));
             part("classes", &heading, &(remark + &tables::classes(verdict.outcome)));
-            part("roc", "Confidence", &confidence(verdict));
+            part("roc", "Confidence", &confidence(verdict, &rocs));
             part("mistakes", "Worst mistakes", &mistakes::gallery(verdict));
         }
     }
@@ -150,7 +151,7 @@ fn lines(text: &str) -> String {
 }
 
 /// The figures that everybody asks for first.
-fn tiles(page: &Page<'_>) -> String {
+fn tiles(page: &Page<'_>, rocs: &[(&str, Option<Roc>)]) -> String {
     let mut tiles = Vec::new();
     if let Some(verdict) = &page.verdict {
         let [low, high] = verdict.outcome.interval;
@@ -160,7 +161,7 @@ fn tiles(page: &Page<'_>) -> String {
             format!("{split}accuracy, 95 % interval {low:.3} to {high:.3}"),
         ));
         tiles.push((format!("{:.4}", verdict.outcome.loss), format!("{split}loss")));
-        let areas: Vec<f64> = verdict.rocs().iter().filter_map(|(_, roc)| Some(roc.as_ref()?.area)).collect();
+        let areas: Vec<f64> = rocs.iter().filter_map(|(_, roc)| Some(roc.as_ref()?.area)).collect();
         if !areas.is_empty() {
             let mean = areas.iter().sum::<f64>() / areas.len() as f64;
             let what =
@@ -181,9 +182,8 @@ fn tiles(page: &Page<'_>) -> String {
     format!("<div class=\"tiles\">\n{tiles}</div>\n")
 }
 
-fn confidence(verdict: &Verdict<'_>) -> String {
-    let rocs = verdict.rocs();
-    let left = format!("<div><h3>ROC</h3>\n{}{}</div>\n", plots::roc(&rocs), tables::areas(&rocs));
+fn confidence(verdict: &Verdict<'_>, rocs: &[(&str, Option<Roc>)]) -> String {
+    let left = format!("<div><h3>ROC</h3>\n{}{}</div>\n", plots::roc(rocs), tables::areas(rocs));
     let right = match verdict.calibration() {
         Some(calibration) => format!(
             "<div id=\"calibration\"><h3>Reliability</h3>\n{}<p class=\"note\">Expected calibration error \

@@ -3,7 +3,7 @@
 use super::escape;
 use super::plots::line;
 use crate::report::Outcome;
-use crate::report::outcome::MOST_CLASSES;
+use crate::report::outcome::{Average, MOST_CLASSES};
 use crate::report::roc::Roc;
 use crate::train::History;
 use std::fmt::Write as _;
@@ -27,6 +27,12 @@ pub fn classes(outcome: &Outcome) -> String {
             s.pictures
         );
     }
+    let Average { precision, recall, f1 } = outcome.macro_average;
+    let _ = writeln!(
+        rows,
+        "<tr><th>(macro avg)</th><td>{precision:.4}</td><td>{recall:.4}</td><td>{f1:.4}</td><td>{}</td></tr>",
+        outcome.pictures
+    );
     format!(
         "<div class=\"pair\">\n<div id=\"confusion\"><h3>Confusion</h3>\n{}</div>\n<div id=\"scores\"><h3>By class\
          </h3>\n<div class=\"scroll\"><table><thead><tr><th>class</th><th>precision</th><th>recall</th><th>F1</th>\

@@ -83,7 +83,9 @@ pub(in crate::task) fn labelled(
 ) -> Result<Labelled> {
     if let Some(part) = Splits::without_train(data, split.map(SplitName::name)) {
         host.say(format_args!("note: {} has no train; {} is judged", data.display(), part.display()));
-        return labelled(host, run, &part, None, reading, tested);
+        let name = if part.ends_with("test") { "test" } else { "validation" };
+        let judged = labelled(host, run, &part, None, reading, tested)?;
+        return Ok(Labelled { part: Which::Split(name), ..judged });
     }
     let mut splits = Splits::judged(data, None, 0)?;
     let training = &run.config.training;

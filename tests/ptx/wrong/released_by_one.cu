@@ -22,7 +22,7 @@ extern "C" __global__ void released_by_one(const float* x, float* y) {
         float sum = 0;
         for (int k = 0; k < 2; ++k) {
             wait(&full, k & 1);
-            sum += *reinterpret_cast<volatile float*>(stage + threadIdx.x);
+            sum += stage[threadIdx.x];
 #ifdef MENDED
             __syncwarp();
 #endif

@@ -27,7 +27,8 @@ pub struct Options {
     /// Bounds and alignment are always checked; with this also what was never written, races in
     /// shared memory, and `ld.global.nc` of what the launch writes.
     pub checked: bool,
-    /// Also report plain accesses of different blocks to one word of global memory. Slow.
+    /// Also report plain accesses of different blocks to one place of global memory, or of warps of a block with no barrier
+    /// between. Slow, and with all checks of shared memory.
     pub global_races: bool,
     /// `cp.async` arrives when it is waited for, as late as it may; otherwise at once.
     pub late_copies: bool,

@@ -7,6 +7,7 @@
 //! to this one (vector clocks, Mattern 1988). What works for warps has clocks too (`agents`, `later`).
 
 mod agents;
+mod lanes;
 mod later;
 mod note;
 mod window;

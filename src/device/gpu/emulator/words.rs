@@ -92,8 +92,15 @@ impl Core<'_, '_> {
     ) -> bool {
         let Some(places) = self.shared_places::<N>(access, registers) else { return false };
         if self.shared.checked() {
+            if access.volatile {
+                return false;
+            }
+            self.shared.touch(self.warp, u32::MAX);
             let mut before = u32::MAX;
-            for (lane, &place) in places[..period(&places)].iter().enumerate() {
+            let period = period(&places);
+            // Where lanes arrive for their warp, it is the first that does: of those that read one place, the last is noted.
+            let last = if self.agents.later { LANES - period } else { 0 };
+            for (lane, &place) in (last..).zip(&places[..period]) {
                 // Neighbours often read the same place: a broadcast.
                 if std::mem::replace(&mut before, place) != place
                     && self.shared.note_read(place * 4, 4 * N as u32, (self.warp, at, lane)).is_err()

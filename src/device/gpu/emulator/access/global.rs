@@ -266,7 +266,8 @@ impl<'c> Core<'c, '_> {
             beside && self.shared.knows(self.warp, other.warp, other.clock)
         };
         for word in 0..size.div_ceil(4) {
-            if let Some((other, wrote)) = owners.note(address + u64::from(4 * word), me, writes, after) {
+            let place = (address + u64::from(4 * word), size);
+            if let Some((other, wrote)) = owners.note(place, me, writes, after) {
                 let found = self.grid.memory.partition_point(|it| it.base <= address).checked_sub(1);
                 let found = found.map(|k| &self.grid.memory[k]);
                 let name = found.map_or("memory".into(), |it| self.name(it).0);

@@ -92,6 +92,7 @@ impl Core<'_, '_> {
         match access.group {
             Group::Load { .. } => {
                 if self.shared.checked() {
+                    self.shared.touch(self.warp, bits);
                     let mut before = u64::MAX;
                     for lane in lanes(bits) {
                         // Neighbours often read the same place: a broadcast.

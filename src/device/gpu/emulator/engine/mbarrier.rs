@@ -257,6 +257,7 @@ impl Core<'_, '_> {
             };
             self.shared.release(self.warp, mask.bits, &mut barrier.arrived.block, near);
             self.shared.release(self.warp, mask.bits, &mut barrier.arrived.cluster, far);
+            self.shared.arrived_lanes(self.warp, mask.bits);
             self.engine.version += 1;
             self.settle_barrier(number);
             if state != NONE {

@@ -21,6 +21,7 @@ use super::lanes::{LANES, Mask, Registers, lanes};
 use super::shared::Agents;
 use crate::ptx::{Asynchronous, Spot};
 use bulk::{Load, Store};
+use std::collections::BTreeSet;
 
 /// What a warp has under way.
 #[derive(Default)]
@@ -39,6 +40,8 @@ pub struct Work {
     waited: u32,
     /// Whether `wgmma.fence` was run.
     fenced: bool,
+    /// Registers of `wgmma`s that were written since, of those that are asked for.
+    wrote: BTreeSet<u16>,
     /// The last `setmaxnreg`: registers, and the operation.
     registers: Option<(u32, u32)>,
 }
@@ -151,7 +154,13 @@ impl Core<'_, '_> {
             }
             Asynchronous::WaitBulk(left) => self.wait_bulk(*left, mask),
             Asynchronous::FenceWgmma => {
-                self.engine.work[self.warp].fenced = true;
+                let work = &mut self.engine.work[self.warp];
+                work.fenced = true;
+                work.wrote.clear();
+                Ok(())
+            }
+            Asynchronous::Wrote(slots) => {
+                self.engine.work[self.warp].wrote.extend(slots);
                 Ok(())
             }
             Asynchronous::CommitWgmma => {
@@ -168,9 +177,13 @@ impl Core<'_, '_> {
             }
             Asynchronous::Grounded(slots) => self.grounded(at, slots, mask),
             Asynchronous::Chained(wgmma) => self.chained(at, *wgmma, mask),
-            Asynchronous::Unfenced(_) => {
+            Asynchronous::Unfenced(slots) => {
+                let wrote = &self.engine.work[self.warp].wrote;
+                if !slots.iter().any(|slot| wrote.contains(slot)) {
+                    return Ok(());
+                }
                 let what = "a register of a wgmma is written behind the last wgmma.fence".to_owned();
-                let help = "wgmma.fence.sync.aligned between the write and the wgmma; it may be on one of the ways there only";
+                let help = "wgmma.fence.sync.aligned between the write and the wgmma";
                 Err(self.fault(Check::Wgmma, at, mask.first(), what, help))
             }
             // Gates: done before the block ran.
@@ -258,10 +271,12 @@ impl Core<'_, '_> {
         Ok(true)
     }
 
-    /// `setmaxnreg.inc` does not take away, nor does `.dec` give: a count on the wrong side is undefined.
+    /// `setmaxnreg.inc` does not take away, nor does `.dec` give: a count on the wrong side is undefined. A launch may give fewer
+    /// registers than the most, so a first `inc` may be right whatever it asks for.
     fn changes(&self, at: u32, count: u32, grows: bool) -> Result<(), Box<Fault>> {
-        let now = self.engine.work[self.warp].registers.map_or(self.launched(), |(count, _)| count);
-        if if grows { count >= now } else { count <= now } {
+        let asked = self.engine.work[self.warp].registers;
+        let now = asked.map_or(self.launched(), |(count, _)| count);
+        if grows && asked.is_none() || if grows { count >= now } else { count <= now } {
             return Ok(());
         }
         let (name, side) = if grows { ("inc", "fewer") } else { ("dec", "more") };

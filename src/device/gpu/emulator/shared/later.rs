@@ -6,6 +6,7 @@
 
 use crate::ptx::Order;
 
+use super::lanes::{Hole, Since, is_in};
 use super::note::{CLOSED, SEVERAL};
 use super::{Agent, Agents, Clock, Conflict, Shadow, Shared, Tag, Write};
 
@@ -27,34 +28,24 @@ struct Fences {
     pending: [Clock; 2],
 }
 
-/// What lanes of a warp did since they last met. A lane's arrival or fence is its own: what others did before it is in order
-/// only if they have met it since.
-#[derive(Clone, Copy, Default)]
-struct Since {
-    /// The warp's clock when they met: what it did until then stands for all lanes.
-    clock: u32,
-    /// Lanes that touched shared memory and have not released it.
-    touched: u32,
-    /// Lanes that wrote to it and have not run a fence of the proxies.
-    wrote: u32,
-}
-
 /// What such a program needs beside the other notes.
 pub struct Later {
     /// Of each warp.
     fences: Vec<Fences>,
     /// Of each warp.
-    since: Vec<Since>,
+    pub(super) since: Vec<Since>,
+    /// Of each warp's arrivals, and of its fences.
+    pub(super) holes: Vec<[Vec<Hole>; 2]>,
     /// Of each agent the last read of each word; empty until it reads.
     readers: Vec<Vec<Tag>>,
 }
 
 impl Later {
     pub fn new(agents: Agents) -> Self {
-        let since = vec![Since::default(); agents.warps];
         Self {
             fences: vec![Fences::default(); agents.warps],
-            since,
+            since: vec![Since::default(); agents.warps],
+            holes: vec![Default::default(); agents.warps],
             readers: vec![Vec::new(); agents.count()],
         }
     }
@@ -62,12 +53,8 @@ impl Later {
     pub fn reset(&mut self) {
         self.fences.fill(Fences::default());
         self.since.fill(Since::default());
+        self.holes.iter_mut().flatten().for_each(Vec::clear);
         self.readers.iter_mut().for_each(|plane| plane.fill(Tag(0)));
-    }
-
-    /// All lanes of a warp have met when it had come to `clock`.
-    pub fn met(&mut self, warp: usize, clock: u32) {
-        self.since[warp] = Since { clock, touched: 0, wrote: 0 };
     }
 
     /// What a relaxed arrival of a warp carries at the cluster's scope beside what is over.
@@ -90,36 +77,19 @@ impl Shared {
         self.shadow.as_ref().map_or_else(Clock::new, |shadow| vec![0; shadow.stride])
     }
 
-    /// Lanes of a warp meet: what each did before is before what the others do behind it.
-    pub fn meet_lanes(&mut self, warp: usize, lanes: u32) {
-        let Some(shadow) = &mut self.shadow else { return };
-        let Some(later) = &mut shadow.later else { return };
-        let Since { touched, wrote, .. } = later.since[warp];
-        // Where others did something, too, some were not met: then nothing is known of all.
-        if touched | wrote != 0 && (touched | wrote) & !lanes == 0 {
-            let clock = &mut shadow.clocks[warp * shadow.stride + warp];
-            later.met(warp, *clock);
-            *clock += 1;
-        }
-    }
-
     /// What `lanes` of a warp did so far becomes known to whoever acquires `into`, as far as their arrival carries it; of the
-    /// others what they did until the warp's lanes last met.
+    /// others what they did until the warp's lanes last met ([`Hole`]).
     pub fn release(&mut self, warp: usize, lanes: u32, into: &mut Clock, carries: Carries) {
         let Some(shadow) = &mut self.shadow else { return };
         // From now on its clock is ahead of the others'.
         shadow.parted = true;
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
-        let now = row[warp];
         if let Some(later) = &mut shadow.later {
-            let Since { clock, touched, .. } = &mut later.since[warp];
-            // Those of the others who have arrived somewhere themselves have done what they must.
-            *touched &= !lanes;
-            row[warp] = if *touched == 0 { now } else { *clock };
+            later.leave_out(warp, lanes, row[warp], false);
         }
         let part = shadow.agents.carried(carries != Carries::All);
         raise(&mut into[part.clone()], &row[part]);
-        row[warp] = now + 1;
+        row[warp] += 1;
         if let (Carries::Fenced(scope), Some(later)) = (carries, &shadow.later) {
             raise(into, &later.fences[warp].released[usize::from(scope == Order::Cluster)]);
         }
@@ -189,15 +159,13 @@ impl Shared {
         let Some(shadow) = &mut self.shadow else { return };
         let agents = shadow.agents;
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
-        let now = row[warp];
         if let Some(later) = &mut shadow.later {
-            let Since { clock, wrote, .. } = &mut later.since[warp];
-            *wrote &= !lanes;
-            row[warp] = if *wrote == 0 { now } else { *clock };
+            later.leave_out(warp, lanes, row[warp], true);
+            later.since[warp].wrote &= !lanes;
         }
         let (known, others) = row.split_at_mut(agents.count());
         raise(&mut others[..agents.count()], known);
-        known[warp] = now + 1;
+        known[warp] += 1;
     }
 
     /// The `mbarrier`s that a warp has initialized become visible to whoever meets it, at relaxed barriers too.
@@ -285,10 +253,15 @@ impl Shared {
                 if tag == sound {
                     continue;
                 }
-                if !shadow.ordered(warp, tag) {
+                if !shadow.follows(warp, tag) {
                     return Err(Conflict::Race(address, tag, true));
                 }
-                if tag.agent() < agents.warps && tag.clock() > fenced[tag.agent()] {
+                let by = tag.agent();
+                let left_out = || {
+                    let later = shadow.later.as_ref().filter(|_| by < agents.warps);
+                    later.is_some_and(|later| is_in(&later.holes[by][1], fenced[by], tag))
+                };
+                if by < agents.warps && (tag.clock() > fenced[by] || left_out()) {
                     return Err(Conflict::Proxy(address, tag));
                 }
                 sound = tag;
@@ -314,7 +287,7 @@ impl Shadow {
     /// Whether an access is behind a warp that fills its place anew: known, or asynchronous and over.
     fn behind(&self, warp: usize, tag: Tag) -> bool {
         let over = || self.clocks[warp * self.stride + self.agents.over().start + tag.agent()];
-        self.ordered(warp, tag) || tag.agent() >= self.agents.warps && tag.clock() <= over()
+        self.follows(warp, tag) || tag.agent() >= self.agents.warps && tag.clock() <= over()
     }
 
     pub(super) fn read_later(
@@ -332,14 +305,13 @@ impl Shadow {
                 return Err(self.unwritten(word, want));
             }
             let tag = self.writes[word];
-            if !self.ordered(warp, tag) {
+            if !self.follows(warp, tag) {
                 return Err(Conflict::Race(word as u32 * 4, tag, true));
             }
         }
         let count = self.writes.len();
         if let Some(later) = &mut self.later {
             later.plane(warp, count)[words].fill(new);
-            later.since[warp].touched |= 1 << lane;
         }
         Ok(())
     }
@@ -364,7 +336,7 @@ impl Shadow {
             if write == Write::Atomic && self.init[word] & want != want {
                 return Err(self.unwritten(word, want));
             }
-            if !self.ordered(warp, written)
+            if !self.follows(warp, written)
                 && touched
                 && written.bytes() & want != 0
                 && !(alike && written.several())
@@ -374,7 +346,7 @@ impl Shadow {
             }
             if touched {
                 let planes = later.readers.iter().filter(|plane| !plane.is_empty());
-                if let Some(plane) = planes.into_iter().find(|plane| !self.ordered(warp, plane[word])) {
+                if let Some(plane) = planes.into_iter().find(|plane| !self.follows(warp, plane[word])) {
                     return Err(Conflict::Race(place, plane[word], false));
                 }
             }
