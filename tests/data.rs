@@ -419,7 +419,7 @@ fn a_changed_file_is_decoded_again_and_the_others_are_not() {
     // Same length, another time; one gone, one new.
     let changed = dir.path().join("a/3.png");
     write_png(&changed, 77);
-    let later = fs::metadata(&changed).unwrap().modified().unwrap() + std::time::Duration::from_secs(2);
+    let later = fs::metadata(&changed).unwrap().modified().unwrap() + Duration::from_secs(2);
     fs::File::options().write(true).open(&changed).unwrap().set_modified(later).unwrap();
     fs::remove_file(dir.path().join("b/0.png")).unwrap();
     write_png(&dir.path().join("b/9.png"), 109);
@@ -442,7 +442,7 @@ fn files_that_change_places_are_decoded_again() {
     let (root, cache) = (dir.path().join("data"), dir.path().join("cache"));
     let (a, b) = (root.join("x/a.bmp"), root.join("x/b.bmp"));
     fs::create_dir_all(root.join("x")).unwrap();
-    let date = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let date = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     for (path, level) in [(&a, 10), (&b, 200)] {
         image::RgbImage::from_pixel(4, 4, image::Rgb([level; 3])).save(path).unwrap();
         fs::File::options().write(true).open(path).unwrap().set_modified(date).unwrap();

@@ -77,6 +77,16 @@ fn neighbours_of_16_bits_are_no_race() {
     }
 }
 
+/// Of two pixels that are equal in 16 bits either may win a pool.
+#[test]
+fn ties_of_16_bits_are_no_difference() {
+    for (precision, shape) in [("bf16", "n=2,w=20"), ("f16", "c_in=8,h=22"), ("bf16", "c_in=5,h=9,w=23")] {
+        let args = ["conv2d_maxpool2d_forward", "--precision", precision, "--shape", shape, "--json"];
+        let result = json(&stdout(&mut emulate(&args)));
+        assert_eq!(result["outputs"][1]["relative"], 0.0, "{result}");
+    }
+}
+
 #[test]
 fn sizes_are_taken_by_name() {
     let text = stdout(&mut emulate(&["dense_forward", "--shape", "n=2,c_in=40", "--fast"]));

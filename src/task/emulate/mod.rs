@@ -11,6 +11,7 @@ mod kernels;
 mod layouts;
 mod loss_scale;
 mod optimizers;
+mod winners;
 
 use super::Host;
 use crate::data::{Augment, Size};
@@ -77,7 +78,7 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
     let gpu = form.gpu(Watched::new(Emulator::new(form.options(job.options))?, job.trace))?;
     let described = gpu.describe();
     host.say(format_args!("device     {} ({})", described.name, described.hardware));
-    let got = run(&gpu, kernel, &sizes, &inputs, &before)?;
+    let mut got = run(&gpu, kernel, &sizes, &inputs, &before)?;
     let started = gpu.driver().started();
     form.ran(&started)?;
     if let Some((block, thread)) = job.trace {
@@ -86,7 +87,12 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
     let inputs: Vec<_> = inputs.iter().map(widened).collect();
     // What the cpu writes is f32 where the kernel's is rounded.
     let before: Vec<_> = before.iter().zip(&outputs).map(|(numbers, array)| as_f32(numbers, array)).collect();
-    let want = run(&CpuDevice::new(job.options.threads)?, kernel, &sizes, &inputs, &before)?;
+    let cpu = CpuDevice::new(job.options.threads)?;
+    let want = run(&cpu, kernel, &sizes, &inputs, &before)?;
+    if let Some(first) = outputs.first() {
+        let within = form.tolerance(kernel, first);
+        winners::settle(&cpu, (kernel, &sizes), &inputs, (&mut got, &want), within)?;
+    }
 
     let report = Report {
         kernel: rung.map_or(kernel.name, |rung| rung.name),
