@@ -32,7 +32,7 @@ impl Tag {
     pub(super) fn several(self) -> bool {
         self.0 & SEVERAL != 0
     }
-    /// The warp, or what works for one: a number of [`Agents`].
+    /// The warp, or what works for one: a number of [`Agents`](super::Agents).
     #[inline(always)]
     pub fn agent(self) -> usize {
         (self.0 >> 26 & 255) as usize
