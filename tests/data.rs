@@ -377,10 +377,15 @@ fn a_cache_file_that_nobody_uses_is_removed_one_day() {
         let file = fs::File::options().write(true).open(path).unwrap();
         file.set_modified(now - Duration::from_secs(days * 24 * 3600)).unwrap();
     }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("pictures-mine.cache", at("pictures-00112233445566aa.cache")).unwrap();
     load(dir.path(), &want(Some(cache.path()))).unwrap();
     assert_eq!([&unused, &used, &other, &text].map(|path| path.exists()), [false, true, true, true]);
+    #[cfg(unix)]
+    assert!(at("pictures-00112233445566aa.cache").is_symlink(), "it is somebody's own");
     let own = fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().path());
-    let own = own.into_iter().find(|path| ![&used, &other, &text].contains(&path)).unwrap();
+    let own =
+        own.into_iter().find(|path| !path.is_symlink() && ![&used, &other, &text].contains(&path)).unwrap();
     // Whoever reads it uses it.
     let old = now - Duration::from_secs(61 * 24 * 3600);
     fs::File::options().write(true).open(&own).unwrap().set_modified(old).unwrap();

@@ -341,6 +341,16 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
         let (_, error) = fails(predict(here).args(over), 2);
         assert!(error.contains("1.png would be written over itself"), "{error}");
     }
+    // Nor by another name, nor where a list names it.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("1.png", here.join("link.csv")).unwrap();
+        let (_, error) = fails(predict(here).args(["1.png", "-o", "link.csv", "--force"]), 2);
+        assert!(error.contains("1.png would be written over itself"), "{error}");
+    }
+    let listed = ["-", "-o", "1.png", "--force", "--format", "csv"];
+    let (_, error) = fails(predict(here).args(listed).write_stdin("4.png\n1.png\n"), 2);
+    assert!(error.contains("1.png would be written over itself"), "{error}");
     assert_eq!(fs::read(here.join("1.png")).unwrap(), picture);
     let (_, error) = fails(predict(here).args(["1.png", "-o", "-"]), 2);
     assert!(error.contains("`-` is not a file"), "{error}");

@@ -289,6 +289,45 @@ B: bar.sync 0; cp.async.wait_all; bar.sync 0; ld.shared.u32 %r5, [x]; st.global.
                W: mbarrier.try_wait.parity.shared.b64 %p6, [m], 0; @!%p6 bra W; ld.shared.u32 %r5, [%r2+-128]; \
                st.global.u32 [%rd3], %r5; E:",
         comes: To(32, &[0, 1, 2]) },
+    Case { name: "what a whole warp has released stays so, whatever one lane says later", threads: 64,
+        body: "mov.u32 %r2, x; shl.b32 %r4, %r1, 2; add.u32 %r2, %r2, %r4; @%p4 bra A; mbarrier.init.shared.b64 [m], 32; \
+               mbarrier.init.shared.b64 [x+128], 1; st.shared.u32 [x+160], 9; A: @!%p1 bra B; st.shared.u32 [%r2], %r1; \
+               B: bar.sync 0; @%p2 bra W; ld.shared.u32 %r5, [%r2]; mbarrier.arrive.shared.b64 _, [m]; \
+               ld.shared.u32 %r5, [x+160]; @%p4 bra E; mbarrier.arrive.shared.b64 _, [x+128]; bra E; \
+               W: mbarrier.try_wait.parity.shared.b64 %p6, [m], 0; @!%p6 bra W; \
+               V: mbarrier.try_wait.parity.shared.b64 %p6, [x+128], 0; @!%p6 bra V; st.shared.u32 [%r2+-128], 5; \
+               st.global.u32 [%rd3], %r1; E:",
+        comes: To(32, &[32, 33]) },
+    Case { name: "who came to a barrier and went on has told it all", threads: 64,
+        body: "mov.u32 %r2, x; shl.b32 %r4, %r1, 2; add.u32 %r2, %r2, %r4; @%p4 bra A; mbarrier.init.shared.b64 [m], 1; \
+               A: st.shared.u32 [%r2], %r1; bar.sync 0; @%p2 bra W; ld.shared.u32 %r5, [%r2]; bar.arrive 1, 64; \
+               @%p4 bra E; mbarrier.arrive.shared.b64 _, [m]; bra E; \
+               W: bar.sync 1, 64; V: mbarrier.try_wait.parity.shared.b64 %p6, [m], 0; @!%p6 bra V; \
+               st.shared.u32 [%r2+-128], 5; st.global.u32 [%rd3], %r1; E:",
+        comes: To(32, &[32, 33]) },
+    Case { name: "a fence of all stays one when one lane fences again", threads: 32,
+        body: "mov.u32 %r2, x; shl.b32 %r4, %r1, 2; add.u32 %r2, %r2, %r4; st.shared.u32 [%r2], %r1; fence.proxy.async; \
+               bar.warp.sync 0xffffffff; st.shared.u32 [%r2+128], %r1; @%p4 bra E; fence.proxy.async; \
+               cp.async.bulk.global.shared::cta.bulk_group [%rd1], [x], 16; cp.async.bulk.commit_group; \
+               cp.async.bulk.wait_group.read 0; E:",
+        comes: To(0, &[0, 1, 2, 3, 5]) },
+    Case { name: "one lane fences for a relaxed arrival of its warp", threads: 64,
+        body: "mov.u32 %r2, x; shl.b32 %r4, %r1, 2; add.u32 %r2, %r2, %r4; @%p4 bra A; mbarrier.init.shared.b64 [m], 1; \
+               A: st.shared.u32 [%r2], %r1; bar.sync 0; @%p2 bra W; ld.shared.u32 %r5, [%r2]; @%p4 bra E; \
+               fence.acq_rel.cta; mbarrier.arrive.relaxed.cta.shared::cta.b64 _, [m]; bra E; \
+               W: mbarrier.try_wait.parity.shared.b64 %p6, [m], 0; @!%p6 bra W; st.shared.u32 [%r2+-128], 5; E:",
+        comes: Wrong("race on `x`") },
+    Case { name: "a write that does not run hands nothing over", threads: 128,
+        body: chained!("setp.eq.u32 %p9, %r1, 4096; @%p9 mov.f32 %f2, 0f3f800000;", "{%f5,%f6,%f7,%f8}",
+            "{%f9,%f10,%f11,%f12}"), comes: To(0, &[0x4180_0000]) },
+    Case { name: "a guarded write behind the fence", threads: 128,
+        body: chained!("wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0; setp.lt.u32 %p9, %r1, 4096; \
+            @%p9 mov.f32 %f6, 0f3f800000;", "{%f5,%f6,%f7,%f8}", "{%f9,%f10,%f11,%f12}"),
+        comes: Wrong("written behind the last wgmma.fence") },
+    Case { name: "a first inc that gives is no help to others", threads: 384,
+        body: "setp.lt.u32 %p5, %r1, 128; @%p5 bra A; setmaxnreg.inc.sync.aligned.u32 240; bra E; \
+               A: setmaxnreg.inc.sync.aligned.u32 24; E:",
+        comes: Wrong("setmaxnreg.inc waits") },
     Case { name: "a whole warp polls a volatile flag", threads: 64,
         body: "@%p4 bra A; st.shared.u32 [x], 6; A: bar.sync 0; @%p2 bra P; @%p4 bra E; st.volatile.shared.u32 [x], 7; bra E; \
                P: ld.volatile.shared.u32 %r5, [x]; E:",

@@ -317,11 +317,18 @@ fn remove_left(path: &Path) {
         return;
     };
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        // A link is somebody's, and so is what it leads to.
+        let Some(meta) = entry.metadata().ok().filter(std::fs::Metadata::is_file) else { continue };
+        let old = || meta.modified().ok()?.elapsed().ok();
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let left = files::of_temporary(name) == Some(own) && old() > Some(LEFT);
-        if left || (name != own && store::is_name(name) && old() > Some(UNUSED)) {
+        // Of a file of another user nobody here has ever noted a use.
+        let marked = || {
+            let file = std::fs::File::open(entry.path());
+            meta.modified().and_then(|then| file?.set_modified(then)).is_ok()
+        };
+        if left || (name != own && store::is_name(name) && old() > Some(UNUSED) && marked()) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -167,7 +167,7 @@ impl Store {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.to_string()),
         };
-        // It is in use: those that are not are removed one day. A folder that cannot be written has no such day.
+        // It is in use: those that are not are removed one day. Another user's cannot be marked, and is not removed by us.
         let _ = file.set_modified(SystemTime::now());
         // SAFETY: the mapping is sound while nobody shortens or rewrites the file under it. We never
         // do: a cache is only ever replaced by renaming a new file over its name, which leaves the

@@ -83,7 +83,7 @@ pub(super) fn follow(program: &mut Program, checked: bool) -> bool {
                 if let Asynchronous::Unfenced(slots) = &check {
                     asked.extend(slots);
                 }
-                inserts.push((index, false, row(program, check)));
+                inserts.push((index, false, beside(program, op, check)));
             }
             if op.code == Code::Asynchronous
                 && let Asynchronous::WaitWgmma { flying: waits, .. } =
@@ -96,9 +96,10 @@ pub(super) fn follow(program: &mut Program, checked: bool) -> bool {
     }
     if !asked.is_empty() {
         for index in 0..program.ops.len() {
-            let written = written(program, program.ops[index], &asked);
+            let op = program.ops[index];
+            let written = written(program, op, &asked);
             if !written.is_empty() {
-                inserts.push((index as u32, true, row(program, Asynchronous::Wrote(written))));
+                inserts.push((index as u32, true, beside(program, op, Asynchronous::Wrote(written))));
             }
         }
         // A check stays before the mark of the same operation.
@@ -108,9 +109,15 @@ pub(super) fn follow(program: &mut Program, checked: bool) -> bool {
     true
 }
 
-fn row(program: &mut Program, what: Asynchronous) -> Op {
+/// What runs where `op` does.
+fn beside(program: &mut Program, op: Op, what: Asynchronous) -> Op {
     program.asynchronous.push(what);
-    Op { imm: program.asynchronous.len() as u32 - 1, ..Op::new(Code::Asynchronous) }
+    let row = Op { imm: program.asynchronous.len() as u32 - 1, ..Op::new(Code::Asynchronous) };
+    if op.code != Code::Guarded {
+        return row;
+    }
+    program.guarded.push(row);
+    Op { a: op.a, b: op.b, imm: program.guarded.len() as u32 - 1, ..Op::new(Code::Guarded) }
 }
 
 /// Registers of `among` that an operation other than `wgmma` writes.

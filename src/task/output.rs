@@ -64,7 +64,7 @@ impl Output {
         let Ok(own) = std::fs::canonicalize(&self.path) else { return Ok(()) };
         let is_own = |input: &&Path| std::fs::canonicalize(input).is_ok_and(|input| input == own);
         // A link may have another name; of many files few have the same.
-        let may_be = |input: &&Path| input.file_name() == self.path.file_name() || input.is_symlink();
+        let may_be = |input: &&Path| input.file_name() == own.file_name() || input.is_symlink();
         let Some(input) = inputs.into_iter().filter(may_be).find(is_own) else { return Ok(()) };
         Err(Error::new(Kind::Usage, format!("{} would be written over itself", input.display()))
             .help("choose another file with -o"))

@@ -205,6 +205,10 @@ impl Classifier<'_> {
         for loaded in ahead {
             interrupt::check()?;
             let mut loaded = loaded?;
+            // What stdin names is known only now; the file is replaced at the end.
+            if let Some(output) = &self.job.output {
+                output.is_none_of(loaded.paths.iter().map(PathBuf::as_path))?;
+            }
             done.sideways += loaded.sideways;
             done.seen += loaded.paths.len() + loaded.unreadable.len();
             let rows = self.classify(&mut loaded)?;

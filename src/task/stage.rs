@@ -241,6 +241,11 @@ impl<'a> Stages<'a> {
                 self.diverged(error.fact("precision", "f16, whose numbers end at 65504"))
             }
             Kind::Numeric => self.diverged(error),
+            // A full disk, for example, for which there is a help already.
+            Kind::Io if self.folder.checkpoint().exists() => {
+                let (kept, run) = (self.folder.checkpoint(), quoted(self.folder.path()));
+                error.fact("kept", format!("{}; `vgg-ft resume {run}` goes on from there", kept.display()))
+            }
             _ => error,
         })?;
         written

@@ -237,6 +237,10 @@ fn a_full_disk_is_one_clear_message_and_leaves_what_was_whole() {
     let error = fails(&here, &args, 1);
     assert!(error.contains("small/run/checkpoint.safetensors"), "{error}");
     assert!(error.contains("help: free some space, or choose a folder on another disk"), "{error}");
+    assert!(
+        error.contains("checkpoint.safetensors; `vgg-ft resume small/run` goes on from there"),
+        "{error}"
+    );
     let run = here.join("small/run");
     assert!(!names(&run).iter().any(|name| name.contains("partial")), "{:?}", names(&run));
     assert_eq!(history(&run).len(), 3, "the epoch that could not be kept was told");

@@ -93,7 +93,8 @@ impl Owners {
             owner.readers.push(me);
             if owner.readers.len() > MOST {
                 let plain = owner.readers.iter().any(|reader| reader.plain);
-                owner.readers = vec![Toucher { block: SEVERAL, plain, ..me }];
+                let bytes = owner.readers.iter().fold(0, |bytes, reader| bytes | reader.bytes);
+                owner.readers = vec![Toucher { block: SEVERAL, plain, bytes, ..me }];
             }
         }
         other

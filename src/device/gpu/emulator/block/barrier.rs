@@ -70,6 +70,7 @@ impl Block<'_, '_> {
                 meeting.past = self.shared.ignorance();
             }
             self.shared.release(index, u32::MAX, &mut meeting.past, Carries::All);
+            self.shared.arrived_lanes(index, u32::MAX);
         }
         if barrier.relaxed {
             meeting.relaxed.push(index);

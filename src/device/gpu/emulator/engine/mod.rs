@@ -124,7 +124,7 @@ impl Core<'_, '_> {
                 })
             }
             Asynchronous::Fence(scope) => {
-                self.shared.fence_threads(self.warp, *scope);
+                self.shared.fence_threads(self.warp, mask.bits, *scope);
                 Ok(())
             }
             Asynchronous::FenceProxy => {
@@ -266,6 +266,9 @@ impl Core<'_, '_> {
         if count * LANES as u32 > spare {
             return Ok(false);
         }
+        // A first one below what was launched would give away what nobody knows to be there.
+        let first = self.engine.work[self.warp].registers.is_none();
+        let count = if first { count.max(self.launched()) } else { count };
         self.engine.work[self.warp].registers = Some((count, at));
         self.engine.version += 1;
         Ok(true)

@@ -115,10 +115,12 @@ impl Shared {
 
     /// A fence of a thread: relaxed arrivals behind it carry what came before it, and what relaxed waits before it brought
     /// is known behind it, both within its scope.
-    pub fn fence_threads(&mut self, warp: usize, scope: Order) {
+    pub fn fence_threads(&mut self, warp: usize, lanes: u32, scope: Order) {
         let Some(shadow) = &mut self.shadow else { return };
         let Some(later) = &mut shadow.later else { return };
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
+        later.leave_out(warp, lanes, row[warp], false);
+        later.arrived(warp, lanes);
         let Fences { released, pending } = &mut later.fences[warp];
         let scopes = if scope == Order::Cluster { 2 } else { 1 };
         pending.iter().take(scopes).for_each(|pending| raise(row, pending));
@@ -161,7 +163,7 @@ impl Shared {
         let row = &mut shadow.clocks[warp * shadow.stride..][..shadow.stride];
         if let Some(later) = &mut shadow.later {
             later.leave_out(warp, lanes, row[warp], true);
-            later.since[warp].wrote &= !lanes;
+            later.fenced(warp, lanes);
         }
         let (known, others) = row.split_at_mut(agents.count());
         raise(&mut others[..agents.count()], known);
@@ -355,8 +357,7 @@ impl Shadow {
             self.writes[word] = if alike { Tag(new.0 | SEVERAL) } else { new };
         }
         if let Some(later) = &mut self.later {
-            later.since[warp].touched |= 1 << lane;
-            later.since[warp].wrote |= 1 << lane;
+            later.since[warp].write(lane, self.clocks[warp * self.stride + warp]);
         }
         Ok(())
     }

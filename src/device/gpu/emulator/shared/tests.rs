@@ -162,14 +162,14 @@ fn a_fence_makes_relaxed_arrivals_and_waits_order() {
         shared.reset();
         assert_eq!(shared.note_write(at, 4, (0, 1, 0), Write::Plain), Ok(()));
         if let Some(scope) = fence {
-            shared.fence_threads(0, scope);
+            shared.fence_threads(0, u32::MAX, scope);
         }
         let mut between = shared.ignorance();
         shared.release(0, u32::MAX, &mut between, carries);
         shared.acquire(5, [&between; 2], order);
         if order == Order::Relaxed {
             assert!(shared.note_read(at, 4, (5, 2, 0)).is_err(), "not before the fence");
-            shared.fence_threads(5, Order::Cluster);
+            shared.fence_threads(5, u32::MAX, Order::Cluster);
         }
         assert_eq!(shared.note_read(at, 4, (5, 2, 0)).is_ok(), ordered, "{fence:?} {carries:?} {order:?}");
         // Of what came behind the fence nothing is carried.
