@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A finished extraction, memory-mapped.
 pub struct Features {
@@ -112,6 +113,8 @@ pub struct Writer {
     rows: usize,
     done: usize,
     safe: usize,
+    /// When it was last made safe.
+    since: Instant,
 }
 
 /// What was found at the place where features should go.
@@ -123,8 +126,9 @@ pub enum Begin {
 }
 
 impl Writer {
-    /// Rows between two points at which the file is made safe on the disk.
-    const SAFE_EVERY: usize = 200;
+    /// Rows between two points at which the file is made safe on the disk, and time: a card makes thousands a second, and a disk
+    /// that is waited for so often would be the slower of the two.
+    const SAFE_EVERY: (usize, Duration) = (200, Duration::from_secs(1));
 
     /// What is beside `path` while it is written; nothing where that is none of ours.
     pub fn beginnings(path: &Path) -> Vec<PathBuf> {
@@ -192,6 +196,7 @@ impl Writer {
             rows,
             done,
             safe: done,
+            since: Instant::now(),
         };
         writer.lay_out(&header, &recipe.labels)?;
         Ok(Begin::From(writer))
@@ -223,7 +228,8 @@ impl Writer {
             .write_all(bytemuck::cast_slice(values))
             .map_err(|e| Error::io("write", &suffixed(&self.path, "partial"), &e))?;
         self.done += values.len() / self.row;
-        if self.done - self.safe >= Self::SAFE_EVERY { self.make_safe() } else { Ok(()) }
+        let (rows, time) = Self::SAFE_EVERY;
+        if self.done - self.safe >= rows && self.since.elapsed() >= time { self.make_safe() } else { Ok(()) }
     }
 
     /// Puts what is written on the disk and remembers how far it goes: after this, a kill loses none
@@ -233,7 +239,7 @@ impl Writer {
     /// [`Kind::Io`].
     pub fn make_safe(&mut self) -> Result<()> {
         self.file.sync_data().map_err(|e| Error::io("write", &self.path, &e))?;
-        self.safe = self.done;
+        (self.safe, self.since) = (self.done, Instant::now());
         let progress = Progress { key: self.key.clone(), by: self.by.clone(), rows: self.done };
         let bytes = serde_json::to_vec(&progress).map_err(|e| broken_recipe(&e))?;
         files::write_bytes(&suffixed(&self.path, "progress"), &bytes)

@@ -32,7 +32,7 @@ use conclusion::Conclusion;
 pub(super) use conclusion::{Measured, measure};
 pub use origin::Origin;
 use origin::other_classes;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Instant;
@@ -110,11 +110,7 @@ pub fn finetune(host: &Host, job: &Finetune) -> Result<()> {
 ///
 /// # Errors
 /// As [`finetune`], and those of `begins`.
-pub(super) fn train(
-    host: &Host,
-    job: &Finetune,
-    begins: &dyn Fn() -> Result<()>,
-) -> Result<(String, serde_json::Value)> {
+pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>) -> Result<(String, Value)> {
     let began = Instant::now();
     job.validate()?;
     output::folder(&job.output)?;
@@ -267,7 +263,7 @@ pub(super) fn train(
     let text = conclusion.text + &report?;
     let mut value = run::told(&job.output, Some(&conclusion.config), history);
     value["trained"] = trained.into();
-    value["test"] = json!(conclusion.tested);
+    value["test"] = if host.json { json!(conclusion.tested) } else { Value::Null };
     value["skipped"] = unread.into();
     value["counters"] = host.counted().into();
     Ok((text, value))

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Architecture, Head};
 use crate::report::Outcome;
 use crate::train::{self, FeatureSamples};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf, absolute};
 use std::time::Instant;
@@ -265,7 +265,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     text += &report::attempt(host, &mut network, material)?;
     let mut value = told(&job.output, Some(&config), history);
     value["trained"] = trained.into();
-    value["test"] = json!(outcome);
+    value["test"] = if host.json { json!(outcome) } else { Value::Null };
     value["counters"] = host.counted().into();
     host.result(&text, &value)
 }

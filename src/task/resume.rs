@@ -170,7 +170,8 @@ pub(super) fn conclude(
     let measured = measure(host, &job, &split)?;
     let (text, mut value) = nothing_left(run);
     let Some(Measured { outcome, skipped }) = measured else { return Ok((text, value)) };
-    (value["test"], value["skipped"]) = (json!(outcome), skipped.into());
+    let test = if host.json { json!(outcome) } else { Value::Null };
+    (value["test"], value["skipped"]) = (test, skipped.into());
     Ok((format!("test\n{}\n{text}", outcome.text()), value))
 }
 
