@@ -6,7 +6,7 @@ use super::output::Output;
 use super::run::{Config, JOB, is_held};
 use crate::data::folder::is_run;
 use crate::error::{Error, Kind, Result};
-use crate::files::{self, quoted};
+use crate::files;
 use crate::report::comparison::{Line, Stage, text};
 use crate::report::curves::{best, comparison};
 use crate::train::History;
@@ -38,12 +38,8 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     // A pattern such as runs/* names other folders, too.
     let (runs, others): (Vec<&PathBuf>, Vec<&PathBuf>) = job.runs.iter().partition(|run| is_run(run));
     if let (true, Some(other)) = (runs.is_empty(), others.first()) {
-        let help = if notebook::is_one(other) {
-            let runs = notebook::PARTS.map(|part| quoted(&other.join(part)));
-            format!("it is a notebook's, whose runs are {}", runs.join(" and "))
-        } else {
-            "give folders that `vgg-ft finetune` or `vgg-ft fit` wrote with -o".into()
-        };
+        let help = notebook::help(other)
+            .unwrap_or_else(|| "give folders that `vgg-ft finetune` or `vgg-ft fit` wrote with -o".into());
         return Err(Error::new(Kind::Usage, format!("{} is not a run", other.display()))
             .fact("missing", other.join("run.toml").display())
             .help(help));

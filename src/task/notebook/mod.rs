@@ -18,7 +18,7 @@ use super::stage::ended_with;
 use super::{Finetune, Host, PictureOptions, Reading, finetune};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Kind, Result};
-use crate::files;
+use crate::files::{self, quoted};
 use crate::model::{Architecture, Head, Variant};
 use crate::report::{counted, duration};
 use crate::task::extract::opened;
@@ -34,6 +34,12 @@ pub(super) const PARTS: [&str; 2] = ["1-features", "2-finetune"];
 /// Whether `path` is a notebook's folder.
 pub(super) fn is_one(path: &Path) -> bool {
     PARTS.iter().any(|part| path.join(part).is_dir())
+}
+
+/// What to ask instead of `path`, if that is a notebook's folder.
+pub(super) fn help(path: &Path) -> Option<String> {
+    let runs = || PARTS.map(|part| quoted(&path.join(part))).join(" and ");
+    is_one(path).then(|| format!("it is a notebook's, whose runs are {}", runs()))
 }
 
 /// What to do.

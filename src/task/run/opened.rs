@@ -68,9 +68,8 @@ impl Run {
                 "it is being trained now: wait until it has ended".into()
             } else if path.join(JOB).exists() {
                 format!("it was stopped: `vgg-ft resume {}` goes on with it", quoted(path))
-            } else if notebook::is_one(path) {
-                let runs = notebook::PARTS.map(|part| quoted(&path.join(part)));
-                format!("it is a notebook's, whose runs are {}", runs.join(" and "))
+            } else if let Some(help) = notebook::help(path) {
+                help
             } else {
                 "give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o".into()
             };

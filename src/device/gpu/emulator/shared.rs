@@ -192,7 +192,7 @@ impl Shared {
         let Some(shadow) = &self.shadow else { return Ok(()) };
         let first = (address / 4) as usize;
         for word in first..first + bytes.div_ceil(4) as usize {
-            let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
+            let want = note::wanted(address, bytes);
             if shadow.init[word] & want != want {
                 return Err(shadow.unwritten(word, want));
             }
@@ -291,7 +291,7 @@ impl Shadow {
             return Ok(());
         }
         for word in first..first + bytes.div_ceil(4) as usize {
-            let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
+            let want = note::wanted(address, bytes);
             if self.init[word] & want != want {
                 return Err(self.unwritten(word, want));
             }
@@ -317,7 +317,7 @@ impl Shadow {
         let clock = self.clocks[warp * self.stride + warp];
         let new = Tag::new(clock, warp, at, lane);
         for word in first..first + bytes.div_ceil(4) as usize {
-            let want = if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) };
+            let want = note::wanted(address, bytes);
             let written = self.writes[word];
             let touched = self.init[word] & want != 0;
             if write == Write::Atomic && self.init[word] & want != want {

@@ -7,7 +7,7 @@
 use crate::ptx::Order;
 
 use super::lanes::{Hole, Since, is_in};
-use super::note::{CLOSED, SEVERAL};
+use super::note::{CLOSED, SEVERAL, wanted};
 use super::{Agent, Agents, Clock, Conflict, Shadow, Shared, Tag, Write};
 
 /// What an arrival carries of a warp's past.
@@ -155,8 +155,8 @@ impl Shared {
         self.shadow.as_ref().is_none_or(|shadow| over(shadow) >= clock)
     }
 
-    /// All writes that a warp knows of become visible to the asynchronous proxy; of its own those of `lanes`, who run the
-    /// fence, and those of all until its lanes last met.
+    /// All writes that a warp knows of become visible to the asynchronous proxy; of its own what `lanes` wrote, who run the
+    /// fence, and of the others what they wrote before they last met or fenced ([`Hole`]).
     pub fn fence(&mut self, warp: usize, lanes: u32) {
         let Some(shadow) = &mut self.shadow else { return };
         let agents = shadow.agents;
@@ -366,10 +366,4 @@ impl Shadow {
 /// Whoever knows `known` learns `more`.
 pub(super) fn raise(known: &mut [u32], more: &[u32]) {
     known.iter_mut().zip(more).for_each(|(known, &more)| *known = (*known).max(more));
-}
-
-/// The bits of a word's bytes that an access touches.
-#[inline(always)]
-fn wanted(address: u32, bytes: u32) -> u8 {
-    if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) }
 }

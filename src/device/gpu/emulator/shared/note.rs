@@ -101,3 +101,9 @@ pub(super) fn renewed(old: Tag, new: Tag, warp: usize) -> Tag {
         new
     }
 }
+
+/// The bits of a word's bytes that an access touches.
+#[inline(always)]
+pub(super) fn wanted(address: u32, bytes: u32) -> u8 {
+    if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << (address % 4) }
+}
