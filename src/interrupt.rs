@@ -6,7 +6,9 @@
 
 use crate::error::{Error, Kind, Result};
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+#[cfg(unix)]
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 /// The number of the first signal.

@@ -2,10 +2,10 @@
 //! the bench's precision and runs on the card. On other devices there is nothing to time.
 
 use super::convolutions::conv2d;
-use super::report::{Measured, precision};
+use super::report::{Measured, card, precision};
 use criterion::Criterion;
 use vgg_ft::device::gpu::Gpu;
-use vgg_ft::device::gpu::cuda::{self, Cuda};
+use vgg_ft::device::gpu::cuda::Cuda;
 use vgg_ft::device::gpu::driver::Driver;
 use vgg_ft::device::gpu::ladder::RUNGS;
 use vgg_ft::device::gpu::module;
@@ -15,16 +15,14 @@ use vgg_ft::shape::Conv2d;
 const LAYER: Conv2d = Conv2d { n: 20, h: 37, w: 37, c_in: 256, c_out: 256 };
 
 pub fn measure(criterion: &mut Criterion, results: &mut Vec<Measured>) {
-    if std::env::var("VGG_FT_BENCH_DEVICE").as_deref() != Ok("cuda") {
-        return;
-    }
+    let Some(options) = card() else { return };
     for rung in RUNGS.into_iter().filter(|rung| rung.precision == precision()) {
-        let card = Cuda::open(cuda::Options::default()).unwrap();
-        if module::find(rung.name, card.limits().capability).is_none() {
+        let gpu = Cuda::open(options).unwrap();
+        if module::find(rung.name, gpu.limits().capability).is_none() {
             println!("{} does not run on this card", rung.name);
             continue;
         }
         let [forward, ..] = conv2d(&format!("ladder/{}/block3_conv2", rung.name), LAYER);
-        forward.measure(criterion, &Gpu::on_rung(card, rung).unwrap(), results);
+        forward.measure(criterion, &Gpu::on_rung(gpu, rung).unwrap(), results);
     }
 }

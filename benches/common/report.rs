@@ -50,38 +50,46 @@ fn kernels() -> Kernels {
     said("VGG_FT_BENCH_KERNELS", Kernels::Auto)
 }
 
-/// What `VGG_FT_BENCH_LAUNCHES` names; serial ones if it names none.
-fn launches() -> Launches {
-    said("VGG_FT_BENCH_LAUNCHES", Launches::Serial)
+/// The card that `VGG_FT_BENCH_DEVICE` names (`cuda`, `cuda:N`), if it names one, and how `VGG_FT_BENCH_LAUNCHES` says to
+/// start kernels there: `serial`, in graphs, if it says nothing; `programmatic`; `single`, without graphs, so that a
+/// profiler shows every kernel by itself.
+pub fn card() -> Option<cuda::Options> {
+    let device = std::env::var("VGG_FT_BENCH_DEVICE").ok()?;
+    let number = device.strip_prefix("cuda")?;
+    let number = match number.strip_prefix(':').map(str::parse) {
+        None if number.is_empty() => None,
+        Some(Ok(number)) => Some(number),
+        _ => panic!("VGG_FT_BENCH_DEVICE: there is no device `{device}`: cpu, cuda, cuda:N or emulator"),
+    };
+    let single = std::env::var("VGG_FT_BENCH_LAUNCHES").as_deref() == Ok("single");
+    let launches = if single { Launches::Serial } else { said("VGG_FT_BENCH_LAUNCHES", Launches::Serial) };
+    Some(cuda::Options { number, single, launches, ..cuda::Options::default() })
 }
 
 /// What `VGG_FT_BENCH_DEVICE` names, in that precision, with those kernels.
 pub fn device() -> Box<dyn Device> {
     let precision = precision();
+    if let Some(options) = card() {
+        let gpu = Gpu::new(Cuda::open(options).unwrap()).unwrap();
+        return Box::new(gpu.with_precision(precision).with_kernels(kernels()).unwrap());
+    }
     match std::env::var("VGG_FT_BENCH_DEVICE").as_deref() {
         Err(_) | Ok("" | "cpu") if precision != Precision::F32 => {
             panic!("VGG_FT_BENCH_PRECISION: the cpu works in f32")
         }
         Err(_) | Ok("" | "cpu") => Box::new(CpuDevice::new(None).unwrap()),
-        Ok("cuda") => {
-            let options = cuda::Options { launches: launches(), ..cuda::Options::default() };
-            let gpu = Gpu::new(Cuda::open(options).unwrap()).unwrap();
-            Box::new(gpu.with_precision(precision).with_kernels(kernels()).unwrap())
-        }
         Ok("emulator") => {
             let gpu = Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap();
             Box::new(gpu.with_precision(precision).with_kernels(kernels()).unwrap())
         }
-        Ok(other) => panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda or emulator"),
+        Ok(other) => panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda, cuda:N or emulator"),
     }
 }
 
 /// What the card can do at most, measured here and now: nothing for other devices.
 fn ceilings() -> serde_json::Value {
-    if std::env::var("VGG_FT_BENCH_DEVICE").as_deref() != Ok("cuda") {
-        return serde_json::Value::Null;
-    }
-    let cuda = Cuda::open(cuda::Options::default()).unwrap();
+    let Some(options) = card() else { return serde_json::Value::Null };
+    let cuda = Cuda::open(options).unwrap();
     // Far more than any second-level cache, and far more blocks than any card holds at once.
     let copy = cuda.copy_ceiling(512 << 20).unwrap();
     let multiply_add = cuda.multiply_add_ceiling(132 * 8 * 8).unwrap();

@@ -79,9 +79,33 @@ mod cpu {
         Some(best(|| unsafe { multiply_adds() }))
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    pub fn flops() -> Option<f64> {
+        Some(best(multiply_adds))
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn flops() -> Option<f64> {
         None
+    }
+
+    /// Sixteen chains hide the latency of four pipes; as wide as the cpu device's own kernels.
+    #[cfg(target_arch = "aarch64")]
+    fn multiply_adds() -> f64 {
+        use std::arch::aarch64::{vdupq_n_f32, vfmaq_f32};
+        const PASSES: usize = 10_000_000;
+        // SAFETY: every aarch64 has the instructions.
+        unsafe {
+            let (a, b) = (black_box(vdupq_n_f32(0.999)), black_box(vdupq_n_f32(0.001)));
+            let mut sums = [vdupq_n_f32(1.0); 16];
+            for _ in 0..PASSES {
+                for sum in &mut sums {
+                    *sum = vfmaq_f32(b, *sum, a);
+                }
+            }
+            black_box(sums);
+        }
+        (PASSES * 16 * 4 * 2) as f64
     }
 
     /// Ten chains hide the latency of two pipes; as wide as the cpu device's own kernels.

@@ -34,9 +34,9 @@ pub struct BenchArgs {
     /// A forward pass instead of a step of training
     #[arg(long)]
     pub inference: bool,
-    /// Which card
-    #[arg(long, value_name = "CARD", default_value = "h100", value_parser = card())]
-    pub card: String,
+    /// Which card; by default this machine's if it is one of these, else h100
+    #[arg(long, value_name = "CARD", value_parser = card())]
+    pub card: Option<String>,
 }
 
 impl BenchArgs {

@@ -1,6 +1,7 @@
 //! `bench --plan`: what a step asks of a card, launch by launch, and how long it should take there.
 
 use super::Host;
+use crate::device::gpu::cuda;
 use crate::device::gpu::plan::{Card, EARLY, KINDS, Line, Memory, Record, lines};
 use crate::device::{Description, Kernels, Launches, Precision};
 use crate::error::{Error, Kind, Result};
@@ -27,14 +28,24 @@ pub struct Bench {
     pub from_features: bool,
     /// Forward alone, nothing learned.
     pub inference: bool,
-    /// The card's name.
-    pub card: String,
+    /// The card's name; this machine's, or an H100, if there is none.
+    pub card: Option<String>,
     /// In which numbers it computes.
     pub precision: Precision,
     /// By which convolutions.
     pub kernels: Kernels,
     /// When its kernels begin.
     pub launches: Launches,
+}
+
+/// The card that is planned for where nothing says another.
+const UNKNOWN: &str = "h100";
+
+/// What `--device cuda` would take here, if it is a card that is known.
+fn here() -> Option<&'static Card> {
+    let found = cuda::find().ok()?;
+    let card = found.first().ok()?;
+    Card::of(&card.name, card.limits.sms, card.memory)
 }
 
 #[derive(Serialize)]
@@ -50,7 +61,11 @@ struct Output<'a> {
 /// [`Kind::Usage`] for a card or a layer that is not known; of
 /// [`plan::training`].
 pub fn bench(host: &Host, job: &Bench) -> Result<()> {
-    let (card, precision) = (Card::named(&job.card)?, job.precision);
+    let card = match &job.card {
+        Some(name) => Card::named(name)?,
+        None => here().map_or_else(|| Card::named(UNKNOWN), Ok)?,
+    };
+    let precision = job.precision;
     let description = Description { name: card.name.into(), hardware: card.title.into() };
     precision.check(&description, card.capability)?;
     let kernels = job.kernels.decide(&description, card.capability, precision)?;

@@ -83,6 +83,7 @@ fn choose(wished: &str) -> Level {
 }
 
 /// Whether 256-bit vectors with fused multiply-add can be used.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 pub fn avx2() -> bool {
     level() >= Level::Avx2

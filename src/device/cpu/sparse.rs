@@ -8,6 +8,7 @@
 pub type Term = (u32, f32);
 
 /// Numbers whose sums stay in registers while the list passes.
+#[cfg(target_arch = "x86_64")]
 const LANES: usize = 64;
 
 /// Writes the terms of those `values` that are not zero into `list`, and returns how many they are.

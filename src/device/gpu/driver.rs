@@ -69,7 +69,7 @@ pub trait Driver: Send + Sync {
             .help("this is a bug in vgg-ft"))
     }
 
-    /// Runs an entry of a loaded module. May return before it is done.
+    /// Runs an entry, of a module that is loaded or that ships. May return before it is done.
     ///
     /// # Errors
     /// [`Kind::Device`] with what went wrong in it, or in an earlier one; a driver that passes arguments on refuses those

@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::shape::Conv2d;
 use driver::Driver;
 use lower::Site;
-use module::Entry;
+use module::{Entry, Module};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use storage::Storage;
@@ -51,23 +51,27 @@ pub struct Gpu<D> {
     held_back: bool,
 }
 
+/// The modules that a card of this capability takes an entry from, but the ladder's and those for one capability alone.
+fn plain(capability: u32) -> impl Iterator<Item = &'static Module> {
+    let ours = module::MODULES.iter().filter(|module| !ladder::teaches(module) && !module.is_special());
+    ours.filter(move |&module| {
+        let chosen = |entry: &Entry| {
+            module::find(entry.name, capability).is_some_and(|(found, _)| std::ptr::eq(found, module))
+        };
+        module.entries.iter().any(chosen)
+    })
+}
+
 impl<D: Driver + 'static> Gpu<D> {
-    /// Loads the kernels that suit the device: of each entry the one for its newest target. Those for one
-    /// capability alone wait for [`Gpu::with_kernels`].
+    /// Loads the kernels that suit the device: of each entry the one for its newest target. Those for one capability
+    /// alone, and those of tensor cores, wait for [`Gpu::with_kernels`] or their first launch: a driver that has not compiled
+    /// them before takes seconds.
     ///
     /// # Errors
     /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory.
     pub fn new(driver: D) -> Result<Self> {
         let capability = driver.limits().capability;
-        for module in module::MODULES.iter().filter(|module| !ladder::teaches(module) && !module.is_special())
-        {
-            let chosen = |entry: &Entry| {
-                module::find(entry.name, capability).is_some_and(|(found, _)| std::ptr::eq(found, module))
-            };
-            if module.entries.iter().any(chosen) {
-                driver.load(module)?;
-            }
-        }
+        plain(capability).filter(|module| module.precision().is_none()).try_for_each(|module| driver.load(module))?;
         let driver = Arc::new(driver);
         let shared: Arc<dyn Driver> = driver.clone();
         let fault = Storage::take(&shared, Dtype::U32, SOUND.len())?;
@@ -98,7 +102,7 @@ impl<D: Driver + 'static> Gpu<D> {
     pub fn with_kernels(self, kernels: Kernels) -> Result<Self> {
         let capability = self.driver.limits().capability;
         let decided = kernels.decide(&self.driver.describe(), capability, self.precision)?;
-        let special = |module: &&module::Module| {
+        let special = |module: &&Module| {
             let tf32 = module.name.contains("_tf32");
             let multiplies = tf32 == (self.precision == Precision::Tf32);
             module.is_special() && module.runs_on(capability) && multiplies && !ladder::teaches(module)
@@ -108,8 +112,12 @@ impl<D: Driver + 'static> Gpu<D> {
             && decided == Kernels::Sm90a
             && special.clone().any(|module| !self.driver.reads(module));
         let kernels = if held_back { Kernels::Portable } else { decided };
+        // What the others are left, such as few channels, comes with its first launch.
         if kernels == Kernels::Sm90a {
             special.try_for_each(|module| self.driver.load(module))?;
+        } else {
+            let mut mine = plain(capability).filter(|module| module.precision() == Some(self.precision));
+            mine.try_for_each(|module| self.driver.load(module))?;
         }
         Ok(Self { kernels, held_back, ..self })
     }

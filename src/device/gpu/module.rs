@@ -3,6 +3,8 @@
 //! In: nothing at run time; `build.rs` writes the table from `kernels/` (`scripts/ptx` makes the text).
 //! Out: for an entry's name and a card, the module to load and what the entry takes.
 
+use crate::device::Precision;
+
 // MODULES: a static slice of `Module`, in the order of file names, with the texts inside the program.
 // SOURCES: path and text of every kernel file and header.
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
@@ -62,6 +64,11 @@ impl Module {
         self.capability().is_some_and(|(_, alone)| alone)
     }
 
+    /// The numbers of its tensor cores, by its name (`conv2d_tf32x3`); of most none.
+    pub fn precision(&self) -> Option<Precision> {
+        self.name.split('_').find_map(|part| part.parse().ok().filter(|&it| it != Precision::F32))
+    }
+
     /// 90 and whether it is for that one alone.
     fn capability(&self) -> Option<(u32, bool)> {
         let number = self.target.strip_prefix("sm_")?;
@@ -77,6 +84,11 @@ pub fn find(name: &str, capability: u32) -> Option<(&'static Module, &'static En
         .filter(|module| module.runs_on(capability))
         .filter_map(|module| Some((module, module.entries.iter().find(|entry| entry.name == name)?)))
         .max_by_key(|(module, _)| module.capability())
+}
+
+/// The module that `entry` is of, if it is one of those that ship.
+pub fn of(entry: &Entry) -> Option<&'static Module> {
+    MODULES.iter().find(|module| module.entries.as_ptr_range().contains(&std::ptr::from_ref(entry)))
 }
 
 /// The oldest card that any of our kernels runs on: 75 for 7.5.
@@ -116,6 +128,19 @@ mod tests {
         assert_eq!(on("sm_80"), [false, true, true, true]);
         assert_eq!(on("sm_90a"), [false, false, true, false]);
         assert!(module("sm_90a").capability() > module("sm_90").capability());
+    }
+
+    #[test]
+    fn modules_of_tensor_cores_say_their_numbers_and_entries_their_module() {
+        let named = |name: &str| MODULES.iter().find(|module| module.name == name).unwrap();
+        assert_eq!(named("conv2d_tf32x3").precision(), Some(Precision::Tf32x3));
+        assert_eq!(named("dense_bf16").precision(), Some(Precision::Bf16));
+        assert_eq!(named("conv2d_winograd_product").precision(), None);
+        for module in MODULES {
+            assert!(module.entries.iter().all(|entry| std::ptr::eq(of(entry).unwrap(), module)), "{}", module.name);
+        }
+        let foreign = Entry { ..named("dense").entries[0] };
+        assert!(of(&foreign).is_none());
     }
 
     #[test]

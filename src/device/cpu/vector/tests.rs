@@ -17,7 +17,8 @@ unsafe fn all<V: Vector>(a: &[f32; 16], b: &[f32; 16], results: &mut [[f32; 16];
                 a.multiply_add(b, V::splat(1.0)),
                 a.greatest(b),
                 a.where_positive(b),
-                a.floor_of(b),
+                // The floor itself must be no NaN; zero stands for one here.
+                a.where_positive(a).floor_of(b),
             ];
             for (result, of) in results.iter_mut().zip(of) {
                 of.store(result.as_mut_ptr().add(at));

@@ -87,6 +87,11 @@ impl Graphs {
         self.counts
     }
 
+    /// Gives the graphs back, after what they started; they are made again.
+    pub fn clear(&mut self) {
+        self.kept.clear();
+    }
+
     /// Starts `launches` as one and says what was started; or gives them back, to be started one by one. A
     /// refusal comes with what was to be started.
     #[allow(clippy::type_complexity)] // two outcomes and a refusal, said once

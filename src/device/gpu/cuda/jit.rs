@@ -28,9 +28,12 @@ pub fn load(library: &Library, module: &Module, driver: Version) -> Result<Resul
         Asked::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
         Asked::CU_JIT_INFO_LOG_BUFFER,
         Asked::CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES,
+        Asked::CU_JIT_GENERATE_LINE_INFO,
     ];
     let size = std::ptr::without_provenance_mut::<c_void>(LOG);
-    let mut values = [faults.as_mut_ptr().cast(), size, remarks.as_mut_ptr().cast(), size];
+    // Profilers show lines of the source by it; it changes no instruction.
+    let lines = std::ptr::without_provenance_mut::<c_void>(1);
+    let mut values = [faults.as_mut_ptr().cast(), size, remarks.as_mut_ptr().cast(), size, lines];
     let mut handle = std::ptr::null_mut();
     // SAFETY: the text ends with a NUL; options and values are as many as the count says; the logs have
     // the sizes that they are said to have and outlive the call.

@@ -69,7 +69,8 @@ impl Memory {
         }
     }
 
-    /// `len` elements. `settle` starts what was kept back, and until its guard goes nothing is kept back anew:
+    /// `len` elements. `settle`, where there is no room, starts what was kept back and gives back what can be made again;
+    /// until its guard goes nothing is kept back anew:
     /// a launch that waits may use memory whose buffer is gone already, and that memory may go to the system.
     /// The context must be current, here and below.
     pub fn alloc<Guard>(
@@ -86,9 +87,8 @@ impl Memory {
                 Ok(guard) => guard,
                 Err(error) => return Ok(Err(error)),
             };
-            if self.release()? {
-                taken = self.take(whole);
-            }
+            self.release()?;
+            taken = self.take(whole);
             drop(guard);
         }
         let raw = match taken {
@@ -180,14 +180,13 @@ impl Memory {
         }
     }
 
-    /// Gives slabs that nobody uses back to the system, for one of another size; whether there was any. No
-    /// launch may be kept back meanwhile.
-    fn release(&self) -> Result<bool, Refused> {
+    /// Gives slabs that nobody uses back to the system, for one of another size. No launch may be kept back meanwhile.
+    fn release(&self) -> Result<(), Refused> {
         // Nobody gets a piece of them from here on, and who gave one back had started before what uses it: the
         // wait is for that, so it comes second.
         let empty = self.held().arena.release();
         if empty.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         // SAFETY: the stream is alive.
         answer(unsafe { (self.library.call.stream_wait)(self.stream.0) }, "wait for the card")?;
@@ -195,7 +194,7 @@ impl Memory {
             // SAFETY: ours, and the arena knows it no more.
             answer(unsafe { (self.library.call.memory_free)(at) }, "give memory back")?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn fill(&self, at: u64, byte: u8, len: usize) -> Result<(), Refused> {

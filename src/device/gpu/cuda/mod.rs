@@ -258,7 +258,9 @@ impl Driver for Cuda {
 
     fn alloc(&self, dtype: Dtype, len: usize) -> Result<Address> {
         self.enter()?;
-        self.memory.alloc(dtype, len, || self.settled()).map_err(|refused| self.judge(refused))?
+        // Graphs hold memory of the card, and are made again.
+        let settle = || self.settled().inspect(|_| lock(&self.graphs).clear());
+        self.memory.alloc(dtype, len, settle).map_err(|refused| self.judge(refused))?
     }
 
     fn free(&self, at: Address) {
@@ -306,6 +308,9 @@ impl Driver for Cuda {
 
     fn launch(&self, launch: &Launch) -> Result<()> {
         self.enter()?;
+        if let Some(module) = self.missing(launch) {
+            self.load(module)?;
+        }
         self.take(launch)
     }
 

@@ -8,6 +8,7 @@ use super::start::{Arguments, Function};
 use super::{Cuda, lock};
 use crate::device::Launches;
 use crate::device::gpu::launch::Launch;
+use crate::device::gpu::module::{self, Module};
 use crate::error::{Error, Kind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -174,6 +175,12 @@ impl Cuda {
 
     fn functions(&self) -> Functions<'_> {
         self.functions.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The module of a launch whose kernel is not loaded.
+    pub(super) fn missing(&self, launch: &Launch) -> Option<&'static Module> {
+        let known = self.functions().contains_key(&std::ptr::from_ref(launch.entry).addr());
+        if known { None } else { module::of(launch.entry) }
     }
 
     /// The kernel of a launch, allowed what the launch asks for.

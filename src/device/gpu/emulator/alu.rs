@@ -163,6 +163,8 @@ pub fn run<S: Special>(
                 wide::<false, S>(first, ops, registers, mask, machine)
             };
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = all;
         // Right for all lanes too, and slow anyway: a third copy of the table is compile time enough.
         body::<false, S>(first, ops, registers, mask, machine)
     }

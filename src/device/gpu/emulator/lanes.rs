@@ -94,6 +94,7 @@ impl Registers {
     }
 
     /// Four slots of class W, to write, from one pointer: so none takes the ground from another.
+    #[cfg(target_arch = "x86_64")]
     pub fn four_words(&mut self, slots: [u16; 4]) -> [*mut u32; 4] {
         let all = slots.map(|slot| usize::from(slot) < self.words.len());
         assert!(all == [true; 4], "slots of class W");

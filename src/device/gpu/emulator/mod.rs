@@ -225,6 +225,9 @@ impl Emulator {
     /// # Errors
     /// As [`Driver::launch`].
     pub fn launch_traced(&self, launch: &Launch, trace: Option<&Trace>) -> Result<()> {
+        if let Some(module) = module::of(launch.entry) {
+            self.load(module)?;
+        }
         let loaded = self.loaded(launch.entry.name)?;
         cluster::check(&loaded.program, launch)?;
         let grid = Grid {

@@ -6,7 +6,9 @@
 //! where. With checks, notes are taken of the same bytes in the same order.
 
 use super::core::Core;
-use super::lanes::{CHUNK, LANES, Registers};
+#[cfg(target_arch = "x86_64")]
+use super::lanes::CHUNK;
+use super::lanes::{LANES, Registers};
 use super::shared::Write;
 use crate::ptx::{Access, Class, Group, NONE, SHARED_BASE, Space};
 

@@ -1,9 +1,9 @@
 //! The dense layer: `kernels/dense.cu`, `dense_backward_weight.cu`; forward on tensor cores `dense_bf16.cu`,
 //! `dense_tf32x3.cu`.
 
-use super::mma::{Format, ROOM};
+use super::mma::Format;
 use super::optimizer::rule;
-use super::{Cut, Form, Site};
+use super::{Cut, Form, Room, Site};
 use crate::device::call::Rmsprop;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
@@ -38,7 +38,7 @@ impl Product {
     /// On tensor cores where convolutions go there. What multiplies tf32 in convolutions splits factors here, as
     /// `tf32x3` does everywhere: the classifier stays as exact as f32, and its weights take as long to read as it
     /// takes to multiply them three times.
-    fn of(format: Option<Format>, g: Dense) -> Self {
+    fn of(room: Room, format: Option<Format>, g: Dense) -> Self {
         let Some(format) = format else {
             let tiles = [g.c_out.div_ceil(TILE.1), g.n.div_ceil(TILE.0)];
             let cut = Cut::new(g.c_in, tiles[0] * tiles[1], 64, DEPTH);
@@ -63,10 +63,10 @@ impl Product {
         // Registers of split factors do not reach for more.
         let depth = if format == Format::Tf32x3 && samples == 64 { 16 } else { 128 / bytes };
         let tiles = [g.c_out.div_ceil(UNITS), g.n.div_ceil(samples)];
-        // Two blocks for each multiprocessor of a large card, if that leaves a part the steps that are on their way
+        // Two blocks for each multiprocessor, if that leaves a part the steps that are on their way
         // at once.
         let most = g.c_in.div_ceil(STAGES * depth).max(1);
-        let parts = (ROOM / (tiles[0] * tiles[1]).max(1)).clamp(1, most);
+        let parts = (room.pairs() / (tiles[0] * tiles[1]).max(1)).clamp(1, most);
         let length = g.c_in.div_ceil(parts).next_multiple_of(depth).max(depth);
         let kind = if whole { format!("{UNITS}x{samples}x{depth}") } else { "any".to_owned() };
         Self {
@@ -87,7 +87,7 @@ pub fn dense_forward(
 ) -> Result<()> {
     // No other of 16 bits has a kernel.
     let factors = if x.dtype() == Dtype::Bf16 { Form::BF16 } else { Form::F32 };
-    let product = Product::of(Format::of(site, x)?, g);
+    let product = Product::of(site.room(), Format::of(site, x)?, g);
     let x = site.buffer("x", x, factors.dtype, g.x().len())?;
     let weight = site.buffer("weight", weight, factors.dtype, g.weight().len())?;
     let bias = site.f32("bias", bias, g.c_out)?;
@@ -180,22 +180,24 @@ mod tests {
             let path = format!("kernels/dense_{name}.cu");
             let (_, text) = module::SOURCES.iter().find(|(name, _)| *name == path).unwrap();
             for (n, c_in) in [(1, 64), (16, 64), (17, 64), (33, 64), (1000, 64), (20, 65)] {
-                let Product { entry, shared, .. } = Product::of(Some(format), Dense { n, c_in, c_out: 128 });
+                let Product { entry, shared, .. } = Product::of(Room::HOPPER, Some(format), Dense { n, c_in, c_out: 128 });
                 let line = format!("// dynamic-shared: {entry} {shared}\n");
                 assert!(text.contains(&line), "{path} does not say {line}");
             }
         }
     }
 
-    /// ImageNet's classifier gives a large card two blocks for each multiprocessor, as nearly as whole tiles do, and
+    /// ImageNet's classifier gives a card two blocks for each multiprocessor, as nearly as whole tiles do, and
     /// every input to one part.
     #[test]
     fn large_weights_are_shared_out_among_all_multiprocessors() {
-        for format in [Format::Bf16, Format::Tf32x3] {
+        let rooms = [Room::of(80), Room::HOPPER];
+        for (room, format) in rooms.into_iter().flat_map(|room| [(room, Format::Bf16), (room, Format::Tf32x3)]) {
             for (c_in, c_out) in [(25_088, 4096), (4096, 4096)] {
-                let Product { tiles, cut, .. } = Product::of(Some(format), Dense { n: 20, c_in, c_out });
+                let Product { tiles, cut, .. } = Product::of(room, Some(format), Dense { n: 20, c_in, c_out });
                 let blocks = tiles[0] * tiles[1] * cut.parts;
-                assert!(blocks > ROOM * 9 / 10 && blocks <= ROOM, "{format:?} {c_in}: {blocks} blocks");
+                let pairs = room.pairs();
+                assert!(blocks > pairs * 8 / 10 && blocks <= pairs, "{room:?} {format:?} {c_in}: {blocks} blocks");
                 assert!((cut.parts - 1) * cut.length < c_in && cut.parts * cut.length >= c_in);
             }
         }

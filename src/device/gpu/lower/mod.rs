@@ -3,8 +3,8 @@
 //! optimizers one per 64 tensors.
 //!
 //! In: the call, and a [`Site`] that opens its buffers and finds scratch memory. Out: launches in order, not yet checked
-//! against a device. How a sum is split depends on sizes alone, not on the card: for a given kernel set the order of
-//! additions is the same everywhere. A call with nothing to do becomes no launch.
+//! against a device. How a sum is split depends on sizes and the architecture, not on the card (`room.rs`). A call with
+//! nothing to do becomes no launch.
 
 mod augment;
 mod conv2d;
@@ -15,6 +15,7 @@ mod layout;
 mod maxpool2d;
 mod mma;
 mod optimizer;
+mod room;
 mod rows;
 mod site;
 mod sm90;
@@ -23,6 +24,7 @@ mod tests;
 mod weight;
 mod winograd;
 
+use room::Room;
 pub use site::Site;
 pub use sm90::{is_turned, joins};
 use weight::{Goal, Weight};
@@ -31,9 +33,9 @@ use super::ladder::Rung;
 use crate::device::{Buffer, Call, Dtype};
 use crate::error::Result;
 
-/// Multiprocessors of a large card, an H100 SXM, H200 or GH200: work is cut as if every card had as many, since the cut
-/// is the order of a sum.
-const SMS: usize = 132;
+/// Multiprocessors of a large Hopper: its own kernels' work is cut as if every card had as many, since the cut is the
+/// order of a sum.
+const SMS: usize = Room::HOPPER.sms;
 
 /// The launches of `call`, left in `site`.
 ///

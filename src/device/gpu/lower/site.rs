@@ -1,6 +1,6 @@
 //! Where the launches of one call are put together.
 
-use super::SMS;
+use super::{Room, SMS};
 use crate::device::arm::Arm;
 use crate::device::gpu::driver::{Address, Driver};
 use crate::device::gpu::launch::{Arg, Launch};
@@ -75,6 +75,11 @@ impl<'a> Site<'a> {
         self.driver.limits().capability
     }
 
+    /// What work on tensor cores is cut for.
+    pub fn room(&self) -> Room {
+        Room::of(self.capability())
+    }
+
     /// Multiprocessors for blocks that stay until all tiles are done, where bits do not depend on how many those are: the
     /// card's, a small one's or a part's too, but no more than [`SMS`].
     pub fn sms(&self) -> usize {
@@ -143,13 +148,13 @@ impl<'a> Site<'a> {
 
     /// Memory for `len` numbers, until the site is dropped.
     pub fn scratch(&mut self, name: &'static str, len: usize) -> Result<Arg> {
-        let [arg] = self.room([name], Dtype::F32, len)?;
+        let [arg] = self.taken([name], Dtype::F32, len)?;
         Ok(arg)
     }
 
     /// Memory for `len` elements between two launches, under the name that each has for it.
     pub fn between(&mut self, names: [&'static str; 2], dtype: Dtype, len: usize) -> Result<[Arg; 2]> {
-        self.room(names, dtype, len)
+        self.taken(names, dtype, len)
     }
 
     /// The same for two calls that are one, which open it like any buffer.
@@ -161,7 +166,7 @@ impl<'a> Site<'a> {
         Ok(map)
     }
 
-    fn room<const N: usize>(
+    fn taken<const N: usize>(
         &mut self,
         names: [&'static str; N],
         dtype: Dtype,

@@ -170,6 +170,10 @@ impl Card {
             words.iter().any(|word| word == card.name)
                 || words.windows(2).any(|two| two.concat() == card.name)
         };
+        // The same chip and memory as in another socket, and slower.
+        if words.iter().any(|word| ["pcie", "nvl"].contains(&word.as_str())) {
+            return None;
+        }
         let near = |card: &Card| card.memory.abs_diff(memory) <= card.memory / APART;
         CARDS.iter().find(|card| names(card) && card.sms == sms && near(card))
     }
@@ -272,6 +276,8 @@ mod tests {
             ("NVIDIA H100 80GB HBM3 MIG 3g.40gb", 60, 40_448),
             ("NVIDIA H100 PCIe", 114, 81_090),
             ("NVIDIA H100 NVL", 132, 95_830),
+            ("NVIDIA A100 80GB PCIe", 108, 81_051),
+            ("NVIDIA H200 NVL", 132, 143_156),
             ("NVIDIA GeForce RTX 3090 Ti", 84, 24_247),
             ("NVIDIA GeForce RTX 4090 D", 114, 24_217),
             ("NVIDIA GeForce RTX 4090 Laptop GPU", 76, 16_376),

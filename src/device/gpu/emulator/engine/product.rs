@@ -22,6 +22,7 @@ pub struct Product<'p> {
     pub adds: bool,
     pub mode: Tensor,
     /// Whether this processor has AVX2 and fused multiply-add.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code))]
     pub wide: bool,
 }
 

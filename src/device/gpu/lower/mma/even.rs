@@ -1,9 +1,7 @@
 //! Into how many parts to split a sum so that no multiprocessor is idle, by arithmetic.
 //!
-//! In: blocks of the whole product and steps of its depth. Out: parts. For formats whose splits were not
+//! In: multiprocessors, blocks of the whole product and steps of its depth. Out: parts. For formats whose splits were not
 //! tuned on a card; those of bf16 and tf32 are what was fastest on an H200.
-
-use crate::device::gpu::lower::SMS;
 
 /// Steps of a product that the sums of a block cost when they go through memory: 32 KiB written and read take a
 /// multiprocessor's share of an H200's bandwidth 2 µs, a step 0.3.
@@ -15,9 +13,9 @@ const ALONE: usize = 13;
 
 /// The number of parts, at most `most`, with which the busiest multiprocessor is done first; 1 unless another saves
 /// a tenth.
-pub fn parts(blocks: usize, steps: usize, most: usize) -> usize {
+pub fn parts(sms: usize, blocks: usize, steps: usize, most: usize) -> usize {
     let time = |parts: usize| {
-        let mine = (blocks * parts).div_ceil(SMS);
+        let mine = (blocks * parts).div_ceil(sms);
         let stored = if parts > 1 { STORED } else { 0 };
         (mine / 2 * 2 * SHARED + mine % 2 * ALONE) * (steps.div_ceil(parts) + stored)
     };
@@ -29,19 +27,21 @@ pub fn parts(blocks: usize, steps: usize, most: usize) -> usize {
 mod tests {
     use super::*;
 
+    const SMS: usize = 132;
+
     #[test]
     fn what_fills_a_card_is_left_whole_and_what_does_not_is_cut_to_fill_it() {
         // block5 of 20 pictures: 13 x 8 tiles would leave every fifth multiprocessor idle and the others half busy.
-        let cut = parts(104, 288, 8);
+        let cut = parts(SMS, 104, 288, 8);
         assert!(cut > 1 && (104 * cut).div_ceil(SMS).is_multiple_of(2), "{cut}");
         // block1_conv2: thousands of tiles.
-        assert_eq!(parts(3516, 36, 8), 1);
+        assert_eq!(parts(SMS, 3516, 36, 8), 1);
         // Nothing to share out.
-        assert_eq!([parts(0, 100, 8), parts(1, 1, 8), parts(1, 100, 0)], [1; 3]);
+        assert_eq!([parts(SMS, 0, 100, 8), parts(SMS, 1, 1, 8), parts(SMS, 1, 100, 0)], [1; 3]);
         // Whoever is busiest has, of 200 steps, no more than without a cut.
         let busiest = |blocks: usize, cut: usize| (blocks * cut).div_ceil(SMS) * 200usize.div_ceil(cut);
         for blocks in 1..600 {
-            let cut = parts(blocks, 200, 8);
+            let cut = parts(SMS, blocks, 200, 8);
             assert!((1..=8).contains(&cut) && busiest(blocks, cut) <= busiest(blocks, 1), "{blocks} {cut}");
         }
     }

@@ -1,6 +1,6 @@
 //! What the operands of a product on tensor cores are, and the tiles of each format.
 
-use crate::device::gpu::lower::{SMS, Site};
+use crate::device::gpu::lower::{Room, Site};
 use crate::device::{Buffer, Dtype, Precision};
 use crate::error::Result;
 
@@ -37,12 +37,21 @@ pub struct Tiles {
     /// The same with steps of 64 bytes, where it is full once or twice. Of tf32 the deep one is as good; of f16 there is
     /// no deep one, since two blocks are to share 64 KiB.
     pub wide: Tile,
+    /// 128x128 of which an A100 takes two on a multiprocessor where of `wide` it takes one ([`Tiles::widest`]).
+    pub shallow: Tile,
     /// 128x64: where there are only 64 columns; and of bf16 where `wide` leaves the last turn nearly empty.
     pub narrow: Tile,
     /// 64x64, of weights of which there are few.
     pub small: Tile,
     /// Any channels.
     pub any: Tile,
+}
+
+impl Tiles {
+    /// `wide`, unless a multiprocessor has shared memory for one block of it and for two of `shallow`.
+    pub fn widest(&self, room: Room) -> Tile {
+        if !room.takes_two(self.wide) && room.takes_two(self.shallow) { self.shallow } else { self.wide }
+    }
 }
 
 const fn tile([rows, columns, depth]: [usize; 3], kib: u32) -> Tile {
@@ -52,6 +61,7 @@ const fn tile([rows, columns, depth]: [usize; 3], kib: u32) -> Tile {
 const BF16: Tiles = Tiles {
     deep: tile([128, 128, 64], 96),
     wide: tile([128, 128, 32], 48),
+    shallow: tile([128, 128, 32], 48),
     narrow: tile([128, 64, 64], 72),
     small: tile([64, 64, 64], 48),
     any: tile([128, 64, 32], 24),
@@ -59,6 +69,7 @@ const BF16: Tiles = Tiles {
 const F16: Tiles = Tiles {
     deep: tile([128, 128, 32], 32),
     wide: tile([128, 128, 32], 32),
+    shallow: tile([128, 128, 32], 32),
     narrow: tile([128, 64, 32], 24),
     small: tile([64, 64, 32], 16),
     any: tile([128, 64, 32], 24),
@@ -66,6 +77,7 @@ const F16: Tiles = Tiles {
 const TF32: Tiles = Tiles {
     deep: tile([128, 128, 32], 96),
     wide: tile([128, 128, 32], 96),
+    shallow: tile([128, 128, 16], 80),
     narrow: tile([128, 64, 32], 72),
     small: tile([64, 64, 16], 32),
     any: tile([128, 64, 32], 48),
@@ -74,13 +86,11 @@ const TF32: Tiles = Tiles {
 const TF32X3: Tiles = Tiles {
     deep: tile([128, 64, 16], 48),
     wide: tile([128, 64, 16], 48),
+    shallow: tile([128, 64, 16], 48),
     narrow: tile([128, 64, 16], 48),
     small: tile([64, 64, 16], 32),
     any: tile([128, 64, 32], 48),
 };
-
-/// Blocks that a large card runs at once, two on each multiprocessor.
-pub const ROOM: usize = 2 * SMS;
 
 impl Format {
     /// Of a call whose activations are in `buffer`; none if it goes by fused multiply-adds.

@@ -1,10 +1,10 @@
 //! Products whose rows are pixels: forward, pooled or not, and backward to the input.
 
 use super::even;
-use super::format::{Format, ROOM, Tile};
+use super::format::{Format, Tile};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::lower::conv2d::pixels;
-use crate::device::gpu::lower::{Cut, SMS, Site};
+use crate::device::gpu::lower::{Cut, Room, Site};
 use crate::device::gpu::params;
 use crate::error::Result;
 use crate::shape::Conv2d;
@@ -26,7 +26,7 @@ impl Product {
     }
 
     /// Entry and tile of the whole product.
-    fn whole(self) -> (String, Tile) {
+    fn whole(self, room: Room) -> (String, Tile) {
         let Self { format, call, depth, columns, .. } = self;
         let tiles = format.tiles();
         if !format.whole([depth, columns]) {
@@ -37,16 +37,17 @@ impl Product {
         let blocks = self.blocks(tiles.wide);
         let tile = if columns <= 64 {
             tiles.narrow
-        } else if format != Format::Bf16 || blocks <= ROOM {
+        } else if format != Format::Bf16 || blocks <= room.pairs() {
             tiles.wide
         } else if call == "conv2d_backward_input" {
             // Its weights come across the depth, and rows of 256 bytes gain nothing.
             tiles.narrow
-        } else if blocks < 2 * ROOM {
+        } else if blocks < 2 * room.pairs() {
             tiles.wide
         } else {
             tiles.deep
         };
+        let tile = if columns > 64 && !room.takes_two(tile) { tiles.widest(room) } else { tile };
         (format.entry(call, tile), tile)
     }
 
@@ -55,22 +56,22 @@ impl Product {
         self.rows.div_ceil(tile.rows) * self.columns.div_ceil(tile.columns)
     }
 
-    /// How its depth is cut, if it is: a map of few pixels has fewer tiles than a large card has room for, but
+    /// How its depth is cut, if it is: a map of few pixels has fewer tiles than a card has room for, but
     /// then its depth is long. Of tf32, where a step takes longer, more parts pay. `pixels` are those of the map,
     /// also where a pool leaves some out: its sums are the map's.
-    pub fn cut(self, pixels: usize) -> Option<(Tile, Cut)> {
+    pub fn cut(self, room: Room, pixels: usize) -> Option<(Tile, Cut)> {
         /// Steps of a part, at least: fewer do not pay for writing and reading its sums.
         const LEAST: usize = 9;
         /// Parts, at most.
         const MOST: usize = 8;
         let tiles = self.format.tiles();
-        let tile = if self.columns <= 64 { tiles.narrow } else { tiles.wide };
+        let tile = if self.columns <= 64 { tiles.narrow } else { tiles.widest(room) };
         let blocks = Self { rows: pixels, ..self }.blocks(tile);
         let steps = 9 * self.depth.div_ceil(tile.depth);
         let (enough, goal) = match self.format {
-            Format::Bf16 | Format::F16 => (SMS, ROOM - SMS / 3),
-            Format::Tf32 => (ROOM, ROOM * 7 / 3),
-            Format::Tf32x3 => (usize::MAX, blocks * even::parts(blocks, steps, MOST.min(steps / LEAST))),
+            Format::Bf16 | Format::F16 => (room.sms, room.pairs() - room.sms / 3),
+            Format::Tf32 => (room.pairs(), room.pairs() * 7 / 3),
+            Format::Tf32x3 => (usize::MAX, blocks * even::parts(room.sms, blocks, steps, MOST.min(steps / LEAST))),
         };
         let nothing = self.rows * self.columns == 0;
         if nothing || !self.format.whole([self.depth, self.columns]) || blocks >= enough {
@@ -105,7 +106,7 @@ impl Product {
     }
 
     pub fn launch(self, site: &mut Site, args: impl Into<Vec<Arg>>) -> Result<()> {
-        self.launch_as(site, self.whole(), args)
+        self.launch_as(site, self.whole(site.room()), args)
     }
 
     pub fn launch_as(

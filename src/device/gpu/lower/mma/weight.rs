@@ -1,11 +1,11 @@
 //! The weight gradient on tensor cores, whose depth is pixels, and where its sums are split.
 
 use super::even;
-use super::format::{Format, ROOM, Tile};
+use super::format::{Format, Tile};
 use crate::device::Buffer;
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::lower::conv2d::{geometry, pixels};
-use crate::device::gpu::lower::{Cut, SMS, Site, Weight};
+use crate::device::gpu::lower::{Cut, Room, Site, Weight};
 use crate::device::gpu::params;
 use crate::error::Result;
 use crate::shape::Conv2d;
@@ -25,10 +25,11 @@ pub fn conv2d_backward_weight(
     let call = "conv2d_backward_weight";
     let (entry, tile, across, cut);
     if format.whole([g.c_in, g.c_out]) {
-        tile = weight_tile(format, g);
+        let room = site.room();
+        tile = weight_tile(room, format, g);
         // A block's columns are channels of one tap.
         across = 9 * g.c_in.div_ceil(tile.columns);
-        let parts = weight_parts(format, g, across * g.c_out.div_ceil(tile.rows));
+        let parts = weight_parts(room, format, g, across * g.c_out.div_ceil(tile.rows));
         let length = pixels(g).div_ceil(parts).next_multiple_of(tile.depth).max(tile.depth);
         cut = Cut { parts: pixels(g).div_ceil(length).max(1), length };
         entry = format.entry(call, tile);
@@ -58,26 +59,26 @@ pub fn conv2d_backward_weight(
 /// Pixels from which weights' sums are long.
 const LONG: usize = 4096;
 
-fn weight_tile(format: Format, g: Conv2d) -> Tile {
+fn weight_tile(room: Room, format: Format, g: Conv2d) -> Tile {
     let tiles = format.tiles();
     let large = 9 * g.c_in.div_ceil(128) * g.c_out.div_ceil(128);
     if g.c_out <= 64 {
         tiles.small
-    } else if g.c_in <= 64 || format.is_half() && large > SMS && pixels(g) < LONG {
+    } else if g.c_in <= 64 || format.is_half() && large > room.sms && pixels(g) < LONG {
         // Half as wide: twice as many blocks where there is nothing to cut.
         tiles.narrow
     } else {
-        tiles.wide
+        tiles.widest(room)
     }
 }
 
-/// How many parts of the pixels fill a large card when each has so many blocks, but none of fewer than 128.
-fn weight_parts(format: Format, g: Conv2d, blocks: usize) -> usize {
-    let fits = |room: usize| room / blocks.max(1);
+/// How many parts of the pixels fill a card when each has so many blocks, but none of fewer than 128.
+fn weight_parts(room: Room, format: Format, g: Conv2d, blocks: usize) -> usize {
+    let fits = |at_once: usize| at_once / blocks.max(1);
     let parts = match format {
         // Blocks of `small` run three and more on a multiprocessor.
-        _ if g.c_out <= 64 => fits(3 * SMS),
-        Format::Bf16 | Format::F16 if blocks <= SMS => fits(ROOM),
+        _ if g.c_out <= 64 => fits(3 * room.sms),
+        Format::Bf16 | Format::F16 if blocks <= room.sms => fits(room.pairs()),
         Format::Bf16 | Format::F16 => {
             if pixels(g) < LONG {
                 1
@@ -85,9 +86,9 @@ fn weight_parts(format: Format, g: Conv2d, blocks: usize) -> usize {
                 3
             }
         }
-        Format::Tf32 if blocks <= SMS => fits(3 * SMS),
+        Format::Tf32 if blocks <= room.sms => fits(3 * room.sms),
         Format::Tf32 => pixels(g).div_ceil(1000).min(7),
-        Format::Tf32x3 => even::parts(blocks, pixels(g).div_ceil(16), 8 * SMS / blocks.max(1)),
+        Format::Tf32x3 => even::parts(room.sms, blocks, pixels(g).div_ceil(16), 8 * room.sms / blocks.max(1)),
     };
     parts.clamp(1, pixels(g).div_ceil(128).max(1))
 }

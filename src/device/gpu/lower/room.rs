@@ -1,0 +1,49 @@
+//! For how large a card work is cut.
+//!
+//! In: a compute capability. Out: a [`Room`]. How a sum is split is the order of its additions, so it is the same on every
+//! card of an architecture, whatever its size; on tensor cores each architecture is split for its own.
+
+use super::mma::Tile;
+
+/// Bytes of shared memory that the system takes of a block, from 8.0 on.
+const SYSTEM: u32 = 1 << 10;
+
+/// What the largest known card of an architecture has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Multiprocessors.
+    pub sms: usize,
+    /// Bytes of shared memory of one.
+    shared: u32,
+}
+
+impl Room {
+    /// An H100 SXM, H200 or GH200.
+    pub const HOPPER: Self = Self { sms: 132, shared: 228 << 10 };
+
+    /// Of compute capability `capability` (80 for 8.0): T4, A100, RTX 3090, RTX 4090, H200. Newer ones, which were never
+    /// measured, are taken for an H200 with the shared memory of theirs. (CUDA C++ Programming Guide, "Technical Specifications
+    /// per Compute Capability".)
+    pub fn of(capability: u32) -> Self {
+        let (sms, kib) = match capability {
+            ..80 => (40, 64),
+            80..86 => (108, 164),
+            86..89 => (82, 100),
+            89..90 => (128, 100),
+            90..120 => return Self::HOPPER,
+            _ => (132, 100),
+        };
+        Self { sms, shared: kib << 10 }
+    }
+
+    /// Blocks at once, two on each multiprocessor.
+    pub fn pairs(self) -> usize {
+        2 * self.sms
+    }
+
+    /// Whether a multiprocessor has shared memory for two blocks of the tile: one of four warps leaves each of the
+    /// multiprocessor's four schedulers a single warp, and nothing to do while that waits.
+    pub fn takes_two(self, tile: Tile) -> bool {
+        2 * (tile.shared + SYSTEM) <= self.shared
+    }
+}
