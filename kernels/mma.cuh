@@ -212,40 +212,50 @@ template <class T, int CHUNKS> struct MNMajor {
     }
 };
 
-// The fragments of sixteen rows of A from row `row` on, K from k·MMA_K<T> on.
-template <class T, class Layout>
-__device__ __forceinline__ void load_a(unsigned (&to)[4], const unsigned tile, const int row, const int k)
+// Where a lane's word of an MN-major tile of 32-bit numbers lies: K = 8k + 4·half + member, number 8·eight + group of
+// the warp's, which begin at `first`, a multiple of as many. The lane's own place is one exclusive or away from all
+// others, as the bits of `first` and of `eight` are apart, and a row of K is a constant away: so the loop has one
+// operation for two loads, and the rest is in their immediate offsets. Written as Layout::at, it has five.
+template <class Layout> __device__ __forceinline__ int word_offset(const int first, const int eight, const int k, const int half)
 {
     const int lane = threadIdx.x % 32;
+    const int mine = Layout::at(lane % 4, first / 4 + lane / 16) + lane / 4 % 4 * 4;
+    return (mine ^ eight * 2 * 16) + (k * 8 + half * 4) * Layout::WIDE * 16;
+}
+
+// The fragments of rows 16i to 16i + 15 of the warp's of A, which begin at row `first`; K from k·MMA_K<T> on.
+template <class T, class Layout>
+__device__ __forceinline__ void load_a(
+    unsigned (&to)[4], const unsigned tile, const int first, const int i, const int k)
+{
+    const int lane = threadIdx.x % 32, row = first + i * 16;
     if constexpr (!Layout::MN_MAJOR) {
         load_matrices(to, tile + Layout::at(row + lane % 16, k * 2 + lane / 16));
     } else if constexpr (T::BYTES == 2) {
         load_matrices_trans(to, tile + Layout::at(k * 16 + lane % 8 + lane / 16 * 8, row / 8 + lane / 8 % 2));
     } else {
-        const int column = row + lane / 4;
         #pragma unroll
         for (int q = 0; q < 4; ++q)
-            to[q] = load_word(
-                tile + Layout::at(k * 8 + lane % 4 + q / 2 * 4, (column + q % 2 * 8) / 4) + column % 4 * 4);
+            to[q] = load_word(tile + word_offset<Layout>(first, i * 2 + q % 2, k, q / 2));
     }
     round_operands<T>(to);
 }
 
-// The fragments of sixteen columns of B from column `column` on: the first two words are those of the lower eight.
+// The fragments of columns 16j to 16j + 15 of the warp's of B, which begin at column `first`: the first two words are
+// those of the lower eight.
 template <class T, class Layout>
-__device__ __forceinline__ void load_b(unsigned (&to)[4], const unsigned tile, const int column, const int k)
+__device__ __forceinline__ void load_b(
+    unsigned (&to)[4], const unsigned tile, const int first, const int j, const int k)
 {
-    const int lane = threadIdx.x % 32;
+    const int lane = threadIdx.x % 32, column = first + j * 16;
     if constexpr (!Layout::MN_MAJOR) {
         load_matrices(to, tile + Layout::at(column + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
     } else if constexpr (T::BYTES == 2) {
         load_matrices_trans(to, tile + Layout::at(k * 16 + lane % 16, column / 8 + lane / 16));
     } else {
-        const int mine = column + lane / 4;
         #pragma unroll
         for (int q = 0; q < 4; ++q)
-            to[q] = load_word(
-                tile + Layout::at(k * 8 + lane % 4 + q % 2 * 4, (mine + q / 2 * 8) / 4) + mine % 4 * 4);
+            to[q] = load_word(tile + word_offset<Layout>(first, j * 2 + q / 2, k, q % 2));
     }
     round_operands<T>(to);
 }
@@ -281,10 +291,10 @@ __device__ __forceinline__ void multiply_tiles(
     unsigned a[ROWS][4], b[COLUMNS / 2][4];
     if constexpr (!IS_3XTF32<T>) {
         #pragma unroll
-        for (int i = 0; i < ROWS; ++i) load_a<T, A>(a[i], tile_a, row + i * 16, k);
+        for (int i = 0; i < ROWS; ++i) load_a<T, A>(a[i], tile_a, row, i, k);
     }
     #pragma unroll
-    for (int j = 0; j < COLUMNS / 2; ++j) load_b<T, B>(b[j], tile_b, column + j * 16, k);
+    for (int j = 0; j < COLUMNS / 2; ++j) load_b<T, B>(b[j], tile_b, column, j, k);
     if constexpr (IS_3XTF32<T>) {
         unsigned small_b[COLUMNS / 2][4];
         #pragma unroll
@@ -293,7 +303,7 @@ __device__ __forceinline__ void multiply_tiles(
         for (int i = 0; i < ROWS; ++i) {
             // One row's fragments at a time, to save registers.
             unsigned small_a[4];
-            load_a<T, A>(a[i], tile_a, row + i * 16, k);
+            load_a<T, A>(a[i], tile_a, row, i, k);
             split_tf32(a[i], small_a);
             float terms[COLUMNS][4] = {};
             multiply_row<T>(terms, small_a, b);

@@ -82,7 +82,9 @@ pub fn device() -> Box<dyn Device> {
             let gpu = Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap();
             Box::new(gpu.with_precision(precision).with_kernels(kernels()).unwrap())
         }
-        Ok(other) => panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda, cuda:N or emulator"),
+        Ok(other) => {
+            panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda, cuda:N or emulator")
+        }
     }
 }
 

@@ -71,7 +71,9 @@ impl<D: Driver + 'static> Gpu<D> {
     /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory.
     pub fn new(driver: D) -> Result<Self> {
         let capability = driver.limits().capability;
-        plain(capability).filter(|module| module.precision().is_none()).try_for_each(|module| driver.load(module))?;
+        plain(capability)
+            .filter(|module| module.precision().is_none())
+            .try_for_each(|module| driver.load(module))?;
         let driver = Arc::new(driver);
         let shared: Arc<dyn Driver> = driver.clone();
         let fault = Storage::take(&shared, Dtype::U32, SOUND.len())?;

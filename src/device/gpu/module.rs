@@ -137,7 +137,11 @@ mod tests {
         assert_eq!(named("dense_bf16").precision(), Some(Precision::Bf16));
         assert_eq!(named("conv2d_winograd_product").precision(), None);
         for module in MODULES {
-            assert!(module.entries.iter().all(|entry| std::ptr::eq(of(entry).unwrap(), module)), "{}", module.name);
+            assert!(
+                module.entries.iter().all(|entry| std::ptr::eq(of(entry).unwrap(), module)),
+                "{}",
+                module.name
+            );
         }
         let foreign = Entry { ..named("dense").entries[0] };
         assert!(of(&foreign).is_none());

@@ -180,7 +180,8 @@ mod tests {
             let path = format!("kernels/dense_{name}.cu");
             let (_, text) = module::SOURCES.iter().find(|(name, _)| *name == path).unwrap();
             for (n, c_in) in [(1, 64), (16, 64), (17, 64), (33, 64), (1000, 64), (20, 65)] {
-                let Product { entry, shared, .. } = Product::of(Room::HOPPER, Some(format), Dense { n, c_in, c_out: 128 });
+                let Product { entry, shared, .. } =
+                    Product::of(Room::HOPPER, Some(format), Dense { n, c_in, c_out: 128 });
                 let line = format!("// dynamic-shared: {entry} {shared}\n");
                 assert!(text.contains(&line), "{path} does not say {line}");
             }
@@ -192,12 +193,18 @@ mod tests {
     #[test]
     fn large_weights_are_shared_out_among_all_multiprocessors() {
         let rooms = [Room::of(80), Room::HOPPER];
-        for (room, format) in rooms.into_iter().flat_map(|room| [(room, Format::Bf16), (room, Format::Tf32x3)]) {
+        for (room, format) in
+            rooms.into_iter().flat_map(|room| [(room, Format::Bf16), (room, Format::Tf32x3)])
+        {
             for (c_in, c_out) in [(25_088, 4096), (4096, 4096)] {
-                let Product { tiles, cut, .. } = Product::of(room, Some(format), Dense { n: 20, c_in, c_out });
+                let Product { tiles, cut, .. } =
+                    Product::of(room, Some(format), Dense { n: 20, c_in, c_out });
                 let blocks = tiles[0] * tiles[1] * cut.parts;
                 let pairs = room.pairs();
-                assert!(blocks > pairs * 8 / 10 && blocks <= pairs, "{room:?} {format:?} {c_in}: {blocks} blocks");
+                assert!(
+                    blocks > pairs * 8 / 10 && blocks <= pairs,
+                    "{room:?} {format:?} {c_in}: {blocks} blocks"
+                );
                 assert!((cut.parts - 1) * cut.length < c_in && cut.parts * cut.length >= c_in);
             }
         }

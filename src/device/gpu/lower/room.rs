@@ -47,3 +47,31 @@ impl Room {
         2 * (tile.shared + SYSTEM) <= self.shared
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::gpu::plan::Card;
+
+    #[test]
+    fn cards_have_as_many_multiprocessors_as_is_said_of_their_architecture() {
+        for name in ["t4", "a100", "rtx3090", "rtx4090", "h100", "h200"] {
+            let card = Card::named(name).unwrap();
+            assert_eq!(Room::of(card.capability).sms, card.sms as usize, "{name}");
+            // One block may have all but what the system takes.
+            let system = if card.capability < 80 { 0 } else { SYSTEM };
+            assert_eq!(Room::of(card.capability).shared, card.limits().shared_opt_in + system, "{name}");
+        }
+    }
+
+    /// What was chosen on an H200, where two blocks of every tile fit, stays so there alone.
+    #[test]
+    fn a_multiprocessor_takes_two_blocks_of_the_tiles_that_it_is_given() {
+        let tile = |kib: u32| Tile { rows: 128, columns: 128, depth: 32, threads: 128, shared: kib << 10 };
+        let two = |capability: u32| [32, 48, 72, 80, 96].map(|kib| Room::of(capability).takes_two(tile(kib)));
+        assert_eq!(two(90), [true; 5]);
+        assert_eq!(two(80), [true, true, true, true, false]);
+        assert_eq!(two(86), [true, true, false, false, false]);
+        assert_eq!(two(89), two(86));
+    }
+}

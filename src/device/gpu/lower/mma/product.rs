@@ -71,7 +71,9 @@ impl Product {
         let (enough, goal) = match self.format {
             Format::Bf16 | Format::F16 => (room.sms, room.pairs() - room.sms / 3),
             Format::Tf32 => (room.pairs(), room.pairs() * 7 / 3),
-            Format::Tf32x3 => (usize::MAX, blocks * even::parts(room.sms, blocks, steps, MOST.min(steps / LEAST))),
+            Format::Tf32x3 => {
+                (usize::MAX, blocks * even::parts(room.sms, blocks, steps, MOST.min(steps / LEAST)))
+            }
         };
         let nothing = self.rows * self.columns == 0;
         if nothing || !self.format.whole([self.depth, self.columns]) || blocks >= enough {

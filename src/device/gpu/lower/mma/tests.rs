@@ -65,7 +65,7 @@ fn no_tile_changes_a_bit() {
         for (tensor, pool) in [(Tensor::Fast, false), (Tensor::Hopper, false), (Tensor::Fast, true)] {
             let narrow = by(format, tensor, tiles.narrow, pool);
             assert!(narrow.iter().any(|&byte| byte != 0));
-            for tile in [tiles.wide, tiles.deep] {
+            for tile in [tiles.wide, tiles.shallow, tiles.deep] {
                 assert!(by(format, tensor, tile, pool) == narrow, "{format:?} {tensor:?} {tile:?} {pool}");
             }
         }
@@ -82,16 +82,16 @@ fn tiles_are_those_of_the_kernel_files() {
         let tiles = format.tiles();
         let sized = |entry: &str, tile: Tile| said(&format!("{entry} {}\n", tile.shared));
         for call in ["conv2d_forward", "conv2d_maxpool2d_forward"] {
-            for tile in [tiles.deep, tiles.wide, tiles.narrow] {
+            for tile in [tiles.deep, tiles.wide, tiles.shallow, tiles.narrow] {
                 assert!(sized(&format.entry(call, tile), tile), "{call} {tile:?}");
             }
         }
-        for tile in [tiles.wide, tiles.narrow] {
+        for tile in [tiles.wide, tiles.shallow, tiles.narrow] {
             for call in ["conv2d_backward_input", "conv2d_forward_parts", "conv2d_maxpool2d_forward_parts"] {
                 assert!(sized(&format.entry(call, tile), tile), "{call} {tile:?}");
             }
         }
-        for tile in [tiles.wide, tiles.narrow, tiles.small] {
+        for tile in [tiles.wide, tiles.shallow, tiles.narrow, tiles.small] {
             assert!(sized(&format.entry("conv2d_backward_weight", tile), tile), "{tile:?}");
         }
         assert!(sized(&format!("conv2d_forward_{}_rgb", format.name()), tiles.any));

@@ -75,9 +75,14 @@ fn weight_tile(room: Room, format: Format, g: Conv2d) -> Tile {
 /// How many parts of the pixels fill a card when each has so many blocks, but none of fewer than 128.
 fn weight_parts(room: Room, format: Format, g: Conv2d, blocks: usize) -> usize {
     let fits = |at_once: usize| at_once / blocks.max(1);
+    let even =
+        |depth: usize| even::parts(room.sms, blocks, pixels(g).div_ceil(depth), 8 * room.sms / blocks.max(1));
     let parts = match format {
         // Blocks of `small` run three and more on a multiprocessor.
         _ if g.c_out <= 64 => fits(3 * room.sms),
+        Format::Tf32x3 => even(16),
+        // What follows was measured on an H200.
+        _ if room != Room::HOPPER => even(32),
         Format::Bf16 | Format::F16 if blocks <= room.sms => fits(room.pairs()),
         Format::Bf16 | Format::F16 => {
             if pixels(g) < LONG {
@@ -88,7 +93,6 @@ fn weight_parts(room: Room, format: Format, g: Conv2d, blocks: usize) -> usize {
         }
         Format::Tf32 if blocks <= room.sms => fits(3 * room.sms),
         Format::Tf32 => pixels(g).div_ceil(1000).min(7),
-        Format::Tf32x3 => even::parts(room.sms, blocks, pixels(g).div_ceil(16), 8 * room.sms / blocks.max(1)),
     };
     parts.clamp(1, pixels(g).div_ceil(128).max(1))
 }
