@@ -5,6 +5,7 @@
 use crate::support;
 
 use support::cases::{Integers, Numbers, Reals, Source};
+use support::devices::gather;
 use support::half::Half;
 use support::naive;
 use support::run::Data;
@@ -19,8 +20,19 @@ fn all_agree(precision: Precision, kind: Numbers) {
     tensor_cores::all_agree(&devices(precision), PORTABLE, precision, kind);
 }
 
+/// Of tf32 our machine twice: its multiprocessors have room for two blocks of the large tile as a card of 9.0, as one of 8.0
+/// they have not, and take another (`Tiles::widest`).
 fn devices(precision: Precision) -> Vec<Box<dyn Device>> {
-    tensor_cores::devices(precision, Kernels::Portable)
+    let mut devices = tensor_cores::devices(precision, Kernels::Portable);
+    if precision == Precision::Tf32 {
+        let large = || -> Option<Box<dyn Device>> {
+            Some(Box::new(
+                emulator(Options { capability: 90, ..Options::default() }).with_precision(precision),
+            ))
+        };
+        devices.extend(gather(Vec::new, large, Vec::new));
+    }
+    devices
 }
 
 fn emulator(options: Options) -> Gpu<Emulator> {
@@ -245,8 +257,10 @@ fn no_load_or_store_of_shared_memory_waits_for_a_bank() {
     // Depths of few steps, which are not cut: parts go to global memory by themselves.
     let geometries = [(32, 128), (128, 32), (32, 64)];
     let geometries = geometries.map(|(c_in, c_out)| Conv2d { n: 1, h: 8, w: 16, c_in, c_out });
-    for (precision, g) in FORMATS.into_iter().flat_map(|precision| geometries.map(|g| (precision, g))) {
-        let gpu = emulator(Options { statistics: true, ..Options::fast() }).with_precision(precision);
+    let formats = FORMATS.map(|precision| (precision, 80)).into_iter().chain([(Precision::Tf32, 90)]);
+    for ((precision, capability), g) in formats.flat_map(|format| geometries.map(|g| (format, g))) {
+        let options = Options { statistics: true, capability, ..Options::fast() };
+        let gpu = emulator(options).with_precision(precision);
         let device: &dyn Device = &gpu;
         for case in cases_like(precision, g) {
             let (inputs, mut outputs) = case.buffers(device);

@@ -46,7 +46,8 @@ pub fn beside_measured(card: &'static Card) -> (String, Vec<f64>) {
         let results = results(set, "steps");
         for from in ["dense", "block5_conv1", "block3_conv1"] {
             let measured = microseconds(&results, &format!("vgg16/step/{from} ")).unwrap() * 1e-6;
-            let measured = Some(measured).filter(|_| from == "dense" || !replaced(set, "conv2d_backward_weight"));
+            let measured =
+                Some(measured).filter(|_| from == "dense" || !replaced(set, "conv2d_backward_weight"));
             let (seconds, floor) = sums(&planned(card, set, 150, 20, Some(from)));
             errors.extend(measured.map(|measured| seconds / measured - 1.0));
             let beside = |text: &dyn Fn(f64) -> String| measured.map_or_else(|| "–".to_owned(), text);

@@ -81,8 +81,8 @@ fn weight_parts(room: Room, format: Format, g: Conv2d, blocks: usize) -> usize {
         // Blocks of `small` run three and more on a multiprocessor.
         _ if g.c_out <= 64 => fits(3 * room.sms),
         Format::Tf32x3 => even(16),
+        Format::Tf32 if room != Room::HOPPER => even(32),
         // What follows was measured on an H200.
-        _ if room != Room::HOPPER => even(32),
         Format::Bf16 | Format::F16 if blocks <= room.sms => fits(room.pairs()),
         Format::Bf16 | Format::F16 => {
             if pixels(g) < LONG {
