@@ -829,8 +829,15 @@ fn a_step_is_planned_without_a_card() {
     assert!(help.contains("[default: block5_conv1]"), "{help}");
     assert!(text.starts_with("vgg16 150x150, batch 20: a training step from block5_conv1 on"), "{text}");
     assert!(text.contains("% of the roof\nmemory ") && text.contains("NVIDIA T4"), "{text}");
-    let json: serde_json::Value =
-        serde_json::from_str(&stdout(&mut plan(&["--inference", "--batch", "1", "--json"]))).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&stdout(&mut plan(&[
+        "--inference",
+        "--batch",
+        "1",
+        "--card",
+        "h100",
+        "--json",
+    ])))
+    .unwrap();
     let launches = json["launches"].as_array().unwrap();
     assert_eq!(json["sums"]["launches"], launches.len());
     let count = |kernel: &str| launches.iter().filter(|l| l["kernel"] == kernel).count();

@@ -230,6 +230,20 @@ fn what_another_thread_keeps_back_does_not_lose_its_memory() {
     inside("memory::room_for_two", "memory=201326592,slow-wait=400");
 }
 
+/// As many modules are loaded at the start as [`memory::at_the_start`] counts: the next one is that of the first launch
+/// that needs it.
+#[test]
+fn a_module_that_is_loaded_late_gets_room() {
+    let next = memory::at_the_start() + 1;
+    inside("memory::late_module", "");
+    inside("memory::late_module", &format!("refuse=cuModuleLoadDataEx:{next}"));
+}
+
+#[test]
+fn graphs_make_room_for_a_buffer() {
+    inside("memory::graphs_go", "memory=201326592");
+}
+
 #[test]
 fn the_ceilings_are_measured() {
     inside("inner::ceilings", "");

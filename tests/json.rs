@@ -67,7 +67,7 @@ fn every_command_prints_the_keys_that_are_documented() {
         ("summary", "summary"),
         ("summary", "summary run"),
         ("devices", "devices"),
-        ("bench --plan", "bench --plan"),
+        ("bench --plan", "bench --plan --card h100"),
         ("emulate KERNEL", "emulate softmax"),
         ("emulate", "emulate"),
     ];

@@ -100,7 +100,8 @@ mod cpu {
             let mut sums = [vdupq_n_f32(1.0); 16];
             for _ in 0..PASSES {
                 for sum in &mut sums {
-                    *sum = vfmaq_f32(b, *sum, a);
+                    // The instruction writes over the addend.
+                    *sum = vfmaq_f32(*sum, a, b);
                 }
             }
             black_box(sums);

@@ -1,6 +1,7 @@
 //! The arguments of `bench`.
 
 use super::args::NetworkArgs;
+use super::device::DeviceName;
 use super::values::{card, classes, positive, width};
 use crate::device::{Kernels, Launches, Precision};
 use crate::model::Head;
@@ -41,7 +42,14 @@ pub struct BenchArgs {
 
 impl BenchArgs {
     /// What is to be planned.
-    pub fn job(self, precision: Precision, kernels: Kernels, launches: Launches) -> task::Bench {
+    pub fn job(
+        self,
+        device: DeviceName,
+        precision: Precision,
+        kernels: Kernels,
+        launches: Launches,
+    ) -> task::Bench {
+        let number = if let DeviceName::Cuda { number } = device { number } else { None };
         task::Bench {
             variant: self.network.network,
             size: self.network.size,
@@ -51,6 +59,7 @@ impl BenchArgs {
             from_features: self.from_features,
             inference: self.inference,
             card: self.card,
+            number,
             precision,
             kernels,
             launches,

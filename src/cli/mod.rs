@@ -187,9 +187,10 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Weights(a) => a.run(&host),
         Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
-        Command::Bench(a) => {
-            task::bench(&host, &a.job(cli.precision.unwrap_or_default(), cli.kernels, cli.launches))
-        }
+        Command::Bench(a) => task::bench(
+            &host,
+            &a.job(cli.device, cli.precision.unwrap_or_default(), cli.kernels, cli.launches),
+        ),
         Command::Emulate(_) if cli.launches != Launches::Serial => Err(no_launches(cli.launches)),
         Command::Emulate(a) => {
             let threads = cli.threads.map(usize::from);

@@ -28,8 +28,10 @@ pub struct Bench {
     pub from_features: bool,
     /// Forward alone, nothing learned.
     pub inference: bool,
-    /// The card's name; this machine's, or an H100, if there is none.
+    /// The card's name; that of [`Bench::number`], or an H100, if there is none.
     pub card: Option<String>,
+    /// N of `cuda:N`, whose card is planned for where none is named; the first if not given.
+    pub number: Option<usize>,
     /// In which numbers it computes.
     pub precision: Precision,
     /// By which convolutions.
@@ -41,10 +43,10 @@ pub struct Bench {
 /// The card that is planned for where nothing says another.
 const UNKNOWN: &str = "h100";
 
-/// What `--device cuda` would take here, if it is a card that is known.
-fn here() -> Option<&'static Card> {
+/// What `--device cuda` or `cuda:number` would take here, if it is a card that is known.
+fn here(number: Option<usize>) -> Option<&'static Card> {
     let found = cuda::find().ok()?;
-    let card = found.first().ok()?;
+    let card = number.map_or_else(|| found.first(), |number| found.card(number)).ok()?;
     Card::of(&card.name, card.limits.sms, card.memory)
 }
 
@@ -63,7 +65,7 @@ struct Output<'a> {
 pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let card = match &job.card {
         Some(name) => Card::named(name)?,
-        None => here().map_or_else(|| Card::named(UNKNOWN), Ok)?,
+        None => here(job.number).map_or_else(|| Card::named(UNKNOWN), Ok)?,
     };
     let precision = job.precision;
     let description = Description { name: card.name.into(), hardware: card.title.into() };

@@ -3,7 +3,9 @@
 use vgg_ft::device::call::LossRule;
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{Cuda, Options};
+use vgg_ft::device::gpu::module::{MODULES, Module};
 use vgg_ft::device::{Call, Device, Dtype};
+use vgg_ft::shape::Conv2d;
 
 #[test]
 #[ignore = "runs on the fake library"]
@@ -150,4 +152,77 @@ fn room_for_two() {
     });
     larger.unwrap();
     assert!(device.download::<f32>(&y).unwrap() == vec![0.0; len]);
+}
+
+/// Modules that the card of the fake library, an 8.0, gets at the start.
+pub fn at_the_start() -> usize {
+    let here = |module: &&Module| {
+        let ladder = module.name.starts_with("ladder/");
+        !ladder && !module.is_special() && module.precision().is_none() && module.runs_on(80)
+    };
+    MODULES.iter().filter(here).count()
+}
+
+/// A convolution in bf16 on a device that works in f32: its module comes with the first launch, amid others that are kept
+/// back, and where it is refused for once, again.
+#[test]
+#[ignore = "runs on the fake library"]
+fn late_module() {
+    let device = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+    let device: &dyn Device = &device;
+    let geometry = Conv2d { n: 1, h: 4, w: 4, c_in: 8, c_out: 8 };
+    let ones = |len: usize| device.upload(&vec![half::bf16::ONE; len]).unwrap();
+    let (x, weight) = (ones(geometry.x().len()), ones(geometry.weight().len()));
+    let bias = device.upload(&[0.5f32; 8]).unwrap();
+    let mut y = device.alloc(Dtype::Bf16, geometry.y().len()).unwrap();
+    let seven = device.upload(&[7.0f32; 8]).unwrap();
+    let mut z = device.zeros(8).unwrap();
+    device
+        .together(&mut || {
+            device.run(Call::ReluForward { x: &seven, y: &mut z })?;
+            device.run(Call::Conv2dForward {
+                geometry,
+                x: &x,
+                weight: &weight,
+                bias: &bias,
+                relu: true,
+                y: &mut y,
+            })
+        })
+        .unwrap();
+    // A pixel of the middle sees nine taps of eight channels, one in the corner four.
+    let y = device.download::<half::bf16>(&y).unwrap();
+    assert_eq!((y[5 * 8].to_f32(), y[0].to_f32()), (72.5, 32.5));
+    assert_eq!(device.download::<f32>(&z).unwrap(), [7.0; 8]);
+}
+
+/// What the card has no room for costs the graphs that are kept, and what an empty slab makes room for does not.
+#[test]
+#[ignore = "runs on the fake library"]
+fn graphs_go() {
+    let gpu = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+    let device: &dyn Device = &gpu;
+    let x = device.upload(&[-1.0f32, 1.0]).unwrap();
+    let (mut y, mut z) = (device.zeros(2).unwrap(), device.zeros(2).unwrap());
+    let mut step = || {
+        device
+            .together(&mut || {
+                (0..6).try_for_each(|_| {
+                    device.run(Call::ReluForward { x: &x, y: &mut y })?;
+                    device.run(Call::ReluForward { x: &y, y: &mut z })
+                })
+            })
+            .unwrap();
+        assert_eq!(device.download::<f32>(&z).unwrap(), [0.0, 1.0]);
+        let counts = gpu.driver().counts();
+        (counts.built, counts.replayed)
+    };
+    assert_eq!(step(), (1, 0));
+    assert_eq!(step(), (1, 1));
+    let slab = device.alloc(Dtype::U8, 90 << 20).unwrap();
+    drop(slab);
+    let _larger = device.alloc(Dtype::U8, 100 << 20).unwrap();
+    assert_eq!(step(), (1, 2), "the graph is there");
+    assert!(device.alloc(Dtype::U8, 100 << 20).is_err());
+    assert_eq!(step(), (2, 2), "and was given back");
 }

@@ -31,7 +31,7 @@ pub fn load(library: &Library, module: &Module, driver: Version) -> Result<Resul
         Asked::CU_JIT_GENERATE_LINE_INFO,
     ];
     let size = std::ptr::without_provenance_mut::<c_void>(LOG);
-    // Profilers show lines of the source by it; it changes no instruction.
+    // For profilers, which show lines of the source by it; ptxas makes the same instructions with and without.
     let lines = std::ptr::without_provenance_mut::<c_void>(1);
     let mut values = [faults.as_mut_ptr().cast(), size, remarks.as_mut_ptr().cast(), size, lines];
     let mut handle = std::ptr::null_mut();

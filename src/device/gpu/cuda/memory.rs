@@ -69,8 +69,8 @@ impl Memory {
         }
     }
 
-    /// `len` elements. `settle`, where there is no room, starts what was kept back and gives back what can be made again;
-    /// until its guard goes nothing is kept back anew:
+    /// `len` elements. `settle`, where there is no room, starts what was kept back, and until its guard goes nothing is kept back
+    /// anew; `spare`, where there still is none, gives back what can be made again:
     /// a launch that waits may use memory whose buffer is gone already, and that memory may go to the system.
     /// The context must be current, here and below.
     pub fn alloc<Guard>(
@@ -78,6 +78,7 @@ impl Memory {
         dtype: Dtype,
         len: usize,
         settle: impl FnOnce() -> Result<Guard>,
+        spare: impl FnOnce(),
     ) -> Result<Result<Address>, Refused> {
         let bytes = dtype.size() * len;
         let whole = self.whole(bytes);
@@ -89,6 +90,10 @@ impl Memory {
             };
             self.release()?;
             taken = self.take(whole);
+            if taken == Err(OUT_OF_MEMORY) {
+                spare();
+                taken = self.take(whole);
+            }
             drop(guard);
         }
         let raw = match taken {
@@ -181,7 +186,7 @@ impl Memory {
     }
 
     /// Gives slabs that nobody uses back to the system, for one of another size. No launch may be kept back meanwhile.
-    fn release(&self) -> Result<(), Refused> {
+    pub fn release(&self) -> Result<(), Refused> {
         // Nobody gets a piece of them from here on, and who gave one back had started before what uses it: the
         // wait is for that, so it comes second.
         let empty = self.held().arena.release();

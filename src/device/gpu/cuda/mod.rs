@@ -258,9 +258,9 @@ impl Driver for Cuda {
 
     fn alloc(&self, dtype: Dtype, len: usize) -> Result<Address> {
         self.enter()?;
-        // Graphs hold memory of the card, and are made again.
-        let settle = || self.settled().inspect(|_| lock(&self.graphs).clear());
-        self.memory.alloc(dtype, len, settle).map_err(|refused| self.judge(refused))?
+        // Graphs hold memory of the card, too, and are made again.
+        let spare = || lock(&self.graphs).clear();
+        self.memory.alloc(dtype, len, || self.settled(), spare).map_err(|refused| self.judge(refused))?
     }
 
     fn free(&self, at: Address) {
@@ -308,7 +308,14 @@ impl Driver for Cuda {
 
     fn launch(&self, launch: &Launch) -> Result<()> {
         self.enter()?;
-        if let Some(module) = self.missing(launch) {
+        if let Some(module) = self.missing(launch)
+            && self.load(module).is_err()
+        {
+            // Its code needs memory of the card, too.
+            let kept_back = self.settled()?;
+            lock(&self.graphs).clear();
+            self.memory.release().map_err(|refused| self.judge(refused))?;
+            drop(kept_back);
             self.load(module)?;
         }
         self.take(launch)

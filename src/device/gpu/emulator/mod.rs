@@ -198,7 +198,7 @@ impl Emulator {
         }
         let unknown = || {
             Error::new(Kind::Device, format!("no loaded module has an entry `{entry}`"))
-                .help("this is a bug in vgg-ft: its modules are loaded when the device is made")
+                .help("this is a bug in vgg-ft: modules that ship are loaded at a launch")
         };
         // Held meanwhile, so that no two threads read a text, and give its variables two places.
         let mut known = lock(&self.known);

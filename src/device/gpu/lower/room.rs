@@ -21,17 +21,16 @@ impl Room {
     /// An H100 SXM, H200 or GH200.
     pub const HOPPER: Self = Self { sms: 132, shared: 228 << 10 };
 
-    /// Of compute capability `capability` (80 for 8.0): T4, A100, RTX 3090, RTX 4090, H200. Newer ones, which were never
-    /// measured, are taken for an H200 with the shared memory of theirs. (CUDA C++ Programming Guide, "Technical Specifications
-    /// per Compute Capability".)
+    /// Of compute capability `capability` (80 for 8.0): T4, A100, RTX 3090, RTX 4090, H200. Newer ones are cut for an H200 as
+    /// the plan of their memory is ([`Card::like`](crate::device::gpu::plan::Card::like)). (CUDA C++ Programming Guide,
+    /// "Technical Specifications per Compute Capability".)
     pub fn of(capability: u32) -> Self {
         let (sms, kib) = match capability {
             ..80 => (40, 64),
             80..86 => (108, 164),
             86..89 => (82, 100),
             89..90 => (128, 100),
-            90..120 => return Self::HOPPER,
-            _ => (132, 100),
+            _ => return Self::HOPPER,
         };
         Self { sms, shared: kib << 10 }
     }
@@ -44,7 +43,8 @@ impl Room {
     /// Whether a multiprocessor has shared memory for two blocks of the tile: one of four warps leaves each of the
     /// multiprocessor's four schedulers a single warp, and nothing to do while that waits.
     pub fn takes_two(self, tile: Tile) -> bool {
-        2 * (tile.shared + SYSTEM) <= self.shared
+        let system = if self.shared <= 64 << 10 { 0 } else { SYSTEM };
+        2 * (tile.shared + system) <= self.shared
     }
 }
 
@@ -64,6 +64,14 @@ mod tests {
         }
     }
 
+    /// Or a job's memory would be planned for other cuts than run.
+    #[test]
+    fn a_card_that_is_not_known_is_cut_for_the_one_that_it_is_planned_as() {
+        for capability in [75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121] {
+            assert_eq!(Room::of(capability), Room::of(Card::like(capability).capability), "{capability}");
+        }
+    }
+
     /// What was chosen on an H200, where two blocks of every tile fit, stays so there alone.
     #[test]
     fn a_multiprocessor_takes_two_blocks_of_the_tiles_that_it_is_given() {
@@ -73,5 +81,6 @@ mod tests {
         assert_eq!(two(80), [true, true, true, true, false]);
         assert_eq!(two(86), [true, true, false, false, false]);
         assert_eq!(two(89), two(86));
+        assert_eq!(two(75), [true, false, false, false, false]);
     }
 }

@@ -1,7 +1,7 @@
 //! Into how many parts to split a sum so that no multiprocessor is idle, by arithmetic.
 //!
-//! In: multiprocessors, blocks of the whole product and steps of its depth. Out: parts. For formats whose splits were not
-//! tuned on a card; those of bf16 and tf32 are what was fastest on an H200.
+//! In: multiprocessors, blocks of the whole product and steps of its depth. Out: parts. For formats and cards whose splits
+//! were not tuned; those of bf16, and of tf32 on Hopper, are what was fastest on an H200.
 
 /// Steps of a product that the sums of a block cost when they go through memory: 32 KiB written and read take a
 /// multiprocessor's share of an H200's bandwidth 2 µs, a step 0.3.

@@ -40,8 +40,8 @@ impl Product {
         } else if format != Format::Bf16 || blocks <= room.pairs() {
             tiles.wide
         } else if call == "conv2d_backward_input" {
-            // Its weights come across the depth, and rows of 256 bytes gain nothing.
-            tiles.narrow
+            // Its weights come across the depth, and rows of 256 bytes gain nothing: that was measured on an H200.
+            if room == Room::HOPPER { tiles.narrow } else { tiles.wide }
         } else if blocks < 2 * room.pairs() {
             tiles.wide
         } else {
@@ -69,7 +69,9 @@ impl Product {
         let blocks = Self { rows: pixels, ..self }.blocks(tile);
         let steps = 9 * self.depth.div_ceil(tile.depth);
         let (enough, goal) = match self.format {
-            Format::Bf16 | Format::F16 => (room.sms, room.pairs() - room.sms / 3),
+            // Fewer than it has room for was faster on an H200.
+            Format::Bf16 | Format::F16 if room == Room::HOPPER => (room.sms, room.pairs() - room.sms / 3),
+            Format::Bf16 | Format::F16 => (room.sms, room.pairs()),
             Format::Tf32 => (room.pairs(), room.pairs() * 7 / 3),
             Format::Tf32x3 => {
                 (usize::MAX, blocks * even::parts(room.sms, blocks, steps, MOST.min(steps / LEAST)))
