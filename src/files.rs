@@ -7,9 +7,11 @@
 mod tests;
 
 use crate::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Writes `path` through `fill`. The file appears under its name only when `fill` succeeded and the
 /// bytes are on the disk; on any failure the previous file stays and nothing else is left behind.
@@ -19,6 +21,12 @@ use std::path::{Component, Path, PathBuf};
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
     // A link stays one: what it leads to is replaced, or made.
     let target = real(path).unwrap_or_else(|_| path.to_owned());
+    // Or the new file would take a device's place.
+    if fs::metadata(&target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return Err(Error::new(Kind::Io, format!("cannot write {}", path.display()))
+            .fact("reason", irregular())
+            .help("choose another name"));
+    }
     // The temporary name is nobody's business: the file that was asked for is named, and its folder.
     let (file, temporary) =
         create_beside(&target).map_err(|e| no_room(path).unwrap_or_else(|| unwritable(path, &e)))?;
@@ -59,6 +67,69 @@ fn keep_name(target: &Path) {
     {
         let _ = folder.sync_all();
     }
+}
+
+/// Bytes of a file that is read as a whole, at most: a history of a million epochs has a fifth of it.
+const MOST: u64 = 256 << 20;
+
+/// Opens a file for reading that is one: a pipe would be waited for, and a device may never end.
+///
+/// # Errors
+/// The system's, or that it is none.
+pub fn open_regular(path: &Path) -> std::io::Result<File> {
+    if fs::metadata(path)?.is_file() { File::open(path) } else { Err(irregular()) }
+}
+
+fn irregular() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file")
+}
+
+/// All of a file that is one, and no larger than our own ever are.
+///
+/// # Errors
+/// As [`open_regular`], or that it is larger.
+pub fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
+    read_all(open_regular(path)?)
+}
+
+fn read_all(file: File) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            format!("it has more than {MOST} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The text of a file, or of what a shell hands on as one (`<(…)`, `/dev/stdin`): that can be read once, and is kept for
+/// whoever asks again.
+///
+/// # Errors
+/// [`Kind::Io`] with the path.
+pub fn read_text(path: &Path) -> Result<String> {
+    static HANDED: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+    let fail = |e: &std::io::Error| Error::io("read", path, e);
+    let text = |bytes: Vec<u8>| {
+        String::from_utf8(bytes).map_err(|_| {
+            fail(&std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8"))
+                .help("is it a text?")
+        })
+    };
+    let handed =
+        path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd") || path == Path::new("/dev/stdin");
+    if !handed {
+        return text(read_regular(path).map_err(|e| fail(&e))?);
+    }
+    let mut known = HANDED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(text) = known.get(path) {
+        return Ok(text.clone());
+    }
+    let text = text(File::open(path).and_then(read_all).map_err(|e| fail(&e))?)?;
+    known.insert(path.to_owned(), text.clone());
+    Ok(text)
 }
 
 /// Whether there is something at `path`, be it a link that leads nowhere: what cannot be asked is not taken for nothing.

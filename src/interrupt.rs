@@ -37,7 +37,23 @@ pub fn install() -> Result<()> {
     // A file that outgrows `ulimit -f` is to be an error of its write, as a full disk is, and not the process' silent end.
     // SAFETY: SIGXFSZ is a signal that may be ignored, and no function of ours is to be called for it.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    // Files are read through maps of memory; what is no longer behind one can only be said from here.
+    // SAFETY: `lost` does nothing that a handler may not do, and does not come back.
+    unsafe { libc::signal(libc::SIGBUS, lost as extern "C" fn(i32) as libc::sighandler_t) };
     Ok(())
+}
+
+#[cfg(unix)]
+const LOST: &str = "\nerror: a file that was being read is shorter than it was (weights, features or cached pictures), or its disk failed\n  help: do not write over a file while vgg-ft uses it; look at the disk, and run the command again\n";
+
+/// Runs in place of a read: write and _exit are all that is allowed here.
+#[cfg(unix)]
+extern "C" fn lost(_: i32) {
+    // SAFETY: the pointer and the length are those of a constant; _exit does not come back.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, LOST.as_ptr().cast(), LOST.len());
+        libc::_exit(1)
+    }
 }
 
 #[cfg(unix)]

@@ -47,3 +47,54 @@ fn an_output_that_cannot_be_written_is_refused_before_its_work() {
         assert!(!error.contains("picture") && !error.contains("device"), "{typed:?}: {error}");
     }
 }
+
+/// Files are read through maps of memory: what is no longer behind one would be the process' silent end.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_cut_while_it_is_read_is_said_in_words() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    // A tensor of zeros, of which the file says that it has many: sparse, so that reading takes a while and the disk nothing.
+    let len = 3u64 << 30;
+    let header = format!(
+        "{{\"block1_conv1_W\":{{\"dtype\":\"F32\",\"shape\":[{}],\"data_offsets\":[0,{len}]}}}}",
+        len / 4
+    );
+    let path = dir.path().join("w.safetensors");
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(header.as_bytes()).unwrap();
+    file.set_len(8 + header.len() as u64 + len).unwrap();
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"))
+        .args(["weights", "inspect", "w.safetensors"])
+        .current_dir(dir.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    file.set_len(4096).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() || error.contains("w.safetensors") {
+        skipped!("the file was read before, or opened after, it was cut: {error}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("is shorter than it was"), "{error}");
+}
+
+/// What a shell hands on as a file can be read once, and a device never ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_configuration_may_come_from_a_pipe_and_not_from_a_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 2), ("validation", 1)]);
+    let job = ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--head-epochs", "1"];
+    stdout(vgg_ft(here).args(job).args(["--epochs", "0"]));
+    let config = std::fs::read(here.join("run/run.toml")).unwrap();
+    stdout(vgg_ft(here).args(["finetune", "--config", "/dev/stdin", "-o", "again"]).write_stdin(config));
+    let error = fails(vgg_ft(here).args(["finetune", "data", "--config", "/dev/zero", "-o", "third"]), 1);
+    assert!(error.contains("/dev/zero") && error.contains("not a regular file"), "{error}");
+}

@@ -34,7 +34,7 @@ impl Features {
     /// # Errors
     /// [`Kind::Io`] when it cannot be read; [`Kind::Data`] when it is no extraction of ours or damaged.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| {
+        let file = files::open_regular(path).map_err(|e| {
             let error = Error::io("read", path, &e);
             if e.kind() == std::io::ErrorKind::NotFound {
                 error.help("run `vgg-ft extract DATA -o FEATURES` first")
@@ -62,6 +62,7 @@ impl Features {
         let right = info.dtype == safetensors::Dtype::F32
             && expected == Some(values.len())
             && values.end <= map.len()
+            && !recipe.labels.is_empty()
             && (1..=4).contains(&recipe.row.len())
             && recipe.files.len() == recipe.labels.len()
             && recipe.labels.iter().all(|&label| (label as usize) < recipe.classes.len());
@@ -133,7 +134,7 @@ impl Writer {
     /// What is beside `path` while it is written; nothing where that is none of ours.
     pub fn beginnings(path: &Path) -> Vec<PathBuf> {
         let [partial, progress] = ["partial", "progress"].map(|suffix| suffixed(path, suffix));
-        let ours = File::open(&partial).is_ok_and(|mut file| is_ours(&mut file));
+        let ours = files::open_regular(&partial).is_ok_and(|mut file| is_ours(&mut file));
         if ours { vec![partial, progress] } else { Vec::new() }
     }
 
@@ -306,7 +307,7 @@ fn is_ours(file: &mut File) -> bool {
 /// belong to this very extraction.
 fn safe_rows(path: &Path, file: &mut File, (key, by): (&str, &str), header: &[u8], whole: u64) -> usize {
     let mut vouched = || {
-        let bytes = fs::read(suffixed(path, "progress")).ok()?;
+        let bytes = files::read_regular(&suffixed(path, "progress")).ok()?;
         let progress: Progress = serde_json::from_slice(&bytes).ok()?;
         let mut found = vec![0; header.len()];
         file.read_exact(&mut found).ok()?;

@@ -165,7 +165,13 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Entry>> {
         let entry = entry.map_err(|e| fail(&e))?;
         let is_link = entry.file_type().is_ok_and(|t: FileType| t.is_symlink());
         // Through the link, as Python's isdir; a broken link is not a folder.
-        let is_dir = fs::metadata(entry.path()).is_ok_and(|m| m.is_dir());
+        let is_dir = match fs::metadata(entry.path()) {
+            Ok(there) => there.is_dir(),
+            Err(_) if is_link => false,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+            // A folder that can be listed and not entered: its pictures would be missing without a word.
+            Err(e) => return Err(fail(&e)),
+        };
         entries.push(Entry { name: entry.file_name(), is_dir, is_link });
     }
     // Bytes of UTF-8 sort like the code points by which Python sorts.

@@ -139,7 +139,7 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
 
     let mut reader = ImageReader::with_format(Cursor::new(&read[..]), format);
     let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_BYTES);
+    limits.max_alloc = Some(room(bytes, format));
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|e| refused(path, bytes, e))?;
     let (w, h) = decoder.dimensions();
@@ -148,10 +148,11 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
             too_large(path).expected_got(format!("{MAX_PIXELS} pixels at most"), format!("{w} x {h}"))
         );
     }
-    if decoder.total_bytes() > LARGE {
+    // As it is decoded, and as RGB.
+    let most = decoder.total_bytes() + 3 * u64::from(w) * u64::from(h);
+    if most > LARGE {
         turn.get_or_insert_with(take_turn);
         // Without this room the program would be stopped, not the picture refused.
-        let most = decoder.total_bytes() + 3 * u64::from(w) * u64::from(h);
         if Vec::<u8>::new().try_reserve_exact(most as usize).is_err() {
             return Err(too_large(path).fact("no room for", format!("{most} bytes of pixels")));
         }
@@ -175,6 +176,19 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
     }
     let sideways = !turns && orientation != Orientation::NoTransforms;
     Ok(Decoded { picture: Rgb8 { size, pixels }, sideways })
+}
+
+/// Bytes that a decoder may take. What a PNG says of itself besides its pixels may unpack to gigabytes (a colour profile), in
+/// every thread at once: that gets 32 MiB, and pixels what they are in their largest form.
+fn room(bytes: &[u8], format: ImageFormat) -> u64 {
+    let number = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes).map(u64::from);
+    // Signature (8), length and name of IHDR (8), width and height.
+    match (format, number(16), number(20)) {
+        (ImageFormat::Png, Some(w), Some(h)) => {
+            w.saturating_mul(h).saturating_mul(8).saturating_add(32 << 20).min(MAX_BYTES)
+        }
+        _ => MAX_BYTES,
+    }
 }
 
 /// Some WebP files have before it what a JPEG has, which Pillow passes over, too.

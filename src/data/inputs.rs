@@ -163,6 +163,8 @@ fn pattern(text: &str, inputs: &mut Inputs) -> Result<Vec<PathBuf>> {
     let mut known = BTreeMap::new();
     let mut found = Vec::new();
     for path in matches {
+        // Links may lead round and round.
+        interrupt::check()?;
         let path = path.map_err(|e| {
             Error::new(Kind::Data, format!("cannot list the folder {}", e.path().display()))
                 .fact("reason", e.error())

@@ -13,7 +13,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,7 +162,7 @@ pub(super) struct Store {
 impl Store {
     /// Maps the file of `key`: None if there is none, a reason if it cannot be used.
     pub fn open(key: &Key) -> Result<Option<Self>, String> {
-        let file = match File::open(&key.path) {
+        let file = match files::open_regular(&key.path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.to_string()),

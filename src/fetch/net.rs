@@ -4,6 +4,7 @@
 
 use super::{Stop, shorten};
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use std::path::PathBuf;
 use std::time::Duration;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -105,7 +106,7 @@ impl Net {
     fn root_certs(&self) -> Result<RootCerts> {
         let Some(path) = &self.roots else { return Ok(RootCerts::WebPki) };
         let name = path.display();
-        let pem = std::fs::read(path).map_err(|e| {
+        let pem = files::read_regular(path).map_err(|e| {
             Error::io("read", path, &e)
                 .help("SSL_CERT_FILE names the certificates to believe; unset it for Mozilla's")
         })?;

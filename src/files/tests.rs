@@ -145,3 +145,22 @@ fn what_cannot_be_asked_for_is_not_taken_for_nothing() {
         assert_eq!(is_there(&place("file/deep")).unwrap_err().kind(), Kind::Io);
     }
 }
+
+/// A pipe would be waited for, and the new file would take a device's place.
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_neither_read_nor_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("run.toml");
+    let name = std::ffi::CString::new(pipe.as_os_str().as_encoded_bytes()).unwrap();
+    // SAFETY: the name ends with a zero.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    assert!(read_text(&pipe).unwrap_err().to_string().contains("not a regular file"));
+    let link = dir.path().join("report.html");
+    std::os::unix::fs::symlink(&pipe, &link).unwrap();
+    for path in [&pipe, &link] {
+        assert!(write_bytes(path, b"page").unwrap_err().to_string().contains("not a regular file"));
+    }
+    assert!(!fs::metadata(&pipe).unwrap().is_file());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}

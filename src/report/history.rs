@@ -7,7 +7,6 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::train::{Epoch, History};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -93,7 +92,7 @@ impl History {
     /// # Errors
     /// [`Kind::Io`] with the path, and as [`History::from_csv`].
     pub fn load(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(|e| Error::io("read", path, &e))?;
+        let text = files::read_text(path)?;
         Self::from_csv(&text).map_err(|error| error.context(format!("reading {}", path.display())))
     }
 }
@@ -174,7 +173,7 @@ mod tests {
         history.save(&path).unwrap();
         assert_eq!(History::load(&path).unwrap(), history);
         // From before there was the last column.
-        fs::write(&path, format!("{OLD_HEADER}\n1,head,0.1,0.96,0.3333333333333333,,0.00002,0.25\n"))
+        std::fs::write(&path, format!("{OLD_HEADER}\n1,head,0.1,0.96,0.3333333333333333,,0.00002,0.25\n"))
             .unwrap();
         assert_eq!(History::load(&path).unwrap().epochs, [epoch("head", 1)]);
         let missing = History::load(&dir.path().join("none.csv")).unwrap_err();

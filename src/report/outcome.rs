@@ -238,7 +238,10 @@ fn short(names: &[String]) -> Vec<String> {
 
 /// Rows of equal length: the first column to the left, numbers to the right.
 pub(super) fn columns(out: &mut String, rows: &[Vec<String>]) {
-    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+    // Formatting knows no larger width.
+    let width = |i: usize| {
+        rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0).min(usize::from(u16::MAX))
+    };
     let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
     for row in rows {
         for (i, (cell, w)) in row.iter().zip(&widths).enumerate() {

@@ -89,7 +89,7 @@ const AFTER: &str = ".vgg-ft.v2";
 
 fn update_part(dir: &Path, history: &History, part: Part, now: u64) -> Result<()> {
     for (path, began) in there(dir) {
-        let held = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+        let held = files::read_regular(&path).map_err(|e| Error::io("read", &path, &e))?;
         let wanted = events(history, part, began);
         if let Some(rest) = wanted.strip_prefix(held.as_slice()) {
             let append = || OpenOptions::new().append(true).open(&path)?.write_all(rest);

@@ -120,7 +120,7 @@ impl Listing {
 
     /// What was written down, if it can be read: it makes an error clearer, and is no reason for another.
     pub fn load(path: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(path).ok()?;
+        let text = files::read_text(path).ok()?;
         let line = |line: &str| {
             let (name, label, bytes, pixels) = serde_json::from_str::<(String, _, _, _)>(line).ok()?;
             Some((name.into(), label, bytes, pixels))

@@ -113,7 +113,7 @@ pub fn resume(
             Ok(lock) if error.kind() != Kind::Numeric => lock,
             _ => return Err(error),
         };
-        let is_ours = std::fs::read_to_string(folder.join(JOB)).is_ok_and(|there| there.starts_with(&text));
+        let is_ours = files::read_text(&folder.join(JOB)).is_ok_and(|there| there.starts_with(&text));
         if is_ours && reached(&folder)? == before {
             folder.describe(&config)?;
         }

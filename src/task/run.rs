@@ -183,7 +183,7 @@ impl Folder {
     /// [`Kind::Io`]; [`Kind::Usage`] when somebody changed it.
     pub fn untouched(&self) -> Result<()> {
         let path = self.join(JOB);
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
+        let text = files::read_text(&path)?;
         let told = text
             .rsplit_once(SEAL)
             .map(|(above, told)| (above.strip_suffix('\n').unwrap_or(above), told.trim()));

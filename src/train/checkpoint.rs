@@ -234,6 +234,15 @@ fn fill(weights: &Weights, device: &dyn Device, network: &mut Network) -> Result
         // A file from before it said so.
         network.parameters().iter().take_while(|p| !there.contains(&p.name.as_str())).count()
     });
+    let has = network.parameters().iter().position(|p| there.contains(&p.name.as_str()));
+    if has.is_some_and(|has| has < frozen) {
+        return Err(Error::new(
+            Kind::Weights,
+            "the checkpoint does not begin with the parameter that it says",
+        )
+        .expected_got(format!("parameter {frozen}"), format!("parameter {}", has.unwrap_or_default()))
+        .help("the file was changed: put it back from a copy, or train again"));
+    }
     for parameter in network.parameters_mut().iter_mut().skip(frozen) {
         let values = weights.tensor(&parameter.name, &axes(parameter))?;
         parameter.set(device, &values)?;
@@ -300,6 +309,16 @@ mod tests {
             let error = restored(&path).unwrap_err();
             assert!(error.kind() == Kind::Weights && error.to_string().contains(without), "{error}");
         }
+        // Nor past some of what is there.
+        let later = BTreeMap::from([(FIRST.to_owned(), "99".to_owned())]);
+        let metadata: BTreeMap<_, _> = metadata.into_iter().chain(later).collect();
+        let every: Vec<_> = all
+            .iter()
+            .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
+            .collect();
+        let other = dir.path().join("other.safetensors");
+        save(&other, &every, FloatType::F32, &metadata).unwrap();
+        assert!(restored(&other).unwrap_err().to_string().contains("does not begin"));
         // Nor from what is no number: the file that is there stays.
         let before = std::fs::read(&path).unwrap();
         let shape = axes(&kept.parameters()[0]);

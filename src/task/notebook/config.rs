@@ -2,6 +2,7 @@
 
 use crate::data::{Augment, Resize};
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::model::Preprocess;
 use crate::task::{StageConfig, limits};
 use serde::{Deserialize, Serialize};
@@ -81,7 +82,7 @@ impl Numbers {
     /// # Errors
     /// [`Kind::Io`]; [`Kind::Usage`] when it cannot be understood.
     pub fn read(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
+        let text = files::read_text(file)?;
         let wrong = |reason: &dyn std::fmt::Display| {
             Error::new(Kind::Usage, format!("{} cannot be understood", file.display()))
                 .fact("reason", reason)

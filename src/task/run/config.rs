@@ -5,6 +5,7 @@
 
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::model::{Architecture, Head};
 use crate::task::course::StageConfig;
 use crate::task::resume::Job;
@@ -171,7 +172,7 @@ impl Config {
             format: u32,
             vgg_ft: String,
         }
-        let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
+        let text = files::read_text(file)?;
         let wrong = |e: toml::de::Error| damaged(file, &placed(&text, &e));
         let version: Version = toml::from_str(&text).map_err(wrong)?;
         if version.format != FORMAT {

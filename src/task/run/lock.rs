@@ -3,7 +3,7 @@
 //! In: the folder. Out: a [`Lock`] that ends with the process, however it ends, or who is asked to wait.
 
 use crate::error::{Error, Kind, Result};
-use crate::files::is_at;
+use crate::files::{self, is_at};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -28,6 +28,11 @@ impl Lock {
         let file = path.join(NAME);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
+        if std::fs::metadata(&file).is_ok_and(|there| !there.is_file()) {
+            return Err(
+                Error::new(Kind::Io, format!("{} is not a regular file", file.display())).help("remove it")
+            );
+        }
         for _ in 0..TRIES {
             let held = options.open(&file).map_err(|e| Error::io("create", &file, &e))?;
             match held.try_lock() {
@@ -51,7 +56,7 @@ pub(in crate::task) fn busy(path: &Path) -> Error {
 
 /// Whether a process has the folder at `path`, as far as that can be told.
 pub fn is_held(path: &Path) -> bool {
-    let Ok(file) = File::open(path.join(NAME)) else { return false };
+    let Ok(file) = files::open_regular(&path.join(NAME)) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 

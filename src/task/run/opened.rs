@@ -203,10 +203,16 @@ impl Run {
         }
         let found = Pretrained::open(&file)?;
         // The file knows what it was saved with; a `run.toml` that was edited would give its outputs other names.
-        let NetworkConfig { classes, preprocess, .. } = &self.config.network;
+        let NetworkConfig { classes, preprocess, resize, size: [h, w], .. } = &self.config.network;
+        let size = format!("{h}x{w}");
         // An older file has the names as they are.
         let (lines, former) = (in_lines(classes), classes.join("\n"));
-        for (key, told, formerly) in [("classes", &lines, &former), ("preprocess", preprocess, preprocess)] {
+        for (key, told, formerly) in [
+            ("classes", &lines, &former),
+            ("preprocess", preprocess, preprocess),
+            ("resize", resize, resize),
+            ("size", &size, &size),
+        ] {
             let saved = found.weights().metadata().get(key);
             if let Some(saved) = saved.filter(|saved| *saved != told && *saved != formerly) {
                 let line = |text: &str| text.lines().collect::<Vec<_>>().join(", ");
