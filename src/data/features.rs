@@ -62,12 +62,14 @@ impl Features {
         let right = info.dtype == safetensors::Dtype::F32
             && expected == Some(values.len())
             && values.end <= map.len()
-            && !recipe.labels.is_empty()
             && (1..=4).contains(&recipe.row.len())
             && recipe.files.len() == recipe.labels.len()
             && recipe.labels.iter().all(|&label| (label as usize) < recipe.classes.len());
         if !right {
             return Err(refuse(&"its tensors and its description do not agree"));
+        }
+        if recipe.labels.is_empty() {
+            return Err(refuse(&"it has no rows"));
         }
         let key = recipe.key()?;
         Ok(Self { recipe, key, map, values })

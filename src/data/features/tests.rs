@@ -143,3 +143,12 @@ fn rows_of_another_device_are_not_gone_on_with() {
     assert_eq!(writer(Writer::begin(&path, &recipe(5), "cuda").unwrap()).done(), 2);
     assert_eq!(writer(Writer::begin(&path, &recipe(5), "cpu").unwrap()).done(), 0);
 }
+
+/// Training on nothing would end well, with a loss that is no number.
+#[test]
+fn a_file_without_rows_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("train.safetensors");
+    let refused = writer(Writer::begin(&path, &recipe(0), "cpu").unwrap()).finish().err().unwrap();
+    assert!(refused.to_string().contains("it has no rows"), "{refused}");
+}

@@ -69,10 +69,9 @@ impl Memory {
         }
     }
 
-    /// `len` elements. `settle`, where there is no room, starts what was kept back, and until its guard goes nothing is kept back
-    /// anew; `spare`, where there still is none, gives back what can be made again:
-    /// a launch that waits may use memory whose buffer is gone already, and that memory may go to the system.
-    /// The context must be current, here and below.
+    /// `len` elements. Where there is no room, `settle` starts what was kept back, and until its guard goes nothing is kept
+    /// back anew: a launch that waits may use memory whose buffer is gone already, and that memory may go to the system.
+    /// Where there still is none, `spare` gives back what can be made again. The context must be current, here and below.
     pub fn alloc<Guard>(
         &self,
         dtype: Dtype,
