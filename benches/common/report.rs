@@ -50,6 +50,10 @@ fn kernels() -> Kernels {
     said("VGG_FT_BENCH_KERNELS", Kernels::Auto)
 }
 
+fn no_device(name: &str) -> ! {
+    panic!("VGG_FT_BENCH_DEVICE: there is no device `{name}`: cpu, cuda, cuda:N or emulator")
+}
+
 /// The card that `VGG_FT_BENCH_DEVICE` names (`cuda`, `cuda:N`), if it names one, and how `VGG_FT_BENCH_LAUNCHES` says to
 /// start kernels there: `serial`, in graphs, if it says nothing; `programmatic`; `single`, without graphs, so that a
 /// profiler shows every kernel by itself.
@@ -59,7 +63,7 @@ pub fn card() -> Option<cuda::Options> {
     let number = match number.strip_prefix(':').map(str::parse) {
         None if number.is_empty() => None,
         Some(Ok(number)) => Some(number),
-        _ => panic!("VGG_FT_BENCH_DEVICE: there is no device `{device}`: cpu, cuda, cuda:N or emulator"),
+        _ => no_device(&device),
     };
     let single = std::env::var("VGG_FT_BENCH_LAUNCHES").as_deref() == Ok("single");
     let launches = if single { Launches::Serial } else { said("VGG_FT_BENCH_LAUNCHES", Launches::Serial) };
@@ -82,9 +86,7 @@ pub fn device() -> Box<dyn Device> {
             let gpu = Gpu::new(Emulator::new(Options::fast()).unwrap()).unwrap();
             Box::new(gpu.with_precision(precision).with_kernels(kernels()).unwrap())
         }
-        Ok(other) => {
-            panic!("VGG_FT_BENCH_DEVICE: there is no device `{other}`: cpu, cuda, cuda:N or emulator")
-        }
+        Ok(other) => no_device(other),
     }
 }
 

@@ -5,34 +5,30 @@
 
 use super::mma::Tile;
 
-/// Bytes of shared memory that the system takes of a block, from 8.0 on.
-const SYSTEM: u32 = 1 << 10;
-
 /// What the largest known card of an architecture has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Multiprocessors.
     pub sms: usize,
-    /// Bytes of shared memory of one.
-    shared: u32,
+    /// KiB of shared memory that each of two blocks can have on one: half of it, less what the system takes of a block.
+    half: u32,
 }
 
 impl Room {
     /// An H100 SXM, H200 or GH200.
-    pub const HOPPER: Self = Self { sms: 132, shared: 228 << 10 };
+    pub const HOPPER: Self = Self { sms: 132, half: 113 };
 
     /// Of compute capability `capability` (80 for 8.0): T4, A100, RTX 3090, RTX 4090, H200. Newer ones are cut for an H200 as
     /// the plan of their memory is ([`Card::like`](crate::device::gpu::plan::Card::like)). (CUDA C++ Programming Guide,
     /// "Technical Specifications per Compute Capability".)
     pub fn of(capability: u32) -> Self {
-        let (sms, kib) = match capability {
-            ..80 => (40, 64),
-            80..86 => (108, 164),
-            86..89 => (82, 100),
-            89..90 => (128, 100),
-            _ => return Self::HOPPER,
-        };
-        Self { sms, shared: kib << 10 }
+        match capability {
+            ..80 => Self { sms: 40, half: 32 },
+            80..86 => Self { sms: 108, half: 81 },
+            86..89 => Self { sms: 82, half: 49 },
+            89..90 => Self { sms: 128, half: 49 },
+            _ => Self::HOPPER,
+        }
     }
 
     /// Blocks at once, two on each multiprocessor.
@@ -43,8 +39,7 @@ impl Room {
     /// Whether a multiprocessor has shared memory for two blocks of the tile: one of four warps leaves each of the
     /// multiprocessor's four schedulers a single warp, and nothing to do while that waits.
     pub fn takes_two(self, tile: Tile) -> bool {
-        let system = if self.shared <= 64 << 10 { 0 } else { SYSTEM };
-        2 * (tile.shared + system) <= self.shared
+        tile.shared <= self.half << 10
     }
 }
 
@@ -58,9 +53,8 @@ mod tests {
         for name in ["t4", "a100", "rtx3090", "rtx4090", "h100", "h200"] {
             let card = Card::named(name).unwrap();
             assert_eq!(Room::of(card.capability).sms, card.sms as usize, "{name}");
-            // One block may have all but what the system takes.
-            let system = if card.capability < 80 { 0 } else { SYSTEM };
-            assert_eq!(Room::of(card.capability).shared, card.limits().shared_opt_in + system, "{name}");
+            // A block alone may have all but what the system takes, 1 KiB from 8.0 on; of two it takes that twice.
+            assert_eq!(Room::of(card.capability).half, (card.limits().shared_opt_in >> 10) / 2, "{name}");
         }
     }
 
