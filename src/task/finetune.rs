@@ -6,25 +6,22 @@
 
 mod conclusion;
 mod origin;
+mod read;
 
 use super::base::Base;
-use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::{Estimate, Keeps, Learning};
-use super::extract::{self, named, opened};
+use super::extract::opened;
 use super::fit::HeadOptions;
 use super::output::{self, apart};
-use super::parts::{Cache, Part};
-use super::pictures::{decode, skipped};
 use super::remarks::{few_steps, idle, keeps_some, learned_elsewhere, other_pictures, twice, unvalidated};
 use super::report::{self, Material};
 use super::resume::{Job, conclude, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
-use super::stage::{Seen, Stages};
+use super::stage::Stages;
 use super::{Host, PictureOptions, limits};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::model::classes::told_from;
 use crate::model::{Architecture, Head, Network, Variant};
 use crate::random;
@@ -32,9 +29,9 @@ use conclusion::Conclusion;
 pub(super) use conclusion::{Measured, measure};
 pub use origin::Origin;
 use origin::other_classes;
+use read::Read;
 use serde_json::{Value, json};
 use std::path::{PathBuf, absolute};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// What to fine-tune.
@@ -123,23 +120,15 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let job = &job;
     let splits = opened(host, &job.data, job.validation_split, job.head.seed)?;
     let classes = splits.train.classes.clone();
-    if !job.named_classes.is_empty() && job.named_classes != classes {
-        if job.trained_classifier {
-            return Err(other_classes(job, &classes));
-        }
-        host.say(format_args!(
-            "note: the classes are those of the data, {}, not {} as in the configuration",
-            told_from(&classes, &job.named_classes),
-            told_from(&job.named_classes, &classes)
-        ));
-    }
+    named_classes(host, job, &classes)?;
     if splits.validation.is_none() {
         unvalidated(host, &job.stages, "--validation-split 0.2 holds a fifth of the pictures back for it");
     }
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
     job.stages.iter().try_for_each(|stage| stage.suits(&architecture, &classes))?;
-    if job.begin != Begin::Resume {
+    let resume = job.begin == Begin::Resume;
+    if !resume {
         job.stages.iter().try_for_each(|stage| stage.unfreezes(&architecture))?;
     }
     let places = places(&architecture, &job.stages)?;
@@ -158,80 +147,25 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     }
     let mut network = base.network(host, architecture, config.training.classifier_seed())?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
-    let (features, former) = (folder.features(), folder.former_features());
     tell_what_learns(host, &network, job);
     idle(host, &job.stages, network.architecture())?;
-    let resume = job.begin == Begin::Resume;
     let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
-    let mut parts = Vec::new();
-    let (mut test_pictures, mut unread) = (None, Vec::new());
-    let mut cache = Cache { folder: &features, former: former.as_deref(), limit: job.cache_limit, taken: 0 };
-    let tested = splits.test.as_ref().map(|folder| some(folder, job.test_pictures, job.head.seed));
-    if let (Some(all), Some(some)) = (&splits.test, &tested)
-        && some.len() < all.len()
-    {
-        host.say(format_args!("note: {} of {} test pictures are judged", some.len(), all.len()));
-    }
-    for (name, split) in named(&splits) {
-        let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
-        let pictures =
-            Arc::new(decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?);
-        unread.extend(skipped(&split.root, &pictures));
-        if name == "test" {
-            // Decoded now, so that what is wrong with it is known before the long work.
-            test_pictures = Some((split.root.clone(), pictures));
-            continue;
-        }
-        files::create_dir(&features)?;
-        let parted = job.validation_split.is_some().then_some(split.root.as_path());
-        stages.see(parts.len(), Listing::of_pictures(&split.root, &pictures)?, parted)?;
-        let from = extract::From {
-            variant: job.variant,
-            base: &base,
-            pictures: &job.pictures,
-            batch: job.head.batch,
-            parted: job.validation_split.map(|share| (share, job.head.seed)),
-        };
-        let still = job.stages.iter().zip(&places);
-        let wanted: Vec<usize> = still
-            .filter(|(stage, _)| name != "train" || stage.augment.is_none())
-            .map(|(_, &place)| place)
-            .collect();
-        parts.push(Part::new(host, &from, &network, (name, split), pictures, &wanted, &mut cache)?);
-    }
-    config.training.samples = [parts[0].pictures.len(), parts.get(1).map_or(0, |part| part.pictures.len())];
+    let read = Read::new(host, job, (&base, &network), (&splits, &places), &folder, &mut stages)?;
+    let pictures = &read.train().pictures;
+    config.training.samples = [pictures.len(), read.validation().map_or(0, |part| part.pictures.len())];
     config.training.digests = stages.digests();
     if !resume {
         other_pictures(host, job, &config.training.digests);
-        few_steps(host, &job.stages, job.head.batch, parts[0].pictures.len());
+        few_steps(host, &job.stages, job.head.batch, pictures.len());
     }
-    let others = [
-        ("validation", parts.get(1).map(|part| &part.pictures)),
-        ("test", test_pictures.as_ref().map(|(_, p)| p)),
-    ];
-    twice(host, &parts[0].pictures, &others);
-    if !resume && others.iter().any(|(_, pictures)| pictures.is_some()) {
+    twice(host, pictures, &read.judges());
+    if !resume && read.judges().iter().any(|(_, pictures)| pictures.is_some()) {
         learned_elsewhere(host, job, &config.training.digests[0]);
     }
     begins()?;
     folder.take_over(&config)?;
-    let rule = job.pictures.preprocess.rule();
     let before = stages.history.epochs.len();
-    let validation = {
-        let with = |stage: &StageConfig| if stage.augment.is_some() { 0 } else { usize::MAX };
-        let entered: Vec<usize> =
-            job.stages.iter().zip(&places).map(|(stage, &place)| place.min(with(stage))).collect();
-        let mut train = parts[0].ready(host, rule, &entered, needed)?;
-        let validation = parts.get(1).map(|part| part.ready(host, rule, &places, needed)).transpose()?;
-        for (index, (stage, &place)) in job.stages.iter().zip(&places).enumerate() {
-            let seen = Seen {
-                train: train.training(place, stage.augment.as_ref(), job.head.seed),
-                validation: validation.as_ref().map(|part| part.samples(place)),
-            };
-            stages.run(index, stage, &mut network, &seen)?;
-        }
-        validation
-    };
+    let validation = read.learn(host, job, &mut network, &mut stages, (&places, needed))?;
     let history = &stages.history;
     let trained = history.epochs.len() > before;
 
@@ -239,17 +173,21 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let mut conclusion = Conclusion::new(job, config, history, stages.seconds());
     // Whole from here on; the test's figures are added when they are there.
     folder.finish(&conclusion.config)?;
-    let judged = if let Some((root, pictures)) = test_pictures {
-        let tested = conclusion.test(host, &network, (root, &pictures), || stages.seconds());
+    let judged = if let Some((root, pictures)) = &read.test {
+        let tested = conclusion.test(host, &network, (root.clone(), pictures), || stages.seconds());
         tested.and_then(|judged| folder.finish(&conclusion.config).map(|()| Some(Ok(judged))))
-    } else if let (Some(part), Some(split), Some(&place)) = (&validation, &splits.validation, places.last()) {
-        let files = parts[1].pictures.files.clone();
-        Ok(Some(conclusion.validation(host, &network, (split, files), part.samples(place))))
+    } else if let (Some(samples), Some(part), Some(split), Some(&place)) =
+        (&validation, read.validation(), &splits.validation, places.last())
+    {
+        let files = part.pictures.files.clone();
+        Ok(Some(conclusion.validation(host, &network, (split, files), samples.samples(place))))
     } else {
         Ok(None)
     };
     drop(validation);
-    drop(parts);
+    let unread = read.unread;
+    // Before the features go: a file that is mapped cannot be removed everywhere.
+    drop(read.parts);
     let report = judged.and_then(|judged| {
         let material = Material { folder: &job.output, config: &conclusion.config, history, judged };
         report::attempt(host, &mut network, material)
@@ -258,7 +196,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     if !job.keep_features {
         folder.remove_features();
     } else {
-        keeps_some(host, &features);
+        keeps_some(host, &folder.features());
     }
     let text = conclusion.text + &report?;
     let mut value = run::told(&job.output, Some(&conclusion.config), history);
@@ -267,6 +205,25 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     value["skipped"] = unread.into();
     value["counters"] = host.counted().into();
     Ok((text, value))
+}
+
+/// Says where the classes of the data are not those that a configuration names.
+///
+/// # Errors
+/// [`Kind::Data`](crate::error::Kind::Data) when the classifier has learned those.
+fn named_classes(host: &Host, job: &Finetune, classes: &[String]) -> Result<()> {
+    if job.named_classes.is_empty() || job.named_classes == classes {
+        return Ok(());
+    }
+    if job.trained_classifier {
+        return Err(other_classes(job, classes));
+    }
+    host.say(format_args!(
+        "note: the classes are those of the data, {}, not {} as in the configuration",
+        told_from(classes, &job.named_classes),
+        told_from(&job.named_classes, classes)
+    ));
+    Ok(())
 }
 
 /// Whether the memory has room for the job on `splits`.

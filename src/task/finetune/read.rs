@@ -1,0 +1,132 @@
+//! What a job reads: the pictures of all splits, and the activations of the layers that stay as they are.
+//!
+//! In: the splits, the network, the layers at which stages enter. Out: training and validation as parts, the test's
+//! pictures, what could not be read.
+
+use super::{Finetune, some};
+use crate::data::{Pictures, Splits};
+use crate::error::Result;
+use crate::files;
+use crate::model::Network;
+use crate::task::base::Base;
+use crate::task::contents::Listing;
+use crate::task::extract::{self, named};
+use crate::task::parts::{Cache, Part, Ready};
+use crate::task::pictures::{decode, skipped};
+use crate::task::stage::{Seen, Stages};
+use crate::task::{Host, run};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The pictures of a job.
+pub(super) struct Read {
+    /// Training, and validation if there is one.
+    pub parts: Vec<Part>,
+    /// The folder of the test split, and its pictures.
+    pub test: Option<(PathBuf, Arc<Pictures>)>,
+    /// Those that could not be read, for machines.
+    pub unread: Vec<Value>,
+}
+
+impl Read {
+    /// Reads `splits` for stages that enter at `places`, and computes what is kept of them. `stages` is told what it learns
+    /// from before anything is computed.
+    ///
+    /// # Errors
+    /// Of pictures, files and device; [`Kind::Data`](crate::error::Kind::Data) when a run that is taken up began with
+    /// others.
+    pub fn new(
+        host: &Host,
+        job: &Finetune,
+        (base, network): (&Base, &Network),
+        (splits, places): (&Splits, &[usize]),
+        folder: &run::Folder,
+        stages: &mut Stages<'_>,
+    ) -> Result<Self> {
+        let (features, former) = (folder.features(), folder.former_features());
+        let mut cache =
+            Cache { folder: &features, former: former.as_deref(), limit: job.cache_limit, taken: 0 };
+        let from = extract::From {
+            variant: job.variant,
+            base,
+            pictures: &job.pictures,
+            batch: job.head.batch,
+            parted: job.validation_split.map(|share| (share, job.head.seed)),
+        };
+        let tested = splits.test.as_ref().map(|folder| some(folder, job.test_pictures, job.head.seed));
+        if let (Some(all), Some(some)) = (&splits.test, &tested)
+            && some.len() < all.len()
+        {
+            host.say(format_args!("note: {} of {} test pictures are judged", some.len(), all.len()));
+        }
+        let mut read = Self { parts: Vec::new(), test: None, unread: Vec::new() };
+        for (name, split) in named(splits) {
+            let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
+            let pictures = decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?;
+            let pictures = Arc::new(pictures);
+            read.unread.extend(skipped(&split.root, &pictures));
+            if name == "test" {
+                // Decoded now, so that what is wrong with it is known before the long work.
+                read.test = Some((split.root.clone(), pictures));
+                continue;
+            }
+            files::create_dir(&features)?;
+            let parted = job.validation_split.is_some().then_some(split.root.as_path());
+            stages.see(read.parts.len(), Listing::of_pictures(&split.root, &pictures)?, parted)?;
+            let still = job.stages.iter().zip(places);
+            let kept: Vec<usize> = still
+                .filter(|(stage, _)| name != "train" || stage.augment.is_none())
+                .map(|(_, &place)| place)
+                .collect();
+            read.parts.push(Part::new(host, &from, network, (name, split), pictures, &kept, &mut cache)?);
+        }
+        Ok(read)
+    }
+
+    /// What is learned from.
+    pub fn train(&self) -> &Part {
+        &self.parts[0]
+    }
+
+    /// What every epoch is checked on.
+    pub fn validation(&self) -> Option<&Part> {
+        self.parts.get(1)
+    }
+
+    /// The pictures that must not be among those of training, by name.
+    pub fn judges(&self) -> [(&'static str, Option<&Arc<Pictures>>); 2] {
+        [
+            ("validation", self.validation().map(|part| &part.pictures)),
+            ("test", self.test.as_ref().map(|(_, pictures)| pictures)),
+        ]
+    }
+
+    /// Runs all stages, which enter at `places` and need so many bytes of the device. Gives the validation's samples.
+    ///
+    /// # Errors
+    /// Those of [`Part::ready`] and [`Stages::run`].
+    pub fn learn(
+        &self,
+        host: &Host,
+        job: &Finetune,
+        network: &mut Network,
+        stages: &mut Stages<'_>,
+        (places, needed): (&[usize], u64),
+    ) -> Result<Option<Ready<'_>>> {
+        let rule = job.pictures.preprocess.rule();
+        let augmented = job.stages.iter().map(|stage| stage.augment.is_some());
+        let entered: Vec<usize> =
+            augmented.zip(places).map(|(a, &place)| if a { 0 } else { place }).collect();
+        let mut train = self.train().ready(host, rule, &entered, needed)?;
+        let validation = self.validation().map(|part| part.ready(host, rule, places, needed)).transpose()?;
+        for (index, (stage, &place)) in job.stages.iter().zip(places).enumerate() {
+            let seen = Seen {
+                train: train.training(place, stage.augment.as_ref(), job.head.seed),
+                validation: validation.as_ref().map(|part| part.samples(place)),
+            };
+            stages.run(index, stage, network, &seen)?;
+        }
+        Ok(validation)
+    }
+}
