@@ -13,7 +13,8 @@
 //   scaling    LossScale     in       if the loss was scaled: g is scaled back; a g that is not finite skips the step
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
-// the first blocks of all (tensors.cuh). Every operation is rounded by name: the cpu's bits.
+// the first blocks of all (tensors.cuh). Every operation is rounded by name: the cpu's bits, but for states below
+// 2^-126, which the cpu sets to 0 (src/device/cpu/tensors.rs, `settled`).
 // Reads 16 bytes and writes 12 per element for 12 flops: bound by bandwidth.
 
 #include "loss_scale.cuh"

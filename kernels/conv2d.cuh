@@ -7,7 +7,7 @@
 // filters, a thread 8 x 8 (tile.cuh). A step takes eight channels of one tap: thread t reads those of row
 // t's pixel, and half of those of filter t/2.
 //
-// 12.25 KiB shared memory in two stages. Per step 6 KiB are read for 128 kflop: 21 flops per byte, which
+// 12.25 KiB shared memory in two stages. Per step 6 KiB are read for 131 kflop: 21 flops per byte, which
 // L2 serves.
 
 #pragma once

@@ -23,6 +23,7 @@
 #include "params.cuh"
 #include "window.cuh"
 
+// A block of BM x BN takes K in steps of BK, a warp of it WM x WN; so many stages are in shared memory.
 template <class T_, int BM_, int BN_, int BK_, int WM_, int WN_, int STAGES_>
 struct Tile {
     using T = T_;
@@ -51,7 +52,7 @@ __device__ __forceinline__ Stride stride_of(const int pixels, const int h, const
 struct Place {
     int n, i, j;
 
-    __device__ __forceinline__ void forward(const Stride by, const int h, const int w)
+    __device__ __forceinline__ void advance(const Stride by, const int h, const int w)
     {
         j += by.j;
         const bool line = j >= w;
@@ -199,7 +200,7 @@ __device__ __forceinline__ void convolve(
             const int pixel = spot.row + row + k * APART;
             offset[k] = pixel * channels;
             inside[k] = pixel < rows ? taps_inside(place.i, place.j, h, w) : 0;
-            place.forward(by, h, w);
+            place.advance(by, h, w);
         }
     } else {
         const int corner = row % 4;
@@ -210,7 +211,7 @@ __device__ __forceinline__ void convolve(
             const int i = place.i * 2 + corner / 2, j = place.j * 2 + corner % 2;
             offset[k] = ((place.n * h + i) * w + j) * channels;
             inside[k] = spot.row + row + k * APART < rows ? taps_inside(i, j, h, w) : 0;
-            place.forward(by, h / 2, w / 2);
+            place.advance(by, h / 2, w / 2);
         }
     }
 
@@ -252,6 +253,7 @@ __device__ __forceinline__ void convolve(
         if (c >= channels) {
             c = 0;
             ++tap;
+            // One pixel to the right; from a row's last tap (0, +1) to the next row's first (+1, -1) it is w - 2.
             shift += tap % 3 ? channels : (w - 2) * channels;
         }
     };
@@ -389,16 +391,16 @@ __device__ __forceinline__ void backward_weight(
             const bool inside = unsigned(place.i + up) < unsigned(h) && unsigned(place.j + left) < unsigned(w);
             copy(MINE_A + k, b + B::at(k_row_b + k * APART_B, thread % WIDE_B), input_at(k),
                  inside && other + k * APART_B < end && channel < c_in);
-            place.forward(by, h, w);
+            place.advance(by, h, w);
         }
         other += Tile::BK;
         input += Tile::BK * c_in;
     };
     float bias[CHUNK<T>] = {};
-    int turn = biases ? blockIdx.x : 0x7fffffff;        // steps until the block's next one
+    int until = biases ? blockIdx.x : 0x7fffffff;       // steps until the block's next one
     const auto look = [&](const unsigned a) {
-        if (IS_3XTF32<T> || turn-- > 0) return;
-        turn = gridDim.x - 1;
+        if (IS_3XTF32<T> || until-- > 0) return;
+        until = gridDim.x - 1;
         #pragma unroll
         for (int k = 0; k < MINE_A; ++k)
             add_chunk<T>(bias, load_chunk(a + A::at(k_row_a + k * APART_A, thread % WIDE_A)));

@@ -5,7 +5,8 @@
 //   backward_input    M = pixels, N = channels, K = (tap, c_out), with the filter rotated by 180 degrees
 //
 // The same implicit GEMM as in conv2d_mma.cuh, for channels and filters in multiples of 64. The matrix of pixels is
-// never laid out: TMA in im2col mode gathers what a tap sees of a run of pixels, with zeros around the map.
+// never laid out: TMA in im2col mode gathers what a tap sees of a run of pixels, with zeros around the map. (`Tile` and
+// `convolve` here are not those of conv2d_mma.cuh; no file includes both.)
 //
 // A block is three warpgroups. Two are consumers: each computes half of the tile's rows. One thread of the third is
 // the producer: it asks TMA for the operands of the next steps, K = 64 each (32 of tf32), into a ring of stages. A
@@ -61,7 +62,7 @@ struct Tile {
 template <int STAGES> struct Ring {
     int stage = 0, parity = 0;
 
-    __device__ __forceinline__ void forward()
+    __device__ __forceinline__ void advance()
     {
         if (++stage == STAGES) {
             stage = 0;
@@ -194,7 +195,7 @@ __device__ __forceinline__ void produce_step(
     } else {
         load_box(a + Tile::STAGE_A, weight, arrived, tap * channels + c, first);
     }
-    ring.forward();
+    ring.advance();
 }
 
 // The producer: all steps of all tiles of the block.
@@ -220,7 +221,7 @@ __device__ __forceinline__ void produce(
         // The other block's consumers still arrive at this one's barriers: it may not exit before the last of them.
         for (int stage = 0; stage < Tile::STAGES; ++stage) {
             wait(empty(shared + Tile::BARRIERS, ring.stage), ring.parity ^ 1);
-            ring.forward();
+            ring.advance();
         }
     }
 }
@@ -260,7 +261,7 @@ __device__ __forceinline__ void consume(
         wgmma_wait<1>();
         if (step > 0 && is_elected) free_stage<Tile>(barriers, before);
         before = ring.stage;
-        ring.forward();
+        ring.advance();
     }
     wgmma_wait<0>();
     if (is_elected) free_stage<Tile>(barriers, before);

@@ -12,7 +12,7 @@
 //
 // The second convolution is that of conv2d_sm90_halo.cuh, but TMA does not load its boxes of z: a warpgroup computes
 // them by mma.sync from the pictures. The 27 numbers of a pixel's window are one product of K = 32; its 64 filters
-// stay in registers. A box is 10 x 34 pixels, so a third of z is computed twice: 0.7 million multiply-adds beside 9.4
+// stay in registers. A box is 10 x 34 pixels, so a third more of z is computed than there is: 0.7 million multiply-adds beside 9.4
 // million of wgmma. In return z is neither written nor read: 58 MB each way for 20 pictures of 150x150.
 //
 // The two consumers take turns: while one stores its half of a tile the other multiplies.
@@ -180,7 +180,7 @@ __device__ __forceinline__ void produce_first(
         fence_proxy_async();
         __syncwarp();
         if (thread % 32 == 0) arrive(full(boxes, box.stage));
-        box.forward();
+        box.advance();
     }
 }
 

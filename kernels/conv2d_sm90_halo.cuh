@@ -77,14 +77,14 @@ __device__ __forceinline__ void produce_halo(
             wait(empty(boxes, box.stage), box.parity ^ 1);
             arrive_expect_tx(full(boxes, box.stage), Halo::BOX);
             load_box(shared + box.stage * Halo::BOX_ROOM, x, full(boxes, box.stage), c, at.x - 1, at.y - 1, at.n);
-            box.forward();
+            box.advance();
             if constexpr (!Halo::STAY) {
                 for (int tap = 0; tap < 9; ++tap) {
                     wait(empty(taps, ring.stage), ring.parity ^ 1);
                     arrive_expect_tx(full(taps, ring.stage), Halo::STAGE);
                     load_box(shared + Halo::WEIGHTS + ring.stage * Halo::STAGE, weight, full(taps, ring.stage),
                              tap * channels + c, at.filter);
-                    ring.forward();
+                    ring.advance();
                 }
             }
         }
@@ -123,10 +123,10 @@ __device__ __forceinline__ void consume_halo(
                 if (tap == 0 && c > 0) arrive(empty(boxes, box_before));
             }
             before = stage;
-            if (!Halo::STAY) ring.forward();
+            if (!Halo::STAY) ring.advance();
         }
         box_before = box.stage;
-        box.forward();
+        box.advance();
     }
     // The last wgmma of this warp are issued, and the other consumer's queue behind them. Turns set the pace alone: no data
     // depend on them.

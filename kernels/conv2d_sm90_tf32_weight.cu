@@ -13,10 +13,10 @@
 // come as tensor maps that make TMA round to tf32, to the nearest, as it copies. Names say filters x (tap, channel) of a
 // block's tile; blocks are persistent and share steps (stream-K), as in conv2d_sm90_weight.cuh.
 //
-// K = pixels, and both operands lie across it: a row of x or dy is a pixel. wgmma takes bf16 so, but tf32 only K-major
-// from shared memory. From registers it takes any layout, because a thread loads what it multiplies. So the operands are
-// swapped: M = (tap, channel), whose pixels TMA gathers for each tap and threads load from where they are, and N =
-// filters, of which one launch before makes rows of 32 pixels, whole lines of memory, those of a step side by side. x
+// K = pixels, and both operands lie across it: a row of x or dy is a pixel. wgmma accepts such operands in bf16. In tf32
+// it accepts only K-major from shared memory, but any layout from registers, because there threads do the loading. So
+// operands are swapped: M is (tap, channel), whose pixels TMA gathers for each tap and threads load, one step ahead of
+// the wgmma; N is the filters, of which a launch before makes rows of 32 pixels, those of a step side by side. x
 // would be worse to turn: 32 pixels in a row cross the ends of the map's lines, where every tap needs other zeros. What
 // turns dy reads and writes it once, 8 bytes an element, and sums the gradient of the bias as well.
 //
@@ -99,7 +99,7 @@ __device__ __forceinline__ void backward_weight(
                                 tap[k] % 3);
                 // Past the last filter are those of the next step: nobody reads those columns either.
                 load_box(a + Tile::STAGE_A, turned, arrived, 0, step * int(p.c_out) + filter);
-                ring.forward();
+                ring.advance();
             }
             at += last - first;
         }
@@ -136,7 +136,7 @@ __device__ __forceinline__ void backward_weight(
         wgmma_wait<1>();
         if (!is_first) free(before);
         before = ring.stage;
-        ring.forward();
+        ring.advance();
     };
     for (int at = begin; at < end;) {
         const int tile = at / steps, first = at % steps, last = min(steps, first + end - at);

@@ -12,7 +12,7 @@ template <class Tile> constexpr int WEIGHT_SHARED = Tile::STAGES * (Tile::STAGE 
 
 // What a block's steps `begin` to `end` give of the bias' gradient, by one warp of the producer's warpgroup:
 // consumers, whose wgmma decide the kernel's time, do nothing for it. All column tiles of a filter see the same dy,
-// so with T column tiles, each sums every T-th step (6th to 24th): 16 KiB of shared memory and about 1000
+// so with T column tiles, each sums every T-th step (3rd to 24th): 16 KiB of shared memory and about 1000
 // instructions of a warp, which the ring's other stages hide. A tile's sums go to a row of biases as its parts go to
 // a slot.
 template <class Tile>
@@ -42,7 +42,7 @@ __device__ __forceinline__ void sum_biases(
             }
             __syncwarp();
             if (lane == 0) arrive(empty(barriers, ring.stage));
-            ring.forward();
+            ring.advance();
         }
         float* to = biases + ((int(blockIdx.x) + tile) * Tile::BM + lane % 8 * 8);
         #pragma unroll
@@ -62,8 +62,14 @@ __device__ __forceinline__ void sum_biases(
 
 // parts: partial sums of dweight, in slots of BM filters by BN columns (tap, channel). Blocks share the steps evenly,
 // 64 pixels of one tile each, tile after tile (stream-K): block g of G computes steps g·all/G to (g+1)·all/G, and its
-// part of tile t goes to slot g + t, which no other block or tile uses. biases: a row of BM filters for each slot; or
-// null.
+// part of tile t goes to slot g + t, which no other block or tile uses. Of 3 tiles of 4 steps and 5 blocks, say:
+//
+//   step     0  1 | 2  3 || 4  5  6 | 7 || 8 | 9 10 11
+//   tile         0       ||      1      ||      2
+//   block     0   |  1   ||    2    | 3 || 3 |    4
+//   slot      0   |  1   ||    3    | 4 || 5 |    6
+//
+// biases: a row of BM filters for each slot; or null.
 template <class Tile>
 __device__ __forceinline__ void backward_weight(
     const Conv2d& p, const TensorMap* x, const TensorMap* dy, float* RESTRICT parts, float* RESTRICT biases)
@@ -108,7 +114,7 @@ __device__ __forceinline__ void backward_weight(
                 for (int k = 0; k < Tile::BN / 64; ++k)
                     load_pixels(a + Tile::STAGE_A + k * BOX_64, x, arrived, channel[k], corner.w, corner.h, corner.n,
                                 i[k], j[k]);
-                ring.forward();
+                ring.advance();
             }
             at += last - first;
         }
@@ -137,7 +143,7 @@ __device__ __forceinline__ void backward_weight(
             wgmma_wait<1>();
             if (step > first && is_elected) arrive(empty(barriers, before));
             before = ring.stage;
-            ring.forward();
+            ring.advance();
         }
         wgmma_wait<0>();
         if (is_elected) arrive(empty(barriers, before));

@@ -37,8 +37,8 @@
 // Implementation: conv2d_mma.cuh; split-K: conv2d_parts.cuh; channels that are no whole chunks of 16 bytes, and
 // pictures (rgb): conv2d_any.cuh.
 //
-// Three products for each byte of shared memory make a block of 128 x 64 busy enough; accumulators, their terms and two
-// operands for each leave no registers for more. A step of 16 is two of mma: with four, the compiler spilled.
+// Each byte from shared memory serves three products, so a block of 128 x 64 keeps the tensor cores busy. A larger one
+// does not fit: accumulators, the terms of a step and two parts of each operand take all registers. A step of 16 is two of mma: with four, the compiler spilled.
 
 #include "conv2d_entries.cuh"
 

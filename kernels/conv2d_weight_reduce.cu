@@ -121,9 +121,9 @@ __device__ __forceinline__ void reduce(
     epilogue.apply(my, sum);
 }
 
-// The blocks of a tile: that of a step s is the last g with g·all/blocks <= s, so ((s + 1)·blocks - 1)/all, where all
-// are the steps of all tiles. Of a tile's first and last step that can be divided by its steps first, and then 32
-// bits are enough: a sixth of a thread's instructions less. Of block g the tile's slot is g + tile.
+// The blocks of a tile. Step s belongs to the last block g that begins at or before it, g·all/blocks <= s:
+// g = ((s + 1)·blocks - 1)/all, where all = tiles·steps. For the first and the last step of a tile `steps` cancels, so 32
+// bits are enough: a sixth of a thread's instructions less. Block g's part of a tile is in slot g + tile.
 struct Blocks {
     unsigned first, last;
 };

@@ -15,8 +15,8 @@
 // same addresses. f16 has bf16's fragments, but is multiplied by two mma of K = 8: sm_75 has no more.
 //
 // 3xTF32 (CUTLASS' name): an f32 operand is split into big, the nearest tf32, and small, the remainder, of which the
-// tensor core truncates at most one bit: together they are off by 2^-24 of the operand, as if f32 had rounded it. A
-// product is small·big + big·small + big·big, the small ones first; small·small, at most 2^-22 of it and of either
+// tensor core truncates at most one bit: together they are off by at most 2^-23 of the operand, one unit in its last
+// place, and by 2^-24.5 in the root mean square. A product is small·big + big·small + big·big, the small ones first; small·small, at most 2^-22 of it and of either
 // sign, is left out. Tensor cores round accumulators toward zero, always in the same direction, and over K = 4608
 // that adds up to 30 to 50 times the error of fused multiply-adds (arXiv:2203.03341 says why). So the three products
 // of a step start from zero, and an ordinary addition, which rounds to nearest, adds them to the accumulators: the
@@ -213,9 +213,9 @@ template <class T, int CHUNKS> struct MNMajor {
 };
 
 // Where a lane's word of an MN-major tile of 32-bit numbers lies: K = 8k + 4·half + member, number 8·eight + group of
-// the warp's, which begin at `first`, a multiple of as many. The lane's own place is one exclusive or away from all
-// others, as the bits of `first` and of `eight` are apart, and a row of K is a constant away: so the loop has one
-// operation for two loads, and the rest is in their immediate offsets. Written as Layout::at, it has five.
+// the warp's, which begin at `first`, a multiple of as many. `first` and `eight` set different bits, so every address is
+// the lane's own place xor a constant, plus a constant for the row of K: one operation for two loads, whose immediate
+// offsets hold the rest. Written as Layout::at, it has five.
 template <class Layout> __device__ __forceinline__ int word_offset(const int first, const int eight, const int k, const int half)
 {
     const int lane = threadIdx.x % 32;

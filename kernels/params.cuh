@@ -4,8 +4,8 @@
 // has padding, so its Rust twin (src/device/gpu/params.rs) has the same bytes. A unit test reads this file
 // and compares names, order, types and places: one field a line.
 //
-// No tensor has 2^31 elements or more (the host refuses them), so an int holds every offset; but for the set of
-// pictures that augment takes some of, whose places it counts in 64 bits.
+// No tensor has 2^31 elements or more (the host refuses it), so an int holds every offset. The one exception is the set
+// of pictures that augment gathers from, whose offsets have 64 bits.
 
 #pragma once
 
@@ -65,7 +65,7 @@ struct Conv2d {
     unsigned c_out;
 };
 
-// Tiles first to first + count of a map (n, h, w, c), of the high x wide of each picture.
+// Tiles first to first + count of a map (n, h, w, c), of the `high` x `wide` tiles of each picture.
 struct Tiles {
     unsigned h;
     unsigned w;
@@ -142,7 +142,8 @@ struct Dropout {
 
 // Up to 64 tensors that one launch steps through (tensors.cuh). Blocks are dealt out in order: tensor k
 // has those from first[k] on; the first of a place that holds no tensor is the largest number there is.
-// A state that the rule does not keep is null, and so is the shadow of a weight that has none. With rule and
+// `velocity` is v, the mean of g² in RMSprop and AdamW (Keras' name); the running step, which others call velocity, is
+// `momentum`. A state that the rule does not keep is null, and so is the shadow of a weight that has none. With rule and
 // adjustment the bytes stay below the 4096 that a kernel takes.
 struct Tensors {
     const float* gradient[64];

@@ -1,7 +1,8 @@
 // rmsprop.cuh   one number's step: v = rho·v + (1-rho)·g²,  w = w - rate·g / √(v + epsilon)
 //
 // As keras.optimizers.RMSprop, epsilon inside the root. Every operation is rounded by name, so that the
-// compiler fuses nothing: the step has the cpu's bits, and the same bits wherever it is inlined.
+// compiler fuses nothing: the step has the same bits wherever it is inlined, and the cpu's, but for a v below
+// 2^-126, which the cpu sets to 0 (src/device/cpu/tensors.rs, `settled`).
 
 #pragma once
 

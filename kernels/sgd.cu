@@ -11,7 +11,8 @@
 //   scaling    LossScale     in       if the loss was scaled: g is scaled back; a g that is not finite skips the step
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
-// the first blocks of all (tensors.cuh). Every operation is rounded by name: the cpu's bits.
+// the first blocks of all (tensors.cuh). Every operation is rounded by name: the cpu's bits, but for states below
+// 2^-126, which the cpu sets to 0 (src/device/cpu/tensors.rs, `settled`).
 // Reads 8 bytes and writes 4 per element for 2 flops (8 bytes more with momentum): bound by bandwidth.
 
 #include "loss_scale.cuh"

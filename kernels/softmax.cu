@@ -16,7 +16,7 @@
 //
 // One warp per row, lane l takes the columns l, l+32 …; four rows per block of 128, no shared memory.
 // Rows are few and stay in L1, so they are read again rather than kept.
-// Reads and writes 4 bytes per element, 1 exponential (2 where the gradient is asked for).
+// Reads and writes 4 bytes per element, 2 exponentials (of `softmax_cross_entropy` 1 where no gradient is asked for).
 
 #include "common.cuh"
 #include "params.cuh"

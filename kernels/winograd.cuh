@@ -9,6 +9,14 @@
 // powers of its point. Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016. The points
 // are those of the cpu device (src/device/cpu/winograd/form.rs): near to 1, which keeps the error small.
 //
+// Why it works, in one dimension: F(2,3) at 0, 1, -1 and infinity has four products for two outputs, where the sum
+// takes six.
+//
+//   m0 = (d0-d2)·g0    m1 = (d1+d2)·(g0+g1+g2)/2    m2 = (d2-d1)·(g0-g1+g2)/2    m3 = (d3-d1)·g2
+//   y0 = m0+m1+m2 = d0·g0 + d1·g1 + d2·g2           y1 = m1-m2+m3 = d1·g0 + d2·g1 + d3·g2
+//
+// d = 1 2 3 4 and g = 1 1 1 make m = -2, 7.5, 0.5, 2 and y = 6, 9. Nested in both dimensions: 16 products for 36.
+//
 // Each function is one of the matrices times a vector.
 
 #pragma once

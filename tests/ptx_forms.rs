@@ -113,7 +113,7 @@ fn every_spelling_of_the_table_has_a_form() {
     assert!(missing.is_empty(), "no form in tests/ptx/forms tries {missing:?}");
 }
 
-/// What decode.rs and decode_memory.rs know beside the table: all words of one list with all of the next.
+/// What src/ptx/decode/ knows beside the table: all words of one list with all of the next.
 const DECODER: [&[&[&str]]; 17] = [
     &[
         &["setp."],

@@ -11,6 +11,15 @@
 //   B      filter group, the same channels
 //   acc    pixels group and group + 8, of both filters 2·member, + 1
 //
+// A lane's four words of A; in each square are the lanes that hold its rows, a row four lanes:
+//
+//   channels           0 1   2 3   4 5   6 7     8 9  10 11  12 13  14 15
+//   pixel 0             0     1     2     3       0     1      2      3
+//   pixel 1             4     5     6     7       4     5      6      7
+//     ...                     a[0]                        a[2]
+//   pixel 7            28    29    30    31      28    29     30     31
+//   pixels 8 to 15            a[1]                        a[3]
+//
 // Two neighbouring channels are one word of memory, so that a lane loads its fragments as they are. A warp has
 // 32 pixels x 32 filters: 16 words a lane for 8 instructions. A block is four warps, one above the other. Grid
 // (pixels/128, filters/32). No shared memory. Per step (16 channels) a warp reads 2 KiB for 33 kflop: 16 flops

@@ -12,6 +12,13 @@
 //               eight rows have at one depth into the same four banks; so chunk k of row r stands at place k xor
 //               r % 8: those eight fill all banks once, and so do the eight chunks of a row.
 //
+//                 place (four banks)   0  1  2  3  4  5  6  7
+//                 chunk of row 0       0  1  2  3  4  5  6  7
+//                 chunk of row 1       1  0  3  2  5  4  7  6
+//                 chunk of row 2       2  3  0  1  6  7  4  5
+//                   ...
+//                 chunk of row 7       7  6  5  4  3  2  1  0
+//
 // A block of 2 x 2 warps has 64 pixels x 64 filters, a warp 32 x 32 as before. Grid (pixels/64, filters/64).
 // 48 KiB shared memory. Per step (64 channels) a block reads 16 KiB for 524 kflop: 32 flops per byte.
 //

@@ -9,7 +9,9 @@
 //   consumers   two warpgroups, each with half of the tile's pixels; a wgmma is in flight while the next is issued
 //   ring        four stages. `full` of a stage: its bytes have come. `empty`: both consumers have done with it. A
 //               barrier's phases change parity each time around; that before the first counts as over.
-//   setmaxnreg  the producer's registers go to the consumers: accumulators of 128 x 128 take 128 of each thread
+//   setmaxnreg  the producer's registers go to the consumers: accumulators of 128 x 128 take 128 of each thread. 384
+//               threads begin with 168 each, 64512 of 65536; the producer's 128 give back 128 each, the consumers'
+//               256 take 64 each: 16384 both ways
 //   persistent  a block for each multiprocessor does tiles b, b + grid, ...: the producer is at the next tile while
 //               the consumers store the last one
 //
@@ -50,7 +52,7 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
 
     // Producer and consumers go around the ring by themselves.
     int stage = 0, parity = 0;
-    const auto forward = [&] {
+    const auto advance = [&] {
         if (++stage == STAGES) {
             stage = 0;
             parity ^= 1;
@@ -69,7 +71,7 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
                     arrive_expect_tx(full(stage), STAGE);
                     load_pixels(a, &x, full(stage), c, left, top, n, tap / 3, tap % 3);
                     load_box(a + TILE_A, &weight, full(stage), tap * c_in + c, tile % across * COLUMNS);
-                    forward();
+                    advance();
                 }
             }
         }
@@ -97,7 +99,7 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
             wgmma_wait<1>();
             if (step > 0 && is_elected) arrive(empty(before));
             before = stage;
-            forward();
+            advance();
         }
         wgmma_wait<0>();
         if (is_elected) arrive(empty(before));

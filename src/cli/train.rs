@@ -64,7 +64,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub label_smoothing: f64,
     /// What samples of each class count: auto (every class the same), or one number per class
-    #[arg(long, value_name = "auto|W,W,…", value_parser = super::values::class_weights)]
+    #[arg(long, value_name = "auto|W,W,…", allow_hyphen_values = true, value_parser = super::values::class_weights)]
     pub class_weights: Option<ClassWeights>,
     /// The figure by which epochs are compared
     #[arg(long, value_name = "FIGURE", default_value = "val_loss", value_parser = super::values::monitor())]

@@ -1,8 +1,8 @@
 //! What a [`Call`] costs at least: floating-point operations, and bytes that no device can save.
 //!
-//! Operations are those of the formula in `call.rs`, as an implicit GEMM executes them: a multiply-add is
-//! two, taps on the padding count, the bias and ReLU of a layer do not, nor what is summed beside a product, nor do
-//! comparisons; an exponential, a root and a quotient are one each. Bytes are compulsory: every operand once, whole.
+//! Operations are those of the formula in `call.rs`, as an implicit GEMM executes them. A multiply-add counts two; taps
+//! on the padding count; a layer's bias and ReLU, sums made beside a product, and comparisons do not; an exponential, a
+//! root or a quotient counts one. Bytes are compulsory: every operand once, whole.
 //! An operand that is changed in place is read and written.
 
 use super::call::Slot;

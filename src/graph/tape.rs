@@ -1,8 +1,8 @@
 //! The tape: what happened, in order, and how to go back.
 //!
 //! In: an op's output and a closure that turns its gradient into those of the inputs. Out: one
-//! gradient per learning parameter, handed over as soon as it is complete: the large ones, products of weights
-//! under plain RMSprop, are used at once, so that their memory goes back; the others wait for the step.
+//! gradient for each parameter that learns, handed over as soon as it is complete. Under plain RMSprop the weights'
+//! gradients, the large ones, are used there and then and their memory is freed; the others wait for the step's end.
 
 use super::gradient::{Arrived, Flow, Gradient};
 use super::tensor::{Parameter, Tensor};

@@ -142,9 +142,9 @@ pub fn kept(precision: Precision, want: Vec<Near>) -> Output {
 /// Sums in f32, within the bound of `Sum::near`: EPS·(2 + √terms) of the sum of magnitudes. That counts roundings of any
 /// sign; tensor cores cut, always towards zero, once for four products or more and by an EPS of the partial sum at most.
 /// Numbers are of both signs, so partial sums grow as √terms where magnitudes grow as terms, and all cuts together stay
-/// below EPS·√terms / 4. Of split factors each product lacks besides 2^-24 of it for what either factor's two parts leave
-/// out and 2^-22 at most for the product of the small parts: together 3 EPS of the sum of magnitudes, were all of one
-/// sign, which is what the bound allows a single term.
+/// below EPS·√terms / 4. Of split factors each product lacks besides 2^-23 of it at most for what either factor's two parts
+/// leave out, and 2^-22 at most for the product of the small parts: together 4 EPS of the sum of magnitudes, were all of
+/// one sign and at their largest, which is what the bound allows four terms; of fewer they never all are.
 fn sums(kind: Numbers, want: Vec<Near>) -> Vec<Near> {
     match kind {
         Integers => want.into_iter().map(|near| Near::exactly(near.value)).collect(),

@@ -4,8 +4,8 @@
 //! for the same sizes again and again, and the first touch of 100 MB of fresh pages costs tens of
 //! milliseconds; so dropped storage waits in a list per size, and the smallest that is large enough, but no more than
 //! [`LARGER`] times as large, is taken: a network's maps shrink from layer to layer, and a layer's map lies where
-//! an earlier one did. What the lists hold together is bounded ([`Memory::bound`]): what would go past that first frees
-//! what has waited longest: sizes nobody asks for any more. Where the system has no room for
+//! an earlier one did. What waits together is bounded ([`Memory::bound`]): when that would be exceeded, what has
+//! waited longest is freed first, since nobody asks for that size any more. Where the system has no room for
 //! a buffer, all that waits is given back first.
 
 use super::kept::Kept;

@@ -1,7 +1,7 @@
 //! Which vector instructions this processor has, asked at run time.
 //!
 //! `VGG_FT_SIMD` (`portable`, `avx2`, `avx512`, `neon`) names a lower level than the processor's, to compare
-//! them. Commands that open the cpu refuse a name that is none, or that the processor lacks ([`check`]).
+//! them. Commands that use the cpu refuse an unknown name, or a level that the processor lacks ([`check`]).
 
 use crate::error::{Error, Kind, Result};
 use std::sync::OnceLock;

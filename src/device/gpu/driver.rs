@@ -1,7 +1,8 @@
 //! The interface between the engine and whatever runs its kernels: ten required methods, and nine with defaults.
 //!
 //! In: PTX modules, addresses, bytes and [`Launch`]es that were checked. Out: the same bytes, changed.
-//! `cuda` and `emulator` are the two drivers; all other host code is shared.
+//! `cuda`, `emulator` and `plan`, which runs nothing, are the drivers (`emulator::Watched` is the emulator with a record of
+//! its launches); all other host code is shared.
 
 use super::launch::{Launch, Limits};
 use super::module::Module;

@@ -87,125 +87,166 @@ pub(in crate::task) fn labelled(
         let judged = labelled(host, run, &part, None, reading, tested)?;
         return Ok(Labelled { part: Which::Split(name), ..judged });
     }
-    let mut splits = Splits::judged(data, None, 0)?;
-    let training = &run.config.training;
-    let extracted = if splits.validation.is_none() { extracted(run, &splits.train.root)? } else { None };
-    let held_out = extracted.is_some() || training.validation_split.is_some();
-    let there = owns(run, data)?;
-    let own = there || is_copy(run, data);
-    if own && !there {
-        host.say(format_args!(
-            "note: {} has the run's own pictures: names, classes and sizes are those that it saw",
-            data.display()
-        ));
-    }
-    // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
-    let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
-    if split != Some(SplitName::Test) {
-        if let Some([train, validation]) = extracted {
-            splits = Splits { train, validation: Some(validation), ..splits };
-        } else if let Some(share) = training.validation_split
-            && splits.validation.is_none()
-            && (own || asked)
-        {
-            splits = Splits::judged(data, Some(share), training.split_seed())?;
-        }
-    }
-    let whole = splits.train.root == data && splits.validation.is_none();
-    // Drawn from one folder, not lying in its own.
-    let parted = splits.validation.as_ref().is_some_and(|validation| validation.root == splits.train.root);
-    let named = extract::named(&splits);
-    // All of a folder without splits is what was trained on, if that is the run's own; of others nobody knows.
-    let known = |name: &str| !whole || (own && name == "train");
-    let chosen = match split {
-        Some(split) => {
-            named.iter().find(|(name, _)| *name == split.name() && known(name)).ok_or_else(|| {
-                let names: Vec<_> = named.iter().map(|(name, _)| *name).collect();
-                let error =
-                    Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
-                if whole {
-                    return error
-                        .fact("there", format!("class folders: {}", listed(&splits.train.classes)))
-                        .help(if own && held_out {
-                            "leave --split out: the pictures that the run held out are then taken"
-                        } else {
-                            "leave --split out: all its pictures are then taken"
-                        });
-                }
-                error.fact("splits", names.join(" ")).help("choose one of these with --split")
-            })?
-        }
-        // Train, validation, test is the order of preference backwards.
-        None => named.last().ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?,
-    };
-    let (name, folder) = *chosen;
+    let chosen = Chosen::new(host, run, data, split)?;
     let classes = &run.config.network.classes;
-    let without = classes.iter().filter(|class| !folder.classes.contains(class)).map(String::as_str);
-    let without: Vec<&str> = without.collect();
-    let folder = &adopted(folder, classes)?;
-    if !without.is_empty() {
-        host.say(format_args!("note: {} has no pictures of {}", folder.root.display(), listed(&without)));
+    let absent = classes.iter().filter(|class| !chosen.folder.classes.contains(class)).map(String::as_str);
+    let absent: Vec<&str> = absent.collect();
+    let all = adopted(&chosen.folder, classes)?;
+    if !absent.is_empty() {
+        host.say(format_args!("note: {} has no pictures of {}", all.root.display(), listed(&absent)));
     }
-    let limited = match tested {
-        TestedBy::Run if own && name == "test" => some(folder, training.test_pictures, training.seed),
-        _ => folder.clone(),
+    let training = &run.config.training;
+    let folder = match tested {
+        TestedBy::Run if chosen.own && chosen.name == "test" => {
+            some(&all, training.test_pictures, training.seed)
+        }
+        _ => all.clone(),
     };
-    if limited.len() < folder.len() {
+    if folder.len() < all.len() {
         host.say(format_args!(
             "note: {} of {} test pictures are judged, as by the run",
-            limited.len(),
-            folder.len()
+            folder.len(),
+            all.len()
         ));
     }
-    let folder = &limited;
     let size = run.architecture.input;
-    let called = if whole { "all" } else { name };
-    let pictures = decode(host, called, folder, size, run.resize()?, reading)?;
+    let called = if chosen.whole { "all" } else { chosen.name };
+    let pictures = decode(host, called, &folder, size, run.resize()?, reading)?;
     let seen = |part| -> Result<bool> {
         let listing = Listing::of_pictures(&folder.root, &pictures)?;
         Ok(run.saw(part, &listing).unwrap_or(true))
     };
-    let others = own && parted && name == "validation" && !seen(Part::Validation)?;
-    let note = if own && name == "train" && seen(Part::Train)? {
-        Some("the run was trained on these pictures".to_owned())
-    } else if own && name == "train" {
-        Some(
-            "these are not quite the pictures that the run was trained on: some came, went or changed"
-                .to_owned(),
-        )
-    } else if others && training.job == Job::Fit {
-        Some(
-            "these are not the pictures that the run was validated with: some came, went or changed, or the features were \
-             made anew, and the run may have been trained on some of them"
-                .to_owned(),
-        )
-    } else if others {
-        Some(
-            "these are not the pictures that the run was validated with: some came, went or changed, the part held out \
-             was drawn anew, and the run may have been trained on some of it"
-                .to_owned(),
-        )
-    } else if whole && training.validation_split.is_some() {
-        let trained = match training.job {
-            Job::Finetune => training.data.display().to_string(),
-            // Its data are the features.
-            Job::Fit => "a folder".into(),
-        };
-        Some(format!(
-            "the run was trained on a part of {trained}; if {} is that folder in another place, --split validation takes \
-             the other part",
-            data.display()
-        ))
-    } else if !own && name == "train" && !is_test(run, data)? {
-        Some("pictures that the run was trained on may be among these".to_owned())
-    } else {
-        None
-    };
+    let others = chosen.held_out() && !seen(Part::Validation)?;
+    let note = chosen.remark(run, data, others, || seen(Part::Train))?;
     if let Some(note) = &note {
         host.say(format_args!("note: {note}"));
     }
-    let part = if whole { Which::All(data.to_owned()) } else { Which::Split(name) };
-    Ok(Labelled { part, folder: folder.clone(), pictures, note, others })
+    let part = if chosen.whole { Which::All(data.to_owned()) } else { Which::Split(chosen.name) };
+    Ok(Labelled { part, folder, pictures, note, others })
+}
+
+/// A part of a folder, and what the run has to do with it.
+struct Chosen {
+    /// The split's name; `train` where there are none.
+    name: &'static str,
+    /// Its pictures.
+    folder: Folder,
+    /// The folder has no splits, so this is all of it.
+    whole: bool,
+    /// The run learned from the folder, or from a copy of it.
+    own: bool,
+    /// Training and validation are drawn from one folder.
+    parted: bool,
+}
+
+impl Chosen {
+    /// As [`labelled`] says, of `data`.
+    fn new(host: &Host, run: &Run, data: &Path, split: Option<SplitName>) -> Result<Self> {
+        let mut splits = Splits::judged(data, None, 0)?;
+        let training = &run.config.training;
+        let extracted = match splits.validation {
+            None => extracted(run, &splits.train.root)?,
+            Some(_) => None,
+        };
+        let held_out = extracted.is_some() || training.validation_split.is_some();
+        let there = owns(run, data)?;
+        let own = there || is_copy(run, data);
+        if own && !there {
+            host.say(format_args!(
+                "note: {} has the run's own pictures: names, classes and sizes are those that it saw",
+                data.display()
+            ));
+        }
+        // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
+        let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
+        if split != Some(SplitName::Test) {
+            if let Some([train, validation]) = extracted {
+                splits = Splits { train, validation: Some(validation), ..splits };
+            } else if let Some(share) = training.validation_split
+                && splits.validation.is_none()
+                && (own || asked)
+            {
+                splits = Splits::judged(data, Some(share), training.split_seed())?;
+            }
+        }
+        let whole = splits.train.root == data && splits.validation.is_none();
+        let parted = splits.validation.as_ref().is_some_and(|part| part.root == splits.train.root);
+        let named = extract::named(&splits);
+        // All of a folder without splits is what was trained on, if that is the run's own; of others nobody knows.
+        let known = |name: &str| !whole || (own && name == "train");
+        let found = match split {
+            Some(split) => named.iter().find(|(name, _)| *name == split.name() && known(name)),
+            // Train, validation, test is the order of preference backwards.
+            None => named.last(),
+        };
+        let Some(&(name, folder)) = found else {
+            let Some(split) = split else { return Err(Error::new(Kind::Data, "there are no pictures")) };
+            let error =
+                Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
+            return Err(if whole {
+                error.fact("there", format!("class folders: {}", listed(&splits.train.classes))).help(
+                    if own && held_out {
+                        "leave --split out: the pictures that the run held out are then taken"
+                    } else {
+                        "leave --split out: all its pictures are then taken"
+                    },
+                )
+            } else {
+                let names: Vec<_> = named.iter().map(|(name, _)| *name).collect();
+                error.fact("splits", names.join(" ")).help("choose one of these with --split")
+            });
+        };
+        Ok(Self { name, folder: folder.clone(), whole, own, parted })
+    }
+
+    /// Whether it stands in the place of what the run held out of its own folder.
+    fn held_out(&self) -> bool {
+        self.own && self.parted && self.name == "validation"
+    }
+
+    /// Whether the run was trained on it, as far as that matters and is known. `others` says that it is not what the run held
+    /// out, `learned` that it is what the run learned from.
+    fn remark(
+        &self,
+        run: &Run,
+        data: &Path,
+        others: bool,
+        learned: impl FnOnce() -> Result<bool>,
+    ) -> Result<Option<String>> {
+        let training = &run.config.training;
+        let train = self.name == "train";
+        let note = if self.own && train && learned()? {
+            "the run was trained on these pictures".to_owned()
+        } else if self.own && train {
+            "these are not quite the pictures that the run was trained on: some came, went or changed"
+                .to_owned()
+        } else if others {
+            let (drawn, them) = match training.job {
+                Job::Fit => ("the features were made anew", "them"),
+                Job::Finetune => ("the part held out was drawn anew", "it"),
+            };
+            format!(
+                "these are not the pictures that the run was validated with: some came, went or changed, or {drawn}, and \
+                 the run may have been trained on some of {them}"
+            )
+        } else if self.whole && training.validation_split.is_some() {
+            let trained = match training.job {
+                Job::Finetune => training.data.display().to_string(),
+                // Its data are the features.
+                Job::Fit => "a folder".into(),
+            };
+            format!(
+                "the run was trained on a part of {trained}; if {} is that folder in another place, --split validation \
+                 takes the other part",
+                data.display()
+            )
+        } else if !self.own && train && !is_test(run, data)? {
+            "pictures that the run was trained on may be among these".to_owned()
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(note))
+    }
 }
 
 /// The folder with the run's classes, of which it may lack some.

@@ -2,8 +2,9 @@
 //!
 //! In: a convolution whose channels and filters are enough that three of four multiply-adds are worth the traffic of the
 //! points. Out: launches that make points of maps and weights, multiply them, and make maps (or weights) of the results,
-//! some tiles at a time, so that points take a bounded amount of memory. A gradient of the weights is added up for every
-//! [`GROUP`] of chunks, and takes one such gradient more for as many chunks more. Which form is taken depends on a map's
+//! some tiles at a time, so that points take a bounded amount of memory. The gradient of the weights is summed chunk by
+//! chunk: the sums of [`GROUP`] chunks are added up and transformed back together; each such group leaves one partial
+//! gradient, and these are added last. Which form is taken depends on a map's
 //! sizes alone, and no picture's numbers depend on its batch.
 
 use super::conv2d::{DEPTH, THREADS, TILE, pixels};

@@ -176,7 +176,7 @@ pub fn numbers(kernel: &str) -> Precision {
 }
 
 /// Rows and columns of a block's tile and the depth of a step, where the kernel's name ends in them:
-/// `conv2d_forward_bf16_128x64x32`; 0 for a third number that is not there.
+/// `conv2d_forward_bf16_128x64x64`; 0 for a third number that is not there.
 fn tile(kernel: &str) -> Option<[u32; 3]> {
     // Of any number of channels and filters (kernels/conv2d_any.cuh).
     if kernel.ends_with("_any") {

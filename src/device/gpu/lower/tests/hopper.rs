@@ -197,7 +197,7 @@ fn blocks_that_stay_are_as_many_as_a_small_hopper_has_room_for() {
     }
 }
 
-/// `256x128` of `conv2d_forward_sm90_tf32_256x128`.
+/// `256x128` of `conv2d_backward_weight_sm90_tf32_256x128`.
 fn shape(name: &str) -> String {
     let sides = name.split('_').filter(|part| part.starts_with(|c: char| c.is_ascii_digit()));
     sides.flat_map(|part| part.split('x')).take(2).collect::<Vec<_>>().join("x")
