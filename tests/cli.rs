@@ -731,7 +731,10 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["resume", "r", "--rate-factor", "-1e-1"], "rate-factor"),
         (vec!["finetune", "data", "-o", "r", "--seed", "-1"], "invalid value '-1' for '--seed"),
         (vec!["finetune", "data", "-o", "r", "--brightness", "-1,1"], "the smaller first"),
-        (vec!["finetune", "data", "-o", "r", "--class-weights", "-1,1"], "invalid value '-1,1' for '--class-weights"),
+        (
+            vec!["finetune", "data", "-o", "r", "--class-weights", "-1,1"],
+            "invalid value '-1,1' for '--class-weights",
+        ),
         (vec!["--threads", "1000", "summary"], "1..=512"),
         (vec!["finetune", "data", "-o", "r", "--zoom", "1.5"], "`zoom` cannot be drawn from"),
         (vec!["finetune", "data", "-o", "r", "--brightness", "2,1"], "the smaller first"),

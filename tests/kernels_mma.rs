@@ -11,6 +11,8 @@ use support::naive;
 use support::run::Data;
 use support::tensor_cores::{self, PORTABLE, cases, cases_like, geometry, numbers};
 use vgg_ft::device::gpu::Gpu;
+use vgg_ft::device::gpu::cuda::{self, Cuda};
+use vgg_ft::device::gpu::driver::Driver as _;
 use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::gpu::plan::{Card, Plan};
 use vgg_ft::device::{Call, Device, Dtype, Kernels, Precision};
@@ -21,9 +23,11 @@ fn all_agree(precision: Precision, kind: Numbers) {
 }
 
 /// Of tf32 our machine twice: its multiprocessors have room for two blocks of the large tile as a card of 9.0, as one of 8.0
-/// they have not, and take another (`Tiles::widest`).
+/// they have not, and take another (`Tiles::widest`). A card of 8.0 or newer once more for each other architecture, with its
+/// work cut as there.
 fn devices(precision: Precision) -> Vec<Box<dyn Device>> {
     let mut devices = tensor_cores::devices(precision, Kernels::Portable);
+    devices.extend(gather(Vec::new, Vec::new, || cut_for_others(precision)));
     if precision == Precision::Tf32 {
         let large = || -> Option<Box<dyn Device>> {
             Some(Box::new(
@@ -31,6 +35,20 @@ fn devices(precision: Precision) -> Vec<Box<dyn Device>> {
             ))
         };
         devices.extend(gather(Vec::new, large, Vec::new));
+    }
+    devices
+}
+
+/// The first card, buffers guarded.
+fn cut_for_others(precision: Precision) -> Vec<Box<dyn Device>> {
+    let mut devices: Vec<Box<dyn Device>> = Vec::new();
+    for other in [75, 80, 86, 89, 90] {
+        let card = Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
+        let own = card.limits().capability;
+        if own >= 80 && own != other && precision.runs_on(own) {
+            let gpu = tensor_cores::working(card, precision, Kernels::Portable);
+            devices.push(Box::new(gpu.cut_for(other)));
+        }
     }
     devices
 }

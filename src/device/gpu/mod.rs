@@ -49,6 +49,8 @@ pub struct Gpu<D> {
     kernels: Kernels,
     /// Whether the card has kernels of its own that its driver is too old for.
     held_back: bool,
+    /// What work on tensor cores is cut for.
+    room: lower::Room,
 }
 
 /// The modules that a card of this capability takes an entry from, but the ladder's and those for one capability alone.
@@ -71,6 +73,7 @@ impl<D: Driver + 'static> Gpu<D> {
     /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory.
     pub fn new(driver: D) -> Result<Self> {
         let capability = driver.limits().capability;
+        let room = lower::Room::of(capability);
         plain(capability)
             .filter(|module| module.precision().is_none())
             .try_for_each(|module| driver.load(module))?;
@@ -87,7 +90,16 @@ impl<D: Driver + 'static> Gpu<D> {
             precision: Precision::F32,
             kernels: Kernels::Portable,
             held_back: false,
+            room,
         })
+    }
+
+    /// The same device, with its work on tensor cores cut as for a card of another compute capability (80 for 8.0): what an
+    /// A100 computes can so be looked at on a newer card. The tiles must be among those that the device has kernels and
+    /// shared memory for.
+    #[must_use]
+    pub fn cut_for(self, capability: u32) -> Self {
+        Self { room: lower::Room::of(capability), ..self }
     }
 
     /// The same device, working in `precision`.
@@ -244,6 +256,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
     fn run(&self, call: Call<'_>) -> Result<()> {
         let may_fault = matches!(call, Call::SoftmaxCrossEntropy { .. } | Call::Augment { .. });
         let mut site = Site::new(&call, &self.shared, self.fault.at(), (self.precision, self.kernels));
+        site.room = self.room;
         lower::lower_on(self.standing, call, &mut site)?;
         for launch in &site.launches {
             launch.check(self.driver.limits())?;

@@ -87,7 +87,7 @@ pub fn dense_forward(
 ) -> Result<()> {
     // No other of 16 bits has a kernel.
     let factors = if x.dtype() == Dtype::Bf16 { Form::BF16 } else { Form::F32 };
-    let product = Product::of(site.room(), Format::of(site, x)?, g);
+    let product = Product::of(site.room, Format::of(site, x)?, g);
     let x = site.buffer("x", x, factors.dtype, g.x().len())?;
     let weight = site.buffer("weight", weight, factors.dtype, g.weight().len())?;
     let bias = site.f32("bias", bias, g.c_out)?;

@@ -24,7 +24,7 @@ mod tests;
 mod weight;
 mod winograd;
 
-use room::Room;
+pub(super) use room::Room;
 pub use site::Site;
 pub use sm90::{is_turned, joins};
 use weight::{Goal, Weight};

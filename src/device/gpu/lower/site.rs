@@ -28,6 +28,8 @@ pub struct Site<'a> {
     pub sm90: bool,
     /// Whether it takes f32 convolutions by Winograd's minimal filtering.
     pub winograd: bool,
+    /// What work on tensor cores is cut for: the largest card of the device's architecture, if nobody says another.
+    pub room: Room,
     driver: &'a Arc<dyn Driver>,
     fault: Address,
     /// Of the call; its first launch takes it along.
@@ -59,6 +61,7 @@ impl<'a> Site<'a> {
             precision,
             sm90,
             winograd,
+            room: Room::of(driver.limits().capability),
             driver,
             fault,
             cost,
@@ -73,11 +76,6 @@ impl<'a> Site<'a> {
     /// Of the device: 80 for 8.0.
     fn capability(&self) -> u32 {
         self.driver.limits().capability
-    }
-
-    /// What work on tensor cores is cut for.
-    pub fn room(&self) -> Room {
-        Room::of(self.capability())
     }
 
     /// Multiprocessors for blocks that stay until all tiles are done, where bits do not depend on how many those are: the

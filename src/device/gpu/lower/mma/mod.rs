@@ -34,7 +34,7 @@ pub fn conv2d_forward(
     let relu = Arg::value("relu", &u32::from(relu));
     let product = Product::forward(format, g);
     let p = geometry(site, g)?;
-    if let Some(cut) = product.cut(site.room(), pixels(g)) {
+    if let Some(cut) = product.cut(site.room, pixels(g)) {
         let (partials, parts) = product.launch_parts(site, cut, [p, x, weight])?;
         let columns = Arg::value("columns", &site.size(g.c_out)?);
         return product.reduce(site, product.rows, [partials, columns, relu, parts, bias, y]);
@@ -64,7 +64,7 @@ pub fn conv2d_maxpool2d_forward(
     let [y, winner] = outputs;
     let product =
         Product { call: "conv2d_maxpool2d_forward", rows: windows(g), ..Product::forward(format, g) };
-    if let Some(cut) = product.cut(site.room(), pixels(g)) {
+    if let Some(cut) = product.cut(site.room, pixels(g)) {
         let (partials, parts) = product.launch_parts(site, cut, [p, x, weight])?;
         let columns = Arg::value("columns", &site.size(g.c_out)?);
         return product.reduce(site, product.rows / 4, [partials, columns, parts, bias, y, winner]);
@@ -84,7 +84,7 @@ pub fn conv2d_backward_input(
     let call = "conv2d_backward_input";
     let product = Product { format, call, rows: pixels(g), depth: g.c_out, columns: g.c_in };
     let p = geometry(site, g)?;
-    if let Some(cut) = product.cut(site.room(), pixels(g)) {
+    if let Some(cut) = product.cut(site.room, pixels(g)) {
         let (partials, parts) = product.launch_parts(site, cut, [p, dy, weight])?;
         return product.reduce(site, product.rows, [partials, parts, mask, dx]);
     }

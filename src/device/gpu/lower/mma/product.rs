@@ -110,7 +110,7 @@ impl Product {
     }
 
     pub fn launch(self, site: &mut Site, args: impl Into<Vec<Arg>>) -> Result<()> {
-        self.launch_as(site, self.whole(site.room()), args)
+        self.launch_as(site, self.whole(site.room), args)
     }
 
     pub fn launch_as(

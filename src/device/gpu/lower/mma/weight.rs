@@ -25,7 +25,7 @@ pub fn conv2d_backward_weight(
     let call = "conv2d_backward_weight";
     let (entry, tile, across, cut);
     if format.whole([g.c_in, g.c_out]) {
-        let room = site.room();
+        let room = site.room;
         tile = weight_tile(room, format, g);
         // A block's columns are channels of one tap.
         across = 9 * g.c_in.div_ceil(tile.columns);
