@@ -29,9 +29,9 @@ impl Shape {
         &self.axes[..usize::from(self.rank)]
     }
 
-    /// The number of elements.
+    /// The number of elements; more than there can be stay at the largest number.
     pub fn len(&self) -> usize {
-        self.axes().iter().product()
+        self.axes().iter().fold(1, |len, &axis| len.saturating_mul(axis))
     }
 
     /// Whether some axis has size 0.

@@ -237,15 +237,16 @@ fn a_weight_that_is_still_read_takes_no_step() {
         let mut optimizer = Optimizer::new(Rmsprop::default(), 3);
         for shared in [false, true] {
             let tape = Tape::new(device, Mode::Training);
+            // One entry serves both convolutions, another stands for a second parameter with the kernel's memory.
             let mut y = tape.parameter(2, &x);
-            for _ in 0..=usize::from(shared) {
-                let [kernel, bias] = [tape.parameter(0, &kernel), tape.parameter(1, &bias)];
+            for other in 0..=usize::from(shared) {
+                let [kernel, bias] = [tape.parameter(3 * other, &kernel), tape.parameter(1, &bias)];
                 y = op::conv2d(&tape, &y, &kernel, &bias, false).unwrap();
             }
             let loss = ending(&tape, &y).unwrap();
             drop(y);
             let stepped = tape.backward(&loss.outcome, |index, gradient| match index {
-                0 => optimizer.take(device, 0, &mut kernel, gradient),
+                0 | 3 => optimizer.take(device, 0, &mut kernel, gradient),
                 _ => Ok(()),
             });
             assert_eq!(stepped.is_err(), shared, "{}", devices::name(device));
@@ -253,6 +254,61 @@ fn a_weight_that_is_still_read_takes_no_step() {
                 assert!(error.message().contains("updated while the tape still needs it"), "{error}");
             }
         }
+    }
+}
+
+/// A weight that comes on the tape twice has one gradient, the sum, and takes one step: as if its tensor were cloned.
+#[test]
+fn a_weight_that_comes_twice_takes_one_step() {
+    for device in devices::all() {
+        let device = device.as_ref();
+        let stepped = |twice: bool| {
+            let shape = Shape::new(&[6, 6]);
+            let mut weight = Parameter::new(device, "weight".into(), shape, &spread(shape, 3)).unwrap();
+            let constant = |shape: &[usize], seed| {
+                let shape = Shape::new(shape);
+                Tensor::constant(shape, device.upload(&spread(shape, seed)).unwrap()).unwrap()
+            };
+            let mut optimizer = Optimizer::new(Rmsprop::default(), 1);
+            let tape = optimizer.tape(device);
+            let first = tape.parameter(0, &weight);
+            let second = if twice { tape.parameter(0, &weight) } else { first.clone() };
+            let y = op::dense(&tape, &constant(&[2, 6], 1), &first, &constant(&[6], 2), false).unwrap();
+            let y = op::dense(&tape, &y, &second, &constant(&[6], 2), false).unwrap();
+            let loss = ending(&tape, &y).unwrap();
+            drop((first, second, y));
+            let mut calls = 0;
+            tape.backward(&loss.outcome, |index, gradient| {
+                calls += 1;
+                optimizer.take(device, index, &mut weight, gradient)
+            })
+            .unwrap();
+            optimizer.step(device, std::slice::from_mut(&mut weight)).unwrap();
+            (calls, device.download::<f32>(weight.value()).unwrap())
+        };
+        let (twice, cloned) = (stepped(true), stepped(false));
+        assert_eq!(twice.0, 1, "{}", devices::name(device));
+        assert_eq!(twice, cloned, "{}", devices::name(device));
+    }
+}
+
+/// The way back begins at a loss of its own tape, and says so where it does not.
+#[test]
+fn the_way_back_begins_at_a_loss() {
+    for device in devices::all() {
+        let device = device.as_ref();
+        let shape = Shape::new(&[1, 4]);
+        let x = Parameter::new(device, "x".into(), shape, &spread(shape, 1)).unwrap();
+        let nobody = |_, _| -> Result<()> { panic!("no gradient is due") };
+        let tape = Tape::new(device, Mode::Training);
+        let y = op::relu(&tape, &tape.parameter(0, &x)).unwrap();
+        let error = tape.backward(&y, nobody).unwrap_err();
+        assert!(error.to_string().contains("`relu` has no gradient of its own"), "{error}");
+        let tape = Tape::new(device, Mode::Training);
+        let loss = ending(&tape, &tape.parameter(0, &x)).unwrap();
+        let other = Tape::new(device, Mode::Training);
+        let error = other.backward(&loss.outcome, nobody).unwrap_err();
+        assert!(error.message().contains("another tape"), "{error}");
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::augment::{AugmentArgs, AugmentCommandArgs};
 use super::bench::BenchArgs;
-use super::device::DeviceName;
 use super::emulate::EmulateArgs;
 use super::evaluate::EvaluateArgs;
 use super::export::ExportArgs;
@@ -17,6 +16,7 @@ use super::values::{
 };
 use super::weights::WeightsArgs;
 use crate::data::Resize;
+use crate::device::DeviceName;
 use crate::device::{Kernels, Launches, Precision};
 use crate::model::{Preprocess, Variant};
 use clap::builder::FalseyValueParser;

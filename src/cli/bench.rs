@@ -1,8 +1,8 @@
 //! The arguments of `bench`.
 
 use super::args::NetworkArgs;
-use super::device::DeviceName;
 use super::values::{card, classes, positive, width};
+use crate::device::DeviceName;
 use crate::device::{Kernels, Launches, Precision};
 use crate::model::Head;
 use crate::task;

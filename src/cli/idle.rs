@@ -1,8 +1,8 @@
 //! Options that change nothing: what was typed beside what makes it idle, in words.
 
 use super::args::{Cli, Command, JobArgs};
-use super::device::DeviceName;
 use super::predict::{LookArgs, TtaArg};
+use crate::device::DeviceName;
 use crate::device::{Kernels, Launches};
 
 /// What was typed and changes nothing; for people.

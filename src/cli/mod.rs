@@ -7,7 +7,6 @@
 mod args;
 mod augment;
 mod bench;
-mod device;
 mod emulate;
 mod evaluate;
 mod export;
@@ -24,7 +23,7 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-use crate::device::{Kernels, Launches, Precision};
+use crate::device::{DeviceName, Kernels, Launches, Opened, Precision, no_launches};
 use crate::error::{Error, Kind, Result, visible};
 use crate::interrupt;
 use crate::model::Head;
@@ -33,7 +32,6 @@ use args::{
     Cli, Command, FinetuneArgs, HEAD_RATE, HeadArgs, JobArgs, PictureArgs, RATE, ReadingArgs, UNFREEZE_FROM,
 };
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
-use device::{DeviceName, Opened, no_launches};
 use evaluate::Split;
 use idle::{idle, is_idle};
 use std::any::TypeId;

@@ -22,7 +22,7 @@ pub struct PredictArgs {
     /// Paths on stdin end in NUL, as `find -print0` writes them, not in a line end
     #[arg(long, short = '0')]
     pub null: bool,
-    /// How many classes to show, the most probable first
+    /// How many classes to show, the most probable first; with --threshold the answer first
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = positive)]
     pub top: usize,
     /// Show the probability of every class

@@ -56,6 +56,16 @@ pub struct Files {
 
 impl Source for Files {
     fn batch(&self, indices: &[u32]) -> Result<Batch> {
+        let (pictures, labels) = (self.paths.len(), self.labels.len());
+        if labels != 0 && labels != pictures {
+            return Err(
+                Error::new(Kind::Shape, "labels are one per picture, or none").expected_got(pictures, labels)
+            );
+        }
+        if let Some(beyond) = indices.iter().find(|&&index| index as usize >= pictures) {
+            return Err(Error::new(Kind::Shape, format!("there is no picture {beyond}"))
+                .expected_got(format!("less than {pictures}"), beyond));
+        }
         let loaded: Vec<Result<super::Read>> = indices
             .par_iter()
             .map(|&i| super::load(&self.paths[i as usize], self.size, self.resize))

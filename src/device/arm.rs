@@ -7,8 +7,8 @@ use crate::error::{Error, Kind, Result};
 use crate::shape::Conv2d;
 use std::fmt;
 
-/// Said where only vgg-ft itself can be wrong.
-const BUG: &str = "the sizes of a call come from its tensors' shapes; this is a bug in vgg-ft";
+/// Said where only the caller can be wrong: in the program that is vgg-ft itself.
+const BUG: &str = "a call's sizes come from its tensors' shapes: look at what made it; in vgg-ft itself this is a bug, please report it";
 
 /// The call whose arguments are being opened.
 #[derive(Clone, Copy)]

@@ -14,6 +14,7 @@ pub mod gpu;
 mod kernels;
 mod launches;
 pub mod loss_scale;
+mod name;
 mod precision;
 mod rule;
 
@@ -23,6 +24,7 @@ pub use cost::Cost;
 pub use kernels::Kernels;
 pub use launches::Launches;
 pub use loss_scale::LossScale;
+pub use name::{DeviceName, Opened, no_launches};
 pub use precision::Precision;
 
 use crate::error::{Error, Kind, Result};

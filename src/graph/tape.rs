@@ -27,8 +27,8 @@ pub type Backward = Box<dyn FnOnce(&dyn Device, Arrived) -> Result<Vec<Option<Fl
 enum Step {
     /// A parameter enters the graph; its index in the caller's list.
     Leaf(usize),
-    /// An op, the nodes of its inputs, and the way back.
-    Op { inputs: Vec<Option<usize>>, backward: Backward },
+    /// An op, the nodes of its inputs, and the way back. A `loss` knows its own gradient.
+    Op { inputs: Vec<Option<usize>>, backward: Backward, loss: bool },
 }
 
 struct Node {
@@ -48,7 +48,7 @@ pub struct Tape<'d> {
 }
 
 impl<'d> Tape<'d> {
-    /// An empty tape.
+    /// An empty tape. To train, take that of [`Optimizer::tape`](crate::train::Optimizer::tape): in f16 the loss is scaled.
     pub fn new(device: &'d dyn Device, mode: Mode) -> Self {
         let (label, nodes) = (RefCell::new("start".into()), RefCell::new(Vec::new()));
         Self { device, mode, label, nodes, scaling: None }
@@ -87,7 +87,9 @@ impl<'d> Tape<'d> {
         self.nodes.borrow().len()
     }
 
-    /// Brings a parameter into the graph, its shadow if it has one. `index` is what [`Tape::backward`] will call it.
+    /// Brings a parameter into the graph, its shadow if it has one. `index` is what [`Tape::backward`] will call it: one that
+    /// comes in several times has one gradient, the sum. Drop the tensor before [`Tape::backward`] if the parameter is
+    /// updated there: as long as anybody holds it, [`Parameter::update`] refuses.
     pub fn parameter(&self, index: usize, parameter: &Parameter) -> Tensor {
         let wanted = parameter.shadow().map_or(Dtype::F32, Buffer::dtype);
         self.parameter_in(index, parameter, wanted)
@@ -96,16 +98,41 @@ impl<'d> Tape<'d> {
     /// The same in the format `wanted`, where it has that, else in f32.
     pub fn parameter_in(&self, index: usize, parameter: &Parameter, wanted: Dtype) -> Tensor {
         let learns = parameter.learns && self.mode == Mode::Training;
-        let node = learns.then(|| self.push("parameter", Step::Leaf(index)));
+        let node =
+            learns.then(|| self.leaf(index).unwrap_or_else(|| self.push("parameter", Step::Leaf(index))));
         Tensor::on_tape(parameter.shape(), Rc::clone(parameter.shared(wanted)), node)
     }
 
     /// Turns an op's output into a tensor. If no input learns, nothing is recorded and `backward` is
     /// never called, so whatever it would have kept alive is not. Otherwise it is told which inputs
-    /// learn and given the output, and returns the way back.
+    /// learn and given the output, and returns the way back: one gradient for each input, with as many elements as that.
+    /// `y` has `shape.len()` elements.
     pub fn record<const N: usize>(
         &self,
         name: &'static str,
+        shape: Shape,
+        y: Buffer,
+        inputs: [&Tensor; N],
+        backward: impl FnOnce([bool; N], &Tensor) -> Backward,
+    ) -> Tensor {
+        self.keep((name, false), shape, y, inputs, backward)
+    }
+
+    /// The same of an op that [`Tape::backward`] may begin at: its way back knows its gradient and ignores what it is given.
+    pub fn record_loss<const N: usize>(
+        &self,
+        name: &'static str,
+        shape: Shape,
+        y: Buffer,
+        inputs: [&Tensor; N],
+        backward: impl FnOnce([bool; N], &Tensor) -> Backward,
+    ) -> Tensor {
+        self.keep((name, true), shape, y, inputs, backward)
+    }
+
+    fn keep<const N: usize>(
+        &self,
+        (name, loss): (&'static str, bool),
         shape: Shape,
         y: Buffer,
         inputs: [&Tensor; N],
@@ -115,7 +142,7 @@ impl<'d> Tape<'d> {
         if inputs.iter().any(|input| input.learns()) {
             let backward = backward(inputs.map(Tensor::learns), &y);
             let inputs = inputs.iter().map(|input| input.node).collect();
-            y.node = Some(self.push(name, Step::Op { inputs, backward }));
+            y.node = Some(self.push(name, Step::Op { inputs, backward, loss }));
         }
         y
     }
@@ -132,19 +159,24 @@ impl<'d> Tape<'d> {
         Ok(x.reshaped(shape))
     }
 
+    /// Where the parameter `index` came in already.
+    fn leaf(&self, index: usize) -> Option<usize> {
+        self.nodes.borrow().iter().position(|node| matches!(node.step, Step::Leaf(known) if known == index))
+    }
+
     fn push(&self, name: &'static str, step: Step) -> usize {
         let mut nodes = self.nodes.borrow_mut();
         nodes.push(Node { name, label: Rc::clone(&self.label.borrow()), step });
         nodes.len() - 1
     }
 
-    /// Walks back from `loss`, a node that has its gradient already and ignores what it is given: the `[rows, 2]` outcome
-    /// of an op of `op::loss`, which made that of the step's mean on the way there, or a seed of one's own, as of a
-    /// Grad-CAM. `learned` receives each learning parameter's index and complete gradient, once, when nothing that remains
+    /// Walks back from `loss`, which knows its gradient ([`Tape::record_loss`]): the `[rows, 2]` outcome of an op of
+    /// `op::loss`, which made that of the step's mean on the way there, or a seed of one's own, as of a Grad-CAM. `learned` receives each learning parameter's index and complete gradient, once, when nothing that remains
     /// on the tape needs the parameter: it may be updated there and then.
     ///
     /// # Errors
-    /// What the device or `learned` returns; [`Kind::Shape`] when `loss` depends on nothing that learns.
+    /// What the device or `learned` returns; [`Kind::Shape`] when `loss` depends on nothing that learns, is no loss, or is
+    /// of another tape.
     pub fn backward(
         self,
         loss: &Tensor,
@@ -157,6 +189,16 @@ impl<'d> Tape<'d> {
         let device = self.device;
         let mut nodes = self.nodes.into_inner();
         nodes.truncate(last + 1);
+        let begins =
+            nodes.get(last).map(|node| (node.name, matches!(node.step, Step::Op { loss: true, .. })));
+        match begins {
+            Some((_, true)) => {}
+            Some((name, false)) => {
+                return Err(Error::new(Kind::Shape, format!("backward: `{name}` has no gradient of its own"))
+                    .help("go back from the outcome of op::sigmoid_cross_entropy or op::softmax_cross_entropy, or record a loss of your own with Tape::record_loss"));
+            }
+            None => return Err(foreign()),
+        }
         let mut gradients: Vec<Option<Flow>> = nodes.iter().map(|_| None).collect();
         device.label(&format!("{} backward", nodes[last].label));
         // Nobody reads it: it only says that there is something to go back for.
@@ -166,14 +208,20 @@ impl<'d> Tape<'d> {
             device.label(&format!("{} backward", node.label));
             match node.step {
                 Step::Leaf(index) => learned(index, dy)?,
-                Step::Op { inputs, backward } => {
+                Step::Op { inputs, backward, .. } => {
                     let found = dy
                         .store(device)
                         .and_then(|dy| backward(device, Arrived { dy, masked }))
                         .map_err(|error| error.context(format!("going back through {}", node.name)))?;
+                    if found.len() != inputs.len() {
+                        let message =
+                            format!("backward: {} does not give a gradient for each input", node.name);
+                        return Err(Error::new(Kind::Shape, message).expected_got(inputs.len(), found.len()));
+                    }
                     for (input, gradient) in inputs.into_iter().zip(found) {
                         if let (Some(input), Some(gradient)) = (input, gradient) {
-                            accumulate(device, &mut gradients[input], gradient)?;
+                            let sum = gradients.get_mut(input).ok_or_else(foreign)?;
+                            accumulate(device, sum, gradient)?;
                         }
                     }
                 }
@@ -181,6 +229,12 @@ impl<'d> Tape<'d> {
         }
         Ok(())
     }
+}
+
+/// A tensor of one tape was used on another.
+fn foreign() -> Error {
+    Error::new(Kind::Shape, "backward: a tensor of another tape is on the way")
+        .help("make all tensors of a step, its parameters too, with one tape")
 }
 
 /// A sum has gone through the ReLU if all its parts have.

@@ -160,7 +160,7 @@ impl Parameter {
                 Kind::Device,
                 format!("{} is updated while the tape still needs it", self.name),
             )
-            .help("this is a bug in vgg-ft; please report it")),
+            .help("drop the tensors of Tape::parameter before Tape::backward; in vgg-ft itself this is a bug: please report it")),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::graph::Parameter;
 use crate::random::{Stream, draw, unit};
-use crate::weights::{FloatType, NamedTensor, layout, save};
+use crate::weights::{FloatType, NamedTensor, Weights, layout, save};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -64,6 +64,33 @@ fn glorot_uniform(spec: &ParameterSpec, seed: u64, position: usize, to: &mut [f3
 }
 
 impl Network {
+    /// Reads every parameter from a file of weights by its name and shape, as [`Network::save`] writes them; what else is in
+    /// the file is passed over. (VGG's files, under whatever names, are [`Source::File`]'s.) No parameter changes unless all
+    /// are there.
+    ///
+    /// # Errors
+    /// [`Kind::Weights`](crate::error::Kind::Weights) when a name is missing, a shape is another or the file is damaged; the
+    /// device's errors.
+    pub fn load(&mut self, device: &dyn Device, path: &Path) -> Result<()> {
+        let weights = Weights::open(path)?;
+        let stored = |parameter: &Parameter| match *parameter.shape().axes() {
+            [o, h, w, i] => vec![h, w, i, o],
+            _ => parameter.shape().axes().to_vec(),
+        };
+        let read = |parameter: &Parameter| -> Result<Vec<f32>> {
+            let value = weights.tensor(&parameter.name, &stored(parameter))?;
+            Ok(match *parameter.shape().axes() {
+                [o, h, w, i] => layout::hwio_to_ohwi(&value, [h, w, i, o]),
+                _ => value.into_owned(),
+            })
+        };
+        let values = self.parameters().iter().map(read).collect::<Result<Vec<_>>>()?;
+        self.parameters_mut()
+            .iter_mut()
+            .zip(values)
+            .try_for_each(|(parameter, value)| parameter.set(device, &value))
+    }
+
     /// Writes every parameter to a safetensors file in Keras' names and layouts, f32.
     ///
     /// # Errors
@@ -90,7 +117,40 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::cpu::CpuDevice;
+    use crate::error::Kind;
+    use crate::model::{Architecture, Layer};
     use crate::shape::Shape;
+
+    /// A convolution, whose kernel lies otherwise in the file, and a dense layer, under names that are nobody's.
+    #[test]
+    fn a_network_takes_back_what_it_saved_or_nothing() {
+        let device = CpuDevice::new(Some(1)).unwrap();
+        let network = |filters, seed| {
+            let layers = vec![
+                ("ear".to_owned(), Layer::Conv2d { filters }),
+                ("flatten".to_owned(), Layer::Flatten),
+                ("mouth".to_owned(), Layer::Dense { units: 3, relu: false }),
+            ];
+            let architecture = Architecture::base_of("own", [4, 4], layers).unwrap();
+            Network::new(&device, architecture, |_| Source::Glorot { seed }).unwrap()
+        };
+        let values = |network: &Network| -> Vec<Vec<f32>> {
+            let device: &dyn Device = &device;
+            network.parameters().iter().map(|p| device.download(p.value()).unwrap()).collect()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.safetensors");
+        let (saved, mut other) = (network(5, 1), network(5, 2));
+        saved.save(&device, &path, &BTreeMap::new()).unwrap();
+        assert_ne!(values(&saved), values(&other));
+        other.load(&device, &path).unwrap();
+        assert_eq!(values(&saved), values(&other));
+        let mut wider = network(6, 3);
+        let before = values(&wider);
+        assert_eq!(wider.load(&device, &path).unwrap_err().kind(), Kind::Weights);
+        assert_eq!(values(&wider), before);
+    }
 
     #[test]
     fn glorot_fills_its_interval_evenly_and_layers_differ() {

@@ -3,7 +3,7 @@
 use super::{Architecture, Layer, Source, Trainable};
 use crate::device::call::MaskSource;
 use crate::device::{Device, Dtype};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::graph::{Mode, Parameter, Tape, Tensor};
 use crate::op;
 use crate::random::Stream;
@@ -74,7 +74,7 @@ impl Network {
     /// than a step's input and output live at any moment.
     ///
     /// # Errors
-    /// [`Kind::Shape`](crate::error::Kind::Shape) naming the layer; the device's errors.
+    /// [`Kind::Shape`] naming the layer; [`Kind::Usage`] for a range beyond the last one; the device's errors.
     pub fn forward(
         &self,
         tape: &Tape<'_>,
@@ -83,6 +83,11 @@ impl Network {
         seed: u64,
         step: u64,
     ) -> Result<Tensor> {
+        let layers = self.architecture.layers().len();
+        if range.end > layers {
+            return Err(Error::new(Kind::Usage, format!("the network has no layer {}", range.end - 1))
+                .expected_got(format!("a range up to {layers}"), format!("{range:?}")));
+        }
         let mut x = x;
         let mut range = range;
         while let Some(position) = range.next() {

@@ -5,7 +5,7 @@
 //! the winner where `y > 0`; from there on as `conv2d`.
 
 use super::conv2d::affine;
-use super::output;
+use super::{fits, output};
 use crate::device::{Call, Dtype};
 use crate::error::Result;
 use crate::graph::{Arrived, Tape, Tensor};
@@ -19,6 +19,7 @@ use crate::shape::{Conv2d, Pool2d};
 /// device's errors.
 pub fn conv2d_maxpool2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let geometry = Conv2d::of(x.shape(), weight.shape())?;
+    fits("conv2d_maxpool2d: the biases", geometry.c_out, bias.shape().len())?;
     let pool = Pool2d::of(geometry.y())?;
     let device = tape.device();
     let learns = [x, weight, bias].into_iter().any(Tensor::learns);

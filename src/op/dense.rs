@@ -4,7 +4,7 @@
 //! Backward, with `dz = dy` where `y > 0`: `dx = dz · weightᵀ`, `dweight = xᵀ · dz`, `dbias = Σ_n dz`.
 
 use super::affine::{Affine, Dweight, Dx};
-use super::output;
+use super::{fits, output};
 use crate::device::{Call, Dtype};
 use crate::error::Result;
 use crate::graph::{Flow, Gradient, Tape, Tensor};
@@ -17,6 +17,7 @@ use crate::shape::Dense;
 /// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit; the device's errors.
 pub fn dense(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: bool) -> Result<Tensor> {
     let geometry = Dense::of(x.shape(), weight.shape())?;
+    fits("dense: the biases", geometry.c_out, bias.shape().len())?;
     let dtype = if relu { x.dtype() } else { Dtype::F32 };
     let mut y = output(tape.device(), dtype, geometry.y())?;
     tape.device().run(Call::DenseForward {

@@ -85,7 +85,7 @@ impl LossArrival {
     }
 }
 
-/// `logits` `[rows, 1]`, `targets` `[rows]` f32 in [0, 1], `weights` `[rows]`.
+/// `logits` `[rows, 1]`, `targets` `[rows]` f32 in [0, 1] (nobody looks whether they are), `weights` `[rows]`.
 ///
 /// # Errors
 /// [`Kind::Shape`] when the rows differ; the device's errors.
@@ -102,7 +102,9 @@ pub fn sigmoid_cross_entropy(
             Error::new(Kind::Shape, "sigmoid_cross_entropy: one logit per row").expected_got(1, columns)
         );
     }
-    loss(tape, "sigmoid_cross_entropy", logits, rows, |outcome, dlogits| {
+    let name = "sigmoid_cross_entropy";
+    one_per_row(name, rows, [Some(targets), weights])?;
+    loss(tape, name, logits, rows, |outcome, dlogits| {
         let logits = logits.buffer();
         tape.device().run(Call::SigmoidCrossEntropy { rule, logits, targets, weights, outcome, dlogits })
     })
@@ -120,7 +122,9 @@ pub fn softmax_cross_entropy(
     weights: Option<&Buffer>,
 ) -> Result<Loss> {
     let [rows, classes] = logits.shape().matrix("softmax_cross_entropy: the logits")?;
-    loss(tape, "softmax_cross_entropy", logits, rows, |outcome, dlogits| {
+    let name = "softmax_cross_entropy";
+    one_per_row(name, rows, [Some(labels), weights])?;
+    loss(tape, name, logits, rows, |outcome, dlogits| {
         let logits = logits.buffer();
         tape.device().run(Call::SoftmaxCrossEntropy {
             rule,
@@ -132,6 +136,13 @@ pub fn softmax_cross_entropy(
             dlogits,
         })
     })
+}
+
+fn one_per_row(name: &str, rows: usize, [targets, weights]: [Option<&Buffer>; 2]) -> Result<()> {
+    for (what, buffer) in [("targets", targets), ("weights", weights)] {
+        super::fits(&format!("{name}: the {what}"), rows, buffer.map_or(rows, Buffer::len))?;
+    }
+    Ok(())
 }
 
 fn loss(
@@ -149,7 +160,7 @@ fn loss(
     if let (Some(scaling), Some(gradient)) = (tape.scaling(), &mut dlogits) {
         device.run(Call::ScaleGradient { scaling, gradient })?;
     }
-    let outcome = tape.record(name, Shape::new(&[rows, 2]), outcome, [logits], |_, _| {
+    let outcome = tape.record_loss(name, Shape::new(&[rows, 2]), outcome, [logits], |_, _| {
         // The loss is where the walk back begins: its own gradient is one, so dlogits is complete.
         Box::new(move |_, _| Ok(vec![dlogits.map(Flow::plain)]))
     });

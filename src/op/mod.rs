@@ -31,8 +31,16 @@ pub use output::{sigmoid, softmax};
 pub use relu::relu;
 
 use crate::device::{Buffer, Device, Dtype};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::shape::Shape;
+
+/// Whether `what` has as many elements as its op needs.
+fn fits(what: &str, expected: usize, got: usize) -> Result<()> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Shape, format!("{what} have another length")).expected_got(expected, got))
+}
 
 /// Memory for a result of `shape`. It is of its input's format, and a gradient of that of what it belongs to; those of
 /// parameters are f32.

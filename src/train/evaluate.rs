@@ -35,14 +35,17 @@ impl Score {
     }
 
     /// Takes those of other samples in.
-    pub(super) fn join(&mut self, other: Self) {
+    pub fn join(&mut self, other: Self) {
         self.loss_sum += other.loss_sum;
         self.right += other.right;
         self.seen += other.seen;
     }
 
     /// Takes a batch's loss in, and gives its sum.
-    pub(super) fn add(&mut self, device: &dyn Device, loss: LossArrival) -> Result<f64> {
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn add(&mut self, device: &dyn Device, loss: LossArrival) -> Result<f64> {
         let rows = loss.rows();
         let (loss_sum, right) = loss.totals(device)?;
         self.loss_sum += loss_sum;
@@ -52,8 +55,8 @@ impl Score {
     }
 }
 
-/// The targets of a batch on the device, as the loss of `output` takes them.
-pub(super) struct Targets {
+/// The targets of a batch on the device, as the loss of a network's output takes them.
+pub struct Targets {
     rule: LossRule,
     labels: Buffer,
     weights: Option<Buffer>,
@@ -61,6 +64,9 @@ pub(super) struct Targets {
 
 impl Targets {
     /// Of `labels`, which are a part of a step with `whole` samples.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] for a label that a sigmoid cannot mean; the device's errors.
     pub fn new(
         device: &dyn Device,
         output: Output,
@@ -68,6 +74,10 @@ impl Targets {
         options: &LossOptions,
         whole: usize,
     ) -> Result<Self> {
+        if let Some(row) = labels.iter().position(|&label| output == Output::Sigmoid && label > 1) {
+            return Err(Error::new(Kind::Data, format!("the label of row {row} is no class"))
+                .expected_got("0 or 1", labels[row]));
+        }
         device.label("targets");
         let rule = LossRule { denominator: whole, smoothing: options.smoothing };
         let weights = options.class_weights.as_ref().map(|weights| {
@@ -86,6 +96,9 @@ impl Targets {
     }
 
     /// The loss that the network's output asks for.
+    ///
+    /// # Errors
+    /// Those of the op.
     pub fn loss(&self, tape: &Tape<'_>, output: Output, logits: &Tensor) -> Result<Loss> {
         tape.label("loss");
         let (rule, labels, weights) = (self.rule, &self.labels, self.weights.as_ref());

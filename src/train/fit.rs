@@ -12,11 +12,9 @@ use super::observer::{Observer, Position};
 use super::optimizer::Optimizer;
 use super::sampler::Sampler;
 use super::samples::Samples;
-use super::scaler::Scaler;
 use super::schedule::Place;
 use crate::device::Device;
 use crate::error::{Context, Error, Kind, Result};
-use crate::graph::{Mode, Tape};
 use crate::model::Network;
 use crate::op::LossArrival;
 use crate::random::some;
@@ -41,12 +39,14 @@ pub struct Fit<'a> {
 }
 
 impl Fit<'_> {
-    /// Trains `network` from `position` to the end of the stage.
+    /// Trains `network` from `position` to the end of the stage. The rate is the course's; that of the optimizer's rule
+    /// counts for nothing.
     ///
     /// # Errors
-    /// [`Kind::Numeric`] when the loss is no longer finite; [`Kind::Device`] when its precision does not reach for the
-    /// gradients; [`Kind::Interrupted`], after the observer has
-    /// kept the moment; the device's and the observer's errors. After an error the network is of no use.
+    /// [`Kind::Usage`] when there is nothing to learn from, or the optimizer is another network's; [`Kind::Numeric`] when the
+    /// loss is no longer finite; [`Kind::Device`] when its precision does not reach for the gradients;
+    /// [`Kind::Interrupted`], after the observer has kept the moment; the device's and the observer's errors. After an error
+    /// in the midst of a step the network is of no use.
     pub fn run(
         &self,
         network: &mut Network,
@@ -55,6 +55,7 @@ impl Fit<'_> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let course = self.course;
+        self.check_plan(network, optimizer)?;
         optimizer.gathers |= course.accumulate > 1;
         optimizer.prepare(self.device, network.parameters())?;
         if let Some(scaler) = optimizer.scaler.as_ref().filter(|_| position.within == 0) {
@@ -77,7 +78,8 @@ impl Fit<'_> {
         if position.within == 0 && !position.over {
             self.keep_best(network, &position.epochs, observer)?;
         }
-        while position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs) {
+        let mut stopped = position.over;
+        while !stopped && position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs) {
             let epoch = position.epochs.len() + 1;
             let (began, before) = (Instant::now(), position.seconds);
             if position.within < steps {
@@ -132,9 +134,11 @@ impl Fit<'_> {
             position.epochs.push(measured.clone());
             (position.within, position.score, position.seconds) = (0, Score::default(), 0.0);
             observer.epoch(&measured)?;
+            stopped = observer.stop(&measured);
             // In this order: the weights of the best epoch are never those of an epoch that is not kept, which
             // may come out otherwise when it is run again at another rate.
-            let goes_on = position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs);
+            let goes_on =
+                !stopped && position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs);
             // The last, where nothing is put back, is kept below, as the stage's end.
             if goes_on || course.stopping.restore_best {
                 observer.keep(network, optimizer, position)?;
@@ -150,6 +154,32 @@ impl Fit<'_> {
             position.over = true;
             // From here on nothing is put back: the next stage's best epoch may lie in its place.
             observer.keep(network, optimizer, position)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to do, and an optimizer for it.
+    fn check_plan(&self, network: &Network, optimizer: &Optimizer) -> Result<()> {
+        let course = self.course;
+        let at_least_one = [
+            ("samples to a batch", Some(course.batch)),
+            ("samples to learn from", Some(self.train.len())),
+            ("steps in an epoch", Some(course.steps(self.train.len()))),
+            ("samples to validate with", self.validation.map(|(_, samples)| samples.len())),
+            ("batches of validation", self.validation.and(course.validation_steps)),
+        ];
+        if let Some((what, _)) = at_least_one.iter().find(|(_, count)| *count == Some(0)) {
+            return Err(Error::new(Kind::Usage, format!("training with 0 {what}")).help("give one or more"));
+        }
+        if !(0.0..=1.0).contains(&course.loss.smoothing) {
+            return Err(Error::new(Kind::Usage, "smoothing is a share of each target")
+                .expected_got("0 to 1", course.loss.smoothing));
+        }
+        let (parameters, known) = (network.parameters().len(), optimizer.parameters());
+        if known != parameters {
+            return Err(Error::new(Kind::Usage, "the optimizer was made for another network")
+                .expected_got(format!("{parameters} parameters"), known)
+                .help("make it with Optimizer::new(rule, network.parameters().len())"));
         }
         Ok(())
     }
@@ -262,8 +292,7 @@ impl Fit<'_> {
         let mut outcome = None;
         self.device.together(&mut || {
             let Some(x) = x.take() else { return Ok(()) };
-            let scaling = optimizer.scaler.as_ref().map(Scaler::shared);
-            let tape = Tape::new(self.device, Mode::Training).scaled(scaling);
+            let tape = optimizer.tape(self.device);
             let end = network.architecture().layers().len();
             let logits = network.forward(&tape, x, self.from..end, course.seed, draw)?;
             let loss = targets.loss(&tape, output, &logits)?;

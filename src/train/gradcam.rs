@@ -89,7 +89,7 @@ pub fn saliency(
     let seed = device.upload(&seed(network.architecture().output(), &x, classes)?)?;
     let nothing = device.alloc(Dtype::F32, 1)?;
     // A scalar to walk back from whose derivative is 1 at the chosen logits; its value is never asked for.
-    let chosen = tape.record("class logit", Shape::new(&[1]), nothing, [&x], |_, _| {
+    let chosen = tape.record_loss("class logit", Shape::new(&[1]), nothing, [&x], |_, _| {
         Box::new(move |_, _| Ok(vec![Some(Flow::plain(seed))]))
     });
     drop(x);
@@ -135,6 +135,11 @@ fn seed(output: Output, logits: &Tensor, classes: &[usize]) -> Result<Vec<f32>> 
 pub fn cams(saliency: &Saliency) -> Result<Vec<Cam>> {
     let [_, h, w, channels] = saliency.shape.nhwc("gradcam: the activation")?;
     let picture = h * w * channels;
+    if picture == 0 {
+        return Err(
+            Error::new(Kind::Shape, "gradcam: the activation is empty").expected_got("a map", saliency.shape)
+        );
+    }
     let both = saliency.activation.chunks_exact(picture).zip(saliency.gradient.chunks_exact(picture));
     Ok(both
         .map(|(activation, gradient)| {

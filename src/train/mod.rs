@@ -22,7 +22,7 @@ mod views;
 
 pub use checkpoint::{Best, Checkpoint};
 pub use course::{Course, Cut, LossOptions};
-pub use evaluate::{Judged, Score, forward, judge, predict};
+pub use evaluate::{Judged, Score, Targets, forward, judge, predict};
 pub use fit::Fit;
 pub use gradcam::{Cam, Saliency, cams, gradcam, last_convolution, saliency};
 pub use history::{Epoch, History};

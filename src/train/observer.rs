@@ -4,7 +4,7 @@ use super::checkpoint::Best;
 use super::evaluate::Score;
 use super::history::Epoch;
 use super::optimizer::Optimizer;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::Network;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub struct Position {
     pub skipped: u32,
     /// The stage's epochs that are done.
     pub epochs: Vec<Epoch>,
-    /// Whether the stage is over.
+    /// Whether the stage is over. To go on with it, in a longer course, put `false` here.
     pub over: bool,
 }
 
@@ -59,6 +59,12 @@ pub trait Observer {
     /// What the observer's own work (writing a file) returns; it ends training.
     fn epoch(&mut self, epoch: &Epoch) -> Result<()>;
 
+    /// Whether the stage ends with this epoch, for a reason of the observer's own; asked after [`Observer::epoch`]. What
+    /// follows is as at any other end: the moment is kept, and the best epoch's weights are put back if the course says so.
+    fn stop(&mut self, _: &Epoch) -> bool {
+        false
+    }
+
     /// A moment from which training can go on: after each epoch, when it is interrupted, and at the end. Of those between
     /// two epochs some may be left out.
     ///
@@ -68,7 +74,8 @@ pub trait Observer {
         Ok(())
     }
 
-    /// The epoch that was just kept is the best so far, and its weights may be asked for.
+    /// The epoch that was just kept is the best so far, and its weights may be asked for. Told only where the course puts
+    /// weights back ([`Stopping::restore_best`](super::Stopping::restore_best)); then [`Observer::restore`] is needed, too.
     ///
     /// # Errors
     /// As [`Observer::epoch`].
@@ -79,8 +86,10 @@ pub trait Observer {
     /// Puts the weights of the best epoch back.
     ///
     /// # Errors
-    /// As [`Observer::epoch`].
-    fn restore(&mut self, _: &mut Network, _: &Best<'_>) -> Result<()> {
-        Ok(())
+    /// As [`Observer::epoch`]; [`Kind::Usage`] from an observer that has not said how.
+    fn restore(&mut self, _: &mut Network, best: &Best<'_>) -> Result<()> {
+        Err(Error::new(Kind::Usage, "the observer keeps no weights of the best epoch")
+            .fact("best", best.epoch.epoch)
+            .help("write its `best` and `restore`, or take restore_best from the course"))
     }
 }

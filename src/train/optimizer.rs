@@ -8,8 +8,8 @@
 use super::scaler::Scaler;
 use crate::device::call::{Adjust, Rule, Slot};
 use crate::device::{Buffer, Call, Device, Dtype, LossScale};
-use crate::error::Result;
-use crate::graph::{Gradient, Parameter};
+use crate::error::{Error, Kind, Result};
+use crate::graph::{Gradient, Mode, Parameter, Tape};
 
 /// The rule and the state it keeps, by parameter index.
 pub struct Optimizer {
@@ -83,7 +83,8 @@ impl Optimizer {
     }
 
     /// Makes the state of all parameters that learn, so that the first step is like those that follow; and the loss's
-    /// scale, if one of them is read as f16: then its gradient has come through f16.
+    /// scale, if one of them is read as f16: then its gradient has come through f16, and the tapes of its steps must be those
+    /// of [`Optimizer::tape`].
     ///
     /// # Errors
     /// The device's errors.
@@ -102,6 +103,17 @@ impl Optimizer {
         Ok(())
     }
 
+    /// An empty tape for a step whose gradients are [taken](Optimizer::take) here: where there is a scale of the loss, by
+    /// which [`Optimizer::step`] divides, the tape multiplies by it.
+    pub fn tape<'d>(&self, device: &'d dyn Device) -> Tape<'d> {
+        Tape::new(device, Mode::Training).scaled(self.scaler.as_ref().map(Scaler::shared))
+    }
+
+    /// For how many parameters it was made.
+    pub fn parameters(&self) -> usize {
+        self.states.len().min(self.factors.len())
+    }
+
     /// What is kept, by parameter.
     pub fn states_mut(&mut self) -> &mut [Option<State>] {
         &mut self.states
@@ -111,7 +123,8 @@ impl Optimizer {
     /// [`Optimizer::step`], or is used now.
     ///
     /// # Errors
-    /// The device's errors.
+    /// The device's errors; [`Kind::Usage`] when the optimizer was made for fewer parameters; [`Kind::Device`] while somebody
+    /// holds a tensor of the parameter.
     pub fn take(
         &mut self,
         device: &dyn Device,
@@ -119,6 +132,15 @@ impl Optimizer {
         parameter: &mut Parameter,
         gradient: Gradient,
     ) -> Result<()> {
+        let known = self.parameters();
+        if index >= known {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{} is none of the optimizer's parameters", parameter.name),
+            )
+            .expected_got(format!("fewer than {known} before it"), index)
+            .help("make the optimizer, and its factors, for all parameters of the network"));
+        }
         if self.states[index].is_none() {
             self.states[index] = Some(State::new(device, self.rule, parameter.shape().len())?);
         }

@@ -5,7 +5,7 @@
 use crate::data::{Batch, Size};
 use crate::device::call::Normalize;
 use crate::device::{Device, Dtype};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::graph::Tensor;
 use crate::op;
 use crate::shape::Shape;
@@ -69,6 +69,12 @@ impl Samples for FeatureSamples<'_> {
 
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
         let row = self.shape.len();
+        let there = self.values.len() / row.max(1);
+        if let Some(beyond) = indices.iter().find(|&&index| index as usize >= there) {
+            return Err(Error::new(Kind::Shape, format!("the features have no row {beyond}"))
+                .expected_got(format!("{} rows of {row} numbers", self.labels.len()), format!("{there} rows"))
+                .help("give as many rows of `shape` as labels"));
+        }
         let mut rows = device.alloc(Dtype::F32, row * indices.len())?;
         device.fill_bytes(&mut rows, &mut |bytes| {
             for (to, &index) in bytes.chunks_exact_mut(size_of::<f32>() * row).zip(indices) {

@@ -64,7 +64,7 @@ pub struct Stopping {
     pub monitor: Monitor,
     /// Epochs without improvement after which the stage ends; `None` for never.
     pub patience: Option<usize>,
-    /// Whether the stage ends with the weights of its best epoch.
+    /// Whether the stage ends with the weights of its best epoch, which its observer keeps and puts back.
     pub restore_best: bool,
 }
 

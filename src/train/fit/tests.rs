@@ -6,7 +6,7 @@ use crate::device::cpu::CpuDevice;
 use crate::graph::Tensor;
 use crate::model::{Architecture, Head, Layer, Source};
 use crate::shape::Shape;
-use crate::train::{Cut, Pace, Schedule};
+use crate::train::{Cut, LossOptions, Pace, Schedule};
 use std::cell::RefCell;
 
 /// Grey pictures that write down the draws they were asked for.
@@ -56,6 +56,8 @@ struct Log {
     epochs: Vec<Epoch>,
     /// The rate that the rule had when an epoch was kept.
     rates: Vec<f32>,
+    /// The epoch after which it has enough.
+    enough: Option<usize>,
 }
 
 impl Observer for Log {
@@ -75,6 +77,10 @@ impl Observer for Log {
         Ok(())
     }
 
+    fn stop(&mut self, epoch: &Epoch) -> bool {
+        Some(epoch.epoch) == self.enough
+    }
+
     fn keep(&mut self, _: &Network, optimizer: &mut Optimizer, position: &Position) -> Result<()> {
         let Rule::Rmsprop(rule) = optimizer.rule else { panic!("{:?}", optimizer.rule) };
         self.rates.push(rule.rate);
@@ -86,6 +92,11 @@ impl Observer for Log {
         self.kept.push(format!("best {}", best.epoch.epoch));
         Ok(())
     }
+
+    fn restore(&mut self, _: &mut Network, best: &Best<'_>) -> Result<()> {
+        self.kept.push(format!("back to {}", best.epoch.epoch));
+        Ok(())
+    }
 }
 
 fn run(course: &Course, samples: &Asked, position: &mut Position) -> Log {
@@ -93,17 +104,26 @@ fn run(course: &Course, samples: &Asked, position: &mut Position) -> Log {
 }
 
 fn run_with(course: &Course, samples: &Asked, validation: Option<&Asked>, position: &mut Position) -> Log {
+    let mut log = Log::default();
+    told(course, samples, validation, (position, &mut log)).unwrap();
+    log
+}
+
+fn told(
+    course: &Course,
+    samples: &Asked,
+    validation: Option<&Asked>,
+    (position, log): (&mut Position, &mut dyn Observer),
+) -> Result<()> {
     let device = CpuDevice::new(Some(1)).unwrap();
     let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 4 })];
     let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
     let architecture = base.with_head(Head { units: 8, dropout: 0.5, classes: 2 }).unwrap();
     let mut network = Network::new(&device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
     let mut optimizer = Optimizer::new(Rmsprop::default(), network.parameters().len());
-    let mut log = Log::default();
     let validation = validation.map(|samples| (0, samples as &dyn Samples));
     let fit = Fit { device: &device, from: 0, train: samples, validation, stage: "a", course };
-    fit.run(&mut network, &mut optimizer, position, &mut log).unwrap();
-    log
+    fit.run(&mut network, &mut optimizer, position, log)
 }
 
 fn asked() -> Asked {
@@ -141,6 +161,78 @@ fn the_best_weights_are_kept_after_their_moment_and_again_when_a_kill_came_betwe
     let mut position = Position { epochs: vec![Epoch::blank("a", 1)], ..Position::default() };
     let log = run(&course, &asked(), &mut position).kept;
     assert_eq!(log[0], "best 1", "{log:?}");
+}
+
+/// An observer's end is as any other: the moment is kept, the best weights go back, and nothing follows unless the stage is
+/// opened again.
+#[test]
+fn an_observer_ends_the_stage() {
+    let mut course = Course::new(5, 2, 1, 1e-3);
+    course.stopping.restore_best = true;
+    let (samples, mut position) = (asked(), Position::default());
+    let mut log = Log { enough: Some(2), ..Log::default() };
+    told(&course, &samples, None, (&mut position, &mut log)).unwrap();
+    assert!(position.over && position.epochs.len() == 2);
+    assert_eq!(log.kept.iter().filter(|line| line.starts_with("kept")).count(), 3, "{:?}", log.kept);
+    assert!(run(&course, &samples, &mut position).epochs.is_empty(), "it is over");
+    position.over = false;
+    assert_eq!(run(&course, &samples, &mut position).epochs.len(), 3);
+}
+
+/// Who cannot put weights back says so where that is asked for.
+#[test]
+fn an_observer_without_best_weights_refuses_to_restore_them() {
+    struct Deaf;
+    impl Observer for Deaf {
+        fn step(&mut self, _: usize, _: usize, _: usize, _: &Score) {}
+        fn epoch(&mut self, _: &Epoch) -> Result<()> {
+            Ok(())
+        }
+    }
+    let mut course = Course::new(2, 2, 1, 1e-3);
+    let run = |course: &Course, epochs| {
+        let mut position = Position { epochs, ..Position::default() };
+        told(course, &asked(), None, (&mut position, &mut Deaf))
+    };
+    // Nothing that follows is as good.
+    let best = Epoch { loss: 0.0, ..Epoch::blank("a", 1) };
+    run(&course, vec![best.clone()]).unwrap();
+    course.stopping.restore_best = true;
+    let error = run(&course, vec![best]).unwrap_err();
+    assert!(error.message().contains("keeps no weights of the best epoch"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_before_the_first_step() {
+    let good = Course::new(1, 2, 1, 1e-3);
+    let nobody = Asked::of(Vec::new());
+    let refused = |course: &Course, train: &Asked, validation: Option<&Asked>| {
+        told(course, train, validation, (&mut Position::default(), &mut Log::default()))
+            .unwrap_err()
+            .to_string()
+    };
+    for (course, train, validation, what) in [
+        (Course { batch: 0, ..good.clone() }, &asked(), None, "0 samples to a batch"),
+        (good.clone(), &nobody, None, "0 samples to learn from"),
+        (Course { steps_per_epoch: Some(0), ..good.clone() }, &asked(), None, "0 steps in an epoch"),
+        (good.clone(), &asked(), Some(&nobody), "0 samples to validate with"),
+        (
+            Course { validation_steps: Some(0), ..good.clone() },
+            &asked(),
+            Some(&asked()),
+            "0 batches of validation",
+        ),
+        (
+            Course { loss: LossOptions { smoothing: 5.0, class_weights: None }, ..good.clone() },
+            &asked(),
+            None,
+            "smoothing is a share",
+        ),
+        (good, &Asked::of(vec![0, 1, 2]), None, "is no class"),
+    ] {
+        let error = refused(&course, train, validation);
+        assert!(error.contains(what), "{what}: {error}");
+    }
 }
 
 /// A schedule runs over all steps of its own stage, and each stage has one.

@@ -1,11 +1,14 @@
-//! `--device`, `--precision`, `--kernels` and `--launches`: which names there are, and the device behind each.
+//! A device by its name: what `--device`, `--precision`, `--kernels` and `--launches` ask for.
+//!
+//! In: a name (`auto`, `cpu`, `cuda:1`, `emulator`), a precision, kernels. Out: the device, or why there is none: nothing
+//! falls back in silence.
 
-use crate::device::cpu::{self, CpuDevice};
-use crate::device::gpu::Gpu;
-use crate::device::gpu::cuda::{self, Cuda};
-use crate::device::gpu::driver::Driver;
-use crate::device::gpu::emulator::{Emulator, Options};
-use crate::device::{Device, Kernels, Launches, Precision};
+use super::cpu::{self, CpuDevice};
+use super::gpu::Gpu;
+use super::gpu::cuda::{self, Cuda};
+use super::gpu::driver::Driver;
+use super::gpu::emulator::{Emulator, Options};
+use super::{Device, Kernels, Launches, Precision};
 use crate::error::{Error, Kind, Result};
 
 /// A device that can be asked for.
@@ -44,7 +47,7 @@ fn tensor_cores(precision: Precision, capability: u32) -> Option<&'static str> {
 }
 
 impl DeviceName {
-    /// For clap.
+    /// Reads a name.
     ///
     /// # Errors
     /// The names that there are.
@@ -63,9 +66,8 @@ impl DeviceName {
     }
 
     /// The device, working in `precision` by `kernels`, with `threads` threads or as many as the machine has; `sync` waits for
-    /// each kernel of a card, `launches` says when its kernels begin. `auto` takes the cpu only where there is no card for us: a
-    /// card that is there and does not
-    /// work is an error, since nobody wants to find out by the clock.
+    /// each kernel of a card, `launches` says when its kernels begin. `auto` takes the cpu only where there is no card for
+    /// us: a card that is there and does not work is an error, since nobody wants to find out by the clock.
     ///
     /// # Errors
     /// [`Kind::Device`] when the device is not there, does not work, or not in this precision or by these kernels;
@@ -152,8 +154,8 @@ fn working<D: Driver + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::gpu::plan::{Card, Plan};
     use super::*;
-    use crate::device::gpu::plan::{Card, Plan};
 
     #[test]
     fn launches_are_a_matter_of_cards() {
