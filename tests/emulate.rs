@@ -279,6 +279,34 @@ fn damaged_kernels_are_reported_with_line_thread_and_element() {
 }
 
 /// Convolutions and what lies between them have kernels of other numbers; channels that Hopper's take are a default there.
+/// PTX of one's own in the place of what ships: it runs, and says that it is not what ships; what does not fit the program
+/// is refused.
+#[test]
+fn kernels_are_tried_without_a_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let tried = |from: &str, to: &str| {
+        let shipped = MODULES.iter().find(|m| m.name == "elementwise" && m.target == "sm_75").unwrap().text;
+        assert!(shipped.contains(from), "{from}");
+        let path = folder.path().join("elementwise.sm_75.ptx");
+        std::fs::write(&path, shipped.replace(from, to)).unwrap();
+        let mut command = emulate(&["add"]);
+        command.env("VGG_FT_PTX", folder.path());
+        command
+    };
+    let same = tried(".version", ".version").assert().success().get_output().clone();
+    let told = String::from_utf8([same.stdout, same.stderr].concat()).unwrap();
+    assert!(told.contains(", of VGG_FT_PTX elementwise.sm_75)"), "{told}");
+    let error = fails(&mut tried("add.f32", "sub.f32"), 1);
+    assert!(error.contains("is not what the cpu gives"), "{error}");
+    let error = fails(&mut tried(".b8 add_param_0[4]", ".b8 add_param_0[8]"), 2);
+    assert!(error.contains("takes other parameters") && error.contains("VGG_FT_PTX"), "{error}");
+    let error = fails(&mut tried(".entry add(", ".entry added("), 2);
+    assert!(error.contains("has no entry `add`"), "{error}");
+    std::fs::remove_file(folder.path().join("elementwise.sm_75.ptx")).unwrap();
+    let error = fails(emulate(&["add"]).env("VGG_FT_PTX", folder.path()), 2);
+    assert!(error.contains("a folder without kernels to try"), "{error}");
+}
+
 #[test]
 fn kernels_of_other_numbers_give_what_the_cpu_gives_of_rounded_ones() {
     let halves = [

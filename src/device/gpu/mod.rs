@@ -14,6 +14,7 @@ mod params;
 pub mod plan;
 mod storage;
 pub mod tensor_map;
+mod tried;
 #[cfg(test)]
 mod tests;
 
@@ -70,10 +71,12 @@ impl<D: Driver + 'static> Gpu<D> {
     /// them before takes seconds.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory.
+    /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory;
+    /// [`Kind::Usage`](crate::error::Kind::Usage) when `VGG_FT_PTX` names no kernels.
     pub fn new(driver: D) -> Result<Self> {
         let capability = driver.limits().capability;
         let room = lower::Room::of(capability);
+        tried::check()?;
         plain(capability)
             .filter(|module| module.precision().is_none())
             .try_for_each(|module| driver.load(module))?;
@@ -182,6 +185,7 @@ impl<D: Driver + 'static> Device for Gpu<D> {
         } else if self.held_back {
             card.hardware.push_str(", kernels portable (those of sm_90a need a driver of CUDA 12.1)");
         }
+        card.hardware.extend(tried::described());
         card
     }
 

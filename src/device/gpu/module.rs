@@ -3,6 +3,7 @@
 //! In: nothing at run time; `build.rs` writes the table from `kernels/` (`scripts/ptx` makes the text).
 //! Out: for an entry's name and a card, the module to load and what the entry takes.
 
+use super::tried;
 use crate::device::Precision;
 
 // MODULES: a static slice of `Module`, in the order of file names, with the texts inside the program.
@@ -112,7 +113,8 @@ pub fn plain_path(path: &str) -> String {
 /// A line (from 1) of a kernel's source, without its margin.
 pub fn source_line(path: &str, line: u32) -> Option<&'static str> {
     let path = plain_path(path);
-    let (_, text) = SOURCES.iter().find(|(name, _)| *name == path)?;
+    let shipped = || SOURCES.iter().find(|(name, _)| *name == path).map(|(_, text)| *text);
+    let text = tried::source(&path).or_else(shipped)?;
     text.lines().nth((line as usize).checked_sub(1)?).map(str::trim)
 }
 

@@ -5,6 +5,7 @@
 use super::card::Version;
 use super::library::{Code, Library, Refused, SUCCESS, is_sticky};
 use crate::device::gpu::module::Module;
+use crate::device::gpu::tried;
 use crate::error::{Error, Kind, Result};
 use cudarc::driver::sys::{self, CUjit_option as Asked};
 use std::ffi::{CString, c_void};
@@ -17,8 +18,8 @@ const LOG: usize = 16 << 10;
 /// # Errors
 /// [`Kind::Device`] with file, target, both versions, and the log.
 pub fn load(library: &Library, module: &Module, driver: Version) -> Result<Result<sys::CUmodule, Refused>> {
-    let file = format!("kernels/ptx/{}.{}.ptx", module.name, module.target);
-    let text = CString::new(module.text).map_err(|error| {
+    let (file, ptx) = (tried::path(module), tried::text(module)?);
+    let text = CString::new(&*ptx).map_err(|error| {
         Error::new(Kind::Device, format!("{file} holds a zero byte")).fact("at", error.nul_position())
     })?;
     let (mut faults, mut remarks) = (vec![0u8; LOG], vec![0u8; LOG]);
@@ -54,7 +55,7 @@ pub fn load(library: &Library, module: &Module, driver: Version) -> Result<Resul
     }
     let log =
         [text_of(&faults), text_of(&remarks)].into_iter().filter(|log| !log.is_empty()).collect::<Vec<_>>();
-    Err(refused(library, answer, &file, module, driver, &log.join("\n")))
+    Err(refused(library, answer, (&file, &ptx), module, driver, &log.join("\n")))
 }
 
 /// Whether a driver of this version knows the PTX of `module`.
@@ -65,13 +66,13 @@ pub fn reads(module: &Module, driver: Version) -> bool {
 fn refused(
     library: &Library,
     answer: Code,
-    file: &str,
+    (file, ptx): (&str, &str),
     module: &Module,
     driver: Version,
     log: &str,
 ) -> Error {
     let error = library.error(answer, &format!("compile {file}"));
-    let version = ptx_version(module.text);
+    let version = ptx_version(ptx);
     let shown = version.map_or("unknown".into(), |version| version.to_string());
     let error = error
         .fact("PTX", format!("version {shown} for {}", module.target))

@@ -35,6 +35,7 @@ use super::driver::{Address, Driver};
 use super::launch::{Arg, Launch, Limits};
 use super::module;
 use super::tensor_map::{self, TensorMap};
+use super::tried;
 use crate::device::{Description, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::ptx::{Function, Module, Program, Space, parse};
@@ -207,8 +208,7 @@ impl Emulator {
             Some(opened) => opened,
             None => {
                 let module = known.get(entry).copied().ok_or_else(unknown)?;
-                let name = format!("kernels/ptx/{}.{}.ptx", module.name, module.target);
-                self.load_parsed(parse(&name, module.text)?)?;
+                self.load_parsed(parse(&tried::path(&module), &tried::text(&module)?)?)?;
                 known.retain(|_, other| [other.name, other.target] != [module.name, module.target]);
                 lock(&self.opened).get(entry).cloned().ok_or_else(unknown)?
             }
