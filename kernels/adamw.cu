@@ -14,7 +14,7 @@
 //
 // One thread per four neighbours, 256 threads per block, no shared memory; a block finds its tensor by
 // the first blocks of all (tensors.cuh). Every operation is rounded by name: the cpu's bits, but for states below
-// 2^-126, which the cpu sets to 0 (src/device/cpu/tensors.rs, `settled`).
+// 2^-126, which the cpu sets to 0 where epsilon is 1e-10 or more (src/device/cpu/tensors.rs, `settled`).
 // Reads 16 bytes and writes 12 per element for 12 flops: bound by bandwidth.
 
 #include "loss_scale.cuh"

@@ -8,10 +8,10 @@
 //   dx       (n, h, w, c_in)       out  g = the sum where mask > 0, else 0
 //
 // Output pixel q reads x at q + (a-1, b-1), so x at p is read by the pixels p - (a-1, b-1): they are where tap 8 - t
-// looks, if (a, b) is tap t. So this is the forward product with the filter rotated by 180 degrees: rows are the n·h·w pixels, columns the c_in
-// channels, K is (tap, o). A block of 128 threads computes 128 pixels x 64 channels, grid
-// (pixels/128, channels/64); a thread 8 x 8 (tile.cuh). A step takes eight filters of one tap: thread t
-// reads those of pixel t, and four channels of filter t/16, which lie as the tile wants them.
+// looks, if (a, b) is tap t. So this is the forward product with the filter rotated by 180 degrees: rows are the n·h·w
+// pixels, columns the c_in channels, K is (tap, o). A block of 128 threads computes 128 pixels x 64 channels, grid
+// (pixels/128, channels/64); a thread 8 x 8 (tile.cuh). A step takes eight filters of one tap: thread t reads those of
+// pixel t, and four channels of filter t/16, which lie as the tile wants them.
 //
 // 12.25 KiB shared memory in two stages. Per step 6 KiB are read for 131 kflop: 21 flops per byte.
 // 18·c_out flops, 4 bytes written and 4 of the mask read per output.

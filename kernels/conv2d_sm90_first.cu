@@ -11,9 +11,9 @@
 // are those of the two separate kernels, since Hopper's mma.sync adds its 16 products at once, in whatever order.
 //
 // The second convolution is that of conv2d_sm90_halo.cuh, but TMA does not load its boxes of z: a warpgroup computes
-// them by mma.sync from the pictures. The 27 numbers of a pixel's window are one product of K = 32; its 64 filters
-// stay in registers. A box is 10 x 34 pixels, so a third more of z is computed than there is: 0.7 million multiply-adds beside 9.4
-// million of wgmma. In return z is neither written nor read: 58 MB each way for 20 pictures of 150x150.
+// them by mma.sync from the pictures. The 27 numbers of a pixel's window are one product of K = 32; its 64 filters stay
+// in registers. A box is 10 x 34 pixels, so a third more of z is computed than there is: 0.7 million multiply-adds
+// beside 9.4 million of wgmma. In return z is neither written nor read: 58 MB each way for 20 pictures of 150x150.
 //
 // The two consumers take turns: while one stores its half of a tile the other multiplies.
 

@@ -15,10 +15,10 @@
 //
 // x (n, h, w, c_in), y and dy (n, h, w, c_out), mask and dx as x, bias (c_out), weight (c_out, 3, 3, c_in), transposed
 // (3, 3, c_in, c_out): f32. Channels and filters are multiples of 64. x, dy and weights come as tensor maps that make
-// TMA round to tf32, to the nearest, as it copies (src/device/gpu/lower/sm90/tf32.rs). wgmma itself would cut f32, always
-// towards zero: an error up to 2^-10 instead of 2^-11 and of one sign, so that errors add up where rounded ones cancel.
-// From shared memory it takes tf32 only K-major: hence `transposed`, 8 bytes a weight. Implementation: conv2d_sm90.cuh. backward_weight is in
-// conv2d_sm90_tf32_weight.cu.
+// TMA round to tf32, to the nearest, as it copies (src/device/gpu/lower/sm90/tf32.rs). wgmma itself would cut f32,
+// always towards zero: an error up to 2^-10 instead of 2^-11 and of one sign, so that errors add up where rounded ones
+// cancel. From shared memory it takes tf32 only K-major: hence `transposed`, 8 bytes a weight. Implementation:
+// conv2d_sm90.cuh. backward_weight is in conv2d_sm90_tf32_weight.cu.
 
 #include "conv2d_sm90_entries.cuh"
 

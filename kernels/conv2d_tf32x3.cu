@@ -38,7 +38,8 @@
 // pictures (rgb): conv2d_any.cuh.
 //
 // Each byte from shared memory serves three products, so a block of 128 x 64 keeps the tensor cores busy. A larger one
-// does not fit: accumulators, the terms of a step and two parts of each operand take all registers. A step of 16 is two of mma: with four, the compiler spilled.
+// does not fit: accumulators, the terms of a step and two parts of each operand take all registers. A step of 16 is two
+// of mma: with four, the compiler spilled.
 
 #include "conv2d_entries.cuh"
 

@@ -129,8 +129,9 @@ __device__ __forceinline__ void cluster_sync()
 
 // Arrives at the barrier of block `rank` that lies where `barrier` does in this one, without memory ordering at cluster
 // scope: `.release.cluster` compiles to a fence of all of the GPU's memory (MEMBAR.ALL.GPU, and CCTL.IVALL behind the
-// wait), a microsecond of every step (a whole convolution of 46 us takes 71 on an H200). A stage freed this way has been read by wgmma and is written by TMA: no loads or
-// stores of threads are involved, so there is nothing to order for another block's threads.
+// wait), a microsecond of every step (a whole convolution of 46 us takes 71 on an H200). A stage freed this way has
+// been read by wgmma and is written by TMA: no loads or stores of threads are involved, so there is nothing to order
+// for another block's threads.
 __device__ __forceinline__ void arrive_remote(const unsigned barrier, const int rank)
 {
     asm volatile(

@@ -16,13 +16,13 @@
 //
 // 3xTF32 (CUTLASS' name): an f32 operand is split into big, the nearest tf32, and small, the remainder, of which the
 // tensor core truncates at most one bit: together they are off by at most 2^-23 of the operand, one unit in its last
-// place, and by 2^-24.5 in the root mean square. A product is small·big + big·small + big·big, the small ones first; small·small, at most 2^-22 of it and of either
-// sign, is left out. Tensor cores round accumulators toward zero, always in the same direction, and over K = 4608
-// that adds up to 30 to 50 times the error of fused multiply-adds (arXiv:2203.03341 says why). So the three products
-// of a step start from zero, and an ordinary addition, which rounds to nearest, adds them to the accumulators: the
-// error is then a third of that of fused multiply-adds. That costs four additions for three mma, on a pipe that is
-// otherwise idle. Truncating to get big, as CUTLASS does, would save an integer addition and give small·small one
-// sign: a bias again.
+// place, and by 2^-24.5 in the root mean square. A product is small·big + big·small + big·big, the small ones first;
+// small·small, at most 2^-22 of it and of either sign, is left out. Tensor cores round accumulators toward zero, always
+// in the same direction, and over K = 4608 that adds up to 30 to 50 times the error of fused multiply-adds
+// (arXiv:2203.03341 says why). So the three products of a step start from zero, and an ordinary addition, which rounds
+// to nearest, adds them to the accumulators: the error is then a third of that of fused multiply-adds. That costs four
+// additions for three mma, on a pipe that is otherwise idle. Truncating to get big, as CUTLASS does, would save an
+// integer addition and give small·small one sign: a bias again.
 //
 // Nothing here needs PTX newer than 7.0: no prefetch hints on cp.async.
 

@@ -2,7 +2,7 @@
 //
 // As keras.optimizers.RMSprop, epsilon inside the root. Every operation is rounded by name, so that the
 // compiler fuses nothing: the step has the same bits wherever it is inlined, and the cpu's, but for a v below
-// 2^-126, which the cpu sets to 0 (src/device/cpu/tensors.rs, `settled`).
+// 2^-126, which the cpu sets to 0 where epsilon is 1e-10 or more (src/device/cpu/tensors.rs, `settled`).
 
 #pragma once
 

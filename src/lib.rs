@@ -16,7 +16,7 @@
 //! # fn main() -> vgg_ft::error::Result<()> {
 //! let opened = DeviceName::Auto.open((Precision::F32, Kernels::Auto), None, (false, Launches::Serial))?;
 //! let device: &dyn Device = opened.device.as_ref();
-//! let weights = Pretrained::open(Path::new("weights/vgg16_imagenet_notop.safetensors"))?;
+//! let weights = Pretrained::open(Path::new("weights/vgg16_imagenet_notop.f16.safetensors"))?;
 //! let base = Network::new(device, Architecture::vgg(Variant::Vgg16, [150, 150])?, |_| Source::File(&weights))?;
 //!
 //! let (size, paths) = (Size { h: 150, w: 150 }, vec!["cat.jpg".into()]);

@@ -29,7 +29,7 @@ impl Shape {
         &self.axes[..usize::from(self.rank)]
     }
 
-    /// The number of elements; more than there can be stay at the largest number.
+    /// The number of elements; the largest number there is where the product is larger.
     pub fn len(&self) -> usize {
         self.axes().iter().fold(1, |len, &axis| len.saturating_mul(axis))
     }

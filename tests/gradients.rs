@@ -307,14 +307,38 @@ fn the_way_back_begins_at_a_loss() {
         let tape = Tape::new(device, Mode::Training);
         let loss = ending(&tape, &tape.parameter(0, &x)).unwrap();
         let other = Tape::new(device, Mode::Training);
+        ending(&other, &other.parameter(0, &x)).unwrap();
         let error = other.backward(&loss.outcome, nobody).unwrap_err();
         assert!(error.message().contains("another tape"), "{error}");
+        // As an input.
+        let [one, other] = [0, 1].map(|_| Tape::new(device, Mode::Training));
+        let y = op::relu(&one, &one.parameter(0, &x)).unwrap();
+        other.parameter(0, &x);
+        let loss = ending(&other, &y).unwrap();
+        let error = other.backward(&loss.outcome, nobody).unwrap_err();
+        assert!(error.message().contains("another tape"), "{error}");
+        // Two parameters by one index.
+        let second = Parameter::new(device, "second".into(), shape, &spread(shape, 2)).unwrap();
+        let tape = Tape::new(device, Mode::Training);
+        let y = op::relu(&tape, &tape.parameter(0, &x)).unwrap();
+        let weight = tape.parameter(0, &second);
+        let logits = tape.reshape(&weight, Shape::new(&[1, 4])).unwrap();
+        let loss = ending(&tape, &logits).unwrap();
+        drop(y);
+        let error = tape.backward(&loss.outcome, nobody).unwrap_err();
+        assert!(error.message().contains("two parameters"), "{error}");
     }
 }
 
 /// Two paths from one tensor meet again: their gradients add up.
 #[test]
 fn gradients_that_meet_are_added() {
+    // The gradient of the bias waits for its weight's, which is stored to be added up.
+    let map = [Shape::new(&[1, 4, 5, 3]), Shape::new(&[3, 3, 3, 3]), Shape::new(&[3])];
+    check("a convolution done twice", &map, &|tape, x| {
+        let once = op::conv2d(tape, &x[0], &x[1], &x[2], false)?;
+        ending(tape, &op::conv2d(tape, &once, &x[1], &x[2], false)?)
+    });
     let shapes = [Shape::new(&[2, 6]), Shape::new(&[6, 6]), Shape::new(&[6])];
     check("a weight used twice", &shapes, &|tape, x| {
         let once = op::dense(tape, &x[0], &x[1], &x[2], false)?;

@@ -10,13 +10,13 @@ use support::cases::{Integers, Reals, Source, case, make};
 use support::close::Near;
 use support::half::{HALVES, Half};
 use support::run::{Case, Output, Want};
-use support::{devices, naive, optimizer};
+use support::{devices, naive, optimizer, tensor_cores};
 use vgg_ft::data::{Augment, Size};
 use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::call::{Adjust, LossRule, Normalize, Rule, Slot};
-use vgg_ft::device::{Buffer, Call, Device, Dtype, Precision};
+use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::error::Kind;
-use vgg_ft::graph::{Mode, Parameter, Tape};
+use vgg_ft::graph::{Mode, Parameter, Tape, Tensor};
 use vgg_ft::op;
 use vgg_ft::shape::{Pool2d, Shape};
 
@@ -469,6 +469,49 @@ fn gradients_flow_through(half: Half) {
             // Half a unit in the last place, and the few roundings of f32 before it.
             let within = want.abs() * (half.error() as f32 + 1e-6) + half.least() as f32 + 1e-9;
             assert!((got - want).abs() <= within, "{half:?} {at}: {got} {want}");
+        }
+    }
+}
+
+/// A parameter that comes in as a weight of f32 and as an activation of 16 bits has one gradient, in f32: what the same is
+/// on the cpu, of which one part went through 16 bits.
+#[test]
+fn gradients_of_two_formats_are_added_in_f32() {
+    let half = HALVES[0];
+    let mut source = Source::new(5);
+    let [data, mixed] = [0, 1].map(|_| half.rounded(&source.f32(Reals, 64)));
+    let gradient = |device: &dyn Device, dtype: Dtype| -> Vec<f32> {
+        let shape = Shape::new(&[8, 8]);
+        let new = |value: &[f32]| Parameter::new(device, "p".into(), shape, value).unwrap();
+        let (parameter, mut mixing) = (new(&data).shadowed(device).unwrap(), new(&mixed));
+        mixing.learns = false;
+        let tape = Tape::new(device, Mode::Training);
+        let zeros = || Tensor::constant(Shape::new(&[8]), device.zeros(8).unwrap()).unwrap();
+        let activation = tape.parameter_in(0, &parameter, dtype);
+        assert_eq!(activation.dtype(), dtype);
+        let x = op::cast(&tape, &activation, Dtype::F32).unwrap();
+        let y = op::dense(&tape, &x, &tape.parameter(1, &mixing), &zeros(), false).unwrap();
+        let weight = tape.parameter_in(0, &parameter, Dtype::F32);
+        let logits = op::dense(&tape, &y, &weight, &zeros(), false).unwrap();
+        let labels = device.upload(&[0u32, 1, 2, 3, 4, 5, 6, 7]).unwrap();
+        let loss = op::softmax_cross_entropy(&tape, LossRule::mean(8), &logits, &labels, None).unwrap();
+        let mut found = Vec::new();
+        tape.backward(&loss.outcome, |_, gradient| {
+            assert!(found.is_empty(), "one gradient");
+            found = device.download(&gradient.store(device)?)?;
+            Ok(())
+        })
+        .unwrap();
+        found
+    };
+    let cpu = &devices::cpus(&[1])[0];
+    let want = gradient(&**cpu, Dtype::F32);
+    let largest = want.iter().fold(0.0f32, |most, g| most.max(g.abs()));
+    for device in tensor_cores::devices(Precision::Bf16, Kernels::Portable) {
+        let got = gradient(&*device, half.0);
+        for (at, (got, want)) in got.iter().zip(&want).enumerate() {
+            // The activation's part, of the gradient's size at most, is rounded to 16 bits.
+            assert!((got - want).abs() <= 2.0 * half.error() as f32 * largest, "{at}: {got} {want}");
         }
     }
 }

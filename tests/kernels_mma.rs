@@ -1,5 +1,5 @@
-//! The convolutions on tensor cores, bf16, f16, tf32 and tf32x3, against naive loops over the rounded factors; and what their
-//! kernels owe besides: the pool of the map that would have been stored, no bank conflict, the same bits always.
+//! The convolutions on tensor cores, bf16, f16, tf32 and tf32x3, against naive loops over the rounded factors; and what
+//! their kernels owe besides: the pool of the map that would have been stored, no bank conflict, the same bits always.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use crate::support;
@@ -22,35 +22,31 @@ fn all_agree(precision: Precision, kind: Numbers) {
     tensor_cores::all_agree(&devices(precision), PORTABLE, precision, kind);
 }
 
-/// Of tf32 our machine twice: its multiprocessors have room for two blocks of the large tile as a card of 9.0, as one of 8.0
-/// they have not, and take another (`Tiles::widest`). A card of 8.0 or newer once more for each other architecture, with its
-/// work cut as there.
+/// Of tf32 our machine twice: its multiprocessors have room for two blocks of the large tile as a card of 9.0, as one
+/// of 8.0 they have not, and take another (`Tiles::widest`). A card of 8.0 or newer once more for each other
+/// architecture, with its work cut as there.
 fn devices(precision: Precision) -> Vec<Box<dyn Device>> {
-    let mut devices = tensor_cores::devices(precision, Kernels::Portable);
-    devices.extend(gather(Vec::new, Vec::new, || cut_for_others(precision)));
-    if precision == Precision::Tf32 {
-        let large = || -> Option<Box<dyn Device>> {
-            Some(Box::new(
-                emulator(Options { capability: 90, ..Options::default() }).with_precision(precision),
-            ))
-        };
-        devices.extend(gather(Vec::new, large, Vec::new));
-    }
-    devices
+    let ours = || {
+        let large = Options { capability: 90, ..Options::default() };
+        let twice = (precision == Precision::Tf32).then_some(large);
+        let all = [Some(Options::default()), twice].into_iter().flatten();
+        all.map(|options| -> Box<dyn Device> {
+            Box::new(tensor_cores::emulator(options, precision, Kernels::Portable))
+        })
+    };
+    gather(Vec::new, ours, || cards(precision))
 }
 
-/// The first card, buffers guarded.
-fn cut_for_others(precision: Precision) -> Vec<Box<dyn Device>> {
-    let mut devices: Vec<Box<dyn Device>> = Vec::new();
-    for other in [75, 80, 86, 89, 90] {
-        let card = Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
-        let own = card.limits().capability;
-        if own >= 80 && own != other && precision.runs_on(own) {
-            let gpu = tensor_cores::working(card, precision, Kernels::Portable);
-            devices.push(Box::new(gpu.cut_for(other)));
-        }
-    }
-    devices
+/// The first card, buffers guarded, with its work cut for itself and as for others.
+fn cards(precision: Precision) -> Vec<Box<dyn Device>> {
+    let Some(own) = tensor_cores::card(precision, Kernels::Portable) else { return Vec::new() };
+    let open = || Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
+    let capability = open().limits().capability;
+    let others = [75, 80, 86, 89, 90].into_iter().filter(|other| capability >= 80 && *other != capability);
+    let cut = others.map(|other| -> Box<dyn Device> {
+        Box::new(tensor_cores::working(open(), precision, Kernels::Portable).cut_for(other))
+    });
+    std::iter::once(own).chain(cut).collect()
 }
 
 fn emulator(options: Options) -> Gpu<Emulator> {

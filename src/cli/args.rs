@@ -16,8 +16,7 @@ use super::values::{
 };
 use super::weights::WeightsArgs;
 use crate::data::Resize;
-use crate::device::DeviceName;
-use crate::device::{Kernels, Launches, Precision};
+use crate::device::{DeviceName, Kernels, Launches, Precision};
 use crate::model::{Preprocess, Variant};
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};

@@ -2,8 +2,7 @@
 
 use super::args::NetworkArgs;
 use super::values::{card, classes, positive, width};
-use crate::device::DeviceName;
-use crate::device::{Kernels, Launches, Precision};
+use crate::device::{DeviceName, Kernels, Launches, Precision};
 use crate::model::Head;
 use crate::task;
 use clap::Args;

@@ -2,8 +2,7 @@
 
 use super::args::{Cli, Command, JobArgs};
 use super::predict::{LookArgs, TtaArg};
-use crate::device::DeviceName;
-use crate::device::{Kernels, Launches};
+use crate::device::{DeviceName, Kernels, Launches};
 
 /// What was typed and changes nothing; for people.
 pub fn idle(cli: &Cli) -> Vec<String> {

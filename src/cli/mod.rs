@@ -87,8 +87,8 @@ fn misspelt(error: &clap::Error) -> ! {
     std::process::exit(2)
 }
 
-/// A negative number behind an option is its value, to be refused as one, and not an option that nobody knows; of `-1e-5` clap
-/// knows that only where anything may begin so.
+/// A negative number behind an option is its value, to be refused as one, and not an option that nobody knows; of
+/// `-1e-5` clap knows that only where anything may begin so.
 fn numbers(command: Clap) -> Clap {
     command
         .mut_args(|arg| {

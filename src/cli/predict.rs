@@ -13,10 +13,11 @@ use std::path::PathBuf;
 /// `predict`
 #[derive(Args, Debug)]
 pub struct PredictArgs {
-    /// Folder that `fit` or `finetune` wrote, or a file of weights with a classifier, ImageNet's or an export's (.h5, .keras, .pth,
-    /// .safetensors, .onnx)
+    /// Folder that `fit` or `finetune` wrote, or a file of weights with a classifier, ImageNet's or an export's (.h5,
+    /// .keras, .pth, .safetensors, .onnx)
     pub run: PathBuf,
-    /// Pictures, folders of pictures (runs below them are passed over), patterns in quotes ('new/**/*.jpg'), or - for paths on stdin
+    /// Pictures, folders of pictures (runs below them are passed over), patterns in quotes ('new/**/*.jpg'), or - for
+    /// paths on stdin
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// Paths on stdin end in NUL, as `find -print0` writes them, not in a line end

@@ -7,8 +7,9 @@ use crate::error::{Error, Kind, Result};
 use crate::shape::Conv2d;
 use std::fmt;
 
-/// Said where only the caller can be wrong: in the program that is vgg-ft itself.
-const BUG: &str = "a call's sizes come from its tensors' shapes: look at what made it; in vgg-ft itself this is a bug, please report it";
+/// Said where the caller must be wrong; within the vgg-ft command that is vgg-ft itself.
+const BUG: &str = "a call's sizes come from its tensors' shapes: look at what made it (within vgg-ft this is a bug: \
+                   please report it)";
 
 /// The call whose arguments are being opened.
 #[derive(Clone, Copy)]

@@ -32,8 +32,7 @@ pub struct MaskSource {
     pub seed: u64,
     /// The purpose; [`Stream::Dropout`].
     pub stream: Stream,
-    /// The draw (of four words) that element 0 begins with. A mask of n elements takes n / 4 draws, rounded up: counters of
-    /// two masks lie at least as far apart.
+    /// The draw (of four words) that element 0 begins with. A mask of n elements takes ⌈n / 4⌉ of them.
     pub counter: u64,
 }
 

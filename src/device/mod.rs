@@ -24,7 +24,8 @@ pub use cost::Cost;
 pub use kernels::Kernels;
 pub use launches::Launches;
 pub use loss_scale::LossScale;
-pub use name::{DeviceName, Opened, no_launches};
+pub(crate) use name::no_launches;
+pub use name::{DeviceName, Opened};
 pub use precision::Precision;
 
 use crate::error::{Error, Kind, Result};
@@ -158,8 +159,8 @@ pub trait Device: Send + Sync {
         Ok(None)
     }
 
-    /// Of a device of kernels its compute capability (90 for 9.0) and the convolutions that it takes, never `auto`: with the
-    /// precision they say what it allocates.
+    /// Of a device of kernels its compute capability (90 for 9.0) and the convolutions that it takes, never `auto`:
+    /// with the precision they say what it allocates.
     fn kernels(&self) -> Option<(u32, Kernels)> {
         None
     }

@@ -65,9 +65,10 @@ impl DeviceName {
         }
     }
 
-    /// The device, working in `precision` by `kernels`, with `threads` threads or as many as the machine has; `sync` waits for
-    /// each kernel of a card, `launches` says when its kernels begin. `auto` takes the cpu only where there is no card for
-    /// us: a card that is there and does not work is an error, since nobody wants to find out by the clock.
+    /// The device, working in `precision` by `kernels`, with `threads` threads or as many as the machine has; `sync`
+    /// waits for each kernel of a card, `launches` says when its kernels begin. `auto` takes the cpu only where there
+    /// is no card for us: a card that is there and does not work is an error, since nobody wants to find out by the
+    /// clock.
     ///
     /// # Errors
     /// [`Kind::Device`] when the device is not there, does not work, or not in this precision or by these kernels;

@@ -9,8 +9,9 @@ use super::tensor::{Parameter, Tensor};
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::shape::Shape;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether a forward pass is for learning. Dropout follows this, not freezing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +26,8 @@ pub enum Mode {
 pub type Backward = Box<dyn FnOnce(&dyn Device, Arrived) -> Result<Vec<Option<Flow>>>>;
 
 enum Step {
-    /// A parameter enters the graph; its index in the caller's list.
-    Leaf(usize),
+    /// A parameter enters the graph: its index in the caller's list, and where its value lies.
+    Leaf(usize, *const Buffer),
     /// An op, the nodes of its inputs, and the way back. A `loss` knows its own gradient.
     Op { inputs: Vec<Option<usize>>, backward: Backward, loss: bool },
 }
@@ -40,18 +41,32 @@ struct Node {
 
 /// A record of one forward pass.
 pub struct Tape<'d> {
+    /// No other tape has it.
+    id: u64,
     device: &'d dyn Device,
     mode: Mode,
     label: RefCell<Rc<str>>,
     nodes: RefCell<Vec<Node>>,
     scaling: Option<Rc<Buffer>>,
+    /// What was done that no way back can follow.
+    misuse: Cell<Option<Misuse>>,
+}
+
+#[derive(Clone, Copy)]
+enum Misuse {
+    /// A tensor of one tape was used on another.
+    Foreign,
+    /// Two parameters came in by one index.
+    Index(usize),
 }
 
 impl<'d> Tape<'d> {
     /// An empty tape. To train, take that of [`Optimizer::tape`](crate::train::Optimizer::tape): in f16 the loss is scaled.
     pub fn new(device: &'d dyn Device, mode: Mode) -> Self {
+        static TAPES: AtomicU64 = AtomicU64::new(0);
         let (label, nodes) = (RefCell::new("start".into()), RefCell::new(Vec::new()));
-        Self { device, mode, label, nodes, scaling: None }
+        let id = TAPES.fetch_add(1, Ordering::Relaxed);
+        Self { id, device, mode, label, nodes, scaling: None, misuse: Cell::new(None) }
     }
 
     /// The same, whose losses are multiplied by a [`LossScale`](crate::device::LossScale) on the way back.
@@ -87,9 +102,9 @@ impl<'d> Tape<'d> {
         self.nodes.borrow().len()
     }
 
-    /// Brings a parameter into the graph, its shadow if it has one. `index` is what [`Tape::backward`] will call it: one that
-    /// comes in several times has one gradient, the sum. Drop the tensor before [`Tape::backward`] if the parameter is
-    /// updated there: as long as anybody holds it, [`Parameter::update`] refuses.
+    /// Brings a parameter into the graph, its shadow if it has one. `index` is what [`Tape::backward`] will call it:
+    /// one that comes in several times has one gradient, the sum. Drop the tensor before [`Tape::backward`] if the
+    /// parameter is updated there: as long as anybody holds it, [`Parameter::update`] refuses.
     pub fn parameter(&self, index: usize, parameter: &Parameter) -> Tensor {
         let wanted = parameter.shadow().map_or(Dtype::F32, Buffer::dtype);
         self.parameter_in(index, parameter, wanted)
@@ -98,8 +113,7 @@ impl<'d> Tape<'d> {
     /// The same in the format `wanted`, where it has that, else in f32.
     pub fn parameter_in(&self, index: usize, parameter: &Parameter, wanted: Dtype) -> Tensor {
         let learns = parameter.learns && self.mode == Mode::Training;
-        let node =
-            learns.then(|| self.leaf(index).unwrap_or_else(|| self.push("parameter", Step::Leaf(index))));
+        let node = learns.then(|| (self.id, self.leaf(index, parameter)));
         Tensor::on_tape(parameter.shape(), Rc::clone(parameter.shared(wanted)), node)
     }
 
@@ -118,7 +132,8 @@ impl<'d> Tape<'d> {
         self.keep((name, false), shape, y, inputs, backward)
     }
 
-    /// The same of an op that [`Tape::backward`] may begin at: its way back knows its gradient and ignores what it is given.
+    /// The same of an op that [`Tape::backward`] may begin at: its way back knows its gradient and ignores what it is
+    /// given.
     pub fn record_loss<const N: usize>(
         &self,
         name: &'static str,
@@ -141,8 +156,12 @@ impl<'d> Tape<'d> {
         let mut y = Tensor::on_tape(shape, Rc::new(y), None);
         if inputs.iter().any(|input| input.learns()) {
             let backward = backward(inputs.map(Tensor::learns), &y);
-            let inputs = inputs.iter().map(|input| input.node).collect();
-            y.node = Some(self.push(name, Step::Op { inputs, backward, loss }));
+            let places = inputs.map(|input| input.node);
+            if places.iter().flatten().any(|(tape, _)| *tape != self.id) {
+                self.misuse.set(Some(Misuse::Foreign));
+            }
+            let inputs = places.into_iter().map(|place| place.map(|(_, node)| node)).collect();
+            y.node = Some((self.id, self.push(name, Step::Op { inputs, backward, loss })));
         }
         y
     }
@@ -159,9 +178,22 @@ impl<'d> Tape<'d> {
         Ok(x.reshaped(shape))
     }
 
-    /// Where the parameter `index` came in already.
-    fn leaf(&self, index: usize) -> Option<usize> {
-        self.nodes.borrow().iter().position(|node| matches!(node.step, Step::Leaf(known) if known == index))
+    /// Where the parameter `index` comes in, now or before.
+    fn leaf(&self, index: usize, parameter: &Parameter) -> usize {
+        let value = std::ptr::from_ref(parameter.value());
+        let mut known = None;
+        for (place, node) in self.nodes.borrow().iter().enumerate() {
+            match node.step {
+                Step::Leaf(other, its) if other == index => {
+                    if its != value {
+                        self.misuse.set(Some(Misuse::Index(index)));
+                    }
+                    known = Some(place);
+                }
+                _ => {}
+            }
+        }
+        known.unwrap_or_else(|| self.push("parameter", Step::Leaf(index, value)))
     }
 
     fn push(&self, name: &'static str, step: Step) -> usize {
@@ -171,8 +203,9 @@ impl<'d> Tape<'d> {
     }
 
     /// Walks back from `loss`, which knows its gradient ([`Tape::record_loss`]): the `[rows, 2]` outcome of an op of
-    /// `op::loss`, which made that of the step's mean on the way there, or a seed of one's own, as of a Grad-CAM. `learned` receives each learning parameter's index and complete gradient, once, when nothing that remains
-    /// on the tape needs the parameter: it may be updated there and then.
+    /// `op::loss`, which made that of the step's mean on the way there, or a seed of one's own, as of a Grad-CAM.
+    /// `learned` receives each learning parameter's index and complete gradient, once, when nothing that remains on the
+    /// tape needs the parameter: it may be updated there and then.
     ///
     /// # Errors
     /// What the device or `learned` returns; [`Kind::Shape`] when `loss` depends on nothing that learns, is no loss, or is
@@ -182,22 +215,33 @@ impl<'d> Tape<'d> {
         loss: &Tensor,
         mut learned: impl FnMut(usize, Gradient) -> Result<()>,
     ) -> Result<()> {
-        let Some(last) = loss.node else {
+        let Some((tape, last)) = loss.node else {
             return Err(Error::new(Kind::Shape, "backward: nothing that leads to this loss learns")
                 .help("unfreeze a layer, or run in training mode"));
         };
+        match self.misuse.get() {
+            Some(Misuse::Index(index)) => {
+                return Err(Error::new(
+                    Kind::Shape,
+                    format!("backward: two parameters came in as number {index}"),
+                )
+                .help("give every parameter an index of its own"));
+            }
+            None if tape == self.id => {}
+            Some(Misuse::Foreign) | None => {
+                return Err(Error::new(Kind::Shape, "backward: a tensor of another tape is on the way")
+                    .help("make all tensors of a step, its parameters too, with one tape"));
+            }
+        }
         let device = self.device;
         let mut nodes = self.nodes.into_inner();
         nodes.truncate(last + 1);
-        let begins =
-            nodes.get(last).map(|node| (node.name, matches!(node.step, Step::Op { loss: true, .. })));
-        match begins {
-            Some((_, true)) => {}
-            Some((name, false)) => {
-                return Err(Error::new(Kind::Shape, format!("backward: `{name}` has no gradient of its own"))
-                    .help("go back from the outcome of op::sigmoid_cross_entropy or op::softmax_cross_entropy, or record a loss of your own with Tape::record_loss"));
-            }
-            None => return Err(foreign()),
+        if !matches!(nodes[last].step, Step::Op { loss: true, .. }) {
+            let message = format!("backward: `{}` has no gradient of its own", nodes[last].name);
+            return Err(Error::new(Kind::Shape, message).help(
+                "go back from the outcome of op::sigmoid_cross_entropy or op::softmax_cross_entropy, or record a loss of \
+                 your own with Tape::record_loss",
+            ));
         }
         let mut gradients: Vec<Option<Flow>> = nodes.iter().map(|_| None).collect();
         device.label(&format!("{} backward", nodes[last].label));
@@ -207,7 +251,7 @@ impl<'d> Tape<'d> {
             let Some(Flow { gradient: dy, masked }) = gradients.pop().flatten() else { continue };
             device.label(&format!("{} backward", node.label));
             match node.step {
-                Step::Leaf(index) => learned(index, dy)?,
+                Step::Leaf(index, _) => learned(index, whole(device, dy)?)?,
                 Step::Op { inputs, backward, .. } => {
                     let found = dy
                         .store(device)
@@ -220,8 +264,7 @@ impl<'d> Tape<'d> {
                     }
                     for (input, gradient) in inputs.into_iter().zip(found) {
                         if let (Some(input), Some(gradient)) = (input, gradient) {
-                            let sum = gradients.get_mut(input).ok_or_else(foreign)?;
-                            accumulate(device, sum, gradient)?;
+                            accumulate(device, &mut gradients[input], gradient)?;
                         }
                     }
                 }
@@ -231,10 +274,16 @@ impl<'d> Tape<'d> {
     }
 }
 
-/// A tensor of one tape was used on another.
-fn foreign() -> Error {
-    Error::new(Kind::Shape, "backward: a tensor of another tape is on the way")
-        .help("make all tensors of a step, its parameters too, with one tape")
+/// A parameter's gradient in f32, also where an op read it as an activation of 16 bits.
+fn whole(device: &dyn Device, gradient: Gradient) -> Result<Gradient> {
+    match gradient {
+        Gradient::Stored(x) if x.dtype() != Dtype::F32 => {
+            let mut y = device.alloc(Dtype::F32, x.len())?;
+            device.run(Call::Cast { x: &x, y: &mut y })?;
+            Ok(Gradient::Stored(y))
+        }
+        as_it_is => Ok(as_it_is),
+    }
 }
 
 /// A sum has gone through the ReLU if all its parts have.
@@ -242,8 +291,13 @@ fn accumulate(device: &dyn Device, into: &mut Option<Flow>, flow: Flow) -> Resul
     *into = Some(match into.take() {
         None => flow,
         Some(first) => {
-            let mut sum = first.gradient.store(device)?;
-            device.run(Call::Add { x: &flow.gradient.store(device)?, into: &mut sum })?;
+            let [mut sum, mut other] = [first.gradient.store(device)?, flow.gradient.store(device)?];
+            if sum.dtype() != other.dtype() {
+                // Once as a weight, once as an activation of 16 bits.
+                sum = whole(device, Gradient::Stored(sum))?.store(device)?;
+                other = whole(device, Gradient::Stored(other))?.store(device)?;
+            }
+            device.run(Call::Add { x: &other, into: &mut sum })?;
             Flow { gradient: Gradient::Stored(sum), masked: first.masked && flow.masked }
         }
     });

@@ -11,7 +11,8 @@ use std::rc::Rc;
 pub struct Tensor {
     shape: Shape,
     buffer: Rc<Buffer>,
-    pub(super) node: Option<usize>,
+    /// Its tape, and its place there.
+    pub(super) node: Option<(u64, usize)>,
     pub(super) rectified: bool,
 }
 
@@ -28,7 +29,7 @@ impl Tensor {
         Ok(Self { shape, buffer: Rc::new(buffer), node: None, rectified: false })
     }
 
-    pub(super) fn on_tape(shape: Shape, buffer: Rc<Buffer>, node: Option<usize>) -> Self {
+    pub(super) fn on_tape(shape: Shape, buffer: Rc<Buffer>, node: Option<(u64, usize)>) -> Self {
         Self { shape, buffer, node, rectified: false }
     }
 
@@ -160,7 +161,10 @@ impl Parameter {
                 Kind::Device,
                 format!("{} is updated while the tape still needs it", self.name),
             )
-            .help("drop the tensors of Tape::parameter before Tape::backward; in vgg-ft itself this is a bug: please report it")),
+            .help(
+                "drop the tensors of Tape::parameter before Tape::backward; in vgg-ft itself this is a bug: please \
+                 report it",
+            )),
         }
     }
 

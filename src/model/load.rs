@@ -64,13 +64,13 @@ fn glorot_uniform(spec: &ParameterSpec, seed: u64, position: usize, to: &mut [f3
 }
 
 impl Network {
-    /// Reads every parameter from a file of weights by its name and shape, as [`Network::save`] writes them; what else is in
-    /// the file is passed over. (VGG's files, under whatever names, are [`Source::File`]'s.) No parameter changes unless all
-    /// are there.
+    /// Reads every parameter from a file of weights by its name and shape, as [`Network::save`] writes them; what else
+    /// is in the file is passed over. (VGG's files, under whatever names, are [`Source::File`]'s.) No parameter changes
+    /// unless all are there.
     ///
     /// # Errors
-    /// [`Kind::Weights`](crate::error::Kind::Weights) when a name is missing, a shape is another or the file is damaged; the
-    /// device's errors.
+    /// [`Kind::Weights`](crate::error::Kind::Weights) when a name is missing, a shape is another or the file is
+    /// damaged; the device's errors.
     pub fn load(&mut self, device: &dyn Device, path: &Path) -> Result<()> {
         let weights = Weights::open(path)?;
         let stored = |parameter: &Parameter| match *parameter.shape().axes() {

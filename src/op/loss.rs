@@ -103,7 +103,7 @@ pub fn sigmoid_cross_entropy(
         );
     }
     let name = "sigmoid_cross_entropy";
-    one_per_row(name, rows, [Some(targets), weights])?;
+    one_per_row(name, rows, [("targets", Some(targets)), ("weights", weights)])?;
     loss(tape, name, logits, rows, |outcome, dlogits| {
         let logits = logits.buffer();
         tape.device().run(Call::SigmoidCrossEntropy { rule, logits, targets, weights, outcome, dlogits })
@@ -123,7 +123,7 @@ pub fn softmax_cross_entropy(
 ) -> Result<Loss> {
     let [rows, classes] = logits.shape().matrix("softmax_cross_entropy: the logits")?;
     let name = "softmax_cross_entropy";
-    one_per_row(name, rows, [Some(labels), weights])?;
+    one_per_row(name, rows, [("labels", Some(labels)), ("weights", weights)])?;
     loss(tape, name, logits, rows, |outcome, dlogits| {
         let logits = logits.buffer();
         tape.device().run(Call::SoftmaxCrossEntropy {
@@ -138,8 +138,8 @@ pub fn softmax_cross_entropy(
     })
 }
 
-fn one_per_row(name: &str, rows: usize, [targets, weights]: [Option<&Buffer>; 2]) -> Result<()> {
-    for (what, buffer) in [("targets", targets), ("weights", weights)] {
+fn one_per_row(name: &str, rows: usize, buffers: [(&str, Option<&Buffer>); 2]) -> Result<()> {
+    for (what, buffer) in buffers {
         super::fits(&format!("{name}: the {what}"), rows, buffer.map_or(rows, Buffer::len))?;
     }
     Ok(())

@@ -6,7 +6,7 @@
 
 mod conclusion;
 mod origin;
-mod read;
+mod shown;
 
 use super::base::Base;
 use super::course::StageConfig;
@@ -29,8 +29,8 @@ use conclusion::Conclusion;
 pub(super) use conclusion::{Measured, measure};
 pub use origin::Origin;
 use origin::other_classes;
-use read::Read;
 use serde_json::{Value, json};
+use shown::Shown;
 use std::path::{PathBuf, absolute};
 use std::time::Instant;
 
@@ -63,7 +63,8 @@ pub struct Finetune {
     pub test_pictures: Option<usize>,
     /// SHA-256 of the weights that a configuration names, if it is of one.
     pub named_weights: Option<String>,
-    /// Digests of the training and validation pictures that a configuration names, if it is of a run and they are to be those.
+    /// Digests of the training and validation pictures that a configuration names, if it is of a run and they are to be
+    /// those.
     pub named_digests: Vec<String>,
     /// Whether the classifier begins with the weights of `pictures`, too, and not at random.
     pub trained_classifier: bool,
@@ -150,22 +151,23 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     tell_what_learns(host, &network, job);
     idle(host, &job.stages, network.architecture())?;
     let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
-    let read = Read::new(host, job, (&base, &network), (&splits, &places), &folder, &mut stages)?;
-    let pictures = &read.train().pictures;
-    config.training.samples = [pictures.len(), read.validation().map_or(0, |part| part.pictures.len())];
+    let mut shown = Shown::new(host, job, (&base, &network), (&splits, &places), &folder, &mut stages)?;
+    let pictures = &shown.train().pictures;
+    config.training.samples = [pictures.len(), shown.validation().map_or(0, |part| part.pictures.len())];
     config.training.digests = stages.digests();
     if !resume {
         other_pictures(host, job, &config.training.digests);
         few_steps(host, &job.stages, job.head.batch, pictures.len());
     }
-    twice(host, pictures, &read.judges());
-    if !resume && read.judges().iter().any(|(_, pictures)| pictures.is_some()) {
+    twice(host, pictures, &shown.judges());
+    if !resume && shown.judges().iter().any(|(_, pictures)| pictures.is_some()) {
         learned_elsewhere(host, job, &config.training.digests[0]);
     }
+    let test = shown.test.take();
     begins()?;
     folder.take_over(&config)?;
     let before = stages.history.epochs.len();
-    let validation = read.learn(host, job, &mut network, &mut stages, (&places, needed))?;
+    let validation = shown.learn(host, job, &mut network, &mut stages, (&places, needed))?;
     let history = &stages.history;
     let trained = history.epochs.len() > before;
 
@@ -173,11 +175,11 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let mut conclusion = Conclusion::new(job, config, history, stages.seconds());
     // Whole from here on; the test's figures are added when they are there.
     folder.finish(&conclusion.config)?;
-    let judged = if let Some((root, pictures)) = &read.test {
-        let tested = conclusion.test(host, &network, (root.clone(), pictures), || stages.seconds());
+    let judged = if let Some((root, pictures)) = test {
+        let tested = conclusion.test(host, &network, (root, &pictures), || stages.seconds());
         tested.and_then(|judged| folder.finish(&conclusion.config).map(|()| Some(Ok(judged))))
     } else if let (Some(samples), Some(part), Some(split), Some(&place)) =
-        (&validation, read.validation(), &splits.validation, places.last())
+        (&validation, shown.validation(), &splits.validation, places.last())
     {
         let files = part.pictures.files.clone();
         Ok(Some(conclusion.validation(host, &network, (split, files), samples.samples(place))))
@@ -185,9 +187,9 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
         Ok(None)
     };
     drop(validation);
-    let unread = read.unread;
+    let unread = shown.unread;
     // Before the features go: a file that is mapped cannot be removed everywhere.
-    drop(read.parts);
+    drop(shown.parts);
     let report = judged.and_then(|judged| {
         let material = Material { folder: &job.output, config: &conclusion.config, history, judged };
         report::attempt(host, &mut network, material)

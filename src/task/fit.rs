@@ -102,7 +102,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let training =
         Some(Learning { boundary: from, samples: samples_of, augmented: false, keeps: Keeps::of(one) });
     Estimate { architecture: &architecture, batch: job.head.batch, pictures: 0, training }.tell(host)?;
-    let mut config = config(host, job, (&extracted, &base.sha256), &stage)?;
+    let mut config = settings(host, job, (&extracted, &base.sha256), &stage)?;
     if finished {
         Folder::at(&job.output).same(host, &config)?;
         let (text, value) = nothing_left(&job.output);
@@ -137,21 +137,25 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let history = &stages.history;
     let trained = history.epochs.len() > before;
     folder.model(host, &network, &config)?;
+    let seconds = stages.seconds();
     let judge = |name, features: &Features, samples: &FeatureSamples<'_>| {
         let found = test(host, &network, (from, samples), classes, job.head.batch)?;
         let files = features.recipe.files.iter().map(|(name, _, _)| name.into()).collect();
         let root = (&features.recipe.root).into();
         Ok(Judged::new(Which::Split(name), root, files, found, report::FROM_FEATURES))
     };
+    let mut tested: Option<Outcome> = None;
     let judged = match (&extracted.test, extracted.validation.as_ref().zip(validation.as_ref())) {
-        (Some(features), _) => Some(Ok(judge("test", features, &samples(features)?)?)),
+        (Some(features), _) => {
+            let judged = judge("test", features, &samples(features)?)?;
+            tested = Some(judged.outcome().clone());
+            Some(Ok(judged))
+        }
+        // For the report alone.
         (None, Some((features, samples))) => Some(judge("validation", features, samples)),
         (None, None) => None,
     };
-    // What the validation says now is for the report alone.
-    let tested = judged.as_ref().and_then(|judged| judged.as_ref().ok());
-    let tested = tested.filter(|_| extracted.test.is_some()).map(|judged: &Judged| judged.outcome().clone());
-    let result = result(&stage, history, tested.as_ref(), stages.seconds());
+    let result = figures(&stage, history, tested.as_ref(), seconds);
     let mut text = match (result.val_accuracy, result.val_loss) {
         (Some(accuracy), Some(loss)) => {
             format!("{}  val_acc {accuracy:.4}  val_loss {loss:.4}", job.output.display())
@@ -173,7 +177,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
 }
 
 /// What is written down before the work begins: of these features, made with the base of this SHA-256.
-fn config(
+fn settings(
     host: &Host,
     job: &Fit,
     (extracted, base): (&Extracted, &str),
@@ -214,7 +218,7 @@ fn config(
 }
 
 /// What the stage ended with, and what came out on the test.
-fn result(stage: &StageConfig, history: &History, tested: Option<&Outcome>, seconds: f64) -> ResultConfig {
+fn figures(stage: &StageConfig, history: &History, tested: Option<&Outcome>, seconds: f64) -> ResultConfig {
     let last = ended_with(stage, history);
     ResultConfig {
         accuracy: last.map_or(0.0, |e| e.accuracy),

@@ -43,10 +43,10 @@ impl Fit<'_> {
     /// counts for nothing.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when there is nothing to learn from, or the optimizer is another network's; [`Kind::Numeric`] when the
-    /// loss is no longer finite; [`Kind::Device`] when its precision does not reach for the gradients;
-    /// [`Kind::Interrupted`], after the observer has kept the moment; the device's and the observer's errors. After an error
-    /// in the midst of a step the network is of no use.
+    /// [`Kind::Usage`] when there is nothing to learn from, or the optimizer is another network's; [`Kind::Numeric`]
+    /// when the loss is no longer finite; [`Kind::Device`] when its precision does not reach for the gradients;
+    /// [`Kind::Interrupted`], after the observer has kept the moment; the device's and the observer's errors. After an
+    /// error in the midst of a step the network is of no use.
     pub fn run(
         &self,
         network: &mut Network,
@@ -78,8 +78,10 @@ impl Fit<'_> {
         if position.within == 0 && !position.over {
             self.keep_best(network, &position.epochs, observer)?;
         }
-        let mut stopped = position.over;
-        while !stopped && position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs) {
+        // A kill may have come between an epoch's moment and the stage's end.
+        let mut ended = position.over
+            || position.within == 0 && position.epochs.last().is_some_and(|epoch| observer.stop(epoch));
+        while !ended && position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs) {
             let epoch = position.epochs.len() + 1;
             let (began, before) = (Instant::now(), position.seconds);
             if position.within < steps {
@@ -134,11 +136,11 @@ impl Fit<'_> {
             position.epochs.push(measured.clone());
             (position.within, position.score, position.seconds) = (0, Score::default(), 0.0);
             observer.epoch(&measured)?;
-            stopped = observer.stop(&measured);
+            ended = observer.stop(&measured);
             // In this order: the weights of the best epoch are never those of an epoch that is not kept, which
             // may come out otherwise when it is run again at another rate.
             let goes_on =
-                !stopped && position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs);
+                !ended && position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs);
             // The last, where nothing is put back, is kept below, as the stage's end.
             if goes_on || course.stopping.restore_best {
                 observer.keep(network, optimizer, position)?;

@@ -59,8 +59,9 @@ pub trait Observer {
     /// What the observer's own work (writing a file) returns; it ends training.
     fn epoch(&mut self, epoch: &Epoch) -> Result<()>;
 
-    /// Whether the stage ends with this epoch, for a reason of the observer's own; asked after [`Observer::epoch`]. What
-    /// follows is as at any other end: the moment is kept, and the best epoch's weights are put back if the course says so.
+    /// Whether the stage ends with this epoch, for a reason of the observer's own; asked after [`Observer::epoch`], and
+    /// of the last epoch again where a stage is taken up. What follows is as at any other end: the moment is kept, and
+    /// the best epoch's weights are put back if the course says so.
     fn stop(&mut self, _: &Epoch) -> bool {
         false
     }

@@ -83,8 +83,8 @@ impl Optimizer {
     }
 
     /// Makes the state of all parameters that learn, so that the first step is like those that follow; and the loss's
-    /// scale, if one of them is read as f16: then its gradient has come through f16, and the tapes of its steps must be those
-    /// of [`Optimizer::tape`].
+    /// scale, if one of them is read as f16: then its gradient has come through f16, and the tapes of its steps must be
+    /// those of [`Optimizer::tape`].
     ///
     /// # Errors
     /// The device's errors.
@@ -123,8 +123,8 @@ impl Optimizer {
     /// [`Optimizer::step`], or is used now.
     ///
     /// # Errors
-    /// The device's errors; [`Kind::Usage`] when the optimizer was made for fewer parameters; [`Kind::Device`] while somebody
-    /// holds a tensor of the parameter.
+    /// The device's errors; [`Kind::Usage`] when the optimizer was made for fewer parameters; [`Kind::Device`] while
+    /// somebody holds a tensor of the parameter.
     pub fn take(
         &mut self,
         device: &dyn Device,

@@ -69,7 +69,7 @@ impl Samples for FeatureSamples<'_> {
 
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
         let row = self.shape.len();
-        let there = self.values.len() / row.max(1);
+        let there = self.values.len().checked_div(row).unwrap_or(0);
         if let Some(beyond) = indices.iter().find(|&&index| index as usize >= there) {
             return Err(Error::new(Kind::Shape, format!("the features have no row {beyond}"))
                 .expected_got(format!("{} rows of {row} numbers", self.labels.len()), format!("{there} rows"))

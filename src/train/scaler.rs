@@ -1,7 +1,7 @@
 //! Dynamic loss scaling, for gradients of f16: a factor on the loss that follows what the gradients bear.
 //!
-//! In: gradients that are about to be used. Out: whether they are, decided on the device, so that a step can be
-//! started as one. The rule is that of Keras' LossScaleOptimizer: the scale starts at 2^15, doubles after 2000 good steps, and
+//! In: gradients that are about to be used. Out: whether they are, decided on the device, so that a step can be started
+//! as one. The rule is that of Keras' LossScaleOptimizer: the scale starts at 2^15, doubles after 2000 good steps, and
 //! halves when a gradient is not finite; that step is skipped. The loss that is shown is never scaled.
 
 use crate::device::{Buffer, Call, Device, LossScale};

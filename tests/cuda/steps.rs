@@ -259,14 +259,8 @@ fn tiny(device: &dyn Device) -> Network {
 fn wide(device: &dyn Device) -> Network {
     let conv = |name: &str, filters| (name.to_owned(), Layer::Conv2d { filters });
     let pool = |name: &str| (name.to_owned(), Layer::Maxpool2d);
-    let layers = vec![
-        conv("conv1", 64),
-        pool("pool1"),
-        conv("conv2", 64),
-        pool("pool2"),
-        conv("conv3", 128),
-        conv("conv4", 256),
-    ];
+    let layers =
+        vec![conv("conv1", 64), pool("pool1"), conv("conv2", 128), pool("pool2"), conv("conv3", 256)];
     let base = Architecture::base_of("wide", [16, 16], layers).unwrap();
     let architecture = base.with_head(Head { units: 12, dropout: 0.5, classes: 2 }).unwrap();
     Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap()

@@ -137,8 +137,8 @@ impl Memory {
         Arc::new(Self { poison, kept: KEPT, share, waiting: Mutex::default() })
     }
 
-    /// Bytes that may wait: with what is in use half as much again as ever was, since at the end of a step all that it worked
-    /// in waits, pieces of other sizes than are needed next among it.
+    /// Bytes that may wait: with what is in use half as much again as ever was, since at the end of a step all that it
+    /// worked in waits, pieces of other sizes than are needed next among it.
     fn bound(&self, waiting: &Waiting) -> usize {
         self.kept.max((waiting.most / 2 * 3).saturating_sub(waiting.used)).min(self.share)
     }

@@ -29,8 +29,10 @@ pub struct Rung {
     pub channels: usize,
     /// How it gets x and weight.
     pub factors: Factors,
-    /// Pixels and filters of a block.
+    /// Pixels and filters of a block; of Winograd's squares of pixels and filters.
     pub tile: [usize; 2],
+    /// Side of a square of pixels that are computed together; 1 where each is by itself.
+    pub square: usize,
     /// Threads of a block, along x and y.
     pub block: [usize; 2],
     /// Bytes of dynamic shared memory.
@@ -45,6 +47,7 @@ const F32: Rung = Rung {
     channels: 1,
     factors: Factors::Pointers,
     tile: [16, 16],
+    square: 1,
     block: [16, 16],
     shared: 0,
     stays: false,
@@ -53,8 +56,8 @@ const BF16: Rung = Rung { precision: Precision::Bf16, channels: 8, block: [128, 
 const SM90: Rung = Rung { channels: 64, factors: Factors::Maps, ..BF16 };
 
 /// From the formula upwards. `conv2d_forward` stands above the fourth, `conv2d_bf16.cu` above the sixth,
-/// `conv2d_sm90.cu` above the last.
-pub const RUNGS: [Rung; 8] = [
+/// `conv2d_sm90.cu` above the eighth; the last stands beside the ladder, below `conv2d_winograd.cu`.
+pub const RUNGS: [Rung; 9] = [
     Rung { name: "conv2d_1_naive", tile: [256, 1], block: [256, 1], ..F32 },
     Rung { name: "conv2d_2_tiled", ..F32 },
     Rung { name: "conv2d_3_padded", ..F32 },
@@ -70,6 +73,7 @@ pub const RUNGS: [Rung; 8] = [
         stays: true,
         ..SM90
     },
+    Rung { name: "conv2d_w_winograd", tile: [16, 32], square: 2, block: [256, 1], ..F32 },
 ];
 
 impl Rung {

@@ -67,8 +67,8 @@ fn plain(capability: u32) -> impl Iterator<Item = &'static Module> {
 
 impl<D: Driver + 'static> Gpu<D> {
     /// Loads the kernels that suit the device: of each entry the one for its newest target. Those for one capability
-    /// alone, and those of tensor cores, wait for [`Gpu::with_kernels`] or their first launch: a driver that has not compiled
-    /// them before takes seconds.
+    /// alone, and those of tensor cores, wait for [`Gpu::with_kernels`] or their first launch: a driver that has not
+    /// compiled them before takes seconds.
     ///
     /// # Errors
     /// [`Kind::Device`](crate::error::Kind::Device) when the driver refuses a module or has no memory;

@@ -148,7 +148,7 @@ impl Chosen {
             None => extracted(run, &splits.train.root)?,
             Some(_) => None,
         };
-        let held_out = extracted.is_some() || training.validation_split.is_some();
+        let has_held_out = extracted.is_some() || training.validation_split.is_some();
         let there = owns(run, data)?;
         let own = there || is_copy(run, data);
         if own && !there {
@@ -185,7 +185,7 @@ impl Chosen {
                 Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
             return Err(if whole {
                 error.fact("there", format!("class folders: {}", listed(&splits.train.classes))).help(
-                    if own && held_out {
+                    if own && has_held_out {
                         "leave --split out: the pictures that the run held out are then taken"
                     } else {
                         "leave --split out: all its pictures are then taken"
@@ -204,8 +204,8 @@ impl Chosen {
         self.own && self.parted && self.name == "validation"
     }
 
-    /// Whether the run was trained on it, as far as that matters and is known. `others` says that it is not what the run held
-    /// out, `learned` that it is what the run learned from.
+    /// Whether the run was trained on it, as far as that matters and is known. `others` says that it is not what the
+    /// run held out, `learned` that it is what the run learned from.
     fn remark(
         &self,
         run: &Run,

@@ -169,12 +169,22 @@ fn the_best_weights_are_kept_after_their_moment_and_again_when_a_kill_came_betwe
 fn an_observer_ends_the_stage() {
     let mut course = Course::new(5, 2, 1, 1e-3);
     course.stopping.restore_best = true;
-    let (samples, mut position) = (asked(), Position::default());
-    let mut log = Log { enough: Some(2), ..Log::default() };
-    told(&course, &samples, None, (&mut position, &mut log)).unwrap();
+    let samples = asked();
+    // Nothing that follows is as good.
+    let best = Epoch { loss: 0.0, ..Epoch::blank("a", 1) };
+    let mut position = Position { epochs: vec![best.clone()], ..Position::default() };
+    let until = |position: &mut Position, epoch| {
+        let mut log = Log { enough: Some(epoch), ..Log::default() };
+        told(&course, &samples, None, (position, &mut log)).unwrap();
+        log.kept
+    };
+    assert_eq!(until(&mut position, 2), ["best 1", "kept 2", "back to 1", "kept 2"]);
     assert!(position.over && position.epochs.len() == 2);
-    assert_eq!(log.kept.iter().filter(|line| line.starts_with("kept")).count(), 3, "{:?}", log.kept);
     assert!(run(&course, &samples, &mut position).epochs.is_empty(), "it is over");
+    // As after a kill between the epoch's moment and the end.
+    position.over = false;
+    assert_eq!(until(&mut position, 2), ["back to 1", "kept 2"]);
+    assert_eq!(position.epochs.len(), 2);
     position.over = false;
     assert_eq!(run(&course, &samples, &mut position).epochs.len(), 3);
 }
@@ -228,7 +238,7 @@ fn what_cannot_be_trained_is_refused_before_the_first_step() {
             None,
             "smoothing is a share",
         ),
-        (good, &Asked::of(vec![0, 1, 2]), None, "is no class"),
+        (good.clone(), &Asked::of(vec![0, 1, 2]), None, "is no class"),
     ] {
         let error = refused(&course, train, validation);
         assert!(error.contains(what), "{what}: {error}");

@@ -48,7 +48,8 @@ pub fn conv2d_forward(
     };
     let bias = site.f32("bias", bias, g.c_out)?;
     let args = [geometry(site, g)?, Arg::value("relu", &u32::from(relu)), x, weight, bias, y];
-    let [down, across] = [pixels(g).div_ceil(rows), g.c_out.div_ceil(columns)];
+    let squares = g.n * g.h.div_ceil(rung.square) * g.w.div_ceil(rung.square);
+    let [down, across] = [squares.div_ceil(rows), g.c_out.div_ceil(columns)];
     let grid = if rung.stays { [(down * across).min(site.sms()), 1, 1] } else { [down, across, 1] };
     site.launch_as(rung.name, grid, ([rung.block[0], rung.block[1], 1], rung.shared), args)
 }

@@ -1,6 +1,6 @@
-//! Lowering: a [`Call`] becomes one or more launches. Where blocks share a sum, a second launch adds the parts;
-//! f32 `conv2d_backward_weight` with a bias gradient can take four, Winograd's convolutions three for every chunk of tiles, and
-//! optimizers one per 64 tensors.
+//! Lowering: a [`Call`] becomes one or more launches. Where blocks share a sum, a second launch adds the parts; f32
+//! `conv2d_backward_weight` with a bias gradient can take four, Winograd's convolutions three for every chunk of tiles,
+//! and optimizers one per 64 tensors.
 //!
 //! In: the call, and a [`Site`] that opens its buffers and finds scratch memory. Out: launches in order, not yet checked
 //! against a device. How a sum is split depends on sizes and the architecture, not on the card (`room.rs`). A call with

@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::shape::Conv2d;
 use std::ops::Range;
 
-/// Numbers that the points of a chunk of tiles may take: 128 MiB, beside those of weights and the sums of a group of chunks.
-/// What a chunk leaves is read again at once, so a large second-level cache has part of it still.
+/// Numbers that the points of a chunk of tiles may take: 128 MiB, beside those of weights and the sums of a group of
+/// chunks. What a chunk leaves is read again at once, so a large second-level cache has part of it still.
 const CHUNK: usize = 32 << 20;
 
 /// So many chunks of a weights' gradient keep their sums until they are added up; then the next have their place.

@@ -95,8 +95,8 @@ impl Work {
                 (pixels.div_ceil(rows) * across.div_ceil(columns), sides, 1.0)
             }
         };
-        // Blocks of a cluster share a tile's depth (kernels/conv2d_sm90_split.cu); what they leave for each other is counted
-        // with the bytes.
+        // Blocks of a cluster share a tile's depth (kernels/conv2d_sm90_split.cu); what they leave for each other is
+        // counted with the bytes.
         let sharers = if name.ends_with("_split") { 4 } else { 1 };
         let tiles = tiles * sharers;
         let steps = f64::from(9 * deep / depth) / f64::from(sharers);
@@ -147,11 +147,12 @@ fn of_warpgroups([rows, columns]: [u32; 2], fresh: f64, card: &Card) -> f64 {
     together(&[products / WGMMA, rows + 2.0 * columns + fresh * rows + columns])
 }
 
-/// Cycles of the four warps that make a tile's pixels of the first of two convolutions, and those around them, 16 at a time by
+/// Cycles of the four warps that make a tile's pixels of the first of two convolutions, and those around them, 16 at a
+/// time by
 /// `mma.sync`, while two warpgroups do the second: whoever takes longer.
 fn of_first([_, wide, lines]: [u32; 3]) -> f64 {
-    /// Of a warp for 16 pixels and 64 filters: measured, an H200 took 80.7 us for VGG16's block. The tensor cores' own part is
-    /// a twentieth; what takes so long are some 250 instructions, one behind the other.
+    /// Of a warp for 16 pixels and 64 filters: measured, an H200 took 80.7 us for VGG16's block. The tensor cores' own
+    /// part is a twentieth; what takes so long are some 250 instructions, one behind the other.
     const SIXTEEN: f64 = 1780.0;
     f64::from((wide + 2) * (lines + 2)) / 16.0 / 4.0 * SIXTEEN
 }

@@ -1,4 +1,4 @@
-//! What a job reads: the pictures of all splits, and the activations of the layers that stay as they are.
+//! What a job shows its network: the pictures of all splits, and the activations of the layers that stay as they are.
 //!
 //! In: the splits, the network, the layers at which stages enter. Out: training and validation as parts, the test's
 //! pictures, what could not be read.
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The pictures of a job.
-pub(super) struct Read {
+pub(super) struct Shown {
     /// Training, and validation if there is one.
     pub parts: Vec<Part>,
     /// The folder of the test split, and its pictures.
@@ -29,7 +29,7 @@ pub(super) struct Read {
     pub unread: Vec<Value>,
 }
 
-impl Read {
+impl Shown {
     /// Reads `splits` for stages that enter at `places`, and computes what is kept of them. `stages` is told what it learns
     /// from before anything is computed.
     ///
@@ -60,28 +60,28 @@ impl Read {
         {
             host.say(format_args!("note: {} of {} test pictures are judged", some.len(), all.len()));
         }
-        let mut read = Self { parts: Vec::new(), test: None, unread: Vec::new() };
+        let mut shown = Self { parts: Vec::new(), test: None, unread: Vec::new() };
         for (name, split) in named(splits) {
             let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
             let pictures = decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?;
             let pictures = Arc::new(pictures);
-            read.unread.extend(skipped(&split.root, &pictures));
+            shown.unread.extend(skipped(&split.root, &pictures));
             if name == "test" {
                 // Decoded now, so that what is wrong with it is known before the long work.
-                read.test = Some((split.root.clone(), pictures));
+                shown.test = Some((split.root.clone(), pictures));
                 continue;
             }
             files::create_dir(&features)?;
             let parted = job.validation_split.is_some().then_some(split.root.as_path());
-            stages.see(read.parts.len(), Listing::of_pictures(&split.root, &pictures)?, parted)?;
+            stages.see(shown.parts.len(), Listing::of_pictures(&split.root, &pictures)?, parted)?;
             let still = job.stages.iter().zip(places);
             let kept: Vec<usize> = still
                 .filter(|(stage, _)| name != "train" || stage.augment.is_none())
                 .map(|(_, &place)| place)
                 .collect();
-            read.parts.push(Part::new(host, &from, network, (name, split), pictures, &kept, &mut cache)?);
+            shown.parts.push(Part::new(host, &from, network, (name, split), pictures, &kept, &mut cache)?);
         }
-        Ok(read)
+        Ok(shown)
     }
 
     /// What is learned from.
