@@ -637,6 +637,19 @@ fn a_folder_of_classes_is_split_by_seed() {
             && said.contains("few for a rate"),
         "{said}"
     );
+    // Many of one class and few of another.
+    for i in 1..9 {
+        fs::remove_file(here.join(format!("data/warm/{i}.png"))).unwrap();
+    }
+    let uneven = ["finetune", "data", "-o", "uneven", "--size", "32", "--validation-split", "0.1"];
+    let short = ["--head-epochs", "1", "--epochs", "0"];
+    let said = vgg_ft(here).args(uneven).args(short).assert().success().get_output().stderr.clone();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("9 of cold to train on and 1 of warm; --class-weights auto"), "{said}");
+    let weighted = ["--class-weights", "auto", "--force"];
+    let said =
+        vgg_ft(here).args(uneven).args(short).args(weighted).assert().success().get_output().stderr.clone();
+    assert!(!String::from_utf8(said).unwrap().contains("to train on and"));
     // A run is no data.
     for command in [&["finetune", "run", "-o", "x"][..], &["evaluate", "run", "run"]] {
         assert!(

@@ -294,8 +294,19 @@ fn the_folders_of_a_split_set_are_found() {
         &failure(splits(&other, None), Kind::Data),
         &["missing       b", "not in train  c", "letter for letter"],
     );
+    // The same word to the eye, as a Mac writes it.
+    let mac = tree(&["train/B\u{e4}r/1.png", "train/a/1.png", "val/Ba\u{308}r/1.png", "val/a/1.png"]);
+    contains_all(&failure(splits(&mac, None), Kind::Data), &["look the same", "Unicode NFD"]);
+    for other in ["Bar", "B\u{e4}rr", "Bo\u{308}r\u{308}"] {
+        let other =
+            tree(&["train/B\u{e4}r/1.png", "train/a/1.png", &format!("val/{other}/1.png"), "val/a/1.png"]);
+        let error = failure(splits(&other, None), Kind::Data);
+        assert!(!error.contains("look the same"), "{error}");
+    }
     contains_all(&failure(splits(&tree(&["a/1.png"]), None), Kind::Data), &["only one class", "a 1"]);
-    contains_all(&failure(splits(&with(&[]), Some(0.5)), Kind::Data), &["too few", "\"a\""]);
+    contains_all(&failure(splits(&with(&[]), Some(0.5)), Kind::Data), &["too few", "\"a\"", "so have"]);
+    let empty = tree(&["a/1.png", "b/x.txt", "c/x.txt"]);
+    contains_all(&failure(splits(&empty, None), Kind::Data), &["\"b\" of", "nor have", "c"]);
     contains_all(
         &failure(splits(&tree(&["train/1.png", "validation/2.png"]), None), Kind::Data),
         &["train", "1 picture directly in it"],

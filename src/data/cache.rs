@@ -116,13 +116,17 @@ impl Pictures {
         let class = &folder.classes[lost];
         let mut error = Error::new(Kind::Data, format!("no picture of class \"{class}\" can be read"))
             .fact("folder", folder.root.display())
+            .fact("of this class", format!("{} here, all of them damaged", wanted[lost]))
             .fact("readable", folder::census(&folder.classes, &counts));
         let of_class: HashSet<&Path> =
             folder.files.iter().filter(|f| f.label as usize == lost).map(|f| f.path.as_path()).collect();
         if let Some((_, first)) = self.skipped.iter().find(|(path, _)| of_class.contains(path.as_path())) {
             error = error.fact("first", first);
         }
-        Err(error.help("replace what is damaged, and see that the files can be read"))
+        Err(error.help(
+            "replace or remove what is damaged, and see that the files can be read; of a part that was held out of a folder \
+             the class may have others, which another --seed holds out",
+        ))
     }
 }
 

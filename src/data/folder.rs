@@ -5,6 +5,7 @@
 
 use super::endings::Endings;
 use crate::error::{Error, Kind, Result};
+use crate::model::classes::listed;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
@@ -78,8 +79,10 @@ impl Folder {
             unread.push(here);
         }
         let folder = Self { root: root.to_path_buf(), classes, files, unread: unread.iter().sum() };
-        match folder.counts().iter().position(|&count| count == 0) {
-            Some(empty) => Err(folder.no_pictures(empty, &unread[empty])),
+        let counts = folder.counts();
+        let empty: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] == 0).collect();
+        match empty.first() {
+            Some(&first) => Err(folder.no_pictures(&empty, &unread[first])),
             None => Ok(folder),
         }
     }
@@ -113,8 +116,9 @@ impl Folder {
         census(&self.classes, &self.counts())
     }
 
-    fn no_pictures(&self, class: usize, unread: &Endings) -> Error {
-        let class = &self.classes[class];
+    /// Classes without pictures, and what else is in the first of them.
+    fn no_pictures(&self, empty: &[usize], unread: &Endings) -> Error {
+        let class = &self.classes[empty[0]];
         let read = ENDINGS.join(", ");
         let help = if class.starts_with('.') {
             format!("every folder is a class, hidden ones too: remove {class}")
@@ -124,7 +128,11 @@ impl Folder {
             format!("put pictures into {class}, or remove the folder; read are {read}")
         };
         let message = format!("class \"{class}\" of {} has no pictures that are read", self.root.display());
-        let error = Error::new(Kind::Data, message).fact("pictures", self.census());
+        let mut error = Error::new(Kind::Data, message).fact("pictures", self.census());
+        if empty.len() > 1 {
+            let others: Vec<&String> = empty[1..].iter().map(|&class| &self.classes[class]).collect();
+            error = error.fact("nor have", listed(&others));
+        }
         unread.all().into_iter().fold(error, |error, others| error.fact("others", others)).help(help)
     }
 

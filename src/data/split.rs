@@ -235,7 +235,41 @@ fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {
             error = error.fact(what, classes);
         }
     }
+    let alike = folder.classes.iter().find_map(|here| {
+        let there = train.classes.iter().find(|there| composed_otherwise(here, there))?;
+        (!train.classes.contains(here)).then(|| format!("{here} and {there} look the same, but {}", COMPOSED))
+    });
+    if let Some(alike) = alike {
+        error = error.fact("reason", alike);
+    }
     Err(error.help("give every part the same class folders; names count, letter for letter"))
+}
+
+/// As a Mac writes names, and as others do.
+const COMPOSED: &str =
+    "their accents are characters of their own in one of them (Unicode NFD) and not in the other (NFC)";
+
+/// Whether two names differ only in that one has its accents as characters of their own. Without the tables of Unicode:
+/// where one has a letter and accents, the other has one character that is no ASCII.
+fn composed_otherwise(one: &str, other: &str) -> bool {
+    let letters = |name: &str| -> Vec<(char, bool)> {
+        let mut letters: Vec<(char, bool)> = Vec::new();
+        for c in name.chars() {
+            match letters.last_mut() {
+                Some((_, accented)) if ('\u{300}'..='\u{36f}').contains(&c) => *accented = true,
+                _ => letters.push((c, false)),
+            }
+        }
+        letters
+    };
+    let same = |(a, b): (&(char, bool), &(char, bool))| match (a, b) {
+        ((x, true), (y, false)) | ((y, false), (x, true)) => {
+            x.is_alphabetic() && y.is_alphabetic() && !y.is_ascii()
+        }
+        _ => a == b,
+    };
+    let (a, b) = (letters(one), letters(other));
+    one != other && a.len() == b.len() && a.iter().zip(&b).all(same)
 }
 
 fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
@@ -244,13 +278,22 @@ fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
         by_class[file.label as usize].push(i);
     }
     let mut is_held = vec![false; all.len()];
-    for (class, mut members) in all.classes.iter().zip(by_class) {
-        if members.len() < 2 {
-            let message = format!("class \"{class}\" has too few pictures for a validation split");
-            return Err(Error::new(Kind::Data, message)
-                .expected_got("2 or more", members.len())
-                .help("add pictures, or give a validation folder"));
+    let few: Vec<&String> = all
+        .classes
+        .iter()
+        .zip(&by_class)
+        .filter(|(_, members)| members.len() < 2)
+        .map(|(class, _)| class)
+        .collect();
+    if let Some(class) = few.first() {
+        let message = format!("class \"{class}\" has too few pictures for a validation split");
+        let mut error = Error::new(Kind::Data, message).expected_got("2 or more", 1);
+        if few.len() > 1 {
+            error = error.fact("so have", listed(&few[1..]));
         }
+        return Err(error.help("add pictures, remove the class, or give a validation folder"));
+    }
+    for mut members in by_class {
         // Both sides get someone, however small the class.
         let held = (members.len() as f64 * f64::from(share)).round() as usize;
         let held = held.clamp(1, members.len() - 1);

@@ -14,7 +14,9 @@ use super::estimate::{Estimate, Keeps, Learning};
 use super::extract::opened;
 use super::fit::HeadOptions;
 use super::output::{self, apart};
-use super::remarks::{few_steps, idle, keeps_some, learned_elsewhere, other_pictures, twice, unvalidated};
+use super::remarks::{
+    few_steps, idle, keeps_some, learned_elsewhere, other_pictures, twice, uneven, unvalidated, worse,
+};
 use super::report::{self, Material};
 use super::resume::{Job, conclude, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
@@ -158,6 +160,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     if !resume {
         other_pictures(host, job, &config.training.digests);
         few_steps(host, &job.stages, job.head.batch, pictures.len());
+        uneven(host, &job.stages, &classes, &pictures.labels);
     }
     twice(host, pictures, &shown.judges());
     if !resume && shown.judges().iter().any(|(_, pictures)| pictures.is_some()) {
@@ -170,6 +173,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let validation = shown.learn(host, job, &mut network, &mut stages, (&places, needed))?;
     let history = &stages.history;
     let trained = history.epochs.len() > before;
+    worse(&job.stages, history).iter().for_each(|note| host.say(format_args!("note: {note}")));
 
     folder.model(host, &network, &config)?;
     let mut conclusion = Conclusion::new(job, config, history, stages.seconds());

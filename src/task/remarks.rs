@@ -2,12 +2,13 @@
 
 use super::course::{StageConfig, without_effect};
 use super::run::{MODEL, Run};
+use super::stage::ended_with;
 use super::{Finetune, Host};
 use crate::data::Pictures;
 use crate::error::Result;
 use crate::model::Architecture;
 use crate::report::{counted, counted_are};
-use crate::train::{Best, Epoch};
+use crate::train::{Best, Epoch, History};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,6 +67,44 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
             (2 * FEW).div_ceil(each.max(1))
         ));
     }
+}
+
+/// A remark where one class has many times the pictures of another, with `labels` of `classes`; or what they then count.
+pub(super) fn uneven(host: &Host, stages: &[StageConfig], classes: &[String], labels: &[u32]) {
+    const MANY: usize = 8;
+    let mut counts = vec![0usize; classes.len()];
+    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    let most = (0..counts.len()).max_by_key(|&class| counts[class]);
+    let least = (0..counts.len()).min_by_key(|&class| counts[class]);
+    let (Some(most), Some(least)) = (most, least) else { return };
+    let weighted = stages.iter().any(|stage| stage.class_weights.is_some());
+    if !weighted && counts[most] >= MANY * counts[least].max(1) {
+        host.say(format_args!(
+            "note: there are {} of {} to train on and {} of {}; --class-weights auto lets every class count the same",
+            counts[most], classes[most], counts[least], classes[least]
+        ));
+    }
+}
+
+/// Remarks on stages that end with a higher validation loss and a lower accuracy than the ones before them.
+pub(super) fn worse(stages: &[StageConfig], history: &History) -> Vec<String> {
+    let pairs = stages.windows(2).filter_map(|pair| {
+        let ends = |stage| ended_with(stage, history).and_then(validated);
+        let (before, after) = (ends(&pair[0])?, ends(&pair[1])?);
+        (after.0 > before.0 && after.1 < before.1).then(|| {
+            format!(
+                "stage {} ends with val_loss {:.4} and val_acc {:.4}, worse than {:.4} and {:.4} of stage {}: a lower rate \
+                 may learn more, and --epochs 0 keeps what was there",
+                pair[1].name, after.0, after.1, before.0, before.1, pair[0].name
+            )
+        })
+    });
+    pairs.collect()
+}
+
+/// Loss and accuracy of validation.
+fn validated(epoch: &Epoch) -> Option<(f64, f64)> {
+    epoch.val_loss.zip(epoch.val_accuracy)
 }
 
 /// Which weights a stage of `asked` epochs ends with, and whether it ended early, after `last`.
@@ -156,4 +195,31 @@ pub(super) fn keeps_some(host: &Host, folder: &Path) {
     }
     // Only an empty one can be removed so.
     let _ = std::fs::remove_dir(folder);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_that_unlearns_is_remarked_on() {
+        let stages = ["head", "finetune"].map(|name| StageConfig::new(name, None, 1, 1e-3));
+        let notes = |figures: [(f64, f64); 2]| {
+            let epoch = |(stage, (loss, accuracy)): (&StageConfig, (f64, f64))| Epoch {
+                val_loss: Some(loss),
+                val_accuracy: Some(accuracy),
+                ..Epoch::blank(&stage.name, 1)
+            };
+            worse(&stages, &History { epochs: stages.iter().zip(figures).map(epoch).collect() })
+        };
+        let said = notes([(0.25, 0.875), (2.0, 0.5)]);
+        assert!(
+            said[0].contains("finetune ends with val_loss 2.0000 and val_acc 0.5000, worse than 0.2500"),
+            "{said:?}"
+        );
+        // A loss that rises while more are right is no loss.
+        assert!(
+            notes([(0.25, 0.875), (2.0, 0.9)]).is_empty() && notes([(0.25, 0.875), (0.2, 0.5)]).is_empty()
+        );
+    }
 }

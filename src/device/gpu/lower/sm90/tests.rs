@@ -38,7 +38,8 @@ fn halves(gpu: &Gpu<Emulator>, len: usize) -> Buffer {
     buffer
 }
 
-/// Runs what `make` lowers, if said so by one block alone (or one cluster), and gives the bytes of what it wrote to a buffer of
+/// Runs what `make` lowers, if said so by one block alone (or one cluster), and gives the bytes of what it wrote to a
+/// buffer of
 /// `len` elements.
 fn by(
     gpu: &Gpu<Emulator>,
@@ -69,9 +70,9 @@ fn by(
     bytes
 }
 
-/// NARROW's numbers are tested against naive loops (tests/kernels_sm90.rs): small maps get no other tile. The last tile of
-/// pixels is never whole, of LONG's its second half is empty; a block (or pair) alone goes through two to twelve tiles, one behind
-/// the other.
+/// NARROW's numbers are tested against naive loops (tests/kernels_sm90.rs): small maps get no other tile. The last tile
+/// of pixels is never whole, of LONG's its second half is empty; a block (or pair) alone goes through two to twelve
+/// tiles, one behind the other.
 #[test]
 fn no_tile_and_no_grid_changes_a_bit_of_products_of_pixels() {
     let gpu = hopper();
@@ -100,8 +101,8 @@ fn no_order_of_warps_changes_a_bit_of_products_that_are_turned() {
     }
 }
 
-/// A shared depth is another order of the sum, but one order: that of its parts. Blocks of a cluster, and warps of a block, may
-/// come in any; one cluster alone goes through three tiles. That the sums are right: tests/kernels_split.rs.
+/// A shared depth is another order of the sum, but one order: that of its parts. Blocks of a cluster, and warps of a
+/// block, may come in any; one cluster alone goes through three tiles. That the sums are right: tests/kernels_split.rs.
 #[test]
 fn no_order_changes_a_bit_of_products_whose_depth_is_shared() {
     let want = Products::new(&hopper()).by(SPLIT, false);
