@@ -7,6 +7,7 @@ pub mod calibration;
 pub mod chart;
 pub mod comparison;
 pub mod curves;
+pub mod differences;
 pub mod emulation;
 pub mod history;
 pub mod html;

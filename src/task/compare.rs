@@ -9,8 +9,9 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::report::comparison::{Line, Stage, text};
 use crate::report::curves::{best, comparison};
+use crate::report::differences::{self, differences};
 use crate::train::History;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 /// What to compare.
@@ -34,7 +35,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     };
     let output = job.output.as_ref().map(file).transpose()?;
     let mut lines = Vec::new();
-    let mut histories = Vec::new();
+    let (mut histories, mut settings) = (Vec::new(), Vec::new());
     // A pattern such as runs/* names other folders, too.
     let (runs, others): (Vec<&PathBuf>, Vec<&PathBuf>) = job.runs.iter().partition(|run| is_run(run));
     if let (true, Some(other)) = (runs.is_empty(), others.first()) {
@@ -59,7 +60,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     let mut damaged = None;
     for run in runs {
         match read(run) {
-            Ok((line, history, digest)) => {
+            Ok((line, history, digest, config)) => {
                 match (&validated, digest) {
                     (Some((first, there)), Some(digest)) if *there != digest => host.say(format_args!(
                         "note: {} was validated with other pictures than {}: their val figures are not of one set",
@@ -71,6 +72,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
                 }
                 lines.push(line);
                 histories.push(history);
+                settings.push(config);
             }
             Err(error) => {
                 // What is said of the others does not hang on it.
@@ -94,8 +96,38 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         host.say(format_args!("curves     {}", path.display()));
     }
     let path = output.map(|(path, _)| files::shown(&path));
-    host.result(&text(&lines), &json!({ "runs": lines, "skipped": skipped, "path": path }))
+    let differ = differences(&settings, &TOLD);
+    if differ.iter().any(|(key, _)| key.ends_with(".label_smoothing")) {
+        host.say("note: targets are smoothed otherwise: the losses of these runs are not of one measure");
+    }
+    let mut table = text(&lines);
+    if !differ.is_empty() {
+        let runs: Vec<String> = lines.iter().map(|line| line.run.clone()).collect();
+        table += &format!("\n{}", differences::text(&runs, &differ));
+    }
+    let differ: Map<String, Value> = differ.into_iter().map(|(key, values)| (key, values.into())).collect();
+    host.result(&table, &json!({ "runs": lines, "differs": differ, "skipped": skipped, "path": path }))
 }
+
+/// Settings that the table has, that are no choice of the user's, or that other words are found for.
+const TOLD: [&str; 16] = [
+    "format",
+    "vgg_ft",
+    "result",
+    "training.job",
+    "training.digests",
+    "training.features",
+    "training.keep_features",
+    "training.cache_limit",
+    "training.split_seed",
+    ".name",
+    ".unfreeze_from",
+    ".rate",
+    ".epochs",
+    ".rate_cuts",
+    ".rule",
+    "training.weights",
+];
 
 /// How curves are drawn.
 #[derive(Clone, Copy)]
@@ -106,8 +138,8 @@ enum Ending {
 
 const ENDINGS: [(&str, Ending); 2] = [("svg", Ending::Svg), ("png", Ending::Png)];
 
-/// A run's line and epochs, and what tells the pictures that it was validated with, if any were and it says so.
-fn read(run: &Path) -> Result<(Line, History, Option<String>)> {
+/// A run's line and epochs, what tells the pictures that it was validated with, if any were and it says so, and its settings.
+fn read(run: &Path) -> Result<(Line, History, Option<String>, Value)> {
     let (finished, stopped) = (run.join("run.toml"), run.join(JOB));
     let whole = finished.exists();
     let config = Config::read(if whole { &finished } else { &stopped })?;
@@ -145,5 +177,7 @@ fn read(run: &Path) -> Result<(Line, History, Option<String>)> {
         ),
     };
     let digest = config.training.digests.get(1).filter(|digest| !digest.is_empty()).cloned();
-    Ok((line, history, digest))
+    let settings = serde_json::to_value(&config)
+        .map_err(|e| Error::new(Kind::Data, format!("{}: {e}", run.join("run.toml").display())))?;
+    Ok((line, history, digest, settings))
 }

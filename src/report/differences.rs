@@ -1,0 +1,135 @@
+//! In which settings runs differ.
+//!
+//! In: the settings of runs as nested tables. Out: the keys that they do not share, with every run's value; a table for
+//! people.
+
+use super::outcome::columns;
+use crate::files;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A setting, and its value in every run; null where a run has none.
+pub type Difference = (String, Vec<Value>);
+
+/// What `settings`, one table for each run, do not share, in the order of keys; but for keys that begin or end with one of
+/// `known`, which stand elsewhere, and for tables that not all have. Tables in a list that have a `name` go by it:
+/// `head.rate`.
+pub fn differences(settings: &[Value], known: &[&str]) -> Vec<Difference> {
+    let flat: Vec<BTreeMap<String, Value>> = settings
+        .iter()
+        .map(|value| {
+            let mut all = BTreeMap::new();
+            flatten("", value, &mut all);
+            all
+        })
+        .collect();
+    let mut keys: Vec<&String> = flat.iter().flat_map(BTreeMap::keys).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let values = |key: &String| -> Vec<Value> {
+        flat.iter().map(|run| run.get(key).cloned().unwrap_or(Value::Null)).collect()
+    };
+    keys.into_iter()
+        .filter(|key| !known.iter().any(|known| key.starts_with(known) || key.ends_with(known)))
+        .filter(|key| {
+            let table = key.split_inclusive('.').next().unwrap_or_default();
+            flat.iter().all(|run| run.keys().any(|key| key.starts_with(table)) || !table.ends_with('.'))
+        })
+        .map(|key| (key.clone(), values(key)))
+        .filter(|(_, values)| values.windows(2).any(|pair| pair[0] != pair[1]))
+        .collect()
+}
+
+fn flatten(key: &str, value: &Value, to: &mut BTreeMap<String, Value>) {
+    let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+    match value {
+        Value::Object(table) => table.iter().for_each(|(name, value)| flatten(&below(name), value, to)),
+        Value::Array(list) if !list.is_empty() && list.iter().all(|one| one.get("name").is_some()) => {
+            for one in list {
+                flatten(one["name"].as_str().unwrap_or_default(), one, to);
+            }
+        }
+        _ => {
+            to.insert(key.to_owned(), as_typed(value));
+        }
+    }
+}
+
+/// A number that has been an f32 as somebody types it: 0.1.
+fn as_typed(value: &Value) -> Value {
+    match value {
+        Value::Array(list) => list.iter().map(as_typed).collect(),
+        Value::Number(number) if !number.is_u64() && !number.is_i64() => {
+            let exact = number.as_f64().filter(|&x| f64::from(x as f32) == x);
+            exact.map_or_else(|| value.clone(), |x| files::short(x as f32).into())
+        }
+        _ => value.clone(),
+    }
+}
+
+/// A row for each difference, a column for each run.
+pub fn text(runs: &[String], differences: &[Difference]) -> String {
+    let head = std::iter::once("differ in".to_owned()).chain(runs.iter().cloned()).collect();
+    let row =
+        |(key, values): &Difference| std::iter::once(key.clone()).chain(values.iter().map(shown)).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(differences.iter().map(row)).collect();
+    let mut out = String::new();
+    columns(&mut out, &rows);
+    out
+}
+
+/// Characters of a value at most.
+const LONG: usize = 32;
+
+/// "64,64", "auto", "–".
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "–".into(),
+        Value::String(text) if text.chars().count() > LONG => {
+            // Of a path the end tells more, of a digest the beginning is enough.
+            let skipped = if text.contains('/') { text.chars().count() - LONG } else { 0 };
+            let part: String = text.chars().skip(skipped).take(LONG).collect();
+            if skipped > 0 { format!("…{part}") } else { format!("{part}…") }
+        }
+        Value::String(text) => text.clone(),
+        Value::Array(list) => {
+            let list: Vec<String> = list.iter().take(6).map(shown).collect();
+            list.join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_runs_do_not_share_is_named_with_every_value() {
+        let run = |seed: u64, rate: f64, weights: Value| {
+            json!({
+                "network": { "size": [64, 64], "units": 256 },
+                "seed": seed,
+                "stages": [{ "name": "head", "rate": rate, "class_weights": weights }]
+            })
+        };
+        let runs = [run(1, 0.5, Value::Null), run(2, 0.25, json!("auto")), run(1, 0.5, json!([1.0, 2.5]))];
+        let found = differences(&runs, &[".rate"]);
+        assert_eq!(
+            found.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(),
+            ["head.class_weights", "seed"]
+        );
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let text = text(&names, &found);
+        assert_eq!(text.lines().nth(1), Some("head.class_weights  –  auto  1.0,2.5"), "{text}");
+        assert!(differences(&runs[..1], &[]).is_empty());
+        // A stage that only one has is no difference of its settings.
+        let head = json!({ "name": "head", "rate": f64::from(0.1f32) });
+        let runs =
+            [json!({ "stages": [head, { "name": "finetune", "rate": 1 }] }), json!({ "stages": [head] })];
+        assert!(differences(&runs, &[]).is_empty());
+        let runs = [head, json!({ "name": "head", "rate": 0.5 })];
+        assert_eq!(differences(&runs, &[]), [("rate".to_owned(), vec![json!(0.1), json!(0.5)])]);
+    }
+}
