@@ -278,7 +278,6 @@ fn damaged_kernels_are_reported_with_line_thread_and_element() {
     }
 }
 
-/// Convolutions and what lies between them have kernels of other numbers; channels that Hopper's take are a default there.
 /// PTX of one's own in the place of what ships: it runs, and says that it is not what ships; what does not fit the program
 /// is refused.
 #[test]
@@ -300,6 +299,8 @@ fn kernels_are_tried_without_a_build() {
     assert!(error.contains("is not what the cpu gives"), "{error}");
     let error = fails(&mut tried(".b8 add_param_0[4]", ".b8 add_param_0[8]"), 2);
     assert!(error.contains("takes other parameters") && error.contains("VGG_FT_PTX"), "{error}");
+    let error = fails(&mut tried(".maxntid 256", ".maxntid 128"), 2);
+    assert!(error.contains("another largest block"), "{error}");
     let error = fails(&mut tried(".entry add(", ".entry added("), 2);
     assert!(error.contains("has no entry `add`"), "{error}");
     std::fs::remove_file(folder.path().join("elementwise.sm_75.ptx")).unwrap();
@@ -307,6 +308,7 @@ fn kernels_are_tried_without_a_build() {
     assert!(error.contains("a folder without kernels to try"), "{error}");
 }
 
+/// Convolutions and what lies between them have kernels of other numbers; channels that Hopper's take are a default there.
 #[test]
 fn kernels_of_other_numbers_give_what_the_cpu_gives_of_rounded_ones() {
     let halves = [

@@ -101,6 +101,16 @@ fn every_command_prints_the_keys_that_are_documented() {
     assert_eq!([&value["pictures"], &value["folder"], &value["confusion"]], [&Value::Null; 3]);
     // Nor is a part of data that are gone what was asked for.
     fails(vgg_ft(here).args(["report", "run", "-o", "other.html", "--split", "test"]), 2);
+    // What sets two runs apart, and nothing else.
+    let compared = json(&stdout(vgg_ft(here).args(["compare", "run", "run", "--json"])));
+    assert_eq!(compared["differs"], serde_json::json!({}));
+    let text = fs::read_to_string(here.join("run/run.toml")).unwrap();
+    fs::create_dir(here.join("other")).unwrap();
+    fs::copy(here.join("run/history.csv"), here.join("other/history.csv")).unwrap();
+    fs::write(here.join("other/run.toml"), text.replacen("units = ", "units = 9", 1)).unwrap();
+    let compared = json(&stdout(vgg_ft(here).args(["compare", "run", "other", "--json"])));
+    let differs = compared["differs"].as_object().unwrap();
+    assert_eq!(differs.keys().collect::<Vec<_>>(), ["network.units"], "{differs:?}");
     // A run that was stopped in its first epoch took no time, not less than none.
     fs::create_dir(here.join("begun")).unwrap();
     let config = fs::read_to_string(here.join("run/run.toml")).unwrap();

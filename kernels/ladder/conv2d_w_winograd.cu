@@ -17,11 +17,12 @@
 //   threads 0 to 127   each transforms one channel of one tile: 16 numbers in, 16 points out
 //   all                16 threads to a point, each with 4 x 8 of its sums
 //
-// In the end sums go through shared memory once more, since an output needs all points of its tile. Rows of 20 and 36
-// words, as in conv2d_3_padded: the eight channels that neighbouring threads write begin in eight different banks.
+// In the end sums go through shared memory once more, since an output needs all points of its tile. Rows are four words
+// longer than they must be, as in conv2d_3_padded: the eight channels that neighbouring threads write begin in eight
+// different banks. (The way back still meets every second bank twice.)
 //
 // 36 KiB shared memory. Grid (tiles/16, c_out/32). Per step a block reads 17 KiB and does 131 kflop of products, for
-// 295 kflop of the formula, and 16 kflop of transforms.
+// 295 kflop of the formula, and 15 kflop of transforms.
 //
 // What is left for the engine (conv2d_winograd.cu, conv2d_winograd_product.cu): here every block transforms its filters
 // and tiles again, though others have the same; transforms are launches of their own there, and F(4x4) does a quarter

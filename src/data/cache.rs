@@ -116,7 +116,7 @@ impl Pictures {
         let class = &folder.classes[lost];
         let mut error = Error::new(Kind::Data, format!("no picture of class \"{class}\" can be read"))
             .fact("folder", folder.root.display())
-            .fact("of this class", format!("{} here, all of them damaged", wanted[lost]))
+            .fact("of this class", format!("{} here, none of them readable", wanted[lost]))
             .fact("readable", folder::census(&folder.classes, &counts));
         let of_class: HashSet<&Path> =
             folder.files.iter().filter(|f| f.label as usize == lost).map(|f| f.path.as_path()).collect();

@@ -208,8 +208,8 @@ impl<'d> Tape<'d> {
     /// tape needs the parameter: it may be updated there and then.
     ///
     /// # Errors
-    /// What the device or `learned` returns; [`Kind::Shape`] when `loss` depends on nothing that learns, is no loss, or is
-    /// of another tape.
+    /// What the device or `learned` returns; [`Kind::Shape`] when `loss` depends on nothing that learns or is no loss, when
+    /// it or a tensor that was used is of another tape, or when two parameters came in by one index.
     pub fn backward(
         self,
         loss: &Tensor,
@@ -229,8 +229,11 @@ impl<'d> Tape<'d> {
             }
             None if tape == self.id => {}
             Some(Misuse::Foreign) | None => {
-                return Err(Error::new(Kind::Shape, "backward: a tensor of another tape is on the way")
-                    .help("make all tensors of a step, its parameters too, with one tape"));
+                return Err(Error::new(
+                    Kind::Shape,
+                    "backward: a tensor of another tape was used on this one",
+                )
+                .help("make all tensors of a step, its parameters too, with one tape"));
             }
         }
         let device = self.device;

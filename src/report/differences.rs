@@ -32,8 +32,10 @@ pub fn differences(settings: &[Value], known: &[&str]) -> Vec<Difference> {
     keys.into_iter()
         .filter(|key| !known.iter().any(|known| key.starts_with(known) || key.ends_with(known)))
         .filter(|key| {
-            let table = key.split_inclusive('.').next().unwrap_or_default();
-            flat.iter().all(|run| run.keys().any(|key| key.starts_with(table)) || !table.ends_with('.'))
+            let tables = key.match_indices('.').map(|(at, _)| &key[..=at]);
+            tables
+                .into_iter()
+                .all(|table| flat.iter().all(|run| run.keys().any(|key| key.starts_with(table))))
         })
         .map(|key| (key.clone(), values(key)))
         .filter(|(_, values)| values.windows(2).any(|pair| pair[0] != pair[1]))
@@ -70,34 +72,41 @@ fn as_typed(value: &Value) -> Value {
 /// A row for each difference, a column for each run.
 pub fn text(runs: &[String], differences: &[Difference]) -> String {
     let head = std::iter::once("differ in".to_owned()).chain(runs.iter().cloned()).collect();
-    let row =
-        |(key, values): &Difference| std::iter::once(key.clone()).chain(values.iter().map(shown)).collect();
+    let row = |(key, values): &Difference| -> Vec<String> {
+        let mut cells: Vec<String> = values.iter().map(|value| shown(value, LONG)).collect();
+        if cells.windows(2).all(|pair| pair[0] == pair[1]) {
+            // What is cut is what differs.
+            cells = values.iter().map(|value| shown(value, usize::MAX)).collect();
+        }
+        std::iter::once(key.clone()).chain(cells).collect()
+    };
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(differences.iter().map(row)).collect();
     let mut out = String::new();
     columns(&mut out, &rows);
     out
 }
 
-/// Characters of a value at most.
+/// Characters of a value at most, if the runs' are then still different.
 const LONG: usize = 32;
 
-/// "64,64", "auto", "–".
-fn shown(value: &Value) -> String {
-    match value {
+/// "64,64", "auto", "–", in so many characters.
+fn shown(value: &Value, most: usize) -> String {
+    let text = match value {
         Value::Null => "–".into(),
-        Value::String(text) if text.chars().count() > LONG => {
-            // Of a path the end tells more, of a digest the beginning is enough.
-            let skipped = if text.contains('/') { text.chars().count() - LONG } else { 0 };
-            let part: String = text.chars().skip(skipped).take(LONG).collect();
-            if skipped > 0 { format!("…{part}") } else { format!("{part}…") }
-        }
         Value::String(text) => text.clone(),
-        Value::Array(list) => {
-            let list: Vec<String> = list.iter().take(6).map(shown).collect();
-            list.join(",")
-        }
+        Value::Array(list) if list.is_empty() => "–".into(),
+        Value::Array(list) => list.iter().map(|one| shown(one, usize::MAX)).collect::<Vec<_>>().join(","),
         other => other.to_string(),
+    };
+    let count = text.chars().count();
+    if count <= most {
+        return text;
     }
+    // Of a path the end tells more.
+    if text.contains('/') {
+        return format!("…{}", text.chars().skip(count - most).collect::<String>());
+    }
+    format!("{}…", text.chars().take(most).collect::<String>())
 }
 
 #[cfg(test)]
@@ -121,9 +130,12 @@ mod tests {
             ["head.class_weights", "seed"]
         );
         let names = ["a", "b", "c"].map(str::to_owned);
-        let text = text(&names, &found);
-        assert_eq!(text.lines().nth(1), Some("head.class_weights  –  auto  1.0,2.5"), "{text}");
+        let shown = text(&names, &found);
+        assert_eq!(shown.lines().nth(1), Some("head.class_weights  –  auto  1.0,2.5"), "{shown}");
         assert!(differences(&runs[..1], &[]).is_empty());
+        let long = |end: &str| json!("x".repeat(40) + end);
+        let text = text(&names[..2], &[("key".into(), vec![long("a"), long("b")])]);
+        assert!(text.contains("xa") && text.contains("xb"), "{text}");
         // A stage that only one has is no difference of its settings.
         let head = json!({ "name": "head", "rate": f64::from(0.1f32) });
         let runs =

@@ -1,5 +1,6 @@
 //! What every task needs: a device, a voice, and the weights of the convolutional base.
 
+use crate::device::gpu::tried;
 use crate::device::{Device, cpu};
 use crate::error::{Error, Kind, Result, visible};
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
@@ -96,7 +97,10 @@ impl Host {
     pub fn computes(&self) -> String {
         let bits = self.device.kernels().map_or_else(
             || cpu::instructions().to_owned(),
-            |(capability, kernels)| format!("{}.{}, {kernels}", capability / 10, capability % 10),
+            |(capability, kernels)| {
+                let tried = tried::described().unwrap_or_default();
+                format!("{}.{}, {kernels}{tried}", capability / 10, capability % 10)
+            },
         );
         format!("{} ({bits}) {}", self.name(), self.device.precision())
     }

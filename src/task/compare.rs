@@ -97,7 +97,13 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     }
     let path = output.map(|(path, _)| files::shown(&path));
     let differ = differences(&settings, &TOLD);
-    if differ.iter().any(|(key, _)| key.ends_with(".label_smoothing")) {
+    let smoothing = |settings: &Value| {
+        settings["training"]["stages"]
+            .as_array()
+            .and_then(|stages| stages.last())
+            .map(|last| last["label_smoothing"].clone())
+    };
+    if settings.windows(2).any(|pair| smoothing(&pair[0]) != smoothing(&pair[1])) {
         host.say("note: targets are smoothed otherwise: the losses of these runs are not of one measure");
     }
     let mut table = text(&lines);

@@ -138,7 +138,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let history = &stages.history;
     let trained = history.epochs.len() > before;
     folder.model(host, &network, &config)?;
-    let seconds = stages.seconds();
+    let mut seconds = stages.seconds();
     let judge = |name, features: &Features, samples: &FeatureSamples<'_>| {
         let found = test(host, &network, (from, samples), classes, job.head.batch)?;
         let files = features.recipe.files.iter().map(|(name, _, _)| name.into()).collect();
@@ -150,6 +150,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         (Some(features), _) => {
             let judged = judge("test", features, &samples(features)?)?;
             tested = Some(judged.outcome().clone());
+            seconds = stages.seconds();
             Some(Ok(judged))
         }
         // For the report alone.

@@ -86,20 +86,33 @@ pub(super) fn uneven(host: &Host, stages: &[StageConfig], classes: &[String], la
     }
 }
 
-/// Remarks on stages that end with a higher validation loss and a lower accuracy than the ones before them.
+/// Remarks on stages that end with a higher validation loss and a clearly lower accuracy than the last one before them.
 pub(super) fn worse(stages: &[StageConfig], history: &History) -> Vec<String> {
-    let pairs = stages.windows(2).filter_map(|pair| {
-        let ends = |stage| ended_with(stage, history).and_then(validated);
-        let (before, after) = (ends(&pair[0])?, ends(&pair[1])?);
-        (after.0 > before.0 && after.1 < before.1).then(|| {
-            format!(
-                "stage {} ends with val_loss {:.4} and val_acc {:.4}, worse than {:.4} and {:.4} of stage {}: a lower rate \
-                 may learn more, and --epochs 0 keeps what was there",
-                pair[1].name, after.0, after.1, before.0, before.1, pair[0].name
-            )
-        })
-    });
-    pairs.collect()
+    // Less is chance: two pictures of a hundred.
+    const CLEAR: f64 = 0.02;
+    let mut notes = Vec::new();
+    let mut before: Option<(&StageConfig, (f64, f64))> = None;
+    for stage in stages {
+        let Some(end) = ended_with(stage, history).and_then(validated) else { continue };
+        if let Some((earlier, (loss, accuracy))) = before
+            && end.0 > loss
+            && end.1 < accuracy - CLEAR
+        {
+            let mut epochs = history.epochs.iter().filter(|epoch| epoch.stage == stage.name);
+            let was_better = epochs.any(|epoch| validated(epoch).is_some_and(|(_, here)| here > accuracy));
+            let cure = if was_better {
+                "it had better epochs, which --restore-best keeps"
+            } else {
+                "a lower rate may learn more, and --epochs 0 keeps what was there"
+            };
+            notes.push(format!(
+                "stage {} ends with val_loss {:.4} and val_acc {:.4}, worse than {loss:.4} and {accuracy:.4} of stage {}: {cure}",
+                stage.name, end.0, end.1, earlier.name
+            ));
+        }
+        before = Some((stage, end));
+    }
+    notes
 }
 
 /// Loss and accuracy of validation.

@@ -14,7 +14,7 @@ mod params;
 pub mod plan;
 mod storage;
 pub mod tensor_map;
-mod tried;
+pub(crate) mod tried;
 #[cfg(test)]
 mod tests;
 

@@ -57,8 +57,28 @@ pub fn text(module: &Module) -> Result<Cow<'static, str>> {
                 .expected_got(format!("size and alignment {took:?}"), format!("{takes:?}"))
                 .help("change parameters in the source, with the host's side, and build the program"));
         }
+        // What the host starts a kernel by.
+        let [awaits, threads] = started(&text, entry.name);
+        let shipped = [entry.awaits.to_string(), entry.max_threads.unwrap_or_default().to_string()];
+        for (what, expected, got) in [("wait", &shipped[0], awaits), ("largest block", &shipped[1], threads)]
+        {
+            if *expected != got {
+                return Err(wrong(format!("`{}` of {} has another {what}", entry.name, path.display()))
+                    .expected_got(expected, got)
+                    .help("build the program where griddepcontrol.wait or __launch_bounds__ change"));
+            }
+        }
     }
     Ok(Cow::Owned(text))
+}
+
+/// Whether the entry `name` of a text waits for the kernel before it, and how many threads a block of it has at most, 0 if it
+/// does not say.
+fn started(text: &str, name: &str) -> [String; 2] {
+    let from = text.find(&format!(".entry {name}(")).unwrap_or_default();
+    let body = text[from..].split("\n}").next().unwrap_or_default();
+    let threads = body.split(".maxntid ").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or("0");
+    [body.contains("griddepcontrol.wait").to_string(), threads.trim().to_owned()]
 }
 
 /// Whether there is anything to try where a folder is named.
@@ -86,7 +106,7 @@ pub fn described() -> Option<String> {
     (!tried.is_empty()).then(|| format!(", of {FOLDER} {}", tried.join(" ")))
 }
 
-/// The source `path` as it was when its kernel was compiled to be tried.
+/// The source `path` as it lies beside what is tried, for whatever kernel.
 pub fn source(path: &str) -> Option<&'static str> {
     static READ: OnceLock<Mutex<HashMap<String, Option<&'static str>>>> = OnceLock::new();
     let folder = folder()?;
