@@ -237,18 +237,19 @@ pub fn epoch_line(steps: usize, e: &Epoch) -> String {
     out
 }
 
-/// Four decimals, or Python's `%.4e` where these would say nothing: Keras' rule.
+/// Four decimals, or Python's `%.4e` where these would say nothing: Keras' rule, which is kept to below a billion.
 fn number(value: f64) -> String {
     if value.is_nan() {
         return "nan".into();
     }
-    if value.abs() > 1e-3 || value == 0.0 {
+    if value == 0.0 || value.abs() > 1e-3 && value.abs() < 1e9 {
         return format!("{value:.4}");
     }
     let text = format!("{value:.4e}");
-    match text.split_once("e-") {
-        Some((digits, power)) => format!("{digits}e-{power:0>2}"),
-        None => text,
+    match (text.split_once("e-"), text.split_once('e')) {
+        (Some((digits, power)), _) => format!("{digits}e-{power:0>2}"),
+        (None, Some((digits, power))) => format!("{digits}e+{power:0>2}"),
+        (None, None) => text,
     }
 }
 
@@ -268,6 +269,14 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn numbers_are_pythons() {
+        let all = [0.5, 1e-3, 5.64e-12, 308_271_742.0, 1.1974e30, f64::INFINITY, f64::NAN, 0.0];
+        let want =
+            ["0.5000", "1.0000e-03", "5.6400e-12", "308271742.0000", "1.1974e+30", "inf", "nan", "0.0000"];
+        assert_eq!(all.map(number), want);
     }
 
     #[test]

@@ -77,7 +77,11 @@ pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
         .expected_got(told_from(&job.named_classes, classes), told_from(classes, &job.named_classes))
         .help(format!(
             "give a folder with those classes; or begin with its base and a new classifier: `vgg-ft finetune DATA --weights {} \
-             -o RUN`",
-            quoted(&weights)
+             --network {} --size {}x{} --resize {} -o RUN`",
+            quoted(&weights),
+            job.variant.name(),
+            job.size[0],
+            job.size[1],
+            job.pictures.resize.name()
         ))
 }
