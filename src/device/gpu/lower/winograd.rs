@@ -4,8 +4,8 @@
 //! points. Out: launches that make points of maps and weights, multiply them, and make maps (or weights) of the results,
 //! some tiles at a time, so that points take a bounded amount of memory. The gradient of the weights is summed chunk by
 //! chunk: the sums of [`GROUP`] chunks are added up and transformed back together; each such group leaves one partial
-//! gradient, and these are added last. Which form is taken depends on a map's
-//! sizes alone, and no picture's numbers depend on its batch.
+//! gradient, and these are added last. Which form is taken depends on a map's sizes alone, and no picture's
+//! numbers depend on its batch.
 
 use super::conv2d::{DEPTH, THREADS, TILE, pixels};
 use super::{Cut, Form as Format, Site, Weight, maxpool2d};

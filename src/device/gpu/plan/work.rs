@@ -148,8 +148,7 @@ fn of_warpgroups([rows, columns]: [u32; 2], fresh: f64, card: &Card) -> f64 {
 }
 
 /// Cycles of the four warps that make a tile's pixels of the first of two convolutions, and those around them, 16 at a
-/// time by
-/// `mma.sync`, while two warpgroups do the second: whoever takes longer.
+/// time by `mma.sync`, while two warpgroups do the second: whoever takes longer.
 fn of_first([_, wide, lines]: [u32; 3]) -> f64 {
     /// Of a warp for 16 pixels and 64 filters: measured, an H200 took 80.7 us for VGG16's block. The tensor cores' own
     /// part is a twentieth; what takes so long are some 250 instructions, one behind the other.

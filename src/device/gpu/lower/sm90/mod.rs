@@ -2,9 +2,9 @@
 //! `conv2d_sm90_pool.cu` and `conv2d_sm90_first.cu` of bf16, `conv2d_sm90_tf32.cu` and `conv2d_sm90_tf32_weight.cu`.
 //!
 //! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its
-//! launches, with tensor maps of what TMA reads and writes. Tiles depend on the
-//! geometry alone: a tile whose depth is shared by blocks adds in another order, so the card must not decide. The same
-//! holds for the grid of the weights' gradient.
+//! launches, with tensor maps of what TMA reads and writes. Tiles depend on the geometry alone: a
+//! tile whose depth is shared by blocks adds in another order, so the card must not decide. The same holds for the grid
+//! of the weights' gradient.
 
 mod first;
 #[cfg(test)]

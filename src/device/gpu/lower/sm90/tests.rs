@@ -39,8 +39,7 @@ fn halves(gpu: &Gpu<Emulator>, len: usize) -> Buffer {
 }
 
 /// Runs what `make` lowers, if said so by one block alone (or one cluster), and gives the bytes of what it wrote to a
-/// buffer of
-/// `len` elements.
+/// buffer of `len` elements.
 fn by(
     gpu: &Gpu<Emulator>,
     alone: bool,
