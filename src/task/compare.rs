@@ -144,7 +144,8 @@ enum Ending {
 
 const ENDINGS: [(&str, Ending); 2] = [("svg", Ending::Svg), ("png", Ending::Png)];
 
-/// A run's line and epochs, what tells the pictures that it was validated with, if any were and it says so, and its settings.
+/// A run's line and epochs; what tells the pictures that it was validated with, if any were and it says so; and its
+/// settings.
 fn read(run: &Path) -> Result<(Line, History, Option<String>, Value)> {
     let (finished, stopped) = (run.join("run.toml"), run.join(JOB));
     let whole = finished.exists();

@@ -69,7 +69,7 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
     }
 }
 
-/// A remark where one class has many times the pictures of another, with `labels` of `classes`; or what they then count.
+/// A remark where one class has many times the pictures of another, of `labels` of `classes`, and none is given a weight.
 pub(super) fn uneven(host: &Host, stages: &[StageConfig], classes: &[String], labels: &[u32]) {
     const MANY: usize = 8;
     let mut counts = vec![0usize; classes.len()];
