@@ -11,6 +11,7 @@ use crate::random::{self, Stream};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use unicode_normalization::UnicodeNormalization;
 
 /// The parts of a data set. All have the same classes.
 #[derive(Clone, Debug)]
@@ -249,63 +250,9 @@ fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {
 const COMPOSED: &str =
     "an accent is a character of its own in one of them (Unicode NFD) and not in the other (NFC)";
 
-/// Letters, and what is made of them with an accent; of others nobody looks.
-const ACCENTED: [(char, &str); 19] = [
-    ('a', "àáâãäåāăą"),
-    ('c', "çćĉċč"),
-    ('d', "ď"),
-    ('e', "èéêëēĕėęě"),
-    ('g', "ĝğġģ"),
-    ('h', "ĥ"),
-    ('i', "ìíîïĩīĭį"),
-    ('j', "ĵ"),
-    ('k', "ķ"),
-    ('l', "ĺļľ"),
-    ('n', "ñńņň"),
-    ('o', "òóôõöōŏő"),
-    ('r', "ŕŗř"),
-    ('s', "śŝşšș"),
-    ('t', "ţťț"),
-    ('u', "ùúûüũūŭůűų"),
-    ('w', "ŵ"),
-    ('y', "ýÿŷ"),
-    ('z', "źżž"),
-];
-
-/// Whether two names may be one, of which one has accents as characters of their own. Without the tables of Unicode: which
-/// accent it is nobody looks.
+/// Whether two names differ only in how their accents are written.
 fn composed_otherwise(one: &str, other: &str) -> bool {
-    let letters = |name: &str| -> Vec<(char, String)> {
-        let mut letters: Vec<(char, String)> = Vec::new();
-        for c in name.chars() {
-            match letters.last_mut() {
-                Some((_, accents)) if ('\u{300}'..='\u{36f}').contains(&c) => accents.push(c),
-                _ => letters.push((c, String::new())),
-            }
-        }
-        letters
-    };
-    let composed = |bare: char, whole: char| {
-        let lower = |c: char| c.to_lowercase().next().unwrap_or(c);
-        match ACCENTED.iter().find(|(letter, _)| *letter == lower(bare)) {
-            Some((_, all)) => all.contains(lower(whole)) && bare.is_uppercase() == whole.is_uppercase(),
-            None => !bare.is_ascii() && !whole.is_ascii() && whole.is_alphabetic(),
-        }
-    };
-    let (a, b) = (letters(one), letters(other));
-    let mut mixed = false;
-    let same = a.iter().zip(&b).all(|((x, of_x), (y, of_y))| {
-        if x == y && of_x == of_y {
-            return true;
-        }
-        mixed = true;
-        match (of_x.is_empty(), of_y.is_empty()) {
-            (false, true) => composed(*x, *y),
-            (true, false) => composed(*y, *x),
-            _ => false,
-        }
-    });
-    same && mixed && a.len() == b.len()
+    one != other && one.nfc().eq(other.nfc())
 }
 
 fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {

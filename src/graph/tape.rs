@@ -28,8 +28,8 @@ pub type Backward = Box<dyn FnOnce(&dyn Device, Arrived) -> Result<Vec<Option<Fl
 enum Step {
     /// A parameter enters the graph: its index in the caller's list, and where its value lies.
     Leaf(usize, *const Buffer),
-    /// An op, the nodes of its inputs, and the way back. A `loss` knows its own gradient.
-    Op { inputs: Vec<Option<usize>>, backward: Backward, loss: bool },
+    /// An op, the nodes of its inputs, and the way back.
+    Op { inputs: Vec<Option<usize>>, backward: Backward },
 }
 
 struct Node {
@@ -129,30 +129,6 @@ impl<'d> Tape<'d> {
         inputs: [&Tensor; N],
         backward: impl FnOnce([bool; N], &Tensor) -> Backward,
     ) -> Tensor {
-        self.keep((name, false), shape, y, inputs, backward)
-    }
-
-    /// The same of an op that [`Tape::backward`] may begin at: its way back knows its gradient and ignores what it is
-    /// given.
-    pub fn record_loss<const N: usize>(
-        &self,
-        name: &'static str,
-        shape: Shape,
-        y: Buffer,
-        inputs: [&Tensor; N],
-        backward: impl FnOnce([bool; N], &Tensor) -> Backward,
-    ) -> Tensor {
-        self.keep((name, true), shape, y, inputs, backward)
-    }
-
-    fn keep<const N: usize>(
-        &self,
-        (name, loss): (&'static str, bool),
-        shape: Shape,
-        y: Buffer,
-        inputs: [&Tensor; N],
-        backward: impl FnOnce([bool; N], &Tensor) -> Backward,
-    ) -> Tensor {
         let mut y = Tensor::on_tape(shape, Rc::new(y), None);
         if inputs.iter().any(|input| input.learns()) {
             let backward = backward(inputs.map(Tensor::learns), &y);
@@ -161,7 +137,7 @@ impl<'d> Tape<'d> {
                 self.misuse.set(Some(Misuse::Foreign));
             }
             let inputs = places.into_iter().map(|place| place.map(|(_, node)| node)).collect();
-            y.node = Some((self.id, self.push(name, Step::Op { inputs, backward, loss })));
+            y.node = Some((self.id, self.push(name, Step::Op { inputs, backward })));
         }
         y
     }
@@ -202,7 +178,7 @@ impl<'d> Tape<'d> {
         nodes.len() - 1
     }
 
-    /// Walks back from `loss`, which knows its gradient ([`Tape::record_loss`]): the `[rows, 2]` outcome of an op of
+    /// Walks back from `loss`, which knows its gradient ([`Tensor::as_loss`]): the `[rows, 2]` outcome of an op of
     /// `op::loss`, which made that of the step's mean on the way there, or a seed of one's own, as of a Grad-CAM.
     /// `learned` receives each learning parameter's index and complete gradient, once, when nothing that remains on the
     /// tape needs the parameter: it may be updated there and then.
@@ -239,11 +215,11 @@ impl<'d> Tape<'d> {
         let device = self.device;
         let mut nodes = self.nodes.into_inner();
         nodes.truncate(last + 1);
-        if !matches!(nodes[last].step, Step::Op { loss: true, .. }) {
+        if !loss.is_loss {
             let message = format!("backward: `{}` has no gradient of its own", nodes[last].name);
             return Err(Error::new(Kind::Shape, message).help(
-                "go back from the outcome of op::sigmoid_cross_entropy or op::softmax_cross_entropy, or record a loss of \
-                 your own with Tape::record_loss",
+                "go back from the outcome of op::sigmoid_cross_entropy or op::softmax_cross_entropy, or say of a \
+                 loss of your own that it is one, with Tensor::as_loss",
             ));
         }
         let mut gradients: Vec<Option<Flow>> = nodes.iter().map(|_| None).collect();
@@ -255,7 +231,7 @@ impl<'d> Tape<'d> {
             device.label(&format!("{} backward", node.label));
             match node.step {
                 Step::Leaf(index, _) => learned(index, whole(device, dy)?)?,
-                Step::Op { inputs, backward, .. } => {
+                Step::Op { inputs, backward } => {
                     let found = dy
                         .store(device)
                         .and_then(|dy| backward(device, Arrived { dy, masked }))

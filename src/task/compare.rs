@@ -34,8 +34,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         Ok((output.path.clone(), ending))
     };
     let output = job.output.as_ref().map(file).transpose()?;
-    let mut lines = Vec::new();
-    let (mut histories, mut settings) = (Vec::new(), Vec::new());
+    let (mut lines, mut read) = (Vec::new(), Vec::new());
     // A pattern such as runs/* names other folders, too.
     let (runs, others): (Vec<&PathBuf>, Vec<&PathBuf>) = job.runs.iter().partition(|run| is_run(run));
     if let (true, Some(other)) = (runs.is_empty(), others.first()) {
@@ -59,20 +58,19 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     }
     let mut damaged = None;
     for run in runs {
-        match read(run) {
-            Ok((line, history, digest, config)) => {
-                match (&validated, digest) {
-                    (Some((first, there)), Some(digest)) if *there != digest => host.say(format_args!(
+        match Run::read(run) {
+            Ok((line, one)) => {
+                match (&validated, &one.validated) {
+                    (Some((first, there)), Some(digest)) if there != digest => host.say(format_args!(
                         "note: {} was validated with other pictures than {}: their val figures are not of one set",
                         run.display(),
                         first.display()
                     )),
-                    (None, Some(digest)) => validated = Some((run, digest)),
+                    (None, Some(digest)) => validated = Some((run, digest.clone())),
                     _ => {}
                 }
                 lines.push(line);
-                histories.push(history);
-                settings.push(config);
+                read.push(one);
             }
             Err(error) => {
                 // What is said of the others does not hang on it.
@@ -87,7 +85,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     }
     if let Some((path, ending)) = &output {
         let named: Vec<(String, &History)> =
-            lines.iter().map(|line| line.run.clone()).zip(&histories).collect();
+            lines.iter().map(|line| line.run.clone()).zip(read.iter().map(|one| &one.history)).collect();
         let chart = comparison(&named);
         match ending {
             Ending::Svg => files::write_bytes(path, chart.svg().as_bytes())?,
@@ -96,16 +94,11 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         host.say(format_args!("curves     {}", path.display()));
     }
     let path = output.map(|(path, _)| files::shown(&path));
-    let differ = differences(&settings, &TOLD);
-    let smoothing = |settings: &Value| {
-        settings["training"]["stages"]
-            .as_array()
-            .and_then(|stages| stages.last())
-            .map(|last| last["label_smoothing"].clone())
-    };
-    if settings.windows(2).any(|pair| smoothing(&pair[0]) != smoothing(&pair[1])) {
+    if read.windows(2).any(|pair| pair[0].smoothing != pair[1].smoothing) {
         host.say("note: targets are smoothed otherwise: the losses of these runs are not of one measure");
     }
+    let settings: Vec<Value> = read.into_iter().map(|one| one.settings).collect();
+    let differ = differences(&settings, &TOLD);
     let mut table = text(&lines);
     if !differ.is_empty() {
         let runs: Vec<String> = lines.iter().map(|line| line.run.clone()).collect();
@@ -144,47 +137,59 @@ enum Ending {
 
 const ENDINGS: [(&str, Ending); 2] = [("svg", Ending::Svg), ("png", Ending::Png)];
 
-/// A run's line and epochs; what tells the pictures that it was validated with, if any were and it says so; and its
-/// settings.
-fn read(run: &Path) -> Result<(Line, History, Option<String>, Value)> {
-    let (finished, stopped) = (run.join("run.toml"), run.join(JOB));
-    let whole = finished.exists();
-    let config = Config::read(if whole { &finished } else { &stopped })?;
-    let csv = run.join("history.csv");
-    // A run that was stopped in its first epoch has none.
-    let history = if whole || csv.exists() { History::load(&csv)? } else { History::default() };
-    let last = history.epochs.last();
-    let top = best(&history.epochs);
-    let kept = config.result.as_ref();
-    let stage = |stage: &super::StageConfig| Stage {
-        name: stage.name.clone(),
-        unfreeze_from: stage.unfreeze_from.clone(),
-        rate: stage.rate_cuts.iter().fold(files::short(stage.rate), |rate, cut| rate * cut.factor),
-        epochs: stage.epochs,
-        optimizer: stage.optimizer.to_string(),
-        augmented: stage.augment.is_some(),
-    };
-    let line = Line {
-        run: run.display().to_string(),
-        finished: whole,
-        running: !whole && is_held(run),
-        stages: config.training.stages.iter().map(stage).collect(),
-        epochs: history.epochs.len(),
-        best_val_accuracy: top.map(|(value, _)| value),
-        best_epoch: top.map(|(_, epoch)| epoch),
-        // The weights that were kept need not be the last epoch's.
-        val_accuracy: kept
-            .map_or_else(|| last.and_then(|epoch| epoch.val_accuracy), |kept| kept.val_accuracy),
-        val_loss: kept.map_or_else(|| last.and_then(|epoch| epoch.val_loss), |kept| kept.val_loss),
-        test_accuracy: config.result.and_then(|result| result.test_accuracy),
-        // Rust's sum of nothing is -0.
-        seconds: config.result.map_or_else(
-            || history.epochs.iter().fold(0.0, |sum, epoch| sum + epoch.seconds),
-            |result| result.seconds,
-        ),
-    };
-    let digest = config.training.digests.get(1).filter(|digest| !digest.is_empty()).cloned();
-    let settings = serde_json::to_value(&config)
-        .map_err(|e| Error::new(Kind::Data, format!("{}: {e}", run.join("run.toml").display())))?;
-    Ok((line, history, digest, settings))
+/// What is asked of a run beside its line.
+struct Run {
+    history: History,
+    /// What tells the pictures that it was validated with, if any were and it says so.
+    validated: Option<String>,
+    /// Of the last stage's targets.
+    smoothing: Option<f32>,
+    /// All of its run.toml.
+    settings: Value,
+}
+
+impl Run {
+    fn read(run: &Path) -> Result<(Line, Self)> {
+        let (finished, stopped) = (run.join("run.toml"), run.join(JOB));
+        let whole = finished.exists();
+        let config = Config::read(if whole { &finished } else { &stopped })?;
+        let csv = run.join("history.csv");
+        // A run that was stopped in its first epoch has none.
+        let history = if whole || csv.exists() { History::load(&csv)? } else { History::default() };
+        let last = history.epochs.last();
+        let top = best(&history.epochs);
+        let kept = config.result.as_ref();
+        let stage = |stage: &super::StageConfig| Stage {
+            name: stage.name.clone(),
+            unfreeze_from: stage.unfreeze_from.clone(),
+            rate: stage.rate_cuts.iter().fold(files::short(stage.rate), |rate, cut| rate * cut.factor),
+            epochs: stage.epochs,
+            optimizer: stage.optimizer.to_string(),
+            augmented: stage.augment.is_some(),
+        };
+        let line = Line {
+            run: run.display().to_string(),
+            finished: whole,
+            running: !whole && is_held(run),
+            stages: config.training.stages.iter().map(stage).collect(),
+            epochs: history.epochs.len(),
+            best_val_accuracy: top.map(|(value, _)| value),
+            best_epoch: top.map(|(_, epoch)| epoch),
+            // The weights that were kept need not be the last epoch's.
+            val_accuracy: kept
+                .map_or_else(|| last.and_then(|epoch| epoch.val_accuracy), |kept| kept.val_accuracy),
+            val_loss: kept.map_or_else(|| last.and_then(|epoch| epoch.val_loss), |kept| kept.val_loss),
+            test_accuracy: config.result.and_then(|result| result.test_accuracy),
+            // Rust's sum of nothing is -0.
+            seconds: config.result.map_or_else(
+                || history.epochs.iter().fold(0.0, |sum, epoch| sum + epoch.seconds),
+                |result| result.seconds,
+            ),
+        };
+        let validated = config.training.digests.get(1).filter(|digest| !digest.is_empty()).cloned();
+        let smoothing = config.training.stages.last().map(|stage| stage.label_smoothing);
+        let settings = serde_json::to_value(&config)
+            .map_err(|e| Error::new(Kind::Data, format!("{}: {e}", run.join("run.toml").display())))?;
+        Ok((line, Self { history, validated, smoothing, settings }))
+    }
 }
