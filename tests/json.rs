@@ -42,6 +42,8 @@ fn every_command_prints_the_keys_that_are_documented() {
         "notebook data -o book {small} --features-epochs 1 --frozen-epochs 0 --finetune-epochs 0 --batch 4"
     );
     let rest = [
+        ("check", "check data"),
+        ("check", "check data -o found.csv"),
         ("extract", "extract data -o features --size 32"),
         ("fit", "fit features -o fitted --epochs 1 --units 4"),
         ("fit", "fit features -o fitted --epochs 1 --units 4 --resume"),

@@ -6,6 +6,8 @@
 #[path = "support/skip.rs"]
 mod skip;
 
+#[path = "check.rs"]
+mod check;
 #[path = "cli.rs"]
 mod cli;
 #[path = "data.rs"]

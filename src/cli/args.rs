@@ -2,6 +2,7 @@
 
 use super::augment::{AugmentArgs, AugmentCommandArgs};
 use super::bench::BenchArgs;
+use super::check::CheckArgs;
 use super::emulate::EmulateArgs;
 use super::evaluate::EvaluateArgs;
 use super::export::ExportArgs;
@@ -81,6 +82,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look through a data set before training: what is broken, there twice, or not seen as it should be
+    Check(CheckArgs),
     /// Print the table of layers: shapes, parameters, what learns
     Summary(SummaryArgs),
     /// Run pictures through the frozen base and keep the activations on disk

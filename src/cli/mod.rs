@@ -7,6 +7,7 @@
 mod args;
 mod augment;
 mod bench;
+mod check;
 mod emulate;
 mod evaluate;
 mod export;
@@ -175,6 +176,7 @@ fn run(cli: Cli) -> Result<()> {
             },
         ),
         Command::Predict(a) => task::predict(&host, &a.job()?),
+        Command::Check(a) => task::check(&host, &a.job()),
         Command::Augment(a) => task::preview(&host, &a.job()?),
         Command::Report(a) => task::report(&host, &a.job()),
         Command::Compare(a) => task::compare(&host, &a.job()),

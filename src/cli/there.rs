@@ -138,6 +138,7 @@ fn typed(command: &Command) -> Vec<(For, &Path)> {
         path.iter().map(|path| (what, path.as_path())).collect()
     }
     match command {
+        Command::Check(a) => one(For::Data, &a.data),
         Command::Summary(a) => maybe(For::Run, &a.run),
         Command::Extract(a) => [one(For::Data, &a.data), maybe(For::Weights, &a.pictures.weights)].concat(),
         Command::Fit(a) => [one(For::Features, &a.features), maybe(For::Weights, &a.weights)].concat(),

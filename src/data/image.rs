@@ -44,6 +44,8 @@ pub(super) struct Decoded {
     pub picture: Rgb8,
     /// Whether its EXIF orientation says that it is to be turned or mirrored, and it was not.
     pub sideways: bool,
+    /// What the file is: "JPEG".
+    pub format: &'static str,
 }
 
 /// More pixels than this are taken for a decompression bomb; the bound at which PIL refuses.
@@ -61,6 +63,19 @@ static LARGE_ONE: Mutex<()> = Mutex::new(());
 const BEGIN: usize = 64;
 
 const FORMATS: &str = "JPEG, PNG, BMP, GIF, WebP, PPM and TIFF";
+
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Png => "PNG",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Pnm => "PNM",
+        ImageFormat::Tiff => "TIFF",
+        _ => "another",
+    }
+}
 
 /// Reads and decodes a file.
 ///
@@ -175,7 +190,7 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
         return Err(damaged(path, "it has no pixels"));
     }
     let sideways = !turns && orientation != Orientation::NoTransforms;
-    Ok(Decoded { picture: Rgb8 { size, pixels }, sideways })
+    Ok(Decoded { picture: Rgb8 { size, pixels }, sideways, format: name(format) })
 }
 
 /// Bytes that a decoder may take. What a PNG says of itself besides its pixels may unpack to gigabytes (a colour profile), in

@@ -7,6 +7,7 @@
 pub mod augment;
 pub mod batch;
 pub mod cache;
+pub mod copies;
 pub mod draw;
 pub mod endings;
 pub mod features;
@@ -17,12 +18,14 @@ mod recipe;
 pub mod resize;
 pub mod split;
 mod store;
+pub mod survey;
 
 pub use store::VERSION as PIXELS;
 
 pub use augment::{AngleUnit, Augment, FillMode};
 pub use batch::{Batch, Batches, Files, Prefetch, Source, batches, prefetch};
 pub use cache::{Pictures, Want};
+pub use copies::{Copy, Likeness, copies};
 pub use features::{Begin, Features, Writer};
 pub use folder::{Folder, Sample};
 pub use image::Rgb8;
@@ -30,6 +33,7 @@ pub use inputs::{Inputs, Loaded, LoadedAhead, Loading, Unreadable};
 pub use recipe::Recipe;
 pub use resize::{Resize, Size};
 pub use split::Splits;
+pub use survey::{Glance, survey};
 
 use crate::error::Result;
 use std::path::Path;

@@ -9,6 +9,7 @@ pub mod comparison;
 pub mod curves;
 pub mod differences;
 pub mod emulation;
+pub mod findings;
 pub mod history;
 pub mod html;
 pub mod outcome;

@@ -15,7 +15,7 @@ use super::extract::opened;
 use super::fit::HeadOptions;
 use super::output::{self, apart};
 use super::remarks::{
-    few_steps, idle, keeps_some, learned_elsewhere, other_pictures, twice, uneven, unvalidated, worse,
+    few_steps, idle, keeps_some, learned_elsewhere, other_pictures, twice, unvalidated, unweighted, worse,
 };
 use super::report::{self, Material};
 use super::resume::{Job, conclude, take_over_cuts};
@@ -160,7 +160,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     if !resume {
         other_pictures(host, job, &config.training.digests);
         few_steps(host, &job.stages, job.head.batch, pictures.len());
-        uneven(host, &job.stages, &classes, &pictures.labels);
+        unweighted(host, &job.stages, &classes, &pictures.labels);
     }
     twice(host, pictures, &shown.judges());
     if !resume && shown.judges().iter().any(|(_, pictures)| pictures.is_some()) {

@@ -7,7 +7,7 @@ use super::course::StageConfig;
 use super::estimate::{Estimate, Keeps, Learning};
 use super::evaluate::{Which, test};
 use super::output::{self, apart};
-use super::remarks::{few_steps, idle, uneven, unvalidated};
+use super::remarks::{few_steps, idle, unvalidated, unweighted};
 use super::report::{self, Judged, Material};
 use super::resume::{Job, take_over_cuts};
 use super::run::{
@@ -115,7 +115,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     }
     if !resume {
         few_steps(host, one, job.head.batch, samples_of[0]);
-        uneven(host, one, classes, extracted.train.labels());
+        unweighted(host, one, classes, extracted.train.labels());
     }
     let folder = Folder::begin(host, &job.output, job.begin, &config)?;
 

@@ -5,6 +5,7 @@
 mod augment;
 mod base;
 mod bench;
+mod check;
 mod compare;
 mod contents;
 mod course;
@@ -37,6 +38,7 @@ mod weights;
 pub use augment::{Preview, preview};
 pub use base::{Host, scaling, tell};
 pub use bench::{Bench, bench};
+pub use check::{Check, check};
 pub use compare::{Compare, compare};
 pub use course::{Auto, ClassWeights, OptimizerConfig, RuleName, StageConfig};
 pub use demo::{Demo, demo};

@@ -100,22 +100,8 @@ pub fn decode(
         Some(progress) => progress.finish(&line),
         None => host.say(line),
     }
-    if let Some(unread) = unread {
-        host.say(format_args!("note: {name}: {unread} left out: these formats are not read"));
-    }
-    let hidden = folder.hidden();
-    if hidden > 0 {
-        host.say(format_args!(
-            "note: {name}: {hidden} pictures are in hidden folders, such as .ipynb_checkpoints; they count, as in Keras"
-        ));
-    }
-    let stray = folder.stray();
-    if stray > 0 {
-        host.say(format_args!(
-            "note: {name}: passed over, being of no class: {} beside the class folders of {}",
-            counted(stray, "picture"),
-            folder.root.display(),
-        ));
+    for note in passed_over(name, folder) {
+        host.say(format_args!("note: {note}"));
     }
     let white: Vec<usize> = (0..pictures.len()).filter(|&at| is_white(pictures.picture(at))).collect();
     if let Some(&first) = white.first() {
@@ -145,6 +131,29 @@ pub fn decode(
         }
     }
     Ok(pictures)
+}
+
+/// What lies in the folder of the split `name` and is not read, or should perhaps not be.
+pub(super) fn passed_over(name: &str, folder: &Folder) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(unread) = folder.unread.pictures() {
+        notes.push(format!("{name}: {unread} left out: these formats are not read"));
+    }
+    let hidden = folder.hidden();
+    if hidden > 0 {
+        notes.push(format!(
+            "{name}: {hidden} pictures are in hidden folders, such as .ipynb_checkpoints; they count, as in Keras"
+        ));
+    }
+    let stray = folder.stray();
+    if stray > 0 {
+        notes.push(format!(
+            "{name}: passed over, being of no class: {} beside the class folders of {}",
+            counted(stray, "picture"),
+            folder.root.display(),
+        ));
+    }
+    notes
 }
 
 /// "10 cats, 12 dogs"; of many classes how many there are, and of how many pictures.

@@ -69,21 +69,28 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
     }
 }
 
-/// A remark where one class has many times the pictures of another, of `labels` of `classes`, and none is given a weight.
-pub(super) fn uneven(host: &Host, stages: &[StageConfig], classes: &[String], labels: &[u32]) {
+/// A remark where one class has many times the pictures of another, and no stage gives it a weight.
+pub(super) fn unweighted(host: &Host, stages: &[StageConfig], classes: &[String], labels: &[u32]) {
+    let weighted = stages.iter().any(|stage| stage.class_weights.is_some());
+    if let Some(note) = uneven(classes, labels).filter(|_| !weighted) {
+        host.say(format_args!("note: {note}"));
+    }
+}
+
+/// What to say where one of `classes` has many times the `labels` of another.
+pub(super) fn uneven(classes: &[String], labels: &[u32]) -> Option<String> {
     const MANY: usize = 8;
     let mut counts = vec![0usize; classes.len()];
     labels.iter().for_each(|&label| counts[label as usize] += 1);
     let most = (0..counts.len()).max_by_key(|&class| counts[class]);
     let least = (0..counts.len()).min_by_key(|&class| counts[class]);
-    let (Some(most), Some(least)) = (most, least) else { return };
-    let weighted = stages.iter().any(|stage| stage.class_weights.is_some());
-    if !weighted && counts[most] >= MANY * counts[least].max(1) {
-        host.say(format_args!(
-            "note: there are {} of {} to train on and {} of {}; --class-weights auto lets every class count the same",
+    let (most, least) = most.zip(least)?;
+    (counts[most] >= MANY * counts[least].max(1)).then(|| {
+        format!(
+            "there are {} of {} to train on and {} of {}; --class-weights auto lets every class count the same",
             counts[most], classes[most], counts[least], classes[least]
-        ));
-    }
+        )
+    })
 }
 
 /// Remarks on stages that end with a higher validation loss and a clearly lower accuracy than the last one before them.

@@ -1,0 +1,121 @@
+//! What pictures are like before they are brought to size.
+//!
+//! In: a [`Folder`]. Out: a [`Glance`] of each picture, or why it cannot be read. Pixels are not kept, but for a thumbnail
+//! by which [`copies`](super::copies) finds what is there twice.
+
+use super::folder::Folder;
+use super::image::{self, Decoded, Rgb8};
+use super::resize::{Resize, Size};
+use super::store::checksum;
+use crate::error::{Error, Kind, Result};
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Sides of a thumbnail.
+pub(super) const THUMB: Size = Size { h: 16, w: 16 };
+
+/// What a picture is like, as it is stored.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    /// Rows and columns.
+    pub size: Size,
+    /// "JPEG", "PNG".
+    pub format: &'static str,
+    /// Whether no pixel has a colour.
+    pub grey: bool,
+    /// Whether it is of one colour nearly all over.
+    pub blank: bool,
+    /// Whether its EXIF orientation says that it is to be turned or mirrored.
+    pub sideways: bool,
+    /// 64 bits of the pixels.
+    pub(super) sum: u64,
+    /// The picture in the size [`THUMB`], `[16, 16, 3]`.
+    pub(super) thumb: Vec<u8>,
+}
+
+impl Glance {
+    fn of(Decoded { picture, sideways, format }: Decoded) -> Self {
+        let (pixels, _) = picture.pixels.as_chunks::<3>();
+        Self {
+            size: picture.size,
+            format,
+            grey: pixels.iter().all(|[r, g, b]| r == g && g == b),
+            blank: is_blank(pixels),
+            sideways,
+            sum: checksum(&picture.pixels),
+            thumb: thumb(picture),
+        }
+    }
+}
+
+fn thumb(picture: Rgb8) -> Vec<u8> {
+    picture.resize(THUMB, Resize::Bilinear).pixels
+}
+
+/// Whether fewer than a hundredth of the levels are farther than [`NEAR`] from their channel's mean.
+fn is_blank(pixels: &[[u8; 3]]) -> bool {
+    /// What a JPEG makes of one colour.
+    const NEAR: f64 = 4.0;
+    let mut sums = [0u64; 3];
+    for pixel in pixels {
+        sums.iter_mut().zip(pixel).for_each(|(sum, &level)| *sum += u64::from(level));
+    }
+    let means = sums.map(|sum| sum as f64 / pixels.len() as f64);
+    let levels = pixels.iter().flat_map(|pixel| pixel.iter().zip(means));
+    levels
+        .filter(|&(&level, mean)| (f64::from(level) - mean).abs() > NEAR)
+        .nth(pixels.len() * 3 / 100)
+        .is_none()
+}
+
+/// Looks at every picture of `folder`, in its order. `progress(done)` is called on this thread, every few pictures.
+///
+/// # Errors
+/// [`Kind::Interrupted`] soon after `stop` turns true. That a picture cannot be read is an answer.
+pub fn survey(folder: &Folder, progress: &dyn Fn(usize), stop: &AtomicBool) -> Result<Vec<Result<Glance>>> {
+    let mut seen = Vec::with_capacity(folder.len());
+    let piece = 8 * rayon::current_num_threads();
+    while seen.len() < folder.len() {
+        let next = seen.len()..folder.len().min(seen.len() + piece);
+        let found: Vec<Option<Result<Glance>>> = next
+            .into_par_iter()
+            .map(|i| {
+                let go_on = !stop.load(Ordering::Relaxed);
+                go_on.then(|| image::decode_then(&folder.path(i), false, |decoded| Ok(Glance::of(decoded))))
+            })
+            .collect();
+        seen.extend(found.into_iter().flatten());
+        if stop.load(Ordering::Relaxed) {
+            let done = format!("{} of {}", seen.len(), folder.len());
+            return Err(Error::new(Kind::Interrupted, "stopped by the user").fact("seen", done));
+        }
+        progress(seen.len());
+    }
+    Ok(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn glance(size: Size, pixels: Vec<u8>) -> Glance {
+        Glance::of(Decoded { picture: Rgb8 { size, pixels }, sideways: false, format: "PNG" })
+    }
+
+    #[test]
+    fn grey_and_blank_are_told_by_every_pixel_and_by_nearly_all() {
+        let size = Size { h: 20, w: 30 };
+        let flat = vec![77; size.bytes()];
+        let one = glance(size, flat.clone());
+        assert!(one.grey && one.blank && one.thumb == vec![77; THUMB.bytes()]);
+        let mut dot = flat.clone();
+        dot[0] = 200;
+        let one = glance(size, dot);
+        assert!(!one.grey && one.blank);
+        // A twentieth of it is something else.
+        let mut square = flat.clone();
+        square[..size.bytes() / 20].fill(200);
+        let one = glance(size, square);
+        assert!(one.grey && !one.blank);
+    }
+}

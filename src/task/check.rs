@@ -1,0 +1,205 @@
+//! `check`: what a data set is like, before anybody trains on it.
+//!
+//! In: a data folder. Out: a table of classes, and every picture that is broken, there twice, or that training would not
+//! see as a person does. Everything is decoded once, nothing is computed on a device, nothing is kept.
+
+use super::Host;
+use super::extract::{named, opened};
+use super::output::{Output, apart};
+use super::pictures::passed_over;
+use super::remarks::uneven;
+use crate::data::{Copy, Folder, Glance, Likeness, Resize, Size, Splits, copies, survey};
+use crate::error::{Error, Kind, Result};
+use crate::report::counted;
+use crate::report::findings::{ClassLook, Finding, Findings, What};
+use crate::{files, interrupt};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What to look at, and what for.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Share of each class for validation.
+    pub validation_split: Option<f32>,
+    /// Seed of that split.
+    pub seed: u64,
+    /// The network's input, `[h, w]`.
+    pub size: [usize; 2],
+    /// Way to that size.
+    pub resize: Resize,
+    /// Whether problems are an error.
+    pub strict: bool,
+    /// Where a row for each finding goes.
+    pub output: Option<Output>,
+}
+
+/// Looks at every picture.
+///
+/// # Errors
+/// Those of [`Splits::open`]; [`Kind::Data`] for problems, with `strict`; of the file.
+pub fn check(host: &Host, job: &Check) -> Result<()> {
+    if let Some(output) = &job.output {
+        output.format(&[("csv", ())])?;
+        apart(&job.data, &output.path)?;
+        output.check()?;
+    }
+    let splits = opened(host, &job.data, job.validation_split, job.seed)?;
+    let mut seen = Vec::new();
+    for (name, folder) in named(&splits) {
+        let progress = host.progress(&format!("looking at {name}"), folder.len(), "images");
+        let glances = survey(folder, &|done| progress.set(done as u64), interrupt::flag())
+            .map_err(|error| error.context(format!("looking at {name}")))?;
+        progress.finish(&format!("{name:10} {}", counted(folder.len(), "picture")));
+        let of_split = glances.into_iter().enumerate();
+        seen.extend(of_split.map(|(at, glance)| Seen { split: name, folder, at, glance }));
+    }
+    let found = findings(job, &splits, &seen);
+    if let Some(output) = &job.output {
+        files::write_bytes(&output.path, &found.csv())?;
+    }
+    let path = job.output.as_ref().map(|output| output.path.as_path());
+    host.result(&found.text(), &found.json(path))?;
+    match found.problems() {
+        0 => Ok(()),
+        _ if !job.strict => Ok(()),
+        n => Err(Error::new(Kind::Data, format!("{} in {}", counted(n, "problem"), job.data.display()))
+            .help("mend them, or leave --strict out")),
+    }
+}
+
+/// A picture, and what it is like.
+struct Seen<'a> {
+    split: &'static str,
+    folder: &'a Folder,
+    /// Its place in the folder.
+    at: usize,
+    glance: Result<Glance>,
+}
+
+impl Seen<'_> {
+    fn label(&self) -> u32 {
+        self.folder.files[self.at].label
+    }
+
+    fn finding(&self, what: What, other: Option<&Self>, detail: String) -> Finding {
+        Finding {
+            what,
+            split: self.split,
+            class: self.folder.classes[self.label() as usize].clone(),
+            path: self.folder.path(self.at),
+            other: other.map(|other| other.folder.path(other.at)),
+            detail,
+        }
+    }
+}
+
+fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>]) -> Findings {
+    let size = Size { h: job.size[0], w: job.size[1] };
+    let mut findings = Vec::new();
+    for one in seen {
+        match &one.glance {
+            Err(error) => findings.push(one.finding(What::Unreadable, None, error.line())),
+            Ok(glance) => findings.extend(
+                by_itself(glance, size, job.resize)
+                    .into_iter()
+                    .map(|(what, detail)| one.finding(what, None, detail)),
+            ),
+        }
+    }
+    let readable: Vec<(&Seen<'_>, &Glance)> =
+        seen.iter().filter_map(|one| Some((one, one.glance.as_ref().ok()?))).collect();
+    let glances: Vec<&Glance> = readable.iter().map(|(_, glance)| *glance).collect();
+    for Copy { at, of, likeness } in copies(&glances) {
+        let (one, other) = (readable[at].0, readable[of].0);
+        let detail = match likeness {
+            Likeness::Same => "",
+            Likeness::Alike => "but for its size, quality or brightness",
+            Likeness::Mirrored => "mirrored",
+        };
+        findings.push(one.finding(copied(one, other, likeness), Some(other), detail.into()));
+    }
+    // Stable: the pictures stay in their order.
+    findings.sort_by_key(|finding| finding.what);
+
+    let parts = named(splits);
+    let names: Vec<&'static str> = parts.iter().map(|(name, _)| *name).collect();
+    let look = |class: Option<u32>| {
+        let name = class.map_or("all", |class| &splits.train.classes[class as usize]);
+        let of_class: Vec<&Seen<'_>> =
+            seen.iter().filter(|one| class.is_none_or(|class| one.label() == class)).collect();
+        class_look(name, &names, &of_class)
+    };
+    let labels: Vec<u32> = splits.train.files.iter().map(|file| file.label).collect();
+    let mut notes: Vec<String> = parts.iter().flat_map(|(name, folder)| passed_over(name, folder)).collect();
+    notes.extend(uneven(&splits.train.classes, &labels));
+    if splits.validation.is_none() && findings.iter().any(|f| f.what == What::Same || f.what == What::Alike) {
+        notes.push(
+            "there is no validation folder: --validation-split may hold out one copy and learn from the other".into(),
+        );
+    }
+    Findings {
+        data: job.data.clone(),
+        size,
+        classes: (0..splits.train.classes.len() as u32).map(|class| look(Some(class))).collect(),
+        all: look(None),
+        splits: names,
+        findings,
+        notes,
+    }
+}
+
+/// What there is to say of a picture without looking at others, and a detail.
+fn by_itself(glance: &Glance, to: Size, resize: Resize) -> Vec<(What, String)> {
+    let Size { h, w } = glance.size;
+    // How much narrower it becomes than it is high, or the other way round.
+    let squeezed = (h * to.w) as f64 / (w * to.h) as f64;
+    let sides = || format!("{h}x{w}");
+    [
+        (What::Blank, glance.blank, String::new()),
+        (What::Sideways, glance.sideways && !resize.is_upright(), String::new()),
+        (What::Small, h < to.h || w < to.w, sides()),
+        (What::Squeezed, !(0.5..=2.0).contains(&squeezed), sides()),
+    ]
+    .into_iter()
+    .filter(|(_, is_so, _)| *is_so)
+    .map(|(what, _, detail)| (what, detail))
+    .collect()
+}
+
+/// What it means that `one` is a copy of `other`.
+fn copied(one: &Seen<'_>, other: &Seen<'_>, likeness: Likeness) -> What {
+    match (one.split != other.split, one.label() != other.label(), likeness) {
+        (true, _, Likeness::Same) => What::SameInSplits,
+        (true, _, _) => What::AlikeInSplits,
+        (false, true, Likeness::Same) => What::SameInClasses,
+        (false, true, _) => What::AlikeInClasses,
+        (false, false, Likeness::Same) => What::Same,
+        (false, false, _) => What::Alike,
+    }
+}
+
+fn class_look(name: &str, splits: &[&'static str], seen: &[&Seen<'_>]) -> ClassLook {
+    let glances: Vec<&Glance> = seen.iter().filter_map(|one| one.glance.as_ref().ok()).collect();
+    let median = |of: fn(&Glance) -> usize| {
+        let mut sides: Vec<usize> = glances.iter().map(|glance| of(glance)).collect();
+        sides.sort_unstable();
+        sides.get(sides.len() / 2).copied()
+    };
+    let sides = |glance: &&Glance| [glance.size.h, glance.size.w];
+    let mut formats = BTreeMap::new();
+    for glance in &glances {
+        *formats.entry(glance.format).or_default() += 1;
+    }
+    ClassLook {
+        class: name.to_owned(),
+        pictures: splits.iter().map(|split| seen.iter().filter(|one| one.split == *split).count()).collect(),
+        readable: glances.len(),
+        grey: glances.iter().filter(|glance| glance.grey).count(),
+        median: median(|glance| glance.size.h).zip(median(|glance| glance.size.w)).map(|(h, w)| [h, w]),
+        smallest: glances.iter().min_by_key(|glance| glance.size.bytes()).map(sides),
+        largest: glances.iter().max_by_key(|glance| glance.size.bytes()).map(sides),
+        formats,
+    }
+}
