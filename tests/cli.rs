@@ -497,6 +497,31 @@ fn unreadable_pictures_are_listed_and_skipped_or_fatal() {
     assert!(said.contains("cold/empty.jpg") && said.contains("warm/cut.jpg"), "{said}");
     let error = fails(vgg_ft(here).args(args).arg("--strict"), 1);
     assert!(error.contains("empty.jpg"), "{error}");
+    // A run keeps the list, and not that of the run before it.
+    let train = |args: &[&str]| {
+        let job = ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--head-epochs", "1"];
+        vgg_ft(here).args(job).args(["--epochs", "0"]).args(args).assert()
+    };
+    train(&[]).success();
+    let list = fs::read_to_string(here.join("run/skipped.csv")).unwrap();
+    let rows: Vec<(&str, &str)> = list.lines().map(|line| line.split_once(',').unwrap()).collect();
+    assert_eq!((rows.len(), rows[0]), (3, ("path", "reason")), "{list}");
+    assert!(rows[1].0.ends_with("empty.jpg") && rows[1].1.ends_with("is empty"), "{list}");
+    assert!(fs::read_to_string(here.join("run/report.html")).unwrap().contains("listed in skipped.csv"));
+    for name in ["cold/empty.jpg", "warm/cut.jpg"] {
+        fs::remove_file(here.join("data/train").join(name)).unwrap();
+    }
+    train(&["--force"]).success();
+    assert_eq!(names(&here.join("run")), FINISHED);
+    // What is wrong with a later part is known before anything is computed of an earlier one.
+    draw(&here.join("data"), &[("validation", 2)]);
+    for i in 0..2 {
+        fs::write(here.join(format!("data/validation/cold/{i}.png")), b"").unwrap();
+    }
+    let output = train(&["--force"]).code(1).get_output().clone();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("no picture of class \"cold\" can be read"), "{said}");
+    assert!(!said.contains("computed once"), "{said}");
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn json_line(object: Map<String, Value>) -> Vec<u8> {
 
 /// Fields as RFC 4180 has them: quoted where a comma, a quote or a line end is in them, quotes doubled. Bytes, since
 /// a file's name may be any.
-pub(super) fn csv_line(fields: &[Vec<u8>]) -> Vec<u8> {
+pub fn csv_line(fields: &[Vec<u8>]) -> Vec<u8> {
     let mut line = Vec::new();
     for (at, field) in fields.iter().enumerate() {
         if at > 0 {

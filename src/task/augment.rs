@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::output::{Output, apart};
-use super::pictures::unread;
+use super::pictures::Skipped;
 use crate::data::{Augment, Files, Resize, Size, Source, Splits};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
@@ -101,7 +101,7 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
         sheet.w,
         sheet.h
     );
-    let skipped: Vec<_> = skipped.iter().map(|(path, error)| unread(path, error)).collect();
+    let skipped: Vec<_> = skipped.iter().map(|(path, error)| Skipped::new(path, error)).collect();
     let shown: Vec<_> = chosen.iter().map(|&i| files::shown(&folder.path(i))).collect();
     host.result(
         &text,

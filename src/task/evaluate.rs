@@ -7,7 +7,7 @@ pub(super) use judged::{Labelled, TestedBy, Which, adopted, labelled, owns};
 use super::estimate::Estimate;
 use super::look::Look;
 use super::output::Output;
-use super::pictures::{Reading, in_batch, skipped};
+use super::pictures::{Reading, Skipped, in_batch, skipped};
 use super::run::{Run, Stopped};
 use super::subject::Subject;
 use super::{Host, predict};
@@ -134,7 +134,7 @@ pub(super) struct Named {
     /// Where the run was stopped, if it is not finished.
     stopped: Option<Stopped>,
     /// Pictures that could not be read, and why.
-    pub skipped: Vec<Value>,
+    pub skipped: Vec<Skipped>,
     /// The probability above which a picture was taken for the second of two classes, if that was asked for.
     threshold: Option<f64>,
     /// Views of each picture, whose probabilities were averaged.

@@ -175,6 +175,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let trained = history.epochs.len() > before;
     worse(&job.stages, history).iter().for_each(|note| host.say(format_args!("note: {note}")));
 
+    folder.skipped(&shown.unread)?;
     folder.model(host, &network, &config)?;
     let mut conclusion = Conclusion::new(job, config, history, stages.seconds());
     // Whole from here on; the test's figures are added when they are there.
@@ -208,7 +209,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let mut value = run::told(&job.output, Some(&conclusion.config), history);
     value["trained"] = trained.into();
     value["test"] = if host.json { json!(conclusion.tested) } else { Value::Null };
-    value["skipped"] = unread.into();
+    value["skipped"] = json!(unread);
     value["counters"] = host.counted().into();
     Ok((text, value))
 }

@@ -10,7 +10,7 @@ use crate::interrupt;
 use crate::model::Preprocess;
 use crate::report::plan::gib;
 use crate::report::{counted, counted_are};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
@@ -219,14 +219,25 @@ pub fn in_batch(error: Error, first: &Path) -> Error {
     if error.kind() == Kind::Numeric { error.fact("the batch begins with", first.display()) } else { error }
 }
 
-/// What was skipped, for machines.
-pub fn skipped(root: &Path, pictures: &Pictures) -> Vec<Value> {
-    pictures.skipped.iter().map(|(path, error)| unread(&root.join(path), error)).collect()
+/// What was skipped of the folder `root`.
+pub fn skipped(root: &Path, pictures: &Pictures) -> Vec<Skipped> {
+    pictures.skipped.iter().map(|(path, error)| Skipped::new(&root.join(path), error)).collect()
 }
 
-/// A picture that was skipped, for machines.
-pub fn unread(path: &Path, error: &Error) -> Value {
-    json!({ "path": shown(path), "reason": error.line() })
+/// A picture that cannot be read, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Skipped {
+    /// Its file.
+    pub path: String,
+    /// The error, in a line.
+    pub reason: String,
+}
+
+impl Skipped {
+    /// That of a file.
+    pub fn new(path: &Path, error: &Error) -> Self {
+        Self { path: shown(path), reason: error.line() }
+    }
 }
 
 #[cfg(test)]

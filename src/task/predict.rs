@@ -4,7 +4,7 @@ use super::Host;
 use super::estimate::Estimate;
 use super::look::Look;
 use super::output::{self, Output};
-use super::pictures::{as_stored, in_batch, unread};
+use super::pictures::{Skipped, as_stored, in_batch};
 use super::subject::{Feeding, Subject};
 use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size, Unreadable};
 use crate::error::{Error, Kind, Result};
@@ -12,7 +12,7 @@ use crate::model::Network;
 use crate::report::{Format, Progress, Rows, Said};
 use crate::train::Views;
 use crate::{files, interrupt};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -150,7 +150,7 @@ struct Done {
     sideways: usize,
     /// Nobody reads stdout any more.
     unheard: bool,
-    skipped: Vec<Value>,
+    skipped: Vec<Skipped>,
 }
 
 impl Done {
@@ -218,7 +218,7 @@ impl Classifier<'_> {
                     return Err(error);
                 }
                 self.progress.aside(|| self.host.complain(&error));
-                done.skipped.push(unread(&path, &error));
+                done.skipped.push(Skipped::new(&path, &error));
             }
             if !wanted {
                 break;

@@ -13,9 +13,9 @@ use super::course::StageConfig;
 use super::estimate::Estimate;
 use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, labelled, owns, test};
 use super::output::Output;
-use super::pictures::{Reading, skipped};
+use super::pictures::{Reading, Skipped, skipped};
 use super::resume::Job;
-use super::run::{CURVES, Config, Part, REPORT, Run, TrainingConfig};
+use super::run::{CURVES, Config, Part, REPORT, Run, SKIPPED, TrainingConfig};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -25,7 +25,6 @@ use crate::report::html::{Page, page};
 use crate::report::{Outcome, curves};
 use crate::train::{History, PictureSamples};
 use own::{lost, no_split, own_split};
-use serde_json::Value;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use verdict::verdict;
@@ -70,7 +69,7 @@ pub(super) struct Judged {
     /// What to know of the figures.
     note: Option<String>,
     /// Pictures that could not be read.
-    skipped: Vec<Value>,
+    skipped: Vec<Skipped>,
     /// Whether they are not the pictures that the run's own page is of.
     others: bool,
 }
@@ -317,7 +316,7 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
         passes: &passes(config, history),
         verdict,
         remark,
-        settings: settings(config),
+        settings: settings(folder, config),
         config: config.text()?,
         environment: environment(host, folder, config)?,
         seconds,
@@ -348,7 +347,12 @@ fn subtitle(config: &Config) -> String {
     )
 }
 
-fn settings(config: &Config) -> Vec<(String, String)> {
+fn settings(folder: &Path, config: &Config) -> Vec<(String, String)> {
+    let left_out = if folder.join(SKIPPED).exists() {
+        format!("; pictures that could not be read are listed in {SKIPPED}")
+    } else {
+        String::new()
+    };
     let (network, training) = (&config.network, &config.training);
     let [h, w] = network.size;
     let mut out = vec![
@@ -361,7 +365,7 @@ fn settings(config: &Config) -> Vec<(String, String)> {
         ),
         ("input", format!("{}, brought to size by {}", network.preprocess, network.resize)),
         ("classes", network.classes.join(", ")),
-        ("data", training.data.display().to_string()),
+        ("data", format!("{}{left_out}", training.data.display())),
         ("batch, seed", format!("{}, {}", training.batch, training.seed)),
     ];
     if let Some(share) = training.validation_split {

@@ -171,7 +171,7 @@ pub(super) fn conclude(
     let (text, mut value) = nothing_left(run);
     let Some(Measured { outcome, skipped }) = measured else { return Ok((text, value)) };
     let test = if host.json { json!(outcome) } else { Value::Null };
-    (value["test"], value["skipped"]) = (test, skipped.into());
+    (value["test"], value["skipped"]) = (test, json!(skipped));
     Ok((format!("test\n{}\n{text}", outcome.text()), value))
 }
 

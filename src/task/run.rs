@@ -1,5 +1,5 @@
 //! The run folder: `run.toml` (what was done), `model.safetensors` (all weights, Keras' names and
-//! layouts), `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`. `run.toml` makes the folder whole; what
+//! layouts), `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`, `skipped.csv`. `run.toml` makes the folder whole; what
 //! is drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
 
 mod config;
@@ -14,10 +14,12 @@ pub use opened::{Part, Run, Stopped};
 pub(super) use remains::{DRAWN, FILES};
 
 use super::Host;
+use super::pictures::Skipped;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, is_there, quoted};
 use crate::model::Network;
 use crate::model::classes::in_lines;
+use crate::report::rows::csv_line;
 use crate::report::{curves, tensorboard};
 use crate::train::History;
 use serde_json::{Value, json};
@@ -60,6 +62,8 @@ const LISTINGS: [&str; 2] = ["samples-train.jsonl", "samples-validation.jsonl"];
 /// What a run needs on the way; the file that says so last.
 const ON_THE_WAY: [&str; 5] = [CHECKPOINT, BEST, LISTINGS[0], LISTINGS[1], JOB];
 const TENSORBOARD: &str = "tensorboard";
+/// The pictures that could not be read, if there are any.
+pub(super) const SKIPPED: &str = "skipped.csv";
 /// The report.
 pub(super) const REPORT: &str = "report.html";
 /// The curves in pixels.
@@ -293,6 +297,21 @@ impl Folder {
             ("resize".to_owned(), resize.clone()),
         ]);
         network.save(host.device.as_ref(), &self.join(MODEL), &metadata)
+    }
+
+    /// The pictures that were left out, and why; no file where there are none.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn skipped(&self, skipped: &[Skipped]) -> Result<()> {
+        let path = self.join(SKIPPED);
+        if skipped.is_empty() {
+            return remove(&path);
+        }
+        let row = |path: &str, reason: &str| csv_line(&[path.into(), reason.into()]);
+        let mut csv = row("path", "reason");
+        skipped.iter().for_each(|one| csv.extend(row(&one.path, &one.reason)));
+        files::write_bytes(&path, &csv)
     }
 
     /// The last file: from now on the run is whole, and what it needed on the way goes.

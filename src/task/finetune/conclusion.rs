@@ -12,12 +12,11 @@ use crate::report::Outcome;
 use crate::task::Host;
 use crate::task::course::StageConfig;
 use crate::task::evaluate::{Which, adopted, test};
-use crate::task::pictures::{decode, skipped};
+use crate::task::pictures::{Skipped, decode, skipped};
 use crate::task::report::{self, Judged, Material};
 use crate::task::run::{self, Config, ResultConfig, Run};
 use crate::task::stage::ended_with;
 use crate::train::{History, PictureSamples, Samples};
-use serde_json::Value;
 use std::path::{PathBuf, absolute};
 use std::time::Instant;
 
@@ -125,7 +124,7 @@ pub(in crate::task) struct Measured {
     /// Its figures.
     pub outcome: Outcome,
     /// Pictures that could not be read, for machines.
-    pub skipped: Vec<Value>,
+    pub skipped: Vec<Skipped>,
 }
 
 /// Measures a finished run on the test split of its data, if it was stopped before that, and makes its report. Gives what

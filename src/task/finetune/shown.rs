@@ -12,10 +12,9 @@ use crate::task::base::Base;
 use crate::task::contents::Listing;
 use crate::task::extract::{self, named};
 use crate::task::parts::{Cache, Part, Ready};
-use crate::task::pictures::{decode, skipped};
+use crate::task::pictures::{Skipped, decode, skipped};
 use crate::task::stage::{Seen, Stages};
 use crate::task::{Host, run};
-use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,8 +24,8 @@ pub(super) struct Shown {
     pub parts: Vec<Part>,
     /// The folder of the test split, and its pictures.
     pub test: Option<(PathBuf, Arc<Pictures>)>,
-    /// Those that could not be read, for machines.
-    pub unread: Vec<Value>,
+    /// Those that could not be read.
+    pub unread: Vec<Skipped>,
 }
 
 impl Shown {
@@ -61,19 +60,23 @@ impl Shown {
             host.say(format_args!("note: {} of {} test pictures are judged", some.len(), all.len()));
         }
         let mut shown = Self { parts: Vec::new(), test: None, unread: Vec::new() };
+        // All are decoded before the long work: what is wrong with them is known then.
+        let mut learned = Vec::new();
         for (name, split) in named(splits) {
             let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
             let pictures = decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?;
             let pictures = Arc::new(pictures);
             shown.unread.extend(skipped(&split.root, &pictures));
             if name == "test" {
-                // Decoded now, so that what is wrong with it is known before the long work.
                 shown.test = Some((split.root.clone(), pictures));
                 continue;
             }
-            files::create_dir(&features)?;
             let parted = job.validation_split.is_some().then_some(split.root.as_path());
-            stages.see(shown.parts.len(), Listing::of_pictures(&split.root, &pictures)?, parted)?;
+            stages.see(learned.len(), Listing::of_pictures(&split.root, &pictures)?, parted)?;
+            learned.push((name, split, pictures));
+        }
+        files::create_dir(&features)?;
+        for (name, split, pictures) in learned {
             let still = job.stages.iter().zip(places);
             let kept: Vec<usize> = still
                 .filter(|(stage, _)| name != "train" || stage.augment.is_none())
