@@ -54,6 +54,15 @@ pub struct Files {
     pub resize: Resize,
 }
 
+/// Whether all of `indices` are of one of `pictures`.
+pub(super) fn require_pictures(indices: &[u32], pictures: usize) -> Result<()> {
+    match indices.iter().find(|&&index| index as usize >= pictures) {
+        None => Ok(()),
+        Some(beyond) => Err(Error::new(Kind::Shape, format!("there is no picture {beyond}"))
+            .expected_got(format!("less than {pictures}"), beyond)),
+    }
+}
+
 impl Source for Files {
     fn batch(&self, indices: &[u32]) -> Result<Batch> {
         let (pictures, labels) = (self.paths.len(), self.labels.len());
@@ -62,10 +71,7 @@ impl Source for Files {
                 Error::new(Kind::Shape, "labels are one per picture, or none").expected_got(pictures, labels)
             );
         }
-        if let Some(beyond) = indices.iter().find(|&&index| index as usize >= pictures) {
-            return Err(Error::new(Kind::Shape, format!("there is no picture {beyond}"))
-                .expected_got(format!("less than {pictures}"), beyond));
-        }
+        require_pictures(indices, pictures)?;
         let loaded: Vec<Result<super::Read>> = indices
             .par_iter()
             .map(|&i| super::load(&self.paths[i as usize], self.size, self.resize))
@@ -197,6 +203,19 @@ mod tests {
 
     fn levels() -> Arc<Levels> {
         Arc::new(Levels(AtomicUsize::new(0)))
+    }
+
+    #[test]
+    fn an_index_beyond_the_last_picture_is_refused() {
+        let none =
+            Files { paths: Vec::new(), labels: Vec::new(), size: Size::square(1), resize: Resize::Nearest };
+        for (indices, pictures, beyond) in [(&[0, 3, 2][..], 3, 3), (&[0], 0, 0)] {
+            let error = require_pictures(indices, pictures).unwrap_err();
+            assert_eq!(error.kind(), Kind::Shape);
+            assert!(error.to_string().contains(&format!("there is no picture {beyond}")), "{error}");
+        }
+        require_pictures(&[2, 0], 3).unwrap();
+        assert_eq!(none.batch(&[0]).unwrap_err().kind(), Kind::Shape);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! is decoded again, the rest is not touched.
 
 use super::Read;
-use super::batch::{Batch, Source};
+use super::batch::{Batch, Source, require_pictures};
 use super::folder::{self, Folder};
 use super::resize::{Resize, Size};
 use super::store::{self, Key, Stamp, Store, Writer, checksum};
@@ -133,6 +133,7 @@ impl Pictures {
 impl Source for Pictures {
     // On the calling thread: a copy is quicker than waiting for a pool that is busy computing.
     fn batch(&self, indices: &[u32]) -> Result<Batch> {
+        require_pictures(indices, self.len())?;
         let mut pixels = Vec::with_capacity(indices.len() * self.size.bytes());
         for &i in indices {
             pixels.extend_from_slice(self.picture(i as usize));

@@ -163,6 +163,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_activation_without_places_is_no_map() {
+        for axes in [&[1, 0, 3, 2][..], &[1, 6]] {
+            let saliency = Saliency { shape: Shape::new(axes), activation: Vec::new(), gradient: Vec::new() };
+            assert_eq!(cams(&saliency).map(|_| ()).unwrap_err().kind(), Kind::Shape, "{axes:?}");
+        }
+    }
+
+    #[test]
     fn channels_count_by_their_mean_gradient_and_what_speaks_against_is_cut() {
         let saliency = Saliency {
             shape: Shape::new(&[1, 1, 3, 2]),

@@ -3,10 +3,10 @@
 use super::*;
 use crate::device::call::{Rmsprop, Rule};
 use crate::device::cpu::CpuDevice;
-use crate::graph::Tensor;
+use crate::graph::{Mode, Tape, Tensor};
 use crate::model::{Architecture, Head, Layer, Source};
 use crate::shape::Shape;
-use crate::train::{Cut, LossOptions, Pace, Schedule};
+use crate::train::{Cut, FeatureSamples, LossOptions, Pace, Schedule};
 use std::cell::RefCell;
 
 /// Grey pictures that write down the draws they were asked for.
@@ -243,6 +243,43 @@ fn what_cannot_be_trained_is_refused_before_the_first_step() {
         let error = refused(&course, train, validation);
         assert!(error.contains(what), "{what}: {error}");
     }
+}
+
+/// What the types of the library allow, and what would go wrong late or not at all.
+#[test]
+fn the_optimizer_of_another_network_and_samples_that_are_not_there_are_refused() {
+    let device = CpuDevice::new(Some(1)).unwrap();
+    let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 4 })];
+    let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
+    let architecture = base.with_head(Head { units: 8, dropout: 0.5, classes: 2 }).unwrap();
+    let mut network = Network::new(&device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
+    let (samples, course) = (asked(), Course::new(1, 2, 1, 1e-3));
+    let mut fit = |parameters: usize| {
+        let fit =
+            Fit { device: &device, from: 0, train: &samples, validation: None, stage: "a", course: &course };
+        let mut optimizer = Optimizer::new(Rmsprop::default(), parameters);
+        fit.run(&mut network, &mut optimizer, &mut Position::default(), &mut Log::default())
+    };
+    for others in [0, 5, 7] {
+        let error = fit(others).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.to_string().contains("made for another network"), "{error}");
+    }
+    fit(6).unwrap();
+
+    let values = [0.5; 3 * 4];
+    let rows = FeatureSamples { shape: Shape::new(&[1, 4]), values: &values, labels: &[0, 1, 0, 1] };
+    let error = rows.batch(&device, &[2, 3]).unwrap_err();
+    assert_eq!(error.kind(), Kind::Shape);
+    assert!(error.to_string().contains("the features have no row 3"), "{error}");
+    rows.batch(&device, &[2, 0]).unwrap();
+
+    let tape = Tape::new(&device, Mode::Inference);
+    let x = samples.batch(&device, &[0]).unwrap();
+    let layers = network.architecture().layers().len();
+    let error = network.forward(&tape, x, 0..layers + 1, 0, 0).unwrap_err();
+    assert_eq!(error.kind(), Kind::Usage);
+    assert!(error.to_string().contains(&format!("has no layer {layers}")), "{error}");
 }
 
 /// A schedule runs over all steps of its own stage, and each stage has one.
