@@ -9,12 +9,12 @@
 //! ```no_run
 //! use std::path::Path;
 //! use vgg_ft::data::{Files, Resize, Size, Source as _};
-//! use vgg_ft::device::{Device, DeviceName, Kernels, Launches, Precision};
+//! use vgg_ft::device::{Device, DeviceName, DeviceOptions};
 //! use vgg_ft::model::{Architecture, Network, Preprocess, Pretrained, Source, Variant};
 //! use vgg_ft::train::{forward, input};
 //!
 //! # fn main() -> vgg_ft::error::Result<()> {
-//! let opened = DeviceName::Auto.open((Precision::F32, Kernels::Auto), None, (false, Launches::Serial))?;
+//! let opened = DeviceName::Auto.open(DeviceOptions::default())?;
 //! let device: &dyn Device = opened.device.as_ref();
 //! let weights = Pretrained::open(Path::new("weights/vgg16_imagenet_notop.f16.safetensors"))?;
 //! let base = Network::new(device, Architecture::vgg(Variant::Vgg16, [150, 150])?, |_| Source::File(&weights))?;

@@ -20,6 +20,8 @@ pub enum Stream {
     Demo = 5,
     /// What happens to a picture before it is learned from; batch and sample in the counter (data::augment).
     Augment = 6,
+    /// Which few of a set it is judged by.
+    Some = 7,
 }
 
 const MULTIPLY: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -114,8 +116,7 @@ impl Draws {
 
 /// `count` of the numbers below `n`, in random order and the same ones for the same seed: a few of a set to judge it by.
 pub fn some(seed: u64, n: usize, count: usize) -> Vec<u32> {
-    // Of the stream's draws the last, which no pass of a training comes to.
-    let mut chosen = Draws::new(seed, Stream::Shuffle, u64::MAX << 20).permutation(n);
+    let mut chosen = Draws::new(seed, Stream::Some, 0).permutation(n);
     chosen.truncate(count);
     chosen
 }

@@ -52,7 +52,9 @@ fn a_set_with_nothing_wrong_has_no_findings() {
     // Of larger input all of them are small.
     let text = stdout(vgg_ft(dir.path()).args(["check", "data"]));
     assert!(
-        text.contains("12 pictures are smaller than 150x150 and enlarged\n    train/cold/0.png: 36x40"),
+        text.contains(
+            "12 pictures are smaller than 150x150 and would be enlarged\n    train/cold/0.png: 36x40"
+        ),
         "{text}"
     );
     assert!(

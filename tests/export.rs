@@ -351,7 +351,7 @@ fn the_command_says_what_it_wrote_and_writes_over_nothing() {
         (&["run", "--format", "torchvision", "-o", "n.h5"], ".safetensors"),
         (&["run", "-o", "n.safetensors"], "--format"),
         (&["run", "--format", "onnx", "-o", "run"], "is a folder"),
-        (&["nowhere", "--format", "onnx", "-o", "n"], "there is no nowhere"),
+        (&["nowhere", "--format", "onnx", "-o", "n"], "nowhere does not exist"),
         (&["run", "--format", "caffe", "-o", "n"], "caffe"),
     ] {
         let error = text(args, 2);

@@ -253,7 +253,7 @@ fn what_will_not_pass_is_said_at_once() {
             Kind::Io,
             "206 Partial Content",
         ),
-        (|_, file| Reply::of("200 OK", &["Content-Encoding: gzip"], file), Kind::Io, "packs x (gzip)"),
+        (|_, file| Reply::of("200 OK", &["Content-Encoding: gzip"], file), Kind::Io, "compresses x (gzip)"),
         (|_, _| Reply::of("200 OK", &[], b"<html>log in"), Kind::Weights, "3000 bytes\n  got       12 bytes"),
     ];
     for (fault, kind, words) in faults {
@@ -315,7 +315,10 @@ fn a_server_without_tls_is_no_server_without_trust() {
     });
     let error = scene.fetch(&url, &mut Ear::default()).unwrap_err();
     answering.join().unwrap();
-    assert!(text(&error).contains("does not speak https") && !text(&error).contains("CERT"), "{error}");
+    assert!(
+        text(&error).contains("no https connection could be agreed") && !text(&error).contains("CERT"),
+        "{error}"
+    );
 }
 
 #[test]

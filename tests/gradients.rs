@@ -1,7 +1,8 @@
 //! Every op's way back against finite differences, through the tape, on every device present.
 //!
-//! The scalar is `Σ y·r` with fixed random `r`; its derivative is what `backward` must give when the
-//! gradient of `y` is `r`. A loss op that is linear in its logits stands in for the `Σ y·r`.
+//! Each graph ends in a scalar, the cross-entropy of a fixed dense layer of the op's output ([`ending`]), so that the
+//! gradient which comes back to the op differs from element to element. Every input is moved up and down by a step, and the
+//! difference of the two losses is compared with what `backward` gave.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use crate::support;
@@ -109,9 +110,8 @@ fn conv2d() {
     let shapes = [Shape::new(&[2, 5, 4, 3]), Shape::new(&[4, 3, 3, 3]), Shape::new(&[4])];
     for relu in [false, true] {
         check(&format!("conv2d relu={relu}"), &shapes, &|tape, x| {
-            // Pre-activations are kept off the kink by a smooth op's absence of one: without ReLU any
-            // point will do; with it, elements whose sign a step would change are rare and the 2e-3
-            // of the scale covers them.
+            // Without ReLU any point will do. With it a step may change the sign of a sum, where the loss has a kink;
+            // such sums are few, and the 2e-3 of the scale covers them.
             ending(tape, &op::conv2d(tape, &x[0], &x[1], &x[2], relu)?)
         });
     }

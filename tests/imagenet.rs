@@ -136,7 +136,7 @@ fn a_file_without_the_classifier_and_a_name_without_a_file_are_refused() {
     let error = refuse(&[shipped], 1);
     assert!(error.contains("has no classifier to ask") && error.contains("weights fetch"), "{error}");
     let error = refuse(&["no-such.pth"], 2);
-    assert!(error.contains("there is no no-such.pth"), "{error}");
+    assert!(error.contains("no-such.pth does not exist"), "{error}");
     let error = refuse(&["--preprocess", "torch", concat!(env!("CARGO_MANIFEST_DIR"), "/src")], 2);
     assert!(error.contains("--preprocess is not for a run"), "{error}");
 }

@@ -227,7 +227,7 @@ fn an_error_is_one_line_of_json() {
         value["error"].clone()
     };
     let gone = error("evaluate GONE data", 2);
-    assert_eq!((&gone["kind"], &gone["message"]), (&"usage".into(), &"there is no GONE".into()));
+    assert_eq!((&gone["kind"], &gone["message"]), (&"usage".into(), &"GONE does not exist".into()));
     assert!(gone["help"].as_str().unwrap().contains("-o"), "{gone}");
     let not = error("evaluate data data", 2);
     assert_eq!(not["facts"]["missing"], "data/run.toml");
@@ -264,7 +264,7 @@ fn what_changes_nothing_is_said() {
         ("summary --device emulator", "note: --device changes nothing"),
         ("summary --precision bf16", "note: --precision changes nothing"),
         ("emulate softmax --device cpu", "note: --device changes nothing"),
-        ("resume run data", "note: nobody looked at data"),
+        ("resume run data", "note: data was not used"),
     ] {
         let output = vgg_ft(here).args(typed.split(' ')).assert().success().get_output().clone();
         let said = String::from_utf8(output.stderr).unwrap();

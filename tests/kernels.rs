@@ -71,7 +71,8 @@ fn every_call_has_cases() {
         count += 1;
         assert!(cases.iter().any(|case| case.call_name(&**device) == name), "{name} has no case");
     }
-    assert!(count >= 19, "only {count} names were found in call/name.rs");
+    // As many as there are calls: house::every_call_has_its_name_on_the_cpu.
+    assert!(count >= 31, "only {count} names were found in call/name.rs");
 }
 
 #[test]

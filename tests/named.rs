@@ -60,7 +60,7 @@ fn an_extraction_tells_of_pictures_in_two_splits() {
     }
     let said = stderr(here, "extract data -o features --size 32");
     for split in ["validation", "test"] {
-        assert!(said.contains(&format!("note: of {split} 1 picture is also in train")), "{said}");
+        assert!(said.contains(&format!("note: in {split} 1 picture is also in train")), "{said}");
     }
 }
 

@@ -327,7 +327,7 @@ fn new_pictures_are_judged_all_and_the_runs_own_by_its_split() {
     assert_eq!((split.as_deref(), pictures), (Some("validation"), 2));
     let (split, pictures, said) = judged(&["others"]);
     assert_eq!((split, pictures), (None, 12));
-    assert!(said.contains("--split validation takes the other part"), "{said}");
+    assert!(said.contains("--split validation takes only what was held out"), "{said}");
     let (split, pictures, _) = judged(&["others", "--split", "validation"]);
     assert_eq!((split.as_deref(), pictures), (Some("validation"), 2));
 }
@@ -375,7 +375,7 @@ fn a_run_is_not_begun_over_files_that_are_none_of_its_own() {
     // What may have been meant otherwise is said.
     let (_, talk) = succeeds(here, &[&job[..], &["--force"]].concat());
     for part in
-        ["validaton", "hidden folder .hidden counts as a class", "compared by what training itself measures"]
+        ["validaton", "hidden folder .hidden counts as a class", "compared by training loss or accuracy"]
     {
         assert!(talk.contains(part), "{part}: {talk}");
     }
@@ -464,7 +464,7 @@ fn what_is_no_features_is_neither_replaced_nor_removed_by_an_extraction() {
     fs::rename(here.join("user/train.safetensors"), here.join("user/train.safetensors.partial")).unwrap();
     let output = vgg_ft(here).args(extract).assert().code(2).get_output().clone();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("none of ours") && !error.contains("decoded"), "{error}");
+    assert!(error.contains("was not written by vgg-ft") && !error.contains("decoded"), "{error}");
     fs::remove_file(here.join("user/train.safetensors.partial")).unwrap();
     // A folder, and a pipe that nobody writes to, which would be waited for without end.
     for (name, make) in [("train.safetensors", "mkdir"), ("train.safetensors.partial", "mkfifo")] {
@@ -472,7 +472,7 @@ fn what_is_no_features_is_neither_replaced_nor_removed_by_an_extraction() {
         assert!(std::process::Command::new(make).arg(&at).status().unwrap().success());
         let output = vgg_ft(here).args(extract).assert().code(2).get_output().clone();
         let error = String::from_utf8(output.stderr).unwrap();
-        assert!(error.contains("none of ours") && !error.contains("decoded"), "{error}");
+        assert!(error.contains("was not written by vgg-ft") && !error.contains("decoded"), "{error}");
         fs::remove_dir(&at).or_else(|_| fs::remove_file(&at)).unwrap();
     }
     succeeds(here, &extract);
@@ -492,7 +492,7 @@ fn features_of_a_split_that_is_gone_are_removed_only_with_force() {
     fs::rename(here.join("data/test"), here.join("data/tests")).unwrap();
     let before = all(&here.join("features"));
     let error = fails(here, &extract, 2);
-    assert!(error.contains("the data has no split for features/test.safetensors now"), "{error}");
+    assert!(error.contains("features/test.safetensors is of a split that the data no longer has"), "{error}");
     assert_eq!(all(&here.join("features")), before);
     let (_, said) = succeeds(here, &[&extract[..], &["--force"]].concat());
     assert!(
@@ -737,7 +737,7 @@ fn pictures_that_are_not_what_they_seem_are_said() {
     let (_, said) = succeeds(here, &["extract", "pets", "-o", "features", "--size", "32"]);
     assert!(said.contains("8 pictures (4 cold, 4 warm)"), "{said}");
     assert!(said.contains("of no class: 1 picture beside the class folders of pets"), "{said}");
-    assert!(said.contains("1 picture is white nearly all over, warm/deep.png the first"), "{said}");
+    assert!(said.contains("1 picture is almost entirely white, the first: warm/deep.png"), "{said}");
     assert_eq!(said.matches("note: train:").count(), 2, "{said}");
 }
 

@@ -183,7 +183,8 @@ fn runs_below_a_folder_are_passed_over_aloud() {
     assert_eq!(stdout(predict(here).arg("new/runs/a/curves.png")).lines().count(), 1);
     let (_, error) = fails(predict(here).arg("new/runs"), 1);
     assert!(
-        error.contains("no pictures that are read in the folder new/runs") && error.contains("passed over"),
+        error.contains("the folder new/runs holds no pictures in a format that is read")
+            && error.contains("passed over"),
         "{error}"
     );
 }
@@ -197,12 +198,12 @@ fn inputs_without_pictures_are_refused_before_any_work() {
     fs::write(here.join("empty/inside/notes.txt"), b"").unwrap();
     fs::write(here.join("empty/inside/a.heic"), b"").unwrap();
     for (args, code, words) in [
-        (&["empty"][..], 1, "no pictures that are read in the folder empty"),
+        (&["empty"][..], 1, "the folder empty holds no pictures in a format that is read"),
         (&["new/top.png", "empty"], 1, "1 .heic, 1 .txt"),
         (&["new/*.jpg"], 1, "no picture matches new/*.jpg"),
         (&["new/***"], 2, "is no pattern"),
         (&["-", "-"], 2, "given twice"),
-        (&["new", "--null"], 2, "which is not read"),
+        (&["new", "--null"], 2, "- is not among the inputs"),
         (&["new", "--tta", "0"], 2, "1 to 1000"),
         (&["new", "--tta", "3", "--rotation", "0"], 2, "change no picture"),
         (&["new", "--rotation", "5"], 2, "without --tta"),
@@ -226,8 +227,8 @@ fn inputs_without_pictures_are_refused_before_any_work() {
         let (_, error) = fails(vgg_ft(here).args(exchanged).arg(shared().join("plain")), 2);
         assert!(error.contains("name the run first"), "{exchanged:?}: {error}");
     }
-    assert!(three(&["--threshold", "0.7"]).contains("parts two classes"));
-    assert!(three(&["--tta", "2"]).contains("trained without augmentation"));
+    assert!(three(&["--threshold", "0.7"]).contains("only for models of two classes"));
+    assert!(three(&["--tta", "2"]).contains("no augmentation is recorded for this model"));
     let (_, error) = fails(predict(here).arg("-").write_stdin("new/top.png\0"), 2);
     assert!(error.contains("give --null"), "{error}");
     let output = predict(here).arg("-").write_stdin("").assert().success().get_output().clone();

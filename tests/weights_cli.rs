@@ -90,7 +90,7 @@ fn what_a_format_does_not_have_is_refused() {
         (&["x.h5", "--dtype", "f16"], "--dtype means nothing to this format"),
         (&["x.pth", "--metadata", "a=b"], "--metadata means nothing to this format"),
         (&["x.safetensors", "--format", "timm"], "timm's VGG has the classifier of ImageNet on top"),
-        (&["x.weights.h5", "--format", "keras-h5-weights"], "nobody would read x.weights.h5 as what it is"),
+        (&["x.weights.h5", "--format", "keras-h5-weights"], "the name x.weights.h5 does not fit this format"),
         (&["x.npz"], "x.npz"),
     ] {
         let (_, error) = run(here, &[&["convert", ours], arguments].concat(), 2);
@@ -159,7 +159,7 @@ fn a_comparison_leaves_nothing_out() {
     }
     run(here, &["diff", "cd.safetensors", "cd.safetensors"], 0);
     let (text, _) = run(here, &["diff", "cd.safetensors", "dc.safetensors"], 1);
-    assert!(text.contains("the classes are others: cats, dogs; and dogs, cats"), "{text}");
+    assert!(text.contains("the classes differ: cats, dogs in the first; dogs, cats in the second"), "{text}");
     let found = json(here, &["diff", "cd.safetensors", "dc.safetensors"], 1);
     assert_eq!(found["classes"], serde_json::json!([["cats", "dogs"], ["dogs", "cats"]]));
     run(here, &["diff", "cd.safetensors", ours.to_str().unwrap(), "--quiet"], 0);
@@ -276,8 +276,8 @@ fn options_that_the_file_contradicts_are_named() {
         (&["bare.safetensors", "x.onnx"], "does not say how large its pictures are"),
         (&["base.pth", "x.pth", "--size", "64"], "--size means nothing to a .pth of convolutions alone"),
         (&["bare.safetensors", "x.onnx", "--size", "64"], "leave --size out"),
-        (&["sized.safetensors", "x.safetensors", "--metadata", "preprocess=torch"], "say --preprocess"),
-        (&["sized.safetensors", "x.safetensors", "--metadata", "size=64x64"], "say --size"),
+        (&["sized.safetensors", "x.safetensors", "--metadata", "preprocess=torch"], "give --preprocess"),
+        (&["sized.safetensors", "x.safetensors", "--metadata", "size=64x64"], "give --size"),
         (&["sized.safetensors", "x.safetensors", "--metadata", "classes=a"], "cannot set `classes`"),
         (&["sized.safetensors", "x.safetensors", "--metadata", "vgg_ft_input=a"], "cannot set"),
     ] {

@@ -48,24 +48,24 @@ pub struct Cli {
     /// machine runs the CUDA kernels), emulator:checked (and looks for races and unwritten memory)
     #[arg(help_heading = "Device", long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
     pub device: DeviceName,
-    /// In which numbers a card (or the emulator) multiplies and keeps activations: f32; tf32x3 (convolutions on tensor
-    /// cores by three products for one, as exact as f32); tf32 (one product, f32 in memory); bf16 (activations, too, in
-    /// half the memory); f16 (as bf16, for cards since Turing; the loss is scaled). Weights and sums are f32 in all.
+    /// Number format of products and stored activations on a card (or the emulator): f32; tf32x3 (tensor-core
+    /// convolutions, three products for one, as exact as f32); tf32 (one product, stored as f32); bf16 (stored in half
+    /// the memory, too); f16 (like bf16, for cards since Turing, with loss scaling). Weights and sums are always f32.
     /// f32 if not given; `resume` and `finetune --config` take the job's
     #[arg(help_heading = "Device", long, global = true, value_name = "PRECISION", value_parser = precision())]
     pub precision: Option<Precision>,
-    /// Which convolutions a card (or the emulator) takes: auto (of bf16 and tf32 Hopper's own where the card is one, of f32
-    /// winograd), portable (those for all cards, each sum as it is written), winograd (f32 with a quarter of the
-    /// multiply-adds, or an error), sm90a (Hopper's own, by TMA and wgmma, or an error). Bits of results differ between
-    /// them; no part of a job: say it again to `resume`
+    /// Convolution kernels of a card (or the emulator): auto (winograd for f32; on Hopper sm90a for bf16 and tf32; else
+    /// portable), portable (for all cards; each sum as the formula says), winograd (f32 only: a quarter of the
+    /// multiply-adds), sm90a (bf16 and tf32 on Hopper only: TMA and wgmma). Changes the last bits of results; not part
+    /// of a job: give it again to `resume`
     #[arg(help_heading = "Device", long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = kernels())]
     pub kernels: Kernels,
-    /// When a kernel of a step begins on a card: serial (when the one before it has ended), programmatic (while the last
-    /// blocks of the one before still run, where both are compiled for Hopper; a driver of CUDA 12.3; on an H200 steps
-    /// are as fast or slower). Same bits
+    /// When each kernel of a step starts on a card: serial (after the previous one), programmatic (while its last
+    /// blocks still run, if both are compiled for Hopper; needs a driver for CUDA 12.3; on an H200 steps are not
+    /// faster). Results are the same bit for bit
     #[arg(help_heading = "Device", long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = launches())]
     pub launches: Launches,
-    /// On a card: wait for each kernel, so that one that goes wrong is named; slow
+    /// On a card, wait after each kernel, so that errors name the kernel that failed; slow
     #[arg(help_heading = "Device", long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]
     pub sync: bool,
     /// Threads of the device and of decoding, 512 at most; all cores if not given
@@ -82,7 +82,7 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look through a data set before training: what is broken, there twice, or not seen as it should be
+    /// Check a data set before training: pictures that are broken, duplicated or not seen as they should be
     Check(CheckArgs),
     /// Print the table of layers: shapes, parameters, what learns
     Summary(SummaryArgs),
@@ -112,7 +112,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Convert and inspect weights files
     Weights(WeightsArgs),
-    /// What this machine offers to compute on, and why not more
+    /// List the devices of this machine, and why others cannot be used
     Devices,
     /// What a step asks of a card, kernel by kernel, and how long it should take: on paper, without a card
     Bench(BenchArgs),
@@ -272,7 +272,8 @@ pub struct FitArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub train: TrainArgs,
-    /// Weights of the convolutional base, to be saved with the classifier; must be those of the features
+    /// Weights of the convolutional base, to be saved with the classifier; must be the ones the features were
+    /// extracted with
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }
@@ -283,7 +284,8 @@ pub struct FinetuneArgs {
     /// Folder with train/, validation/, test/, or with one folder per class
     #[arg(required_unless_present = "config")]
     pub data: Option<PathBuf>,
-    /// The whole job from a run.toml or job.toml; DATA, --seed and --weights, if given, in place of those named there
+    /// Take the whole job from a run.toml or job.toml; DATA, --seed, --weights and --validation-split, if given,
+    /// replace its own
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "NetworkArgs", "units", "dropout", "batch", "TrainArgs", "AugmentArgs", "preprocess", "resize", "head_epochs",
         "head_rate", "unfreeze_from", "epochs", "rate", "keep_features", "cache_limit",
@@ -298,8 +300,8 @@ pub struct FinetuneArgs {
     /// Folder for the run
     #[arg(long, short, value_name = "RUN")]
     pub output: PathBuf,
-    /// Share of each class that becomes the validation split; with --config or --from in place of theirs. 0 for none,
-    /// as data with a validation folder need it
+    /// Share of each class that becomes the validation split, instead of the one in --config or --from; 0 for none
+    /// (needed if a --config job has a share but the data have a validation folder)
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub validation_split: Option<f32>,
     #[command(flatten)]

@@ -41,13 +41,13 @@ pub struct AugmentArgs {
     /// Multiply levels by a factor from LOW to HIGH
     #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, value_parser = pair)]
     pub brightness: Option<[f64; 2]>,
-    /// Exchange left and right every second time
+    /// Mirror left and right with probability 0.5
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub horizontal_flip: Option<bool>,
-    /// Exchange top and bottom every second time
+    /// Mirror top and bottom with probability 0.5
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub vertical_flip: Option<bool>,
-    /// What stands outside a picture
+    /// What fills the area outside a picture
     #[arg(long, value_name = "MODE", value_parser = fill_mode())]
     pub fill: Option<FillMode>,
     /// The level of `--fill constant`
@@ -83,9 +83,9 @@ impl AugmentArgs {
         };
         all.validate()?;
         if self.fill_value.is_some() && all.fill != FillMode::Constant {
-            return Err(Error::new(Kind::Usage, "--fill-value is the level of `--fill constant`")
+            return Err(Error::new(Kind::Usage, "--fill-value needs `--fill constant`")
                 .expected_got("--fill constant", format!("--fill {}", all.fill.name()))
-                .help("say that, too, or leave it out"));
+                .help("add it, or leave --fill-value out"));
         }
         Ok(all.changes().then_some(all))
     }
@@ -223,6 +223,6 @@ mod tests {
         assert_eq!(typed("--augment book --rotation 0").unwrap(), Some(want));
         assert_eq!(typed("--rotation 0").unwrap(), None);
         let error = typed("--rotation 1 --fill-value 9").unwrap_err();
-        assert!(error.to_string().contains("--fill-value is the level of `--fill constant`"), "{error}");
+        assert!(error.to_string().contains("--fill-value needs `--fill constant`"), "{error}");
     }
 }

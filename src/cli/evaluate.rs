@@ -13,14 +13,14 @@ pub struct EvaluateArgs {
     pub run: PathBuf,
     /// Folder with train/, validation/, test/, or with one folder per class
     pub data: PathBuf,
-    /// Which split of DATA; if not given the first that is there of test, validation, train, or all pictures of a
-    /// folder without splits
+    /// Which split of DATA; by default the first there is of test, validation, train; of a folder without splits all
+    /// pictures, or, if the run split it itself, those it held out
     #[arg(long, value_enum, value_name = "SPLIT")]
     pub split: Option<Split>,
     /// Pictures per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
-    /// Keep one row per picture here: path, label, what it was taken for, probabilities
+    /// Write one row per picture to this file: path, label, predicted class, probabilities
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Write over a file that is there
@@ -42,7 +42,7 @@ pub struct EvaluateArgs {
 pub enum Split {
     /// `train/`
     Train,
-    /// `validation/` or `val/`
+    /// `validation/`, `val/` or `valid/`
     Validation,
     /// `test/`
     Test,

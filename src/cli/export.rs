@@ -20,10 +20,10 @@ pub struct ExportArgs {
     /// Write over a file that is there
     #[arg(long)]
     pub force: bool,
-    /// Of keras-h5 and keras-h5-weights: 2, which Keras 3 reads too, or 3, as Keras 3 alone writes it
+    /// For keras-h5 and keras-h5-weights: 2, which Keras 3 reads too, or 3, as Keras 3 alone writes it
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
     pub keras_version: Option<u8>,
-    /// Of onnx: the axes of the input, and of a base's features; nhwc if not given
+    /// For onnx: the axes of the input, and of a base's features; nhwc if not given
     #[arg(long, value_enum, value_name = "AXES")]
     pub layout: Option<LayoutName>,
     /// Put the scaling of pixels into the network, so that it takes RGB from 0 to 255

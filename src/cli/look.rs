@@ -15,14 +15,14 @@ pub struct ReportArgs {
     pub run: PathBuf,
     /// The pictures to judge it on; those it was trained with if not given
     pub data: Option<PathBuf>,
-    /// Which split of DATA; if not given the first that is there of test, validation, train, or all pictures of a
-    /// folder without splits
+    /// Which split of DATA; by default the first there is of test, validation, train; of a folder without splits all
+    /// pictures, or, if the run split it itself, those it held out
     #[arg(long, value_enum, value_name = "SPLIT")]
     pub split: Option<Split>,
     /// Write the page to this file, .html, instead of the run's report.html
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Write over a file that is there, or over the run's own page where DATA is not what it was trained with
+    /// Overwrite an existing file, or the run's own report.html although DATA is not what it was trained with
     #[arg(long)]
     pub force: bool,
     /// Pictures per pass

@@ -24,7 +24,7 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-use crate::device::{DeviceName, Kernels, Launches, Opened, Precision, no_launches};
+use crate::device::{DeviceName, DeviceOptions, Kernels, Launches, Opened, Precision, no_launches};
 use crate::error::{Error, Kind, Result, visible};
 use crate::interrupt;
 use crate::model::Head;
@@ -215,8 +215,8 @@ fn host(cli: &Cli) -> Result<Host> {
         _ if idle => (DeviceName::Cpu, Precision::F32, Kernels::Auto, Launches::Serial),
         _ => (cli.device, cli.precision.or(written).unwrap_or_default(), cli.kernels, cli.launches),
     };
-    let Opened { device, reason, tensor_cores } =
-        name.open((precision, kernels), threads, (cli.sync, launches))?;
+    let options = DeviceOptions { precision, kernels, launches, threads, sync: cli.sync };
+    let Opened { device, reason, tensor_cores } = name.open(options)?;
     let advice = tensor_cores
         .filter(|_| cli.precision.is_none() && begins(&cli.command))
         .map(|faster| format!("its tensor cores are idle: --precision {faster} is several times faster"));

@@ -44,14 +44,14 @@ pub struct PredictArgs {
     /// End at the first picture that cannot be read, instead of reporting and skipping it
     #[arg(long)]
     pub strict: bool,
-    /// Of a file of weights that does not say it: height and width of its pictures in pixels, or one number for both
+    /// For a weights file that does not record it: height and width of its pictures in pixels, or one number for both
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
-    /// Of a file of weights: pixel scaling; what the weights were trained with if not given
+    /// For a weights file: pixel scaling; what the weights were trained with if not given
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
-    /// Of a file of weights: how pictures are brought to its size; as the file says if not given, else `nearest` for Keras'
-    /// weights, `bilinear` for torchvision's
+    /// For a weights file: how pictures are brought to its size; as the file says if not given, else `nearest` for
+    /// Keras' weights, `bilinear` for torchvision's
     #[arg(long, value_name = "METHOD", value_parser = resize())]
     pub resize: Option<Resize>,
     #[command(flatten)]
@@ -111,7 +111,7 @@ fn tta(text: &str) -> Result<TtaArg, String> {
     match (text, text.parse()) {
         ("flip", _) => Ok(TtaArg::Flip),
         (_, Ok(n @ 1..=1000)) => Ok(TtaArg::Times(n)),
-        _ => Err("a whole number from 1 to 1000, or `flip`".into()),
+        _ => Err("expected a whole number from 1 to 1000, or `flip`".into()),
     }
 }
 
@@ -159,8 +159,11 @@ impl PredictArgs {
     /// As [`LookArgs::look`]; [`Kind::Usage`] for `--null` without `-`.
     pub fn job(self) -> Result<task::Predict> {
         if self.null && !self.inputs.iter().any(|input| input.as_os_str() == "-") {
-            return Err(Error::new(Kind::Usage, "--null is for paths on stdin, which is not read")
-                .help("name - to read them, or leave --null out"));
+            return Err(Error::new(
+                Kind::Usage,
+                "--null is for paths on stdin, and - is not among the inputs",
+            )
+            .help("name - to read them, or leave --null out"));
         }
         Ok(task::Predict {
             look: self.look.look()?,

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 pub struct ResumeArgs {
     /// Folder of the run
     pub run: PathBuf,
-    /// Where its data (or, of `fit`, its features) lie now, if they were moved; the same pictures as before
+    /// New place of its data (of a `fit` run: its features), if they were moved; the same pictures as before
     pub data: Option<PathBuf>,
-    /// From here on multiply the learning rate of this stage and of those that follow, as after a loss that was no
-    /// number; the run's files say so
+    /// From here on, multiply the learning rate of this and later stages by this, for example after the loss became
+    /// NaN; recorded in the run's files
     #[arg(long, value_name = "FACTOR", value_parser = factor)]
     pub rate_factor: Option<f64>,
     #[command(flatten)]

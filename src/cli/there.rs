@@ -61,7 +61,10 @@ impl For {
                 Some(error.help(if own.exists() {
                     format!("its weights are in {}", quoted(&own))
                 } else {
-                    format!("it has none before it is finished: `vgg-ft resume {}` goes on", quoted(path))
+                    format!(
+                        "it has no weights file until it is finished: `vgg-ft resume {}` goes on",
+                        quoted(path)
+                    )
                 }))
             }
             Self::Weights | Self::Config if path.is_dir() => {
@@ -90,7 +93,7 @@ pub fn there(command: &Command) -> Result<()> {
                 ) =>
             {
                 return Err(
-                    Error::new(Kind::Usage, format!("there is no {}", path.display())).help(what.help())
+                    Error::new(Kind::Usage, format!("{} does not exist", path.display())).help(what.help())
                 );
             }
             Err(_) => {}

@@ -16,28 +16,28 @@ pub struct TrainArgs {
     /// Momentum of rmsprop or sgd
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub momentum: Option<f32>,
-    /// Look the momentum of sgd ahead
+    /// Use Nesterov momentum in sgd
     #[arg(long)]
     pub nesterov: bool,
-    /// Memory of rmsprop [default: 0.9]
+    /// Decay of rmsprop's mean of squared gradients [default: 0.9]
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub rho: Option<f32>,
-    /// Take the mean off in rmsprop
+    /// Centered rmsprop: subtract the square of the mean gradient
     #[arg(long)]
     pub centered: bool,
-    /// Smallest root of rmsprop and adamw [default: 1e-7]
+    /// Small number that keeps the denominator from being 0: under rmsprop's root, added to adamw's [default: 1e-7]
     #[arg(long, value_name = "NUMBER", value_parser = number::<f32>)]
     pub epsilon: Option<f32>,
     /// Add rmsprop's epsilon to the root, as PyTorch and Keras of 2018 do, instead of under it
     #[arg(long)]
     pub epsilon_outside: bool,
-    /// Memory of adamw's mean [default: 0.9]
+    /// Decay of adamw's mean of gradients [default: 0.9]
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f64>)]
     pub beta_1: Option<f64>,
-    /// Memory of adamw's mean square [default: 0.999]
+    /// Decay of adamw's mean of squared gradients [default: 0.999]
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f64>)]
     pub beta_2: Option<f64>,
-    /// Decay of the weights, beside the gradient [default: 0.004 for adamw, else 0]
+    /// Weight decay, apart from the gradient [default: 0.004 for adamw, else 0]
     #[arg(long, value_name = "NUMBER", value_parser = number::<f32>)]
     pub weight_decay: Option<f32>,
     /// Course of the learning rate over a stage: constant, step:EPOCHS,FACTOR, cosine:FLOOR or
@@ -63,7 +63,8 @@ pub struct TrainArgs {
     /// evaluate and report are without it
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub label_smoothing: f64,
-    /// What samples of each class count: auto (every class the same), or one number per class
+    /// How much samples of each class count in the training loss: auto (so that all classes count the same), or one
+    /// number per class
     #[arg(long, value_name = "auto|W,W,…", allow_hyphen_values = true, value_parser = super::values::class_weights)]
     pub class_weights: Option<ClassWeights>,
     /// The figure by which epochs are compared
@@ -87,7 +88,7 @@ pub enum RuleArg {
     Rmsprop,
     /// Gradient descent
     Sgd,
-    /// Adam with decay beside it
+    /// Adam with decoupled weight decay
     Adamw,
 }
 

@@ -135,42 +135,47 @@ pub fn rates(text: &str) -> Result<BTreeMap<String, f32>, String> {
 
 /// A whole number.
 pub fn whole<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| "a whole number from 0 up".into())
+    text.parse().map_err(|_| "expected a whole number from 0 up".into())
 }
 
 /// A number.
 pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| "a number, such as 0.001".into())
+    text.parse().map_err(|_| "expected a number, such as 0.001".into())
 }
 
 /// A part of 1; which parts an option takes is for the job to say.
 pub fn fraction<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| "a share of 1, such as 0.2".into())
+    text.parse().map_err(|_| "expected a share of 1, such as 0.2".into())
+}
+
+/// `n`, or what was expected in its place.
+fn expected(answer: Result<(), String>, n: usize) -> Result<usize, String> {
+    answer.map(|()| n).map_err(|range| format!("expected {range}"))
 }
 
 /// Units of a layer.
 pub fn width(text: &str) -> Result<usize, String> {
     let n = text.parse().unwrap_or(0);
-    limits::within(&limits::UNITS, n).map(|()| n)
+    expected(limits::within(&limits::UNITS, n), n)
 }
 
 /// Classes of a classifier.
 pub fn classes(text: &str) -> Result<usize, String> {
     let n = text.parse().unwrap_or(0);
-    limits::within(&(2..=*limits::UNITS.end()), n).map(|()| n)
+    expected(limits::within(&(2..=*limits::UNITS.end()), n), n)
 }
 
 /// A number of things, at least one.
 pub fn positive(text: &str) -> Result<usize, String> {
     let n = text.parse().unwrap_or(0);
-    limits::positive(n).map(|()| n)
+    expected(limits::positive(n), n)
 }
 
 /// A learning rate.
 pub fn rate(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
-        _ => Err("a number above 0, such as 2e-5".into()),
+        _ => Err("expected a number above 0, such as 2e-5".into()),
     }
 }
 
@@ -178,7 +183,7 @@ pub fn rate(text: &str) -> Result<f32, String> {
 pub fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(factor) if factor > 0.0 && factor.is_finite() => Ok(factor),
-        _ => Err("a number above 0, such as 0.1".into()),
+        _ => Err("expected a number above 0, such as 0.1".into()),
     }
 }
 
@@ -186,7 +191,7 @@ pub fn factor(text: &str) -> Result<f64, String> {
 pub fn threshold(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
-        _ => Err("a number between 0 and 1, such as 0.8".into()),
+        _ => Err("expected a number between 0 and 1, such as 0.8".into()),
     }
 }
 
@@ -194,10 +199,7 @@ pub fn threshold(text: &str) -> Result<f32, String> {
 pub fn augment_preset(text: &str) -> Result<Augment, String> {
     match text {
         "book" => Ok(Augment::book()),
-        _ => {
-            Err("the one set with a name is `book`; write single ranges otherwise, such as --rotation 20"
-                .into())
-        }
+        _ => Err("the only named set is `book`; give other ranges one by one, such as --rotation 20".into()),
     }
 }
 
@@ -205,7 +207,7 @@ pub fn augment_preset(text: &str) -> Result<Augment, String> {
 pub fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number >= 0.0 && number.is_finite() => Ok(number),
-        _ => Err("a number from 0 up".into()),
+        _ => Err("expected a number from 0 up".into()),
     }
 }
 

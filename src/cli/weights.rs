@@ -28,7 +28,7 @@ pub enum WeightsCommand {
         /// Weights of any format (.safetensors, .h5, .keras, .pth, .onnx); the repository's own if not given
         file: Option<PathBuf>,
     },
-    /// Get an official file, checked; one that is on this machine already is used
+    /// Get an official file and verify its checksum; one already on this machine is used
     Fetch(FetchArgs),
     /// Compare two weights files tensor by tensor, whatever their formats
     Diff {
@@ -94,23 +94,23 @@ pub struct ConvertArgs {
     /// names for .safetensors
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<FormatName>,
-    /// Of safetensors: float type of the new file; f32 if not given
+    /// For safetensors: float type of the new file; f32 if not given
     #[arg(long, value_name = "TYPE", value_parser = float_type())]
     pub dtype: Option<FloatType>,
-    /// Of formats that hold layers or say it: picture size, one number or HEIGHTxWIDTH, where the file does not say it; 224 for
-    /// a base alone
+    /// For formats that hold layers or record a size: picture size, one number or HEIGHTxWIDTH, where the file does not
+    /// record it; 224 for a base alone
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// Pixel scaling that the weights were trained with, where the file does not tell it
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
-    /// Of keras-h5 and keras-h5-weights: 2, which Keras 3 reads too, or 3, as Keras 3 alone writes it
+    /// For keras-h5 and keras-h5-weights: 2, which Keras 3 reads too, or 3, as Keras 3 alone writes it
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
     pub keras_version: Option<u8>,
-    /// Of onnx: the axes of the input; nhwc if not given
+    /// For onnx: the axes of the input; nhwc if not given
     #[arg(long, value_enum, value_name = "AXES")]
     pub layout: Option<LayoutName>,
-    /// Of safetensors: a remark to keep in the new file, such as its licence; may be given more than once
+    /// For safetensors: a remark to keep in the new file, such as its licence; may be given more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub metadata: Vec<(String, String)>,
 }

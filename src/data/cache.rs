@@ -124,8 +124,8 @@ impl Pictures {
             error = error.fact("first", first);
         }
         Err(error.help(
-            "replace or remove what is damaged, and see that the files can be read; of a part that was held out of a folder \
-             the class may have others, which another --seed holds out",
+            "replace or remove the damaged pictures, or check the permissions; if --validation-split made this part, \
+             another --seed may put readable pictures of the class into it",
         ))
     }
 }

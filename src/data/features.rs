@@ -288,10 +288,10 @@ fn there(path: &Path) -> Result<Option<Features>> {
 
 /// That what is there is no file of features.
 fn foreign(path: &Path) -> Error {
-    Error::new(Kind::Usage, format!("{} is none of ours", path.display())).help(IN_THE_WAY)
+    Error::new(Kind::Usage, format!("{} was not written by vgg-ft", path.display())).help(IN_THE_WAY)
 }
 
-const IN_THE_WAY: &str = "it is in the way: choose another folder, or remove it";
+const IN_THE_WAY: &str = "vgg-ft has to write there: choose another folder, or remove it";
 
 /// Whether a file that is not complete is empty or begins as [`header`] does. Its place afterwards is the beginning.
 fn is_ours(file: &mut File) -> bool {

@@ -123,11 +123,12 @@ impl Folder {
         let help = if class.starts_with('.') {
             format!("every folder is a class, hidden ones too: remove {class}")
         } else if unread.pictures().is_some() {
-            format!("convert them, to .jpg or .png for example; read are {read}")
+            format!("convert them, to .jpg or .png for example; formats that are read: {read}")
         } else {
-            format!("put pictures into {class}, or remove the folder; read are {read}")
+            format!("put pictures into {class}, or remove the folder; formats that are read: {read}")
         };
-        let message = format!("class \"{class}\" of {} has no pictures that are read", self.root.display());
+        let root = self.root.display();
+        let message = format!("class \"{class}\" of {root} has no pictures in a format that is read");
         let mut error = Error::new(Kind::Data, message).fact("pictures", self.census());
         if empty.len() > 1 {
             let others: Vec<&String> = empty[1..].iter().map(|&class| &self.classes[class]).collect();

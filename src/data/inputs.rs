@@ -123,8 +123,8 @@ impl Inputs {
 fn folder(path: &Path, found: &mut Inputs) -> Result<Vec<PathBuf>> {
     let below = pictures_below(path)?;
     if below.pictures.is_empty() {
-        let message = format!("there are no pictures that are read in the folder {}", path.display());
-        let help = format!("read are {}", super::folder::ENDINGS.join(", "));
+        let message = format!("the folder {} holds no pictures in a format that is read", path.display());
+        let help = format!("formats that are read: {}", super::folder::ENDINGS.join(", "));
         let error = nothing(message, &below.runs, help);
         return Err(below.unread.all().into_iter().fold(error, |error, there| error.fact("there", there)));
     }
@@ -154,7 +154,7 @@ fn pattern(text: &str, inputs: &mut Inputs) -> Result<Vec<PathBuf>> {
     let matches = glob::glob_with(text, options).map_err(|e| {
         Error::new(Kind::Usage, format!("there is no file {text}, and it is no pattern"))
             .fact("reason", e)
-            .help("in a pattern, a bracket that is meant stands as [[]")
+            .help("check the path; in a pattern, a literal [ is written [[]")
     })?;
     // `*` takes what lies beside the pictures, too; `*.data` means what it says.
     let open_end = text.ends_with('*');

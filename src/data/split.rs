@@ -243,7 +243,7 @@ fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {
     if let Some(alike) = alike {
         error = error.fact("reason", alike);
     }
-    Err(error.help("give every part the same class folders; names count, letter for letter"))
+    Err(error.help("give every part the same class folders; names must match letter for letter"))
 }
 
 /// As a Mac writes names, and as others do.

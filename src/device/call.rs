@@ -4,7 +4,12 @@
 //! In: geometry by value, inputs by `&Buffer`, outputs by `&mut Buffer` (so that the borrow checker
 //! forbids an output that aliases an input). Out: nothing; a `Call` is a value that can be run,
 //! printed, counted and timed. Activations are NHWC, convolution weights OHWI, dense weights
-//! `[c_in, c_out]`, everything f32 and dense in memory unless said otherwise.
+//! `[c_in, c_out]`, all dense in memory.
+//!
+//! Formats, where a field does not say its own: maps, rows and their gradients (`x`, `y`, `dx`, `dy`, `gradient`, masks that
+//! are a ReLU's output) and a convolution's `weight` are f32, or on a card that keeps activations in 16 bits
+//! ([`Precision::activations`](super::Precision::activations)) all bf16 or all f16. Biases, gradients of parameters, what
+//! optimizers keep, logits of losses, targets and outcomes are f32 everywhere. A buffer of another format is refused.
 
 mod name;
 
@@ -39,7 +44,7 @@ pub struct MaskSource {
 /// One piece of work for a device.
 #[derive(Debug)]
 pub enum Call<'a> {
-    /// `y[n,h,w,c] = pixels[n,h,w,order[c]] * scale[c] + offset[c]`, from u8 to f32, `rows` = n·h·w.
+    /// `y[n,h,w,c] = pixels[n,h,w,order[c]] * scale[c] + offset[c]`, from u8 to floats, `rows` = n·h·w.
     Normalize {
         /// Pixels in all pictures together.
         rows: usize,
@@ -218,7 +223,7 @@ pub enum Call<'a> {
         /// `[n, c_out]`.
         y: &'a mut Buffer,
     },
-    /// `dx[n,i] = Σ_o dy[n,o] · weight[i,o]`.
+    /// `dx[n,i] = Σ_o dy[n,o] · weight[i,o]`, all f32.
     DenseBackwardInput {
         /// Sizes.
         geometry: Dense,
@@ -229,7 +234,7 @@ pub enum Call<'a> {
         /// `[n, c_in]`.
         dx: &'a mut Buffer,
     },
-    /// `dweight[i,o] = Σ_n dy[n,o] · x[n,i]`.
+    /// `dweight[i,o] = Σ_n dy[n,o] · x[n,i]`, all f32, as in [`Call::DenseBackwardInput`].
     DenseBackwardWeight {
         /// Sizes.
         geometry: Dense,
@@ -376,8 +381,8 @@ pub enum Call<'a> {
         /// `[c_in, c_out]`.
         weight: &'a mut Buffer,
     },
-    /// [`Call::Conv2dBackwardWeight`] and [`Call::RmspropStep`] of the weight in one pass: the gradient is used where
-    /// its sum ends and never stored. Whoever still needs the old weight or its shadow, the layer's own
+    /// [`Call::Conv2dBackwardWeight`] and [`Call::RmspropStep`] of the weight in one call: the gradient, or its partial sums,
+    /// lie in scratch memory and do not outlive it. Whoever still needs the old weight or its shadow, the layer's own
     /// [`Call::Conv2dBackwardInput`] first of all, must have run before.
     Conv2dRmspropStep {
         /// Sizes.

@@ -1,7 +1,8 @@
 //! Devices: where buffers live and calls run.
 //!
 //! In: [`Call`]s on [`Buffer`]s. Out: the same buffers, changed. A [`Device`] has six core operations and optional
-//! capabilities with defaults. It is chosen at run time; everything above uses `&dyn Device` and knows no backend.
+//! capabilities with defaults. It is chosen at run time, and what computes above uses `&dyn Device` alone; what plans ahead
+//! (`train::plan`, `task::estimate`) also asks the static model of cards, and what decodes how much room the host has.
 
 mod arm;
 pub mod augment;
@@ -25,7 +26,7 @@ pub use kernels::Kernels;
 pub use launches::Launches;
 pub use loss_scale::LossScale;
 pub(crate) use name::no_launches;
-pub use name::{DeviceName, Opened};
+pub use name::{DeviceName, DeviceOptions, Opened};
 pub use precision::Precision;
 
 use crate::error::{Error, Kind, Result};

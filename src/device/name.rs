@@ -30,6 +30,21 @@ pub enum DeviceName {
     },
 }
 
+/// How a device is to work; by default as a command line without options has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceOptions {
+    /// The numbers that it multiplies and keeps.
+    pub precision: Precision,
+    /// Which of its kernels, where there are several.
+    pub kernels: Kernels,
+    /// When the kernels of a step begin on a card.
+    pub launches: Launches,
+    /// Threads of the cpu and the emulator; as many as the machine has if not given.
+    pub threads: Option<usize>,
+    /// Waits for each kernel of a card, so that one that goes wrong is named; slow.
+    pub sync: bool,
+}
+
 /// A device, and why it is this one if nobody named it.
 pub struct Opened {
     /// The device.
@@ -65,20 +80,14 @@ impl DeviceName {
         }
     }
 
-    /// The device, working in `precision` by `kernels`, with `threads` threads or as many as the machine has; `sync`
-    /// waits for each kernel of a card, `launches` says when its kernels begin. `auto` takes the cpu only where there
-    /// is no card for us: a card that is there and does not work is an error, since nobody wants to find out by the
-    /// clock.
+    /// The device, working by `options`. `auto` takes the cpu only where there is no card for us: a card that is there and
+    /// does not work is an error, since nobody wants to find out by the clock.
     ///
     /// # Errors
     /// [`Kind::Device`] when the device is not there, does not work, or not in this precision or by these kernels;
     /// [`Kind::Usage`] for a precision, kernels or launches that the cpu was named with.
-    pub fn open(
-        self,
-        (precision, kernels): (Precision, Kernels),
-        threads: Option<usize>,
-        (sync, launches): (bool, Launches),
-    ) -> Result<Opened> {
+    pub fn open(self, options: DeviceOptions) -> Result<Opened> {
+        let DeviceOptions { precision, kernels, launches, threads, sync } = options;
         let card = |number| -> Result<Opened> {
             let options = cuda::Options { number, sync, launches, ..Default::default() };
             let gpu = Gpu::new(Cuda::open(options)?)?;
@@ -110,7 +119,7 @@ impl DeviceName {
             Self::Cuda { number } => return card(number),
             Self::Emulator { checked } => {
                 let options = if checked { Options::default() } else { Options::fast() };
-                // It is the oldest card that the kernels run on.
+                // 8.0 is the oldest that has every precision; Hopper's own kernels want theirs.
                 let capability = if kernels == Kernels::Sm90a { 90 } else { options.capability };
                 let emulator = Emulator::new(Options { threads, capability, ..options })?;
                 working(Gpu::new(emulator)?, precision, kernels)?
@@ -161,7 +170,8 @@ mod tests {
     #[test]
     fn launches_are_a_matter_of_cards() {
         for name in [DeviceName::Cpu, DeviceName::Emulator { checked: false }] {
-            let opened = name.open((Precision::F32, Kernels::Auto), Some(1), (false, Launches::Programmatic));
+            let launches = Launches::Programmatic;
+            let opened = name.open(DeviceOptions { launches, ..DeviceOptions::default() });
             let Err(error) = opened else { panic!("it was opened") };
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains("only a card overlaps"), "{error}");
@@ -170,28 +180,24 @@ mod tests {
 
     #[test]
     fn the_cpu_takes_f32_alone_and_old_cards_f16_besides() {
-        let Err(error) =
-            DeviceName::Cpu.open((Precision::Bf16, Kernels::Auto), Some(1), (false, Launches::Serial))
-        else {
+        let by = |precision, kernels| DeviceOptions { precision, kernels, ..DeviceOptions::default() };
+        let Err(error) = DeviceName::Cpu.open(by(Precision::Bf16, Kernels::Auto)) else {
             panic!("it was opened")
         };
         assert_eq!((error.kind(), error.exit_code()), (Kind::Usage, 2));
         assert!(error.to_string().contains("--precision f32"), "{error}");
         let emulator = DeviceName::Emulator { checked: false };
         for precision in Precision::ALL {
-            let opened =
-                emulator.open((precision, Kernels::Auto), Some(1), (false, Launches::Serial)).unwrap();
+            let opened = emulator.open(by(precision, Kernels::Auto)).unwrap();
             assert_eq!(opened.device.precision(), precision);
             // Hopper's kernels multiply these; then the machine is a Hopper.
-            let opened = emulator.open((precision, Kernels::Sm90a), Some(1), (false, Launches::Serial));
+            let opened = emulator.open(by(precision, Kernels::Sm90a));
             assert_eq!(opened.is_ok(), [Precision::Bf16, Precision::Tf32].contains(&precision));
             if let Ok(opened) = opened {
                 assert!(opened.device.describe().hardware.ends_with("kernels sm_90a"));
             }
         }
-        let Err(error) =
-            DeviceName::Cpu.open((Precision::F32, Kernels::Portable), Some(1), (false, Launches::Serial))
-        else {
+        let Err(error) = DeviceName::Cpu.open(by(Precision::F32, Kernels::Portable)) else {
             panic!("it was opened")
         };
         assert_eq!(error.kind(), Kind::Usage);

@@ -238,9 +238,7 @@ pub fn find(name: &str) -> Result<Entry<'static>> {
         let names: Vec<&str> = CATALOGUE.iter().map(|entry| entry.name).collect();
         Error::new(Kind::Usage, format!("nothing that can be fetched is called `{}`", name.escape_debug()))
             .fact("known", names.join("\n"))
-            .help(
-                "`vgg-ft weights fetch --list` says what they are; any other file is fetched by other means",
-            )
+            .help("`vgg-ft weights fetch --list` says what they are; download any other file yourself")
     })
 }
 

@@ -158,23 +158,25 @@ impl Net {
                  hosts that need none",
             ),
             error if is_of_tls(&error) && !error.to_string().contains("certificate") => never(
-                "the server does not speak https as we do",
+                "no https connection could be agreed with the server",
                 error.to_string(),
                 "check the address: a mirror without a certificate is http://; or a proxy on the way answers in its place",
             ),
             error if is_of_tls(&error) => never(
                 "the server's certificate is not to be trusted",
                 error.to_string(),
-                "where a company's proxy reads along, set SSL_CERT_FILE to the company's certificates (PEM)",
+                "if a company proxy inspects https, set SSL_CERT_FILE to the company's certificates (PEM)",
             ),
             error @ (ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl) => never(
                 "the address cannot be asked for",
                 error.to_string(),
                 "check VGG_FT_MIRROR and the proxy",
             ),
-            error @ ureq::Error::LargeResponseHeader(..) => {
-                never("the server talks too much", error.to_string(), "is it the right one?")
-            }
+            error @ ureq::Error::LargeResponseHeader(..) => never(
+                "the header of the server's answer is too large",
+                error.to_string(),
+                "is it the right one?",
+            ),
             // Without ureq's "io: " before it.
             ureq::Error::Io(error) => Stop::Again(shorten(&error.to_string()), None),
             error => Stop::Again(shorten(&error.to_string()), None),

@@ -219,7 +219,7 @@ impl Transfer<'_> {
         match (head.status, asked) {
             (200 | 206, _) if head.encoding.is_some() => {
                 let coding = shorten(head.encoding.as_deref().unwrap_or_default());
-                never(format!("the server packs {name} ({coding}), though it was asked not to"), other)
+                never(format!("the server compresses {name} ({coding}), though it was asked not to"), other)
             }
             (200, _) => self.accept_whole(head),
             (206, Some(from)) => self.accept_rest(head, from),

@@ -29,8 +29,13 @@ enum Step {
     /// A parameter enters the graph: its index in the caller's list, and where its value lies.
     Leaf(usize, *const Buffer),
     /// An op, the nodes of its inputs, and the way back.
-    Op { inputs: Vec<Option<usize>>, backward: Backward },
+    Op { inputs: Inputs, backward: Backward },
+    /// Where a way back begins: the gradients of the inputs are known.
+    Loss { inputs: Inputs, gradients: Vec<Option<Flow>> },
 }
+
+/// The nodes of an op's inputs; none of one that does not learn.
+type Inputs = Vec<Option<usize>>;
 
 struct Node {
     name: &'static str,
@@ -130,16 +135,38 @@ impl<'d> Tape<'d> {
         backward: impl FnOnce([bool; N], &Tensor) -> Backward,
     ) -> Tensor {
         let mut y = Tensor::on_tape(shape, Rc::new(y), None);
-        if inputs.iter().any(|input| input.learns()) {
+        if let Some(nodes) = self.inputs(inputs) {
             let backward = backward(inputs.map(Tensor::learns), &y);
-            let places = inputs.map(|input| input.node);
-            if places.iter().flatten().any(|(tape, _)| *tape != self.id) {
-                self.misuse.set(Some(Misuse::Foreign));
-            }
-            let inputs = places.into_iter().map(|place| place.map(|(_, node)| node)).collect();
-            y.node = Some((self.id, self.push(name, Step::Op { inputs, backward })));
+            y.node = Some((self.id, self.push(name, Step::Op { inputs: nodes, backward })));
         }
         y
+    }
+
+    /// The same of an op that [`Tape::backward`] may begin at: the `gradients` of the loss with respect to its inputs are
+    /// known, one for each that learns.
+    pub fn record_loss<const N: usize>(
+        &self,
+        name: &'static str,
+        shape: Shape,
+        y: Buffer,
+        inputs: [&Tensor; N],
+        gradients: [Option<Flow>; N],
+    ) -> Tensor {
+        let mut y = Tensor::on_tape(shape, Rc::new(y), None);
+        if let Some(inputs) = self.inputs(inputs) {
+            y.node = Some((self.id, self.push(name, Step::Loss { inputs, gradients: gradients.into() })));
+        }
+        y
+    }
+
+    /// The nodes of `inputs`, if any of them learns.
+    fn inputs<const N: usize>(&self, inputs: [&Tensor; N]) -> Option<Inputs> {
+        let places = inputs.map(|input| input.node);
+        if places.iter().flatten().any(|(tape, _)| *tape != self.id) {
+            self.misuse.set(Some(Misuse::Foreign));
+        }
+        let learns = places.iter().any(Option::is_some);
+        learns.then(|| places.into_iter().map(|place| place.map(|(_, node)| node)).collect())
     }
 
     /// The same memory under another shape of the same length.
@@ -178,7 +205,7 @@ impl<'d> Tape<'d> {
         nodes.len() - 1
     }
 
-    /// Walks back from `loss`, which knows its gradient ([`Tensor::as_loss`]): the `[rows, 2]` outcome of an op of
+    /// Walks back from `loss`, which knows its gradient ([`Tape::record_loss`]): the `[rows, 2]` outcome of an op of
     /// `op::loss`, which made that of the step's mean on the way there, or a seed of one's own, as of a Grad-CAM.
     /// `learned` receives each learning parameter's index and complete gradient, once, when nothing that remains on the
     /// tape needs the parameter: it may be updated there and then.
@@ -215,22 +242,40 @@ impl<'d> Tape<'d> {
         let device = self.device;
         let mut nodes = self.nodes.into_inner();
         nodes.truncate(last + 1);
-        if !loss.is_loss {
-            let message = format!("backward: `{}` has no gradient of its own", nodes[last].name);
-            return Err(Error::new(Kind::Shape, message).help(
-                "go back from the outcome of op::sigmoid_cross_entropy or op::softmax_cross_entropy, or say of a \
-                 loss of your own that it is one, with Tensor::as_loss",
-            ));
-        }
         let mut gradients: Vec<Option<Flow>> = nodes.iter().map(|_| None).collect();
-        device.label(&format!("{} backward", nodes[last].label));
-        // Nobody reads it: it only says that there is something to go back for.
-        gradients[last] = Some(Flow::plain(device.alloc(Dtype::F32, 1)?));
+        let spread = |gradients: &mut [Option<Flow>], inputs: Inputs, found: Vec<Option<Flow>>| {
+            let flows = inputs.into_iter().zip(found);
+            flows
+                .filter_map(|(input, flow)| input.zip(flow))
+                .try_for_each(|(input, flow)| accumulate(device, &mut gradients[input], flow))
+        };
+        let begin = nodes.pop();
+        match begin {
+            Some(Node { step: Step::Loss { inputs, gradients: known }, label, .. }) => {
+                device.label(&format!("{label} backward"));
+                spread(&mut gradients, inputs, known)?;
+            }
+            other => {
+                let name = other.map_or("nothing", |node| node.name);
+                return Err(Error::new(Kind::Shape, format!("backward: `{name}` has no gradient of its own")).help(
+                    "go back from the outcome of op::sigmoid_cross_entropy or op::softmax_cross_entropy, or record a \
+                     loss of your own with Tape::record_loss",
+                ));
+            }
+        }
+        gradients.truncate(last);
         while let Some(node) = nodes.pop() {
             let Some(Flow { gradient: dy, masked }) = gradients.pop().flatten() else { continue };
             device.label(&format!("{} backward", node.label));
             match node.step {
                 Step::Leaf(index, _) => learned(index, whole(device, dy)?)?,
+                Step::Loss { .. } => {
+                    return Err(Error::new(
+                        Kind::Shape,
+                        format!("backward: something was made of the loss `{}`", node.name),
+                    )
+                    .help("a loss is where the way back begins: go back from it"));
+                }
                 Step::Op { inputs, backward } => {
                     let found = dy
                         .store(device)
@@ -241,11 +286,7 @@ impl<'d> Tape<'d> {
                             format!("backward: {} does not give a gradient for each input", node.name);
                         return Err(Error::new(Kind::Shape, message).expected_got(inputs.len(), found.len()));
                     }
-                    for (input, gradient) in inputs.into_iter().zip(found) {
-                        if let (Some(input), Some(gradient)) = (input, gradient) {
-                            accumulate(device, &mut gradients[input], gradient)?;
-                        }
-                    }
+                    spread(&mut gradients, inputs, found)?;
                 }
             }
         }

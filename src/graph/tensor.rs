@@ -14,7 +14,6 @@ pub struct Tensor {
     /// Its tape, and its place there.
     pub(super) node: Option<(u64, usize)>,
     pub(super) rectified: bool,
-    pub(super) is_loss: bool,
 }
 
 impl Tensor {
@@ -31,7 +30,7 @@ impl Tensor {
     }
 
     pub(super) fn on_tape(shape: Shape, buffer: Rc<Buffer>, node: Option<(u64, usize)>) -> Self {
-        Self { shape, buffer, node, rectified: false, is_loss: false }
+        Self { shape, buffer, node, rectified: false }
     }
 
     pub(super) fn reshaped(&self, shape: Shape) -> Self {
@@ -57,12 +56,6 @@ impl Tensor {
     /// ([`Flow::masked`](super::Flow)).
     pub fn after_relu(self) -> Self {
         Self { rectified: true, ..self }
-    }
-
-    /// Says that [`Tape::backward`](super::Tape::backward) may begin here: the way back of this tensor's op knows its
-    /// gradient and ignores what it is given.
-    pub fn as_loss(self) -> Self {
-        Self { is_loss: true, ..self }
     }
 
     /// What a consumer may mask this tensor's gradient with, if it is a ReLU's output: the numbers

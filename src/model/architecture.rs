@@ -248,7 +248,7 @@ impl Architecture {
             );
         }
         if !(0.0..1.0).contains(&head.dropout) {
-            return Err(Error::new(Kind::Usage, "dropout is a share of the units")
+            return Err(Error::new(Kind::Usage, "dropout must be a share of the units")
                 .expected_got("0 <= dropout < 1", head.dropout));
         }
         self.push("flatten".into(), Layer::Flatten)?;

@@ -172,7 +172,7 @@ impl Network {
     fn convolve_and_pool(&self, tape: &Tape<'_>, x: Tensor, position: usize) -> Result<Tensor> {
         match self.weights(tape, position) {
             Some([kernel, bias]) => op::conv2d_maxpool2d(tape, &x, &kernel, &bias),
-            None => Ok(x), // a convolution has a kernel
+            None => Err(without_kernel(&self.architecture.layers()[position].name)),
         }
     }
 
@@ -187,10 +187,15 @@ impl Network {
                 tape.reshape(&x, Shape::new(&[rows, x.shape().len() / rows.max(1)]))
             }
             (Layer::Dropout { rate }, _) => op::dropout(tape, &x, rate, dropout_source(seed, step, position)),
-            // Architecture gives these layers a kernel; the pair cannot come apart.
-            (Layer::Conv2d { .. } | Layer::Dense { .. }, None) => Ok(x),
+            (Layer::Conv2d { .. } | Layer::Dense { .. }, None) => Err(without_kernel(&placed.name)),
         }
     }
+}
+
+/// [`Architecture`] gives every convolution and dense layer a kernel.
+fn without_kernel(layer: &str) -> Error {
+    Error::new(Kind::Shape, format!("layer {layer} has no kernel"))
+        .help("this is a bug in vgg-ft; please report it")
 }
 
 /// In which format ImageNet's classifier is in inference: dense layers of f16 have no kernels.

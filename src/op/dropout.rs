@@ -13,7 +13,7 @@ use crate::graph::{Flow, Mode, Tape, Tensor};
 /// [`Kind::Usage`] when `rate` is not in [0, 1); the device's errors.
 pub fn dropout(tape: &Tape<'_>, x: &Tensor, rate: f32, source: MaskSource) -> Result<Tensor> {
     if !(0.0..1.0).contains(&rate) {
-        return Err(Error::new(Kind::Usage, "dropout: the rate is a share of the elements")
+        return Err(Error::new(Kind::Usage, "dropout: the rate must be a share of the elements")
             .expected_got("0 <= rate < 1", rate));
     }
     if tape.mode() == Mode::Inference || rate == 0.0 {

@@ -160,9 +160,7 @@ fn loss(
     if let (Some(scaling), Some(gradient)) = (tape.scaling(), &mut dlogits) {
         device.run(Call::ScaleGradient { scaling, gradient })?;
     }
-    let outcome = tape.record(name, Shape::new(&[rows, 2]), outcome, [logits], |_, _| {
-        // The loss is where the walk back begins: its own gradient is one, so dlogits is complete.
-        Box::new(move |_, _| Ok(vec![dlogits.map(Flow::plain)]))
-    });
-    Ok(Loss { outcome: outcome.as_loss(), rows })
+    let gradients = [dlogits.map(Flow::plain)];
+    let outcome = tape.record_loss(name, Shape::new(&[rows, 2]), outcome, [logits], gradients);
+    Ok(Loss { outcome, rows })
 }

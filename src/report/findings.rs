@@ -88,7 +88,9 @@ impl What {
             Self::SameInSplits => {
                 format!("{are} in two splits, pixel for pixel: what is measured on them is too good")
             }
-            Self::SameInClasses => format!("{are} in two classes, pixel for pixel: one of them is wrong"),
+            Self::SameInClasses => {
+                format!("{are} in two classes, pixel for pixel: one of the labels is wrong")
+            }
             Self::AlikeInSplits => format!("{look} like one of another split"),
             Self::AlikeInClasses => format!("{look} like one of another class"),
             Self::Same => format!("{are} there twice in one class, pixel for pixel"),
@@ -99,7 +101,7 @@ impl What {
                 if one { "has" } else { "have" },
                 if one { "it" } else { "them" }
             ),
-            Self::Small => format!("{are} smaller than {size} and enlarged"),
+            Self::Small => format!("{are} smaller than {size} and would be enlarged"),
             Self::Squeezed => format!("{are} squeezed to less than half in one direction at {size}"),
         }
     }

@@ -110,7 +110,7 @@ impl Host {
         let (device, precision) = (self.device.describe(), self.device.precision());
         self.say(format_args!("device     {} ({}), precision {precision}", device.name, device.hardware));
         if let Some(reason) = &self.reason {
-            self.say(format_args!("           since {reason} (`vgg-ft devices` says more)"));
+            self.say(format_args!("           chosen because: {reason} (`vgg-ft devices` says more)"));
         }
         if let Some(advice) = &self.advice {
             self.say(format_args!("           {advice}"));
@@ -137,7 +137,8 @@ pub(super) fn told(weights: &Pretrained) -> Result<Preprocess> {
         Error::new(Kind::Usage, format!("{file} does not tell how pictures are scaled"))
             .fact("reason", weights.lineage().reasons.join("; "))
             .help(
-                "say it: --preprocess caffe (BGR minus the mean), torch (RGB/255, mean and deviation) or notebook (RGB/255)",
+                "give --preprocess caffe (BGR minus the mean), torch (RGB/255, mean and deviation) or notebook \
+                 (RGB/255)",
             )
     })
 }
@@ -187,7 +188,7 @@ impl Base {
             let file = self.weights.weights().path().display();
             return Err(Error::new(Kind::Weights, format!("{file} holds the weights of another network"))
                 .expected_got(&architecture.name, network)
-                .help(format!("say `--network {network}`, or give other weights")));
+                .help(format!("give `--network {network}`, or other weights")));
         }
         Network::new(host.device.as_ref(), architecture, |layer| match seed {
             Some(seed) if !layer.starts_with("block") => Source::Glorot { seed },

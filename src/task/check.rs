@@ -48,7 +48,7 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
     let splits = opened(host, &job.data, job.validation_split, job.seed)?;
     let mut seen = Vec::new();
     for (name, folder) in named(&splits) {
-        let progress = host.progress(&format!("looking at {name}"), folder.len(), "images");
+        let progress = host.progress(&format!("looking at {name}"), folder.len(), "pictures");
         let glances = survey(folder, &|done| progress.set(done as u64), interrupt::flag())
             .map_err(|error| error.context(format!("looking at {name}")))?;
         progress.finish(&format!("{name:10} {}", counted(folder.len(), "picture")));
@@ -65,7 +65,7 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
         0 => Ok(()),
         _ if !job.strict => Ok(()),
         n => Err(Error::new(Kind::Data, format!("{} in {}", counted(n, "problem"), job.data.display()))
-            .help("mend them, or leave --strict out")),
+            .help("fix what stdout lists, or leave --strict out")),
     }
 }
 

@@ -62,7 +62,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
             Ok((line, one)) => {
                 match (&validated, &one.validated) {
                     (Some((first, there)), Some(digest)) if there != digest => host.say(format_args!(
-                        "note: {} was validated with other pictures than {}: their val figures are not of one set",
+                        "note: {} was validated with other pictures than {}: their val_ figures cannot be compared",
                         run.display(),
                         first.display()
                     )),
@@ -95,7 +95,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     }
     let path = output.map(|(path, _)| files::shown(&path));
     if read.windows(2).any(|pair| pair[0].smoothing != pair[1].smoothing) {
-        host.say("note: targets are smoothed otherwise: the losses of these runs are not of one measure");
+        host.say("note: these runs use different label smoothing, so their losses cannot be compared");
     }
     let settings: Vec<Value> = read.into_iter().map(|one| one.settings).collect();
     let differ = differences(&settings, &TOLD);

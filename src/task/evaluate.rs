@@ -211,7 +211,7 @@ fn mean_loss(
     batch: usize,
     mut judge: impl FnMut(&[u32]) -> Result<f64>,
 ) -> Result<f64> {
-    let progress = host.progress("evaluating", count, "images");
+    let progress = host.progress("evaluating", count, "pictures");
     let all: Vec<u32> = (0..count as u32).collect();
     let (mut sum, mut done) = (0.0, 0);
     for indices in all.chunks(batch) {

@@ -66,14 +66,14 @@ pub(super) fn describe(host: &Host, model: &Model<'_>, format: Format) {
     host.say(format_args!("output     {}", model.output()));
     if model.resize().is_some_and(Resize::is_upright) {
         host.say(
-            "note: pictures were turned as their EXIF orientation says; whoever feeds the file does so first (PIL: \
-             ImageOps.exif_transpose)",
+            "note: the network was trained on pictures turned by their EXIF orientation: turn yours, too, before you \
+             feed it (PIL: ImageOps.exif_transpose)",
         );
     }
     if format == Format::Torch {
         let resize = model.resize().map_or(String::new(), |resize| format!(" --resize {resize}"));
         host.say(format_args!(
-            "note: a .pth cannot say what its pictures are; where vgg-ft reads it again, say --size {h}x{w} \
+            "note: a .pth does not record picture size and scaling; when vgg-ft reads it again, give --size {h}x{w} \
              --preprocess {}{resize}",
             model.preprocess()
         ));
@@ -118,7 +118,7 @@ pub(super) fn check_ending(path: &Path, format: Format) -> Result<()> {
     if fits {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, format!("nobody would read {name} as what it is"))
+    Err(Error::new(Kind::Usage, format!("the name {name} does not fit this format"))
         .expected_got(format!("a name that ends in {expected}"), &name)
         .help("choose another name with -o, or another --format"))
 }

@@ -118,9 +118,12 @@ fn former_splits_may_go(splits: &Splits, job: &Extract) -> Result<()> {
         .find(features);
     match former.filter(|_| !job.force) {
         None => Ok(()),
-        Some(path) => Err(Error::new(Kind::Usage, format!("the data has no split for {} now", path.display()))
-            .fact("splits", named(splits).iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
-            .help("give the split its name again, choose another folder with -o, or remove the features with --force")),
+        Some(path) => Err(Error::new(
+            Kind::Usage,
+            format!("{} is of a split that the data no longer has", path.display()),
+        )
+        .fact("splits", named(splits).iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
+        .help("give the split its name again, choose another folder with -o, or remove the features with --force")),
     }
 }
 
@@ -135,9 +138,9 @@ fn remove_former_splits(host: &Host, splits: &Splits, output: &Path) -> Result<(
             std::fs::remove_file(beginning).map_err(|e| Error::io("remove", beginning, &e))?;
         }
         if path.exists() && Features::open(&path).is_err() {
-            host.say(format_args!("note: {} is no file of features and stays", path.display()));
+            host.say(format_args!("note: {} is not a features file, so it is left alone", path.display()));
         } else if path.exists() {
-            host.say(format_args!("note: {} is removed, the data has no such split now", path.display()));
+            host.say(format_args!("note: {} is removed: the data no longer has this split", path.display()));
             std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
         }
     }
@@ -152,7 +155,7 @@ pub(super) fn opened(host: &Host, data: &Path, validation_split: Option<f32>, se
     let splits = Splits::open(data, validation_split, seed)?;
     if !splits.passed_over.is_empty() {
         host.say(format_args!(
-            "note: {} beside train/ are passed over: parts are called validation (or val, valid) and test",
+            "note: ignored beside train/: {}; the other splits must be called validation (or val, valid) and test",
             splits.passed_over.join(", ")
         ));
     }
@@ -335,7 +338,7 @@ fn through(
     let began = Instant::now();
     let first = writer.done();
     // What an earlier run did is not this run's speed.
-    let progress = host.progress(&format!("{name} to {layer}"), total - first, "images");
+    let progress = host.progress(&format!("{name} to {layer}"), total - first, "pictures");
     let outcome = (|| {
         for x in inputs {
             interrupt::check()?;
@@ -368,10 +371,10 @@ fn through(
         });
     }
     let seconds = began.elapsed().as_secs_f64();
-    let images = writer.done() - first;
+    let pictures = writer.done() - first;
     progress.finish(&format!(
-        "{name:10} {images} x {layer} in {seconds:.1} s, {:.1} images/s",
-        images as f64 / seconds.max(1e-9)
+        "{name:10} {pictures} x {layer} in {seconds:.1} s, {:.1} pictures/s",
+        pictures as f64 / seconds.max(1e-9)
     ));
     Ok(())
 }

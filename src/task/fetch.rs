@@ -166,7 +166,7 @@ impl<'a> Outcome<'a> {
         };
         let compared = match &*self.compared {
             "whole" => "as published".into(),
-            part => format!("{part} as published: no more of it is, torch.hub compares the same"),
+            part => format!("{part} as published (no more digits are; torch.hub compares the same ones)"),
         };
         let rows = [
             (self.name, self.path.clone()),
@@ -230,6 +230,6 @@ fn list(offers: &[Offer]) -> String {
         let size = fetch::amount(offer.bytes);
         out.push_str(&format!("  {:width$}  {size:>8}  {}\n", offer.name, offer.file));
     }
-    out.push_str("\nUnder these file names a mirror (VGG_FT_MIRROR) has them.\n");
+    out.push_str("\nA mirror (--mirror, VGG_FT_MIRROR) must offer the files under these names.\n");
     out
 }

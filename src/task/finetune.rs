@@ -125,7 +125,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let classes = splits.train.classes.clone();
     named_classes(host, job, &classes)?;
     if splits.validation.is_none() {
-        unvalidated(host, &job.stages, "--validation-split 0.2 holds a fifth of the pictures back for it");
+        unvalidated(host, &job.stages, "--validation-split 0.2 holds back a fifth of the pictures");
     }
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;

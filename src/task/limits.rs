@@ -49,7 +49,7 @@ pub(super) fn seed(seed: u64) -> Result<()> {
     if i64::try_from(seed).is_ok() {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, "`seed` cannot be")
+    Err(Error::new(Kind::Usage, "`seed` cannot have this value")
         .expected_got(format!("a whole number from 0 to {}", i64::MAX), seed)
         .help("give a smaller one"))
 }
@@ -61,7 +61,7 @@ pub(super) fn seed(seed: u64) -> Result<()> {
 pub(super) fn check(size: [usize; 2], head: &HeadOptions, stages: &[StageConfig]) -> Result<()> {
     let ask = |name: &str, answer: Result<(), String>, got: &dyn fmt::Display| {
         answer.map_err(|expected| {
-            Error::new(Kind::Usage, format!("`{name}` cannot be"))
+            Error::new(Kind::Usage, format!("`{name}` cannot have this value"))
                 .expected_got(expected, got)
                 .help("change it where it was given: the option, or its line in the configuration")
         })

@@ -66,7 +66,7 @@ impl Look {
         let classes = &subject.classes;
         if let Some(threshold) = self.threshold {
             let [_, second] = &classes[..] else {
-                return Err(Error::new(Kind::Usage, "a threshold parts two classes")
+                return Err(Error::new(Kind::Usage, "--threshold is only for models of two classes")
                     .fact("classes", listed(classes))
                     .help("leave --threshold out: of several classes the most probable is taken"));
             };
@@ -83,8 +83,8 @@ impl Look {
             Some(Tta::Times { views, .. }) if *views <= 1 => Ok(plain),
             Some(Tta::Times { views, augment }) => {
                 let augment = augment.as_ref().or(subject.augment.as_ref()).ok_or_else(|| {
-                    Error::new(Kind::Usage, "there is nothing to draw other views from")
-                        .fact("reason", "it was trained without augmentation, as far as can be told")
+                    Error::new(Kind::Usage, "--tta N has no augmentation to draw views from")
+                        .fact("reason", "no augmentation is recorded for this model")
                         .help("give --augment book, or ranges such as --rotation 10, or take --tta flip")
                 })?;
                 host.say(format_args!(

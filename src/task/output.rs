@@ -83,7 +83,7 @@ impl Output {
             let ending = ending(&self.path);
             let got = if ending.is_empty() { "no ending".into() } else { format!(".{ending}") };
             let name = self.path.display();
-            Error::new(Kind::Usage, format!("the name {name} does not say what the file is to be"))
+            Error::new(Kind::Usage, format!("the name {name} does not show which format to write"))
                 .expected_got(list(known), got)
                 .help("give the file's name one of these endings")
         })

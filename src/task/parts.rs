@@ -77,13 +77,13 @@ impl Part {
             }
             if name == "validation" && sooner_anew(host, architecture, (place, row), from.batch)? {
                 host.say(format_args!(
-                    "{facts}: the card computes them sooner than it is given them, so the layers before it run in every \
-                     epoch"
+                    "{facts}: the card recomputes them faster than they can be copied to it, so the layers before \
+                     {layer} run in every epoch"
                 ));
                 continue;
             }
             host.say(format_args!(
-                "{facts}, computed once: spares {:.1} of {:.1} GMAC ({:.0} %) a picture and epoch",
+                "{facts}, computed once: saves {:.1} of {:.1} GMAC ({:.0} %) per picture and epoch",
                 spared as f64 / 1e9,
                 all as f64 / 1e9,
                 100.0 * spared as f64 / all as f64

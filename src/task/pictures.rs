@@ -82,7 +82,7 @@ pub fn decode(
     // Of those that the cache does not have: they take the time.
     let progress = OnceCell::new();
     let watch = |done: usize, all: usize| {
-        let progress = progress.get_or_init(|| host.progress(&format!("decoding {name}"), all, "images"));
+        let progress = progress.get_or_init(|| host.progress(&format!("decoding {name}"), all, "pictures"));
         progress.set(done as u64);
     };
     let pictures = Pictures::load(folder, &want, &watch, interrupt::flag());
@@ -106,8 +106,8 @@ pub fn decode(
     let white: Vec<usize> = (0..pictures.len()).filter(|&at| is_white(pictures.picture(at))).collect();
     if let Some(&first) = white.first() {
         host.say(format_args!(
-            "note: {name}: {} white nearly all over, {} the first; 16-bit greyscale is clipped at 255, as by PIL: convert \
-             such pictures to 8 bits",
+            "note: {name}: {} almost entirely white, the first: {}; if they are 16-bit greyscale, convert them to 8 \
+             bits: values above 255 are clipped, as in PIL",
             counted_are(white.len(), "picture"),
             pictures.files[first].display(),
         ));

@@ -87,9 +87,9 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     let many = inputs.count().is_none_or(|count| count > job.batch);
     let progress = match inputs.count() {
         _ if !(shows && many) => Progress::silent(),
-        Some(count) => host.progress("classifying", count, "images"),
+        Some(count) => host.progress("classifying", count, "pictures"),
         None if host.quiet => Progress::silent(),
-        None => Progress::endless("classifying", "images"),
+        None => Progress::endless("classifying", "pictures"),
     };
     let classifier = Classifier { host, job, network: &network, views: &views, rows, progress };
     let ahead = inputs.load(how)?;

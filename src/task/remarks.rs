@@ -15,12 +15,15 @@ use std::sync::Arc;
 
 /// A remark where training has nothing to be measured on; `help` says how it could have.
 pub(super) fn unvalidated(host: &Host, stages: &[StageConfig], help: &str) {
-    host.say(format_args!("note: there is nothing to validate on; {help}"));
+    host.say(format_args!("note: there is nothing to validate with; {help}"));
     if stages.iter().any(|stage| stage.validation_steps.is_some()) {
-        host.say("note: --validation-steps changes nothing without it");
+        host.say("note: --validation-steps changes nothing without validation");
     }
     if stages.iter().any(StageConfig::watches) {
-        host.say("note: without it epochs are compared by what training itself measures, also where val_ is written");
+        host.say(
+            "note: without validation, epochs are compared by training loss or accuracy, even where a message says \
+             val_loss or val_accuracy",
+        );
     }
 }
 
@@ -42,7 +45,8 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
         let steps = stage.epochs * stage.steps(batch, samples);
         if (1..stage.warmup).contains(&steps) {
             host.say(format_args!(
-                "note: stage {} makes {}, all within its warm-up of {}: the rate does not come to {:e}",
+                "note: stage {} makes {}, all within its warm-up of {}: the rate never reaches {:e}; give a smaller \
+                 --warmup",
                 stage.name,
                 counted(steps, "step"),
                 stage.warmup,
@@ -59,8 +63,8 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
         let passes = StageConfig { steps_per_epoch: None, ..head.clone() }.steps(batch, samples);
         let cure = if passes > each { "leave --steps-per-epoch out, or" } else { "with so few pictures" };
         host.say(format_args!(
-            "note: stage {} makes {} of {together} pictures in all, few for a rate of {:e}; {cure} give it more epochs, {} \
-             for example",
+            "note: stage {} takes only {} of {together} pictures, which is few for a rate of {:e}; {cure} give it more \
+             epochs, for example {}",
             head.name,
             counted(steps, "step"),
             head.rate,
@@ -108,9 +112,9 @@ pub(super) fn worse(stages: &[StageConfig], history: &History) -> Vec<String> {
             let mut epochs = history.epochs.iter().filter(|epoch| epoch.stage == stage.name);
             let was_better = epochs.any(|epoch| validated(epoch).is_some_and(|(_, here)| here > accuracy));
             let cure = if was_better {
-                "it had better epochs, which --restore-best keeps"
+                "it had better epochs; with --restore-best it ends with the best of them"
             } else {
-                "a lower rate may learn more, and --epochs 0 keeps what was there"
+                "try a lower rate, or leave this stage out (--epochs 0)"
             };
             notes.push(format!(
                 "stage {} ends with val_loss {:.4} and val_acc {:.4}, worse than {loss:.4} and {accuracy:.4} of stage {}: {cure}",
@@ -151,8 +155,8 @@ pub(super) fn learned_elsewhere(host: &Host, job: &Finetune, train: &str) {
     let Ok(run) = Run::open(folder) else { return };
     if run.config.training.digests.first().is_some_and(|there| there != train) {
         host.say(format_args!(
-            "note: {} learned from other pictures than this run will; where those are held out here, the figures of \
-             validation and test are too good",
+            "note: {}, whose weights this run begins with, learned from other pictures than this run will; if any of \
+             those are in validation or test here, these figures are too good",
             folder.display()
         ));
     }
@@ -171,7 +175,7 @@ pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<
     }
     if let Some(&(first, i)) = torn.first() {
         host.say(format_args!(
-            "note: of train {} there under two classes, pixel for pixel; the first: {} and {}",
+            "note: in train {} under two classes, pixel for pixel, so one label is wrong; the first: {} and {}",
             counted_are(torn.len(), "picture"),
             train.files[first].display(),
             train.files[i].display()
@@ -186,8 +190,8 @@ pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<
         let found: Vec<(usize, usize)> = pictures.sums.iter().enumerate().filter_map(same).collect();
         if let Some(&(at, i)) = found.first() {
             host.say(format_args!(
-                "note: of {name} {} also in train, pixel for pixel, so its figures are too good; the first: {name}'s {} is \
-                 train's {}",
+                "note: in {name} {} also in train, pixel for pixel, so its figures are too good; the first: {} is {} \
+                 of train",
                 counted_are(found.len(), "picture"),
                 pictures.files[i].display(),
                 train.files[at].display()
@@ -200,7 +204,8 @@ pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<
 pub(super) fn other_pictures(host: &Host, job: &Finetune, here: &[String]) {
     if !job.named_digests.is_empty() && job.named_digests != here {
         host.say(
-            "note: these are not quite the pictures of the run that the configuration is of: some came, went or changed",
+            "note: these are not quite the pictures of the run that the configuration came from: some were added, \
+             removed or changed",
         );
     }
 }
@@ -210,7 +215,8 @@ pub(super) fn keeps_some(host: &Host, folder: &Path) {
     let there = || std::fs::read_dir(folder).into_iter().flatten().flatten();
     if !there().any(|entry| entry.file_name().to_string_lossy().starts_with("train.")) {
         host.say(
-            "note: --keep-features: there are none of training pictures; they were augmented, or would exceed --cache-limit",
+            "note: --keep-features kept none of the training pictures' features: the pictures were augmented, or the \
+             features would exceed --cache-limit",
         );
     }
     // Only an empty one can be removed so.

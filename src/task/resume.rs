@@ -74,7 +74,7 @@ pub fn resume(
         return Err(Error::new(Kind::Usage, format!("there is no weights file {}", weights.display()))
             .fact("the base of", run.display())
             .help(format!(
-                "put it back; or, if it was moved, say the command that began the run, with --resume and {}",
+                "put it back; or, if it was moved, repeat the command that began the run, with --resume and {}",
                 if config.training.trained_classifier { "--from RUN" } else { "--weights FILE" }
             )));
     }
@@ -91,9 +91,12 @@ pub fn resume(
     }
     let before = reached(&folder)?;
     if data.is_some() && before.is_none() {
-        return Err(Error::new(Kind::Usage, "nothing tells whether these are the pictures that the run began with")
+        return Err(Error::new(Kind::Usage, "cannot tell whether these are the pictures that the run began with")
             .fact("missing", folder.checkpoint().display())
-            .help("it was stopped before its first checkpoint: begin it with these, by `vgg-ft finetune` and another -o"));
+            .help(
+                "it was stopped before its first checkpoint; start a new run with these: `vgg-ft finetune DATA -o \
+                 ANOTHER`",
+            ));
     }
     let mut changed = config.clone();
     if let Some(data) = data {
@@ -136,7 +139,7 @@ pub(super) fn conclude(
     let config = Config::read(&file)?;
     if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
         if let Some(data) = data {
-            host.say(format_args!("note: nobody looked at {}: the run needs no more data", data.display()));
+            host.say(format_args!("note: {} was not used: the run needs no more data", data.display()));
         }
         return Ok(nothing_left(run));
     }
@@ -145,7 +148,7 @@ pub(super) fn conclude(
     job.data = data.unwrap_or(job.data);
     if !job.data.exists() {
         host.say(format_args!(
-            "note: {} is gone; if it had a test split, `vgg-ft resume {} DATA` makes the test at DATA",
+            "note: {} is gone; if it had a test split, `vgg-ft resume {} DATA` tests the run on the copy at DATA",
             job.data.display(),
             quoted(run)
         ));
@@ -162,7 +165,7 @@ pub(super) fn conclude(
         Ok(None) => return Ok(nothing_left(run)),
         Err(error) if typed => return Err(error),
         Err(error) => {
-            host.say(format_args!("note: it was not tested, and cannot be now: {}", error.message()));
+            host.say(format_args!("note: the run was not tested, and cannot be now: {}", error.message()));
             return Ok(nothing_left(run));
         }
     };
@@ -185,7 +188,7 @@ fn same_pictures(run: &Path, splits: &Splits) -> Result<()> {
         Kind::Data,
         format!("{there} holds other pictures than {} was trained with", run.display()),
     )
-    .help(format!("`vgg-ft evaluate {} DATA` judges it by others", quoted(run))))
+    .help(format!("to judge it on other pictures: `vgg-ft evaluate {} DATA`", quoted(run))))
 }
 
 /// In which precision the job of a run's folder, or of its `run.toml` or `job.toml`, computes; `None` where nothing
@@ -217,8 +220,8 @@ fn cut_rates(host: &Host, run: &Path, config: &mut Config, factor: f64) -> Resul
     for (at, stage) in left {
         if let Some(cut) = stage.rate_cuts.last().filter(|cut| at == index && cut.step == steps) {
             host.say(format_args!(
-                "note: the rate was cut by {} after this very step before, and now is once more; if that run was killed, \
-                 `vgg-ft resume {}` alone goes on at its rate",
+                "note: the rate was already multiplied by {} at this step, and now is again; to continue a `resume` \
+                 that was killed, `vgg-ft resume {}` without --rate-factor is enough",
                 cut.factor,
                 quoted(run)
             ));

@@ -223,8 +223,8 @@ impl Folder {
         let Some(differs) = there.differs(job)? else { return Ok(()) };
         let help = if name == JOB {
             format!(
-                "with the data and features that it began with, `vgg-ft resume {}` goes on with the job that is there; \
-                 the command that begins this one does so anew with --force",
+                "with its data and features as they were, `vgg-ft resume {}` continues the job that is there; to start \
+                 this job instead, give its command with --force",
                 quoted(&self.path)
             )
         } else {

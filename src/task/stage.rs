@@ -35,7 +35,7 @@ pub(super) struct Moment {
 }
 
 /// What is left where a run cannot go on.
-const ANEW: &str = "the command that began the run begins it anew with --force";
+const ANEW: &str = "start over: the command that began the run, with --force";
 
 /// The moment that `folder` keeps; `None` where training has not come to one.
 ///
@@ -279,7 +279,7 @@ impl<'a> Stages<'a> {
                 .fact(
                     "reason",
                     if was.samples != now.samples {
-                        "some came or went"
+                        "some were added or removed"
                     } else if was.digest != now.digest {
                         "some have another name, class or size, or changed places"
                     } else {

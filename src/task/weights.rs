@@ -222,8 +222,8 @@ fn refuse_own(metadata: &[(String, String)]) -> Result<()> {
             let error = Error::new(Kind::Usage, format!("--metadata cannot set `{key}`"))
                 .fact("reason", "vgg-ft reads it, and writes it as the weights are");
             Err(error.help(match key.as_str() {
-                "preprocess" | "vgg_ft_preprocess" => "say --preprocess RECIPE",
-                "size" | "vgg_ft_input" => "say --size SIZE",
+                "preprocess" | "vgg_ft_preprocess" => "give --preprocess RECIPE",
+                "size" | "vgg_ft_input" => "give --size SIZE",
                 _ => "leave it out, or choose another key",
             }))
         }

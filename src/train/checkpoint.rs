@@ -168,7 +168,7 @@ impl Best<'_> {
         if got != Some(&expected) {
             return Err(Error::new(
                 Kind::Weights,
-                format!("{} has not the weights of the best epoch", path.display()),
+                format!("{} does not hold the weights of the best epoch", path.display()),
             )
             .expected_got(expected, got.map_or("no epoch in its metadata", String::as_str))
             .help(help));

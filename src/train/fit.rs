@@ -1,5 +1,6 @@
 //! The loop: epochs of steps, each a forward pass, a loss, a backward pass and an update.
 
+mod running;
 #[cfg(test)]
 mod tests;
 
@@ -10,16 +11,14 @@ use super::history::Epoch;
 use super::late::{At, Late};
 use super::observer::{Observer, Position};
 use super::optimizer::Optimizer;
-use super::sampler::Sampler;
 use super::samples::Samples;
-use super::schedule::Place;
 use crate::device::Device;
 use crate::error::{Context, Error, Kind, Result};
+use crate::interrupt;
 use crate::model::Network;
 use crate::op::LossArrival;
 use crate::random::some;
-use crate::{files, interrupt};
-use std::time::Instant;
+use running::Running;
 
 /// One stage of training.
 pub struct Fit<'a> {
@@ -54,110 +53,16 @@ impl Fit<'_> {
         position: &mut Position,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        let course = self.course;
         self.check_plan(network, optimizer)?;
-        optimizer.gathers |= course.accumulate > 1;
-        optimizer.prepare(self.device, network.parameters())?;
-        if let Some(scaler) = optimizer.scaler.as_ref().filter(|_| position.within == 0) {
-            position.skipped = scaler.read(self.device)?.skipped;
+        let mut stage = Running::new(self, (network, optimizer), position, observer)?;
+        stage.recover()?;
+        while stage.goes_on() {
+            let clock = stage.clock();
+            stage.learn(&clock)?;
+            let checked = stage.check()?;
+            stage.close(checked, &clock)?;
         }
-        let samples = course.samples_per_step();
-        let mut sampler = Sampler::new(self.train.len(), samples, course.seed, position.first_step);
-        let steps = course.steps(self.train.len());
-        let first_step = position.first_step;
-        let rate = |step: u64, epochs: &[Epoch]| {
-            course.rate(Place {
-                step: step - first_step,
-                steps: (steps * course.epochs) as u64,
-                epochs,
-                monitor: course.stopping.monitor,
-            })
-        };
-        let mut late = Late::new(self.device, steps);
-        // A kill may have come between the moment that was kept and the weights of its epoch.
-        if position.within == 0 && !position.over {
-            self.keep_best(network, &position.epochs, observer)?;
-        }
-        // A kill may have come between an epoch's moment and the stage's end.
-        let mut ended = position.over
-            || position.within == 0 && position.epochs.last().is_some_and(|epoch| observer.stop(epoch));
-        while !ended && position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs) {
-            let epoch = position.epochs.len() + 1;
-            let (began, before) = (Instant::now(), position.seconds);
-            if position.within < steps {
-                observer.begin(epoch, position.within, steps);
-            }
-            while position.within < steps {
-                if let Err(stopped) = interrupt::check() {
-                    late.land(&mut position.score)?;
-                    observer.keep(network, optimizer, position)?;
-                    let done = format!("training, epoch {epoch}, after step {} of {steps}", position.within);
-                    return Err(stopped.context(done));
-                }
-                optimizer.rule = optimizer.rule.at_rate(rate(position.step, &position.epochs));
-                // A step of many batches is left undone where it is stopped: no weight has moved.
-                match self.step(network, optimizer, sampler.batch(position.step), position, &mut late) {
-                    Err(error) if error.kind() == Kind::Interrupted => {
-                        optimizer.forget();
-                        late.forget();
-                        continue;
-                    }
-                    done => done?,
-                }
-                position.step += 1;
-                position.within += 1;
-                if position.within == steps {
-                    late.land(&mut position.score)?;
-                }
-                position.seconds = before + began.elapsed().as_secs_f64();
-                observer.step(epoch, position.within, steps, &position.score);
-            }
-            let checked = match self.check(network) {
-                // The steps are done: what is kept is taken up at the validation.
-                Err(error) if error.kind() == Kind::Interrupted => {
-                    observer.keep(network, optimizer, position)?;
-                    return Err(error.context(format!("validation after epoch {epoch}")));
-                }
-                checked => checked?,
-            };
-            let skipped = self.skipped(optimizer, position, steps)?;
-            let measured = Epoch {
-                stage: self.stage.to_owned(),
-                epoch,
-                skipped,
-                loss: position.score.loss(),
-                accuracy: position.score.accuracy(),
-                val_loss: checked.map(|s| s.loss()),
-                val_accuracy: checked.map(|s| s.accuracy()),
-                // That of the last step, also where the run is taken up after it.
-                rate: files::short(rate(position.step.saturating_sub(1).max(first_step), &position.epochs)),
-                seconds: before + began.elapsed().as_secs_f64(),
-            };
-            position.epochs.push(measured.clone());
-            (position.within, position.score, position.seconds) = (0, Score::default(), 0.0);
-            observer.epoch(&measured)?;
-            ended = observer.stop(&measured);
-            // In this order: the weights of the best epoch are never those of an epoch that is not kept, which
-            // may come out otherwise when it is run again at another rate.
-            let goes_on =
-                !ended && position.epochs.len() < course.epochs && !course.stopping.over(&position.epochs);
-            // The last, where nothing is put back, is kept below, as the stage's end.
-            if goes_on || course.stopping.restore_best {
-                observer.keep(network, optimizer, position)?;
-            }
-            self.keep_best(network, &position.epochs, observer)?;
-        }
-        if !position.over {
-            if let Some(best) = self.best(&position.epochs)
-                && Some(best.epoch) != position.epochs.last()
-            {
-                observer.restore(network, &best)?;
-            }
-            position.over = true;
-            // From here on nothing is put back: the next stage's best epoch may lie in its place.
-            observer.keep(network, optimizer, position)?;
-        }
-        Ok(())
+        stage.end()
     }
 
     /// Whether there is something to do, and an optimizer for it.
@@ -174,7 +79,7 @@ impl Fit<'_> {
             return Err(Error::new(Kind::Usage, format!("training with 0 {what}")).help("give one or more"));
         }
         if !(0.0..=1.0).contains(&course.loss.smoothing) {
-            return Err(Error::new(Kind::Usage, "smoothing is a share of each target")
+            return Err(Error::new(Kind::Usage, "smoothing must be a share of each target")
                 .expected_got("0 to 1", course.loss.smoothing));
         }
         let (parameters, known) = (network.parameters().len(), optimizer.parameters());
@@ -199,7 +104,7 @@ impl Fit<'_> {
         Err(Error::new(Kind::Device, "no step of the epoch had finite gradients")
             .fact("steps skipped", skipped)
             .fact("scale of the loss", state.scale)
-            .help("f16 does not reach for this network: use --precision f32, or bf16 on a card that has it"))
+            .help("the range of f16 is too small for this network: use --precision f32, or bf16 on a card that has it"))
     }
 
     /// The best of `epochs`, if its weights are asked for at the end.
@@ -207,14 +112,6 @@ impl Fit<'_> {
         let stopping = &self.course.stopping;
         let at = stopping.best(epochs).filter(|_| stopping.restore_best)?;
         Some(Best { epoch: &epochs[at], monitor: stopping.monitor })
-    }
-
-    /// Keeps the weights of the last of `epochs` if it is the best.
-    fn keep_best(&self, network: &Network, epochs: &[Epoch], observer: &mut dyn Observer) -> Result<()> {
-        match self.best(epochs) {
-            Some(best) if Some(best.epoch) == epochs.last() => observer.best(network, &best),
-            _ => Ok(()),
-        }
     }
 
     /// The validation's score.
@@ -261,8 +158,9 @@ impl Fit<'_> {
             let draw = position.batches + part as u64;
             // All that the step needs goes to the device first, and its outcome comes back last: what lies
             // between can then be started as one.
-            let outcome =
-                self.batch(network, optimizer, (chosen, &labels, indices.len()), (draw, part + 1 == parts));
+            let last = part + 1 == parts;
+            let batch = Batch { chosen, labels: &labels, of: indices.len(), draw, last };
+            let outcome = self.batch(network, optimizer, batch);
             let Some(loss) = outcome.context(|| late.place(at))? else {
                 return Err(Error::new(Kind::Device, "the device did not do a step")
                     .help("this is a bug in vgg-ft")
@@ -279,18 +177,17 @@ impl Fit<'_> {
         Ok(())
     }
 
-    /// A batch of a step with `whole` samples: gradients, and the update if it is the `last`.
+    /// Gradients, and the update if it is the step's last batch.
     fn batch(
         &self,
         network: &mut Network,
         optimizer: &mut Optimizer,
-        (chosen, labels, whole): (&[u32], &[u32], usize),
-        (draw, last): (u64, bool),
+        Batch { chosen, labels, of, draw, last }: Batch<'_>,
     ) -> Result<Option<LossArrival>> {
         let (course, output) = (self.course, network.architecture().output());
         self.device.label("batch");
         let mut x = Some(self.train.training_batch(self.device, chosen, draw)?);
-        let targets = Targets::new(self.device, output, labels, &course.loss, whole)?;
+        let targets = Targets::new(self.device, output, labels, &course.loss, of)?;
         let mut outcome = None;
         self.device.together(&mut || {
             let Some(x) = x.take() else { return Ok(()) };
@@ -310,4 +207,19 @@ impl Fit<'_> {
         })?;
         outcome.map(|loss| loss.later(self.device)).transpose()
     }
+}
+
+/// A batch of a step.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    /// Its samples.
+    chosen: &'a [u32],
+    /// The class of each.
+    labels: &'a [u32],
+    /// Samples of the whole step, over which the loss is a mean.
+    of: usize,
+    /// The number of the batch in the run, of which masks and augmentation are drawn.
+    draw: u64,
+    /// Whether the step ends with it.
+    last: bool,
 }

@@ -89,11 +89,7 @@ pub fn saliency(
     let seed = device.upload(&seed(network.architecture().output(), &x, classes)?)?;
     let nothing = device.alloc(Dtype::F32, 1)?;
     // A scalar to walk back from whose derivative is 1 at the chosen logits; its value is never asked for.
-    let chosen = tape
-        .record("class logit", Shape::new(&[1]), nothing, [&x], |_, _| {
-            Box::new(move |_, _| Ok(vec![Some(Flow::plain(seed))]))
-        })
-        .as_loss();
+    let chosen = tape.record_loss("class logit", Shape::new(&[1]), nothing, [&x], [Some(Flow::plain(seed))]);
     drop(x);
     let mut found = None;
     tape.backward(&chosen, |index, gradient| {

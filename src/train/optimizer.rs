@@ -29,17 +29,17 @@ pub struct Optimizer {
     waiting: Vec<Option<Buffer>>,
 }
 
-/// What is kept for a parameter; 0 before the first step.
+/// What is kept for a parameter, by the names that Keras gives it; 0 before the first step.
 pub struct State {
-    /// The mean square.
+    /// The running mean of squared gradients.
     pub velocity: Option<Buffer>,
-    /// The way so far, or the mean.
+    /// Of RMSprop and SGD with momentum the running step, of AdamW the running mean of gradients.
     pub momentum: Option<Buffer>,
-    /// The mean, of a centered RMSprop.
+    /// The running mean of gradients, of a centered RMSprop (Keras' `average_gradient`).
     pub mean: Option<Buffer>,
 }
 
-/// Whether a weight's gradient is used where it arises, and never stored, where nothing has to be awaited.
+/// Whether a weight's gradient is used by the call that makes it, and outlives none.
 pub fn uses_at_once(rule: Rule, adjust: Adjust) -> bool {
     adjust == Adjust::NONE && matches!(rule, Rule::Rmsprop(rule) if rule.is_plain())
 }
@@ -187,8 +187,13 @@ impl Optimizer {
     /// of the rate. Shadows are written by the same calls.
     ///
     /// # Errors
-    /// The device's errors.
+    /// [`Kind::Usage`] when they are not as many as this was made for; the device's errors.
     pub fn step(&mut self, device: &dyn Device, parameters: &mut [Parameter]) -> Result<()> {
+        if parameters.len() != self.parameters() {
+            return Err(Error::new(Kind::Usage, "the optimizer was made for other parameters")
+                .expected_got(self.parameters(), parameters.len())
+                .help("give all parameters of the network that it was made for"));
+        }
         self.steps += 1;
         let gradients: Vec<_> = self.waiting.iter_mut().map(Option::take).collect();
         if let Some(scaler) = &mut self.scaler {

@@ -127,7 +127,7 @@ fn check(
             .help(again));
         }
         let size = byte_size(&info.shape, dtype).ok_or_else(|| {
-            Error::new(Kind::Weights, format!("the shape of the tensor `{tensor}` in {name} cannot be"))
+            Error::new(Kind::Weights, format!("the shape of the tensor `{tensor}` in {name} is impossible"))
                 .fact("shape", format!("{:?} of {dtype}", info.shape))
                 .help(again)
         })?;

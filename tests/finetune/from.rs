@@ -61,7 +61,7 @@ fn other_classes_are_refused_and_other_pictures_told_of() {
     draw(&here.join("more"), &[("train", [7, 6]), ("validation", [3, 3])]);
     let on = ["finetune", "more", "--from", "run", "--epochs", "1", "-o"];
     let (_, told) = succeeds(&here, &[&on[..], &["on"]].concat());
-    assert!(told.contains("run learned from other pictures than this run will"), "{told}");
+    assert!(told.contains("run, whose weights this run begins with, learned from other pictures"), "{told}");
 
     fs::rename(here.join("more/train/cold"), here.join("more/train/tepid")).unwrap();
     fs::rename(here.join("more/validation/cold"), here.join("more/validation/tepid")).unwrap();

@@ -44,7 +44,7 @@ fn a_stopped_run_goes_on_with_data_that_were_moved() {
     let (kept, aside) = (here.join("run/checkpoint.safetensors"), here.join("aside"));
     fs::rename(&kept, &aside).unwrap();
     let error = fails(&here, &["resume", "run", "others"], 2);
-    assert!(error.contains("nothing tells whether these are the pictures"), "{error}");
+    assert!(error.contains("cannot tell whether these are the pictures"), "{error}");
     fs::rename(&aside, &kept).unwrap();
     succeeds(&here, &["resume", "run", "moved"]);
     assert!(told("run.toml").contains("/moved\""), "{}", told("run.toml"));

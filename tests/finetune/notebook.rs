@@ -76,7 +76,10 @@ fn the_chapter_runs_is_skipped_when_done_and_goes_on_when_stopped() {
     assert_eq!(json(&again)["parts"], result["parts"]);
     // Other numbers are another notebook.
     let error = fails(&here, &notebook("runs", &["--seed", "2"]), 2);
-    assert!(error.contains("1-features holds another part") && error.contains("seed = 1 there"), "{error}");
+    assert!(
+        error.contains("1-features holds a run with other settings") && error.contains("seed = 1 there"),
+        "{error}"
+    );
 
     #[cfg(unix)]
     {

@@ -175,7 +175,7 @@ fn without_room_for_features_the_frozen_layers_run_again_to_the_same_bits() {
         succeeds(&here, &args).1
     };
     let said = run("cached", &[]);
-    assert!(said.contains("computed once: spares"), "{said}");
+    assert!(said.contains("computed once: saves"), "{said}");
     let said = run("again", &["--cache-limit", "0"]);
     assert!(
         said.contains("more than --cache-limit leaves, so the layers before it run in every epoch"),
@@ -309,14 +309,14 @@ fn a_job_is_taken_from_another_runs_file() {
     let twice =
         format!("{}{}{}", &toml[..stage], &toml[stage..toml.find("[result]").unwrap()], &toml[stage..]);
     for (text, named) in [
-        (toml.replace("batch = 4", "batch = 0"), "`batch` cannot be"),
+        (toml.replace("batch = 4", "batch = 0"), "`batch` cannot have this value"),
         (
             toml.replace("size = [\n    32,\n    32,\n]", "size = [0, 32]")
                 .replace("size = [32, 32]", "size = [0, 32]"),
-            "`size` cannot be",
+            "`size` cannot have this value",
         ),
-        (toml.replace("units = 8", "units = 0"), "`units` cannot be"),
-        (toml.replace("epochs = 2", "epochs = 0"), "`epochs` of stage `head` cannot be"),
+        (toml.replace("units = 8", "units = 0"), "`units` cannot have this value"),
+        (toml.replace("epochs = 2", "epochs = 0"), "`epochs` of stage `head` cannot have this value"),
         (twice, "two stages have one name"),
     ] {
         assert_ne!(text, toml, "{named}");

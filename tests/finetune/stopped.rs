@@ -353,7 +353,7 @@ fn another_job_other_pictures_and_no_run_are_refused() {
         error
     };
     fs::rename(data.join("train/cold/4.png"), here.join("aside.png")).unwrap();
-    let error = refused("to train on", "some came or went");
+    let error = refused("to train on", "some were added or removed");
     assert!(error.contains("expected  10, sha256") && error.contains("got       9, sha256"), "{error}");
     assert!(error.contains("\n  lost      cold/4.png\n"), "{error}");
     // As many, but one has another name, or another class, or another content.
@@ -375,7 +375,7 @@ fn another_job_other_pictures_and_no_run_are_refused() {
     assert!(error.contains(&format!("changed   warm/1.png, {was} bytes then and {is} now")), "{error}");
     fs::write(&picture, &bytes).unwrap();
     fs::rename(data.join("validation"), here.join("validation")).unwrap();
-    let error = refused("to validate with", "some came or went");
+    let error = refused("to validate with", "some were added or removed");
     assert!(error.contains("got       none"), "{error}");
     assert!(error.contains("lost      cold/0.png; and 5 more"), "{error}");
     fs::rename(here.join("validation"), data.join("validation")).unwrap();

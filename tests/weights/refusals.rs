@@ -168,7 +168,7 @@ fn tensors_that_do_not_tile_the_file_are_refused() {
     let huge = usize::MAX / 2;
     assert_refused(
         &file(&format!(r#"{{"a":{{"dtype":"F32","shape":[{huge},4],"data_offsets":[0,8]}}}}"#), &[0; 8]),
-        "the shape of the tensor `a` in w.safetensors cannot be",
+        "the shape of the tensor `a` in w.safetensors is impossible",
         &["F32"],
     );
     assert_refused(

@@ -23,7 +23,8 @@ fn call_names() -> Vec<&'static str> {
 #[test]
 fn every_call_has_an_entry_and_every_entry_a_call() {
     let names = call_names();
-    assert!(names.len() >= 20, "only {names:?} were found in call/name.rs");
+    // As many as there are calls: tests/house.rs.
+    assert!(names.len() >= 31, "only {names:?} were found in call/name.rs");
     for name in &names {
         // One begins as another does and ends in its own way.
         let entry = find(name, 75).or_else(|| find(&format!("{name}_reduce"), 75));

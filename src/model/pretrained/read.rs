@@ -93,14 +93,12 @@ fn factors(weights: &Weights, norm: &Norm, origin: &Origin) -> Result<Vec<f64>> 
         factors.map(|(&g, &v)| f64::from(g) / (f64::from(v) + norm.epsilon).sqrt()).collect();
     match factors.iter().position(|factor| !factor.is_finite()) {
         None => Ok(factors),
-        Some(at) => {
-            Err(Error::new(Kind::Weights, format!("the variance `{}` cannot be", shorten(&norm.variance)))
-                .expected_got(
-                    format!("more than -{}", norm.epsilon),
-                    format!("{} at index {at}", variance[at]),
-                )
-                .help("the file is damaged; fetch or make it again"))
-        }
+        Some(at) => Err(Error::new(
+            Kind::Weights,
+            format!("the variance `{}` is impossible", shorten(&norm.variance)),
+        )
+        .expected_got(format!("more than -{}", norm.epsilon), format!("{} at index {at}", variance[at]))
+        .help("the file is damaged; fetch or make it again")),
     }
 }
 

@@ -198,7 +198,7 @@ impl StageConfig {
     /// [`Kind::Usage`] naming the first that cannot.
     pub fn validate(&self) -> Result<()> {
         let wrong = |name: &str, expected: &str, got: &dyn fmt::Display| {
-            Err(Error::new(Kind::Usage, format!("stage `{}`: `{name}` cannot be", self.name))
+            Err(Error::new(Kind::Usage, format!("stage `{}`: `{name}` cannot have this value", self.name))
                 .expected_got(expected, got)
                 .help("change it where it was given: the option, or its line in the configuration"))
         };

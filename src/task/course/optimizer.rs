@@ -137,25 +137,27 @@ impl OptimizerConfig {
         ];
         for (name, share) in shares {
             if let Some(share) = share.filter(|share| !(0.0..1.0).contains(share)) {
-                return Err(Error::new(Kind::Usage, format!("the optimizer's `{name}` is a share"))
+                return Err(Error::new(Kind::Usage, format!("the optimizer's `{name}` must be a share"))
                     .expected_got("0 <= share < 1", share)
                     .help("give a number from 0 up and below 1"));
             }
         }
         if self.nesterov && self.momentum.is_none_or(|momentum| momentum == 0.0) {
-            return Err(Error::new(Kind::Usage, "sgd without momentum has nothing to look ahead by")
+            return Err(Error::new(Kind::Usage, "nesterov needs a momentum")
                 .expected_got("a momentum with nesterov", "none")
                 .help("give one, such as --momentum 0.9"));
         }
         if let Some(decay) = self.weight_decay.filter(|decay| !(*decay >= 0.0 && decay.is_finite())) {
-            return Err(Error::new(Kind::Usage, "the optimizer's `weight_decay` cannot be")
+            return Err(Error::new(Kind::Usage, "the optimizer's `weight_decay` cannot have this value")
                 .expected_got("a finite number from 0 up", decay)
                 .help("give a smaller one, such as 0.004, or leave it out"));
         }
         if let Some(epsilon) = self.epsilon.filter(|epsilon| !(*epsilon > 0.0 && epsilon.is_finite())) {
-            return Err(Error::new(Kind::Usage, "the optimizer's `epsilon` is positive")
+            return Err(Error::new(Kind::Usage, "the optimizer's `epsilon` must be positive")
                 .expected_got("more than 0", epsilon)
-                .help("a weight that had no gradient yet would move by 0/0"));
+                .help(
+                    "give a small number, such as 1e-7: with 0, a weight that has had no gradient would move by 0/0",
+                ));
         }
         Ok(())
     }
@@ -213,7 +215,7 @@ mod tests {
         );
         let error =
             OptimizerConfig { epsilon: Some(0.0), ..config(RuleName::Rmsprop) }.validate().unwrap_err();
-        assert!(error.to_string().contains("`epsilon` is positive"), "{error}");
+        assert!(error.to_string().contains("`epsilon` must be positive"), "{error}");
     }
 
     #[test]

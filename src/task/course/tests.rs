@@ -27,7 +27,7 @@ fn a_stage_is_written_down_and_read_back() {
 #[test]
 fn numbers_that_cannot_be_are_named() {
     let mut stage = StageConfig::new("head", None, 1, f32::NAN);
-    assert!(stage.validate().unwrap_err().to_string().contains("`rate` cannot be"));
+    assert!(stage.validate().unwrap_err().to_string().contains("`rate` cannot have this value"));
     stage.rate = 1e-3;
     stage.validate().unwrap();
     stage.label_smoothing = 1.5;

@@ -218,16 +218,16 @@ impl Chosen {
         let note = if self.own && train && learned()? {
             "the run was trained on these pictures".to_owned()
         } else if self.own && train {
-            "these are not quite the pictures that the run was trained on: some came, went or changed"
+            "these are not quite the pictures that the run was trained on: some were added, removed or changed"
                 .to_owned()
         } else if others {
-            let (drawn, them) = match training.job {
-                Job::Fit => ("the features were made anew", "them"),
-                Job::Finetune => ("the part held out was drawn anew", "it"),
+            let drawn = match training.job {
+                Job::Fit => "the features were made anew",
+                Job::Finetune => "other pictures were held out this time",
             };
             format!(
-                "these are not the pictures that the run was validated with: some came, went or changed, or {drawn}, and \
-                 the run may have been trained on some of {them}"
+                "these are not the pictures that the run was validated with: some were added, removed or changed, or \
+                 {drawn}, and the run may have been trained on some of them"
             )
         } else if self.whole && training.validation_split.is_some() {
             let trained = match training.job {
@@ -236,8 +236,8 @@ impl Chosen {
                 Job::Fit => "a folder".into(),
             };
             format!(
-                "the run was trained on a part of {trained}; if {} is that folder in another place, --split validation \
-                 takes the other part",
+                "the run was trained on a part of {trained}; if {} is a copy of that folder, --split validation takes \
+                 only what was held out",
                 data.display()
             )
         } else if !self.own && train && !is_test(run, data)? {

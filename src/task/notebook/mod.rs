@@ -205,7 +205,7 @@ fn look(mut job: Finetune, config: &Config, force: bool) -> Result<Part> {
     if let Some(differs) = Config::read(&file)?.differs(config)? {
         return Err(Error::new(
             Kind::Usage,
-            format!("{} holds another part than this", job.output.display()),
+            format!("{} holds a run with other settings", job.output.display()),
         )
         .fact("differs", differs)
         .help("give the numbers that it was begun with, another folder with -o, or --force to begin anew"));
@@ -264,8 +264,8 @@ fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Split
         all += time;
     }
     host.say(format_args!(
-        "time       about {} on this device ({}): a batch of {} takes {seconds:.2} s forward here, and the way \
-         back is taken as twice that; stop whenever you like, the same command{} goes on",
+        "time       about {} on this device ({}): a batch of {} takes {seconds:.2} s forward here, and the backward \
+         pass is assumed to take twice that; you can stop at any time: the same command{} continues",
         duration(all),
         each.join(", "),
         numbers.batch,

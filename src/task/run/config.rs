@@ -209,5 +209,5 @@ fn placed(text: &str, error: &toml::de::Error) -> String {
 pub(in crate::task) fn damaged(file: &Path, reason: &str) -> Error {
     Error::new(Kind::Data, format!("{} cannot be understood", file.display()))
         .fact("reason", reason)
-        .help("mend the file; a run that it belongs to can also be trained again")
+        .help("correct the file, or train its run again")
 }

@@ -154,8 +154,8 @@ impl Run {
         let (trained, here) = (self.config.training.precision, host.device.precision());
         if trained != here {
             host.say(format_args!(
-                "note: the run was trained in {trained} and is asked in {here} here; `--precision {trained}`, on a card or \
-                 the emulator, asks it as it was trained"
+                "note: the run was trained in {trained} but computes in {here} here; `--precision {trained}`, on a \
+                 card or the emulator, computes as in training"
             ));
         }
     }
@@ -179,7 +179,8 @@ impl Run {
             )
             .expected_got(&training.base_weights, &base.sha256)
             .help(
-                "put the file back, or set VGG_FT_WEIGHTS to it; the checkpoint has what was trained alone",
+                "put the file back (for the default weights, VGG_FT_WEIGHTS can name it); the checkpoint holds only \
+                 the layers that were trained",
             ));
         }
         let mut network = base.network(host, self.architecture.clone(), training.classifier_seed())?;

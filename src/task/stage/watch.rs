@@ -57,7 +57,7 @@ impl Observer for Watch<'_> {
         // What an earlier run did is not this run's speed.
         let left = self.seen(epoch, of, of).saturating_sub(self.seen_before);
         let heading = epoch_heading(epoch, self.epochs);
-        self.progress = Some(self.host.progress(&heading, left as usize, "images"));
+        self.progress = Some(self.host.progress(&heading, left as usize, "pictures"));
     }
 
     fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score) {

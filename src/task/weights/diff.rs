@@ -94,7 +94,7 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
             for found in [&a, &b] {
                 let why = match found {
                     Ok(found) if whole(found) => continue,
-                    Ok(found) => format!("{}: no classifier that is known", found.weights().path().display()),
+                    Ok(found) => format!("{}: unknown classifier", found.weights().path().display()),
                     Err(error) => error.line(),
                 };
                 host.say(format_args!("note: {why}: compared by the names in the files"));
@@ -113,11 +113,15 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     let mut text = if host.json { String::new() } else { table(&rows) };
     if of_a != of_b {
         let name = |recipe: Option<&'static str>| recipe.unwrap_or("not known");
-        text += &format!("\npixels are scaled in two ways: {} and {}", name(of_a), name(of_b));
+        text += &format!(
+            "\nthe pixel scaling differs: {} in the first, {} in the second",
+            name(of_a),
+            name(of_b)
+        );
     }
     if other_classes {
         let [a, b] = classes.each_ref().map(|all| listed(all));
-        text += &format!("\nthe classes are others: {a}; and {b}");
+        text += &format!("\nthe classes differ: {a} in the first; {b} in the second");
     }
     if others != [0; 2] {
         let [a, b] = others;

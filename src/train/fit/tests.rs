@@ -236,7 +236,7 @@ fn what_cannot_be_trained_is_refused_before_the_first_step() {
             Course { loss: LossOptions { smoothing: 5.0, class_weights: None }, ..good.clone() },
             &asked(),
             None,
-            "smoothing is a share",
+            "smoothing must be a share",
         ),
         (good.clone(), &Asked::of(vec![0, 1, 2]), None, "is no class"),
     ] {

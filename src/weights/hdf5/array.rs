@@ -116,7 +116,7 @@ pub(super) fn find(dataset: &Dataset, whole: &Whole<'_>) -> Result<Array, Wrong>
     let size = axes.iter().try_fold(width, |size, &axis| size.checked_mul(axis));
     let (Some(shape), Some(size), true) = (sizes, size, axes.len() <= MAX_RANK) else {
         let got = format!("{:?} of {dtype}", axes.iter().take(MAX_RANK + 1).collect::<Vec<_>>());
-        return Err(said("has a shape that cannot be", format!("at most {MAX_RANK} axes"), got));
+        return Err(said("has an impossible shape", format!("at most {MAX_RANK} axes"), got));
     };
     let turned = |mut bytes: Vec<u8>| {
         if big {
@@ -290,7 +290,7 @@ fn check_chunks(
         });
     }
     let odd =
-        || said("has a grid of chunks that cannot be", format!("chunks of {axes:?}"), format!("{chunk:?}"));
+        || said("has an impossible grid of chunks", format!("chunks of {axes:?}"), format!("{chunk:?}"));
     if axes.is_empty() || axes.len() != chunk.len() || chunk.contains(&0) {
         return Err(odd());
     }
@@ -323,7 +323,7 @@ fn check_chunks(
         };
         if end.is_none() || !possible {
             return Err(said(
-                "has a chunk that cannot be",
+                "has an impossible chunk",
                 format!("{each} bytes from within {length}"),
                 format!("{} bytes at {}", piece.storage_size, piece.address),
             ));

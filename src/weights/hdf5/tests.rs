@@ -293,8 +293,7 @@ fn chunks_cannot_unfold_to_more_than_deflate_can() {
             bytes[place + at..][..with.len()].copy_from_slice(with);
         }
     };
-    for (bits, expected) in
-        [(18, "has a chunk that cannot be"), (20, "unfolds to more than the file can hold")]
+    for (bits, expected) in [(18, "has an impossible chunk"), (20, "unfolds to more than the file can hold")]
     {
         let mut bytes = golden("storage.h5");
         patch(&mut bytes, &[3u64, 3, 3, 5].map(u64::to_le_bytes).concat(), 24, &(1u64 << bits).to_le_bytes());

@@ -153,7 +153,7 @@ impl<'a> Names<'a> {
         match hop.standard() {
             Some("Transpose") => match permuted(hop, self.file, &axes)? {
                 Some(axes) => Ok(axes),
-                None => Err(refuse("whose order of axes cannot be".into())),
+                None => Err(refuse("whose order of axes is impossible".into())),
             },
             Some("Cast") => {
                 // What is stored is a float of more bits, or of as many as are needed for its values.

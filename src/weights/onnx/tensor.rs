@@ -52,10 +52,7 @@ pub(super) fn read(file: File<'_>, place: Range<usize>, name: Option<&str>) -> R
     let tensor = Tensor { file, place, name, dtype, said: &said };
     let shape = tensor.shape()?;
     let size = byte_size(&shape, dtype).ok_or_else(|| {
-        tensor
-            .refused("has a shape that cannot be")
-            .fact("shape", format!("{shape:?} of {dtype}"))
-            .help(AGAIN)
+        tensor.refused("has an impossible shape").fact("shape", format!("{shape:?} of {dtype}")).help(AGAIN)
     })?;
     let place = match (said.external, &said.raw) {
         (true, _) => tensor.beside(size as u64)?,
@@ -270,7 +267,7 @@ impl Tensor<'_> {
                 .help(AGAIN));
         }
         let end = offset.checked_add(length).ok_or_else(|| {
-            self.refused("has external data at a place that cannot be").fact("offset", offset).help(AGAIN)
+            self.refused("has external data at an impossible place").fact("offset", offset).help(AGAIN)
         })?;
         Ok(Place::Beside { file: location.to_owned(), bytes: offset..end })
     }

@@ -4,6 +4,7 @@
 
 use super::card::Version;
 use super::library::{Code, Library, Refused, SUCCESS, is_sticky};
+use super::memory::OUT_OF_MEMORY;
 use crate::device::gpu::module::Module;
 use crate::device::gpu::tried;
 use crate::error::{Error, Kind, Result};
@@ -13,7 +14,7 @@ use std::ffi::{CString, c_void};
 /// Bytes of each of the compiler's two logs; a fault is a line or two.
 const LOG: usize = 16 << 10;
 
-/// Compiles and loads `module` into the current context; an answer that speaks of earlier work is passed on.
+/// Compiles and loads `module` into the current context; that memory is full, and what speaks of earlier work, is passed on.
 ///
 /// # Errors
 /// [`Kind::Device`] with file, target, both versions, and the log.
@@ -50,7 +51,8 @@ pub fn load(library: &Library, module: &Module, driver: Version) -> Result<Resul
     if answer == SUCCESS {
         return Ok(Ok(handle));
     }
-    if is_sticky(answer) {
+    // What whoever called can do something about, or must.
+    if answer == OUT_OF_MEMORY || is_sticky(answer) {
         return Ok(Err((answer, "compile kernels")));
     }
     let log =

@@ -23,7 +23,7 @@ pub use graph::Counts;
 
 use super::driver::{Address, Driver};
 use super::launch::{Launch, Limits};
-use super::module::{Entry, Module};
+use super::module::Module;
 use super::plan;
 use super::tensor_map::{self, TensorMap};
 use crate::device::{Capacity, Description, Dtype, Launches};
@@ -31,7 +31,7 @@ use crate::error::{Error, Kind, Result};
 use graph::Graphs;
 use handle::{Code as Compiled, Context, Handle, Stream};
 use library::{Code, Library, Refused, answer, is_a_kernels, is_sticky, library};
-use memory::{GUARD, GUARD_BYTE, Memory};
+use memory::{GUARD, GUARD_BYTE, Memory, OUT_OF_MEMORY};
 use staging::Staging;
 use start::Function;
 use std::collections::HashMap;
@@ -161,6 +161,31 @@ impl Cuda {
         self.context.enter().map_err(|refused| self.judge(refused))
     }
 
+    /// Has the driver compile `module`, unless it is loaded, and finds its kernels.
+    fn compile(&self, module: &Module) -> Result<Result<(), Refused>> {
+        let mut modules = lock(&self.modules);
+        let key = (module.name, module.target);
+        if modules.contains_key(&key) {
+            return Ok(Ok(()));
+        }
+        let handle = match jit::load(self.library, module, self.driver)? {
+            Ok(handle) => handle,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let code = Compiled { library: self.library, handle: Handle(handle) };
+        // All or none: where one is missing, `code` takes the others with it.
+        let mut found = Vec::with_capacity(module.entries.len());
+        for entry in module.entries {
+            match Function::find(self.library, module, handle, entry)? {
+                Ok(function) => found.push((std::ptr::from_ref(entry).addr(), function)),
+                Err(refused) => return Ok(Err(refused)),
+            }
+        }
+        self.functions.write().unwrap_or_else(PoisonError::into_inner).extend(found);
+        modules.insert(key, code);
+        Ok(Ok(()))
+    }
+
     /// What the driver's answer to `what` means. An answer may speak of earlier work.
     fn judge(&self, (code, what): Refused) -> Error {
         let error = self.library.error(code, what);
@@ -233,22 +258,7 @@ impl Driver for Cuda {
 
     fn load(&self, module: &Module) -> Result<()> {
         self.enter()?;
-        let mut modules = lock(&self.modules);
-        let key = (module.name, module.target);
-        if modules.contains_key(&key) {
-            return Ok(());
-        }
-        let handle = jit::load(self.library, module, self.driver)?.map_err(|refused| self.judge(refused))?;
-        let code = Compiled { library: self.library, handle: Handle(handle) };
-        let find = |entry: &Entry| {
-            let function = Function::find(self.library, module, handle, entry)?;
-            Ok((std::ptr::from_ref(entry).addr(), function.map_err(|refused| self.judge(refused))?))
-        };
-        // All or none: where one is missing, `code` takes the others with it.
-        let found = module.entries.iter().map(find).collect::<Result<Vec<_>>>()?;
-        self.functions.write().unwrap_or_else(PoisonError::into_inner).extend(found);
-        modules.insert(key, code);
-        Ok(())
+        self.compile(module)?.map_err(|refused| self.judge(refused))
     }
 
     fn reads(&self, module: &Module) -> bool {
@@ -308,15 +318,19 @@ impl Driver for Cuda {
 
     fn launch(&self, launch: &Launch) -> Result<()> {
         self.enter()?;
-        if let Some(module) = self.missing(launch)
-            && self.load(module).is_err()
-        {
-            // Its code needs memory of the card, too.
-            let kept_back = self.settled()?;
-            lock(&self.graphs).clear();
-            self.memory.release().map_err(|refused| self.judge(refused))?;
-            drop(kept_back);
-            self.load(module)?;
+        if let Some(module) = self.missing(launch) {
+            match self.compile(module)? {
+                Ok(()) => {}
+                // Its code needs memory of the card, too.
+                Err((OUT_OF_MEMORY, _)) => {
+                    let kept_back = self.settled()?;
+                    lock(&self.graphs).clear();
+                    self.memory.release().map_err(|refused| self.judge(refused))?;
+                    drop(kept_back);
+                    self.load(module)?;
+                }
+                Err(refused) => return Err(self.judge(refused)),
+            }
         }
         self.take(launch)
     }

@@ -145,15 +145,17 @@ pub fn wide_here() -> bool {
 ///
 /// # Errors
 /// What an operation did wrong.
-pub fn run<S: Special>(
+///
+/// # Safety
+/// `registers` were made for the program that `ops` are of: they have all of its slots.
+pub unsafe fn run<S: Special>(
     first: u32,
     ops: &[Op],
     registers: &mut Registers,
     (mask, all): (&mut Mask, bool),
     machine: &mut S,
 ) -> Result<(), Box<Fault>> {
-    // SAFETY: `Program::new` numbered the slots, and `Registers::new` made as many; the wide version runs
-    // where the processor has the instructions.
+    // SAFETY: the caller's promise; the wide version runs where the processor has the instructions.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if wide_here() {

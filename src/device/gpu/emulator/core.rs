@@ -257,7 +257,8 @@ impl Special for Core<'_, '_> {
                 }
                 let inner = self.grid.program.guarded[op.imm as usize];
                 let mut part = Mask::new(bits);
-                super::alu::run(at, &[inner], registers, (&mut part, false), self)
+                // SAFETY: a guarded op is of the same program as the one that guards it.
+                unsafe { super::alu::run(at, &[inner], registers, (&mut part, false), self) }
             }
             Code::MarkInit => {
                 *registers.predicate_mut(op.d) |= mask.bits;

@@ -184,12 +184,16 @@ impl Allocation {
     }
 
     /// Host bytes to the allocation.
+    ///
+    /// # Panics
+    /// If they do not lie in it: whoever found the allocation asked for their range.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset <= 8 * self.words.len() && bytes.len() <= 8 * self.words.len() - offset);
         let first = offset.next_multiple_of(8);
         let (head, rest) = bytes.split_at((first - offset).min(bytes.len()));
         let (words, tail) = rest.as_chunks::<8>();
         for (at, &byte) in (offset..).zip(head).chain((first + 8 * words.len()..).zip(tail)) {
-            // SAFETY: the caller (`Memory::write`) has checked the range.
+            // SAFETY: the range lies in the words, as asserted above.
             unsafe { self.store(at, 1, u64::from(byte)) };
         }
         for (word, eight) in self.words[(first / 8).min(self.words.len())..].iter().zip(words) {

@@ -85,7 +85,7 @@ fn sizes_must_be_those_of_the_shape() {
         (tensor(1, &[1]).int(5, 1), "got       0 bytes"),
         (tensor(1, &[1]).numbers(9, zeros(1)).float(4, 1.0), "has its numbers twice"),
         (tensor(1, &[-1]).numbers(9, zeros(1)), "has a negative size"),
-        (tensor(1, &[i64::MAX, 4]), "has a shape that cannot be"),
+        (tensor(1, &[i64::MAX, 4]), "has an impossible shape"),
         (tensor(1, &[1; 9]).numbers(9, zeros(1)), "a tensor of more than 8 axes"),
         (tensor(1, &[1]).int(9, 1), "field 9 of a TensorProto does not hold bytes"),
         (
@@ -153,7 +153,7 @@ fn external_data_may_not_leave_the_folder() {
         (&[("location", "w"), ("offset", "-1")], "no number"),
         (&[("location", "w"), ("offset", "99999999999999999999")], "no number"),
         (&[("location", "w"), ("length", "23")], "another size than its shape"),
-        (&[("location", "w"), ("offset", "18446744073709551600")], "a place that cannot be"),
+        (&[("location", "w"), ("offset", "18446744073709551600")], "an impossible place"),
     ] {
         let text = refusal(&beside(pairs));
         assert!(text.contains(why), "{why}: {text}");

@@ -276,12 +276,18 @@ impl<'g, 'l> Block<'g, 'l> {
                         for (k, op) in ops.iter().enumerate() {
                             let at = block.ops.start + k as u32;
                             let step = trace.begin(grid, at, op, &warp.registers);
-                            alu::run(at, &[*op], &mut warp.registers, (&mut mask, all), &mut core)?;
+                            // SAFETY: as below.
+                            unsafe {
+                                alu::run(at, &[*op], &mut warp.registers, (&mut mask, all), &mut core)?
+                            };
                             trace.end(grid, step, op, &warp.registers);
                         }
                         trace.leave(block, &warp.registers);
                     }
-                    _ => alu::run(block.ops.start, ops, &mut warp.registers, (&mut mask, all), &mut core)?,
+                    // SAFETY: `Program::new` numbered the slots of its ops, and a warp's registers are made for the program.
+                    _ => unsafe {
+                        alu::run(block.ops.start, ops, &mut warp.registers, (&mut mask, all), &mut core)?;
+                    },
                 }
                 self.spent += ops.len() as u64 + 1;
                 if self.spent > grid.options.budget {
