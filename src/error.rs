@@ -71,6 +71,13 @@ impl Error {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 out.help("free some space, or choose a folder on another disk")
             }
+            std::io::ErrorKind::OutOfMemory => {
+                out.help("close other programs, or raise the limit of memory (ulimit -v)")
+            }
+            // Of the process and of the system; the same numbers on Linux and the BSDs.
+            _ if cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24)) => {
+                out.help("close other programs, or raise the limit of open files (ulimit -n)")
+            }
             std::io::ErrorKind::FileTooLarge => out.help(
                 "raise the limit of a file's size (ulimit -f), or choose a folder on another file system",
             ),

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP as a flag that long work looks at between two pieces, so that it can leave
+//! Ctrl-C, SIGTERM, SIGHUP, and what batch systems send before their limits (SIGUSR1, SIGXCPU), as a flag that long work looks at between two pieces, so that it can leave
 //! nothing half-written behind. A second signal ends the process at once, unless it comes with the first: who ends a
 //! process and then its whole group, as `timeout` does, means one end. Either way the exit code is the
 //! shell's for a process that a signal ended: 128 and the signal's number. One that was ignored when the process began
@@ -31,7 +31,7 @@ const MESSAGE: &str = "\nstopping after the piece of work in hand; press Ctrl-C 
 /// [`Kind::Device`] when the operating system refuses the handler.
 #[cfg(unix)]
 pub fn install() -> Result<()> {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGXCPU] {
         listen(signal).map_err(|e| deaf(&e))?;
     }
     // A file that outgrows `ulimit -f` is to be an error of its write, as a full disk is, and not the process' silent end.

@@ -343,6 +343,38 @@ fn only_file(dir: &Path) -> PathBuf {
     files[0].clone()
 }
 
+/// Jobs of several seeds on one folder: each holds out others, so each decodes what another does not.
+#[test]
+fn runs_that_fill_one_cache_at_a_time_each_have_all_of_theirs() {
+    let (dir, cache) = (pictures(6), tempfile::tempdir().unwrap());
+    let want = want(Some(cache.path()));
+    let whole = Folder::scan(dir.path()).unwrap();
+    let part = |begin: usize| {
+        let files = whole.files.iter().skip(begin).step_by(2).cloned().collect();
+        Folder { files, ..whole.clone() }
+    };
+    let load = |folder: &Folder, progress: &dyn Fn(usize, usize)| {
+        Pictures::load(folder, &want, progress, &AtomicBool::new(false)).unwrap()
+    };
+    // While the first decodes its last picture, the other has come, decoded and gone.
+    let other = |done: usize, all: usize| {
+        if done == all {
+            assert_eq!(load(&part(1), &|_, _| ()).decoded, 6);
+        }
+    };
+    let first = load(&part(0), &other);
+    let memory = uncached_levels(&part(0));
+    assert_eq!((first.decoded, levels(&first)), (6, memory));
+    // Nothing of either is lost: what is asked for now is there.
+    let both = load(&whole, &|_, _| ());
+    assert_eq!((both.decoded, both.len()), (0, 12));
+}
+
+/// As without a cache.
+fn uncached_levels(folder: &Folder) -> Vec<(PathBuf, u8)> {
+    levels(&Pictures::load(folder, &want(None), &|_, _| (), &AtomicBool::new(false)).unwrap())
+}
+
 #[test]
 fn the_cache_gives_what_memory_gives_and_decodes_once() {
     let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());

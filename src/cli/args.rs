@@ -38,7 +38,7 @@ pub const UNFREEZE_FROM: &str = "block5_conv1";
     about,
     after_help = "Start with `vgg-ft demo`, or `vgg-ft finetune DATA -o RUN` on a folder with one folder per class.\n\n\
         Exit codes: 0 done; 1 the job failed; 2 the command is wrong: unknown or conflicting options, or a path that is \
-        missing or not what it should be; after a stop 130 (Ctrl-C), 143 (SIGTERM) or 129 (SIGHUP)."
+        missing or not what it should be; after a stop 128 and the signal's number: 130 (Ctrl-C), 143 (SIGTERM)."
 )]
 pub struct Cli {
     /// What to do.
@@ -263,7 +263,7 @@ pub struct FitArgs {
     /// Learning rate
     #[arg(long, value_name = "RATE", default_value_t = HEAD_RATE, value_parser = rate)]
     pub rate: f32,
-    /// Go on where an earlier run of the same command was stopped
+    /// Go on where an earlier run of the same command was stopped, or begin where there is none
     #[arg(long, conflicts_with = "force")]
     pub resume: bool,
     #[command(flatten)]
@@ -315,7 +315,7 @@ pub struct JobArgs {
     /// Write over a run that is there
     #[arg(long)]
     pub force: bool,
-    /// Go on where an earlier run of the same command was stopped, bit for bit
+    /// Go on where an earlier run of the same command was stopped, bit for bit, or begin where there is none
     #[arg(long, conflicts_with = "force")]
     pub resume: bool,
     #[command(flatten)]

@@ -201,14 +201,13 @@ fn run(cli: Cli) -> Result<()> {
 
 fn host(cli: &Cli) -> Result<Host> {
     let threads = cli.threads.map(usize::from);
-    if let Some(threads) = threads {
-        // Decoding runs on rayon's global pool; the device has its own of the same size.
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|e| {
-            Error::new(Kind::Device, "cannot start the threads")
-                .fact("reason", e)
-                .help("close other programs, or raise the limit of processes (ulimit -u)")
-        })?;
-    }
+    // Decoding runs on rayon's global pool; the device has its own of the same size. Made here, where that there is no room
+    // for it can be said: its first use would panic. 0 is as many as there are cores.
+    rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build_global().map_err(|e| {
+        Error::new(Kind::Device, "cannot start the threads").fact("reason", e).help(
+            "close other programs, raise the limit of processes (ulimit -u), or take fewer with --threads",
+        )
+    })?;
     let idle = is_idle(&cli.command);
     let written = written(&cli.command);
     let (name, precision, kernels, launches) = match &cli.command {
@@ -264,8 +263,12 @@ fn env(name: &str) -> Option<OsString> {
 
 /// `$VGG_FT_CACHE`, `$XDG_CACHE_HOME/vgg-ft` or `~/.cache/vgg-ft`; without a home, decoded pictures stay in memory.
 fn default_cache() -> Option<PathBuf> {
-    let caches =
-        || env("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env("HOME")?).join(".cache")));
+    let caches = || {
+        env("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute())
+            .or_else(|| Some(Path::new(&env("HOME")?).join(".cache")))
+    };
     env("VGG_FT_CACHE").map(PathBuf::from).or_else(|| Some(caches()?.join("vgg-ft")))
 }
 

@@ -193,24 +193,8 @@ impl<'a> Job<'a> {
         files::create_dir(dir).map_err(|error| error.help(ELSEWHERE))?;
         let key = Key::new(dir, self.folder, self.want.size, self.want.resize)?;
         let mut notes = Vec::new();
-        // Two runs that use one folder at once may replace each other's file; each replacement holds
-        // more, so looking again ends.
-        for _ in 0..3 {
-            if let Some(pictures) = self.look_and_add(&key, &mut notes)? {
-                return Ok(pictures);
-            }
-        }
-        Err(Error::new(
-            Kind::Io,
-            format!("{} is changed by another program again and again", key.path.display()),
-        )
-        .help("wait for the other run, or choose another cache folder"))
-    }
-
-    // None if the file was replaced by another run between writing and opening.
-    fn look_and_add(self, key: &Key, notes: &mut Vec<String>) -> Result<Option<Pictures>> {
         let name = key.path.display();
-        let old = Store::open(key).unwrap_or_else(|reason| {
+        let old = Store::open(&key).unwrap_or_else(|reason| {
             notes.push(format!("the picture cache {name} is made again: {reason}"));
             None
         });
@@ -231,8 +215,11 @@ impl<'a> Job<'a> {
             None => old,
             Some(first) => {
                 remove_left(&key.path);
+                let mut file = None;
                 let written = files::write_atomic(&key.path, |out| {
-                    let mut writer = Writer::begin(out, key)?;
+                    // This one has all that is wanted here; the one of that name may soon be another run's.
+                    file = out.get_ref().try_clone().ok();
+                    let mut writer = Writer::begin(out, &key)?;
                     if let Some(old) = &old {
                         writer.copy(old, &self.folder.root, self.stop)?;
                     }
@@ -248,16 +235,22 @@ impl<'a> Job<'a> {
                             None
                         });
                     }
+                    // Another run may have added others meanwhile.
+                    if let Ok(Some(now)) = Store::open(&key) {
+                        writer.copy(&now, &self.folder.root, self.stop)?;
+                    }
                     writer.finish()
                 });
                 // What ended it comes first: that there is no room for the cache either is not news.
                 ended?;
                 written.map_err(|error| error.help(ELSEWHERE))?;
-                Store::open(key).map_err(|reason| {
+                let written = file.ok_or_else(|| "it has no handle".to_owned());
+                let store = written.and_then(|file| Store::of(&file, &key)).map_err(|reason| {
                     Error::new(Kind::Io, format!("cannot read {name}, which was just written"))
                         .fact("reason", reason)
                         .help("check the disk, or choose another cache folder")
-                })?
+                })?;
+                Some(store)
             }
         };
 
@@ -268,7 +261,10 @@ impl<'a> Job<'a> {
             if bad.next_if_eq(&i).is_some() {
                 continue;
             }
-            let Some((slot, sum, sideways)) = find(&store, i) else { return Ok(None) };
+            let (slot, sum, sideways) = find(&store, i).ok_or_else(|| {
+                Error::new(Kind::Io, format!("{} changed while it was read", self.folder.path(i).display()))
+                    .help("run the command again when nobody writes into the data")
+            })?;
             slots.push(slot);
             known.add(i, sum, sideways);
         }
@@ -276,7 +272,7 @@ impl<'a> Job<'a> {
             Some(store) => Pixels::Mapped { store, slots },
             None => Pixels::Memory(Vec::new()),
         };
-        Ok(Some(self.pictures(known, skipped, decoded, std::mem::take(notes), pixels)))
+        Ok(self.pictures(known, skipped, decoded, notes, pixels))
     }
 
     fn pictures(

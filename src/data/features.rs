@@ -5,14 +5,16 @@
 //! `<name>.partial`, with `<name>.progress` beside it that says how many rows are safely on the disk;
 //! an interrupted extraction goes on from there if its key is still the same.
 
+mod header;
+
 use super::recipe::{Recipe, broken_recipe};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::shape::Shape;
+use header::{header, is_ours};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -111,6 +113,10 @@ pub struct Writer {
     key: String,
     by: String,
     file: File,
+    /// Whether nobody else can write there meanwhile.
+    locked: bool,
+    /// What the file begins with.
+    header: Vec<u8>,
     first_value: u64,
     row: usize,
     rows: usize,
@@ -129,9 +135,11 @@ pub enum Begin {
 }
 
 impl Writer {
-    /// Rows between two points at which the file is made safe on the disk, and time: a card makes thousands a second, and a disk
-    /// that is waited for so often would be the slower of the two.
+    /// Rows between two points at which the file is made safe on the disk, and the least time: a card makes thousands a second,
+    /// and a disk that is waited for so often would be the slower of the two.
     const SAFE_EVERY: (usize, Duration) = (200, Duration::from_secs(1));
+    /// The most time, where rows take longer.
+    const SAFE_AFTER: Duration = Duration::from_secs(5);
 
     /// What is beside `path` while it is written; nothing where that is none of ours.
     pub fn beginnings(path: &Path) -> Vec<PathBuf> {
@@ -170,8 +178,9 @@ impl Writer {
         // Not cut short here: it may be another's, which the lock will tell.
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(&partial).map_err(|e| Error::io("create", &partial, &e))?;
+        let lock = file.try_lock();
         // Its last writer may have given it its name since it was opened.
-        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || !files::is_at(&file, &partial) {
+        if matches!(lock, Err(TryLockError::WouldBlock)) || !files::is_at(&file, &partial) {
             return Err(Error::new(Kind::Io, format!("another vgg-ft is writing {}", partial.display()))
                 .help("wait for it, or choose another folder"));
         }
@@ -194,6 +203,8 @@ impl Writer {
             key,
             by: by.to_owned(),
             file,
+            locked: lock.is_ok(),
+            header,
             first_value,
             row,
             rows,
@@ -201,20 +212,25 @@ impl Writer {
             safe: done,
             since: Instant::now(),
         };
-        writer.lay_out(&header, &recipe.labels)?;
+        writer.lay_out(&recipe.labels)?;
         Ok(Begin::From(writer))
     }
 
-    fn lay_out(&mut self, header: &[u8], labels: &[u32]) -> Result<()> {
+    fn lay_out(&mut self, labels: &[u32]) -> Result<()> {
         let whole = self.first_value + (self.rows * self.row * 4) as u64;
         let result = (|| {
             self.file.seek(SeekFrom::Start(0))?;
-            self.file.write_all(header)?;
+            self.file.write_all(&self.header)?;
             self.file.write_all(bytemuck::cast_slice(labels))?;
             self.file.set_len(whole)?;
             self.file.seek(SeekFrom::Start(self.first_value + (self.done * self.row * 4) as u64))
         })();
         result.map(|_| ()).map_err(|e| Error::io("write", &self.path, &e))
+    }
+
+    /// Whether nobody else can write there meanwhile: some file systems know no locks.
+    pub fn is_locked(&self) -> bool {
+        self.locked
     }
 
     /// Rows that are written already.
@@ -232,7 +248,9 @@ impl Writer {
             .map_err(|e| Error::io("write", &suffixed(&self.path, "partial"), &e))?;
         self.done += values.len() / self.row;
         let (rows, time) = Self::SAFE_EVERY;
-        if self.done - self.safe >= rows && self.since.elapsed() >= time { self.make_safe() } else { Ok(()) }
+        let since = self.since.elapsed();
+        let is_due = since >= time && self.done - self.safe >= rows || since >= Self::SAFE_AFTER;
+        if is_due { self.make_safe() } else { Ok(()) }
     }
 
     /// Puts what is written on the disk and remembers how far it goes: after this, a kill loses none
@@ -252,12 +270,22 @@ impl Writer {
     ///
     /// # Errors
     /// [`Kind::Io`]; [`Kind::Data`] when rows are missing.
-    pub fn finish(self) -> Result<Features> {
+    pub fn finish(mut self) -> Result<Features> {
         if self.done != self.rows {
             return Err(Error::new(Kind::Data, format!("{} is not complete", self.path.display()))
                 .expected_got(format!("{} rows", self.rows), self.done));
         }
         self.file.sync_all().map_err(|e| Error::io("write", &self.path, &e))?;
+        // Where nothing is locked another may have written over this one's beginning: then its rows are nobody's.
+        let mut begins = vec![0; self.header.len()];
+        let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_exact(&mut begins));
+        if read.is_err() || begins != self.header {
+            return Err(Error::new(
+                Kind::Data,
+                format!("{} was written by another process at the same time", self.path.display()),
+            )
+            .help("remove the file that ends in .partial, and give each vgg-ft a folder of its own"));
+        }
         // In this order: what is complete and has no note of it would be begun again.
         fs::rename(suffixed(&self.path, "partial"), &self.path)
             .map_err(|e| Error::io("write", &self.path, &e))?;
@@ -293,18 +321,6 @@ fn foreign(path: &Path) -> Error {
 
 const IN_THE_WAY: &str = "vgg-ft has to write there: choose another folder, or remove it";
 
-/// Whether a file that is not complete is empty or begins as [`header`] does. Its place afterwards is the beginning.
-fn is_ours(file: &mut File) -> bool {
-    let mut begin = [0; 8 + BEGIN.len()];
-    let mut read = || {
-        file.seek(SeekFrom::Start(0))?;
-        let empty = file.metadata()?.len() == 0;
-        let same = empty || file.read_exact(&mut begin).is_ok() && begin.ends_with(BEGIN);
-        file.seek(SeekFrom::Start(0)).map(|_| same)
-    };
-    read().unwrap_or(false)
-}
-
 /// How many rows of the partial file can be relied on: those that its progress vouches for, if both
 /// belong to this very extraction.
 fn safe_rows(path: &Path, file: &mut File, (key, by): (&str, &str), header: &[u8], whole: u64) -> usize {
@@ -333,44 +349,6 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     name.push(".");
     name.push(suffix);
     PathBuf::from(name)
-}
-
-/// How the JSON of a header begins.
-const BEGIN: &[u8] = b"{\"__metadata__\":{\"classes\":";
-/// The longest header that safetensors reads.
-const LONGEST: usize = 100_000_000;
-
-/// The safetensors header: length, JSON, spaces up to a multiple of eight. Labels come first, so that
-/// the long tensor ends the file.
-fn header(recipe: &Recipe, key: &str) -> Result<Vec<u8>> {
-    let rows = recipe.labels.len();
-    let mut shape = vec![rows];
-    shape.extend(&recipe.row[1..]);
-    let labels_end = rows * 4;
-    let end = labels_end + rows * recipe.row.iter().product::<usize>() * 4;
-    let text = |value: serde_json::Result<String>| value.map_err(|e| broken_recipe(&e));
-    let metadata = BTreeMap::from([
-        ("format", "vgg-ft features".to_owned()),
-        ("key", key.to_owned()),
-        ("classes", text(serde_json::to_string(&recipe.classes))?),
-        ("recipe", text(serde_json::to_string(recipe))?),
-    ]);
-    let json = serde_json::json!({
-        "__metadata__": metadata,
-        "labels": { "dtype": "U32", "shape": [rows], "data_offsets": [0, labels_end] },
-        "features": { "dtype": "F32", "shape": shape, "data_offsets": [labels_end, end] },
-    });
-    let mut json = text(serde_json::to_string(&json))?.into_bytes();
-    json.resize(json.len().next_multiple_of(8), b' ');
-    if json.len() > LONGEST {
-        return Err(Error::new(Kind::Usage, "so many names do not fit into a file of features")
-            .fact("pictures", rows)
-            .fact("bytes of their names", format!("{}, at most {LONGEST}", json.len()))
-            .help("shorten the names of files and folders, or use fewer pictures"));
-    }
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.extend(json);
-    Ok(header)
 }
 
 #[cfg(test)]

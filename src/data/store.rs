@@ -12,7 +12,7 @@ use crate::files;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -169,11 +169,16 @@ impl Store {
         };
         // It is in use: those that are not are removed one day. Another user's cannot be marked, and is not removed by us.
         let _ = file.set_modified(SystemTime::now());
+        Self::of(&file, key).map(Some)
+    }
+
+    /// Maps `file`, which is for `key`, whatever it is called by now.
+    pub fn of(file: &fs::File, key: &Key) -> Result<Self, String> {
         // SAFETY: the mapping is sound while nobody shortens or rewrites the file under it. We never
         // do: a cache is only ever replaced by renaming a new file over its name, which leaves the
         // mapped one as it is until the last mapping goes.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| e.to_string())?;
-        Self::read(map, key).map(Some)
+        let map = unsafe { Mmap::map(file) }.map_err(|e| e.to_string())?;
+        Self::read(map, key)
     }
 
     fn read(map: Mmap, key: &Key) -> Result<Self, String> {
@@ -252,18 +257,24 @@ pub(super) struct Writer<'a, W: Write> {
     key: &'a Key,
     index: Vec<u8>,
     count: u64,
+    /// The paths that are in it.
+    known: HashSet<Vec<u8>>,
 }
 
 impl<'a, W: Write> Writer<'a, W> {
     pub fn begin(out: &'a mut W, key: &'a Key) -> Result<Self> {
-        let mut writer = Self { out, key, index: Vec::new(), count: 0 };
+        let mut writer = Self { out, key, index: Vec::new(), count: 0, known: HashSet::new() };
         writer.put(&key.header)?;
         Ok(writer)
     }
 
-    /// Takes over from an older file what still holds, until `stop` turns true: then the old file had better stay.
+    /// Takes over from another file what still holds and is not here yet, until `stop` turns true: then that file had better
+    /// stay.
     pub fn copy(&mut self, old: &Store, root: &Path, stop: &AtomicBool) -> Result<()> {
         for (slot, record) in old.living(root) {
+            if !self.known.insert(record.path.clone()) {
+                continue;
+            }
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::new(Kind::Interrupted, "stopped by the user"));
             }
@@ -277,6 +288,7 @@ impl<'a, W: Write> Writer<'a, W> {
     pub fn add(&mut self, path: &Path, stamp: Stamp, read: &Read) -> Result<()> {
         self.put(&read.pixels)?;
         let path = path.as_os_str().as_encoded_bytes().to_vec();
+        self.known.insert(path.clone());
         Record { path, stamp, sum: checksum(&read.pixels), sideways: read.sideways }.write(&mut self.index);
         self.count += 1;
         Ok(())

@@ -222,14 +222,20 @@ impl dyn Device + '_ {
     /// The content of `from`.
     ///
     /// # Errors
-    /// [`Kind::Device`] when `from` holds another element type.
+    /// [`Kind::Device`] when `from` holds another element type, or the host has no room for it.
     pub fn download<T: Element>(&self, from: &Buffer) -> Result<Vec<T>> {
         if from.dtype() != T::DTYPE {
             return Err(Error::new(Kind::Device, "a buffer is read as another type")
                 .expected_got(from.dtype(), T::DTYPE)
                 .help("what a buffer holds is known where it is made; this is a bug in vgg-ft"));
         }
-        let mut to = vec![T::zeroed(); from.len()];
+        let mut to: Vec<T> = Vec::new();
+        to.try_reserve_exact(from.len()).map_err(|_| {
+            Error::new(Kind::Device, "there is no memory for a copy of a buffer")
+                .fact("bytes", from.len() * size_of::<T>())
+                .help("close other programs, or raise the limit of memory (ulimit -v)")
+        })?;
+        to.resize(from.len(), T::zeroed());
         self.download_bytes(from, bytemuck::cast_slice_mut(&mut to))?;
         Ok(to)
     }

@@ -5,6 +5,7 @@ use super::estimate::Estimate;
 use super::output::{apart, folder_of_no_run};
 use super::pictures::{decode, skipped};
 use super::remarks::twice;
+use super::run::unlocked;
 use super::{Host, PictureOptions};
 use crate::data::{self, Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
 use crate::error::{Error, Kind, Result};
@@ -210,13 +211,16 @@ impl From<'_> {
             let path = path.display();
             host.say(format_args!("note: {path} was made of other pictures or settings and is made anew"));
         }
-        let mut writer = match Writer::begin(path, &recipe, &host.device.describe().name)? {
+        let mut writer = match Writer::begin(path, &recipe, &host.computes())? {
             Begin::Complete(features) => {
                 host.say(format_args!("{name}: features are there already, nothing to do"));
                 return Ok(*features);
             }
             Begin::From(writer) => writer,
         };
+        if !writer.is_locked() {
+            unlocked(host, path);
+        }
         if writer.done() > 0 {
             host.say(format_args!("{name}: going on after {} of {}", writer.done(), pictures.len()));
         }
@@ -243,7 +247,7 @@ impl From<'_> {
         let mut recipe = features.recipe.clone();
         recipe.layer = last_layer(network, range.end);
         recipe.row = network.architecture().shape_before(range.end).axes().to_vec();
-        let mut writer = match Writer::begin(path, &recipe, &host.device.describe().name)? {
+        let mut writer = match Writer::begin(path, &recipe, &host.computes())? {
             Begin::Complete(features) => return Ok(*features),
             Begin::From(writer) => writer,
         };

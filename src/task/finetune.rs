@@ -114,10 +114,12 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let began = Instant::now();
     job.validate()?;
     output::folder(&job.output)?;
-    let finished = job.begin == Begin::Resume && run::Folder::finished(&job.output)?;
-    apart(&job.data, &job.output)?;
     let mut job = job.clone();
-    if job.begin == Begin::Resume {
+    job.begin = job.begin.at(host, &job.output);
+    let resume = job.begin == Begin::Resume;
+    let finished = resume && run::Folder::finished(&job.output)?;
+    apart(&job.data, &job.output)?;
+    if resume {
         take_over_cuts(&job.output, &mut job.stages)?;
     }
     let job = &job;
@@ -130,7 +132,6 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
     job.stages.iter().try_for_each(|stage| stage.suits(&architecture, &classes))?;
-    let resume = job.begin == Begin::Resume;
     if !resume {
         job.stages.iter().try_for_each(|stage| stage.unfreezes(&architecture))?;
     }

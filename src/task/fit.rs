@@ -9,12 +9,10 @@ use super::evaluate::{Which, test};
 use super::output::{self, apart};
 use super::remarks::{few_steps, idle, unvalidated, unweighted};
 use super::report::{self, Judged, Material};
-use super::resume::{Job, take_over_cuts};
-use super::run::{
-    Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig, nothing_left, told,
-};
+use super::resume::{Job, conclude, take_over_cuts};
+use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig, told};
 use super::stage::{Seen, Stages, ended_with};
-use super::{Host, limits};
+use super::{Host, Reading, limits};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::report::Outcome;
@@ -83,7 +81,8 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     job.validate()?;
     host.introduce();
     output::folder(&job.output)?;
-    let resume = job.begin == Begin::Resume;
+    let begin = job.begin.at(host, &job.output);
+    let resume = begin == Begin::Resume;
     let finished = resume && Folder::finished(&job.output)?;
     apart(&job.features, &job.output)?;
     let mut stage = job.stage.clone();
@@ -105,7 +104,9 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let mut config = settings(host, job, (&extracted, &base.sha256), &stage)?;
     if finished {
         Folder::at(&job.output).same(host, &config)?;
-        let (text, value) = nothing_left(&job.output);
+        // Features need no reading of pictures.
+        let reading = Reading { strict: false, cache: None, chosen: false };
+        let (text, value) = conclude(host, &job.output, None, reading)?;
         return host.result(&text, &value);
     }
     let mut network = base.network(host, architecture, Some(job.head.seed))?;
@@ -117,7 +118,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         few_steps(host, one, job.head.batch, samples_of[0]);
         unweighted(host, one, classes, extracted.train.labels());
     }
-    let folder = Folder::begin(host, &job.output, job.begin, &config)?;
+    let folder = Folder::begin(host, &job.output, begin, &config)?;
 
     let train = samples(&extracted.train)?;
     let validation = extracted.validation.as_ref().map(samples).transpose()?;

@@ -67,17 +67,16 @@ pub fn decode(
     }
     // In containers there is often a home that cannot be written.
     if let Some(Err(error)) = cache.filter(|_| !reading.chosen).map(files::require_room) {
-        host.say(format_args!(
-            "note: decoded pictures stay in memory, since there is no cache: {}",
-            error.line()
-        ));
+        uncached(host, name, &error);
         cache = None;
     }
     let want = Want { size: Size { h: size[0], w: size[1] }, resize, cache, strict: reading.strict };
-    if want.cache.is_none()
-        && let Some(room) = cpu::room()
-    {
-        in_memory(name, folder.len() as u64 * want.size.bytes() as u64, room)?;
+    let fits = || match cpu::room() {
+        Some(room) => in_memory(name, folder.len() as u64 * want.size.bytes() as u64, room),
+        None => Ok(()),
+    };
+    if cache.is_none() {
+        fits()?;
     }
     // Of those that the cache does not have: they take the time.
     let progress = OnceCell::new();
@@ -85,7 +84,17 @@ pub fn decode(
         let progress = progress.get_or_init(|| host.progress(&format!("decoding {name}"), all, "pictures"));
         progress.set(done as u64);
     };
-    let pictures = Pictures::load(folder, &want, &watch, interrupt::flag());
+    let mut pictures = Pictures::load(folder, &want, &watch, interrupt::flag());
+    // A disk that is full, or a quota that is used up, is that of the cache: what cannot be read of the data is skipped.
+    if let Err(error) = &pictures
+        && error.kind() == Kind::Io
+        && cache.is_some()
+        && !reading.chosen
+    {
+        uncached(host, name, error);
+        fits()?;
+        pictures = Pictures::load(folder, &Want { cache: None, ..want }, &watch, interrupt::flag());
+    }
     let pictures = pictures.map_err(|error| stopped(error, name, want.cache.is_some()))?;
     let mut counts = vec![0; folder.classes.len()];
     pictures.labels.iter().for_each(|&label| counts[label as usize] += 1);
@@ -131,6 +140,14 @@ pub fn decode(
         }
     }
     Ok(pictures)
+}
+
+/// Says that there is no cache for the split `name`, which nobody asked for by name.
+fn uncached(host: &Host, name: &str, error: &Error) {
+    host.say(format_args!(
+        "note: {name}: decoded pictures stay in memory, since the cache cannot be written: {}",
+        error.line()
+    ));
 }
 
 /// What lies in the folder of the split `name` and is not read, or should perhaps not be.

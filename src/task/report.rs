@@ -135,6 +135,33 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
         output.check()?;
     }
     host.introduce();
+    let (path, text, named) = make(host, job)?;
+    host.result(&format!("report     {}{text}", path.display()), &named)
+}
+
+/// Makes the report of a finished run that was stopped before it had one, if that is so. What goes wrong with it is a
+/// remark, for the run is whole.
+///
+/// # Errors
+/// [`Kind::Interrupted`]; those of [`Run::open`].
+pub(super) fn missing(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) -> Result<()> {
+    if run.join(REPORT).exists() {
+        return Ok(());
+    }
+    let batch = Run::open(run)?.config.training.batch;
+    let job = Report { run: run.to_owned(), data, split: None, batch, reading, output: None, force: false };
+    match make(host, &job) {
+        Ok((path, ..)) => host.say(format_args!("report     {}", path.display())),
+        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+        Err(error) => {
+            host.say(format_args!("note: the run is whole, but its report could not be written: {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the page. Gives where it lies, and what it says, for people and for machines.
+fn make(host: &Host, job: &Report) -> Result<(PathBuf, String, Named)> {
     let run = Run::open(&job.run)?;
     run.remark(host);
     let history = History::load(&job.run.join("history.csv"))?;
@@ -221,7 +248,7 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     let mut network = network.map_or_else(|| run.network(host), Ok)?;
     write(host, &mut network, material, &path)?;
     named.path = Some(files::shown(&path));
-    host.result(&format!("report     {}{text}", path.display()), &named)
+    Ok((path, text, named))
 }
 
 /// Predictions on `data`, pictures or features; none of features without that split.

@@ -4,6 +4,7 @@ use super::course::StageConfig;
 use super::evaluate::adopted;
 use super::finetune::{Measured, measure};
 use super::fit::{self, HeadOptions};
+use super::report;
 use super::run::{Begin, Config, Folder, JOB, Lock, Run, damaged, nothing_left};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, notebook, stage};
 use crate::data::Splits;
@@ -124,24 +125,35 @@ pub fn resume(
     })
 }
 
-/// What is left of a finished run, done and said: the test on the split that its data have, which lie at `data` if they were
-/// moved, if it was stopped before it.
+/// What is left of a finished run, done and said, if it was stopped before it: the test on the split that its data have,
+/// which lie at `data` if they were moved, and the report.
 ///
 /// # Errors
-/// Those of the data and of the test.
+/// Those of the data and of the test; [`Kind::Interrupted`].
 pub(super) fn conclude(
     host: &Host,
     run: &Path,
     data: Option<PathBuf>,
     reading: Reading,
 ) -> Result<(String, Value)> {
+    let measured = untested(host, run, data.clone(), reading.clone())?;
+    report::missing(host, run, data, reading)?;
+    let (text, mut value) = nothing_left(run);
+    let Some(Measured { outcome, skipped }) = measured else { return Ok((text, value)) };
+    let test = if host.json { json!(outcome) } else { Value::Null };
+    (value["test"], value["skipped"]) = (test, json!(skipped));
+    Ok((format!("test\n{}\n{text}", outcome.text()), value))
+}
+
+/// The test of a finished run that was stopped before it; none where there is nothing to test.
+fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) -> Result<Option<Measured>> {
     let file = run.join("run.toml");
     let config = Config::read(&file)?;
     if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
         if let Some(data) = data {
             host.say(format_args!("note: {} was not used: the run needs no more data", data.display()));
         }
-        return Ok(nothing_left(run));
+        return Ok(None);
     }
     let (classes, typed) = (config.network.classes.clone(), data.is_some());
     let mut job = config.job(&file, run.to_owned(), Begin::Resume, reading)?;
@@ -152,7 +164,7 @@ pub(super) fn conclude(
             job.data.display(),
             quoted(run)
         ));
-        return Ok(nothing_left(run));
+        return Ok(None);
     }
     let split = Splits::open(&job.data, job.validation_split, job.head.seed).and_then(|splits| {
         if typed {
@@ -162,20 +174,15 @@ pub(super) fn conclude(
     });
     let split = match split {
         Ok(Some(split)) => split,
-        Ok(None) => return Ok(nothing_left(run)),
+        Ok(None) => return Ok(None),
         Err(error) if typed => return Err(error),
         Err(error) => {
             host.say(format_args!("note: the run was not tested, and cannot be now: {}", error.message()));
-            return Ok(nothing_left(run));
+            return Ok(None);
         }
     };
     let _lock = Lock::take(run)?;
-    let measured = measure(host, &job, &split)?;
-    let (text, mut value) = nothing_left(run);
-    let Some(Measured { outcome, skipped }) = measured else { return Ok((text, value)) };
-    let test = if host.json { json!(outcome) } else { Value::Null };
-    (value["test"], value["skipped"]) = (test, json!(skipped));
-    Ok((format!("test\n{}\n{text}", outcome.text()), value))
+    measure(host, &job, &split)
 }
 
 /// Whether `splits` are what the run learned from and was validated with: its figures are of no others.

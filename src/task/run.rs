@@ -9,8 +9,9 @@ mod remains;
 
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
 pub(super) use config::{FORMAT, damaged};
-pub(super) use lock::{Lock, busy, is_held};
+pub(super) use lock::{Lock, busy, is_held, unlocked};
 pub use opened::{Part, Run, Stopped};
+use remains::FEATURES;
 pub(super) use remains::{DRAWN, FILES};
 
 use super::Host;
@@ -38,6 +39,19 @@ pub enum Begin {
     Over,
     /// Where the run that is there was stopped.
     Resume,
+}
+
+impl Begin {
+    /// The same for the folder at `path`: where no run was begun there is none to go on with, and one begins. So one command
+    /// does for a batch system that starts it again and again.
+    pub(super) fn at(self, host: &Host, path: &Path) -> Self {
+        let none = ["run.toml", JOB, CHECKPOINT].iter().all(|name| !path.join(name).exists());
+        if self == Self::Resume && none {
+            host.say(format_args!("note: there is no run in {} to go on with, so it begins", path.display()));
+            return Self::New;
+        }
+        self
+    }
 }
 
 /// A folder that a run is written to.
@@ -122,11 +136,21 @@ impl Folder {
             }
             Begin::New => folder.nothing_lost()?,
             // What is there goes when there is something to put in its place: `take_over`.
-            Begin::Over => folder.over.set(finished || stopped || folder.join(JOB).exists()),
+            Begin::Over => {
+                folder.over.set(finished || stopped || folder.join(JOB).exists());
+                // What will be put there must find its place when the run that is there has gone.
+                let features = folder.join(FEATURES);
+                if features.exists() {
+                    files::require_room(&features)?;
+                }
+            }
         }
         files::create_dir(path)?;
         if folder.lock.is_none() {
             folder.lock = Lock::take(path)?;
+        }
+        if folder.lock.is_none() {
+            unlocked(host, path);
         }
         folder.remove_remains()?;
         if !folder.over.get() {

@@ -308,6 +308,38 @@ fn remains_beside_a_finished_run_are_cleared_away() {
     }
 }
 
+/// One command that a batch system starts again and again: it begins, goes on, and has nothing left to do.
+#[test]
+fn with_resume_a_run_begins_where_there_is_none_and_gets_the_report_that_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
+    let begin = job("run", &["--resume"]);
+    let (_, said) = succeeds(&here, &begin);
+    assert!(said.contains("there is no run in run to go on with, so it begins"), "{said}");
+    let whole = names(&here.join("run"));
+    for name in ["report.html", "curves.png"] {
+        fs::remove_file(here.join("run").join(name)).unwrap();
+    }
+    let (text, said) = succeeds(&here, &begin);
+    assert!(text.contains("is finished") && said.contains("report     run"), "{text}{said}");
+    assert_eq!(names(&here.join("run")), whole);
+    // So it is with `resume`, and of features.
+    succeeds(&here, &["extract", "data", "-o", "features", "--size", "32"]);
+    let fit = ["fit", "features", "-o", "fitted", "--epochs", "1", "--units", "4", "--resume"];
+    succeeds(&here, &fit);
+    for command in [&fit[..], &["resume", "fitted"]] {
+        fs::remove_file(here.join("fitted/report.html")).unwrap();
+        succeeds(&here, command);
+        assert!(here.join("fitted/report.html").exists(), "{command:?}");
+    }
+    // Files of somebody else's are none of a run's.
+    fs::create_dir(here.join("mine")).unwrap();
+    fs::write(here.join("mine/history.csv"), "mine").unwrap();
+    let error = fails(&here, &job("mine", &["--resume"]), 2);
+    assert!(error.contains("mine holds files that a run would write over"), "{error}");
+}
+
 #[test]
 fn another_job_other_pictures_and_no_run_are_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -320,8 +352,6 @@ fn another_job_other_pictures_and_no_run_are_refused() {
     assert!(error.contains("run holds another job than this"), "{error}");
     assert!(error.contains("seed = 1 there, seed = 2 here"), "{error}");
     assert!(error.contains("vgg-ft resume run"), "{error}");
-    let error = fails(&here, &["finetune", "data", "-o", "none", "--resume"], 2);
-    assert!(error.contains("none holds no run to go on with"), "{error}");
     let error = fails(&here, &["resume", "data"], 2);
     assert!(error.contains("data holds no run to go on with"), "{error}");
     // It can be asked as far as it is: the weights are those of the checkpoint.

@@ -1,3 +1,4 @@
+use super::header::LONGEST;
 use super::*;
 use crate::device::Precision;
 

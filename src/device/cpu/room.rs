@@ -1,5 +1,6 @@
-//! How much memory this process can still get: what the kernel counts as available, and the limits of
-//! the control groups that it runs in (a container's, a batch system's), with the swap that goes with either.
+//! How much memory this process can still get: what the kernel counts as available, the limits of
+//! the control groups that it runs in (a container's, a batch system's), with the swap that goes with either, and its own
+//! limit of addresses (`ulimit -v`).
 //!
 //! In: the files of Linux. Out: a [`Capacity`], or nothing where there are no such files: on other systems nobody asks,
 //! and work that is too large ends as the system ends it.
@@ -10,7 +11,33 @@ use std::path::Path;
 
 /// What can still be had, and what there is.
 pub fn room() -> Option<Capacity> {
-    below(Path::new("/"))
+    let room = below(Path::new("/"))?;
+    Some(match addresses() {
+        Some(limit) => Capacity { free: room.free.min(limit.free), total: room.total.min(limit.total) },
+        None => room,
+    })
+}
+
+/// What is left of the addresses that this process may have, if there is a limit.
+#[cfg(target_os = "linux")]
+fn addresses() -> Option<Capacity> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes a struct of two numbers.
+    let asked = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+    if asked != 0 || limit.rlim_cur == libc::RLIM_INFINITY {
+        return None;
+    }
+    // The first number of statm: pages of addresses that are taken.
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').next()?.parse().ok()?;
+    // SAFETY: asks for a number.
+    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+    Some(Capacity { free: limit.rlim_cur.saturating_sub(pages * page), total: limit.rlim_cur })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn addresses() -> Option<Capacity> {
+    None
 }
 
 /// As if `root` were the root folder.

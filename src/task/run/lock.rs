@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, is_at};
+use crate::task::Host;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -46,6 +47,14 @@ impl Lock {
         }
         Err(busy(path))
     }
+}
+
+/// Says that nothing keeps other processes from writing to `path`.
+pub(in crate::task) fn unlocked(host: &Host, path: &Path) {
+    host.say(format_args!(
+        "note: the file system of {} has no locks: see that no other vgg-ft writes there",
+        path.display()
+    ));
 }
 
 /// That another process has the folder at `path`.

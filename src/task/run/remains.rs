@@ -10,7 +10,7 @@ use crate::interrupt;
 use crate::report::tensorboard;
 use std::path::{Path, PathBuf};
 
-const FEATURES: &str = "features";
+pub(super) const FEATURES: &str = "features";
 /// Where those of a run lie that is to be written over another, until that one goes.
 const NEW_FEATURES: &str = "features.new";
 /// All files that are written into a run's folder, beside its lock while it is written; its folders are `features`, until a
