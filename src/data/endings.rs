@@ -36,7 +36,7 @@ impl Endings {
         self.listed(|_| true)
     }
 
-    /// The same of pictures in formats that are not read.
+    /// "3 .heic": of these the pictures in formats that are not read.
     pub fn pictures(&self) -> Option<String> {
         self.listed(|ending| PICTURES.contains(&ending))
     }

@@ -72,7 +72,7 @@ impl Resize {
         matches!(self, Self::UprightNearest | Self::UprightBilinear)
     }
 
-    /// The same with pictures turned first.
+    /// This way, with pictures turned first as their EXIF orientation says.
     #[must_use]
     pub fn upright(self) -> Self {
         match self.filter() {

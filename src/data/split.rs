@@ -47,7 +47,7 @@ impl Splits {
         Self::read(data, validation_split, seed, require_two_classes)
     }
 
-    /// The same of pictures that a classifier is judged on: they may all be of one class.
+    /// [`Splits::open`] of pictures that a classifier is judged on: they may all be of one class.
     ///
     /// # Errors
     /// As [`Splits::open`], but for the number of classes.

@@ -15,16 +15,14 @@ use std::ops::{Add, AddAssign};
 pub struct Cost {
     /// Floating-point operations.
     pub flops: u64,
-    /// Bytes that must be read.
-    pub bytes_read: u64,
-    /// Bytes that must be written.
-    pub bytes_written: u64,
+    /// Bytes that must be read or written.
+    pub bytes: u64,
 }
 
 impl Cost {
     /// `flops`, with `read` read once and `written` written once.
     pub fn of<const R: usize, const W: usize>(flops: u64, read: [&Buffer; R], written: [&Buffer; W]) -> Self {
-        Self { flops, bytes_read: bytes(read), bytes_written: bytes(written) }
+        Self { flops, bytes: bytes(read) + bytes(written) }
     }
 
     /// The plain RMSprop's step of a weight whose gradient is at hand.
@@ -34,27 +32,12 @@ impl Cost {
 
     /// Without `part`, which is one of it.
     pub fn less(self, part: Self) -> Self {
-        Self {
-            flops: self.flops - part.flops,
-            bytes_read: self.bytes_read - part.bytes_read,
-            bytes_written: self.bytes_written - part.bytes_written,
-        }
+        Self { flops: self.flops - part.flops, bytes: self.bytes - part.bytes }
     }
 
-    /// Read and written together.
-    pub fn bytes(&self) -> u64 {
-        self.bytes_read + self.bytes_written
-    }
-
-    /// The same with an operand that is only there at times, written.
-    fn and(mut self, written: Option<&Buffer>) -> Self {
-        self.bytes_written += bytes(written);
-        self
-    }
-
-    /// The same with an operand that is only there at times, read.
-    fn reading(mut self, read: Option<&Buffer>) -> Self {
-        self.bytes_read += bytes(read);
+    /// The same with an operand that is only there at times.
+    fn and(mut self, operand: Option<&Buffer>) -> Self {
+        self.bytes += bytes(operand);
         self
     }
 }
@@ -63,11 +46,7 @@ impl Add for Cost {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            flops: self.flops + other.flops,
-            bytes_read: self.bytes_read + other.bytes_read,
-            bytes_written: self.bytes_written + other.bytes_written,
-        }
+        Self { flops: self.flops + other.flops, bytes: self.bytes + other.bytes }
     }
 }
 
@@ -98,8 +77,7 @@ fn stepped(each: u64, slot: &Slot<'_>) -> Cost {
     let changed = bytes([&*slot.weight]) + bytes(state.into_iter().flatten().map(|buffer| &**buffer));
     Cost {
         flops: per(each, slot.weight),
-        bytes_read: bytes([slot.gradient]) + changed,
-        bytes_written: changed + bytes(slot.shadow.as_deref()),
+        bytes: bytes([slot.gradient]) + 2 * changed + bytes(slot.shadow.as_deref()),
     }
 }
 
@@ -125,7 +103,7 @@ impl Call<'_> {
                 Cost::of(flops, [*x, first, one, second, other], [&**y])
             }
             Self::Conv2dBackwardInput { geometry, dy, weight, mask, dx } => {
-                Cost::of(2 * geometry.macs(), [dy, weight], [dx]).reading(*mask)
+                Cost::of(2 * geometry.macs(), [dy, weight], [dx]).and(*mask)
             }
             Self::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias } => {
                 Cost::of(2 * geometry.macs(), [x, dy], [dweight]).and(dbias.as_deref())
@@ -133,7 +111,7 @@ impl Call<'_> {
             Self::BiasBackward { dy, dbias, .. } => Cost::of(per(1, dy), [dy], [dbias]),
             Self::Maxpool2dForward { x, y, winner, .. } => Cost::of(0, [x], [y]).and(winner.as_deref()),
             Self::Maxpool2dBackward { dy, winner, mask, dx, .. } => {
-                Cost::of(0, [dy, winner], [dx]).reading(*mask)
+                Cost::of(0, [dy, winner], [dx]).and(*mask)
             }
             Self::DenseForward { geometry, x, weight, bias, y, .. } => {
                 Cost::of(2 * geometry.macs(), [x, weight, bias], [y])
@@ -149,15 +127,11 @@ impl Call<'_> {
             Self::Dropout { x, y, .. } => Cost::of(per(1, y), [x], [y]),
             // Of a row: e^-|z|, its logarithm, the product, two sums; the quotient and the mean.
             Self::SigmoidCrossEntropy { logits, targets, weights, outcome, dlogits, .. } => {
-                Cost::of(per(9, logits), [logits, targets], [outcome])
-                    .and(dlogits.as_deref())
-                    .reading(*weights)
+                Cost::of(per(9, logits), [logits, targets], [outcome]).and(dlogits.as_deref()).and(*weights)
             }
             // Of a logit: the difference, the exponential, the sum, the quotient, the mean.
             Self::SoftmaxCrossEntropy { logits, labels, weights, outcome, dlogits, .. } => {
-                Cost::of(per(5, logits), [logits, labels], [outcome])
-                    .and(dlogits.as_deref())
-                    .reading(*weights)
+                Cost::of(per(5, logits), [logits, labels], [outcome]).and(dlogits.as_deref()).and(*weights)
             }
             Self::Sigmoid { x, y } => Cost::of(per(3, y), [x], [y]),
             Self::Softmax { x, y, .. } => Cost::of(per(4, y), [x], [y]),
@@ -168,7 +142,7 @@ impl Call<'_> {
             // A place, four neighbours weighed, the rule; of the pictures only those that are asked for.
             Self::Augment { geometry, indices, transforms, y, .. } => {
                 let mut cost = Cost::of(per(20, y), [indices, transforms], [y]);
-                cost.bytes_read += (geometry.n * geometry.h * geometry.w * 3) as u64;
+                cost.bytes += (geometry.n * geometry.h * geometry.w * 3) as u64;
                 cost
             }
             Self::DenseRmspropStep { geometry, x, dy, velocity, weight, .. } => {
@@ -183,7 +157,7 @@ impl Call<'_> {
                 Cost::of(per(1, gradient), [scaling, gradient], [gradient])
             }
             Self::CheckGradients { gradients, scaling } => {
-                Cost { bytes_read: bytes(gradients.iter().copied()), ..Cost::of(0, [], [scaling]) }
+                Cost::of(0, [], [scaling]) + Cost { flops: 0, bytes: bytes(gradients.iter().copied()) }
             }
             Self::UpdateLossScale { scaling, .. } => Cost::of(0, [scaling], [scaling]),
             Self::Add { x, into } => Cost::of(per(1, x), [x, into], [into]),
@@ -208,17 +182,16 @@ mod tests {
         let y = &mut f32(20 * 81 * 512);
         let cost = Call::Conv2dForward { geometry, x, weight, bias, relu: true, y }.cost();
         assert_eq!(cost.flops, 2 * 20 * 191_102_976);
-        assert_eq!(cost.bytes_read, 4 * (20 * 81 * 512 + 9 * 512 * 512 + 512));
-        assert_eq!(cost.bytes_written, 4 * 20 * 81 * 512);
+        assert_eq!(cost.bytes, 4 * (20 * 81 * 512 + 9 * 512 * 512 + 512) + 4 * 20 * 81 * 512);
         // What is not there costs nothing; four winners to a byte.
         let geometry = Pool2d { n: 1, h: 4, w: 4, c: 3 };
         let (x, y, winner) = (&f32(48), &mut f32(12), &mut cpu.alloc(Dtype::U8, 3).unwrap());
         let cost = Call::Maxpool2dForward { geometry, x, y, winner: None }.cost();
-        assert_eq!((cost.bytes_read, cost.bytes_written), (192, 48));
+        assert_eq!(cost.bytes, 192 + 48);
         let cost = Call::Maxpool2dForward { geometry, x, y, winner: Some(winner) }.cost();
-        assert_eq!((cost.flops, cost.bytes()), (0, 192 + 48 + 3));
+        assert_eq!((cost.flops, cost.bytes), (0, 192 + 48 + 3));
         // In place is read and written.
         let cost = Call::Add { x: bias, into: &mut f32(512) }.cost();
-        assert_eq!(cost, Cost { flops: 512, bytes_read: 4096, bytes_written: 2048 });
+        assert_eq!(cost, Cost { flops: 512, bytes: 4096 + 2048 });
     }
 }

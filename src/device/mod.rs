@@ -160,6 +160,11 @@ pub trait Device: Send + Sync {
         Ok(None)
     }
 
+    /// Whether it runs a card's kernels without a card, to look closely at them: time says nothing there.
+    fn is_simulated(&self) -> bool {
+        false
+    }
+
     /// Of a device of kernels its compute capability (90 for 9.0) and the convolutions that it takes, never `auto`:
     /// with the precision they say what it allocates.
     fn kernels(&self) -> Option<(u32, Kernels)> {

@@ -28,7 +28,7 @@ pub enum Precision {
     /// Activations of the base, their gradients and a copy of the convolutions' weights are bf16 (7 bits behind the
     /// point), multiplied on tensor cores.
     Bf16,
-    /// The same in f16: 10 bits behind the point, but nothing beyond 65504 and little below 6e-5, so that training
+    /// As [`Precision::Bf16`] in f16: 10 bits behind the point, but nothing beyond 65504 and little below 6e-5, so that training
     /// scales its loss ([`LossScale`](super::LossScale)). For cards that have no bf16.
     F16,
 }
@@ -72,7 +72,7 @@ impl Precision {
         self == Self::F32 || capability >= self.oldest()
     }
 
-    /// The same with the reason.
+    /// [`Precision::runs_on`], with the reason if it does not.
     ///
     /// # Errors
     /// [`Kind::Usage`] when it cannot.

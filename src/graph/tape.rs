@@ -74,7 +74,7 @@ impl<'d> Tape<'d> {
         Self { id, device, mode, label, nodes, scaling: None, misuse: Cell::new(None) }
     }
 
-    /// The same, whose losses are multiplied by a [`LossScale`](crate::device::LossScale) on the way back.
+    /// This tape with losses whose gradients are multiplied by a [`LossScale`](crate::device::LossScale), or none.
     #[must_use]
     pub fn scaled(self, scaling: Option<Rc<Buffer>>) -> Self {
         Self { scaling, ..self }
@@ -115,7 +115,7 @@ impl<'d> Tape<'d> {
         self.parameter_in(index, parameter, wanted)
     }
 
-    /// The same in the format `wanted`, where it has that, else in f32.
+    /// [`Tape::parameter`] in the format `wanted`, where the parameter has that, else in f32.
     pub fn parameter_in(&self, index: usize, parameter: &Parameter, wanted: Dtype) -> Tensor {
         let learns = parameter.learns && self.mode == Mode::Training;
         let node = learns.then(|| (self.id, self.leaf(index, parameter)));
@@ -142,7 +142,7 @@ impl<'d> Tape<'d> {
         y
     }
 
-    /// The same of an op that [`Tape::backward`] may begin at: the `gradients` of the loss with respect to its inputs are
+    /// [`Tape::record`] of an op that [`Tape::backward`] may begin at: the `gradients` of the loss with respect to its inputs are
     /// known, one for each that learns.
     pub fn record_loss<const N: usize>(
         &self,

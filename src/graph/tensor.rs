@@ -111,7 +111,7 @@ impl Parameter {
         Ok(Self { name, learns: true, shape, value: Rc::new(value), shadow: None })
     }
 
-    /// The same, which the ops read in the format that the device keeps activations in. Where that is not f32, a copy
+    /// This parameter, read by the ops in the format that the device keeps activations in. Where that is not f32, a copy
     /// beside the value, its shadow, follows every change; the value is what learns and what is saved.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ impl Affine {
         })
     }
 
-    /// The same from `dz`.
+    /// The gradients of the inputs from `dz`, that of the sum before the ReLU.
     pub fn back_from_sum(self, device: &dyn Device, dz: Buffer) -> Result<Vec<Option<Flow>>> {
         let dbias = self.bias.map(|[rows, channels]| dbias(device, rows, channels, &dz)).transpose()?;
         let dx = self.x.map(|dx| dx(device, &dz)).transpose()?;

@@ -212,7 +212,7 @@ fn launched(seconds: f64, line: Line) -> Launched {
         block: line.block,
         tiles: line.tiles,
         waves: line.waves,
-        bytes: line.cost.bytes(),
+        bytes: line.cost.bytes,
         flops: line.cost.flops,
         microseconds: seconds * 1e6,
         bound: line.bound.name(),

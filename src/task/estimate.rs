@@ -80,8 +80,12 @@ struct Place {
 /// What runs at once.
 #[derive(Clone)]
 enum Step {
-    /// Samples enter at the first layer, all from the second on learns; [`Keeps::batches`].
-    Training(usize, usize, usize),
+    /// Samples enter at the layer `enters`, all from the layer `from` on learns; `batches` as [`Keeps::batches`].
+    Training {
+        enters: usize,
+        from: usize,
+        batches: usize,
+    },
     Inference(Range<usize>),
 }
 
@@ -124,10 +128,10 @@ impl Place {
 
     fn record(&self, net: &Architecture, step: &Step, batch: usize) -> Result<Record> {
         match step.clone() {
-            Step::Training(enters, from, 0) => {
+            Step::Training { enters, from, batches: 0 } => {
                 plan::training(self.on, net, enters, Trainable { from }, batch)
             }
-            Step::Training(enters, from, batches) => {
+            Step::Training { enters, from, batches } => {
                 plan::gathering(self.on, net, enters, Trainable { from }, (batch, batches))
             }
             Step::Inference(range) => plan::inference(self.on, net, range, batch),
@@ -141,7 +145,7 @@ impl Place {
             Ok(one) => without_scratch(Memory::of(&one)),
             Err(_) => {
                 let (enters, learns) = match step {
-                    Step::Training(enters, from, _) => (*enters, net.parameters_from(*from)),
+                    Step::Training { enters, from, .. } => (*enters, net.parameters_from(*from)),
                     Step::Inference(range) => (range.start, 0),
                 };
                 let base = Step::Inference(enters..enters.max(net.base()));
@@ -168,7 +172,7 @@ fn without_scratch(mut memory: Memory) -> Memory {
 /// weights stay (`again`), else one layer's at a time; and for layers that learn as many of the gradient's sums.
 fn points(net: &Architecture, step: &Step, again: bool) -> u64 {
     let (layers, learns) = match step {
-        Step::Training(enters, from, _) => (*enters..net.layers().len(), *from),
+        Step::Training { enters, from, .. } => (*enters..net.layers().len(), *from),
         Step::Inference(range) => (range.clone(), usize::MAX),
     };
     let (mut kept, mut passing, mut gradient) = (0, 0, 0);
@@ -248,7 +252,7 @@ impl Estimate<'_> {
             let enters = |from: usize| if augmented { 0 } else { from };
             parts.push((
                 "training the classifier".into(),
-                Step::Training(enters(base), base, keeps.batches),
+                Step::Training { enters: enters(base), from: base, batches: keeps.batches },
                 batch,
             ));
             if checked > 0 {
@@ -256,7 +260,8 @@ impl Estimate<'_> {
             }
             if boundary < base {
                 let name = &net.layers()[boundary].name;
-                let step = Step::Training(enters(boundary), boundary, keeps.batches);
+                let step =
+                    Step::Training { enters: enters(boundary), from: boundary, batches: keeps.batches };
                 parts.push((format!("training from {name} on"), step, batch));
                 let many = if boundary == 0 { self.batch } else { many(boundary) };
                 if checked > 0 {
@@ -274,7 +279,7 @@ impl Estimate<'_> {
                 memory.peak = memory.peak.saturating_add(bytes);
                 *memory.at_peak.entry((Purpose::Scratch, String::new())).or_default() += bytes;
             }
-            if let (Step::Training(_, from, _), Some(Learning { keeps, .. })) = (&step, self.training) {
+            if let (Step::Training { from, .. }, Some(Learning { keeps, .. })) = (&step, self.training) {
                 let bytes = 4 * net.parameters_from(*from) * keeps.states as u64;
                 memory.peak += bytes;
                 *memory.at_peak.entry((Purpose::Optimizer, String::new())).or_default() += bytes;

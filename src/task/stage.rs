@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use crate::model::{Network, Trainable};
 use crate::report::counted;
-use crate::train::{Checkpoint, Epoch, Fit, History, Position, Samples, Stopping};
+use crate::train::{Checkpoint, Clock, Epoch, Fit, History, Position, Samples, Stopping};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -76,8 +76,8 @@ pub struct Stages<'a> {
     listings: [Listing; 2],
     /// The folder that both lie in, where the second is a share of it.
     parted: Option<PathBuf>,
-    /// Since when this process works on the job, and how long others did before.
-    clock: (Instant, f64),
+    /// Of the job.
+    clock: Clock,
     /// All epochs so far.
     pub history: History,
 }
@@ -109,7 +109,7 @@ impl<'a> Stages<'a> {
         }
         let moment = resumed.as_ref().map(|(_, moment)| moment);
         let history = moment.map(|moment| moment.history.clone()).unwrap_or_default();
-        let clock = (began, moment.map_or(0.0, |moment| moment.seconds));
+        let clock = Clock::new(began, moment.map_or(0.0, |moment| moment.seconds));
         Ok(Self {
             host,
             folder,
@@ -151,7 +151,7 @@ impl<'a> Stages<'a> {
 
     /// Wall-clock time of the job until now.
     pub fn seconds(&self) -> f64 {
-        self.clock.1 + self.clock.0.elapsed().as_secs_f64()
+        self.clock.seconds()
     }
 
     /// Runs stage `index`, or what is left of it.

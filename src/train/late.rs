@@ -26,7 +26,7 @@ impl<'d> Late<'d> {
         Self { device, steps, loss: None }
     }
 
-    /// In words.
+    /// "training, epoch 2, step 7 of 100", for errors.
     pub fn place(&self, At { epoch, within }: At) -> String {
         format!("training, epoch {epoch}, step {within} of {}", self.steps)
     }

@@ -3,6 +3,7 @@
 //! In: a network, samples, the optimizer's numbers. Out: the network with other weights, and a history; scores, maps.
 
 mod checkpoint;
+mod clock;
 mod course;
 mod evaluate;
 mod fit;
@@ -21,6 +22,7 @@ mod stopping;
 mod views;
 
 pub use checkpoint::{Best, Checkpoint};
+pub use clock::Clock;
 pub use course::{Course, Cut, LossOptions};
 pub use evaluate::{Judged, Score, Targets, forward, judge, predict};
 pub use fit::Fit;

@@ -40,7 +40,9 @@ impl<'a> PictureSamples<'a> {
     pub fn new(device: &dyn Device, pictures: &'a Pictures, rule: Normalize, needed: u64) -> Result<Self> {
         let bytes = pictures.len() as u64 * pictures.size.bytes() as u64;
         let name = device.describe().name;
-        let why_not = why_not(&name, bytes, needed, [device.memory()?, cpu::room()]);
+        let rooms = [device.memory()?, cpu::room()];
+        // The emulator does as a card does; its memory is this computer's, which it does not count.
+        let why_not = if device.is_simulated() { None } else { why_not(&name, bytes, needed, rooms) };
         let place = match why_not {
             Some(why) => Place::Handed(why),
             None => {
@@ -134,8 +136,7 @@ impl fmt::Display for PictureSamples<'_> {
 /// if it has some of its own, and this computer's.
 fn why_not(name: &str, bytes: u64, needed: u64, [device, here]: [Option<Capacity>; 2]) -> Option<String> {
     let Some(memory) = device else {
-        // The emulator does as a card does; its memory is this computer's, which it does not count.
-        return (name != "emulator").then(|| format!("{name} reads them where they are"));
+        return Some(format!("{name} reads them where they are"));
     };
     if bytes > memory.free / SHARE {
         return Some(format!("more than a quarter of the {} that {name} has free", megabytes(memory.free)));
@@ -178,7 +179,6 @@ mod tests {
         }
         // Where nobody knows of this computer's memory, it is tried.
         assert_eq!(why("cuda:0", 100, 300, [room(400), None]), "");
-        assert_eq!(why("emulator", 1 << 40, 0, [None, room(1)]), "");
         assert_eq!(why("cpu", 1, 0, [None, room(1000)]), "cpu reads them where they are");
     }
 }

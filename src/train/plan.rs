@@ -79,7 +79,7 @@ pub fn training(
     steps(on, architecture, from, trainable, (batch, 0))
 }
 
-/// The same where all gradients wait for the end of the backward pass, since the rule does not use them
+/// [`training`] where all gradients wait for the end of the backward pass, since the rule does not use them
 /// [at once](super::optimizer::uses_at_once), or are summed over several `batches`, of which two are planned.
 ///
 /// # Errors

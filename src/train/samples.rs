@@ -21,7 +21,7 @@ pub trait Samples {
     /// The device's errors.
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor>;
 
-    /// The same for a batch of training, which may see the samples changed, in a way of its own for every `draw`.
+    /// [`Samples::batch`] to train on, which may see the samples changed, in a way of its own for every `draw`.
     ///
     /// # Errors
     /// The device's errors.

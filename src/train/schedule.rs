@@ -15,7 +15,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// The same throughout.
+    /// One rate for the whole stage.
     #[default]
     Constant,
     /// Times `factor` after every `every` epochs.

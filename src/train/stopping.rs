@@ -38,7 +38,7 @@ impl Monitor {
         }
     }
 
-    /// The same, turned so that smaller is better.
+    /// What an epoch is compared by: smaller is better.
     pub fn cost(self, epoch: &Epoch) -> f64 {
         match self {
             Self::ValLoss => self.figure(epoch),

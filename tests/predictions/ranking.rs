@@ -171,7 +171,7 @@ fn launches(search: &Search, g: Conv2d, choice: &Choice) -> Vec<Launch> {
         if weight { 4 * g.weight().len() } else { bytes * pixels * across } / if pooled { 4 } else { 1 };
     let read = bytes * (pixels * deep + if weight { pixels * g.c_out } else { g.weight().len() })
         + if search.entry.ends_with("input") { written } else { 0 };
-    let cost = Cost { flops: 2 * g.macs(), bytes_read: read as u64, bytes_written: written as u64 };
+    let cost = Cost { flops: 2 * g.macs(), bytes: (read + written) as u64 };
     let launch = |name: String, grid: [usize; 3], threads: u32, shared: usize, args: Vec<Arg>, cost: Cost| {
         let entry = find(&name, 90).unwrap_or_else(|| panic!("{name} does not ship")).1;
         let grid = grid.map(|axis| axis as u32);
@@ -180,7 +180,7 @@ fn launches(search: &Search, g: Conv2d, choice: &Choice) -> Vec<Launch> {
     let parts_of =
         |numbers: usize| Arg::Pointer { name: "parts", at: Address(0), dtype: Dtype::F32, len: numbers };
     let summed = |name: String, numbers: usize, results: usize| {
-        let cost = Cost { flops: 0, bytes_read: 4 * numbers as u64, bytes_written: written as u64 };
+        let cost = Cost { flops: 0, bytes: (4 * numbers + written) as u64 };
         launch(name, [results.div_ceil(256), 1, 1], 256, 0, vec![], cost)
     };
     if format == "sm90" {

@@ -95,7 +95,7 @@ impl Drawn {
         Some([e, d, f, b, a, c])
     }
 
-    /// The same for the device.
+    /// What was drawn as the device takes it.
     pub fn transform(&self, size: Size) -> Transform {
         let mut out = Transform::IDENTITY;
         if let Some(matrix) = self.matrix(size) {

@@ -111,6 +111,11 @@ pub trait Driver: Send + Sync {
         Ok(None)
     }
 
+    /// Whether there is no card behind it.
+    fn is_simulated(&self) -> bool {
+        false
+    }
+
     /// Which of the known cards runs the kernels, if it is one.
     fn card(&self) -> Option<&'static Card> {
         None

@@ -105,13 +105,15 @@ impl<D: Driver + 'static> Gpu<D> {
         Self { room: lower::Room::of(capability), ..self }
     }
 
-    /// The same device, working in `precision`.
+    /// The same device, working in `precision` by the portable kernels, as those of [`Gpu::with_kernels`] are chosen for
+    /// one precision.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        Self { precision, kernels: Kernels::Portable, held_back: false, ..self }
     }
 
-    /// The same device, with these kernels where there are several: to be said after the precision.
+    /// The same device, with these kernels where there are several, of those for its precision: to be said after
+    /// [`Gpu::with_precision`].
     ///
     /// # Errors
     /// [`Kind::Device`](crate::error::Kind::Device) when the card or its driver cannot run them,
@@ -120,8 +122,8 @@ impl<D: Driver + 'static> Gpu<D> {
         let capability = self.driver.limits().capability;
         let decided = kernels.decide(&self.driver.describe(), capability, self.precision)?;
         let special = |module: &&Module| {
-            let tf32 = module.name.contains("_tf32");
-            let multiplies = tf32 == (self.precision == Precision::Tf32);
+            // Hopper's own for bf16 do not carry it in their names.
+            let multiplies = module.precision().unwrap_or(Precision::Bf16) == self.precision;
             module.is_special() && module.runs_on(capability) && multiplies && !ladder::teaches(module)
         };
         let mut special = module::MODULES.iter().filter(special);
@@ -279,6 +281,10 @@ impl<D: Driver + 'static> Device for Gpu<D> {
 
     fn memory(&self) -> Result<Option<Capacity>> {
         self.driver.memory()
+    }
+
+    fn is_simulated(&self) -> bool {
+        self.driver.is_simulated()
     }
 
     fn kernels(&self) -> Option<(u32, Kernels)> {

@@ -27,7 +27,7 @@ pub enum Naming {
 }
 
 impl Naming {
-    /// In words.
+    /// "torchvision's names", for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Keras => "Keras' names",

@@ -239,7 +239,7 @@ fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Split
     if parts.iter().all(|part| part.state == State::Finished) {
         return Ok(());
     }
-    if host.device.describe().name == "emulator" {
+    if host.device.is_simulated() {
         host.say("time       not estimated: the emulator is for looking closely, not for the whole chapter");
         return Ok(());
     }

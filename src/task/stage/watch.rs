@@ -12,7 +12,9 @@ use crate::task::Host;
 use crate::task::contents::Contents;
 use crate::task::remarks::put_back;
 use crate::task::run::Folder;
-use crate::train::{Best, Checkpoint, Epoch, History, Observer, Optimizer, Position, Score, samples_seen};
+use crate::train::{
+    Best, Checkpoint, Clock, Epoch, History, Observer, Optimizer, Position, Score, samples_seen,
+};
 use std::time::Instant;
 
 /// Prints and keeps what training reports.
@@ -23,7 +25,7 @@ pub(super) struct Watch<'a> {
     /// Samples of training and of validation.
     pub contents: &'a [Contents; 2],
     /// As in [`Stages`](super::Stages).
-    pub clock: (Instant, f64),
+    pub clock: Clock,
     pub epochs: usize,
     pub steps: usize,
     /// The first parameter that may have changed.
@@ -92,7 +94,7 @@ impl Observer for Watch<'_> {
             return Ok(());
         }
         let (stage, samples, position) = (self.stage, self.contents.clone(), position.clone());
-        let seconds = self.clock.1 + self.clock.0.elapsed().as_secs_f64();
+        let seconds = self.clock.seconds();
         let moment = Moment { stage, samples, position, seconds, history: self.history.clone() };
         let state = serde_json::to_string(&moment)
             .map_err(|e| Error::new(Kind::Io, "the checkpoint cannot be written").fact("reason", e))?;

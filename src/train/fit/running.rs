@@ -6,6 +6,7 @@
 use super::Fit;
 use crate::error::{Kind, Result};
 use crate::model::Network;
+use crate::train::Clock;
 use crate::train::evaluate::Score;
 use crate::train::history::Epoch;
 use crate::train::late::Late;
@@ -31,18 +32,6 @@ pub(super) struct Running<'r> {
     enough: bool,
 }
 
-/// The seconds of an epoch, which may have begun in a run that was stopped.
-pub(super) struct Clock {
-    began: Instant,
-    before: f64,
-}
-
-impl Clock {
-    fn seconds(&self) -> f64 {
-        self.before + self.began.elapsed().as_secs_f64()
-    }
-}
-
 impl<'r> Running<'r> {
     pub fn new(
         fit: &'r Fit<'r>,
@@ -65,7 +54,7 @@ impl<'r> Running<'r> {
 
     /// The clock of the epoch that is next.
     pub fn clock(&self) -> Clock {
-        Clock { began: Instant::now(), before: self.position.seconds }
+        Clock::new(Instant::now(), self.position.seconds)
     }
 
     /// Does what a kill may have left undone after an epoch's moment was kept: its weights, if they are the best, and the

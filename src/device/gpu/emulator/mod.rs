@@ -340,6 +340,10 @@ fn run(grid: &Grid<'_>, workers: usize) -> std::result::Result<Statistics, Box<F
 }
 
 impl Driver for Emulator {
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> Description {
         let threads = self.threads.current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };

@@ -246,8 +246,7 @@ impl<'a> Site<'a> {
             (None, Some(last)) => {
                 self.last = None;
                 let parts = args.iter().filter(|arg| matches!(arg.name(), "parts" | "biases"));
-                let bytes_read = last.bytes_read + parts.map(Arg::buffer_bytes).sum::<u64>();
-                Cost { bytes_read, ..last }
+                Cost { bytes: last.bytes + parts.map(Arg::buffer_bytes).sum::<u64>(), ..last }
             }
             (None, None) => own_bytes(&args),
         };
@@ -297,9 +296,7 @@ impl<'a> Site<'a> {
     }
 }
 
-/// Of a launch that ends a sum, or counts for itself: its last argument is the result, the others are read.
+/// Of a launch that ends a sum, or counts for itself: every buffer once, read or written.
 fn own_bytes(args: &[Arg]) -> Cost {
-    let written = args.last().map_or(0, Arg::buffer_bytes);
-    let all: u64 = args.iter().map(Arg::buffer_bytes).sum();
-    Cost { flops: 0, bytes_read: all - written, bytes_written: written }
+    Cost { flops: 0, bytes: args.iter().map(Arg::buffer_bytes).sum() }
 }

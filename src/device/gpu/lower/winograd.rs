@@ -147,15 +147,9 @@ impl Tiles {
         let maps =
             args.iter().filter(|arg| matches!(arg.name(), "x" | "y" | "dy" | "dx" | "mask" | "winner"));
         let maps: u64 = maps.map(Arg::buffer_bytes).sum();
-        let masks = args.iter().filter(|arg| arg.name() == "mask").map(Arg::buffer_bytes).sum::<u64>();
         let part = |bytes: u64| bytes / self.all() as u64 * chunk.len() as u64;
         site.line(&self.form.entry(step), chunk.len() * channels, args)?;
-        let reads = matches!(step, "input" | "gradient");
-        site.count(|cost| {
-            let points = cost.bytes() - maps;
-            (cost.bytes_read, cost.bytes_written) =
-                if reads { (part(maps), points) } else { (points + part(masks), part(maps - masks)) };
-        });
+        site.count(|cost| cost.bytes = cost.bytes - maps + part(maps));
         Ok(())
     }
 }

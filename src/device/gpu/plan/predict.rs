@@ -103,7 +103,7 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
     // The parts are written besides what the call must move; what adds them counts them itself.
     let parts = launch.args.iter().filter(|arg| matches!(arg.name(), "parts" | "biases"));
     let parts: u64 = parts.map(Arg::buffer_bytes).sum();
-    let traffic = launch.cost.bytes() + if ends_a_sum || apart { 0 } else { parts };
+    let traffic = launch.cost.bytes + if ends_a_sum || apart { 0 } else { parts };
     let bandwidth = traffic as f64 / card.copy();
     let least = launch.cost.flops as f64 / card.peak_of_convolutions(numbers(launch.entry.name));
     let work = Work::of(launch, card);
@@ -119,7 +119,7 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
     let busy = compute.max(bandwidth) + waits * compute.min(bandwidth);
     // Points are there for the algorithm's sake: another kernel may leave none. Of Winograd's launches the floor is the
     // arithmetic alone.
-    let compulsory = if apart { 0 } else { launch.cost.bytes() - if ends_a_sum { parts } else { 0 } };
+    let compulsory = if apart { 0 } else { launch.cost.bytes - if ends_a_sum { parts } else { 0 } };
     let floor = least.max(compulsory as f64 / card.copy());
     // A sum may end in more than a sum: that was the call's.
     let ends_only = ends_a_sum && launch.cost.flops == 0;

@@ -101,7 +101,7 @@ fn shadows_are_known_by_name_and_format() {
     assert_eq!(p.shadow.map(|at| at != 0)[..4], [false, true, false, false]);
     assert_eq!(p.shadow[1], held[0].at.0);
     // Read twice, written once, and the shadow written.
-    assert_eq!(all[0].cost.bytes(), 3 * 4 * (1 + 301 + 601) + 2 * 301);
+    assert_eq!(all[0].cost.bytes, 3 * 4 * (1 + 301 + 601) + 2 * 301);
 }
 
 #[test]

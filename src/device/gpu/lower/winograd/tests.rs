@@ -96,7 +96,7 @@ fn chunks_change_no_bit_of_a_map() {
     // 36 of what a product of 216 x 80 x 64 takes, three times; in chunks the same maps, weights once more.
     assert_eq!(cost.flops, 3 * 2 * 36 * 216 * 80 * 64);
     assert_eq!(cost.flops, cost_2.flops);
-    assert!(cost_2.bytes() > cost.bytes() && cost_2.bytes() < cost.bytes() * 5 / 4);
+    assert!(cost_2.bytes > cost.bytes && cost_2.bytes < cost.bytes * 5 / 4);
 }
 
 /// A step of so many pictures takes no more than of few: points and their sums come in chunks, and chunks in groups.
