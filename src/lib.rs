@@ -20,7 +20,7 @@
 //! let base = Network::new(device, Architecture::vgg(Variant::Vgg16, [150, 150])?, |_| Source::File(&weights))?;
 //!
 //! let (size, paths) = (Size { h: 150, w: 150 }, vec!["cat.jpg".into()]);
-//! let files = Files { paths, labels: Vec::new(), size, resize: Resize::Nearest };
+//! let files = Files { paths, labels: Vec::new(), size, resize: Resize::NEAREST };
 //! let x = input(device, &files.batch(&[0])?, size, Preprocess::Caffe.rule())?;
 //! let y = forward(device, &base, 0..base.architecture().layers().len(), x)?;
 //! println!("{}: {:?}", y.shape(), device.download_floats(y.buffer())?);

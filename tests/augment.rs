@@ -199,7 +199,7 @@ fn resident_pictures_are_those_that_are_handed_over() {
         }
     }
     let size = Size { h: 18, w: 21 };
-    let want = Want { size, resize: Resize::Nearest, cache: None, strict: true };
+    let want = Want { size, resize: Resize::NEAREST, cache: None, strict: true };
     let folder = Folder::scan(dir.path()).unwrap();
     let pictures = Pictures::load(&folder, &want, &|_, _| {}, &AtomicBool::new(false)).unwrap();
     let augment = Augment { channel_shift: 20.0, brightness: Some([0.5, 1.5]), ..Augment::book() };

@@ -115,7 +115,12 @@ fn help_lists_the_values_of_what_takes_a_few() {
     for (text, option, values) in [
         (&finetune, "--network <NAME>", "vgg11, vgg13, vgg16, vgg19"),
         (&finetune, "--preprocess <RECIPE>", "notebook, caffe, torch"),
-        (&finetune, "--resize <METHOD>", "nearest, bilinear, upright-nearest, upright-bilinear"),
+        (
+            &finetune,
+            "--resize <METHOD>",
+            "nearest, bilinear, crop-nearest, crop-bilinear, upright-nearest, upright-bilinear, upright-crop-nearest, \
+             upright-crop-bilinear",
+        ),
         (&finetune, "--optimizer <RULE>", "rmsprop, sgd, adamw"),
         (&finetune, "--monitor <FIGURE>", "val_loss, val_accuracy"),
         (&finetune, "--fill <MODE>", "nearest, reflect, wrap, constant"),

@@ -319,7 +319,7 @@ fn the_folders_of_a_split_set_are_found() {
 const SMALL: Size = Size { h: 2, w: 3 };
 
 fn want(cache: Option<&Path>) -> Want<'_> {
-    Want { size: SMALL, resize: Resize::Nearest, cache, strict: false }
+    Want { size: SMALL, resize: Resize::NEAREST, cache, strict: false }
 }
 
 fn load(root: &Path, want: &Want<'_>) -> Result<Pictures> {
@@ -370,6 +370,47 @@ fn runs_that_fill_one_cache_at_a_time_each_have_all_of_theirs() {
     assert_eq!((both.decoded, both.len()), (0, 12));
 }
 
+/// A job that is stopped keeps what it decoded, also where another has written meanwhile.
+#[test]
+fn a_stop_keeps_what_was_decoded_beside_what_another_run_wrote() {
+    let (dir, cache) = (pictures(40), tempfile::tempdir().unwrap());
+    let want = want(Some(cache.path()));
+    let whole = Folder::scan(dir.path()).unwrap();
+    let half = Folder { files: whole.files.iter().skip(1).step_by(2).cloned().collect(), ..whole.clone() };
+    let stop = AtomicBool::new(false);
+    let other = |done: usize, _: usize| {
+        if done == 1 {
+            Pictures::load(&half, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let stopped = Pictures::load(&whole, &want, &other, &stop).err().unwrap();
+    assert_eq!(stopped.kind(), Kind::Interrupted);
+    let after = Pictures::load(&whole, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
+    // Those of the other, and the one before the stop.
+    assert_eq!((after.len(), after.decoded), (80, 80 - 40 - 1));
+}
+
+/// What is changed is decoded again, and the rest is not, whatever it is called.
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_unicode_stay_in_the_cache() {
+    use std::os::unix::ffi::OsStrExt;
+    let (dir, cache) = (pictures(3), tempfile::tempdir().unwrap());
+    let name = std::ffi::OsStr::from_bytes(b"ann\xe9e.png");
+    if fs::copy(dir.path().join("a/0.png"), dir.path().join("a").join(name)).is_err() {
+        skipped!("this file system takes no names that are no Unicode");
+        return;
+    }
+    let want = want(Some(cache.path()));
+    assert_eq!(load(dir.path(), &want).unwrap().decoded, 7);
+    fs::copy(dir.path().join("a/0.png"), dir.path().join("b/more.png")).unwrap();
+    for decoded in [1, 0] {
+        let again = load(dir.path(), &want).unwrap();
+        assert_eq!((again.len(), again.decoded), (8, decoded));
+    }
+}
+
 /// As without a cache.
 fn uncached_levels(folder: &Folder) -> Vec<(PathBuf, u8)> {
     levels(&Pictures::load(folder, &want(None), &|_, _| (), &AtomicBool::new(false)).unwrap())
@@ -394,7 +435,7 @@ fn the_cache_gives_what_memory_gives_and_decodes_once() {
     assert_eq!(different.len(), levels(&memory).iter().map(|(_, level)| level).collect::<HashSet<_>>().len());
 
     // Other sizes and ways live in files of their own.
-    let other = Want { resize: Resize::Bilinear, ..want };
+    let other = Want { resize: Resize::BILINEAR, ..want };
     failure(load(dir.path(), &Want { size: Size::square(0), ..want }), Kind::Usage);
     assert_eq!(load(dir.path(), &other).unwrap().decoded, 10);
     assert_eq!(load(dir.path(), &Want { size: Size::square(4), ..want }).unwrap().decoded, 10);
@@ -445,7 +486,7 @@ fn an_orientation_that_is_not_followed_is_counted() {
     let want = Want { size: Size { h: 33, w: 41 }, ..want(Some(cache.path())) };
     let memory = load(dir.path(), &Want { cache: None, ..want }).unwrap();
     assert_eq!((memory.sideways, memory.decoded), (1, 5));
-    let upright = Want { resize: Resize::UprightNearest, ..want };
+    let upright = Want { resize: Resize::NEAREST.upright(), ..want };
     for decoded in [5, 0] {
         let stored = load(dir.path(), &want).unwrap();
         assert_eq!((stored.sideways, stored.decoded), (1, decoded));
@@ -628,7 +669,7 @@ fn batches_come_from_pictures_and_from_files_alike() {
         paths: (0..folder.len()).map(|i| folder.path(i)).collect(),
         labels: folder.files.iter().map(|f| f.label).collect(),
         size: SMALL,
-        resize: Resize::Nearest,
+        resize: Resize::NEAREST,
     });
     let order = vec![9, 0, 5, 3];
     let a: Vec<Batch> = data::batches(kept, order.clone(), 3).unwrap().collect::<Result<_>>().unwrap();
@@ -638,7 +679,7 @@ fn batches_come_from_pictures_and_from_files_alike() {
     assert_eq!(a[1].pixels, [3; 18]);
 
     let paths = vec![folder.path(0), dir.path().join("a/none.png"), dir.path().join("a")];
-    let files = Arc::new(Files { paths, labels: Vec::new(), size: SMALL, resize: Resize::Nearest });
+    let files = Arc::new(Files { paths, labels: Vec::new(), size: SMALL, resize: Resize::NEAREST });
     let mut lost = data::batches(files.clone(), vec![0, 1], 1).unwrap();
     assert!(lost.next().unwrap().unwrap().labels.is_empty());
     contains_all(&failure(lost.next().unwrap(), Kind::Data), &["a/none.png", "check the path"]);
@@ -662,7 +703,7 @@ fn the_cats_and_dogs_of_the_book() {
 
     let cache = tempfile::tempdir().unwrap();
     // Means that Pillow 11.3 gives for these files.
-    for (resize, expected) in [(Resize::Nearest, 114.845_786), (Resize::Bilinear, 114.849_469)] {
+    for (resize, expected) in [(Resize::NEAREST, 114.845_786), (Resize::BILINEAR, 114.849_469)] {
         let want = Want { size: Size::square(150), resize, cache: Some(cache.path()), strict: true };
         let load = || Pictures::load(train, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
         let start = Instant::now();

@@ -47,7 +47,7 @@ fn features(
         .collect();
     paths.sort();
     let size = Size { h, w };
-    let pixels: Vec<u8> = paths.iter().flat_map(|p| load(p, size, Resize::Nearest).unwrap().pixels).collect();
+    let pixels: Vec<u8> = paths.iter().flat_map(|p| load(p, size, Resize::NEAREST).unwrap().pixels).collect();
     let batch = Batch { indices: (0..paths.len() as u32).collect(), pixels, labels: Vec::new() };
     let architecture = Architecture::vgg(Variant::Vgg16, [h, w]).unwrap();
     let last = architecture.position(layer).unwrap();

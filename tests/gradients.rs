@@ -305,6 +305,16 @@ fn the_way_back_begins_at_a_loss() {
         let error = tape.backward(&y, nobody).unwrap_err();
         assert!(error.to_string().contains("`relu` has no gradient of its own"), "{error}");
         let tape = Tape::new(device, Mode::Training);
+        let leaf = tape.parameter(0, &x);
+        let error = tape.backward(&leaf, nobody).unwrap_err();
+        assert!(error.to_string().contains("`parameter` has no gradient of its own"), "{error}");
+        // A loss is where it begins, and nothing is made of it.
+        let tape = Tape::new(device, Mode::Training);
+        let inner = ending(&tape, &tape.parameter(0, &x)).unwrap();
+        let loss = ending(&tape, &inner.outcome).unwrap();
+        let error = tape.backward(&loss.outcome, nobody).unwrap_err();
+        assert!(error.to_string().contains("something was made of the loss"), "{error}");
+        let tape = Tape::new(device, Mode::Training);
         let loss = ending(&tape, &tape.parameter(0, &x)).unwrap();
         let other = Tape::new(device, Mode::Training);
         ending(&other, &other.parameter(0, &x)).unwrap();

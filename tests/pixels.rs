@@ -33,6 +33,9 @@ struct Resized {
     accumulated: bool,
     nearest: String,
     bilinear: String,
+    /// Of pictures that are cut to the shape of the target, where that makes a difference.
+    crop_nearest: Option<String>,
+    crop_bilinear: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -89,16 +92,26 @@ fn resizing_is_pillows_bit_for_bit() {
     let entries = index().resize;
     // Else the closed form of NEAREST would pass as well.
     assert!(entries.iter().any(|entry| entry.accumulated));
+    let mut cropped = 0;
     for entry in entries {
         let source = decode(&entry.source);
         let to = Size { h: entry.to[1], w: entry.to[0] };
-        for (how, expected) in [(Resize::Nearest, &entry.nearest), (Resize::Bilinear, &entry.bilinear)] {
+        for (how, expected) in [(Resize::NEAREST, &entry.nearest), (Resize::BILINEAR, &entry.bilinear)] {
             for how in [how, how.upright()] {
                 let ours = source.clone().resize(to, how);
                 assert_eq!(largest_difference(&ours, &decode(expected)), 0, "{expected}");
             }
         }
+        // Keras' keep_aspect_ratio=True.
+        let cut = [(Resize::NEAREST, &entry.crop_nearest), (Resize::BILINEAR, &entry.crop_bilinear)];
+        for (how, expected) in cut {
+            let Some(expected) = expected else { continue };
+            let ours = source.clone().resize(to, how.cropped());
+            assert_eq!(largest_difference(&ours, &decode(expected)), 0, "{expected}");
+            cropped += 1;
+        }
     }
+    assert!(cropped >= 20, "only {cropped} pictures are cut");
 }
 
 /// Here the decoder reads on where Pillow does not: a text chunk is damaged, the pixels are whole.
@@ -281,14 +294,14 @@ fn a_jpeg_is_turned_as_it_says_where_that_is_wanted() {
         // 0 and 9 mean nothing.
         let says = matches!(orientation, 2..=8);
         let upright = if says { turned(&plain, orientation) } else { plain.clone() };
-        let stored = load(&path, plain.size, Resize::Nearest).unwrap();
+        let stored = load(&path, plain.size, Resize::NEAREST).unwrap();
         assert_eq!((&stored.pixels, stored.sideways), (&plain.pixels, says), "{orientation}");
-        let followed = load(&path, upright.size, Resize::UprightNearest).unwrap();
+        let followed = load(&path, upright.size, Resize::NEAREST.upright()).unwrap();
         assert_eq!((followed.pixels, followed.sideways), (upright.pixels.clone(), false), "{orientation}");
         // The thumbnail of a report stands as the network sees the picture.
         let small = Size { h: 9, w: 7 };
-        let both = [(upright.size, Resize::UprightBilinear), (small, Resize::Bilinear)];
-        let expected = [upright.clone(), upright.resize(small, Resize::Bilinear)];
+        let both = [(upright.size, Resize::BILINEAR.upright()), (small, Resize::BILINEAR)];
+        let expected = [upright.clone(), upright.resize(small, Resize::BILINEAR)];
         assert_eq!(load_both(&path, both).unwrap(), expected, "{orientation}");
     }
 }
@@ -329,10 +342,10 @@ fn what_is_too_large_to_be_made_is_refused() {
     ::image::GrayImage::new(1, 3_300_000).save(&tall).unwrap();
     let small = |side, how| (Size { h: side, w: side }, how);
     // The way to the second is 3,300,000 rows of 224 pixels.
-    let wanted = [small(32, Resize::Nearest), small(224, Resize::Bilinear)];
+    let wanted = [small(32, Resize::NEAREST), small(224, Resize::BILINEAR)];
     let error = load_both(&tall, wanted).unwrap_err();
     assert!(error.message().contains("is too large") && error.to_string().contains("on its way"), "{error}");
-    let [first, second] = load_both(&tall, [wanted[0], small(64, Resize::Bilinear)]).unwrap();
+    let [first, second] = load_both(&tall, [wanted[0], small(64, Resize::BILINEAR)]).unwrap();
     assert_eq!((first.size, second.size), (wanted[0].0, Size { h: 64, w: 64 }));
 
     // Nobody reads 3 GB to know that they are no picture, or a picture that is too large.

@@ -254,7 +254,7 @@ const SIZE: Size = Size { h: 24, w: 24 };
 
 /// A split of the drawn pictures: bytes and labels.
 fn split(folder: &Folder) -> Batch {
-    let one = |sample: &Sample| load(&folder.root.join(&sample.path), SIZE, Resize::Nearest).unwrap().pixels;
+    let one = |sample: &Sample| load(&folder.root.join(&sample.path), SIZE, Resize::NEAREST).unwrap().pixels;
     let pixels = folder.files.iter().flat_map(one).collect();
     let labels: Vec<u32> = folder.files.iter().map(|sample| sample.label).collect();
     Batch { indices: (0..labels.len() as u32).collect(), pixels, labels }

@@ -138,7 +138,8 @@ pub struct PictureArgs {
     /// `notebook` (RGB/255); what the weights were trained with if not given
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
-    /// How pictures are brought to size; `upright-…`: turned first as their EXIF orientation says
+    /// How pictures are brought to size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
+    /// turned first as their EXIF orientation says
     #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize())]
     pub resize: Resize,
     /// Weights of the convolutional base, of Keras (.h5, .keras), PyTorch (.pth), timm (.safetensors) or ONNX; the

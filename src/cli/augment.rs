@@ -129,7 +129,8 @@ pub struct PreviewArgs {
     /// Picture size in pixels: one number, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
     pub size: [usize; 2],
-    /// How pictures are brought to size; `upright-…`: turned first as their EXIF orientation says
+    /// How pictures are brought to size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
+    /// turned first as their EXIF orientation says
     #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize())]
     pub resize: Resize,
     #[command(flatten)]

@@ -24,7 +24,8 @@ pub struct CheckArgs {
     /// Picture size in pixels for which they are looked at: one number, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
     pub size: [usize; 2],
-    /// How they will be brought to that size; `upright-…`: turned first as their EXIF orientation says
+    /// How they will be brought to that size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
+    /// turned first as their EXIF orientation says
     #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize())]
     pub resize: Resize,
     /// Share of each class that will become the validation split; 0 for none

@@ -55,7 +55,8 @@ pub struct NotebookArgs {
     /// Pixel scaling [book: notebook, RGB/255; caffe learns better]
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
-    /// How pictures are brought to size [default: nearest]; `upright-…`: turned first as their EXIF orientation says
+    /// How pictures are brought to size [default: nearest]: squeezed into it, or with `crop-…` cut to its shape first; with
+    /// `upright-…` turned first as their EXIF orientation says
     #[arg(long, value_name = "METHOD", value_parser = resize())]
     pub resize: Option<Resize>,
     /// Weights of the convolutional base; the ImageNet weights of this repository if not given

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn an_index_beyond_the_last_picture_is_refused() {
         let none =
-            Files { paths: Vec::new(), labels: Vec::new(), size: Size::square(1), resize: Resize::Nearest };
+            Files { paths: Vec::new(), labels: Vec::new(), size: Size::square(1), resize: Resize::NEAREST };
         for (indices, pictures, beyond) in [(&[0, 3, 2][..], 3, 3), (&[0], 0, 0)] {
             let error = require_pictures(indices, pictures).unwrap_err();
             assert_eq!(error.kind(), Kind::Shape);

@@ -193,8 +193,20 @@ impl<'a> Job<'a> {
         files::create_dir(dir).map_err(|error| error.help(ELSEWHERE))?;
         let key = Key::new(dir, self.folder, self.want.size, self.want.resize)?;
         let mut notes = Vec::new();
+        // Files that are changed while they are read are looked at again.
+        for _ in 0..3 {
+            if let Some(pictures) = self.look_and_add(&key, &mut notes)? {
+                return Ok(pictures);
+            }
+        }
+        Err(Error::new(Kind::Data, format!("{} changes while it is read", self.folder.root.display()))
+            .help("run the command again when nobody writes into the data"))
+    }
+
+    // None if a picture's file changed between two looks.
+    fn look_and_add(self, key: &Key, notes: &mut Vec<String>) -> Result<Option<Pictures>> {
         let name = key.path.display();
-        let old = Store::open(&key).unwrap_or_else(|reason| {
+        let old = Store::open(key).unwrap_or_else(|reason| {
             notes.push(format!("the picture cache {name} is made again: {reason}"));
             None
         });
@@ -219,7 +231,7 @@ impl<'a> Job<'a> {
                 let written = files::write_atomic(&key.path, |out| {
                     // This one has all that is wanted here; the one of that name may soon be another run's.
                     file = out.get_ref().try_clone().ok();
-                    let mut writer = Writer::begin(out, &key)?;
+                    let mut writer = Writer::begin(out, key)?;
                     if let Some(old) = &old {
                         writer.copy(old, &self.folder.root, self.stop)?;
                     }
@@ -235,9 +247,11 @@ impl<'a> Job<'a> {
                             None
                         });
                     }
-                    // Another run may have added others meanwhile.
-                    if let Ok(Some(now)) = Store::open(&key) {
-                        writer.copy(&now, &self.folder.root, self.stop)?;
+                    // Another run may have added others meanwhile. Also at a stop: else what was decoded would be lost.
+                    if !old.as_ref().is_some_and(|old| old.is_at(&key.path))
+                        && let Ok(Some(now)) = Store::open(key)
+                    {
+                        writer.copy(&now, &self.folder.root, &AtomicBool::new(false))?;
                     }
                     writer.finish()
                 });
@@ -245,7 +259,7 @@ impl<'a> Job<'a> {
                 ended?;
                 written.map_err(|error| error.help(ELSEWHERE))?;
                 let written = file.ok_or_else(|| "it has no handle".to_owned());
-                let store = written.and_then(|file| Store::of(&file, &key)).map_err(|reason| {
+                let store = written.and_then(|file| Store::of(file, key)).map_err(|reason| {
                     Error::new(Kind::Io, format!("cannot read {name}, which was just written"))
                         .fact("reason", reason)
                         .help("check the disk, or choose another cache folder")
@@ -261,10 +275,7 @@ impl<'a> Job<'a> {
             if bad.next_if_eq(&i).is_some() {
                 continue;
             }
-            let (slot, sum, sideways) = find(&store, i).ok_or_else(|| {
-                Error::new(Kind::Io, format!("{} changed while it was read", self.folder.path(i).display()))
-                    .help("run the command again when nobody writes into the data")
-            })?;
+            let Some((slot, sum, sideways)) = find(&store, i) else { return Ok(None) };
             slots.push(slot);
             known.add(i, sum, sideways);
         }
@@ -272,7 +283,7 @@ impl<'a> Job<'a> {
             Some(store) => Pixels::Mapped { store, slots },
             None => Pixels::Memory(Vec::new()),
         };
-        Ok(self.pictures(known, skipped, decoded, notes, pixels))
+        Ok(Some(self.pictures(known, skipped, decoded, std::mem::take(notes), pixels)))
     }
 
     fn pictures(

@@ -11,6 +11,7 @@
 use super::survey::{Glance, THUMB};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Mean difference of two thumbnails, in grey levels of 255, up to which pictures are alike.
 const LEVELS: u32 = 3;
@@ -40,11 +41,17 @@ pub struct Copy {
     pub likeness: Likeness,
 }
 
-/// The copies among `all`, in their order; of blank pictures there are none.
+/// The copies among `all`, in their order; of blank pictures there are none. Of several that one is like, it is called a copy
+/// of the first with which it is `at_odds` (another class, another split), else of the first. When `stop` turns true the
+/// answer is of no use.
 ///
 /// No pair is missed: two thumbnails that differ by d on average have means, and means of each quarter, that differ by no
 /// more than d and 4 d, so only those are compared that are near by these.
-pub fn copies(all: &[&Glance]) -> Vec<Copy> {
+pub fn copies(
+    all: &[&Glance],
+    at_odds: &(dyn Fn(usize, usize) -> bool + Sync),
+    stop: &AtomicBool,
+) -> Vec<Copy> {
     let mut first = HashMap::new();
     let mut copies = Vec::new();
     let mut rest = Vec::new();
@@ -62,21 +69,23 @@ pub fn copies(all: &[&Glance]) -> Vec<Copy> {
         .into_par_iter()
         .flat_map_iter(|i| {
             let one = &rest[i];
-            let window = rest[i + 1..].iter().take_while(|other| other.sum - one.sum <= MOST);
+            let others = if stop.load(Ordering::Relaxed) { &[] } else { &rest[i + 1..] };
+            let window = others.iter().take_while(|other| other.sum - one.sum <= MOST);
             window.filter_map(|other| {
                 let likeness = one.likeness(other, &all[one.at].thumb, &all[other.at].thumb)?;
                 Some(Copy { at: one.at.max(other.at), of: one.at.min(other.at), likeness })
             })
         })
         .collect();
-    let mut earliest: HashMap<usize, Copy> = HashMap::new();
+    let mut foremost: HashMap<usize, Copy> = HashMap::new();
+    let order = |pair: &Copy| (!at_odds(pair.at, pair.of), pair.of);
     for pair in pairs {
-        let there = earliest.entry(pair.at).or_insert(pair);
-        if pair.of < there.of {
+        let there = foremost.entry(pair.at).or_insert(pair);
+        if order(&pair) < order(there) {
             *there = pair;
         }
     }
-    copies.extend(earliest.into_values());
+    copies.extend(foremost.into_values());
     copies.sort_unstable_by_key(|copy| copy.at);
     copies
 }
@@ -175,7 +184,7 @@ mod tests {
     }
 
     fn found(all: &[Glance]) -> Vec<(usize, usize, Likeness)> {
-        let found = copies(&all.iter().collect::<Vec<_>>());
+        let found = copies(&all.iter().collect::<Vec<_>>(), &|_, _| false, &AtomicBool::new(false));
         found.into_iter().map(|copy| (copy.at, copy.of, copy.likeness)).collect()
     }
 
@@ -193,6 +202,17 @@ mod tests {
         ];
         use Likeness::{Alike, Mirrored, Same};
         assert_eq!(found(&all), [(2, 0, Same), (3, 0, Alike), (4, 0, Mirrored), (5, 3, Same)]);
+    }
+
+    /// A picture between two others is like both, which are not like each other.
+    #[test]
+    fn a_pair_at_odds_comes_before_an_earlier_one() {
+        let lift = |levels: u8| noise(1).iter().map(|level| level / 2 + levels).collect::<Vec<u8>>();
+        let all = [glance(1, lift(0)), glance(2, lift(4)), glance(3, lift(2))];
+        assert_eq!(found(&all), [(2, 0, Likeness::Alike)]);
+        let refs: Vec<&Glance> = all.iter().collect();
+        let odd = copies(&refs, &|at, of| (at, of) == (2, 1), &AtomicBool::new(false));
+        assert_eq!(odd, [Copy { at: 2, of: 1, likeness: Likeness::Alike }]);
     }
 
     #[test]

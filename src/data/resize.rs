@@ -35,68 +35,118 @@ impl fmt::Display for Size {
     }
 }
 
-/// How a picture is brought to another size. The aspect ratio is not kept, as in Keras.
+/// How a picture is brought to another size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Resize {
-    /// PIL `NEAREST`, the default of Keras' `flow_from_directory`.
-    #[default]
-    Nearest,
-    /// PIL `BILINEAR`: a triangle filter, widened when shrinking, so that nothing aliases.
-    Bilinear,
-    /// [`Resize::Nearest`] of the picture turned as its EXIF orientation says (PIL `exif_transpose`).
-    UprightNearest,
-    /// [`Resize::Bilinear`] of the picture turned so.
-    UprightBilinear,
+pub struct Resize {
+    filter: Filter,
+    /// Cut to the shape of the target first, as Keras does with `keep_aspect_ratio=True`; else squeezed into it.
+    crops: bool,
+    /// Turned first as its EXIF orientation says (PIL `exif_transpose`), which neither Keras nor torchvision does.
+    upright: bool,
 }
 
 /// Which source pixels make one of the target.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Filter {
+    #[default]
     Nearest,
     Bilinear,
 }
 
+/// What becomes the target along one axis: of `from` pixels those from `first` on, `length` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    from: usize,
+    first: usize,
+    length: usize,
+}
+
 impl Resize {
+    /// PIL `NEAREST`, the default of Keras' `flow_from_directory`.
+    pub const NEAREST: Self = Self { filter: Filter::Nearest, crops: false, upright: false };
+    /// PIL `BILINEAR`: a triangle filter, widened when shrinking, so that nothing aliases.
+    pub const BILINEAR: Self = Self { filter: Filter::Bilinear, crops: false, upright: false };
     /// All.
-    pub const ALL: [Self; 4] = [Self::Nearest, Self::Bilinear, Self::UprightNearest, Self::UprightBilinear];
+    pub const ALL: [Self; 8] = [
+        Self::NEAREST,
+        Self::BILINEAR,
+        Self::NEAREST.cropped(),
+        Self::BILINEAR.cropped(),
+        Self::NEAREST.upright(),
+        Self::BILINEAR.upright(),
+        Self::NEAREST.cropped().upright(),
+        Self::BILINEAR.cropped().upright(),
+    ];
 
-    fn filter(self) -> Filter {
-        match self {
-            Self::Nearest | Self::UprightNearest => Filter::Nearest,
-            Self::Bilinear | Self::UprightBilinear => Filter::Bilinear,
-        }
-    }
-
-    /// Whether a picture is first turned as its EXIF orientation says, which neither Keras nor torchvision does.
-    pub fn is_upright(self) -> bool {
-        matches!(self, Self::UprightNearest | Self::UprightBilinear)
+    /// This way, of the largest part in the middle that has the shape of the target.
+    #[must_use]
+    pub const fn cropped(self) -> Self {
+        Self { crops: true, ..self }
     }
 
     /// This way, with pictures turned first as their EXIF orientation says.
     #[must_use]
-    pub fn upright(self) -> Self {
-        match self.filter() {
-            Filter::Nearest => Self::UprightNearest,
-            Filter::Bilinear => Self::UprightBilinear,
-        }
+    pub const fn upright(self) -> Self {
+        Self { upright: true, ..self }
+    }
+
+    /// This way with a filter that lets nothing alias, for people to look at.
+    #[must_use]
+    pub fn smooth(self) -> Self {
+        Self { filter: Filter::Bilinear, ..self }
+    }
+
+    /// Whether pictures are cut to the shape of the target.
+    pub fn crops(self) -> bool {
+        self.crops
+    }
+
+    /// Whether a picture is first turned as its EXIF orientation says.
+    pub fn is_upright(self) -> bool {
+        self.upright
     }
 
     /// The larger of what is made on the way from a size to another.
     pub(super) fn between(self, from: Size, to: Size) -> Size {
-        match self.filter() {
+        match self.filter {
             Filter::Nearest => to,
             Filter::Bilinear => Size { h: from.h.max(to.h), w: to.w },
         }
     }
 
+    /// Rows and columns of a picture that become the target, by Keras' whole numbers.
+    fn parts(self, from: Size, to: Size) -> [Part; 2] {
+        let part = |from: usize, wanted: usize| {
+            let length = if self.crops { wanted.clamp(1, from) } else { from };
+            Part { from, first: (from - length) / 2, length }
+        };
+        [
+            part(from.h, (from.w * to.h).checked_div(to.w).unwrap_or(from.h)),
+            part(from.w, (from.h * to.w).checked_div(to.h).unwrap_or(from.w)),
+        ]
+    }
+
     /// The word for it on a command line and in a file.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Nearest => "nearest",
-            Self::Bilinear => "bilinear",
-            Self::UprightNearest => "upright-nearest",
-            Self::UprightBilinear => "upright-bilinear",
+        match (self.upright, self.crops, self.filter) {
+            (false, false, Filter::Nearest) => "nearest",
+            (false, false, Filter::Bilinear) => "bilinear",
+            (false, true, Filter::Nearest) => "crop-nearest",
+            (false, true, Filter::Bilinear) => "crop-bilinear",
+            (true, false, Filter::Nearest) => "upright-nearest",
+            (true, false, Filter::Bilinear) => "upright-bilinear",
+            (true, true, Filter::Nearest) => "upright-crop-nearest",
+            (true, true, Filter::Bilinear) => "upright-crop-bilinear",
         }
+    }
+
+    /// A number for it in files, which no other has and which stays.
+    pub(super) fn code(self) -> u32 {
+        let filter = match self.filter {
+            Filter::Nearest => 0,
+            Filter::Bilinear => 1,
+        };
+        filter + 2 * u32::from(self.upright) + 4 * u32::from(self.crops)
     }
 }
 
@@ -122,31 +172,32 @@ impl Rgb8 {
         if self.size == to {
             return self;
         }
-        match how.filter() {
-            Filter::Nearest => nearest(&self, to),
-            Filter::Bilinear => bilinear(self, to),
+        let parts = how.parts(self.size, to);
+        match how.filter {
+            Filter::Nearest => nearest(&self, parts, to),
+            Filter::Bilinear => bilinear(self, parts, to),
         }
     }
 }
 
 // Source index of every output. PIL adds up the step in f64 instead of multiplying; the closed form
 // floor((i + 0.5) * from / to) picks another pixel on about a fifth of all sizes.
-fn nearest_indices(from: usize, to: usize) -> Vec<usize> {
-    let step = from as f64 / to as f64;
-    let mut at = step * 0.5;
+fn nearest_indices(part: Part, to: usize) -> Vec<usize> {
+    let step = part.length as f64 / to as f64;
+    let mut at = part.first as f64 + step * 0.5;
     let mut indices = Vec::with_capacity(to);
     for _ in 0..to {
-        // The sum ends half a step below `from`; min() only keeps the bound visible.
-        indices.push((at as usize).min(from - 1));
+        // The sum ends half a step below the end; min() only keeps the bound visible.
+        indices.push((at as usize).min(part.from - 1));
         at += step;
     }
     indices
 }
 
-fn nearest(picture: &Rgb8, to: Size) -> Rgb8 {
-    let columns = nearest_indices(picture.size.w, to.w);
+fn nearest(picture: &Rgb8, [rows, columns]: [Part; 2], to: Size) -> Rgb8 {
+    let columns = nearest_indices(columns, to.w);
     let mut pixels = Vec::with_capacity(to.bytes());
-    for y in nearest_indices(picture.size.h, to.h) {
+    for y in nearest_indices(rows, to.h) {
         let (row, _) = picture.row(y).as_chunks::<3>();
         pixels.extend(columns.iter().flat_map(|&x| row[x]));
     }
@@ -163,16 +214,17 @@ struct Tap {
 }
 
 // Pillow, Resample.c, precompute_coeffs and normalize_coeffs_8bpc with the triangle filter. The
-// order of the f64 operations is PIL's; another order gives other last bits.
-fn taps(from: usize, to: usize) -> Vec<Tap> {
-    let scale = from as f64 / to as f64;
+// order of the f64 operations is PIL's; another order gives other last bits. At the edge of a part its neighbours
+// outside count, too, as with PIL's `box`.
+fn taps(part: Part, to: usize) -> Vec<Tap> {
+    let scale = part.length as f64 / to as f64;
     let support = scale.max(1.0);
     let narrow = 1.0 / support;
     (0..to)
         .map(|i| {
-            let center = (i as f64 + 0.5) * scale;
+            let center = part.first as f64 + (i as f64 + 0.5) * scale;
             let first = (center - support + 0.5).max(0.0) as usize;
-            let end = ((center + support + 0.5) as usize).min(from);
+            let end = ((center + support + 0.5) as usize).min(part.from);
             let weights: Vec<f64> =
                 (first..end).map(|x| (1.0 - ((x as f64 - center + 0.5) * narrow).abs()).max(0.0)).collect();
             let sum: f64 = weights.iter().sum();
@@ -188,14 +240,16 @@ fn to_grey_level(sum: i32) -> u8 {
 }
 
 // Across first, then down, with u8 in between: PIL's order, and visible in the result.
-fn bilinear(picture: Rgb8, to: Size) -> Rgb8 {
+fn bilinear(picture: Rgb8, [rows, columns]: [Part; 2], to: Size) -> Rgb8 {
+    // As PIL: a pass that would change nothing is left out.
+    let is_whole = |part: Part, to: usize| part.length == part.from && part.from == to;
     let across = Size { h: picture.size.h, w: to.w };
-    let picture = if picture.size == across { picture } else { resize_rows(&picture, across) };
-    if across == to { picture } else { resize_columns(&picture, to) }
+    let picture = if is_whole(columns, to.w) { picture } else { resize_rows(&picture, columns, across) };
+    if is_whole(rows, to.h) { picture } else { resize_columns(&picture, rows, to) }
 }
 
-fn resize_rows(picture: &Rgb8, to: Size) -> Rgb8 {
-    let taps = taps(picture.size.w, to.w);
+fn resize_rows(picture: &Rgb8, part: Part, to: Size) -> Rgb8 {
+    let taps = taps(part, to.w);
     let mut pixels = Vec::with_capacity(to.bytes());
     for y in 0..to.h {
         let (row, _) = picture.row(y).as_chunks::<3>();
@@ -212,10 +266,10 @@ fn resize_rows(picture: &Rgb8, to: Size) -> Rgb8 {
     Rgb8 { size: to, pixels }
 }
 
-fn resize_columns(picture: &Rgb8, to: Size) -> Rgb8 {
+fn resize_columns(picture: &Rgb8, part: Part, to: Size) -> Rgb8 {
     let mut pixels = Vec::with_capacity(to.bytes());
     let mut sums = vec![0i32; to.w * 3];
-    for tap in taps(picture.size.h, to.h) {
+    for tap in taps(part, to.h) {
         sums.fill(1 << (FRACTION_BITS - 1));
         for (y, weight) in (tap.first..).zip(&tap.weights) {
             for (s, &p) in sums.iter_mut().zip(picture.row(y)) {
@@ -241,7 +295,7 @@ mod tests {
     fn nearest_adds_the_step_up_as_pil_does() {
         // Pillow 11.3, 64 columns to 63: output 31 alone falls on the other side of the closed form.
         let closed: Vec<usize> = (0..63).map(|i| ((i as f64 + 0.5) * 64.0 / 63.0) as usize).collect();
-        let ours = nearest_indices(64, 63);
+        let ours = nearest_indices(Part { from: 64, first: 0, length: 64 }, 63);
         let differing: Vec<usize> = (0..63).filter(|&i| ours[i] != closed[i]).collect();
         assert_eq!(differing, [31]);
     }
@@ -249,7 +303,7 @@ mod tests {
     #[test]
     fn a_picture_of_the_right_size_is_not_touched() {
         let picture = ramp(5, 7);
-        for how in [Resize::Nearest, Resize::Bilinear] {
+        for how in [Resize::NEAREST, Resize::BILINEAR] {
             assert_eq!(picture.clone().resize(picture.size, how), picture);
         }
     }
@@ -258,18 +312,18 @@ mod tests {
     #[test]
     fn a_narrow_picture_that_is_very_high_is_refused() {
         let (high, to) = (Size { h: 170_000_000, w: 1 }, Size::square(150));
-        assert_eq!(Resize::Nearest.between(high, to), to);
-        let between = Resize::Bilinear.between(high, to);
+        assert_eq!(Resize::NEAREST.between(high, to), to);
+        let between = Resize::BILINEAR.between(high, to);
         assert_eq!(between, Size { h: 170_000_000, w: 150 });
         let path = std::path::Path::new("high.png");
         let error = crate::data::image::fits(path, between).unwrap_err().to_string();
         assert!(error.contains("high.png is too large") && error.contains("170000000x150"), "{error}");
-        crate::data::image::fits(path, Resize::Bilinear.between(Size { h: 12_000, w: 9000 }, to)).unwrap();
+        crate::data::image::fits(path, Resize::BILINEAR.between(Size { h: 12_000, w: 9000 }, to)).unwrap();
     }
 
     #[test]
     fn names_go_both_ways() {
-        for how in [Resize::Nearest, Resize::Bilinear] {
+        for how in [Resize::NEAREST, Resize::BILINEAR] {
             assert_eq!(how.name().parse(), Ok(how));
         }
         assert!("cubic".parse::<Resize>().is_err());
@@ -283,13 +337,13 @@ mod tests {
             let flat = Rgb8 { size: Size { h, w }, pixels: vec![level; h * w * 3] };
             let to = Size { h: th, w: tw };
             // The rounded weights of a pixel sum to 1 within 2^-22 each: far less than half a level.
-            prop_assert_eq!(flat.resize(to, Resize::Bilinear).pixels, vec![level; to.bytes()]);
+            prop_assert_eq!(flat.resize(to, Resize::BILINEAR).pixels, vec![level; to.bytes()]);
         }
 
         #[test]
         fn any_size_to_any_size(h in 1usize..30, w in 1usize..30, th in 0usize..40, tw in 0usize..40) {
             let to = Size { h: th, w: tw };
-            for how in [Resize::Nearest, Resize::Bilinear] {
+            for how in [Resize::NEAREST, Resize::BILINEAR] {
                 let out = ramp(h, w).resize(to, how);
                 prop_assert_eq!(out.size, to);
                 prop_assert_eq!(out.pixels.len(), to.bytes());

@@ -48,7 +48,7 @@ impl Key {
         let root = fs::canonicalize(&folder.root).map_err(|e| Error::io("find", &folder.root, &e))?;
         let mut header = [0; HEADER];
         header[..8].copy_from_slice(&MAGIC);
-        let words = [VERSION, size.h as u32, size.w as u32, resize as u32];
+        let words = [VERSION, size.h as u32, size.w as u32, resize.code()];
         for (slot, word) in header[8..].chunks_exact_mut(4).zip(words) {
             slot.copy_from_slice(&word.to_le_bytes());
         }
@@ -109,6 +109,19 @@ struct Record {
 }
 
 impl Record {
+    /// The path; elsewhere than on Unix none that is not Unicode, which is decoded again when it is asked for.
+    fn name(&self) -> Option<&Path> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            Some(Path::new(std::ffi::OsStr::from_bytes(&self.path)))
+        }
+        #[cfg(not(unix))]
+        {
+            std::str::from_utf8(&self.path).ok().map(Path::new)
+        }
+    }
+
     fn write(&self, index: &mut Vec<u8>) {
         index.extend((self.path.len() as u32).to_le_bytes());
         index.extend(&self.path);
@@ -153,6 +166,7 @@ pub(super) fn checksum(pixels: &[u8]) -> u64 {
 /// An opened cache file.
 pub(super) struct Store {
     map: Mmap,
+    file: fs::File,
     size: Size,
     slots: HashMap<Vec<u8>, (usize, Record)>,
     /// Pictures whose bytes changed on the disk; they are not in `slots`.
@@ -169,19 +183,24 @@ impl Store {
         };
         // It is in use: those that are not are removed one day. Another user's cannot be marked, and is not removed by us.
         let _ = file.set_modified(SystemTime::now());
-        Self::of(&file, key).map(Some)
+        Self::of(file, key).map(Some)
     }
 
     /// Maps `file`, which is for `key`, whatever it is called by now.
-    pub fn of(file: &fs::File, key: &Key) -> Result<Self, String> {
+    pub fn of(file: fs::File, key: &Key) -> Result<Self, String> {
         // SAFETY: the mapping is sound while nobody shortens or rewrites the file under it. We never
         // do: a cache is only ever replaced by renaming a new file over its name, which leaves the
         // mapped one as it is until the last mapping goes.
-        let map = unsafe { Mmap::map(file) }.map_err(|e| e.to_string())?;
-        Self::read(map, key)
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| e.to_string())?;
+        Self::read(map, file, key)
     }
 
-    fn read(map: Mmap, key: &Key) -> Result<Self, String> {
+    /// Whether the file at `path` is this one.
+    pub fn is_at(&self, path: &Path) -> bool {
+        files::is_at(&self.file, path)
+    }
+
+    fn read(map: Mmap, file: fs::File, key: &Key) -> Result<Self, String> {
         let cut = || "it was cut off".to_string();
         let header = map.get(..HEADER).ok_or_else(cut)?;
         if header != key.header {
@@ -222,7 +241,7 @@ impl Store {
             .filter(|&(slot, _)| is_whole.get(slot).is_some_and(|&ok| ok))
             .map(|(slot, record)| (record.path.clone(), (slot, record)))
             .collect();
-        Ok(Self { map, size: key.size, slots, damaged })
+        Ok(Self { map, file, size: key.size, slots, damaged })
     }
 
     /// The slot of a picture, the checksum of its pixels, and [`Read::sideways`], if it was decoded from a file with this
@@ -241,9 +260,7 @@ impl Store {
     // Pictures that are still what is on the disk, in the order of the file.
     fn living(&self, root: &Path) -> Vec<&(usize, Record)> {
         let is_living = |record: &Record| {
-            // A name that is not UTF-8 is given up here and decoded again when it is asked for.
-            let path = std::str::from_utf8(&record.path).ok();
-            path.is_some_and(|path| Stamp::of(&root.join(path)) == Some(record.stamp))
+            record.name().is_some_and(|path| Stamp::of(&root.join(path)) == Some(record.stamp))
         };
         let mut living: Vec<_> = self.slots.values().filter(|(_, record)| is_living(record)).collect();
         living.sort_unstable_by_key(|(slot, _)| *slot);

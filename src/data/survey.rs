@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Sides of a thumbnail.
 pub(super) const THUMB: Size = Size { h: 16, w: 16 };
 
-/// What a picture is like, as it is stored.
+/// What a picture is like, as it is stored, or turned as its EXIF orientation says.
 #[derive(Clone, Debug)]
 pub struct Glance {
     /// Rows and columns.
@@ -25,7 +25,7 @@ pub struct Glance {
     pub grey: bool,
     /// Whether it is of one colour nearly all over.
     pub blank: bool,
-    /// Whether its EXIF orientation says that it is to be turned or mirrored.
+    /// Whether its EXIF orientation says that it is to be turned or mirrored, and it was not.
     pub sideways: bool,
     /// 64 bits of the pixels.
     pub(super) sum: u64,
@@ -49,7 +49,7 @@ impl Glance {
 }
 
 fn thumb(picture: Rgb8) -> Vec<u8> {
-    picture.resize(THUMB, Resize::Bilinear).pixels
+    picture.resize(THUMB, Resize::BILINEAR).pixels
 }
 
 /// Whether fewer than a hundredth of the levels are farther than [`NEAR`] from their channel's mean.
@@ -68,11 +68,16 @@ fn is_blank(pixels: &[[u8; 3]]) -> bool {
         .is_none()
 }
 
-/// Looks at every picture of `folder`, in its order. `progress(done)` is called on this thread, every few pictures.
+/// Looks at every picture of `folder`, in its order, turned first if it is to be `upright`. `progress(done)` is called on this thread, every few pictures.
 ///
 /// # Errors
 /// [`Kind::Interrupted`] soon after `stop` turns true. That a picture cannot be read is an answer.
-pub fn survey(folder: &Folder, progress: &dyn Fn(usize), stop: &AtomicBool) -> Result<Vec<Result<Glance>>> {
+pub fn survey(
+    folder: &Folder,
+    upright: bool,
+    progress: &dyn Fn(usize),
+    stop: &AtomicBool,
+) -> Result<Vec<Result<Glance>>> {
     let mut seen = Vec::with_capacity(folder.len());
     let piece = 8 * rayon::current_num_threads();
     while seen.len() < folder.len() {
@@ -81,7 +86,7 @@ pub fn survey(folder: &Folder, progress: &dyn Fn(usize), stop: &AtomicBool) -> R
             .into_par_iter()
             .map(|i| {
                 let go_on = !stop.load(Ordering::Relaxed);
-                go_on.then(|| image::decode_then(&folder.path(i), false, |decoded| Ok(Glance::of(decoded))))
+                go_on.then(|| image::decode_then(&folder.path(i), upright, |decoded| Ok(Glance::of(decoded))))
             })
             .collect();
         seen.extend(found.into_iter().flatten());

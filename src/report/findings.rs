@@ -5,7 +5,7 @@
 use super::counted;
 use super::outcome::columns;
 use super::rows::csv_line;
-use crate::data::Size;
+use crate::data::{Resize, Size};
 use crate::files;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub enum What {
     Sideways,
     /// Smaller than the network's input.
     Small,
-    /// Squeezed to less than half in one direction.
+    /// Squeezed to less than half in one direction, or, where pictures are cut, cut to less than half.
     Squeezed,
 }
 
@@ -79,7 +79,7 @@ impl What {
     }
 
     /// What follows "3 pictures", and what of it.
-    fn words(self, n: usize, size: Size) -> String {
+    fn words(self, n: usize, size: Size, resize: Resize) -> String {
         let one = n == 1;
         let are = if one { "is" } else { "are" };
         let look = if one { "looks" } else { "look" };
@@ -102,7 +102,11 @@ impl What {
                 if one { "it" } else { "them" }
             ),
             Self::Small => format!("{are} smaller than {size} and would be enlarged"),
-            Self::Squeezed => format!("{are} squeezed to less than half in one direction at {size}"),
+            Self::Squeezed if resize.crops() => format!("{are} cut to less than half at {size}"),
+            Self::Squeezed => format!(
+                "{are} squeezed to less than half in one direction at {size}; --resize crop-nearest would cut {} instead",
+                if one { "it" } else { "them" }
+            ),
         }
     }
 }
@@ -158,6 +162,8 @@ pub struct Findings {
     pub data: PathBuf,
     /// The network's input.
     pub size: Size,
+    /// The way to that size.
+    pub resize: Resize,
     /// Names of the splits that are there.
     pub splits: Vec<&'static str>,
     /// In the order of the classes.
@@ -184,11 +190,8 @@ impl Findings {
     /// For people.
     pub fn text(&self) -> String {
         let pictures: usize = self.all.pictures.iter().sum();
-        let classes = match self.classes.len() {
-            1 => "1 class".into(),
-            n => format!("{n} classes"),
-        };
-        let mut text = format!("{}: {} of {classes}\n\n", self.data.display(), counted(pictures, "picture"));
+        let (data, classes) = (self.data.display(), self.classes.len());
+        let mut text = format!("{data}: {} of {classes} classes\n\n", counted(pictures, "picture"));
         let mut head = vec![String::new()];
         head.extend(self.splits.iter().map(|split| (*split).to_owned()));
         if self.splits.len() > 1 {
@@ -197,9 +200,7 @@ impl Findings {
         head.extend(["median size", "smallest", "largest", "grey", "formats"].map(str::to_owned));
         let mut rows = vec![head];
         rows.extend(self.classes.iter().take(ROWS).map(|class| self.row(class)));
-        if self.classes.len() > 1 {
-            rows.push(self.row(&self.all));
-        }
+        rows.push(self.row(&self.all));
         columns(&mut text, &rows);
         if self.classes.len() > ROWS {
             text += &format!("and {} more\n", self.classes.len() - ROWS);
@@ -212,7 +213,7 @@ impl Findings {
                     continue;
                 }
                 let count = counted(found.len(), "picture");
-                list += &format!("  {count} {}\n", what.words(found.len(), self.size));
+                list += &format!("  {count} {}\n", what.words(found.len(), self.size, self.resize));
                 found
                     .iter()
                     .take(NAMED)

@@ -49,13 +49,15 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
     let mut seen = Vec::new();
     for (name, folder) in named(&splits) {
         let progress = host.progress(&format!("looking at {name}"), folder.len(), "pictures");
-        let glances = survey(folder, &|done| progress.set(done as u64), interrupt::flag())
+        let upright = job.resize.is_upright();
+        let glances = survey(folder, upright, &|done| progress.set(done as u64), interrupt::flag())
             .map_err(|error| error.context(format!("looking at {name}")))?;
         progress.finish(&format!("{name:10} {}", counted(folder.len(), "picture")));
         let of_split = glances.into_iter().enumerate();
         seen.extend(of_split.map(|(at, glance)| Seen { split: name, folder, at, glance }));
     }
     let found = findings(job, &splits, &seen);
+    interrupt::check()?;
     if let Some(output) = &job.output {
         files::write_bytes(&output.path, &found.csv())?;
     }
@@ -102,16 +104,18 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>]) -> Findings {
         match &one.glance {
             Err(error) => findings.push(one.finding(What::Unreadable, None, error.line())),
             Ok(glance) => findings.extend(
-                by_itself(glance, size, job.resize)
-                    .into_iter()
-                    .map(|(what, detail)| one.finding(what, None, detail)),
+                by_itself(glance, size).into_iter().map(|(what, detail)| one.finding(what, None, detail)),
             ),
         }
     }
     let readable: Vec<(&Seen<'_>, &Glance)> =
         seen.iter().filter_map(|one| Some((one, one.glance.as_ref().ok()?))).collect();
     let glances: Vec<&Glance> = readable.iter().map(|(_, glance)| *glance).collect();
-    for Copy { at, of, likeness } in copies(&glances) {
+    let at_odds = |at: usize, of: usize| {
+        let (one, other) = (readable[at].0, readable[of].0);
+        one.split != other.split || one.label() != other.label()
+    };
+    for Copy { at, of, likeness } in copies(&glances, &at_odds, interrupt::flag()) {
         let (one, other) = (readable[at].0, readable[of].0);
         let detail = match likeness {
             Likeness::Same => "",
@@ -142,6 +146,7 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>]) -> Findings {
     Findings {
         data: job.data.clone(),
         size,
+        resize: job.resize,
         classes: (0..splits.train.classes.len() as u32).map(|class| look(Some(class))).collect(),
         all: look(None),
         splits: names,
@@ -151,14 +156,14 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>]) -> Findings {
 }
 
 /// What there is to say of a picture without looking at others, and a detail.
-fn by_itself(glance: &Glance, to: Size, resize: Resize) -> Vec<(What, String)> {
+fn by_itself(glance: &Glance, to: Size) -> Vec<(What, String)> {
     let Size { h, w } = glance.size;
     // How much narrower it becomes than it is high, or the other way round.
     let squeezed = (h * to.w) as f64 / (w * to.h) as f64;
     let sides = || format!("{h}x{w}");
     [
         (What::Blank, glance.blank, String::new()),
-        (What::Sideways, glance.sideways && !resize.is_upright(), String::new()),
+        (What::Sideways, glance.sideways, String::new()),
         (What::Small, h < to.h || w < to.w, sides()),
         (What::Squeezed, !(0.5..=2.0).contains(&squeezed), sides()),
     ]

@@ -70,6 +70,12 @@ pub(super) fn describe(host: &Host, model: &Model<'_>, format: Format) {
              feed it (PIL: ImageOps.exif_transpose)",
         );
     }
+    if model.resize().is_some_and(Resize::crops) {
+        host.say(
+            "note: the network was trained on the middle of pictures, cut to the shape of its input: cut yours, too \
+             (Keras: load_img(..., keep_aspect_ratio=True))",
+        );
+    }
     if format == Format::Torch {
         let resize = model.resize().map_or(String::new(), |resize| format!(" --resize {resize}"));
         host.say(format_args!(

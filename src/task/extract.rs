@@ -251,6 +251,9 @@ impl From<'_> {
             Begin::Complete(features) => return Ok(*features),
             Begin::From(writer) => writer,
         };
+        if !writer.is_locked() {
+            unlocked(host, path);
+        }
         let samples =
             FeatureSamples { shape: features.row(), values: features.values()?, labels: features.labels() };
         let order: Vec<u32> = (writer.done() as u32..features.labels().len() as u32).collect();

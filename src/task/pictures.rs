@@ -9,7 +9,7 @@ use crate::files::{self, shown};
 use crate::interrupt;
 use crate::model::Preprocess;
 use crate::report::plan::gib;
-use crate::report::{counted, counted_are};
+use crate::report::{Progress, counted, counted_are};
 use serde::Serialize;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -79,12 +79,15 @@ pub fn decode(
         fits()?;
     }
     // Of those that the cache does not have: they take the time.
-    let progress = OnceCell::new();
-    let watch = |done: usize, all: usize| {
-        let progress = progress.get_or_init(|| host.progress(&format!("decoding {name}"), all, "pictures"));
-        progress.set(done as u64);
+    let mut progress = OnceCell::new();
+    let load = |want: &Want<'_>, progress: &OnceCell<Progress>| {
+        let watch = |done: usize, all: usize| {
+            let begin = || host.progress(&format!("decoding {name}"), all, "pictures");
+            progress.get_or_init(begin).set(done as u64);
+        };
+        Pictures::load(folder, want, &watch, interrupt::flag())
     };
-    let mut pictures = Pictures::load(folder, &want, &watch, interrupt::flag());
+    let mut pictures = load(&want, &progress);
     // A disk that is full, or a quota that is used up, is that of the cache: what cannot be read of the data is skipped.
     if let Err(error) = &pictures
         && error.kind() == Kind::Io
@@ -93,7 +96,8 @@ pub fn decode(
     {
         uncached(host, name, error);
         fits()?;
-        pictures = Pictures::load(folder, &Want { cache: None, ..want }, &watch, interrupt::flag());
+        progress = OnceCell::new();
+        pictures = load(&Want { cache: None, ..want }, &progress);
     }
     let pictures = pictures.map_err(|error| stopped(error, name, want.cache.is_some()))?;
     let mut counts = vec![0; folder.classes.len()];

@@ -15,7 +15,7 @@ use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, label
 use super::output::Output;
 use super::pictures::{Reading, Skipped, skipped};
 use super::resume::Job;
-use super::run::{CURVES, Config, Part, REPORT, Run, SKIPPED, TrainingConfig};
+use super::run::{CURVES, Config, Lock, Part, REPORT, Run, SKIPPED, TrainingConfig};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -139,17 +139,27 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     host.result(&format!("report     {}{text}", path.display()), &named)
 }
 
-/// Makes the report of a finished run that was stopped before it had one, if that is so. What goes wrong with it is a
-/// remark, for the run is whole.
+/// Makes the report of a finished run that has none: it was stopped before, or somebody removed it. It is of the run's own
+/// data. What goes wrong with it is a remark, for the run is whole.
 ///
 /// # Errors
-/// [`Kind::Interrupted`]; those of [`Run::open`].
-pub(super) fn missing(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) -> Result<()> {
+/// [`Kind::Interrupted`]; [`Kind::Io`] when another process writes the run; those of [`Run::open`].
+pub(super) fn missing(host: &Host, run: &Path, reading: Reading) -> Result<()> {
     if run.join(REPORT).exists() {
         return Ok(());
     }
-    let batch = Run::open(run)?.config.training.batch;
-    let job = Report { run: run.to_owned(), data, split: None, batch, reading, output: None, force: false };
+    let TrainingConfig { batch, data, .. } = Run::open(run)?.config.training;
+    if !data.exists() {
+        host.say(format_args!(
+            "note: the run has no report, and {} is gone; if it was moved, `vgg-ft report {} DATA` makes it",
+            data.display(),
+            quoted(run)
+        ));
+        return Ok(());
+    }
+    let _lock = Lock::take(run)?;
+    let job =
+        Report { run: run.to_owned(), data: None, split: None, batch, reading, output: None, force: false };
     match make(host, &job) {
         Ok((path, ..)) => host.say(format_args!("report     {}", path.display())),
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),

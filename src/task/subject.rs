@@ -111,7 +111,7 @@ impl Subject {
         // What Keras and torchvision feed their own networks; of other networks as a run, if it was not asked otherwise.
         let preprocess = feeding.preprocess.map_or_else(|| told(&found), Ok)?;
         let bilinear = preprocess == Preprocess::Torch && lineage.has_top();
-        let way = if bilinear { Resize::Bilinear } else { Resize::Nearest };
+        let way = if bilinear { Resize::BILINEAR } else { Resize::NEAREST };
         let said = || found.said("resize").and_then(|word| word.parse().ok());
         let resize = feeding.resize.or_else(said).unwrap_or(way);
         host.say(format_args!("weights    {}\n{lineage}", path.display()));

@@ -37,7 +37,12 @@ fn stop(dir: &Path, run: &str, args: &[&str], epochs: usize, pause: u64, name: &
     signal(&child, name);
     let output = child.wait_with_output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(if name == "-TERM" { 143 } else { 130 }), "{error}");
+    let code = match name {
+        "-TERM" => 143,
+        "-USR1" => 138,
+        _ => 130,
+    };
+    assert_eq!(output.status.code(), Some(code), "{error}");
     assert!(error.contains("error: stopped by the user"), "{error}");
     assert!(error.contains("goes on from there, or the same command with --resume"), "{error}");
     let there = names(&dir.join(run));
@@ -59,7 +64,14 @@ fn stopped_twice_is_never_stopped(more: &[&str]) {
     let mut within = 0;
     for pause in [60, 90, 30, 120, 45, 75] {
         let _ = fs::remove_dir_all(here.join("stopped"));
-        within = stop(&here, "stopped", &begin, 1, pause, "-INT");
+        within = stop(
+            &here,
+            "stopped",
+            &begin,
+            1,
+            pause,
+            if cfg!(target_os = "linux") { "-USR1" } else { "-INT" },
+        );
         if within > 0 {
             break;
         }
@@ -306,6 +318,30 @@ fn remains_beside_a_finished_run_are_cleared_away() {
         let partial: Vec<&String> = there.iter().filter(|name| name.ends_with(".partial")).collect();
         assert_eq!(partial, ["events.out.tfevents.17.other.123.partial"], "{there:?}");
     }
+}
+
+/// A soft limit of processor time is a stop with time for the work in hand, however often Linux repeats it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_of_processor_time_is_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
+    // Steps of some seconds each: the limit comes in the midst of one and is repeated before it ends.
+    let job = "finetune data -o run --size 224 --units 8 --batch 10 --head-epochs 0 --epochs 500 --unfreeze-from block1_conv1";
+    let limited = format!("ulimit -S -t 3; exec \"$0\" {job} --threads 2");
+    let weights = vgg_ft::weights::find_default().unwrap().canonicalize().unwrap();
+    let output = std::process::Command::new("bash")
+        .args(["-c", &limited, env!("CARGO_BIN_EXE_vgg-ft")])
+        .env("VGG_FT_CACHE", here.join("cache"))
+        .env("VGG_FT_WEIGHTS", weights)
+        .current_dir(&here)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(152), "{error}");
+    assert!(error.contains("error: stopped by the user"), "{error}");
+    assert!(!here.join("run/.lock").exists());
 }
 
 /// One command that a batch system starts again and again: it begins, goes on, and has nothing left to do.

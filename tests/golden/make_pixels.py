@@ -7,7 +7,8 @@ ones choose the order of the two BILINEAR passes by cost.
 
     pixels/sources/    drawings in many formats and modes
     pixels/expected/   the RGB pixels of each, as keras.utils.load_img gives them
-    pixels/resize/     results of Image.resize with NEAREST and BILINEAR
+    pixels/resize/     results of Image.resize with NEAREST and BILINEAR, and of load_img with
+                       keep_aspect_ratio=True ("crop_nearest") where they are others
     pixels/broken/     damaged files
     pixels/index.json  lists all of it
 
@@ -257,6 +258,15 @@ def main():
                 assert np.array_equal(a, np.asarray(out)), "Pillow's NEAREST is not as described"
             name = f"resize/{kind}_{w}x{h}_to_{tw}x{th}_{filt.lower()}.png"
             entry[filt.lower()] = put(name, encode(out, "PNG", optimize=True))
+            source = os.path.join(root, entry["source"])
+            try:
+                cut = keras.utils.load_img(
+                    source, target_size=(th, tw), interpolation=filt.lower(), keep_aspect_ratio=True
+                )
+            except ValueError:
+                continue  # Pillow has no part of no pixels: nothing of this picture has the target's shape
+            if cut.tobytes() != out.tobytes():
+                entry[f"crop_{filt.lower()}"] = put(name.replace(".png", "_crop.png"), encode(cut, "PNG", optimize=True))
         resize.append(entry)
 
     for name, data, note in broken():

@@ -39,6 +39,6 @@ pub fn photographs(count: usize) -> Vec<PathBuf> {
 
 /// All of them as one batch, without labels.
 pub fn batch(paths: &[PathBuf], size: Size) -> Batch {
-    let pixels: Vec<u8> = paths.iter().flat_map(|p| load(p, size, Resize::Nearest).unwrap().pixels).collect();
+    let pixels: Vec<u8> = paths.iter().flat_map(|p| load(p, size, Resize::NEAREST).unwrap().pixels).collect();
     Batch { indices: (0..paths.len() as u32).collect(), pixels, labels: Vec::new() }
 }

@@ -53,6 +53,17 @@ fn an_interrupted_extraction_goes_on_and_gives_the_same_file() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing temporary is left");
     assert!(matches!(Writer::begin(&path, &recipe(5), "cpu").unwrap(), Begin::Complete(_)));
 
+    // Where nothing is locked another may have begun over it: then its rows are not given a name.
+    let torn = dir.path().join("torn.safetensors");
+    let mut w = writer(Writer::begin(&torn, &recipe(5), "cpu").unwrap());
+    w.append(&values).unwrap();
+    let others = header(&Recipe { weights: "x".into(), ..recipe(5) }, "key").unwrap();
+    OpenOptions::new().write(true).open(suffixed(&torn, "partial")).unwrap().write_all(&others).unwrap();
+    let error = w.finish().err().unwrap();
+    assert!(error.message().contains("by another process at the same time"), "{error}");
+    assert!(!torn.exists());
+    fs::remove_file(suffixed(&torn, "partial")).unwrap();
+
     // Nobody else may write where somebody writes.
     let other = dir.path().join("other.safetensors");
     let held = writer(Writer::begin(&other, &recipe(5), "cpu").unwrap());

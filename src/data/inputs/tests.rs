@@ -88,7 +88,7 @@ fn batches_hold_what_can_be_read_and_say_what_cannot() {
     good("3.png", 30);
     good("4.png", 40);
     let load = |batch, strict| -> Vec<Loaded> {
-        let how = Loading { size: Size { h: 1, w: 1 }, resize: Resize::Nearest, batch, strict };
+        let how = Loading { size: Size { h: 1, w: 1 }, resize: Resize::NEAREST, batch, strict };
         let inputs = Inputs::find(&[dir.path().to_owned()], false).unwrap();
         assert_eq!(inputs.count(), Some(4));
         inputs.load(how).unwrap().collect::<Result<_>>().unwrap()
@@ -111,7 +111,7 @@ fn what_was_named_before_a_failure_is_loaded_and_after_a_stop_is_not() {
     let picture = dir.path().join("1.png");
     image::RgbImage::from_pixel(2, 3, image::Rgb([10; 3])).save(&picture).unwrap();
     let batches = |kind| {
-        let how = Loading { size: Size { h: 1, w: 1 }, resize: Resize::Nearest, batch: 16, strict: false };
+        let how = Loading { size: Size { h: 1, w: 1 }, resize: Resize::NEAREST, batch: 16, strict: false };
         let paths = vec![Ok(picture.clone()), Ok(picture.clone()), Err(Error::new(kind, "no path"))];
         let batches = Batches { paths: paths.into_iter(), how, over: false, failed: None };
         batches.map(|batch| batch.map(|loaded| loaded.paths.len()).map_err(|e| e.kind())).collect::<Vec<_>>()

@@ -59,7 +59,7 @@ impl Default for Numbers {
         Self {
             size: [150, 150],
             preprocess: Preprocess::Notebook.name().into(),
-            resize: Resize::Nearest.name().into(),
+            resize: Resize::NEAREST.name().into(),
             batch: 20,
             seed: 1,
             units: 256,

@@ -39,7 +39,7 @@ pub(super) fn verdict<'a>(
     let size = Size { h, w };
     let resize: Resize =
         config.network.resize.parse().map_err(|reason: String| Error::new(Kind::Data, reason))?;
-    let both = [(size, resize), (thumbnail(size), Resize::Bilinear)];
+    let both = [(size, resize), (thumbnail(size), resize.smooth())];
     let (mut pictures, mut small) = (Vec::new(), Vec::new());
     for path in &paths {
         let [seen, thumbnail] = load_both(path, both).map_or([None, None], |both| both.map(Some));

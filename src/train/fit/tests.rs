@@ -266,6 +266,9 @@ fn the_optimizer_of_another_network_and_samples_that_are_not_there_are_refused()
         assert!(error.to_string().contains("made for another network"), "{error}");
     }
     fit(6).unwrap();
+    let mut optimizer = Optimizer::new(Rmsprop::default(), 6);
+    let error = optimizer.step(&device, &mut network.parameters_mut()[..5]).unwrap_err();
+    assert_eq!(error.kind(), Kind::Usage);
 
     let values = [0.5; 3 * 4];
     let rows = FeatureSamples { shape: Shape::new(&[1, 4]), values: &values, labels: &[0, 1, 0, 1] };

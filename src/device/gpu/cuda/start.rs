@@ -2,6 +2,7 @@
 
 use super::handle::Handle;
 use super::library::{Library, Refused, SUCCESS, answer, is_sticky};
+use super::memory::OUT_OF_MEMORY;
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::gpu::module::{Entry, Module};
 use crate::error::{Error, Kind, Result};
@@ -38,7 +39,7 @@ impl Function {
         // SAFETY: writes one pointer; the name ends with a NUL; the module is loaded.
         match unsafe { (library.call.module_function)(&mut handle, code, name.as_ptr()) } {
             SUCCESS => Ok(Ok(Self { handle: Handle(handle), opted_in: AtomicU32::new(0) })),
-            sticky if is_sticky(sticky) => Ok(Err((sticky, "find a kernel"))),
+            passing if passing == OUT_OF_MEMORY || is_sticky(passing) => Ok(Err((passing, "find a kernel"))),
             other => Err(missing(library.error(other, &what))),
         }
     }
