@@ -1,7 +1,7 @@
 //! What pictures are like before they are brought to size.
 //!
 //! In: a [`Folder`]. Out: a [`Glance`] of each picture, or why it cannot be read. Pixels are not kept, but for a thumbnail
-//! by which [`copies`](super::copies) finds what is there twice.
+//! by which [`copies`](super::copies()) finds what is there twice.
 
 use super::folder::Folder;
 use super::image::{self, Decoded, Rgb8};
@@ -52,7 +52,7 @@ fn thumb(picture: Rgb8) -> Vec<u8> {
     picture.resize(THUMB, Resize::BILINEAR).pixels
 }
 
-/// Whether fewer than a hundredth of the levels are farther than [`NEAR`] from their channel's mean.
+/// Whether fewer than a hundredth of the levels are farther than 4 from their channel's mean.
 fn is_blank(pixels: &[[u8; 3]]) -> bool {
     /// What a JPEG makes of one colour.
     const NEAR: f64 = 4.0;
