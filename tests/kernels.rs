@@ -274,7 +274,8 @@ fn calls_with_nothing_to_do_are_taken() {
     }
 }
 
-/// Steps on a gradient of no samples, which is zero: the mean square shrinks, the weights stay. And gradients without elements.
+/// Steps on a gradient of no samples, which is zero: the mean square shrinks, the weights stay. And gradients without
+/// elements.
 fn fused_with_nothing_to_do(run: &dyn Fn(Call<'_>), device: &dyn Device) {
     let none = device.zeros(0).unwrap();
     let (x, dy, rule) = (&none, &none, Rmsprop { rho: 0.5, ..Rmsprop::default() });
@@ -429,9 +430,9 @@ fn a_label_that_is_no_class_is_refused() {
     }
 }
 
-/// VGG16's thirteen convolutions with five pools between, as one network on random numbers, against
-/// f64. A layer's relative error is a few EPS (rounding is random, and averages over the sum), and the
-/// errors of layers add up as √13: about 1e-6, with Winograd's F(4x4) 1.5e-6. 5e-6 is what the engine promises for its features.
+/// VGG16's thirteen convolutions with five pools between, as one network on random numbers, against f64. A layer's
+/// relative error is a few EPS (rounding is random, and averages over the sum), and the errors of layers add up as √13:
+/// about 1e-6, with Winograd's F(4x4) 1.5e-6. 5e-6 is what the engine promises for its features.
 #[test]
 fn thirteen_layers_stay_within_5e_6_of_f64() {
     for device in devices::all() {

@@ -595,7 +595,8 @@ fn a_link_to_a_runs_file_is_that_file() {
     assert_eq!(all(&run), before);
 }
 
-/// Pictures as [`draw`] draws them, each of a size of its own, as photographs are: bytes behind the end are no part of a PNG.
+/// Pictures as [`draw`] draws them, each of a size of its own, as photographs are: bytes behind the end are no part of
+/// a PNG.
 fn draw_unlike(data: &Path, n: usize) {
     draw(data, &["."], n);
     for (at, class) in ["cold", "warm"].iter().enumerate() {
@@ -608,7 +609,8 @@ fn draw_unlike(data: &Path, n: usize) {
     }
 }
 
-/// The same pictures in another place are known by their names and sizes: what was held out is judged, not what was learned.
+/// The same pictures in another place are known by their names and sizes: what was held out is judged, not what was
+/// learned.
 #[test]
 fn a_copy_of_the_data_is_judged_as_the_data_are() {
     let dir = tempfile::tempdir().unwrap();

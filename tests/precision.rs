@@ -196,8 +196,8 @@ fn along(got: &[f32], want: &[f32]) -> f64 {
     dot(got, want) / dot(want, want)
 }
 
-/// A step of VGG16 from block3_conv1, of small pictures: its features, and the gradients of what learns. `scale` is that of the loss, if it is
-/// scaled.
+/// A step of VGG16 from block3_conv1, of small pictures: its features, and the gradients of what learns. `scale` is
+/// that of the loss, if it is scaled.
 fn step(device: &dyn Device, weights: &Pretrained, scale: Option<LossScale>) -> Vec<(String, Vec<f32>)> {
     // Odd maps on the way: 44, 22, 11, 5, 2.
     let size = Size { h: 44, w: 44 };

@@ -135,8 +135,8 @@ pub enum Begin {
 }
 
 impl Writer {
-    /// Rows between two points at which the file is made safe on the disk, and the least time: a card makes thousands a second,
-    /// and a disk that is waited for so often would be the slower of the two.
+    /// Rows between two points at which the file is made safe on the disk, and the least time: a card makes thousands a
+    /// second, and a disk that is waited for so often would be the slower of the two.
     const SAFE_EVERY: (usize, Duration) = (200, Duration::from_secs(1));
     /// The most time, where rows take longer.
     const SAFE_AFTER: Duration = Duration::from_secs(5);
@@ -162,7 +162,8 @@ impl Writer {
         there(path).map(|_| ())
     }
 
-    /// Looks what is at `path` and prepares the rest, which the device `by` computes: it does not go on with another's rows.
+    /// Looks what is at `path` and prepares the rest, which the device `by` computes: it does not go on with another's
+    /// rows.
     ///
     /// # Errors
     /// [`Kind::Io`] naming the file; [`Kind::Usage`] for one that is there and is no features, and for more names than a

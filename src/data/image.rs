@@ -1,13 +1,12 @@
 //! One picture file to RGB pixels, as PIL's `Image.open(path).convert("RGB")` makes them.
 //!
-//! In: a path or bytes in PNG, JPEG, BMP, GIF, WebP, PNM or TIFF, recognised by content, not by
-//! name. Out: [`Rgb8`], or an error that names the file. Gamma and colour profiles are not
-//! applied, nor is EXIF orientation unless asked for, because PIL and Keras do not, but for a TIFF's orientation, which they do; alpha is
-//! dropped, not blended. All is PIL's bit for bit, except up to 4 grey levels in JPEG (20 at the edges of saturated
-//! drawings), where decoders are free to round, 1 in 16-bit BMP, CMYK TIFF and PNM with an odd maximum, 16-bit grey
-//! TIFFs in which white is 0, and what a GIF's first frame leaves free (black here). TIFFs of a palette, of floats, of
-//! signed integers or of 32 bits, of Lab, of planar CMYK or of grey with alpha are refused, those with LZMA, fax or YCbCr
-//! JPEG inside, and BigTIFFs.
+//! In: a path or bytes in PNG, JPEG, BMP, GIF, WebP, PNM or TIFF, recognised by content, not by name. Out: [`Rgb8`], or
+//! an error that names the file. Gamma and colour profiles are not applied, nor is EXIF orientation unless asked for,
+//! because PIL and Keras do not, but for a TIFF's orientation, which they do; alpha is dropped, not blended. All is
+//! PIL's bit for bit, except up to 4 grey levels in JPEG (20 at the edges of saturated drawings), where decoders are
+//! free to round, 1 in 16-bit BMP, CMYK TIFF and PNM with an odd maximum, 16-bit grey TIFFs in which white is 0, and
+//! what a GIF's first frame leaves free (black here). TIFFs of a palette, of floats, of signed integers or of 32 bits,
+//! of Lab, of planar CMYK or of grey with alpha are refused, those with LZMA, fax or YCbCr JPEG inside, and BigTIFFs.
 
 mod peek;
 
@@ -46,6 +45,8 @@ pub(super) struct Decoded {
     pub sideways: bool,
     /// What the file is: "JPEG".
     pub format: &'static str,
+    /// What its pixels have that RGB has not, for people; it is lost.
+    pub lost: Option<&'static str>,
 }
 
 /// More pixels than this are taken for a decompression bomb; the bound at which PIL refuses.
@@ -88,8 +89,8 @@ pub fn decode(path: &Path) -> Result<Rgb8> {
     decode_then(path, false, |decoded| Ok(decoded.picture))
 }
 
-/// Decodes a file, turned as its EXIF orientation says if it is to be `upright`, and makes something smaller of it, one large
-/// picture at a time.
+/// Decodes a file, turned as its EXIF orientation says if it is to be `upright`, and makes something smaller of it, one
+/// large picture at a time.
 ///
 /// # Errors
 /// As [`decode`], and those of `then`.
@@ -182,6 +183,11 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
     if turns {
         image.apply_orientation(orientation);
     }
+    let lost = match &image {
+        DynamicImage::ImageLuma16(_) => Some("16-bit grey, clipped at 255"),
+        image if image.color().has_alpha() => Some("its transparency is dropped"),
+        _ => None,
+    };
     let size = Size { h: image.height() as usize, w: image.width() as usize };
     let premultiplied = format == ImageFormat::Tiff && peek::tiff_is_premultiplied(bytes);
     let pixels = to_rgb(image, format, bytes, premultiplied)
@@ -190,11 +196,11 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
         return Err(damaged(path, "it has no pixels"));
     }
     let sideways = !turns && orientation != Orientation::NoTransforms;
-    Ok(Decoded { picture: Rgb8 { size, pixels }, sideways, format: name(format) })
+    Ok(Decoded { picture: Rgb8 { size, pixels }, sideways, format: name(format), lost })
 }
 
-/// Bytes that a decoder may take. What a PNG says of itself besides its pixels may unpack to gigabytes (a colour profile), in
-/// every thread at once: that gets 32 MiB, and pixels what they are in their largest form.
+/// Bytes that a decoder may take. What a PNG says of itself besides its pixels may unpack to gigabytes (a colour
+/// profile), in every thread at once: that gets 32 MiB, and pixels what they are in their largest form.
 fn room(bytes: &[u8], format: ImageFormat) -> u64 {
     let number = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes).map(u64::from);
     // Signature (8), length and name of IHDR (8), width and height.

@@ -308,7 +308,8 @@ mod tests {
         }
     }
 
-    /// What is made on the way, not only what comes out, must fit: of a picture 1 wide and 170 million high a file is small.
+    /// What is made on the way, not only what comes out, must fit: of a picture 1 wide and 170 million high a file is
+    /// small.
     #[test]
     fn a_narrow_picture_that_is_very_high_is_refused() {
         let (high, to) = (Size { h: 170_000_000, w: 1 }, Size::square(150));

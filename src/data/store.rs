@@ -285,8 +285,8 @@ impl<'a, W: Write> Writer<'a, W> {
         Ok(writer)
     }
 
-    /// Takes over from another file what still holds and is not here yet, until `stop` turns true: then that file had better
-    /// stay.
+    /// Takes over from another file what still holds and is not here yet, until `stop` turns true: then that file had
+    /// better stay.
     pub fn copy(&mut self, old: &Store, root: &Path, stop: &AtomicBool) -> Result<()> {
         for (slot, record) in old.living(root) {
             if !self.known.insert(record.path.clone()) {

@@ -4,7 +4,7 @@
 //! by which [`copies`](super::copies()) finds what is there twice.
 
 use super::folder::Folder;
-use super::image::{self, Decoded, Rgb8};
+use super::image::{self, Decoded};
 use super::resize::{Resize, Size};
 use super::store::checksum;
 use crate::error::{Error, Kind, Result};
@@ -13,6 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Sides of a thumbnail.
 pub(super) const THUMB: Size = Size { h: 16, w: 16 };
+/// What both kinds of thumbnails are made from.
+const SMALL: Size = Size { h: 64, w: 64 };
+/// Sides of a finer one.
+pub(super) const FINE: Size = Size { h: 32, w: 32 };
 
 /// What a picture is like, as it is stored, or turned as its EXIF orientation says.
 #[derive(Clone, Debug)]
@@ -27,29 +31,32 @@ pub struct Glance {
     pub blank: bool,
     /// Whether its EXIF orientation says that it is to be turned or mirrored, and it was not.
     pub sideways: bool,
+    /// What its pixels have that RGB has not, for people; it is lost.
+    pub lost: Option<&'static str>,
+    /// Whether all pixels are the same.
+    pub(super) flat: bool,
     /// 64 bits of the pixels.
     pub(super) sum: u64,
     /// The picture in the size [`THUMB`], `[16, 16, 3]`.
     pub(super) thumb: Vec<u8>,
+    /// The mean of its channels in the size [`FINE`], `[32, 32]`.
+    pub(super) fine: Vec<u8>,
 }
 
 impl Glance {
-    fn of(Decoded { picture, sideways, format }: Decoded) -> Self {
+    fn of(Decoded { picture, sideways, format, lost }: Decoded) -> Self {
         let (pixels, _) = picture.pixels.as_chunks::<3>();
-        Self {
-            size: picture.size,
-            format,
-            grey: pixels.iter().all(|[r, g, b]| r == g && g == b),
-            blank: is_blank(pixels),
-            sideways,
-            sum: checksum(&picture.pixels),
-            thumb: thumb(picture),
-        }
+        let (size, grey) = (picture.size, pixels.iter().all(|[r, g, b]| r == g && g == b));
+        let (flat, blank) = (pixels.iter().all(|pixel| *pixel == pixels[0]), is_blank(pixels));
+        let sum = checksum(&picture.pixels);
+        // By a size between: a copy of all pixels may be as large as is allowed.
+        let small = picture.resize(SMALL, Resize::BILINEAR);
+        let fine = small.clone().resize(FINE, Resize::BILINEAR);
+        let mean = |[r, g, b]: &[u8; 3]| ((u16::from(*r) + u16::from(*g) + u16::from(*b)) / 3) as u8;
+        let fine = fine.pixels.as_chunks::<3>().0.iter().map(mean).collect();
+        let thumb = small.resize(THUMB, Resize::BILINEAR).pixels;
+        Self { size, format, grey, blank, sideways, lost, flat, sum, thumb, fine }
     }
-}
-
-fn thumb(picture: Rgb8) -> Vec<u8> {
-    picture.resize(THUMB, Resize::BILINEAR).pixels
 }
 
 /// Whether fewer than a hundredth of the levels are farther than 4 from their channel's mean.
@@ -68,7 +75,8 @@ fn is_blank(pixels: &[[u8; 3]]) -> bool {
         .is_none()
 }
 
-/// Looks at every picture of `folder`, in its order, turned first if it is to be `upright`. `progress(done)` is called on this thread, every few pictures.
+/// Looks at every picture of `folder`, in its order, turned first if it is to be `upright`. `progress(done)` is called
+/// on this thread, every few pictures.
 ///
 /// # Errors
 /// [`Kind::Interrupted`] soon after `stop` turns true. That a picture cannot be read is an answer.
@@ -102,9 +110,10 @@ pub fn survey(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Rgb8;
 
     fn glance(size: Size, pixels: Vec<u8>) -> Glance {
-        Glance::of(Decoded { picture: Rgb8 { size, pixels }, sideways: false, format: "PNG" })
+        Glance::of(Decoded { picture: Rgb8 { size, pixels }, sideways: false, format: "PNG", lost: None })
     }
 
     #[test]
@@ -112,11 +121,11 @@ mod tests {
         let size = Size { h: 20, w: 30 };
         let flat = vec![77; size.bytes()];
         let one = glance(size, flat.clone());
-        assert!(one.grey && one.blank && one.thumb == vec![77; THUMB.bytes()]);
+        assert!(one.grey && one.blank && one.flat && one.thumb == vec![77; THUMB.bytes()]);
         let mut dot = flat.clone();
         dot[0] = 200;
         let one = glance(size, dot);
-        assert!(!one.grey && one.blank);
+        assert!(!one.grey && one.blank && !one.flat);
         // A twentieth of it is something else.
         let mut square = flat.clone();
         square[..size.bytes() / 20].fill(200);

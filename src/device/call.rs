@@ -6,10 +6,11 @@
 //! printed, counted and timed. Activations are NHWC, convolution weights OHWI, dense weights
 //! `[c_in, c_out]`, all dense in memory.
 //!
-//! Formats, where a field does not say its own: maps, rows and their gradients (`x`, `y`, `dx`, `dy`, `gradient`, masks that
-//! are a ReLU's output) and a convolution's `weight` are f32, or on a card that keeps activations in 16 bits
-//! ([`Precision::activations`](super::Precision::activations)) all bf16 or all f16. Biases, gradients of parameters, what
-//! optimizers keep, logits of losses, targets and outcomes are f32 everywhere. A buffer of another format is refused.
+//! Formats, where a field does not say its own: maps, rows and their gradients (`x`, `y`, `dx`, `dy`, `gradient`, masks
+//! that are a ReLU's output) and a convolution's `weight` are f32, or on a card that keeps activations in 16 bits
+//! ([`Precision::activations`](super::Precision::activations)) all bf16 or all f16. Biases, gradients of parameters,
+//! what optimizers keep, logits of losses, targets and outcomes are f32 everywhere. A buffer of another format is
+//! refused.
 
 mod name;
 
@@ -381,9 +382,9 @@ pub enum Call<'a> {
         /// `[c_in, c_out]`.
         weight: &'a mut Buffer,
     },
-    /// [`Call::Conv2dBackwardWeight`] and [`Call::RmspropStep`] of the weight in one call: the gradient, or its partial sums,
-    /// lie in scratch memory and do not outlive it. Whoever still needs the old weight or its shadow, the layer's own
-    /// [`Call::Conv2dBackwardInput`] first of all, must have run before.
+    /// [`Call::Conv2dBackwardWeight`] and [`Call::RmspropStep`] of the weight in one call: the gradient, or its partial
+    /// sums, lie in scratch memory and do not outlive it. Whoever still needs the old weight or its shadow, the layer's
+    /// own [`Call::Conv2dBackwardInput`] first of all, must have run before.
     Conv2dRmspropStep {
         /// Sizes.
         geometry: Conv2d,

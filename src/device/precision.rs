@@ -16,7 +16,8 @@ const TURING: u32 = 75;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// f32 throughout, by fused multiply-adds: the cpu's numbers but for the order of sums and, with `--kernels portable`, Winograd's minimal filtering.
+    /// f32 throughout, by fused multiply-adds: the cpu's numbers but for the order of sums (and, with `--kernels portable`,
+    /// which multiplies as the formula says, but for the cpu's minimal filtering by Winograd).
     #[default]
     F32,
     /// f32 in memory; convolutions, and dense layers forward, multiply on tensor cores, each factor as a sum of two of
@@ -28,8 +29,8 @@ pub enum Precision {
     /// Activations of the base, their gradients and a copy of the convolutions' weights are bf16 (7 bits behind the
     /// point), multiplied on tensor cores.
     Bf16,
-    /// As [`Precision::Bf16`] in f16: 10 bits behind the point, but nothing beyond 65504 and little below 6e-5, so that training
-    /// scales its loss ([`LossScale`](super::LossScale)). For cards that have no bf16.
+    /// As [`Precision::Bf16`] in f16: 10 bits behind the point, but nothing beyond 65504 and little below 6e-5, so that
+    /// training scales its loss ([`LossScale`](super::LossScale)). For cards that have no bf16.
     F16,
 }
 

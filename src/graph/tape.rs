@@ -142,8 +142,8 @@ impl<'d> Tape<'d> {
         y
     }
 
-    /// [`Tape::record`] of an op that [`Tape::backward`] may begin at: the `gradients` of the loss with respect to its inputs are
-    /// known, one for each that learns.
+    /// [`Tape::record`] of an op that [`Tape::backward`] may begin at: the `gradients` of the loss with respect to its
+    /// inputs are known, one for each that learns.
     pub fn record_loss<const N: usize>(
         &self,
         name: &'static str,

@@ -314,14 +314,20 @@ impl Findings {
     }
 }
 
+/// A name in a line of a list, whatever is in it.
+fn in_one_line(name: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    name.chars().map(shown).collect()
+}
+
 impl Finding {
     /// For people, with paths below `data`.
     fn line(&self, data: &Path) -> String {
-        let below = |path: &Path| path.strip_prefix(data).unwrap_or(path).display().to_string();
+        let below = |path: &Path| in_one_line(&path.strip_prefix(data).unwrap_or(path).to_string_lossy());
         let path = below(&self.path);
         match self.other.as_deref().map(below) {
             // It names the file.
-            None if self.what == What::Unreadable => self.detail.clone(),
+            None if self.what == What::Unreadable => in_one_line(&self.detail),
             None if self.detail.is_empty() => path,
             None => format!("{path}: {}", self.detail),
             Some(other) if self.detail.is_empty() => format!("{path} and {other}"),

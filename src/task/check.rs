@@ -56,7 +56,8 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
         let of_split = glances.into_iter().enumerate();
         seen.extend(of_split.map(|(at, glance)| Seen { split: name, folder, at, glance }));
     }
-    let found = findings(job, &splits, &seen);
+    let progress = host.progress("comparing", seen.len(), "pictures");
+    let found = findings(job, &splits, &seen, &|done| progress.set(done as u64));
     interrupt::check()?;
     if let Some(output) = &job.output {
         files::write_bytes(&output.path, &found.csv())?;
@@ -97,7 +98,7 @@ impl Seen<'_> {
     }
 }
 
-fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>]) -> Findings {
+fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(usize) + Sync)) -> Findings {
     let size = Size { h: job.size[0], w: job.size[1] };
     let mut findings = Vec::new();
     for one in seen {
@@ -115,14 +116,18 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>]) -> Findings {
         let (one, other) = (readable[at].0, readable[of].0);
         one.split != other.split || one.label() != other.label()
     };
-    for Copy { at, of, likeness } in copies(&glances, &at_odds, interrupt::flag()) {
+    for Copy { at, of, likeness } in copies(&glances, &at_odds, progress, interrupt::flag()) {
         let (one, other) = (readable[at].0, readable[of].0);
-        let detail = match likeness {
+        let how = match likeness {
             Likeness::Same => "",
-            Likeness::Alike => "but for its size, quality or brightness",
+            Likeness::Alike => "nearly",
             Likeness::Mirrored => "mirrored",
         };
-        findings.push(one.finding(copied(one, other, likeness), Some(other), detail.into()));
+        // It is found as one of another split; that its class is another is no less wrong.
+        let torn =
+            if one.split != other.split && one.label() != other.label() { "of another class" } else { "" };
+        let detail = [how, torn].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+        findings.push(one.finding(copied(one, other, likeness), Some(other), detail));
     }
     // Stable: the pictures stay in their order.
     findings.sort_by_key(|finding| finding.what);
@@ -162,7 +167,7 @@ fn by_itself(glance: &Glance, to: Size) -> Vec<(What, String)> {
     let squeezed = (h * to.w) as f64 / (w * to.h) as f64;
     let sides = || format!("{h}x{w}");
     [
-        (What::Blank, glance.blank, String::new()),
+        (What::Blank, glance.blank, glance.lost.unwrap_or_default().to_owned()),
         (What::Sideways, glance.sideways, String::new()),
         (What::Small, h < to.h || w < to.w, sides()),
         (What::Squeezed, !(0.5..=2.0).contains(&squeezed), sides()),

@@ -168,8 +168,8 @@ fn without_scratch(mut memory: Memory) -> Memory {
     memory
 }
 
-/// What the cpu holds besides in `step`: the points of its convolutions' weights, kept for layers that run again while their
-/// weights stay (`again`), else one layer's at a time; and for layers that learn as many of the gradient's sums.
+/// What the cpu holds besides in `step`: the points of its convolutions' weights, kept for layers that run again while
+/// their weights stay (`again`), else one layer's at a time; and for layers that learn as many of the gradient's sums.
 fn points(net: &Architecture, step: &Step, again: bool) -> u64 {
     let (layers, learns) = match step {
         Step::Training { enters, from, .. } => (*enters..net.layers().len(), *from),

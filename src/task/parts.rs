@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of features that a card is given in a second: gathered by one thread, copied to pinned memory, sent. By epochs of the
-/// notebook on an H200, which took 0.54 s more than their steps and passes do, with 700.9 MB to give; rows that a cache holds went
-/// at 3.5 GB/s at least.
+/// Bytes of features that a card is given in a second: gathered by one thread, copied to pinned memory, sent. By epochs
+/// of the notebook on an H200, which took 0.54 s more than their steps and passes do, with 700.9 MB to give; rows that
+/// a cache holds went at 3.5 GB/s at least.
 const GIVEN: f64 = 1.3e9;
 
 /// A split and what was computed from it.
@@ -93,7 +93,8 @@ impl Part {
             let path = cache.folder.join(&file);
             let former = cache.former.filter(|_| !path.exists()).map(|former| former.join(&file));
             if let Some(former) = former.filter(|former| Features::open(former).is_ok()) {
-                // They may be the very same: a second name for them spares the work. Where there are no such names it is done.
+                // They may be the very same: a second name for them spares the work. Where there are no such names it
+                // is done.
                 let _ = std::fs::hard_link(former, &path);
             }
             let features = match part.levels.last_key_value() {
@@ -145,8 +146,8 @@ impl Ready<'_> {
     }
 }
 
-/// Whether the host's card computes what enters at `place`, `row` numbers a picture, in less than half of the time that it takes
-/// to be given them. It is the same in every run on a card; of one that is not known nobody can say.
+/// Whether the host's card computes what enters at `place`, `row` numbers a picture, in less than half of the time that
+/// it takes to be given them. It is the same in every run on a card; of one that is not known nobody can say.
 fn sooner_anew(
     host: &Host,
     architecture: &Architecture,
@@ -208,8 +209,8 @@ mod tests {
     use crate::device::{Kernels, Precision};
     use crate::model::{Head, Variant};
 
-    /// On an H200 what is wide is computed anew, what is short is given, in bf16 as it was measured; in f32, whose convolutions
-    /// take ten to thirty times as long, more is given.
+    /// On an H200 what is wide is computed anew, what is short is given, in bf16 as it was measured; in f32, whose
+    /// convolutions take ten to thirty times as long, more is given.
     #[test]
     fn wide_features_are_computed_anew_on_a_fast_card() {
         let head = Head { units: 256, dropout: 0.5, classes: 2 };

@@ -163,7 +163,9 @@ pub(super) fn passed_over(name: &str, folder: &Folder) -> Vec<String> {
     let hidden = folder.hidden();
     if hidden > 0 {
         notes.push(format!(
-            "{name}: {hidden} pictures are in hidden folders, such as .ipynb_checkpoints; they count, as in Keras"
+            "{name}: {} in hidden folders, such as .ipynb_checkpoints, and {}, as in Keras",
+            counted_are(hidden, "picture"),
+            if hidden == 1 { "counts" } else { "count" }
         ));
     }
     let stray = folder.stray();

@@ -128,7 +128,8 @@ pub(super) fn attempt(host: &Host, network: &mut Network, mut material: Material
 /// Makes the report of a run anew.
 ///
 /// # Errors
-/// Of run, data, device and files; [`Kind::Usage`] for a file that is there, or does not end as a page; [`Kind::Data`] when the classes are not the run's.
+/// Of run, data, device and files; [`Kind::Usage`] for a file that is there, or does not end as a page; [`Kind::Data`]
+/// when the classes are not the run's.
 pub fn report(host: &Host, job: &Report) -> Result<()> {
     if let Some(output) = &job.output {
         output.format(&[("html", ()), ("htm", ())])?;

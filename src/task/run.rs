@@ -1,6 +1,7 @@
-//! The run folder: `run.toml` (what was done), `model.safetensors` (all weights, Keras' names and
-//! layouts), `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`, `skipped.csv`. `run.toml` makes the folder whole; what
-//! is drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and `checkpoint.safetensors` how far it is.
+//! The run folder: `run.toml` (what was done), `model.safetensors` (all weights, Keras' names and layouts),
+//! `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`, `skipped.csv`. `run.toml` makes the folder whole; what is
+//! drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and
+//! `checkpoint.safetensors` how far it is.
 
 mod config;
 mod lock;
@@ -42,8 +43,8 @@ pub enum Begin {
 }
 
 impl Begin {
-    /// The same for the folder at `path`: where no run was begun there is none to go on with, and one begins. So one command
-    /// does for a batch system that starts it again and again.
+    /// The same for the folder at `path`: where no run was begun there is none to go on with, and one begins. So one
+    /// command does for a batch system that starts it again and again.
     pub(super) fn at(self, host: &Host, path: &Path) -> Self {
         let none = ["run.toml", JOB, CHECKPOINT].iter().all(|name| !path.join(name).exists());
         if self == Self::Resume && none {

@@ -40,8 +40,8 @@ pub struct Course {
     pub seed: u64,
     /// Learning rate.
     pub pace: Pace,
-    /// By how much the rate was changed on the way (`resume --rate-factor`), and from which step on: the factors of all steps
-    /// that are behind are multiplied.
+    /// By how much the rate was changed on the way (`resume --rate-factor`), and from which step on: the factors of all
+    /// steps that are behind are multiplied.
     pub cuts: Vec<Cut>,
     /// Loss.
     pub loss: LossOptions,

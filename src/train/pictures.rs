@@ -132,8 +132,8 @@ impl fmt::Display for PictureSamples<'_> {
     }
 }
 
-/// Why `bytes` of pictures do not stay on the device `name`, of which training takes `needed`; `None` if they do. Its memory,
-/// if it has some of its own, and this computer's.
+/// Why `bytes` of pictures do not stay on the device `name`, of which training takes `needed`; `None` if they do. Its
+/// memory, if it has some of its own, and this computer's.
 fn why_not(name: &str, bytes: u64, needed: u64, [device, here]: [Option<Capacity>; 2]) -> Option<String> {
     let Some(memory) = device else {
         return Some(format!("{name} reads them where they are"));

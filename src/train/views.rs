@@ -67,8 +67,9 @@ impl Views {
         self.mean(device, batch, first, &mut |x| predict(device, network, 0, x))
     }
 
-    /// [`Views::predict`] with classes and losses. With more than one view both are those of the mean; each view's loss comes from its
-    /// logits, and the mean is taken of what those say, so that none is capped and views that change nothing give the same.
+    /// [`Views::predict`] with classes and losses. With more than one view both are those of the mean; each view's loss
+    /// comes from its logits, and the mean is taken of what those say, so that none is capped and views that change
+    /// nothing give the same.
     ///
     /// # Errors
     /// The device's errors.

@@ -3,9 +3,10 @@
 use super::Call;
 
 impl Call<'_> {
-    /// The call's name: that of its function on the cpu, in tests, benches and traces. Names of CUDA kernels begin with it, and
-    /// go on with what tells several apart (`conv2d_forward_bf16_128x128x64`, `conv2d_backward_weight_reduce`), but for calls
-    /// that are lowered to those of others (`conv2d_rmsprop_step`) and for Winograd's transforms (`conv2d_winograd_…`).
+    /// The call's name: that of its function on the cpu, in tests, benches and traces. Names of CUDA kernels begin with
+    /// it, and go on with what tells several apart (`conv2d_forward_bf16_128x128x64`, `conv2d_backward_weight_reduce`),
+    /// but for calls that are lowered to those of others (`conv2d_rmsprop_step`) and for Winograd's transforms
+    /// (`conv2d_winograd_…`).
     pub fn name(&self) -> &'static str {
         match self {
             Self::Normalize { .. } => "normalize",

@@ -72,8 +72,8 @@ pub fn text(module: &Module) -> Result<Cow<'static, str>> {
     Ok(Cow::Owned(text))
 }
 
-/// Whether the entry `name` of a text waits for the kernel before it, and how many threads a block of it has at most, 0 if it
-/// does not say.
+/// Whether the entry `name` of a text waits for the kernel before it, and how many threads a block of it has at most, 0
+/// if it does not say.
 fn started(text: &str, name: &str) -> [String; 2] {
     let from = text.find(&format!(".entry {name}(")).unwrap_or_default();
     let body = text[from..].split("\n}").next().unwrap_or_default();

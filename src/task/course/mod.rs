@@ -58,8 +58,8 @@ pub struct StageConfig {
     /// Factors of the rate by block (`block5`, `classifier`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub rates: BTreeMap<String, f32>,
-    /// Share of each target that is spread evenly over the classes, in training and in the validation after each epoch; what
-    /// is measured afterwards is without it.
+    /// Share of each target that is spread evenly over the classes, in training and in the validation after each epoch;
+    /// what is measured afterwards is without it.
     #[serde(skip_serializing_if = "is_nothing", default)]
     pub label_smoothing: f32,
     /// What samples of each class count.

@@ -28,8 +28,8 @@ pub struct Numbers {
     pub features_dropout: f32,
     /// Dropout of the classifier on the augmented base; the book has none.
     pub finetune_dropout: f32,
-    /// Batches of the test; all pictures if none. In a file 0 says none, here and for the steps of the stages: what it leaves
-    /// out stays as in the chapter.
+    /// Batches of the test; all pictures if none. In a file 0 says none, here and for the steps of the stages: what it
+    /// leaves out stays as in the chapter.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test_steps: Option<usize>,
     /// Share of each class for validation, if the data has no split of its own.

@@ -126,8 +126,8 @@ impl Run {
         Some(*seen == listing.contents().digest)
     }
 
-    /// Whether what it learned from and was validated with are these, by names, classes and sizes. What cannot be read makes
-    /// them others; a run that does not tell saw none.
+    /// Whether what it learned from and was validated with are these, by names, classes and sizes. What cannot be read
+    /// makes them others; a run that does not tell saw none.
     ///
     /// # Errors
     /// [`Kind::Io`] when a picture is gone.
@@ -163,8 +163,8 @@ impl Run {
     /// The trained network.
     ///
     /// # Errors
-    /// [`Kind::Weights`] when the model file is missing, damaged or of other sizes than `run.toml` says; of a run that is not
-    /// finished, when the base's weights are not those that it began with.
+    /// [`Kind::Weights`] when the model file is missing, damaged or of other sizes than `run.toml` says; of a run that
+    /// is not finished, when the base's weights are not those that it began with.
     pub fn network(&self, host: &Host) -> Result<Network> {
         let Some((checkpoint, _)) = &self.stopped else {
             let weights = self.weights()?;

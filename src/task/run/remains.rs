@@ -100,8 +100,8 @@ impl Folder {
         remove_activations(&self.join(NEW_FEATURES));
     }
 
-    /// Puts them in the place of those that went. File by file: somebody may have put others beside the former, and a system
-    /// may not move a folder with files that are read.
+    /// Puts them in the place of those that went. File by file: somebody may have put others beside the former, and a
+    /// system may not move a folder with files that are read.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -133,7 +133,8 @@ impl Folder {
 }
 
 impl Drop for Folder {
-    /// What a run leaves that ended before it was written over the one that is there. After a stop the same command goes on.
+    /// What a run leaves that ended before it was written over the one that is there. After a stop the same command
+    /// goes on.
     fn drop(&mut self) {
         if self.over.get() && interrupt::check().is_ok() {
             self.remove_new_features();

@@ -1,7 +1,7 @@
 //! A stage on its way: the steps of an epoch, its validation, what is kept of both, and the stage's end.
 //!
-//! In: a [`Fit`] and the [`Position`] from which it goes on. Out: the network and the position as they are at the end. Every
-//! method leaves a moment from which another process can go on, whenever it is killed.
+//! In: a [`Fit`] and the [`Position`] from which it goes on. Out: the network and the position as they are at the end.
+//! Every method leaves a moment from which another process can go on, whenever it is killed.
 
 use super::Fit;
 use crate::error::{Kind, Result};

@@ -14,7 +14,8 @@ use std::ffi::{CString, c_void};
 /// Bytes of each of the compiler's two logs; a fault is a line or two.
 const LOG: usize = 16 << 10;
 
-/// Compiles and loads `module` into the current context; that memory is full, and what speaks of earlier work, is passed on.
+/// Compiles and loads `module` into the current context; that memory is full, and what speaks of earlier work, is
+/// passed on.
 ///
 /// # Errors
 /// [`Kind::Device`] with file, target, both versions, and the log.

@@ -14,9 +14,9 @@
 //! the launch must move once, at the speed of a copy; caches never help and never hurt. Compute and traffic overlap
 //! wholly, but for the convolutions of Hopper's own.
 //!
-//! These are rules; `work.rs` has the shares that were fitted by hand to the times of one H200 on 2026-11-26: with [`START`]
-//! seven constants for 240 times. How well they fit is in docs/predictions.md, which `tests/predictions.rs` writes. For
-//! other cards and sizes they are predictions.
+//! These are rules; `work.rs` has the shares that were fitted by hand to the times of one H200 on 2026-11-26: with
+//! [`START`] seven constants for 240 times. How well they fit is in docs/predictions.md, which `tests/predictions.rs`
+//! writes. For other cards and sizes they are predictions.
 
 use super::card::Card;
 use super::work::{WAITS, Work, numbers};
