@@ -140,7 +140,7 @@ fn deaf(reason: &dyn Display) -> Error {
     )
 }
 
-/// What the process ends with after a stop: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+/// What the process ends with after a stop: 128 and the signal's number, so 130 for Ctrl-C and 143 for SIGTERM.
 pub fn exit_code() -> u8 {
     (128 + SIGNAL.load(Ordering::SeqCst)) as u8
 }
