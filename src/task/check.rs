@@ -59,6 +59,7 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
     let progress = host.progress("comparing", seen.len(), "pictures");
     let found = findings(job, &splits, &seen, &|done| progress.set(done as u64));
     interrupt::check()?;
+    progress.finish(&format!("compared   {}", counted(seen.len(), "picture")));
     if let Some(output) = &job.output {
         files::write_bytes(&output.path, &found.csv())?;
     }

@@ -5,6 +5,7 @@ use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{Cuda, Options};
 use vgg_ft::device::gpu::module::{MODULES, Module};
 use vgg_ft::device::{Call, Device, Dtype};
+use vgg_ft::error::Result;
 use vgg_ft::shape::Conv2d;
 
 #[test]
@@ -164,36 +165,48 @@ pub fn at_the_start() -> usize {
 }
 
 /// A convolution in bf16 on a device that works in f32: its module comes with the first launch, amid others that are kept
-/// back, and where it is refused for once, again.
+/// back, and where there is no room for it once, again.
 #[test]
 #[ignore = "runs on the fake library"]
 fn late_module() {
-    let device = Gpu::new(Cuda::open(Options::default()).unwrap()).unwrap();
+    let [y, z] = late().unwrap();
+    // A pixel of the middle sees nine taps of eight channels, one in the corner four.
+    assert_eq!((y[5 * 8], y[0]), (72.5, 32.5));
+    assert_eq!(z, [7.0; 8]);
+}
+
+/// Where it is refused for another reason, that reason is given.
+#[test]
+#[ignore = "runs on the fake library"]
+fn late_module_refused() {
+    let error = late().unwrap_err().to_string();
+    assert!(error.contains("cannot compile kernels/ptx/conv2d_bf16.sm_80.ptx"), "{error}");
+    assert!(error.contains("CUDA_ERROR_INVALID_VALUE"), "{error}");
+}
+
+/// The convolution's map, and what a ReLU before it gave.
+fn late() -> Result<[Vec<f32>; 2]> {
+    let device = Gpu::new(Cuda::open(Options::default())?)?;
     let device: &dyn Device = &device;
     let geometry = Conv2d { n: 1, h: 4, w: 4, c_in: 8, c_out: 8 };
-    let ones = |len: usize| device.upload(&vec![half::bf16::ONE; len]).unwrap();
-    let (x, weight) = (ones(geometry.x().len()), ones(geometry.weight().len()));
-    let bias = device.upload(&[0.5f32; 8]).unwrap();
-    let mut y = device.alloc(Dtype::Bf16, geometry.y().len()).unwrap();
-    let seven = device.upload(&[7.0f32; 8]).unwrap();
-    let mut z = device.zeros(8).unwrap();
-    device
-        .together(&mut || {
-            device.run(Call::ReluForward { x: &seven, y: &mut z })?;
-            device.run(Call::Conv2dForward {
-                geometry,
-                x: &x,
-                weight: &weight,
-                bias: &bias,
-                relu: true,
-                y: &mut y,
-            })
+    let ones = |len: usize| device.upload(&vec![half::bf16::ONE; len]);
+    let (x, weight) = (ones(geometry.x().len())?, ones(geometry.weight().len())?);
+    let bias = device.upload(&[0.5f32; 8])?;
+    let mut y = device.alloc(Dtype::Bf16, geometry.y().len())?;
+    let seven = device.upload(&[7.0f32; 8])?;
+    let mut z = device.zeros(8)?;
+    device.together(&mut || {
+        device.run(Call::ReluForward { x: &seven, y: &mut z })?;
+        device.run(Call::Conv2dForward {
+            geometry,
+            x: &x,
+            weight: &weight,
+            bias: &bias,
+            relu: true,
+            y: &mut y,
         })
-        .unwrap();
-    // A pixel of the middle sees nine taps of eight channels, one in the corner four.
-    let y = device.download::<half::bf16>(&y).unwrap();
-    assert_eq!((y[5 * 8].to_f32(), y[0].to_f32()), (72.5, 32.5));
-    assert_eq!(device.download::<f32>(&z).unwrap(), [7.0; 8]);
+    })?;
+    Ok([device.download_floats(&y)?, device.download(&z)?])
 }
 
 /// What the card has no room for costs the graphs that are kept, and what an empty slab makes room for does not.

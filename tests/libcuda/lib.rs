@@ -9,8 +9,8 @@
 //! `old-card`, `hopper` (a card of 9.0), `driver=12000` (for 12.0), `memory=BYTES`, `fault=KERNEL` or `fault=KERNEL:N` (from its Nth launch on), `full=FUNCTION:N`
 //! (out of memory at the Nth call of that function of graphs and all later ones), `graphs=N` (room for so many),
 //! `slow-wait=MS` (so long until somebody who waits for the stream begins to), `code=N` (the answer after a fault),
-//! `surfaces=FUNCTION` (errors of earlier work come up at calls of that function, too), `refuse=FUNCTION:N` (its Nth
-//! call alone is an invalid value), `name=WORDS` and `sms=N` (of the card).
+//! `surfaces=FUNCTION` (errors of earlier work come up at calls of that function, too), `refuse=FUNCTION:N:CODE`
+//! (its Nth call alone, the first if not given, answers so, as an invalid value if not given), `name=WORDS` and `sms=N` (of the card).
 
 // Names and signatures are NVIDIA's; a fault in here should end the test that met it.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::unwrap_used, clippy::too_many_arguments)]

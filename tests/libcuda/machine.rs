@@ -154,9 +154,10 @@ impl Machine {
         let asked = self.asked.entry(function).or_default();
         *asked += 1;
         let refuse = word("refuse").unwrap_or_default();
-        let (name, at) = refuse.split_once(':').unwrap_or((&refuse, "1"));
-        if name == function && *asked == at.parse::<usize>().unwrap() {
-            return INVALID_VALUE;
+        let mut parts = refuse.split(':');
+        let (name, at, code) = (parts.next(), parts.next(), parts.next());
+        if name == Some(function) && *asked == at.map_or(1, |at| at.parse().unwrap()) {
+            return code.map_or(INVALID_VALUE, |code| code.parse().unwrap());
         }
         if word("surfaces").as_deref() == Some(function) { self.drain(u64::MAX) } else { OK }
     }

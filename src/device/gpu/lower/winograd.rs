@@ -8,7 +8,7 @@
 //! numbers depend on its batch.
 
 use super::conv2d::{DEPTH, THREADS, TILE, pixels};
-use super::{Cut, Form as Format, Site, Weight, maxpool2d};
+use super::{Cut, Site, Weight, maxpool2d};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
 use crate::device::{Buffer, Dtype};
@@ -255,7 +255,7 @@ pub fn conv2d_maxpool2d_forward(
 ) -> Result<()> {
     // A window of 2x2 does not lie in one tile of 3x3.
     if form == Form::Three {
-        return maxpool2d::behind(site, g, Format::F32, [y, winner], |site, z| {
+        return maxpool2d::behind(site, g, super::Form::F32, [y, winner], |site, z| {
             conv2d_forward(site, form, g, true, inputs, &z)
         });
     }
