@@ -87,6 +87,13 @@ fn what_is_broken_or_there_twice_is_named_with_what_it_is_a_copy_of() {
     image::RgbImage::from_fn(40, 120, |x, y| image::Rgb([(x * 5) as u8, (y * 2) as u8, 0]))
         .save(data.join("train/b/high.png"))
         .unwrap();
+    // A drawing that is in its transparency alone, and levels that an 8-bit picture has no room for.
+    image::RgbaImage::from_fn(96, 96, |x, y| image::Rgba([0, 0, 0, (x * y % 251) as u8]))
+        .save(data.join("train/b/clear.png"))
+        .unwrap();
+    image::ImageBuffer::<image::Luma<u16>, _>::from_fn(96, 96, |x, y| image::Luma([(300 + x * y) as u16]))
+        .save(data.join("train/b/grey.png"))
+        .unwrap();
     let whole = fs::read(data.join("train/a/0.png")).unwrap();
     fs::write(data.join("val/a/cut.png"), &whole[..whole.len() / 2]).unwrap();
     fs::write(data.join("train/a/phone.heic"), b"").unwrap();
@@ -105,16 +112,23 @@ fn what_is_broken_or_there_twice_is_named_with_what_it_is_a_copy_of() {
             pair("alike-in-splits", "val/a/small.jpg", "train/a/0.png"),
             pair("same", "train/a/again.png", "train/a/0.png"),
             pair("alike", "train/b/turned.png", "train/b/2.png"),
+            alone("blank", "train/b/clear.png"),
             alone("blank", "train/b/flat.png"),
+            alone("blank", "train/b/grey.png"),
             alone("small", "train/b/high.png"),
             alone("squeezed", "train/b/high.png"),
         ]
     );
     assert_eq!(result["problems"], 4);
+    let blank = result["findings"].as_array().unwrap().iter().filter(|found| found["finding"] == "blank");
+    assert_eq!(
+        blank.map(|found| found["detail"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["its transparency is dropped", "", "16-bit grey, clipped at 255"]
+    );
     assert_eq!(result["notes"], json!(["train: 1 .heic left out: these formats are not read"]));
     assert_eq!(result["classes"][0]["readable"], 6 - 1, "{result}");
     let csv = fs::read_to_string(dir.path().join("found.csv")).unwrap();
-    assert_eq!(csv.lines().count(), 1 + 10, "{csv}");
+    assert_eq!(csv.lines().count(), 1 + 12, "{csv}");
     assert!(
         csv.starts_with("finding,problem,split,class,path,other,detail\nunreadable,true,validation,a,"),
         "{csv}"

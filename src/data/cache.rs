@@ -192,10 +192,10 @@ impl<'a> Job<'a> {
     fn cached(self, dir: &Path) -> Result<Pictures> {
         files::create_dir(dir).map_err(|error| error.help(ELSEWHERE))?;
         let key = Key::new(dir, self.folder, self.want.size, self.want.resize)?;
-        let mut notes = Vec::new();
+        let (mut notes, mut decoded) = (Vec::new(), 0);
         // Files that are changed while they are read are looked at again.
         for _ in 0..3 {
-            if let Some(pictures) = self.look_and_add(&key, &mut notes)? {
+            if let Some(pictures) = self.look_and_add(&key, &mut notes, &mut decoded)? {
                 return Ok(pictures);
             }
         }
@@ -203,8 +203,13 @@ impl<'a> Job<'a> {
             .help("run the command again when nobody writes into the data"))
     }
 
-    // None if a picture's file changed between two looks.
-    fn look_and_add(self, key: &Key, notes: &mut Vec<String>) -> Result<Option<Pictures>> {
+    // None if a picture's file changed between two looks; `decoded` counts through all.
+    fn look_and_add(
+        self,
+        key: &Key,
+        notes: &mut Vec<String>,
+        decoded: &mut usize,
+    ) -> Result<Option<Pictures>> {
         let name = key.path.display();
         let old = Store::open(key).unwrap_or_else(|reason| {
             notes.push(format!("the picture cache {name} is made again: {reason}"));
@@ -219,7 +224,6 @@ impl<'a> Job<'a> {
         let missing = (0..files.len()).filter(|&i| find(&old, i).is_none()).collect();
 
         let mut skipped = Vec::new();
-        let mut decoded = 0;
         let mut outcomes = self.decode(missing);
         let mut ended = Ok(());
         // Files that were unreadable before are the usual case of "nothing to add": no new cache then.
@@ -240,7 +244,7 @@ impl<'a> Job<'a> {
                         if let Some(stamp) = stamps[i] {
                             writer.add(&files[i].path, stamp, &read)?;
                         }
-                        decoded += 1;
+                        *decoded += 1;
                         // A stop, or a picture that may not be unreadable: those before it are kept.
                         next = next_readable(&mut outcomes, &mut skipped).unwrap_or_else(|error| {
                             ended = Err(error);
@@ -248,7 +252,8 @@ impl<'a> Job<'a> {
                         });
                     }
                     // Another run may have added others meanwhile. Also at a stop: else what was decoded would be lost.
-                    if !old.as_ref().is_some_and(|old| old.is_at(&key.path))
+                    // Elsewhere than on Unix nobody can tell whether it has.
+                    if !(cfg!(unix) && old.as_ref().is_some_and(|old| old.is_at(&key.path)))
                         && let Ok(Some(now)) = Store::open(key)
                     {
                         writer.copy(&now, &self.folder.root, &AtomicBool::new(false))?;
@@ -283,7 +288,7 @@ impl<'a> Job<'a> {
             Some(store) => Pixels::Mapped { store, slots },
             None => Pixels::Memory(Vec::new()),
         };
-        Ok(Some(self.pictures(known, skipped, decoded, std::mem::take(notes), pixels)))
+        Ok(Some(self.pictures(known, skipped, *decoded, std::mem::take(notes), pixels)))
     }
 
     fn pictures(

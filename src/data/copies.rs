@@ -45,7 +45,7 @@ pub struct Copy {
 }
 
 /// The copies among `all`, in their order; a picture of one level is nobody's, and a blank one is only the same as another.
-/// `progress(done)` is called by any thread. Of several that one is like, it is called a copy
+/// `progress(done)` is called by any thread. Of several that one is like, not the same as, it is called a copy
 /// of the first with which it is `at_odds` (another class, another split), else of the first. When `stop` turns true the
 /// answer is of no use.
 ///

@@ -183,11 +183,7 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
     if turns {
         image.apply_orientation(orientation);
     }
-    let lost = match &image {
-        DynamicImage::ImageLuma16(_) => Some("16-bit grey, clipped at 255"),
-        image if image.color().has_alpha() => Some("its transparency is dropped"),
-        _ => None,
-    };
+    let lost = lost(&image, format, bytes);
     let size = Size { h: image.height() as usize, w: image.width() as usize };
     let premultiplied = format == ImageFormat::Tiff && peek::tiff_is_premultiplied(bytes);
     let pixels = to_rgb(image, format, bytes, premultiplied)
@@ -255,6 +251,23 @@ fn to_rgb(image: DynamicImage, format: ImageFormat, bytes: &[u8], premultiplied:
         }
         _ => return None,
     })
+}
+
+/// What [`to_rgb`] drops.
+fn lost(image: &DynamicImage, format: ImageFormat, bytes: &[u8]) -> Option<&'static str> {
+    const GREY: &str = "16-bit grey, clipped at 255";
+    let is_clear = match image {
+        DynamicImage::ImageLuma16(_) => return Some(GREY),
+        DynamicImage::ImageLumaA16(_) if format == ImageFormat::Png && png_color_type(bytes) == Some(0) => {
+            return Some(GREY);
+        }
+        DynamicImage::ImageLumaA8(b) => b.pixels().any(|p| p[1] < u8::MAX),
+        DynamicImage::ImageLumaA16(b) => b.pixels().any(|p| p[1] < u16::MAX),
+        DynamicImage::ImageRgba8(b) => b.pixels().any(|p| p[3] < u8::MAX),
+        DynamicImage::ImageRgba16(b) => b.pixels().any(|p| p[3] < u16::MAX),
+        _ => false,
+    };
+    is_clear.then_some("its transparency is dropped")
 }
 
 // Signature (8), length and name of IHDR (8), width and height (8), bit depth (1), colour type.

@@ -324,8 +324,9 @@ mod tests {
 
     #[test]
     fn names_go_both_ways() {
-        for how in [Resize::NEAREST, Resize::BILINEAR] {
+        for how in Resize::ALL {
             assert_eq!(how.name().parse(), Ok(how));
+            assert_eq!(Resize::ALL.iter().filter(|other| other.code() == how.code()).count(), 1, "{how}");
         }
         assert!("cubic".parse::<Resize>().is_err());
     }
@@ -344,7 +345,7 @@ mod tests {
         #[test]
         fn any_size_to_any_size(h in 1usize..30, w in 1usize..30, th in 0usize..40, tw in 0usize..40) {
             let to = Size { h: th, w: tw };
-            for how in [Resize::NEAREST, Resize::BILINEAR] {
+            for how in Resize::ALL {
                 let out = ramp(h, w).resize(to, how);
                 prop_assert_eq!(out.size, to);
                 prop_assert_eq!(out.pixels.len(), to.bytes());

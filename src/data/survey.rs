@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Sides of a thumbnail.
 pub(super) const THUMB: Size = Size { h: 16, w: 16 };
+/// Rows above which a picture is not smoothed on its way to a thumbnail.
+const HIGH: usize = 1 << 20;
 /// What both kinds of thumbnails are made from.
 const SMALL: Size = Size { h: 64, w: 64 };
 /// Sides of a finer one.
@@ -49,8 +51,10 @@ impl Glance {
         let (size, grey) = (picture.size, pixels.iter().all(|[r, g, b]| r == g && g == b));
         let (flat, blank) = (pixels.iter().all(|pixel| *pixel == pixels[0]), is_blank(pixels));
         let sum = checksum(&picture.pixels);
-        // By a size between: a copy of all pixels may be as large as is allowed.
-        let small = picture.resize(SMALL, Resize::BILINEAR);
+        // By a size between: a copy of all pixels may be as large as is allowed. What is very high would become larger on its
+        // way to fewer columns.
+        let way = if size.h > HIGH { Resize::NEAREST } else { Resize::BILINEAR };
+        let small = picture.resize(SMALL, way);
         let fine = small.clone().resize(FINE, Resize::BILINEAR);
         let mean = |[r, g, b]: &[u8; 3]| ((u16::from(*r) + u16::from(*g) + u16::from(*b)) / 3) as u8;
         let fine = fine.pixels.as_chunks::<3>().0.iter().map(mean).collect();
@@ -75,14 +79,15 @@ fn is_blank(pixels: &[[u8; 3]]) -> bool {
         .is_none()
 }
 
-/// Looks at every picture of `folder`, in its order, turned first if it is to be `upright`. `progress(done)` is called
+/// Looks at every picture of `folder`, in its order, as it will be brought to the size `to` in the way `how`: turned first,
+/// or refused as too large on its way. `progress(done)` is called
 /// on this thread, every few pictures.
 ///
 /// # Errors
 /// [`Kind::Interrupted`] soon after `stop` turns true. That a picture cannot be read is an answer.
 pub fn survey(
     folder: &Folder,
-    upright: bool,
+    (to, how): (Size, Resize),
     progress: &dyn Fn(usize),
     stop: &AtomicBool,
 ) -> Result<Vec<Result<Glance>>> {
@@ -94,7 +99,12 @@ pub fn survey(
             .into_par_iter()
             .map(|i| {
                 let go_on = !stop.load(Ordering::Relaxed);
-                go_on.then(|| image::decode_then(&folder.path(i), upright, |decoded| Ok(Glance::of(decoded))))
+                let path = folder.path(i);
+                let look = |decoded: Decoded| {
+                    image::fits(&path, how.between(decoded.picture.size, to))?;
+                    Ok(Glance::of(decoded))
+                };
+                go_on.then(|| image::decode_then(&path, how.is_upright(), look))
             })
             .collect();
         seen.extend(found.into_iter().flatten());

@@ -104,7 +104,8 @@ impl What {
             Self::Small => format!("{are} smaller than {size} and would be enlarged"),
             Self::Squeezed if resize.crops() => format!("{are} cut to less than half at {size}"),
             Self::Squeezed => format!(
-                "{are} squeezed to less than half in one direction at {size}; --resize crop-nearest would cut {} instead",
+                "{are} squeezed to less than half in one direction at {size}; --resize {} would cut {} instead",
+                resize.cropped(),
                 if one { "it" } else { "them" }
             ),
         }

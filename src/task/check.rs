@@ -49,8 +49,8 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
     let mut seen = Vec::new();
     for (name, folder) in named(&splits) {
         let progress = host.progress(&format!("looking at {name}"), folder.len(), "pictures");
-        let upright = job.resize.is_upright();
-        let glances = survey(folder, upright, &|done| progress.set(done as u64), interrupt::flag())
+        let want = (Size { h: job.size[0], w: job.size[1] }, job.resize);
+        let glances = survey(folder, want, &|done| progress.set(done as u64), interrupt::flag())
             .map_err(|error| error.context(format!("looking at {name}")))?;
         progress.finish(&format!("{name:10} {}", counted(folder.len(), "picture")));
         let of_split = glances.into_iter().enumerate();

@@ -15,7 +15,7 @@ use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, label
 use super::output::Output;
 use super::pictures::{Reading, Skipped, skipped};
 use super::resume::Job;
-use super::run::{CURVES, Config, Lock, Part, REPORT, Run, SKIPPED, TrainingConfig};
+use super::run::{CURVES, Config, Lock, Part, REPORT, Run, SKIPPED, TrainingConfig, is_held};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -141,16 +141,19 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
 }
 
 /// Makes the report of a finished run that has none: it was stopped before, or somebody removed it. It is of the run's own
-/// data. What goes wrong with it is a remark, for the run is whole.
+/// data, which were perhaps `moved`. What goes wrong with it is a remark, for the run is whole.
 ///
 /// # Errors
 /// [`Kind::Interrupted`]; [`Kind::Io`] when another process writes the run; those of [`Run::open`].
-pub(super) fn missing(host: &Host, run: &Path, reading: Reading) -> Result<()> {
+pub(super) fn missing(host: &Host, run: &Path, moved: Option<PathBuf>, reading: Reading) -> Result<()> {
     if run.join(REPORT).exists() {
         return Ok(());
     }
     let TrainingConfig { batch, data, .. } = Run::open(run)?.config.training;
-    if !data.exists() {
+    let unwritten = |error: &Error| {
+        host.say(format_args!("note: the run is whole, but its report could not be written: {error}"));
+    };
+    if moved.is_none() && !data.exists() {
         host.say(format_args!(
             "note: the run has no report, and {} is gone; if it was moved, `vgg-ft report {} DATA` makes it",
             data.display(),
@@ -158,15 +161,20 @@ pub(super) fn missing(host: &Host, run: &Path, reading: Reading) -> Result<()> {
         ));
         return Ok(());
     }
-    let _lock = Lock::take(run)?;
+    let _lock = match Lock::take(run) {
+        Ok(lock) => lock,
+        Err(error) if is_held(run) => return Err(error),
+        Err(error) => {
+            unwritten(&error);
+            return Ok(());
+        }
+    };
     let job =
-        Report { run: run.to_owned(), data: None, split: None, batch, reading, output: None, force: false };
+        Report { run: run.to_owned(), data: moved, split: None, batch, reading, output: None, force: false };
     match make(host, &job) {
         Ok((path, ..)) => host.say(format_args!("report     {}", path.display())),
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-        Err(error) => {
-            host.say(format_args!("note: the run is whole, but its report could not be written: {error}"));
-        }
+        Err(error) => unwritten(&error),
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::evaluate::adopted;
 use super::finetune::{Measured, measure};
 use super::fit::{self, HeadOptions};
 use super::report;
-use super::run::{Begin, Config, Folder, JOB, Lock, Run, damaged, nothing_left};
+use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, Run, TrainingConfig, damaged, nothing_left};
 use super::{Finetune, Host, PictureOptions, Reading, finetune, notebook, stage};
 use crate::data::Splits;
 use crate::device::Precision;
@@ -136,9 +136,15 @@ pub(super) fn conclude(
     data: Option<PathBuf>,
     reading: Reading,
 ) -> Result<(String, Value)> {
-    let measured = untested(host, run, data, reading.clone())?;
+    let measured = untested(host, run, data.clone(), reading.clone())?;
     if measured.is_none() {
-        report::missing(host, run, reading)?;
+        let TrainingConfig { job, validation_split, seed, .. } =
+            Config::read(&run.join("run.toml"))?.training;
+        let moved = data.filter(|_| job == Job::Finetune && !run.join(REPORT).exists());
+        if let Some(data) = &moved {
+            same_pictures(run, &Splits::open(data, validation_split, seed)?)?;
+        }
+        report::missing(host, run, moved, reading)?;
     }
     let (text, mut value) = nothing_left(run);
     let Some(Measured { outcome, skipped }) = measured else { return Ok((text, value)) };
@@ -152,7 +158,7 @@ fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) ->
     let file = run.join("run.toml");
     let config = Config::read(&file)?;
     if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
-        if let Some(data) = data {
+        if let Some(data) = data.filter(|_| config.training.job == Job::Fit || run.join(REPORT).exists()) {
             host.say(format_args!("note: {} was not used: the run needs no more data", data.display()));
         }
         return Ok(None);
