@@ -1,4 +1,4 @@
-//! Every call at the shapes of VGG16 on pictures of 150x150, a batch of 20, by the layer's name.
+//! Every call at the shapes of VGG16 on images of 150x150, a batch of 20, by the layer's name.
 //!
 //! Each is checked once, on a sample of its outputs, against the naive loops of the tests; then timed
 //! with the device synchronised inside. Ids that end in `[flop]` count floating-point operations (a
@@ -29,8 +29,8 @@ mod layers;
 mod line;
 #[path = "common/optimizers.rs"]
 mod optimizers;
-#[path = "common/pictures.rs"]
-mod pictures;
+#[path = "common/images.rs"]
+mod images;
 #[path = "common/report.rs"]
 mod report;
 #[path = "common/roof.rs"]
@@ -40,10 +40,10 @@ use activations::{bias_backward, elementwise, maxpool2d};
 use convolutions::{conv2d, conv2d_conv2d_maxpool2d_forward, conv2d_maxpool2d_forward};
 use criterion::Criterion;
 use dense::{dense, losses};
+use images::{augment, layouts, normalize};
 use layers::{BATCH, CONV2D, CONV2D_MAXPOOL2D, DENSE, POOL2D};
 use line::Line;
 use optimizers::optimizers;
-use pictures::{augment, layouts, normalize};
 use report::{Measured, SAMPLES, device, json, shares};
 use roof::Roof;
 use std::time::Duration;

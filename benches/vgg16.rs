@@ -1,8 +1,8 @@
 //! VGG16 as a whole, on the device that `VGG_FT_BENCH_DEVICE` names (cpu if it names none).
 //!
 //! Forward at batch 20 on 150x150 and at batch 1 on 224x224, extraction, and one training step each with a
-//! frozen base, from block5_conv1 and from block3_conv1, pictures as bytes to the updated weights. On a card the
-//! pictures are resident, and a pass or a step is one of many: what it answers is read while the next one runs.
+//! frozen base, from block5_conv1 and from block3_conv1, images as bytes to the updated weights. On a GPU the
+//! images are resident, and a pass or a step is one of many: what it answers is read while the next one runs.
 //! Each is checked once before it is timed. Operations are those of the plan (`vgg-ft bench --plan`), so
 //! criterion's Gelem/s are GFLOP/s. `VGG_FT_BENCH_JSON` names a file for the results.
 
@@ -27,13 +27,13 @@ use vgg_ft::model::Trainable;
 use vgg_ft::train::plan;
 use vgg16::{BATCH, architecture};
 
-/// Operations of the last step of a plan; the same on every card.
+/// Operations of the last step of a plan; the same on every GPU.
 fn work(record: &Record) -> Throughput {
     let card = Card::named("h100").unwrap();
     Throughput::Elements(lines(record, card).iter().map(|line| line.cost.flops).sum())
 }
 
-/// Work is that of the sums as they are written, on every card and in every precision.
+/// Work is that of the sums as they are written, on every GPU and in every precision.
 fn on() -> plan::On {
     (Card::named("h100").unwrap(), Precision::F32, Kernels::Portable)
 }
@@ -70,7 +70,7 @@ impl Bench<'_> {
         samples.report(format!("vgg16/{id}"), work, &mut self.results);
     }
 
-    /// Pictures through the base, or through the classifier too.
+    /// Images through the base, or through the classifier too.
     fn forward(&mut self, id: &str, batch: usize, side: usize, base_alone: bool) {
         let device = self.device;
         let layers = 0..vgg16::end(side, base_alone);

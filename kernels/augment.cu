@@ -1,14 +1,14 @@
 // augment   y[k] = normal(bright(flip(shift(move(pixels[indices[k]])))))
 // targets: sm_75 sm_90
 //
-//   pixels      (count, h, w, 3) u8   in   all pictures of a set, or those of one batch
-//   indices     (n) u32               in   which picture output k is made of
-//   transforms  (n) Transform         in   64 bytes for each output picture
-//   ranges      (n, 2)                in   smallest and largest level of the moved picture, for the clip of a
-//                                         channel shift; null where no picture has one
+//   pixels      (count, h, w, 3) u8   in   all images of a set, or those of one batch
+//   indices     (n) u32               in   which image output k is made of
+//   transforms  (n) Transform         in   64 bytes for each output image
+//   ranges      (n, 2)                in   smallest and largest level of the moved image, for the clip of a
+//                                         channel shift; null where no image has one
 //   y           (n, h, w, 3)          out  f32; of augment_bf16 and augment_f16 those, rounded once more
-//   fault       (2) u32               in, out  [1]: the first k whose index is none of the set's pictures; all
-//                                         ones before. That picture is not written.
+//   fault       (2) u32               in, out  [1]: the first k whose index is none of the set's images; all
+//                                         ones before. That image is not written.
 //
 //   move     input row = m0·i + m1·j + m2, column = m3·i + m4·j + m5; four neighbours, bilinear; what lies
 //            outside is taken as scipy.ndimage's mode says: 0 nearest, 1 reflect (dcba|abcd|dcba), 2 wrap
@@ -18,15 +18,15 @@
 //   bright   trunc(min(trunc(v) · factor, 255)): PIL's blend of bytes
 //   normal   v[order[c]] · scale[c] + offset[c], rounded twice as in `normalize`
 //
-//   augment_range    ranges[k] over the moved picture; minima and maxima have no order, so no bits to lose
+//   augment_range    ranges[k] over the moved image; minima and maxima have no order, so no bits to lose
 //
 // Coordinates and weights are f64, in the order of scipy's loops: an f32 coordinate is wrong by 1e-5 of a pixel,
 // which the cliffs in here (the edge of a constant border, the two truncations of `bright`) turn into whole grey
-// levels. No product is fused with a sum, so cpu and card have the same bits.
+// levels. No product is fused with a sum, so cpu and GPU have the same bits.
 //
-// One thread per pixel, 256 per block; a block per picture for augment_range, 64 bytes of shared memory.
+// One thread per pixel, 256 per block; a block per image for augment_range, 64 bytes of shared memory.
 // A moved pixel reads 12 bytes (neighbours share sectors) and writes 12; about 50 operations in f64, of which a
-// card does few per clock: 20 pictures of 150x150 are 23 M, tens of microseconds. Pictures that do not
+// GPU does few per clock: 20 images of 150x150 are 23 M, tens of microseconds. Images that do not
 // move read 3 bytes and use no f64.
 
 #include "common.cuh"
@@ -45,7 +45,7 @@ struct Transform {
     unsigned unused;
 };
 
-// Where a coordinate beyond the picture lies inside it: scipy's map_coordinate. -1 for "nowhere".
+// Where a coordinate beyond the image lies inside it: scipy's map_coordinate. -1 for "nowhere".
 __device__ __forceinline__ double inside(double at, const unsigned size, const unsigned border)
 {
     const double last = (double)(size - 1);
@@ -78,7 +78,7 @@ struct Corners {
 };
 
 // The two neighbours of a coordinate along one axis, in steps of `stride` bytes. Clamped: the neighbour past
-// the edge is the edge pixel, where it counts at all, and no number leads out of the picture.
+// the edge is the edge pixel, where it counts at all, and no number leads out of the image.
 __device__ __forceinline__ void neighbours(
     const double at, const unsigned size, const unsigned stride, unsigned* to, double* weight)
 {
@@ -109,7 +109,7 @@ __device__ __forceinline__ Corners corners(
 
 // Channel c there.
 __device__ __forceinline__ float level(
-    const unsigned char* RESTRICT picture, const Corners& at, const unsigned c, const float value)
+    const unsigned char* RESTRICT image, const Corners& at, const unsigned c, const float value)
 {
     if (at.nowhere) return value;
     double sum = 0.0;
@@ -117,14 +117,14 @@ __device__ __forceinline__ float level(
     for (unsigned a = 0; a < 2; ++a)
         #pragma unroll
         for (unsigned b = 0; b < 2; ++b) {
-            const double byte = __uint2double_rn(picture[at.row[a] + at.column[b] + c]);
+            const double byte = __uint2double_rn(image[at.row[a] + at.column[b] + c]);
             sum = __dadd_rn(sum, __dmul_rn(__dmul_rn(byte, at.by_row[a]), at.by_column[b]));
         }
     return (float)sum;
 }
 
-// A set may hold more than 2^31 bytes; one picture does not.
-__device__ __forceinline__ const unsigned char* picture_of(
+// A set may hold more than 2^31 bytes; one image does not.
+__device__ __forceinline__ const unsigned char* image_of(
     const Augment& p, const unsigned char* RESTRICT pixels, const unsigned index)
 {
     return pixels + (unsigned long long)index * (3 * p.h * p.w);
@@ -139,7 +139,7 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment_range(
     const unsigned k = blockIdx.x;
     const unsigned index = indices[k], flags = transforms[k].flags;
     if (index >= p.count || !(flags & SHIFTS)) return;                 // the whole block
-    const unsigned char* picture = picture_of(p, pixels, index);
+    const unsigned char* image = image_of(p, pixels, index);
     float low = __int_as_float(0x7F800000), high = -low;               // the infinities
     for (unsigned pixel = threadIdx.x; pixel < p.h * p.w; pixel += LINEAR) {
         const unsigned i = pixel / p.w, j = pixel % p.w;
@@ -147,14 +147,14 @@ extern "C" __global__ __launch_bounds__(LINEAR) void augment_range(
             const Corners at = corners(p, transforms[k].matrix, i, j);
             #pragma unroll
             for (unsigned c = 0; c < 3; ++c) {
-                const float v = level(picture, at, c, p.value);
+                const float v = level(image, at, c, p.value);
                 low = fminf(low, v);
                 high = fmaxf(high, v);
             }
         } else {
             #pragma unroll
             for (unsigned c = 0; c < 3; ++c) {
-                const float v = picture[3 * pixel + c];
+                const float v = image[3 * pixel + c];
                 low = fminf(low, v);
                 high = fmaxf(high, v);
             }
@@ -187,7 +187,7 @@ __device__ __forceinline__ void augmented(
     const unsigned k = at / area, pixel = at % area;
     const unsigned index = indices[k];
     if (index >= p.count) {
-        // An integer minimum: whichever order the pictures come in, the first one stays.
+        // An integer minimum: whichever order the images come in, the first one stays.
         if (pixel == 0) atomicMin(fault + 1, k);
         return;
     }
@@ -195,15 +195,15 @@ __device__ __forceinline__ void augmented(
     unsigned i = pixel / p.w, j = pixel % p.w;
     if (flags & FLIPS_COLUMNS) j = p.w - 1 - j;
     if (flags & FLIPS_ROWS) i = p.h - 1 - i;
-    const unsigned char* picture = picture_of(p, pixels, index);
+    const unsigned char* image = image_of(p, pixels, index);
     float v[3];
     if (flags & MOVES) {
         const Corners from = corners(p, transforms[k].matrix, i, j);
         #pragma unroll
-        for (unsigned c = 0; c < 3; ++c) v[c] = level(picture, from, p.order[c], p.value);
+        for (unsigned c = 0; c < 3; ++c) v[c] = level(image, from, p.order[c], p.value);
     } else {
         #pragma unroll
-        for (unsigned c = 0; c < 3; ++c) v[c] = picture[3 * (i * p.w + j) + p.order[c]];
+        for (unsigned c = 0; c < 3; ++c) v[c] = image[3 * (i * p.w + j) + p.order[c]];
     }
     if ((flags & SHIFTS) && ranges) {
         const float shift = transforms[k].shift, low = ranges[2 * k], high = ranges[2 * k + 1];

@@ -23,7 +23,7 @@ constexpr unsigned LINEAR = 256;
 // point a thread may only touch registers, shared memory and parameters. Behind it everything that earlier kernels
 // wrote is visible, and none of them still reads what this one writes, since a kernel does not end before its threads
 // have passed here. One thread would be enough for that; here every thread begins so, which is easy to check. A
-// launch that does not allow it passes at once; older cards have no such instruction.
+// launch that does not allow it passes at once; older GPUs have no such instruction.
 __device__ __forceinline__ void await_predecessor()
 {
 #if __CUDA_ARCH__ >= 900

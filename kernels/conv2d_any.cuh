@@ -1,7 +1,7 @@
 // conv2d_any.cuh   the convolution on tensor cores for channels that are no whole chunks of 16 bytes
 //
 // The products of conv2d_mma.cuh, but every number is loaded by itself and packed into chunks on the way. K is flat:
-// (tap, channel) as one number, so that a picture's 27 are a single step of 32. Blocks of 128 threads, 128 rows x 64
+// (tap, channel) as one number, so that an image's 27 are a single step of 32. Blocks of 128 threads, 128 rows x 64
 // columns, warps of 32 x 64, two stages with one barrier per step. Made for the first layer (`CHANNELS` = 3: all
 // offsets are constants, and only the stores cost time); correct for the others.
 
@@ -104,7 +104,7 @@ __device__ __forceinline__ void convolve_any(
     const unsigned inside = row < rows ? taps_inside(i, j, h, w) : 0;
     const Number* mine = source + pixel * channels;
 
-    // A picture's filters, 27 numbers each, lie side by side: they are copied by whole lines into the second stage,
+    // An image's filters, 27 numbers each, lie side by side: they are copied by whole lines into the second stage,
     // which the only step does not use, and unpacked from there.
     Number* flat = reinterpret_cast<Number*>(dynamic + Tile::STAGE);
     if constexpr (CHANNELS == 3 && !BACKWARD) {

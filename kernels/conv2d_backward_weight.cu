@@ -75,7 +75,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 4) void conv2d_backward_weight(
         return at.pixel < end && inside(row, at, h, w) ? x[at.pixel * c_in + row.offset] : 0.0f;
     };
     const auto gather = [&](const Walker at) {
-        // Four channels of one tap, or (three channels of a picture) each row by itself.
+        // Four channels of one tap, or (three channels of an image) each row by itself.
         if (c_in % 4 == 0) {
             const int left = at.pixel < end && inside(row, at, h, w) ? 4 : 0;
             return read4(x + (at.pixel * c_in + row.offset), left, true);

@@ -50,7 +50,7 @@
 //   conv2d_backward_weight    parts[k] = Σ dy·x over the pixels of part k, biases[k, column tile] = its share of Σ dy
 //
 // Shapes as in conv2d_forward.cu and its kin. Implementation: conv2d_mma.cuh; split-K: conv2d_parts.cuh;
-// channels that are no whole chunks of 16 bytes, and pictures (rgb): conv2d_any.cuh. A block of 128 x 128 reads a byte
+// channels that are no whole chunks of 16 bytes, and images (rgb): conv2d_any.cuh. A block of 128 x 128 reads a byte
 // from L2 per 64 flops.
 
 #include "conv2d_entries.cuh"

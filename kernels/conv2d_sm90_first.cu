@@ -11,9 +11,9 @@
 // are those of the two separate kernels, since Hopper's mma.sync adds its 16 products at once, in whatever order.
 //
 // The second convolution is that of conv2d_sm90_halo.cuh, but TMA does not load its boxes of z: a warpgroup computes
-// them by mma.sync from the pictures. The 27 numbers of a pixel's window are one product of K = 32; its 64 filters stay
+// them by mma.sync from the images. The 27 numbers of a pixel's window are one product of K = 32; its 64 filters stay
 // in registers. A box is 10 x 34 pixels, so a third more of z is computed than there is: 0.7 million multiply-adds
-// beside 9.4 million of wgmma. In return z is neither written nor read: 58 MB each way for 20 pictures of 150x150.
+// beside 9.4 million of wgmma. In return z is neither written nor read: 58 MB each way for 20 images of 150x150.
 //
 // The two consumers take turns: while one stores its half of a tile the other multiplies.
 
@@ -64,7 +64,7 @@ __device__ __forceinline__ unsigned load_half(const unsigned at)
     return half;
 }
 
-// Loads a thread's pixels of the tile at `at`, zeros outside the picture: element thread + 128·k of 36 lines.
+// Loads a thread's pixels of the tile at `at`, zeros outside the image: element thread + 128·k of 36 lines.
 __device__ __forceinline__ void fetch_patch(
     const Conv2d& p, const Place at, const unsigned short* RESTRICT x, unsigned short (&staged)[First::STAGED])
 {

@@ -1,7 +1,7 @@
 // conv2d_sm90_halo.cuh   convolution, ReLU and 2x2 pool of bf16 on Hopper: bodies of conv2d_sm90_pool.cu, _first.cu
 //
 // Operands are swapped: M = filters, 64 to a consumer; N = pixels, in groups of eight of a line. A tile is 8 pixels
-// wide and HEIGHT high, of one picture. It and its halo, 10 x (HEIGHT + 2) pixels of 64 channels, are loaded once, as
+// wide and HEIGHT high, of one image. It and its halo, 10 x (HEIGHT + 2) pixels of 64 channels, are loaded once, as
 // a box of x (zeros outside), and all nine taps read that box: shifted by one pixel, an operand begins 128 bytes
 // further on, and its groups of eight stay 10 pixels apart. The swizzle depends only on the address, so shifted reads
 // find what TMA wrote.
@@ -37,7 +37,7 @@ struct Halo {
     static constexpr int SHARED = BARRIERS + 16 * (STAGES + BOXES);
 };
 
-// A tile's place: filters fastest, then columns, lines, pictures.
+// A tile's place: filters fastest, then columns, lines, images.
 struct Place {
     int filter, x, y, n;
 };

@@ -16,7 +16,7 @@
 // 256. All but p and bias come as tensor maps. Names say pixels x filters of a block's tile; a cluster is a pair of
 // blocks.
 //
-// Why: with tiles of 128 pixels x 256 filters a map of 18x18 with 512 filters, 20 pictures, has 102 tiles, and one of
+// Why: with tiles of 128 pixels x 256 filters a map of 18x18 with 512 filters, 20 images, has 102 tiles, and one of
 // 37x37 with 256 filters has 214; on 132 multiprocessors that takes as long as 132 and 264 would. Tiles of 208 x 128
 // are 128 and 264, each a fifth smaller. wgmma fixes M at 64 but allows N in multiples of 8, so the operands of
 // conv2d_sm90.cu are swapped: M = filters, N = pixels. Each consumer has half of the filters.

@@ -35,7 +35,7 @@
 // 3xTF32: results as accurate as those of fused multiply-adds in f32, of three products on tensor cores. How operands
 // are split, which products are taken, and where they are added: mma.cuh. Shapes as in conv2d_forward.cu and its kin.
 // Implementation: conv2d_mma.cuh; split-K: conv2d_parts.cuh; channels that are no whole chunks of 16 bytes, and
-// pictures (rgb): conv2d_any.cuh.
+// images (rgb): conv2d_any.cuh.
 //
 // Each byte from shared memory serves three products, so a block of 128 x 64 keeps the tensor cores busy. A larger one
 // does not fit: accumulators, the terms of a step and two parts of each operand take all registers. A step of 16 is two

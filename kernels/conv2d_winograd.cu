@@ -13,7 +13,7 @@
 // step: gradient g[p,t,o] = A dy Aᵀ, then s[p,o,c] = Σ_t g[p,t,o] · v[p,t,c], then dweight = Gᵀ s G.
 //
 //   map       (n, h, w, c)
-//   points    (A², count, c)          of a map: its tiles first..first + count, row by row through all pictures
+//   points    (A², count, c)          of a map: its tiles first..first + count, row by row through all images
 //   points    (A², c_out, c_in)       of weights (c_out, 3, 3, c_in)
 //
 // c, c_in, c_out are multiples of 4. A thread takes one channel of a tile or of a filter, so that neighbours are
@@ -32,12 +32,12 @@ struct WinogradTile {
     int i, j;                                        // that pixel's row and column
 };
 
-// Tile `t` of all pictures, in tiles of M x M.
+// Tile `t` of all images, in tiles of M x M.
 template <int M>
 __device__ __forceinline__ WinogradTile tile_at(const Tiles& p, const int t, const int channel)
 {
     const int high = p.high, wide = p.wide;
-    const int line = t / wide;                                         // picture·high + row of tiles
+    const int line = t / wide;                                         // image·high + row of tiles
     const int i = line % high * M, j = t % wide * M;
     return {((line / high * int(p.h) + i) * int(p.w) + j) * int(p.c) + channel, i, j};
 }
@@ -159,7 +159,7 @@ __device__ __forceinline__ void maxpool2d(
     // Threads past the end stay, since the others exchange winners with their neighbours.
     const int mine = min(at, all - 1), channel = mine % c;
     const WinogradTile tile = tile_at<F::M>(p, p.first + mine / c, channel);
-    const int picture = (p.first + mine / c) / int(p.high * p.wide);
+    const int image = (p.first + mine / c) / int(p.high * p.wide);
     float m[F::A][F::A], out[F::M][F::M];
     read_points(points + mine, all, m);
     both_sides<F::at>(m, out);
@@ -176,7 +176,7 @@ __device__ __forceinline__ void maxpool2d(
             four |= __shfl_xor_sync(~0u, four, 2);
             const int i = (tile.i + a) / 2, j = (tile.j + b) / 2;
             if (at >= all || i >= rows || j >= columns) continue;
-            const int to = ((picture * rows + i) * columns + j) * c + channel;
+            const int to = ((image * rows + i) * columns + j) * c + channel;
             y[to] = best.value;
             if (winner && channel % 4 == 0) winner[to / 4] = four;
         }

@@ -88,7 +88,7 @@ struct Copies {
     }
 };
 
-// or, on cards without it, through SLOTS registers of 16 bytes: read a step ahead, stored when the stage is free.
+// or, on GPUs without it, through SLOTS registers of 16 bytes: read a step ahead, stored when the stage is free.
 // Places are offsets in a stage, so that they stay the same from step to step.
 template <int SLOTS> struct RegisterStaging {
     uint4 chunk[SLOTS];

@@ -5,7 +5,7 @@
 // and compares names, order, types and places: one field a line.
 //
 // No tensor has 2^31 elements or more (the host refuses it), so an int holds every offset. The one exception is the set
-// of pictures that augment gathers from, whose offsets have 64 bits.
+// of images that augment gathers from, whose offsets have 64 bits.
 
 #pragma once
 
@@ -34,15 +34,15 @@ struct Matrix {
     unsigned columns;
 };
 
-// Bytes of pictures to numbers: y[c] = pixel[order[c]] · scale[c] + offset[c].
+// Bytes of images to numbers: y[c] = pixel[order[c]] · scale[c] + offset[c].
 struct Normalize {
-    unsigned rows;                                   // pixels of all pictures
+    unsigned rows;                                   // pixels of all images
     unsigned order[3];                               // each below 3
     float scale[3];
     float offset[3];
 };
 
-// n pictures (h, w, 3) of a set of count: gathered, moved, normalized.
+// n images (h, w, 3) of a set of count: gathered, moved, normalized.
 struct Augment {
     unsigned count;
     unsigned n;
@@ -65,7 +65,7 @@ struct Conv2d {
     unsigned c_out;
 };
 
-// Tiles first to first + count of a map (n, h, w, c), of the `high` x `wide` tiles of each picture.
+// Tiles first to first + count of a map (n, h, w, c), of the `high` x `wide` tiles of each image.
 struct Tiles {
     unsigned h;
     unsigned w;

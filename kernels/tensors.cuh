@@ -1,7 +1,7 @@
 // tensors.cuh   many tensors in one launch: which one a block works on, and where its thread begins
 //
 // The pointers travel by value. All threads of a block read the same places of the parameters, which a
-// card keeps in its constant cache.
+// GPU keeps in its constant cache.
 
 #pragma once
 

@@ -14,7 +14,7 @@ pub enum Kind {
     /// The command is wrong: unknown or conflicting options, or a path that is missing or not what it should be; what a
     /// configuration file says counts as typed. Exit code 2.
     Usage,
-    /// Pictures, folders, features: what the user gave us to learn from.
+    /// Images, folders, features: what the user gave us to learn from.
     Data,
     /// A weights file is missing, damaged or of another network.
     Weights,

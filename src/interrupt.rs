@@ -44,7 +44,7 @@ pub fn install() -> Result<()> {
 }
 
 #[cfg(unix)]
-const LOST: &str = "\nerror: a file that was being read is shorter than it was (weights, features or cached pictures), or its disk failed\n  help: do not write over a file while vgg-ft uses it; look at the disk, and run the command again\n";
+const LOST: &str = "\nerror: a file that was being read is shorter than it was (weights, features or cached images), or its disk failed\n  help: do not write over a file while vgg-ft uses it; look at the disk, and run the command again\n";
 
 /// Runs in place of a read: write and _exit are all that is allowed here.
 #[cfg(unix)]

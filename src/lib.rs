@@ -1,10 +1,10 @@
-//! vgg-ft: fine-tune VGG16 on your own pictures.
+//! vgg-ft: fine-tune VGG16 on your own images.
 //!
 //! To follow the data, read `cli`, `task`, `data`, `train`, `model`, `op`, `graph`, `device`. (In the source of this file
 //! modules are listed by dependency: one uses only those listed below it. `tests/house.rs` enforces it.)
 //!
-//! [`task`] has the commands, as functions. Below it the parts can be used by themselves. What VGG16's base makes of a
-//! picture:
+//! [`task`] has the commands, as functions. Below it the parts can be used by themselves. What VGG16's base makes of an
+//! image:
 //!
 //! ```no_run
 //! use std::path::Path;

@@ -16,9 +16,9 @@ pub enum Stream {
     Shuffle = 3,
     /// Which files of a class belong to the validation split.
     Split = 4,
-    /// Pictures that the demo draws.
+    /// Images that the demo draws.
     Demo = 5,
-    /// What happens to a picture before it is learned from; batch and sample in the counter (data::augment).
+    /// What happens to an image before it is learned from; batch and sample in the counter (data::augment).
     Augment = 6,
     /// Which few of a set it is judged by.
     Some = 7,

@@ -82,7 +82,7 @@ impl fmt::Debug for Shape {
 /// Input `[n, h, w, c_in]`, weight `[c_out, 3, 3, c_in]`, output `[n, h, w, c_out]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2d {
-    /// Pictures in the batch.
+    /// Images in the batch.
     pub n: usize,
     /// Rows, of input and output.
     pub h: usize,
@@ -149,7 +149,7 @@ impl Conv2d {
 /// Input `[n, h, w, c]`, output `[n, h/2, w/2, c]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pool2d {
-    /// Pictures in the batch.
+    /// Images in the batch.
     pub n: usize,
     /// Rows of the input.
     pub h: usize,
@@ -168,7 +168,7 @@ impl Pool2d {
         let [n, h, w, c] = x.nhwc("maxpool2d: the input")?;
         if h < 2 || w < 2 {
             return Err(Error::new(Kind::Shape, format!("maxpool2d: a map of {h}x{w} has no 2x2 window"))
-                .help("use larger pictures: VGG16 pools five times and needs at least 32x32"));
+                .help("use larger images: VGG16 pools five times and needs at least 32x32"));
         }
         Ok(Self { n, h, w, c })
     }

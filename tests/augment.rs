@@ -1,4 +1,4 @@
-//! Pictures as training sees them: against Keras, device against device, and where nothing is changed.
+//! Images as training sees them: against Keras, device against device, and where nothing is changed.
 //! `tests/golden/make_augment.py` made the numbers.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
@@ -8,13 +8,13 @@ use safetensors::SafeTensors;
 use std::sync::atomic::AtomicBool;
 use support::devices;
 use vgg_ft::data::augment::Drawn;
-use vgg_ft::data::{Augment, FillMode, Folder, Pictures, Resize, Size, Source, Want};
+use vgg_ft::data::{Augment, FillMode, Folder, Images, Resize, Size, Source, Want};
 use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::call::Normalize;
 use vgg_ft::device::{Call, Device, Dtype};
 use vgg_ft::graph::Tensor;
 use vgg_ft::random::{Draws, Stream};
-use vgg_ft::train::{PictureSamples, Samples};
+use vgg_ft::train::{ImageSamples, Samples};
 
 /// Levels as they are.
 const LEVELS: Normalize = Normalize { order: [0, 1, 2], scale: [1.0; 3], offset: [0.0; 3] };
@@ -53,7 +53,7 @@ fn drawn(p: &[f64]) -> Drawn {
 /// All four modes, sizes odd and not square, given and drawn parameters. Coordinates and weights are those of
 /// scipy in f64, so only a border or a truncation on which the last bit decides may differ at all.
 #[test]
-fn pictures_are_moved_as_keras_moves_them() {
+fn images_are_moved_as_keras_moves_them() {
     let bytes = std::fs::read(support::golden().join("augment.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let f64s = |name: &str| -> Vec<f64> { bytemuck::pod_collect_to_vec(file.tensor(name).unwrap().data()) };
@@ -140,7 +140,7 @@ fn every_device_gives_the_same_bits() {
 
 /// Also where the matrix is one and counts.
 #[test]
-fn pictures_that_do_not_change_are_only_normalized() {
+fn images_that_do_not_change_are_only_normalized() {
     let (count, h, w) = (6, 19, 23);
     let mut draws = Draws::new(22, Stream::Demo, 0);
     let pixels: Vec<u8> = (0..count * h * w * 3).map(|_| draws.below(256) as u8).collect();
@@ -179,15 +179,15 @@ fn an_index_that_is_none_of_the_set_is_refused() {
         let mut y = device.zeros(36).unwrap();
         let call = Call::Augment { geometry, pixels, indices, transforms, y: &mut y };
         let error = device.run(call).and_then(|()| device.synchronize()).unwrap_err();
-        assert_eq!(error.message(), "augment: the index of picture 2 is none of the set's");
+        assert_eq!(error.message(), "augment: the index of image 2 is none of the set's");
         device.synchronize().unwrap();
     }
 }
 
 /// A set that stays on the device, and one that is handed over: the same input for every step, and another in
-/// the next. Validation sees the pictures as they are.
+/// the next. Validation sees the images as they are.
 #[test]
-fn resident_pictures_are_those_that_are_handed_over() {
+fn resident_images_are_those_that_are_handed_over() {
     let dir = tempfile::tempdir().unwrap();
     let mut draws = Draws::new(23, Stream::Demo, 0);
     for class in ["a", "b"] {
@@ -201,14 +201,14 @@ fn resident_pictures_are_those_that_are_handed_over() {
     let size = Size { h: 18, w: 21 };
     let want = Want { size, resize: Resize::NEAREST, cache: None, strict: true };
     let folder = Folder::scan(dir.path()).unwrap();
-    let pictures = Pictures::load(&folder, &want, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+    let images = Images::load(&folder, &want, &|_, _| {}, &AtomicBool::new(false)).unwrap();
     let augment = Augment { channel_shift: 20.0, brightness: Some([0.5, 1.5]), ..Augment::book() };
     let rule = Normalize { order: [2, 1, 0], scale: [1.0; 3], offset: [-103.939, -116.779, -123.68] };
     let indices = [6u32, 1, 0, 7, 3];
     let mut seen: Vec<[Vec<f32>; 4]> = Vec::new();
     for device in devices::all() {
         let device = &*device;
-        let mut samples = PictureSamples::new(device, &pictures, rule, 0).unwrap();
+        let mut samples = ImageSamples::new(device, &images, rule, 0).unwrap();
         samples.augment(Some((augment.clone(), 5)));
         let resident = device.describe().name != "cpu";
         assert_eq!(samples.to_string().ends_with("resident on the device"), resident, "{samples}");
@@ -219,12 +219,12 @@ fn resident_pictures_are_those_that_are_handed_over() {
         seen.push([get(samples.batch(device, &indices).unwrap()), step(3), step(4), backwards]);
     }
     let [still, third, fourth, backwards] = &seen[0];
-    let plain = pictures.batch(&indices).unwrap().pixels;
+    let plain = images.batch(&indices).unwrap().pixels;
     let lifted = still.chunks(3).flat_map(|c| [c[2] + 123.68, c[1] + 116.779, c[0] + 103.939]);
     assert!(lifted.zip(&plain).all(|(got, &want)| (got - f32::from(want)).abs() < 1e-4));
     assert!(still != third && third != fourth);
     let turned: Vec<f32> = backwards.chunks(size.bytes()).rev().flatten().copied().collect();
-    assert_eq!(&turned, third, "a picture's draw does not depend on its place in the batch");
+    assert_eq!(&turned, third, "an image's draw does not depend on its place in the batch");
     for other in &seen[1..] {
         assert_eq!(other, &seen[0]);
     }

@@ -39,26 +39,26 @@ fn a_set_with_nothing_wrong_has_no_findings() {
     draw(&dir.path().join("data"), &[("train", 4), ("validation", 2)]);
     let command = ["check", "data", "--size", "32", "--strict"];
     let text = stdout(vgg_ft(dir.path()).args(command));
-    assert!(text.starts_with("data: 12 pictures of 2 classes\n"), "{text}");
+    assert!(text.starts_with("data: 12 images of 2 classes\n"), "{text}");
     assert!(text.ends_with("\n\nno problems\n") && !text.contains("worth a look"), "{text}");
     let result = json(&stdout(vgg_ft(dir.path()).args(command).arg("--json")));
     assert_eq!(found(&result), []);
     assert_eq!(result["splits"], json!(["train", "validation"]));
     let cold = &result["classes"][0];
     assert_eq!(
-        [&cold["pictures"], &cold["median"], &cold["formats"]],
+        [&cold["images"], &cold["median"], &cold["formats"]],
         [&json!([4, 2]), &json!([36, 40]), &json!({ "PNG": 6 })]
     );
     // Of larger input all of them are small.
     let text = stdout(vgg_ft(dir.path()).args(["check", "data"]));
     assert!(
         text.contains(
-            "12 pictures are smaller than 150x150 and would be enlarged\n    train/cold/0.png: 36x40"
+            "12 images are smaller than 150x150 and would be enlarged\n    train/cold/0.png: 36x40"
         ),
         "{text}"
     );
     assert!(
-        text.contains("and 9 more") && text.contains("no problems; -o FILE.csv lists every picture"),
+        text.contains("and 9 more") && text.contains("no problems; -o FILE.csv lists every image"),
         "{text}"
     );
 }
@@ -72,22 +72,22 @@ fn what_is_broken_or_there_twice_is_named_with_what_it_is_a_copy_of() {
     }
     let names =
         ["train/a/0.png", "train/a/1.png", "train/b/2.png", "train/b/3.png", "val/a/4.png", "val/b/5.png"];
-    let pictures = drawings(&data, &names);
+    let images = drawings(&data, &names);
     let copy = |from: &str, to: &str| fs::copy(data.join(from), data.join(to)).unwrap();
     copy("train/a/0.png", "train/a/again.png");
     copy("train/a/1.png", "train/b/torn.png");
     copy("train/b/2.png", "val/b/leak.png");
     // The same levels, in a file of another format.
-    pictures[3].save(data.join("val/b/other.bmp")).unwrap();
-    resize(&pictures[0], 64, 64, FilterType::Triangle).save(data.join("val/a/small.jpg")).unwrap();
-    flip_horizontal(&pictures[2]).save(data.join("train/b/turned.png")).unwrap();
+    images[3].save(data.join("val/b/other.bmp")).unwrap();
+    resize(&images[0], 64, 64, FilterType::Triangle).save(data.join("val/a/small.jpg")).unwrap();
+    flip_horizontal(&images[2]).save(data.join("train/b/turned.png")).unwrap();
     image::RgbImage::from_pixel(96, 96, image::Rgb([9, 99, 199]))
         .save(data.join("train/b/flat.png"))
         .unwrap();
     image::RgbImage::from_fn(40, 120, |x, y| image::Rgb([(x * 5) as u8, (y * 2) as u8, 0]))
         .save(data.join("train/b/high.png"))
         .unwrap();
-    // A drawing that is in its transparency alone, and levels that an 8-bit picture has no room for.
+    // A drawing that is in its transparency alone, and levels that an 8-bit image has no room for.
     image::RgbaImage::from_fn(96, 96, |x, y| image::Rgba([0, 0, 0, (x * y % 251) as u8]))
         .save(data.join("train/b/clear.png"))
         .unwrap();
@@ -136,8 +136,8 @@ fn what_is_broken_or_there_twice_is_named_with_what_it_is_a_copy_of() {
 
     let text = stdout(vgg_ft(dir.path()).args(["check", "data"]));
     for words in [
-        "1 picture cannot be read and would be skipped\n    ",
-        "2 pictures are in two splits, pixel for pixel",
+        "1 image cannot be read and would be skipped\n    ",
+        "2 images are in two splits, pixel for pixel",
         "val/b/leak.png and train/b/2.png\n",
         "train/b/turned.png and train/b/2.png: mirrored",
         "\n4 problems",

@@ -49,13 +49,13 @@ pub fn draw(data: &Path, splits: &[(&str, usize)]) {
             let dir = data.join(split).join(class);
             fs::create_dir_all(&dir).unwrap();
             for i in 0..*n {
-                let mut picture = image::RgbImage::new(40, 36);
-                for pixel in picture.pixels_mut() {
+                let mut image = image::RgbImage::new(40, 36);
+                for pixel in image.pixels_mut() {
                     let mut rgb = [0; 3].map(|_: u8| draws.below(120) as u8);
                     rgb[lift] += 100;
                     pixel.0 = rgb;
                 }
-                picture.save(dir.join(format!("{i}.png"))).unwrap();
+                image.save(dir.join(format!("{i}.png"))).unwrap();
             }
         }
     }
@@ -128,7 +128,7 @@ fn help_lists_the_values_of_what_takes_a_few() {
         (&finetune, "--precision <PRECISION>", "f32, tf32x3, tf32, f16, bf16"),
         (&finetune, "--kernels <KERNELS>", "auto, portable, winograd, sm90a"),
         (&finetune, "--launches <LAUNCHES>", "serial, programmatic"),
-        (&bench, "--card <CARD>", "h100, h200, a100, t4, rtx3090, l4, rtx4090"),
+        (&bench, "--gpu <GPU>", "h100, h200, a100, t4, rtx3090, l4, rtx4090"),
         (&help("weights convert"), "--dtype <TYPE>", "f32, f16, bf16"),
     ] {
         let own = text.split(option).nth(1).unwrap().split_once("ossible values: ").unwrap().1;
@@ -140,7 +140,7 @@ fn help_lists_the_values_of_what_takes_a_few() {
     }
 }
 
-/// What is typed and not there is one error with one exit code, whatever the command; a picture of `predict` is one that
+/// What is typed and not there is one error with one exit code, whatever the command; an image of `predict` is one that
 /// cannot be read.
 #[test]
 fn what_is_not_there_is_wrong_use_in_every_command() {
@@ -207,16 +207,16 @@ fn what_does_not_fit_the_machine_is_refused_before_it_begins() {
         assert!(error.contains("needed   at least 409") && error.contains("\n  help: "), "{job:?}: {error}");
     }
     assert_eq!(names(here), ["data"], "nothing is left behind");
-    // A hundred thousand paths that are one picture: a batch of them would be 1.6 TB of maps.
+    // A hundred thousand paths that are one image: a batch of them would be 1.6 TB of maps.
     let run = ["finetune", "data", "-o", "run", "--size", "224", "--units", "4", "--head-epochs", "1"];
     stdout(vgg_ft(here).args(run).args(["--epochs", "0"]));
     let all = "data/train/warm/0.png\n".repeat(3);
     let predict = ["--device", "cpu", "predict", "run", "-", "--batch", "1000000"];
     let error = fails(vgg_ft(here).args(predict).write_stdin(all), 1);
     assert!(error.contains("does not fit") && error.contains("--batch "), "{error}");
-    // But of three pictures that are known no more than three run at once.
-    let picture = ["data/train/warm/0.png"; 3];
-    let text = stdout(vgg_ft(here).args(["predict", "run"]).args(picture).args(["--batch", "1000000"]));
+    // But of three images that are known no more than three run at once.
+    let image = ["data/train/warm/0.png"; 3];
+    let text = stdout(vgg_ft(here).args(["predict", "run"]).args(image).args(["--batch", "1000000"]));
     assert_eq!(text.lines().count(), 3);
 }
 
@@ -255,7 +255,7 @@ fn extract_fit_evaluate_predict() {
     let here = dir.path();
     draw(&here.join("data"), &[("train", 20), ("validation", 8)]);
     let text = stdout(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "36x40", "--json"]));
-    assert_eq!(json(&text)["features"][0]["pictures"], 40);
+    assert_eq!(json(&text)["features"][0]["images"], 40);
     assert_eq!(names(&here.join("features")), ["train.safetensors", "validation.safetensors"]);
 
     let fit = ["fit", "features", "-o", "run", "--epochs", "6", "--units", "16", "--rate", "1e-3", "--json"];
@@ -273,23 +273,23 @@ fn extract_fit_evaluate_predict() {
     let outcome = json(&stdout(vgg_ft(here).args(["evaluate", "run", "data", "--json"])));
     assert_eq!(outcome["accuracy"], result["result"]["val_accuracy"], "evaluate agrees with the last epoch");
     let difference = outcome["loss"].as_f64().unwrap() - result["result"]["val_loss"].as_f64().unwrap();
-    // The same pictures through the same weights, in batches of the same size.
+    // The same images through the same weights, in batches of the same size.
     assert!(difference.abs() < 1e-6, "{difference}");
     let text = stdout(vgg_ft(here).args(["evaluate", "run", "data", "--split", "train"]));
     assert!(text.contains("cold") && text.contains("warm"), "{text}");
     let error = fails(vgg_ft(here).args(["evaluate", "run", "data", "--split", "test"]), 2);
     assert!(error.contains("no split `test`"), "{error}");
 
-    let picture = "data/validation/warm/0.png";
-    let text = stdout(vgg_ft(here).args(["predict", "run", picture, "--top", "2"]));
-    assert!(text.starts_with(&format!("{picture}\twarm\t")), "{text}");
+    let image = "data/validation/warm/0.png";
+    let text = stdout(vgg_ft(here).args(["predict", "run", image, "--top", "2"]));
+    assert!(text.starts_with(&format!("{image}\twarm\t")), "{text}");
     fs::write(here.join("empty.png"), b"").unwrap();
-    let output = vgg_ft(here).args(["predict", "run", "empty.png", picture, "--json"]).assert().code(1);
+    let output = vgg_ft(here).args(["predict", "run", "empty.png", image, "--json"]).assert().code(1);
     let output = output.get_output();
     let rows = String::from_utf8_lossy(&output.stdout).into_owned();
     let [unread, read] = rows.lines().map(json).collect::<Vec<_>>().try_into().unwrap();
     assert_eq!((&unread["path"], &read["top"][0]["class"]), (&"empty.png".into(), &"warm".into()));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("1 of 2 pictures could not be read"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 of 2 images could not be read"));
 }
 
 fn tensors(path: &Path) -> BTreeMap<String, Vec<u32>> {
@@ -354,7 +354,7 @@ fn finetune_moves_what_is_unfrozen_and_nothing_else_and_repeats_bit_for_bit() {
     assert_ne!(tuned["dense.kernel"], tensors(&here.join("c/model.safetensors"))["dense.kernel"]);
 }
 
-/// Draws depend on seed, step and sample: not on threads. Nothing of the training pictures is cached.
+/// Draws depend on seed, step and sample: not on threads. Nothing of the training images is cached.
 #[test]
 fn augmented_training_is_said_kept_and_repeated_bit_for_bit() {
     let dir = tempfile::tempdir().unwrap();
@@ -371,7 +371,7 @@ fn augmented_training_is_said_kept_and_repeated_bit_for_bit() {
     let said = job("a", "2", &book);
     assert!(said.contains(" rotation ±40°, width shift ±20 %"), "{said}");
     assert!(said.contains("brightness 0.5 to 1.5, outside nearest"), "{said}");
-    assert!(said.contains("8 pictures, 0.0 MB, handed over batch by batch: cpu reads them"), "{said}");
+    assert!(said.contains("8 images, 0.0 MB, handed over batch by batch: cpu reads them"), "{said}");
     let kept = names(&here.join("a/features"));
     assert!(kept.len() == 2 && kept.iter().all(|name| name.starts_with("validation")), "{kept:?}");
     let run = fs::read_to_string(here.join("a/run.toml")).unwrap();
@@ -401,7 +401,7 @@ fn augment_preview_draws_a_sheet() {
         let mut command = vgg_ft(here);
         command.args(["augment", "preview", "data", "-o", out, "--size", "33x40", "--count", "4"]);
         let said = json(&stdout(command.args(["--draws", "2", "--json"]).args(more)));
-        assert_eq!((&said["path"], &said["pictures"]), (&out.into(), &4.into()));
+        assert_eq!((&said["path"], &said["images"]), (&out.into(), &4.into()));
         let shown: Vec<_> =
             said["shown"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
         assert!(shown.len() == 4 && shown.iter().all(|path| here.join(path).is_file()), "{shown:?}");
@@ -410,7 +410,7 @@ fn augment_preview_draws_a_sheet() {
     let book = sheet("book.png", &[]);
     assert_eq!(book.dimensions(), (4 + 3 * 44, 4 + 4 * 37));
     assert_eq!(book.get_pixel(0, 0).0, [255; 3]);
-    // The first column is the picture itself, the others are not.
+    // The first column is the image itself, the others are not.
     let cell = |sheet: &image::RgbImage, column: u32, row: u32| -> Vec<u8> {
         let (left, top) = (4 + column * 44, 4 + row * 37);
         (0..33).flat_map(|i| (0..40).flat_map(move |j| sheet.get_pixel(left + j, top + i).0)).collect()
@@ -430,19 +430,16 @@ fn augment_preview_draws_a_sheet() {
     let again = sheet("again.png", &["--augment", "book", "--device", "emulator:checked"]);
     assert_eq!(again, book, "our PTX machine draws the same");
     // As training would, it leaves out what cannot be read, also where nothing can stand in for it.
-    fs::write(here.join("data/train/warm/1.png"), "no picture").unwrap();
+    fs::write(here.join("data/train/warm/1.png"), "no image").unwrap();
     let typed = ["augment", "preview", "data", "--size", "33x40", "--count", "6", "--draws", "2", "--json"];
     let said = json(&stdout(vgg_ft(here).args(typed).args(["-o", "five.png"])));
-    assert_eq!((&said["pictures"], said["shown"].as_array().unwrap().len()), (&5.into(), 5));
+    assert_eq!((&said["images"], said["shown"].as_array().unwrap().len()), (&5.into(), 5));
     assert_eq!(image::open(here.join("five.png")).unwrap().to_rgb8().dimensions(), (4 + 3 * 44, 4 + 5 * 37));
     for file in ["cold/0", "cold/1", "cold/2", "warm/0", "warm/2"] {
-        fs::write(here.join("data/train").join(file).with_extension("png"), "no picture").unwrap();
+        fs::write(here.join("data/train").join(file).with_extension("png"), "no image").unwrap();
     }
     let error = fails(vgg_ft(here).args(typed).args(["-o", "none.png"]), 1);
-    assert!(
-        error.contains("is not a picture that can be read") && !here.join("none.png").exists(),
-        "{error}"
-    );
+    assert!(error.contains("is not an image that can be read") && !here.join("none.png").exists(), "{error}");
 }
 
 #[cfg(unix)]
@@ -488,7 +485,7 @@ fn an_interrupted_extraction_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn unreadable_pictures_are_listed_and_skipped_or_fatal() {
+fn unreadable_images_are_listed_and_skipped_or_fatal() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("data"), &[("train", 4)]);
@@ -526,7 +523,7 @@ fn unreadable_pictures_are_listed_and_skipped_or_fatal() {
     }
     let output = train(&["--force"]).code(1).get_output().clone();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("no picture of class \"cold\" can be read"), "{said}");
+    assert!(said.contains("no image of class \"cold\" can be read"), "{said}");
     assert!(!said.contains("computed once"), "{said}");
 }
 
@@ -557,18 +554,15 @@ fn a_folder_of_classes_is_split_by_seed() {
     let args = ["extract", "data", "-o", "features", "--size", "32", "--json"];
     let split = ["--validation-split", "0.2"];
     let result = json(&stdout(vgg_ft(here).args(args).args(split)));
-    assert_eq!(
-        (&result["features"][0]["pictures"], &result["features"][1]["pictures"]),
-        (&16.into(), &4.into())
-    );
-    // A classifier on these features is judged on the pictures that were held out of them.
+    assert_eq!((&result["features"][0]["images"], &result["features"][1]["images"]), (&16.into(), &4.into()));
+    // A classifier on these features is judged on the images that were held out of them.
     let fit = ["fit", "features", "-o", "head", "--epochs", "2", "--units", "8", "--json"];
     let fitted = json(&stdout(vgg_ft(here).args(fit)));
     let outcome = json(&stdout(vgg_ft(here).args(["evaluate", "head", "data", "--json"])));
-    assert_eq!((&outcome["split"], &outcome["pictures"]), (&"validation".into(), &4.into()));
+    assert_eq!((&outcome["split"], &outcome["images"]), (&"validation".into(), &4.into()));
     assert_eq!(outcome["accuracy"], fitted["result"]["val_accuracy"]);
     let learned = ["evaluate", "head", "data", "--split", "train", "--json"];
-    assert_eq!(json(&stdout(vgg_ft(here).args(learned)))["pictures"], 16);
+    assert_eq!(json(&stdout(vgg_ft(here).args(learned)))["images"], 16);
     let error = fails(vgg_ft(here).args(["evaluate", "head", "data", "--split", "test"]), 2);
     assert!(error.contains("that the run held out"), "{error}");
     // The same where the parted classes lie in train/.
@@ -588,8 +582,8 @@ fn a_folder_of_classes_is_split_by_seed() {
         .args(["evaluate", "other", "parts", "--split", "validation", "--json"])
         .assert()
         .success();
-    assert_eq!(json(&String::from_utf8_lossy(&outcome.get_output().stdout))["pictures"], 4);
-    // Features of other pictures are not the run's.
+    assert_eq!(json(&String::from_utf8_lossy(&outcome.get_output().stdout))["images"], 4);
+    // Features of other images are not the run's.
     draw(here, &[("elsewhere", 3)]);
     let other =
         ["extract", "elsewhere", "-o", "features", "--size", "32", "--validation-split", "0.4", "--force"];
@@ -622,7 +616,7 @@ fn a_folder_of_classes_is_split_by_seed() {
     fs::write(here.join("begun/validation.safetensors.partial"), b"").unwrap();
     stdout(vgg_ft(here).args(["extract", "data", "-o", "begun", "--size", "32"]));
     assert_eq!(names(&here.join("begun")), ["train.safetensors"]);
-    // Of other pictures nobody knows a part.
+    // Of other images nobody knows a part.
     draw(here, &[("others", 2)]);
     let error = fails(vgg_ft(here).args(["evaluate", "head", "others", "--split", "test"]), 2);
     assert!(error.contains("no split `test`") && error.contains("leave --split out"), "{error}");
@@ -638,7 +632,7 @@ fn a_folder_of_classes_is_split_by_seed() {
     let result = json(&stdout(vgg_ft(here).args(args).args(split)));
     let args = ["evaluate", "run", "data", "--split", "validation", "--json"];
     let outcome = json(&stdout(vgg_ft(here).args(args)));
-    assert_eq!((&outcome["split"], &outcome["pictures"]), (&"validation".into(), &4.into()));
+    assert_eq!((&outcome["split"], &outcome["images"]), (&"validation".into(), &4.into()));
     assert_eq!(outcome["accuracy"], result["result"]["val_accuracy"]);
     assert_eq!(outcome["note"], serde_json::Value::Null);
     // One that is gone may move another, which was trained on, into the part held out.
@@ -655,7 +649,7 @@ fn a_folder_of_classes_is_split_by_seed() {
     let error = fails(vgg_ft(here).args(["report", "run"]), 2);
     assert!(error.contains("would lose the predictions") && error.contains("held out this time"), "{error}");
     assert_eq!(fs::read(here.join("run/report.html")).unwrap(), page);
-    // The same picture on both sides is counted, and under two classes.
+    // The same image on both sides is counted, and under two classes.
     let again = ["finetune", "data", "-o", "again", "--size", "32", "--head-epochs", "1", "--epochs", "0"];
     let warm = ["--warmup", "99"];
     let said = vgg_ft(here).args(again).args(split).args(warm).assert().success().get_output().stderr.clone();
@@ -684,7 +678,7 @@ fn a_folder_of_classes_is_split_by_seed() {
     // A run is no data.
     for command in [&["finetune", "run", "-o", "x"][..], &["evaluate", "run", "run"]] {
         assert!(
-            fails(vgg_ft(here).args(command), 2).contains("run is a run, not a folder of pictures"),
+            fails(vgg_ft(here).args(command), 2).contains("run is a run, not a folder of images"),
             "{command:?}"
         );
     }
@@ -786,7 +780,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--augment", "all"], "`book`"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "99999"], "too large"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "18446744073709551615"], "too large"),
-        (vec!["augment", "preview", "data", "-o", "r.png", "--rotation", "0"], "change no picture"),
+        (vec!["augment", "preview", "data", "-o", "r.png", "--rotation", "0"], "change no image"),
         (vec!["--device", "gpu", "summary"], "cuda:N"),
         (vec!["--precision", "f8", "summary"], "possible values: f32, tf32x3, tf32, f16, bf16"),
         (
@@ -798,7 +792,7 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["summary", "--include-top", "--classes", "10"], "'--classes <N>'"),
         (vec!["summary", "--include-top", "--dropout", "0.3"], "'--dropout <SHARE>'"),
         (vec!["summary", "--units", "8", "--classes", "1"], "from 2 to 65536"),
-        (vec!["bench", "--plan", "--card", "h1000"], "possible values: h100"),
+        (vec!["bench", "--plan", "--gpu", "h1000"], "possible values: h100"),
         (vec!["summary", "--units", "18446744073709551615"], "65536"),
         (vec!["finetune", "data", "-o", "r", "--epochs", "-1"], "invalid value '-1' for '--epochs"),
         (vec!["finetune", "data", "-o", "r", "--rotation", "-40"], "invalid value '-40' for '--rotation"),
@@ -871,21 +865,15 @@ fn a_step_is_planned_without_a_card() {
         command.args(["bench", "--plan"]).args(args);
         command
     };
-    let text = stdout(&mut plan(&["--card", "t4"]));
+    let text = stdout(&mut plan(&["--gpu", "t4"]));
     // The boundary of `finetune`.
     let help = stdout(vgg_ft(dir.path()).args(["finetune", "--help"]));
     assert!(help.contains("[default: block5_conv1]"), "{help}");
     assert!(text.starts_with("vgg16 150x150, batch 20: a training step from block5_conv1 on"), "{text}");
     assert!(text.contains("% of the roof\nmemory ") && text.contains("NVIDIA T4"), "{text}");
-    let json: serde_json::Value = serde_json::from_str(&stdout(&mut plan(&[
-        "--inference",
-        "--batch",
-        "1",
-        "--card",
-        "h100",
-        "--json",
-    ])))
-    .unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&mut plan(&["--inference", "--batch", "1", "--gpu", "h100", "--json"])))
+            .unwrap();
     let launches = json["launches"].as_array().unwrap();
     assert_eq!(json["sums"]["launches"], launches.len());
     let count = |kernel: &str| launches.iter().filter(|l| l["kernel"] == kernel).count();
@@ -897,15 +885,15 @@ fn a_step_is_planned_without_a_card() {
     assert!(share > 0.0 && share < 1.0, "{share}");
     // Of weights that no kernel counts (2 TB, more than the host has) nothing is made.
     let error = fails(&mut plan(&["--size", "4096", "--units", "65536", "--batch", "1"]), 2);
-    assert!(error.contains("use smaller pictures (--size) or fewer --units"), "{error}");
-    // What is too large is refused with what is not, and that is so to the picture.
-    let large = ["--card", "t4", "--unfreeze-from", "block1_conv1"];
+    assert!(error.contains("use smaller images (--size) or fewer --units"), "{error}");
+    // What is too large is refused with what is not, and that is so to the image.
+    let large = ["--gpu", "t4", "--unfreeze-from", "block1_conv1"];
     let text = fails(&mut plan(&[&large[..], &["--batch", "100000"]].concat()), 2);
     let number = |text: &str, before: &str| -> usize {
         let digits = text.split(before).nth(1).unwrap().split(' ').next().unwrap();
         digits.trim().parse().unwrap_or_else(|_| panic!("{text}"))
     };
-    assert!(text.contains("100000 pictures of 150x150 do not fit into one step"), "{text}");
+    assert!(text.contains("100000 images of 150x150 do not fit into one step"), "{text}");
     let (counted, fits) = (number(&text, "expected  --batch "), number(&text, "help: --batch "));
     assert!(0 < fits && fits < counted, "{text}");
     stdout(&mut plan(&[&large[..], &["--batch", &counted.to_string()]].concat()));
@@ -919,21 +907,21 @@ fn a_step_is_planned_without_a_card() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(said.contains(&format!("--batch {fits} does")), does_not, "{batch}: {said}");
     }
-    let text = fails(&mut plan(&["--card", "voodoo"]), 2);
+    let text = fails(&mut plan(&["--gpu", "voodoo"]), 2);
     assert!(text.contains("h100, h200"), "{text}");
     let text = fails(&mut plan(&["--unfreeze-from", "block9_conv1"]), 2);
     assert!(text.contains("block9_conv1"), "{text}");
     fails(vgg_ft(dir.path()).arg("bench"), 2);
 }
 
-/// Half the bytes between the layers, and tensor cores under the floor; not on a card that has none.
+/// Half the bytes between the layers, and tensor cores under the floor; not on a GPU that has none.
 #[test]
 fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
     let dir = tempfile::tempdir().unwrap();
     // Of tf32 the kernels of all cards: Hopper's have pools of their own, and turn weights.
     let plan = |precision: &str| {
         let mut command = vgg_ft(dir.path());
-        command.args(["bench", "--plan", "--card", "h200", "--json", "--precision", precision]);
+        command.args(["bench", "--plan", "--gpu", "h200", "--json", "--precision", precision]);
         // Of f32 each sum as it is written.
         let sums = matches!(precision, "f32" | "tf32");
         command.args(["--kernels", if sums { "portable" } else { "auto" }]);
@@ -970,7 +958,7 @@ fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
         all.iter().find(|share| share["kind"] == "activations").unwrap()["bytes"].as_f64().unwrap()
     };
     assert!(activations(&bf16) < 0.6 * activations(&f32), "{} {}", activations(&bf16), activations(&f32));
-    let t4 = ["bench", "--plan", "--card", "t4", "--precision", "bf16"];
+    let t4 = ["bench", "--plan", "--gpu", "t4", "--precision", "bf16"];
     let error = fails(vgg_ft(dir.path()).args(t4), 2);
     assert!(error.contains("8.0 or later") && error.contains("--precision f32"), "{error}");
     // Which kernels are planned is asked for, as where they run.
@@ -979,7 +967,7 @@ fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
         command.args([
             "bench",
             "--plan",
-            "--card",
+            "--gpu",
             "h200",
             "--json",
             "--precision",
@@ -1004,19 +992,19 @@ fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
         assert!(launch["tiles"].as_u64().unwrap() > 0 && waves > 0.0, "{launch}");
         assert!((0.0..=1.0).contains(&share), "faster than it can be: {launch}");
     }
-    let a100 = ["bench", "--plan", "--card", "a100", "--precision", "bf16", "--kernels", "sm90a"];
+    let a100 = ["bench", "--plan", "--gpu", "a100", "--precision", "bf16", "--kernels", "sm90a"];
     let error = fails(vgg_ft(dir.path()).args(a100), 2);
     assert!(error.contains("--kernels sm90a runs on Hopper alone"), "{error}");
 }
 
-/// On a card of Turing f16 moves what bf16 moves elsewhere; its loss is scaled once, before the way back, and its
+/// On a GPU of Turing f16 moves what bf16 moves elsewhere; its loss is scaled once, before the way back, and its
 /// gradients are looked at once, before the optimizer.
 #[test]
 fn a_step_in_f16_is_planned_for_turing() {
     let dir = tempfile::tempdir().unwrap();
     let plan = |precision: &str, unfrozen: &str| -> Vec<String> {
         let mut command = vgg_ft(dir.path());
-        command.args(["bench", "--plan", "--card", "t4", "--json", "--precision", precision]);
+        command.args(["bench", "--plan", "--gpu", "t4", "--json", "--precision", precision]);
         let plan = json(&stdout(command.args(["--unfreeze-from", unfrozen])));
         let launches = plan["launches"].as_array().unwrap().iter();
         launches.map(|launch| launch["kernel"].as_str().unwrap().to_owned()).collect()

@@ -67,7 +67,7 @@ fn says(command: &mut Command, code: i32) -> [String; 2] {
 #[test]
 fn without_a_driver_the_cure_is_said_and_nothing_falls_back() {
     if cuda::find().is_ok() {
-        skipped!("this machine has a card");
+        skipped!("this machine has a GPU");
         return;
     }
     let [_, error] = says(vgg_ft().args(["--device", "cuda", "predict", ".", "x.png"]), 1);
@@ -95,7 +95,7 @@ fn devices_shows_a_card_or_why_it_cannot_be_used() {
     let offer = with("");
     assert_eq!(offer["auto"], "cuda:0");
     let card = &offer["devices"][0];
-    assert_eq!(card["hardware"], "No card, the emulator, 8.0, 8 GiB, driver 12.4");
+    assert_eq!(card["hardware"], "No GPU, the emulator, 8.0, 8 GiB, driver 12.4");
     assert_eq!((&card["capability"], &card["driver"]), (&"8.0".into(), &"12.4".into()));
     let reason = |offer: &serde_json::Value| offer["devices"][0]["reason"].as_str().unwrap().to_owned();
     let offer = with("no-card");
@@ -106,7 +106,7 @@ fn devices_shows_a_card_or_why_it_cannot_be_used() {
     assert!(reason(&offer).contains("compute capability 7.5 or later"), "{offer}");
 }
 
-/// Only of a whole card that is known something can be predicted: a slice of it has its name.
+/// Only of a whole GPU that is known something can be predicted: a slice of it has its name.
 #[test]
 fn a_card_is_known_by_its_name_and_size() {
     inside("inner::known", "hopper,name=NVIDIA H200,sms=132,memory=150110011392");
@@ -125,7 +125,7 @@ fn ptx_that_the_driver_cannot_read_is_explained() {
         "driver     CUDA 10.2",
         "current version is '6.5'",
         "PTX needs  CUDA 11.0",
-        "while opening the card that --device auto found",
+        "while opening the GPU that --device auto found",
         "help: update the NVIDIA driver",
     ] {
         assert!(error.contains(part), "`{part}` is not in\n{error}");
@@ -137,7 +137,7 @@ fn a_card_that_is_not_there_is_refused_with_those_that_are() {
     let mut command = vgg_ft();
     command.env("LD_LIBRARY_PATH", fake());
     let [_, error] = says(command.args(["--device", "cuda:3", "predict", ".", "x.png"]), 1);
-    assert!(error.contains("there is no cuda:3") && error.contains("cuda:0 No card"), "{error}");
+    assert!(error.contains("there is no cuda:3") && error.contains("cuda:0 No GPU"), "{error}");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_driver_too_old_for_hoppers_kernels_gets_the_portable_ones() {
     inside("inner::held_back", "hopper,driver=12000");
 }
 
-/// The default is f32 on every device; who did not choose it hears what else the card has.
+/// The default is f32 on every device; who did not choose it hears what else the GPU has.
 #[test]
 fn tensor_cores_that_are_idle_are_said() {
     let empty = tempfile::tempdir().unwrap();
@@ -395,8 +395,15 @@ mod inner {
         assert_eq!(bytes, [0xFF; 32], "fresh memory is NaN");
         let pointer = |name, at| Arg::Pointer { name, at, dtype: Dtype::F32, len: 9 };
         let args = vec![Arg::value("n", &9u32), pointer("x", x), pointer("y", y)];
-        let launch =
-            Launch { entry, grid: [1, 1, 1], block: [256, 1, 1], shared: 0, args, cost: Cost::default() };
+        let launch = Launch {
+            entry,
+            grid: [1, 1, 1],
+            block: [256, 1, 1],
+            shared: 0,
+            args,
+            cost: Cost::default(),
+            compulsory: 0,
+        };
         launch.check(cuda.limits()).unwrap();
         cuda.launch(&launch).unwrap();
         let error = cuda.read(y, &mut bytes).unwrap_err().to_string();

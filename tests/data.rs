@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use vgg_ft::data::{self, Batch, Files, Folder, Pictures, Resize, Size, Splits, Want};
+use vgg_ft::data::{self, Batch, Files, Folder, Images, Resize, Size, Splits, Want};
 use vgg_ft::error::{Kind, Result};
 
 /// Makes empty files; enough for everything that does not open them.
@@ -42,8 +42,8 @@ fn write_png(path: &Path, level: u8) {
     .unwrap();
 }
 
-/// Classes a and b with `n` pictures each; a/i.png has level i, b/i.png level 100 + i.
-fn pictures(n: u8) -> TempDir {
+/// Classes a and b with `n` images each; a/i.png has level i, b/i.png level 100 + i.
+fn images(n: u8) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for i in 0..n {
         write_png(&dir.path().join(format!("a/{i}.png")), i);
@@ -149,24 +149,21 @@ fn a_folder_that_is_none_says_what_was_found() {
     let scan = |name: &str| failure(Folder::scan(&dir.path().join(name)), Kind::Data);
     contains_all(&scan("no/such"), &["no folder", "no/such", "exists", "help"]);
     contains_all(&scan("x.png"), &["x.png is a file, not a folder"]);
-    contains_all(&scan("full"), &["class \"dogs\"", "no pictures", "cats 1", "dogs 0"]);
-    contains_all(&scan("only"), &["class \"text\"", "others    1 .txt", "put pictures into text"]);
+    contains_all(&scan("full"), &["class \"dogs\"", "no images", "cats 1", "dogs 0"]);
+    contains_all(&scan("only"), &["class \"text\"", "others  1 .txt", "put images into text"]);
     contains_all(&scan("empty"), &["no class folders", "the folder is empty"]);
-    contains_all(
-        &scan("full/cats"),
-        &["no class folders", "1 picture directly in it", "one folder per class"],
-    );
+    contains_all(&scan("full/cats"), &["no class folders", "1 image directly in it", "one folder per class"]);
 
     let hidden = tree(&["a/1.png", "b/1.png", ".ipynb_checkpoints/"]);
     contains_all(&failure(Folder::scan(hidden.path()), Kind::Data), &["remove .ipynb_checkpoints"]);
 
-    // A phone's pictures are said to be there, and what can be done; among others they are counted.
+    // A phone's images are said to be there, and what can be done; among others they are counted.
     let phone = tree(&["a/1.png", "a/IMG_2.HEIC", "a/.ipynb_checkpoints/1.png", "b/x/3.heic", "b/n.txt"]);
     let error = failure(Folder::scan(phone.path()), Kind::Data);
     contains_all(&error, &["class \"b\"", "1 .heic, 1 .txt", "convert them"]);
     fs::write(phone.path().join("b/4.png"), b"").unwrap();
     let folder = Folder::scan(phone.path()).unwrap();
-    assert_eq!(folder.unread.pictures().as_deref(), Some("2 .heic"));
+    assert_eq!(folder.unread.images().as_deref(), Some("2 .heic"));
     assert_eq!((folder.len(), folder.hidden()), (3, 1));
 }
 
@@ -211,12 +208,12 @@ fn a_split_depends_on_the_seed_and_on_little_else() {
     more.extend((0..10).map(|i| format!("aa/{i}.png")));
     let of_a_and_b: Vec<String> = held(&more, 0.2, 7).into_iter().filter(|p| !p.starts_with("aa/")).collect();
     assert_eq!(first, of_a_and_b);
-    // One more picture in a class moves at most itself in and one other out.
+    // One more image in a class moves at most itself in and one other out.
     let mut one_more = files.clone();
     one_more.push("a/new.png".into());
     let gone = first.iter().filter(|p| !held(&one_more, 0.2, 7).contains(p)).count();
     assert!(gone <= 1, "{gone}");
-    // The next version is to hold the same pictures out: a run would be judged by what it learned from.
+    // The next version is to hold the same images out: a run would be judged by what it learned from.
     let few = [&files[..6], &files[100..106]].concat();
     assert_eq!(held(&few, 0.5, 7), ["a/0.png", "a/1.png", "a/2.png", "b/0.png", "b/2.png", "b/3.png"]);
     // A share that is no whole number is the nearest one.
@@ -309,7 +306,7 @@ fn the_folders_of_a_split_set_are_found() {
     contains_all(&failure(splits(&empty, None), Kind::Data), &["\"b\" of", "nor have", "c"]);
     contains_all(
         &failure(splits(&tree(&["train/1.png", "validation/2.png"]), None), Kind::Data),
-        &["train", "1 picture directly in it"],
+        &["train", "1 image directly in it"],
     );
     for share in [0.0, 1.0, -0.1, f32::NAN] {
         failure(splits(&with(&[]), Some(share)), Kind::Usage);
@@ -322,17 +319,17 @@ fn want(cache: Option<&Path>) -> Want<'_> {
     Want { size: SMALL, resize: Resize::NEAREST, cache, strict: false }
 }
 
-fn load(root: &Path, want: &Want<'_>) -> Result<Pictures> {
-    Pictures::load(&Folder::scan(root)?, want, &|_, _| (), &AtomicBool::new(false))
+fn load(root: &Path, want: &Want<'_>) -> Result<Images> {
+    Images::load(&Folder::scan(root)?, want, &|_, _| (), &AtomicBool::new(false))
 }
 
-/// File and level of every picture.
-fn levels(pictures: &Pictures) -> Vec<(PathBuf, u8)> {
-    (0..pictures.len())
+/// File and level of every image.
+fn levels(images: &Images) -> Vec<(PathBuf, u8)> {
+    (0..images.len())
         .map(|i| {
-            let pixels = pictures.picture(i);
+            let pixels = images.image(i);
             assert!(pixels.len() == SMALL.bytes() && pixels.iter().all(|&p| p == pixels[0]));
-            (pictures.files[i].clone(), pixels[0])
+            (images.files[i].clone(), pixels[0])
         })
         .collect()
 }
@@ -346,7 +343,7 @@ fn only_file(dir: &Path) -> PathBuf {
 /// Jobs of several seeds on one folder: each holds out others, so each decodes what another does not.
 #[test]
 fn runs_that_fill_one_cache_at_a_time_each_have_all_of_theirs() {
-    let (dir, cache) = (pictures(6), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(6), tempfile::tempdir().unwrap());
     let want = want(Some(cache.path()));
     let whole = Folder::scan(dir.path()).unwrap();
     let part = |begin: usize| {
@@ -354,9 +351,9 @@ fn runs_that_fill_one_cache_at_a_time_each_have_all_of_theirs() {
         Folder { files, ..whole.clone() }
     };
     let load = |folder: &Folder, progress: &dyn Fn(usize, usize)| {
-        Pictures::load(folder, &want, progress, &AtomicBool::new(false)).unwrap()
+        Images::load(folder, &want, progress, &AtomicBool::new(false)).unwrap()
     };
-    // While the first decodes its last picture, the other has come, decoded and gone.
+    // While the first decodes its last image, the other has come, decoded and gone.
     let other = |done: usize, all: usize| {
         if done == all {
             assert_eq!(load(&part(1), &|_, _| ()).decoded, 6);
@@ -373,20 +370,20 @@ fn runs_that_fill_one_cache_at_a_time_each_have_all_of_theirs() {
 /// A job that is stopped keeps what it decoded, also where another has written meanwhile.
 #[test]
 fn a_stop_keeps_what_was_decoded_beside_what_another_run_wrote() {
-    let (dir, cache) = (pictures(40), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(40), tempfile::tempdir().unwrap());
     let want = want(Some(cache.path()));
     let whole = Folder::scan(dir.path()).unwrap();
     let half = Folder { files: whole.files.iter().skip(1).step_by(2).cloned().collect(), ..whole.clone() };
     let stop = AtomicBool::new(false);
     let other = |done: usize, _: usize| {
         if done == 1 {
-            Pictures::load(&half, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
+            Images::load(&half, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
             stop.store(true, Ordering::Relaxed);
         }
     };
-    let stopped = Pictures::load(&whole, &want, &other, &stop).err().unwrap();
+    let stopped = Images::load(&whole, &want, &other, &stop).err().unwrap();
     assert_eq!(stopped.kind(), Kind::Interrupted);
-    let after = Pictures::load(&whole, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
+    let after = Images::load(&whole, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
     // Those of the other, and the one before the stop.
     assert_eq!((after.len(), after.decoded), (80, 80 - 40 - 1));
 }
@@ -396,7 +393,7 @@ fn a_stop_keeps_what_was_decoded_beside_what_another_run_wrote() {
 #[test]
 fn names_that_are_no_unicode_stay_in_the_cache() {
     use std::os::unix::ffi::OsStrExt;
-    let (dir, cache) = (pictures(3), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(3), tempfile::tempdir().unwrap());
     let name = std::ffi::OsStr::from_bytes(b"ann\xe9e.png");
     if fs::copy(dir.path().join("a/0.png"), dir.path().join("a").join(name)).is_err() {
         skipped!("this file system takes no names that are no Unicode");
@@ -413,12 +410,12 @@ fn names_that_are_no_unicode_stay_in_the_cache() {
 
 /// As without a cache.
 fn uncached_levels(folder: &Folder) -> Vec<(PathBuf, u8)> {
-    levels(&Pictures::load(folder, &want(None), &|_, _| (), &AtomicBool::new(false)).unwrap())
+    levels(&Images::load(folder, &want(None), &|_, _| (), &AtomicBool::new(false)).unwrap())
 }
 
 #[test]
 fn the_cache_gives_what_memory_gives_and_decodes_once() {
-    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(5), tempfile::tempdir().unwrap());
     let memory = load(dir.path(), &want(None)).unwrap();
     assert_eq!(memory.labels, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);
     assert_eq!(levels(&memory)[7], ("b/2.png".into(), 102));
@@ -443,18 +440,14 @@ fn the_cache_gives_what_memory_gives_and_decodes_once() {
     assert_eq!(load(dir.path(), &want).unwrap().decoded, 0);
 }
 
-/// Cache files are gigabytes; nobody asks for those of pictures that are gone, or of a size that was tried once.
+/// Cache files are gigabytes; nobody asks for those of images that are gone, or of a size that was tried once.
 #[test]
 fn a_cache_file_that_nobody_uses_is_removed_one_day() {
-    let (dir, cache) = (pictures(1), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(1), tempfile::tempdir().unwrap());
     let at = |name: &str| cache.path().join(name);
-    let [unused, used, other, text] = [
-        "pictures-0123456789abcdef.cache",
-        "pictures-fedcba9876543210.cache",
-        "pictures-mine.cache",
-        "notes.txt",
-    ]
-    .map(at);
+    let [unused, used, other, text] =
+        ["images-0123456789abcdef.cache", "images-fedcba9876543210.cache", "images-mine.cache", "notes.txt"]
+            .map(at);
     let now = std::time::SystemTime::now();
     for (path, days) in [(&unused, 61), (&used, 59), (&other, 900), (&text, 900)] {
         fs::write(path, "x").unwrap();
@@ -462,11 +455,11 @@ fn a_cache_file_that_nobody_uses_is_removed_one_day() {
         file.set_modified(now - Duration::from_secs(days * 24 * 3600)).unwrap();
     }
     #[cfg(unix)]
-    std::os::unix::fs::symlink("pictures-mine.cache", at("pictures-00112233445566aa.cache")).unwrap();
+    std::os::unix::fs::symlink("images-mine.cache", at("images-00112233445566aa.cache")).unwrap();
     load(dir.path(), &want(Some(cache.path()))).unwrap();
     assert_eq!([&unused, &used, &other, &text].map(|path| path.exists()), [false, true, true, true]);
     #[cfg(unix)]
-    assert!(at("pictures-00112233445566aa.cache").is_symlink(), "it is somebody's own");
+    assert!(at("images-00112233445566aa.cache").is_symlink(), "it is somebody's own");
     let own = fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().path());
     let own =
         own.into_iter().find(|path| !path.is_symlink() && ![&used, &other, &text].contains(&path)).unwrap();
@@ -477,10 +470,10 @@ fn a_cache_file_that_nobody_uses_is_removed_one_day() {
     assert!(fs::metadata(&own).unwrap().modified().unwrap() > old + Duration::from_secs(3600));
 }
 
-/// That pictures lie on their side is known without decoding them again, and so is that they were turned.
+/// That images lie on their side is known without decoding them again, and so is that they were turned.
 #[test]
 fn an_orientation_that_is_not_followed_is_counted() {
-    let (dir, cache) = (pictures(2), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(2), tempfile::tempdir().unwrap());
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pixels/sources/exif_turn.jpg");
     fs::copy(golden, dir.path().join("a/phone.jpg")).unwrap();
     let want = Want { size: Size { h: 33, w: 41 }, ..want(Some(cache.path())) };
@@ -494,14 +487,14 @@ fn an_orientation_that_is_not_followed_is_counted() {
         assert_eq!((turned.sideways, turned.decoded), (0, decoded));
         let at = stored.files.iter().position(|file| file.ends_with("phone.jpg")).unwrap();
         for i in 0..5 {
-            assert_eq!(stored.picture(i) == turned.picture(i), i != at, "{}", stored.files[i].display());
+            assert_eq!(stored.image(i) == turned.image(i), i != at, "{}", stored.files[i].display());
         }
     }
 }
 
 #[test]
 fn a_changed_file_is_decoded_again_and_the_others_are_not() {
-    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(5), tempfile::tempdir().unwrap());
     let want = want(Some(cache.path()));
     let old = load(dir.path(), &want).unwrap();
     let length = fs::metadata(only_file(cache.path())).unwrap().len();
@@ -550,17 +543,17 @@ fn files_that_change_places_are_decoded_again() {
 
 #[test]
 fn the_parts_of_one_folder_share_a_cache() {
-    let (dir, cache) = (pictures(10), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(10), tempfile::tempdir().unwrap());
     let want = want(Some(cache.path()));
     let get = |seed| {
         let splits = Splits::open(dir.path(), Some(0.3), seed).unwrap();
         [splits.train, splits.validation.unwrap()].map(|part| {
-            let pictures = Pictures::load(&part, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
-            for (file, level) in levels(&pictures) {
+            let images = Images::load(&part, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
+            for (file, level) in levels(&images) {
                 let number: u8 = file.file_stem().unwrap().to_str().unwrap().parse().unwrap();
                 assert_eq!(level % 100, number);
             }
-            pictures.decoded
+            images.decoded
         })
     };
     assert_eq!(get(1), [14, 6]);
@@ -571,7 +564,7 @@ fn the_parts_of_one_folder_share_a_cache() {
 
 #[test]
 fn a_damaged_cache_is_made_again_and_says_so() {
-    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(5), tempfile::tempdir().unwrap());
     let want = want(Some(cache.path()));
     let right = levels(&load(dir.path(), &want).unwrap());
     let file = only_file(cache.path());
@@ -588,7 +581,7 @@ fn a_damaged_cache_is_made_again_and_says_so() {
         bytes[at] ^= 0x10;
         fs::write(&file, &bytes).unwrap();
         let again = load(dir.path(), &want).unwrap();
-        // Pixels lie between header (64) and index; damage there costs one picture, elsewhere all.
+        // Pixels lie between header (64) and index; damage there costs one image, elsewhere all.
         let is_pixel = (64..64 + 10 * SMALL.bytes()).contains(&at);
         let expected = if is_pixel { 1 } else { 10 };
         assert_eq!((again.decoded, again.notes.len(), levels(&again)), (expected, 1, right.clone()), "{at}");
@@ -596,17 +589,17 @@ fn a_damaged_cache_is_made_again_and_says_so() {
 }
 
 #[test]
-fn unreadable_pictures_are_listed_or_end_it_all() {
-    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+fn unreadable_images_are_listed_or_end_it_all() {
+    let (dir, cache) = (images(5), tempfile::tempdir().unwrap());
     fs::write(dir.path().join("a/2.png"), b"").unwrap();
-    fs::write(dir.path().join("b/1.png"), b"no picture").unwrap();
+    fs::write(dir.path().join("b/1.png"), b"no image").unwrap();
     for cache in [None, Some(cache.path()), Some(cache.path())] {
-        let pictures = load(dir.path(), &want(cache)).unwrap();
-        let skipped: Vec<&PathBuf> = pictures.skipped.iter().map(|(path, _)| path).collect();
+        let images = load(dir.path(), &want(cache)).unwrap();
+        let skipped: Vec<&PathBuf> = images.skipped.iter().map(|(path, _)| path).collect();
         assert_eq!(skipped, [Path::new("a/2.png"), Path::new("b/1.png")]);
-        contains_all(&pictures.skipped[0].1.to_string(), &["a/2.png is empty"]);
-        assert_eq!(pictures.labels, [0, 0, 0, 0, 1, 1, 1, 1]);
-        assert_eq!(levels(&pictures)[2], ("a/3.png".into(), 3));
+        contains_all(&images.skipped[0].1.to_string(), &["a/2.png is empty"]);
+        assert_eq!(images.labels, [0, 0, 0, 0, 1, 1, 1, 1]);
+        assert_eq!(levels(&images)[2], ("a/3.png".into(), 3));
         // The first in order, not the quickest.
         let error = failure(load(dir.path(), &Want { strict: true, ..want(cache) }), Kind::Data);
         contains_all(&error, &["a/2.png is empty"]);
@@ -631,7 +624,7 @@ fn unreadable_pictures_are_listed_or_end_it_all() {
 
 #[test]
 fn stopping_leaves_nothing_half_written_and_keeps_what_is_decoded() {
-    let (dir, cache) = (pictures(5), tempfile::tempdir().unwrap());
+    let (dir, cache) = (images(5), tempfile::tempdir().unwrap());
     let folder = Folder::scan(dir.path()).unwrap();
     let stop = AtomicBool::new(false);
     let seen = AtomicUsize::new(0);
@@ -640,7 +633,7 @@ fn stopping_leaves_nothing_half_written_and_keeps_what_is_decoded() {
         assert_eq!((done, total), (seen.fetch_add(1, Ordering::SeqCst) + 1, 10));
         stop.store(done == 4, Ordering::SeqCst);
     };
-    let stopped = Pictures::load(&folder, &want(Some(cache.path())), &progress, &stop);
+    let stopped = Images::load(&folder, &want(Some(cache.path())), &progress, &stop);
     contains_all(&failure(stopped, Kind::Interrupted), &["4 of 10"]);
     assert_eq!(seen.load(Ordering::SeqCst), 4);
     let names: Vec<_> = fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -651,18 +644,18 @@ fn stopping_leaves_nothing_half_written_and_keeps_what_is_decoded() {
     for (all, more) in [("10 of 10", None), ("10 of 11", Some("a/5.png"))] {
         more.into_iter().for_each(|name| write_png(&dir.path().join(name), 5));
         let now = Folder::scan(dir.path()).unwrap();
-        let stopped = Pictures::load(&now, &want(Some(cache.path())), &|_, _| (), &AtomicBool::new(true));
+        let stopped = Images::load(&now, &want(Some(cache.path())), &|_, _| (), &AtomicBool::new(true));
         contains_all(&failure(stopped, Kind::Interrupted), &["stopped by the user", all]);
     }
 
-    let at_once = Pictures::load(&folder, &want(None), &progress, &AtomicBool::new(true));
+    let at_once = Images::load(&folder, &want(None), &progress, &AtomicBool::new(true));
     contains_all(&failure(at_once, Kind::Interrupted), &["0 of 10"]);
     assert_eq!(seen.load(Ordering::SeqCst), 4);
 }
 
 #[test]
-fn batches_come_from_pictures_and_from_files_alike() {
-    let dir = pictures(5);
+fn batches_come_from_images_and_from_files_alike() {
+    let dir = images(5);
     let folder = Folder::scan(dir.path()).unwrap();
     let kept = Arc::new(load(dir.path(), &want(None)).unwrap());
     let files = Arc::new(Files {
@@ -705,16 +698,16 @@ fn the_cats_and_dogs_of_the_book() {
     // Means that Pillow 11.3 gives for these files.
     for (resize, expected) in [(Resize::NEAREST, 114.845_786), (Resize::BILINEAR, 114.849_469)] {
         let want = Want { size: Size::square(150), resize, cache: Some(cache.path()), strict: true };
-        let load = || Pictures::load(train, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
+        let load = || Images::load(train, &want, &|_, _| (), &AtomicBool::new(false)).unwrap();
         let start = Instant::now();
-        let pictures = load();
+        let images = load();
         let decoded = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        assert_eq!((load().decoded, pictures.decoded), (0, 2000));
+        assert_eq!((load().decoded, images.decoded), (0, 2000));
         let found = start.elapsed().as_secs_f64();
-        println!("{resize}: {:.0} pictures/s decoded, all found again in {found:.2} s", 2000.0 / decoded);
+        println!("{resize}: {:.0} images/s decoded, all found again in {found:.2} s", 2000.0 / decoded);
 
-        let bytes = (0..2000).flat_map(|i| pictures.picture(i)).map(|&p| u64::from(p)).sum::<u64>();
+        let bytes = (0..2000).flat_map(|i| images.image(i)).map(|&p| u64::from(p)).sum::<u64>();
         let mean = bytes as f64 / (2000 * want.size.bytes()) as f64;
         // Our JPEG decoder rounds chroma another way: up to 5 levels on single values, on average
         // 0.1 to 0.2 a channel and 0.07 over all. A row or a channel out of place shows as more.

@@ -1,4 +1,4 @@
-//! All tests that ask a device, in one program, which `scripts/gpu-bundle` takes to a machine with a card.
+//! All tests that ask a device, in one program, which `scripts/gpu-bundle` takes to a machine with a GPU.
 //! `cargo test --release --test devices kernels::` runs one of these files.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 

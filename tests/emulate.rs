@@ -51,7 +51,7 @@ fn every_kernel_gives_what_the_cpu_gives_in_any_order_of_turns() {
         let args = [name.as_str(), "--json", "--seed", "3", "--schedule", order, "--global-races"];
         let result = json(&stdout(&mut emulate(&args)));
         assert_eq!(result["kernel"], name.as_str());
-        // A sum of parts comes after, the range of a picture before; a step may be taken where a sum ends.
+        // A sum of parts comes after, the range of an image before; a step may be taken where a sum ends.
         let launches = result["launches"].as_array().unwrap();
         // Two calls in one are two launches where no kernel takes both.
         let last = name.replace("conv2d_conv2d", "conv2d");
@@ -114,7 +114,7 @@ fn the_table_of_lines_adds_up() {
     let result = json(&stdout(emulate(&args).arg("--json")));
     let lines = result["launches"][0]["lines"].as_array().unwrap();
     let sum = |what: &str| lines.iter().map(|line| line[what].as_u64().unwrap()).sum::<u64>();
-    // A tile of 128 pixels x 64 filters, whatever the picture's size: 144 products each, two flops a product.
+    // A tile of 128 pixels x 64 filters, whatever the image's size: 144 products each, two flops a product.
     let products = 2 * 128 * 64 * 144;
     assert!((products..products + products / 100).contains(&sum("flops")), "{}", sum("flops"));
     assert!(sum("sectors") >= sum("sectors_ideal") && sum("sectors_ideal") > 0);
@@ -175,7 +175,7 @@ fn what_cannot_be_is_refused_with_what_can() {
     fails(&mut emulate(&["add", "--device", "cuda:x"]), 2);
 }
 
-/// One picture of 32x32 through VGG16, some steps of a head: the whole model on our own kernels.
+/// One image of 32x32 through VGG16, some steps of a head: the whole model on our own kernels.
 #[test]
 fn a_run_on_the_emulator_agrees_with_the_cpu() {
     let dir = tempfile::tempdir().unwrap();
@@ -206,25 +206,25 @@ fn a_run_on_the_emulator_agrees_with_the_cpu() {
         results.push(result["result"]["val_loss"].as_f64().unwrap());
     }
     assert!((results[0] - results[1]).abs() <= 1e-4 * results[0].abs(), "{results:?}");
-    let picture = ["predict", "cpu", "data/train/warm/0.png"];
-    let probability = |device| run(device, &picture).0["top"][0]["probability"].as_f64().unwrap();
+    let image = ["predict", "cpu", "data/train/warm/0.png"];
+    let probability = |device| run(device, &image).0["top"][0]["probability"].as_f64().unwrap();
     let (want, got) = (probability("cpu"), probability("emulator"));
     assert!((want - got).abs() < 1e-5, "{want} on the cpu, {got} on the emulator");
 }
 
-/// Noisy pictures, reddish and bluish.
+/// Noisy images, reddish and bluish.
 fn draw(split: &Path, n: usize) {
     let mut draws = Draws::new(1, Stream::Demo, 0);
     for (class, lift) in [("cold", 2), ("warm", 0)] {
         std::fs::create_dir_all(split.join(class)).unwrap();
         for i in 0..n {
-            let mut picture = image::RgbImage::new(32, 32);
-            for pixel in picture.pixels_mut() {
+            let mut image = image::RgbImage::new(32, 32);
+            for pixel in image.pixels_mut() {
                 let mut rgb = [0; 3].map(|_: u8| draws.below(120) as u8);
                 rgb[lift] += 100;
                 pixel.0 = rgb;
             }
-            picture.save(split.join(class).join(format!("{i}.png"))).unwrap();
+            image.save(split.join(class).join(format!("{i}.png"))).unwrap();
         }
     }
 }

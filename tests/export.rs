@@ -243,7 +243,7 @@ fn the_configuration_says_what_keras_needs_and_no_more() {
     assert_eq!(layers[3]["config"], conv);
     assert_eq!(layers[8]["config"]["activation"], "sigmoid");
     assert_eq!(config("three.h5")["config"]["layers"][7]["config"]["activation"], "softmax");
-    // R, G, B: the means of caffe in the picture's order.
+    // R, G, B: the means of caffe in the image's order.
     let rescaling = &config("two.pixels.h5")["config"]["layers"][1]["config"];
     assert_eq!(rescaling["scale"], 1.0);
     assert_eq!(rescaling["offset"], serde_json::json!([-123.68, -116.779, -103.939]));

@@ -23,7 +23,7 @@ fn a_file_that_may_not_grow_is_an_error_with_words() {
     assert!(!dir.path().join("sheet.png").exists());
 }
 
-/// A result that can go nowhere is no reason to judge pictures first.
+/// A result that can go nowhere is no reason to judge images first.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_output_that_cannot_be_written_is_refused_before_its_work() {
@@ -44,7 +44,7 @@ fn an_output_that_cannot_be_written_is_refused_before_its_work() {
         let error = fails(vgg_ft(here).args(typed), 1);
         assert!(error.contains("cannot write in /proc") && error.contains("reason"), "{error}");
         // What a job says first of what it works on.
-        assert!(!error.contains("picture") && !error.contains("device"), "{typed:?}: {error}");
+        assert!(!error.contains("image") && !error.contains("device"), "{typed:?}: {error}");
     }
 }
 

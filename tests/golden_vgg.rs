@@ -1,4 +1,4 @@
-//! VGG16's features against Keras + TensorFlow: real ImageNet weights, drawn pictures.
+//! VGG16's features against Keras + TensorFlow: real ImageNet weights, drawn images.
 //!
 //! `tests/golden/make_vgg.py` made the numbers, in float64, rounded once.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where

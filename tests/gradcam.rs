@@ -86,25 +86,25 @@ fn the_gradient_is_the_class_logits_own() {
 }
 
 #[test]
-fn maps_of_pictures_have_the_size_of_the_last_convolution() {
+fn maps_of_images_have_the_size_of_the_last_convolution() {
     for device in devices::all() {
         let device = device.as_ref();
         let network = network(device, 3);
         let shape = Shape::new(&[2, 12, 8, 3]);
-        let picture = || Tensor::constant(shape, device.upload(&spread(shape.len(), 7)).unwrap()).unwrap();
-        let maps = gradcam(device, &network, picture(), &[1, 1]).unwrap();
+        let image = || Tensor::constant(shape, device.upload(&spread(shape.len(), 7)).unwrap()).unwrap();
+        let maps = gradcam(device, &network, image(), &[1, 1]).unwrap();
         assert_eq!(maps.len(), 2);
         for map in &maps {
             assert_eq!((map.size, map.values.len()), ([6, 4], 24));
             assert!(map.values.iter().all(|v| *v >= 0.0));
         }
-        let error = gradcam(device, &network, picture(), &[1, 3]).unwrap_err();
-        assert!(error.to_string().contains("one class per picture"), "{error}");
-        let error = gradcam(device, &network, picture(), &[1]).unwrap_err();
+        let error = gradcam(device, &network, image(), &[1, 3]).unwrap_err();
+        assert!(error.to_string().contains("one class per image"), "{error}");
+        let error = gradcam(device, &network, image(), &[1]).unwrap_err();
         assert!(error.to_string().contains("2 below 3"), "{error}");
         // By the formula from its parts.
         let tape = Tape::new(device, Mode::Inference);
-        let activation = network.forward(&tape, picture(), 0..3, 0, 0).unwrap();
+        let activation = network.forward(&tape, image(), 0..3, 0, 0).unwrap();
         let values: Vec<f32> = device.download(activation.buffer()).unwrap();
         let parts = saliency(device, &network, 3, (activation.shape(), &values), &[1, 1]).unwrap();
         assert_eq!(cams(&parts).unwrap(), maps);

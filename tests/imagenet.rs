@@ -104,10 +104,10 @@ fn a_file_of_553_mb_is_loaded_within_its_size_and_100_mb_and_classifies() {
     }
     drop(network);
 
-    let picture = dir.path().join("x.png");
-    image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 9])).save(&picture).unwrap();
+    let image = dir.path().join("x.png");
+    image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 9])).save(&image).unwrap();
     let mut predict = Command::new(env!("CARGO_BIN_EXE_vgg-ft"));
-    let run = predict.args(["predict", "--device", "cpu", "--json", "--top", "5"]).args([&path, &picture]);
+    let run = predict.args(["predict", "--device", "cpu", "--json", "--top", "5"]).args([&path, &image]);
     let output = run.assert().success().get_output().clone();
     let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let top = row["top"].as_array().unwrap();

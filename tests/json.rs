@@ -69,7 +69,7 @@ fn every_command_prints_the_keys_that_are_documented() {
         ("summary", "summary"),
         ("summary", "summary run"),
         ("devices", "devices"),
-        ("bench --plan", "bench --plan --card h100"),
+        ("bench --plan", "bench --plan --gpu h100"),
         ("emulate KERNEL", "emulate softmax"),
         ("emulate", "emulate"),
     ];
@@ -100,7 +100,7 @@ fn every_command_prints_the_keys_that_are_documented() {
     fs::remove_dir_all(here.join("data")).unwrap();
     let value = json(&stdout(vgg_ft(here).args(["report", "run", "-o", "none.html", "--json"])));
     assert_eq!(keys(&value), documented("report"));
-    assert_eq!([&value["pictures"], &value["folder"], &value["confusion"]], [&Value::Null; 3]);
+    assert_eq!([&value["images"], &value["folder"], &value["confusion"]], [&Value::Null; 3]);
     // Nor is a part of data that are gone what was asked for.
     fails(vgg_ft(here).args(["report", "run", "-o", "other.html", "--split", "test"]), 2);
     // What sets two runs apart, and nothing else.
@@ -235,14 +235,14 @@ fn an_error_is_one_line_of_json() {
     let option = error("evaluate run data --spilt test", 2);
     assert!(option["message"].as_str().unwrap().contains("'--spilt'"), "{option}");
     assert!(option["help"].as_str().unwrap().contains("Usage: vgg-ft evaluate"), "{option}");
-    // A picture that cannot be read stands in its place among the rows.
+    // An image that cannot be read stands in its place among the rows.
     fs::write(here.join("cut.png"), b"").unwrap();
-    let picture = "data/test/warm/0.png";
-    let job = ["predict", "run", picture, "cut.png", picture, "gone.png", "--json", "--quiet"];
+    let image = "data/test/warm/0.png";
+    let job = ["predict", "run", image, "cut.png", image, "gone.png", "--json", "--quiet"];
     let output = vgg_ft(here).args(job).assert().code(1).get_output().clone();
     let rows: Vec<Value> = String::from_utf8(output.stdout).unwrap().lines().map(json).collect();
     let paths: Vec<&str> = rows.iter().map(|row| row["path"].as_str().unwrap()).collect();
-    assert_eq!(paths, [picture, "cut.png", picture, "gone.png"]);
+    assert_eq!(paths, [image, "cut.png", image, "gone.png"]);
     let read: Vec<bool> = rows.iter().map(|row| row.get("error").is_none()).collect();
     assert_eq!(read, [true, false, true, false]);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -250,7 +250,7 @@ fn an_error_is_one_line_of_json() {
     // A file of rows is what stdout would have; the result lists them, too.
     let output = vgg_ft(here).args(job).args(["-o", "rows.jsonl"]).assert().code(1).get_output().clone();
     let result = json(&String::from_utf8(output.stdout).unwrap());
-    assert_eq!((&result["pictures"], &result["skipped"][1]["path"]), (&2.into(), &"gone.png".into()));
+    assert_eq!((&result["images"], &result["skipped"][1]["path"]), (&2.into(), &"gone.png".into()));
     let written = fs::read_to_string(here.join("rows.jsonl")).unwrap();
     assert_eq!(written.lines().map(json).collect::<Vec<_>>(), rows);
 }

@@ -14,7 +14,7 @@ fn stderr(here: &Path, typed: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// A network that is sure of itself, asked of the opposite: probabilities below any cap. Pictures are symmetric, so that
+/// A network that is sure of itself, asked of the opposite: probabilities below any cap. Images are symmetric, so that
 /// their mirror images say the same.
 #[test]
 fn views_that_change_nothing_give_the_same_loss() {
@@ -49,42 +49,42 @@ fn views_that_change_nothing_give_the_same_loss() {
 
     // What decides the figures stands with them.
     let text = stdout(vgg_ft(here).args(["evaluate", "run", "even", "--tta", "flip", "--threshold", "0.25"]));
-    for line in ["threshold  warm above 0.25\n", "views      each picture and its mirror image\n"] {
+    for line in ["threshold  warm above 0.25\n", "views      each image and its mirror image\n"] {
         assert!(text.contains(line), "{line}: {text}");
     }
     let text = stdout(vgg_ft(here).args(["evaluate", "run", "even", "--tta", "1"]));
     assert!(!text.contains("views") && !text.contains("threshold"), "{text}");
 }
 
-/// Where a run was tested on some pictures, its page is on those.
+/// Where a run was tested on some images, its page is on those.
 #[test]
-fn a_report_judges_as_many_test_pictures_as_the_run_did() {
+fn a_report_judges_as_many_test_images_as_the_run_did() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("data"), &[("train", 3), ("validation", 2), ("test", 4)]);
     stdout(vgg_ft(here).args(["finetune", "data", "-o", "run"]).args(SMALL).args(["--head-epochs", "1"]));
     let config = fs::read_to_string(here.join("run/run.toml")).unwrap();
-    let limited = config.replace("[training]\n", "[training]\ntest_pictures = 3\n");
+    let limited = config.replace("[training]\n", "[training]\ntest_images = 3\n");
     fs::write(here.join("job.toml"), limited).unwrap();
     let typed = ["finetune", "--config", "job.toml", "-o", "some", "--json"];
     let trained = json(&stdout(vgg_ft(here).args(typed)));
-    assert_eq!(trained["test"]["pictures"], 3, "{trained}");
+    assert_eq!(trained["test"]["images"], 3, "{trained}");
     // Not simply the first, which are of one class.
     for class in trained["test"]["confusion"].as_array().unwrap() {
         assert!(class.as_array().unwrap().iter().any(|count| *count != 0), "{trained}");
     }
     let said = json(&stdout(vgg_ft(here).args(["report", "some", "--json"])));
-    assert_eq!((&said["split"], &said["pictures"]), (&"test".into(), &3.into()), "{said}");
+    assert_eq!((&said["split"], &said["images"]), (&"test".into(), &3.into()), "{said}");
     assert_eq!(said["confusion"], trained["test"]["confusion"]);
     assert!((said["loss"].as_f64().unwrap() - trained["test"]["loss"].as_f64().unwrap()).abs() < 1e-9);
-    assert!(stderr(here, "report some").contains("3 of 8 test pictures are judged, as by the run"));
+    assert!(stderr(here, "report some").contains("3 of 8 test images are judged, as by the run"));
     // Who asks for figures gets those of all.
     let all = json(&stdout(vgg_ft(here).args(["evaluate", "some", "data", "--json"])));
-    assert_eq!(all["pictures"], 8);
+    assert_eq!(all["images"], 8);
     // Of other data the same job tests all.
     draw(&here.join("others"), &[("train", 3), ("validation", 2), ("test", 4)]);
     let typed = ["finetune", "others", "--config", "job.toml", "-o", "elsewhere", "--json"];
-    assert_eq!(json(&stdout(vgg_ft(here).args(typed)))["test"]["pictures"], 8);
+    assert_eq!(json(&stdout(vgg_ft(here).args(typed)))["test"]["images"], 8);
 }
 
 /// The page of a run's test is not lost to one of another split.
@@ -108,13 +108,13 @@ fn a_page_of_the_test_stays() {
     stdout(vgg_ft(here).args(["report", "run", "--split", "validation", "-o", "other.html"]));
     assert_eq!(page(), before);
     stdout(vgg_ft(here).args(["report", "run", "--split", "test"]));
-    assert!(page().contains("On the test pictures"));
+    assert!(page().contains("On the test images"));
     fs::rename(here.join("data/test"), here.join("gone")).unwrap();
     let error = fails(vgg_ft(here).args(["report", "run"]), 2);
     assert!(error.contains("would lose the predictions"), "{error}");
-    assert!(page().contains("On the test pictures"));
+    assert!(page().contains("On the test images"));
     stdout(vgg_ft(here).args(["report", "run", "--split", "validation", "--force"]));
-    assert!(page().contains("On the validation pictures"));
+    assert!(page().contains("On the validation images"));
 }
 
 /// Of a run that was stopped before its test, a page that was made since is of the test, too.
@@ -131,13 +131,13 @@ fn a_page_of_an_untested_run_is_of_the_test() {
     fs::remove_file(here.join("run/report.html")).unwrap();
     for typed in ["report run", "report run --split test"] {
         stdout(vgg_ft(here).args(typed.split(' ')));
-        assert!(fs::read_to_string(here.join("run/report.html")).unwrap().contains("On the test pictures"));
+        assert!(fs::read_to_string(here.join("run/report.html")).unwrap().contains("On the test images"));
     }
     let error = fails(vgg_ft(here).args(["report", "run", "--split", "validation"]), 2);
     assert!(error.contains("its split  test"), "{error}");
 }
 
-/// Nor is the page of a run that had no test lost to one of pictures that were put beside since.
+/// Nor is the page of a run that had no test lost to one of images that were put beside since.
 #[test]
 fn a_page_of_the_validation_stays_where_a_test_came_later() {
     let dir = tempfile::tempdir().unwrap();
@@ -153,10 +153,10 @@ fn a_page_of_the_validation_stays_where_a_test_came_later() {
         assert_eq!(page(), before, "{typed}");
     }
     stdout(vgg_ft(here).args(["report", "run", "--split", "validation"]));
-    assert!(page().contains("On the validation pictures"));
+    assert!(page().contains("On the validation images"));
 }
 
-/// Epochs of some steps: the last step of a pass over 7 pictures by 3 has one.
+/// Epochs of some steps: the last step of a pass over 7 images by 3 has one.
 #[test]
 fn samples_of_short_epochs_are_counted_as_they_are_seen() {
     let dir = tempfile::tempdir().unwrap();
@@ -199,9 +199,9 @@ fn a_damaged_run_is_passed_over_by_compare() {
     assert!(fails(vgg_ft(here).args(["compare", "cut", "torn"]), 1).contains("cut/run.toml"));
 }
 
-/// Of two seeds' held-out pictures figures stand side by side, and are of two sets.
+/// Of two seeds' held-out images figures stand side by side, and are of two sets.
 #[test]
-fn runs_that_were_validated_with_other_pictures_are_told_apart() {
+fn runs_that_were_validated_with_other_images_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("data"), &[("train", 6)]);
@@ -213,7 +213,7 @@ fn runs_that_were_validated_with_other_pictures_are_told_apart() {
         let output = vgg_ft(here).arg("compare").args(runs).assert().success();
         String::from_utf8(output.get_output().stderr.clone()).unwrap()
     };
-    assert!(!talk(&["one", "same"]).contains("other pictures"));
+    assert!(!talk(&["one", "same"]).contains("other images"));
     let said = talk(&["one", "same", "two"]);
-    assert!(said.contains("note: two was validated with other pictures than one: "), "{said}");
+    assert!(said.contains("note: two was validated with other images than one: "), "{said}");
 }

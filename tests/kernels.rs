@@ -37,13 +37,13 @@ fn every_call_agrees_with_naive_loops() {
     fail_together(&failures);
 }
 
-/// Small kernels are compiled for 9.0 once more, where they may begin before the one before them has ended: with a card's
+/// Small kernels are compiled for 9.0 once more, where they may begin before the one before them has ended: with a GPU's
 /// own instructions for bf16 and, checked here too, a wait before all else.
 #[test]
 fn kernels_for_hopper_agree_with_naive_loops() {
     let Some(device) = devices::hopper() else { return };
     let device = &*device;
-    // Those of f32 are one text for all cards; of what is left, the weight's sum is the parts' end.
+    // Those of f32 are one text for all GPUs; of what is left, the weight's sum is the parts' end.
     let convolutions = ["conv2d_forward", "conv2d_maxpool2d_forward", "conv2d_backward_input"];
     let small = |case: &&Case| !convolutions.contains(&case.call_name(device));
     let mut failures = Vec::new();

@@ -124,7 +124,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
     (squares(&|i| f64::from(a[i]) - f64::from(b[i])) / squares(&|i| f64::from(b[i]))).sqrt()
 }
 
-/// ImageNet's classifier on the features of small pictures, 512 to 4096, 4096 and 1000, random weights: in bf16 in
+/// ImageNet's classifier on the features of small images, 512 to 4096, 4096 and 1000, random weights: in bf16 in
 /// inference, in f32 where gradients may flow back, and there to the bit what a device of f32 makes of it.
 #[test]
 fn the_classifier_of_imagenet_is_near_f32_and_f32_on_the_way_back() {

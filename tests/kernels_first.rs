@@ -23,7 +23,7 @@ const SIZES: &[(usize, usize, usize)] = &[
     (2, 32, 8),  // a tile each
     (1, 33, 9),  // one past it
     (1, 31, 7),  // one less
-    (3, 35, 18), // tiles of several pictures; elements of lines begin anywhere
+    (3, 35, 18), // tiles of several images; elements of lines begin anywhere
     (1, 70, 2),  // a column of tiles
     (5, 4, 31),  // a line of tiles
 ];
@@ -149,7 +149,7 @@ fn the_bits_are_those_of_the_calls_apart() {
 }
 
 /// A pixel that is not finite reaches the windows that see it, and no other: what a lane reads besides its own pixels it
-/// multiplies by nothing. In the middle, at corners, where tiles meet, and in another picture than the next one's first.
+/// multiplies by nothing. In the middle, at corners, where tiles meet, and in another image than the next one's first.
 #[test]
 fn what_is_not_finite_stays_where_it_belongs() {
     let sizes @ (n, h, w) = (2, 36, 11);
@@ -167,7 +167,7 @@ fn what_is_not_finite_stays_where_it_belongs() {
                 for (at, number) in bytes(device, &y).chunks_exact(2).enumerate() {
                     let (pixel, filter) = (at / 64, at % 64);
                     let (i, j) = (pixel / (w / 2), pixel % (w / 2));
-                    // The second map's pixels see two around theirs; lines of the second picture go on behind the first's.
+                    // The second map's pixels see two around theirs; lines of the second image go on behind the first's.
                     let near = |at: usize, window: usize| {
                         (2 * window).abs_diff(at) <= 2 || (2 * window + 1).abs_diff(at) <= 2
                     };
@@ -182,7 +182,7 @@ fn what_is_not_finite_stays_where_it_belongs() {
     }
 }
 
-/// On a card alone, where a block does fifteen tiles: boxes, patch, results and turns go round and round.
+/// On a GPU alone, where a block does fifteen tiles: boxes, patch, results and turns go round and round.
 #[test]
 fn a_whole_batch_has_the_bits_of_the_calls_apart() {
     for card in tensor_cores::cards(Precision::Bf16, Kernels::Sm90a) {

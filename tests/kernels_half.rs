@@ -1,5 +1,5 @@
 //! Calls on buffers of 16 bits, bf16 and f16, all but the convolutions (`kernels_mma.rs`): the same formulas on rounded
-//! inputs, rounded once more where the result has 16 bits. On the emulator with all checks, and on a card where one is.
+//! inputs, rounded once more where the result has 16 bits. On the emulator with all checks, and on a GPU where one is.
 
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -516,9 +516,9 @@ fn gradients_of_two_formats_are_added_in_f32() {
     }
 }
 
-/// What the device's precision says becomes of pictures and of a kernel.
+/// What the device's precision says becomes of images and of a kernel.
 #[test]
-fn pictures_and_shadows_are_of_the_devices_precision() {
+fn images_and_shadows_are_of_the_devices_precision() {
     use vgg_ft::device::gpu::Gpu;
     use vgg_ft::device::gpu::emulator::{Emulator, Options};
     for precision in Precision::ALL {

@@ -22,8 +22,8 @@ fn all_agree(precision: Precision, kind: Numbers) {
     tensor_cores::all_agree(&devices(precision), PORTABLE, precision, kind);
 }
 
-/// Of tf32 our machine twice: its multiprocessors have room for two blocks of the large tile as a card of 9.0, as one
-/// of 8.0 they have not, and take another (`Tiles::widest`). A card of 8.0 or newer once more for each other
+/// Of tf32 our machine twice: its multiprocessors have room for two blocks of the large tile as a GPU of 9.0, as one
+/// of 8.0 they have not, and take another (`Tiles::widest`). A GPU of 8.0 or newer once more for each other
 /// architecture, with its work cut as there.
 fn devices(precision: Precision) -> Vec<Box<dyn Device>> {
     let ours = || {
@@ -37,7 +37,7 @@ fn devices(precision: Precision) -> Vec<Box<dyn Device>> {
     gather(Vec::new, ours, || cards(precision))
 }
 
-/// The first card, buffers guarded, with its work cut for itself and as for others.
+/// The first GPU, buffers guarded, with its work cut for itself and as for others.
 fn cards(precision: Precision) -> Vec<Box<dyn Device>> {
     let Some(own) = tensor_cores::card(precision, Kernels::Portable) else { return Vec::new() };
     let open = || Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
@@ -172,7 +172,7 @@ fn a_step_of_the_weight_equals_its_halves() {
 
 const FORMATS: [Precision; 4] = [Precision::Bf16, Precision::F16, Precision::Tf32, Precision::Tf32x3];
 
-/// A wrong type or length is refused by the buffer's name, and an old card by what it lacks.
+/// A wrong type or length is refused by the buffer's name, and an old GPU by what it lacks.
 #[test]
 fn what_does_not_fit_is_refused_by_name() {
     let g = Conv2d { n: 1, h: 4, w: 4, c_in: 8, c_out: 8 };

@@ -203,7 +203,7 @@ fn what_does_not_fit_is_refused_by_name() {
     }
 }
 
-/// A card that has none of these kernels, and numbers that they do not multiply.
+/// A GPU that has none of these kernels, and numbers that they do not multiply.
 #[test]
 fn what_they_do_not_run_on_is_refused() {
     let ask = |capability, precision| {
@@ -262,7 +262,7 @@ fn no_order_changes_a_bit() {
     }
 }
 
-/// VGG16's layers on 150x150, 20 pictures: all tiles, whole waves, tails.
+/// VGG16's layers on 150x150, 20 images: all tiles, whole waves, tails.
 pub const LAYERS: &[Sizes] = &[
     (20, 150, 150, 64, 64),
     (20, 75, 75, 64, 128),
@@ -274,13 +274,13 @@ pub const LAYERS: &[Sizes] = &[
     (20, 9, 9, 512, 512),
 ];
 
-/// On a card alone: for the emulator this is an hour. Sums of whole numbers are exact in any order.
+/// On a GPU alone: for the emulator this is an hour. Sums of whole numbers are exact in any order.
 #[test]
 fn real_layers_equal_the_portable_kernels() {
     let named = std::env::var("VGG_FT_TEST_DEVICES").unwrap_or_default();
     let there = cuda::find().is_ok_and(|found| found.first().is_ok_and(|card| card.limits.capability == 90));
     if !there || !(named.is_empty() || named.contains("cuda")) {
-        skipped!("no Hopper card");
+        skipped!("no Hopper GPU");
         return;
     }
     let open = || Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();

@@ -12,7 +12,7 @@ use vgg_ft::device::gpu::plan::{Card, Plan};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::shape::Conv2d;
 
-/// Bytes of y, and of dx of the same sizes turned round, of `count` pictures from the `first` on, of all of `g`.
+/// Bytes of y, and of dx of the same sizes turned round, of `count` images from the `first` on, of all of `g`.
 fn products(device: &dyn Device, g: Conv2d, (first, count): (usize, usize)) -> [Vec<u8>; 2] {
     let half = |seed, len: usize, part: std::ops::Range<usize>| -> Buffer {
         let (_, values) = numbers(Precision::Bf16, Reals, seed, len);
@@ -43,15 +43,15 @@ fn products(device: &dyn Device, g: Conv2d, (first, count): (usize, usize)) -> [
     })
 }
 
-/// Three pictures make so many tiles that those that fit waves are taken, each alone gets others: they have the same bits. The
+/// Three images make so many tiles that those that fit waves are taken, each alone gets others: they have the same bits. The
 /// smallest such map.
 #[test]
-fn a_batch_has_the_bits_of_its_pictures_alone() {
+fn a_batch_has_the_bits_of_its_images_alone() {
     let g = geometry(&(3, 15, 47, 64, 512));
-    let taken = |pictures| {
+    let taken = |images| {
         let plan = Gpu::new(Plan::new(Card::named("h200").unwrap())).unwrap();
         let plan = plan.with_precision(Precision::Bf16).with_kernels(Kernels::Auto).unwrap();
-        products(&plan, g, pictures);
+        products(&plan, g, images);
         plan.driver().take().launches().map(|(launch, _)| launch.entry.name).collect::<Vec<_>>()
     };
     let [forward, backward] = ["conv2d_forward_sm90_", "conv2d_backward_input_sm90_"];

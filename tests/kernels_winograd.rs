@@ -18,7 +18,7 @@ const SIZES: &[Sizes] = &[
     (2, 9, 9, 64, 80),    // F(3x3), block 5's map; columns past a block's
     (1, 1, 1, 80, 64),    // one pixel: a tile of one output
     (3, 7, 5, 96, 64),    // tiles cut by the edge, also by a pool's
-    (5, 4, 6, 80, 64),    // F(4x4), and rows of tiles that run across pictures
+    (5, 4, 6, 80, 64),    // F(4x4), and rows of tiles that run across images
     (1, 13, 19, 64, 144), // cut on both sides, filters past two blocks of columns and one of rows
     (2, 34, 31, 80, 64),  // more tiles than a block has rows, some past the map
     (1, 6, 3, 272, 48),   // F(3x3), a deep sum

@@ -167,7 +167,7 @@ fn every_rung_asks_less_of_memory_than_the_one_before() {
 }
 
 /// The same of the rungs on tensor cores, for one map of 16x16x64 to 128 channels; and how long block3_conv2 of 20
-/// pictures of 150x150 would take an H200 at least, by its tensor cores (0.59 of their peak by mma.sync) and by what
+/// images of 150x150 would take an H200 at least, by its tensor cores (0.59 of their peak by mma.sync) and by what
 /// blocks read from the second cache (8.9 TB/s, measured).
 #[test]
 fn every_rung_on_tensor_cores_asks_less_of_everything() {

@@ -82,7 +82,7 @@ impl Ledger {
     }
 }
 
-/// Pictures in the batch.
+/// Images in the batch.
 const N: usize = 2;
 
 /// What VGG16's steps make of 32x32x3: side and channels. A convolution before a pool has no map of its own.
@@ -117,7 +117,7 @@ fn pooled(step: usize) -> bool {
     step > 0 && STEPS[step].0 < STEPS[step - 1].0
 }
 
-fn pictures(device: &dyn Device) -> Tensor {
+fn images(device: &dyn Device) -> Tensor {
     let shape = Shape::new(&[N, 32, 32, 3]);
     Tensor::constant(shape, device.alloc(Dtype::F32, shape.len()).unwrap()).unwrap()
 }
@@ -136,7 +136,7 @@ fn inference_holds_two_activations_at_most() {
     ledger.turn_page();
     let tape = Tape::new(&ledger, Mode::Inference);
     let base = network.architecture().base();
-    let features = network.forward(&tape, pictures(&ledger), 0..base, 0, 0).unwrap();
+    let features = network.forward(&tape, images(&ledger), 0..base, 0, 0).unwrap();
     let largest = (1..STEPS.len()).map(|step| bytes(step - 1) + bytes(step)).max().unwrap();
     assert_eq!(largest, 4 * N * (32 * 32 * 64 + 16 * 16 * 64), "block1_conv2 and its pool");
     {
@@ -162,7 +162,7 @@ fn a_step_from_block3_keeps_nothing_of_the_prefix_and_runs_no_relu_backward_in_t
     ledger.turn_page();
 
     let tape = Tape::new(&ledger, Mode::Training);
-    let x = network.forward(&tape, pictures(&ledger), 0..trainable.from, 0, 0).unwrap();
+    let x = network.forward(&tape, images(&ledger), 0..trainable.from, 0, 0).unwrap();
     assert_eq!(tape.recorded(), 0);
     assert_eq!(ledger.live() - weights, bytes(BOUNDARY), "of the prefix, what crosses the boundary lives");
     let largest = (1..=BOUNDARY).map(|step| bytes(step - 1) + bytes(step)).max().unwrap();

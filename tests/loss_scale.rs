@@ -1,7 +1,7 @@
 //! Dynamic loss scaling: a step of scaled gradients is the step, to the bit; one whose gradients are not finite is none,
 //! halves the scale, and is all that is lost.
 //!
-//! In f32 on every device, where a power of two changes no bit; in f16 on the emulator (and a card, where one is).
+//! In f32 on every device, where a power of two changes no bit; in f16 on the emulator (and a GPU, where one is).
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use crate::support;
@@ -257,7 +257,7 @@ impl Observer for Kept<'_> {
     }
 }
 
-/// Four steps an epoch from pictures of noise, these labels by turns.
+/// Four steps an epoch from images of noise, these labels by turns.
 fn fit(run: &mut Run<'_>, labels: [u32; 2], epochs: usize, log: &mut Log) -> Result<()> {
     let shape = Shape::new(&[1, 6, 6, 3]);
     let (values, labels) = (Numbers::new(1).f32(Reals, 12 * 108), labels.repeat(6));

@@ -38,20 +38,20 @@ fn options_of_what_is_left_out_are_said_to_change_nothing() {
     );
     assert!(said.contains("note: --head-rate changes nothing: --from without --head-epochs"), "{said}");
     assert!(!said.contains("--rate changes") && !said.contains("--unfreeze-from changes"), "{said}");
-    let picture = "data/train/warm/0.png";
-    let said = stderr(here, &format!("predict run {picture} --tta 1 --augment book --seed 3"));
+    let image = "data/train/warm/0.png";
+    let said = stderr(here, &format!("predict run {image} --tta 1 --augment book --seed 3"));
     for words in ["--seed changes nothing: --tta 1", "augmentation options change nothing: --tta 1"] {
         assert!(said.contains(&format!("note: {words}")), "{words}: {said}");
     }
     let said = stderr(here, "evaluate run data --tta flip --seed 3");
     assert!(said.contains("note: --seed changes nothing: --tta flip draws nothing"), "{said}");
-    let said = stderr(here, &format!("predict run {picture} --tta 2 --augment book --seed 3"));
+    let said = stderr(here, &format!("predict run {image} --tta 2 --augment book --seed 3"));
     assert!(!said.contains("nothing"), "{said}");
 }
 
-/// A picture that is in two splits is told of before its features are taken for others.
+/// An image that is in two splits is told of before its features are taken for others.
 #[test]
-fn an_extraction_tells_of_pictures_in_two_splits() {
+fn an_extraction_tells_of_images_in_two_splits() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("data"), &[("train", 2), ("validation", 2), ("test", 1)]);
@@ -60,7 +60,7 @@ fn an_extraction_tells_of_pictures_in_two_splits() {
     }
     let said = stderr(here, "extract data -o features --size 32");
     for split in ["validation", "test"] {
-        assert!(said.contains(&format!("note: in {split} 1 picture is also in train")), "{said}");
+        assert!(said.contains(&format!("note: in {split} 1 image is also in train")), "{said}");
     }
 }
 
@@ -75,7 +75,7 @@ fn words_fit_what_they_are_of() {
     let sheet =
         ["augment", "preview", "data", "-o", "sheet.png", "--size", "32", "--count", "1", "--draws", "1"];
     let text = stdout(vgg_ft(here).args(sheet));
-    assert!(text.contains("1 picture, each as it is and 1 time augmented"), "{text}");
+    assert!(text.contains("1 image, each as it is and 1 time augmented"), "{text}");
 }
 
 /// What names tell a terminal to do stands in the text as in a string; csv has their bytes.
@@ -147,29 +147,29 @@ fn a_sheet_names_what_it_leaves_out() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("data"), &[("train", 2)]);
-    let picture = |class: &str, name: &str| here.join("data/train").join(class).join(name);
+    let image = |class: &str, name: &str| here.join("data/train").join(class).join(name);
     let sheet =
         ["augment", "preview", "data", "-o", "sheet.png", "--size", "32", "--augment", "book", "--force"];
     let on =
         |count: &str| stdout(vgg_ft(here).args(sheet).args(["--json", "--count", count, "--draws", "1"]));
-    fs::write(picture("cold", "0.png"), "no picture").unwrap();
-    // Each of two rows has a class; the first shows the class' second picture.
+    fs::write(image("cold", "0.png"), "no image").unwrap();
+    // Each of two rows has a class; the first shows the class' second image.
     let said = crate::cli::json(&on("2"));
-    assert_eq!(said["pictures"], 2, "{said}");
+    assert_eq!(said["images"], 2, "{said}");
     let shown = said["shown"].as_array().unwrap();
     assert!(shown[0].as_str().unwrap().ends_with("cold/1.png"), "{said}");
     let skipped = said["skipped"].as_array().unwrap();
     assert_eq!(skipped.len(), 1, "{said}");
     assert!(skipped[0]["path"].as_str().unwrap().ends_with("cold/0.png"), "{said}");
     assert!(skipped[0]["reason"].as_str().unwrap().contains("cold/0.png"), "{said}");
-    // Of each of four rows one picture, of which one cannot be read.
+    // Of each of four rows one image, of which one cannot be read.
     let said = crate::cli::json(&on("4"));
-    assert_eq!((&said["pictures"], said["skipped"].as_array().unwrap().len()), (&3.into(), 1), "{said}");
+    assert_eq!((&said["images"], said["skipped"].as_array().unwrap().len()), (&3.into(), 1), "{said}");
     for (class, name) in [("cold", "1.png"), ("warm", "0.png"), ("warm", "1.png")] {
-        fs::write(picture(class, name), "no picture").unwrap();
+        fs::write(image(class, name), "no image").unwrap();
     }
     fs::remove_file(here.join("sheet.png")).unwrap();
     let error = fails(vgg_ft(here).args(sheet), 1);
-    assert!(error.contains("none of the pictures can be read") && error.contains("the last"), "{error}");
+    assert!(error.contains("none of the images can be read") && error.contains("the last"), "{error}");
     assert!(!here.join("sheet.png").exists());
 }

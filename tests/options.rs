@@ -19,10 +19,10 @@ fn last_epoch(here: &Path, run: &str) -> serde_json::Value {
     json(text.lines().last().unwrap())
 }
 
-/// A run learns and is validated on pictures of the size, resizing and scaling that it writes down: `evaluate` reads them
+/// A run learns and is validated on images of the size, resizing and scaling that it writes down: `evaluate` reads them
 /// there and finds the same figures.
 #[test]
-fn what_a_run_writes_down_is_how_its_pictures_were_read() {
+fn what_a_run_writes_down_is_how_its_images_were_read() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     // Of 40x36: resizing has something to do.
@@ -101,7 +101,7 @@ fn options_of_the_classifier_change_what_is_learned() {
     assert!((measured - plain).abs() < 1e-4 * plain, "{measured} measured, {plain} from the probabilities");
 }
 
-/// Training and validation features that are the same pictures, or were made otherwise.
+/// Training and validation features that are the same images, or were made otherwise.
 #[test]
 fn features_that_do_not_belong_together_are_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -117,7 +117,7 @@ fn features_that_do_not_belong_together_are_refused() {
         fs::copy(place(folder, split), place("features", "validation")).unwrap();
         let error = fails(vgg_ft(here).args(fit), 1);
         assert!(error.contains("training and validation features do not belong together"), "{error}");
-        assert!(error.contains("pictures that are in both") && !here.join("head/run.toml").exists());
+        assert!(error.contains("images that are in both") && !here.join("head/run.toml").exists());
     }
     fs::write(place("features", "validation"), own).unwrap();
     stdout(vgg_ft(here).args(fit));
@@ -191,7 +191,7 @@ fn one_process_writes_a_run_at_a_time() {
 
 /// Files of one length and date, as they come out of an archive, may have changed places.
 #[test]
-fn features_are_those_of_their_pictures_and_not_of_their_names() {
+fn features_are_those_of_their_images_and_not_of_their_names() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("pngs"), &[("train", 3)]);
@@ -218,5 +218,5 @@ fn features_are_those_of_their_pictures_and_not_of_their_names() {
         fs::rename(here.join("aside.bmp"), place("warm", n)).unwrap();
     }
     let after = extract("features");
-    assert!(after == extract("fresh") && after != before, "rows of other pictures were kept");
+    assert!(after == extract("fresh") && after != before, "rows of other images were kept");
 }

@@ -33,7 +33,7 @@ struct Resized {
     accumulated: bool,
     nearest: String,
     bilinear: String,
-    /// Of pictures that are cut to the shape of the target, where that makes a difference.
+    /// Of images that are cut to the shape of the target, where that makes a difference.
     crop_nearest: Option<String>,
     crop_bilinear: Option<String>,
 }
@@ -69,14 +69,14 @@ fn largest_difference(a: &Rgb8, b: &Rgb8) -> u8 {
 const JPEG_LEVELS: u8 = 4;
 
 #[test]
-fn pictures_become_the_rgb_that_pillow_makes() {
+fn images_become_the_rgb_that_pillow_makes() {
     let mut failed = Vec::new();
     let entries = index().convert;
     assert!(entries.len() >= 30, "the index has only {} files", entries.len());
     for entry in entries {
         let bound = if entry.exact { 0 } else { JPEG_LEVELS };
         let off = match image::decode(&golden(&entry.file)) {
-            Ok(picture) => largest_difference(&picture, &decode(&entry.expected)).to_string(),
+            Ok(image) => largest_difference(&image, &decode(&entry.expected)).to_string(),
             Err(error) => error.to_string(),
         };
         if off.parse::<u8>().is_ok_and(|off| off <= bound) {
@@ -111,7 +111,7 @@ fn resizing_is_pillows_bit_for_bit() {
             cropped += 1;
         }
     }
-    assert!(cropped >= 20, "only {cropped} pictures are cut");
+    assert!(cropped >= 20, "only {cropped} images are cut");
 }
 
 /// Here the decoder reads on where Pillow does not: a text chunk is damaged, the pixels are whole.
@@ -122,9 +122,9 @@ fn damaged_files_are_refused_where_pillow_refuses() {
     for entry in index().broken {
         let name = Path::new(&entry.file).file_name().unwrap().to_str().unwrap();
         match (image::decode(&golden(&entry.file)), entry.expected) {
-            (Ok(picture), Some(expected)) => {
+            (Ok(image), Some(expected)) => {
                 let bound = if entry.exact == Some(true) { 0 } else { JPEG_LEVELS };
-                let off = largest_difference(&picture, &decode(&expected));
+                let off = largest_difference(&image, &decode(&expected));
                 assert!(off <= bound, "{name}: {off}");
             }
             (Ok(_), None) => assert_eq!(entry.file, ONLY_PILLOW_REFUSES),
@@ -145,7 +145,7 @@ fn the_error_says_what_is_wrong_with_the_file() {
         ("no_eoi.jpg", "is cut off"),
         ("truncated.png", "is cut off"),
         ("empty.jpg", "is empty"),
-        ("text.png", "is not a picture"),
+        ("text.png", "is not an image"),
         ("idat.png", "is damaged"),
         ("bomb.png", "is too large"),
     ] {
@@ -174,7 +174,7 @@ fn a_jpeg_cut_anywhere_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever happens to the bytes of a picture, there is a picture or an error that names it.
+    /// Whatever happens to the bytes of an image, there is an image or an error that names it.
     #[test]
     fn mutated_files_never_panic(
         which in 0usize..100,
@@ -190,7 +190,7 @@ proptest! {
         }
         bytes.truncate((cut.powf(0.25) * bytes.len() as f64) as usize);
         match image::decode_bytes(&bytes, Path::new(file)) {
-            Ok(picture) => prop_assert_eq!(picture.pixels.len(), picture.size.bytes()),
+            Ok(image) => prop_assert_eq!(image.pixels.len(), image.size.bytes()),
             Err(error) => {
                 prop_assert_eq!(error.kind(), Kind::Data);
                 prop_assert!(error.message().contains(file), "{}", error);
@@ -249,16 +249,16 @@ fn a_tiff_is_turned_as_it_says() {
         (8, &[&[3, 6], &[2, 5], &[1, 4]]),
     ];
     for (orientation, expected) in upright {
-        let picture = image::decode_bytes(&tiff(3, &rows, None, orientation), Path::new("x.tif")).unwrap();
-        assert_eq!((picture.size.h, picture.size.w), (expected.len(), expected[0].len()), "{orientation}");
+        let image = image::decode_bytes(&tiff(3, &rows, None, orientation), Path::new("x.tif")).unwrap();
+        assert_eq!((image.size.h, image.size.w), (expected.len(), expected[0].len()), "{orientation}");
         let grey: Vec<u8> = expected.concat().into_iter().flat_map(|level| [level; 3]).collect();
-        assert_eq!(picture.pixels, grey, "{orientation}");
+        assert_eq!(image.pixels, grey, "{orientation}");
     }
 }
 
-/// What `ImageOps.exif_transpose` makes of a picture with this orientation; the table of TIFFs above has it from Pillow.
-fn turned(picture: &Rgb8, orientation: u8) -> Rgb8 {
-    let Size { h, w } = picture.size;
+/// What `ImageOps.exif_transpose` makes of an image with this orientation; the table of TIFFs above has it from Pillow.
+fn turned(image: &Rgb8, orientation: u8) -> Rgb8 {
+    let Size { h, w } = image.size;
     let size = if orientation > 4 { Size { h: w, w: h } } else { Size { h, w } };
     let mut pixels = Vec::new();
     for y in 0..size.h {
@@ -273,7 +273,7 @@ fn turned(picture: &Rgb8, orientation: u8) -> Rgb8 {
                 7 => (h - 1 - x, w - 1 - y),
                 _ => (x, w - 1 - y),
             };
-            pixels.extend(&picture.pixels[(from_y * w + from_x) * 3..][..3]);
+            pixels.extend(&image.pixels[(from_y * w + from_x) * 3..][..3]);
         }
     }
     Rgb8 { size, pixels }
@@ -298,7 +298,7 @@ fn a_jpeg_is_turned_as_it_says_where_that_is_wanted() {
         assert_eq!((&stored.pixels, stored.sideways), (&plain.pixels, says), "{orientation}");
         let followed = load(&path, upright.size, Resize::NEAREST.upright()).unwrap();
         assert_eq!((followed.pixels, followed.sideways), (upright.pixels.clone(), false), "{orientation}");
-        // The thumbnail of a report stands as the network sees the picture.
+        // The thumbnail of a report stands as the network sees the image.
         let small = Size { h: 9, w: 7 };
         let both = [(upright.size, Resize::BILINEAR.upright()), (small, Resize::BILINEAR)];
         let expected = [upright.clone(), upright.resize(small, Resize::BILINEAR)];
@@ -314,8 +314,8 @@ fn premultiplied_colours_of_a_tiff_are_divided() {
     let dropped = [10, 20, 30, 10, 100, 127, 200, 255, 64, 7, 8, 9];
     for (alpha, expected) in [(0, dropped), (1, divided), (2, dropped)] {
         let bytes = tiff(4, &[&stored], Some(alpha), 1);
-        let picture = image::decode_bytes(&bytes, Path::new("x.tif")).unwrap();
-        assert_eq!(picture.pixels, expected, "{alpha}");
+        let image = image::decode_bytes(&bytes, Path::new("x.tif")).unwrap();
+        assert_eq!(image.pixels, expected, "{alpha}");
     }
 }
 
@@ -348,10 +348,10 @@ fn what_is_too_large_to_be_made_is_refused() {
     let [first, second] = load_both(&tall, [wanted[0], small(64, Resize::BILINEAR)]).unwrap();
     assert_eq!((first.size, second.size), (wanted[0].0, Size { h: 64, w: 64 }));
 
-    // Nobody reads 3 GB to know that they are no picture, or a picture that is too large.
+    // Nobody reads 3 GB to know that they are no image, or an image that is too large.
     let (nothing, huge) = (dir.path().join("nothing.jpg"), dir.path().join("huge.jpg"));
     fs::File::create(&nothing).unwrap().set_len(3 << 30).unwrap();
-    assert!(image::decode(&nothing).unwrap_err().message().contains("is not a picture"));
+    assert!(image::decode(&nothing).unwrap_err().message().contains("is not an image"));
     fs::write(&huge, fs::read(golden("sources/s444.jpg")).unwrap()).unwrap();
     fs::OpenOptions::new().write(true).open(&huge).unwrap().set_len(3 << 30).unwrap();
     assert!(image::decode(&huge).unwrap_err().message().contains("is too large"));

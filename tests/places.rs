@@ -40,7 +40,7 @@ fn fails(dir: &Path, args: &[&str], code: i32) -> String {
     text
 }
 
-/// Noisy pictures, reddish `warm/` and bluish `cold/`, `n` of each in each of `folders`.
+/// Noisy images, reddish `warm/` and bluish `cold/`, `n` of each in each of `folders`.
 fn draw(data: &Path, folders: &[&str], n: usize) {
     let mut draws = Draws::new(7, Stream::Demo, 0);
     for folder in folders {
@@ -48,13 +48,13 @@ fn draw(data: &Path, folders: &[&str], n: usize) {
             let dir = data.join(folder).join(class);
             fs::create_dir_all(&dir).unwrap();
             for i in 0..n {
-                let mut picture = image::RgbImage::new(32, 32);
-                for pixel in picture.pixels_mut() {
+                let mut image = image::RgbImage::new(32, 32);
+                for pixel in image.pixels_mut() {
                     let mut rgb = [0; 3].map(|_: u8| draws.below(120) as u8);
                     rgb[lift] += 100;
                     pixel.0 = rgb;
                 }
-                picture.save(dir.join(format!("{i}.png"))).unwrap();
+                image.save(dir.join(format!("{i}.png"))).unwrap();
             }
         }
     }
@@ -264,7 +264,7 @@ fn a_report_goes_where_it_is_asked_for_and_leaves_the_run_alone() {
     let before = all(&here.join("run"));
     let (out, _) = succeeds(here, &["report", "run", "-o", page.to_str().unwrap()]);
     assert!(out.contains(&format!("report     {}", page.display())), "{out}");
-    assert!(fs::read_to_string(&page).unwrap().contains("On the validation pictures"));
+    assert!(fs::read_to_string(&page).unwrap().contains("On the validation images"));
     assert!(before == all(&here.join("run")));
 }
 
@@ -272,14 +272,11 @@ fn a_report_goes_where_it_is_asked_for_and_leaves_the_run_alone() {
 fn a_folder_without_splits_is_called_by_its_name() {
     let here = shared();
     let (out, said) = succeeds(here, &["evaluate", "whole", "pets"]);
-    assert!(
-        out.starts_with("all pictures of pets\naccuracy") && said.contains("10 pictures"),
-        "{out} {said}"
-    );
-    assert!(said.contains("note: the run was trained on these pictures"), "{said}");
+    assert!(out.starts_with("all images of pets\naccuracy") && said.contains("10 images"), "{out} {said}");
+    assert!(said.contains("note: the run was trained on these images"), "{said}");
     let (out, said) = succeeds(here, &["evaluate", "run", "pets", "--json"]);
     let outcome: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((&outcome["split"], &outcome["pictures"]), (&serde_json::Value::Null, &10.into()));
+    assert_eq!((&outcome["split"], &outcome["images"]), (&serde_json::Value::Null, &10.into()));
     assert_eq!(outcome["folder"], "pets");
     assert!(said.contains("may be among these"), "{said}");
     // What was kept for the end may be all that is in its folder.
@@ -306,12 +303,12 @@ fn a_folder_without_splits_is_called_by_its_name() {
     let page = dir.path().join("page.html");
     succeeds(here, &["report", "whole", "-o", page.to_str().unwrap()]);
     let html = fs::read_to_string(page).unwrap();
-    assert!(html.contains("On all pictures of ") && !html.contains("train accuracy"), "{html}");
+    assert!(html.contains("On all images of ") && !html.contains("train accuracy"), "{html}");
 }
 
 /// The split that a run made for itself is that of its own folder; another folder is judged whole.
 #[test]
-fn new_pictures_are_judged_all_and_the_runs_own_by_its_split() {
+fn new_images_are_judged_all_and_the_runs_own_by_its_split() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("pets"), &["."], 5);
@@ -321,15 +318,15 @@ fn new_pictures_are_judged_all_and_the_runs_own_by_its_split() {
     let judged = |args: &[&str]| {
         let (out, said) = succeeds(here, &[&["evaluate", "run"], args, &["--json"]].concat());
         let outcome: serde_json::Value = serde_json::from_str(&out).unwrap();
-        (outcome["split"].as_str().map(str::to_owned), outcome["pictures"].as_u64().unwrap(), said)
+        (outcome["split"].as_str().map(str::to_owned), outcome["images"].as_u64().unwrap(), said)
     };
-    let (split, pictures, _) = judged(&["pets"]);
-    assert_eq!((split.as_deref(), pictures), (Some("validation"), 2));
-    let (split, pictures, said) = judged(&["others"]);
-    assert_eq!((split, pictures), (None, 12));
+    let (split, images, _) = judged(&["pets"]);
+    assert_eq!((split.as_deref(), images), (Some("validation"), 2));
+    let (split, images, said) = judged(&["others"]);
+    assert_eq!((split, images), (None, 12));
     assert!(said.contains("--split validation takes only what was held out"), "{said}");
-    let (split, pictures, _) = judged(&["others", "--split", "validation"]);
-    assert_eq!((split.as_deref(), pictures), (Some("validation"), 2));
+    let (split, images, _) = judged(&["others", "--split", "validation"]);
+    assert_eq!((split.as_deref(), images), (Some("validation"), 2));
 }
 
 #[test]
@@ -393,7 +390,7 @@ fn a_run_is_written_over_when_there_is_something_to_write() {
     let job = [&job[..], &["--head-epochs", "2"]].concat();
     succeeds(here, &job);
     let before = all(&here.join("run"));
-    fs::write(here.join("data/train/cold/bad.png"), "no picture").unwrap();
+    fs::write(here.join("data/train/cold/bad.png"), "no image").unwrap();
     fails(here, &[&job[..], &["--force", "--strict"]].concat(), 1);
     assert_eq!(all(&here.join("run")), before);
     // Where there is nothing to lose it leaves nothing that is in the way.
@@ -411,7 +408,7 @@ fn a_run_is_written_over_when_there_is_something_to_write() {
     for class in ["cold", "warm"] {
         fs::copy(here.join("data/train/warm/0.png"), here.join(format!("data/test/{class}/0.png"))).unwrap();
     }
-    fs::write(here.join("data/test/cold/bad.png"), "no picture").unwrap();
+    fs::write(here.join("data/test/cold/bad.png"), "no image").unwrap();
     let other = [&kept[..], &["--preprocess", "notebook", "--force"]].concat();
     fails(here, &[&other[..], &["--strict"]].concat(), 1);
     assert_eq!(all(&here.join("kept")), before);
@@ -574,13 +571,13 @@ fn a_link_to_a_runs_file_is_that_file() {
         fs::copy(shared().join("run").join(name), run.join(name)).unwrap();
     }
     std::os::unix::fs::symlink("run/history.csv", here.join("link.csv")).unwrap();
-    let pictures = shared().join("pets");
+    let images = shared().join("pets");
     let predict = |out: &str| {
         let run = shared().join("run");
         vgg_ft(here)
             .arg("predict")
             .arg(run)
-            .arg(&pictures)
+            .arg(&images)
             .args(["-o", out, "--force"])
             .assert()
             .code(2)
@@ -595,7 +592,7 @@ fn a_link_to_a_runs_file_is_that_file() {
     assert_eq!(all(&run), before);
 }
 
-/// Pictures as [`draw`] draws them, each of a size of its own, as photographs are: bytes behind the end are no part of
+/// Images as [`draw`] draws them, each of a size of its own, as photographs are: bytes behind the end are no part of
 /// a PNG.
 fn draw_unlike(data: &Path, n: usize) {
     draw(data, &["."], n);
@@ -609,7 +606,7 @@ fn draw_unlike(data: &Path, n: usize) {
     }
 }
 
-/// The same pictures in another place are known by their names and sizes: what was held out is judged, not what was
+/// The same images in another place are known by their names and sizes: what was held out is judged, not what was
 /// learned.
 #[test]
 fn a_copy_of_the_data_is_judged_as_the_data_are() {
@@ -626,12 +623,12 @@ fn a_copy_of_the_data_is_judged_as_the_data_are() {
     };
     let (own, copy) = (json("pets"), json("copy"));
     assert_eq!(
-        (&own["split"], &own["pictures"], &own["loss"]),
-        (&copy["split"], &copy["pictures"], &copy["loss"])
+        (&own["split"], &own["images"], &own["loss"]),
+        (&copy["split"], &copy["images"], &copy["loss"])
     );
     assert_eq!(copy["split"], "validation");
     assert_eq!(json("alike")["split"], serde_json::Value::Null);
-    // With one more picture it is some folder, and all of it is judged.
+    // With one more image it is some folder, and all of it is judged.
     fs::copy(here.join("copy/cold/0.png"), here.join("copy/cold/more.png")).unwrap();
     let (other, said) =
         succeeds(here, &["evaluate", "run", "copy", "--json", "--threshold", "0.25", "--tta", "flip"]);
@@ -643,7 +640,7 @@ fn a_copy_of_the_data_is_judged_as_the_data_are() {
     assert!(said.contains("--split validation"), "{said}");
 }
 
-/// Of some classes a test set may have no pictures; of others it must not.
+/// Of some classes a test set may have no images; of others it must not.
 #[test]
 fn a_set_without_some_classes_is_judged_by_the_others() {
     let dir = tempfile::tempdir().unwrap();
@@ -657,7 +654,7 @@ fn a_set_without_some_classes_is_judged_by_the_others() {
     }
     succeeds(here, &[&["finetune", "three", "-o", "run"], &SMALL[..]].concat());
     let (out, said) = succeeds(here, &["evaluate", "run", "two", "--json"]);
-    assert!(said.contains("has no pictures of blue"), "{said}");
+    assert!(said.contains("has no images of blue"), "{said}");
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     // Rows are true classes, in the run's order: blue, cold, warm.
     let sum = |row: usize| -> u64 {
@@ -668,10 +665,10 @@ fn a_set_without_some_classes_is_judged_by_the_others() {
     fs::create_dir(here.join("one")).unwrap();
     fs::rename(here.join("two/cold"), here.join("one/cold")).unwrap();
     let (out, said) = succeeds(here, &["evaluate", "run", "one", "--json"]);
-    assert!(said.contains("has no pictures of blue, warm"), "{said}");
+    assert!(said.contains("has no images of blue, warm"), "{said}");
     let one: serde_json::Value = serde_json::from_str(&out).unwrap();
     let right = one["confusion"][1][1].as_f64().unwrap() / 3.0;
-    assert_eq!((one["accuracy"].as_f64(), &one["pictures"]), (Some(right), &3.into()), "{one}");
+    assert_eq!((one["accuracy"].as_f64(), &one["images"]), (Some(right), &3.into()), "{one}");
     succeeds(here, &["report", "run", "one", "-o", "one.html"]);
     let error = fails(here, &[&["finetune", "one", "-o", "other"], &SMALL[..]].concat(), 1);
     assert!(error.contains("has only one class"), "{error}");
@@ -683,7 +680,7 @@ fn a_set_without_some_classes_is_judged_by_the_others() {
 
 /// Containers often have a home that cannot be written. A folder that somebody named must do.
 #[test]
-fn without_room_for_a_cache_pictures_stay_in_memory() {
+fn without_room_for_a_cache_images_stay_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("pets"), &["."], 2);
@@ -696,7 +693,7 @@ fn without_room_for_a_cache_pictures_stay_in_memory() {
     };
     let (without, chosen) = (run("a", "HOME"), run("b", "VGG_FT_CACHE"));
     let said = String::from_utf8_lossy(&without.stderr);
-    assert!(without.status.success() && said.contains("decoded pictures stay in memory"), "{said}");
+    assert!(without.status.success() && said.contains("decoded images stay in memory"), "{said}");
     let said = String::from_utf8_lossy(&chosen.stderr);
     assert!(!chosen.status.success() && said.contains("cannot create the folder"), "{said}");
 }
@@ -724,22 +721,22 @@ fn a_demo_is_drawn_trained_and_drawn_no_second_time() {
     assert!(error.contains("holds other things than a demo"), "{error}");
 }
 
-/// What lies among the pictures and is not what it seems is said: no class, no levels; a lesser ending is read.
+/// What lies among the images and is not what it seems is said: no class, no levels; a lesser ending is read.
 #[test]
-fn pictures_that_are_not_what_they_seem_are_said() {
+fn images_that_are_not_what_they_seem_are_said() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     draw(&here.join("pets"), &["."], 3);
     let cold = here.join("pets/cold");
     fs::copy(cold.join("0.png"), here.join("pets/stray.png")).unwrap();
-    let picture = image::open(cold.join("0.png")).unwrap();
-    picture.to_rgb8().save_with_format(cold.join("3.jfif"), image::ImageFormat::Jpeg).unwrap();
+    let image = image::open(cold.join("0.png")).unwrap();
+    image.to_rgb8().save_with_format(cold.join("3.jfif"), image::ImageFormat::Jpeg).unwrap();
     let deep = image::ImageBuffer::from_fn(32, 32, |x, y| image::Luma([1000 + (x * y) as u16]));
     deep.save(here.join("pets/warm/deep.png")).unwrap();
     let (_, said) = succeeds(here, &["extract", "pets", "-o", "features", "--size", "32"]);
-    assert!(said.contains("8 pictures (4 cold, 4 warm)"), "{said}");
-    assert!(said.contains("of no class: 1 picture beside the class folders of pets"), "{said}");
-    assert!(said.contains("1 picture is almost entirely white, the first: warm/deep.png"), "{said}");
+    assert!(said.contains("8 images (4 cold, 4 warm)"), "{said}");
+    assert!(said.contains("of no class: 1 image beside the class folders of pets"), "{said}");
+    assert!(said.contains("1 image is almost entirely white, the first: warm/deep.png"), "{said}");
     assert_eq!(said.matches("note: train:").count(), 2, "{said}");
 }
 
@@ -752,8 +749,8 @@ fn weights_and_run_toml_of_two_runs_are_refused() {
     for name in ["run.toml", "model.safetensors", "history.csv"] {
         fs::copy(shared().join("whole").join(name), run.join(name)).unwrap();
     }
-    let picture = shared().join("pets/cold/0.png");
-    let asks = ["predict", "run", picture.to_str().unwrap()];
+    let image = shared().join("pets/cold/0.png");
+    let asks = ["predict", "run", image.to_str().unwrap()];
     succeeds(dir.path(), &asks);
     let own = fs::read_to_string(run.join("run.toml")).unwrap();
     for (was, is) in [("\"cold\"", "\"warm\""), ("preprocess = \"caffe\"", "preprocess = \"notebook\"")] {
@@ -808,7 +805,7 @@ fn an_export_answers_as_its_run_does() {
     let (rows, _) = succeeds(here, &[&asked[..], &nearest.split(' ').collect::<Vec<_>>()].concat());
     assert_ne!(rows, numbered);
     let error = fails(here, &asked, 2);
-    assert!(error.contains("how large its pictures are") && error.contains("--size"), "{error}");
+    assert!(error.contains("how large its images are") && error.contains("--size"), "{error}");
     let error = fails(here, &[&asked[..], &["--size", "96"]].concat(), 1);
-    assert!(error.contains("is not for pictures of 96x96"), "{error}");
+    assert!(error.contains("is not for images of 96x96"), "{error}");
 }

@@ -1,6 +1,6 @@
-//! Networks in tf32, bf16 and f16 beside f32: all of VGG16 forward and back, and training on the demo's pictures.
+//! Networks in tf32, bf16 and f16 beside f32: all of VGG16 forward and back, and training on the demo's images.
 //!
-//! The kernels on the emulator (and a card, where one is), in each precision, against the cpu, which is f32.
+//! The kernels on the emulator (and a GPU, where one is), in each precision, against the cpu, which is f32.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use crate::support;
@@ -48,7 +48,7 @@ const ALL: [Numbers; 7] = [
 ];
 
 /// Our kernels, where they are asked for or here: on the emulator these, without its checks, which the tables of cases
-/// have on; and on a card those of `there` that it has.
+/// have on; and on a GPU those of `there` that it has.
 fn all(emulated: &[Numbers], there: &[Numbers]) -> Vec<(Precision, Box<dyn Device>)> {
     let emulator = |&(precision, kernels): &Numbers| -> (Precision, Box<dyn Device>) {
         (precision, Box::new(tensor_cores::emulator(Options::fast(), precision, kernels)))
@@ -92,7 +92,7 @@ fn of_gradients(precision: Precision) -> f64 {
 
 /// How far a call may be from the cpu's, which rounds alike, given the same inputs: relative, of all its output.
 ///
-/// Sums differ by their order, 1e-6, on tensor cores of cards also by what is cut from up to 600 partial sums, 2^-23 of
+/// Sums differ by their order, 1e-6, on tensor cores of GPUs also by what is cut from up to 600 partial sums, 2^-23 of
 /// each: 7e-5. That is so little of a unit of 16 bits that few outputs round to the other side. Seen on the emulator were
 /// 2e-4 of bf16, 4e-5 of f16 and 1e-5 of tf32, where TMA rounds a tie to the even one and the cpu away from zero.
 fn of_a_call(dtype: Dtype) -> f64 {
@@ -196,7 +196,7 @@ fn along(got: &[f32], want: &[f32]) -> f64 {
     dot(got, want) / dot(want, want)
 }
 
-/// A step of VGG16 from block3_conv1, of small pictures: its features, and the gradients of what learns. `scale` is
+/// A step of VGG16 from block3_conv1, of small images: its features, and the gradients of what learns. `scale` is
 /// that of the loss, if it is scaled.
 fn step(device: &dyn Device, weights: &Pretrained, scale: Option<LossScale>) -> Vec<(String, Vec<f32>)> {
     // Odd maps on the way: 44, 22, 11, 5, 2.
@@ -249,10 +249,10 @@ impl Observer for Log {
     }
 }
 
-/// Of the pictures as they are learned; they are drawn larger.
+/// Of the images as they are learned; they are drawn larger.
 const SIZE: Size = Size { h: 24, w: 24 };
 
-/// A split of the drawn pictures: bytes and labels.
+/// A split of the drawn images: bytes and labels.
 fn split(folder: &Folder) -> Batch {
     let one = |sample: &Sample| load(&folder.root.join(&sample.path), SIZE, Resize::NEAREST).unwrap().pixels;
     let pixels = folder.files.iter().flat_map(one).collect();
@@ -350,7 +350,7 @@ fn fine_tuning_learns_what_it_learns_in_f32(emulated: &[Numbers], there: &[Numbe
             // Rounding is noise: it neither drives the loss away nor stops it. Seen was a hundredth.
             close(loss, loss_32, 0.03 * loss_32 + 0.01);
             close(val_loss, val_loss_32, 0.03 * val_loss_32 + 0.01);
-            // Of 20 and 12 pictures two and one may lie that near to the border.
+            // Of 20 and 12 images two and one may lie that near to the border.
             assert_eq!(got.skipped, 0, "{who}: f16 bears the scale that Keras begins with");
             close(accuracy, accuracy_32, 2.01 / 20.0);
             close(val_accuracy, val_accuracy_32, 1.01 / 12.0);

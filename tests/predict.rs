@@ -1,4 +1,4 @@
-//! `predict` and `evaluate` row by row: every way to name pictures, every format, several looks at each.
+//! `predict` and `evaluate` row by row: every way to name images, every format, several looks at each.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use assert_cmd::Command;
@@ -12,18 +12,18 @@ use vgg_ft::random::{Draws, Stream};
 use vgg_ft::weights::find_default;
 
 /// Noise, reddish or bluish or greenish.
-fn picture(seed: u64, lift: usize) -> RgbImage {
+fn image(seed: u64, lift: usize) -> RgbImage {
     let mut draws = Draws::new(seed, Stream::Demo, 0);
-    let mut picture = RgbImage::new(32, 32);
-    for pixel in picture.pixels_mut() {
+    let mut image = RgbImage::new(32, 32);
+    for pixel in image.pixels_mut() {
         let mut rgb = [0; 3].map(|_: u8| draws.below(120) as u8);
         rgb[lift] += 100;
         pixel.0 = rgb;
     }
-    picture
+    image
 }
 
-/// Pictures and two runs that all tests share: `run`, of two classes and trained with augmentation, and `plain`,
+/// Images and two runs that all tests share: `run`, of two classes and trained with augmentation, and `plain`,
 /// of three and without.
 fn shared() -> &'static Path {
     static SHARED: OnceLock<PathBuf> = OnceLock::new();
@@ -40,7 +40,7 @@ fn shared() -> &'static Path {
                     for i in 0..n {
                         let lift = if *class == "cold" { 2 } else { usize::from(*class == "lush") };
                         let seed = (k * 100 + i + n) as u64;
-                        picture(seed, lift).save(folder.join(format!("{i}.png"))).unwrap();
+                        image(seed, lift).save(folder.join(format!("{i}.png"))).unwrap();
                     }
                 }
             }
@@ -111,27 +111,27 @@ fn csv(text: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// The probability of `warm` for each picture, in order.
+/// The probability of `warm` for each image, in order.
 fn warm(command: &mut Command) -> Vec<f32> {
     let rows = csv(&stdout(command.args(["--format", "csv"])));
     assert_eq!(rows[0], ["path", "class", "probability", "p_cold", "p_warm"]);
     rows[1..].iter().map(|row| row[4].parse().unwrap()).collect()
 }
 
-/// Pictures in folders, with files beside them that are none.
+/// Images in folders, with files beside them that are none.
 fn gallery(here: &Path) -> [&'static str; 5] {
     let names = ["new/top.png", "new/b/10.png", "new/b/2.png", "new/b/deep/x.png", "new/b-c/1.png"];
     for (seed, name) in (50..).zip(names) {
         let path = here.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        picture(seed, seed as usize % 3).save(path).unwrap();
+        image(seed, seed as usize % 3).save(path).unwrap();
     }
-    fs::write(here.join("new/notes.txt"), b"not a picture").unwrap();
+    fs::write(here.join("new/notes.txt"), b"not an image").unwrap();
     names
 }
 
 #[test]
-fn every_form_of_input_names_the_same_pictures() {
+fn every_form_of_input_names_the_same_images() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     // In the order of the data readers: folders as text, so "b/deep" stands after "b-c".
@@ -169,7 +169,7 @@ fn runs_below_a_folder_are_passed_over_aloud() {
         let run = here.join(name);
         fs::create_dir_all(&run).unwrap();
         fs::write(run.join(file), b"").unwrap();
-        picture(1, 0).save(run.join("curves.png")).unwrap();
+        image(1, 0).save(run.join("curves.png")).unwrap();
     }
     for input in ["new", "new/**/*"] {
         let output = predict(here).arg(input).assert().success().get_output().clone();
@@ -183,14 +183,14 @@ fn runs_below_a_folder_are_passed_over_aloud() {
     assert_eq!(stdout(predict(here).arg("new/runs/a/curves.png")).lines().count(), 1);
     let (_, error) = fails(predict(here).arg("new/runs"), 1);
     assert!(
-        error.contains("the folder new/runs holds no pictures in a format that is read")
+        error.contains("the folder new/runs holds no images in a format that is read")
             && error.contains("passed over"),
         "{error}"
     );
 }
 
 #[test]
-fn inputs_without_pictures_are_refused_before_any_work() {
+fn inputs_without_images_are_refused_before_any_work() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     gallery(here);
@@ -198,14 +198,14 @@ fn inputs_without_pictures_are_refused_before_any_work() {
     fs::write(here.join("empty/inside/notes.txt"), b"").unwrap();
     fs::write(here.join("empty/inside/a.heic"), b"").unwrap();
     for (args, code, words) in [
-        (&["empty"][..], 1, "the folder empty holds no pictures in a format that is read"),
+        (&["empty"][..], 1, "the folder empty holds no images in a format that is read"),
         (&["new/top.png", "empty"], 1, "1 .heic, 1 .txt"),
-        (&["new/*.jpg"], 1, "no picture matches new/*.jpg"),
+        (&["new/*.jpg"], 1, "no image matches new/*.jpg"),
         (&["new/***"], 2, "is no pattern"),
         (&["-", "-"], 2, "given twice"),
         (&["new", "--null"], 2, "- is not among the inputs"),
         (&["new", "--tta", "0"], 2, "1 to 1000"),
-        (&["new", "--tta", "3", "--rotation", "0"], 2, "change no picture"),
+        (&["new", "--tta", "3", "--rotation", "0"], 2, "change no image"),
         (&["new", "--rotation", "5"], 2, "without --tta"),
         (&["new", "--tta", "flip", "--rotation", "5"], 2, "draws nothing"),
         (&["new", "--threshold", "1"], 2, "between 0 and 1"),
@@ -232,7 +232,7 @@ fn inputs_without_pictures_are_refused_before_any_work() {
     let (_, error) = fails(predict(here).arg("-").write_stdin("new/top.png\0"), 2);
     assert!(error.contains("give --null"), "{error}");
     let output = predict(here).arg("-").write_stdin("").assert().success().get_output().clone();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("stdin named no picture"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stdin named no image"));
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn odd_names_survive_csv_and_json() {
         names.extend(["say \"hi\".png", "two\nlines.png", "star*[1].png", "\"quoted\".png", "ü.png"]);
     }
     for (seed, name) in (0..).zip(&names) {
-        picture(seed, 0).save(here.join(name)).unwrap();
+        image(seed, 0).save(here.join(name)).unwrap();
     }
     let rows = csv(&stdout(predict(here).args(&names).args(["--format", "csv", "--top", "2"])));
     let header = ["path", "class", "probability", "class_2", "probability_2", "p_cold", "p_warm"];
@@ -267,7 +267,7 @@ fn odd_names_survive_csv_and_json() {
     let result = stdout(predict(here).args(&names).args(["-o", "rows.CSV", "--top", "2", "--json"]));
     assert_eq!(csv(&fs::read_to_string(here.join("rows.CSV")).unwrap()), rows);
     let result: serde_json::Value = serde_json::from_str(&result).unwrap();
-    assert_eq!((&result["pictures"], &result["skipped"]), (&names.len().into(), &serde_json::json!([])));
+    assert_eq!((&result["images"], &result["skipped"]), (&names.len().into(), &serde_json::json!([])));
 }
 
 #[test]
@@ -289,11 +289,11 @@ fn json_is_what_it_was() {
 }
 
 #[test]
-fn an_unreadable_picture_is_skipped_or_the_last() {
+fn an_unreadable_image_is_skipped_or_the_last() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
     for name in ["1.png", "3.png", "4.png"] {
-        picture(7, 0).save(here.join(name)).unwrap();
+        image(7, 0).save(here.join(name)).unwrap();
     }
     fs::write(here.join("2.png"), b"").unwrap();
     let job = |more: &[&str]| {
@@ -304,10 +304,10 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
     let starts = |text: &str| text.lines().map(|line| line[..5].to_owned()).collect::<Vec<_>>();
     let (out, error) = fails(&mut job(&[]), 1);
     assert_eq!(starts(&out), ["1.png", "3.png", "4.png"]);
-    assert!(error.contains("2 of 5 pictures could not be read"), "{error}");
+    assert!(error.contains("2 of 5 images could not be read"), "{error}");
     assert!(error.contains("which and why; the other 3 were classified"), "{error}");
     for (names, words) in
-        [(&["2.png"][..], "1 of 1 pictures"), (&["2.png", "missing.png", "--batch", "1"], "2 of 2 pictures")]
+        [(&["2.png"][..], "1 of 1 images"), (&["2.png", "missing.png", "--batch", "1"], "2 of 2 images")]
     {
         let (out, error) = fails(predict(here).args(names), 1);
         assert!(out.is_empty() && error.contains(words), "{error}");
@@ -336,7 +336,7 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
         .unwrap()
         .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("partial"));
     assert_eq!(left.count(), 0);
-    let picture = fs::read(here.join("1.png")).unwrap();
+    let image = fs::read(here.join("1.png")).unwrap();
     let over = ["4.png", "1.png", "-o", "./1.png", "--force", "--format", "csv"];
     for over in [over, [".", "-o", "./1.png", "--force", "--format", "text", "-q"]] {
         let (_, error) = fails(predict(here).args(over), 2);
@@ -352,14 +352,14 @@ fn an_unreadable_picture_is_skipped_or_the_last() {
     let listed = ["-", "-o", "1.png", "--force", "--format", "csv"];
     let (_, error) = fails(predict(here).args(listed).write_stdin("4.png\n1.png\n"), 2);
     assert!(error.contains("1.png would be written over itself"), "{error}");
-    assert_eq!(fs::read(here.join("1.png")).unwrap(), picture);
+    assert_eq!(fs::read(here.join("1.png")).unwrap(), image);
     let (_, error) = fails(predict(here).args(["1.png", "-o", "-"]), 2);
     assert!(error.contains("`-` is not a file"), "{error}");
     let (_, error) = fails(predict(here).args(["1.png", "-o", "no/such/rows.csv"]), 2);
     assert!(error.contains("no/such/rows.csv"), "{error}");
 }
 
-/// A phone's picture: stored on its side, with an orientation of 6 (turn by 90 degrees clockwise).
+/// A phone's image: stored on its side, with an orientation of 6 (turn by 90 degrees clockwise).
 fn on_its_side(upright: &RgbImage, path: &Path) {
     let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let mut encoder = image::codecs::png::PngEncoder::new(fs::File::create(path).unwrap());
@@ -371,12 +371,12 @@ fn on_its_side(upright: &RgbImage, path: &Path) {
 fn an_exif_orientation_is_told_of_or_followed() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    let upright = picture(3, 1);
+    let upright = image(3, 1);
     upright.save(here.join("up.png")).unwrap();
     image::imageops::rotate270(&upright).save(here.join("side.png")).unwrap();
     on_its_side(&upright, &here.join("phone.png"));
     let names = ["phone.png", "side.png", "up.png", "--format", "csv"];
-    let note = "note: 1 picture has an EXIF orientation";
+    let note = "note: 1 image has an EXIF orientation";
     let asked = |command: &mut Command| {
         let output = command.args(names).assert().success().get_output().clone();
         let rows = csv(std::str::from_utf8(&output.stdout).unwrap());
@@ -387,7 +387,7 @@ fn an_exif_orientation_is_told_of_or_followed() {
     assert!(warm[0] == warm[1] && warm[0] != warm[2], "{warm:?}");
     assert!(said.contains(note), "{said}");
 
-    // A run that was trained on upright pictures looks at them so, and so does what it exports.
+    // A run that was trained on upright images looks at them so, and so does what it exports.
     let data = shared().join("two");
     let train = ["--resize", "upright-nearest", "--size", "32", "--units", "8", "--preprocess", "notebook"];
     let short = ["--head-epochs", "1", "--epochs", "0", "-o", "run"];
@@ -457,7 +457,7 @@ fn a_list_is_answered_as_it_comes_and_ends_with_its_reader() {
     assert_eq!(ends(&mut child), Some(0), "a reader that goes away is no error");
 }
 
-/// Two pictures in one batch, each looked at a thousand times.
+/// Two images in one batch, each looked at a thousand times.
 #[cfg(unix)]
 #[test]
 fn looking_often_can_be_stopped() {
@@ -465,7 +465,7 @@ fn looking_often_can_be_stopped() {
     let data = dir.path().join("one");
     for (k, class) in ["cold", "warm"].into_iter().enumerate() {
         fs::create_dir_all(data.join(class)).unwrap();
-        picture(k as u64, 2 * k).save(data.join(class).join("1.png")).unwrap();
+        image(k as u64, 2 * k).save(data.join(class).join("1.png")).unwrap();
     }
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("vgg-ft"));
     command
@@ -477,7 +477,7 @@ fn looking_often_can_be_stopped() {
     use std::io::{BufRead, BufReader};
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    // The pictures are decoded, so that it looks at them now.
+    // The images are decoded, so that it looks at them now.
     while !line.starts_with("all ") {
         line.clear();
         assert!(said.read_line(&mut line).unwrap() > 0, "it has ended");
@@ -513,11 +513,11 @@ fn mean(views: &[f32]) -> f32 {
 }
 
 #[test]
-fn a_picture_looked_at_more_than_once_gets_the_mean() {
+fn an_image_looked_at_more_than_once_gets_the_mean() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    let own = picture(3, 0);
-    let save = |name: &str, picture: &RgbImage| picture.save(here.join(name)).unwrap();
+    let own = image(3, 0);
+    let save = |name: &str, image: &RgbImage| image.save(here.join(name)).unwrap();
     save("own.png", &own);
     save("mirror.png", &image::imageops::flip_horizontal(&own));
     save("upside.png", &image::imageops::flip_vertical(&own));
@@ -535,7 +535,7 @@ fn a_picture_looked_at_more_than_once_gets_the_mean() {
 
     let flip = with(&["--tta", "flip"]);
     assert_eq!(flip[..2], [mean(&p[..2]); 2], "the mean of both, in either order");
-    assert_eq!(flip[3], p[3], "a symmetric picture");
+    assert_eq!(flip[3], p[3], "a symmetric image");
 
     // With upright and upside down to draw from, three looks are 0, 1 or 2 times upside down.
     let mut seen = Vec::new();
@@ -553,11 +553,11 @@ fn a_picture_looked_at_more_than_once_gets_the_mean() {
     assert_eq!(with(&["--tta", "4", "--augment", "book", "--threads", "1"]), book, "the run's own ranges");
     assert_ne!(with(&["--tta", "4", "--seed", "2"]), book);
     let alone = warm(predict(here).args(["even.png", "--tta", "4"]));
-    assert_eq!(alone, book[3..], "what is said of a picture does not depend on those beside it");
+    assert_eq!(alone, book[3..], "what is said of an image does not depend on those beside it");
 }
 
 #[test]
-fn evaluate_keeps_a_row_for_every_picture() {
+fn evaluate_keeps_a_row_for_every_image() {
     let here = shared();
     let evaluate = |out: &str, more: &[&str]| {
         let mut command = vgg_ft(here);
@@ -571,7 +571,7 @@ fn evaluate_keeps_a_row_for_every_picture() {
     let rows = csv(&text);
     assert_eq!(rows[0], ["path", "label", "predicted", "p_cold", "p_warm"]);
     assert_eq!(rows.len(), 1 + 18);
-    // The same pictures through the same weights in batches of the same size.
+    // The same images through the same weights in batches of the same size.
     let p = warm(vgg_ft(here).args(["predict", "run", "two/validation"]));
     assert_eq!(rows[1..].iter().map(|row| row[4].parse().unwrap()).collect::<Vec<f32>>(), p);
     for (at, row) in rows[1..].iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What the static model says of VGG16 on cards, beside what was measured, as docs/predictions.md: kept in step here.
+//! What the static model says of VGG16 on GPUs, beside what was measured, as docs/predictions.md: kept in step here.
 //!
 //! `VGG_FT_BLESS=1 cargo test --release --test machine predictions` writes the page from the model, the committed machine
 //! code's counts and benches/results; without the variable the test fails where the page says something else.

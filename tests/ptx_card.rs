@@ -1,8 +1,8 @@
 //! Real bits for the emulator: every form of `tests/ptx/forms` through the cuda device, on its own input, on
 //! which it has expected results, and the tables on random words too.
 //!
-//! A card's results are written to `VGG_FT_PTX_JSON`, one row a line, to be committed as
-//! `tests/ptx/card/CARD-DATE.jsonl`; from then on the emulator is compared with them. Where there is no card
+//! A GPU's results are written to `VGG_FT_PTX_JSON`, one row a line, to be committed as
+//! `tests/ptx/card/CARD-DATE.jsonl`; from then on the emulator is compared with them. Where there is no GPU
 //! the forms go through the libcuda of `tests/libcuda`. Each file of forms runs in a process of its own:
 //! after a fault nothing else would run.
 #![cfg(target_os = "linux")]
@@ -24,13 +24,13 @@ const FILE: &str = "VGG_FT_PTX_FILE";
 /// Where the rows go.
 const JSON: &str = "VGG_FT_PTX_JSON";
 
-/// Whether to use the card; if not, where the stand-in lies.
+/// Whether to use the GPU; if not, where the stand-in lies.
 fn stand_in() -> Option<PathBuf> {
     let asked = std::env::var("VGG_FT_TEST_DEVICES").unwrap_or_default();
     if asked != "emulator" && cuda::find().and_then(|found| found.first().map(|_| ())).is_ok() {
         return None;
     }
-    assert!(!asked.split(',').any(|name| name == "cuda"), "VGG_FT_TEST_DEVICES asks for a card");
+    assert!(!asked.split(',').any(|name| name == "cuda"), "VGG_FT_TEST_DEVICES asks for a GPU");
     let beside = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples");
     assert!(beside.join("libcuda.so").is_file(), "cargo build --release --example cuda");
     Some(beside)
@@ -57,7 +57,7 @@ fn every_form_gives_on_the_card_what_the_isa_says() {
         if !output.status.success() || !said.contains("1 passed") {
             wrong.push(format!("{file}:\n{said}"));
         }
-        // What was measured before a fault counts too; the first line says of which card.
+        // What was measured before a fault counts too; the first line says of which GPU.
         let text = std::fs::read_to_string(&rows).unwrap_or_default();
         let rest = if lines.is_empty() { 0 } else { text.find('\n').map_or(text.len(), |at| at + 1) };
         lines.push_str(&text[rest..]);
@@ -67,7 +67,7 @@ fn every_form_gives_on_the_card_what_the_isa_says() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(lines.lines().count() > 700, "only {} rows", lines.lines().count());
-    // The card's file is one that the comparison below can read.
+    // The GPU's file is one that the comparison below can read.
     let (_, told) = compare(&lines);
     assert!(stand_in.is_none() || told.is_empty(), "the stand-in is the emulator: {told:?}");
     let damaged = ["bits", "sha256"].iter().fold(lines.clone(), |text, kind| {
@@ -76,7 +76,7 @@ fn every_form_gives_on_the_card_what_the_isa_says() {
     assert_eq!(compare(&damaged).1.len(), told.len() + 2, "what was damaged is found");
 }
 
-/// Where the emulator differs from the rows of a card.
+/// Where the emulator differs from the rows of a GPU.
 fn compare(text: &str) -> (usize, Vec<String>) {
     let mut lines = text.lines();
     let card: serde_json::Value = serde_json::from_str(lines.next().unwrap()).unwrap();
@@ -90,7 +90,7 @@ fn compare(text: &str) -> (usize, Vec<String>) {
     for (file, text) in all() {
         for mine in rows::emulated(&file, &text, tensor) {
             let at = known.iter().position(|line| line.key() == mine.line.key());
-            // A form that was written later than the card was asked.
+            // A form that was written later than the GPU was asked.
             let Some(at) = at else { continue };
             let line = known.remove(at);
             count += 1;
@@ -114,7 +114,7 @@ fn the_emulator_gives_the_bits_of_every_card() {
     let folder = machine::folder("card");
     let files = if folder.is_dir() { machine::files(&folder, "jsonl") } else { Vec::new() };
     if files.is_empty() {
-        skipped!("tests/ptx/card holds no card's bits yet (.gpu/check writes ptx_forms.jsonl)");
+        skipped!("tests/ptx/card holds no GPU's bits yet (.gpu/check writes ptx_forms.jsonl)");
     }
     for (name, text) in files {
         let (count, wrong) = compare(&text);

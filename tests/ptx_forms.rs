@@ -14,7 +14,7 @@
 //!
 //! Entries with a third parameter `lanes` run in all lanes and in some; the others must stay untouched.
 //! Files named `table_` and `tensor` are written by scripts beside them, from exact fractions; the rest is
-//! by hand from the PTX ISA 9.0. `tests/ptx_card.rs` compares all of it with cards.
+//! by hand from the PTX ISA 9.0. `tests/ptx_card.rs` compares all of it with GPUs.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use crate::form;

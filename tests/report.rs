@@ -31,9 +31,9 @@ fn draw(data: &Path, splits: &[(&str, usize)]) {
             let dir = data.join(split).join(class);
             fs::create_dir_all(&dir).unwrap();
             for i in 0..*n {
-                let mut picture = image::RgbImage::new(40, 36);
-                picture.pixels_mut().for_each(|pixel| pixel.0 = [0; 3].map(|_: u8| draws.below(256) as u8));
-                picture.save(dir.join(format!("{i}.png"))).unwrap();
+                let mut image = image::RgbImage::new(40, 36);
+                image.pixels_mut().for_each(|pixel| pixel.0 = [0; 3].map(|_: u8| draws.below(256) as u8));
+                image.save(dir.join(format!("{i}.png"))).unwrap();
             }
         }
     }
@@ -111,7 +111,7 @@ fn a_run_ends_with_its_report() {
     assert!(stdout.contains("report     run/report.html"), "{stdout}");
     let html = fs::read_to_string(here.join("run/report.html")).unwrap();
     SECTIONS.iter().for_each(|id| assert!(!section(&html, id).is_empty()));
-    assert!(section(&html, "classes").contains("On the test pictures"));
+    assert!(section(&html, "classes").contains("On the test images"));
     assert!(section(&html, "classes").contains("the run's own evaluation"), "predictions are reused");
     assert!(section(&html, "classes").contains("<th>a&amp;b</th>"));
     assert!(section(&html, "roc").contains("AUC <b>") && section(&html, "roc").contains("calibration error"));
@@ -145,11 +145,11 @@ fn a_run_ends_with_its_report() {
         assert_eq!(scalars(&fs::read(events[0].as_ref().unwrap().path()).unwrap()), want, "{part}");
     }
 
-    // Anew on another split, from the pictures; when they are gone, without, but not in the place of one with.
+    // Anew on another split, from the images; when they are gone, without, but not in the place of one with.
     let [stdout, _] =
         output(vgg_ft(here).args(["report", "run", "--split", "validation", "--force", "--json"]));
     let said: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!((&said["split"], &said["pictures"]), (&"validation".into(), &12.into()));
+    assert_eq!((&said["split"], &said["images"]), (&"validation".into(), &12.into()));
     assert_eq!((&said["path"], &said["skipped"]), (&"run/report.html".into(), &serde_json::json!([])));
     let again = fs::read_to_string(here.join("run/report.html")).unwrap();
     assert!(section(&again, "classes").contains("made anew"));
@@ -165,14 +165,14 @@ fn a_run_ends_with_its_report() {
     assert!(stderr.contains("is gone"), "{stderr}");
     let bare = fs::read_to_string(here.join("bare.html")).unwrap();
     assert!(section(&bare, "verdict").contains("There are no predictions"));
-    // The run's own page is not lost to other pictures.
+    // The run's own page is not lost to other images.
     let refused = vgg_ft(here).args(["report", "run", "moved"]).assert().code(2);
     let stderr = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(stderr.contains("report.html would be lost") && stderr.contains("--force"), "{stderr}");
     assert_eq!(fs::read_to_string(here.join("run/report.html")).unwrap(), again);
     let [_, _] = output(vgg_ft(here).args(["report", "run", "moved", "--force"]));
     let moved = fs::read_to_string(here.join("run/report.html")).unwrap();
-    assert!(section(&moved, "classes").contains("On the test pictures"));
+    assert!(section(&moved, "classes").contains("On the test images"));
 
     // Side by side.
     let [stdout, _] = output(vgg_ft(here).args(["compare", "run", "run", "-o", "both.svg"]));
@@ -197,9 +197,9 @@ fn features_give_a_report_and_what_stands_in_its_way_is_a_remark() {
     let fit = ["fit", "features", "--epochs", "2", "--units", "8"];
     output(vgg_ft(here).args(fit).args(["-o", "a"]));
     let html = fs::read_to_string(here.join("a/report.html")).unwrap();
-    assert!(section(&html, "classes").contains("On the validation pictures"));
+    assert!(section(&html, "classes").contains("On the validation images"));
     assert!(section(&html, "classes").contains("kept activations"));
-    assert!(section(&html, "mistakes").contains("class=\"cam\""), "pictures are found beside the features");
+    assert!(section(&html, "mistakes").contains("class=\"cam\""), "images are found beside the features");
     output(vgg_ft(here).args(["report", "a"]));
     assert_eq!(
         fs::read_to_string(here.join("a/report.html")).unwrap(),
@@ -231,7 +231,7 @@ fn browse(here: &Path) {
     };
     let page = here.join("run/report.html").canonicalize().unwrap();
     for (scheme, ground) in [("1", [255, 255, 255]), ("0", [0x15, 0x18, 0x1d])] {
-        let picture: PathBuf = here.join(format!("page-{scheme}.png"));
+        let image: PathBuf = here.join(format!("page-{scheme}.png"));
         let status = std::process::Command::new(&browser)
             .args([
                 "--headless",
@@ -242,15 +242,15 @@ fn browse(here: &Path) {
             ])
             .arg(format!("--user-data-dir={}", here.join("browser").display()))
             .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
-            .arg(format!("--screenshot={}", picture.display()))
+            .arg(format!("--screenshot={}", image.display()))
             .arg(format!("file://{}", page.display()))
             .stderr(std::process::Stdio::null())
             .status();
-        if !status.is_ok_and(|status| status.success()) || !picture.exists() {
+        if !status.is_ok_and(|status| status.success()) || !image.exists() {
             skipped!("the report in a browser, since {} does not run here", browser.display());
             return;
         }
-        let shot = image::open(&picture).unwrap().into_rgb8();
+        let shot = image::open(&image).unwrap().into_rgb8();
         assert_eq!(shot.get_pixel(3, 3).0, ground, "the ground of scheme {scheme}");
         let inked = shot.pixels().filter(|pixel| pixel.0 != ground).count();
         assert!(inked > 100_000, "{inked} pixels of the page are not empty");

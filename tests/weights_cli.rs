@@ -178,7 +178,7 @@ fn a_comparison_leaves_nothing_out() {
     }
 }
 
-/// VGG11 for pictures of 32x32 with a classifier of two classes, whose layers are called `dense`.
+/// VGG11 for images of 32x32 with a classifier of two classes, whose layers are called `dense`.
 fn small(path: &Path, dense: [&str; 2], metadata: &[(&str, &str)]) {
     let head = Head { units: 8, dropout: 0.0, classes: 2 };
     let architecture = Architecture::vgg(Variant::Vgg11, [32, 32]).unwrap().with_head(head).unwrap();
@@ -201,7 +201,7 @@ fn small(path: &Path, dense: [&str; 2], metadata: &[(&str, &str)]) {
     save(path, &tensors, FloatType::F32, &metadata).unwrap();
 }
 
-/// What a file says of pictures goes with it, and no more than is true of the new one.
+/// What a file says of images goes with it, and no more than is true of the new one.
 #[test]
 fn a_conversion_takes_size_scaling_and_classes_along() {
     let dir = tempfile::tempdir().unwrap();
@@ -270,10 +270,10 @@ fn options_that_the_file_contradicts_are_named() {
     let ours = find_default().unwrap().canonicalize().unwrap();
     run(here, &["convert", ours.to_str().unwrap(), "base.pth"], 0);
     for (args, words) in [
-        (&["huge.safetensors", "x.onnx"][..], "does not say how large its pictures are"),
+        (&["huge.safetensors", "x.onnx"][..], "does not say how large its images are"),
         (&["sized.safetensors", "x.onnx", "--size", "300"], "leave --size out"),
         (&["sized.safetensors", "x.safetensors", "--size", "300"], "leave --size out"),
-        (&["bare.safetensors", "x.onnx"], "does not say how large its pictures are"),
+        (&["bare.safetensors", "x.onnx"], "does not say how large its images are"),
         (&["base.pth", "x.pth", "--size", "64"], "--size means nothing to a .pth of convolutions alone"),
         (&["bare.safetensors", "x.onnx", "--size", "64"], "leave --size out"),
         (&["sized.safetensors", "x.safetensors", "--metadata", "preprocess=torch"], "give --preprocess"),
@@ -290,7 +290,7 @@ fn options_that_the_file_contradicts_are_named() {
     assert_eq!(json(here, &["inspect", "x.safetensors"], 0)["metadata"]["size"], "32x32");
     run(here, &["diff", "bare.safetensors", "x.onnx"], 0);
 
-    // What is no network has no pictures.
+    // What is no network has no images.
     let values = [1.0];
     let tensor = NamedTensor { name: "a.kernel".into(), shape: vec![1], data: &values };
     save(&here.join("other.safetensors"), &[tensor], FloatType::F32, &BTreeMap::new()).unwrap();

@@ -3,7 +3,7 @@
 
     pip install h5py safetensors numpy
     python weights/from_keras.py vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 vgg16.safetensors
-    vgg-ft weights convert vgg16.safetensors vgg16.f16.safetensors --to f16
+    vgg-ft weights convert vgg16.safetensors vgg16.f16.safetensors --dtype f16
 
 Reads weights-only files and whole models (`model.save("x.h5")`). The order and the paths come from the
 attributes `layer_names` and `weight_names`; the names inside differ between versions of Keras

@@ -157,7 +157,7 @@ pub fn conv2d_maxpool2d_forward(layer: &str, geometry: Conv2d) -> Line {
     })
 }
 
-/// Filter and first pixel (picture, line, column) of window `at`.
+/// Filter and first pixel (image, line, column) of window `at`.
 fn window(g: &Conv2d, at: usize) -> (usize, [usize; 3]) {
     let (c, j, line) = (at % g.c_out, at / g.c_out % (g.w / 2), at / g.c_out / (g.w / 2));
     (c, [line / (g.h / 2), line % (g.h / 2) * 2, 2 * j])

@@ -1,6 +1,6 @@
-//! VGG16's layers at pictures of 150x150, as benches name them.
+//! VGG16's layers at images of 150x150, as benches name them.
 
-/// Pictures in a batch.
+/// Images in a batch.
 pub const BATCH: usize = 20;
 
 /// Block and layer, side of the map, channels in and out; layers like an earlier one are left out.

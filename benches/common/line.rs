@@ -37,7 +37,7 @@ struct Ready {
     make: Make,
 }
 
-/// Bytes that pass through a card before a call meets the same data again, where bytes are what is measured: twice the
+/// Bytes that pass through a GPU before a call meets the same data again, where bytes are what is measured: twice the
 /// largest second-level cache (126 MB of a B200).
 const PASSING: u64 = 256 << 20;
 /// Sets of data, at most: what is so small waits for its launch, and for no memory.
@@ -66,7 +66,7 @@ impl Line {
         group.bench_function(&id, |bencher| {
             let Ready { sets, make } =
                 ready.get_or_insert_with(|| self.checked(device, &format!("{name}/{id}")));
-            // A card runs its calls later: the wait belongs to the time, once for all of a sample.
+            // A GPU runs its calls later: the wait belongs to the time, once for all of a sample.
             bencher.iter_custom(|count| {
                 let begin = Instant::now();
                 for k in 0..count {

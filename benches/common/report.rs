@@ -54,7 +54,7 @@ fn no_device(name: &str) -> ! {
     panic!("VGG_FT_BENCH_DEVICE: there is no device `{name}`: cpu, cuda, cuda:N or emulator")
 }
 
-/// The card that `VGG_FT_BENCH_DEVICE` names (`cuda`, `cuda:N`), if it names one, and how `VGG_FT_BENCH_LAUNCHES` says to
+/// The GPU that `VGG_FT_BENCH_DEVICE` names (`cuda`, `cuda:N`), if it names one, and how `VGG_FT_BENCH_LAUNCHES` says to
 /// start kernels there: `serial`, in graphs, if it says nothing; `programmatic`; `single`, without graphs, so that a
 /// profiler shows every kernel by itself.
 pub fn card() -> Option<cuda::Options> {
@@ -90,11 +90,11 @@ pub fn device() -> Box<dyn Device> {
     }
 }
 
-/// What the card can do at most, measured here and now: nothing for other devices.
+/// What the GPU can do at most, measured here and now: nothing for other devices.
 fn ceilings() -> serde_json::Value {
     let Some(options) = card() else { return serde_json::Value::Null };
     let cuda = Cuda::open(options).unwrap();
-    // Far more than any second-level cache, and far more blocks than any card holds at once.
+    // Far more than any second-level cache, and far more blocks than any GPU holds at once.
     let copy = cuda.copy_ceiling(512 << 20).unwrap();
     let multiply_add = cuda.multiply_add_ceiling(132 * 8 * 8).unwrap();
     println!("ceilings: copies {copy:.0} GB/s, f32 multiply-adds {multiply_add:.0} GFLOP/s");
@@ -110,7 +110,7 @@ fn median(samples: &[f64]) -> f64 {
 }
 
 /// What of the roof each line reaches, for people; nothing where the roof is not known. Work is that of sums as they are
-/// written, so what needs fewer operations (Winograd's, on the cpu and in f32 on a card) may reach more than all of it.
+/// written, so what needs fewer operations (Winograd's, on the cpu and in f32 on a GPU) may reach more than all of it.
 pub fn shares(roof: &Roof, results: &[Measured]) -> String {
     let line = |(id, work, samples): &Measured| {
         let share = roof.share(work, median(samples))?;

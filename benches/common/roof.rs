@@ -1,6 +1,6 @@
 //! The most that a device can do: what rates are compared with.
 //!
-//! `VGG_FT_BENCH_PEAK_GFLOPS` and `VGG_FT_BENCH_PEAK_GBYTES` say so for any device. Otherwise a card's figures
+//! `VGG_FT_BENCH_PEAK_GFLOPS` and `VGG_FT_BENCH_PEAK_GBYTES` say so for any device. Otherwise a GPU's figures
 //! are those of the table behind `bench --plan`, and the cpu's are measured here: multiply-adds in registers
 //! and a copy, on all threads. The emulator has no roof worth a name.
 

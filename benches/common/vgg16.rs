@@ -14,11 +14,11 @@ use vgg_ft::train::{self, Course, Epoch, Fit, Observer, Optimizer, Position, Sam
 /// Samples of a step.
 pub const BATCH: usize = 20;
 
-/// Steps of a measured epoch on a card, so that what comes between epochs does not count; and passes forward of one
+/// Steps of a measured epoch on a GPU, so that what comes between epochs does not count; and passes forward of one
 /// measurement, of whose answers each is read when the next pass is on its way.
 const STEPS: usize = 32;
 
-/// Noise as pictures, of two classes.
+/// Noise as images, of two classes.
 struct Noise {
     side: usize,
     pixels: Vec<u8>,
@@ -88,13 +88,13 @@ fn network(device: &dyn Device, side: usize) -> Network {
     Network::new(device, architecture(side), |_| Source::Glorot { seed: 1 }).unwrap()
 }
 
-/// The layers that pictures pass in [`forward`].
+/// The layers that images pass in [`forward`].
 pub fn end(side: usize, base_alone: bool) -> usize {
     let all = architecture(side);
     if base_alone { all.base() } else { all.layers().len() }
 }
 
-/// Pictures through the base, or through the classifier too, checked once: [`steps`] passes, from bytes (the host's, or
+/// Images through the base, or through the classifier too, checked once: [`steps`] passes, from bytes (the host's, or
 /// resident where the device has memory of its own) to answers on the host, each read one pass later.
 pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool) -> impl FnMut() + '_ {
     let (network, noise) = (network(device, side), Noise::new(batch, side).at_home(device));
@@ -104,7 +104,7 @@ pub fn forward(device: &dyn Device, batch: usize, side: usize, base_alone: bool)
         train::forward(device, &network, 0..end, x).unwrap()
     };
     let answer = |indices: &[u32]| device.download_floats(pass(indices).buffer()).unwrap();
-    // A picture's numbers do not depend on its neighbours. They are sums of up to 8192 terms, taken through 16
+    // An image's numbers do not depend on its neighbours. They are sums of up to 8192 terms, taken through 16
     // layers; devices order them by the sizes of the batch, and what an untrained classifier says of noise is a
     // difference of large numbers, of which short factors leave little. Of features a few roundings are left.
     let within = match device.precision() {
@@ -140,7 +140,7 @@ pub fn steps(device: &dyn Device) -> usize {
     if device.memory().unwrap().is_some() { STEPS } else { 1 }
 }
 
-/// [`steps`] steps of training from the layer `from` on, pictures as bytes (the host's, or resident where the
+/// [`steps`] steps of training from the layer `from` on, images as bytes (the host's, or resident where the
 /// device has memory of its own) to the updated weights, checked once.
 pub fn step<'a>(device: &'a dyn Device, from: &str) -> impl FnMut() + 'a {
     let trainable = Trainable::from(&architecture(150), from).unwrap();

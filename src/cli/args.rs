@@ -30,7 +30,7 @@ pub const RATE: f32 = 1e-5;
 /// The first layer that learns in it.
 pub const UNFREEZE_FROM: &str = "block5_conv1";
 
-/// Fine-tune VGG16 on your own pictures.
+/// Fine-tune VGG16 on your own images.
 #[derive(Debug, Parser)]
 #[command(
     name = "vgg-ft",
@@ -44,18 +44,18 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Where to compute: auto (a card if there is one, else cpu), cpu, cuda, cuda:N, emulator (our PTX
+    /// Where to compute: auto (a GPU if there is one, else cpu), cpu, cuda, cuda:N, emulator (our PTX
     /// machine runs the CUDA kernels), emulator:checked (and looks for races and unwritten memory)
     #[arg(help_heading = "Device", long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceName::parse)]
     pub device: DeviceName,
-    /// Number format of products and stored activations on a card (or the emulator): f32; tf32x3 (tensor-core
+    /// Number format of products and stored activations on a GPU (or the emulator): f32; tf32x3 (tensor-core
     /// convolutions, three products for one, as exact as f32); tf32 (one product, stored as f32); bf16 (stored in half
-    /// the memory, too); f16 (like bf16, for cards since Turing, with loss scaling). Weights and sums are always f32.
+    /// the memory, too); f16 (like bf16, for GPUs since Turing, with loss scaling). Weights and sums are always f32.
     /// f32 if not given; `resume` and `finetune --config` take the job's
     #[arg(help_heading = "Device", long, global = true, value_name = "PRECISION", value_parser = precision())]
     pub precision: Option<Precision>,
-    /// Convolution kernels of a card (or the emulator): auto (winograd for f32; on Hopper sm90a for bf16 and tf32; else
-    /// portable), portable (for all cards; each sum as the formula says), winograd (f32 only: a quarter of the
+    /// Convolution kernels of a GPU (or the emulator): auto (winograd for f32; on Hopper sm90a for bf16 and tf32; else
+    /// portable), portable (for all GPUs; each sum as the formula says), winograd (f32 only: a quarter of the
     /// multiply-adds), sm90a (bf16 and tf32 on Hopper only: TMA and wgmma). Changes the last bits of results; not part
     /// of a job: give it again to `resume`
     #[arg(help_heading = "Device", long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = kernels())]
@@ -65,7 +65,7 @@ pub struct Cli {
     /// faster). Results are the same bit for bit
     #[arg(help_heading = "Device", long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = launches())]
     pub launches: Launches,
-    /// On a card, wait after each kernel, so that errors name the kernel that failed; slow
+    /// On a GPU, wait after each kernel, so that errors name the kernel that failed; slow
     #[arg(help_heading = "Device", long, global = true, env = "VGG_FT_SYNC", value_parser = FalseyValueParser::new())]
     pub sync: bool,
     /// Threads of the device and of decoding, 512 at most; all cores if not given
@@ -82,11 +82,11 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check a data set before training: pictures that are broken, duplicated or not seen as they should be
+    /// Check a data set before training: images that are broken, duplicated or not seen as they should be
     Check(CheckArgs),
     /// Print the table of layers: shapes, parameters, what learns
     Summary(SummaryArgs),
-    /// Run pictures through the frozen base and keep the activations on disk
+    /// Run images through the frozen base and keep the activations on disk
     Extract(ExtractArgs),
     /// Train a dense classifier on extracted features
     Fit(FitArgs),
@@ -96,11 +96,11 @@ pub enum Command {
     Notebook(NotebookArgs),
     /// Go on with a run that was stopped
     Resume(ResumeArgs),
-    /// Loss, accuracy and confusion matrix of a run on labelled pictures
+    /// Loss, accuracy and confusion matrix of a run on labelled images
     Evaluate(EvaluateArgs),
-    /// Classify pictures with a run
+    /// Classify images with a run
     Predict(PredictArgs),
-    /// Look at what training would do to pictures
+    /// Look at what training would do to images
     Augment(AugmentCommandArgs),
     /// Write a run's report.html anew: curves, scores, mistakes, configuration
     Report(ReportArgs),
@@ -108,13 +108,13 @@ pub enum Command {
     Compare(CompareArgs),
     /// Write a run's network as a file for Keras, ONNX Runtime or PyTorch
     Export(ExportArgs),
-    /// Draw a small picture set and run the main job on it
+    /// Draw a small image set and run the main job on it
     Demo(DemoArgs),
     /// Convert and inspect weights files
     Weights(WeightsArgs),
     /// List the devices of this machine, and why others cannot be used
     Devices,
-    /// What a step asks of a card, kernel by kernel, and how long it should take: on paper, without a card
+    /// What a step asks of a GPU, kernel by kernel, and how long it should take: on paper, without a GPU
     Bench(BenchArgs),
     /// Run one CUDA kernel without a GPU: checked, compared with the cpu, counted line by line
     Emulate(EmulateArgs),
@@ -126,19 +126,19 @@ pub struct NetworkArgs {
     /// Network
     #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant())]
     pub network: Variant,
-    /// Picture size in pixels: one number, or HEIGHTxWIDTH
+    /// Image size in pixels: one number, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
     pub size: [usize; 2],
 }
 
-/// How pictures become input.
+/// How images become input.
 #[derive(Args, Clone, Debug)]
-pub struct PictureArgs {
+pub struct ImageArgs {
     /// Pixel scaling: `caffe` (what Keras' ImageNet weights were trained with), `torch` (torchvision's), or
     /// `notebook` (RGB/255); what the weights were trained with if not given
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
-    /// How pictures are brought to size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
+    /// How images are brought to size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
     /// turned first as their EXIF orientation says
     #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize())]
     pub resize: Resize,
@@ -154,10 +154,10 @@ pub struct PictureArgs {
 /// How folders are read.
 #[derive(Args, Clone, Debug)]
 pub struct ReadingArgs {
-    /// End at the first picture that cannot be read, instead of listing and skipping it
+    /// End at the first image that cannot be read, instead of listing and skipping it
     #[arg(long)]
     pub strict: bool,
-    /// Folder for decoded pictures, kept between runs; $VGG_FT_CACHE or ~/.cache/vgg-ft if not given
+    /// Folder for decoded images, kept between runs; $VGG_FT_CACHE or ~/.cache/vgg-ft if not given
     // The variable is not clap's business: it would count as given, against --no-cache.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
@@ -193,10 +193,10 @@ pub struct SummaryArgs {
     /// Network
     #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant())]
     pub network: Variant,
-    /// Picture size in pixels: one number, or HEIGHTxWIDTH; 150 if not given, with --include-top 224
+    /// Image size in pixels: one number, or HEIGHTxWIDTH; 150 if not given, with --include-top 224
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
-    /// With the ImageNet classifier (fc1, fc2, predictions) on top, which takes pictures of 224x224
+    /// With the ImageNet classifier (fc1, fc2, predictions) on top, which takes images of 224x224
     #[arg(long, conflicts_with_all = ["units", "classes", "dropout"])]
     pub include_top: bool,
     /// With the book's classifier on top: a hidden layer of N units
@@ -232,17 +232,17 @@ pub struct ExtractArgs {
     pub network: NetworkArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub pictures: PictureArgs,
+    pub images: ImageArgs,
     /// The last layer to run
     #[arg(long, value_name = "LAYER", default_value = "block5_pool")]
     pub layer: String,
     /// Share of each class that becomes the validation split; 0 for none
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub validation_split: Option<f32>,
-    /// Decides which pictures belong to that split
+    /// Decides which images belong to that split
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
-    /// Pictures per pass
+    /// Images per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
 }
@@ -324,7 +324,7 @@ pub struct JobArgs {
     pub network: NetworkArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub pictures: PictureArgs,
+    pub images: ImageArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub head: HeadArgs,
@@ -367,7 +367,7 @@ impl JobArgs {
 /// `demo`
 #[derive(Args, Debug)]
 pub struct DemoArgs {
-    /// Folder for the pictures and the run
+    /// Folder for the images and the run
     #[arg(long, short, value_name = "DIR", default_value = "runs/demo")]
     pub output: PathBuf,
     #[command(flatten)]

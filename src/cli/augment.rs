@@ -9,7 +9,7 @@ use crate::task;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// How pictures are changed, as Keras' `ImageDataGenerator` does it. Without any of these they are not.
+/// How images are changed, as Keras' `ImageDataGenerator` does it. Without any of these they are not.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Augmentation")]
 pub struct AugmentArgs {
@@ -47,7 +47,7 @@ pub struct AugmentArgs {
     /// Mirror top and bottom with probability 0.5
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub vertical_flip: Option<bool>,
-    /// What fills the area outside a picture
+    /// What fills the area outside an image
     #[arg(long, value_name = "MODE", value_parser = fill_mode())]
     pub fill: Option<FillMode>,
     /// The level of `--fill constant`
@@ -61,7 +61,7 @@ impl AugmentArgs {
         *self != Self::default()
     }
 
-    /// The ranges; `None` when no picture would change.
+    /// The ranges; `None` when no image would change.
     ///
     /// # Errors
     /// [`Kind::Usage`] for a range that cannot be drawn from.
@@ -102,7 +102,7 @@ pub struct AugmentCommandArgs {
 /// The subcommands of `augment`.
 #[derive(Debug, Subcommand)]
 pub enum AugmentCommand {
-    /// Write a sheet of pictures: each in a row, as it is and as training would see it
+    /// Write a sheet of images: each in a row, as it is and as training would see it
     Preview(PreviewArgs),
 }
 
@@ -117,7 +117,7 @@ pub struct PreviewArgs {
     /// Write over a file that is there
     #[arg(long)]
     pub force: bool,
-    /// Pictures: rows of the sheet
+    /// Images: rows of the sheet
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
     pub count: usize,
     /// Draws of each: columns after the first
@@ -126,10 +126,10 @@ pub struct PreviewArgs {
     /// Decides what is drawn
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
-    /// Picture size in pixels: one number, or HEIGHTxWIDTH
+    /// Image size in pixels: one number, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
     pub size: [usize; 2],
-    /// How pictures are brought to size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
+    /// How images are brought to size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
     /// turned first as their EXIF orientation says
     #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize())]
     pub resize: Resize,
@@ -147,7 +147,7 @@ impl AugmentCommandArgs {
         let AugmentCommand::Preview(a) = self.command;
         let augment = a.augment.parameters()?;
         if a.augment.given() && augment.is_none() {
-            return Err(Error::new(Kind::Usage, "these augmentation options change no picture")
+            return Err(Error::new(Kind::Usage, "these augmentation options change no image")
                 .help("give a range such as --rotation 10, or none at all to see the book's"));
         }
         Ok(task::Preview {

@@ -1,7 +1,7 @@
 //! The arguments of `bench`.
 
 use super::args::NetworkArgs;
-use super::values::{card, classes, positive, width};
+use super::values::{classes, gpu, positive, width};
 use crate::device::{DeviceName, Kernels, Launches, Precision};
 use crate::model::Head;
 use crate::task;
@@ -34,9 +34,9 @@ pub struct BenchArgs {
     /// A forward pass instead of a step of training
     #[arg(long)]
     pub inference: bool,
-    /// Which card; by default this machine's if it is one of these, else h100
-    #[arg(long, value_name = "CARD", value_parser = card())]
-    pub card: Option<String>,
+    /// Which GPU; by default this machine's if it is one of these, else h100
+    #[arg(long, value_name = "GPU", value_parser = gpu())]
+    pub gpu: Option<String>,
 }
 
 impl BenchArgs {
@@ -57,7 +57,7 @@ impl BenchArgs {
             unfreeze_from: self.unfreeze_from,
             from_features: self.from_features,
             inference: self.inference,
-            card: self.card,
+            gpu: self.gpu,
             number,
             precision,
             kernels,

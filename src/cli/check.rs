@@ -21,7 +21,7 @@ pub struct CheckArgs {
     /// End with exit code 1 if there are problems
     #[arg(long)]
     pub strict: bool,
-    /// Picture size in pixels for which they are looked at: one number, or HEIGHTxWIDTH
+    /// Image size in pixels for which they are looked at: one number, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
     pub size: [usize; 2],
     /// How they will be brought to that size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
@@ -31,7 +31,7 @@ pub struct CheckArgs {
     /// Share of each class that will become the validation split; 0 for none
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub validation_split: Option<f32>,
-    /// Decides which pictures belong to that split
+    /// Decides which images belong to that split
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
 }

@@ -14,13 +14,13 @@ pub struct EvaluateArgs {
     /// Folder with train/, validation/, test/, or with one folder per class
     pub data: PathBuf,
     /// Which split of DATA; by default the first there is of test, validation, train; of a folder without splits all
-    /// pictures, or, if the run split it itself, those it held out
+    /// images, or, if the run split it itself, those it held out
     #[arg(long, value_enum, value_name = "SPLIT")]
     pub split: Option<Split>,
-    /// Pictures per pass
+    /// Images per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
-    /// Write one row per picture to this file: path, label, predicted class, probabilities
+    /// Write one row per image to this file: path, label, predicted class, probabilities
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Write over a file that is there

@@ -36,7 +36,7 @@ fn of_stages(a: &JobArgs, from: bool) -> Vec<String> {
 /// Of looks that draw nothing.
 fn of_look(a: &LookArgs) -> Vec<String> {
     let without = match a.tta {
-        Some(TtaArg::Times(1)) => "--tta 1 looks at each picture as it is",
+        Some(TtaArg::Times(1)) => "--tta 1 looks at each image as it is",
         Some(TtaArg::Flip) => "--tta flip draws nothing",
         _ => return Vec::new(),
     };
@@ -45,7 +45,7 @@ fn of_look(a: &LookArgs) -> Vec<String> {
     given.map(|(option, _)| format!("{option} nothing: {without}")).collect()
 }
 
-/// Whether `command` computes on no device that could be chosen. To open a card takes a second.
+/// Whether `command` computes on no device that could be chosen. To open a GPU takes a second.
 pub fn is_idle(command: &Command) -> bool {
     matches!(
         command,

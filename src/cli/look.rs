@@ -13,10 +13,10 @@ use std::path::PathBuf;
 pub struct ReportArgs {
     /// Folder that `fit` or `finetune` wrote
     pub run: PathBuf,
-    /// The pictures to judge it on; those it was trained with if not given
+    /// The images to judge it on; those it was trained with if not given
     pub data: Option<PathBuf>,
     /// Which split of DATA; by default the first there is of test, validation, train; of a folder without splits all
-    /// pictures, or, if the run split it itself, those it held out
+    /// images, or, if the run split it itself, those it held out
     #[arg(long, value_enum, value_name = "SPLIT")]
     pub split: Option<Split>,
     /// Write the page to this file, .html, instead of the run's report.html
@@ -25,7 +25,7 @@ pub struct ReportArgs {
     /// Overwrite an existing file, or the run's own report.html although DATA is not what it was trained with
     #[arg(long)]
     pub force: bool,
-    /// Pictures per pass
+    /// Images per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
     #[command(flatten)]

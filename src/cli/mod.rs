@@ -30,7 +30,7 @@ use crate::interrupt;
 use crate::model::Head;
 use crate::task::{self, Host, tell};
 use args::{
-    Cli, Command, FinetuneArgs, HEAD_RATE, HeadArgs, JobArgs, PictureArgs, RATE, ReadingArgs, UNFREEZE_FROM,
+    Cli, Command, FinetuneArgs, HEAD_RATE, HeadArgs, ImageArgs, JobArgs, RATE, ReadingArgs, UNFREEZE_FROM,
 };
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use evaluate::Split;
@@ -136,7 +136,7 @@ fn run(cli: Cli) -> Result<()> {
                 force: a.force,
                 variant: a.network.network,
                 size: a.network.size,
-                pictures: pictures(a.pictures)?,
+                images: images(a.images)?,
                 layer: a.layer,
                 validation_split: held_out(a.validation_split),
                 seed: a.seed,
@@ -156,7 +156,7 @@ fn run(cli: Cli) -> Result<()> {
         ),
         Command::Finetune(a) => {
             if a.config.is_none() && a.job.augment.given() && a.job.augment.parameters()?.is_none() {
-                host.say("note: these augmentation options change no picture");
+                host.say("note: these augmentation options change no image");
             }
             task::finetune(&host, &finetune_or_config(a)?)
         }
@@ -242,8 +242,8 @@ fn begins(command: &Command) -> bool {
     }
 }
 
-fn pictures(a: PictureArgs) -> Result<task::PictureOptions> {
-    Ok(task::PictureOptions {
+fn images(a: ImageArgs) -> Result<task::ImageOptions> {
+    Ok(task::ImageOptions {
         preprocess: a.preprocess.map_or_else(|| task::scaling(a.weights.as_deref()), Ok)?,
         resize: a.resize,
         weights: a.weights,
@@ -261,7 +261,7 @@ fn env(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// `$VGG_FT_CACHE`, `$XDG_CACHE_HOME/vgg-ft` or `~/.cache/vgg-ft`; without a home, decoded pictures stay in memory.
+/// `$VGG_FT_CACHE`, `$XDG_CACHE_HOME/vgg-ft` or `~/.cache/vgg-ft`; without a home, decoded images stay in memory.
 fn default_cache() -> Option<PathBuf> {
     let caches = || {
         env("XDG_CACHE_HOME")
@@ -296,7 +296,7 @@ fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
     };
     let begin = begin(a.job.force, a.job.resume);
     let others = a.data.is_some() || a.validation_split.is_some() || a.job.head.seed.is_some();
-    let mut job = task::job_of(&file, a.data, a.output, begin, reading(a.job.pictures.reading))?;
+    let mut job = task::job_of(&file, a.data, a.output, begin, reading(a.job.images.reading))?;
     if others {
         job.named_digests.clear();
     }
@@ -306,8 +306,8 @@ fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
     if let Some(seed) = a.job.head.seed {
         job.head.seed = seed;
     }
-    if let Some(weights) = a.job.pictures.weights {
-        job.pictures.weights = Some(weights);
+    if let Some(weights) = a.job.images.weights {
+        job.images.weights = Some(weights);
     }
     Ok(job)
 }
@@ -326,7 +326,7 @@ fn finetune(
 ) -> Result<task::Finetune> {
     let mut a = a;
     if let Some(run) = &from {
-        a.pictures.weights = Some(run.weights());
+        a.images.weights = Some(run.weights());
     }
     let augment = a.augment.parameters()?;
     let mut stages = Vec::new();
@@ -347,11 +347,11 @@ fn finetune(
         variant: a.network.network,
         size: a.network.size,
         head: head(&a.head, from.as_ref()),
-        pictures: pictures(a.pictures)?,
+        images: images(a.images)?,
         stages,
         keep_features: a.keep_features,
         cache_limit: (a.cache_limit * 1e9) as u64,
-        test_pictures: None,
+        test_images: None,
         named_weights: None,
         named_digests: Vec::new(),
         trained_classifier: false,

@@ -49,13 +49,13 @@ pub struct NotebookArgs {
     /// Units of the hidden dense layer [book: 256]
     #[arg(long, value_name = "N", value_parser = width)]
     pub units: Option<usize>,
-    /// Picture size in pixels: one number, or HEIGHTxWIDTH [book: 150]
+    /// Image size in pixels: one number, or HEIGHTxWIDTH [book: 150]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// Pixel scaling [book: notebook, RGB/255; caffe learns better]
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
-    /// How pictures are brought to size [default: nearest]: squeezed into it, or with `crop-…` cut to its shape first; with
+    /// How images are brought to size [default: nearest]: squeezed into it, or with `crop-…` cut to its shape first; with
     /// `upright-…` turned first as their EXIF orientation says
     #[arg(long, value_name = "METHOD", value_parser = resize())]
     pub resize: Option<Resize>,

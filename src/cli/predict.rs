@@ -1,4 +1,4 @@
-//! The options of `predict`, and of looking at pictures, which `evaluate` shares.
+//! The options of `predict`, and of looking at images, which `evaluate` shares.
 
 use super::augment::AugmentArgs;
 use super::values::{positive, preprocess, resize, size, threshold, whole};
@@ -16,7 +16,7 @@ pub struct PredictArgs {
     /// Folder that `fit` or `finetune` wrote, or a file of weights with a classifier, ImageNet's or an export's (.h5,
     /// .keras, .pth, .safetensors, .onnx)
     pub run: PathBuf,
-    /// Pictures, folders of pictures (runs below them are passed over), patterns in quotes ('new/**/*.jpg'), or - for
+    /// Images, folders of images (runs below them are passed over), patterns in quotes ('new/**/*.jpg'), or - for
     /// paths on stdin
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
@@ -38,19 +38,19 @@ pub struct PredictArgs {
     /// Write over a file that is there
     #[arg(long, requires = "output")]
     pub force: bool,
-    /// Pictures per pass; with 1 every path on stdin is answered at once
+    /// Images per pass; with 1 every path on stdin is answered at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
     pub batch: usize,
-    /// End at the first picture that cannot be read, instead of reporting and skipping it
+    /// End at the first image that cannot be read, instead of reporting and skipping it
     #[arg(long)]
     pub strict: bool,
-    /// For a weights file that does not record it: height and width of its pictures in pixels, or one number for both
+    /// For a weights file that does not record it: height and width of its images in pixels, or one number for both
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// For a weights file: pixel scaling; what the weights were trained with if not given
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
-    /// For a weights file: how pictures are brought to its size; as the file says if not given, else `nearest` for
+    /// For a weights file: how images are brought to its size; as the file says if not given, else `nearest` for
     /// Keras' weights, `bilinear` for torchvision's
     #[arg(long, value_name = "METHOD", value_parser = resize())]
     pub resize: Option<Resize>,
@@ -80,13 +80,13 @@ impl From<FormatArg> for Format {
     }
 }
 
-/// How pictures are looked at.
+/// How images are looked at.
 #[derive(Args, Clone, Debug)]
 pub struct LookArgs {
-    /// Call a picture the second of two classes where its probability is above T, instead of 0.5
+    /// Call an image the second of two classes where its probability is above T, instead of 0.5
     #[arg(long, value_name = "T", value_parser = threshold)]
     pub threshold: Option<f32>,
-    /// Look at each picture N times and take the mean of the probabilities: as it is, and N-1 times as the run's
+    /// Look at each image N times and take the mean of the probabilities: as it is, and N-1 times as the run's
     /// training (or the augmentation options here) would see it; `flip`: as it is, and mirrored
     #[arg(long, value_name = "N|flip", value_parser = tta)]
     pub tta: Option<TtaArg>,
@@ -123,7 +123,7 @@ impl LookArgs {
     pub fn look(self) -> Result<task::Look> {
         let augment = self.augment.parameters()?;
         if self.augment.given() {
-            let help = "give --tta N with them: the picture as it is and N-1 draws";
+            let help = "give --tta N with them: the image as it is and N-1 draws";
             match self.tta {
                 None => {
                     return Err(
@@ -138,7 +138,7 @@ impl LookArgs {
                     .help(help));
                 }
                 Some(TtaArg::Times(_)) if augment.is_none() => {
-                    return Err(Error::new(Kind::Usage, "these augmentation options change no picture")
+                    return Err(Error::new(Kind::Usage, "these augmentation options change no image")
                         .help("give a range such as --rotation 10, or leave them out for the run's own"));
                 }
                 Some(TtaArg::Times(_)) => {}

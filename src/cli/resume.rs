@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub struct ResumeArgs {
     /// Folder of the run
     pub run: PathBuf,
-    /// New place of its data (of a `fit` run: its features), if they were moved; the same pictures as before
+    /// New place of its data (of a `fit` run: its features), if they were moved; the same images as before
     pub data: Option<PathBuf>,
     /// From here on, multiply the learning rate of this and later stages by this, for example after the loss became
     /// NaN; recorded in the run's files

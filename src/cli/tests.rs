@@ -22,9 +22,9 @@ fn what_is_not_typed_is_as_documented() {
     assert_eq!((plain.variant, plain.size), (Variant::Vgg16, [150, 150]));
     let head = (plain.head.units, plain.head.dropout, plain.head.batch, plain.head.seed);
     assert_eq!(head, (256, 0.5, 20, 1));
-    assert_eq!((plain.pictures.preprocess, plain.pictures.resize), (Preprocess::Caffe, Resize::NEAREST));
-    assert_eq!((plain.pictures.weights, plain.keep_features), (None, false));
-    assert_eq!((plain.cache_limit, plain.test_pictures), (20_000_000_000, None));
+    assert_eq!((plain.images.preprocess, plain.images.resize), (Preprocess::Caffe, Resize::NEAREST));
+    assert_eq!((plain.images.weights, plain.keep_features), (None, false));
+    assert_eq!((plain.cache_limit, plain.test_images), (20_000_000_000, None));
     let [first, second] = ["head", "finetune"];
     let want =
         [StageConfig::new(first, None, 10, 2e-5), StageConfig::new(second, Some("block5_conv1"), 4, 1e-5)];
@@ -45,7 +45,7 @@ fn what_is_not_typed_is_as_documented() {
     assert_eq!(head, (4, 0.0, 8, 7));
     assert_eq!((other.begin, other.validation_split), (Begin::Over, Some(0.25)));
     assert_eq!((other.size, other.cache_limit, other.keep_features), ([64, 32], 1_500_000_000, true));
-    assert_eq!((other.pictures.preprocess, other.pictures.resize), (Preprocess::Torch, Resize::BILINEAR));
+    assert_eq!((other.images.preprocess, other.images.resize), (Preprocess::Torch, Resize::BILINEAR));
     // A stage of no epochs is left out; a split of nothing is none.
     assert_eq!(job("--epochs 0").stages, [StageConfig::new(first, None, 10, 2e-5)]);
     assert_eq!(job("--validation-split 0").validation_split, None);

@@ -1,14 +1,14 @@
 //! What a command is to read must be there, and be a folder or a file as it should: one error and one exit code for all of
 //! them, before a device is opened.
 //!
-//! In: what was typed. Out: nothing, or [`Kind::Usage`] that names the path. Pictures of `predict` are not asked for
+//! In: what was typed. Out: nothing, or [`Kind::Usage`] that names the path. Images of `predict` are not asked for
 //! here: one that is missing is one that cannot be read, and the others go on. Nor is what a file names, such as the data
 //! of a `run.toml`: that is a job that fails.
 
 use super::args::Command;
 use super::augment::AugmentCommand;
 use super::weights::WeightsCommand;
-use crate::data::folder::{is_picture_name, is_run, no_data};
+use crate::data::folder::{is_image_name, is_run, no_data};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use std::io::ErrorKind;
@@ -112,7 +112,7 @@ pub fn there(command: &Command) -> Result<()> {
     seen.into_iter().find_map(|(what, path)| what.unlike(path)).map_or(Ok(()), Err)
 }
 
-/// Whether a run that is typed with pictures stands before them.
+/// Whether a run that is typed with images stands before them.
 fn in_order(command: &Command) -> Result<()> {
     let (run, rest): (&Path, Vec<&PathBuf>) = match command {
         Command::Evaluate(a) => (&a.run, vec![&a.data]),
@@ -122,7 +122,7 @@ fn in_order(command: &Command) -> Result<()> {
         _ => return Ok(()),
     };
     let network =
-        |path: &Path| is_run(path) || (path.is_file() && !path.file_name().is_some_and(is_picture_name));
+        |path: &Path| is_run(path) || (path.is_file() && !path.file_name().is_some_and(is_image_name));
     match rest.into_iter().find(|path| is_run(path)) {
         Some(late) if run.exists() && !network(run) => {
             Err(Error::new(Kind::Usage, format!("{} is not a run, but {} is", run.display(), late.display()))
@@ -143,10 +143,10 @@ fn typed(command: &Command) -> Vec<(For, &Path)> {
     match command {
         Command::Check(a) => one(For::Data, &a.data),
         Command::Summary(a) => maybe(For::Run, &a.run),
-        Command::Extract(a) => [one(For::Data, &a.data), maybe(For::Weights, &a.pictures.weights)].concat(),
+        Command::Extract(a) => [one(For::Data, &a.data), maybe(For::Weights, &a.images.weights)].concat(),
         Command::Fit(a) => [one(For::Features, &a.features), maybe(For::Weights, &a.weights)].concat(),
         Command::Finetune(a) => {
-            let (config, weights) = (maybe(For::Config, &a.config), &a.job.pictures.weights);
+            let (config, weights) = (maybe(For::Config, &a.config), &a.job.images.weights);
             let from = maybe(For::Run, &a.from);
             [maybe(For::Data, &a.data), config, from, maybe(For::Weights, weights)].concat()
         }
@@ -163,7 +163,7 @@ fn typed(command: &Command) -> Vec<(For, &Path)> {
         Command::Report(a) => [one(For::Run, &a.run), maybe(For::Data, &a.data)].concat(),
         Command::Compare(a) => a.runs.iter().map(|run| (For::Run, run.as_path())).collect(),
         Command::Export(a) => one(For::Run, &a.run),
-        Command::Demo(a) => maybe(For::Weights, &a.job.pictures.weights),
+        Command::Demo(a) => maybe(For::Weights, &a.job.images.weights),
         Command::Weights(a) => match &a.command {
             WeightsCommand::Convert(a) => one(For::Weights, &a.from),
             WeightsCommand::Inspect { file } => maybe(For::Weights, file),

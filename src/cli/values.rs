@@ -67,7 +67,7 @@ pub fn monitor() -> impl TypedValueParser<Value = Monitor> {
 }
 
 /// `h100`.
-pub fn card() -> PossibleValuesParser {
+pub fn gpu() -> PossibleValuesParser {
     PossibleValuesParser::new(CARDS.iter().map(|card| card.name))
 }
 
@@ -100,7 +100,7 @@ pub fn size(text: &str) -> Result<[usize; 2], String> {
         (Ok(h), Ok(w)) if [h, w].iter().all(|side| limits::SIDES.contains(side)) => Ok([h, w]),
         (Ok(_), Ok(_)) => {
             let (least, most) = (limits::SIDES.start(), limits::SIDES.end());
-            Err(format!("VGG needs pictures from {least}x{least} to {most}x{most}"))
+            Err(format!("VGG needs images from {least}x{least} to {most}x{most}"))
         }
         _ => Err("write one number (150) or HEIGHTxWIDTH (120x160)".into()),
     }

@@ -97,7 +97,7 @@ pub struct ConvertArgs {
     /// For safetensors: float type of the new file; f32 if not given
     #[arg(long, value_name = "TYPE", value_parser = float_type())]
     pub dtype: Option<FloatType>,
-    /// For formats that hold layers or record a size: picture size, one number or HEIGHTxWIDTH, where the file does not
+    /// For formats that hold layers or record a size: image size, one number or HEIGHTxWIDTH, where the file does not
     /// record it; 224 for a base alone
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,

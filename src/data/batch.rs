@@ -41,45 +41,45 @@ pub trait Source: Send + Sync {
     fn batch(&self, indices: &[u32]) -> Result<Batch>;
 }
 
-/// Picture files, decoded every time they are asked for: for a few pictures, asked for once.
+/// Image files, decoded every time they are asked for: for a few images, asked for once.
 #[derive(Clone, Debug)]
 pub struct Files {
     /// Where they are.
     pub paths: Vec<PathBuf>,
     /// One per path, or none at all.
     pub labels: Vec<u32>,
-    /// Every picture is brought to this size.
+    /// Every image is brought to this size.
     pub size: Size,
     /// The way it is brought there.
     pub resize: Resize,
 }
 
-/// Whether all of `indices` are of one of `pictures`.
-pub(super) fn require_pictures(indices: &[u32], pictures: usize) -> Result<()> {
-    match indices.iter().find(|&&index| index as usize >= pictures) {
+/// Whether all of `indices` are of one of `images`.
+pub(super) fn require_images(indices: &[u32], images: usize) -> Result<()> {
+    match indices.iter().find(|&&index| index as usize >= images) {
         None => Ok(()),
-        Some(beyond) => Err(Error::new(Kind::Shape, format!("there is no picture {beyond}"))
-            .expected_got(format!("less than {pictures}"), beyond)),
+        Some(beyond) => Err(Error::new(Kind::Shape, format!("there is no image {beyond}"))
+            .expected_got(format!("less than {images}"), beyond)),
     }
 }
 
 impl Source for Files {
     fn batch(&self, indices: &[u32]) -> Result<Batch> {
-        let (pictures, labels) = (self.paths.len(), self.labels.len());
-        if labels != 0 && labels != pictures {
+        let (images, labels) = (self.paths.len(), self.labels.len());
+        if labels != 0 && labels != images {
             return Err(
-                Error::new(Kind::Shape, "labels are one per picture, or none").expected_got(pictures, labels)
+                Error::new(Kind::Shape, "labels are one per image, or none").expected_got(images, labels)
             );
         }
-        require_pictures(indices, pictures)?;
+        require_images(indices, images)?;
         let loaded: Vec<Result<super::Read>> = indices
             .par_iter()
             .map(|&i| super::load(&self.paths[i as usize], self.size, self.resize))
             .collect();
         let mut pixels = Vec::with_capacity(indices.len() * self.size.bytes());
-        // In order, so that of several bad pictures the first is named, not the quickest.
-        for picture in loaded {
-            pixels.extend(picture?.pixels);
+        // In order, so that of several bad images the first is named, not the quickest.
+        for image in loaded {
+            pixels.extend(image?.pixels);
         }
         let labels = if self.labels.is_empty() {
             Vec::new()
@@ -206,15 +206,15 @@ mod tests {
     }
 
     #[test]
-    fn an_index_beyond_the_last_picture_is_refused() {
+    fn an_index_beyond_the_last_image_is_refused() {
         let none =
             Files { paths: Vec::new(), labels: Vec::new(), size: Size::square(1), resize: Resize::NEAREST };
-        for (indices, pictures, beyond) in [(&[0, 3, 2][..], 3, 3), (&[0], 0, 0)] {
-            let error = require_pictures(indices, pictures).unwrap_err();
+        for (indices, images, beyond) in [(&[0, 3, 2][..], 3, 3), (&[0], 0, 0)] {
+            let error = require_images(indices, images).unwrap_err();
             assert_eq!(error.kind(), Kind::Shape);
-            assert!(error.to_string().contains(&format!("there is no picture {beyond}")), "{error}");
+            assert!(error.to_string().contains(&format!("there is no image {beyond}")), "{error}");
         }
-        require_pictures(&[2, 0], 3).unwrap();
+        require_images(&[2, 0], 3).unwrap();
         assert_eq!(none.batch(&[0]).unwrap_err().kind(), Kind::Shape);
     }
 

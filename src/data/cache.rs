@@ -1,11 +1,11 @@
-//! All pictures of a folder, decoded and resized once, kept in memory or in a mapped file.
+//! All images of a folder, decoded and resized once, kept in memory or in a mapped file.
 //!
-//! In: a [`Folder`] and the wanted size. Out: [`Pictures`], with the files that could not be read
-//! listed beside them. The cache file remembers length and time of every picture file: what changed
+//! In: a [`Folder`] and the wanted size. Out: [`Images`], with the files that could not be read
+//! listed beside them. The cache file remembers length and time of every image file: what changed
 //! is decoded again, the rest is not touched.
 
 use super::Read;
-use super::batch::{Batch, Source, require_pictures};
+use super::batch::{Batch, Source, require_images};
 use super::folder::{self, Folder};
 use super::resize::{Resize, Size};
 use super::store::{self, Key, Stamp, Store, Writer, checksum};
@@ -17,28 +17,28 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How pictures are wanted.
+/// How images are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Want<'a> {
-    /// Every picture is brought to this size.
+    /// Every image is brought to this size.
     pub size: Size,
     /// The way it is brought there.
     pub resize: Resize,
     /// The folder for the cache file, made if it is missing; None keeps the pixels in memory.
     pub cache: Option<&'a Path>,
-    /// Whether the first unreadable picture ends it all, instead of being listed and left out.
+    /// Whether the first unreadable image ends it all, instead of being listed and left out.
     pub strict: bool,
 }
 
-/// Decoded pictures with labels.
-pub struct Pictures {
+/// Decoded images with labels.
+pub struct Images {
     /// Size of each.
     pub size: Size,
     /// Label of each.
     pub labels: Vec<u32>,
     /// File of each, relative to the folder's root.
     pub files: Vec<PathBuf>,
-    /// 64 bits of the pixels of each: what tells pictures apart, as good as surely.
+    /// 64 bits of the pixels of each: what tells images apart, as good as surely.
     pub sums: Vec<u64>,
     /// How many of them have an EXIF orientation that was not followed.
     pub sideways: usize,
@@ -56,16 +56,16 @@ enum Pixels {
     Mapped { store: Store, slots: Vec<usize> },
 }
 
-impl Pictures {
+impl Images {
     /// Decodes what the cache does not hold.
     ///
-    /// `progress(done, total)` is called on this thread after every picture that had to be decoded,
-    /// not at all if none had. When `stop` turns true the work ends within one picture per thread; the
+    /// `progress(done, total)` is called on this thread after every image that had to be decoded,
+    /// not at all if none had. When `stop` turns true the work ends within one image per thread; the
     /// cache file keeps what was decoded by then.
     ///
     /// # Errors
     /// [`Kind::Interrupted`]; [`Kind::Io`] for the cache; [`Kind::Data`] if a class has no readable
-    /// picture, and with `strict` for the first unreadable one in the folder's order; [`Kind::Usage`]
+    /// image, and with `strict` for the first unreadable one in the folder's order; [`Kind::Usage`]
     /// for a size of 0.
     pub fn load(
         folder: &Folder,
@@ -74,19 +74,19 @@ impl Pictures {
         stop: &AtomicBool,
     ) -> Result<Self> {
         if want.size.bytes() == 0 {
-            return Err(Error::new(Kind::Usage, format!("a picture size of {}", want.size))
+            return Err(Error::new(Kind::Usage, format!("an image size of {}", want.size))
                 .help("give a height and a width of 1 or more"));
         }
         let job = Job { folder, want, progress, stop };
-        let pictures = match want.cache {
+        let images = match want.cache {
             None => job.in_memory()?,
             Some(dir) => job.cached(dir)?,
         };
-        pictures.require_every_class(folder)?;
-        Ok(pictures)
+        images.require_every_class(folder)?;
+        Ok(images)
     }
 
-    /// Number of pictures.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -96,11 +96,11 @@ impl Pictures {
         self.labels.is_empty()
     }
 
-    /// Pixels of picture `i`: (h, w, 3) u8, row-major RGB.
-    pub fn picture(&self, i: usize) -> &[u8] {
+    /// Pixels of image `i`: (h, w, 3) u8, row-major RGB.
+    pub fn image(&self, i: usize) -> &[u8] {
         match &self.pixels {
             Pixels::Memory(all) => &all[i * self.size.bytes()..][..self.size.bytes()],
-            Pixels::Mapped { store, slots } => store.picture(slots[i]),
+            Pixels::Mapped { store, slots } => store.image(slots[i]),
         }
     }
 
@@ -114,7 +114,7 @@ impl Pictures {
             return Ok(());
         };
         let class = &folder.classes[lost];
-        let mut error = Error::new(Kind::Data, format!("no picture of class \"{class}\" can be read"))
+        let mut error = Error::new(Kind::Data, format!("no image of class \"{class}\" can be read"))
             .fact("folder", folder.root.display())
             .fact("of this class", format!("{} here, none of them readable", wanted[lost]))
             .fact("readable", folder::census(&folder.classes, &counts));
@@ -124,19 +124,19 @@ impl Pictures {
             error = error.fact("first", first);
         }
         Err(error.help(
-            "replace or remove the damaged pictures, or check the permissions; if --validation-split made this part, \
-             another --seed may put readable pictures of the class into it",
+            "replace or remove the damaged images, or check the permissions; if --validation-split made this part, \
+             another --seed may put readable images of the class into it",
         ))
     }
 }
 
-impl Source for Pictures {
+impl Source for Images {
     // On the calling thread: a copy is quicker than waiting for a pool that is busy computing.
     fn batch(&self, indices: &[u32]) -> Result<Batch> {
-        require_pictures(indices, self.len())?;
+        require_images(indices, self.len())?;
         let mut pixels = Vec::with_capacity(indices.len() * self.size.bytes());
         for &i in indices {
-            pixels.extend_from_slice(self.picture(i as usize));
+            pixels.extend_from_slice(self.image(i as usize));
         }
         let labels = indices.iter().map(|&i| self.labels[i as usize]).collect();
         Ok(Batch { indices: indices.to_vec(), pixels, labels })
@@ -151,10 +151,10 @@ struct Job<'a> {
     stop: &'a AtomicBool,
 }
 
-/// A picture's position in the folder, and its pixels or why there are none.
+/// An image's position in the folder, and its pixels or why there are none.
 type Outcome = (usize, Result<Read>);
 
-/// What is known of the pictures that were read, in the folder's order.
+/// What is known of the images that were read, in the folder's order.
 #[derive(Default)]
 struct Known {
     /// Positions in the folder.
@@ -172,7 +172,7 @@ impl Known {
 }
 
 impl<'a> Job<'a> {
-    fn in_memory(self) -> Result<Pictures> {
+    fn in_memory(self) -> Result<Images> {
         let mut pixels = Vec::new();
         let mut known = Known::default();
         let mut skipped = Vec::new();
@@ -186,37 +186,32 @@ impl<'a> Job<'a> {
             }
         }
         let decoded = known.kept.len();
-        Ok(self.pictures(known, skipped, decoded, Vec::new(), Pixels::Memory(pixels)))
+        Ok(self.images(known, skipped, decoded, Vec::new(), Pixels::Memory(pixels)))
     }
 
-    fn cached(self, dir: &Path) -> Result<Pictures> {
+    fn cached(self, dir: &Path) -> Result<Images> {
         files::create_dir(dir).map_err(|error| error.help(ELSEWHERE))?;
         let key = Key::new(dir, self.folder, self.want.size, self.want.resize)?;
         let (mut notes, mut decoded) = (Vec::new(), 0);
         // Files that are changed while they are read are looked at again.
         for _ in 0..3 {
-            if let Some(pictures) = self.look_and_add(&key, &mut notes, &mut decoded)? {
-                return Ok(pictures);
+            if let Some(images) = self.look_and_add(&key, &mut notes, &mut decoded)? {
+                return Ok(images);
             }
         }
         Err(Error::new(Kind::Data, format!("{} changes while it is read", self.folder.root.display()))
             .help("run the command again when nobody writes into the data"))
     }
 
-    // None if a picture's file changed between two looks; `decoded` counts through all.
-    fn look_and_add(
-        self,
-        key: &Key,
-        notes: &mut Vec<String>,
-        decoded: &mut usize,
-    ) -> Result<Option<Pictures>> {
+    // None if an image's file changed between two looks; `decoded` counts through all.
+    fn look_and_add(self, key: &Key, notes: &mut Vec<String>, decoded: &mut usize) -> Result<Option<Images>> {
         let name = key.path.display();
         let old = Store::open(key).unwrap_or_else(|reason| {
-            notes.push(format!("the picture cache {name} is made again: {reason}"));
+            notes.push(format!("the image cache {name} is made again: {reason}"));
             None
         });
         if let Some(n) = old.as_ref().map(|store| store.damaged).filter(|&n| n > 0) {
-            notes.push(format!("{n} pictures of the cache {name} were damaged and are decoded again"));
+            notes.push(format!("{n} images of the cache {name} were damaged and are decoded again"));
         }
         let files = &self.folder.files;
         let stamps: Vec<Option<Stamp>> = (0..files.len()).map(|i| Stamp::of(&self.folder.path(i))).collect();
@@ -245,7 +240,7 @@ impl<'a> Job<'a> {
                             writer.add(&files[i].path, stamp, &read)?;
                         }
                         *decoded += 1;
-                        // A stop, or a picture that may not be unreadable: those before it are kept.
+                        // A stop, or an image that may not be unreadable: those before it are kept.
                         next = next_readable(&mut outcomes, &mut skipped).unwrap_or_else(|error| {
                             ended = Err(error);
                             None
@@ -288,20 +283,20 @@ impl<'a> Job<'a> {
             Some(store) => Pixels::Mapped { store, slots },
             None => Pixels::Memory(Vec::new()),
         };
-        Ok(Some(self.pictures(known, skipped, *decoded, std::mem::take(notes), pixels)))
+        Ok(Some(self.images(known, skipped, *decoded, std::mem::take(notes), pixels)))
     }
 
-    fn pictures(
+    fn images(
         self,
         known: Known,
         skipped: Vec<(usize, Error)>,
         decoded: usize,
         notes: Vec<String>,
         pixels: Pixels,
-    ) -> Pictures {
+    ) -> Images {
         let files = &self.folder.files;
         let Known { kept, sums, sideways } = known;
-        Pictures {
+        Images {
             size: self.want.size,
             labels: kept.iter().map(|&i| files[i].label).collect(),
             files: kept.iter().map(|&i| files[i].path.clone()).collect(),
@@ -320,11 +315,11 @@ impl<'a> Job<'a> {
 }
 
 /// What can be done where the cache cannot be written.
-const ELSEWHERE: &str = "choose another folder for decoded pictures with --cache, or use --no-cache";
+const ELSEWHERE: &str = "choose another folder for decoded images with --cache, or use --no-cache";
 
 /// How long nobody has written to what a killed process has left.
 const LEFT: Duration = Duration::from_secs(3600);
-/// How long nobody has used a cache file of other pictures, or of another size.
+/// How long nobody has used a cache file of other images, or of another size.
 const UNUSED: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// Removes what killed processes have left on their way to the cache file at `path`, and cache files that nobody has used
@@ -374,7 +369,7 @@ struct Decoding<'a> {
 }
 
 impl Decoding<'_> {
-    // A piece is long enough that waiting for its last picture costs little, and short enough that its pixels fit in
+    // A piece is long enough that waiting for its last image costs little, and short enough that its pixels fit in
     // memory: 67 kB each at 150x150, 50 MB at 4096x4096.
     fn refill(&mut self) {
         let Job { folder, want, stop, .. } = self.job;

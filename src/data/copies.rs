@@ -1,12 +1,12 @@
-//! Pictures that are there twice: pixel for pixel, or nearly.
+//! Images that are there twice: pixel for pixel, or nearly.
 //!
-//! In: a [`Glance`] of each picture. Out: for each that has an earlier twin, which that is. Two pictures are the same if
+//! In: a [`Glance`] of each image. Out: for each that has an earlier twin, which that is. Two images are the same if
 //! their sides and 64 bits of their pixels are; they are alike if their thumbnails, or one and the mirror image of the
 //! other, differ by no more than 3 grey levels on average, and by no more than a small part of their own contrast.
 //!
 //! Of 150 photographs of cats and dogs, saved at JPEG quality 50, at half their size, squeezed into 150x150 or
 //! mirrored, 150, 149, 150 and 150 are found; of 3000 photographs one pair, which is one photograph saved twice. What is
-//! cropped by 3 % (8 levels off in the median) or made lighter by 5 % (5 levels) counts as another picture. Pages of text
+//! cropped by 3 % (8 levels off in the median) or made lighter by 5 % (5 levels) counts as another image. Pages of text
 //! and drawings on white are alike more easily.
 
 use super::survey::{FINE, Glance, THUMB};
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Mean difference of two thumbnails, in grey levels of 255, up to which pictures are alike.
+/// Mean difference of two thumbnails, in grey levels of 255, up to which images are alike.
 const LEVELS: u32 = 3;
 /// How many times the difference a thumbnail must vary by itself, on average from its channels' means: of what is nearly
 /// of one colour everything is alike.
@@ -22,7 +22,7 @@ const CONTRAST: u32 = 8;
 /// The same of finer thumbnails: pages of text are alike until one looks closer.
 const FINE_CONTRAST: u32 = 12;
 
-/// How one picture is another's copy.
+/// How one image is another's copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Likeness {
     /// Pixel for pixel.
@@ -33,7 +33,7 @@ pub enum Likeness {
     Mirrored,
 }
 
-/// A picture that has been there before.
+/// An image that has been there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copy {
     /// Its place in the list.
@@ -44,7 +44,7 @@ pub struct Copy {
     pub likeness: Likeness,
 }
 
-/// The copies among `all`, in their order; a picture of one level is nobody's, and a blank one is only the same as another.
+/// The copies among `all`, in their order; an image of one level is nobody's, and a blank one is only the same as another.
 /// `progress(done)` is called by any thread. Of several that one is like, not the same as, it is called a copy
 /// of the first with which it is `at_odds` (another class, another split), else of the first. When `stop` turns true the
 /// answer is of no use.
@@ -69,7 +69,7 @@ pub fn copies(
         }
     }
     rest.sort_unstable_by_key(|key| (key.sum, key.at));
-    // Each with those of a larger sum, the later of the two first. Of all pairs a picture keeps one.
+    // Each with those of a larger sum, the later of the two first. Of all pairs an image keeps one.
     let keep = |mut foremost: HashMap<usize, Copy>, pair: Copy| {
         let order = |pair: &Copy| (!at_odds(pair.at, pair.of), pair.of);
         let there = foremost.entry(pair.at).or_insert(pair);
@@ -157,7 +157,7 @@ fn contrast<const C: usize>(levels: &[u8]) -> u32 {
     distances.map(|(mean, &level)| mean.abs_diff(level.into())).sum()
 }
 
-/// Whether two pictures of `C` channels and `width` columns differ by `most` in sum, the second as it is or `mirrored`.
+/// Whether two images of `C` channels and `width` columns differ by `most` in sum, the second as it is or `mirrored`.
 fn within<const C: usize>(most: u32, [a, b]: [&[u8]; 2], width: usize, mirrored: bool) -> bool {
     let mut apart = 0;
     // In rows: with most it is soon over.
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(found(&all), [(2, 0, Same), (3, 0, Alike), (4, 0, Mirrored), (5, 3, Same)]);
     }
 
-    /// A picture between two others is like both, which are not like each other.
+    /// An image between two others is like both, which are not like each other.
     #[test]
     fn a_pair_at_odds_comes_before_an_earlier_one() {
         let lift = |levels: u8| noise(1).iter().map(|level| level / 8 * 7 + levels).collect::<Vec<u8>>();

@@ -21,12 +21,12 @@ use std::path::Path;
 /// The classes: their folders, and the animal in a file's name.
 const CLASSES: [(&str, &str); 2] = [("cats", "cat"), ("dogs", "dog")];
 
-/// The smallest picture on which the animals can be told apart, pixels.
+/// The smallest image on which the animals can be told apart, pixels.
 const SMALLEST: usize = 32;
 /// The largest: a slip of the keyboard is not to fill the disk.
 const LARGEST: usize = 2048;
 
-/// How many pictures of each class.
+/// How many images of each class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// In `train`.
@@ -38,7 +38,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Pictures of both classes together.
+    /// Images of both classes together.
     pub fn total(&self) -> usize {
         CLASSES.len() * (self.train as usize + self.validation as usize + self.test as usize)
     }
@@ -51,16 +51,16 @@ impl Default for Counts {
     }
 }
 
-/// Draws the data set into `dir`: pictures of `size` (rows, columns) pixels, numbered through the three sets as in the
-/// notebook (`train/cats/cat.0.png` …). A picture depends on the seed, its class, set and place in
+/// Draws the data set into `dir`: images of `size` (rows, columns) pixels, numbered through the three sets as in the
+/// notebook (`train/cats/cat.0.png` …). An image depends on the seed, its class, set and place in
 /// the set only: asking for more leaves the first ones as they were.
 ///
 /// # Errors
 /// [`Kind::Usage`] when a side is not in 32..=2048 pixels or `dir` holds something already, [`Kind::Io`]
 /// with the path that cannot be written.
-pub fn draw(dir: &Path, pictures_per_class: &Counts, size: [usize; 2], seed: u64) -> Result<()> {
+pub fn draw(dir: &Path, images_per_class: &Counts, size: [usize; 2], seed: u64) -> Result<()> {
     if size.iter().any(|side| !(SMALLEST..=LARGEST).contains(side)) {
-        return Err(Error::new(Kind::Usage, "the demo's pictures cannot have this size")
+        return Err(Error::new(Kind::Usage, "the demo's images cannot have this size")
             .expected_got(
                 format!("{SMALLEST} to {LARGEST} pixels a side"),
                 format!("{}x{}", size[0], size[1]),
@@ -71,9 +71,9 @@ pub fn draw(dir: &Path, pictures_per_class: &Counts, size: [usize; 2], seed: u64
     let mut entries = fs::read_dir(dir).map_err(|e| Error::io("read", dir, &e))?;
     if entries.next().is_some() {
         return Err(Error::new(Kind::Usage, format!("{} is not empty", dir.display()))
-            .help("choose a new folder for the demo's pictures"));
+            .help("choose a new folder for the demo's images"));
     }
-    let Counts { train, validation, test } = *pictures_per_class;
+    let Counts { train, validation, test } = *images_per_class;
     let mut jobs = Vec::new();
     let mut first = 0;
     for (set, (name, count)) in
@@ -92,12 +92,12 @@ pub fn draw(dir: &Path, pictures_per_class: &Counts, size: [usize; 2], seed: u64
     jobs.into_par_iter().try_for_each(|(path, class, counter)| {
         interrupt::check()?;
         let mut random = Draws::new(seed, Stream::Demo, counter);
-        let pixels = scene::picture(class, size, &mut random).bytes();
+        let pixels = scene::image(class, size, &mut random).bytes();
         files::write_bytes(&path, &png(&pixels, size)?)
     })
 }
 
-/// Where a picture's random numbers begin: 2^24 blocks each, far more than one needs.
+/// Where an image's random numbers begin: 2^24 blocks each, far more than one needs.
 fn counter(set: usize, class: usize, i: u32) -> u64 {
     ((set * CLASSES.len() + class) as u64) << 56 | u64::from(i) << 24
 }
@@ -106,7 +106,7 @@ fn png(pixels: &[u8], [h, w]: [usize; 2]) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     PngEncoder::new_with_quality(&mut out, CompressionType::Fast, FilterType::Adaptive)
         .write_image(pixels, w as u32, h as u32, ExtendedColorType::Rgb8)
-        .map_err(|e| Error::new(Kind::Data, "a drawn picture cannot be encoded").fact("reason", e))?;
+        .map_err(|e| Error::new(Kind::Data, "a drawn image cannot be encoded").fact("reason", e))?;
     Ok(out)
 }
 

@@ -1,12 +1,12 @@
-//! What lies among pictures and is not read, counted by what the names end in.
+//! What lies among images and is not read, counted by what the names end in.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::iter::Sum;
 use std::path::Path;
 
-/// Endings of pictures that neither Keras nor we read: phones', the web's, cameras' raw files.
-const PICTURES: [&str; 21] = [
+/// Endings of images that neither Keras nor we read: phones', the web's, cameras' raw files.
+const IMAGES: [&str; 21] = [
     "heic", "heif", "avif", "jxl", "jp2", "j2k", "dib", "svg", "psd", "tga", "ico", "exr", "hdr", "dng",
     "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2",
 ];
@@ -36,9 +36,9 @@ impl Endings {
         self.listed(|_| true)
     }
 
-    /// "3 .heic": of these the pictures in formats that are not read.
-    pub fn pictures(&self) -> Option<String> {
-        self.listed(|ending| PICTURES.contains(&ending))
+    /// "3 .heic": of these the images in formats that are not read.
+    pub fn images(&self) -> Option<String> {
+        self.listed(|ending| IMAGES.contains(&ending))
     }
 
     fn listed(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
@@ -65,15 +65,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_are_counted_and_pictures_among_them_known() {
+    fn endings_are_counted_and_images_among_them_known() {
         let mut endings = Endings::default();
-        assert_eq!((endings.all(), endings.pictures()), (None, None));
+        assert_eq!((endings.all(), endings.images()), (None, None));
         for name in ["IMG_1.HEIC", "img_2.heic", "notes.txt", "LICENSE", ".DS_Store", ".hidden.heic"] {
             endings.count(OsStr::new(name));
         }
         let mut both = endings.clone();
         both.add(&endings);
         assert_eq!(endings.all().as_deref(), Some("1 without an ending, 2 .heic, 1 .txt"));
-        assert_eq!(both.pictures().as_deref(), Some("4 .heic"));
+        assert_eq!(both.images().as_deref(), Some("4 .heic"));
     }
 }

@@ -135,7 +135,7 @@ pub enum Begin {
 }
 
 impl Writer {
-    /// Rows between two points at which the file is made safe on the disk, and the least time: a card makes thousands a
+    /// Rows between two points at which the file is made safe on the disk, and the least time: a GPU makes thousands a
     /// second, and a disk that is waited for so often would be the slower of the two.
     const SAFE_EVERY: (usize, Duration) = (200, Duration::from_secs(1));
     /// The most time, where rows take longer.

@@ -1,4 +1,4 @@
-//! Which pictures a folder holds: one sub-folder per class, in the order of Keras'
+//! Which images a folder holds: one sub-folder per class, in the order of Keras'
 //! `flow_from_directory`, so that labels and positions agree with a run there.
 //!
 //! In: a path. Out: [`Folder`], or an error that says what was found instead.
@@ -10,12 +10,12 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
-/// Endings that make a file a picture, without regard to case. Keras reads the first seven; the others
+/// Endings that make a file an image, without regard to case. Keras reads the first seven; the others
 /// are ours. As in Keras the dot is not asked for: `photojpg` counts.
 pub const ENDINGS: [&str; 14] =
     ["png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff", "gif", "webp", "jpe", "jfif", "pgm", "pbm", "pnm"];
 
-/// One picture of a folder.
+/// One image of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// Relative to [`Folder::root`]; begins with the class.
@@ -24,30 +24,30 @@ pub struct Sample {
     pub label: u32,
 }
 
-/// The pictures of a folder with one sub-folder per class.
+/// The images of a folder with one sub-folder per class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
     /// Where it is.
     pub root: PathBuf,
     /// Names of the sub-folders, sorted; the label is the position.
     pub classes: Vec<String>,
-    /// The pictures, class by class.
+    /// The images, class by class.
     pub files: Vec<Sample>,
     /// What lies among them and is not read.
     pub unread: Endings,
 }
 
 impl Folder {
-    /// Lists the pictures below `root`, without opening them.
+    /// Lists the images below `root`, without opening them.
     ///
     /// As Keras: classes are the folders directly in `root` (hidden ones and links to folders too),
     /// sorted by name; a class is searched with all folders below it (links to folders are not
     /// followed there), folder by folder in the order of their paths as text, files sorted by name:
-    /// `cat.1`, `cat.10`, `cat.2`. Unlike Keras, a class without pictures is an error, and so is a run of ours
+    /// `cat.1`, `cat.10`, `cat.2`. Unlike Keras, a class without images is an error, and so is a run of ours
     /// among them, whose curves would be learned from.
     ///
     /// # Errors
-    /// [`Kind::Data`]: no such folder, not a folder, no classes, a class without pictures, a run.
+    /// [`Kind::Data`]: no such folder, not a folder, no classes, a class without images, a run.
     pub fn scan(root: &Path) -> Result<Self> {
         let entries = list(root)?;
         if let Some(error) = no_data(root) {
@@ -68,41 +68,41 @@ impl Folder {
         let mut files = Vec::new();
         let mut unread = Vec::with_capacity(classes.len());
         for (label, class) in (0..).zip(folders) {
-            let Below { pictures, runs, unread: here } = walk(root, class)?;
+            let Below { images, runs, unread: here } = walk(root, class)?;
             if let Some(run) = runs.first() {
                 let message = format!("{} holds a run, {}", root.display(), run.display());
                 return Err(Error::new(Kind::Data, message)
-                    .fact("why", "its curves would be taken for pictures")
+                    .fact("why", "its curves would be taken for images")
                     .help("move the run out of the data"));
             }
-            files.extend(pictures.into_iter().map(|path| Sample { path, label }));
+            files.extend(images.into_iter().map(|path| Sample { path, label }));
             unread.push(here);
         }
         let folder = Self { root: root.to_path_buf(), classes, files, unread: unread.iter().sum() };
         let counts = folder.counts();
         let empty: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] == 0).collect();
         match empty.first() {
-            Some(&first) => Err(folder.no_pictures(&empty, &unread[first])),
+            Some(&first) => Err(folder.no_images(&empty, &unread[first])),
             None => Ok(folder),
         }
     }
 
-    /// Number of pictures.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// Whether there are no pictures at all.
+    /// Whether there are no images at all.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// Path of picture `i` with the root before it.
+    /// Path of image `i` with the root before it.
     pub fn path(&self, i: usize) -> PathBuf {
         self.root.join(&self.files[i].path)
     }
 
-    /// Pictures of each class, in the order of the classes.
+    /// Images of each class, in the order of the classes.
     pub fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         for file in &self.files {
@@ -116,20 +116,20 @@ impl Folder {
         census(&self.classes, &self.counts())
     }
 
-    /// Classes without pictures, and what else is in the first of them.
-    fn no_pictures(&self, empty: &[usize], unread: &Endings) -> Error {
+    /// Classes without images, and what else is in the first of them.
+    fn no_images(&self, empty: &[usize], unread: &Endings) -> Error {
         let class = &self.classes[empty[0]];
         let read = ENDINGS.join(", ");
         let help = if class.starts_with('.') {
             format!("every folder is a class, hidden ones too: remove {class}")
-        } else if unread.pictures().is_some() {
+        } else if unread.images().is_some() {
             format!("convert them, to .jpg or .png for example; formats that are read: {read}")
         } else {
-            format!("put pictures into {class}, or remove the folder; formats that are read: {read}")
+            format!("put images into {class}, or remove the folder; formats that are read: {read}")
         };
         let root = self.root.display();
-        let message = format!("class \"{class}\" of {root} has no pictures in a format that is read");
-        let mut error = Error::new(Kind::Data, message).fact("pictures", self.census());
+        let message = format!("class \"{class}\" of {root} has no images in a format that is read");
+        let mut error = Error::new(Kind::Data, message).fact("images", self.census());
         if empty.len() > 1 {
             let others: Vec<&String> = empty[1..].iter().map(|&class| &self.classes[class]).collect();
             error = error.fact("nor have", listed(&others));
@@ -137,17 +137,17 @@ impl Folder {
         unread.all().into_iter().fold(error, |error, others| error.fact("others", others)).help(help)
     }
 
-    /// Pictures in hidden folders below the classes, which Keras reads, too: copies of others, more often than not.
+    /// Images in hidden folders below the classes, which Keras reads, too: copies of others, more often than not.
     pub fn hidden(&self) -> usize {
         let hidden = |part: &OsStr| part.as_encoded_bytes().starts_with(b".");
         let below = |path: &Path| path.parent().into_iter().flat_map(Path::iter).skip(1).any(hidden);
         self.files.iter().filter(|file| below(&file.path)).count()
     }
 
-    /// Pictures beside the class folders, which are of no class; none where the folder cannot be listed any more.
+    /// Images beside the class folders, which are of no class; none where the folder cannot be listed any more.
     pub fn stray(&self) -> usize {
         let entries = list(&self.root).unwrap_or_default();
-        entries.iter().filter(|entry| !entry.is_dir && is_picture_name(&entry.name)).count()
+        entries.iter().filter(|entry| !entry.is_dir && is_image_name(&entry.name)).count()
     }
 }
 
@@ -178,7 +178,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Entry>> {
             Ok(there) => there.is_dir(),
             Err(_) if is_link => false,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
-            // A folder that can be listed and not entered: its pictures would be missing without a word.
+            // A folder that can be listed and not entered: its images would be missing without a word.
             Err(e) => return Err(fail(&e)),
         };
         entries.push(Entry { name: entry.file_name(), is_dir, is_link });
@@ -188,8 +188,8 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Whether Keras, or we, would take a file of this name for a picture.
-pub fn is_picture_name(name: &OsStr) -> bool {
+/// Whether Keras, or we, would take a file of this name for an image.
+pub fn is_image_name(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     ENDINGS.iter().any(|ending| {
         name.len() >= ending.len()
@@ -199,9 +199,9 @@ pub fn is_picture_name(name: &OsStr) -> bool {
 
 /// What lies below a folder.
 pub struct Below {
-    /// The pictures.
-    pub pictures: Vec<PathBuf>,
-    /// Folders that are runs, into which nobody looked: their curves are no pictures.
+    /// The images.
+    pub images: Vec<PathBuf>,
+    /// Folders that are runs, into which nobody looked: their curves are no images.
     pub runs: Vec<PathBuf>,
     /// What else is there.
     pub unread: Endings,
@@ -215,26 +215,26 @@ pub fn is_run(dir: &Path) -> bool {
     RUN.iter().any(|name| dir.join(name).is_file())
 }
 
-/// Why no pictures to learn from are in `path`, whatever it holds: it is there and no folder, or a run's.
+/// Why no images to learn from are in `path`, whatever it holds: it is there and no folder, or a run's.
 pub fn no_data(path: &Path) -> Option<Error> {
     let (is, help) = if path.exists() && !path.is_dir() {
         ("a file, not a folder", "give the folder that holds one sub-folder per class")
     } else if is_run(path) {
-        ("a run, not a folder of pictures", "give the folder of the pictures")
+        ("a run, not a folder of images", "give the folder of the images")
     } else {
         return None;
     };
     Some(Error::new(Kind::Data, format!("{} is {is}", path.display())).help(help))
 }
 
-/// All pictures below `root`, whatever their folders are called: folder by folder in the order of their paths as
+/// All images below `root`, whatever their folders are called: folder by folder in the order of their paths as
 /// text, files sorted by name, as within a class of [`Folder::scan`]. Paths begin with `root`.
 ///
 /// # Errors
 /// [`Kind::Data`] when a folder cannot be listed.
-pub fn pictures_below(root: &Path) -> Result<Below> {
+pub fn images_below(root: &Path) -> Result<Below> {
     let mut below = walk(root, OsStr::new(""))?;
-    for path in below.pictures.iter_mut().chain(&mut below.runs) {
+    for path in below.images.iter_mut().chain(&mut below.runs) {
         // Joined, an empty path would add a slash.
         *path = if path.as_os_str().is_empty() { root.to_owned() } else { root.join(&*path) };
     }
@@ -257,7 +257,7 @@ fn walk(root: &Path, start: &OsStr) -> Result<Below> {
         for entry in entries {
             if entry.is_dir && !entry.is_link {
                 open.push(dir.join(&entry.name));
-            } else if !entry.is_dir && is_picture_name(&entry.name) {
+            } else if !entry.is_dir && is_image_name(&entry.name) {
                 names.push(entry.name);
             } else if !entry.is_dir {
                 unread.count(&entry.name);
@@ -268,9 +268,8 @@ fn walk(root: &Path, start: &OsStr) -> Result<Below> {
     runs.sort_unstable();
     // As text, not part by part: "a-b" stands before "a/c", because '-' stands before '/'.
     found.sort_unstable_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
-    let pictures =
-        found.into_iter().flat_map(|(dir, names)| names.into_iter().map(move |name| dir.join(name)));
-    Ok(Below { pictures: pictures.collect(), runs, unread })
+    let images = found.into_iter().flat_map(|(dir, names)| names.into_iter().map(move |name| dir.join(name)));
+    Ok(Below { images: images.collect(), runs, unread })
 }
 
 fn unlisted(dir: &Path, error: &std::io::Error) -> Error {
@@ -291,14 +290,14 @@ fn unlisted(dir: &Path, error: &std::io::Error) -> Error {
 }
 
 fn no_classes(root: &Path, entries: &[Entry]) -> Error {
-    let pictures = entries.iter().filter(|e| is_picture_name(&e.name)).count();
-    let found = match (pictures, entries.len()) {
+    let images = entries.iter().filter(|e| is_image_name(&e.name)).count();
+    let found = match (images, entries.len()) {
         (_, 0) => "nothing, the folder is empty".to_string(),
-        (0, n) => format!("{n} files that are not pictures"),
-        (1, _) => "1 picture directly in it".to_string(),
-        (n, _) => format!("{n} pictures directly in it"),
+        (0, n) => format!("{n} files that are not images"),
+        (1, _) => "1 image directly in it".to_string(),
+        (n, _) => format!("{n} images directly in it"),
     };
     Error::new(Kind::Data, format!("{} holds no class folders", root.display()))
-        .expected_got("one folder per class, with pictures in each", found)
-        .help("put the pictures of each class into a folder of its own, named like the class")
+        .expected_got("one folder per class, with images in each", found)
+        .help("put the images of each class into a folder of its own, named like the class")
 }

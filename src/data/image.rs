@@ -1,4 +1,4 @@
-//! One picture file to RGB pixels, as PIL's `Image.open(path).convert("RGB")` makes them.
+//! One image file to RGB pixels, as PIL's `Image.open(path).convert("RGB")` makes them.
 //!
 //! In: a path or bytes in PNG, JPEG, BMP, GIF, WebP, PNM or TIFF, recognised by content, not by name. Out: [`Rgb8`], or
 //! an error that names the file. Gamma and colour profiles are not applied, nor is EXIF orientation unless asked for,
@@ -21,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A picture in memory.
+/// An image in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rgb8 {
     /// Rows and columns, none of them 0.
@@ -39,8 +39,8 @@ impl Rgb8 {
 
 /// What a file gives.
 pub(super) struct Decoded {
-    /// The picture.
-    pub picture: Rgb8,
+    /// The image.
+    pub image: Rgb8,
     /// Whether its EXIF orientation says that it is to be turned or mirrored, and it was not.
     pub sideways: bool,
     /// What the file is: "JPEG".
@@ -55,7 +55,7 @@ pub const MAX_PIXELS: u64 = 178_956_970;
 // MAX_PIXELS in RGBA with 16 bits each is 1.4 GB; the rest is for what a decoder needs beside it.
 const MAX_BYTES: u64 = 2 << 30;
 
-/// A picture that takes more bytes than this, in its file or decoded, is decoded when no other such is: as many as there
+/// An image that takes more bytes than this, in its file or decoded, is decoded when no other such is: as many as there
 /// are threads would be more than a machine has.
 const LARGE: u64 = 128 << 20;
 static LARGE_ONE: Mutex<()> = Mutex::new(());
@@ -81,16 +81,16 @@ fn name(format: ImageFormat) -> &'static str {
 /// Reads and decodes a file.
 ///
 /// # Errors
-/// [`Kind::Data`] naming the file: missing, empty, not a picture, cut off, damaged, too large. A file
-/// that PIL calls truncated is refused here too, but for a WebP that lacks what comes after its first picture. PNGs are
+/// [`Kind::Data`] naming the file: missing, empty, not an image, cut off, damaged, too large. A file
+/// that PIL calls truncated is refused here too, but for a WebP that lacks what comes after its first image. PNGs are
 /// judged by their pixels: a wrong checksum or a missing end is refused, although PIL lets some of that pass; damage in a
 /// text chunk is not.
 pub fn decode(path: &Path) -> Result<Rgb8> {
-    decode_then(path, false, |decoded| Ok(decoded.picture))
+    decode_then(path, false, |decoded| Ok(decoded.image))
 }
 
 /// Decodes a file, turned as its EXIF orientation says if it is to be `upright`, and makes something smaller of it, one
-/// large picture at a time.
+/// large image at a time.
 ///
 /// # Errors
 /// As [`decode`], and those of `then`.
@@ -103,13 +103,13 @@ pub(super) fn decode_then<T>(
     let kind = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
     if !kind.is_file() {
         return Err(Error::new(Kind::Data, format!("{} is not a file", path.display()))
-            .help("give the file of a picture; pipes and devices are not read"));
+            .help("give the file of an image; pipes and devices are not read"));
     }
     let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
     let mut bytes = Vec::with_capacity(BEGIN);
     file.by_ref().take(BEGIN as u64).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
     if ::image::guess_format(&bytes).is_err() {
-        return Err(not_a_picture(&bytes, path));
+        return Err(not_an_image(&bytes, path));
     }
     if kind.len() > MAX_BYTES {
         return Err(too_large(path).fact("size", format!("{} bytes", kind.len())));
@@ -132,17 +132,17 @@ fn take_turn() -> Turn {
 /// # Errors
 /// As [`decode`].
 pub fn decode_bytes(bytes: &[u8], path: &Path) -> Result<Rgb8> {
-    Ok(guarded(bytes, path, false, &mut None)?.picture)
+    Ok(guarded(bytes, path, false, &mut None)?.image)
 }
 
 fn guarded(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn>) -> Result<Decoded> {
-    // Decoders of files from anywhere have bugs; one bad picture must not end a night's run.
+    // Decoders of files from anywhere have bugs; one bad image must not end a night's run.
     let outcome = catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, path, upright, turn)));
     outcome.unwrap_or_else(|_| Err(damaged(path, "the decoder gave up on it")))
 }
 
 fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn>) -> Result<Decoded> {
-    let Ok(format) = ::image::guess_format(bytes) else { return Err(not_a_picture(bytes, path)) };
+    let Ok(format) = ::image::guess_format(bytes) else { return Err(not_an_image(bytes, path)) };
     let mut read = Cow::Borrowed(bytes);
     if format == ImageFormat::Jpeg {
         if !peek::jpeg_ends(bytes) {
@@ -168,14 +168,14 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
     let most = decoder.total_bytes() + 3 * u64::from(w) * u64::from(h);
     if most > LARGE {
         turn.get_or_insert_with(take_turn);
-        // Without this room the program would be stopped, not the picture refused.
+        // Without this room the program would be stopped, not the image refused.
         if Vec::<u8>::new().try_reserve_exact(most as usize).is_err() {
             return Err(too_large(path).fact("no room for", format!("{most} bytes of pixels")));
         }
     }
     let orientation = match format {
         ImageFormat::Tiff => decoder.orientation().map_err(|e| refused(path, bytes, e))?,
-        // Damage in what only describes a picture is no damage of the picture.
+        // Damage in what only describes an image is no damage of the image.
         _ => exif_orientation(decoder.exif_metadata().ok().flatten()).unwrap_or(Orientation::NoTransforms),
     };
     let turns = upright || format == ImageFormat::Tiff;
@@ -192,7 +192,7 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
         return Err(damaged(path, "it has no pixels"));
     }
     let sideways = !turns && orientation != Orientation::NoTransforms;
-    Ok(Decoded { picture: Rgb8 { size, pixels }, sideways, format: name(format), lost })
+    Ok(Decoded { image: Rgb8 { size, pixels }, sideways, format: name(format), lost })
 }
 
 /// Bytes that a decoder may take. What a PNG says of itself besides its pixels may unpack to gigabytes (a colour
@@ -236,7 +236,7 @@ fn to_rgb(image: DynamicImage, format: ImageFormat, bytes: &[u8], premultiplied:
         DynamicImage::ImageLuma8(b) => b.pixels().flat_map(|p| grey(p[0])).collect(),
         DynamicImage::ImageLumaA8(b) => b.pixels().flat_map(|p| grey(p[0])).collect(),
         DynamicImage::ImageLuma16(b) => b.pixels().flat_map(|p| clip(p[0])).collect(),
-        // The PNG decoder turns a grey picture with a clear level into grey and alpha; PIL does not.
+        // The PNG decoder turns a grey image with a clear level into grey and alpha; PIL does not.
         DynamicImage::ImageLumaA16(b) if format == ImageFormat::Png && png_color_type(bytes) == Some(0) => {
             b.pixels().flat_map(|p| clip(p[0])).collect()
         }
@@ -280,20 +280,20 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidFilename => out.help("check the path"),
         std::io::ErrorKind::PermissionDenied => out.help("check the permissions"),
-        _ => out.help("check the disk, or copy the picture again"),
+        _ => out.help("check the disk, or copy the image again"),
     }
 }
 
-fn not_a_picture(bytes: &[u8], path: &Path) -> Error {
+fn not_an_image(bytes: &[u8], path: &Path) -> Error {
     if bytes.is_empty() {
         let error = Error::new(Kind::Data, format!("{} is empty", path.display()));
-        return error.help("copy the picture again");
+        return error.help("copy the image again");
     }
     let start = &bytes[..bytes.len().min(16)];
-    let out = Error::new(Kind::Data, format!("{} is not a picture that can be read", path.display()))
+    let out = Error::new(Kind::Data, format!("{} is not an image that can be read", path.display()))
         .fact("begins with", format!("\"{}\"", start.escape_ascii()));
     if bytes.starts_with(b"version https://git-lfs") {
-        return out.help("this is a pointer of Git LFS; fetch the picture with `git lfs pull`");
+        return out.help("this is a pointer of Git LFS; fetch the image with `git lfs pull`");
     }
     if matches!(bytes.get(4..12), Some(b"ftypheic" | b"ftypheix" | b"ftypmif1" | b"ftypavif")) {
         return out.help("this is HEIC or AVIF; save it as JPEG or PNG");
@@ -301,33 +301,33 @@ fn not_a_picture(bytes: &[u8], path: &Path) -> Error {
     if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") {
         return out.help("this is a BigTIFF; save it as TIFF, JPEG or PNG");
     }
-    out.help(format!("pictures are {FORMATS}, told by their first bytes"))
+    out.help(format!("images are {FORMATS}, told by their first bytes"))
 }
 
 fn truncated(path: &Path, missing: &str) -> Error {
     Error::new(Kind::Data, format!("{} is cut off", path.display()))
         .fact("missing", missing)
-        .help("copy or download the picture again")
+        .help("copy or download the image again")
 }
 
 fn damaged(path: &Path, reason: &str) -> Error {
     Error::new(Kind::Data, format!("{} is damaged", path.display()))
         .fact("reason", reason)
-        .help("copy or download the picture again")
+        .help("copy or download the image again")
 }
 
 fn unsupported(path: &Path, what: &str) -> Error {
-    Error::new(Kind::Data, format!("{} is a kind of picture that is not supported", path.display()))
+    Error::new(Kind::Data, format!("{} is a kind of image that is not supported", path.display()))
         .fact("found", what)
         .help("save it as an ordinary JPEG or PNG")
 }
 
 fn too_large(path: &Path) -> Error {
     Error::new(Kind::Data, format!("{} is too large to be decoded safely", path.display()))
-        .help("save the picture in a smaller size")
+        .help("save the image in a smaller size")
 }
 
-/// Whether a picture of a file may be made in this size: a narrow one that is very high becomes large on its way.
+/// Whether an image of a file may be made in this size: a narrow one that is very high becomes large on its way.
 ///
 /// # Errors
 /// [`Kind::Data`].

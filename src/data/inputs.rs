@@ -1,6 +1,6 @@
-//! Pictures that a person names: files, folders, patterns, a list on stdin.
+//! Images that a person names: files, folders, patterns, a list on stdin.
 //!
-//! In: arguments as typed. Out: paths in a fixed order ([`Inputs`]), and from those batches of decoded pictures,
+//! In: arguments as typed. Out: paths in a fixed order ([`Inputs`]), and from those batches of decoded images,
 //! made one ahead, with what could not be read beside them ([`LoadedAhead`]). Of a list on stdin no more is held
 //! than the batches at hand.
 
@@ -10,7 +10,7 @@ pub use ahead::{Loaded, LoadedAhead, Loading, Unreadable};
 
 use super::batch::prefetch;
 use super::endings::Endings;
-use super::folder::{is_picture_name, is_run, pictures_below};
+use super::folder::{images_below, is_image_name, is_run};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use ahead::Batches;
@@ -44,14 +44,14 @@ enum Part {
 }
 
 impl Inputs {
-    /// Finds the pictures that `arguments` name. An argument is `-` (paths from stdin, one per line, or
-    /// NUL-separated with `null`), a folder (all pictures below it, in the order of [`pictures_below`]), a file, or
+    /// Finds the images that `arguments` name. An argument is `-` (paths from stdin, one per line, or
+    /// NUL-separated with `null`), a folder (all images below it, in the order of [`images_below`]), a file, or
     /// a pattern with `*`, `?`, `[…]` or `**` that no shell expanded. What exists under its name is never taken
     /// for a pattern; a file that does not exist is found out when it is read. Folders of runs are passed over where
     /// they are found, not where they are named in a file's path.
     ///
     /// # Errors
-    /// [`Kind::Data`] for a folder without pictures, one that cannot be listed, or a pattern that nothing matches;
+    /// [`Kind::Data`] for a folder without images, one that cannot be listed, or a pattern that nothing matches;
     /// [`Kind::Usage`] for a pattern that is none, and for `-` twice.
     pub fn find(arguments: &[PathBuf], null: bool) -> Result<Self> {
         let mut found = Self { parts: Vec::new(), runs: Vec::new(), unread: Endings::default() };
@@ -88,7 +88,7 @@ impl Inputs {
         paths.flatten().map(PathBuf::as_path)
     }
 
-    /// How many pictures, unless stdin is to say.
+    /// How many images, unless stdin is to say.
     pub fn count(&self) -> Option<usize> {
         self.parts.iter().try_fold(0, |sum, part| match part {
             Part::Paths(paths) => Some(sum + paths.len()),
@@ -102,9 +102,7 @@ impl Inputs {
     /// [`Kind::Usage`] for batches of 0; [`Kind::Io`] if the system gives no thread.
     pub fn load(self, how: Loading) -> Result<LoadedAhead> {
         if how.batch == 0 {
-            return Err(
-                Error::new(Kind::Usage, "a batch of 0 pictures").help("give a batch size of 1 or more")
-            );
+            return Err(Error::new(Kind::Usage, "a batch of 0 images").help("give a batch size of 1 or more"));
         }
         let stop = Arc::new(AtomicBool::new(false));
         let mut sources: Vec<Box<dyn Iterator<Item = Result<PathBuf>> + Send>> = Vec::new();
@@ -119,18 +117,18 @@ impl Inputs {
     }
 }
 
-/// All pictures of a folder.
+/// All images of a folder.
 fn folder(path: &Path, found: &mut Inputs) -> Result<Vec<PathBuf>> {
-    let below = pictures_below(path)?;
-    if below.pictures.is_empty() {
-        let message = format!("the folder {} holds no pictures in a format that is read", path.display());
+    let below = images_below(path)?;
+    if below.images.is_empty() {
+        let message = format!("the folder {} holds no images in a format that is read", path.display());
         let help = format!("formats that are read: {}", super::folder::ENDINGS.join(", "));
         let error = nothing(message, &below.runs, help);
         return Err(below.unread.all().into_iter().fold(error, |error, there| error.fact("there", there)));
     }
     found.runs.extend(below.runs);
     found.unread.add(&below.unread);
-    Ok(below.pictures)
+    Ok(below.images)
 }
 
 /// An error with the runs that were passed over, if any, or else `help`.
@@ -141,7 +139,7 @@ fn nothing(message: String, runs: &[PathBuf], help: String) -> Error {
         [run] => format!("{}, which is a run", run.display()),
         [run, ..] => format!("{} and {} more, which are runs", run.display(), runs.len() - 1),
     };
-    error.fact("passed over", passed).help("name the pictures themselves if a run's are meant")
+    error.fact("passed over", passed).help("name the images themselves if a run's are meant")
 }
 
 /// What a pattern matches: files and, as if they had been named, folders.
@@ -156,7 +154,7 @@ fn pattern(text: &str, inputs: &mut Inputs) -> Result<Vec<PathBuf>> {
             .fact("reason", e)
             .help("check the path; in a pattern, a literal [ is written [[]")
     })?;
-    // `*` takes what lies beside the pictures, too; `*.data` means what it says.
+    // `*` takes what lies beside the images, too; `*.data` means what it says.
     let open_end = text.ends_with('*');
     let named = depth(literal(text));
     let mut passed = Vec::new();
@@ -176,11 +174,11 @@ fn pattern(text: &str, inputs: &mut Inputs) -> Result<Vec<PathBuf>> {
         {
             passed.push(run.to_owned());
         } else if path.is_dir() {
-            let below = pictures_below(&path)?;
-            found.extend(below.pictures);
+            let below = images_below(&path)?;
+            found.extend(below.images);
             passed.extend(below.runs);
             inputs.unread.add(&below.unread);
-        } else if !open_end || path.file_name().is_some_and(is_picture_name) {
+        } else if !open_end || path.file_name().is_some_and(is_image_name) {
             found.push(path);
         }
     }
@@ -188,9 +186,9 @@ fn pattern(text: &str, inputs: &mut Inputs) -> Result<Vec<PathBuf>> {
         passed.sort_unstable();
         passed.dedup();
         let help = "check the pattern; `**` stands for any number of folders".into();
-        return Err(nothing(format!("no picture matches {text}"), &passed, help));
+        return Err(nothing(format!("no image matches {text}"), &passed, help));
     }
-    // As folders are read. `**` finds a picture by itself and in its folder.
+    // As folders are read. `**` finds an image by itself and in its folder.
     let key = |path: &PathBuf| {
         let parent = path.parent().map(|parent| parent.as_os_str().to_owned());
         (parent, path.file_name().map(OsString::from))

@@ -1,7 +1,7 @@
-//! Files to host batches: which pictures there are, their pixels, and who goes into which batch.
+//! Files to host batches: which images there are, their pixels, and who goes into which batch.
 //!
 //! In: a folder with one sub-folder per class, or a list of files. Out: [`Batch`]es of u8 RGB
-//! pixels (n, h, w, 3) with labels, prepared one ahead; features of pictures on disk. No device is known here; scaling and
+//! pixels (n, h, w, 3) with labels, prepared one ahead; features of images on disk. No device is known here; scaling and
 //! augmentation happen where the pixels go.
 
 pub mod augment;
@@ -24,7 +24,7 @@ pub use store::VERSION as PIXELS;
 
 pub use augment::{AngleUnit, Augment, FillMode};
 pub use batch::{Batch, Batches, Files, Prefetch, Source, batches, prefetch};
-pub use cache::{Pictures, Want};
+pub use cache::{Images, Want};
 pub use copies::{Copy, Likeness, copies};
 pub use features::{Begin, Features, Writer};
 pub use folder::{Folder, Sample};
@@ -52,7 +52,7 @@ pub struct Read {
 /// As [`image::decode`].
 pub fn load(path: &Path, size: Size, how: Resize) -> Result<Read> {
     image::decode_then(path, how.is_upright(), |decoded| {
-        let pixels = sized(decoded.picture, path, (size, how))?.pixels;
+        let pixels = sized(decoded.image, path, (size, how))?.pixels;
         Ok(Read { pixels, sideways: decoded.sideways })
     })
 }
@@ -64,11 +64,11 @@ pub fn load(path: &Path, size: Size, how: Resize) -> Result<Read> {
 pub fn load_both(path: &Path, wanted: [(Size, Resize); 2]) -> Result<[Rgb8; 2]> {
     let [first, second] = wanted;
     image::decode_then(path, first.1.is_upright(), |decoded| {
-        Ok([sized(decoded.picture.clone(), path, first)?, sized(decoded.picture, path, second)?])
+        Ok([sized(decoded.image.clone(), path, first)?, sized(decoded.image, path, second)?])
     })
 }
 
-fn sized(picture: Rgb8, path: &Path, (size, how): (Size, Resize)) -> Result<Rgb8> {
-    image::fits(path, how.between(picture.size, size))?;
-    Ok(picture.resize(size, how))
+fn sized(image: Rgb8, path: &Path, (size, how): (Size, Resize)) -> Result<Rgb8> {
+    image::fits(path, how.between(image.size, size))?;
+    Ok(image.resize(size, how))
 }

@@ -16,11 +16,11 @@ pub struct Recipe {
     pub weights: String,
     /// Network, for example `vgg16`.
     pub variant: String,
-    /// `[h, w]` of the pictures.
+    /// `[h, w]` of the images.
     pub input: [usize; 2],
     /// How pixels were scaled.
     pub preprocess: String,
-    /// How pictures were resized.
+    /// How images were resized.
     pub resize: String,
     /// In which numbers the layers were run; rows are f32 whatever it is.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
@@ -42,12 +42,12 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Whether rows of `self` and `other` mean the same: all but the pictures and their labels.
+    /// Whether rows of `self` and `other` mean the same: all but the images and their labels.
     pub fn comparable(&self, other: &Self) -> bool {
         self.bare() == other.bare()
     }
 
-    /// All but the pictures and their labels.
+    /// All but the images and their labels.
     fn bare(&self) -> Self {
         Self { root: String::new(), files: Vec::new(), labels: Vec::new(), ..self.clone() }
     }
@@ -61,7 +61,7 @@ impl Recipe {
     }
 
     /// The first setting in which an extraction of other data, or by other numbers, differs from this one, as it is there
-    /// and here; pictures that came or went and the version of vgg-ft do not count.
+    /// and here; images that came or went and the version of vgg-ft do not count.
     pub fn set_otherwise(&self, here: &Self) -> Option<(&'static str, String, String)> {
         let settings = |recipe: &Self| {
             [
@@ -102,7 +102,7 @@ pub(super) fn broken_recipe(error: &serde_json::Error) -> Error {
 mod tests {
     use super::*;
 
-    /// Every field is one or the other: a setting, in which another extraction differs, or of the pictures.
+    /// Every field is one or the other: a setting, in which another extraction differs, or of the images.
     #[test]
     fn a_setting_that_differs_is_named() {
         let plain = Recipe {

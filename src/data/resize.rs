@@ -23,7 +23,7 @@ impl Size {
         Self { h: side, w: side }
     }
 
-    /// Bytes of one RGB picture: h * w * 3.
+    /// Bytes of one RGB image: h * w * 3.
     pub fn bytes(self) -> usize {
         self.h * self.w * 3
     }
@@ -35,7 +35,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// How a picture is brought to another size.
+/// How an image is brought to another size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Resize {
     filter: Filter,
@@ -84,7 +84,7 @@ impl Resize {
         Self { crops: true, ..self }
     }
 
-    /// This way, with pictures turned first as their EXIF orientation says.
+    /// This way, with images turned first as their EXIF orientation says.
     #[must_use]
     pub const fn upright(self) -> Self {
         Self { upright: true, ..self }
@@ -96,12 +96,12 @@ impl Resize {
         Self { filter: Filter::Bilinear, ..self }
     }
 
-    /// Whether pictures are cut to the shape of the target.
+    /// Whether images are cut to the shape of the target.
     pub fn crops(self) -> bool {
         self.crops
     }
 
-    /// Whether a picture is first turned as its EXIF orientation says.
+    /// Whether an image is first turned as its EXIF orientation says.
     pub fn is_upright(self) -> bool {
         self.upright
     }
@@ -114,7 +114,7 @@ impl Resize {
         }
     }
 
-    /// Rows and columns of a picture that become the target, by Keras' whole numbers.
+    /// Rows and columns of an image that become the target, by Keras' whole numbers.
     fn parts(self, from: Size, to: Size) -> [Part; 2] {
         let part = |from: usize, wanted: usize| {
             let length = if self.crops { wanted.clamp(1, from) } else { from };
@@ -166,7 +166,7 @@ impl FromStr for Resize {
 }
 
 impl Rgb8 {
-    /// The picture in another size; itself if it has that size. An empty target gives no pixels.
+    /// The image in another size; itself if it has that size. An empty target gives no pixels.
     #[must_use]
     pub fn resize(self, to: Size, how: Resize) -> Self {
         if self.size == to {
@@ -194,11 +194,11 @@ fn nearest_indices(part: Part, to: usize) -> Vec<usize> {
     indices
 }
 
-fn nearest(picture: &Rgb8, [rows, columns]: [Part; 2], to: Size) -> Rgb8 {
+fn nearest(image: &Rgb8, [rows, columns]: [Part; 2], to: Size) -> Rgb8 {
     let columns = nearest_indices(columns, to.w);
     let mut pixels = Vec::with_capacity(to.bytes());
     for y in nearest_indices(rows, to.h) {
-        let (row, _) = picture.row(y).as_chunks::<3>();
+        let (row, _) = image.row(y).as_chunks::<3>();
         pixels.extend(columns.iter().flat_map(|&x| row[x]));
     }
     Rgb8 { size: to, pixels }
@@ -240,19 +240,19 @@ fn to_grey_level(sum: i32) -> u8 {
 }
 
 // Across first, then down, with u8 in between: PIL's order, and visible in the result.
-fn bilinear(picture: Rgb8, [rows, columns]: [Part; 2], to: Size) -> Rgb8 {
+fn bilinear(image: Rgb8, [rows, columns]: [Part; 2], to: Size) -> Rgb8 {
     // As PIL: a pass that would change nothing is left out.
     let is_whole = |part: Part, to: usize| part.length == part.from && part.from == to;
-    let across = Size { h: picture.size.h, w: to.w };
-    let picture = if is_whole(columns, to.w) { picture } else { resize_rows(&picture, columns, across) };
-    if is_whole(rows, to.h) { picture } else { resize_columns(&picture, rows, to) }
+    let across = Size { h: image.size.h, w: to.w };
+    let image = if is_whole(columns, to.w) { image } else { resize_rows(&image, columns, across) };
+    if is_whole(rows, to.h) { image } else { resize_columns(&image, rows, to) }
 }
 
-fn resize_rows(picture: &Rgb8, part: Part, to: Size) -> Rgb8 {
+fn resize_rows(image: &Rgb8, part: Part, to: Size) -> Rgb8 {
     let taps = taps(part, to.w);
     let mut pixels = Vec::with_capacity(to.bytes());
     for y in 0..to.h {
-        let (row, _) = picture.row(y).as_chunks::<3>();
+        let (row, _) = image.row(y).as_chunks::<3>();
         for tap in &taps {
             let mut sum = [1 << (FRACTION_BITS - 1); 3];
             for (weight, pixel) in tap.weights.iter().zip(&row[tap.first..]) {
@@ -266,13 +266,13 @@ fn resize_rows(picture: &Rgb8, part: Part, to: Size) -> Rgb8 {
     Rgb8 { size: to, pixels }
 }
 
-fn resize_columns(picture: &Rgb8, part: Part, to: Size) -> Rgb8 {
+fn resize_columns(image: &Rgb8, part: Part, to: Size) -> Rgb8 {
     let mut pixels = Vec::with_capacity(to.bytes());
     let mut sums = vec![0i32; to.w * 3];
     for tap in taps(part, to.h) {
         sums.fill(1 << (FRACTION_BITS - 1));
         for (y, weight) in (tap.first..).zip(&tap.weights) {
-            for (s, &p) in sums.iter_mut().zip(picture.row(y)) {
+            for (s, &p) in sums.iter_mut().zip(image.row(y)) {
                 *s += weight * i32::from(p);
             }
         }
@@ -301,17 +301,17 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_the_right_size_is_not_touched() {
-        let picture = ramp(5, 7);
+    fn an_image_of_the_right_size_is_not_touched() {
+        let image = ramp(5, 7);
         for how in [Resize::NEAREST, Resize::BILINEAR] {
-            assert_eq!(picture.clone().resize(picture.size, how), picture);
+            assert_eq!(image.clone().resize(image.size, how), image);
         }
     }
 
-    /// What is made on the way, not only what comes out, must fit: of a picture 1 wide and 170 million high a file is
+    /// What is made on the way, not only what comes out, must fit: of an image 1 wide and 170 million high a file is
     /// small.
     #[test]
-    fn a_narrow_picture_that_is_very_high_is_refused() {
+    fn a_narrow_image_that_is_very_high_is_refused() {
         let (high, to) = (Size { h: 170_000_000, w: 1 }, Size::square(150));
         assert_eq!(Resize::NEAREST.between(high, to), to);
         let between = Resize::BILINEAR.between(high, to);
@@ -333,7 +333,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bilinear_keeps_a_flat_picture_flat(
+        fn bilinear_keeps_a_flat_image_flat(
             h in 1usize..40, w in 1usize..40, th in 1usize..60, tw in 1usize..60, level: u8,
         ) {
             let flat = Rgb8 { size: Size { h, w }, pixels: vec![level; h * w * 3] };

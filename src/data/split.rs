@@ -33,10 +33,10 @@ impl Splits {
     /// Finds the parts of `data`.
     ///
     /// With `train/` in it, that, and `validation/` (or `val/`, `valid/`) and `test/` where they are;
-    /// otherwise `data` itself is a folder of classes. A `train/` that holds pictures but no folders
+    /// otherwise `data` itself is a folder of classes. A `train/` that holds images but no folders
     /// is a class, unless nothing but parts stands beside it. `validation_split`, above 0 and below
     /// 1, takes that share of each class of the training part for validation; who goes depends on
-    /// `seed` and on the paths inside the folder alone, so that another class or another picture does
+    /// `seed` and on the paths inside the folder alone, so that another class or another image does
     /// not shuffle the rest (it moves at most the last one in or out).
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Splits {
         Self::read(data, validation_split, seed, require_two_classes)
     }
 
-    /// [`Splits::open`] of pictures that a classifier is judged on: they may all be of one class.
+    /// [`Splits::open`] of images that a classifier is judged on: they may all be of one class.
     ///
     /// # Errors
     /// As [`Splits::open`], but for the number of classes.
@@ -62,8 +62,7 @@ impl Splits {
         let names: Vec<_> = entries.iter().filter(|e| e.is_dir).map(|e| e.name.to_str()).collect();
         let is_part =
             |name: &Option<&str>| name.is_some_and(|name| name == "test" || VALIDATION.contains(&name));
-        if !names.iter().all(is_part) || entries.iter().any(|e| !e.is_dir && folder::is_picture_name(&e.name))
-        {
+        if !names.iter().all(is_part) || entries.iter().any(|e| !e.is_dir && folder::is_image_name(&e.name)) {
             return None;
         }
         let called = |wanted: &'static [&str]| names.iter().flatten().find(|name| wanted.contains(name));
@@ -87,7 +86,7 @@ impl Splits {
         if let Some(share) = validation_split
             && !(share > 0.0 && share < 1.0)
         {
-            let message = "the validation split is not a share of the pictures";
+            let message = "the validation split is not a share of the images";
             return Err(Error::new(Kind::Usage, message)
                 .expected_got("above 0 and below 1", share)
                 .help("0.2 keeps a fifth of each class for validation"));
@@ -176,20 +175,20 @@ fn require_two_classes(folder: &Folder) -> Result<()> {
     } else {
         "a classifier needs two classes or more: give the folder above, or add a class".into()
     };
-    Err(Error::new(Kind::Data, message).fact("pictures", folder.census()).help(help))
+    Err(Error::new(Kind::Data, message).fact("images", folder.census()).help(help))
 }
 
-/// The folders in `dir`, if it holds some and no pictures beside them; none where it cannot be listed.
+/// The folders in `dir`, if it holds some and no images beside them; none where it cannot be listed.
 fn holds_folders(dir: &Path) -> Option<Vec<OsString>> {
     let entries = folder::list(dir).ok()?;
-    let pictures = entries.iter().any(|entry| !entry.is_dir && folder::is_picture_name(&entry.name));
+    let images = entries.iter().any(|entry| !entry.is_dir && folder::is_image_name(&entry.name));
     let names: Vec<OsString> =
         entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect();
-    (!pictures && !names.is_empty()).then_some(names)
+    (!images && !names.is_empty()).then_some(names)
 }
 
 /// Whether classes are classes, and not parts under names that we do not know (`training_set`, `Test`): each holds the same
-/// folders, two or more, and no pictures of its own.
+/// folders, two or more, and no images of its own.
 fn require_classes(folder: &Folder) -> Result<()> {
     let is_like_a_part = |class: &String| {
         let class = class.to_lowercase();
@@ -269,12 +268,12 @@ fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
         .map(|(class, _)| class)
         .collect();
     if let Some(class) = few.first() {
-        let message = format!("class \"{class}\" has too few pictures for a validation split");
+        let message = format!("class \"{class}\" has too few images for a validation split");
         let mut error = Error::new(Kind::Data, message).expected_got("2 or more", 1);
         if few.len() > 1 {
             error = error.fact("so have", listed(&few[1..]));
         }
-        return Err(error.help("add pictures, remove the class, or give a validation folder"));
+        return Err(error.help("add images, remove the class, or give a validation folder"));
     }
     for mut members in by_class {
         // Both sides get someone, however small the class.
@@ -299,7 +298,7 @@ fn keep(files: &[Sample], wanted: impl Fn(usize) -> bool) -> Vec<Sample> {
     files.iter().enumerate().filter(|&(i, _)| wanted(i)).map(|(_, file)| file.clone()).collect()
 }
 
-// A random place in the queue for validation that belongs to the picture, not to its position.
+// A random place in the queue for validation that belongs to the image, not to its position.
 fn rank(path: &Path, seed: u64) -> u64 {
     let mut hash = Sha256::new();
     for part in path.components() {

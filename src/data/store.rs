@@ -1,6 +1,6 @@
-//! The file of decoded pictures under [`Pictures`](super::Pictures): written once, mapped ever after.
+//! The file of decoded images under [`Images`](super::Images): written once, mapped ever after.
 //!
-//! Layout, little-endian: header (64 bytes: magic, version, h, w, resize, 0, key), `count` pictures of
+//! Layout, little-endian: header (64 bytes: magic, version, h, w, resize, 0, key), `count` images of
 //! h * w * 3 bytes, an index with one [`Record`] each, footer (56 bytes: count, length of the index,
 //! SHA-256 of the index, magic). A file that was cut anywhere has no footer in its place.
 
@@ -21,12 +21,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Its last letter counts the ways in which records were written.
 const MAGIC: [u8; 8] = *b"VGGFTPIY";
-/// How pictures become pixels. Part of the key: pixels that a newer decoder would make otherwise must not be found.
+/// How images become pixels. Part of the key: pixels that a newer decoder would make otherwise must not be found.
 pub const VERSION: u32 = 3;
 const HEADER: usize = 64;
 const FOOTER: usize = 56;
 
-const PREFIX: &str = "pictures-";
+const PREFIX: &str = "images-";
 const SUFFIX: &str = ".cache";
 
 /// Whether a file of this name is a cache file: 16 hexadecimal digits between [`PREFIX`] and [`SUFFIX`].
@@ -43,7 +43,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// The file in `dir` for the pictures of `folder` in this size.
+    /// The file in `dir` for the images of `folder` in this size.
     pub fn new(dir: &Path, folder: &Folder, size: Size, resize: Resize) -> Result<Self> {
         let root = fs::canonicalize(&folder.root).map_err(|e| Error::io("find", &folder.root, &e))?;
         let mut header = [0; HEADER];
@@ -61,7 +61,7 @@ impl Key {
     }
 }
 
-/// What tells that a picture file is still the one that was decoded. On Unix the time of its last change of any kind, a new
+/// What tells that an image file is still the one that was decoded. On Unix the time of its last change of any kind, a new
 /// name too, is asked as well: files of one length and date, as they come out of an archive, may change places. (So a
 /// `chmod` has it decoded again, too.) Elsewhere that is not noticed, nor is a file rewritten within the clock tick of its file system.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Stamp {
     }
 }
 
-/// One picture in the index.
+/// One image in the index.
 struct Record {
     path: Vec<u8>,
     stamp: Stamp,
@@ -169,7 +169,7 @@ pub(super) struct Store {
     file: fs::File,
     size: Size,
     slots: HashMap<Vec<u8>, (usize, Record)>,
-    /// Pictures whose bytes changed on the disk; they are not in `slots`.
+    /// Images whose bytes changed on the disk; they are not in `slots`.
     pub damaged: usize,
 }
 
@@ -204,7 +204,7 @@ impl Store {
         let cut = || "it was cut off".to_string();
         let header = map.get(..HEADER).ok_or_else(cut)?;
         if header != key.header {
-            return Err("it belongs to other pictures or another version".into());
+            return Err("it belongs to other images or another version".into());
         }
         let footer_at = map.len().checked_sub(FOOTER).filter(|&at| at >= HEADER).ok_or_else(cut)?;
         let mut footer = &map[footer_at..];
@@ -244,7 +244,7 @@ impl Store {
         Ok(Self { map, file, size: key.size, slots, damaged })
     }
 
-    /// The slot of a picture, the checksum of its pixels, and [`Read::sideways`], if it was decoded from a file with this
+    /// The slot of an image, the checksum of its pixels, and [`Read::sideways`], if it was decoded from a file with this
     /// stamp.
     pub fn find(&self, path: &Path, stamp: Option<Stamp>) -> Option<(usize, u64, bool)> {
         let (slot, record) = self.slots.get(path.as_os_str().as_encoded_bytes())?;
@@ -252,12 +252,12 @@ impl Store {
     }
 
     /// The pixels in a slot, (h, w, 3).
-    pub fn picture(&self, slot: usize) -> &[u8] {
+    pub fn image(&self, slot: usize) -> &[u8] {
         let bytes = self.size.bytes();
         &self.map[HEADER + slot * bytes..][..bytes]
     }
 
-    // Pictures that are still what is on the disk, in the order of the file.
+    // Images that are still what is on the disk, in the order of the file.
     fn living(&self, root: &Path) -> Vec<&(usize, Record)> {
         let is_living = |record: &Record| {
             record.name().is_some_and(|path| Stamp::of(&root.join(path)) == Some(record.stamp))
@@ -295,7 +295,7 @@ impl<'a, W: Write> Writer<'a, W> {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::new(Kind::Interrupted, "stopped by the user"));
             }
-            self.put(old.picture(*slot))?;
+            self.put(old.image(*slot))?;
             record.write(&mut self.index);
             self.count += 1;
         }

@@ -1,6 +1,6 @@
-//! What pictures are like before they are brought to size.
+//! What images are like before they are brought to size.
 //!
-//! In: a [`Folder`]. Out: a [`Glance`] of each picture, or why it cannot be read. Pixels are not kept, but for a thumbnail
+//! In: a [`Folder`]. Out: a [`Glance`] of each image, or why it cannot be read. Pixels are not kept, but for a thumbnail
 //! by which [`copies`](super::copies()) finds what is there twice.
 
 use super::folder::Folder;
@@ -13,14 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Sides of a thumbnail.
 pub(super) const THUMB: Size = Size { h: 16, w: 16 };
-/// Rows above which a picture is not smoothed on its way to a thumbnail.
+/// Rows above which an image is not smoothed on its way to a thumbnail.
 const HIGH: usize = 1 << 20;
 /// What both kinds of thumbnails are made from.
 const SMALL: Size = Size { h: 64, w: 64 };
 /// Sides of a finer one.
 pub(super) const FINE: Size = Size { h: 32, w: 32 };
 
-/// What a picture is like, as it is stored, or turned as its EXIF orientation says.
+/// What an image is like, as it is stored, or turned as its EXIF orientation says.
 #[derive(Clone, Debug)]
 pub struct Glance {
     /// Rows and columns.
@@ -39,22 +39,22 @@ pub struct Glance {
     pub(super) flat: bool,
     /// 64 bits of the pixels.
     pub(super) sum: u64,
-    /// The picture in the size [`THUMB`], `[16, 16, 3]`.
+    /// The image in the size [`THUMB`], `[16, 16, 3]`.
     pub(super) thumb: Vec<u8>,
     /// The mean of its channels in the size [`FINE`], `[32, 32]`.
     pub(super) fine: Vec<u8>,
 }
 
 impl Glance {
-    fn of(Decoded { picture, sideways, format, lost }: Decoded) -> Self {
-        let (pixels, _) = picture.pixels.as_chunks::<3>();
-        let (size, grey) = (picture.size, pixels.iter().all(|[r, g, b]| r == g && g == b));
+    fn of(Decoded { image, sideways, format, lost }: Decoded) -> Self {
+        let (pixels, _) = image.pixels.as_chunks::<3>();
+        let (size, grey) = (image.size, pixels.iter().all(|[r, g, b]| r == g && g == b));
         let (flat, blank) = (pixels.iter().all(|pixel| *pixel == pixels[0]), is_blank(pixels));
-        let sum = checksum(&picture.pixels);
+        let sum = checksum(&image.pixels);
         // By a size between: a copy of all pixels may be as large as is allowed. What is very high would become larger on its
         // way to fewer columns.
         let way = if size.h > HIGH { Resize::NEAREST } else { Resize::BILINEAR };
-        let small = picture.resize(SMALL, way);
+        let small = image.resize(SMALL, way);
         let fine = small.clone().resize(FINE, Resize::BILINEAR);
         let mean = |[r, g, b]: &[u8; 3]| ((u16::from(*r) + u16::from(*g) + u16::from(*b)) / 3) as u8;
         let fine = fine.pixels.as_chunks::<3>().0.iter().map(mean).collect();
@@ -79,12 +79,12 @@ fn is_blank(pixels: &[[u8; 3]]) -> bool {
         .is_none()
 }
 
-/// Looks at every picture of `folder`, in its order, as it will be brought to the size `to` in the way `how`: turned first,
+/// Looks at every image of `folder`, in its order, as it will be brought to the size `to` in the way `how`: turned first,
 /// or refused as too large on its way. `progress(done)` is called
-/// on this thread, every few pictures.
+/// on this thread, every few images.
 ///
 /// # Errors
-/// [`Kind::Interrupted`] soon after `stop` turns true. That a picture cannot be read is an answer.
+/// [`Kind::Interrupted`] soon after `stop` turns true. That an image cannot be read is an answer.
 pub fn survey(
     folder: &Folder,
     (to, how): (Size, Resize),
@@ -101,7 +101,7 @@ pub fn survey(
                 let go_on = !stop.load(Ordering::Relaxed);
                 let path = folder.path(i);
                 let look = |decoded: Decoded| {
-                    image::fits(&path, how.between(decoded.picture.size, to))?;
+                    image::fits(&path, how.between(decoded.image.size, to))?;
                     Ok(Glance::of(decoded))
                 };
                 go_on.then(|| image::decode_then(&path, how.is_upright(), look))
@@ -123,7 +123,7 @@ mod tests {
     use crate::data::Rgb8;
 
     fn glance(size: Size, pixels: Vec<u8>) -> Glance {
-        Glance::of(Decoded { picture: Rgb8 { size, pixels }, sideways: false, format: "PNG", lost: None })
+        Glance::of(Decoded { image: Rgb8 { size, pixels }, sideways: false, format: "PNG", lost: None })
     }
 
     #[test]

@@ -1,32 +1,32 @@
-//! How a picture is moved, shifted, turned over and brightened on its way to the network.
+//! How an image is moved, shifted, turned over and brightened on its way to the network.
 //!
-//! One [`Transform`] for each output picture goes to the device as [`Transform::WORDS`] u32: four-byte words,
+//! One [`Transform`] for each output image goes to the device as [`Transform::WORDS`] u32: four-byte words,
 //! since six of its numbers are f64 and the flags are bits. Coordinates are f64 because the edge of a constant
 //! border and the truncation to bytes are cliffs: what f32 loses there is a whole grey level.
 
 use super::call::Normalize;
 use bytemuck::{Pod, Zeroable};
 
-/// What stands outside a picture; `scipy.ndimage`'s modes at order 1.
+/// What stands outside an image; `scipy.ndimage`'s modes at order 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Border {
     /// `aaaa|abcd|dddd`.
     Nearest,
     /// `dcba|abcd|dcba`.
     Reflect,
-    /// The picture again, with a period of one pixel less than its size: scipy's `wrap` lays the last pixel on
+    /// The image again, with a period of one pixel less than its size: scipy's `wrap` lays the last pixel on
     /// the first.
     Wrap,
     /// This level, for every point that is not between pixels.
     Constant(f32),
 }
 
-/// Pictures of a set, gathered by index: what [`Call::Augment`](super::Call::Augment) works on.
+/// Images of a set, gathered by index: what [`Call::Augment`](super::Call::Augment) works on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gather {
-    /// Pictures in the set.
+    /// Images in the set.
     pub count: usize,
-    /// Pictures to make.
+    /// Images to make.
     pub n: usize,
     /// Rows of each.
     pub h: usize,
@@ -34,19 +34,19 @@ pub struct Gather {
     pub w: usize,
     /// What stands outside.
     pub border: Border,
-    /// Whether channel shifts are heeded: their clip needs each picture's smallest and largest level first.
+    /// Whether channel shifts are heeded: their clip needs each image's smallest and largest level first.
     pub ranged: bool,
     /// From levels to the network's input.
     pub rule: Normalize,
 }
 
-/// What happens to one picture. Twin of the struct in `kernels/augment.cu`; 64 bytes without padding.
+/// What happens to one image. Twin of the struct in `kernels/augment.cu`; 64 bytes without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Transform {
     /// From a place in the output to one in the input: row = m0·i + m1·j + m2, column = m3·i + m4·j + m5.
     pub matrix: [f64; 6],
-    /// Added to every level, then clipped to the picture's own range.
+    /// Added to every level, then clipped to the image's own range.
     pub shift: f32,
     /// Factor of every level, as bytes.
     pub brightness: f32,
@@ -71,7 +71,7 @@ impl Transform {
     /// Its length as u32.
     pub const WORDS: usize = size_of::<Self>() / 4;
 
-    /// The picture as it is.
+    /// The image as it is.
     pub const IDENTITY: Self =
         Self { matrix: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], shift: 0.0, brightness: 1.0, flags: 0, unused: 0 };
 

@@ -7,7 +7,7 @@
 //! `[c_in, c_out]`, all dense in memory.
 //!
 //! Formats, where a field does not say its own: maps, rows and their gradients (`x`, `y`, `dx`, `dy`, `gradient`, masks
-//! that are a ReLU's output) and a convolution's `weight` are f32, or on a card that keeps activations in 16 bits
+//! that are a ReLU's output) and a convolution's `weight` are f32, or on a GPU that keeps activations in 16 bits
 //! ([`Precision::activations`](super::Precision::activations)) all bf16 or all f16. Biases, gradients of parameters,
 //! what optimizers keep, logits of losses, targets and outcomes are f32 everywhere. A buffer of another format is
 //! refused.
@@ -20,10 +20,10 @@ pub use super::rule::{Adamw, AdamwNow, Adjust, Keeps, LossRule, Rmsprop, Rule, S
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, Pool2d};
 
-/// How a picture's bytes become the network's input: `y[c] = pixel[order[c]] * scale[c] + offset[c]`.
+/// How an image's bytes become the network's input: `y[c] = pixel[order[c]] * scale[c] + offset[c]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalize {
-    /// Which of the picture's R, G, B feeds channel `c`.
+    /// Which of the image's R, G, B feeds channel `c`.
     pub order: [u8; 3],
     /// Factor per output channel.
     pub scale: [f32; 3],
@@ -47,7 +47,7 @@ pub struct MaskSource {
 pub enum Call<'a> {
     /// `y[n,h,w,c] = pixels[n,h,w,order[c]] * scale[c] + offset[c]`, from u8 to floats, `rows` = n·h·w.
     Normalize {
-        /// Pixels in all pictures together.
+        /// Pixels in all images together.
         rows: usize,
         /// Order, factors and summands.
         rule: Normalize,
@@ -56,7 +56,7 @@ pub enum Call<'a> {
         /// `[rows, 3]`.
         y: &'a mut Buffer,
     },
-    /// `y[k] = normal(bright(flip(shift(move(pixels[indices[k]])))))`: pictures gathered from a set, augmented
+    /// `y[k] = normal(bright(flip(shift(move(pixels[indices[k]])))))`: images gathered from a set, augmented
     /// as Keras' ImageDataGenerator does it, and normalized. With [`Transform::IDENTITY`] the bits of
     /// [`Call::Normalize`]. An index that is none of the set's is refused as a label that is no class.
     ///
@@ -208,7 +208,7 @@ pub enum Call<'a> {
         /// `[n, h, w, c]`.
         dx: &'a mut Buffer,
     },
-    /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o])`, `f` = ReLU or nothing. `x` and `weight` are f32 or, on a card,
+    /// `y[n,o] = f(bias[o] + Σ_i x[n,i] · weight[i,o])`, `f` = ReLU or nothing. `x` and `weight` are f32 or, on a GPU,
     /// both bf16; then `y` is bf16 or f32.
     DenseForward {
         /// Sizes.

@@ -10,12 +10,12 @@ pub fn in_words(capability: u32) -> String {
     format!("{}.{}", capability / 10, capability % 10)
 }
 
-/// `error`, since a card of capability `got` is older than `least`.
+/// `error`, since a GPU of capability `got` is older than `least`.
 pub fn older(error: Error, least: u32, got: u32) -> Error {
     error.expected_got(format!("compute capability {} or later", in_words(least)), in_words(got))
 }
 
-/// `error`, since what is made for `only` runs on no card of capability `got`.
+/// `error`, since what is made for `only` runs on no GPU of capability `got`.
 pub fn other(error: Error, only: u32, got: u32) -> Error {
     error.expected_got(format!("compute capability {}", in_words(only)), in_words(got))
 }

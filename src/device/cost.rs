@@ -139,7 +139,7 @@ impl Call<'_> {
             Self::SgdStep { tensors, .. } => tensors.iter().map(|slot| stepped(4, slot)).sum(),
             // Two means, the square, the root, epsilon, the rate, the quotient, the difference.
             Self::AdamwStep { tensors, .. } => tensors.iter().map(|slot| stepped(12, slot)).sum(),
-            // A place, four neighbours weighed, the rule; of the pictures only those that are asked for.
+            // A place, four neighbours weighed, the rule; of the images only those that are asked for.
             Self::Augment { geometry, indices, transforms, y, .. } => {
                 let mut cost = Cost::of(per(20, y), [indices, transforms], [y]);
                 cost.bytes += (geometry.n * geometry.h * geometry.w * 3) as u64;
@@ -176,7 +176,7 @@ mod tests {
     fn costs_are_those_of_the_formula() {
         let cpu = CpuDevice::new(Some(1)).unwrap();
         let f32 = |len| cpu.alloc(Dtype::F32, len).unwrap();
-        // block5_conv1 on pictures of 150x150: 191.10 million multiply-adds each.
+        // block5_conv1 on images of 150x150: 191.10 million multiply-adds each.
         let geometry = Conv2d { n: 20, h: 9, w: 9, c_in: 512, c_out: 512 };
         let (x, weight, bias) = (&f32(20 * 81 * 512), &f32(9 * 512 * 512), &f32(512));
         let y = &mut f32(20 * 81 * 512);

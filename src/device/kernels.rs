@@ -6,21 +6,21 @@ use crate::error::{Error, Kind, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// Convolutions: as their sums are written or, of f32, with fewer multiply-adds; for all cards or, on tensor cores, for one alone.
+/// Convolutions: as their sums are written or, of f32, with fewer multiply-adds; for all GPUs or, on tensor cores, for one alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kernels {
-    /// In bf16 and tf32 those of sm_90a where the card has them; in f32 Winograd's; else the portable ones. Those of sm_90a
-    /// were right and faster on such a card (benches/results), but for tf32's gradient of the weights, which no card has
+    /// In bf16 and tf32 those of sm_90a where the GPU has them; in f32 Winograd's; else the portable ones. Those of sm_90a
+    /// were right and faster on such a GPU (benches/results), but for tf32's gradient of the weights, which no GPU has
     /// run yet.
     #[default]
     Auto,
-    /// Those that every card runs, each sum as it is written.
+    /// Those that every GPU runs, each sum as it is written.
     Portable,
-    /// Those that every card runs, in f32 by Winograd's minimal filtering where channels are many: a quarter of the
+    /// Those that every GPU runs, in f32 by Winograd's minimal filtering where channels are many: a quarter of the
     /// multiply-adds. What `auto` takes in f32.
     Winograd,
     /// Hopper's own, of bf16 and tf32, where channels and filters are multiples of 64, and of bf16 VGG16's first block in
-    /// one. Tf32's gradient of the weights was never run by a card.
+    /// one. Tf32's gradient of the weights was never run by a GPU.
     Sm90a,
 }
 
@@ -38,10 +38,10 @@ impl Kernels {
         }
     }
 
-    /// `Auto` decided for a card of this compute capability (90 for 9.0).
+    /// `Auto` decided for a GPU of this compute capability (90 for 9.0).
     ///
     /// # Errors
-    /// [`Kind::Usage`] for sm_90a on another card, and in a precision that they do not have.
+    /// [`Kind::Usage`] for sm_90a on another GPU, and in a precision that they do not have.
     pub fn decide(self, card: &Description, got: u32, precision: Precision) -> Result<Self> {
         let has = |precision| matches!(precision, Precision::Bf16 | Precision::Tf32);
         match self {
@@ -55,7 +55,7 @@ impl Kernels {
                 let error = Error::new(Kind::Usage, "--kernels sm90a runs on Hopper alone")
                     .fact("device", &card.hardware);
                 Err(capability::other(error, HOPPER, got)
-                    .help("leave --kernels out: auto takes what the card can run"))
+                    .help("leave --kernels out: auto takes what the GPU can run"))
             }
             Self::Sm90a if !has(precision) => {
                 Err(Error::new(Kind::Usage, "--kernels sm90a multiplies bf16 and tf32 alone")
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn auto_takes_hoppers_on_hopper_in_bf16_and_tf32() {
-        let card = Description { name: "plan".into(), hardware: "a card".into() };
+        let card = Description { name: "plan".into(), hardware: "a GPU".into() };
         let decide = |kernels: Kernels, capability, precision| kernels.decide(&card, capability, precision);
         for (capability, precision, want) in [
             (90, Precision::Bf16, Kernels::Sm90a),

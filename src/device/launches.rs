@@ -1,4 +1,4 @@
-//! How the kernels of a step follow each other on a card.
+//! How the kernels of a step follow each other on a GPU.
 
 use super::Description;
 use super::capability::{self, HOPPER};
@@ -30,10 +30,10 @@ impl Launches {
         }
     }
 
-    /// Whether a card of this compute capability (90 for 9.0) can do it.
+    /// Whether a GPU of this compute capability (90 for 9.0) can do it.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for programmatic launches on another card than Hopper: later ones can do it, but of their machine
+    /// [`Kind::Usage`] for programmatic launches on another GPU than Hopper: later ones can do it, but of their machine
     /// code nobody has looked whether the wait stands in front.
     pub fn check(self, card: &Description, got: u32) -> Result<()> {
         if self == Self::Serial || got == HOPPER {
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn programmatic_launches_are_for_hopper() {
-        let card = Description { name: "cuda".into(), hardware: "a card".into() };
+        let card = Description { name: "cuda".into(), hardware: "a GPU".into() };
         for (launches, capability, can) in [
             (Launches::Serial, 75, true),
             (Launches::Programmatic, 89, false),

@@ -2,7 +2,7 @@
 //!
 //! In: [`Call`]s on [`Buffer`]s. Out: the same buffers, changed. A [`Device`] has six core operations and optional
 //! capabilities with defaults. It is chosen at run time, and what computes above uses `&dyn Device` alone; what plans ahead
-//! (`train::plan`, `task::estimate`) also asks the static model of cards, and what decodes how much room the host has.
+//! (`train::plan`, `task::estimate`) also asks the static model of GPUs, and what decodes how much room the host has.
 
 mod arm;
 pub mod augment;
@@ -160,7 +160,7 @@ pub trait Device: Send + Sync {
         Ok(None)
     }
 
-    /// Whether it runs a card's kernels without a card, to look closely at them: time says nothing there.
+    /// Whether it runs a GPU's kernels without a GPU, to look closely at them: time says nothing there.
     fn is_simulated(&self) -> bool {
         false
     }
@@ -171,7 +171,7 @@ pub trait Device: Send + Sync {
         None
     }
 
-    /// Which of the cards that are known by their data sheets this is, if it is one: what it takes can be predicted.
+    /// Which of the GPUs that are known by their data sheets this is, if it is one: what it takes can be predicted.
     fn card(&self) -> Option<&'static gpu::plan::Card> {
         None
     }

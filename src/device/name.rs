@@ -14,11 +14,11 @@ use crate::error::{Error, Kind, Result};
 /// A device that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceName {
-    /// A card that can run the kernels, if there is one, else the cpu.
+    /// A GPU that can run the kernels, if there is one, else the cpu.
     Auto,
     /// Rust with SIMD and threads.
     Cpu,
-    /// An NVIDIA card.
+    /// An NVIDIA GPU.
     Cuda {
         /// Which; the first that can run the kernels if not given.
         number: Option<usize>,
@@ -37,11 +37,11 @@ pub struct DeviceOptions {
     pub precision: Precision,
     /// Which of its kernels, where there are several.
     pub kernels: Kernels,
-    /// When the kernels of a step begin on a card.
+    /// When the kernels of a step begin on a GPU.
     pub launches: Launches,
     /// Threads of the cpu and the emulator; as many as the machine has if not given.
     pub threads: Option<usize>,
-    /// Waits for each kernel of a card, so that one that goes wrong is named; slow.
+    /// Waits for each kernel of a GPU, so that one that goes wrong is named; slow.
     pub sync: bool,
 }
 
@@ -51,11 +51,11 @@ pub struct Opened {
     pub device: Box<dyn Device>,
     /// What `auto` found.
     pub reason: Option<String>,
-    /// Precisions of a card's tensor cores, where it works in f32 without them.
+    /// Precisions of a GPU's tensor cores, where it works in f32 without them.
     pub tensor_cores: Option<&'static str>,
 }
 
-/// Precisions by which a card of this compute capability would use its tensor cores, where `precision` does not.
+/// Precisions by which a GPU of this compute capability would use its tensor cores, where `precision` does not.
 fn tensor_cores(precision: Precision, capability: u32) -> Option<&'static str> {
     let faster = if capability >= 80 { "bf16 or tf32" } else { "f16" };
     precision.is_f32().then_some(faster)
@@ -80,7 +80,7 @@ impl DeviceName {
         }
     }
 
-    /// The device, working by `options`. `auto` takes the cpu only where there is no card for us: a card that is there and
+    /// The device, working by `options`. `auto` takes the cpu only where there is no GPU for us: a GPU that is there and
     /// does not work is an error, since nobody wants to find out by the clock.
     ///
     /// # Errors
@@ -101,9 +101,9 @@ impl DeviceName {
             Self::Auto => {
                 return match cuda::find().and_then(|found| found.first().map(|card| card.number)) {
                     Ok(number) => card(Some(number))
-                        .map_err(|error| error.context("opening the card that --device auto found")),
+                        .map_err(|error| error.context("opening the GPU that --device auto found")),
                     Err(error) if launches != Launches::Serial => {
-                        Err(no_launches(launches).fact("no card", error.message()))
+                        Err(no_launches(launches).fact("no GPU", error.message()))
                     }
                     Err(error) => match open_cpu(precision, kernels, threads) {
                         Ok(device) => Ok(Opened {
@@ -111,7 +111,7 @@ impl DeviceName {
                             reason: Some(error.message().to_owned()),
                             tensor_cores: None,
                         }),
-                        Err(refused) => Err(refused.fact("no card", error.message())),
+                        Err(refused) => Err(refused.fact("no GPU", error.message())),
                     },
                 };
             }
@@ -131,7 +131,7 @@ impl DeviceName {
 
 /// For devices that run one kernel after another, or none.
 pub fn no_launches(launches: Launches) -> Error {
-    Error::new(Kind::Usage, "only a card overlaps the kernels of a step")
+    Error::new(Kind::Usage, "only a GPU overlaps the kernels of a step")
         .expected_got("--launches serial", launches)
         .help("use --device cuda, or leave --launches out")
 }
@@ -152,7 +152,7 @@ fn open_cpu(precision: Precision, kernels: Kernels, threads: Option<usize>) -> R
     Ok(Box::new(CpuDevice::new(threads)?))
 }
 
-/// A card that works in `precision` by `kernels`, if it can.
+/// A GPU that works in `precision` by `kernels`, if it can.
 fn working<D: Driver + 'static>(
     gpu: Gpu<D>,
     precision: Precision,
@@ -174,7 +174,7 @@ mod tests {
             let opened = name.open(DeviceOptions { launches, ..DeviceOptions::default() });
             let Err(error) = opened else { panic!("it was opened") };
             assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains("only a card overlaps"), "{error}");
+            assert!(error.to_string().contains("only a GPU overlaps"), "{error}");
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
             panic!("it was opened")
         };
         assert_eq!(error.kind(), Kind::Usage);
-        // A Turing card on paper.
+        // A Turing GPU on paper.
         let t4 = || Gpu::new(Plan::new(Card::named("t4").unwrap())).unwrap();
         assert!(working(t4(), Precision::F32, Kernels::Auto).is_ok());
         assert!(working(t4(), Precision::F32, Kernels::Sm90a).is_err());

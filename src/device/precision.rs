@@ -30,7 +30,7 @@ pub enum Precision {
     /// point), multiplied on tensor cores.
     Bf16,
     /// As [`Precision::Bf16`] in f16: 10 bits behind the point, but nothing beyond 65504 and little below 6e-5, so that
-    /// training scales its loss ([`LossScale`](super::LossScale)). For cards that have no bf16.
+    /// training scales its loss ([`LossScale`](super::LossScale)). For GPUs that have no bf16.
     F16,
 }
 
@@ -68,7 +68,7 @@ impl Precision {
         }
     }
 
-    /// Whether a card of this compute capability (90 for 9.0) can work so.
+    /// Whether a GPU of this compute capability (90 for 9.0) can work so.
     pub fn runs_on(self, capability: u32) -> bool {
         self == Self::F32 || capability >= self.oldest()
     }
@@ -84,7 +84,7 @@ impl Precision {
         let who = format!("{} ({})", card.name, card.hardware);
         let error = Error::new(Kind::Usage, format!("{who} cannot work in {self}"));
         Err(capability::older(error, self.oldest(), got)
-            .help("use --precision f32 or f16, which run on every card since Turing"))
+            .help("use --precision f32 or f16, which run on every GPU since Turing"))
     }
 
     /// For files: what is not written where it is the default.

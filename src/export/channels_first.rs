@@ -20,7 +20,7 @@ pub struct Turned<'a> {
 ///
 /// # Errors
 /// Those of [`Model::tensors`]; [`Kind::Shape`](crate::error::Kind::Shape) when what is flattened is no
-/// picture.
+/// image.
 pub fn layers<'a>(model: &Model<'a>) -> Result<Vec<Turned<'a>>> {
     let architecture = model.architecture();
     // The axes of what was flattened, until a dense layer has mixed them.

@@ -1,7 +1,7 @@
 //! A trained network as files that other tools open: Keras' HDF5 and `.keras`, ONNX, safetensors, PyTorch's
 //! `.pth`.
 //!
-//! In: an architecture, its weights file, how pictures were fed. Out: one file, whole or absent, the same
+//! In: an architecture, its weights file, how images were fed. Out: one file, whole or absent, the same
 //! bytes every time. What a file cannot say to its reader (classes, preprocessing) stands in its metadata.
 
 mod channels_first;

@@ -26,7 +26,7 @@ pub struct Tensor<'a> {
     pub values: Cow<'a, [f32]>,
 }
 
-/// `x · scale + offset` per channel of an RGB picture.
+/// `x · scale + offset` per channel of an RGB image.
 pub struct Affine {
     /// Factors of R, G, B.
     pub scale: [f32; 3],
@@ -45,7 +45,7 @@ impl<'a> Model<'a> {
         Self { architecture, weights, preprocess, resize: None, classes, scales_pixels: false }
     }
 
-    /// The same with how pictures are brought to its size, if that is known.
+    /// The same with how images are brought to its size, if that is known.
     #[must_use]
     pub fn resized_by(self, resize: Option<Resize>) -> Self {
         Self { resize, ..self }
@@ -72,7 +72,7 @@ impl<'a> Model<'a> {
         self.preprocess
     }
 
-    /// How pictures are brought to its size, if that is known.
+    /// How images are brought to its size, if that is known.
     pub fn resize(&self) -> Option<Resize> {
         self.resize
     }
@@ -164,7 +164,7 @@ impl<'a> Model<'a> {
         Ok(Some([kernel, bias?]))
     }
 
-    /// The first kernel, HWIO, with its input channels where the picture has them.
+    /// The first kernel, HWIO, with its input channels where the image has them.
     fn in_rgb(&self, kernel: &Tensor<'_>) -> Vec<f32> {
         let order = self.preprocess.rule().order;
         let filters = kernel.shape[3];

@@ -4,7 +4,7 @@
 //! on the second file keeps two processes from writing one part; it goes with the process, however that ends.
 
 use super::Watch;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files::{is_at, real};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -56,7 +56,8 @@ impl Partial {
     /// Opens or begins the part of `target`, once no other process writes it.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::error::Kind::Io) when the folder cannot be written; a stop while waiting.
+    /// [`Kind::Io`](crate::error::Kind::Io) when the folder cannot be written, or has something else under the part's
+    /// name; a stop while waiting.
     pub fn open(target: &Path, watch: &mut dyn Watch) -> Result<Self> {
         // A link stays one: what it leads to is replaced, or made.
         let target = real(target)?;
@@ -64,6 +65,12 @@ impl Partial {
         let open = |path: &Path| {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
+            // Behind a link would be a file that is none of ours.
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
+            if path.is_symlink() {
+                return Err(foreign(path, "it is a link"));
+            }
             options.open(path).map_err(|e| Error::io("write", path, &e))
         };
         let mut waited = false;
@@ -91,6 +98,12 @@ impl Partial {
         let file = open(&path)?;
         let length = file.metadata().map_err(|e| Error::io("read", &path, &e))?.len();
         let note = read_note(&mut note_file);
+        // A note is begun before the first byte.
+        if length > 0 && note_file.metadata().is_ok_and(|note| note.len() == 0) {
+            drop(note_file);
+            let _ = fs::remove_file(&note_path);
+            return Err(foreign(&path, "it has bytes, and there is no note of what they are"));
+        }
         let mut partial =
             Self { target, path, note_path, file, note_file, have: length, note: Note::default(), waited };
         match note {
@@ -178,6 +191,12 @@ impl Partial {
             self.discard();
         }
     }
+}
+
+fn foreign(path: &Path, why: &str) -> Error {
+    Error::new(Kind::Io, format!("{} was not written by vgg-ft", path.display()))
+        .fact("why", why)
+        .help("move or remove it; that is where bytes of the file lie until it is whole")
 }
 
 fn read_note(file: &mut File) -> Option<Note> {
@@ -272,6 +291,27 @@ mod tests {
         partial.add(b"x").unwrap();
         partial.finish().unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_put_there_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, victim) = (dir.path().join("x"), dir.path().join("victim"));
+        fs::write(&victim, b"precious").unwrap();
+        for ending in [PART, NOTE] {
+            std::os::unix::fs::symlink("victim", beside(&target, ending)).unwrap();
+            let error = Partial::open(&target, &mut Silent).err().unwrap().to_string();
+            assert!(error.contains("was not written by vgg-ft") && error.contains("it is a link"), "{error}");
+            fs::remove_file(beside(&target, ending)).unwrap();
+            let _ = fs::remove_file(beside(&target, NOTE));
+        }
+        fs::write(beside(&target, PART), b"precious").unwrap();
+        let error = Partial::open(&target, &mut Silent).err().unwrap().to_string();
+        assert!(error.contains("no note of what they are"), "{error}");
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert_eq!(names(dir.path()), ["victim", "x.vgg-ft.part"]);
+        assert_eq!(fs::read(beside(&target, PART)).unwrap(), b"precious");
     }
 
     #[cfg(unix)]

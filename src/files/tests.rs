@@ -32,11 +32,11 @@ fn a_failed_write_leaves_the_old_file_and_no_other() {
 #[test]
 fn two_writers_of_one_number_share_no_temporary_file() {
     let dir = tempfile::tempdir().unwrap();
-    let target = dir.path().join("pictures.cache");
+    let target = dir.path().join("images.cache");
     let [first, second] = [0, 1].map(|_| create_beside(&target).unwrap().1);
     assert_ne!(first, second);
     for path in [first, second] {
-        assert_eq!(of_temporary(path.file_name().unwrap().to_str().unwrap()), Some("pictures.cache"));
+        assert_eq!(of_temporary(path.file_name().unwrap().to_str().unwrap()), Some("images.cache"));
     }
     for other in [
         "a.partial",

@@ -17,7 +17,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A value that nothing learns from: a batch of pictures, features from below the boundary.
+    /// A value that nothing learns from: a batch of images, features from below the boundary.
     ///
     /// # Errors
     /// [`Kind::Shape`] when the buffer does not hold `shape.len()` elements.

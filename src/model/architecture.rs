@@ -163,7 +163,7 @@ pub struct Head {
 pub struct Architecture {
     /// What the network is called: `vgg16`.
     pub name: String,
-    /// `[h, w]` of the pictures.
+    /// `[h, w]` of the images.
     pub input: [usize; 2],
     layers: Vec<Placed>,
     parameters: Vec<ParameterSpec>,
@@ -173,7 +173,7 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    /// The convolutional base of a VGG for pictures of `[h, w]`.
+    /// The convolutional base of a VGG for images of `[h, w]`.
     ///
     /// # Errors
     /// [`Kind::Usage`] when a side is under 32 pixels: five poolings would leave nothing.
@@ -181,7 +181,7 @@ impl Architecture {
         if input.iter().any(|&side| side < 32) {
             return Err(Error::new(
                 Kind::Usage,
-                format!("pictures of {}x{} are too small", input[0], input[1]),
+                format!("images of {}x{} are too small", input[0], input[1]),
             )
             .expected_got("at least 32x32", format!("{}x{}", input[0], input[1]))
             .help("VGG halves its input five times; choose a larger --size"));
@@ -240,7 +240,7 @@ impl Architecture {
         if head.classes < 2 {
             return Err(Error::new(Kind::Usage, "a classifier needs at least two classes")
                 .expected_got("2 or more", head.classes)
-                .help("put the pictures of each class into a folder of their own"));
+                .help("put the images of each class into a folder of their own"));
         }
         if head.units == 0 {
             return Err(
@@ -317,7 +317,7 @@ impl Architecture {
         self.output
     }
 
-    /// The shape (of a batch of one) that enters layer `index`: pictures before layer 0.
+    /// The shape (of a batch of one) that enters layer `index`: images before layer 0.
     pub fn shape_before(&self, index: usize) -> Shape {
         match index.checked_sub(1).and_then(|previous| self.layers.get(previous)) {
             Some(placed) => placed.output,

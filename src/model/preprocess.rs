@@ -1,4 +1,4 @@
-//! How a picture's bytes become the network's input. The ImageNet weights of Keras were trained with
+//! How an image's bytes become the network's input. The ImageNet weights of Keras were trained with
 //! [`Preprocess::Caffe`]; the notebook feeds them [`Preprocess::Notebook`], which works, but worse.
 
 use crate::device::call::Normalize;

@@ -1,4 +1,4 @@
-//! Pictures of a set, augmented, as input. None of its inputs learns, so nothing is recorded.
+//! Images of a set, augmented, as input. None of its inputs learns, so nothing is recorded.
 
 use super::output;
 use crate::device::augment::{Gather, Transform};
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::graph::Tensor;
 use crate::shape::Shape;
 
-/// Pictures `indices` of `pixels`, u8 `[count, h, w, 3]`, with one of `transforms` each →
+/// Images `indices` of `pixels`, u8 `[count, h, w, 3]`, with one of `transforms` each →
 /// `[n, h, w, 3]` as the device keeps activations.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 //! `z[n,i,j,o] = bias[o] + Σ_{a,b,c} x[n,i+a-1,j+b-1,c] · weight[o,a,b,c]`, `y = max(z, 0)` or `z`.
 //! Backward, with `dz = dy` where `y > 0` (ReLU's derivative at 0 is taken as 0, as TensorFlow does):
 //! `dx` is a convolution of `dz` with the flipped weight, `dweight` correlates `x` with `dz`, `dbias`
-//! sums `dz` over pictures and places, beside `dweight` where both are asked for. If `x` is a ReLU's output, `dx` goes
+//! sums `dz` over images and places, beside `dweight` where both are asked for. If `x` is a ReLU's output, `dx` goes
 //! through that ReLU in the same pass.
 
 use super::affine::{Affine, Dweight, Dx};

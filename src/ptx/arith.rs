@@ -148,14 +148,14 @@ pub fn to_bf16(a: f32) -> u16 {
     if a.is_nan() { 0x7fff } else { bf16::from_f32(a).to_bits() }
 }
 
-/// `cvt.rna.tf32.f32`: 10 bits of fraction, halves away from zero. A NaN is cut, as the card does it (H200): one
+/// `cvt.rna.tf32.f32`: 10 bits of fraction, halves away from zero. A NaN is cut, as the GPU does it (H200): one
 /// whose bits are all in the part that is lost becomes infinite.
 pub fn to_tf32(a: f32) -> u32 {
     let half = if a.is_nan() { 0 } else { 0x1000 };
     a.to_bits().wrapping_add(half) & !0x1fff
 }
 
-/// `cvt.rn.f32.f64`. A NaN keeps the upper part of its bits and becomes quiet, as on the card (H200).
+/// `cvt.rn.f32.f64`. A NaN keeps the upper part of its bits and becomes quiet, as on the GPU (H200).
 pub fn narrow(a: f64) -> f32 {
     if !a.is_nan() {
         return a as f32;
@@ -217,7 +217,7 @@ pub fn bfi32(a: u32, b: u32, at: u32, len: u32) -> u32 {
 }
 
 /// `bfi.b64`. The manual takes both counts modulo 256, as `bfi.b32` does; ptxas makes shifts of it that take them
-/// whole, and so does the card (H200, `tests/ptx/card`).
+/// whole, and so does the GPU (H200, `tests/ptx/card`).
 pub fn bfi64(a: u64, b: u64, at: u32, len: u32) -> u64 {
     if at >= 64 || len == 0 {
         return b;

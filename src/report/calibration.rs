@@ -1,4 +1,4 @@
-//! Calibration: of the pictures called with a confidence of 80 %, are 80 % right?
+//! Calibration: of the images called with a confidence of 80 %, are 80 % right?
 //!
 //! In: confidence (the probability of the class that was called) and whether it was right. Out: bins and the
 //! expected calibration error, `Σ n_b/n · |accuracy_b − confidence_b|`.
@@ -7,14 +7,14 @@
 /// Bins of a diagram.
 pub const BINS: usize = 10;
 
-/// Pictures of similar confidence.
+/// Images of similar confidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bin {
     /// From this confidence …
     pub low: f64,
     /// … to this one.
     pub high: f64,
-    /// How many pictures.
+    /// How many images.
     pub count: usize,
     /// Their mean confidence; 0 if there are none.
     pub confidence: f64,
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_error_is_the_weighted_gap() {
-        // 4 pictures of 0.9, 3 right; 2 of 0.55, both right.
+        // 4 images of 0.9, 3 right; 2 of 0.55, both right.
         let mut samples = vec![(0.9, true), (0.9, true), (0.9, true), (0.9, false)];
         samples.extend([(0.55, true); 2]);
         let calibration = Calibration::new(&samples, 2).unwrap();

@@ -46,7 +46,7 @@ pub struct Stage {
     pub epochs: usize,
     /// The optimizer, with what is not its default.
     pub optimizer: String,
-    /// Whether its pictures were augmented.
+    /// Whether its images were augmented.
     pub augmented: bool,
 }
 

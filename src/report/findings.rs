@@ -1,6 +1,6 @@
 //! What was found in a data set, before anybody trains on it.
 //!
-//! In: findings, each of one picture, and what the classes are like. Out: a table and a list for people, CSV, JSON.
+//! In: findings, each of one image, and what the classes are like. Out: a table and a list for people, CSV, JSON.
 
 use super::counted;
 use super::outcome::columns;
@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 pub enum What {
     /// It cannot be decoded.
     Unreadable,
-    /// Pixel for pixel a picture of another split.
+    /// Pixel for pixel an image of another split.
     SameInSplits,
-    /// Pixel for pixel a picture of another class.
+    /// Pixel for pixel an image of another class.
     SameInClasses,
-    /// Nearly a picture of another split.
+    /// Nearly an image of another split.
     AlikeInSplits,
-    /// Nearly a picture of another class.
+    /// Nearly an image of another class.
     AlikeInClasses,
     /// Pixel for pixel another of its class.
     Same,
@@ -35,7 +35,7 @@ pub enum What {
     Sideways,
     /// Smaller than the network's input.
     Small,
-    /// Squeezed to less than half in one direction, or, where pictures are cut, cut to less than half.
+    /// Squeezed to less than half in one direction, or, where images are cut, cut to less than half.
     Squeezed,
 }
 
@@ -72,13 +72,13 @@ impl What {
         }
     }
 
-    /// Whether it is certainly wrong: pictures that are not learned from, figures that are too good, a class that is not
+    /// Whether it is certainly wrong: images that are not learned from, figures that are too good, a class that is not
     /// so. The others are worth a look.
     pub fn is_problem(self) -> bool {
         matches!(self, Self::Unreadable | Self::SameInSplits | Self::SameInClasses)
     }
 
-    /// What follows "3 pictures", and what of it.
+    /// What follows "3 images", and what of it.
     fn words(self, n: usize, size: Size, resize: Resize) -> String {
         let one = n == 1;
         let are = if one { "is" } else { "are" };
@@ -118,30 +118,30 @@ impl Serialize for What {
     }
 }
 
-/// Something about one picture.
+/// Something about one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What it is.
     pub what: What,
-    /// The picture's split.
+    /// The image's split.
     pub split: &'static str,
     /// Its class.
     pub class: String,
     /// Its file.
     pub path: PathBuf,
-    /// The earlier picture that it is a copy of.
+    /// The earlier image that it is a copy of.
     pub other: Option<PathBuf>,
     /// The reason, the size, the kind of copy.
     pub detail: String,
 }
 
-/// What the pictures of a class are like.
+/// What the images of a class are like.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClassLook {
     /// The class.
     pub class: String,
     /// How many files each split has of it, in the order of the splits.
-    pub pictures: Vec<usize>,
+    pub images: Vec<usize>,
     /// How many can be read.
     pub readable: usize,
     /// How many of these are without colour.
@@ -171,15 +171,15 @@ pub struct Findings {
     pub classes: Vec<ClassLook>,
     /// Of all classes together.
     pub all: ClassLook,
-    /// By [`What`], then as the pictures stand in the folder.
+    /// By [`What`], then as the images stand in the folder.
     pub findings: Vec<Finding>,
-    /// What there is to say of the folder rather than of a picture.
+    /// What there is to say of the folder rather than of an image.
     pub notes: Vec<String>,
 }
 
 /// Classes with a row of their own at most; CSV and JSON have all.
 const ROWS: usize = 40;
-/// Pictures named for each kind of finding.
+/// Images named for each kind of finding.
 const NAMED: usize = 3;
 
 impl Findings {
@@ -190,9 +190,9 @@ impl Findings {
 
     /// For people.
     pub fn text(&self) -> String {
-        let pictures: usize = self.all.pictures.iter().sum();
+        let images: usize = self.all.images.iter().sum();
         let (data, classes) = (self.data.display(), self.classes.len());
-        let mut text = format!("{data}: {} of {classes} classes\n\n", counted(pictures, "picture"));
+        let mut text = format!("{data}: {} of {classes} classes\n\n", counted(images, "image"));
         let mut head = vec![String::new()];
         head.extend(self.splits.iter().map(|split| (*split).to_owned()));
         if self.splits.len() > 1 {
@@ -213,7 +213,7 @@ impl Findings {
                 if found.is_empty() {
                     continue;
                 }
-                let count = counted(found.len(), "picture");
+                let count = counted(found.len(), "image");
                 list += &format!("  {count} {}\n", what.words(found.len(), self.size, self.resize));
                 found
                     .iter()
@@ -238,7 +238,7 @@ impl Findings {
                     0 => "no problems".to_owned(),
                     n => counted(n, "problem"),
                 };
-                let all = if named { "" } else { "; -o FILE.csv lists every picture" };
+                let all = if named { "" } else { "; -o FILE.csv lists every image" };
                 format!("\n{verdict}{all}\n")
             }
         };
@@ -247,9 +247,9 @@ impl Findings {
 
     fn row(&self, class: &ClassLook) -> Vec<String> {
         let mut row = vec![files::shorten(&class.class, 40)];
-        row.extend(class.pictures.iter().map(usize::to_string));
-        if class.pictures.len() > 1 {
-            row.push(class.pictures.iter().sum::<usize>().to_string());
+        row.extend(class.images.iter().map(usize::to_string));
+        if class.images.len() > 1 {
+            row.push(class.images.iter().sum::<usize>().to_string());
         }
         let size = |size: Option<[usize; 2]>| size.map_or("–".into(), |[h, w]| format!("{h}x{w}"));
         row.extend([class.median, class.smallest, class.largest].map(size));
@@ -305,7 +305,7 @@ impl Findings {
         json!({
             "data": files::shown(&self.data),
             "splits": self.splits,
-            "pictures": self.all.pictures.iter().sum::<usize>(),
+            "images": self.all.images.iter().sum::<usize>(),
             "problems": self.problems(),
             "classes": self.classes,
             "findings": findings,

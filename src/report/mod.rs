@@ -31,7 +31,7 @@ pub fn counted(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
-/// "1 picture is", "2 pictures are".
+/// "1 image is", "2 images are".
 pub fn counted_are(n: usize, noun: &str) -> String {
     format!("{} {}", counted(n, noun), if n == 1 { "is" } else { "are" })
 }

@@ -10,14 +10,14 @@ use std::fmt::Write as _;
 /// More classes than this make a confusion matrix that nobody can read.
 pub(super) const MOST_CLASSES: usize = 20;
 
-/// How a model did on labelled pictures.
+/// How a model did on labelled images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Outcome {
-    /// How many pictures were judged.
-    pub pictures: u64,
+    /// How many images were judged.
+    pub images: u64,
     /// How many were right.
     pub correct: u64,
-    /// `correct / pictures`.
+    /// `correct / images`.
     pub accuracy: f64,
     /// The 95 % Wilson interval of the accuracy, see [`wilson`].
     pub interval: [f64; 2],
@@ -25,7 +25,7 @@ pub struct Outcome {
     pub loss: f64,
     /// The names of the classes, in the order of the rows and columns of `confusion`.
     pub classes: Vec<String>,
-    /// `confusion[truth][prediction]`: how many pictures.
+    /// `confusion[truth][prediction]`: how many images.
     pub confusion: Vec<Vec<u64>>,
     /// One entry per class, in their order.
     pub scores: Vec<Score>,
@@ -33,7 +33,7 @@ pub struct Outcome {
     pub macro_average: Average,
 }
 
-/// Means over classes, as scikit-learn's `macro avg`: of those that a picture is of, or is called; what is absent counts 0.
+/// Means over classes, as scikit-learn's `macro avg`: of those that an image is of, or is called; what is absent counts 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Average {
     /// Of [`Score::precision`].
@@ -59,11 +59,11 @@ impl Average {
 pub struct Score {
     /// The class.
     pub class: String,
-    /// How many pictures are of it.
-    pub pictures: u64,
-    /// Of the pictures called so, the share that are.
+    /// How many images are of it.
+    pub images: u64,
+    /// Of the images called so, the share that are.
     pub precision: Option<f64>,
-    /// Of the pictures that are so, the share called so.
+    /// Of the images that are so, the share called so.
     pub recall: Option<f64>,
     /// The harmonic mean of both: 2 TP / (2 TP + FP + FN).
     pub f1: Option<f64>,
@@ -73,7 +73,7 @@ impl Outcome {
     /// Counts pairs of (true class, predicted class).
     ///
     /// # Errors
-    /// [`Kind::Data`] when there are no pictures, or when a class is not one of `classes`.
+    /// [`Kind::Data`] when there are no images, or when a class is not one of `classes`.
     pub fn new(
         classes: Vec<String>,
         pairs: impl IntoIterator<Item = (usize, usize)>,
@@ -88,19 +88,19 @@ impl Outcome {
             }
             confusion[truth][prediction] += 1;
         }
-        let pictures = confusion.iter().flatten().sum();
-        if pictures == 0 {
-            return Err(Error::new(Kind::Data, "there are no pictures to evaluate")
-                .help("give a folder with one subfolder of pictures per class"));
+        let images = confusion.iter().flatten().sum();
+        if images == 0 {
+            return Err(Error::new(Kind::Data, "there are no images to evaluate")
+                .help("give a folder with one subfolder of images per class"));
         }
         let correct = (0..n).map(|i| confusion[i][i]).sum();
         let scores: Vec<Score> =
             classes.iter().enumerate().map(|(i, class)| score(class, i, &confusion)).collect();
         Ok(Self {
-            pictures,
+            images,
             correct,
-            accuracy: correct as f64 / pictures as f64,
-            interval: wilson(correct, pictures),
+            accuracy: correct as f64 / images as f64,
+            interval: wilson(correct, images),
             loss,
             classes,
             confusion,
@@ -115,8 +115,8 @@ impl Outcome {
         let [low, high] = self.interval;
         let _ = writeln!(
             out,
-            "accuracy  {:.4}   {} of {} pictures, 95 % interval {low:.4} to {high:.4}",
-            self.accuracy, self.correct, self.pictures
+            "accuracy  {:.4}   {} of {} images, 95 % interval {low:.4} to {high:.4}",
+            self.accuracy, self.correct, self.images
         );
         let _ = writeln!(out, "loss      {:.4}\n", self.loss);
         let names = short(&self.classes);
@@ -136,7 +136,7 @@ impl Outcome {
         }
 
         out.push('\n');
-        let mut rows = vec![["class", "precision", "recall", "F1", "pictures"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["class", "precision", "recall", "F1", "images"].map(str::to_owned).to_vec()];
         for (name, s) in names.iter().zip(&self.scores) {
             let share = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.4}"));
             rows.push(vec![
@@ -144,13 +144,13 @@ impl Outcome {
                 share(s.precision),
                 share(s.recall),
                 share(s.f1),
-                s.pictures.to_string(),
+                s.images.to_string(),
             ]);
         }
         let Average { precision, recall, f1 } = self.macro_average;
         let mut last = vec!["(macro avg)".to_owned()];
         last.extend([precision, recall, f1].map(|value| format!("{value:.4}")));
-        last.push(self.pictures.to_string());
+        last.push(self.images.to_string());
         rows.push(last);
         columns(&mut out, &rows);
         out
@@ -178,7 +178,7 @@ impl Outcome {
         if cells.is_empty() {
             return;
         }
-        let mut rows = vec![["true", "predicted", "pictures"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["true", "predicted", "images"].map(str::to_owned).to_vec()];
         for (count, truth, called) in cells {
             rows.push(vec![names[truth].clone(), names[called].clone(), count.to_string()]);
         }
@@ -188,15 +188,15 @@ impl Outcome {
 
 fn score(class: &str, i: usize, confusion: &[Vec<u64>]) -> Score {
     let right = confusion[i][i];
-    let pictures: u64 = confusion[i].iter().sum();
+    let images: u64 = confusion[i].iter().sum();
     let called: u64 = confusion.iter().map(|row| row[i]).sum();
     let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
     Score {
         class: class.to_owned(),
-        pictures,
+        images,
         precision: share(right, called),
-        recall: share(right, pictures),
-        f1: share(2 * right, called + pictures),
+        recall: share(right, images),
+        f1: share(2 * right, called + images),
     }
 }
 
@@ -267,17 +267,17 @@ mod tests {
     fn the_text_says_it_all() {
         assert_eq!(
             cats_and_dogs([[47, 3], [1, 49]]).text(),
-            "accuracy  0.9600   96 of 100 pictures, 95 % interval 0.9016 to 0.9843\n\
+            "accuracy  0.9600   96 of 100 images, 95 % interval 0.9016 to 0.9843\n\
              loss      0.2500\n\
              \n\
              true \\ predicted  cats  dogs\n\
              cats                47     3\n\
              dogs                 1    49\n\
              \n\
-             class        precision  recall      F1  pictures\n\
-             cats            0.9792  0.9400  0.9592        50\n\
-             dogs            0.9423  0.9800  0.9608        50\n\
-             (macro avg)     0.9607  0.9600  0.9600       100\n"
+             class        precision  recall      F1  images\n\
+             cats            0.9792  0.9400  0.9592      50\n\
+             dogs            0.9423  0.9800  0.9608      50\n\
+             (macro avg)     0.9607  0.9600  0.9600     100\n"
         );
     }
 
@@ -285,12 +285,12 @@ mod tests {
     fn a_share_of_nothing_is_absent() {
         let outcome = cats_and_dogs([[5, 0], [0, 0]]);
         let dogs = &outcome.scores[1];
-        assert_eq!((dogs.pictures, dogs.precision, dogs.recall, dogs.f1), (0, None, None, None));
+        assert_eq!((dogs.images, dogs.precision, dogs.recall, dogs.f1), (0, None, None, None));
         // Dogs exist and are never recognised: recall is a true zero.
         let dogs = &cats_and_dogs([[5, 0], [2, 0]]).scores[1];
         assert_eq!((dogs.precision, dogs.recall, dogs.f1), (None, Some(0.0), Some(0.0)));
         assert!(
-            outcome.text().contains("dogs                 –       –       –         0"),
+            outcome.text().contains("dogs                 –       –       –       0"),
             "{}",
             outcome.text()
         );
@@ -344,7 +344,7 @@ mod tests {
         let text = Outcome::new(classes, pairs, 0.5).unwrap().text();
         assert!(text.contains("60 classes: the 20 most frequent of 30 confusions; --json"), "{text}");
         assert!(
-            text.contains("\nclass 29   class 30        30\n") && !text.contains("\nclass 9   class 10 "),
+            text.contains("\nclass 29   class 30      30\n") && !text.contains("\nclass 9   class 10 "),
             "{text}"
         );
         assert!(text.len() < 6000 && text.lines().all(|line| line.chars().count() < 80), "{text}");

@@ -20,7 +20,7 @@ pub struct Launched {
     pub block: [u32; 3],
     /// Of the product that blocks share; blocks where there is none.
     pub tiles: u64,
-    /// Tiles over those that the card has room for at once.
+    /// Tiles over those that the GPU has room for at once.
     pub waves: f64,
     /// Bytes that must be read and written.
     pub bytes: u64,
@@ -53,15 +53,15 @@ pub struct Planned {
     /// In which numbers: `f32`, `tf32x3`, `tf32`, `bf16`.
     pub precision: &'static str,
     /// On what, in words.
-    pub card: String,
+    pub gpu: String,
     /// In order.
     pub launches: Vec<Launched>,
     /// Alive at once, at most.
     pub peak_bytes: u64,
     /// Of what that consists.
     pub memory: Vec<Share>,
-    /// The card's.
-    pub card_bytes: u64,
+    /// The GPU's.
+    pub gpu_bytes: u64,
 }
 
 /// What the launches are together.
@@ -105,7 +105,7 @@ impl Planned {
 
     /// For people.
     pub fn text(&self) -> String {
-        let mut out = format!("{}\n{}\n\n", self.title, self.card);
+        let mut out = format!("{}\n{}\n\n", self.title, self.gpu);
         let rows: Vec<[String; COLUMNS]> =
             self.launches.iter().enumerate().map(|(at, line)| cells(at + 1, line)).collect();
         let width = |column: usize| {
@@ -137,7 +137,7 @@ impl Planned {
             sums.floor_milliseconds,
             100.0 * sums.share_of_roof
         );
-        let _ = writeln!(out, "memory     {} of {}", gib(self.peak_bytes), gib(self.card_bytes));
+        let _ = writeln!(out, "memory     {} of {}", gib(self.peak_bytes), gib(self.gpu_bytes));
         for share in self.memory.iter().filter(|share| share.bytes > 0) {
             let _ = writeln!(out, "           {:<12}{:>10}", share.kind, gib(share.bytes));
         }
@@ -199,7 +199,7 @@ mod tests {
         let plan = Planned {
             title: "a step".into(),
             precision: "f32",
-            card: "a card".into(),
+            gpu: "a GPU".into(),
             launches: vec![
                 launched("one", 1_500_000, 0, 10.0, 5.0),
                 launched("block1", 500_000, 2_000_000_000, 30.0, 15.0),
@@ -210,11 +210,11 @@ mod tests {
                 Share { kind: "optimizer", bytes: 0 },
                 Share { kind: "scratch", bytes: 1 << 20 },
             ],
-            card_bytes: 80_000_000_000,
+            gpu_bytes: 80_000_000_000,
         };
         let expected = "\
 a step
-a card
+a GPU
 
 #  layer   pass     kernel  grid  tiles  waves    MB  GFLOP    µs  floor  of it  bound by
 1  one     forward  add     12       12   0.05  1.50   0.00  10.0    5.0   50 %  bandwidth

@@ -30,7 +30,7 @@ enum Shown {
 }
 
 impl Progress {
-    /// `what` is done ("extracting features") to `total` things called `unit` ("pictures"): a bar when
+    /// `what` is done ("extracting features") to `total` things called `unit` ("images"): a bar when
     /// stderr is a terminal, otherwise plain lines.
     pub fn new(what: &str, total: u64, unit: &str) -> Self {
         let shown = if stderr().is_terminal() {
@@ -283,13 +283,13 @@ mod tests {
     fn work_without_an_end_says_that_it_lives() {
         assert_eq!(
             log(u64::MAX, &[(10, 100), (60, 120), (61, 130), (200, 400)]),
-            "extracting: 120 pictures, 2.00 pictures/s\nextracting: 400 pictures, 2.00 pictures/s\n"
+            "extracting: 120 images, 2.00 images/s\nextracting: 400 images, 2.00 images/s\n"
         );
     }
 
     fn log(total: u64, reports: &[(u64, u64)]) -> String {
         let (paper, start) = (Paper::default(), Instant::now());
-        let mut lines = Lines::new("extracting", total, "pictures", start, Box::new(paper.clone()));
+        let mut lines = Lines::new("extracting", total, "images", start, Box::new(paper.clone()));
         for &(seconds, done) in reports {
             lines.set(done, start + Duration::from_secs(seconds));
         }
@@ -302,15 +302,15 @@ mod tests {
         assert_eq!(log(1000, &[(1, 500), (4, 900), (6, 1000)]), "", "quick work needs no lines");
         assert_eq!(
             log(1000, &[(4, 90), (6, 150), (9, 400), (12, 420), (20, 500), (30, 1000)]),
-            "extracting: 150/1000 pictures, 25.0 pictures/s, 34s left\n\
-             extracting: 420/1000 pictures, 35.0 pictures/s, 17s left\n"
+            "extracting: 150/1000 images, 25.0 images/s, 34s left\n\
+             extracting: 420/1000 images, 35.0 images/s, 17s left\n"
                 .to_owned()
         );
         // Slow work shows that it lives, but only while something moves.
         assert_eq!(
             log(100_000, &[(10, 10), (60, 60), (119, 110), (120, 120), (900, 120)]),
-            "extracting: 60/100000 pictures, 1.00 pictures/s, 27h 45m left\n\
-             extracting: 120/100000 pictures, 1.00 pictures/s, 27h 44m left\n"
+            "extracting: 60/100000 images, 1.00 images/s, 27h 45m left\n\
+             extracting: 120/100000 images, 1.00 images/s, 27h 44m left\n"
         );
     }
 
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn the_template_of_the_bar_is_valid() {
         // A template that indicatif refuses would fall back to its own look.
-        let bar = bar("x", 10, "pictures");
+        let bar = bar("x", 10, "images");
         bar.set_position(3);
         assert_eq!((bar.length(), bar.position(), bar.message().as_str()), (Some(10), 3, "x"));
         fn shared<T: Send + Sync>(_: &T) {}

@@ -1,6 +1,6 @@
 //! Receiver operating characteristic: how well probabilities of one class tell it from the rest.
 //!
-//! In: a score and a truth per picture. Out: [`Roc`], the corners of the curve and the area under it.
+//! In: a score and a truth per image. Out: [`Roc`], the corners of the curve and the area under it.
 //! Source: T. Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 27 (2006), 861–874.
 
 /// A curve from (0, 0) to (1, 1).
@@ -41,7 +41,7 @@ impl Roc {
     }
 }
 
-/// Without the points in the middle of a straight run along an axis: a thousand pictures have few corners.
+/// Without the points in the middle of a straight run along an axis: a thousand images have few corners.
 fn corners(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     let mut out: Vec<[f64; 2]> = Vec::new();
     for &point in points {

@@ -1,4 +1,4 @@
-//! One row per picture: what `predict` prints and what `evaluate --output` keeps.
+//! One row per image: what `predict` prints and what `evaluate --output` keeps.
 //!
 //! In: paths, labels, probabilities. Out: lines of text, CSV or JSON.
 
@@ -40,7 +40,7 @@ impl Format {
     }
 }
 
-/// A picture and what was said of it.
+/// An image and what was said of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
     /// The file.
@@ -161,7 +161,7 @@ impl Rows<'_> {
         }
     }
 
-    /// The row of a picture that cannot be read: of JSON alone, other formats have no place for it.
+    /// The row of an image that cannot be read: of JSON alone, other formats have no place for it.
     pub fn unread(&self, path: &Path, error: &Error) -> Vec<u8> {
         if self.format != Format::Jsonl {
             return Vec::new();

@@ -1,8 +1,8 @@
-//! `augment preview`: a sheet of pictures, each in a row as it is and as training would see it.
+//! `augment preview`: a sheet of images, each in a row as it is and as training would see it.
 
 use super::Host;
+use super::images::Skipped;
 use super::output::{Output, apart};
-use super::pictures::Skipped;
 use crate::data::{Augment, Files, Resize, Size, Source, Splits};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
@@ -36,7 +36,7 @@ pub struct Preview {
     pub resize: Resize,
 }
 
-/// Pixels of white around each picture.
+/// Pixels of white around each image.
 const MARGIN: usize = 4;
 /// More pixels than this no viewer opens.
 const MOST: usize = 100_000_000;
@@ -67,14 +67,14 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     for part in 0..rows {
         // From all over the folder, so that every class is there; of its part the first that can be read, if any can.
         let [begin, end] = [part, part + 1].map(|part| part * folder.len() / rows);
-        let Some((sample, picture)) = readable(host, &source, begin..end, &mut skipped)? else { continue };
-        for (column, levels) in draws(host, job, &augment, sample as u32, &picture)?.iter().enumerate() {
+        let Some((sample, image)) = readable(host, &source, begin..end, &mut skipped)? else { continue };
+        for (column, levels) in draws(host, job, &augment, sample as u32, &image)?.iter().enumerate() {
             sheet.put(chosen.len(), column, levels);
         }
         chosen.push(sample);
     }
     if chosen.is_empty() {
-        let mut error = Error::new(Kind::Data, "none of the pictures can be read");
+        let mut error = Error::new(Kind::Data, "none of the images can be read");
         if let Some((_, last)) = skipped.last() {
             error = error.fact("the last", last.message());
         }
@@ -96,7 +96,7 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     let text = format!(
         "{}  {}, each as it is and {} augmented, {}x{} pixels",
         job.output.path.display(),
-        counted(rows, "picture"),
+        counted(rows, "image"),
         counted(job.draws, "time"),
         sheet.w,
         sheet.h
@@ -107,7 +107,7 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
         &text,
         &json!({
             "path": files::shown(&job.output.path),
-            "pictures": rows,
+            "images": rows,
             "shown": shown,
             "skipped": skipped,
             "draws": job.draws,
@@ -141,8 +141,8 @@ fn readable(
     Ok(None)
 }
 
-/// The picture as it is, and as steps 0, 1, 2 … would see it: bytes, row by row.
-fn draws(host: &Host, job: &Preview, augment: &Augment, sample: u32, picture: &[u8]) -> Result<Vec<Vec<u8>>> {
+/// The image as it is, and as steps 0, 1, 2 … would see it: bytes, row by row.
+fn draws(host: &Host, job: &Preview, augment: &Augment, sample: u32, image: &[u8]) -> Result<Vec<Vec<u8>>> {
     let [h, w] = job.size;
     let size = Size { h, w };
     let mut transforms = vec![Transform::IDENTITY];
@@ -152,14 +152,14 @@ fn draws(host: &Host, job: &Preview, augment: &Augment, sample: u32, picture: &[
     let ranged = augment.shifts_channels();
     let geometry = Gather { count: 1, n: transforms.len(), h, w, border, ranged, rule: LEVELS };
     let device = host.device.as_ref();
-    let pixels = device.upload(picture)?;
+    let pixels = device.upload(image)?;
     let y = op::augment(device, geometry, &pixels, &vec![0; transforms.len()], &transforms)?;
     let levels = device.download_floats(y.buffer())?;
     // A cast saturates.
     Ok(levels.chunks(size.bytes()).map(|one| one.iter().map(|&v| v.round() as u8).collect()).collect())
 }
 
-/// Pictures in rows and columns on white.
+/// Images in rows and columns on white.
 struct Sheet {
     size: Size,
     h: usize,
@@ -174,7 +174,7 @@ impl Sheet {
         if h.saturating_mul(w) > MOST {
             return Err(Error::new(
                 Kind::Usage,
-                format!("a sheet of {rows} x {columns} pictures is too large"),
+                format!("a sheet of {rows} x {columns} images is too large"),
             )
             .expected_got(format!("at most {MOST} pixels"), format!("{w} x {h}"))
             .help("give a smaller --count, --draws or --size"));

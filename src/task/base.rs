@@ -5,7 +5,7 @@ use crate::device::{Device, cpu};
 use crate::error::{Error, Kind, Result, visible};
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::Progress;
-use crate::weights::{DEFAULT_NAME, find_default};
+use crate::weights::{DEFAULT_NAME, DEFAULT_SHA256, find_default};
 use serde::Serialize;
 use std::io::Write;
 use std::path::Path;
@@ -118,7 +118,7 @@ impl Host {
     }
 }
 
-/// How pictures are scaled for the weights in `file`, or those used by default, when nobody says it: as these were
+/// How images are scaled for the weights in `file`, or those used by default, when nobody says it: as these were
 /// trained.
 ///
 /// # Errors
@@ -127,14 +127,14 @@ pub fn scaling(file: Option<&Path>) -> Result<Preprocess> {
     told(&Pretrained::open(&file.map_or_else(find_default, |path| Ok(path.to_owned()))?)?)
 }
 
-/// How pictures are scaled for `weights`.
+/// How images are scaled for `weights`.
 ///
 /// # Errors
 /// [`Kind::Usage`] when nothing tells.
 pub(super) fn told(weights: &Pretrained) -> Result<Preprocess> {
     weights.lineage().recipe().ok_or_else(|| {
         let file = weights.weights().path().display();
-        Error::new(Kind::Usage, format!("{file} does not tell how pictures are scaled"))
+        Error::new(Kind::Usage, format!("{file} does not tell how images are scaled"))
             .fact("reason", weights.lineage().reasons.join("; "))
             .help(
                 "give --preprocess caffe (BGR minus the mean), torch (RGB/255, mean and deviation) or notebook \
@@ -152,20 +152,25 @@ pub struct Base {
 }
 
 impl Base {
-    /// Opens `path`, or the repository's own file, for pictures that are scaled by `used`, and says which it is; and that
+    /// Opens `path`, or the repository's own file, for images that are scaled by `used`, and says which it is; and that
     /// they are scaled otherwise than it was trained with, if they are.
     ///
     /// # Errors
     /// [`Kind::Weights`] when there is none or it is damaged.
     pub fn open(host: &Host, path: Option<&Path>, used: Preprocess) -> Result<Self> {
         let path = path.map_or_else(find_default, |path| Ok(path.to_owned()))?;
-        // The variable may name any file, too.
-        let named = path.file_name().is_none_or(|name| name != DEFAULT_NAME);
         let mut weights = Pretrained::open(&path)?;
         let own = weights.lineage().recipe();
         weights.feed(used);
         let sha256 = weights.weights().sha256();
         host.say(format_args!("weights    {} (sha256 {}…)", path.display(), &sha256[..12]));
+        let named = sha256 != DEFAULT_SHA256;
+        if named && path.file_name().is_some_and(|name| name == DEFAULT_NAME) {
+            host.say(format_args!(
+                "note: this file has the name of the one that comes with vgg-ft (sha256 {}…), but is another, or damaged",
+                &DEFAULT_SHA256[..12]
+            ));
+        }
         if named {
             let lineage = weights.lineage();
             host.say(format_args!("           {}, {}", lineage.format, lineage.reasons.join("; ")));

@@ -1,4 +1,4 @@
-//! `bench --plan`: what a step asks of a card, launch by launch, and how long it should take there.
+//! `bench --plan`: what a step asks of a GPU, launch by launch, and how long it should take there.
 
 use super::Host;
 use crate::device::gpu::cuda;
@@ -28,9 +28,9 @@ pub struct Bench {
     pub from_features: bool,
     /// Forward alone, nothing learned.
     pub inference: bool,
-    /// The card's name; that of [`Bench::number`], or an H100, if there is none.
-    pub card: Option<String>,
-    /// N of `cuda:N`, whose card is planned for where none is named; the first if not given.
+    /// The GPU's name; that of [`Bench::number`], or an H100, if there is none.
+    pub gpu: Option<String>,
+    /// N of `cuda:N`, whose GPU is planned for where none is named; the first if not given.
     pub number: Option<usize>,
     /// In which numbers it computes.
     pub precision: Precision,
@@ -40,10 +40,10 @@ pub struct Bench {
     pub launches: Launches,
 }
 
-/// The card that is planned for where nothing says another.
+/// The GPU that is planned for where nothing says another.
 const UNKNOWN: &str = "h100";
 
-/// What `--device cuda` or `cuda:number` would take here, if it is a card that is known.
+/// What `--device cuda` or `cuda:number` would take here, if it is a GPU that is known.
 fn here(number: Option<usize>) -> Option<&'static Card> {
     let found = cuda::find().ok()?;
     let card = number.map_or_else(|| found.first(), |number| found.card(number)).ok()?;
@@ -60,10 +60,10 @@ struct Output<'a> {
 /// Plans and prints.
 ///
 /// # Errors
-/// [`Kind::Usage`] for a card or a layer that is not known; of
+/// [`Kind::Usage`] for a GPU or a layer that is not known; of
 /// [`plan::training`].
 pub fn bench(host: &Host, job: &Bench) -> Result<()> {
-    let card = match &job.card {
+    let card = match &job.gpu {
         Some(name) => Card::named(name)?,
         None => here(job.number).map_or_else(|| Card::named(UNKNOWN), Ok)?,
     };
@@ -87,7 +87,7 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let what = if job.inference {
         "a forward pass".to_owned()
     } else {
-        let entering = if from == 0 { "pictures" } else { "kept activations" };
+        let entering = if from == 0 { "images" } else { "kept activations" };
         format!("a training step from {} on, of {entering}", job.unfreeze_from)
     };
     let record = match of(job.batch) {
@@ -114,7 +114,7 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
 
 /// What the columns are.
 const LEGEND: &str = "\
-columns    grid: blocks; tiles: blocks of work; waves: tiles over what the card holds at once;
+columns    grid: blocks; tiles: blocks of work; waves: tiles over what the GPU holds at once;
            MB: what is read and written once, at least; µs: predicted; floor: the least that bandwidth or arithmetic at
            the rated clock allow (of Winograd's launches arithmetic alone; 0 for what only adds parts or turns an operand); of it: floor over predicted; bound by: what takes the longest in the prediction
 ";
@@ -126,12 +126,12 @@ columns    grid: blocks; tiles: blocks of work; waves: tiles over what the card 
 fn too_large(job: &Bench, card: &Card, error: &Error, of: &dyn Fn(usize) -> Result<Record>) -> Result<Error> {
     let [h, w] = job.size;
     let counted = largest(job.batch, |batch| Ok(planned_or_not(of(batch))?.is_some()))?;
-    let out = Error::new(Kind::Usage, format!("{} pictures of {h}x{w} do not fit into one step", job.batch))
+    let out = Error::new(Kind::Usage, format!("{} images of {h}x{w} do not fit into one step", job.batch))
         .fact("reason", error.message());
     Ok(match (counted, largest(counted + 1, |batch| fits(card, batch, of))?) {
-        (0, _) => out.help("use smaller pictures (--size) or fewer --units"),
+        (0, _) => out.help("use smaller images (--size) or fewer --units"),
         (counted, 0) => out.expected_got(format!("--batch {counted} at most"), job.batch).help(format!(
-            "on {} not even --batch 1 fits the memory; use smaller pictures (--size)",
+            "on {} not even --batch 1 fits the memory; use smaller images (--size)",
             card.title
         )),
         (counted, fits) if fits == counted => out
@@ -143,7 +143,7 @@ fn too_large(job: &Bench, card: &Card, error: &Error, of: &dyn Fn(usize) -> Resu
     })
 }
 
-/// Whether a step of so many is counted, and fits the card.
+/// Whether a step of so many is counted, and fits the GPU.
 fn fits(card: &Card, batch: usize, of: &dyn Fn(usize) -> Result<Record>) -> Result<bool> {
     Ok(planned_or_not(of(batch))?.is_some_and(|record| Memory::of(&record).peak <= card.memory))
 }
@@ -185,7 +185,7 @@ fn planned(
     Planned {
         title,
         precision: precision.name(),
-        card: format!(
+        gpu: format!(
             "{}: {:.1} TFLOP/s{}, {:.0} GB/s of a copy",
             card.title,
             card.peak() / 1e12,
@@ -199,7 +199,7 @@ fn planned(
         launches: lines(record, card).into_iter().map(launched).collect(),
         peak_bytes: memory.peak,
         memory: KINDS.map(|(kind, name)| Share { kind: name, bytes: memory.of_kind(kind) }).into(),
-        card_bytes: card.memory,
+        gpu_bytes: card.memory,
     }
 }
 

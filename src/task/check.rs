@@ -1,12 +1,12 @@
 //! `check`: what a data set is like, before anybody trains on it.
 //!
-//! In: a data folder. Out: a table of classes, and every picture that is broken, there twice, or that training would not
+//! In: a data folder. Out: a table of classes, and every image that is broken, there twice, or that training would not
 //! see as a person does. Everything is decoded once, nothing is computed on a device, nothing is kept.
 
 use super::Host;
 use super::extract::{named, opened};
+use super::images::passed_over;
 use super::output::{Output, apart};
-use super::pictures::passed_over;
 use super::remarks::uneven;
 use crate::data::{Copy, Folder, Glance, Likeness, Resize, Size, Splits, copies, survey};
 use crate::error::{Error, Kind, Result};
@@ -35,7 +35,7 @@ pub struct Check {
     pub output: Option<Output>,
 }
 
-/// Looks at every picture.
+/// Looks at every image.
 ///
 /// # Errors
 /// Those of [`Splits::open`]; [`Kind::Data`] for problems, with `strict`; of the file.
@@ -48,18 +48,18 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
     let splits = opened(host, &job.data, job.validation_split, job.seed)?;
     let mut seen = Vec::new();
     for (name, folder) in named(&splits) {
-        let progress = host.progress(&format!("looking at {name}"), folder.len(), "pictures");
+        let progress = host.progress(&format!("looking at {name}"), folder.len(), "images");
         let want = (Size { h: job.size[0], w: job.size[1] }, job.resize);
         let glances = survey(folder, want, &|done| progress.set(done as u64), interrupt::flag())
             .map_err(|error| error.context(format!("looking at {name}")))?;
-        progress.finish(&format!("{name:10} {}", counted(folder.len(), "picture")));
+        progress.finish(&format!("{name:10} {}", counted(folder.len(), "image")));
         let of_split = glances.into_iter().enumerate();
         seen.extend(of_split.map(|(at, glance)| Seen { split: name, folder, at, glance }));
     }
-    let progress = host.progress("comparing", seen.len(), "pictures");
+    let progress = host.progress("comparing", seen.len(), "images");
     let found = findings(job, &splits, &seen, &|done| progress.set(done as u64));
     interrupt::check()?;
-    progress.finish(&format!("compared   {}", counted(seen.len(), "picture")));
+    progress.finish(&format!("compared   {}", counted(seen.len(), "image")));
     if let Some(output) = &job.output {
         files::write_bytes(&output.path, &found.csv())?;
     }
@@ -73,7 +73,7 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
     }
 }
 
-/// A picture, and what it is like.
+/// An image, and what it is like.
 struct Seen<'a> {
     split: &'static str,
     folder: &'a Folder,
@@ -130,7 +130,7 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
         let detail = [how, torn].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
         findings.push(one.finding(copied(one, other, likeness), Some(other), detail));
     }
-    // Stable: the pictures stay in their order.
+    // Stable: the images stay in their order.
     findings.sort_by_key(|finding| finding.what);
 
     let parts = named(splits);
@@ -161,7 +161,7 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
     }
 }
 
-/// What there is to say of a picture without looking at others, and a detail.
+/// What there is to say of an image without looking at others, and a detail.
 fn by_itself(glance: &Glance, to: Size) -> Vec<(What, String)> {
     let Size { h, w } = glance.size;
     // How much narrower it becomes than it is high, or the other way round.
@@ -205,7 +205,7 @@ fn class_look(name: &str, splits: &[&'static str], seen: &[&Seen<'_>]) -> ClassL
     }
     ClassLook {
         class: name.to_owned(),
-        pictures: splits.iter().map(|split| seen.iter().filter(|one| one.split == *split).count()).collect(),
+        images: splits.iter().map(|split| seen.iter().filter(|one| one.split == *split).count()).collect(),
         readable: glances.len(),
         grey: glances.iter().filter(|glance| glance.grey).count(),
         median: median(|glance| glance.size.h).zip(median(|glance| glance.size.w)).map(|(h, w)| [h, w]),

@@ -62,7 +62,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
             Ok((line, one)) => {
                 match (&validated, &one.validated) {
                     (Some((first, there)), Some(digest)) if there != digest => host.say(format_args!(
-                        "note: {} was validated with other pictures than {}: their val_ figures cannot be compared",
+                        "note: {} was validated with other images than {}: their val_ figures cannot be compared",
                         run.display(),
                         first.display()
                     )),
@@ -140,7 +140,7 @@ const ENDINGS: [(&str, Ending); 2] = [("svg", Ending::Svg), ("png", Ending::Png)
 /// What is asked of a run beside its line.
 struct Run {
     history: History,
-    /// What tells the pictures that it was validated with, if any were and it says so.
+    /// What tells the images that it was validated with, if any were and it says so.
     validated: Option<String>,
     /// Of the last stage's targets.
     smoothing: Option<f32>,

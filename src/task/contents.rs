@@ -3,7 +3,7 @@
 //! In: files with labels, sizes and sums of pixels, in the order of the samples ([`Listing`]). Out: their number and a fingerprint, a few
 //! bytes that every checkpoint has ([`Contents`]); and what differs between two listings.
 
-use crate::data::{Folder, Pictures, Recipe};
+use crate::data::{Folder, Images, Recipe};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use serde::{Deserialize, Serialize};
@@ -41,23 +41,23 @@ type Line = (OsString, u32, u64, Option<u64>);
 pub(super) struct Listing(Vec<Line>);
 
 impl Listing {
-    /// Of the pictures of the folder `root`.
+    /// Of the images of the folder `root`.
     ///
     /// # Errors
     /// [`Kind::Io`] when one is gone.
-    pub fn of_pictures(root: &Path, pictures: &Pictures) -> Result<Self> {
-        let labelled = pictures.files.iter().map(PathBuf::as_path).zip(pictures.labels.iter().copied());
+    pub fn of_images(root: &Path, images: &Images) -> Result<Self> {
+        let labelled = images.files.iter().map(PathBuf::as_path).zip(images.labels.iter().copied());
         let mut listing = Self::of_files(root, labelled)?;
-        for ((.., pixels), sum) in listing.0.iter_mut().zip(&pictures.sums) {
+        for ((.., pixels), sum) in listing.0.iter_mut().zip(&images.sums) {
             *pixels = Some(*sum);
         }
         Ok(listing)
     }
 
-    /// Of all pictures of a folder, as if each could be read.
+    /// Of all images of a folder, as if each could be read.
     ///
     /// # Errors
-    /// As [`Self::of_pictures`].
+    /// As [`Self::of_images`].
     pub fn of_folder(folder: &Folder) -> Result<Self> {
         Self::of_files(&folder.root, folder.files.iter().map(|sample| (sample.path.as_path(), sample.label)))
     }
@@ -78,7 +78,7 @@ impl Listing {
         Self(files.map(|((name, bytes, sum), &label)| (name.into(), label, *bytes, Some(*sum))).collect())
     }
 
-    /// Whether it tells these pictures from others of the same names: uncompressed ones are all of one size.
+    /// Whether it tells these images from others of the same names: uncompressed ones are all of one size.
     pub fn tells(&self) -> bool {
         let sizes: HashSet<u64> = self.0.iter().map(|(_, _, bytes, _)| *bytes).collect();
         4 * sizes.len() >= self.0.len()
@@ -149,7 +149,7 @@ impl Listing {
             match () {
                 () if bytes != new_bytes => Some(format!("{name}, {bytes} bytes then and {new_bytes} now")),
                 () if label != new_label => Some(format!("{name}, class {label} then and {new_label} now")),
-                () if others => Some(format!("{name}, another picture of as many bytes")),
+                () if others => Some(format!("{name}, another image of as many bytes")),
                 () => None,
             }
         };
@@ -259,7 +259,7 @@ mod tests {
 
     /// Where pixels were read they count, and a run that does not tell of them is no other.
     #[test]
-    fn pictures_of_one_name_and_size_may_be_others() {
+    fn images_of_one_name_and_size_may_be_others() {
         let seen = |sums: [Option<u64>; 2]| {
             let mut listing = of(&[("a/1", 0, 10), ("b/2", 1, 10)]);
             listing.0.iter_mut().zip(sums).for_each(|((.., pixels), sum)| *pixels = sum);
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(was.contents().digest, now.contents().digest, "run.toml tells of names, labels and sizes");
         assert!(was.contents().are(&was.contents()) && !was.contents().are(&now.contents()));
         assert!(older.contents().are(&now.contents()) && now.contents().are(&older.contents()));
-        let changed = ("changed", "a/1, another picture of as many bytes; and 1 more".to_owned());
+        let changed = ("changed", "a/1, another image of as many bytes; and 1 more".to_owned());
         assert_eq!(was.differences(&now, None), [changed]);
         assert!(older.differences(&now, None).is_empty());
         let dir = tempfile::tempdir().unwrap();

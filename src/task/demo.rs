@@ -1,4 +1,4 @@
-//! `demo`: a picture set of our own and the main job on it, for a machine where none is at hand.
+//! `demo`: an image set of our own and the main job on it, for a machine where none is at hand.
 
 use super::{Finetune, Host, finetune, output};
 use crate::data::draw::{Counts, draw};
@@ -11,13 +11,13 @@ use std::time::Instant;
 /// What to show.
 #[derive(Clone, Debug)]
 pub struct Demo {
-    /// Folder for pictures and run.
+    /// Folder for images and run.
     pub output: PathBuf,
     /// The job; its data folder and run folder are ours.
     pub job: Finetune,
 }
 
-/// Draws the pictures, fine-tunes, and says what to try next.
+/// Draws the images, fine-tunes, and says what to try next.
 ///
 /// # Errors
 /// Those of `finetune`; [`Kind::Usage`] for a folder that holds other things.
@@ -25,9 +25,9 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
     output::folder(&demo.output)?;
     require_own(&demo.output)?;
     let ([h, w], seed) = (demo.job.size, demo.job.head.seed);
-    let pictures = demo.output.join(format!("pictures-{h}x{w}-seed{seed}"));
-    if pictures.exists() {
-        host.say(format_args!("pictures   {} is there already", pictures.display()));
+    let images = demo.output.join(format!("images-{h}x{w}-seed{seed}"));
+    if images.exists() {
+        host.say(format_args!("images     {} is there already", images.display()));
     } else {
         let began = Instant::now();
         let counts = Counts::default();
@@ -38,34 +38,34 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
         }
         files::create_dir(&demo.output)?;
         draw(&partial, &counts, demo.job.size, demo.job.head.seed)?;
-        std::fs::rename(&partial, &pictures).map_err(|e| Error::io("write", &pictures, &e))?;
+        std::fs::rename(&partial, &images).map_err(|e| Error::io("write", &images, &e))?;
         host.say(format_args!(
-            "pictures   drew {} cartoon cats and dogs into {} in {:.1} s",
+            "images     drew {} cartoon cats and dogs into {} in {:.1} s",
             counts.total(),
-            pictures.display(),
+            images.display(),
             began.elapsed().as_secs_f64()
         ));
     }
     let run = demo.output.join("run");
-    let job = Finetune { data: pictures.clone(), output: run.clone(), ..demo.job.clone() };
+    let job = Finetune { data: images.clone(), output: run.clone(), ..demo.job.clone() };
     finetune(host, &job)?;
     let command = std::env::current_exe().map_or_else(|_| "vgg-ft".into(), |path| quoted(&shorter(&path)));
-    let picture = first_test_picture(&pictures);
+    let image = first_test_image(&images);
     host.say(format_args!(
-        "\nall about it is in {report}; try the model on one picture:\n  {command} predict {run} {picture}\n\
+        "\nall about it is in {report}; try the model on one image:\n  {command} predict {run} {image}\n\
          and the same job on your own, one folder per class:\n  \
          {command} finetune DATA -o runs/mine --validation-split 0.2",
         report = quoted(&run.join("report.html")),
         run = quoted(&run),
-        picture = quoted(&picture),
+        image = quoted(&image),
     ));
     Ok(())
 }
 
-/// Pictures that are being drawn.
-const PARTIAL: &str = "pictures.partial";
+/// Images that are being drawn.
+const PARTIAL: &str = "images.partial";
 
-/// In a folder of somebody's pictures, ours would be two classes more.
+/// In a folder of somebody's images, ours would be two classes more.
 fn require_own(folder: &Path) -> Result<()> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .into_iter()
@@ -74,7 +74,7 @@ fn require_own(folder: &Path) -> Result<()> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| !name.starts_with('.'))
         .collect();
-    let ours = |name: &str| name == PARTIAL || (name.starts_with("pictures-") && name.contains("-seed"));
+    let ours = |name: &str| name == PARTIAL || (name.starts_with("images-") && name.contains("-seed"));
     if names.is_empty() || names.iter().any(|name| ours(name)) {
         return Ok(());
     }
@@ -94,8 +94,8 @@ fn shorter(path: &Path) -> PathBuf {
     }
 }
 
-fn first_test_picture(pictures: &Path) -> PathBuf {
-    let cats = pictures.join("test/cats");
+fn first_test_image(images: &Path) -> PathBuf {
+    let cats = images.join("test/cats");
     let mut found: Vec<PathBuf> =
         std::fs::read_dir(&cats).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     found.sort();

@@ -25,18 +25,18 @@ struct Row {
     /// What `--precision` takes there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     precisions: Vec<Precision>,
-    /// Of a card, "9.0".
+    /// Of a GPU, "9.0".
     #[serde(skip_serializing_if = "Option::is_none")]
     capability: Option<String>,
-    /// Of a card.
+    /// Of a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
-    /// The newest CUDA that the card's driver knows.
+    /// The newest CUDA that the GPU's driver knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     driver: Option<String>,
 }
 
-/// What there is, cards first.
+/// What there is, GPUs first.
 #[derive(Serialize)]
 struct Offer {
     /// What `--device auto` takes.
@@ -47,7 +47,7 @@ struct Offer {
 /// Prints the table.
 ///
 /// # Errors
-/// [`Kind::Device`](crate::error::Kind::Device) when the system gives no threads; a card or a driver that
+/// [`Kind::Device`](crate::error::Kind::Device) when the system gives no threads; a GPU or a driver that
 /// is missing is a line of the table.
 pub fn devices(host: &Host, threads: Option<usize>) -> Result<()> {
     let mut devices = match cuda::find() {
@@ -65,7 +65,7 @@ pub fn devices(host: &Host, threads: Option<usize>) -> Result<()> {
     host.result(&offer.text(), &offer)
 }
 
-/// Of a card of this compute capability.
+/// Of a GPU of this compute capability.
 fn precisions(capability: u32) -> Vec<Precision> {
     Precision::ALL.into_iter().filter(|precision| precision.runs_on(capability)).collect()
 }

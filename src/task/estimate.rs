@@ -25,8 +25,8 @@ pub(super) struct Estimate<'a> {
     pub architecture: &'a Architecture,
     /// Samples that are asked for at once.
     pub batch: usize,
-    /// Pictures that go through the base, into features and for a test; 0 for none.
-    pub pictures: usize,
+    /// Images that go through the base, into features and for a test; 0 for none.
+    pub images: usize,
     /// What is learned, if anything.
     pub training: Option<Learning>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Learning {
     pub boundary: usize,
     /// Samples of training and of validation.
     pub samples: [usize; 2],
-    /// Whether training samples enter as pictures, whatever is frozen.
+    /// Whether training samples enter as images, whatever is frozen.
     pub augmented: bool,
     /// What stays for each weight that learns.
     pub keeps: Keeps,
@@ -242,12 +242,12 @@ impl Estimate<'_> {
         let net = self.architecture;
         let (base, end) = (net.base(), net.layers().len());
         let mut parts: Vec<(String, Step, usize)> = Vec::new();
-        if self.pictures > 0 {
-            parts.push(("running pictures".into(), Step::Inference(0..end), self.batch.min(self.pictures)));
+        if self.images > 0 {
+            parts.push(("running images".into(), Step::Inference(0..end), self.batch.min(self.images)));
         }
         if let Some(Learning { boundary, samples: [learned, checked], augmented, keeps }) = self.training {
             let batch = self.batch.min(learned.max(1));
-            // Pictures are evaluated as they are trained, activations many at once.
+            // Images are evaluated as they are trained, activations many at once.
             let many = |place| rows_at_once(self.batch, net.shape_before(place).len());
             let enters = |from: usize| if augmented { 0 } else { from };
             parts.push((
@@ -274,7 +274,7 @@ impl Estimate<'_> {
         for (doing, step, batch) in parts {
             let mut memory = place.memory(net, &step, batch)?;
             if place.cpu {
-                let again = self.training.is_some() || self.pictures > self.batch;
+                let again = self.training.is_some() || self.images > self.batch;
                 let bytes = points(net, &step, again);
                 memory.peak = memory.peak.saturating_add(bytes);
                 *memory.at_peak.entry((Purpose::Scratch, String::new())).or_default() += bytes;
@@ -297,7 +297,7 @@ impl Estimate<'_> {
         let mut ways = Vec::new();
         // No more samples run at once than there are.
         let samples = self.training.map_or(0, |training| training.samples.into_iter().max().unwrap_or(0));
-        let batch = largest(self.batch.min(samples.max(self.pictures).max(1)), |batch| {
+        let batch = largest(self.batch.min(samples.max(self.images).max(1)), |batch| {
             interrupt::check()?;
             Ok(fits(&Self { batch, ..*self }))
         })?;
@@ -319,7 +319,7 @@ impl Estimate<'_> {
         let none =
             if self.training.is_some() { "no batch and no --unfreeze-from fits" } else { "no batch fits" };
         let another = if place.cpu { "a machine with more" } else { "another device (--device cpu)" };
-        Ok(format!("{none}; use smaller pictures (--size), {another}, or end what else holds the memory"))
+        Ok(format!("{none}; use smaller images (--size), {another}, or end what else holds the memory"))
     }
 }
 

@@ -1,17 +1,17 @@
-//! `evaluate`: a run on labelled pictures.
+//! `evaluate`: a run on labelled images.
 
 mod judged;
 
 pub(super) use judged::{Labelled, TestedBy, Which, adopted, labelled, owns};
 
 use super::estimate::Estimate;
+use super::images::{Reading, Skipped, in_batch, skipped};
 use super::look::Look;
 use super::output::Output;
-use super::pictures::{Reading, Skipped, in_batch, skipped};
 use super::run::{Run, Stopped};
 use super::subject::Subject;
 use super::{Host, predict};
-use crate::data::{Pictures, Source};
+use crate::data::{Images, Source};
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
@@ -54,13 +54,13 @@ pub struct Evaluate {
     pub data: PathBuf,
     /// Which split; the best one that is there if not given.
     pub split: Option<SplitName>,
-    /// Pictures per pass.
+    /// Images per pass.
     pub batch: usize,
     /// How folders are read.
     pub reading: Reading,
-    /// How the pictures are looked at.
+    /// How the images are looked at.
     pub look: Look,
-    /// A file with one row per picture.
+    /// A file with one row per image.
     pub output: Option<Output>,
     /// How those rows look; as the file's name ends if not given.
     pub format: Option<Format>,
@@ -76,13 +76,13 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let run = Rc::new(Run::open_unfinished(&job.run)?);
     run.remark(host);
     let views = job.look.views(host, &Subject::of(Rc::clone(&run))?)?;
-    let Labelled { part, folder, pictures, note, .. } =
+    let Labelled { part, folder, images, note, .. } =
         labelled(host, &run, &job.data, job.split, &job.reading, TestedBy::All)?;
     let architecture = &run.architecture;
-    Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
+    Estimate { architecture, batch: job.batch, images: images.len(), training: None }.check(host)?;
     let network = run.network(host)?;
     let classes = &run.config.network.classes;
-    let examiner = Examiner { host, network: &network, pictures: &pictures, views, batch: job.batch };
+    let examiner = Examiner { host, network: &network, images: &images, views, batch: job.batch };
     let outcome = match output {
         None => examiner.examine(&job.look, classes, &mut |_, _, _| Ok(()))?,
         Some((path, format)) => {
@@ -91,14 +91,14 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
             files::write_atomic(path, |out| {
                 put(out, path, &rows.header())?;
                 outcome = Some(examiner.examine(&job.look, classes, &mut |at, class, probabilities| {
-                    let picture = folder.root.join(&pictures.files[at]);
-                    let label = Some(pictures.labels[at] as usize);
-                    put(out, path, &rows.row(&Said { path: &picture, label, class, probabilities })?)
+                    let image = folder.root.join(&images.files[at]);
+                    let label = Some(images.labels[at] as usize);
+                    put(out, path, &rows.row(&Said { path: &image, label, class, probabilities })?)
                 })?);
                 Ok(())
             })?;
             host.say(format_args!("written    {}", path.display()));
-            outcome.ok_or_else(|| Error::new(Kind::Data, "there are no pictures"))?
+            outcome.ok_or_else(|| Error::new(Kind::Data, "there are no images"))?
         }
     };
     let named = Named {
@@ -106,7 +106,7 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
         split: part.split(),
         folder: Some(files::shown(&folder.root)),
         note,
-        skipped: skipped(&folder.root, &pictures),
+        skipped: skipped(&folder.root, &images),
         threshold: job.look.threshold.map(files::short),
         views: job.look.count(),
         ..Named::of(host, &run, Some(&outcome))
@@ -125,7 +125,7 @@ pub(super) struct Named {
     pub path: Option<String>,
     pub split: Option<&'static str>,
     pub folder: Option<String>,
-    /// What to know of the figures: whether the run was trained on these pictures.
+    /// What to know of the figures: whether the run was trained on these images.
     pub note: Option<String>,
     device: String,
     precision: Precision,
@@ -133,11 +133,11 @@ pub(super) struct Named {
     run_precision: Precision,
     /// Where the run was stopped, if it is not finished.
     stopped: Option<Stopped>,
-    /// Pictures that could not be read, and why.
+    /// Images that could not be read, and why.
     pub skipped: Vec<Skipped>,
-    /// The probability above which a picture was taken for the second of two classes, if that was asked for.
+    /// The probability above which an image was taken for the second of two classes, if that was asked for.
     threshold: Option<f64>,
-    /// Views of each picture, whose probabilities were averaged.
+    /// Views of each image, whose probabilities were averaged.
     views: usize,
     #[serde(flatten)]
     outcome: Value,
@@ -211,7 +211,7 @@ fn mean_loss(
     batch: usize,
     mut judge: impl FnMut(&[u32]) -> Result<f64>,
 ) -> Result<f64> {
-    let progress = host.progress("evaluating", count, "pictures");
+    let progress = host.progress("evaluating", count, "images");
     let all: Vec<u32> = (0..count as u32).collect();
     let (mut sum, mut done) = (0.0, 0);
     for indices in all.chunks(batch) {
@@ -220,31 +220,31 @@ fn mean_loss(
         done += indices.len() as u64;
         progress.set(done);
     }
-    progress.finish(&format!("evaluated  {count} pictures"));
+    progress.finish(&format!("evaluated  {count} images"));
     Ok(sum / count.max(1) as f64)
 }
 
-/// Hears of every picture: its position, the class it was taken for, the probabilities.
+/// Hears of every image: its position, the class it was taken for, the probabilities.
 type Hears<'a> = &'a mut dyn FnMut(usize, usize, &[f32]) -> Result<()>;
 
 struct Examiner<'a> {
     host: &'a Host,
     network: &'a Network,
-    pictures: &'a Pictures,
+    images: &'a Images,
     views: Views,
     batch: usize,
 }
 
 impl Examiner<'_> {
     fn examine(&self, look: &Look, classes: &[String], hears: Hears<'_>) -> Result<Outcome> {
-        let count = self.pictures.len();
+        let count = self.images.len();
         let mut pairs = Vec::with_capacity(count);
         let loss = mean_loss(self.host, count, self.batch, |indices| {
-            let batch = self.pictures.batch(indices)?;
+            let batch = self.images.batch(indices)?;
             let judged = self
                 .views
                 .judge(self.host.device.as_ref(), self.network, &batch)
-                .map_err(|error| in_batch(error, &self.pictures.files[indices[0] as usize]))?;
+                .map_err(|error| in_batch(error, &self.images.files[indices[0] as usize]))?;
             let sum = judged.loss_sum();
             for ((&label, class), row) in batch.labels.iter().zip(judged.classes).zip(&judged.probabilities) {
                 let class = look.class(row).unwrap_or(class);

@@ -1,13 +1,13 @@
-//! `extract`: pictures through the frozen base, activations to disk.
+//! `extract`: images through the frozen base, activations to disk.
 
 use super::base::Base;
 use super::estimate::Estimate;
+use super::images::{decode, skipped};
 use super::output::{apart, folder_of_no_run};
-use super::pictures::{decode, skipped};
 use super::remarks::twice;
 use super::run::unlocked;
-use super::{Host, PictureOptions};
-use crate::data::{self, Begin, Features, Folder, Pictures, Recipe, Splits, Writer, batches};
+use super::{Host, ImageOptions};
+use crate::data::{self, Begin, Features, Folder, Images, Recipe, Splits, Writer, batches};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::graph::Tensor;
@@ -34,14 +34,14 @@ pub struct Extract {
     /// `[h, w]`.
     pub size: [usize; 2],
     /// Scaling, resize, weights, reading.
-    pub pictures: PictureOptions,
+    pub images: ImageOptions,
     /// The last layer run.
     pub layer: String,
     /// Share of each class for validation.
     pub validation_split: Option<f32>,
     /// Seed of that split.
     pub seed: u64,
-    /// Pictures per pass.
+    /// Images per pass.
     pub batch: usize,
 }
 
@@ -56,12 +56,12 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     folder_of_no_run(&job.output)?;
     apart(&job.data, &job.output)?;
     let splits = opened(host, &job.data, job.validation_split, job.seed)?;
-    let pictures = named(&splits).into_iter().map(|(_, folder)| folder.len()).max().unwrap_or(0);
-    Estimate { architecture: &architecture, batch: job.batch, pictures, training: None }.check(host)?;
-    let base = Base::open(host, job.pictures.weights.as_deref(), job.pictures.preprocess)?;
+    let images = named(&splits).into_iter().map(|(_, folder)| folder.len()).max().unwrap_or(0);
+    Estimate { architecture: &architecture, batch: job.batch, images, training: None }.check(host)?;
+    let base = Base::open(host, job.images.weights.as_deref(), job.images.preprocess)?;
     let network = base.network(host, architecture, None)?;
     let parted = job.validation_split.map(|share| (share, job.seed));
-    let from = From { variant: job.variant, base: &base, pictures: &job.pictures, batch: job.batch, parted };
+    let from = From { variant: job.variant, base: &base, images: &job.images, batch: job.batch, parted };
     let file = |name: &str| job.output.join(format!("{name}.safetensors"));
     named(&splits).into_iter().try_for_each(|(name, _)| Writer::require_place(&file(name)))?;
     for (name, folder) in named(&splits).into_iter().filter(|_| !job.force) {
@@ -73,26 +73,26 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     // All of them before the long work: what is wrong with them is known then, and who is in two splits.
     let mut decoded = Vec::new();
     for (name, folder) in named(&splits) {
-        let pictures = decode(host, name, folder, job.size, job.pictures.resize, &job.pictures.reading)?;
-        decoded.push((name, folder, Arc::new(pictures)));
+        let images = decode(host, name, folder, job.size, job.images.resize, &job.images.reading)?;
+        decoded.push((name, folder, Arc::new(images)));
     }
     if let [(_, _, train), others @ ..] = &decoded[..] {
-        let others: Vec<_> = others.iter().map(|(name, _, pictures)| (*name, Some(pictures))).collect();
+        let others: Vec<_> = others.iter().map(|(name, _, images)| (*name, Some(images))).collect();
         twice(host, train, &others);
     }
     remove_former_splits(host, &splits, &job.output)?;
     let mut reports = Vec::new();
     let mut text = String::new();
-    for (name, folder, pictures) in decoded {
-        let unread = skipped(&folder.root, &pictures);
+    for (name, folder, images) in decoded {
+        let unread = skipped(&folder.root, &images);
         let path = file(name);
-        let features = from.pictures(host, &network, name, folder, &pictures, 0..last + 1, &path)?;
+        let features = from.images(host, &network, name, folder, &images, 0..last + 1, &path)?;
         let row = features.row();
         text += &format!("{}  {} x {:?}\n", path.display(), features.labels().len(), &row.axes()[1..]);
         reports.push(json!({
             "split": name,
             "path": files::shown(&path),
-            "pictures": features.labels().len(),
+            "images": features.labels().len(),
             "shape": &row.axes()[1..],
             "key": features.key,
             "skipped": unread,
@@ -184,32 +184,32 @@ pub(super) fn named(splits: &Splits) -> Vec<(&'static str, &Folder)> {
 pub(super) struct From<'a> {
     pub variant: Variant,
     pub base: &'a Base,
-    pub pictures: &'a PictureOptions,
+    pub images: &'a ImageOptions,
     pub batch: usize,
     /// As [`Recipe::parted`].
     pub parted: Option<(f32, u64)>,
 }
 
 impl From<'_> {
-    /// `pictures` through the layers `range`, which begins at the first, into `path`; takes up what is
+    /// `images` through the layers `range`, which begins at the first, into `path`; takes up what is
     /// there already.
     #[allow(clippy::too_many_arguments)]
-    pub fn pictures(
+    pub fn images(
         &self,
         host: &Host,
         network: &Network,
         name: &str,
         folder: &Folder,
-        pictures: &Arc<Pictures>,
+        images: &Arc<Images>,
         range: Range<usize>,
         path: &Path,
     ) -> Result<Features> {
-        let recipe = self.recipe(host, network, folder, pictures, range.end)?;
+        let recipe = self.recipe(host, network, folder, images, range.end)?;
         if let Ok(old) = Features::open(path)
             && recipe.key().is_ok_and(|key| key != old.key)
         {
             let path = path.display();
-            host.say(format_args!("note: {path} was made of other pictures or settings and is made anew"));
+            host.say(format_args!("note: {path} was made of other images or settings and is made anew"));
         }
         let mut writer = match Writer::begin(path, &recipe, &host.computes())? {
             Begin::Complete(features) => {
@@ -222,15 +222,15 @@ impl From<'_> {
             unlocked(host, path);
         }
         if writer.done() > 0 {
-            host.say(format_args!("{name}: going on after {} of {}", writer.done(), pictures.len()));
+            host.say(format_args!("{name}: going on after {} of {}", writer.done(), images.len()));
         }
-        let order = (writer.done() as u32..pictures.len() as u32).collect();
-        let rule = self.pictures.preprocess.rule();
+        let order = (writer.done() as u32..images.len() as u32).collect();
+        let rule = self.images.preprocess.rule();
         let device = host.device.as_ref();
-        let source: Arc<dyn data::Source> = pictures.clone();
+        let source: Arc<dyn data::Source> = images.clone();
         let inputs =
-            batches(source, order, self.batch)?.map(|batch| input(device, &batch?, pictures.size, rule));
-        through(host, network, name, pictures.len(), range, inputs, &mut writer)?;
+            batches(source, order, self.batch)?.map(|batch| input(device, &batch?, images.size, rule));
+        through(host, network, name, images.len(), range, inputs, &mut writer)?;
         writer.finish()
     }
 
@@ -268,18 +268,18 @@ impl From<'_> {
         host: &Host,
         network: &Network,
         folder: &Folder,
-        pictures: &Pictures,
+        images: &Images,
         end: usize,
     ) -> Result<Recipe> {
-        let input = [pictures.size.h, pictures.size.w];
+        let input = [images.size.h, images.size.w];
         Ok(Recipe {
-            files: seen(&folder.root, pictures)?,
-            labels: pictures.labels.clone(),
+            files: seen(&folder.root, images)?,
+            labels: images.labels.clone(),
             ..self.settings(host, network, folder, input, end)
         })
     }
 
-    /// All that decides what an extraction gives, but its pictures.
+    /// All that decides what an extraction gives, but its images.
     fn settings(
         &self,
         host: &Host,
@@ -294,8 +294,8 @@ impl From<'_> {
             weights: self.base.sha256.clone(),
             variant: self.variant.name().into(),
             input,
-            preprocess: self.pictures.preprocess.name().into(),
-            resize: self.pictures.resize.name().into(),
+            preprocess: self.images.preprocess.name().into(),
+            resize: self.images.resize.name().into(),
             precision: host.device.precision(),
             layer: last_layer(network, end),
             parted: self.parted,
@@ -322,14 +322,14 @@ fn last_layer(network: &Network, end: usize) -> String {
     end.checked_sub(1).map_or("input".into(), |last| network.architecture().layers()[last].name.clone())
 }
 
-/// Each picture's name, size in bytes and sum of its pixels: files that changed places may have one length and date.
-fn seen(root: &Path, pictures: &Pictures) -> Result<Vec<(String, u64, u64)>> {
+/// Each image's name, size in bytes and sum of its pixels: files that changed places may have one length and date.
+fn seen(root: &Path, images: &Images) -> Result<Vec<(String, u64, u64)>> {
     let file = |(file, &sum): (&PathBuf, &u64)| {
         let path = root.join(file);
         let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
         Ok((file.to_string_lossy().into_owned(), found.len(), sum))
     };
-    pictures.files.iter().zip(&pictures.sums).map(file).collect()
+    images.files.iter().zip(&images.sums).map(file).collect()
 }
 
 fn through(
@@ -345,7 +345,7 @@ fn through(
     let began = Instant::now();
     let first = writer.done();
     // What an earlier run did is not this run's speed.
-    let progress = host.progress(&format!("{name} to {layer}"), total - first, "pictures");
+    let progress = host.progress(&format!("{name} to {layer}"), total - first, "images");
     let outcome = (|| {
         for x in inputs {
             interrupt::check()?;
@@ -378,10 +378,10 @@ fn through(
         });
     }
     let seconds = began.elapsed().as_secs_f64();
-    let pictures = writer.done() - first;
+    let images = writer.done() - first;
     progress.finish(&format!(
-        "{name:10} {pictures} x {layer} in {seconds:.1} s, {:.1} pictures/s",
-        pictures as f64 / seconds.max(1e-9)
+        "{name:10} {images} x {layer} in {seconds:.1} s, {:.1} images/s",
+        images as f64 / seconds.max(1e-9)
     ));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `finetune`, the main job: extract at the freeze boundary, train a classifier on the frozen base,
 //! unfreeze, train jointly, evaluate the test split, save.
 //!
-//! What stays frozen runs once per picture (`parts`). Training pictures that are augmented are never the same
+//! What stays frozen runs once per image (`parts`). Training images that are augmented are never the same
 //! twice: they go through the whole network in every epoch, and at most the validation's features are kept.
 
 mod conclusion;
@@ -15,13 +15,13 @@ use super::extract::opened;
 use super::fit::HeadOptions;
 use super::output::{self, apart};
 use super::remarks::{
-    few_steps, idle, keeps_some, learned_elsewhere, other_pictures, twice, unvalidated, unweighted, worse,
+    few_steps, idle, keeps_some, learned_elsewhere, other_images, twice, unvalidated, unweighted, worse,
 };
 use super::report::{self, Material};
 use super::resume::{Job, conclude, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
 use super::stage::Stages;
-use super::{Host, PictureOptions, limits};
+use super::{Host, ImageOptions, limits};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Result};
 use crate::model::classes::told_from;
@@ -52,7 +52,7 @@ pub struct Finetune {
     /// `[h, w]`.
     pub size: [usize; 2],
     /// Scaling, resize, weights, reading.
-    pub pictures: PictureOptions,
+    pub images: ImageOptions,
     /// The classifier.
     pub head: HeadOptions,
     /// What is trained, how long, how fast.
@@ -61,14 +61,14 @@ pub struct Finetune {
     pub keep_features: bool,
     /// Bytes that those may take.
     pub cache_limit: u64,
-    /// Test pictures at most; all if not given.
-    pub test_pictures: Option<usize>,
+    /// Test images at most; all if not given.
+    pub test_images: Option<usize>,
     /// SHA-256 of the weights that a configuration names, if it is of one.
     pub named_weights: Option<String>,
-    /// Digests of the training and validation pictures that a configuration names, if it is of a run and they are to be
+    /// Digests of the training and validation images that a configuration names, if it is of a run and they are to be
     /// those.
     pub named_digests: Vec<String>,
-    /// Whether the classifier begins with the weights of `pictures`, too, and not at random.
+    /// Whether the classifier begins with the weights of `images`, too, and not at random.
     pub trained_classifier: bool,
     /// The classes that a configuration or the run it begins with names; those of the data count.
     pub named_classes: Vec<String>,
@@ -127,7 +127,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let classes = splits.train.classes.clone();
     named_classes(host, job, &classes)?;
     if splits.validation.is_none() {
-        unvalidated(host, &job.stages, "--validation-split 0.2 holds back a fifth of the pictures");
+        unvalidated(host, &job.stages, "--validation-split 0.2 holds back a fifth of the images");
     }
     let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
@@ -137,7 +137,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     }
     let places = places(&architecture, &job.stages)?;
     let needed = estimate(job, &architecture, &places, &splits).tell(host)?;
-    let base = Base::open(host, job.pictures.weights.as_deref(), job.pictures.preprocess)?;
+    let base = Base::open(host, job.images.weights.as_deref(), job.images.preprocess)?;
     if let Some(named) = job.named_weights.as_ref().filter(|named| **named != base.sha256) {
         host.say(format_args!(
             "note: these are not the weights that the job began with, whose sha256 is {}…",
@@ -147,7 +147,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let mut config = config(host, job, &base.sha256, &classes)?;
     if finished {
         run::Folder::at(&job.output).same(host, &config)?;
-        return conclude(host, &job.output, None, job.pictures.reading.clone());
+        return conclude(host, &job.output, None, job.images.reading.clone());
     }
     let mut network = base.network(host, architecture, config.training.classifier_seed())?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
@@ -155,16 +155,16 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     idle(host, &job.stages, network.architecture())?;
     let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
     let mut shown = Shown::new(host, job, (&base, &network), (&splits, &places), &folder, &mut stages)?;
-    let pictures = &shown.train().pictures;
-    config.training.samples = [pictures.len(), shown.validation().map_or(0, |part| part.pictures.len())];
+    let images = &shown.train().images;
+    config.training.samples = [images.len(), shown.validation().map_or(0, |part| part.images.len())];
     config.training.digests = stages.digests();
     if !resume {
-        other_pictures(host, job, &config.training.digests);
-        few_steps(host, &job.stages, job.head.batch, pictures.len());
-        unweighted(host, &job.stages, &classes, &pictures.labels);
+        other_images(host, job, &config.training.digests);
+        few_steps(host, &job.stages, job.head.batch, images.len());
+        unweighted(host, &job.stages, &classes, &images.labels);
     }
-    twice(host, pictures, &shown.judges());
-    if !resume && shown.judges().iter().any(|(_, pictures)| pictures.is_some()) {
+    twice(host, images, &shown.judges());
+    if !resume && shown.judges().iter().any(|(_, images)| images.is_some()) {
         learned_elsewhere(host, job, &config.training.digests[0]);
     }
     let test = shown.test.take();
@@ -181,13 +181,13 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let mut conclusion = Conclusion::new(job, config, history, stages.seconds());
     // Whole from here on; the test's figures are added when they are there.
     folder.finish(&conclusion.config)?;
-    let judged = if let Some((root, pictures)) = test {
-        let tested = conclusion.test(host, &network, (root, &pictures), || stages.seconds());
+    let judged = if let Some((root, images)) = test {
+        let tested = conclusion.test(host, &network, (root, &images), || stages.seconds());
         tested.and_then(|judged| folder.finish(&conclusion.config).map(|()| Some(Ok(judged))))
     } else if let (Some(samples), Some(part), Some(split), Some(&place)) =
         (&validation, shown.validation(), &splits.validation, places.last())
     {
-        let files = part.pictures.files.clone();
+        let files = part.images.files.clone();
         Ok(Some(conclusion.validation(host, &network, (split, files), samples.samples(place))))
     } else {
         Ok(None)
@@ -254,11 +254,11 @@ fn estimate<'a>(
 ) -> Estimate<'a> {
     let of = |split: &Option<Folder>| split.as_ref().map_or(0, Folder::len);
     let samples = [splits.train.len(), of(&splits.validation)];
-    let tested = job.test_pictures.unwrap_or(usize::MAX).min(of(&splits.test));
+    let tested = job.test_images.unwrap_or(usize::MAX).min(of(&splits.test));
     Estimate {
         architecture,
         batch: job.head.batch,
-        pictures: samples.iter().sum::<usize>() + tested,
+        images: samples.iter().sum::<usize>() + tested,
         training: Some(Learning {
             boundary: places.iter().copied().min().unwrap_or_default(),
             samples,
@@ -280,7 +280,7 @@ fn places(architecture: &Architecture, stages: &[StageConfig]) -> Result<Vec<usi
         .collect()
 }
 
-/// At most `limit` pictures of `folder`, some of all classes, the same for the same seed.
+/// At most `limit` images of `folder`, some of all classes, the same for the same seed.
 pub(super) fn some(folder: &Folder, limit: Option<usize>, seed: u64) -> Folder {
     let mut some = folder.clone();
     if let Some(limit) = limit.filter(|limit| *limit < some.len()) {
@@ -299,7 +299,7 @@ fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {
         job.variant,
         job.size[0],
         job.size[1],
-        job.pictures.preprocess,
+        job.images.preprocess,
         if job.trained_classifier { "; the classifier begins as it was trained" } else { "" }
     ));
     for stage in &job.stages {
@@ -315,7 +315,7 @@ fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {
     }
     if job.stages.iter().any(|stage| stage.augment.is_some()) {
         host.say(
-            "           augmented pictures are new in every epoch and go through all layers; at most the \
+            "           augmented images are new in every epoch and go through all layers; at most the \
              validation's features are kept",
         );
     }
@@ -330,8 +330,8 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
         network: NetworkConfig {
             variant: job.variant.name().into(),
             size: job.size,
-            preprocess: job.pictures.preprocess.name().into(),
-            resize: job.pictures.resize.name().into(),
+            preprocess: job.images.preprocess.name().into(),
+            resize: job.images.resize.name().into(),
             classes: classes.to_vec(),
             units: job.head.units,
             dropout: job.head.dropout,
@@ -339,7 +339,7 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
         training: TrainingConfig {
             job: Job::Finetune,
             data: whole(&job.data)?,
-            weights: job.pictures.weights.as_ref().map(whole).transpose()?,
+            weights: job.images.weights.as_ref().map(whole).transpose()?,
             trained_classifier: job.trained_classifier,
             base_weights: base_weights.to_owned(),
             device: host.computes(),
@@ -351,7 +351,7 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             split_seed: None,
             samples: [0, 0],
             digests: Vec::new(),
-            test_pictures: job.test_pictures,
+            test_images: job.test_images,
             keep_features: job.keep_features,
             cache_limit: job.cache_limit,
             stages: job.stages.clone(),

@@ -64,7 +64,7 @@ impl Fit {
                 Kind::Usage,
                 format!("stage `{}`: features are neither unfrozen nor augmented", stage.name),
             )
-            .help("take `unfreeze_from` and `augment` out, or use `vgg-ft finetune` on the pictures"));
+            .help("take `unfreeze_from` and `augment` out, or use `vgg-ft finetune` on the images"));
         }
         // The size is that of the features.
         let size = [*limits::SIDES.start(); 2];
@@ -90,8 +90,8 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         take_over_cuts(&job.output, std::slice::from_mut(&mut stage))?;
     }
     let extracted = Extracted::open(&job.features)?;
-    // The pictures may lie elsewhere, or nowhere, by now.
-    extracted.pictures().try_for_each(|root| apart(root, &job.output))?;
+    // The images may lie elsewhere, or nowhere, by now.
+    extracted.images().try_for_each(|root| apart(root, &job.output))?;
     let classes = &extracted.recipe().classes;
     let base = extracted.base(host, job.weights.as_deref())?;
     let (architecture, from) = extracted.architecture(&job.head)?;
@@ -100,11 +100,11 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let samples_of = extracted.samples();
     let training =
         Some(Learning { boundary: from, samples: samples_of, augmented: false, keeps: Keeps::of(one) });
-    Estimate { architecture: &architecture, batch: job.head.batch, pictures: 0, training }.tell(host)?;
+    Estimate { architecture: &architecture, batch: job.head.batch, images: 0, training }.tell(host)?;
     let mut config = settings(host, job, (&extracted, &base.sha256), &stage)?;
     if finished {
         Folder::at(&job.output).same(host, &config)?;
-        // Features need no reading of pictures.
+        // Features need no reading of images.
         let reading = Reading { strict: false, cache: None, chosen: false };
         let (text, value) = conclude(host, &job.output, None, reading)?;
         return host.result(&text, &value);

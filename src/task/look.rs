@@ -1,4 +1,4 @@
-//! How closely pictures are looked at, and where two classes are parted: what `predict` and `evaluate` share.
+//! How closely images are looked at, and where two classes are parted: what `predict` and `evaluate` share.
 
 use super::Host;
 use super::subject::Subject;
@@ -11,20 +11,20 @@ use crate::train::Views;
 /// Options of looking.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    /// Other views of each picture.
+    /// Other views of each image.
     pub tta: Option<Tta>,
     /// Of the draws.
     pub seed: u64,
-    /// The probability above which a picture is of the second of two classes.
+    /// The probability above which an image is of the second of two classes.
     pub threshold: Option<f32>,
 }
 
 /// Test-time augmentation.
 #[derive(Clone, Debug)]
 pub enum Tta {
-    /// The picture and its mirror image.
+    /// The image and its mirror image.
     Flip,
-    /// The picture and draws.
+    /// The image and draws.
     Times {
         /// How many views in all.
         views: usize,
@@ -34,7 +34,7 @@ pub enum Tta {
 }
 
 impl Look {
-    /// Views of each picture.
+    /// Views of each image.
     pub(super) fn count(&self) -> usize {
         match self.tta {
             None => 1,
@@ -43,15 +43,15 @@ impl Look {
         }
     }
 
-    /// What of it decides figures, for people: a line each; none where pictures are looked at once and the most probable
+    /// What of it decides figures, for people: a line each; none where images are looked at once and the most probable
     /// class is taken.
     pub(super) fn lines(&self, classes: &[String]) -> String {
         let second = classes.get(1).map_or("", String::as_str);
         let threshold = self.threshold.map(|threshold| format!("threshold  {second} above {threshold}\n"));
         let views = match &self.tta {
-            Some(Tta::Flip) => Some("views      each picture and its mirror image\n".to_owned()),
+            Some(Tta::Flip) => Some("views      each image and its mirror image\n".to_owned()),
             Some(Tta::Times { views, .. }) if *views > 1 => {
-                Some(format!("views      each picture and {}\n", counted(views - 1, "draw")))
+                Some(format!("views      each image and {}\n", counted(views - 1, "draw")))
             }
             _ => None,
         };
@@ -77,7 +77,7 @@ impl Look {
         match &self.tta {
             None => Ok(plain),
             Some(Tta::Flip) => {
-                host.say("views      each picture and its mirror image");
+                host.say("views      each image and its mirror image");
                 Ok(plain.mirrored())
             }
             Some(Tta::Times { views, .. }) if *views <= 1 => Ok(plain),
@@ -87,10 +87,7 @@ impl Look {
                         .fact("reason", "no augmentation is recorded for this model")
                         .help("give --augment book, or ranges such as --rotation 10, or take --tta flip")
                 })?;
-                host.say(format_args!(
-                    "views      each picture and {}: {augment}",
-                    counted(views - 1, "draw")
-                ));
+                host.say(format_args!("views      each image and {}: {augment}", counted(views - 1, "draw")));
                 Ok(plain.drawn(augment, self.seed, views - 1))
             }
         }

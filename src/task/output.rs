@@ -142,7 +142,7 @@ pub fn folder_of_no_run(output: &Path) -> Result<()> {
 }
 
 /// Whether `output` lies apart from the folder `data`: neither is inside the other. A folder inside the data would be
-/// read as a class next time, and a file as a picture.
+/// read as a class next time, and a file as an image.
 ///
 /// # Errors
 /// [`Kind::Usage`].

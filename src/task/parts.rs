@@ -1,23 +1,23 @@
-//! A split of the data at every place where a stage enters: pictures, and the activations of the frozen layers below.
+//! A split of the data at every place where a stage enters: images, and the activations of the frozen layers below.
 //!
 //! In: a split, the places, a limit of bytes. Out: samples and the layer at which they enter. What is frozen for good runs
-//! once per picture; its output is in `RUN/features`, memory-mapped. Beyond the limit the frozen layers run again in every
-//! epoch, and so they do for validation pictures that a card computes in less than half the time of an upload.
+//! once per image; its output is in `RUN/features`, memory-mapped. Beyond the limit the frozen layers run again in every
+//! epoch, and so they do for validation images that a GPU computes in less than half the time of an upload.
 
 use super::Host;
 use super::extract::From;
 use super::fit::samples;
-use crate::data::{Augment, Features, Folder, Pictures};
+use crate::data::{Augment, Features, Folder, Images};
 use crate::device::call::Normalize;
 use crate::device::gpu::plan::lines;
 use crate::error::{Kind, Result};
 use crate::model::{Architecture, Network};
-use crate::train::{FeatureSamples, PictureSamples, Samples, plan};
+use crate::train::{FeatureSamples, ImageSamples, Samples, plan};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of features that a card is given in a second: gathered by one thread, copied to pinned memory, sent. By epochs
+/// Bytes of features that a GPU is given in a second: gathered by one thread, copied to pinned memory, sent. By epochs
 /// of the notebook on an H200, which took 0.54 s more than their steps and passes do, with 700.9 MB to give; rows that
 /// a cache holds went at 3.5 GB/s at least.
 const GIVEN: f64 = 1.3e9;
@@ -25,7 +25,7 @@ const GIVEN: f64 = 1.3e9;
 /// A split and what was computed from it.
 pub(super) struct Part {
     pub name: &'static str,
-    pub pictures: Arc<Pictures>,
+    pub images: Arc<Images>,
     /// Activations before a layer.
     levels: BTreeMap<usize, Features>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Part {
 /// A part as samples.
 pub(super) struct Ready<'a> {
     levels: BTreeMap<usize, FeatureSamples<'a>>,
-    plain: PictureSamples<'a>,
+    plain: ImageSamples<'a>,
 }
 
 /// Where features are put, and how many bytes of them.
@@ -47,24 +47,24 @@ pub(super) struct Cache<'a> {
 }
 
 impl Part {
-    /// Computes the activations of `pictures` before each of the layers `places`.
+    /// Computes the activations of `images` before each of the layers `places`.
     pub fn new(
         host: &Host,
         from: &From<'_>,
         network: &Network,
         (name, split): (&'static str, &Folder),
-        pictures: Arc<Pictures>,
+        images: Arc<Images>,
         places: &[usize],
         cache: &mut Cache<'_>,
     ) -> Result<Self> {
-        let mut part = Self { name, pictures, levels: BTreeMap::new() };
+        let mut part = Self { name, images, levels: BTreeMap::new() };
         let architecture = network.architecture();
         let mut places: Vec<usize> = places.iter().copied().filter(|&place| place > 0).collect();
         places.sort_unstable();
         places.dedup();
         for place in places {
             let row = architecture.shape_before(place).len();
-            let (rows, layer) = (part.pictures.len(), &architecture.layers()[place].name);
+            let (rows, layer) = (part.images.len(), &architecture.layers()[place].name);
             let bytes = (rows * row * 4) as u64;
             let spared = multiplications(architecture, place);
             let all = multiplications(architecture, architecture.layers().len());
@@ -77,13 +77,13 @@ impl Part {
             }
             if name == "validation" && sooner_anew(host, architecture, (place, row), from.batch)? {
                 host.say(format_args!(
-                    "{facts}: the card recomputes them faster than they can be copied to it, so the layers before \
+                    "{facts}: the GPU recomputes them faster than they can be copied to it, so the layers before \
                      {layer} run in every epoch"
                 ));
                 continue;
             }
             host.say(format_args!(
-                "{facts}, computed once: saves {:.1} of {:.1} GMAC ({:.0} %) per picture and epoch",
+                "{facts}, computed once: saves {:.1} of {:.1} GMAC ({:.0} %) per image and epoch",
                 spared as f64 / 1e9,
                 all as f64 / 1e9,
                 100.0 * spared as f64 / all as f64
@@ -99,7 +99,7 @@ impl Part {
             }
             let features = match part.levels.last_key_value() {
                 Some((&below, lower)) => from.features(host, network, name, lower, below..place, &path),
-                None => from.pictures(host, network, name, split, &part.pictures, 0..place, &path),
+                None => from.images(host, network, name, split, &part.images, 0..place, &path),
             };
             let features = features.map_err(|error| match error.kind() {
                 Kind::Io => error.or_help(
@@ -120,11 +120,11 @@ impl Part {
         }
         let wanted = places.iter().any(|place| levels.range(..=place).next().is_none());
         let plain = if wanted {
-            let plain = PictureSamples::new(host.device.as_ref(), &self.pictures, rule, needed)?;
+            let plain = ImageSamples::new(host.device.as_ref(), &self.images, rule, needed)?;
             host.say(format_args!("{:10} {plain}", self.name));
             plain
         } else {
-            PictureSamples::once(&self.pictures, rule)
+            ImageSamples::once(&self.images, rule)
         };
         Ok(Ready { levels, plain })
     }
@@ -139,15 +139,15 @@ impl Ready<'_> {
         }
     }
 
-    /// The same to learn from: pictures that are changed anew in every step enter at the first layer.
+    /// The same to learn from: images that are changed anew in every step enter at the first layer.
     pub fn training(&mut self, place: usize, augment: Option<&Augment>, seed: u64) -> (usize, &dyn Samples) {
         self.plain.augment(augment.map(|augment| (augment.clone(), seed)));
         if augment.is_some() { (0, &self.plain) } else { self.samples(place) }
     }
 }
 
-/// Whether the host's card computes what enters at `place`, `row` numbers a picture, in less than half of the time that
-/// it takes to be given them. It is the same in every run on a card; of one that is not known nobody can say.
+/// Whether the host's GPU computes what enters at `place`, `row` numbers an image, in less than half of the time that
+/// it takes to be given them. It is the same in every run on a GPU; of one that is not known nobody can say.
 fn sooner_anew(
     host: &Host,
     architecture: &Architecture,
@@ -165,19 +165,19 @@ fn sooner_anew(
     }
 }
 
-/// Seconds of a picture through the layers before `place`, as the static model of a card has them.
+/// Seconds of an image through the layers before `place`, as the static model of a GPU has them.
 fn computing(on: plan::On, architecture: &Architecture, place: usize, batch: usize) -> Result<f64> {
     let record = plan::inference(on, architecture, 0..place, batch)?;
     let seconds: f64 = lines(&record, on.0).iter().map(|line| line.seconds).sum();
     Ok(seconds / batch as f64)
 }
 
-/// Seconds until a card has been given so many numbers.
+/// Seconds until a GPU has been given so many numbers.
 fn given(row: usize) -> f64 {
     (row * 4) as f64 / GIVEN
 }
 
-/// Multiply-adds of one picture through the layers before `end`.
+/// Multiply-adds of one image through the layers before `end`.
 pub(super) fn multiplications(architecture: &Architecture, end: usize) -> u64 {
     let layers = architecture.layers().iter().enumerate().take(end);
     layers

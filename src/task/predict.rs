@@ -1,10 +1,10 @@
-//! `predict`: pictures of unknown class.
+//! `predict`: images of unknown class.
 
 use super::Host;
 use super::estimate::Estimate;
+use super::images::{Skipped, as_stored, in_batch};
 use super::look::Look;
 use super::output::{self, Output};
-use super::pictures::{Skipped, as_stored, in_batch};
 use super::subject::{Feeding, Subject};
 use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size, Unreadable};
 use crate::error::{Error, Kind, Result};
@@ -23,11 +23,11 @@ pub struct Predict {
     pub run: PathBuf,
     /// How a file of weights is fed.
     pub feeding: Feeding,
-    /// Pictures, folders, patterns, or `-`.
+    /// Images, folders, patterns, or `-`.
     pub inputs: Vec<PathBuf>,
     /// Whether paths on stdin end in NUL.
     pub null: bool,
-    /// How the pictures are looked at.
+    /// How the images are looked at.
     pub look: Look,
     /// How many classes to show.
     pub top: usize,
@@ -37,17 +37,17 @@ pub struct Predict {
     pub format: Option<Format>,
     /// A file for the rows instead of stdout.
     pub output: Option<Output>,
-    /// Pictures per pass.
+    /// Images per pass.
     pub batch: usize,
-    /// Whether the first unreadable picture ends it.
+    /// Whether the first unreadable image ends it.
     pub strict: bool,
 }
 
-/// Prints one row per picture. A picture that cannot be read is reported and the others go on.
+/// Prints one row per image. An image that cannot be read is reported and the others go on.
 ///
 /// # Errors
 /// Of the run, the inputs and the device; [`Kind::Usage`] for two formats at once; [`Kind::Data`] at the end when
-/// some pictures could not be read. With [`Predict::strict`] the first of those is the error.
+/// some images could not be read. With [`Predict::strict`] the first of those is the error.
 pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     let (output, format) = match (&job.output, job.format) {
         (Some(output), format) => {
@@ -70,13 +70,13 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
         output.is_none_of(inputs.named())?;
     }
     for folder in &inputs.runs {
-        host.say(format_args!("note: {} is a run, so its pictures are passed over", folder.display()));
+        host.say(format_args!("note: {} is a run, so its images are passed over", folder.display()));
     }
-    if let Some(unread) = inputs.unread.pictures() {
-        host.say(format_args!("note: {unread} among the pictures: these formats are not read"));
+    if let Some(unread) = inputs.unread.images() {
+        host.say(format_args!("note: {unread} among the images: these formats are not read"));
     }
-    let (architecture, pictures) = (&subject.architecture, inputs.count().unwrap_or(usize::MAX));
-    Estimate { architecture, batch: job.batch, pictures, training: None }.check(host)?;
+    let (architecture, images) = (&subject.architecture, inputs.count().unwrap_or(usize::MAX));
+    Estimate { architecture, batch: job.batch, images, training: None }.check(host)?;
     let network = subject.network(host)?;
     let [h, w] = subject.architecture.input;
     let how = Loading { size: Size { h, w }, resize: subject.resize, batch: job.batch, strict: job.strict };
@@ -87,9 +87,9 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     let many = inputs.count().is_none_or(|count| count > job.batch);
     let progress = match inputs.count() {
         _ if !(shows && many) => Progress::silent(),
-        Some(count) => host.progress("classifying", count, "pictures"),
+        Some(count) => host.progress("classifying", count, "images"),
         None if host.quiet => Progress::silent(),
-        None => Progress::endless("classifying", "pictures"),
+        None => Progress::endless("classifying", "images"),
     };
     let classifier = Classifier { host, job, network: &network, views: &views, rows, progress };
     let ahead = inputs.load(how)?;
@@ -110,7 +110,7 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
         host.say(format_args!("note: {note}"));
     }
     if done.seen == 0 && !done.unheard {
-        host.say("note: stdin named no picture");
+        host.say("note: stdin named no image");
     }
     done.complaint().map_or(Ok(()), Err)
 }
@@ -163,7 +163,7 @@ impl Done {
             (_, 1) => "the other one was classified".to_owned(),
             (_, n) => format!("the other {n} were classified"),
         };
-        let message = format!("{unreadable} of {} pictures could not be read", self.seen);
+        let message = format!("{unreadable} of {} images could not be read", self.seen);
         Some(
             Error::new(Kind::Data, message).help(format!("the errors above say which and why; {classified}")),
         )
@@ -171,10 +171,10 @@ impl Done {
 
     fn report(&self, host: &Host, path: &Path, subject: &Subject) -> Result<()> {
         let classified = self.seen - self.skipped.len();
-        let text = format!("{}  {classified} pictures classified", path.display());
+        let text = format!("{}  {classified} images classified", path.display());
         let value = json!({
             "path": files::shown(path),
-            "pictures": classified,
+            "images": classified,
             "skipped": self.skipped,
             "device": host.name(),
             "precision": host.device.precision(),
@@ -228,7 +228,7 @@ impl Classifier<'_> {
         Ok(done)
     }
 
-    /// The rows of a batch; in JSON pictures that cannot be read stand in their places.
+    /// The rows of a batch; in JSON images that cannot be read stand in their places.
     fn classify(&self, loaded: &mut Loaded) -> Result<Vec<u8>> {
         let Loaded { paths, pixels, unreadable, .. } = loaded;
         let indices = (0..paths.len() as u32).collect();

@@ -4,7 +4,7 @@ use super::course::{StageConfig, without_effect};
 use super::run::{MODEL, Run};
 use super::stage::ended_with;
 use super::{Finetune, Host};
-use crate::data::Pictures;
+use crate::data::Images;
 use crate::error::Result;
 use crate::model::Architecture;
 use crate::report::{counted, counted_are};
@@ -61,9 +61,9 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
     if steps < FEW {
         // A pass may be longer than what was asked for.
         let passes = StageConfig { steps_per_epoch: None, ..head.clone() }.steps(batch, samples);
-        let cure = if passes > each { "leave --steps-per-epoch out, or" } else { "with so few pictures" };
+        let cure = if passes > each { "leave --steps-per-epoch out, or" } else { "with so few images" };
         host.say(format_args!(
-            "note: stage {} takes only {} of {together} pictures, which is few for a rate of {:e}; {cure} give it more \
+            "note: stage {} takes only {} of {together} images, which is few for a rate of {:e}; {cure} give it more \
              epochs, for example {}",
             head.name,
             counted(steps, "step"),
@@ -73,7 +73,7 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
     }
 }
 
-/// A remark where one class has many times the pictures of another, and no stage gives it a weight.
+/// A remark where one class has many times the images of another, and no stage gives it a weight.
 pub(super) fn unweighted(host: &Host, stages: &[StageConfig], classes: &[String], labels: &[u32]) {
     let weighted = stages.iter().any(|stage| stage.class_weights.is_some());
     if let Some(note) = uneven(classes, labels).filter(|_| !weighted) {
@@ -99,7 +99,7 @@ pub(super) fn uneven(classes: &[String], labels: &[u32]) -> Option<String> {
 
 /// Remarks on stages that end with a higher validation loss and a clearly lower accuracy than the last one before them.
 pub(super) fn worse(stages: &[StageConfig], history: &History) -> Vec<String> {
-    // Less is chance: two pictures of a hundred.
+    // Less is chance: two images of a hundred.
     const CLEAR: f64 = 0.02;
     let mut notes = Vec::new();
     let mut before: Option<(&StageConfig, (f64, f64))> = None;
@@ -145,66 +145,66 @@ pub(super) fn put_back(best: &Best<'_>, last: Option<&Epoch>, asked: usize) -> S
     }
 }
 
-/// A remark where the weights are those of a run that learned from other pictures than these, whose digest is `train`:
+/// A remark where the weights are those of a run that learned from other images than these, whose digest is `train`:
 /// what is held out here may have been learned there.
 pub(super) fn learned_elsewhere(host: &Host, job: &Finetune, train: &str) {
     let file =
-        job.pictures.weights.as_deref().filter(|file| file.file_name().is_some_and(|name| name == MODEL));
+        job.images.weights.as_deref().filter(|file| file.file_name().is_some_and(|name| name == MODEL));
     let Some(folder) = file.and_then(Path::parent) else { return };
     // A file of that name may lie anywhere; where no run is, nobody knows what it learned from.
     let Ok(run) = Run::open(folder) else { return };
     if run.config.training.digests.first().is_some_and(|there| there != train) {
         host.say(format_args!(
-            "note: {}, whose weights this run begins with, learned from other pictures than this run will; if any of \
+            "note: {}, whose weights this run begins with, learned from other images than this run will; if any of \
              those are in validation or test here, these figures are too good",
             folder.display()
         ));
     }
 }
 
-/// A remark where training has a picture under two classes, and where pictures of validation or test are among those of
+/// A remark where training has an image under two classes, and where images of validation or test are among those of
 /// training: pixel for pixel.
-pub(super) fn twice(host: &Host, train: &Pictures, others: &[(&str, Option<&Arc<Pictures>>)]) {
+pub(super) fn twice(host: &Host, train: &Images, others: &[(&str, Option<&Arc<Images>>)]) {
     let mut learned: HashMap<u64, usize> = HashMap::new();
     let mut torn = Vec::new();
     for (i, &sum) in train.sums.iter().enumerate() {
         let first = *learned.entry(sum).or_insert(i);
-        if train.labels[first] != train.labels[i] && train.picture(first) == train.picture(i) {
+        if train.labels[first] != train.labels[i] && train.image(first) == train.image(i) {
             torn.push((first, i));
         }
     }
     if let Some(&(first, i)) = torn.first() {
         host.say(format_args!(
             "note: in train {} under two classes, pixel for pixel, so one label is wrong; the first: {} and {}",
-            counted_are(torn.len(), "picture"),
+            counted_are(torn.len(), "image"),
             train.files[first].display(),
             train.files[i].display()
         ));
     }
-    for (name, pictures) in others {
-        let Some(pictures) = pictures else { continue };
+    for (name, images) in others {
+        let Some(images) = images else { continue };
         let same = |(i, sum): (usize, &u64)| {
             let &at = learned.get(sum)?;
-            (train.picture(at) == pictures.picture(i)).then_some((at, i))
+            (train.image(at) == images.image(i)).then_some((at, i))
         };
-        let found: Vec<(usize, usize)> = pictures.sums.iter().enumerate().filter_map(same).collect();
+        let found: Vec<(usize, usize)> = images.sums.iter().enumerate().filter_map(same).collect();
         if let Some(&(at, i)) = found.first() {
             host.say(format_args!(
                 "note: in {name} {} also in train, pixel for pixel, so its figures are too good; the first: {} is {} \
                  of train",
-                counted_are(found.len(), "picture"),
-                pictures.files[i].display(),
+                counted_are(found.len(), "image"),
+                images.files[i].display(),
                 train.files[at].display()
             ));
         }
     }
 }
 
-/// A remark where the pictures, whose digests are `here`, are not those that the job's configuration is of.
-pub(super) fn other_pictures(host: &Host, job: &Finetune, here: &[String]) {
+/// A remark where the images, whose digests are `here`, are not those that the job's configuration is of.
+pub(super) fn other_images(host: &Host, job: &Finetune, here: &[String]) {
     if !job.named_digests.is_empty() && job.named_digests != here {
         host.say(
-            "note: these are not quite the pictures of the run that the configuration came from: some were added, \
+            "note: these are not quite the images of the run that the configuration came from: some were added, \
              removed or changed",
         );
     }
@@ -215,7 +215,7 @@ pub(super) fn keeps_some(host: &Host, folder: &Path) {
     let there = || std::fs::read_dir(folder).into_iter().flatten().flatten();
     if !there().any(|entry| entry.file_name().to_string_lossy().starts_with("train.")) {
         host.say(
-            "note: --keep-features kept none of the training pictures' features: the pictures were augmented, or the \
+            "note: --keep-features kept none of the training images' features: the images were augmented, or the \
              features would exceed --cache-limit",
         );
     }

@@ -1,6 +1,6 @@
 //! `report`: everything about a run on one page, and its curves as pixels.
 //!
-//! In: the run's folder, its history, and predictions on labelled pictures: those that the run's own last
+//! In: the run's folder, its history, and predictions on labelled images: those that the run's own last
 //! evaluation made, or new ones. Out: `report.html` and `curves.png`. A finished run is not failed by its report:
 //! [`attempt`] makes a remark.
 
@@ -12,8 +12,8 @@ use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::Estimate;
 use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, labelled, owns, test};
+use super::images::{Reading, Skipped, skipped};
 use super::output::Output;
-use super::pictures::{Reading, Skipped, skipped};
 use super::resume::Job;
 use super::run::{CURVES, Config, Lock, Part, REPORT, Run, SKIPPED, TrainingConfig, is_held};
 use crate::data::Features;
@@ -23,7 +23,7 @@ use crate::model::Network;
 use crate::model::classes::told_from;
 use crate::report::html::{Page, page};
 use crate::report::{Outcome, curves};
-use crate::train::{History, PictureSamples};
+use crate::train::{History, ImageSamples};
 use own::{lost, no_split, own_split};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -34,11 +34,11 @@ use verdict::verdict;
 pub struct Report {
     /// The run folder.
     pub run: PathBuf,
-    /// Labelled pictures; the run's own data if not given.
+    /// Labelled images; the run's own data if not given.
     pub data: Option<PathBuf>,
     /// Which split; the best one that is there if not given.
     pub split: Option<SplitName>,
-    /// Pictures per pass.
+    /// Images per pass.
     pub batch: usize,
     /// How folders are read.
     pub reading: Reading,
@@ -56,10 +56,10 @@ pub(super) const REUSED: &str = "The predictions are those of the run's own eval
 /// The same from activations.
 pub(super) const FROM_FEATURES: &str = "The predictions were made at the end of the run, from the kept activations of the layers that stayed frozen.";
 /// The same where those layers ran, too.
-pub(super) const FROM_PICTURES: &str = "The predictions were made at the end of the run, from the pictures.";
-const ANEW: &str = "The predictions were made anew from the saved network and the pictures.";
+pub(super) const FROM_IMAGES: &str = "The predictions were made at the end of the run, from the images.";
+const ANEW: &str = "The predictions were made anew from the saved network and the images.";
 
-/// Predictions on a split and where its pictures lie.
+/// Predictions on a split and where its images lie.
 pub(super) struct Judged {
     part: Which,
     root: PathBuf,
@@ -68,9 +68,9 @@ pub(super) struct Judged {
     how: &'static str,
     /// What to know of the figures.
     note: Option<String>,
-    /// Pictures that could not be read.
+    /// Images that could not be read.
     skipped: Vec<Skipped>,
-    /// Whether they are not the pictures that the run's own page is of.
+    /// Whether they are not the images that the run's own page is of.
     others: bool,
 }
 
@@ -187,7 +187,7 @@ fn make(host: &Host, job: &Report) -> Result<(PathBuf, String, Named)> {
     // Made once its room is known.
     let mut network = None;
     let own = &run.config.training.data;
-    // A page that is there is not written over by one of other pictures, or of none.
+    // A page that is there is not written over by one of other images, or of none.
     let keeps_page = job.output.is_none() && !job.force && job.run.join(REPORT).exists();
     let its_split = own_split(&run, &job.run);
     if let (true, Some(asked), Some(its)) = (keeps_page, job.split.map(SplitName::name), its_split)
@@ -215,7 +215,7 @@ fn make(host: &Host, job: &Report) -> Result<(PathBuf, String, Named)> {
         Some(data) => Some(judge(host, job, &run, &mut network, data)),
         None if own.exists() => Some(judge(host, job, &run, &mut network, own)),
         None if keeps_page => {
-            let what = if run.config.training.job == Job::Fit { "features" } else { "pictures" };
+            let what = if run.config.training.job == Job::Fit { "features" } else { "images" };
             return Err(
                 lost(&job.run, job.split).fact("gone", format!("{}, the {what} of the run", own.display()))
             );
@@ -228,7 +228,7 @@ fn make(host: &Host, job: &Report) -> Result<(PathBuf, String, Named)> {
             None
         }
     };
-    // Here nothing else is at stake: what is wrong with the pictures is an error.
+    // Here nothing else is at stake: what is wrong with the images is an error.
     let judged = judged.transpose()?.flatten();
     match &judged {
         None if keeps_page && own.exists() => {
@@ -270,7 +270,7 @@ fn make(host: &Host, job: &Report) -> Result<(PathBuf, String, Named)> {
     Ok((path, text, named))
 }
 
-/// Predictions on `data`, pictures or features; none of features without that split.
+/// Predictions on `data`, images or features; none of features without that split.
 fn judge(
     host: &Host,
     job: &Report,
@@ -280,14 +280,14 @@ fn judge(
 ) -> Result<Option<Judged>> {
     let (classes, architecture) = (&run.config.network.classes, &run.architecture);
     if !data.join("train.safetensors").exists() {
-        let Labelled { part, folder, pictures, note, others } =
+        let Labelled { part, folder, images, note, others } =
             labelled(host, run, data, job.split, &job.reading, TestedBy::Run)?;
-        Estimate { architecture, batch: job.batch, pictures: pictures.len(), training: None }.check(host)?;
+        Estimate { architecture, batch: job.batch, images: images.len(), training: None }.check(host)?;
         let network = network.insert(run.network(host)?);
-        let samples = PictureSamples::once(&pictures, run.preprocess()?.rule());
+        let samples = ImageSamples::once(&images, run.preprocess()?.rule());
         let tested = test(host, network, (0, &samples), classes, job.batch)?;
-        let skipped = skipped(&folder.root, &pictures);
-        let judged = Judged::new(part, folder.root, pictures.files.clone(), tested, ANEW);
+        let skipped = skipped(&folder.root, &images);
+        let judged = Judged::new(part, folder.root, images.files.clone(), tested, ANEW);
         return Ok(Some(Judged { note, skipped, others, ..judged }));
     }
     let split = job.split.map(SplitName::name).or(own_split(run, &job.run)).unwrap_or(UNJUDGED);
@@ -303,7 +303,7 @@ fn judge(
         Err(Error::new(Kind::Data, format!("{} does not belong to the run", path.display()))
             .fact("differs", what)
             .expected_got(expected, got)
-            .help("give the pictures instead: `vgg-ft report RUN DATA -o PAGE.html`"))
+            .help("give the images instead: `vgg-ft report RUN DATA -o PAGE.html`"))
     };
     if &recipe.classes != classes {
         return foreign(
@@ -349,7 +349,7 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
         }
         Some(Err(error)) => (None, format!("There are no predictions: {}.", error.message())),
         None => {
-            (None, "There are no predictions, since there were no labelled pictures to make them on.".into())
+            (None, "There are no predictions, since there were no labelled images to make them on.".into())
         }
     };
     let verdict = judged.as_ref().map(|judged| verdict(host, network, config, judged)).transpose()?;
@@ -395,7 +395,7 @@ fn subtitle(config: &Config) -> String {
 
 fn settings(folder: &Path, config: &Config) -> Vec<(String, String)> {
     let left_out = if folder.join(SKIPPED).exists() {
-        format!("; pictures that could not be read are listed in {SKIPPED}")
+        format!("; images that could not be read are listed in {SKIPPED}")
     } else {
         String::new()
     };

@@ -6,7 +6,7 @@ use super::finetune::{Measured, measure};
 use super::fit::{self, HeadOptions};
 use super::report;
 use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, Run, TrainingConfig, damaged, nothing_left};
-use super::{Finetune, Host, PictureOptions, Reading, finetune, notebook, stage};
+use super::{Finetune, Host, ImageOptions, Reading, finetune, notebook, stage};
 use crate::data::Splits;
 use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
@@ -19,14 +19,14 @@ use std::path::{Path, PathBuf, absolute};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
-    /// On pictures.
+    /// On images.
     #[default]
     Finetune,
     /// On features.
     Fit,
 }
 
-/// Goes on with the job in `run`, from here on with `rate_factor` times its learning rates, and with the same pictures at
+/// Goes on with the job in `run`, from here on with `rate_factor` times its learning rates, and with the same images at
 /// `data` if they were moved.
 ///
 /// # Errors
@@ -63,7 +63,7 @@ pub fn resume(
     folder.untouched()?;
     let there = &config.training.data;
     if data.is_none() && !there.exists() {
-        let what = if config.training.job == Job::Fit { "the features of" } else { "the pictures of" };
+        let what = if config.training.job == Job::Fit { "the features of" } else { "the images of" };
         return Err(Error::new(Kind::Usage, format!("there is no folder {}", there.display()))
             .fact(what, run.display())
             .help(format!(
@@ -92,7 +92,7 @@ pub fn resume(
     }
     let before = reached(&folder)?;
     if data.is_some() && before.is_none() {
-        return Err(Error::new(Kind::Usage, "cannot tell whether these are the pictures that the run began with")
+        return Err(Error::new(Kind::Usage, "cannot tell whether these are the images that the run began with")
             .fact("missing", folder.checkpoint().display())
             .help(
                 "it was stopped before its first checkpoint; start a new run with these: `vgg-ft finetune DATA -o \
@@ -111,7 +111,7 @@ pub fn resume(
     let text = changed.text()?;
     go_on(changed).or_else(|error| {
         // What ended before its first step at the new rates did not begin: the same command is not to cut twice (but after
-        // a kill, which `cut_rates` tells of), nor are other pictures to be the run's. A run that diverged at once is to go
+        // a kill, which `cut_rates` tells of), nor are other images to be the run's. A run that diverged at once is to go
         // on at still lower rates. What another process has made of the job, or the end of it, is not taken back.
         let _lock = match Lock::take(run) {
             Ok(lock) if error.kind() != Kind::Numeric => lock,
@@ -142,7 +142,7 @@ pub(super) fn conclude(
             Config::read(&run.join("run.toml"))?.training;
         let moved = data.filter(|_| job == Job::Finetune && !run.join(REPORT).exists());
         if let Some(data) = &moved {
-            same_pictures(run, &Splits::open(data, validation_split, seed)?)?;
+            same_images(run, &Splits::open(data, validation_split, seed)?)?;
         }
         report::missing(host, run, moved, reading)?;
     }
@@ -176,7 +176,7 @@ fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) ->
     }
     let split = Splits::open(&job.data, job.validation_split, job.head.seed).and_then(|splits| {
         if typed {
-            same_pictures(run, &splits)?;
+            same_images(run, &splits)?;
         }
         splits.test.map(|split| adopted(&split, &classes)).transpose()
     });
@@ -194,16 +194,13 @@ fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) ->
 }
 
 /// Whether `splits` are what the run learned from and was validated with: its figures are of no others.
-fn same_pictures(run: &Path, splits: &Splits) -> Result<()> {
+fn same_images(run: &Path, splits: &Splits) -> Result<()> {
     if Run::open(run)?.saw_all(splits)? {
         return Ok(());
     }
     let there = splits.train.root.display();
-    Err(Error::new(
-        Kind::Data,
-        format!("{there} holds other pictures than {} was trained with", run.display()),
-    )
-    .help(format!("to judge it on other pictures: `vgg-ft evaluate {} DATA`", quoted(run))))
+    Err(Error::new(Kind::Data, format!("{there} holds other images than {} was trained with", run.display()))
+        .help(format!("to judge it on other images: `vgg-ft evaluate {} DATA`", quoted(run))))
 }
 
 /// In which precision the job of a run's folder, or of its `run.toml` or `job.toml`, computes; `None` where nothing
@@ -269,7 +266,7 @@ pub(super) fn take_over_cuts(folder: &Path, stages: &mut [StageConfig]) -> Resul
 /// The job in `file`, a `run.toml` or `job.toml`, on `data` if that is given.
 ///
 /// # Errors
-/// [`Kind::Io`] when it cannot be read; [`Kind::Usage`] when it is damaged, or a job of `fit`, which has no pictures.
+/// [`Kind::Io`] when it cannot be read; [`Kind::Usage`] when it is damaged, or a job of `fit`, which has no images.
 pub fn job_of(
     file: &Path,
     data: Option<PathBuf>,
@@ -287,7 +284,7 @@ pub fn job_of(
     if let Some(data) = data {
         config.training.data = data;
         // Of other data a job tests all.
-        config.training.test_pictures = None;
+        config.training.test_images = None;
     }
     config.job(file, output, begin, reading).map_err(usage)
 }
@@ -320,7 +317,7 @@ impl Config {
             validation_split: training.validation_split,
             variant: network.variant.parse().map_err(|e: Error| unknown(&e.message()))?,
             size: network.size,
-            pictures: PictureOptions {
+            images: ImageOptions {
                 preprocess: network.preprocess.parse().map_err(|e: Error| unknown(&e.message()))?,
                 resize: network.resize.parse().map_err(|e: String| unknown(&e))?,
                 weights: training.weights,
@@ -331,7 +328,7 @@ impl Config {
             keep_features: training.keep_features,
             cache_limit: training.cache_limit,
             trained_classifier: training.trained_classifier,
-            test_pictures: training.test_pictures,
+            test_images: training.test_images,
             named_weights: Some(training.base_weights).filter(|sha256| !sha256.is_empty()),
             named_digests: training.digests,
             named_classes: network.classes,
@@ -371,8 +368,8 @@ impl Config {
         };
         // A run from before this was written down.
         let mut other = other.clone();
-        if self.training.test_pictures.is_none() {
-            other.training.test_pictures = None;
+        if self.training.test_images.is_none() {
+            other.training.test_images = None;
         }
         let (old, new) = (essence(self)?, essence(&other)?);
         if old == new {

@@ -16,7 +16,7 @@ use remains::FEATURES;
 pub(super) use remains::{DRAWN, FILES};
 
 use super::Host;
-use super::pictures::Skipped;
+use super::images::Skipped;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, is_there, quoted};
 use crate::model::Network;
@@ -77,7 +77,7 @@ const LISTINGS: [&str; 2] = ["samples-train.jsonl", "samples-validation.jsonl"];
 /// What a run needs on the way; the file that says so last.
 const ON_THE_WAY: [&str; 5] = [CHECKPOINT, BEST, LISTINGS[0], LISTINGS[1], JOB];
 const TENSORBOARD: &str = "tensorboard";
-/// The pictures that could not be read, if there are any.
+/// The images that could not be read, if there are any.
 pub(super) const SKIPPED: &str = "skipped.csv";
 /// The report.
 pub(super) const REPORT: &str = "report.html";
@@ -236,7 +236,7 @@ impl Folder {
             }
             _ => error,
         })?;
-        // Which card of a kind it is does not matter; before this was written down, everything may.
+        // Which GPU of a kind it is does not matter; before this was written down, everything may.
         let bits = |device: &str| device.split_once('(').map(|(_, bits)| bits.to_owned());
         let [began, goes_on] = [&there, job].map(|config| bits(&config.training.device));
         if began != goes_on {
@@ -293,7 +293,7 @@ impl Folder {
         self.join(BEST)
     }
 
-    /// The history so far and its picture.
+    /// The history so far and its image.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -316,7 +316,7 @@ impl Folder {
             ("format".to_owned(), "keras".to_owned()),
             ("layout".to_owned(), "HWIO".to_owned()),
             ("classes".to_owned(), in_lines(classes)),
-            // What whoever takes these weights elsewhere must know of pictures.
+            // What whoever takes these weights elsewhere must know of images.
             ("preprocess".to_owned(), preprocess.clone()),
             ("size".to_owned(), format!("{h}x{w}")),
             ("resize".to_owned(), resize.clone()),
@@ -324,7 +324,7 @@ impl Folder {
         network.save(host.device.as_ref(), &self.join(MODEL), &metadata)
     }
 
-    /// The pictures that were left out, and why; no file where there are none.
+    /// The images that were left out, and why; no file where there are none.
     ///
     /// # Errors
     /// [`Kind::Io`].

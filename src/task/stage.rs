@@ -274,7 +274,7 @@ impl<'a> Stages<'a> {
         let differences =
             before.map(|before| before.differences(&self.listings[split], parted)).unwrap_or_default();
         let error =
-            Error::new(Kind::Data, format!("the pictures {purpose} are not those that the run began with"))
+            Error::new(Kind::Data, format!("the images {purpose} are not those that the run began with"))
                 .expected_got(was, now)
                 .fact(
                     "reason",
@@ -290,7 +290,7 @@ impl<'a> Stages<'a> {
             .into_iter()
             .fold(error, |error, (kind, what)| error.fact(kind, what))
             .fact("kept", format!("{}, the last good moment", kept.display()))
-            .help(format!("put the pictures back as they were; else {ANEW}"))
+            .help(format!("put the images back as they were; else {ANEW}"))
     }
 }
 

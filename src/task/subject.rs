@@ -1,6 +1,6 @@
-//! A network that can be asked about pictures: a run's, or that of a file with a classifier, ImageNet's or an export's.
+//! A network that can be asked about images: a run's, or that of a file with a classifier, ImageNet's or an export's.
 //!
-//! In: a folder or a file. Out: layers, classes, how pictures are fed, and the network on a device.
+//! In: a folder or a file. Out: layers, classes, how images are fed, and the network on a device.
 
 use super::Host;
 use super::base::told;
@@ -35,7 +35,7 @@ enum Origin {
     File(Box<Pretrained>),
 }
 
-/// How pictures are fed, where the file of weights does not decide it.
+/// How images are fed, where the file of weights does not decide it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Feeding {
     /// Height and width.
@@ -81,7 +81,7 @@ impl Subject {
         if let Some((option, _)) = given.into_iter().find(|&(_, given)| given) {
             return Err(Error::new(Kind::Usage, format!("{option} is not for a run"))
                 .fact("run", path.display())
-                .help("a run feeds pictures as it was trained; leave the option out"));
+                .help("a run feeds images as it was trained; leave the option out"));
         }
         let run = Rc::new(Run::open_unfinished(path)?);
         run.remark(host);

@@ -57,7 +57,7 @@ pub fn summary(host: &Host, job: &Summary) -> Result<()> {
                     if let Some([h, w]) = job.size.filter(|&size| size != [224; 2]) {
                         return Err(Error::new(
                             Kind::Usage,
-                            "the classifier of ImageNet takes pictures of 224x224",
+                            "the classifier of ImageNet takes images of 224x224",
                         )
                         .expected_got("224x224", format!("{h}x{w}"))
                         .help("leave --size out, or take a classifier of your own with --units"));

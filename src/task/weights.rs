@@ -32,7 +32,7 @@ pub struct Convert {
     pub format: Format,
     /// Its float type, if it is safetensors of ours; f32 if not given.
     pub float: Option<FloatType>,
-    /// Height and width of the pictures, where the file does not say it.
+    /// Height and width of the images, where the file does not say it.
     pub size: Option<[usize; 2]>,
     /// Pixel scaling, where the file does not tell it or tells it wrongly.
     pub preprocess: Option<Preprocess>,
@@ -98,7 +98,7 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     }
     if job.size.is_some() && job.format == Format::Torch && found.lineage().dense.is_empty() {
         return Err(Error::new(Kind::Usage, "--size means nothing to a .pth of convolutions alone")
-            .help("they take pictures of any size; leave it out"));
+            .help("they take images of any size; leave it out"));
     }
     let help = "write it as safetensors with Keras' names: --format safetensors";
     let (architecture, classes) = (architecture(&found, job.size, help)?, classes(&found));

@@ -124,7 +124,7 @@ pub(super) fn score(
     let mut score = Score::default();
     let (output, end) = (network.architecture().output(), network.architecture().layers().len());
     let options = LossOptions { smoothing, class_weights: None };
-    // While a card works on a batch, the next one is made ready.
+    // While a GPU works on a batch, the next one is made ready.
     let mut before: Option<LossArrival> = None;
     for indices in indices.chunks(batch) {
         interrupt::check()?;
@@ -260,7 +260,7 @@ fn rows(device: &dyn Device, output: Output, squashed: &Tensor) -> Result<Vec<Ve
     if let Some(at) = all.iter().position(|number| !number.is_finite()) {
         let row = at / (all.len() / squashed.shape().axes()[0].max(1)).max(1);
         return Err(Error::new(Kind::Numeric, "the network's output is not a finite number")
-            .fact("picture", format!("{} of its batch", row + 1))
+            .fact("image", format!("{} of its batch", row + 1))
             .fact("got", all[at])
             .help("its weights may be those of a training that diverged; in f16, whose largest number is 65504, use --precision f32 or bf16"));
     }

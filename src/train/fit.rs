@@ -28,7 +28,7 @@ pub struct Fit<'a> {
     pub from: usize,
     /// What to learn from.
     pub train: &'a dyn Samples,
-    /// What to check on after each epoch, and the layer at which it enters: pictures that are augmented go
+    /// What to check on after each epoch, and the layer at which it enters: images that are augmented go
     /// through the whole network, while those of the validation do so once.
     pub validation: Option<(usize, &'a dyn Samples)>,
     /// Name of the stage in the history.
@@ -104,7 +104,7 @@ impl Fit<'_> {
         Err(Error::new(Kind::Device, "no step of the epoch had finite gradients")
             .fact("steps skipped", skipped)
             .fact("scale of the loss", state.scale)
-            .help("the range of f16 is too small for this network: use --precision f32, or bf16 on a card that has it"))
+            .help("the range of f16 is too small for this network: use --precision f32, or bf16 on a GPU that has it"))
     }
 
     /// The best of `epochs`, if its weights are asked for at the end.

@@ -1,4 +1,4 @@
-//! Where in a picture the network saw what it called: Grad-CAM.
+//! Where in an image the network saw what it called: Grad-CAM.
 //!
 //! `α_c = mean over the map of ∂(logit)/∂A_c`, `cam = max(Σ_c α_c · A_c, 0)`, with `A` the activation of the
 //! last convolution, `[n, h, w, c]`. The activation is made a parameter of its own, so that its gradient arrives
@@ -43,7 +43,7 @@ pub fn last_convolution(architecture: &Architecture) -> Result<usize> {
     })
 }
 
-/// The maps of pictures `x` (as the network takes them), each for its own of `classes`.
+/// The maps of images `x` (as the network takes them), each for its own of `classes`.
 ///
 /// # Errors
 /// As [`saliency`].
@@ -113,7 +113,7 @@ fn seed(output: Output, logits: &Tensor, classes: &[usize]) -> Result<Vec<f32>> 
     let [rows, columns] = logits.shape().matrix("gradcam: the logits")?;
     let count = if output == Output::Sigmoid { 2 } else { columns };
     if classes.len() != rows || classes.iter().any(|&class| class >= count) {
-        return Err(Error::new(Kind::Shape, "gradcam: one class per picture")
+        return Err(Error::new(Kind::Shape, "gradcam: one class per image")
             .expected_got(format!("{rows} below {count}"), format!("{classes:?}")));
     }
     let mut seed = vec![0.0; rows * columns];
@@ -132,13 +132,13 @@ fn seed(output: Output, logits: &Tensor, classes: &[usize]) -> Result<Vec<f32>> 
 /// [`Kind::Shape`] when the activation is no map.
 pub fn cams(saliency: &Saliency) -> Result<Vec<Cam>> {
     let [_, h, w, channels] = saliency.shape.nhwc("gradcam: the activation")?;
-    let picture = h * w * channels;
-    if picture == 0 {
+    let image = h * w * channels;
+    if image == 0 {
         return Err(
             Error::new(Kind::Shape, "gradcam: the activation is empty").expected_got("a map", saliency.shape)
         );
     }
-    let both = saliency.activation.chunks_exact(picture).zip(saliency.gradient.chunks_exact(picture));
+    let both = saliency.activation.chunks_exact(image).zip(saliency.gradient.chunks_exact(image));
     Ok(both
         .map(|(activation, gradient)| {
             let mut alpha = vec![0.0f64; channels];

@@ -1,4 +1,4 @@
-//! Losses that come a step late: a card works on the next batch while the loss of the one before travels.
+//! Losses that come a step late: a GPU works on the next batch while the loss of the one before travels.
 
 use super::evaluate::Score;
 use crate::device::Device;
@@ -12,7 +12,7 @@ pub(super) struct At {
     pub within: usize,
 }
 
-/// The loss of the batch before: a card works on the next one while it travels.
+/// The loss of the batch before: a GPU works on the next one while it travels.
 pub(super) struct Late<'d> {
     device: &'d dyn Device,
     /// Of an epoch.

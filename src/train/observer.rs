@@ -49,7 +49,7 @@ pub trait Observer {
     /// Before the first step that is made here of an epoch: steps done, where it is taken up in its midst, and steps of it.
     fn begin(&mut self, _epoch: usize, _done: usize, _of: usize) {}
 
-    /// After each step: steps done and steps of this epoch, and the running score, which on a card does not know
+    /// After each step: steps done and steps of this epoch, and the running score, which on a GPU does not know
     /// of the last batch yet.
     fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score);
 

@@ -1,7 +1,7 @@
 //! A dry run of a step: the real loop on the planning driver, with blank samples and blank weights.
 //!
 //! In: an architecture, where samples enter, what learns, how many at once. Out: a [`Record`] of everything
-//! that a card would be asked to do. What is planned is what [`Fit`] does, by construction.
+//! that a GPU would be asked to do. What is planned is what [`Fit`] does, by construction.
 
 use super::course::Course;
 use super::evaluate::Score;
@@ -26,8 +26,8 @@ struct Blank<'a> {
     gpu: &'a Gpu<Plan>,
     /// A batch of one.
     shape: Shape,
-    /// Whether they are pictures, which come as bytes.
-    pictures: bool,
+    /// Whether they are images, which come as bytes.
+    images: bool,
     labels: Vec<u32>,
 }
 
@@ -40,7 +40,7 @@ impl Samples for Blank<'_> {
         self.gpu.driver().mark(Mark::Step);
         device.label("input");
         let shape = batch_of(self.shape, indices.len());
-        if self.pictures {
+        if self.images {
             let pixels = device.alloc(Dtype::U8, shape.len())?;
             // The recipe changes numbers, not work.
             return op::normalize(device, &pixels, shape, Preprocess::Notebook.rule());
@@ -60,14 +60,14 @@ impl Observer for Silence {
     }
 }
 
-/// What a step is planned on: the card, in which numbers, by which convolutions.
+/// What a step is planned on: the GPU, in which numbers, by which convolutions.
 pub type On = (&'static Card, Precision, Kernels);
 
 /// Two steps of training with `batch` samples that enter at layer `from`: the first makes the optimizer's
 /// memory, the second is like all that follow.
 ///
 /// # Errors
-/// [`Kind::Device`] when a tensor has more elements than a kernel counts, or the card does
+/// [`Kind::Device`] when a tensor has more elements than a kernel counts, or the GPU does
 /// not run those kernels.
 pub fn training(
     on: On,
@@ -160,9 +160,9 @@ fn samples<'a>(
     if batch > most {
         return Err(Error::new(Kind::Device, "the samples of a batch are too large for one call")
             .expected_got(format!("at most {most} samples of {} numbers", shape.len()), batch)
-            .help("use a smaller batch or smaller pictures"));
+            .help("use a smaller batch or smaller images"));
     }
-    Ok(Blank { gpu, shape, pictures: from == 0, labels: vec![0; batches * batch] })
+    Ok(Blank { gpu, shape, images: from == 0, labels: vec![0; batches * batch] })
 }
 
 #[cfg(test)]
@@ -185,7 +185,7 @@ mod tests {
         Card::named("h100").unwrap()
     }
 
-    fn from_pictures(name: &str, batch: usize) -> (Architecture, Record) {
+    fn from_images(name: &str, batch: usize) -> (Architecture, Record) {
         let architecture = vgg16(150);
         let trainable = Trainable::from(&architecture, name).unwrap();
         let record = training(on(), &architecture, 0, trainable, batch).unwrap();
@@ -203,7 +203,7 @@ mod tests {
         (flops - 9 * weights) as f64
     }
 
-    /// GFLOP per picture, counted by another program from the architecture alone: the forward pass with the
+    /// GFLOP per image, counted by another program from the architecture alone: the forward pass with the
     /// book's head, and fine-tuning from two boundaries.
     #[test]
     fn a_step_has_the_operations_that_were_counted_elsewhere() {
@@ -217,7 +217,7 @@ mod tests {
         // The dense layers' steps are fused with their products; those of convolutions are where sums end.
         let fused = 8192 * 256 + 256;
         for (from, want) in [("block5_conv1", 15.155), ("block3_conv1", 30.448), ("block1_conv1", 39.628)] {
-            let lines = lines(&from_pictures(from, 20).1, h100());
+            let lines = lines(&from_images(from, 20).1, h100());
             near(products(&lines, fused) / 20e9, want);
         }
     }
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn frozen_layers_launch_no_gradient_kernel_and_keep_nothing() {
         for from in ["block1_conv1", "block2_conv1", "block3_conv1", "block4_pool", "block5_conv3", "dense"] {
-            let (architecture, record) = from_pictures(from, 2);
+            let (architecture, record) = from_images(from, 2);
             let boundary = architecture.position(from).unwrap();
             let layers = architecture.layers();
             let first = (boundary..layers.len()).find(|&at| layers[at].kernel.is_some()).unwrap();
@@ -271,7 +271,7 @@ mod tests {
             let optimizer = memory.of_kind(Kind::Optimizer);
             assert!(optimizer >= 4 * learns && optimizer < 4 * learns + 40 * 512, "{from}: {optimizer}");
             if boundary > 1 {
-                assert_eq!(kept("input"), 0, "the pictures are gone, from {from}");
+                assert_eq!(kept("input"), 0, "the images are gone, from {from}");
             }
         }
     }
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn memory_grows_with_the_batch_and_is_all_given_back() {
-        let peak = |batch| Memory::of(&from_pictures("block3_conv1", batch).1);
+        let peak = |batch| Memory::of(&from_images("block3_conv1", batch).1);
         let (two, twenty) = (peak(2), peak(20));
         // 16.8 million numbers, each buffer rounded up.
         let weights = two.of_kind(Kind::Weights);
@@ -333,7 +333,7 @@ mod tests {
             let activations = memory.at_backward.iter().filter(|((kind, _), _)| *kind == Kind::Activations);
             activations.map(|(_, bytes)| bytes).sum()
         };
-        // Ten times as many pictures; buffers are rounded up.
+        // Ten times as many images; buffers are rounded up.
         assert!((9.9..10.01).contains(&(kept(&twenty) as f64 / kept(&two) as f64)), "{}", kept(&two));
         assert!(twenty.peak > two.peak + kept(&twenty) / 2, "{} {}", two.peak, twenty.peak);
         let all: u64 = twenty.at_peak.values().sum();

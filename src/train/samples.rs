@@ -1,4 +1,4 @@
-//! What a network is trained on: pictures, or the activations of a frozen prefix.
+//! What a network is trained on: images, or the activations of a frozen prefix.
 //!
 //! In: indices. Out: the batch on the device, ready for the layer at which training begins.
 
@@ -91,7 +91,7 @@ impl Samples for FeatureSamples<'_> {
     }
 }
 
-/// A batch of pictures as the network's input, `[n, h, w, 3]`.
+/// A batch of images as the network's input, `[n, h, w, 3]`.
 ///
 /// # Errors
 /// The device's errors.

@@ -1,7 +1,7 @@
-//! Test-time augmentation: a picture is looked at as it is and in other ways, and the mean counts.
+//! Test-time augmentation: an image is looked at as it is and in other ways, and the mean counts.
 //!
-//! In: pictures as bytes and the ways to look. Out: one row of probabilities per picture. The ways are the same
-//! for every picture, so what is said of one does not depend on those beside it.
+//! In: images as bytes and the ways to look. Out: one row of probabilities per image. The ways are the same
+//! for every image, so what is said of one does not depend on those beside it.
 
 use super::evaluate::{Judged, first_largest, judge, predict};
 use super::samples::input;
@@ -15,7 +15,7 @@ use crate::interrupt;
 use crate::model::Network;
 use crate::op;
 
-/// The ways in which each picture is looked at; the first is as it is.
+/// The ways in which each image is looked at; the first is as it is.
 #[derive(Clone, Debug)]
 pub struct Views {
     size: Size,
@@ -26,7 +26,7 @@ pub struct Views {
 }
 
 impl Views {
-    /// Pictures of `size` as they are, normalized by `rule`.
+    /// Images of `size` as they are, normalized by `rule`.
     pub fn plain(size: Size, rule: Normalize) -> Self {
         Self { size, rule, border: Border::Nearest, others: Vec::new() }
     }
@@ -57,7 +57,7 @@ impl Views {
         first_largest(row)
     }
 
-    /// Class probabilities of the pictures of `batch`, as [`predict`] gives them: the mean over the views, summed in
+    /// Class probabilities of the images of `batch`, as [`predict`] gives them: the mean over the views, summed in
     /// f64 in their order.
     ///
     /// # Errors

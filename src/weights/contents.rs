@@ -124,7 +124,7 @@ pub(crate) enum GraphOp {
     Dense { outputs_first: bool },
 }
 
-/// The order of a picture's axes in memory.
+/// The order of an image's axes in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// H, W, C: Keras.

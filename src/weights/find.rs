@@ -6,22 +6,42 @@ use std::path::{Path, PathBuf};
 
 /// The file's name: the VGG16 convolutions, trained on ImageNet, in half precision.
 pub const DEFAULT_NAME: &str = "vgg16_imagenet_notop.f16.safetensors";
+/// Its SHA-256, as in weights/README.md: a file is the one that comes with vgg-ft by its bytes, not by its name.
+pub const DEFAULT_SHA256: &str = "3dffdd0e00a86a6c7a7c05a59c595eea43eb23587f830cf214883bde11a70c39";
 const VARIABLE: &str = "VGG_FT_WEIGHTS";
 const FOLDER: &str = "weights";
+/// Where the weights were installed, for who builds a package.
+const INSTALLED: Option<&str> = option_env!("VGG_FT_DATA_DIR");
 
-/// The file of `VGG_FT_WEIGHTS`; else [`DEFAULT_NAME`] in `weights/` of the working folder, of the
-/// executable's folder and those above it, and of the source folder of this build.
+/// The file of `VGG_FT_WEIGHTS`; else [`DEFAULT_NAME`] in the first of these folders that has it: the one that
+/// `VGG_FT_DATA_DIR` named when vgg-ft was built, or `weights/` of the source folder if it named none; `weights/` beside
+/// the executable, in the folder above it, in `share/vgg-ft` there, and beside the `target` folder that it lies in;
+/// `weights/` of the working folder.
 ///
 /// # Errors
 /// [`Kind::Usage`] when `VGG_FT_WEIGHTS` names no file; [`Kind::Weights`] when none of the places has one, with every
 /// place that was tried.
 pub fn find_default() -> Result<PathBuf> {
-    let executable = std::env::current_exe().ok();
-    let above = executable.as_deref().and_then(Path::parent).into_iter().flat_map(Path::ancestors);
-    let mut folders = vec![PathBuf::from(FOLDER)];
-    folders.extend(above.map(|folder| folder.join(FOLDER)));
-    folders.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER));
+    let mut folders = vec![match INSTALLED {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER),
+    }];
+    folders.extend(std::env::current_exe().iter().flat_map(|executable| around(executable)));
+    folders.push(PathBuf::from(FOLDER));
     find_in(std::env::var_os(VARIABLE), &folders)
+}
+
+/// Where an executable that was moved, unpacked or installed has its weights. Not in any folder above it: below
+/// `/tmp` that would be one that everybody may make.
+fn around(executable: &Path) -> Vec<PathBuf> {
+    let Some(beside) = executable.parent() else { return Vec::new() };
+    let mut folders = vec![beside.join(FOLDER)];
+    if let Some(above) = beside.parent() {
+        folders.extend([above.join(FOLDER), above.join("share/vgg-ft").join(FOLDER)]);
+    }
+    let clone = beside.ancestors().find(|folder| folder.ends_with("target")).and_then(Path::parent);
+    folders.extend(clone.map(|folder| folder.join(FOLDER)));
+    folders
 }
 
 fn find_in(variable: Option<OsString>, folders: &[PathBuf]) -> Result<PathBuf> {
@@ -70,6 +90,24 @@ mod tests {
         assert_eq!(find_in(Some(mine.clone().into()), &folders).unwrap(), mine);
         let error = find_in(Some(folders[2].clone().into()), &folders).unwrap_err();
         assert_eq!((error.kind(), error.message()), (Kind::Usage, "VGG_FT_WEIGHTS names no file"));
+    }
+
+    #[test]
+    fn an_executable_has_its_weights_beside_it_in_share_or_in_its_clone() {
+        let places = |path: &str| -> Vec<String> {
+            let places = around(Path::new(path));
+            places.iter().map(|place| place.display().to_string().replace('\\', "/")).collect()
+        };
+        let installed = ["/usr/bin/weights", "/usr/weights", "/usr/share/vgg-ft/weights"];
+        assert_eq!(places("/usr/bin/vgg-ft"), installed);
+        assert!(
+            places("/home/me/clone/target/release/vgg-ft").contains(&"/home/me/clone/weights".to_owned())
+        );
+        let deep = places("/clone/target/x86_64-unknown-linux-gnu/release/deps/x");
+        assert_eq!(deep.last().unwrap(), "/clone/weights");
+        // Nobody's folder but the executable's.
+        assert!(!places("/tmp/mine/unpacked/bin/vgg-ft").contains(&"/tmp/weights".to_owned()));
+        assert_eq!(places("vgg-ft"), ["weights"]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             Some(("a Git LFS pointer, not the file itself", "fetch the file with `git lfs pull`"))
         }
         [0xFF, 0xD8, 0xFF, ..] | [0x89, b'P', b'N', b'G', ..] | [b'G', b'I', b'F', b'8', ..] => {
-            Some(("a picture", "give a file of weights here; pictures stand elsewhere in the command"))
+            Some(("an image", "give a file of weights here; images stand elsewhere in the command"))
         }
         _ if bytes.starts_with(b"<") => {
             Some(("a web page or XML", "the download went wrong; fetch the file again"))

@@ -75,7 +75,7 @@ pub fn scatter_columns(
     let columns = from.len() / rows;
     assert!(from.len() == rows * columns && first + columns <= units && to.len() == rows * units);
     if let Some([h, w, c]) = flattened {
-        assert_eq!(h * w * c, rows, "a picture of {h} × {w} × {c}");
+        assert_eq!(h * w * c, rows, "an image of {h} × {w} × {c}");
     }
     // Each task owns TILE rows of the output. In a row the columns lie side by side, so a task walks down
     // TILE runs of the input at once and each of its cache lines is used while it is near.
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_flattened_picture_change_places() {
+    fn rows_of_a_flattened_image_change_places() {
         let [h, w, c, units] = [2, 3, 5, 7];
         let kernel = numbered(h * w * c * units);
         let turned = rows_channels_first(&kernel, [h, w, c]);

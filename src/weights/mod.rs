@@ -27,7 +27,7 @@ pub use contents::FileFormat;
 pub(crate) use contents::{GraphLayer, GraphOp, Order};
 pub use convert::{Report, Rounding, rewrite};
 pub use file::{Named, Weights};
-pub use find::{DEFAULT_NAME, find_default};
+pub use find::{DEFAULT_NAME, DEFAULT_SHA256, find_default};
 pub use inspect::{LONG_NAME, Row, Stats, Table, inspect};
 pub use safetensors::Dtype;
 pub(crate) use save::write_stoppable;

@@ -41,7 +41,7 @@ fn fault() {
             "again with --sync to",
         ],
     );
-    contains(&device.download::<f32>(&y).unwrap_err(), &["cannot use the card any more", "700"]);
+    contains(&device.download::<f32>(&y).unwrap_err(), &["cannot use the GPU any more", "700"]);
     assert!(device.zeros(3).is_err());
 }
 
@@ -50,7 +50,7 @@ fn with_sync_a_fault_names_its_kernel() {
     inside("errors::fault_with_sync", "fault=relu_forward");
 }
 
-/// What is said of a rectifier behind a sigmoid, each waited for, whose fault costs the card.
+/// What is said of a rectifier behind a sigmoid, each waited for, whose fault costs the GPU.
 fn refused_with_sync() -> Error {
     let options = Options { sync: true, ..Options::default() };
     let device = Gpu::new(Cuda::open(options).unwrap()).unwrap();
@@ -59,7 +59,7 @@ fn refused_with_sync() -> Error {
     let mut y = device.zeros(8).unwrap();
     device.run(Call::Sigmoid { x: &x, y: &mut y }).unwrap();
     let error = device.run(Call::ReluForward { x: &x, y: &mut y }).unwrap_err();
-    contains(&device.synchronize().unwrap_err(), &["cannot use the card any more"]);
+    contains(&device.synchronize().unwrap_err(), &["cannot use the GPU any more"]);
     error
 }
 
@@ -68,11 +68,11 @@ fn refused_with_sync() -> Error {
 fn fault_with_sync() {
     contains(
         &refused_with_sync(),
-        &["cuda: relu_forward went wrong on the card", "block   256 x 1 x 1", "emulator:checked"],
+        &["cuda: relu_forward went wrong on the GPU", "block   256 x 1 x 1", "emulator:checked"],
     );
 }
 
-/// Of a kernel that took too long, or of a card that broke, no kernel is wrong; the cure is another.
+/// Of a kernel that took too long, or of a GPU that broke, no kernel is wrong; the cure is another.
 #[test]
 fn with_sync_a_timeout_is_no_wrong_kernel() {
     inside("errors::timeout_with_sync", "fault=relu_forward,code=702");
@@ -101,7 +101,7 @@ fn broken_with_sync() {
     contains(&lost_with_sync(), &["error 214", "relu_forward", "the hardware failed"]);
 }
 
-/// An answer that says nothing of the card.
+/// An answer that says nothing of the GPU.
 #[test]
 fn with_sync_a_wait_that_is_refused_costs_no_card() {
     inside("errors::wait_refused", "refuse=cuStreamSynchronize");
@@ -150,7 +150,15 @@ fn relu_of(cuda: &Cuda, entry: &'static Entry) -> Launch {
         Arg::Pointer { name, at, dtype: Dtype::F32, len: 8 }
     };
     let args = vec![Arg::value("n", &8u32), pointer("x"), pointer("y")];
-    Launch { entry, grid: [1, 1, 1], block: [256, 1, 1], shared: 0, args, cost: Cost::default() }
+    Launch {
+        entry,
+        grid: [1, 1, 1],
+        block: [256, 1, 1],
+        shared: 0,
+        args,
+        cost: Cost::default(),
+        compulsory: 0,
+    }
 }
 
 /// Where the launch leaves its results.
@@ -173,7 +181,7 @@ fn late() {
         .and_then(|()| cuda.read_later(results(&launch), 32))
         .unwrap_err();
     contains(&error, &["a kernel went wrong", "(700)", "kernels  relu_forward", "run again with --sync"]);
-    contains(&cuda.synchronize().unwrap_err(), &["cannot use the card any more"]);
+    contains(&cuda.synchronize().unwrap_err(), &["cannot use the GPU any more"]);
 }
 
 /// A graph that is refused by itself: --sync uses none, but is refused beside --launches.

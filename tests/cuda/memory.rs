@@ -1,4 +1,4 @@
-//! A card that is full: what is said, and who makes room for whom.
+//! A GPU that is full: what is said, and who makes room for whom.
 
 use vgg_ft::device::call::LossRule;
 use vgg_ft::device::gpu::Gpu;
@@ -37,7 +37,7 @@ fn full() {
 }
 
 /// Whoever waits learns that the kernel went wrong, so these did not: with two pieces of pinned memory the third list of a
-/// step waited for the first, which comes behind all kernels of the step before, and a card ran dry in every step.
+/// step waited for the first, which comes behind all kernels of the step before, and a GPU ran dry in every step.
 #[test]
 #[ignore = "runs on the fake library"]
 fn uploads() {
@@ -46,7 +46,7 @@ fn uploads() {
     let (x, mut y) = (device.upload(&[1.0f32; 8]).unwrap(), device.zeros(8).unwrap());
     device.synchronize().unwrap();
     device.run(Call::ReluForward { x: &x, y: &mut y }).unwrap();
-    // Three lists of each of three steps: indices, what is done to pictures, labels.
+    // Three lists of each of three steps: indices, what is done to images, labels.
     let kept: Vec<_> = (0..9u32).map(|at| device.upload(&[at; 20])).collect();
     assert!(kept.iter().all(|upload| upload.is_ok()));
     assert!(device.synchronize().is_err(), "the kernel was told to fail");
@@ -125,7 +125,7 @@ fn room() {
     drop(larger);
 }
 
-/// One thread's buffer asks for the room of an empty slab; while it waits for the card, another one's step
+/// One thread's buffer asks for the room of an empty slab; while it waits for the GPU, another one's step
 /// uses that slab and lets it go again, with its launches kept back.
 #[test]
 #[ignore = "runs on the fake library"]
@@ -155,7 +155,7 @@ fn room_for_two() {
     assert!(device.download::<f32>(&y).unwrap() == vec![0.0; len]);
 }
 
-/// Modules that the card of the fake library, an 8.0, gets at the start.
+/// Modules that the GPU of the fake library, an 8.0, gets at the start.
 pub fn at_the_start() -> usize {
     let here = |module: &&Module| {
         let ladder = module.name.starts_with("ladder/");
@@ -209,7 +209,7 @@ fn late() -> Result<[Vec<f32>; 2]> {
     Ok([device.download_floats(&y)?, device.download(&z)?])
 }
 
-/// What the card has no room for costs the graphs that are kept, and what an empty slab makes room for does not.
+/// What the GPU has no room for costs the graphs that are kept, and what an empty slab makes room for does not.
 #[test]
 #[ignore = "runs on the fake library"]
 fn graphs_go() {

@@ -103,7 +103,7 @@ fn many_graphs() {
     device.synchronize().unwrap();
 }
 
-/// Whatever of a graph the card has no room for: every list runs once, and after a rest a graph is tried again.
+/// Whatever of a graph the GPU has no room for: every list runs once, and after a rest a graph is tried again.
 #[test]
 #[ignore = "runs on the fake library"]
 fn no_room() {
@@ -187,10 +187,10 @@ fn fault_in_graph() {
         assert!(error.contains(part), "`{part}` is not in\n{error}");
     }
     let error = device.together(&mut || chain(device, &x, &mut y, 7)).unwrap_err().to_string();
-    assert!(error.contains("cannot use the card any more"), "{error}");
+    assert!(error.contains("cannot use the GPU any more"), "{error}");
 }
 
-/// Pictures of noise.
+/// Images of noise.
 struct Noise {
     values: Vec<f32>,
     labels: Vec<u32>,
@@ -227,7 +227,7 @@ struct Log<'a> {
 }
 
 impl Observer for Log<'_> {
-    // The running score comes a step late where the card works on, and at once where it is waited for.
+    // The running score comes a step late where the GPU works on, and at once where it is waited for.
     fn step(&mut self, _: usize, done: usize, of: usize, score: &Score) {
         if done == of {
             self.losses.push(score.loss_sum.to_bits());

@@ -16,7 +16,7 @@ fn a_classifier_that_was_fit_is_trained_on_with_its_base() {
     let on = ["finetune", "data", "--from", "head", "-o", "on", "--batch", "4", "--epochs", "1"];
     let (_, told) = succeeds(&here, &[&on[..], &["--rate", "1e-30"]].concat());
     assert!(told.contains("the classifier begins as it was trained"), "{told}");
-    assert!(!told.contains("learned from other pictures"), "{told}");
+    assert!(!told.contains("learned from other images"), "{told}");
     let toml = |run: &str| fs::read_to_string(here.join(run).join("run.toml")).unwrap();
     for line in [
         "size = [32, 48]",
@@ -51,7 +51,7 @@ fn a_classifier_that_was_fit_is_trained_on_with_its_base() {
 
 /// What the network cannot be trained on with is refused, and what flatters its figures is said.
 #[test]
-fn other_classes_are_refused_and_other_pictures_told_of() {
+fn other_classes_are_refused_and_other_images_told_of() {
     let dir = tempfile::tempdir().unwrap();
     let here = here(&dir);
     draw(&here.join("data"), &[("train", [6, 6]), ("validation", [3, 3])]);
@@ -61,7 +61,7 @@ fn other_classes_are_refused_and_other_pictures_told_of() {
     draw(&here.join("more"), &[("train", [7, 6]), ("validation", [3, 3])]);
     let on = ["finetune", "more", "--from", "run", "--epochs", "1", "-o"];
     let (_, told) = succeeds(&here, &[&on[..], &["on"]].concat());
-    assert!(told.contains("run, whose weights this run begins with, learned from other pictures"), "{told}");
+    assert!(told.contains("run, whose weights this run begins with, learned from other images"), "{told}");
 
     fs::rename(here.join("more/train/cold"), here.join("more/train/tepid")).unwrap();
     fs::rename(here.join("more/validation/cold"), here.join("more/validation/tepid")).unwrap();
@@ -88,17 +88,17 @@ fn what_was_held_out_of_features_is_held_out_again() {
     succeeds(&here, &[&extract[..], &["--seed", "7"]].concat());
     succeeds(&here, &["fit", "features", "-o", "head", "--epochs", "1", "--units", "4", "--seed", "3"]);
     let (_, told) = succeeds(&here, &["finetune", "data", "--from", "head", "-o", "on", "--epochs", "1"]);
-    assert!(!told.contains("learned from other pictures"), "{told}");
+    assert!(!told.contains("learned from other images"), "{told}");
     let toml = |run: &str| -> toml::Table {
         fs::read_to_string(here.join(run).join("run.toml")).unwrap().parse().unwrap()
     };
     assert_eq!(toml("on")["training"]["samples"], toml("head")["training"]["samples"]);
     assert_eq!(toml("on")["training"]["digests"], toml("head")["training"]["digests"]);
     fs::remove_dir_all(here.join("features")).unwrap();
-    // (Drawn pictures are all of one size, so that nothing but this tells them from others.)
+    // (Drawn images are all of one size, so that nothing but this tells them from others.)
     let (text, _) = succeeds(&here, &["evaluate", "head", "data", "--split", "validation", "--json"]);
     let judged = super::json(&text);
-    assert_eq!((&judged["split"], &judged["pictures"]), (&"validation".into(), &4.into()), "{judged}");
+    assert_eq!((&judged["split"], &judged["images"]), (&"validation".into(), &4.into()), "{judged}");
     assert_eq!(judged["accuracy"].as_f64(), toml("head")["result"]["val_accuracy"].as_float());
     // The run that it begins with stays.
     for begins in [["data", "--from", "on"], ["data", "--weights", "on/model.safetensors"]] {
@@ -117,7 +117,7 @@ fn what_was_held_out_of_features_is_held_out_again() {
     assert_eq!(tensors(&here.join("again/model.safetensors")), tensors(&here.join("on/model.safetensors")));
 }
 
-/// A classifier on features is tested on those of a test split, as `finetune` tests on its pictures.
+/// A classifier on features is tested on those of a test split, as `finetune` tests on its images.
 #[test]
 fn a_classifier_on_features_is_tested() {
     let dir = tempfile::tempdir().unwrap();
@@ -129,7 +129,7 @@ fn a_classifier_on_features_is_tested() {
     let fitted = super::json(&text);
     let (text, _) = succeeds(&here, &["evaluate", "head", "data", "--json"]);
     let judged = super::json(&text);
-    assert_eq!((&judged["split"], &judged["pictures"]), (&"test".into(), &8.into()), "{judged}");
+    assert_eq!((&judged["split"], &judged["images"]), (&"test".into(), &8.into()), "{judged}");
     assert_eq!(fitted["test"]["accuracy"], judged["accuracy"]);
     assert_eq!(fitted["result"]["test_accuracy"], judged["accuracy"]);
     let page = fs::read_to_string(here.join("head/report.html")).unwrap();

@@ -86,7 +86,7 @@ fn wait_until(child: &mut Child, mut ready: impl FnMut() -> bool) {
     }
 }
 
-/// Noisy 40x36 pictures, reddish `warm/` and bluish `cold/`, so many of both in every split.
+/// Noisy 40x36 images, reddish `warm/` and bluish `cold/`, so many of both in every split.
 fn draw(data: &Path, splits: &[(&str, [usize; 2])]) {
     let mut draws = Draws::new(1, Stream::Demo, 0);
     for (split, counts) in splits {
@@ -94,13 +94,13 @@ fn draw(data: &Path, splits: &[(&str, [usize; 2])]) {
             let dir = data.join(split).join(class);
             fs::create_dir_all(&dir).unwrap();
             for i in 0..*n {
-                let mut picture = image::RgbImage::new(40, 36);
-                for pixel in picture.pixels_mut() {
+                let mut image = image::RgbImage::new(40, 36);
+                for pixel in image.pixels_mut() {
                     let mut rgb = [0; 3].map(|_: u8| draws.below(120) as u8);
                     rgb[lift] += 100;
                     pixel.0 = rgb;
                 }
-                picture.save(dir.join(format!("{i}.png"))).unwrap();
+                image.save(dir.join(format!("{i}.png"))).unwrap();
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::{draw, fails, here, signal, spawn, succeeds, wait_until};
 use std::fs;
 
-/// The same pictures elsewhere are the run's; others are not, and the run keeps its own.
+/// The same images elsewhere are the run's; others are not, and the run keeps its own.
 #[test]
 fn a_stopped_run_goes_on_with_data_that_were_moved() {
     let dir = tempfile::tempdir().unwrap();
@@ -44,7 +44,7 @@ fn a_stopped_run_goes_on_with_data_that_were_moved() {
     let (kept, aside) = (here.join("run/checkpoint.safetensors"), here.join("aside"));
     fs::rename(&kept, &aside).unwrap();
     let error = fails(&here, &["resume", "run", "others"], 2);
-    assert!(error.contains("cannot tell whether these are the pictures"), "{error}");
+    assert!(error.contains("cannot tell whether these are the images"), "{error}");
     fs::rename(&aside, &kept).unwrap();
     succeeds(&here, &["resume", "run", "moved"]);
     assert!(told("run.toml").contains("/moved\""), "{}", told("run.toml"));
@@ -88,7 +88,7 @@ fn a_test_that_was_not_reached_is_made_by_resume() {
     let cut = here.join("data/test/warm/cut.png");
     fs::write(&cut, b"").unwrap();
     let said = super::json(&succeeds(&here, &["resume", "run", "--json"]).0);
-    assert_eq!(said["test"]["pictures"], 6, "{said}");
+    assert_eq!(said["test"]["images"], 6, "{said}");
     assert!(said["skipped"][0]["path"].as_str().unwrap().ends_with("test/warm/cut.png"), "{said}");
     fs::remove_file(&cut).unwrap();
     tested();
@@ -119,7 +119,7 @@ fn a_test_that_was_not_reached_is_made_by_resume() {
     assert!(said.contains("data is gone") && said.contains("`vgg-ft resume run DATA`"), "{said}");
     draw(&here.join("others"), &[("train", [5, 4]), ("validation", [3, 3]), ("test", [3, 3])]);
     let error = fails(&here, &["resume", "run", "others"], 1);
-    assert!(error.contains("other pictures than run was trained with"), "{error}");
+    assert!(error.contains("other images than run was trained with"), "{error}");
     succeeds(&here, &["resume", "run", "moved"]);
     tested();
     let (_, said) = succeeds(&here, &["resume", "run", "--rate-factor", "0.1"]);

@@ -112,7 +112,7 @@ fn its_numbers_are_printed_and_read() {
     let here = here(&dir);
     drawn(&here);
     let (book, _) = succeeds(&here, &["notebook", "--print-config"]);
-    // *Deep Learning with R*, 5.3: pictures of 150 x 150 in batches of 20, 256 units, dropout 0.5 on features, steps and
+    // *Deep Learning with R*, 5.3: images of 150 x 150 in batches of 20, 256 units, dropout 0.5 on features, steps and
     // epochs, rates, and the ranges of the generator.
     let told: toml::Table = book.parse().unwrap();
     let number = |path: &str| {

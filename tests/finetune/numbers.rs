@@ -40,7 +40,7 @@ fn early_stopping_ends_with_the_best_epoch() {
     assert!(said.contains(&put_back), "{said}");
     let (outcome, _) = succeeds(&here, &["evaluate", "run", "data", "--split", "validation", "--json"]);
     let loss = json(&outcome)["loss"].as_f64().unwrap();
-    // The same weights on the same pictures; single precision, in batches of other sizes.
+    // The same weights on the same images; single precision, in batches of other sizes.
     assert!((loss - least).abs() <= 1e-5 * least, "{loss} and {least} of {losses:?}");
     // What is written down of the run is what its weights give.
     let written = json(&text)["result"]["val_loss"].as_f64().unwrap();
@@ -186,7 +186,7 @@ fn without_room_for_features_the_frozen_layers_run_again_to_the_same_bits() {
         names(&here.join("again")).iter().all(|name| name != "features")
             || names(&here.join("again/features")).is_empty()
     );
-    // Validation's losses are summed up batch by batch, and features are evaluated more at once than pictures:
+    // Validation's losses are summed up batch by batch, and features are evaluated more at once than images:
     // the sums differ in the last bits of a double. Nothing else does.
     let [mut cached, mut again] = ["cached", "again"].map(|out| history(&here.join(out)));
     for (a, b) in cached.iter_mut().zip(&mut again) {

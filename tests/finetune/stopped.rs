@@ -377,7 +377,7 @@ fn with_resume_a_run_begins_where_there_is_none_and_gets_the_report_that_it_lack
 }
 
 #[test]
-fn another_job_other_pictures_and_no_run_are_refused() {
+fn another_job_other_images_and_no_run_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let here = here(&dir);
     draw(&here.join("data"), &[("train", [5, 5]), ("validation", [3, 3])]);
@@ -396,7 +396,7 @@ fn another_job_other_pictures_and_no_run_are_refused() {
     let (asked, kept) = (super::json(&text), state(&here.join("run")).unwrap());
     assert_eq!(asked["stopped"]["epochs"], kept["position"]["epochs"].as_array().unwrap().len());
     assert_eq!(asked["stopped"]["steps"], kept["position"]["within"]);
-    assert_eq!(asked["pictures"], 6);
+    assert_eq!(asked["images"], 6);
     succeeds(&here, &["predict", "run", "data/validation/warm/0.png"]);
     succeeds(&here, &["summary", "run"]);
     for command in ["report", "export"] {
@@ -411,7 +411,7 @@ fn another_job_other_pictures_and_no_run_are_refused() {
     let data = here.join("data");
     let refused = |purpose: &str, reason: &str| {
         let error = fails(&here, &["resume", "run"], 1);
-        let message = format!("the pictures {purpose} are not those that the run began with");
+        let message = format!("the images {purpose} are not those that the run began with");
         assert!(error.contains(&message) && error.contains(reason), "{error}");
         assert!(error.contains("checkpoint.safetensors, the last good moment"), "{error}");
         // Refused before anything is computed from them.
@@ -433,13 +433,13 @@ fn another_job_other_pictures_and_no_run_are_refused() {
         fs::rename(data.join(place), here.join("aside.png")).unwrap();
     }
     fs::rename(here.join("aside.png"), data.join("train/cold/4.png")).unwrap();
-    let picture = data.join("validation/warm/1.png");
-    let bytes = fs::read(&picture).unwrap();
-    fs::write(&picture, [&bytes[..], b"\0"].concat()).unwrap();
+    let image = data.join("validation/warm/1.png");
+    let bytes = fs::read(&image).unwrap();
+    fs::write(&image, [&bytes[..], b"\0"].concat()).unwrap();
     let error = refused("to validate with", others);
     let [was, is] = [bytes.len(), bytes.len() + 1];
     assert!(error.contains(&format!("changed   warm/1.png, {was} bytes then and {is} now")), "{error}");
-    fs::write(&picture, &bytes).unwrap();
+    fs::write(&image, &bytes).unwrap();
     fs::rename(data.join("validation"), here.join("validation")).unwrap();
     let error = refused("to validate with", "some were added or removed");
     assert!(error.contains("got       none"), "{error}");

@@ -1,8 +1,8 @@
 """Exports a run in every format, has each read by the tools it is for, and compares predictions.
 
-    check.py [--main] PROGRAM RUN FOLDER PICTURE...
+    check.py [--main] PROGRAM RUN FOLDER IMAGE...
 
-With --main only what most people do, for thousands of pictures: keras-h5 in Keras 3 and tf_keras, ONNX in ONNX
+With --main only what most people do, for thousands of images: keras-h5 in Keras 3 and tf_keras, ONNX in ONNX
 Runtime; and TensorFlow may use oneDNN's kernels, which are five times as fast and sum in another order.
 """
 
@@ -19,12 +19,12 @@ if main:
 import readers  # noqa: E402
 from readers import KERAS3, ONNX, TF_KERAS, keras, tf_keras
 
-program, run, folder, *pictures = sys.argv[1:]
-job = Job(program, run, folder, pictures)
+program, run, folder, *images = sys.argv[1:]
+job = Job(program, run, folder, images)
 job.export()
 want = job.predict()
 np.savez(job.folder / "want.npz", x=job.x, pixels=job.pixels, want=want)
-print(f"{len(want)} pictures of {job.h}x{job.w}, {job.recipe}; probabilities {want.min():.2e} to {want.max():.6f}")
+print(f"{len(want)} images of {job.h}x{job.w}, {job.recipe}; probabilities {want.min():.2e} to {want.max():.6f}")
 report = Report()
 of = lambda name: file_of(folder, name)
 pixels = job.pixels.astype(np.float32)

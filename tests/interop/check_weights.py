@@ -2,7 +2,7 @@
 
     python check_weights.py DIR FAMILY SOURCE FILE…
 
-DIR/SOURCE.expected.safetensors has what the network computes (make_weights.py), DIR/pixels.safetensors the pictures.
+DIR/SOURCE.expected.safetensors has what the network computes (make_weights.py), DIR/pixels.safetensors the images.
 FILEs are in DIR. Prints a row of a table for each; ends with 1 if a relative error is over 1e-5.
 """
 

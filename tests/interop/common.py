@@ -1,4 +1,4 @@
-"""Pictures as vgg-ft sees them, its own predictions, and the comparison."""
+"""Images as vgg-ft sees them, its own predictions, and the comparison."""
 
 import json
 import os
@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from PIL import Image
 
-# The largest error of a probability, relative to the largest of its picture (which is at least a half for
+# The largest error of a probability, relative to the largest of its image (which is at least a half for
 # two classes). Relative to itself would ask more than f32 has: a probability of 1e-22 is a logit of -50,
 # whose last place alone is 4e-6, and ONNX Runtime's sigmoid gives 0 from -18 on. That error is printed too.
 LIMIT = 1e-5
@@ -57,21 +57,21 @@ def scaled(pixels, recipe):
 
 
 class Job:
-    """A run, pictures of its size, and what vgg-ft predicts for them."""
+    """A run, images of its size, and what vgg-ft predicts for them."""
 
-    def __init__(self, program, run, folder, pictures):
+    def __init__(self, program, run, folder, images):
         self.program, self.run, self.folder = program, pathlib.Path(run), pathlib.Path(folder)
         network = tomllib.loads((self.run / "run.toml").read_text())["network"]
         self.recipe, (self.h, self.w) = network["preprocess"], network["size"]
         self.classes = network["classes"]
         # As PNG and to size, so that every tool sees the same pixels (JPEG decoders differ).
-        (self.folder / "pictures").mkdir(parents=True, exist_ok=True)
+        (self.folder / "images").mkdir(parents=True, exist_ok=True)
         self.paths = []
-        for n, path in enumerate(pictures):
+        for n, path in enumerate(images):
             image = Image.open(path).convert("RGB")
             if image.size != (self.w, self.h):
                 image = image.resize((self.w, self.h), Image.Resampling.NEAREST)
-            self.paths.append(self.folder / "pictures" / f"{n:04}.png")
+            self.paths.append(self.folder / "images" / f"{n:04}.png")
             image.save(self.paths[-1])
         self.pixels = np.stack([np.asarray(Image.open(p)) for p in self.paths])
         self.x = scaled(self.pixels, self.recipe)

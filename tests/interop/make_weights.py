@@ -3,7 +3,7 @@
     python make_weights.py DIR FAMILY NAME…
 
 FAMILY is keras, tf_keras or torch: what is imported. Each NAME makes DIR/NAME.<ending>, DIR/NAME.logits.safetensors
-(`logits`, f32 [2, 1000], before the softmax; or `features`) and a line of DIR/NAME.json. Pictures come from
+(`logits`, f32 [2, 1000], before the softmax; or `features`) and a line of DIR/NAME.json. Images come from
 DIR/pixels.safetensors (u8 [2, 224, 224, 3], RGB). Random weights, seeds fixed; the base is ImageNet's where
 VGG_FT_TEST_DATA has it.
 """

@@ -55,7 +55,7 @@ impl Graphs {
         0x100_0000 + self.made
     }
 
-    /// Whether this call of `function` was told to find the card full.
+    /// Whether this call of `function` was told to find the GPU full.
     fn is_full(&mut self, function: &'static str) -> bool {
         let asked = self.asked.entry(function).or_default();
         *asked += 1;

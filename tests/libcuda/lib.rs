@@ -1,16 +1,16 @@
 //! A libcuda that is none: the functions that the cuda device calls, with the emulator behind them.
 //!
 //! `cargo build --example cuda` makes `target/*/examples/libcuda.so`; with its folder in `LD_LIBRARY_PATH`
-//! the cuda device runs where there is no card, so that its own code is tested: handles, order, copies,
+//! the cuda device runs where there is no GPU, so that its own code is tested: handles, order, copies,
 //! arguments, errors. It is as unkind as a driver may be: nothing happens before somebody waits, a thread
 //! without a context is refused, and after a fault nothing works.
 //!
 //! `VGG_FT_FAKE_CUDA` holds words that change it: `no-card`, `old-driver` (PTX is refused), `no-graphs`,
-//! `old-card`, `hopper` (a card of 9.0), `driver=12000` (for 12.0), `memory=BYTES`, `fault=KERNEL` or `fault=KERNEL:N` (from its Nth launch on), `full=FUNCTION:N`
+//! `old-card`, `hopper` (a GPU of 9.0), `driver=12000` (for 12.0), `memory=BYTES`, `fault=KERNEL` or `fault=KERNEL:N` (from its Nth launch on), `full=FUNCTION:N`
 //! (out of memory at the Nth call of that function of graphs and all later ones), `graphs=N` (room for so many),
 //! `slow-wait=MS` (so long until somebody who waits for the stream begins to), `code=N` (the answer after a fault),
 //! `surfaces=FUNCTION` (errors of earlier work come up at calls of that function, too), `refuse=FUNCTION:N:CODE`
-//! (its Nth call alone, the first if not given, answers so, as an invalid value if not given), `name=WORDS` and `sms=N` (of the card).
+//! (its Nth call alone, the first if not given, answers so, as an invalid value if not given), `name=WORDS` and `sms=N` (of the GPU).
 
 // Names and signatures are NVIDIA's; a fault in here should end the test that met it.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::unwrap_used, clippy::too_many_arguments)]
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, number: c_int) -> c_uin
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, _: c_int) -> c_uint {
-    let text = CString::new(word("name").unwrap_or_else(|| "No card, the emulator".into())).unwrap();
+    let text = CString::new(word("name").unwrap_or_else(|| "No GPU, the emulator".into())).unwrap();
     assert!(len as usize > text.count_bytes(), "the name and its NUL");
     unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), name, text.count_bytes() + 1) };
     OK

@@ -26,7 +26,7 @@ pub const ILLEGAL_ADDRESS: c_uint = 700;
 pub const LAUNCH_TIMEOUT: c_uint = 702;
 pub const NOT_SUPPORTED: c_uint = 801;
 
-/// The handle of context and stream: there is one card with one stream.
+/// The handle of context and stream: there is one GPU with one stream.
 pub const THE_ONE: usize = 0x10;
 
 /// What is to be done when somebody waits.
@@ -79,7 +79,7 @@ pub fn memory() -> usize {
     word("memory").map_or(8 << 30, |bytes| bytes.parse().unwrap())
 }
 
-/// The emulator as the card that it is to be.
+/// The emulator as the GPU that it is to be.
 fn options() -> Options {
     let usual = Options::default();
     Options { capability: if word("hopper").is_some() { 90 } else { usual.capability }, ..usual }
@@ -257,7 +257,7 @@ impl Machine {
             Arg::Value { name: "argument", bytes: bytes.to_vec() }
         };
         let args = entry.params.iter().enumerate().map(arg).collect();
-        Ok(Launch { entry, grid, block, shared, args, cost: Cost::default() })
+        Ok(Launch { entry, grid, block, shared, args, cost: Cost::default(), compulsory: 0 })
     }
 
     pub fn take(&mut self, bytes: usize, at: *mut u64) -> c_uint {

@@ -1,4 +1,4 @@
-//! Calls that were timed on a card, and what the model says of each.
+//! Calls that were timed on a GPU, and what the model says of each.
 
 use super::layers::{BATCH, CONV2D, CONV2D_MAXPOOL2D};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use vgg_ft::device::gpu::plan::{Card, Line, Mark, Plan, lines};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::shape::Conv2d;
 
-/// A run of the benches on a card.
+/// A run of the benches on a GPU.
 #[derive(Clone, Copy)]
 pub struct Set {
     pub name: &'static str,
@@ -53,7 +53,7 @@ pub fn replaced(set: Set, call: &str) -> bool {
 pub struct Row {
     pub call: &'static str,
     pub layer: &'static str,
-    /// None of what no card has run yet.
+    /// None of what no GPU has run yet.
     pub measured: Option<f64>,
     pub predicted: f64,
     pub floor: f64,
@@ -93,7 +93,7 @@ pub fn rows(set: Set) -> Vec<Row> {
     for call in CALLS {
         let layers = if call == "conv2d_maxpool2d_forward" { CONV2D_MAXPOOL2D } else { CONV2D };
         for &(layer, side, c_in, c_out) in layers {
-            // Nobody asks for the pictures' gradient.
+            // Nobody asks for the images' gradient.
             if call == "conv2d_backward_input" && c_in == 3 {
                 continue;
             }
@@ -121,7 +121,7 @@ pub fn rows(set: Set) -> Vec<Row> {
     rows
 }
 
-/// What a call is on a card.
+/// What a call is on a GPU.
 pub fn launches(card: &'static Card, set: Set, call: &str, geometry: Conv2d) -> Vec<Line> {
     let gpu = Gpu::new(Plan::new(card)).unwrap().with_precision(set.precision);
     let gpu = gpu.with_kernels(set.kernels).unwrap();

@@ -71,7 +71,7 @@ const SEARCHES: &[Search] = searches! {
     "sm90a backward_weight", "wgmma", ["wgrad"], "sm90", "conv2d_backward_weight", &["128x192", "128x256"];
 };
 
-/// The file's names: block and layer, of 20 pictures of 150x150; with `-64` of 64 pictures of 224x224.
+/// The file's names: block and layer, of 20 images of 150x150; with `-64` of 64 images of 224x224.
 fn geometry(layer: &str) -> Conv2d {
     let (name, n, side) = match layer.strip_suffix("-64") {
         Some(name) => (name, 64, 224),
@@ -126,7 +126,7 @@ fn measured(search: &Search, all: &Value) -> Vec<Measured> {
         let layer = entry["layer"].as_str().unwrap();
         let format = if search.format == "sm90" { "bf16" } else { search.format };
         let here = search.calls.iter().any(|call| is("call", call)) && is("path", search.path);
-        // Of pictures there is one kernel.
+        // Of images there is one kernel.
         if !here || !is("format", format) || layer == "b1c1" {
             continue;
         }
@@ -175,7 +175,15 @@ fn launches(search: &Search, g: Conv2d, choice: &Choice) -> Vec<Launch> {
     let launch = |name: String, grid: [usize; 3], threads: u32, shared: usize, args: Vec<Arg>, cost: Cost| {
         let entry = find(&name, 90).unwrap_or_else(|| panic!("{name} does not ship")).1;
         let grid = grid.map(|axis| axis as u32);
-        Launch { entry, grid, block: [threads, 1, 1], shared: shared as u32, args, cost }
+        Launch {
+            entry,
+            grid,
+            block: [threads, 1, 1],
+            shared: shared as u32,
+            args,
+            cost,
+            compulsory: cost.bytes,
+        }
     };
     let parts_of =
         |numbers: usize| Arg::Pointer { name: "parts", at: Address(0), dtype: Dtype::F32, len: numbers };

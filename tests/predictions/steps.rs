@@ -18,7 +18,7 @@ const TENSOR_CORES: [(&str, Set); 4] = [
 const SIDES: [usize; 2] = [150, 224];
 const BATCHES: [usize; 3] = [20, 64, 256];
 
-/// The launches of a step from the layer `from` on, of pictures; of a forward pass if there is none.
+/// The launches of a step from the layer `from` on, of images; of a forward pass if there is none.
 fn planned(card: &'static Card, set: Set, side: usize, batch: usize, from: Option<&str>) -> Vec<Line> {
     let head = Head { units: 256, dropout: 0.5, classes: 2 };
     let all = Architecture::vgg(Variant::Vgg16, [side, side]).unwrap().with_head(head).unwrap();
@@ -65,7 +65,7 @@ pub fn beside_measured(card: &'static Card) -> (String, Vec<f64>) {
     (table(&head, &rows), errors)
 }
 
-/// f32 by direct sums and by Winograd, on cards; then by layer on the first of them.
+/// f32 by direct sums and by Winograd, on GPUs; then by layer on the first of them.
 pub fn winograd(cards: &[&str]) -> String {
     let by = [SETS[0], SETS[1]];
     let works = [("forward", None), ("step from block3_conv1", Some("block3_conv1"))];

@@ -75,6 +75,7 @@ impl Machine {
             shared,
             args,
             cost: Cost::default(),
+            compulsory: 0,
         })
     }
 }

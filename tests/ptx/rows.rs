@@ -13,7 +13,7 @@ use vgg_ft::device::{Cost, Dtype};
 use vgg_ft::ptx::{Space, parse};
 use vgg_ft::random::{Draws, Stream};
 
-/// The forms of a file that a card can be asked: not those of other tensor cores alone, and not what a copy
+/// The forms of a file that a GPU can be asked: not those of other tensor cores alone, and not what a copy
 /// does before it is waited for, which is the machine's choice.
 fn fixed(file: &str, text: &str, tensor: Tensor) -> impl Iterator<Item = Form> {
     let all = forms(file, text).into_iter();
@@ -68,7 +68,7 @@ pub struct Emulated {
 }
 
 impl Emulated {
-    /// Whether a card's bytes are those of the emulator: any NaN is as good as another, where the ISA says so.
+    /// Whether a GPU's bytes are those of the emulator: any NaN is as good as another, where the ISA says so.
     pub fn meets(&self, bits: &str) -> bool {
         let card = unhex(bits);
         let mut at = 0;
@@ -90,10 +90,10 @@ impl Emulated {
     }
 }
 
-/// What a file of forms gave on a card.
+/// What a file of forms gave on a GPU.
 #[derive(Default)]
 pub struct Found {
-    /// The card, as the first line of the file.
+    /// The GPU, as the first line of the file.
     pub card: serde_json::Value,
     pub lines: Vec<Line>,
     pub wrong: Vec<String>,
@@ -252,7 +252,7 @@ pub fn measured(file: &str, text: &str) -> Found {
     };
     let card = serde_json::json!({ "card": it.hardware, "capability": capability, "tensor": named });
     let mut found = Found { card, ..Found::default() };
-    // An older card may still know all that the file uses.
+    // An older GPU may still know all that the file uses.
     let text = if capability < 90 {
         text.replace(".target sm_90", &format!(".target sm_{capability}"))
     } else {
@@ -261,7 +261,7 @@ pub fn measured(file: &str, text: &str) -> Found {
     let module = module(file, &text);
     if let Err(error) = cuda.load(&module) {
         assert!(capability < 90, "{error}");
-        found.skipped = Some(format!("the card is too old for it: {}", error.message()));
+        found.skipped = Some(format!("the GPU is too old for it: {}", error.message()));
         return found;
     }
     let machine = machine(file, &text, tensor);
@@ -359,7 +359,8 @@ fn run_measured(
     let mut args = vec![pointer("in", from, input.len() / 4), pointer("out", to, len / 4)];
     others(form, &mut args);
     let (grid, shared) = ([form.number("grid", 1), 1, 1], form.number("shared", 0));
-    let launch = Launch { entry, grid, block: form.block(), shared, args, cost: Cost::default() };
+    let launch =
+        Launch { entry, grid, block: form.block(), shared, args, cost: Cost::default(), compulsory: 0 };
     launch.check(cuda.limits())?;
     cuda.launch(&launch)?;
     let mut out = vec![0; len];

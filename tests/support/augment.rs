@@ -12,8 +12,8 @@ use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::call::Normalize;
 use vgg_ft::random::{Draws, Stream};
 
-/// A picture that goes on in all directions: the level at whole coordinates.
-fn level(picture: &[u8], g: &Gather, i: i64, j: i64, c: usize) -> f64 {
+/// An image that goes on in all directions: the level at whole coordinates.
+fn level(image: &[u8], g: &Gather, i: i64, j: i64, c: usize) -> f64 {
     let within = |at: i64, size: usize| -> usize {
         let size = size as i64;
         let at = match g.border {
@@ -25,11 +25,11 @@ fn level(picture: &[u8], g: &Gather, i: i64, j: i64, c: usize) -> f64 {
         };
         at as usize
     };
-    f64::from(picture[(within(i, g.h) * g.w + within(j, g.w)) * 3 + c])
+    f64::from(image[(within(i, g.h) * g.w + within(j, g.w)) * 3 + c])
 }
 
 /// Between four levels.
-fn moved(picture: &[u8], g: &Gather, (y, x): (f64, f64), c: usize) -> f32 {
+fn moved(image: &[u8], g: &Gather, (y, x): (f64, f64), c: usize) -> f32 {
     let outside = |at: f64, size: usize| at < 0.0 || at > (size - 1) as f64;
     if let (Border::Constant(value), true) = (g.border, outside(y, g.h) || outside(x, g.w)) {
         return value;
@@ -51,7 +51,7 @@ fn moved(picture: &[u8], g: &Gather, (y, x): (f64, f64), c: usize) -> f32 {
     let mut sum = 0.0;
     for (a, by_row) in [(0, 1.0 - (y - i)), (1, y - i)] {
         for (b, by_column) in [(0, 1.0 - (x - j)), (1, x - j)] {
-            sum += level(picture, g, i as i64 + a, j as i64 + b, c) * by_row * by_column;
+            sum += level(image, g, i as i64 + a, j as i64 + b, c) * by_row * by_column;
         }
     }
     sum as f32
@@ -62,14 +62,14 @@ pub fn augment(g: &Gather, pixels: &[u8], indices: &[u32], transforms: &[Transfo
     let mut y = Vec::new();
     for (&index, t) in indices.iter().zip(transforms) {
         let len = g.h * g.w * 3;
-        let picture = &pixels[index as usize * len..][..len];
+        let image = &pixels[index as usize * len..][..len];
         let mut all = vec![0.0f32; len];
         for (at, v) in all.iter_mut().enumerate() {
             let (i, j, c) = (at / 3 / g.w, at / 3 % g.w, at % 3);
-            *v = f32::from(picture[at]);
+            *v = f32::from(image[at]);
             if t.has(Transform::MOVES) {
                 let (y, x, m) = (i as f64, j as f64, t.matrix);
-                *v = moved(picture, g, (m[0] * y + m[1] * x + m[2], m[3] * y + m[4] * x + m[5]), c);
+                *v = moved(image, g, (m[0] * y + m[1] * x + m[2], m[3] * y + m[4] * x + m[5]), c);
             }
         }
         if t.has(Transform::SHIFTS) && g.ranged {
@@ -95,7 +95,7 @@ pub fn augment(g: &Gather, pixels: &[u8], indices: &[u32], transforms: &[Transfo
     y
 }
 
-/// Transforms that reach every branch, in a picture of any size.
+/// Transforms that reach every branch, in an image of any size.
 pub fn transforms() -> Vec<Transform> {
     let of = |flags: u32, matrix: [f64; 6], shift: f32, brightness: f32| Transform {
         matrix,

@@ -27,7 +27,7 @@ const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
     (2, 17, 16, 65, 65), // one past a tile in pixels, in and out
     (1, 13, 19, 33, 96), // one past a block of input channels
     (1, 37, 37, 16, 17), // block 3's map: more pixels than a job takes
-    (5, 6, 4, 128, 33),  // jobs and tiles that run across pictures
+    (5, 6, 4, 128, 33),  // jobs and tiles that run across images
     (1, 4, 70, 3, 6),    // a long row
     (2, 8, 8, 31, 15),   // one short of everything
     (3, 7, 5, 40, 32),   // input channels past a block, filters that are whole lines
@@ -59,7 +59,7 @@ const POOL2D: &[(usize, usize, usize, usize)] = &[
     (2, 9, 9, 65),
     (3, 4, 6, 8),
     (1, 75, 74, 5),
-    (2, 3, 2, 64), // one window per picture
+    (2, 3, 2, 64), // one window per image
 ];
 
 /// Lengths of elementwise calls; the last is one past several jobs.

@@ -1,7 +1,7 @@
 //! The devices that are here. A new device joins every test of kernels by its line in [`all`].
 //!
 //! `VGG_FT_TEST_DEVICES` chooses: `cuda`, or `cpu,emulator`. What is named must be there; where nothing is
-//! named, a card joins if there is one, and if not a line says why.
+//! named, a GPU joins if there is one, and if not a line says why.
 
 use vgg_ft::device::Device;
 use vgg_ft::device::cpu::CpuDevice;
@@ -29,7 +29,7 @@ pub fn all() -> Vec<Box<dyn Device>> {
     gather(|| cpus(&[1, 2]), || Some(emulator()), || Some(card()))
 }
 
-/// Our kernels wherever they run: the emulator with all checks, and a card.
+/// Our kernels wherever they run: the emulator with all checks, and a GPU.
 pub fn kernels() -> Vec<Box<dyn Device>> {
     gather(Vec::new, || Some(emulator()), || Some(card()))
 }
@@ -79,17 +79,17 @@ pub fn emulator() -> Box<dyn Device> {
     Box::new(Gpu::new(Emulator::new(Options::default()).unwrap()).unwrap())
 }
 
-/// Our machine as a card of 9.0, for which the small kernels are compiled once more; nothing where only others are named.
+/// Our machine as a GPU of 9.0, for which the small kernels are compiled once more; nothing where only others are named.
 pub fn hopper() -> Option<Box<dyn Device>> {
     if chosen().is_some_and(|names| !names.iter().any(|name| name == "emulator")) {
-        skipped!("the emulator as a card of 9.0, which {VARIABLE} does not name");
+        skipped!("the emulator as a GPU of 9.0, which {VARIABLE} does not name");
         return None;
     }
     let machine = Emulator::new(Options { capability: 90, ..Options::default() }).unwrap();
     Some(Box::new(Gpu::new(machine).unwrap()))
 }
 
-/// Our kernels on the first card, buffers guarded.
+/// Our kernels on the first GPU, buffers guarded.
 pub fn card() -> Box<dyn Device> {
     let options = cuda::Options { guarded: true, ..cuda::Options::default() };
     Box::new(Gpu::new(Cuda::open(options).unwrap()).unwrap())

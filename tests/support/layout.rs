@@ -14,7 +14,7 @@ const TRANSPOSE: &[(usize, usize, usize)] = &[
     (1, 32, 32),
     (2, 31, 33),  // one short of a tile, one past it
     (3, 65, 97),  // several, with remainders
-    (5, 81, 3),   // pictures: NHWC to NCHW
+    (5, 81, 3),   // images: NHWC to NCHW
     (1, 576, 64), // a kernel: HWIO to OHWI
     (64, 16, 9),  // OIHW to OHWI
 ];

@@ -19,7 +19,7 @@ use vgg_ft::shape::{Conv2d, Dense};
 /// `(n, h, w, c_in, c_out)`.
 pub type Sizes = (usize, usize, usize, usize, usize);
 
-/// What kernels for every card are tested with.
+/// What kernels for every GPU are tested with.
 pub const PORTABLE: &[Sizes] = &[
     (1, 1, 1, 8, 8),      // one pixel: eight of nine taps fall outside
     (3, 7, 1, 16, 16),    // one column
@@ -27,7 +27,7 @@ pub const PORTABLE: &[Sizes] = &[
     (1, 3, 43, 64, 136),  // one past a tile in pixels, a chunk past one in filters
     (2, 5, 13, 136, 128), // the same in channels; depth past two steps
     (1, 12, 11, 72, 24),  // a tail of the depth
-    (5, 6, 4, 128, 40),   // tiles that run across pictures
+    (5, 6, 4, 128, 40),   // tiles that run across images
     (2, 1, 1, 32, 72),    // a map with one pixel
     (33, 2, 2, 8, 16),    // more maps than a step has rows of
     (1, 4, 70, 16, 8),    // a long row
@@ -47,7 +47,7 @@ pub const HOPPER: &[Sizes] = &[
     (3, 7, 1, 64, 64),     // one column
     (1, 9, 9, 64, 128),    // block 5's map, alone
     (1, 3, 43, 128, 64),   // one past a tile in pixels
-    (5, 6, 5, 64, 192),    // tiles that run across pictures; filters that only the narrow tile divides
+    (5, 6, 5, 64, 192),    // tiles that run across images; filters that only the narrow tile divides
     (2, 13, 10, 192, 128), // the same of channels; several tiles of pixels
     (1, 4, 70, 64, 64),    // a long row
     (1, 19, 11, 128, 128), // a pool from two steps of channels, lines and columns without a window
@@ -59,7 +59,7 @@ pub fn geometry(&(n, h, w, c_in, c_out): &Sizes) -> Conv2d {
     Conv2d { n, h, w, c_in, c_out }
 }
 
-/// Our machine and a card, as they are asked for or here; a card without these kernels is left out.
+/// Our machine and a GPU, as they are asked for or here; a GPU without these kernels is left out.
 pub fn devices(precision: Precision, kernels: Kernels) -> Vec<Box<dyn Device>> {
     let emulator =
         || -> Option<Box<dyn Device>> { Some(Box::new(emulator(Options::default(), precision, kernels))) };
@@ -71,18 +71,18 @@ pub fn cards(precision: Precision, kernels: Kernels) -> Vec<Box<dyn Device>> {
     gather(Vec::new, Vec::new, || card(precision, kernels))
 }
 
-/// The first card, buffers guarded, if it has these kernels.
+/// The first GPU, buffers guarded, if it has these kernels.
 pub fn card(precision: Precision, kernels: Kernels) -> Option<Box<dyn Device>> {
     let card = Cuda::open(cuda::Options { guarded: true, ..cuda::Options::default() }).unwrap();
     let capability = card.limits().capability;
     if precision.runs_on(capability) && (kernels != Kernels::Sm90a || capability == 90) {
         return Some(Box::new(working(card, precision, kernels)));
     }
-    skipped!("the card has no {kernels} kernels of {precision}");
+    skipped!("the GPU has no {kernels} kernels of {precision}");
     None
 }
 
-/// Our machine as a card that has these kernels.
+/// Our machine as a GPU that has these kernels.
 pub fn emulator(options: Options, precision: Precision, kernels: Kernels) -> Gpu<Emulator> {
     let capability = if kernels == Kernels::Sm90a { 90 } else { options.capability };
     working(Emulator::new(Options { capability, ..options }).unwrap(), precision, kernels)
@@ -361,7 +361,7 @@ pub fn all_agree(devices: &[Box<dyn Device>], geometries: &[Sizes], precision: P
     each_agrees(devices, geometries.iter().flat_map(|g| cases(precision, kind, geometry(g))));
 }
 
-/// Every case on every device; on a card without these kernels there is none, which was said.
+/// Every case on every device; on a GPU without these kernels there is none, which was said.
 pub fn each_agrees(devices: &[Box<dyn Device>], cases: impl Iterator<Item = Case>) {
     let mut failures = Vec::new();
     for case in cases {

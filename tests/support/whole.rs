@@ -1,4 +1,4 @@
-//! What tests of whole networks share: pictures, and how far two results are apart.
+//! What tests of whole networks share: images, and how far two results are apart.
 
 use super::golden;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ pub fn relative_error(got: &[f32], want: &[f32]) -> f64 {
     (squares(&|i| f64::from(got[i]) - f64::from(want[i])) / squares(&|i| f64::from(want[i]))).sqrt()
 }
 
-/// The first pictures of a folder.
+/// The first images of a folder.
 fn first(folder: &Path, count: usize) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
@@ -19,7 +19,7 @@ fn first(folder: &Path, count: usize) -> Vec<PathBuf> {
     found
 }
 
-/// Pictures that are in the repository.
+/// Images that are in the repository.
 pub fn drawings(count: usize) -> Vec<PathBuf> {
     first(&golden().join("inputs"), count)
 }

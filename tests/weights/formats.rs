@@ -112,9 +112,9 @@ fn what_is_written_in_any_format_is_read_again() {
     }
 }
 
-/// A .pth has no metadata: how high its pictures are it does not say, but in which order a classifier takes them.
+/// A .pth has no metadata: how high its images are it does not say, but in which order a classifier takes them.
 #[test]
-fn a_pth_is_read_again_whatever_the_form_of_its_picture() {
+fn a_pth_is_read_again_whatever_the_form_of_its_image() {
     let (dir, path) = scratch();
     let architecture = twin();
     let file = dir.path().join("x.pth");
@@ -311,7 +311,7 @@ fn a_classifier_is_known_by_its_layers_and_not_by_their_names() {
     }
 }
 
-/// No size that a file says is computed with before it is one that pictures have.
+/// No size that a file says is computed with before it is one that images have.
 #[test]
 fn sizes_that_cannot_be_are_not_said() {
     let (_dir, path) = scratch();

@@ -38,7 +38,7 @@ fn top5(row: &[f32]) -> Vec<usize> {
     order
 }
 
-/// What our cpu device computes with the file for two pictures, before the softmax.
+/// What our cpu device computes with the file for two images, before the softmax.
 fn ours(device: &dyn Device, folder: &Path, case: &Case) -> (Vec<f32>, String) {
     let found = Pretrained::open(&folder.join(&case.file)).unwrap_or_else(|e| panic!("{}: {e}", case.name));
     let lineage = found.lineage();

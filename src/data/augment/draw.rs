@@ -1,11 +1,11 @@
-//! From ranges to one picture's numbers, and from those to the matrix that the device takes.
+//! From ranges to one image's numbers, and from those to the matrix that the device takes.
 
 use super::{AngleUnit, Augment};
 use crate::data::Size;
 use crate::device::augment::Transform;
 use crate::random::{Stream, draw};
 
-/// What happens to one picture; the parameters of Keras' `apply_transform`.
+/// What happens to one image; the parameters of Keras' `apply_transform`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drawn {
     /// Radians.
@@ -33,7 +33,7 @@ pub struct Drawn {
 type Matrix = [[f64; 3]; 3];
 
 impl Augment {
-    /// What happens to sample `sample` in batch `step` of the run, a picture of `size`.
+    /// What happens to sample `sample` in batch `step` of the run, an image of `size`.
     ///
     /// Every parameter has a word of its own, so a range that is added leaves the others' draws as they were.
     pub fn draw(&self, seed: u64, step: u64, sample: u32, size: Size) -> Drawn {
@@ -70,7 +70,7 @@ impl Drawn {
     /// moves.
     ///
     /// The swap is Keras' own: it turns the other way round than the formula says, moves `tx`, which is drawn
-    /// from the height, along columns, and exchanges the centre of a picture that is not square.
+    /// from the height, along columns, and exchanges the centre of an image that is not square.
     pub fn matrix(&self, size: Size) -> Option<[f64; 6]> {
         let mut parts: Vec<Matrix> = Vec::new();
         if self.theta != 0.0 {

@@ -1,4 +1,4 @@
-//! What training does to pictures so that it never sees one twice: Keras' ImageDataGenerator.
+//! What training does to images so that it never sees one twice: Keras' ImageDataGenerator.
 //!
 //! In: ranges, typed or read from `run.toml`. Out: for a step and a sample what happens to it ([`Drawn`]), and
 //! that as numbers for the device. The draw is a function of seed, step and sample: no order and no thread
@@ -41,7 +41,7 @@ pub struct Augment {
     pub horizontal_flip: bool,
     /// Top and bottom change places, every second time.
     pub vertical_flip: bool,
-    /// What stands outside the picture.
+    /// What stands outside the image.
     pub fill: FillMode,
     /// The level of [`FillMode::Constant`].
     pub fill_value: f64,
@@ -121,7 +121,7 @@ impl Augment {
         }
     }
 
-    /// Whether any picture is changed by it.
+    /// Whether any image is changed by it.
     pub fn changes(&self) -> bool {
         Self { fill: FillMode::Nearest, fill_value: 0.0, shear_unit: AngleUnit::Degrees, ..self.clone() }
             != Self::default()
@@ -132,7 +132,7 @@ impl Augment {
         self.channel_shift != 0.0
     }
 
-    /// What stands outside the picture, for the device.
+    /// What stands outside the image, for the device.
     pub fn border(&self) -> Border {
         match self.fill {
             FillMode::Nearest => Border::Nearest,

@@ -15,7 +15,7 @@ pub enum AngleUnit {
     Radians,
 }
 
-/// What stands outside a picture: Keras' `fill_mode`.
+/// What stands outside an image: Keras' `fill_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FillMode {
@@ -24,7 +24,7 @@ pub enum FillMode {
     Nearest,
     /// `dcba|abcd|dcba`.
     Reflect,
-    /// The picture again.
+    /// The image again.
     Wrap,
     /// One level.
     Constant,

@@ -48,7 +48,7 @@ impl Frame {
     }
 }
 
-/// A picture.
+/// An image.
 pub struct Canvas {
     /// Rows and columns.
     size: [usize; 2],
@@ -76,7 +76,7 @@ impl Canvas {
         let [h, w] = self.size;
         let span = |middle: f32, end: usize| {
             let reach = reach * frame.scale + 1.0;
-            // The casts stop at 0 and at the largest number; both ends are inside the picture.
+            // The casts stop at 0 and at the largest number; both ends are inside the image.
             (middle - reach) as usize..((middle + reach).ceil() as usize).min(end)
         };
         for y in span(frame.centre[1], h) {

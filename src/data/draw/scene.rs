@@ -1,4 +1,4 @@
-//! A whole picture: background, animal, things in front of it, light and grain.
+//! A whole image: background, animal, things in front of it, light and grain.
 //!
 //! In: a class and random numbers. Out: a [`Canvas`].
 
@@ -7,7 +7,7 @@ use super::canvas::{Canvas, Colour, Frame, Point, ellipse, hsv, mix, shade, slab
 use crate::random::Draws;
 use std::f32::consts::{PI, TAU};
 
-/// The size of the picture, rows and columns.
+/// The size of the image, rows and columns.
 struct Page {
     size: [f32; 2],
 }
@@ -29,8 +29,8 @@ impl Page {
     }
 }
 
-/// One picture of class 0 (cat) or 1 (dog).
-pub fn picture(class: usize, size: [usize; 2], r: &mut Draws) -> Canvas {
+/// One image of class 0 (cat) or 1 (dog).
+pub fn image(class: usize, size: [usize; 2], r: &mut Draws) -> Canvas {
     let page = Page { size: size.map(|n| n as f32) };
     let mut canvas = background(size, &page, r);
     let at = page.at(r.range(0.33, 0.67), r.range(0.36, 0.62));
@@ -111,7 +111,7 @@ fn clutter(canvas: &mut Canvas, page: &Page, r: &mut Draws) {
     );
 }
 
-/// Something that hides a part of the animal, in two pictures of five.
+/// Something that hides a part of the animal, in two images of five.
 fn foreground(canvas: &mut Canvas, animal: &Frame, page: &Page, r: &mut Draws) {
     let colour = hsv(r.unit(), r.range(0.1, 0.7), r.range(0.2, 0.9));
     match r.below(10) {

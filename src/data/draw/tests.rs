@@ -50,21 +50,21 @@ fn a_seed_gives_the_same_bytes_and_another_one_others() {
 }
 
 #[test]
-fn no_two_pictures_are_equal_and_all_can_be_read() {
+fn no_two_images_are_equal_and_all_can_be_read() {
     let all = drawn(&Counts { train: 20, validation: 10, test: 10 }, 3);
     assert_eq!(all.len(), Counts { train: 20, validation: 10, test: 10 }.total());
     assert_eq!(all.values().collect::<HashSet<_>>().len(), 80);
     for (name, bytes) in all {
-        let picture = image::load_from_memory(&bytes).unwrap().into_rgb8();
-        assert_eq!(picture.dimensions(), (48, 40));
+        let image = image::load_from_memory(&bytes).unwrap().into_rgb8();
+        assert_eq!(image.dimensions(), (48, 40));
         // Something is drawn: the values spread.
-        let (low, high) = picture.iter().fold((255, 0), |(l, h), &v| (v.min(l), v.max(h)));
+        let (low, high) = image.iter().fold((255, 0), |(l, h), &v| (v.min(l), v.max(h)));
         assert!(high - low > 60, "{}: {low} to {high}", name.display());
     }
 }
 
 #[test]
-fn more_pictures_leave_the_first_ones_as_they_were() {
+fn more_images_leave_the_first_ones_as_they_were() {
     let (few, more) = (drawn(&FEW, 7), drawn(&Counts { train: 5, ..FEW }, 7));
     for name in ["train/cats/cat.2.png", "train/dogs/dog.0.png"] {
         assert_eq!(few[Path::new(name)], more[Path::new(name)]);

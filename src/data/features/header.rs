@@ -38,9 +38,9 @@ pub(super) fn header(recipe: &Recipe, key: &str) -> Result<Vec<u8>> {
     json.resize(json.len().next_multiple_of(8), b' ');
     if json.len() > LONGEST {
         return Err(Error::new(Kind::Usage, "so many names do not fit into a file of features")
-            .fact("pictures", rows)
+            .fact("images", rows)
             .fact("bytes of their names", format!("{}, at most {LONGEST}", json.len()))
-            .help("shorten the names of files and folders, or use fewer pictures"));
+            .help("shorten the names of files and folders, or use fewer images"));
     }
     let mut header = (json.len() as u64).to_le_bytes().to_vec();
     header.extend(json);

@@ -124,7 +124,7 @@ fn what_is_no_features_is_not_written_over() {
     assert_eq!(refused().kind(), Kind::Usage);
     assert_eq!(fs::read(&partial).unwrap(), b"a download, half of it");
     assert!(Writer::beginnings(&path).is_empty());
-    // One of ours, of other pictures.
+    // One of ours, of other images.
     fs::remove_file(&partial).unwrap();
     drop(writer(Writer::begin(&path, &recipe(3), "cpu").unwrap()));
     assert_eq!(Writer::beginnings(&path).len(), 2);

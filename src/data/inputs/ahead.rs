@@ -1,4 +1,4 @@
-//! Batches of named pictures, decoded one ahead.
+//! Batches of named images, decoded one ahead.
 //!
 //! In: paths as they come, each of which may be a failure. Out: pixels, and beside them what could not be read.
 
@@ -11,20 +11,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How named pictures are decoded.
+/// How named images are decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Loading {
-    /// Every picture is brought to this size.
+    /// Every image is brought to this size.
     pub size: Size,
     /// The way it is brought there.
     pub resize: Resize,
-    /// Pictures at a time; a list on stdin is answered when so many have come.
+    /// Images at a time; a list on stdin is answered when so many have come.
     pub batch: usize,
-    /// Whether the first unreadable picture is the last.
+    /// Whether the first unreadable image is the last.
     pub strict: bool,
 }
 
-/// Pictures that go through the network together.
+/// Images that go through the network together.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Where they are.
@@ -37,7 +37,7 @@ pub struct Loaded {
     pub unreadable: Vec<Unreadable>,
 }
 
-/// A picture that could not be read.
+/// An image that could not be read.
 #[derive(Debug)]
 pub struct Unreadable {
     /// Where it is.
@@ -69,7 +69,7 @@ impl Drop for LoadedAhead {
     }
 }
 
-/// Batches of the pictures at `paths`.
+/// Batches of the images at `paths`.
 pub(super) struct Batches<I> {
     pub paths: I,
     pub how: Loading,
@@ -101,19 +101,19 @@ impl<I: Iterator<Item = Result<PathBuf>>> Iterator for Batches<I> {
             return self.failed.take().map(Err);
         }
         let Loading { size, resize, strict, .. } = self.how;
-        // A large picture takes seconds: who stops does not wait for the batch.
+        // A large image takes seconds: who stops does not wait for the batch.
         let load = |path: &PathBuf| match interrupt::check() {
             Ok(()) => crate::data::load(path, size, resize),
             Err(stopped) => Err(stopped),
         };
-        let pictures: Vec<_> = named.par_iter().map(load).collect();
+        let images: Vec<_> = named.par_iter().map(load).collect();
         if let Err(stopped) = interrupt::check() {
             self.over = true;
             return Some(Err(stopped));
         }
         let mut loaded = Loaded::default();
-        for (path, picture) in named.into_iter().zip(pictures) {
-            match picture {
+        for (path, image) in named.into_iter().zip(images) {
+            match image {
                 Ok(read) => {
                     loaded.paths.push(path);
                     loaded.pixels.extend(read.pixels);

@@ -27,7 +27,7 @@ fn find(files: &[&str], argument: &str) -> Result<Vec<String>> {
 }
 
 #[test]
-fn folders_and_patterns_give_pictures_in_the_order_of_the_data_readers() {
+fn folders_and_patterns_give_images_in_the_order_of_the_data_readers() {
     let files = ["d/b/2.png", "d/b/10.png", "d/b-c/1.JPG", "d/z.png", "d/b/notes.txt", "d/b/odd.dat"];
     let all = ["d/z.png", "d/b/10.png", "d/b/2.png", "d/b-c/1.JPG"];
     assert_eq!(find(&files, "d").unwrap(), all);
@@ -108,11 +108,11 @@ fn batches_hold_what_can_be_read_and_say_what_cannot() {
 #[test]
 fn what_was_named_before_a_failure_is_loaded_and_after_a_stop_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = dir.path().join("1.png");
-    image::RgbImage::from_pixel(2, 3, image::Rgb([10; 3])).save(&picture).unwrap();
+    let image = dir.path().join("1.png");
+    image::RgbImage::from_pixel(2, 3, image::Rgb([10; 3])).save(&image).unwrap();
     let batches = |kind| {
         let how = Loading { size: Size { h: 1, w: 1 }, resize: Resize::NEAREST, batch: 16, strict: false };
-        let paths = vec![Ok(picture.clone()), Ok(picture.clone()), Err(Error::new(kind, "no path"))];
+        let paths = vec![Ok(image.clone()), Ok(image.clone()), Err(Error::new(kind, "no path"))];
         let batches = Batches { paths: paths.into_iter(), how, over: false, failed: None };
         batches.map(|batch| batch.map(|loaded| loaded.paths.len()).map_err(|e| e.kind())).collect::<Vec<_>>()
     };

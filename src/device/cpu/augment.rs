@@ -1,4 +1,4 @@
-//! Pictures of a set, gathered, moved and normalized.
+//! Images of a set, gathered, moved and normalized.
 //!
 //! Coordinates and weights in f64, in the order of scipy's loops and of `kernels/augment.cu`: the bits are
 //! the same on every device.
@@ -12,7 +12,7 @@ use crate::error::Result;
 /// [`Transform::WORDS`] words for each.
 ///
 /// # Errors
-/// When an index is none of the set's pictures.
+/// When an index is none of the set's images.
 pub fn augment(
     shop: &Workshop,
     arm: Arm,
@@ -23,7 +23,7 @@ pub fn augment(
 ) -> Result<()> {
     if let Some((k, index)) = indices.iter().enumerate().find(|&(_, &index)| index as usize >= g.count) {
         return Err(arm
-            .refuse(format!("the index of picture {k} is none of the set's"))
+            .refuse(format!("the index of image {k} is none of the set's"))
             .expected_got(format!("below {}", g.count), index));
     }
     let len = g.h * g.w * 3;
@@ -32,18 +32,18 @@ pub fn augment(
     }
     let jobs = y.chunks_exact_mut(len).zip(indices).zip(transforms.chunks_exact(Transform::WORDS));
     shop.threads.each(jobs, |((y, &index), words)| {
-        let picture = Picture { g: &g, levels: &pixels[index as usize * len..][..len] };
-        picture.augment(&bytemuck::pod_read_unaligned(bytemuck::cast_slice(words)), y);
+        let image = Image { g: &g, levels: &pixels[index as usize * len..][..len] };
+        image.augment(&bytemuck::pod_read_unaligned(bytemuck::cast_slice(words)), y);
     });
     Ok(())
 }
 
-struct Picture<'a> {
+struct Image<'a> {
     g: &'a Gather,
     levels: &'a [u8],
 }
 
-impl Picture<'_> {
+impl Image<'_> {
     fn augment(&self, transform: &Transform, y: &mut [f32]) {
         let Gather { h, w, ranged, rule, .. } = *self.g;
         let order = rule.order.map(|c| usize::from(c.min(2)));
@@ -70,7 +70,7 @@ impl Picture<'_> {
         }
     }
 
-    /// The three channels of the moved picture at (i, j).
+    /// The three channels of the moved image at (i, j).
     fn moved(&self, transform: &Transform, i: usize, j: usize) -> [f32; 3] {
         let Gather { h, w, border, .. } = *self.g;
         if !transform.has(Transform::MOVES) {
@@ -97,7 +97,7 @@ impl Picture<'_> {
         sum.map(|sum| sum as f32)
     }
 
-    /// The smallest and the largest level of the moved picture, all channels together.
+    /// The smallest and the largest level of the moved image, all channels together.
     fn range(&self, transform: &Transform) -> (f32, f32) {
         let mut range = (f32::INFINITY, f32::NEG_INFINITY);
         for i in 0..self.g.h {
@@ -116,7 +116,7 @@ fn byte(v: f32) -> f32 {
     v.clamp(0.0, 255.0).trunc()
 }
 
-/// Where a coordinate beyond the picture lies inside it: scipy's `map_coordinate`. `None` for "nowhere".
+/// Where a coordinate beyond the image lies inside it: scipy's `map_coordinate`. `None` for "nowhere".
 fn inside(at: f64, size: usize, border: Border) -> Option<f64> {
     let last = (size - 1) as f64;
     // How often `period` goes into `at`, which is not negative; as C casts to an integer.

@@ -22,7 +22,7 @@ impl Float for f32 {
     }
 }
 
-// NaN becomes the one that cards make of it.
+// NaN becomes the one that GPUs make of it.
 impl Float for f16 {
     fn widened(self) -> f32 {
         self.to_f32()

@@ -17,36 +17,36 @@ const PIXELS: usize = 176;
 /// Filters of a job, about, before jobs are evened out over the threads: each lays out `x` for itself.
 const FILTERS: usize = 8 * ROWS;
 
-/// Some rows of some whole pictures.
+/// Some rows of some whole images.
 #[derive(Clone, Copy)]
 struct Block {
-    picture: usize,
-    pictures: usize,
+    image: usize,
+    images: usize,
     row: usize,
     rows: usize,
 }
 
 impl Block {
     fn pixels(&self, w: usize) -> usize {
-        self.pictures * self.rows * w
+        self.images * self.rows * w
     }
 
     /// Lines of `x` for 16 channels, zeros around included.
     fn lines(&self, w: usize) -> usize {
-        self.pictures * (self.rows + 2) * (w + 2)
+        self.images * (self.rows + 2) * (w + 2)
     }
 }
 
-/// Cuts the batch: whole small pictures together, or rows of one.
+/// Cuts the batch: whole small images together, or rows of one.
 fn blocks(geometry: &Conv2d) -> impl Iterator<Item = Block> + use<> {
     let Conv2d { n, h, w, .. } = *geometry;
-    let pictures = (PIXELS / (h * w)).clamp(1, n);
-    let parts = if pictures > 1 { 1 } else { (h * w).div_ceil(PIXELS).min(h) };
+    let images = (PIXELS / (h * w)).clamp(1, n);
+    let parts = if images > 1 { 1 } else { (h * w).div_ceil(PIXELS).min(h) };
     let rows = h.div_ceil(parts);
-    (0..n).step_by(pictures).flat_map(move |picture| {
+    (0..n).step_by(images).flat_map(move |image| {
         (0..h).step_by(rows).map(move |row| Block {
-            picture,
-            pictures: pictures.min(n - picture),
+            image,
+            images: images.min(n - image),
             row,
             rows: rows.min(h - row),
         })
@@ -91,14 +91,14 @@ pub fn conv2d_backward_weight(
     Ok(())
 }
 
-/// `columns[o - first][i, picture, j] = dy[picture, i, j, o]`.
+/// `columns[o - first][i, image, j] = dy[image, i, j, o]`.
 fn lay_out_dy(geometry: &Conv2d, block: Block, dy: &[f32], first: usize, columns: &mut [f32]) {
     let Conv2d { h, w, c_out, .. } = *geometry;
     let pixels = block.pixels(w);
     let filters = (columns.len() / pixels).min(c_out - first);
-    let rows = (0..block.rows).flat_map(|i| (0..block.pictures).map(move |picture| (picture, i)));
-    for (at, (picture, i)) in (0..).step_by(w).zip(rows) {
-        let from = ((block.picture + picture) * h + block.row + i) * w;
+    let rows = (0..block.rows).flat_map(|i| (0..block.images).map(move |image| (image, i)));
+    for (at, (image, i)) in (0..).step_by(w).zip(rows) {
+        let from = ((block.image + image) * h + block.row + i) * w;
         for j in 0..w {
             let pixel = &dy[(from + j) * c_out + first..][..filters];
             for (o, &dy) in pixel.iter().enumerate() {
@@ -108,20 +108,20 @@ fn lay_out_dy(geometry: &Conv2d, block: Block, dy: &[f32], first: usize, columns
     }
 }
 
-/// `lines[i + 1, picture, j + 1][c - channel] = x[picture, i, j, c]`, zero around the map. What stands
+/// `lines[i + 1, image, j + 1][c - channel] = x[image, i, j, c]`, zero around the map. What stands
 /// past the last channel does not matter: its sums are not kept.
 fn lay_out_x(geometry: &Conv2d, block: Block, x: &[f32], channel: usize, lines: &mut [f32]) {
     let Conv2d { h, w, c_in, .. } = *geometry;
     let live = COLUMNS.min(c_in - channel);
-    let rows = (0..block.rows + 2).flat_map(|i| (0..block.pictures).map(move |picture| (picture, i)));
-    for (lines, (picture, i)) in lines.chunks_exact_mut((w + 2) * COLUMNS).zip(rows) {
+    let rows = (0..block.rows + 2).flat_map(|i| (0..block.images).map(move |image| (image, i)));
+    for (lines, (image, i)) in lines.chunks_exact_mut((w + 2) * COLUMNS).zip(rows) {
         let Some(i) = (block.row + i).checked_sub(1).filter(|&i| i < h) else {
             lines.fill(0.0);
             continue;
         };
         lines[..COLUMNS].fill(0.0);
         lines[(w + 1) * COLUMNS..].fill(0.0);
-        let from = ((block.picture + picture) * h + i) * w * c_in + channel;
+        let from = ((block.image + image) * h + i) * w * c_in + channel;
         for (j, line) in lines[COLUMNS..].chunks_exact_mut(COLUMNS).take(w).enumerate() {
             let pixel = &x[from + j * c_in..][..live];
             line[..live].copy_from_slice(pixel);
@@ -141,11 +141,10 @@ fn multiply(
 ) {
     let Conv2d { w, c_in, .. } = *geometry;
     let (pixels, filters) = (block.pixels(w), dweight.len() / (9 * c_in));
-    let runs =
-        Runs { count: block.rows * block.pictures, len: w, stride: w, panel_stride: (w + 2) * COLUMNS };
+    let runs = Runs { count: block.rows * block.images, len: w, stride: w, panel_stride: (w + 2) * COLUMNS };
     for first in (0..filters).step_by(ROWS) {
         for tap in 0..9 {
-            let shift = (tap / 3 * block.pictures * (w + 2) + tap % 3) * COLUMNS;
+            let shift = (tap / 3 * block.images * (w + 2) + tap % 3) * COLUMNS;
             let start = if fresh { Start::Columns(&[0.0; COLUMNS]) } else { Start::Output };
             let corner = Corner {
                 matrix: &mut dweight[(first * 9 + tap) * c_in + channel..],

@@ -43,7 +43,7 @@ impl Direct<'_> {
         }
         let pixels = job_pixels(n * h * w, w, shop.threads.count());
         let widest = blocks(c_in).map(|block| block.len()).max().unwrap_or(0);
-        // A range of pixels touches at most this many rows, and each picture adds two of zeros.
+        // A range of pixels touches at most this many rows, and each image adds two of zeros.
         let rows = (pixels - 1).div_ceil(w) + 1;
         let rows = rows + 2 * (rows.div_ceil(h) + 1);
         let jobs = y.chunks_mut(pixels * c_out).enumerate();
@@ -56,7 +56,7 @@ impl Direct<'_> {
     fn job(&self, desk: &mut [f32], first: usize, y: &mut [f32]) {
         let Conv2d { h, w, c_in, c_out, .. } = self.geometry;
         let pixels = y.len() / c_out;
-        // Padded rows: picture p has h + 2, its row i is number (h + 2) p + i + 1.
+        // Padded rows: image p has h + 2, its row i is number (h + 2) p + i + 1.
         let top = |row: usize| row / h * (h + 2) + row % h;
         let first_row = top(first / w);
         let padded = first_row..top((first + pixels - 1) / w) + 3;
@@ -102,14 +102,14 @@ impl Direct<'_> {
             return;
         }
         for (to, row) in map.chunks_exact_mut((w + 2) * c).zip(padded) {
-            let (picture, i) = (row / (h + 2), row % (h + 2));
+            let (image, i) = (row / (h + 2), row % (h + 2));
             if i == 0 || i == h + 1 {
                 to.fill(0.0);
                 continue;
             }
             to[..c].fill(0.0);
             to[(w + 1) * c..].fill(0.0);
-            let from = &self.x[(picture * h + i - 1) * w * c_in..][..w * c_in];
+            let from = &self.x[(image * h + i - 1) * w * c_in..][..w * c_in];
             for (to, from) in to[c..].chunks_exact_mut(c).zip(from.chunks_exact(c_in)) {
                 to.copy_from_slice(&from[block.clone()]);
             }

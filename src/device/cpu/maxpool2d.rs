@@ -156,12 +156,12 @@ pub fn maxpool2d_backward(
         return;
     }
     shop.threads.each(dx.chunks_mut(w * c).enumerate(), |(at, dx)| {
-        let (picture, i) = (at / h, at % h);
+        let (image, i) = (at / h, at % h);
         if i / 2 == h / 2 {
             dx.fill(0.0);
             return;
         }
-        let from = (picture * (h / 2) + i / 2) * row;
+        let from = (image * (h / 2) + i / 2) * row;
         let mut which = vec![0; row];
         unpack(winner, from, &mut which);
         if let Some(mask) = mask {

@@ -84,7 +84,7 @@ impl Lines {
 pub fn no_memory(what: String) -> Error {
     Error::new(Kind::Device, "the cpu has no memory for a buffer")
         .fact("asked for", what)
-        .help("use a smaller batch or smaller pictures, or end other programs")
+        .help("use a smaller batch or smaller images, or end other programs")
 }
 
 /// The device's memory.

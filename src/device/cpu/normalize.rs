@@ -1,4 +1,4 @@
-//! Bytes of pictures become the network's input.
+//! Bytes of images become the network's input.
 
 use super::simd::widest;
 use super::threads::CHUNK;

@@ -32,7 +32,10 @@ fn addresses() -> Option<Capacity> {
     let pages: u64 = statm.split(' ').next()?.parse().ok()?;
     // SAFETY: asks for a number.
     let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
-    Some(Capacity { free: limit.rlim_cur.saturating_sub(pages * page), total: limit.rlim_cur })
+    // Of 32 bits on processors of 32.
+    #[allow(clippy::useless_conversion)]
+    let total = u64::from(limit.rlim_cur);
+    Some(Capacity { free: total.saturating_sub(pages * page), total })
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -131,7 +131,9 @@ macro_rules! by_level {
     ($(#[$meta:meta])* $visibility:vis unsafe fn $name:ident[$($declared:tt)*][$($handed:tt)*]($($argument:ident: $type:ty),* $(,)?) = $body:ident) => {
         $(#[$meta])*
         $visibility unsafe fn $name<$($declared)*>($($argument: $type),*) {
-            use $crate::device::cpu::{simd, vector};
+            #[cfg(target_arch = "x86_64")]
+            use $crate::device::cpu::simd;
+            use $crate::device::cpu::vector;
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx2,fma")]

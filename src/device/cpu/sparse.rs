@@ -2,7 +2,7 @@
 //!
 //! In: which rows count and by how much. Out: their sum, in the order of the list. Adding nothing
 //! changes no bit where a row is finite, and after ReLU and pooling most inputs are nothing (VGG16's features
-//! of photographs: 71 to 84 of 100). Nothing times an infinity, which is NaN on a card, is left out here.
+//! of photographs: 71 to 84 of 100). Nothing times an infinity, which is NaN on a GPU, is left out here.
 
 /// A row and its factor.
 pub type Term = (u32, f32);

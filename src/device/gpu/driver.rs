@@ -111,12 +111,12 @@ pub trait Driver: Send + Sync {
         Ok(None)
     }
 
-    /// Whether there is no card behind it.
+    /// Whether there is no GPU behind it.
     fn is_simulated(&self) -> bool {
         false
     }
 
-    /// Which of the known cards runs the kernels, if it is one.
+    /// Which of the known GPUs runs the kernels, if it is one.
     fn card(&self) -> Option<&'static Card> {
         None
     }

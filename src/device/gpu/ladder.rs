@@ -77,7 +77,7 @@ pub const RUNGS: [Rung; 9] = [
 ];
 
 impl Rung {
-    /// The oldest card that it runs on, and for TMA's the only one: 80 for 8.0.
+    /// The oldest GPU that it runs on, and for TMA's the only one: 80 for 8.0.
     pub fn capability(&self) -> u32 {
         match (self.factors, self.precision) {
             (Factors::Maps, _) => 90,
@@ -96,7 +96,7 @@ impl<D: Driver + 'static> Gpu<D> {
     /// A device that runs `rung` for `conv2d_forward`, in the rung's precision.
     ///
     /// # Errors
-    /// As [`Gpu::new`]; [`Kind::Device`] when the card cannot run it.
+    /// As [`Gpu::new`]; [`Kind::Device`] when the GPU cannot run it.
     pub fn on_rung(driver: D, rung: Rung) -> Result<Self> {
         let got = driver.limits().capability;
         let found = module::find(rung.name, got);
@@ -104,7 +104,7 @@ impl<D: Driver + 'static> Gpu<D> {
             let error = Error::new(Kind::Device, format!("{} does not run on this device", rung.name));
             let needs = if rung.factors == Factors::Maps { capability::other } else { capability::older };
             needs(error, rung.capability(), got)
-                .help("what is written for 90 runs on Hopper alone; docs/ladder.md has a rung for every card")
+                .help("what is written for 90 runs on Hopper alone; docs/ladder.md has a rung for every GPU")
         })?;
         driver.load(module)?;
         Ok(Self { standing: Some(rung), ..Self::new(driver)?.with_precision(rung.precision) })

@@ -17,7 +17,7 @@ use std::fmt;
 pub struct Limits {
     /// Compute capability: 90 for 9.0.
     pub capability: u32,
-    /// Multiprocessors; a slice of a card has its name, and fewer. No launch is refused for more blocks, but blocks that stay
+    /// Multiprocessors; a slice of a GPU has its name, and fewer. No launch is refused for more blocks, but blocks that stay
     /// until all is done want one each.
     pub sms: u32,
     /// Blocks along x, y, z.
@@ -47,8 +47,11 @@ pub struct Launch {
     /// One for each parameter, in order.
     pub args: Vec<Arg>,
     /// What it is for: of the first launch of a call the call's cost, of the second, which adds the parts
-    /// of a sum, its own bytes, and what of the call's cost is left to it. Winograd's each have their own.
+    /// of a sum, its own bytes, and what of the call's cost is left to it. Winograd's each have their own. What the
+    /// first of two launches leaves to the second is written and read.
     pub cost: Cost,
+    /// Bytes of it that no other kernel for the call would save.
+    pub compulsory: u64,
 }
 
 /// An argument.
@@ -289,7 +292,7 @@ impl Launch {
 
     fn wrong(&self, what: impl fmt::Display) -> Error {
         Error::new(Kind::Device, format!("{}: {what}", self.entry.name)).help(
-            "use a smaller batch or smaller pictures if the grid is too large; anything else is a bug in vgg-ft (src/device/gpu/lower)",
+            "use a smaller batch or smaller images if the grid is too large; anything else is a bug in vgg-ft (src/device/gpu/lower)",
         )
     }
 }

@@ -37,7 +37,7 @@ pub struct Gpu<D> {
     driver: Arc<D>,
     /// The same, as storage keeps it.
     shared: Arc<dyn Driver>,
-    /// Two words: the first row whose label was no class, and the first picture whose index was none of its
+    /// Two words: the first row whose label was no class, and the first image whose index was none of its
     /// set, or [`SOUND`]. Only kernels see labels and indices, and to wait for them in every step would
     /// cost more than the step.
     fault: Storage,
@@ -48,13 +48,13 @@ pub struct Gpu<D> {
     precision: Precision,
     /// Decided.
     kernels: Kernels,
-    /// Whether the card has kernels of its own that its driver is too old for.
+    /// Whether the GPU has kernels of its own that its driver is too old for.
     held_back: bool,
     /// What work on tensor cores is cut for.
     room: lower::Room,
 }
 
-/// The modules that a card of this capability takes an entry from, but the ladder's and those for one capability alone.
+/// The modules that a GPU of this capability takes an entry from, but the ladder's and those for one capability alone.
 fn plain(capability: u32) -> impl Iterator<Item = &'static Module> {
     let ours = module::MODULES.iter().filter(|module| !ladder::teaches(module) && !module.is_special());
     ours.filter(move |&module| {
@@ -97,8 +97,8 @@ impl<D: Driver + 'static> Gpu<D> {
         })
     }
 
-    /// The same device, with its work on tensor cores cut as for a card of another compute capability (80 for 8.0): what an
-    /// A100 computes can so be looked at on a newer card. The tiles must be among those that the device has kernels and
+    /// The same device, with its work on tensor cores cut as for a GPU of another compute capability (80 for 8.0): what an
+    /// A100 computes can so be looked at on a newer GPU. The tiles must be among those that the device has kernels and
     /// shared memory for.
     #[must_use]
     pub fn cut_for(self, capability: u32) -> Self {
@@ -116,7 +116,7 @@ impl<D: Driver + 'static> Gpu<D> {
     /// [`Gpu::with_precision`].
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) when the card or its driver cannot run them,
+    /// [`Kind::Device`](crate::error::Kind::Device) when the GPU or its driver cannot run them,
     /// [`Kind::Usage`](crate::error::Kind::Usage) when they do not work in the device's precision.
     pub fn with_kernels(self, kernels: Kernels) -> Result<Self> {
         let capability = self.driver.limits().capability;
@@ -164,10 +164,10 @@ impl<D: Driver + 'static> Gpu<D> {
             return Ok(());
         }
         self.driver.write(self.fault.at(), bytemuck::bytes_of(&SOUND))?;
-        let [row, picture] = found;
-        if picture != u32::MAX {
+        let [row, image] = found;
+        if image != u32::MAX {
             return Err(Arm::new("augment")
-                .refuse(format!("the index of picture {picture} is none of the set's"))
+                .refuse(format!("the index of image {image} is none of the set's"))
                 .help("this is a bug in vgg-ft"));
         }
         Err(Arm::new("softmax_cross_entropy")

@@ -1,7 +1,7 @@
 //! The PTX that ships: what `build.rs` found or made, as tables.
 //!
 //! In: nothing at run time; `build.rs` writes the table from `kernels/` (`scripts/ptx` makes the text).
-//! Out: for an entry's name and a card, the module to load and what the entry takes.
+//! Out: for an entry's name and a GPU, the module to load and what the entry takes.
 
 use super::tried;
 use crate::device::Precision;
@@ -50,7 +50,7 @@ pub struct Param {
 }
 
 impl Module {
-    /// Whether a card of this compute capability (90 for 9.0) can run it: PTX is good for its target and
+    /// Whether a GPU of this compute capability (90 for 9.0) can run it: PTX is good for its target and
     /// all later ones, but `sm_90a` for exactly 9.0.
     pub fn runs_on(&self, capability: u32) -> bool {
         match self.capability() {
@@ -78,7 +78,7 @@ impl Module {
     }
 }
 
-/// The entry `name` in the newest module that a card of this compute capability (90 for 9.0) can run.
+/// The entry `name` in the newest module that a GPU of this compute capability (90 for 9.0) can run.
 pub fn find(name: &str, capability: u32) -> Option<(&'static Module, &'static Entry)> {
     MODULES
         .iter()
@@ -92,7 +92,7 @@ pub fn of(entry: &Entry) -> Option<&'static Module> {
     MODULES.iter().find(|module| module.entries.as_ptr_range().contains(&std::ptr::from_ref(entry)))
 }
 
-/// The oldest card that any of our kernels runs on: 75 for 7.5.
+/// The oldest GPU that any of our kernels runs on: 75 for 7.5.
 pub fn least_capability() -> u32 {
     MODULES.iter().filter_map(Module::capability).map(|(target, _)| target).min().unwrap_or(u32::MAX)
 }
@@ -160,7 +160,7 @@ mod tests {
             }
         }
         assert!(count > 60, "only {count}");
-        // And is the one that a card of 9.0 gets.
+        // And is the one that a GPU of 9.0 gets.
         assert!(find("rmsprop_step", 90).is_some_and(|(_, entry)| entry.awaits));
         assert!(find("rmsprop_step", 89).is_some_and(|(_, entry)| !entry.awaits));
     }
@@ -223,7 +223,7 @@ mod tests {
         for module in MODULES {
             assert!(module.text.contains(".version"), "{} has no text", module.name);
             for entry in module.entries {
-                // Whatever the target, a card of that very capability finds it, in a file of that name.
+                // Whatever the target, a GPU of that very capability finds it, in a file of that name.
                 let card = module.capability().map_or(0, |(card, _)| card);
                 let found = find(entry.name, card).map(|(module, entry)| (module.name, entry.name));
                 assert_eq!(found, Some((module.name, entry.name)));

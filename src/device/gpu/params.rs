@@ -33,9 +33,9 @@ twins! {
     Transpose { batch: u32, rows: u32, columns: u32, }
     /// Rows of numbers that lie side by side.
     Matrix { rows: u32, columns: u32, }
-    /// Bytes of pictures to numbers.
+    /// Bytes of images to numbers.
     Normalize { rows: u32, order: [u32; 3], scale: [f32; 3], offset: [f32; 3], }
-    /// Pictures of a set: gathered, moved, normalized.
+    /// Images of a set: gathered, moved, normalized.
     Augment {
         count: u32,
         n: u32,

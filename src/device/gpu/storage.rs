@@ -18,7 +18,7 @@ impl Storage {
         if len.checked_mul(dtype.size()).is_none_or(|bytes| bytes > isize::MAX as usize) {
             return Err(Error::new(Kind::Device, "no device has memory for such a buffer")
                 .fact("asked for", format!("{dtype}[{len}]"))
-                .help("use a smaller batch or smaller pictures"));
+                .help("use a smaller batch or smaller images"));
         }
         let at = if len == 0 { Address(0) } else { driver.alloc(dtype, len)? };
         Ok(Self { driver: Arc::clone(driver), at })

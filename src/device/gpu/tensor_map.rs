@@ -2,7 +2,7 @@
 //!
 //! In: type, address, sizes, strides, and the box that one instruction moves. Out: a [`TensorMap`] that keeps
 //! the rules of `cuTensorMapEncodeTiled` and `cuTensorMapEncodeIm2col` (cuda.h of CUDA 13.0), so that a mistake
-//! is found on any machine, with numbers, and not as "invalid value" on a card. A driver makes the 128 bytes of
+//! is found on any machine, with numbers, and not as "invalid value" on a GPU. A driver makes the 128 bytes of
 //! it that a kernel takes (`const __grid_constant__ CUtensorMap`): [`Driver::tensor_map`](super::driver::Driver).
 //! Dimensions stand innermost first, as in cuda.h. Interleaved layouts and traversal strides are not there.
 
@@ -249,7 +249,7 @@ impl TensorMap {
 /// is infinite or no number stays as it is.
 ///
 /// So TMA rounds where a map says `CU_TENSOR_MAP_DATA_TYPE_TFLOAT32`: the CUDA manual names the type and not the
-/// rounding; this is what Triton's tests of `round_f32_to_tf32` hold a card to (triton-lang/triton#9295, #11751), and
+/// rounding; this is what Triton's tests of `round_f32_to_tf32` hold a GPU to (triton-lang/triton#9295, #11751), and
 /// CUTLASS has its products of f32 on Hopper rounded so ("TMA converts f32 input to tf32",
 /// cutlass/gemm/collective/sm90_mma_tma_gmma_ss_warpspecialized.hpp).
 pub fn to_tf32(bits: u32) -> u32 {

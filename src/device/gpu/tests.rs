@@ -28,7 +28,7 @@ fn every_call_has_an_entry_and_every_entry_a_call() {
     for name in &names {
         // One begins as another does and ends in its own way.
         let entry = find(name, 75).or_else(|| find(&format!("{name}_reduce"), 75));
-        // Two calls in one, which is one kernel on one kind of card.
+        // Two calls in one, which is one kernel on one kind of GPU.
         let special = format!("{name}_sm90_");
         let of_one = MODULES.iter().flat_map(|module| module.entries).any(|e| e.name.starts_with(&special));
         assert!(entry.is_some() || of_one, "no kernel has the name {name}");
@@ -57,11 +57,11 @@ fn every_call_has_an_entry_and_every_entry_a_call() {
 #[test]
 fn all_modules_are_loaded_and_all_memory_comes_back() {
     let gpu = gpu();
-    // Those of one card alone, and of tensor cores, are loaded when they are asked for.
+    // Those of one GPU alone, and of tensor cores, are loaded when they are asked for.
     let ours = MODULES.iter().filter(|module| !ladder::teaches(module) && !module.is_special());
     let ours = ours.filter(|module| module.precision().is_none());
     let mut ours: Vec<_> = ours.map(|module| module.name).collect();
-    // Once, in the newest text that the card reads.
+    // Once, in the newest text that the GPU reads.
     ours.dedup();
     assert_eq!(gpu.driver().modules(), ours);
     let device: &dyn Device = &gpu;
@@ -144,6 +144,7 @@ fn good() -> Launch {
         shared: 0,
         args: vec![p, x],
         cost: Cost::default(),
+        compulsory: 0,
     }
 }
 

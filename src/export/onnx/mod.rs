@@ -2,7 +2,7 @@
 //!
 //! In: the layers. Out: `input` → Conv, Relu, MaxPool …, Flatten, Gemm, Relu, Gemm, Sigmoid or Softmax →
 //! `probabilities`. ONNX keeps channels first; the first dense kernel has its rows in that order, so the
-//! only transposition is at the input; a base gives pictures, and turns them back. Dropout does nothing here and is left out.
+//! only transposition is at the input; a base gives images, and turns them back. Dropout does nothing here and is left out.
 
 mod graph;
 
@@ -14,7 +14,7 @@ use std::path::Path;
 /// The axes of the input, and of a base's features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// `[batch, h, w, 3]`, as Keras' and our pictures lie.
+    /// `[batch, h, w, 3]`, as Keras' and our images lie.
     Nhwc,
     /// `[batch, 3, h, w]`, as PyTorch's.
     Nchw,

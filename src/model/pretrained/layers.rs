@@ -83,7 +83,7 @@ pub(super) struct Layers {
     pub naming: Naming,
     pub convolutions: Vec<Found>,
     pub dense: Vec<Found>,
-    /// How the picture lay when it was flattened.
+    /// How the image lay when it was flattened.
     pub flatten: Order,
     /// Why there are no dense layers although the file has some.
     pub trouble: Option<String>,

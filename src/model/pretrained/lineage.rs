@@ -1,4 +1,4 @@
-//! Where weights come from and what they expect of a picture: names and a few values in, a judgement and its
+//! Where weights come from and what they expect of an image: names and a few values in, a judgement and its
 //! reasons out.
 
 use super::layers::{Form, Layers, Naming, REASON};
@@ -24,7 +24,7 @@ pub struct Lineage {
     pub batch_norm: bool,
     /// Units of the dense layers, in order; none for a base.
     pub dense: Vec<usize>,
-    /// What pictures must be made into; `None` when nothing tells.
+    /// What images must be made into; `None` when nothing tells.
     pub preprocess: Option<&'static str>,
     /// Whether the first kernel takes R, G, B and was trained with B, G, R in mind: turned at load.
     pub turned: bool,
@@ -87,7 +87,7 @@ impl Lineage {
         Ok(out)
     }
 
-    /// Decides whether the first kernel is turned, for pictures that `recipe` makes.
+    /// Decides whether the first kernel is turned, for images that `recipe` makes.
     pub(super) fn feed(&mut self, recipe: Preprocess) {
         self.turned = self.red_first && recipe.rule().order == [2, 1, 0];
         self.reasons.retain(|reason| reason != TURNED);
@@ -179,7 +179,7 @@ impl Lineage {
         self.variant
     }
 
-    /// What pictures must be made into; `None` when nothing tells.
+    /// What images must be made into; `None` when nothing tells.
     pub fn recipe(&self) -> Option<Preprocess> {
         self.recipe
     }

@@ -36,7 +36,7 @@ pub struct Pretrained {
 /// Where the parameters of a layer of ours come from.
 struct Origin {
     found: Found,
-    /// The picture that was flattened with channels first before this layer, H, W, C, perhaps as a single line.
+    /// The image that was flattened with channels first before this layer, H, W, C, perhaps as a single line.
     flattened: Option<[usize; 3]>,
     /// The three input channels change places.
     turned: bool,
@@ -109,7 +109,7 @@ impl Pretrained {
         &self.lineage
     }
 
-    /// Says that pictures will be scaled by `recipe`, whatever the file tells: a first kernel that takes R, G, B is turned
+    /// Says that images will be scaled by `recipe`, whatever the file tells: a first kernel that takes R, G, B is turned
     /// where the recipe gives B, G, R, and stays where it does not. One that takes B, G, R is left as it is: the book feeds
     /// it R, G, B.
     pub fn feed(&mut self, recipe: Preprocess) {
@@ -203,7 +203,7 @@ impl Pretrained {
         said(&self.weights, key)
     }
 
-    /// Height and width of the pictures that the network was made for, if the file says it.
+    /// Height and width of the images that the network was made for, if the file says it.
     pub fn size(&self) -> Option<[usize; 2]> {
         said_size(&self.weights)
     }
@@ -218,7 +218,7 @@ fn said<'a>(weights: &'a Weights, key: &str) -> Option<&'a str> {
     metadata.get(&format!("vgg_ft_{key}")).or_else(|| metadata.get(key)).map(String::as_str)
 }
 
-/// Pixels of a picture's side.
+/// Pixels of an image's side.
 pub const SIDES: RangeInclusive<usize> = 32..=4096;
 
 /// `size`, "150x150", of a run; `vgg_ft_input`, "150x150x3, f32; …" or "3x150x150, …", of an export. What no network of ours
@@ -234,7 +234,7 @@ fn said_size(weights: &Weights) -> Option<[usize; 2]> {
     size.iter().all(|side| SIDES.contains(side)).then_some(size)
 }
 
-/// The picture before the first dense layer, H, W, C or as a single line, when the file flattens it channels first; why its order
+/// The image before the first dense layer, H, W, C or as a single line, when the file flattens it channels first; why its order
 /// cannot be told otherwise.
 fn flattened(
     weights: &Weights,
@@ -247,13 +247,13 @@ fn flattened(
     if let Ok(&[_, c, h, w]) = weights.shape(&first.kernel) {
         return Ok(Some([h, w, c]));
     }
-    // The order depends on how many pixels there are, and not on how high the picture is: a line of them does.
+    // The order depends on how many pixels there are, and not on how high the image is: a line of them does.
     let rows = first.shape[0];
     if channels > 0 && rows.is_multiple_of(channels) {
         return Ok(Some([1, rows / channels, channels]));
     }
     Err(format!(
-        "the order of the {rows} inputs of `{}` cannot be told: they are no picture of {channels} channels",
+        "the order of the {rows} inputs of `{}` cannot be told: they are no image of {channels} channels",
         shorten(&first.kernel)
     ))
 }

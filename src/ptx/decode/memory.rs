@@ -241,7 +241,7 @@ impl Decoder<'_> {
             return Err(self.error(format!("this lies outside parameter `{name}` of {} bytes", param.size)));
         };
         let at = param.offset + offset;
-        // Of a vector more is asked, PTX ISA says; cards read those of numbers that are aligned themselves.
+        // Of a vector more is asked, PTX ISA says; GPUs read those of numbers that are aligned themselves.
         if !at.is_multiple_of(bytes) {
             return Err(self
                 .error(format!("`{opcode}` of a place that is not aligned"))

@@ -124,7 +124,7 @@ mod tests {
     use super::super::{Chart, Line, Panel, Point, Series, Stage};
 
     #[test]
-    fn the_picture_has_the_colours_of_its_series() {
+    fn the_image_has_the_colours_of_its_series() {
         let line = |value: f64| Line {
             points: (1..=9)
                 .map(|epoch| Point { epoch, value: value / epoch as f64, label: "x".into() })
@@ -144,10 +144,10 @@ mod tests {
             series: vec![series("training", 0), series("validation", 1)],
             panels: [panel("Loss"), panel("Accuracy")],
         };
-        let picture = image::load_from_memory(&chart.png().unwrap()).unwrap().into_rgb8();
-        assert_eq!(picture.dimensions(), (1600, 1200));
+        let image = image::load_from_memory(&chart.png().unwrap()).unwrap().into_rgb8();
+        assert_eq!(image.dimensions(), (1600, 1200));
         for colour in [[0x00, 0x72, 0xb2], [0xd5, 0x5e, 0x00], [0x1c, 0x21, 0x28]] {
-            assert!(picture.pixels().filter(|pixel| pixel.0 == colour).count() > 500, "{colour:x?}");
+            assert!(image.pixels().filter(|pixel| pixel.0 == colour).count() > 500, "{colour:x?}");
         }
     }
 }

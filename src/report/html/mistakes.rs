@@ -1,10 +1,10 @@
-//! The pictures that the network is most sure of and wrong about.
+//! The images that the network is most sure of and wrong about.
 
 use super::{Thumbnail, Verdict, escape, highest};
 use crate::report::{counted, counted_are};
 use std::fmt::Write as _;
 
-/// A picture and what was called.
+/// An image and what was called.
 #[derive(Clone, Debug)]
 pub struct Mistake {
     /// Its file, as people look for it.
@@ -16,7 +16,7 @@ pub struct Mistake {
     /// With what probability.
     pub confidence: f64,
     /// What it looks like, if it could be read.
-    pub picture: Option<Thumbnail>,
+    pub image: Option<Thumbnail>,
 }
 
 /// Rows that are wrong, the most confident first, equals in their order.
@@ -31,20 +31,19 @@ pub fn worst(labels: &[u32], probabilities: &[Vec<f32>]) -> Vec<usize> {
     rows
 }
 
-/// All mistakes with their pictures.
+/// All mistakes with their images.
 pub fn gallery(verdict: &Verdict<'_>) -> String {
     if verdict.mistakes.is_empty() {
         return match verdict.wrong {
             0 => "<p class=\"empty\">There are none.</p>\n".into(),
-            n => format!(
-                "<p class=\"empty\">{} called wrongly; none is shown.</p>\n",
-                counted_are(n, "picture")
-            ),
+            n => {
+                format!("<p class=\"empty\">{} called wrongly; none is shown.</p>\n", counted_are(n, "image"))
+            }
         };
     }
     let mut out = format!(
         "<p>Of {}, {} called wrongly; {} most confidently. {}</p>\n<div class=\"mistakes\">\n",
-        counted(verdict.labels.len(), "picture"),
+        counted(verdict.labels.len(), "image"),
         if verdict.wrong == 1 { "1 is".into() } else { format!("{} are", verdict.wrong) },
         if verdict.mistakes.len() == 1 {
             "this one".into()
@@ -58,7 +57,7 @@ pub fn gallery(verdict: &Verdict<'_>) -> String {
             out,
             "<figure>{}<figcaption><b>{}</b> called <span class=\"called\">{}</span> with {:.1} %<br>\
              <span class=\"note\">{}</span></figcaption></figure>",
-            pictures(mistake),
+            images(mistake),
             escape(&mistake.truth),
             escape(&mistake.called),
             100.0 * mistake.confidence,
@@ -69,8 +68,8 @@ pub fn gallery(verdict: &Verdict<'_>) -> String {
     out
 }
 
-fn pictures(mistake: &Mistake) -> String {
-    let Some(Thumbnail { size: [h, w], plain, overlay }) = &mistake.picture else { return String::new() };
+fn images(mistake: &Mistake) -> String {
+    let Some(Thumbnail { size: [h, w], plain, overlay }) = &mistake.image else { return String::new() };
     let (truth, called) = (escape(&mistake.truth), escape(&mistake.called));
     let class = if overlay.is_some() { "" } else { " class=\"single\"" };
     let over = overlay.as_ref().map_or(String::new(), |overlay| {

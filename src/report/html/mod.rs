@@ -1,15 +1,15 @@
 //! A run as one page: `report.html`, with everything inside it, readable without a network.
 //!
-//! In: a [`Page`], plain names, numbers and small pictures. Out: HTML. Each part is a function of its data alone;
+//! In: a [`Page`], plain names, numbers and small images. Out: HTML. Each part is a function of its data alone;
 //! a part without data says why it is missing.
 
 mod mistakes;
-mod picture;
+mod image;
 mod plots;
 mod tables;
 
+pub use image::{Thumbnail, thumbnails};
 pub use mistakes::{Mistake, worst};
-pub use picture::{Thumbnail, thumbnails};
 pub use tables::duration;
 
 use super::Outcome;
@@ -30,7 +30,7 @@ pub struct Page<'a> {
     pub history: &'a History,
     /// What an epoch of each stage goes through, by its name: samples of training and of validation.
     pub passes: &'a [(String, [f64; 2])],
-    /// Labelled pictures and what the network says of them.
+    /// Labelled images and what the network says of them.
     pub verdict: Option<Verdict<'a>>,
     /// Why there is no verdict, or how it was found.
     pub remark: String,
@@ -48,13 +48,13 @@ pub struct Page<'a> {
 pub struct Verdict<'a> {
     /// `test` or `validation`; nothing for a folder without splits.
     pub split: Option<&'a str>,
-    /// "the test pictures", "all pictures of pets".
+    /// "the test images", "all images of pets".
     pub judged: String,
     /// Counts and scores.
     pub outcome: &'a Outcome,
-    /// The true class of each picture.
+    /// The true class of each image.
     pub labels: &'a [u32],
-    /// One row per picture, one column per class.
+    /// One row per image, one column per class.
     pub probabilities: &'a [Vec<f32>],
     /// The mistakes to show, the most confident first.
     pub mistakes: Vec<Mistake>,
@@ -187,8 +187,8 @@ fn confidence(verdict: &Verdict<'_>, rocs: &[(&str, Option<Roc>)]) -> String {
     let right = match verdict.calibration() {
         Some(calibration) => format!(
             "<div id=\"calibration\"><h3>Reliability</h3>\n{}<p class=\"note\">Expected calibration error \
-             <b>{:.4}</b>: the mean gap between confidence and accuracy, by pictures. Bars are the accuracy of \
-             pictures called with that confidence; the outlined part is the gap; below, how many there are.</p>\
+             <b>{:.4}</b>: the mean gap between confidence and accuracy, by images. Bars are the accuracy of \
+             images called with that confidence; the outlined part is the gap; below, how many there are.</p>\
              </div>\n",
             plots::reliability(&calibration),
             calibration.error

@@ -109,7 +109,7 @@ pub fn reliability(calibration: &Calibration) -> String {
         let _ = writeln!(
             out,
             "<g><title>{} called with {:.3} on average; {:.3} of them right</title>",
-            counted(bin.count, "picture"),
+            counted(bin.count, "image"),
             bin.confidence,
             bin.accuracy
         );

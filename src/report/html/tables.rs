@@ -24,19 +24,19 @@ pub fn classes(outcome: &Outcome) -> String {
             share(s.precision),
             share(s.recall),
             share(s.f1),
-            s.pictures
+            s.images
         );
     }
     let Average { precision, recall, f1 } = outcome.macro_average;
     let _ = writeln!(
         rows,
         "<tr><th>(macro avg)</th><td>{precision:.4}</td><td>{recall:.4}</td><td>{f1:.4}</td><td>{}</td></tr>",
-        outcome.pictures
+        outcome.images
     );
     format!(
         "<div class=\"pair\">\n<div id=\"confusion\"><h3>Confusion</h3>\n{}</div>\n<div id=\"scores\"><h3>By class\
          </h3>\n<div class=\"scroll\"><table><thead><tr><th>class</th><th>precision</th><th>recall</th><th>F1</th>\
-         <th>pictures</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div></div>\n</div>\n",
+         <th>images</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div></div>\n</div>\n",
         confusion(outcome)
     )
 }
@@ -81,7 +81,7 @@ pub fn areas(rocs: &[(&str, Option<Roc>)]) -> String {
         let against = if two { "" } else { " against the rest" };
         let area = match roc {
             Some(roc) => format!("AUC <b>{:.4}</b>", roc.area),
-            None => "no curve: it needs pictures of the class and others".into(),
+            None => "no curve: it needs images of the class and others".into(),
         };
         let (line, class) = (line(i), escape(class));
         let swatch = format!(
@@ -127,7 +127,7 @@ pub fn timings(history: &History, passes: &[(String, [f64; 2])], seconds: f64) -
          <th>its samples</th><th>samples a second</th></tr></thead>\n<tbody>\n{rows}<tr><th>everything else</th><td></td><td>{}</td>\
          <td></td><td></td><td></td></tr>\n<tr><th>whole job</th><td>{}</td><td>{}</td><td></td><td></td><td></td></tr></tbody></table></div>\n\
          <p class=\"note\">Samples of training + validation; where layers are \
-         frozen, samples are their activations. Everything else is reading pictures, the frozen layers, saving, the \
+         frozen, samples are their activations. Everything else is reading images, the frozen layers, saving, the \
          test. Stages that were taken up again count all their epochs.</p>\n",
         duration(rest),
         history.epochs.len(),

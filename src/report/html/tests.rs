@@ -46,7 +46,7 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
         truth: classes[labels[row] as usize].into(),
         called: classes[highest(&probabilities[row])].into(),
         confidence: f64::from(probabilities[row][highest(&probabilities[row])]),
-        picture: Some(Thumbnail {
+        image: Some(Thumbnail {
             size: [2, 3],
             plain: "data:image/jpeg;base64,AA==".into(),
             overlay: (row == 1).then(|| "data:image/jpeg;base64,AQ==".into()),
@@ -54,7 +54,7 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
     });
     let verdict = Verdict {
         split: Some("test"),
-        judged: "the test pictures".into(),
+        judged: "the test images".into(),
         outcome: &outcome,
         labels,
         probabilities,
@@ -109,9 +109,9 @@ fn many_classes_have_a_curve_each() {
     assert_eq!(html.matches("class=\"curve ").count(), 3);
     assert_eq!(html.matches(" against the rest: AUC").count(), 3);
     // One is one.
-    assert!(html.contains("Of 4 pictures, 1 is called wrongly; this one most confidently."), "{html}");
-    assert!(html.contains("1 picture called with") && !html.contains("1 pictures"), "{html}");
-    // A class without pictures has no curve, and says so.
+    assert!(html.contains("Of 4 images, 1 is called wrongly; this one most confidently."), "{html}");
+    assert!(html.contains("1 image called with") && !html.contains("1 images"), "{html}");
+    // A class without images has no curve, and says so.
     let html = show(&["a", "b", "c"], &[0, 1], &probabilities[..2]);
     assert_well_formed(&html);
     assert!(html.contains("c against the rest: no curve"));
@@ -126,14 +126,14 @@ fn a_page_without_predictions_says_why() {
         history: &History::default(),
         passes: &[],
         verdict: None,
-        remark: "the pictures are gone".into(),
+        remark: "the images are gone".into(),
         settings: Vec::new(),
         config: String::new(),
         environment: Vec::new(),
         seconds: 0.0,
     });
     assert_well_formed(&html);
-    assert!(html.contains("the pictures are gone") && html.contains("no epochs yet"));
+    assert!(html.contains("the images are gone") && html.contains("no epochs yet"));
 }
 
 #[test]

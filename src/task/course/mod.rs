@@ -77,7 +77,7 @@ pub struct StageConfig {
     /// The rule.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
-    /// How training pictures are changed.
+    /// How training images are changed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub augment: Option<Augment>,
 }
@@ -297,7 +297,7 @@ impl StageConfig {
         })
     }
 
-    /// Whether what it says of blocks and classes is there: asked before the pictures are worked on.
+    /// Whether what it says of blocks and classes is there: asked before the images are worked on.
     ///
     /// # Errors
     /// [`Kind::Usage`] when `rates` names no block, or there is not one weight for each class.

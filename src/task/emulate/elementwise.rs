@@ -1,7 +1,7 @@
-//! Kernels of one element or one picture at a time: pixels, activations, masks.
+//! Kernels of one element or one image at a time: pixels, activations, masks.
 
 use super::kernels::{
-    CAFFE, CURVES, FLAT, Fill, Kernel, MASK, PICTURES, ROWS, SAME_BITS, array, call, fresh, signed,
+    CAFFE, CURVES, FLAT, Fill, IMAGES, Kernel, MASK, ROWS, SAME_BITS, array, call, fresh, signed,
 };
 use crate::device::Call;
 use crate::device::augment::{Gather, Transform};
@@ -21,7 +21,7 @@ pub const NORMALIZE: Kernel = Kernel {
 pub const AUGMENT: Kernel = Kernel {
     name: "augment",
     formula: "y[k] = normal(bright(flip(shift(move(pixels[indices[k]])))))",
-    axes: PICTURES,
+    axes: IMAGES,
     arrays: |s| {
         let Gather { count, n, h, w, .. } = s.gather();
         let inputs = vec![

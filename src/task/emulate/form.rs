@@ -147,7 +147,7 @@ impl Form {
         kernel.axes.iter().map(axis).collect()
     }
 
-    /// The machine as a card that has it.
+    /// The machine as a GPU that has it.
     pub fn options(&self, options: Options) -> Options {
         let needed = match (self.rung, self.kernels) {
             (Some(rung), _) => rung.capability(),
@@ -250,7 +250,7 @@ impl Form {
             .help("change c_in and c_out with --shape, or leave --kernels out"))
     }
 
-    /// In words, where it is not f32 by the kernels of all cards.
+    /// In words, where it is not f32 by the kernels of all GPUs.
     pub fn words(&self) -> String {
         match (self.precision, self.kernels) {
             (Precision::F32, Kernels::Winograd) => "; kernels winograd".to_owned(),

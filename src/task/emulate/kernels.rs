@@ -53,7 +53,7 @@ pub enum Fill {
     Below(usize),
     /// Whole numbers below this, u8.
     Bytes(u32),
-    /// What happens to pictures, drawn as training draws it.
+    /// What happens to images, drawn as training draws it.
     Transforms,
     /// How the scale of a loss begins.
     LossScale,
@@ -102,7 +102,7 @@ pub const POOL2D: &[(&str, usize)] = &[("n", 1), ("h", 9), ("w", 8), ("c", 16)];
 pub const DENSE: &[(&str, usize)] = &[("n", 4), ("c_in", 256), ("c_out", 64)];
 pub const FLAT: &[(&str, usize)] = &[("len", 1000)];
 pub const ROWS: &[(&str, usize)] = &[("rows", 100)];
-pub const PICTURES: &[(&str, usize)] = &[("count", 4), ("n", 3), ("h", 24), ("w", 32)];
+pub const IMAGES: &[(&str, usize)] = &[("count", 4), ("n", 3), ("h", 24), ("w", 32)];
 pub const CLASSES: &[(&str, usize)] = &[("rows", 10), ("classes", 37)];
 
 pub const STEP: Rmsprop =

@@ -5,7 +5,7 @@ use crate::device::cpu::CpuDevice;
 use crate::device::{Buffer, Call, Description, Device, Dtype};
 use crate::model::{Head, Variant};
 
-/// The cpu, with so much memory of its own, and by name the kernels of a card.
+/// The cpu, with so much memory of its own, and by name the kernels of a GPU.
 struct Small(CpuDevice, u64, Option<(u32, Kernels, Precision)>);
 
 impl Device for Small {
@@ -51,7 +51,7 @@ fn host(free: u64, card: Option<(u32, Kernels, Precision)>) -> Host {
     Host { device, reason: None, advice: None, json: false, quiet: true }
 }
 
-/// A card that runs the kernels of all.
+/// A GPU that runs the kernels of all.
 const T4: Option<(u32, Kernels, Precision)> = Some((75, Kernels::Portable, Precision::F32));
 
 fn vgg16(size: usize) -> Architecture {
@@ -70,7 +70,7 @@ fn a_job_that_does_not_fit_is_refused_with_one_that_does() {
     // So many that training needs most, also of a smaller batch: validation does not go below 128.
     let training =
         Some(Learning { boundary, samples: [1000, 1000], augmented: false, keeps: Keeps::default() });
-    let job = Estimate { architecture, batch: 128, pictures: 2000, training };
+    let job = Estimate { architecture, batch: 128, images: 2000, training };
     job.check(&host(16 << 30, T4)).unwrap();
     let need = peak(&job, &host(0, T4));
     job.check(&host(need, T4)).unwrap();
@@ -94,7 +94,7 @@ fn what_is_planned_are_the_kernels_of_the_card() {
     let from = architecture.position("block3_conv1").unwrap();
     let training =
         Some(Learning { boundary: from, samples: [1000, 0], augmented: true, keeps: Keeps::default() });
-    let job = Estimate { architecture, batch: 20, pictures: 0, training };
+    let job = Estimate { architecture, batch: 20, images: 0, training };
     let mut needs = Vec::new();
     for (capability, kernels, name) in
         [(80, Kernels::Portable, "a100"), (89, Kernels::Portable, "l4"), (90, Kernels::Sm90a, "h200")]
@@ -113,9 +113,9 @@ fn what_is_planned_are_the_kernels_of_the_card() {
 fn no_more_runs_at_once_than_there_is() {
     let architecture = &vgg16(224);
     let boundary = architecture.position("block3_conv1").unwrap();
-    let of = |batch, pictures, samples| {
+    let of = |batch, images, samples| {
         let training = Some(Learning { boundary, samples, augmented: false, keeps: Keeps::default() });
-        peak(&Estimate { architecture, batch, pictures, training }, &host(0, None))
+        peak(&Estimate { architecture, batch, images, training }, &host(0, None))
     };
     assert_eq!(of(1 << 20, 30, [20, 10]), of(30, 30, [20, 10]));
     assert!(of(20, 30, [20, 10]) < of(30, 30, [20, 10]));
@@ -124,21 +124,21 @@ fn no_more_runs_at_once_than_there_is() {
     assert_eq!(of(1, 1, [20, 128]), of(1, 1, [20, 4000]));
 }
 
-/// No kernel counts 20 maps of 4096x4096x64; the cpu could, and needs as much more as there are pictures.
+/// No kernel counts 20 maps of 4096x4096x64; the cpu could, and needs as much more as there are images.
 #[test]
 fn the_cpu_is_asked_about_what_no_kernel_counts() {
     let architecture = &Architecture::vgg(Variant::Vgg16, [4096, 4096]).unwrap();
-    let of = |pictures, card| {
-        let job = Estimate { architecture, batch: 1 << 20, pictures, training: None };
+    let of = |images, card| {
+        let job = Estimate { architecture, batch: 1 << 20, images, training: None };
         job.check(&host(8 << 30, card))
     };
     let map = 4096u64 * 4096 * 64 * 4;
-    for (pictures, needed) in [(1, map), (20, 20 * map), (1 << 20, map << 20)] {
-        let job = Estimate { architecture, batch: 1 << 20, pictures, training: None };
+    for (images, needed) in [(1, map), (20, 20 * map), (1 << 20, map << 20)] {
+        let job = Estimate { architecture, batch: 1 << 20, images, training: None };
         let peak = peak(&job, &host(0, None));
         // A map and the next, a quarter of it, the weights, and their points, at most four for each.
         let more = needed / 4 + 5 * 4 * architecture.parameters_from(0) + (1 << 20);
-        assert!((needed..=needed + more).contains(&peak), "{pictures}: {peak}");
+        assert!((needed..=needed + more).contains(&peak), "{images}: {peak}");
     }
     of(1, None).unwrap();
     let text = of(20, None).unwrap_err().to_string();
@@ -153,7 +153,7 @@ fn the_cpu_is_asked_about_what_no_kernel_counts() {
         augmented: false,
         keeps: Keeps::default(),
     });
-    let job = Estimate { architecture, batch: 20, pictures: 0, training };
+    let job = Estimate { architecture, batch: 20, images: 0, training };
     let text = job.check(&host(1 << 40, None)).unwrap_err().to_string();
     assert!(text.contains("weights 2048.") && text.contains("optimizer 2048."), "{text}");
     assert!(text.contains("a machine with more"), "{text}");
@@ -167,7 +167,7 @@ fn what_a_rule_keeps_counts() {
     let boundary = architecture.position("block3_conv1").unwrap();
     let need = |keeps| {
         let training = Some(Learning { boundary, samples: [1000, 0], augmented: true, keeps });
-        peak(&Estimate { architecture, batch: 20, pictures: 0, training }, &host(0, T4))
+        peak(&Estimate { architecture, batch: 20, images: 0, training }, &host(0, T4))
     };
     let keeps = |states, batches| Keeps { states, batches };
     let learns = architecture.parameters_from(boundary);

@@ -1,23 +1,23 @@
-//! Which pictures a run is judged by: those that it held out, or others.
+//! Which images a run is judged by: those that it held out, or others.
 //!
-//! In: a run, a folder, perhaps the name of a split. Out: decoded pictures, and what to know of their figures.
+//! In: a run, a folder, perhaps the name of a split. Out: decoded images, and what to know of their figures.
 
 use super::SplitName;
 use crate::data::endings::Endings;
-use crate::data::{Features, Folder, Pictures, Recipe, Sample, Splits};
+use crate::data::{Features, Folder, Images, Recipe, Sample, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::classes::{listed, told_from};
 use crate::task::contents::Listing;
 use crate::task::finetune::some;
-use crate::task::pictures::{Reading, decode};
+use crate::task::images::{Reading, decode};
 use crate::task::resume::Job;
 use crate::task::run::{Part, Run};
 use crate::task::{Host, extract};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Which pictures are judged.
+/// Which images are judged.
 #[derive(Clone, Debug)]
 pub(in crate::task) enum Which {
     /// Those of a split.
@@ -40,12 +40,12 @@ impl fmt::Display for Which {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Split(name) => f.write_str(name),
-            Self::All(folder) => write!(f, "all pictures of {}", folder.display()),
+            Self::All(folder) => write!(f, "all images of {}", folder.display()),
         }
     }
 }
 
-/// How many pictures of the test split that a run was tested on are judged.
+/// How many images of the test split that a run was tested on are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::task) enum TestedBy {
     /// Those that it was tested on, where it has a limit of them: its figures stand beside these.
@@ -54,21 +54,21 @@ pub(in crate::task) enum TestedBy {
     All,
 }
 
-/// Pictures to judge a run by.
+/// Images to judge a run by.
 pub(in crate::task) struct Labelled {
     /// Which they are.
     pub part: Which,
     /// Where they lie.
     pub folder: Folder,
     /// Decoded.
-    pub pictures: Pictures,
+    pub images: Images,
     /// Whether the run was trained on them, as far as that matters and is known.
     pub note: Option<String>,
     /// Whether they stand in the place of those that the run was validated with, and are others.
     pub others: bool,
 }
 
-/// The pictures of a split of `data`, whose classes must be the run's; of test, validation, train the first
+/// The images of a split of `data`, whose classes must be the run's; of test, validation, train the first
 /// that is there if none is named. The folder that the run split for itself is split again as it was.
 ///
 /// # Errors
@@ -93,27 +93,27 @@ pub(in crate::task) fn labelled(
     let absent: Vec<&str> = absent.collect();
     let all = adopted(&chosen.folder, classes)?;
     if !absent.is_empty() {
-        host.say(format_args!("note: {} has no pictures of {}", all.root.display(), listed(&absent)));
+        host.say(format_args!("note: {} has no images of {}", all.root.display(), listed(&absent)));
     }
     let training = &run.config.training;
     let folder = match tested {
         TestedBy::Run if chosen.own && chosen.name == "test" => {
-            some(&all, training.test_pictures, training.seed)
+            some(&all, training.test_images, training.seed)
         }
         _ => all.clone(),
     };
     if folder.len() < all.len() {
         host.say(format_args!(
-            "note: {} of {} test pictures are judged, as by the run",
+            "note: {} of {} test images are judged, as by the run",
             folder.len(),
             all.len()
         ));
     }
     let size = run.architecture.input;
     let called = if chosen.whole { "all" } else { chosen.name };
-    let pictures = decode(host, called, &folder, size, run.resize()?, reading)?;
+    let images = decode(host, called, &folder, size, run.resize()?, reading)?;
     let seen = |part| -> Result<bool> {
-        let listing = Listing::of_pictures(&folder.root, &pictures)?;
+        let listing = Listing::of_images(&folder.root, &images)?;
         Ok(run.saw(part, &listing).unwrap_or(true))
     };
     let others = chosen.held_out() && !seen(Part::Validation)?;
@@ -122,14 +122,14 @@ pub(in crate::task) fn labelled(
         host.say(format_args!("note: {note}"));
     }
     let part = if chosen.whole { Which::All(data.to_owned()) } else { Which::Split(chosen.name) };
-    Ok(Labelled { part, folder, pictures, note, others })
+    Ok(Labelled { part, folder, images, note, others })
 }
 
 /// A part of a folder, and what the run has to do with it.
 struct Chosen {
     /// The split's name; `train` where there are none.
     name: &'static str,
-    /// Its pictures.
+    /// Its images.
     folder: Folder,
     /// The folder has no splits, so this is all of it.
     whole: bool,
@@ -153,7 +153,7 @@ impl Chosen {
         let own = there || is_copy(run, data);
         if own && !there {
             host.say(format_args!(
-                "note: {} has the run's own pictures: names, classes and sizes are those that it saw",
+                "note: {} has the run's own images: names, classes and sizes are those that it saw",
                 data.display()
             ));
         }
@@ -180,15 +180,15 @@ impl Chosen {
             None => named.last(),
         };
         let Some(&(name, folder)) = found else {
-            let Some(split) = split else { return Err(Error::new(Kind::Data, "there are no pictures")) };
+            let Some(split) = split else { return Err(Error::new(Kind::Data, "there are no images")) };
             let error =
                 Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
             return Err(if whole {
                 error.fact("there", format!("class folders: {}", listed(&splits.train.classes))).help(
                     if own && has_held_out {
-                        "leave --split out: the pictures that the run held out are then taken"
+                        "leave --split out: the images that the run held out are then taken"
                     } else {
-                        "leave --split out: all its pictures are then taken"
+                        "leave --split out: all its images are then taken"
                     },
                 )
             } else {
@@ -216,17 +216,17 @@ impl Chosen {
         let training = &run.config.training;
         let train = self.name == "train";
         let note = if self.own && train && learned()? {
-            "the run was trained on these pictures".to_owned()
+            "the run was trained on these images".to_owned()
         } else if self.own && train {
-            "these are not quite the pictures that the run was trained on: some were added, removed or changed"
+            "these are not quite the images that the run was trained on: some were added, removed or changed"
                 .to_owned()
         } else if others {
             let drawn = match training.job {
                 Job::Fit => "the features were made anew",
-                Job::Finetune => "other pictures were held out this time",
+                Job::Finetune => "other images were held out this time",
             };
             format!(
-                "these are not the pictures that the run was validated with: some were added, removed or changed, or \
+                "these are not the images that the run was validated with: some were added, removed or changed, or \
                  {drawn}, and the run may have been trained on some of them"
             )
         } else if self.whole && training.validation_split.is_some() {
@@ -241,7 +241,7 @@ impl Chosen {
                 data.display()
             )
         } else if !self.own && train && !is_test(run, data)? {
-            "pictures that the run was trained on may be among these".to_owned()
+            "images that the run was trained on may be among these".to_owned()
         } else {
             return Ok(None);
         };
@@ -271,7 +271,7 @@ pub(in crate::task) fn adopted(folder: &Folder, classes: &[String]) -> Result<Fo
     Ok(folder)
 }
 
-/// Whether `data` has what the run saw, in another place: by names, classes and sizes. A picture that was skipped makes it
+/// Whether `data` has what the run saw, in another place: by names, classes and sizes. An image that was skipped makes it
 /// another folder; so does what cannot be read, and sizes that are alike tell nothing.
 fn is_copy(run: &Run, data: &Path) -> bool {
     let training = &run.config.training;
@@ -315,7 +315,7 @@ pub(in crate::task) fn owns(run: &Run, data: &Path) -> Result<bool> {
     })
 }
 
-/// The training and validation pictures of the class folders in `data`, where the run learned from features that were
+/// The training and validation images of the class folders in `data`, where the run learned from features that were
 /// extracted from there and `extract` parted them. What cannot be read of the features parts nothing.
 fn extracted(run: &Run, data: &Path) -> Result<Option<[Folder; 2]>> {
     let training = &run.config.training;

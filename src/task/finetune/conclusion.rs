@@ -1,10 +1,10 @@
-//! What a run that is trained comes to: its figures, and what the network says of pictures that it did not learn from.
+//! What a run that is trained comes to: its figures, and what the network says of images that it did not learn from.
 //!
-//! In: the run's settings and history, then the test's or the validation's pictures. Out: the settings with the
+//! In: the run's settings and history, then the test's or the validation's images. Out: the settings with the
 //! result, lines for people, predictions for the report.
 
 use super::{Finetune, some};
-use crate::data::{Folder, Pictures};
+use crate::data::{Folder, Images};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
 use crate::model::Network;
@@ -12,11 +12,11 @@ use crate::report::Outcome;
 use crate::task::Host;
 use crate::task::course::StageConfig;
 use crate::task::evaluate::{Which, adopted, test};
-use crate::task::pictures::{Skipped, decode, skipped};
+use crate::task::images::{Skipped, decode, skipped};
 use crate::task::report::{self, Judged, Material};
 use crate::task::run::{self, Config, ResultConfig, Run};
 use crate::task::stage::ended_with;
-use crate::train::{History, PictureSamples, Samples};
+use crate::train::{History, ImageSamples, Samples};
 use std::path::{PathBuf, absolute};
 use std::time::Instant;
 
@@ -56,7 +56,7 @@ impl<'a> Conclusion<'a> {
         let mut text = format!("run        {}\n", job.output.display());
         let of = config.training.samples[1];
         let some = job.stages.last().map_or(of, |stage| stage.validated(job.head.batch, of));
-        let part = if some < of { format!(", on {some} of its {of} pictures") } else { String::new() };
+        let part = if some < of { format!(", on {some} of its {of} images") } else { String::new() };
         match (result.head_val_accuracy, result.val_accuracy) {
             (Some(before), Some(after)) => {
                 let [first, last] = [job.stages.first(), job.stages.last()].map(after_stage);
@@ -68,7 +68,7 @@ impl<'a> Conclusion<'a> {
         Self { job, config: Config { result: Some(result), ..config }, text, tested: None }
     }
 
-    /// Tests the network on `pictures` of the folder `root`; the job takes `seconds` with it.
+    /// Tests the network on `images` of the folder `root`; the job takes `seconds` with it.
     ///
     /// # Errors
     /// Those of [`test()`]; the run is saved already.
@@ -76,10 +76,10 @@ impl<'a> Conclusion<'a> {
         &mut self,
         host: &Host,
         network: &Network,
-        (root, pictures): (PathBuf, &Pictures),
+        (root, images): (PathBuf, &Images),
         seconds: impl Fn() -> f64,
     ) -> Result<Judged> {
-        let samples = PictureSamples::once(pictures, self.job.pictures.preprocess.rule());
+        let samples = ImageSamples::once(images, self.job.images.preprocess.rule());
         let classes = &self.config.network.classes;
         let found = test(host, network, (0, &samples), classes, self.job.head.batch);
         let found = found.map_err(|error| {
@@ -98,7 +98,7 @@ impl<'a> Conclusion<'a> {
         let result = self.config.result.get_or_insert_default();
         (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
         result.seconds = seconds();
-        Ok(Judged::new(Which::Split("test"), root, pictures.files.clone(), found, report::REUSED))
+        Ok(Judged::new(Which::Split("test"), root, images.files.clone(), found, report::REUSED))
     }
 
     /// What the network says of the `validation`, whose samples enter at a layer; for the report alone.
@@ -112,7 +112,7 @@ impl<'a> Conclusion<'a> {
         (validation, files): (&Folder, Vec<PathBuf>),
         (from, samples): (usize, &dyn Samples),
     ) -> Result<Judged> {
-        let how = if from == 0 { report::FROM_PICTURES } else { report::FROM_FEATURES };
+        let how = if from == 0 { report::FROM_IMAGES } else { report::FROM_FEATURES };
         let classes = &self.config.network.classes;
         let found = test(host, network, (from, samples), classes, self.job.head.batch)?;
         Ok(Judged::new(Which::Split("validation"), validation.root.clone(), files, found, how))
@@ -123,7 +123,7 @@ impl<'a> Conclusion<'a> {
 pub(in crate::task) struct Measured {
     /// Its figures.
     pub outcome: Outcome,
-    /// Pictures that could not be read, for machines.
+    /// Images that could not be read, for machines.
     pub skipped: Vec<Skipped>,
 }
 
@@ -144,14 +144,14 @@ pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> R
         config.training.data = absolute(&job.data).map_err(|e| Error::io("find", &job.data, &e))?;
     }
     let began = Instant::now();
-    let split = some(&split, job.test_pictures, job.head.seed);
-    let pictures = decode(host, "test", &split, job.size, job.pictures.resize, &job.pictures.reading)?;
-    let skipped = skipped(&split.root, &pictures);
+    let split = some(&split, job.test_images, job.head.seed);
+    let images = decode(host, "test", &split, job.size, job.images.resize, &job.images.reading)?;
+    let skipped = skipped(&split.root, &images);
     let mut network = run.network(host)?;
     let seconds = result.seconds;
     let mut conclusion = Conclusion { job, config, text: String::new(), tested: None };
-    let judged = conclusion
-        .test(host, &network, (split.root, &pictures), || seconds + began.elapsed().as_secs_f64())?;
+    let judged =
+        conclusion.test(host, &network, (split.root, &images), || seconds + began.elapsed().as_secs_f64())?;
     let outcome = judged.outcome().clone();
     let folder = run::Folder::at(&job.output);
     folder.finish(&conclusion.config)?;

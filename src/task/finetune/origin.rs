@@ -7,7 +7,7 @@ use crate::data::Splits;
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use crate::model::classes::told_from;
-use crate::task::PictureOptions;
+use crate::task::ImageOptions;
 use crate::task::run::{Config, MODEL, Run};
 use std::path::{Path, PathBuf};
 
@@ -56,11 +56,11 @@ impl Origin {
     /// [`Kind::Data`] for names in its `run.toml` that this version does not know.
     pub fn network(self, job: Finetune) -> Result<Finetune> {
         let file = self.weights.with_file_name("run.toml");
-        let fed = self.config.job(&file, job.output.clone(), job.begin, job.pictures.reading.clone())?;
+        let fed = self.config.job(&file, job.output.clone(), job.begin, job.images.reading.clone())?;
         let mut job = Finetune {
             variant: fed.variant,
             size: fed.size,
-            pictures: PictureOptions { weights: job.pictures.weights, ..fed.pictures },
+            images: ImageOptions { weights: job.images.weights, ..fed.images },
             trained_classifier: true,
             named_classes: fed.named_classes,
             ..job
@@ -72,7 +72,7 @@ impl Origin {
 
 /// The classifier was trained for other classes than those of the data.
 pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
-    let weights = job.pictures.weights.clone().unwrap_or_default();
+    let weights = job.images.weights.clone().unwrap_or_default();
     Error::new(Kind::Data, format!("the classes of {} are not those of the network", job.data.display()))
         .expected_got(told_from(&job.named_classes, classes), told_from(classes, &job.named_classes))
         .help(format!(
@@ -82,6 +82,6 @@ pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
             job.variant.name(),
             job.size[0],
             job.size[1],
-            job.pictures.resize.name()
+            job.images.resize.name()
         ))
 }

@@ -1,29 +1,29 @@
-//! What a job shows its network: the pictures of all splits, and the activations of the layers that stay as they are.
+//! What a job shows its network: the images of all splits, and the activations of the layers that stay as they are.
 //!
 //! In: the splits, the network, the layers at which stages enter. Out: training and validation as parts, the test's
-//! pictures, what could not be read.
+//! images, what could not be read.
 
 use super::{Finetune, some};
-use crate::data::{Pictures, Splits};
+use crate::data::{Images, Splits};
 use crate::error::Result;
 use crate::files;
 use crate::model::Network;
 use crate::task::base::Base;
 use crate::task::contents::Listing;
 use crate::task::extract::{self, named};
+use crate::task::images::{Skipped, decode, skipped};
 use crate::task::parts::{Cache, Part, Ready};
-use crate::task::pictures::{Skipped, decode, skipped};
 use crate::task::stage::{Seen, Stages};
 use crate::task::{Host, run};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The pictures of a job.
+/// The images of a job.
 pub(super) struct Shown {
     /// Training, and validation if there is one.
     pub parts: Vec<Part>,
-    /// The folder of the test split, and its pictures.
-    pub test: Option<(PathBuf, Arc<Pictures>)>,
+    /// The folder of the test split, and its images.
+    pub test: Option<(PathBuf, Arc<Images>)>,
     /// Those that could not be read.
     pub unread: Vec<Skipped>,
 }
@@ -33,7 +33,7 @@ impl Shown {
     /// from before anything is computed.
     ///
     /// # Errors
-    /// Of pictures, files and device; [`Kind::Data`](crate::error::Kind::Data) when a run that is taken up began with
+    /// Of images, files and device; [`Kind::Data`](crate::error::Kind::Data) when a run that is taken up began with
     /// others.
     pub fn new(
         host: &Host,
@@ -49,40 +49,40 @@ impl Shown {
         let from = extract::From {
             variant: job.variant,
             base,
-            pictures: &job.pictures,
+            images: &job.images,
             batch: job.head.batch,
             parted: job.validation_split.map(|share| (share, job.head.seed)),
         };
-        let tested = splits.test.as_ref().map(|folder| some(folder, job.test_pictures, job.head.seed));
+        let tested = splits.test.as_ref().map(|folder| some(folder, job.test_images, job.head.seed));
         if let (Some(all), Some(some)) = (&splits.test, &tested)
             && some.len() < all.len()
         {
-            host.say(format_args!("note: {} of {} test pictures are judged", some.len(), all.len()));
+            host.say(format_args!("note: {} of {} test images are judged", some.len(), all.len()));
         }
         let mut shown = Self { parts: Vec::new(), test: None, unread: Vec::new() };
         // All are decoded before the long work: what is wrong with them is known then.
         let mut learned = Vec::new();
         for (name, split) in named(splits) {
             let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
-            let pictures = decode(host, name, split, job.size, job.pictures.resize, &job.pictures.reading)?;
-            let pictures = Arc::new(pictures);
-            shown.unread.extend(skipped(&split.root, &pictures));
+            let images = decode(host, name, split, job.size, job.images.resize, &job.images.reading)?;
+            let images = Arc::new(images);
+            shown.unread.extend(skipped(&split.root, &images));
             if name == "test" {
-                shown.test = Some((split.root.clone(), pictures));
+                shown.test = Some((split.root.clone(), images));
                 continue;
             }
             let parted = job.validation_split.is_some().then_some(split.root.as_path());
-            stages.see(learned.len(), Listing::of_pictures(&split.root, &pictures)?, parted)?;
-            learned.push((name, split, pictures));
+            stages.see(learned.len(), Listing::of_images(&split.root, &images)?, parted)?;
+            learned.push((name, split, images));
         }
         files::create_dir(&features)?;
-        for (name, split, pictures) in learned {
+        for (name, split, images) in learned {
             let still = job.stages.iter().zip(places);
             let kept: Vec<usize> = still
                 .filter(|(stage, _)| name != "train" || stage.augment.is_none())
                 .map(|(_, &place)| place)
                 .collect();
-            shown.parts.push(Part::new(host, &from, network, (name, split), pictures, &kept, &mut cache)?);
+            shown.parts.push(Part::new(host, &from, network, (name, split), images, &kept, &mut cache)?);
         }
         Ok(shown)
     }
@@ -97,11 +97,11 @@ impl Shown {
         self.parts.get(1)
     }
 
-    /// The pictures that must not be among those of training, by name.
-    pub fn judges(&self) -> [(&'static str, Option<&Arc<Pictures>>); 2] {
+    /// The images that must not be among those of training, by name.
+    pub fn judges(&self) -> [(&'static str, Option<&Arc<Images>>); 2] {
         [
-            ("validation", self.validation().map(|part| &part.pictures)),
-            ("test", self.test.as_ref().map(|(_, pictures)| pictures)),
+            ("validation", self.validation().map(|part| &part.images)),
+            ("test", self.test.as_ref().map(|(_, images)| images)),
         ]
     }
 
@@ -117,7 +117,7 @@ impl Shown {
         stages: &mut Stages<'_>,
         (places, needed): (&[usize], u64),
     ) -> Result<Option<Ready<'_>>> {
-        let rule = job.pictures.preprocess.rule();
+        let rule = job.images.preprocess.rule();
         let augmented = job.stages.iter().map(|stage| stage.augment.is_some());
         let entered: Vec<usize> =
             augmented.zip(places).map(|(a, &place)| if a { 0 } else { place }).collect();

@@ -1,6 +1,6 @@
 //! What an extraction left, as `fit` learns from it.
 //!
-//! In: a folder of features. Out: those of the splits, made alike and of different pictures, and the base and the network
+//! In: a folder of features. Out: those of the splits, made alike and of different images, and the base and the network
 //! that they belong to.
 
 use super::HeadOptions;
@@ -55,7 +55,7 @@ impl Extracted {
                     Kind::Data,
                     format!("training and {name} features do not belong together"),
                 )
-                .fact("reason", "other settings, or pictures that are in both")
+                .fact("reason", "other settings, or images that are in both")
                 .help("extract both again into one folder"));
             }
         }
@@ -72,8 +72,8 @@ impl Extracted {
         [self.train.labels().len(), self.validation.as_ref().map_or(0, |v| v.labels().len())]
     }
 
-    /// The folders of pictures that they were made from and that are still there.
-    pub fn pictures(&self) -> impl Iterator<Item = &Path> {
+    /// The folders of images that they were made from and that are still there.
+    pub fn images(&self) -> impl Iterator<Item = &Path> {
         let splits = [Some(&self.train), self.validation.as_ref(), self.test.as_ref()];
         splits.into_iter().flatten().map(|split| Path::new(&split.recipe.root)).filter(|root| root.is_dir())
     }
@@ -118,7 +118,7 @@ impl Extracted {
     }
 }
 
-/// Made alike, and from different pictures.
+/// Made alike, and from different images.
 fn belong_together(train: &Recipe, other: &Recipe) -> bool {
     let known: HashSet<&str> = train.files.iter().map(|(name, _, _)| name.as_str()).collect();
     let overlap =

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Numbers {
-    /// `[h, w]` of the pictures.
+    /// `[h, w]` of the images.
     pub size: [usize; 2],
     /// Pixel scaling.
     pub preprocess: String,
@@ -28,7 +28,7 @@ pub struct Numbers {
     pub features_dropout: f32,
     /// Dropout of the classifier on the augmented base; the book has none.
     pub finetune_dropout: f32,
-    /// Batches of the test; all pictures if none. In a file 0 says none, here and for the steps of the stages: what it
+    /// Batches of the test; all images if none. In a file 0 says none, here and for the steps of the stages: what it
     /// leaves out stays as in the chapter.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test_steps: Option<usize>,
@@ -42,7 +42,7 @@ pub struct Numbers {
     pub cache_limit: f64,
     /// A classifier on the features of the frozen base.
     pub features: StageConfig,
-    /// The same on augmented pictures, the base frozen.
+    /// The same on augmented images, the base frozen.
     pub frozen: StageConfig,
     /// The top of the base unfrozen.
     pub finetune: StageConfig,

@@ -15,7 +15,7 @@ use super::output::{apart, folder_of_no_run};
 use super::resume::take_over_cuts;
 use super::run::{self, Begin, Config, Run};
 use super::stage::ended_with;
-use super::{Finetune, Host, PictureOptions, Reading, finetune};
+use super::{Finetune, Host, ImageOptions, Reading, finetune};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -161,7 +161,7 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
             validation_split: numbers.validation_split,
             variant: Variant::Vgg16,
             size: numbers.size,
-            pictures: PictureOptions {
+            images: ImageOptions {
                 preprocess: numbers.preprocess.parse()?,
                 resize: numbers.resize.parse().map_err(|e: String| Error::new(Kind::Usage, e))?,
                 weights: numbers.weights.clone(),
@@ -171,7 +171,7 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
             stages: stages.iter().filter(|stage| stage.epochs > 0).map(|&stage| stage.clone()).collect(),
             keep_features: false,
             cache_limit: (numbers.cache_limit * 1e9) as u64,
-            test_pictures: numbers.test_steps.map(|steps| steps.saturating_mul(numbers.batch)),
+            test_images: numbers.test_steps.map(|steps| steps.saturating_mul(numbers.batch)),
             named_weights: None,
             named_digests: Vec::new(),
             trained_classifier: false,
@@ -257,7 +257,7 @@ fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Split
     for part in parts.iter().filter(|part| part.state != State::Finished) {
         let passes =
             time::passes(network.architecture(), &part.job.stages, &part.done, numbers.batch, sizes)?;
-        let tested = part.job.test_pictures.map_or(tested, |limit| limit.min(tested));
+        let tested = part.job.test_images.map_or(tested, |limit| limit.min(tested));
         let time = (passes + tested as f64) * seconds / numbers.batch as f64;
         let name = part.job.output.file_name().unwrap_or_default().to_string_lossy().into_owned();
         each.push(format!("{name} {}", duration(time)));
@@ -301,7 +301,7 @@ fn rows(job: &Finetune) -> Result<Vec<Row>> {
     Ok(job.stages.iter().enumerate().map(row).collect())
 }
 
-/// What figures of the table are of, where not all pictures were asked.
+/// What figures of the table are of, where not all images were asked.
 fn measured(parts: &[Part], splits: &Splits) -> String {
     let mut text = String::new();
     let of = |folder: &Option<Folder>| folder.as_ref().map_or(0, Folder::len);
@@ -310,13 +310,13 @@ fn measured(parts: &[Part], splits: &Splits) -> String {
         for stage in &job.stages {
             let some = stage.validated(job.head.batch, checked);
             if some < checked {
-                let _ = writeln!(text, "{}: val on {some} of {checked} pictures", stage.name);
+                let _ = writeln!(text, "{}: val on {some} of {checked} images", stage.name);
             }
         }
     }
-    let some = parts.iter().filter_map(|part| part.job.test_pictures).min().unwrap_or(tested);
+    let some = parts.iter().filter_map(|part| part.job.test_images).min().unwrap_or(tested);
     if some < tested {
-        let _ = writeln!(text, "test on {some} of {tested} pictures");
+        let _ = writeln!(text, "test on {some} of {tested} images");
     }
     text
 }

@@ -13,7 +13,7 @@ use crate::task::parts::multiplications;
 use crate::train;
 use std::time::Instant;
 
-/// Seconds of a batch of `batch` pictures through the whole network, the second time.
+/// Seconds of a batch of `batch` images through the whole network, the second time.
 ///
 /// # Errors
 /// The device's.
@@ -35,7 +35,7 @@ pub fn forward(device: &dyn Device, network: &Network, batch: usize) -> Result<f
     Ok(seconds)
 }
 
-/// The pictures of a job.
+/// The images of a job.
 #[derive(Clone, Copy)]
 pub struct Sizes {
     /// To learn from.
@@ -44,7 +44,7 @@ pub struct Sizes {
     pub validation: usize,
 }
 
-/// Passes of one picture through the whole network, as it were, that `stages` take together with what is
+/// Passes of one image through the whole network, as it were, that `stages` take together with what is
 /// computed once before them; `done` are the epochs of each that are behind.
 ///
 /// # Errors
@@ -94,7 +94,7 @@ mod tests {
         let of = |stage: &StageConfig, done: usize| {
             passes(&net, std::slice::from_ref(stage), &[done], 20, sizes).unwrap()
         };
-        // Every picture once; the classifier is a three-thousandth of the network.
+        // Every image once; the classifier is a three-thousandth of the network.
         let features = of(&numbers.features, 0);
         assert!((3000.0..3100.0).contains(&features), "{features}");
         // 100 steps of 20 through all, 30 times; validation once.

@@ -13,7 +13,7 @@ use std::path::Path;
 /// That the split which was asked for is not in `data`.
 pub(super) fn no_split(data: &Path, split: SplitName) -> Error {
     Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()))
-        .help("choose another with --split, or name the pictures: `vgg-ft report RUN DATA --split SPLIT`")
+        .help("choose another with --split, or name the images: `vgg-ft report RUN DATA --split SPLIT`")
 }
 
 /// The split of a run's data that the page in its folder is on, as it says itself; where there is none, or it is older, what
@@ -37,7 +37,7 @@ pub(super) fn own_split(run: &Run, folder: &Path) -> Option<&'static str> {
 pub(super) fn lost(run: &Path, asked: Option<SplitName>) -> Error {
     let split = asked.map_or_else(String::new, |split| format!(" --split {}", split.name()));
     Error::new(Kind::Usage, "a new report would lose the predictions of the one that is there").help(format!(
-        "name the pictures (`vgg-ft report {} DATA{split} --force`), or another file with -o",
+        "name the images (`vgg-ft report {} DATA{split} --force`), or another file with -o",
         quoted(run)
     ))
 }

@@ -1,6 +1,6 @@
-//! What a network said of labelled pictures, with its worst mistakes and what spoke for them.
+//! What a network said of labelled images, with its worst mistakes and what spoke for them.
 //!
-//! In: predictions and where the pictures lie. Out: a part of the page.
+//! In: predictions and where the images lie. Out: a part of the page.
 
 use super::Judged;
 use crate::data::{Batch, Resize, Rgb8, Size, load_both};
@@ -18,7 +18,7 @@ const SHOWN: usize = 12;
 /// The shorter side of a thumbnail, pixels, at least and at most.
 const THUMBNAIL: [usize; 2] = [160, 224];
 
-/// Scores, and the pictures that the network was most sure of and wrong about.
+/// Scores, and the images that the network was most sure of and wrong about.
 ///
 /// # Errors
 /// The device's.
@@ -34,19 +34,19 @@ pub(super) fn verdict<'a>(
     let named = |class: usize| outcome.classes.get(class).cloned().unwrap_or_default();
     let called: Vec<usize> = shown.iter().map(|&row| highest(&probabilities[row])).collect();
     let paths: Vec<PathBuf> = shown.iter().map(|&row| judged.root.join(&judged.files[row])).collect();
-    // A picture that has gone since, or cannot be read, is shown without its picture.
+    // An image that has gone since, or cannot be read, is shown without its image.
     let [h, w] = config.network.size;
     let size = Size { h, w };
     let resize: Resize =
         config.network.resize.parse().map_err(|reason: String| Error::new(Kind::Data, reason))?;
     let both = [(size, resize), (thumbnail(size), resize.smooth())];
-    let (mut pictures, mut small) = (Vec::new(), Vec::new());
+    let (mut images, mut small) = (Vec::new(), Vec::new());
     for path in &paths {
         let [seen, thumbnail] = load_both(path, both).map_or([None, None], |both| both.map(Some));
-        pictures.push(seen);
+        images.push(seen);
         small.push(thumbnail);
     }
-    let (cams, maps) = match cams(host, network, config, size, &pictures, &called) {
+    let (cams, maps) = match cams(host, network, config, size, &images, &called) {
         Ok(cams) => {
             let layer = last_convolution(network.architecture())?;
             let layer = &network.architecture().layers()[layer].name;
@@ -61,41 +61,41 @@ pub(super) fn verdict<'a>(
     let split = judged.part.split();
     // As people know them: from the folder on that holds the classes.
     let folder = Path::new(judged.root.file_name().unwrap_or_default());
-    for (((&row, &called), picture), cam) in shown.iter().zip(&called).zip(small).zip(&cams) {
+    for (((&row, &called), image), cam) in shown.iter().zip(&called).zip(small).zip(&cams) {
         mistakes.push(Mistake {
             file: folder.join(&judged.files[row]).display().to_string(),
             truth: named(labels[row] as usize),
             called: named(called),
             confidence: f64::from(probabilities[row][called]),
-            picture: picture.map(|picture| thumbnails(&picture, cam.as_ref())).transpose()?,
+            image: image.map(|image| thumbnails(&image, cam.as_ref())).transpose()?,
         });
     }
     let on = match &judged.part {
-        Which::Split(name) => format!("the {name} pictures"),
+        Which::Split(name) => format!("the {name} images"),
         all => all.to_string(),
     };
     let wrong = all.len();
     Ok(Verdict { split, judged: on, outcome, labels, probabilities, mistakes, wrong, maps })
 }
 
-/// The maps of those pictures that are there, for the classes that were called.
+/// The maps of those images that are there, for the classes that were called.
 fn cams(
     host: &Host,
     network: &mut Network,
     config: &Config,
     size: Size,
-    pictures: &[Option<Rgb8>],
+    images: &[Option<Rgb8>],
     called: &[usize],
 ) -> Result<Vec<Option<Cam>>> {
     let rule = config.network.preprocess.parse::<crate::model::Preprocess>()?.rule();
     // No weight's gradient is asked for.
     network.set_trainable(Trainable { from: usize::MAX });
     let device = host.device.as_ref();
-    let mut out = vec![None; pictures.len()];
-    let there: Vec<usize> = (0..pictures.len()).filter(|&i| pictures[i].is_some()).collect();
+    let mut out = vec![None; images.len()];
+    let there: Vec<usize> = (0..images.len()).filter(|&i| images[i].is_some()).collect();
     for part in there.chunks(config.training.batch.max(1)) {
-        let seen = part.iter().filter_map(|&i| pictures[i].as_ref());
-        let pixels: Vec<u8> = seen.flat_map(|picture| picture.pixels.iter().copied()).collect();
+        let seen = part.iter().filter_map(|&i| images[i].as_ref());
+        let pixels: Vec<u8> = seen.flat_map(|image| image.pixels.iter().copied()).collect();
         let batch = Batch { indices: part.iter().map(|&i| i as u32).collect(), pixels, labels: Vec::new() };
         let classes: Vec<usize> = part.iter().map(|&i| called[i]).collect();
         let found = gradcam(device, network, input(device, &batch, size, rule)?, &classes)?;

@@ -98,9 +98,9 @@ pub struct TrainingConfig {
     /// Bytes that those activations may take on the disk.
     #[serde(default)]
     pub cache_limit: u64,
-    /// Pictures of the test at most; all if not given.
+    /// Images of the test at most; all if not given.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub test_pictures: Option<usize>,
+    pub test_images: Option<usize>,
     /// In their order.
     pub stages: Vec<StageConfig>,
 }

@@ -130,7 +130,7 @@ impl Run {
     /// makes them others; a run that does not tell saw none.
     ///
     /// # Errors
-    /// [`Kind::Io`] when a picture is gone.
+    /// [`Kind::Io`] when an image is gone.
     pub fn saw_all(&self, splits: &Splits) -> Result<bool> {
         let validation = splits.validation.as_ref();
         let parts = [
@@ -155,7 +155,7 @@ impl Run {
         if trained != here {
             host.say(format_args!(
                 "note: the run was trained in {trained} but computes in {here} here; `--precision {trained}`, on a \
-                 card or the emulator, computes as in training"
+                 GPU or the emulator, computes as in training"
             ));
         }
     }
@@ -238,7 +238,7 @@ impl Run {
         name.parse().map_err(|e: Error| damaged(&self.path.join("run.toml"), e.message()))
     }
 
-    /// How pictures were brought to size.
+    /// How images were brought to size.
     ///
     /// # Errors
     /// [`Kind::Data`] for a name that this version does not know.

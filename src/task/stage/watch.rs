@@ -59,14 +59,14 @@ impl Observer for Watch<'_> {
         // What an earlier run did is not this run's speed.
         let left = self.seen(epoch, of, of).saturating_sub(self.seen_before);
         let heading = epoch_heading(epoch, self.epochs);
-        self.progress = Some(self.host.progress(&heading, left as usize, "pictures"));
+        self.progress = Some(self.host.progress(&heading, left as usize, "images"));
     }
 
     fn step(&mut self, epoch: usize, done: usize, of: usize, score: &Score) {
         self.steps = of;
         let Some(progress) = &self.progress else { return };
         progress.set(self.seen(epoch, done, of).saturating_sub(self.seen_before));
-        // A card's first loss comes a step late.
+        // A GPU's first loss comes a step late.
         if score.seen > 0 {
             progress.note(&format!("loss {:.4} acc {:.4}", score.loss(), score.accuracy()));
         }

@@ -4,13 +4,13 @@ use crate::error::{Error, Kind, Result};
 use crate::model::classes::of_lines;
 use crate::model::{Architecture, Head, Pretrained, imagenet};
 
-/// Whether the classifier, if there is one, takes what is left of pictures of this size.
+/// Whether the classifier, if there is one, takes what is left of images of this size.
 pub(super) fn fits(found: &Pretrained, [h, w]: [usize; 2]) -> Result<()> {
     if found.lineage().has_top() {
         if [h, w] == [224, 224] {
             return Ok(());
         }
-        return Err(Error::new(Kind::Weights, "the classifier of ImageNet takes pictures of 224x224")
+        return Err(Error::new(Kind::Weights, "the classifier of ImageNet takes images of 224x224")
             .expected_got("224x224", format!("{h}x{w}")));
     }
     if found.lineage().variant().is_none() {
@@ -29,16 +29,16 @@ pub(super) fn fits(found: &Pretrained, [h, w]: [usize; 2]) -> Result<()> {
     }
     Err(Error::new(
         Kind::Weights,
-        format!("the classifier in {} is not for pictures of {h}x{w}", found.weights().path().display()),
+        format!("the classifier in {} is not for images of {h}x{w}", found.weights().path().display()),
     )
     .expected_got(format!("{rows} numbers, as it takes"), format!("{left}, as five poolings leave")))
 }
 
-/// The network as its lineage says it is, for pictures of `size` if that is given. `help` is what to do about a network that
+/// The network as its lineage says it is, for images of `size` if that is given. `help` is what to do about a network that
 /// is none of ours.
 ///
 /// # Errors
-/// [`Kind::Weights`] for another network, or pictures that its classifier does not take; [`Kind::Usage`] when nobody says
+/// [`Kind::Weights`] for another network, or images that its classifier does not take; [`Kind::Usage`] when nobody says
 /// how large they are.
 pub(in crate::task) fn architecture(
     found: &Pretrained,
@@ -68,9 +68,9 @@ pub(in crate::task) fn architecture(
         }
         (&[_, 2], _) => Err(other("a softmax of two classes, where ours is one sigmoid".into())),
         (&[units, outputs], Some(rows)) => {
-            // 7 x 7 x 512 is 224 for everybody; of others, and of means over the picture, rows do not tell.
+            // 7 x 7 x 512 is 224 for everybody; of others, and of means over the image, rows do not tell.
             let known = known.or((rows == 25088).then_some([224; 2])).ok_or_else(|| {
-                Error::new(Kind::Usage, format!("{file} does not say how large its pictures are"))
+                Error::new(Kind::Usage, format!("{file} does not say how large its images are"))
                     .fact("inputs of the classifier", rows)
                     .help("say it with --size, as the network was trained")
             })?;

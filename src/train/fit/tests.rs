@@ -9,7 +9,7 @@ use crate::shape::Shape;
 use crate::train::{Cut, FeatureSamples, LossOptions, Pace, Schedule};
 use std::cell::RefCell;
 
-/// Grey pictures that write down the draws they were asked for.
+/// Grey images that write down the draws they were asked for.
 struct Asked {
     labels: Vec<u32>,
     draws: RefCell<Vec<u64>>,
@@ -316,7 +316,7 @@ fn the_rate_follows_the_schedule_from_each_stages_first_step_to_its_last() {
     assert_eq!(rates[..2], [5e-4, 1e-3]);
 }
 
-/// The weights stand still, the pictures are one, so that losses differ by the masks alone.
+/// The weights stand still, the images are one, so that losses differ by the masks alone.
 #[test]
 fn every_batch_has_a_dropout_mask_of_its_own() {
     let course = Course::new(4, 1, 1, 1e-30);

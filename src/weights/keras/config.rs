@@ -105,7 +105,7 @@ impl Node {
         self.settings.units
     }
 
-    /// What is done to the numbers of a picture before the first layer that does more, `scale offset`; either
+    /// What is done to the numbers of an image before the first layer that does more, `scale offset`; either
     /// is one number, or three with commas between.
     pub fn rescaling(&self) -> Option<String> {
         // A class of the user's own lists none: nothing is known.
@@ -123,7 +123,7 @@ impl Node {
                 }
                 None => match layer.class.as_str() {
                     "InputLayer" | "Resizing" | "CenterCrop" => {}
-                    // Pictures are moved and brightened in training alone.
+                    // Images are moved and brightened in training alone.
                     class if class.starts_with("Random") => {}
                     "Conv2D" | "Convolution2D" | "ZeroPadding2D" => break,
                     // It may do anything to pixels, whatever was done before.
@@ -159,7 +159,7 @@ impl Settings {
             "Conv2D" if !all("groups", 1) => Some("has groups"),
             "Conv2D" if padding.is_some_and(|padding| padding != "same") => Some("is not padded"),
             "MaxPooling2D" if !all("pool_size", 2) || !all("strides", 2) => Some("is no pooling of 2x2"),
-            "MaxPooling2D" if padding.is_some_and(|padding| padding != "valid") => Some("pads pictures"),
+            "MaxPooling2D" if padding.is_some_and(|padding| padding != "valid") => Some("pads images"),
             "ReLU" if config.get("max_value").is_some_and(|most| !most.is_null()) => Some("is no plain ReLU"),
             "ReLU" if !zero("negative_slope") || !zero("threshold") => Some("is no plain ReLU"),
             "AveragePooling2D" => Some("takes means, where a VGG takes the largest"),

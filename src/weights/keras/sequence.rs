@@ -23,7 +23,7 @@ pub(super) struct Judgement {
 enum Role {
     /// Nothing, but in training.
     Nothing,
-    /// Something to pictures, which may stand before the first convolution.
+    /// Something to images, which may stand before the first convolution.
     Before,
     Convolution,
     Pool,
@@ -96,7 +96,7 @@ pub(super) fn judge(model: &Node) -> Judgement {
     }
 }
 
-/// The way from the picture to the last pooling. Out: the poolings, and the convolution that still has no activation.
+/// The way from the image to the last pooling. Out: the poolings, and the convolution that still has no activation.
 fn convolutions<'a>(base: &[&'a Node]) -> Result<(Vec<usize>, Option<&'a Node>), String> {
     let (mut stage, mut count, mut pools) = (Stage::Start, 0, Vec::new());
     let mut open = None;
@@ -167,7 +167,7 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Option<String>,
             }
             (Role::Dense, before) => {
                 let why = match before {
-                    None if !flat => Some("takes pictures that are not flattened"),
+                    None if !flat => Some("takes images that are not flattened"),
                     Some((_, "relu")) | None => None,
                     Some((first, _)) => {
                         trouble.get_or_insert(named(first, "is followed by another, and has no ReLU"));
@@ -264,7 +264,7 @@ mod tests {
             with(&[flatten(), dense(4096, "relu"), dense(4096, "relu"), dense(1000, "softmax")]),
             with(&[flatten(), dense(256, "relu"), plain("Dropout"), dense(1, "sigmoid")]),
             with(&[flatten(), dense(256, "linear"), relu.clone(), dense(3, "linear"), plain("Softmax")]),
-            // The base as a model in a model, behind what is done to pictures.
+            // The base as a model in a model, behind what is done to images.
             vec![plain("RandomFlip"), plain("Rescaling"), model(&base()), flatten(), dense(2, "linear")],
             // `pooling = "avg"` of a base alone.
             with(&[plain("GlobalAveragePooling2D")]),
@@ -330,7 +330,7 @@ mod tests {
                 with(&[plain("GlobalAveragePooling2D"), dense(2, "softmax")]),
                 "(GlobalAveragePooling2D) is nothing",
             ),
-            (with(&[dense(2, "softmax")]), "takes pictures that are not flattened"),
+            (with(&[dense(2, "softmax")]), "takes images that are not flattened"),
         ] {
             let Judgement { unlike, classifier, pools } = judged(&layers);
             assert_eq!((unlike, pools), (None, Some(vec![1, 2])));

@@ -36,7 +36,7 @@ impl<'a> Walk<'a> {
         let affine = &mut self.affine;
         let started = affine.mean.is_some() || affine.scale.is_some();
         let channels = match &self.data {
-            Data::Picture(picture) if !dense => Some(picture.channels),
+            Data::Image(image) if !dense => Some(image.channels),
             _ => None,
         };
         // In this order, and each once.
@@ -112,8 +112,8 @@ fn is_per_output(data: &Data, operand: &Operand<'_>) -> bool {
     let shape = &operand.found.shape;
     operand.is_in_order()
         && match data {
-            Data::Picture(picture) => {
-                picture.bias_axis(shape) == Some(Axis::Channel) && holds(shape, picture.channels)
+            Data::Image(image) => {
+                image.bias_axis(shape) == Some(Axis::Channel) && holds(shape, image.channels)
             }
             Data::Flat(Flat { columns: Columns::Known(n), .. }) => is_row(shape, *n),
             Data::Flat(_) | Data::Input(_) => false,

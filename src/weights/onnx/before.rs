@@ -1,4 +1,4 @@
-//! What is done to pictures before the first layer: noted, not undone. The weights are as they are.
+//! What is done to images before the first layer: noted, not undone. The weights are as they are.
 
 use super::data::Data;
 use super::message::Node;
@@ -6,7 +6,7 @@ use super::names::Source;
 use super::walk::{Stage, Walk};
 use crate::error::Result;
 
-/// Pictures have at most this many channels to put in another order.
+/// Images have at most this many channels to put in another order.
 const MAX_CHANNELS: usize = 4;
 
 impl<'a> Walk<'a> {
@@ -21,7 +21,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A cut of pictures, or another size.
+    /// A cut of images, or another size.
     pub(super) fn cut(&mut self, op: &'a str) {
         self.preprocessing.push(op);
         self.data = Data::Input(None);

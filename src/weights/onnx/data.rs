@@ -1,4 +1,4 @@
-//! What flows from node to node: which axis of a picture is where, and how large pictures are.
+//! What flows from node to node: which axis of an image is where, and how large images are.
 //!
 //! A value is followed from the input to the output. `Conv` says what its input's axes are (N, C, H, W);
 //! from there on every `Transpose` is kept count of, so that flattening has a known order.
@@ -10,13 +10,13 @@ use crate::weights::contents::Order;
 pub(super) enum Data {
     /// The input, before a layer has said what its axes are: their lengths, where these are known.
     Input(Option<Vec<Option<usize>>>),
-    Picture(Picture),
+    Image(Image),
     Flat(Flat),
 }
 
 /// What comes out of a convolution.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Picture {
+pub(super) struct Image {
     /// The place in memory of each axis, slowest first.
     pub axes: Vec<Axis>,
     pub channels: usize,
@@ -32,7 +32,7 @@ pub(super) enum Axis {
     Width,
 }
 
-/// As ONNX has pictures.
+/// As ONNX has images.
 pub(super) const NCHW: [Axis; 4] = [Axis::Batch, Axis::Channel, Axis::Height, Axis::Width];
 /// As Keras has them.
 const NHWC: [Axis; 4] = [Axis::Batch, Axis::Height, Axis::Width, Axis::Channel];
@@ -40,7 +40,7 @@ const NHWC: [Axis; 4] = [Axis::Batch, Axis::Height, Axis::Width, Axis::Channel];
 /// Rows of numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Flat {
-    /// How the picture lay that was flattened, until a dense layer has mixed it.
+    /// How the image lay that was flattened, until a dense layer has mixed it.
     pub order: Option<Order>,
     pub columns: Columns,
 }
@@ -54,7 +54,7 @@ pub(super) enum Columns {
     Unknown,
 }
 
-impl Picture {
+impl Image {
     /// What a convolution with `channels` filters gives, as high and wide as `sides` says.
     pub fn new(channels: usize, [height, width]: [Option<usize>; 2]) -> Self {
         Self { axes: NCHW.to_vec(), channels, height, width }
@@ -65,7 +65,7 @@ impl Picture {
         self.height == Some(1) && self.width == Some(1)
     }
 
-    /// The picture as a row; `None` when the order of its axes is neither of the two that we know.
+    /// The image as a row; `None` when the order of its axes is neither of the two that we know.
     pub fn flat(&self) -> Option<Flat> {
         let order = match self.axes.as_slice() {
             axes if axes == NCHW => Order::ChannelsFirst,
@@ -81,8 +81,8 @@ impl Picture {
         Some(Flat { order: Some(order), columns })
     }
 
-    /// The axis along which a bias of `shape` differs, its last axis laid upon the picture's last. `None` when
-    /// it has several, or more axes than a picture. One number is of the channels, if there is one.
+    /// The axis along which a bias of `shape` differs, its last axis laid upon the image's last. `None` when
+    /// it has several, or more axes than an image. One number is of the channels, if there is one.
     pub fn bias_axis(&self, shape: &[usize]) -> Option<Axis> {
         let skipped = self.axes.len().checked_sub(shape.len())?;
         let mut long = shape.iter().zip(self.axes.iter().skip(skipped)).filter(|(length, _)| **length != 1);
@@ -97,16 +97,16 @@ impl Picture {
 impl Columns {
     /// Why rows of these do not fit a kernel with `inputs` rows, if so.
     ///
-    /// Reshaping keeps the order of the numbers, so a kernel that takes as many numbers as a picture has, takes
-    /// a whole picture, whatever the shape in between was computed from.
+    /// Reshaping keeps the order of the numbers, so a kernel that takes as many numbers as an image has, takes
+    /// a whole image, whatever the shape in between was computed from.
     pub fn misfit(self, inputs: usize) -> Option<String> {
         match self {
             Self::Known(n) if n == inputs => None,
-            Self::Known(n) => Some(format!("takes {inputs} numbers where a picture has {n}")),
+            Self::Known(n) => Some(format!("takes {inputs} numbers where an image has {n}")),
             Self::PerPlace(channels) if inputs > channels && inputs.is_multiple_of(channels.max(1)) => None,
-            Self::PerPlace(channels) => Some(format!(
-                "takes {inputs} numbers of pictures with {channels} channels and an unknown size"
-            )),
+            Self::PerPlace(channels) => {
+                Some(format!("takes {inputs} numbers of images with {channels} channels and an unknown size"))
+            }
             Self::Unknown => None,
         }
     }

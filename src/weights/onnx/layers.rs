@@ -1,7 +1,7 @@
 //! The nodes that have weights: what they must be set to, and which tensors are theirs.
 
 use super::affine::is_row;
-use super::data::{Columns, Data, Flat, NCHW, Picture};
+use super::data::{Columns, Data, Flat, Image, NCHW};
 use super::message::{Attributes, Node};
 use super::names::{Operand, Source};
 use super::tensor::shorten;
@@ -10,12 +10,12 @@ use crate::error::Result;
 use crate::weights::contents::{GraphLayer, GraphNorm, GraphOp, Order};
 
 impl<'a> Walk<'a> {
-    /// A convolution that leaves height and width as they are; or one whose window is the picture, which is a
+    /// A convolution that leaves height and width as they are; or one whose window is the image, which is a
     /// dense layer with a kernel of `[out, c, h, w]`, as timm has it.
     pub(super) fn conv(&mut self, node: &'a Node<'a>, attributes: &Attributes<'_>) -> Result<()> {
         let kernel = self.stored(node, 1, "kernel")?;
         let &[filters, channels, height, width] = kernel.found.shape.as_slice() else {
-            let why = format!("has a kernel of {} axes, where a picture's has 4", kernel.found.shape.len());
+            let why = format!("has a kernel of {} axes, where an image's has 4", kernel.found.shape.len());
             return Err(self.refuse(node, why));
         };
         if !kernel.is_in_order() {
@@ -34,14 +34,14 @@ impl<'a> Walk<'a> {
                 &[_, c, h, w] => (c.is_none_or(|c| c == channels), [h, w]),
                 _ => (false, [None, None]),
             },
-            Data::Picture(picture) => {
-                let fits = picture.axes == NCHW && picture.channels == channels;
-                (fits, [picture.height, picture.width])
+            Data::Image(image) => {
+                let fits = image.axes == NCHW && image.channels == channels;
+                (fits, [image.height, image.width])
             }
             Data::Flat(_) => (false, [None, None]),
         };
         if !fits {
-            let why = format!("takes something else than pictures with {channels} channels first");
+            let why = format!("takes something else than images with {channels} channels first");
             return Err(self.refuse(node, why));
         }
         let whole = sides == [Some(height), Some(width)] && !self.graph.layers.is_empty();
@@ -50,7 +50,7 @@ impl<'a> Walk<'a> {
         } else if keeps_size(attributes, height, width) {
             GraphOp::Conv2d
         } else {
-            let why = format!("is a convolution of {height}x{width} that does not keep the size of pictures");
+            let why = format!("is a convolution of {height}x{width} that does not keep the size of images");
             return Err(self.refuse(node, why));
         };
         if op == GraphOp::Conv2d && self.last_is_dense() {
@@ -59,11 +59,11 @@ impl<'a> Walk<'a> {
         let bias = self.optional(node, 2, "bias", |operand| operand.found.shape == [filters])?;
         let kernel = kernel.found.name.clone();
         self.push(node, GraphLayer { op, kernel, bias, norm: None })?;
-        self.data = Data::Picture(match op {
-            GraphOp::Conv2d => Picture::new(filters, sides),
+        self.data = Data::Image(match op {
+            GraphOp::Conv2d => Image::new(filters, sides),
             GraphOp::Dense { .. } => {
                 self.graph.flatten.get_or_insert(Order::ChannelsFirst);
-                Picture::new(filters, [Some(1), Some(1)])
+                Image::new(filters, [Some(1), Some(1)])
             }
         });
         Ok(())
@@ -97,8 +97,8 @@ impl<'a> Walk<'a> {
             Data::Flat(flat) => flat.clone(),
             Data::Input(None) => Flat { order: None, columns: Columns::Unknown },
             Data::Input(Some(shape)) if shape.len() == 2 => Flat { order: None, columns: columns(shape) },
-            Data::Input(_) | Data::Picture(_) => {
-                return Err(self.refuse(node, "is a dense layer on pictures that are not flattened"));
+            Data::Input(_) | Data::Image(_) => {
+                return Err(self.refuse(node, "is a dense layer on images that are not flattened"));
             }
         };
         if let Some(why) = flat.columns.misfit(inputs) {
@@ -125,10 +125,10 @@ impl<'a> Walk<'a> {
         }
         self.settle()?;
         let channels = match &self.data {
-            Data::Picture(picture)
-                if picture.axes == NCHW && self.stage == Stage::Layer && !self.last_is_dense() =>
+            Data::Image(image)
+                if image.axes == NCHW && self.stage == Stage::Layer && !self.last_is_dense() =>
             {
-                picture.channels
+                image.channels
             }
             _ => return Err(self.refuse(node, "does not follow a convolution")),
         };
@@ -185,7 +185,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Whether a window is moved over the picture alone.
+/// Whether a window is moved over the image alone.
 fn is_unpadded(attributes: &Attributes<'_>) -> bool {
     match attributes.text("auto_pad") {
         "" | "NOTSET" => only(attributes, "pads", 0),
@@ -193,7 +193,7 @@ fn is_unpadded(attributes: &Attributes<'_>) -> bool {
     }
 }
 
-/// Whether the half of an odd window hangs over on each side, so that pictures keep their size.
+/// Whether the half of an odd window hangs over on each side, so that images keep their size.
 fn keeps_size(attributes: &Attributes<'_>, height: usize, width: usize) -> bool {
     let half = [height / 2, width / 2, height / 2, width / 2].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     let padded = match attributes.text("auto_pad") {

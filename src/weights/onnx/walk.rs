@@ -19,7 +19,7 @@ const MAX_LAYERS: usize = 1024;
 /// What has been seen since the last layer with weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stage {
-    /// No layer yet: what is done to pictures before the first.
+    /// No layer yet: what is done to images before the first.
     Start,
     /// The layer alone; a bias or a normalisation may follow.
     Layer,
@@ -249,15 +249,15 @@ impl<'a> Walk<'a> {
         };
         let pads = !only(attributes, "pads", 0);
         let why = match &mut self.data {
-            Data::Picture(picture) if picture.axes == NCHW => {
-                let sides = [picture.height, picture.width];
+            Data::Image(image) if image.axes == NCHW => {
+                let sides = [image.height, image.width];
                 let even = sides.iter().all(|side| side.is_some_and(|n| n % 2 == 0));
-                picture.height = sides[0].map(|n| n / 2);
-                picture.width = sides[1].map(|n| n / 2);
+                image.height = sides[0].map(|n| n / 2);
+                image.width = sides[1].map(|n| n / 2);
                 if pads || (padded && !even) {
-                    "pads pictures"
+                    "pads images"
                 } else if sides.contains(&Some(1)) {
-                    "leaves nothing of pictures of one place"
+                    "leaves nothing of images of one place"
                 } else {
                     if self.stage != Stage::Active {
                         self.stage = Stage::Waiting;
@@ -266,15 +266,15 @@ impl<'a> Walk<'a> {
                     return Ok(());
                 }
             }
-            Data::Picture(_) => "pools along other axes than height and width",
-            Data::Input(_) | Data::Flat(_) => "takes no picture that comes from a convolution",
+            Data::Image(_) => "pools along other axes than height and width",
+            Data::Input(_) | Data::Flat(_) => "takes no image that comes from a convolution",
         };
         Err(self.refuse(node, why))
     }
 
-    /// An average (or a maximum) that leaves pictures as they are.
+    /// An average (or a maximum) that leaves images as they are.
     fn average(&mut self, node: &Node<'_>, op: &str, attributes: &Attributes<'_>) -> Result<()> {
-        let one_place = matches!(&self.data, Data::Picture(picture) if picture.is_one_place());
+        let one_place = matches!(&self.data, Data::Image(image) if image.is_one_place());
         let single = attributes.ints("kernel_shape").is_some_and(|ints| ints.iter().all(|&n| n == 1))
             && ["strides", "dilations"].iter().all(|name| only(attributes, name, 1))
             && only(attributes, "pads", 0);
@@ -283,7 +283,7 @@ impl<'a> Walk<'a> {
             ("AveragePool", Some(window)) => Err(self.refuse(
                 node,
                 format!(
-                    "averages over windows of {}, which changes the values; export the network for pictures \
+                    "averages over windows of {}, which changes the values; export the network for images \
                      of its own size (VGG16: 224x224), for which the average does nothing",
                     window.iter().take(4).map(i64::to_string).collect::<Vec<_>>().join("x")
                 ),
@@ -300,19 +300,19 @@ impl<'a> Walk<'a> {
             Source::Stored(operand) => self.names.integers(operand.found),
             _ => attributes.ints("axes").map(<[i64]>::to_vec),
         };
-        let Data::Picture(picture) = &self.data else {
-            return Err(self.refuse(node, "averages over what is no picture"));
+        let Data::Image(image) = &self.data else {
+            return Err(self.refuse(node, "averages over what is no image"));
         };
         // No axes are all axes.
         let places = axes.is_some_and(|axes| {
             !axes.is_empty()
                 && axes.iter().all(|&axis| {
                     let at = usize::try_from(if axis < 0 { axis.saturating_add(4) } else { axis }).ok();
-                    let axis = at.and_then(|at| picture.axes.get(at));
+                    let axis = at.and_then(|at| image.axes.get(at));
                     matches!(axis, Some(Axis::Height | Axis::Width))
                 })
         });
-        if !places || !picture.is_one_place() {
+        if !places || !image.is_one_place() {
             return Err(self.refuse(node, "averages over places or channels, which changes the values"));
         }
         // Whether the two axes stay or not: there is one number of each channel, in order.
@@ -323,11 +323,11 @@ impl<'a> Walk<'a> {
     fn flatten(&mut self, node: &Node<'_>, op: &str, attributes: &Attributes<'_>) -> Result<()> {
         let flat = match &self.data {
             Data::Flat(flat) => flat.clone(),
-            Data::Picture(_) if op == "Unsqueeze" || (op == "Flatten" && !is_second(attributes)) => {
-                return Err(self.refuse(node, "flattens pictures from another axis on than the second"));
+            Data::Image(_) if op == "Unsqueeze" || (op == "Flatten" && !is_second(attributes)) => {
+                return Err(self.refuse(node, "flattens images from another axis on than the second"));
             }
-            Data::Picture(picture) => picture.flat().ok_or_else(|| {
-                self.refuse(node, "flattens pictures whose axes are neither N, C, H, W nor N, H, W, C")
+            Data::Image(image) => image.flat().ok_or_else(|| {
+                self.refuse(node, "flattens images whose axes are neither N, C, H, W nor N, H, W, C")
             })?,
             Data::Input(Some(shape)) if op == "Flatten" && shape.len() == 2 => {
                 Flat { order: None, columns: columns(shape) }
@@ -345,8 +345,8 @@ impl<'a> Walk<'a> {
         let done = match &mut self.data {
             Data::Input(None) => true,
             Data::Input(Some(shape)) => permuted(node, file, shape)?.map(|turned| *shape = turned).is_some(),
-            Data::Picture(picture) => {
-                permuted(node, file, &picture.axes)?.map(|turned| picture.axes = turned).is_some()
+            Data::Image(image) => {
+                permuted(node, file, &image.axes)?.map(|turned| image.axes = turned).is_some()
             }
             Data::Flat(_) => permuted(node, file, &[0, 1])? == Some(vec![0, 1]),
         };

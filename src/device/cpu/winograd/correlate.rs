@@ -75,8 +75,8 @@ impl Correlation<'_> {
         let Conv2d { h, w, c_out, .. } = self.geometry;
         match self.output {
             Output::Pooled { .. } => {
-                let (picture, i) = (row / grid.high, row % grid.high * grid.m);
-                (picture * (h / 2) + (i / 2).min(h / 2)) * (w / 2) * c_out
+                let (image, i) = (row / grid.high, row % grid.high * grid.m);
+                (image * (h / 2) + (i / 2).min(h / 2)) * (w / 2) * c_out
             }
             _ => grid.first_row(row) * w * c_out,
         }
@@ -259,13 +259,13 @@ fn to_outputs<F: Form<M, A>, const M: usize, const A: usize>(
         bias: bias.map_or(std::ptr::null(), |bias| bias[first..][..channels].as_ptr()),
         floor: if relu { 0.0 } else { f32::NEG_INFINITY },
     };
-    for (at, (picture, i, j)) in grid.tiles(rows).enumerate() {
+    for (at, (image, i, j)) in grid.tiles(rows).enumerate() {
         let points = all[at * channels..].as_ptr();
         // The last point's numbers of this tile.
         assert!((A * A - 1) * spread + (at + 1) * channels <= all.len());
         // Where outputs lie in a map as large as the input; its edge cuts tiles.
         let place = |a: usize, b: usize| {
-            (i + a < h && j + b < w).then(|| ((picture * h + i + a) * w + j + b) * c_out + first)
+            (i + a < h && j + b < w).then(|| ((image * h + i + a) * w + j + b) * c_out + first)
         };
         let address = |place: Option<usize>| match place {
             Some(place) => {
@@ -282,7 +282,7 @@ fn to_outputs<F: Form<M, A>, const M: usize, const A: usize>(
                 let maxima = std::array::from_fn(|k| {
                     let (row, column) = (i / 2 + k / (M / 2), j / 2 + k % (M / 2));
                     let there = k < M / 2 * (M / 2) && row < h / 2 && column < w / 2;
-                    address(there.then(|| ((picture * (h / 2) + row) * (w / 2) + column) * c_out + first))
+                    address(there.then(|| ((image * (h / 2) + row) * (w / 2) + column) * c_out + first))
                 });
                 // SAFETY: as said; `Correlation::run` is asked for pooled outputs of even tiles alone.
                 unsafe {

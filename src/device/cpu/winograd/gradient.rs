@@ -111,7 +111,7 @@ fn by_form<F: Form<M, A>, const M: usize, const A: usize>(
 /// The addresses of a tile's `M` x `M` gradients; `zeros` past the map's edge.
 fn under<const M: usize>(
     grid: Grid,
-    (picture, i, j): (usize, usize, usize),
+    (image, i, j): (usize, usize, usize),
     dy: &[f32],
     c: usize,
     zeros: &[f32],
@@ -119,7 +119,7 @@ fn under<const M: usize>(
     std::array::from_fn(|a| {
         std::array::from_fn(|b| {
             if i + a < grid.h && j + b < grid.w {
-                dy[((picture * grid.h + i + a) * grid.w + j + b) * c..][..c].as_ptr()
+                dy[((image * grid.h + i + a) * grid.w + j + b) * c..][..c].as_ptr()
             } else {
                 zeros[..c].as_ptr()
             }

@@ -29,7 +29,7 @@ pub enum Size {
     Four,
 }
 
-/// Weights have as many points whatever the batch, and reading them costs what some tiles of each picture do
+/// Weights have as many points whatever the batch, and reading them costs what some tiles of each image do
 /// (at batch 20).
 const WEIGHTS_IN_TILES: usize = 4;
 
@@ -37,7 +37,7 @@ impl Size {
     const ALL: [Self; 3] = [Self::Two, Self::Three, Self::Four];
 
     /// The form for `geometry`, or `None` where the direct sum is faster or channels do not divide into lines.
-    /// The choice does not depend on the batch, so that a picture's numbers do not.
+    /// The choice does not depend on the batch, so that an image's numbers do not.
     pub fn of(geometry: &Conv2d) -> Option<Self> {
         let Conv2d { h, w, c_in, c_out, .. } = *geometry;
         // The transforms cost as much as some twenty channels' products.
@@ -85,7 +85,7 @@ macro_rules! with_form {
 }
 use with_form;
 
-/// A map's tiles: rows of them, in all pictures together.
+/// A map's tiles: rows of them, in all images together.
 #[derive(Clone, Copy)]
 struct Grid {
     h: usize,
@@ -104,14 +104,14 @@ impl Grid {
         Self { h, w, m, high, wide, rows: n * high }
     }
 
-    /// The tiles of some rows, each with its picture, its first output row and its first output column.
+    /// The tiles of some rows, each with its image, its first output row and its first output column.
     fn tiles(self, rows: std::ops::Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
         rows.flat_map(move |row| {
             (0..self.wide).map(move |j| (row / self.high, row % self.high * self.m, j * self.m))
         })
     }
 
-    /// The output row (in all pictures together) that a row of tiles begins with.
+    /// The output row (in all images together) that a row of tiles begins with.
     fn first_row(self, row: usize) -> usize {
         row / self.high * self.h + row % self.high * self.m
     }
@@ -120,7 +120,7 @@ impl Grid {
     /// column left of its first output; `zeros` around the map.
     fn inputs<const A: usize>(
         self,
-        (picture, i, j): (usize, usize, usize),
+        (image, i, j): (usize, usize, usize),
         x: &[f32],
         c: usize,
         zeros: &[f32],
@@ -129,7 +129,7 @@ impl Grid {
             let row = (i + a).checked_sub(1).filter(|&row| row < self.h);
             std::array::from_fn(|b| match (row, (j + b).checked_sub(1).filter(|&column| column < self.w)) {
                 (Some(row), Some(column)) => {
-                    x[((picture * self.h + row) * self.w + column) * c..][..c].as_ptr()
+                    x[((image * self.h + row) * self.w + column) * c..][..c].as_ptr()
                 }
                 _ => zeros[..c].as_ptr(),
             })

@@ -1,4 +1,4 @@
-//! Where in the card's memory a buffer is: a few large slabs, cut into pieces. No driver is called here.
+//! Where in the GPU's memory a buffer is: a few large slabs, cut into pieces. No driver is called here.
 //!
 //! In: sizes, and slabs to cut them from. Out: addresses. The rule is a deterministic best fit: the smallest free piece
 //! that is large enough, of equal ones the lowest. Free neighbours are always merged, so the free pieces depend only on

@@ -1,4 +1,4 @@
-//! What the NVIDIA driver says of this machine: its version and its cards, without touching any of them.
+//! What the NVIDIA driver says of this machine: its version and its GPUs, without touching any of them.
 //!
 //! In: nothing. Out: [`Found`], or the reason why there is none as an error. `vgg-ft devices` prints it,
 //! `--device auto` decides by it.
@@ -27,7 +27,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A driver and its cards.
+/// A driver and its GPUs.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The newest CUDA that the driver knows.
@@ -36,7 +36,7 @@ pub struct Found {
     pub cards: Vec<Card>,
 }
 
-/// One card.
+/// One GPU.
 #[derive(Clone, Debug)]
 pub struct Card {
     /// N of `cuda:N`.
@@ -52,10 +52,10 @@ pub struct Card {
 }
 
 impl Found {
-    /// The first card that can run the kernels, for `--device auto` and `--device cuda`.
+    /// The first GPU that can run the kernels, for `--device auto` and `--device cuda`.
     ///
     /// # Errors
-    /// [`Kind::Device`] when all cards are too old, with what they are.
+    /// [`Kind::Device`] when all GPUs are too old, with what they are.
     pub fn first(&self) -> Result<&Card> {
         match self.cards.iter().find(|card| card.too_old().is_none()) {
             Some(card) => Ok(card),
@@ -66,14 +66,14 @@ impl Found {
     /// `cuda:number`.
     ///
     /// # Errors
-    /// [`Kind::Device`] when there is no such card, with those that there are, or when it is too old.
+    /// [`Kind::Device`] when there is no such GPU, with those that there are, or when it is too old.
     pub fn card(&self, number: usize) -> Result<&Card> {
         let Some(card) = self.cards.get(number) else {
             let names: Vec<String> =
                 self.cards.iter().map(|card| format!("cuda:{} {}", card.number, card.name)).collect();
             return Err(Error::new(Kind::Device, format!("there is no cuda:{number}"))
                 .fact("cards", names.join("\n"))
-                .help("choose one of these; CUDA_VISIBLE_DEVICES hides cards and changes their numbers"));
+                .help("choose one of these; CUDA_VISIBLE_DEVICES hides GPUs and changes their numbers"));
         };
         card.too_old().map_or(Ok(card), Err)
     }
@@ -101,20 +101,20 @@ impl Card {
         (got < least).then(|| {
             let who = format!("cuda:{} ({})", self.number, self.name);
             let error = Error::new(Kind::Device, format!("{who} is too old for our kernels"));
-            capability::older(error, least, got).help("use --device cpu, or another card")
+            capability::older(error, least, got).help("use --device cpu, or another GPU")
         })
     }
 }
 
 fn no_card() -> Error {
-    Error::new(Kind::Device, "there is a CUDA driver on this machine but no card")
+    Error::new(Kind::Device, "there is a CUDA driver on this machine but no GPU")
         .help("see CUDA_VISIBLE_DEVICES (in a container: run with GPU access), or use --device cpu")
 }
 
-/// Asks the driver. Takes some tenths of a second where there are cards, nothing where there is no driver.
+/// Asks the driver. Takes some tenths of a second where there are GPUs, nothing where there is no driver.
 ///
 /// # Errors
-/// [`Kind::Device`]: no driver, one that does not work, or one without a card.
+/// [`Kind::Device`]: no driver, one that does not work, or one without a GPU.
 pub fn find() -> Result<Found> {
     let library = library()?;
     // SAFETY: the manual asks for 0; more than one call does no harm.
@@ -123,7 +123,7 @@ pub fn find() -> Result<Found> {
     // SAFETY: both write one int.
     library.check(unsafe { (library.call.version)(&mut version) }, "ask for the driver's version")?;
     // SAFETY: as above.
-    library.check(unsafe { (library.call.device_count)(&mut count) }, "count the cards")?;
+    library.check(unsafe { (library.call.device_count)(&mut count) }, "count the GPUs")?;
     let cards = (0..count).map(|number| card(library, number)).collect::<Result<Vec<_>>>()?;
     if cards.is_empty() {
         return Err(no_card());
@@ -180,7 +180,7 @@ fn attribute_of(library: &Library, device: CUdevice, attribute: Attribute) -> Re
     let answer = unsafe { (library.call.device_attribute)(&mut value, attribute, device) };
     if answer != SUCCESS {
         return Err(library
-            .error(answer, "ask for a property of the card")
+            .error(answer, "ask for a property of the GPU")
             .fact("property", format!("{attribute:?}")));
     }
     Ok(value.unsigned_abs())
@@ -194,7 +194,7 @@ mod tests {
         let limits = |capability| Limits { capability, ..crate::device::gpu::plan::CARDS[0].limits() };
         let card = |(number, &capability)| Card {
             number,
-            name: format!("Card {number}"),
+            name: format!("GPU {number}"),
             memory: 8 << 30,
             limits: limits(capability),
             device: 0,
@@ -209,10 +209,10 @@ mod tests {
         assert_eq!(mixed.first().unwrap().number, 1);
         assert_eq!(mixed.card(2).unwrap().capability().to_string(), "9.0");
         let error = mixed.card(0).unwrap_err().to_string();
-        assert!(error.contains("cuda:0 (Card 0) is too old") && error.contains("got       6.1"), "{error}");
+        assert!(error.contains("cuda:0 (GPU 0) is too old") && error.contains("got       6.1"), "{error}");
         let error = mixed.card(3).unwrap_err().to_string();
-        assert!(error.contains("there is no cuda:3") && error.contains("cuda:1 Card 1"), "{error}");
+        assert!(error.contains("there is no cuda:3") && error.contains("cuda:1 GPU 1"), "{error}");
         assert!(found(&[52]).first().unwrap_err().message().contains("too old"));
-        assert!(found(&[]).first().unwrap_err().message().contains("no card"));
+        assert!(found(&[]).first().unwrap_err().message().contains("no GPU"));
     }
 }

@@ -1,6 +1,6 @@
-//! What the card can do at most, measured: for benches, to say how near a kernel comes.
+//! What the GPU can do at most, measured: for benches, to say how near a kernel comes.
 //!
-//! In: nothing. Out: gigabytes and gigaflops a second. Copies are the driver's own, from one place of the card's
+//! In: nothing. Out: gigabytes and gigaflops a second. Copies are the driver's own, from one place of the GPU's
 //! memory to another; multiply-adds are those of a kernel that does nothing else.
 
 use super::Cuda;
@@ -31,14 +31,14 @@ static ENTRY: Entry = Entry {
 };
 
 impl Cuda {
-    /// GB/s of a copy of so many bytes within the card's memory, each counted twice: read and written. The
-    /// piece should be far larger than the card's second-level cache; there may be room for less.
+    /// GB/s of a copy of so many bytes within the GPU's memory, each counted twice: read and written. The
+    /// piece should be far larger than the GPU's second-level cache; there may be room for less.
     ///
     /// # Errors
     /// [`Kind::Device`] when there is no room for two pieces, or no such function.
     pub fn copy_ceiling(&self, bytes: usize) -> Result<f64> {
         let Some(measure) = &self.library.measure else {
-            return Err(Error::new(Kind::Device, "cuda: this driver cannot copy within the card")
+            return Err(Error::new(Kind::Device, "cuda: this driver cannot copy within the GPU")
                 .help("update the NVIDIA driver"));
         };
         let free = self.memory()?.map_or(0, |memory| memory.free as usize);
@@ -48,12 +48,12 @@ impl Cuda {
         let seconds = self.best(&|| {
             // SAFETY: two buffers of so many bytes, alive until the wait that follows.
             let code = unsafe { (measure.copy)(to.at.0, from.at.0, bytes, self.stream.raw()) };
-            self.answer(code, "copy within the card")
+            self.answer(code, "copy within the GPU")
         })?;
         Ok(2.0 * bytes as f64 / seconds / 1e9)
     }
 
-    /// GFLOP/s of multiply-adds in f32, two operations each, by so many blocks: some times as many as the card
+    /// GFLOP/s of multiply-adds in f32, two operations each, by so many blocks: some times as many as the GPU
     /// holds at once, so that none idles for long at the end.
     ///
     /// # Errors
@@ -71,8 +71,8 @@ impl Cuda {
         let out = Taken::new(self, 4)?;
         let args = vec![Arg::Pointer { name: "out", at: out.at, dtype: Dtype::F32, len: 1 }];
         let cost = Cost::default();
-        let launch =
-            Launch { entry: &ENTRY, grid: [blocks, 1, 1], block: [THREADS, 1, 1], shared: 0, args, cost };
+        let (grid, block) = ([blocks, 1, 1], [THREADS, 1, 1]);
+        let launch = Launch { entry: &ENTRY, grid, block, shared: 0, args, cost, compulsory: 0 };
         launch.check(self.limits())?;
         let seconds = self.best(&|| self.launch(&launch))?;
         let flops = 2.0 * f64::from(CHAINS) * f64::from(TURNS) * f64::from(THREADS) * f64::from(blocks);

@@ -5,7 +5,7 @@
 //! waits by itself starts when all blocks of the one before are past their own wait, or have ended. Kernels two apart never
 //! overlap: a kernel ends after its wait, so its end implies the end of all before it. The arena gives a step the
 //! addresses of the step before, so only a few counters and rates change. Graphs are for speed alone: where a driver has
-//! none, or the card no room for one, the launches are issued one by one.
+//! none, or the GPU no room for one, the launches are issued one by one.
 
 use super::handle::{Handle, Stream};
 use super::library::{self, Code, Edge, Library, Refused, answer};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 const LEAST: usize = 4;
 /// So many graphs are kept: the steps of training and evaluation, whole and last batches, and some more.
 const KEPT: usize = 8;
-/// So many lists go one by one after the card had no room for a graph, before a graph is tried again: an
+/// So many lists go one by one after the GPU had no room for a graph, before a graph is tried again: an
 /// attempt that fails costs more than a graph saves.
 const REST: u32 = 64;
 /// The answer of a driver that has the functions but no graphs.
@@ -38,7 +38,7 @@ pub struct Counts {
     pub replayed: u64,
     /// Nodes that got other arguments before a start.
     pub changed: u64,
-    /// Times that the card had no room for a graph, also without those that were kept.
+    /// Times that the GPU had no room for a graph, also without those that were kept.
     pub refused: u64,
     /// Nodes of graphs made that may begin before the one before them has ended.
     pub overlapping: u64,
@@ -112,7 +112,7 @@ impl Graphs {
         let any = !self.kept.is_empty();
         let mut tried = self.attempt(library, calls, stream, functions, launches);
         if any && matches!(&tried, Err(failed) if failed.refused.0 == OUT_OF_MEMORY) {
-            // They hold memory of the card, and what is started now matters more.
+            // They hold memory of the GPU, and what is started now matters more.
             self.kept.clear();
             tried = tried.or_else(|failed| self.attempt(library, calls, stream, functions, failed.launches));
         }

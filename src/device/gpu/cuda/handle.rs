@@ -20,7 +20,7 @@ unsafe impl<T> Send for Handle<T> {}
 // SAFETY: as above; nothing is read or written through the pointer by us.
 unsafe impl<T> Sync for Handle<T> {}
 
-/// A card's primary context, which other users of the driver in this process share.
+/// A GPU's primary context, which other users of the driver in this process share.
 pub struct Context {
     library: &'static Library,
     device: CUdevice,
@@ -28,11 +28,11 @@ pub struct Context {
 }
 
 impl Context {
-    /// That of the card, made if need be.
+    /// That of the GPU, made if need be.
     pub fn retain(library: &'static Library, device: CUdevice) -> Result<Self> {
         let mut handle = std::ptr::null_mut();
         // SAFETY: writes one pointer.
-        library.check(unsafe { (library.call.context_retain)(&mut handle, device) }, "open the card")?;
+        library.check(unsafe { (library.call.context_retain)(&mut handle, device) }, "open the GPU")?;
         Ok(Self { library, device, handle: Handle(handle) })
     }
 
@@ -41,7 +41,7 @@ impl Context {
     pub fn enter(&self) -> Result<(), Refused> {
         // SAFETY: the context is retained as long as `self` lives.
         let code = unsafe { (self.library.call.context_set)(self.handle.0) };
-        answer(code, "use the card in this thread")
+        answer(code, "use the GPU in this thread")
     }
 }
 
@@ -52,7 +52,7 @@ impl Drop for Context {
     }
 }
 
-/// A queue of work on the card, in order, independent of the default one.
+/// A queue of work on the GPU, in order, independent of the default one.
 pub struct Stream {
     library: &'static Library,
     handle: Handle<sys::CUstream_st>,
@@ -87,7 +87,7 @@ impl Drop for Stream {
     }
 }
 
-/// Compiled kernels on the card.
+/// Compiled kernels on the GPU.
 pub struct Code {
     /// The library it came through.
     pub library: &'static Library,

@@ -275,32 +275,32 @@ fn cure(code: Code) -> Option<&'static str> {
     Some(if is(Is::CUDA_ERROR_NO_DEVICE) {
         "there is a driver but no card: see CUDA_VISIBLE_DEVICES (in a container: run with GPU access), or use --device cpu"
     } else if is(Is::CUDA_ERROR_OUT_OF_MEMORY) {
-        "somebody else fills the card (nvidia-smi shows who): wait, or choose another card with --device cuda:N"
+        "somebody else fills the GPU (nvidia-smi shows who): wait, or choose another GPU with --device cuda:N"
     } else if is(Is::CUDA_ERROR_STUB_LIBRARY) {
         "this libcuda is the toolkit's stub: take its folder out of LD_LIBRARY_PATH, or install the NVIDIA driver"
     } else if is(Is::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH) {
         "the driver was updated while the old one is loaded: restart the machine"
     } else if is(Is::CUDA_ERROR_SYSTEM_NOT_READY) {
-        "the card's services are not up (nvidia-fabricmanager on machines with NVSwitch): start them"
+        "the GPU's services are not up (nvidia-fabricmanager on machines with NVSwitch): start them"
     } else if is(Is::CUDA_ERROR_JIT_COMPILER_NOT_FOUND) {
         "the driver's compiler is missing (libnvidia-ptxjitcompiler.so): in a container, allow the `compute` capability"
     } else if is(Is::CUDA_ERROR_DEVICE_UNAVAILABLE) {
-        "another process holds the card for itself (compute mode `exclusive`)"
+        "another process holds the GPU for itself (compute mode `exclusive`)"
     } else if is(Is::CUDA_ERROR_LAUNCH_TIMEOUT) {
-        "a kernel took longer than a card with a display on it may: use a smaller batch, or a card without a display"
+        "a kernel took longer than a GPU with a display on it may: use a smaller batch, or a GPU without a display"
     } else if is(Is::CUDA_ERROR_CONTEXT_IS_DESTROYED) {
-        "something else in this process reset the card (cudaDeviceReset, cuDevicePrimaryCtxReset): start again without it"
+        "something else in this process reset the GPU (cudaDeviceReset, cuDevicePrimaryCtxReset): start again without it"
     } else if is(Is::CUDA_ERROR_JIT_COMPILATION_DISABLED) {
         "kernels are compiled by the driver: unset CUDA_DISABLE_PTX_JIT"
     } else if is(Is::CUDA_ERROR_OPERATING_SYSTEM) {
-        "in a container: give it the card's device files (docker run --gpus all)"
+        "in a container: give it the GPU's device files (docker run --gpus all)"
     } else if is(Is::CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE) {
-        "this libcuda is one of a compatibility package, which the card does not take: use the driver's own"
+        "this libcuda is one of a compatibility package, which the GPU does not take: use the driver's own"
     } else if is(Is::CUDA_ERROR_ECC_UNCORRECTABLE)
         || is(Is::CUDA_ERROR_NVLINK_UNCORRECTABLE)
         || code == CONTAINED
     {
-        "the hardware failed: look at nvidia-smi -q; try another card"
+        "the hardware failed: look at nvidia-smi -q; try another GPU"
     } else if is(Is::CUDA_ERROR_UNKNOWN) {
         "try nvidia-smi: if it fails too, the driver has to be loaded anew"
     } else {
@@ -309,10 +309,10 @@ fn cure(code: Code) -> Option<&'static str> {
 }
 
 /// Whether nothing works any more in this process once the driver has answered so: a kernel went wrong on
-/// the card, or the card itself did.
+/// the GPU, or the GPU itself did.
 pub fn is_sticky(code: Code) -> bool {
     // 214 ECC, 220 NVLink, 226 contained, 702 timeout, 709 context destroyed, 721 tensor memory, 999 unknown: as where the
-    // card is gone.
+    // GPU is gone.
     is_a_kernels(code) || matches!(code, 214 | 220 | 226 | 702 | 709 | 721 | 999)
 }
 

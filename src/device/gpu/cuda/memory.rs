@@ -1,4 +1,4 @@
-//! The card's memory: taken from the driver in slabs, cut into buffers by the [`Arena`], reused at once when freed.
+//! The GPU's memory: taken from the driver in slabs, cut into buffers by the [`Arena`], reused at once when freed.
 //!
 //! In: sizes. Out: addresses; a map of what is allocated, by whom, so that an out-of-bounds copy is refused and an
 //! error lists the owners. A freed buffer may be another's at the next call: stream order guarantees that earlier kernels
@@ -25,7 +25,7 @@ const POISON: u8 = 0xFF;
 /// How many of the largest holders an error lists.
 const LISTED: usize = 6;
 
-/// Memory of one card.
+/// Memory of one GPU.
 pub struct Memory {
     library: &'static Library,
     stream: Handle<sys::CUstream_st>,
@@ -56,7 +56,7 @@ impl Live {
 }
 
 impl Memory {
-    /// Of the current context's card.
+    /// Of the current context's GPU.
     pub fn new(library: &'static Library, stream: &Stream, guarded: bool) -> Self {
         Self { library, stream: Handle(stream.raw()), guarded, held: Mutex::default() }
     }
@@ -193,7 +193,7 @@ impl Memory {
             return Ok(());
         }
         // SAFETY: the stream is alive.
-        answer(unsafe { (self.library.call.stream_wait)(self.stream.0) }, "wait for the card")?;
+        answer(unsafe { (self.library.call.stream_wait)(self.stream.0) }, "wait for the GPU")?;
         for &at in &empty {
             // SAFETY: ours, and the arena knows it no more.
             answer(unsafe { (self.library.call.memory_free)(at) }, "give memory back")?;
@@ -225,9 +225,7 @@ impl Memory {
         };
         let holders = holders(held.live.values());
         let error = if holders.is_empty() { error } else { error.fact("largest", holders.join("\n")) };
-        error.help(
-            "use a smaller --batch or smaller pictures (--size); nvidia-smi shows who else uses the card",
-        )
+        error.help("use a smaller --batch or smaller images (--size); nvidia-smi shows who else uses the GPU")
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -261,7 +259,7 @@ fn holders<'a>(live: impl Iterator<Item = &'a Live>) -> Vec<String> {
     sums.into_iter().take(LISTED).map(line).collect()
 }
 
-/// The answer of a card that is full.
+/// The answer of a GPU that is full.
 pub const OUT_OF_MEMORY: Code = sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY as Code;
 
 /// "1.5 GiB".

@@ -1,6 +1,6 @@
 //! The CUDA driver: libcuda, found at run time.
 //!
-//! In: what [`Driver`] takes. Out: work on a card. There is one stream, so everything happens in the order it was
+//! In: what [`Driver`] takes. Out: work on a GPU. There is one stream, so everything happens in the order it was
 //! asked for, frees included; copies go through pinned memory. A fault in a kernel surfaces later, with the kernels that
 //! may have caused it, or with [`Options::sync`] at once.
 
@@ -41,7 +41,7 @@ use together::{Pending, Recent};
 /// So many encoded tensor maps are kept: those of several networks' steps.
 const MAPS: usize = 4096;
 
-/// How to work on a card.
+/// How to work on a GPU.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// N of `cuda:N`; the first that can run the kernels if not given.
@@ -56,7 +56,7 @@ pub struct Options {
     pub launches: Launches,
 }
 
-/// A card. Fields are dropped in this order: the context last.
+/// A GPU. Fields are dropped in this order: the context last.
 pub struct Cuda {
     graphs: Mutex<Graphs>,
     pending: Mutex<Pending>,
@@ -103,10 +103,10 @@ fn check_launches(options: Options, card: &Description, capability: u32, library
 }
 
 impl Cuda {
-    /// Opens a card.
+    /// Opens a GPU.
     ///
     /// # Errors
-    /// [`Kind::Device`] when there is no driver, no such card, or one that our kernels cannot run on, or not with such
+    /// [`Kind::Device`] when there is no driver, no such GPU, or one that our kernels cannot run on, or not with such
     /// launches; [`Kind::Usage`] for launches that graphs alone have, without graphs.
     pub fn open(options: Options) -> Result<Self> {
         let found = find()?;
@@ -141,7 +141,7 @@ impl Cuda {
         })
     }
 
-    /// The card.
+    /// The GPU.
     pub fn card(&self) -> &Card {
         &self.card
     }
@@ -154,9 +154,9 @@ impl Cuda {
     /// Before every conversation with the driver.
     fn enter(&self) -> Result<()> {
         if let Some(since) = self.lost.get() {
-            return Err(Error::new(Kind::Device, "cuda: this process cannot use the card any more")
+            return Err(Error::new(Kind::Device, "cuda: this process cannot use the GPU any more")
                 .fact("since", since)
-                .help("start again; nothing that was on the card can be saved"));
+                .help("start again; nothing that was on the GPU can be saved"));
         }
         self.context.enter().map_err(|refused| self.judge(refused))
     }
@@ -201,7 +201,7 @@ impl Cuda {
             Launches::Serial => "--sync",
             Launches::Programmatic => "--sync and without --launches",
         };
-        Error::new(Kind::Device, "cuda: a kernel went wrong on the card")
+        Error::new(Kind::Device, "cuda: a kernel went wrong on the GPU")
             .fact("reason", self.library.describe(code))
             .fact("seen", format!("trying to {what}"))
             .fact("kernels", lock(&self.recent))
@@ -218,7 +218,7 @@ impl Cuda {
     /// All work is done; what was started is no longer suspect.
     fn wait(&self) -> Result<()> {
         self.settle()?;
-        self.answer(self.stream.wait(), "wait for the card")?;
+        self.answer(self.stream.wait(), "wait for the GPU")?;
         lock(&self.recent).clear();
         Ok(())
     }
@@ -268,13 +268,13 @@ impl Driver for Cuda {
 
     fn alloc(&self, dtype: Dtype, len: usize) -> Result<Address> {
         self.enter()?;
-        // Graphs hold memory of the card, too, and are made again.
+        // Graphs hold memory of the GPU, too, and are made again.
         let spare = || lock(&self.graphs).clear();
         self.memory.alloc(dtype, len, || self.settled(), spare).map_err(|refused| self.judge(refused))?
     }
 
     fn free(&self, at: Address) {
-        // On a card that is lost the memory is lost too.
+        // On a GPU that is lost the memory is lost too.
         if self.enter().is_ok() {
             self.memory.free(at);
         }
@@ -321,7 +321,7 @@ impl Driver for Cuda {
         if let Some(module) = self.missing(launch) {
             match self.compile(module)? {
                 Ok(()) => {}
-                // Its code needs memory of the card, too.
+                // Its code needs memory of the GPU, too.
                 Err((OUT_OF_MEMORY, _)) => {
                     let kept_back = self.settled()?;
                     lock(&self.graphs).clear();

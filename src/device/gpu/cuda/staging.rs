@@ -1,8 +1,8 @@
-//! Copies between host and card, double-buffered through pinned memory: small uploads through a ring of small buffers,
+//! Copies between host and GPU, double-buffered through pinned memory: small uploads through a ring of small buffers,
 //! others through two large ones; and small downloads that are collected later.
 //!
 //! In: host bytes and addresses. Out: the same bytes on the other side. Pageable copies are avoided, because the driver
-//! may return before they finish. From pinned memory the card reads by itself, and one buffer is filled while the other
+//! may return before they finish. From pinned memory the GPU reads by itself, and one buffer is filled while the other
 //! is in flight.
 
 use super::handle::Handle;
@@ -22,7 +22,7 @@ const PIECE: usize = 4 << 20;
 const SMALL: usize = 16 << 10;
 
 /// Pieces of the ring. A step brings three small lists. The first copy of a step lies in the stream behind all kernels of
-/// the step before, so who waits for it lets the card run dry: whatever comes with a few steps has a piece of its own.
+/// the step before, so who waits for it lets the GPU run dry: whatever comes with a few steps has a piece of its own.
 const RING: usize = 16;
 
 /// The two pieces, the ring, and those that wait to be fetched.
@@ -129,7 +129,7 @@ impl Staging {
         })
     }
 
-    /// To the card; `bytes` may change as soon as this returns.
+    /// To the GPU; `bytes` may change as soon as this returns.
     pub fn write(&self, to: Address, bytes: &[u8]) -> Result<(), Refused> {
         let pieces = if bytes.len() <= SMALL { &self.ring } else { &self.pieces };
         let mut pieces = lock(pieces);
@@ -144,13 +144,13 @@ impl Staging {
             // SAFETY: the caller looked up that `to` has room; the piece stays as it is until its event.
             let copied =
                 unsafe { (self.library.call.copy_in)(to, piece.bytes.0.cast(), part.len(), self.stream.0) };
-            answer(copied, "copy to the card")?;
+            answer(copied, "copy to the GPU")?;
             self.record(piece)?;
         }
         Ok(())
     }
 
-    /// From the card, after all earlier work.
+    /// From the GPU, after all earlier work.
     pub fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), Refused> {
         let mut pieces = lock(&self.pieces);
         let pieces = &mut *pieces;
@@ -170,7 +170,7 @@ impl Staging {
                 let copied = unsafe {
                     (self.library.call.copy_out)(piece.bytes.0.cast(), from, part.len(), self.stream.0)
                 };
-                answer(copied, "copy from the card")?;
+                answer(copied, "copy from the GPU")?;
                 self.record(piece)?;
                 travelling.push_back((number, part));
             } else if let Some((number, part)) = travelling.pop_front() {
@@ -184,7 +184,7 @@ impl Staging {
         }
     }
 
-    /// Begins to copy from the card, after all earlier work, and gives the copy's number. There are as many pieces as
+    /// Begins to copy from the GPU, after all earlier work, and gives the copy's number. There are as many pieces as
     /// were ever on their way at once; one that nobody fetches, as of a run that ends with an error, stays taken.
     pub fn read_later(&self, from: Address, bytes: usize) -> Result<Result<usize, Refused>> {
         let mut all = lock(&self.later);
@@ -204,7 +204,7 @@ impl Staging {
         // was waited for; the caller looked up that `from` has that many.
         let copied =
             unsafe { (self.library.call.copy_out)(later.piece.bytes.0.cast(), from.0, bytes, self.stream.0) };
-        let begun = answer(copied, "copy from the card").and_then(|()| self.record(&later.piece));
+        let begun = answer(copied, "copy from the GPU").and_then(|()| self.record(&later.piece));
         if begun.is_ok() {
             later.held = Some(bytes);
         }

@@ -246,11 +246,11 @@ impl Cuda {
         if is_a_kernels(answer) {
             let reason = self.library.describe(answer);
             let _ = self.lost.set(format!("{name}: {reason}"));
-            return Err(Error::new(Kind::Device, format!("cuda: {name} went wrong on the card"))
+            return Err(Error::new(Kind::Device, format!("cuda: {name} went wrong on the GPU"))
                 .fact("reason", reason)
                 .help("--device emulator:checked names buffer, element and line"));
         }
-        // A kernel may also take too long, or the card break under it.
+        // A kernel may also take too long, or the GPU break under it.
         self.answer(answer, "wait for a kernel")?;
         lock(&self.recent).clear();
         Ok(())

@@ -40,7 +40,7 @@ pub struct Options {
     pub tensor: Tensor,
     /// Instructions of a block's warps after which a launch counts as endless.
     pub budget: u64,
-    /// Compute capability of the card that this stands for (80 for 8.0): which kernels it is given, and how much
+    /// Compute capability of the GPU that this stands for (80 for 8.0): which kernels it is given, and how much
     /// shared memory a block may have.
     pub capability: u32,
     /// Threads of this machine; as many as it has when `None`.

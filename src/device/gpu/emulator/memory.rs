@@ -241,7 +241,7 @@ impl Memory {
         let refuse = || {
             Error::new(Kind::Device, "the emulator has no memory for a buffer")
                 .fact("asked for", format!("{dtype}[{len}]"))
-                .help("use a smaller batch or smaller pictures")
+                .help("use a smaller batch or smaller images")
         };
         let bytes = len.checked_mul(dtype.size()).filter(|&bytes| bytes < 1 << 40).ok_or_else(refuse)?;
         let words = zeroed(bytes.div_ceil(8), refuse, || AtomicU64::new(u64::MAX))?;

@@ -100,7 +100,7 @@ impl Emulator {
         Ok(Self {
             options,
             // CUDA C++ Programming Guide, "Technical Specifications"; those of 8.0 and 9.0; as many multiprocessors as a
-            // large card has.
+            // large GPU has.
             limits: Limits {
                 capability: options.capability,
                 sms: 132,

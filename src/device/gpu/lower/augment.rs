@@ -1,4 +1,4 @@
-//! Pictures gathered, moved and normalized: `kernels/augment.cu`.
+//! Images gathered, moved and normalized: `kernels/augment.cu`.
 
 use super::site::LINEAR;
 use super::{Form, Site};
@@ -34,7 +34,7 @@ pub fn augment(
     };
     let p = Arg::value("p", &p);
     let area = g.h * g.w;
-    // The kernel counts a picture's place in 64 bits, so the set may be larger than other tensors.
+    // The kernel counts an image's place in 64 bits, so the set may be larger than other tensors.
     let pixels = site.set("pixels", pixels, Dtype::U8, g.count * area * 3)?;
     let indices = site.buffer("indices", indices, Dtype::U32, g.n)?;
     let transforms = site.buffer("transforms", transforms, Dtype::U32, g.n * Transform::WORDS)?;

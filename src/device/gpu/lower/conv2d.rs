@@ -4,7 +4,7 @@ use super::mma::{self, Format};
 use super::{Cut, Form, Site, Weight, maxpool2d, sm90, winograd};
 use crate::device::gpu::launch::Arg;
 use crate::device::gpu::params;
-use crate::device::{Buffer, Dtype};
+use crate::device::{Buffer, Cost, Dtype};
 use crate::error::Result;
 use crate::shape::Conv2d;
 
@@ -74,7 +74,7 @@ pub fn windows(g: Conv2d) -> usize {
     4 * g.n * (g.h / 2) * (g.w / 2)
 }
 
-/// Of all pictures.
+/// Of all images.
 pub fn pixels(g: Conv2d) -> usize {
     g.n * g.h * g.w
 }
@@ -150,7 +150,10 @@ pub fn conv2d_conv2d_maxpool2d_forward(
         return sm90::conv2d_conv2d_maxpool2d_forward(site, geometries, x, parameters, y);
     }
     let z = site.between_calls("z", x.dtype(), one.y().len())?;
+    let between = Cost::of(0, [&z], []).bytes;
+    site.part(Cost::of(2 * one.macs(), [x, first, first_bias], [&z]), between);
     conv2d_forward(site, one, x, (first, first_bias, true), &z)?;
+    site.part(Cost::of(2 * other.macs(), [&z, weight, bias], [y]), between);
     conv2d_maxpool2d_forward(site, other, &z, (weight, bias), y, None)
 }
 

@@ -127,7 +127,7 @@ pub fn dense_backward_input(
     site.launch("dense_backward_input", grid, 128, args)
 }
 
-/// A line of blocks: inputs of large pictures are more than a grid's y has room for.
+/// A line of blocks: inputs of large images are more than a grid's y has room for.
 fn weight_grid(g: Dense) -> [usize; 3] {
     [g.c_out.div_ceil(SIDE) * g.c_in.div_ceil(SIDE), 1, 1]
 }
@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    /// ImageNet's classifier gives a card two blocks for each multiprocessor, as nearly as whole tiles do, and
+    /// ImageNet's classifier gives a GPU two blocks for each multiprocessor, as nearly as whole tiles do, and
     /// every input to one part.
     #[test]
     fn large_weights_are_shared_out_among_all_multiprocessors() {

@@ -38,8 +38,8 @@ pub fn behind(
     convolve: impl FnOnce(&mut Site, Arg) -> Result<()>,
 ) -> Result<()> {
     let [z, x] = site.between(["y", "x"], form.dtype, g.y().len())?;
-    convolve(site, z)?;
-    opened(site, g.pool(), form, [x, y, winner])
+    let bytes = [z.buffer_bytes(), y.buffer_bytes() + winner.buffer_bytes()];
+    site.in_two(bytes, |site| convolve(site, z), |site| opened(site, g.pool(), form, [x, y, winner]))
 }
 
 fn opened(site: &mut Site, g: Pool2d, form: Form, [x, y, winner]: [Arg; 3]) -> Result<()> {

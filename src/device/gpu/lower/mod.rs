@@ -3,7 +3,7 @@
 //! and optimizers one per 64 tensors.
 //!
 //! In: the call, and a [`Site`] that opens its buffers and finds scratch memory. Out: launches in order, not yet checked
-//! against a device. How a sum is split depends on sizes and the architecture, not on the card (`room.rs`). A call with
+//! against a device. How a sum is split depends on sizes and the architecture, not on the GPU (`room.rs`). A call with
 //! nothing to do becomes no launch.
 
 mod augment;
@@ -33,7 +33,7 @@ use super::ladder::Rung;
 use crate::device::{Buffer, Call, Dtype};
 use crate::error::Result;
 
-/// Multiprocessors of a large Hopper: its own kernels' work is cut as if every card had as many, since the cut is the
+/// Multiprocessors of a large Hopper: its own kernels' work is cut as if every GPU had as many, since the cut is the
 /// order of a sum.
 const SMS: usize = Room::HOPPER.sms;
 
@@ -177,10 +177,10 @@ struct Cut {
 }
 
 impl Cut {
-    /// As many parts as keep a large card busy when each has `tiles` blocks, but none for fewer than about
+    /// As many parts as keep a large GPU busy when each has `tiles` blocks, but none for fewer than about
     /// `least` terms; their length is a multiple of `step`.
     fn new(terms: usize, tiles: usize, least: usize, step: usize) -> Self {
-        /// Blocks: about four for each of a large card's processors.
+        /// Blocks: about four for each of a large GPU's processors.
         const BLOCKS: usize = 512;
         let parts = (BLOCKS / tiles.max(1)).clamp(1, terms.div_ceil(least).max(1));
         let length = terms.div_ceil(parts).next_multiple_of(step).max(step);

@@ -1,11 +1,11 @@
-//! For how large a card work is cut.
+//! For how large a GPU work is cut.
 //!
 //! In: a compute capability. Out: a [`Room`]. How a sum is split is the order of its additions, so it is the same on every
-//! card of an architecture, whatever its size; on tensor cores each architecture is split for its own.
+//! GPU of an architecture, whatever its size; on tensor cores each architecture is split for its own.
 
 use super::mma::Tile;
 
-/// What the largest known card of an architecture has room for.
+/// What the largest known GPU of an architecture has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Multiprocessors.

@@ -28,12 +28,12 @@ pub struct Site<'a> {
     pub sm90: bool,
     /// Whether it takes f32 convolutions by Winograd's minimal filtering.
     pub winograd: bool,
-    /// What work on tensor cores is cut for: the largest card of the device's architecture, if nobody says another.
+    /// What work on tensor cores is cut for: the largest GPU of the device's architecture, if nobody says another.
     pub room: Room,
     driver: &'a Arc<dyn Driver>,
     fault: Address,
     /// Of the call; its first launch takes it along.
-    cost: Option<Cost>,
+    cost: Option<Share>,
     /// Of it, what the launch that ends the call takes along.
     last: Option<Cost>,
     /// Whether launches count for themselves.
@@ -45,6 +45,20 @@ pub struct Site<'a> {
     maps: Vec<Arc<Buffer>>,
 }
 
+/// What of a call's cost a launch takes along.
+#[derive(Clone, Copy)]
+struct Share {
+    moved: Cost,
+    compulsory: u64,
+}
+
+impl Share {
+    /// Of a launch that moves nothing for another one's sake.
+    fn of(cost: Cost) -> Self {
+        Self { moved: cost, compulsory: cost.bytes }
+    }
+}
+
 impl<'a> Site<'a> {
     /// For `call` on buffers of `driver`; at `fault` kernels leave what only they can see.
     pub fn new(
@@ -53,7 +67,7 @@ impl<'a> Site<'a> {
         fault: Address,
         (precision, kernels): (Precision, Kernels),
     ) -> Self {
-        let (arm, cost) = (Arm::new(call.name()), Some(call.cost()));
+        let (arm, cost) = (Arm::new(call.name()), Some(Share::of(call.cost())));
         let (sm90, winograd) = (kernels == Kernels::Sm90a, kernels == Kernels::Winograd);
         let (launches, scratch, maps) = (Vec::new(), Vec::new(), Vec::new());
         Self {
@@ -79,7 +93,7 @@ impl<'a> Site<'a> {
     }
 
     /// Multiprocessors for blocks that stay until all tiles are done, where bits do not depend on how many those are: the
-    /// card's, a small one's or a part's too, but no more than [`SMS`].
+    /// GPU's, a small one's or a part's too, but no more than [`SMS`].
     pub fn sms(&self) -> usize {
         SMS.min(self.driver.limits().sms as usize)
     }
@@ -134,7 +148,7 @@ impl<'a> Site<'a> {
         Ok(Arg::Tensor { name, bytes, at: map.base(), dtype: map.dtype(), len })
     }
 
-    /// Where kernels leave the first row whose label is no class, and the first picture whose index is none.
+    /// Where kernels leave the first row whose label is no class, and the first image whose index is none.
     pub fn fault(&self) -> Arg {
         Arg::Pointer { name: "fault", at: self.fault, dtype: Dtype::U32, len: 2 }
     }
@@ -190,8 +204,34 @@ impl<'a> Site<'a> {
 
     /// Leaves this of the call's cost to the launch that ends the call.
     pub fn leave_to_the_last(&mut self, cost: Cost) {
-        self.cost = self.cost.map(|all| all.less(cost));
+        self.cost = self.cost.map(|Share { moved, compulsory }| Share {
+            moved: moved.less(cost),
+            compulsory: compulsory - cost.bytes,
+        });
         self.last = Some(cost);
+    }
+
+    /// The call's next launch does a part of it, and moves `between` bytes that one launch for both would not.
+    pub fn part(&mut self, moved: Cost, between: u64) {
+        self.cost = Some(Share { moved, compulsory: moved.bytes - between });
+    }
+
+    /// The call's first launch leaves `between` bytes where another kernel would leave `outputs`, as the call must; the
+    /// launches of `behind` take them there, which that kernel would save.
+    pub fn in_two(
+        &mut self,
+        [between, outputs]: [u64; 2],
+        first: impl FnOnce(&mut Self) -> Result<()>,
+        behind: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        if let Some(Share { moved, .. }) = &mut self.cost {
+            moved.bytes = moved.bytes - outputs + between;
+        }
+        first(self)?;
+        let at = self.launches.len();
+        behind(self)?;
+        self.launches[at..].iter_mut().for_each(|launch| launch.compulsory = 0);
+        Ok(())
     }
 
     /// Adds a launch; none if the grid is empty.
@@ -235,22 +275,22 @@ impl<'a> Site<'a> {
                 .refuse(format!("no kernel of the name {entry} runs on this device"))
                 .fact("compute capability", capability::in_words(self.capability()))
                 .help(
-                    "use --device cpu; that the card was taken at all is a bug in vgg-ft (of one's own new .cu file: run \
+                    "use --device cpu; that the GPU was taken at all is a bug in vgg-ft (of one's own new .cu file: run \
                      scripts/ptx, which lists it for the build)",
                 ));
         };
         let args = args.into();
-        let cost = match (self.cost.take(), self.last) {
-            _ if self.apart => own_bytes(&args),
-            (Some(cost), _) => cost,
+        let Share { moved: cost, compulsory } = match (self.cost.take(), self.last) {
+            _ if self.apart => Share::of(own_bytes(&args)),
+            (Some(share), _) => share,
             (None, Some(last)) => {
                 self.last = None;
                 let parts = args.iter().filter(|arg| matches!(arg.name(), "parts" | "biases"));
-                Cost { bytes: last.bytes + parts.map(Arg::buffer_bytes).sum::<u64>(), ..last }
+                Share::of(Cost { bytes: last.bytes + parts.map(Arg::buffer_bytes).sum::<u64>(), ..last })
             }
-            (None, None) => own_bytes(&args),
+            (None, None) => Share::of(own_bytes(&args)),
         };
-        self.launches.push(Launch { entry, grid, block, shared, args, cost });
+        self.launches.push(Launch { entry, grid, block, shared, args, cost, compulsory });
         Ok(())
     }
 
@@ -292,7 +332,7 @@ impl<'a> Site<'a> {
             .arm
             .refuse(format!("`{name}` is too large for one call"))
             .expected_got(format!("at most {MOST} elements"), size)
-            .help("use a smaller batch or smaller pictures"))
+            .help("use a smaller batch or smaller images"))
     }
 }
 

@@ -68,7 +68,7 @@ fn dense_layers_cover_their_outputs() {
         (64, 40, 31),
         (1000, 25_088, 4096),
         (33, 16, 129),
-        // VGG16 on pictures of 2912x2912: more tiles of inputs than a grid has blocks along y.
+        // VGG16 on images of 2912x2912: more tiles of inputs than a grid has blocks along y.
         (1, 91 * 91 * 512, 256),
     ] {
         let launches = bench.dense(Dense { n, c_in, c_out });
@@ -147,7 +147,7 @@ fn pools_and_matrices_cover_their_outputs() {
 }
 
 #[test]
-fn pictures_cover_their_outputs() {
+fn images_cover_their_outputs() {
     let bench = Bench::new();
     let rule = Normalize { order: [2, 1, 7], scale: [1.0; 3], offset: [0.0; 3] };
     // One pixel, a block, one past it, VGG's; a set larger than an `int` counts.

@@ -4,7 +4,7 @@
 //! points. Out: launches that make points of maps and weights, multiply them, and make maps (or weights) of the results,
 //! some tiles at a time, so that points take a bounded amount of memory. The gradient of the weights is summed chunk by
 //! chunk: the sums of [`GROUP`] chunks are added up and transformed back together; each such group leaves one partial
-//! gradient, and these are added last. Which form is taken depends on a map's sizes alone, and no picture's
+//! gradient, and these are added last. Which form is taken depends on a map's sizes alone, and no image's
 //! numbers depend on its batch.
 
 use super::conv2d::{DEPTH, THREADS, TILE, pixels};
@@ -36,8 +36,8 @@ impl Form {
     /// The form for `g`, or `None` where the direct sum is the better one.
     ///
     /// A pixel takes 13.5·c_in·c_out flops less and 18·(c_in + c_out) bytes more (`kernels/conv2d_winograd.cu`): with 64
-    /// channels on both sides 24 flops less for each byte, with 128 48. While it moves a byte a card does 8 (H200) to 50
-    /// (RTX 4090) flops in our loops. So 64 on both sides gain on some cards and lose on others, and more gain on nearly
+    /// channels on both sides 24 flops less for each byte, with 128 48. While it moves a byte a GPU does 8 (H200) to 50
+    /// (RTX 4090) flops in our loops. So 64 on both sides gain on some GPUs and lose on others, and more gain on nearly
     /// all.
     pub fn of(g: Conv2d) -> Option<Self> {
         let Conv2d { h, w, c_in, c_out, .. } = g;
@@ -90,7 +90,7 @@ impl Tiles {
         Self { form, g, high, wide, chunk: chunk.min(all) }
     }
 
-    /// Of all pictures.
+    /// Of all images.
     fn all(self) -> usize {
         self.g.n * self.high * self.wide
     }

@@ -1,20 +1,20 @@
-//! Cards as a plan needs them: figures of the data sheets, each with its source.
+//! GPUs as a plan needs them: figures of the data sheets, each with its source.
 //!
 //! Sources: \[H\] NVIDIA H100 Tensor Core GPU Architecture whitepaper (SXM5) and the H200's data sheet;
 //! \[A\] NVIDIA A100 Tensor Core GPU Architecture whitepaper and the 80 GB SXM data sheet; \[T\] NVIDIA Turing
 //! GPU Architecture whitepaper and the T4's data sheet; \[N\] NVIDIA Ampere GA102 and \[D\] Ada GPU Architecture
 //! whitepapers; \[C\] CUDA C++ Programming Guide, table "Technical Specifications per Compute Capability".
-//! Clocks are the sheets' boost clocks. A card under load may run slower. Those of a GeForce are typical ones, by NVIDIA's
-//! word: there a card may also run faster, and be faster than a floor.
+//! Clocks are the sheets' boost clocks. A GPU under load may run slower. Those of a GeForce are typical ones, by NVIDIA's
+//! word: there a GPU may also run faster, and be faster than a floor.
 
 use crate::device::Precision;
 use crate::device::gpu::launch::Limits;
 use crate::error::{Error, Kind, Result};
 
-/// A card on paper.
+/// A GPU on paper.
 #[derive(Debug, PartialEq)]
 pub struct Card {
-    /// What `--card` takes.
+    /// What `--gpu` takes.
     pub name: &'static str,
     /// Its name in words.
     pub title: &'static str,
@@ -40,7 +40,7 @@ pub struct Card {
 /// others reach the same share is an assumption.
 pub const COPY: f64 = 0.873;
 
-/// How far a card's memory may be from the table's, one in so many: what drivers keep differs, halves and slices are
+/// How far a GPU's memory may be from the table's, one in so many: what drivers keep differs, halves and slices are
 /// farther off.
 const APART: u64 = 10;
 
@@ -48,7 +48,7 @@ const fn mib(count: u64) -> u64 {
     count << 20
 }
 
-/// The cards that are known.
+/// The GPUs that are known.
 pub static CARDS: [Card; 7] = [
     // [H] 132 SMs, 1.98 GHz, 128 FP32 cores per SM (66.9 TFLOP/s), 80 GB HBM3, 3.35 TB/s.
     Card {
@@ -137,27 +137,27 @@ pub static CARDS: [Card; 7] = [
 ];
 
 impl Card {
-    /// The card of that name.
+    /// The GPU of that name.
     ///
     /// # Errors
     /// [`Kind::Usage`] with the names that there are.
     pub fn named(name: &str) -> Result<&'static Self> {
         CARDS.iter().find(|card| card.name == name).ok_or_else(|| {
             let names: Vec<_> = CARDS.iter().map(|card| card.name).collect();
-            Error::new(Kind::Usage, format!("no card is known as `{name}`"))
+            Error::new(Kind::Usage, format!("no GPU is known as `{name}`"))
                 .help(format!("choose one of {}", names.join(", ")))
         })
     }
 
-    /// One that is given the kernels which a card of `capability` is given: of those that are known the newest that is
+    /// One that is given the kernels which a GPU of `capability` is given: of those that are known the newest that is
     /// not newer.
     pub fn like(capability: u32) -> &'static Self {
         let older = CARDS.iter().filter(|card| card.capability <= capability);
         older.max_by_key(|card| card.capability).unwrap_or(&CARDS[3])
     }
 
-    /// The card that a driver calls `words` ("NVIDIA H100 80GB HBM3"), with so many multiprocessors and bytes of memory.
-    /// The name alone says too little: slices of a card (MIG), cards for other sockets, for laptops, and those with half the
+    /// The GPU that a driver calls `words` ("NVIDIA H100 80GB HBM3"), with so many multiprocessors and bytes of memory.
+    /// The name alone says too little: slices of a GPU (MIG), GPUs for other sockets, for laptops, and those with half the
     /// memory have it, too, and are none that is known.
     pub fn of(words: &str, sms: u32, memory: u64) -> Option<&'static Self> {
         let words: Vec<String> = words

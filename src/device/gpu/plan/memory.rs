@@ -1,4 +1,4 @@
-//! What is alive on the card when, of which kind and for which layer.
+//! What is alive on the GPU when, of which kind and for which layer.
 //!
 //! Kinds are told by when a buffer lives: what was there before the first step are weights, what a step
 //! leaves behind is the optimizer's, parts of sums and Winograd's points are scratch; of the rest, what was allocated in the forward

@@ -1,7 +1,7 @@
-//! The dry run: a driver that runs nothing and keeps no numbers. It records what a card would be asked to do.
+//! The dry run: a driver that runs nothing and keeps no numbers. It records what a GPU would be asked to do.
 //!
 //! In: what every driver is given. Out: a [`Record`] of allocations, frees and launches in their order, each
-//! with the label that was current; from it [`Line`]s (`predict.rs`: what each launch should take on a card)
+//! with the label that was current; from it [`Line`]s (`predict.rs`: what each launch should take on a GPU)
 //! and [`Memory`] (what is alive, of which kind, for which layer). What is read is zero, but for buffers of eight
 //! bytes, which keep what was written. A training step of VGG16 is planned in milliseconds, so that it can be asked for
 //! before anything is done.

@@ -30,7 +30,7 @@ pub struct Pipes {
 const TABLE: &str = include_str!("../../../../kernels/ptx/pipes.tsv");
 
 impl Pipes {
-    /// The counts of `kernel` for a card of this compute capability (90 for 9.0), or of the nearest older one.
+    /// The counts of `kernel` for a GPU of this compute capability (90 for 9.0), or of the nearest older one.
     /// `None` for a kernel that was written after the table.
     pub fn find(kernel: &str, capability: u32) -> Option<Self> {
         let rows = TABLE.lines().filter_map(|line| row(kernel, line));

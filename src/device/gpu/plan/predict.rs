@@ -1,4 +1,4 @@
-//! How long a launch should take on a card, from the table of machine code and the data sheet.
+//! How long a launch should take on a GPU, from the table of machine code and the data sheet.
 //!
 //! In a cycle a multiprocessor
 //! - issues four instructions of a warp (one for each of its quarters);
@@ -16,7 +16,7 @@
 //!
 //! These are rules; `work.rs` has the shares that were fitted by hand to the times of one H200 on 2026-11-26: with
 //! [`START`] seven constants for 240 times. How well they fit is in docs/predictions.md, which `tests/predictions.rs`
-//! writes. For other cards and sizes they are predictions.
+//! writes. For other GPUs and sizes they are predictions.
 
 use super::card::Card;
 use super::work::{WAITS, Work, numbers};
@@ -68,7 +68,7 @@ pub struct Line {
     pub block: [u32; 3],
     /// Of its product; blocks where there is none.
     pub tiles: u64,
-    /// Tiles over those that the card has room for at once.
+    /// Tiles over those that the GPU has room for at once.
     pub waves: f64,
     /// What it must do.
     pub cost: Cost,
@@ -78,8 +78,8 @@ pub struct Line {
     pub early: bool,
     /// Why.
     pub bound: Bound,
-    /// Seconds that no kernel for this call can save on the card; 0 for a launch that only ends a sum, which
-    /// a better cut would save, or puts numbers in another order.
+    /// Seconds that no kernel for this call can save on the GPU; 0 for a launch that only ends a sum, which
+    /// a better cut would save, puts numbers in another order, or pools what another kernel would have pooled.
     pub floor: f64,
 }
 
@@ -119,7 +119,8 @@ pub fn predict(launch: &Launch, label: &str, card: &Card) -> Line {
     let busy = compute.max(bandwidth) + waits * compute.min(bandwidth);
     // Points are there for the algorithm's sake: another kernel may leave none. Of Winograd's launches the floor is the
     // arithmetic alone.
-    let compulsory = if apart { 0 } else { launch.cost.bytes - if ends_a_sum { parts } else { 0 } };
+    let compulsory =
+        if apart { 0 } else { launch.compulsory.saturating_sub(if ends_a_sum { parts } else { 0 }) };
     let floor = least.max(compulsory as f64 / card.copy());
     // A sum may end in more than a sum: that was the call's.
     let ends_only = ends_a_sum && launch.cost.flops == 0;
@@ -172,7 +173,7 @@ mod tests {
         assert!(t4.seconds > 5.0 * line.seconds, "{}", t4.seconds);
         assert_eq!(relu("h100", 64).bound, Bound::Latency);
         assert_eq!(relu("h100", 64 << 20).bound, Bound::Bandwidth);
-        // A tile is computed whole: the three channels of a picture cost as much as eight.
+        // A tile is computed whole: the three channels of an image cost as much as eight.
         let [three, eight] =
             [3, 8].map(|c_in| conv2d("t4", Conv2d { n: 20, h: 150, w: 150, c_in, c_out: 64 }).seconds);
         assert!((three - eight).abs() < 1e-9, "{three} {eight}");

@@ -1,6 +1,6 @@
-//! What a launch does on a card, as tiles in waves: from the machine code's counts to cycles.
+//! What a launch does on a GPU, as tiles in waves: from the machine code's counts to cycles.
 //!
-//! In: a launch and a card. Out: [`Work`]. `predict.rs` says what is assumed of a card, and makes seconds of it.
+//! In: a launch and a GPU. Out: [`Work`]. `predict.rs` says what is assumed of a GPU, and makes seconds of it.
 
 use super::card::Card;
 use super::pipes::Pipes;
@@ -27,12 +27,12 @@ pub const WAITS: f64 = 0.76;
 /// Bytes that a row of Hopper's tiles has along the depth of a step.
 const ROW: u32 = 128;
 
-/// A launch on a card.
+/// A launch on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Work {
     /// Of the product, or blocks where there is none.
     pub tiles: u64,
-    /// Tiles over those that the card has room for at once.
+    /// Tiles over those that the GPU has room for at once.
     pub waves: f64,
     /// Of the busiest multiprocessor.
     pub cycles: f64,

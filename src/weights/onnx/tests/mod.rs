@@ -123,7 +123,7 @@ impl Draws {
 }
 
 /// A kernel in Keras' layout, whatever its layer's is: HWIO, or in x out with the rows in the order H, W, C of
-/// the picture `[h, w, c]` that was flattened.
+/// the image `[h, w, c]` that was flattened.
 fn as_keras(
     layer: &GraphLayer,
     shape: &[usize],

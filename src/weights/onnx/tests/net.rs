@@ -80,7 +80,7 @@ pub fn word(name: &str, text: &str) -> Message<'static> {
     Message::default().text(1, name).text(4, text).int(20, 3)
 }
 
-/// One convolution with four filters on pictures of 8x12.
+/// One convolution with four filters on images of 8x12.
 pub fn one() -> Net {
     Net::new(&[1, 3, 8, 12]).conv("k", 3, 4)
 }

@@ -23,12 +23,12 @@ fn flattening_knows_its_order_or_is_refused() {
     let steps = steps.node("Transpose", "*", &[ints("perm", &[0, 1, 3, 2])]).node("Reshape", "* s", &[]);
     assert_eq!(order(&dense(steps, ROWS)), Some(Order::ChannelsLast));
 
-    assert!(refusal(&dense(flat(), ROWS - 1)).contains("takes 383 numbers where a picture has 384"));
+    assert!(refusal(&dense(flat(), ROWS - 1)).contains("takes 383 numbers where an image has 384"));
     let axis = one().node("Flatten", "*", &[int("axis", 2)]);
     assert!(refusal(&dense(axis, ROWS)).contains("from another axis"));
     assert!(refusal(&dense(one(), 12)).contains("not flattened"));
 
-    // Pictures of unknown size: any whole number of places but one, which may be each for itself.
+    // Images of unknown size: any whole number of places but one, which may be each for itself.
     let open = || Net::new(&[0, 3, 0, 0]).conv("k", 3, 4).node("Flatten", "*", &[]);
     assert_eq!(order(&dense(open(), ROWS)), Some(Order::ChannelsFirst));
     for rows in [4, 2, 6] {
@@ -62,16 +62,16 @@ fn pooling_halves_and_averages_do_nothing() {
     let with = |more: Message<'static>| [pool().to_vec(), vec![more]].concat();
     assert_eq!(rows(one().node("MaxPool", "*", &with(int("ceil_mode", 1))), 4 * 4 * 6), 2);
     for (net, why) in [
-        (odd().node("MaxPool", "*", &with(int("ceil_mode", 1))), "pads pictures"),
-        (odd().node("MaxPool", "*", &with(word("auto_pad", "SAME_UPPER"))), "pads pictures"),
-        (one().node("MaxPool", "*", &with(ints("pads", &[0, 0, 1, 1]))), "pads pictures"),
+        (odd().node("MaxPool", "*", &with(int("ceil_mode", 1))), "pads images"),
+        (odd().node("MaxPool", "*", &with(word("auto_pad", "SAME_UPPER"))), "pads images"),
+        (one().node("MaxPool", "*", &with(ints("pads", &[0, 0, 1, 1]))), "pads images"),
         (one().node("MaxPool", "*", &with(ints("dilations", &[2, 2]))), "no pooling of 2x2"),
         (one().node("MaxPool", "*", &[ints("kernel_shape", &[2, 2])]), "no pooling of 2x2"),
         (
             one().node("MaxPool", "*", &[ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2])]),
             "no pooling of 2x2",
         ),
-        (flat().node("MaxPool", "*", &pool()), "takes no picture"),
+        (flat().node("MaxPool", "*", &pool()), "takes no image"),
         (one().node("AveragePool", "*", &pool()), "averages over windows of 2x2"),
         (one().node("AveragePool", "*", &[single[0].clone(), ints("strides", &[2, 2])]), "averages over"),
         (one().node("GlobalAveragePool", "*", &[]), "makes one value of each channel"),
@@ -79,8 +79,8 @@ fn pooling_halves_and_averages_do_nothing() {
         (small().node("ReduceMean", "*", &[ints("axes", &[1, 2, 3])]), "averages over places or channels"),
         (small().node("ReduceMean", "*", &[]), "averages over places or channels"),
         (small().node("ReduceMean", "*", &[ints("axes", &[])]), "averages over places or channels"),
-        (flat().node("ReduceMean", "*", &[ints("axes", &[2, 3])]), "averages over what is no picture"),
-        (small().node("MaxPool", "*", &pool()), "leaves nothing of pictures of one place"),
+        (flat().node("ReduceMean", "*", &[ints("axes", &[2, 3])]), "averages over what is no image"),
+        (small().node("MaxPool", "*", &pool()), "leaves nothing of images of one place"),
         (one().node("Resize", "*", &[]), "is nothing that a VGG does"),
     ] {
         let text = refusal(&net.bytes());
@@ -152,9 +152,9 @@ fn only_layers_of_a_vgg_are_taken() {
     }
 }
 
-/// timm's classifier: a convolution as large as the picture, one of 1x1, a mean over the one place.
+/// timm's classifier: a convolution as large as the image, one of 1x1, a mean over the one place.
 #[test]
-fn a_window_as_large_as_the_picture_is_a_dense_layer() {
+fn a_window_as_large_as_the_image_is_a_dense_layer() {
     let wide = || one().tensor("w", &[5, 4, 8, 12]).node("Conv", "* w", &[]);
     let next = |net: Net| net.node("Relu", "*", &[]).tensor("v", &[6, 5, 1, 1]).node("Conv", "* v", &[]);
     let head = next(wide()).node("Relu", "*", &[]).node("ReduceMean", "*", &[ints("axes", &[2, 3])]);
@@ -306,7 +306,7 @@ fn names_are_there_once() {
 }
 
 #[test]
-fn what_is_done_to_pictures_first_is_noted() {
+fn what_is_done_to_images_first_is_noted() {
     let net = Net::new(&[1, 8, 12, 3]).tensor("c", &[3]).node("Sub", "* c", &[]).node("Div", "* c", &[]);
     let net = net.node("Transpose", "*", &[ints("perm", &[0, 3, 1, 2])]).conv("k", 3, 4);
     let bytes = net.bytes();

@@ -1,6 +1,6 @@
 //! Into how many parts to split a sum so that no multiprocessor is idle, by arithmetic.
 //!
-//! In: multiprocessors, blocks of the whole product and steps of its depth. Out: parts. For formats and cards whose splits
+//! In: multiprocessors, blocks of the whole product and steps of its depth. Out: parts. For formats and GPUs whose splits
 //! were not tuned; those of bf16, and of tf32 on Hopper, are what was fastest on an H200.
 
 /// Steps of a product that the sums of a block cost when they go through memory: 32 KiB written and read take a
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn what_fills_a_card_is_left_whole_and_what_does_not_is_cut_to_fill_it() {
-        // block5 of 20 pictures: 13 x 8 tiles would leave every fifth multiprocessor idle and the others half busy.
+        // block5 of 20 images: 13 x 8 tiles would leave every fifth multiprocessor idle and the others half busy.
         let cut = parts(SMS, 104, 288, 8);
         assert!(cut > 1 && (104 * cut).div_ceil(SMS).is_multiple_of(2), "{cut}");
         // block1_conv2: thousands of tiles.

@@ -9,7 +9,7 @@ use crate::error::Result;
 pub enum Format {
     /// Activations and weights in memory.
     Bf16,
-    /// The same, for cards from 7.5 on.
+    /// The same, for GPUs from 7.5 on.
     F16,
     /// Of f32 in memory, rounded on the way.
     Tf32,
@@ -32,7 +32,7 @@ pub struct Tile {
 /// The tiles of a format. Which layer gets which was measured on an H200 (VGG16 at batch 20, 150x150) of bf16 and tf32;
 /// of f16 nothing was measured, and it follows bf16. None of them changes the order of a sum.
 pub struct Tiles {
-    /// 128x128 with steps of 128 bytes: best where a card is full several times over.
+    /// 128x128 with steps of 128 bytes: best where a GPU is full several times over.
     pub deep: Tile,
     /// The same with steps of 64 bytes, where it is full once or twice. Of tf32 the deep one is as good; of f16 there is
     /// no deep one, since two blocks are to share 64 KiB.
@@ -96,7 +96,7 @@ impl Format {
     /// Of a call whose activations are in `buffer`; none if it goes by fused multiply-adds.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::error::Kind::Device) on a card without such tensor cores.
+    /// [`Kind::Device`](crate::error::Kind::Device) on a GPU without such tensor cores.
     pub fn of(site: &Site, buffer: &Buffer) -> Result<Option<Self>> {
         let format = match (buffer.dtype(), site.precision) {
             (Dtype::Bf16, _) => Self::Bf16,

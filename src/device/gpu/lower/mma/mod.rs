@@ -1,7 +1,7 @@
 //! The convolution on tensor cores: `kernels/conv2d_bf16.cu`, `conv2d_f16.cu`, `conv2d_tf32.cu`, `conv2d_tf32x3.cu`.
 //!
 //! In: a call whose activations are bf16 or f16, or f32 on a device of precision tf32 or tf32x3. Out: its launches.
-//! Which tile a layer gets and how its sums are split is a function of geometry and architecture, not of the card
+//! Which tile a layer gets and how its sums are split is a function of geometry and architecture, not of the GPU
 //! (`lower::room`).
 
 mod even;

@@ -30,8 +30,8 @@ impl Product {
         let Self { format, call, depth, columns, .. } = self;
         let tiles = format.tiles();
         if !format.whole([depth, columns]) {
-            let picture = call == "conv2d_forward" && depth == 3;
-            let kind = if picture { "rgb" } else { "any" };
+            let image = call == "conv2d_forward" && depth == 3;
+            let kind = if image { "rgb" } else { "any" };
             return (format!("{call}_{}_{kind}", format.name()), tiles.any);
         }
         let blocks = self.blocks(tiles.wide);
@@ -56,7 +56,7 @@ impl Product {
         self.rows.div_ceil(tile.rows) * self.columns.div_ceil(tile.columns)
     }
 
-    /// How its depth is cut, if it is: a map of few pixels has fewer tiles than a card has room for, but
+    /// How its depth is cut, if it is: a map of few pixels has fewer tiles than a GPU has room for, but
     /// then its depth is long. Of tf32, where a step takes longer, more parts pay. `pixels` are those of the map,
     /// also where a pool leaves some out: its sums are the map's.
     pub fn cut(self, room: Room, pixels: usize) -> Option<(Tile, Cut)> {

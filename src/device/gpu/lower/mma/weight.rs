@@ -72,7 +72,7 @@ fn weight_tile(room: Room, format: Format, g: Conv2d) -> Tile {
     }
 }
 
-/// How many parts of the pixels fill a card when each has so many blocks, but none of fewer than 128.
+/// How many parts of the pixels fill a GPU when each has so many blocks, but none of fewer than 128.
 fn weight_parts(room: Room, format: Format, g: Conv2d, blocks: usize) -> usize {
     let fits = |at_once: usize| at_once / blocks.max(1);
     let even =

@@ -1,15 +1,15 @@
 //! VGG16's first block in one launch: `kernels/conv2d_sm90_first.cu`.
 //!
-//! In: two convolutions of bf16, of pictures and of 64 channels, with a pool after them. Out: one launch.
+//! In: two convolutions of bf16, of images and of 64 channels, with a pool after them. Out: one launch.
 
-use super::{BF16, FEW, STEP, matrix, picture};
+use super::{BF16, FEW, STEP, image, matrix};
 use crate::device::gpu::lower::Site;
 use crate::device::gpu::lower::conv2d::geometry;
 use crate::device::{Buffer, Dtype};
 use crate::error::Result;
 use crate::shape::Conv2d;
 
-/// Bytes, dynamic: those of [`FEW`], of whose rings the barriers are a part, two turns, and the picture's patch twice.
+/// Bytes, dynamic: those of [`FEW`], of whose rings the barriers are a part, two turns, and the image's patch twice.
 const SHARED: u32 = FEW.shared + 16 + 2 * (37 * 112 + 8);
 
 /// Whether the kernel takes them.
@@ -36,7 +36,7 @@ pub fn conv2d_conv2d_maxpool2d_forward(
     }
     let args = [
         matrix(site, BF16, ("weight", weight), [second.c_out, 9 * second.c_in], FEW.filters)?,
-        picture(site, "y", at, [second.n, second.h / 2, second.w / 2, second.c_out], [8, 4])?,
+        image(site, "y", at, [second.n, second.h / 2, second.w / 2, second.c_out], [8, 4])?,
         geometry(site, second)?,
         x,
         from,

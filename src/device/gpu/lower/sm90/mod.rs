@@ -3,7 +3,7 @@
 //!
 //! In: a call on tensor cores whose channels are multiples of 64, on a device that takes these kernels. Out: its
 //! launches, with tensor maps of what TMA reads and writes. Tiles depend on the geometry alone: a
-//! tile whose depth is shared by blocks adds in another order, so the card must not decide. The same holds for the grid
+//! tile whose depth is shared by blocks adds in another order, so the GPU must not decide. The same holds for the grid
 //! of the weights' gradient.
 
 mod first;
@@ -125,8 +125,8 @@ fn boxes(
     site.tensor(name, &factors(format, map)?, rows * columns)
 }
 
-/// Pictures (n, h, w, channels), of which TMA moves boxes of `lines` lines, `columns` columns and 64 channels.
-fn picture(
+/// Images (n, h, w, channels), of which TMA moves boxes of `lines` lines, `columns` columns and 64 channels.
+fn image(
     site: &Site,
     name: &'static str,
     at: Address,
@@ -208,9 +208,9 @@ pub fn conv2d_maxpool2d_forward(
         let at = site.place("y", y, Dtype::Bf16, g.pool().y().len())?;
         let [_, winner] = outputs;
         let args = [
-            picture(site, "x", from, [g.n, g.h, g.w, g.c_in], [halo.lines + 2, 10])?,
+            image(site, "x", from, [g.n, g.h, g.w, g.c_in], [halo.lines + 2, 10])?,
             matrix(site, BF16, ("weight", weight), [g.c_out, 9 * g.c_in], halo.filters)?,
-            picture(site, "y", at, [g.n, g.h / 2, g.w / 2, g.c_out], [8, 4])?,
+            image(site, "y", at, [g.n, g.h / 2, g.w / 2, g.c_out], [8, 4])?,
             geometry(site, g)?,
             sum,
             winner,
@@ -291,7 +291,7 @@ pub fn conv2d_backward_weight(
     if format == Format::Tf32 {
         return tf32::conv2d_backward_weight(site, g, (x, dy), weight);
     }
-    // Their number is part of the order of the sums: the same on every card.
+    // Their number is part of the order of the sums: the same on every GPU.
     backward_weight(site, (weight_tile(g), SMS), g, (x, dy), weight)
 }
 

@@ -119,7 +119,7 @@ fn no_order_changes_a_bit_of_products_whose_depth_is_shared() {
 }
 
 /// What a cluster's threads leave in global memory is shown to its others (seen by the machine, above, that looks for races
-/// between blocks); and no arrival fences the card's memory in every step, as those of a cluster's scope do.
+/// between blocks); and no arrival fences the GPU's memory in every step, as those of a cluster's scope do.
 #[test]
 fn clusters_order_what_they_share_and_nothing_else() {
     let text = |name: &str| module::MODULES.iter().find(|module| module.name == name).unwrap().text;

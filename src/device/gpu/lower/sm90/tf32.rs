@@ -139,10 +139,10 @@ pub fn conv2d_backward_weight(
     backward_weight(site, (tile, most_blocks(Shares::tiles(g, tile))), g, (x, dy), weight)
 }
 
-/// Blocks that share so many tiles: their number is part of the order of the sums, so the same on every card. Where as many
+/// Blocks that share so many tiles: their number is part of the order of the sums, so the same on every GPU. Where as many
 /// go to each tile, the blocks of all tiles are at the same pixels at the same time, and the cache has for the others what one
 /// has read; else each tile's blocks read the maps from memory (5 tiles by 132 blocks: five times, 104 us where the product
-/// takes 54; computed for a cache of 40 MB, not seen on a card). That is worth a fiftieth of the blocks.
+/// takes 54; computed for a cache of 40 MB, not seen on a GPU). That is worth a fiftieth of the blocks.
 fn most_blocks(tiles: usize) -> usize {
     let left = SMS % tiles.max(1);
     if left <= SMS / 50 { SMS - left } else { SMS }

@@ -21,7 +21,7 @@ pub struct Tile {
     pub cost: [usize; 2],
 }
 
-// Measured on an H200 (VGG16's layers of 150x150 and 224x224, 20 and 64 pictures): a step of WIDE takes 0.67 to
+// Measured on an H200 (VGG16's layers of 150x150 and 224x224, 20 and 64 images): a step of WIDE takes 0.67 to
 // 0.70 us, of SQUARE 0.35 to 0.41, of NARROW 0.31 alone and 0.52 by twos. Half of SQUARE's traffic of shared memory
 // makes WIDE 10 to 15 % faster in large products, but its results are stored while nothing is multiplied, and
 // in small ones its tiles are too few.

@@ -132,7 +132,7 @@ pub fn check(launch: &Launch) -> bool {
     assert!(across.is_multiple_of(columns), "{} {p:?}", launch.entry.name);
     let room = if columns == 64 { 2 * SMS } else { SMS };
     let tiles = pixels.div_ceil(rows) * (across / columns);
-    // A card has room for 32 clusters of four.
+    // A GPU has room for 32 clusters of four.
     stay(launch, sharers * tiles, if sharers > 1 { 128 } else { room });
     if sharers > 1 {
         assert!(launch.grid[0].is_multiple_of(4), "whole clusters");
@@ -220,12 +220,12 @@ fn products(bench: &Bench, geometry: Conv2d) -> Vec<Launch> {
     all.extend(bench.run(Call::Conv2dMaxpool2dForward { geometry, x, weight, bias, y, winner }));
     let geometries = [Conv2d { c_in: 3, ..g }, g];
     if bench.0.joins(geometries) {
-        let (pictures, kernel) =
+        let (images, kernel) =
             (bench.activations(geometries[0].x().len()), bench.activations(3 * 9 * g.c_out));
         let (weights, biases) = ([&kernel, weight], [bias; 2]);
         all.extend(bench.run(Call::Conv2dConv2dMaxpool2dForward {
             geometries,
-            x: &pictures,
+            x: &images,
             weights,
             biases,
             y,
@@ -234,7 +234,7 @@ fn products(bench: &Bench, geometry: Conv2d) -> Vec<Launch> {
     all
 }
 
-/// A block for each piece of work, as long as the card has room for it.
+/// A block for each piece of work, as long as the GPU has room for it.
 fn stay(launch: &Launch, work: usize, room: usize) {
     assert_eq!(launch.grid, [work.min(room) as u32, 1, 1], "{}: {work} pieces", launch.entry.name);
 }

@@ -243,7 +243,7 @@ impl Ran {
     }
 }
 
-/// VGG16's convolutions: how often its pictures were halved, channels, filters.
+/// VGG16's convolutions: how often its images were halved, channels, filters.
 const LAYERS: [(usize, usize, usize); 9] = [
     (0, 3, 64),
     (0, 64, 64),
@@ -289,7 +289,7 @@ fn ragged() -> impl Iterator<Item = Conv2d> {
 
 #[test]
 fn convolutions_on_tensor_cores_cover_their_outputs() {
-    // What has room for two on a multiprocessor of one card has none on another's.
+    // What has room for two on a multiprocessor of one GPU has none on another's.
     for (cards, precision) in [
         (&["a100", "rtx4090", "h200"][..], Precision::Bf16),
         (&["a100", "rtx4090", "h200"], Precision::Tf32),

@@ -21,7 +21,7 @@ fn many_channels_in_sixteens_are_taken_by_the_form_with_fewer_products() {
     assert_eq!(of([20, 37, 37, 256, 256]), Some(Form::Four));
     assert_eq!(of([20, 18, 18, 512, 512]), Some(Form::Four));
     assert_eq!(of([20, 9, 9, 512, 512]), Some(Form::Three));
-    // A picture's numbers do not depend on those beside it.
+    // An image's numbers do not depend on those beside it.
     assert_eq!(of([1, 9, 9, 512, 512]), Some(Form::Three));
     assert_eq!(of([20, 9, 9, 72, 512]), None);
     assert_eq!(of([0, 9, 9, 512, 512]), None);
@@ -99,7 +99,7 @@ fn chunks_change_no_bit_of_a_map() {
     assert!(cost_2.bytes > cost.bytes && cost_2.bytes < cost.bytes * 5 / 4);
 }
 
-/// A step of so many pictures takes no more than of few: points and their sums come in chunks, and chunks in groups.
+/// A step of so many images takes no more than of few: points and their sums come in chunks, and chunks in groups.
 #[test]
 fn scratch_of_a_weights_gradient_is_bounded() {
     let scratch = |n| {

@@ -1,4 +1,4 @@
-//! Small pictures inside the page: JPEG in base64, and a map laid over them.
+//! Small images inside the page: JPEG in base64, and a map laid over them.
 
 use crate::data::Rgb8;
 use crate::error::{Error, Kind, Result};
@@ -6,7 +6,7 @@ use crate::train::Cam;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
-/// The pictures of one mistake, each as the text of a `data:` address.
+/// The images of one mistake, each as the text of a `data:` address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thumbnail {
     /// `[h, w]`.
@@ -20,14 +20,14 @@ pub struct Thumbnail {
 /// A small file that still looks well.
 const QUALITY: u8 = 82;
 
-/// `picture` alone and under its map.
+/// `image` alone and under its map.
 ///
 /// # Errors
-/// [`Kind::Io`] for a picture that is too large for a JPEG.
-pub fn thumbnails(picture: &Rgb8, cam: Option<&Cam>) -> Result<Thumbnail> {
-    let size = [picture.size.h, picture.size.w];
-    let overlay = cam.map(|cam| jpeg(&overlay(picture, cam), size)).transpose()?;
-    Ok(Thumbnail { size, plain: jpeg(&picture.pixels, size)?, overlay })
+/// [`Kind::Io`] for an image that is too large for a JPEG.
+pub fn thumbnails(image: &Rgb8, cam: Option<&Cam>) -> Result<Thumbnail> {
+    let size = [image.size.h, image.size.w];
+    let overlay = cam.map(|cam| jpeg(&overlay(image, cam), size)).transpose()?;
+    Ok(Thumbnail { size, plain: jpeg(&image.pixels, size)?, overlay })
 }
 
 fn jpeg(pixels: &[u8], [h, w]: [usize; 2]) -> Result<String> {
@@ -38,13 +38,13 @@ fn jpeg(pixels: &[u8], [h, w]: [usize; 2]) -> Result<String> {
     Ok(format!("data:image/jpeg;base64,{}", base64(&out)))
 }
 
-/// The picture, darker where the map is 0 and in the colours of heat where it is high.
-fn overlay(picture: &Rgb8, cam: &Cam) -> Vec<u8> {
-    let (h, w) = (picture.size.h, picture.size.w);
+/// The image, darker where the map is 0 and in the colours of heat where it is high.
+fn overlay(image: &Rgb8, cam: &Cam) -> Vec<u8> {
+    let (h, w) = (image.size.h, image.size.w);
     let map = enlarge(cam, [h, w]);
     let most = map.iter().fold(0.0f32, |most, v| most.max(*v));
     let scale = if most > 0.0 { 1.0 / most } else { 0.0 };
-    let (pixels, _) = picture.pixels.as_chunks::<3>();
+    let (pixels, _) = image.pixels.as_chunks::<3>();
     let blend = |(pixel, value): (&[u8; 3], &f32)| {
         let heat = value * scale;
         let colour = warmth(heat);
@@ -129,13 +129,13 @@ mod tests {
 
     #[test]
     fn what_counts_is_brighter() {
-        let picture = Rgb8 { size: Size { h: 1, w: 2 }, pixels: vec![100; 6] };
+        let image = Rgb8 { size: Size { h: 1, w: 2 }, pixels: vec![100; 6] };
         let cam = Cam { size: [1, 2], values: vec![0.0, 5.0] };
-        let out = overlay(&picture, &cam);
+        let out = overlay(&image, &cam);
         assert!(out[..3].iter().all(|v| *v < 100) && out[3] > 150, "{out:?}");
-        // A map of nothing leaves the picture in its own colours, darker.
-        let nothing = overlay(&picture, &Cam { size: [1, 2], values: vec![0.0; 2] });
+        // A map of nothing leaves the image in its own colours, darker.
+        let nothing = overlay(&image, &Cam { size: [1, 2], values: vec![0.0; 2] });
         assert_eq!(nothing[..3], nothing[3..]);
-        assert!(thumbnails(&picture, Some(&cam)).unwrap().plain.starts_with("data:image/jpeg;base64,/9j/"));
+        assert!(thumbnails(&image, Some(&cam)).unwrap().plain.starts_with("data:image/jpeg;base64,/9j/"));
     }
 }

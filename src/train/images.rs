@@ -1,8 +1,8 @@
-//! Pictures as samples: their bytes stay on the device where it has memory of its own, and every step sends
-//! indices and what happens to each picture; elsewhere the batch's own bytes are handed over.
+//! Images as samples: their bytes stay on the device where it has memory of its own, and every step sends
+//! indices and what happens to each image; elsewhere the batch's own bytes are handed over.
 
 use super::samples::{Samples, input};
-use crate::data::{Augment, Pictures, Source};
+use crate::data::{Augment, Images, Source};
 use crate::device::augment::{Border, Gather, Transform};
 use crate::device::call::Normalize;
 use crate::device::{Buffer, Capacity, Device, cpu};
@@ -14,9 +14,9 @@ use std::fmt;
 /// A set may take this share of a device's free memory: the rest is for the network.
 const SHARE: u64 = 4;
 
-/// Pictures as bytes; they are augmented and normalized on the device.
-pub struct PictureSamples<'a> {
-    pictures: &'a Pictures,
+/// Images as bytes; they are augmented and normalized on the device.
+pub struct ImageSamples<'a> {
+    images: &'a Images,
     rule: Normalize,
     place: Place,
     /// What training does to them, and the seed of its draws.
@@ -31,33 +31,33 @@ enum Place {
     Handed(String),
 }
 
-impl<'a> PictureSamples<'a> {
+impl<'a> ImageSamples<'a> {
     /// Samples for many passes: resident if the device has memory of its own and the set takes at most a
     /// quarter of what is free, and none of the `needed` bytes that the job will take.
     ///
     /// # Errors
     /// The device's errors.
-    pub fn new(device: &dyn Device, pictures: &'a Pictures, rule: Normalize, needed: u64) -> Result<Self> {
-        let bytes = pictures.len() as u64 * pictures.size.bytes() as u64;
+    pub fn new(device: &dyn Device, images: &'a Images, rule: Normalize, needed: u64) -> Result<Self> {
+        let bytes = images.len() as u64 * images.size.bytes() as u64;
         let name = device.describe().name;
         let rooms = [device.memory()?, cpu::room()];
-        // The emulator does as a card does; its memory is this computer's, which it does not count.
+        // The emulator does as a GPU does; its memory is this computer's, which it does not count.
         let why_not = if device.is_simulated() { None } else { why_not(&name, bytes, needed, rooms) };
         let place = match why_not {
             Some(why) => Place::Handed(why),
             None => {
-                let all: Vec<u32> = (0..pictures.len() as u32).collect();
-                let pixels = pictures.batch(&all)?.pixels;
-                let doing = || format!("keeping {} of pictures on {name}", megabytes(bytes));
+                let all: Vec<u32> = (0..images.len() as u32).collect();
+                let pixels = images.batch(&all)?.pixels;
+                let doing = || format!("keeping {} of images on {name}", megabytes(bytes));
                 Place::Resident(device.upload(&pixels).context(doing)?)
             }
         };
-        Ok(Self { pictures, rule, place, augment: None })
+        Ok(Self { images, rule, place, augment: None })
     }
 
     /// Samples for a single pass: handed over batch by batch.
-    pub fn once(pictures: &'a Pictures, rule: Normalize) -> Self {
-        Self { pictures, rule, place: Place::Handed("they are read once".into()), augment: None }
+    pub fn once(images: &'a Images, rule: Normalize) -> Self {
+        Self { images, rule, place: Place::Handed("they are read once".into()), augment: None }
     }
 
     /// How they are changed from now on whenever they are learned from, and the seed that decides.
@@ -65,7 +65,7 @@ impl<'a> PictureSamples<'a> {
         self.augment = augment;
     }
 
-    /// Pictures `indices` with one of `transforms` each.
+    /// Images `indices` with one of `transforms` each.
     fn gathered(
         &self,
         device: &dyn Device,
@@ -76,9 +76,9 @@ impl<'a> PictureSamples<'a> {
         let handed;
         let places: Vec<u32>;
         let (pixels, count, indices) = match &self.place {
-            Place::Resident(pixels) => (pixels, self.pictures.len(), indices),
+            Place::Resident(pixels) => (pixels, self.images.len(), indices),
             Place::Handed(_) => {
-                handed = device.upload(&self.pictures.batch(indices)?.pixels)?;
+                handed = device.upload(&self.images.batch(indices)?.pixels)?;
                 places = (0..indices.len() as u32).collect();
                 (&handed, indices.len(), &places[..])
             }
@@ -86,8 +86,8 @@ impl<'a> PictureSamples<'a> {
         let geometry = Gather {
             count,
             n: indices.len(),
-            h: self.pictures.size.h,
-            w: self.pictures.size.w,
+            h: self.images.size.h,
+            w: self.images.size.w,
             border,
             ranged: transforms.iter().any(|transform| transform.has(Transform::SHIFTS)),
             rule: self.rule,
@@ -96,14 +96,14 @@ impl<'a> PictureSamples<'a> {
     }
 }
 
-impl Samples for PictureSamples<'_> {
+impl Samples for ImageSamples<'_> {
     fn labels(&self) -> &[u32] {
-        &self.pictures.labels
+        &self.images.labels
     }
 
     fn batch(&self, device: &dyn Device, indices: &[u32]) -> Result<Tensor> {
         match &self.place {
-            Place::Handed(_) => input(device, &self.pictures.batch(indices)?, self.pictures.size, self.rule),
+            Place::Handed(_) => input(device, &self.images.batch(indices)?, self.images.size, self.rule),
             Place::Resident(_) => {
                 let still = vec![Transform::IDENTITY; indices.len()];
                 self.gathered(device, indices, &still, Border::Nearest)
@@ -113,18 +113,18 @@ impl Samples for PictureSamples<'_> {
 
     fn training_batch(&self, device: &dyn Device, indices: &[u32], draw: u64) -> Result<Tensor> {
         let Some((augment, seed)) = &self.augment else { return self.batch(device, indices) };
-        let size = self.pictures.size;
+        let size = self.images.size;
         let transforms: Vec<Transform> =
             indices.iter().map(|&sample| augment.draw(*seed, draw, sample, size).transform(size)).collect();
         self.gathered(device, indices, &transforms, augment.border())
     }
 }
 
-impl fmt::Display for PictureSamples<'_> {
-    /// "2000 pictures, 135.0 MB, resident on the device".
+impl fmt::Display for ImageSamples<'_> {
+    /// "2000 images, 135.0 MB, resident on the device".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.pictures.len() as u64 * self.pictures.size.bytes() as u64;
-        write!(f, "{} pictures, {}, ", self.pictures.len(), megabytes(bytes))?;
+        let bytes = self.images.len() as u64 * self.images.size.bytes() as u64;
+        write!(f, "{} images, {}, ", self.images.len(), megabytes(bytes))?;
         match &self.place {
             Place::Resident(_) => f.write_str("resident on the device"),
             Place::Handed(why) => write!(f, "handed over batch by batch: {why}"),
@@ -132,7 +132,7 @@ impl fmt::Display for PictureSamples<'_> {
     }
 }
 
-/// Why `bytes` of pictures do not stay on the device `name`, of which training takes `needed`; `None` if they do. Its
+/// Why `bytes` of images do not stay on the device `name`, of which training takes `needed`; `None` if they do. Its
 /// memory, if it has some of its own, and this computer's.
 fn why_not(name: &str, bytes: u64, needed: u64, [device, here]: [Option<Capacity>; 2]) -> Option<String> {
     let Some(memory) = device else {

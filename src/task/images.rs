@@ -1,8 +1,8 @@
-//! From a folder to decoded pictures, with everything that was skipped said aloud.
+//! From a folder to decoded images, with everything that was skipped said aloud.
 
 use super::Host;
 use super::output::outside;
-use crate::data::{Folder, Pictures, Resize, Size, Want};
+use crate::data::{Folder, Images, Resize, Size, Want};
 use crate::device::{Capacity, cpu};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, shown};
@@ -17,17 +17,17 @@ use std::path::{Path, PathBuf};
 /// How folders are read.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    /// End at the first unreadable picture.
+    /// End at the first unreadable image.
     pub strict: bool,
-    /// Where decoded pictures are kept; `None` keeps them in memory.
+    /// Where decoded images are kept; `None` keeps them in memory.
     pub cache: Option<PathBuf>,
     /// Whether somebody named that folder: then it must do.
     pub chosen: bool,
 }
 
-/// How pictures become input.
+/// How images become input.
 #[derive(Clone, Debug)]
-pub struct PictureOptions {
+pub struct ImageOptions {
     /// Pixel scaling.
     pub preprocess: Preprocess,
     /// Way to size.
@@ -41,7 +41,7 @@ pub struct PictureOptions {
 /// Decodes `folder`; lists on stderr what could not be read.
 ///
 /// # Errors
-/// As [`Pictures::load`]; [`Kind::Usage`] for a cache inside the folder, where it would be a
+/// As [`Images::load`]; [`Kind::Usage`] for a cache inside the folder, where it would be a
 /// class.
 pub fn decode(
     host: &Host,
@@ -50,15 +50,12 @@ pub fn decode(
     size: [usize; 2],
     resize: Resize,
     reading: &Reading,
-) -> Result<Pictures> {
-    let unread = folder.unread.pictures();
+) -> Result<Images> {
+    let unread = folder.unread.images();
     if let Some(unread) = unread.as_ref().filter(|_| reading.strict) {
-        return Err(Error::new(
-            Kind::Data,
-            format!("{name}: there are pictures in formats that are not read"),
-        )
-        .fact("there", unread)
-        .help("convert them, to .jpg or .png for example, or leave --strict out to pass over them"));
+        return Err(Error::new(Kind::Data, format!("{name}: there are images in formats that are not read"))
+            .fact("there", unread)
+            .help("convert them, to .jpg or .png for example, or leave --strict out to pass over them"));
     }
     let mut cache = reading.cache.as_deref();
     if let Some(cache) = cache {
@@ -82,14 +79,14 @@ pub fn decode(
     let mut progress = OnceCell::new();
     let load = |want: &Want<'_>, progress: &OnceCell<Progress>| {
         let watch = |done: usize, all: usize| {
-            let begin = || host.progress(&format!("decoding {name}"), all, "pictures");
+            let begin = || host.progress(&format!("decoding {name}"), all, "images");
             progress.get_or_init(begin).set(done as u64);
         };
-        Pictures::load(folder, want, &watch, interrupt::flag())
+        Images::load(folder, want, &watch, interrupt::flag())
     };
-    let mut pictures = load(&want, &progress);
+    let mut images = load(&want, &progress);
     // A disk that is full, or a quota that is used up, is that of the cache: what cannot be read of the data is skipped.
-    if let Err(error) = &pictures
+    if let Err(error) = &images
         && error.kind() == Kind::Io
         && cache.is_some()
         && !reading.chosen
@@ -97,17 +94,17 @@ pub fn decode(
         uncached(host, name, error);
         fits()?;
         progress = OnceCell::new();
-        pictures = load(&Want { cache: None, ..want }, &progress);
+        images = load(&Want { cache: None, ..want }, &progress);
     }
-    let pictures = pictures.map_err(|error| stopped(error, name, want.cache.is_some()))?;
+    let images = images.map_err(|error| stopped(error, name, want.cache.is_some()))?;
     let mut counts = vec![0; folder.classes.len()];
-    pictures.labels.iter().for_each(|&label| counts[label as usize] += 1);
+    images.labels.iter().for_each(|&label| counts[label as usize] += 1);
     let line = format!(
-        "{name:10} {} pictures ({}), {} decoded, {} from the cache",
-        pictures.len(),
+        "{name:10} {} images ({}), {} decoded, {} from the cache",
+        images.len(),
         by_class(&folder.classes, &counts),
-        pictures.decoded,
-        pictures.len() - pictures.decoded.min(pictures.len()),
+        images.decoded,
+        images.len() - images.decoded.min(images.len()),
     );
     match progress.into_inner() {
         Some(progress) => progress.finish(&line),
@@ -116,40 +113,40 @@ pub fn decode(
     for note in passed_over(name, folder) {
         host.say(format_args!("note: {note}"));
     }
-    let white: Vec<usize> = (0..pictures.len()).filter(|&at| is_white(pictures.picture(at))).collect();
+    let white: Vec<usize> = (0..images.len()).filter(|&at| is_white(images.image(at))).collect();
     if let Some(&first) = white.first() {
         host.say(format_args!(
             "note: {name}: {} almost entirely white, the first: {}; if they are 16-bit greyscale, convert them to 8 \
              bits: values above 255 are clipped, as in PIL",
-            counted_are(white.len(), "picture"),
-            pictures.files[first].display(),
+            counted_are(white.len(), "image"),
+            images.files[first].display(),
         ));
     }
-    if let Some(note) = as_stored(pictures.sideways) {
+    if let Some(note) = as_stored(images.sideways) {
         host.say(format_args!("note: {name}: {note}"));
     }
-    for note in &pictures.notes {
+    for note in &images.notes {
         host.say(format_args!("note: {note}"));
     }
-    if !pictures.skipped.is_empty() {
+    if !images.skipped.is_empty() {
         host.say(format_args!(
-            "{name}: pictures that cannot be read and are skipped: {}",
-            pictures.skipped.len()
+            "{name}: images that cannot be read and are skipped: {}",
+            images.skipped.len()
         ));
-        for (_, error) in pictures.skipped.iter().take(20) {
+        for (_, error) in images.skipped.iter().take(20) {
             host.say(format_args!("  {}", error.line()));
         }
-        if pictures.skipped.len() > 20 {
-            host.say(format_args!("  … and {} more", pictures.skipped.len() - 20));
+        if images.skipped.len() > 20 {
+            host.say(format_args!("  … and {} more", images.skipped.len() - 20));
         }
     }
-    Ok(pictures)
+    Ok(images)
 }
 
 /// Says that there is no cache for the split `name`, which nobody asked for by name.
 fn uncached(host: &Host, name: &str, error: &Error) {
     host.say(format_args!(
-        "note: {name}: decoded pictures stay in memory, since the cache cannot be written: {}",
+        "note: {name}: decoded images stay in memory, since the cache cannot be written: {}",
         error.line()
     ));
 }
@@ -157,14 +154,14 @@ fn uncached(host: &Host, name: &str, error: &Error) {
 /// What lies in the folder of the split `name` and is not read, or should perhaps not be.
 pub(super) fn passed_over(name: &str, folder: &Folder) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(unread) = folder.unread.pictures() {
+    if let Some(unread) = folder.unread.images() {
         notes.push(format!("{name}: {unread} left out: these formats are not read"));
     }
     let hidden = folder.hidden();
     if hidden > 0 {
         notes.push(format!(
             "{name}: {} in hidden folders, such as .ipynb_checkpoints, and {}, as in Keras",
-            counted_are(hidden, "picture"),
+            counted_are(hidden, "image"),
             if hidden == 1 { "counts" } else { "count" }
         ));
     }
@@ -172,14 +169,14 @@ pub(super) fn passed_over(name: &str, folder: &Folder) -> Vec<String> {
     if stray > 0 {
         notes.push(format!(
             "{name}: passed over, being of no class: {} beside the class folders of {}",
-            counted(stray, "picture"),
+            counted(stray, "image"),
             folder.root.display(),
         ));
     }
     notes
 }
 
-/// "10 cats, 12 dogs"; of many classes how many there are, and of how many pictures.
+/// "10 cats, 12 dogs"; of many classes how many there are, and of how many images.
 fn by_class(classes: &[String], counts: &[usize]) -> String {
     const MOST: usize = 20;
     match (counts.iter().min(), counts.iter().max()) {
@@ -206,48 +203,44 @@ fn stopped(error: Error, name: &str, cached: bool) -> Error {
     })
 }
 
-/// What the user should hear of pictures whose EXIF orientation was not followed, if there are any.
+/// What the user should hear of images whose EXIF orientation was not followed, if there are any.
 pub(super) fn as_stored(sideways: usize) -> Option<String> {
-    let (noun, have, are) =
-        if sideways == 1 { ("picture", "has", "is") } else { ("pictures", "have", "are") };
+    let (noun, have, are) = if sideways == 1 { ("image", "has", "is") } else { ("images", "have", "are") };
     (sideways > 0).then(|| {
         format!(
             "{sideways} {noun} {have} an EXIF orientation, of a phone for example, and {are} taken as stored, as by Keras; \
-             trained with --resize upright-nearest (or upright-bilinear) a network sees such pictures upright"
+             trained with --resize upright-nearest (or upright-bilinear) a network sees such images upright"
         )
     })
 }
 
-/// Whether fewer than a hundredth of the levels are below the highest. Of most pictures that is known after a hundredth.
-fn is_white(picture: &[u8]) -> bool {
-    picture.iter().filter(|&&level| level < u8::MAX).nth(picture.len() / 100).is_none()
+/// Whether fewer than a hundredth of the levels are below the highest. Of most images that is known after a hundredth.
+fn is_white(image: &[u8]) -> bool {
+    image.iter().filter(|&&level| level < u8::MAX).nth(image.len() / 100).is_none()
 }
 
-/// Whether decoded pictures of so many bytes can be kept without a file behind them.
+/// Whether decoded images of so many bytes can be kept without a file behind them.
 fn in_memory(name: &str, bytes: u64, room: Capacity) -> Result<()> {
     if bytes <= room.free {
         return Ok(());
     }
-    Err(Error::new(
-        Kind::Device,
-        format!("{name}: the decoded pictures do not fit into this machine's memory"),
-    )
-    .fact("needed", gib(bytes))
-    .fact("free", format!("{} of {}", gib(room.free), gib(room.total)))
-    .help("let them be kept in a file: leave --no-cache out, or name a folder with room with --cache"))
+    Err(Error::new(Kind::Device, format!("{name}: the decoded images do not fit into this machine's memory"))
+        .fact("needed", gib(bytes))
+        .fact("free", format!("{} of {}", gib(room.free), gib(room.total)))
+        .help("let them be kept in a file: leave --no-cache out, or name a folder with room with --cache"))
 }
 
-/// An error of a batch whose first picture is `first`: where its numbers are none, that is of interest.
+/// An error of a batch whose first image is `first`: where its numbers are none, that is of interest.
 pub fn in_batch(error: Error, first: &Path) -> Error {
     if error.kind() == Kind::Numeric { error.fact("the batch begins with", first.display()) } else { error }
 }
 
 /// What was skipped of the folder `root`.
-pub fn skipped(root: &Path, pictures: &Pictures) -> Vec<Skipped> {
-    pictures.skipped.iter().map(|(path, error)| Skipped::new(&root.join(path), error)).collect()
+pub fn skipped(root: &Path, images: &Images) -> Vec<Skipped> {
+    images.skipped.iter().map(|(path, error)| Skipped::new(&root.join(path), error)).collect()
 }
 
-/// A picture that cannot be read, and why.
+/// An image that cannot be read, and why.
 #[derive(Clone, Debug, Serialize)]
 pub struct Skipped {
     /// Its file.
@@ -288,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_no_memory_holds_want_a_file() {
+    fn images_that_no_memory_holds_want_a_file() {
         let room = Capacity { free: 1 << 30, total: 2 << 30 };
         in_memory("train", 1 << 30, room).unwrap();
         let error = in_memory("train", 3 << 30, room).unwrap_err().to_string();

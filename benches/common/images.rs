@@ -1,4 +1,4 @@
-//! Lines of what happens before a network and to its weights: pictures become numbers, numbers change format and order.
+//! Lines of what happens before a network and to its weights: images become numbers, numbers change format and order.
 
 use super::layers::BATCH;
 use super::line::{Content, Line, reals, words, zeros};
@@ -14,12 +14,12 @@ use vgg_ft::device::augment::{Border, Gather, Transform};
 use vgg_ft::device::call::Normalize;
 use vgg_ft::random::{Draws, Stream};
 
-/// Bytes of pictures to numbers.
+/// Bytes of images to numbers.
 pub fn normalize() -> Line {
     let rows = BATCH * 150 * 150;
     let rule = Normalize { order: [2, 1, 0], scale: [1.0; 3], offset: [-103.939, -116.779, -123.68] };
     let work = Throughput::Bytes((rows * 3 * 5) as u64);
-    Line::new("normalize", format!("pictures/b{BATCH}"), work, move || {
+    Line::new("normalize", format!("images/b{BATCH}"), work, move || {
         let pixels = bytes(rows * 3);
         let want = naive::normalize(&rule, &pixels);
         Content {
