@@ -1,8 +1,8 @@
 //! Ctrl-C, SIGTERM, SIGHUP, and what batch systems send before their limits (SIGUSR1, SIGXCPU), as a flag that long
 //! work looks at between two pieces, so that it can leave nothing half-written behind. A second signal ends the process
 //! at once, unless it is SIGXCPU, which Linux repeats, or comes with the first: who ends a process and then its whole
-//! group, as `timeout` does, means one end. Either way the exit code is the shell's for a process that a signal ended: 128 and the signal's number. One
-//! that was ignored when the process began stays ignored.
+//! group, as `timeout` does, means one end. Either way the exit code is the shell's for a process that a signal ended:
+//! 128 and the signal's number. One that was ignored when the process began stays ignored.
 
 use crate::error::{Error, Kind, Result};
 use std::fmt::Display;

@@ -115,6 +115,7 @@ fn what_is_broken_or_there_twice_is_named_with_what_it_is_a_copy_of() {
             alone("blank", "train/b/clear.png"),
             alone("blank", "train/b/flat.png"),
             alone("blank", "train/b/grey.png"),
+            alone("clipped", "train/b/grey.png"),
             alone("small", "train/b/high.png"),
             alone("squeezed", "train/b/high.png"),
         ]
@@ -128,7 +129,7 @@ fn what_is_broken_or_there_twice_is_named_with_what_it_is_a_copy_of() {
     assert_eq!(result["notes"], json!(["train: 1 .heic left out: these formats are not read"]));
     assert_eq!(result["classes"][0]["readable"], 6 - 1, "{result}");
     let csv = fs::read_to_string(dir.path().join("found.csv")).unwrap();
-    assert_eq!(csv.lines().count(), 1 + 12, "{csv}");
+    assert_eq!(csv.lines().count(), 1 + 13, "{csv}");
     assert!(
         csv.starts_with("finding,problem,split,class,path,other,detail\nunreadable,true,validation,a,"),
         "{csv}"

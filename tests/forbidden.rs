@@ -54,7 +54,8 @@ fn an_output_that_cannot_be_written_is_refused_before_its_work() {
 fn a_file_that_is_cut_while_it_is_read_is_said_in_words() {
     use std::io::Write;
     let dir = tempfile::tempdir().unwrap();
-    // A tensor of zeros, of which the file says that it has many: sparse, so that reading takes a while and the disk nothing.
+    // A tensor of zeros, of which the file says that it has many: sparse, so that reading takes a while and the disk
+    // nothing.
     let len = 3u64 << 30;
     let header = format!(
         "{{\"block1_conv1_W\":{{\"dtype\":\"F32\",\"shape\":[{}],\"data_offsets\":[0,{len}]}}}}",

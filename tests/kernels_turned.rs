@@ -1,6 +1,6 @@
-//! Hopper's tiles of pixels that fit waves, in clusters of two blocks (`kernels/conv2d_sm90_turned.cu`): where they are taken, with
-//! the bits of the others. Orders of warps and every tile: src/device/gpu/lower/sm90/tests.rs; VGG16's layers:
-//! tests/kernels_sm90.rs.
+//! Hopper's tiles of pixels that fit waves, in clusters of two blocks (`kernels/conv2d_sm90_turned.cu`): where they are
+//! taken, with the bits of the others. Orders of warps and every tile: src/device/gpu/lower/sm90/tests.rs; VGG16's
+//! layers: tests/kernels_sm90.rs.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use crate::support;
@@ -43,8 +43,8 @@ fn products(device: &dyn Device, g: Conv2d, (first, count): (usize, usize)) -> [
     })
 }
 
-/// Three images make so many tiles that those that fit waves are taken, each alone gets others: they have the same bits. The
-/// smallest such map.
+/// Three images make so many tiles that those that fit waves are taken, each alone gets others: they have the same
+/// bits. The smallest such map.
 #[test]
 fn a_batch_has_the_bits_of_its_images_alone() {
     let g = geometry(&(3, 15, 47, 64, 512));

@@ -1,5 +1,5 @@
-//! f32 convolutions by Winograd's minimal filtering (`kernels/conv2d_winograd.cu`), which `auto` takes, against naive loops; whole
-//! networks: tests/whole_vgg.rs. Chunks of tiles: src/device/gpu/lower/winograd.rs.
+//! f32 convolutions by Winograd's minimal filtering (`kernels/conv2d_winograd.cu`), which `auto` takes, against naive
+//! loops; whole networks: tests/whole_vgg.rs. Chunks of tiles: src/device/gpu/lower/winograd.rs.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use crate::support;

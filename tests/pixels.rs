@@ -295,9 +295,13 @@ fn a_jpeg_is_turned_as_it_says_where_that_is_wanted() {
         let says = matches!(orientation, 2..=8);
         let upright = if says { turned(&plain, orientation) } else { plain.clone() };
         let stored = load(&path, plain.size, Resize::NEAREST).unwrap();
-        assert_eq!((&stored.pixels, stored.sideways), (&plain.pixels, says), "{orientation}");
+        assert_eq!((&stored.pixels, stored.caveats.sideways), (&plain.pixels, says), "{orientation}");
         let followed = load(&path, upright.size, Resize::NEAREST.upright()).unwrap();
-        assert_eq!((followed.pixels, followed.sideways), (upright.pixels.clone(), false), "{orientation}");
+        assert_eq!(
+            (followed.pixels, followed.caveats.sideways),
+            (upright.pixels.clone(), false),
+            "{orientation}"
+        );
         // The thumbnail of a report stands as the network sees the image.
         let small = Size { h: 9, w: 7 };
         let both = [(upright.size, Resize::BILINEAR.upright()), (small, Resize::BILINEAR)];

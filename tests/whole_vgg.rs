@@ -1,5 +1,5 @@
-//! The whole of VGG16 on our kernels in f32, and on a GPU in what should be as exact: the emulator (and a GPU, where one is)
-//! against the cpu device.
+//! The whole of VGG16 on our kernels in f32, and on a GPU in what should be as exact: the emulator (and a GPU, where
+//! one is) against the cpu device.
 //!
 //! One photograph through the base at 150x150, and one fine-tuning step from block3_conv1 on smaller images,
 //! every gradient compared. The weights are those of the repository.
@@ -31,8 +31,9 @@ fn cpu() -> Box<dyn Device> {
     Box::new(CpuDevice::new(None).unwrap())
 }
 
-/// Our kernels: on the emulator without its checks, which the tables of cases have on, and on a GPU; in f32 those that `auto`
-/// takes, and on a GPU those of direct sums and of tf32x3 too, whose factors err by 1e-7 each as sums do (the emulator takes minutes for it: 2.8e-6 and 3.1e-6 were seen).
+/// Our kernels: on the emulator without its checks, which the tables of cases have on, and on a GPU; in f32 those that
+/// `auto` takes, and on a GPU those of direct sums and of tf32x3 too, whose factors err by 1e-7 each as sums do (the
+/// emulator takes minutes for it: 2.8e-6 and 3.1e-6 were seen).
 fn kernels() -> Vec<Box<dyn Device>> {
     let emulator = || -> Option<Box<dyn Device>> {
         Some(Box::new(tensor_cores::emulator(Options::fast(), Precision::F32, Kernels::Winograd)))

@@ -25,8 +25,9 @@ impl Samples {
         self.0.push((calls, time));
     }
 
-    /// Adds the line to the report, if it passed the filter. Criterion warms up by 1, 2, 4… calls, and then takes samples of
-    /// one number of calls: those count, [`SAMPLES`] of them, since the last of the warm-up may have as many.
+    /// Adds the line to the report, if it passed the filter. Criterion warms up by 1, 2, 4… calls, and then takes
+    /// samples of one number of calls: those count, [`SAMPLES`] of them, since the last of the warm-up may have as
+    /// many.
     pub fn report(self, id: String, work: Throughput, results: &mut Vec<Measured>) {
         let Some(&(calls, _)) = self.0.last() else { return };
         let same = self.0.iter().rev().take_while(|sample| sample.0 == calls).take(SAMPLES);

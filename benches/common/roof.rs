@@ -17,7 +17,13 @@ use vgg_ft::device::gpu::plan::Card;
 pub struct Roof {
     flops: Option<f64>,
     bytes: Option<f64>,
+    /// Fewer bytes than this may stay in a cache between runs, of which a copy's rate says nothing.
+    least: u64,
 }
+
+/// More than most processors' last cache. (On a GPU lines that are measured by the byte go round more bytes than its
+/// second-level cache has: `line.rs`.)
+const CACHES: u64 = 64 << 20;
 
 impl Roof {
     /// The roof of `device`.
@@ -29,14 +35,15 @@ impl Roof {
                 let card = device.card();
                 // Of what the precision is for; what stays f32 (a head's layers, optimizers) is far from it.
                 let peak = |card: &Card| card.peak_of_convolutions(precision());
-                Self { flops: card.map(peak), bytes: card.map(Card::copy) }
+                Self { flops: card.map(peak), bytes: card.map(Card::copy), least: 0 }
             }
-            Some("cpu") => Self { flops: cpu::flops(), bytes: Some(cpu::bytes()) },
-            _ => Self { flops: None, bytes: None },
+            Some("cpu") => Self { flops: cpu::flops(), bytes: Some(cpu::bytes()), least: CACHES },
+            _ => Self { flops: None, bytes: None, least: 0 },
         };
         Self {
             flops: said("VGG_FT_BENCH_PEAK_GFLOPS").or(known.flops),
             bytes: said("VGG_FT_BENCH_PEAK_GBYTES").or(known.bytes),
+            least: known.least,
         }
     }
 
@@ -44,6 +51,7 @@ impl Roof {
     pub fn share(&self, work: &Throughput, seconds: f64) -> Option<f64> {
         match work {
             Throughput::Elements(flop) => Some(*flop as f64 / seconds / self.flops?),
+            Throughput::Bytes(bytes) if *bytes < self.least => None,
             Throughput::Bytes(bytes) => Some(*bytes as f64 / seconds / self.bytes?),
             _ => None,
         }
@@ -74,6 +82,10 @@ mod cpu {
     pub fn flops() -> Option<f64> {
         if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
             return None;
+        }
+        if vgg_ft::device::cpu::instructions().contains("AVX-512") {
+            // SAFETY: the processor has what the function is compiled for: the cpu device asked it.
+            return Some(best(|| unsafe { wide_multiply_adds() }));
         }
         // SAFETY: the processor has what the function is compiled for.
         Some(best(|| unsafe { multiply_adds() }))
@@ -110,6 +122,23 @@ mod cpu {
     }
 
     /// Ten chains hide the latency of two pipes; as wide as the cpu device's own kernels.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn wide_multiply_adds() -> f64 {
+        use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_set1_ps};
+        const PASSES: usize = 10_000_000;
+        let (a, b) = (black_box(_mm512_set1_ps(0.999)), black_box(_mm512_set1_ps(0.001)));
+        let mut sums = [_mm512_set1_ps(1.0); 10];
+        for _ in 0..PASSES {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, a, b);
+            }
+        }
+        black_box(sums);
+        (PASSES * sums.len() * 16 * 2) as f64
+    }
+
+    /// The same of half the width.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     fn multiply_adds() -> f64 {

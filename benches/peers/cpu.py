@@ -9,7 +9,7 @@ each in turn, in an order drawn anew for every round, and lets the machine rest 
 of threads spin for a while. Reported are medians over the rounds after two that do not count, their ratio to ours,
 and the peak of each process's resident memory (ours with a check of its results before the first round).
 
-Work: the convolutional base on 20 pictures of 150x150 and on one of 224x224, and steps of training at batch 20 with
+Work: the convolutional base on 20 images of 150x150 and on one of 224x224, and steps of training at batch 20 with
 the notebook's classifier (Dense 256, ReLU, Dropout 0.5, Dense 1; binary cross-entropy; RMSprop 1e-5), everything in
 front of a layer frozen. Peers have their best form that was found: graphs optimised, channels last for PyTorch, also
 compiled, and TensorFlow's tf.function. Weights are random, since time does not depend on them.

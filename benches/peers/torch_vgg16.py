@@ -4,12 +4,12 @@
   torch_vgg16.py                                      # the grid, most telling cases first, stops at --budget-s
   torch_vgg16.py --sizes 150 --batches 20 --modes bf16,tf32 --exec eager,graph,compile
   torch_vgg16.py --what layers                        # per-layer fprop, dgrad, wgrad in TFLOP/s
-  torch_vgg16.py --what ceiling                       # copy bandwidth and matmul rate of this very card
+  torch_vgg16.py --what ceiling                       # copy bandwidth and matmul rate of this very GPU
   torch_vgg16.py --what profile                       # kernel names and times of one step
   torch_vgg16.py --cpu-smoke                          # does it run at all? (tiny, meaningless numbers)
 
-The peer is given its best: channels_last, cudnn.benchmark, CUDA graphs, torch.compile. Weights are random, since
-time does not depend on them. modes: fp32 | tf32 | bf16 (autocast, fp32 master weights) | bf16pure (inference only).
+The peer is given what is known to be its best: channels_last (in f32 also --layout contiguous, NCHW), cudnn.benchmark,
+CUDA graphs, torch.compile. Weights are random, since time does not depend on them. modes: fp32 | tf32 | bf16 (autocast, fp32 master weights) | bf16pure (inference only).
 exec: eager | graph (the eager ops in a CUDA graph) | fused (cudnn_convolution_relu, inference only) | compile
 (max-autotune, no graphs) | compile-owngraph (the same in a graph of ours) | compile-graph (inductor's own graphs).
 The step is ours: convolutions below --freeze-below frozen; Flatten, Dense 256, ReLU, Dropout 0.5, Dense 1; binary
@@ -32,6 +32,8 @@ ap.add_argument("--exec", default="graph,eager,compile-owngraph,fused,compile-gr
 ap.add_argument("--passes", default="fwd,ft")
 ap.add_argument("--freeze-below", default="block3_conv1")
 ap.add_argument("--conv-backends", default="", help="inductor conv candidates, e.g. ATEN or ATEN,TRITON (default: torch's)")
+ap.add_argument("--layout", default="channels_last", choices=["channels_last", "contiguous"],
+                help="of activations and weights; contiguous is NCHW, for which cuDNN has other f32 kernels")
 ap.add_argument("--window-ms", type=float, default=15.0, help="length of one timed window")
 ap.add_argument("--windows", type=int, default=9)
 ap.add_argument("--budget-s", type=float, default=520.0)
@@ -47,6 +49,7 @@ import torch.nn.functional as F
 
 CPU = a.cpu_smoke or not torch.cuda.is_available()
 DEV = "cpu" if CPU else "cuda"
+LAYOUT = torch.channels_last if a.layout == "channels_last" else torch.contiguous_format
 if CPU:
     torch.set_num_threads(1)
 else:
@@ -179,8 +182,8 @@ def case(size, B, mode, ex, pas):
     set_mode(mode)
     torch.manual_seed(0)
     dt = torch.bfloat16 if mode == "bf16pure" else torch.float32
-    net = Vgg(size, fused=(ex == "fused")).to(DEV).to(dt).to(memory_format=torch.channels_last)
-    x = torch.rand(B, 3, size, size, device=DEV, dtype=dt).contiguous(memory_format=torch.channels_last)
+    net = Vgg(size, fused=(ex == "fused")).to(DEV).to(dt).to(memory_format=LAYOUT)
+    x = torch.rand(B, 3, size, size, device=DEV, dtype=dt).contiguous(memory_format=LAYOUT)
     y = (torch.rand(B, 1, device=DEV) > 0.5).float()
     graph = ex in ("graph", "compile-owngraph")
     if pas == "fwd":
@@ -235,7 +238,7 @@ def layers(size, B, mode):
         if c == "P":
             h //= 2; continue
         n, ci, co = c
-        cl = dict(memory_format=torch.channels_last)
+        cl = dict(memory_format=LAYOUT)
         x = torch.randn(B, ci, h, h, device=DEV, dtype=dt).contiguous(**cl)
         w = torch.randn(co, ci, 3, 3, device=DEV, dtype=dt).contiguous(**cl)
         g = torch.randn(B, co, h, h, device=DEV, dtype=dt).contiguous(**cl)
@@ -300,11 +303,11 @@ def ceiling():
 def profile(size, B, mode):
     from torch.profiler import ProfilerActivity, profile as prof
     set_mode(mode)
-    net = Vgg(size).to(DEV).to(memory_format=torch.channels_last); net.train()
+    net = Vgg(size).to(DEV).to(memory_format=LAYOUT); net.train()
     for m in net.convs[:NAMES.index(a.freeze_below)]:
         m.requires_grad_(False)
     opt = torch.optim.RMSprop([p for p in net.parameters() if p.requires_grad], lr=1e-5, alpha=0.9, eps=1e-7, foreach=True)
-    x = torch.rand(B, 3, size, size, device=DEV).contiguous(memory_format=torch.channels_last); y = torch.ones(B, 1, device=DEV)
+    x = torch.rand(B, 3, size, size, device=DEV).contiguous(memory_format=LAYOUT); y = torch.ones(B, 1, device=DEV)
 
     def fn():
         opt.zero_grad(set_to_none=True)
@@ -340,8 +343,6 @@ def main():
         for s, b, m, e, p in order:
             if spent():
                 emit(kind="skipped", reason="budget", size=s, batch=b, mode=m, exec=e, passes=p); continue
-            if e.startswith("compile") and m == "fp32":
-                continue
             try:
                 if not CPU:
                     torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()

@@ -4,11 +4,11 @@
 //! listed beside them. The cache file remembers length and time of every image file: what changed
 //! is decoded again, the rest is not touched.
 
-use super::Read;
 use super::batch::{Batch, Source, require_images};
 use super::folder::{self, Folder};
 use super::resize::{Resize, Size};
 use super::store::{self, Key, Stamp, Store, Writer, checksum};
+use super::{Caveats, Read};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use rayon::prelude::*;
@@ -42,6 +42,8 @@ pub struct Images {
     pub sums: Vec<u64>,
     /// How many of them have an EXIF orientation that was not followed.
     pub sideways: usize,
+    /// Which of them are 16-bit grey with levels above 255, which are clipped.
+    pub clipped: Vec<usize>,
     /// Files left out, in the folder's order, and why.
     pub skipped: Vec<(PathBuf, Error)>,
     /// How many were decoded now; the others came from the cache.
@@ -161,13 +163,15 @@ struct Known {
     kept: Vec<usize>,
     sums: Vec<u64>,
     sideways: usize,
+    clipped: Vec<usize>,
 }
 
 impl Known {
-    fn add(&mut self, i: usize, sum: u64, sideways: bool) {
+    fn add(&mut self, i: usize, sum: u64, caveats: Caveats) {
+        self.clipped.extend(caveats.clipped.then_some(self.kept.len()));
         self.kept.push(i);
         self.sums.push(sum);
-        self.sideways += usize::from(sideways);
+        self.sideways += usize::from(caveats.sideways);
     }
 }
 
@@ -179,7 +183,7 @@ impl<'a> Job<'a> {
         for outcome in self.decode((0..self.folder.len()).collect()) {
             match outcome? {
                 (i, Ok(read)) => {
-                    known.add(i, checksum(&read.pixels), read.sideways);
+                    known.add(i, checksum(&read.pixels), read.caveats);
                     pixels.extend_from_slice(&read.pixels);
                 }
                 (i, Err(error)) => skipped.push((i, error)),
@@ -275,9 +279,9 @@ impl<'a> Job<'a> {
             if bad.next_if_eq(&i).is_some() {
                 continue;
             }
-            let Some((slot, sum, sideways)) = find(&store, i) else { return Ok(None) };
+            let Some((slot, sum, caveats)) = find(&store, i) else { return Ok(None) };
             slots.push(slot);
-            known.add(i, sum, sideways);
+            known.add(i, sum, caveats);
         }
         let pixels = match store {
             Some(store) => Pixels::Mapped { store, slots },
@@ -295,13 +299,14 @@ impl<'a> Job<'a> {
         pixels: Pixels,
     ) -> Images {
         let files = &self.folder.files;
-        let Known { kept, sums, sideways } = known;
+        let Known { kept, sums, sideways, clipped } = known;
         Images {
             size: self.want.size,
             labels: kept.iter().map(|&i| files[i].label).collect(),
             files: kept.iter().map(|&i| files[i].path.clone()).collect(),
             sums,
             sideways,
+            clipped,
             skipped: skipped.into_iter().map(|(i, error)| (files[i].path.clone(), error)).collect(),
             decoded,
             notes,

@@ -45,8 +45,27 @@ pub(super) struct Decoded {
     pub sideways: bool,
     /// What the file is: "JPEG".
     pub format: &'static str,
-    /// What its pixels have that RGB has not, for people; it is lost.
-    pub lost: Option<&'static str>,
+    /// What its pixels have that RGB has not.
+    pub lost: Option<Lost>,
+}
+
+/// What becomes of pixels that are more than RGB of 8 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// 16-bit grey with levels above 255, which all become 255, as in PIL.
+    Clipped,
+    /// Alpha below its largest value somewhere, which is dropped.
+    Transparency,
+}
+
+impl Lost {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Clipped => "16-bit grey, clipped at 255",
+            Self::Transparency => "its transparency is dropped",
+        }
+    }
 }
 
 /// More pixels than this are taken for a decompression bomb; the bound at which PIL refuses.
@@ -254,12 +273,12 @@ fn to_rgb(image: DynamicImage, format: ImageFormat, bytes: &[u8], premultiplied:
 }
 
 /// What [`to_rgb`] drops.
-fn lost(image: &DynamicImage, format: ImageFormat, bytes: &[u8]) -> Option<&'static str> {
-    const GREY: &str = "16-bit grey, clipped at 255";
+fn lost(image: &DynamicImage, format: ImageFormat, bytes: &[u8]) -> Option<Lost> {
+    let beyond = |level: u16| level > u16::from(u8::MAX);
     let is_clear = match image {
-        DynamicImage::ImageLuma16(_) => return Some(GREY),
-        DynamicImage::ImageLumaA16(_) if format == ImageFormat::Png && png_color_type(bytes) == Some(0) => {
-            return Some(GREY);
+        DynamicImage::ImageLuma16(b) => return b.pixels().any(|p| beyond(p[0])).then_some(Lost::Clipped),
+        DynamicImage::ImageLumaA16(b) if format == ImageFormat::Png && png_color_type(bytes) == Some(0) => {
+            return b.pixels().any(|p| beyond(p[0])).then_some(Lost::Clipped);
         }
         DynamicImage::ImageLumaA8(b) => b.pixels().any(|p| p[1] < u8::MAX),
         DynamicImage::ImageLumaA16(b) => b.pixels().any(|p| p[1] < u16::MAX),
@@ -267,7 +286,7 @@ fn lost(image: &DynamicImage, format: ImageFormat, bytes: &[u8]) -> Option<&'sta
         DynamicImage::ImageRgba16(b) => b.pixels().any(|p| p[3] < u16::MAX),
         _ => false,
     };
-    is_clear.then_some("its transparency is dropped")
+    is_clear.then_some(Lost::Transparency)
 }
 
 // Signature (8), length and name of IHDR (8), width and height (8), bit depth (1), colour type.

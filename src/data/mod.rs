@@ -28,7 +28,7 @@ pub use cache::{Images, Want};
 pub use copies::{Copy, Likeness, copies};
 pub use features::{Begin, Features, Writer};
 pub use folder::{Folder, Sample};
-pub use image::Rgb8;
+pub use image::{Lost, Rgb8};
 pub use inputs::{Inputs, Loaded, LoadedAhead, Loading, Unreadable};
 pub use recipe::Recipe;
 pub use resize::{Resize, Size};
@@ -42,8 +42,28 @@ use std::path::Path;
 pub struct Read {
     /// `size.h * size.w * 3` bytes, row-major RGB.
     pub pixels: Vec<u8>,
+    /// What is to be said of it.
+    pub caveats: Caveats,
+}
+
+/// What is to be said of an image that was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caveats {
     /// Whether its EXIF orientation says that it is to be turned or mirrored, and it was not ([`Resize::is_upright`]).
     pub sideways: bool,
+    /// Whether it is 16-bit grey with levels above 255 ([`Lost::Clipped`]).
+    pub clipped: bool,
+}
+
+impl Caveats {
+    /// As the cache has them.
+    fn byte(self) -> u8 {
+        u8::from(self.sideways) | u8::from(self.clipped) << 1
+    }
+
+    fn of_byte(byte: u8) -> Self {
+        Self { sideways: byte & 1 != 0, clipped: byte & 2 != 0 }
+    }
 }
 
 /// Decodes one file and resizes it.
@@ -53,7 +73,8 @@ pub struct Read {
 pub fn load(path: &Path, size: Size, how: Resize) -> Result<Read> {
     image::decode_then(path, how.is_upright(), |decoded| {
         let pixels = sized(decoded.image, path, (size, how))?.pixels;
-        Ok(Read { pixels, sideways: decoded.sideways })
+        let clipped = decoded.lost == Some(Lost::Clipped);
+        Ok(Read { pixels, caveats: Caveats { sideways: decoded.sideways, clipped } })
     })
 }
 

@@ -4,9 +4,9 @@
 //! h * w * 3 bytes, an index with one [`Record`] each, footer (56 bytes: count, length of the index,
 //! SHA-256 of the index, magic). A file that was cut anywhere has no footer in its place.
 
-use super::Read;
 use super::folder::Folder;
 use super::resize::{Resize, Size};
+use super::{Caveats, Read};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use memmap2::Mmap;
@@ -105,7 +105,7 @@ struct Record {
     path: Vec<u8>,
     stamp: Stamp,
     sum: u64,
-    sideways: bool,
+    caveats: Caveats,
 }
 
 impl Record {
@@ -130,7 +130,7 @@ impl Record {
         index.extend(self.stamp.nanos.to_le_bytes());
         self.stamp.changed.iter().for_each(|word| index.extend(word.to_le_bytes()));
         index.extend(self.sum.to_le_bytes());
-        index.push(u8::from(self.sideways));
+        index.push(self.caveats.byte());
     }
 
     fn read(index: &mut &[u8]) -> Option<Self> {
@@ -144,8 +144,8 @@ impl Record {
             changed: [take(index)?, take(index)?].map(i64::from_le_bytes),
         };
         let sum = u64::from_le_bytes(take(index)?);
-        let [sideways] = take(index)?;
-        Some(Self { path: path.to_vec(), stamp, sum, sideways: sideways != 0 })
+        let [caveats] = take(index)?;
+        Some(Self { path: path.to_vec(), stamp, sum, caveats: Caveats::of_byte(caveats) })
     }
 }
 
@@ -244,11 +244,11 @@ impl Store {
         Ok(Self { map, file, size: key.size, slots, damaged })
     }
 
-    /// The slot of an image, the checksum of its pixels, and [`Read::sideways`], if it was decoded from a file with this
+    /// The slot of an image, the checksum of its pixels, and [`Read::caveats`], if it was decoded from a file with this
     /// stamp.
-    pub fn find(&self, path: &Path, stamp: Option<Stamp>) -> Option<(usize, u64, bool)> {
+    pub fn find(&self, path: &Path, stamp: Option<Stamp>) -> Option<(usize, u64, Caveats)> {
         let (slot, record) = self.slots.get(path.as_os_str().as_encoded_bytes())?;
-        (Some(record.stamp) == stamp).then_some((*slot, record.sum, record.sideways))
+        (Some(record.stamp) == stamp).then_some((*slot, record.sum, record.caveats))
     }
 
     /// The pixels in a slot, (h, w, 3).
@@ -306,7 +306,7 @@ impl<'a, W: Write> Writer<'a, W> {
         self.put(&read.pixels)?;
         let path = path.as_os_str().as_encoded_bytes().to_vec();
         self.known.insert(path.clone());
-        Record { path, stamp, sum: checksum(&read.pixels), sideways: read.sideways }.write(&mut self.index);
+        Record { path, stamp, sum: checksum(&read.pixels), caveats: read.caveats }.write(&mut self.index);
         self.count += 1;
         Ok(())
     }

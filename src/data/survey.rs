@@ -4,7 +4,7 @@
 //! by which [`copies`](super::copies()) finds what is there twice.
 
 use super::folder::Folder;
-use super::image::{self, Decoded};
+use super::image::{self, Decoded, Lost};
 use super::resize::{Resize, Size};
 use super::store::checksum;
 use crate::error::{Error, Kind, Result};
@@ -33,8 +33,8 @@ pub struct Glance {
     pub blank: bool,
     /// Whether its EXIF orientation says that it is to be turned or mirrored, and it was not.
     pub sideways: bool,
-    /// What its pixels have that RGB has not, for people; it is lost.
-    pub lost: Option<&'static str>,
+    /// What its pixels have that RGB has not.
+    pub lost: Option<Lost>,
     /// Whether all pixels are the same.
     pub(super) flat: bool,
     /// 64 bits of the pixels.
@@ -51,8 +51,8 @@ impl Glance {
         let (size, grey) = (image.size, pixels.iter().all(|[r, g, b]| r == g && g == b));
         let (flat, blank) = (pixels.iter().all(|pixel| *pixel == pixels[0]), is_blank(pixels));
         let sum = checksum(&image.pixels);
-        // By a size between: a copy of all pixels may be as large as is allowed. What is very high would become larger on its
-        // way to fewer columns.
+        // By a size between: a copy of all pixels may be as large as is allowed. What is very high would become larger
+        // on its way to fewer columns.
         let way = if size.h > HIGH { Resize::NEAREST } else { Resize::BILINEAR };
         let small = image.resize(SMALL, way);
         let fine = small.clone().resize(FINE, Resize::BILINEAR);

@@ -6,7 +6,8 @@ use crate::error::{Error, Kind, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// Convolutions: as their sums are written or, of f32, with fewer multiply-adds; for all GPUs or, on tensor cores, for one alone.
+/// Convolutions: as their sums are written or, of f32, with fewer multiply-adds; for all GPUs or, on tensor cores, for
+/// one alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kernels {
     /// In bf16 and tf32 those of sm_90a where the GPU has them; in f32 Winograd's; else the portable ones. Those of sm_90a

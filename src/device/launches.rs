@@ -12,9 +12,9 @@ pub enum Launches {
     /// When the one before it has ended.
     #[default]
     Serial,
-    /// When all blocks of the one before it are past their own wait, or have ended, and there is room (programmatic dependent
-    /// launch): it gets ready, and waits by itself (`griddepcontrol.wait`) until the one before has ended. Kernels that do
-    /// not wait by themselves begin as in a serial launch.
+    /// When all blocks of the one before it are past their own wait, or have ended, and there is room (programmatic
+    /// dependent launch): it gets ready, and waits by itself (`griddepcontrol.wait`) until the one before has ended.
+    /// Kernels that do not wait by themselves begin as in a serial launch.
     Programmatic,
 }
 

@@ -100,8 +100,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// What a reader must know and no format has a place for: keys and texts, for a file whose input, and a base's features,
-    /// have the axes of `layout`. No version of ours, so that the bytes change with the writer alone.
+    /// What a reader must know and no format has a place for: keys and texts, for a file whose input, and a base's
+    /// features, have the axes of `layout`. No version of ours, so that the bytes change with the writer alone.
     pub fn remarks(&self, layout: Layout) -> Vec<(&'static str, String)> {
         let [h, w] = self.architecture.input;
         let axes = |h: usize, w: usize, c: usize| match layout {

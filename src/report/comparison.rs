@@ -23,7 +23,8 @@ pub struct Line {
     pub best_val_accuracy: Option<f64>,
     /// In which epoch, from 1 through all stages.
     pub best_epoch: Option<usize>,
-    /// Validation accuracy of the weights that were kept: the last epoch's, or the best one's where the run went back to it.
+    /// Validation accuracy of the weights that were kept: the last epoch's, or the best one's where the run went back
+    /// to it.
     pub val_accuracy: Option<f64>,
     /// Their validation loss.
     pub val_loss: Option<f64>,

@@ -31,6 +31,8 @@ pub enum What {
     Alike,
     /// Of one colour nearly all over.
     Blank,
+    /// 16-bit grey of which levels are clipped.
+    Clipped,
     /// It has an EXIF orientation, which is not followed.
     Sideways,
     /// Smaller than the network's input.
@@ -41,7 +43,7 @@ pub enum What {
 
 impl What {
     /// All.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Unreadable,
         Self::SameInSplits,
         Self::SameInClasses,
@@ -50,6 +52,7 @@ impl What {
         Self::Same,
         Self::Alike,
         Self::Blank,
+        Self::Clipped,
         Self::Sideways,
         Self::Small,
         Self::Squeezed,
@@ -66,6 +69,7 @@ impl What {
             Self::Same => "same",
             Self::Alike => "alike",
             Self::Blank => "blank",
+            Self::Clipped => "clipped",
             Self::Sideways => "sideways",
             Self::Small => "small",
             Self::Squeezed => "squeezed",
@@ -96,6 +100,10 @@ impl What {
             Self::Same => format!("{are} there twice in one class, pixel for pixel"),
             Self::Alike => format!("{look} like another of the same class"),
             Self::Blank => format!("{are} of one colour nearly all over"),
+            Self::Clipped => format!(
+                "{are} 16-bit grey with levels above 255, which all become white; scale {} to 8 bits before",
+                if one { "it" } else { "them" }
+            ),
             Self::Sideways => format!(
                 "{} an EXIF orientation and {are} taken as stored; --resize upright-nearest would turn {}",
                 if one { "has" } else { "have" },

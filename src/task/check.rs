@@ -8,7 +8,7 @@ use super::extract::{named, opened};
 use super::images::passed_over;
 use super::output::{Output, apart};
 use super::remarks::uneven;
-use crate::data::{Copy, Folder, Glance, Likeness, Resize, Size, Splits, copies, survey};
+use crate::data::{Copy, Folder, Glance, Likeness, Lost, Resize, Size, Splits, copies, survey};
 use crate::error::{Error, Kind, Result};
 use crate::report::counted;
 use crate::report::findings::{ClassLook, Finding, Findings, What};
@@ -168,7 +168,8 @@ fn by_itself(glance: &Glance, to: Size) -> Vec<(What, String)> {
     let squeezed = (h * to.w) as f64 / (w * to.h) as f64;
     let sides = || format!("{h}x{w}");
     [
-        (What::Blank, glance.blank, glance.lost.unwrap_or_default().to_owned()),
+        (What::Blank, glance.blank, glance.lost.map(Lost::words).unwrap_or_default().to_owned()),
+        (What::Clipped, glance.lost == Some(Lost::Clipped), String::new()),
         (What::Sideways, glance.sideways, String::new()),
         (What::Small, h < to.h || w < to.w, sides()),
         (What::Squeezed, !(0.5..=2.0).contains(&squeezed), sides()),

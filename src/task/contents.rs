@@ -1,7 +1,7 @@
 //! Which samples a split holds: a run that goes on learns from what it began with, or says that it cannot, and why.
 //!
-//! In: files with labels, sizes and sums of pixels, in the order of the samples ([`Listing`]). Out: their number and a fingerprint, a few
-//! bytes that every checkpoint has ([`Contents`]); and what differs between two listings.
+//! In: files with labels, sizes and sums of pixels, in the order of the samples ([`Listing`]). Out: their number and a
+//! fingerprint, a few bytes that every checkpoint has ([`Contents`]); and what differs between two listings.
 
 use crate::data::{Folder, Images, Recipe};
 use crate::error::{Error, Kind, Result};
@@ -129,8 +129,8 @@ impl Listing {
     }
 
     /// How `now` differs, by kind of difference: the first of each, and how many more there are. Where one folder is
-    /// parted anew each time, a file that is gone moves others between its parts, of which the other was the second: so files
-    /// that are still there are told from those that are lost.
+    /// parted anew each time, a file that is gone moves others between its parts, of which the other was the second: so
+    /// files that are still there are told from those that are lost.
     pub fn differences(&self, now: &Self, parted: Option<(&Path, &Self)>) -> Vec<(&'static str, String)> {
         let by_name = |listing: &'_ Self| -> HashMap<OsString, Line> {
             listing.0.iter().map(|line| (line.0.clone(), line.clone())).collect()

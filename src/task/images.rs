@@ -113,14 +113,9 @@ pub fn decode(
     for note in passed_over(name, folder) {
         host.say(format_args!("note: {note}"));
     }
-    let white: Vec<usize> = (0..images.len()).filter(|&at| is_white(images.image(at))).collect();
-    if let Some(&first) = white.first() {
-        host.say(format_args!(
-            "note: {name}: {} almost entirely white, the first: {}; if they are 16-bit greyscale, convert them to 8 \
-             bits: values above 255 are clipped, as in PIL",
-            counted_are(white.len(), "image"),
-            images.files[first].display(),
-        ));
+    if let Some(note) = clipped(images.clipped.len()) {
+        let first = images.clipped.first().map(|&at| format!(" (the first: {})", images.files[at].display()));
+        host.say(format_args!("note: {name}: {note}{}", first.unwrap_or_default()));
     }
     if let Some(note) = as_stored(images.sideways) {
         host.say(format_args!("note: {name}: {note}"));
@@ -203,6 +198,19 @@ fn stopped(error: Error, name: &str, cached: bool) -> Error {
     })
 }
 
+/// What the user should hear of 16-bit grey images, if levels of some were clipped.
+pub(super) fn clipped(count: usize) -> Option<String> {
+    (count > 0).then(|| {
+        format!(
+            "{} 16-bit grey with levels above 255, which all become white, as in PIL; scaled to 8 bits before, {} would \
+             keep {} shades",
+            counted_are(count, "image"),
+            if count == 1 { "it" } else { "they" },
+            if count == 1 { "its" } else { "their" },
+        )
+    })
+}
+
 /// What the user should hear of images whose EXIF orientation was not followed, if there are any.
 pub(super) fn as_stored(sideways: usize) -> Option<String> {
     let (noun, have, are) = if sideways == 1 { ("image", "has", "is") } else { ("images", "have", "are") };
@@ -212,11 +220,6 @@ pub(super) fn as_stored(sideways: usize) -> Option<String> {
              trained with --resize upright-nearest (or upright-bilinear) a network sees such images upright"
         )
     })
-}
-
-/// Whether fewer than a hundredth of the levels are below the highest. Of most images that is known after a hundredth.
-fn is_white(image: &[u8]) -> bool {
-    image.iter().filter(|&&level| level < u8::MAX).nth(image.len() / 100).is_none()
 }
 
 /// Whether decoded images of so many bytes can be kept without a file behind them.

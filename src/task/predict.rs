@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::estimate::Estimate;
-use super::images::{Skipped, as_stored, in_batch};
+use super::images::{Skipped, as_stored, clipped, in_batch};
 use super::look::Look;
 use super::output::{self, Output};
 use super::subject::{Feeding, Subject};
@@ -106,7 +106,7 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
             done.report(host, path, &subject)?;
         }
     }
-    if let Some(note) = as_stored(done.sideways) {
+    for note in as_stored(done.sideways).into_iter().chain(clipped(done.clipped)) {
         host.say(format_args!("note: {note}"));
     }
     if done.seen == 0 && !done.unheard {
@@ -148,6 +148,7 @@ pub(super) fn rows_file(output: &Output, asked: Option<Format>) -> Result<(&Path
 struct Done {
     seen: usize,
     sideways: usize,
+    clipped: usize,
     /// Nobody reads stdout any more.
     unheard: bool,
     skipped: Vec<Skipped>,
@@ -210,6 +211,7 @@ impl Classifier<'_> {
                 output.is_none_of(loaded.paths.iter().map(PathBuf::as_path))?;
             }
             done.sideways += loaded.sideways;
+            done.clipped += loaded.clipped;
             done.seen += loaded.paths.len() + loaded.unreadable.len();
             let rows = self.classify(&mut loaded)?;
             let wanted = rows.is_empty() || write(&rows)?;

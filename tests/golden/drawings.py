@@ -1,4 +1,4 @@
-"""Small drawings made from a seed: the only pictures in this folder.
+"""Small drawings made from a seed: the only images in this folder.
 
 They are ours, so the folder holds no photograph of anybody. Every function
 takes a size (w, h) and returns an RGB image. They are kept simple enough for

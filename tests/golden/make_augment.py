@@ -1,4 +1,4 @@
-"""Makes augment.safetensors: pictures moved by Keras' own ImageDataGenerator.
+"""Makes augment.safetensors: images moved by Keras' own ImageDataGenerator.
 
     python make_augment.py [--out DIR]
 

@@ -264,7 +264,7 @@ def main():
                     source, target_size=(th, tw), interpolation=filt.lower(), keep_aspect_ratio=True
                 )
             except ValueError:
-                continue  # Pillow has no part of no pixels: nothing of this picture has the target's shape
+                continue  # Pillow has no part of no pixels: nothing of this image has the target's shape
             if cut.tobytes() != out.tobytes():
                 entry[f"crop_{filt.lower()}"] = put(name.replace(".png", "_crop.png"), encode(cut, "PNG", optimize=True))
         resize.append(entry)

@@ -136,7 +136,7 @@ def main():
     x = f32(rng.random((STEPS, BATCH, 16, 16, 3)))
     targets = f32(rng.integers(0, 2, (STEPS, BATCH)))
     labels = rng.integers(0, 3, (STEPS, BATCH)).astype(np.int32)
-    # A little of the answer in the picture, so that the loss has a way down.
+    # A little of the answer in the image, so that the loss has a way down.
     x[..., 0] *= f32(0.5 + 0.5 * targets)[..., None, None]
     x[..., 1] *= f32(0.5 + 0.25 * labels)[..., None, None]
 

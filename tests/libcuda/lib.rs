@@ -10,7 +10,8 @@
 //! (out of memory at the Nth call of that function of graphs and all later ones), `graphs=N` (room for so many),
 //! `slow-wait=MS` (so long until somebody who waits for the stream begins to), `code=N` (the answer after a fault),
 //! `surfaces=FUNCTION` (errors of earlier work come up at calls of that function, too), `refuse=FUNCTION:N:CODE`
-//! (its Nth call alone, the first if not given, answers so, as an invalid value if not given), `name=WORDS` and `sms=N` (of the GPU).
+//! (its Nth call alone, the first if not given, answers so, as an invalid value if not given), `name=WORDS` and `sms=N`
+//! (of the GPU).
 
 // Names and signatures are NVIDIA's; a fault in here should end the test that met it.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::unwrap_used, clippy::too_many_arguments)]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/ptx/hopper/layouts.txt and sums.txt from what a card did (VECTORS, a file of probes' dumps).
+"""Writes tests/ptx/hopper/layouts.txt and sums.txt from what a GPU did (VECTORS, a file of probes' dumps).
 
 A record of layouts: which element of shared memory one wgmma took for every row and k of an operand; kept is
 a hash (FNV-1a, 64 bits). A record of sums: m64n64k16 of random bf16; kept are some rows and columns.

@@ -33,6 +33,8 @@ pub struct Loaded {
     pub pixels: Vec<u8>,
     /// How many of them have an EXIF orientation that was not followed.
     pub sideways: usize,
+    /// How many are 16-bit grey with levels above 255, which are clipped.
+    pub clipped: usize,
     /// The others of the batch, in their order; with [`Loading::strict`] at most one, and `paths` are those before it.
     pub unreadable: Vec<Unreadable>,
 }
@@ -117,7 +119,8 @@ impl<I: Iterator<Item = Result<PathBuf>>> Iterator for Batches<I> {
                 Ok(read) => {
                     loaded.paths.push(path);
                     loaded.pixels.extend(read.pixels);
-                    loaded.sideways += usize::from(read.sideways);
+                    loaded.sideways += usize::from(read.caveats.sideways);
+                    loaded.clipped += usize::from(read.caveats.clipped);
                 }
                 Err(error) => {
                     loaded.unreadable.push(Unreadable { path, after: loaded.paths.len(), error });

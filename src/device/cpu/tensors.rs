@@ -62,10 +62,10 @@ pub fn least(epsilon: f32) -> f32 {
     if epsilon >= 1e-10 { f32::MIN_POSITIVE } else { 0.0 }
 }
 
-/// A state, or 0 for one below `least`. Of a unit that is off for good states shrink to subnormal numbers, which no further
-/// product makes smaller (a momentum of 0.9 takes 800 steps), and with which a processor computes at half the speed or less.
-/// Where no epsilon is in the way, 0 for them changes no weight above 1e-30. (A GPU has no such numbers to fear, and keeps
-/// them.)
+/// A state, or 0 for one below `least`. Of a unit that is off for good states shrink to subnormal numbers, which no
+/// further product makes smaller (a momentum of 0.9 takes 800 steps), and with which a processor computes at half the
+/// speed or less. Where no epsilon is in the way, 0 for them changes no weight above 1e-30. (A GPU has no such numbers
+/// to fear, and keeps them.)
 #[inline(always)]
 pub fn settled(state: f32, least: f32) -> f32 {
     // A NaN stays.

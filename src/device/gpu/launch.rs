@@ -17,8 +17,8 @@ use std::fmt;
 pub struct Limits {
     /// Compute capability: 90 for 9.0.
     pub capability: u32,
-    /// Multiprocessors; a slice of a GPU has its name, and fewer. No launch is refused for more blocks, but blocks that stay
-    /// until all is done want one each.
+    /// Multiprocessors; a slice of a GPU has its name, and fewer. No launch is refused for more blocks, but blocks that
+    /// stay until all is done want one each.
     pub sms: u32,
     /// Blocks along x, y, z.
     pub grid: [u32; 3],

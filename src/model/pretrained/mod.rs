@@ -234,8 +234,8 @@ fn said_size(weights: &Weights) -> Option<[usize; 2]> {
     size.iter().all(|side| SIDES.contains(side)).then_some(size)
 }
 
-/// The image before the first dense layer, H, W, C or as a single line, when the file flattens it channels first; why its order
-/// cannot be told otherwise.
+/// The image before the first dense layer, H, W, C or as a single line, when the file flattens it channels first; why
+/// its order cannot be told otherwise.
 fn flattened(
     weights: &Weights,
     layers: &Layers,

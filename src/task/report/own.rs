@@ -16,8 +16,8 @@ pub(super) fn no_split(data: &Path, split: SplitName) -> Error {
         .help("choose another with --split, or name the images: `vgg-ft report RUN DATA --split SPLIT`")
 }
 
-/// The split of a run's data that the page in its folder is on, as it says itself; where there is none, or it is older, what
-/// the run was judged on last.
+/// The split of a run's data that the page in its folder is on, as it says itself; where there is none, or it is older,
+/// what the run was judged on last.
 pub(super) fn own_split(run: &Run, folder: &Path) -> Option<&'static str> {
     /// Bytes of a page that hold its head.
     const HEAD: u64 = 4096;

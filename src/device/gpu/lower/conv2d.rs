@@ -1,4 +1,5 @@
-//! The convolution: `kernels/conv2d_*.cu`. In f32 with many channels: `winograd`. On tensor cores: `mma`, and on Hopper `sm90`.
+//! The convolution: `kernels/conv2d_*.cu`. In f32 with many channels: `winograd`. On tensor cores: `mma`, and on Hopper
+//! `sm90`.
 
 use super::mma::{self, Format};
 use super::{Cut, Form, Site, Weight, maxpool2d, sm90, winograd};

@@ -18,9 +18,9 @@ impl Room {
     /// An H100 SXM, H200 or GH200.
     pub const HOPPER: Self = Self { sms: 132, half: 113 };
 
-    /// Of compute capability `capability` (80 for 8.0): T4, A100, RTX 3090, RTX 4090, H200. Newer ones are cut for an H200 as
-    /// the plan of their memory is ([`Card::like`](crate::device::gpu::plan::Card::like)). (CUDA C++ Programming Guide,
-    /// "Technical Specifications per Compute Capability".)
+    /// Of compute capability `capability` (80 for 8.0): T4, A100, RTX 3090, RTX 4090, H200. Newer ones are cut for an
+    /// H200 as the plan of their memory is ([`Card::like`](crate::device::gpu::plan::Card::like)). (CUDA C++
+    /// Programming Guide, "Technical Specifications per Compute Capability".)
     pub fn of(capability: u32) -> Self {
         match capability {
             ..80 => Self { sms: 40, half: 32 },

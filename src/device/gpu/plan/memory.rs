@@ -1,9 +1,9 @@
 //! What is alive on the GPU when, of which kind and for which layer.
 //!
-//! Kinds are told by when a buffer lives: what was there before the first step are weights, what a step
-//! leaves behind is the optimizer's, parts of sums and Winograd's points are scratch; of the rest, what was allocated in the forward
-//! pass are activations and inputs, in the backward pass gradients. Bytes are those that were asked for, each
-//! rounded up to 256 as the arena of the `cuda` device does.
+//! Kinds are told by when a buffer lives: what was there before the first step are weights, what a step leaves behind
+//! is the optimizer's, parts of sums and Winograd's points are scratch; of the rest, what was allocated in the forward
+//! pass are activations and inputs, in the backward pass gradients. Bytes are those that were asked for, each rounded
+//! up to 256 as the arena of the `cuda` device does.
 
 use super::{BACKWARD, Event, Mark, Record};
 use crate::device::gpu::cuda::GRAIN;

@@ -1,8 +1,8 @@
 //! The convolution of tf32 on Hopper: `kernels/conv2d_sm90_tf32.cu`, `conv2d_sm90_tf32_weight.cu`.
 //!
-//! In: as `sm90`, activations and weights in f32; TMA rounds operands to tf32 as it copies them. Out: launches. `wgmma` takes
-//! tf32 along the depth alone: backward_input reads transposed weights, and backward_weight transposed gradients, each made
-//! by a launch before; a pool is a launch of its own.
+//! In: as `sm90`, activations and weights in f32; TMA rounds operands to tf32 as it copies them. Out: launches. `wgmma`
+//! takes tf32 along the depth alone: backward_input reads transposed weights, and backward_weight transposed gradients,
+//! each made by a launch before; a pool is a launch of its own.
 
 use super::tile::{NARROW, SQUARE, WIDE};
 use super::{ROWS, Shares, Tile, boxes, matrix, seen, step};
@@ -139,10 +139,11 @@ pub fn conv2d_backward_weight(
     backward_weight(site, (tile, most_blocks(Shares::tiles(g, tile))), g, (x, dy), weight)
 }
 
-/// Blocks that share so many tiles: their number is part of the order of the sums, so the same on every GPU. Where as many
-/// go to each tile, the blocks of all tiles are at the same pixels at the same time, and the cache has for the others what one
-/// has read; else each tile's blocks read the maps from memory (5 tiles by 132 blocks: five times, 104 us where the product
-/// takes 54; computed for a cache of 40 MB, not seen on a GPU). That is worth a fiftieth of the blocks.
+/// Blocks that share so many tiles: their number is part of the order of the sums, so the same on every GPU. Where as
+/// many go to each tile, the blocks of all tiles are at the same pixels at the same time, and the cache has for the
+/// others what one has read; else each tile's blocks read the maps from memory (5 tiles by 132 blocks: five times, 104
+/// us where the product takes 54; computed for a cache of 40 MB, not seen on a GPU). That is worth a fiftieth of the
+/// blocks.
 fn most_blocks(tiles: usize) -> usize {
     let left = SMS % tiles.max(1);
     if left <= SMS / 50 { SMS - left } else { SMS }

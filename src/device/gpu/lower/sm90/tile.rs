@@ -55,9 +55,9 @@ pub const NARROW: Tile = Tile {
     sharers: 1,
     cost: [520, 0],
 };
-// Of pixels that fit waves, in pairs of blocks that share them. A step has some 60 ns beside the tensor cores' 2.28 for each column,
-// where SQUARE and WIDE, whose factors come twice as often, have 100; its end is some 500 instructions of a thread. On the H200
-// 72 steps of LONG take 38.7 us with the launch and the end.
+// Of pixels that fit waves, in pairs of blocks that share them. A step has some 60 ns beside the tensor cores' 2.28 for
+// each column, where SQUARE and WIDE, whose factors come twice as often, have 100; its end is some 500 instructions of
+// a thread. On the H200 72 steps of LONG take 38.7 us with the launch and the end.
 pub const LONG: Tile = Tile {
     rows: 208,
     columns: 128,
@@ -70,10 +70,12 @@ pub const LONG: Tile = Tile {
 };
 pub const MIDDLE: Tile = Tile { rows: 160, shared: 225_392, cost: [425, 800], ..LONG };
 pub const SHORT: Tile = Tile { rows: 112, shared: 213_120, cost: [315, 600], ..LONG };
-/// WIDE by clusters of four, each block a quarter of the depth: its end is that of WIDE, what a block leaves for the others and
-/// takes from them, 128 KiB each, and their meeting. Measured: 18 steps and an end are 20.3 us, with the launch.
+/// WIDE by clusters of four, each block a quarter of the depth: its end is that of WIDE, what a block leaves for the
+/// others and takes from them, 128 KiB each, and their meeting. Measured: 18 steps and an end are 20.3 us, with the
+/// launch.
 pub const SPLIT: Tile = Tile { sharers: 4, cost: [680, 6500], ..WIDE };
-/// Clusters of four that a Hopper has room for at once, a block on a multiprocessor: four in each of eight groups of 16 or 18.
+/// Clusters of four that a Hopper has room for at once, a block on a multiprocessor: four in each of eight groups of 16
+/// or 18.
 const CLUSTERS: usize = 32;
 /// NARROW's step where it is alone on its multiprocessor.
 const ALONE: usize = 310;
