@@ -261,14 +261,11 @@ fn env(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// `$VGG_FT_CACHE`, `$XDG_CACHE_HOME/vgg-ft` or `~/.cache/vgg-ft`; without a home, decoded images stay in memory.
+/// `$VGG_FT_CACHE`, `$XDG_CACHE_HOME/vgg-ft` or `~/.cache/vgg-ft`; without a home, or with one that is no whole path,
+/// decoded images stay in memory.
 fn default_cache() -> Option<PathBuf> {
-    let caches = || {
-        env("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .filter(|dir| dir.is_absolute())
-            .or_else(|| Some(Path::new(&env("HOME")?).join(".cache")))
-    };
+    let folder = |name: &str| env(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let caches = || folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
     env("VGG_FT_CACHE").map(PathBuf::from).or_else(|| Some(caches()?.join("vgg-ft")))
 }
 

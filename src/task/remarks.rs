@@ -56,17 +56,18 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
     }
     let head = stages.first().filter(|stage| stage.unfreeze_from.is_none() && stage.rate <= 1e-4);
     let Some(head) = head else { return };
-    let (together, each) = (batch * head.accumulate, head.steps(batch, samples));
+    let (together, each) = ((batch * head.accumulate).min(samples), head.steps(batch, samples));
     let steps = each * head.epochs;
     if steps < FEW {
         // A pass may be longer than what was asked for.
         let passes = StageConfig { steps_per_epoch: None, ..head.clone() }.steps(batch, samples);
         let cure = if passes > each { "leave --steps-per-epoch out, or" } else { "with so few images" };
         host.say(format_args!(
-            "note: stage {} takes only {} of {together} images, which is few for a rate of {:e}; {cure} give it more \
+            "note: stage {} takes only {} of {}, which is few for a rate of {:e}; {cure} give it more \
              epochs, for example {}",
             head.name,
             counted(steps, "step"),
+            counted(together, "image"),
             head.rate,
             (2 * FEW).div_ceil(each.max(1))
         ));

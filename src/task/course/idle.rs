@@ -3,7 +3,8 @@
 use super::{StageConfig, blocks};
 use crate::error::Result;
 use crate::model::Architecture;
-use crate::train::Monitor;
+use crate::report::counted;
+use crate::train::{Monitor, Schedule};
 
 /// What is asked for and changes nothing, of all stages together; for people.
 ///
@@ -36,6 +37,17 @@ pub(in crate::task) fn without_effect(
             "--monitor changes nothing without --early-stopping, --restore-best or the schedule `plateau`"
                 .into(),
         );
+    }
+    for stage in stages {
+        if let Schedule::Step { every, .. } = stage.schedule
+            && (1..=every).contains(&stage.epochs)
+        {
+            idle.push(format!(
+                "stage {}: the schedule step:{every} changes nothing in {}",
+                stage.name,
+                counted(stage.epochs, "epoch")
+            ));
+        }
     }
     Ok(idle)
 }

@@ -199,9 +199,9 @@ impl Chosen {
         Ok(Self { name, folder: folder.clone(), whole, own, parted })
     }
 
-    /// Whether it stands in the place of what the run held out of its own folder.
+    /// Whether it stands in the place of what the run held out: of its own folder, or of one that is said to be a copy.
     fn held_out(&self) -> bool {
-        self.own && self.parted && self.name == "validation"
+        self.parted && self.name == "validation"
     }
 
     /// Whether the run was trained on it, as far as that matters and is known. `others` says that it is not what the
