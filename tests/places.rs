@@ -325,12 +325,23 @@ fn new_images_are_judged_all_and_the_runs_own_by_its_split() {
     let (split, images, said) = judged(&["others"]);
     assert_eq!((split, images), (None, 12));
     assert!(said.contains("--split validation takes only what was held out"), "{said}");
-    // It may be a copy that has grown: what is drawn from it then is not what was held out.
+    // It is a copy that has grown: what was held out is known by the run's list, not by a new draw.
     let (split, images, said) = judged(&["others", "--split", "validation"]);
     assert_eq!((split.as_deref(), images), (Some("validation"), 2));
-    assert!(said.contains("these are not the images that the run was validated with"), "{said}");
-    assert_eq!(fs::rename(here.join("pets"), here.join("moved")).ok(), Some(()));
-    let (_, _, said) = judged(&["moved", "--split", "validation"]);
+    assert!(said.contains("others: 2 images are new to the run, and not judged"), "{said}");
+    assert!(!said.contains("these are not"), "{said}");
+    let (_, images, said) = judged(&["others", "--split", "train"]);
+    assert!(images == 8 && !said.contains("not quite"), "{images} {said}");
+    // Without the list they are drawn, and told to be others if they are.
+    for part in ["train", "validation"] {
+        fs::remove_file(here.join(format!("run/samples-{part}.jsonl"))).unwrap();
+    }
+    let (_, images, said) = judged(&["others", "--split", "validation"]);
+    assert!(
+        images == 2 && said.contains("these are not the images that the run was validated with"),
+        "{said}"
+    );
+    let (_, _, said) = judged(&["pets", "--split", "validation"]);
     assert!(!said.contains("these are not"), "{said}");
 }
 

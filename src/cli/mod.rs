@@ -38,7 +38,7 @@ use idle::{idle, is_idle};
 use std::any::TypeId;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs the command line of this process.

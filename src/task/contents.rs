@@ -128,6 +128,11 @@ impl Listing {
         Some(Self(text.lines().map(line).collect::<Option<_>>()?))
     }
 
+    /// The paths, inside the folder.
+    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.0.iter().map(|(name, ..)| name.as_os_str())
+    }
+
     /// How `now` differs, by kind of difference: the first of each, and how many more there are. Where one folder is
     /// parted anew each time, a file that is gone moves others between its parts, of which the other was the second: so
     /// files that are still there are told from those that are lost.

@@ -1,5 +1,6 @@
 //! `evaluate`: a run on labelled images.
 
+mod held_out;
 mod judged;
 
 pub(super) use judged::{Labelled, TestedBy, Which, adopted, labelled, owns};

@@ -73,9 +73,11 @@ pub(super) const MODEL: &str = "model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
 /// The samples of training and of validation.
+/// What it learned from and what it was validated with; they stay, since no seed draws the same from a folder that has
+/// changed.
 const LISTINGS: [&str; 2] = ["samples-train.jsonl", "samples-validation.jsonl"];
 /// What a run needs on the way; the file that says so last.
-const ON_THE_WAY: [&str; 5] = [CHECKPOINT, BEST, LISTINGS[0], LISTINGS[1], JOB];
+const ON_THE_WAY: [&str; 3] = [CHECKPOINT, BEST, JOB];
 const TENSORBOARD: &str = "tensorboard";
 /// The images that could not be read, if there are any.
 pub(super) const SKIPPED: &str = "skipped.csv";

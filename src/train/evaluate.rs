@@ -190,7 +190,7 @@ pub fn judge(
             values.chunks_exact(values.len() / labels.len().max(1)).map(first_largest).collect()
         }
     };
-    Ok(Judged { classes, probabilities: rows(device, output, &squashed)?, losses })
+    Ok(Judged { classes, probabilities: rows(device, output, [&logits, &squashed])?, losses })
 }
 
 /// The class of a row of logits or probabilities; of equals the first.
@@ -241,8 +241,10 @@ fn through<T>(
 /// The device's errors; [`Kind::Numeric`] for an output that is no number.
 pub fn predict(device: &dyn Device, network: &Network, from: usize, x: Tensor) -> Result<Vec<Vec<f32>>> {
     let (output, end) = (network.architecture().output(), network.architecture().layers().len());
-    let y = through(device, network, from..end, x, &|logits| squashed(device, output, logits))?;
-    rows(device, output, &y)
+    let (logits, y) = through(device, network, from..end, x, &|logits| {
+        Ok((logits.clone(), squashed(device, output, logits)?))
+    })?;
+    rows(device, output, [&logits, &y])
 }
 
 /// What the output makes of its logits: a probability each, or what they are.
@@ -254,8 +256,13 @@ fn squashed(device: &dyn Device, output: Output, logits: Tensor) -> Result<Tenso
     }
 }
 
+/// What a sigmoid leaves of 1, with all its digits: near 1 the difference in f32 would have steps of 6e-8.
+fn complement(logit: f32) -> f32 {
+    (1.0 / (1.0 + f64::from(logit).exp())) as f32
+}
+
 /// A row of probabilities for each sample.
-fn rows(device: &dyn Device, output: Output, squashed: &Tensor) -> Result<Vec<Vec<f32>>> {
+fn rows(device: &dyn Device, output: Output, [logits, squashed]: [&Tensor; 2]) -> Result<Vec<Vec<f32>>> {
     let all = device.download_floats(squashed.buffer())?;
     if let Some(at) = all.iter().position(|number| !number.is_finite()) {
         let row = at / (all.len() / squashed.shape().axes()[0].max(1)).max(1);
@@ -265,7 +272,10 @@ fn rows(device: &dyn Device, output: Output, squashed: &Tensor) -> Result<Vec<Ve
             .help("its weights may be those of a training that diverged; in f16, whose largest number is 65504, use --precision f32 or bf16"));
     }
     Ok(match output {
-        Output::Sigmoid => all.into_iter().map(|p| vec![1.0 - p, p]).collect(),
+        Output::Sigmoid => {
+            let logits = device.download_floats(logits.buffer())?;
+            all.into_iter().zip(logits).map(|(p, logit)| vec![complement(logit), p]).collect()
+        }
         Output::Softmax(classes) => all.chunks_exact(classes).map(<[f32]>::to_vec).collect(),
         Output::Features => {
             let row = all.len() / squashed.shape().axes()[0].max(1);
@@ -305,6 +315,22 @@ mod tests {
                 assert!(error.to_string().contains("2 of its batch"), "{error}");
             }
         }
+    }
+
+    /// At a logit of 20 the first class has 2.06e-9, where 1 - p in f32 is 0.
+    #[test]
+    fn the_first_of_two_classes_has_all_its_digits() {
+        let device: &dyn Device = &CpuDevice::new(Some(1)).unwrap();
+        let values = [20.0f32, -20.0, 0.0, 200.0];
+        let upload = || Tensor::constant(Shape::new(&[4, 1]), device.upload(&values).unwrap()).unwrap();
+        let squashed = squashed(device, Output::Sigmoid, upload()).unwrap();
+        let rows = rows(device, Output::Sigmoid, [&upload(), &squashed]).unwrap();
+        for (row, value) in rows.iter().zip(values) {
+            let want = 1.0 / (1.0 + f64::from(value).exp());
+            // Half a unit in the last place of an f32, and what is too small for one.
+            assert!((f64::from(row[0]) - want).abs() <= 6e-8 * want + 1e-45, "{value}: {row:?}");
+        }
+        assert!(rows[0][0] > 2e-9 && rows[3][0] == 0.0);
     }
 
     /// Each sample's loss in f64: cross-entropy with its smoothed target, times the weight of its class.

@@ -3,11 +3,13 @@
 //! In: a run, a folder, perhaps the name of a split. Out: decoded images, and what to know of their figures.
 
 use super::SplitName;
+use super::held_out::{Parted, parted};
 use crate::data::endings::Endings;
 use crate::data::{Features, Folder, Images, Recipe, Sample, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::classes::{listed, told_from};
+use crate::report::counted_are;
 use crate::task::contents::Listing;
 use crate::task::finetune::some;
 use crate::task::images::{Reading, decode};
@@ -137,6 +139,8 @@ struct Chosen {
     own: bool,
     /// Training and validation are drawn from one folder.
     parted: bool,
+    /// They are those of the run's lists.
+    listed: bool,
 }
 
 impl Chosen {
@@ -159,6 +163,7 @@ impl Chosen {
         }
         // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
         let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
+        let mut listed = false;
         if split != Some(SplitName::Test) {
             if let Some([train, validation]) = extracted {
                 splits = Splits { train, validation: Some(validation), ..splits };
@@ -166,7 +171,19 @@ impl Chosen {
                 && splits.validation.is_none()
                 && (own || asked)
             {
-                splits = Splits::judged(data, Some(share), training.split_seed())?;
+                if let Some(Parted { parts: [train, validation], new }) = parted(run, &splits.train) {
+                    listed = true;
+                    if new > 0 {
+                        host.say(format_args!(
+                            "note: {}: {} new to the run, and not judged",
+                            data.display(),
+                            counted_are(new, "image")
+                        ));
+                    }
+                    splits = Splits { train, validation: Some(validation), ..splits };
+                } else {
+                    splits = Splits::judged(data, Some(share), training.split_seed())?;
+                }
             }
         }
         let whole = splits.train.root == data && splits.validation.is_none();
@@ -196,7 +213,14 @@ impl Chosen {
                 error.fact("splits", names.join(" ")).help("choose one of these with --split")
             });
         };
-        Ok(Self { name, folder: folder.clone(), whole, own, parted })
+        if listed && folder.is_empty() {
+            return Err(Error::new(
+                Kind::Data,
+                format!("{} has none of the run's {name} images", data.display()),
+            )
+            .help("give the folder that the run learned from, or a folder of other images without --split"));
+        }
+        Ok(Self { name, folder: folder.clone(), whole, own, parted, listed })
     }
 
     /// Whether it stands in the place of what the run held out: of its own folder, or of one that is said to be a copy.
@@ -219,6 +243,9 @@ impl Chosen {
             "the run was trained on these images".to_owned()
         } else if self.own && train {
             "these are not quite the images that the run was trained on: some were added, removed or changed"
+                .to_owned()
+        } else if others && self.listed {
+            "these are not quite the images that the run was validated with: some were removed or changed"
                 .to_owned()
         } else if others {
             let drawn = match training.job {

@@ -2,7 +2,7 @@
 //!
 //! In: a run's folder. Out: a [`Run`], or who must do what first.
 
-use super::{CHECKPOINT, Config, Folder, JOB, MODEL, NetworkConfig, damaged, is_held};
+use super::{CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, damaged, is_held};
 use crate::data::{Resize, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
@@ -117,6 +117,11 @@ impl Run {
         let stage =
             self.config.training.stages.get(moment.stage).map_or_else(String::new, |s| s.name.clone());
         Some(Stopped { stage, epochs: position.epochs.len(), steps: position.within })
+    }
+
+    /// Where its training images (`split` 0) or its validation images (1) are listed.
+    pub fn listing(&self, split: usize) -> PathBuf {
+        self.path.join(LISTINGS[split])
     }
 
     /// Whether `listing` is what a part of the run saw; `None` where the run does not tell.
