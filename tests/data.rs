@@ -154,8 +154,13 @@ fn a_folder_that_is_none_says_what_was_found() {
     contains_all(&scan("empty"), &["no class folders", "the folder is empty"]);
     contains_all(&scan("full/cats"), &["no class folders", "1 image directly in it", "one folder per class"]);
 
-    let hidden = tree(&["a/1.png", "b/1.png", ".ipynb_checkpoints/"]);
-    contains_all(&failure(Folder::scan(hidden.path()), Kind::Data), &["remove .ipynb_checkpoints"]);
+    let hidden = tree(&["a/1.png", "b/1.png", ".ipynb_checkpoints/", ".git/config"]);
+    let folder = Folder::scan(hidden.path()).unwrap();
+    assert_eq!(
+        (&folder.classes[..], &folder.ignored[..]),
+        (&["a", "b"].map(String::from)[..], &[".git", ".ipynb_checkpoints"].map(String::from)[..])
+    );
+    contains_all(&failure(Folder::scan(tree(&[".git/config"]).path()), Kind::Data), &["no class folders"]);
 
     // A phone's images are said to be there, and what can be done; among others they are counted.
     let phone = tree(&["a/1.png", "a/IMG_2.HEIC", "a/.ipynb_checkpoints/1.png", "b/x/3.heic", "b/n.txt"]);

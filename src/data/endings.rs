@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Read;
 use std::iter::Sum;
 use std::path::Path;
 
@@ -11,24 +13,38 @@ const IMAGES: [&str; 21] = [
     "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2",
 ];
 
+/// What files of the formats that are read begin with; BMP's two letters may begin any text.
+const BEGINNINGS: [&[u8]; 6] = [b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF"];
+
 /// Files by their ending, in lower case and without the dot; empty for a name that has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endings(BTreeMap<String, usize>);
+pub struct Endings {
+    files: BTreeMap<String, usize>,
+    /// Those without an ending that begin as images do.
+    unnamed: usize,
+}
 
 impl Endings {
-    /// Counts a file. Hidden files are not counted: systems leave them everywhere.
-    pub fn count(&mut self, name: &OsStr) {
+    /// Counts the file `name` in `folder`. Hidden files are not counted: systems leave them everywhere.
+    pub fn count(&mut self, folder: &Path, name: &OsStr) {
         if !name.as_encoded_bytes().starts_with(b".") {
             let ending = Path::new(name).extension().unwrap_or_default().to_string_lossy().to_lowercase();
-            *self.0.entry(ending).or_default() += 1;
+            self.unnamed += usize::from(ending.is_empty() && begins_as_image(&folder.join(name)));
+            *self.files.entry(ending).or_default() += 1;
         }
     }
 
     /// Counts those of `other`, too.
     pub fn add(&mut self, other: &Self) {
-        for (ending, count) in &other.0 {
-            *self.0.entry(ending.clone()).or_default() += count;
+        self.unnamed += other.unnamed;
+        for (ending, count) in &other.files {
+            *self.files.entry(ending.clone()).or_default() += count;
         }
+    }
+
+    /// How many images have a name without an ending.
+    pub fn unnamed(&self) -> usize {
+        self.unnamed
     }
 
     /// "3 .heic, 1 .txt"; `None` where there is nothing.
@@ -43,12 +59,23 @@ impl Endings {
 
     fn listed(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let listed =
-            self.0.iter().filter(|(ending, _)| wanted(ending)).map(|(ending, count)| match &ending[..] {
+            self.files.iter().filter(|(ending, _)| wanted(ending)).map(|(ending, count)| match &ending[..] {
                 "" => format!("{count} without an ending"),
                 ending => format!("{count} .{ending}"),
             });
         Some(listed.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
     }
+}
+
+/// Whether the file `path` begins as an image does that would be read under another name.
+fn begins_as_image(path: &Path) -> bool {
+    // To open a pipe may take for ever.
+    if !fs::metadata(path).is_ok_and(|there| there.is_file()) {
+        return false;
+    }
+    let mut bytes = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
+    read.is_ok() && BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning))
 }
 
 impl<'a> Sum<&'a Self> for Endings {
@@ -69,11 +96,30 @@ mod tests {
         let mut endings = Endings::default();
         assert_eq!((endings.all(), endings.images()), (None, None));
         for name in ["IMG_1.HEIC", "img_2.heic", "notes.txt", "LICENSE", ".DS_Store", ".hidden.heic"] {
-            endings.count(OsStr::new(name));
+            endings.count(Path::new("nowhere"), OsStr::new(name));
         }
         let mut both = endings.clone();
         both.add(&endings);
         assert_eq!(endings.all().as_deref(), Some("1 without an ending, 2 .heic, 1 .txt"));
         assert_eq!(both.images().as_deref(), Some("4 .heic"));
+    }
+
+    #[test]
+    fn images_without_an_ending_are_known_by_how_they_begin() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut endings = Endings::default();
+        for (name, bytes) in [
+            ("photo", &b"\xff\xd8\xff\xe0"[..]),
+            ("drawing", b"\x89PNG\r\n"),
+            ("LICENSE", b"MIT License"),
+            ("x", b""),
+        ] {
+            fs::write(dir.path().join(name), bytes).unwrap();
+            endings.count(dir.path(), OsStr::new(name));
+        }
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        endings.count(dir.path(), OsStr::new("folder"));
+        let both: Endings = [&endings, &endings].into_iter().sum();
+        assert_eq!([endings.unnamed(), both.unnamed()], [2, 4]);
     }
 }

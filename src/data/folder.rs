@@ -35,16 +35,18 @@ pub struct Folder {
     pub files: Vec<Sample>,
     /// What lies among them and is not read.
     pub unread: Endings,
+    /// Names of hidden folders without images, which are no classes.
+    pub ignored: Vec<String>,
 }
 
 impl Folder {
     /// Lists the images below `root`, without opening them.
     ///
-    /// As Keras: classes are the folders directly in `root` (hidden ones and links to folders too),
-    /// sorted by name; a class is searched with all folders below it (links to folders are not
+    /// As Keras' `flow_from_directory`: classes are the folders directly in `root` (hidden ones and links to
+    /// folders too), sorted by name; a class is searched with all folders below it (links to folders are not
     /// followed there), folder by folder in the order of their paths as text, files sorted by name:
-    /// `cat.1`, `cat.10`, `cat.2`. Unlike Keras, a class without images is an error, and so is a run of ours
-    /// among them, whose curves would be learned from.
+    /// `cat.1`, `cat.10`, `cat.2`. Unlike there, a class without images is an error, or no class if it is hidden, and
+    /// so is a run of ours among them, whose curves would be learned from, an error.
     ///
     /// # Errors
     /// [`Kind::Data`]: no such folder, not a folder, no classes, a class without images, a run.
@@ -53,7 +55,17 @@ impl Folder {
         if let Some(error) = no_data(root) {
             return Err(error);
         }
-        let folders: Vec<&OsString> = entries.iter().filter(|e| e.is_dir).map(|e| &e.name).collect();
+        let (mut folders, mut ignored) = (Vec::new(), Vec::new());
+        for Entry { name, .. } in entries.iter().filter(|entry| entry.is_dir) {
+            // Notebooks and systems leave them.
+            let below = if is_hidden(name) { Some(walk(root, name)?) } else { None };
+            match below {
+                Some(Below { images, runs, .. }) if images.is_empty() && runs.is_empty() => {
+                    ignored.push(name.to_string_lossy().into_owned());
+                }
+                _ => folders.push(name),
+            }
+        }
         if folders.is_empty() {
             return Err(no_classes(root, &entries));
         }
@@ -78,7 +90,7 @@ impl Folder {
             files.extend(images.into_iter().map(|path| Sample { path, label }));
             unread.push(here);
         }
-        let folder = Self { root: root.to_path_buf(), classes, files, unread: unread.iter().sum() };
+        let folder = Self { root: root.to_path_buf(), classes, files, unread: unread.iter().sum(), ignored };
         let counts = folder.counts();
         let empty: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] == 0).collect();
         match empty.first() {
@@ -120,8 +132,8 @@ impl Folder {
     fn no_images(&self, empty: &[usize], unread: &Endings) -> Error {
         let class = &self.classes[empty[0]];
         let read = ENDINGS.join(", ");
-        let help = if class.starts_with('.') {
-            format!("every folder is a class, hidden ones too: remove {class}")
+        let help = if unread.unnamed() > 0 {
+            format!("{UNNAMED}; formats that are read: {read}")
         } else if unread.images().is_some() {
             format!("convert them, to .jpg or .png for example; formats that are read: {read}")
         } else {
@@ -139,8 +151,7 @@ impl Folder {
 
     /// Images in hidden folders below the classes, which Keras reads, too: copies of others, more often than not.
     pub fn hidden(&self) -> usize {
-        let hidden = |part: &OsStr| part.as_encoded_bytes().starts_with(b".");
-        let below = |path: &Path| path.parent().into_iter().flat_map(Path::iter).skip(1).any(hidden);
+        let below = |path: &Path| path.parent().into_iter().flat_map(Path::iter).skip(1).any(is_hidden);
         self.files.iter().filter(|file| below(&file.path)).count()
     }
 
@@ -186,6 +197,14 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Entry>> {
     // Bytes of UTF-8 sort like the code points by which Python sorts.
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
+}
+
+/// What to do about images whose names have no ending.
+pub(super) const UNNAMED: &str = "there are images whose names have no ending: add .jpg or .png, as they are";
+
+/// Whether a folder of this name is hidden, from `ls` and Keras' `image_dataset_from_directory`.
+pub(super) fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 /// Whether Keras, or we, would take a file of this name for an image.
@@ -260,7 +279,7 @@ fn walk(root: &Path, start: &OsStr) -> Result<Below> {
             } else if !entry.is_dir && is_image_name(&entry.name) {
                 names.push(entry.name);
             } else if !entry.is_dir {
-                unread.count(&entry.name);
+                unread.count(&root.join(&dir), &entry.name);
             }
         }
         found.push((dir, names));

@@ -10,7 +10,7 @@ pub use ahead::{Loaded, LoadedAhead, Loading, Unreadable};
 
 use super::batch::prefetch;
 use super::endings::Endings;
-use super::folder::{images_below, is_image_name, is_run};
+use super::folder::{UNNAMED, images_below, is_image_name, is_run};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use ahead::Batches;
@@ -122,7 +122,10 @@ fn folder(path: &Path, found: &mut Inputs) -> Result<Vec<PathBuf>> {
     let below = images_below(path)?;
     if below.images.is_empty() {
         let message = format!("the folder {} holds no images in a format that is read", path.display());
-        let help = format!("formats that are read: {}", super::folder::ENDINGS.join(", "));
+        let mut help = format!("formats that are read: {}", super::folder::ENDINGS.join(", "));
+        if below.unread.unnamed() > 0 {
+            help = format!("{UNNAMED}; {help}");
+        }
         let error = nothing(message, &below.runs, help);
         return Err(below.unread.all().into_iter().fold(error, |error, there| error.fact("there", there)));
     }

@@ -59,7 +59,8 @@ impl Splits {
     /// Each holds folders, and nothing lies beside them.
     pub fn without_train(data: &Path, split: Option<&str>) -> Option<PathBuf> {
         let entries = folder::list(data).ok()?;
-        let names: Vec<_> = entries.iter().filter(|e| e.is_dir).map(|e| e.name.to_str()).collect();
+        let folders = entries.iter().filter(|e| e.is_dir && !folder::is_hidden(&e.name));
+        let names: Vec<_> = folders.map(|e| e.name.to_str()).collect();
         let is_part =
             |name: &Option<&str>| name.is_some_and(|name| name == "test" || VALIDATION.contains(&name));
         if !names.iter().all(is_part) || entries.iter().any(|e| !e.is_dir && folder::is_image_name(&e.name)) {
@@ -290,6 +291,7 @@ fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
         classes: all.classes.clone(),
         // Once is enough.
         unread: if want { Endings::default() } else { all.unread.clone() },
+        ignored: if want { Vec::new() } else { all.ignored.clone() },
     };
     Ok((take(false), take(true)))
 }

@@ -162,7 +162,8 @@ pub(super) fn opened(host: &Host, data: &Path, validation_split: Option<f32>, se
     }
     for class in splits.train.classes.iter().filter(|class| class.starts_with('.')) {
         host.say(format_args!(
-            "note: the hidden folder {class} counts as a class, as in Keras; remove it if it is none"
+            "note: the hidden folder {class} counts as a class, as in Keras' flow_from_directory \
+             (image_dataset_from_directory skips it); remove it if it is none"
         ));
     }
     Ok(splits)

@@ -146,11 +146,22 @@ fn uncached(host: &Host, name: &str, error: &Error) {
     ));
 }
 
+/// Says that so many images have no ending.
+pub(super) fn unnamed(count: usize) -> String {
+    format!("{} without an ending passed over: add .jpg or .png to the names", counted(count, "image"))
+}
+
 /// What lies in the folder of the split `name` and is not read, or should perhaps not be.
 pub(super) fn passed_over(name: &str, folder: &Folder) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(unread) = folder.unread.images() {
         notes.push(format!("{name}: {unread} left out: these formats are not read"));
+    }
+    if folder.unread.unnamed() > 0 {
+        notes.push(format!("{name}: {}", unnamed(folder.unread.unnamed())));
+    }
+    for ignored in &folder.ignored {
+        notes.push(format!("{name}: the hidden folder {ignored} has no images and is no class"));
     }
     let hidden = folder.hidden();
     if hidden > 0 {

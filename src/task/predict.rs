@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::estimate::Estimate;
-use super::images::{Skipped, as_stored, clipped, in_batch};
+use super::images::{Skipped, as_stored, clipped, in_batch, unnamed};
 use super::look::Look;
 use super::output::{self, Output};
 use super::subject::{Feeding, Subject};
@@ -74,6 +74,9 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     }
     if let Some(unread) = inputs.unread.images() {
         host.say(format_args!("note: {unread} among the images: these formats are not read"));
+    }
+    if inputs.unread.unnamed() > 0 {
+        host.say(format_args!("note: {}", unnamed(inputs.unread.unnamed())));
     }
     let (architecture, images) = (&subject.architecture, inputs.count().unwrap_or(usize::MAX));
     Estimate { architecture, batch: job.batch, images, training: None }.check(host)?;

@@ -359,7 +359,8 @@ fn extracted(run: &Run, data: &Path) -> Result<Option<[Folder; 2]>> {
         let Recipe { classes, files, labels, .. } = features.recipe;
         let files =
             files.into_iter().zip(labels).map(|((path, _, _), label)| Sample { path: path.into(), label });
-        Folder { root: data.to_owned(), classes, files: files.collect(), unread: Endings::default() }
+        let (unread, ignored) = (Endings::default(), Vec::new());
+        Folder { root: data.to_owned(), classes, files: files.collect(), unread, ignored }
     };
     Ok(Some([folder(train), folder(validation)]))
 }
