@@ -778,6 +778,10 @@ fn what_cannot_be_asked_is_a_usage_error() {
         (vec!["finetune", "data", "-o", "r", "--brightness", "2,1"], "the smaller first"),
         (vec!["finetune", "data", "-o", "r", "--fill", "edge"], "nearest, reflect, wrap, constant"),
         (vec!["finetune", "data", "-o", "r", "--augment", "all"], "`book`"),
+        (
+            vec!["finetune", "data", "-o", "r", "--optimizer", "adam"],
+            "tip: Keras' Adam is --optimizer adamw --weight-decay 0",
+        ),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "99999"], "too large"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--draws", "18446744073709551615"], "too large"),
         (vec!["augment", "preview", "data", "-o", "r.png", "--rotation", "0"], "change no image"),

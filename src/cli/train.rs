@@ -10,8 +10,8 @@ use clap::{Args, ValueEnum};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Training")]
 pub struct TrainArgs {
-    /// The rule by which weights follow their gradients
-    #[arg(long, value_enum, value_name = "RULE", default_value = "rmsprop")]
+    /// The rule by which weights follow their gradients; Keras' Adam is `adamw` with --weight-decay 0
+    #[arg(long, value_name = "RULE", default_value = "rmsprop", value_parser = super::values::Rules)]
     pub optimizer: RuleArg,
     /// Momentum of rmsprop or sgd
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
@@ -64,7 +64,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub label_smoothing: f64,
     /// How much samples of each class count in the training loss: auto (so that all classes count the same), or one
-    /// number per class
+    /// number per class, in the order of their names
     #[arg(long, value_name = "auto|W,W,…", allow_hyphen_values = true, value_parser = super::values::class_weights)]
     pub class_weights: Option<ClassWeights>,
     /// The figure by which epochs are compared
@@ -88,7 +88,7 @@ pub enum RuleArg {
     Rmsprop,
     /// Gradient descent
     Sgd,
-    /// Adam with decoupled weight decay
+    /// Adam with decoupled weight decay; with --weight-decay 0 it is Adam
     Adamw,
 }
 

@@ -1,5 +1,6 @@
 //! Values as they are typed: text to numbers and names, or one line that says what to write instead.
 
+use super::train::RuleArg;
 use crate::data::{AngleUnit, Augment, FillMode, Resize};
 use crate::device::gpu::plan::CARDS;
 use crate::device::{Kernels, Launches, Precision};
@@ -7,8 +8,11 @@ use crate::model::{Preprocess, Variant};
 use crate::task::{ClassWeights, limits};
 use crate::train::{Monitor, Schedule};
 use crate::weights::FloatType;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::ValueEnum;
+use clap::builder::{EnumValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -64,6 +68,36 @@ pub fn fill_mode() -> impl TypedValueParser<Value = FillMode> {
 /// `val_loss`.
 pub fn monitor() -> impl TypedValueParser<Value = Monitor> {
     one_of(Monitor::ALL.map(Monitor::name))
+}
+
+/// `rmsprop`. Whoever types `adam` means a rule that is here under another name.
+#[derive(Clone)]
+pub struct Rules;
+
+impl TypedValueParser for Rules {
+    type Value = RuleArg;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<RuleArg, clap::Error> {
+        EnumValueParser::<RuleArg>::new().parse_ref(command, arg, value).map_err(|mut error| {
+            if value.eq_ignore_ascii_case("adam") {
+                let tip = "Keras' Adam is --optimizer adamw --weight-decay 0".to_owned();
+                error.remove(ContextKind::SuggestedValue);
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
+            error
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values: Vec<PossibleValue> =
+            RuleArg::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+        Some(Box::new(values.into_iter()))
+    }
 }
 
 /// `h100`.
