@@ -25,7 +25,7 @@ fn image(seed: u64, lift: usize) -> RgbImage {
 
 /// Images and two runs that all tests share: `run`, of two classes and trained with augmentation, and `plain`,
 /// of three and without.
-fn shared() -> &'static Path {
+pub(crate) fn shared() -> &'static Path {
     static SHARED: OnceLock<PathBuf> = OnceLock::new();
     SHARED.get_or_init(|| {
         // Nothing drops a static: a folder of its own in the build's, made anew.
@@ -62,7 +62,7 @@ fn shared() -> &'static Path {
 }
 
 /// `vgg-ft` with a cache of its own and the repository's weights.
-fn vgg_ft(dir: &Path) -> Command {
+pub(crate) fn vgg_ft(dir: &Path) -> Command {
     let mut command = Command::cargo_bin("vgg-ft").unwrap();
     command
         .env("VGG_FT_CACHE", dir.join("cache"))
@@ -79,7 +79,7 @@ fn predict(dir: &Path) -> Command {
     command
 }
 
-fn stdout(command: &mut Command) -> String {
+pub(crate) fn stdout(command: &mut Command) -> String {
     String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
 }
 

@@ -14,6 +14,8 @@ mod cli;
 mod data;
 #[path = "export.rs"]
 mod export;
+#[path = "fed.rs"]
+mod fed;
 #[path = "fetch.rs"]
 mod fetch;
 #[path = "forbidden.rs"]

@@ -179,7 +179,7 @@ fn a_comparison_leaves_nothing_out() {
 }
 
 /// VGG11 for images of 32x32 with a classifier of two classes, whose layers are called `dense`.
-fn small(path: &Path, dense: [&str; 2], metadata: &[(&str, &str)]) {
+pub(crate) fn small(path: &Path, dense: [&str; 2], metadata: &[(&str, &str)]) {
     let head = Head { units: 8, dropout: 0.0, classes: 2 };
     let architecture = Architecture::vgg(Variant::Vgg11, [32, 32]).unwrap().with_head(head).unwrap();
     let longest = architecture.parameters().iter().map(|spec| spec.shape.len()).max().unwrap();

@@ -44,10 +44,10 @@ pub struct PredictArgs {
     /// End at the first image that cannot be read, instead of reporting and skipping it
     #[arg(long)]
     pub strict: bool,
-    /// For a weights file that does not record it: height and width of its images in pixels, or one number for both
+    /// For a weights file: height and width of its images in pixels, or one number for both; as the file says if not given
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
-    /// For a weights file: pixel scaling; what the weights were trained with if not given
+    /// For a weights file: pixel scaling; as the file says if not given, else what its base was trained with
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
     pub preprocess: Option<Preprocess>,
     /// For a weights file: how images are brought to its size; as the file says if not given, else `nearest` for

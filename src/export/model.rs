@@ -13,6 +13,7 @@ pub struct Model<'a> {
     architecture: &'a Architecture,
     weights: &'a Pretrained,
     preprocess: Preprocess,
+    since: Option<&'static str>,
     resize: Option<Resize>,
     classes: &'a [String],
     scales_pixels: bool,
@@ -42,13 +43,19 @@ impl<'a> Model<'a> {
         preprocess: Preprocess,
         classes: &'a [String],
     ) -> Self {
-        Self { architecture, weights, preprocess, resize: None, classes, scales_pixels: false }
+        Self { architecture, weights, preprocess, since: None, resize: None, classes, scales_pixels: false }
     }
 
     /// The same with how images are brought to its size, if that is known.
     #[must_use]
     pub fn resized_by(self, resize: Option<Resize>) -> Self {
         Self { resize, ..self }
+    }
+
+    /// The same with whose word its preprocessing is, if not that of who trained it.
+    #[must_use]
+    pub fn scaled_since(self, since: Option<&'static str>) -> Self {
+        Self { since, ..self }
     }
 
     /// The same with its preprocessing inside: the file's input is RGB from 0 to 255.
@@ -120,6 +127,7 @@ impl<'a> Model<'a> {
             ("vgg_ft_output", output),
             ("vgg_ft_preprocess", self.preprocess.name().to_owned()),
         ];
+        remarks.extend(self.since.map(|since| ("vgg_ft_preprocess_since", since.to_owned())));
         remarks.extend(self.resize.map(|resize| ("vgg_ft_resize", resize.name().to_owned())));
         remarks.retain(|(key, _)| *key != "vgg_ft_classes" || !self.classes.is_empty());
         remarks

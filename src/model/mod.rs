@@ -16,5 +16,5 @@ pub use architecture::{Architecture, Head, Layer, Output, ParameterSpec, Placed,
 pub use load::Source;
 pub use network::Network;
 pub use preprocess::Preprocess;
-pub use pretrained::{Lineage, Naming, Pretrained, SIDES};
+pub use pretrained::{Lineage, Naming, Pretrained, SIDES, SINCE};
 pub use trainable::Trainable;

@@ -149,6 +149,12 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
         run::Folder::at(&job.output).same(host, &config)?;
         return conclude(host, &job.output, None, job.images.reading.clone());
     }
+    if !job.trained_classifier && base.weights.lineage().has_own_classifier() {
+        host.say(
+            "note: the file's own classifier is left out, and a new one begins at random; `vgg-ft predict` asks the \
+             file's, and `finetune --from RUN` keeps that of a run",
+        );
+    }
     let mut network = base.network(host, architecture, config.training.classifier_seed())?;
     let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
     tell_what_learns(host, &network, job);

@@ -2,10 +2,11 @@
 
 use super::Host;
 use super::estimate::Estimate;
+use super::feeding::Feeding;
 use super::images::{Skipped, as_stored, clipped, in_batch, unnamed};
 use super::look::Look;
 use super::output::{self, Output};
-use super::subject::{Feeding, Subject};
+use super::subject::Subject;
 use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size, Unreadable};
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;

@@ -4,6 +4,7 @@
 
 use super::Host;
 use super::base::told;
+use super::feeding::{Feeding, remark};
 use super::run::{Run, Stopped};
 use super::weights;
 use crate::data::{Augment, Resize};
@@ -33,17 +34,6 @@ pub(super) struct Subject {
 enum Origin {
     Run(Rc<Run>),
     File(Box<Pretrained>),
-}
-
-/// How images are fed, where the file of weights does not decide it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Feeding {
-    /// Height and width.
-    pub size: Option<[usize; 2]>,
-    /// Pixel scaling.
-    pub preprocess: Option<Preprocess>,
-    /// Way to size.
-    pub resize: Option<Resize>,
 }
 
 impl Subject {
@@ -115,6 +105,7 @@ impl Subject {
         let said = || found.said("resize").and_then(|word| word.parse().ok());
         let resize = feeding.resize.or_else(said).unwrap_or(way);
         host.say(format_args!("weights    {}\n{lineage}", path.display()));
+        remark(host, &found, feeding, "used");
         let [h, w] = architecture.input;
         host.say(format_args!("input      {h}x{w} by {resize}, {}", preprocess.description()));
         Ok(Self {

@@ -9,11 +9,12 @@ pub(super) use network::{architecture, classes};
 use super::Host;
 use super::base::told;
 use super::export::{check_ending, describe};
+use super::feeding::{Feeding, remark};
 use super::output::Output;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, write};
 use crate::model::classes::in_lines;
-use crate::model::{Lineage, Preprocess, Pretrained};
+use crate::model::{Lineage, Preprocess, Pretrained, SINCE};
 use crate::weights::{self, FileFormat, FloatType, Named, Rounding, Table, Weights, find_default};
 use crate::{files, interrupt};
 use network::{fits, said_classes};
@@ -38,6 +39,13 @@ pub struct Convert {
     pub preprocess: Option<Preprocess>,
     /// Remarks to keep in the file.
     pub metadata: Vec<(String, String)>,
+}
+
+impl Convert {
+    /// How the new file says that images are fed, as far as options decide it.
+    fn feeding(&self) -> Feeding {
+        Feeding { size: self.size, preprocess: self.preprocess, resize: None }
+    }
 }
 
 /// What was written, for `--json`: of every format alike.
@@ -86,14 +94,18 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
         match found {
             Err(error) if asked => return Err(error),
             Err(_) => return rewrite(host, job, &weights, None, &weights.all()?),
-            // But a first kernel that has its channels the other way round.
-            Ok(found) if found.lineage().turned => {}
-            Ok(found) => return rewrite(host, job, &weights, Some(&found), &weights.all()?),
+            // But a first kernel that has its channels the other way round, and a last one of two columns.
+            Ok(found) if found.lineage().turned || found.lineage().joined => {}
+            Ok(found) => {
+                remark(host, &found, job.feeding(), "written");
+                return rewrite(host, job, &weights, Some(&found), &weights.all()?);
+            }
         }
     }
     let found = understand(job, weights)?;
     if ours {
         host.say(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
+        remark(host, &found, job.feeding(), "written");
         return rewrite(host, job, found.weights(), Some(&found), &understood(&found)?);
     }
     if job.size.is_some() && job.format == Format::Torch && found.lineage().dense.is_empty() {
@@ -104,9 +116,11 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     let (architecture, classes) = (architecture(&found, job.size, help)?, classes(&found));
     let recipe = job.preprocess.map_or_else(|| told(&found), Ok)?;
     let resize = found.said("resize").and_then(|word| word.parse().ok());
-    let model = Model::new(&architecture, &found, recipe, &classes).resized_by(resize);
+    let since = found.lineage().since(found.weights(), job.preprocess);
+    let model = Model::new(&architecture, &found, recipe, &classes).scaled_since(since).resized_by(resize);
     write(&job.to.path, &model, job.format)?;
     host.say(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
+    remark(host, &found, job.feeding(), "written");
     describe(host, &model, job.format);
     let parameters = architecture.parameters();
     let values = parameters.iter().map(|spec| spec.shape.len()).sum();
@@ -191,11 +205,13 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
         && !lineage.turned;
     let told = || found.said("preprocess")?.parse().ok();
     let recipe = job.preprocess.or_else(|| if stays { told() } else { lineage.recipe() });
+    let since = recipe.and_then(|_| lineage.since(from, job.preprocess));
     let classes = said_classes(found);
     for (key, text) in [
         ("format", Some("keras".to_owned())),
         ("layout", Some("HWIO".to_owned())),
         ("preprocess", recipe.map(|recipe| recipe.name().to_owned())),
+        (SINCE, since.map(str::to_owned)),
         ("classes", (!classes.is_empty()).then(|| in_lines(&classes))),
         ("size", job.size.or_else(|| found.size()).map(|[h, w]| format!("{h}x{w}"))),
         ("resize", found.said("resize").map(str::to_owned)),
@@ -210,12 +226,13 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
 /// Whether the program reads this key itself.
 fn is_own(key: &str) -> bool {
     key.starts_with("vgg_ft_")
-        || ["format", "layout", "preprocess", "classes", "size", "resize"].contains(&key)
+        || ["format", "layout", "preprocess", SINCE, "classes", "size", "resize"].contains(&key)
 }
 
 /// Remarks are the user's; what the program reads, it writes as it is.
 fn refuse_own(metadata: &[(String, String)]) -> Result<()> {
-    let read = ["converted-from", "rescaling", "preprocessing", "unlike-vgg", "unlike-classifier"];
+    let read =
+        ["converted-from", "rescaling", "preprocessing", "unlike-vgg", "unlike-classifier", "linear-output"];
     match metadata.iter().find(|(key, _)| is_own(key) || read.contains(&key.as_str())) {
         None => Ok(()),
         Some((key, _)) => {

@@ -89,6 +89,26 @@ def nested(k, blocks, trained=False):
     return fill(model)
 
 
+def pair(k):
+    """A VGG11 of few filters whose two classes have an output each; kernels a quarter, lest ReLUs overflow a softmax."""
+    k.backend.clear_session()
+    image, x = base(k, [1, 1, 2, 2, 2], 4, 32)
+    x = k.layers.Flatten(name="flatten")(x)
+    x = k.layers.Dense(5, activation="relu", name="fc1")(x)
+    model = fill(k.Model(image, k.layers.Dense(2, activation="softmax", name="predictions")(x), name="vgg"))
+    for layer in model.layers:
+        if layer.weights:
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel / 4, bias])
+    return model
+
+
+def pixels():
+    """Two images of 32 x 32, (37 i) mod 256 and (101 i) mod 256, divided by 255."""
+    i = np.arange(32 * 32 * 3, dtype=np.int64)
+    return np.stack([(i * step % 256).reshape(32, 32, 3) for step in (37, 101)]).astype(np.float32) / 255
+
+
 def half(k):
     k.backend.clear_session()
     layer = k.layers.Dense(3, dtype="bfloat16", name="dense")
@@ -234,6 +254,9 @@ def main():
     nested(keras, [2, 2, 3, 3, 3], trained=True).save_weights(at("nested.weights.h5"))
     flat(keras).save(at("flat.keras"))
     nested(keras, [2, 2, 3, 3, 3]).save(at("nested.keras"))
+    pair(keras).save(at("pair.keras"))
+    # These are in tests/weights/formats.rs.
+    print("pair.keras predicts", pair(keras).predict(pixels(), verbose=0).tolist())
     half(keras).save_weights(at("bfloat16.weights.h5"))
 
     convs = [("block1_conv1", (3, 3, 3, 4)), ("block1_conv2", (3, 3, 4, 4)), ("block1_pool", None)]

@@ -8,6 +8,7 @@
 mod skip;
 
 mod formats;
+mod keras;
 mod mutation;
 mod refusals;
 mod shipped;

@@ -53,7 +53,7 @@ pub(super) enum Form {
 }
 
 /// A layer as the file has it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     /// What the file calls it.
     pub name: String,
@@ -67,7 +67,7 @@ pub(super) struct Found {
 }
 
 /// Batch normalisation behind a convolution: names of tensors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Norm {
     pub scale: String,
     pub offset: String,

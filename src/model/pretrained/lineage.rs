@@ -35,10 +35,22 @@ pub struct Lineage {
     /// Whether the file has a classifier that is left out, since it cannot be understood.
     #[serde(skip)]
     pub left_out: bool,
+    /// Whether its last layer had two outputs, of which one was made.
+    #[serde(skip)]
+    pub joined: bool,
     #[serde(skip)]
     variant: Option<Variant>,
     #[serde(skip)]
     recipe: Option<Preprocess>,
+    /// What images will be made into, where the user says it.
+    #[serde(skip)]
+    asked: Option<Preprocess>,
+    /// Whether the recipe is taken from how the base was trained, since nothing says what the whole network was fed.
+    #[serde(skip)]
+    pub inferred: bool,
+    /// Whether its one output is known to go through no sigmoid.
+    #[serde(skip)]
+    pub linear: bool,
     /// Whether the first kernel is known to take R, G, B.
     #[serde(skip)]
     red_first: bool,
@@ -50,10 +62,18 @@ const OXFORD_BIAS: [f32; 3] = [0.734_298_35, 0.093_403_675, 0.067_756_74];
 /// Their first kernel's first number, which belongs to blue.
 const OXFORD_BLUE: f32 = 0.429_470_57;
 const TURNED: &str = "the first kernel takes R, G, B: its channels are turned at load";
+const UNKNOWN: &str = "how pixels are scaled is not known";
+const JOINED: &str =
+    "the softmax of two classes is made one sigmoid of their difference, which gives the same probabilities";
+/// Whose word a recipe is, where a conversion wrote it down.
+pub const SINCE: &str = "preprocess_since";
 /// Half precision and bfloat16 keep three and two digits.
 const NEAR: f32 = 0.005;
 
 impl Lineage {
+    const GIVEN: &'static str = "given with --preprocess when it was converted";
+    const INFERRED: &'static str = "inferred when it was converted";
+
     pub(super) fn of(weights: &Weights, layers: &Layers, variant: Option<Variant>) -> Result<Self> {
         let units = layers.dense.iter().map(|layer| layer.shape.last().copied().unwrap_or(0));
         let mut out = Self {
@@ -68,8 +88,12 @@ impl Lineage {
             reasons: Vec::new(),
             others: layers.others.len(),
             left_out: layers.trouble.is_some(),
+            joined: false,
             variant,
             recipe: None,
+            asked: None,
+            inferred: false,
+            linear: weights.metadata().contains_key("linear-output") && layers.trouble.is_none(),
             red_first: false,
         };
         out.scaling(weights, layers)?;
@@ -81,14 +105,26 @@ impl Lineage {
             let more = if out.others == 1 { String::new() } else { format!(" and {} more", out.others - 1) };
             out.reasons.push(format!("no part of the network, and left out: `{}`{more}", shorten(first)));
         }
+        // A softmax, or outputs that are to go through one.
+        if let [_, last @ 2] = &mut out.dense[..] {
+            *last = 1;
+            out.joined = true;
+            out.reasons.push(JOINED.into());
+        }
         if let Some(recipe) = out.recipe {
-            out.feed(recipe);
+            out.turn(recipe);
         }
         Ok(out)
     }
 
-    /// Decides whether the first kernel is turned, for images that `recipe` makes.
+    /// Takes note that images will be what `recipe` makes, whatever the file tells.
     pub(super) fn feed(&mut self, recipe: Preprocess) {
+        self.asked = Some(recipe);
+        self.turn(recipe);
+    }
+
+    /// Decides whether the first kernel is turned, for images that `recipe` makes.
+    fn turn(&mut self, recipe: Preprocess) {
         self.turned = self.red_first && recipe.rule().order == [2, 1, 0];
         self.reasons.retain(|reason| reason != TURNED);
         if self.turned {
@@ -103,7 +139,13 @@ impl Lineage {
         let named = super::said(weights, "preprocess").and_then(|name| name.parse().ok());
         let described = || Preprocess::ALL.into_iter().find(|recipe| input.ends_with(recipe.description()));
         if let Some(recipe) = named.or_else(described) {
-            self.decide(recipe, "the file says so");
+            match super::said(weights, SINCE) {
+                Some(since @ (Self::GIVEN | Self::INFERRED)) => {
+                    self.inferred = since == Self::INFERRED;
+                    self.decide(recipe, &format!("the file says so, as {since}"));
+                }
+                _ => self.decide(recipe, "the file says so"),
+            }
             // An export that scales pixels itself has them in the order R, G, B.
             self.red_first = input.ends_with("; RGB, 0 to 255");
         } else if let Some(affine) = said("rescaling") {
@@ -121,7 +163,7 @@ impl Lineage {
             self.unknown(&format!("the graph scales pixels itself ({})", files::shorten(nodes, REASON)));
         } else if let Some(blue_first) = self.oxford(weights, layers)? {
             self.red_first = !blue_first;
-            self.decide(
+            self.infer(
                 Preprocess::Caffe,
                 "the first biases are those that Simonyan & Zisserman trained at Oxford (Caffe, Keras)",
             );
@@ -129,14 +171,14 @@ impl Lineage {
             let maker = said("producer_name").unwrap_or_default();
             match layers.naming {
                 Naming::Torchvision | Naming::Timm => {
-                    self.decide(Preprocess::Torch, &format!("the file has {}", layers.naming.name()));
+                    self.infer(Preprocess::Torch, &format!("the file has {}", layers.naming.name()));
                 }
-                Naming::Keras => self.decide(Preprocess::Caffe, "the file has Keras' names"),
+                Naming::Keras => self.infer(Preprocess::Caffe, "the file has Keras' names"),
                 Naming::Graph if maker == "pytorch" => {
-                    self.decide(Preprocess::Torch, "the graph was exported by PyTorch");
+                    self.infer(Preprocess::Torch, "the graph was exported by PyTorch");
                 }
                 Naming::Graph if maker.starts_with("tf2onnx") || maker.starts_with("keras") => {
-                    self.decide(Preprocess::Caffe, "the graph was exported from Keras");
+                    self.infer(Preprocess::Caffe, "the graph was exported from Keras");
                 }
                 Naming::Graph | Naming::Torch => self.unknown("nothing in it tells"),
             }
@@ -145,7 +187,7 @@ impl Lineage {
     }
 
     fn unknown(&mut self, reason: &str) {
-        self.reasons.push(format!("how pixels are scaled is not known: {reason}"));
+        self.reasons.push(format!("{UNKNOWN}: {reason}"));
     }
 
     /// Whether the first layer is Oxford's, and if so whether blue comes first.
@@ -172,6 +214,28 @@ impl Lineage {
     fn decide(&mut self, recipe: Preprocess, reason: &str) {
         self.recipe = Some(recipe);
         self.reasons.push(format!("{recipe}: {reason}"));
+    }
+
+    fn infer(&mut self, recipe: Preprocess, reason: &str) {
+        self.inferred = true;
+        self.decide(recipe, reason);
+    }
+
+    /// Whose word a recipe is that is written into a new file; `None` for that of who trained the network. `asked` is what
+    /// the user says.
+    pub fn since(&self, weights: &Weights, asked: Option<Preprocess>) -> Option<&'static str> {
+        let given = super::said(weights, SINCE) == Some(Self::GIVEN);
+        match asked {
+            Some(asked) if self.inferred || given || self.recipe != Some(asked) => Some(Self::GIVEN),
+            None if given => Some(Self::GIVEN),
+            None if self.inferred => Some(Self::INFERRED),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a classifier that is not ImageNet's: what it was fed may be another thing than what its base was.
+    pub fn has_own_classifier(&self) -> bool {
+        !self.dense.is_empty() && !self.has_top()
     }
 
     /// The network, if it is one of the family.
@@ -219,9 +283,18 @@ impl fmt::Display for Lineage {
             let dense: Vec<String> = self.dense.iter().map(usize::to_string).collect();
             write!(f, ", dense {}", dense.join(" "))?;
         }
-        write!(f, "\n  pixels      {}", self.recipe.map_or("not known", Preprocess::description))?;
+        let used = self.asked.or(self.recipe);
+        write!(f, "\n  pixels      {}", used.map_or("not known", Preprocess::description))?;
+        let other = used.filter(|used| self.recipe != Some(*used));
+        if let Some(used) = other {
+            write!(f, "\n  since       {used}: --preprocess says so")?;
+        }
+        let told = self.recipe.map(|recipe| format!("{recipe}: "));
         for reason in &self.reasons {
-            write!(f, "\n  since       {reason}")?;
+            let of_recipe =
+                told.as_ref().is_some_and(|told| reason.starts_with(told)) || reason.starts_with(UNKNOWN);
+            let word = if other.is_some() && of_recipe { "otherwise" } else { "since" };
+            write!(f, "\n  {word:<11} {reason}")?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ mod names;
 mod read;
 
 pub use layers::Naming;
-pub use lineage::Lineage;
+pub use lineage::{Lineage, SINCE};
 
 use super::{ParameterSpec, Preprocess, Variant};
 use crate::error::{Error, Kind, Result};
@@ -40,6 +40,18 @@ struct Origin {
     flattened: Option<[usize; 3]>,
     /// The three input channels change places.
     turned: bool,
+    /// Its two columns become one, the second minus the first.
+    joined: bool,
+}
+
+impl Origin {
+    /// The kernel's axes in Keras' layout, as they are given out.
+    fn shape(&self) -> Vec<usize> {
+        match self.found.shape[..] {
+            [rows, 2] if self.joined => vec![rows, 1],
+            ref shape => shape.to_vec(),
+        }
+    }
 }
 
 /// What of a layer.
@@ -85,11 +97,13 @@ impl Pretrained {
         let mut out = Self { weights, origins: Vec::new(), index: BTreeMap::new(), lineage };
         for (at, (name, found)) in of_convolutions.into_iter().zip(layers.convolutions).enumerate() {
             let turned = at == 0 && out.lineage.turned;
-            out.push(name, Origin { found, flattened: None, turned });
+            out.push(name, Origin { found, flattened: None, turned, joined: false });
         }
         let mut flattened = flattened.ok().flatten();
-        for (name, found) in of_dense.into_iter().zip(layers.dense) {
-            out.push(name, Origin { found, flattened: flattened.take(), turned: false });
+        let last = layers.dense.len().saturating_sub(1);
+        for (at, (name, found)) in of_dense.into_iter().zip(layers.dense).enumerate() {
+            let joined = at == last && out.lineage.joined;
+            out.push(name, Origin { found, flattened: flattened.take(), turned: false, joined });
         }
         Ok(out)
     }
@@ -123,9 +137,9 @@ impl Pretrained {
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
         let mut out = vec![Vec::new(); self.origins.len()];
         for (name, &at) in &self.index {
-            let shape = &self.origins[at].found.shape;
+            let shape = self.origins[at].shape();
             let units = shape.last().copied().unwrap_or(0);
-            out[at] = vec![(format!("{name}.kernel"), shape.clone()), (format!("{name}.bias"), vec![units])];
+            out[at] = vec![(format!("{name}.kernel"), shape), (format!("{name}.bias"), vec![units])];
         }
         out.into_iter().flatten().collect()
     }
@@ -161,8 +175,8 @@ impl Pretrained {
             _ => return Err(self.missing(name)),
         };
         let origin = self.index.get(layer).map(|&at| &self.origins[at]).ok_or_else(|| self.missing(name))?;
-        let axes = &origin.found.shape;
-        let shape = if role == Role::Kernel { axes.clone() } else { vec![axes.last().copied().unwrap_or(0)] };
+        let axes = origin.shape();
+        let shape = if role == Role::Kernel { axes } else { vec![axes.last().copied().unwrap_or(0)] };
         if shape == expected {
             return Ok((origin, role));
         }

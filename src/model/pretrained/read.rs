@@ -9,7 +9,7 @@ use std::borrow::Cow;
 /// In Keras' layout.
 pub(super) fn keras<'w>(weights: &'w Weights, origin: &Origin, role: Role) -> Result<Cow<'w, [f32]>> {
     let found = &origin.found;
-    let as_it_is = found.norm.is_none() && !origin.turned && origin.flattened.is_none();
+    let as_it_is = found.norm.is_none() && !origin.turned && !origin.joined && origin.flattened.is_none();
     if role == Role::Kernel && as_it_is && matches!(found.form, Form::Hwio | Form::InOut) {
         return weights.tensor(&found.kernel, weights.shape(&found.kernel)?);
     }
@@ -29,6 +29,7 @@ pub(super) fn engine(weights: &Weights, origin: &Origin, role: Role, to: &mut [f
             .expected_got(to.len(), len(origin, role)));
     }
     match (role, &found.shape[..]) {
+        _ if origin.joined => joined(weights, origin, role, to)?,
         (Role::Bias, _) => bias(weights, origin, to)?,
         (Role::Kernel, &[h, w, i, o]) => convolution(weights, origin, [h, w, i, o], to)?,
         (Role::Kernel, &[rows, units]) => dense(weights, origin, [rows, units], to)?,
@@ -47,10 +48,21 @@ pub(super) fn engine(weights: &Weights, origin: &Origin, role: Role, to: &mut [f
 /// How many values there are: the file has at least as many as a kernel, none of whose axes is 0, and a bias is
 /// shorter than its kernel.
 fn len(origin: &Origin, role: Role) -> usize {
+    let shape = origin.shape();
     match role {
-        Role::Kernel => origin.found.shape.iter().product(),
-        Role::Bias => origin.found.shape.last().copied().unwrap_or(0),
+        Role::Kernel => shape.iter().product(),
+        Role::Bias => shape.last().copied().unwrap_or(0),
     }
+}
+
+/// The second column minus the first: of two outputs a, b, the softmax of b is the sigmoid of b − a.
+fn joined(weights: &Weights, origin: &Origin, role: Role, to: &mut [f32]) -> Result<()> {
+    let both =
+        Origin { found: origin.found.clone(), flattened: origin.flattened, turned: false, joined: false };
+    let mut values = vec![0.0; len(&both, role)];
+    engine(weights, &both, role, &mut values)?;
+    to.iter_mut().zip(values.chunks_exact(2)).for_each(|(to, pair)| *to = pair[1] - pair[0]);
+    Ok(())
 }
 
 /// Bytes of a convolution at a time: what the second-level caches of two threads hold, and malloc keeps.

@@ -66,7 +66,6 @@ pub(in crate::task) fn architecture(
             }
             Architecture::vgg(variant, [224; 2])?.with_top()
         }
-        (&[_, 2], _) => Err(other("a softmax of two classes, where ours is one sigmoid".into())),
         (&[units, outputs], Some(rows)) => {
             // 7 x 7 x 512 is 224 for everybody; of others, and of means over the image, rows do not tell.
             let known = known.or((rows == 25088).then_some([224; 2])).ok_or_else(|| {
@@ -74,8 +73,10 @@ pub(in crate::task) fn architecture(
                     .fact("inputs of the classifier", rows)
                     .help("say it with --size, as the network was trained")
             })?;
-            fits(found, known)
-                .map_err(|error| error.help("say the size that it was trained with: --size"))?;
+            fits(found, known).map_err(|error| match (size, found.size()) {
+                (Some(_), Some([h, w])) => error.help(format!("leave --size out: the file says {h}x{w}")),
+                _ => error.help("say the size that it was trained with: --size"),
+            })?;
             let head = Head { units, dropout: 0.0, classes: if outputs == 1 { 2 } else { outputs } };
             Architecture::vgg(variant, known)?.with_head(head)
         }

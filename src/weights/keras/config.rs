@@ -35,6 +35,8 @@ struct Settings {
     unlike: Option<&'static str>,
     activation: Option<String>,
     units: Option<u64>,
+    /// Height and width of the images that it takes, or makes, where they are always the same.
+    size: Option<[u64; 2]>,
 }
 
 /// `scale · x + offset`, by channel, or one for all of them.
@@ -103,6 +105,16 @@ impl Node {
     /// The units of a dense layer.
     pub fn units(&self) -> Option<u64> {
         self.settings.units
+    }
+
+    /// Height and width of the images that the first convolution takes, "48x48"; `None` where any will do.
+    pub fn size(&self) -> Option<String> {
+        let steps = self.steps();
+        let first =
+            steps.iter().position(|step| matches!(step.class.as_str(), "Conv2D" | "Convolution2D"))?;
+        // A model inside may be made for one size, and the model around it for any.
+        let [h, w] = steps[..=first].iter().rev().find_map(|step| step.settings.size)?;
+        Some(format!("{h}x{w}"))
     }
 
     /// What is done to the numbers of an image before the first layer that does more, `scale offset`; either
@@ -178,7 +190,21 @@ impl Settings {
             }
         };
         let units = config.get("units").and_then(Value::as_u64);
-        Self { unlike, activation: activation.map(str::to_owned), units }
+        let size = if first { None } else { size(class, config) };
+        Self { unlike, activation: activation.map(str::to_owned), units, size }
+    }
+}
+
+/// Height and width of the images behind the layer, as far as it decides them; null is any.
+fn size(class: &str, config: &Value) -> Option<[u64; 2]> {
+    if matches!(class, "Resizing" | "CenterCrop" | "RandomCrop") {
+        return Some([config.get("height")?.as_u64()?, config.get("width")?.as_u64()?]);
+    }
+    // Before Keras 3 the second name, and before there were input layers that of the first layer, whatever it is.
+    let shape = config.get("batch_shape").or_else(|| config.get("batch_input_shape"))?.as_array()?;
+    match &shape[..] {
+        [_, h, w, channels] if channels.as_u64() == Some(3) => Some([h.as_u64()?, w.as_u64()?]),
+        _ => None,
     }
 }
 
@@ -264,6 +290,41 @@ mod tests {
             format!(r#"{{"class_name": "Model", "config": {{"layers": [{inner}]}}}}"#)
         });
         assert_eq!(names(&Node::parse(&deep).unwrap()), [""]);
+    }
+
+    #[test]
+    fn the_size_is_that_before_the_first_convolution() {
+        let input = |key: &str, shape: &str| {
+            format!(r#"{{"class_name": "InputLayer", "config": {{"name": "i", "{key}": {shape}}}}}"#)
+        };
+        let layer = |class: &str, more: &str| {
+            format!(r#"{{"class_name": "{class}", "config": {{"name": "x"{more}}}}}"#)
+        };
+        let (new, conv) = (|shape: &str| input("batch_shape", shape), layer("Conv2D", ""));
+        let said = |layers: &[&str]| model(&layers.join(",")).size();
+        let some = |size: &str| Some(size.to_owned());
+        assert_eq!(said(&[&new("[null, 48, 40, 3]"), &conv]), some("48x40"));
+        assert_eq!(said(&[&input("batch_input_shape", "[null, 48, 40, 3]"), &conv]), some("48x40"));
+        let oldest = layer("Convolution2D", r#", "batch_input_shape": [null, 48, 40, 3]"#);
+        assert_eq!(said(&[&oldest]), some("48x40"));
+        for unknown in ["[null, null, null, 3]", "[null, 48, null, 3]", "[null, 3, 48, 40]", "[null, 9]", "3"]
+        {
+            assert_eq!(said(&[&new(unknown), &conv]), None, "{unknown}");
+        }
+        let any = new("[null, null, null, 3]");
+        let base = format!(
+            r#"{{"class_name": "Functional", "config": {{"name": "base", "layers": [{}, {conv}]}}}}"#,
+            new("[null, 64, 64, 3]")
+        );
+        assert_eq!(said(&[&any, &base]), some("64x64"));
+        let resizing = layer("Resizing", r#", "height": 32, "width": 36"#);
+        assert_eq!(said(&[&any, &resizing, &conv]), some("32x36"));
+        assert_eq!(said(&[&new("[null, 90, 90, 3]"), &resizing, &any, &conv]), some("32x36"));
+        // Without a convolution it is no image's.
+        assert_eq!(said(&[&new("[null, 48, 40, 3]")]), None);
+        let first =
+            layer("Conv2D", r#", "data_format": "channels_first", "batch_input_shape": [null, 48, 40, 3]"#);
+        assert_eq!(said(&[&first]), None);
     }
 
     #[test]

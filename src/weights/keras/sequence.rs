@@ -16,6 +16,8 @@ pub(super) struct Judgement {
     pub classifier: Option<String>,
     /// How many convolutions come before each pooling; `None` where no layers are listed.
     pub pools: Option<Vec<usize>>,
+    /// Whether its one output goes through no sigmoid: a logit, or the number of a regression.
+    pub linear: bool,
 }
 
 /// What a layer does, as far as a VGG has it.
@@ -89,7 +91,7 @@ pub(super) fn judge(model: &Node) -> Judgement {
     let (base, head) = steps.split_at(last + 1);
     match convolutions(base) {
         Ok((pools, open)) => match classifier(head, open) {
-            Ok(classifier) => Judgement { unlike: None, classifier, pools: Some(pools) },
+            Ok((classifier, linear)) => Judgement { unlike: None, classifier, pools: Some(pools), linear },
             Err(why) => unlike(why),
         },
         Err(why) => unlike(why),
@@ -136,8 +138,8 @@ fn convolutions<'a>(base: &[&'a Node]) -> Result<(Vec<usize>, Option<&'a Node>),
 }
 
 /// The way on from the last convolution or pooling; `open` is a convolution that still has no activation. Out: why the
-/// classifier is none of ours.
-fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Option<String>, String> {
+/// classifier is none of ours, and whether it has one output that is linear.
+fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<(Option<String>, bool), String> {
     let mut flat = false;
     let mut trouble: Option<String> = None;
     // The last dense layer, and its activation.
@@ -186,7 +188,7 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Option<String>,
     if let Some(open) = open {
         return Err(no_relu(open));
     }
-    let Some((last, activation)) = dense else { return Ok(None) };
+    let Some((last, activation)) = dense else { return Ok((None, false)) };
     let fits = match activation {
         "softmax" => last.units() != Some(1),
         "sigmoid" => last.units() == Some(1),
@@ -202,7 +204,7 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Option<String>,
             ),
         ));
     }
-    Ok(trouble)
+    Ok((trouble, activation == "linear" && last.units() == Some(1)))
 }
 
 fn named(layer: &Node, why: &str) -> String {
@@ -314,6 +316,19 @@ mod tests {
     }
 
     #[test]
+    fn one_linear_output_is_told_from_others() {
+        let ends = |more: &[String]| {
+            judged(&with(&[vec![plain("Flatten"), dense(9, "relu")], more.to_vec()].concat())).linear
+        };
+        assert!(ends(&[dense(1, "linear")]));
+        assert!(ends(&[dense(1, "linear"), plain("Dropout")]));
+        assert!(!ends(&[dense(1, "sigmoid")]));
+        assert!(!ends(&[dense(1, "linear"), layer("Activation", r#", "activation": "sigmoid""#)]));
+        assert!(!ends(&[dense(2, "linear")]));
+        assert!(!judged(&base()).linear);
+    }
+
+    #[test]
     fn another_classifier_leaves_the_base() {
         let flat = |more: &[String]| with(&[vec![plain("Flatten")], more.to_vec()].concat());
         for (layers, why) in [
@@ -332,7 +347,7 @@ mod tests {
             ),
             (with(&[dense(2, "softmax")]), "takes images that are not flattened"),
         ] {
-            let Judgement { unlike, classifier, pools } = judged(&layers);
+            let Judgement { unlike, classifier, pools, .. } = judged(&layers);
             assert_eq!((unlike, pools), (None, Some(vec![1, 2])));
             assert!(classifier.as_ref().unwrap().contains(why), "{why}: {classifier:?}");
         }
