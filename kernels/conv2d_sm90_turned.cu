@@ -28,9 +28,9 @@
 //
 // Accumulator fragments have pixels along a row; stmatrix.trans transposes them on the way to shared memory. A consumer
 // has a staging buffer for all of its results, so it goes on at once with the next tile while a warp of the third
-// warpgroup, one for each consumer, has TMA store them. Backward, the same warp first has TMA load the mask into that
-// buffer: each thread finds what belongs to its accumulators where it will put them. Two mbarriers guard the buffer:
-// `free`, when it has been stored and holds the mask, and `filled`, with an arrival of each warp.
+// warpgroup, one for each consumer, has TMA store them. Backward, the same warp first has TMA load the mask into that buffer: each thread finds
+// what belongs to its accumulators where it will put them. Two mbarriers guard the buffer: `free`, when it has been
+// stored and holds the mask, and `filled`, with an arrival of each warp.
 
 #include "conv2d_sm90_entries.cuh"
 

@@ -22,14 +22,17 @@ pub(super) struct Parted {
 pub(super) fn parted(run: &Run, all: &Folder) -> Option<Parted> {
     let [train, validation] = [0, 1].map(|split| Listing::load(&run.listing(split)));
     let [train, validation] = [train?, validation?];
-    let part = |listing: &Listing, unread: Endings| {
+    let part = |listing: &Listing| {
         let names: HashSet<&OsStr> = listing.names().collect();
+        let mut part = all.clone();
         // What is no UTF-8 is readable in the list, and no more.
-        let is_listed = |path: &std::path::Path| names.contains(OsStr::new(&*path.to_string_lossy()));
-        let files = all.files.iter().filter(|sample| is_listed(&sample.path)).cloned().collect();
-        Folder { files, root: all.root.clone(), classes: all.classes.clone(), unread }
+        part.files.retain(|sample| names.contains(OsStr::new(&*sample.path.to_string_lossy())));
+        part
     };
-    let parts = [part(&train, all.unread.clone()), part(&validation, Endings::default())];
+    let [train, mut validation] = [part(&train), part(&validation)];
+    // Once is enough.
+    validation.unread = Endings::default();
+    let parts = [train, validation];
     let seen = parts[0].len() + parts[1].len();
     (seen > 0).then(|| Parted { parts, new: all.len() - seen })
 }

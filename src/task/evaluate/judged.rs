@@ -140,7 +140,7 @@ struct Chosen {
     /// Training and validation are drawn from one folder.
     parted: bool,
     /// They are those of the run's lists.
-    listed: bool,
+    by_list: bool,
 }
 
 impl Chosen {
@@ -163,7 +163,7 @@ impl Chosen {
         }
         // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
         let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
-        let mut listed = false;
+        let mut by_list = false;
         if split != Some(SplitName::Test) {
             if let Some([train, validation]) = extracted {
                 splits = Splits { train, validation: Some(validation), ..splits };
@@ -172,7 +172,7 @@ impl Chosen {
                 && (own || asked)
             {
                 if let Some(Parted { parts: [train, validation], new }) = parted(run, &splits.train) {
-                    listed = true;
+                    by_list = true;
                     if new > 0 {
                         host.say(format_args!(
                             "note: {}: {} new to the run, and not judged",
@@ -213,14 +213,14 @@ impl Chosen {
                 error.fact("splits", names.join(" ")).help("choose one of these with --split")
             });
         };
-        if listed && folder.is_empty() {
+        if by_list && folder.is_empty() {
             return Err(Error::new(
                 Kind::Data,
                 format!("{} has none of the run's {name} images", data.display()),
             )
             .help("give the folder that the run learned from, or a folder of other images without --split"));
         }
-        Ok(Self { name, folder: folder.clone(), whole, own, parted, listed })
+        Ok(Self { name, folder: folder.clone(), whole, own, parted, by_list })
     }
 
     /// Whether it stands in the place of what the run held out: of its own folder, or of one that is said to be a copy.
@@ -244,7 +244,7 @@ impl Chosen {
         } else if self.own && train {
             "these are not quite the images that the run was trained on: some were added, removed or changed"
                 .to_owned()
-        } else if others && self.listed {
+        } else if others && self.by_list {
             "these are not quite the images that the run was validated with: some were removed or changed"
                 .to_owned()
         } else if others {
