@@ -6,23 +6,23 @@
 use super::outcome::columns;
 use crate::files;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A setting, and its value in every run; null where a run has none.
 pub type Difference = (String, Vec<Value>);
 
 /// What `settings`, one table for each run, do not share, in the order of keys; but for keys that begin or end with one of
-/// `known`, which stand elsewhere, and for tables that not all have. Tables in a list that have a `name` go by it:
-/// `head.rate`.
+/// `known`, which stand elsewhere, and for stages that not all have. Stages are tables in a list that have a `name`, and go
+/// by it: `head.rate`.
 pub fn differences(settings: &[Value], known: &[&str]) -> Vec<Difference> {
-    let flat: Vec<BTreeMap<String, Value>> = settings
+    let (flat, stages): (Vec<_>, Vec<_>) = settings
         .iter()
         .map(|value| {
-            let mut all = BTreeMap::new();
-            flatten("", value, &mut all);
-            all
+            let (mut all, mut stages) = (BTreeMap::new(), BTreeSet::new());
+            flatten("", value, &mut all, &mut stages);
+            (all, stages)
         })
-        .collect();
+        .unzip();
     let mut keys: Vec<&String> = flat.iter().flat_map(BTreeMap::keys).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -32,23 +32,26 @@ pub fn differences(settings: &[Value], known: &[&str]) -> Vec<Difference> {
     keys.into_iter()
         .filter(|key| !known.iter().any(|known| key.starts_with(known) || key.ends_with(known)))
         .filter(|key| {
-            let tables = key.match_indices('.').map(|(at, _)| &key[..=at]);
-            tables
-                .into_iter()
-                .all(|table| flat.iter().all(|run| run.keys().any(|key| key.starts_with(table))))
+            let stage = key.split('.').next().unwrap_or_default();
+            let having = stages.iter().filter(|stages| stages.contains(stage)).count();
+            having == 0 || having == stages.len()
         })
         .map(|key| (key.clone(), values(key)))
         .filter(|(_, values)| values.windows(2).any(|pair| pair[0] != pair[1]))
         .collect()
 }
 
-fn flatten(key: &str, value: &Value, to: &mut BTreeMap<String, Value>) {
+fn flatten(key: &str, value: &Value, to: &mut BTreeMap<String, Value>, stages: &mut BTreeSet<String>) {
     let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
     match value {
-        Value::Object(table) => table.iter().for_each(|(name, value)| flatten(&below(name), value, to)),
+        Value::Object(table) => {
+            table.iter().for_each(|(name, value)| flatten(&below(name), value, to, stages))
+        }
         Value::Array(list) if !list.is_empty() && list.iter().all(|one| one.get("name").is_some()) => {
             for one in list {
-                flatten(one["name"].as_str().unwrap_or_default(), one, to);
+                let name = one["name"].as_str().unwrap_or_default();
+                stages.insert(name.to_owned());
+                flatten(name, one, to, stages);
             }
         }
         _ => {
@@ -141,6 +144,13 @@ mod tests {
         let runs =
             [json!({ "stages": [head, { "name": "finetune", "rate": 1 }] }), json!({ "stages": [head] })];
         assert!(differences(&runs, &[]).is_empty());
+        // A table that only one has is one.
+        let stage = |rates: Value| json!({ "stages": [{ "name": "finetune", "rates": rates, "epochs": 4 }] });
+        let runs =
+            [stage(json!({ "block5": 0.5 })), json!({ "stages": [{ "name": "finetune", "epochs": 4 }] })];
+        let found = differences(&runs, &[]);
+        assert_eq!(found, [("finetune.rates.block5".to_owned(), vec![json!(0.5), Value::Null])]);
+        assert_eq!(super::text(&names[..2], &found).lines().nth(1), Some("finetune.rates.block5  0.5  –"));
         let runs = [head, json!({ "name": "head", "rate": 0.5 })];
         assert_eq!(differences(&runs, &[]), [("rate".to_owned(), vec![json!(0.1), json!(0.5)])]);
     }

@@ -98,7 +98,8 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         host.say("note: these runs use different label smoothing, so their losses cannot be compared");
     }
     let settings: Vec<Value> = read.into_iter().map(|one| one.settings).collect();
-    let differ = differences(&settings, &TOLD);
+    let mut differ = differences(&settings, &TOLD);
+    differ.retain(|(key, values)| key != SAMPLES || differ_where_known(values));
     let mut table = text(&lines);
     if !differ.is_empty() {
         let runs: Vec<String> = lines.iter().map(|line| line.run.clone()).collect();
@@ -127,6 +128,14 @@ const TOLD: [&str; 16] = [
     ".rule",
     "training.weights",
 ];
+
+/// How many images a run saw; nothing until it has read them.
+const SAMPLES: &str = "training.samples";
+
+fn differ_where_known(values: &[Value]) -> bool {
+    let mut known = values.iter().filter(|value| !value.is_null());
+    known.next().is_some_and(|first| known.any(|other| other != first))
+}
 
 /// How curves are drawn.
 #[derive(Clone, Copy)]
@@ -188,8 +197,12 @@ impl Run {
         };
         let validated = config.training.digests.get(1).filter(|digest| !digest.is_empty()).cloned();
         let smoothing = config.training.stages.last().map(|stage| stage.label_smoothing);
-        let settings = serde_json::to_value(&config)
+        let unread = config.training.samples == [0, 0];
+        let mut settings = serde_json::to_value(&config)
             .map_err(|e| Error::new(Kind::Data, format!("{}: {e}", run.join("run.toml").display())))?;
+        if unread {
+            settings["training"]["samples"] = Value::Null;
+        }
         Ok((line, Self { history, validated, smoothing, settings }))
     }
 }
