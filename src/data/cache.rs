@@ -67,8 +67,8 @@ impl Images {
     ///
     /// # Errors
     /// [`Kind::Interrupted`]; [`Kind::Io`] for the cache; [`Kind::Data`] if a class has no readable
-    /// image, and with `strict` for the first unreadable one in the folder's order; [`Kind::Usage`]
-    /// for a size of 0.
+    /// image, and with `strict` for the first unreadable one in the folder's order; [`Kind::Device`] where there is no
+    /// memory to decode one; [`Kind::Usage`] for a size of 0.
     pub fn load(
         folder: &Folder,
         want: &Want<'_>,
@@ -413,7 +413,8 @@ impl Iterator for Decoding<'_> {
         self.done += 1;
         (self.job.progress)(self.done, self.wanted.len());
         match pixels {
-            Err(error) if self.job.want.strict => Some(Err(error)),
+            // What is left out must hang on the files alone, not on the machine's memory.
+            Err(error) if self.job.want.strict || error.kind() != Kind::Data => Some(Err(error)),
             pixels => Some(Ok((i, pixels))),
         }
     }

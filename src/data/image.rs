@@ -79,6 +79,9 @@ const MAX_BYTES: u64 = 2 << 30;
 const LARGE: u64 = 128 << 20;
 static LARGE_ONE: Mutex<()> = Mutex::new(());
 
+/// An image that takes more bytes than this is decoded only where there is room for it.
+const PROBED: u64 = 1 << 20;
+
 /// What tells formats apart stands in the first bytes.
 const BEGIN: usize = 64;
 
@@ -100,8 +103,8 @@ fn name(format: ImageFormat) -> &'static str {
 /// Reads and decodes a file.
 ///
 /// # Errors
-/// [`Kind::Data`] naming the file: missing, empty, not an image, cut off, damaged, too large. A file
-/// that PIL calls truncated is refused here too, but for a WebP that lacks what comes after its first image. PNGs are
+/// [`Kind::Data`] naming the file: missing, empty, not an image, cut off, damaged, too large; [`Kind::Device`] where there is
+/// no memory for it, which is no fault of the file. A file that PIL calls truncated is refused here too, but for a WebP that lacks what comes after its first image. PNGs are
 /// judged by their pixels: a wrong checksum or a missing end is refused, although PIL lets some of that pass; damage in a
 /// text chunk is not.
 pub fn decode(path: &Path) -> Result<Rgb8> {
@@ -131,7 +134,7 @@ pub(super) fn decode_then<T>(
         return Err(not_an_image(&bytes, path));
     }
     if kind.len() > MAX_BYTES {
-        return Err(too_large(path).fact("size", format!("{} bytes", kind.len())));
+        return Err(too_large(path, &format!("{MAX_BYTES} bytes at most, got {}", kind.len())));
     }
     let mut turn = (kind.len() > LARGE).then(take_turn);
     file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
@@ -179,18 +182,16 @@ fn decode_inner(bytes: &[u8], path: &Path, upright: bool, turn: &mut Option<Turn
     let mut decoder = reader.into_decoder().map_err(|e| refused(path, bytes, e))?;
     let (w, h) = decoder.dimensions();
     if u64::from(w) * u64::from(h) > MAX_PIXELS {
-        return Err(
-            too_large(path).expected_got(format!("{MAX_PIXELS} pixels at most"), format!("{w} x {h}"))
-        );
+        return Err(too_many(path, (w, h)));
     }
     // As it is decoded, and as RGB.
     let most = decoder.total_bytes() + 3 * u64::from(w) * u64::from(h);
     if most > LARGE {
         turn.get_or_insert_with(take_turn);
-        // Without this room the program would be stopped, not the image refused.
-        if Vec::<u8>::new().try_reserve_exact(most as usize).is_err() {
-            return Err(too_large(path).fact("no room for", format!("{most} bytes of pixels")));
-        }
+    }
+    // Without this room the program would be stopped without a word.
+    if most > PROBED && Vec::<u8>::new().try_reserve_exact(most as usize).is_err() {
+        return Err(no_memory(path).fact("needed", format!("{most} bytes for its pixels")));
     }
     let orientation = match format {
         ImageFormat::Tiff => decoder.orientation().map_err(|e| refused(path, bytes, e))?,
@@ -295,6 +296,9 @@ fn png_color_type(bytes: &[u8]) -> Option<u8> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::OutOfMemory {
+        return no_memory(path).fact("reason", error);
+    }
     let out = Error::new(Kind::Data, format!("cannot read {}", path.display())).fact("reason", error);
     match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidFilename => out.help("check the path"),
@@ -341,9 +345,21 @@ fn unsupported(path: &Path, what: &str) -> Error {
         .help("save it as an ordinary JPEG or PNG")
 }
 
-fn too_large(path: &Path) -> Error {
+fn too_large(path: &Path, limit: &str) -> Error {
     Error::new(Kind::Data, format!("{} is too large to be decoded safely", path.display()))
+        .fact("reason", limit)
         .help("save the image in a smaller size")
+}
+
+fn too_many(path: &Path, (w, h): (u32, u32)) -> Error {
+    too_large(path, &format!("{MAX_PIXELS} pixels at most, got {w} x {h}"))
+}
+
+/// Not the image's fault: with more memory it would be learned from.
+fn no_memory(path: &Path) -> Error {
+    Error::new(Kind::Device, format!("there is no memory to decode {}", path.display())).help(
+        "close other programs, raise the limit of memory (ulimit -v), or save the image in a smaller size",
+    )
 }
 
 /// Whether an image of a file may be made in this size: a narrow one that is very high becomes large on its way.
@@ -354,13 +370,20 @@ pub(super) fn fits(path: &Path, size: Size) -> Result<()> {
     if size.bytes() as u64 <= MAX_BYTES {
         return Ok(());
     }
-    let most = format!("{} pixels at most on its way to size", MAX_BYTES / 3);
-    Err(too_large(path).expected_got(most, size))
+    Err(too_large(path, &format!("{} pixels at most on its way to size, got {size}", MAX_BYTES / 3)))
+}
+
+fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
+    ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?.into_dimensions().ok()
 }
 
 fn refused(path: &Path, bytes: &[u8], error: ImageError) -> Error {
     match error {
-        ImageError::Limits(_) => too_large(path),
+        // Some decoders refuse before they say how large it is.
+        ImageError::Limits(e) => match dimensions(bytes) {
+            Some((w, h)) if u64::from(w) * u64::from(h) > MAX_PIXELS => too_many(path, (w, h)),
+            _ => too_large(path, &e.to_string()),
+        },
         ImageError::Unsupported(e) => unsupported(path, &e.to_string()),
         ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             truncated(path, &format!("data after {} bytes", bytes.len()))

@@ -84,7 +84,7 @@ fn is_blank(pixels: &[[u8; 3]]) -> bool {
 /// on this thread, every few images.
 ///
 /// # Errors
-/// [`Kind::Interrupted`] soon after `stop` turns true. That an image cannot be read is an answer.
+/// [`Kind::Interrupted`] soon after `stop` turns true; [`Kind::Device`] where there is no memory to decode one. That an image cannot be read is an answer.
 pub fn survey(
     folder: &Folder,
     (to, how): (Size, Resize),
@@ -111,6 +111,10 @@ pub fn survey(
         if stop.load(Ordering::Relaxed) {
             let done = format!("{} of {}", seen.len(), folder.len());
             return Err(Error::new(Kind::Interrupted, "stopped by the user").fact("seen", done));
+        }
+        // That there is no memory says nothing of the image.
+        if let Some(at) = seen.iter().position(|one| matches!(one, Err(e) if e.kind() != Kind::Data)) {
+            return seen.swap_remove(at).map(|_| Vec::new());
         }
         progress(seen.len());
     }

@@ -128,6 +128,7 @@ fn readable(
         interrupt::check()?;
         match source.batch(&[sample as u32]) {
             Ok(batch) => return Ok(Some((sample, batch.pixels))),
+            Err(error) if error.kind() != Kind::Data => return Err(error),
             Err(error) => {
                 host.say(format_args!(
                     "note: {} is skipped: {}",

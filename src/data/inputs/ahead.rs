@@ -122,6 +122,11 @@ impl<I: Iterator<Item = Result<PathBuf>>> Iterator for Batches<I> {
                     loaded.sideways += usize::from(read.caveats.sideways);
                     loaded.clipped += usize::from(read.caveats.clipped);
                 }
+                // The machine's fault, and that of all that come.
+                Err(error) if error.kind() != Kind::Data => {
+                    (self.over, self.failed) = (true, Some(error));
+                    break;
+                }
                 Err(error) => {
                     loaded.unreadable.push(Unreadable { path, after: loaded.paths.len(), error });
                     if strict {
