@@ -45,15 +45,14 @@ struct Inner {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A new error; `message` is one line that names the thing, without a full stop.
+    /// A new error; `message` is one line that names the thing, without a full stop. Names in it may hold line ends, which
+    /// are written as in a string.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            message: message.into(),
-            facts: Vec::new(),
-            context: Vec::new(),
-            help: None,
-        }))
+        let mut message = message.into();
+        if message.contains('\n') {
+            message = message.replace('\n', "\\n");
+        }
+        Self(Box::new(Inner { kind, message, facts: Vec::new(), context: Vec::new(), help: None }))
     }
 
     /// What the operating system said about `path` while we tried to `verb` it ("read", "write" …).
@@ -148,7 +147,8 @@ impl Error {
     /// The first line and the reason, if it has one, for lists of many failures.
     pub fn line(&self) -> String {
         let reason = self.0.facts.iter().find(|(name, _)| name == "reason");
-        reason.map_or_else(|| self.0.message.clone(), |(_, reason)| format!("{}: {reason}", self.0.message))
+        let message = &self.0.message;
+        in_one_line(&reason.map_or_else(|| message.clone(), |(_, reason)| format!("{message}: {reason}")))
     }
 
     /// For stderr: lines that begin with `error: `; with `json` one line, an object `error`. Values of facts with one name
@@ -174,11 +174,28 @@ impl Error {
     }
 }
 
-/// Text for a terminal: what it would obey, which may stand in names of files and classes, is written as in a string.
+/// Whether a terminal or a page would obey a character instead of showing it: control characters, ends of lines, and what
+/// turns the direction of the text behind it.
+pub fn is_obeyed(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Text of several lines for a terminal: what it would obey, which may stand in names of files and classes, is written as
+/// in a string.
 pub fn visible(text: &str) -> String {
-    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    let shown = |c: char| if obeyed(c) { c.escape_debug().to_string() } else { c.to_string() };
-    if text.contains(obeyed) { text.chars().map(shown).collect() } else { text.to_owned() }
+    escaped(text, |c| is_obeyed(c) && !matches!(c, '\n' | '\t'))
+}
+
+/// A name, or text with names in it, that is to stay in its line or its cell, whatever is in it.
+pub fn in_one_line(text: &str) -> String {
+    escaped(text, is_obeyed)
+}
+
+fn escaped(text: &str, which: impl Fn(char) -> bool) -> String {
+    let shown = |c: char| if which(c) { c.escape_debug().to_string() } else { c.to_string() };
+    if text.contains(&which) { text.chars().map(shown).collect() } else { text.to_owned() }
 }
 
 impl fmt::Display for Error {
@@ -228,6 +245,11 @@ mod tests {
     fn a_terminal_is_told_nothing_by_names() {
         let error = Error::new(Kind::Data, "a\u{1b}[2Jb.png is empty").fact("in", "x\ry\nz");
         assert_eq!(error.told(false), "error: a\\u{1b}[2Jb.png is empty\n  in  x\\ry\n      z");
+        let error = Error::new(Kind::Data, "a\nerror: b\u{202e}gnp.exe").fact("reason", "c\n d");
+        assert_eq!(error.told(false).lines().next(), Some("error: a\\nerror: b\\u{202e}gnp.exe"));
+        assert_eq!(error.line(), "a\\nerror: b\\u{202e}gnp.exe: c\\n d", "of a list");
+        assert_eq!(in_one_line("a\tb\u{2028}ü\u{85}"), "a\\tb\\u{2028}ü\\u{85}");
+        assert_eq!(visible("a\tb\nc"), "a\tb\nc");
     }
 
     #[test]

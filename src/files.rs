@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, in_one_line};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
@@ -215,9 +215,19 @@ pub fn in_the_way(path: &Path) -> Option<String> {
     Some(format!("{}, which is a file", file.display()))
 }
 
-/// A path in JSON, which is Unicode: what is not, in a path, is replaced.
+/// A path in JSON and CSV, which are Unicode: what is not, in a path, is replaced.
 pub fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+/// A path in a line for people, whatever is in it.
+pub fn line(path: &Path) -> String {
+    in_one_line(&shown(path))
+}
+
+/// The bytes of a path of which [`shown`] replaces some, in hexadecimal.
+pub fn replaced(path: &Path) -> Option<String> {
+    path.to_str().is_none().then(|| hex(path.as_os_str().as_encoded_bytes()))
 }
 
 /// A number in JSON with the decimal digits of the f32: 2e-5, not the 1.9999999494757503e-5 that it is.

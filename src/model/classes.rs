@@ -2,7 +2,9 @@
 //!
 //! In: names, in which there may be anything. Out: one text, and the names again.
 
-use std::collections::HashSet;
+use crate::error;
+use std::collections::{BTreeMap, HashSet};
+use unicode_normalization::UnicodeNormalization;
 
 /// A name in one line: what would end it is written as in a string, and so is the sign that says so.
 pub fn in_one_line(name: &str) -> String {
@@ -43,7 +45,7 @@ const MOST: usize = 20;
 
 /// Names for a message: "cats, dogs"; of many the first, and how many more there are.
 pub fn listed<T: AsRef<str>>(names: &[T]) -> String {
-    let first: Vec<&str> = names.iter().take(MOST).map(AsRef::as_ref).collect();
+    let first: Vec<String> = names.iter().take(MOST).map(|name| error::in_one_line(name.as_ref())).collect();
     match names.len() - first.len() {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
@@ -66,9 +68,44 @@ pub fn told_from(names: &[String], others: &[String]) -> String {
     }
     // Of the same classes in another order, the first place that differs.
     match names.iter().zip(others).position(|(name, other)| name != other) {
-        Some(at) => format!("{count}, number {} is {}", at + 1, names[at]),
+        Some(at) => format!("{count}, number {} is {}", at + 1, listed(&names[at..=at])),
         None => count,
     }
+}
+
+/// Why names that look the same do not match, where two of `names` and `others` differ only in how their accents are written:
+/// as a Mac writes them, and as others do.
+pub fn composed_otherwise(names: &[String], others: &[String]) -> Option<String> {
+    let there: HashSet<&String> = others.iter().collect();
+    let alone: HashSet<&String> = names.iter().filter(|name| !there.contains(name)).collect();
+    // Most names have no accents, and then there is nothing to compare.
+    let mut accented = others.iter().filter(|other| !other.is_ascii());
+    let (here, there) = accented.find_map(|other| {
+        let is_so = |name: &&&String| ***name != *other && name.nfc().eq(other.nfc());
+        alone.iter().filter(|name| !name.is_ascii()).find(is_so).map(|name| (*name, other))
+    })?;
+    let form = |name: &str| if name.nfc().eq(name.chars()) { "NFC" } else { "NFD" };
+    let [shown, other] = [here, there].map(|name| error::in_one_line(name));
+    Some(format!(
+        "{shown} ({}) and {other} ({}) may be one name: an accent is a character of its own in one of them (Unicode NFD) \
+         and not in the other (NFC)",
+        form(here),
+        form(there)
+    ))
+}
+
+/// Remarks on classes that may be one: their names differ only in case, or in how accents are written.
+pub fn nearly_one(names: &[String]) -> Vec<String> {
+    let folded = |name: &String| name.nfc().collect::<String>().to_lowercase().nfc().collect::<String>();
+    let mut alike: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+    names.iter().for_each(|name| alike.entry(folded(name)).or_default().push(name));
+    let remark = |names: Vec<&String>| {
+        let composed = names.iter().any(|one| names.iter().any(|two| one != two && one.nfc().eq(two.nfc())));
+        let how =
+            if composed { "how accents are written (Unicode NFC and NFD)" } else { "upper and lower case" };
+        format!("the names of the classes {} differ only in {how}: are they one?", listed(&names))
+    };
+    alike.into_values().filter(|names| names.len() > 1).map(remark).collect()
 }
 
 #[cfg(test)]
@@ -103,5 +140,21 @@ mod tests {
         turned.swap(7, 9);
         assert_eq!(told_from(&all(1000), &turned), "1000 classes, number 8 is c7");
         assert_eq!(told_from(&turned, &all(1000)), "1000 classes, number 8 is c9");
+    }
+
+    #[test]
+    fn names_that_look_the_same_are_told_apart() {
+        let names = |names: [&str; 2]| names.map(str::to_owned);
+        let [nfc, nfd] = [names(["caf\u{e9}", "tea"]), names(["cafe\u{301}", "tea"])];
+        let why = composed_otherwise(&nfc, &nfd).unwrap();
+        assert!(why.starts_with("caf\u{e9} (NFC) and cafe\u{301} (NFD) may be one name"), "{why}");
+        assert_eq!(composed_otherwise(&nfc, &nfc), None);
+        assert_eq!(composed_otherwise(&nfc, &names(["cafe", "tea"])), None, "no accent at all");
+        let both = [&nfc[..], &nfd[..1]].concat();
+        let remarks = nearly_one(&both);
+        assert!(remarks.len() == 1 && remarks[0].contains("NFD"), "{remarks:?}");
+        let remarks = nearly_one(&names(["Cats", "cats"]));
+        assert!(remarks.len() == 1 && remarks[0].contains("Cats, cats differ only in upper and lower case"));
+        assert!(nearly_one(&nfc).is_empty());
     }
 }

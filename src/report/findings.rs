@@ -6,6 +6,7 @@ use super::counted;
 use super::outcome::columns;
 use super::rows::csv_line;
 use crate::data::{Resize, Size};
+use crate::error::in_one_line;
 use crate::files;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -199,7 +200,7 @@ impl Findings {
     /// For people.
     pub fn text(&self) -> String {
         let images: usize = self.all.images.iter().sum();
-        let (data, classes) = (self.data.display(), self.classes.len());
+        let (data, classes) = (files::line(&self.data), self.classes.len());
         let mut text = format!("{data}: {} of {classes} classes\n\n", counted(images, "image"));
         let mut head = vec![String::new()];
         head.extend(self.splits.iter().map(|split| (*split).to_owned()));
@@ -232,7 +233,7 @@ impl Findings {
                 }
             }
             if !problem {
-                self.notes.iter().for_each(|note| list += &format!("  {note}\n"));
+                self.notes.iter().for_each(|note| list += &format!("  {}\n", in_one_line(note)));
             }
             if !list.is_empty() {
                 text += &format!("\n{heading}\n{list}");
@@ -332,7 +333,7 @@ fn in_one_line(name: &str) -> String {
 impl Finding {
     /// For people, with paths below `data`.
     fn line(&self, data: &Path) -> String {
-        let below = |path: &Path| in_one_line(&path.strip_prefix(data).unwrap_or(path).to_string_lossy());
+        let below = |path: &Path| files::line(path.strip_prefix(data).unwrap_or(path));
         let path = below(&self.path);
         match self.other.as_deref().map(below) {
             // It names the file.

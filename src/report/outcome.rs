@@ -3,7 +3,7 @@
 //!
 //! In: true and predicted classes. Out: [`Outcome`], as text or (serde) as JSON.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, in_one_line};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -225,8 +225,7 @@ pub fn wilson(correct: u64, n: u64) -> [f64; 2] {
 /// Class names that fit a column; whole where they would be the same.
 fn short(names: &[String]) -> Vec<String> {
     const LONGEST: usize = 15;
-    let clean: Vec<String> =
-        names.iter().map(|name| name.chars().filter(|c| !c.is_control()).collect()).collect();
+    let clean: Vec<String> = names.iter().map(|name| in_one_line(name)).collect();
     let cut = |name: &String| match name.char_indices().nth(LONGEST) {
         Some((at, _)) if name[at..].chars().count() > 1 => format!("{}…", &name[..at]),
         _ => name.clone(),
@@ -238,12 +237,14 @@ fn short(names: &[String]) -> Vec<String> {
 
 /// Rows of equal length: the first column to the left, numbers to the right.
 pub(super) fn columns(out: &mut String, rows: &[Vec<String>]) {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| in_one_line(cell)).collect()).collect();
     // Formatting knows no larger width.
     let width = |i: usize| {
         rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0).min(usize::from(u16::MAX))
     };
     let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
-    for row in rows {
+    for row in &rows {
         for (i, (cell, w)) in row.iter().zip(&widths).enumerate() {
             let _ = if i == 0 { write!(out, "{cell:w$}") } else { write!(out, "  {cell:>w$}") };
         }

@@ -2,7 +2,7 @@
 //!
 //! In: paths, labels, probabilities. Out: lines of text, CSV or JSON.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, is_obeyed};
 use crate::files;
 use serde_json::{Map, Value, json};
 use std::io::Write as _;
@@ -219,7 +219,7 @@ fn in_one_line(name: &[u8]) -> Vec<u8> {
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {
-                c if c.is_control() => line.extend(c.escape_debug().to_string().bytes()),
+                c if is_obeyed(c) => line.extend(c.escape_debug().to_string().bytes()),
                 c => line.extend(c.encode_utf8(&mut [0; 4]).bytes()),
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::device::gpu::tried;
 use crate::device::{Device, cpu};
-use crate::error::{Error, Kind, Result, visible};
+use crate::error::{Error, Kind, Result, in_one_line, visible};
 use crate::model::{Architecture, Network, Preprocess, Pretrained, Source};
 use crate::report::Progress;
 use crate::weights::{DEFAULT_NAME, DEFAULT_SHA256, find_default};
@@ -30,8 +30,17 @@ pub fn tell(error: &Error, json: bool) {
 }
 
 impl Host {
-    /// A remark on stderr.
+    /// A remark on stderr, in one line whatever names are in it; before it an empty one, where it begins with a line end.
     pub fn say(&self, remark: impl std::fmt::Display) {
+        let remark = remark.to_string();
+        match remark.strip_prefix('\n') {
+            Some(line) => self.say_lines(format_args!("\n{}", in_one_line(line))),
+            None => self.say_lines(in_one_line(&remark)),
+        }
+    }
+
+    /// A remark of several lines.
+    pub fn say_lines(&self, remark: impl std::fmt::Display) {
         if !self.quiet {
             // A closed stderr is no reason to fail the work.
             // In one piece: other processes may write there, too.

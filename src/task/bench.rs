@@ -108,7 +108,7 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let early = if job.launches == Launches::Serial { "" } else { ", programmatic launches" };
     let title = format!("{} {h}x{w}, batch {}: {what}, {precision}{by}{early}", job.variant, job.batch);
     let planned = planned(title, (card, precision), job.launches, &record);
-    host.say(LEGEND);
+    host.say_lines(LEGEND);
     host.result(&planned.text(), &Output { plan: &planned, sums: planned.sums() })
 }
 

@@ -51,7 +51,7 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
     finetune(host, &job)?;
     let command = std::env::current_exe().map_or_else(|_| "vgg-ft".into(), |path| quoted(&shorter(&path)));
     let image = first_test_image(&images);
-    host.say(format_args!(
+    host.say_lines(format_args!(
         "\nall about it is in {report}; try the model on one image:\n  {command} predict {run} {image}\n\
          and the same job on your own, one folder per class:\n  \
          {command} finetune DATA -o runs/mine --validation-split 0.2",

@@ -85,7 +85,7 @@ pub(super) fn describe(host: &Host, model: &Model<'_>, format: Format) {
         ));
     }
     if matches!(format, Format::Torchvision | Format::Torch) {
-        host.say(format_args!("torch      {}", torch_recipe(model)));
+        host.say_lines(format_args!("torch      {}", torch_recipe(model)));
     }
 }
 

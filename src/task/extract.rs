@@ -88,7 +88,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
         let path = file(name);
         let features = from.images(host, &network, name, folder, &images, 0..last + 1, &path)?;
         let row = features.row();
-        text += &format!("{}  {} x {:?}\n", path.display(), features.labels().len(), &row.axes()[1..]);
+        text += &format!("{}  {} x {:?}\n", files::line(&path), features.labels().len(), &row.axes()[1..]);
         reports.push(json!({
             "split": name,
             "path": files::shown(&path),

@@ -15,6 +15,7 @@ use super::stage::{Seen, Stages, ended_with};
 use super::{Host, Reading, limits};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::report::Outcome;
 use crate::train::{FeatureSamples, History, Samples};
 use extracted::Extracted;
@@ -161,9 +162,9 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let result = figures(&stage, history, tested.as_ref(), seconds);
     let mut text = match (result.val_accuracy, result.val_loss) {
         (Some(accuracy), Some(loss)) => {
-            format!("{}  val_acc {accuracy:.4}  val_loss {loss:.4}", job.output.display())
+            format!("{}  val_acc {accuracy:.4}  val_loss {loss:.4}", files::line(&job.output))
         }
-        _ => format!("{}  acc {:.4}", job.output.display(), result.accuracy),
+        _ => format!("{}  acc {:.4}", files::line(&job.output), result.accuracy),
     };
     if let Some(found) = &tested {
         text += &format!("\n\ntest\n{}", found.text());

@@ -4,7 +4,7 @@ use super::Host;
 use super::output::outside;
 use crate::data::{Folder, Images, Resize, Size, Want};
 use crate::device::{Capacity, cpu};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, in_one_line};
 use crate::files::{self, shown};
 use crate::interrupt;
 use crate::model::Preprocess;
@@ -191,7 +191,8 @@ fn by_class(classes: &[String], counts: &[usize]) -> String {
             format!("{} classes of {of}", classes.len())
         }
         _ => {
-            let each = counts.iter().zip(classes).map(|(count, class)| format!("{count} {class}"));
+            let each =
+                counts.iter().zip(classes).map(|(count, class)| format!("{count} {}", in_one_line(class)));
             each.collect::<Vec<_>>().join(", ")
         }
     }

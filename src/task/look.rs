@@ -3,7 +3,7 @@
 use super::Host;
 use super::subject::Subject;
 use crate::data::{Augment, Size};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, in_one_line};
 use crate::model::classes::listed;
 use crate::report::counted;
 use crate::train::Views;
@@ -46,7 +46,7 @@ impl Look {
     /// What of it decides figures, for people: a line each; none where images are looked at once and the most probable
     /// class is taken.
     pub(super) fn lines(&self, classes: &[String]) -> String {
-        let second = classes.get(1).map_or("", String::as_str);
+        let second = classes.get(1).map_or_else(String::new, |name| in_one_line(name));
         let threshold = self.threshold.map(|threshold| format!("threshold  {second} above {threshold}\n"));
         let views = match &self.tta {
             Some(Tta::Flip) => Some("views      each image and its mirror image\n".to_owned()),

@@ -176,7 +176,7 @@ impl Done {
 
     fn report(&self, host: &Host, path: &Path, subject: &Subject) -> Result<()> {
         let classified = self.seen - self.skipped.len();
-        let text = format!("{}  {classified} images classified", path.display());
+        let text = format!("{}  {classified} images classified", files::line(path));
         let value = json!({
             "path": files::shown(path),
             "images": classified,

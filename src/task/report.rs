@@ -116,10 +116,12 @@ pub(super) fn attempt(host: &Host, network: &mut Network, mut material: Material
         return Err(stopped(error));
     }
     match curves_png(&material).and_then(|()| write(host, network, material, &path)) {
-        Ok(()) => Ok(format!("\nreport     {}", path.display())),
+        Ok(()) => Ok(format!("\nreport     {}", files::line(&path))),
         Err(error) if error.kind() == Kind::Interrupted => Err(stopped(error)),
         Err(error) => {
-            host.say(format_args!("note: the run is whole, but its report could not be written: {error}"));
+            host.say_lines(format_args!(
+                "note: the run is whole, but its report could not be written: {error}"
+            ));
             Ok(String::new())
         }
     }
@@ -137,7 +139,7 @@ pub fn report(host: &Host, job: &Report) -> Result<()> {
     }
     host.introduce();
     let (path, text, named) = make(host, job)?;
-    host.result(&format!("report     {}{text}", path.display()), &named)
+    host.result(&format!("report     {}{text}", files::line(&path)), &named)
 }
 
 /// Makes the report of a finished run that has none: it was stopped before, or somebody removed it. It is of the run's own
@@ -151,7 +153,7 @@ pub(super) fn missing(host: &Host, run: &Path, moved: Option<PathBuf>, reading: 
     }
     let TrainingConfig { batch, data, .. } = Run::open(run)?.config.training;
     let unwritten = |error: &Error| {
-        host.say(format_args!("note: the run is whole, but its report could not be written: {error}"));
+        host.say_lines(format_args!("note: the run is whole, but its report could not be written: {error}"));
     };
     if moved.is_none() && !data.exists() {
         host.say(format_args!(

@@ -358,7 +358,7 @@ impl Folder {
 
 /// That the run at `path` is finished, for people and for machines.
 pub(super) fn nothing_left(path: &Path) -> (String, Value) {
-    let mut text = format!("{} is finished, there is nothing to go on with", path.display());
+    let mut text = format!("{} is finished, there is nothing to go on with", files::line(path));
     if !path.join(REPORT).exists() {
         let _ = write!(text, " (`vgg-ft report {}` makes its report, which is missing)", quoted(path));
     }

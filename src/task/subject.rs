@@ -104,7 +104,7 @@ impl Subject {
         let way = if bilinear { Resize::BILINEAR } else { Resize::NEAREST };
         let said = || found.said("resize").and_then(|word| word.parse().ok());
         let resize = feeding.resize.or_else(said).unwrap_or(way);
-        host.say(format_args!("weights    {}\n{lineage}", path.display()));
+        host.say_lines(format_args!("weights    {}\n{lineage}", path.display()));
         remark(host, &found, feeding, "used");
         let [h, w] = architecture.input;
         host.say(format_args!("input      {h}x{w} by {resize}, {}", preprocess.description()));

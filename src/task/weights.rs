@@ -104,7 +104,7 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     }
     let found = understand(job, weights)?;
     if ours {
-        host.say(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
+        host.say_lines(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
         remark(host, &found, job.feeding(), "written");
         return rewrite(host, job, found.weights(), Some(&found), &understood(&found)?);
     }
@@ -119,7 +119,7 @@ pub fn convert(host: &Host, job: &Convert) -> Result<()> {
     let since = found.lineage().since(found.weights(), job.preprocess);
     let model = Model::new(&architecture, &found, recipe, &classes).scaled_since(since).resized_by(resize);
     write(&job.to.path, &model, job.format)?;
-    host.say(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
+    host.say_lines(format_args!("read       {}\n{}", job.from.display(), found.lineage()));
     remark(host, &found, job.feeding(), "written");
     describe(host, &model, job.format);
     let parameters = architecture.parameters();

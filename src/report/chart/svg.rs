@@ -2,6 +2,7 @@
 
 use super::paint::{EDGE, GRID, GROUND, SERIES, STRONG, WORDS};
 use super::{Anchor, Chart, Ink, Mark, WIDTH};
+use crate::error::is_obeyed;
 use std::fmt::Write as _;
 
 impl Chart {
@@ -117,7 +118,8 @@ fn write(out: &mut String, mark: &Mark) {
     };
 }
 
-/// Text for XML and HTML; characters that XML 1.0 cannot hold are dropped.
+/// Text for XML and HTML, in one line; characters that XML 1.0 cannot hold are dropped, what a page would obey is written as in
+/// a string.
 pub fn escape(words: &str) -> String {
     let mut out = String::with_capacity(words.len());
     for c in words.chars() {
@@ -126,7 +128,8 @@ pub fn escape(words: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            c if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => {}
+            '\u{fffe}' | '\u{ffff}' => {}
+            c if is_obeyed(c) => out.extend(c.escape_debug()),
             c => out.push(c),
         }
     }

@@ -53,7 +53,7 @@ impl<'a> Conclusion<'a> {
             (result.accuracy, result.val_loss, result.val_accuracy) =
                 (last.accuracy, last.val_loss, last.val_accuracy);
         }
-        let mut text = format!("run        {}\n", job.output.display());
+        let mut text = format!("run        {}\n", files::line(&job.output));
         let of = config.training.samples[1];
         let some = job.stages.last().map_or(of, |stage| stage.validated(job.head.batch, of));
         let part = if some < of { format!(", on {some} of its {of} images") } else { String::new() };

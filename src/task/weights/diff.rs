@@ -84,7 +84,7 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
     let rows = match (&a, &b) {
         (Ok(a), Ok(b)) if whole(a) && whole(b) => {
             for found in [a, b] {
-                host.say(format_args!("{}\n{}", found.weights().path().display(), found.lineage()));
+                host.say_lines(format_args!("{}\n{}", found.weights().path().display(), found.lineage()));
             }
             others = [a, b].map(|found| found.lineage().others);
             let [a, b] = [network(a), network(b)].map(|all| all.map_err(refused));
