@@ -575,6 +575,37 @@ fn names_that_are_no_unicode_end_in_no_panic() {
     run([words("summary"), vec![odd(b"run\xff")]].concat(), 0);
 }
 
+/// Whoever judges writes beside the data, too, with `--force` or without it.
+#[test]
+fn rows_and_pages_are_not_written_into_the_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("pets"), &["."], 2);
+    let run = shared().join("whole");
+    let run = run.to_str().unwrap();
+    let before = all(&here.join("pets"));
+    for (command, output, force) in [
+        ("evaluate", "pets/cold/1.png", true),
+        ("evaluate", "pets/cold/j.csv", false),
+        ("evaluate", "pets/j.csv", false),
+        ("report", "pets/cold/r.html", false),
+        ("predict", "pets/cold/1.png", true),
+        ("check", "pets/cold/c.csv", false),
+    ] {
+        let of: &[&str] = if command == "check" { &["check"] } else { &[command, run] };
+        let how: &[&str] = if output.ends_with(".png") { &["--format", "csv"] } else { &[] };
+        let force: &[&str] = if force { &["--force"] } else { &[] };
+        let error = fails(here, &[of, &["pets", "-o", output], how, force].concat(), 2);
+        let words = if command == "predict" { "over itself" } else { "lies inside the data" };
+        assert!(error.contains(words), "{command}: {error}");
+    }
+    assert_eq!(all(&here.join("pets")), before);
+    // The page of a run's own data.
+    let inside = shared().join("pets/warm/r.html");
+    let error = fails(here, &["report", run, "-o", inside.to_str().unwrap()], 2);
+    assert!(error.contains("lies inside the data") && !inside.exists(), "{error}");
+}
+
 /// A link is written through, so it is no way into a run.
 #[cfg(unix)]
 #[test]

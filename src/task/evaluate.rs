@@ -8,7 +8,7 @@ pub(super) use judged::{Labelled, TestedBy, Which, adopted, labelled, owns};
 use super::estimate::Estimate;
 use super::images::{Reading, Skipped, in_batch, skipped};
 use super::look::Look;
-use super::output::Output;
+use super::output::{Output, apart};
 use super::run::{Run, Stopped};
 use super::subject::Subject;
 use super::{Host, predict};
@@ -70,10 +70,14 @@ pub struct Evaluate {
 /// Prints loss, accuracy, confusion matrix and figures per class.
 ///
 /// # Errors
-/// Of run, data, device and file; [`Kind::Data`] when the classes are not the run's.
+/// Of run, data, device and file; [`Kind::Usage`] for a file inside the data; [`Kind::Data`] when the classes are not the
+/// run's.
 pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
     let output = job.output.as_ref().map(|output| predict::rows_file(output, job.format)).transpose()?;
     host.introduce();
+    if let Some(output) = &job.output {
+        apart(&job.data, &output.path)?;
+    }
     let run = Rc::new(Run::open_unfinished(&job.run)?);
     run.remark(host);
     let views = job.look.views(host, &Subject::of(Rc::clone(&run))?)?;

@@ -13,7 +13,7 @@ use super::course::StageConfig;
 use super::estimate::Estimate;
 use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, labelled, owns, test};
 use super::images::{Reading, Skipped, skipped};
-use super::output::Output;
+use super::output::{Output, apart};
 use super::resume::Job;
 use super::run::{CURVES, Config, Lock, Part, REPORT, Run, SKIPPED, TrainingConfig, is_held};
 use crate::data::Features;
@@ -130,11 +130,16 @@ pub(super) fn attempt(host: &Host, network: &mut Network, mut material: Material
 /// Makes the report of a run anew.
 ///
 /// # Errors
-/// Of run, data, device and files; [`Kind::Usage`] for a file that is there, or does not end as a page; [`Kind::Data`]
-/// when the classes are not the run's.
+/// Of run, data, device and files; [`Kind::Usage`] for a file that is there or in the data, or does not end as a page;
+/// [`Kind::Data`] when the classes are not the run's.
 pub fn report(host: &Host, job: &Report) -> Result<()> {
     if let Some(output) = &job.output {
         output.format(&[("html", ()), ("htm", ())])?;
+        // A run that cannot be read is told of later.
+        let own = || Run::open(&job.run).ok().map(|run| run.config.training.data);
+        if let Some(data) = job.data.clone().or_else(own).filter(|data| data.is_dir()) {
+            apart(&data, &output.path)?;
+        }
         output.check()?;
     }
     host.introduce();
