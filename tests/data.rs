@@ -133,6 +133,7 @@ fn links_and_strange_names_do_no_harm() {
     let folder = Folder::scan(&root).unwrap();
     assert_eq!(folder.classes, ["a", "b"]);
     assert_eq!(folder.counts(), [1, 3]);
+    assert_eq!(folder.links, ["b/link", "b/loop"].map(PathBuf::from), "not without a word");
 
     let dir = tree(&["a/1.png"]);
     for name in [&b"\xff"[..], b"\xfe"] {

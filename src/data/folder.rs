@@ -4,7 +4,8 @@
 //! In: a path. Out: [`Folder`], or an error that says what was found instead.
 
 use super::endings::Endings;
-use crate::error::{Error, Kind, Result};
+use super::split::is_part;
+use crate::error::{Error, Kind, Result, in_one_line};
 use crate::model::classes::listed;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
@@ -37,6 +38,10 @@ pub struct Folder {
     pub unread: Endings,
     /// Names of hidden folders without images, which are no classes.
     pub ignored: Vec<String>,
+    /// Links to folders inside the classes, which are not followed; relative to [`Folder::root`].
+    pub links: Vec<PathBuf>,
+    /// Whether a seed drew these images from those that are there.
+    pub parted: bool,
 }
 
 impl Folder {
@@ -58,7 +63,7 @@ impl Folder {
         let (mut folders, mut ignored) = (Vec::new(), Vec::new());
         for Entry { name, .. } in entries.iter().filter(|entry| entry.is_dir) {
             // Notebooks and systems leave them.
-            let below = if is_hidden(name) { Some(walk(root, name)?) } else { None };
+            let below = if is_hidden(name) { Some(walk(root, name, &mut |_, _| false)?) } else { None };
             match below {
                 Some(Below { images, runs, .. }) if images.is_empty() && runs.is_empty() => {
                     ignored.push(name.to_string_lossy().into_owned());
@@ -79,8 +84,10 @@ impl Folder {
 
         let mut files = Vec::new();
         let mut unread = Vec::with_capacity(classes.len());
+        let mut links = Vec::new();
         for (label, class) in (0..).zip(folders) {
-            let Below { images, runs, unread: here } = walk(root, class)?;
+            let Below { images, runs, unread: here, links: unfollowed } =
+                walk(root, class, &mut |_, _| false)?;
             if let Some(run) = runs.first() {
                 let message = format!("{} holds a run, {}", root.display(), run.display());
                 return Err(Error::new(Kind::Data, message)
@@ -89,8 +96,17 @@ impl Folder {
             }
             files.extend(images.into_iter().map(|path| Sample { path, label }));
             unread.push(here);
+            links.extend(unfollowed);
         }
-        let folder = Self { root: root.to_path_buf(), classes, files, unread: unread.iter().sum(), ignored };
+        let folder = Self {
+            root: root.to_path_buf(),
+            classes,
+            files,
+            unread: unread.iter().sum(),
+            ignored,
+            links,
+            parted: false,
+        };
         let counts = folder.counts();
         let empty: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] == 0).collect();
         match empty.first() {
@@ -164,7 +180,7 @@ impl Folder {
 
 pub(super) fn census(classes: &[String], counts: &[usize]) -> String {
     let mut lines: Vec<String> =
-        classes.iter().zip(counts).take(20).map(|(class, n)| format!("{class} {n}")).collect();
+        classes.iter().zip(counts).take(20).map(|(class, n)| format!("{} {n}", in_one_line(class))).collect();
     if classes.len() > lines.len() {
         lines.push(format!("and {} more classes", classes.len() - lines.len()));
     }
@@ -173,8 +189,9 @@ pub(super) fn census(classes: &[String], counts: &[usize]) -> String {
 
 pub(super) struct Entry {
     pub name: OsString,
+    /// Also of a link to one.
     pub is_dir: bool,
-    is_link: bool,
+    pub is_link: bool,
 }
 
 /// What is directly in `dir`, sorted by name.
@@ -224,6 +241,8 @@ pub struct Below {
     pub runs: Vec<PathBuf>,
     /// What else is there.
     pub unread: Endings,
+    /// Links to folders that were not followed.
+    pub links: Vec<PathBuf>,
 }
 
 /// Files that make a folder a run, finished or stopped.
@@ -247,23 +266,35 @@ pub fn no_data(path: &Path) -> Option<Error> {
 }
 
 /// All images below `root`, whatever their folders are called: folder by folder in the order of their paths as
-/// text, files sorted by name, as within a class of [`Folder::scan`]. Paths begin with `root`.
+/// text, files sorted by name, as within a class of [`Folder::scan`]. Paths begin with `root`. Links to folders are followed
+/// where a data folder has its classes, in `root` and in parts such as `train` in it, if `root` is one (`of_classes`); but
+/// not those that lead to where images are found anyway.
 ///
 /// # Errors
 /// [`Kind::Data`] when a folder cannot be listed.
-pub fn images_below(root: &Path) -> Result<Below> {
-    let mut below = walk(root, OsStr::new(""))?;
-    for path in below.images.iter_mut().chain(&mut below.runs) {
+pub fn images_below(root: &Path, of_classes: bool) -> Result<Below> {
+    let mut led = vec![fs::canonicalize(root).unwrap_or_else(|_| root.to_owned())];
+    let mut below = walk(root, OsStr::new(""), &mut |dir, link| {
+        let of_classes = of_classes && (dir.as_os_str().is_empty() || is_part(dir.as_os_str()));
+        let Some(leads) = fs::canonicalize(root.join(link)).ok().filter(|_| of_classes) else { return false };
+        let is_new = !led.iter().any(|known| leads.starts_with(known) || known.starts_with(&leads));
+        if is_new {
+            led.push(leads);
+        }
+        is_new
+    })?;
+    for path in below.images.iter_mut().chain(&mut below.runs).chain(&mut below.links) {
         // Joined, an empty path would add a slash.
         *path = if path.as_os_str().is_empty() { root.to_owned() } else { root.join(&*path) };
     }
     Ok(below)
 }
 
-/// What is in `root/start` and below, relative to `root`.
-fn walk(root: &Path, start: &OsStr) -> Result<Below> {
+/// What is in `root/start` and below, relative to `root`. `follow` hears of every link to a folder, and of the folder that it
+/// is in.
+fn walk(root: &Path, start: &OsStr, follow: &mut dyn FnMut(&Path, &Path) -> bool) -> Result<Below> {
     let mut found: Vec<(PathBuf, Vec<OsString>)> = Vec::new();
-    let mut runs = Vec::new();
+    let (mut runs, mut links) = (Vec::new(), Vec::new());
     let mut unread = Endings::default();
     let mut open = vec![PathBuf::from(start)];
     while let Some(dir) = open.pop() {
@@ -274,21 +305,24 @@ fn walk(root: &Path, start: &OsStr) -> Result<Below> {
         }
         let mut names = Vec::new();
         for entry in entries {
-            if entry.is_dir && !entry.is_link {
-                open.push(dir.join(&entry.name));
-            } else if !entry.is_dir && is_image_name(&entry.name) {
+            if entry.is_dir {
+                let below = dir.join(&entry.name);
+                let is_followed = !entry.is_link || follow(&dir, &below);
+                if is_followed { open.push(below) } else { links.push(below) }
+            } else if is_image_name(&entry.name) {
                 names.push(entry.name);
-            } else if !entry.is_dir {
+            } else {
                 unread.count(&root.join(&dir), &entry.name);
             }
         }
         found.push((dir, names));
     }
     runs.sort_unstable();
+    links.sort_unstable();
     // As text, not part by part: "a-b" stands before "a/c", because '-' stands before '/'.
     found.sort_unstable_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
     let images = found.into_iter().flat_map(|(dir, names)| names.into_iter().map(move |name| dir.join(name)));
-    Ok(Below { images: images.collect(), runs, unread })
+    Ok(Below { images: images.collect(), runs, unread, links })
 }
 
 fn unlisted(dir: &Path, error: &std::io::Error) -> Error {

@@ -5,6 +5,7 @@
 //! than the batches at hand.
 
 mod ahead;
+mod pattern;
 
 pub use ahead::{Loaded, LoadedAhead, Loading, Unreadable};
 
@@ -15,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use ahead::Batches;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use pattern::{Parts, literal};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, Read};
@@ -35,6 +37,8 @@ pub struct Inputs {
     pub runs: Vec<PathBuf>,
     /// What else is in the folders that were named.
     pub unread: Endings,
+    /// Links to folders that were not followed.
+    pub links: Vec<PathBuf>,
 }
 
 enum Part {
@@ -47,14 +51,15 @@ impl Inputs {
     /// Finds the images that `arguments` name. An argument is `-` (paths from stdin, one per line, or
     /// NUL-separated with `null`), a folder (all images below it, in the order of [`images_below`]), a file, or
     /// a pattern with `*`, `?`, `[…]` or `**` that no shell expanded. What exists under its name is never taken
-    /// for a pattern; a file that does not exist is found out when it is read. Folders of runs are passed over where
+    /// for a pattern, of which `**` follows no links; a file that does not exist is found out when it is read. Folders of runs are passed over where
     /// they are found, not where they are named in a file's path.
     ///
     /// # Errors
     /// [`Kind::Data`] for a folder without images, one that cannot be listed, or a pattern that nothing matches;
     /// [`Kind::Usage`] for a pattern that is none, and for `-` twice.
     pub fn find(arguments: &[PathBuf], null: bool) -> Result<Self> {
-        let mut found = Self { parts: Vec::new(), runs: Vec::new(), unread: Endings::default() };
+        let mut found =
+            Self { parts: Vec::new(), runs: Vec::new(), unread: Endings::default(), links: Vec::new() };
         for argument in arguments {
             let part = if argument.as_os_str() == "-" {
                 if found.parts.iter().any(|part| matches!(part, Part::Stdin(_))) {
@@ -74,8 +79,10 @@ impl Inputs {
             };
             found.parts.push(part);
         }
-        found.runs.sort_unstable();
-        found.runs.dedup();
+        for paths in [&mut found.runs, &mut found.links] {
+            paths.sort_unstable();
+            paths.dedup();
+        }
         Ok(found)
     }
 
@@ -119,7 +126,7 @@ impl Inputs {
 
 /// All images of a folder.
 fn folder(path: &Path, found: &mut Inputs) -> Result<Vec<PathBuf>> {
-    let below = images_below(path)?;
+    let below = images_below(path, true)?;
     if below.images.is_empty() {
         let message = format!("the folder {} holds no images in a format that is read", path.display());
         let mut help = format!("formats that are read: {}", super::folder::ENDINGS.join(", "));
@@ -131,6 +138,7 @@ fn folder(path: &Path, found: &mut Inputs) -> Result<Vec<PathBuf>> {
     }
     found.runs.extend(below.runs);
     found.unread.add(&below.unread);
+    found.links.extend(below.links);
     Ok(below.images)
 }
 
@@ -147,40 +155,32 @@ fn nothing(message: String, runs: &[PathBuf], help: String) -> Error {
 
 /// What a pattern matches: files and, as if they had been named, folders.
 fn pattern(text: &str, inputs: &mut Inputs) -> Result<Vec<PathBuf>> {
-    let options = glob::MatchOptions {
-        case_sensitive: !cfg!(windows),
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    let matches = glob::glob_with(text, options).map_err(|e| {
+    let parts = Parts::new(text).map_err(|e| {
         Error::new(Kind::Usage, format!("there is no file {text}, and it is no pattern"))
             .fact("reason", e)
             .help("check the path; in a pattern, a literal [ is written [[]")
     })?;
+    let matches = parts.find()?;
+    inputs.links.extend(matches.links);
     // `*` takes what lies beside the images, too; `*.data` means what it says.
     let open_end = text.ends_with('*');
     let named = depth(literal(text));
     let mut passed = Vec::new();
     let mut known = BTreeMap::new();
     let mut found = Vec::new();
-    for path in matches {
-        // Links may lead round and round.
+    for path in matches.paths {
         interrupt::check()?;
-        let path = path.map_err(|e| {
-            Error::new(Kind::Data, format!("cannot list the folder {}", e.path().display()))
-                .fact("reason", e.error())
-                .help("check the permissions")
-        })?;
         let mut between = path.ancestors().skip(1).take_while(|above| depth(above) > named);
         if let Some(run) =
             between.find(|above| *known.entry((*above).to_owned()).or_insert_with(|| is_run(above)))
         {
             passed.push(run.to_owned());
         } else if path.is_dir() {
-            let below = images_below(&path)?;
+            let below = images_below(&path, false)?;
             found.extend(below.images);
             passed.extend(below.runs);
             inputs.unread.add(&below.unread);
+            inputs.links.extend(below.links);
         } else if !open_end || path.file_name().is_some_and(is_image_name) {
             found.push(path);
         }
@@ -200,13 +200,6 @@ fn pattern(text: &str, inputs: &mut Inputs) -> Result<Vec<PathBuf>> {
     found.dedup();
     inputs.runs.extend(passed);
     Ok(found)
-}
-
-/// The folder that a pattern names before its first sign: what is below was not named one by one.
-fn literal(pattern: &str) -> &Path {
-    let end = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
-    let end = pattern[..end].rfind(std::path::is_separator).map_or(0, |at| at + 1);
-    Path::new(&pattern[..end])
 }
 
 /// How many folders deep; patterns and what they match need not agree about a leading `./`.

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use crate::random::{self, Stream};
 use sha2::{Digest, Sha256};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use unicode_normalization::UnicodeNormalization;
 
@@ -28,6 +28,12 @@ pub struct Splits {
 
 /// Names under which people keep the validation part.
 const VALIDATION: [&str; 3] = ["validation", "val", "valid"];
+/// Whether a folder of this name may be a part.
+pub(super) fn is_part(name: &OsStr) -> bool {
+    let is = |part: &&str| name == *part;
+    is(&"train") || is(&"test") || VALIDATION.iter().any(is)
+}
+
 
 impl Splits {
     /// Finds the parts of `data`.
@@ -134,8 +140,7 @@ impl Parts {
     fn find(data: &Path) -> Result<Self> {
         let entries = folder::list(data)?;
         let names: Vec<_> = entries.iter().filter(|e| e.is_dir).map(|e| e.name.as_os_str()).collect();
-        let is_part = |name: &str| name == "train" || name == "test" || VALIDATION.contains(&name);
-        let only_parts = names.iter().all(|name| name.to_str().is_some_and(is_part));
+        let only_parts = names.iter().all(|name| is_part(name));
         let train = data.join("train");
         let is_split = train.is_dir() && (only_parts || folder::list(&train)?.iter().any(|e| e.is_dir));
         if !is_split {
@@ -154,9 +159,9 @@ impl Parts {
             validation: found.first().map(|name| data.join(name)),
             test: there(&"test").then(|| data.join("test")),
             passed_over: names
+                .filter(|name| !is_part(name) && !name.as_encoded_bytes().starts_with(b"."))
                 .iter()
                 .map(|name| name.to_string_lossy().into_owned())
-                .filter(|name| !is_part(name) && !name.starts_with('.'))
                 .collect(),
         })
     }
@@ -277,6 +282,8 @@ fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
         return Err(error.help("add images, remove the class, or give a validation folder"));
     }
     for mut members in by_class {
+        links: if want { Vec::new() } else { all.links.clone() },
+        parted: true,
         // Both sides get someone, however small the class.
         let held = (members.len() as f64 * f64::from(share)).round() as usize;
         let held = held.clamp(1, members.len() - 1);

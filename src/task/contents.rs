@@ -78,6 +78,18 @@ impl Listing {
         Self(files.map(|((name, bytes, sum), &label)| (name.into(), label, *bytes, Some(*sum))).collect())
     }
 
+    /// The same by the names that features have of images, in which what is no UTF-8 is replaced.
+    pub fn named_in_features(self) -> Self {
+        let lines = self.0.into_iter();
+        Self(
+            lines
+                .map(|(name, label, bytes, sum)| {
+                    (name.to_string_lossy().into_owned().into(), label, bytes, sum)
+                })
+                .collect(),
+        )
+    }
+
     /// Whether it tells these images from others of the same names: uncompressed ones are all of one size.
     pub fn tells(&self) -> bool {
         let sizes: HashSet<u64> = self.0.iter().map(|(_, _, bytes, _)| *bytes).collect();

@@ -2,8 +2,10 @@
 
 mod held_out;
 mod judged;
+mod names;
 
 pub(super) use judged::{Labelled, TestedBy, Which, adopted, labelled, owns};
+pub(super) use names::files_of;
 
 use super::estimate::Estimate;
 use super::images::{Reading, Skipped, in_batch, skipped};

@@ -5,7 +5,7 @@ mod extracted;
 use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::{Estimate, Keeps, Learning};
-use super::evaluate::{Which, test};
+use super::evaluate::{Which, files_of, test};
 use super::output::{self, apart};
 use super::remarks::{few_steps, idle, unvalidated, unweighted};
 use super::report::{self, Judged, Material};
@@ -143,9 +143,8 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let mut seconds = stages.seconds();
     let judge = |name, features: &Features, samples: &FeatureSamples<'_>| {
         let found = test(host, &network, (from, samples), classes, job.head.batch)?;
-        let files = features.recipe.files.iter().map(|(name, _, _)| name.into()).collect();
         let root = (&features.recipe.root).into();
-        Ok(Judged::new(Which::Split(name), root, files, found, report::FROM_FEATURES))
+        Ok(Judged::new(Which::Split(name), root, files_of(&features.recipe), found, report::FROM_FEATURES))
     };
     let mut tested: Option<Outcome> = None;
     let judged = match (&extracted.test, extracted.validation.as_ref().zip(validation.as_ref())) {

@@ -163,6 +163,9 @@ pub(super) fn passed_over(name: &str, folder: &Folder) -> Vec<String> {
     for ignored in &folder.ignored {
         notes.push(format!("{name}: the hidden folder {ignored} has no images and is no class"));
     }
+    if let Some(links) = unfollowed(&folder.links) {
+        notes.push(format!("{name}: {links}"));
+    }
     let hidden = folder.hidden();
     if hidden > 0 {
         notes.push(format!(
@@ -180,6 +183,15 @@ pub(super) fn passed_over(name: &str, folder: &Folder) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// What the user should hear of links to folders that were passed over, if there are any.
+pub(super) fn unfollowed(links: &[PathBuf]) -> Option<String> {
+    let first = links.first()?.display();
+    Some(match links.len() {
+        1 => format!("1 link to a folder is not followed: {first}"),
+        n => format!("{n} links to folders are not followed, the first: {first}"),
+    })
 }
 
 /// "10 cats, 12 dogs"; of many classes how many there are, and of how many images.

@@ -3,7 +3,7 @@
 use super::Host;
 use super::estimate::Estimate;
 use super::feeding::Feeding;
-use super::images::{Skipped, as_stored, clipped, in_batch, unnamed};
+use super::images::{Skipped, as_stored, clipped, in_batch, unfollowed, unnamed};
 use super::look::Look;
 use super::output::{self, Output};
 use super::subject::Subject;
@@ -78,6 +78,9 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     }
     if inputs.unread.unnamed() > 0 {
         host.say(format_args!("note: {}", unnamed(inputs.unread.unnamed())));
+    }
+    if let Some(links) = unfollowed(&inputs.links) {
+        host.say(format_args!("note: {links}"));
     }
     let (architecture, images) = (&subject.architecture, inputs.count().unwrap_or(usize::MAX));
     Estimate { architecture, batch: job.batch, images, training: None }.check(host)?;

@@ -11,7 +11,7 @@ use super::Host;
 use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::Estimate;
-use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, labelled, owns, test};
+use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, files_of, labelled, owns, test};
 use super::images::{Reading, Skipped, skipped};
 use super::output::{Output, apart};
 use super::resume::Job;
@@ -336,8 +336,8 @@ fn judge(
     let samples = super::fit::samples(&features)?;
     let network = network.insert(run.network(host)?);
     let tested = test(host, network, (base, &samples), classes, job.batch)?;
-    let files = recipe.files.iter().map(|(name, _, _)| name.into()).collect();
-    let judged = Judged::new(Which::Split(split), (&recipe.root).into(), files, tested, FROM_FEATURES);
+    let judged =
+        Judged::new(Which::Split(split), (&recipe.root).into(), files_of(recipe), tested, FROM_FEATURES);
     Ok(Some(Judged { note, others, ..judged }))
 }
 

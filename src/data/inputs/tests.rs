@@ -134,3 +134,73 @@ fn lists_of_other_programs_are_read_or_named() {
     let endless = std::io::BufReader::new(std::io::repeat(b'x'));
     assert!(listed(endless, b'\n').next().unwrap().unwrap_err().to_string().contains("65536"));
 }
+
+/// Of names that are no UTF-8, too, of which the crate `glob` makes a panic; hidden ones match what begins with a dot alone.
+#[cfg(unix)]
+#[test]
+fn a_pattern_matches_names_that_are_no_text_and_no_hidden_ones() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    let odd = dir.path().join("d").join(std::ffi::OsStr::from_bytes(b"k\xe4tzchen"));
+    fs::create_dir_all(&odd).unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"\xff.png");
+    for file in [odd.join(name), odd.join("1.png"), odd.join(".2.png"), dir.path().join("d/.h/3.png")] {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, b"").unwrap();
+    }
+    let find = |pattern: &str| -> Vec<PathBuf> {
+        let inputs = Inputs::find(&[dir.path().join(pattern)], false).unwrap();
+        let mut found: Vec<PathBuf> = inputs.named().map(Path::to_owned).collect();
+        found.sort();
+        found
+    };
+    for pattern in ["d/**/*.png", "d/*/*.png", "d/k?tzchen/[!x]*", "d/k*/"] {
+        let hidden = (pattern == "d/k*/").then(|| odd.join(".2.png"));
+        let want: Vec<PathBuf> = hidden.into_iter().chain([odd.join("1.png"), odd.join(name)]).collect();
+        assert_eq!(find(pattern), want, "{pattern}");
+    }
+    assert_eq!(find("d/.*/*.png"), [dir.path().join("d/.h/3.png")]);
+    assert_eq!(find("d/**/.*.png"), [odd.join(".2.png")]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_where_classes_are_and_no_image_is_found_twice() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for file in ["d/cats/1.png", "other/2.png", "other/deep/3.png", "parted/train/a/4.png"] {
+        fs::create_dir_all(at(file).parent().unwrap()).unwrap();
+        fs::write(at(file), b"").unwrap();
+    }
+    // Around, each other, to a folder that is found anyway, twice elsewhere, and below a class.
+    for (to, link) in [
+        (".", "d/latest"),
+        ("..", "d/up"),
+        ("cats", "d/copy"),
+        ("../other", "d/dogs"),
+        ("../other/deep", "d/hounds"),
+        ("../../other", "d/cats/more"),
+        ("../../other", "parted/train/b"),
+    ] {
+        symlink(to, at(link)).unwrap();
+    }
+    let find = |pattern: &str| -> (Vec<String>, Vec<String>) {
+        let inputs = Inputs::find(&[at(pattern)], false).unwrap();
+        let root = format!("{}/", dir.path().display());
+        let links = inputs.links.iter().map(|link| link.display().to_string().replace(&root, "")).collect();
+        (names(inputs).into_iter().map(|name| name.replace(&root, "")).collect(), links)
+    };
+    let linked = ["d/cats/1.png", "d/dogs/2.png", "d/dogs/deep/3.png"];
+    let (images, links) = find("d");
+    assert_eq!(images, linked);
+    assert_eq!(links, ["d/cats/more", "d/copy", "d/hounds", "d/latest", "d/up"]);
+    assert_eq!(find("parted").0.len(), 3, "the classes of a part");
+    for pattern in ["d/**/*.png", "d/**/*", "d/**", "d/**/**/*.png", "d/*/**/*.png"] {
+        assert_eq!(find(pattern).0, linked[..1], "{pattern}");
+    }
+    assert!(find("d/**/*.png").1.contains(&"d/latest".to_owned()));
+    // As a shell has it.
+    assert_eq!(find("d/dog*").0, linked[1..]);
+    assert_eq!(find("d/l*/cats/1.png").0, ["d/latest/cats/1.png"]);
+}

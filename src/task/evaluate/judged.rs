@@ -4,6 +4,7 @@
 
 use super::SplitName;
 use super::held_out::{Parted, parted};
+use super::names::Names;
 use crate::data::endings::Endings;
 use crate::data::{Features, Folder, Images, Recipe, Sample, Splits};
 use crate::error::{Error, Kind, Result};
@@ -115,7 +116,10 @@ pub(in crate::task) fn labelled(
     let called = if chosen.whole { "all" } else { chosen.name };
     let images = decode(host, called, &folder, size, run.resize()?, reading)?;
     let seen = |part| -> Result<bool> {
-        let listing = Listing::of_images(&folder.root, &images)?;
+        let mut listing = Listing::of_images(&folder.root, &images)?;
+        if training.job == Job::Fit {
+            listing = listing.named_in_features();
+        }
         Ok(run.saw(part, &listing).unwrap_or(true))
     };
     let others = chosen.held_out() && !seen(Part::Validation)?;
@@ -149,7 +153,7 @@ impl Chosen {
         let mut splits = Splits::judged(data, None, 0)?;
         let training = &run.config.training;
         let extracted = match splits.validation {
-            None => extracted(run, &splits.train.root)?,
+            None => extracted(run, &splits.train)?,
             Some(_) => None,
         };
         let has_held_out = extracted.is_some() || training.validation_split.is_some();
@@ -336,31 +340,33 @@ pub(in crate::task) fn owns(run: &Run, data: &Path) -> Result<bool> {
     let train = training.data.join("train.safetensors");
     Ok(match (training.job, Features::open(&train)) {
         (Job::Fit, Ok(features)) => {
-            [&data, &data.join("train")].iter().any(|root| *root == Path::new(&features.recipe.root))
+            [&data, &data.join("train")].iter().any(|root| files::shown(root) == features.recipe.root)
         }
         _ => false,
     })
 }
 
-/// The training and validation images of the class folders in `data`, where the run learned from features that were
-/// extracted from there and `extract` parted them. What cannot be read of the features parts nothing.
-fn extracted(run: &Run, data: &Path) -> Result<Option<[Folder; 2]>> {
+/// The training and validation images of the folder `all`, where the run learned from features that were extracted from there
+/// and `extract` parted them. What cannot be read of the features parts nothing.
+fn extracted(run: &Run, all: &Folder) -> Result<Option<[Folder; 2]>> {
     let training = &run.config.training;
     let open = |split| Features::open(&training.data.join(format!("{split}.safetensors")));
     if training.job != Job::Fit {
         return Ok(None);
     }
     let (Ok(train), Ok(validation)) = (open("train"), open("validation")) else { return Ok(None) };
-    let root = files::real(data)?;
-    if [&train, &validation].iter().any(|features| Path::new(&features.recipe.root) != root) {
+    let root = files::shown(&files::real(&all.root)?);
+    if [&train, &validation].iter().any(|features| features.recipe.root != root) {
         return Ok(None);
     }
-    let folder = |features: Features| {
+    let mut there = Names::of(all);
+    let mut folder = |features: Features| {
         let Recipe { classes, files, labels, .. } = features.recipe;
-        let files =
-            files.into_iter().zip(labels).map(|((path, _, _), label)| Sample { path: path.into(), label });
-        let (unread, ignored) = (Endings::default(), Vec::new());
-        Folder { root: data.to_owned(), classes, files: files.collect(), unread, ignored }
+        let files = files.into_iter().zip(labels);
+        let files = files.map(|((name, bytes, _), label)| Sample { path: there.take(&name, bytes), label });
+        let (root, unread) = (all.root.clone(), Endings::default());
+        let (ignored, links) = (Vec::new(), Vec::new());
+        Folder { root, classes, files: files.collect(), unread, ignored, links, parted: false }
     };
     Ok(Some([folder(train), folder(validation)]))
 }
