@@ -6,12 +6,11 @@
 use super::endings::Endings;
 use super::folder::{self, Folder, Sample};
 use crate::error::{Error, Kind, Result};
-use crate::model::classes::listed;
+use crate::model::classes::{composed_otherwise, listed};
 use crate::random::{self, Stream};
 use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use unicode_normalization::UnicodeNormalization;
 
 /// The parts of a data set. All have the same classes.
 #[derive(Clone, Debug)]
@@ -28,12 +27,12 @@ pub struct Splits {
 
 /// Names under which people keep the validation part.
 const VALIDATION: [&str; 3] = ["validation", "val", "valid"];
+
 /// Whether a folder of this name may be a part.
 pub(super) fn is_part(name: &OsStr) -> bool {
     let is = |part: &&str| name == *part;
     is(&"train") || is(&"test") || VALIDATION.iter().any(is)
 }
-
 
 impl Splits {
     /// Finds the parts of `data`.
@@ -159,8 +158,8 @@ impl Parts {
             validation: found.first().map(|name| data.join(name)),
             test: there(&"test").then(|| data.join("test")),
             passed_over: names
-                .filter(|name| !is_part(name) && !name.as_encoded_bytes().starts_with(b"."))
                 .iter()
+                .filter(|name| !is_part(name) && !name.as_encoded_bytes().starts_with(b"."))
                 .map(|name| name.to_string_lossy().into_owned())
                 .collect(),
         })
@@ -241,23 +240,10 @@ fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {
             error = error.fact(what, classes);
         }
     }
-    let alike = folder.classes.iter().find_map(|here| {
-        let there = train.classes.iter().find(|there| composed_otherwise(here, there))?;
-        (!train.classes.contains(here)).then(|| format!("{here} and {there} may be one name: {COMPOSED}"))
-    });
-    if let Some(alike) = alike {
+    if let Some(alike) = composed_otherwise(&folder.classes, &train.classes) {
         error = error.fact("reason", alike);
     }
     Err(error.help("give every part the same class folders; names must match letter for letter"))
-}
-
-/// As a Mac writes names, and as others do.
-const COMPOSED: &str =
-    "an accent is a character of its own in one of them (Unicode NFD) and not in the other (NFC)";
-
-/// Whether two names differ only in how their accents are written.
-fn composed_otherwise(one: &str, other: &str) -> bool {
-    one != other && one.nfc().eq(other.nfc())
 }
 
 fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
@@ -282,8 +268,6 @@ fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
         return Err(error.help("add images, remove the class, or give a validation folder"));
     }
     for mut members in by_class {
-        links: if want { Vec::new() } else { all.links.clone() },
-        parted: true,
         // Both sides get someone, however small the class.
         let held = (members.len() as f64 * f64::from(share)).round() as usize;
         let held = held.clamp(1, members.len() - 1);
@@ -299,6 +283,8 @@ fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
         // Once is enough.
         unread: if want { Endings::default() } else { all.unread.clone() },
         ignored: if want { Vec::new() } else { all.ignored.clone() },
+        links: if want { Vec::new() } else { all.links.clone() },
+        parted: true,
     };
     Ok((take(false), take(true)))
 }

@@ -9,7 +9,7 @@ use crate::data::endings::Endings;
 use crate::data::{Features, Folder, Images, Recipe, Sample, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::classes::{listed, told_from};
+use crate::model::classes::{composed_otherwise, listed, told_from};
 use crate::report::counted_are;
 use crate::task::contents::Listing;
 use crate::task::finetune::some;
@@ -287,12 +287,14 @@ impl Chosen {
 pub(in crate::task) fn adopted(folder: &Folder, classes: &[String]) -> Result<Folder> {
     let place = |class: &String| classes.iter().position(|known| known == class);
     let Some(places) = folder.classes.iter().map(place).collect::<Option<Vec<usize>>>() else {
-        return Err(Error::new(
-            Kind::Data,
-            format!("{} has other classes than the run", folder.root.display()),
-        )
-        .expected_got(told_from(classes, &folder.classes), told_from(&folder.classes, classes))
-        .help("name the class folders as they were named for training"));
+        let error =
+            Error::new(Kind::Data, format!("{} has other classes than the run", folder.root.display()))
+                .expected_got(told_from(classes, &folder.classes), told_from(&folder.classes, classes));
+        let error = match composed_otherwise(&folder.classes, classes) {
+            Some(alike) => error.fact("reason", alike),
+            None => error,
+        };
+        return Err(error.help("name the class folders as they were named for training"));
     };
     let mut folder = folder.clone();
     for sample in &mut folder.files {

@@ -6,7 +6,7 @@ use super::Finetune;
 use crate::data::Splits;
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
-use crate::model::classes::told_from;
+use crate::model::classes::{composed_otherwise, told_from};
 use crate::task::ImageOptions;
 use crate::task::run::{Config, MODEL, Run};
 use std::path::{Path, PathBuf};
@@ -73,9 +73,14 @@ impl Origin {
 /// The classifier was trained for other classes than those of the data.
 pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
     let weights = job.images.weights.clone().unwrap_or_default();
-    Error::new(Kind::Data, format!("the classes of {} are not those of the network", job.data.display()))
-        .expected_got(told_from(&job.named_classes, classes), told_from(classes, &job.named_classes))
-        .help(format!(
+    let error =
+        Error::new(Kind::Data, format!("the classes of {} are not those of the network", job.data.display()))
+            .expected_got(told_from(&job.named_classes, classes), told_from(classes, &job.named_classes));
+    let error = match composed_otherwise(classes, &job.named_classes) {
+        Some(alike) => error.fact("reason", alike),
+        None => error,
+    };
+    error.help(format!(
             "give a folder with those classes; or begin with its base and a new classifier: `vgg-ft finetune DATA --weights {} \
              --network {} --size {}x{} --resize {} -o RUN`",
             quoted(&weights),
