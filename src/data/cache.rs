@@ -125,10 +125,14 @@ impl Images {
         if let Some((_, first)) = self.skipped.iter().find(|(path, _)| of_class.contains(path.as_path())) {
             error = error.fact("first", first);
         }
-        Err(error.help(
-            "replace or remove the damaged images, or check the permissions; if --validation-split made this part, \
-             another --seed may put readable images of the class into it",
-        ))
+        let help = "replace or remove the damaged images, or check the permissions";
+        Err(if folder.parted {
+            error.help(format!(
+                "{help}; or try another --seed: it may put readable images of the class into this part"
+            ))
+        } else {
+            error.help(help)
+        })
     }
 }
 

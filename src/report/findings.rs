@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 /// What can be found, in the order in which it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
+    /// It cannot be decoded, nor can any other of its class and split.
+    NoneReadable,
     /// It cannot be decoded.
     Unreadable,
     /// Pixel for pixel an image of another split.
@@ -44,7 +46,8 @@ pub enum What {
 
 impl What {
     /// All.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
+        Self::NoneReadable,
         Self::Unreadable,
         Self::SameInSplits,
         Self::SameInClasses,
@@ -62,6 +65,7 @@ impl What {
     /// The word for it in CSV and JSON.
     pub fn name(self) -> &'static str {
         match self {
+            Self::NoneReadable => "none-readable",
             Self::Unreadable => "unreadable",
             Self::SameInSplits => "same-in-splits",
             Self::SameInClasses => "same-in-classes",
@@ -80,7 +84,7 @@ impl What {
     /// Whether it is certainly wrong: images that are not learned from, figures that are too good, a class that is not
     /// so. The others are worth a look.
     pub fn is_problem(self) -> bool {
-        matches!(self, Self::Unreadable | Self::SameInSplits | Self::SameInClasses)
+        matches!(self, Self::NoneReadable | Self::Unreadable | Self::SameInSplits | Self::SameInClasses)
     }
 
     /// What follows "3 images", and what of it.
@@ -89,6 +93,10 @@ impl What {
         let are = if one { "is" } else { "are" };
         let look = if one { "looks" } else { "look" };
         match self {
+            Self::NoneReadable => {
+                "cannot be read, nor can any other of the class in that split: training would be refused"
+                    .into()
+            }
             Self::Unreadable => "cannot be read and would be skipped".into(),
             Self::SameInSplits => {
                 format!("{are} in two splits, pixel for pixel: what is measured on them is too good")
@@ -324,12 +332,6 @@ impl Findings {
     }
 }
 
-/// A name in a line of a list, whatever is in it.
-fn in_one_line(name: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
-    name.chars().map(shown).collect()
-}
-
 impl Finding {
     /// For people, with paths below `data`.
     fn line(&self, data: &Path) -> String {
@@ -337,7 +339,7 @@ impl Finding {
         let path = below(&self.path);
         match self.other.as_deref().map(below) {
             // It names the file.
-            None if self.what == What::Unreadable => in_one_line(&self.detail),
+            None if matches!(self.what, What::NoneReadable | What::Unreadable) => in_one_line(&self.detail),
             None if self.detail.is_empty() => path,
             None => format!("{path}: {}", self.detail),
             Some(other) if self.detail.is_empty() => format!("{path} and {other}"),

@@ -10,10 +10,10 @@ use super::output::{Output, apart};
 use super::remarks::uneven;
 use crate::data::{Copy, Folder, Glance, Likeness, Lost, Resize, Size, Splits, copies, survey};
 use crate::error::{Error, Kind, Result};
-use crate::report::counted;
+use crate::model::classes::nearly_one;
 use crate::report::findings::{ClassLook, Finding, Findings, What};
 use crate::{files, interrupt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 /// What to look at, and what for.
@@ -104,8 +104,15 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
     let mut findings = Vec::new();
     for one in seen {
         match &one.glance {
-            Err(error) => findings.push(one.finding(What::Unreadable, None, error.line())),
+            Err(error) => {
+                let others = readable.contains(&(one.split, one.label()));
+                let what = if others { What::Unreadable } else { What::NoneReadable };
+                findings.push(one.finding(what, None, error.line()));
+            }
             Ok(glance) => findings.extend(
+    // Of each split the classes that training would have something of.
+    let readable: HashSet<(&str, u32)> =
+        seen.iter().filter(|one| one.glance.is_ok()).map(|one| (one.split, one.label())).collect();
                 by_itself(glance, size).into_iter().map(|(what, detail)| one.finding(what, None, detail)),
             ),
         }
@@ -148,6 +155,7 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
         notes.push(
             "there is no validation folder: --validation-split may hold out one copy and learn from the other".into(),
         );
+    notes.extend(nearly_one(&splits.train.classes));
     }
     Findings {
         data: job.data.clone(),
