@@ -6,6 +6,8 @@
 #[path = "support/skip.rs"]
 mod skip;
 
+#[path = "awkward.rs"]
+mod awkward;
 #[path = "check.rs"]
 mod check;
 #[path = "cli.rs"]

@@ -283,20 +283,25 @@ impl Findings {
         row
     }
 
+    /// How many paths the CSV cannot give as they are.
+    pub fn replaced(&self) -> usize {
+        let paths = self.findings.iter().flat_map(|finding| [Some(&finding.path), finding.other.as_ref()]);
+        paths.flatten().filter(|path| path.to_str().is_none()).count()
+    }
+
     /// One row for each finding.
     pub fn csv(&self) -> Vec<u8> {
         let head = ["finding", "problem", "split", "class", "path", "other", "detail"];
-        let mut csv = csv_line(&head.map(|name| name.as_bytes().to_vec()));
-        let bytes = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
+        let mut csv = csv_line(&head);
         for finding in &self.findings {
             csv.extend(csv_line(&[
-                finding.what.name().into(),
-                finding.what.is_problem().to_string().into(),
-                finding.split.into(),
-                finding.class.clone().into(),
-                bytes(&finding.path),
-                finding.other.as_deref().map(bytes).unwrap_or_default(),
-                finding.detail.clone().into(),
+                finding.what.name().to_owned(),
+                finding.what.is_problem().to_string(),
+                finding.split.to_owned(),
+                finding.class.clone(),
+                files::shown(&finding.path),
+                finding.other.as_deref().map(files::shown).unwrap_or_default(),
+                finding.detail.clone(),
             ]));
         }
         csv
@@ -308,7 +313,7 @@ impl Findings {
             .findings
             .iter()
             .map(|finding| {
-                json!({
+                let mut row = json!({
                     "finding": finding.what,
                     "problem": finding.what.is_problem(),
                     "split": finding.split,
@@ -316,7 +321,14 @@ impl Findings {
                     "path": files::shown(&finding.path),
                     "other": finding.other.as_deref().map(files::shown),
                     "detail": finding.detail,
-                })
+                });
+                let paths = [("path_bytes", Some(&finding.path)), ("other_bytes", finding.other.as_ref())];
+                for (key, path) in paths {
+                    if let Some(bytes) = path.and_then(|path| files::replaced(path)) {
+                        row[key] = bytes.into();
+                    }
+                }
+                row
             })
             .collect();
         json!({

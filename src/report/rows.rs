@@ -79,16 +79,16 @@ impl Rows<'_> {
         if self.format != Format::Csv {
             return Vec::new();
         }
-        let mut fields: Vec<Vec<u8>> = vec![b"path".to_vec()];
+        let mut fields = vec!["path".to_owned()];
         if self.labelled {
-            fields.extend([b"label".to_vec(), b"predicted".to_vec()]);
+            fields.extend(["label", "predicted"].map(str::to_owned));
         } else {
             for place in 1..=self.top.min(self.classes.len()) {
                 let nth = if place == 1 { String::new() } else { format!("_{place}") };
-                fields.extend(["class", "probability"].map(|name| format!("{name}{nth}").into_bytes()));
+                fields.extend(["class", "probability"].map(|name| format!("{name}{nth}")));
             }
         }
-        fields.extend(self.classes.iter().map(|class| format!("p_{class}").into_bytes()));
+        fields.extend(self.classes.iter().map(|class| format!("p_{class}")));
         csv_line(&fields)
     }
 
@@ -126,16 +126,16 @@ impl Rows<'_> {
                 Ok(line)
             }
             Format::Csv => {
-                let mut fields = vec![path.to_vec()];
+                let mut fields = vec![files::shown(said.path)];
                 match label {
                     Some(label) => fields.extend([label.into(), name(said.class)?.into()]),
                     None => {
                         for k in order {
-                            fields.extend([name(k)?.into(), p[k].to_string().into_bytes()]);
+                            fields.extend([name(k)?.into(), p[k].to_string()]);
                         }
                     }
                 }
-                fields.extend(p.iter().map(|p| p.to_string().into_bytes()));
+                fields.extend(p.iter().map(f32::to_string));
                 Ok(csv_line(&fields))
             }
             Format::Jsonl => {
@@ -176,9 +176,9 @@ impl Rows<'_> {
 fn named(path: &Path) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("path".into(), files::shown(path).into());
-    if path.to_str().is_none() {
+    if let Some(bytes) = files::replaced(path) {
         // JSON is UTF-8: the name above is readable, this is the name.
-        object.insert("path_bytes".into(), files::hex(path.as_os_str().as_encoded_bytes()).into());
+        object.insert("path_bytes".into(), bytes.into());
     }
     object
 }
@@ -189,31 +189,41 @@ fn json_line(object: Map<String, Value>) -> Vec<u8> {
     line
 }
 
-/// Fields as RFC 4180 has them: quoted where a comma, a quote or a line end is in them, quotes doubled. Bytes, since
-/// a file's name may be any.
-pub fn csv_line(fields: &[Vec<u8>]) -> Vec<u8> {
-    let mut line = Vec::new();
-    for (at, field) in fields.iter().enumerate() {
+/// Fields as RFC 4180 has them: quoted where a comma, a quote or a line end is in them, quotes doubled. Always UTF-8, or who
+/// reads them could read none: of a file's name what is no UTF-8 is replaced, which [`replaced`] says.
+pub fn csv_line<T: AsRef<str>>(fields: &[T]) -> Vec<u8> {
+    let mut line = String::new();
+    for (at, field) in fields.iter().map(AsRef::as_ref).enumerate() {
         if at > 0 {
-            line.push(b',');
+            line.push(',');
         }
-        let quoted = field.iter().any(|byte| b",\"\r\n".contains(byte));
-        if !quoted {
-            line.extend(field);
-            continue;
+        if field.contains([',', '"', '\r', '\n']) {
+            line.push('"');
+            line += &field.replace('"', "\"\"");
+            line.push('"');
+        } else {
+            line += field;
         }
-        line.push(b'"');
-        for &byte in field {
-            line.extend(std::iter::repeat_n(byte, if byte == b'"' { 2 } else { 1 }));
-        }
-        line.push(b'"');
     }
-    line.push(b'\n');
-    line
+    line.push('\n');
+    line.into_bytes()
+}
+
+/// What the user should hear of a CSV file, or of rows on stdout, in which so many paths could not be written as they are;
+/// `json` is what gives them whole.
+pub fn replaced(paths: usize, json: &str) -> Option<String> {
+    let (noun, are, it) = if paths == 1 { ("path", "is", "its") } else { ("paths", "are", "their") };
+    (paths > 0).then(|| {
+        format!(
+            "{paths} {noun} {are} no UTF-8 and cannot be opened as the CSV has {}: what is not stands there as U+FFFD; {json} \
+             gives {it} bytes, in path_bytes",
+            if paths == 1 { "it" } else { "them" }
+        )
+    })
 }
 
 /// A name in a line of fields between tabs: what would end a field or the line, and what a terminal would obey, as it is
-/// written in a string. Csv and jsonl keep every byte.
+/// written in a string. CSV and JSON keep every character.
 fn in_one_line(name: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
@@ -313,7 +323,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn names_that_are_no_text_stay_what_they_are() {
+    fn names_that_are_no_text_stay_what_they_are_where_they_can() {
         use std::os::unix::ffi::OsStrExt;
         let classes = ["a".to_owned()];
         let path = Path::new(std::ffi::OsStr::from_bytes(b"\xff,.png"));
@@ -321,7 +331,11 @@ mod tests {
         let row = |format| {
             Rows { format, classes: &classes, top: 1, all: false, labelled: false }.row(&said).unwrap()
         };
-        assert_eq!(row(Format::Csv), b"\"\xff,.png\",a,1,1\n");
+        // A reader of CSV takes UTF-8, or nothing of the file.
+        assert_eq!(row(Format::Csv), "\"\u{fffd},.png\",a,1,1\n".as_bytes());
+        let said = replaced(2, "--json").unwrap();
+        assert!(said.contains("2 paths are no UTF-8") && said.contains("path_bytes"), "{said}");
+        assert_eq!(replaced(0, "--json"), None);
         assert_eq!(row(Format::Text), b"\xff,.png\ta\t1.0000\n");
         let json = String::from_utf8(row(Format::Jsonl)).unwrap();
         assert!(json.contains("\"path_bytes\":\"ff2c2e706e67\""), "{json}");

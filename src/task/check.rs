@@ -12,6 +12,7 @@ use crate::data::{Copy, Folder, Glance, Likeness, Lost, Resize, Size, Splits, co
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::nearly_one;
 use crate::report::findings::{ClassLook, Finding, Findings, What};
+use crate::report::{counted, replaced};
 use crate::{files, interrupt};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -62,6 +63,9 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
     progress.finish(&format!("compared   {}", counted(seen.len(), "image")));
     if let Some(output) = &job.output {
         files::write_bytes(&output.path, &found.csv())?;
+        if let Some(note) = replaced(found.replaced(), "--json") {
+            host.say(format_args!("note: {note}"));
+        }
     }
     let path = job.output.as_ref().map(|output| output.path.as_path());
     host.result(&found.text(), &found.json(path))?;
@@ -102,6 +106,9 @@ impl Seen<'_> {
 fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(usize) + Sync)) -> Findings {
     let size = Size { h: job.size[0], w: job.size[1] };
     let mut findings = Vec::new();
+    // Of each split the classes that training would have something of.
+    let readable: HashSet<(&str, u32)> =
+        seen.iter().filter(|one| one.glance.is_ok()).map(|one| (one.split, one.label())).collect();
     for one in seen {
         match &one.glance {
             Err(error) => {
@@ -110,9 +117,6 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
                 findings.push(one.finding(what, None, error.line()));
             }
             Ok(glance) => findings.extend(
-    // Of each split the classes that training would have something of.
-    let readable: HashSet<(&str, u32)> =
-        seen.iter().filter(|one| one.glance.is_ok()).map(|one| (one.split, one.label())).collect();
                 by_itself(glance, size).into_iter().map(|(what, detail)| one.finding(what, None, detail)),
             ),
         }
@@ -151,11 +155,11 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
     let labels: Vec<u32> = splits.train.files.iter().map(|file| file.label).collect();
     let mut notes: Vec<String> = parts.iter().flat_map(|(name, folder)| passed_over(name, folder)).collect();
     notes.extend(uneven(&splits.train.classes, &labels));
+    notes.extend(nearly_one(&splits.train.classes));
     if splits.validation.is_none() && findings.iter().any(|f| f.what == What::Same || f.what == What::Alike) {
         notes.push(
             "there is no validation folder: --validation-split may hold out one copy and learn from the other".into(),
         );
-    notes.extend(nearly_one(&splits.train.classes));
     }
     Findings {
         data: job.data.clone(),

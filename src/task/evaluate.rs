@@ -18,7 +18,7 @@ use crate::data::{Images, Source};
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
-use crate::report::{Format, Outcome, Rows, Said};
+use crate::report::{Format, Outcome, Rows, Said, replaced};
 use crate::train::{Judged, Samples, Views, judge};
 use crate::{files, interrupt};
 use serde::Serialize;
@@ -75,11 +75,11 @@ pub struct Evaluate {
 /// Of run, data, device and file; [`Kind::Usage`] for a file inside the data; [`Kind::Data`] when the classes are not the
 /// run's.
 pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
-    let output = job.output.as_ref().map(|output| predict::rows_file(output, job.format)).transpose()?;
-    host.introduce();
     if let Some(output) = &job.output {
         apart(&job.data, &output.path)?;
     }
+    let output = job.output.as_ref().map(|output| predict::rows_file(output, job.format)).transpose()?;
+    host.introduce();
     let run = Rc::new(Run::open_unfinished(&job.run)?);
     run.remark(host);
     let views = job.look.views(host, &Subject::of(Rc::clone(&run))?)?;
@@ -94,17 +94,21 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
         None => examiner.examine(&job.look, classes, &mut |_, _, _| Ok(()))?,
         Some((path, format)) => {
             let rows = Rows { format, classes, top: 1, all: true, labelled: true };
-            let mut outcome = None;
+            let (mut outcome, mut odd) = (None, 0);
             files::write_atomic(path, |out| {
                 put(out, path, &rows.header())?;
                 outcome = Some(examiner.examine(&job.look, classes, &mut |at, class, probabilities| {
                     let image = folder.root.join(&images.files[at]);
+                    odd += usize::from(image.to_str().is_none());
                     let label = Some(images.labels[at] as usize);
                     put(out, path, &rows.row(&Said { path: &image, label, class, probabilities })?)
                 })?);
                 Ok(())
             })?;
             host.say(format_args!("written    {}", path.display()));
+            if let Some(note) = replaced(odd, "--format jsonl").filter(|_| format == Format::Csv) {
+                host.say(format_args!("note: {note}"));
+            }
             outcome.ok_or_else(|| Error::new(Kind::Data, "there are no images"))?
         }
     };

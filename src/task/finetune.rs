@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::model::classes::told_from;
 use crate::model::{Architecture, Head, Network, Variant};
 use crate::random;
+use crate::report::replaced;
 use conclusion::Conclusion;
 pub(super) use conclusion::{Measured, measure};
 pub use origin::Origin;
@@ -183,6 +184,10 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     worse(&job.stages, history).iter().for_each(|note| host.say(format_args!("note: {note}")));
 
     folder.skipped(&shown.unread)?;
+    let odd = shown.unread.iter().filter(|one| one.path_bytes.is_some()).count();
+    if let Some(note) = replaced(odd, "with --json the result") {
+        host.say(format_args!("note: {}: {note}", folder.path().join(run::SKIPPED).display()));
+    }
     folder.model(host, &network, &config)?;
     let mut conclusion = Conclusion::new(job, config, history, stages.seconds());
     // Whole from here on; the test's figures are added when they are there.

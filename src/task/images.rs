@@ -272,6 +272,9 @@ pub fn skipped(root: &Path, images: &Images) -> Vec<Skipped> {
 pub struct Skipped {
     /// Its file.
     pub path: String,
+    /// The bytes of its name in hexadecimal, where it is no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_bytes: Option<String>,
     /// The error, in a line.
     pub reason: String,
 }
@@ -279,7 +282,7 @@ pub struct Skipped {
 impl Skipped {
     /// That of a file.
     pub fn new(path: &Path, error: &Error) -> Self {
-        Self { path: shown(path), reason: error.line() }
+        Self { path: shown(path), path_bytes: files::replaced(path), reason: error.line() }
     }
 }
 

@@ -10,7 +10,7 @@ use super::subject::Subject;
 use crate::data::{Batch, Inputs, Loaded, LoadedAhead, Loading, Size, Unreadable};
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
-use crate::report::{Format, Progress, Rows, Said};
+use crate::report::{Format, Progress, Rows, Said, replaced};
 use crate::train::Views;
 use crate::{files, interrupt};
 use serde_json::json;
@@ -113,6 +113,9 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
             done.report(host, path, &subject)?;
         }
     }
+    if let Some(note) = replaced(done.replaced, "--format jsonl").filter(|_| format == Format::Csv) {
+        host.say(format_args!("note: {note}"));
+    }
     for note in as_stored(done.sideways).into_iter().chain(clipped(done.clipped)) {
         host.say(format_args!("note: {note}"));
     }
@@ -156,6 +159,8 @@ struct Done {
     seen: usize,
     sideways: usize,
     clipped: usize,
+    /// Paths that are no UTF-8.
+    replaced: usize,
     /// Nobody reads stdout any more.
     unheard: bool,
     skipped: Vec<Skipped>,
@@ -219,6 +224,7 @@ impl Classifier<'_> {
             }
             done.sideways += loaded.sideways;
             done.clipped += loaded.clipped;
+            done.replaced += loaded.paths.iter().filter(|path| path.to_str().is_none()).count();
             done.seen += loaded.paths.len() + loaded.unreadable.len();
             let rows = self.classify(&mut loaded)?;
             let wanted = rows.is_empty() || write(&rows)?;

@@ -335,9 +335,8 @@ impl Folder {
         if skipped.is_empty() {
             return remove(&path);
         }
-        let row = |path: &str, reason: &str| csv_line(&[path.into(), reason.into()]);
-        let mut csv = row("path", "reason");
-        skipped.iter().for_each(|one| csv.extend(row(&one.path, &one.reason)));
+        let mut csv = csv_line(&["path", "reason"]);
+        skipped.iter().for_each(|one| csv.extend(csv_line(&[&one.path, &one.reason])));
         files::write_bytes(&path, &csv)
     }
 
