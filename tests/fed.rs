@@ -1,9 +1,8 @@
 //! How images are fed to the network in a file: what the file records, what is typed, and what is a guess.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
-use crate::predict::{shared, stdout, vgg_ft};
+use crate::predict::{shared, vgg_ft};
 use crate::weights_cli::small;
-use std::fs;
 use std::path::Path;
 
 /// What the command says on stderr, and that it ends with `code`.
@@ -12,35 +11,19 @@ fn said(here: &Path, args: &[&str], code: i32) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// `path` with every `from` as `to`, which is as long: no place in the file moves.
-fn patch(path: &Path, from: &str, to: &str) {
-    assert_eq!(from.len(), to.len());
-    let mut bytes = fs::read(path).unwrap();
-    let mut found = false;
-    for at in 0..bytes.len() - from.len() {
-        if bytes[at..].starts_with(from.as_bytes()) {
-            bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
-            found = true;
-        }
-    }
-    assert!(found, "{from} is not in {}", path.display());
-    fs::write(path, bytes).unwrap();
-}
-
-/// A model with a classifier of its own as Keras saves it, without a word of ours: `x.h5` in `here`, and an image.
-fn of_keras(here: &Path) -> String {
-    small(&here.join("x.safetensors"), ["dense", "dense_1"], &[("size", "32x32")]);
-    stdout(vgg_ft(here).args(["weights", "convert", "x.safetensors", "x.h5", "--preprocess", "caffe"]));
-    patch(&here.join("x.h5"), "vgg_ft_", "theirs_");
+/// A network with a classifier of its own, with what is read of Keras' configurations and no word of ours: `NAME` in
+/// `here`. Out: an image.
+fn of_keras(here: &Path, name: &str, more: &[(&str, &str)]) -> String {
+    small(&here.join(name), ["dense", "dense_1"], &[&[("size", "32x32")], more].concat());
     shared().join("two/validation/cold/0.png").to_str().unwrap().to_owned()
 }
 
 #[test]
-fn a_model_of_keras_is_asked_at_the_size_of_its_configuration() {
+fn what_its_own_classifier_was_fed_is_a_guess() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    let image = of_keras(here);
-    let all = said(here, &["predict", "x.h5", &image], 0);
+    let image = of_keras(here, "x.safetensors", &[]);
+    let all = said(here, &["predict", "x.safetensors", &image], 0);
     assert!(all.contains("\ninput      32x32 by nearest, BGR"), "{all}");
     assert!(!all.contains("its one output is linear"), "{all}");
     // What its own classifier was fed is a guess, and stays one in whatever is made of the file.
@@ -48,7 +31,7 @@ fn a_model_of_keras_is_asked_at_the_size_of_its_configuration() {
         "note: caffe is how the base was trained; nothing in the file tells what its own classifier was fed";
     assert!(all.contains(note) && all.contains("give --preprocess notebook"), "{all}");
     for (to, more) in [("y.onnx", &[][..]), ("y.safetensors", &[]), ("z.h5", &["--preprocess", "notebook"])] {
-        let all = said(here, &[&["weights", "convert", "x.h5", to], more].concat(), 0);
+        let all = said(here, &[&["weights", "convert", "x.safetensors", to], more].concat(), 0);
         assert_eq!(all.contains(note), more.is_empty(), "{to}: {all}");
         let all = said(here, &["predict", to, &image], 0);
         assert_eq!(all.contains(note), more.is_empty(), "{to}: {all}");
@@ -60,7 +43,7 @@ fn a_model_of_keras_is_asked_at_the_size_of_its_configuration() {
     );
 
     // What is typed is what is used, and what is said.
-    let all = said(here, &["predict", "x.h5", &image, "--preprocess", "notebook"], 0);
+    let all = said(here, &["predict", "x.safetensors", &image, "--preprocess", "notebook"], 0);
     assert!(!all.contains(note), "{all}");
     for line in [
         "\n  pixels      RGB, 0 to 255, divided by 255\n",
@@ -70,8 +53,8 @@ fn a_model_of_keras_is_asked_at_the_size_of_its_configuration() {
         assert!(all.contains(line), "{all}");
     }
 
-    patch(&here.join("x.h5"), r#""sigmoid""#, r#""linear" "#);
-    let all = said(here, &["predict", "x.h5", &image], 0);
+    of_keras(here, "l.safetensors", &[("linear-output", "one")]);
+    let all = said(here, &["predict", "l.safetensors", &image], 0);
     assert!(all.contains("note: its one output is linear: it is taken for a logit"), "{all}");
 }
 
@@ -111,12 +94,21 @@ fn what_a_file_records_is_contradicted_aloud() {
 fn a_classifier_that_is_not_begun_with_is_told_of() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    of_keras(here);
+    of_keras(here, "x.safetensors", &[]);
     let data = shared().join("two");
     let all = said(
         here,
         &[
-            &["finetune", data.to_str().unwrap(), "-o", "run", "--weights", "x.h5", "--network", "vgg11"][..],
+            &[
+                "finetune",
+                data.to_str().unwrap(),
+                "-o",
+                "run",
+                "--weights",
+                "x.safetensors",
+                "--network",
+                "vgg11",
+            ][..],
             &["--size", "32", "--units", "4", "--head-epochs", "1", "--epochs", "0"],
         ]
         .concat(),

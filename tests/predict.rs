@@ -79,7 +79,7 @@ fn predict(dir: &Path) -> Command {
     command
 }
 
-pub(crate) fn stdout(command: &mut Command) -> String {
+fn stdout(command: &mut Command) -> String {
     String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
 }
 
@@ -233,6 +233,27 @@ fn inputs_without_images_are_refused_before_any_work() {
     assert!(error.contains("give --null"), "{error}");
     let output = predict(here).arg("-").write_stdin("").assert().success().get_output().clone();
     assert!(String::from_utf8_lossy(&output.stderr).contains("stdin named no image"));
+}
+
+#[test]
+fn images_without_an_ending_are_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let note = "1 image without an ending passed over: add .jpg or .png to the names";
+    for class in ["a", "b"] {
+        fs::create_dir_all(here.join("data").join(class)).unwrap();
+        image(1, 1).save(here.join("data").join(class).join("1.png")).unwrap();
+    }
+    fs::copy(here.join("data/a/1.png"), here.join("data/b/2")).unwrap();
+    fs::write(here.join("data/b/LICENSE"), "free").unwrap();
+    let output = predict(here).arg("data").assert().success().get_output().clone();
+    let talk = String::from_utf8(output.stderr).unwrap();
+    assert!(talk.contains(&format!("note: {note}")), "{talk}");
+    assert!(stdout(vgg_ft(here).args(["check", "data"])).contains(note));
+    // Where there are no others, it is said what to do.
+    fs::remove_file(here.join("data/b/1.png")).unwrap();
+    let (_, error) = fails(predict(here).arg("data/b"), 1);
+    assert!(error.contains("names have no ending: add .jpg or .png"), "{error}");
 }
 
 #[test]
