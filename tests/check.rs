@@ -61,6 +61,8 @@ fn a_set_with_nothing_wrong_has_no_findings() {
         text.contains("and 9 more") && text.contains("no problems; -o FILE.csv lists every image"),
         "{text}"
     );
+    let text = stdout(vgg_ft(dir.path()).args(["check", "data", "-o", "all.csv"]));
+    assert!(text.contains("and 9 more") && text.ends_with("no problems\n"), "{text}");
 }
 
 #[test]

@@ -23,6 +23,27 @@ fn a_file_that_may_not_grow_is_an_error_with_words() {
     assert!(!dir.path().join("sheet.png").exists());
 }
 
+/// The model is the first large file of a job: what was trained is not lost with it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_that_does_not_fit_is_written_by_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 2)]);
+    let job = "finetune data -o run --size 32 --units 4 --head-epochs 1 --epochs 0";
+    let mut limited = assert_cmd::Command::new("sh");
+    // 4 or 8 MiB, as the shell counts; the checkpoint has only what learns.
+    let command = format!("ulimit -f 8192; exec \"$0\" {job}");
+    limited.args(["-c", &command]).arg(assert_cmd::cargo::cargo_bin("vgg-ft"));
+    let weights = vgg_ft::weights::find_default().unwrap().canonicalize().unwrap();
+    limited.env("VGG_FT_CACHE", here.join("cache")).env("VGG_FT_WEIGHTS", weights).current_dir(here);
+    let error = fails(&mut limited, 1);
+    assert!(error.contains("model.safetensors") && error.contains("`vgg-ft resume run` writes it"), "{error}");
+    assert!(!here.join("run/model.safetensors").exists());
+    let said = stdout(vgg_ft(here).args(["resume", "run"]));
+    assert!(here.join("run/model.safetensors").exists(), "{said}");
+}
+
 /// A result that can go nowhere is no reason to judge images first.
 #[cfg(target_os = "linux")]
 #[test]

@@ -205,8 +205,8 @@ impl Findings {
         self.findings.iter().filter(|finding| finding.what.is_problem()).count()
     }
 
-    /// For people.
-    pub fn text(&self) -> String {
+    /// For people; `listed` says that all is in a file.
+    pub fn text(&self, listed: bool) -> String {
         let images: usize = self.all.images.iter().sum();
         let (data, classes) = (files::line(&self.data), self.classes.len());
         let mut text = format!("{data}: {} of {classes} classes\n\n", counted(images, "image"));
@@ -255,7 +255,7 @@ impl Findings {
                     0 => "no problems".to_owned(),
                     n => counted(n, "problem"),
                 };
-                let all = if named { "" } else { "; -o FILE.csv lists every image" };
+                let all = if named || listed { "" } else { "; -o FILE.csv lists every image" };
                 format!("\n{verdict}{all}\n")
             }
         };

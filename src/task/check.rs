@@ -68,7 +68,7 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
         }
     }
     let path = job.output.as_ref().map(|output| output.path.as_path());
-    host.result(&found.text(), &found.json(path))?;
+    host.result(&found.text(path.is_some()), &found.json(path))?;
     match found.problems() {
         0 => Ok(()),
         _ if !job.strict => Ok(()),

@@ -323,7 +323,13 @@ impl Folder {
             ("size".to_owned(), format!("{h}x{w}")),
             ("resize".to_owned(), resize.clone()),
         ]);
-        network.save(host.device.as_ref(), &self.join(MODEL), &metadata)
+        network.save(host.device.as_ref(), &self.join(MODEL), &metadata).map_err(|error| match error.kind() {
+            Kind::Io => error.help(format!(
+                "make room for it; what was trained is kept, and `vgg-ft resume {}` writes it",
+                quoted(&self.path)
+            )),
+            _ => error,
+        })
     }
 
     /// The images that were left out, and why; no file where there are none.
