@@ -1,5 +1,5 @@
-//! Data as few have them: names that are no text or hold what a terminal obeys, accents, links, classes of which nothing can
-//! be read, little memory.
+//! Data as few have them: names that are no text or hold what a terminal obeys, accents, links, classes of which
+//! nothing can be read, little memory.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use crate::cli::{draw, fails, json, stdout, vgg_ft};
@@ -106,13 +106,12 @@ fn names_stay_in_their_line() {
     let page = fs::read_to_string(here.join("r\nun/report.html")).unwrap();
     assert!(page.contains(shown) && !page.contains('\u{202e}'));
     assert!(page.contains("<title>r\\nun"), "{}", &page[..400]);
-    fs::copy(here.join("r\nun/run.toml"), here.join("run.toml")).unwrap();
     let text = stdout(vgg_ft(here).args(["compare", "r\nun"]));
     assert!(text.lines().count() == 2 && text.contains("r\\nun "), "{text}");
     let text = stdout(vgg_ft(here).args(["evaluate", "r\nun", "data"]));
     assert!(text.contains("co\\nld\\u{202e}"), "{text}");
-    let error = fails(vgg_ft(here).args(["evaluate", "run", "no\nsuch"]), 2);
-    assert!(error.starts_with("error: "), "{error}");
+    let error = fails(vgg_ft(here).args(["evaluate", "r\nun", "no\nsuch"]), 1);
+    assert!(error.contains("no\\nsuch") && !error.lines().any(|line| line.starts_with("such")), "{error}");
 }
 
 #[test]
@@ -126,6 +125,7 @@ fn accents_that_are_written_otherwise_are_told_in_words() {
     }
     // Some systems take the two for one name.
     if here.join("data").join(nfd).exists() {
+        eprintln!("skipped: this file system takes both for one name");
         return;
     }
     finetune(here, "data", "run");

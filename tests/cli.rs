@@ -73,7 +73,7 @@ pub fn json(text: &str) -> serde_json::Value {
 }
 
 /// What lies in the folder of a finished run.
-const FINISHED: [&str; 8] = [
+const FINISHED: [&str; 10] = [
     "curves.png",
     "curves.svg",
     "history.csv",
@@ -81,6 +81,8 @@ const FINISHED: [&str; 8] = [
     "model.safetensors",
     "report.html",
     "run.toml",
+    "samples-train.jsonl",
+    "samples-validation.jsonl",
     "tensorboard",
 ];
 
@@ -635,7 +637,7 @@ fn a_folder_of_classes_is_split_by_seed() {
     assert_eq!((&outcome["split"], &outcome["images"]), (&"validation".into(), &4.into()));
     assert_eq!(outcome["accuracy"], result["result"]["val_accuracy"]);
     assert_eq!(outcome["note"], serde_json::Value::Null);
-    // One that is gone may move another, which was trained on, into the part held out.
+    // One that is gone would move another, which was trained on, into the part held out, if it were drawn again.
     let seen: Vec<String> =
         fs::read_to_string(here.join("run/run.toml")).unwrap().lines().map(str::to_owned).collect();
     assert!(seen.iter().any(|line| line.starts_with("digests = ")), "{seen:?}");
@@ -644,10 +646,13 @@ fn a_folder_of_classes_is_split_by_seed() {
         fs::copy(here.join("data/warm/0.png"), here.join(format!("data/cold/1{i}.png"))).unwrap();
     }
     let outcome = json(&stdout(vgg_ft(here).args(args)));
-    assert!(outcome["note"].as_str().is_some_and(|note| note.contains("held out this time")), "{outcome}");
+    assert!(outcome["note"].as_str().is_some_and(|note| note.contains("not quite the images")), "{outcome}");
     let page = fs::read(here.join("run/report.html")).unwrap();
     let error = fails(vgg_ft(here).args(["report", "run"]), 2);
-    assert!(error.contains("would lose the predictions") && error.contains("held out this time"), "{error}");
+    assert!(
+        error.contains("would lose the predictions") && error.contains("not quite the images"),
+        "{error}"
+    );
     assert_eq!(fs::read(here.join("run/report.html")).unwrap(), page);
     // The same image on both sides is counted, and under two classes.
     let again = ["finetune", "data", "-o", "again", "--size", "32", "--head-epochs", "1", "--epochs", "0"];
@@ -922,7 +927,7 @@ fn a_step_is_planned_without_a_card() {
 #[test]
 fn a_step_in_bf16_is_planned_with_its_own_bytes_and_peaks() {
     let dir = tempfile::tempdir().unwrap();
-    // Of tf32 the kernels of all cards: Hopper's have pools of their own, and turn weights.
+    // Of tf32 the kernels of all GPUs: Hopper's have pools of their own, and turn weights.
     let plan = |precision: &str| {
         let mut command = vgg_ft(dir.path());
         command.args(["bench", "--plan", "--gpu", "h200", "--json", "--precision", precision]);

@@ -38,7 +38,12 @@ fn a_model_that_does_not_fit_is_written_by_resume() {
     let weights = vgg_ft::weights::find_default().unwrap().canonicalize().unwrap();
     limited.env("VGG_FT_CACHE", here.join("cache")).env("VGG_FT_WEIGHTS", weights).current_dir(here);
     let error = fails(&mut limited, 1);
-    assert!(error.contains("model.safetensors") && error.contains("`vgg-ft resume run` writes it"), "{error}");
+    assert!(
+        error.contains("model.safetensors")
+            && error.contains("kept")
+            && error.contains("`vgg-ft resume run` writes it"),
+        "{error}"
+    );
     assert!(!here.join("run/model.safetensors").exists());
     let said = stdout(vgg_ft(here).args(["resume", "run"]));
     assert!(here.join("run/model.safetensors").exists(), "{said}");

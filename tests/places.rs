@@ -345,6 +345,48 @@ fn new_images_are_judged_all_and_the_runs_own_by_its_split() {
     assert!(!said.contains("these are not"), "{said}");
 }
 
+/// A folder that has grown, or lost an image, would be parted otherwise by the same seed; one that is as it was is judged
+/// with what could not be read of it.
+#[test]
+fn what_a_run_held_out_is_known_whatever_becomes_of_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("pets"), &["."], 9);
+    let cold = here.join("pets/cold");
+    // Two that have one name in the lists.
+    #[cfg(target_os = "linux")]
+    for (byte, from) in [(b"\xe4.png", "0.png"), (b"\xf6.png", "1.png")] {
+        use std::os::unix::ffi::OsStrExt;
+        fs::rename(cold.join(from), cold.join(std::ffi::OsStr::from_bytes(byte))).unwrap();
+    }
+    fs::write(here.join("pets/warm/torn.png"), b"no").unwrap();
+    succeeds(here, &[&["finetune", "pets", "-o", "run", "--validation-split", "0.4"][..], &SMALL].concat());
+    let judged = || {
+        let (out, said) = succeeds(here, &["evaluate", "run", "pets", "--json"]);
+        let outcome: serde_json::Value = serde_json::from_str(&out).unwrap();
+        (outcome["images"].as_u64().unwrap(), outcome["confusion"].clone(), said)
+    };
+    let first = judged();
+    assert!((6..=8).contains(&first.0) && !first.2.contains("new to the run"), "{first:?}");
+    for k in 0..4 {
+        fs::copy(here.join("pets/warm/0.png"), cold.join(format!("new{k}.png"))).unwrap();
+    }
+    let grown = judged();
+    assert_eq!((first.0, &first.1), (grown.0, &grown.1));
+    assert!(grown.2.contains("pets: 4 images are new to the run, and not judged"), "{}", grown.2);
+    assert!(!grown.2.contains("these are not"), "{}", grown.2);
+    let list = fs::read_to_string(here.join("run/samples-validation.jsonl")).unwrap();
+    let named =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()[0].as_str().unwrap().to_owned();
+    let gone = list.lines().map(named).find(|name| !name.contains('\u{fffd}')).unwrap();
+    fs::remove_file(here.join("pets").join(gone)).unwrap();
+    let fewer = judged();
+    assert!(
+        fewer.0 == first.0 - 1 && fewer.2.contains("not quite the images that the run was validated with"),
+        "{fewer:?}"
+    );
+}
+
 #[test]
 fn the_summary_of_a_run_shows_what_its_last_stage_trained() {
     let here = shared();

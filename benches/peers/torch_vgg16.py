@@ -65,7 +65,7 @@ NAMES = [c[0] for c in CONVS]
 
 
 def emit(**kw):
-    kw["t"] = round(time.time() - T0, 1)
+    kw |= {"t": round(time.time() - T0, 1), "layout": a.layout}
     print(json.dumps(kw), flush=True)
 
 

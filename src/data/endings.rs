@@ -13,8 +13,9 @@ const IMAGES: [&str; 21] = [
     "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2",
 ];
 
-/// What files of the formats that are read begin with; BMP's two letters may begin any text.
-const BEGINNINGS: [&[u8]; 6] = [b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF"];
+/// What files of the formats that are read begin with; BMP's two letters may begin any text, and WebP's four any sound or
+/// film (its name stands behind them, and four bytes of length).
+const BEGINNINGS: [&[u8]; 5] = [b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"];
 
 /// Files by their ending, in lower case and without the dot; empty for a name that has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,9 +74,10 @@ fn begins_as_image(path: &Path) -> bool {
     if !fs::metadata(path).is_ok_and(|there| there.is_file()) {
         return false;
     }
-    let mut bytes = [0; 4];
+    let mut bytes = [0; 12];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
-    read.is_ok() && BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning))
+    let is_webp = bytes.starts_with(b"RIFF") && bytes.ends_with(b"WEBP");
+    read.is_ok() && (is_webp || BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning)))
 }
 
 impl<'a> Sum<&'a Self> for Endings {
@@ -109,8 +111,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut endings = Endings::default();
         for (name, bytes) in [
-            ("photo", &b"\xff\xd8\xff\xe0"[..]),
-            ("drawing", b"\x89PNG\r\n"),
+            ("photo", &b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01"[..]),
+            ("drawing", b"\x89PNG\r\n\x1a\n\0\0\0\r"),
+            ("web", b"RIFF\x10\0\0\0WEBPVP8 "),
+            ("sound", b"RIFF\x10\0\0\0WAVEfmt "),
             ("LICENSE", b"MIT License"),
             ("x", b""),
         ] {
@@ -120,6 +124,6 @@ mod tests {
         fs::create_dir(dir.path().join("folder")).unwrap();
         endings.count(dir.path(), OsStr::new("folder"));
         let both: Endings = [&endings, &endings].into_iter().sum();
-        assert_eq!([endings.unnamed(), both.unnamed()], [2, 4]);
+        assert_eq!([endings.unnamed(), both.unnamed()], [3, 6]);
     }
 }

@@ -7,6 +7,7 @@ use super::endings::Endings;
 use super::split::is_part;
 use crate::error::{Error, Kind, Result, in_one_line};
 use crate::model::classes::listed;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Lists the images below `root`, without opening them.
+    /// Lists the images below `root`, without opening them (but files whose names have no ending, to tell of images).
     ///
     /// As Keras' `flow_from_directory`: classes are the folders directly in `root` (hidden ones and links to
     /// folders too), sorted by name; a class is searched with all folders below it (links to folders are not
@@ -63,12 +64,10 @@ impl Folder {
         let (mut folders, mut ignored) = (Vec::new(), Vec::new());
         for Entry { name, .. } in entries.iter().filter(|entry| entry.is_dir) {
             // Notebooks and systems leave them.
-            let below = if is_hidden(name) { Some(walk(root, name, &mut |_, _| false)?) } else { None };
-            match below {
-                Some(Below { images, runs, .. }) if images.is_empty() && runs.is_empty() => {
-                    ignored.push(name.to_string_lossy().into_owned());
-                }
-                _ => folders.push(name),
+            if is_hidden(name) && !holds_images(&root.join(name))? {
+                ignored.push(name.to_string_lossy().into_owned());
+            } else {
+                folders.push(name);
             }
         }
         if folders.is_empty() {
@@ -265,10 +264,10 @@ pub fn no_data(path: &Path) -> Option<Error> {
     Some(Error::new(Kind::Data, format!("{} is {is}", path.display())).help(help))
 }
 
-/// All images below `root`, whatever their folders are called: folder by folder in the order of their paths as
-/// text, files sorted by name, as within a class of [`Folder::scan`]. Paths begin with `root`. Links to folders are followed
-/// where a data folder has its classes, in `root` and in parts such as `train` in it, if `root` is one (`of_classes`); but
-/// not those that lead to where images are found anyway.
+/// All images below `root`, whatever their folders are called: folder by folder in the order of their paths as text,
+/// files sorted by name, as within a class of [`Folder::scan`]. Paths begin with `root`. Links to folders are followed
+/// where a data folder has its classes, in `root` and in parts such as `train` in it, if `root` is one (`of_classes`);
+/// but not those that lead to where images are found anyway.
 ///
 /// # Errors
 /// [`Kind::Data`] when a folder cannot be listed.
@@ -277,12 +276,20 @@ pub fn images_below(root: &Path, of_classes: bool) -> Result<Below> {
     let mut below = walk(root, OsStr::new(""), &mut |dir, link| {
         let of_classes = of_classes && (dir.as_os_str().is_empty() || is_part(dir.as_os_str()));
         let Some(leads) = fs::canonicalize(root.join(link)).ok().filter(|_| of_classes) else { return false };
-        let is_new = !led.iter().any(|known| leads.starts_with(known) || known.starts_with(&leads));
+        // Around, or to what is found anyway.
+        let is_new = !led[0].starts_with(&leads) && !led.iter().any(|known| leads.starts_with(known));
         if is_new {
             led.push(leads);
         }
         is_new
     })?;
+    // A later link may lead to a folder around what an earlier one led to.
+    if led.iter().enumerate().any(|(at, one)| led[..at].iter().any(|other| other.starts_with(one))) {
+        let mut known = HashSet::new();
+        below
+            .images
+            .retain(|path| known.insert(fs::canonicalize(root.join(path)).unwrap_or_else(|_| path.clone())));
+    }
     for path in below.images.iter_mut().chain(&mut below.runs).chain(&mut below.links) {
         // Joined, an empty path would add a slash.
         *path = if path.as_os_str().is_empty() { root.to_owned() } else { root.join(&*path) };
@@ -290,8 +297,8 @@ pub fn images_below(root: &Path, of_classes: bool) -> Result<Below> {
     Ok(below)
 }
 
-/// What is in `root/start` and below, relative to `root`. `follow` hears of every link to a folder, and of the folder that it
-/// is in.
+/// What is in `root/start` and below, relative to `root`. `follow` hears of every link to a folder, and of the folder
+/// that it is in.
 fn walk(root: &Path, start: &OsStr, follow: &mut dyn FnMut(&Path, &Path) -> bool) -> Result<Below> {
     let mut found: Vec<(PathBuf, Vec<OsString>)> = Vec::new();
     let (mut runs, mut links) = (Vec::new(), Vec::new());
@@ -325,6 +332,22 @@ fn walk(root: &Path, start: &OsStr, follow: &mut dyn FnMut(&Path, &Path) -> bool
     Ok(Below { images: images.collect(), runs, unread, links })
 }
 
+/// Whether there are images in `dir` or below, or a run: looks no further than the first.
+fn holds_images(dir: &Path) -> Result<bool> {
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for Entry { name, is_dir, is_link } in list(&dir)? {
+            if !is_dir && (is_image_name(&name) || RUN.iter().any(|run| name == *run)) {
+                return Ok(true);
+            }
+            if is_dir && !is_link {
+                open.push(dir.join(name));
+            }
+        }
+    }
+    Ok(false)
+}
+
 fn unlisted(dir: &Path, error: &std::io::Error) -> Error {
     let name = dir.display();
     if let Some(error) = no_data(dir) {
@@ -343,9 +366,11 @@ fn unlisted(dir: &Path, error: &std::io::Error) -> Error {
 }
 
 fn no_classes(root: &Path, entries: &[Entry]) -> Error {
-    let images = entries.iter().filter(|e| is_image_name(&e.name)).count();
-    let found = match (images, entries.len()) {
-        (_, 0) => "nothing, the folder is empty".to_string(),
+    let files = || entries.iter().filter(|e| !e.is_dir);
+    let images = files().filter(|e| is_image_name(&e.name)).count();
+    let found = match (images, files().count()) {
+        (_, 0) if entries.is_empty() => "nothing, the folder is empty".to_string(),
+        (_, 0) => "hidden folders without images".to_string(),
         (0, n) => format!("{n} files that are not images"),
         (1, _) => "1 image directly in it".to_string(),
         (n, _) => format!("{n} images directly in it"),

@@ -103,10 +103,10 @@ fn name(format: ImageFormat) -> &'static str {
 /// Reads and decodes a file.
 ///
 /// # Errors
-/// [`Kind::Data`] naming the file: missing, empty, not an image, cut off, damaged, too large; [`Kind::Device`] where there is
-/// no memory for it, which is no fault of the file. A file that PIL calls truncated is refused here too, but for a WebP that lacks what comes after its first image. PNGs are
-/// judged by their pixels: a wrong checksum or a missing end is refused, although PIL lets some of that pass; damage in a
-/// text chunk is not.
+/// [`Kind::Data`] naming the file: missing, empty, not an image, cut off, damaged, too large; [`Kind::Device`] where
+/// there is no memory for it, which is no fault of the file. A file that PIL calls truncated is refused here too, but
+/// for a WebP that lacks what comes after its first image. PNGs are judged by their pixels: a wrong checksum or a
+/// missing end is refused, although PIL lets some of that pass; damage in a text chunk is not.
 pub fn decode(path: &Path) -> Result<Rgb8> {
     decode_then(path, false, |decoded| Ok(decoded.image))
 }
@@ -298,6 +298,10 @@ fn png_color_type(bytes: &[u8]) -> Option<u8> {
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::OutOfMemory {
         return no_memory(path).fact("reason", error);
+    }
+    // Of open files the process or the system has too many: no fault of this one.
+    if cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24)) {
+        return Error::io("read", path, error);
     }
     let out = Error::new(Kind::Data, format!("cannot read {}", path.display())).fact("reason", error);
     match error.kind() {

@@ -48,11 +48,11 @@ enum Part {
 }
 
 impl Inputs {
-    /// Finds the images that `arguments` name. An argument is `-` (paths from stdin, one per line, or
-    /// NUL-separated with `null`), a folder (all images below it, in the order of [`images_below`]), a file, or
-    /// a pattern with `*`, `?`, `[…]` or `**` that no shell expanded. What exists under its name is never taken
-    /// for a pattern, of which `**` follows no links; a file that does not exist is found out when it is read. Folders of runs are passed over where
-    /// they are found, not where they are named in a file's path.
+    /// Finds the images that `arguments` name. An argument is `-` (paths from stdin, one per line, or NUL-separated
+    /// with `null`), a folder (all images below it, in the order of [`images_below`]), a file, or a pattern with `*`,
+    /// `?`, `[…]` or `**` that no shell expanded. What exists under its name is never taken for a pattern, of which
+    /// `**` follows no links; a file that does not exist is found out when it is read. Folders of runs are passed over
+    /// where they are found, not where they are named in a file's path.
     ///
     /// # Errors
     /// [`Kind::Data`] for a folder without images, one that cannot be listed, or a pattern that nothing matches;

@@ -138,7 +138,8 @@ struct Parts {
 impl Parts {
     fn find(data: &Path) -> Result<Self> {
         let entries = folder::list(data)?;
-        let names: Vec<_> = entries.iter().filter(|e| e.is_dir).map(|e| e.name.as_os_str()).collect();
+        let folders = entries.iter().filter(|e| e.is_dir && !folder::is_hidden(&e.name));
+        let names: Vec<_> = folders.map(|e| e.name.as_os_str()).collect();
         let only_parts = names.iter().all(|name| is_part(name));
         let train = data.join("train");
         let is_split = train.is_dir() && (only_parts || folder::list(&train)?.iter().any(|e| e.is_dir));
@@ -159,7 +160,7 @@ impl Parts {
             test: there(&"test").then(|| data.join("test")),
             passed_over: names
                 .iter()
-                .filter(|name| !is_part(name) && !name.as_encoded_bytes().starts_with(b"."))
+                .filter(|name| !is_part(name))
                 .map(|name| name.to_string_lossy().into_owned())
                 .collect(),
         })
@@ -188,7 +189,7 @@ fn holds_folders(dir: &Path) -> Option<Vec<OsString>> {
     let entries = folder::list(dir).ok()?;
     let images = entries.iter().any(|entry| !entry.is_dir && folder::is_image_name(&entry.name));
     let names: Vec<OsString> =
-        entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect();
+        entries.into_iter().filter(|e| e.is_dir && !folder::is_hidden(&e.name)).map(|e| e.name).collect();
     (!images && !names.is_empty()).then_some(names)
 }
 

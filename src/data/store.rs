@@ -29,9 +29,13 @@ const FOOTER: usize = 56;
 const PREFIX: &str = "images-";
 const SUFFIX: &str = ".cache";
 
+/// What caches were called before; nothing reads them any more, and they go with the others.
+const FORMER: &str = "pictures-";
+
 /// Whether a file of this name is a cache file: 16 hexadecimal digits between [`PREFIX`] and [`SUFFIX`].
 pub(super) fn is_name(name: &str) -> bool {
-    let digits = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    let rest = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix(FORMER));
+    let digits = rest.and_then(|rest| rest.strip_suffix(SUFFIX));
     digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 

@@ -56,7 +56,7 @@ impl Partial {
     /// Opens or begins the part of `target`, once no other process writes it.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::error::Kind::Io) when the folder cannot be written, or has something else under the part's
+    /// [`Kind::Io`] when the folder cannot be written, or has something else under the part's
     /// name; a stop while waiting.
     pub fn open(target: &Path, watch: &mut dyn Watch) -> Result<Self> {
         // A link stays one: what it leads to is replaced, or made.
@@ -118,7 +118,7 @@ impl Partial {
     /// Drops the bytes so far.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::error::Kind::Io).
+    /// [`Kind::Io`].
     pub fn restart(&mut self) -> Result<()> {
         (self.have, self.note) = (0, Note::default());
         self.file.set_len(0).map_err(|e| Error::io("write", &self.path, &e))?;
@@ -133,7 +133,7 @@ impl Partial {
     /// Says of what the bytes are that follow; before the first of them.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::error::Kind::Io).
+    /// [`Kind::Io`].
     pub fn annotate(&mut self, note: Note) -> Result<()> {
         let json = serde_json::to_vec(&note).unwrap_or_default();
         let mut write = || {
@@ -150,7 +150,7 @@ impl Partial {
     /// Adds bytes.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::error::Kind::Io); what could not be written whole is not counted.
+    /// [`Kind::Io`]; what could not be written whole is not counted.
     pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
         if let Err(e) = self.file.write_all(bytes) {
             // A disk that is full took some of them.
@@ -164,7 +164,7 @@ impl Partial {
     /// The bytes are whole and right: on the disk, under the file's name.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::error::Kind::Io).
+    /// [`Kind::Io`].
     pub fn finish(self) -> Result<()> {
         if let Ok(former) = fs::metadata(&self.target) {
             // Who may read it is not for us to change. Some file systems know no permissions.
@@ -194,7 +194,7 @@ impl Partial {
 }
 
 fn foreign(path: &Path, why: &str) -> Error {
-    Error::new(Kind::Io, format!("{} was not written by vgg-ft", path.display()))
+    Error::new(Kind::Io, format!("{} may not be vgg-ft's", path.display()))
         .fact("why", why)
         .help("move or remove it; that is where bytes of the file lie until it is whole")
 }
@@ -302,7 +302,7 @@ mod tests {
         for ending in [PART, NOTE] {
             std::os::unix::fs::symlink("victim", beside(&target, ending)).unwrap();
             let error = Partial::open(&target, &mut Silent).err().unwrap().to_string();
-            assert!(error.contains("was not written by vgg-ft") && error.contains("it is a link"), "{error}");
+            assert!(error.contains("may not be vgg-ft's") && error.contains("it is a link"), "{error}");
             fs::remove_file(beside(&target, ending)).unwrap();
             let _ = fs::remove_file(beside(&target, NOTE));
         }

@@ -73,8 +73,8 @@ pub fn told_from(names: &[String], others: &[String]) -> String {
     }
 }
 
-/// Why names that look the same do not match, where two of `names` and `others` differ only in how their accents are written:
-/// as a Mac writes them, and as others do.
+/// Why names that look the same do not match, where two of `names` and `others` differ only in how their accents are
+/// written: as a Mac writes them, and as others do.
 pub fn composed_otherwise(names: &[String], others: &[String]) -> Option<String> {
     let there: HashSet<&String> = others.iter().collect();
     let alone: HashSet<&String> = names.iter().filter(|name| !there.contains(name)).collect();

@@ -189,8 +189,8 @@ fn json_line(object: Map<String, Value>) -> Vec<u8> {
     line
 }
 
-/// Fields as RFC 4180 has them: quoted where a comma, a quote or a line end is in them, quotes doubled. Always UTF-8, or who
-/// reads them could read none: of a file's name what is no UTF-8 is replaced, which [`replaced`] says.
+/// Fields as RFC 4180 has them: quoted where a comma, a quote or a line end is in them, quotes doubled. Always UTF-8,
+/// or who reads them could read none: of a file's name what is no UTF-8 is replaced, which [`replaced`] says.
 pub fn csv_line<T: AsRef<str>>(fields: &[T]) -> Vec<u8> {
     let mut line = String::new();
     for (at, field) in fields.iter().map(AsRef::as_ref).enumerate() {

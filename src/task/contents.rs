@@ -140,9 +140,9 @@ impl Listing {
         Some(Self(text.lines().map(line).collect::<Option<_>>()?))
     }
 
-    /// The paths, inside the folder.
-    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
-        self.0.iter().map(|(name, ..)| name.as_os_str())
+    /// The paths, inside the folder, and their sizes in bytes.
+    pub fn files(&self) -> impl Iterator<Item = (&OsStr, u64)> {
+        self.0.iter().map(|(name, _, bytes, _)| (name.as_os_str(), *bytes))
     }
 
     /// How `now` differs, by kind of difference: the first of each, and how many more there are. Where one folder is

@@ -72,7 +72,6 @@ pub(super) const JOB: &str = "job.toml";
 pub(super) const MODEL: &str = "model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
-/// The samples of training and of validation.
 /// What it learned from and what it was validated with; they stay, since no seed draws the same from a folder that has
 /// changed.
 const LISTINGS: [&str; 2] = ["samples-train.jsonl", "samples-validation.jsonl"];
@@ -324,10 +323,9 @@ impl Folder {
             ("resize".to_owned(), resize.clone()),
         ]);
         network.save(host.device.as_ref(), &self.join(MODEL), &metadata).map_err(|error| match error.kind() {
-            Kind::Io => error.help(format!(
-                "make room for it; what was trained is kept, and `vgg-ft resume {}` writes it",
-                quoted(&self.path)
-            )),
+            // The cure is the system's; this is what it is for.
+            Kind::Io => error
+                .fact("kept", format!("what was trained: `vgg-ft resume {}` writes it", quoted(&self.path))),
             _ => error,
         })
     }

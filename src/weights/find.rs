@@ -15,14 +15,14 @@ const INSTALLED: Option<&str> = option_env!("VGG_FT_DATA_DIR");
 
 /// The file of `VGG_FT_WEIGHTS`; else [`DEFAULT_NAME`] in the first of these folders that has it: the one that
 /// `VGG_FT_DATA_DIR` named when vgg-ft was built, or `weights/` of the source folder if it named none; `weights/` beside
-/// the executable, in the folder above it, in `share/vgg-ft` there, and beside the `target` folder that it lies in;
+/// the executable, in `share/vgg-ft` above its folder, and beside the `target` folder that it lies in;
 /// `weights/` of the working folder.
 ///
 /// # Errors
 /// [`Kind::Usage`] when `VGG_FT_WEIGHTS` names no file; [`Kind::Weights`] when none of the places has one, with every
 /// place that was tried.
 pub fn find_default() -> Result<PathBuf> {
-    let mut folders = vec![match INSTALLED {
+    let mut folders = vec![match INSTALLED.filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER),
     }];
@@ -31,14 +31,12 @@ pub fn find_default() -> Result<PathBuf> {
     find_in(std::env::var_os(VARIABLE), &folders)
 }
 
-/// Where an executable that was moved, unpacked or installed has its weights. Not in any folder above it: below
-/// `/tmp` that would be one that everybody may make.
+/// Where an executable that was moved, unpacked or installed has its weights. Not in `weights/`
+/// of any folder above it: below `/tmp` everybody may make that.
 fn around(executable: &Path) -> Vec<PathBuf> {
     let Some(beside) = executable.parent() else { return Vec::new() };
     let mut folders = vec![beside.join(FOLDER)];
-    if let Some(above) = beside.parent() {
-        folders.extend([above.join(FOLDER), above.join("share/vgg-ft").join(FOLDER)]);
-    }
+    folders.extend(beside.parent().map(|above| above.join("share/vgg-ft").join(FOLDER)));
     let clone = beside.ancestors().find(|folder| folder.ends_with("target")).and_then(Path::parent);
     folders.extend(clone.map(|folder| folder.join(FOLDER)));
     folders
@@ -98,7 +96,7 @@ mod tests {
             let places = around(Path::new(path));
             places.iter().map(|place| place.display().to_string().replace('\\', "/")).collect()
         };
-        let installed = ["/usr/bin/weights", "/usr/weights", "/usr/share/vgg-ft/weights"];
+        let installed = ["/usr/bin/weights", "/usr/share/vgg-ft/weights"];
         assert_eq!(places("/usr/bin/vgg-ft"), installed);
         assert!(
             places("/home/me/clone/target/release/vgg-ft").contains(&"/home/me/clone/weights".to_owned())

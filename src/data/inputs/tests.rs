@@ -135,7 +135,8 @@ fn lists_of_other_programs_are_read_or_named() {
     assert!(listed(endless, b'\n').next().unwrap().unwrap_err().to_string().contains("65536"));
 }
 
-/// Of names that are no UTF-8, too, of which the crate `glob` makes a panic; hidden ones match what begins with a dot alone.
+/// Of names that are no UTF-8, too, of which the crate `glob` makes a panic; hidden ones match what begins with a dot
+/// alone.
 #[cfg(unix)]
 #[test]
 fn a_pattern_matches_names_that_are_no_text_and_no_hidden_ones() {

@@ -118,8 +118,8 @@ fn write(out: &mut String, mark: &Mark) {
     };
 }
 
-/// Text for XML and HTML, in one line; characters that XML 1.0 cannot hold are dropped, what a page would obey is written as in
-/// a string.
+/// Text for XML and HTML, in one line; characters that XML 1.0 cannot hold are dropped, what a page would obey is
+/// written as in a string.
 pub fn escape(words: &str) -> String {
     let mut out = String::with_capacity(words.len());
     for c in words.chars() {

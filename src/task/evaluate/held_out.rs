@@ -1,38 +1,56 @@
 //! Which images of a folder a run learned from and which it held out, by the lists in its folder.
 //!
-//! In: a run, all images of a folder. Out: the two parts, and how many images are of neither. Drawn again by the run's
-//! seed they would be others as soon as one image has come or gone.
+//! In: a run, all images of a folder, and the parts that its seed draws from them now. Out: the two parts as they were,
+//! and how many images are of neither. The seed draws others as soon as one image has come or gone.
 
+use super::names::Names;
 use crate::data::Folder;
 use crate::data::endings::Endings;
+use crate::files;
 use crate::task::contents::Listing;
 use crate::task::run::Run;
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::path::PathBuf;
 
 /// A folder as a run has parted it.
 pub(super) struct Parted {
     /// Training and validation.
     pub parts: [Folder; 2],
-    /// Images that the run has not seen.
+    /// Images that the run does not know.
     pub new: usize,
 }
 
-/// `all` as `run` has parted it; none where the run does not tell, or has seen nothing of it.
-pub(super) fn parted(run: &Run, all: &Folder) -> Option<Parted> {
+/// `all` as `run` has parted it; none where the run does not tell, has seen nothing of it, or parted it as it is `drawn`
+/// now: then those that could not be read are in their places, too.
+pub(super) fn parted(run: &Run, all: &Folder, drawn: [&Folder; 2]) -> Option<Parted> {
     let [train, validation] = [0, 1].map(|split| Listing::load(&run.listing(split)));
-    let [train, validation] = [train?, validation?];
-    let part = |listing: &Listing| {
-        let names: HashSet<&OsStr> = listing.names().collect();
+    let mut there = Names::of(all);
+    let mut of_list = |listing: Listing| -> HashSet<PathBuf> {
+        listing.files().map(|(name, bytes)| there.take(&name.to_string_lossy(), bytes)).collect()
+    };
+    let lists = [of_list(train?), of_list(validation?)];
+    let part = |list: &HashSet<PathBuf>| {
         let mut part = all.clone();
-        // What is no UTF-8 is readable in the list, and no more.
-        part.files.retain(|sample| names.contains(OsStr::new(&*sample.path.to_string_lossy())));
+        part.files.retain(|sample| list.contains(&sample.path));
         part
     };
-    let [train, mut validation] = [part(&train), part(&validation)];
+    let [train, mut validation] = [part(&lists[0]), part(&lists[1])];
+    if train.is_empty() && validation.is_empty() {
+        return None;
+    }
+    let unread = files::read_text(&run.skipped()).unwrap_or_default();
+    let is_new = |path: &PathBuf| {
+        !lists.iter().any(|list| list.contains(path)) && !unread.contains(&*path.to_string_lossy())
+    };
+    let new = all.files.iter().filter(|sample| is_new(&sample.path)).count();
+    let stayed = |part: &Folder, drawn: &Folder| {
+        let drawn: HashSet<&PathBuf> = drawn.files.iter().map(|sample| &sample.path).collect();
+        part.files.iter().all(|sample| drawn.contains(&sample.path))
+    };
+    if new == 0 && stayed(&train, drawn[0]) && stayed(&validation, drawn[1]) {
+        return None;
+    }
     // Once is enough.
-    validation.unread = Endings::default();
-    let parts = [train, validation];
-    let seen = parts[0].len() + parts[1].len();
-    (seen > 0).then(|| Parted { parts, new: all.len() - seen })
+    (validation.unread, validation.ignored, validation.links) = (Endings::default(), Vec::new(), Vec::new());
+    Some(Parted { parts: [train, validation], new })
 }

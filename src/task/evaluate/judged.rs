@@ -175,7 +175,11 @@ impl Chosen {
                 && splits.validation.is_none()
                 && (own || asked)
             {
-                if let Some(Parted { parts: [train, validation], new }) = parted(run, &splits.train) {
+                let all = splits.train;
+                splits = Splits::judged(data, Some(share), training.split_seed())?;
+                let drawn =
+                    splits.validation.as_ref().and_then(|held| parted(run, &all, [&splits.train, held]));
+                if let Some(Parted { parts: [train, validation], new }) = drawn {
                     by_list = true;
                     if new > 0 {
                         host.say(format_args!(
@@ -185,8 +189,6 @@ impl Chosen {
                         ));
                     }
                     splits = Splits { train, validation: Some(validation), ..splits };
-                } else {
-                    splits = Splits::judged(data, Some(share), training.split_seed())?;
                 }
             }
         }
@@ -348,8 +350,8 @@ pub(in crate::task) fn owns(run: &Run, data: &Path) -> Result<bool> {
     })
 }
 
-/// The training and validation images of the folder `all`, where the run learned from features that were extracted from there
-/// and `extract` parted them. What cannot be read of the features parts nothing.
+/// The training and validation images of the folder `all`, where the run learned from features that were extracted from
+/// there and `extract` parted them. What cannot be read of the features parts nothing.
 fn extracted(run: &Run, all: &Folder) -> Result<Option<[Folder; 2]>> {
     let training = &run.config.training;
     let open = |split| Features::open(&training.data.join(format!("{split}.safetensors")));

@@ -2,7 +2,7 @@
 //!
 //! In: a run's folder. Out: a [`Run`], or who must do what first.
 
-use super::{CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, damaged, is_held};
+use super::{CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, SKIPPED, damaged, is_held};
 use crate::data::{Resize, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
@@ -122,6 +122,11 @@ impl Run {
     /// Where its training images (`split` 0) or its validation images (1) are listed.
     pub fn listing(&self, split: usize) -> PathBuf {
         self.path.join(LISTINGS[split])
+    }
+
+    /// Where the images are listed that it could not read, if there were any.
+    pub fn skipped(&self) -> PathBuf {
+        self.path.join(SKIPPED)
     }
 
     /// Whether `listing` is what a part of the run saw; `None` where the run does not tell.
