@@ -1,5 +1,5 @@
 //! Data as few have them: names that are no text or hold what a terminal obeys, accents, links, classes of which
-//! nothing can be read, little memory.
+//! nothing can be read, little memory; weights under a familiar name.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
 
 use crate::cli::{draw, fails, json, stdout, vgg_ft};
@@ -110,7 +110,7 @@ fn names_stay_in_their_line() {
     assert!(text.lines().count() == 2 && text.contains("r\\nun "), "{text}");
     let text = stdout(vgg_ft(here).args(["evaluate", "r\nun", "data"]));
     assert!(text.contains("co\\nld\\u{202e}"), "{text}");
-    let error = fails(vgg_ft(here).args(["evaluate", "r\nun", "no\nsuch"]), 1);
+    let error = fails(vgg_ft(here).args(["evaluate", "r\nun", "no\nsuch"]), 2);
     assert!(error.contains("no\\nsuch") && !error.lines().any(|line| line.starts_with("such")), "{error}");
 }
 
@@ -258,4 +258,26 @@ fn what_a_stopped_run_does_not_know_is_no_difference() {
     fs::write(here.join("other/run.toml"), other).unwrap();
     let three = differs(&["run", "begun", "other"]);
     assert_eq!(three, serde_json::json!({ "training.samples": [[4, 2], null, [5, 2]] }));
+}
+
+/// A file is the one that comes with the program by its bytes: anybody may give another that name.
+#[test]
+fn weights_of_the_default_name_are_known_by_their_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 1)]);
+    let file = here.join(vgg_ft::weights::DEFAULT_NAME);
+    let mut bytes = fs::read(vgg_ft::weights::find_default().unwrap()).unwrap();
+    let extract = |to: &str| {
+        let mut command = vgg_ft(here);
+        command.env("VGG_FT_WEIGHTS", &file).args(["extract", "data", "-o", to, "--size", "32"]);
+        String::from_utf8(command.assert().success().get_output().stderr.clone()).unwrap()
+    };
+    let note = "note: this file has the name of the one that comes with vgg-ft";
+    fs::write(&file, &bytes).unwrap();
+    assert!(!extract("features").contains(note));
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let said = extract("others");
+    assert!(said.contains(note), "{said}");
 }

@@ -1,4 +1,4 @@
-//! The cuda device where there is no card: its own code on a libcuda with the emulator behind it
+//! The cuda device where there is no GPU: its own code on a libcuda with the emulator behind it
 //! (`tests/libcuda`), and what a user reads where there is no driver at all.
 //!
 //! The library is found when a process starts, so each test starts this binary again with that libcuda

@@ -60,7 +60,7 @@ pub struct Cli {
     /// of a job: give it again to `resume`
     #[arg(help_heading = "Device", long, global = true, value_name = "KERNELS", default_value = "auto", value_parser = kernels())]
     pub kernels: Kernels,
-    /// When each kernel of a step starts on a card: serial (after the previous one), programmatic (while its last
+    /// When each kernel of a step starts on a GPU: serial (after the previous one), programmatic (while its last
     /// blocks still run, if both are compiled for Hopper; needs a driver for CUDA 12.3; on an H200 steps are not
     /// faster). Results are the same bit for bit
     #[arg(help_heading = "Device", long, global = true, value_name = "LAUNCHES", default_value = "serial", value_parser = launches())]

@@ -7,7 +7,7 @@ use vgg_ft::device::{Kernels, Precision};
 use vgg_ft::model::{Architecture, Head, Trainable, Variant};
 use vgg_ft::train::plan;
 
-/// What is predicted on cards: tensor cores, portable and Hopper's own.
+/// What is predicted on GPUs: tensor cores, portable and Hopper's own.
 const TENSOR_CORES: [(&str, Set); 4] = [
     ("tf32, portable", SETS[3]),
     ("tf32, Hopper's", SETS[4]),

@@ -1,7 +1,7 @@
 //! Tensor maps as an NVIDIA driver encodes them.
 //!
 //! In: a [`TensorMap`], whose rules were checked when it was made. Out: 128 opaque bytes for a kernel's
-//! parameter. No conversation with the card: the library writes them.
+//! parameter. No conversation with the GPU: the library writes them.
 
 use super::library::{Library, SUCCESS};
 use crate::device::Dtype;

@@ -1,4 +1,4 @@
-//! What kernels are made of on each kind of card: `kernels/ptx/pipes.tsv`, which `scripts/sass-model` counts
+//! What kernels are made of on each kind of GPU: `kernels/ptx/pipes.tsv`, which `scripts/sass-model` counts
 //! in the machine code.
 
 /// One pass of a kernel's main loop, or its whole body, in instructions of a warp.
