@@ -867,7 +867,7 @@ fn weights_of_another_network_are_refused_in_both_directions() {
 }
 
 #[test]
-fn a_step_is_planned_without_a_card() {
+fn a_step_is_planned_without_a_gpu() {
     let dir = tempfile::tempdir().unwrap();
     let plan = |args: &[&str]| {
         let mut command = vgg_ft(dir.path());

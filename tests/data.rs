@@ -161,7 +161,16 @@ fn a_folder_that_is_none_says_what_was_found() {
         (&folder.classes[..], &folder.ignored[..]),
         (&["a", "b"].map(String::from)[..], &[".git", ".ipynb_checkpoints"].map(String::from)[..])
     );
-    contains_all(&failure(Folder::scan(tree(&[".git/config"]).path()), Kind::Data), &["no class folders"]);
+    let none = failure(Folder::scan(tree(&[".git/config"]).path()), Kind::Data);
+    contains_all(&none, &["no class folders", "hidden folders without images"]);
+    // Nor do they make parts into classes, or a class into a part.
+    let parts = tree(&["train/1.png", "test/2.png", ".ipynb_checkpoints/"]);
+    contains_all(
+        &failure(Splits::open(parts.path(), None, 0), Kind::Data),
+        &["train holds no class folders"],
+    );
+    let classes = tree(&["train/1.png", "train/.ipynb_checkpoints/", "cars/1.png"]);
+    assert_eq!(Splits::open(classes.path(), None, 0).unwrap().train.classes, ["cars", "train"]);
 
     // A phone's images are said to be there, and what can be done; among others they are counted.
     let phone = tree(&["a/1.png", "a/IMG_2.HEIC", "a/.ipynb_checkpoints/1.png", "b/x/3.heic", "b/n.txt"]);
@@ -460,10 +469,16 @@ fn a_cache_file_that_nobody_uses_is_removed_one_day() {
         let file = fs::File::options().write(true).open(path).unwrap();
         file.set_modified(now - Duration::from_secs(days * 24 * 3600)).unwrap();
     }
+    let former = at("pictures-0123456789abcdef.cache");
+    fs::rename(&unused, &former).unwrap();
+    fs::copy(&former, &unused).unwrap();
+    let file = fs::File::options().write(true).open(&unused).unwrap();
+    file.set_modified(now - Duration::from_secs(61 * 24 * 3600)).unwrap();
     #[cfg(unix)]
     std::os::unix::fs::symlink("images-mine.cache", at("images-00112233445566aa.cache")).unwrap();
     load(dir.path(), &want(Some(cache.path()))).unwrap();
-    assert_eq!([&unused, &used, &other, &text].map(|path| path.exists()), [false, true, true, true]);
+    let all = [&unused, &former, &used, &other, &text];
+    assert_eq!(all.map(|path| path.exists()), [false, false, true, true, true]);
     #[cfg(unix)]
     assert!(at("images-00112233445566aa.cache").is_symlink(), "it is somebody's own");
     let own = fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().path());

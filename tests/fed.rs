@@ -27,8 +27,7 @@ fn what_its_own_classifier_was_fed_is_a_guess() {
     assert!(all.contains("\ninput      32x32 by nearest, BGR"), "{all}");
     assert!(!all.contains("its one output is linear"), "{all}");
     // What its own classifier was fed is a guess, and stays one in whatever is made of the file.
-    let note =
-        "note: caffe is how the base was trained; nothing in the file tells what its own classifier was fed";
+    let note = "note: caffe is how the base was trained, as far as the file tells; nothing tells what its own classifier was fed";
     assert!(all.contains(note) && all.contains("give --preprocess notebook"), "{all}");
     for (to, more) in [("y.onnx", &[][..]), ("y.safetensors", &[]), ("z.h5", &["--preprocess", "notebook"])] {
         let all = said(here, &[&["weights", "convert", "x.safetensors", to], more].concat(), 0);

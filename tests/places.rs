@@ -368,6 +368,17 @@ fn what_a_run_held_out_is_known_whatever_becomes_of_the_folder() {
     };
     let first = judged();
     assert!((6..=8).contains(&first.0) && !first.2.contains("new to the run"), "{first:?}");
+    assert!(!first.2.contains("these are not"), "{first:?}");
+    // One that is changed is told of, and no other is judged for it. What is behind a PNG's end is none of its image.
+    let list = fs::read_to_string(here.join("run/samples-validation.jsonl")).unwrap();
+    let is_held = |name: &String| list.contains(&format!("\"{name}\""));
+    let file = here.join("pets").join((0..9).map(|k| format!("warm/{k}.png")).find(is_held).unwrap());
+    let aside = here.join("aside.png");
+    fs::rename(&file, &aside).unwrap();
+    fs::write(&file, [fs::read(&aside).unwrap(), vec![0; 9]].concat()).unwrap();
+    let changed = judged();
+    assert!(changed.0 == first.0 && changed.2.contains("not quite the images"), "{changed:?}");
+    fs::rename(&aside, &file).unwrap();
     for k in 0..4 {
         fs::copy(here.join("pets/warm/0.png"), cold.join(format!("new{k}.png"))).unwrap();
     }

@@ -66,9 +66,9 @@ impl Images {
     /// cache file keeps what was decoded by then.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`]; [`Kind::Io`] for the cache; [`Kind::Data`] if a class has no readable
-    /// image, and with `strict` for the first unreadable one in the folder's order; [`Kind::Device`] where there is no
-    /// memory to decode one; [`Kind::Usage`] for a size of 0.
+    /// [`Kind::Interrupted`]; [`Kind::Io`] for the cache, or where too many files are open; [`Kind::Data`] if a class
+    /// has no readable image, and with `strict` for the first unreadable one in the folder's order; [`Kind::Device`]
+    /// where there is no memory to decode one; [`Kind::Usage`] for a size of 0.
     pub fn load(
         folder: &Folder,
         want: &Want<'_>,

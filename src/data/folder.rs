@@ -63,8 +63,8 @@ impl Folder {
         }
         let (mut folders, mut ignored) = (Vec::new(), Vec::new());
         for Entry { name, .. } in entries.iter().filter(|entry| entry.is_dir) {
-            // Notebooks and systems leave them.
-            if is_hidden(name) && !holds_images(&root.join(name))? {
+            // Notebooks and systems leave them, some of which nobody may list.
+            if is_hidden(name) && !holds_images(&root.join(name)).unwrap_or(false) {
                 ignored.push(name.to_string_lossy().into_owned());
             } else {
                 folders.push(name);

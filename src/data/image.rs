@@ -104,9 +104,10 @@ fn name(format: ImageFormat) -> &'static str {
 ///
 /// # Errors
 /// [`Kind::Data`] naming the file: missing, empty, not an image, cut off, damaged, too large; [`Kind::Device`] where
-/// there is no memory for it, which is no fault of the file. A file that PIL calls truncated is refused here too, but
-/// for a WebP that lacks what comes after its first image. PNGs are judged by their pixels: a wrong checksum or a
-/// missing end is refused, although PIL lets some of that pass; damage in a text chunk is not.
+/// there is no memory for it, and [`Kind::Io`] where too many files are open, which is no fault of the file. A file
+/// that PIL calls truncated is refused here too, but for a WebP that lacks what comes after its first image. PNGs are
+/// judged by their pixels: a wrong checksum or a missing end is refused, although PIL lets some of that pass; damage in
+/// a text chunk is not.
 pub fn decode(path: &Path) -> Result<Rgb8> {
     decode_then(path, false, |decoded| Ok(decoded.image))
 }

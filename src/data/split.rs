@@ -142,7 +142,8 @@ impl Parts {
         let names: Vec<_> = folders.map(|e| e.name.as_os_str()).collect();
         let only_parts = names.iter().all(|name| is_part(name));
         let train = data.join("train");
-        let is_split = train.is_dir() && (only_parts || folder::list(&train)?.iter().any(|e| e.is_dir));
+        let is_split = train.is_dir()
+            && (only_parts || folder::list(&train)?.iter().any(|e| e.is_dir && !folder::is_hidden(&e.name)));
         if !is_split {
             return Ok(Self { train: None, validation: None, test: None, passed_over: Vec::new() });
         }

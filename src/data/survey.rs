@@ -84,8 +84,8 @@ fn is_blank(pixels: &[[u8; 3]]) -> bool {
 /// on this thread, every few images.
 ///
 /// # Errors
-/// [`Kind::Interrupted`] soon after `stop` turns true; [`Kind::Device`] where there is no memory to decode one. That an
-/// image cannot be read is an answer.
+/// [`Kind::Interrupted`] soon after `stop` turns true; [`Kind::Device`] where there is no memory to decode one;
+/// [`Kind::Io`] where too many files are open. That an image cannot be read is an answer.
 pub fn survey(
     folder: &Folder,
     (to, how): (Size, Resize),

@@ -23,7 +23,7 @@ pub mod tensorboard;
 pub use curves::curves;
 pub use outcome::Outcome;
 pub use progress::{Progress, duration, epoch_heading, epoch_line};
-pub use rows::{Format, Rows, Said, replaced};
+pub use rows::{Format, Rows, Said, csv_rows, replaced};
 pub use table::{Row, Table, Weight};
 
 /// "1 epoch", "2 epochs": a count with its noun.

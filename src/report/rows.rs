@@ -209,6 +209,27 @@ pub fn csv_line<T: AsRef<str>>(fields: &[T]) -> Vec<u8> {
     line.into_bytes()
 }
 
+/// The rows of what [`csv_line`] wrote, with the head.
+pub fn csv_rows(text: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut field) = (Vec::new(), Vec::new(), String::new());
+    let mut quoted = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            // Doubled inside quotes it is one.
+            '"' if quoted && chars.next_if_eq(&'"').is_some() => field.push('"'),
+            '"' => quoted = !quoted,
+            ',' if !quoted => row.push(std::mem::take(&mut field)),
+            '\n' if !quoted => {
+                row.push(std::mem::take(&mut field));
+                rows.push(std::mem::take(&mut row));
+            }
+            c => field.push(c),
+        }
+    }
+    rows
+}
+
 /// What the user should hear of a CSV file, or of rows on stdout, in which so many paths could not be written as they are;
 /// `json` is what gives them whole.
 pub fn replaced(paths: usize, json: &str) -> Option<String> {
@@ -254,6 +275,14 @@ mod tests {
         let mut all = rows.header();
         all.extend(rows.row(&said).unwrap());
         String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    fn rows_are_read_as_they_were_written() {
+        let rows = [["path", "reason"], ["a/\"b\",c.png", "x\ny"], ["", "\"\""], ["bob/1.png", "é,"]];
+        let text = String::from_utf8(rows.iter().flat_map(|row| csv_line(row)).collect()).unwrap();
+        assert_eq!(csv_rows(&text), rows.map(|row| row.map(str::to_owned).to_vec()));
+        assert!(csv_rows("").is_empty());
     }
 
     #[test]

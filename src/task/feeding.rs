@@ -39,11 +39,13 @@ pub(super) fn remark(host: &Host, found: &Pretrained, feeding: Feeding, done: &s
     if let (Some(recipe), true) = (lineage.recipe(), lineage.inferred) {
         match feeding.preprocess {
             None if lineage.has_own_classifier() => host.say(format_args!(
-                "note: {recipe} is how the base was trained; nothing in the file tells what its own classifier was fed. \
+                "note: {recipe} is how the base was trained, as far as the file tells; nothing tells what its own classifier was fed. \
                  If that was RGB divided by 255, as in the book, give --preprocess notebook"
             )),
             Some(given) if given != recipe && !lineage.has_own_classifier() => {
-                host.say(format_args!("note: these weights were trained with --preprocess {recipe}, not {given}"));
+                host.say(format_args!(
+                    "note: these weights were trained with --preprocess {recipe}, as far as the file tells, not {given}"
+                ));
             }
             _ => {}
         }

@@ -161,7 +161,9 @@ pub(super) fn passed_over(name: &str, folder: &Folder) -> Vec<String> {
         notes.push(format!("{name}: {}", unnamed(folder.unread.unnamed())));
     }
     for ignored in &folder.ignored {
-        notes.push(format!("{name}: the hidden folder {ignored} has no images and is no class"));
+        notes.push(format!(
+            "{name}: the hidden folder {ignored} is no class: it has no images that can be found"
+        ));
     }
     if let Some(links) = unfollowed(&folder.links) {
         notes.push(format!("{name}: {links}"));

@@ -1,5 +1,5 @@
 //! The run folder: `run.toml` (what was done), `model.safetensors` (all weights, Keras' names and layouts),
-//! `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`, `skipped.csv`. `run.toml` makes the folder whole; what is
+//! `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`, `samples-*.jsonl`, `skipped.csv`. `run.toml` makes the folder whole; what is
 //! drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and
 //! `checkpoint.safetensors` how far it is.
 
@@ -294,7 +294,7 @@ impl Folder {
         self.join(BEST)
     }
 
-    /// The history so far and its image.
+    /// The history so far and its curves.
     ///
     /// # Errors
     /// [`Kind::Io`].

@@ -15,7 +15,7 @@ const INSTALLED: Option<&str> = option_env!("VGG_FT_DATA_DIR");
 
 /// The file of `VGG_FT_WEIGHTS`; else [`DEFAULT_NAME`] in the first of these folders that has it: the one that
 /// `VGG_FT_DATA_DIR` named when vgg-ft was built, or `weights/` of the source folder if it named none; `weights/` beside
-/// the executable, in `share/vgg-ft` above its folder, and beside the `target` folder that it lies in;
+/// the executable, in `share/vgg-ft` beside its folder `bin`, and beside the `target` folder that it lies in;
 /// `weights/` of the working folder.
 ///
 /// # Errors
@@ -31,12 +31,13 @@ pub fn find_default() -> Result<PathBuf> {
     find_in(std::env::var_os(VARIABLE), &folders)
 }
 
-/// Where an executable that was moved, unpacked or installed has its weights. Not in `weights/`
-/// of any folder above it: below `/tmp` everybody may make that.
+/// Where an executable that was moved, unpacked or installed has its weights. Above its folder only if that is called
+/// `bin`: what stands above a folder of somebody's own, in `/tmp` for example, may be everybody's.
 fn around(executable: &Path) -> Vec<PathBuf> {
     let Some(beside) = executable.parent() else { return Vec::new() };
     let mut folders = vec![beside.join(FOLDER)];
-    folders.extend(beside.parent().map(|above| above.join("share/vgg-ft").join(FOLDER)));
+    let prefix = beside.parent().filter(|_| beside.ends_with("bin"));
+    folders.extend(prefix.map(|prefix| prefix.join("share/vgg-ft").join(FOLDER)));
     let clone = beside.ancestors().find(|folder| folder.ends_with("target")).and_then(Path::parent);
     folders.extend(clone.map(|folder| folder.join(FOLDER)));
     folders
@@ -104,7 +105,7 @@ mod tests {
         let deep = places("/clone/target/x86_64-unknown-linux-gnu/release/deps/x");
         assert_eq!(deep.last().unwrap(), "/clone/weights");
         // Nobody's folder but the executable's.
-        assert!(!places("/tmp/mine/unpacked/bin/vgg-ft").contains(&"/tmp/weights".to_owned()));
+        assert!(!places("/tmp/mine/vgg-ft").iter().any(|place| !place.starts_with("/tmp/mine/")));
         assert_eq!(places("vgg-ft"), ["weights"]);
     }
 

@@ -175,11 +175,13 @@ impl Chosen {
                 && splits.validation.is_none()
                 && (own || asked)
             {
-                let all = splits.train;
-                splits = Splits::judged(data, Some(share), training.split_seed())?;
-                let drawn =
-                    splits.validation.as_ref().and_then(|held| parted(run, &all, [&splits.train, held]));
-                if let Some(Parted { parts: [train, validation], new }) = drawn {
+                // A class may have too few images by now to be parted again.
+                let drawn = Splits::judged(data, Some(share), training.split_seed());
+                let parts =
+                    drawn.as_ref().ok().and_then(|drawn| Some([&drawn.train, drawn.validation.as_ref()?]));
+                if let Some(Parted { parts: [train, validation], new }) =
+                    parted(run, &splits.train, own, parts)
+                {
                     by_list = true;
                     if new > 0 {
                         host.say(format_args!(
@@ -189,6 +191,8 @@ impl Chosen {
                         ));
                     }
                     splits = Splits { train, validation: Some(validation), ..splits };
+                } else {
+                    splits = drawn?;
                 }
             }
         }

@@ -22,15 +22,19 @@ impl<'a> Names<'a> {
         Self { root: &folder.root, files }
     }
 
-    /// The file of that name, of several the first of that size which is left. One that is gone keeps its name: reading it
-    /// will say so.
+    /// The file of that name; of several, and where bytes were replaced, the first of that size which is left. One that is
+    /// gone keeps its name: reading it will say so.
     pub fn take(&mut self, name: &str, bytes: u64) -> PathBuf {
         let Some(files) = self.files.get_mut(name).filter(|files| !files.is_empty()) else {
             return name.into();
         };
         let is_so = |file: &&Path| self.root.join(file).metadata().is_ok_and(|found| found.len() == bytes);
-        let at = if files.len() > 1 { files.iter().position(is_so).unwrap_or(0) } else { 0 };
-        files.remove(at).to_owned()
+        // Of what was replaced any file may be meant.
+        let doubtful = files.len() > 1 || name.contains(char::REPLACEMENT_CHARACTER);
+        match if doubtful { files.iter().position(is_so) } else { Some(0) } {
+            Some(at) => files.remove(at).to_owned(),
+            None => name.into(),
+        }
     }
 }
 

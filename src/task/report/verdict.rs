@@ -34,7 +34,7 @@ pub(super) fn verdict<'a>(
     let named = |class: usize| outcome.classes.get(class).cloned().unwrap_or_default();
     let called: Vec<usize> = shown.iter().map(|&row| highest(&probabilities[row])).collect();
     let paths: Vec<PathBuf> = shown.iter().map(|&row| judged.root.join(&judged.files[row])).collect();
-    // An image that has gone since, or cannot be read, is shown without its image.
+    // A mistake whose image has gone since, or cannot be read, is shown without it.
     let [h, w] = config.network.size;
     let size = Size { h, w };
     let resize: Resize =

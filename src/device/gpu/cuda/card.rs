@@ -72,7 +72,7 @@ impl Found {
             let names: Vec<String> =
                 self.cards.iter().map(|card| format!("cuda:{} {}", card.number, card.name)).collect();
             return Err(Error::new(Kind::Device, format!("there is no cuda:{number}"))
-                .fact("cards", names.join("\n"))
+                .fact("GPUs", names.join("\n"))
                 .help("choose one of these; CUDA_VISIBLE_DEVICES hides GPUs and changes their numbers"));
         };
         card.too_old().map_or(Ok(card), Err)

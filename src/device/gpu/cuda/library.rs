@@ -273,7 +273,7 @@ fn cure(code: Code) -> Option<&'static str> {
     use sys::cudaError_enum as Is;
     let is = |known: Is| code == known as Code;
     Some(if is(Is::CUDA_ERROR_NO_DEVICE) {
-        "there is a driver but no card: see CUDA_VISIBLE_DEVICES (in a container: run with GPU access), or use --device cpu"
+        "there is a driver but no GPU: see CUDA_VISIBLE_DEVICES (in a container: run with GPU access), or use --device cpu"
     } else if is(Is::CUDA_ERROR_OUT_OF_MEMORY) {
         "somebody else fills the GPU (nvidia-smi shows who): wait, or choose another GPU with --device cuda:N"
     } else if is(Is::CUDA_ERROR_STUB_LIBRARY) {
