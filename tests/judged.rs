@@ -78,6 +78,12 @@ fn a_report_judges_as_many_test_images_as_the_run_did() {
     assert_eq!(said["confusion"], trained["test"]["confusion"]);
     assert!((said["loss"].as_f64().unwrap() - trained["test"]["loss"].as_f64().unwrap()).abs() < 1e-9);
     assert!(stderr(here, "report some").contains("3 of 8 test images are judged, as by the run"));
+    // A run of before, which called them otherwise.
+    let own = here.join("some/run.toml");
+    let text = fs::read_to_string(&own).unwrap();
+    assert!(text.contains("test_images = 3"), "{text}");
+    fs::write(&own, text.replace("test_images", "test_pictures")).unwrap();
+    assert!(stderr(here, "report some").contains("3 of 8 test images are judged, as by the run"));
     // Who asks for figures gets those of all.
     let all = json(&stdout(vgg_ft(here).args(["evaluate", "some", "data", "--json"])));
     assert_eq!(all["images"], 8);

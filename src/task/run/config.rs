@@ -98,8 +98,8 @@ pub struct TrainingConfig {
     /// Bytes that those activations may take on the disk.
     #[serde(default)]
     pub cache_limit: u64,
-    /// Images of the test at most; all if not given.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    /// Images of the test at most; all if not given. Runs of before have it under its former name.
+    #[serde(skip_serializing_if = "Option::is_none", default, alias = "test_pictures")]
     pub test_images: Option<usize>,
     /// In their order.
     pub stages: Vec<StageConfig>,
