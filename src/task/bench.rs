@@ -116,7 +116,7 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
 const LEGEND: &str = "\
 columns    grid: blocks; tiles: blocks of work; waves: tiles over what the GPU holds at once;
            MB: what is read and written once, at least; µs: predicted; floor: the least that bandwidth or arithmetic at
-           the rated clock allow (of Winograd's launches arithmetic alone; 0 for what only adds parts or turns an operand); of it: floor over predicted; bound by: what takes the longest in the prediction
+           the rated clock allow (of Winograd's launches arithmetic alone; 0 for what only adds parts, turns an operand or pools what another launch left); of it: floor over predicted; bound by: what takes the longest in the prediction
 ";
 
 /// What the kernels do not count, in terms of what was typed.
