@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use vgg_ft::data::{self, Batch, Files, Folder, Images, Resize, Size, Splits, Want};
+use vgg_ft::data::{self, Batch, Files, Folder, Images, Resize, Size, Splits, Stays, Want};
 use vgg_ft::error::{Kind, Result};
 
 /// Makes empty files; enough for everything that does not open them.
@@ -242,6 +242,71 @@ fn a_split_depends_on_the_seed_and_on_little_else() {
     let tiny: Vec<String> = ["a/1.png", "a/2.png", "b/1.png", "b/2.png"].map(String::from).into();
     assert_eq!(open(&tiny, Some(0.01), 1).unwrap().validation.unwrap().counts(), [1, 1]);
     assert_eq!(open(&tiny, Some(0.99), 1).unwrap().train.counts(), [1, 1]);
+}
+
+/// What was learned from is never held out, nor the reverse; the share of a class is made up of what is left.
+#[test]
+fn images_whose_part_is_settled_keep_it_and_the_rest_are_drawn() {
+    let at = |all: &Splits, held: &[String], known: usize| -> Vec<Option<Stays>> {
+        let of = |path: &String| {
+            let number: usize = path[2..path.len() - 4].parse().unwrap();
+            let stays = if held.contains(path) { Stays::Validation } else { Stays::Train };
+            (number < known).then_some(stays)
+        };
+        paths(&all.train).iter().map(of).collect()
+    };
+    let ten: Vec<String> = hundred().into_iter().filter(|path| path.len() == 7).collect();
+    let before = held(&ten, 0.2, 7);
+    let grown = hundred();
+    let all = open(&grown, None, 7).unwrap();
+    let parts = |seed| {
+        let stays = at(&all, &before, 10);
+        let splits = all.held_out(0.2, seed, &stays).unwrap();
+        (paths(&splits.train), paths(&splits.validation.unwrap()))
+    };
+    let (train, validation) = parts(7);
+    assert_eq!((train.len(), validation.len()), (160, 40), "a fifth of all is held out, not of the new");
+    assert!(before.iter().all(|path| validation.contains(path)), "{validation:?}");
+    assert!(ten.iter().all(|path| before.contains(path) || train.contains(path)), "{train:?}");
+    assert!(validation.is_sorted() && train.is_sorted());
+    assert_eq!(parts(7), (train, validation.clone()));
+    assert_ne!(parts(8).1, validation, "the seed draws those that are free");
+    // Drawn by nothing but the lists of the run, a grown folder's parts are others: what is shown above is not chance.
+    assert!(!before.iter().all(|path| held(&grown, 0.2, 7).contains(path)));
+    // Where all are settled as they were drawn, and where none is, the draw is the same; also of one that has no part,
+    // which could not be read.
+    let all = open(&ten, None, 7).unwrap();
+    let whole = at(&all, &before, 10);
+    for unknown in 0..ten.len() {
+        let mut stays = whole.clone();
+        stays[unknown] = None;
+        let splits = all.held_out(0.2, 7, &stays).unwrap();
+        assert_eq!(paths(&splits.validation.unwrap()), before, "{}", ten[unknown]);
+    }
+    assert_eq!(paths(&all.held_out(0.2, 7, &[]).unwrap().validation.unwrap()), before);
+}
+
+#[test]
+fn a_split_of_settled_images_leaves_nobody_out_or_is_refused() {
+    let files: Vec<String> = ["a/1.png", "a/2.png", "a/3.png", "b/1.png"].map(String::from).into();
+    let all = open(&files, None, 1).unwrap();
+    let (train, held) = (Some(Stays::Train), Some(Stays::Validation));
+    let counts = |stays: &[Option<Stays>]| {
+        let splits = all.held_out(0.5, 1, stays)?;
+        Ok((splits.train.counts(), splits.validation.unwrap().counts()))
+    };
+    // The only one of its class is where it was.
+    assert_eq!(counts(&[train, train, held, train]).unwrap(), (vec![2, 1], vec![1, 0]));
+    // All that is new of a class where all was held out is not held out, too.
+    assert_eq!(counts(&[held, held, None, train]).unwrap(), (vec![1, 1], vec![2, 0]));
+    // Nothing is learned from that was held out, and the reverse, though the share is not met.
+    assert_eq!(counts(&[held, held, train, train]).unwrap(), (vec![1, 1], vec![2, 0]));
+    let error = failure(counts(&[train, train, None, held]), Kind::Data);
+    assert!(error.contains("class \"b\" has nothing to learn from"), "{error}");
+    let error = failure(counts(&[train, train, train, train]), Kind::Data);
+    assert!(error.contains("so none can be held out"), "{error}");
+    let error = failure(counts(&[train, train, train, None]), Kind::Data);
+    assert!(error.contains("too few images"), "{error}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub use image::{Lost, Rgb8};
 pub use inputs::{Inputs, Loaded, LoadedAhead, Loading, Unreadable};
 pub use recipe::Recipe;
 pub use resize::{Resize, Size};
-pub use split::Splits;
+pub use split::{Splits, Stays};
 pub use survey::{Glance, survey};
 
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! Who is learned from, who is asked in between, and who at the end.
 //!
 //! In: a folder with `train/`, `validation/` and `test/`, or one of classes and a fraction. Out:
-//! [`Splits`] whose parts have the same classes.
+//! [`Splits`] whose parts have the same classes. Images whose part is settled keep it ([`Stays`]).
 
 use super::endings::Endings;
 use super::folder::{self, Folder, Sample};
@@ -23,6 +23,15 @@ pub struct Splits {
     pub test: Option<Folder>,
     /// Folders beside the parts that are none, by name; hidden ones are not counted.
     pub passed_over: Vec<String>,
+}
+
+/// The part that an image stays in, whatever a seed would draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stays {
+    /// It was learned from.
+    Train,
+    /// It was held out.
+    Validation,
 }
 
 /// Names under which people keep the validation part.
@@ -89,13 +98,8 @@ impl Splits {
         seed: u64,
         require: impl FnOnce(&Folder) -> Result<()>,
     ) -> Result<Self> {
-        if let Some(share) = validation_split
-            && !(share > 0.0 && share < 1.0)
-        {
-            let message = "the validation split is not a share of the images";
-            return Err(Error::new(Kind::Usage, message)
-                .expected_got("above 0 and below 1", share)
-                .help("0.2 keeps a fifth of each class for validation"));
+        if let Some(share) = validation_split {
+            require_share(share)?;
         }
         let parts = Parts::find(data)?;
         let train = Folder::scan(parts.train.as_deref().unwrap_or(data))?;
@@ -108,8 +112,26 @@ impl Splits {
         let validation = open(&parts.validation)?;
         let test = open(&parts.test)?;
 
-        match (validation_split, validation) {
-            (Some(share), Some(there)) => Err(Error::new(
+        let splits = Self { train, validation, test, passed_over };
+        match validation_split {
+            Some(share) => splits.held_out(share, seed, &[]),
+            None => Ok(splits),
+        }
+    }
+
+    /// These, without a validation folder, with `share` of each class of the training part held out. `stays` says in which
+    /// part an image of it stays, in their order; none of the rest if it is shorter. Of those that are free so many are
+    /// drawn, by `seed` and their paths, that the share of all of the class is held out, or as nearly as they allow. So
+    /// where no image stays, and where all do that were drawn by the same share and seed, the parts are those of
+    /// [`Splits::open`].
+    ///
+    /// # Errors
+    /// [`Kind::Usage`]: a fraction out of range, or a validation folder beside. [`Kind::Data`]: a class too small to be
+    /// split, or of which nothing is left to learn from; nothing to hold out.
+    pub fn held_out(&self, share: f32, seed: u64, stays: &[Option<Stays>]) -> Result<Self> {
+        require_share(share)?;
+        if let Some(there) = &self.validation {
+            return Err(Error::new(
                 Kind::Usage,
                 "a validation split was asked for, but there is a validation folder",
             )
@@ -118,13 +140,10 @@ impl Splits {
             .help(
                 "to use the folder, leave --validation-split out, or give `--validation-split 0` where a --config \
                  file has a split; to use the split, move the folder away",
-            )),
-            (Some(share), None) => {
-                let (train, validation) = split(&train, share, seed)?;
-                Ok(Self { train, validation: Some(validation), test, passed_over })
-            }
-            (None, validation) => Ok(Self { train, validation, test, passed_over }),
+            ));
         }
+        let (train, validation) = split(&self.train, share, seed, stays)?;
+        Ok(Self { train, validation: Some(validation), ..self.clone() })
     }
 }
 
@@ -166,6 +185,15 @@ impl Parts {
                 .collect(),
         })
     }
+}
+
+fn require_share(share: f32) -> Result<()> {
+    if share > 0.0 && share < 1.0 {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, "the validation split is not a share of the images")
+        .expected_got("above 0 and below 1", share)
+        .help("0.2 keeps a fifth of each class for validation"))
 }
 
 fn require_two_classes(folder: &Folder) -> Result<()> {
@@ -248,17 +276,17 @@ fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {
     Err(error.help("give every part the same class folders; names must match letter for letter"))
 }
 
-fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
+fn split(all: &Folder, share: f32, seed: u64, stays: &[Option<Stays>]) -> Result<(Folder, Folder)> {
+    let stays = |i: usize| stays.get(i).copied().flatten();
     let mut by_class = vec![Vec::new(); all.classes.len()];
     for (i, file) in all.files.iter().enumerate() {
         by_class[file.label as usize].push(i);
     }
-    let mut is_held = vec![false; all.len()];
     let few: Vec<&String> = all
         .classes
         .iter()
         .zip(&by_class)
-        .filter(|(_, members)| members.len() < 2)
+        .filter(|(_, members)| members.len() < 2 && members.iter().all(|&i| stays(i).is_none()))
         .map(|(class, _)| class)
         .collect();
     if let Some(class) = few.first() {
@@ -269,14 +297,33 @@ fn split(all: &Folder, share: f32, seed: u64) -> Result<(Folder, Folder)> {
         }
         return Err(error.help("add images, remove the class, or give a validation folder"));
     }
-    for mut members in by_class {
+    let mut is_held: Vec<bool> = (0..all.len()).map(|i| stays(i) == Some(Stays::Validation)).collect();
+    for (class, members) in all.classes.iter().zip(by_class) {
         // Both sides get someone, however small the class.
-        let held = (members.len() as f64 * f64::from(share)).round() as usize;
-        let held = held.clamp(1, members.len() - 1);
-        members.sort_by_cached_key(|&i| (rank(&all.files[i].path, seed), i));
-        for &i in &members[..held] {
+        let wanted = (members.len() as f64 * f64::from(share)).round() as usize;
+        let wanted = wanted.clamp(1, (members.len() - 1).max(1));
+        let held = members.iter().filter(|&&i| is_held[i]).count();
+        let mut free: Vec<usize> = members.iter().copied().filter(|&i| stays(i).is_none()).collect();
+        let learned = members.len() - held - free.len();
+        if learned == 0 && free.is_empty() {
+            let message = format!("class \"{class}\" has nothing to learn from");
+            return Err(Error::new(Kind::Data, message)
+                .fact("held out", format!("all {held} images that are there, and before"))
+                .help("add images of the class that are new, or put back those that were learned from"));
+        }
+        let most = if learned == 0 { free.len() - 1 } else { free.len() };
+        free.sort_by_cached_key(|&i| (rank(&all.files[i].path, seed), i));
+        for &i in &free[..wanted.saturating_sub(held).min(most)] {
             is_held[i] = true;
         }
+    }
+    if !is_held.contains(&true) {
+        return Err(Error::new(
+            Kind::Data,
+            format!("all images of {} have been learned from, so none can be held out", all.root.display()),
+        )
+        .fact("images", all.len())
+        .help("add images that are new, or leave the validation split out (`--validation-split 0`)"));
     }
     let take = |want: bool| Folder {
         files: keep(&all.files, |i| is_held[i] == want),
