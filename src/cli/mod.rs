@@ -353,6 +353,7 @@ fn finetune(
         named_digests: Vec::new(),
         trained_classifier: false,
         named_classes: Vec::new(),
+        earlier: None,
     };
     let job = match from {
         Some(run) => run.network(job)?,

@@ -110,12 +110,14 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
 }
 
 /// Settings that the table has, that are no choice of the user's, or that other words are found for.
-const TOLD: [&str; 16] = [
+const TOLD: [&str; 18] = [
     "format",
     "vgg_ft",
     "result",
     "training.job",
     "training.digests",
+    "training.earlier",
+    "training.earlier_sha256",
     "training.features",
     "training.keep_features",
     "training.cache_limit",

@@ -62,7 +62,11 @@ impl Listing {
         Self::of_files(&folder.root, folder.files.iter().map(|sample| (sample.path.as_path(), sample.label)))
     }
 
-    fn of_files<'a>(root: &Path, all: impl Iterator<Item = (&'a Path, u32)>) -> Result<Self> {
+    /// Of `all` below `root`: path and label.
+    ///
+    /// # Errors
+    /// As [`Self::of_images`].
+    pub fn of_files<'a>(root: &Path, all: impl Iterator<Item = (&'a Path, u32)>) -> Result<Self> {
         let mut files = Vec::new();
         for (file, label) in all {
             let path = root.join(file);
@@ -116,18 +120,26 @@ impl Listing {
         }
     }
 
-    /// Writes it down, a line per sample. A name that is no UTF-8 is readable there, and no more.
+    /// A line of JSON per sample. A name that is no UTF-8 is readable there, and no more.
     ///
     /// # Errors
-    /// [`Kind::Io`].
-    pub fn save(&self, path: &Path) -> Result<()> {
+    /// [`Kind::Io`] in theory: such lines can be written.
+    pub fn text(&self) -> Result<String> {
         let mut text = String::new();
         for (name, label, bytes, pixels) in &self.0 {
             text += &serde_json::to_string(&(name.to_string_lossy(), label, bytes, pixels))
                 .map_err(|e| Error::new(Kind::Io, "a sample cannot be written down").fact("reason", e))?;
             text.push('\n');
         }
-        files::write_bytes(path, text.as_bytes())
+        Ok(text)
+    }
+
+    /// Writes it down.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        files::write_bytes(path, self.text()?.as_bytes())
     }
 
     /// What was written down, if it can be read: it makes an error clearer, and is no reason for another.
@@ -143,6 +155,34 @@ impl Listing {
     /// The paths, inside the folder, and their sizes in bytes.
     pub fn files(&self) -> impl Iterator<Item = (&OsStr, u64)> {
         self.0.iter().map(|(name, _, bytes, _)| (name.as_os_str(), *bytes))
+    }
+
+    /// The sums of their pixels, if each is known.
+    pub fn sums(&self) -> Option<HashSet<u64>> {
+        self.0.iter().map(|(.., pixels)| *pixels).collect()
+    }
+
+    /// Adds those of `others` that are not here, by name and size.
+    pub fn add_missing(&mut self, others: Self) {
+        let here: HashSet<(OsString, u64)> =
+            self.0.iter().map(|(name, _, bytes, _)| (name.clone(), *bytes)).collect();
+        self.0.extend(
+            others.0.into_iter().filter(|(name, _, bytes, _)| !here.contains(&(name.clone(), *bytes))),
+        );
+    }
+
+    /// Adds those that have another size `now`, as they are now, beside what they were: of the pixels no more is known than
+    /// what was seen. A name that several have tells of none of them.
+    pub fn add_changed(&mut self, now: &Self) {
+        let mut sizes: HashMap<&OsStr, Vec<u64>> = HashMap::new();
+        now.files().for_each(|(name, bytes)| sizes.entry(name).or_default().push(bytes));
+        let changed =
+            self.0.iter().filter_map(|(name, label, bytes, pixels)| match sizes.get(name.as_os_str())?[..] {
+                [now] if now != *bytes => Some((name.clone(), *label, now, *pixels)),
+                _ => None,
+            });
+        let changed = Self(changed.collect());
+        self.add_missing(changed);
     }
 
     /// How `now` differs, by kind of difference: the first of each, and how many more there are. Where one folder is

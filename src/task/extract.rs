@@ -154,6 +154,12 @@ fn remove_former_splits(host: &Host, splits: &Splits, output: &Path) -> Result<(
 /// Those of [`Splits::open`].
 pub(super) fn opened(host: &Host, data: &Path, validation_split: Option<f32>, seed: u64) -> Result<Splits> {
     let splits = Splits::open(data, validation_split, seed)?;
+    misleading(host, &splits);
+    Ok(splits)
+}
+
+/// Remarks on folders of `splits` that may have been meant otherwise.
+pub(super) fn misleading(host: &Host, splits: &Splits) {
     if !splits.passed_over.is_empty() {
         host.say(format_args!(
             "note: ignored beside train/: {}; the other splits must be called validation (or val, valid) and test",
@@ -166,7 +172,6 @@ pub(super) fn opened(host: &Host, data: &Path, validation_split: Option<f32>, se
              (image_dataset_from_directory skips it); remove it if it is none"
         ));
     }
-    Ok(splits)
 }
 
 /// The splits that are there, with their names.

@@ -10,13 +10,12 @@ mod shown;
 
 use super::base::Base;
 use super::course::StageConfig;
+use super::earlier::{self, Earlier};
 use super::estimate::{Estimate, Keeps, Learning};
-use super::extract::opened;
+use super::extract::misleading;
 use super::fit::HeadOptions;
 use super::output::{self, apart};
-use super::remarks::{
-    few_steps, idle, keeps_some, learned_elsewhere, other_images, twice, unvalidated, unweighted, worse,
-};
+use super::remarks::{few_steps, idle, keeps_some, other_images, twice, unvalidated, unweighted, worse};
 use super::report::{self, Material};
 use super::resume::{Job, conclude, take_over_cuts};
 use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
@@ -73,6 +72,8 @@ pub struct Finetune {
     pub trained_classifier: bool,
     /// The classes that a configuration or the run it begins with names; those of the data count.
     pub named_classes: Vec<String>,
+    /// What the runs learned from and held out whose network it begins with, if they tell: no image changes its part.
+    pub earlier: Option<Earlier>,
 }
 
 impl Finetune {
@@ -122,9 +123,12 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     apart(&job.data, &job.output)?;
     if resume {
         take_over_cuts(&job.output, &mut job.stages)?;
+        // What it began with counts; the run that it began with may have been trained anew since.
+        job.earlier = Earlier::of_folder(&job.output)?;
     }
     let job = &job;
-    let splits = opened(host, &job.data, job.validation_split, job.head.seed)?;
+    let splits = earlier::splits(&job.data, job.validation_split, job.head.seed, job.earlier.as_ref())?;
+    misleading(host, &splits);
     let classes = splits.train.classes.clone();
     named_classes(host, job, &classes)?;
     if splits.validation.is_none() {
@@ -157,7 +161,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
         );
     }
     let mut network = base.network(host, architecture, config.training.classifier_seed())?;
-    let folder = run::Folder::begin(host, &job.output, job.begin, &config)?;
+    let folder = run::Folder::begin(host, &job.output, job.begin, (&config, job.earlier.as_ref()))?;
     tell_what_learns(host, &network, job);
     idle(host, &job.stages, network.architecture())?;
     let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), &classes, resume, began)?;
@@ -171,12 +175,15 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
         unweighted(host, &job.stages, &classes, &images.labels);
     }
     twice(host, images, &shown.judges());
-    if !resume && shown.judges().iter().any(|(_, images)| images.is_some()) {
-        learned_elsewhere(host, job, &config.training.digests[0]);
+    if !resume {
+        if let Some(validation) = shown.validation() {
+            earlier::parted(host, job, (&splits.train.root, &classes), [images, &validation.images])?;
+        }
+        earlier::learned_elsewhere(host, job, (images, &config.training.digests[0]), &shown.judges())?;
     }
     let test = shown.test.take();
     begins()?;
-    folder.take_over(&config)?;
+    folder.take_over(&config, job.earlier.as_ref())?;
     let before = stages.history.epochs.len();
     let validation = shown.learn(host, job, &mut network, &mut stages, (&places, needed))?;
     let history = &stages.history;
@@ -360,6 +367,8 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             batch: job.head.batch,
             validation_split: job.validation_split,
             split_seed: None,
+            earlier: job.earlier.as_ref().map(|_| whole(&job.output)).transpose()?,
+            earlier_sha256: job.earlier.as_ref().map(Earlier::digests).transpose()?.unwrap_or_default(),
             samples: [0, 0],
             digests: Vec::new(),
             test_images: job.test_images,

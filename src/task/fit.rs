@@ -119,7 +119,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
         few_steps(host, one, job.head.batch, samples_of[0]);
         unweighted(host, one, classes, extracted.train.labels());
     }
-    let folder = Folder::begin(host, &job.output, begin, &config)?;
+    let folder = Folder::begin(host, &job.output, begin, (&config, None))?;
 
     let train = samples(&extracted.train)?;
     let validation = extracted.validation.as_ref().map(samples).transpose()?;
@@ -128,7 +128,7 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     for (split, features) in splits.into_iter().flatten().enumerate() {
         stages.see(split, Listing::of_features(&features.recipe), None)?;
     }
-    folder.take_over(&config)?;
+    folder.take_over(&config, None)?;
     let before = stages.history.epochs.len();
     let seen = Seen {
         train: (from, &train),

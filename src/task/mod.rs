@@ -11,6 +11,7 @@ mod contents;
 mod course;
 mod demo;
 mod devices;
+mod earlier;
 mod emulate;
 mod estimate;
 mod evaluate;

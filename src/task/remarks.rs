@@ -1,7 +1,6 @@
 //! What a person would want to be told of their data before it is trained on.
 
 use super::course::{StageConfig, without_effect};
-use super::run::{MODEL, Run};
 use super::stage::ended_with;
 use super::{Finetune, Host};
 use crate::data::Images;
@@ -143,23 +142,6 @@ pub(super) fn put_back(best: &Best<'_>, last: Option<&Epoch>, asked: usize) -> S
             )
         }
         _ => format!("the weights of epoch {epoch}, the best by {by}, are put back"),
-    }
-}
-
-/// A remark where the weights are those of a run that learned from other images than these, whose digest is `train`:
-/// what is held out here may have been learned there.
-pub(super) fn learned_elsewhere(host: &Host, job: &Finetune, train: &str) {
-    let file =
-        job.images.weights.as_deref().filter(|file| file.file_name().is_some_and(|name| name == MODEL));
-    let Some(folder) = file.and_then(Path::parent) else { return };
-    // A file of that name may lie anywhere; where no run is, nobody knows what it learned from.
-    let Ok(run) = Run::open(folder) else { return };
-    if run.config.training.digests.first().is_some_and(|there| there != train) {
-        host.say(format_args!(
-            "note: {}, whose weights this run begins with, learned from other images than this run will; if any of \
-             those are in validation or test here, these figures are too good",
-            folder.display()
-        ));
     }
 }
 

@@ -1,11 +1,12 @@
 //! `resume`: a run that was stopped, from what its folder says alone; and a job from another run's file.
 
 use super::course::StageConfig;
+use super::earlier::{self, Earlier};
 use super::evaluate::adopted;
 use super::finetune::{Measured, measure};
 use super::fit::{self, HeadOptions};
 use super::report;
-use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, Run, TrainingConfig, damaged, nothing_left};
+use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, Run, damaged, nothing_left};
 use super::{Finetune, Host, ImageOptions, Reading, finetune, notebook, stage};
 use crate::data::Splits;
 use crate::device::Precision;
@@ -138,11 +139,10 @@ pub(super) fn conclude(
 ) -> Result<(String, Value)> {
     let measured = untested(host, run, data.clone(), reading.clone())?;
     if measured.is_none() {
-        let TrainingConfig { job, validation_split, seed, .. } =
-            Config::read(&run.join("run.toml"))?.training;
+        let job = Config::read(&run.join("run.toml"))?.training.job;
         let moved = data.filter(|_| job == Job::Finetune && !run.join(REPORT).exists());
         if let Some(data) = &moved {
-            same_images(run, &Splits::open(data, validation_split, seed)?)?;
+            same_images(run, &Run::open(run)?.splits(data)?)?;
         }
         report::missing(host, run, moved, reading)?;
     }
@@ -174,7 +174,8 @@ fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) ->
         ));
         return Ok(None);
     }
-    let split = Splits::open(&job.data, job.validation_split, job.head.seed).and_then(|splits| {
+    let splits = earlier::splits(&job.data, job.validation_split, job.head.seed, job.earlier.as_ref());
+    let split = splits.and_then(|splits| {
         if typed {
             same_images(run, &splits)?;
         }
@@ -310,6 +311,7 @@ impl Config {
         let unknown = |reason: &dyn std::fmt::Display| damaged(file, &reason.to_string());
         let head = self.head();
         let Self { network, training, .. } = self;
+        let earlier = Earlier::recorded(file, &training)?;
         let job = Finetune {
             data: training.data,
             output,
@@ -332,6 +334,7 @@ impl Config {
             named_weights: Some(training.base_weights).filter(|sha256| !sha256.is_empty()),
             named_digests: training.digests,
             named_classes: network.classes,
+            earlier,
         };
         job.validate().context(|| format!("reading {}", file.display()))?;
         Ok(job)
@@ -361,6 +364,7 @@ impl Config {
             // However the folder is written. Weights are known by their digest, wherever they lie.
             config.training.data = files::real(&config.training.data)?;
             config.training.weights = None;
+            config.training.earlier = None;
             config.training.device.clear();
             config.training.samples = [0, 0];
             config.training.digests.clear();

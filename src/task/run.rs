@@ -1,12 +1,13 @@
 //! The run folder: `run.toml` (what was done), `model.safetensors` (all weights, Keras' names and layouts),
-//! `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`, `samples-*.jsonl`, `skipped.csv`. `run.toml` makes the folder whole; what is
-//! drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and
+//! `history.csv` and `.jsonl`, `curves.svg`, `tensorboard/`, `samples-*.jsonl`, `earlier-*.jsonl`, `skipped.csv`. `run.toml` makes the folder
+//! whole; what is drawn from it (`report.html`, `curves.png`) comes after. Until then `job.toml` says what is being done and
 //! `checkpoint.safetensors` how far it is.
 
 mod config;
 mod lock;
 mod opened;
 mod remains;
+mod told;
 
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
 pub(super) use config::{FORMAT, damaged};
@@ -14,8 +15,10 @@ pub(super) use lock::{Lock, busy, is_held, unlocked};
 pub use opened::{Part, Run, Stopped};
 use remains::FEATURES;
 pub(super) use remains::{DRAWN, FILES};
+pub(super) use told::{nothing_left, told};
 
 use super::Host;
+use super::earlier::Earlier;
 use super::images::Skipped;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, is_there, quoted};
@@ -24,10 +27,8 @@ use crate::model::classes::in_lines;
 use crate::report::rows::csv_line;
 use crate::report::{curves, tensorboard};
 use crate::train::History;
-use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -75,6 +76,8 @@ const BEST: &str = "best.safetensors";
 /// What it learned from and what it was validated with; they stay, since no seed draws the same from a folder that has
 /// changed.
 const LISTINGS: [&str; 2] = ["samples-train.jsonl", "samples-validation.jsonl"];
+/// What the runs learned from and held out whose network it began with.
+pub(super) const EARLIER: [&str; 2] = ["earlier-train.jsonl", "earlier-validation.jsonl"];
 /// What a run needs on the way; the file that says so last.
 const ON_THE_WAY: [&str; 3] = [CHECKPOINT, BEST, JOB];
 const TENSORBOARD: &str = "tensorboard";
@@ -91,13 +94,18 @@ impl Folder {
         Self { path: path.to_owned(), lock: None, over: Cell::new(false) }
     }
 
-    /// Makes the folder, or takes it over.
+    /// Makes the folder, or takes it over; `earlier` is what is written beside the job, before it.
     ///
     /// # Errors
     /// [`Kind::Usage`] when a run is there and neither written over nor taken up, when there is none to take
     /// up, when it is another job, or when a path of the job is no Unicode; [`Kind::Io`], also when another process
     /// writes there.
-    pub fn begin(host: &Host, path: &Path, begin: Begin, job: &Config) -> Result<Self> {
+    pub fn begin(
+        host: &Host,
+        path: &Path,
+        begin: Begin,
+        (job, earlier): (&Config, Option<&Earlier>),
+    ) -> Result<Self> {
         // What cannot be written down is known before anything that is there goes.
         job.text()?;
         let lock = if path.is_dir() { Lock::take(path)? } else { None };
@@ -159,6 +167,7 @@ impl Folder {
             folder.remove_new_features();
         }
         if begin != Begin::Resume && !folder.over.get() {
+            folder.put_earlier(earlier)?;
             folder.describe(job)?;
         }
         Ok(folder)
@@ -175,13 +184,22 @@ impl Folder {
     ///
     /// # Errors
     /// [`Kind::Io`].
-    pub fn take_over(&self, job: &Config) -> Result<()> {
+    pub fn take_over(&self, job: &Config, earlier: Option<&Earlier>) -> Result<()> {
         if !self.over.take() {
             return Ok(());
         }
         self.clear()?;
         self.put_features()?;
+        self.put_earlier(earlier)?;
         self.describe(job)
+    }
+
+    /// The lists that the job goes by, and no others.
+    fn put_earlier(&self, earlier: Option<&Earlier>) -> Result<()> {
+        match earlier {
+            Some(earlier) => earlier.save(&self.path),
+            None => EARLIER.iter().try_for_each(|name| remove(&self.join(name))),
+        }
     }
 
     /// Removes the run that is there.
@@ -357,37 +375,6 @@ impl Folder {
     fn write(&self, name: &str, config: &Config) -> Result<()> {
         files::write_bytes(&self.join(name), config.text()?.as_bytes())
     }
-}
-
-/// That the run at `path` is finished, for people and for machines.
-pub(super) fn nothing_left(path: &Path) -> (String, Value) {
-    let mut text = format!("{} is finished, there is nothing to go on with", files::line(path));
-    if !path.join(REPORT).exists() {
-        let _ = write!(text, " (`vgg-ft report {}` makes its report, which is missing)", quoted(path));
-    }
-    // What cannot be read has been said, or will be by who reads more of it.
-    let config = Config::read(&path.join("run.toml")).ok();
-    let history = History::load(&path.join("history.csv")).unwrap_or_default();
-    (text, told(path, config.as_ref(), &history))
-}
-
-/// What a command that trains prints of the run at `path`, for machines: the same keys whether it trained, which is for
-/// who did so to say, or there was nothing left.
-pub(super) fn told(path: &Path, config: Option<&Config>, history: &History) -> Value {
-    let training = config.map(|config| &config.training);
-    json!({
-        "run": files::shown(path),
-        "finished": true,
-        "trained": false,
-        // "cuda:0 (9.0, winograd) bf16"
-        "device": training.and_then(|training| training.device.split(' ').next()),
-        "precision": training.map(|training| training.precision),
-        "result": config.and_then(|config| config.result),
-        "test": null,
-        "history": history.epochs,
-        "skipped": [],
-        "counters": {},
-    })
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::{draw, fails, here, succeeds, tensors};
 use std::fs;
+use std::path::Path;
 
 /// The book's chapter step by step: features, a classifier on them, then both together. At a rate of nothing the
 /// network is the one that it began with, classifier and all.
@@ -58,9 +59,33 @@ fn other_classes_are_refused_and_other_images_told_of() {
     let run =
         ["finetune", "data", "-o", "run", "--size", "32", "--units", "4", "--batch", "4", "--epochs", "0"];
     succeeds(&here, &[&run[..], &["--head-epochs", "1"]].concat());
-    draw(&here.join("more"), &[("train", [7, 6]), ("validation", [3, 3])]);
+    draw(&here.join("more"), &[("train", [6, 6]), ("validation", [3, 3])]);
     let on = ["finetune", "more", "--from", "run", "--epochs", "1", "-o"];
+    let (_, told) = succeeds(&here, &[&on[..], &["same"]].concat());
+    assert!(!told.contains("is among those") && !told.contains("parted"), "{told}");
+    // Two change their folders.
+    let more = |file: &str| here.join("more").join(file);
+    for (from, to) in [
+        ("train/cold/0.png", "validation/cold/renamed.png"),
+        ("validation/warm/1.png", "train/warm/once.png"),
+    ] {
+        fs::rename(more(from), more(to)).unwrap();
+    }
     let (_, told) = succeeds(&here, &[&on[..], &["on"]].concat());
+    for note in [
+        "in validation 1 image is among those that run learned from, pixel for pixel, so its figures are too good; the \
+         first: cold/renamed.png",
+        "in train 1 image is among those that run held out, pixel for pixel, so validation is not the same as there; \
+         the first: warm/once.png",
+    ] {
+        assert!(told.contains(note), "{note}: {told}");
+    }
+    // Also where the base alone is taken; and by a network of another size nobody can tell more than that they are others.
+    let base =
+        ["finetune", "more", "--weights", "run/model.safetensors", "--units", "3", "--epochs", "0", "-o"];
+    let (_, told) = succeeds(&here, &[&base[..], &["new", "--size", "32", "--head-epochs", "1"]].concat());
+    assert!(told.contains("in validation 1 image is among those that run learned from"), "{told}");
+    let (_, told) = succeeds(&here, &[&base[..], &["larger", "--size", "40", "--head-epochs", "1"]].concat());
     assert!(told.contains("run, whose weights this run begins with, learned from other images"), "{told}");
 
     fs::rename(here.join("more/train/cold"), here.join("more/train/tepid")).unwrap();
@@ -115,6 +140,118 @@ fn what_was_held_out_of_features_is_held_out_again() {
     fails(&here, &again, 1);
     succeeds(&here, &[&again[..], &["--weights", "moved/model.safetensors"]].concat());
     assert_eq!(tensors(&here.join("again/model.safetensors")), tensors(&here.join("on/model.safetensors")));
+}
+
+/// The paths of a list of a run, sorted.
+fn listed(run: &Path, list: &str) -> Vec<String> {
+    let text = fs::read_to_string(run.join(list)).unwrap();
+    let name = |line: &str| super::json(line)[0].as_str().unwrap().to_owned();
+    let mut names: Vec<String> = text.lines().map(name).collect();
+    names.sort();
+    names
+}
+
+/// What a run learned from is not held out by those that go on from it, however the folder changes, and what it held out
+/// is not learned from; the same job, its resumption and its judgement have the same parts.
+#[test]
+fn who_was_held_out_stays_so_as_a_folder_grows() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("all"), &[("pets", [10, 10]), ("late", [6, 6])]);
+    fs::rename(here.join("all/pets"), here.join("pets")).unwrap();
+    fs::write(here.join("pets/warm/torn.png"), b"no").unwrap();
+    let small = ["--size", "32", "--units", "4", "--batch", "4", "--epochs", "0", "--head-epochs", "1"];
+    let run = ["finetune", "pets", "-o", "run", "--validation-split", "0.4"];
+    succeeds(&here, &[&run[..], &small[..]].concat());
+    let parts = |run: &str| {
+        ["samples-train.jsonl", "samples-validation.jsonl"].map(|list| listed(&here.join(run), list))
+    };
+    let on = |data: &str, from: &str, to: &str| {
+        let typed = ["finetune", data, "--from", from, "--batch", "4", "--epochs", "1", "-o", to];
+        succeeds(&here, &typed).1
+    };
+    let told = on("pets", "run", "same");
+    assert!(!told.contains("parted") && !told.contains("among those"), "{told}");
+    assert_eq!(parts("same"), parts("run"));
+    let [learned, held] = parts("run");
+
+    // It grows, loses an image, and one that was learned from is saved anew.
+    for class in ["cold", "warm"] {
+        for i in 0..6 {
+            let late = here.join(format!("all/late/{class}/{i}.png"));
+            fs::rename(late, here.join(format!("pets/{class}/late{i}.png"))).unwrap();
+        }
+    }
+    fs::rename(here.join("pets").join(&held[0]), here.join("aside.png")).unwrap();
+    let anew = here.join("pets").join(&learned[0]);
+    fs::write(&anew, [fs::read(&anew).unwrap(), vec![0; 9]].concat()).unwrap();
+    let told = on("pets", "run", "grown");
+    let [train, validation] = parts("grown");
+    assert!(learned.iter().all(|name| train.contains(name)), "{learned:?}: {train:?}");
+    assert!(held[1..].iter().all(|name| validation.contains(name)), "{held:?}: {validation:?}");
+    let new = [train.len() - learned.len(), validation.len() - (held.len() - 1)];
+    assert!(new[0] + new[1] == 12 && new[0] > 0 && new[1] > 1, "{new:?}");
+    let note = format!(
+        "note: parted by the lists of run: train is {} images that it learned from and {} new ones, validation {} \
+         images that it held out and {} new ones",
+        learned.len(),
+        new[0],
+        held.len() - 1,
+        new[1]
+    );
+    assert!(told.contains(&note) && !told.contains("among those"), "{note}: {told}");
+    // The seed alone would have parted them otherwise, or nothing is shown here.
+    let drawn = ["finetune", "pets", "-o", "drawn", "--validation-split", "0.4"];
+    succeeds(&here, &[&drawn[..], &small[..]].concat());
+    assert!(parts("drawn")[1].iter().any(|name| learned.contains(name)), "{:?}", parts("drawn"));
+
+    // It is judged by what it held out, also in a copy and after its own folder's lists were asked.
+    let toml = |run: &str| -> toml::Table {
+        fs::read_to_string(here.join(run).join("run.toml")).unwrap().parse().unwrap()
+    };
+    let accuracy = |said: &serde_json::Value| said["accuracy"].as_f64();
+    let judged = super::json(&succeeds(&here, &["evaluate", "grown", "pets", "--json"]).0);
+    assert_eq!(judged["images"], validation.len(), "{judged}");
+    assert_eq!(accuracy(&judged), toml("grown")["result"]["val_accuracy"].as_float());
+
+    // The same job by its file, also where the first run has gone (its weights lie elsewhere), and by a copy of the file.
+    fs::create_dir(here.join("kept")).unwrap();
+    fs::rename(here.join("run/model.safetensors"), here.join("kept/model.safetensors")).unwrap();
+    fs::remove_dir_all(here.join("run")).unwrap();
+    fs::copy(here.join("grown/run.toml"), here.join("copy.toml")).unwrap();
+    for (file, to) in [("grown/run.toml", "again"), ("copy.toml", "third")] {
+        let again = ["finetune", "--config", file, "--weights", "kept/model.safetensors", "-o", to];
+        let (_, told) = succeeds(&here, &again);
+        assert!(!told.contains("not quite the images"), "{told}");
+        assert_eq!(parts(to), parts("grown"));
+        assert_eq!(toml(to)["training"]["digests"], toml("grown")["training"]["digests"]);
+        assert_eq!(
+            tensors(&here.join(to).join("model.safetensors")),
+            tensors(&here.join("grown/model.safetensors"))
+        );
+    }
+    // The next one knows what the first learned from, though it was not there for the second.
+    fs::rename(here.join("pets").join(&learned[1]), here.join("away.png")).unwrap();
+    on("pets", "again", "fewer");
+    assert!(!parts("fewer")[0].contains(&learned[1]));
+    fs::rename(here.join("away.png"), here.join("pets").join(&learned[1])).unwrap();
+    fs::rename(here.join("aside.png"), here.join("pets").join(&held[0])).unwrap();
+    on("pets", "fewer", "last");
+    let [train, validation] = parts("last");
+    assert!(train.contains(&learned[1]) && validation.contains(&held[0]), "{train:?} {validation:?}");
+    // In a copy of the folder, too.
+    fs::rename(here.join("pets"), here.join("moved")).unwrap();
+    on("moved", "last", "there");
+    assert_eq!(parts("there"), parts("last"));
+    // What a file names and is gone is told of.
+    fs::remove_dir_all(here.join("grown")).unwrap();
+    let copied =
+        ["finetune", "moved", "--config", "copy.toml", "--weights", "kept/model.safetensors", "-o", "lost"];
+    let error = fails(&here, &copied, 2);
+    assert!(
+        error.contains("names lists of images that are gone") && error.contains("RUN/run.toml"),
+        "{error}"
+    );
 }
 
 /// A classifier on features is tested on those of a test split, as `finetune` tests on its images.

@@ -176,7 +176,7 @@ impl Chosen {
                 && (own || asked)
             {
                 // A class may have too few images by now to be parted again.
-                let drawn = Splits::judged(data, Some(share), training.split_seed());
+                let drawn = drawn(run, &splits, share);
                 let parts =
                     drawn.as_ref().ok().and_then(|drawn| Some([&drawn.train, drawn.validation.as_ref()?]));
                 if let Some(Parted { parts: [train, validation], new }) =
@@ -316,10 +316,10 @@ fn is_copy(run: &Run, data: &Path) -> bool {
     let training = &run.config.training;
     let splits = || {
         let splits = Splits::open(data, None, 0)?;
-        if splits.validation.is_some() || training.validation_split.is_none() {
-            return Ok(splits);
+        match training.validation_split.filter(|_| splits.validation.is_none()) {
+            Some(share) => drawn(run, &splits, share),
+            None => Ok(splits),
         }
-        Splits::open(data, training.validation_split, training.split_seed())
     };
     let copied = |splits: Splits| -> Result<bool> {
         let mut all = vec![&splits.train];
@@ -328,6 +328,18 @@ fn is_copy(run: &Run, data: &Path) -> bool {
         Ok(told.collect::<Result<Vec<bool>>>()?.iter().all(|tells| *tells) && run.saw_all(&splits)?)
     };
     splits().and_then(copied).unwrap_or(false)
+}
+
+/// `all`, which have no validation folder, with `share` held out as the run draws it now, from the images that those whose
+/// network it began with had not seen.
+fn drawn(run: &Run, all: &Splits, share: f32) -> Result<Splits> {
+    let files = all.train.files.iter().map(|sample| sample.path.as_path());
+    // What an earlier run had cannot be told where its lists are gone; then the run's own tell, or nobody.
+    let stays = match run.earlier().ok().flatten() {
+        Some(earlier) => earlier.stays(&all.train.root, files)?,
+        None => Vec::new(),
+    };
+    all.held_out(share, run.config.training.split_seed(), &stays)
 }
 
 /// Whether `data` is the test split of the folder that the run learned from.

@@ -8,12 +8,13 @@ use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use crate::model::classes::{composed_otherwise, told_from};
 use crate::task::ImageOptions;
-use crate::task::run::{Config, MODEL, Run};
+use crate::task::earlier::Earlier;
+use crate::task::run::{MODEL, Run};
 use std::path::{Path, PathBuf};
 
 /// A run that a job begins with.
 pub struct Origin {
-    config: Config,
+    run: Run,
     weights: PathBuf,
 }
 
@@ -26,7 +27,7 @@ impl Origin {
     pub fn open(run: &Path) -> Result<Self> {
         let opened = Run::open(run)?;
         opened.weights()?;
-        Ok(Self { config: opened.config, weights: run.join(MODEL) })
+        Ok(Self { run: opened, weights: run.join(MODEL) })
     }
 
     /// The file of its weights.
@@ -36,33 +37,35 @@ impl Origin {
 
     /// The dropout that it was trained with.
     pub fn dropout(&self) -> f32 {
-        self.config.network.dropout
+        self.run.config.network.dropout
     }
 
     /// The seed that decided who was held out.
     pub fn seed(&self) -> u64 {
-        self.config.training.split_seed()
+        self.run.config.training.split_seed()
     }
 
     /// The share of `data` that it held out, where that has no validation folder.
     pub fn validation_split(&self, data: &Path) -> Option<f32> {
         let validated = Splits::open(data, None, 0).is_ok_and(|splits| splits.validation.is_some());
-        self.config.training.validation_split.filter(|_| !validated)
+        self.run.config.training.validation_split.filter(|_| !validated)
     }
 
-    /// `job` with its network, fed as it was trained.
+    /// `job` with its network, fed as it was trained; what it learned from and held out stays where it was.
     ///
     /// # Errors
-    /// [`Kind::Data`] for names in its `run.toml` that this version does not know.
+    /// [`Kind::Data`] for names in its `run.toml` that this version does not know; those of its lists.
     pub fn network(self, job: Finetune) -> Result<Finetune> {
+        let earlier = Earlier::of(&self.run, &job.data)?;
         let file = self.weights.with_file_name("run.toml");
-        let fed = self.config.job(&file, job.output.clone(), job.begin, job.images.reading.clone())?;
+        let fed = self.run.config.job(&file, job.output.clone(), job.begin, job.images.reading.clone())?;
         let mut job = Finetune {
             variant: fed.variant,
             size: fed.size,
             images: ImageOptions { weights: job.images.weights, ..fed.images },
             trained_classifier: true,
             named_classes: fed.named_classes,
+            earlier,
             ..job
         };
         job.head.units = fed.head.units;

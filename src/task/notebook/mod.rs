@@ -176,6 +176,7 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
             named_digests: Vec::new(),
             trained_classifier: false,
             named_classes: Vec::new(),
+            earlier: None,
         })
     };
     let mut jobs = vec![

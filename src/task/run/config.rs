@@ -87,6 +87,13 @@ pub struct TrainingConfig {
     /// The seed that decided who is held out, where it is not the job's: of features.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub split_seed: Option<u64>,
+    /// Where the lists are of what earlier runs learned from and held out whose network it began with: beside this file, if
+    /// that is the run's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub earlier: Option<PathBuf>,
+    /// The SHA-256 of these lists, which decide with the seed who is held out.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub earlier_sha256: Vec<String>,
     /// Training and validation samples.
     pub samples: [usize; 2],
     /// SHA-256 over names, labels and sizes of those that were seen, so that others are not taken for them.

@@ -2,7 +2,10 @@
 //!
 //! In: a run's folder. Out: a [`Run`], or who must do what first.
 
-use super::{CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, SKIPPED, damaged, is_held};
+use super::{
+    CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, SKIPPED, TrainingConfig, damaged,
+    is_held,
+};
 use crate::data::{Resize, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
@@ -12,6 +15,7 @@ use crate::report::counted;
 use crate::task::Host;
 use crate::task::base::Base;
 use crate::task::contents::Listing;
+use crate::task::earlier::{self, Earlier};
 use crate::task::notebook;
 use crate::task::stage::{Moment, kept};
 use crate::train::Checkpoint;
@@ -21,7 +25,7 @@ use std::path::{Path, PathBuf};
 /// What a run learns from, and what it is measured on after every epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The first of [`TrainingConfig::digests`](super::TrainingConfig::digests).
+    /// The first of [`TrainingConfig::digests`].
     Train,
     /// The second.
     Validation,
@@ -122,6 +126,24 @@ impl Run {
     /// Where its training images (`split` 0) or its validation images (1) are listed.
     pub fn listing(&self, split: usize) -> PathBuf {
         self.path.join(LISTINGS[split])
+    }
+
+    /// What the runs learned from and held out whose network it began with; none where it began with no such network.
+    ///
+    /// # Errors
+    /// Those of [`Earlier::recorded`].
+    pub fn earlier(&self) -> Result<Option<Earlier>> {
+        Earlier::recorded(&self.path.join("run.toml"), &self.config.training)
+    }
+
+    /// The splits of `data`, parted as the run parted its own.
+    ///
+    /// # Errors
+    /// Those of [`earlier::splits`].
+    pub fn splits(&self, data: &Path) -> Result<Splits> {
+        let TrainingConfig { validation_split, .. } = self.config.training;
+        let seed = self.config.training.split_seed();
+        earlier::splits(data, validation_split, seed, self.earlier()?.as_ref())
     }
 
     /// Where the images are listed that it could not read, if there were any.

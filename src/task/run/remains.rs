@@ -1,8 +1,8 @@
 //! What a run needs on the way, or leaves when it is killed, and how that goes.
 
 use super::{
-    BEST, CHECKPOINT, CURVES, Config, Folder, JOB, LISTINGS, Lock, MODEL, ON_THE_WAY, REPORT, SKIPPED,
-    TENSORBOARD, busy, is_held, remove,
+    BEST, CHECKPOINT, CURVES, Config, EARLIER, Folder, JOB, LISTINGS, Lock, MODEL, ON_THE_WAY, REPORT,
+    SKIPPED, TENSORBOARD, busy, is_held, remove,
 };
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -15,12 +15,14 @@ pub(super) const FEATURES: &str = "features";
 const NEW_FEATURES: &str = "features.new";
 /// All files that are written into a run's folder, beside its lock while it is written; its folders are `features`, until a
 /// run that is written over goes `features.new`, and `tensorboard`.
-pub(in crate::task) const FILES: [&str; 13] = [
+pub(in crate::task) const FILES: [&str; 15] = [
     JOB,
     CHECKPOINT,
     BEST,
     LISTINGS[0],
     LISTINGS[1],
+    EARLIER[0],
+    EARLIER[1],
     "run.toml",
     MODEL,
     "history.csv",

@@ -1,0 +1,288 @@
+//! What the runs learned from and held out whose network a job begins with: who is held out by it is not to be one of
+//! those that its weights have seen.
+//!
+//! In: the lists of such a run and those that it began with, or what a job has written down of them. Out: where each
+//! image of a folder stays ([`Stays`]), the lists as they are kept beside the job, and remarks.
+
+use super::contents::Listing;
+use super::evaluate::owns;
+use super::finetune::Finetune;
+use super::run::{EARLIER, JOB, MODEL, Run, TrainingConfig};
+use super::{Host, run};
+use crate::data::{Images, Splits, Stays};
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use crate::model::classes::listed;
+use crate::report::{counted, counted_are};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What earlier runs learned from, and what they held out. An image is known by its path inside the folder and its size
+/// in bytes, wherever the folder lies.
+#[derive(Clone, Debug)]
+pub struct Earlier([Listing; 2]);
+
+impl Earlier {
+    /// That of a job which begins with the network of `run`, on `data`: the lists of that run and those that it began
+    /// with itself. Where `data` is its own folder, an image that was changed keeps its part, too: what was saved anew is
+    /// still much the same. None where the run does not tell.
+    ///
+    /// # Errors
+    /// As [`Self::recorded`]; [`Kind::Io`] when a path cannot be made whole.
+    pub(super) fn of(run: &Run, data: &Path) -> Result<Option<Self>> {
+        let [Some(train), Some(validation)] = [0, 1].map(|split| Listing::load(&run.listing(split))) else {
+            return Ok(None);
+        };
+        // As they will be read again from where they are written: a name that is no UTF-8 is replaced.
+        let mut lists = [train, validation].map(Listing::named_in_features);
+        let training = &run.config.training;
+        if owns(run, data)?
+            && let Ok(splits) = Splits::open(data, None, 0)
+            && let Ok(now) = Listing::of_folder(&splits.train)
+        {
+            let now = now.named_in_features();
+            lists[0].add_changed(&now);
+            // The names of a validation folder are inside another.
+            if training.validation_split.is_some() {
+                lists[1].add_changed(&now);
+            }
+        }
+        if let Some(Self(before)) = run.earlier()? {
+            lists.iter_mut().zip(before).for_each(|(list, before)| list.add_missing(before));
+        }
+        Ok(Some(Self(lists)))
+    }
+
+    /// What the job in the file `file` has written down beside it, or where its folder was when it was written.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when the lists are gone, or are others.
+    pub(super) fn recorded(file: &Path, training: &TrainingConfig) -> Result<Option<Self>> {
+        let wanted = &training.earlier_sha256;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let read = |folder: &Path| -> Option<Self> {
+            let lists = EARLIER.map(|name| Listing::load(&folder.join(name)));
+            let [train, validation] = lists;
+            let found = Self([train?, validation?]);
+            (found.digests().ok()? == *wanted).then_some(found)
+        };
+        let beside = file.parent().map(Path::to_owned);
+        let places: Vec<PathBuf> = beside.into_iter().chain(training.earlier.clone()).collect();
+        if let Some(found) = places.iter().find_map(|folder| read(folder)) {
+            return Ok(Some(found));
+        }
+        let folder = training.earlier.clone().or(places.first().cloned()).unwrap_or_default();
+        Err(Error::new(
+            Kind::Usage,
+            format!("{} names lists of images that are gone, or were changed", file.display()),
+        )
+        .fact("lists", EARLIER.map(|name| folder.join(name).display().to_string()).join("\n"))
+        .fact("why", "who was learned from before, and must not be held out now, stands in them")
+        .help(
+            "put them back, into the folder of that file; if the run was moved, give its own file, `--config \
+             RUN/run.toml`",
+        ))
+    }
+
+    /// What the job of a run's folder has written down; none where there is no job.
+    ///
+    /// # Errors
+    /// As [`Self::recorded`], and of the file.
+    pub(super) fn of_folder(folder: &Path) -> Result<Option<Self>> {
+        let file = ["run.toml", JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists());
+        match file {
+            Some(file) => Self::recorded(&file, &run::Config::read(&file)?.training),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes them into the folder of a run.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub(super) fn save(&self, folder: &Path) -> Result<()> {
+        self.0.iter().zip(EARLIER).try_for_each(|(list, name)| list.save(&folder.join(name)))
+    }
+
+    /// The SHA-256 of both as they are written.
+    ///
+    /// # Errors
+    /// Those of [`Listing::text`].
+    pub(super) fn digests(&self) -> Result<Vec<String>> {
+        self.0.iter().map(|list| Ok(files::sha256_hex(list.text()?.as_bytes()))).collect()
+    }
+
+    /// Where each of `files` below `root` stays. What is in both lists was learned from.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when one is gone.
+    pub(super) fn stays<'f>(
+        &self,
+        root: &Path,
+        files: impl Iterator<Item = &'f Path>,
+    ) -> Result<Vec<Option<Stays>>> {
+        let now = Listing::of_files(root, files.map(|file| (file, 0)))?.named_in_features();
+        // Names in which something was replaced may be those of several files.
+        let mut there: HashMap<_, Vec<usize>> = HashMap::new();
+        let mut stays = vec![None; now.files().count()];
+        for (i, file) in now.files().enumerate() {
+            there.entry(file).or_default().push(i);
+        }
+        there.values_mut().for_each(|files| files.reverse());
+        for (list, part) in self.0.iter().zip([Stays::Train, Stays::Validation]) {
+            for file in list.files() {
+                if let Some(i) = there.get_mut(&file).and_then(Vec::pop) {
+                    stays[i] = Some(part);
+                }
+            }
+        }
+        Ok(stays)
+    }
+
+    /// Sums of the pixels of all that was learned from (0) or held out (1), if each is known.
+    fn sums(&self, split: usize) -> Option<HashSet<u64>> {
+        self.0[split].sums()
+    }
+}
+
+/// The splits of `data` for a job that holds out a share of each class by `seed`, where an image stays in the part that it
+/// had `earlier`.
+///
+/// # Errors
+/// Those of [`Splits::open`] and of [`Splits::held_out`].
+pub(super) fn splits(
+    data: &Path,
+    share: Option<f32>,
+    seed: u64,
+    earlier: Option<&Earlier>,
+) -> Result<Splits> {
+    let Some((share, earlier)) = share.zip(earlier) else { return Splits::open(data, share, seed) };
+    let all = Splits::open(data, None, seed)?;
+    let train = &all.train;
+    let stays = earlier.stays(&train.root, train.files.iter().map(|sample| sample.path.as_path()))?;
+    all.held_out(share, seed, &stays)
+}
+
+/// Remarks on how the images of a job, which are of `classes` and lie below `root`, were parted by what earlier runs had.
+///
+/// # Errors
+/// [`Kind::Io`] when an image is gone.
+pub(super) fn parted(
+    host: &Host,
+    job: &Finetune,
+    (root, classes): (&Path, &[String]),
+    [train, validation]: [&Images; 2],
+) -> Result<()> {
+    let (Some(earlier), Some(_)) = (&job.earlier, job.validation_split) else { return Ok(()) };
+    let known = |images: &Images| -> Result<usize> {
+        let stays = earlier.stays(root, images.files.iter().map(PathBuf::as_path))?;
+        Ok(stays.into_iter().flatten().count())
+    };
+    let run = origin(job).display();
+    let kept = [known(train)?, known(validation)?];
+    let new = [train.len() - kept[0], validation.len() - kept[1]];
+    if kept == [0, 0] {
+        host.say(format_args!(
+            "note: {run}, whose network this run begins with, has seen none of these images, so all are parted anew"
+        ));
+    } else if new != [0, 0] || kept != [0, 1].map(|split| earlier.0[split].files().count()) {
+        let news = |n: usize| if n == 1 { "1 new one".into() } else { format!("{n} new ones") };
+        host.say(format_args!(
+            "note: parted by the lists of {run}: train is {} that it learned from and {}, validation {} that it held \
+             out and {}",
+            counted(kept[0], "image"),
+            news(new[0]),
+            counted(kept[1], "image"),
+            news(new[1])
+        ));
+    }
+    let is_held = |class: usize| validation.labels.iter().any(|&label| label as usize == class);
+    let absent: Vec<&String> =
+        classes.iter().enumerate().filter(|(class, _)| !is_held(*class)).map(|(_, name)| name).collect();
+    if !absent.is_empty() {
+        host.say(format_args!(
+            "note: validation has no image of {}: {run} has learned from all that could be held out",
+            listed(&absent)
+        ));
+    }
+    Ok(())
+}
+
+/// Remarks where images of validation or test, the `judges`, were learned from by the run whose weights `job` begins with,
+/// and where those of training were held out there: pixel for pixel, whatever they are called now. Where that run's lists
+/// do not tell of pixels, a remark if it learned from other images than these, whose digest is `digest`.
+///
+/// # Errors
+/// As [`Earlier::of`].
+pub(super) fn learned_elsewhere(
+    host: &Host,
+    job: &Finetune,
+    (train, digest): (&Images, &str),
+    judges: &[(&str, Option<&Arc<Images>>)],
+) -> Result<()> {
+    let is_model = |file: &&Path| file.file_name().is_some_and(|name| name == MODEL);
+    if job.images.weights.as_deref().filter(is_model).is_none() && job.earlier.is_none() {
+        return Ok(());
+    }
+    let run = origin(job);
+    // A file of that name may lie anywhere; where no run is, nobody knows what it learned from.
+    let opened = Run::open(run).ok();
+    let is_fed_alike = |opened: &&Run| {
+        let network = &opened.config.network;
+        network.size == job.size && network.resize == job.images.resize.name()
+    };
+    let of_run = match (&job.earlier, opened.as_ref().filter(is_fed_alike)) {
+        (None, Some(opened)) => Earlier::of(opened, &job.data).unwrap_or_default(),
+        _ => None,
+    };
+    let earlier = job.earlier.as_ref().or(of_run.as_ref());
+    let sums = earlier.and_then(|earlier| earlier.sums(0).zip(earlier.sums(1)));
+    let Some((learned, held)) = sums else {
+        let others = opened
+            .is_some_and(|run| run.config.training.digests.first().is_some_and(|there| there != digest));
+        if others && judges.iter().any(|(_, images)| images.is_some()) {
+            host.say(format_args!(
+                "note: {}, whose weights this run begins with, learned from other images than this run will; if any of \
+                 those are in validation or test here, these figures are too good",
+                run.display()
+            ));
+        }
+        return Ok(());
+    };
+    // Of those another remark is made.
+    let here: HashSet<u64> = train.sums.iter().copied().collect();
+    for (name, images) in judges {
+        let Some(images) = images else { continue };
+        let seen = |sum: &u64| learned.contains(sum) && !here.contains(sum);
+        let found: Vec<usize> = (0..images.len()).filter(|&i| seen(&images.sums[i])).collect();
+        if let Some(&first) = found.first() {
+            host.say(format_args!(
+                "note: in {name} {} among those that {} learned from, pixel for pixel, so its figures are too good; \
+                 the first: {}",
+                counted_are(found.len(), "image"),
+                run.display(),
+                files::line(&images.files[first])
+            ));
+        }
+    }
+    let seen = |sum: &u64| held.contains(sum) && !learned.contains(sum);
+    let found: Vec<usize> = (0..train.len()).filter(|&i| seen(&train.sums[i])).collect();
+    if let Some(&first) = found.first() {
+        host.say(format_args!(
+            "note: in train {} among those that {} held out, pixel for pixel, so validation is not the same as there; \
+             the first: {}",
+            counted_are(found.len(), "image"),
+            run.display(),
+            files::line(&train.files[first])
+        ));
+    }
+    Ok(())
+}
+
+/// The folder of the run that `job` begins with.
+fn origin(job: &Finetune) -> &Path {
+    job.images.weights.as_deref().and_then(Path::parent).unwrap_or(Path::new("."))
+}
