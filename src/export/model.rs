@@ -4,7 +4,7 @@ use super::Layout;
 use crate::data::Resize;
 use crate::error::Result;
 use crate::interrupt;
-use crate::model::classes::{in_lines, in_one_line};
+use crate::model::classes::{as_stored_line, in_lines};
 use crate::model::{Architecture, Output, Placed, Preprocess, Pretrained};
 use std::borrow::Cow;
 
@@ -91,7 +91,7 @@ impl<'a> Model<'a> {
 
     /// What the file's output is, in words.
     pub fn output(&self) -> String {
-        let class = |at: usize| self.classes.get(at).map(|name| in_one_line(name));
+        let class = |at: usize| self.classes.get(at).map(|name| as_stored_line(name));
         match self.architecture.output() {
             Output::Features => "activations of the convolutional base".into(),
             Output::Sigmoid => match (class(0), class(1)) {

@@ -6,14 +6,14 @@ use crate::error;
 use std::collections::{BTreeMap, HashSet};
 use unicode_normalization::UnicodeNormalization;
 
-/// A name in one line: what would end it is written as in a string, and so is the sign that says so.
-pub fn in_one_line(name: &str) -> String {
+/// A name as a line of a stored list: what would end it is written as in a string, and so is the sign that says so.
+pub fn as_stored_line(name: &str) -> String {
     name.replace('\\', "\\\\").replace('\r', "\\r").replace('\n', "\\n")
 }
 
 /// All of them.
 pub fn in_lines(names: &[String]) -> String {
-    names.iter().map(|name| in_one_line(name)).collect::<Vec<_>>().join("\n")
+    names.iter().map(|name| as_stored_line(name)).collect::<Vec<_>>().join("\n")
 }
 
 /// The names that [`in_lines`] wrote. A file from before it has a backslash as it is: before any other letter it stays one.

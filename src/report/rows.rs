@@ -112,14 +112,14 @@ impl Rows<'_> {
         let path = said.path.as_os_str().as_encoded_bytes();
         match self.format {
             Format::Text => {
-                let mut line = in_one_line(path);
+                let mut line = as_tab_field(path);
                 if let Some(label) = label {
                     line.push(b'\t');
-                    line.extend(in_one_line(label.as_bytes()));
+                    line.extend(as_tab_field(label.as_bytes()));
                 }
                 for k in order {
                     line.push(b'\t');
-                    line.extend(in_one_line(name(k)?.as_bytes()));
+                    line.extend(as_tab_field(name(k)?.as_bytes()));
                     let _ = write!(line, "\t{:.4}", p[k]);
                 }
                 line.push(b'\n');
@@ -243,9 +243,9 @@ pub fn replaced(paths: usize, json: &str) -> Option<String> {
     })
 }
 
-/// A name in a line of fields between tabs: what would end a field or the line, and what a terminal would obey, as it is
+/// A name as a field of a line, between tabs: what would end a field or the line, and what a terminal would obey, as it is
 /// written in a string. CSV and JSON keep every character.
-fn in_one_line(name: &[u8]) -> Vec<u8> {
+fn as_tab_field(name: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -346,8 +346,8 @@ mod tests {
         let said = Said { path: Path::new("x"), label: Some(0), class: 1, probabilities: &[0.25, 0.75] };
         let line = String::from_utf8(rows.row(&said).unwrap()).unwrap();
         assert_eq!(line, "x\ta\\tb\tc\\nd\t0.7500\ta\\tb\t0.2500\n");
-        assert_eq!(in_one_line("\r\u{1b}[2J\u{9b}ü".as_bytes()), "\\r\\u{1b}[2J\\u{9b}ü".as_bytes());
-        assert_eq!(in_one_line(b"\x9b2J\xff"), b"\\x9b2J\xff");
+        assert_eq!(as_tab_field("\r\u{1b}[2J\u{9b}ü".as_bytes()), "\\r\\u{1b}[2J\\u{9b}ü".as_bytes());
+        assert_eq!(as_tab_field(b"\x9b2J\xff"), b"\\x9b2J\xff");
     }
 
     #[cfg(unix)]
