@@ -4,17 +4,19 @@
 //! listed beside them. The cache file remembers length and time of every image file: what changed
 //! is decoded again, the rest is not touched.
 
+mod decoding;
+
+use super::Caveats;
 use super::batch::{Batch, Source, require_images};
 use super::folder::{self, Folder};
 use super::resize::{Resize, Size};
 use super::store::{self, Key, Stamp, Store, Writer, checksum};
-use super::{Caveats, Read};
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use rayon::prelude::*;
-use std::collections::{HashSet, VecDeque};
+use decoding::{Decoding, next_readable};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// How images are wanted.
@@ -156,9 +158,6 @@ struct Job<'a> {
     progress: &'a dyn Fn(usize, usize),
     stop: &'a AtomicBool,
 }
-
-/// An image's position in the folder, and its pixels or why there are none.
-type Outcome = (usize, Result<Read>);
 
 /// What is known of the images that were read, in the folder's order.
 #[derive(Default)]
@@ -319,7 +318,7 @@ impl<'a> Job<'a> {
     }
 
     fn decode(self, wanted: Vec<usize>) -> Decoding<'a> {
-        Decoding { job: self, wanted, begun: 0, done: 0, ready: VecDeque::new() }
+        Decoding::new(self, wanted)
     }
 }
 
@@ -351,75 +350,6 @@ fn remove_left(path: &Path) {
         };
         if left || (name != own && store::is_name(name) && old() > Some(UNUSED) && marked()) {
             let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-fn next_readable(
-    outcomes: &mut Decoding<'_>,
-    skipped: &mut Vec<(usize, Error)>,
-) -> Result<Option<(usize, Read)>> {
-    for outcome in outcomes {
-        match outcome? {
-            (i, Ok(read)) => return Ok(Some((i, read))),
-            (i, Err(error)) => skipped.push((i, error)),
-        }
-    }
-    Ok(None)
-}
-
-/// Decodes in parallel, hands out in order. An outer error ends the work.
-struct Decoding<'a> {
-    job: Job<'a>,
-    wanted: Vec<usize>,
-    begun: usize,
-    done: usize,
-    ready: VecDeque<Outcome>,
-}
-
-impl Decoding<'_> {
-    // A piece is long enough that waiting for its last image costs little, and short enough that its pixels fit in
-    // memory: 67 kB each at 150x150, 50 MB at 4096x4096.
-    fn refill(&mut self) {
-        let Job { folder, want, stop, .. } = self.job;
-        const PIECE_BYTES: usize = 256 << 20;
-        let threads = rayon::current_num_threads();
-        let piece = (PIECE_BYTES / want.size.bytes()).clamp(threads, 32 * threads);
-        let rest = &self.wanted[self.begun..];
-        let rest = &rest[..rest.len().min(piece)];
-        let outcomes: Vec<Option<Outcome>> = rest
-            .par_iter()
-            .map(|&i| {
-                let go_on = !stop.load(Ordering::Relaxed);
-                go_on.then(|| (i, super::load(&folder.path(i), want.size, want.resize)))
-            })
-            .collect();
-        self.begun += rest.len();
-        self.ready.extend(outcomes.into_iter().flatten());
-    }
-}
-
-impl Iterator for Decoding<'_> {
-    type Item = Result<Outcome>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ready.is_empty() {
-            self.refill();
-        }
-        // After the refill, which the flag may have cut short.
-        if self.job.stop.load(Ordering::Relaxed) {
-            let error = Error::new(Kind::Interrupted, "stopped by the user");
-            // With those that the cache has.
-            let (all, left) = (self.job.folder.len(), self.wanted.len() - self.done);
-            return Some(Err(error.fact("ready", format!("{} of {all}", all - left))));
-        }
-        let (i, pixels) = self.ready.pop_front()?;
-        self.done += 1;
-        (self.job.progress)(self.done, self.wanted.len());
-        match pixels {
-            // What is left out must hang on the files alone, not on the machine's memory.
-            Err(error) if self.job.want.strict || error.kind() != Kind::Data => Some(Err(error)),
-            pixels => Some(Ok((i, pixels))),
         }
     }
 }
