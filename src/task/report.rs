@@ -4,18 +4,18 @@
 //! evaluation made, or new ones. Out: `report.html` and `curves.png`. A finished run is not failed by its report:
 //! [`attempt`] makes a remark.
 
+mod about;
 mod own;
 mod verdict;
 
 use super::Host;
 use super::contents::Listing;
-use super::course::StageConfig;
 use super::estimate::Estimate;
 use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, files_of, labelled, owns, test};
 use super::images::{Reading, Skipped, skipped};
 use super::output::{Output, apart};
 use super::resume::Job;
-use super::run::{CURVES, Config, Lock, Part, REPORT, Run, SKIPPED, TrainingConfig, is_held};
+use super::run::{CURVES, Config, Lock, Part, REPORT, Run, TrainingConfig, is_held};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -24,6 +24,7 @@ use crate::model::classes::told_from;
 use crate::report::html::{Page, page};
 use crate::report::{Outcome, curves};
 use crate::train::{History, ImageSamples};
+use about::{environment, passes, settings, subtitle};
 use own::{lost, no_split, own_split};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -375,76 +376,4 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
         seconds,
     });
     files::write_bytes(path, html.as_bytes())
-}
-
-/// What an epoch of each stage goes through in the mean: samples of training and of validation.
-fn passes(config: &Config, history: &History) -> Vec<(String, [f64; 2])> {
-    let TrainingConfig { samples: [learned, checked], batch, stages, .. } = &config.training;
-    let of = |stage: &StageConfig| {
-        let epochs = history.epochs.iter().filter(|epoch| epoch.stage == stage.name).count().max(1);
-        let learns = stage.learned(*batch, *learned, 0..epochs) as f64 / epochs as f64;
-        (stage.name.clone(), [learns, stage.validated(*batch, *checked) as f64])
-    };
-    stages.iter().map(of).collect()
-}
-
-fn subtitle(config: &Config) -> String {
-    let (network, training) = (&config.network, &config.training);
-    let [learned, checked] = training.samples;
-    format!(
-        "{} on {} classes, {learned} training and {checked} validation samples of {}x{}",
-        network.variant.to_uppercase(),
-        network.classes.len(),
-        network.size[0],
-        network.size[1]
-    )
-}
-
-fn settings(folder: &Path, config: &Config) -> Vec<(String, String)> {
-    let left_out = if folder.join(SKIPPED).exists() {
-        format!("; images that could not be read are listed in {SKIPPED}")
-    } else {
-        String::new()
-    };
-    let (network, training) = (&config.network, &config.training);
-    let [h, w] = network.size;
-    let mut out = vec![
-        (
-            "network",
-            format!(
-                "{}, {h}x{w}, hidden layer of {}, dropout {}",
-                network.variant, network.units, network.dropout
-            ),
-        ),
-        ("input", format!("{}, brought to size by {}", network.preprocess, network.resize)),
-        ("classes", network.classes.join(", ")),
-        ("data", format!("{}{left_out}", training.data.display())),
-        ("batch, seed", format!("{}, {}", training.batch, training.seed)),
-    ];
-    if let Some(share) = training.validation_split {
-        out.push(("validation split", share.to_string()));
-    }
-    let mut out: Vec<(String, String)> = out.into_iter().map(|(name, value)| (name.into(), value)).collect();
-    for stage in &training.stages {
-        let augment =
-            stage.augment.as_ref().map_or(String::new(), |augment| format!("; augmented: {augment}"));
-        out.push((format!("stage {}", stage.name), format!("{stage}{augment}")));
-    }
-    out
-}
-
-fn environment(host: &Host, folder: &Path, config: &Config) -> Result<Vec<(String, String)>> {
-    let device = host.device.describe();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut out = vec![
-        ("trained on", config.training.device.clone()),
-        ("report made on", format!("{} ({}), {}", device.name, device.hardware, host.device.precision())),
-        ("system", format!("{} {}, {threads} threads", std::env::consts::OS, std::env::consts::ARCH)),
-        ("vgg-ft", config.vgg_ft.clone()),
-        ("base weights", format!("SHA-256 {}", config.training.base_weights)),
-    ];
-    let model = folder.join("model.safetensors");
-    let (bytes, sha256) = files::sha256_file(&model)?;
-    out.push(("model.safetensors", format!("{bytes} bytes, SHA-256 {sha256}")));
-    Ok(out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
