@@ -335,6 +335,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_changed_is_listed_as_it_was_and_as_it_is() {
+        let mut listing = of(&[("a/1", 0, 10), ("a/2", 0, 20), ("a/3", 0, 30), ("a/\u{fffd}", 0, 5)]);
+        let now =
+            of(&[("a/1", 0, 10), ("a/2", 0, 21), ("a/4", 0, 40), ("a/\u{fffd}", 0, 6), ("a/\u{fffd}", 0, 7)]);
+        let before = listing.clone();
+        listing.add_changed(&now);
+        assert_eq!(listing.0[..4], before.0);
+        assert_eq!(
+            listing.0[4..],
+            [("a/2".into(), 0, 21, None)],
+            "which of two files of one name it was nobody knows"
+        );
+        let grown = listing.clone();
+        listing.add_changed(&now);
+        listing.add_missing(of(&[("a/2", 0, 21), ("a/1", 0, 10)]));
+        assert_eq!(listing, grown);
+        listing.add_missing(of(&[("a/2", 0, 22)]));
+        assert_eq!(listing.0[5..], [("a/2".into(), 0, 22, None)]);
+    }
+
+    #[test]
     fn a_listing_comes_back_or_is_not_known() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.jsonl");

@@ -286,3 +286,71 @@ pub(super) fn learned_elsewhere(
 fn origin(job: &Finetune) -> &Path {
     job.images.weights.as_deref().and_then(Path::parent).unwrap_or(Path::new("."))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Two lists, of which each line is a path and a size.
+    fn earlier(dir: &Path, lists: [&[(&str, u64)]; 2]) -> Earlier {
+        for (name, list) in EARLIER.iter().zip(lists) {
+            let lines: String =
+                list.iter().map(|(file, bytes)| format!("[\"{file}\",0,{bytes},7]\n")).collect();
+            fs::write(dir.join(name), lines).unwrap();
+        }
+        Earlier(EARLIER.map(|name| Listing::load(&dir.join(name)).unwrap()))
+    }
+
+    /// So many bytes at each of `files` below `dir`.
+    fn there(dir: &Path, files: &[(&Path, usize)]) {
+        for (file, bytes) in files {
+            fs::create_dir_all(dir.join(file).parent().unwrap()).unwrap();
+            fs::write(dir.join(file), vec![0; *bytes]).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_image_is_known_by_name_and_size_and_what_was_learned_from_counts_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let lists = earlier(dir.path(), [&[("a/1", 1), ("a/2", 2), ("gone", 1)], &[("a/1", 1), ("a/3", 3)]]);
+        let files = ["a/1", "a/2", "a/3", "a/4"].map(Path::new);
+        there(dir.path(), &[(files[0], 1), (files[1], 5), (files[2], 3), (files[3], 4)]);
+        let stays = lists.stays(dir.path(), files.into_iter()).unwrap();
+        assert_eq!(stays, [Some(Stays::Train), None, Some(Stays::Validation), None]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_that_were_replaced_alike_are_as_many_as_they_were() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let lists = earlier(dir.path(), [&[("\u{fffd}", 1)], &[("\u{fffd}", 1), ("\u{fffd}", 2)]]);
+        let files = [b"\xe4", b"\xf6", b"\xff"].map(|name| Path::new(OsStr::from_bytes(name)));
+        there(dir.path(), &[(files[0], 1), (files[1], 2), (files[2], 1)]);
+        let stays = lists.stays(dir.path(), files.into_iter()).unwrap();
+        assert_eq!(stays, [Some(Stays::Train), Some(Stays::Validation), Some(Stays::Validation)]);
+    }
+
+    #[test]
+    fn lists_are_read_beside_the_file_or_where_they_were_and_no_others() {
+        let [dir, moved] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let lists = earlier(dir.path(), [&[("a/1", 1)], &[("a/2", 2)]]);
+        let training = TrainingConfig {
+            earlier: Some(dir.path().to_owned()),
+            earlier_sha256: lists.digests().unwrap(),
+            ..TrainingConfig::default()
+        };
+        let digests = |file: &Path| Earlier::recorded(file, &training)?.unwrap().digests();
+        let file = moved.path().join("run.toml");
+        assert_eq!(digests(&file).unwrap(), training.earlier_sha256);
+        lists.save(moved.path()).unwrap();
+        fs::write(dir.path().join(EARLIER[0]), "").unwrap();
+        assert_eq!(digests(&file).unwrap(), training.earlier_sha256, "those beside it");
+        fs::write(moved.path().join(EARLIER[0]), "").unwrap();
+        let error = digests(&file).unwrap_err();
+        assert!(error.kind() == Kind::Usage && error.to_string().contains("earlier-train.jsonl"), "{error}");
+        assert!(Earlier::recorded(&file, &TrainingConfig::default()).unwrap().is_none());
+    }
+}

@@ -254,6 +254,60 @@ fn who_was_held_out_stays_so_as_a_folder_grows() {
     );
 }
 
+/// A run that began with the lists of another goes on by them, wherever it lies and whatever has become of the other's;
+/// and its data are known in a copy.
+#[cfg(unix)]
+#[test]
+fn a_stopped_run_goes_on_with_the_parts_that_it_began_with() {
+    use super::{signal, spawn, wait_until};
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("all"), &[("pets", [10, 10]), ("late", [6, 6])]);
+    fs::rename(here.join("all/pets"), here.join("pets")).unwrap();
+    let run = ["finetune", "pets", "-o", "run", "--validation-split", "0.4", "--size", "32", "--units", "4"];
+    succeeds(&here, &[&run[..], &["--batch", "4", "--epochs", "0", "--head-epochs", "1"]].concat());
+    for class in ["cold", "warm"] {
+        for i in 0..6 {
+            let late = here.join(format!("all/late/{class}/{i}.png"));
+            fs::rename(late, here.join(format!("pets/{class}/late{i}.png"))).unwrap();
+        }
+    }
+    let job = |to| {
+        let fixed = ["finetune", "pets", "--from", "run", "-o", to, "--batch", "4", "--head-epochs", "30"];
+        // Augmented, so that it runs for some time yet.
+        [&fixed[..], &["--epochs", "0", "--augment", "book"]].concat()
+    };
+    succeeds(&here, &job("whole"));
+    let mut child = spawn(&here, &job("stopped"));
+    let csv = here.join("stopped/history.csv");
+    wait_until(&mut child, || fs::read_to_string(&csv).is_ok_and(|text| text.lines().count() > 2));
+    signal(&child, "-INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    for list in ["samples-train.jsonl", "samples-validation.jsonl"] {
+        fs::write(here.join("run").join(list), "").unwrap();
+    }
+    // The command itself, until it can be stopped again, and what needs no command.
+    let mut child = spawn(&here, &[&job("stopped")[..], &["--resume"]].concat());
+    let lines = fs::read_to_string(&csv).unwrap().lines().count();
+    wait_until(&mut child, || fs::read_to_string(&csv).is_ok_and(|text| text.lines().count() > lines));
+    signal(&child, "-INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    fs::rename(here.join("stopped"), here.join("elsewhere")).unwrap();
+    succeeds(&here, &["resume", "elsewhere"]);
+    super::assert_same(&here.join("elsewhere"), &here.join("whole"));
+
+    let held = listed(&here.join("elsewhere"), "samples-validation.jsonl");
+    fs::rename(here.join("pets"), here.join("copy")).unwrap();
+    let (text, told) = succeeds(&here, &["evaluate", "elsewhere", "copy", "--json"]);
+    assert!(told.contains("copy has the run's own images"), "{told}");
+    let judged = super::json(&text);
+    assert_eq!((&judged["split"], &judged["images"]), (&"validation".into(), &held.len().into()), "{judged}");
+    // Its report, which was lost, is of those.
+    fs::remove_file(here.join("elsewhere/report.html")).unwrap();
+    succeeds(&here, &["resume", "elsewhere", "copy"]);
+    assert!(here.join("elsewhere/report.html").exists());
+}
+
 /// A classifier on features is tested on those of a test split, as `finetune` tests on its images.
 #[test]
 fn a_classifier_on_features_is_tested() {
