@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::classes::listed;
 use crate::report::{counted, counted_are};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,8 +31,23 @@ impl Earlier {
     /// # Errors
     /// As [`Self::recorded`]; [`Kind::Io`] when a path cannot be made whole.
     pub(super) fn of(run: &Run, data: &Path) -> Result<Option<Self>> {
-        let [Some(train), Some(validation)] = [0, 1].map(|split| Listing::load(&run.listing(split))) else {
+        let files = [0, 1].map(|split| run.listing(split));
+        // A run of a version that wrote none, or a model that was copied without them.
+        if files.iter().any(|file| !file.exists()) {
             return Ok(None);
+        }
+        let samples = run.config.training.samples;
+        let read =
+            |split: usize| Listing::load(&files[split]).filter(|list| list.files().count() == samples[split]);
+        let [Some(train), Some(validation)] = [0, 1].map(read) else {
+            let lists = files.each_ref().map(|file| file.display().to_string());
+            return Err(Error::new(Kind::Data, "the lists of what a run learned from and held out were changed")
+                .fact("lists", lists.join("\n"))
+                .fact("entries", format!("{} and {}, as its run.toml says", samples[0], samples[1]))
+                .help(
+                    "put them back; or begin without them: `--weights RUN/model.safetensors` instead of `--from`, or \
+                     without validation: `--validation-split 0`",
+                ));
         };
         // As they will be read again from where they are written: a name that is no UTF-8 is replaced.
         let mut lists = [train, validation].map(Listing::named_in_features);
@@ -82,8 +97,9 @@ impl Earlier {
         .fact("lists", EARLIER.map(|name| folder.join(name).display().to_string()).join("\n"))
         .fact("why", "who was learned from before, and must not be held out now, stands in them")
         .help(
-            "put them back, into the folder of that file; if the run was moved, give its own file, `--config \
-             RUN/run.toml`",
+            "put them back, into the folder of that file (of a run that was moved, give its own file: `--config \
+             RUN/run.toml`); if they are lost, begin without them: `--weights RUN/model.safetensors` instead of \
+             `--from`, or with a `run.toml` that has no `earlier_sha256`",
         ))
     }
 
@@ -125,21 +141,14 @@ impl Earlier {
         files: impl Iterator<Item = &'f Path>,
     ) -> Result<Vec<Option<Stays>>> {
         let now = Listing::of_files(root, files.map(|file| (file, 0)))?.named_in_features();
-        // Names in which something was replaced may be those of several files.
-        let mut there: HashMap<_, Vec<usize>> = HashMap::new();
-        let mut stays = vec![None; now.files().count()];
-        for (i, file) in now.files().enumerate() {
-            there.entry(file).or_default().push(i);
-        }
-        there.values_mut().for_each(|files| files.reverse());
-        for (list, part) in self.0.iter().zip([Stays::Train, Stays::Validation]) {
-            for file in list.files() {
-                if let Some(i) = there.get_mut(&file).and_then(Vec::pop) {
-                    stays[i] = Some(part);
-                }
-            }
-        }
-        Ok(stays)
+        // Of several files whose names were replaced alike nobody knows which was learned from: all stay there.
+        let [learned, held] = self.0.each_ref().map(|list| list.files().collect::<HashSet<_>>());
+        let stays = |file| match (learned.contains(&file), held.contains(&file)) {
+            (true, _) => Some(Stays::Train),
+            (false, true) => Some(Stays::Validation),
+            (false, false) => None,
+        };
+        Ok(now.files().map(stays).collect())
     }
 
     /// Sums of the pixels of all that was learned from (0) or held out (1), if each is known.
@@ -322,7 +331,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn names_that_were_replaced_alike_are_as_many_as_they_were() {
+    fn of_names_that_were_replaced_alike_all_are_learned_from() {
         use std::ffi::OsStr;
         use std::os::unix::ffi::OsStrExt;
         let dir = tempfile::tempdir().unwrap();
@@ -330,7 +339,7 @@ mod tests {
         let files = [b"\xe4", b"\xf6", b"\xff"].map(|name| Path::new(OsStr::from_bytes(name)));
         there(dir.path(), &[(files[0], 1), (files[1], 2), (files[2], 1)]);
         let stays = lists.stays(dir.path(), files.into_iter()).unwrap();
-        assert_eq!(stays, [Some(Stays::Train), Some(Stays::Validation), Some(Stays::Validation)]);
+        assert_eq!(stays, [Some(Stays::Train), Some(Stays::Validation), Some(Stays::Train)]);
     }
 
     #[test]

@@ -367,7 +367,13 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             batch: job.head.batch,
             validation_split: job.validation_split,
             split_seed: None,
-            earlier: job.earlier.as_ref().map(|_| whole(&job.output)).transpose()?,
+            // TOML holds Unicode alone; those beside the file are looked for first.
+            earlier: job
+                .earlier
+                .as_ref()
+                .map(|_| whole(&job.output))
+                .transpose()?
+                .filter(|path| path.to_str().is_some()),
             earlier_sha256: job.earlier.as_ref().map(Earlier::digests).transpose()?.unwrap_or_default(),
             samples: [0, 0],
             digests: Vec::new(),

@@ -205,7 +205,20 @@ fn who_was_held_out_stays_so_as_a_folder_grows() {
     succeeds(&here, &[&drawn[..], &small[..]].concat());
     assert!(parts("drawn")[1].iter().any(|name| learned.contains(name)), "{:?}", parts("drawn"));
 
-    // It is judged by what it held out, also in a copy and after its own folder's lists were asked.
+    // A list that lacks a line is not believed; a list that a kill left before the job was written is written over.
+    let list = here.join("run/samples-train.jsonl");
+    let whole = fs::read_to_string(&list).unwrap();
+    fs::write(&list, whole.split_once('\n').unwrap().1).unwrap();
+    let half = ["finetune", "pets", "--from", "run", "--batch", "4", "--epochs", "1", "-o", "half"];
+    let error = fails(&here, &half, 1);
+    assert!(error.contains("were changed") && error.contains("--weights RUN/model.safetensors"), "{error}");
+    fs::write(&list, whole).unwrap();
+    fs::create_dir(here.join("half")).unwrap();
+    fs::write(here.join("half/earlier-train.jsonl"), "").unwrap();
+    succeeds(&here, &half);
+    assert_eq!(parts("half"), parts("grown"));
+
+    // It is judged by what it held out.
     let toml = |run: &str| -> toml::Table {
         fs::read_to_string(here.join(run).join("run.toml")).unwrap().parse().unwrap()
     };

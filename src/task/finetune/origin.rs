@@ -56,9 +56,16 @@ impl Origin {
     /// # Errors
     /// [`Kind::Data`] for names in its `run.toml` that this version does not know; those of its lists.
     pub fn network(self, job: Finetune) -> Result<Finetune> {
-        let earlier = Earlier::of(&self.run, &job.data)?;
+        let earlier = match Earlier::of(&self.run, &job.data) {
+            // They would only have told of pixels.
+            Err(_) if job.validation_split.is_none() => None,
+            earlier => earlier?,
+        };
         let file = self.weights.with_file_name("run.toml");
-        let fed = self.run.config.job(&file, job.output.clone(), job.begin, job.images.reading.clone())?;
+        let mut config = self.run.config;
+        // Those lists are in `earlier` already.
+        config.training.earlier_sha256.clear();
+        let fed = config.job(&file, job.output.clone(), job.begin, job.images.reading.clone())?;
         let mut job = Finetune {
             variant: fed.variant,
             size: fed.size,

@@ -36,12 +36,14 @@ pub(in crate::task) const FILES: [&str; 15] = [
 pub(in crate::task) const DRAWN: [&str; 2] = [CURVES, REPORT];
 
 impl Folder {
-    /// Whether a run can begin here and write over no file: of an earlier beginning of ours there is the job.
+    /// Whether a run can begin here and write over no file: of an earlier beginning of ours there is the job, or only the
+    /// lists that are written before it.
     ///
     /// # Errors
     /// [`Kind::Usage`] with the files that are there.
     pub(super) fn nothing_lost(&self) -> Result<()> {
-        let there: Vec<&str> = FILES.into_iter().filter(|name| self.join(name).is_file()).collect();
+        let is_there = |name: &&str| !EARLIER.contains(name) && self.join(name).is_file();
+        let there: Vec<&str> = FILES.into_iter().filter(is_there).collect();
         if there.is_empty() || there.contains(&JOB) {
             return Ok(());
         }
