@@ -293,7 +293,7 @@ pub struct FinetuneArgs {
     ])]
     pub config: Option<PathBuf>,
     /// Begin with the network of a finished run, its classifier included, and train it on; --dropout, --seed and
-    /// --validation-split, if not given, are that run's
+    /// --validation-split, if not given, are that run's, and what it learned from or held out stays so
     #[arg(long, value_name = "RUN", conflicts_with_all = [
         "config", "network", "size", "units", "preprocess", "resize", "weights",
     ])]

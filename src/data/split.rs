@@ -299,21 +299,19 @@ fn split(all: &Folder, share: f32, seed: u64, stays: &[Option<Stays>]) -> Result
     }
     let mut is_held: Vec<bool> = (0..all.len()).map(|i| stays(i) == Some(Stays::Validation)).collect();
     for (class, members) in all.classes.iter().zip(by_class) {
-        // Both sides get someone, however small the class.
+        // Both sides get someone, however small the class: also where nobody was learned from before.
         let wanted = (members.len() as f64 * f64::from(share)).round() as usize;
         let wanted = wanted.clamp(1, (members.len() - 1).max(1));
         let held = members.iter().filter(|&&i| is_held[i]).count();
         let mut free: Vec<usize> = members.iter().copied().filter(|&i| stays(i).is_none()).collect();
-        let learned = members.len() - held - free.len();
-        if learned == 0 && free.is_empty() {
+        if held == members.len() {
             let message = format!("class \"{class}\" has nothing to learn from");
             return Err(Error::new(Kind::Data, message)
                 .fact("held out", format!("all {held} images that are there, and before"))
                 .help("add images of the class that are new, or put back those that were learned from"));
         }
-        let most = if learned == 0 { free.len() - 1 } else { free.len() };
         free.sort_by_cached_key(|&i| (rank(&all.files[i].path, seed), i));
-        for &i in &free[..wanted.saturating_sub(held).min(most)] {
+        for &i in &free[..wanted.saturating_sub(held).min(free.len())] {
             is_held[i] = true;
         }
     }
