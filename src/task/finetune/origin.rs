@@ -9,7 +9,7 @@ use crate::files::quoted;
 use crate::model::classes::{composed_otherwise, told_from};
 use crate::task::ImageOptions;
 use crate::task::earlier::Earlier;
-use crate::task::run::{MODEL, Run};
+use crate::task::run::{Begin, JOB, MODEL, Run};
 use std::path::{Path, PathBuf};
 
 /// A run that a job begins with.
@@ -57,8 +57,8 @@ impl Origin {
     /// [`Kind::Data`] for names in its `run.toml` that this version does not know; those of its lists.
     pub fn network(self, job: Finetune) -> Result<Finetune> {
         let earlier = match Earlier::of(&self.run, &job.data) {
-            // They would only have told of pixels.
-            Err(_) if job.validation_split.is_none() => None,
+            // They would only have told of pixels; and what goes on has lists of its own.
+            Err(_) if job.validation_split.is_none() || goes_on(&job) => None,
             earlier => earlier?,
         };
         let file = self.weights.with_file_name("run.toml");
@@ -99,4 +99,9 @@ pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
             job.size[1],
             job.images.resize.name()
         ))
+}
+
+/// Whether the job's folder has what it will go on with.
+fn goes_on(job: &Finetune) -> bool {
+    job.begin == Begin::Resume && ["run.toml", JOB].iter().any(|name| job.output.join(name).exists())
 }
