@@ -344,7 +344,7 @@ fn the_folders_of_a_split_set_are_found() {
         &["test/a/1.png", "test/b/1.png"][..],
         &["test/a/1.png", "val/a/1.png", "test/b/1.png", "val/b/1.png"],
     ] {
-        let error = Splits::judged(tree(files).path(), None, 1).unwrap_err().to_string();
+        let error = Splits::judged(tree(files).path()).unwrap_err().to_string();
         assert!(error.contains("no train beside them: give") && error.contains("test itself"), "{error}");
     }
     for sound in [

@@ -61,12 +61,12 @@ impl Splits {
         Self::read(data, validation_split, seed, require_two_classes)
     }
 
-    /// [`Splits::open`] of images that a classifier is judged on: they may all be of one class.
+    /// The parts that lie in `data`, of images that a classifier is judged on: they may all be of one class.
     ///
     /// # Errors
     /// As [`Splits::open`], but for the number of classes.
-    pub fn judged(data: &Path, validation_split: Option<f32>, seed: u64) -> Result<Self> {
-        Self::read(data, validation_split, seed, |_| Ok(()))
+    pub fn judged(data: &Path) -> Result<Self> {
+        Self::read(data, None, 0, |_| Ok(()))
     }
 
     /// The part called `split`, of data that have no train: the test split or else the validation split if none is named.

@@ -108,8 +108,7 @@ impl Earlier {
     /// # Errors
     /// As [`Self::recorded`], and of the file.
     pub(super) fn of_folder(folder: &Path) -> Result<Option<Self>> {
-        let file = ["run.toml", JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists());
-        match file {
+        match job_file(folder) {
             Some(file) => Self::recorded(&file, &run::Config::read(&file)?.training),
             None => Ok(None),
         }
@@ -151,10 +150,25 @@ impl Earlier {
         Ok(now.files().map(stays).collect())
     }
 
+    /// `all`, which have no validation folder, with `share` held out by `seed` from the images that are new.
+    ///
+    /// # Errors
+    /// Those of [`Self::stays`] and of [`Splits::held_out`].
+    pub(super) fn held_out(&self, all: &Splits, share: f32, seed: u64) -> Result<Splits> {
+        let train = &all.train;
+        let stays = self.stays(&train.root, train.files.iter().map(|sample| sample.path.as_path()))?;
+        all.held_out(share, seed, &stays)
+    }
+
     /// Sums of the pixels of all that was learned from (0) or held out (1), if each is known.
     fn sums(&self, split: usize) -> Option<HashSet<u64>> {
         self.0[split].sums()
     }
+}
+
+/// The file in a run's folder that says what is done there, if one does.
+pub(super) fn job_file(folder: &Path) -> Option<PathBuf> {
+    ["run.toml", JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists())
 }
 
 /// The splits of `data` for a job that holds out a share of each class by `seed`, where an image stays in the part that it
@@ -169,10 +183,7 @@ pub(super) fn splits(
     earlier: Option<&Earlier>,
 ) -> Result<Splits> {
     let Some((share, earlier)) = share.zip(earlier) else { return Splits::open(data, share, seed) };
-    let all = Splits::open(data, None, seed)?;
-    let train = &all.train;
-    let stays = earlier.stays(&train.root, train.files.iter().map(|sample| sample.path.as_path()))?;
-    all.held_out(share, seed, &stays)
+    earlier.held_out(&Splits::open(data, None, seed)?, share, seed)
 }
 
 /// Remarks on how the images of a job, which are of `classes` and lie below `root`, were parted by what earlier runs had.
@@ -223,18 +234,15 @@ pub(super) fn parted(
 /// Remarks where images of validation or test, the `judges`, were learned from by the run whose weights `job` begins with,
 /// and where those of training were held out there: pixel for pixel, whatever they are called now. Where that run's lists
 /// do not tell of pixels, a remark if it learned from other images than these, whose digest is `digest`.
-///
-/// # Errors
-/// As [`Earlier::of`].
 pub(super) fn learned_elsewhere(
     host: &Host,
     job: &Finetune,
     (train, digest): (&Images, &str),
     judges: &[(&str, Option<&Arc<Images>>)],
-) -> Result<()> {
+) {
     let is_model = |file: &&Path| file.file_name().is_some_and(|name| name == MODEL);
     if job.images.weights.as_deref().filter(is_model).is_none() && job.earlier.is_none() {
-        return Ok(());
+        return;
     }
     let run = origin(job);
     // A file of that name may lie anywhere; where no run is, nobody knows what it learned from.
@@ -259,7 +267,7 @@ pub(super) fn learned_elsewhere(
                 run.display()
             ));
         }
-        return Ok(());
+        return;
     };
     // Of those another remark is made.
     let here: HashSet<u64> = train.sums.iter().copied().collect();
@@ -288,7 +296,6 @@ pub(super) fn learned_elsewhere(
             files::line(&train.files[first])
         ));
     }
-    Ok(())
 }
 
 /// The folder of the run that `job` begins with.

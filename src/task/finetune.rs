@@ -179,7 +179,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
         if let Some(validation) = shown.validation() {
             earlier::parted(host, job, (&splits.train.root, &classes), [images, &validation.images])?;
         }
-        earlier::learned_elsewhere(host, job, (images, &config.training.digests[0]), &shown.judges())?;
+        earlier::learned_elsewhere(host, job, (images, &config.training.digests[0]), &shown.judges());
     }
     let test = shown.test.take();
     begins()?;

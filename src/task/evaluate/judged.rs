@@ -150,7 +150,7 @@ struct Chosen {
 impl Chosen {
     /// As [`labelled`] says, of `data`.
     fn new(host: &Host, run: &Run, data: &Path, split: Option<SplitName>) -> Result<Self> {
-        let mut splits = Splits::judged(data, None, 0)?;
+        let mut splits = Splits::judged(data)?;
         let training = &run.config.training;
         let extracted = match splits.validation {
             None => extracted(run, &splits.train)?,
@@ -333,13 +333,12 @@ fn is_copy(run: &Run, data: &Path) -> bool {
 /// `all`, which have no validation folder, with `share` held out as the run draws it now, from the images that those whose
 /// network it began with had not seen.
 fn drawn(run: &Run, all: &Splits, share: f32) -> Result<Splits> {
-    let files = all.train.files.iter().map(|sample| sample.path.as_path());
+    let seed = run.config.training.split_seed();
     // What an earlier run had cannot be told where its lists are gone; then the run's own tell, or nobody.
-    let stays = match run.earlier().ok().flatten() {
-        Some(earlier) => earlier.stays(&all.train.root, files)?,
-        None => Vec::new(),
-    };
-    all.held_out(share, run.config.training.split_seed(), &stays)
+    match run.earlier().ok().flatten() {
+        Some(earlier) => earlier.held_out(all, share, seed),
+        None => all.held_out(share, seed, &[]),
+    }
 }
 
 /// Whether `data` is the test split of the folder that the run learned from.

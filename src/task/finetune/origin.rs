@@ -8,8 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use crate::model::classes::{composed_otherwise, told_from};
 use crate::task::ImageOptions;
-use crate::task::earlier::Earlier;
-use crate::task::run::{Begin, JOB, MODEL, Run};
+use crate::task::earlier::{Earlier, job_file};
+use crate::task::run::{Begin, MODEL, Run};
 use std::path::{Path, PathBuf};
 
 /// A run that a job begins with.
@@ -103,5 +103,5 @@ pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
 
 /// Whether the job's folder has what it will go on with.
 fn goes_on(job: &Finetune) -> bool {
-    job.begin == Begin::Resume && ["run.toml", JOB].iter().any(|name| job.output.join(name).exists())
+    job.begin == Begin::Resume && job_file(&job.output).is_some()
 }
