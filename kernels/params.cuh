@@ -93,6 +93,13 @@ struct Pool2d {
     unsigned c;
 };
 
+// The mean of a map: x (n, pixels, c), y (n, c).
+struct GlobalPool2d {
+    unsigned n;
+    unsigned pixels;
+    unsigned c;
+};
+
 // x (n, c_in), weight (c_in, c_out), y (n, c_out).
 struct Dense {
     unsigned n;

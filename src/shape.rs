@@ -189,6 +189,49 @@ impl Pool2d {
     }
 }
 
+/// The mean of a whole map. Input `[n, h, w, c]`, output `[n, c]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GlobalPool2d {
+    /// Images in the batch.
+    pub n: usize,
+    /// Rows of the input.
+    pub h: usize,
+    /// Columns of the input.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+}
+
+impl GlobalPool2d {
+    /// The geometry of pooling `x`.
+    ///
+    /// # Errors
+    /// [`Kind::Shape`] when `x` is not `[n, h, w, c]`, or its maps have no pixel.
+    pub fn of(x: Shape) -> Result<Self> {
+        let [n, h, w, c] = x.nhwc("global_avgpool2d: the input")?;
+        if h * w == 0 {
+            return Err(Error::new(Kind::Shape, format!("global_avgpool2d: a map of {h}x{w} has no mean"))
+                .help("use larger images: VGG16 pools five times and needs at least 32x32"));
+        }
+        Ok(Self { n, h, w, c })
+    }
+
+    /// `[n, h, w, c]`.
+    pub fn x(&self) -> Shape {
+        Shape::new(&[self.n, self.h, self.w, self.c])
+    }
+
+    /// `[n, c]`.
+    pub fn y(&self) -> Shape {
+        Shape::new(&[self.n, self.c])
+    }
+
+    /// Pixels of a map.
+    pub fn pixels(&self) -> usize {
+        self.h * self.w
+    }
+}
+
 /// A matrix product with a bias. Input `[n, c_in]`, weight `[c_in, c_out]`, output `[n, c_out]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dense {
@@ -255,6 +298,8 @@ mod tests {
 
         assert_eq!(Pool2d::of(Shape::new(&[1, 75, 9, 2])).unwrap().y(), Shape::new(&[1, 37, 4, 2]));
         assert!(Pool2d::of(Shape::new(&[1, 1, 9, 2])).is_err());
+        assert_eq!(GlobalPool2d::of(Shape::new(&[2, 4, 3, 5])).unwrap().y(), Shape::new(&[2, 5]));
+        assert!(GlobalPool2d::of(Shape::new(&[2, 12])).is_err());
         assert!(Dense::of(Shape::new(&[1, 8192]), Shape::new(&[25088, 256])).is_err());
     }
 }

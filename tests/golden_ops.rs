@@ -14,7 +14,7 @@ use support::devices;
 use support::optimizer;
 use vgg_ft::device::call::{Adamw, Adjust, LossRule, Rmsprop, Rule, Sgd, Slot};
 use vgg_ft::device::{Buffer, Call, Device};
-use vgg_ft::shape::{Conv2d, Dense, Pool2d};
+use vgg_ft::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 
 struct Golden(Vec<u8>);
 
@@ -200,6 +200,28 @@ fn maxpool2d_is_that_of_keras() {
             let (dy, winner) = (&dy, &winner);
             device.run(Call::Maxpool2dBackward { geometry, dy, winner, mask: None, dx: &mut dx }).unwrap();
             assert_close(&format!("{case}/dx"), device, &dx, &exactly(&get("dx")));
+        }
+    }
+}
+
+#[test]
+fn global_avgpool2d_is_that_of_keras() {
+    let golden = Golden::open();
+    for device in devices::all() {
+        let device = &*device;
+        for case in golden.cases("global_avgpool2d") {
+            let get = |last: &str| golden.f32(&format!("global_avgpool2d/{case}/{last}"));
+            let [n, h, w, c] = sizes(&case);
+            let geometry = GlobalPool2d { n, h, w, c };
+            let [x, dy] = ["x", "dy"].map(|which| device.upload(&get(which)).unwrap());
+            let mut y = blank(device, geometry.y().len());
+            device.run(Call::GlobalAvgpool2dForward { geometry, x: &x, y: &mut y }).unwrap();
+            // A mean of k numbers is their sum, k times smaller, and so is its bound.
+            assert_close(&format!("{case}/y"), device, &y, &sums(&get("y"), geometry.pixels()));
+            let mut dx = blank(device, geometry.x().len());
+            device.run(Call::GlobalAvgpool2dBackward { geometry, dy: &dy, dx: &mut dx }).unwrap();
+            let want: Vec<_> = get("dx").iter().map(|&dx| Near::rounded(f64::from(dx), 1.0)).collect();
+            assert_close(&format!("{case}/dx"), device, &dx, &want);
         }
     }
 }

@@ -133,6 +133,13 @@ fn maxpool2d() {
     check("maxpool2d", &[Shape::new(&[1, 5, 4, 3])], &|tape, x| ending(tape, &op::maxpool2d(tape, &x[0])?));
 }
 
+#[test]
+fn global_avgpool2d() {
+    check("global_avgpool2d", &[Shape::new(&[3, 5, 4, 7])], &|tape, x| {
+        ending(tape, &op::global_avgpool2d(tape, &x[0])?)
+    });
+}
+
 /// Deep graphs have kinks everywhere: a step that is small enough to miss them. The rounding of a loss near 1,
 /// two to three of its eps over the step, is 1e-4 here.
 const SMALL: f32 = 2e-3;

@@ -18,7 +18,7 @@ use super::Buffer;
 use super::augment::Gather;
 pub use super::rule::{Adamw, AdamwNow, Adjust, Keeps, LossRule, Rmsprop, Rule, Sgd, Slot};
 use crate::random::Stream;
-use crate::shape::{Conv2d, Dense, Pool2d};
+use crate::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 
 /// How an image's bytes become the network's input: `y[c] = pixel[order[c]] * scale[c] + offset[c]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -205,6 +205,24 @@ pub enum Call<'a> {
         /// `[n, h/2, w/2, c]`: the pool's output, if its input is a ReLU's output and the gradient is to go
         /// back through that ReLU too: it is the input at the winner.
         mask: Option<&'a Buffer>,
+        /// `[n, h, w, c]`.
+        dx: &'a mut Buffer,
+    },
+    /// `y[n,c] = Σ_{i,j} x[n,i,j,c] / (h·w)`, all f32, added up in the order of the pixels.
+    GlobalAvgpool2dForward {
+        /// Sizes.
+        geometry: GlobalPool2d,
+        /// `[n, h, w, c]`.
+        x: &'a Buffer,
+        /// `[n, c]`.
+        y: &'a mut Buffer,
+    },
+    /// `dx[n,i,j,c] = dy[n,c] / (h·w)`, all f32.
+    GlobalAvgpool2dBackward {
+        /// Sizes.
+        geometry: GlobalPool2d,
+        /// `[n, c]`.
+        dy: &'a Buffer,
         /// `[n, h, w, c]`.
         dx: &'a mut Buffer,
     },

@@ -113,6 +113,8 @@ impl Call<'_> {
             Self::Maxpool2dBackward { dy, winner, mask, dx, .. } => {
                 Cost::of(0, [dy, winner], [dx]).and(*mask)
             }
+            Self::GlobalAvgpool2dForward { x, y, .. } => Cost::of(per(1, x), [x], [y]),
+            Self::GlobalAvgpool2dBackward { dy, dx, .. } => Cost::of(per(1, dx), [dy], [dx]),
             Self::DenseForward { geometry, x, weight, bias, y, .. } => {
                 Cost::of(2 * geometry.macs(), [x, weight, bias], [y])
             }

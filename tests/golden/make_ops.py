@@ -18,6 +18,7 @@ Names:
     conv2d/<n>x<h>x<w>x<cin>x<cout>/<linear|relu>/{x,w,b,y,dy,dx,dw,db}
     dense/<batch>x<in>x<out>/<linear|relu>/{x,w,b,y,dy,dx,dw,db}
     maxpool2d/<n>x<h>x<w>x<c>/{x,y,dy,dx}
+    global_avgpool2d/<n>x<h>x<w>x<c>/{x,y,dy,dx}
     bce/{logits,targets,loss,dlogits}           logits and targets are [n]
     softmax_ce/{logits,labels,loss,dlogits}     labels are int32
     rmsprop/<lr2e-5|lr1e-3>/{w0,grads,w,velocity}
@@ -47,6 +48,7 @@ CONV = [
 ]
 DENSE = [(1, 7, 5), (20, 64, 33)]
 POOL = [(1, 4, 4, 3), (2, 9, 9, 8), (1, 5, 7, 4)]
+GLOBAL_POOL = [(3, 1, 1, 5), (2, 4, 4, 16), (1, 5, 7, 3)]
 
 
 def wide(a):
@@ -122,6 +124,20 @@ def maxpool2d(rng, out):
         print(f"maxpool2d {n}x{h}x{w}x{c}: {ties} of {dy.size} windows tie, first wins")
         for k, v in dict(x=x, y=f32(y), dy=dy, dx=dx).items():
             out[f"maxpool2d/{n}x{h}x{w}x{c}/{k}"] = v
+
+
+def global_avgpool2d(rng, out):
+    for n, h, w, c in GLOBAL_POOL:
+        x = f32(rng.standard_normal((n, h, w, c)))
+        layer = keras.layers.GlobalAveragePooling2D(dtype="float64")
+        with tf.GradientTape() as tape:
+            xt = wide(x)
+            tape.watch(xt)
+            y = layer(xt)
+        dy = f32(rng.standard_normal(y.shape))
+        dx = f32(tape.gradient(y, xt, wide(dy)))
+        for k, v in dict(x=x, y=f32(y), dy=dy, dx=dx).items():
+            out[f"global_avgpool2d/{n}x{h}x{w}x{c}/{k}"] = v
 
 
 def bce(out):
@@ -201,6 +217,7 @@ def main():
     conv2d(np.random.default_rng(1), out)
     dense(np.random.default_rng(2), out)
     maxpool2d(np.random.default_rng(3), out)
+    global_avgpool2d(np.random.default_rng(6), out)
     bce(out)
     softmax_ce(np.random.default_rng(4), out)
     rmsprop(np.random.default_rng(5), out)

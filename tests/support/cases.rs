@@ -14,7 +14,7 @@ use std::fmt::Debug;
 use vgg_ft::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use vgg_ft::device::{Call, Dtype};
 use vgg_ft::random::{Draws, Stream};
-use vgg_ft::shape::{Conv2d, Dense, Pool2d};
+use vgg_ft::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 
 /// `(n, h, w, c_in, c_out)`.
 const CONV2D: &[(usize, usize, usize, usize, usize)] = &[
@@ -60,6 +60,15 @@ const POOL2D: &[(usize, usize, usize, usize)] = &[
     (3, 4, 6, 8),
     (1, 75, 74, 5),
     (2, 3, 2, 64), // one window per image
+];
+
+/// `(n, h, w, c)`.
+const GLOBAL_POOL2D: &[(usize, usize, usize, usize)] = &[
+    (1, 1, 1, 1),
+    (3, 1, 1, 6),   // one pixel: nothing changes
+    (2, 4, 4, 512), // VGG16's at 150x150
+    (5, 3, 7, 65),  // one past a block of threads, four neighbours in two pixels and in two images
+    (1, 16, 16, 3), // a long sum, few channels
 ];
 
 /// Lengths of elementwise calls; the last is one past several jobs.
@@ -150,6 +159,9 @@ pub fn all() -> Vec<Case> {
         }
         for &(n, h, w, c) in POOL2D {
             maxpool2d(&mut cases, kind, Pool2d { n, h, w, c });
+        }
+        for &(n, h, w, c) in GLOBAL_POOL2D {
+            global_avgpool2d(&mut cases, kind, GlobalPool2d { n, h, w, c });
         }
     }
     maxpool2d_nan(&mut cases);
@@ -380,6 +392,31 @@ fn dense(cases: &mut Vec<Case>, kind: Numbers, geometry: Dense) {
         vec![Output::in_place(velocity, v), Output::in_place(weight, w)],
         make!([x, dy] => [velocity, weight],
             Call::DenseRmspropStep { geometry, rule, x, dy, velocity, weight }),
+    ));
+}
+
+/// Of integers the sum is exact and the division rounds: f32 has those bits.
+fn global_avgpool2d(cases: &mut Vec<Case>, kind: Numbers, geometry: GlobalPool2d) {
+    let mut source = Source::new(9);
+    let rounded = |want: Vec<Near>| match kind {
+        Integers => want.into_iter().map(|near| Near::exactly(f64::from(near.value as f32))).collect(),
+        Reals => want,
+    };
+    let x = source.f32(kind, geometry.x().len());
+    let want = rounded(naive::global_avgpool2d_forward(&geometry, &x));
+    cases.push(case(
+        (kind, geometry),
+        vec![x.into()],
+        vec![Output::fresh(want)],
+        make!([x] => [y], Call::GlobalAvgpool2dForward { geometry, x, y }),
+    ));
+    let dy = source.f32(kind, geometry.y().len());
+    let want = rounded(naive::global_avgpool2d_backward(&geometry, &dy));
+    cases.push(case(
+        (kind, geometry),
+        vec![dy.into()],
+        vec![Output::fresh(want)],
+        make!([dy] => [dx], Call::GlobalAvgpool2dBackward { geometry, dy, dx }),
     ));
 }
 

@@ -3,7 +3,7 @@
 use super::close::{EPS, Near, Sum, TINY};
 use vgg_ft::device::call::{LossRule, MaskSource, Normalize, Rmsprop};
 use vgg_ft::random;
-use vgg_ft::shape::{Conv2d, Dense, Pool2d};
+use vgg_ft::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 
 fn wide(x: f32) -> f64 {
     f64::from(x)
@@ -145,6 +145,27 @@ pub fn maxpool2d_backward(g: &Pool2d, dy: &[f32], winner: &[u8]) -> Vec<Near> {
         dx[corner(g, at, usize::from(winner[p / 4] >> (p % 4 * 2) & 3))] = Near::exactly(wide(dy[p]));
     }
     dx
+}
+
+/// The sum's bound shrinks with it, and the division rounds once.
+pub fn global_avgpool2d_forward(g: &GlobalPool2d, x: &[f32]) -> Vec<Near> {
+    let pixels = g.h * g.w;
+    let mean = |at: usize| {
+        let mut sum = Sum::default();
+        for pixel in 0..pixels {
+            sum.add(wide(x[(at / g.c * pixels + pixel) * g.c + at % g.c]));
+        }
+        let (Near { value, within }, pixels) = (sum.near(), pixels as f64);
+        Near { value: value / pixels, within: within / pixels + EPS * (value / pixels).abs() }
+    };
+    (0..g.n * g.c).map(mean).collect()
+}
+
+/// One division: as near as a rounding.
+pub fn global_avgpool2d_backward(g: &GlobalPool2d, dy: &[f32]) -> Vec<Near> {
+    let pixels = g.h * g.w;
+    let one = |at: usize| wide(dy[at / (pixels * g.c) * g.c + at % g.c]) / pixels as f64;
+    (0..g.n * pixels * g.c).map(|at| Near::rounded(one(at), 0.5)).collect()
 }
 
 pub fn dense_forward(g: &Dense, x: &[f32], weight: &[f32], bias: &[f32], relu: bool) -> Vec<Near> {

@@ -21,6 +21,8 @@ impl Call<'_> {
             Self::BiasBackward { .. } => "bias_backward",
             Self::Maxpool2dForward { .. } => "maxpool2d_forward",
             Self::Maxpool2dBackward { .. } => "maxpool2d_backward",
+            Self::GlobalAvgpool2dForward { .. } => "global_avgpool2d_forward",
+            Self::GlobalAvgpool2dBackward { .. } => "global_avgpool2d_backward",
             Self::DenseForward { .. } => "dense_forward",
             Self::DenseBackwardInput { .. } => "dense_backward_input",
             Self::DenseBackwardWeight { .. } => "dense_backward_weight",

@@ -21,6 +21,7 @@ mod dense_backward_weight;
 mod dense_forward;
 mod dense_rmsprop_step;
 mod dropout;
+mod global_avgpool2d;
 mod kept;
 mod loss;
 mod loss_scale;
@@ -71,6 +72,7 @@ use dense_backward_weight::dense_backward_weight;
 use dense_forward::dense_forward;
 use dense_rmsprop_step::dense_rmsprop_step;
 use dropout::dropout;
+use global_avgpool2d::{global_avgpool2d_backward, global_avgpool2d_forward};
 use loss::{sigmoid_cross_entropy, softmax_cross_entropy};
 use loss_scale::{check_gradients, scale_gradient, unscaled, update_loss_scale};
 use maxpool2d::{maxpool2d_backward, maxpool2d_forward};
@@ -243,6 +245,18 @@ impl Device for CpuDevice {
                 arm.input("dy", dy, g.y().len())?,
                 arm.input("winner", winner, g.winners())?,
                 mask.map(|mask| arm.input("mask", mask, g.y().len())).transpose()?,
+                arm.output("dx", dx, g.x().len())?,
+            ),
+            Call::GlobalAvgpool2dForward { geometry: g, x, y } => global_avgpool2d_forward(
+                shop,
+                g,
+                arm.input("x", x, g.x().len())?,
+                arm.output("y", y, g.y().len())?,
+            ),
+            Call::GlobalAvgpool2dBackward { geometry: g, dy, dx } => global_avgpool2d_backward(
+                shop,
+                g,
+                arm.input("dy", dy, g.y().len())?,
                 arm.output("dx", dx, g.x().len())?,
             ),
             Call::DenseForward { geometry: g, x, weight, bias, relu, y } => dense_forward(

@@ -55,6 +55,8 @@ twins! {
     Product { rows: u32, columns: u32, depth: u32, length: u32, points: u32, }
     /// A maximum over 2x2.
     Pool2d { n: u32, h: u32, w: u32, c: u32, }
+    /// The mean of a map.
+    GlobalPool2d { n: u32, pixels: u32, c: u32, }
     /// A dense layer.
     Dense { n: u32, c_in: u32, c_out: u32, }
     /// A loss from logits.

@@ -32,6 +32,30 @@ pub const MAXPOOL2D_BACKWARD: Kernel = Kernel {
     tolerance: SAME_BITS,
 };
 
+pub const GLOBAL_AVGPOOL2D_FORWARD: Kernel = Kernel {
+    name: "global_avgpool2d_forward",
+    formula: "y = Σ_pixel x / pixels",
+    axes: POOL2D,
+    arrays: |s| {
+        let g = s.global_pool2d();
+        (vec![signed("x", g.x().len())], vec![fresh("y", g.y().len())])
+    },
+    make: call!(s, [x] => [y], Call::GlobalAvgpool2dForward { geometry: s.global_pool2d(), x, y }),
+    tolerance: SAME_BITS,
+};
+
+pub const GLOBAL_AVGPOOL2D_BACKWARD: Kernel = Kernel {
+    name: "global_avgpool2d_backward",
+    formula: "dx = dy / pixels",
+    axes: POOL2D,
+    arrays: |s| {
+        let g = s.global_pool2d();
+        (vec![signed("dy", g.y().len())], vec![fresh("dx", g.x().len())])
+    },
+    make: call!(s, [dy] => [dx], Call::GlobalAvgpool2dBackward { geometry: s.global_pool2d(), dy, dx }),
+    tolerance: SAME_BITS,
+};
+
 pub const CONV2D_FORWARD: Kernel = Kernel {
     name: "conv2d_forward",
     formula: "y = f(bias + Σ x·weight)",

@@ -8,7 +8,7 @@ use crate::device::augment::{Border, Gather};
 use crate::device::call::{MaskSource, Normalize, Rmsprop};
 use crate::device::{Buffer, Call, Dtype};
 use crate::random::Stream;
-use crate::shape::{Conv2d, Dense, Pool2d};
+use crate::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 
 /// Sizes by axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,11 @@ impl Sizes {
     pub fn pool2d(&self) -> Pool2d {
         let [n, h, w, c] = ["n", "h", "w", "c"].map(|axis| self.of(axis));
         Pool2d { n, h, w, c }
+    }
+
+    pub fn global_pool2d(&self) -> GlobalPool2d {
+        let Pool2d { n, h, w, c } = self.pool2d();
+        GlobalPool2d { n, h, w, c }
     }
 
     pub fn gather(&self) -> Gather {
@@ -153,6 +158,8 @@ pub static KERNELS: &[Kernel] = &[
     loss_scale::UPDATE_LOSS_SCALE,
     convolutions::MAXPOOL2D_FORWARD,
     convolutions::MAXPOOL2D_BACKWARD,
+    convolutions::GLOBAL_AVGPOOL2D_FORWARD,
+    convolutions::GLOBAL_AVGPOOL2D_BACKWARD,
     convolutions::CONV2D_FORWARD,
     convolutions::CONV2D_MAXPOOL2D_FORWARD,
     convolutions::CONV2D_CONV2D_MAXPOOL2D_FORWARD,

@@ -10,6 +10,7 @@ mod augment;
 mod conv2d;
 mod dense;
 mod elementwise;
+mod global_avgpool2d;
 mod ladder;
 mod layout;
 mod maxpool2d;
@@ -76,6 +77,12 @@ pub fn lower(call: Call<'_>, site: &mut Site<'_>) -> Result<()> {
         }
         Call::Maxpool2dBackward { geometry, dy, winner, mask, dx } => {
             maxpool2d::maxpool2d_backward(site, geometry, (dy, winner), mask, dx)
+        }
+        Call::GlobalAvgpool2dForward { geometry, x, y } => {
+            global_avgpool2d::global_avgpool2d_forward(site, geometry, x, y)
+        }
+        Call::GlobalAvgpool2dBackward { geometry, dy, dx } => {
+            global_avgpool2d::global_avgpool2d_backward(site, geometry, dy, dx)
         }
         Call::DenseForward { geometry, x, weight, bias, relu, y } => {
             dense::dense_forward(site, geometry, x, (weight, bias, relu), y)

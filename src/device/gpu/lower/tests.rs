@@ -12,7 +12,7 @@ use crate::device::call::{Adjust, LossRule, MaskSource, Normalize, Rmsprop};
 use crate::device::gpu::launch::{Arg, Launch};
 use crate::device::{Call, Device, Dtype};
 use crate::random::Stream;
-use crate::shape::{Conv2d, Dense, Pool2d};
+use crate::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 use bench::{Bench, words};
 use check::check_all;
 
@@ -106,6 +106,13 @@ fn pools_and_matrices_cover_their_outputs() {
         check_all(
             &bench.run(Call::Maxpool2dBackward { geometry, dy: y, winner, mask, dx: x }),
             &["maxpool2d_backward"],
+        );
+        let geometry = GlobalPool2d { n, h, w, c };
+        let y = &mut bench.f32(geometry.y().len());
+        check_all(&bench.run(Call::GlobalAvgpool2dForward { geometry, x, y }), &["global_avgpool2d_forward"]);
+        check_all(
+            &bench.run(Call::GlobalAvgpool2dBackward { geometry, dy: y, dx: x }),
+            &["global_avgpool2d_backward"],
         );
     }
     for (rows, columns, parts) in [(1, 1, false), (20, 256, false), (513, 65, true), (20_000, 17, true)] {

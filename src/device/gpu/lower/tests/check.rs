@@ -55,6 +55,8 @@ pub fn check(launch: &Launch) {
         "maxpool2d_backward" => {
             covers(launch, 0, lanes * 256, p[0] * p[1].div_ceil(2) * p[2].div_ceil(2) * p[3]);
         }
+        "global_avgpool2d_forward" => covers(launch, 0, 256, p[0] * p[2]),
+        "global_avgpool2d_backward" => covers(launch, 0, 4 * 256, p[0] * p[1] * p[2]),
         "conv2d_forward" => {
             covers(launch, 0, 128, pixels(&p));
             covers(launch, 1, 64, p[4]);
