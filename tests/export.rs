@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use vgg_ft::data::Size;
 use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::export::{Dialect, Format, Layout, Model, write};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Pretrained, Source, Variant};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Pooling, Preprocess, Pretrained, Source, Variant};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::train::predict;
 use vgg_ft::weights::{FloatType, NamedTensor, Weights, save};
@@ -30,13 +30,13 @@ fn cases() -> [(&'static str, Architecture, Preprocess, Vec<String>); 2] {
     [
         (
             "two",
-            tiny(Head { units: 6, dropout: 0.5, classes: 2 }),
+            tiny(Head { pooling: Pooling::Flatten, units: 6, dropout: 0.5, classes: 2 }),
             Preprocess::Caffe,
             classes(&["cats", "dogs"]),
         ),
         (
             "three",
-            tiny(Head { units: 6, dropout: 0.0, classes: 3 }),
+            tiny(Head { pooling: Pooling::Flatten, units: 6, dropout: 0.0, classes: 3 }),
             Preprocess::Torch,
             classes(&["Äpfel", "figs", "pears"]),
         ),
@@ -265,7 +265,7 @@ fn weights_alone_cannot_scale_pixels() {
 
 /// A run folder as `finetune` leaves it: VGG11 on 32x32, all weights a thousandth.
 fn run_folder(dir: &Path) {
-    let head = Head { units: 8, dropout: 0.5, classes: 2 };
+    let head = Head { pooling: Pooling::Flatten, units: 8, dropout: 0.5, classes: 2 };
     let architecture = Architecture::vgg(Variant::Vgg11, [32, 32]).unwrap().with_head(head).unwrap();
     let longest = architecture.parameters().iter().map(|spec| spec.shape.len()).max().unwrap();
     let values = vec![1e-3; longest];

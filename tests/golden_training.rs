@@ -12,7 +12,7 @@ use vgg_ft::device::Device;
 use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Pretrained, Source, Trainable};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Pooling, Pretrained, Source, Trainable};
 use vgg_ft::op;
 use vgg_ft::shape::Shape;
 use vgg_ft::train::Optimizer;
@@ -39,7 +39,7 @@ fn architecture(classes: usize) -> Architecture {
         pool("block2_pool"),
     ];
     let base = Architecture::base_of("tiny", [16, 16], layers).unwrap();
-    base.with_head(Head { units: 12, dropout: 0.0, classes }).unwrap()
+    base.with_head(Head { pooling: Pooling::Flatten, units: 12, dropout: 0.0, classes }).unwrap()
 }
 
 /// Keras' first weights as a file of ours: the golden names have a slash, ours a dot.

@@ -7,7 +7,7 @@ use crate::support;
 use support::devices;
 use vgg_ft::device::Device;
 use vgg_ft::graph::{Mode, Tape, Tensor};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Source};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Pooling, Source};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::Shape;
 use vgg_ft::train::{cams, gradcam, last_convolution, saliency};
@@ -21,7 +21,7 @@ fn network(device: &dyn Device, classes: usize) -> Network {
     ];
     let architecture = Architecture::base_of("tiny", [12, 8], layers)
         .unwrap()
-        .with_head(Head { units: 9, dropout: 0.5, classes })
+        .with_head(Head { pooling: Pooling::Flatten, units: 9, dropout: 0.5, classes })
         .unwrap();
     Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap()
 }

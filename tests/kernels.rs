@@ -14,7 +14,7 @@ use vgg_ft::device::call::{Adjust, Keeps, LossRule, MaskSource, Normalize, Rmspr
 use vgg_ft::device::{Buffer, Call, Device, Dtype, LossScale, Precision};
 use vgg_ft::error::Kind;
 use vgg_ft::random::{Draws, Stream};
-use vgg_ft::shape::{Conv2d, Dense, Pool2d};
+use vgg_ft::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 
 fn fail_together(failures: &[String]) {
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
@@ -237,6 +237,9 @@ fn calls_with_nothing_to_do_are_taken() {
             mask: Some(&none),
             dx: &mut y,
         });
+        let global = GlobalPool2d { n: 0, h: 4, w: 4, c: 3 };
+        run(Call::GlobalAvgpool2dForward { geometry: global, x: &none, y: &mut y });
+        run(Call::GlobalAvgpool2dBackward { geometry: global, dy: &none, dx: &mut y });
         run(Call::ReluForward { x: &none, y: &mut y });
         run(Call::ReluBackward { y: &none, gradient: &mut y });
         run(Call::Dropout { rate: 0.5, source, x: &none, y: &mut y });

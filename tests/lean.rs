@@ -8,7 +8,7 @@ use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::device::{Buffer, Call, Description, Device, Dtype};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
-use vgg_ft::model::{Architecture, Head, Network, Source, Trainable, Variant};
+use vgg_ft::model::{Architecture, Head, Network, Pooling, Source, Trainable, Variant};
 use vgg_ft::op;
 use vgg_ft::shape::Shape;
 use vgg_ft::train::Optimizer;
@@ -124,7 +124,8 @@ fn images(device: &dyn Device) -> Tensor {
 
 fn network(device: &dyn Device) -> Network {
     let base = Architecture::vgg(Variant::Vgg16, [32, 32]).unwrap();
-    let architecture = base.with_head(Head { units: 16, dropout: 0.5, classes: 2 }).unwrap();
+    let architecture =
+        base.with_head(Head { pooling: Pooling::Flatten, units: 16, dropout: 0.5, classes: 2 }).unwrap();
     Network::new(device, architecture, |_| Source::Glorot { seed: 1 }).unwrap()
 }
 

@@ -14,7 +14,7 @@ use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::{Buffer, Device, Dtype, LossScale, Precision};
 use vgg_ft::error::{Kind, Result};
 use vgg_ft::graph::{Gradient, Mode, Tape, Tensor};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Pooling, Source, Trainable};
 use vgg_ft::op;
 use vgg_ft::shape::Shape;
 use vgg_ft::train::{
@@ -70,7 +70,8 @@ fn network(device: &dyn Device) -> Network {
         layer("pool", Layer::Maxpool2d),
     ];
     let base = Architecture::base_of("tiny", [6, 6], layers).unwrap();
-    let architecture = base.with_head(Head { units: 4, dropout: 0.0, classes: 2 }).unwrap();
+    let architecture =
+        base.with_head(Head { pooling: Pooling::Flatten, units: 4, dropout: 0.0, classes: 2 }).unwrap();
     let from = Trainable::from(&architecture, "conv1").unwrap();
     let mut network = Network::new(device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
     network.set_trainable(from);

@@ -19,7 +19,9 @@ use vgg_ft::device::gpu::emulator::Options;
 use vgg_ft::device::{Device, Dtype, Kernels, LossScale, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Pretrained, Source, Trainable, Variant};
+use vgg_ft::model::{
+    Architecture, Head, Layer, Network, Pooling, Preprocess, Pretrained, Source, Trainable, Variant,
+};
 use vgg_ft::op;
 use vgg_ft::train::{
     Course, Epoch, FeatureSamples, Fit, Observer, Optimizer, Position, Samples, Score, forward, input,
@@ -202,7 +204,7 @@ fn step(device: &dyn Device, weights: &Pretrained, scale: Option<LossScale>) -> 
     // Odd maps on the way: 44, 22, 11, 5, 2.
     let size = Size { h: 44, w: 44 };
     let batch = batch(&drawings(2), size);
-    let head = Head { units: 32, dropout: 0.5, classes: 2 };
+    let head = Head { pooling: Pooling::Flatten, units: 32, dropout: 0.5, classes: 2 };
     let architecture = Architecture::vgg(Variant::Vgg16, [44, 44]).unwrap().with_head(head).unwrap();
     let (base, end) = (architecture.base(), architecture.layers().len());
     let from = Trainable::from(&architecture, "block3_conv1").unwrap();
@@ -273,7 +275,8 @@ fn learn(device: &dyn Device, weights: &Pretrained, [train, validation]: [&Batch
         pool("block2_pool"),
     ];
     let base = Architecture::base_of("two blocks", [SIZE.h, SIZE.w], layers).unwrap();
-    let architecture = base.with_head(Head { units: 16, dropout: 0.0, classes: 2 }).unwrap();
+    let architecture =
+        base.with_head(Head { pooling: Pooling::Flatten, units: 16, dropout: 0.0, classes: 2 }).unwrap();
     let boundary = Trainable::from(&architecture, "block2_conv1").unwrap();
     let (from, shape) = (boundary.from, architecture.shape_before(boundary.from));
     let mut network = Network::new(device, architecture, |layer| {

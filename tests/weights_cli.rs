@@ -5,7 +5,7 @@ use assert_cmd::Command;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use vgg_ft::model::{Architecture, Head, Variant};
+use vgg_ft::model::{Architecture, Head, Pooling, Variant};
 use vgg_ft::weights::{FloatType, NamedTensor, find_default, save};
 
 fn run(dir: &Path, args: &[&str], code: i32) -> (String, String) {
@@ -180,7 +180,7 @@ fn a_comparison_leaves_nothing_out() {
 
 /// VGG11 for images of 32x32 with a classifier of two classes, whose layers are called `dense`.
 pub(crate) fn small(path: &Path, dense: [&str; 2], metadata: &[(&str, &str)]) {
-    let head = Head { units: 8, dropout: 0.0, classes: 2 };
+    let head = Head { pooling: Pooling::Flatten, units: 8, dropout: 0.0, classes: 2 };
     let architecture = Architecture::vgg(Variant::Vgg11, [32, 32]).unwrap().with_head(head).unwrap();
     let longest = architecture.parameters().iter().map(|spec| spec.shape.len()).max().unwrap();
     let values: Vec<f32> = (0..longest).map(|at| (at % 13) as f32 / 1000.0).collect();

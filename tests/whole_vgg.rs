@@ -16,7 +16,9 @@ use vgg_ft::device::cpu::CpuDevice;
 use vgg_ft::device::gpu::emulator::Options;
 use vgg_ft::device::{Device, Kernels, Precision};
 use vgg_ft::graph::{Mode, Tape};
-use vgg_ft::model::{Architecture, Head, Network, Preprocess, Pretrained, Source, Trainable, Variant};
+use vgg_ft::model::{
+    Architecture, Head, Network, Pooling, Preprocess, Pretrained, Source, Trainable, Variant,
+};
 use vgg_ft::op;
 use vgg_ft::train::input;
 use vgg_ft::weights::find_default;
@@ -79,7 +81,7 @@ fn a_step_from_block3_has_the_same_gradients_on_our_kernels() {
     // Odd maps on the way: 44, 22, 11, 5, 2.
     let size = Size { h: 44, w: 44 };
     let batch = batch(&drawings(2), size);
-    let head = Head { units: 32, dropout: 0.5, classes: 2 };
+    let head = Head { pooling: Pooling::Flatten, units: 32, dropout: 0.5, classes: 2 };
     let gradients = |device: &dyn Device| -> Vec<(String, Vec<f32>)> {
         let architecture = Architecture::vgg(Variant::Vgg16, [44, 44]).unwrap().with_head(head).unwrap();
         let end = architecture.layers().len();

@@ -5,7 +5,7 @@ use vgg_ft::device::call::Rmsprop;
 use vgg_ft::device::{Buffer, Device, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::Tensor;
-use vgg_ft::model::{Architecture, Head, Network, Preprocess, Source, Trainable, Variant};
+use vgg_ft::model::{Architecture, Head, Network, Pooling, Preprocess, Source, Trainable, Variant};
 use vgg_ft::op;
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::Shape;
@@ -80,7 +80,7 @@ impl Observer for Silence {
 
 /// With the notebook's classifier.
 pub fn architecture(side: usize) -> Architecture {
-    let head = Head { units: 256, dropout: 0.5, classes: 2 };
+    let head = Head { pooling: Pooling::Flatten, units: 256, dropout: 0.5, classes: 2 };
     Architecture::vgg(Variant::Vgg16, [side, side]).unwrap().with_head(head).unwrap()
 }
 

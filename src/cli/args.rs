@@ -12,13 +12,13 @@ use super::predict::PredictArgs;
 use super::resume::ResumeArgs;
 use super::train::TrainArgs;
 use super::values::{
-    classes, fraction, kernels, launches, positive, precision, preprocess, rate, resize, share, size,
-    variant, whole, width,
+    classes, fraction, kernels, launches, pooling, positive, precision, preprocess, rate, resize, share,
+    size, variant, whole, width,
 };
 use super::weights::WeightsArgs;
 use crate::data::Resize;
 use crate::device::{DeviceName, Kernels, Launches, Precision};
-use crate::model::{Preprocess, Variant};
+use crate::model::{Pooling, Preprocess, Variant};
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -169,6 +169,10 @@ pub struct ReadingArgs {
 /// How the classifier is built and trained.
 #[derive(Args, Clone, Debug)]
 pub struct HeadArgs {
+    /// What the classifier takes of the base's last map: all its numbers, as the book does, or with avg the mean of each
+    /// channel (Keras' GlobalAveragePooling2D), which needs 512 weights per unit instead of 8192 for images of 150x150
+    #[arg(long, value_name = "HOW", default_value = "flatten", value_parser = pooling())]
+    pub pooling: Pooling,
     /// Units of the hidden dense layer
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
     pub units: usize,
@@ -188,7 +192,7 @@ pub struct HeadArgs {
 #[derive(Args, Debug)]
 pub struct SummaryArgs {
     /// A run whose network to show; otherwise the network that the options describe
-    #[arg(value_name = "RUN", conflicts_with_all = ["network", "size", "include_top", "units", "classes", "dropout"])]
+    #[arg(value_name = "RUN", conflicts_with_all = ["network", "size", "include_top", "pooling", "units", "classes", "dropout"])]
     pub run: Option<PathBuf>,
     /// Network
     #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant())]
@@ -197,11 +201,14 @@ pub struct SummaryArgs {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// With the ImageNet classifier (fc1, fc2, predictions) on top, which takes images of 224x224
-    #[arg(long, conflicts_with_all = ["units", "classes", "dropout"])]
+    #[arg(long, conflicts_with_all = ["pooling", "units", "classes", "dropout"])]
     pub include_top: bool,
     /// With the book's classifier on top: a hidden layer of N units
     #[arg(long, value_name = "N", value_parser = width)]
     pub units: Option<usize>,
+    /// What that classifier takes of the last map: all its numbers, or the mean of each channel
+    #[arg(long, value_name = "HOW", default_value = "flatten", requires = "units", value_parser = pooling())]
+    pub pooling: Pooling,
     /// Classes of that classifier; two make one sigmoid unit
     #[arg(long, value_name = "N", default_value_t = 2, requires = "units", value_parser = classes)]
     pub classes: usize,
@@ -288,14 +295,14 @@ pub struct FinetuneArgs {
     /// Take the whole job from a run.toml or job.toml; DATA, --seed, --weights and --validation-split, if given,
     /// replace its own
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "NetworkArgs", "units", "dropout", "batch", "TrainArgs", "AugmentArgs", "preprocess", "resize", "head_epochs",
+        "NetworkArgs", "pooling", "units", "dropout", "batch", "TrainArgs", "AugmentArgs", "preprocess", "resize", "head_epochs",
         "head_rate", "unfreeze_from", "epochs", "rate", "keep_features", "cache_limit",
     ])]
     pub config: Option<PathBuf>,
     /// Begin with the network of a finished run, its classifier included, and train it on; --dropout, --seed and
     /// --validation-split, if not given, are that run's, and what it learned from or held out stays so
     #[arg(long, value_name = "RUN", conflicts_with_all = [
-        "config", "network", "size", "units", "preprocess", "resize", "weights",
+        "config", "network", "size", "pooling", "units", "preprocess", "resize", "weights",
     ])]
     pub from: Option<PathBuf>,
     /// Folder for the run

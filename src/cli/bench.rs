@@ -1,9 +1,9 @@
 //! The arguments of `bench`.
 
 use super::args::NetworkArgs;
-use super::values::{classes, gpu, positive, width};
+use super::values::{classes, gpu, pooling, positive, width};
 use crate::device::{DeviceName, Kernels, Launches, Precision};
-use crate::model::Head;
+use crate::model::{Head, Pooling};
 use crate::task;
 use clap::Args;
 
@@ -19,6 +19,9 @@ pub struct BenchArgs {
     /// Samples per step
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
+    /// What the classifier takes of the last map: all its numbers, or the mean of each channel
+    #[arg(long, value_name = "HOW", default_value = "flatten", value_parser = pooling())]
+    pub pooling: Pooling,
     /// Units of the classifier's hidden layer
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
     pub units: usize,
@@ -52,7 +55,7 @@ impl BenchArgs {
         task::Bench {
             variant: self.network.network,
             size: self.network.size,
-            head: Head { units: self.units, dropout: 0.5, classes: self.classes },
+            head: Head { pooling: self.pooling, units: self.units, dropout: 0.5, classes: self.classes },
             batch: self.batch,
             unfreeze_from: self.unfreeze_from,
             from_features: self.from_features,

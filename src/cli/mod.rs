@@ -121,7 +121,10 @@ fn run(cli: Cli) -> Result<()> {
                 size: a.size,
                 top: match a.units {
                     _ if a.include_top => task::Top::ImageNet,
-                    Some(units) => task::Top::Head(Head { units, dropout: a.dropout, classes: a.classes }),
+                    Some(units) => {
+                        let (pooling, dropout, classes) = (a.pooling, a.dropout, a.classes);
+                        task::Top::Head(Head { pooling, units, dropout, classes })
+                    }
                     None => task::Top::None,
                 },
                 freeze: a.freeze,
@@ -281,7 +284,7 @@ fn split(name: Split) -> task::SplitName {
 fn head(a: &HeadArgs, from: Option<&task::Origin>) -> task::HeadOptions {
     let dropout = a.dropout.unwrap_or_else(|| from.map_or(0.5, task::Origin::dropout));
     let seed = a.seed.unwrap_or_else(|| from.map_or(1, task::Origin::seed));
-    task::HeadOptions { units: a.units, dropout, batch: a.batch, seed }
+    task::HeadOptions { pooling: a.pooling, units: a.units, dropout, batch: a.batch, seed }
 }
 
 fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {

@@ -4,7 +4,7 @@ use super::train::RuleArg;
 use crate::data::{AngleUnit, Augment, FillMode, Resize};
 use crate::device::gpu::plan::CARDS;
 use crate::device::{Kernels, Launches, Precision};
-use crate::model::{Preprocess, Variant};
+use crate::model::{Pooling, Preprocess, Variant};
 use crate::task::{ClassWeights, limits};
 use crate::train::{Monitor, Schedule};
 use crate::weights::FloatType;
@@ -28,6 +28,11 @@ where
 /// `vgg16`.
 pub fn variant() -> impl TypedValueParser<Value = Variant> {
     one_of(Variant::ALL.map(Variant::name))
+}
+
+/// `avg`.
+pub fn pooling() -> impl TypedValueParser<Value = Pooling> {
+    one_of(Pooling::ALL.map(Pooling::name))
 }
 
 /// `caffe`.

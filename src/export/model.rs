@@ -5,7 +5,7 @@ use crate::data::Resize;
 use crate::error::Result;
 use crate::interrupt;
 use crate::model::classes::{as_stored_line, in_lines};
-use crate::model::{Architecture, Output, Placed, Preprocess, Pretrained};
+use crate::model::{Architecture, Layer, Output, Placed, Pooling, Preprocess, Pretrained};
 use std::borrow::Cow;
 
 /// A network on its way out.
@@ -129,6 +129,9 @@ impl<'a> Model<'a> {
         ];
         remarks.extend(self.since.map(|since| ("vgg_ft_preprocess_since", since.to_owned())));
         remarks.extend(self.resize.map(|resize| ("vgg_ft_resize", resize.name().to_owned())));
+        if self.architecture.layers().iter().any(|placed| placed.layer == Layer::GlobalAvgpool2d) {
+            remarks.push(("vgg_ft_pooling", Pooling::Average.name().to_owned()));
+        }
         remarks.retain(|(key, _)| *key != "vgg_ft_classes" || !self.classes.is_empty());
         remarks
     }

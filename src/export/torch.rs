@@ -86,7 +86,7 @@ fn named<'a>(model: &Model<'a>) -> Result<Named<'a>> {
             Layer::Conv2d { .. } => feature += 2,
             Layer::Maxpool2d => feature += 1,
             Layer::Dense { .. } => classifier += 3,
-            Layer::Flatten | Layer::Dropout { .. } => {}
+            Layer::Flatten | Layer::GlobalAvgpool2d | Layer::Dropout { .. } => {}
         }
         let Some([mut kernel, bias]) = layer.tensors else { continue };
         if let [inputs, outputs] = *kernel.shape {
@@ -102,11 +102,15 @@ fn named<'a>(model: &Model<'a>) -> Result<Named<'a>> {
 /// How torchvision's class is brought into the shape of this network.
 pub fn recipe(model: &Model<'_>) -> String {
     let architecture = model.architecture();
-    let mut lines = format!(
-        "m = torchvision.models.{}(weights=None); m.avgpool = torch.nn.Identity()",
-        architecture.name
-    );
-    let mut inputs = architecture.shape_before(architecture.base()).len();
+    let row = architecture.layers().get(architecture.base());
+    // What stands in front of torchvision's flatten; without a classifier nothing is flattened.
+    let pool = match row.map(|placed| placed.layer) {
+        Some(Layer::GlobalAvgpool2d) => "AdaptiveAvgPool2d(1)",
+        _ => "Identity()",
+    };
+    let mut lines =
+        format!("m = torchvision.models.{}(weights=None); m.avgpool = torch.nn.{pool}", architecture.name);
+    let mut inputs = row.map_or(0, |placed| placed.output.len());
     let mut modules = Vec::new();
     let mut rate = 0.0;
     for placed in architecture.layers() {

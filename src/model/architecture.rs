@@ -4,7 +4,8 @@
 //! shape and parameters, or the reason why the sizes do not work. Names are Keras'.
 
 use crate::error::{Error, Kind, Result};
-use crate::shape::{Conv2d, Pool2d, Shape};
+use crate::shape::{Conv2d, GlobalPool2d, Pool2d, Shape};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -78,6 +79,8 @@ pub enum Layer {
     Maxpool2d,
     /// `[n, h, w, c]` to `[n, h·w·c]`, h slowest.
     Flatten,
+    /// The mean of each channel, `[n, h, w, c]` to `[n, c]`.
+    GlobalAvgpool2d,
     /// Matrix product with bias.
     Dense {
         /// Output columns.
@@ -99,6 +102,7 @@ impl Layer {
             Self::Conv2d { .. } => "Conv2D",
             Self::Maxpool2d => "MaxPooling2D",
             Self::Flatten => "Flatten",
+            Self::GlobalAvgpool2d => "GlobalAveragePooling2D",
             Self::Dense { .. } => "Dense",
             Self::Dropout { .. } => "Dropout",
         }
@@ -147,9 +151,61 @@ pub enum Output {
     Softmax(usize),
 }
 
-/// The dense classifier of the book: `Dense(units, relu)`, `Dropout(rate)`, `Dense(1 or classes)`.
+/// What makes a row of numbers of the base's last map, for the dense layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pooling {
+    /// All of its numbers: the book's.
+    #[default]
+    #[serde(rename = "flatten")]
+    Flatten,
+    /// The mean of each channel: far fewer weights behind it, and the same number whatever the images' size.
+    #[serde(rename = "avg")]
+    Average,
+}
+
+impl Pooling {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Flatten, Self::Average];
+
+    /// The name that the command line and `run.toml` use, that of Keras' `pooling` where it has one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flatten => "flatten",
+            Self::Average => "avg",
+        }
+    }
+
+    /// What [`Pooling::Flatten`] is: what files do not say.
+    pub fn is_flatten(&self) -> bool {
+        *self == Self::Flatten
+    }
+
+    /// The layer, by Keras' name.
+    fn layer(self) -> (&'static str, Layer) {
+        match self {
+            Self::Flatten => ("flatten", Layer::Flatten),
+            Self::Average => ("global_average_pooling2d", Layer::GlobalAvgpool2d),
+        }
+    }
+}
+
+impl FromStr for Pooling {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|pooling| pooling.name() == name).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("there is no pooling called `{name}`"))
+                .help("choose flatten or avg")
+        })
+    }
+}
+
+/// The dense classifier of the book: `Dense(units, relu)`, `Dropout(rate)`, `Dense(1 or classes)`, on all numbers of the
+/// map or on its means.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Head {
+    /// What comes first.
+    pub pooling: Pooling,
     /// Units of the hidden layer.
     pub units: usize,
     /// Dropout between the two dense layers; 0 for none.
@@ -251,7 +307,8 @@ impl Architecture {
             return Err(Error::new(Kind::Usage, "dropout must be a share of the units")
                 .expected_got("0 <= dropout < 1", head.dropout));
         }
-        self.push("flatten".into(), Layer::Flatten)?;
+        let (name, pooling) = head.pooling.layer();
+        self.push(name.into(), pooling)?;
         self.push("dense".into(), Layer::Dense { units: head.units, relu: true })?;
         if head.dropout > 0.0 {
             self.push("dropout".into(), Layer::Dropout { rate: head.dropout })?;
@@ -274,6 +331,7 @@ impl Architecture {
             }
             Layer::Maxpool2d => Pool2d::of(input)?.y(),
             Layer::Flatten => Shape::new(&[1, input.len()]),
+            Layer::GlobalAvgpool2d => GlobalPool2d::of(input)?.y(),
             Layer::Dense { units, .. } => {
                 let [_, c_in] = input.matrix(&name)?;
                 kernel = Some(self.weigh(&name, Shape::new(&[c_in, units]), [c_in, units], units));
@@ -365,7 +423,7 @@ mod tests {
 
     fn book() -> Architecture {
         let base = Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap();
-        base.with_head(Head { units: 256, dropout: 0.5, classes: 2 }).unwrap()
+        base.with_head(Head { pooling: Pooling::Flatten, units: 256, dropout: 0.5, classes: 2 }).unwrap()
     }
 
     #[test]
@@ -378,6 +436,22 @@ mod tests {
         assert_eq!(book.output(), Output::Sigmoid);
         // The notebook's fine-tuning from block3_conv1: 16,552,193 weights.
         assert_eq!(book.parameters_from(book.position("block3_conv1").unwrap()), 16_552_193);
+    }
+
+    /// 512 means whatever the size, and 512 · 256 + 256 + 256 + 1 weights behind them.
+    #[test]
+    fn a_classifier_on_means_has_no_size() {
+        for size in [[32, 32], [150, 150], [224, 320]] {
+            let base = Architecture::vgg(Variant::Vgg16, size).unwrap();
+            let head = Head { pooling: Pooling::Average, units: 256, dropout: 0.0, classes: 2 };
+            let means = base.with_head(head).unwrap();
+            assert_eq!(means.parameters_from(means.base()), 131_585);
+            assert_eq!(means.layers()[means.base()].output, Shape::new(&[1, 512]));
+        }
+        for pooling in Pooling::ALL {
+            assert_eq!(pooling.name().parse::<Pooling>().unwrap(), pooling);
+            assert_eq!(serde_json::to_value(pooling).unwrap(), pooling.name());
+        }
     }
 
     #[test]

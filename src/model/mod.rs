@@ -12,7 +12,7 @@ mod preprocess;
 mod pretrained;
 mod trainable;
 
-pub use architecture::{Architecture, Head, Layer, Output, ParameterSpec, Placed, Variant};
+pub use architecture::{Architecture, Head, Layer, Output, ParameterSpec, Placed, Pooling, Variant};
 pub use load::Source;
 pub use network::Network;
 pub use preprocess::Preprocess;

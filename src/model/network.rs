@@ -124,7 +124,9 @@ impl Network {
         match layer {
             Layer::Conv2d { .. } | Layer::Maxpool2d => tape.device().precision().activations(),
             Layer::Flatten | Layer::Dense { .. } | Layer::Dropout { .. } if top => of_top(tape.device()),
-            Layer::Flatten | Layer::Dense { .. } | Layer::Dropout { .. } => Dtype::F32,
+            Layer::Flatten | Layer::GlobalAvgpool2d | Layer::Dense { .. } | Layer::Dropout { .. } => {
+                Dtype::F32
+            }
         }
     }
 
@@ -186,6 +188,7 @@ impl Network {
                 let rows = x.shape().axes()[0];
                 tape.reshape(&x, Shape::new(&[rows, x.shape().len() / rows.max(1)]))
             }
+            (Layer::GlobalAvgpool2d, _) => op::global_avgpool2d(tape, &x),
             (Layer::Dropout { rate }, _) => op::dropout(tape, &x, rate, dropout_source(seed, step, position)),
             (Layer::Conv2d { .. } | Layer::Dense { .. }, None) => Err(without_kernel(&placed.name)),
         }

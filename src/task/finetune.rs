@@ -90,7 +90,12 @@ impl Finetune {
     /// # Errors
     /// [`Kind::Usage`](crate::error::Kind::Usage) when that is no layer of the base, or has nothing to learn.
     pub fn can_unfreeze(&self, layer: &str) -> Result<()> {
-        let head = Head { units: self.head.units, dropout: self.head.dropout, classes: 2 };
+        let head = Head {
+            pooling: self.head.pooling,
+            units: self.head.units,
+            dropout: self.head.dropout,
+            classes: 2,
+        };
         let architecture = Architecture::vgg(self.variant, self.size)?.with_head(head)?;
         StageConfig::new("finetune", Some(layer), 1, 1.0).unfreezes(&architecture)
     }
@@ -134,7 +139,12 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     if splits.validation.is_none() {
         unvalidated(host, &job.stages, "--validation-split 0.2 holds back a fifth of the images");
     }
-    let head = Head { units: job.head.units, dropout: job.head.dropout, classes: classes.len() };
+    let head = Head {
+        pooling: job.head.pooling,
+        units: job.head.units,
+        dropout: job.head.dropout,
+        classes: classes.len(),
+    };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
     job.stages.iter().try_for_each(|stage| stage.suits(&architecture, &classes))?;
     if !resume {
@@ -257,8 +267,8 @@ fn named_classes(host: &Host, job: &Finetune, classes: &[String]) -> Result<()> 
 /// # Errors
 /// Those of [`Estimate::check`], and of the job's numbers.
 pub(super) fn fits(host: &Host, job: &Finetune, splits: &Splits) -> Result<()> {
-    let HeadOptions { units, dropout, .. } = job.head;
-    let head = Head { units, dropout, classes: splits.train.classes.len() };
+    let HeadOptions { pooling, units, dropout, .. } = job.head;
+    let head = Head { pooling, units, dropout, classes: splits.train.classes.len() };
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
     let places = places(&architecture, &job.stages)?;
     estimate(job, &architecture, &places, splits).check(host).map(|_| ())
@@ -351,6 +361,7 @@ pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &
             preprocess: job.images.preprocess.name().into(),
             resize: job.images.resize.name().into(),
             classes: classes.to_vec(),
+            pooling: job.head.pooling,
             units: job.head.units,
             dropout: job.head.dropout,
         },

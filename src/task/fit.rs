@@ -16,6 +16,7 @@ use super::{Host, Reading, limits};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::model::Pooling;
 use crate::report::Outcome;
 use crate::train::{FeatureSamples, History, Samples};
 use extracted::Extracted;
@@ -26,6 +27,8 @@ use std::time::Instant;
 /// How the classifier is built and trained.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOptions {
+    /// What the classifier takes of the last map.
+    pub pooling: Pooling,
     /// Hidden units.
     pub units: usize,
     /// Dropout.
@@ -197,6 +200,7 @@ fn settings(
             preprocess: recipe.preprocess.clone(),
             resize: recipe.resize.clone(),
             classes: recipe.classes.clone(),
+            pooling: job.head.pooling,
             units: job.head.units,
             dropout: job.head.dropout,
         },

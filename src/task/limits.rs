@@ -104,8 +104,10 @@ pub(super) fn check(size: [usize; 2], head: &HeadOptions, stages: &[StageConfig]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Pooling;
 
-    const HEAD: HeadOptions = HeadOptions { units: 8, dropout: 0.5, batch: 4, seed: 1 };
+    const HEAD: HeadOptions =
+        HeadOptions { pooling: Pooling::Flatten, units: 8, dropout: 0.5, batch: 4, seed: 1 };
 
     #[test]
     fn numbers_that_cannot_be_are_named() {

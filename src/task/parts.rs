@@ -207,13 +207,13 @@ mod tests {
     use super::*;
     use crate::device::gpu::plan::Card;
     use crate::device::{Kernels, Precision};
-    use crate::model::{Head, Variant};
+    use crate::model::{Head, Pooling, Variant};
 
     /// On an H200 what is wide is computed anew, what is short is given, in bf16 as it was measured; in f32, whose
     /// convolutions take ten to thirty times as long, more is given.
     #[test]
     fn wide_features_are_computed_anew_on_a_fast_card() {
-        let head = Head { units: 256, dropout: 0.5, classes: 2 };
+        let head = Head { pooling: Pooling::Flatten, units: 256, dropout: 0.5, classes: 2 };
         let net = Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap().with_head(head).unwrap();
         let h200 = Card::named("h200").unwrap();
         for (precision, kernels, layer, anew) in [
@@ -240,7 +240,7 @@ mod tests {
     /// The figures of VGG16 at 150x150 that were counted by another program.
     #[test]
     fn multiplications_are_those_of_the_paper_count() {
-        let head = Head { units: 256, dropout: 0.5, classes: 2 };
+        let head = Head { pooling: Pooling::Flatten, units: 256, dropout: 0.5, classes: 2 };
         let net = Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap().with_head(head).unwrap();
         assert_eq!(multiplications(&net, net.base()), 6_615_491_328);
         assert_eq!(multiplications(&net, net.layers().len()), 6_615_491_328 + 8192 * 256 + 256);

@@ -293,6 +293,7 @@ pub fn job_of(
 impl Config {
     fn head(&self) -> HeadOptions {
         HeadOptions {
+            pooling: self.network.pooling,
             units: self.network.units,
             dropout: self.network.dropout,
             batch: self.training.batch,

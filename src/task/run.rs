@@ -330,8 +330,8 @@ impl Folder {
     /// # Errors
     /// The device's; [`Kind::Io`].
     pub fn model(&self, host: &Host, network: &Network, config: &Config) -> Result<()> {
-        let NetworkConfig { classes, preprocess, resize, size: [h, w], .. } = &config.network;
-        let metadata = BTreeMap::from([
+        let NetworkConfig { classes, preprocess, resize, size: [h, w], pooling, .. } = &config.network;
+        let mut metadata = BTreeMap::from([
             ("format".to_owned(), "keras".to_owned()),
             ("layout".to_owned(), "HWIO".to_owned()),
             ("classes".to_owned(), in_lines(classes)),
@@ -340,6 +340,9 @@ impl Folder {
             ("size".to_owned(), format!("{h}x{w}")),
             ("resize".to_owned(), resize.clone()),
         ]);
+        if !pooling.is_flatten() {
+            metadata.insert("pooling".to_owned(), pooling.name().to_owned());
+        }
         network.save(host.device.as_ref(), &self.join(MODEL), &metadata).map_err(|error| match error.kind() {
             // The cure is the system's; this is what it is for.
             Kind::Io => error

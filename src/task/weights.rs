@@ -14,7 +14,7 @@ use super::output::Output;
 use crate::error::{Error, Kind, Result};
 use crate::export::{Format, Model, write};
 use crate::model::classes::in_lines;
-use crate::model::{Lineage, Preprocess, Pretrained, SINCE};
+use crate::model::{Lineage, Pooling, Preprocess, Pretrained, SINCE};
 use crate::weights::{self, FileFormat, FloatType, Named, Rounding, Table, Weights, find_default};
 use crate::{files, interrupt};
 use network::{fits, said_classes};
@@ -207,6 +207,7 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
     let recipe = job.preprocess.or_else(|| if stays { told() } else { lineage.recipe() });
     let since = recipe.and_then(|_| lineage.since(from, job.preprocess));
     let classes = said_classes(found);
+    let means = lineage.pooling == Some(Pooling::Average);
     for (key, text) in [
         ("format", Some("keras".to_owned())),
         ("layout", Some("HWIO".to_owned())),
@@ -214,6 +215,7 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
         (SINCE, since.map(str::to_owned)),
         ("classes", (!classes.is_empty()).then(|| in_lines(&classes))),
         ("size", job.size.or_else(|| found.size()).map(|[h, w]| format!("{h}x{w}"))),
+        ("pooling", means.then(|| Pooling::Average.name().to_owned())),
         ("resize", found.said("resize").map(str::to_owned)),
     ] {
         if let Some(text) = text {
@@ -226,7 +228,7 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
 /// Whether the program reads this key itself.
 fn is_own(key: &str) -> bool {
     key.starts_with("vgg_ft_")
-        || ["format", "layout", "preprocess", SINCE, "classes", "size", "resize"].contains(&key)
+        || ["format", "layout", "preprocess", SINCE, "classes", "size", "pooling", "resize"].contains(&key)
 }
 
 /// Remarks are the user's; what the program reads, it writes as it is.

@@ -266,12 +266,13 @@ mod tests {
     use super::*;
     use crate::device::call::Rmsprop;
     use crate::device::cpu::CpuDevice;
-    use crate::model::{Architecture, Head, Layer, Source};
+    use crate::model::{Architecture, Head, Layer, Pooling, Source};
 
     fn network(device: &dyn Device, seed: u64) -> Network {
         let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 2 })];
         let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
-        let architecture = base.with_head(Head { units: 3, dropout: 0.0, classes: 2 }).unwrap();
+        let architecture =
+            base.with_head(Head { pooling: Pooling::Flatten, units: 3, dropout: 0.0, classes: 2 }).unwrap();
         Network::new(device, architecture, |_| Source::Glorot { seed }).unwrap()
     }
 

@@ -288,7 +288,7 @@ fn rows(device: &dyn Device, output: Output, [logits, squashed]: [&Tensor; 2]) -
 mod tests {
     use super::*;
     use crate::device::cpu::CpuDevice;
-    use crate::model::{Architecture, Head, Layer, Source};
+    use crate::model::{Architecture, Head, Layer, Pooling, Source};
     use crate::shape::Shape;
 
     /// Every comparison with NaN is false, so it would be the first class.
@@ -298,7 +298,8 @@ mod tests {
         for classes in [2, 3] {
             let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 2 })];
             let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
-            let architecture = base.with_head(Head { units: 3, dropout: 0.0, classes }).unwrap();
+            let architecture =
+                base.with_head(Head { pooling: Pooling::Flatten, units: 3, dropout: 0.0, classes }).unwrap();
             let network = Network::new(device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
             let x = |bad: f32| {
                 let mut pixels = vec![0.5f32; 2 * 4 * 4 * 3];

@@ -169,7 +169,7 @@ fn samples<'a>(
 mod tests {
     use super::*;
     use crate::device::gpu::plan::{Kind, Line, Memory, lines};
-    use crate::model::{Head, Layer, Variant};
+    use crate::model::{Head, Layer, Pooling, Variant};
 
     /// Each sum as it is written, so that operations are those of the formula.
     fn on() -> On {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn vgg16(size: usize) -> Architecture {
-        let head = Head { units: 256, dropout: 0.5, classes: 2 };
+        let head = Head { pooling: Pooling::Flatten, units: 256, dropout: 0.5, classes: 2 };
         Architecture::vgg(Variant::Vgg16, [size, size]).unwrap().with_head(head).unwrap()
     }
 

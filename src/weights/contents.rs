@@ -92,6 +92,8 @@ pub(crate) struct Graph {
     pub pools: Vec<usize>,
     /// How the activations lay when they were flattened for the first dense layer; `None` if there is none.
     pub flatten: Option<Order>,
+    /// Whether the first dense layer takes the mean of each channel, of more than one place.
+    pub means: bool,
 }
 
 /// A layer of a [`Graph`].

@@ -6,7 +6,7 @@ use vgg_ft::device::gpu::cuda::{Counts, Cuda, Options};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Launches, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::Tensor;
-use vgg_ft::model::{Architecture, Head, Layer, Network, Source, Trainable};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Pooling, Source, Trainable};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::Shape;
 use vgg_ft::train::{
@@ -251,7 +251,8 @@ fn tiny(device: &dyn Device) -> Network {
     ];
     let layers = layers.map(|(name, layer)| (name.to_owned(), layer)).to_vec();
     let base = Architecture::base_of("tiny", [16, 16], layers).unwrap();
-    let architecture = base.with_head(Head { units: 12, dropout: 0.5, classes: 2 }).unwrap();
+    let architecture =
+        base.with_head(Head { pooling: Pooling::Flatten, units: 12, dropout: 0.5, classes: 2 }).unwrap();
     Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap()
 }
 
@@ -262,7 +263,8 @@ fn wide(device: &dyn Device) -> Network {
     let layers =
         vec![conv("conv1", 64), pool("pool1"), conv("conv2", 128), pool("pool2"), conv("conv3", 256)];
     let base = Architecture::base_of("wide", [16, 16], layers).unwrap();
-    let architecture = base.with_head(Head { units: 12, dropout: 0.5, classes: 2 }).unwrap();
+    let architecture =
+        base.with_head(Head { pooling: Pooling::Flatten, units: 12, dropout: 0.5, classes: 2 }).unwrap();
     Network::new(device, architecture, |_| Source::Glorot { seed: 5 }).unwrap()
 }
 

@@ -22,6 +22,7 @@ the truth; so the truth is that of the file, and not of what we think an exporte
     torch-dynamo*      dynamo=True; `beside`: external data; `norm`: optimize=False; `bf16`
     keras*             Keras 3's model.export(format="onnx") on TensorFlow, or on PyTorch (keras-torch)
     tf2onnx*           tf2onnx.convert.from_keras of tf_keras; `nchw`: inputs_as_nchw
+    keras-means        Keras 3, its classifier on global means
     not-*              no VGG, or none that may be read: averages, a residual connection, in training
 """
 
@@ -146,7 +147,7 @@ def by_tensorflow(at):
     check(export("keras.onnx"), softmax=True)
     check(export("keras-norm.onnx", norm=True), softmax=True, norm=True)
     check(export("keras-pixels.onnx", scale=1 / 255), softmax=True, scale=1 / 255)
-    export("not-average.onnx", average=True)
+    export("keras-means.onnx", average=True)
 
     def convert(name, nchw=False, **how):
         tf_keras.backend.clear_session()

@@ -4,7 +4,7 @@ use super::measured::{SETS, Set, error, microseconds, percent, replaced, results
 use std::fmt::Write as _;
 use vgg_ft::device::gpu::plan::{Card, Line, lines};
 use vgg_ft::device::{Kernels, Precision};
-use vgg_ft::model::{Architecture, Head, Trainable, Variant};
+use vgg_ft::model::{Architecture, Head, Pooling, Trainable, Variant};
 use vgg_ft::train::plan;
 
 /// What is predicted on GPUs: tensor cores, portable and Hopper's own.
@@ -20,7 +20,7 @@ const BATCHES: [usize; 3] = [20, 64, 256];
 
 /// The launches of a step from the layer `from` on, of images; of a forward pass if there is none.
 fn planned(card: &'static Card, set: Set, side: usize, batch: usize, from: Option<&str>) -> Vec<Line> {
-    let head = Head { units: 256, dropout: 0.5, classes: 2 };
+    let head = Head { pooling: Pooling::Flatten, units: 256, dropout: 0.5, classes: 2 };
     let all = Architecture::vgg(Variant::Vgg16, [side, side]).unwrap().with_head(head).unwrap();
     let on = (card, set.precision, set.kernels);
     let record = match from {

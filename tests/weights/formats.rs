@@ -5,7 +5,7 @@ use half::bf16;
 use std::collections::BTreeMap;
 use std::path::Path;
 use vgg_ft::export::{Dialect, Format, Layout, Model, write};
-use vgg_ft::model::{Architecture, Head, Layer, Preprocess, Pretrained};
+use vgg_ft::model::{Architecture, Head, Layer, Pooling, Preprocess, Pretrained};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::weights::{FloatType, NamedTensor, save};
 
@@ -21,7 +21,7 @@ fn twin() -> Architecture {
         layers.push((format!("block{}_pool", block + 1), Layer::Maxpool2d));
     }
     let base = Architecture::base_of("twin", [96, 64], layers).unwrap();
-    base.with_head(Head { units: 9, dropout: 0.5, classes: 2 }).unwrap()
+    base.with_head(Head { pooling: Pooling::Flatten, units: 9, dropout: 0.5, classes: 2 }).unwrap()
 }
 
 fn drawn(architecture: &Architecture) -> Vec<Stored> {
@@ -131,7 +131,8 @@ fn a_pth_is_read_again_whatever_the_form_of_its_image() {
 
     let base = (0..18).map(|at| &architecture.layers()[at]).map(|placed| (placed.name.clone(), placed.layer));
     let square = Architecture::base_of("twin", [64, 64], base.collect()).unwrap();
-    let square = square.with_head(Head { units: 9, dropout: 0.0, classes: 5 }).unwrap();
+    let square =
+        square.with_head(Head { pooling: Pooling::Flatten, units: 9, dropout: 0.0, classes: 5 }).unwrap();
     let tensors = drawn(&square);
     let first = stored(&path, &tensors, &BTreeMap::new());
     write(&file, &Model::new(&square, &first, Preprocess::Torch, &[]), Format::Torch).unwrap();

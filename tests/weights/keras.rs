@@ -3,7 +3,7 @@
 use std::path::Path;
 use vgg_ft::data::{Batch, Size};
 use vgg_ft::device::cpu::CpuDevice;
-use vgg_ft::model::{Architecture, Head, Layer, Network, Preprocess, Pretrained, Source};
+use vgg_ft::model::{Architecture, Head, Layer, Network, Pooling, Preprocess, Pretrained, Source};
 use vgg_ft::train::{input, predict};
 
 /// Softmax of two outputs is a sigmoid of their difference: `pair.keras`, and what Keras 3.15 said of the images of
@@ -23,7 +23,8 @@ fn a_softmax_of_two_classes_is_computed_as_by_keras() {
         layers.push((format!("block{}_pool", block + 1), Layer::Maxpool2d));
     }
     let base = Architecture::base_of("pair", [32, 32], layers).unwrap();
-    let architecture = base.with_head(Head { units: 5, dropout: 0.0, classes: 2 }).unwrap();
+    let architecture =
+        base.with_head(Head { pooling: Pooling::Flatten, units: 5, dropout: 0.0, classes: 2 }).unwrap();
     let device = CpuDevice::new(Some(1)).unwrap();
     let network = Network::new(&device, architecture, |_| Source::File(&found)).unwrap();
     let pixels = [37, 101].into_iter().flat_map(|step| (0..32 * 32 * 3).map(move |i| (i * step % 256) as u8));

@@ -12,8 +12,9 @@ pub fn global_avgpool2d_forward(shop: &Workshop, geometry: GlobalPool2d, x: &[f3
     if y.is_empty() {
         return;
     }
-    let jobs = y.chunks_exact_mut(geometry.c).zip(x.chunks_exact(geometry.pixels() * geometry.c));
-    shop.threads.each(jobs, |(y, map)| mean(map, geometry.pixels() as f32, y));
+    let map = geometry.pixels() * geometry.c;
+    let jobs = y.chunks_exact_mut(geometry.c).enumerate();
+    shop.threads.each(jobs, |(n, y)| mean(&x[n * map..][..map], geometry.pixels() as f32, y));
 }
 
 /// `dx[n,i,j,c] = dy[n,c] / (h·w)`.

@@ -73,6 +73,11 @@ fn graph<'a>(model: &Model<'a>, layout: Layout) -> Result<Message<'a>> {
                 graph.node("MaxPool", name, &[], window);
             }
             Layer::Flatten => graph.node("Flatten", name, &[], [int("axis", 1)]),
+            // It leaves [n, c, 1, 1].
+            Layer::GlobalAvgpool2d => {
+                graph.node("GlobalAveragePool", name, &[], []);
+                graph.node("Flatten", &format!("{name}_flatten"), &[], [int("axis", 1)]);
+            }
             Layer::Dense { relu, .. } => {
                 graph.node("Gemm", name, &weights, []);
                 if relu {

@@ -4,7 +4,7 @@
 use super::layers::{Form, Layers, Naming, REASON};
 use crate::error::Result;
 use crate::files;
-use crate::model::{Preprocess, Variant};
+use crate::model::{Pooling, Preprocess, Variant};
 use crate::weights::{Weights, shorten};
 use serde::Serialize;
 use std::fmt;
@@ -24,6 +24,8 @@ pub struct Lineage {
     pub batch_norm: bool,
     /// Units of the dense layers, in order; none for a base.
     pub dense: Vec<usize>,
+    /// What the classifier takes of the last map; `None` for a base.
+    pub pooling: Option<Pooling>,
     /// What images must be made into; `None` when nothing tells.
     pub preprocess: Option<&'static str>,
     /// Whether the first kernel takes R, G, B and was trained with B, G, R in mind: turned at load.
@@ -65,6 +67,7 @@ const TURNED: &str = "the first kernel takes R, G, B: its channels are turned at
 const UNKNOWN: &str = "how pixels are scaled is not known";
 const JOINED: &str =
     "the softmax of two classes is made one sigmoid of their difference, which gives the same probabilities";
+const MEANS: &str = "the classifier takes one number for each channel: taken for the mean of its map (global average pooling)";
 /// Whose word a recipe is, where a conversion wrote it down.
 pub const SINCE: &str = "preprocess_since";
 /// Half precision and bfloat16 keep three and two digits.
@@ -83,6 +86,7 @@ impl Lineage {
             convolutions: layers.convolutions.len(),
             batch_norm: layers.convolutions.iter().any(|layer| layer.norm.is_some()),
             dense: units.collect(),
+            pooling: None,
             preprocess: None,
             turned: false,
             reasons: Vec::new(),
@@ -101,6 +105,7 @@ impl Lineage {
         if let Some(trouble) = &layers.trouble {
             out.reasons.push(format!("the classifier is left out: {trouble}"));
         }
+        out.pool(weights, layers);
         if let Some(first) = layers.others.first() {
             let more = if out.others == 1 { String::new() } else { format!(" and {} more", out.others - 1) };
             out.reasons.push(format!("no part of the network, and left out: `{}`{more}", shorten(first)));
@@ -115,6 +120,20 @@ impl Lineage {
             out.turn(recipe);
         }
         Ok(out)
+    }
+
+    /// What the classifier takes: what the file says, else what its rows tell.
+    fn pool(&mut self, weights: &Weights, layers: &Layers) {
+        let (Some(dense), Some(last)) = (layers.dense.first(), layers.convolutions.last()) else { return };
+        // Five poolings leave one place of such images: the numbers are their means, and are not called so.
+        let one_place =
+            super::said_size(weights).is_some_and(|sides| sides.iter().all(|side| side / 32 == 1));
+        let said = super::said(weights, "pooling").and_then(|name| name.parse().ok());
+        let guessed = said.is_none() && !one_place && dense.shape.first() == last.shape.last();
+        if guessed {
+            self.reasons.push(MEANS.into());
+        }
+        self.pooling = said.or(Some(if guessed { Pooling::Average } else { Pooling::Flatten }));
     }
 
     /// Takes note that images will be what `recipe` makes, whatever the file tells.
@@ -281,7 +300,8 @@ impl fmt::Display for Lineage {
         }
         if !self.dense.is_empty() {
             let dense: Vec<String> = self.dense.iter().map(usize::to_string).collect();
-            write!(f, ", dense {}", dense.join(" "))?;
+            let means = if self.pooling == Some(Pooling::Average) { "means of the channels, " } else { "" };
+            write!(f, ", {means}dense {}", dense.join(" "))?;
         }
         let used = self.asked.or(self.recipe);
         write!(f, "\n  pixels      {}", used.map_or("not known", Preprocess::description))?;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::device::cpu::CpuDevice;
-use crate::model::{Head, Layer, Source};
+use crate::model::{Head, Layer, Pooling, Source};
 
 #[test]
 fn a_stage_is_written_down_and_read_back() {
@@ -74,7 +74,8 @@ fn a_blocks_rate_is_that_of_its_kernels_and_biases_and_of_no_others() {
     let conv = |name: &str| (name.to_owned(), Layer::Conv2d { filters: 2 });
     let layers = ["block1_conv1", "block1_conv2", "block2_conv1"].map(conv).to_vec();
     let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
-    let architecture = base.with_head(Head { units: 3, dropout: 0.5, classes: 2 }).unwrap();
+    let architecture =
+        base.with_head(Head { pooling: Pooling::Flatten, units: 3, dropout: 0.5, classes: 2 }).unwrap();
     let network = Network::new(&device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
     let mut stage = StageConfig::new("head", None, 1, 1e-3);
     assert_eq!(stage.optimizer(&network).factors, [1.0; 10]);

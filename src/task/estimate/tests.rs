@@ -3,7 +3,7 @@
 use super::*;
 use crate::device::cpu::CpuDevice;
 use crate::device::{Buffer, Call, Description, Device, Dtype};
-use crate::model::{Head, Variant};
+use crate::model::{Head, Pooling, Variant};
 
 /// The cpu, with so much memory of its own, and by name the kernels of a GPU.
 struct Small(CpuDevice, u64, Option<(u32, Kernels, Precision)>);
@@ -55,7 +55,7 @@ fn host(free: u64, card: Option<(u32, Kernels, Precision)>) -> Host {
 const T4: Option<(u32, Kernels, Precision)> = Some((75, Kernels::Portable, Precision::F32));
 
 fn vgg16(size: usize) -> Architecture {
-    let head = Head { units: 256, dropout: 0.5, classes: 2 };
+    let head = Head { pooling: Pooling::Flatten, units: 256, dropout: 0.5, classes: 2 };
     Architecture::vgg(Variant::Vgg16, [size, size]).unwrap().with_head(head).unwrap()
 }
 
@@ -145,7 +145,7 @@ fn the_cpu_is_asked_about_what_no_kernel_counts() {
     assert!(text.contains("needed   at least 10") && text.contains("help: --batch 1 would fit"), "{text}");
     assert!(of(20, T4).unwrap_err().to_string().contains("is too large for one call"));
     // Neither do the weights of so wide a classifier fit a kernel: 2 TB of them.
-    let head = Head { units: 65_536, dropout: 0.5, classes: 2 };
+    let head = Head { pooling: Pooling::Flatten, units: 65_536, dropout: 0.5, classes: 2 };
     let architecture = &architecture.clone().with_head(head).unwrap();
     let training = Some(Learning {
         boundary: architecture.base(),

@@ -75,6 +75,7 @@ impl Origin {
             earlier,
             ..job
         };
+        job.head.pooling = fed.head.pooling;
         job.head.units = fed.head.units;
         Ok(job)
     }

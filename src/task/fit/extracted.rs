@@ -113,7 +113,12 @@ impl Extracted {
                 .expected_got(last, &recipe.layer)
                 .help("extract without --layer: the classifier stands on the whole base"));
         }
-        let head = Head { units: head.units, dropout: head.dropout, classes: recipe.classes.len() };
+        let head = Head {
+            pooling: head.pooling,
+            units: head.units,
+            dropout: head.dropout,
+            classes: recipe.classes.len(),
+        };
         Ok((architecture.with_head(head)?, from))
     }
 }

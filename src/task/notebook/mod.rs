@@ -19,7 +19,7 @@ use super::{Finetune, Host, ImageOptions, Reading, finetune};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
-use crate::model::{Architecture, Head, Variant};
+use crate::model::{Architecture, Head, Pooling, Variant};
 use crate::report::{counted, duration};
 use crate::task::extract::opened;
 use crate::train::{Epoch, History};
@@ -167,7 +167,13 @@ fn jobs(job: &Notebook) -> Result<Vec<Finetune>> {
                 weights: numbers.weights.clone(),
                 reading: job.reading.clone(),
             },
-            head: HeadOptions { units: numbers.units, dropout, batch: numbers.batch, seed: numbers.seed },
+            head: HeadOptions {
+                pooling: Pooling::Flatten,
+                units: numbers.units,
+                dropout,
+                batch: numbers.batch,
+                seed: numbers.seed,
+            },
             stages: stages.iter().filter(|stage| stage.epochs > 0).map(|&stage| stage.clone()).collect(),
             keep_features: false,
             cache_limit: (numbers.cache_limit * 1e9) as u64,
@@ -245,7 +251,12 @@ fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Split
         return Ok(());
     }
     let numbers = &job.numbers;
-    let head = Head { units: numbers.units, dropout: 0.0, classes: splits.train.classes.len() };
+    let head = Head {
+        pooling: Pooling::Flatten,
+        units: numbers.units,
+        dropout: 0.0,
+        classes: splits.train.classes.len(),
+    };
     let architecture = Architecture::vgg(Variant::Vgg16, numbers.size)?.with_head(head)?;
     let network = base.network(host, architecture, Some(numbers.seed))?;
     let seconds = time::forward(host.device.as_ref(), &network, numbers.batch)?;

@@ -82,13 +82,13 @@ pub fn passes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Head, Variant};
+    use crate::model::{Head, Pooling, Variant};
     use crate::task::notebook::Numbers;
 
     #[test]
     fn passes_are_those_of_the_chapter() {
         let numbers = Numbers::default();
-        let head = Head { units: 256, dropout: 0.0, classes: 2 };
+        let head = Head { pooling: Pooling::Flatten, units: 256, dropout: 0.0, classes: 2 };
         let net = Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap().with_head(head).unwrap();
         let sizes = Sizes { train: 2000, validation: 1000 };
         let of = |stage: &StageConfig, done: usize| {

@@ -47,8 +47,11 @@ pub(super) fn settings(folder: &Path, config: &Config) -> Vec<(String, String)> 
         (
             "network",
             format!(
-                "{}, {h}x{w}, hidden layer of {}, dropout {}",
-                network.variant, network.units, network.dropout
+                "{}, {h}x{w}, {}hidden layer of {}, dropout {}",
+                network.variant,
+                if network.pooling.is_flatten() { "" } else { "means of the channels, " },
+                network.units,
+                network.dropout
             ),
         ),
         ("input", format!("{}, brought to size by {}", network.preprocess, network.resize)),

@@ -6,7 +6,7 @@
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::{Architecture, Head};
+use crate::model::{Architecture, Head, Pooling};
 use crate::task::course::StageConfig;
 use crate::task::resume::Job;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,9 @@ pub struct NetworkConfig {
     pub resize: String,
     /// Class names in label order.
     pub classes: Vec<String>,
+    /// What the classifier takes of the last map; all its numbers if the file does not say.
+    #[serde(skip_serializing_if = "Pooling::is_flatten", default)]
+    pub pooling: Pooling,
     /// Hidden units.
     pub units: usize,
     /// Dropout.
@@ -196,7 +199,12 @@ impl Config {
     /// [`Kind::Data`] when there is no such network; `file` is named.
     pub fn architecture(&self, file: &Path) -> Result<Architecture> {
         let network = &self.network;
-        let head = Head { units: network.units, dropout: network.dropout, classes: network.classes.len() };
+        let head = Head {
+            pooling: network.pooling,
+            units: network.units,
+            dropout: network.dropout,
+            classes: network.classes.len(),
+        };
         network
             .variant
             .parse()

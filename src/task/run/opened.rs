@@ -236,8 +236,8 @@ impl Run {
         }
         let found = Pretrained::open(&file)?;
         // The file knows what it was saved with; a `run.toml` that was edited would give its outputs other names.
-        let NetworkConfig { classes, preprocess, resize, size: [h, w], .. } = &self.config.network;
-        let size = format!("{h}x{w}");
+        let NetworkConfig { classes, preprocess, resize, size: [h, w], pooling, .. } = &self.config.network;
+        let (size, pooling) = (format!("{h}x{w}"), pooling.name().to_owned());
         // An older file has the names as they are.
         let (lines, former) = (in_lines(classes), classes.join("\n"));
         for (key, told, formerly) in [
@@ -245,6 +245,7 @@ impl Run {
             ("preprocess", preprocess, preprocess),
             ("resize", resize, resize),
             ("size", &size, &size),
+            ("pooling", &pooling, &pooling),
         ] {
             let saved = found.weights().metadata().get(key);
             if let Some(saved) = saved.filter(|saved| *saved != told && *saved != formerly) {

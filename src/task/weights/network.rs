@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::of_lines;
-use crate::model::{Architecture, Head, Pretrained, imagenet};
+use crate::model::{Architecture, Head, Pooling, Pretrained, imagenet};
 
 /// Whether the classifier, if there is one, takes what is left of images of this size.
 pub(super) fn fits(found: &Pretrained, [h, w]: [usize; 2]) -> Result<()> {
@@ -23,7 +23,8 @@ pub(super) fn fits(found: &Pretrained, [h, w]: [usize; 2]) -> Result<()> {
     let dense = parameters.iter().find(|(_, shape)| shape.len() == 2).map(|(_, shape)| shape[0]);
     let (Some(rows), Some(convolution)) = (dense, last(4)) else { return Ok(()) };
     // Five poolings halve each side.
-    let left = (h / 32) * (w / 32) * convolution[3];
+    let means = found.lineage().pooling == Some(Pooling::Average);
+    let left = if means { convolution[3] } else { (h / 32) * (w / 32) * convolution[3] };
     if rows == left {
         return Ok(());
     }
@@ -67,6 +68,7 @@ pub(in crate::task) fn architecture(
             Architecture::vgg(variant, [224; 2])?.with_top()
         }
         (&[units, outputs], Some(rows)) => {
+            let pooling = found.lineage().pooling.unwrap_or_default();
             // 7 x 7 x 512 is 224 for everybody; of others, and of means over the image, rows do not tell.
             let known = known.or((rows == 25088).then_some([224; 2])).ok_or_else(|| {
                 Error::new(Kind::Usage, format!("{file} does not say how large its images are"))
@@ -77,7 +79,7 @@ pub(in crate::task) fn architecture(
                 (Some(_), Some([h, w])) => error.help(format!("leave --size out: the file says {h}x{w}")),
                 _ => error.help("say the size that it was trained with: --size"),
             })?;
-            let head = Head { units, dropout: 0.0, classes: if outputs == 1 { 2 } else { outputs } };
+            let head = Head { pooling, units, dropout: 0.0, classes: if outputs == 1 { 2 } else { outputs } };
             Architecture::vgg(variant, known)?.with_head(head)
         }
         (dense, _) => Err(other(format!("dense layers of {dense:?}"))),

@@ -4,7 +4,7 @@ use super::*;
 use crate::device::call::{Rmsprop, Rule};
 use crate::device::cpu::CpuDevice;
 use crate::graph::{Mode, Tape, Tensor};
-use crate::model::{Architecture, Head, Layer, Source};
+use crate::model::{Architecture, Head, Layer, Pooling, Source};
 use crate::shape::Shape;
 use crate::train::{Cut, FeatureSamples, LossOptions, Pace, Schedule};
 use std::cell::RefCell;
@@ -118,7 +118,8 @@ fn told(
     let device = CpuDevice::new(Some(1)).unwrap();
     let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 4 })];
     let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
-    let architecture = base.with_head(Head { units: 8, dropout: 0.5, classes: 2 }).unwrap();
+    let architecture =
+        base.with_head(Head { pooling: Pooling::Flatten, units: 8, dropout: 0.5, classes: 2 }).unwrap();
     let mut network = Network::new(&device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
     let mut optimizer = Optimizer::new(Rmsprop::default(), network.parameters().len());
     let validation = validation.map(|samples| (0, samples as &dyn Samples));
@@ -251,7 +252,8 @@ fn the_optimizer_of_another_network_and_samples_that_are_not_there_are_refused()
     let device = CpuDevice::new(Some(1)).unwrap();
     let layers = vec![("conv".to_owned(), Layer::Conv2d { filters: 4 })];
     let base = Architecture::base_of("tiny", [4, 4], layers).unwrap();
-    let architecture = base.with_head(Head { units: 8, dropout: 0.5, classes: 2 }).unwrap();
+    let architecture =
+        base.with_head(Head { pooling: Pooling::Flatten, units: 8, dropout: 0.5, classes: 2 }).unwrap();
     let mut network = Network::new(&device, architecture, |_| Source::Glorot { seed: 1 }).unwrap();
     let (samples, course) = (asked(), Course::new(1, 2, 1, 1e-3));
     let mut fit = |parameters: usize| {

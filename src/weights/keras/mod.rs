@@ -161,13 +161,14 @@ fn remark(name: &str, text: &str, metadata: &mut BTreeMap<String, String>) {
 /// What the configuration says beside names: into the metadata, and where the poolings are.
 fn understand(config: Option<&Node>, metadata: &mut BTreeMap<String, String>) -> Option<Vec<usize>> {
     let config = config?;
-    let Judgement { unlike, classifier, pools, linear } = sequence::judge(config);
+    let Judgement { unlike, classifier, pools, linear, means } = sequence::judge(config);
     let said = [
         ("rescaling", config.rescaling()),
         ("size", config.size()),
         ("unlike-vgg", unlike),
         ("unlike-classifier", classifier),
         ("linear-output", linear.then(|| "one".to_owned())),
+        ("pooling", means.then(|| "avg".to_owned())),
     ];
     metadata.extend(said.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?))));
     pools

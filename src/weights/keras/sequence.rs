@@ -18,6 +18,8 @@ pub(super) struct Judgement {
     pub pools: Option<Vec<usize>>,
     /// Whether its one output goes through no sigmoid: a logit, or the number of a regression.
     pub linear: bool,
+    /// Whether the classifier takes the mean of each channel.
+    pub means: bool,
 }
 
 /// What a layer does, as far as a VGG has it.
@@ -33,6 +35,7 @@ enum Role {
     /// Its weights are refused by whoever reads them, with advice.
     Norm,
     Flatten,
+    Means,
     Dense,
     Other,
 }
@@ -67,6 +70,7 @@ impl Role {
             "Activation" | "ReLU" | "Softmax" => Self::Activation,
             "BatchNormalization" => Self::Norm,
             "Flatten" => Self::Flatten,
+            "GlobalAveragePooling2D" => Self::Means,
             "Dense" => Self::Dense,
             _ => Self::Other,
         }
@@ -91,7 +95,7 @@ pub(super) fn judge(model: &Node) -> Judgement {
     let (base, head) = steps.split_at(last + 1);
     match convolutions(base) {
         Ok((pools, open)) => match classifier(head, open) {
-            Ok((classifier, linear)) => Judgement { unlike: None, classifier, pools: Some(pools), linear },
+            Ok(judgement) => Judgement { pools: Some(pools), ..judgement },
             Err(why) => unlike(why),
         },
         Err(why) => unlike(why),
@@ -138,9 +142,9 @@ fn convolutions<'a>(base: &[&'a Node]) -> Result<(Vec<usize>, Option<&'a Node>),
 }
 
 /// The way on from the last convolution or pooling; `open` is a convolution that still has no activation. Out: why the
-/// classifier is none of ours, and whether it has one output that is linear.
-fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<(Option<String>, bool), String> {
-    let mut flat = false;
+/// classifier is none of ours, whether it has one output that is linear, and whether it takes means.
+fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Judgement, String> {
+    let (mut flat, mut means) = (false, false);
     let mut trouble: Option<String> = None;
     // The last dense layer, and its activation.
     let mut dense: Option<(&Node, &str)> = None;
@@ -157,7 +161,12 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<(Option<String>
                 flat = true;
                 None
             }
-            (Role::Activation, _) if layer.unlike().is_some() => layer.unlike(),
+            // Of what the last ReLU gave; a ReLU behind it changes no mean of numbers that are not negative.
+            (Role::Means, None) if layer.unlike().is_none() && !flat && open.is_none() => {
+                (flat, means) = (true, true);
+                None
+            }
+            (Role::Activation | Role::Means, _) if layer.unlike().is_some() => layer.unlike(),
             (Role::Activation, _) if layer.activation() == "linear" => None,
             (Role::Activation, Some((_, activation))) if *activation == "linear" => {
                 *activation = layer.activation();
@@ -188,7 +197,8 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<(Option<String>
     if let Some(open) = open {
         return Err(no_relu(open));
     }
-    let Some((last, activation)) = dense else { return Ok((None, false)) };
+    // What a base ends in takes no part: it is the base that is read.
+    let Some((last, activation)) = dense else { return Ok(Judgement::default()) };
     let fits = match activation {
         "softmax" => last.units() != Some(1),
         "sigmoid" => last.units() == Some(1),
@@ -204,7 +214,8 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<(Option<String>
             ),
         ));
     }
-    Ok((trouble, activation == "linear" && last.units() == Some(1)))
+    let linear = activation == "linear" && last.units() == Some(1);
+    Ok(Judgement { classifier: trouble, linear, means, ..Judgement::default() })
 }
 
 fn named(layer: &Node, why: &str) -> String {
@@ -341,9 +352,21 @@ mod tests {
                 flat(&[dense(9, "relu"), plain("LayerNormalization"), dense(2, "softmax")]),
                 "LayerNormalization",
             ),
+            (with(&[plain("GlobalMaxPooling2D"), dense(2, "softmax")]), "(GlobalMaxPooling2D) is nothing"),
             (
-                with(&[plain("GlobalAveragePooling2D"), dense(2, "softmax")]),
+                with(&[
+                    plain("GlobalAveragePooling2D"),
+                    plain("GlobalAveragePooling2D"),
+                    dense(2, "softmax"),
+                ]),
                 "(GlobalAveragePooling2D) is nothing",
+            ),
+            (
+                with(&[
+                    layer("GlobalAveragePooling2D", r#", "data_format": "channels_first""#),
+                    dense(2, "softmax"),
+                ]),
+                "(GlobalAveragePooling2D) keeps the channels first",
             ),
             (with(&[dense(2, "softmax")]), "takes images that are not flattened"),
         ] {

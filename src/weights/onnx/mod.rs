@@ -41,6 +41,9 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Contents> {
     if !preprocessing.is_empty() {
         model.metadata.insert("preprocessing".into(), preprocessing.join(", "));
     }
+    if graph.means {
+        model.metadata.insert("pooling".into(), "avg".into());
+    }
     tensors.extend(made);
     sort(&mut tensors, &graph);
     let (format, metadata) = (FileFormat::Onnx, model.metadata);

@@ -289,11 +289,29 @@ impl<'a> Walk<'a> {
                 ),
             )),
             ("GlobalAveragePool" | "GlobalMaxPool", _) if one_place => Ok(()),
+            ("GlobalAveragePool", _) => self.means(node),
             _ => Err(self.refuse(node, "makes one value of each channel, which changes the values")),
         }
     }
 
-    /// A mean over the one place that is left.
+    /// The mean of each channel over all places, for the classifier.
+    fn means(&mut self, node: &Node<'_>) -> Result<()> {
+        self.settle()?;
+        // Behind a convolution whose ReLU is still to come it would be the mean of other numbers.
+        if self.stage != Stage::Active {
+            return Err(self.refuse(node, "averages what went through no ReLU"));
+        }
+        match &mut self.data {
+            Data::Image(image) => {
+                (image.height, image.width) = (Some(1), Some(1));
+                self.graph.means = true;
+                Ok(())
+            }
+            Data::Input(_) | Data::Flat(_) => Err(self.refuse(node, "averages over what is no image")),
+        }
+    }
+
+    /// A mean over all places, or over the one that is left.
     fn mean(&mut self, node: &'a Node<'a>, attributes: &Attributes<'_>) -> Result<()> {
         // Since opset 18 the axes are an operand.
         let axes = match self.names.source(node, 1)? {
@@ -303,17 +321,18 @@ impl<'a> Walk<'a> {
         let Data::Image(image) = &self.data else {
             return Err(self.refuse(node, "averages over what is no image"));
         };
+        let along = |axis: i64| {
+            let at = usize::try_from(if axis < 0 { axis.saturating_add(4) } else { axis }).ok()?;
+            image.axes.get(at).copied()
+        };
         // No axes are all axes.
-        let places = axes.is_some_and(|axes| {
-            !axes.is_empty()
-                && axes.iter().all(|&axis| {
-                    let at = usize::try_from(if axis < 0 { axis.saturating_add(4) } else { axis }).ok();
-                    let axis = at.and_then(|at| image.axes.get(at));
-                    matches!(axis, Some(Axis::Height | Axis::Width))
-                })
-        });
-        if !places || !image.is_one_place() {
-            return Err(self.refuse(node, "averages over places or channels, which changes the values"));
+        let along: Vec<_> = axes.unwrap_or_default().into_iter().map(along).collect();
+        let places = along.iter().all(|axis| matches!(axis, Some(Axis::Height | Axis::Width)));
+        let all = [Axis::Height, Axis::Width].iter().all(|axis| along.contains(&Some(*axis)));
+        match (places && !along.is_empty(), image.is_one_place()) {
+            (true, true) => {}
+            (true, false) if all => self.means(node)?,
+            _ => return Err(self.refuse(node, "averages over some places or channels alone")),
         }
         // Whether the two axes stay or not: there is one number of each channel, in order.
         self.flatten(node, "Reshape", attributes)

@@ -196,7 +196,6 @@ fn tensors_are_in_the_order_of_the_layers() {
 #[test]
 fn other_networks_are_named_for_what_they_are() {
     for (file, node, why) in [
-        ("not-average", "`vgg_1/average_1/Mean` (GlobalAveragePool)", "makes one value of each channel"),
         ("not-chain", "`/features/features.6/Add` (Add)", "the way branches"),
         ("not-identity", "`/avgpool/AveragePool` (AveragePool)", "averages over windows of 2x2"),
         ("not-inference", "`/features/features.1/BatchNormalization` (BatchNormalization)", "as in training"),
@@ -207,6 +206,20 @@ fn other_networks_are_named_for_what_they_are() {
             assert!(error.contains(part), "{part} is not in {error}");
         }
     }
+}
+
+/// Keras' global average pooling: a dense layer on five means.
+#[test]
+fn a_classifier_on_means_is_read() {
+    let (_, contents) = read_file(&golden("weights/onnx/keras-means.onnx"));
+    let contents = contents.unwrap();
+    let graph = contents.graph.unwrap();
+    assert!(graph.means);
+    assert_eq!(contents.metadata["pooling"], "avg");
+    let dense = graph.layers.last().unwrap();
+    assert_eq!(dense.op, GraphOp::Dense { outputs_first: false });
+    let kernel = contents.tensors.iter().find(|found| found.name == dense.kernel).unwrap();
+    assert_eq!(kernel.shape, [5, 3]);
 }
 
 /// External data stay in their file; small tensors are in the ONNX file all the same.

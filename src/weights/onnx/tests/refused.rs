@@ -61,6 +61,10 @@ fn pooling_halves_and_averages_do_nothing() {
 
     let with = |more: Message<'static>| [pool().to_vec(), vec![more]].concat();
     assert_eq!(rows(one().node("MaxPool", "*", &with(int("ceil_mode", 1))), 4 * 4 * 6), 2);
+    let bare = || {
+        let net = Net::new(&[1, 3, 8, 12]).tensor("k", &[4, 3, 3, 3]);
+        net.node("Conv", "* k", &[ints("pads", &[1; 4])])
+    };
     for (net, why) in [
         (odd().node("MaxPool", "*", &with(int("ceil_mode", 1))), "pads images"),
         (odd().node("MaxPool", "*", &with(word("auto_pad", "SAME_UPPER"))), "pads images"),
@@ -74,11 +78,14 @@ fn pooling_halves_and_averages_do_nothing() {
         (flat().node("MaxPool", "*", &pool()), "takes no image"),
         (one().node("AveragePool", "*", &pool()), "averages over windows of 2x2"),
         (one().node("AveragePool", "*", &[single[0].clone(), ints("strides", &[2, 2])]), "averages over"),
-        (one().node("GlobalAveragePool", "*", &[]), "makes one value of each channel"),
-        (one().node("ReduceMean", "*", &[ints("axes", &[2, 3])]), "averages over places or channels"),
-        (small().node("ReduceMean", "*", &[ints("axes", &[1, 2, 3])]), "averages over places or channels"),
-        (small().node("ReduceMean", "*", &[]), "averages over places or channels"),
-        (small().node("ReduceMean", "*", &[ints("axes", &[])]), "averages over places or channels"),
+        (one().node("GlobalMaxPool", "*", &[]), "makes one value of each channel"),
+        (bare().node("GlobalAveragePool", "*", &[]), "averages what went through no ReLU"),
+        (flat().node("GlobalAveragePool", "*", &[]), "averages over what is no image"),
+        (one().node("ReduceMean", "*", &[ints("axes", &[2])]), "averages over some places"),
+        (one().node("ReduceMean", "*", &[ints("axes", &[1, 2, 3])]), "averages over some places"),
+        (small().node("ReduceMean", "*", &[ints("axes", &[1, 2, 3])]), "averages over some places"),
+        (small().node("ReduceMean", "*", &[]), "averages over some places"),
+        (small().node("ReduceMean", "*", &[ints("axes", &[])]), "averages over some places"),
         (flat().node("ReduceMean", "*", &[ints("axes", &[2, 3])]), "averages over what is no image"),
         (small().node("MaxPool", "*", &pool()), "leaves nothing of images of one place"),
         (one().node("Resize", "*", &[]), "is nothing that a VGG does"),
@@ -149,6 +156,37 @@ fn only_layers_of_a_vgg_are_taken() {
     ] {
         let text = refusal(&net.bytes());
         assert!(text.contains("is not a VGG: ") && text.contains(why), "{why}: {text}");
+    }
+}
+
+/// As PyTorch writes an adaptive pooling, and as tf2onnx writes Keras' global one.
+#[test]
+fn a_classifier_may_take_means() {
+    let dense = |net: Net| net.tensor("w", &[4, 5]).node("MatMul", "* w", &[]);
+    let axes = |axes: &[i64]| ints("axes", axes);
+    for (net, means) in [
+        (one().node("GlobalAveragePool", "*", &[]).node("Flatten", "*", &[]), true),
+        (one().node("ReduceMean", "*", &[axes(&[2, 3])]), true),
+        (one().node("ReduceMean", "*", &[axes(&[-1, -2])]).node("Flatten", "*", &[]), true),
+        (
+            one().node("Transpose", "*", &[ints("perm", &[0, 2, 3, 1])]).node(
+                "ReduceMean",
+                "*",
+                &[axes(&[1, 2])],
+            ),
+            true,
+        ),
+        (
+            Net::new(&[1, 3, 1, 1]).conv("k", 3, 4).node("GlobalAveragePool", "*", &[]).node(
+                "Flatten",
+                "*",
+                &[],
+            ),
+            false,
+        ),
+    ] {
+        let read = graph(&dense(net).bytes());
+        assert_eq!((read.layers.len(), read.means), (2, means));
     }
 }
 
