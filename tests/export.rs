@@ -24,8 +24,8 @@ fn tiny(head: Head) -> Architecture {
     Architecture::base_of("tiny", [12, 10], layers).unwrap().with_head(head).unwrap()
 }
 
-/// Two classes with dropout, and three without; the recipes with the most to do.
-fn cases() -> [(&'static str, Architecture, Preprocess, Vec<String>); 2] {
+/// Two classes with dropout, three without, and three on means; the recipes with the most to do.
+fn cases() -> [(&'static str, Architecture, Preprocess, Vec<String>); 3] {
     let classes = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     [
         (
@@ -37,6 +37,12 @@ fn cases() -> [(&'static str, Architecture, Preprocess, Vec<String>); 2] {
         (
             "three",
             tiny(Head { pooling: Pooling::Flatten, units: 6, dropout: 0.0, classes: 3 }),
+            Preprocess::Torch,
+            classes(&["Äpfel", "figs", "pears"]),
+        ),
+        (
+            "means",
+            tiny(Head { pooling: Pooling::Average, units: 6, dropout: 0.0, classes: 3 }),
             Preprocess::Torch,
             classes(&["Äpfel", "figs", "pears"]),
         ),

@@ -34,6 +34,7 @@ mod named;
 mod options;
 #[path = "places.rs"]
 mod places;
+mod pooling;
 #[path = "predict.rs"]
 mod predict;
 #[path = "report.rs"]

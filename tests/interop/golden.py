@@ -15,6 +15,9 @@ import readers
 from readers import KERAS3, ONNX, TF_KERAS, keras, tf_keras
 from safetensors.numpy import load_file, save_file
 
+# As tests/export.rs has them: the network and how its pixels are scaled.
+CASES = [("two", "caffe"), ("three", "torch"), ("means", "torch")]
+
 folder = pathlib.Path(__file__).parent.parent / "golden" / "export"
 # Bytes without a pattern, from integers alone.
 n = np.arange(2 * 12 * 10 * 3, dtype=np.uint64)
@@ -22,15 +25,14 @@ pixels = ((n * np.uint64(2654435761) >> np.uint64(13)) % np.uint64(256)).astype(
 
 if sys.argv[1:] == ["--write"]:
     expected = {"pixels": pixels}
-    for name in ["two", "three"]:
-        recipe = {"two": "caffe", "three": "torch"}[name]
+    for name, recipe in CASES:
         expected[name] = readers.keras_predict(keras, folder / f"{name}.h5", scaled(pixels, recipe))
     save_file(expected, folder / "expected.safetensors", {"tool": KERAS3, "script": "tests/interop/golden.py"})
 
 expected = load_file(folder / "expected.safetensors")
 assert np.array_equal(expected["pixels"], pixels)
 report = Report()
-for name, recipe in [("two", "caffe"), ("three", "torch")]:
+for name, recipe in CASES:
     x, raw, want = scaled(pixels, recipe), pixels.astype(np.float32), expected[name]
     of = lambda ending: folder / f"{name}{ending}"
     for library, tool in [(keras, KERAS3), (tf_keras, TF_KERAS)]:
