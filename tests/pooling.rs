@@ -99,6 +99,64 @@ fn a_classifier_on_means_is_trained_gone_on_with_and_passed_on() {
     assert!(error.contains("are not of one run") && error.contains("pooling"), "{error}");
 }
 
+/// A classifier of one layer: trained, passed on to every kind of file, read again.
+#[test]
+fn a_classifier_may_have_no_hidden_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 12), ("validation", 6)]);
+    let images = ["data/validation/cold/0.png", "data/validation/warm/0.png"];
+    stdout(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "64"]));
+    for (pooling, rows, pool) in [
+        ("avg", 512, "torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Dropout(0.2))"),
+        ("flatten", 2048, "torch.nn.Dropout(0.2)"),
+    ] {
+        let fit = [
+            "fit",
+            "features",
+            "-o",
+            pooling,
+            "--epochs",
+            "40",
+            "--units",
+            "0",
+            "--dropout",
+            "0.2",
+            "--rate",
+            "1e-3",
+        ];
+        let result = json(&stdout(vgg_ft(here).args(fit).args(["--pooling", pooling, "--json"])));
+        assert!(result["result"]["val_accuracy"].as_f64().unwrap() > 0.9, "{pooling}: {result}");
+        assert_eq!(shape(&here.join(pooling).join("model.safetensors"), "dense.kernel"), [rows, 1]);
+        let predicted = |network: &str, more: &[&str]| {
+            stdout(
+                vgg_ft(here)
+                    .args(["predict", network])
+                    .args(images)
+                    .args(["--top", "2", "--json"])
+                    .args(more),
+            )
+        };
+        let ours = predicted(pooling, &[]);
+        for ending in ["keras", "h5", "onnx"] {
+            let file = format!("{pooling}.{ending}");
+            stdout(vgg_ft(here).args(["export", pooling, "-o", &file]));
+            assert_eq!(predicted(&file, &[]), ours, "{file}");
+        }
+        let file = format!("{pooling}.pth");
+        let text = stderr(vgg_ft(here).args(["export", pooling, "-o", &file]));
+        let recipe =
+            format!("m.avgpool = {pool}; m.classifier = torch.nn.Sequential(torch.nn.Linear({rows}, 1));");
+        assert!(text.contains(&recipe), "{text}");
+        let named = |text: &str| text.replace("\"cold\"", "\"0\"").replace("\"warm\"", "\"1\"");
+        assert_eq!(predicted(&file, &["--size", "64", "--preprocess", "caffe"]), named(&ours), "{file}");
+        stdout(vgg_ft(here).args(["evaluate", pooling, "data"]));
+        let on = format!("{pooling}-on");
+        stdout(vgg_ft(here).args(["finetune", "data", "--from", pooling, "--epochs", "1", "-o", &on]));
+        assert_eq!(shape(&here.join(on).join("model.safetensors"), "dense.kernel"), [rows, 1]);
+    }
+}
+
 #[test]
 fn features_are_pooled_by_the_classifier_that_is_fitted_on_them() {
     let dir = tempfile::tempdir().unwrap();

@@ -173,10 +173,10 @@ pub struct HeadArgs {
     /// channel (Keras' GlobalAveragePooling2D), which needs 512 weights per unit instead of 8192 for images of 150x150
     #[arg(long, value_name = "HOW", default_value = "flatten", value_parser = pooling())]
     pub pooling: Pooling,
-    /// Units of the hidden dense layer
+    /// Units of the hidden dense layer; 0 for none
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
     pub units: usize,
-    /// Share of hidden units dropped in training; 0.5 if not given
+    /// Share of what enters the last dense layer that is dropped in training; 0.5 if not given
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub dropout: Option<f32>,
     /// Samples per step
@@ -203,7 +203,7 @@ pub struct SummaryArgs {
     /// With the ImageNet classifier (fc1, fc2, predictions) on top, which takes images of 224x224
     #[arg(long, conflicts_with_all = ["pooling", "units", "classes", "dropout"])]
     pub include_top: bool,
-    /// With the book's classifier on top: a hidden layer of N units
+    /// With the book's classifier on top: a hidden layer of N units, or none for 0
     #[arg(long, value_name = "N", value_parser = width)]
     pub units: Option<usize>,
     /// What that classifier takes of the last map: all its numbers, or the mean of each channel

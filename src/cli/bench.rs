@@ -22,7 +22,7 @@ pub struct BenchArgs {
     /// What the classifier takes of the last map: all its numbers, or the mean of each channel
     #[arg(long, value_name = "HOW", default_value = "flatten", value_parser = pooling())]
     pub pooling: Pooling,
-    /// Units of the classifier's hidden layer
+    /// Units of the classifier's hidden layer; 0 for none
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
     pub units: usize,
     /// Classes of the classifier; two make one sigmoid unit

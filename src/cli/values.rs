@@ -192,9 +192,9 @@ fn expected(answer: Result<(), String>, n: usize) -> Result<usize, String> {
     answer.map(|()| n).map_err(|range| format!("expected {range}"))
 }
 
-/// Units of a layer.
+/// Units of the hidden layer.
 pub fn width(text: &str) -> Result<usize, String> {
-    let n = text.parse().unwrap_or(0);
+    let n = text.parse().unwrap_or(usize::MAX);
     expected(limits::within(&limits::UNITS, n), n)
 }
 

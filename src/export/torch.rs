@@ -104,12 +104,10 @@ pub fn recipe(model: &Model<'_>) -> String {
     let architecture = model.architecture();
     let row = architecture.layers().get(architecture.base());
     // What stands in front of torchvision's flatten; without a classifier nothing is flattened.
-    let pool = match row.map(|placed| placed.layer) {
-        Some(Layer::GlobalAvgpool2d) => "AdaptiveAvgPool2d(1)",
-        _ => "Identity()",
-    };
-    let mut lines =
-        format!("m = torchvision.models.{}(weights=None); m.avgpool = torch.nn.{pool}", architecture.name);
+    let mut before = Vec::new();
+    if let Some(Layer::GlobalAvgpool2d) = row.map(|placed| placed.layer) {
+        before.push("torch.nn.AdaptiveAvgPool2d(1)".to_owned());
+    }
     let mut inputs = row.map_or(0, |placed| placed.output.len());
     let mut modules = Vec::new();
     let mut rate = 0.0;
@@ -124,10 +122,19 @@ pub fn recipe(model: &Model<'_>) -> String {
                 inputs = units;
             }
             // The place behind a ReLU is there already, whether or not the network drops anything.
-            Layer::Dropout { rate: dropped } => rate = dropped,
+            Layer::Dropout { rate: dropped } if !modules.is_empty() => rate = dropped,
+            // In the classifier it would change the number of the layer behind it.
+            Layer::Dropout { rate } => before.push(format!("torch.nn.Dropout({rate})")),
             _ => {}
         }
     }
+    let before = match &before[..] {
+        [] => "torch.nn.Identity()".to_owned(),
+        [one] => one.clone(),
+        several => format!("torch.nn.Sequential({})", several.join(", ")),
+    };
+    let mut lines =
+        format!("m = torchvision.models.{}(weights=None); m.avgpool = {before}", architecture.name);
     // Of a base alone it is empty: the file has nothing for torchvision's own.
     let modules = modules.join(", ").replace("Dropout(0.0)", &format!("Dropout({rate})"));
     lines += &format!("; m.classifier = torch.nn.Sequential({modules})");

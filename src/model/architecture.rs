@@ -201,14 +201,14 @@ impl FromStr for Pooling {
 }
 
 /// The dense classifier of the book: `Dense(units, relu)`, `Dropout(rate)`, `Dense(1 or classes)`, on all numbers of the
-/// map or on its means.
+/// map or on its means; without a hidden layer `Dropout(rate)`, `Dense(1 or classes)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Head {
     /// What comes first.
     pub pooling: Pooling,
-    /// Units of the hidden layer.
+    /// Units of the hidden layer; 0 for none.
     pub units: usize,
-    /// Dropout between the two dense layers; 0 for none.
+    /// Dropout in front of the last dense layer; 0 for none.
     pub dropout: f32,
     /// Classes; two make one sigmoid unit, more make a softmax.
     pub classes: usize,
@@ -291,17 +291,12 @@ impl Architecture {
     /// The book's classifier on top.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when there are fewer than two classes, no units, or no sensible dropout.
+    /// [`Kind::Usage`] when there are fewer than two classes, or no sensible dropout.
     pub fn with_head(mut self, head: Head) -> Result<Self> {
         if head.classes < 2 {
             return Err(Error::new(Kind::Usage, "a classifier needs at least two classes")
                 .expected_got("2 or more", head.classes)
                 .help("put the images of each class into a folder of their own"));
-        }
-        if head.units == 0 {
-            return Err(
-                Error::new(Kind::Usage, "a dense layer needs at least one unit").help("choose --units 256")
-            );
         }
         if !(0.0..1.0).contains(&head.dropout) {
             return Err(Error::new(Kind::Usage, "dropout must be a share of the units")
@@ -309,12 +304,16 @@ impl Architecture {
         }
         let (name, pooling) = head.pooling.layer();
         self.push(name.into(), pooling)?;
-        self.push("dense".into(), Layer::Dense { units: head.units, relu: true })?;
+        let hidden = head.units > 0;
+        if hidden {
+            self.push("dense".into(), Layer::Dense { units: head.units, relu: true })?;
+        }
         if head.dropout > 0.0 {
             self.push("dropout".into(), Layer::Dropout { rate: head.dropout })?;
         }
         let units = if head.classes == 2 { 1 } else { head.classes };
-        self.push("dense_1".into(), Layer::Dense { units, relu: false })?;
+        let last = if hidden { "dense_1" } else { "dense" };
+        self.push(last.into(), Layer::Dense { units, relu: false })?;
         self.output = if units == 1 { Output::Sigmoid } else { Output::Softmax(units) };
         Ok(self)
     }
@@ -448,6 +447,16 @@ mod tests {
             assert_eq!(means.parameters_from(means.base()), 131_585);
             assert_eq!(means.layers()[means.base()].output, Shape::new(&[1, 512]));
         }
+        let alone = |pooling| {
+            let base = Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap();
+            let head = Head { pooling, units: 0, dropout: 0.5, classes: 3 };
+            let all = base.with_head(head).unwrap();
+            let names: Vec<_> =
+                all.layers()[all.base() + 1..].iter().map(|placed| placed.name.clone()).collect();
+            assert_eq!(names, ["dropout", "dense"]);
+            all.parameters_from(all.base())
+        };
+        assert_eq!(Pooling::ALL.map(alone), [8192 * 3 + 3, 512 * 3 + 3]);
         for pooling in Pooling::ALL {
             assert_eq!(pooling.name().parse::<Pooling>().unwrap(), pooling);
             assert_eq!(serde_json::to_value(pooling).unwrap(), pooling.name());

@@ -29,7 +29,7 @@ use std::time::Instant;
 pub struct HeadOptions {
     /// What the classifier takes of the last map.
     pub pooling: Pooling,
-    /// Hidden units.
+    /// Hidden units; 0 for no hidden layer.
     pub units: usize,
     /// Dropout.
     pub dropout: f32,

@@ -111,7 +111,7 @@ impl Lineage {
             out.reasons.push(format!("no part of the network, and left out: `{}`{more}", shorten(first)));
         }
         // A softmax, or outputs that are to go through one.
-        if let [_, last @ 2] = &mut out.dense[..] {
+        if let [last @ 2] | [_, last @ 2] = &mut out.dense[..] {
             *last = 1;
             out.joined = true;
             out.reasons.push(JOINED.into());

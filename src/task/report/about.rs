@@ -47,10 +47,14 @@ pub(super) fn settings(folder: &Path, config: &Config) -> Vec<(String, String)> 
         (
             "network",
             format!(
-                "{}, {h}x{w}, {}hidden layer of {}, dropout {}",
+                "{}, {h}x{w}, {}{}, dropout {}",
                 network.variant,
                 if network.pooling.is_flatten() { "" } else { "means of the channels, " },
-                network.units,
+                if network.units == 0 {
+                    "no hidden layer".to_owned()
+                } else {
+                    format!("hidden layer of {}", network.units)
+                },
                 network.dropout
             ),
         ),

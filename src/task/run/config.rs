@@ -49,7 +49,7 @@ pub struct NetworkConfig {
     /// What the classifier takes of the last map; all its numbers if the file does not say.
     #[serde(skip_serializing_if = "Pooling::is_flatten", default)]
     pub pooling: Pooling,
-    /// Hidden units.
+    /// Hidden units; 0 for no hidden layer.
     pub units: usize,
     /// Dropout.
     pub dropout: f32,

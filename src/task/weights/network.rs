@@ -51,7 +51,7 @@ pub(in crate::task) fn architecture(
     let other = |what: String| {
         Error::new(Kind::Weights, format!("{file} holds no network that vgg-ft can build"))
             .expected_got(
-                "a VGG of 64 to 512 filters, alone, with the classifier of ImageNet, or with two dense layers",
+                "a VGG of 64 to 512 filters, alone, with the classifier of ImageNet, or with one or two dense layers",
                 what,
             )
             .help(help)
@@ -67,7 +67,8 @@ pub(in crate::task) fn architecture(
             }
             Architecture::vgg(variant, [224; 2])?.with_top()
         }
-        (&[units, outputs], Some(rows)) => {
+        ([hidden @ .., outputs], Some(rows)) if hidden.len() < 2 => {
+            let (units, outputs) = (hidden.first().copied().unwrap_or(0), *outputs);
             let pooling = found.lineage().pooling.unwrap_or_default();
             // 7 x 7 x 512 is 224 for everybody; of others, and of means over the image, rows do not tell.
             let known = known.or((rows == 25088).then_some([224; 2])).ok_or_else(|| {
