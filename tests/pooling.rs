@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use vgg_ft::weights::Weights;
 
-const JOB: [&str; 15] = [
+const JOB: [&str; 13] = [
     "finetune",
     "data",
     "--size",
@@ -19,8 +19,6 @@ const JOB: [&str; 15] = [
     "2",
     "--epochs",
     "1",
-    "--rate",
-    "1e-4",
     "--json",
 ];
 
@@ -43,6 +41,8 @@ fn a_classifier_on_means_is_trained_gone_on_with_and_passed_on() {
     draw(&here.join("data"), &[("train", 12), ("validation", 6)]);
     json(&stdout(vgg_ft(here).args(JOB).args(["-o", "run"])));
     let config = fs::read_to_string(here.join("run/run.toml")).unwrap();
+    // The rate of the classifier where nobody gives one.
+    assert!(config.contains("rate = 0.0001\n"), "{config}");
     assert!(config.contains("pooling = \"avg\""), "{config}");
     assert_eq!(shape(&here.join("run/model.safetensors"), "dense.kernel"), [512, 8]);
     // Gradients pass the means: what is unfrozen below them has learned.

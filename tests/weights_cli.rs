@@ -275,7 +275,6 @@ fn options_that_the_file_contradicts_are_named() {
         (&["sized.safetensors", "x.safetensors", "--size", "300"], "leave --size out"),
         (&["bare.safetensors", "x.onnx"], "does not say how large its images are"),
         (&["base.pth", "x.pth", "--size", "64"], "--size means nothing to a .pth of convolutions alone"),
-        (&["bare.safetensors", "x.onnx", "--size", "64"], "leave --size out"),
         (&["sized.safetensors", "x.safetensors", "--metadata", "preprocess=torch"], "give --preprocess"),
         (&["sized.safetensors", "x.safetensors", "--metadata", "size=64x64"], "give --size"),
         (&["sized.safetensors", "x.safetensors", "--metadata", "classes=a"], "cannot set `classes`"),
@@ -285,7 +284,12 @@ fn options_that_the_file_contradicts_are_named() {
         assert!(error.contains(words) && error.contains("help: "), "{args:?}: {error}");
         assert!(!here.join(args[1]).exists());
     }
-    run(here, &["convert", "bare.safetensors", "x.onnx", "--size", "32"], 0);
+    let means = "taken for the mean of its map";
+    let (_, said) = run(here, &["convert", "bare.safetensors", "means.safetensors", "--size", "64"], 0);
+    assert!(said.contains(means), "{said}");
+    assert_eq!(json(here, &["inspect", "means.safetensors"], 0)["metadata"]["pooling"], "avg");
+    let (_, said) = run(here, &["convert", "bare.safetensors", "x.onnx", "--size", "32"], 0);
+    assert!(!said.contains(means), "{said}");
     run(here, &["convert", "bare.safetensors", "x.safetensors", "--size", "32"], 0);
     assert_eq!(json(here, &["inspect", "x.safetensors"], 0)["metadata"]["size"], "32x32");
     run(here, &["diff", "bare.safetensors", "x.onnx"], 0);

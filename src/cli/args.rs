@@ -10,7 +10,7 @@ use super::look::{CompareArgs, ReportArgs};
 use super::notebook::NotebookArgs;
 use super::predict::PredictArgs;
 use super::resume::ResumeArgs;
-use super::train::TrainArgs;
+use super::train::{HeadArgs, TrainArgs};
 use super::values::{
     classes, fraction, kernels, launches, pooling, positive, precision, preprocess, rate, resize, share,
     size, variant, whole, width,
@@ -25,6 +25,8 @@ use std::path::PathBuf;
 
 /// Learning rate of a classifier on the frozen base, if none is given; help texts repeat this and the next two.
 pub const HEAD_RATE: f32 = 2e-5;
+/// The same where it takes means: fewer and larger numbers, and less to overfit with (docs/accuracy.md).
+pub const HEAD_RATE_OF_MEANS: f32 = 1e-4;
 /// That of the second stage.
 pub const RATE: f32 = 1e-5;
 /// The first layer that learns in it.
@@ -166,28 +168,6 @@ pub struct ReadingArgs {
     pub no_cache: bool,
 }
 
-/// How the classifier is built and trained.
-#[derive(Args, Clone, Debug)]
-pub struct HeadArgs {
-    /// What the classifier takes of the base's last map: all its numbers, as the book does, or with avg the mean of each
-    /// channel (Keras' GlobalAveragePooling2D), which needs 512 weights per unit instead of 8192 for images of 150x150
-    #[arg(long, value_name = "HOW", default_value = "flatten", value_parser = pooling())]
-    pub pooling: Pooling,
-    /// Units of the hidden dense layer; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
-    pub units: usize,
-    /// Share of what enters the last dense layer that is dropped in training; 0.5 if not given
-    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
-    pub dropout: Option<f32>,
-    /// Samples per step
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
-    pub batch: usize,
-    /// Decides initial weights, order, dropout and who is held out; the same seed gives the same run, bit for bit. 1 if not
-    /// given
-    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
-    pub seed: Option<u64>,
-}
-
 /// `summary`
 #[derive(Args, Debug)]
 pub struct SummaryArgs {
@@ -268,9 +248,9 @@ pub struct FitArgs {
     /// Passes over the training set
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = positive)]
     pub epochs: usize,
-    /// Learning rate
-    #[arg(long, value_name = "RATE", default_value_t = HEAD_RATE, value_parser = rate)]
-    pub rate: f32,
+    /// Learning rate [default: 2e-5; with --pooling avg 1e-4]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub rate: Option<f32>,
     /// Go on where an earlier run of the same command was stopped, or begin where there is none
     #[arg(long, conflicts_with = "force")]
     pub resume: bool,
@@ -344,7 +324,7 @@ pub struct JobArgs {
     /// Epochs with the base frozen; 0 leaves this stage out [default: 10; with --from 0]
     #[arg(help_heading = "Stages", long, value_name = "N", value_parser = whole::<usize>)]
     pub head_epochs: Option<usize>,
-    /// Learning rate while the base is frozen [default: 2e-5]
+    /// Learning rate while the base is frozen [default: 2e-5; with --pooling avg 1e-4]
     #[arg(help_heading = "Stages", long, value_name = "RATE", value_parser = rate)]
     pub head_rate: Option<f32>,
     /// The first layer that learns in the second stage [default: block5_conv1]
@@ -397,7 +377,7 @@ mod tests {
         let command = Cli::command();
         let finetune = command.find_subcommand("finetune").unwrap();
         for (option, taken) in [
-            ("head_rate", format!("{HEAD_RATE:e}")),
+            ("head_rate", format!("{HEAD_RATE:e}; with --pooling avg {HEAD_RATE_OF_MEANS:e}")),
             ("rate", format!("{RATE:e}")),
             ("unfreeze_from", UNFREEZE_FROM.to_owned()),
         ] {

@@ -27,10 +27,11 @@ mod tests;
 use crate::device::{DeviceName, DeviceOptions, Kernels, Launches, Opened, Precision, no_launches};
 use crate::error::{Error, Kind, Result, visible};
 use crate::interrupt;
-use crate::model::Head;
+use crate::model::{Head, Pooling};
 use crate::task::{self, Host, tell};
 use args::{
-    Cli, Command, FinetuneArgs, HEAD_RATE, HeadArgs, ImageArgs, JobArgs, RATE, ReadingArgs, UNFREEZE_FROM,
+    Cli, Command, FinetuneArgs, HEAD_RATE, HEAD_RATE_OF_MEANS, ImageArgs, JobArgs, RATE, ReadingArgs,
+    UNFREEZE_FROM,
 };
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use evaluate::Split;
@@ -40,6 +41,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use train::HeadArgs;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -152,7 +154,7 @@ fn run(cli: Cli) -> Result<()> {
                 features: a.features,
                 output: a.output,
                 begin: begin(a.force, a.resume),
-                stage: a.train.stage("head", None, a.epochs, a.rate)?,
+                stage: a.train.stage("head", None, a.epochs, a.rate.unwrap_or(head_rate(a.head.pooling)))?,
                 head: head(&a.head, None),
                 weights: a.weights,
             },
@@ -332,7 +334,9 @@ fn finetune(
     let mut stages = Vec::new();
     let head_epochs = a.head_epochs(from.is_some());
     if head_epochs > 0 {
-        stages.push(a.train.stage("head", None, head_epochs, a.head_rate.unwrap_or(HEAD_RATE))?);
+        let pooling = from.as_ref().map_or(a.head.pooling, task::Origin::pooling);
+        let rate = a.head_rate.unwrap_or(head_rate(pooling));
+        stages.push(a.train.stage("head", None, head_epochs, rate)?);
     }
     if a.epochs > 0 {
         let unfreeze_from = a.unfreeze_from.as_deref().unwrap_or(UNFREEZE_FROM);
@@ -365,6 +369,14 @@ fn finetune(
     // Also where that stage is left out: a name that is wrong is wrong.
     a.unfreeze_from.filter(|_| a.epochs == 0).map_or(Ok(()), |layer| job.can_unfreeze(&layer))?;
     Ok(job)
+}
+
+/// At which a classifier learns on the frozen base, if nobody says.
+fn head_rate(pooling: Pooling) -> f32 {
+    match pooling {
+        Pooling::Flatten => HEAD_RATE,
+        Pooling::Average => HEAD_RATE_OF_MEANS,
+    }
 }
 
 fn begin(force: bool, resume: bool) -> task::Begin {

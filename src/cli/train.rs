@@ -1,10 +1,33 @@
 //! The options of training that `finetune`, `fit` and `demo` share.
 
-use super::values::{fraction, number, positive, rates, share, whole};
+use super::values::{fraction, number, pooling, positive, rates, share, whole, width};
 use crate::error::Result;
+use crate::model::Pooling;
 use crate::task::{ClassWeights, OptimizerConfig, RuleName, StageConfig};
 use crate::train::{Monitor, Schedule};
 use clap::{Args, ValueEnum};
+
+/// How the classifier is built and trained.
+#[derive(Args, Clone, Debug)]
+pub struct HeadArgs {
+    /// What the classifier takes of the base's last map: all its numbers, as the book does, or with avg the mean of each
+    /// channel (Keras' GlobalAveragePooling2D), which needs 512 weights per unit instead of 8192 for images of 150x150
+    #[arg(long, value_name = "HOW", default_value = "flatten", value_parser = pooling())]
+    pub pooling: Pooling,
+    /// Units of the hidden dense layer; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = width)]
+    pub units: usize,
+    /// Share of what enters the last dense layer that is dropped in training; 0.5 if not given
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
+    pub dropout: Option<f32>,
+    /// Samples per step
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    pub batch: usize,
+    /// Decides initial weights, order, dropout and who is held out; the same seed gives the same run, bit for bit. 1 if not
+    /// given
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    pub seed: Option<u64>,
+}
 
 /// How a stage is trained. What is not given is as in the book, with Keras' defaults.
 #[derive(Args, Clone, Debug)]

@@ -3,69 +3,10 @@
 //! In: a variant of VGG, an input size, what comes on top. Out: layers in order, each with its output
 //! shape and parameters, or the reason why the sizes do not work. Names are Keras'.
 
+use super::head::Head;
+use super::variant::Variant;
 use crate::error::{Error, Kind, Result};
 use crate::shape::{Conv2d, GlobalPool2d, Pool2d, Shape};
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-
-/// A member of the VGG family (Simonyan & Zisserman 2014, configurations A, B, D, E).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// Configuration A, 8 convolutions.
-    Vgg11,
-    /// Configuration B, 10 convolutions.
-    Vgg13,
-    /// Configuration D, 13 convolutions.
-    Vgg16,
-    /// Configuration E, 16 convolutions.
-    Vgg19,
-}
-
-impl Variant {
-    /// All members.
-    pub const ALL: [Self; 4] = [Self::Vgg11, Self::Vgg13, Self::Vgg16, Self::Vgg19];
-
-    /// Convolutions per block; every block ends in a pooling layer.
-    pub fn blocks(self) -> [usize; 5] {
-        match self {
-            Self::Vgg11 => [1, 1, 2, 2, 2],
-            Self::Vgg13 => [2, 2, 2, 2, 2],
-            Self::Vgg16 => [2, 2, 3, 3, 3],
-            Self::Vgg19 => [2, 2, 4, 4, 4],
-        }
-    }
-
-    /// Filters per block.
-    pub const FILTERS: [usize; 5] = [64, 128, 256, 512, 512];
-
-    /// The name that the command line and `run.toml` use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Vgg11 => "vgg11",
-            Self::Vgg13 => "vgg13",
-            Self::Vgg16 => "vgg16",
-            Self::Vgg19 => "vgg19",
-        }
-    }
-}
-
-impl fmt::Display for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Variant {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|v| v.name() == name).ok_or_else(|| {
-            Error::new(Kind::Usage, format!("there is no network called `{name}`"))
-                .help("choose vgg11, vgg13, vgg16 or vgg19")
-        })
-    }
-}
 
 /// One layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -149,69 +90,6 @@ pub enum Output {
     Sigmoid,
     /// One logit per class.
     Softmax(usize),
-}
-
-/// What makes a row of numbers of the base's last map, for the dense layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Pooling {
-    /// All of its numbers: the book's.
-    #[default]
-    #[serde(rename = "flatten")]
-    Flatten,
-    /// The mean of each channel: far fewer weights behind it, and the same number whatever the images' size.
-    #[serde(rename = "avg")]
-    Average,
-}
-
-impl Pooling {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Flatten, Self::Average];
-
-    /// The name that the command line and `run.toml` use, that of Keras' `pooling` where it has one.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Flatten => "flatten",
-            Self::Average => "avg",
-        }
-    }
-
-    /// What [`Pooling::Flatten`] is: what files do not say.
-    pub fn is_flatten(&self) -> bool {
-        *self == Self::Flatten
-    }
-
-    /// The layer, by Keras' name.
-    fn layer(self) -> (&'static str, Layer) {
-        match self {
-            Self::Flatten => ("flatten", Layer::Flatten),
-            Self::Average => ("global_average_pooling2d", Layer::GlobalAvgpool2d),
-        }
-    }
-}
-
-impl FromStr for Pooling {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|pooling| pooling.name() == name).ok_or_else(|| {
-            Error::new(Kind::Usage, format!("there is no pooling called `{name}`"))
-                .help("choose flatten or avg")
-        })
-    }
-}
-
-/// The dense classifier of the book: `Dense(units, relu)`, `Dropout(rate)`, `Dense(1 or classes)`, on all numbers of the
-/// map or on its means; without a hidden layer `Dropout(rate)`, `Dense(1 or classes)`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Head {
-    /// What comes first.
-    pub pooling: Pooling,
-    /// Units of the hidden layer; 0 for none.
-    pub units: usize,
-    /// Dropout in front of the last dense layer; 0 for none.
-    pub dropout: f32,
-    /// Classes; two make one sigmoid unit, more make a softmax.
-    pub classes: usize,
 }
 
 /// Layers, sizes and names.
@@ -419,6 +297,7 @@ impl Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Pooling;
 
     fn book() -> Architecture {
         let base = Architecture::vgg(Variant::Vgg16, [150, 150]).unwrap();

@@ -5,16 +5,20 @@
 
 mod architecture;
 pub mod classes;
+mod head;
 pub mod imagenet;
 mod load;
 mod network;
 mod preprocess;
 mod pretrained;
 mod trainable;
+mod variant;
 
-pub use architecture::{Architecture, Head, Layer, Output, ParameterSpec, Placed, Pooling, Variant};
+pub use architecture::{Architecture, Layer, Output, ParameterSpec, Placed};
+pub use head::{Head, Pooling};
 pub use load::Source;
 pub use network::Network;
 pub use preprocess::Preprocess;
 pub use pretrained::{Lineage, Naming, Pretrained, SIDES, SINCE};
 pub use trainable::Trainable;
+pub use variant::Variant;

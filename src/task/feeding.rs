@@ -4,7 +4,7 @@
 
 use super::Host;
 use crate::data::Resize;
-use crate::model::{Preprocess, Pretrained};
+use crate::model::{Pooling, Preprocess, Pretrained};
 
 /// How images are fed to the network in a file of weights, where the user says it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +49,12 @@ pub(super) fn remark(host: &Host, found: &Pretrained, feeding: Feeding, done: &s
             }
             _ => {}
         }
+    }
+    if lineage.guessed_means && lineage.pooled(feeding.size) == Pooling::Average {
+        host.say(
+            "note: its classifier takes one number for each channel, which is taken for the mean of its map (global average \
+             pooling); if it was made for images of 32x32, give --size 32",
+        );
     }
     if lineage.linear {
         host.say(

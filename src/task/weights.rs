@@ -207,7 +207,7 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
     let recipe = job.preprocess.or_else(|| if stays { told() } else { lineage.recipe() });
     let since = recipe.and_then(|_| lineage.since(from, job.preprocess));
     let classes = said_classes(found);
-    let means = lineage.pooling == Some(Pooling::Average);
+    let means = lineage.pooled(job.size.or(found.size())) == Pooling::Average;
     for (key, text) in [
         ("format", Some("keras".to_owned())),
         ("layout", Some("HWIO".to_owned())),

@@ -26,6 +26,9 @@ pub struct Lineage {
     pub dense: Vec<usize>,
     /// What the classifier takes of the last map; `None` for a base.
     pub pooling: Option<Pooling>,
+    /// Whether that is a guess, from as many rows as there are channels.
+    #[serde(skip)]
+    pub guessed_means: bool,
     /// What images must be made into; `None` when nothing tells.
     pub preprocess: Option<&'static str>,
     /// Whether the first kernel takes R, G, B and was trained with B, G, R in mind: turned at load.
@@ -67,7 +70,6 @@ const TURNED: &str = "the first kernel takes R, G, B: its channels are turned at
 const UNKNOWN: &str = "how pixels are scaled is not known";
 const JOINED: &str =
     "the softmax of two classes is made one sigmoid of their difference, which gives the same probabilities";
-const MEANS: &str = "the classifier takes one number for each channel: taken for the mean of its map (global average pooling)";
 /// Whose word a recipe is, where a conversion wrote it down.
 pub const SINCE: &str = "preprocess_since";
 /// Half precision and bfloat16 keep three and two digits.
@@ -87,6 +89,7 @@ impl Lineage {
             batch_norm: layers.convolutions.iter().any(|layer| layer.norm.is_some()),
             dense: units.collect(),
             pooling: None,
+            guessed_means: false,
             preprocess: None,
             turned: false,
             reasons: Vec::new(),
@@ -125,14 +128,14 @@ impl Lineage {
     /// What the classifier takes: what the file says, else what its rows tell.
     fn pool(&mut self, weights: &Weights, layers: &Layers) {
         let (Some(dense), Some(last)) = (layers.dense.first(), layers.convolutions.last()) else { return };
-        // Five poolings leave one place of such images: the numbers are their means, and are not called so.
-        let one_place =
-            super::said_size(weights).is_some_and(|sides| sides.iter().all(|side| side / 32 == 1));
+        let one_place = super::said_size(weights).is_some_and(is_one_place);
         let said = super::said(weights, "pooling").and_then(|name| name.parse().ok());
-        let guessed = said.is_none() && !one_place && dense.shape.first() == last.shape.last();
-        if guessed {
-            self.reasons.push(MEANS.into());
-        }
+        // A graph says itself what it takes.
+        let guessed = said.is_none()
+            && !one_place
+            && layers.naming != Naming::Graph
+            && dense.shape.first() == last.shape.last();
+        self.guessed_means = guessed;
         self.pooling = said.or(Some(if guessed { Pooling::Average } else { Pooling::Flatten }));
     }
 
@@ -257,6 +260,12 @@ impl Lineage {
         !self.dense.is_empty() && !self.has_top()
     }
 
+    /// What the classifier takes of images of `size`, where that is known.
+    pub fn pooled(&self, size: Option<[usize; 2]>) -> Pooling {
+        let taken = self.pooling.unwrap_or_default();
+        if self.guessed_means && size.is_some_and(is_one_place) { Pooling::Flatten } else { taken }
+    }
+
     /// The network, if it is one of the family.
     pub fn variant(&self) -> Option<Variant> {
         self.variant
@@ -271,6 +280,11 @@ impl Lineage {
     pub fn has_top(&self) -> bool {
         self.dense == [4096, 4096, 1000]
     }
+}
+
+/// Whether five poolings leave one place of images of this size: its numbers are their own means, and nobody calls them so.
+fn is_one_place(size: [usize; 2]) -> bool {
+    size.iter().all(|side| side / 32 == 1)
 }
 
 /// Whether `affine`, "scale offset" of R, G, B as Keras' layers have them, is what `recipe` does.
@@ -300,7 +314,13 @@ impl fmt::Display for Lineage {
         }
         if !self.dense.is_empty() {
             let dense: Vec<String> = self.dense.iter().map(usize::to_string).collect();
-            let means = if self.pooling == Some(Pooling::Average) { "means of the channels, " } else { "" };
+            let means = match self.pooling {
+                Some(Pooling::Average) if self.guessed_means => {
+                    "means of the channels (as many inputs as these), "
+                }
+                Some(Pooling::Average) => "means of the channels, ",
+                _ => "",
+            };
             write!(f, ", {means}dense {}", dense.join(" "))?;
         }
         let used = self.asked.or(self.recipe);

@@ -6,6 +6,7 @@ use super::Finetune;
 use crate::data::Splits;
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
+use crate::model::Pooling;
 use crate::model::classes::{composed_otherwise, told_from};
 use crate::task::ImageOptions;
 use crate::task::earlier::{Earlier, job_file};
@@ -38,6 +39,11 @@ impl Origin {
     /// The dropout that it was trained with.
     pub fn dropout(&self) -> f32 {
         self.run.config.network.dropout
+    }
+
+    /// What its classifier takes of the last map.
+    pub fn pooling(&self) -> Pooling {
+        self.run.config.network.pooling
     }
 
     /// The seed that decided who was held out.

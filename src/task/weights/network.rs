@@ -23,7 +23,7 @@ pub(super) fn fits(found: &Pretrained, [h, w]: [usize; 2]) -> Result<()> {
     let dense = parameters.iter().find(|(_, shape)| shape.len() == 2).map(|(_, shape)| shape[0]);
     let (Some(rows), Some(convolution)) = (dense, last(4)) else { return Ok(()) };
     // Five poolings halve each side.
-    let means = found.lineage().pooling == Some(Pooling::Average);
+    let means = found.lineage().pooled(Some([h, w])) == Pooling::Average;
     let left = if means { convolution[3] } else { (h / 32) * (w / 32) * convolution[3] };
     if rows == left {
         return Ok(());
@@ -69,7 +69,6 @@ pub(in crate::task) fn architecture(
         }
         ([hidden @ .., outputs], Some(rows)) if hidden.len() < 2 => {
             let (units, outputs) = (hidden.first().copied().unwrap_or(0), *outputs);
-            let pooling = found.lineage().pooling.unwrap_or_default();
             // 7 x 7 x 512 is 224 for everybody; of others, and of means over the image, rows do not tell.
             let known = known.or((rows == 25088).then_some([224; 2])).ok_or_else(|| {
                 Error::new(Kind::Usage, format!("{file} does not say how large its images are"))
@@ -80,6 +79,7 @@ pub(in crate::task) fn architecture(
                 (Some(_), Some([h, w])) => error.help(format!("leave --size out: the file says {h}x{w}")),
                 _ => error.help("say the size that it was trained with: --size"),
             })?;
+            let pooling = lineage.pooled(Some(known));
             let head = Head { pooling, units, dropout: 0.0, classes: if outputs == 1 { 2 } else { outputs } };
             Architecture::vgg(variant, known)?.with_head(head)
         }
