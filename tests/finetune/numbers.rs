@@ -315,7 +315,7 @@ fn a_job_is_taken_from_another_runs_file() {
                 .replace("size = [32, 32]", "size = [0, 32]"),
             "`size` cannot have this value",
         ),
-        (toml.replace("units = 8", "units = 0"), "`units` cannot have this value"),
+        (toml.replace("units = 8", "units = 65537"), "`units` cannot have this value"),
         (toml.replace("epochs = 2", "epochs = 0"), "`epochs` of stage `head` cannot have this value"),
         (twice, "two stages have one name"),
     ] {
