@@ -34,6 +34,7 @@ mod named;
 mod options;
 #[path = "places.rs"]
 mod places;
+#[path = "pooling.rs"]
 mod pooling;
 #[path = "predict.rs"]
 mod predict;
