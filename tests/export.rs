@@ -24,8 +24,8 @@ fn tiny(head: Head) -> Architecture {
     Architecture::base_of("tiny", [12, 10], layers).unwrap().with_head(head).unwrap()
 }
 
-/// Two classes with dropout, three without, and three on means; the recipes with the most to do.
-fn cases() -> [(&'static str, Architecture, Preprocess, Vec<String>); 3] {
+/// Two classes with dropout, three without, three on means, and one layer on these; the recipes with the most to do.
+fn cases() -> [(&'static str, Architecture, Preprocess, Vec<String>); 4] {
     let classes = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     [
         (
@@ -45,6 +45,12 @@ fn cases() -> [(&'static str, Architecture, Preprocess, Vec<String>); 3] {
             tiny(Head { pooling: Pooling::Average, units: 6, dropout: 0.0, classes: 3 }),
             Preprocess::Torch,
             classes(&["Äpfel", "figs", "pears"]),
+        ),
+        (
+            "lone",
+            tiny(Head { pooling: Pooling::Average, units: 0, dropout: 0.5, classes: 2 }),
+            Preprocess::Torch,
+            classes(&["cats", "dogs"]),
         ),
     ]
 }

@@ -916,5 +916,5 @@ fn an_export_answers_as_its_run_does() {
     let (_, said) = succeeds(here, &[&asked[..], &["--size", "32"]].concat());
     assert!(!said.contains(means), "{said}");
     let (_, said) = succeeds(here, &[&asked[..], &["--size", "96"]].concat());
-    assert!(said.contains(means) && said.contains("give --size 32"), "{said}");
+    assert!(said.contains(means) && said.contains("give that --size"), "{said}");
 }

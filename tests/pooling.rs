@@ -63,9 +63,16 @@ fn a_classifier_on_means_is_trained_gone_on_with_and_passed_on() {
     stdout(vgg_ft(here).args(config));
     assert!(model(&here.join("again")) == model(&here.join("run")), "the same job gave another network");
 
+    // A job with another classifier does not go on with this one.
+    let other = ["finetune", "data", "--size", "64", "--units", "8", "-o", "run", "--resume"];
+    let error = fails(vgg_ft(here).args(other).args(["--head-epochs", "2", "--epochs", "1"]), 2);
+    assert!(error.contains("pooling = \"avg\"") && error.contains("pooling = \"flatten\""), "{error}");
+
     // What goes on has the same classifier, and cannot have another.
-    let from = ["finetune", "data", "--from", "run", "--epochs", "1", "-o", "on"];
+    let from = ["finetune", "data", "--from", "run", "--head-epochs", "1", "--epochs", "1", "-o", "on"];
     stdout(vgg_ft(here).args(from));
+    let config = fs::read_to_string(here.join("on/run.toml")).unwrap();
+    assert!(config.contains("rate = 0.0001\n"), "{config}");
     assert_eq!(shape(&here.join("on/model.safetensors"), "dense.kernel"), [512, 8]);
     let error = fails(vgg_ft(here).args(from).args(["--force", "--pooling", "flatten"]), 2);
     assert!(error.contains("--pooling") && error.contains("--from"), "{error}");
@@ -81,7 +88,7 @@ fn a_classifier_on_means_is_trained_gone_on_with_and_passed_on() {
         let lineage = &json(&stdout(vgg_ft(here).args(["weights", "inspect", file, "--json"])))["lineage"];
         assert_eq!(lineage["pooling"], "avg", "{file}: {lineage}");
     }
-    // PyTorch's file has tensors alone: 512 rows are taken for means, and that is said. Converted, it is written down.
+    // PyTorch's file has tensors alone: 512 rows are taken for means, and that is said.
     let text = stderr(vgg_ft(here).args(["export", "run", "-o", "model.pth"]));
     assert!(text.contains("AdaptiveAvgPool2d(1)") && text.contains("Linear(512, 8)"), "{text}");
     let fed = ["--size", "64", "--preprocess", "caffe"];
@@ -91,12 +98,25 @@ fn a_classifier_on_means_is_trained_gone_on_with_and_passed_on() {
     let said = stderr(vgg_ft(here).args(convert).args(fed));
     assert!(said.contains("taken for the mean of its map"), "{said}");
     let told = Weights::open(&here.join("converted.safetensors")).unwrap();
-    assert_eq!(told.metadata().get("pooling").map(String::as_str), Some("avg"));
+    assert_eq!(told.metadata().get("pooling"), None, "a guess stays one");
 
     let flat = fs::read_to_string(here.join("run/run.toml")).unwrap().replace("pooling = \"avg\"\n", "");
     fs::write(here.join("run/run.toml"), flat).unwrap();
     let error = fails(vgg_ft(here).args(["predict", "run"]).args(images), 1);
     assert!(error.contains("are not of one run") && error.contains("pooling"), "{error}");
+}
+
+/// The classifier's layers are part of the step that `finetune` runs on features, pooling and dropout too.
+#[test]
+fn a_step_of_the_classifier_alone_is_planned_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = ["bench", "--plan", "--gpu", "h200", "--pooling", "avg", "--units", "0", "--from-features"];
+    let text = stdout(vgg_ft(dir.path()).args(plan).args(["--unfreeze-from", "dense"]));
+    for kernel in ["global_avgpool2d_forward", "dropout", "dense_forward"] {
+        assert!(text.contains(kernel), "{kernel}: {text}");
+    }
+    // Nothing below the classifier learns.
+    assert!(!text.contains("global_avgpool2d_backward"), "{text}");
 }
 
 /// A classifier of one layer: trained, passed on to every kind of file, read again.
@@ -107,26 +127,20 @@ fn a_classifier_may_have_no_hidden_layer() {
     draw(&here.join("data"), &[("train", 12), ("validation", 6)]);
     let images = ["data/validation/cold/0.png", "data/validation/warm/0.png"];
     stdout(vgg_ft(here).args(["extract", "data", "-o", "features", "--size", "64"]));
-    for (pooling, rows, pool) in [
-        ("avg", 512, "torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Dropout(0.2))"),
-        ("flatten", 2048, "torch.nn.Dropout(0.2)"),
+    // By the rates that each has where nobody gives one.
+    for (pooling, rows, rate, pool) in [
+        (
+            "avg",
+            512,
+            "rate = 0.001\n",
+            "torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Dropout(0.2))",
+        ),
+        ("flatten", 2048, "rate = 0.0001\n", "torch.nn.Dropout(0.2)"),
     ] {
-        let fit = [
-            "fit",
-            "features",
-            "-o",
-            pooling,
-            "--epochs",
-            "40",
-            "--units",
-            "0",
-            "--dropout",
-            "0.2",
-            "--rate",
-            "1e-3",
-        ];
+        let fit = ["fit", "features", "-o", pooling, "--epochs", "40", "--units", "0", "--dropout", "0.2"];
         let result = json(&stdout(vgg_ft(here).args(fit).args(["--pooling", pooling, "--json"])));
         assert!(result["result"]["val_accuracy"].as_f64().unwrap() > 0.9, "{pooling}: {result}");
+        assert!(fs::read_to_string(here.join(pooling).join("run.toml")).unwrap().contains(rate), "{pooling}");
         assert_eq!(shape(&here.join(pooling).join("model.safetensors"), "dense.kernel"), [rows, 1]);
         let predicted = |network: &str, more: &[&str]| {
             stdout(

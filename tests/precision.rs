@@ -263,7 +263,12 @@ fn split(folder: &Folder) -> Batch {
 }
 
 /// VGG16's first two blocks and a classifier, fine-tuned from block2_conv1; the frozen layers run once.
-fn learn(device: &dyn Device, weights: &Pretrained, [train, validation]: [&Batch; 2]) -> Vec<Epoch> {
+fn learn(
+    device: &dyn Device,
+    weights: &Pretrained,
+    pooling: Pooling,
+    [train, validation]: [&Batch; 2],
+) -> Vec<Epoch> {
     let conv = |name: &str, filters| (name.to_owned(), Layer::Conv2d { filters });
     let pool = |name: &str| (name.to_owned(), Layer::Maxpool2d);
     let layers = vec![
@@ -275,8 +280,7 @@ fn learn(device: &dyn Device, weights: &Pretrained, [train, validation]: [&Batch
         pool("block2_pool"),
     ];
     let base = Architecture::base_of("two blocks", [SIZE.h, SIZE.w], layers).unwrap();
-    let architecture =
-        base.with_head(Head { pooling: Pooling::Flatten, units: 16, dropout: 0.0, classes: 2 }).unwrap();
+    let architecture = base.with_head(Head { pooling, units: 16, dropout: 0.0, classes: 2 }).unwrap();
     let boundary = Trainable::from(&architecture, "block2_conv1").unwrap();
     let (from, shape) = (boundary.from, architecture.shape_before(boundary.from));
     let mut network = Network::new(device, architecture, |layer| {
@@ -319,25 +323,31 @@ const RATE: f32 = 1e-4;
 
 #[test]
 fn fine_tuning_learns_in_bf16_what_it_learns_in_f32() {
-    fine_tuning_learns_what_it_learns_in_f32(&BF16, &ALL[1..]);
+    fine_tuning_learns_what_it_learns_in_f32(Pooling::Flatten, &BF16, &ALL[1..]);
 }
 
 #[test]
 fn fine_tuning_learns_in_f16_what_it_learns_in_f32() {
-    fine_tuning_learns_what_it_learns_in_f32(&F16, &F16);
+    fine_tuning_learns_what_it_learns_in_f32(Pooling::Flatten, &F16, &F16);
 }
 
-fn fine_tuning_learns_what_it_learns_in_f32(emulated: &[Numbers], there: &[Numbers]) {
+/// Between a base of 16 bits and means of f32 stands a cast, on the way back too.
+#[test]
+fn fine_tuning_on_means_learns_in_16_bits_what_it_learns_in_f32() {
+    fine_tuning_learns_what_it_learns_in_f32(Pooling::Average, &[F16[0], BF16[0]], &[F16[0], BF16[0]]);
+}
+
+fn fine_tuning_learns_what_it_learns_in_f32(pooling: Pooling, emulated: &[Numbers], there: &[Numbers]) {
     let weights = Pretrained::open(&find_default().unwrap()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     draw(&data, &Counts { train: 10, validation: 6, test: 1 }, [48, 48], 1).unwrap();
     let splits = Splits::open(&data, None, 0).unwrap();
     let (train, validation) = (split(&splits.train), split(splits.validation.as_ref().unwrap()));
-    let want = learn(&*cpu(), &weights, [&train, &validation]);
+    let want = learn(&*cpu(), &weights, pooling, [&train, &validation]);
     for (precision, device) in all(emulated, there) {
         let (began, who) = (Instant::now(), format!("{} {precision}", devices::name(&*device)));
-        let got = learn(&*device, &weights, [&train, &validation]);
+        let got = learn(&*device, &weights, pooling, [&train, &validation]);
         println!("{who}: in {:.1} s", began.elapsed().as_secs_f64());
         assert_eq!(got.len(), want.len());
         let figures = |e: &Epoch| [e.loss, e.val_loss.unwrap(), e.accuracy, e.val_accuracy.unwrap()];

@@ -23,10 +23,12 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Learning rate of a classifier on the frozen base, if none is given; help texts repeat this and the next two.
+/// Learning rate of a classifier on the frozen base, if none is given; help texts repeat what begins here.
 pub const HEAD_RATE: f32 = 2e-5;
-/// The same where it takes means: fewer and larger numbers, and less to overfit with (docs/accuracy.md).
-pub const HEAD_RATE_OF_MEANS: f32 = 1e-4;
+/// The same where it takes means or has no hidden layer: fewer weights, and less to overfit with (docs/accuracy.md).
+pub const SMALL_HEAD_RATE: f32 = 1e-4;
+/// The same where it is one layer on means, whose 512 weights a class take the longest to grow.
+pub const SMALLEST_HEAD_RATE: f32 = 1e-3;
 /// That of the second stage.
 pub const RATE: f32 = 1e-5;
 /// The first layer that learns in it.
@@ -88,7 +90,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Print the table of layers: shapes, parameters, what learns
     Summary(SummaryArgs),
-    /// Run images through the frozen base and keep the activations on disk
+    /// Run images through the frozen base and keep the activations on disk (`fit --pooling avg` takes their means)
     Extract(ExtractArgs),
     /// Train a dense classifier on extracted features
     Fit(FitArgs),
@@ -183,18 +185,18 @@ pub struct SummaryArgs {
     /// With the ImageNet classifier (fc1, fc2, predictions) on top, which takes images of 224x224
     #[arg(long, conflicts_with_all = ["pooling", "units", "classes", "dropout"])]
     pub include_top: bool,
-    /// With the book's classifier on top: a hidden layer of N units, or none for 0
+    /// With the book's classifier on top: a hidden layer of N units, or none for 0; 256 if only another of these is given
     #[arg(long, value_name = "N", value_parser = width)]
     pub units: Option<usize>,
     /// What that classifier takes of the last map: all its numbers, or the mean of each channel
-    #[arg(long, value_name = "HOW", default_value = "flatten", requires = "units", value_parser = pooling())]
-    pub pooling: Pooling,
-    /// Classes of that classifier; two make one sigmoid unit
-    #[arg(long, value_name = "N", default_value_t = 2, requires = "units", value_parser = classes)]
-    pub classes: usize,
-    /// Dropout of that classifier
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "units", value_parser = fraction::<f32>)]
-    pub dropout: f32,
+    #[arg(long, value_name = "HOW", value_parser = pooling())]
+    pub pooling: Option<Pooling>,
+    /// Classes of that classifier; two, as by default, make one sigmoid unit
+    #[arg(long, value_name = "N", value_parser = classes)]
+    pub classes: Option<usize>,
+    /// Dropout of that classifier; none if not given
+    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
+    pub dropout: Option<f32>,
     /// Freeze the convolutional base
     #[arg(long)]
     pub freeze: bool,
@@ -248,7 +250,7 @@ pub struct FitArgs {
     /// Passes over the training set
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = positive)]
     pub epochs: usize,
-    /// Learning rate [default: 2e-5; with --pooling avg 1e-4]
+    /// Learning rate [default: 2e-5; with --pooling avg or --units 0 1e-4, with both 1e-3]
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub rate: Option<f32>,
     /// Go on where an earlier run of the same command was stopped, or begin where there is none
@@ -324,7 +326,7 @@ pub struct JobArgs {
     /// Epochs with the base frozen; 0 leaves this stage out [default: 10; with --from 0]
     #[arg(help_heading = "Stages", long, value_name = "N", value_parser = whole::<usize>)]
     pub head_epochs: Option<usize>,
-    /// Learning rate while the base is frozen [default: 2e-5; with --pooling avg 1e-4]
+    /// Learning rate while the base is frozen [default: 2e-5; with --pooling avg or --units 0 1e-4, with both 1e-3]
     #[arg(help_heading = "Stages", long, value_name = "RATE", value_parser = rate)]
     pub head_rate: Option<f32>,
     /// The first layer that learns in the second stage [default: block5_conv1]
@@ -375,12 +377,15 @@ mod tests {
     #[test]
     fn help_says_the_defaults_that_are_taken() {
         let command = Cli::command();
+        let rates = format!(
+            "{HEAD_RATE:e}; with --pooling avg or --units 0 {SMALL_HEAD_RATE:e}, with both {SMALLEST_HEAD_RATE:e}"
+        );
+        let fit = command.find_subcommand("fit").unwrap().get_arguments().find(|arg| arg.get_id() == "rate");
+        assert!(fit.unwrap().get_help().unwrap().to_string().contains(&rates));
         let finetune = command.find_subcommand("finetune").unwrap();
-        for (option, taken) in [
-            ("head_rate", format!("{HEAD_RATE:e}; with --pooling avg {HEAD_RATE_OF_MEANS:e}")),
-            ("rate", format!("{RATE:e}")),
-            ("unfreeze_from", UNFREEZE_FROM.to_owned()),
-        ] {
+        for (option, taken) in
+            [("head_rate", rates), ("rate", format!("{RATE:e}")), ("unfreeze_from", UNFREEZE_FROM.to_owned())]
+        {
             let all = finetune.get_arguments().find(|arg| arg.get_id() == option).unwrap();
             let help = all.get_help().unwrap().to_string();
             assert!(help.contains(&format!("[default: {taken}]")), "{option}: {help}");

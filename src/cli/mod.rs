@@ -30,8 +30,8 @@ use crate::interrupt;
 use crate::model::{Head, Pooling};
 use crate::task::{self, Host, tell};
 use args::{
-    Cli, Command, FinetuneArgs, HEAD_RATE, HEAD_RATE_OF_MEANS, ImageArgs, JobArgs, RATE, ReadingArgs,
-    UNFREEZE_FROM,
+    Cli, Command, FinetuneArgs, HEAD_RATE, ImageArgs, JobArgs, RATE, ReadingArgs, SMALL_HEAD_RATE,
+    SMALLEST_HEAD_RATE, UNFREEZE_FROM,
 };
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
 use evaluate::Split;
@@ -121,13 +121,15 @@ fn run(cli: Cli) -> Result<()> {
                 run: a.run,
                 variant: a.network,
                 size: a.size,
-                top: match a.units {
+                top: match (a.units, a.pooling, a.classes, a.dropout) {
                     _ if a.include_top => task::Top::ImageNet,
-                    Some(units) => {
-                        let (pooling, dropout, classes) = (a.pooling, a.dropout, a.classes);
-                        task::Top::Head(Head { pooling, units, dropout, classes })
-                    }
-                    None => task::Top::None,
+                    (None, None, None, None) => task::Top::None,
+                    (units, pooling, classes, dropout) => task::Top::Head(Head {
+                        pooling: pooling.unwrap_or_default(),
+                        units: units.unwrap_or(256),
+                        dropout: dropout.unwrap_or(0.0),
+                        classes: classes.unwrap_or(2),
+                    }),
                 },
                 freeze: a.freeze,
                 unfreeze_from: a.unfreeze_from,
@@ -154,7 +156,12 @@ fn run(cli: Cli) -> Result<()> {
                 features: a.features,
                 output: a.output,
                 begin: begin(a.force, a.resume),
-                stage: a.train.stage("head", None, a.epochs, a.rate.unwrap_or(head_rate(a.head.pooling)))?,
+                stage: a.train.stage(
+                    "head",
+                    None,
+                    a.epochs,
+                    a.rate.unwrap_or(head_rate(a.head.pooling, a.head.units)),
+                )?,
                 head: head(&a.head, None),
                 weights: a.weights,
             },
@@ -334,8 +341,9 @@ fn finetune(
     let mut stages = Vec::new();
     let head_epochs = a.head_epochs(from.is_some());
     if head_epochs > 0 {
-        let pooling = from.as_ref().map_or(a.head.pooling, task::Origin::pooling);
-        let rate = a.head_rate.unwrap_or(head_rate(pooling));
+        let (pooling, units) =
+            from.as_ref().map_or((a.head.pooling, a.head.units), |run| (run.pooling(), run.units()));
+        let rate = a.head_rate.unwrap_or(head_rate(pooling, units));
         stages.push(a.train.stage("head", None, head_epochs, rate)?);
     }
     if a.epochs > 0 {
@@ -372,10 +380,11 @@ fn finetune(
 }
 
 /// At which a classifier learns on the frozen base, if nobody says.
-fn head_rate(pooling: Pooling) -> f32 {
-    match pooling {
-        Pooling::Flatten => HEAD_RATE,
-        Pooling::Average => HEAD_RATE_OF_MEANS,
+fn head_rate(pooling: Pooling, units: usize) -> f32 {
+    match (pooling, units) {
+        (Pooling::Average, 0) => SMALLEST_HEAD_RATE,
+        (Pooling::Average, _) | (Pooling::Flatten, 0) => SMALL_HEAD_RATE,
+        (Pooling::Flatten, _) => HEAD_RATE,
     }
 }
 

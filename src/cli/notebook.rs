@@ -46,7 +46,7 @@ pub struct NotebookArgs {
     /// Samples per step [book: 20]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub batch: Option<usize>,
-    /// Units of the hidden dense layer [book: 256]
+    /// Units of the hidden dense layer, 0 for none [book: 256]
     #[arg(long, value_name = "N", value_parser = width)]
     pub units: Option<usize>,
     /// Image size in pixels: one number, or HEIGHTxWIDTH [book: 150]

@@ -166,7 +166,7 @@ impl Architecture {
         Ok(self)
     }
 
-    /// The book's classifier on top.
+    /// The book's classifier on top, or one of another size.
     ///
     /// # Errors
     /// [`Kind::Usage`] when there are fewer than two classes, or no sensible dropout.

@@ -75,7 +75,8 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(job.head)?;
     let boundary = Trainable::from(&architecture, &job.unfreeze_from)?;
     let end = architecture.layers().len();
-    let from = if job.from_features { boundary.from } else { 0 };
+    // As `finetune` keeps them: for the classifier alone the output of the base, whatever of it has weights.
+    let from = if job.from_features { boundary.from.min(architecture.base()) } else { 0 };
     let of = |batch: usize| {
         interrupt::check()?;
         if job.inference {

@@ -205,6 +205,8 @@ impl Run {
         if unread {
             settings["training"]["samples"] = Value::Null;
         }
+        // Files leave out what is usual.
+        settings["network"]["pooling"] = config.network.pooling.name().into();
         Ok((line, Self { history, validated, smoothing, settings }))
     }
 }

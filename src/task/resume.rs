@@ -369,7 +369,12 @@ impl Config {
             config.training.device.clear();
             config.training.samples = [0, 0];
             config.training.digests.clear();
-            config.text()
+            let mut text = config.text()?;
+            // What is not said is this; a difference names it.
+            if config.network.pooling.is_flatten() && self.network.pooling != other.network.pooling {
+                text.push_str(&format!("pooling = \"{}\"\n", config.network.pooling.name()));
+            }
+            Ok::<_, Error>(text)
         };
         // A run from before this was written down.
         let mut other = other.clone();

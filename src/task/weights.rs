@@ -207,7 +207,8 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
     let recipe = job.preprocess.or_else(|| if stays { told() } else { lineage.recipe() });
     let since = recipe.and_then(|_| lineage.since(from, job.preprocess));
     let classes = said_classes(found);
-    let means = lineage.pooled(job.size.or(found.size())) == Pooling::Average;
+    // A guess can be made again.
+    let means = lineage.pooled(job.size.or(found.size())) == Pooling::Average && !lineage.guessed_means;
     for (key, text) in [
         ("format", Some("keras".to_owned())),
         ("layout", Some("HWIO".to_owned())),

@@ -16,7 +16,7 @@ from readers import KERAS3, ONNX, TF_KERAS, keras, tf_keras
 from safetensors.numpy import load_file, save_file
 
 # As tests/export.rs has them: the network and how its pixels are scaled.
-CASES = [("two", "caffe"), ("three", "torch"), ("means", "torch")]
+CASES = [("two", "caffe"), ("three", "torch"), ("means", "torch"), ("lone", "torch")]
 
 folder = pathlib.Path(__file__).parent.parent / "golden" / "export"
 # Bytes without a pattern, from integers alone.

@@ -168,11 +168,17 @@ fn a_strange_classifier_leaves_the_base() {
             "normalises between",
         ),
         (vec![dense("classifier.0", 4, 25, 0.5)], "cannot be told"),
+        // Means, of as many channels as the last convolution has, are normalised: that is not its own normalisation.
+        (
+            [norm("head.0", 6).to_vec(), vec![dense("head.1", 2, 6, 0.5)]].concat(),
+            "`head.0` normalises what the classifier takes",
+        ),
     ] {
         let found = stored(&path, &[base.clone(), more].concat(), &BTreeMap::new());
         let reasons = found.lineage().reasons.join("; ");
         assert!(found.lineage().dense.is_empty() && reasons.contains(reason), "{reasons}");
-        found.tensor("block5_conv2.kernel", &[3, 3, 6, 6]).unwrap();
+        let kernel = found.tensor("block5_conv2.kernel", &[3, 3, 6, 6]).unwrap();
+        assert!(kernel.iter().all(|&value| value == 0.5), "{reason}: {kernel:?}");
     }
     // `save` writes no NaN, so the header is written by hand.
     let zero = (nan.0.clone(), nan.1.clone(), vec![0.0; nan.2.len()]);

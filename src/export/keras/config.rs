@@ -50,7 +50,7 @@ pub fn layers(model: &Model<'_>, dialect: Dialect) -> Vec<Described> {
                 "data_format": "channels_last",
             }),
             Layer::Flatten => json!({ "data_format": "channels_last" }),
-            Layer::GlobalAvgpool2d => json!({ "data_format": "channels_last", "keepdims": false }),
+            Layer::GlobalAvgpool2d => json!({ "data_format": "channels_last" }),
             Layer::Dense { units, relu } => json!({
                 "units": units,
                 "activation": activation(relu, (position == last).then(|| architecture.output())),

@@ -1,6 +1,6 @@
 //! ONNX: one file with the graph and its weights, for ONNX Runtime and whatever else reads opset 13.
 //!
-//! In: the layers. Out: `input` → Conv, Relu, MaxPool …, Flatten, Gemm, Relu, Gemm, Sigmoid or Softmax →
+//! In: the layers. Out: `input` → Conv, Relu, MaxPool …, (GlobalAveragePool,) Flatten, Gemm, Relu, Gemm, Sigmoid or Softmax →
 //! `probabilities`. ONNX keeps channels first; the first dense kernel has its rows in that order, so the
 //! only transposition is at the input; a base gives images, and turns them back. Dropout does nothing here and is left out.
 

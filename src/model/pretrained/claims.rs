@@ -27,8 +27,9 @@ pub(super) fn check(weights: &Weights, layers: &mut Layers) -> Result<()> {
         if claimed.contains(name) || !weights.is_float(name)? {
             continue;
         }
-        // In the order of the data, what comes before the classifier is on the way to it.
-        let between = !sorted && base.ends_before(at) && head.begins_after(at);
+        // In the order of the data, what comes before the classifier is on the way to it, and of no account where that is
+        // left out.
+        let between = !sorted && layers.trouble.is_none() && base.ends_before(at) && head.begins_after(at);
         if base.has(at, name) || between {
             return Err(Error::new(
                 Kind::Weights,

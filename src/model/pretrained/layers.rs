@@ -247,6 +247,8 @@ fn of_keras(weights: &Weights) -> Result<Layers> {
     }
     let mut out = Layers::new(Naming::Keras, Order::ChannelsLast);
     out.trouble = weights.metadata().get("unlike-classifier").map(|why| files::shorten(why, REASON));
+    // A normalisation before any dense layer: of the classifier's, unless a convolution comes behind it.
+    let mut loose: Option<Error> = None;
     for name in names {
         if let Some(stem) = name.strip_suffix(".kernel") {
             let form = match weights.shape(name)?.len() {
@@ -254,6 +256,9 @@ fn of_keras(weights: &Weights) -> Result<Layers> {
                 2 => Form::InOut,
                 _ => continue,
             };
+            if let Some(error) = loose.take_if(|_| form == Form::Hwio) {
+                return Err(error);
+            }
             // A VGG's layers all have one; a file that has lost it is damaged, and says so when it is read.
             let bias = Some(format!("{stem}.bias"));
             let shape = keras_shape(weights, name, form)?;
@@ -261,17 +266,23 @@ fn of_keras(weights: &Weights) -> Result<Layers> {
         } else if let Some(stem) = name.strip_suffix(".moving_mean") {
             if out.dense.is_empty() {
                 // Keras puts it before or behind the ReLU, as people write it, and each with an ε of its own.
-                return Err(Error::new(
+                let error = Error::new(
                     Kind::Weights,
                     format!("the batch normalisation `{}` cannot be folded", shorten(stem)),
                 )
                 .fact("reason", "a file of Keras' weights does not say what stands before it")
-                .help("export the model as ONNX, whose graph says it, and give that file"));
+                .help("export the model as ONNX, whose graph says it, and give that file");
+                loose.get_or_insert(error);
+                continue;
             }
             out.trouble = Some(format!("`{}` normalises between dense layers", shorten(stem)));
         }
     }
-    Ok(out)
+    // A configuration has told that it is the classifier's.
+    match loose.filter(|_| out.trouble.is_none() || out.convolutions.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(out),
+    }
 }
 
 fn of_torch(weights: &Weights) -> Result<Layers> {
@@ -284,6 +295,8 @@ fn of_torch(weights: &Weights) -> Result<Layers> {
     let mut out = Layers::new(Naming::Torch, Order::ChannelsFirst);
     // The convolution that the module before this one is.
     let mut before: Option<usize> = None;
+    // A normalisation of none: of the classifier's, unless a convolution comes behind it.
+    let mut loose: Option<(&str, Error)> = None;
     for &stem in &stems {
         let named = |role: &str| format!("{stem}.{role}");
         let kernel = named("weight");
@@ -299,15 +312,27 @@ fn of_torch(weights: &Weights) -> Result<Layers> {
                     variance: named("running_var"),
                     epsilon: TORCH_EPSILON,
                 };
-                out.fold(weights, stem, norm, before.take())?;
+                if let Err(error) = out.fold(weights, stem, norm, before.take()) {
+                    loose.get_or_insert((stem, error));
+                }
                 continue;
             }
             _ => continue,
         };
         let shape = keras_shape(weights, &kernel, form)?;
         let bias = Some(named("bias")).filter(|bias| weights.has(bias));
+        if let Some((_, error)) = loose.take_if(|_| form == Form::Oihw) {
+            return Err(error);
+        }
         before = (form == Form::Oihw).then_some(out.convolutions.len());
         out.put(Found { name: stem.into(), form, kernel, bias, norm: None, shape });
+    }
+    out.release();
+    if let Some((stem, error)) = loose {
+        if out.convolutions.is_empty() {
+            return Err(error);
+        }
+        out.trouble = Some(normalised(stem));
     }
     // Without a bias is a convolution whose normalisation has one, and no other.
     for layer in out.convolutions.iter_mut().chain(&mut out.dense) {
@@ -327,7 +352,23 @@ fn of_torch(weights: &Weights) -> Result<Layers> {
     Ok(out)
 }
 
+fn normalised(stem: &str) -> String {
+    format!("`{}` normalises what the classifier takes", shorten(stem))
+}
+
 impl Layers {
+    /// Gives the classifier back what only looks like the normalisation of the last convolution: behind a mean of each channel
+    /// there are as many numbers as channels. Networks are normalised throughout or not at all.
+    fn release(&mut self) {
+        if let [.., before, last] = &mut self.convolutions[..]
+            && before.norm.is_none()
+            && let Some(norm) = last.norm.take()
+        {
+            let stem = norm.mean.strip_suffix(".running_mean").unwrap_or(&norm.mean);
+            self.trouble = Some(normalised(stem));
+        }
+    }
+
     /// Puts `norm`, the module `stem`, behind the convolution `before`, which the module before it must be.
     fn fold(&mut self, weights: &Weights, stem: &str, norm: Norm, before: Option<usize>) -> Result<()> {
         let channels = weights.shape(&norm.mean)?;

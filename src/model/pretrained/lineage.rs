@@ -27,7 +27,6 @@ pub struct Lineage {
     /// What the classifier takes of the last map; `None` for a base.
     pub pooling: Option<Pooling>,
     /// Whether that is a guess, from as many rows as there are channels.
-    #[serde(skip)]
     pub guessed_means: bool,
     /// What images must be made into; `None` when nothing tells.
     pub preprocess: Option<&'static str>,
@@ -127,14 +126,21 @@ impl Lineage {
 
     /// What the classifier takes: what the file says, else what its rows tell.
     fn pool(&mut self, weights: &Weights, layers: &Layers) {
-        let (Some(dense), Some(last)) = (layers.dense.first(), layers.convolutions.last()) else { return };
+        let said = super::said(weights, "pooling");
+        let (Some(dense), Some(last)) = (layers.dense.first(), layers.convolutions.last()) else {
+            // The base is read, and what stands behind it makes something else of its features.
+            if said.is_some_and(|name| name == Pooling::Average.name()) && layers.trouble.is_none() {
+                self.reasons.push("the mean of each channel behind the last pooling is left out".into());
+            }
+            return;
+        };
         let one_place = super::said_size(weights).is_some_and(is_one_place);
-        let said = super::said(weights, "pooling").and_then(|name| name.parse().ok());
+        let per_channel = dense.shape.first() == last.shape.last();
+        // What is said of another number of inputs is not true of them.
+        let said =
+            said.and_then(|name| name.parse().ok()).filter(|said| per_channel || *said == Pooling::Flatten);
         // A graph says itself what it takes.
-        let guessed = said.is_none()
-            && !one_place
-            && layers.naming != Naming::Graph
-            && dense.shape.first() == last.shape.last();
+        let guessed = said.is_none() && !one_place && layers.naming != Naming::Graph && per_channel;
         self.guessed_means = guessed;
         self.pooling = said.or(Some(if guessed { Pooling::Average } else { Pooling::Flatten }));
     }

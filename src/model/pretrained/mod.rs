@@ -14,7 +14,7 @@ mod read;
 pub use layers::Naming;
 pub use lineage::{Lineage, SINCE};
 
-use super::{ParameterSpec, Preprocess, Variant};
+use super::{ParameterSpec, Pooling, Preprocess, Variant};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::weights::{Order, Weights, shorten};
@@ -84,6 +84,12 @@ impl Pretrained {
         let flattened = flattened(&weights, &layers, channels);
         if flattened.is_err() {
             layers.trouble = flattened.clone().err();
+            layers.dense.clear();
+        }
+        // `max`, of somebody else's: no classifier of ours takes that.
+        let strange = said(&weights, "pooling").filter(|name| name.parse::<Pooling>().is_err());
+        if let Some(name) = strange.filter(|_| !layers.dense.is_empty()) {
+            layers.trouble = Some(format!("the file says that it takes `{}` of the last map", shorten(name)));
             layers.dense.clear();
         }
         let lineage = Lineage::of(&weights, &layers, variant)?;

@@ -46,6 +46,11 @@ impl Origin {
         self.run.config.network.pooling
     }
 
+    /// The units of its hidden layer; 0 for none.
+    pub fn units(&self) -> usize {
+        self.run.config.network.units
+    }
+
     /// The seed that decided who was held out.
     pub fn seed(&self) -> u64 {
         self.run.config.training.split_seed()

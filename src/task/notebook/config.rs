@@ -22,7 +22,7 @@ pub struct Numbers {
     pub batch: usize,
     /// Decides initial weights, order, dropout and augmentation.
     pub seed: u64,
-    /// Hidden units of the classifier.
+    /// Hidden units of the classifier; 0 for no hidden layer.
     pub units: usize,
     /// Dropout of the classifier on features.
     pub features_dropout: f32,

@@ -80,6 +80,7 @@ fn read_hdf5(path: &Path, bytes: &[u8], within: Range<usize>, config: Option<&No
         describe(&attributes, &mut metadata);
         if attributes.has("layer_names") {
             let (weights, layers) = legacy::read(path, root, &attributes, None)?;
+            pooled(&layers, &mut metadata);
             let format = FileFormat::KerasH5Weights;
             return Ok(Said { format, weights, layers, metadata, pools: None });
         }
@@ -91,7 +92,11 @@ fn read_hdf5(path: &Path, bytes: &[u8], within: Range<usize>, config: Option<&No
             let (weights, layers) = legacy::read(path, &group, &attributes_of_group, model.as_ref())?;
             return Ok(Said { format: FileFormat::KerasH5, weights, layers, metadata, pools });
         }
-        let (weights, layers) = three::read(path, root, config)?;
+        let (weights, layers, keys) = three::read(path, root, config)?;
+        // An archive's configuration says it better.
+        if config.is_none() {
+            pooled(&keys, &mut metadata);
+        }
         if weights.is_empty() && layers.is_empty() {
             return Err(foreign(path, root, &attributes)?);
         }
@@ -172,6 +177,20 @@ fn understand(config: Option<&Node>, metadata: &mut BTreeMap<String, String>) ->
     ];
     metadata.extend(said.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?))));
     pools
+}
+
+/// What the names of layers tell of the classifier where no configuration does.
+fn pooled(layers: &[String], metadata: &mut BTreeMap<String, String>) {
+    // Inside a model its name stands before them.
+    let called = |class: &str| {
+        layers.iter().find(|name| name.rsplit('/').next().is_some_and(|own| own.starts_with(class)))
+    };
+    if let Some(name) = called("global_max_pooling2d") {
+        let why = format!("`{}` takes the largest of each channel", shorten(name));
+        metadata.insert("unlike-classifier".into(), why);
+    } else if called("global_average_pooling2d").is_some() {
+        metadata.insert("pooling".into(), "avg".into());
+    }
 }
 
 /// A list of a thousand names of classes has 20 kB.

@@ -151,10 +151,8 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Judgement, Stri
     for &layer in head {
         let why = match (Role::of(layer), &mut dense) {
             (Role::Nothing, _) => None,
-            (Role::Norm, None) => {
-                open = None;
-                None
-            }
+            // Behind a convolution that has no activation yet it is the base's.
+            (Role::Norm, None) => open.take().is_none().then_some("normalises what the classifier takes"),
             // Said by who reads its weights.
             (Role::Norm, Some(_)) => None,
             (Role::Flatten, None) if layer.unlike().is_none() => {
@@ -197,8 +195,7 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Judgement, Stri
     if let Some(open) = open {
         return Err(no_relu(open));
     }
-    // What a base ends in takes no part: it is the base that is read.
-    let Some((last, activation)) = dense else { return Ok(Judgement::default()) };
+    let Some((last, activation)) = dense else { return Ok(Judgement { means, ..Judgement::default() }) };
     let fits = match activation {
         "softmax" => last.units() != Some(1),
         "sigmoid" => last.units() == Some(1),
@@ -279,12 +276,18 @@ mod tests {
             with(&[flatten(), dense(256, "linear"), relu.clone(), dense(3, "linear"), plain("Softmax")]),
             // The base as a model in a model, behind what is done to images.
             vec![plain("RandomFlip"), plain("Rescaling"), model(&base()), flatten(), dense(2, "linear")],
-            // `pooling = "avg"` of a base alone.
-            with(&[plain("GlobalAveragePooling2D")]),
             vec![conv(), plain("MaxPooling2D"), linear.clone(), relu, plain("MaxPooling2D")],
             vec![conv(), plain("MaxPooling2D"), linear.clone(), plain("MaxPooling2D"), word],
         ] {
             assert_eq!(judged(&layers), whole, "{layers:?}");
+        }
+        // `pooling = "avg"`, of a base alone or with a classifier.
+        for more in [&[][..], &[dense(3, "softmax")], &[plain("Dropout"), dense(1, "sigmoid")]] {
+            let layers = with(&[&[plain("GlobalAveragePooling2D")], more].concat());
+            assert_eq!(
+                judged(&layers),
+                Judgement { means: true, pools: Some(vec![1, 2]), ..Judgement::default() }
+            );
         }
         assert_eq!(judged(&[linear]).unlike.unwrap(), "`conv2d` (Conv2D) is not followed by ReLU");
         // A class of the user's own: nothing is known.
@@ -341,6 +344,8 @@ mod tests {
 
     #[test]
     fn another_classifier_leaves_the_base() {
+        let linear = || layer("Conv2D", r#", "activation": "linear""#);
+        let relu = || layer("ReLU", r#", "max_value": null, "negative_slope": 0.0, "threshold": 0.0"#);
         let flat = |more: &[String]| with(&[vec![plain("Flatten")], more.to_vec()].concat());
         for (layers, why) in [
             (flat(&[dense(9, "tanh"), dense(2, "softmax")]), "is followed by another, and has no ReLU"),
@@ -367,6 +372,16 @@ mod tests {
                     dense(2, "softmax"),
                 ]),
                 "(GlobalAveragePooling2D) keeps the channels first",
+            ),
+            (
+                with(&[plain("GlobalAveragePooling2D"), plain("BatchNormalization"), dense(2, "softmax")]),
+                "(BatchNormalization) normalises what the classifier takes",
+            ),
+            // The mean of what went through no ReLU.
+            (
+                [base(), vec![linear(), plain("GlobalAveragePooling2D"), relu(), dense(2, "softmax")]]
+                    .concat(),
+                "(GlobalAveragePooling2D) is nothing",
             ),
             (with(&[dense(2, "softmax")]), "takes images that are not flattened"),
         ] {

@@ -28,9 +28,12 @@ struct Place<'a> {
 struct Walk<'a> {
     path: &'a Path,
     weights: Vec<Weight>,
+    /// The keys of all layers.
+    keys: Vec<String>,
 }
 
-/// Reads what is below `root`; `config` is the model's. Out: the weights, and the names of all layers.
+/// Reads what is below `root`; `config` is the model's. Out: the weights, the names of all layers as far as their order is
+/// known, and their keys, which tell of those without weights too.
 ///
 /// # Errors
 /// [`Kind::Weights`] when the file is damaged, or an array has no numbers.
@@ -38,12 +41,12 @@ pub(super) fn read(
     path: &Path,
     root: &Folder<'_>,
     config: Option<&Node>,
-) -> Result<(Vec<Weight>, Vec<String>)> {
-    let mut walk = Walk { path, weights: Vec::new() };
+) -> Result<(Vec<Weight>, Vec<String>, Vec<String>)> {
+    let mut walk = Walk { path, weights: Vec::new(), keys: Vec::new() };
     let mut groups = root.groups()?;
     groups.retain(|(key, _)| key != "optimizer" && key != "_optimizer");
     walk.inside(groups, config, &[], DEPTH)?;
-    let Walk { weights, .. } = walk;
+    let Walk { weights, keys, .. } = walk;
     let layers = match config {
         Some(config) => config.leaves().into_iter().map(|leaf| leaf.name.clone()).collect(),
         // Where the others belong is not known.
@@ -53,7 +56,7 @@ pub(super) fn read(
             layers
         }
     };
-    Ok((weights, layers))
+    Ok((weights, layers, keys))
 }
 
 impl Walk<'_> {
@@ -91,6 +94,7 @@ impl Walk<'_> {
         // As the configuration has them; without one, the base before its head, then by class and number.
         all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         for (_, place, groups) in all {
+            self.keys.push(place.key.clone());
             let named = self.layer(&place, &groups, outer)?;
             let outer: Vec<String> = outer.iter().cloned().chain([named]).collect();
             self.inside(groups, place.node, &outer, depth)?;

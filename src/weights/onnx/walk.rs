@@ -272,7 +272,7 @@ impl<'a> Walk<'a> {
         Err(self.refuse(node, why))
     }
 
-    /// An average (or a maximum) that leaves images as they are.
+    /// An average (or a maximum) that leaves images as they are, or the mean of each channel over the whole image.
     fn average(&mut self, node: &Node<'_>, op: &str, attributes: &Attributes<'_>) -> Result<()> {
         let one_place = matches!(&self.data, Data::Image(image) if image.is_one_place());
         let single = attributes.ints("kernel_shape").is_some_and(|ints| ints.iter().all(|&n| n == 1))
@@ -280,6 +280,9 @@ impl<'a> Walk<'a> {
             && only(attributes, "pads", 0);
         match (op, attributes.ints("kernel_shape")) {
             ("AveragePool", _) if single => Ok(()),
+            ("AveragePool", Some(window)) if self.is_whole(window) && only(attributes, "pads", 0) => {
+                self.means(node)
+            }
             ("AveragePool", Some(window)) => Err(self.refuse(
                 node,
                 format!(
@@ -288,10 +291,28 @@ impl<'a> Walk<'a> {
                     window.iter().take(4).map(i64::to_string).collect::<Vec<_>>().join("x")
                 ),
             )),
+            ("GlobalAveragePool" | "GlobalMaxPool", _) if !self.ends_in_places() => {
+                Err(self.refuse(node, "pools along other axes than height and width"))
+            }
             ("GlobalAveragePool" | "GlobalMaxPool", _) if one_place => Ok(()),
             ("GlobalAveragePool", _) => self.means(node),
             _ => Err(self.refuse(node, "makes one value of each channel, which changes the values")),
         }
+    }
+
+    /// Whether a window of this size takes a whole image, whose size is known and whose places are its last two axes.
+    fn is_whole(&self, window: &[i64]) -> bool {
+        let Data::Image(image) = &self.data else { return false };
+        let sides = [image.height, image.width].map(|side| side.and_then(|side| i64::try_from(side).ok()));
+        image.axes == NCHW
+            && matches!((window, sides), (&[h, w], [Some(high), Some(wide)]) if [h, w] == [high, wide])
+    }
+
+    /// Whether the last two axes are height and width, along which ONNX pools; what is no image has none.
+    fn ends_in_places(&self) -> bool {
+        let Data::Image(image) = &self.data else { return true };
+        let last = image.axes.get(2..).unwrap_or_default();
+        [Axis::Height, Axis::Width].iter().all(|axis| last.contains(axis))
     }
 
     /// The mean of each channel over all places, for the classifier.
@@ -311,7 +332,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A mean over all places, or over the one that is left.
+    /// A mean over height and width, or over the one place that is left.
     fn mean(&mut self, node: &'a Node<'a>, attributes: &Attributes<'_>) -> Result<()> {
         // Since opset 18 the axes are an operand.
         let axes = match self.names.source(node, 1)? {
@@ -332,7 +353,7 @@ impl<'a> Walk<'a> {
         match (places && !along.is_empty(), image.is_one_place()) {
             (true, true) => {}
             (true, false) if all => self.means(node)?,
-            _ => return Err(self.refuse(node, "averages over some places or channels alone")),
+            _ => return Err(self.refuse(node, "averages over other axes than height and width together")),
         }
         // Whether the two axes stay or not: there is one number of each channel, in order.
         self.flatten(node, "Reshape", attributes)

@@ -61,6 +61,7 @@ fn pooling_halves_and_averages_do_nothing() {
 
     let with = |more: Message<'static>| [pool().to_vec(), vec![more]].concat();
     assert_eq!(rows(one().node("MaxPool", "*", &with(int("ceil_mode", 1))), 4 * 4 * 6), 2);
+    let turned = |net: Net| net.node("Transpose", "*", &[ints("perm", &[0, 2, 3, 1])]);
     let bare = || {
         let net = Net::new(&[1, 3, 8, 12]).tensor("k", &[4, 3, 3, 3]);
         net.node("Conv", "* k", &[ints("pads", &[1; 4])])
@@ -79,13 +80,16 @@ fn pooling_halves_and_averages_do_nothing() {
         (one().node("AveragePool", "*", &pool()), "averages over windows of 2x2"),
         (one().node("AveragePool", "*", &[single[0].clone(), ints("strides", &[2, 2])]), "averages over"),
         (one().node("GlobalMaxPool", "*", &[]), "makes one value of each channel"),
+        (turned(one()).node("GlobalAveragePool", "*", &[]), "pools along other axes"),
+        (turned(small()).node("GlobalAveragePool", "*", &[]), "pools along other axes"),
+        (one().node("AveragePool", "*", &[ints("kernel_shape", &[8, 11])]), "averages over windows of 8x11"),
         (bare().node("GlobalAveragePool", "*", &[]), "averages what went through no ReLU"),
         (flat().node("GlobalAveragePool", "*", &[]), "averages over what is no image"),
-        (one().node("ReduceMean", "*", &[ints("axes", &[2])]), "averages over some places"),
-        (one().node("ReduceMean", "*", &[ints("axes", &[1, 2, 3])]), "averages over some places"),
-        (small().node("ReduceMean", "*", &[ints("axes", &[1, 2, 3])]), "averages over some places"),
-        (small().node("ReduceMean", "*", &[]), "averages over some places"),
-        (small().node("ReduceMean", "*", &[ints("axes", &[])]), "averages over some places"),
+        (one().node("ReduceMean", "*", &[ints("axes", &[2])]), "averages over other axes"),
+        (one().node("ReduceMean", "*", &[ints("axes", &[1, 2, 3])]), "averages over other axes"),
+        (small().node("ReduceMean", "*", &[ints("axes", &[1, 2, 3])]), "averages over other axes"),
+        (small().node("ReduceMean", "*", &[]), "averages over other axes"),
+        (small().node("ReduceMean", "*", &[ints("axes", &[])]), "averages over other axes"),
         (flat().node("ReduceMean", "*", &[ints("axes", &[2, 3])]), "averages over what is no image"),
         (small().node("MaxPool", "*", &pool()), "leaves nothing of images of one place"),
         (one().node("Resize", "*", &[]), "is nothing that a VGG does"),
@@ -167,6 +171,7 @@ fn a_classifier_may_take_means() {
     for (net, means) in [
         (one().node("GlobalAveragePool", "*", &[]).node("Flatten", "*", &[]), true),
         (one().node("ReduceMean", "*", &[axes(&[2, 3])]), true),
+        (one().node("AveragePool", "*", &[ints("kernel_shape", &[8, 12])]).node("Flatten", "*", &[]), true),
         (one().node("ReduceMean", "*", &[axes(&[-1, -2])]).node("Flatten", "*", &[]), true),
         (
             one().node("Transpose", "*", &[ints("perm", &[0, 2, 3, 1])]).node(
