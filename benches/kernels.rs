@@ -36,7 +36,7 @@ mod report;
 #[path = "common/roof.rs"]
 mod roof;
 
-use activations::{bias_backward, elementwise, maxpool2d};
+use activations::{bias_backward, elementwise, global_avgpool2d, maxpool2d};
 use convolutions::{conv2d, conv2d_conv2d_maxpool2d_forward, conv2d_maxpool2d_forward};
 use criterion::Criterion;
 use dense::{dense, losses};
@@ -48,7 +48,7 @@ use report::{Measured, SAMPLES, device, json, shares};
 use roof::Roof;
 use std::time::Duration;
 use vgg_ft::device::Device;
-use vgg_ft::shape::{Conv2d, Dense, Pool2d};
+use vgg_ft::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 
 fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Measured>) {
     // Lines are made one at a time: the large ones hold hundreds of megabytes.
@@ -69,6 +69,8 @@ fn kernels(criterion: &mut Criterion, device: &dyn Device, results: &mut Vec<Mea
     for &(layer, side, c) in POOL2D {
         maxpool2d(layer, Pool2d { n: BATCH, h: side, w: side, c }).into_iter().for_each(&mut measure);
     }
+    let means = GlobalPool2d { n: BATCH, h: 4, w: 4, c: 512 };
+    global_avgpool2d("block5_pool", means).into_iter().for_each(&mut measure);
     measure(bias_backward("block3_conv2", BATCH * 37 * 37, 256));
     measure(bias_backward("fc1", BATCH, 256));
     elementwise("block3_conv2", BATCH * 37 * 37 * 256).into_iter().for_each(&mut measure);

@@ -9,7 +9,7 @@ use criterion::Throughput;
 use vgg_ft::device::Call;
 use vgg_ft::device::call::MaskSource;
 use vgg_ft::random::Stream;
-use vgg_ft::shape::Pool2d;
+use vgg_ft::shape::{GlobalPool2d, Pool2d};
 
 /// There, with what it keeps, and back.
 pub fn maxpool2d(layer: &str, geometry: Pool2d) -> [Line; 2] {
@@ -44,6 +44,33 @@ pub fn maxpool2d(layer: &str, geometry: Pool2d) -> [Line; 2] {
                 outputs: vec![(zeros(large), Box::new(move |at| dx[at]))],
                 make: make!([dy, winner] => [dx],
                     Call::Maxpool2dBackward { geometry, dy, winner, mask: None, dx }),
+            }
+        }),
+    ]
+}
+
+/// The means of whole maps, and back.
+pub fn global_avgpool2d(layer: &str, geometry: GlobalPool2d) -> [Line; 2] {
+    let g = geometry;
+    let shape = format!("{layer}/b{}", g.n);
+    let (small, large) = (g.y().len(), g.x().len());
+    [
+        Line::new("global_avgpool2d_forward", shape.clone(), words(small + large), move || {
+            let x = reals(1, large);
+            let y = naive::global_avgpool2d_forward(&g, &x);
+            Content {
+                inputs: vec![x.into()],
+                outputs: vec![(zeros(small), Box::new(move |at| y[at]))],
+                make: make!([x] => [y], Call::GlobalAvgpool2dForward { geometry, x, y }),
+            }
+        }),
+        Line::new("global_avgpool2d_backward", shape, words(small + large), move || {
+            let dy = reals(2, small);
+            let dx = naive::global_avgpool2d_backward(&g, &dy);
+            Content {
+                inputs: vec![dy.into()],
+                outputs: vec![(zeros(large), Box::new(move |at| dx[at]))],
+                make: make!([dy] => [dx], Call::GlobalAvgpool2dBackward { geometry, dy, dx }),
             }
         }),
     ]

@@ -207,8 +207,10 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
     let recipe = job.preprocess.or_else(|| if stays { told() } else { lineage.recipe() });
     let since = recipe.and_then(|_| lineage.since(from, job.preprocess));
     let classes = said_classes(found);
-    // A guess can be made again.
+    // A guess can be made again, and what is said of tensors that stay is said again.
     let means = lineage.pooled(job.size.or(found.size())) == Pooling::Average && !lineage.guessed_means;
+    let pooling =
+        if means { Some(Pooling::Average.name()) } else { found.said("pooling") }.map(str::to_owned);
     for (key, text) in [
         ("format", Some("keras".to_owned())),
         ("layout", Some("HWIO".to_owned())),
@@ -216,7 +218,7 @@ fn said_again(job: &Convert, found: &Pretrained) -> BTreeMap<String, String> {
         (SINCE, since.map(str::to_owned)),
         ("classes", (!classes.is_empty()).then(|| in_lines(&classes))),
         ("size", job.size.or_else(|| found.size()).map(|[h, w]| format!("{h}x{w}"))),
-        ("pooling", means.then(|| Pooling::Average.name().to_owned())),
+        ("pooling", pooling),
         ("resize", found.said("resize").map(str::to_owned)),
     ] {
         if let Some(text) = text {
@@ -234,8 +236,15 @@ fn is_own(key: &str) -> bool {
 
 /// Remarks are the user's; what the program reads, it writes as it is.
 fn refuse_own(metadata: &[(String, String)]) -> Result<()> {
-    let read =
-        ["converted-from", "rescaling", "preprocessing", "unlike-vgg", "unlike-classifier", "linear-output"];
+    let read = [
+        "converted-from",
+        "rescaling",
+        "preprocessing",
+        "unlike-vgg",
+        "unlike-classifier",
+        "normalised-classifier",
+        "linear-output",
+    ];
     match metadata.iter().find(|(key, _)| is_own(key) || read.contains(&key.as_str())) {
         None => Ok(()),
         Some((key, _)) => {

@@ -173,6 +173,20 @@ fn a_strange_classifier_leaves_the_base() {
             [norm("head.0", 6).to_vec(), vec![dense("head.1", 2, 6, 0.5)]].concat(),
             "`head.0` normalises what the classifier takes",
         ),
+        // In one list with the convolutions, with a mean between them.
+        (
+            [norm("features.9", 6).to_vec(), vec![dense("head.1", 2, 6, 0.5)]].concat(),
+            "`features.9` normalises what the classifier takes",
+        ),
+        // By the alphabet it could stand anywhere: a LayerNorm of what the classifier takes.
+        (
+            vec![
+                dense("head", 2, 6, 0.5),
+                ("norm.weight".into(), vec![6], vec![1.0; 6]),
+                ("norm.bias".into(), vec![6], vec![0.0; 6]),
+            ],
+            "no layer of ours has `norm.bias`",
+        ),
     ] {
         let found = stored(&path, &[base.clone(), more].concat(), &BTreeMap::new());
         let reasons = found.lineage().reasons.join("; ");
@@ -206,9 +220,24 @@ fn a_strange_classifier_leaves_the_base() {
     );
     found.tensor("block5_conv2.kernel", &[3, 3, 6, 6]).unwrap();
 
-    // A normalisation that no convolution stands before, or one of other channels, is no network of ours.
-    for (at, channels) in [("a", 2), ("features.0n", 5)] {
-        let strange = [base.clone(), norm(at, channels).to_vec()].concat();
+    // A normalisation that no convolution stands before, or one of other channels, is no network of ours; nor is it where
+    // normalisations stand in a list of their own, of the last convolution alone, or of what the images are.
+    let head = || vec![dense("head.1", 2, 6, 0.5)];
+    let listed: Vec<Stored> = [2, 3, 4, 4, 5, 5, 6, 6]
+        .iter()
+        .enumerate()
+        .flat_map(|(at, &n)| norm(&format!("g.{at}"), n))
+        .collect();
+    for (at, more, why) in [
+        ("a", norm("a", 2).to_vec(), "cannot be folded"),
+        ("features.0n", norm("features.0n", 5).to_vec(), "cannot be folded"),
+        ("a list", [listed.clone(), head()].concat(), "`g.0` cannot be folded"),
+        ("a list behind the head", [norm("z.0", 5).to_vec(), head()].concat(), "`z.0` cannot be folded"),
+        ("no head", norm("head.0", 6).to_vec(), "one convolution alone, the last"),
+        ("the last", [norm("features.8", 6).to_vec(), head()].concat(), "one convolution alone, the last"),
+        ("images", [norm("g", 3).to_vec(), head()].concat(), "cannot be folded"),
+    ] {
+        let strange = [base.clone(), more].concat();
         drop(save(
             &path,
             &strange
@@ -219,7 +248,7 @@ fn a_strange_classifier_leaves_the_base() {
             &BTreeMap::new(),
         ));
         let error = Pretrained::open(&path).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(error.contains("cannot be folded"), "{at}: {error}");
+        assert!(error.contains(why), "{at}: {error}");
     }
 }
 

@@ -22,14 +22,17 @@ pub(super) fn check(weights: &Weights, layers: &mut Layers) -> Result<()> {
     let (base, head) = (Part::of(&layers.convolutions, &places), Part::of(&layers.dense, &places));
     let claimed: BTreeSet<&str> =
         layers.convolutions.iter().chain(&layers.dense).flat_map(tensors).map(String::as_str).collect();
+    let rows = layers.dense.first().and_then(|dense| dense.shape.first().copied());
     let (mut trouble, mut others) = (None, Vec::new());
     for (at, &name) in names.iter().enumerate() {
         if claimed.contains(name) || !weights.is_float(name)? {
             continue;
         }
-        // In the order of the data, what comes before the classifier is on the way to it, and of no account where that is
-        // left out.
-        let between = !sorted && layers.trouble.is_none() && base.ends_before(at) && head.begins_after(at);
+        if name.rsplit_once('.').is_some_and(|(stem, _)| layers.left.iter().any(|left| left == stem)) {
+            continue;
+        }
+        // In the order of the data, what comes before the classifier is on the way to it.
+        let between = !sorted && base.ends_before(at) && head.begins_after(at);
         if base.has(at, name) || between {
             return Err(Error::new(
                 Kind::Weights,
@@ -41,7 +44,9 @@ pub(super) fn check(weights: &Weights, layers: &mut Layers) -> Result<()> {
             )
             .help(super::INSPECT));
         }
-        if head.has(at, name) {
+        // The alphabet hides what stands between: a norm or a slope for each of the classifier's inputs.
+        let beside = sorted && matches!((weights.shape(name)?, rows), (&[one], Some(rows)) if one == rows);
+        if head.has(at, name) || beside {
             trouble.get_or_insert(format!("no layer of ours has `{}`", shorten(name)));
         } else {
             others.push(name.to_owned());

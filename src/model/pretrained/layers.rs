@@ -5,6 +5,7 @@
 //! understood of a classifier leaves the convolutions usable; what cannot be of the convolutions is an error.
 
 use super::claims;
+use super::loose::Loose;
 use super::names::natural;
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -87,6 +88,10 @@ pub(super) struct Layers {
     pub flatten: Order,
     /// Why there are no dense layers although the file has some.
     pub trouble: Option<String>,
+    /// What stands behind the last pooling of a base alone, and is no part of it.
+    pub behind: Option<String>,
+    /// Modules of a classifier that is left out: their tensors are no other network's.
+    pub left: Vec<String>,
     /// Tensors of floats that are no part of the network.
     pub others: Vec<String>,
 }
@@ -126,6 +131,8 @@ impl Layers {
             dense: Vec::new(),
             flatten,
             trouble: None,
+            behind: None,
+            left: Vec::new(),
             others: Vec::new(),
         }
     }
@@ -165,6 +172,9 @@ impl Layers {
                 self.trouble =
                     Some(format!("`{}` is not filled: its values are NaN", shorten(&layer.kernel)));
             }
+        }
+        if self.dense.is_empty() {
+            self.behind = self.trouble.take();
         }
         if self.trouble.is_some() {
             self.dense.clear();
@@ -248,7 +258,7 @@ fn of_keras(weights: &Weights) -> Result<Layers> {
     let mut out = Layers::new(Naming::Keras, Order::ChannelsLast);
     out.trouble = weights.metadata().get("unlike-classifier").map(|why| files::shorten(why, REASON));
     // A normalisation before any dense layer: of the classifier's, unless a convolution comes behind it.
-    let mut loose: Option<Error> = None;
+    let mut loose: Option<(&str, Error)> = None;
     for name in names {
         if let Some(stem) = name.strip_suffix(".kernel") {
             let form = match weights.shape(name)?.len() {
@@ -256,7 +266,7 @@ fn of_keras(weights: &Weights) -> Result<Layers> {
                 2 => Form::InOut,
                 _ => continue,
             };
-            if let Some(error) = loose.take_if(|_| form == Form::Hwio) {
+            if let Some((_, error)) = loose.take_if(|_| form == Form::Hwio) {
                 return Err(error);
             }
             // A VGG's layers all have one; a file that has lost it is damaged, and says so when it is read.
@@ -272,17 +282,20 @@ fn of_keras(weights: &Weights) -> Result<Layers> {
                 )
                 .fact("reason", "a file of Keras' weights does not say what stands before it")
                 .help("export the model as ONNX, whose graph says it, and give that file");
-                loose.get_or_insert(error);
+                loose.get_or_insert((stem, error));
                 continue;
             }
             out.trouble = Some(format!("`{}` normalises between dense layers", shorten(stem)));
         }
     }
-    // A configuration has told that it is the classifier's.
-    match loose.filter(|_| out.trouble.is_none() || out.convolutions.is_empty()) {
-        Some(error) => Err(error),
-        None => Ok(out),
+    if let Some((stem, error)) = loose {
+        // Nothing but a configuration tells.
+        if !weights.metadata().contains_key("normalised-classifier") {
+            return Err(error);
+        }
+        out.left.push(stem.into());
     }
+    Ok(out)
 }
 
 fn of_torch(weights: &Weights) -> Result<Layers> {
@@ -295,8 +308,8 @@ fn of_torch(weights: &Weights) -> Result<Layers> {
     let mut out = Layers::new(Naming::Torch, Order::ChannelsFirst);
     // The convolution that the module before this one is.
     let mut before: Option<usize> = None;
-    // A normalisation of none: of the classifier's, unless a convolution comes behind it.
-    let mut loose: Option<(&str, Error)> = None;
+    // Those of none.
+    let mut loose: Vec<Loose> = Vec::new();
     for &stem in &stems {
         let named = |role: &str| format!("{stem}.{role}");
         let kernel = named("weight");
@@ -312,28 +325,20 @@ fn of_torch(weights: &Weights) -> Result<Layers> {
                     variance: named("running_var"),
                     epsilon: TORCH_EPSILON,
                 };
-                if let Err(error) = out.fold(weights, stem, norm, before.take()) {
-                    loose.get_or_insert((stem, error));
-                }
+                loose.extend(out.fold(weights, stem, norm, before.take())?);
                 continue;
             }
             _ => continue,
         };
         let shape = keras_shape(weights, &kernel, form)?;
         let bias = Some(named("bias")).filter(|bias| weights.has(bias));
-        if let Some((_, error)) = loose.take_if(|_| form == Form::Oihw) {
-            return Err(error);
+        if let (Some(loose), Form::Oihw) = (loose.first(), form) {
+            return Err(loose.error());
         }
         before = (form == Form::Oihw).then_some(out.convolutions.len());
         out.put(Found { name: stem.into(), form, kernel, bias, norm: None, shape });
     }
-    out.release();
-    if let Some((stem, error)) = loose {
-        if out.convolutions.is_empty() {
-            return Err(error);
-        }
-        out.trouble = Some(normalised(stem));
-    }
+    out.settle(loose)?;
     // Without a bias is a convolution whose normalisation has one, and no other.
     for layer in out.convolutions.iter_mut().chain(&mut out.dense) {
         if layer.norm.is_none() && layer.bias.is_none() {
@@ -350,43 +355,4 @@ fn of_torch(weights: &Weights) -> Result<Layers> {
         () => Naming::Torch,
     };
     Ok(out)
-}
-
-fn normalised(stem: &str) -> String {
-    format!("`{}` normalises what the classifier takes", shorten(stem))
-}
-
-impl Layers {
-    /// Gives the classifier back what only looks like the normalisation of the last convolution: behind a mean of each channel
-    /// there are as many numbers as channels. Networks are normalised throughout or not at all.
-    fn release(&mut self) {
-        if let [.., before, last] = &mut self.convolutions[..]
-            && before.norm.is_none()
-            && let Some(norm) = last.norm.take()
-        {
-            let stem = norm.mean.strip_suffix(".running_mean").unwrap_or(&norm.mean);
-            self.trouble = Some(normalised(stem));
-        }
-    }
-
-    /// Puts `norm`, the module `stem`, behind the convolution `before`, which the module before it must be.
-    fn fold(&mut self, weights: &Weights, stem: &str, norm: Norm, before: Option<usize>) -> Result<()> {
-        let channels = weights.shape(&norm.mean)?;
-        if let Some(conv) = before.and_then(|at| self.convolutions.get_mut(at))
-            && channels == &conv.shape[3..]
-        {
-            conv.norm = Some(norm);
-            return Ok(());
-        }
-        if !self.dense.is_empty() {
-            self.trouble = Some(format!("`{}` normalises between dense layers", shorten(stem)));
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Weights,
-            format!("the batch normalisation `{}` cannot be folded", shorten(stem)),
-        )
-        .expected_got("a convolution of as many channels before it", format!("{channels:?} channels"))
-        .help("export the model as ONNX, whose graph says what stands where, and give that file"))
-    }
 }

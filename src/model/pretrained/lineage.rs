@@ -104,6 +104,9 @@ impl Lineage {
         };
         out.scaling(weights, layers)?;
         out.preprocess = out.recipe.map(Preprocess::name);
+        if let Some(behind) = &layers.behind {
+            out.reasons.push(format!("what stands behind the base is left out: {behind}"));
+        }
         if let Some(trouble) = &layers.trouble {
             out.reasons.push(format!("the classifier is left out: {trouble}"));
         }

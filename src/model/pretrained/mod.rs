@@ -8,6 +8,7 @@
 mod claims;
 mod layers;
 mod lineage;
+mod loose;
 mod names;
 mod read;
 

@@ -166,7 +166,7 @@ fn remark(name: &str, text: &str, metadata: &mut BTreeMap<String, String>) {
 /// What the configuration says beside names: into the metadata, and where the poolings are.
 fn understand(config: Option<&Node>, metadata: &mut BTreeMap<String, String>) -> Option<Vec<usize>> {
     let config = config?;
-    let Judgement { unlike, classifier, pools, linear, means } = sequence::judge(config);
+    let Judgement { unlike, classifier, pools, linear, means, normalised } = sequence::judge(config);
     let said = [
         ("rescaling", config.rescaling()),
         ("size", config.size()),
@@ -174,6 +174,7 @@ fn understand(config: Option<&Node>, metadata: &mut BTreeMap<String, String>) ->
         ("unlike-classifier", classifier),
         ("linear-output", linear.then(|| "one".to_owned())),
         ("pooling", means.then(|| "avg".to_owned())),
+        ("normalised-classifier", normalised.then(|| "yes".to_owned())),
     ];
     metadata.extend(said.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?))));
     pools
@@ -185,12 +186,36 @@ fn pooled(layers: &[String], metadata: &mut BTreeMap<String, String>) {
     let called = |class: &str| {
         layers.iter().find(|name| name.rsplit('/').next().is_some_and(|own| own.starts_with(class)))
     };
-    if let Some(name) = called("global_max_pooling2d") {
+    let other = ["layer_normalization", "group_normalization", "unit_normalization", "p_re_lu"];
+    if let Some(name) = other.into_iter().find_map(called) {
+        let why = format!("`{}` is nothing that the classifier of a VGG does", shorten(name));
+        metadata.insert("unlike-classifier".into(), why);
+    } else if let Some(name) = called("global_max_pooling2d") {
         let why = format!("`{}` takes the largest of each channel", shorten(name));
         metadata.insert("unlike-classifier".into(), why);
     } else if called("global_average_pooling2d").is_some() {
         metadata.insert("pooling".into(), "avg".into());
     }
+}
+
+#[cfg(test)]
+#[test]
+fn names_of_layers_tell_of_the_classifier() {
+    let told = |names: &[&str]| {
+        let mut metadata = BTreeMap::new();
+        pooled(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(), &mut metadata);
+        metadata.into_iter().next()
+    };
+    let said = |key: &str, text: &str| Some((key.to_owned(), text.to_owned()));
+    assert_eq!(told(&["conv2d", "max_pooling2d", "flatten", "dense"]), None);
+    assert_eq!(told(&["conv2d", "global_average_pooling2d_3", "dense"]), said("pooling", "avg"));
+    let largest = "`vgg16/global_max_pooling2d` takes the largest of each channel";
+    assert_eq!(told(&["vgg16/global_max_pooling2d", "dense"]), said("unlike-classifier", largest));
+    let norm = "`layer_normalization` is nothing that the classifier of a VGG does";
+    assert_eq!(
+        told(&["global_average_pooling2d", "layer_normalization", "dense"]),
+        said("unlike-classifier", norm)
+    );
 }
 
 /// A list of a thousand names of classes has 20 kB.

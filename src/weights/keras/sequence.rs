@@ -20,6 +20,8 @@ pub(super) struct Judgement {
     pub linear: bool,
     /// Whether the classifier takes the mean of each channel.
     pub means: bool,
+    /// Whether normalisations are the classifier's alone.
+    pub normalised: bool,
 }
 
 /// What a layer does, as far as a VGG has it.
@@ -32,7 +34,7 @@ enum Role {
     Convolution,
     Pool,
     Activation,
-    /// Its weights are refused by whoever reads them, with advice.
+    /// In the base its weights are refused by whoever reads them, with advice.
     Norm,
     Flatten,
     Means,
@@ -95,7 +97,11 @@ pub(super) fn judge(model: &Node) -> Judgement {
     let (base, head) = steps.split_at(last + 1);
     match convolutions(base) {
         Ok((pools, open)) => match classifier(head, open) {
-            Ok(judgement) => Judgement { pools: Some(pools), ..judgement },
+            Ok(judgement) => {
+                let normalised =
+                    judgement.normalised && !base.iter().any(|step| Role::of(step) == Role::Norm);
+                Judgement { pools: Some(pools), normalised, ..judgement }
+            }
             Err(why) => unlike(why),
         },
         Err(why) => unlike(why),
@@ -144,7 +150,7 @@ fn convolutions<'a>(base: &[&'a Node]) -> Result<(Vec<usize>, Option<&'a Node>),
 /// The way on from the last convolution or pooling; `open` is a convolution that still has no activation. Out: why the
 /// classifier is none of ours, whether it has one output that is linear, and whether it takes means.
 fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Judgement, String> {
-    let (mut flat, mut means) = (false, false);
+    let (mut flat, mut means, mut normalised) = (false, false, false);
     let mut trouble: Option<String> = None;
     // The last dense layer, and its activation.
     let mut dense: Option<(&Node, &str)> = None;
@@ -152,7 +158,10 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Judgement, Stri
         let why = match (Role::of(layer), &mut dense) {
             (Role::Nothing, _) => None,
             // Behind a convolution that has no activation yet it is the base's.
-            (Role::Norm, None) => open.take().is_none().then_some("normalises what the classifier takes"),
+            (Role::Norm, None) => {
+                normalised = open.take().is_none();
+                normalised.then_some("normalises what the classifier takes")
+            }
             // Said by who reads its weights.
             (Role::Norm, Some(_)) => None,
             (Role::Flatten, None) if layer.unlike().is_none() => {
@@ -195,7 +204,9 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Judgement, Stri
     if let Some(open) = open {
         return Err(no_relu(open));
     }
-    let Some((last, activation)) = dense else { return Ok(Judgement { means, ..Judgement::default() }) };
+    let Some((last, activation)) = dense else {
+        return Ok(Judgement { classifier: trouble, means, normalised, ..Judgement::default() });
+    };
     let fits = match activation {
         "softmax" => last.units() != Some(1),
         "sigmoid" => last.units() == Some(1),
@@ -212,7 +223,7 @@ fn classifier(head: &[&Node], mut open: Option<&Node>) -> Result<Judgement, Stri
         ));
     }
     let linear = activation == "linear" && last.units() == Some(1);
-    Ok(Judgement { classifier: trouble, linear, means, ..Judgement::default() })
+    Ok(Judgement { classifier: trouble, linear, means, normalised, ..Judgement::default() })
 }
 
 fn named(layer: &Node, why: &str) -> String {
@@ -385,7 +396,10 @@ mod tests {
             ),
             (with(&[dense(2, "softmax")]), "takes images that are not flattened"),
         ] {
-            let Judgement { unlike, classifier, pools, .. } = judged(&layers);
+            let normalised = layers.iter().any(|layer| layer.contains("\"BatchNormalization\""));
+            let judgement = judged(&layers);
+            assert_eq!(judgement.normalised, normalised);
+            let Judgement { unlike, classifier, pools, .. } = judgement;
             assert_eq!((unlike, pools), (None, Some(vec![1, 2])));
             assert!(classifier.as_ref().unwrap().contains(why), "{why}: {classifier:?}");
         }

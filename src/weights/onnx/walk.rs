@@ -280,9 +280,7 @@ impl<'a> Walk<'a> {
             && only(attributes, "pads", 0);
         match (op, attributes.ints("kernel_shape")) {
             ("AveragePool", _) if single => Ok(()),
-            ("AveragePool", Some(window)) if self.is_whole(window) && only(attributes, "pads", 0) => {
-                self.means(node)
-            }
+            ("AveragePool", Some(window)) if self.is_whole(window, attributes) => self.means(node),
             ("AveragePool", Some(window)) => Err(self.refuse(
                 node,
                 format!(
@@ -301,10 +299,14 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether a window of this size takes a whole image, whose size is known and whose places are its last two axes.
-    fn is_whole(&self, window: &[i64]) -> bool {
+    fn is_whole(&self, window: &[i64], attributes: &Attributes<'_>) -> bool {
+        let plain = only(attributes, "pads", 0)
+            && only(attributes, "dilations", 1)
+            && matches!(attributes.text("auto_pad"), "" | "NOTSET" | "VALID");
         let Data::Image(image) = &self.data else { return false };
         let sides = [image.height, image.width].map(|side| side.and_then(|side| i64::try_from(side).ok()));
-        image.axes == NCHW
+        plain
+            && image.axes == NCHW
             && matches!((window, sides), (&[h, w], [Some(high), Some(wide)]) if [h, w] == [high, wide])
     }
 

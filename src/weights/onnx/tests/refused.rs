@@ -62,6 +62,8 @@ fn pooling_halves_and_averages_do_nothing() {
     let with = |more: Message<'static>| [pool().to_vec(), vec![more]].concat();
     assert_eq!(rows(one().node("MaxPool", "*", &with(int("ceil_mode", 1))), 4 * 4 * 6), 2);
     let turned = |net: Net| net.node("Transpose", "*", &[ints("perm", &[0, 2, 3, 1])]);
+    let whole =
+        |more: Message<'static>| one().node("AveragePool", "*", &[ints("kernel_shape", &[8, 12]), more]);
     let bare = || {
         let net = Net::new(&[1, 3, 8, 12]).tensor("k", &[4, 3, 3, 3]);
         net.node("Conv", "* k", &[ints("pads", &[1; 4])])
@@ -83,6 +85,9 @@ fn pooling_halves_and_averages_do_nothing() {
         (turned(one()).node("GlobalAveragePool", "*", &[]), "pools along other axes"),
         (turned(small()).node("GlobalAveragePool", "*", &[]), "pools along other axes"),
         (one().node("AveragePool", "*", &[ints("kernel_shape", &[8, 11])]), "averages over windows of 8x11"),
+        (whole(word("auto_pad", "SAME_UPPER")), "averages over windows of 8x12"),
+        (whole(ints("pads", &[0, 0, 1, 1])), "averages over windows of 8x12"),
+        (whole(ints("dilations", &[1, 2])), "averages over windows of 8x12"),
         (bare().node("GlobalAveragePool", "*", &[]), "averages what went through no ReLU"),
         (flat().node("GlobalAveragePool", "*", &[]), "averages over what is no image"),
         (one().node("ReduceMean", "*", &[ints("axes", &[2])]), "averages over other axes"),
