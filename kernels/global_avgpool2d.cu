@@ -7,9 +7,9 @@
 // Forward: one thread per element of y, 256 per block. Neighbours have neighbouring channels, so each of its loads
 // is 128 bytes for a warp; the loads of a thread do not depend on each other, and the sum is in the order of the
 // pixels, as on the cpu: the same bits. 4 bytes and one addition per element of x. A batch of 20 has no more than
-// 10,240 threads, too few to fill a large GPU: their time is that of a chain of `pixels` additions (16 for images of
-// 150x150), a microsecond or two, and a sum by several threads would only pay for maps that are far larger.
-// Backward: one thread per four neighbours of dx, which is the larger side; dy comes from the L1 cache.
+// 10,240 threads, too few to fill a large GPU: the model gives them 2.7 microseconds on an H200 (16 pixels, images of
+// 150x150), which is about what any launch takes. A sum by several threads would only pay for far larger maps.
+// Backward: one thread per four neighbours of dx, which is the larger side; each dy is read `pixels` times.
 // Divided and not multiplied by the inverse, as TensorFlow does it: one rounding less.
 
 #include "common.cuh"

@@ -53,8 +53,8 @@ pub(super) fn remark(host: &Host, found: &Pretrained, feeding: Feeding, done: &s
     if lineage.guessed_means && lineage.pooled(feeding.size) == Pooling::Average {
         host.say(
             "note: its classifier takes one number for each channel, which is taken for the mean of its map (global average \
-             pooling); if the classifier takes the largest instead, the answers mean nothing; if it was made for images of 32 to 63 pixels a side, give \
-             that --size",
+             pooling); if the classifier takes the largest instead, the answers mean nothing; if it was made for images of 32 \
+             to 63 pixels a side, give that --size",
         );
     }
     if lineage.linear {

@@ -24,7 +24,7 @@ use super::{Host, ImageOptions, limits};
 use crate::data::{Folder, Splits};
 use crate::error::{Error, Result};
 use crate::model::classes::told_from;
-use crate::model::{Architecture, Head, Network, Variant};
+use crate::model::{Architecture, Network, Variant};
 use crate::random;
 use crate::report::replaced;
 use conclusion::Conclusion;
@@ -90,13 +90,7 @@ impl Finetune {
     /// # Errors
     /// [`Kind::Usage`](crate::error::Kind::Usage) when that is no layer of the base, or has nothing to learn.
     pub fn can_unfreeze(&self, layer: &str) -> Result<()> {
-        let head = Head {
-            pooling: self.head.pooling,
-            units: self.head.units,
-            dropout: self.head.dropout,
-            classes: 2,
-        };
-        let architecture = Architecture::vgg(self.variant, self.size)?.with_head(head)?;
+        let architecture = Architecture::vgg(self.variant, self.size)?.with_head(self.head.head(2))?;
         StageConfig::new("finetune", Some(layer), 1, 1.0).unfreezes(&architecture)
     }
 }
@@ -139,13 +133,7 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     if splits.validation.is_none() {
         unvalidated(host, &job.stages, "--validation-split 0.2 holds back a fifth of the images");
     }
-    let head = Head {
-        pooling: job.head.pooling,
-        units: job.head.units,
-        dropout: job.head.dropout,
-        classes: classes.len(),
-    };
-    let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
+    let architecture = Architecture::vgg(job.variant, job.size)?.with_head(job.head.head(classes.len()))?;
     job.stages.iter().try_for_each(|stage| stage.suits(&architecture, &classes))?;
     if !resume {
         job.stages.iter().try_for_each(|stage| stage.unfreezes(&architecture))?;
@@ -267,8 +255,7 @@ fn named_classes(host: &Host, job: &Finetune, classes: &[String]) -> Result<()> 
 /// # Errors
 /// Those of [`Estimate::check`], and of the job's numbers.
 pub(super) fn fits(host: &Host, job: &Finetune, splits: &Splits) -> Result<()> {
-    let HeadOptions { pooling, units, dropout, .. } = job.head;
-    let head = Head { pooling, units, dropout, classes: splits.train.classes.len() };
+    let head = job.head.head(splits.train.classes.len());
     let architecture = Architecture::vgg(job.variant, job.size)?.with_head(head)?;
     let places = places(&architecture, &job.stages)?;
     estimate(job, &architecture, &places, splits).check(host).map(|_| ())

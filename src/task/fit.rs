@@ -16,7 +16,7 @@ use super::{Host, Reading, limits};
 use crate::data::Features;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::Pooling;
+use crate::model::{Head, Pooling};
 use crate::report::Outcome;
 use crate::train::{FeatureSamples, History, Samples};
 use extracted::Extracted;
@@ -37,6 +37,13 @@ pub struct HeadOptions {
     pub batch: usize,
     /// Seed.
     pub seed: u64,
+}
+
+impl HeadOptions {
+    /// The classifier of so many classes.
+    pub(super) fn head(&self, classes: usize) -> Head {
+        Head { pooling: self.pooling, units: self.units, dropout: self.dropout, classes }
+    }
 }
 
 /// What to fit.

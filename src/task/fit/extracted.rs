@@ -6,7 +6,7 @@
 use super::HeadOptions;
 use crate::data::{Features, Recipe};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Architecture, Head};
+use crate::model::Architecture;
 use crate::task::Host;
 use crate::task::base::Base;
 use std::collections::HashSet;
@@ -113,13 +113,7 @@ impl Extracted {
                 .expected_got(last, &recipe.layer)
                 .help("extract without --layer: the classifier stands on the whole base"));
         }
-        let head = Head {
-            pooling: head.pooling,
-            units: head.units,
-            dropout: head.dropout,
-            classes: recipe.classes.len(),
-        };
-        Ok((architecture.with_head(head)?, from))
+        Ok((architecture.with_head(head.head(recipe.classes.len()))?, from))
     }
 }
 
