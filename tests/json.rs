@@ -42,6 +42,7 @@ fn every_command_prints_the_keys_that_are_documented() {
         "notebook data -o book {small} --features-epochs 1 --frozen-epochs 0 --finetune-epochs 0 --batch 4"
     );
     let rest = [
+        ("arrange", "arrange data/train -o halves --splits train=0.5,test=0.5"),
         ("check", "check data"),
         ("check", "check data -o found.csv"),
         ("extract", "extract data -o features --size 32"),

@@ -6,6 +6,8 @@
 #[path = "support/skip.rs"]
 mod skip;
 
+#[path = "arrange.rs"]
+mod arrange;
 #[path = "awkward.rs"]
 mod awkward;
 #[path = "check.rs"]

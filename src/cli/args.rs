@@ -1,5 +1,6 @@
 //! What can be typed: clap definitions, pure data.
 
+use super::arrange::ArrangeArgs;
 use super::augment::{AugmentArgs, AugmentCommandArgs};
 use super::bench::BenchArgs;
 use super::check::CheckArgs;
@@ -86,6 +87,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a folder per class, and splits, of images with a list of labels, or whose names tell their classes
+    Arrange(ArrangeArgs),
     /// Check a data set before training: images that are broken, duplicated or not seen as they should be
     Check(CheckArgs),
     /// Print the table of layers: shapes, parameters, what learns

@@ -49,7 +49,8 @@ fn of_look(a: &LookArgs) -> Vec<String> {
 pub fn is_idle(command: &Command) -> bool {
     matches!(
         command,
-        Command::Check(_)
+        Command::Arrange(_)
+            | Command::Check(_)
             | Command::Summary(_)
             | Command::Export(_)
             | Command::Compare(_)

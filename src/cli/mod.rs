@@ -5,6 +5,7 @@
 //! be), 128 and the signal's number for one that was stopped.
 
 mod args;
+mod arrange;
 mod augment;
 mod bench;
 mod check;
@@ -188,6 +189,7 @@ fn run(cli: Cli) -> Result<()> {
             },
         ),
         Command::Predict(a) => task::predict(&host, &a.job()?),
+        Command::Arrange(a) => task::arrange(&host, &a.job()?),
         Command::Check(a) => task::check(&host, &a.job()),
         Command::Augment(a) => task::preview(&host, &a.job()?),
         Command::Report(a) => task::report(&host, &a.job()),

@@ -21,6 +21,8 @@ enum For {
     /// A run, or a file of weights.
     Network,
     Data,
+    Images,
+    Labels,
     Features,
     Weights,
     Config,
@@ -32,6 +34,8 @@ impl For {
             Self::Run => "give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o",
             Self::Network => "name the folder of a run, or a file of weights with a classifier",
             Self::Data => "give a folder with train/, validation/, test/, or with one folder per class",
+            Self::Images => "give the folder of the images",
+            Self::Labels => "give the list of images and their classes",
             Self::Features => "give the folder that `vgg-ft extract` wrote with -o",
             Self::Weights => "check the path; `vgg-ft weights fetch --list` names the files that can be had",
             Self::Config => "check the path; a run's folder holds its run.toml or job.toml",
@@ -67,10 +71,12 @@ impl For {
                     )
                 }))
             }
-            Self::Weights | Self::Config if path.is_dir() => {
+            Self::Images if !path.is_dir() => Some(usage(format!("{name} is a file, not a folder"))),
+            Self::Images => no_data(path).map(|error| error.of_kind(Kind::Usage)),
+            Self::Labels | Self::Weights | Self::Config if path.is_dir() => {
                 Some(usage(format!("{name} is a folder, not a file")))
             }
-            Self::Run | Self::Network | Self::Weights | Self::Config => None,
+            Self::Run | Self::Network | Self::Labels | Self::Weights | Self::Config => None,
         }
     }
 }
@@ -141,6 +147,7 @@ fn typed(command: &Command) -> Vec<(For, &Path)> {
         path.iter().map(|path| (what, path.as_path())).collect()
     }
     match command {
+        Command::Arrange(a) => [one(For::Images, &a.images), maybe(For::Labels, &a.labels)].concat(),
         Command::Check(a) => one(For::Data, &a.data),
         Command::Summary(a) => maybe(For::Run, &a.run),
         Command::Extract(a) => [one(For::Data, &a.data), maybe(For::Weights, &a.images.weights)].concat(),

@@ -14,6 +14,7 @@ pub mod features;
 pub mod folder;
 pub mod image;
 pub mod inputs;
+pub mod labels;
 mod recipe;
 pub mod resize;
 pub mod split;
@@ -32,7 +33,7 @@ pub use image::{Lost, Rgb8};
 pub use inputs::{Inputs, Loaded, LoadedAhead, Loading, Unreadable};
 pub use recipe::Recipe;
 pub use resize::{Resize, Size};
-pub use split::{Splits, Stays};
+pub use split::{Splits, Stays, rank};
 pub use survey::{Glance, survey};
 
 use crate::error::Result;

@@ -340,8 +340,8 @@ fn keep(files: &[Sample], wanted: impl Fn(usize) -> bool) -> Vec<Sample> {
     files.iter().enumerate().filter(|&(i, _)| wanted(i)).map(|(_, file)| file.clone()).collect()
 }
 
-// A random place in the queue for validation that belongs to the image, not to its position.
-fn rank(path: &Path, seed: u64) -> u64 {
+/// A random place in a queue that belongs to the image, not to its position.
+pub fn rank(path: &Path, seed: u64) -> u64 {
     let mut hash = Sha256::new();
     for part in path.components() {
         hash.update(part.as_os_str().as_encoded_bytes());

@@ -236,7 +236,7 @@ fn short(names: &[String]) -> Vec<String> {
 }
 
 /// Rows of equal length: the first column to the left, numbers to the right.
-pub(super) fn columns(out: &mut String, rows: &[Vec<String>]) {
+pub fn columns(out: &mut String, rows: &[Vec<String>]) {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| in_one_line(cell)).collect()).collect();
     // Formatting knows no larger width.

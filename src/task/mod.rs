@@ -2,6 +2,7 @@
 //!
 //! In: typed options. Out: a report on stdout, files on the disk, remarks on stderr.
 
+mod arrange;
 mod augment;
 mod base;
 mod bench;
@@ -37,6 +38,7 @@ mod subject;
 mod summary;
 mod weights;
 
+pub use arrange::{Amount, Arrange, How, Source, arrange};
 pub use augment::{Preview, preview};
 pub use base::{Host, scaling, tell};
 pub use bench::{Bench, bench};

@@ -1,0 +1,108 @@
+//! The options of `arrange`.
+
+use super::evaluate::Split;
+use super::values::whole;
+use crate::data::labels::Columns;
+use crate::task::{self, Amount, How, Source, SplitName};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// `arrange`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  vgg-ft arrange train -o dogs --labels labels.csv
+  vgg-ft arrange train -o cats_and_dogs_small --by-name --splits train=1000,validation=500,test=500
+  vgg-ft arrange pets -o pets-split --splits train=0.8,validation=0.1,test=0.1")]
+pub struct ArrangeArgs {
+    /// Folder of the images, searched with all folders below it
+    pub images: PathBuf,
+    /// Folder to make: one folder per class in it, or in its train/, validation/ and test/
+    #[arg(long, short, value_name = "DIR")]
+    pub output: PathBuf,
+    /// List of images and classes: CSV, or with tabs, semicolons or blanks. Images by path or name, with or without
+    /// their ending
+    #[arg(long, value_name = "FILE", conflicts_with = "by_name")]
+    pub labels: Option<PathBuf>,
+    /// The class is what an image's name begins with, up to the number at its end: cat.17.jpg, Abyssinian_100.jpg
+    #[arg(long)]
+    pub by_name: bool,
+    /// Column of the images in the list, by name or by number from 1; known by its name if not given
+    #[arg(long, value_name = "COLUMN", requires = "labels")]
+    pub image_column: Option<String>,
+    /// Column of the classes
+    #[arg(long, value_name = "COLUMN", requires = "labels")]
+    pub label_column: Option<String>,
+    /// Column of the splits (train, validation, test)
+    #[arg(long, value_name = "COLUMN", requires = "labels", conflicts_with = "splits")]
+    pub split_column: Option<String>,
+    /// Images of each class for each split: shares (train=0.8,validation=0.2), which are drawn, or numbers
+    /// (train=1000,test=500), for which the first are taken, in the order of the list or of the numbers in their names.
+    /// The rest is left out
+    #[arg(long, value_name = "SPLIT=N,…", value_delimiter = ',', value_parser = amount)]
+    pub splits: Vec<(SplitName, Amount)>,
+    /// Draws shares (1 if not given), and numbers too instead of taking the first
+    #[arg(long, value_name = "N", requires = "splits", value_parser = whole::<u64>)]
+    pub seed: Option<u64>,
+    /// symlink, hardlink (on the same disk only) or copy; symlink if not given, on Windows copy
+    #[arg(long, value_name = "HOW", value_parser = how())]
+    pub how: Option<How>,
+    /// End if an image of the list is missing, instead of leaving it out
+    #[arg(long, requires = "labels")]
+    pub strict: bool,
+}
+
+impl ArrangeArgs {
+    /// The job.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] for splits that do not go together.
+    pub fn job(self) -> crate::error::Result<task::Arrange> {
+        Amount::require(&self.splits)?;
+        let columns =
+            Columns { image: self.image_column, label: self.label_column, split: self.split_column };
+        Ok(task::Arrange {
+            images: self.images,
+            output: self.output,
+            source: match self.labels {
+                Some(path) => Source::List { path, columns },
+                None if self.by_name => Source::Names,
+                None => Source::Folders,
+            },
+            splits: self.splits,
+            seed: self.seed,
+            how: self.how.unwrap_or(if cfg!(windows) { How::Copy } else { How::Symlink }),
+            strict: self.strict,
+        })
+    }
+}
+
+fn how() -> impl TypedValueParser<Value = How> {
+    PossibleValuesParser::new(How::ALL.map(How::name)).try_map(|name| name.parse::<How>())
+}
+
+/// `train=0.8`, `train=80%` or `train=1000`.
+fn amount(text: &str) -> Result<(SplitName, Amount), String> {
+    let form = || format!("`{text}` is not SPLIT=SHARE or SPLIT=NUMBER, such as train=0.8 or train=1000");
+    let (split, amount) = text.split_once('=').ok_or_else(form)?;
+    let split = Split::from_str(split.trim(), true).map_err(|_| {
+        format!("there is no split \"{split}\": train, validation and test are those there are")
+    })?;
+    let amount = amount.trim();
+    let share = |text: &str, of: f64| {
+        let share = text.parse::<f64>().map_err(|_| form())? / of;
+        if share > 0.0 && share <= 1.0 {
+            Ok(Amount::Share(share))
+        } else {
+            Err(format!("{amount} is no share of a whole"))
+        }
+    };
+    let amount = match (amount.strip_suffix('%'), amount.parse::<usize>()) {
+        (Some(percent), _) => share(percent, 100.0)?,
+        (None, Ok(0)) => return Err(format!("{text} asks for nothing: leave the split out")),
+        (None, Ok(n)) => Amount::Count(n),
+        (None, Err(_)) => share(amount, 1.0)?,
+    };
+    Ok((super::split(split), amount))
+}

@@ -1,0 +1,187 @@
+//! `arrange`: images that are laid out otherwise become a folder with one sub-folder per class, and splits if they are
+//! asked for.
+//!
+//! In: a folder of images, and what tells their classes: a list, their names, or the folders that they are in. Out: a new
+//! folder of links or copies, whole or not at all; the images themselves are only read.
+
+mod list;
+mod order;
+mod place;
+mod share;
+mod source;
+
+use super::output::{apart, folder_of_no_run};
+use super::{Host, SplitName};
+use crate::data::labels::Columns;
+use crate::error::{Error, Kind, Result};
+use crate::files::{self, quoted};
+use crate::model::classes::{listed, nearly_one};
+use crate::report::counted;
+use crate::report::outcome::columns;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+pub use place::How;
+pub use share::Amount;
+use source::{Sorted, sorted};
+
+/// What tells the class of an image.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The folder that it is in, one for each class.
+    Folders,
+    /// Its own name, up to the number at the end: `cat` of `cat.17.jpg`.
+    Names,
+    /// A list.
+    List {
+        /// The file.
+        path: PathBuf,
+        /// Which of its columns.
+        columns: Columns,
+    },
+}
+
+/// What to lay out, and how.
+#[derive(Clone, Debug)]
+pub struct Arrange {
+    /// The folder of the images.
+    pub images: PathBuf,
+    /// The folder that is made.
+    pub output: PathBuf,
+    /// What tells their classes.
+    pub source: Source,
+    /// How many images of each class go where; none for no splits, or those of the list.
+    pub splits: Vec<(SplitName, Amount)>,
+    /// Draws who goes where; counts take the first if there is none.
+    pub seed: Option<u64>,
+    /// Links or copies.
+    pub how: How,
+    /// Whether an image of the list that is not there is an error.
+    pub strict: bool,
+}
+
+/// An image of a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Item {
+    /// Relative to the folder of the images.
+    from: PathBuf,
+    /// Relative to the folder of its class.
+    to: PathBuf,
+    /// Position of its class.
+    class: usize,
+    /// Where the list puts it.
+    split: Option<SplitName>,
+}
+
+/// Lays the images out.
+///
+/// # Errors
+/// [`Kind::Usage`]: a folder that is there; columns that have to be named; no splits where nothing else is to be done.
+/// [`Kind::Data`]: images or labels that are missing or contradict each other; classes that are too small. [`Kind::Io`].
+pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
+    folder_of_no_run(&job.output)?;
+    require_new(&job.output)?;
+    apart(&job.images, &job.output)?;
+    let Sorted { classes, items, notes, found } = sorted(host, job)?;
+    nearly_one(&classes).iter().chain(&notes).for_each(|note| host.say(format_args!("note: {note}")));
+    let there = items.len();
+    let parts = share::shared(items, &classes, &job.splits, job.seed)?;
+    share::require_all(&parts, &classes)?;
+    place::place(host, job, &classes, &parts)?;
+
+    let counts = |class: Option<usize>| -> Vec<usize> {
+        parts
+            .iter()
+            .map(|(_, items)| items.iter().filter(|i| class.is_none_or(|c| i.class == c)).count())
+            .collect()
+    };
+    let all: usize = counts(None).iter().sum();
+    if all < there {
+        host.say(format_args!("note: {} left out: the splits ask for no more", are(there - all)));
+    }
+    let names: Vec<&str> = parts.iter().map(|(split, _)| split.map_or("train", SplitName::name)).collect();
+    let text = text(job, &classes, &names, &counts);
+    let of_class = |class: usize| json!({ "class": classes[class], "images": counts(Some(class)) });
+    let value = json!({
+        "data": files::shown(&job.output),
+        "how": job.how.name(),
+        "splits": names,
+        "classes": (0..classes.len()).map(of_class).collect::<Vec<_>>(),
+        "images": all,
+        "left_out": there - all,
+        "missing": found.missing,
+        "unlabelled": found.unlabelled,
+        "unlisted": found.unlisted,
+    });
+    host.result(&text, &value)?;
+    let split = if names.contains(&"validation") { "" } else { " --validation-split 0.2" };
+    host.say_lines(format_args!(
+        "next: vgg-ft check {data}\n      vgg-ft finetune {data} -o runs/NAME{split}",
+        data = quoted(&job.output)
+    ));
+    Ok(())
+}
+
+/// "1 image is" or "3 images are".
+fn are(n: usize) -> String {
+    format!("{} {}", counted(n, "image"), if n == 1 { "is" } else { "are" })
+}
+
+/// Rows of the table; JSON has all classes.
+const ROWS: usize = 40;
+
+fn text(
+    job: &Arrange,
+    classes: &[String],
+    splits: &[&str],
+    counts: &dyn Fn(Option<usize>) -> Vec<usize>,
+) -> String {
+    let all = counts(None);
+    let total: usize = all.iter().sum();
+    let mut text = format!(
+        "{}: {} of {} classes, {}\n\n",
+        files::line(&job.output),
+        counted(total, "image"),
+        classes.len(),
+        job.how.participle()
+    );
+    let row = |name: &str, counts: Vec<usize>| {
+        let total = (counts.len() > 1).then(|| counts.iter().sum::<usize>());
+        [name.to_owned()]
+            .into_iter()
+            .chain(counts.iter().chain(&total).map(usize::to_string))
+            .collect::<Vec<_>>()
+    };
+    let mut head = vec![String::new()];
+    head.extend(splits.iter().map(|split| (*split).to_owned()));
+    head.extend((splits.len() > 1).then(|| "all".to_owned()));
+    let mut rows = vec![head];
+    rows.extend(
+        classes
+            .iter()
+            .enumerate()
+            .take(ROWS)
+            .map(|(at, class)| row(&crate::error::in_one_line(class), counts(Some(at)))),
+    );
+    rows.push(row("all", all));
+    columns(&mut text, &rows);
+    if classes.len() > ROWS {
+        text += &format!("and {} more\n", classes.len() - ROWS);
+    }
+    text
+}
+
+/// Whether nothing is at `output`, or an empty folder.
+fn require_new(output: &Path) -> Result<()> {
+    let is_empty = |mut entries: std::fs::ReadDir| entries.next().is_none();
+    if !files::is_there(output)? || std::fs::read_dir(output).is_ok_and(is_empty) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("{} is there already", output.display()))
+        .help("choose another folder with -o, or remove that one"))
+}
+
+/// Classes by name, for an error.
+fn some_of(classes: &[String], which: &[usize]) -> String {
+    listed(&which.iter().map(|&class| &classes[class]).collect::<Vec<_>>())
+}

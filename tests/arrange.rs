@@ -1,0 +1,296 @@
+//! `arrange`: images that are laid out otherwise become folders of classes: the right ones, whole or not at all, and the
+//! images stay as they are.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on should say where
+
+use crate::cli::{draw, fails, json, names, stdout, vgg_ft};
+use safetensors::SafeTensors;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Files that nobody opens, called `names`.
+fn touch(dir: &Path, names: impl IntoIterator<Item = String>) {
+    for name in names {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, path.file_name().unwrap().as_encoded_bytes()).unwrap();
+    }
+}
+
+/// All files below `dir`, relative to it, with `/`.
+fn below(dir: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for name in names(dir) {
+        let path = dir.join(&name);
+        if path.is_dir() {
+            found.extend(below(&path).into_iter().map(|inner| format!("{name}/{inner}")));
+        } else {
+            found.insert(name);
+        }
+    }
+    found
+}
+
+fn arranged(here: &Path, command: &str) -> String {
+    stdout(vgg_ft(here).arg("arrange").args(command.split_whitespace()))
+}
+
+/// Features and labels of both splits.
+fn features(dir: &Path) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for split in ["train", "validation"] {
+        let bytes = fs::read(dir.join(format!("{split}.safetensors"))).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        all.extend(["features", "labels"].map(|name| file.tensor(name).unwrap().data().to_vec()));
+    }
+    all
+}
+
+/// What training sees of a list is what it sees of the same images in folders.
+#[test]
+fn a_list_gives_the_features_of_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    draw(&here.join("data"), &[("train", 3), ("validation", 2)]);
+    fs::create_dir(here.join("flat")).unwrap();
+    let mut list = "image_id,age,class,split\n".to_owned();
+    for path in below(&here.join("data")) {
+        let parts: Vec<&str> = path.split('/').collect();
+        let name = parts.join("_");
+        fs::copy(here.join("data").join(&path), here.join("flat").join(&name)).unwrap();
+        let id = name.strip_suffix(".png").unwrap();
+        list += &format!("{id},7,{},{}\n", parts[1], if parts[0] == "train" { "Training" } else { "val" });
+    }
+    fs::write(here.join("labels.csv"), list).unwrap();
+    let text = arranged(here, "flat -o made --labels labels.csv");
+    assert_eq!(
+        text.lines().skip(2).map(|line| line.split_whitespace().collect::<Vec<_>>()).collect::<Vec<_>>(),
+        [
+            vec!["train", "validation", "all"],
+            vec!["cold", "3", "2", "5"],
+            vec!["warm", "3", "2", "5"],
+            vec!["all", "6", "4", "10"]
+        ],
+        "{text}"
+    );
+    stdout(vgg_ft(here).args(["check", "made", "--size", "32", "--strict"]));
+    for data in ["data", "made"] {
+        let output = format!("features-{data}");
+        stdout(vgg_ft(here).args(["extract", data, "-o", &output, "--size", "32"]));
+    }
+    assert_eq!(features(&here.join("features-data")), features(&here.join("features-made")));
+}
+
+/// The first of each class are those with the lowest numbers, as the book takes them.
+#[test]
+fn names_tell_classes_and_the_first_images_are_those_with_the_lowest_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let named = |class: &str| (0..12).map(|i| format!("{class}.{i}.jpg")).collect::<Vec<_>>();
+    touch(&here.join("train"), ["cat", "dog"].iter().flat_map(|class| named(class)));
+    let command = "train -o small --by-name --splits train=9,validation=1,test=1";
+    let output = vgg_ft(here).arg("arrange").args(command.split_whitespace()).assert().success();
+    let said = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("note: 2 images are left out"), "{said}");
+    let want = |class: &str| {
+        let of = |split: &str, range: std::ops::Range<usize>| {
+            range.map(|i| format!("{split}/{class}/{class}.{i}.jpg")).collect::<Vec<_>>()
+        };
+        [of("train", 0..9), of("validation", 9..10), of("test", 10..11)].concat()
+    };
+    let want: BTreeSet<String> = ["cat", "dog"].iter().flat_map(|class| want(class)).collect();
+    assert_eq!(below(&here.join("small")), want);
+    for path in &want {
+        let (path, name) = (here.join("small").join(path), path.rsplit('/').next().unwrap());
+        assert_eq!(fs::read(&path).unwrap(), name.as_bytes());
+        if cfg!(unix) {
+            assert_eq!(fs::read_link(&path).unwrap(), here.canonicalize().unwrap().join("train").join(name));
+        }
+    }
+    // With a seed they are drawn, each seed its own.
+    let drawn = |output: &str, seed: u8| {
+        arranged(
+            here,
+            &format!("train -o {output} --by-name --splits train=9,validation=1,test=1 --seed {seed}"),
+        );
+        below(&here.join(output))
+    };
+    let (one, again, two) = (drawn("one", 1), drawn("again", 1), drawn("two", 2));
+    assert!(one == again && one != two && one != want);
+    assert_eq!(one.len(), want.len());
+    // Other forms of names; the number is at the end.
+    let others =
+        ["Abyssinian_1", "Abyssinian_100", "boeing747-1", "boeing747-2", "red fox (1)", "red fox (2)", "owl"];
+    touch(&here.join("pets"), others.iter().map(|name| format!("{name}.png")));
+    let result = json(&arranged(here, "pets -o classes --by-name --json"));
+    let classes: Vec<&str> =
+        result["classes"].as_array().unwrap().iter().map(|c| c["class"].as_str().unwrap()).collect();
+    assert_eq!(classes, ["Abyssinian", "boeing747", "owl", "red fox"]);
+    assert_eq!((&result["splits"], &result["images"]), (&json!(["train"]), &json!(7)));
+    assert_eq!(below(&here.join("classes")).len(), others.len());
+}
+
+#[test]
+fn shares_divide_a_folder_of_classes_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    touch(&here.join("pets"), (0..20).map(|i| format!("cats/sub/{i}.jpg")));
+    touch(&here.join("pets"), (0..7).map(|i| format!("dogs/{i}.jpg")));
+    let before = below(&here.join("pets"));
+    for how in ["symlink", "hardlink", "copy"] {
+        let command = format!("pets -o {how} --splits test=10%,train=0.8,validation=.1 --how {how} --json");
+        let result = json(&arranged(here, &command));
+        assert_eq!(result["splits"], json!(["train", "validation", "test"]));
+        assert_eq!(result["classes"][0], json!({ "class": "cats", "images": [16, 2, 2] }));
+        let parts = names(&here.join(how));
+        assert_eq!(parts, ["test", "train", "validation"]);
+        let mut together = BTreeSet::new();
+        for part in &parts {
+            for path in below(&here.join(how).join(part)) {
+                let link = fs::symlink_metadata(here.join(how).join(part).join(&path)).unwrap();
+                assert_eq!(link.is_symlink(), how == "symlink");
+                assert!(together.insert(path), "in two splits");
+            }
+        }
+        assert_eq!(together, before, "{how}");
+    }
+    // The same images go the same ways, whatever becomes of the links.
+    assert_eq!(below(&here.join("symlink")), below(&here.join("copy")));
+    // A copy is apart from the image, another name is not.
+    let one = below(&here.join("copy")).pop_first().unwrap();
+    let image = here.join("pets").join(one.split_once('/').unwrap().1);
+    fs::write(&image, b"changed").unwrap();
+    let read = |how: &str| fs::read(here.join(how).join(&one)).unwrap();
+    assert_eq!([read("symlink"), read("hardlink")], [b"changed".to_vec(), b"changed".to_vec()]);
+    assert_ne!(read("copy"), b"changed");
+    assert_eq!(below(&here.join("pets")), before);
+}
+
+#[test]
+fn what_does_not_fit_is_told_of_and_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    touch(&here.join("images"), ["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg", "b/5.jpg"].map(str::to_owned));
+    let list = "path,label,subset\n/old/a/1.jpg,cat,1\n/old/a/2.jpg,cat,2\n/old/b/3.jpg,dog,1\n/old/b/4.jpg,dog,2\n\
+                /old/b/9.jpg,dog,1\n/old/b/5.jpg,,1\n/old/a/1.jpg,cat,1\n";
+    fs::write(here.join("labels.csv"), list).unwrap();
+    let output =
+        vgg_ft(here).args(["arrange", "images", "-o", "made", "--labels", "labels.csv", "--json"]).assert();
+    let output = output.success().get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    for note in [
+        "note: the column \"subset\" is not taken for splits: line 2 says \"1\"",
+        "note: 1 image of the list not in images, left out; the first is /old/b/9.jpg",
+        "note: 1 row of the list without an image or a class, left out",
+        "note: 1 image not in the list, left out; the first is b/5.jpg",
+        "note: paths of the list are taken without their leading /old/",
+    ] {
+        assert!(said.contains(note), "{note}\n{said}");
+    }
+    let result = json(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(
+        [&result["missing"], &result["unlabelled"], &result["unlisted"], &result["images"]],
+        [&json!(["/old/b/9.jpg"]), &json!(1), &json!(1), &json!(4)]
+    );
+    // What is left is laid out below its class as it was below the folder.
+    let want = ["cat/a/1.jpg", "cat/a/2.jpg", "dog/b/3.jpg", "dog/b/4.jpg"].map(str::to_owned);
+    assert_eq!(below(&here.join("made")), BTreeSet::from(want));
+    let error =
+        fails(vgg_ft(here).args(["arrange", "images", "-o", "no", "--labels", "labels.csv", "--strict"]), 1);
+    assert!(error.contains("1 image of the list is not in images"), "{error}");
+    assert!(!here.join("no").exists());
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    touch(&here.join("flat"), ["a1.jpg", "a2.jpg", "b1.jpg", "b2.jpg", "b2.png"].map(str::to_owned));
+    touch(&here.join("hashes"), ["9f.jpg", "ab.jpg", "cd.jpg"].map(str::to_owned));
+    touch(&here.join("numbers"), ["1.jpg", "2.jpg"].map(str::to_owned));
+    touch(&here.join("pets"), ["cats/1.jpg", "cats/2.jpg", "dogs/1.jpg"].map(str::to_owned));
+    touch(
+        &here.join("split"),
+        ["train/cats/1.jpg", "train/dogs/1.jpg", "test/cats/2.jpg", "test/dogs/2.jpg"].map(str::to_owned),
+    );
+    touch(&here.join("there"), ["1.jpg".to_owned()]);
+    let lists = [
+        ("good", "id,label\na1,cat\na2,cat\nb1,dog\n"),
+        ("twice", "id,label\na1,cat\na2,dog\na1,dog\n"),
+        ("both", "id,label\na1,cat\nb2,dog\n"),
+        ("one", "id,label\na1,cat\na2,cat\n"),
+        ("none", "id,label\nx1,cat\nx2,cat\n"),
+        ("empty", "id,label\na1,\na2,\n"),
+        ("slash", "id,label\na1,cat\na2,dog/old\n"),
+        ("up", "id,label\na1,cat\na2,..\n"),
+        ("parts", "id,label\na1,train\na2,test\n"),
+        ("lacks", "id,label,split\na1,cat,train\na2,dog,train\nb1,cat,test\n"),
+        ("untrained", "id,label,split\na1,cat,val\na2,dog,val\n"),
+        ("odd", "id,label,set\na1,cat,train\na2,dog,third\n"),
+    ];
+    for (name, text) in lists {
+        fs::write(here.join(format!("{name}.csv")), text).unwrap();
+    }
+    fs::write(here.join("bytes.csv"), b"id,label\na1,\xe9\n").unwrap();
+    let before = below(here);
+    for (command, code, words) in [
+        ("flat -o there --labels good.csv", 2, "there is there already"),
+        ("flat -o flat/x --labels good.csv", 2, "lies inside the data"),
+        ("flat -o x --labels no.csv", 2, "no.csv does not exist"),
+        ("good.csv -o x --by-name", 2, "good.csv is a file"),
+        ("no -o x --by-name", 2, "no does not exist"),
+        ("flat -o x --labels good.csv --by-name", 2, "cannot be used with"),
+        ("flat -o x --by-name --seed 3", 2, "--splits"),
+        ("flat -o x --by-name --splits train=2,test=0.5", 2, "shares and numbers"),
+        ("flat -o x --by-name --splits train=0,test=1", 2, "asks for nothing"),
+        ("flat -o x --by-name --splits train=1.5", 2, "is no share"),
+        ("flat -o x --by-name --splits train=nan", 2, "is no share"),
+        ("flat -o x --by-name --splits learn=1", 2, "there is no split"),
+        ("flat -o x --by-name --splits train", 2, "is not SPLIT=SHARE"),
+        ("flat -o x --by-name --splits train=3,test=1", 1, "class \"a\" has too few images for the splits"),
+        ("flat -o x --labels good.csv --label-column breed", 2, "there is no column \"breed\""),
+        ("flat -o x --labels twice.csv", 1, "the list contradicts itself about a1.jpg"),
+        ("flat -o x --labels both.csv", 1, "line 3: \"b2\" may be several images"),
+        ("flat -o x --labels one.csv", 1, "all images of flat are of one class"),
+        ("flat -o x --labels none.csv", 1, "2 images of the list are not in flat"),
+        ("flat -o x --labels empty.csv", 1, "no image of the list has a class"),
+        ("flat -o x --labels slash.csv", 1, "a class cannot be called \"dog/old\""),
+        ("flat -o x --labels up.csv", 1, "a class cannot be called \"..\""),
+        ("flat -o x --labels parts.csv", 1, "as a split is"),
+        ("flat -o x --labels lacks.csv", 1, "the split test has no images of every class"),
+        ("flat -o x --labels untrained.csv", 1, "there is no split to learn from"),
+        ("flat -o x --labels odd.csv --split-column set", 1, "line 3 of odd.csv names no split"),
+        ("flat -o x --labels bytes.csv", 1, "it is not UTF-8"),
+        ("hashes -o x --by-name", 1, "do not tell classes"),
+        ("numbers -o x --by-name", 1, "does not begin with a class"),
+        ("pets -o x", 2, "has one folder per class already"),
+        ("pets -o x --splits train=0.5,test=0.5", 1, "class \"dogs\" has too few"),
+        ("split -o x --splits train=0.5,test=0.5", 2, "has splits already"),
+    ] {
+        let error = fails(vgg_ft(here).arg("arrange").args(command.split_whitespace()), code);
+        assert!(error.contains(words), "{command}: {error}");
+        assert_eq!(below(here), before, "{command}");
+    }
+}
+
+/// An image that cannot be copied ends it, and what was copied before goes, too.
+#[cfg(unix)]
+#[test]
+fn a_copy_that_fails_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    touch(&here.join("flat"), ["a1.jpg", "a2.jpg", "b1.jpg"].map(str::to_owned));
+    std::os::unix::fs::symlink("nowhere.jpg", here.join("flat/b2.jpg")).unwrap();
+    for how in ["copy", "hardlink"] {
+        let error = fails(vgg_ft(here).args(["arrange", "flat", "-o", "x/y", "--by-name", "--how", how]), 1);
+        assert!(error.contains("b2.jpg") && error.contains("--how symlink"), "{error}");
+        assert_eq!(names(&here.join("x")), Vec::<String>::new());
+    }
+    // An empty folder is as good as none.
+    fs::create_dir(here.join("x/y")).unwrap();
+    fs::remove_file(here.join("flat/b2.jpg")).unwrap();
+    arranged(here, "flat -o x/y --by-name --how copy");
+    assert_eq!(below(&here.join("x/y")).len(), 3);
+    assert_eq!(names(&here.join("x")), ["y"]);
+}
