@@ -144,9 +144,26 @@ pub fn is_there(path: &Path) -> Result<bool> {
     }
 }
 
-/// A file that was not there, for what is to become `target`. Its name is `target`'s, the process, `.partial`; where that
-/// is taken, by a process of the same number in another container or by one that was killed, one more number.
+/// A file that was not there, for what is to become `target`, as [`made_beside`].
 fn create_beside(target: &Path) -> std::io::Result<(File, PathBuf)> {
+    made_beside(target, |path| File::create_new(path))
+}
+
+/// A folder that was not there, for what is to become `target`: its name is a temporary file's.
+///
+/// # Errors
+/// [`Kind::Io`].
+pub fn create_dir_beside(target: &Path) -> Result<PathBuf> {
+    let made = made_beside(target, |path| fs::create_dir(path));
+    made.map(|((), path)| path).map_err(|e| Error::io("create the folder", target, &e))
+}
+
+/// What `make` makes beside `target`. Its name is `target`'s, the process, `.partial`; where that is taken, by a process of
+/// the same number in another container or by one that was killed, one more number.
+fn made_beside<T>(
+    target: &Path,
+    make: impl Fn(&Path) -> std::io::Result<T>,
+) -> std::io::Result<(T, PathBuf)> {
     let process = std::process::id();
     let mut taken = 0;
     loop {
@@ -154,9 +171,9 @@ fn create_beside(target: &Path) -> std::io::Result<(File, PathBuf)> {
         let mut name = target.file_name().unwrap_or_default().to_os_string();
         name.push(format!(".{process}{number}.partial"));
         let temporary = target.with_file_name(name);
-        match File::create_new(&temporary) {
+        match make(&temporary) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && taken < 1000 => taken += 1,
-            created => return created.map(|file| (file, temporary)),
+            made => return made.map(|made| (made, temporary)),
         }
     }
 }

@@ -171,19 +171,36 @@ fn shares_divide_a_folder_of_classes_and_nothing_is_lost() {
 fn what_does_not_fit_is_told_of_and_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    touch(&here.join("images"), ["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg", "b/5.jpg"].map(str::to_owned));
+    touch(
+        &here.join("images"),
+        [
+            "a/1.jpg",
+            "a/2.jpg",
+            "b/3.jpg",
+            "b/4.jpg",
+            "b/5.jpg",
+            "b/6.jpg",
+            "b/7.heic",
+            "run/acc.png",
+            "run/run.toml",
+        ]
+        .map(str::to_owned),
+    );
     let list = "path,label,subset\n/old/a/1.jpg,cat,1\n/old/a/2.jpg,cat,2\n/old/b/3.jpg,dog,1\n/old/b/4.jpg,dog,2\n\
-                /old/b/9.jpg,dog,1\n/old/b/5.jpg,,1\n/old/a/1.jpg,cat,1\n";
+                /old/b/9.jpg,dog,1\n/old/b/5.jpg,,1\n/old/a/1.jpg,cat,1\n/old/3.jpg,cat,1\n";
     fs::write(here.join("labels.csv"), list).unwrap();
     let output =
         vgg_ft(here).args(["arrange", "images", "-o", "made", "--labels", "labels.csv", "--json"]).assert();
     let output = output.success().get_output().clone();
     let said = String::from_utf8(output.stderr).unwrap();
     for note in [
-        "note: the column \"subset\" is not taken for splits: line 2 says \"1\"",
-        "note: 1 image of the list not in images, left out; the first is /old/b/9.jpg",
+        "note: the column \"subset\" is not taken for splits: it says \"1\"",
+        // Not b/3.jpg by its name alone.
+        "note: 2 images of the list not in images, left out; the first is /old/b/9.jpg",
         "note: 1 row of the list without an image or a class, left out",
-        "note: 1 image not in the list, left out; the first is b/5.jpg",
+        "note: 1 image not in the list, left out; the first is b/6.jpg",
+        "note: 1 .heic left out: these formats are not read",
+        "note: images/run is a run, and is passed over",
         "note: paths of the list are taken without their leading /old/",
     ] {
         assert!(said.contains(note), "{note}\n{said}");
@@ -191,15 +208,61 @@ fn what_does_not_fit_is_told_of_and_left_out() {
     let result = json(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(
         [&result["missing"], &result["unlabelled"], &result["unlisted"], &result["images"]],
-        [&json!(["/old/b/9.jpg"]), &json!(1), &json!(1), &json!(4)]
+        [&json!(["/old/b/9.jpg", "/old/3.jpg"]), &json!(1), &json!(1), &json!(4)]
     );
     // What is left is laid out below its class as it was below the folder.
     let want = ["cat/a/1.jpg", "cat/a/2.jpg", "dog/b/3.jpg", "dog/b/4.jpg"].map(str::to_owned);
     assert_eq!(below(&here.join("made")), BTreeSet::from(want));
     let error =
         fails(vgg_ft(here).args(["arrange", "images", "-o", "no", "--labels", "labels.csv", "--strict"]), 1);
-    assert!(error.contains("1 image of the list is not in images"), "{error}");
+    assert!(error.contains("2 images of the list are not in images"), "{error}");
     assert!(!here.join("no").exists());
+}
+
+/// "test/1.jpg" is not the 1.jpg of train, in whatever order they stand.
+#[test]
+fn paths_of_a_list_begin_in_one_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    for split in ["train", "test"] {
+        touch(&here.join("all").join(split), (1..5).map(|i| format!("{i}.jpg")));
+    }
+    let rows = |split: &str, odd: &str, even: &str| -> String {
+        (1..5).map(|i| format!("x/{split}/{i}.jpg,{}\n", if i % 2 == 1 { odd } else { even })).collect()
+    };
+    let (train, test) = (rows("train", "cat", "dog"), rows("test", "dog", "cat"));
+    for (name, list) in [("one", format!("{train}{test}")), ("other", format!("{test}{train}"))] {
+        fs::write(here.join("labels.csv"), list).unwrap();
+        let result = json(&arranged(here, &format!("all/train -o {name} --labels labels.csv --json")));
+        let want = ["cat/1.jpg", "cat/3.jpg", "dog/2.jpg", "dog/4.jpg"].map(str::to_owned);
+        assert_eq!(below(&here.join(name)), BTreeSet::from(want), "{name}");
+        assert_eq!((&result["images"], result["missing"].as_array().unwrap().len()), (&json!(4), 4));
+        // Of both at once nothing is left out.
+        let result = json(&arranged(here, &format!("all -o {name}-all --labels labels.csv --json")));
+        assert_eq!((&result["images"], &result["missing"]), (&json!(8), &json!([])));
+    }
+    fs::rename(here.join("all/train"), here.join("mine")).unwrap();
+    let error = fails(vgg_ft(here).args(["arrange", "mine", "-o", "no", "--labels", "labels.csv"]), 1);
+    assert!(error.contains("paths of the list lead to images in mine in several ways"), "{error}");
+}
+
+/// A split that nobody filled in leaves an image out, and is told of.
+#[test]
+fn a_list_of_splits_leaves_out_what_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    touch(&here.join("flat"), (1..7).map(|i| format!("{i}.jpg")));
+    let list = "id,label,split\n1,a,train\n2,b,train\n3,a,test\n4,b,test\n5,a,\n6,b,Train\n";
+    fs::write(here.join("labels.csv"), list).unwrap();
+    let result = json(&arranged(here, "flat -o made --labels labels.csv --json"));
+    assert_eq!(
+        [&result["unsplit"], &result["unlisted"], &result["images"]],
+        [&json!(1), &json!(0), &json!(5)]
+    );
+    assert_eq!(result["splits"], json!(["train", "test"]));
+    fs::write(here.join("labels.csv"), list.replace("train\n3", "tarin\n3")).unwrap();
+    let error = fails(vgg_ft(here).args(["arrange", "flat", "-o", "no", "--labels", "labels.csv"]), 1);
+    assert!(error.contains("line 3 names no split") && error.contains("\"tarin\""), "{error}");
 }
 
 #[test]
@@ -228,6 +291,8 @@ fn what_cannot_be_done_is_refused_and_leaves_nothing() {
         ("lacks", "id,label,split\na1,cat,train\na2,dog,train\nb1,cat,test\n"),
         ("untrained", "id,label,split\na1,cat,val\na2,dog,val\n"),
         ("odd", "id,label,set\na1,cat,train\na2,dog,third\n"),
+        ("blank", "id,label,set\na1,cat,\na2,dog,\n"),
+        ("numbers", "id,label\na1,1\na2,2\nb1,3\n"),
     ];
     for (name, text) in lists {
         fs::write(here.join(format!("{name}.csv")), text).unwrap();
@@ -260,9 +325,18 @@ fn what_cannot_be_done_is_refused_and_leaves_nothing() {
         ("flat -o x --labels parts.csv", 1, "as a split is"),
         ("flat -o x --labels lacks.csv", 1, "the split test has no images of every class"),
         ("flat -o x --labels untrained.csv", 1, "there is no split to learn from"),
-        ("flat -o x --labels odd.csv --split-column set", 1, "line 3 of odd.csv names no split"),
-        ("flat -o x --labels bytes.csv", 1, "it is not UTF-8"),
-        ("hashes -o x --by-name", 1, "do not tell classes"),
+        ("flat -o x --labels odd.csv --split-column set", 1, "line 3 names no split"),
+        (
+            "flat -o x --labels blank.csv --split-column set",
+            1,
+            "no image of the list has a class and a split",
+        ),
+        ("flat -o x --labels numbers.csv", 1, "most classes would have a single image"),
+        ("flat -o x --labels good.csv --label-column id --image-column id", 2, "is asked for twice"),
+        ("flat -o x --by-name --splits train=18446744073709551615,test=1", 1, "has too few images"),
+        ("flat -o x", 1, "`vgg-ft arrange` does it"),
+        ("flat -o x --labels bytes.csv", 1, "bytes.csv is not UTF-8"),
+        ("hashes -o x --by-name", 1, "most classes would have a single image"),
         ("numbers -o x --by-name", 1, "does not begin with a class"),
         ("pets -o x", 2, "has one folder per class already"),
         ("pets -o x --splits train=0.5,test=0.5", 1, "class \"dogs\" has too few"),
@@ -284,9 +358,15 @@ fn a_copy_that_fails_leaves_nothing() {
     std::os::unix::fs::symlink("nowhere.jpg", here.join("flat/b2.jpg")).unwrap();
     for how in ["copy", "hardlink"] {
         let error = fails(vgg_ft(here).args(["arrange", "flat", "-o", "x/y", "--by-name", "--how", how]), 1);
-        assert!(error.contains("b2.jpg") && error.contains("--how symlink"), "{error}");
+        assert!(error.contains("b2.jpg") && error.contains("a link that leads nowhere"), "{error}");
         assert_eq!(names(&here.join("x")), Vec::<String>::new());
     }
+    // Nor is a pipe waited for.
+    fs::remove_file(here.join("flat/b2.jpg")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(here.join("flat/b2.jpg")).status().unwrap().success());
+    let error = fails(vgg_ft(here).args(["arrange", "flat", "-o", "x/y", "--by-name", "--how", "copy"]), 1);
+    assert!(error.contains("b2.jpg") && error.contains("not a regular file"), "{error}");
+    assert_eq!(names(&here.join("x")), Vec::<String>::new());
     // An empty folder is as good as none.
     fs::create_dir(here.join("x/y")).unwrap();
     fs::remove_file(here.join("flat/b2.jpg")).unwrap();

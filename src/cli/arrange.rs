@@ -31,9 +31,9 @@ pub struct ArrangeArgs {
     /// Column of the images in the list, by name or by number from 1; known by its name if not given
     #[arg(long, value_name = "COLUMN", requires = "labels")]
     pub image_column: Option<String>,
-    /// Column of the classes
-    #[arg(long, value_name = "COLUMN", requires = "labels")]
-    pub label_column: Option<String>,
+    /// Column of the classes, or several of 0 and 1, one for each class (A,B,C)
+    #[arg(long, value_name = "COLUMN", requires = "labels", value_delimiter = ',')]
+    pub label_column: Vec<String>,
     /// Column of the splits (train, validation, test)
     #[arg(long, value_name = "COLUMN", requires = "labels", conflicts_with = "splits")]
     pub split_column: Option<String>,

@@ -377,5 +377,8 @@ fn no_classes(root: &Path, entries: &[Entry]) -> Error {
     };
     Error::new(Kind::Data, format!("{} holds no class folders", root.display()))
         .expected_got("one folder per class, with images in each", found)
-        .help("put the images of each class into a folder of its own, named like the class")
+        .help(
+            "put the images of each class into a folder of its own, named like the class; `vgg-ft arrange` does it by a \
+             list of labels (--labels FILE) or by names such as cat.17.jpg (--by-name)",
+        )
 }

@@ -5,18 +5,17 @@
 
 mod columns;
 pub mod finder;
+mod records;
 
 #[cfg(test)]
 mod tests;
 
-use super::folder::is_image_name;
 use crate::error::{Error, Kind, Result};
-use crate::files::read_text;
 use crate::model::classes::listed;
-use columns::{Class, Places};
-use csv::{ReaderBuilder, StringRecord, Trim};
-use finder::Finder;
-use std::ffi::OsStr;
+use crate::report::counted;
+use columns::{Class, Places, is_known};
+use finder::{Finder, has_ending};
+use records::{Record, records, text_of};
 use std::path::Path;
 
 /// Columns by their names in the header, without regard to case, or by number from 1; those that are not given are known
@@ -25,8 +24,8 @@ use std::path::Path;
 pub struct Columns {
     /// The image's file.
     pub image: Option<String>,
-    /// Its class.
-    pub label: Option<String>,
+    /// Its class; several are columns of 0 and 1, one for each class.
+    pub label: Vec<String>,
     /// Its split.
     pub split: Option<String>,
 }
@@ -55,44 +54,49 @@ pub struct List {
     pub label: String,
     /// That of the splits, if there is one.
     pub split: Option<String>,
+    /// What may be wrong with it.
+    pub notes: Vec<String>,
 }
 
 impl List {
-    /// Reads a list whose fields stand between commas, semicolons, tabs or, if there are none of these, blanks (then with
-    /// remarks behind `#`). The first line is a header unless a field of it is the name of an image that is there.
+    /// Reads a list. The first line is a header unless it names an image: with its ending, or, where no column is called as
+    /// columns of lists are, one that is there.
     ///
     /// # Errors
-    /// [`Kind::Io`]; [`Kind::Data`]: no rows, no such column, a row that is too short; [`Kind::Usage`]: columns that have
-    /// to be named.
+    /// [`Kind::Io`]; [`Kind::Data`]: no rows, a row that is too short, that has several classes, or none where others are
+    /// marked; [`Kind::Usage`]: no such column, columns that have to be named.
     pub fn read(path: &Path, columns: &Columns, finder: &Finder) -> Result<Self> {
-        let text = read_text(path)?;
-        Self::parse(&text, columns, finder)
+        Self::parse(&text_of(path)?, columns, finder)
             .map_err(|error| error.context(format!("reading the labels in {}", path.display())))
     }
 
     fn parse(text: &str, columns: &Columns, finder: &Finder) -> Result<Self> {
-        // As spreadsheets begin what they save.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let records = records(text)?;
         let Some((_, first)) = records.first() else {
             return Err(
                 Error::new(Kind::Data, "there are no rows").help("give a list of images and their classes")
             );
         };
-        // A class may be called as an image is, but for the ending.
-        let named = |field: &str| is_image_name(OsStr::new(field)) && finder.knows(field);
-        let there =
-            first.iter().position(named).or_else(|| first.iter().position(|field| finder.knows(field)));
+        let there = first.iter().position(has_ending).or_else(|| {
+            let free = !first.iter().any(is_known);
+            first.iter().position(|field| free && finder.knows(field))
+        });
         let header = there.is_none().then_some(first);
         let records = &records[usize::from(header.is_some())..];
         if records.is_empty() {
             return Err(Error::new(Kind::Data, "there is a header and no row")
                 .help("give a list with one row for each image"));
         }
-        let Places { image, class, split } = match header {
+        let Places { image, class, mut split } = match header {
             Some(header) => Places::named(header, records, columns, finder)?,
             None => Places::numbered(first, there.unwrap_or_default(), columns)?,
         };
+        if columns.split.is_none() {
+            // A column that nobody filled in.
+            split = split.filter(|&at| {
+                records.iter().any(|(_, record)| record.get(at).is_some_and(|t| !t.is_empty()))
+            });
+        }
         let called = |at: usize| match header {
             Some(header) => header.get(at).unwrap_or_default().to_owned(),
             None => (at + 1).to_string(),
@@ -108,13 +112,11 @@ impl List {
             let field = |at: usize| record.get(at).unwrap_or_default().to_owned();
             let label = match &class {
                 Class::Named(at) => field(*at),
-                Class::Marked(_) => match class.marked(record)[..] {
-                    [] => String::new(),
+                Class::Marked { asked, .. } => match class.marks(record)[..] {
                     [one] => called(one),
-                    [one, other, ..] => {
-                        return Err(Error::new(Kind::Data, format!("line {line} has several classes"))
-                            .fact("classes", format!("{}, {}", called(one), called(other)))
-                            .help("an image has one class here; --label-column takes one of the columns"));
+                    [] if *asked => String::new(),
+                    ref marks => {
+                        return Err(torn(*line, &marks.iter().map(|&at| called(at)).collect::<Vec<_>>()));
                     }
                 },
             };
@@ -122,57 +124,31 @@ impl List {
         }
         let label = match &class {
             Class::Named(at) => called(*at),
-            Class::Marked(all) => listed(&all.iter().map(|&at| called(at)).collect::<Vec<_>>()),
-        };
-        Ok(Self { rows, image: called(image), label, split: split.map(called) })
-    }
-}
-
-/// All lines that are not empty, with their numbers.
-fn records(text: &str) -> Result<Vec<(u64, StringRecord)>> {
-    let separator = separator(text);
-    let remarks = (separator == b' ').then_some(b'#');
-    let mut reader = ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(Trim::All)
-        .delimiter(separator)
-        .comment(remarks)
-        .from_reader(text.as_bytes());
-    let mut records = Vec::new();
-    // The reader's own number is that of the line before where lines end in \r\n, and where blank ones lie between.
-    let (mut line, mut at) = (1, 0);
-    for record in reader.records() {
-        let record = record.map_err(|e| {
-            Error::new(Kind::Data, "a line cannot be understood")
-                .fact("reason", e)
-                .help("save the list as CSV, in UTF-8")
-        })?;
-        let mut start = record.position().map_or(at, |position| position.byte() as usize);
-        while let Some(&byte) = text.as_bytes().get(start) {
-            match byte {
-                b'\r' | b'\n' => start += 1,
-                b'#' if remarks.is_some() => start += text[start..].find('\n').unwrap_or(text.len() - start),
-                _ => break,
+            Class::Marked { columns, .. } => {
+                listed(&columns.iter().map(|&at| called(at)).collect::<Vec<_>>())
             }
-        }
-        line += text.as_bytes()[at..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        at = start;
-        if record.iter().any(|field| !field.is_empty()) {
-            records.push((line, record));
-        }
+        };
+        let notes = unclosed(records).into_iter().collect();
+        Ok(Self { rows, image: called(image), label, split: split.map(called), notes })
     }
-    Ok(records)
 }
 
-/// What stands between the fields: that of `,`, `;` and tab which the first line has most of, or else a blank.
-fn separator(text: &str) -> u8 {
-    let first =
-        text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#')).unwrap_or_default();
-    let count = |separator: u8| first.bytes().filter(|&byte| byte == separator).count();
-    // Of those that are equal, the last is taken.
-    match [b';', b'\t', b','].into_iter().max_by_key(|&separator| count(separator)) {
-        Some(separator) if count(separator) > 0 => separator,
-        _ => b' ',
-    }
+/// Of a row of 0 and 1 that has not one 1.
+fn torn(line: u64, classes: &[String]) -> Error {
+    let help = "an image has one class; --label-column takes one column of classes, or several columns of 0 and 1 (A,B,C)";
+    let error = if classes.is_empty() {
+        Error::new(Kind::Data, format!("line {line} has no class: there is no 1"))
+    } else {
+        Error::new(Kind::Data, format!("line {line} has several classes")).fact("classes", listed(classes))
+    };
+    error.help(help)
+}
+
+/// A quote that is not closed makes one field of the lines that follow.
+fn unclosed(records: &[Record]) -> Option<String> {
+    let several = || records.iter().filter(|(_, record)| record.iter().any(|field| field.contains('\n')));
+    let (line, _) = several().next()?;
+    let n = several().count();
+    let rows = if n == 1 { "1 row takes".to_owned() } else { format!("{} take", counted(n, "row")) };
+    Some(format!("{rows} several lines, from line {line} on: is a quote not closed there?"))
 }

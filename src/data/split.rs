@@ -38,7 +38,7 @@ pub enum Stays {
 const VALIDATION: [&str; 3] = ["validation", "val", "valid"];
 
 /// Whether a folder of this name may be a part.
-pub(super) fn is_part(name: &OsStr) -> bool {
+pub fn is_part(name: &OsStr) -> bool {
     let is = |part: &&str| name == *part;
     is(&"train") || is(&"test") || VALIDATION.iter().any(is)
 }

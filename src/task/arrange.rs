@@ -16,8 +16,8 @@ use crate::data::labels::Columns;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
 use crate::model::classes::{listed, nearly_one};
-use crate::report::counted;
 use crate::report::outcome::columns;
+use crate::report::{counted, counted_are};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -86,31 +86,31 @@ pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
     nearly_one(&classes).iter().chain(&notes).for_each(|note| host.say(format_args!("note: {note}")));
     let there = items.len();
     let parts = share::shared(items, &classes, &job.splits, job.seed)?;
-    share::require_all(&parts, &classes)?;
+    let counts = share::counted(&parts, classes.len());
+    share::require_all(&parts, &counts, &classes)?;
     place::place(host, job, &classes, &parts)?;
 
-    let counts = |class: Option<usize>| -> Vec<usize> {
-        parts
-            .iter()
-            .map(|(_, items)| items.iter().filter(|i| class.is_none_or(|c| i.class == c)).count())
-            .collect()
-    };
-    let all: usize = counts(None).iter().sum();
+    let all: usize = counts.iter().flatten().sum();
     if all < there {
-        host.say(format_args!("note: {} left out: the splits ask for no more", are(there - all)));
+        host.say(format_args!(
+            "note: {} left out: the splits ask for no more",
+            counted_are(there - all, "image")
+        ));
     }
     let names: Vec<&str> = parts.iter().map(|(split, _)| split.map_or("train", SplitName::name)).collect();
-    let text = text(job, &classes, &names, &counts);
-    let of_class = |class: usize| json!({ "class": classes[class], "images": counts(Some(class)) });
+    let of_class = |class: usize| counts.iter().map(|of_split| of_split[class]).collect::<Vec<_>>();
+    let text = text(job, &classes, &names, &of_class);
+    let row = |class: usize| json!({ "class": classes[class], "images": of_class(class) });
     let value = json!({
         "data": files::shown(&job.output),
         "how": job.how.name(),
         "splits": names,
-        "classes": (0..classes.len()).map(of_class).collect::<Vec<_>>(),
+        "classes": (0..classes.len()).map(row).collect::<Vec<_>>(),
         "images": all,
         "left_out": there - all,
         "missing": found.missing,
         "unlabelled": found.unlabelled,
+        "unsplit": found.unsplit,
         "unlisted": found.unlisted,
     });
     host.result(&text, &value)?;
@@ -122,11 +122,6 @@ pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
     Ok(())
 }
 
-/// "1 image is" or "3 images are".
-fn are(n: usize) -> String {
-    format!("{} {}", counted(n, "image"), if n == 1 { "is" } else { "are" })
-}
-
 /// Rows of the table; JSON has all classes.
 const ROWS: usize = 40;
 
@@ -134,35 +129,29 @@ fn text(
     job: &Arrange,
     classes: &[String],
     splits: &[&str],
-    counts: &dyn Fn(Option<usize>) -> Vec<usize>,
+    of_class: &dyn Fn(usize) -> Vec<usize>,
 ) -> String {
-    let all = counts(None);
-    let total: usize = all.iter().sum();
+    let mut all = vec![0; splits.len()];
+    for class in 0..classes.len() {
+        all.iter_mut().zip(of_class(class)).for_each(|(sum, n)| *sum += n);
+    }
     let mut text = format!(
         "{}: {} of {} classes, {}\n\n",
         files::line(&job.output),
-        counted(total, "image"),
+        counted(all.iter().sum(), "image"),
         classes.len(),
         job.how.participle()
     );
     let row = |name: &str, counts: Vec<usize>| {
         let total = (counts.len() > 1).then(|| counts.iter().sum::<usize>());
-        [name.to_owned()]
-            .into_iter()
-            .chain(counts.iter().chain(&total).map(usize::to_string))
-            .collect::<Vec<_>>()
+        let numbers = counts.iter().chain(&total).map(usize::to_string);
+        [name.to_owned()].into_iter().chain(numbers).collect::<Vec<_>>()
     };
     let mut head = vec![String::new()];
     head.extend(splits.iter().map(|split| (*split).to_owned()));
     head.extend((splits.len() > 1).then(|| "all".to_owned()));
     let mut rows = vec![head];
-    rows.extend(
-        classes
-            .iter()
-            .enumerate()
-            .take(ROWS)
-            .map(|(at, class)| row(&crate::error::in_one_line(class), counts(Some(at)))),
-    );
+    rows.extend(classes.iter().enumerate().take(ROWS).map(|(at, class)| row(class, of_class(at))));
     rows.push(row("all", all));
     columns(&mut text, &rows);
     if classes.len() > ROWS {

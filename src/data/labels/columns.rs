@@ -1,46 +1,74 @@
 //! Which columns of a list hold the image, its class and its split.
 //!
-//! In: the header, or the first row, and what was asked for. Out: [`Places`], or an error that lists the columns.
+//! In: the header, or the first row, some rows, and what was asked for. Out: [`Places`], or an error that lists the columns.
 
-use super::{Columns, Finder};
+use super::Columns;
+use super::finder::{Finder, has_ending};
+use super::records::Record;
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use csv::StringRecord;
+use std::cmp::Reverse;
 
 /// Names under which lists keep the image, best first.
-const IMAGE: [&str; 18] = [
+const IMAGE: [&str; 22] = [
     "path",
     "filepath",
+    "filepaths",
     "file_path",
     "image_path",
+    "img_path",
     "filename",
     "file_name",
     "image_name",
+    "img_name",
+    "image_filename",
     "file",
     "image_id",
     "image",
     "img",
-    "img_name",
     "id_code",
     "id",
     "name",
     "fname",
     "filenames",
     "images",
+    "files",
 ];
 /// Names under which lists keep the class.
-const LABEL: [&str; 10] =
-    ["label", "labels", "class", "class_name", "category", "target", "species", "breed", "diagnosis", "y"];
+const LABEL: [&str; 13] = [
+    "label",
+    "labels",
+    "class",
+    "class_name",
+    "category",
+    "target",
+    "species",
+    "breed",
+    "diagnosis",
+    "dx",
+    "classid",
+    "class_id",
+    "y",
+];
 /// Names under which lists keep the split.
 const SPLIT: [&str; 4] = ["split", "subset", "partition", "data set"];
 
 /// Rows that are looked at to find the column of the images.
-const LOOKED_AT: usize = 100;
+const LOOKED_AT: usize = 1000;
+
+/// Whether a column of this name would be known.
+pub fn is_known(name: &str) -> bool {
+    [&IMAGE[..], &LABEL, &SPLIT].concat().iter().any(|known| name.eq_ignore_ascii_case(known))
+}
 
 /// Which fields of a row are taken, from 0.
 pub struct Places {
+    /// That of the image.
     pub image: usize,
+    /// Those of the class.
     pub class: Class,
+    /// That of the split, if there is one.
     pub split: Option<usize>,
 }
 
@@ -49,7 +77,12 @@ pub enum Class {
     /// By a field.
     Named(usize),
     /// By a 1 in the column of the class, among columns of 0.
-    Marked(Vec<usize>),
+    Marked {
+        /// In the order of the list.
+        columns: Vec<usize>,
+        /// Whether they were asked for, or are all that is left.
+        asked: bool,
+    },
 }
 
 impl Class {
@@ -57,16 +90,16 @@ impl Class {
     pub fn last(&self) -> usize {
         match self {
             Self::Named(at) => *at,
-            Self::Marked(all) => all.last().copied().unwrap_or_default(),
+            Self::Marked { columns, .. } => columns.iter().copied().max().unwrap_or_default(),
         }
     }
 
     /// The columns in which `record` has a 1.
-    pub fn marked(&self, record: &StringRecord) -> Vec<usize> {
+    pub fn marks(&self, record: &StringRecord) -> Vec<usize> {
         match self {
             Self::Named(_) => Vec::new(),
-            Self::Marked(all) => {
-                all.iter().copied().filter(|&at| mark(record.get(at)) == Some(true)).collect()
+            Self::Marked { columns, .. } => {
+                columns.iter().copied().filter(|&at| mark(record.get(at)) == Some(true)).collect()
             }
         }
     }
@@ -82,64 +115,42 @@ fn mark(field: Option<&str>) -> Option<bool> {
 }
 
 impl Places {
-    /// Of a list with a header, whose columns are those that are asked for, or known by their names; that of the images else
-    /// by the images in it.
+    /// Of a list with a header: columns that are asked for; for the image else that whose fields lead to most images, and of
+    /// these one that is called as such columns are; for class and split one that is called so; for the class else the only
+    /// one that is left, or all that are left if they hold 0 and 1.
     ///
     /// # Errors
     /// [`Kind::Usage`]: no such column; columns that have to be named.
     pub fn named(
         header: &StringRecord,
-        records: &[(u64, StringRecord)],
+        records: &[Record],
         columns: &Columns,
         finder: &Finder,
     ) -> Result<Self> {
-        let wanted = |column: &Option<String>, option| {
-            column.as_ref().map(|name| place(header, true, name, option)).transpose()
-        };
+        let asked = Asked::of(header, true, columns)?;
         let known = |names: &[&str]| -> Vec<usize> {
             let at = |name: &&str| header.iter().position(|field| field.eq_ignore_ascii_case(name));
             names.iter().filter_map(at).collect()
         };
-        let [image, class, split] = [
-            wanted(&columns.image, "--image-column")?,
-            wanted(&columns.label, "--label-column")?,
-            wanted(&columns.split, "--split-column")?,
-        ];
-        let split = split
-            .or_else(|| known(&SPLIT).first().copied().filter(|&at| Some(at) != image && Some(at) != class));
-        let free = |at: &usize| Some(*at) != split && Some(*at) != class;
-        let holds_images = || {
-            let rows = &records[..records.len().min(LOOKED_AT)];
-            let images = |at: &usize| {
-                rows.iter().filter(|(_, row)| row.get(*at).is_some_and(|name| finder.knows(name))).count()
-            };
-            let labels = known(&LABEL);
-            let columns = (0..header.len()).filter(free).filter(|at| !labels.contains(at));
-            let mut counts: Vec<(usize, usize)> = columns.map(|at| (images(&at), at)).collect();
-            counts.sort_unstable();
-            match counts[..] {
-                [.., (next, _), (most, at)] if most > next => Some(at),
-                [(most, at)] if most > 0 => Some(at),
-                _ => None,
-            }
-        };
-        let image = image
-            .or_else(|| known(&IMAGE).into_iter().find(free))
-            .or_else(holds_images)
+        let taken = |at: &usize| Some(*at) == asked.image || asked.class.contains(at);
+        let split = asked.split.or_else(|| known(&SPLIT).into_iter().find(|at| !taken(at)));
+        let free = |at: &usize| Some(*at) != split && !asked.class.contains(at);
+        let labels = if asked.class.is_empty() { known(&LABEL) } else { Vec::new() };
+        let candidates = || (0..header.len()).filter(free).filter(|at| !labels.contains(at));
+        let image = asked
+            .image
+            .or_else(|| of_images(candidates(), &known(&IMAGE), records, finder))
             .ok_or_else(|| unclear(header, "the image", "--image-column"))?;
-        if let Some(class) = class {
-            return Ok(Self { image, class: Class::Named(class), split });
-        }
         let rest: Vec<usize> = (0..header.len()).filter(free).filter(|at| *at != image).collect();
-        let called: Vec<usize> = known(&LABEL).into_iter().filter(|at| rest.contains(at)).collect();
+        let labels: Vec<usize> = labels.into_iter().filter(|at| rest.contains(at)).collect();
         let is_marked = || {
-            records
-                .iter()
-                .all(|(_, row)| rest.iter().all(|&at| row.len() <= at || mark(row.get(at)).is_some()))
+            let mut fields = records.iter().flat_map(|(_, row)| rest.iter().filter_map(|&at| row.get(at)));
+            fields.all(|field| mark(Some(field)).is_some())
         };
-        let class = match (&called[..], &rest[..]) {
-            ([one], _) | ([], [one]) => Class::Named(*one),
-            ([], [_, _, ..]) if is_marked() => Class::Marked(rest),
+        let class = match (&asked.class[..], &labels[..], &rest[..]) {
+            ([one], ..) | ([], [one], _) | ([], [], [one]) => Class::Named(*one),
+            ([_, _, ..], ..) => Class::Marked { columns: asked.class, asked: true },
+            ([], [], [_, _, ..]) if is_marked() => Class::Marked { columns: rest, asked: false },
             _ => return Err(unclear(header, "the class", "--label-column")),
         };
         Ok(Self { image, class, split })
@@ -150,23 +161,76 @@ impl Places {
     /// # Errors
     /// As [`Places::named`].
     pub fn numbered(first: &StringRecord, there: usize, columns: &Columns) -> Result<Self> {
-        let wanted = |column: &Option<String>, option| {
-            column.as_ref().map(|name| place(first, false, name, option)).transpose()
+        let Asked { image, class, split } = Asked::of(first, false, columns)?;
+        let image = image.unwrap_or(there);
+        let rest: Vec<usize> = (0..first.len()).filter(|&at| at != image && Some(at) != split).collect();
+        let class = match (&class[..], &rest[..]) {
+            ([one], _) | ([], [one]) => Class::Named(*one),
+            ([_, _, ..], _) => Class::Marked { columns: class, asked: true },
+            _ => {
+                let fields: Vec<&str> = first.iter().collect();
+                let message = "the list has no header, so which column holds the class is not clear";
+                return Err(Error::new(Kind::Usage, message)
+                    .fact("first row", listed(&fields))
+                    .help("give the column's number, from 1, with --label-column"));
+            }
         };
-        let image = wanted(&columns.image, "--image-column")?.unwrap_or(there);
-        let split = wanted(&columns.split, "--split-column")?;
-        let class = wanted(&columns.label, "--label-column")?.or_else(|| {
-            let rest: Vec<usize> = (0..first.len()).filter(|&at| at != image && Some(at) != split).collect();
-            if let [class] = rest[..] { Some(class) } else { None }
-        });
-        let class = class.ok_or_else(|| {
-            let fields: Vec<&str> = first.iter().collect();
-            Error::new(Kind::Usage, "the list has no header, so which column holds the class is not clear")
-                .fact("first row", listed(&fields))
-                .help("give the column's number, from 1, with --label-column")
-        })?;
-        Ok(Self { image, class: Class::Named(class), split })
+        Ok(Self { image, class, split })
     }
+}
+
+/// The places of the columns that are asked for.
+struct Asked {
+    image: Option<usize>,
+    class: Vec<usize>,
+    split: Option<usize>,
+}
+
+impl Asked {
+    fn of(first: &StringRecord, is_header: bool, columns: &Columns) -> Result<Self> {
+        let at = |name: &String, option| place(first, is_header, name, option);
+        let asked = Self {
+            image: columns.image.as_ref().map(|name| at(name, "--image-column")).transpose()?,
+            class: columns.label.iter().map(|name| at(name, "--label-column")).collect::<Result<_>>()?,
+            split: columns.split.as_ref().map(|name| at(name, "--split-column")).transpose()?,
+        };
+        let mut all: Vec<usize> =
+            asked.image.into_iter().chain(asked.split).chain(asked.class.iter().copied()).collect();
+        all.sort_unstable();
+        match all.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(twice) => {
+                let name = first.get(twice[0]).unwrap_or_default();
+                let message = format!("column {} (\"{name}\") is asked for twice", twice[0] + 1);
+                Err(Error::new(Kind::Usage, message)
+                    .help("image, class and split stand in columns of their own"))
+            }
+            None => Ok(asked),
+        }
+    }
+}
+
+/// Of `candidates` the column whose fields lead to most images, those with their ending before others; of several the one
+/// that comes first in `known`, and none where that does not decide.
+fn of_images(
+    candidates: impl Iterator<Item = usize>,
+    known: &[usize],
+    records: &[Record],
+    finder: &Finder,
+) -> Option<usize> {
+    let every = (records.len() / LOOKED_AT).max(1);
+    let score = |at: usize| {
+        let fields = records.iter().step_by(every).filter_map(|(_, row)| row.get(at));
+        let (whole, bare): (Vec<&str>, Vec<&str>) =
+            fields.filter(|field| finder.knows(field)).partition(|field| has_ending(field));
+        let rank = known.iter().position(|&one| one == at);
+        ((whole.len(), bare.len()), Reverse(rank.unwrap_or(known.len())), at)
+    };
+    let mut scores: Vec<_> = candidates.map(score).collect();
+    scores.sort_unstable();
+    let (best, rank, at) = *scores.last()?;
+    let is_known = rank.0 < known.len();
+    let is_best = best > (0, 0) && scores.iter().filter(|(score, ..)| *score == best).count() == 1;
+    (is_known || is_best).then_some(at)
 }
 
 fn unclear(header: &StringRecord, what: &str, option: &str) -> Error {
@@ -178,9 +242,18 @@ fn unclear(header: &StringRecord, what: &str, option: &str) -> Error {
 
 /// The column `name`, which may be a number if no column is called so.
 fn place(first: &StringRecord, is_header: bool, name: &str, option: &str) -> Result<usize> {
-    let called = || first.iter().position(|field| is_header && field.eq_ignore_ascii_case(name.trim()));
-    let counted =
-        || name.trim().parse().ok().filter(|at| (1..=first.len()).contains(at)).map(|at: usize| at - 1);
+    let name = name.trim();
+    let is = |same: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        (0..first.len()).filter(|&at| is_header && first.get(at).is_some_and(same)).collect()
+    };
+    let exact = is(&|field| field == name);
+    let alike = if exact.is_empty() { is(&|field| field.eq_ignore_ascii_case(name)) } else { exact };
+    if let [_, _, ..] = alike[..] {
+        return Err(Error::new(Kind::Usage, format!("several columns are called \"{name}\""))
+            .help(format!("give {option} the number of one, from 1")));
+    }
+    let called = || alike.first().copied();
+    let counted = || name.parse().ok().filter(|at| (1..=first.len()).contains(at)).map(|at: usize| at - 1);
     called().or_else(counted).ok_or_else(|| {
         let fields: Vec<&str> = first.iter().collect();
         let message = if is_header {

@@ -13,12 +13,12 @@ use unicode_normalization::UnicodeNormalization;
 pub struct Finder {
     /// Paths relative to the folder.
     files: Vec<PathBuf>,
-    /// By their paths, with `/` and composed as most systems do it.
-    paths: HashMap<String, usize>,
-    /// By their paths without an ending.
-    stems: HashMap<String, Vec<usize>>,
-    /// By their names, with and without an ending.
-    names: HashMap<String, Vec<usize>>,
+    paths: Index,
+    /// Paths without an ending.
+    path_stems: Index,
+    names: Index,
+    /// Names without an ending.
+    name_stems: Index,
 }
 
 /// What a name leads to.
@@ -32,64 +32,33 @@ pub enum Found {
     Several(Vec<usize>),
 }
 
-impl Finder {
-    /// Of images by their paths relative to a folder.
-    pub fn new(files: Vec<PathBuf>) -> Self {
-        let (mut paths, mut stems, mut names) = (HashMap::new(), HashMap::new(), HashMap::new());
-        for (i, file) in files.iter().enumerate() {
-            let path = key(&file.to_string_lossy());
-            let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-            let of =
-                |list: &mut HashMap<String, Vec<usize>>, key: String| list.entry(key).or_default().push(i);
-            if let Some(stem) = stem(&path) {
-                of(&mut stems, stem.to_owned());
-            }
-            if let Some(stem) = stem(&name) {
-                of(&mut names, stem.to_owned());
-            }
-            of(&mut names, name);
-            paths.insert(path, i);
-        }
-        Self { files, paths, stems, names }
+impl Found {
+    /// This, or else another.
+    fn or(self, other: impl FnOnce() -> Self) -> Self {
+        if self == Self::None { other() } else { self }
+    }
+}
+
+/// Images by one kind of name.
+#[derive(Debug, Default)]
+struct Index {
+    exact: HashMap<String, Vec<usize>>,
+    /// Without regard to case.
+    folded: HashMap<String, Vec<usize>>,
+}
+
+impl Index {
+    fn add(&mut self, name: &str, image: usize) {
+        self.exact.entry(name.to_owned()).or_default().push(image);
+        self.folded.entry(name.to_lowercase()).or_default().push(image);
     }
 
-    /// The images, by their numbers.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
+    fn exact(&self, name: &str) -> Found {
+        found(self.exact.get(name))
     }
 
-    /// Whether `name` leads to an image, if a part of its path may be left out.
-    pub fn knows(&self, name: &str) -> bool {
-        !name.is_empty() && (self.find(name) != Found::None || self.prefix(name).is_some())
-    }
-
-    /// The image called `name`.
-    pub fn find(&self, name: &str) -> Found {
-        let name = key(name);
-        match self.at(&name) {
-            // The name alone tells where it is, unless there are two.
-            Found::None if !name.contains('/') => found(self.names.get(&name)),
-            found => found,
-        }
-    }
-
-    /// What `name`, which leads to nothing, begins with where the rest of it is the path of an image; the shortest such.
-    pub fn prefix(&self, name: &str) -> Option<String> {
-        let name = key(name);
-        let mut slashes = name.match_indices('/').map(|(at, _)| at + 1);
-        slashes.find(|&at| self.at(&name[at..]) != Found::None).map(|at| name[..at].to_owned())
-    }
-
-    /// What follows `prefix` in `name`.
-    pub fn behind(name: &str, prefix: &str) -> Option<String> {
-        key(name).strip_prefix(prefix).map(str::to_owned)
-    }
-
-    fn at(&self, path: &str) -> Found {
-        match self.paths.get(path) {
-            Some(&i) => Found::One(i),
-            None => found(self.stems.get(path)),
-        }
+    fn folded(&self, name: &str) -> Found {
+        found(self.folded.get(&name.to_lowercase()))
     }
 }
 
@@ -99,6 +68,69 @@ fn found(list: Option<&Vec<usize>>) -> Found {
         Some([one]) => Found::One(*one),
         Some(several) => Found::Several(several.to_vec()),
     }
+}
+
+impl Finder {
+    /// Of images by their paths relative to a folder.
+    pub fn new(files: Vec<PathBuf>) -> Self {
+        let [mut paths, mut path_stems, mut names, mut name_stems] = [(); 4].map(|()| Index::default());
+        for (i, file) in files.iter().enumerate() {
+            let path = key(&file.to_string_lossy());
+            let name = path.rsplit('/').next().unwrap_or_default();
+            paths.add(&path, i);
+            names.add(name, i);
+            if let Some((path, name)) = stem(&path).zip(stem(name)) {
+                path_stems.add(path, i);
+                name_stems.add(name, i);
+            }
+        }
+        Self { files, paths, path_stems, names, name_stems }
+    }
+
+    /// The images, by their numbers.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Whether `name` leads to an image, if the beginning of its path may be left out.
+    pub fn knows(&self, name: &str) -> bool {
+        self.find(name) != Found::None || self.prefix(name).is_some()
+    }
+
+    /// The image called `name`: by its path, or by its name alone if there is one image of it. Upper and lower case are
+    /// told apart as long as that finds one.
+    pub fn find(&self, name: &str) -> Found {
+        let name = key(name);
+        let alone = !name.contains('/');
+        let by_name = || {
+            let exact = self.names.exact(&name).or(|| self.name_stems.exact(&name));
+            exact.or(|| self.names.folded(&name)).or(|| self.name_stems.folded(&name))
+        };
+        let found = self.at(&name);
+        if alone { found.or(by_name) } else { found }
+    }
+
+    /// What `name`, which leads to nothing, begins with where the rest of it is the path of an image; the shortest such.
+    pub fn prefix(&self, name: &str) -> Option<String> {
+        let name = key(name);
+        let mut slashes = name.match_indices('/').map(|(at, _)| at + 1);
+        slashes.find(|&at| self.at(&name[at..]) != Found::None).map(|at| name[..at].to_owned())
+    }
+
+    /// The image whose path follows `prefix` in `name`.
+    pub fn behind(&self, name: &str, prefix: &str) -> Found {
+        key(name).strip_prefix(prefix).map_or(Found::None, |path| self.at(path))
+    }
+
+    fn at(&self, path: &str) -> Found {
+        let exact = self.paths.exact(path).or(|| self.path_stems.exact(path));
+        exact.or(|| self.paths.folded(path)).or(|| self.path_stems.folded(path))
+    }
+}
+
+/// Whether `name` ends as an image's does, with the dot.
+pub fn has_ending(name: &str) -> bool {
+    stem(name).is_some()
 }
 
 /// A path as it is compared: `/` between its parts (of a list from Windows, too), none of them `.`, accents composed.
@@ -123,7 +155,19 @@ mod tests {
 
     #[test]
     fn an_image_is_found_by_its_path_and_by_its_name_if_there_is_one_of_it() {
-        let files = ["1.jpg", "a/1.jpg", "a/2.JPG", "b/2.png", "b/3.tar.png", "b/e\u{301}.png", "b/.png"];
+        let files = [
+            "1.jpg",
+            "a/1.jpg",
+            "a/2.JPG",
+            "b/2.png",
+            "b/3.tar.png",
+            "b/e\u{301}.png",
+            "b/.png",
+            "b/X.jpg",
+            "b/x.png",
+            "c/o\u{308}.jpg",
+            "c/\u{f6}.jpg",
+        ];
         let finder = Finder::new(files.map(PathBuf::from).to_vec());
         for (name, found) in [
             ("1.jpg", Found::One(0)),
@@ -132,13 +176,19 @@ mod tests {
             ("./a//1.jpg", Found::One(1)),
             ("a\\1.jpg", Found::One(1)),
             ("2.JPG", Found::One(2)),
+            ("2.jpg", Found::One(2)),
+            ("A/2.jpg", Found::One(2)),
             // Another ending is another image.
-            ("2.jpg", Found::None),
+            ("2.jpeg", Found::None),
             ("2", Found::Several(vec![2, 3])),
             ("3.tar", Found::One(4)),
             ("3", Found::None),
             ("\u{e9}", Found::One(5)),
             ("b/\u{e9}.png", Found::One(5)),
+            ("X", Found::One(7)),
+            ("x", Found::One(8)),
+            // Two ways to write one name.
+            ("c/\u{f6}.jpg", Found::Several(vec![9, 10])),
             ("c/1.jpg", Found::None),
             ("", Found::None),
             ("b", Found::None),
@@ -154,6 +204,8 @@ mod tests {
         ] {
             assert_eq!(finder.prefix(name).as_deref(), prefix, "{name}");
         }
-        assert_eq!(Finder::behind("/mnt//x/1.jpg", "/mnt/x/").as_deref(), Some("1.jpg"));
+        assert_eq!(finder.behind("/mnt//x/1.jpg", "/mnt/x/"), Found::One(0));
+        // Not by the name alone.
+        assert_eq!(finder.behind("/mnt/x/3.tar.png", "/mnt/x/"), Found::None);
     }
 }

@@ -9,7 +9,11 @@ fn finder() -> Finder {
 
 fn columns(image: &str, label: &str, split: &str) -> Columns {
     let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
-    Columns { image: given(image), label: given(label), split: given(split) }
+    Columns {
+        image: given(image),
+        label: label.split_terminator(',').map(str::to_owned).collect(),
+        split: given(split),
+    }
 }
 
 /// Image, class and split of each row, with its line.
@@ -24,12 +28,33 @@ fn lists_are_read_as_people_and_programs_write_them() {
     for (text, want) in [
         ("id,breed\na1,cat\na2,dog\n", two.clone()),
         // As spreadsheets of other countries save it, and with the class first.
-        ("\u{feff}Klasse;Filename\r\ncat;a1\r\ndog;a2\r\n", two.clone()),
+        ("Klasse;Filename\ncat;a1\ndog;a2\n", two.clone()),
+        ("sep=;\nid;breed\na1;cat, black\n", vec![(3, "a1", "cat, black", None)]),
         ("image\tlabel\na1\tcat\na2\tdog", two),
         ("id,breed\n\na1,cat\n,\na2,dog\n", vec![(3, "a1", "cat", None), (5, "a2", "dog", None)]),
         ("a1.jpg,cat\na2.jpg,dog\n", bare.clone()),
         ("cat,a1.jpg\ndog,a2.jpg\n", bare.clone()),
-        ("a1.jpg cat\na2.jpg dog\n", bare),
+        ("a1.jpg cat\na2.jpg dog\n", bare.clone()),
+        // Set in columns.
+        ("a1.jpg   cat\na2.jpg   dog", bare),
+        // Commas in a text are none between fields.
+        (
+            "a1.jpg\tcat, big, old\na2.jpg\tdog, small\n",
+            vec![(1, "a1.jpg", "cat, big, old", None), (2, "a2.jpg", "dog, small", None)],
+        ),
+        ("\"a1.jpg\";\"x, y, z\"\n", vec![(1, "a1.jpg", "x, y, z", None)]),
+        // A first line that names an image is none of columns, be the image there or not.
+        ("x.jpg,cat\na1.jpg,dog\n", vec![(1, "x.jpg", "cat", None), (2, "a1.jpg", "dog", None)]),
+        // That an image is called as a column is changes nothing.
+        ("name,cat\na1,dog\n", vec![(2, "a1", "dog", None)]),
+        // The image is where most images are, be the column called as it is; whole names before others.
+        (
+            "id,photo,label\na1,a2.jpg,dog\na2,a1.jpg,cat\n",
+            vec![(2, "a2.jpg", "dog", None), (3, "a1.jpg", "cat", None)],
+        ),
+        ("photo,name\na1.jpg,rose\n", vec![(2, "a1.jpg", "rose", None)]),
+        // A column that nobody filled in.
+        ("id,label,split\na1,cat,\n", vec![(2, "a1", "cat", None)]),
         ("# what and which\na1 1\n", vec![(2, "a1", "1", None)]),
         (
             "id,label\na1,\"big, black\nand \"\"old\"\"\"\na2,x\n",
@@ -40,10 +65,7 @@ fn lists_are_read_as_people_and_programs_write_them() {
         ("label,photo\ncat,a1\n", vec![(2, "a1", "cat", None)]),
         ("split,which,photo\ntest,dog,a1\n", vec![(2, "a1", "dog", Some("test"))]),
         // A column of each class.
-        (
-            "image,MEL,NV\na1,0.0,1.0\na2,1,0\ncat,0,0\n",
-            vec![(2, "a1", "NV", None), (3, "a2", "MEL", None), (4, "cat", "", None)],
-        ),
+        ("image,MEL,NV\na1,0.0,1.0\na2,1,0\n", vec![(2, "a1", "NV", None), (3, "a2", "MEL", None)]),
         // Of more columns those that are known; classes that are left empty stay so.
         (
             "n,image_id,age,label,split\n1,a1,7,cat,train\n2,a2,8,,test\n",
@@ -58,6 +80,15 @@ fn lists_are_read_as_people_and_programs_write_them() {
     let list = List::parse(text, &columns("ID", "class", "4"), &finder()).unwrap();
     assert_eq!(rows(&list), [(2, "a1", "cat", Some("x"))]);
     assert_eq!([&list.image, &list.label], ["id", "class"]);
+    // Columns that are asked for may leave an image without a class.
+    let list = List::parse("id,a,b,fold\na1,0,1,1\na2,0,0,1\n", &columns("", "a,b", ""), &finder()).unwrap();
+    assert_eq!(rows(&list), [(2, "a1", "b", None), (3, "a2", "", None)]);
+    let list =
+        List::parse("id,note,label\na1,\"big\na2,old\",cat\n", &Columns::default(), &finder()).unwrap();
+    assert_eq!(list.notes, ["1 row takes several lines, from line 2 on: is a quote not closed there?"]);
+    // Upper and lower case are one until two columns differ in it.
+    let list = List::parse("id,label,Label\na1,1,cat\n", &columns("ID", "Label", ""), &finder()).unwrap();
+    assert_eq!(rows(&list), [(2, "a1", "cat", None)]);
     let list = List::parse("x,a1.jpg,cat\n", &columns("", "3", ""), &finder()).unwrap();
     assert_eq!((rows(&list), list.label.as_str()), (vec![(1, "a1.jpg", "cat", None)], "3"));
 }
@@ -74,6 +105,10 @@ fn lists_that_are_not_clear_are_refused() {
         ("which,photo\ncat,a1\n", Columns::default(), "which column holds the image is not clear"),
         ("image,age,sex\na1,1,2\n", Columns::default(), "which column holds the class is not clear"),
         ("image,MEL,NV\na1,0,1\na2,1,1\n", Columns::default(), "line 3 has several classes"),
+        ("image,MEL,NV\na1,0,1\na2,0,0\n", Columns::default(), "line 3 has no class"),
+        ("id,Label,LABEL\na1,1,cat\n", columns("", "label", ""), "several columns are called \"label\""),
+        ("id,label\na1,1\n", columns("id", "id", ""), "column 1 (\"id\") is asked for twice"),
+        ("id,label\na1,1\n", columns("", "label,2", ""), "column 2 (\"label\") is asked for twice"),
         ("a1.jpg,1,cat\n", Columns::default(), "the list has no header"),
         ("id,label\na1,cat\n", columns("", "breed", ""), "no column \"breed\""),
         ("id,label\na1,cat\n", columns("0", "", ""), "no column \"0\""),
@@ -85,4 +120,28 @@ fn lists_that_are_not_clear_are_refused() {
             "{text:?}: {error}"
         );
     }
+}
+
+#[test]
+fn lists_are_read_in_the_encodings_of_spreadsheets() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("labels.csv");
+    let text = "id,label\r\na1,k\u{e4}fer\r\n\r\na2,dog\r\n";
+    let wide = |of: fn(u16) -> [u8; 2], mark: [u8; 2]| -> Vec<u8> {
+        mark.into_iter().chain(text.encode_utf16().flat_map(of)).collect()
+    };
+    for bytes in [
+        text.as_bytes().to_vec(),
+        [b"\xef\xbb\xbf", text.as_bytes()].concat(),
+        wide(u16::to_le_bytes, [0xff, 0xfe]),
+        wide(u16::to_be_bytes, [0xfe, 0xff]),
+        text.replace("\r\n", "\r").into_bytes(),
+    ] {
+        std::fs::write(&path, &bytes).unwrap();
+        let list = List::read(&path, &Columns::default(), &finder()).unwrap();
+        assert_eq!(rows(&list), [(2, "a1", "k\u{e4}fer", None), (4, "a2", "dog", None)], "{bytes:?}");
+    }
+    std::fs::write(&path, b"id,label\na1,k\xe4fer\n").unwrap();
+    let error = List::read(&path, &Columns::default(), &finder()).unwrap_err().to_string();
+    assert!(error.contains("is not UTF-8") && error.contains("CSV UTF-8"), "{error}");
 }

@@ -2,7 +2,7 @@
 //!
 //! In: rows of a list, and [`Finder`]. Out: the images that have a class, each once, and what did not fit.
 
-use super::source::{Sorted, Unmatched, images};
+use super::source::{Images, Sorted, Unmatched};
 use super::{Arrange, Item};
 use crate::data::labels::finder::{Finder, Found};
 use crate::data::labels::{Columns, List, Row};
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use crate::report::counted;
 use crate::task::{Host, SplitName};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 /// The classes that the list at `path` gives the images.
@@ -18,9 +18,11 @@ use std::path::Path;
 /// # Errors
 /// As [`super::arrange`].
 pub fn by_list(host: &Host, job: &Arrange, path: &Path, columns: &Columns) -> Result<Sorted> {
-    let finder = Finder::new(images(&job.images)?);
+    let images = Images::below(&job.images)?;
+    let finder = Finder::new(images.files);
     let mut list = List::read(path, columns, &finder)?;
-    let mut notes = Vec::new();
+    let mut notes = images.notes;
+    notes.append(&mut list.notes);
     if columns.split.is_none() {
         notes.extend(pass_over_splits(&mut list, !job.splits.is_empty()));
     }
@@ -32,36 +34,45 @@ pub fn by_list(host: &Host, job: &Arrange, path: &Path, columns: &Columns) -> Re
         list.image,
         list.label,
     ));
-    let Matched { rows, mut found, prefix } = matched(list.rows, &finder)?;
-    require_some(&rows, &found, job)?;
-    found.unlisted = finder.files().len() - rows.len();
-    notes.extend(told(&rows, &found, &finder, job));
-    notes.extend(prefix.map(|prefix| format!("paths of the list are taken without their leading {prefix}")));
+    let sorted = brought_together(list.rows, &finder, job);
+    let mut sorted =
+        sorted.map_err(|error| error.context(format!("reading the labels in {}", path.display())))?;
+    sorted.notes.splice(0..0, notes);
+    Ok(sorted)
+}
 
-    let names: BTreeSet<&str> = rows.iter().map(|(row, _)| row.label.as_str()).collect();
+fn brought_together(list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<Sorted> {
+    let Matched { rows, found, notes } = matched(list, finder, job)?;
+    let placed = rows.iter().filter(|(row, _)| row.split.as_deref() != Some(""));
+    let names: BTreeSet<&str> = placed.clone().map(|(row, _)| row.label.as_str()).collect();
     let classes: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let mut items = Vec::with_capacity(rows.len());
-    for (row, image) in &rows {
-        let split = match row.split.as_deref() {
-            None => None,
-            Some("") => continue,
-            Some(text) => Some(split_of(text).ok_or_else(|| no_split(path, row.line, text))?),
-        };
+    for (row, image) in placed {
+        let split = row.split.as_deref().map(|text| split_of(text).ok_or_else(|| no_split(row.line, text)));
         let from = finder.files()[*image].clone();
         let class = classes.partition_point(|class| *class < row.label);
-        items.push(Item { to: from.clone(), from, class, split });
+        items.push(Item { to: from.clone(), from, class, split: split.transpose()? });
+    }
+    if items.is_empty() {
+        let error = Error::new(Kind::Data, "no image of the list has a class and a split");
+        return Err(found
+            .facts(error)
+            .help("--label-column and --split-column say which columns they are in"));
     }
     Ok(Sorted { classes, items, notes, found })
 }
 
-/// Takes the splits out of a list of whose columns nobody named one for them, if they are none, or `others` are asked for.
+/// Takes the splits out of a list of whose columns nobody named one for them, if none is one, or `others` are asked for.
 fn pass_over_splits(list: &mut List, others: bool) -> Option<String> {
     let column = list.split.clone()?;
-    let odd = list.rows.iter().find_map(|row| {
-        let text = row.split.as_deref().filter(|text| !text.is_empty())?;
-        split_of(text).is_none().then(|| format!("line {} says \"{text}\"", row.line))
-    });
-    let why = if others { "--splits says otherwise".to_owned() } else { odd? };
+    let mut values = list.rows.iter().filter_map(|row| row.split.as_deref().filter(|text| !text.is_empty()));
+    let why = if others {
+        "--splits says otherwise".to_owned()
+    } else if values.clone().any(|text| split_of(text).is_some()) {
+        return None;
+    } else {
+        format!("it says \"{}\"", values.next()?)
+    };
     list.split = None;
     list.rows.iter_mut().for_each(|row| row.split = None);
     Some(format!("the column \"{column}\" is not taken for splits: {why}"))
@@ -77,45 +88,48 @@ fn split_of(text: &str) -> Option<SplitName> {
     }
 }
 
-fn no_split(path: &Path, line: u64, text: &str) -> Error {
-    Error::new(Kind::Data, format!("line {line} of {} names no split", path.display()))
+fn no_split(line: u64, text: &str) -> Error {
+    Error::new(Kind::Data, format!("line {line} names no split"))
         .expected_got("train, validation (val, valid, dev) or test", format!("\"{text}\""))
-        .help("mend the list, or give another column with --split-column")
+        .help("mend the list, give another column with --split-column, or draw splits with --splits")
 }
 
 struct Matched {
     /// Rows with a class, and the numbers of their images, each of which is there once.
     rows: Vec<(Row, usize)>,
     found: Unmatched,
-    /// What paths of the list begin with before the part that is theirs in the folder.
-    prefix: Option<String>,
+    notes: Vec<String>,
 }
 
-fn matched(list: Vec<Row>, finder: &Finder) -> Result<Matched> {
-    let (mut found, mut prefix) = (Unmatched::default(), None);
+fn matched(list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<Matched> {
+    let prefix = prefix(&list, finder, &job.images)?;
+    let (mut found, mut unlabelled) = (Unmatched::default(), BTreeSet::new());
     // Where an image stands among the rows.
     let mut seen: HashMap<usize, usize> = HashMap::new();
     let mut rows: Vec<(Row, usize)> = Vec::with_capacity(list.len());
     for row in list {
-        if row.image.is_empty() || row.label.is_empty() {
+        if row.image.is_empty() {
             found.unlabelled += 1;
             continue;
         }
-        let image = match image_of(&row.image, finder, &mut prefix) {
+        let behind = |prefix: &String| finder.behind(&row.image, prefix);
+        let image = match finder.find(&row.image) {
+            Found::None => prefix.as_ref().map_or(Found::None, behind),
+            found => found,
+        };
+        let image = match image {
             Found::One(image) => image,
             Found::None => {
                 found.missing.push(row.image);
                 continue;
             }
-            Found::Several(which) => {
-                let names: Vec<String> =
-                    which.iter().map(|&i| finder.files()[i].display().to_string()).collect();
-                let message = format!("line {}: \"{}\" may be several images", row.line, row.image);
-                return Err(Error::new(Kind::Data, message)
-                    .fact("images", listed(&names))
-                    .help("give their paths in the list, with endings"));
-            }
+            Found::Several(which) => return Err(several(&row, &which, finder)),
         };
+        if row.label.is_empty() {
+            found.unlabelled += 1;
+            unlabelled.insert(image);
+            continue;
+        }
         match seen.get(&image).map(|&at| &rows[at].0) {
             None => {
                 seen.insert(image, rows.len());
@@ -131,21 +145,49 @@ fn matched(list: Vec<Row>, finder: &Finder) -> Result<Matched> {
             }
         }
     }
-    Ok(Matched { rows, found, prefix })
+    found.unsplit = rows.iter().filter(|(row, _)| row.split.as_deref() == Some("")).count();
+    let is_listed = |image: &usize| seen.contains_key(image) || unlabelled.contains(image);
+    let unlisted: Vec<usize> = (0..finder.files().len()).filter(|image| !is_listed(image)).collect();
+    found.unlisted = unlisted.len();
+    require_some(&rows, &found, job)?;
+    let first = unlisted.first().map(|&image| finder.files()[image].display().to_string());
+    let mut notes = found.told(&job.images, first.as_deref());
+    notes.extend(prefix.map(|prefix| format!("paths of the list are taken without their leading {prefix}")));
+    Ok(Matched { rows, found, notes })
 }
 
-/// The image called `name`, if need be behind `prefix`, which is the same for all rows: "b/1.jpg" is not the 1.jpg that
-/// lies beside a folder a.
-fn image_of(name: &str, finder: &Finder, prefix: &mut Option<String>) -> Found {
-    let found = finder.find(name);
-    if found != Found::None {
-        return found;
+/// What paths of the list begin with before the part that leads to an image: the same for all, for "test/1.jpg" is not the
+/// 1.jpg that "train/1.jpg" is. Where some begin with the name of the folder of the images, that is it.
+fn prefix(list: &[Row], finder: &Finder, root: &Path) -> Result<Option<String>> {
+    let mut first: BTreeMap<String, &Row> = BTreeMap::new();
+    for row in list.iter().filter(|row| !row.image.is_empty() && finder.find(&row.image) == Found::None) {
+        if let Some(prefix) = finder.prefix(&row.image) {
+            first.entry(prefix).or_insert(row);
+        }
     }
-    if prefix.is_none() {
-        *prefix = finder.prefix(name);
+    let root_name = std::fs::canonicalize(root).ok().and_then(|root| Some(root.file_name()?.to_owned()));
+    let own: Vec<&String> =
+        first.keys().filter(|prefix| Path::new(prefix).file_name() == root_name.as_deref()).collect();
+    let all: Vec<&String> = first.keys().collect();
+    match (&own[..], &all[..]) {
+        (_, []) => Ok(None),
+        ([one], _) | ([], [one]) => Ok(Some((*one).clone())),
+        ([one, other, ..], _) | ([], [one, other, ..]) => {
+            let says = |prefix: &String| format!("{}, line {}", first[prefix].image, first[prefix].line);
+            let message = format!("paths of the list lead to images in {} in several ways", root.display());
+            Err(Error::new(Kind::Data, message)
+                .fact("one", says(one))
+                .fact("other", says(other))
+                .help("give the folder that the list's paths begin in, or a list of its images alone"))
+        }
     }
-    let behind = prefix.as_deref().and_then(|prefix| Finder::behind(name, prefix));
-    behind.map_or(Found::None, |name| finder.find(&name))
+}
+
+fn several(row: &Row, which: &[usize], finder: &Finder) -> Error {
+    let names: Vec<String> = which.iter().map(|&i| finder.files()[i].display().to_string()).collect();
+    Error::new(Kind::Data, format!("line {}: \"{}\" may be several images", row.line, row.image))
+        .fact("images", listed(&names))
+        .help("give their paths in the list, with endings")
 }
 
 fn says(row: &Row) -> String {
@@ -157,9 +199,9 @@ fn require_some(rows: &[(Row, usize)], found: &Unmatched, job: &Arrange) -> Resu
     if let Some(first) = found.missing.first()
         && (rows.is_empty() || job.strict)
     {
-        let (n, root) = (found.missing.len(), job.images.display());
+        let n = found.missing.len();
         let are = if n == 1 { "is" } else { "are" };
-        let message = format!("{} of the list {are} not in {root}", counted(n, "image"));
+        let message = format!("{} of the list {are} not in {}", counted(n, "image"), job.images.display());
         return Err(Error::new(Kind::Data, message).fact("first", first).help(if rows.is_empty() {
             "give the folder that the list's paths begin in; --image-column says which column they are in"
         } else {
@@ -171,26 +213,4 @@ fn require_some(rows: &[(Row, usize)], found: &Unmatched, job: &Arrange) -> Resu
             .help("--label-column says which column the classes are in"));
     }
     Ok(())
-}
-
-/// What there is to say of what was left out.
-fn told(rows: &[(Row, usize)], found: &Unmatched, finder: &Finder, job: &Arrange) -> Vec<String> {
-    let mut notes = Vec::new();
-    let mut left_out = |n: usize, what: &str, why: String, first: Option<&str>| {
-        let first = first.map(|first| format!("; the first is {first}")).unwrap_or_default();
-        if n > 0 {
-            notes.push(format!("{} {why}, left out{first}", counted(n, what)));
-        }
-    };
-    let root = job.images.display();
-    let missing = found.missing.first().map(String::as_str);
-    left_out(found.missing.len(), "image", format!("of the list not in {root}"), missing);
-    left_out(found.unlabelled, "row", "of the list without an image or a class".into(), None);
-    let without = rows.iter().filter(|(row, _)| row.split.as_deref() == Some("")).count();
-    left_out(without, "image", "of the list without a split".into(), None);
-    let of_list: BTreeSet<usize> = rows.iter().map(|(_, image)| *image).collect();
-    let first = (0..finder.files().len()).find(|i| !of_list.contains(i));
-    let first = first.map(|i| finder.files()[i].display().to_string());
-    left_out(found.unlisted, "image", "not in the list".into(), first.as_deref());
-    notes
 }

@@ -1,13 +1,17 @@
 //! Writes the folder: links or copies, beside its place, which then gets its name.
+//!
+//! In: the images of each split. Out: the folder, or an error and nothing but folders above it.
 
 use super::share::Parts;
 use super::{Arrange, Item};
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::interrupt;
+use crate::report::counted;
 use crate::task::{Host, SplitName};
-use crate::{interrupt, report::counted};
-use std::fs;
-use std::io;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// How an image gets to another place.
@@ -42,6 +46,7 @@ impl How {
         }
     }
 
+    /// Puts the image `from`, no link, to `to`, where nothing is.
     fn put(self, from: &Path, to: &Path) -> io::Result<()> {
         match self {
             #[cfg(unix)]
@@ -49,10 +54,10 @@ impl How {
             #[cfg(windows)]
             Self::Symlink => std::os::windows::fs::symlink_file(from, to),
             #[cfg(not(any(unix, windows)))]
-            Self::Symlink => Err(io::ErrorKind::Unsupported.into()),
-            // Of a link what it leads to: another name for the link would lead elsewhere if that is relative.
-            Self::Hardlink => fs::hard_link(fs::canonicalize(from)?, to),
-            Self::Copy => fs::copy(from, to).map(|_| ()),
+            Self::Symlink => Err(ErrorKind::Unsupported.into()),
+            Self::Hardlink => fs::hard_link(from, to),
+            // `fs::copy` would wait for a pipe, and write over what has the same name for the disk.
+            Self::Copy => io::copy(&mut files::open_regular(from)?, &mut File::create_new(to)?).map(|_| ()),
         }
     }
 }
@@ -65,17 +70,16 @@ impl std::str::FromStr for How {
     }
 }
 
-/// Makes the folder of `job`; on any error there is none.
+/// Makes the folder of `job`.
 ///
 /// # Errors
-/// [`Kind::Io`]; [`Kind::Interrupted`].
+/// [`Kind::Io`]; [`Kind::Data`] for two classes or images that are one for the disk; [`Kind::Interrupted`].
 pub fn place(host: &Host, job: &Arrange, classes: &[String], parts: &Parts) -> Result<()> {
     let output = files::real(&job.output)?;
-    if let Some(above) = output.parent() {
-        files::create_dir(above)?;
-    }
-    files::require_room(output.parent().unwrap_or(Path::new(".")))?;
-    let partial = beside(&output)?;
+    let above = output.parent().unwrap_or(Path::new("."));
+    files::create_dir(above)?;
+    files::require_room(above)?;
+    let partial = files::create_dir_beside(&output)?;
     let placed = fill(host, job, classes, parts, &partial).and_then(|()| {
         // Windows renames nothing to a folder that is there, though it be empty.
         let _ = fs::remove_dir(&output);
@@ -88,19 +92,11 @@ pub fn place(host: &Host, job: &Arrange, classes: &[String], parts: &Parts) -> R
     placed
 }
 
-/// A new folder beside `output`, called as temporary files are.
-fn beside(output: &Path) -> Result<PathBuf> {
-    let mut name = output.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = output.with_file_name(name);
-    fs::create_dir(&partial).map_err(|e| Error::io("create the folder", &partial, &e))?;
-    Ok(partial)
-}
-
 fn fill(host: &Host, job: &Arrange, classes: &[String], parts: &Parts, partial: &Path) -> Result<()> {
-    let root = fs::canonicalize(&job.images).map_err(|e| Error::io("read", &job.images, &e))?;
     let all = parts.iter().map(|(_, items)| items.len()).sum();
     let progress = host.progress(if job.how == How::Copy { "copying" } else { "linking" }, all, "images");
+    // Of many images few have a folder of their own.
+    let mut folders = HashSet::new();
     let mut done = 0;
     for (split, items) in parts {
         let folder = split.map_or_else(|| partial.to_owned(), |split| partial.join(SplitName::name(split)));
@@ -109,11 +105,14 @@ fn fill(host: &Host, job: &Arrange, classes: &[String], parts: &Parts, partial: 
         }
         for Item { from, to, class, .. } in items {
             interrupt::check()?;
-            let (from, to) = (root.join(from), folder.join(&classes[*class]).join(to));
-            if let Some(folder) = to.parent() {
+            let to = folder.join(&classes[*class]).join(to);
+            if let Some(folder) = to.parent()
+                && folders.insert(folder.to_owned())
+            {
                 files::create_dir(folder)?;
             }
-            job.how.put(&from, &to).map_err(|e| failed(job.how, &from, &e))?;
+            let from = source(&job.images.join(from))?;
+            job.how.put(&from, &to).map_err(|e| failed(job.how, &from, &to, &e))?;
             done += 1;
             progress.set(done);
         }
@@ -122,27 +121,46 @@ fn fill(host: &Host, job: &Arrange, classes: &[String], parts: &Parts, partial: 
     Ok(())
 }
 
+/// The file itself: a link to a link would break with the first.
+fn source(image: &Path) -> Result<PathBuf> {
+    fs::canonicalize(image).map_err(|e| {
+        let error = Error::io("read", image, &e);
+        if image.is_symlink() {
+            error.help("it is a link that leads nowhere: remove it, or mend it")
+        } else {
+            error
+        }
+    })
+}
+
 /// Two classes whose names differ in case alone are one folder on some systems.
 fn new_folder(path: &Path) -> Result<()> {
     if let Some(above) = path.parent() {
         files::create_dir(above)?;
     }
     fs::create_dir(path).map_err(|e| match e.kind() {
-        io::ErrorKind::AlreadyExists => {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Error::new(Kind::Data, format!("the class \"{name}\" has the folder of another one here"))
-                .fact("reason", "this disk does not tell upper from lower case, or accents, apart")
-                .help("give classes names that differ otherwise")
-        }
+        ErrorKind::AlreadyExists => same("class", path),
         _ => Error::io("create the folder", path, &e),
     })
 }
 
-fn failed(how: How, from: &Path, error: &io::Error) -> Error {
-    let (what, help) = match how {
-        How::Symlink => ("link to", "where links cannot be made, --how copy does without"),
-        How::Hardlink => ("link to", "a hard link needs the same disk: take --how symlink or --how copy"),
-        How::Copy => ("copy", "make room for the copies, or take --how symlink"),
+fn same(what: &str, path: &Path) -> Error {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Error::new(Kind::Data, format!("the {what} \"{name}\" is for this disk the same as another"))
+        .fact("reason", "it does not tell upper from lower case, or accents, apart")
+        .help("give them names that differ otherwise")
+}
+
+fn failed(how: How, from: &Path, to: &Path, error: &io::Error) -> Error {
+    let what = if how == How::Copy { "copy" } else { "link to" };
+    let help = match (how, error.kind()) {
+        (_, ErrorKind::AlreadyExists) => return same("image", to),
+        (How::Copy, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "make room, or take --how symlink",
+        (How::Hardlink, ErrorKind::CrossesDevices) => {
+            "a hard link needs the same disk: take --how symlink or --how copy"
+        }
+        (How::Copy, _) => "mend the file, or take it out of the images",
+        _ => "where links cannot be made, --how copy does without",
     };
     Error::io(what, from, error).help(help)
 }

@@ -48,8 +48,18 @@ impl Amount {
     }
 }
 
-/// The splits, with their images; one that has no name if there are none.
+/// The splits in their order, with their images; one that has no name if there are none.
 pub type Parts = Vec<(Option<SplitName>, Vec<Item>)>;
+
+/// How many images each split has of each class: `[split][class]`.
+pub fn counted(parts: &Parts, classes: usize) -> Vec<Vec<usize>> {
+    let of = |items: &Vec<Item>| {
+        let mut counts = vec![0; classes];
+        items.iter().for_each(|item| counts[item.class] += 1);
+        counts
+    };
+    parts.iter().map(|(_, items)| of(items)).collect()
+}
 
 /// The order in which splits are told.
 const ORDER: [SplitName; 3] = [SplitName::Train, SplitName::Validation, SplitName::Test];
@@ -75,6 +85,9 @@ pub fn shared(
             .filter(|(_, of)| !of.is_empty())
             .collect());
     }
+    // Who goes where does not depend on how they are typed.
+    let mut splits = splits.to_vec();
+    splits.sort_by_key(|(split, _)| ORDER.iter().position(|one| one == split));
     let is_drawn = seed.is_some() || splits.iter().any(|(_, amount)| matches!(amount, Amount::Share(_)));
     let mut by_class: Vec<Vec<Item>> = vec![Vec::new(); classes.len()];
     for item in items {
@@ -100,13 +113,14 @@ pub fn shared(
             part.extend(rest.by_ref().take(n));
         }
     }
-    parts.sort_by_key(|(split, _)| ORDER.iter().position(|one| Some(*one) == *split));
     Ok(parts)
 }
 
 /// Images of a class that has the fewest that will do.
 fn needed(amounts: &[Amount]) -> usize {
-    amounts.iter().map(|amount| if let Amount::Count(n) = amount { *n } else { 1 }).sum()
+    let least = |amount: &Amount| if let Amount::Count(n) = amount { *n } else { 1 };
+    // A number that nobody has images for is one all the same.
+    amounts.iter().map(least).fold(0, usize::saturating_add)
 }
 
 /// How many of `n` images each split gets; none where they do not suffice, for a split of shares has at least one.
@@ -141,11 +155,11 @@ fn counts(n: usize, amounts: &[Amount]) -> Option<Vec<usize>> {
     Some(counts)
 }
 
-/// Whether each split has images of each class, and there is one to learn from.
+/// Whether each split has images of each class by its `counts`, and there is one to learn from.
 ///
 /// # Errors
 /// [`Kind::Data`].
-pub fn require_all(parts: &Parts, classes: &[String]) -> Result<()> {
+pub fn require_all(parts: &Parts, counts: &[Vec<usize>], classes: &[String]) -> Result<()> {
     let names =
         || parts.iter().filter_map(|(split, _)| split.map(SplitName::name)).collect::<Vec<_>>().join(", ");
     if parts.iter().all(|(split, _)| split.is_some_and(|split| split != SplitName::Train)) {
@@ -153,9 +167,8 @@ pub fn require_all(parts: &Parts, classes: &[String]) -> Result<()> {
             .expected_got("train among the splits", names())
             .help("call it train in the list; or leave the list's splits out with --splits train=0.8,validation=0.2"));
     }
-    for (split, items) in parts {
-        let lacks: Vec<usize> =
-            (0..classes.len()).filter(|&class| !items.iter().any(|item| item.class == class)).collect();
+    for ((split, _), counts) in parts.iter().zip(counts) {
+        let lacks: Vec<usize> = (0..classes.len()).filter(|&class| counts[class] == 0).collect();
         if let (Some(split), false) = (split, lacks.is_empty()) {
             return Err(Error::new(
                 Kind::Data,

@@ -5,14 +5,17 @@
 
 use super::list::by_list;
 use super::order::natural;
-use super::{Arrange, Item, Source};
+use super::{Arrange, Item, Source, some_of};
 use crate::data::Splits;
 use crate::data::folder::{Folder, images_below};
+use crate::data::split::is_part;
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use crate::report::counted;
 use crate::task::Host;
-use std::collections::{BTreeSet, HashMap};
+use crate::task::images::{passed_over, unfollowed, unnamed};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 /// Images by classes.
@@ -32,10 +35,38 @@ pub struct Sorted {
 pub struct Unmatched {
     /// Images of the list that are not there.
     pub missing: Vec<String>,
-    /// Images of the list that have no class.
+    /// Rows of the list without an image or a class.
     pub unlabelled: usize,
+    /// Images of the list that have no split, where it has splits.
+    pub unsplit: usize,
     /// Images that are there and not in the list.
     pub unlisted: usize,
+}
+
+impl Unmatched {
+    /// What was left out, each with its number: with the first of the missing, and the `first` that is not in the list.
+    pub fn told(&self, root: &Path, first: Option<&str>) -> Vec<String> {
+        let mut notes = Vec::new();
+        let mut left_out = |n: usize, what: &str, why: String, first: Option<&str>| {
+            let first = first.map(|first| format!("; the first is {first}")).unwrap_or_default();
+            if n > 0 {
+                notes.push(format!("{} {why}, left out{first}", counted(n, what)));
+            }
+        };
+        let missing = self.missing.first().map(String::as_str);
+        left_out(self.missing.len(), "image", format!("of the list not in {}", root.display()), missing);
+        left_out(self.unlabelled, "row", "of the list without an image or a class".into(), None);
+        left_out(self.unsplit, "image", "of the list without a split".into(), None);
+        left_out(self.unlisted, "image", "not in the list".into(), first);
+        notes
+    }
+
+    /// `error`, which may be for what was left out.
+    pub fn facts(&self, error: Error) -> Error {
+        self.told(Path::new("the folder"), None)
+            .into_iter()
+            .fold(error, |error, note| error.fact("note", note))
+    }
 }
 
 /// Finds images and classes.
@@ -50,39 +81,63 @@ pub fn sorted(host: &Host, job: &Arrange) -> Result<Sorted> {
     };
     if let [only] = &sorted.classes[..] {
         let message = format!("all images of {} are of one class", job.images.display());
-        return Err(Error::new(Kind::Data, message)
-            .fact("class", only)
-            .help("a classifier needs two classes or more"));
+        let error = Error::new(Kind::Data, message).fact("class", only);
+        return Err(sorted.found.facts(error).help("a classifier needs two classes or more"));
     }
-    sorted.classes.iter().try_for_each(|class| require_folder_name(class))?;
-    let part = sorted
-        .classes
-        .iter()
-        .find(|class| ["train", "validation", "val", "valid", "test"].contains(&class.as_str()));
-    if let Some(class) = part {
-        return Err(Error::new(Kind::Data, format!("a class is called \"{class}\", as a split is"))
-            .fact("classes", listed(&sorted.classes))
-            .help("if these are the splits, name the column of the classes; else call the class otherwise"));
+    if !matches!(job.source, Source::Folders) {
+        require_classes(&sorted, job)?;
     }
     Ok(sorted)
 }
 
-/// A class becomes a folder.
-fn require_folder_name(class: &str) -> Result<()> {
-    let mut parts = Path::new(class).components();
-    let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(one)), None) if one == class);
-    if plain
-        && !class.starts_with('.')
-        && !class.contains(['/', '\\', ':'])
-        && !class.contains(char::is_control)
-    {
-        return Ok(());
+/// Classes that nobody made folders of: whether they are some, and can become folders.
+fn require_classes(sorted: &Sorted, job: &Arrange) -> Result<()> {
+    let classes = &sorted.classes;
+    let help = match job.source {
+        Source::List { .. } => "--label-column says which column the classes are in",
+        _ => "give a list of the classes with --labels",
+    };
+    let mut counts = vec![0; classes.len()];
+    sorted.items.iter().for_each(|item| counts[item.class] += 1);
+    let single: Vec<usize> = (0..classes.len()).filter(|&class| counts[class] == 1).collect();
+    if classes.len() > 2 && 2 * single.len() > classes.len() {
+        return Err(Error::new(
+            Kind::Data,
+            "most classes would have a single image, so these are no classes",
+        )
+        .fact("would be", format!("{} classes of {} images", classes.len(), sorted.items.len()))
+        .fact("such as", some_of(classes, &single))
+        .help(help));
     }
+    let is_split = |class: &&String| is_part(OsStr::new(class));
+    if let Some(class) = classes.iter().find(is_split) {
+        return Err(Error::new(Kind::Data, format!("a class is called \"{class}\", as a split is"))
+            .fact("classes", listed(classes))
+            .help(format!("call it otherwise; if these are the splits, {help}")));
+    }
+    let unfit = |class: &&String| !is_folder_name(class);
+    let Some(class) = classes.iter().find(unfit) else { return Ok(()) };
+    let image = sorted
+        .items
+        .iter()
+        .find(|item| classes[item.class] == **class)
+        .map(|item| item.from.display().to_string());
     Err(Error::new(
         Kind::Data,
         format!("a class cannot be called \"{class}\", for its name becomes a folder's"),
     )
-    .help("call it otherwise in the list: without / \\ : and control characters, and no dot first"))
+    .fact("image", image.unwrap_or_default())
+    .help("call it otherwise: with no dot first, no /, no control characters, and 255 bytes at most"))
+}
+
+/// Whether a folder can have this name here, and counts as a class.
+fn is_folder_name(class: &str) -> bool {
+    let mut parts = Path::new(class).components();
+    let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(one)), None) if one == class);
+    let for_windows =
+        !class.contains(['\\', ':', '*', '?', '<', '>', '|', '"']) && !class.ends_with(['.', ' ']);
+    let fits = class.len() <= 255 && !class.starts_with('.') && !class.contains(char::is_control);
+    plain && fits && (for_windows || !cfg!(windows))
 }
 
 /// A class for each folder, from which splits are drawn.
@@ -96,10 +151,11 @@ fn by_folder(job: &Arrange) -> Result<Sorted> {
     if job.splits.is_empty() {
         return Err(Error::new(Kind::Usage, format!("{} has one folder per class already", job.images.display()))
             .help(
-                "say how to split it (`--splits train=0.8,validation=0.1,test=0.1`), or what else tells the classes \
+                "say how to split it (--splits train=0.8,validation=0.1,test=0.1), or what else tells the classes \
                  (--labels FILE, --by-name)",
             ));
     }
+    let notes = passed_over("images", &splits.train);
     let Folder { classes, files, .. } = splits.train;
     let mut items: Vec<Item> = files
         .into_iter()
@@ -111,75 +167,119 @@ fn by_folder(job: &Arrange) -> Result<Sorted> {
         })
         .collect();
     items.sort_by(|a, b| natural(&a.from, &b.from));
-    Ok(Sorted { classes, items, notes: Vec::new(), found: Unmatched::default() })
+    Ok(Sorted { classes, items, notes, found: Unmatched::default() })
 }
 
-/// The images of `root` and below, relative to it, with the numbers in their names as numbers.
-pub fn images(root: &Path) -> Result<Vec<PathBuf>> {
-    let below = images_below(root, true)?;
-    let relative = |path: PathBuf| path.strip_prefix(root).map_or_else(|_| path.clone(), Path::to_owned);
-    let mut images: Vec<PathBuf> = below.images.into_iter().map(relative).collect();
-    if images.is_empty() {
-        let error =
-            Error::new(Kind::Data, format!("{} has no images in a format that is read", root.display()));
-        let error = below.unread.all().into_iter().fold(error, |error, others| error.fact("others", others));
-        return Err(error.help("give the folder of the images"));
+/// The images of a folder and below.
+pub struct Images {
+    /// Relative to the folder, with the numbers in their names as numbers.
+    pub files: Vec<PathBuf>,
+    /// What was passed over.
+    pub notes: Vec<String>,
+}
+
+impl Images {
+    /// Those below `root`.
+    ///
+    /// # Errors
+    /// [`Kind::Data`]: there are none; a folder that cannot be listed.
+    pub fn below(root: &Path) -> Result<Self> {
+        let below = images_below(root, true)?;
+        let relative = |path: PathBuf| path.strip_prefix(root).map_or_else(|_| path.clone(), Path::to_owned);
+        let mut files: Vec<PathBuf> = below.images.into_iter().map(relative).collect();
+        if files.is_empty() {
+            let error =
+                Error::new(Kind::Data, format!("{} has no images in a format that is read", root.display()));
+            let error =
+                below.unread.all().into_iter().fold(error, |error, others| error.fact("others", others));
+            return Err(error.help("give the folder of the images"));
+        }
+        files.sort_by(|a, b| natural(a, b));
+        let mut notes = Vec::new();
+        notes.extend(
+            below.unread.images().map(|unread| format!("{unread} left out: these formats are not read")),
+        );
+        if below.unread.unnamed() > 0 {
+            notes.push(unnamed(below.unread.unnamed()));
+        }
+        notes.extend(unfollowed(&below.links));
+        notes.extend(below.runs.iter().map(|run| format!("{} is a run, and is passed over", run.display())));
+        Ok(Self { files, notes })
     }
-    images.sort_by(|a, b| natural(a, b));
-    Ok(images)
 }
 
 /// A class for what the names begin with.
 fn by_name(root: &Path) -> Result<Sorted> {
-    let images = images(root)?;
-    let mut of_class: HashMap<&str, usize> = HashMap::new();
-    let mut named = Vec::with_capacity(images.len());
-    for image in &images {
-        let class =
-            image.file_stem().and_then(|stem| stem.to_str()).map(class_of).filter(|class| !class.is_empty());
-        let Some(class) = class else {
-            return Err(Error::new(
-                Kind::Data,
-                format!("the name of {} does not begin with a class", image.display()),
-            )
-            .expected_got("a name such as cat.17.jpg or cat_17.jpg", image.display())
-            .help("give a list of the classes with --labels, or take the image out of the folder"));
+    let Images { files, notes } = Images::below(root)?;
+    let mut named = Vec::with_capacity(files.len());
+    for image in &files {
+        let help = "give a list of the classes with --labels, or take the image out of the folder";
+        let Some(stem) = image.file_stem().and_then(OsStr::to_str) else {
+            let message = format!("the name of {} is not UTF-8", image.display());
+            return Err(Error::new(Kind::Data, message).help(help));
         };
-        *of_class.entry(class).or_default() += 1;
+        let class = class_of(stem);
+        if class.is_empty() {
+            let message = format!("the name of {} does not begin with a class", image.display());
+            return Err(Error::new(Kind::Data, message)
+                .expected_got("a name such as cat.17.jpg or cat_17.jpg", image.display())
+                .help(help));
+        }
         named.push(class);
     }
-    let single = of_class.values().filter(|&&n| n == 1).count();
-    if 2 * single > of_class.len() {
-        let names: BTreeSet<&str> = of_class.keys().copied().collect();
-        return Err(Error::new(
-            Kind::Data,
-            format!("the names of the images in {} do not tell classes", root.display()),
-        )
-        .fact(
-            "would be",
-            format!("{} of {}", counted(of_class.len(), "class"), counted(images.len(), "image")),
-        )
-        .fact("such as", listed(&names.into_iter().collect::<Vec<_>>()))
-        .help("give a list of the classes with --labels"));
-    }
-    let classes: Vec<String> =
-        of_class.keys().copied().collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect();
-    let items = named.iter().zip(&images).map(|(name, image)| Item {
+    let names: BTreeSet<&str> = named.iter().copied().collect();
+    let classes: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let item = |(name, image): (&&str, &PathBuf)| Item {
         from: image.clone(),
         to: image.clone(),
         class: classes.partition_point(|class| class.as_str() < *name),
         split: None,
-    });
-    let items = items.collect();
-    Ok(Sorted { classes, items, notes: Vec::new(), found: Unmatched::default() })
+    };
+    let items: Vec<Item> = named.iter().zip(&files).map(item).collect();
+    Ok(Sorted { classes, items, notes, found: Unmatched::default() })
 }
 
-/// What stands before the number at the end of a name: "cat" of "cat.17", "cat_17", "cat (17)"; all if there is none.
+/// What stands before the number at the end of a name: "cat" of "cat.17", "cat_17", "cat (17)"; all if there is none. What
+/// Windows adds to a copy is none of it: "cat.17 (2)", "cat.17 - Copy".
 fn class_of(stem: &str) -> &str {
-    let bare = stem.strip_suffix(')').unwrap_or(stem);
-    let before = bare.trim_end_matches(|c: char| c.is_ascii_digit());
-    if before.len() == bare.len() {
+    const COPY: &str = " - Copy";
+    let stem = stem.strip_suffix(COPY).unwrap_or(stem);
+    let before = |text: &'_ str| text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let ends_with_number = |text: &str| before(text) < text.len();
+    if let Some((name, number)) = stem.strip_suffix(')').and_then(|stem| stem.rsplit_once(" ("))
+        && before(number) == 0
+    {
+        return if ends_with_number(name) || name.ends_with(COPY) { class_of(name) } else { name };
+    }
+    if !ends_with_number(stem) {
         return stem;
     }
-    before.trim_end_matches(['.', '_', '-', ' ', '('])
+    stem[..before(stem)].trim_end_matches(['.', '_', '-', ' '])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_begins_with_its_class() {
+        for (name, class) in [
+            ("cat.17", "cat"),
+            ("Abyssinian_100", "Abyssinian"),
+            ("boeing747-12", "boeing747"),
+            ("red fox (3)", "red fox"),
+            ("cat.17 (2)", "cat"),
+            ("cat.17 - Copy", "cat"),
+            ("cat.17 - Copy (2)", "cat"),
+            ("owl", "owl"),
+            ("owl)", "owl)"),
+            ("b (x)", "b (x)"),
+            ("\u{fc}7", "\u{fc}"),
+            ("17", ""),
+            ("_17", ""),
+            ("", ""),
+        ] {
+            assert_eq!(class_of(name), class, "{name}");
+        }
+    }
 }
