@@ -12,7 +12,6 @@ mod tests;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
-use crate::report::counted;
 use columns::{Class, Places, is_known};
 use finder::{Finder, has_ending};
 use records::{Record, records, text_of};
@@ -149,6 +148,6 @@ fn unclosed(records: &[Record]) -> Option<String> {
     let several = || records.iter().filter(|(_, record)| record.iter().any(|field| field.contains('\n')));
     let (line, _) = several().next()?;
     let n = several().count();
-    let rows = if n == 1 { "1 row takes".to_owned() } else { format!("{} take", counted(n, "row")) };
+    let rows = if n == 1 { "1 row takes".to_owned() } else { format!("{n} rows take") };
     Some(format!("{rows} several lines, from line {line} on: is a quote not closed there?"))
 }
