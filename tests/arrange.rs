@@ -32,6 +32,19 @@ fn below(dir: &Path) -> BTreeSet<String> {
     found
 }
 
+/// The same, and all folders.
+fn everything(dir: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for name in names(dir) {
+        let path = dir.join(&name);
+        if path.is_dir() {
+            found.extend(everything(&path).into_iter().map(|inner| format!("{name}/{inner}")));
+        }
+        found.insert(name);
+    }
+    found
+}
+
 fn arranged(here: &Path, command: &str) -> String {
     stdout(vgg_ft(here).arg("arrange").args(command.split_whitespace()))
 }
@@ -238,12 +251,36 @@ fn paths_of_a_list_begin_in_one_folder() {
         assert_eq!(below(&here.join(name)), BTreeSet::from(want), "{name}");
         assert_eq!((&result["images"], result["missing"].as_array().unwrap().len()), (&json!(4), 4));
         // Of both at once nothing is left out.
-        let result = json(&arranged(here, &format!("all -o {name}-all --labels labels.csv --json")));
+        let command = format!("all -o {name}-all --labels labels.csv --splits train=0.5,test=0.5 --json");
+        let result = json(&arranged(here, &command));
         assert_eq!((&result["images"], &result["missing"]), (&json!(8), &json!([])));
     }
     fs::rename(here.join("all/train"), here.join("mine")).unwrap();
     let error = fails(vgg_ft(here).args(["arrange", "mine", "-o", "no", "--labels", "labels.csv"]), 1);
     assert!(error.contains("paths of the list lead to images in mine in several ways"), "{error}");
+}
+
+/// What a list calls by less than its path is told of, and what it says of paths that are there is not bent to others.
+#[test]
+fn names_that_lead_elsewhere_are_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    touch(&here.join("images"), ["a/1.jpg", "a/2.jpg", "3.JPG", "4.jpg", "masks/5.png"].map(str::to_owned));
+    let list = "file,label\na/1.jpg,cat\na/2.jpg,cat\n3.jpg,dog\n4.jpg,dog\n5.png,dog\nb/4.jpg,cat\n";
+    fs::write(here.join("labels.csv"), list).unwrap();
+    let output =
+        vgg_ft(here).args(["arrange", "images", "-o", "made", "--labels", "labels.csv", "--json"]).assert();
+    let output = output.success().get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    for note in [
+        "note: 2 images of the list found in another folder by name alone, or in other case; the first: 3.jpg is 3.JPG",
+        "note: 1 image of the list not in images, left out; the first is b/4.jpg",
+    ] {
+        assert!(said.contains(note), "{note}\n{said}");
+    }
+    let result = json(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(result["columns"], json!({ "image": "file", "class": "label", "split": null }));
+    assert_eq!(result["images"], json!(5));
 }
 
 /// A split that nobody filled in leaves an image out, and is told of.
@@ -275,7 +312,7 @@ fn what_cannot_be_done_is_refused_and_leaves_nothing() {
     touch(&here.join("pets"), ["cats/1.jpg", "cats/2.jpg", "dogs/1.jpg"].map(str::to_owned));
     touch(
         &here.join("split"),
-        ["train/cats/1.jpg", "train/dogs/1.jpg", "test/cats/2.jpg", "test/dogs/2.jpg"].map(str::to_owned),
+        ["train/cats/c1.jpg", "train/dogs/d1.jpg", "test/cats/c2.jpg", "test/dogs/d2.jpg"].map(str::to_owned),
     );
     touch(&here.join("there"), ["1.jpg".to_owned()]);
     let lists = [
@@ -298,7 +335,7 @@ fn what_cannot_be_done_is_refused_and_leaves_nothing() {
         fs::write(here.join(format!("{name}.csv")), text).unwrap();
     }
     fs::write(here.join("bytes.csv"), b"id,label\na1,\xe9\n").unwrap();
-    let before = below(here);
+    let before = everything(here);
     for (command, code, words) in [
         ("flat -o there --labels good.csv", 2, "there is there already"),
         ("flat -o flat/x --labels good.csv", 2, "lies inside the data"),
@@ -338,13 +375,15 @@ fn what_cannot_be_done_is_refused_and_leaves_nothing() {
         ("flat -o x --labels bytes.csv", 1, "bytes.csv is not UTF-8"),
         ("hashes -o x --by-name", 1, "most classes would have a single image"),
         ("numbers -o x --by-name", 1, "does not begin with a class"),
+        ("split -o x --by-name", 2, "split has splits, which would be mixed"),
+        ("flat -o . --by-name", 2, "is the one that this was typed in"),
         ("pets -o x", 2, "has one folder per class already"),
         ("pets -o x --splits train=0.5,test=0.5", 1, "class \"dogs\" has too few"),
         ("split -o x --splits train=0.5,test=0.5", 2, "has splits already"),
     ] {
         let error = fails(vgg_ft(here).arg("arrange").args(command.split_whitespace()), code);
         assert!(error.contains(words), "{command}: {error}");
-        assert_eq!(below(here), before, "{command}");
+        assert_eq!(everything(here), before, "{command}");
     }
 }
 

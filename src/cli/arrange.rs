@@ -28,13 +28,14 @@ pub struct ArrangeArgs {
     /// The class is what an image's name begins with, up to the number at its end: cat.17.jpg, Abyssinian_100.jpg
     #[arg(long)]
     pub by_name: bool,
-    /// Column of the images in the list, by name or by number from 1; known by its name if not given
+    /// Column of the images in the list, by name or by number from 1; that which leads to most images if not given
     #[arg(long, value_name = "COLUMN", requires = "labels")]
     pub image_column: Option<String>,
-    /// Column of the classes, or several of 0 and 1, one for each class (A,B,C)
-    #[arg(long, value_name = "COLUMN", requires = "labels", value_delimiter = ',')]
-    pub label_column: Vec<String>,
-    /// Column of the splits (train, validation, test)
+    /// Column of the classes, or several of 0 and 1, one for each class (A,B,C); known by its name, or by being the only
+    /// other one, if not given
+    #[arg(long, value_name = "COLUMN", requires = "labels")]
+    pub label_column: Option<String>,
+    /// Column of the splits (train, validation, test); known by its name or what it holds if not given
     #[arg(long, value_name = "COLUMN", requires = "labels", conflicts_with = "splits")]
     pub split_column: Option<String>,
     /// Images of each class for each split: shares (train=0.8,validation=0.2), which are drawn, or numbers

@@ -12,19 +12,20 @@ mod tests;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
-use columns::{Class, Places, is_known};
+use columns::{Class, Places, Table, is_called_image, is_known, marks};
+use csv::StringRecord;
 use finder::{Finder, has_ending};
 use records::{Record, records, text_of};
 use std::path::Path;
 
-/// Columns by their names in the header, without regard to case, or by number from 1; those that are not given are known
-/// by their names.
+/// Columns by their names in the header, or by number from 1. Those that are not given are found by their
+/// names and by what they hold (`columns.rs`).
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
     /// The image's file.
     pub image: Option<String>,
-    /// Its class; several are columns of 0 and 1, one for each class.
-    pub label: Vec<String>,
+    /// Its class; several, with commas between them, are columns of 0 and 1, one for each class.
+    pub label: Option<String>,
     /// Its split.
     pub split: Option<String>,
 }
@@ -59,11 +60,11 @@ pub struct List {
 
 impl List {
     /// Reads a list. The first line is a header unless it names an image: with its ending, or, where no column is called as
-    /// columns of lists are, one that is there.
+    /// columns of images are, one that is there.
     ///
     /// # Errors
-    /// [`Kind::Io`]; [`Kind::Data`]: no rows, a row that is too short, that has several classes, or none where others are
-    /// marked; [`Kind::Usage`]: no such column, columns that have to be named.
+    /// [`Kind::Io`]; [`Kind::Data`]: no rows, a row that is too short or too long, that has several classes, or none where
+    /// others are marked; [`Kind::Usage`]: no such column, columns that have to be named.
     pub fn read(path: &Path, columns: &Columns, finder: &Finder) -> Result<Self> {
         Self::parse(&text_of(path)?, columns, finder)
             .map_err(|error| error.context(format!("reading the labels in {}", path.display())))
@@ -76,32 +77,21 @@ impl List {
                 Error::new(Kind::Data, "there are no rows").help("give a list of images and their classes")
             );
         };
-        let there = first.iter().position(has_ending).or_else(|| {
-            let free = !first.iter().any(is_known);
-            first.iter().position(|field| free && finder.knows(field))
-        });
-        let header = there.is_none().then_some(first);
-        let records = &records[usize::from(header.is_some())..];
-        if records.is_empty() {
+        let is_bare =
+            || !first.iter().any(is_called_image) && first.iter().any(|field| finder.guess(field).is_some());
+        let has_header = !first.iter().any(has_ending) && !is_bare();
+        let rows = &records[usize::from(has_header)..];
+        if rows.is_empty() {
             return Err(Error::new(Kind::Data, "there is a header and no row")
                 .help("give a list with one row for each image"));
         }
-        let Places { image, class, mut split } = match header {
-            Some(header) => Places::named(header, records, columns, finder)?,
-            None => Places::numbered(first, there.unwrap_or_default(), columns)?,
-        };
-        if columns.split.is_none() {
-            // A column that nobody filled in.
-            split = split.filter(|&at| {
-                records.iter().any(|(_, record)| record.get(at).is_some_and(|t| !t.is_empty()))
-            });
-        }
-        let called = |at: usize| match header {
-            Some(header) => header.get(at).unwrap_or_default().to_owned(),
-            None => (at + 1).to_string(),
-        };
-        let mut rows = Vec::with_capacity(records.len());
-        for (line, record) in records {
+        require_width(rows, first)?;
+        let table = Table { first, has_header, rows, finder };
+        let Places { image, class, split } = Places::find(&table, columns)?;
+        let called = |at: usize| if has_header { first[at].to_owned() } else { (at + 1).to_string() };
+        let names = |columns: &[usize]| columns.iter().map(|&at| called(at)).collect::<Vec<_>>();
+        let mut read = Vec::with_capacity(rows.len());
+        for (line, record) in rows {
             let needed = image.max(class.last()) + 1;
             if record.len() < needed {
                 return Err(Error::new(Kind::Data, format!("line {line} is too short"))
@@ -111,24 +101,44 @@ impl List {
             let field = |at: usize| record.get(at).unwrap_or_default().to_owned();
             let label = match &class {
                 Class::Named(at) => field(*at),
-                Class::Marked { asked, .. } => match class.marks(record)[..] {
-                    [one] => called(one),
-                    [] if *asked => String::new(),
-                    ref marks => {
-                        return Err(torn(*line, &marks.iter().map(|&at| called(at)).collect::<Vec<_>>()));
+                Class::Marked { columns, asked } => match marks(columns, record) {
+                    Ok(marks) if marks.len() == 1 => called(marks[0]),
+                    Ok(marks) if marks.is_empty() && *asked => String::new(),
+                    Ok(marks) => return Err(torn(*line, &names(&marks))),
+                    Err(at) => {
+                        let message = format!("line {line} has another thing than 0 and 1 in {}", called(at));
+                        return Err(Error::new(Kind::Data, message)
+                            .expected_got("0 or 1", format!("\"{}\"", field(at)))
+                            .help("several columns of classes hold 0 and 1; of one that names them give that alone"));
                     }
                 },
             };
-            rows.push(Row { line: *line, image: field(image), label, split: split.map(field) });
+            read.push(Row { line: *line, image: field(image), label, split: split.map(field) });
         }
         let label = match &class {
             Class::Named(at) => called(*at),
-            Class::Marked { columns, .. } => {
-                listed(&columns.iter().map(|&at| called(at)).collect::<Vec<_>>())
-            }
+            Class::Marked { columns, .. } => listed(&names(columns)),
         };
-        let notes = unclosed(records).into_iter().collect();
-        Ok(Self { rows, image: called(image), label, split: split.map(called), notes })
+        let mut notes: Vec<String> = unclosed(rows).into_iter().collect();
+        if has_header && !first.iter().any(is_known) {
+            let fields: Vec<&str> = first.iter().collect();
+            notes.push(format!("the first line of the list is taken for a header: {}", listed(&fields)));
+        }
+        Ok(Self { rows: read, image: called(image), label, split: split.map(called), notes })
+    }
+}
+
+/// A field too many is a separator inside another, or a header that lacks one: the fields behind it are others.
+fn require_width(rows: &[Record], first: &StringRecord) -> Result<()> {
+    let is_longer = |record: &StringRecord| record.iter().skip(first.len()).any(|field| !field.is_empty());
+    match rows.iter().find(|(_, record)| is_longer(record)) {
+        None => Ok(()),
+        Some((line, record)) => Err(Error::new(
+            Kind::Data,
+            format!("line {line} has more fields than the first line"),
+        )
+        .expected_got(first.len(), record.len())
+        .help("mend the line, quote fields that hold the separator, or name all columns in the first line")),
     }
 }
 
@@ -141,6 +151,16 @@ fn torn(line: u64, classes: &[String]) -> Error {
         Error::new(Kind::Data, format!("line {line} has several classes")).fact("classes", listed(classes))
     };
     error.help(help)
+}
+
+/// Which split a list means by `text`: "train", "validation" or "test".
+pub fn split_word(text: &str) -> Option<&'static str> {
+    match text.to_lowercase().as_str() {
+        "train" | "training" => Some("train"),
+        "validation" | "val" | "valid" | "dev" => Some("validation"),
+        "test" | "testing" => Some("test"),
+        _ => None,
+    }
 }
 
 /// A quote that is not closed makes one field of the lines that follow.

@@ -82,8 +82,8 @@ pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
     folder_of_no_run(&job.output)?;
     require_new(&job.output)?;
     apart(&job.images, &job.output)?;
-    let Sorted { classes, items, notes, found } = sorted(host, job)?;
-    nearly_one(&classes).iter().chain(&notes).for_each(|note| host.say(format_args!("note: {note}")));
+    let Sorted { classes, items, found, columns: [image, class, split] } = sorted(host, job)?;
+    nearly_one(&classes).iter().for_each(|note| host.note(note));
     let there = items.len();
     let parts = share::shared(items, &classes, &job.splits, job.seed)?;
     let counts = share::counted(&parts, classes.len());
@@ -92,10 +92,7 @@ pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
 
     let all: usize = counts.iter().flatten().sum();
     if all < there {
-        host.say(format_args!(
-            "note: {} left out: the splits ask for no more",
-            counted_are(there - all, "image")
-        ));
+        host.note(format_args!("{} left out: the splits ask for no more", counted_are(there - all, "image")));
     }
     let names: Vec<&str> = parts.iter().map(|(split, _)| split.map_or("train", SplitName::name)).collect();
     let of_class = |class: usize| counts.iter().map(|of_split| of_split[class]).collect::<Vec<_>>();
@@ -104,6 +101,7 @@ pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
     let value = json!({
         "data": files::shown(&job.output),
         "how": job.how.name(),
+        "columns": image.map(|image| json!({ "image": image, "class": class, "split": split })),
         "splits": names,
         "classes": (0..classes.len()).map(row).collect::<Vec<_>>(),
         "images": all,
@@ -162,6 +160,12 @@ fn text(
 
 /// Whether nothing is at `output`, or an empty folder.
 fn require_new(output: &Path) -> Result<()> {
+    let here = || std::env::current_dir().and_then(std::fs::canonicalize);
+    if here().is_ok_and(|here| std::fs::canonicalize(output).is_ok_and(|output| output == here)) {
+        // Another folder would take its name, and the shell would stay in the old one.
+        return Err(Error::new(Kind::Usage, "the folder to make is the one that this was typed in")
+            .help("name a new one with -o"));
+    }
     let is_empty = |mut entries: std::fs::ReadDir| entries.next().is_none();
     if !files::is_there(output)? || std::fs::read_dir(output).is_ok_and(is_empty) {
         return Ok(());

@@ -39,6 +39,11 @@ impl Host {
         }
     }
 
+    /// A remark that begins with "note: ".
+    pub fn note(&self, remark: impl std::fmt::Display) {
+        self.say(format_args!("note: {remark}"));
+    }
+
     /// A remark of several lines.
     pub fn say_lines(&self, remark: impl std::fmt::Display) {
         if !self.quiet {

@@ -1,14 +1,15 @@
 //! Which columns of a list hold the image, its class and its split.
 //!
-//! In: the header, or the first row, some rows, and what was asked for. Out: [`Places`], or an error that lists the columns.
+//! In: the list's fields, the images that are there, and what was asked for. Out: [`Places`], or an error that lists the
+//! columns.
 
-use super::Columns;
 use super::finder::{Finder, has_ending};
 use super::records::Record;
+use super::{Columns, split_word};
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use csv::StringRecord;
-use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// Names under which lists keep the image, best first.
 const IMAGE: [&str; 22] = [
@@ -54,12 +55,36 @@ const LABEL: [&str; 13] = [
 /// Names under which lists keep the split.
 const SPLIT: [&str; 4] = ["split", "subset", "partition", "data set"];
 
+/// In the name of a column of 0 and 1 these say that it is of a split, and no class.
+const OF_SPLITS: [&str; 5] = ["train", "test", "valid", "split", "fold"];
+
 /// Rows that are looked at to find the column of the images.
-const LOOKED_AT: usize = 1000;
+const LOOKED_AT: usize = 5000;
+
+fn is_in(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Whether a column of this name would be known to hold images.
+pub fn is_called_image(name: &str) -> bool {
+    is_in(&IMAGE, name)
+}
 
 /// Whether a column of this name would be known.
 pub fn is_known(name: &str) -> bool {
-    [&IMAGE[..], &LABEL, &SPLIT].concat().iter().any(|known| name.eq_ignore_ascii_case(known))
+    is_in(&IMAGE, name) || is_in(&LABEL, name) || is_in(&SPLIT, name)
+}
+
+/// A list, line by line.
+pub struct Table<'a> {
+    /// The header, or the first row.
+    pub first: &'a StringRecord,
+    /// Which of these it is.
+    pub has_header: bool,
+    /// All rows.
+    pub rows: &'a [Record],
+    /// The images that are there.
+    pub finder: &'a Finder,
 }
 
 /// Which fields of a row are taken, from 0.
@@ -93,89 +118,118 @@ impl Class {
             Self::Marked { columns, .. } => columns.iter().copied().max().unwrap_or_default(),
         }
     }
-
-    /// The columns in which `record` has a 1.
-    pub fn marks(&self, record: &StringRecord) -> Vec<usize> {
-        match self {
-            Self::Named(_) => Vec::new(),
-            Self::Marked { columns, .. } => {
-                columns.iter().copied().filter(|&at| mark(record.get(at)) == Some(true)).collect()
-            }
-        }
-    }
 }
 
-/// What 0 and 1 say.
-fn mark(field: Option<&str>) -> Option<bool> {
-    match field?.parse::<f32>() {
-        Ok(0.0) => Some(false),
-        Ok(1.0) => Some(true),
-        _ => None,
+/// Those of `columns` in which `record` has a 1.
+///
+/// # Errors
+/// The column that holds something else than 0 and 1, and is not empty.
+pub fn marks(columns: &[usize], record: &StringRecord) -> Result<Vec<usize>, usize> {
+    let mut marked = Vec::new();
+    for &at in columns {
+        let field = record.get(at).unwrap_or_default();
+        match field.parse::<f32>() {
+            Ok(0.0) => {}
+            Ok(1.0) => marked.push(at),
+            _ if field.is_empty() => {}
+            _ => return Err(at),
+        }
     }
+    Ok(marked)
 }
 
 impl Places {
-    /// Of a list with a header: columns that are asked for; for the image else that whose fields lead to most images, and of
-    /// these one that is called as such columns are; for class and split one that is called so; for the class else the only
-    /// one that is left, or all that are left if they hold 0 and 1.
+    /// Columns that are asked for; else
+    ///
+    /// - for the image that whose fields lead to most images ([`of_images`]),
+    /// - for the split one that is called so, or the only one that holds names of splits, train among them,
+    /// - for the class one that is called so, or the only one that is left, or all that are left if they hold 0 and 1.
     ///
     /// # Errors
     /// [`Kind::Usage`]: no such column; columns that have to be named.
-    pub fn named(
-        header: &StringRecord,
-        records: &[Record],
-        columns: &Columns,
-        finder: &Finder,
-    ) -> Result<Self> {
-        let asked = Asked::of(header, true, columns)?;
-        let known = |names: &[&str]| -> Vec<usize> {
-            let at = |name: &&str| header.iter().position(|field| field.eq_ignore_ascii_case(name));
-            names.iter().filter_map(at).collect()
+    pub fn find(table: &Table<'_>, columns: &Columns) -> Result<Self> {
+        let asked = Asked::of(table, columns)?;
+        let known = |names: &[&'static str]| -> Vec<usize> {
+            let of_name =
+                |name: &'static str| (0..table.width()).filter(move |&at| table.is_called(at, name));
+            names.iter().flat_map(|name| of_name(name)).collect()
         };
         let taken = |at: &usize| Some(*at) == asked.image || asked.class.contains(at);
-        let split = asked.split.or_else(|| known(&SPLIT).into_iter().find(|at| !taken(at)));
+        let split = asked.split.or_else(|| {
+            let named = known(&SPLIT).into_iter().find(|at| !taken(at) && table.is_filled(*at));
+            let labels = known(&LABEL);
+            let may_be = |at: &usize| !taken(at) && !labels.contains(at) && table.holds_splits(*at);
+            let mut holding = (0..table.width()).filter(may_be);
+            named.or_else(|| holding.next().filter(|_| holding.next().is_none()))
+        });
         let free = |at: &usize| Some(*at) != split && !asked.class.contains(at);
         let labels = if asked.class.is_empty() { known(&LABEL) } else { Vec::new() };
-        let candidates = || (0..header.len()).filter(free).filter(|at| !labels.contains(at));
+        let candidates = || (0..table.width()).filter(free).filter(|at| !labels.contains(at)).collect();
         let image = asked
             .image
-            .or_else(|| of_images(candidates(), &known(&IMAGE), records, finder))
-            .ok_or_else(|| unclear(header, "the image", "--image-column"))?;
-        let rest: Vec<usize> = (0..header.len()).filter(free).filter(|at| *at != image).collect();
+            .or_else(|| of_images(candidates(), &known(&IMAGE), table))
+            .ok_or_else(|| table.unclear("the image", "--image-column"))?;
+        // A column that is called as those of splits are, and is empty, is no class either.
+        let empty = |at: &usize| known(&SPLIT).contains(at) && !table.is_filled(*at);
+        let rest: Vec<usize> =
+            (0..table.width()).filter(free).filter(|at| *at != image && !empty(at)).collect();
         let labels: Vec<usize> = labels.into_iter().filter(|at| rest.contains(at)).collect();
-        let is_marked = || {
-            let mut fields = records.iter().flat_map(|(_, row)| rest.iter().filter_map(|&at| row.get(at)));
-            fields.all(|field| mark(Some(field)).is_some())
-        };
         let class = match (&asked.class[..], &labels[..], &rest[..]) {
             ([one], ..) | ([], [one], _) | ([], [], [one]) => Class::Named(*one),
             ([_, _, ..], ..) => Class::Marked { columns: asked.class, asked: true },
-            ([], [], [_, _, ..]) if is_marked() => Class::Marked { columns: rest, asked: false },
-            _ => return Err(unclear(header, "the class", "--label-column")),
+            ([], [], [_, _, ..]) if table.is_marked(&rest) => Class::Marked { columns: rest, asked: false },
+            _ => return Err(table.unclear("the class", "--label-column")),
         };
         Ok(Self { image, class, split })
     }
+}
 
-    /// Of a list without a header, where the field `there` of the first row is an image.
-    ///
-    /// # Errors
-    /// As [`Places::named`].
-    pub fn numbered(first: &StringRecord, there: usize, columns: &Columns) -> Result<Self> {
-        let Asked { image, class, split } = Asked::of(first, false, columns)?;
-        let image = image.unwrap_or(there);
-        let rest: Vec<usize> = (0..first.len()).filter(|&at| at != image && Some(at) != split).collect();
-        let class = match (&class[..], &rest[..]) {
-            ([one], _) | ([], [one]) => Class::Named(*one),
-            ([_, _, ..], _) => Class::Marked { columns: class, asked: true },
-            _ => {
-                let fields: Vec<&str> = first.iter().collect();
-                let message = "the list has no header, so which column holds the class is not clear";
-                return Err(Error::new(Kind::Usage, message)
-                    .fact("first row", listed(&fields))
-                    .help("give the column's number, from 1, with --label-column"));
-            }
+impl Table<'_> {
+    fn width(&self) -> usize {
+        self.first.len()
+    }
+
+    fn is_called(&self, at: usize, name: &str) -> bool {
+        self.has_header && self.first.get(at).is_some_and(|field| field.eq_ignore_ascii_case(name))
+    }
+
+    /// What rows have in a column, but for empty fields.
+    fn fields(&self, at: usize) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter_map(move |(_, row)| row.get(at)).filter(|field| !field.is_empty())
+    }
+
+    fn is_filled(&self, at: usize) -> bool {
+        self.fields(at).next().is_some()
+    }
+
+    /// Whether a column holds names of splits and nothing else: train, and another.
+    fn holds_splits(&self, at: usize) -> bool {
+        let words: Option<BTreeSet<&str>> = self.fields(at).map(split_word).collect();
+        words.is_some_and(|words| words.contains("train") && words.len() > 1)
+    }
+
+    /// Whether columns hold 0 and 1, one for each class.
+    fn is_marked(&self, columns: &[usize]) -> bool {
+        let of_split = |at: &usize| {
+            let name = self.first[*at].to_lowercase();
+            OF_SPLITS.iter().any(|word| name.contains(word))
         };
-        Ok(Self { image, class, split })
+        let is_full =
+            |row: &StringRecord| columns.iter().all(|&at| row.get(at).is_none_or(|field| !field.is_empty()));
+        let is_plain = |row: &StringRecord| marks(columns, row).is_ok() && is_full(row);
+        self.has_header && !columns.iter().any(of_split) && self.rows.iter().all(|(_, row)| is_plain(row))
+    }
+
+    fn unclear(&self, what: &str, option: &str) -> Error {
+        let fields: Vec<&str> = self.first.iter().collect();
+        let (so, fact, by) = if self.has_header {
+            ("which", "columns", "name it")
+        } else {
+            ("the list has no header, and which", "first row", "give its number, from 1,")
+        };
+        Error::new(Kind::Usage, format!("{so} column holds {what} is not clear"))
+            .fact(fact, listed(&fields))
+            .help(format!("{by} with {option}"))
     }
 }
 
@@ -187,11 +241,18 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(first: &StringRecord, is_header: bool, columns: &Columns) -> Result<Self> {
-        let at = |name: &String, option| place(first, is_header, name, option);
+    fn of(table: &Table<'_>, columns: &Columns) -> Result<Self> {
+        let at = |name: &str, option| place(table, name, option);
+        // A name may have a comma in it.
+        let classes = |names: &String| match at(names, "--label-column") {
+            Err(_) if names.contains(',') => {
+                names.split(',').map(|name| at(name, "--label-column")).collect()
+            }
+            one => one.map(|one| vec![one]),
+        };
         let asked = Self {
             image: columns.image.as_ref().map(|name| at(name, "--image-column")).transpose()?,
-            class: columns.label.iter().map(|name| at(name, "--label-column")).collect::<Result<_>>()?,
+            class: columns.label.as_ref().map(classes).transpose()?.unwrap_or_default(),
             split: columns.split.as_ref().map(|name| at(name, "--split-column")).transpose()?,
         };
         let mut all: Vec<usize> =
@@ -199,7 +260,7 @@ impl Asked {
         all.sort_unstable();
         match all.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(twice) => {
-                let name = first.get(twice[0]).unwrap_or_default();
+                let name = &table.first[twice[0]];
                 let message = format!("column {} (\"{name}\") is asked for twice", twice[0] + 1);
                 Err(Error::new(Kind::Usage, message)
                     .help("image, class and split stand in columns of their own"))
@@ -209,40 +270,48 @@ impl Asked {
     }
 }
 
-/// Of `candidates` the column whose fields lead to most images, those with their ending before others; of several the one
-/// that comes first in `known`, and none where that does not decide.
-fn of_images(
-    candidates: impl Iterator<Item = usize>,
-    known: &[usize],
-    records: &[Record],
-    finder: &Finder,
-) -> Option<usize> {
-    let every = (records.len() / LOOKED_AT).max(1);
-    let score = |at: usize| {
-        let fields = records.iter().step_by(every).filter_map(|(_, row)| row.get(at));
-        let (whole, bare): (Vec<&str>, Vec<&str>) =
-            fields.filter(|field| finder.knows(field)).partition(|field| has_ending(field));
+/// Of `candidates` the column whose fields lead to most images; of several that lead to the same images the first of `known`,
+/// which are called as columns of images are; of others one that has names with endings. None where that does not decide, or
+/// where one of `known` leads to images, but to fewer than another. Where none leads to any, the first of `known`.
+fn of_images(candidates: Vec<usize>, known: &[usize], table: &Table<'_>) -> Option<usize> {
+    struct Column {
+        at: usize,
+        rank: Option<usize>,
+        images: Vec<Option<usize>>,
+        hits: usize,
+        endings: usize,
+    }
+    let (n, looked_at) = (table.rows.len(), table.rows.len().min(LOOKED_AT));
+    // Spread out, so that no period of the list is one of the rows.
+    let row = |i: usize| if n > looked_at { i.wrapping_mul(2_654_435_761) % n } else { i };
+    let column = |at: usize| {
+        let fields = || (0..looked_at).map(|i| table.rows[row(i)].1.get(at).unwrap_or_default());
+        let images: Vec<Option<usize>> = fields().map(|field| table.finder.guess(field)).collect();
+        let hits = images.iter().flatten().collect::<BTreeSet<_>>().len();
         let rank = known.iter().position(|&one| one == at);
-        ((whole.len(), bare.len()), Reverse(rank.unwrap_or(known.len())), at)
+        Column { at, rank, hits, endings: fields().filter(|field| has_ending(field)).count(), images }
     };
-    let mut scores: Vec<_> = candidates.map(score).collect();
-    scores.sort_unstable();
-    let (best, rank, at) = *scores.last()?;
-    let is_known = rank.0 < known.len();
-    let is_best = best > (0, 0) && scores.iter().filter(|(score, ..)| *score == best).count() == 1;
-    (is_known || is_best).then_some(at)
-}
-
-fn unclear(header: &StringRecord, what: &str, option: &str) -> Error {
-    let fields: Vec<&str> = header.iter().collect();
-    Error::new(Kind::Usage, format!("which column holds {what} is not clear"))
-        .fact("columns", listed(&fields))
-        .help(format!("name it with {option}"))
+    let columns: Vec<Column> =
+        candidates.iter().map(|&at| column(at)).filter(|column| column.hits > 0).collect();
+    let Some(most) = columns.iter().map(|column| column.hits).max() else {
+        return known.iter().find(|at| candidates.contains(at)).copied();
+    };
+    let mut best: Vec<&Column> = columns.iter().filter(|column| column.hits == most).collect();
+    if best.iter().all(|column| column.rank.is_none()) && columns.iter().any(|column| column.rank.is_some()) {
+        return None;
+    }
+    if best.iter().any(|column| column.images != best[0].images) {
+        let endings = best.iter().map(|column| column.endings).max()?;
+        best.retain(|column| column.endings == endings);
+    }
+    let same = best.iter().all(|column| column.images == best[0].images);
+    let first = best.iter().min_by_key(|column| column.rank.unwrap_or(known.len()))?;
+    same.then_some(first.at)
 }
 
 /// The column `name`, which may be a number if no column is called so.
-fn place(first: &StringRecord, is_header: bool, name: &str, option: &str) -> Result<usize> {
-    let name = name.trim();
+fn place(table: &Table<'_>, name: &str, option: &str) -> Result<usize> {
+    let (first, is_header, name) = (table.first, table.has_header, name.trim());
     let is = |same: &dyn Fn(&str) -> bool| -> Vec<usize> {
         (0..first.len()).filter(|&at| is_header && first.get(at).is_some_and(same)).collect()
     };
@@ -259,7 +328,9 @@ fn place(first: &StringRecord, is_header: bool, name: &str, option: &str) -> Res
         let message = if is_header {
             format!("there is no column \"{name}\"")
         } else {
-            format!("there is no column \"{name}\": the list has no header, for its first row names an image that is there")
+            format!(
+                "there is no column \"{name}\": the list has no header, for its first line names an image"
+            )
         };
         Error::new(Kind::Usage, message)
             .fact(if is_header { "columns" } else { "first row" }, listed(&fields))

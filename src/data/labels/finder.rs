@@ -92,9 +92,25 @@ impl Finder {
         &self.files
     }
 
-    /// Whether `name` leads to an image, if the beginning of its path may be left out.
-    pub fn knows(&self, name: &str) -> bool {
-        self.find(name) != Found::None || self.prefix(name).is_some()
+    /// An image that `name` may be, if the beginning of its path may be left out.
+    pub fn guess(&self, name: &str) -> Option<usize> {
+        let behind = || self.prefix(name).map_or(Found::None, |prefix| self.behind(name, &prefix));
+        match self.find(name).or(behind) {
+            Found::One(image) => Some(image),
+            Found::Several(which) => which.first().copied(),
+            Found::None => None,
+        }
+    }
+
+    /// Whether `name` is the whole path of `image`, but for its ending.
+    pub fn is_path(&self, name: &str, image: usize) -> bool {
+        let (name, path) = (key(name), key(&self.files[image].to_string_lossy()));
+        name == path || stem(&path) == Some(&name)
+    }
+
+    /// Whether `name` has folders in it.
+    pub fn has_folder(name: &str) -> bool {
+        key(name).contains('/')
     }
 
     /// The image called `name`: by its path, or by its name alone if there is one image of it. Upper and lower case are
@@ -133,12 +149,18 @@ pub fn has_ending(name: &str) -> bool {
     stem(name).is_some()
 }
 
-/// A path as it is compared: `/` between its parts (of a list from Windows, too), none of them `.`, accents composed.
+/// A path as it is compared: `/` between its parts (of a list from Windows, too), no `.` and no `a/..`, accents composed.
 fn key(path: &str) -> String {
     let path: String = path.trim().nfc().collect();
-    let path = if path.contains('/') { path } else { path.replace('\\', "/") };
+    let path = path.replace('\\', "/");
     let root = if path.starts_with('/') { "/" } else { "" };
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        match parts.last() {
+            Some(last) if part == ".." && *last != ".." => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+    }
     format!("{root}{}", parts.join("/"))
 }
 
@@ -175,6 +197,7 @@ mod tests {
             ("a/1", Found::One(1)),
             ("./a//1.jpg", Found::One(1)),
             ("a\\1.jpg", Found::One(1)),
+            ("b/x/..\\../a/1.jpg", Found::One(1)),
             ("2.JPG", Found::One(2)),
             ("2.jpg", Found::One(2)),
             ("A/2.jpg", Found::One(2)),

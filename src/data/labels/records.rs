@@ -45,7 +45,7 @@ pub fn text_of(path: &Path) -> Result<String> {
 /// [`Kind::Data`].
 pub fn records(text: &str) -> Result<Vec<Record>> {
     // As Excel is told of the separator.
-    let (said, text, first) = match text.split_once('\n').map(|(first, rest)| (first.trim_end(), rest)) {
+    let (said, text, first) = match text.split_once('\n') {
         Some((first, rest)) if first.len() == 5 && first.starts_with("sep=") => {
             (first.bytes().last(), rest, 2)
         }

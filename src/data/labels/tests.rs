@@ -9,11 +9,7 @@ fn finder() -> Finder {
 
 fn columns(image: &str, label: &str, split: &str) -> Columns {
     let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
-    Columns {
-        image: given(image),
-        label: label.split_terminator(',').map(str::to_owned).collect(),
-        split: given(split),
-    }
+    Columns { image: given(image), label: given(label), split: given(split) }
 }
 
 /// Image, class and split of each row, with its line.
@@ -45,6 +41,8 @@ fn lists_are_read_as_people_and_programs_write_them() {
         ("\"a1.jpg\";\"x, y, z\"\n", vec![(1, "a1.jpg", "x, y, z", None)]),
         // A first line that names an image is none of columns, be the image there or not.
         ("x.jpg,cat\na1.jpg,dog\n", vec![(1, "x.jpg", "cat", None), (2, "a1.jpg", "dog", None)]),
+        ("a1,y\na2,n\n", vec![(1, "a1", "y", None), (2, "a2", "n", None)]),
+        ("sep=\t\nid\tlabel\na1\tcat\n", vec![(3, "a1", "cat", None)]),
         // That an image is called as a column is changes nothing.
         ("name,cat\na1,dog\n", vec![(2, "a1", "dog", None)]),
         // The image is where most images are, be the column called as it is; whole names before others.
@@ -80,6 +78,28 @@ fn lists_are_read_as_people_and_programs_write_them() {
     let list = List::parse(text, &columns("ID", "class", "4"), &finder()).unwrap();
     assert_eq!(rows(&list), [(2, "a1", "cat", Some("x"))]);
     assert_eq!([&list.image, &list.label], ["id", "class"]);
+    // The image is where most images are, whatever the columns are called; of equals that with endings.
+    let list = "n,id,mask,label\n1,a1,a1.jpg,cat\n2,a2,,dog\n";
+    assert_eq!(List::parse(list, &Columns::default(), &finder()).unwrap().image, "id");
+    // Two columns that lead to the same images are one.
+    let list = "name,id,label\na1.jpg,a1,cat\na2.jpg,a2,dog\n";
+    assert_eq!(List::parse(list, &Columns::default(), &finder()).unwrap().image, "id");
+    let many: String =
+        (0..12_000).map(|i| format!("{i},{}{i},c{}\n", if i % 2 == 0 { "x" } else { "y" }, i % 3)).collect();
+    let there = (0..12_000).filter(|i| i % 2 == 1).map(|i| PathBuf::from(format!("y{i}.jpg")));
+    let there = Finder::new(there.chain([PathBuf::from("4.jpg")]).collect());
+    let list = List::parse(&format!("n,id,label\n{many}"), &Columns::default(), &there).unwrap();
+    assert_eq!((&*list.image, list.rows.len()), ("id", 12_000));
+    // Splits by what is in the column, with a header and without.
+    let list = "id,label,set\na1,cat,Train\na2,dog,\ncat,dog,test\n";
+    assert_eq!(List::parse(list, &Columns::default(), &finder()).unwrap().split.as_deref(), Some("set"));
+    let list = List::parse("a1.jpg,cat,train\na2.jpg,dog,val\n", &Columns::default(), &finder()).unwrap();
+    assert_eq!((&*list.label, list.split.as_deref()), ("2", Some("3")));
+    // A name with a comma is one name.
+    let list = "id,\"big, old\",big,old\na1,x,0,1\n";
+    assert_eq!(List::parse(list, &columns("", "big, old", ""), &finder()).unwrap().label, "big, old");
+    let list = List::parse("what,which\na1,dog\n", &Columns::default(), &finder()).unwrap();
+    assert_eq!(list.notes, ["the first line of the list is taken for a header: what, which"]);
     // Columns that are asked for may leave an image without a class.
     let list = List::parse("id,a,b,fold\na1,0,1,1\na2,0,0,1\n", &columns("", "a,b", ""), &finder()).unwrap();
     assert_eq!(rows(&list), [(2, "a1", "b", None), (3, "a2", "", None)]);
@@ -106,13 +126,36 @@ fn lists_that_are_not_clear_are_refused() {
         ("image,age,sex\na1,1,2\n", Columns::default(), "which column holds the class is not clear"),
         ("image,MEL,NV\na1,0,1\na2,1,1\n", Columns::default(), "line 3 has several classes"),
         ("image,MEL,NV\na1,0,1\na2,0,0\n", Columns::default(), "line 3 has no class"),
+        (
+            "image,is_cat,is_test\na1,1,0\na2,1,0\n",
+            Columns::default(),
+            "which column holds the class is not clear",
+        ),
+        (
+            "id,spiral,round\na1,9,1\na2,1,7\n",
+            columns("", "spiral,round", ""),
+            "another thing than 0 and 1 in spiral",
+        ),
+        // Separators in a field, and names of rows without a name of their own.
+        ("image label\na1.jpg cat\na2.jpg red fox\n", Columns::default(), "line 3 has more fields"),
+        ("a1.jpg cat\na2.jpg red fox\n", Columns::default(), "line 2 has more fields"),
+        ("id\tlabel\n1\ta1\tcat\n", Columns::default(), "line 2 has more fields"),
+        // Two columns of images, and nothing to choose by.
+        (
+            "id,fname,label\na1,a2,cat\na2,a1,dog\n",
+            Columns::default(),
+            "which column holds the image is not clear",
+        ),
+        ("a1,a2,cat\na2,a1,dog\n", columns("", "3", ""), "which column holds the image is not clear"),
+        (",id,label\na1,cat,x\na2,b9,y\n", Columns::default(), "which column holds the image is not clear"),
+        ("id,label,label\na1,cat,1\n", Columns::default(), "which column holds the class is not clear"),
         ("id,Label,LABEL\na1,1,cat\n", columns("", "label", ""), "several columns are called \"label\""),
         ("id,label\na1,1\n", columns("id", "id", ""), "column 1 (\"id\") is asked for twice"),
         ("id,label\na1,1\n", columns("", "label,2", ""), "column 2 (\"label\") is asked for twice"),
         ("a1.jpg,1,cat\n", Columns::default(), "the list has no header"),
         ("id,label\na1,cat\n", columns("", "breed", ""), "no column \"breed\""),
         ("id,label\na1,cat\n", columns("0", "", ""), "no column \"0\""),
-        ("a1.jpg,cat\n", columns("", "label", ""), "the list has no header, for its first row"),
+        ("a1.jpg,cat\n", columns("", "label", ""), "the list has no header, for its first line"),
     ] {
         let error = List::parse(text, &columns, &finder()).expect_err(text);
         assert!(

@@ -2,10 +2,10 @@
 //!
 //! In: rows of a list, and [`Finder`]. Out: the images that have a class, each once, and what did not fit.
 
-use super::source::{Images, Sorted, Unmatched};
+use super::source::{Sorted, Unmatched, images};
 use super::{Arrange, Item};
 use crate::data::labels::finder::{Finder, Found};
-use crate::data::labels::{Columns, List, Row};
+use crate::data::labels::{Columns, List, Row, split_word};
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use crate::report::counted;
@@ -18,13 +18,13 @@ use std::path::Path;
 /// # Errors
 /// As [`super::arrange`].
 pub fn by_list(host: &Host, job: &Arrange, path: &Path, columns: &Columns) -> Result<Sorted> {
-    let images = Images::below(&job.images)?;
-    let finder = Finder::new(images.files);
+    let finder = Finder::new(images(host, &job.images)?);
     let mut list = List::read(path, columns, &finder)?;
-    let mut notes = images.notes;
-    notes.append(&mut list.notes);
-    if columns.split.is_none() {
-        notes.extend(pass_over_splits(&mut list, !job.splits.is_empty()));
+    list.notes.iter().for_each(|note| host.note(note));
+    if columns.split.is_none()
+        && let Some(note) = pass_over_splits(&mut list, !job.splits.is_empty())
+    {
+        host.note(note);
     }
     let split = list.split.as_ref().map_or(String::new(), |name| format!(", splits from {name}"));
     host.say(format_args!(
@@ -34,15 +34,15 @@ pub fn by_list(host: &Host, job: &Arrange, path: &Path, columns: &Columns) -> Re
         list.image,
         list.label,
     ));
-    let sorted = brought_together(list.rows, &finder, job);
-    let mut sorted =
+    let columns = [Some(list.image), Some(list.label), list.split];
+    let sorted = brought_together(host, list.rows, &finder, job);
+    let sorted =
         sorted.map_err(|error| error.context(format!("reading the labels in {}", path.display())))?;
-    sorted.notes.splice(0..0, notes);
-    Ok(sorted)
+    Ok(Sorted { columns, ..sorted })
 }
 
-fn brought_together(list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<Sorted> {
-    let Matched { rows, found, notes } = matched(list, finder, job)?;
+fn brought_together(host: &Host, list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<Sorted> {
+    let Matched { rows, found } = matched(host, list, finder, job)?;
     let placed = rows.iter().filter(|(row, _)| row.split.as_deref() != Some(""));
     let names: BTreeSet<&str> = placed.clone().map(|(row, _)| row.label.as_str()).collect();
     let classes: Vec<String> = names.into_iter().map(str::to_owned).collect();
@@ -54,12 +54,10 @@ fn brought_together(list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<So
         items.push(Item { to: from.clone(), from, class, split: split.transpose()? });
     }
     if items.is_empty() {
-        let error = Error::new(Kind::Data, "no image of the list has a class and a split");
-        return Err(found
-            .facts(error)
+        return Err(Error::new(Kind::Data, "no image of the list has a class and a split")
             .help("--label-column and --split-column say which columns they are in"));
     }
-    Ok(Sorted { classes, items, notes, found })
+    Ok(Sorted { found, ..Sorted::new(classes, items) })
 }
 
 /// Takes the splits out of a list of whose columns nobody named one for them, if none is one, or `others` are asked for.
@@ -80,11 +78,10 @@ fn pass_over_splits(list: &mut List, others: bool) -> Option<String> {
 
 /// What a list calls a split.
 fn split_of(text: &str) -> Option<SplitName> {
-    match text.to_lowercase().as_str() {
-        "train" | "training" => Some(SplitName::Train),
-        "validation" | "val" | "valid" | "dev" => Some(SplitName::Validation),
-        "test" | "testing" => Some(SplitName::Test),
-        _ => None,
+    match split_word(text)? {
+        "train" => Some(SplitName::Train),
+        "validation" => Some(SplitName::Validation),
+        _ => Some(SplitName::Test),
     }
 }
 
@@ -98,12 +95,13 @@ struct Matched {
     /// Rows with a class, and the numbers of their images, each of which is there once.
     rows: Vec<(Row, usize)>,
     found: Unmatched,
-    notes: Vec<String>,
 }
 
-fn matched(list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<Matched> {
+fn matched(host: &Host, list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<Matched> {
     let prefix = prefix(&list, finder, &job.images)?;
     let (mut found, mut unlabelled) = (Unmatched::default(), BTreeSet::new());
+    // Images that are found by less than their paths.
+    let mut loose: Vec<(String, usize)> = Vec::new();
     // Where an image stands among the rows.
     let mut seen: HashMap<usize, usize> = HashMap::new();
     let mut rows: Vec<(Row, usize)> = Vec::with_capacity(list.len());
@@ -115,6 +113,12 @@ fn matched(list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<Matched> {
         let behind = |prefix: &String| finder.behind(&row.image, prefix);
         let image = match finder.find(&row.image) {
             Found::None => prefix.as_ref().map_or(Found::None, behind),
+            Found::One(image) => {
+                if !finder.is_path(&row.image, image) {
+                    loose.push((row.image.clone(), image));
+                }
+                Found::One(image)
+            }
             found => found,
         };
         let image = match image {
@@ -135,7 +139,7 @@ fn matched(list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<Matched> {
                 seen.insert(image, rows.len());
                 rows.push((row, image));
             }
-            Some(before) if before.label == row.label && before.split == row.split => {}
+            Some(before) if before.label == row.label && same_split(before, &row) => {}
             Some(before) => {
                 let image = finder.files()[image].display();
                 return Err(Error::new(Kind::Data, format!("the list contradicts itself about {image}"))
@@ -149,18 +153,39 @@ fn matched(list: Vec<Row>, finder: &Finder, job: &Arrange) -> Result<Matched> {
     let is_listed = |image: &usize| seen.contains_key(image) || unlabelled.contains(image);
     let unlisted: Vec<usize> = (0..finder.files().len()).filter(|image| !is_listed(image)).collect();
     found.unlisted = unlisted.len();
-    require_some(&rows, &found, job)?;
     let first = unlisted.first().map(|&image| finder.files()[image].display().to_string());
-    let mut notes = found.told(&job.images, first.as_deref());
-    notes.extend(prefix.map(|prefix| format!("paths of the list are taken without their leading {prefix}")));
-    Ok(Matched { rows, found, notes })
+    let require = require_some(&rows, &found, job);
+    if require.is_ok() || !rows.is_empty() {
+        found.told(&job.images, first.as_deref()).iter().for_each(|note| host.note(note));
+    }
+    require?;
+    if let Some(prefix) = prefix {
+        host.note(format_args!("paths of the list are taken without their leading {prefix}"));
+    }
+    if let Some((name, image)) = loose.first() {
+        host.note(format_args!(
+            "{} of the list found in another folder by name alone, or in other case; the first: {name} is {}",
+            counted(loose.len(), "image"),
+            finder.files()[*image].display()
+        ));
+    }
+    Ok(Matched { rows, found })
+}
+
+fn same_split(one: &Row, other: &Row) -> bool {
+    let word = |row: &Row| row.split.as_deref().map(|text| split_word(text).unwrap_or(text).to_owned());
+    word(one) == word(other)
 }
 
 /// What paths of the list begin with before the part that leads to an image: the same for all, for "test/1.jpg" is not the
-/// 1.jpg that "train/1.jpg" is. Where some begin with the name of the folder of the images, that is it.
+/// 1.jpg that "train/1.jpg" is. Nothing, where some are paths as they stand; and where some begin with the name of the folder
+/// of the images, that.
 fn prefix(list: &[Row], finder: &Finder, root: &Path) -> Result<Option<String>> {
     let mut first: BTreeMap<String, &Row> = BTreeMap::new();
-    for row in list.iter().filter(|row| !row.image.is_empty() && finder.find(&row.image) == Found::None) {
+    for row in list.iter().filter(|row| Finder::has_folder(&row.image)) {
+        if finder.find(&row.image) != Found::None {
+            return Ok(None);
+        }
         if let Some(prefix) = finder.prefix(&row.image) {
             first.entry(prefix).or_insert(row);
         }

@@ -81,6 +81,10 @@ pub fn place(host: &Host, job: &Arrange, classes: &[String], parts: &Parts) -> R
     files::require_room(above)?;
     let partial = files::create_dir_beside(&output)?;
     let placed = fill(host, job, classes, parts, &partial).and_then(|()| {
+        if let Ok(former) = fs::metadata(&output) {
+            // Who may read it is not for us to change. Some file systems know no permissions.
+            let _ = fs::set_permissions(&partial, former.permissions());
+        }
         // Windows renames nothing to a folder that is there, though it be empty.
         let _ = fs::remove_dir(&output);
         fs::rename(&partial, &output).map_err(|e| Error::io("write", &job.output, &e))

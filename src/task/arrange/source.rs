@@ -24,10 +24,17 @@ pub struct Sorted {
     pub classes: Vec<String>,
     /// In their order.
     pub items: Vec<Item>,
-    /// What there is to say.
-    pub notes: Vec<String>,
     /// What did not fit together.
     pub found: Unmatched,
+    /// The columns of image, class and split that a list was read by.
+    pub columns: [Option<String>; 3],
+}
+
+impl Sorted {
+    /// Of no list.
+    pub fn new(classes: Vec<String>, items: Vec<Item>) -> Self {
+        Self { classes, items, found: Unmatched::default(), columns: [const { None }; 3] }
+    }
 }
 
 /// What of a list and the images that are there did not fit together.
@@ -60,13 +67,6 @@ impl Unmatched {
         left_out(self.unlisted, "image", "not in the list".into(), first);
         notes
     }
-
-    /// `error`, which may be for what was left out.
-    pub fn facts(&self, error: Error) -> Error {
-        self.told(Path::new("the folder"), None)
-            .into_iter()
-            .fold(error, |error, note| error.fact("note", note))
-    }
 }
 
 /// Finds images and classes.
@@ -75,23 +75,42 @@ impl Unmatched {
 /// As [`super::arrange`].
 pub fn sorted(host: &Host, job: &Arrange) -> Result<Sorted> {
     let sorted = match &job.source {
-        Source::Folders => by_folder(job)?,
-        Source::Names => by_name(&job.images)?,
+        Source::Folders => by_folder(host, job)?,
+        Source::Names => by_name(host, &job.images)?,
         Source::List { path, columns } => by_list(host, job, path, columns)?,
     };
     if let [only] = &sorted.classes[..] {
         let message = format!("all images of {} are of one class", job.images.display());
-        let error = Error::new(Kind::Data, message).fact("class", only);
-        return Err(sorted.found.facts(error).help("a classifier needs two classes or more"));
+        return Err(Error::new(Kind::Data, message)
+            .fact("class", only)
+            .help("a classifier needs two classes or more"));
     }
     if !matches!(job.source, Source::Folders) {
-        require_classes(&sorted, job)?;
+        require_unsplit(&sorted, job)?;
+        require_classes(host, &sorted, job)?;
     }
     Ok(sorted)
 }
 
+/// Folders that are called as splits are, and that nobody asked about: their images would be mixed.
+fn require_unsplit(sorted: &Sorted, job: &Arrange) -> Result<()> {
+    let of_list = sorted.items.iter().any(|item| item.split.is_some());
+    let tops = sorted.items.iter().filter_map(|item| {
+        let mut parts = item.from.components();
+        let top = parts.next().filter(|_| parts.next().is_some())?;
+        is_part(top.as_os_str()).then(|| top.as_os_str().to_string_lossy().into_owned())
+    });
+    let tops: Vec<String> = tops.collect::<BTreeSet<_>>().into_iter().collect();
+    if of_list || !job.splits.is_empty() || tops.len() < 2 {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("{} has splits, which would be mixed", job.images.display()))
+        .fact("found", listed(&tops))
+        .help("give one of these folders; or draw others from all of them with --splits"))
+}
+
 /// Classes that nobody made folders of: whether they are some, and can become folders.
-fn require_classes(sorted: &Sorted, job: &Arrange) -> Result<()> {
+fn require_classes(host: &Host, sorted: &Sorted, job: &Arrange) -> Result<()> {
     let classes = &sorted.classes;
     let help = match job.source {
         Source::List { .. } => "--label-column says which column the classes are in",
@@ -108,6 +127,9 @@ fn require_classes(sorted: &Sorted, job: &Arrange) -> Result<()> {
         .fact("would be", format!("{} classes of {} images", classes.len(), sorted.items.len()))
         .fact("such as", some_of(classes, &single))
         .help(help));
+    }
+    if !single.is_empty() {
+        host.note(format_args!("classes with a single image: {}", some_of(classes, &single)));
     }
     let is_split = |class: &&String| is_part(OsStr::new(class));
     if let Some(class) = classes.iter().find(is_split) {
@@ -141,7 +163,7 @@ fn is_folder_name(class: &str) -> bool {
 }
 
 /// A class for each folder, from which splits are drawn.
-fn by_folder(job: &Arrange) -> Result<Sorted> {
+fn by_folder(host: &Host, job: &Arrange) -> Result<Sorted> {
     let splits = Splits::judged(&job.images)?;
     if splits.train.root != job.images {
         return Err(Error::new(Kind::Usage, format!("{} has splits already", job.images.display()))
@@ -155,7 +177,7 @@ fn by_folder(job: &Arrange) -> Result<Sorted> {
                  (--labels FILE, --by-name)",
             ));
     }
-    let notes = passed_over("images", &splits.train);
+    passed_over("images", &splits.train).iter().for_each(|note| host.note(note));
     let Folder { classes, files, .. } = splits.train;
     let mut items: Vec<Item> = files
         .into_iter()
@@ -167,50 +189,43 @@ fn by_folder(job: &Arrange) -> Result<Sorted> {
         })
         .collect();
     items.sort_by(|a, b| natural(&a.from, &b.from));
-    Ok(Sorted { classes, items, notes, found: Unmatched::default() })
+    Ok(Sorted::new(classes, items))
 }
 
-/// The images of a folder and below.
-pub struct Images {
-    /// Relative to the folder, with the numbers in their names as numbers.
-    pub files: Vec<PathBuf>,
-    /// What was passed over.
-    pub notes: Vec<String>,
-}
-
-impl Images {
-    /// Those below `root`.
-    ///
-    /// # Errors
-    /// [`Kind::Data`]: there are none; a folder that cannot be listed.
-    pub fn below(root: &Path) -> Result<Self> {
-        let below = images_below(root, true)?;
-        let relative = |path: PathBuf| path.strip_prefix(root).map_or_else(|_| path.clone(), Path::to_owned);
-        let mut files: Vec<PathBuf> = below.images.into_iter().map(relative).collect();
-        if files.is_empty() {
-            let error =
-                Error::new(Kind::Data, format!("{} has no images in a format that is read", root.display()));
-            let error =
-                below.unread.all().into_iter().fold(error, |error, others| error.fact("others", others));
-            return Err(error.help("give the folder of the images"));
-        }
-        files.sort_by(|a, b| natural(a, b));
-        let mut notes = Vec::new();
-        notes.extend(
-            below.unread.images().map(|unread| format!("{unread} left out: these formats are not read")),
-        );
-        if below.unread.unnamed() > 0 {
-            notes.push(unnamed(below.unread.unnamed()));
-        }
-        notes.extend(unfollowed(&below.links));
-        notes.extend(below.runs.iter().map(|run| format!("{} is a run, and is passed over", run.display())));
-        Ok(Self { files, notes })
+/// The images of `root` and below, relative to it, with the numbers in their names as numbers; tells what is passed over.
+///
+/// # Errors
+/// [`Kind::Data`]: there are none; a folder that cannot be listed.
+pub fn images(host: &Host, root: &Path) -> Result<Vec<PathBuf>> {
+    let below = images_below(root, true)?;
+    let relative = |path: PathBuf| path.strip_prefix(root).map_or_else(|_| path.clone(), Path::to_owned);
+    let mut files: Vec<PathBuf> = below.images.into_iter().map(relative).collect();
+    if files.is_empty() {
+        let error =
+            Error::new(Kind::Data, format!("{} has no images in a format that is read", root.display()));
+        let error = below.unread.all().into_iter().fold(error, |error, others| error.fact("others", others));
+        return Err(error.help("give the folder of the images"));
     }
+    files.sort_by(|a, b| natural(a, b));
+    if let Some(unread) = below.unread.images() {
+        host.note(format_args!("{unread} left out: these formats are not read"));
+    }
+    if below.unread.unnamed() > 0 {
+        host.note(unnamed(below.unread.unnamed()));
+    }
+    if let Some(links) = unfollowed(&below.links) {
+        host.note(links);
+    }
+    below
+        .runs
+        .iter()
+        .for_each(|run| host.note(format_args!("{} is a run, and is passed over", run.display())));
+    Ok(files)
 }
 
 /// A class for what the names begin with.
-fn by_name(root: &Path) -> Result<Sorted> {
-    let Images { files, notes } = Images::below(root)?;
+fn by_name(host: &Host, root: &Path) -> Result<Sorted> {
+    let files = images(host, root)?;
     let mut named = Vec::with_capacity(files.len());
     for image in &files {
         let help = "give a list of the classes with --labels, or take the image out of the folder";
@@ -236,20 +251,24 @@ fn by_name(root: &Path) -> Result<Sorted> {
         split: None,
     };
     let items: Vec<Item> = named.iter().zip(&files).map(item).collect();
-    Ok(Sorted { classes, items, notes, found: Unmatched::default() })
+    Ok(Sorted::new(classes, items))
 }
 
+/// What systems add to the name of a copy.
+const COPIES: [&str; 2] = [" - Copy", " copy"];
+
 /// What stands before the number at the end of a name: "cat" of "cat.17", "cat_17", "cat (17)"; all if there is none. What
-/// Windows adds to a copy is none of it: "cat.17 (2)", "cat.17 - Copy".
+/// systems add to a copy is none of it: "cat.17 (2)", "cat.17 - Copy".
 fn class_of(stem: &str) -> &str {
-    const COPY: &str = " - Copy";
-    let stem = stem.strip_suffix(COPY).unwrap_or(stem);
+    let stem = COPIES.iter().fold(stem, |stem, copy| stem.strip_suffix(copy).unwrap_or(stem));
     let before = |text: &'_ str| text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     let ends_with_number = |text: &str| before(text) < text.len();
     if let Some((name, number)) = stem.strip_suffix(')').and_then(|stem| stem.rsplit_once(" ("))
         && before(number) == 0
     {
-        return if ends_with_number(name) || name.ends_with(COPY) { class_of(name) } else { name };
+        let is_copy =
+            ends_with_number(name) || name.ends_with(')') || COPIES.iter().any(|copy| name.ends_with(copy));
+        return if is_copy { class_of(name) } else { name };
     }
     if !ends_with_number(stem) {
         return stem;
@@ -271,6 +290,8 @@ mod tests {
             ("cat.17 (2)", "cat"),
             ("cat.17 - Copy", "cat"),
             ("cat.17 - Copy (2)", "cat"),
+            ("cat (17) (2)", "cat"),
+            ("dog.2 copy", "dog"),
             ("owl", "owl"),
             ("owl)", "owl)"),
             ("b (x)", "b (x)"),
