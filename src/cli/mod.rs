@@ -113,7 +113,7 @@ fn run(cli: Cli) -> Result<()> {
     there::there(&cli.command)?;
     let host = host(&cli)?;
     for idle in idle(&cli) {
-        host.say(format_args!("note: {idle}"));
+        host.note(format_args!("{idle}"));
     }
     match cli.command {
         Command::Summary(a) => task::summary(
@@ -169,7 +169,7 @@ fn run(cli: Cli) -> Result<()> {
         ),
         Command::Finetune(a) => {
             if a.config.is_none() && a.job.augment.given() && a.job.augment.parameters()?.is_none() {
-                host.say("note: these augmentation options change no image");
+                host.note("these augmentation options change no image");
             }
             task::finetune(&host, &finetune_or_config(a)?)
         }

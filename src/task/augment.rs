@@ -53,7 +53,7 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
     job.output.check()?;
     host.introduce();
     let augment = job.augment.clone().unwrap_or_else(|| {
-        host.say("note: no range was given, so the book's are shown (--augment book)");
+        host.note("no range was given, so the book's are shown (--augment book)");
         Augment::book()
     });
     host.say(format_args!("augmenting {augment}"));
@@ -81,10 +81,7 @@ pub fn preview(host: &Host, job: &Preview) -> Result<()> {
         return Err(error.help("replace what is damaged; the notes above name each"));
     }
     if chosen.len() < rows {
-        host.say(format_args!(
-            "note: {} of {rows} rows: of the other parts nothing can be read",
-            chosen.len()
-        ));
+        host.note(format_args!("{} of {rows} rows: of the other parts nothing can be read", chosen.len()));
     }
     let rows = chosen.len();
     sheet.cut(rows);
@@ -130,11 +127,7 @@ fn readable(
             Ok(batch) => return Ok(Some((sample, batch.pixels))),
             Err(error) if error.kind() != Kind::Data => return Err(error),
             Err(error) => {
-                host.say(format_args!(
-                    "note: {} is skipped: {}",
-                    source.paths[sample].display(),
-                    error.message()
-                ));
+                host.note(format_args!("{} is skipped: {}", source.paths[sample].display(), error.message()));
                 skipped.push((source.paths[sample].clone(), error));
             }
         }

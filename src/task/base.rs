@@ -180,8 +180,8 @@ impl Base {
         host.say(format_args!("weights    {} (sha256 {}…)", path.display(), &sha256[..12]));
         let named = sha256 != DEFAULT_SHA256;
         if named && path.file_name().is_some_and(|name| name == DEFAULT_NAME) {
-            host.say(format_args!(
-                "note: this file has the name of the one that comes with vgg-ft (sha256 {}…), but is another, or damaged",
+            host.note(format_args!(
+                "this file has the name of the one that comes with vgg-ft (sha256 {}…), but is another, or damaged",
                 &DEFAULT_SHA256[..12]
             ));
         }
@@ -190,7 +190,7 @@ impl Base {
             host.say(format_args!("           {}, {}", lineage.format, lineage.reasons.join("; ")));
         }
         if let Some(own) = own.filter(|own| named && *own != used) {
-            host.say(format_args!("note: these weights were trained with --preprocess {own}, not {used}"));
+            host.note(format_args!("these weights were trained with --preprocess {own}, not {used}"));
         }
         Ok(Self { weights, sha256 })
     }

@@ -102,7 +102,7 @@ pub fn bench(host: &Host, job: &Bench) -> Result<()> {
             0 => "no batch does".to_owned(),
             fits => format!("--batch {fits} does"),
         };
-        host.say(format_args!("note: this does not fit the memory of {}; {instead}", card.title));
+        host.note(format_args!("this does not fit the memory of {}; {instead}", card.title));
     }
     let [h, w] = job.size;
     let by = if precision.is_f32() { String::new() } else { format!(", {kernels} kernels") };

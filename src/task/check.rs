@@ -64,7 +64,7 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
     if let Some(output) = &job.output {
         files::write_bytes(&output.path, &found.csv())?;
         if let Some(note) = replaced(found.replaced(), "--json") {
-            host.say(format_args!("note: {note}"));
+            host.note(format_args!("{note}"));
         }
     }
     let path = job.output.as_ref().map(|output| output.path.as_path());

@@ -53,7 +53,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
             }
             _ => format!("{} is not a run", other.display()),
         };
-        host.say(format_args!("note: {reason}; it is passed over"));
+        host.note(format_args!("{reason}; it is passed over"));
         skipped.push(json!({ "path": files::shown(other), "reason": reason }));
     }
     let mut damaged = None;
@@ -61,8 +61,8 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         match Run::read(run) {
             Ok((line, one)) => {
                 match (&validated, &one.validated) {
-                    (Some((first, there)), Some(digest)) if there != digest => host.say(format_args!(
-                        "note: {} was validated with other images than {}: their val_ figures cannot be compared",
+                    (Some((first, there)), Some(digest)) if there != digest => host.note(format_args!(
+                        "{} was validated with other images than {}: their val_ figures cannot be compared",
                         run.display(),
                         first.display()
                     )),
@@ -74,7 +74,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
             }
             Err(error) => {
                 // What is said of the others does not hang on it.
-                host.say(format_args!("note: {} is passed over: {}", run.display(), error.line()));
+                host.note(format_args!("{} is passed over: {}", run.display(), error.line()));
                 skipped.push(json!({ "path": files::shown(run), "reason": error.line() }));
                 damaged = damaged.or(Some(error));
             }
@@ -95,7 +95,7 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
     }
     let path = output.map(|(path, _)| files::shown(&path));
     if read.windows(2).any(|pair| pair[0].smoothing != pair[1].smoothing) {
-        host.say("note: these runs use different label smoothing, so their losses cannot be compared");
+        host.note("these runs use different label smoothing, so their losses cannot be compared");
     }
     let settings: Vec<Value> = read.into_iter().map(|one| one.settings).collect();
     let mut differ = differences(&settings, &TOLD);

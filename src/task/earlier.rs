@@ -205,13 +205,13 @@ pub(super) fn parted(
     let kept = [known(train)?, known(validation)?];
     let new = [train.len() - kept[0], validation.len() - kept[1]];
     if kept == [0, 0] {
-        host.say(format_args!(
-            "note: {run}, whose network this run begins with, has seen none of these images, so all are parted anew"
+        host.note(format_args!(
+            "{run}, whose network this run begins with, has seen none of these images, so all are parted anew"
         ));
     } else if new != [0, 0] || kept != [0, 1].map(|split| earlier.0[split].files().count()) {
         let news = |n: usize| if n == 1 { "1 new one".into() } else { format!("{n} new ones") };
-        host.say(format_args!(
-            "note: parted by the lists of {run}: train is {} that it learned from and {}, validation {} that it held \
+        host.note(format_args!(
+            "parted by the lists of {run}: train is {} that it learned from and {}, validation {} that it held \
              out and {}",
             counted(kept[0], "image"),
             news(new[0]),
@@ -223,8 +223,8 @@ pub(super) fn parted(
     let absent: Vec<&String> =
         classes.iter().enumerate().filter(|(class, _)| !is_held(*class)).map(|(_, name)| name).collect();
     if !absent.is_empty() {
-        host.say(format_args!(
-            "note: validation has no image of {}: {run} has learned from all that could be held out",
+        host.note(format_args!(
+            "validation has no image of {}: {run} has learned from all that could be held out",
             listed(&absent)
         ));
     }
@@ -261,8 +261,8 @@ pub(super) fn learned_elsewhere(
         let others = opened
             .is_some_and(|run| run.config.training.digests.first().is_some_and(|there| there != digest));
         if others && judges.iter().any(|(_, images)| images.is_some()) {
-            host.say(format_args!(
-                "note: {}, whose weights this run begins with, learned from other images than this run will; if any of \
+            host.note(format_args!(
+                "{}, whose weights this run begins with, learned from other images than this run will; if any of \
                  those are in validation or test here, these figures are too good",
                 run.display()
             ));
@@ -276,8 +276,8 @@ pub(super) fn learned_elsewhere(
         let seen = |sum: &u64| learned.contains(sum) && !here.contains(sum);
         let found: Vec<usize> = (0..images.len()).filter(|&i| seen(&images.sums[i])).collect();
         if let Some(&first) = found.first() {
-            host.say(format_args!(
-                "note: in {name} {} among those that {} learned from, pixel for pixel, so its figures are too good; \
+            host.note(format_args!(
+                "in {name} {} among those that {} learned from, pixel for pixel, so its figures are too good; \
                  the first: {}",
                 counted_are(found.len(), "image"),
                 run.display(),
@@ -288,8 +288,8 @@ pub(super) fn learned_elsewhere(
     let seen = |sum: &u64| held.contains(sum) && !learned.contains(sum);
     let found: Vec<usize> = (0..train.len()).filter(|&i| seen(&train.sums[i])).collect();
     if let Some(&first) = found.first() {
-        host.say(format_args!(
-            "note: in train {} among those that {} held out, pixel for pixel, so validation is not the same as there; \
+        host.note(format_args!(
+            "in train {} among those that {} held out, pixel for pixel, so validation is not the same as there; \
              the first: {}",
             counted_are(found.len(), "image"),
             run.display(),

@@ -107,7 +107,7 @@ pub fn evaluate(host: &Host, job: &Evaluate) -> Result<()> {
             })?;
             host.say(format_args!("written    {}", path.display()));
             if let Some(note) = replaced(odd, "--format jsonl").filter(|_| format == Format::Csv) {
-                host.say(format_args!("note: {note}"));
+                host.note(format_args!("{note}"));
             }
             outcome.ok_or_else(|| Error::new(Kind::Data, "there are no images"))?
         }

@@ -65,21 +65,21 @@ pub(super) fn describe(host: &Host, model: &Model<'_>, format: Format) {
     host.say(format_args!("input      {h}x{w}{by}, {}", model.input()));
     host.say(format_args!("output     {}", model.output()));
     if model.resize().is_some_and(Resize::is_upright) {
-        host.say(
-            "note: the network was trained on images turned by their EXIF orientation: turn yours, too, before you \
+        host.note(
+            "the network was trained on images turned by their EXIF orientation: turn yours, too, before you \
              feed it (PIL: ImageOps.exif_transpose)",
         );
     }
     if model.resize().is_some_and(Resize::crops) {
-        host.say(
-            "note: the network was trained on the middle of images, cut to the shape of its input: cut yours, too \
+        host.note(
+            "the network was trained on the middle of images, cut to the shape of its input: cut yours, too \
              (Keras: load_img(..., keep_aspect_ratio=True))",
         );
     }
     if format == Format::Torch {
         let resize = model.resize().map_or(String::new(), |resize| format!(" --resize {resize}"));
-        host.say(format_args!(
-            "note: a .pth does not record image size and scaling; when vgg-ft reads it again, give --size {h}x{w} \
+        host.note(format_args!(
+            "a .pth does not record image size and scaling; when vgg-ft reads it again, give --size {h}x{w} \
              --preprocess {}{resize}",
             model.preprocess()
         ));

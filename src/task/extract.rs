@@ -139,9 +139,9 @@ fn remove_former_splits(host: &Host, splits: &Splits, output: &Path) -> Result<(
             std::fs::remove_file(beginning).map_err(|e| Error::io("remove", beginning, &e))?;
         }
         if path.exists() && Features::open(&path).is_err() {
-            host.say(format_args!("note: {} is not a features file, so it is left alone", path.display()));
+            host.note(format_args!("{} is not a features file, so it is left alone", path.display()));
         } else if path.exists() {
-            host.say(format_args!("note: {} is removed: the data no longer has this split", path.display()));
+            host.note(format_args!("{} is removed: the data no longer has this split", path.display()));
             std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
         }
     }
@@ -161,14 +161,14 @@ pub(super) fn opened(host: &Host, data: &Path, validation_split: Option<f32>, se
 /// Remarks on folders of `splits` that may have been meant otherwise.
 pub(super) fn misleading(host: &Host, splits: &Splits) {
     if !splits.passed_over.is_empty() {
-        host.say(format_args!(
-            "note: ignored beside train/: {}; the other splits must be called validation (or val, valid) and test",
+        host.note(format_args!(
+            "ignored beside train/: {}; the other splits must be called validation (or val, valid) and test",
             splits.passed_over.join(", ")
         ));
     }
     for class in splits.train.classes.iter().filter(|class| class.starts_with('.')) {
-        host.say(format_args!(
-            "note: the hidden folder {class} counts as a class, as in Keras' flow_from_directory \
+        host.note(format_args!(
+            "the hidden folder {class} counts as a class, as in Keras' flow_from_directory \
              (image_dataset_from_directory skips it); remove it if it is none"
         ));
     }
@@ -215,7 +215,7 @@ impl From<'_> {
             && recipe.key().is_ok_and(|key| key != old.key)
         {
             let path = path.display();
-            host.say(format_args!("note: {path} was made of other images or settings and is made anew"));
+            host.note(format_args!("{path} was made of other images or settings and is made anew"));
         }
         let mut writer = match Writer::begin(path, &recipe, &host.computes())? {
             Begin::Complete(features) => {

@@ -33,33 +33,33 @@ pub(super) fn remark(host: &Host, found: &Pretrained, feeding: Feeding, done: &s
         if let (Some(said), Some(given)) = (said, given)
             && said != given
         {
-            host.say(format_args!("note: the file says {said}; {option} {given} is {done}"));
+            host.note(format_args!("the file says {said}; {option} {given} is {done}"));
         }
     }
     if let (Some(recipe), true) = (lineage.recipe(), lineage.inferred) {
         match feeding.preprocess {
-            None if lineage.has_own_classifier() => host.say(format_args!(
-                "note: {recipe} is how the base was trained, as far as the file tells; nothing tells what its own classifier was fed. \
+            None if lineage.has_own_classifier() => host.note(format_args!(
+                "{recipe} is how the base was trained, as far as the file tells; nothing tells what its own classifier was fed. \
                  If that was RGB divided by 255, as in the book, give --preprocess notebook"
             )),
             Some(given) if given != recipe && !lineage.has_own_classifier() => {
-                host.say(format_args!(
-                    "note: these weights were trained with --preprocess {recipe}, as far as the file tells, not {given}"
+                host.note(format_args!(
+                    "these weights were trained with --preprocess {recipe}, as far as the file tells, not {given}"
                 ));
             }
             _ => {}
         }
     }
     if lineage.guessed_means && lineage.pooled(feeding.size) == Pooling::Average {
-        host.say(
-            "note: its classifier takes one number for each channel, which is taken for the mean of its map (global average \
+        host.note(
+            "its classifier takes one number for each channel, which is taken for the mean of its map (global average \
              pooling); if the classifier takes the largest instead, the answers mean nothing; if it was made for images of 32 \
              to 63 pixels a side, give that --size",
         );
     }
     if lineage.linear {
-        host.say(
-            "note: its one output is linear: it is taken for a logit (from_logits=True), whose sigmoid is the probability \
+        host.note(
+            "its one output is linear: it is taken for a logit (from_logits=True), whose sigmoid is the probability \
              of the second class; if it is the number of a regression, the answers mean nothing",
         );
     }

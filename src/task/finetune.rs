@@ -142,8 +142,8 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let needed = estimate(job, &architecture, &places, &splits).tell(host)?;
     let base = Base::open(host, job.images.weights.as_deref(), job.images.preprocess)?;
     if let Some(named) = job.named_weights.as_ref().filter(|named| **named != base.sha256) {
-        host.say(format_args!(
-            "note: these are not the weights that the job began with, whose sha256 is {}…",
+        host.note(format_args!(
+            "these are not the weights that the job began with, whose sha256 is {}…",
             named.get(..12).unwrap_or(named)
         ));
     }
@@ -153,8 +153,8 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
         return conclude(host, &job.output, None, job.images.reading.clone());
     }
     if !job.trained_classifier && base.weights.lineage().has_own_classifier() {
-        host.say(
-            "note: the file's own classifier is left out, and a new one begins at random; `vgg-ft predict` asks the \
+        host.note(
+            "the file's own classifier is left out, and a new one begins at random; `vgg-ft predict` asks the \
              file's, and `finetune --from RUN` keeps that of a run",
         );
     }
@@ -186,12 +186,12 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let validation = shown.learn(host, job, &mut network, &mut stages, (&places, needed))?;
     let history = &stages.history;
     let trained = history.epochs.len() > before;
-    worse(&job.stages, history).iter().for_each(|note| host.say(format_args!("note: {note}")));
+    worse(&job.stages, history).iter().for_each(|note| host.note(format_args!("{note}")));
 
     folder.skipped(&shown.unread)?;
     let odd = shown.unread.iter().filter(|one| one.path_bytes.is_some()).count();
     if let Some(note) = replaced(odd, "with --json the result") {
-        host.say(format_args!("note: {}: {note}", folder.path().join(run::SKIPPED).display()));
+        host.note(format_args!("{}: {note}", folder.path().join(run::SKIPPED).display()));
     }
     folder.model(host, &network, &config)?;
     let mut conclusion = Conclusion::new(job, config, history, stages.seconds());
@@ -242,8 +242,8 @@ fn named_classes(host: &Host, job: &Finetune, classes: &[String]) -> Result<()> 
     if job.trained_classifier {
         return Err(other_classes(job, classes));
     }
-    host.say(format_args!(
-        "note: the classes are those of the data, {}, not {} as in the configuration",
+    host.note(format_args!(
+        "the classes are those of the data, {}, not {} as in the configuration",
         told_from(classes, &job.named_classes),
         told_from(&job.named_classes, classes)
     ));

@@ -111,17 +111,17 @@ pub fn decode(
         None => host.say(line),
     }
     for note in passed_over(name, folder) {
-        host.say(format_args!("note: {note}"));
+        host.note(format_args!("{note}"));
     }
     if let Some(note) = clipped(images.clipped.len()) {
         let first = images.clipped.first().map(|&at| format!(" (the first: {})", images.files[at].display()));
-        host.say(format_args!("note: {name}: {note}{}", first.unwrap_or_default()));
+        host.note(format_args!("{name}: {note}{}", first.unwrap_or_default()));
     }
     if let Some(note) = as_stored(images.sideways) {
-        host.say(format_args!("note: {name}: {note}"));
+        host.note(format_args!("{name}: {note}"));
     }
     for note in &images.notes {
-        host.say(format_args!("note: {note}"));
+        host.note(format_args!("{note}"));
     }
     if !images.skipped.is_empty() {
         host.say(format_args!(
@@ -140,8 +140,8 @@ pub fn decode(
 
 /// Says that there is no cache for the split `name`, which nobody asked for by name.
 fn uncached(host: &Host, name: &str, error: &Error) {
-    host.say(format_args!(
-        "note: {name}: decoded images stay in memory, since the cache cannot be written: {}",
+    host.note(format_args!(
+        "{name}: decoded images stay in memory, since the cache cannot be written: {}",
         error.line()
     ));
 }

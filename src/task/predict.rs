@@ -71,16 +71,16 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
         output.is_none_of(inputs.named())?;
     }
     for folder in &inputs.runs {
-        host.say(format_args!("note: {} is a run, so its images are passed over", folder.display()));
+        host.note(format_args!("{} is a run, so its images are passed over", folder.display()));
     }
     if let Some(unread) = inputs.unread.images() {
-        host.say(format_args!("note: {unread} among the images: these formats are not read"));
+        host.note(format_args!("{unread} among the images: these formats are not read"));
     }
     if inputs.unread.unnamed() > 0 {
-        host.say(format_args!("note: {}", unnamed(inputs.unread.unnamed())));
+        host.note(format_args!("{}", unnamed(inputs.unread.unnamed())));
     }
     if let Some(links) = unfollowed(&inputs.links) {
-        host.say(format_args!("note: {links}"));
+        host.note(format_args!("{links}"));
     }
     let (architecture, images) = (&subject.architecture, inputs.count().unwrap_or(usize::MAX));
     Estimate { architecture, batch: job.batch, images, training: None }.check(host)?;
@@ -114,13 +114,13 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
         }
     }
     if let Some(note) = replaced(done.replaced, "--format jsonl").filter(|_| format == Format::Csv) {
-        host.say(format_args!("note: {note}"));
+        host.note(format_args!("{note}"));
     }
     for note in as_stored(done.sideways).into_iter().chain(clipped(done.clipped)) {
-        host.say(format_args!("note: {note}"));
+        host.note(format_args!("{note}"));
     }
     if done.seen == 0 && !done.unheard {
-        host.say("note: stdin named no image");
+        host.note("stdin named no image");
     }
     done.complaint().map_or(Ok(()), Err)
 }

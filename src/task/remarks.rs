@@ -14,13 +14,13 @@ use std::sync::Arc;
 
 /// A remark where training has nothing to be measured on; `help` says how it could have.
 pub(super) fn unvalidated(host: &Host, stages: &[StageConfig], help: &str) {
-    host.say(format_args!("note: there is nothing to validate with; {help}"));
+    host.note(format_args!("there is nothing to validate with; {help}"));
     if stages.iter().any(|stage| stage.validation_steps.is_some()) {
-        host.say("note: --validation-steps changes nothing without validation");
+        host.note("--validation-steps changes nothing without validation");
     }
     if stages.iter().any(StageConfig::watches) {
-        host.say(
-            "note: without validation, epochs are compared by training loss or accuracy, even where a message says \
+        host.note(
+            "without validation, epochs are compared by training loss or accuracy, even where a message says \
              val_loss or val_accuracy",
         );
     }
@@ -32,7 +32,7 @@ pub(super) fn unvalidated(host: &Host, stages: &[StageConfig], help: &str) {
 /// Those of [`without_effect`].
 pub(super) fn idle(host: &Host, stages: &[StageConfig], architecture: &Architecture) -> Result<()> {
     for idle in without_effect(stages, architecture)? {
-        host.say(format_args!("note: {idle}"));
+        host.note(format_args!("{idle}"));
     }
     Ok(())
 }
@@ -43,8 +43,8 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
     for stage in stages {
         let steps = stage.epochs * stage.steps(batch, samples);
         if (1..stage.warmup).contains(&steps) {
-            host.say(format_args!(
-                "note: stage {} makes {}, all within its warm-up of {}: the rate never reaches {:e}; give a smaller \
+            host.note(format_args!(
+                "stage {} makes {}, all within its warm-up of {}: the rate never reaches {:e}; give a smaller \
                  --warmup",
                 stage.name,
                 counted(steps, "step"),
@@ -61,8 +61,8 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
         // A pass may be longer than what was asked for.
         let passes = StageConfig { steps_per_epoch: None, ..head.clone() }.steps(batch, samples);
         let cure = if passes > each { "leave --steps-per-epoch out, or" } else { "with so few images" };
-        host.say(format_args!(
-            "note: stage {} takes only {} of {}, which is few for a rate of {:e}; {cure} give it more \
+        host.note(format_args!(
+            "stage {} takes only {} of {}, which is few for a rate of {:e}; {cure} give it more \
              epochs, for example {}",
             head.name,
             counted(steps, "step"),
@@ -77,7 +77,7 @@ pub(super) fn few_steps(host: &Host, stages: &[StageConfig], batch: usize, sampl
 pub(super) fn unweighted(host: &Host, stages: &[StageConfig], classes: &[String], labels: &[u32]) {
     let weighted = stages.iter().any(|stage| stage.class_weights.is_some());
     if let Some(note) = uneven(classes, labels).filter(|_| !weighted) {
-        host.say(format_args!("note: {note}"));
+        host.note(format_args!("{note}"));
     }
 }
 
@@ -157,8 +157,8 @@ pub(super) fn twice(host: &Host, train: &Images, others: &[(&str, Option<&Arc<Im
         }
     }
     if let Some(&(first, i)) = torn.first() {
-        host.say(format_args!(
-            "note: in train {} under two classes, pixel for pixel, so one label is wrong; the first: {} and {}",
+        host.note(format_args!(
+            "in train {} under two classes, pixel for pixel, so one label is wrong; the first: {} and {}",
             counted_are(torn.len(), "image"),
             train.files[first].display(),
             train.files[i].display()
@@ -172,8 +172,8 @@ pub(super) fn twice(host: &Host, train: &Images, others: &[(&str, Option<&Arc<Im
         };
         let found: Vec<(usize, usize)> = images.sums.iter().enumerate().filter_map(same).collect();
         if let Some(&(at, i)) = found.first() {
-            host.say(format_args!(
-                "note: in {name} {} also in train, pixel for pixel, so its figures are too good; the first: {} is {} \
+            host.note(format_args!(
+                "in {name} {} also in train, pixel for pixel, so its figures are too good; the first: {} is {} \
                  of train",
                 counted_are(found.len(), "image"),
                 images.files[i].display(),
@@ -186,8 +186,8 @@ pub(super) fn twice(host: &Host, train: &Images, others: &[(&str, Option<&Arc<Im
 /// A remark where the images, whose digests are `here`, are not those that the job's configuration is of.
 pub(super) fn other_images(host: &Host, job: &Finetune, here: &[String]) {
     if !job.named_digests.is_empty() && job.named_digests != here {
-        host.say(
-            "note: these are not quite the images of the run that the configuration came from: some were added, \
+        host.note(
+            "these are not quite the images of the run that the configuration came from: some were added, \
              removed or changed",
         );
     }
@@ -197,8 +197,8 @@ pub(super) fn other_images(host: &Host, job: &Finetune, here: &[String]) {
 pub(super) fn keeps_some(host: &Host, folder: &Path) {
     let there = || std::fs::read_dir(folder).into_iter().flatten().flatten();
     if !there().any(|entry| entry.file_name().to_string_lossy().starts_with("train.")) {
-        host.say(
-            "note: --keep-features kept none of the training images' features: the images were augmented, or the \
+        host.note(
+            "--keep-features kept none of the training images' features: the images were augmented, or the \
              features would exceed --cache-limit",
         );
     }

@@ -162,8 +162,8 @@ pub(super) fn missing(host: &Host, run: &Path, moved: Option<PathBuf>, reading: 
         host.say_lines(format_args!("note: the run is whole, but its report could not be written: {error}"));
     };
     if moved.is_none() && !data.exists() {
-        host.say(format_args!(
-            "note: the run has no report, and {} is gone; if it was moved, `vgg-ft report {} DATA` makes it",
+        host.note(format_args!(
+            "the run has no report, and {} is gone; if it was moved, `vgg-ft report {} DATA` makes it",
             data.display(),
             quoted(run)
         ));
@@ -232,7 +232,7 @@ fn make(host: &Host, job: &Report) -> Result<(PathBuf, String, Named)> {
             if let Some(split) = job.split {
                 return Err(no_split(own, split).fact("gone", own.display()));
             }
-            host.say(format_args!("note: {} is gone, so there are no predictions", own.display()));
+            host.note(format_args!("{} is gone, so there are no predictions", own.display()));
             None
         }
     };
@@ -332,7 +332,7 @@ fn judge(
         format!("these are not the {split} features that the run had, but {now} others or changed ones")
     });
     if let Some(note) = &note {
-        host.say(format_args!("note: {note}"));
+        host.note(format_args!("{note}"));
     }
     let samples = super::fit::samples(&features)?;
     let network = network.insert(run.network(host)?);

@@ -42,7 +42,7 @@ pub fn resume(
     let file = run.join(JOB);
     if Folder::finished(run)? {
         if rate_factor.is_some() {
-            host.say("note: all stages are over, so there is no rate to change");
+            host.note("all stages are over, so there is no rate to change");
         }
         let (text, value) = conclude(host, run, data, reading)?;
         return host.result(&text, &value);
@@ -159,7 +159,7 @@ fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) ->
     let config = Config::read(&file)?;
     if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
         if let Some(data) = data.filter(|_| config.training.job == Job::Fit || run.join(REPORT).exists()) {
-            host.say(format_args!("note: {} was not used: the run needs no more data", data.display()));
+            host.note(format_args!("{} was not used: the run needs no more data", data.display()));
         }
         return Ok(None);
     }
@@ -167,8 +167,8 @@ fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) ->
     let mut job = config.job(&file, run.to_owned(), Begin::Resume, reading)?;
     job.data = data.unwrap_or(job.data);
     if !job.data.exists() {
-        host.say(format_args!(
-            "note: {} is gone; if it had a test split, `vgg-ft resume {} DATA` tests the run on the copy at DATA",
+        host.note(format_args!(
+            "{} is gone; if it had a test split, `vgg-ft resume {} DATA` tests the run on the copy at DATA",
             job.data.display(),
             quoted(run)
         ));
@@ -186,7 +186,7 @@ fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) ->
         Ok(None) => return Ok(None),
         Err(error) if typed => return Err(error),
         Err(error) => {
-            host.say(format_args!("note: the run was not tested, and cannot be now: {}", error.message()));
+            host.note(format_args!("the run was not tested, and cannot be now: {}", error.message()));
             return Ok(None);
         }
     };
@@ -227,13 +227,13 @@ fn cut_rates(host: &Host, run: &Path, config: &mut Config, factor: f64) -> Resul
         None => (0, 0),
     };
     if index >= config.training.stages.len() {
-        host.say("note: all stages are over, so there is no rate to change");
+        host.note("all stages are over, so there is no rate to change");
     }
     let left = config.training.stages.iter_mut().enumerate().skip(index);
     for (at, stage) in left {
         if let Some(cut) = stage.rate_cuts.last().filter(|cut| at == index && cut.step == steps) {
-            host.say(format_args!(
-                "note: the rate was already multiplied by {} at this step, and now is again; to continue a `resume` \
+            host.note(format_args!(
+                "the rate was already multiplied by {} at this step, and now is again; to continue a `resume` \
                  that was killed, `vgg-ft resume {}` without --rate-factor is enough",
                 cut.factor,
                 quoted(run)

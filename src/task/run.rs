@@ -49,7 +49,7 @@ impl Begin {
     pub(super) fn at(self, host: &Host, path: &Path) -> Self {
         let none = ["run.toml", JOB, CHECKPOINT].iter().all(|name| !path.join(name).exists());
         if self == Self::Resume && none {
-            host.say(format_args!("note: there is no run in {} to go on with, so it begins", path.display()));
+            host.note(format_args!("there is no run in {} to go on with, so it begins", path.display()));
             return Self::New;
         }
         self
@@ -259,8 +259,8 @@ impl Folder {
         let bits = |device: &str| device.split_once('(').map(|(_, bits)| bits.to_owned());
         let [began, goes_on] = [&there, job].map(|config| bits(&config.training.device));
         if began != goes_on {
-            host.say(format_args!(
-                "note: the run began on {}; on {} its numbers may differ in the last bits",
+            host.note(format_args!(
+                "the run began on {}; on {} its numbers may differ in the last bits",
                 there.training.device, job.training.device
             ));
         }

@@ -105,7 +105,7 @@ impl<'a> Stages<'a> {
     ) -> Result<Self> {
         let resumed = if resume { kept(folder)? } else { None };
         if resume && resumed.is_none() {
-            host.say("note: no step was kept, so the job begins with its first");
+            host.note("no step was kept, so the job begins with its first");
         }
         let moment = resumed.as_ref().map(|(_, moment)| moment);
         let history = moment.map(|moment| moment.history.clone()).unwrap_or_default();

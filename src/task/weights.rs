@@ -155,9 +155,7 @@ fn report(
     let (bytes_before, doubles) = (from.len_bytes(), from.doubles());
     if doubles > 0 {
         let tensors = crate::report::counted(doubles, "tensor");
-        host.say(format_args!(
-            "note: {tensors} of 64-bit floats rounded to f32; what it cost is not counted"
-        ));
+        host.note(format_args!("{tensors} of 64-bit floats rounded to f32; what it cost is not counted"));
     }
     let text = format!("{}\t{bytes} bytes\tsha256 {sha256}{more}", path.display());
     let path = files::shown(path);

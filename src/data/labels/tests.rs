@@ -1,6 +1,7 @@
 //! Lists as people and programs write them.
 
 use super::*;
+use proptest::proptest;
 use std::path::PathBuf;
 
 fn finder() -> Finder {
@@ -187,4 +188,16 @@ fn lists_are_read_in_the_encodings_of_spreadsheets() {
     std::fs::write(&path, b"id,label\na1,k\xe4fer\n").unwrap();
     let error = List::read(&path, &Columns::default(), &finder()).unwrap_err().to_string();
     assert!(error.contains("is not UTF-8") && error.contains("CSV UTF-8"), "{error}");
+}
+
+proptest! {
+    /// Whatever stands in a list, it is read or refused, and rows are lines that are there, in their order.
+    #[test]
+    fn no_list_is_too_odd(text in "(sep=.\n)?[a12.jpgid,label; \t\"#\né0]{0,120}") {
+        if let Ok(list) = List::parse(&text, &Columns::default(), &finder()) {
+            let lines = text.lines().count() as u64;
+            assert!(list.rows.iter().all(|row| (1..=lines).contains(&row.line)));
+            assert!(list.rows.windows(2).all(|pair| pair[0].line < pair[1].line));
+        }
+    }
 }

@@ -85,7 +85,7 @@ pub(in crate::task) fn labelled(
     tested: TestedBy,
 ) -> Result<Labelled> {
     if let Some(part) = Splits::without_train(data, split.map(SplitName::name)) {
-        host.say(format_args!("note: {} has no train; {} is judged", data.display(), part.display()));
+        host.note(format_args!("{} has no train; {} is judged", data.display(), part.display()));
         let name = if part.ends_with("test") { "test" } else { "validation" };
         let judged = labelled(host, run, &part, None, reading, tested)?;
         return Ok(Labelled { part: Which::Split(name), ..judged });
@@ -96,7 +96,7 @@ pub(in crate::task) fn labelled(
     let absent: Vec<&str> = absent.collect();
     let all = adopted(&chosen.folder, classes)?;
     if !absent.is_empty() {
-        host.say(format_args!("note: {} has no images of {}", all.root.display(), listed(&absent)));
+        host.note(format_args!("{} has no images of {}", all.root.display(), listed(&absent)));
     }
     let training = &run.config.training;
     let folder = match tested {
@@ -106,11 +106,7 @@ pub(in crate::task) fn labelled(
         _ => all.clone(),
     };
     if folder.len() < all.len() {
-        host.say(format_args!(
-            "note: {} of {} test images are judged, as by the run",
-            folder.len(),
-            all.len()
-        ));
+        host.note(format_args!("{} of {} test images are judged, as by the run", folder.len(), all.len()));
     }
     let size = run.architecture.input;
     let called = if chosen.whole { "all" } else { chosen.name };
@@ -125,7 +121,7 @@ pub(in crate::task) fn labelled(
     let others = chosen.held_out() && !seen(Part::Validation)?;
     let note = chosen.remark(run, data, others, || seen(Part::Train))?;
     if let Some(note) = &note {
-        host.say(format_args!("note: {note}"));
+        host.note(format_args!("{note}"));
     }
     let part = if chosen.whole { Which::All(data.to_owned()) } else { Which::Split(chosen.name) };
     Ok(Labelled { part, folder, images, note, others })
@@ -160,8 +156,8 @@ impl Chosen {
         let there = owns(run, data)?;
         let own = there || is_copy(run, data);
         if own && !there {
-            host.say(format_args!(
-                "note: {} has the run's own images: names, classes and sizes are those that it saw",
+            host.note(format_args!(
+                "{} has the run's own images: names, classes and sizes are those that it saw",
                 data.display()
             ));
         }
@@ -184,8 +180,8 @@ impl Chosen {
                 {
                     by_list = true;
                     if new > 0 {
-                        host.say(format_args!(
-                            "note: {}: {} new to the run, and not judged",
+                        host.note(format_args!(
+                            "{}: {} new to the run, and not judged",
                             data.display(),
                             counted_are(new, "image")
                         ));

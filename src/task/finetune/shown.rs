@@ -57,7 +57,7 @@ impl Shown {
         if let (Some(all), Some(some)) = (&splits.test, &tested)
             && some.len() < all.len()
         {
-            host.say(format_args!("note: {} of {} test images are judged", some.len(), all.len()));
+            host.note(format_args!("{} of {} test images are judged", some.len(), all.len()));
         }
         let mut shown = Self { parts: Vec::new(), test: None, unread: Vec::new() };
         // All are decoded before the long work: what is wrong with them is known then.

@@ -85,8 +85,8 @@ impl Extracted {
     pub fn base(&self, host: &Host, weights: Option<&Path>) -> Result<Base> {
         let (recipe, here) = (self.recipe(), host.device.precision());
         if recipe.precision != here {
-            host.say(format_args!(
-                "note: the features were made in {} and are learned from in {here}",
+            host.note(format_args!(
+                "the features were made in {} and are learned from in {here}",
                 recipe.precision
             ));
         }

@@ -241,7 +241,7 @@ fn tell(host: &Host, job: &Notebook, parts: &[Part], base: &Base, splits: &Split
         }
     }
     if splits.test.is_none() {
-        host.say("note: there is no test split, so nothing is tested at the end");
+        host.note("there is no test split, so nothing is tested at the end");
     }
     if parts.iter().all(|part| part.state == State::Finished) {
         return Ok(());

@@ -51,8 +51,8 @@ impl Lock {
 
 /// Says that nothing keeps other processes from writing to `path`.
 pub(in crate::task) fn unlocked(host: &Host, path: &Path) {
-    host.say(format_args!(
-        "note: the file system of {} has no locks: see that no other vgg-ft writes there",
+    host.note(format_args!(
+        "the file system of {} has no locks: see that no other vgg-ft writes there",
         path.display()
     ));
 }

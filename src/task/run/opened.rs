@@ -176,8 +176,8 @@ impl Run {
     /// trained in.
     pub fn remark(&self, host: &Host) {
         if let Some(Stopped { stage, epochs, steps }) = self.stopped() {
-            host.say(format_args!(
-                "note: the run is {}; its weights are those of its checkpoint, after {} and {} of stage `{stage}`",
+            host.note(format_args!(
+                "the run is {}; its weights are those of its checkpoint, after {} and {} of stage `{stage}`",
                 if is_held(&self.path) { "being trained" } else { "not finished" },
                 counted(epochs, "epoch"),
                 counted(steps, "step")
@@ -185,8 +185,8 @@ impl Run {
         }
         let (trained, here) = (self.config.training.precision, host.device.precision());
         if trained != here {
-            host.say(format_args!(
-                "note: the run was trained in {trained} but computes in {here} here; `--precision {trained}`, on a \
+            host.note(format_args!(
+                "the run was trained in {trained} but computes in {here} here; `--precision {trained}`, on a \
                  GPU or the emulator, computes as in training"
             ));
         }

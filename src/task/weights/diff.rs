@@ -73,7 +73,7 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
         let weights = Weights::open(path).map_err(refused)?;
         if weights.doubles() > 0 {
             let tensors = counted(weights.doubles(), "tensor");
-            host.say(format_args!("note: {}: {tensors} of 64-bit floats compared as f32", path.display()));
+            host.note(format_args!("{}: {tensors} of 64-bit floats compared as f32", path.display()));
         }
         Ok((weights, Pretrained::open(path)))
     };
@@ -97,7 +97,7 @@ pub fn diff(host: &Host, a: &Path, b: &Path) -> Result<()> {
                     Ok(found) => format!("{}: unknown classifier", found.weights().path().display()),
                     Err(error) => error.line(),
                 };
-                host.say(format_args!("note: {why}: compared by the names in the files"));
+                host.note(format_args!("{why}: compared by the names in the files"));
             }
             compare(&raw(&raw_a).map_err(refused)?, &raw(&raw_b).map_err(refused)?)?
         }
