@@ -4,7 +4,7 @@
 
 use crate::cli::{draw, fails, json, names, stdout, vgg_ft};
 use safetensors::SafeTensors;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -47,6 +47,18 @@ fn everything(dir: &Path) -> BTreeSet<String> {
 
 fn arranged(here: &Path, command: &str) -> String {
     stdout(vgg_ft(here).arg("arrange").args(command.split_whitespace()))
+}
+
+/// The result of `images` by `list`, of which all `notes` are said.
+fn arranged_by(here: &Path, list: &str, notes: &[&str]) -> Value {
+    fs::write(here.join("labels.csv"), list).unwrap();
+    let command = ["arrange", "images", "-o", "made", "--labels", "labels.csv", "--json"];
+    let output = vgg_ft(here).args(command).assert().success().get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    for note in notes {
+        assert!(said.contains(note), "{note}\n{said}");
+    }
+    json(&String::from_utf8(output.stdout).unwrap())
 }
 
 /// Features and labels of both splits.
@@ -201,24 +213,20 @@ fn what_does_not_fit_is_told_of_and_left_out() {
     );
     let list = "path,label,subset\n/old/a/1.jpg,cat,1\n/old/a/2.jpg,cat,2\n/old/b/3.jpg,dog,1\n/old/b/4.jpg,dog,2\n\
                 /old/b/9.jpg,dog,1\n/old/b/5.jpg,,1\n/old/a/1.jpg,cat,1\n/old/3.jpg,cat,1\n";
-    fs::write(here.join("labels.csv"), list).unwrap();
-    let output =
-        vgg_ft(here).args(["arrange", "images", "-o", "made", "--labels", "labels.csv", "--json"]).assert();
-    let output = output.success().get_output().clone();
-    let said = String::from_utf8(output.stderr).unwrap();
-    for note in [
-        "note: the column \"subset\" is not taken for splits: it says \"1\"",
-        // Not b/3.jpg by its name alone.
-        "note: 2 images of the list not in images, left out; the first is /old/b/9.jpg",
-        "note: 1 row of the list without an image or a class, left out",
-        "note: 1 image not in the list, left out; the first is b/6.jpg",
-        "note: 1 .heic left out: these formats are not read",
-        "note: images/run is a run, and is passed over",
-        "note: paths of the list are taken without their leading /old/",
-    ] {
-        assert!(said.contains(note), "{note}\n{said}");
-    }
-    let result = json(&String::from_utf8(output.stdout).unwrap());
+    let result = arranged_by(
+        here,
+        list,
+        &[
+            "note: the column \"subset\" is not taken for splits: it says \"1\"",
+            // Not b/3.jpg by its name alone.
+            "note: 2 images of the list not in images, left out; the first is /old/b/9.jpg",
+            "note: 1 row of the list without an image or a class, left out",
+            "note: 1 image not in the list, left out; the first is b/6.jpg",
+            "note: 1 .heic left out: these formats are not read",
+            "note: images/run is a run, and is passed over",
+            "note: paths of the list are taken without their leading /old/",
+        ],
+    );
     assert_eq!(
         [&result["missing"], &result["unlabelled"], &result["unlisted"], &result["images"]],
         [&json!(["/old/b/9.jpg", "/old/3.jpg"]), &json!(1), &json!(1), &json!(4)]
@@ -267,18 +275,14 @@ fn names_that_lead_elsewhere_are_told_of() {
     let here = dir.path();
     touch(&here.join("images"), ["a/1.jpg", "a/2.jpg", "3.JPG", "4.jpg", "masks/5.png"].map(str::to_owned));
     let list = "file,label\na/1.jpg,cat\na/2.jpg,cat\n3.jpg,dog\n4.jpg,dog\n5.png,dog\nb/4.jpg,cat\n";
-    fs::write(here.join("labels.csv"), list).unwrap();
-    let output =
-        vgg_ft(here).args(["arrange", "images", "-o", "made", "--labels", "labels.csv", "--json"]).assert();
-    let output = output.success().get_output().clone();
-    let said = String::from_utf8(output.stderr).unwrap();
-    for note in [
-        "note: 2 images of the list found in another folder by name alone, or in other case; the first: 3.jpg is 3.JPG",
-        "note: 1 image of the list not in images, left out; the first is b/4.jpg",
-    ] {
-        assert!(said.contains(note), "{note}\n{said}");
-    }
-    let result = json(&String::from_utf8(output.stdout).unwrap());
+    let result = arranged_by(
+        here,
+        list,
+        &[
+            "note: 2 images of the list found in another folder by name alone, or in other case; the first: 3.jpg is 3.JPG",
+            "note: 1 image of the list not in images, left out; the first is b/4.jpg",
+        ],
+    );
     assert_eq!(result["columns"], json!({ "image": "file", "class": "label", "split": null }));
     assert_eq!(result["images"], json!(5));
 }
