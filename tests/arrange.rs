@@ -222,8 +222,8 @@ fn what_does_not_fit_is_told_of_and_left_out() {
             "note: 2 images of the list not in images, left out; the first is /old/b/9.jpg",
             "note: 1 row of the list without an image or a class, left out",
             "note: 1 image not in the list, left out; the first is b/6.jpg",
-            "note: 1 .heic left out: these formats are not read",
-            "note: images/run is a run, and is passed over",
+            "note: 1 .heic among the images: these formats are not read",
+            "note: images/run is a run, so its images are passed over",
             "note: paths of the list are taken without their leading /old/",
         ],
     );

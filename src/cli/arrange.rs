@@ -1,11 +1,9 @@
 //! The options of `arrange`.
 
-use super::evaluate::Split;
-use super::values::whole;
+use super::values::{how, whole};
 use crate::data::labels::Columns;
 use crate::task::{self, Amount, How, Source, SplitName};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::PathBuf;
 
 /// `arrange`
@@ -56,14 +54,10 @@ pub struct ArrangeArgs {
 
 impl ArrangeArgs {
     /// The job.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Usage`] for splits that do not go together.
-    pub fn job(self) -> crate::error::Result<task::Arrange> {
-        Amount::require(&self.splits)?;
+    pub fn job(self) -> task::Arrange {
         let columns =
             Columns { image: self.image_column, label: self.label_column, split: self.split_column };
-        Ok(task::Arrange {
+        task::Arrange {
             images: self.images,
             output: self.output,
             source: match self.labels {
@@ -75,19 +69,15 @@ impl ArrangeArgs {
             seed: self.seed,
             how: self.how.unwrap_or(if cfg!(windows) { How::Copy } else { How::Symlink }),
             strict: self.strict,
-        })
+        }
     }
-}
-
-fn how() -> impl TypedValueParser<Value = How> {
-    PossibleValuesParser::new(How::ALL.map(How::name)).try_map(|name| name.parse::<How>())
 }
 
 /// `train=0.8`, `train=80%` or `train=1000`.
 fn amount(text: &str) -> Result<(SplitName, Amount), String> {
     let form = || format!("`{text}` is not SPLIT=SHARE or SPLIT=NUMBER, such as train=0.8 or train=1000");
     let (split, amount) = text.split_once('=').ok_or_else(form)?;
-    let split = Split::from_str(split.trim(), true).map_err(|_| {
+    let split = SplitName::of_word(split.trim()).ok_or_else(|| {
         format!("there is no split \"{split}\": train, validation and test are those there are")
     })?;
     let amount = amount.trim();
@@ -105,5 +95,5 @@ fn amount(text: &str) -> Result<(SplitName, Amount), String> {
         (None, Ok(n)) => Amount::Count(n),
         (None, Err(_)) => share(amount, 1.0)?,
     };
-    Ok((super::split(split), amount))
+    Ok((split, amount))
 }

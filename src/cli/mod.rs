@@ -189,7 +189,7 @@ fn run(cli: Cli) -> Result<()> {
             },
         ),
         Command::Predict(a) => task::predict(&host, &a.job()?),
-        Command::Arrange(a) => task::arrange(&host, &a.job()?),
+        Command::Arrange(a) => task::arrange(&host, &a.job()),
         Command::Check(a) => task::check(&host, &a.job()),
         Command::Augment(a) => task::preview(&host, &a.job()?),
         Command::Report(a) => task::report(&host, &a.job()),

@@ -5,7 +5,7 @@ use crate::data::{AngleUnit, Augment, FillMode, Resize};
 use crate::device::gpu::plan::CARDS;
 use crate::device::{Kernels, Launches, Precision};
 use crate::model::{Pooling, Preprocess, Variant};
-use crate::task::{ClassWeights, limits};
+use crate::task::{ClassWeights, How, limits};
 use crate::train::{Monitor, Schedule};
 use crate::weights::FloatType;
 use clap::ValueEnum;
@@ -23,6 +23,11 @@ where
     E: Display,
 {
     PossibleValuesParser::new(names).try_map(|name| name.parse().map_err(|error: E| error.to_string()))
+}
+
+/// `symlink`.
+pub fn how() -> impl TypedValueParser<Value = How> {
+    one_of(How::ALL.map(How::name))
 }
 
 /// `vgg16`.

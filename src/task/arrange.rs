@@ -79,6 +79,7 @@ struct Item {
 /// [`Kind::Usage`]: a folder that is there; columns that have to be named; no splits where nothing else is to be done.
 /// [`Kind::Data`]: images or labels that are missing or contradict each other; classes that are too small. [`Kind::Io`].
 pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
+    Amount::require(&job.splits)?;
     folder_of_no_run(&job.output)?;
     require_new(&job.output)?;
     apart(&job.images, &job.output)?;
@@ -86,7 +87,7 @@ pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
     nearly_one(&classes).iter().for_each(|note| host.note(note));
     let there = items.len();
     let parts = share::shared(items, &classes, &job.splits, job.seed)?;
-    let counts = share::counted(&parts, classes.len());
+    let counts = share::by_class(&parts, classes.len());
     share::require_all(&parts, &counts, &classes)?;
     place::place(host, job, &classes, &parts)?;
 

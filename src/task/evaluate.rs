@@ -14,6 +14,7 @@ use super::output::{Output, apart};
 use super::run::{Run, Stopped};
 use super::subject::Subject;
 use super::{Host, predict};
+use crate::data::labels::split_word;
 use crate::data::{Images, Source};
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
@@ -39,6 +40,12 @@ pub enum SplitName {
 }
 
 impl SplitName {
+    /// What lists and folders call so: `val`, `Training`.
+    pub fn of_word(text: &str) -> Option<Self> {
+        let word = split_word(text)?;
+        [Self::Train, Self::Validation, Self::Test].into_iter().find(|split| split.name() == word)
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Train => "train",

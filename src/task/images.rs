@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::output::outside;
+use crate::data::endings::Endings;
 use crate::data::{Folder, Images, Resize, Size, Want};
 use crate::device::{Capacity, cpu};
 use crate::error::{Error, Kind, Result, in_one_line};
@@ -185,6 +186,22 @@ pub(super) fn passed_over(name: &str, folder: &Folder) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// Tells what lies among images and is passed over: runs, formats that are not read, names without endings, links.
+pub(super) fn tell_passed_over(host: &Host, runs: &[PathBuf], unread: &Endings, links: &[PathBuf]) {
+    for folder in runs {
+        host.note(format_args!("{} is a run, so its images are passed over", folder.display()));
+    }
+    if let Some(unread) = unread.images() {
+        host.note(format_args!("{unread} among the images: these formats are not read"));
+    }
+    if unread.unnamed() > 0 {
+        host.note(unnamed(unread.unnamed()));
+    }
+    if let Some(links) = unfollowed(links) {
+        host.note(links);
+    }
 }
 
 /// What the user should hear of links to folders that were passed over, if there are any.

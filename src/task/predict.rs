@@ -3,7 +3,7 @@
 use super::Host;
 use super::estimate::Estimate;
 use super::feeding::Feeding;
-use super::images::{Skipped, as_stored, clipped, in_batch, unfollowed, unnamed};
+use super::images::{Skipped, as_stored, clipped, in_batch, tell_passed_over};
 use super::look::Look;
 use super::output::{self, Output};
 use super::subject::Subject;
@@ -70,18 +70,7 @@ pub fn predict(host: &Host, job: &Predict) -> Result<()> {
     if let Some(output) = &job.output {
         output.is_none_of(inputs.named())?;
     }
-    for folder in &inputs.runs {
-        host.note(format_args!("{} is a run, so its images are passed over", folder.display()));
-    }
-    if let Some(unread) = inputs.unread.images() {
-        host.note(format_args!("{unread} among the images: these formats are not read"));
-    }
-    if inputs.unread.unnamed() > 0 {
-        host.note(format_args!("{}", unnamed(inputs.unread.unnamed())));
-    }
-    if let Some(links) = unfollowed(&inputs.links) {
-        host.note(format_args!("{links}"));
-    }
+    tell_passed_over(host, &inputs.runs, &inputs.unread, &inputs.links);
     let (architecture, images) = (&subject.architecture, inputs.count().unwrap_or(usize::MAX));
     Estimate { architecture, batch: job.batch, images, training: None }.check(host)?;
     let network = subject.network(host)?;

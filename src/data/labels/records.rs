@@ -16,11 +16,12 @@ pub type Record = (u64, StringRecord);
 /// # Errors
 /// [`Kind::Io`]; [`Kind::Data`] for another encoding.
 pub fn text_of(path: &Path) -> Result<String> {
-    if !path.is_file() {
+    let bytes = if path.is_file() {
+        read_regular(path).map_err(|e| Error::io("read", path, &e))?
+    } else {
         // What a shell hands on.
-        return read_text(path);
-    }
-    let bytes = read_regular(path).map_err(|e| Error::io("read", path, &e))?;
+        read_text(path)?.into_bytes()
+    };
     let wide = |bytes: &[u8], of: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| of([pair[0], pair[1]])).collect();
         String::from_utf16(&units).ok()

@@ -48,7 +48,8 @@ fn brought_together(host: &Host, list: Vec<Row>, finder: &Finder, job: &Arrange)
     let classes: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let mut items = Vec::with_capacity(rows.len());
     for (row, image) in placed {
-        let split = row.split.as_deref().map(|text| split_of(text).ok_or_else(|| no_split(row.line, text)));
+        let split =
+            row.split.as_deref().map(|text| SplitName::of_word(text).ok_or_else(|| no_split(row.line, text)));
         let from = finder.files()[*image].clone();
         let class = classes.partition_point(|class| *class < row.label);
         items.push(Item { to: from.clone(), from, class, split: split.transpose()? });
@@ -66,7 +67,7 @@ fn pass_over_splits(list: &mut List, others: bool) -> Option<String> {
     let mut values = list.rows.iter().filter_map(|row| row.split.as_deref().filter(|text| !text.is_empty()));
     let why = if others {
         "--splits says otherwise".to_owned()
-    } else if values.clone().any(|text| split_of(text).is_some()) {
+    } else if values.clone().any(|text| SplitName::of_word(text).is_some()) {
         return None;
     } else {
         format!("it says \"{}\"", values.next()?)
@@ -74,15 +75,6 @@ fn pass_over_splits(list: &mut List, others: bool) -> Option<String> {
     list.split = None;
     list.rows.iter_mut().for_each(|row| row.split = None);
     Some(format!("the column \"{column}\" is not taken for splits: {why}"))
-}
-
-/// What a list calls a split.
-fn split_of(text: &str) -> Option<SplitName> {
-    match split_word(text)? {
-        "train" => Some(SplitName::Train),
-        "validation" => Some(SplitName::Validation),
-        _ => Some(SplitName::Test),
-    }
 }
 
 fn no_split(line: u64, text: &str) -> Error {

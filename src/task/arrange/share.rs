@@ -19,7 +19,7 @@ impl Amount {
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub fn require(splits: &[(SplitName, Self)]) -> Result<()> {
+    pub(super) fn require(splits: &[(SplitName, Self)]) -> Result<()> {
         let wrong = |message: &str| {
             Err(Error::new(Kind::Usage, message).help("such as --splits train=0.8,validation=0.2"))
         };
@@ -52,7 +52,7 @@ impl Amount {
 pub type Parts = Vec<(Option<SplitName>, Vec<Item>)>;
 
 /// How many images each split has of each class: `[split][class]`.
-pub fn counted(parts: &Parts, classes: usize) -> Vec<Vec<usize>> {
+pub fn by_class(parts: &Parts, classes: usize) -> Vec<Vec<usize>> {
     let of = |items: &Vec<Item>| {
         let mut counts = vec![0; classes];
         items.iter().for_each(|item| counts[item.class] += 1);
@@ -64,7 +64,7 @@ pub fn counted(parts: &Parts, classes: usize) -> Vec<Vec<usize>> {
 /// The order in which splits are told.
 const ORDER: [SplitName; 3] = [SplitName::Train, SplitName::Validation, SplitName::Test];
 
-/// Divides `items`, which stand in their order. Amounts are all counts, or all shares: `require` of them has been asked.
+/// Divides `items`, which stand in their order. Amounts are all counts, or all shares ([`Amount::require`]).
 ///
 /// # Errors
 /// [`Kind::Data`] for classes with fewer images than are asked for.

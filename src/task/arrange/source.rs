@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use crate::report::counted;
 use crate::task::Host;
-use crate::task::images::{passed_over, unfollowed, unnamed};
+use crate::task::images::{passed_over, tell_passed_over};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -207,19 +207,7 @@ pub fn images(host: &Host, root: &Path) -> Result<Vec<PathBuf>> {
         return Err(error.help("give the folder of the images"));
     }
     files.sort_by(|a, b| natural(a, b));
-    if let Some(unread) = below.unread.images() {
-        host.note(format_args!("{unread} left out: these formats are not read"));
-    }
-    if below.unread.unnamed() > 0 {
-        host.note(unnamed(below.unread.unnamed()));
-    }
-    if let Some(links) = unfollowed(&below.links) {
-        host.note(links);
-    }
-    below
-        .runs
-        .iter()
-        .for_each(|run| host.note(format_args!("{} is a run, and is passed over", run.display())));
+    tell_passed_over(host, &below.runs, &below.unread, &below.links);
     Ok(files)
 }
 
