@@ -318,6 +318,10 @@ fn remains_beside_a_finished_run_are_cleared_away() {
         let partial: Vec<&String> = there.iter().filter(|name| name.ends_with(".partial")).collect();
         assert_eq!(partial, ["events.out.tfevents.17.other.123.partial"], "{there:?}");
     }
+    // Killed while it drew, when the job was gone already.
+    fs::write(run.join("curves.png.123.partial"), b"remains").unwrap();
+    succeeds(&here, &["resume", "run"]);
+    assert!(!run.join("curves.png.123.partial").exists());
 }
 
 /// A soft limit of processor time is a stop with time for the work in hand, however often Linux repeats it.

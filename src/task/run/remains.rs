@@ -70,7 +70,9 @@ impl Folder {
             return Err(busy(path));
         }
         let keeps = Config::read(&file)?.training.keep_features;
-        let left = folder.join(JOB).exists() || folder.join(NEW_FEATURES).exists();
+        // The job is gone before the curves and the report are drawn.
+        let drawing = !partial(path, |name| FILES.contains(&name))?.is_empty();
+        let left = folder.join(JOB).exists() || folder.join(NEW_FEATURES).exists() || drawing;
         if left || folder.join(FEATURES).exists() && !keeps {
             let _lock = Lock::take(path)?;
             ON_THE_WAY.iter().try_for_each(|name| remove(&folder.join(name)))?;
@@ -164,16 +166,20 @@ fn remove_activations(folder: &Path) {
     let _ = std::fs::remove_dir(folder);
 }
 
-/// Removes what `files::write_atomic` leaves in `folder` when it is killed on its way to a file that is `ours`.
 fn remove_partial(folder: &Path, ours: impl Fn(&str) -> bool) -> Result<()> {
+    partial(folder, ours)?.iter().try_for_each(|path| remove(path))
+}
+
+/// What `files::write_atomic` leaves in `folder` when it is killed on its way to a file that is `ours`.
+fn partial(folder: &Path, ours: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let io = |e| Error::io("read", folder, &e);
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if files::of_temporary(&name).is_some_and(&ours) {
-            remove(&entry.path())?;
+        if files::of_temporary(&name.to_string_lossy()).is_some_and(&ours) {
+            found.push(entry.path());
         }
     }
-    Ok(())
+    Ok(found)
 }
