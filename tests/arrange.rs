@@ -192,6 +192,60 @@ fn shares_divide_a_folder_of_classes_and_nothing_is_lost() {
     assert_eq!(below(&here.join("pets")), before);
 }
 
+/// Which split each patient is in, of a folder whose images are called after them.
+fn patients(dir: &Path) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for path in below(dir) {
+        let (split, name) = (path.split('/').next().unwrap(), path.rsplit('/').next().unwrap());
+        found.insert((name.split('_').next().unwrap().to_owned(), split.to_owned()));
+    }
+    found
+}
+
+/// By a column, and by their names, images of one patient stay together, those of both classes too.
+#[test]
+fn images_of_one_group_are_in_one_split() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let image = |i: usize| format!("p{}_{i}.png", i % 12);
+    touch(&here.join("scans"), (0..60).map(image));
+    let class = |i: usize| if i % 12 < 2 && i % 5 == 0 || i % 3 == 0 { "ill" } else { "well" };
+    let mut list = "image,dx,patient\n".to_owned();
+    (0..60).for_each(|i| list += &format!("{},{},{}\n", image(i), class(i), i % 12));
+    fs::write(here.join("scans.csv"), list).unwrap();
+    fs::write(
+        here.join("classes.csv"),
+        "image,dx\np0_0.png,ill\np1_1.png,well\np2_2.png,ill\np3_3.png,well\n",
+    )
+    .unwrap();
+    let splits = "--splits train=0.5,validation=0.25,test=0.25";
+    let by_column = format!("scans -o column --labels scans.csv --group-column patient {splits} --json");
+    let result = json(&arranged(here, &by_column));
+    assert_eq!(result["groups"], json!([6, 3, 3]));
+    assert_eq!((&result["columns"]["group"], &result["images"]), (&json!("patient"), &json!(60)));
+    let parts = patients(&here.join("column"));
+    assert_eq!(parts.len(), 12, "{parts:?}");
+    // By chance none would have stayed together: each has five images.
+    arranged(here, &format!("scans -o drawn --labels scans.csv --label-column dx {splits}"));
+    assert!(patients(&here.join("drawn")).len() > 12);
+    // A group is called otherwise by the names, so others are drawn.
+    let table = arranged(
+        here,
+        &format!("scans -o name --labels scans.csv --label-column dx --groups {{}}_* {splits}"),
+    );
+    let row: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(row, ["groups", "6", "3", "3", "12"], "{table}");
+    assert_eq!(patients(&here.join("name")).len(), 12);
+    // The folders that an image of a class lies in.
+    touch(
+        &here.join("pets"),
+        (0..12).flat_map(|i| ["cats", "dogs"].map(|class| format!("{class}/day{}/{i}.jpg", i % 3))),
+    );
+    let result = json(&arranged(here, &format!("pets -o days --groups {{}}/* {splits} --json")));
+    assert_eq!(result["groups"], json!([1, 1, 1]));
+    assert_eq!(result["classes"][1], json!({ "class": "dogs", "images": [4, 4, 4] }));
+}
+
 #[test]
 fn what_does_not_fit_is_told_of_and_left_out() {
     let dir = tempfile::tempdir().unwrap();
@@ -283,7 +337,7 @@ fn names_that_lead_elsewhere_are_told_of() {
             "note: 1 image of the list not in images, left out; the first is b/4.jpg",
         ],
     );
-    assert_eq!(result["columns"], json!({ "image": "file", "class": "label", "split": null }));
+    assert_eq!(result["columns"], json!({ "image": "file", "class": "label", "split": null, "group": null }));
     assert_eq!(result["images"], json!(5));
 }
 
@@ -333,6 +387,7 @@ fn what_cannot_be_done_is_refused_and_leaves_nothing() {
         ("untrained", "id,label,split\na1,cat,val\na2,dog,val\n"),
         ("odd", "id,label,set\na1,cat,train\na2,dog,third\n"),
         ("blank", "id,label,set\na1,cat,\na2,dog,\n"),
+        ("parted", "id,label,p\na1,cat,1\na2,dog,2\na1,cat,2\n"),
         ("numbers", "id,label\na1,1\na2,2\nb1,3\n"),
     ];
     for (name, text) in lists {
@@ -352,6 +407,20 @@ fn what_cannot_be_done_is_refused_and_leaves_nothing() {
         ("flat -o x --by-name --splits train=0,test=1", 2, "asks for nothing"),
         ("flat -o x --by-name --splits train=1.5", 2, "is no share"),
         ("flat -o x --by-name --splits train=nan", 2, "is no share"),
+        ("flat -o x --by-name --groups {}_*", 2, "--splits"),
+        ("flat -o x --by-name --groups {}_* --splits train=1", 2, "groups are not cut to numbers"),
+        ("flat -o x --by-name --groups _* --splits train=1.0", 2, "does not say once with {}"),
+        ("flat -o x --by-name --groups {}_* --splits train=1.0", 1, "--groups {}_* does not fit a1.jpg"),
+        (
+            "flat -o x --labels good.csv --group-column label --splits train=1.0",
+            2,
+            "holds the class is not clear",
+        ),
+        (
+            "flat -o x --labels parted.csv --group-column p --splits train=1.0",
+            1,
+            "the list contradicts itself",
+        ),
         ("flat -o x --by-name --splits learn=1", 2, "there is no split"),
         ("flat -o x --by-name --splits train", 2, "is not SPLIT=SHARE"),
         ("flat -o x --by-name --splits train=3,test=1", 1, "class \"a\" has too few images for the splits"),

@@ -2,7 +2,7 @@
 
 use super::values::{how, whole};
 use crate::data::labels::Columns;
-use crate::task::{self, Amount, How, Source, SplitName};
+use crate::task::{self, Amount, How, Pattern, Source, SplitName};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -12,7 +12,8 @@ use std::path::PathBuf;
 Examples:
   vgg-ft arrange train -o dogs --labels labels.csv
   vgg-ft arrange train -o cats_and_dogs_small --by-name --splits train=1000,validation=500,test=500
-  vgg-ft arrange pets -o pets-split --splits train=0.8,validation=0.1,test=0.1")]
+  vgg-ft arrange pets -o pets-split --splits train=0.8,validation=0.1,test=0.1
+  vgg-ft arrange scans -o split --labels scans.csv --group-column patient --splits train=0.8,test=0.2")]
 pub struct ArrangeArgs {
     /// Folder of the images, searched with all folders below it
     pub images: PathBuf,
@@ -41,6 +42,12 @@ pub struct ArrangeArgs {
     /// The rest is left out
     #[arg(long, value_name = "SPLIT=N,…", value_delimiter = ',', value_parser = amount)]
     pub splits: Vec<(SplitName, Amount)>,
+    /// Column of what images belong to, such as a patient: those of one stay in one split
+    #[arg(long, value_name = "COLUMN", requires = "labels", requires = "splits")]
+    pub group_column: Option<String>,
+    /// The same by where it stands in an image's path: {}_* (p12 of p12_003.jpg), {}/* (the folder that it is in)
+    #[arg(long, value_name = "PATTERN", requires = "splits", conflicts_with = "group_column")]
+    pub groups: Option<Pattern>,
     /// Draws shares (1 if not given), and numbers too instead of taking the first
     #[arg(long, value_name = "N", requires = "splits", value_parser = whole::<u64>)]
     pub seed: Option<u64>,
@@ -55,8 +62,12 @@ pub struct ArrangeArgs {
 impl ArrangeArgs {
     /// The job.
     pub fn job(self) -> task::Arrange {
-        let columns =
-            Columns { image: self.image_column, label: self.label_column, split: self.split_column };
+        let columns = Columns {
+            image: self.image_column,
+            label: self.label_column,
+            split: self.split_column,
+            group: self.group_column,
+        };
         task::Arrange {
             images: self.images,
             output: self.output,
@@ -67,6 +78,7 @@ impl ArrangeArgs {
             },
             splits: self.splits,
             seed: self.seed,
+            groups: self.groups,
             how: self.how.unwrap_or(if cfg!(windows) { How::Copy } else { How::Symlink }),
             strict: self.strict,
         }

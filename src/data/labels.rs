@@ -28,6 +28,8 @@ pub struct Columns {
     pub label: Option<String>,
     /// Its split.
     pub split: Option<String>,
+    /// What it belongs to, such as a patient; never found by itself.
+    pub group: Option<String>,
 }
 
 /// One row of a list.
@@ -41,6 +43,8 @@ pub struct Row {
     pub label: String,
     /// The split, if there is a column of splits.
     pub split: Option<String>,
+    /// The group, if there is a column of groups and something in it.
+    pub group: Option<String>,
 }
 
 /// A list that was read.
@@ -54,6 +58,8 @@ pub struct List {
     pub label: String,
     /// That of the splits, if there is one.
     pub split: Option<String>,
+    /// That of the groups, if it was asked for.
+    pub group: Option<String>,
     /// What may be wrong with it.
     pub notes: Vec<String>,
 }
@@ -87,7 +93,7 @@ impl List {
         }
         require_width(rows, first)?;
         let table = Table { first, has_header, rows, finder };
-        let Places { image, class, split } = Places::find(&table, columns)?;
+        let Places { image, class, split, group } = Places::find(&table, columns)?;
         let called = |at: usize| if has_header { first[at].to_owned() } else { (at + 1).to_string() };
         let names = |columns: &[usize]| columns.iter().map(|&at| called(at)).collect::<Vec<_>>();
         let mut read = Vec::with_capacity(rows.len());
@@ -113,7 +119,8 @@ impl List {
                     }
                 },
             };
-            read.push(Row { line: *line, image: field(image), label, split: split.map(field) });
+            let group = group.map(field).filter(|group| !group.is_empty());
+            read.push(Row { line: *line, image: field(image), label, split: split.map(field), group });
         }
         let label = match &class {
             Class::Named(at) => called(*at),
@@ -124,7 +131,8 @@ impl List {
             let fields: Vec<&str> = first.iter().collect();
             notes.push(format!("the first line of the list is taken for a header: {}", listed(&fields)));
         }
-        Ok(Self { rows: read, image: called(image), label, split: split.map(called), notes })
+        let [split, group] = [split, group].map(|at| at.map(called));
+        Ok(Self { rows: read, image: called(image), label, split, group, notes })
     }
 }
 

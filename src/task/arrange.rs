@@ -4,6 +4,7 @@
 //! In: a folder of images, and what tells their classes: a list, their names, or the folders that they are in. Out: a new
 //! folder of links or copies, whole or not at all; the images themselves are only read.
 
+mod group;
 mod list;
 mod order;
 mod place;
@@ -21,6 +22,7 @@ use crate::report::{counted, counted_are};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
+pub use group::Pattern;
 pub use place::How;
 pub use share::Amount;
 use source::{Sorted, sorted};
@@ -54,10 +56,20 @@ pub struct Arrange {
     pub splits: Vec<(SplitName, Amount)>,
     /// Draws who goes where; counts take the first if there is none.
     pub seed: Option<u64>,
+    /// Which images belong together, by their paths, and are not parted.
+    pub groups: Option<Pattern>,
     /// Links or copies.
     pub how: How,
     /// Whether an image of the list that is not there is an error.
     pub strict: bool,
+}
+
+impl Arrange {
+    /// Whether images stay together with others of their group.
+    fn is_grouped(&self) -> bool {
+        self.groups.is_some()
+            || matches!(&self.source, Source::List { columns, .. } if columns.group.is_some())
+    }
 }
 
 /// An image of a class.
@@ -71,6 +83,8 @@ struct Item {
     class: usize,
     /// Where the list puts it.
     split: Option<SplitName>,
+    /// What it belongs to, with the images of which it stays.
+    group: Option<String>,
 }
 
 /// Lays the images out.
@@ -79,14 +93,21 @@ struct Item {
 /// [`Kind::Usage`]: a folder that is there; columns that have to be named; no splits where nothing else is to be done.
 /// [`Kind::Data`]: images or labels that are missing or contradict each other; classes that are too small. [`Kind::Io`].
 pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
-    Amount::require(&job.splits)?;
+    Amount::require(&job.splits, job.is_grouped())?;
     folder_of_no_run(&job.output)?;
     require_new(&job.output)?;
     apart(&job.images, &job.output)?;
-    let Sorted { classes, items, found, columns: [image, class, split] } = sorted(host, job)?;
+    let Sorted { classes, items, found, columns: [image, class, split, group] } = sorted(host, job)?;
     nearly_one(&classes).iter().for_each(|note| host.note(note));
     let there = items.len();
-    let parts = share::shared(items, &classes, &job.splits, job.seed)?;
+    let ungrouped = items.iter().filter(|item| item.group.is_none()).count();
+    if job.is_grouped() && ungrouped > 0 {
+        host.note(format_args!(
+            "{} without a group, each taken for one of its own",
+            counted(ungrouped, "image")
+        ));
+    }
+    let (parts, groups) = share::shared(items, &classes, &job.splits, job.seed, job.is_grouped())?;
     let counts = share::by_class(&parts, classes.len());
     share::require_all(&parts, &counts, &classes)?;
     place::place(host, job, &classes, &parts)?;
@@ -97,13 +118,14 @@ pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
     }
     let names: Vec<&str> = parts.iter().map(|(split, _)| split.map_or("train", SplitName::name)).collect();
     let of_class = |class: usize| counts.iter().map(|of_split| of_split[class]).collect::<Vec<_>>();
-    let text = text(job, &classes, &names, &of_class);
+    let text = text(job, &classes, &names, groups.as_ref(), &of_class);
     let row = |class: usize| json!({ "class": classes[class], "images": of_class(class) });
     let value = json!({
         "data": files::shown(&job.output),
         "how": job.how.name(),
-        "columns": image.map(|image| json!({ "image": image, "class": class, "split": split })),
+        "columns": image.map(|image| json!({ "image": image, "class": class, "split": split, "group": group })),
         "splits": names,
+        "groups": groups,
         "classes": (0..classes.len()).map(row).collect::<Vec<_>>(),
         "images": all,
         "left_out": there - all,
@@ -128,6 +150,7 @@ fn text(
     job: &Arrange,
     classes: &[String],
     splits: &[&str],
+    groups: Option<&Vec<usize>>,
     of_class: &dyn Fn(usize) -> Vec<usize>,
 ) -> String {
     let mut all = vec![0; splits.len()];
@@ -152,6 +175,7 @@ fn text(
     let mut rows = vec![head];
     rows.extend(classes.iter().enumerate().take(ROWS).map(|(at, class)| row(class, of_class(at))));
     rows.push(row("all", all));
+    rows.extend(groups.map(|groups| row("groups", groups.clone())));
     columns(&mut text, &rows);
     if classes.len() > ROWS {
         text += &format!("and {} more\n", classes.len() - ROWS);

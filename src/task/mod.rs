@@ -38,7 +38,7 @@ mod subject;
 mod summary;
 mod weights;
 
-pub use arrange::{Amount, Arrange, How, Source, arrange};
+pub use arrange::{Amount, Arrange, How, Pattern, Source, arrange};
 pub use augment::{Preview, preview};
 pub use base::{Host, scaling, tell};
 pub use bench::{Bench, bench};

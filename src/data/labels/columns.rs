@@ -95,6 +95,8 @@ pub struct Places {
     pub class: Class,
     /// That of the split, if there is one.
     pub split: Option<usize>,
+    /// That of the group, if it is asked for.
+    pub group: Option<usize>,
 }
 
 /// How a row says of which class an image is.
@@ -154,7 +156,7 @@ impl Places {
                 |name: &'static str| (0..table.width()).filter(move |&at| table.is_called(at, name));
             names.iter().flat_map(|name| of_name(name)).collect()
         };
-        let taken = |at: &usize| Some(*at) == asked.image || asked.class.contains(at);
+        let taken = |at: &usize| [asked.image, asked.group].contains(&Some(*at)) || asked.class.contains(at);
         let split = asked.split.or_else(|| {
             let named = known(&SPLIT).into_iter().find(|at| !taken(at) && table.is_filled(*at));
             let labels = known(&LABEL);
@@ -162,7 +164,7 @@ impl Places {
             let mut holding = (0..table.width()).filter(may_be);
             named.or_else(|| holding.next().filter(|_| holding.next().is_none()))
         });
-        let free = |at: &usize| Some(*at) != split && !asked.class.contains(at);
+        let free = |at: &usize| ![split, asked.group].contains(&Some(*at)) && !asked.class.contains(at);
         let labels = if asked.class.is_empty() { known(&LABEL) } else { Vec::new() };
         let candidates = || (0..table.width()).filter(free).filter(|at| !labels.contains(at)).collect();
         let image = asked
@@ -180,7 +182,7 @@ impl Places {
             ([], [], [_, _, ..]) if table.is_marked(&rest) => Class::Marked { columns: rest, asked: false },
             _ => return Err(table.unclear("the class", "--label-column")),
         };
-        Ok(Self { image, class, split })
+        Ok(Self { image, class, split, group: asked.group })
     }
 }
 
@@ -238,6 +240,7 @@ struct Asked {
     image: Option<usize>,
     class: Vec<usize>,
     split: Option<usize>,
+    group: Option<usize>,
 }
 
 impl Asked {
@@ -254,16 +257,17 @@ impl Asked {
             image: columns.image.as_ref().map(|name| at(name, "--image-column")).transpose()?,
             class: columns.label.as_ref().map(classes).transpose()?.unwrap_or_default(),
             split: columns.split.as_ref().map(|name| at(name, "--split-column")).transpose()?,
+            group: columns.group.as_ref().map(|name| at(name, "--group-column")).transpose()?,
         };
-        let mut all: Vec<usize> =
-            asked.image.into_iter().chain(asked.split).chain(asked.class.iter().copied()).collect();
+        let named = [asked.image, asked.split, asked.group];
+        let mut all: Vec<usize> = named.into_iter().flatten().chain(asked.class.iter().copied()).collect();
         all.sort_unstable();
         match all.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(twice) => {
                 let name = &table.first[twice[0]];
                 let message = format!("column {} (\"{name}\") is asked for twice", twice[0] + 1);
                 Err(Error::new(Kind::Usage, message)
-                    .help("image, class and split stand in columns of their own"))
+                    .help("image, class, split and group stand in columns of their own"))
             }
             None => Ok(asked),
         }

@@ -10,7 +10,7 @@ fn finder() -> Finder {
 
 fn columns(image: &str, label: &str, split: &str) -> Columns {
     let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
-    Columns { image: given(image), label: given(label), split: given(split) }
+    Columns { image: given(image), label: given(label), split: given(split), group: None }
 }
 
 /// Image, class and split of each row, with its line.

@@ -34,7 +34,7 @@ pub fn by_list(host: &Host, job: &Arrange, path: &Path, columns: &Columns) -> Re
         list.image,
         list.label,
     ));
-    let columns = [Some(list.image), Some(list.label), list.split];
+    let columns = [Some(list.image), Some(list.label), list.split, list.group];
     let sorted = brought_together(host, list.rows, &finder, job);
     let sorted =
         sorted.map_err(|error| error.context(format!("reading the labels in {}", path.display())))?;
@@ -52,7 +52,13 @@ fn brought_together(host: &Host, list: Vec<Row>, finder: &Finder, job: &Arrange)
             row.split.as_deref().map(|text| SplitName::of_word(text).ok_or_else(|| no_split(row.line, text)));
         let from = finder.files()[*image].clone();
         let class = classes.partition_point(|class| *class < row.label);
-        items.push(Item { to: from.clone(), from, class, split: split.transpose()? });
+        items.push(Item {
+            to: from.clone(),
+            from,
+            class,
+            split: split.transpose()?,
+            group: row.group.clone(),
+        });
     }
     if items.is_empty() {
         return Err(Error::new(Kind::Data, "no image of the list has a class and a split")
@@ -131,13 +137,14 @@ fn matched(host: &Host, list: Vec<Row>, finder: &Finder, job: &Arrange) -> Resul
                 seen.insert(image, rows.len());
                 rows.push((row, image));
             }
-            Some(before) if before.label == row.label && same_split(before, &row) => {}
+            Some(before)
+                if before.label == row.label && before.group == row.group && same_split(before, &row) => {}
             Some(before) => {
                 let image = finder.files()[image].display();
                 return Err(Error::new(Kind::Data, format!("the list contradicts itself about {image}"))
                     .fact("first", says(before))
                     .fact("then", says(&row))
-                    .help("an image has one class and one split: take one of the lines out"));
+                    .help("an image has one class, one split and one group: take one of the lines out"));
             }
         }
     }
@@ -209,7 +216,8 @@ fn several(row: &Row, which: &[usize], finder: &Finder) -> Error {
 
 fn says(row: &Row) -> String {
     let split = row.split.as_deref().map(|split| format!(" in {split}")).unwrap_or_default();
-    format!("\"{}\"{split}, line {}", row.label, row.line)
+    let group = row.group.as_deref().map(|group| format!(" of {group}")).unwrap_or_default();
+    format!("\"{}\"{group}{split}, line {}", row.label, row.line)
 }
 
 fn require_some(rows: &[(Row, usize)], found: &Unmatched, job: &Arrange) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Who goes into which split: as the list says, the first so many of each class, or drawn.
 
+use super::group::divided;
 use super::{Item, some_of};
 use crate::data::rank;
 use crate::error::{Error, Kind, Result};
@@ -15,11 +16,12 @@ pub enum Amount {
 }
 
 impl Amount {
-    /// Whether `splits` go together: each once, train among them, all numbers or all shares of one whole.
+    /// Whether `splits` go together: each once, train among them, all numbers or all shares of one whole; shares if
+    /// images are in groups.
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub(super) fn require(splits: &[(SplitName, Self)]) -> Result<()> {
+    pub(super) fn require(splits: &[(SplitName, Self)], grouped: bool) -> Result<()> {
         let wrong = |message: &str| {
             Err(Error::new(Kind::Usage, message).help("such as --splits train=0.8,validation=0.2"))
         };
@@ -39,6 +41,9 @@ impl Amount {
             .collect();
         if !shares.is_empty() && shares.len() < splits.len() {
             return wrong("--splits has shares and numbers: 1 is one image, 1.0 or 100% is all");
+        }
+        if grouped && shares.is_empty() {
+            return wrong("groups are not cut to numbers of images: --splits takes shares of them");
         }
         // 0.7 + 0.2 + 0.1 is a little more than 1.
         if shares.iter().sum::<f64>() > 1.0 + 1e-9 {
@@ -64,7 +69,8 @@ pub fn by_class(parts: &Parts, classes: usize) -> Vec<Vec<usize>> {
 /// The order in which splits are told.
 const ORDER: [SplitName; 3] = [SplitName::Train, SplitName::Validation, SplitName::Test];
 
-/// Divides `items`, which stand in their order. Amounts are all counts, or all shares ([`Amount::require`]).
+/// Divides `items`, which stand in their order. Amounts are all counts, or all shares ([`Amount::require`]), shares if
+/// `grouped`. With the number of groups of each split.
 ///
 /// # Errors
 /// [`Kind::Data`] for classes with fewer images than are asked for.
@@ -73,21 +79,26 @@ pub fn shared(
     classes: &[String],
     splits: &[(SplitName, Amount)],
     seed: Option<u64>,
-) -> Result<Parts> {
+    grouped: bool,
+) -> Result<(Parts, Option<Vec<usize>>)> {
     if splits.is_empty() {
         if items.iter().all(|item| item.split.is_none()) {
-            return Ok(vec![(None, items)]);
+            return Ok((vec![(None, items)], None));
         }
         let of = |split| items.iter().filter(|item| item.split == Some(split)).cloned().collect::<Vec<_>>();
-        return Ok(ORDER
-            .map(|split| (Some(split), of(split)))
-            .into_iter()
-            .filter(|(_, of)| !of.is_empty())
-            .collect());
+        let parts = ORDER.map(|split| (Some(split), of(split)));
+        return Ok((parts.into_iter().filter(|(_, of)| !of.is_empty()).collect(), None));
     }
     // Who goes where does not depend on how they are typed.
     let mut splits = splits.to_vec();
     splits.sort_by_key(|(split, _)| ORDER.iter().position(|one| one == split));
+    if grouped {
+        let share =
+            |(_, amount): &(SplitName, Amount)| if let Amount::Share(share) = amount { *share } else { 0.0 };
+        let shares: Vec<f64> = splits.iter().map(share).collect();
+        let (parts, groups) = divided(items, classes.len(), &shares, seed.unwrap_or(1));
+        return Ok((splits.iter().map(|(split, _)| Some(*split)).zip(parts).collect(), Some(groups)));
+    }
     let is_drawn = seed.is_some() || splits.iter().any(|(_, amount)| matches!(amount, Amount::Share(_)));
     let mut by_class: Vec<Vec<Item>> = vec![Vec::new(); classes.len()];
     for item in items {
@@ -113,7 +124,7 @@ pub fn shared(
             part.extend(rest.by_ref().take(n));
         }
     }
-    Ok(parts)
+    Ok((parts, None))
 }
 
 /// Images of a class that has the fewest that will do.
@@ -175,7 +186,7 @@ pub fn require_all(parts: &Parts, counts: &[Vec<usize>], classes: &[String]) -> 
                 format!("the split {} has no images of every class", split.name()),
             )
             .fact("missing", some_of(classes, &lacks))
-            .help("mend the list, or let the splits be drawn with --splits train=0.8,validation=0.2"));
+            .help("mend the list, or draw the splits with --splits train=0.8,validation=0.2; of groups a class needs one for each split"));
         }
     }
     Ok(())
@@ -211,7 +222,7 @@ mod tests {
     fn amounts_go_together_or_are_refused() {
         let (train, test) = (SplitName::Train, SplitName::Test);
         for right in [vec![], vec![(train, Share(1.0))], vec![(train, Share(0.7)), (test, Share(0.3))]] {
-            Amount::require(&right).unwrap();
+            Amount::require(&right, false).unwrap();
         }
         for (wrong, words) in [
             (vec![(test, Count(3))], "no train"),
@@ -219,8 +230,10 @@ mod tests {
             (vec![(train, Share(0.5)), (test, Count(3))], "shares and numbers"),
             (vec![(train, Share(0.8)), (test, Share(0.3))], "more than the whole"),
         ] {
-            let error = Amount::require(&wrong).unwrap_err();
+            let error = Amount::require(&wrong, false).unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
         }
+        let error = Amount::require(&[(train, Count(3))], true).unwrap_err();
+        assert!(error.to_string().contains("takes shares"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 //! In: the folder of the images and a [`Source`]. Out: the classes, and the images in the order in which the first of them
 //! are the first: of a list as they stand there, else with the numbers in their names as numbers.
 
+use super::group::tell_groups;
 use super::list::by_list;
 use super::order::natural;
 use super::{Arrange, Item, Source, some_of};
@@ -26,14 +27,14 @@ pub struct Sorted {
     pub items: Vec<Item>,
     /// What did not fit together.
     pub found: Unmatched,
-    /// The columns of image, class and split that a list was read by.
-    pub columns: [Option<String>; 3],
+    /// The columns of image, class, split and group that a list was read by.
+    pub columns: [Option<String>; 4],
 }
 
 impl Sorted {
     /// Of no list.
     pub fn new(classes: Vec<String>, items: Vec<Item>) -> Self {
-        Self { classes, items, found: Unmatched::default(), columns: [const { None }; 3] }
+        Self { classes, items, found: Unmatched::default(), columns: [const { None }; 4] }
     }
 }
 
@@ -74,7 +75,7 @@ impl Unmatched {
 /// # Errors
 /// As [`super::arrange`].
 pub fn sorted(host: &Host, job: &Arrange) -> Result<Sorted> {
-    let sorted = match &job.source {
+    let mut sorted = match &job.source {
         Source::Folders => by_folder(host, job)?,
         Source::Names => by_name(host, &job.images)?,
         Source::List { path, columns } => by_list(host, job, path, columns)?,
@@ -88,6 +89,12 @@ pub fn sorted(host: &Host, job: &Arrange) -> Result<Sorted> {
     if !matches!(job.source, Source::Folders) {
         require_unsplit(&sorted, job)?;
         require_classes(host, &sorted, job)?;
+    }
+    if let Some(pattern) = &job.groups {
+        tell_groups(&mut sorted.items, pattern).map_err(|path| {
+            Error::new(Kind::Data, format!("--groups {} does not fit {}", pattern.text(), path.display()))
+                .help("{} stands for the group and * for anything: {}_* is p12 of p12_003.jpg, {}/* a folder")
+        })?;
     }
     Ok(sorted)
 }
@@ -186,6 +193,7 @@ fn by_folder(host: &Host, job: &Arrange) -> Result<Sorted> {
             from: sample.path,
             class: sample.label as usize,
             split: None,
+            group: None,
         })
         .collect();
     items.sort_by(|a, b| natural(&a.from, &b.from));
@@ -237,6 +245,7 @@ fn by_name(host: &Host, root: &Path) -> Result<Sorted> {
         to: image.clone(),
         class: classes.partition_point(|class| class.as_str() < *name),
         split: None,
+        group: None,
     };
     let items: Vec<Item> = named.iter().zip(&files).map(item).collect();
     Ok(Sorted::new(classes, items))
