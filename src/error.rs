@@ -55,6 +55,12 @@ impl Error {
         Self(Box::new(Inner { kind, message, facts: Vec::new(), context: Vec::new(), help: None }))
     }
 
+    /// A mistake of ours, that no input should lead to.
+    pub fn bug(kind: Kind, message: impl Into<String>) -> Self {
+        Self::new(kind, message)
+            .help("this is a bug in vgg-ft; please report it, with the command that led here")
+    }
+
     /// What the operating system said about `path` while we tried to `verb` it ("read", "write" …).
     pub fn io(verb: &str, path: &Path, error: &std::io::Error) -> Self {
         let out = Self::new(Kind::Io, format!("cannot {verb} {}", path.display())).fact("reason", error);

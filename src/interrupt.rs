@@ -5,6 +5,12 @@
 //! 128 and the signal's number. One that was ignored when the process began stays ignored.
 
 use crate::error::{Error, Kind, Result};
+#[cfg(any(target_os = "openbsd", target_os = "netbsd", target_os = "android"))]
+use libc::__errno as errno_location;
+#[cfg(target_os = "linux")]
+use libc::__errno_location as errno_location;
+#[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd", target_os = "dragonfly"))]
+use libc::__error as errno_location;
 use std::fmt::Display;
 #[cfg(unix)]
 use std::sync::atomic::AtomicI64;
@@ -105,15 +111,13 @@ extern "C" fn heard(signal: i32) {
     SIGNAL.store(signal, Ordering::SeqCst);
     REQUESTED.store(true, Ordering::SeqCst);
     // What was interrupted may be about to read errno.
-    #[cfg(target_os = "linux")]
     // SAFETY: the thread's own errno.
-    let errno = unsafe { *libc::__errno_location() };
+    let errno = unsafe { *errno_location() };
     // SAFETY: the pointer and the length are those of a constant. A closed stderr is no reason not to stop.
     unsafe { libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len()) };
-    #[cfg(target_os = "linux")]
     // SAFETY: as above.
     unsafe {
-        *libc::__errno_location() = errno;
+        *errno_location() = errno;
     }
 }
 

@@ -35,7 +35,7 @@
 //! use vgg_ft::device::call::{LossRule, Rmsprop};
 //! use vgg_ft::device::{Device, cpu::CpuDevice};
 //! use vgg_ft::graph::{Parameter, Tensor};
-//! use vgg_ft::op;
+//! use vgg_ft::op::{self, Activation};
 //! use vgg_ft::shape::Shape;
 //! use vgg_ft::train::Optimizer;
 //!
@@ -61,13 +61,13 @@
 //!         // Gone before the way back: a weight takes its step only when nobody holds it any more.
 //!         let [w1, b1, w2, b2] = [0, 1, 2, 3].map(|k| tape.parameter(k, &parameters[k]));
 //!         let x = Tensor::constant(Shape::new(&[4, 2]), device.upload(&points)?)?;
-//!         let hidden = op::dense(&tape, &x, &w1, &b1, true)?;
-//!         let logits = op::dense(&tape, &hidden, &w2, &b2, false)?;
+//!         let hidden = op::dense(&tape, &x, &w1, &b1, Activation::Relu)?;
+//!         let logits = op::dense(&tape, &hidden, &w2, &b2, Activation::Linear)?;
 //!         op::sigmoid_cross_entropy(&tape, LossRule::mean(4), &logits, &device.upload(&outside)?, None)?
 //!     };
 //!     tape.backward(&loss.outcome, |k, gradient| optimizer.take(device, k, &mut parameters[k], gradient))?;
 //!     optimizer.step(device, &mut parameters)?;
-//!     losses.push(loss.totals(device)?.0 / 4.0);
+//!     losses.push(loss.score(device)?.loss());
 //! }
 //! assert!(losses[49] < 0.1 * losses[0], "{losses:?}");
 //! # Ok(())

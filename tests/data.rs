@@ -309,6 +309,24 @@ fn a_split_of_settled_images_leaves_nobody_out_or_is_refused() {
     assert!(error.contains("too few images"), "{error}");
 }
 
+/// What macOS puts beside images is none, by name and by content.
+#[test]
+fn what_macos_adds_is_not_there() {
+    let dir = images(2);
+    let double = [0, 5, 0x16, 7, 0, 2, 0, 0];
+    for name in ["a/._0.png", "b/._1.png", "__MACOSX/a/._0.png"] {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, double).unwrap();
+    }
+    let folder = Folder::scan(dir.path()).unwrap();
+    assert_eq!(paths(&folder), ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]);
+    assert_eq!(data::folder::images_below(dir.path(), true).unwrap().images.len(), 4);
+    // An image of such a name is one.
+    write_png(&dir.path().join("a/._2.png"), 3);
+    assert_eq!(Folder::scan(dir.path()).unwrap().len(), 5);
+}
+
 #[test]
 fn the_folders_of_a_split_set_are_found() {
     let base = ["train/a/1.png", "train/b/1.png"];
@@ -333,12 +351,16 @@ fn the_folders_of_a_split_set_are_found() {
     assert!(found.validation.is_none() && found.test.is_some());
     assert_eq!(found.passed_over, ["testing", "validaton"]);
     // Parts under other names are no classes; folders within classes are, and trains and tests too.
-    let refused = tree(&["training_set/a/1.png", "training_set/b/1.png", "Test/a/1.png", "Test/b/1.png"]);
-    let error = splits(&refused, None).unwrap_err();
-    assert!(
-        error.kind() == Kind::Data && error.message().ends_with("look like the parts of a data set"),
-        "{error}"
-    );
+    for refused in [
+        ["training_set/a/1.png", "training_set/b/1.png", "Test/a/1.png", "Test/b/1.png"],
+        ["seg_train/a/1.png", "seg_train/b/1.png", "seg_test/a/1.png", "seg_test/b/1.png"],
+    ] {
+        let error = splits(&tree(&refused), None).unwrap_err();
+        assert!(
+            error.kind() == Kind::Data && error.message().ends_with("look like the parts of a data set"),
+            "{error}"
+        );
+    }
     // These have the right names, but none is to learn from.
     for files in [
         &["test/a/1.png", "test/b/1.png"][..],

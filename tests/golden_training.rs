@@ -12,7 +12,9 @@ use vgg_ft::device::Device;
 use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Pooling, Pretrained, Source, Trainable};
+use vgg_ft::model::{
+    Architecture, DropoutSeed, Head, Layer, Network, Pooling, Pretrained, Source, Trainable,
+};
 use vgg_ft::op;
 use vgg_ft::shape::Shape;
 use vgg_ft::train::Optimizer;
@@ -104,7 +106,8 @@ fn learn(
         let tape = Tape::new(device, Mode::Training);
         let input = Tensor::constant(shape, device.upload(batch).unwrap()).unwrap();
         let end = network.architecture().layers().len();
-        let logits = network.forward(&tape, input, 0..end, 0, step as u64).unwrap();
+        let logits =
+            network.forward(&tape, input, 0..end, Some(DropoutSeed { seed: 0, batch: step as u64 })).unwrap();
         let mean = LossRule::mean(BATCH);
         let loss = if classes > 2 {
             op::softmax_cross_entropy(&tape, mean, &logits, &device.upload(&labels[of]).unwrap(), None)
@@ -112,7 +115,7 @@ fn learn(
             op::sigmoid_cross_entropy(&tape, mean, &logits, &device.upload(&targets[of]).unwrap(), None)
         }
         .unwrap();
-        losses.push((loss.totals(device).unwrap().0 / BATCH as f64) as f32);
+        losses.push(loss.score(device).unwrap().loss() as f32);
         drop(logits);
         tape.backward(&loss.outcome, |index, gradient| -> Result<()> {
             optimizer.take(device, index, &mut network.parameters_mut()[index], gradient)

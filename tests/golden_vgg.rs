@@ -54,7 +54,7 @@ fn features(
     let network = Network::new(device, architecture, |_| Source::File(weights)).unwrap();
     let tape = Tape::new(device, Mode::Inference);
     let x = input(device, &batch, size, preprocess.rule()).unwrap();
-    let y = network.forward(&tape, x, 0..last + 1, 0, 0).unwrap();
+    let y = network.forward(&tape, x, 0..last + 1, None).unwrap();
     device.download(y.buffer()).unwrap()
 }
 

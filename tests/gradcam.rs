@@ -36,7 +36,7 @@ fn spread(len: usize, seed: u64) -> Vec<f32> {
 fn logits(device: &dyn Device, network: &Network, from: usize, x: Tensor, classes: &[usize]) -> Vec<f64> {
     let tape = Tape::new(device, Mode::Inference);
     let end = network.architecture().layers().len();
-    let logits = network.forward(&tape, x, from..end, 0, 0).unwrap();
+    let logits = network.forward(&tape, x, from..end, None).unwrap();
     let columns = logits.shape().axes()[1];
     let values: Vec<f32> = device.download(logits.buffer()).unwrap();
     let of = |(row, &class): (&[f32], &usize)| match columns {
@@ -104,7 +104,7 @@ fn maps_of_images_have_the_size_of_the_last_convolution() {
         assert!(error.to_string().contains("2 below 3"), "{error}");
         // By the formula from its parts.
         let tape = Tape::new(device, Mode::Inference);
-        let activation = network.forward(&tape, image(), 0..3, 0, 0).unwrap();
+        let activation = network.forward(&tape, image(), 0..3, None).unwrap();
         let values: Vec<f32> = device.download(activation.buffer()).unwrap();
         let parts = saliency(device, &network, 3, (activation.shape(), &values), &[1, 1]).unwrap();
         assert_eq!(cams(&parts).unwrap(), maps);

@@ -12,7 +12,7 @@ use vgg_ft::device::Device;
 use vgg_ft::device::call::{LossRule, MaskSource, Rmsprop};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Parameter, Tape, Tensor};
-use vgg_ft::op;
+use vgg_ft::op::{self, Activation};
 use vgg_ft::random::{Draws, Stream};
 use vgg_ft::shape::Shape;
 use vgg_ft::train::Optimizer;
@@ -36,8 +36,7 @@ fn scalar(device: &dyn Device, shapes: &[Shape], values: &[Vec<f32>], graph: &Gr
         .map(|(shape, value)| Tensor::constant(*shape, device.upload(value).unwrap()).unwrap())
         .collect();
     let loss = graph(&tape, &inputs).unwrap();
-    let (sum, _) = loss.totals(device).unwrap();
-    sum / loss.rows() as f64
+    loss.score(device).unwrap().loss()
 }
 
 /// Compares the gradient of every input, element by element. `step` trades truncation (∝ step²)
@@ -100,7 +99,7 @@ fn ending(tape: &Tape<'_>, y: &Tensor) -> Result<op::Loss> {
     let shape = Shape::new(&[columns, 3]);
     let weight = Tensor::constant(shape, device.upload(&spread(shape, 77))?)?;
     let bias = Tensor::constant(Shape::new(&[3]), device.upload(&[0.1f32, -0.2, 0.3])?)?;
-    let logits = op::dense(tape, &flat, &weight, &bias, false)?;
+    let logits = op::dense(tape, &flat, &weight, &bias, Activation::Linear)?;
     let labels: Vec<u32> = (0..rows as u32).map(|row| row % 3).collect();
     op::softmax_cross_entropy(tape, LossRule::mean(labels.len()), &logits, &device.upload(&labels)?, None)
 }
@@ -108,11 +107,11 @@ fn ending(tape: &Tape<'_>, y: &Tensor) -> Result<op::Loss> {
 #[test]
 fn conv2d() {
     let shapes = [Shape::new(&[2, 5, 4, 3]), Shape::new(&[4, 3, 3, 3]), Shape::new(&[4])];
-    for relu in [false, true] {
-        check(&format!("conv2d relu={relu}"), &shapes, &|tape, x| {
+    for activation in [Activation::Linear, Activation::Relu] {
+        check(&format!("conv2d {activation:?}"), &shapes, &|tape, x| {
             // Without ReLU any point will do. With it a step may change the sign of a sum, where the loss has a kink;
             // such sums are few, and the 2e-3 of the scale covers them.
-            ending(tape, &op::conv2d(tape, &x[0], &x[1], &x[2], relu)?)
+            ending(tape, &op::conv2d(tape, &x[0], &x[1], &x[2], activation)?)
         });
     }
 }
@@ -120,9 +119,9 @@ fn conv2d() {
 #[test]
 fn dense() {
     let shapes = [Shape::new(&[5, 7]), Shape::new(&[7, 6]), Shape::new(&[6])];
-    for relu in [false, true] {
-        check(&format!("dense relu={relu}"), &shapes, &|tape, x| {
-            ending(tape, &op::dense(tape, &x[0], &x[1], &x[2], relu)?)
+    for activation in [Activation::Linear, Activation::Relu] {
+        check(&format!("dense {activation:?}"), &shapes, &|tape, x| {
+            ending(tape, &op::dense(tape, &x[0], &x[1], &x[2], activation)?)
         });
     }
 }
@@ -164,13 +163,13 @@ fn a_chain_of_masked_gradients() {
     let shapes = [Shape::new(&[1, 7, 6, 3]), w1, b1, w2, b2, w3, b3];
     for fused in [true, false] {
         check_with(SMALL, &format!("conv, conv, pool, conv; fused={fused}"), &shapes, &|tape, x| {
-            let y = op::conv2d(tape, &x[0], &x[1], &x[2], true)?;
+            let y = op::conv2d(tape, &x[0], &x[1], &x[2], Activation::Relu)?;
             let y = if fused {
                 op::conv2d_maxpool2d(tape, &y, &x[3], &x[4])?
             } else {
-                op::maxpool2d(tape, &op::conv2d(tape, &y, &x[3], &x[4], true)?)?
+                op::maxpool2d(tape, &op::conv2d(tape, &y, &x[3], &x[4], Activation::Relu)?)?
             };
-            ending(tape, &op::conv2d(tape, &y, &x[5], &x[6], true)?)
+            ending(tape, &op::conv2d(tape, &y, &x[5], &x[6], Activation::Relu)?)
         });
     }
 }
@@ -187,15 +186,15 @@ fn masked_and_plain_gradients_meet() {
                 let z = if pool {
                     op::conv2d_maxpool2d(tape, &x[0], &x[1], &x[2])?
                 } else {
-                    op::conv2d(tape, &x[0], &x[1], &x[2], true)?
+                    op::conv2d(tape, &x[0], &x[1], &x[2], Activation::Relu)?
                 };
-                let a = op::conv2d(tape, &z, &x[3], &x[4], false)?;
+                let a = op::conv2d(tape, &z, &x[3], &x[4], Activation::Linear)?;
                 let half = z.shape().len() / 2;
                 let [rows, columns] = [Shape::new(&[2, half]), Shape::new(&[half, 2])];
                 // The product of the two: one is a dense layer's input, the other its weight.
                 let [input, weight] = if swapped { [&z, &a] } else { [&a, &z] };
                 let [input, weight] = [tape.reshape(input, rows)?, tape.reshape(weight, columns)?];
-                ending(tape, &op::dense(tape, &input, &weight, &x[5], false)?)
+                ending(tape, &op::dense(tape, &input, &weight, &x[5], Activation::Linear)?)
             });
         }
     }
@@ -248,7 +247,7 @@ fn a_weight_that_is_still_read_takes_no_step() {
             let mut y = tape.parameter(2, &x);
             for other in 0..=usize::from(shared) {
                 let [kernel, bias] = [tape.parameter(3 * other, &kernel), tape.parameter(1, &bias)];
-                y = op::conv2d(&tape, &y, &kernel, &bias, false).unwrap();
+                y = op::conv2d(&tape, &y, &kernel, &bias, Activation::Linear).unwrap();
             }
             let loss = ending(&tape, &y).unwrap();
             drop(y);
@@ -280,8 +279,9 @@ fn a_weight_that_comes_twice_takes_one_step() {
             let tape = optimizer.tape(device);
             let first = tape.parameter(0, &weight);
             let second = if twice { tape.parameter(0, &weight) } else { first.clone() };
-            let y = op::dense(&tape, &constant(&[2, 6], 1), &first, &constant(&[6], 2), false).unwrap();
-            let y = op::dense(&tape, &y, &second, &constant(&[6], 2), false).unwrap();
+            let y = op::dense(&tape, &constant(&[2, 6], 1), &first, &constant(&[6], 2), Activation::Linear)
+                .unwrap();
+            let y = op::dense(&tape, &y, &second, &constant(&[6], 2), Activation::Linear).unwrap();
             let loss = ending(&tape, &y).unwrap();
             drop((first, second, y));
             let mut calls = 0;
@@ -353,13 +353,13 @@ fn gradients_that_meet_are_added() {
     // The gradient of the bias waits for its weight's, which is stored to be added up.
     let map = [Shape::new(&[1, 4, 5, 3]), Shape::new(&[3, 3, 3, 3]), Shape::new(&[3])];
     check("a convolution done twice", &map, &|tape, x| {
-        let once = op::conv2d(tape, &x[0], &x[1], &x[2], false)?;
-        ending(tape, &op::conv2d(tape, &once, &x[1], &x[2], false)?)
+        let once = op::conv2d(tape, &x[0], &x[1], &x[2], Activation::Linear)?;
+        ending(tape, &op::conv2d(tape, &once, &x[1], &x[2], Activation::Linear)?)
     });
     let shapes = [Shape::new(&[2, 6]), Shape::new(&[6, 6]), Shape::new(&[6])];
     check("a weight used twice", &shapes, &|tape, x| {
-        let once = op::dense(tape, &x[0], &x[1], &x[2], false)?;
-        ending(tape, &op::dense(tape, &once, &x[1], &x[2], false)?)
+        let once = op::dense(tape, &x[0], &x[1], &x[2], Activation::Linear)?;
+        ending(tape, &op::dense(tape, &once, &x[1], &x[2], Activation::Linear)?)
     });
 }
 
@@ -376,7 +376,7 @@ fn what_does_not_learn_is_not_recorded() {
         let mut frozen = [new("kernel", kernel_shape), new("bias", Shape::new(&[2]))];
         frozen.iter_mut().for_each(|parameter| parameter.learns = false);
         let [kernel, bias] = [tape.parameter(0, &frozen[0]), tape.parameter(1, &frozen[1])];
-        let y = op::conv2d(&tape, &x, &kernel, &bias, true).unwrap();
+        let y = op::conv2d(&tape, &x, &kernel, &bias, Activation::Relu).unwrap();
         let y = op::maxpool2d(&tape, &y).unwrap();
         assert_eq!(tape.recorded(), 0);
         assert!(!y.learns());
@@ -384,7 +384,7 @@ fn what_does_not_learn_is_not_recorded() {
         // Above the boundary the op is recorded, but nothing flows below it.
         let learning = [new("kernel", kernel_shape), new("bias", Shape::new(&[2]))];
         let [kernel, bias] = [tape.parameter(2, &learning[0]), tape.parameter(3, &learning[1])];
-        let y = op::conv2d(&tape, &y, &kernel, &bias, true).unwrap();
+        let y = op::conv2d(&tape, &y, &kernel, &bias, Activation::Relu).unwrap();
         let loss = ending(&tape, &y).unwrap();
         let mut learned = Vec::new();
         tape.backward(&loss.outcome, |index, _| {

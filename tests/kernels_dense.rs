@@ -148,7 +148,7 @@ fn the_classifier_of_imagenet_is_near_f32_and_f32_on_the_way_back() {
         }
         let axes = [&[rows][..], &shape.axes()[1..]].concat();
         let x = Value::constant(Shape::new(&axes), device.upload(&features).unwrap()).unwrap();
-        let y = network.forward(&Tape::new(device, mode), x, base..end, 0, 0).unwrap();
+        let y = network.forward(&Tape::new(device, mode), x, base..end, None).unwrap();
         device.download(y.buffer()).unwrap()
     };
     let f32 = logits(Precision::F32, Mode::Inference);

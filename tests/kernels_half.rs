@@ -17,7 +17,7 @@ use vgg_ft::device::call::{Adjust, LossRule, Normalize, Rule, Slot};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::error::Kind;
 use vgg_ft::graph::{Mode, Parameter, Tape, Tensor};
-use vgg_ft::op;
+use vgg_ft::op::{self, Activation};
 use vgg_ft::shape::{Pool2d, Shape};
 
 /// Ends and tails of sixteen bytes, and more than a block.
@@ -446,7 +446,7 @@ fn gradients_flow_through(half: Half) {
         let y = op::cast(&tape, &y, Dtype::F32).unwrap();
         let y = tape.reshape(&y, Shape::new(&[2, 32])).unwrap();
         let [weight, bias] = [&weight, &bias].map(|of| tape.parameter(1, of));
-        let logits = op::dense(&tape, &y, &weight, &bias, false).unwrap();
+        let logits = op::dense(&tape, &y, &weight, &bias, Activation::Linear).unwrap();
         let labels = device.upload(&[0u32, 2]).unwrap();
         let loss = op::softmax_cross_entropy(&tape, LossRule::mean(2), &logits, &labels, None).unwrap();
         let mut found = Vec::new();
@@ -490,9 +490,9 @@ fn gradients_of_two_formats_are_added_in_f32() {
         let activation = tape.parameter_in(0, &parameter, dtype);
         assert_eq!(activation.dtype(), dtype);
         let x = op::cast(&tape, &activation, Dtype::F32).unwrap();
-        let y = op::dense(&tape, &x, &tape.parameter(1, &mixing), &zeros(), false).unwrap();
+        let y = op::dense(&tape, &x, &tape.parameter(1, &mixing), &zeros(), Activation::Linear).unwrap();
         let weight = tape.parameter_in(0, &parameter, Dtype::F32);
-        let logits = op::dense(&tape, &y, &weight, &zeros(), false).unwrap();
+        let logits = op::dense(&tape, &y, &weight, &zeros(), Activation::Linear).unwrap();
         let labels = device.upload(&[0u32, 1, 2, 3, 4, 5, 6, 7]).unwrap();
         let loss = op::softmax_cross_entropy(&tape, LossRule::mean(8), &logits, &labels, None).unwrap();
         let mut found = Vec::new();

@@ -137,7 +137,7 @@ fn inference_holds_two_activations_at_most() {
     ledger.turn_page();
     let tape = Tape::new(&ledger, Mode::Inference);
     let base = network.architecture().base();
-    let features = network.forward(&tape, images(&ledger), 0..base, 0, 0).unwrap();
+    let features = network.forward(&tape, images(&ledger), 0..base, None).unwrap();
     let largest = (1..STEPS.len()).map(|step| bytes(step - 1) + bytes(step)).max().unwrap();
     assert_eq!(largest, 4 * N * (32 * 32 * 64 + 16 * 16 * 64), "block1_conv2 and its pool");
     {
@@ -163,7 +163,7 @@ fn a_step_from_block3_keeps_nothing_of_the_prefix_and_runs_no_relu_backward_in_t
     ledger.turn_page();
 
     let tape = Tape::new(&ledger, Mode::Training);
-    let x = network.forward(&tape, images(&ledger), 0..trainable.from, 0, 0).unwrap();
+    let x = network.forward(&tape, images(&ledger), 0..trainable.from, None).unwrap();
     assert_eq!(tape.recorded(), 0);
     assert_eq!(ledger.live() - weights, bytes(BOUNDARY), "of the prefix, what crosses the boundary lives");
     let largest = (1..=BOUNDARY).map(|step| bytes(step - 1) + bytes(step)).max().unwrap();
@@ -171,13 +171,13 @@ fn a_step_from_block3_keeps_nothing_of_the_prefix_and_runs_no_relu_backward_in_t
 
     // Above it: every step's output, two bits for each window, and never the map before a pool.
     let (base, end) = (network.architecture().base(), network.architecture().layers().len());
-    let x = network.forward(&tape, x, trainable.from..base, 0, 0).unwrap();
+    let x = network.forward(&tape, x, trainable.from..base, None).unwrap();
     let kept: usize = (BOUNDARY..STEPS.len()).map(bytes).sum();
     let winners: usize =
         (BOUNDARY + 1..STEPS.len()).filter(|&step| pooled(step)).map(|step| bytes(step) / 16).sum();
     assert_eq!(ledger.live() - weights, kept + winners);
 
-    let logits = network.forward(&tape, x, base..end, 0, 0).unwrap();
+    let logits = network.forward(&tape, x, base..end, None).unwrap();
     let targets = ledger.alloc(Dtype::F32, N).unwrap();
     let loss = op::sigmoid_cross_entropy(&tape, LossRule::mean(N), &logits, &targets, None).unwrap();
     drop((logits, targets));

@@ -14,7 +14,7 @@ use vgg_ft::device::gpu::emulator::{Emulator, Options};
 use vgg_ft::device::{Buffer, Device, Dtype, LossScale, Precision};
 use vgg_ft::error::{Kind, Result};
 use vgg_ft::graph::{Gradient, Mode, Tape, Tensor};
-use vgg_ft::model::{Architecture, Head, Layer, Network, Pooling, Source, Trainable};
+use vgg_ft::model::{Architecture, DropoutSeed, Head, Layer, Network, Pooling, Source, Trainable};
 use vgg_ft::op;
 use vgg_ft::shape::Shape;
 use vgg_ft::train::{
@@ -131,7 +131,7 @@ impl<'d> Run<'d> {
         let tape = Tape::new(device, Mode::Training).scaled(optimizer.scaler.as_ref().map(Scaler::shared));
         let x = op::cast(&tape, &pixels, dtype).unwrap();
         let end = network.architecture().layers().len();
-        let logits = network.forward(&tape, x, 0..end, 1, number).unwrap();
+        let logits = network.forward(&tape, x, 0..end, Some(DropoutSeed { seed: 1, batch: number })).unwrap();
         let targets = device.upload(&[0.0f32, 1.0, 1.0]).unwrap();
         let loss = op::sigmoid_cross_entropy(&tape, LossRule::mean(3), &logits, &targets, None).unwrap();
         drop(logits);
@@ -148,7 +148,7 @@ impl<'d> Run<'d> {
         })
         .unwrap();
         optimizer.step(device, network.parameters_mut()).unwrap();
-        loss.totals(device).unwrap().0
+        loss.score(device).unwrap().loss_sum
     }
 }
 

@@ -20,7 +20,8 @@ use vgg_ft::device::{Device, Dtype, Kernels, LossScale, Precision};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape};
 use vgg_ft::model::{
-    Architecture, Head, Layer, Network, Pooling, Preprocess, Pretrained, Source, Trainable, Variant,
+    Architecture, DropoutSeed, Head, Layer, Network, Pooling, Preprocess, Pretrained, Source, Trainable,
+    Variant,
 };
 use vgg_ft::op;
 use vgg_ft::train::{
@@ -219,10 +220,11 @@ fn step(device: &dyn Device, weights: &Pretrained, scale: Option<LossScale>) -> 
     let scaling = scale.map(|scale| Rc::new(scale.upload(device).unwrap()));
     let inverse = scale.map_or(1.0, |scale| scale.inverse);
     let tape = Tape::new(device, Mode::Training).scaled(scaling);
-    let features = network.forward(&tape, x, 0..base, 7, 0).unwrap();
+    let features = network.forward(&tape, x, 0..base, Some(DropoutSeed { seed: 7, batch: 0 })).unwrap();
     assert_eq!(features.dtype(), device.precision().activations());
     let mut all = vec![("features".to_owned(), device.download_floats(features.buffer()).unwrap())];
-    let logits = network.forward(&tape, features, base..end, 7, 0).unwrap();
+    let logits =
+        network.forward(&tape, features, base..end, Some(DropoutSeed { seed: 7, batch: 0 })).unwrap();
     assert_eq!(logits.dtype(), Dtype::F32, "the classifier is f32");
     let loss = op::sigmoid_cross_entropy(&tape, LossRule::mean(2), &logits, &targets, None).unwrap();
     drop(logits);
@@ -291,7 +293,7 @@ fn learn(
     let features = |batch: &Batch| -> Vec<f32> {
         let x = input(device, batch, SIZE, Preprocess::Notebook.rule()).unwrap();
         let tape = Tape::new(device, Mode::Inference);
-        device.download_floats(network.forward(&tape, x, 0..from, 0, 0).unwrap().buffer()).unwrap()
+        device.download_floats(network.forward(&tape, x, 0..from, None).unwrap().buffer()).unwrap()
     };
     let (learned, checked) = (features(train), features(validation));
     let train = FeatureSamples { shape, values: &learned, labels: &train.labels };

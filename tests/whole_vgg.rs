@@ -17,7 +17,7 @@ use vgg_ft::device::gpu::emulator::Options;
 use vgg_ft::device::{Device, Kernels, Precision};
 use vgg_ft::graph::{Mode, Tape};
 use vgg_ft::model::{
-    Architecture, Head, Network, Pooling, Preprocess, Pretrained, Source, Trainable, Variant,
+    Architecture, DropoutSeed, Head, Network, Pooling, Preprocess, Pretrained, Source, Trainable, Variant,
 };
 use vgg_ft::op;
 use vgg_ft::train::input;
@@ -62,7 +62,7 @@ fn a_photograph_through_vgg16_is_the_same_on_our_kernels() {
         let end = architecture.base();
         let network = Network::new(device, architecture, |_| Source::File(&weights)).unwrap();
         let x = input(device, &batch, size, Preprocess::Caffe.rule()).unwrap();
-        let y = network.forward(&Tape::new(device, Mode::Inference), x, 0..end, 0, 0).unwrap();
+        let y = network.forward(&Tape::new(device, Mode::Inference), x, 0..end, None).unwrap();
         device.download(y.buffer()).unwrap()
     };
     let want = features(&*cpu());
@@ -94,7 +94,7 @@ fn a_step_from_block3_has_the_same_gradients_on_our_kernels() {
         let targets = device.upload(&[0.0f32, 1.0]).unwrap();
         let x = input(device, &batch, size, Preprocess::Caffe.rule()).unwrap();
         let tape = Tape::new(device, Mode::Training);
-        let logits = network.forward(&tape, x, 0..end, 7, 0).unwrap();
+        let logits = network.forward(&tape, x, 0..end, Some(DropoutSeed { seed: 7, batch: 0 })).unwrap();
         let loss = op::sigmoid_cross_entropy(&tape, LossRule::mean(2), &logits, &targets, None).unwrap();
         let outcome: Vec<f32> = device.download(loss.outcome.buffer()).unwrap();
         let mut all = vec![("loss".to_owned(), outcome)];

@@ -113,7 +113,8 @@ struct Key {
     sum: u32,
     /// Sums of the upper left, upper right, lower left and lower right quarter.
     quarters: [u32; 4],
-    /// How far thumbnails and finer ones may be from these, in sum: no more than their own contrast allows.
+    /// How far thumbnails and finer ones may be from these, in sum: no more than their own contrast allows. Of two images
+    /// the lower limit counts.
     most: [u32; 2],
 }
 
@@ -131,7 +132,7 @@ impl Key {
 
     /// How `other`, which looks like `theirs`, is like this, which looks like `own`.
     fn likeness(&self, other: &Self, own: &Glance, theirs: &Glance) -> Option<Likeness> {
-        let [most, fine] = self.most;
+        let [most, fine] = [0, 1].map(|i| self.most[i].min(other.most[i]));
         let near = |theirs: [u32; 4]| self.quarters.iter().zip(theirs).all(|(a, b)| a.abs_diff(b) <= most);
         let alike = |mirrored: bool| {
             within::<3>(most, [&own.thumb, &theirs.thumb], THUMB.w, mirrored)
@@ -252,6 +253,22 @@ mod tests {
         assert_eq!(found(&[blank.clone(), blank.clone()]), [(1, 0, Likeness::Same)]);
         let flat = Glance { flat: true, ..blank };
         assert_eq!(found(&[flat.clone(), flat]), []);
+    }
+
+    /// Which of two is darker, and so compared with the other, decides nothing.
+    #[test]
+    fn images_are_alike_both_ways() {
+        // The first has hardly any contrast, the second some: they differ by more than an eighth of one's and less than
+        // an eighth of the other's.
+        let faint: Vec<u8> = noise(1).iter().map(|level| 128 + level % 16).collect();
+        let strong: Vec<u8> =
+            faint.iter().map(|level| if level % 16 > 8 { level + 3 } else { *level }).collect();
+        let inverted = |levels: &[u8]| levels.iter().map(|level| 255 - level).collect::<Vec<u8>>();
+        let [a, b] = [&faint, &strong].map(|levels| contrast::<3>(levels) / CONTRAST);
+        let apart: u32 = faint.iter().zip(&strong).map(|(x, y)| u32::from(x.abs_diff(*y))).sum();
+        assert!(a < apart && apart <= b, "{a} {apart} {b}");
+        let of = |a: &[u8], b: &[u8]| found(&[glance(1, a.to_vec()), glance(2, b.to_vec())]);
+        assert_eq!(of(&faint, &strong), of(&inverted(&faint), &inverted(&strong)));
     }
 
     proptest! {

@@ -7,10 +7,11 @@ use std::io::Read;
 use std::iter::Sum;
 use std::path::Path;
 
-/// Endings of images that neither Keras nor we read: phones', the web's, cameras' raw files.
-const IMAGES: [&str; 21] = [
+/// Endings of images that neither Keras nor we read: phones', the web's, cameras' raw files, medicine's and science's.
+const IMAGES: [&str; 31] = [
     "heic", "heif", "avif", "jxl", "jp2", "j2k", "dib", "svg", "psd", "tga", "ico", "exr", "hdr", "dng",
-    "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2",
+    "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2", "dcm", "dicom", "nii", "svs", "ndpi", "mrxs", "czi",
+    "fits", "npy", "npz",
 ];
 
 /// What files of the formats that are read begin with; BMP's two letters may begin any text, and WebP's four any sound or
@@ -97,13 +98,15 @@ mod tests {
     fn endings_are_counted_and_images_among_them_known() {
         let mut endings = Endings::default();
         assert_eq!((endings.all(), endings.images()), (None, None));
-        for name in ["IMG_1.HEIC", "img_2.heic", "notes.txt", "LICENSE", ".DS_Store", ".hidden.heic"] {
+        for name in
+            ["IMG_1.HEIC", "img_2.heic", "notes.txt", "LICENSE", ".DS_Store", ".hidden.heic", "scan.dcm"]
+        {
             endings.count(Path::new("nowhere"), OsStr::new(name));
         }
         let mut both = endings.clone();
         both.add(&endings);
-        assert_eq!(endings.all().as_deref(), Some("1 without an ending, 2 .heic, 1 .txt"));
-        assert_eq!(both.images().as_deref(), Some("4 .heic"));
+        assert_eq!(endings.all().as_deref(), Some("1 without an ending, 1 .dcm, 2 .heic, 1 .txt"));
+        assert_eq!(both.images().as_deref(), Some("2 .dcm, 4 .heic"));
     }
 
     #[test]

@@ -6,10 +6,12 @@
 use super::endings::Endings;
 use super::split::is_part;
 use crate::error::{Error, Kind, Result, in_one_line};
+use crate::files::open_regular;
 use crate::model::classes::listed;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Endings that make a file an image, without regard to case. Keras reads the first seven; the others
@@ -193,12 +195,15 @@ pub(super) struct Entry {
     pub is_link: bool,
 }
 
-/// What is directly in `dir`, sorted by name.
+/// What is directly in `dir`, sorted by name, but for what macOS adds to archives and foreign disks.
 pub(super) fn list(dir: &Path) -> Result<Vec<Entry>> {
     let fail = |e: &std::io::Error| unlisted(dir, e);
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| fail(&e))? {
         let entry = entry.map_err(|e| fail(&e))?;
+        if is_of_macos(&entry.path(), &entry.file_name()) {
+            continue;
+        }
         let is_link = entry.file_type().is_ok_and(|t: FileType| t.is_symlink());
         // Through the link, as Python's isdir; a broken link is not a folder.
         let is_dir = match fs::metadata(entry.path()) {
@@ -213,6 +218,18 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Entry>> {
     // Bytes of UTF-8 sort like the code points by which Python sorts.
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
+}
+
+/// Whether this is what macOS keeps beside a file of which a disk or an archive cannot hold all: `._cat.jpg`, an AppleDouble
+/// file (RFC 1740) of the same ending and no image, or the folder of them, `__MACOSX`.
+fn is_of_macos(path: &Path, name: &OsStr) -> bool {
+    let is_double = || {
+        let mut magic = [0; 4];
+        // To open a pipe may take for ever.
+        open_regular(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
+            && magic == [0, 5, 0x16, 7]
+    };
+    name == "__MACOSX" || name.as_encoded_bytes().starts_with(b"._") && is_double()
 }
 
 /// What to do about images whose names have no ending.

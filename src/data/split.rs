@@ -222,22 +222,18 @@ fn holds_folders(dir: &Path) -> Option<Vec<OsString>> {
     (!images && !names.is_empty()).then_some(names)
 }
 
-/// Whether classes are classes, and not parts under names that we do not know (`training_set`, `Test`): each holds the same
-/// folders, two or more, and no images of its own.
+/// Whether classes are classes, and not parts under names that we do not know (`training_set`, `seg_train`, `Test`): each
+/// holds the same folders, two or more, and no images of its own.
 fn require_classes(folder: &Folder) -> Result<()> {
     let is_like_a_part = |class: &String| {
         let class = class.to_lowercase();
-        ["train", "val", "test"].iter().any(|part| class.starts_with(part))
+        let mut words = class.split(|c: char| !c.is_alphanumeric());
+        words.any(|word| ["train", "val", "test", "dev", "eval"].iter().any(|part| word.starts_with(part)))
     };
     if !folder.classes.iter().all(is_like_a_part) {
         return Ok(());
     }
-    let inner: Vec<_> = folder.classes.iter().map(|class| holds_folders(&folder.root.join(class))).collect();
-    let Some(Some(first)) = inner.first() else { return Ok(()) };
-    if first.len() < 2 || inner.iter().any(|names| names.as_ref() != Some(first)) {
-        return Ok(());
-    }
-    let names: Vec<_> = first.iter().map(|name| name.to_string_lossy()).collect();
+    let Some(names) = in_each(folder) else { return Ok(()) };
     let message = format!("the classes of {} look like the parts of a data set", folder.root.display());
     let is_part = |class: &String| class == "test" || VALIDATION.contains(&class.as_str());
     let help = match folder.classes.iter().find(|class| is_part(class)) {
@@ -250,6 +246,15 @@ fn require_classes(folder: &Folder) -> Result<()> {
         .fact("classes", listed(&folder.classes))
         .fact("in each", listed(&names))
         .help(help))
+}
+
+/// The folders that each class of `folder` holds, if all hold the same, two or more, and no images of their own. Then these
+/// may be the classes, and the classes something else.
+pub fn in_each(folder: &Folder) -> Option<Vec<String>> {
+    let mut inner = folder.classes.iter().map(|class| holds_folders(&folder.root.join(class)));
+    let first = inner.next()?.filter(|names| names.len() > 1)?;
+    let all = inner.all(|names| names.as_ref() == Some(&first));
+    all.then(|| first.iter().map(|name| name.to_string_lossy().into_owned()).collect())
 }
 
 fn same_classes(train: &Folder, part: &Path) -> Result<Folder> {

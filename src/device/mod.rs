@@ -214,6 +214,21 @@ fn filled<D: Device + ?Sized>(
 }
 
 impl dyn Device + '_ {
+    /// [`Device::together`] of work that has a result.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn as_one<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (mut work, mut done) = (Some(work), None);
+        self.together(&mut || {
+            if let Some(work) = work.take() {
+                done = Some(work()?);
+            }
+            Ok(())
+        })?;
+        done.ok_or_else(|| Error::bug(Kind::Device, "the device did not begin what it was given"))
+    }
+
     /// A new buffer that holds `from`.
     ///
     /// # Errors

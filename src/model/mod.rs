@@ -17,7 +17,7 @@ mod variant;
 pub use architecture::{Architecture, Layer, Output, ParameterSpec, Placed};
 pub use head::{Head, Pooling};
 pub use load::Source;
-pub use network::Network;
+pub use network::{DropoutSeed, Network};
 pub use preprocess::Preprocess;
 pub use pretrained::{Lineage, Naming, Pretrained, SIDES, SINCE};
 pub use trainable::Trainable;

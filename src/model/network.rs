@@ -5,7 +5,7 @@ use crate::device::call::MaskSource;
 use crate::device::{Device, Dtype};
 use crate::error::{Context, Error, Kind, Result};
 use crate::graph::{Mode, Parameter, Tape, Tensor};
-use crate::op;
+use crate::op::{self, Activation};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Shape};
 use std::ops::Range;
@@ -68,20 +68,19 @@ impl Network {
         }
     }
 
-    /// Walks `x` through the layers at positions `range`. `seed` and `step`, the number of the batch in the run, choose
-    /// the dropout masks. The base keeps activations as the device does, the classifier in f32 but for ImageNet's in
+    /// Walks `x` through the layers at positions `range`. `dropout` chooses the masks in training. The base keeps activations as the device does, the classifier in f32 but for ImageNet's in
     /// inference; `x` may be either. A convolution and the pool behind it are one step. Of what does not learn, no more
     /// than a step's input and output live at any moment.
     ///
     /// # Errors
-    /// [`Kind::Shape`] naming the layer; [`Kind::Usage`] for a range beyond the last one; the device's errors.
+    /// [`Kind::Shape`] naming the layer; [`Kind::Usage`] for a range beyond the last one, or for training through dropout
+    /// without a seed; the device's errors.
     pub fn forward(
         &self,
         tape: &Tape<'_>,
         x: Tensor,
         range: Range<usize>,
-        seed: u64,
-        step: u64,
+        dropout: Option<DropoutSeed>,
     ) -> Result<Tensor> {
         let layers = self.architecture.layers().len();
         if range.end > layers {
@@ -109,7 +108,7 @@ impl Network {
                 continue;
             }
             x = self
-                .layer(tape, x, position, seed, step)
+                .layer(tape, x, position, dropout)
                 .context(|| format!("running layer {}", placed.name))?;
         }
         Ok(x)
@@ -178,18 +177,34 @@ impl Network {
         }
     }
 
-    fn layer(&self, tape: &Tape<'_>, x: Tensor, position: usize, seed: u64, step: u64) -> Result<Tensor> {
+    fn layer(
+        &self,
+        tape: &Tape<'_>,
+        x: Tensor,
+        position: usize,
+        dropout: Option<DropoutSeed>,
+    ) -> Result<Tensor> {
         let placed = &self.architecture.layers()[position];
         match (placed.layer, self.weights(tape, position)) {
-            (Layer::Conv2d { .. }, Some([kernel, bias])) => op::conv2d(tape, &x, &kernel, &bias, true),
-            (Layer::Dense { relu, .. }, Some([kernel, bias])) => op::dense(tape, &x, &kernel, &bias, relu),
+            (Layer::Conv2d { .. }, Some([kernel, bias])) => {
+                op::conv2d(tape, &x, &kernel, &bias, Activation::Relu)
+            }
+            (Layer::Dense { relu, .. }, Some([kernel, bias])) => {
+                let activation = if relu { Activation::Relu } else { Activation::Linear };
+                op::dense(tape, &x, &kernel, &bias, activation)
+            }
             (Layer::Maxpool2d, _) => op::maxpool2d(tape, &x),
             (Layer::Flatten, _) => {
                 let rows = x.shape().axes()[0];
                 tape.reshape(&x, Shape::new(&[rows, x.shape().len() / rows.max(1)]))
             }
             (Layer::GlobalAvgpool2d, _) => op::global_avgpool2d(tape, &x),
-            (Layer::Dropout { rate }, _) => op::dropout(tape, &x, rate, dropout_source(seed, step, position)),
+            (Layer::Dropout { .. }, _) if tape.mode() == Mode::Inference => Ok(x),
+            (Layer::Dropout { rate }, _) => match dropout {
+                Some(dropout) => op::dropout(tape, &x, rate, dropout.source(position)),
+                None => Err(Error::new(Kind::Usage, "training through dropout needs a seed for its masks")
+                    .help("give forward a DropoutSeed")),
+            },
             (Layer::Conv2d { .. } | Layer::Dense { .. }, None) => Err(without_kernel(&placed.name)),
         }
     }
@@ -197,8 +212,7 @@ impl Network {
 
 /// [`Architecture`] gives every convolution and dense layer a kernel.
 fn without_kernel(layer: &str) -> Error {
-    Error::new(Kind::Shape, format!("layer {layer} has no kernel"))
-        .help("this is a bug in vgg-ft; please report it")
+    Error::bug(Kind::Shape, format!("layer {layer} has no kernel"))
 }
 
 /// In which format ImageNet's classifier is in inference: dense layers of f16 have no kernels.
@@ -209,7 +223,19 @@ fn of_top(device: &dyn Device) -> Dtype {
     }
 }
 
-/// Each (batch, layer) owns 2^24 draws, enough for masks of 64 Mi elements.
-fn dropout_source(seed: u64, step: u64, position: usize) -> MaskSource {
-    MaskSource { seed, stream: Stream::Dropout, counter: (step << 32) | ((position as u64) << 24) }
+/// What chooses the dropout masks of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropoutSeed {
+    /// The run's.
+    pub seed: u64,
+    /// The number of the batch in the run: every batch has masks of its own.
+    pub batch: u64,
+}
+
+impl DropoutSeed {
+    /// Each (batch, layer) owns 2^24 draws, enough for masks of 64 Mi elements.
+    fn source(self, position: usize) -> MaskSource {
+        let counter = (self.batch << 32) | ((position as u64) << 24);
+        MaskSource { seed: self.seed, stream: Stream::Dropout, counter }
+    }
 }

@@ -7,7 +7,7 @@
 //! through that ReLU in the same pass.
 
 use super::affine::{Affine, Dweight, Dx};
-use super::{fits, output};
+use super::{Activation, fits, output};
 use crate::device::Call;
 use crate::error::Result;
 use crate::graph::{Conv2dProduct, Flow, Gradient, Tape, Tensor};
@@ -18,7 +18,14 @@ use crate::shape::Conv2d;
 ///
 /// # Errors
 /// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit; the device's errors.
-pub fn conv2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: bool) -> Result<Tensor> {
+pub fn conv2d(
+    tape: &Tape<'_>,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    activation: Activation,
+) -> Result<Tensor> {
+    let relu = activation.is_relu();
     let geometry = Conv2d::of(x.shape(), weight.shape())?;
     fits("conv2d: the biases", geometry.c_out, bias.shape().len())?;
     let mut y = output(tape.device(), x.dtype(), geometry.y())?;

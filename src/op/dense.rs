@@ -4,7 +4,7 @@
 //! Backward, with `dz = dy` where `y > 0`: `dx = dz · weightᵀ`, `dweight = xᵀ · dz`, `dbias = Σ_n dz`.
 
 use super::affine::{Affine, Dweight, Dx};
-use super::{fits, output};
+use super::{Activation, fits, output};
 use crate::device::{Call, Dtype};
 use crate::error::Result;
 use crate::graph::{Flow, Gradient, Tape, Tensor};
@@ -15,7 +15,14 @@ use crate::shape::Dense;
 ///
 /// # Errors
 /// [`Kind::Shape`](crate::error::Kind::Shape) when the axes do not fit; the device's errors.
-pub fn dense(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Tensor, relu: bool) -> Result<Tensor> {
+pub fn dense(
+    tape: &Tape<'_>,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    activation: Activation,
+) -> Result<Tensor> {
+    let relu = activation.is_relu();
     let geometry = Dense::of(x.shape(), weight.shape())?;
     fits("dense: the biases", geometry.c_out, bias.shape().len())?;
     let dtype = if relu { x.dtype() } else { Dtype::F32 };

@@ -12,6 +12,37 @@ use crate::device::{Arrival, Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Flow, Tape, Tensor};
 use crate::shape::Shape;
+use serde::{Deserialize, Serialize};
+
+/// Loss and accuracy on samples: of a batch, an epoch, a split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Sum of the samples' losses.
+    pub loss_sum: f64,
+    /// Samples whose class was found.
+    pub right: usize,
+    /// Samples seen.
+    pub seen: usize,
+}
+
+impl Score {
+    /// Mean loss; not a number where none were seen.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.seen as f64
+    }
+
+    /// Share of samples whose class was found.
+    pub fn accuracy(&self) -> f64 {
+        self.right as f64 / self.seen as f64
+    }
+
+    /// Takes those of other samples in.
+    pub fn join(&mut self, other: Self) {
+        self.loss_sum += other.loss_sum;
+        self.right += other.right;
+        self.seen += other.seen;
+    }
+}
 
 /// A batch's loss: a tensor to go back from, and what to tell the reader.
 pub struct Loss {
@@ -21,12 +52,12 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// The sum of the rows' losses and the number of rows that were right. Waits for the device.
+    /// That of the whole batch. Waits for the device.
     ///
     /// # Errors
     /// The device's errors.
-    pub fn totals(&self, device: &dyn Device) -> Result<(f64, usize)> {
-        self.later(device)?.totals(device)
+    pub fn score(&self, device: &dyn Device) -> Result<Score> {
+        self.later(device)?.score(device)
     }
 
     /// Begins to bring them to the host; the tensor is needed no more.
@@ -50,15 +81,16 @@ pub struct LossArrival {
 }
 
 impl LossArrival {
-    /// As [`Loss::totals`].
+    /// As [`Loss::score`].
     ///
     /// # Errors
     /// The device's errors.
-    pub fn totals(self, device: &dyn Device) -> Result<(f64, usize)> {
+    pub fn score(self, device: &dyn Device) -> Result<Score> {
+        let seen = self.rows;
         let outcome = self.outcome(device)?;
-        let loss = outcome.chunks_exact(2).map(|row| f64::from(row[0])).sum();
+        let loss_sum = outcome.chunks_exact(2).map(|row| f64::from(row[0])).sum();
         let right = outcome.chunks_exact(2).filter(|row| row[1] == 1.0).count();
-        Ok((loss, right))
+        Ok(Score { loss_sum, right, seen })
     }
 
     /// The loss of each row.

@@ -26,11 +26,26 @@ pub use conv2d_maxpool2d::conv2d_maxpool2d;
 pub use dense::dense;
 pub use dropout::dropout;
 pub use global_avgpool2d::global_avgpool2d;
-pub use loss::{Loss, LossArrival, sigmoid_cross_entropy, softmax_cross_entropy};
+pub use loss::{Loss, LossArrival, Score, sigmoid_cross_entropy, softmax_cross_entropy};
 pub use maxpool2d::maxpool2d;
 pub use normalize::normalize;
 pub use output::{sigmoid, softmax};
 pub use relu::relu;
+
+/// What a convolution or a dense layer does with its sums, in the same pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing: `y = z`.
+    Linear,
+    /// `y = max(z, 0)`.
+    Relu,
+}
+
+impl Activation {
+    fn is_relu(self) -> bool {
+        self == Self::Relu
+    }
+}
 
 use crate::device::{Buffer, Device, Dtype};
 use crate::error::{Error, Kind, Result};

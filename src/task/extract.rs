@@ -7,11 +7,13 @@ use super::output::{apart, folder_of_no_run};
 use super::remarks::twice;
 use super::run::unlocked;
 use super::{Host, ImageOptions};
+use crate::data::split::in_each;
 use crate::data::{self, Begin, Features, Folder, Images, Recipe, Splits, Writer, batches};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::graph::Tensor;
 use crate::interrupt;
+use crate::model::classes::listed;
 use crate::model::{Architecture, Network, Variant};
 use crate::train::{FeatureSamples, Samples, forward, input};
 use serde_json::json;
@@ -164,6 +166,14 @@ pub(super) fn misleading(host: &Host, splits: &Splits) {
         host.note(format_args!(
             "ignored beside train/: {}; the other splits must be called validation (or val, valid) and test",
             splits.passed_over.join(", ")
+        ));
+    }
+    if let Some(names) = in_each(&splits.train) {
+        host.note(format_args!(
+            "each of the classes {} holds the folders {} and no images beside them: if these are the classes, and those \
+             splits, call them train, validation and test",
+            listed(&splits.train.classes),
+            listed(&names)
         ));
     }
     for class in splits.train.classes.iter().filter(|class| class.starts_with('.')) {

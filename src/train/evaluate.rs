@@ -8,52 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::graph::{Mode, Tape, Tensor};
 use crate::interrupt;
 use crate::model::{Network, Output};
-use crate::op::{self, Loss, LossArrival};
-use serde::{Deserialize, Serialize};
+use crate::op::{self, Loss, LossArrival, Score};
 use std::ops::Range;
-
-/// A network's result on a set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Score {
-    /// Sum of the samples' losses.
-    pub loss_sum: f64,
-    /// Samples that were right.
-    pub right: usize,
-    /// Samples seen.
-    pub seen: usize,
-}
-
-impl Score {
-    /// Mean loss.
-    pub fn loss(&self) -> f64 {
-        self.loss_sum / self.seen as f64
-    }
-
-    /// Share of samples that were right.
-    pub fn accuracy(&self) -> f64 {
-        self.right as f64 / self.seen as f64
-    }
-
-    /// Takes those of other samples in.
-    pub fn join(&mut self, other: Self) {
-        self.loss_sum += other.loss_sum;
-        self.right += other.right;
-        self.seen += other.seen;
-    }
-
-    /// Takes a batch's loss in, and gives its sum.
-    ///
-    /// # Errors
-    /// The device's errors.
-    pub fn add(&mut self, device: &dyn Device, loss: LossArrival) -> Result<f64> {
-        let rows = loss.rows();
-        let (loss_sum, right) = loss.totals(device)?;
-        self.loss_sum += loss_sum;
-        self.right += right;
-        self.seen += rows;
-        Ok(loss_sum)
-    }
-}
 
 /// The targets of a batch on the device, as the loss of a network's output takes them.
 pub struct Targets {
@@ -66,7 +22,8 @@ impl Targets {
     /// Of `labels`, which are a part of a step with `whole` samples.
     ///
     /// # Errors
-    /// [`Kind::Data`] for a label that a sigmoid cannot mean; the device's errors.
+    /// [`Kind::Usage`]: a network without a classifier; [`Kind::Data`] for a label that a sigmoid cannot mean; the device's
+    /// errors.
     pub fn new(
         device: &dyn Device,
         output: Output,
@@ -90,7 +47,8 @@ impl Targets {
                 let targets: Vec<f32> = labels.iter().map(|&label| label as f32).collect();
                 device.upload(&targets)
             }
-            Output::Softmax(_) | Output::Features => device.upload(labels),
+            Output::Softmax(_) => device.upload(labels),
+            Output::Features => Err(no_classifier()),
         }?;
         Ok(Self { rule, labels, weights })
     }
@@ -104,11 +62,15 @@ impl Targets {
         let (rule, labels, weights) = (self.rule, &self.labels, self.weights.as_ref());
         match output {
             Output::Sigmoid => op::sigmoid_cross_entropy(tape, rule, logits, labels, weights),
-            Output::Softmax(_) | Output::Features => {
-                op::softmax_cross_entropy(tape, rule, logits, labels, weights)
-            }
+            Output::Softmax(_) => op::softmax_cross_entropy(tape, rule, logits, labels, weights),
+            Output::Features => Err(no_classifier()),
         }
     }
+}
+
+fn no_classifier() -> Error {
+    Error::new(Kind::Usage, "the network ends with features, which no label can be held against")
+        .help("give it a classifier (Architecture::with_head or with_top)")
 }
 
 /// Runs the samples `indices`, which enter at layer `from`, through the rest of the network, `batch` at once; targets are
@@ -137,11 +99,11 @@ pub(super) fn score(
         })?;
         let now = Some(loss.later(device)?);
         if let Some(loss) = std::mem::replace(&mut before, now) {
-            score.add(device, loss)?;
+            score.join(loss.score(device)?);
         }
     }
     if let Some(loss) = before {
-        score.add(device, loss)?;
+        score.join(loss.score(device)?);
     }
     Ok(score)
 }
@@ -186,9 +148,8 @@ pub fn judge(
     let values: Vec<f32> = device.download(logits.buffer())?;
     let classes = match output {
         Output::Sigmoid => values.iter().map(|&logit| usize::from(logit > 0.0)).collect(),
-        Output::Softmax(_) | Output::Features => {
-            values.chunks_exact(values.len() / labels.len().max(1)).map(first_largest).collect()
-        }
+        Output::Softmax(classes) => values.chunks_exact(classes.max(1)).map(first_largest).collect(),
+        Output::Features => return Err(no_classifier()),
     };
     Ok(Judged { classes, probabilities: rows(device, output, [&logits, &squashed])?, losses })
 }
@@ -221,16 +182,9 @@ fn through<T>(
     x: Tensor,
     last: &dyn Fn(Tensor) -> Result<T>,
 ) -> Result<T> {
-    let (mut x, mut y) = (Some(x), None);
-    device.together(&mut || {
-        if let Some(x) = x.take() {
-            let tape = Tape::new(device, Mode::Inference);
-            y = Some(last(network.forward(&tape, x, range.clone(), 0, 0)?)?);
-        }
-        Ok(())
-    })?;
-    y.ok_or_else(|| {
-        Error::new(Kind::Device, "the device did not begin what it was given").help("this is a bug in vgg-ft")
+    device.as_one(|| {
+        let tape = Tape::new(device, Mode::Inference);
+        last(network.forward(&tape, x, range, None)?)
     })
 }
 
@@ -347,7 +301,7 @@ mod tests {
             let output = Output::Softmax(3);
             let targets = Targets::new(device, output, &labels, &options, 5).unwrap();
             let loss = targets.loss(&tape, output, &x).unwrap();
-            let (sum, _) = loss.later(device).unwrap().totals(device).unwrap();
+            let sum = loss.score(device).unwrap().loss_sum;
             let (s, mut want) = (f64::from(smoothing), 0.0);
             for (row, &label) in logits.chunks(3).zip(&labels) {
                 let all: f64 = row.iter().map(|&z| f64::from(z).exp()).sum();

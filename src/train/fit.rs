@@ -6,7 +6,7 @@ mod tests;
 
 use super::checkpoint::Best;
 use super::course::Course;
-use super::evaluate::{Score, Targets, score};
+use super::evaluate::{Targets, score};
 use super::history::Epoch;
 use super::late::{At, Late};
 use super::observer::{Observer, Position};
@@ -15,8 +15,8 @@ use super::samples::Samples;
 use crate::device::Device;
 use crate::error::{Context, Error, Kind, Result};
 use crate::interrupt;
-use crate::model::Network;
-use crate::op::LossArrival;
+use crate::model::{DropoutSeed, Network};
+use crate::op::{LossArrival, Score};
 use crate::random::some;
 use running::Running;
 
@@ -161,11 +161,7 @@ impl Fit<'_> {
             let last = part + 1 == parts;
             let batch = Batch { chosen, labels: &labels, of: indices.len(), draw, last };
             let outcome = self.batch(network, optimizer, batch);
-            let Some(loss) = outcome.context(|| late.place(at))? else {
-                return Err(Error::new(Kind::Device, "the device did not do a step")
-                    .help("this is a bug in vgg-ft")
-                    .context(late.place(at)));
-            };
+            let loss = outcome.context(|| late.place(at))?;
             if part == 0 {
                 // Of the step before.
                 late.land(&mut position.score)?;
@@ -183,17 +179,20 @@ impl Fit<'_> {
         network: &mut Network,
         optimizer: &mut Optimizer,
         Batch { chosen, labels, of, draw, last }: Batch<'_>,
-    ) -> Result<Option<LossArrival>> {
+    ) -> Result<LossArrival> {
         let (course, output) = (self.course, network.architecture().output());
         self.device.label("batch");
-        let mut x = Some(self.train.training_batch(self.device, chosen, draw)?);
+        let x = self.train.training_batch(self.device, chosen, draw)?;
         let targets = Targets::new(self.device, output, labels, &course.loss, of)?;
-        let mut outcome = None;
-        self.device.together(&mut || {
-            let Some(x) = x.take() else { return Ok(()) };
+        let outcome = self.device.as_one(|| {
             let tape = optimizer.tape(self.device);
             let end = network.architecture().layers().len();
-            let logits = network.forward(&tape, x, self.from..end, course.seed, draw)?;
+            let logits = network.forward(
+                &tape,
+                x,
+                self.from..end,
+                Some(DropoutSeed { seed: course.seed, batch: draw }),
+            )?;
             let loss = targets.loss(&tape, output, &logits)?;
             drop(logits);
             tape.backward(&loss.outcome, |index, gradient| {
@@ -202,10 +201,9 @@ impl Fit<'_> {
             if last {
                 optimizer.step(self.device, network.parameters_mut())?;
             }
-            outcome = Some(loss);
-            Ok(())
+            Ok(loss)
         })?;
-        outcome.map(|loss| loss.later(self.device)).transpose()
+        outcome.later(self.device)
     }
 }
 

@@ -52,7 +52,7 @@ pub fn gradcam(device: &dyn Device, network: &Network, x: Tensor, classes: &[usi
     // The range ends with the convolution, so the pool behind it is not fused with it.
     let activation = {
         let tape = Tape::new(device, Mode::Inference);
-        network.forward(&tape, x, 0..last + 1, 0, 0)?
+        network.forward(&tape, x, 0..last + 1, None)?
     };
     let shape = activation.shape();
     let values = device.download_floats(activation.buffer())?;
@@ -83,7 +83,7 @@ pub fn saliency(
         let rest = &layers[position..];
         let next = rest.iter().position(|placed| matches!(placed.layer, Layer::Dropout { .. }));
         let end = next.map_or(layers.len(), |n| position + n);
-        x = network.forward(&tape, x, position..end, 0, 0)?;
+        x = network.forward(&tape, x, position..end, None)?;
         position = end + 1;
     }
     let seed = device.upload(&seed(network.architecture().output(), &x, classes)?)?;
@@ -98,10 +98,8 @@ pub fn saliency(
         }
         Ok(())
     })?;
-    let gradient = found.ok_or_else(|| {
-        Error::new(Kind::Shape, "the logits do not depend on the activation")
-            .help("this is a bug in vgg-ft; please report it")
-    })?;
+    let gradient =
+        found.ok_or_else(|| Error::bug(Kind::Shape, "the logits do not depend on the activation"))?;
     Ok(Saliency { shape, activation: activation.to_vec(), gradient })
 }
 

@@ -1,9 +1,8 @@
 //! Losses that come a step late: a GPU works on the next batch while the loss of the one before travels.
 
-use super::evaluate::Score;
 use crate::device::Device;
 use crate::error::{Context, Error, Kind, Result};
-use crate::op::LossArrival;
+use crate::op::{LossArrival, Score};
 
 /// A step: its epoch and its place there, both from 1.
 #[derive(Clone, Copy)]
@@ -49,7 +48,9 @@ impl<'d> Late<'d> {
     pub fn land(&mut self, score: &mut Score) -> Result<()> {
         let Some((loss, at)) = self.loss.take() else { return Ok(()) };
         let rows = loss.rows();
-        let sum = score.add(self.device, loss).context(|| self.place(at))?;
+        let batch = loss.score(self.device).context(|| self.place(at))?;
+        score.join(batch);
+        let sum = batch.loss_sum;
         if sum.is_finite() {
             return Ok(());
         }

@@ -21,10 +21,11 @@ mod schedule;
 mod stopping;
 mod views;
 
+pub use crate::op::Score;
 pub use checkpoint::{Best, Checkpoint};
 pub use clock::Clock;
 pub use course::{Course, Cut, LossOptions};
-pub use evaluate::{Judged, Score, Targets, forward, judge, predict};
+pub use evaluate::{Judged, Targets, forward, judge, predict};
 pub use fit::Fit;
 pub use gradcam::{Cam, Saliency, cams, gradcam, last_convolution, saliency};
 pub use history::{Epoch, History};

@@ -1,11 +1,11 @@
 //! Where training is, and who is told: what a run writes down to go on from there.
 
 use super::checkpoint::Best;
-use super::evaluate::Score;
 use super::history::Epoch;
 use super::optimizer::Optimizer;
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
+use crate::op::Score;
 use serde::{Deserialize, Serialize};
 
 /// Where a stage is, between two steps.

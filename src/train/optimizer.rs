@@ -18,7 +18,7 @@ pub struct Optimizer {
     /// What happens before it.
     pub adjust: Adjust,
     /// Whether the gradients of several backward passes are added up before [`Optimizer::step`].
-    pub gathers: bool,
+    pub accumulates: bool,
     /// The factor of each parameter's rate.
     pub factors: Vec<f32>,
     /// Steps so far, those that the scaler skipped among them.
@@ -73,7 +73,7 @@ impl Optimizer {
         Self {
             rule: rule.into(),
             adjust: Adjust::NONE,
-            gathers: false,
+            accumulates: false,
             factors: vec![1.0; parameters],
             steps: 0,
             scaler: None,
@@ -145,7 +145,7 @@ impl Optimizer {
             self.states[index] = Some(State::new(device, self.rule, parameter.shape().len())?);
         }
         // What is scaled waits for all others: one that is not finite stops them all.
-        let at_once = !self.gathers && uses_at_once(self.rule, self.adjust) && self.scaler.is_none();
+        let at_once = !self.accumulates && uses_at_once(self.rule, self.adjust) && self.scaler.is_none();
         let rule = self.rule.at_rate(self.rule.rate() * self.factors[index]);
         let velocity = self.states[index].as_mut().and_then(|state| state.velocity.as_mut());
         let alone = parameter.shadow().is_none();

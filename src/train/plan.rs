@@ -4,7 +4,6 @@
 //! that a GPU would be asked to do. What is planned is what [`Fit`] does, by construction.
 
 use super::course::Course;
-use super::evaluate::Score;
 use super::fit::Fit;
 use super::history::Epoch;
 use super::observer::{Observer, Position};
@@ -18,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::graph::{Mode, Tape, Tensor};
 use crate::model::{Architecture, Network, Preprocess, Source, Trainable};
 use crate::op;
+use crate::op::Score;
 use crate::shape::Shape;
 use std::ops::Range;
 
@@ -108,7 +108,7 @@ fn steps(
     let samples = samples(&gpu, architecture, from, (2 * accumulate, batch))?;
     let rule = Rmsprop { rate: 1e-5, rho: 0.9, epsilon: 1e-7, ..Rmsprop::default() };
     let mut optimizer = Optimizer::new(rule, network.parameters().len());
-    optimizer.gathers = gathers > 0;
+    optimizer.accumulates = gathers > 0;
     let course = Course { accumulate, ..Course::new(1, batch, 1, 1e-5) };
     Fit { device: &gpu, from, train: &samples, validation: None, stage: "plan", course: &course }.run(
         &mut network,
@@ -136,7 +136,7 @@ pub fn inference(
     let indices: Vec<u32> = (0..batch as u32).collect();
     let x = samples.batch(&gpu, &indices)?;
     let tape = Tape::new(&gpu, Mode::Inference);
-    let y = network.forward(&tape, x, range, 0, 0)?;
+    let y = network.forward(&tape, x, range, None)?;
     drop(y);
     gpu.driver().mark(Mark::End);
     Ok(gpu.driver().take())

@@ -70,8 +70,7 @@ impl Scaler {
 
     fn state_mut(&mut self) -> Result<&mut Buffer> {
         Rc::get_mut(&mut self.state).ok_or_else(|| {
-            Error::new(Kind::Device, "the loss's scale is changed while the tape still needs it")
-                .help("this is a bug in vgg-ft; please report it")
+            Error::bug(Kind::Device, "the loss's scale is changed while the tape still needs it")
         })
     }
 }

@@ -57,7 +57,7 @@ fn ours(device: &dyn Device, folder: &Path, case: &Case) -> (Vec<f32>, String) {
     let tape = Tape::new(device, Mode::Inference);
     let rule = lineage.recipe().unwrap().rule();
     let x = input(device, &batch, Size { h: 224, w: 224 }, rule).unwrap();
-    let y = network.forward(&tape, x, all, 0, 0).unwrap();
+    let y = network.forward(&tape, x, all, None).unwrap();
     (device.download(y.buffer()).unwrap(), format!("{}, {}", lineage.format, lineage.naming))
 }
 

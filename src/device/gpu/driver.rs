@@ -66,8 +66,7 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// As [`Driver::read`].
     fn landed(&self, number: usize) -> Result<Vec<u8>> {
-        Err(Error::new(Kind::Device, format!("no copy {number} is on its way"))
-            .help("this is a bug in vgg-ft"))
+        Err(Error::bug(Kind::Device, format!("no copy {number} is on its way")))
     }
 
     /// Runs an entry, of a module that is loaded or that ships. May return before it is done.

@@ -50,10 +50,12 @@ impl ClassWeights {
             Self::Given(weights) => Err(Error::new(Kind::Usage, "there is not one weight for each class")
                 .expected_got(format!("{} ({})", classes.len(), listed(classes)), weights.len())
                 .help("give one number per class, in this order, or `--class-weights auto`")),
-            Self::Auto(_) => Ok((0..classes.len() as u32)
-                .map(|class| labels.iter().filter(|&&label| label == class).count())
-                .map(|count| labels.len() as f32 / (classes.len() * count.max(1)) as f32)
-                .collect()),
+            Self::Auto(_) => {
+                let mut counts = vec![0usize; classes.len()];
+                labels.iter().for_each(|&label| counts[label as usize] += 1);
+                let weight = |&count: &usize| labels.len() as f32 / (classes.len() * count.max(1)) as f32;
+                Ok(counts.iter().map(weight).collect())
+            }
         }
     }
 }

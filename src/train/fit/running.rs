@@ -6,8 +6,8 @@
 use super::Fit;
 use crate::error::{Kind, Result};
 use crate::model::Network;
+use crate::op::Score;
 use crate::train::Clock;
-use crate::train::evaluate::Score;
 use crate::train::history::Epoch;
 use crate::train::late::Late;
 use crate::train::observer::{Observer, Position};
@@ -40,7 +40,7 @@ impl<'r> Running<'r> {
         observer: &'r mut dyn Observer,
     ) -> Result<Self> {
         let course = fit.course;
-        optimizer.gathers |= course.accumulate > 1;
+        optimizer.accumulates = course.accumulate > 1;
         optimizer.prepare(fit.device, network.parameters())?;
         if let Some(scaler) = optimizer.scaler.as_ref().filter(|_| position.within == 0) {
             position.skipped = scaler.read(fit.device)?.skipped;

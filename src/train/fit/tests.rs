@@ -282,7 +282,7 @@ fn the_optimizer_of_another_network_and_samples_that_are_not_there_are_refused()
     let tape = Tape::new(&device, Mode::Inference);
     let x = samples.batch(&device, &[0]).unwrap();
     let layers = network.architecture().layers().len();
-    let error = network.forward(&tape, x, 0..layers + 1, 0, 0).unwrap_err();
+    let error = network.forward(&tape, x, 0..layers + 1, None).unwrap_err();
     assert_eq!(error.kind(), Kind::Usage);
     assert!(error.to_string().contains(&format!("has no layer {layers}")), "{error}");
 }

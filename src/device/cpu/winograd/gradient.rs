@@ -53,6 +53,11 @@ fn by_form<F: Form<M, A>, const M: usize, const A: usize>(
     let mut sums = shop.scratch(A * A * of_sums)?;
     let mut desks = shop.desks(usize::MAX, FILTERS.min(c_out) * DEPTH.min(most))?;
     let zeros = vec![0.0; c_in.max(c_out)];
+    // What the writes below reach: `most` lines of a panel for every COLUMNS channels, and `most` rows of all.
+    assert!(
+        c_in.is_multiple_of(COLUMNS) && most * c_in <= of_x && most * c_out <= of_dy,
+        "points outgrow their room"
+    );
     for first in (0..grid.rows).step_by(rows) {
         let chunk = first..(first + rows).min(grid.rows);
         let (to_x, to_dy) = (Shared::new(&mut x_points), Shared::new(&mut dy_points));

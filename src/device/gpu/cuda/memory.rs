@@ -127,9 +127,8 @@ impl Memory {
             Some((&first, live)) if at.0 - first + len as u64 <= live.bytes() as u64 => {
                 Ok((Address(first), live.bytes()))
             }
-            _ => Err(Error::new(Kind::Device, "cuda: a copy that lies in no buffer")
-                .fact("bytes", format!("{len} at {:#x}", at.0))
-                .help("this is a bug in vgg-ft")),
+            _ => Err(Error::bug(Kind::Device, "cuda: a copy that lies in no buffer")
+                .fact("bytes", format!("{len} at {:#x}", at.0))),
         }
     }
 

@@ -309,10 +309,10 @@ impl Driver for Cuda {
 
     fn landed(&self, number: usize) -> Result<Vec<u8>> {
         self.enter()?;
-        let landed = self.staging.landed(number).ok_or_else(|| {
-            Error::new(Kind::Device, format!("cuda: no copy {number} is on its way"))
-                .help("this is a bug in vgg-ft")
-        })?;
+        let landed = self
+            .staging
+            .landed(number)
+            .ok_or_else(|| Error::bug(Kind::Device, format!("cuda: no copy {number} is on its way")))?;
         landed.map_err(|refused| self.judge(refused))
     }
 

@@ -147,7 +147,8 @@ impl Tiles {
         let maps =
             args.iter().filter(|arg| matches!(arg.name(), "x" | "y" | "dy" | "dx" | "mask" | "winner"));
         let maps: u64 = maps.map(Arg::buffer_bytes).sum();
-        let part = |bytes: u64| bytes / self.all() as u64 * chunk.len() as u64;
+        // Multiplied first: a part of the whole is no multiple of its tiles' number.
+        let part = |bytes: u64| (u128::from(bytes) * chunk.len() as u128 / self.all() as u128) as u64;
         site.line(&self.form.entry(step), chunk.len() * channels, args)?;
         site.count(|cost| cost.bytes = cost.bytes - maps + part(maps));
         Ok(())

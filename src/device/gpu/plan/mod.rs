@@ -146,9 +146,7 @@ impl Plan {
 
 /// What a driver's user cannot do by what he typed.
 fn misused(what: &str, at: Address) -> Error {
-    Error::new(ErrorKind::Device, format!("plan: {what}"))
-        .fact("address", format!("{:#x}", at.0))
-        .help("this is a bug in vgg-ft; please report it")
+    Error::bug(ErrorKind::Device, format!("plan: {what}")).fact("address", format!("{:#x}", at.0))
 }
 
 impl Driver for Plan {
