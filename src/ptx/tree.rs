@@ -44,6 +44,16 @@ impl Variable {
 /// `tile` of `_ZZ13dense_forwardE4tile`.
 pub fn plain_name(name: &str) -> &str {
     let Some(mut rest) = name.strip_prefix("_Z") else { return name };
+    // Of a function's variable all that is behind the function: its parameters' types have numbers, too (`RA8_A8_f`).
+    let behind = |(at, _): (usize, &str)| {
+        let (length, local) = name[at + 1..].split_at(name[at + 1..].find(|c: char| !c.is_ascii_digit())?);
+        let (local, number) = local.split_at_checked(length.parse().ok()?)?;
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        (number.is_empty() || number.strip_prefix('_').is_some_and(is_number)).then_some(local)
+    };
+    if let Some(local) = name.rmatch_indices('E').filter(|_| rest.starts_with('Z')).find_map(behind) {
+        return local;
+    }
     let mut last = name;
     while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
         let digits = rest[at..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - at);
@@ -207,6 +217,8 @@ mod tests {
     fn the_last_name_of_a_mangled_one() {
         assert_eq!(plain_name("_ZZ13dense_forwardE4tile"), "tile");
         assert_eq!(plain_name("_ZN12_GLOBAL__N_14meanE"), "mean");
+        assert_eq!(plain_name("_ZZ8convolve6Conv2d6WindowiPKfS2_RA8_A8_fE6stages"), "stages");
+        assert_eq!(plain_name("_ZZ4meanPKfE4E4ab_0"), "E4ab");
         assert_eq!(plain_name("smem"), "smem");
         assert_eq!(plain_name("_ZZ99x"), "_ZZ99x");
     }

@@ -159,7 +159,7 @@ impl Places {
         let taken = |at: &usize| [asked.image, asked.group].contains(&Some(*at)) || asked.class.contains(at);
         let split = asked.split.or_else(|| {
             let named = known(&SPLIT).into_iter().find(|at| !taken(at) && table.is_filled(*at));
-            let labels = known(&LABEL);
+            let labels: BTreeSet<usize> = known(&LABEL).into_iter().collect();
             let may_be = |at: &usize| !taken(at) && !labels.contains(at) && table.holds_splits(*at);
             let mut holding = (0..table.width()).filter(may_be);
             named.or_else(|| holding.next().filter(|_| holding.next().is_none()))
@@ -172,7 +172,8 @@ impl Places {
             .or_else(|| of_images(candidates(), &known(&IMAGE), table))
             .ok_or_else(|| table.unclear("the image", "--image-column"))?;
         // A column that is called as those of splits are, and is empty, is no class either.
-        let empty = |at: &usize| known(&SPLIT).contains(at) && !table.is_filled(*at);
+        let splits: BTreeSet<usize> = known(&SPLIT).into_iter().collect();
+        let empty = |at: &usize| splits.contains(at) && !table.is_filled(*at);
         let rest: Vec<usize> =
             (0..table.width()).filter(free).filter(|at| *at != image && !empty(at)).collect();
         let labels: Vec<usize> = labels.into_iter().filter(|at| rest.contains(at)).collect();

@@ -109,6 +109,12 @@ fn meets(opcode: &str) -> bool {
     STARTS.iter().any(|start| opcode.starts_with(start))
 }
 
+/// The first multiple of `align` from `end` on that is none of twice as much.
+fn barely_aligned(end: u32, align: u32) -> u32 {
+    let first = end.next_multiple_of(align);
+    first + if (first / align).is_multiple_of(2) { align } else { 0 }
+}
+
 impl Decoder<'_> {
     /// An error at the current line, with the line's text.
     pub(super) fn error(&self, what: impl Into<String>) -> Error {
@@ -120,8 +126,9 @@ impl Decoder<'_> {
         }
     }
 
-    /// Shared variables stand apart, so that an access past the end of one does not hit the next. The launch's limit is
-    /// checked against their own bytes.
+    /// Shared variables stand apart, so that an access past the end of one does not hit the next, and at a multiple of what
+    /// they ask for and of no more: what needs more and does not say so would go well until somebody adds another variable.
+    /// The launch's limit is checked against their own bytes.
     fn place_variables(&mut self) -> Result<()> {
         let mut shared = SHARED_BASE;
         let mut local = 0u32;
@@ -140,7 +147,10 @@ impl Decoder<'_> {
             if variable.space == Space::Shared && !list.is_empty() {
                 *end += GUARD;
             }
-            let offset = end.next_multiple_of(variable.align);
+            let offset = match variable.space {
+                Space::Shared => barely_aligned(*end, variable.align),
+                _ => end.next_multiple_of(variable.align),
+            };
             *end = offset + variable.size;
             let (name, symbol) = (variable.plain_name().to_owned(), variable.name.clone());
             list.push(Placed { name, symbol, offset, size: variable.size, element: variable.element });
@@ -148,16 +158,12 @@ impl Decoder<'_> {
                 return Err(self.error("the variables take more than 16 MiB"));
             }
         }
-        // They all begin at one place, which is a multiple of what they ask for and of no more: what needs more and does not
-        // say so would go well until somebody adds a static variable.
+        // They all begin at one place.
         if let Some(align) = dynamic.iter().map(|variable| variable.align).max() {
             if !self.program.shared.is_empty() {
                 shared += GUARD;
             }
-            shared = shared.next_multiple_of(align);
-            if (shared / align).is_multiple_of(2) {
-                shared += align;
-            }
+            shared = barely_aligned(shared, align);
         }
         for variable in dynamic {
             let (name, symbol) = (variable.plain_name().to_owned(), variable.name.clone());

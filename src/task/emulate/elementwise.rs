@@ -1,7 +1,7 @@
 //! Kernels of one element or one image at a time: pixels, activations, masks.
 
 use super::kernels::{
-    CAFFE, CURVES, FLAT, Fill, IMAGES, Kernel, MASK, ROWS, SAME_BITS, array, call, fresh, signed,
+    CURVES, FLAT, Fill, IMAGES, Kernel, MASK, ROWS, SAME_BITS, SCALED, array, call, fresh, signed,
 };
 use crate::device::Call;
 use crate::device::augment::{Gather, Transform};
@@ -14,7 +14,7 @@ pub const NORMALIZE: Kernel = Kernel {
         let len = 3 * s.of("rows");
         (vec![array("pixels", len, Fill::Bytes(256))], vec![fresh("y", len)])
     },
-    make: call!(s, [pixels] => [y], Call::Normalize { rows: s.of("rows"), rule: CAFFE, pixels, y }),
+    make: call!(s, [pixels] => [y], Call::Normalize { rows: s.of("rows"), rule: SCALED, pixels, y }),
     tolerance: SAME_BITS,
 };
 

@@ -36,7 +36,7 @@ impl Sizes {
 
     pub fn gather(&self) -> Gather {
         let [count, n, h, w] = ["count", "n", "h", "w"].map(|axis| self.of(axis));
-        Gather { count, n, h, w, border: Border::Nearest, ranged: true, rule: CAFFE }
+        Gather { count, n, h, w, border: Border::Nearest, ranged: true, rule: SCALED }
     }
 
     pub fn dense(&self) -> Dense {
@@ -112,8 +112,12 @@ pub const CLASSES: &[(&str, usize)] = &[("rows", 10), ("classes", 37)];
 
 pub const STEP: Rmsprop =
     Rmsprop { rate: 1e-3, rho: 0.9, epsilon: 1e-7, momentum: 0.0, centered: false, outside: false };
-pub const CAFFE: Normalize =
-    Normalize { order: [2, 1, 0], scale: [1.0; 3], offset: [-103.939, -116.779, -123.68] };
+/// torchvision's scaling in caffe's order: a turned order, and scales other than 1, with which product and sum round apart.
+pub const SCALED: Normalize = Normalize {
+    order: [2, 1, 0],
+    scale: [0.017_124_754, 0.017_507, 0.017_429_193],
+    offset: [-2.117_904, -2.035_714_4, -1.804_444_4],
+};
 pub const MASK: MaskSource = MaskSource { seed: 1, stream: Stream::Dropout, counter: 0 };
 
 pub fn array(name: &'static str, len: usize, fill: Fill) -> Array {

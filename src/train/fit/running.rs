@@ -40,7 +40,8 @@ impl<'r> Running<'r> {
         observer: &'r mut dyn Observer,
     ) -> Result<Self> {
         let course = fit.course;
-        optimizer.accumulates = course.accumulate > 1;
+        // A plan may ask for it without a course that does.
+        optimizer.accumulates |= course.accumulate > 1;
         optimizer.prepare(fit.device, network.parameters())?;
         if let Some(scaler) = optimizer.scaler.as_ref().filter(|_| position.within == 0) {
             position.skipped = scaler.read(fit.device)?.skipped;

@@ -2,12 +2,14 @@
 //!
 //! In: a part of a warp before a block that begins with one. Out: whether it goes on. Parts that wait are asked
 //! again when others have run. Where all wait, a polling wait gives up once, as the hardware's does after a
-//! while (`mbarrier.try_wait` may answer "not yet"); if that leads nowhere, the block is stuck.
+//! while (`mbarrier.try_wait` may answer "not yet"); if that leads nowhere, the block is stuck. In unusual schedules the
+//! first answer to a wait that is not over is "not yet", so that who does not look at it is found out.
 
 use super::{Block, Part, State};
 use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::engine::{Asked, Product};
 use crate::device::gpu::emulator::fault::Fault;
+use crate::device::gpu::emulator::grid::Schedule;
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
 use crate::ptx::{Asynchronous, NO_GATE, NONE};
 
@@ -52,6 +54,7 @@ impl<'l> Block<'_, 'l> {
         let at = self.operation(part, gate);
         match &program.asynchronous[gate as usize] {
             Asynchronous::Wait { d, barrier, parity, state, order } => {
+                let refuses = self.grid.options.schedule != Schedule::Lowest && !part.refused;
                 let (mut core, registers) = self.core(index);
                 let addresses = core.spots(registers, barrier);
                 let mut found: [Option<usize>; LANES] = [None; LANES];
@@ -61,17 +64,18 @@ impl<'l> Block<'_, 'l> {
                     found[lane] = match before {
                         // Lanes ask for the same, nearly always.
                         Some((same, answer)) if same == question => answer,
-                        _ => core.asks(at, lane, question.0, question.1)?,
+                        _ => core.asks(at, lane, question.0, question.1, refuses)?,
                     };
                     before = Some((question, found[lane]));
                 }
                 let over = lanes(part.lanes)
                     .filter(|&lane| found[lane].is_some())
                     .fold(0, |all, lane| all | 1 << lane);
-                if over != part.lanes && !part.gives_up {
+                if over != part.lanes && !part.gives_up && !refuses {
                     return Ok(false);
                 }
                 part.gives_up = false;
+                part.refused = over != part.lanes;
                 let mut known = None;
                 for number in found.into_iter().flatten() {
                     if known.replace(number) != Some(number) {

@@ -276,16 +276,17 @@ impl Core<'_, '_> {
         }
     }
 
-    /// Whether a wait is over; what copies still bring may arrive for it.
+    /// Whether a wait is over; what copies still bring may arrive for it, unless the answer is wanted at once.
     pub(in crate::device::gpu::emulator) fn asks(
         &mut self,
         at: u32,
         lane: usize,
         address: u64,
         asked: Asked,
+        at_once: bool,
     ) -> Result<Option<usize>, Box<Fault>> {
         let number = self.barrier(at, lane, address)?;
-        if !self.is_over(number, asked) {
+        if !at_once && !self.is_over(number, asked) {
             self.deliver(number)?;
         }
         Ok(self.is_over(number, asked).then_some(number))

@@ -88,7 +88,8 @@ impl Core<'_, '_> {
         self.engine.work[self.warp].issued += 1;
         self.engine.version += 1;
         let own = &mut self.engine.groups[group];
-        let came = match own.queue.get_mut((number - own.first) as usize) {
+        let (mut first, warps) = (false, own.queue.get_mut((number - own.first) as usize));
+        let came = match warps {
             Some(known) => {
                 let other = *known;
                 if (other.at, other.descriptors, other.adds) != (at, descriptors, issue.adds) {
@@ -99,10 +100,11 @@ impl Core<'_, '_> {
             }
             None => {
                 own.queue.push_back(issue);
+                first = true;
                 issue.came
             }
         };
-        self.operands(at, wgmma, descriptors, came == 15, number)?;
+        self.operands(at, wgmma, descriptors, first, number)?;
         Ok(came == 15)
     }
 
@@ -129,13 +131,14 @@ impl Core<'_, '_> {
         Err(self.misused(at, what, "descriptors must be the same in the whole warpgroup"))
     }
 
-    /// Checks that the matrices are there for this warp; when all have come, notes that they are read.
+    /// Checks that the matrices are there for this warp, and notes that it reads its rows of the left one, and the `first` of
+    /// the four all of the right one: from now on the hardware may read them, though the product is done when all have come.
     fn operands(
         &mut self,
         at: u32,
         wgmma: &Wgmma,
         descriptors: [u64; 2],
-        all: bool,
+        first: bool,
         number: u32,
     ) -> Result<(), Box<Fault>> {
         let window = self.shared.place(self.rank, 0);
@@ -153,12 +156,10 @@ impl Core<'_, '_> {
             return Ok(());
         }
         let own = a.map(|a| a.chunks(mine..mine + 16, k, size)).into_iter().flatten();
-        let sound = self.shared.check_proxy(own.chain(right.clone()), self.warp);
+        let sound = self.shared.check_proxy(own.clone().chain(right.clone()), self.warp);
         sound.map_err(|conflict| self.conflict(at, 0, conflict, false))?;
-        if all {
-            let tag = Tag::new(number + 1, self.agents.number(Agent::Wgmma(self.warp / 4)), at, 0);
-            self.shared.note_proxy(left.into_iter().flatten().chain(right), tag);
-        }
+        let tag = Tag::new(number + 1, self.agents.number(Agent::Wgmma(self.warp / 4)), at, 0);
+        self.shared.note_proxy(own.chain(right.into_iter().filter(|_| first)), tag);
         Ok(())
     }
 

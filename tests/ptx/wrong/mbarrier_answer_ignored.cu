@@ -1,0 +1,23 @@
+// try_wait may answer "not yet" whenever it likes: who asks once and goes on has not waited. In the usual order it is
+// answered when the bytes are there, so this is found in the other orders only.
+// target: sm_90a
+// launch: grid=1 block=64 unusual=1
+// args: x=f32[64] y=f32[64]?
+#include "hopper.cuh"
+extern "C" __global__ void mbarrier_answer_ignored(const float* x, float* y) {
+    __shared__ __align__(128) float tile[64];
+    __shared__ __align__(8) unsigned long long full;
+    if (threadIdx.x == 0) {
+        init(&full, 1);
+        publish();
+        expect(&full, 256);
+        load(tile, x, 256, &full);
+    }
+    __syncthreads();
+#ifdef MENDED
+    wait(&full, 0);
+#else
+    asm volatile("{.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], 0;\n}" ::"r"(place(&full)) : "memory");
+#endif
+    y[threadIdx.x] = tile[threadIdx.x];
+}
