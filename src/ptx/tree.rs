@@ -51,7 +51,7 @@ pub fn plain_name(name: &str) -> &str {
         let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         (number.is_empty() || number.strip_prefix('_').is_some_and(is_number)).then_some(local)
     };
-    if let Some(local) = name.rmatch_indices('E').filter(|_| rest.starts_with('Z')).find_map(behind) {
+    if let Some(local) = name.match_indices('E').filter(|_| rest.starts_with('Z')).find_map(behind) {
         return local;
     }
     let mut last = name;

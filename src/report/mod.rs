@@ -15,6 +15,7 @@ pub mod html;
 pub mod outcome;
 pub mod plan;
 pub mod progress;
+mod ranking;
 pub mod roc;
 pub mod rows;
 pub mod table;

@@ -6,6 +6,7 @@
 use crate::error::{Error, Kind, Result, in_one_line};
 use serde::Serialize;
 use std::fmt::Write as _;
+use unicode_width::UnicodeWidthStr;
 
 /// More classes than this make a confusion matrix that nobody can read.
 pub(super) const MOST_CLASSES: usize = 20;
@@ -23,6 +24,15 @@ pub struct Outcome {
     pub interval: [f64; 2],
     /// The mean loss.
     pub loss: f64,
+    /// The area under the ROC curve: of two classes that of the second, of more the mean of all, each against the rest.
+    /// Absent, as what follows, where probabilities were not kept.
+    pub auc: Option<f64>,
+    /// The average precision, of the same classes.
+    pub average_precision: Option<f64>,
+    /// The share of images whose class is among the five most probable, of more than five classes.
+    pub top5_accuracy: Option<f64>,
+    /// The expected calibration error ([`super::calibration`]).
+    pub calibration_error: Option<f64>,
     /// The names of the classes, in the order of the rows and columns of `confusion`.
     pub classes: Vec<String>,
     /// `confusion[truth][prediction]`: how many images.
@@ -67,6 +77,10 @@ pub struct Score {
     pub recall: Option<f64>,
     /// The harmonic mean of both: 2 TP / (2 TP + FP + FN).
     pub f1: Option<f64>,
+    /// The area under its ROC curve, against all other classes.
+    pub auc: Option<f64>,
+    /// Its average precision.
+    pub average_precision: Option<f64>,
 }
 
 impl Outcome {
@@ -102,6 +116,10 @@ impl Outcome {
             accuracy: correct as f64 / images as f64,
             interval: wilson(correct, images),
             loss,
+            auc: None,
+            average_precision: None,
+            top5_accuracy: None,
+            calibration_error: None,
             classes,
             confusion,
             macro_average: Average::of(&scores),
@@ -118,7 +136,9 @@ impl Outcome {
             "accuracy  {:.4}   {} of {} images, 95 % interval {low:.4} to {high:.4}",
             self.accuracy, self.correct, self.images
         );
-        let _ = writeln!(out, "loss      {:.4}\n", self.loss);
+        let _ = writeln!(out, "loss      {:.4}", self.loss);
+        out += &self.ranking();
+        out.push('\n');
         let names = short(&self.classes);
 
         if names.len() > MOST_CLASSES {
@@ -197,6 +217,8 @@ fn score(class: &str, i: usize, confusion: &[Vec<u64>]) -> Score {
         precision: share(right, called),
         recall: share(right, images),
         f1: share(2 * right, called + images),
+        auc: None,
+        average_precision: None,
     }
 }
 
@@ -235,18 +257,17 @@ fn short(names: &[String]) -> Vec<String> {
     (0..clean.len()).map(|at| if same(at) { clean[at].clone() } else { cuts[at].clone() }).collect()
 }
 
-/// Rows of equal length: the first column to the left, numbers to the right.
+/// Rows of equal length: the first column to the left, numbers to the right; names may be of any script.
 pub fn columns(out: &mut String, rows: &[Vec<String>]) {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| in_one_line(cell)).collect()).collect();
-    // Formatting knows no larger width.
-    let width = |i: usize| {
-        rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0).min(usize::from(u16::MAX))
-    };
+    let width = |i: usize| rows.iter().map(|row| row[i].width()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
     for row in &rows {
-        for (i, (cell, w)) in row.iter().zip(&widths).enumerate() {
-            let _ = if i == 0 { write!(out, "{cell:w$}") } else { write!(out, "  {cell:>w$}") };
+        for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            // Formatting counts characters, of which some are two cells wide.
+            let blanks = " ".repeat(width - cell.width());
+            *out += &if i == 0 { format!("{cell}{blanks}") } else { format!("  {blanks}{cell}") };
         }
         out.push('\n');
     }
@@ -328,6 +349,15 @@ mod tests {
         let last = outcome.text();
         let last: Vec<&str> = last.lines().last().unwrap().split_whitespace().collect();
         assert_eq!(last, ["(macro", "avg)", "0.4444", "0.5000", "0.3889", "4"]);
+    }
+
+    /// What is printed in two cells counts as two.
+    #[test]
+    fn columns_stand_below_each_other_in_every_script() {
+        let mut out = String::new();
+        let row = |name: &str, n: &str| vec![name.to_owned(), n.to_owned()];
+        columns(&mut out, &[row("\u{732b}\u{3068}\u{72ac}", "1"), row("cats", "10"), row("B\u{e4}r", "7")]);
+        assert_eq!(out, "\u{732b}\u{3068}\u{72ac}   1\ncats    10\nB\u{e4}r      7\n");
     }
 
     #[test]

@@ -218,7 +218,7 @@ pub(super) fn test(
     })?;
     let labels = samples.labels().to_vec();
     let pairs = labels.iter().map(|&label| label as usize).zip(said.classes);
-    let outcome = Outcome::new(classes.to_vec(), pairs, loss)?;
+    let outcome = Outcome::new(classes.to_vec(), pairs, loss)?.ranked(&labels, &said.probabilities);
     Ok(Tested { outcome, labels, probabilities: said.probabilities })
 }
 
@@ -242,6 +242,9 @@ fn mean_loss(
     Ok(sum / count.max(1) as f64)
 }
 
+/// Probabilities that are kept for what needs all of them: 256 MB.
+const MOST_KEPT: usize = 64 << 20;
+
 /// Hears of every image: its position, the class it was taken for, the probabilities.
 type Hears<'a> = &'a mut dyn FnMut(usize, usize, &[f32]) -> Result<()>;
 
@@ -257,6 +260,9 @@ impl Examiner<'_> {
     fn examine(&self, look: &Look, classes: &[String], hears: Hears<'_>) -> Result<Outcome> {
         let count = self.images.len();
         let mut pairs = Vec::with_capacity(count);
+        // Of very many images with very many classes they take more memory than areas under curves are worth.
+        let keeps = count.saturating_mul(classes.len()) <= MOST_KEPT;
+        let (mut labels, mut kept) = (Vec::new(), Vec::new());
         let loss = mean_loss(self.host, count, self.batch, |indices| {
             let batch = self.images.batch(indices)?;
             let judged = self
@@ -269,8 +275,13 @@ impl Examiner<'_> {
                 hears(pairs.len(), class, row)?;
                 pairs.push((label as usize, class));
             }
+            if keeps {
+                labels.extend_from_slice(&batch.labels);
+                kept.extend(judged.probabilities);
+            }
             Ok(sum)
         })?;
-        Outcome::new(classes.to_vec(), pairs, loss)
+        let outcome = Outcome::new(classes.to_vec(), pairs, loss)?;
+        Ok(if keeps { outcome.ranked(&labels, &kept) } else { outcome })
     }
 }
