@@ -52,7 +52,7 @@ template <class T>
 __device__ __forceinline__ void sum_wide_rows(
     const Matrix& p, const Split& split, const T* RESTRICT dy, float* RESTRICT sums)
 {
-    __shared__ float part[ROWS][WIDE];
+    __shared__ __align__(16) float part[ROWS][WIDE];   // written as float4
     const unsigned lane = threadIdx.x % (WIDE / EACH), line = threadIdx.x / (WIDE / EACH);
     const unsigned c = blockIdx.x * WIDE + EACH * lane;
     const int left = static_cast<int>(p.columns) - static_cast<int>(c);

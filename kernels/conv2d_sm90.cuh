@@ -99,9 +99,8 @@ template <int STAGES> __device__ __forceinline__ void make_barriers(const unsign
 }
 
 // Initializes a block's only or last ring, then waits for the kernel before: everything above the wait overlaps with
-// it. TMA's 128-byte swizzle needs shared memory aligned to 1024 bytes: `dynamic` is declared so, and the PTX says it to
-// the driver (.align 1024), which places it. The compiler believes the declaration too: a check here would be folded
-// away.
+// it. Tiles begin at multiples of 1024 (hopper.cuh): `dynamic` is declared so, and the PTX says it to the driver
+// (.align 1024), which places it. The compiler believes the declaration too: a check here would be folded away.
 template <int STAGES> __device__ __forceinline__ void make_ring(
     const unsigned barriers, const TensorMap* one, const TensorMap* other, const int readers = 2)
 {

@@ -2,8 +2,9 @@
 //
 // TMA moves boxes of tensors between global and shared memory: one thread asks, nobody waits. What comes in is counted
 // in bytes by an mbarrier; what goes out is waited for in groups. A box has rows of 128 bytes, in which the 16-byte
-// chunks are swizzled by address (bits 4 to 6 xor bits 7 to 9), so tiles begin at multiples of 1024. Numbers outside a
-// tensor are read as zeros and not written.
+// chunks are swizzled by address (bits 4 to 6 xor bits 7 to 9). TMA asks for a multiple of 128. Tiles begin at
+// multiples of 1024, where the pattern begins anew: a convention, so that row r of each is permuted by r % 8
+// (`swizzled_offset`). Numbers outside a tensor are read as zeros and not written.
 //
 // wgmma: a warpgroup (four warps) multiplies M = 64 by N, K = 16 (8 of tf32), with operands where TMA put them, A also from
 // registers, and the accumulators in registers: warp q has rows 16q to 16q + 15, as "Register Fragments for wgmma
@@ -29,7 +30,9 @@ __device__ __forceinline__ void init_barrier(const unsigned barrier, const int a
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 
-// Before anyone else, TMA included, uses barriers that this thread has initialized.
+// Before anyone else, TMA included, uses barriers that this thread has initialized. The first fence shows them to other
+// blocks of a cluster; the second, as it does all plain writes, to the async proxy, through which TMA counts bytes.
+// (The emulator is content with either.)
 __device__ __forceinline__ void fence_barrier_init()
 {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -215,8 +218,10 @@ __device__ __forceinline__ void named_barrier_sync(const int id, const int threa
 
 // An operand in shared memory, "Matrix Descriptor Format" of the PTX ISA: 128-byte swizzle, strides in units of 16
 // bytes. Bits 0-13 address, 16-29 leading offset (of K-major with swizzle not used, 1), 32-45 stride from eight rows to
-// the next, 62-63 swizzle (1: 128 bytes). K-major: a row of memory is a row (or column) of the product, K = 64; eight
-// rows are `group` bytes.
+// the next, 49-51 base offset, 62-63 swizzle (1: 128 bytes). The base offset says how many rows of 128 bytes behind a
+// multiple of 1024 the swizzle's pattern begins. It is 0 here even where an operand begins at another row, as for the
+// shifted reads of conv2d_sm90_halo.cuh: TMA swizzles by address, so the pattern always begins at multiples of 1024.
+// K-major: a row of memory is a row (or column) of the product, K = 64; eight rows are `group` bytes.
 __device__ __forceinline__ unsigned long long k_major_descriptor(const unsigned at, const int group)
 {
     return 1ull << 62 | static_cast<unsigned long long>(group >> 4) << 32 | 1ull << 16 | (at & 0x3ffff) >> 4;

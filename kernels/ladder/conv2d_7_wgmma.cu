@@ -28,7 +28,7 @@ extern "C" __global__ __launch_bounds__(128) void conv2d_7_wgmma(
     const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight,
     const float* RESTRICT bias, unsigned short* RESTRICT y)
 {
-    // The swizzle goes by the address, and repeats after 1024 bytes.
+    // The swizzle goes by the address and repeats after 1024 bytes: so row r of either tile is permuted by r % 8.
     __shared__ __align__(1024) unsigned char tiles[TILE_A + TILE_B];
     __shared__ unsigned long long barrier;
     const int h = p.h, w = p.w, c_in = p.c_in;
@@ -64,7 +64,9 @@ extern "C" __global__ __launch_bounds__(128) void conv2d_7_wgmma(
                         acc[m], smem_descriptor<false>(a + m * ROWS_64, k), smem_descriptor<false>(b, k), 1);
             wgmma_commit();
             wgmma_wait<0>();
-            __syncthreads();                          // all four warps are done with the tiles
+            // All four warps have waited for their part of the products: the tiles are free. (In rung 8 one warp's wait
+            // speaks for all four.)
+            __syncthreads();
         }
     }
     fence_acc(acc);

@@ -9,9 +9,10 @@
 //   consumers   two warpgroups, each with half of the tile's pixels; a wgmma is in flight while the next is issued
 //   ring        four stages. `full` of a stage: its bytes have come. `empty`: both consumers have done with it. A
 //               barrier's phases change parity each time around; that before the first counts as over.
-//   setmaxnreg  the producer's registers go to the consumers: accumulators of 128 x 128 take 128 of each thread. 384
-//               threads begin with 168 each, 64512 of 65536; the producer's 128 give back 128 each, the consumers'
-//               256 take 64 each: 16384 both ways
+//   setmaxnreg  the producer's registers go to the consumers: accumulators of 128 x 128 take 128 of each thread. A
+//               thread has a multiple of eight registers: 384 threads begin with 168 each (65536 / 384 = 170), 64512
+//               in all, and share no more later: 128 · 40 + 256 · 232 = 64512. 40 is enough for the producer's
+//               addresses; the next step, 24 and 240, would be tight for them
 //   persistent  a block for each multiprocessor does tiles b, b + grid, ...: the producer is at the next tile while
 //               the consumers store the last one
 //
@@ -95,7 +96,7 @@ extern "C" __global__ __launch_bounds__(384, 1) void conv2d_8_persistent(
                     Wgmma<COLUMNS>::issue<false, false>(
                         acc[m], smem_descriptor<false>(a + m * ROWS_64, k), smem_descriptor<false>(b, k), (step | k) != 0);
             wgmma_commit();
-            // The wgmma before these are done, and their stage is free.
+            // The wgmma before these are done, of all four warps (docs/ladder.md): their stage is free.
             wgmma_wait<1>();
             if (step > 0 && is_elected) arrive(empty(before));
             before = stage;

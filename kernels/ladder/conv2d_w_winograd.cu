@@ -19,7 +19,9 @@
 //
 // In the end sums go through shared memory once more, since an output needs all points of its tile. Rows are four words
 // longer than they must be, as in conv2d_3_padded: the eight channels that neighbouring threads write begin in eight
-// different banks. (The way back still meets every second bank twice.)
+// different banks. (The way back has conflicts. --stats shows twice the passes that its 16-byte stores need, and its
+// reads, where half a warp's row begins four banks behind the other's; and 3.5 times at the first line of stores, where
+// nvcc makes four of one of them, a word and eight passes each.)
 //
 // 36 KiB shared memory. Grid (tiles/16, c_out/32). Per step a block reads 17 KiB and does 131 kflop of products, for
 // 295 kflop of the formula, and 15 kflop of transforms.
