@@ -2,8 +2,9 @@
 
 use super::args::ReadingArgs;
 use super::predict::{FormatArg, LookArgs};
-use super::values::positive;
-use clap::{Args, ValueEnum};
+use super::values::{positive, split};
+use crate::data::Split;
+use clap::Args;
 use std::path::PathBuf;
 
 /// `evaluate`
@@ -15,7 +16,7 @@ pub struct EvaluateArgs {
     pub data: PathBuf,
     /// Which split of DATA; by default the first there is of test, validation, train; of a folder without splits all
     /// images, or, if the run split it itself, those it held out
-    #[arg(long, value_enum, value_name = "SPLIT")]
+    #[arg(long, value_name = "SPLIT", value_parser = split())]
     pub split: Option<Split>,
     /// Images per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
@@ -35,15 +36,4 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub look: LookArgs,
-}
-
-/// A split of a data folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Split {
-    /// `train/`
-    Train,
-    /// `validation/`, `val/` or `valid/`
-    Validation,
-    /// `test/`
-    Test,
 }

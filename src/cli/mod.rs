@@ -35,7 +35,6 @@ use args::{
     SMALLEST_HEAD_RATE, UNFREEZE_FROM,
 };
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
-use evaluate::Split;
 use idle::{idle, is_idle};
 use std::any::TypeId;
 use std::ffi::OsString;
@@ -180,7 +179,7 @@ fn run(cli: Cli) -> Result<()> {
             &task::Evaluate {
                 run: a.run,
                 data: a.data,
-                split: a.split.map(split),
+                split: a.split,
                 batch: a.batch,
                 reading: reading(a.reading),
                 look: a.look.look()?,
@@ -281,14 +280,6 @@ fn default_cache() -> Option<PathBuf> {
     let folder = |name: &str| env(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
     let caches = || folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
     env("VGG_FT_CACHE").map(PathBuf::from).or_else(|| Some(caches()?.join("vgg-ft")))
-}
-
-fn split(name: Split) -> task::SplitName {
-    match name {
-        Split::Train => task::SplitName::Train,
-        Split::Validation => task::SplitName::Validation,
-        Split::Test => task::SplitName::Test,
-    }
 }
 
 /// What is not given is as `from` has it, a run that the job begins with.

@@ -9,6 +9,7 @@ use super::args::Command;
 use super::augment::AugmentCommand;
 use super::weights::WeightsCommand;
 use crate::data::folder::{is_image_name, is_run, no_data};
+use crate::data::{Features, Split};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use std::io::ErrorKind;
@@ -54,7 +55,8 @@ impl For {
             }
             // Half of them are those of an extraction that was stopped, which `fit` says.
             Self::Features => {
-                let [whole, half] = ["", ".partial"].map(|end| path.join(format!("train.safetensors{end}")));
+                let whole = Features::path(path, Split::Train);
+                let half = Features::partial_path(path, Split::Train);
                 let none = !whole.exists() && !half.exists();
                 none.then(|| usage(format!("{name} holds no features")).fact("missing", whole.display()))
             }

@@ -33,7 +33,7 @@ pub use image::{Lost, Rgb8};
 pub use inputs::{Inputs, Loaded, LoadedAhead, Loading, Unreadable};
 pub use recipe::Recipe;
 pub use resize::{Resize, Size};
-pub use split::{Splits, Stays, rank};
+pub use split::{Split, Splits, Stays, rank};
 pub use survey::{Glance, survey};
 
 use crate::error::Result;

@@ -13,7 +13,7 @@ use super::resume::{Job, conclude, take_over_cuts};
 use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig, told};
 use super::stage::{Seen, Stages, ended_with};
 use super::{Host, Reading, limits};
-use crate::data::Features;
+use crate::data::{Features, Split};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Head, Pooling};
@@ -151,21 +151,21 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let trained = history.epochs.len() > before;
     folder.model(host, &network, &config)?;
     let mut seconds = stages.seconds();
-    let judge = |name, features: &Features, samples: &FeatureSamples<'_>| {
+    let judge = |split, features: &Features, samples: &FeatureSamples<'_>| {
         let found = test(host, &network, (from, samples), classes, job.head.batch)?;
         let root = (&features.recipe.root).into();
-        Ok(Judged::new(Which::Split(name), root, files_of(&features.recipe), found, report::FROM_FEATURES))
+        Ok(Judged::new(Which::Split(split), root, files_of(&features.recipe), found, report::FROM_FEATURES))
     };
     let mut tested: Option<Outcome> = None;
     let judged = match (&extracted.test, extracted.validation.as_ref().zip(validation.as_ref())) {
         (Some(features), _) => {
-            let judged = judge("test", features, &samples(features)?)?;
+            let judged = judge(Split::Test, features, &samples(features)?)?;
             tested = Some(judged.outcome().clone());
             seconds = stages.seconds();
             Some(Ok(judged))
         }
         // For the report alone.
-        (None, Some((features, samples))) => Some(judge("validation", features, samples)),
+        (None, Some((features, samples))) => Some(judge(Split::Validation, features, samples)),
         (None, None) => None,
     };
     let result = figures(&stage, history, tested.as_ref(), seconds);

@@ -48,7 +48,7 @@ pub use course::{Auto, ClassWeights, OptimizerConfig, RuleName, StageConfig};
 pub use demo::{Demo, demo};
 pub use devices::devices;
 pub use emulate::{Emulate, emulate};
-pub use evaluate::{Evaluate, SplitName, evaluate};
+pub use evaluate::{Evaluate, evaluate};
 pub use export::{Export, export};
 pub use extract::{Extract, extract};
 pub use feeding::Feeding;

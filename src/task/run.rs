@@ -12,7 +12,7 @@ mod told;
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
 pub(super) use config::{FORMAT, damaged};
 pub(super) use lock::{Lock, busy, is_held, unlocked};
-pub use opened::{Part, Run, Stopped};
+pub use opened::{Run, Stopped};
 use remains::FEATURES;
 pub(super) use remains::{DRAWN, FILES};
 pub(super) use told::{nothing_left, told};

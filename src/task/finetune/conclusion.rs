@@ -4,7 +4,7 @@
 //! result, lines for people, predictions for the report.
 
 use super::{Finetune, some};
-use crate::data::{Folder, Images};
+use crate::data::{Folder, Images, Split};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
 use crate::model::Network;
@@ -98,7 +98,7 @@ impl<'a> Conclusion<'a> {
         let result = self.config.result.get_or_insert_default();
         (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
         result.seconds = seconds();
-        Ok(Judged::new(Which::Split("test"), root, images.files.clone(), found, report::REUSED))
+        Ok(Judged::new(Which::Split(Split::Test), root, images.files.clone(), found, report::REUSED))
     }
 
     /// What the network says of the `validation`, whose samples enter at a layer; for the report alone.
@@ -115,7 +115,7 @@ impl<'a> Conclusion<'a> {
         let how = if from == 0 { report::FROM_IMAGES } else { report::FROM_FEATURES };
         let classes = &self.config.network.classes;
         let found = test(host, network, (from, samples), classes, self.job.head.batch)?;
-        Ok(Judged::new(Which::Split("validation"), validation.root.clone(), files, found, how))
+        Ok(Judged::new(Which::Split(Split::Validation), validation.root.clone(), files, found, how))
     }
 }
 
@@ -145,7 +145,7 @@ pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> R
     }
     let began = Instant::now();
     let split = some(&split, job.test_images, job.head.seed);
-    let images = decode(host, "test", &split, job.size, job.images.resize, &job.images.reading)?;
+    let images = decode(host, Split::Test.name(), &split, job.size, job.images.resize, &job.images.reading)?;
     let skipped = skipped(&split.root, &images);
     let mut network = run.network(host)?;
     let seconds = result.seconds;

@@ -4,13 +4,13 @@
 //! images, what could not be read.
 
 use super::{Finetune, some};
-use crate::data::{Images, Splits};
+use crate::data::{Images, Split, Splits};
 use crate::error::Result;
 use crate::files;
 use crate::model::Network;
 use crate::task::base::Base;
 use crate::task::contents::Listing;
-use crate::task::extract::{self, named};
+use crate::task::extract;
 use crate::task::images::{Skipped, decode, skipped};
 use crate::task::parts::{Cache, Part, Ready};
 use crate::task::stage::{Seen, Stages};
@@ -62,27 +62,28 @@ impl Shown {
         let mut shown = Self { parts: Vec::new(), test: None, unread: Vec::new() };
         // All are decoded before the long work: what is wrong with them is known then.
         let mut learned = Vec::new();
-        for (name, split) in named(splits) {
-            let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
-            let images = decode(host, name, split, job.size, job.images.resize, &job.images.reading)?;
+        for (split, folder) in splits.iter() {
+            let folder = tested.as_ref().filter(|_| split == Split::Test).unwrap_or(folder);
+            let images =
+                decode(host, split.name(), folder, job.size, job.images.resize, &job.images.reading)?;
             let images = Arc::new(images);
-            shown.unread.extend(skipped(&split.root, &images));
-            if name == "test" {
-                shown.test = Some((split.root.clone(), images));
+            shown.unread.extend(skipped(&folder.root, &images));
+            if split == Split::Test {
+                shown.test = Some((folder.root.clone(), images));
                 continue;
             }
-            let parted = job.validation_split.is_some().then_some(split.root.as_path());
-            stages.see(learned.len(), Listing::of_images(&split.root, &images)?, parted)?;
-            learned.push((name, split, images));
+            let parted = job.validation_split.is_some().then_some(folder.root.as_path());
+            stages.see(learned.len(), Listing::of_images(&folder.root, &images)?, parted)?;
+            learned.push((split, folder, images));
         }
         files::create_dir(&features)?;
-        for (name, split, images) in learned {
+        for (split, folder, images) in learned {
             let still = job.stages.iter().zip(places);
             let kept: Vec<usize> = still
-                .filter(|(stage, _)| name != "train" || stage.augment.is_none())
+                .filter(|(stage, _)| split != Split::Train || stage.augment.is_none())
                 .map(|(_, &place)| place)
                 .collect();
-            shown.parts.push(Part::new(host, &from, network, (name, split), images, &kept, &mut cache)?);
+            shown.parts.push(Part::new(host, &from, network, (split, folder), images, &kept, &mut cache)?);
         }
         Ok(shown)
     }
@@ -97,11 +98,11 @@ impl Shown {
         self.parts.get(1)
     }
 
-    /// The images that must not be among those of training, by name.
-    pub fn judges(&self) -> [(&'static str, Option<&Arc<Images>>); 2] {
+    /// The images that must not be among those of training.
+    pub fn judges(&self) -> [(Split, Option<&Arc<Images>>); 2] {
         [
-            ("validation", self.validation().map(|part| &part.images)),
-            ("test", self.test.as_ref().map(|(_, images)| images)),
+            (Split::Validation, self.validation().map(|part| &part.images)),
+            (Split::Test, self.test.as_ref().map(|(_, images)| images)),
         ]
     }
 

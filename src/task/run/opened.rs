@@ -6,7 +6,7 @@ use super::{
     CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, SKIPPED, TrainingConfig, damaged,
     is_held,
 };
-use crate::data::{Resize, Splits};
+use crate::data::{Resize, Split, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use crate::model::classes::in_lines;
@@ -21,15 +21,6 @@ use crate::task::stage::{Moment, kept};
 use crate::train::Checkpoint;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// What a run learns from, and what it is measured on after every epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The first of [`TrainingConfig::digests`].
-    Train,
-    /// The second.
-    Validation,
-}
 
 /// How far a run is that is not finished.
 #[derive(Clone, Debug, Serialize)]
@@ -151,10 +142,11 @@ impl Run {
         self.path.join(SKIPPED)
     }
 
-    /// Whether `listing` is what a part of the run saw; `None` where the run does not tell.
-    pub fn saw(&self, part: Part, listing: &Listing) -> Option<bool> {
-        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[part as usize].digest);
-        let seen = moment.or_else(|| self.config.training.digests.get(part as usize))?;
+    /// Whether `listing` is what the run saw of a split; `None` where the run does not tell, as of the test's.
+    pub fn saw(&self, split: Split, listing: &Listing) -> Option<bool> {
+        let at = Split::EPOCH.iter().position(|seen| *seen == split)?;
+        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[at].digest);
+        let seen = moment.or_else(|| self.config.training.digests.get(at))?;
         Some(*seen == listing.contents().digest)
     }
 
@@ -164,12 +156,11 @@ impl Run {
     /// # Errors
     /// [`Kind::Io`] when an image is gone.
     pub fn saw_all(&self, splits: &Splits) -> Result<bool> {
-        let validation = splits.validation.as_ref();
-        let parts = [
-            (Part::Train, Listing::of_folder(&splits.train)?),
-            (Part::Validation, validation.map_or_else(|| Ok(Listing::default()), Listing::of_folder)?),
-        ];
-        Ok(parts.iter().all(|(part, listing)| self.saw(*part, listing) == Some(true)))
+        let listed = |split| splits.get(split).map_or_else(|| Ok(Listing::default()), Listing::of_folder);
+        let [train, validation] = Split::EPOCH.map(listed);
+        let (train, validation) = (train?, validation?);
+        Ok(self.saw(Split::Train, &train) == Some(true)
+            && self.saw(Split::Validation, &validation) == Some(true))
     }
 
     /// Remarks on a run that is not finished, and where the device computes in other numbers than those that the run was

@@ -4,6 +4,7 @@ use super::{
     BEST, CHECKPOINT, CURVES, Config, EARLIER, Folder, JOB, LISTINGS, Lock, MODEL, ON_THE_WAY, REPORT,
     SKIPPED, TENSORBOARD, busy, is_held, remove,
 };
+use crate::data::Split;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::interrupt;
@@ -128,8 +129,8 @@ impl Folder {
     /// Temporary files of a run that was killed while it wrote.
     pub(super) fn remove_remains(&self) -> Result<()> {
         remove_partial(&self.path, |name| FILES.contains(&name))?;
-        for part in tensorboard::Part::ALL {
-            let folder = self.join(TENSORBOARD).join(part.name());
+        for split in Split::EPOCH {
+            let folder = self.join(TENSORBOARD).join(split.name());
             if folder.exists() {
                 remove_partial(&folder, tensorboard::is_events)?;
             }
@@ -153,7 +154,7 @@ fn remove_activations(folder: &Path) {
     let ours = |name: &str| {
         let (split, rest) = name.split_once('.').unwrap_or_default();
         let place = rest.split('.').next().unwrap_or_default();
-        ["train", "validation"].contains(&split)
+        Split::EPOCH.iter().any(|of| of.name() == split)
             && place.len() == 2
             && place.bytes().all(|byte| byte.is_ascii_digit())
             && rest[2..].starts_with(".safetensors")
