@@ -10,7 +10,7 @@ mod header;
 use super::Split;
 use super::recipe::{Recipe, broken_recipe};
 use crate::error::{Error, Kind, Result};
-use crate::files;
+use crate::files::{self, remove_if_there};
 use crate::shape::Shape;
 use header::{header, is_ours};
 use memmap2::Mmap;
@@ -346,13 +346,6 @@ fn safe_rows(path: &Path, file: &mut File, (key, by): (&str, &str), header: &[u8
         same.then_some(progress.rows)
     };
     vouched().unwrap_or(0)
-}
-
-fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
-        _ => Ok(()),
-    }
 }
 
 fn partial(path: &Path) -> PathBuf {

@@ -7,7 +7,7 @@
 use super::contents::Listing;
 use super::evaluate::owns;
 use super::finetune::Finetune;
-use super::run::{EARLIER, JOB, MODEL, Run, TrainingConfig};
+use super::run::{EARLIER, JOB, MODEL, RUN, Run, TrainingConfig};
 use super::{Host, run};
 use crate::data::{Images, Split, Splits, Stays};
 use crate::error::{Error, Kind, Result};
@@ -168,7 +168,7 @@ impl Earlier {
 
 /// The file in a run's folder that says what is done there, if one does.
 pub(super) fn job_file(folder: &Path) -> Option<PathBuf> {
-    ["run.toml", JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists())
+    [RUN, JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists())
 }
 
 /// The splits of `data` for a job that holds out a share of each class by `seed`, where an image stays in the part that it

@@ -22,7 +22,8 @@ use super::run::{self, Begin, Config, FORMAT, NetworkConfig, TrainingConfig};
 use super::stage::Stages;
 use super::{Host, ImageOptions, limits};
 use crate::data::{Folder, Splits};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files;
 use crate::model::classes::told_from;
 use crate::model::{Architecture, Network, Variant};
 use crate::random;
@@ -33,7 +34,7 @@ pub use origin::Origin;
 use origin::other_classes;
 use serde_json::{Value, json};
 use shown::Shown;
-use std::path::{PathBuf, absolute};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What to fine-tune.
@@ -338,7 +339,7 @@ fn tell_what_learns(host: &Host, network: &Network, job: &Finetune) {
 
 /// What is written down before the work begins.
 pub(super) fn config(host: &Host, job: &Finetune, base_weights: &str, classes: &[String]) -> Result<Config> {
-    let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
+    let whole = |path: &PathBuf| files::absolute(path);
     Ok(Config {
         format: FORMAT,
         vgg_ft: env!("CARGO_PKG_VERSION").into(),

@@ -21,7 +21,7 @@ use crate::report::Outcome;
 use crate::train::{FeatureSamples, History, Samples};
 use extracted::Extracted;
 use serde_json::{Value, json};
-use std::path::{PathBuf, absolute};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// How the classifier is built and trained.
@@ -197,7 +197,7 @@ fn settings(
     stage: &StageConfig,
 ) -> Result<Config> {
     let recipe = extracted.recipe();
-    let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
+    let whole = |path: &PathBuf| files::absolute(path);
     Ok(Config {
         format: FORMAT,
         vgg_ft: env!("CARGO_PKG_VERSION").into(),

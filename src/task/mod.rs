@@ -62,6 +62,6 @@ pub use output::Output;
 pub use predict::{Predict, predict};
 pub use report::{Report, report};
 pub use resume::{job_of, precision_of, resume};
-pub use run::Begin;
+pub use run::{Begin, MODEL};
 pub use summary::{Summary, Top, summary};
 pub use weights::{Convert, convert, diff, inspect};

@@ -15,7 +15,7 @@ use super::evaluate::{Labelled, Named, Tested, TestedBy, Which, files_of, labell
 use super::images::{Reading, Skipped, skipped};
 use super::output::{Output, apart};
 use super::resume::Job;
-use super::run::{CURVES, Config, Lock, REPORT, Run, TrainingConfig, is_held};
+use super::run::{CURVES, Config, HISTORY, Lock, REPORT, Run, TrainingConfig, is_held};
 use crate::data::{Features, Split};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -191,7 +191,7 @@ pub(super) fn missing(host: &Host, run: &Path, moved: Option<PathBuf>, reading: 
 fn make(host: &Host, job: &Report) -> Result<(PathBuf, String, Named)> {
     let run = Run::open(&job.run)?;
     run.remark(host);
-    let history = History::load(&job.run.join("history.csv"))?;
+    let history = History::load(&job.run.join(HISTORY))?;
     // Made once its room is known.
     let mut network = None;
     let own = &run.config.training.data;

@@ -1,12 +1,12 @@
 //! `resume`: a run that was stopped, from what its folder says alone; and a job from another run's file.
 
 use super::course::StageConfig;
-use super::earlier::{self, Earlier};
+use super::earlier::{self, Earlier, job_file};
 use super::evaluate::adopted;
 use super::finetune::{Measured, measure};
 use super::fit::{self, HeadOptions};
 use super::report;
-use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, Run, damaged, nothing_left};
+use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, RUN, Run, damaged, nothing_left};
 use super::{Finetune, Host, ImageOptions, Reading, finetune, notebook, stage};
 use crate::data::Splits;
 use crate::device::Precision;
@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::files::{self, quoted};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 
 /// Whose job a file describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ pub fn resume(
     }
     let mut changed = config.clone();
     if let Some(data) = data {
-        changed.training.data = absolute(&data).map_err(|e| Error::io("find", &data, &e))?;
+        changed.training.data = files::absolute(&data)?;
     }
     if let Some(factor) = rate_factor {
         cut_rates(host, run, &mut changed, factor)?;
@@ -139,7 +139,7 @@ pub(super) fn conclude(
 ) -> Result<(String, Value)> {
     let measured = untested(host, run, data.clone(), reading.clone())?;
     if measured.is_none() {
-        let job = Config::read(&run.join("run.toml"))?.training.job;
+        let job = Config::read(&run.join(RUN))?.training.job;
         let moved = data.filter(|_| job == Job::Finetune && !run.join(REPORT).exists());
         if let Some(data) = &moved {
             same_images(run, &Run::open(run)?.splits(data)?)?;
@@ -155,7 +155,7 @@ pub(super) fn conclude(
 
 /// The test of a finished run that was stopped before it; none where there is nothing to test.
 fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) -> Result<Option<Measured>> {
-    let file = run.join("run.toml");
+    let file = run.join(RUN);
     let config = Config::read(&file)?;
     if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
         if let Some(data) = data.filter(|_| config.training.job == Job::Fit || run.join(REPORT).exists()) {
@@ -207,8 +207,7 @@ fn same_images(run: &Path, splits: &Splits) -> Result<()> {
 /// In which precision the job of a run's folder, or of its `run.toml` or `job.toml`, computes; `None` where nothing
 /// can be read, which is for those to say who need the rest of it.
 pub fn precision_of(path: &Path) -> Option<Precision> {
-    let files =
-        if path.is_dir() { vec![path.join(JOB), path.join("run.toml")] } else { vec![path.to_owned()] };
+    let files = if path.is_dir() { vec![path.join(JOB), path.join(RUN)] } else { vec![path.to_owned()] };
     files.iter().find_map(|file| Config::read(file).ok()).map(|config| config.training.precision)
 }
 
@@ -250,10 +249,7 @@ fn cut_rates(host: &Host, run: &Path, config: &mut Config, factor: f64) -> Resul
 /// # Errors
 /// Those of [`Config::read`].
 pub(super) fn take_over_cuts(folder: &Path, stages: &mut [StageConfig]) -> Result<()> {
-    let Some(file) = ["run.toml", JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists())
-    else {
-        return Ok(());
-    };
+    let Some(file) = job_file(folder) else { return Ok(()) };
     let there = Config::read(&file)?.training.stages;
     for (stage, there) in stages.iter_mut().zip(there) {
         // Cuts of this run came after those that its configuration may have brought.

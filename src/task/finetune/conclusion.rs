@@ -5,7 +5,7 @@
 
 use super::{Finetune, some};
 use crate::data::{Folder, Images, Split};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::files::{self, quoted};
 use crate::model::Network;
 use crate::report::Outcome;
@@ -14,10 +14,10 @@ use crate::task::course::StageConfig;
 use crate::task::evaluate::{Which, adopted, test};
 use crate::task::images::{Skipped, decode, skipped};
 use crate::task::report::{self, Judged, Material};
-use crate::task::run::{self, Config, ResultConfig, Run};
+use crate::task::run::{self, Config, HISTORY, ResultConfig, Run};
 use crate::task::stage::ended_with;
 use crate::train::{History, ImageSamples, Samples};
-use std::path::{PathBuf, absolute};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What there is to say of a run.
@@ -141,7 +141,7 @@ pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> R
     let split = adopted(split, &run.config.network.classes)?;
     let mut config = run.config.clone();
     if files::real(&job.data)? != files::real(&config.training.data)? {
-        config.training.data = absolute(&job.data).map_err(|e| Error::io("find", &job.data, &e))?;
+        config.training.data = files::absolute(&job.data)?;
     }
     let began = Instant::now();
     let split = some(&split, job.test_images, job.head.seed);
@@ -155,7 +155,7 @@ pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> R
     let outcome = judged.outcome().clone();
     let folder = run::Folder::at(&job.output);
     folder.finish(&conclusion.config)?;
-    let history = History::load(&folder.join("history.csv"))?;
+    let history = History::load(&folder.join(HISTORY))?;
     let (config, judged) = (&conclusion.config, Some(Ok(judged)));
     let material = Material { folder: &job.output, config, history: &history, judged };
     report::attempt(host, &mut network, material)?;

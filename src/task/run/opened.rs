@@ -3,7 +3,7 @@
 //! In: a run's folder. Out: a [`Run`], or who must do what first.
 
 use super::{
-    CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, SKIPPED, TrainingConfig, damaged,
+    CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, RUN, SKIPPED, TrainingConfig, damaged,
     is_held,
 };
 use crate::data::{Resize, Split, Splits};
@@ -57,7 +57,7 @@ impl Run {
             )
             .help("give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o"));
         }
-        let file = path.join("run.toml");
+        let file = path.join(RUN);
         if !file.try_exists().map_err(|e| Error::io("read", &file, &e))? {
             let help = if is_held(path) {
                 "it is being trained now: wait until it has ended".into()
@@ -81,7 +81,7 @@ impl Run {
     /// As [`Self::open`]; [`Kind::Weights`] when the checkpoint is damaged.
     pub fn open_unfinished(path: &Path) -> Result<Self> {
         let job = path.join(JOB);
-        if path.join("run.toml").exists() || !job.exists() {
+        if path.join(RUN).exists() || !job.exists() {
             return Self::open(path);
         }
         let stopped = kept(&Folder::at(path))?.ok_or_else(|| {
@@ -124,7 +124,7 @@ impl Run {
     /// # Errors
     /// Those of [`Earlier::recorded`].
     pub fn earlier(&self) -> Result<Option<Earlier>> {
-        Earlier::recorded(&self.path.join("run.toml"), &self.config.training)
+        Earlier::recorded(&self.path.join(RUN), &self.config.training)
     }
 
     /// The splits of `data`, parted as the run parted its own.
@@ -218,7 +218,7 @@ impl Run {
     pub fn weights(&self) -> Result<Pretrained> {
         let file = self.path.join(MODEL);
         if !file.try_exists().map_err(|e| Error::io("read", &file, &e))? {
-            let again = quoted(&self.path.join("run.toml"));
+            let again = quoted(&self.path.join(RUN));
             return Err(Error::new(Kind::Weights, format!("{} has lost its weights", self.path.display()))
                 .fact("missing", file.display())
                 .help(format!(
@@ -259,7 +259,7 @@ impl Run {
     /// [`Kind::Data`] for a name that this version does not know.
     pub fn preprocess(&self) -> Result<Preprocess> {
         let name = &self.config.network.preprocess;
-        name.parse().map_err(|e: Error| damaged(&self.path.join("run.toml"), e.message()))
+        name.parse().map_err(|e: Error| damaged(&self.path.join(RUN), e.message()))
     }
 
     /// How images were brought to size.
@@ -268,6 +268,6 @@ impl Run {
     /// [`Kind::Data`] for a name that this version does not know.
     pub fn resize(&self) -> Result<Resize> {
         let name = &self.config.network.resize;
-        name.parse().map_err(|reason: String| damaged(&self.path.join("run.toml"), &reason))
+        name.parse().map_err(|reason: String| damaged(&self.path.join(RUN), &reason))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In: the run's folder. Out: a text, and the keys of the JSON that `docs/usage.md` lists.
 
-use super::{Config, REPORT};
+use super::{Config, HISTORY, REPORT, RUN};
 use crate::files::{self, quoted};
 use crate::train::History;
 use serde_json::{Value, json};
@@ -16,8 +16,8 @@ pub(in crate::task) fn nothing_left(path: &Path) -> (String, Value) {
         let _ = write!(text, " (`vgg-ft report {}` makes its report, which is missing)", quoted(path));
     }
     // What cannot be read has been said, or will be by who reads more of it.
-    let config = Config::read(&path.join("run.toml")).ok();
-    let history = History::load(&path.join("history.csv")).unwrap_or_default();
+    let config = Config::read(&path.join(RUN)).ok();
+    let history = History::load(&path.join(HISTORY)).unwrap_or_default();
     (text, told(path, config.as_ref(), &history))
 }
 
