@@ -2,8 +2,11 @@
 
 use super::args::ReadingArgs;
 use super::predict::{FormatArg, LookArgs};
+use super::reading;
 use super::values::{positive, split};
 use crate::data::Split;
+use crate::error::Result;
+use crate::task;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -36,4 +39,23 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub look: LookArgs,
+}
+
+impl EvaluateArgs {
+    /// The job.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for looks that cannot be.
+    pub fn job(self) -> Result<task::Evaluate> {
+        Ok(task::Evaluate {
+            run: self.run,
+            data: self.data,
+            split: self.split,
+            batch: self.batch,
+            reading: reading(self.reading),
+            look: self.look.look()?,
+            output: self.output.map(|path| task::Output { path, force: self.force }),
+            format: self.format.map(Into::into),
+        })
+    }
 }
