@@ -10,13 +10,13 @@ mod remains;
 mod told;
 
 pub use crate::data::folder::{JOB, RUN};
+pub(super) use config::{Begun, damaged};
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
-pub(super) use config::{FORMAT, damaged};
 pub(super) use lock::{Lock, busy, is_held, unlocked};
 pub use opened::{Run, Stopped};
 use remains::FEATURES;
 pub(super) use remains::{DRAWN, FILES};
-pub(super) use told::{nothing_left, told};
+pub(super) use told::{Told, nothing_left, told};
 
 use super::Host;
 use super::earlier::Earlier;

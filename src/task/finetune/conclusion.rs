@@ -17,7 +17,8 @@ use crate::task::report::{self, Judged, Material};
 use crate::task::run::{self, Config, HISTORY, ResultConfig, Run};
 use crate::task::stage::ended_with;
 use crate::train::{History, ImageSamples, Samples};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What there is to say of a run.
@@ -29,6 +30,26 @@ pub(super) struct Conclusion<'a> {
     pub text: String,
     /// What came out on the test split.
     pub tested: Option<Outcome>,
+}
+
+/// The images that a run did not learn from.
+pub(super) struct Held<'a> {
+    /// The folder of the test split, and its images.
+    pub test: Option<(PathBuf, Arc<Images>)>,
+    /// What every epoch was checked on.
+    pub validation: Option<Validated<'a>>,
+}
+
+/// The validation as the last stage has it.
+pub(super) struct Validated<'a> {
+    /// Its folder.
+    pub root: &'a Path,
+    /// Its images, in the order of the samples.
+    pub files: &'a [PathBuf],
+    /// The layer at which the samples enter.
+    pub from: usize,
+    /// The images, or features of them.
+    pub samples: &'a dyn Samples,
 }
 
 /// When a figure was taken: after which stage.
@@ -68,11 +89,30 @@ impl<'a> Conclusion<'a> {
         Self { job, config: Config { result: Some(result), ..config }, text, tested: None }
     }
 
-    /// Tests the network on `images` of the folder `root`; the job takes `seconds` with it.
+    /// What the network says of what is `held` out: of the test, whose figures are added to the run in `folder`; where
+    /// there is none, of the validation, for the report alone, which tells why it cannot be had. The job takes `seconds`
+    /// with it.
     ///
     /// # Errors
-    /// Those of [`test()`]; the run is saved already.
-    pub fn test(
+    /// Those of the test, and of the run's file; the run is saved already.
+    pub fn judge(
+        &mut self,
+        host: &Host,
+        network: &Network,
+        folder: &run::Folder,
+        held: Held<'_>,
+        seconds: impl Fn() -> f64,
+    ) -> Result<Option<Result<Judged>>> {
+        let Some((root, images)) = held.test else {
+            return Ok(held.validation.map(|validation| self.validation(host, network, &validation)));
+        };
+        let judged = self.test(host, network, (root, &images), seconds)?;
+        folder.finish(&self.config)?;
+        Ok(Some(Ok(judged)))
+    }
+
+    /// Tests the network on `images` of the folder `root`; the job takes `seconds` with it.
+    fn test(
         &mut self,
         host: &Host,
         network: &Network,
@@ -101,21 +141,12 @@ impl<'a> Conclusion<'a> {
         Ok(Judged::new(Which::Split(Split::Test), root, images.files.clone(), found, report::REUSED))
     }
 
-    /// What the network says of the `validation`, whose samples enter at a layer; for the report alone.
-    ///
-    /// # Errors
-    /// Those of [`test()`].
-    pub fn validation(
-        &self,
-        host: &Host,
-        network: &Network,
-        (validation, files): (&Folder, Vec<PathBuf>),
-        (from, samples): (usize, &dyn Samples),
-    ) -> Result<Judged> {
+    fn validation(&self, host: &Host, network: &Network, validation: &Validated<'_>) -> Result<Judged> {
+        let Validated { root, files, from, samples } = *validation;
         let how = if from == 0 { report::FROM_IMAGES } else { report::FROM_FEATURES };
         let classes = &self.config.network.classes;
         let found = test(host, network, (from, samples), classes, self.job.head.batch)?;
-        Ok(Judged::new(Which::Split(Split::Validation), validation.root.clone(), files, found, how))
+        Ok(Judged::new(Which::Split(Split::Validation), root.to_owned(), files.to_vec(), found, how))
     }
 }
 

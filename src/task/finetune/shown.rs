@@ -3,12 +3,13 @@
 //! In: the splits, the network, the layers at which stages enter. Out: training and validation as parts, the test's
 //! images, what could not be read.
 
+use super::conclusion::Validated;
+use super::plan::Plan;
 use super::{Finetune, some};
-use crate::data::{Images, Split, Splits};
+use crate::data::{Images, Split};
 use crate::error::Result;
 use crate::files;
 use crate::model::Network;
-use crate::task::base::Base;
 use crate::task::contents::Listing;
 use crate::task::extract;
 use crate::task::images::{Skipped, decode, skipped};
@@ -29,8 +30,8 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Reads `splits` for stages that enter at `places`, and computes what is kept of them. `stages` is told what it learns
-    /// from before anything is computed.
+    /// Reads what `plan` has for the run in the folder `run`, and computes what is kept of it. `stages` is told what it
+    /// learns from before anything is computed.
     ///
     /// # Errors
     /// Of images, files and device; [`Kind::Data`](crate::error::Kind::Data) when a run that is taken up began with
@@ -38,17 +39,18 @@ impl Shown {
     pub fn new(
         host: &Host,
         job: &Finetune,
-        (base, network): (&Base, &Network),
-        (splits, places): (&Splits, &[usize]),
-        folder: &run::Folder,
+        plan: &Plan,
+        network: &Network,
+        run: &run::Folder,
         stages: &mut Stages<'_>,
     ) -> Result<Self> {
-        let (features, former) = (folder.features(), folder.former_features());
+        let splits = &plan.splits;
+        let (features, former) = (run.features(), run.former_features());
         let mut cache =
             Cache { folder: &features, former: former.as_deref(), limit: job.cache_limit, taken: 0 };
         let from = extract::From {
             variant: job.variant,
-            base,
+            base: &plan.base,
             images: &job.images,
             batch: job.head.batch,
             parted: job.validation_split.map(|share| (share, job.head.seed)),
@@ -78,7 +80,7 @@ impl Shown {
         }
         files::create_dir(&features)?;
         for (split, folder, images) in learned {
-            let still = job.stages.iter().zip(places);
+            let still = job.stages.iter().zip(&plan.places);
             let kept: Vec<usize> = still
                 .filter(|(stage, _)| split != Split::Train || stage.augment.is_none())
                 .map(|(_, &place)| place)
@@ -106,7 +108,19 @@ impl Shown {
         ]
     }
 
-    /// Runs all stages, which enter at `places` and need so many bytes of the device. Gives the validation's samples.
+    /// How many there are to learn from, and to check on.
+    pub fn samples(&self) -> [usize; 2] {
+        [self.train().images.len(), self.validation().map_or(0, |part| part.images.len())]
+    }
+
+    /// The validation as the last stage has it, by what is `ready` of it.
+    pub fn held<'a>(&'a self, plan: &'a Plan, ready: Option<&'a Ready<'_>>) -> Option<Validated<'a>> {
+        let (part, folder) = (self.validation()?, plan.splits.validation.as_ref()?);
+        let (from, samples) = ready?.samples(*plan.places.last()?);
+        Some(Validated { root: &folder.root, files: &part.images.files, from, samples })
+    }
+
+    /// Runs all stages. Gives the validation's samples.
     ///
     /// # Errors
     /// Those of [`Part::ready`] and [`Stages::run`].
@@ -114,10 +128,11 @@ impl Shown {
         &self,
         host: &Host,
         job: &Finetune,
+        plan: &Plan,
         network: &mut Network,
         stages: &mut Stages<'_>,
-        (places, needed): (&[usize], u64),
     ) -> Result<Option<Ready<'_>>> {
+        let (places, needed) = (&plan.places, plan.needed);
         let rule = job.images.preprocess.rule();
         let augmented = job.stages.iter().map(|stage| stage.augment.is_some());
         let entered: Vec<usize> =
