@@ -7,7 +7,9 @@ use super::output::{apart, folder_of_no_run};
 use super::remarks::twice;
 use super::run::unlocked;
 use super::{Host, ImageOptions};
-use crate::data::{self, Begin, Features, Folder, Images, Recipe, Split, Splits, Writer, batches};
+use crate::data::{
+    self, Begin, Features, Folder, HeldOut, Images, Recipe, RecipeFile, Split, Splits, Writer, batches,
+};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::graph::Tensor;
@@ -60,7 +62,7 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     Estimate { architecture: &architecture, batch: job.batch, images, training: None }.check(host)?;
     let base = Base::open(host, job.images.weights.as_deref(), job.images.preprocess)?;
     let network = base.network(host, architecture, None)?;
-    let parted = job.validation_split.map(|share| (share, job.seed));
+    let parted = job.validation_split.map(|share| HeldOut { share, seed: job.seed });
     let from = From { variant: job.variant, base: &base, images: &job.images, batch: job.batch, parted };
     let file = |split| Features::path(&job.output, split);
     splits.iter().try_for_each(|(split, _)| Writer::require_place(&file(split)))?;
@@ -177,7 +179,7 @@ pub(super) struct From<'a> {
     pub images: &'a ImageOptions,
     pub batch: usize,
     /// As [`Recipe::parted`].
-    pub parted: Option<(f32, u64)>,
+    pub parted: Option<HeldOut>,
 }
 
 impl From<'_> {
@@ -312,12 +314,12 @@ fn last_layer(network: &Network, end: usize) -> String {
     end.checked_sub(1).map_or("input".into(), |last| network.architecture().layers()[last].name.clone())
 }
 
-/// Each image's name, size in bytes and sum of its pixels: files that changed places may have one length and date.
-fn seen(root: &Path, images: &Images) -> Result<Vec<(String, u64, u64)>> {
+/// The images as they were read: files that changed places may have one length and date.
+fn seen(root: &Path, images: &Images) -> Result<Vec<RecipeFile>> {
     let file = |(file, &sum): (&PathBuf, &u64)| {
         let path = root.join(file);
         let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
-        Ok((file.to_string_lossy().into_owned(), found.len(), sum))
+        Ok(RecipeFile { name: file.to_string_lossy().into_owned(), bytes: found.len(), sum })
     };
     images.files.iter().zip(&images.sums).map(file).collect()
 }

@@ -244,8 +244,8 @@ impl Plan {
         let begun = Begun { job: Job::Fit, data: &job.features, weights, base_weights, head: &job.head };
         let training = TrainingConfig {
             features: Some(recipe.settings_key()?),
-            validation_split: recipe.parted.map(|(share, _)| share),
-            split_seed: recipe.parted.map(|(_, seed)| seed),
+            validation_split: recipe.parted.map(|parted| parted.share),
+            split_seed: recipe.parted.map(|parted| parted.seed),
             samples: self.extracted.samples(),
             stages: self.stages().to_vec(),
             ..begun.training(host)?

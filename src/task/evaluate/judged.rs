@@ -375,7 +375,7 @@ fn extracted(run: &Run, all: &Folder) -> Result<Option<[Folder; 2]>> {
     let mut folder = |features: Features| {
         let Recipe { classes, files, labels, .. } = features.recipe;
         let files = files.into_iter().zip(labels);
-        let files = files.map(|((name, bytes, _), label)| Sample { path: there.take(&name, bytes), label });
+        let files = files.map(|(file, label)| Sample { path: there.take(&file.name, file.bytes), label });
         let (root, unread) = (all.root.clone(), Endings::default());
         let (ignored, links) = (Vec::new(), Vec::new());
         Folder { root, classes, files: files.collect(), unread, ignored, links, parted: false }

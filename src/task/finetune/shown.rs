@@ -6,7 +6,7 @@
 use super::conclusion::Validated;
 use super::plan::Plan;
 use super::{Finetune, some};
-use crate::data::{Images, Split};
+use crate::data::{HeldOut, Images, Split};
 use crate::error::Result;
 use crate::files;
 use crate::model::Network;
@@ -53,7 +53,7 @@ impl Shown {
             base: &plan.base,
             images: &job.images,
             batch: job.head.batch,
-            parted: job.validation_split.map(|share| (share, job.head.seed)),
+            parted: job.validation_split.map(|share| HeldOut { share, seed: job.head.seed }),
         };
         let tested = splits.test.as_ref().map(|folder| some(folder, job.test_images, job.head.seed));
         if let (Some(all), Some(some)) = (&splits.test, &tested)

@@ -118,8 +118,8 @@ impl Extracted {
 
 /// Made alike, and from different images.
 fn belong_together(train: &Recipe, other: &Recipe) -> bool {
-    let known: HashSet<&str> = train.files.iter().map(|(name, _, _)| name.as_str()).collect();
+    let known: HashSet<&str> = train.files.iter().map(|file| file.name.as_str()).collect();
     let overlap =
-        train.root == other.root && other.files.iter().any(|(name, _, _)| known.contains(name.as_str()));
+        train.root == other.root && other.files.iter().any(|file| known.contains(file.name.as_str()));
     train.comparable(other) && !overlap
 }
