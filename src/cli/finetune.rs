@@ -10,9 +10,9 @@ use crate::task::{self, Finetune, Origin, StageConfig};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// That of the second stage.
+/// Learning rate of the second stage, if none is given; its help text repeats it.
 pub const RATE: f32 = 1e-5;
-/// The first layer that learns in it.
+/// The first layer that learns in it, if none is given; so does its help text.
 pub const UNFREEZE_FROM: &str = "block5_conv1";
 
 /// `finetune`

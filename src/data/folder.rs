@@ -248,6 +248,7 @@ pub struct Below {
 pub const RUN: &str = "run.toml";
 /// That of a run which is being made, or was stopped.
 pub const JOB: &str = "job.toml";
+/// Either makes a folder a run.
 const OF_RUN: [&str; 2] = [RUN, JOB];
 
 /// Whether `dir` is the folder of a run.

@@ -32,7 +32,8 @@ fn scalars(split: Split, epoch: &Epoch) -> Vec<(&'static str, f64)> {
     }
 }
 
-/// The file of one split, whose sub-folder is the run's name in TensorBoard; empty if there is nothing to say. `began` is in seconds since 1970.
+/// The file of one split, whose sub-folder is the run's name in TensorBoard; empty if there is nothing to say. `began` is
+/// in seconds since 1970.
 pub fn events(history: &History, split: Split, began: u64) -> Vec<u8> {
     let mut out = Vec::new();
     let mut clock = began as f64;
